@@ -1,0 +1,183 @@
+"""`CpuSet`: an immutable set of CPU indexes. What the CPUs are for (pools, owners) does not belong here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from pinfold.core.errors import InvalidRequest
+
+MAX_CPU: Final = 8191
+"""The highest index accepted: the kernel's largest NR_CPUS (8192) less one."""
+
+_MAX_TEXT: Final = 65536
+
+
+class CpuSet:
+    """A set of CPU indexes (pCPUs, or vCPUs where said so), held as one integer bit mask.
+
+    Ordered ascending, hashable, equal by value. The text form is the Linux cpulist (`0-3,8`), see cpuset(7); `^` excludes on input.
+
+    >>> CpuSet.parse("0-3,8,^2")
+    CpuSet('0-1,3,8')
+    >>> CpuSet.of(4, 5) | CpuSet.of(0), len(CpuSet.parse("0-9")), 3 in CpuSet.parse("0-9")
+    (CpuSet('0,4-5'), 10, True)
+    """
+
+    __slots__ = ("mask",)
+    mask: int
+
+    def __init__(self, cpus: Iterable[int] = ()) -> None:
+        """The set of the given indexes. Raises `InvalidRequest` when one is negative or above `MAX_CPU`."""
+        mask = 0
+        for cpu in cpus:
+            if not 0 <= cpu <= MAX_CPU:
+                raise InvalidRequest(f"CPU index {cpu} is not within 0-{MAX_CPU}")
+            mask |= 1 << cpu
+        object.__setattr__(self, "mask", mask)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("a CpuSet does not change")
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError("a CpuSet does not change")
+
+    @classmethod
+    def of(cls, *cpus: int) -> CpuSet:
+        """The set of the arguments.
+
+        >>> CpuSet.of(2, 0, 1)
+        CpuSet('0-2')
+        """
+        return cls(cpus)
+
+    @classmethod
+    def from_mask(cls, mask: int) -> CpuSet:
+        """The set whose bit mask is `mask` (bit n is CPU n).
+
+        >>> CpuSet.from_mask(0b1011)
+        CpuSet('0-1,3')
+        """
+        if mask < 0 or mask >> (MAX_CPU + 1):
+            raise InvalidRequest(f"a CPU mask must lie within CPUs 0-{MAX_CPU}")
+        new = cls.__new__(cls)
+        object.__setattr__(new, "mask", mask)
+        return new
+
+    @classmethod
+    def parse(cls, text: str) -> CpuSet:
+        """The set that a cpulist names: `0-3,8`, blanks allowed, `^n` and `^n-m` excluded wherever they stand.
+
+        An empty text is the empty set. A list of exclusions alone names nothing to exclude from, and is refused.
+        Raises `InvalidRequest` with the offending part.
+
+        >>> CpuSet.parse(" 1, 4-6 ,^5 "), CpuSet.parse("")
+        (CpuSet('1,4,6'), CpuSet(''))
+        >>> CpuSet.parse("3-1")
+        Traceback (most recent call last):
+        ...
+        pinfold.core.errors.InvalidRequest: CPU list '3-1': '3-1' is a range that ends before it starts
+        """
+        if len(text) > _MAX_TEXT:
+            raise InvalidRequest(f"a CPU list of {len(text)} characters is too long, at most {_MAX_TEXT} are allowed")
+        include = exclude = 0
+        excluding = False
+        if not text.strip():
+            return cls.from_mask(0)
+        for part in text.split(","):
+            item = part.strip()
+            if item.startswith("^"):
+                excluding = True
+                exclude |= _range_mask(text, item[1:].strip(), item)
+            else:
+                include |= _range_mask(text, item, item)
+        if excluding and not include:
+            raise InvalidRequest(f"CPU list {text!r} only excludes; name the CPUs first, as in '0-7,^2'")
+        return cls.from_mask(include & ~exclude)
+
+    def __str__(self) -> str:
+        return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in self.ranges())
+
+    def __repr__(self) -> str:
+        return f"CpuSet('{self}')"
+
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        """The maximal runs `(first, last)` of the set, ascending.
+
+        >>> list(CpuSet.parse("0-3,8").ranges())
+        [(0, 3), (8, 8)]
+        """
+        mask, base = self.mask, 0
+        while mask:
+            skip = (mask & -mask).bit_length() - 1
+            mask >>= skip
+            base += skip
+            run = (~mask & (mask + 1)).bit_length() - 1
+            yield base, base + run - 1
+            mask >>= run
+            base += run
+
+    def __iter__(self) -> Iterator[int]:
+        mask = self.mask
+        while mask:
+            low = mask & -mask
+            yield low.bit_length() - 1
+            mask ^= low
+
+    def __len__(self) -> int:
+        return self.mask.bit_count()
+
+    def __bool__(self) -> bool:
+        return self.mask != 0
+
+    def __contains__(self, cpu: object) -> bool:
+        return isinstance(cpu, int) and cpu >= 0 and bool(self.mask >> cpu & 1)
+
+    def __eq__(self, other: object) -> bool:
+        return self.mask == other.mask if isinstance(other, CpuSet) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((CpuSet, self.mask))
+
+    def __or__(self, other: CpuSet) -> CpuSet:
+        return CpuSet.from_mask(self.mask | other.mask)
+
+    def __and__(self, other: CpuSet) -> CpuSet:
+        return CpuSet.from_mask(self.mask & other.mask)
+
+    def __sub__(self, other: CpuSet) -> CpuSet:
+        return CpuSet.from_mask(self.mask & ~other.mask)
+
+    def __xor__(self, other: CpuSet) -> CpuSet:
+        return CpuSet.from_mask(self.mask ^ other.mask)
+
+    def __le__(self, other: CpuSet) -> bool:
+        """Whether every CPU of this set is in `other`."""
+        return self.mask & ~other.mask == 0
+
+    def __reduce__(self) -> tuple[object, tuple[int]]:
+        return (CpuSet.from_mask, (self.mask,))
+
+    def isdisjoint(self, other: CpuSet) -> bool:
+        """Whether no CPU is in both."""
+        return self.mask & other.mask == 0
+
+    @property
+    def first(self) -> int:
+        """The lowest index. Raises `ValueError` on the empty set."""
+        if not self.mask:
+            raise ValueError("the empty set has no first CPU")
+        return (self.mask & -self.mask).bit_length() - 1
+
+
+def _range_mask(text: str, item: str, shown: str) -> int:
+    first, dash, last = item.partition("-")
+    first, last = first.strip(), (last.strip() if dash else first.strip())
+    if not (first.isascii() and first.isdigit() and last.isascii() and last.isdigit()) or max(len(first), len(last)) > 8:
+        raise InvalidRequest(f"CPU list {text!r}: {shown!r} is neither a CPU index nor a range like 0-3")
+    low, high = int(first), int(last)
+    if high > MAX_CPU:
+        raise InvalidRequest(f"CPU list {text!r}: {shown!r} is above the highest CPU index {MAX_CPU}")
+    if high < low:
+        raise InvalidRequest(f"CPU list {text!r}: {shown!r} is a range that ends before it starts")
+    return (1 << (high + 1)) - (1 << low)

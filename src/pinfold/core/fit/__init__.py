@@ -1,0 +1,1 @@
+"""Where a guest can go on one host: count, match, choose cores, choose the emulator's CPU, check."""

@@ -1,0 +1,113 @@
+"""`Fit`, `NoFit` and `Strategy`: what the engine answers and how it prefers. How it decides does not belong here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.reasons import Kind, Reason
+
+
+class Strategy(Enum):
+    """Which host cells a guest's cells prefer: the fullest that still fit, or the emptiest."""
+
+    PACK = "pack"
+    SPREAD = "spread"
+
+
+class EmulatorPlacement(Enum):
+    """Where the emulator threads really go on this host, after the policy met the host's pools."""
+
+    FLOAT = "float"
+    """over the guest's own pCPUs"""
+    POOL = "pool"
+    """on the host's overhead pool"""
+    ISOLATED = "isolated"
+    """on one pCPU of the dedicated pool, for this guest alone"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitCell:
+    """One guest cell on one host cell.
+
+    `pins` holds `(vCPU, pCPU)` ascending by vCPU, one for each dedicated vCPU. `float_set` is the host cell's part of the shared pool
+    where the cell has shared vCPUs (`float_vcpus`), else empty. `page_kib` is the size that was chosen.
+    """
+
+    guest_cell: int
+    host_cell: int
+    pins: tuple[tuple[int, int], ...] = ()
+    float_vcpus: CpuSet = CpuSet()
+    float_set: CpuSet = CpuSet()
+    memory_mib: int = 0
+    page_kib: int = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """A valid placement of one guest on one host; everything that a ledger charges and that a domain needs.
+
+    `cells` is ordered by guest cell, empty for a guest without cells; then `float_vcpus` float over `float_set`, the shared pool.
+    `emulator` is never empty. `emulator_pcpu` is set for ISOLATED alone, and then `emulator` holds just it.
+    `idle_siblings` are dedicated pCPUs that thread policy `isolate` keeps empty; they are charged like pins.
+    """
+
+    vcpus: int
+    memory_mib: int
+    disk_gib: int = 0
+    cells: tuple[FitCell, ...] = ()
+    float_vcpus: CpuSet = CpuSet()
+    float_set: CpuSet = CpuSet()
+    realtime: CpuSet = CpuSet()
+    emulator_placement: EmulatorPlacement = EmulatorPlacement.FLOAT
+    emulator: CpuSet = CpuSet()
+    emulator_pcpu: int | None = None
+    idle_siblings: CpuSet = CpuSet()
+    overhead_millicpu: int = 0
+    warnings: tuple[Reason, ...] = ()
+    """Such as an overhead pool that is booked beyond its total while `booking=report`."""
+
+    @property
+    def pins(self) -> tuple[tuple[int, int], ...]:
+        """`(vCPU, pCPU)` of every dedicated vCPU, ascending by vCPU."""
+        return tuple(sorted(pin for cell in self.cells for pin in cell.pins))
+
+    @property
+    def pinned(self) -> CpuSet:
+        """The pCPUs that carry a dedicated vCPU."""
+        mask = 0
+        for cell in self.cells:
+            for _, pcpu in cell.pins:
+                mask |= 1 << pcpu
+        return CpuSet.from_mask(mask)
+
+    @property
+    def taken(self) -> CpuSet:
+        """Every pCPU that belongs to this guest alone: pins, emulator pCPU, idle siblings."""
+        mask = self.pinned.mask | self.idle_siblings.mask
+        if self.emulator_pcpu is not None:
+            mask |= 1 << self.emulator_pcpu
+        return CpuSet.from_mask(mask)
+
+    @property
+    def floating_count(self) -> int:
+        """How many vCPUs float over shared pCPUs, in cells or not: what the guest consumes of `VCPU`."""
+        return len(self.float_vcpus) + sum(len(cell.float_vcpus) for cell in self.cells)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoFit:
+    """Why a guest does not go there. Reasons are ordered: the host's first, then by cell, then by code; never empty."""
+
+    reasons: tuple[Reason, ...]
+
+    @property
+    def kind(self) -> Kind:
+        """INFEASIBLE when the empty host would refuse as well, else INSUFFICIENT."""
+        infeasible = any(reason.kind is Kind.INFEASIBLE and reason.cell is None for reason in self.reasons)
+        return Kind.INFEASIBLE if infeasible else Kind.INSUFFICIENT
+
+    def sentence(self) -> str:
+        """All reasons in one line."""
+        return "; ".join(reason.sentence() for reason in self.reasons)

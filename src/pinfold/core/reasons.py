@@ -1,0 +1,111 @@
+"""Why a request does not fit a host: a closed set of codes, each with what was needed and what was there.
+
+The engine, the scheduler, the API and the command line all print these; nothing else explains a refusal.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Kind(Enum):
+    """Whether waiting can help."""
+
+    INSUFFICIENT = "insufficient"
+    """The host would take the request after enough releases."""
+    INFEASIBLE = "infeasible"
+    """This host, even empty, never takes the request."""
+
+
+class ReasonCode(Enum):
+    """What was lacking. The value is stable: it is the code in the API, the CLI and the reference."""
+
+    NO_DEDICATED_POOL = "no-dedicated-pool"
+    NO_SHARED_POOL = "no-shared-pool"
+    NO_OVERHEAD_POOL = "no-overhead-pool"
+    OVERHEAD_POOL_OFFLINE = "overhead-pool-offline"
+    OVERHEAD_BOOKED = "overhead-booked"
+    TOO_FEW_CELLS = "too-few-cells"
+    DEDICATED_PCPUS = "dedicated-pcpus"
+    EMULATOR_PCPU = "emulator-pcpu"
+    THREAD_SIBLINGS = "thread-siblings"
+    WHOLE_CORES = "whole-cores"
+    SHARED_PCPUS = "shared-pcpus"
+    SHARED_CAPACITY = "shared-capacity"
+    MEMORY = "memory"
+    PAGES = "pages"
+    PAGE_SIZE = "page-size"
+    CELL_COMBINATION = "cell-combination"
+    MISSING_TRAIT = "missing-trait"
+    FORBIDDEN_TRAIT = "forbidden-trait"
+    DISK = "disk"
+    HOST_DOWN = "host-down"
+    HOST_DISABLED = "host-disabled"
+    PLACEMENT = "placement"
+    STALE = "stale"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """One thing that one host, or one of its cells, lacks.
+
+    `cell` is the host cell's id, or None for the host as a whole. `needed` and `available` are in the code's unit (pCPUs, vCPUs, MiB,
+    pages, millicpu, cells); both are 0 where counting makes no sense. `detail` names the thing where the code alone does not
+    (a trait, a page size in KiB, a word more).
+    """
+
+    code: ReasonCode
+    kind: Kind
+    cell: int | None = None
+    needed: int = 0
+    available: int = 0
+    detail: str = ""
+
+    def sentence(self) -> str:
+        """The reason as an operator reads it, without the host's name and without a full stop.
+
+        >>> Reason(code=ReasonCode.DEDICATED_PCPUS, kind=Kind.INSUFFICIENT, cell=1, needed=8, available=7).sentence()
+        'cell 1 has 7 free dedicated pCPUs, 8 needed'
+        >>> Reason(code=ReasonCode.OVERHEAD_BOOKED, kind=Kind.INSUFFICIENT, needed=90, available=40).sentence()
+        'overhead pool has 40 of 90 millicpu free'
+        """
+        where = "the host" if self.cell is None else f"cell {self.cell}"
+        return _SENTENCES[self.code].format(
+            where=where,
+            needed=self.needed,
+            available=self.available,
+            detail=self.detail,
+            ever=_EVER[self.kind],
+            ever_dedicated=_EVER_DEDICATED[self.kind],
+        )
+
+
+_EVER = {Kind.INSUFFICIENT: "free", Kind.INFEASIBLE: "in all"}
+_EVER_DEDICATED = {Kind.INSUFFICIENT: "free dedicated", Kind.INFEASIBLE: "dedicated"}
+
+_SENTENCES = {
+    ReasonCode.NO_DEDICATED_POOL: "no dedicated pool is configured (cpu_dedicated_set), {needed} dedicated pCPUs needed",
+    ReasonCode.NO_SHARED_POOL: "no shared pool is configured (cpu_shared_set), {needed} floating vCPUs need one",
+    ReasonCode.NO_OVERHEAD_POOL: "no overhead pool is configured (cpu_shared_set), and all vCPUs are realtime",
+    ReasonCode.OVERHEAD_POOL_OFFLINE: "the overhead pool is configured, but all its pCPUs are offline",
+    ReasonCode.OVERHEAD_BOOKED: "overhead pool has {available} of {needed} millicpu free",
+    ReasonCode.TOO_FEW_CELLS: "the host has {available} cells, {needed} needed",
+    ReasonCode.DEDICATED_PCPUS: "{where} has {available} {ever_dedicated} pCPUs, {needed} needed",
+    ReasonCode.EMULATOR_PCPU: "{where} has {available} {ever_dedicated} pCPUs, {needed} needed with one for the emulator threads",
+    ReasonCode.THREAD_SIBLINGS: "{where} has {available} dedicated pCPUs {ever} on cores with two or more of them, {needed} needed",
+    ReasonCode.WHOLE_CORES: "{where} has {available} whole dedicated cores {ever}, {needed} needed",
+    ReasonCode.SHARED_PCPUS: "{where} has {available} shared pCPUs, {needed} needed so that the guest does not compete with itself",
+    ReasonCode.SHARED_CAPACITY: "{where} has room for {available} floating vCPUs, {needed} needed",
+    ReasonCode.MEMORY: "{where} has {available} MiB of small-page memory {ever}, {needed} needed",
+    ReasonCode.PAGES: "{where} has {available} pages of {detail} KiB {ever}, {needed} needed",
+    ReasonCode.PAGE_SIZE: "{where} has no pages of size {detail} that divide the memory",
+    ReasonCode.CELL_COMBINATION: "each guest cell fits some host cell, but {needed} guest cells fit only {available} cells at once",
+    ReasonCode.MISSING_TRAIT: "the host lacks the trait {detail}",
+    ReasonCode.FORBIDDEN_TRAIT: "the host has the forbidden trait {detail}",
+    ReasonCode.DISK: "the host has {available} GiB of disk {ever}, {needed} needed",
+    ReasonCode.HOST_DOWN: "the host is down",
+    ReasonCode.HOST_DISABLED: "the host is disabled{detail}",
+    ReasonCode.PLACEMENT: "Placement refused the allocation: {detail}",
+    ReasonCode.STALE: "the host changed {needed} times while the request was tried",
+}

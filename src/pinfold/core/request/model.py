@@ -1,0 +1,139 @@
+"""`Flavor`, `Image` and the `GuestRequest` that they become: plain values. How keys are read and merged does not belong here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from pinfold.core.cpuset import CpuSet
+
+
+class CpuPolicy(Enum):
+    """`hw:cpu_policy`."""
+
+    SHARED = "shared"
+    DEDICATED = "dedicated"
+    MIXED = "mixed"
+
+
+class ThreadPolicy(Enum):
+    """`hw:cpu_thread_policy`; unset is PREFER."""
+
+    PREFER = "prefer"
+    ISOLATE = "isolate"
+    REQUIRE = "require"
+
+
+class EmulatorPolicy(Enum):
+    """`hw:emulator_threads_policy`; UNSET floats the emulator threads over the guest's own pCPUs."""
+
+    UNSET = "unset"
+    SHARE = "share"
+    ISOLATE = "isolate"
+
+
+class PageKind(Enum):
+    """How `hw:mem_page_size` names its pages. EXPLICIT carries a size in KiB beside it."""
+
+    SMALL = "small"
+    LARGE = "large"
+    ANY = "any"
+    EXPLICIT = "explicit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageRequest:
+    """The pages that the guest's memory is made of. `size_kib` is 0 except for EXPLICIT.
+
+    SMALL takes the cell's small page; LARGE the largest page but the small one that divides the cell's memory and of which enough are
+    free; ANY the same with the small page as the last choice; EXPLICIT that size alone. A guest with cells and no page size is SMALL.
+    """
+
+    kind: PageKind
+    size_kib: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flavor:
+    """A flavor as Nova has it. `extra_specs` are `(key, value)` pairs, ordered by key, every key once."""
+
+    vcpus: int
+    memory_mib: int
+    disk_gib: int = 0
+    extra_specs: tuple[tuple[str, str], ...] = ()
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An image's properties, as far as placement is concerned: `(key, value)` pairs, ordered by key, every key once."""
+
+    properties: tuple[tuple[str, str], ...] = ()
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestCpuTopology:
+    """Sockets, cores and threads that the guest sees; their product is its number of vCPUs."""
+
+    sockets: int
+    cores: int
+    threads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestCell:
+    """One NUMA cell of the guest: its vCPUs, those of them that are pinned (`dedicated`, a subset), and its memory."""
+
+    id: int
+    vcpus: CpuSet
+    dedicated: CpuSet
+    memory_mib: int
+
+    @property
+    def shared(self) -> CpuSet:
+        """The cell's vCPUs that are not pinned; they float over the shared pool of the host cell."""
+        return self.vcpus - self.dedicated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestRequest:
+    """A guest as the engine sees it: every default filled in, every combination already allowed.
+
+    All CPU sets here are vCPU indexes, 0 to `vcpus - 1`. `cells` is empty for a guest that floats over the shared pool; otherwise the
+    cells partition the vCPUs and their memories add up to `memory_mib`. `realtime` is a subset of the dedicated vCPUs.
+    `disks` and `nics` count devices, for the overhead that they cause.
+    """
+
+    vcpus: int
+    memory_mib: int
+    disk_gib: int = 0
+    cpu_policy: CpuPolicy = CpuPolicy.SHARED
+    thread_policy: ThreadPolicy = ThreadPolicy.PREFER
+    emulator_policy: EmulatorPolicy = EmulatorPolicy.UNSET
+    realtime: CpuSet = CpuSet()
+    cells: tuple[GuestCell, ...] = ()
+    page: PageRequest = PageRequest(kind=PageKind.SMALL)
+    explicit_page: bool = False
+    """Whether a page size was asked for; then the memory is backed by it and locked to it."""
+    locked_memory: bool = False
+    cpu_topology: GuestCpuTopology | None = None
+    traits_required: frozenset[str] = frozenset()
+    traits_forbidden: frozenset[str] = frozenset()
+    disks: int = 0
+    nics: int = 0
+    not_acted_upon: tuple[str, ...] = ()
+    """Keys that were understood and accepted, but that have no effect on CPUs and memory."""
+
+    @property
+    def dedicated(self) -> CpuSet:
+        """The vCPUs that get a pCPU each."""
+        mask = 0
+        for cell in self.cells:
+            mask |= cell.dedicated.mask
+        return CpuSet.from_mask(mask)
+
+    @property
+    def floating(self) -> CpuSet:
+        """The vCPUs that float over shared pCPUs, in cells or not."""
+        return CpuSet.from_mask(((1 << self.vcpus) - 1) & ~self.dedicated.mask)

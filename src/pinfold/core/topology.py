@@ -1,0 +1,93 @@
+"""What a host is made of: cells, cores, pCPUs, memory pages. What they are used for (pools, claims) does not belong here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from pinfold.core.cpuset import CpuSet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PagePool:
+    """All pages of one size in one cell: `total` pages of `size_kib` KiB."""
+
+    size_kib: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostCell:
+    """One NUMA node of the host.
+
+    `cores` holds the online siblings of each physical core, ordered by lowest pCPU; `sockets` the socket id of each core, in the same
+    order. `pages` is ordered by size, the small page first (its total excludes what huge pages took, as libvirt counts).
+    `distances` holds `(cell id, distance)` for every cell, this one included; empty when the host does not tell.
+    A cell without memory or without pCPUs is a cell.
+    """
+
+    id: int
+    cores: tuple[CpuSet, ...]
+    sockets: tuple[int, ...] = ()
+    memory_mib: int = 0
+    pages: tuple[PagePool, ...] = ()
+    distances: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def cpus(self) -> CpuSet:
+        """The online pCPUs of the cell."""
+        mask = 0
+        for core in self.cores:
+            mask |= core.mask
+        return CpuSet.from_mask(mask)
+
+    @property
+    def small_page_kib(self) -> int:
+        """The size of the cell's small page; 4 where the cell has no pages at all."""
+        return self.pages[0].size_kib if self.pages else 4
+
+    @property
+    def small_memory_mib(self) -> int:
+        """The memory that small pages make up, rounded down."""
+        return self.pages[0].size_kib * self.pages[0].total // 1024 if self.pages else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Topology:
+    """A host's cells, ordered by id, and the pCPUs that exist but are offline.
+
+    Invariants (kept by `check`): no pCPU stands in two cores or is both online and offline; cell ids ascend; pages ascend by size.
+    """
+
+    cells: tuple[HostCell, ...]
+    offline: CpuSet = CpuSet()
+
+    @cached_property
+    def online(self) -> CpuSet:
+        """Every online pCPU."""
+        mask = 0
+        for cell in self.cells:
+            mask |= cell.cpus.mask
+        return CpuSet.from_mask(mask)
+
+    @cached_property
+    def siblings(self) -> dict[int, CpuSet]:
+        """For each online pCPU, the online pCPUs of its core, itself included. Read only."""
+        return {cpu: core for cell in self.cells for core in cell.cores for cpu in core}
+
+    @cached_property
+    def cell_of(self) -> dict[int, int]:
+        """For each online pCPU, the id of its cell. Read only."""
+        return {cpu: cell.id for cell in self.cells for cpu in cell.cpus}
+
+    @property
+    def threads_per_core(self) -> int:
+        """The largest number of online siblings on one core; 1 means no SMT."""
+        return max((len(core) for cell in self.cells for core in cell.cores), default=1)
+
+    def cell(self, cell_id: int) -> HostCell:
+        """The cell with that id. Raises `KeyError`."""
+        for cell in self.cells:
+            if cell.id == cell_id:
+                return cell
+        raise KeyError(cell_id)
