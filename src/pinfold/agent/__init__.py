@@ -1,0 +1,1 @@
+"""The service's hand on one host: register, heartbeat, reconcile, report."""

@@ -1,0 +1,1 @@
+"""Readers of this host's procfs, sysfs and cgroups. They decide nothing."""

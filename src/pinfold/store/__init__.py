@@ -1,0 +1,1 @@
+"""The service's rows: hosts, guests, claims, owners of pCPUs."""

@@ -1,0 +1,1 @@
+"""The composition roots: one file per process."""
