@@ -48,7 +48,7 @@ class Record:
 class Boot:
     """What a guest starts from: a ROM, a kernel, a disk, any mix of them, or nothing at all. Paths are absolute on the host.
 
-    `disk_format` is `raw` or `qcow2`. `nics` counts user-mode network cards; real networks come with a template.
+    `disk_format` is `raw` or `qcow2`. Networks come with a template.
     """
 
     rom: str = ""
@@ -154,7 +154,8 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
-    """What `observe` saw of one guest. `witness` names the source of truth: `procfs`, or `lab records (synthetic)`, or `hypervisor's word (unverified)`.
+    """What `observe` saw of one guest. `witness` names the source of truth: `procfs`,
+    or `lab records (synthetic)`, or `hypervisor's word (unverified)`.
 
     Threads are ordered by id. `stable` is False when threads kept appearing until the walk gave up.
     """
