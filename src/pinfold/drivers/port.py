@@ -33,7 +33,8 @@ class Record:
     """What pinfold writes into a guest's own definition, so that a host is read back with no database.
 
     `guest` is the id (UUID text), `policy` what was asked of the emulator threads, `fit` what was decided, `revision` the ledger's count
-    it was decided on, `flavor` and `owner` names for people (`owner` is `pinfold` for a guest started straight on the host, else the service).
+    it was decided on, `flavor` and `owner` names for people (`owner` is `pinfold` for a guest started straight on the host, else the
+    service).
     """
 
     guest: str
@@ -106,8 +107,8 @@ class NovaRecord:
 class HostGuest:
     """One guest that the hypervisor knows, ours (`record` is set) or somebody else's.
 
-    `pid` is the hypervisor's process (None when it does not run, or is out of reach). `pages` and `memory_mib` are what its definition takes
-    of huge pages per cell and of small-page memory. `problem` says why a record of ours could not be read; such a guest counts as foreign.
+    `pid` is the hypervisor's process (None when it does not run, or is out of reach). `pages` and `memory_mib` are what its definition
+    takes of huge pages per cell and of small-page memory. `problem` says why a record of ours could not be read; such a guest counts as foreign.
     """
 
     id: str
