@@ -108,7 +108,8 @@ class HostGuest:
     """One guest that the hypervisor knows, ours (`record` is set) or somebody else's.
 
     `pid` is the hypervisor's process (None when it does not run, or is out of reach). `pages` and `memory_mib` are what its definition
-    takes of huge pages per cell and of small-page memory. `problem` says why a record of ours could not be read; such a guest counts as foreign.
+    takes of huge pages per cell and of small-page memory. `problem` says why a record of ours could not be read; such a guest counts as
+    foreign.
     """
 
     id: str
