@@ -1,0 +1,60 @@
+"""Accounts files and passwords."""
+
+from pathlib import Path
+
+import pytest
+
+from pinfold.api.accounts import Doorkeeper, Role, hash_password, parse_accounts, read_accounts
+from pinfold.core.errors import InvalidRequest
+
+SECRET = "correct horse"
+
+
+@pytest.fixture(scope="module")
+def line() -> str:
+    return f"alice:admin:{hash_password(SECRET)}"
+
+
+def test_the_right_password_opens_and_a_wrong_one_does_not(line: str) -> None:
+    door = Doorkeeper(parse_accounts(line, "accounts"))
+    account = door.admit("alice", SECRET)
+    assert account is not None
+    assert account.role is Role.ADMIN
+    assert door.admit("alice", SECRET) is account
+    assert door.admit("alice", SECRET + "x") is None
+    assert door.admit("alice", "") is None
+    assert door.admit("bob", SECRET) is None
+
+
+def test_a_password_that_bcrypt_would_cut_is_refused(line: str) -> None:
+    with pytest.raises(InvalidRequest, match="73 bytes"):
+        hash_password("x" * 73)
+    assert Doorkeeper(parse_accounts(line, "accounts")).admit("alice", "x" * 5000) is None
+
+
+@pytest.mark.parametrize(
+    "bad", ["alice", "alice:admin", "alice:owner:$2b$12$" + "a" * 53, "al ice:admin:$2b$12$" + "a" * 53, "alice:admin:plain"]
+)
+def test_a_malformed_line_is_named(bad: str) -> None:
+    with pytest.raises(InvalidRequest, match="accounts, line 2: not of the form"):
+        parse_accounts("# first\n" + bad, "accounts")
+
+
+def test_an_account_stands_once(line: str) -> None:
+    with pytest.raises(InvalidRequest, match="'alice' stands there twice"):
+        parse_accounts(f"{line}\n{line}", "accounts")
+
+
+def test_a_file_that_everybody_reads_is_refused(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "accounts"
+    path.write_text(line)
+    path.chmod(0o644)
+    with pytest.raises(InvalidRequest, match="everybody on this machine can read it"):
+        read_accounts(path)
+    path.chmod(0o600)
+    assert [account.name for account in read_accounts(path)] == ["alice"]
+
+
+def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="cannot be read as an accounts file"):
+        read_accounts(tmp_path / "none")
