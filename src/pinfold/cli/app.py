@@ -1,0 +1,73 @@
+"""The command line as a whole: which commands there are, and how one runs. What a command does stands in its own file."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Sequence
+from typing import Final
+
+import typer
+
+from pinfold.cli.session import Parts
+from pinfold.cli.status import ExitStatus, report
+
+COMMANDS: Final = {
+    "guest": "pinfold.cli.guest",
+    "fit": "pinfold.cli.fit",
+    "host": "pinfold.cli.host",
+    "audit": "pinfold.cli.audit",
+    "doctor": "pinfold.cli.doctor",
+    "config": "pinfold.cli.config",
+    "lab": "pinfold.cli.lab",
+    "version": "pinfold.cli.version",
+}
+"""Command or group -> its module, in the order of the help. A module has `app`, a Typer group, or a function of the command's name.
+
+Only the module of the command that is run is imported, so that one command does not pay for the others.
+"""
+
+
+def command_line(only: str | None = None) -> typer.Typer:
+    """The tree of commands; with `only`, the name of one of them, that branch alone."""
+    root = typer.Typer(
+        name="pinfold",
+        help="CPU placement for KVM hosts: vCPUs and emulator threads exactly where the policy says, accounted and proven.",
+        epilog="Exit status: " + ", ".join(f"{status.value} {status.name.lower().replace('_', ' ')}" for status in ExitStatus) + ".",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    root.callback()(_root)
+    for name, module in COMMANDS.items():
+        if only is None or name == only:
+            _mount(root, name, importlib.import_module(module))
+    return root
+
+
+def run(argv: Sequence[str], parts: Parts) -> int:
+    """Run one command line to its exit status. Nothing is raised: what goes wrong is said on standard error."""
+    as_json = "--json" in argv
+    try:
+        completing = any(name.endswith("_COMPLETE") for name in os.environ)
+        only = None if completing or not argv or argv[0] not in COMMANDS else argv[0]
+        command = typer.main.get_command(command_line(only))
+        status = command.main(args=list(argv), prog_name="pinfold", standalone_mode=False, obj=parts)
+        return status if isinstance(status, int) else ExitStatus.OK
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains while it closes standard output
+        return ExitStatus.OK
+    except (Exception, KeyboardInterrupt) as error:
+        return report(error, as_json=as_json)
+
+
+def _root() -> None:
+    """Keep the group a group, also while one command alone is mounted."""
+
+
+def _mount(root: typer.Typer, name: str, module: object) -> None:
+    group = getattr(module, "app", None)
+    if group is not None:
+        root.add_typer(group, name=name)
+    else:
+        root.command(name)(getattr(module, name))

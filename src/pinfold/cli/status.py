@@ -1,0 +1,86 @@
+"""Exit statuses, and how an error that reaches the top becomes one sentence. What commands do does not belong here."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import traceback
+from enum import IntEnum
+
+import typer
+
+from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, PinfoldError, Unavailable
+
+
+class ExitStatus(IntEnum):
+    """What a command's exit status says."""
+
+    OK = 0
+    """done; for `audit` and `doctor`: nothing found"""
+    REFUSED = 1
+    """the request does not fit, or something was found: the answer is on standard output"""
+    BAD_INPUT = 2
+    """an option, a key, a value or a file is wrong; nothing was done"""
+    UNAVAILABLE = 3
+    """libvirt or another peer is away; nothing was decided"""
+    CONFLICT = 4
+    """somebody else was first, or the name is taken; look again and decide again"""
+    INTERNAL = 70
+    """a bug of pinfold's; the message names the file with the details"""
+    INTERRUPTED = 130
+    """ended by Ctrl-C"""
+
+
+_KINDS: tuple[tuple[type[PinfoldError], str, ExitStatus], ...] = (
+    (InvalidRequest, "invalid-request", ExitStatus.BAD_INPUT),
+    (Conflict, "conflict", ExitStatus.CONFLICT),
+    (Unavailable, "unavailable", ExitStatus.UNAVAILABLE),
+    (InvariantViolation, "invariant-violation", ExitStatus.INTERNAL),
+)
+
+
+def report(error: BaseException, *, as_json: bool) -> ExitStatus:
+    """Say on standard error what went wrong, in one sentence or one JSON document, and return the exit status for it.
+
+    An error that is not pinfold's own is a bug: its traceback goes to a file that only the user can read, and the sentence names the file.
+    """
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        return _say("interrupted", "interrupted", ExitStatus.INTERRUPTED, None, as_json=as_json)
+    if isinstance(error, PinfoldError):
+        kind, status = next(((kind, status) for cls, kind, status in _KINDS if isinstance(error, cls)), ("internal", ExitStatus.INTERNAL))
+        return _say(str(error), kind, status, getattr(error, "key", None), as_json=as_json)
+    if hasattr(error, "format_message"):  # the parser's own: an unknown option, a missing argument
+        return _say(_usage_sentence(error), "usage", ExitStatus.BAD_INPUT, None, as_json=as_json)
+    message = f"internal error: {type(error).__name__}: {error}; the traceback is in {_keep_traceback(error)}, please report it"
+    return _say(message, "internal", ExitStatus.INTERNAL, None, as_json=as_json)
+
+
+def warn(sentence: str) -> None:
+    """Say on standard error what does not stop the command."""
+    print(f"pinfold: warning: {sentence}", file=sys.stderr)
+
+
+def _say(message: str, kind: str, status: ExitStatus, key: str | None, *, as_json: bool) -> ExitStatus:
+    if as_json:
+        print(json.dumps({"error": {"kind": kind, "message": message, "key": key, "status": int(status)}}), file=sys.stderr)
+    else:
+        print(f"pinfold: {message}", file=sys.stderr)
+    return status
+
+
+def _usage_sentence(error: BaseException) -> str:
+    message = " ".join(str(getattr(error, "format_message")()).split()).rstrip(".")  # noqa: B009
+    context = getattr(error, "ctx", None)
+    return f"{message}; see '{context.command_path} --help'" if context is not None else message
+
+
+def _keep_traceback(error: BaseException) -> str:
+    try:
+        handle, path = tempfile.mkstemp(prefix="pinfold-error-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            traceback.print_exception(error, file=stream)
+    except OSError as failure:
+        return f"no file ({failure.strerror})"
+    return path

@@ -1,0 +1,81 @@
+"""What looks wrong in configuration files though oslo.config takes it: unknown, misplaced and repeated keys.
+
+Checking pools against a host does not belong here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from pinfold.config.options import GROUPS
+from pinfold.config.parse import Entry
+
+_OURS = {group.name: tuple(opt.name for opt in group.options) for group in GROUPS}
+_NOT_NOVAS = {group.name: tuple(name for name in _OURS[group.name] if name not in group.nova) for group in GROUPS}
+_EXCLUSIVE = frozenset(group.name for group in GROUPS if group.exclusive)
+_REPEATABLE = frozenset({"reserved_huge_pages"})
+
+_NOVA_NEIGHBOURS = frozenset(
+    {
+        "max_concurrent_disk_ops",
+        "max_disk_devices_to_attach",
+        "reserved_host_cpus",
+        "allocation_ratio",
+        "connection_type",
+        "snapshots_directory",
+        "instances_path",
+        "host_subset_size",
+        "host_manager",
+        "hostname",
+    }
+)
+"""Nova's keys that resemble ours and are right as they are."""
+
+
+def misspelled(entries: Iterable[Entry]) -> tuple[str, ...]:
+    """One sentence for each key that was ignored and looks like a slip, in the order of the files.
+
+    In `[overhead]` and `[pinfold]`, which Nova has not, every unknown key is one. In the groups that Nova has too, a key is one when it
+    is close to an option of that group, or is an option of another group; Nova's many other keys are none of our business.
+    """
+    found: list[str] = []
+    for entry in entries:
+        sentence = _slip(entry)
+        if sentence and sentence not in found:
+            found.append(sentence)
+    return tuple(found)
+
+
+def repeated(entries: Iterable[Entry]) -> tuple[str, ...]:
+    """One sentence for each option of ours that stands twice in one file; the last line wins, which is seldom meant."""
+    seen: set[tuple[str, str, str]] = set()
+    found: list[str] = []
+    for entry in entries:
+        place = (entry.file, entry.group, entry.key)
+        if place in seen and entry.key in _OURS.get(entry.group, ()) and entry.key not in _REPEATABLE:
+            found.append(f"[{entry.group}] {entry.key} stands more than once in {entry.file}; the last line counts")
+        seen.add(place)
+    return tuple(dict.fromkeys(found))
+
+
+def _slip(entry: Entry) -> str:
+    where = f"[{entry.group}] {entry.key} in {entry.file}"
+    if entry.group not in _OURS:
+        near = get_close_matches(entry.group, _NOT_NOVAS, n=1, cutoff=0.8)
+        ours = near and (near[0] in _EXCLUSIVE or entry.key in _OURS[near[0]])
+        return f"{where} is ignored: there is no group [{entry.group}], [{near[0]}] is meant" if ours else ""
+    if entry.key in _OURS[entry.group]:
+        return ""
+    home = next((group for group, names in _NOT_NOVAS.items() if entry.key in names), None) or _home_of_pool(entry.key)
+    if home is not None:
+        return f"{where} is ignored: the option belongs into [{home}]"
+    exclusive = entry.group in _EXCLUSIVE
+    near = get_close_matches(entry.key, _OURS[entry.group], n=1, cutoff=0.6 if exclusive else 0.85)
+    if near and entry.key not in _NOVA_NEIGHBOURS:
+        return f"{where} is ignored: there is no such option, {near[0]} is meant"
+    return f"{where} is ignored: there is no such option" if exclusive else ""
+
+
+def _home_of_pool(key: str) -> str | None:
+    return "compute" if key in _OURS["compute"] else None

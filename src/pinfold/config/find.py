@@ -1,0 +1,56 @@
+"""Which configuration files are read: the named ones, or the first of the usual places. What stands in them does not belong here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pinfold.core.errors import InvalidRequest
+
+ENVIRONMENT = "PINFOLD_CONFIG"
+OWN_FILE = "/etc/pinfold/pinfold.conf"
+NOVA_FILE = "/etc/nova/nova.conf"
+_MAX_DROP_INS = 64
+
+
+def find_files(
+    named: Sequence[str], environ: Mapping[str, str], *, nova: bool, own_file: str = OWN_FILE, nova_file: str = NOVA_FILE
+) -> tuple[str, ...]:
+    """The files to read, in the order in which later ones win; empty where there is none, and then the defaults hold.
+
+    1. The files named on the command line. 2. Those of `$PINFOLD_CONFIG`, separated by colons. 3. /etc/pinfold/pinfold.conf.
+    4. /etc/nova/nova.conf, for commands that only look (`nova`): nobody starts guests on Nova's pools without saying so.
+    After each file come the `*.conf` of the folder of its name with `.d` added, by name, as Nova reads `nova.conf.d`.
+    A folder of the current directory is never searched. Raises `InvalidRequest` for a named file that does not exist.
+    """
+    chosen = [name for name in named if name]
+    origin = "--config"
+    if not chosen:
+        chosen, origin = [name for name in environ.get(ENVIRONMENT, "").split(":") if name], f"${ENVIRONMENT}"
+    if not chosen:
+        usual = (own_file, nova_file) if nova else (own_file,)
+        chosen, origin = [name for name in usual if os.path.lexists(name)][:1], ""
+    found: list[str] = []
+    for name in chosen:
+        path = Path(name).absolute()
+        if not path.exists():
+            raise InvalidRequest(f"{origin or 'configuration file'} {name}: there is no such file", key=str(path))
+        found.append(str(path))
+        found.extend(_drop_ins(path))
+    return tuple(found)
+
+
+def _drop_ins(path: Path) -> list[str]:
+    folder = path.with_name(path.name + ".d")
+    if not folder.is_dir():
+        return []
+    try:
+        names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".conf"))
+    except OSError as error:
+        raise InvalidRequest(f"configuration folder {folder} cannot be read: {error.strerror}", key=str(folder)) from error
+    if len(names) > _MAX_DROP_INS:
+        raise InvalidRequest(
+            f"configuration folder {folder} holds {len(names)} files, at most {_MAX_DROP_INS} are allowed", key=str(folder)
+        )
+    return [str(folder / name) for name in names]

@@ -1,0 +1,149 @@
+"""`HostSettings` from configuration files: pools, limits and folders of one host. Finding the files does not belong here."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pinfold.config.check import misspelled
+from pinfold.config.parse import Values, parse, shortened
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.errors import InvalidRequest
+from pinfold.core.fit.model import Strategy
+from pinfold.core.ledger import Booking, Limits, OverheadRates, ReservedPages
+from pinfold.core.pools import PoolConfig
+from pinfold.core.settings import HostSettings
+
+_UNITS_KIB = {"": 1, "K": 1, "M": 1024, "G": 1024 * 1024, "T": 1024 * 1024 * 1024}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """What the files say: the host's settings, the flavors file, and what looks like a slip in keys that were ignored.
+
+    `files` are those that were read, in order; empty where the defaults hold.
+    """
+
+    settings: HostSettings
+    flavors_file: str
+    files: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def load(files: Sequence[str]) -> Configuration:
+    """The configuration in `files`, later ones winning; no files give the defaults.
+
+    Raises `InvalidRequest` naming the file, the key, the value and what is allowed.
+    """
+    values = parse(files)
+    return Configuration(
+        settings=host_settings(values),
+        flavors_file=_path(values, "flavors_file", "/etc/pinfold/flavors.toml"),
+        files=values.files,
+        warnings=misspelled(values.entries),
+    )
+
+
+def host_settings(values: Values) -> HostSettings:
+    """One host's settings. Raises `InvalidRequest` for a value that makes no sense, with the file and the key."""
+    state_dir = _path(values, "state_dir", "/var/lib/pinfold")
+    packing = values.get("compute", "packing_host_numa_cells_allocation_strategy")
+    return HostSettings(
+        pools=PoolConfig(
+            shared=_cpus(values, "cpu_shared_set"),
+            dedicated=_cpus(values, "cpu_dedicated_set"),
+            overhead=_cpus(values, "cpu_overhead_set"),
+        ),
+        limits=_limits(values),
+        strategy=Strategy.PACK if packing else Strategy.SPREAD,
+        uri=_uri(values),
+        virt_type=values.get("libvirt", "virt_type") or "",
+        realtime_priority=values.get("libvirt", "realtime_scheduler_priority"),
+        state_dir=state_dir,
+        images_dir=_path(values, "images_dir", f"{state_dir}/images"),
+        templates_dir=_path(values, "templates_dir", f"{state_dir}/templates"),
+        host=values.get("DEFAULT", "host") or socket.gethostname(),
+        source=", ".join(values.files),
+    )
+
+
+def _limits(values: Values) -> Limits:
+    def ratio(name: str) -> float:
+        # Nova takes 0 for "not set": it was the default before the initial_* options existed.
+        return float(values.get("DEFAULT", f"{name}_allocation_ratio") or values.get("DEFAULT", f"initial_{name}_allocation_ratio"))
+
+    return Limits(
+        cpu_allocation_ratio=ratio("cpu"),
+        ram_allocation_ratio=ratio("ram"),
+        disk_allocation_ratio=ratio("disk"),
+        reserved_memory_mib=values.get("DEFAULT", "reserved_host_memory_mb"),
+        reserved_disk_gib=-(-values.get("DEFAULT", "reserved_host_disk_mb") // 1024),
+        reserved_pages=_reserved_pages(values),
+        shared_fraction=values.get("overhead", "shared_fraction"),
+        booking=Booking(values.get("overhead", "booking")),
+        rates=OverheadRates(
+            guest=values.get("overhead", "guest_millicpu"),
+            vcpu=values.get("overhead", "vcpu_millicpu"),
+            disk=values.get("overhead", "disk_millicpu"),
+            nic=values.get("overhead", "nic_millicpu"),
+        ),
+    )
+
+
+def _cpus(values: Values, name: str) -> CpuSet | None:
+    text = values.get("compute", name)
+    if text is None:
+        return None
+    try:
+        cpus = CpuSet.parse(text)
+    except InvalidRequest as error:
+        raise values.refuse("compute", name, f"is not a CPU list: {str(error).split(': ', 1)[-1]}") from error
+    if not cpus:
+        raise values.refuse("compute", name, "names no pCPU; write a CPU list such as 0-3,8, or leave the line out for no such pool")
+    return cpus
+
+
+def _reserved_pages(values: Values) -> tuple[ReservedPages, ...]:
+    pages: dict[tuple[int, int], ReservedPages] = {}
+    for item in values.get("DEFAULT", "reserved_huge_pages") or ():
+        size = re.fullmatch(r"(\d{1,12})\s*([KMGT]?)(?:i?B)?", item.get("size", ""), re.IGNORECASE)
+        if (
+            set(item) != {"node", "size", "count"}
+            or size is None
+            or not all(re.fullmatch(r"\d{1,9}", item[key]) for key in ("node", "count"))
+        ):
+            shown = shortened(",".join(f"{key}:{value}" for key, value in item.items()))
+            raise InvalidRequest(
+                f"[DEFAULT] reserved_huge_pages in {values.files[-1]}: {shown!r} is not allowed; "
+                "node:CELL,size:SIZE,count:PAGES is, as in node:0,size:2048,count:64",
+                key="[DEFAULT] reserved_huge_pages",
+            )
+        one = ReservedPages(cell=int(item["node"]), size_kib=int(size[1]) * _UNITS_KIB[size[2].upper()], count=int(item["count"]))
+        if (one.cell, one.size_kib) in pages:
+            raise InvalidRequest(
+                f"[DEFAULT] reserved_huge_pages names node {one.cell} with pages of {one.size_kib} KiB twice; one line for each is allowed",
+                key="[DEFAULT] reserved_huge_pages",
+            )
+        pages[one.cell, one.size_kib] = one
+    return tuple(pages[key] for key in sorted(pages))
+
+
+def _uri(values: Values) -> str:
+    uri = str(values.get("libvirt", "connection_uri") or "qemu:///system")
+    if not re.fullmatch(r"qemu(\+[a-z0-9]+)?://\S{1,1000}", uri):
+        raise values.refuse("libvirt", "connection_uri", "is not allowed; a libvirt URI of QEMU is, such as qemu:///system")
+    return uri
+
+
+def _path(values: Values, name: str, default: str) -> str:
+    text = values.get("pinfold", name)
+    if text is None:
+        return default
+    if not text.strip():
+        raise values.refuse("pinfold", name, "is empty; a path is allowed")
+    entry = values.given("pinfold", name)
+    base = Path(entry.file).parent if entry else Path("/")
+    return str(base / Path(text).expanduser())

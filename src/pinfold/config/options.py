@@ -1,0 +1,102 @@
+"""The table of every option: groups of oslo.config options, and what Nova has that is refused. Reading files does not belong here.
+
+A part of pinfold that has options of its own keeps them in `options_<part>.py`, which exports `GROUPS`, and is listed here once; the
+reader, the sample, the check and the reference are all made from this table. Two parts may add to one group.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+
+from oslo_config import cfg, types
+
+from pinfold.config import options_host
+from pinfold.config.option_group import OptionGroup, RefusedOption
+
+_PARTS: tuple[tuple[OptionGroup, ...], ...] = (options_host.GROUPS,)
+
+
+def _merged(parts: tuple[tuple[OptionGroup, ...], ...]) -> tuple[OptionGroup, ...]:
+    groups: dict[str, OptionGroup] = {}
+    for group in chain.from_iterable(parts):
+        known = groups.get(group.name)
+        groups[group.name] = group if known is None else known.joined(group)
+    return tuple(groups.values())
+
+
+GROUPS: tuple[OptionGroup, ...] = _merged(_PARTS)
+"""Every group once, in the order of the sample and the reference."""
+
+REFUSED: tuple[RefusedOption, ...] = options_host.REFUSED
+"""Options of Nova's that pinfold does not take, each with the sentence that says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Described:
+    """One option in words: its group, name, what is allowed, its default, and its help in one paragraph."""
+
+    group: str
+    name: str
+    allowed: str
+    default: str
+    help: str
+    nova: bool
+
+
+def described() -> tuple[Described, ...]:
+    """Every option in words, in the order of `GROUPS`."""
+    return tuple(
+        Described(
+            group=group.name,
+            name=opt.name,
+            allowed=allowed(opt),
+            default=default_text(opt),
+            help=" ".join((opt.help or "").split()),
+            nova=opt.name in group.nova,
+        )
+        for group in GROUPS
+        for opt in group.options
+    )
+
+
+def allowed(opt: cfg.Opt) -> str:
+    """What an option takes, as it stands in errors, in the sample and in the reference.
+
+    >>> allowed(cfg.FloatOpt("ratio", min=0.0))
+    'a number of 0 or more'
+    >>> allowed(cfg.StrOpt("booking", choices=["enforce", "report"]))
+    'enforce or report'
+    """
+    metavar = opt.metavar
+    if metavar:
+        return str(metavar)
+    kind = opt.type
+    if getattr(kind, "choices", None):
+        return " or ".join(repr(choice) if choice == "" else str(choice) for choice in kind.choices)
+    if isinstance(kind, types.Boolean):
+        return "true or false"
+    if isinstance(kind, types.Integer):
+        return "a whole number" + _bounds(kind.min, kind.max)
+    if isinstance(kind, types.Float):
+        return "a number" + _bounds(kind.min, kind.max)
+    return "a text"
+
+
+def default_text(opt: cfg.Opt) -> str:
+    """An option's default as it would stand in a file; `not set` where there is none."""
+    if opt.sample_default is not None:
+        return str(opt.sample_default)
+    if opt.default is None or opt.default == "":
+        return "not set"
+    if isinstance(opt.default, bool):
+        return str(opt.default).lower()
+    return str(opt.default)
+
+
+def _bounds(low: float | None, high: float | None) -> str:
+    if low is not None and high is not None:
+        return f" from {low:g} to {high:g}"
+    if low is not None:
+        return f" of {low:g} or more"
+    return "" if high is None else f" of at most {high:g}"

@@ -1,0 +1,148 @@
+"""Configuration files as text, and what oslo.config makes of them; each error is a sentence. What values mean is decided elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from oslo_config import cfg
+
+from pinfold.config.options import GROUPS, REFUSED, allowed
+from pinfold.core.errors import InvalidRequest
+
+_MAX_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One `key = value` of a file: where it stands and its text."""
+
+    file: str
+    group: str
+    key: str
+    value: str
+
+
+class Values:
+    """Every option of the table with the value that the files give it. Values are looked up, never set."""
+
+    def __init__(self, files: tuple[str, ...], entries: tuple[Entry, ...], conf: cfg.ConfigOpts) -> None:
+        self.files = files
+        self.entries = entries
+        self._conf = conf
+
+    def get(self, group: str, name: str) -> Any:
+        """The value of one option, or its default. Raises `InvalidRequest` naming file, key, value and what is allowed."""
+        try:
+            return self._conf[name] if group == "DEFAULT" else self._conf[group][name]
+        except cfg.TemplateSubstitutionError as error:
+            raise self.refuse(group, name, f"names another option that pinfold does not know ({error})") from error
+        except (cfg.Error, ValueError) as error:
+            raise self.refuse(group, name, f"is not allowed; {allowed(_option(group, name))} is") from error
+
+    def given(self, group: str, name: str) -> Entry | None:
+        """The line that decides an option: the last one of the last file; None where no file has it."""
+        found = None
+        for entry in self.entries:
+            if entry.group == group and entry.key == name:
+                found = entry
+        return found
+
+    def refuse(self, group: str, name: str, why: str) -> InvalidRequest:
+        """The error that says what is wrong with the value of an option, and where it stands."""
+        entry = self.given(group, name)
+        if entry is None:
+            return InvalidRequest(f"[{group}] {name} {why}", key=f"[{group}] {name}")
+        return InvalidRequest(f"[{group}] {name} in {entry.file}: {shortened(entry.value)!r} {why}", key=f"[{group}] {name}")
+
+
+def parse(files: Sequence[str]) -> Values:
+    """The values of every option, read from `files`; later files win. The environment is not read.
+
+    Raises `InvalidRequest` for a file that cannot be read or parsed, for a refused option and for a value that its option does not take.
+    """
+    entries = tuple(entry for file in files for entry in read_entries(file))
+    conf = cfg.ConfigOpts()
+    for group in GROUPS:
+        conf.register_opts(list(group.options), group=None if group.name == "DEFAULT" else group.name)
+    try:
+        conf(args=[], project="pinfold", default_config_files=list(files), default_config_dirs=[], use_env=False)
+    except cfg.Error as error:
+        raise InvalidRequest(f"configuration {', '.join(files)}: {error}") from error
+    values = Values(tuple(files), entries, conf)
+    _refuse_by_name(values)
+    for group in GROUPS:
+        for opt in group.options:
+            values.get(group.name, opt.name)
+    return values
+
+
+def read_entries(file: str) -> tuple[Entry, ...]:
+    """Every line of a configuration file, in order. Raises `InvalidRequest` when it is unreadable, too large, binary or malformed."""
+    text = read_text(file, "configuration file")
+    parser = _Lines(file)
+    try:
+        parser.parse(text.splitlines())
+    except cfg.ParseError as error:
+        line = shortened((error.line or "").strip())
+        raise InvalidRequest(
+            f"configuration file {file}, line {error.lineno}: {line!r} is neither [section] nor key = value", key=file
+        ) from error
+    return tuple(parser.entries)
+
+
+def read_text(file: str, what: str) -> str:
+    """The text of a file of at most 1 MiB. Raises `InvalidRequest` naming `what` it is, the file, and why it is not one."""
+    path = Path(file)
+    try:
+        if path.is_dir():
+            raise InvalidRequest(f"{what} {file} is a folder", key=file)
+        with path.open("rb") as stream:
+            data = stream.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise InvalidRequest(f"{what} {file} cannot be read: {error.strerror}", key=file) from error
+    if len(data) > _MAX_BYTES:
+        raise InvalidRequest(f"{what} {file} is larger than {_MAX_BYTES >> 20} MiB", key=file)
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"{what} {file} is not text in UTF-8 (byte {error.start})", key=file) from error
+    if "\0" in text:
+        raise InvalidRequest(f"{what} {file} is binary, not text", key=file)
+    return text
+
+
+def shortened(text: str, limit: int = 60) -> str:
+    """The text, cut where it would drown the sentence that it stands in."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+class _Lines(cfg.ConfigParser):  # type: ignore[misc]
+    """oslo.config's own parser, so that what is checked is what it reads; group names as it compares them."""
+
+    def __init__(self, file: str) -> None:
+        super().__init__(file, {})
+        self.entries: list[Entry] = []
+
+    def parse(self, lines: list[str]) -> None:
+        cfg.ConfigParser.__mro__[1].parse(self, lines)
+
+    def assignment(self, key: str, value: list[str]) -> None:
+        if not self.section:
+            raise self.error_no_section()
+        group = self.section if self.section == "DEFAULT" else self.section.lower()
+        group = "DEFAULT" if group == "default" else group
+        self.entries.append(Entry(file=self.filename, group=group, key=key, value="\n".join(value)))
+
+
+def _refuse_by_name(values: Values) -> None:
+    for refused in REFUSED:
+        entry = values.given(refused.group, refused.name)
+        if entry is not None and entry.value.strip().lower() not in refused.harmless:
+            raise values.refuse(refused.group, refused.name, f"is refused: {refused.instead}")
+
+
+def _option(group: str, name: str) -> cfg.Opt:
+    return next(opt for known in GROUPS if known.name == group for opt in known.options if opt.name == name)

@@ -1,0 +1,32 @@
+"""A sample `pinfold.conf`, made from the table of options. Reading one does not belong here."""
+
+from __future__ import annotations
+
+import textwrap
+
+from pinfold.config.options import GROUPS, REFUSED, allowed, default_text
+
+_HEAD = """\
+# pinfold.conf: every option with its default, commented out.
+# A nova.conf can be read in its place: the options marked "as in Nova" have Nova's names and meaning.
+"""
+
+
+def sample() -> str:
+    """The file's text. Every option stands in it once, commented out; uncommented as it is, the text changes nothing but what it says."""
+    parts = [_HEAD]
+    for group in GROUPS:
+        parts.append(f"\n[{group.name}]\n{_comment(group.title)}")
+        for opt in group.options:
+            words = " ".join((opt.help or "").split()) + (" As in Nova." if opt.name in group.nova else "")
+            default = default_text(opt)
+            literal = opt.sample_default is None and default != "not set"
+            parts.append(f"\n{_comment(words)}{_comment('Allowed: ' + allowed(opt) + '.')}")
+            parts.append(f"#{opt.name} = {default}\n" if literal else f"{_comment('Default: ' + default + '.')}#{opt.name} =\n")
+    parts.append("\n# Refused, wherever they come from:\n")
+    parts.extend(_comment(f"[{refused.group}] {refused.name}: {refused.instead}.") for refused in REFUSED)
+    return "".join(parts)
+
+
+def _comment(text: str) -> str:
+    return "".join(f"# {line}\n" for line in textwrap.wrap(text, width=100))
