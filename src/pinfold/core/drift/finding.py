@@ -1,0 +1,142 @@
+"""`Finding`: one difference between what was recorded and what the host shows. What counts as a difference does not belong here.
+
+The codes are a closed set with stable values: the command line, the metrics and the reference print them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from pinfold.core.overhead import ThreadClass
+
+
+class Severity(Enum):
+    """Whether a finding breaks a promise."""
+
+    DRIFT = "drift"
+    """Something is not where it was recorded to be."""
+    NOTE = "note"
+    """Worth knowing, but outside what pinfold controls or promises."""
+
+
+class FindingCode(Enum):
+    """What differs. The value is stable."""
+
+    VCPU_THREAD = "vcpu-thread"
+    EMULATOR_THREAD = "emulator-thread"
+    IOTHREAD = "iothread"
+    VHOST_THREAD = "vhost-thread"
+    KERNEL_THREAD = "kernel-thread"
+    VCPU_MISSING = "vcpu-missing"
+    VCPU_UNEXPECTED = "vcpu-unexpected"
+    REALTIME_MISSING = "realtime-missing"
+    REALTIME_UNEXPECTED = "realtime-unexpected"
+    THREADS_UNSEEN = "threads-unseen"
+    THREADS_UNSETTLED = "threads-unsettled"
+    DEFINITION_PINS = "definition-pins"
+    DEFINITION_REALTIME = "definition-realtime"
+    EMULATOR_POLICY = "emulator-policy"
+    PCPU_OFFLINE = "pcpu-offline"
+    TWO_OWNERS = "two-owners"
+    OUTSIDE_POOL = "outside-pool"
+    POOL_PART = "pool-part"
+    FOREIGN_FLOATING = "foreign-floating"
+    FOREIGN_PROCESS = "foreign-process"
+    RECORD_UNREADABLE = "record-unreadable"
+
+
+THREAD_CODES = {
+    ThreadClass.VCPU: FindingCode.VCPU_THREAD,
+    ThreadClass.EMULATOR: FindingCode.EMULATOR_THREAD,
+    ThreadClass.IOTHREAD: FindingCode.IOTHREAD,
+    ThreadClass.VHOST: FindingCode.VHOST_THREAD,
+    ThreadClass.KTHREAD: FindingCode.KERNEL_THREAD,
+}
+"""The code of a thread that runs elsewhere than recorded, by its class."""
+
+_NOTES = frozenset({FindingCode.KERNEL_THREAD, FindingCode.THREADS_UNSETTLED, FindingCode.POOL_PART})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """The guest that findings are about, and what a repair command must name.
+
+    `pid` is the hypervisor's process, whose main thread has that id. `realtime_priority` is what a realtime vCPU should run at.
+    """
+
+    name: str
+    id: str = ""
+    uri: str = "qemu:///system"
+    pid: int | None = None
+    active: bool = True
+    realtime_priority: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One difference. `recorded` and `observed` are texts: a cpulist for CPU sets, a scheduler's name, or '' where they say nothing.
+
+    `guest` is the guest's name ('' for the host's own findings), `thread` and `tid` the thread, `subject` what else it is about
+    (a vCPU, a pool, a process, pCPUs). `repair` is the exact shell command that undoes the difference; '' when nothing safe does,
+    and then `advice` says why and what to do.
+    """
+
+    code: FindingCode
+    guest: str = ""
+    guest_id: str = ""
+    tid: int | None = None
+    thread: str = ""
+    thread_class: ThreadClass | None = None
+    subject: str = ""
+    recorded: str = ""
+    observed: str = ""
+    repair: str = ""
+    advice: str = ""
+
+    @property
+    def severity(self) -> Severity:
+        """DRIFT, except for what pinfold cannot control: kernel threads, and what breaks no promise."""
+        return Severity.NOTE if self.code in _NOTES or self.thread_class is ThreadClass.KTHREAD else Severity.DRIFT
+
+    def sentence(self) -> str:
+        """The finding as an operator reads it, without a full stop.
+
+        >>> Finding(code=FindingCode.EMULATOR_THREAD, guest="web", tid=71, thread="worker", recorded="0-1", observed="0-15").sentence()
+        'guest web: emulator thread 71 (worker) may run on 0-15, recorded is 0-1'
+        >>> Finding(code=FindingCode.TWO_OWNERS, subject="4-5", observed="guest a, guest b").sentence()
+        'pCPU 4-5 has more than one owner: guest a, guest b'
+        """
+        where = f"guest {self.guest}: " if self.guest else ""
+        return where + _SENTENCES[self.code].format(
+            tid=self.tid,
+            thread=self.thread,
+            subject=self.subject,
+            recorded=self.recorded or "nothing",
+            observed=self.observed or "nothing",
+        )
+
+
+_SENTENCES = {
+    FindingCode.VCPU_THREAD: "vCPU thread {tid} ({thread}) may run on {observed}, recorded is {recorded}",
+    FindingCode.EMULATOR_THREAD: "emulator thread {tid} ({thread}) may run on {observed}, recorded is {recorded}",
+    FindingCode.IOTHREAD: "iothread {tid} ({thread}) may run on {observed}, recorded is {recorded}",
+    FindingCode.VHOST_THREAD: "vhost thread {tid} ({thread}) may run on {observed}, recorded is {recorded}",
+    FindingCode.KERNEL_THREAD: "kernel thread {tid} ({thread}) may run on {observed}, its place is {recorded}",
+    FindingCode.VCPU_MISSING: "{subject} has no thread",
+    FindingCode.VCPU_UNEXPECTED: "thread {tid} ({thread}) is {subject}, which was never recorded",
+    FindingCode.REALTIME_MISSING: "thread {tid} ({thread}) runs under the scheduler {observed}, recorded is {recorded}",
+    FindingCode.REALTIME_UNEXPECTED: "thread {tid} ({thread}) runs under the scheduler {observed}, recorded is {recorded}",
+    FindingCode.THREADS_UNSEEN: "it is said to run, but none of its threads was seen",
+    FindingCode.THREADS_UNSETTLED: "threads kept appearing until the walk gave up",
+    FindingCode.DEFINITION_PINS: "the definition puts {subject} on {observed}, recorded is {recorded}",
+    FindingCode.DEFINITION_REALTIME: "the definition makes vCPUs {observed} realtime, recorded is {recorded}",
+    FindingCode.EMULATOR_POLICY: "policy {subject} wants emulator threads on {recorded}, the definition puts them on {observed}",
+    FindingCode.PCPU_OFFLINE: "{subject} was recorded on {recorded}, of which {observed} is offline",
+    FindingCode.TWO_OWNERS: "pCPU {subject} has more than one owner: {observed}",
+    FindingCode.OUTSIDE_POOL: "{subject} lie on {observed}, outside the pool of today ({recorded})",
+    FindingCode.POOL_PART: "{subject} lie on {observed}, only a part of the pool of today ({recorded})",
+    FindingCode.FOREIGN_FLOATING: "{subject} may run on the dedicated pCPUs {observed}, none of which is its own",
+    FindingCode.FOREIGN_PROCESS: "process {tid} ({thread}) is bound to the dedicated pCPUs {observed}",
+    FindingCode.RECORD_UNREADABLE: "the record in its definition cannot be read: {observed}",
+}

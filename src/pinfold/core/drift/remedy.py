@@ -1,0 +1,69 @@
+"""The shell commands that repair findings, as text. Running them does not belong here.
+
+Every command names the libvirt address, quotes what a shell would read, and works when pasted by root on the host. `virsh` is used for what
+libvirt moves; `taskset` and `chrt` (util-linux) for threads that it does not.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift.finding import Subject
+
+
+def vcpupin(subject: Subject, vcpu: int, cpus: CpuSet) -> str:
+    """Puts one vCPU on `cpus`, now (where the guest runs) and in the definition.
+
+    >>> vcpupin(Subject(name="web 1"), 0, CpuSet.of(4))
+    "virsh -c qemu:///system vcpupin 'web 1' 0 4 --live --config"
+    """
+    return _virsh(subject, "vcpupin", str(vcpu), str(cpus))
+
+
+def emulatorpin(subject: Subject, cpus: CpuSet) -> str:
+    """Puts the emulator threads on `cpus`. Without a cpuset cgroup libvirt moves the main thread alone."""
+    return _virsh(subject, "emulatorpin", str(cpus))
+
+
+def iothreadpin(subject: Subject, iothread: int, cpus: CpuSet) -> str:
+    """Puts one iothread on `cpus`."""
+    return _virsh(subject, "iothreadpin", str(iothread), str(cpus))
+
+
+def taskset(tid: int, cpus: CpuSet) -> str:
+    """Puts one thread on `cpus`.
+
+    >>> taskset(71, CpuSet.parse("0-1"))
+    'taskset -pc 0-1 71'
+    """
+    return f"taskset -pc {cpus} {tid}"
+
+
+def taskset_process(pid: int, cpus: CpuSet) -> str:
+    """Puts every thread of a process on `cpus`."""
+    return f"taskset -apc {cpus} {pid}"
+
+
+def chrt_fifo(tid: int, priority: int) -> str:
+    """Gives one thread SCHED_FIFO."""
+    return f"chrt --fifo --pid {priority} {tid}"
+
+
+def chrt_other(tid: int) -> str:
+    """Gives one thread the ordinary scheduler."""
+    return f"chrt --other --pid 0 {tid}"
+
+
+def bring_online(cpus: CpuSet) -> str:
+    """Switches pCPUs on.
+
+    >>> bring_online(CpuSet.of(7))
+    'echo 1 | tee /sys/devices/system/cpu/cpu7/online'
+    """
+    return "echo 1 | tee " + " ".join(f"/sys/devices/system/cpu/cpu{cpu}/online" for cpu in cpus)
+
+
+def _virsh(subject: Subject, verb: str, *arguments: str) -> str:
+    scope = ("--live", "--config") if subject.active else ("--config",)
+    return shlex.join(("virsh", "-c", subject.uri, verb, subject.name, *arguments, *scope))

@@ -1,0 +1,354 @@
+"""What counts as drift, as tables: one row per way in which a host can differ from the record."""
+
+from __future__ import annotations
+
+import pytest
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift import (
+    Finding,
+    FindingCode,
+    Holder,
+    Place,
+    Process,
+    Severity,
+    Subject,
+    compare,
+    compare_asked,
+    expected,
+    foreign_floating,
+    foreign_process,
+    outside_pools,
+    place_of,
+    record_unreadable,
+    two_owners,
+)
+from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
+from pinfold.core.overhead import Masks, ObservedThread, ThreadClass
+from pinfold.core.pools import Pools
+from pinfold.drivers.port import AskedPins
+
+ONLINE = CpuSet.parse("0-15")
+WEB = Subject(name="web", id="00000000-0000-0000-0000-000000000001", pid=100, realtime_priority=3)
+
+
+def cpus(text: str) -> CpuSet:
+    return CpuSet.parse(text)
+
+
+MASKS = Masks(vcpus=(cpus("4"), cpus("5")), overhead=cpus("0-1"))
+REALTIME = Masks(vcpus=(cpus("4"), cpus("5")), overhead=cpus("0-1"), realtime=cpus("1"))
+
+
+def thread(
+    kind: ThreadClass, allowed: str, *, tid: int = 101, name: str = "x", vcpu: int | None = None, sched: str = "other"
+) -> ObservedThread:
+    return ObservedThread(tid=tid, name=name, thread_class=kind, allowed=cpus(allowed), vcpu=vcpu, scheduler=sched)
+
+
+MAIN = thread(ThreadClass.EMULATOR, "0-1", tid=100, name="qemu-system-x86")
+VCPU0 = thread(ThreadClass.VCPU, "4", tid=110, name="CPU 0/KVM", vcpu=0)
+VCPU1 = thread(ThreadClass.VCPU, "5", tid=111, name="CPU 1/KVM", vcpu=1)
+RIGHT = (MAIN, VCPU0, VCPU1)
+
+
+def codes(findings: tuple[Finding, ...]) -> list[str]:
+    return [finding.code.value for finding in findings]
+
+
+def test_a_guest_as_recorded_has_no_findings() -> None:
+    assert compare(WEB, MASKS, RIGHT, ONLINE) == ()
+
+
+@pytest.mark.parametrize(
+    ("stray", "sentence", "repair"),
+    [
+        pytest.param(
+            thread(ThreadClass.VCPU, "0-15", name="CPU 0/KVM", vcpu=0),
+            "guest web: vCPU thread 101 (CPU 0/KVM) may run on 0-15, recorded is 4",
+            "virsh -c qemu:///system vcpupin web 0 4 --live --config",
+            id="a vCPU that may run anywhere is put back by virsh",
+        ),
+        pytest.param(
+            thread(ThreadClass.EMULATOR, "4-5", tid=100, name="qemu-system-x86"),
+            "guest web: emulator thread 100 (qemu-system-x86) may run on 4-5, recorded is 0-1",
+            "virsh -c qemu:///system emulatorpin web 0-1 --live --config",
+            id="the main thread is put back by virsh",
+        ),
+        pytest.param(
+            thread(ThreadClass.EMULATOR, "4-5", name="worker"),
+            "guest web: emulator thread 101 (worker) may run on 4-5, recorded is 0-1",
+            "taskset -pc 0-1 101",
+            id="any other emulator thread needs taskset, since emulatorpin moves the main thread alone without a cgroup",
+        ),
+        pytest.param(
+            thread(ThreadClass.EMULATOR, "0", name="worker"),
+            "guest web: emulator thread 101 (worker) may run on 0, recorded is 0-1",
+            "taskset -pc 0-1 101",
+            id="narrower than recorded is drift too",
+        ),
+        pytest.param(
+            thread(ThreadClass.IOTHREAD, "5", name="IO iothread12"),
+            "guest web: iothread 101 (IO iothread12) may run on 5, recorded is 0-1",
+            "virsh -c qemu:///system iothreadpin web 12 0-1 --live --config",
+            id="an iothread is put back by its number",
+        ),
+        pytest.param(
+            thread(ThreadClass.IOTHREAD, "5", name="IO iothread1234"),
+            "guest web: iothread 101 (IO iothread1234) may run on 5, recorded is 0-1",
+            "taskset -pc 0-1 101",
+            id="an iothread whose name was cut short may have another number",
+        ),
+        pytest.param(
+            thread(ThreadClass.VHOST, "0-15", name="vhost-100"),
+            "guest web: vhost thread 101 (vhost-100) may run on 0-15, recorded is 0-1",
+            "taskset -pc 0-1 101",
+            id="vhost belongs with the overhead",
+        ),
+        pytest.param(
+            thread(ThreadClass.KTHREAD, "0-15", name="kvm-pit/100"),
+            "guest web: kernel thread 101 (kvm-pit/100) may run on 0-15, its place is 4",
+            "taskset -pc 4 101",
+            id="the PIT belongs beside vCPU 0",
+        ),
+        pytest.param(
+            thread(ThreadClass.KTHREAD, "4", name="kvm-nx-lpage-re"),
+            "guest web: kernel thread 101 (kvm-nx-lpage-re) may run on 4, its place is 0-1",
+            "taskset -pc 0-1 101",
+            id="the huge page recovery belongs with the overhead",
+        ),
+    ],
+)
+def test_a_thread_outside_its_mask(stray: ObservedThread, sentence: str, repair: str) -> None:
+    keep = tuple(t for t in RIGHT if t.tid != stray.tid and not (stray.vcpu is not None and t.vcpu == stray.vcpu))
+    (finding,) = compare(WEB, MASKS, (*keep, stray), ONLINE)
+    assert finding.sentence() == sentence
+    assert finding.repair == repair
+    assert finding.advice == ""
+    assert finding.severity is (Severity.NOTE if stray.thread_class is ThreadClass.KTHREAD else Severity.DRIFT)
+
+
+@pytest.mark.parametrize(
+    ("masks", "threads", "expected_codes"),
+    [
+        pytest.param(MASKS, (MAIN, VCPU0), ["vcpu-missing"], id="a vCPU without a thread"),
+        pytest.param(MASKS, (), ["threads-unseen"], id="no thread at all is one finding"),
+        pytest.param(MASKS, (*RIGHT, thread(ThreadClass.VCPU, "6", vcpu=2)), ["vcpu-unexpected"], id="a vCPU that was never recorded"),
+        pytest.param(MASKS, (*RIGHT, thread(ThreadClass.VCPU, "6")), ["vcpu-unexpected"], id="a vCPU without an index"),
+        pytest.param(REALTIME, RIGHT, ["realtime-missing"], id="a realtime vCPU without FIFO"),
+        pytest.param(
+            REALTIME,
+            (MAIN, VCPU0, thread(ThreadClass.VCPU, "5", vcpu=1, sched="fifo")),
+            [],
+            id="a realtime vCPU with FIFO",
+        ),
+        pytest.param(
+            MASKS,
+            (MAIN, VCPU0, thread(ThreadClass.VCPU, "5", vcpu=1, sched="fifo")),
+            ["realtime-unexpected"],
+            id="an ordinary vCPU with FIFO",
+        ),
+        pytest.param(
+            MASKS, (*RIGHT, thread(ThreadClass.EMULATOR, "0-1", sched="rr")), ["realtime-unexpected"], id="an emulator thread with RR"
+        ),
+        pytest.param(MASKS, (*RIGHT, thread(ThreadClass.EMULATOR, "0-1", sched="idle")), [], id="an idle-class thread disturbs nobody"),
+    ],
+)
+def test_threads_against_the_record(masks: Masks, threads: tuple[ObservedThread, ...], expected_codes: list[str]) -> None:
+    assert codes(compare(WEB, masks, threads, ONLINE)) == expected_codes
+
+
+def test_the_scheduler_is_repaired_with_the_priority_of_the_settings() -> None:
+    (missing,) = compare(WEB, REALTIME, RIGHT, ONLINE)
+    assert missing.repair == "chrt --fifo --pid 3 111"
+
+
+def test_offline_pcpus_are_left_out_of_both_sides() -> None:
+    masks = Masks(vcpus=(cpus("4"), cpus("5")), overhead=cpus("0-1,20"))
+    assert compare(WEB, masks, RIGHT, ONLINE) == ()
+
+
+def test_a_vcpu_whose_only_pcpu_is_offline_is_one_finding_with_the_switch() -> None:
+    masks = Masks(vcpus=(cpus("20"), cpus("5")), overhead=cpus("0-1"))
+    loose = thread(ThreadClass.VCPU, "0-15", vcpu=0)
+    (finding,) = compare(WEB, masks, (MAIN, loose, VCPU1), ONLINE)
+    assert finding.sentence() == "guest web: vCPU 0 was recorded on 20, of which 20 is offline"
+    assert finding.repair == "echo 1 | tee /sys/devices/system/cpu/cpu20/online"
+
+
+def test_an_unsettled_walk_is_a_note() -> None:
+    (finding,) = compare(WEB, MASKS, RIGHT, ONLINE, stable=False)
+    assert (finding.code, finding.severity) == (FindingCode.THREADS_UNSETTLED, Severity.NOTE)
+
+
+def test_the_place_of_each_class() -> None:
+    assert expected(MASKS, VCPU1) == cpus("5")
+    assert expected(MASKS, thread(ThreadClass.IOTHREAD, "9")) == cpus("0-1")
+    assert expected(MASKS, thread(ThreadClass.VCPU, "9", vcpu=7)) is None
+
+
+def test_commands_quote_what_a_shell_would_read() -> None:
+    subject = Subject(name="a b;c", uri="qemu+unix:///system?socket=/x y", pid=100)
+    (finding,) = compare(subject, MASKS, (thread(ThreadClass.EMULATOR, "9", tid=100), VCPU0, VCPU1), ONLINE)
+    assert finding.repair == "virsh -c 'qemu+unix:///system?socket=/x y' emulatorpin 'a b;c' 0-1 --live --config"
+
+
+ASKED = AskedPins(vcpus=((0, cpus("4")), (1, cpus("5"))), emulator=cpus("0-1"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "iothreads", "sentences", "repairs"),
+    [
+        pytest.param(ASKED, 0, [], [], id="as recorded"),
+        pytest.param(
+            AskedPins(vcpus=((0, cpus("6")), (1, cpus("5"))), emulator=cpus("0-1")),
+            0,
+            ["guest web: the definition puts vCPU 0 on 6, recorded is 4"],
+            ["virsh -c qemu:///system vcpupin web 0 4 --live --config"],
+            id="a vCPU was re-pinned",
+        ),
+        pytest.param(
+            AskedPins(vcpus=((0, cpus("4")), (1, cpus("5")))),
+            0,
+            ["guest web: the definition puts the emulator on every pCPU, recorded is 0-1"],
+            ["virsh -c qemu:///system emulatorpin web 0-1 --live --config"],
+            id="the emulator's pin is gone",
+        ),
+        pytest.param(
+            AskedPins(vcpus=((0, cpus("4")), (1, cpus("5"))), placement=cpus("0-1")), 0, [], [], id="the default set serves where no pin is"
+        ),
+        pytest.param(
+            ASKED,
+            1,
+            ["guest web: the definition puts iothread 1 on every pCPU, recorded is 0-1"],
+            ["virsh -c qemu:///system iothreadpin web 1 0-1 --live --config"],
+            id="an iothread without a pin",
+        ),
+        pytest.param(
+            AskedPins(vcpus=ASKED.vcpus, emulator=cpus("0-1,31")), 0, [], [], id="an absent pCPU in the definition makes no difference"
+        ),
+        pytest.param(
+            AskedPins(vcpus=ASKED.vcpus, emulator=cpus("0-1"), realtime=cpus("0")),
+            0,
+            ["guest web: the definition makes vCPUs 0 realtime, recorded is nothing"],
+            [""],
+            id="a realtime scheduler that was never recorded",
+        ),
+    ],
+)
+def test_the_definition_against_the_record(asked: AskedPins, iothreads: int, sentences: list[str], repairs: list[str]) -> None:
+    findings = compare_asked(WEB, MASKS, asked, ONLINE, iothreads=iothreads)
+    assert [finding.sentence() for finding in findings] == sentences
+    assert [finding.repair for finding in findings] == repairs
+    assert all(bool(finding.repair) != bool(finding.advice) for finding in findings)
+
+
+def test_a_stopped_guest_is_repaired_in_its_definition_alone() -> None:
+    stopped = Subject(name="web", active=False)
+    (finding,) = compare_asked(stopped, MASKS, AskedPins(vcpus=ASKED.vcpus), ONLINE)
+    assert finding.repair == "virsh -c qemu:///system emulatorpin web 0-1 --config"
+
+
+POOLS = Pools(shared=cpus("0-3"), dedicated=cpus("4-15"), overhead=cpus("0-3"))
+
+
+@pytest.mark.parametrize(
+    ("place", "sentences"),
+    [
+        pytest.param(Place(alone=cpus("4-5"), floating=cpus("0-3"), pooled=cpus("0-3")), [], id="within every pool"),
+        pytest.param(
+            Place(alone=cpus("3-5")),
+            ["guest web: its pins lie on 3, outside the pool of today (4-15)"],
+            id="a pinned pCPU that has left the dedicated pool",
+        ),
+        pytest.param(Place(alone=cpus("4,20")), [], id="an offline pCPU is reported elsewhere"),
+        pytest.param(
+            Place(floating=cpus("2-4")),
+            ["guest web: its floating vCPUs lie on 4, outside the pool of today (0-3)"],
+            id="a float set beyond the shared pool",
+        ),
+        pytest.param(
+            Place(pooled=cpus("0-1")),
+            ["guest web: its overhead threads lie on 0-1, only a part of the pool of today (0-3)"],
+            id="an overhead pool that has grown",
+        ),
+        pytest.param(
+            Place(pooled=cpus("3-4")),
+            ["guest web: its overhead threads lie on 4, outside the pool of today (0-3)"],
+            id="an overhead pool that has moved",
+        ),
+    ],
+)
+def test_places_against_the_pools(place: Place, sentences: list[str]) -> None:
+    assert [finding.sentence() for finding in outside_pools(WEB, place, POOLS, ONLINE)] == sentences
+
+
+def test_a_vanished_overhead_pool_is_drift_and_a_grown_one_a_note() -> None:
+    none = Pools(shared=cpus("0-3"), dedicated=cpus("4-15"))
+    (gone,) = outside_pools(WEB, Place(pooled=cpus("0-3")), none, ONLINE)
+    (grown,) = outside_pools(WEB, Place(pooled=cpus("0-1")), POOLS, ONLINE)
+    assert (gone.severity, grown.severity) == (Severity.DRIFT, Severity.NOTE)
+
+
+def test_the_place_of_a_fit_is_all_that_it_holds() -> None:
+    cell = FitCell(guest_cell=0, host_cell=0, pins=((0, 4),), float_vcpus=cpus("1"), float_set=cpus("0-1"))
+    fit = Fit(
+        vcpus=2,
+        memory_mib=64,
+        cells=(cell,),
+        emulator_placement=EmulatorPlacement.ISOLATED,
+        emulator=cpus("6"),
+        emulator_pcpu=6,
+        idle_siblings=cpus("7"),
+    )
+    assert place_of(fit) == Place(alone=cpus("4,6-7"), floating=cpus("0-1"), pooled=None)
+
+
+def test_two_owners_are_grouped_by_who_they_are() -> None:
+    findings = two_owners(
+        [
+            Holder(name="guest a", cpus=cpus("4-7")),
+            Holder(name="guest b", cpus=cpus("6-9")),
+            Holder(name="guest c", cpus=cpus("9")),
+            Holder(name="guest d", cpus=cpus("12")),
+        ]
+    )
+    assert [finding.sentence() for finding in findings] == [
+        "pCPU 6-7 has more than one owner: guest a, guest b",
+        "pCPU 9 has more than one owner: guest b, guest c",
+    ]
+
+
+def test_a_foreign_guest_that_floats_over_the_dedicated_pool_is_shown_the_way_out() -> None:
+    (finding,) = foreign_floating(WEB, ONLINE, CpuSet(), 2, POOLS)
+    assert finding.sentence() == "guest web: it may run on the dedicated pCPUs 4-15, none of which is its own"
+    assert finding.repair == (
+        "virsh -c qemu:///system vcpupin web 0 0-3 --live --config && virsh -c qemu:///system vcpupin web 1 0-3 --live --config"
+        " && virsh -c qemu:///system emulatorpin web 0-3 --live --config"
+    )
+    assert foreign_floating(WEB, cpus("0-3,8"), cpus("8"), 2, POOLS) == ()
+
+
+@pytest.mark.parametrize(
+    ("allowed", "observed"),
+    [
+        pytest.param("0-15", None, id="a process that may run everywhere is bound to nothing"),
+        pytest.param("0-3", None, id="a process on the shared pool"),
+        pytest.param("3-5", "4-5", id="a process on two dedicated pCPUs"),
+    ],
+)
+def test_foreign_processes(allowed: str, observed: str | None) -> None:
+    findings = foreign_process(Process(pid=9, name="dpdk", allowed=cpus(allowed)), POOLS, ONLINE)
+    assert [finding.observed for finding in findings] == ([] if observed is None else [observed])
+    assert [finding.repair for finding in findings] == ([] if observed is None else ["taskset -apc 0-3 9"])
+
+
+def test_an_unreadable_record_says_why() -> None:
+    finding = record_unreadable(WEB, "no fit in it")
+    assert finding.sentence() == "guest web: the record in its definition cannot be read: no fit in it"
+
+
+def test_every_code_has_a_sentence_and_a_value_of_its_own() -> None:
+    assert len({code.value for code in FindingCode}) == len(FindingCode)
+    for code in FindingCode:
+        assert Finding(code=code, guest="web").sentence().startswith("guest web: ")
