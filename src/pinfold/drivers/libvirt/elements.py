@@ -1,0 +1,147 @@
+"""The elements of a domain that pinfold owns, from a `GuestSpec`. Where they go in a domain, and the rest of it, do not belong here.
+
+The same elements serve boot, migration and audit. Sources: libvirt's formatdomain (CPU tuning, NUMA tuning, memory backing).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+from xml.etree.ElementTree import Element, SubElement
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.errors import InvariantViolation
+from pinfold.core.fit.model import Fit
+from pinfold.drivers.libvirt import metadata
+from pinfold.drivers.libvirt.capabilities import Platform
+from pinfold.drivers.port import GuestSpec
+
+X86: Final = ("x86_64", "i686")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Make:
+    """What a definition is made with beside the spec: the host's platform, and the priority of realtime vCPUs."""
+
+    platform: Platform
+    realtime_priority: int = 1
+
+
+def identity(spec: GuestSpec) -> tuple[Element, Element]:
+    """`<name>` and `<uuid>`."""
+    name, uuid = Element("name"), Element("uuid")
+    name.text, uuid.text = spec.name, spec.id
+    return name, uuid
+
+
+def memory(spec: GuestSpec) -> tuple[Element, Element]:
+    """`<memory>` and `<currentMemory>`; what the fit charged, not what the request may have rounded."""
+    whole, current = Element("memory", {"unit": "KiB"}), Element("currentMemory", {"unit": "KiB"})
+    whole.text = current.text = str(spec.record.fit.memory_mib * 1024)
+    return whole, current
+
+
+def vcpu(spec: GuestSpec) -> Element:
+    """`<vcpu>`. Its cpuset is the overhead set, since libvirt gives it to iothreads that are added later."""
+    fit = spec.record.fit
+    element = Element("vcpu", {"placement": "static", "cpuset": _cpulist(fit.emulator, "the emulator threads")})
+    element.text = str(fit.vcpus)
+    return element
+
+
+def iothreads(count: int) -> Element:
+    """`<iothreads>`."""
+    element = Element("iothreads")
+    element.text = str(count)
+    return element
+
+
+def cputune(spec: GuestSpec, iothread_ids: Iterable[int], make: Make) -> list[Element]:
+    """The children of `<cputune>`: a pin for each vCPU, ascending, for the emulator, for each iothread; FIFO for realtime vCPUs."""
+    fit = spec.record.fit
+    overhead = _cpulist(fit.emulator, "the emulator threads")
+    children = [Element("vcpupin", {"vcpu": str(index), "cpuset": _cpulist(cpus, f"vCPU {index}")}) for index, cpus in vcpu_sets(fit)]
+    children.append(Element("emulatorpin", {"cpuset": overhead}))
+    children.extend(Element("iothreadpin", {"iothread": str(index), "cpuset": overhead}) for index in iothread_ids)
+    if fit.realtime:
+        attributes = {"vcpus": str(fit.realtime), "scheduler": "fifo", "priority": str(make.realtime_priority)}
+        children.append(Element("vcpusched", attributes))
+    return children
+
+
+def numatune(spec: GuestSpec) -> Element | None:
+    """`<numatune>`: each guest cell's memory strictly on its host cell; None for a guest without cells."""
+    cells = spec.record.fit.cells
+    if not cells:
+        return None
+    element = Element("numatune")
+    nodes = CpuSet(cell.host_cell for cell in cells)
+    SubElement(element, "memory", {"mode": "strict", "nodeset": str(nodes)})
+    for cell in cells:
+        SubElement(element, "memnode", {"cellid": str(cell.guest_cell), "mode": "strict", "nodeset": str(cell.host_cell)})
+    return element
+
+
+def cpu(spec: GuestSpec) -> list[Element]:
+    """The children of `<cpu>`: the topology that was asked for, and the guest's cells. No model: such a guest runs on any host."""
+    children = []
+    topology = spec.request.cpu_topology
+    if topology is not None:
+        sizes = {"sockets": str(topology.sockets), "cores": str(topology.cores), "threads": str(topology.threads)}
+        children.append(Element("topology", sizes))
+    if spec.record.fit.cells:
+        numa = Element("numa")
+        for cell in spec.record.fit.cells:
+            vcpus = CpuSet(index for index, _ in cell.pins) | cell.float_vcpus
+            attributes = {"id": str(cell.guest_cell), "cpus": _cpulist(vcpus, f"guest cell {cell.guest_cell}")}
+            SubElement(numa, "cell", attributes | {"memory": str(cell.memory_mib * 1024), "unit": "KiB"})
+        children.append(numa)
+    return children
+
+
+def memory_backing(spec: GuestSpec, make: Make) -> list[Element]:
+    """The children of `<memoryBacking>`: huge pages of each guest cell, and locked, unshared memory for realtime guests."""
+    sizes: dict[int, list[int]] = {}
+    for cell in spec.record.fit.cells:
+        if cell.page_kib > make.platform.small_page_kib:
+            sizes.setdefault(cell.page_kib, []).append(cell.guest_cell)
+    children = []
+    if sizes:
+        pages = Element("hugepages")
+        for size, cells in sorted(sizes.items()):
+            SubElement(pages, "page", {"size": str(size), "unit": "KiB", "nodeset": str(CpuSet(cells))})
+        children.append(pages)
+    if spec.record.fit.realtime:
+        children.append(Element("nosharepages"))
+    if spec.record.fit.realtime or spec.request.locked_memory:
+        children.append(Element("locked"))
+    return children
+
+
+def without_pit(spec: GuestSpec, make: Make) -> Element | None:
+    """`<timer>` that takes away the PIT of a realtime guest, whose kernel thread would share vCPU 0's pCPU; None for all others."""
+    if not spec.record.fit.realtime or make.platform.arch not in X86:
+        return None
+    return Element("timer", {"name": "pit", "present": "no"})
+
+
+def record(spec: GuestSpec) -> Element:
+    """The `<pinfold:guest>` element for `<metadata>`."""
+    return metadata.element(spec.record)
+
+
+def vcpu_sets(fit: Fit) -> list[tuple[int, CpuSet]]:
+    """`(vCPU, pCPUs)` ascending: its own pCPU where it is pinned, the float set otherwise."""
+    sets = [(index, CpuSet.of(pcpu)) for index, pcpu in fit.pins]
+    for cell in fit.cells:
+        sets.extend((index, cell.float_set) for index in cell.float_vcpus)
+    sets.extend((index, fit.float_set) for index in fit.float_vcpus)
+    return sorted(sets, key=lambda pair: pair[0])
+
+
+def _cpulist(cpus: CpuSet, what: str) -> str:
+    if not cpus:
+        # libvirt takes an empty cpuset for "anywhere".
+        raise InvariantViolation(f"a fit gives {what} no CPU")
+    return str(cpus)

@@ -1,0 +1,238 @@
+"""`Record` <-> the metadata element of a domain, and Nova's metadata -> `NovaRecord`. The rest of a domain does not belong here.
+
+The element is `<pinfold:guest>` in the namespace `urn:pinfold:guest:1`. A reader of version 1 refuses what a later version wrote.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, TypeVar
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.errors import InvalidRequest
+from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
+from pinfold.core.reasons import Kind, Reason, ReasonCode
+from pinfold.core.request.model import EmulatorPolicy
+from pinfold.drivers.libvirt import xmltext
+from pinfold.drivers.port import NovaRecord, Record
+
+NAMESPACE: Final = "urn:pinfold:guest:1"
+PREFIX: Final = "pinfold"
+TAG: Final = f"{{{NAMESPACE}}}guest"
+NOVA_NAMESPACES: Final = ("http://openstack.org/xmlns/libvirt/nova/1.1", "http://openstack.org/xmlns/libvirt/nova/1.0")
+
+_VERSION: Final = 1
+_WHAT: Final = "pinfold's record in the domain's metadata"
+_MAX_CHARACTERS: Final = 1024 * 1024
+_MAX_NAME: Final = 1024
+_UNWRITABLE: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+Choice = TypeVar("Choice", EmulatorPolicy, EmulatorPlacement, Kind, ReasonCode)
+
+ElementTree.register_namespace(PREFIX, NAMESPACE)
+
+
+def element(record: Record) -> Element:
+    """The `<pinfold:guest>` element of a record. Raises `InvalidRequest` for a name that XML cannot hold."""
+    guest = Element(TAG, {"version": str(_VERSION), "id": _name("id", record.guest), "policy": record.policy.value})
+    guest.set("revision", str(record.revision))
+    guest.set("owner", _name("owner", record.owner))
+    if record.flavor:
+        guest.set("flavor", _name("flavor", record.flavor))
+    guest.append(_fit_element(record.fit))
+    return guest
+
+
+def text(record: Record) -> str:
+    """The element of a record as text, as libvirt's `setMetadata` takes it. Raises `InvalidRequest` like `element`."""
+    return ElementTree.tostring(element(record), encoding="unicode")
+
+
+def record_of_text(xml: str) -> Record:
+    """The record that `text` wrote. Raises `InvalidRequest` for anything else."""
+    return record_of(xmltext.parsed(xml, _WHAT, root=TAG, limit=_MAX_CHARACTERS))
+
+
+def record_of(guest: Element) -> Record:
+    """The record of a `<pinfold:guest>` element.
+
+    Raises `InvalidRequest` when a value is missing, out of bounds or contradicts another, or when a later version wrote it.
+    """
+    version = xmltext.integer(guest, "version", _WHAT)
+    if version != _VERSION:
+        raise InvalidRequest(f"{_WHAT} is of version {version}, this pinfold reads version {_VERSION}", key=_WHAT)
+    inner = guest.find(_tag("fit"))
+    if inner is None:
+        raise InvalidRequest(f"{_WHAT} has no <fit>", key=_WHAT)
+    return Record(
+        guest=_named(guest, "id"),
+        policy=_choice(EmulatorPolicy, guest, "policy"),
+        fit=_checked(_fit(inner)),
+        revision=xmltext.integer(guest, "revision", _WHAT),
+        flavor=_named(guest, "flavor", default=""),
+        owner=_named(guest, "owner"),
+    )
+
+
+def nova_record(metadata: Element) -> NovaRecord | None:
+    """What Nova wrote into a domain's `<metadata>`, None where it wrote nothing.
+
+    Flavor name, vCPUs and memory are there in every release; extra specs since 2025.1, ordered by key. Raises `InvalidRequest` when
+    they cannot be read.
+    """
+    what = "Nova's metadata"
+    for namespace in NOVA_NAMESPACES:
+        flavor = metadata.find(f"{{{namespace}}}instance/{{{namespace}}}flavor")
+        if flavor is None:
+            continue
+        vcpus, memory = flavor.find(f"{{{namespace}}}vcpus"), flavor.find(f"{{{namespace}}}memory")
+        if vcpus is None or memory is None:
+            raise InvalidRequest(f"{what} has a <flavor> without vcpus or memory", key=what)
+        specs = flavor.iterfind(f"{{{namespace}}}extraSpecs/{{{namespace}}}extraSpec")
+        return NovaRecord(
+            flavor=flavor.get("name", ""),
+            vcpus=xmltext.text_integer(vcpus, what),
+            memory_mib=xmltext.text_integer(memory, what),
+            extra_specs=tuple(sorted({spec.get("name", ""): (spec.text or "") for spec in specs if spec.get("name")}.items())),
+        )
+    return None
+
+
+def _fit_element(fit: Fit) -> Element:
+    inner = Element(_tag("fit"), {"vcpus": str(fit.vcpus), "memory_mib": str(fit.memory_mib), "disk_gib": str(fit.disk_gib)})
+    inner.set("emulator", str(fit.emulator))
+    inner.set("emulator_placement", fit.emulator_placement.value)
+    if fit.emulator_pcpu is not None:
+        inner.set("emulator_pcpu", str(fit.emulator_pcpu))
+    inner.set("overhead_millicpu", str(fit.overhead_millicpu))
+    _set_cpus(inner, float_vcpus=fit.float_vcpus, float_set=fit.float_set, realtime=fit.realtime, idle_siblings=fit.idle_siblings)
+    for cell in fit.cells:
+        child = Element(_tag("cell"), {"guest_cell": str(cell.guest_cell), "host_cell": str(cell.host_cell)})
+        child.set("memory_mib", str(cell.memory_mib))
+        child.set("page_kib", str(cell.page_kib))
+        if cell.pins:
+            child.set("pins", " ".join(f"{vcpu}:{pcpu}" for vcpu, pcpu in cell.pins))
+        _set_cpus(child, float_vcpus=cell.float_vcpus, float_set=cell.float_set)
+        inner.append(child)
+    inner.extend(_warning_element(warning) for warning in fit.warnings)
+    return inner
+
+
+def _warning_element(reason: Reason) -> Element:
+    child = Element(_tag("warning"), {"code": reason.code.value, "kind": reason.kind.value})
+    if reason.cell is not None:
+        child.set("cell", str(reason.cell))
+    child.set("needed", str(reason.needed))
+    child.set("available", str(reason.available))
+    if reason.detail:
+        child.set("detail", _name("warning", reason.detail))
+    return child
+
+
+def _fit(inner: Element) -> Fit:
+    return Fit(
+        vcpus=xmltext.integer(inner, "vcpus", _WHAT),
+        memory_mib=xmltext.integer(inner, "memory_mib", _WHAT),
+        disk_gib=xmltext.integer(inner, "disk_gib", _WHAT),
+        cells=tuple(_fit_cell(child) for child in inner.iterfind(_tag("cell"))),
+        float_vcpus=xmltext.cpus(inner, "float_vcpus", _WHAT),
+        float_set=xmltext.cpus(inner, "float_set", _WHAT),
+        realtime=xmltext.cpus(inner, "realtime", _WHAT),
+        emulator_placement=_choice(EmulatorPlacement, inner, "emulator_placement"),
+        emulator=xmltext.cpus(inner, "emulator", _WHAT),
+        emulator_pcpu=_optional(inner, "emulator_pcpu"),
+        idle_siblings=xmltext.cpus(inner, "idle_siblings", _WHAT),
+        overhead_millicpu=xmltext.integer(inner, "overhead_millicpu", _WHAT),
+        warnings=tuple(_warning(child) for child in inner.iterfind(_tag("warning"))),
+    )
+
+
+def _fit_cell(child: Element) -> FitCell:
+    return FitCell(
+        guest_cell=xmltext.integer(child, "guest_cell", _WHAT),
+        host_cell=xmltext.integer(child, "host_cell", _WHAT),
+        pins=_pins(child.get("pins", "")),
+        float_vcpus=xmltext.cpus(child, "float_vcpus", _WHAT),
+        float_set=xmltext.cpus(child, "float_set", _WHAT),
+        memory_mib=xmltext.integer(child, "memory_mib", _WHAT),
+        page_kib=xmltext.integer(child, "page_kib", _WHAT),
+    )
+
+
+def _warning(child: Element) -> Reason:
+    return Reason(
+        code=_choice(ReasonCode, child, "code"),
+        kind=_choice(Kind, child, "kind"),
+        cell=_optional(child, "cell"),
+        needed=xmltext.integer(child, "needed", _WHAT),
+        available=xmltext.integer(child, "available", _WHAT),
+        detail=_named(child, "detail", default=""),
+    )
+
+
+def _checked(fit: Fit) -> Fit:
+    """`fit`, if every vCPU has exactly one place and the emulator has one; a record edited by hand may say anything."""
+    pinned = [vcpu for vcpu, _ in fit.pins]
+    floating = [vcpu for cell in fit.cells for vcpu in cell.float_vcpus] + list(fit.float_vcpus)
+    if sorted(pinned + floating) != list(range(fit.vcpus)):
+        raise InvalidRequest(f"{_WHAT} does not place each of its {fit.vcpus} vCPUs exactly once", key=_WHAT)
+    pcpus = [pcpu for _, pcpu in fit.pins]
+    CpuSet(pcpus)
+    if len(set(pcpus)) != len(pcpus):
+        raise InvalidRequest(f"{_WHAT} pins two vCPUs to one pCPU", key=_WHAT)
+    if (fit.float_vcpus and not fit.float_set) or any(cell.float_vcpus and not cell.float_set for cell in fit.cells):
+        raise InvalidRequest(f"{_WHAT} has vCPUs that float over no pCPU", key=_WHAT)
+    if not fit.emulator:
+        raise InvalidRequest(f"{_WHAT} gives the emulator threads no pCPU", key=_WHAT)
+    return fit
+
+
+def _pins(words: str) -> tuple[tuple[int, int], ...]:
+    pins = []
+    for word in words.split():
+        match = re.fullmatch(r"([0-9]{1,5}):([0-9]{1,5})", word)
+        if match is None:
+            raise InvalidRequest(f"{_WHAT} has the pin {word!r}, a pair such as 0:4 is expected", key=_WHAT)
+        pins.append((int(match[1]), int(match[2])))
+    return tuple(pins)
+
+
+def _choice(kind: type[Choice], element: Element, attribute: str) -> Choice:
+    value = element.get(attribute)
+    for member in kind:
+        if member.value == value:
+            return member
+    allowed = ", ".join(str(member.value) for member in kind)
+    raise InvalidRequest(f"{_WHAT} has {attribute}={value!r}, one of {allowed} is expected", key=_WHAT)
+
+
+def _optional(element: Element, attribute: str) -> int | None:
+    return None if element.get(attribute) is None else xmltext.integer(element, attribute, _WHAT)
+
+
+def _named(element: Element, attribute: str, *, default: str | None = None) -> str:
+    value = element.get(attribute, default)
+    if value is None or len(value) > _MAX_NAME:
+        raise InvalidRequest(f"{_WHAT} has {attribute} {'missing' if value is None else 'too long'}", key=_WHAT)
+    return value
+
+
+def _name(attribute: str, value: str) -> str:
+    if len(value) > _MAX_NAME:
+        raise InvalidRequest(f"{attribute} has {len(value)} characters, at most {_MAX_NAME} are allowed", key=attribute)
+    match = _UNWRITABLE.search(value)
+    if match is not None:
+        raise InvalidRequest(f"{attribute} {value!r} has the character {match[0]!r}, which a domain's metadata cannot hold", key=attribute)
+    return value
+
+
+def _set_cpus(element: Element, **sets: CpuSet) -> None:
+    for attribute, cpus in sets.items():
+        if cpus:
+            element.set(attribute, str(cpus))
+
+
+def _tag(local: str) -> str:
+    return f"{{{NAMESPACE}}}{local}"

@@ -1,0 +1,116 @@
+"""Where each element of an XML text begins and ends, so that parts of it can be replaced and every other byte survives.
+
+What is replaced, and why, does not belong here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+from xml.parsers.expat import ParserCreate
+
+_SEPARATOR: Final = " "
+_TAG: Final = re.compile(rb"""<(?:[^"'>]|"[^"]*"|'[^']*')*>""")
+
+
+@dataclass(slots=True, kw_only=True)
+class Node:
+    """One element of a text, as byte offsets: `start` to `end` all of it, `inner_start` to `inner_end` what it holds.
+
+    `name` is the local name, `namespace` '' without one. `inner_start` is -1 for an element written `<a/>`.
+    """
+
+    name: str
+    namespace: str
+    attributes: dict[str, str]
+    start: int
+    end: int = 0
+    inner_start: int = -1
+    inner_end: int = -1
+    children: list[Node]
+    text: str = ""
+
+    def find(self, *names: str) -> Node | None:
+        """The first child without namespace, by one name a level."""
+        node: Node | None = self
+        for name in names:
+            node = None if node is None else next((child for child in node.children if child.name == name and not child.namespace), None)
+        return node
+
+    def all(self, *names: str) -> list[Node]:
+        """The children without namespace that have one of the names, in order."""
+        return [child for child in self.children if child.name in names and not child.namespace]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """Bytes `start` to `end` become `text`; where both are equal, it is put in there."""
+
+    start: int
+    end: int
+    text: str
+
+
+def outline(data: bytes) -> Node:
+    """The elements of a well-formed UTF-8 text that was parsed before (`xmltext.parsed` refuses what would be dangerous here)."""
+    parser = ParserCreate(encoding="utf-8", namespace_separator=_SEPARATOR)
+    stack: list[Node] = []
+    roots: list[Node] = []
+
+    def started(name: str, attributes: dict[str, str]) -> None:
+        namespace, _, local = name.rpartition(_SEPARATOR)
+        start = parser.CurrentByteIndex
+        node = Node(name=local, namespace=namespace, attributes=attributes, start=start, children=[])
+        tag_end = _tag_end(data, start)
+        node.end = tag_end
+        if not data[start:tag_end].endswith(b"/>"):
+            node.inner_start = tag_end
+        (stack[-1].children if stack else roots).append(node)
+        stack.append(node)
+
+    def ended(_name: str) -> None:
+        node = stack.pop()
+        if node.inner_start >= 0:
+            node.inner_end = parser.CurrentByteIndex
+            node.end = _tag_end(data, node.inner_end)
+
+    def characters(text: str) -> None:
+        if stack:
+            stack[-1].text += text
+
+    parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = started, ended, characters
+    parser.Parse(data, True)
+    return roots[0]
+
+
+def applied(data: bytes, edits: list[Edit]) -> str:
+    """The text with every edit made; edits do not overlap, and those at one place keep their order."""
+    parts, position = [], 0
+    for edit in sorted(edits, key=lambda edit: (edit.start, edit.end)):
+        parts += [data[position : edit.start], edit.text.encode("utf-8")]
+        position = edit.end
+    return b"".join([*parts, data[position:]]).decode("utf-8")
+
+
+def rendered(element: Element, indent: str, level: int) -> str:
+    """The element as text, its further lines indented for that level."""
+    ElementTree.indent(element, space=indent)
+    return ElementTree.tostring(element, encoding="unicode").replace("\n", "\n" + indent * level)
+
+
+def line_start(data: bytes, position: int) -> int:
+    """Where the line break before `position` begins if only blanks stand between, else `position` itself."""
+    before = data[:position].rstrip(b" \t")
+    if before.endswith(b"\r\n"):
+        return len(before) - 2
+    return len(before) - 1 if before.endswith(b"\n") else position
+
+
+def _tag_end(data: bytes, start: int) -> int:
+    match = _TAG.match(data, start)
+    if match is None:
+        raise ValueError(f"no tag at byte {start}")
+    return match.end()

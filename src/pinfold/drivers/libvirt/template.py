@@ -1,0 +1,196 @@
+"""The user's own domain XML with our parts put in. What our parts are does not belong here (`elements` knows).
+
+Ours are name, uuid, memory, our metadata, vcpu, iothreads, numatune, the pins and vCPU schedulers in cputune, huge pages and locking in
+memoryBacking, numa and topology in cpu. Every other byte survives: comments, unknown namespaces and their prefixes, order, white space.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from xml.etree.ElementTree import Element
+
+from pinfold.core.errors import InvalidRequest
+from pinfold.drivers.libvirt import elements, metadata, outline, xmltext
+from pinfold.drivers.libvirt.elements import Make
+from pinfold.drivers.libvirt.outline import Edit, Node
+from pinfold.drivers.port import GuestSpec
+
+_WHAT: Final = "template"
+_MAX_CHARACTERS: Final = 1024 * 1024
+_CPUTUNE: Final = ("vcpupin", "emulatorpin", "iothreadpin", "vcpusched")
+_BACKING: Final = ("hugepages", "nosharepages", "locked")
+_CPU: Final = ("topology", "numa")
+
+
+def merged(spec: GuestSpec, make: Make) -> str:
+    """The template of `spec` with our parts; `spec.boot` may add iothreads to it, and nothing else.
+
+    Raises `InvalidRequest` for a template that is too long, broken or no domain, and for a boot source beside it.
+    """
+    _refuse_boot(spec)
+    text = spec.template
+    xmltext.parsed(text, _WHAT, root="domain", limit=_MAX_CHARACTERS)
+    return _Merge(text.encode("utf-8")).merged(spec, make)
+
+
+def repinned(text: str, pins: list[Element], vcpu: Element) -> str:
+    """A domain XML with the pins of its cputune, and its `<vcpu>`, replaced; schedulers stay. Raises `InvalidRequest` for a broken text."""
+    xmltext.parsed(text, "domain XML", root="domain")
+    return _Merge(text.encode("utf-8")).repinned(pins, vcpu)
+
+
+def iothread_ids(count: int, listed: list[int]) -> tuple[int, ...]:
+    """The ids that libvirt gives to `count` iothreads of which some are listed: the lowest free ones for the rest. Ascending.
+
+    >>> iothread_ids(3, [2])
+    (1, 2, 3)
+    """
+    ids, candidate = set(listed), 1
+    while len(ids) < count:
+        ids.add(candidate)
+        candidate += 1
+    return tuple(sorted(ids))
+
+
+def device_counts(text: str) -> tuple[int, int]:
+    """How many disks and network interfaces a template has, for the overhead that they cause. Raises `InvalidRequest`."""
+    domain = xmltext.parsed(text, _WHAT, root="domain", limit=_MAX_CHARACTERS)
+    disks = [disk for disk in domain.iterfind("devices/disk") if disk.get("device", "disk") in ("disk", "lun")]
+    return len(disks), len(domain.findall("devices/interface"))
+
+
+def _refuse_boot(spec: GuestSpec) -> None:
+    for name in ("rom", "kernel", "initrd", "cmdline", "disk"):
+        if getattr(spec.boot, name):
+            raise InvalidRequest(f"a template brings what it boots; {name} {getattr(spec.boot, name)!r} cannot stand beside it", key=name)
+
+
+class _Merge:
+    """One text, its outline, and the edits gathered so far."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.domain = outline.outline(data)
+        self.edits: list[Edit] = []
+        self.indent = self._indent()
+
+    def merged(self, spec: GuestSpec, make: Make) -> str:
+        if self.domain.inner_start < 0:
+            raise InvalidRequest(f"{_WHAT} is an empty <domain/>", key=_WHAT)
+        self._domain_type(spec.virt_type)
+        for element in elements.identity(spec):
+            self._whole(element.tag, element)
+        self._record(spec)
+        self._memory(spec)
+        self._inside("memoryBacking", _BACKING, elements.memory_backing(spec, make))
+        self._whole("vcpu", elements.vcpu(spec))
+        self._whole("vcpus", None)
+        ids = self._iothreads(spec)
+        self._inside("cputune", _CPUTUNE, elements.cputune(spec, ids, make))
+        self._whole("numatune", elements.numatune(spec))
+        self._inside("cpu", _CPU, elements.cpu(spec))
+        self._clock(elements.without_pit(spec, make))
+        return outline.applied(self.data, self.edits)
+
+    def repinned(self, pins: list[Element], vcpu: Element) -> str:
+        self._whole("vcpu", vcpu)
+        self._inside("cputune", ("vcpupin", "emulatorpin", "iothreadpin"), pins)
+        return outline.applied(self.data, self.edits)
+
+    def _indent(self) -> str:
+        for child in self.domain.children:
+            line = outline.line_start(self.data, child.start)
+            if line != child.start:
+                return self.data[line : child.start].lstrip(b"\r\n").decode("utf-8")
+        return "  "
+
+    def _domain_type(self, virt_type: str) -> None:
+        if not virt_type or self.domain.attributes.get("type") == virt_type:
+            return
+        start = self.domain.start
+        tag = self.data[start : self.domain.inner_start]
+        for quote in (b"'", b'"'):
+            old = b"type=" + quote + self.domain.attributes.get("type", "").encode("utf-8") + quote
+            at = tag.find(old)
+            if at > 0:
+                self.edits.append(Edit(start=start + at, end=start + at + len(old), text=f"type='{virt_type}'"))
+                return
+        raise InvalidRequest(f"{_WHAT} has no type in its <domain>, and virt_type is {virt_type!r}", key=_WHAT)
+
+    def _memory(self, spec: GuestSpec) -> None:
+        whole, current = elements.memory(spec)
+        old = self.domain.find("memory")
+        if old is not None and "dumpCore" in old.attributes:
+            whole.set("dumpCore", old.attributes["dumpCore"])
+        self._whole("memory", whole)
+        self._whole("currentMemory", current)
+
+    def _iothreads(self, spec: GuestSpec) -> tuple[int, ...]:
+        """The ids of the guest's iothreads: the template's own, and more where the boot asks for more."""
+        listed = [int(item.attributes.get("id", "0")) for ids in self.domain.all("iothreadids") for item in ids.all("iothread")]
+        old = self.domain.find("iothreads")
+        own = int(old.text.strip() or "0") if old is not None and old.text.strip().isdigit() else len(listed)
+        if spec.boot.iothreads > own:
+            self._whole("iothreads", elements.iothreads(spec.boot.iothreads))
+        return iothread_ids(max(own, spec.boot.iothreads), listed)
+
+    def _record(self, spec: GuestSpec) -> None:
+        node, record = self.domain.find("metadata"), elements.record(spec)
+        ours = [] if node is None else [child for child in node.children if child.namespace == metadata.NAMESPACE]
+        self._children("metadata", node, ours, [record])
+
+    def _clock(self, timer: Element | None) -> None:
+        if timer is None:
+            return
+        node = self.domain.find("clock")
+        if node is None:
+            clock = Element("clock", {"offset": "utc"})
+            clock.append(timer)
+            self._put_in(clock)
+        elif not any(child.attributes.get("name") == "pit" for child in node.all("timer")):
+            self._children("clock", node, [], [timer])
+
+    def _whole(self, name: str, element: Element | None) -> None:
+        """Replace the first child of that name, drop any other; put the element in where there is none."""
+        nodes = self.domain.all(name)
+        if element is not None and nodes:
+            self.edits.append(Edit(start=nodes[0].start, end=nodes[0].end, text=outline.rendered(element, self.indent, 1)))
+            nodes = nodes[1:]
+        elif element is not None:
+            self._put_in(element)
+        for node in nodes:
+            self._drop(node)
+
+    def _inside(self, name: str, owned: tuple[str, ...], children: list[Element]) -> None:
+        """Replace the owned children within the child of that name."""
+        node = self.domain.find(name)
+        self._children(name, node, [] if node is None else node.all(*owned), children)
+
+    def _children(self, name: str, node: Node | None, owned: list[Node], children: list[Element]) -> None:
+        if node is None:
+            if children:
+                parent = Element(name)
+                parent.extend(children)
+                self._put_in(parent)
+            return
+        for child in owned:
+            self._drop(child)
+        text = "".join(f"\n{self.indent * 2}{outline.rendered(child, self.indent, 2)}" for child in children)
+        if not text:
+            return
+        if node.inner_start < 0:
+            slash = self.data.rindex(b"/", node.start, node.end)
+            self.edits.append(Edit(start=slash, end=node.end, text=f">{text}\n{self.indent}</{name}>"))
+            return
+        at = outline.line_start(self.data, owned[0].start) if owned else outline.line_start(self.data, node.inner_end)
+        ending = f"\n{self.indent}" if not owned and at == node.inner_end else ""
+        self.edits.append(Edit(start=at, end=at, text=text + ending))
+
+    def _put_in(self, element: Element) -> None:
+        """Put a new child before `<os>`, or last where there is none; libvirt takes any order."""
+        node = self.domain.find("os")
+        at = outline.line_start(self.data, node.start if node is not None else self.domain.inner_end)
+        self.edits.append(Edit(start=at, end=at, text=f"\n{self.indent}{outline.rendered(element, self.indent, 1)}"))
+
+    def _drop(self, node: Node) -> None:
+        self.edits.append(Edit(start=outline.line_start(self.data, node.start), end=node.end, text=""))

@@ -1,0 +1,215 @@
+"""Threads as procfs shows them: a process's own, and the kernel's on its behalf. What a thread is for does not belong here.
+
+Everything reads below one root (`proc`), so that a recorded tree serves as well as the machine's own. A thread that ends while it is read
+is left out; nothing else is forgiven.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeVar
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.errors import Unavailable
+
+PROC: Final = Path("/proc")
+
+_SCHEDULERS: Final = {0: "other", 1: "fifo", 2: "rr", 3: "batch", 5: "idle", 6: "deadline", 7: "ext"}
+_IO_WORKER: Final = 0x00000010
+_USER_WORKER: Final = 0x00004000
+_KERNEL_THREAD: Final = 0x00200000
+_WALKS: Final = 12
+_GONE: Final = (errno.ENOENT, errno.ESRCH, errno.ENOTDIR)
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedStat:
+    """How long a thread ran and how long it waited for a pCPU, in nanoseconds, and in how many slices (`/proc/PID/schedstat`)."""
+
+    run_ns: int
+    run_delay_ns: int
+    slices: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thread:
+    """One thread at one moment.
+
+    `comm` is its name, cut by the kernel to 15 characters for threads of processes. `allowed` is `Cpus_allowed_list`.
+    `scheduler` is `other`, `fifo`, `rr`, `batch`, `idle`, `deadline` or `ext`, and `priority` its realtime priority, 0 without one.
+    `state` is the letter of proc(5). `start_ticks` counts clock ticks since boot; with `tid` it names a thread for good.
+    `in_kernel` is set for threads that never leave the kernel: kernel threads, and the user workers of a process (vhost since 6.4).
+    `io_worker` marks io_uring's.
+    """
+
+    tid: int
+    comm: str
+    allowed: CpuSet
+    scheduler: str = "other"
+    priority: int = 0
+    state: str = "S"
+    start_ticks: int = 0
+    in_kernel: bool = False
+    io_worker: bool = False
+    schedstat: SchedStat | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walk:
+    """The threads of one process, ordered by id; `stable` is False when new ones still appeared in the last walk."""
+
+    threads: tuple[Thread, ...]
+    stable: bool = True
+
+
+def threads(pid: int, *, proc: Path = PROC) -> tuple[Thread, ...]:
+    """The threads of process `pid` in one walk, ordered by id; none when there is no such process.
+
+    Raises `Unavailable` when procfs may not be read.
+    """
+    found = (_thread(proc / str(pid) / "task" / str(tid), tid) for tid in _task_ids(pid, proc))
+    return tuple(thread for thread in found if thread is not None)
+
+
+def settled_threads(pid: int, *, proc: Path = PROC, also: Callable[[], tuple[Thread, ...]] = tuple) -> Walk:
+    """The threads of process `pid`, walked until two walks in a row show the same ones with the same masks, at most twelve times.
+
+    `also` gives further threads to be walked along with them (the kernel's). Raises `Unavailable` when procfs may not be read.
+    """
+    before = threads(pid, proc=proc) + also()
+    for _ in range(_WALKS):
+        now = threads(pid, proc=proc) + also()
+        if _identity(now) == _identity(before):
+            return Walk(threads=tuple(sorted(now, key=lambda thread: thread.tid)))
+        before = now
+    return Walk(threads=tuple(sorted(before, key=lambda thread: thread.tid)), stable=False)
+
+
+def kernel_threads(pid: int, *, proc: Path = PROC) -> tuple[Thread, ...]:
+    """The kernel's own threads that serve the virtual machine of process `pid`, ordered by id.
+
+    They are `vhost-PID` (before Linux 6.4), `kvm-pit/PID` and `kvm-nx-lpage-recovery-PID` (in newer kernels a thread of the process
+    itself). A kernel before 5.17 cuts the last name so that its process cannot be told; such a thread is the process's where both
+    lie in one cpuset cgroup, and nobody's otherwise. Raises `Unavailable` when procfs may not be read.
+    """
+    names = {f"vhost-{pid}", f"kvm-pit/{pid}", f"kvm-nx-lpage-recovery-{pid}"}
+    found = []
+    for tid in _process_ids(proc):
+        comm = _read(proc / str(tid) / "comm")
+        if comm is None:
+            continue
+        name = comm.rstrip("\n")
+        if name in names or (name == _CUT_NAME and _same_scope(pid, tid, proc)):
+            thread = _thread(proc / str(tid), tid)
+            if thread is not None and thread.in_kernel:
+                found.append(thread)
+    return tuple(found)
+
+
+_CUT_NAME: Final = "kvm-nx-lpage-re"
+
+
+def start_ticks(pid: int, *, proc: Path = PROC) -> int | None:
+    """When process `pid` began, in clock ticks since boot; None when there is none. A zombie counts as none."""
+    text = _read(proc / str(pid) / "stat")
+    if text is None:
+        return None
+    fields = _stat_fields(text)
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def command_line(pid: int, *, proc: Path = PROC) -> tuple[str, ...]:
+    """The arguments that process `pid` was started with; none when it is gone."""
+    text = _read(proc / str(pid) / "cmdline")
+    return tuple(text.rstrip("\0").split("\0")) if text else ()
+
+
+def _identity(found: tuple[Thread, ...]) -> frozenset[tuple[int, int, str, CpuSet]]:
+    return frozenset((thread.tid, thread.start_ticks, thread.comm, thread.allowed) for thread in found)
+
+
+def _thread(folder: Path, tid: int) -> Thread | None:
+    stat, status, comm = _read(folder / "stat"), _read(folder / "status"), _read(folder / "comm")
+    if stat is None or status is None or comm is None:
+        return None
+    fields = _stat_fields(stat)
+    if fields[0] in "ZX":
+        # A zombie has no place to run; its mask is what it once was.
+        return None
+    flags, policy = int(fields[6]), int(fields[38])
+    allowed = next((line.split(":", 1)[1].strip() for line in status.splitlines() if line.startswith("Cpus_allowed_list:")), None)
+    if allowed is None:
+        raise Unavailable(f"{folder}/status has no Cpus_allowed_list")
+    return Thread(
+        tid=tid,
+        comm=comm.rstrip("\n"),
+        allowed=CpuSet.parse(allowed),
+        scheduler=_SCHEDULERS.get(policy, str(policy)),
+        priority=int(fields[37]),
+        state=fields[0],
+        start_ticks=int(fields[19]),
+        in_kernel=bool(flags & (_KERNEL_THREAD | _USER_WORKER)),
+        io_worker=bool(flags & _IO_WORKER),
+        schedstat=_schedstat(folder),
+    )
+
+
+def _stat_fields(text: str) -> list[str]:
+    """The fields of proc(5)'s `stat` from the third (state) on; the name before them may hold blanks and brackets."""
+    return text.rpartition(")")[2].split()
+
+
+def _schedstat(folder: Path) -> SchedStat | None:
+    text = _read(folder / "schedstat")
+    if not text:
+        return None
+    run, delay, slices = (int(word) for word in text.split()[:3])
+    return SchedStat(run_ns=run, run_delay_ns=delay, slices=slices)
+
+
+def _task_ids(pid: int, proc: Path) -> list[int]:
+    return _forgiving(lambda: sorted(int(entry.name) for entry in (proc / str(pid) / "task").iterdir()), f"{proc}/{pid}/task") or []
+
+
+def _process_ids(proc: Path) -> list[int]:
+    return _forgiving(lambda: sorted(int(entry.name) for entry in proc.iterdir() if entry.name.isdigit()), str(proc)) or []
+
+
+def _read(path: Path) -> str | None:
+    return _forgiving(lambda: path.read_text(encoding="utf-8", errors="replace"), str(path))
+
+
+def _forgiving(read: Callable[[], Value], what: str) -> Value | None:
+    """What `read` returns, or None when the thread it reads about has ended."""
+    try:
+        return read()
+    except OSError as error:
+        if error.errno in _GONE:
+            return None
+        raise Unavailable(f"{what} cannot be read: {error.strerror}") from error
+
+
+def cpuset_path(pid: int, tid: int | None = None, *, proc: Path = PROC) -> str:
+    """The path, below the cpuset hierarchy's root, of the cgroup of process `pid` or of its thread `tid`; '' when it is gone.
+
+    Where cpuset is not a hierarchy of version 1, that is the one path of version 2, whether or not it has the cpuset controller.
+    """
+    folder = proc / str(pid) if tid is None else proc / str(pid) / "task" / str(tid)
+    unified = ""
+    for line in (_read(folder / "cgroup") or "").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if "cpuset" in controllers.split(","):
+            return path
+        if not controllers:
+            unified = path
+    return unified
+
+
+def _same_scope(pid: int, tid: int, proc: Path) -> bool:
+    scope = cpuset_path(pid, proc=proc).rpartition("/")[0]
+    return scope != "" and scope == cpuset_path(tid, proc=proc).rpartition("/")[0]
