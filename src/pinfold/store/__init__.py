@@ -1,1 +1,1 @@
-"""The service's rows: hosts, guests, claims, owners of pCPUs."""
+"""What the fleet remembers: hosts, guests, flavors, claims, aggregates. Rows are the truth; notifications are hints."""

@@ -1,0 +1,233 @@
+"""`Placement`: the calls of OpenStack Placement that pinfold makes, typed, over any transport. What is put there does not belong here.
+
+The source is the Placement API reference, microversion 1.39. A conflict of generations raises `Conflict`, a lack of room `OverCapacity`,
+a Placement that is away, slow or broken `Unavailable`; anything else that is refused is a bug of ours or a wrong setting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import httpx
+
+from pinfold.accounting.resources import Amounts, Inventories, Inventory
+from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
+
+CONSUMER_TYPE: Final = "PINFOLD_GUEST"
+MICROVERSION: Final = "placement 1.39"
+
+
+class OverCapacity(PinfoldError):
+    """Placement has no room for an allocation on that provider; its own sentence follows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provider:
+    """One resource provider. `generation` changes with its inventories, traits, aggregates and allocations."""
+
+    uuid: str
+    name: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allocation:
+    """All that one consumer consumes: `(provider, amounts)` pairs, ordered by provider."""
+
+    consumer: str
+    generation: int
+    consumer_type: str
+    project: str
+    user: str
+    providers: tuple[tuple[str, Amounts], ...]
+
+    @property
+    def ours(self) -> bool:
+        """Whether a pinfold made it; the healer touches no other."""
+        return self.consumer_type == CONSUMER_TYPE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """The project and user that our consumers are booked on in Placement."""
+
+    project: str = "pinfold"
+    user: str = "pinfold"
+
+
+DEFAULT_OWNER: Final = Owner()
+
+
+class Placement:
+    """The client. Safe to share between threads as far as its `httpx.Client` is, which is.
+
+    `http` has the base URL, the authentication and the timeouts; `accounting.remote` and `accounting.embedded` make one.
+    """
+
+    def __init__(self, http: httpx.Client, owner: Owner = DEFAULT_OWNER) -> None:
+        self._http = http
+        self._owner = owner
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._http.close()
+
+    def version(self) -> str:
+        """The newest microversion that this Placement speaks. Raises `Unavailable`."""
+        body = self._call("GET", "/").json()
+        return str(body["versions"][0]["max_version"])
+
+    # -- names ------------------------------------------------------------------------------------------------------------------------
+
+    def ensure_resource_class(self, name: str) -> None:
+        """Make sure that the custom resource class exists."""
+        self._call("PUT", f"/resource_classes/{name}")
+
+    def ensure_trait(self, name: str) -> None:
+        """Make sure that the custom trait exists."""
+        self._call("PUT", f"/traits/{name}")
+
+    # -- providers --------------------------------------------------------------------------------------------------------------------
+
+    def providers(self) -> tuple[Provider, ...]:
+        """Every resource provider, ordered by uuid."""
+        rows = self._call("GET", "/resource_providers").json()["resource_providers"]
+        return tuple(sorted((_provider(row) for row in rows), key=lambda provider: provider.uuid))
+
+    def provider(self, uuid: str) -> Provider | None:
+        """One resource provider, or None."""
+        answer = self._call("GET", f"/resource_providers/{uuid}", missing=True)
+        return None if answer is None else _provider(answer.json())
+
+    def create_provider(self, uuid: str, name: str) -> Provider:
+        """Make a root provider. Raises `Conflict` when the uuid or the name exists."""
+        return _provider(self._call("POST", "/resource_providers", {"uuid": uuid, "name": name}).json())
+
+    def delete_provider(self, uuid: str) -> None:
+        """Remove a provider without allocations; one that is not there is no error. Raises `Conflict` while it has some."""
+        self._call("DELETE", f"/resource_providers/{uuid}", missing=True)
+
+    def inventories(self, uuid: str) -> tuple[int, Inventories]:
+        """The provider's generation and inventories, ordered by resource class. Raises `InvalidRequest` when there is no such provider."""
+        body = self._call("GET", f"/resource_providers/{uuid}/inventories").json()
+        found = ((name, Inventory(**values)) for name, values in body["inventories"].items())
+        return int(body["resource_provider_generation"]), tuple(sorted(found, key=lambda pair: pair[0]))
+
+    def put_inventories(self, uuid: str, generation: int, inventories: Inventories) -> int:
+        """Replace the provider's inventories; the new generation.
+
+        Raises `Conflict` when the provider has changed since `generation`, or a class in use would go.
+        """
+        body = {"resource_provider_generation": generation, "inventories": {name: asdict(values) for name, values in inventories}}
+        return int(self._call("PUT", f"/resource_providers/{uuid}/inventories", body).json()["resource_provider_generation"])
+
+    def traits(self, uuid: str) -> tuple[int, frozenset[str]]:
+        """The provider's generation and traits."""
+        body = self._call("GET", f"/resource_providers/{uuid}/traits").json()
+        return int(body["resource_provider_generation"]), frozenset(body["traits"])
+
+    def put_traits(self, uuid: str, generation: int, traits: frozenset[str]) -> int:
+        """Replace the provider's traits; the new generation. Raises `Conflict` when the provider has changed since."""
+        body = {"resource_provider_generation": generation, "traits": sorted(traits)}
+        return int(self._call("PUT", f"/resource_providers/{uuid}/traits", body).json()["resource_provider_generation"])
+
+    def aggregates(self, uuid: str) -> tuple[int, frozenset[str]]:
+        """The provider's generation and the uuids of its aggregates."""
+        body = self._call("GET", f"/resource_providers/{uuid}/aggregates").json()
+        return int(body["resource_provider_generation"]), frozenset(body["aggregates"])
+
+    def put_aggregates(self, uuid: str, generation: int, aggregates: frozenset[str]) -> int:
+        """Replace the provider's aggregates; the new generation. Raises `Conflict` when the provider has changed since."""
+        body = {"resource_provider_generation": generation, "aggregates": sorted(aggregates)}
+        return int(self._call("PUT", f"/resource_providers/{uuid}/aggregates", body).json()["resource_provider_generation"])
+
+    def usages(self, uuid: str) -> Amounts:
+        """What is used of the provider, ordered by resource class, zeros included."""
+        return _amounts(self._call("GET", f"/resource_providers/{uuid}/usages").json()["usages"])
+
+    # -- allocations ------------------------------------------------------------------------------------------------------------------
+
+    def provider_allocations(self, uuid: str) -> tuple[tuple[str, Amounts], ...]:
+        """What each consumer, ours or not, consumes of the provider, ordered by consumer."""
+        body = self._call("GET", f"/resource_providers/{uuid}/allocations").json()
+        return tuple(sorted((consumer, _amounts(found["resources"])) for consumer, found in body["allocations"].items()))
+
+    def allocation(self, consumer: str) -> Allocation | None:
+        """All that the consumer consumes, with its generation; None where that is nothing."""
+        body = self._call("GET", f"/allocations/{consumer}").json()
+        if not body["allocations"]:
+            return None
+        return Allocation(
+            consumer=consumer,
+            generation=int(body["consumer_generation"]),
+            consumer_type=str(body["consumer_type"]),
+            project=str(body["project_id"]),
+            user=str(body["user_id"]),
+            providers=tuple(sorted((provider, _amounts(found["resources"])) for provider, found in body["allocations"].items())),
+        )
+
+    def allocate(self, consumer: str, provider: str, amounts: Amounts, *, generation: int | None) -> None:
+        """Make the consumer consume just that of just that provider. `generation` None is for a consumer that consumes nothing yet.
+
+        Raises `Conflict` when the consumer has changed since `generation`, `OverCapacity` when the provider lacks room.
+        """
+        self._put_allocations(consumer, {provider: {"resources": dict(amounts)}}, generation)
+
+    def empty(self, allocation: Allocation) -> None:
+        """Make the consumer consume nothing. Raises `Conflict` when it has changed since it was read."""
+        self._put_allocations(allocation.consumer, {}, allocation.generation)
+
+    def _put_allocations(self, consumer: str, providers: Mapping[str, Any], generation: int | None) -> None:
+        body = {
+            "allocations": providers,
+            "project_id": self._owner.project,
+            "user_id": self._owner.user,
+            "consumer_generation": generation,
+            "consumer_type": CONSUMER_TYPE,
+        }
+        self._call("PUT", f"/allocations/{consumer}", body)
+
+    def _call(self, method: str, path: str, body: object = None, *, missing: bool = False) -> Any:
+        """The answer; None for 404 where `missing` is allowed."""
+        try:
+            answer = self._http.request(method, path, json=body, headers={"OpenStack-API-Version": MICROVERSION})
+        except (httpx.HTTPError, OSError) as error:
+            raise Unavailable(f"Placement does not answer {method} {path}: {type(error).__name__}: {error}") from error
+        if answer.is_success:
+            return answer
+        if missing and answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        raise _refusal(f"{method} {path}", answer)
+
+
+def _refusal(call: str, answer: httpx.Response) -> PinfoldError:
+    code, detail = _error(answer)
+    sentence = f"Placement refused {call} with {answer.status_code}: {detail}"
+    if answer.status_code == httpx.codes.CONFLICT:
+        # Placement has no error code of its own for a lack of room (1.39); its sentence is stable since 1.0.
+        lacking = code == "placement.undefined_code" and ("exceed the capacity" in detail or "Unable to allocate inventory" in detail)
+        return OverCapacity(detail) if lacking else Conflict(sentence)
+    if answer.status_code >= 500 or answer.status_code in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.REQUEST_TIMEOUT):
+        return Unavailable(sentence)
+    if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+        return Unavailable(f"{sentence} (the credentials for Placement are wrong)")
+    return InvalidRequest(sentence)
+
+
+def _error(answer: httpx.Response) -> tuple[str, str]:
+    """Placement's error code and one line of its own explanation."""
+    try:
+        first = answer.json()["errors"][0]
+        return str(first.get("code", "")), " ".join(str(first["detail"]).split())
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return "", " ".join(answer.text.split())[:200]
+
+
+def _provider(row: Mapping[str, Any]) -> Provider:
+    return Provider(uuid=str(row["uuid"]), name=str(row["name"]), generation=int(row["generation"]))
+
+
+def _amounts(resources: Mapping[str, int]) -> Amounts:
+    return tuple(sorted((name, int(amount)) for name, amount in resources.items()))

@@ -1,0 +1,150 @@
+"""OpenStack Placement in this process: the real WSGI application on a database of its own. What is asked of it does not belong here.
+
+One database per process: Placement keeps its engine and its synchronised names in module globals.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from pinfold.accounting.client import DEFAULT_OWNER, Owner, Placement
+from pinfold.core.errors import InvalidRequest, InvariantViolation, Unavailable
+
+Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+_READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddedPlacement:
+    """Which database Placement has: `sqlite:////path` (of its own, not ours) or `postgresql+psycopg2://…` (one of its own, too).
+
+    `pool_size` must be at least twice the threads that ask, else Placement stalls.
+    """
+
+    url: str
+    pool_size: int = 80
+    owner: Owner = DEFAULT_OWNER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """A loaded Placement: the application, to be mounted behind authentication (it has none), and the client that calls it directly."""
+
+    app: Wsgi
+    client: Placement
+
+
+_loaded: dict[str, Embedded] = {}
+_loading = threading.Lock()
+
+
+def load(settings: EmbeddedPlacement) -> Embedded:
+    """Load Placement on that database, its tables made where missing; a second call for the same database gives the same one.
+
+    Raises `InvalidRequest` for a database that it cannot use, `InvariantViolation` for a second one in this process, `Unavailable` when
+    the database does not answer.
+    """
+    with _loading:
+        if settings.url in _loaded:
+            return _loaded[settings.url]
+        if _loaded:
+            raise InvariantViolation("this process has another Placement loaded already; one process, one Placement")
+        app = _load_app(settings)
+        http = httpx.Client(transport=httpx.WSGITransport(app=app), base_url="http://placement.embedded", headers={"X-Auth-Token": "admin"})
+        found = Embedded(app=app, client=Placement(http, settings.owner))
+        _loaded[settings.url] = found
+        return found
+
+
+def unload() -> None:
+    """Forget the loaded Placement, so that a test can load one on another database."""
+    from oslo_db.sqlalchemy import enginefacade
+    from placement import db_api
+    from placement.objects import resource_class, trait
+
+    with _loading:
+        if not _loaded:
+            return
+        _loaded.clear()
+        db_api.get_placement_engine().dispose()
+        trait._TRAITS_SYNCED = False
+        resource_class._RESOURCE_CLASSES_SYNCED = False
+        db_api.configure.reset()
+        db_api.placement_context_manager.patch_factory(enginefacade.transaction_context())
+
+
+def _load_app(settings: EmbeddedPlacement) -> Wsgi:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    sqlite = settings.url.startswith("sqlite:///")
+    if not sqlite and not settings.url.startswith("postgresql+psycopg2://"):
+        kind = settings.url.partition(":")[0]
+        raise InvalidRequest(
+            f"[placement] database: {kind!r} cannot be used, allowed are sqlite:////PATH and postgresql+psycopg2://…", key="database"
+        )
+    lock = Path(settings.url.removeprefix("sqlite:///") + ".lock") if sqlite else None
+    guard = _Serial(lock) if lock is not None else None
+    try:
+        with guard.held() if guard is not None else nullcontext():
+            app = _recipe(settings)
+    except (SQLAlchemyError, OSError) as error:
+        raise Unavailable(f"Placement's database does not answer: {type(error).__name__}: {error}") from error
+    return app if guard is None else _serialised(app, guard)
+
+
+def _recipe(settings: EmbeddedPlacement) -> Wsgi:
+    from oslo_config import cfg
+    from placement import conf as placement_conf
+    from placement import db_api, deploy
+    from placement import wsgi as placement_wsgi
+
+    conf = cfg.ConfigOpts()
+    placement_conf.register_opts(conf)
+    placement_wsgi._set_middleware_defaults()
+    conf.set_override("connection", settings.url, group="placement_database")
+    conf([], project="placement", default_config_files=[], default_config_dirs=[])
+    conf.set_override("auth_strategy", "noauth2", group="api")
+    conf.set_override("sync_on_startup", True, group="placement_database")
+    conf.set_override("max_pool_size", settings.pool_size, group="placement_database")
+    conf.set_override("max_overflow", settings.pool_size, group="placement_database")
+    db_api.configure(conf)
+    app: Wsgi = deploy.loadapp(conf)
+    return app
+
+
+class _Serial:
+    """One writer at a time, in this process by a lock and among processes by `flock`: SQLite's own locks make Placement answer 500."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        with self._lock:
+            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(handle)
+
+
+def _serialised(app: Wsgi, guard: _Serial) -> Wsgi:
+    def call(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] in _READING:
+            return app(environ, start_response)
+        with guard.held():
+            return list(app(environ, start_response))
+
+    return call

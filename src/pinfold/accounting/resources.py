@@ -1,0 +1,174 @@
+"""What a host offers and what a fit consumes, in Placement's words. Pure; talking to Placement does not belong here.
+
+Placement is necessary, never sufficient: whatever `core.fit` accepts on a host, Placement's arithmetic accepts with these inventories,
+`amount <= max_unit` and `used + amount <= (total - reserved) * allocation_ratio`. Where the two count differently, the inventory is the
+laxer one, and the fit decides.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Final
+
+from pinfold.core.fit.model import Fit
+from pinfold.core.ledger import Booking, HostState
+from pinfold.core.overhead import capacity_millicpu
+
+PCPU: Final = "PCPU"
+VCPU: Final = "VCPU"
+MEMORY_MB: Final = "MEMORY_MB"
+DISK_GB: Final = "DISK_GB"
+OVERHEAD: Final = "CUSTOM_OVERHEAD_MILLICPU"
+
+HYPERTHREADING: Final = "HW_CPU_HYPERTHREADING"
+OVERHEAD_POOL: Final = "CUSTOM_OVERHEAD_POOL"
+OUR_TRAITS: Final = frozenset({HYPERTHREADING, OVERHEAD_POOL})
+"""The traits that we set and take away; every other trait of a provider is somebody else's."""
+
+UNLIMITED: Final = 2**31 - 1
+"""Placement's largest integer."""
+
+Amounts = tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """One resource class of a provider, with Placement's own field names. `capacity` is what may be used of it in all."""
+
+    total: int
+    reserved: int = 0
+    allocation_ratio: float = 1.0
+    min_unit: int = 1
+    max_unit: int = 1
+    step_size: int = 1
+
+    @property
+    def capacity(self) -> float:
+        """What Placement compares usage with."""
+        return (self.total - self.reserved) * self.allocation_ratio
+
+
+Inventories = tuple[tuple[str, Inventory], ...]
+
+
+def inventories(host: HostState) -> Inventories:
+    """The inventories of a host's provider, ordered by resource class; a class of which there is nothing, and is nothing used, is absent.
+
+    A class that is used by claims but is offered no more (a pool that was taken away) stays, full, until the last claim goes: Placement
+    does not let go of an inventory in use.
+    """
+    offered = {
+        PCPU: _dedicated(host),
+        VCPU: _shared(host),
+        MEMORY_MB: _memory(host),
+        DISK_GB: _disk(host),
+        OVERHEAD: _overhead(host),
+    }
+    used: dict[str, int] = {}
+    for claim in host.ledger.claims:
+        for name, amount in amounts(claim.fit):
+            used[name] = used.get(name, 0) + amount
+    full = {name: Inventory(total=amount, max_unit=amount) for name, amount in used.items() if offered[name] is None}
+    found = {name: inventory for name, inventory in offered.items() if inventory is not None}
+    return tuple(sorted((found | full).items()))
+
+
+def amounts(fit: Fit) -> Amounts:
+    """What a fit consumes, ordered by resource class, without zeros.
+
+    >>> from pinfold.core.cpuset import CpuSet
+    >>> amounts(Fit(vcpus=2, memory_mib=512, float_vcpus=CpuSet.of(0, 1), float_set=CpuSet.of(0)))
+    (('MEMORY_MB', 512), ('VCPU', 2))
+    """
+    consumed = {
+        PCPU: len(fit.taken),
+        VCPU: fit.floating_count,
+        MEMORY_MB: fit.memory_mib,
+        DISK_GB: fit.disk_gib,
+        OVERHEAD: fit.overhead_millicpu,
+    }
+    return tuple(sorted((name, amount) for name, amount in consumed.items() if amount))
+
+
+def traits(host: HostState) -> frozenset[str]:
+    """Those of our traits that the host has; what it has of other traits is not ours to say."""
+    found = set()
+    if host.topology.threads_per_core > 1:
+        found.add(HYPERTHREADING)
+    if host.pools.has_overhead_pool:
+        found.add(OVERHEAD_POOL)
+    return frozenset(found)
+
+
+def _dedicated(host: HostState) -> Inventory | None:
+    taken = foreign = 0
+    for claim in host.ledger.claims:
+        taken |= claim.fit.taken.mask
+    for other in host.ledger.foreign:
+        foreign |= other.cpus.mask
+    offered = (host.pools.dedicated & host.topology.online).mask | taken
+    total = offered.bit_count()
+    if not total:
+        return None
+    return Inventory(total=total, reserved=(offered & foreign & ~taken).bit_count(), max_unit=total)
+
+
+def _shared(host: HostState) -> Inventory | None:
+    size, overlap = len(host.pools.shared), 0
+    if host.pools.overhead is not None:
+        overlap = len(host.pools.overhead & host.pools.shared)
+    left = size - _exact(host.limits.shared_fraction) * overlap
+    return _stretched(size, 0, _exact(host.limits.cpu_allocation_ratio) * left)
+
+
+def _memory(host: HostState) -> Inventory | None:
+    small = huge = kept = 0
+    for cell in host.topology.cells:
+        small += sum(pages.size_kib * pages.total for pages in cell.pages[:1])
+        huge += sum(pages.size_kib * pages.total for pages in cell.pages[1:])
+        sizes = {pages.size_kib: pages.total for pages in cell.pages[1:]}
+        for pages in host.limits.reserved_pages:
+            if pages.cell == cell.id and pages.size_kib in sizes:
+                kept += pages.size_kib * min(pages.count, sizes[pages.size_kib])
+    total = -(-(small + huge) // 1024)
+    # The reserve is of small pages; what it exceeds them by takes nothing from a guest on huge pages.
+    reserved = min(host.limits.reserved_memory_mib, small // 1024) + kept // 1024
+    # The ratio stretches and shrinks floating guests alone: with a ratio below one, guests with cells may still use all that there is.
+    ratio = max(Fraction(1), _exact(host.limits.ram_allocation_ratio))
+    return _stretched(total, reserved, (total - reserved) * ratio)
+
+
+def _disk(host: HostState) -> Inventory | None:
+    if not host.disk_gib:
+        return None
+    ratio = _exact(host.limits.disk_allocation_ratio)
+    # A fit takes the reserve from what the ratio stretched, Placement stretches what the reserve left.
+    reserved = min(host.disk_gib, math.floor(host.limits.reserved_disk_gib / ratio))
+    return _stretched(host.disk_gib, reserved, (host.disk_gib - reserved) * ratio)
+
+
+def _overhead(host: HostState) -> Inventory | None:
+    total = capacity_millicpu(host.pools, host.limits)
+    if not total:
+        return None
+    if host.limits.booking is Booking.REPORT:
+        return Inventory(total=total, allocation_ratio=float(UNLIMITED), max_unit=UNLIMITED)
+    return Inventory(total=total, max_unit=total)
+
+
+def _stretched(total: int, reserved: int, capacity: Fraction) -> Inventory | None:
+    """An inventory whose capacity in Placement's floats is at least the whole part of `capacity`; None where that is nothing."""
+    whole = math.floor(capacity)
+    if whole < 1:
+        return None
+    ratio = float(capacity / (total - reserved))
+    while (total - reserved) * ratio < whole:
+        ratio = math.nextafter(ratio, math.inf)
+    return Inventory(total=total, reserved=reserved, allocation_ratio=ratio, max_unit=min(whole, UNLIMITED))
+
+
+def _exact(ratio: float) -> Fraction:
+    """The decimal that an operator wrote, not the float next to it."""
+    return Fraction(str(ratio))

@@ -1,0 +1,193 @@
+"""Claims in the store, each step a compare-and-set, and the owners of pCPUs. When a step is due does not belong here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from pinfold.core.errors import Conflict
+from pinfold.core.fit.model import Fit
+from pinfold.core.ledger import Role
+from pinfold.store import codec
+from pinfold.store.database import EpochNow
+from pinfold.store.model import Amounts, ClaimRecord, ClaimState
+from pinfold.store.schema import claim, pcpu_owner
+
+
+def intend(connection: sa.Connection, *, claim_id: str, guest: str, host: str, amounts: Amounts, fit: Fit, seconds: float) -> None:
+    """Store a new claim, `intended` for so many seconds. Raises `Conflict` when the guest has a live claim already."""
+    if live(connection, guest) is not None:
+        raise Conflict(f"guest {guest} has a claim already")
+    try:
+        connection.execute(
+            claim.insert().values(
+                id=claim_id,
+                guest=guest,
+                host=host,
+                state=ClaimState.INTENDED.value,
+                deadline=EpochNow() + seconds,
+                amounts=codec.encode(amounts, Amounts),
+                fit=codec.encode(fit, Fit),
+                revision=0,
+                created=EpochNow(),
+                updated=EpochNow(),
+            )
+        )
+    except sa.exc.IntegrityError as error:
+        raise Conflict(f"guest {guest} has a claim already, or is not stored") from error
+
+
+def redirect(connection: sa.Connection, claim_id: str, *, host: str, amounts: Amounts, fit: Fit, seconds: float) -> None:
+    """Point an intended claim at another host or fit, with a new deadline. Raises `Conflict` when it is not intended any more."""
+    _step(
+        connection,
+        claim_id,
+        (ClaimState.INTENDED,),
+        host=host,
+        amounts=codec.encode(amounts, Amounts),
+        fit=codec.encode(fit, Fit),
+        deadline=EpochNow() + seconds,
+    )
+
+
+def hold(connection: sa.Connection, claim_id: str, *, guest: str, host: str, fit: Fit, revision: int) -> None:
+    """Make an intended claim `held`, at the host's new revision, and give its guest the pCPUs.
+
+    Raises `Conflict` when the claim is not intended any more, or a pCPU has an owner.
+    """
+    _step(
+        connection, claim_id, (ClaimState.INTENDED,), state=ClaimState.HELD.value, revision=revision, fit=codec.encode(fit, Fit), host=host
+    )
+    rows = [{"host": host, "pcpu": pcpu, "guest": guest, "claim": claim_id, "role": role.value} for pcpu, role in roles(fit)]
+    if not rows:
+        return
+    try:
+        connection.execute(pcpu_owner.insert(), rows)
+    except sa.exc.IntegrityError as error:
+        raise Conflict(f"host {host}: one of the pCPUs {fit.taken} has an owner already") from error
+
+
+def abandon(connection: sa.Connection, claim_id: str, *, expired: bool) -> None:
+    """Make an intended claim `abandoned`; with `expired`, only if its deadline has passed. Raises `Conflict` otherwise."""
+    late = (claim.c.deadline < EpochNow(),) if expired else ()
+    _step(connection, claim_id, (ClaimState.INTENDED,), *late, state=ClaimState.ABANDONED.value)
+
+
+def unpin(connection: sa.Connection, claim_id: str) -> None:
+    """Make a held claim `releasing` and take its pCPUs back. Raises `Conflict` when it is not held."""
+    _step(connection, claim_id, (ClaimState.HELD,), state=ClaimState.RELEASING.value)
+    connection.execute(pcpu_owner.delete().where(pcpu_owner.c.claim == claim_id))
+
+
+def forget(connection: sa.Connection, claim_id: str) -> None:
+    """Remove a claim that is releasing or abandoned, after its allocation was emptied. Raises `Conflict` in another state."""
+    over = (ClaimState.RELEASING.value, ClaimState.ABANDONED.value)
+    if connection.execute(claim.delete().where(claim.c.id == claim_id, claim.c.state.in_(over))).rowcount != 1:
+        raise Conflict(f"claim {claim_id} is neither releasing nor abandoned")
+
+
+def rebook(connection: sa.Connection, claim_id: str, amounts: Amounts) -> None:
+    """New amounts for a held claim, after options changed. Raises `Conflict` when it is not held."""
+    _step(connection, claim_id, (ClaimState.HELD,), amounts=codec.encode(amounts, Amounts))
+
+
+def get(connection: sa.Connection, claim_id: str) -> ClaimRecord | None:
+    """The claim of that id, or None."""
+    found = _select(connection, claim.c.id == claim_id)
+    return found[0] if found else None
+
+
+def live(connection: sa.Connection, guest: str) -> ClaimRecord | None:
+    """The guest's claim that is not abandoned, or None."""
+    found = _select(connection, claim.c.guest == guest, claim.c.state != ClaimState.ABANDONED.value)
+    return found[0] if found else None
+
+
+def of_guests(connection: sa.Connection, guests: Iterable[str]) -> dict[str, ClaimRecord]:
+    """The live claim of each guest that has one."""
+    wanted = list(guests)
+    return {found.guest: found for found in _select(connection, claim.c.guest.in_(wanted), claim.c.state != ClaimState.ABANDONED.value)}
+
+
+def of_host(connection: sa.Connection, host: str, *states: ClaimState) -> tuple[ClaimRecord, ...]:
+    """The host's claims in those states, ordered by guest."""
+    return _select(connection, claim.c.host == host, claim.c.state.in_([state.value for state in states]))
+
+
+def held(connection: sa.Connection, hosts: Iterable[str] | None = None) -> tuple[ClaimRecord, ...]:
+    """The held claims of those hosts, of all for None, ordered by guest."""
+    conditions = [claim.c.state == ClaimState.HELD.value]
+    if hosts is not None:
+        conditions.append(claim.c.host.in_(list(hosts)))
+    return _select(connection, *conditions)
+
+
+def expired(connection: sa.Connection, limit: int = 100) -> tuple[ClaimRecord, ...]:
+    """Intended claims whose deadline has passed, at most `limit`; those that another process is busy with are left out (PostgreSQL)."""
+    query = sa.select(claim).where(claim.c.state == ClaimState.INTENDED.value, claim.c.deadline < EpochNow())
+    rows = connection.execute(query.order_by(claim.c.deadline).limit(limit).with_for_update(skip_locked=True)).mappings()
+    return tuple(_record(row) for row in rows)
+
+
+def unfinished(connection: sa.Connection, *, idle_seconds: float, limit: int = 100) -> tuple[ClaimRecord, ...]:
+    """Releasing and abandoned claims that nobody has touched for so long, oldest first."""
+    over = (ClaimState.RELEASING.value, ClaimState.ABANDONED.value)
+    query = sa.select(claim).where(claim.c.state.in_(over), claim.c.updated <= EpochNow() - idle_seconds)
+    rows = connection.execute(query.order_by(claim.c.updated).limit(limit)).mappings()
+    return tuple(_record(row) for row in rows)
+
+
+def age(connection: sa.Connection, claim_id: str) -> float:
+    """Seconds since the claim last changed, by the database's clock; infinite when it is gone."""
+    found = connection.execute(sa.select(EpochNow() - claim.c.updated).where(claim.c.id == claim_id)).scalar_one_or_none()
+    return float("inf") if found is None else float(found)
+
+
+def owners(connection: sa.Connection, host: str) -> dict[int, tuple[str, Role]]:
+    """The owner `(guest, role)` of each pCPU of the host that has one."""
+    rows = connection.execute(sa.select(pcpu_owner).where(pcpu_owner.c.host == host).order_by(pcpu_owner.c.pcpu)).mappings()
+    return {row["pcpu"]: (row["guest"], Role(row["role"])) for row in rows}
+
+
+def roles(fit: Fit) -> tuple[tuple[int, Role], ...]:
+    """The pCPUs that a fit takes for its guest alone, each with what it does, ascending."""
+    taken = dict.fromkeys(fit.pinned, Role.VCPU)
+    taken.update(dict.fromkeys(fit.idle_siblings, Role.IDLE_SIBLING))
+    if fit.emulator_pcpu is not None:
+        taken[fit.emulator_pcpu] = Role.EMULATOR
+    return tuple(sorted(taken.items()))
+
+
+def _step(connection: sa.Connection, claim_id: str, states: tuple[ClaimState, ...], *conditions: Any, **values: Any) -> None:
+    allowed = [state.value for state in states]
+    query = claim.update().where(claim.c.id == claim_id, claim.c.state.in_(allowed), *conditions).values(**values, updated=EpochNow())
+    if connection.execute(query).rowcount != 1:
+        raise Conflict(f"claim {claim_id} is not {' or '.join(allowed)} any more")
+
+
+def _select(connection: sa.Connection, *conditions: Any) -> tuple[ClaimRecord, ...]:
+    rows = connection.execute(sa.select(claim).where(*conditions).order_by(claim.c.guest, claim.c.id)).mappings()
+    return tuple(_record(row) for row in rows)
+
+
+@lru_cache(maxsize=65536)
+def _fit(text: str) -> Fit:
+    return codec.decode(text, Fit, "claim.fit")
+
+
+def _record(row: sa.RowMapping) -> ClaimRecord:
+    return ClaimRecord(
+        id=row["id"],
+        guest=row["guest"],
+        host=row["host"],
+        state=ClaimState(row["state"]),
+        deadline=row["deadline"],
+        amounts=codec.decode(row["amounts"], Amounts, "claim.amounts"),
+        fit=_fit(row["fit"]),
+        revision=row["revision"],
+        created=row["created"],
+        updated=row["updated"],
+    )

@@ -1,0 +1,213 @@
+"""`Database`: one engine, its transactions, its clock and its wake-ups. What is written in a transaction does not belong here.
+
+SQLite runs in WAL; a writing transaction begins IMMEDIATE, so that it waits its turn at the start and never deadlocks later. PostgreSQL
+reads at one snapshot (REPEATABLE READ) and writes at READ COMMITTED, where every write of ours names what it expects to find.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import resources
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+from pinfold.core.errors import InvalidRequest, Unavailable
+
+_log = logging.getLogger(__name__)
+_CHANNEL: Final = "pinfold"
+_BUSY_MS: Final = 30_000
+
+
+class EpochNow(FunctionElement[float]):
+    """The database's clock, in seconds since the epoch, as an SQL expression; within one PostgreSQL transaction it moves on."""
+
+    type = sa.Double()
+    inherit_cache = True
+    name = "epoch_now"
+
+
+@compiles(EpochNow, "sqlite")
+def _sqlite_now(_element: object, _compiler: object, **_options: object) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+@compiles(EpochNow, "postgresql")
+def _postgresql_now(_element: object, _compiler: object, **_options: object) -> str:
+    return "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
+
+
+class Database:
+    """One database of ours. Safe to share between threads; not across fork.
+
+    `url` is `sqlite:////path/to/file` or `postgresql+psycopg2://…`. Raises `InvalidRequest` for any other kind.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        self.engine = _engine(url, pool_size)
+        self.postgresql = self.engine.dialect.name == "postgresql"
+        self._wakeups = Wakeups(self)
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """A connection in a transaction that sees one instant and writes nothing. Raises `Unavailable`."""
+        options: dict[str, Any] = {"isolation_level": "REPEATABLE READ"} if self.postgresql else {"pinfold_read": True}
+        with _translated(), self.engine.connect().execution_options(**options) as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """A connection in a transaction that commits at the end, or rolls back when the block raises. Raises `Unavailable`."""
+        with _translated(), self.engine.begin() as connection:
+            connection.info.pop("pinfold_told", None)
+            yield connection
+            told = connection.info.pop("pinfold_told", [])
+        if told and not self.postgresql:
+            self._wakeups.deliver(told)
+
+    def now(self) -> float:
+        """The database's clock."""
+        with self.read() as connection:
+            return float(connection.execute(sa.select(EpochNow())).scalar_one())
+
+    @property
+    def wakeups(self) -> Wakeups:
+        """Who wants to hear of changes."""
+        return self._wakeups
+
+    def close(self) -> None:
+        """End the listener and every pooled connection."""
+        self._wakeups.close()
+        self.engine.dispose()
+
+
+def tell(connection: sa.Connection, topic: str) -> None:
+    """Let everyone who listens hear `topic` (such as `host:ID`) once this transaction has committed: a hint, never the truth."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_notify(_CHANNEL, topic)))
+    else:
+        connection.info.setdefault("pinfold_told", []).append(topic)
+
+
+class Wakeups:
+    """Calls back when somebody told a topic: from any process on PostgreSQL, from this one on SQLite.
+
+    A listener must also look at the rows every few seconds by itself: hints may be lost.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._callbacks: dict[object, Callable[[str], None]] = {}
+        self._thread: threading.Thread | None = None
+        self._closed = threading.Event()
+
+    def subscribe(self, callback: Callable[[str], None]) -> Callable[[], None]:
+        """Call `callback(topic)` from a thread of ours for every topic told, until the returned function is called. It must be quick."""
+        key = object()
+        with self._lock:
+            self._callbacks[key] = callback
+            if self._database.postgresql and self._thread is None:
+                self._thread = threading.Thread(target=self._listen, name="pinfold-listen", daemon=True)
+                self._thread.start()
+
+        def unsubscribe() -> None:
+            with self._lock:
+                self._callbacks.pop(key, None)
+
+        return unsubscribe
+
+    def deliver(self, topics: list[str]) -> None:
+        """Call everyone back with each topic."""
+        with self._lock:
+            callbacks = list(self._callbacks.values())
+        for topic in dict.fromkeys(topics):
+            for callback in callbacks:
+                callback(topic)
+
+    def close(self) -> None:
+        """End the listening thread."""
+        self._closed.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+
+    def _listen(self) -> None:
+        while not self._closed.is_set():
+            try:
+                self._listen_once()
+            except Exception as error:
+                _log.warning("listening to the database ended (%s); trying again", error)
+                self._closed.wait(1.0)
+
+    def _listen_once(self) -> None:
+        raw = self._database.engine.raw_connection()
+        try:
+            connection: Any = raw.driver_connection
+            connection.set_session(autocommit=True)
+            with connection.cursor() as cursor:
+                cursor.execute(f"LISTEN {_CHANNEL}")
+            self.deliver(["*"])
+            while not self._closed.is_set():
+                if select.select([connection], [], [], 0.5)[0]:
+                    connection.poll()
+                    told = [note.payload for note in connection.notifies]
+                    connection.notifies.clear()
+                    self.deliver(told)
+        finally:
+            raw.invalidate()
+
+
+def upgrade(database: Database) -> None:
+    """Bring the tables to the newest revision of `migrations/`; several processes may do so at once."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(resources.files("pinfold.store") / "migrations"))
+    with database.write() as connection:
+        if database.postgresql:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(0x70696E66)))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def _engine(url: str, pool_size: int) -> sa.Engine:
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError as error:
+        raise InvalidRequest("the database's URL cannot be read, allowed are sqlite:////PATH and postgresql+psycopg2://…") from error
+    if parsed.drivername == "sqlite" and parsed.database:
+        engine = sa.create_engine(parsed, pool_size=pool_size, max_overflow=2 * pool_size, connect_args={"timeout": _BUSY_MS / 1000})
+        sa.event.listen(engine, "connect", _sqlite_connect)
+        sa.event.listen(engine, "begin", _sqlite_begin)
+        return engine
+    if parsed.drivername == "postgresql+psycopg2":
+        return sa.create_engine(parsed, pool_size=pool_size, max_overflow=2 * pool_size, pool_pre_ping=True)
+    raise InvalidRequest(f"the database's URL starts with {parsed.drivername!r}, allowed are sqlite:////PATH and postgresql+psycopg2://…")
+
+
+def _sqlite_connect(connection: Any, _record: object) -> None:
+    connection.isolation_level = None
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _sqlite_begin(connection: sa.Connection) -> None:
+    reading = connection.get_execution_options().get("pinfold_read", False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
+        raise Unavailable(f"the database does not answer: {error.__class__.__name__}: {str(error.args[0]).splitlines()[0]}") from error

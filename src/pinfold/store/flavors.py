@@ -1,0 +1,106 @@
+"""Flavors in the store, with their extra specs. What an extra spec means does not belong here (`core.request` knows)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import sqlalchemy as sa
+
+from pinfold.core.errors import Conflict
+from pinfold.core.request.model import Flavor
+from pinfold.store import codec
+from pinfold.store.database import EpochNow
+from pinfold.store.model import FlavorRecord, Pairs
+from pinfold.store.schema import flavor, flavor_extra_spec
+
+
+def create(connection: sa.Connection, new: FlavorRecord) -> FlavorRecord:
+    """Store a new flavor with its extra specs. Raises `Conflict` when the id or the name exists."""
+    size = new.flavor
+    taken = connection.execute(sa.select(flavor.c.id).where(sa.or_(flavor.c.id == new.id, flavor.c.name == size.name))).first()
+    if taken is not None:
+        raise Conflict(f"flavor {size.name!r}: the name or the id {new.id!r} exists already")
+    try:
+        connection.execute(
+            flavor.insert().values(
+                id=new.id,
+                name=size.name,
+                vcpus=size.vcpus,
+                memory_mib=size.memory_mib,
+                disk_gib=size.disk_gib,
+                public=new.public,
+                description=new.description,
+                details=codec.encode(new.details, Pairs),
+                created=EpochNow(),
+            )
+        )
+    except sa.exc.IntegrityError as error:
+        raise Conflict(f"flavor {size.name!r}: the name or the id {new.id!r} exists already") from error
+    set_extra_specs(connection, new.id, size.extra_specs)
+    found = find(connection, new.id)
+    assert found is not None
+    return found
+
+
+def find(connection: sa.Connection, flavor_id: str) -> FlavorRecord | None:
+    """The flavor of that id, or None."""
+    found = _select(connection, flavor.c.id == flavor_id)
+    return found[0] if found else None
+
+
+def named(connection: sa.Connection, name: str) -> FlavorRecord | None:
+    """The flavor of that name, or None."""
+    found = _select(connection, flavor.c.name == name)
+    return found[0] if found else None
+
+
+def all(connection: sa.Connection, *, public: bool | None = None) -> tuple[FlavorRecord, ...]:  # noqa: A001
+    """Every flavor (only the public ones, or only the others, where asked), ordered by id."""
+    return _select(connection, sa.true() if public is None else flavor.c.public.is_(public))
+
+
+def describe(connection: sa.Connection, flavor_id: str, description: str | None) -> bool:
+    """Change a flavor's description; whether there is such a flavor."""
+    return connection.execute(flavor.update().where(flavor.c.id == flavor_id).values(description=description)).rowcount == 1
+
+
+def remove(connection: sa.Connection, flavor_id: str) -> bool:
+    """Forget a flavor; guests keep what they were made of. Whether there was one."""
+    connection.execute(flavor_extra_spec.delete().where(flavor_extra_spec.c.flavor == flavor_id))
+    return connection.execute(flavor.delete().where(flavor.c.id == flavor_id)).rowcount == 1
+
+
+def set_extra_specs(connection: sa.Connection, flavor_id: str, specs: Pairs) -> None:
+    """Add or replace extra specs of an existing flavor; others stay."""
+    for key, value in specs:
+        known = sa.and_(flavor_extra_spec.c.flavor == flavor_id, flavor_extra_spec.c.key == key)
+        if connection.execute(flavor_extra_spec.update().where(known).values(value=value)).rowcount == 0:
+            connection.execute(flavor_extra_spec.insert().values(flavor=flavor_id, key=key, value=value))
+
+
+def remove_extra_spec(connection: sa.Connection, flavor_id: str, key: str) -> bool:
+    """Remove one extra spec; whether it was there."""
+    known = sa.and_(flavor_extra_spec.c.flavor == flavor_id, flavor_extra_spec.c.key == key)
+    return connection.execute(flavor_extra_spec.delete().where(known)).rowcount == 1
+
+
+def _select(connection: sa.Connection, condition: Any) -> tuple[FlavorRecord, ...]:
+    rows = list(connection.execute(sa.select(flavor).where(condition).order_by(flavor.c.id)).mappings())
+    specs: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    query = sa.select(flavor_extra_spec).where(flavor_extra_spec.c.flavor.in_([row["id"] for row in rows]))
+    for spec in connection.execute(query).mappings():
+        specs[spec["flavor"]].append((spec["key"], spec["value"]))
+    return tuple(_record(row, tuple(sorted(specs[row["id"]]))) for row in rows)
+
+
+def _record(row: sa.RowMapping, specs: Pairs) -> FlavorRecord:
+    size = Flavor(vcpus=row["vcpus"], memory_mib=row["memory_mib"], disk_gib=row["disk_gib"], extra_specs=specs, name=row["name"])
+    return FlavorRecord(
+        id=row["id"],
+        flavor=size,
+        public=bool(row["public"]),
+        description=row["description"],
+        details=codec.decode(row["details"], Pairs, f"flavor {row['id']}"),
+        created=row["created"],
+    )

@@ -1,0 +1,303 @@
+"""Guests in the store: what the user wants, what the agent saw, and what went wrong. Where a guest's threads go is its claim's to say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from pinfold.core.errors import Conflict, InvalidRequest
+from pinfold.core.request.model import Flavor, GuestRequest
+from pinfold.store import claims, codec, hosts
+from pinfold.store.database import EpochNow, tell
+from pinfold.store.model import ClaimState, Desired, Fault, GuestRecord, NewGuest, Observed, Order, Pairs
+from pinfold.store.schema import guest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestFilter:
+    """Which guests a listing shows: every field that is not None must match. `host` is an id, `name` a part of the name."""
+
+    project: str | None = None
+    name: str | None = None
+    host: str | None = None
+    image: str | None = None
+    ids: tuple[str, ...] | None = None
+    desired: Desired | None = None
+    observed: Observed | None = None
+    task: str | None = None
+    failed: bool | None = None
+    changed_since: float | None = None
+    deleted: bool | None = False
+
+
+def create(connection: sa.Connection, new: NewGuest) -> GuestRecord:
+    """Store a new guest: wanted running, task `scheduling`, on no host yet. Raises `Conflict` when the id exists."""
+    try:
+        connection.execute(
+            guest.insert().values(
+                id=new.id,
+                name=new.name,
+                project=new.project,
+                owner=new.owner,
+                description=new.description,
+                revision=1,
+                desired=Desired.RUNNING.value,
+                observed=Observed.UNSEEN.value,
+                task="scheduling",
+                boots=1,
+                booted=0,
+                host=None,
+                flavor=codec.encode(new.flavor, Flavor),
+                request=codec.encode(new.request, GuestRequest),
+                image=new.image,
+                properties=codec.encode(new.metadata, Pairs),
+                details=codec.encode(new.details, Pairs),
+                report="",
+                fault="",
+                created=EpochNow(),
+                updated=EpochNow(),
+            )
+        )
+    except sa.exc.IntegrityError as error:
+        raise Conflict(f"guest {new.id} exists already") from error
+    tell(connection, f"guest:{new.id}")
+    return get(connection, new.id)
+
+
+def place(connection: sa.Connection, guest_id: str, host: str) -> None:
+    """The guest's claim is held on that host: its agent is to start it. Raises `Conflict` when the guest is gone or unwanted by now."""
+    wanted = sa.and_(guest.c.id == guest_id, guest.c.deleted.is_(None), guest.c.desired != Desired.ABSENT.value)
+    _change(connection, wanted, guest_id, host=host, task="spawning", fault="", observed=Observed.UNSEEN.value)
+
+
+def want(
+    connection: sa.Connection, guest_id: str, desired: Desired, *, task: str, reboot: bool = False, revision: int | None = None
+) -> GuestRecord:
+    """Change what the user wants, with the task that is under way until the agent reports; `reboot` asks for one boot more.
+
+    The host's agent hears of it. Raises `Conflict` when the guest is deleted, wanted absent already (and now is not), or, where given,
+    not at that revision any more.
+    """
+    conditions = [guest.c.id == guest_id, guest.c.deleted.is_(None)]
+    if desired is not Desired.ABSENT:
+        conditions.append(guest.c.desired != Desired.ABSENT.value)
+    if revision is not None:
+        conditions.append(guest.c.revision == revision)
+    boots = {"boots": guest.c.boots + 1} if reboot else {}
+    changed = _change(connection, sa.and_(*conditions), guest_id, desired=desired.value, task=task, **boots)
+    if changed.host is not None:
+        hosts.bump(connection, changed.host, ledger=False)
+    return changed
+
+
+def observe(
+    connection: sa.Connection,
+    guest_id: str,
+    observed: Observed,
+    *,
+    host: str,
+    booted: int | None = None,
+    report: str | None = None,
+    done: bool = True,
+) -> GuestRecord:
+    """Store what the agent of `host` saw; with `done`, the task is over; `booted` is the last asked boot that it carried out.
+
+    The launch time is set when it first runs. Raises `Conflict` when the guest is not that host's (any more).
+    """
+    values: dict[str, Any] = {"observed": observed.value}
+    if done:
+        values["task"] = ""
+    if booted is not None:
+        values["booted"] = booted
+    if report is not None:
+        values["report"] = report
+    if observed is Observed.RUNNING:
+        values["launched"] = sa.func.coalesce(guest.c.launched, EpochNow())
+    return _change(connection, sa.and_(guest.c.id == guest_id, guest.c.host == host, guest.c.deleted.is_(None)), guest_id, **values)
+
+
+def fail(connection: sa.Connection, guest_id: str, fault: Fault) -> None:
+    """The guest is in error; its task is over. The fault's time is set here. Its claim stays as it is. Raises `Conflict` when deleted."""
+    text = codec.encode(fault, Fault)
+    _change(connection, sa.and_(guest.c.id == guest_id, guest.c.deleted.is_(None)), guest_id, task="", fault=text)
+
+
+def mend(connection: sa.Connection, guest_id: str) -> None:
+    """The guest is in error no more."""
+    _change(connection, sa.and_(guest.c.id == guest_id, guest.c.deleted.is_(None)), guest_id, fault="")
+
+
+def displace(connection: sa.Connection, guest_id: str) -> None:
+    """The guest is on no host any more, and nothing of it runs; it may be claimed for again."""
+    _change(
+        connection,
+        sa.and_(guest.c.id == guest_id, guest.c.deleted.is_(None)),
+        guest_id,
+        host=None,
+        observed=Observed.UNSEEN.value,
+        report="",
+    )
+
+
+def remove(connection: sa.Connection, guest_id: str) -> None:
+    """Mark the guest deleted; the row stays for a while, for who asks. Raises `Conflict` while it has a live claim that pins anything."""
+    found = claims.live(connection, guest_id)
+    if found is not None and found.state is not ClaimState.RELEASING:
+        raise Conflict(f"guest {guest_id} still has a claim on host {found.host}")
+    unwanted = Desired.ABSENT.value
+    _change(connection, guest.c.id == guest_id, guest_id, deleted=EpochNow(), desired=unwanted, observed=unwanted, task="", host=None)
+
+
+def edit(
+    connection: sa.Connection,
+    guest_id: str,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    metadata: Pairs | None = None,
+    details: Pairs | None = None,
+) -> GuestRecord:
+    """Change what the user calls the guest; None leaves as it is. Raises `Conflict` when deleted."""
+    values: dict[str, Any] = {}
+    if name is not None:
+        values["name"] = name
+    if description is not None:
+        values["description"] = description
+    if metadata is not None:
+        values["properties"] = codec.encode(metadata, Pairs)
+    if details is not None:
+        values["details"] = codec.encode(details, Pairs)
+    return _change(connection, sa.and_(guest.c.id == guest_id, guest.c.deleted.is_(None)), guest_id, **values)
+
+
+def purge(connection: sa.Connection, older_than_seconds: float) -> int:
+    """Forget guests that were deleted so long ago and have no claim; how many."""
+    from pinfold.store.schema import claim
+
+    claimed = sa.select(claim.c.id).where(claim.c.guest == guest.c.id).exists()
+    return connection.execute(guest.delete().where(guest.c.deleted < EpochNow() - older_than_seconds, ~claimed)).rowcount
+
+
+def get(connection: sa.Connection, guest_id: str) -> GuestRecord:
+    """One guest, deleted ones too. Raises `InvalidRequest` when there is none."""
+    found = find(connection, guest_id)
+    if found is None:
+        raise InvalidRequest(f"guest {guest_id}: no such guest")
+    return found
+
+
+def find(connection: sa.Connection, guest_id: str) -> GuestRecord | None:
+    """One guest, deleted ones too, or None."""
+    row = connection.execute(sa.select(guest).where(guest.c.id == guest_id)).mappings().first()
+    return None if row is None else _record(row)
+
+
+def page(
+    connection: sa.Connection, wanted: GuestFilter = GuestFilter(), *, marker: str | None = None, limit: int | None = None
+) -> tuple[GuestRecord, ...]:
+    """The guests that match, newest first, at most `limit`, after the guest with the id `marker`. Raises `InvalidRequest`."""
+    query = sa.select(guest).where(*_conditions(wanted)).order_by(guest.c.created.desc(), guest.c.id.desc())
+    if marker is not None:
+        after = connection.execute(sa.select(guest.c.created, guest.c.id).where(guest.c.id == marker)).first()
+        if after is None:
+            raise InvalidRequest(f"marker {marker}: no such guest", key="marker")
+        query = query.where(sa.or_(guest.c.created < after[0], sa.and_(guest.c.created == after[0], guest.c.id < after[1])))
+    if limit is not None:
+        query = query.limit(limit)
+    return tuple(_record(row) for row in connection.execute(query).mappings())
+
+
+def orders(connection: sa.Connection, host: str) -> tuple[Order, ...]:
+    """What the host's agent has to look after: every guest with a held claim there, ordered by id. Use a connection of `Database.read`."""
+    held = {claim.guest: claim for claim in claims.of_host(connection, host, ClaimState.HELD)}
+    rows = connection.execute(sa.select(guest).where(guest.c.host == host, guest.c.deleted.is_(None)).order_by(guest.c.id)).mappings()
+    return tuple(Order(guest=_record(row), claim=held[row["id"]]) for row in rows if row["id"] in held)
+
+
+def interrupted(connection: sa.Connection, idle_seconds: float, limit: int = 100) -> tuple[GuestRecord, ...]:
+    """Guests whose scheduling nobody is busy with any more: task `scheduling`, no live claim, untouched for so long."""
+    from pinfold.store.schema import claim
+
+    claimed = sa.select(claim.c.id).where(claim.c.guest == guest.c.id, claim.c.state != ClaimState.ABANDONED.value).exists()
+    query = sa.select(guest).where(guest.c.task == "scheduling", guest.c.deleted.is_(None), ~claimed)
+    rows = connection.execute(query.where(guest.c.updated <= EpochNow() - idle_seconds).order_by(guest.c.id).limit(limit)).mappings()
+    return tuple(_record(row) for row in rows)
+
+
+def unclaimed(connection: sa.Connection, limit: int = 100) -> tuple[GuestRecord, ...]:
+    """Guests that are wanted absent and have no live claim: nothing is left to wait for."""
+    from pinfold.store.schema import claim
+
+    claimed = sa.select(claim.c.id).where(claim.c.guest == guest.c.id, claim.c.state != ClaimState.ABANDONED.value).exists()
+    query = sa.select(guest).where(guest.c.desired == Desired.ABSENT.value, guest.c.deleted.is_(None), ~claimed)
+    return tuple(_record(row) for row in connection.execute(query.order_by(guest.c.id).limit(limit)).mappings())
+
+
+def names(connection: sa.Connection, ids: Iterable[str]) -> dict[str, str]:
+    """The name of each of those guests that exists."""
+    rows = connection.execute(sa.select(guest.c.id, guest.c.name).where(guest.c.id.in_(list(ids))))
+    return {row[0]: row[1] for row in rows}
+
+
+def _conditions(wanted: GuestFilter) -> list[Any]:
+    equal = {
+        guest.c.project: wanted.project,
+        guest.c.host: wanted.host,
+        guest.c.image: wanted.image,
+        guest.c.desired: wanted.desired and wanted.desired.value,
+        guest.c.observed: wanted.observed and wanted.observed.value,
+        guest.c.task: wanted.task,
+    }
+    conditions: list[Any] = [column == value for column, value in equal.items() if value is not None]
+    if wanted.name is not None:
+        conditions.append(guest.c.name.contains(wanted.name, autoescape=True))
+    if wanted.ids is not None:
+        conditions.append(guest.c.id.in_(wanted.ids))
+    if wanted.failed is not None:
+        conditions.append(guest.c.fault != "" if wanted.failed else guest.c.fault == "")
+    if wanted.changed_since is not None:
+        conditions.append(guest.c.updated >= wanted.changed_since)
+    if wanted.deleted is not None:
+        conditions.append(guest.c.deleted.is_not(None) if wanted.deleted else guest.c.deleted.is_(None))
+    return conditions
+
+
+def _change(connection: sa.Connection, condition: Any, guest_id: str, **values: Any) -> GuestRecord:
+    query = guest.update().where(condition).values(**values, revision=guest.c.revision + 1, updated=EpochNow()).returning(guest)
+    row = connection.execute(query).mappings().first()
+    if row is None:
+        raise Conflict(f"guest {guest_id} is gone, or has changed meanwhile")
+    tell(connection, f"guest:{guest_id}")
+    return _record(row)
+
+
+def _record(row: sa.RowMapping) -> GuestRecord:
+    where = f"guest {row['id']}"
+    return GuestRecord(
+        id=row["id"],
+        name=row["name"],
+        project=row["project"],
+        owner=row["owner"],
+        description=row["description"],
+        revision=row["revision"],
+        desired=Desired(row["desired"]),
+        observed=Observed(row["observed"]),
+        task=row["task"],
+        boots=row["boots"],
+        booted=row["booted"],
+        host=row["host"],
+        flavor=codec.decode(row["flavor"], Flavor, where),
+        request=codec.decode(row["request"], GuestRequest, where),
+        image=row["image"],
+        metadata=codec.decode(row["properties"], Pairs, where),
+        details=codec.decode(row["details"], Pairs, where),
+        report=row["report"],
+        fault=codec.decode(row["fault"], Fault, where) if row["fault"] else None,
+        created=row["created"],
+        updated=row["updated"],
+        launched=row["launched"],
+        deleted=row["deleted"],
+    )

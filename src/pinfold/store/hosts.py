@@ -1,0 +1,310 @@
+"""Hosts in the store: registration, reports, leases, orders, and a host's state with its claims. Claims' own life is in `claims`.
+
+Every function takes a connection of `Database.read` or `Database.write`; the writing ones say so by their verb.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any
+
+import sqlalchemy as sa
+
+from pinfold.core.errors import Conflict, InvalidRequest
+from pinfold.core.fit.model import Strategy
+from pinfold.core.ledger import Claim, Foreign, HostState, Ledger, Limits
+from pinfold.core.pools import Pools
+from pinfold.core.topology import Topology
+from pinfold.store import claims, codec
+from pinfold.store.database import EpochNow, tell
+from pinfold.store.model import ClaimRecord, ClaimState, HostLedger, HostMark, HostRecord, HostReport, Pairs, Tombstone
+from pinfold.store.schema import host, tombstone
+
+_COLUMNS = (*host.c, (host.c.lease_until > EpochNow()).label("up"))
+
+
+def register(
+    connection: sa.Connection, *, host_id: str, name: str, report: HostReport, token_hash: str, lease_seconds: float
+) -> HostRecord:
+    """Store a new host, up for its first lease. `id` is a UUID, and becomes its resource provider's.
+
+    Raises `Conflict` when the id or the name exists.
+    """
+    taken = connection.execute(sa.select(host.c.id).where(sa.or_(host.c.id == host_id, host.c.name == name))).first()
+    if taken is not None:
+        raise Conflict(f"host {name!r}: the name or the id {host_id} is registered already")
+    try:
+        connection.execute(
+            host.insert().values(
+                id=host_id,
+                name=name,
+                revision=1,
+                orders=1,
+                **_report_columns(report),
+                disabled=False,
+                disabled_reason="",
+                fenced=False,
+                token_hash=token_hash,
+                lease_until=EpochNow() + lease_seconds,
+                created=EpochNow(),
+                updated=EpochNow(),
+            )
+        )
+    except sa.exc.IntegrityError as error:
+        raise Conflict(f"host {name!r}: the name or the id {host_id} is registered already") from error
+    tell(connection, f"host:{host_id}")
+    return get(connection, host_id)
+
+
+def report(connection: sa.Connection, host_id: str, report: HostReport) -> int:
+    """Store what the agent reports of its host; return the revision, which is one higher when anything that a fit depends on changed.
+
+    Raises `InvalidRequest` when there is no such host.
+    """
+    row = connection.execute(sa.select(host).where(host.c.id == host_id).with_for_update()).mappings().first()
+    if row is None:
+        raise InvalidRequest(f"host {host_id}: no such host")
+    columns = _report_columns(report)
+    changed = any(row[key] != value for key, value in columns.items() if key != "facts")
+    revision = int(row["revision"]) + (1 if changed else 0)
+    if changed or row["facts"] != columns["facts"]:
+        connection.execute(host.update().where(host.c.id == host_id).values(**columns, revision=revision, updated=EpochNow()))
+    if changed:
+        tell(connection, f"host:{host_id}")
+    return revision
+
+
+def heartbeat(connection: sa.Connection, host_id: str, lease_seconds: float) -> None:
+    """Extend the lease by the database's clock; a fenced host that speaks again is fenced no more. Raises `InvalidRequest` when unknown."""
+    done = connection.execute(
+        host.update().where(host.c.id == host_id).values(lease_until=EpochNow() + lease_seconds, fenced=False, updated=EpochNow())
+    )
+    if done.rowcount != 1:
+        raise InvalidRequest(f"host {host_id}: no such host")
+
+
+def expire(connection: sa.Connection, host_id: str) -> None:
+    """End the lease now: the agent said goodbye."""
+    connection.execute(host.update().where(host.c.id == host_id).values(lease_until=EpochNow() - 1, updated=EpochNow()))
+    tell(connection, f"host:{host_id}")
+
+
+def disable(connection: sa.Connection, host_id: str, reason: str = "") -> None:
+    """Take no new guests there."""
+    _set(connection, host_id, disabled=True, disabled_reason=reason)
+
+
+def enable(connection: sa.Connection, host_id: str) -> None:
+    """Take new guests there again."""
+    _set(connection, host_id, disabled=False, disabled_reason="")
+
+
+def fence(connection: sa.Connection, host_id: str) -> None:
+    """Record an operator's word that the host is powered off. Raises `Conflict` while its lease runs."""
+    if get(connection, host_id).up:
+        raise Conflict(f"host {host_id} is up: its agent spoke within the lease; power it off first")
+    _set(connection, host_id, fenced=True)
+
+
+def replace_token(connection: sa.Connection, host_id: str, token_hash: str) -> None:
+    """The agent's new token, as a hash."""
+    _set(connection, host_id, token_hash=token_hash)
+
+
+def token_hash(connection: sa.Connection, host_id: str) -> str:
+    """The hash of the agent's token. Raises `InvalidRequest` when there is no such host."""
+    found = connection.execute(sa.select(host.c.token_hash).where(host.c.id == host_id)).scalar_one_or_none()
+    if found is None:
+        raise InvalidRequest(f"host {host_id}: no such host")
+    return str(found)
+
+
+def remove(connection: sa.Connection, host_id: str) -> None:
+    """Forget a host that holds no claim. Raises `Conflict` when it does."""
+    if claims.of_host(connection, host_id, *ClaimState):
+        raise Conflict(f"host {host_id} still has claims")
+    connection.execute(tombstone.delete().where(tombstone.c.host == host_id))
+    try:
+        done = connection.execute(host.delete().where(host.c.id == host_id))
+    except sa.exc.IntegrityError as error:
+        raise Conflict(f"host {host_id} is still named by guests or aggregates") from error
+    if done.rowcount != 1:
+        raise InvalidRequest(f"host {host_id}: no such host")
+    tell(connection, f"host:{host_id}")
+
+
+def get(connection: sa.Connection, host_id: str) -> HostRecord:
+    """One host. Raises `InvalidRequest` when there is none."""
+    found = _select(connection, host.c.id == host_id)
+    if not found:
+        raise InvalidRequest(f"host {host_id}: no such host")
+    return found[0]
+
+
+def find(connection: sa.Connection, name: str) -> HostRecord | None:
+    """The host of that name, or None."""
+    found = _select(connection, host.c.name == name)
+    return found[0] if found else None
+
+
+def all(connection: sa.Connection) -> tuple[HostRecord, ...]:  # noqa: A001
+    """Every host, ordered by name."""
+    return _select(connection, sa.true())
+
+
+def marks(connection: sa.Connection) -> tuple[HostMark, ...]:
+    """What tells which hosts changed, for every host, ordered by id; cheap also for ten thousand."""
+    columns = (host.c.id, host.c.revision, (host.c.lease_until > EpochNow()).label("up"), host.c.disabled)
+    rows = connection.execute(sa.select(*columns, host.c.disabled_reason, host.c.fenced).order_by(host.c.id))
+    return tuple(
+        HostMark(id=row[0], revision=row[1], up=bool(row[2]), disabled=bool(row[3]), disabled_reason=row[4], fenced=bool(row[5]))
+        for row in rows
+    )
+
+
+def ledgers(connection: sa.Connection, ids: Iterable[str] | None = None) -> tuple[HostLedger, ...]:
+    """Hosts (all of them for None) with their held claims, ordered by name. The connection must come from `Database.read`, which
+    sees one instant, unless the caller holds the host's row.
+    """
+    wanted = None if ids is None else sorted(set(ids))
+    records = _select(connection, sa.true() if wanted is None else host.c.id.in_(wanted))
+    held: dict[str, list[ClaimRecord]] = {record.id: [] for record in records}
+    for record in claims.held(connection, wanted):
+        if record.host in held:
+            held[record.host].append(record)
+    return tuple(HostLedger(record=record, state=_state(record, held[record.id])) for record in records)
+
+
+def advance(connection: sa.Connection, host_id: str, revision: int) -> int:
+    """Count one change of the host's ledger, decided on `revision`, and one order for its agent; return the new revision.
+
+    Raises `Conflict` when the host has another revision by now.
+    """
+    done = connection.execute(
+        host.update()
+        .where(host.c.id == host_id, host.c.revision == revision)
+        .values(revision=host.c.revision + 1, orders=host.c.orders + 1, updated=EpochNow())
+    )
+    if done.rowcount != 1:
+        raise Conflict(f"host {host_id} is not at revision {revision} any more")
+    tell(connection, f"host:{host_id}")
+    return revision + 1
+
+
+def bump(connection: sa.Connection, host_id: str, *, ledger: bool) -> int:
+    """Count one order for the host's agent, and with `ledger` one change of its ledger; return the revision. The row stays locked."""
+    values: dict[str, Any] = {"orders": host.c.orders + 1, "updated": EpochNow()}
+    if ledger:
+        values["revision"] = host.c.revision + 1
+    done = connection.execute(host.update().where(host.c.id == host_id).values(values).returning(host.c.revision)).scalar_one_or_none()
+    if done is None:
+        raise InvalidRequest(f"host {host_id}: no such host")
+    tell(connection, f"host:{host_id}")
+    return int(done)
+
+
+def orders(connection: sa.Connection, host_id: str) -> int:
+    """The count of orders, for a long poll: it differs from an earlier one when there is something to hear. Raises `InvalidRequest`."""
+    found = connection.execute(sa.select(host.c.orders).where(host.c.id == host_id)).scalar_one_or_none()
+    if found is None:
+        raise InvalidRequest(f"host {host_id}: no such host")
+    return int(found)
+
+
+def bury(connection: sa.Connection, host_id: str, guest: str, revision: int) -> None:
+    """Remember that `guest` is gone from the host: whatever of it is found there, with a claim of at most `revision`, is to be removed."""
+    known = sa.and_(tombstone.c.host == host_id, tombstone.c.guest == guest)
+    changed = connection.execute(tombstone.update().where(known).values(revision=revision, created=EpochNow()))
+    if not changed.rowcount:
+        connection.execute(tombstone.insert().values(host=host_id, guest=guest, revision=revision, created=EpochNow()))
+
+
+def tombstones(connection: sa.Connection, host_id: str) -> tuple[Tombstone, ...]:
+    """The guests that are gone from the host, ordered by id."""
+    rows = connection.execute(sa.select(tombstone).where(tombstone.c.host == host_id).order_by(tombstone.c.guest)).mappings()
+    return tuple(Tombstone(guest=row["guest"], revision=row["revision"]) for row in rows)
+
+
+def forget_tombstones(connection: sa.Connection, host_id: str, older_than_seconds: float) -> None:
+    """Forget the tombstones that are older than that."""
+    connection.execute(tombstone.delete().where(tombstone.c.host == host_id, tombstone.c.created < EpochNow() - older_than_seconds))
+
+
+def _set(connection: sa.Connection, host_id: str, **values: Any) -> None:
+    if connection.execute(host.update().where(host.c.id == host_id).values(**values, updated=EpochNow())).rowcount != 1:
+        raise InvalidRequest(f"host {host_id}: no such host")
+    tell(connection, f"host:{host_id}")
+
+
+def _select(connection: sa.Connection, condition: Any) -> tuple[HostRecord, ...]:
+    rows = connection.execute(sa.select(*_COLUMNS).where(condition).order_by(host.c.name)).mappings()
+    return tuple(_record(row) for row in rows)
+
+
+def _report_columns(report: HostReport) -> dict[str, Any]:
+    return {
+        "topology": codec.encode(report.topology, Topology),
+        "pools": codec.encode(report.pools, Pools),
+        "limits": codec.encode(report.limits, Limits),
+        "foreigners": codec.encode(report.foreign, tuple[Foreign, ...]),
+        "strategy": report.strategy.value,
+        "disk_gib": report.disk_gib,
+        "facts": codec.encode(report.facts, Pairs),
+    }
+
+
+@lru_cache(maxsize=256)
+def _topology(text: str) -> Topology:
+    return codec.decode(text, Topology, "host.topology")
+
+
+@lru_cache(maxsize=256)
+def _limits(text: str) -> Limits:
+    return codec.decode(text, Limits, "host.limits")
+
+
+@lru_cache(maxsize=256)
+def _pools(text: str) -> Pools:
+    return codec.decode(text, Pools, "host.pools")
+
+
+def _record(row: sa.RowMapping) -> HostRecord:
+    where = f"host {row['name']}"
+    reported = HostReport(
+        topology=_topology(row["topology"]),
+        pools=_pools(row["pools"]),
+        limits=_limits(row["limits"]),
+        foreign=codec.decode(row["foreigners"], tuple[Foreign, ...], where),
+        strategy=Strategy(row["strategy"]),
+        disk_gib=row["disk_gib"],
+        facts=codec.decode(row["facts"], Pairs, where),
+    )
+    return HostRecord(
+        id=row["id"],
+        name=row["name"],
+        revision=row["revision"],
+        orders=row["orders"],
+        report=reported,
+        up=bool(row["up"]),
+        lease_until=row["lease_until"],
+        disabled=bool(row["disabled"]),
+        disabled_reason=row["disabled_reason"],
+        fenced=bool(row["fenced"]),
+        created=row["created"],
+        updated=row["updated"],
+    )
+
+
+def _state(record: HostRecord, held: list[ClaimRecord]) -> HostState:
+    recorded = tuple(Claim(guest=claim.guest, fit=claim.fit) for claim in sorted(held, key=lambda claim: claim.guest))
+    reported = record.report
+    return HostState(
+        topology=reported.topology,
+        pools=reported.pools,
+        limits=reported.limits,
+        ledger=Ledger(claims=recorded, foreign=reported.foreign),
+        disk_gib=reported.disk_gib,
+        revision=record.revision,
+        name=record.name,
+    )

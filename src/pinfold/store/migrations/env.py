@@ -1,0 +1,9 @@
+"""How Alembic runs our migrations: on the connection that `store.database.upgrade` hands over."""
+
+from alembic import context
+
+from pinfold.store.schema import metadata
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, render_as_batch=True)
+with context.begin_transaction():
+    context.run_migrations()

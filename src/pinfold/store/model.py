@@ -1,0 +1,216 @@
+"""The values that the store hands out and takes: one record per noun. How they are stored does not belong here.
+
+Times are seconds since the epoch by the database's clock. Pairs are ordered by key, every key once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from pinfold.core.fit.model import Fit, Strategy
+from pinfold.core.ledger import Foreign, HostState, Limits
+from pinfold.core.pools import Pools
+from pinfold.core.request.model import Flavor, GuestRequest
+from pinfold.core.topology import Topology
+
+Pairs = tuple[tuple[str, str], ...]
+Amounts = tuple[tuple[str, int], ...]
+
+
+class Desired(Enum):
+    """What the user wants of a guest."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    ABSENT = "absent"
+
+
+class Observed(Enum):
+    """What the guest's agent last said of it; UNSEEN before it said anything."""
+
+    UNSEEN = "unseen"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"
+    CRASHED = "crashed"
+    ABSENT = "absent"
+
+
+class ClaimState(Enum):
+    """How far a claim is. Only HELD claims are the ledger's; every state but ABANDONED excludes another claim of the same guest."""
+
+    INTENDED = "intended"
+    HELD = "held"
+    RELEASING = "releasing"
+    ABANDONED = "abandoned"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostReport:
+    """What an agent reports of its host; everything of a `HostState` but the claims and the traits.
+
+    `facts` is for people and the Compute API: hypervisor type and version, CPU model, agent version.
+    """
+
+    topology: Topology
+    pools: Pools
+    limits: Limits = Limits()
+    foreign: tuple[Foreign, ...] = ()
+    strategy: Strategy = Strategy.PACK
+    disk_gib: int | None = None
+    facts: Pairs = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostRecord:
+    """One host as the store knows it. `up` is its lease by the database's clock at the time of reading."""
+
+    id: str
+    name: str
+    revision: int
+    orders: int
+    report: HostReport
+    up: bool
+    lease_until: float
+    disabled: bool
+    disabled_reason: str
+    fenced: bool
+    created: float
+    updated: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostLedger:
+    """A host with its claims, read at one instant. `state.traits` is empty: traits are Placement's."""
+
+    record: HostRecord
+    state: HostState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostMark:
+    """What tells whether a host changed since it was read."""
+
+    id: str
+    revision: int
+    up: bool
+    disabled: bool
+    disabled_reason: str
+    fenced: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """Why a guest is in error: `reasons` holds `(host name, sentence)` for every host that refused."""
+
+    code: int
+    message: str
+    created: float = 0.0
+    reasons: Pairs = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewGuest:
+    """A guest that is to be stored. `details` and `metadata` are the API's and the user's; `task` starts as `scheduling`."""
+
+    id: str
+    name: str
+    flavor: Flavor
+    request: GuestRequest
+    image: str = ""
+    project: str = ""
+    owner: str = ""
+    description: str = ""
+    metadata: Pairs = ()
+    details: Pairs = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestRecord:
+    """One guest as the store knows it.
+
+    `task` is what is under way (`scheduling`, `spawning`, `stopping`, `starting`, `rebooting`, `deleting`), '' for nothing.
+    `report` is what the agent last saw of its threads, JSON text of the agent's own form, '' for nothing yet.
+    """
+
+    id: str
+    name: str
+    project: str
+    owner: str
+    description: str
+    revision: int
+    desired: Desired
+    observed: Observed
+    task: str
+    boots: int
+    booted: int
+    host: str | None
+    flavor: Flavor
+    request: GuestRequest
+    image: str
+    metadata: Pairs
+    details: Pairs
+    report: str
+    fault: Fault | None
+    created: float
+    updated: float
+    launched: float | None
+    deleted: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimRecord:
+    """One claim. `amounts` are what it consumes in Placement; `revision` is the host's that it made, 0 before it is held."""
+
+    id: str
+    guest: str
+    host: str
+    state: ClaimState
+    deadline: float
+    amounts: Amounts
+    fit: Fit
+    revision: int
+    created: float
+    updated: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One guest that a host's agent has to look after, with the held claim that says where its threads belong."""
+
+    guest: GuestRecord
+    claim: ClaimRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tombstone:
+    """A guest that is gone from a host: whatever of it is found there with a claim of at most `revision` is to be removed."""
+
+    guest: str
+    revision: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlavorRecord:
+    """A flavor of the catalogue; `id` is the user's or a UUID. `details` are the Compute API's fields without effect on placement."""
+
+    id: str
+    flavor: Flavor
+    public: bool = True
+    description: str | None = None
+    details: Pairs = ()
+    created: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AggregateRecord:
+    """A named set of hosts (ids, ascending). `uuid` is its name in Placement."""
+
+    id: int
+    uuid: str
+    name: str
+    hosts: tuple[str, ...]
+    metadata: Pairs
+    created: float
+    updated: float

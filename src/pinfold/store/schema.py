@@ -1,0 +1,160 @@
+"""The tables. What is written into them, and when, does not belong here; how they came to be is told by `migrations/`.
+
+Times are seconds since the epoch by the database's clock. Text columns that hold values of `core` are written by `store.codec`.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_ID = sa.String(36)
+_NAME = sa.String(255)
+_TIME: sa.Double[float] = sa.Double()
+
+host = sa.Table(
+    "host",
+    metadata,
+    sa.Column("id", _ID, primary_key=True, comment="also the id of its resource provider"),
+    sa.Column("name", _NAME, nullable=False, unique=True),
+    sa.Column("revision", sa.BigInteger, nullable=False, comment="counts the changes that a fit depends on"),
+    sa.Column("orders", sa.BigInteger, nullable=False, comment="counts the changes that its agent has to hear of"),
+    sa.Column("topology", sa.Text, nullable=False),
+    sa.Column("pools", sa.Text, nullable=False),
+    sa.Column("limits", sa.Text, nullable=False),
+    sa.Column("foreigners", sa.Text, nullable=False),
+    sa.Column("strategy", sa.String(16), nullable=False),
+    sa.Column("disk_gib", sa.BigInteger),
+    sa.Column("facts", sa.Text, nullable=False, comment="what the agent tells of itself and the hypervisor"),
+    sa.Column("disabled", sa.Boolean, nullable=False),
+    sa.Column("disabled_reason", sa.Text, nullable=False),
+    sa.Column("fenced", sa.Boolean, nullable=False, comment="an operator vouched that it is powered off"),
+    sa.Column("token_hash", sa.String(128), nullable=False),
+    sa.Column("lease_until", _TIME, nullable=False),
+    sa.Column("created", _TIME, nullable=False),
+    sa.Column("updated", _TIME, nullable=False),
+)
+
+guest = sa.Table(
+    "guest",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("name", _NAME, nullable=False),
+    sa.Column("project", _NAME, nullable=False),
+    sa.Column("owner", _NAME, nullable=False),
+    sa.Column("description", sa.Text, nullable=False),
+    sa.Column("revision", sa.BigInteger, nullable=False, comment="counts the changes of this row"),
+    sa.Column("desired", sa.String(16), nullable=False),
+    sa.Column("observed", sa.String(16), nullable=False),
+    sa.Column("task", sa.String(32), nullable=False),
+    sa.Column("boots", sa.BigInteger, nullable=False, comment="boots asked for; a reboot adds one"),
+    sa.Column("booted", sa.BigInteger, nullable=False, comment="the last of them that its agent carried out"),
+    sa.Column("host", _ID, sa.ForeignKey("host.id")),
+    sa.Column("flavor", sa.Text, nullable=False, comment="as it was when the guest was made"),
+    sa.Column("request", sa.Text, nullable=False),
+    sa.Column("image", _NAME, nullable=False),
+    sa.Column("properties", sa.Text, nullable=False, comment="the user's metadata"),
+    sa.Column("details", sa.Text, nullable=False, comment="what the API keeps for itself"),
+    sa.Column("report", sa.Text, nullable=False, comment="what the agent last saw of its threads"),
+    sa.Column("fault", sa.Text, nullable=False),
+    sa.Column("created", _TIME, nullable=False),
+    sa.Column("updated", _TIME, nullable=False),
+    sa.Column("launched", _TIME),
+    sa.Column("deleted", _TIME),
+    sa.Index("ix_guest_host", "host"),
+    sa.Index("ix_guest_created_id", "created", "id"),
+)
+
+claim = sa.Table(
+    "claim",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("guest", _ID, sa.ForeignKey("guest.id"), nullable=False),
+    sa.Column("host", _ID, sa.ForeignKey("host.id"), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("deadline", _TIME, nullable=False),
+    sa.Column("amounts", sa.Text, nullable=False),
+    sa.Column("fit", sa.Text, nullable=False),
+    sa.Column("revision", sa.BigInteger, nullable=False, comment="the host's revision that it made; 0 before it is held"),
+    sa.Column("created", _TIME, nullable=False),
+    sa.Column("updated", _TIME, nullable=False),
+    sa.CheckConstraint("state IN ('intended', 'held', 'releasing', 'abandoned')", name="state"),
+    sa.Index("ix_claim_host_state", "host", "state"),
+    sa.Index(
+        "uq_claim_live_guest",
+        "guest",
+        unique=True,
+        sqlite_where=sa.text("state <> 'abandoned'"),
+        postgresql_where=sa.text("state <> 'abandoned'"),
+    ),
+)
+
+pcpu_owner = sa.Table(
+    "pcpu_owner",
+    metadata,
+    sa.Column("host", _ID, sa.ForeignKey("host.id"), primary_key=True),
+    sa.Column("pcpu", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("guest", _ID, sa.ForeignKey("guest.id"), nullable=False),
+    sa.Column("claim", _ID, sa.ForeignKey("claim.id"), nullable=False),
+    sa.Column("role", sa.String(16), nullable=False),
+    sa.Index("ix_pcpu_owner_claim", "claim"),
+)
+
+flavor = sa.Table(
+    "flavor",
+    metadata,
+    sa.Column("id", _NAME, primary_key=True),
+    sa.Column("name", _NAME, nullable=False, unique=True),
+    sa.Column("vcpus", sa.Integer, nullable=False),
+    sa.Column("memory_mib", sa.Integer, nullable=False),
+    sa.Column("disk_gib", sa.Integer, nullable=False),
+    sa.Column("public", sa.Boolean, nullable=False),
+    sa.Column("description", sa.Text),
+    sa.Column("details", sa.Text, nullable=False, comment="swap, ephemeral disk, rxtx factor: kept for the API, without effect"),
+    sa.Column("created", _TIME, nullable=False),
+)
+
+flavor_extra_spec = sa.Table(
+    "flavor_extra_spec",
+    metadata,
+    sa.Column("flavor", _NAME, sa.ForeignKey("flavor.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("key", _NAME, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+
+aggregate = sa.Table(
+    "aggregate",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("uuid", _ID, nullable=False, unique=True),
+    sa.Column("name", _NAME, nullable=False, unique=True),
+    sa.Column("properties", sa.Text, nullable=False),
+    sa.Column("created", _TIME, nullable=False),
+    sa.Column("updated", _TIME, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+aggregate_host = sa.Table(
+    "aggregate_host",
+    metadata,
+    sa.Column("aggregate", sa.Integer, sa.ForeignKey("aggregate.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("host", _ID, sa.ForeignKey("host.id"), primary_key=True),
+)
+
+tombstone = sa.Table(
+    "tombstone",
+    metadata,
+    sa.Column("host", _ID, sa.ForeignKey("host.id"), primary_key=True),
+    sa.Column("guest", _ID, primary_key=True),
+    sa.Column("revision", sa.BigInteger, nullable=False, comment="orders up to this revision of the host are void for the guest"),
+    sa.Column("created", _TIME, nullable=False),
+)
