@@ -1,1 +1,1 @@
-"""From a request to a claim over many hosts: index, filter, fit, rank, choose, claim; and healing."""
+"""Which host takes a guest, and the claim that makes it so: index, filter, rank and choose decide; claim, release and heal act."""
