@@ -1,0 +1,112 @@
+"""A cgroup tree of the lab's own in every hierarchy, so that two libvirtds never meet in `/machine`. What is below it is libvirt's."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pinfold.lab import namespace
+
+_LEAF: Final = "daemons"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hierarchy:
+    """One mounted cgroup hierarchy: where, `version` 1 or 2, and its controllers (of version 2, those it offers at the mount point)."""
+
+    mount: Path
+    version: int
+    controllers: frozenset[str]
+
+
+def hierarchies(mountinfo: str | None = None) -> tuple[Hierarchy, ...]:
+    """The cgroup hierarchies in the order of `/proc/self/mountinfo` (proc(5)), of which another text may be given.
+
+    >>> hierarchies("30 25 0:26 / /cg/cpuset rw,relatime - cgroup cgroup rw,cpuset")
+    (Hierarchy(mount=PosixPath('/cg/cpuset'), version=1, controllers=frozenset({'cpuset'})),)
+    """
+    found: dict[Path, Hierarchy] = {}
+    for line in (Path("/proc/self/mountinfo").read_text() if mountinfo is None else mountinfo).splitlines():
+        before, _, after = line.partition(" - ")
+        where = Path(before.split()[4])
+        kind, _, options = after.split()[:3]
+        if kind == "cgroup":
+            names = frozenset(options.split(",")) - {"rw", "ro", "xattr", "noprefix", "clone_children"}
+            found[where] = Hierarchy(mount=where, version=1, controllers=names)
+        elif kind == "cgroup2":
+            try:
+                offered = (where / "cgroup.controllers").read_text().split()
+            except FileNotFoundError:
+                offered = []
+            found[where] = Hierarchy(mount=where, version=2, controllers=frozenset(offered))
+    return tuple(found.values())
+
+
+def version(found: tuple[Hierarchy, ...]) -> str:
+    """What confines a guest's CPUs on this machine: `v1`, `v2`, or `none` where no hierarchy has the cpuset controller."""
+    return next((f"v{hierarchy.version}" for hierarchy in found if "cpuset" in hierarchy.controllers), "none")
+
+
+def create(found: tuple[Hierarchy, ...], group: str) -> None:
+    """Make `group` below every mount point, with all CPUs and all controllers. Raises `OSError` where that is not allowed."""
+    for hierarchy in found:
+        path = hierarchy.mount / group
+        if hierarchy.version == 2:
+            _offer(hierarchy.mount, hierarchy.controllers)
+            (path / _LEAF).mkdir(parents=True)
+        else:
+            path.mkdir()
+        if hierarchy.version == 1 and "cpuset" in hierarchy.controllers:
+            for name in ("cpuset.cpus", "cpuset.mems"):
+                (path / name).write_text((hierarchy.mount / name).read_text())
+
+
+def become_root(found: tuple[Hierarchy, ...], group: str) -> None:
+    """Give this process a cgroup namespace whose root is `group`.
+
+    Version 2 allows no process in a group that hands controllers to groups below, so it ends in a leaf of its own.
+    """
+    for hierarchy in found:
+        _enter(hierarchy.mount / group)
+    namespace.unshare(namespace.CLONE_NEWCGROUP)
+    join(found, group)
+    for hierarchy in found:
+        if hierarchy.version == 2:
+            _offer(hierarchy.mount / group, hierarchy.controllers)
+
+
+def join(found: tuple[Hierarchy, ...], group: str) -> None:
+    """Move this process into `group`, of version 2 into its leaf."""
+    for hierarchy in found:
+        path = hierarchy.mount / group
+        _enter(path / _LEAF if hierarchy.version == 2 else path)
+
+
+def remove(group: str, *, patience_seconds: float = 2.0) -> None:
+    """Remove `group` and all below it from every hierarchy; its processes must have ended. Raises `OSError` when something keeps it."""
+    deadline = time.monotonic() + patience_seconds
+    for hierarchy in hierarchies():
+        for path, _, _ in os.walk(hierarchy.mount / group, topdown=False):
+            while True:
+                try:
+                    os.rmdir(path)
+                    break
+                except FileNotFoundError:
+                    break
+                except OSError:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.02)
+
+
+def _enter(path: Path) -> None:
+    (path / "cgroup.procs").write_text(str(os.getpid()))
+
+
+def _offer(path: Path, controllers: frozenset[str]) -> None:
+    enabled = (path / "cgroup.subtree_control").read_text().split()
+    for name in sorted(controllers - set(enabled)):
+        (path / "cgroup.subtree_control").write_text(f"+{name}")

@@ -1,0 +1,217 @@
+"""`LabHost`: a private libvirtd with the real topology or a synthetic one, as a context manager. The process behind it is `keeper`.
+
+A lab needs root, for its namespaces. It never touches the machine's own libvirtd: the daemons have `/etc/libvirt`, `/run/libvirt`,
+`/var/{lib,log,cache}/libvirt` and cgroups of their own, and no D-Bus. In a synthetic lab the pCPUs are shown, and what is asked of them is
+recorded by a shim (`shim.c`), not enforced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from pinfold.core.errors import Conflict, Unavailable
+from pinfold.core.topology import Topology
+from pinfold.lab import cgroup, sysfs, witness
+from pinfold.lab.folder import LabFolder, LabSpec, guarded, reap
+
+_COMMAND_SECONDS: Final = 60.0
+
+
+class LabHost:
+    """One lab host. Use it as a context manager; or `up` and `down`, where `detached` lets it outlive this process.
+
+    With `topology` it is synthetic and has no cgroups; without, it has the machine's own, and cgroups unless told otherwise.
+    `kvm=False` hides `/dev/kvm`, so that guests are emulated (TCG). `topology_text` is what people are shown.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        topology: Topology | None = None,
+        topology_text: str = "",
+        cgroups: bool = True,
+        kvm: bool = True,
+        detached: bool = False,
+    ) -> None:
+        self.folder = LabFolder.named(name)
+        self.topology = topology
+        self._detached = detached
+        self._process: subprocess.Popen[str] | None = None
+        confined = cgroups and topology is None and cgroup.version(cgroup.hierarchies()) != "none"
+        if cgroups and topology is None and not confined:
+            raise Unavailable("this machine has no cpuset cgroup; use a lab without cgroups")
+        self.spec = LabSpec(
+            name=name,
+            synthetic=topology is not None,
+            topology=topology_text or ("synthetic" if topology else "the machine's own"),
+            cgroups=confined,
+            kvm=kvm and Path("/dev/kvm").exists(),
+            online=str(topology.online) if topology else "",
+            huge_page_kib=_huge_pages(topology),
+            group=f"pinfold-lab-{name}-{os.getpid()}" if confined else "",
+        )
+
+    @property
+    def uri(self) -> str:
+        """The libvirt URI, for this process and any other on the machine."""
+        return self.folder.uri
+
+    @property
+    def run_dir(self) -> Path:
+        """What the lab's libvirtd has as `/run/libvirt`."""
+        return self.folder.run
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether its topology is made up, so that affinities are recorded and not enforced."""
+        return self.spec.synthetic
+
+    @property
+    def kvm(self) -> bool:
+        """Whether guests may use KVM."""
+        return self.spec.kvm
+
+    @property
+    def cgroups(self) -> str:
+        """What confines guests: `v1`, `v2` or `none`."""
+        return cgroup.version(cgroup.hierarchies()) if self.spec.cgroups else "none"
+
+    @property
+    def witness(self) -> str:
+        """What tells where a thread may run, in the words of the driver port."""
+        return witness.SYNTHETIC if self.synthetic else witness.REAL
+
+    def up(self) -> Self:
+        """Start it, and return when it answers. Raises `Conflict` when the name is taken, `Unavailable` when it cannot be had."""
+        _require_root()
+        reap()
+        with guarded():
+            try:
+                self.folder.path.mkdir(mode=0o755)
+            except FileExistsError:
+                raise Conflict(f"lab {self.spec.name!r} is up already, at {self.uri}") from None
+            lock = self.folder.hold()
+        try:
+            self._prepare()
+            self._start_keeper(lock)
+        finally:
+            os.close(lock)
+        return self
+
+    def down(self) -> None:
+        """End it, its guests included, and remove its folder. A lab that is not there is no error."""
+        if self._process is not None:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+            self._process.wait(_COMMAND_SECONDS)
+            self._process = None
+        elif self.folder.path.exists() and self.folder.held():
+            command(self.folder, "down")
+        reap()
+
+    def restart_daemon(self) -> None:
+        """End libvirtd in order and start it again, under its running guests."""
+        command(self.folder, "restart")
+
+    def kill_daemon(self) -> None:
+        """End libvirtd by SIGKILL. Guests go on; nothing answers until `start_daemon`."""
+        command(self.folder, "kill")
+
+    def start_daemon(self) -> None:
+        """Start libvirtd after `kill_daemon`."""
+        command(self.folder, "start")
+
+    def __enter__(self) -> Self:
+        return self.up()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.down()
+
+    def _prepare(self) -> None:
+        self.folder.write_spec(self.spec)
+        if self.topology is not None:
+            sysfs.write(self.topology, self.folder.path / "sys")
+        self.folder.run.mkdir()
+        mark = {"name": self.spec.name, "synthetic": self.synthetic, "topology": self.spec.topology}
+        if self.synthetic:
+            mark |= {"records": str(self.folder.records), "sysfs": str(self.folder.path / "sys")}
+        (self.folder.run / "pinfold-lab.json").write_text(json.dumps(mark) + "\n")
+
+    def _start_keeper(self, lock: int) -> None:
+        mode = "detached" if self._detached else "attached"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pinfold.lab.keeper", str(self.folder.path), str(lock), mode],
+            stdin=subprocess.DEVNULL if self._detached else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            pass_fds=(lock,),
+            start_new_session=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, _import_path()))},
+        )
+        assert process.stdout is not None
+        with process.stdout:
+            said = process.stdout.readline().strip()
+        if said != "ready":
+            process.wait(_COMMAND_SECONDS)
+            raise Unavailable(f"lab {self.spec.name!r} did not start: {said or 'its keeper ended'}")
+        if self._detached:
+            process.returncode = 0  # it outlives us
+        else:
+            self._process = process
+
+
+def command(folder: LabFolder, text: str) -> None:
+    """Tell a lab's keeper one command and return when it is done. Raises `Unavailable` with what the keeper says, or when it is away."""
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as control:
+        control.settimeout(_COMMAND_SECONDS)
+        try:
+            control.connect(str(folder.control))
+            control.sendall(text.encode() + b"\n")
+            said = control.makefile().readline().strip()
+        except OSError as error:
+            raise Unavailable(f"the keeper of lab {folder.path.name!r} does not answer: {error}") from error
+    if said != "ok":
+        raise Unavailable(f"lab {folder.path.name!r}: {said or 'its keeper ended'}")
+
+
+def missing() -> tuple[str, ...]:
+    """What a lab needs and this machine lacks, one sentence each; empty when a lab can be had."""
+    found = []
+    if os.geteuid() != 0:
+        found.append("root, for the namespaces of a lab")
+    packages = {
+        "libvirtd": "libvirt-daemon-system",
+        "virtlogd": "libvirt-daemon-system",
+        "qemu-system-x86_64": "qemu-system-x86",
+        "gcc": "gcc",
+        "objcopy": "binutils",
+    }
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    found += [f"{program}, of the package {package}" for program, package in packages.items() if shutil.which(program, path=path) is None]
+    return tuple(found)
+
+
+def _require_root() -> None:
+    lacking = missing()
+    if lacking:
+        raise Unavailable(f"a lab cannot be had here; it needs {'; '.join(lacking)}")
+
+
+def _import_path() -> list[Path]:
+    return [Path(entry) for entry in sys.path if entry]
+
+
+def _huge_pages(topology: Topology | None) -> tuple[int, ...]:
+    if topology is None:
+        return ()
+    return tuple(sorted({pool.size_kib for cell in topology.cells for pool in cell.pages[1:]}))

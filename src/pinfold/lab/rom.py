@@ -1,0 +1,107 @@
+"""The probe guest's ROM: built from `probe/` by gcc and ld, its behaviour stamped in. What a guest needs besides does not belong here."""
+
+from __future__ import annotations
+
+import functools
+import struct
+import subprocess
+import tempfile
+from dataclasses import astuple, dataclass
+from enum import IntEnum
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+from pinfold.core.errors import InvariantViolation, Unavailable
+
+_MARK: Final = b"PROBEPRM"
+_SIZE: Final = 0x10000
+_RESET: Final = 0xFFF0
+
+
+class Behaviour(IntEnum):
+    """What the probe does: sleep for good, use its vCPU up, do I/O at a steady tick and sleep between, or measure its own latency."""
+
+    IDLE = 0
+    SPIN = 1
+    TICK = 2
+    MEASURE = 3
+
+
+class Io(IntEnum):
+    """What I/O it does: none, reads or writes on a virtio disk, or letters on the serial line."""
+
+    NONE = 0
+    DISK = 1
+    SERIAL = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameters:
+    """What is stamped into the ROM, in the order of `probe.c`. `tsc_khz` matters to MEASURE alone."""
+
+    behaviour: Behaviour = Behaviour.IDLE
+    tsc_khz: int = 2_000_000
+    round_ms: int = 1000
+    rounds: int = 10
+    period_us: int = 100
+    io: Io = Io.NONE
+    io_period_us: int = 1000
+    io_bytes: int = 4096
+    io_depth: int = 1
+    io_write: int = 0
+
+
+def write(path: Path, parameters: Parameters | None = None) -> Path:
+    """Write a ROM of 64 KiB with these parameters to `path`, and return that. Raises `Unavailable` without gcc and binutils."""
+    path.write_bytes(stamp(build(), parameters or Parameters()))
+    path.chmod(0o644)
+    return path
+
+
+def stamp(rom: bytes, parameters: Parameters) -> bytes:
+    """The ROM with the parameters in their place. Pure."""
+    packed = struct.pack("<10I", *astuple(parameters))
+    at = rom.index(_MARK) + len(_MARK)
+    return rom[:at] + packed + rom[at + len(packed) :]
+
+
+@functools.cache
+def build() -> bytes:
+    """The ROM as compiled, 64 KiB. Raises `Unavailable` when a tool is missing or fails."""
+    with resources.as_file(resources.files("pinfold.lab") / "probe") as source, tempfile.TemporaryDirectory(prefix="pinfold-rom-") as made:
+        out = Path(made)
+        freestanding = ["-ffreestanding", "-fno-pic", "-fno-pie", "-mno-red-zone", "-mgeneral-regs-only", "-fno-stack-protector"]
+        plain = ["-fno-asynchronous-unwind-tables", "-fcf-protection=none", "-mcmodel=small", "-fno-strict-aliasing"]
+        _run("gcc", "-c", "-m64", str(source / "start.S"), "-o", str(out / "start.o"))
+        _run("gcc", "-c", "-O2", "-Wall", "-Wextra", "-m64", *freestanding, *plain, str(source / "probe.c"), "-o", str(out / "probe.o"))
+        elf = str(out / "probe.elf")
+        objects = [str(out / "start.o"), str(out / "probe.o")]
+        _run("ld", "-T", str(source / "link.ld"), "-nostdlib", "--no-pie", "-z", "noexecstack", *objects, "-o", elf)
+        for section in ("text", "reset"):
+            _run("objcopy", "-O", "binary", "-j", f".{section}", elf, str(out / section))
+        text, reset = (out / "text").read_bytes(), (out / "reset").read_bytes()
+    if len(text) > _RESET:
+        raise InvariantViolation(f"the probe's code has {len(text)} bytes, at most {_RESET} fit")
+    return (text.ljust(_RESET, b"\0") + reset).ljust(_SIZE, b"\0")
+
+
+def bucket_start_ns(bucket: int) -> int:
+    """The shortest time that `probe.c` counts in that bucket of its histograms, in nanoseconds.
+
+    >>> [bucket_start_ns(n) for n in (0, 15, 16, 17, 24)]
+    [0, 15, 16, 18, 32]
+    """
+    if bucket < 16:
+        return bucket
+    log, eighth = divmod(bucket + 16, 8)
+    return (8 + eighth) << (log - 3)
+
+
+def _run(*command: str) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise Unavailable(f"{command[0]} is not installed; Debian and Ubuntu have it in gcc and binutils") from None
+    if done.returncode:
+        raise Unavailable(f"{command[0]} cannot build the probe: {done.stderr.strip()}")
