@@ -61,7 +61,7 @@ def case(seed: int, index: int) -> Case:
 
 
 def wanted_request(rng: Random, room: Room, empty: Room) -> GuestRequest:
-    """A random request, drawn again a few times where an accepted one, one that the empty host takes, or one near the boundary is wanted."""
+    """A random request, drawn again a few times where one is wanted that is accepted, that the empty host takes, or near the boundary."""
     accept, near = rng.random() < ACCEPTED_SHARE, rng.random() < NEAR_SHARE and is_small(room)
     possible = rng.random() < POSSIBLE_SHARE
     for _ in range(8):
