@@ -11,8 +11,15 @@ retiring  = pinned pCPUs of live claims − dedicated      (the ledger's, since 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.errors import InvalidRequest
+from pinfold.core.topology import Topology
+
+SHARED: Final = "cpu_shared_set"
+DEDICATED: Final = "cpu_dedicated_set"
+OVERHEAD: Final = "cpu_overhead_set"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,3 +47,102 @@ class Pools:
     def has_overhead_pool(self) -> bool:
         """Whether an overhead pool is configured, online or not."""
         return self.overhead is not None
+
+
+def build_pools(
+    config: PoolConfig, topology: Topology, *, isolated: CpuSet = CpuSet(), usable: CpuSet | None = None
+) -> tuple[Pools, tuple[str, ...]]:
+    """The pools that `config` makes of a host, and what an operator should know about them, a sentence each.
+
+    `isolated` is the kernel's set (isolcpus), `usable` the cpuset that guests' processes may use, None where nothing limits them.
+    Raises `InvalidRequest` naming the option for a set that is given but empty, a pCPU that the host does not have, and two sets that
+    may not overlap.
+
+    >>> from pinfold.core.hosttext import host
+    >>> config = PoolConfig(shared=CpuSet.of(0, 1), dedicated=CpuSet.parse("2-4"))
+    >>> build_pools(config, host("core:6 offline:4"))
+    (Pools(shared=CpuSet('0-1'), dedicated=CpuSet('2-3'), overhead=CpuSet('0-1')), \
+('cpu_dedicated_set names pCPUs 4, which are offline; the rest of the pool is used',))
+    """
+    given = {SHARED: config.shared, DEDICATED: config.dedicated, OVERHEAD: config.overhead}
+    for option, cpus in given.items():
+        if cpus is not None:
+            _check_members(option, cpus, topology)
+    for option, other in ((SHARED, config.shared), (OVERHEAD, config.overhead)):
+        if other is not None and config.dedicated is not None and not other.isdisjoint(config.dedicated):
+            raise InvalidRequest(
+                f"{option} and {DEDICATED} overlap in pCPUs {other & config.dedicated}; a pCPU is in one of them at most", key=option
+            )
+    online = topology.online
+    everything = config.shared is None and config.dedicated is None
+    shared = online if everything else (config.shared or CpuSet()) & online
+    dedicated = (config.dedicated or CpuSet()) & online
+    overhead_config = config.shared if config.overhead is None else config.overhead
+    pools = Pools(shared=shared, dedicated=dedicated, overhead=None if overhead_config is None else overhead_config & online)
+    warnings = [
+        *(_offline_warning(option, cpus, online) for option, cpus in given.items() if cpus is not None and not cpus <= online),
+        *_isolated_warnings(pools, isolated, config.overhead is not None),
+        *_sibling_warnings(pools, topology),
+        *_usable_warnings(pools, usable, config.overhead is not None),
+    ]
+    return pools, tuple(warnings)
+
+
+def _check_members(option: str, cpus: CpuSet, topology: Topology) -> None:
+    if not cpus:
+        raise InvalidRequest(f"{option} is empty; leave it out to have no such pool", key=option)
+    absent = cpus - topology.online - topology.offline
+    if absent:
+        present = topology.online | topology.offline
+        raise InvalidRequest(f"{option} names pCPUs {absent}, which this host does not have; it has {present}", key=option)
+
+
+def _offline_warning(option: str, cpus: CpuSet, online: CpuSet) -> str:
+    rest = "the rest of the pool is used" if not cpus.isdisjoint(online) else "the pool is empty until they are back"
+    return f"{option} names pCPUs {cpus - online}, which are offline; {rest}"
+
+
+def _isolated_warnings(pools: Pools, isolated: CpuSet, own_overhead: bool) -> list[str]:
+    """Each pool that overlaps isolcpus: the kernel does not balance there, so threads that float pile up on one pCPU."""
+    warnings = []
+    for option, pool in _named(pools, own_overhead):
+        overlap = pool & isolated
+        if overlap and option == DEDICATED:
+            warnings.append(
+                f"{option} has pCPUs {overlap}, which the kernel isolates (isolcpus): emulator threads that float over "
+                "a guest's own pCPUs all stay on one of them"
+            )
+        elif overlap:
+            warnings.append(
+                f"{option} has pCPUs {overlap}, which the kernel isolates (isolcpus): threads that float there all stay on one of them"
+            )
+    return warnings
+
+
+def _sibling_warnings(pools: Pools, topology: Topology) -> list[str]:
+    others = pools.shared if pools.overhead is None else pools.shared | pools.overhead
+    mixed = 0
+    for cell in topology.cells:
+        for core in cell.cores:
+            if not core.isdisjoint(others):
+                mixed |= (core & pools.dedicated).mask
+    if not mixed:
+        return []
+    return [f"{DEDICATED} has pCPUs {CpuSet.from_mask(mixed)}, whose SMT siblings are in another pool and disturb the guests pinned there"]
+
+
+def _usable_warnings(pools: Pools, usable: CpuSet | None, own_overhead: bool) -> list[str]:
+    if usable is None:
+        return []
+    return [
+        f"{option} has pCPUs {pool - usable}, which the cpuset of machine.slice ({usable}) does not let guests use"
+        for option, pool in _named(pools, own_overhead)
+        if not pool <= usable
+    ]
+
+
+def _named(pools: Pools, own_overhead: bool) -> list[tuple[str, CpuSet]]:
+    named = [(SHARED, pools.shared), (DEDICATED, pools.dedicated)]
+    if own_overhead and pools.overhead is not None:
+        named.append((OVERHEAD, pools.overhead))
+    return named

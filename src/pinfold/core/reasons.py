@@ -36,6 +36,7 @@ class ReasonCode(Enum):
     MEMORY = "memory"
     PAGES = "pages"
     PAGE_SIZE = "page-size"
+    GUEST_CELL = "guest-cell"
     CELL_COMBINATION = "cell-combination"
     MISSING_TRAIT = "missing-trait"
     FORBIDDEN_TRAIT = "forbidden-trait"
@@ -78,11 +79,13 @@ class Reason:
             detail=self.detail,
             ever=_EVER[self.kind],
             ever_dedicated=_EVER_DEDICATED[self.kind],
+            even=_EVEN[self.kind],
         )
 
 
 _EVER = {Kind.INSUFFICIENT: "free", Kind.INFEASIBLE: "in all"}
 _EVER_DEDICATED = {Kind.INSUFFICIENT: "free dedicated", Kind.INFEASIBLE: "dedicated"}
+_EVEN = {Kind.INSUFFICIENT: "", Kind.INFEASIBLE: ", even empty,"}
 
 _SENTENCES = {
     ReasonCode.NO_DEDICATED_POOL: "no dedicated pool is configured (cpu_dedicated_set), {needed} dedicated pCPUs needed",
@@ -100,7 +103,8 @@ _SENTENCES = {
     ReasonCode.MEMORY: "{where} has {available} MiB of small-page memory {ever}, {needed} needed",
     ReasonCode.PAGES: "{where} has {available} pages of {detail} KiB {ever}, {needed} needed",
     ReasonCode.PAGE_SIZE: "{where} has no pages of size {detail} that divide the memory",
-    ReasonCode.CELL_COMBINATION: "each guest cell fits some host cell, but {needed} guest cells fit only {available} cells at once",
+    ReasonCode.GUEST_CELL: "no host cell{even} takes guest cell {detail}",
+    ReasonCode.CELL_COMBINATION: "each guest cell fits some host cell, but only {available} of {needed} fit at once{detail}",
     ReasonCode.MISSING_TRAIT: "the host lacks the trait {detail}",
     ReasonCode.FORBIDDEN_TRAIT: "the host has the forbidden trait {detail}",
     ReasonCode.DISK: "the host has {available} GiB of disk {ever}, {needed} needed",

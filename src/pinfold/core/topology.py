@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.errors import InvariantViolation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,3 +93,40 @@ class Topology:
             if cell.id == cell_id:
                 return cell
         raise KeyError(cell_id)
+
+
+def check(topology: Topology) -> None:
+    """Return when the topology keeps its invariants. Raises `InvariantViolation` with the first one that is broken.
+
+    >>> check(Topology(cells=(HostCell(id=1, cores=()), HostCell(id=0, cores=()))))
+    Traceback (most recent call last):
+    ...
+    pinfold.core.errors.InvariantViolation: topology: cell ids [1, 0] do not ascend
+    """
+    ids = [cell.id for cell in topology.cells]
+    _demand(all(a < b for a, b in pairwise(ids)), f"cell ids {ids} do not ascend")
+    seen = 0
+    for cell in topology.cells:
+        _check_cell(cell, ids)
+        for core in cell.cores:
+            _demand(not seen & core.mask, f"pCPU {CpuSet.from_mask(seen & core.mask)} stands in two cores")
+            seen |= core.mask
+    both = topology.offline & CpuSet.from_mask(seen)
+    _demand(not both, f"pCPU {both} is both online and offline")
+
+
+def _check_cell(cell: HostCell, ids: list[int]) -> None:
+    _demand(all(cell.cores), f"cell {cell.id} has a core without pCPUs")
+    firsts = [core.first for core in cell.cores]
+    _demand(firsts == sorted(firsts), f"the cores of cell {cell.id} are not ordered by their lowest pCPU")
+    _demand(len(cell.sockets) in (0, len(cell.cores)), f"cell {cell.id} has {len(cell.cores)} cores and {len(cell.sockets)} socket ids")
+    sizes = [page.size_kib for page in cell.pages]
+    _demand(all(a < b for a, b in pairwise([0, *sizes])), f"the page sizes {sizes} of cell {cell.id} do not ascend")
+    _demand(cell.memory_mib >= 0 and all(page.total >= 0 for page in cell.pages), f"cell {cell.id} has a negative amount of memory")
+    told = sorted(other for other, _ in cell.distances)
+    _demand(not told or told == ids, f"cell {cell.id} tells distances to the cells {told}, not to {ids}")
+
+
+def _demand(holds: bool, sentence: str) -> None:
+    if not holds:
+        raise InvariantViolation(f"topology: {sentence}")

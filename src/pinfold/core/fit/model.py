@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.reasons import Kind, Reason
@@ -27,7 +28,7 @@ class EmulatorPlacement(Enum):
     """on one pCPU of the dedicated pool, for this guest alone"""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class FitCell:
     """One guest cell on one host cell.
 
@@ -44,7 +45,7 @@ class FitCell:
     page_kib: int = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Fit:
     """A valid placement of one guest on one host; everything that a ledger charges and that a domain needs.
 
@@ -73,7 +74,7 @@ class Fit:
         """`(vCPU, pCPU)` of every dedicated vCPU, ascending by vCPU."""
         return tuple(sorted(pin for cell in self.cells for pin in cell.pins))
 
-    @property
+    @cached_property
     def pinned(self) -> CpuSet:
         """The pCPUs that carry a dedicated vCPU."""
         mask = 0
@@ -82,7 +83,7 @@ class Fit:
                 mask |= 1 << pcpu
         return CpuSet.from_mask(mask)
 
-    @property
+    @cached_property
     def taken(self) -> CpuSet:
         """Every pCPU that belongs to this guest alone: pins, emulator pCPU, idle siblings."""
         mask = self.pinned.mask | self.idle_siblings.mask

@@ -96,7 +96,7 @@ class GuestCell:
         return self.vcpus - self.dedicated
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class GuestRequest:
     """A guest as the engine sees it: every default filled in, every combination already allowed.
 

@@ -1,0 +1,274 @@
+"""The invariants of a fit, twice: as sentences from the host state alone, and as masks on every answer. No searching here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from pinfold.core.fit.count import Counts
+from pinfold.core.fit.demand import Demand
+from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
+from pinfold.core.overhead import booked_millicpu, capacity_millicpu
+from pinfold.core.request.model import EmulatorPolicy, GuestCell, GuestRequest, PageKind, ThreadPolicy
+
+if TYPE_CHECKING:
+    from pinfold.core.ledger import HostState
+
+
+def holds(demand: Demand, counts: Counts, fit: Fit) -> bool:
+    """Whether a fit that the engine made is valid, as far as masks and counts can tell without looking at the search."""
+    taken = idle = 0
+    small = floats = 0
+    cores = demand.isolated_threads
+    used: set[int] = set()
+    for guest, cell in zip(demand.cells, fit.cells, strict=True):
+        host = counts.by_id[cell.host_cell]
+        used.add(cell.host_cell)
+        pins = cell.pins
+        mask = 0
+        for _, pcpu in pins:
+            mask |= 1 << pcpu
+        if mask & ~host.free or mask.bit_count() != len(pins) or len(pins) != len(guest.vcpus) or taken & mask:
+            return False
+        taken |= mask
+        if demand.required_threads and any((core & host.free).bit_count() < 2 for core, _ in host.frame.cores if core & mask):
+            return False
+        if cell.float_vcpus:
+            number = len(cell.float_vcpus)
+            floats += number
+            if number > host.frame.n_shared or number > host.shared_room or cell.float_set != host.frame.shared:
+                return False
+        if cell.page_kib == host.frame.small_kib:
+            small += cell.memory_mib
+            if cell.memory_mib > host.small_free_mib:
+                return False
+        elif (cell.page_kib, True) not in [(size, cell.memory_mib * 1024 <= size * free) for size, free in host.huge]:
+            return False
+    if fit.emulator_pcpu is not None:
+        mask = 1 << fit.emulator_pcpu
+        if taken & mask or not counts.free & mask or not any(mask & counts.by_id[cell].free for cell in used):
+            return False
+        taken |= mask
+    if cores:
+        idle = _siblings(counts, used, taken) & ~taken
+        if idle & ~counts.free or (taken | idle).bit_count() < taken.bit_count() or not _alone(counts, used, taken):
+            return False
+    return (
+        len(used) == len(fit.cells)
+        and fit.idle_siblings.mask == idle
+        and fit.emulator.mask != 0
+        and (fit.emulator_pcpu is not None) == demand.isolates_emulator
+        and (not small or small <= counts.strict_room_mib)
+        and floats + len(fit.float_vcpus) == demand.floating
+        and (not demand.floating or demand.floating <= counts.vcpu_room)
+    )
+
+
+def _siblings(counts: Counts, used: set[int], taken: int) -> int:
+    mask = 0
+    for cell in used:
+        for core, _ in counts.by_id[cell].frame.cores:
+            if core & taken:
+                mask |= core
+    return mask
+
+
+def _alone(counts: Counts, used: set[int], taken: int) -> bool:
+    return all((core & taken).bit_count() <= 1 for cell in used for core, _ in counts.by_id[cell].frame.cores)
+
+
+def violations(request: GuestRequest, state: HostState, fit: Fit) -> tuple[str, ...]:
+    """Every rule of docs/design/0001-what-fits.md that `fit` breaks, a sentence each; empty for a valid placement.
+
+    Derived from the host state alone: it shares neither counts nor search with the engine. Preferences are no rules.
+    """
+    return tuple(
+        sentence
+        for rule in (_of_shape, _of_pcpus, _of_threads, _of_floating, _of_memory, _of_emulator, _of_host)
+        for sentence in rule(request, state, fit)
+    )
+
+
+def _of_shape(request: GuestRequest, state: HostState, fit: Fit) -> Iterator[str]:
+    if (fit.vcpus, fit.memory_mib, fit.disk_gib, fit.realtime) != (request.vcpus, request.memory_mib, request.disk_gib, request.realtime):
+        yield "the fit is not the size of the request"
+    asked = [(cell.id, tuple(cell.dedicated), cell.shared, cell.memory_mib) for cell in request.cells]
+    given = [(cell.guest_cell, tuple(vcpu for vcpu, _ in cell.pins), cell.float_vcpus, cell.memory_mib) for cell in fit.cells]
+    if asked != given:
+        yield "the guest cells are not those of the request"
+    if not request.cells and (fit.float_vcpus != request.floating or fit.float_set != state.pools.shared or not fit.float_set):
+        yield "a guest without cells does not float over the whole shared pool"
+    host_cells = [cell.host_cell for cell in fit.cells]
+    if len(set(host_cells)) != len(host_cells):
+        yield "two guest cells are on one host cell"
+    for host_cell in set(host_cells) - {cell.id for cell in state.topology.cells}:
+        yield f"there is no host cell {host_cell}"
+
+
+def _free(state: HostState) -> int:
+    free = state.pools.dedicated.mask & state.topology.online.mask
+    for claim in state.ledger.claims:
+        free &= ~claim.fit.taken.mask
+    for foreign in state.ledger.foreign:
+        free &= ~foreign.cpus.mask
+    return free
+
+
+def _of_pcpus(_request: GuestRequest, state: HostState, fit: Fit) -> Iterator[str]:
+    free = _free(state)
+    owned = [pcpu for _, pcpu in fit.pins]
+    if fit.emulator_pcpu is not None:
+        owned.append(fit.emulator_pcpu)
+    owned += fit.idle_siblings
+    for pcpu in sorted({pcpu for pcpu in owned if owned.count(pcpu) > 1}):
+        yield f"pCPU {pcpu} is given twice"
+    for pcpu in owned:
+        if not free >> pcpu & 1:
+            yield f"pCPU {pcpu} is not a free dedicated pCPU"
+    for cell in fit.cells:
+        for vcpu, pcpu in cell.pins:
+            if state.topology.cell_of.get(pcpu) != cell.host_cell:
+                yield f"vCPU {vcpu} is on pCPU {pcpu}, which is not in cell {cell.host_cell}"
+
+
+def _of_threads(request: GuestRequest, state: HostState, fit: Fit) -> Iterator[str]:
+    free = _free(state)
+    siblings = state.topology.siblings
+    carried = [pcpu for _, pcpu in fit.pins]
+    if request.thread_policy is ThreadPolicy.REQUIRE:
+        for pcpu in carried:
+            if pcpu in siblings and (siblings[pcpu].mask & free).bit_count() < 2:
+                yield f"pCPU {pcpu} has no other free dedicated thread on its core"
+    idle = 0
+    if request.thread_policy is ThreadPolicy.ISOLATE:
+        if fit.emulator_pcpu is not None:
+            carried.append(fit.emulator_pcpu)
+        for pcpu in carried:
+            core = siblings[pcpu].mask if pcpu in siblings else 1 << pcpu
+            idle |= core & ~(1 << pcpu)
+            if core & ~free:
+                yield f"the core of pCPU {pcpu} is not wholly free"
+    if fit.idle_siblings.mask != idle:
+        yield f"the idle siblings are {fit.idle_siblings}, not the siblings of isolated pCPUs"
+
+
+def _effective_ratio(state: HostState) -> Fraction:
+    shared, overhead = state.pools.shared, state.pools.overhead
+    overlap = 0 if overhead is None else len(overhead & shared)
+    limits = state.limits
+    pcpus = len(shared) - Fraction(str(limits.shared_fraction)) * overlap
+    return Fraction(str(limits.cpu_allocation_ratio)) * pcpus / len(shared) if shared else Fraction(0)
+
+
+def _of_floating(_request: GuestRequest, state: HostState, fit: Fit) -> Iterator[str]:
+    ratio = _effective_ratio(state)
+    claimed = [claim.fit for claim in state.ledger.claims]
+    total = sum(other.floating_count for other in claimed) + fit.floating_count
+    if fit.floating_count and total > len(state.pools.shared) * ratio:
+        yield f"{total} vCPUs float on the host, more than the shared pool holds"
+    for cell in fit.cells:
+        if not cell.float_vcpus:
+            continue
+        part = state.pools.shared & state.topology.cell(cell.host_cell).cpus
+        bound = sum(len(other.float_vcpus) for one in (*claimed, fit) for other in one.cells if other.host_cell == cell.host_cell)
+        if cell.float_set != part:
+            yield f"guest cell {cell.guest_cell} does not float over its host cell's part of the shared pool"
+        if len(cell.float_vcpus) > len(part):
+            yield f"guest cell {cell.guest_cell} competes with itself for {len(part)} shared pCPUs"
+        if bound > len(part) * ratio:
+            yield f"{bound} vCPUs float in cell {cell.host_cell}, more than its shared pCPUs hold"
+
+
+def _of_memory(request: GuestRequest, state: HostState, fit: Fit) -> Iterator[str]:
+    small = {cell.id: cell.small_page_kib for cell in state.topology.cells}
+    for cell, asked in zip(fit.cells, request.cells, strict=False):
+        yield from _of_pages(request, state, cell, asked)
+    strict = any(cell.page_kib == small.get(cell.host_cell) for cell in fit.cells)
+    if fit.cells and not strict:
+        return
+    limits, foreign = state.limits, state.ledger.foreign
+    fits = [*(claim.fit for claim in state.ledger.claims), fit]
+    total = sum(cell.pages[0].size_kib * cell.pages[0].total for cell in state.topology.cells if cell.pages)
+    held = sum(page.count * page.size_kib for other in foreign for page in other.pages if small.get(page.cell) == page.size_kib)
+    held += sum(page.count * page.size_kib for page in limits.reserved_pages if small.get(page.cell) == page.size_kib)
+    mib = limits.reserved_memory_mib + sum(other.memory_mib for other in foreign)
+    mib += sum(cell.memory_mib for one in fits for cell in one.cells if cell.page_kib == small.get(cell.host_cell))
+    floating = sum(one.memory_mib for one in fits if not one.cells) / Fraction(str(limits.ram_allocation_ratio))
+    if mib + floating + Fraction(held, 1024) > Fraction(total, 1024):
+        yield f"the host's small-page memory of {total // 1024} MiB is overdrawn"
+
+
+def _of_pages(request: GuestRequest, state: HostState, cell: FitCell, asked: GuestCell) -> Iterator[str]:
+    host = next((one for one in state.topology.cells if one.id == cell.host_cell), None)
+    size = cell.page_kib
+    total = next((page.total for page in host.pages if page.size_kib == size), None) if host else None
+    if host is None or total is None:
+        yield f"cell {cell.host_cell} has no pages of {size} KiB"
+        return
+    small = size == host.small_page_kib
+    kind = request.page.kind
+    if (
+        (kind is PageKind.EXPLICIT and size != request.page.size_kib)
+        or (kind is PageKind.SMALL and not small)
+        or (kind is PageKind.LARGE and small)
+    ):
+        yield f"guest cell {cell.guest_cell} asked for other pages than {size} KiB"
+    if asked.memory_mib * 1024 % size:
+        yield f"guest cell {cell.guest_cell} is no whole number of pages of {size} KiB"
+    taken = sum(page.count for page in state.limits.reserved_pages if (page.cell, page.size_kib) == (host.id, size))
+    taken += sum(page.count for other in state.ledger.foreign for page in other.pages if (page.cell, page.size_kib) == (host.id, size))
+    for claim in state.ledger.claims:
+        for other in claim.fit.cells:
+            if (other.host_cell, other.page_kib) == (host.id, size):
+                taken += other.memory_mib * 1024 // size
+    if cell.memory_mib * 1024 > (total - taken) * size:
+        yield f"cell {cell.host_cell} has {total - taken} free pages of {size} KiB, {cell.memory_mib * 1024 // size} needed"
+
+
+def _of_emulator(request: GuestRequest, state: HostState, fit: Fit) -> Iterator[str]:
+    policy, pool = request.emulator_policy, state.pools.overhead
+    placement = EmulatorPlacement.FLOAT
+    expected = fit.float_set.mask
+    for cell in fit.cells:
+        expected |= cell.float_set.mask
+        for vcpu, pcpu in cell.pins:
+            if vcpu not in request.realtime:
+                expected |= 1 << pcpu
+    if policy is EmulatorPolicy.ISOLATE:
+        placement = EmulatorPlacement.ISOLATED
+        expected = 0 if fit.emulator_pcpu is None else 1 << fit.emulator_pcpu
+        if fit.emulator_pcpu is None or state.topology.cell_of.get(fit.emulator_pcpu) not in {cell.host_cell for cell in fit.cells}:
+            yield "the isolated emulator has no pCPU in a cell of the guest"
+    elif policy is EmulatorPolicy.SHARE and pool is not None:
+        placement, expected = EmulatorPlacement.POOL, pool.mask
+    if policy is not EmulatorPolicy.ISOLATE and fit.emulator_pcpu is not None:
+        yield "an emulator pCPU was given that nobody asked for"
+    if fit.emulator_placement is not placement or fit.emulator.mask != expected or not expected:
+        yield f"the emulator threads are on {fit.emulator} ({fit.emulator_placement.value}), against the policy"
+    yield from _of_booking(request, state, fit, booked=placement is EmulatorPlacement.POOL)
+
+
+def _of_booking(request: GuestRequest, state: HostState, fit: Fit, *, booked: bool) -> Iterator[str]:
+    pools, limits = state.pools, state.limits
+    free_of_charge = limits.shared_fraction == 0 and pools.overhead is not None and pools.overhead <= pools.shared
+    millicpu = booked_millicpu(request, limits.rates) if booked and not free_of_charge else 0
+    if fit.overhead_millicpu != millicpu:
+        yield f"the fit books {fit.overhead_millicpu} millicpu, the rates say {millicpu}"
+    total = sum(claim.fit.overhead_millicpu for claim in state.ledger.claims) + millicpu
+    over = booked and not free_of_charge and total > capacity_millicpu(pools, limits)
+    if over and limits.booking.value == "enforce":
+        yield f"the overhead pool is booked with {total} millicpu, more than it holds"
+    if bool(fit.warnings) != over:
+        yield "the warning about a booked overhead pool is missing" if over else "there is a warning about nothing"
+
+
+def _of_host(request: GuestRequest, state: HostState, fit: Fit) -> Iterator[str]:
+    for trait in sorted(request.traits_required - state.traits):
+        yield f"the host lacks the trait {trait}"
+    for trait in sorted(request.traits_forbidden & state.traits):
+        yield f"the host has the forbidden trait {trait}"
+    if state.disk_gib is not None:
+        used = state.limits.reserved_disk_gib + sum(claim.fit.disk_gib for claim in state.ledger.claims) + fit.disk_gib
+        if used > state.disk_gib * Fraction(str(state.limits.disk_allocation_ratio)):
+            yield f"{used} GiB of disk are promised, more than the host has"

@@ -1,0 +1,71 @@
+"""Which pCPUs of one host cell carry a guest cell's vCPUs, by thread policy. Whether they suffice was counted before (`count`).
+
+The answers list pCPUs core by core, each core's threads ascending, so that consecutive vCPUs become siblings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pinfold.core.fit.count import CellCounts, Threads
+
+
+def choose(cell: CellCounts, pins: int, *, required: bool, isolated: bool) -> Threads:
+    """`pins` free pCPUs of the cell by thread policy; with `isolated`, the first thread of as many whole cores.
+
+    The caller has counted that there are enough.
+    """
+    if isolated:
+        return isolate(cell, pins)
+    if cell.whole_size and pins <= len(cell.whole_threads) and pins % cell.whole_size == 0 and (cell.whole_size > 1 or not required):
+        return cell.whole_threads[:pins]
+    if required:
+        return fill(cell, [core for core in cell.wholes if len(core) > 1], [core for core in cell.brokens if len(core) > 1], pins)
+    return fill(cell, cell.wholes, cell.brokens, pins)
+
+
+def fill(cell: CellCounts, wholes: Iterable[Threads], brokens: Iterable[Threads], pins: int) -> Threads:
+    """`pins` pCPUs of the given cores: whole cores that are filled, then broken ones, and a whole core is broken last.
+
+    1. Take whole cores, the larger first, as long as the guest fills them.
+    2. Take the rest from broken cores: the smallest that holds all of it, else the largest, again and again.
+    3. Take what is still missing from a whole core that was left, the smallest that suffices.
+    """
+    chosen: list[int] = []
+    left: list[Threads] = []
+    for core in sorted(wholes, key=len, reverse=True):
+        if len(core) <= pins - len(chosen):
+            chosen += core
+        else:
+            left.append(core)
+    for rest in (list(brokens), left):
+        while len(chosen) < pins and rest:
+            need = pins - len(chosen)
+            core = min(rest, key=lambda core: (len(core) < need, len(core) if len(core) >= need else -len(core)))
+            rest.remove(core)
+            chosen += core[:need]
+    rank = cell.frame.rank
+    chosen.sort(key=rank.__getitem__)
+    return tuple(chosen)
+
+
+def isolate(cell: CellCounts, cores: int) -> Threads:
+    """The first thread of `cores` whole cores: those with the fewest siblings to idle first, then by lowest pCPU."""
+    if cell.whole_size:
+        return tuple([core[0] for core in cell.wholes[:cores]])
+    return tuple(sorted(core[0] for core in sorted(cell.wholes, key=len)[:cores]))
+
+
+def idle_mask(cell: CellCounts, pcpus: Threads) -> int:
+    """The siblings of `pcpus`, as a mask: what thread policy `isolate` keeps empty beside them."""
+    if not cell.frame.smt:
+        return 0
+    idle = 0
+    for core in cell.wholes:
+        for pcpu in core:
+            if pcpu in pcpus:
+                for other in core:
+                    idle |= 1 << other
+    for pcpu in pcpus:
+        idle &= ~(1 << pcpu)
+    return idle

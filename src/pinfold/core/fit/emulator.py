@@ -1,0 +1,76 @@
+"""Which pCPU an isolated emulator gets beside the vCPUs of one guest cell. Which cell carries it is the matching's affair (`engine`)."""
+
+from __future__ import annotations
+
+from pinfold.core.errors import InvariantViolation
+from pinfold.core.fit import cores
+from pinfold.core.fit.count import CellCounts, Threads
+from pinfold.core.fit.demand import CellDemand
+
+
+def choose(cell: CellCounts, guest: CellDemand, *, required: bool, isolated: bool) -> tuple[Threads, int]:
+    """The pCPUs of the cell's vCPUs, in the order of `guest.vcpus`, and the emulator's pCPU.
+
+    1. Thread policy `isolate`: a whole core each, the emulator's after the vCPUs'.
+    2. Choose the vCPUs' pCPUs by thread policy, then the emulator's among the rest: a thread of a broken core first.
+    3. Where only siblings of realtime vCPUs are left, choose the vCPUs' pCPUs again around each core that could carry the emulator.
+    """
+    pins = len(guest.vcpus)
+    if isolated:
+        all_pcpus = cores.isolate(cell, pins + 1)
+        return all_pcpus[:pins], all_pcpus[pins]
+    pcpus = cores.choose(cell, pins, required=required, isolated=False) if pins else ()
+    realtime = frozenset(pcpu for vcpu, pcpu in zip(guest.vcpus, pcpus, strict=True) if vcpu in guest.realtime)
+    emulator = _beside(cell, pcpus, realtime)
+    if emulator is not None:
+        return pcpus, emulator
+    again = _choose_again(cell, guest, required)
+    if again is not None:
+        return again
+    emulator = _beside(cell, pcpus, frozenset())
+    if emulator is None:
+        raise InvariantViolation(f"cell {cell.frame.id} was counted to hold {pins} vCPUs and an emulator pCPU, and does not")
+    return pcpus, emulator
+
+
+def _beside(cell: CellCounts, pcpus: Threads, realtime: frozenset[int]) -> int | None:
+    """The free pCPU that is not in `pcpus` nor a sibling of `realtime`: on a core that is broken anyway, then the lowest; None for none."""
+    taken = 0
+    for pcpu in pcpus:
+        taken |= 1 << pcpu
+    best: tuple[bool, int] | None = None
+    for mask, threads in cell.frame.cores:
+        left = mask & cell.free & ~taken
+        if left and not (realtime and any(pcpu in realtime for pcpu in threads)):
+            key = (left == mask, (left & -left).bit_length() - 1)
+            if best is None or key < best:
+                best = key
+    return None if best is None else best[1]
+
+
+def _choose_again(cell: CellCounts, guest: CellDemand, required: bool) -> tuple[Threads, int] | None:
+    """Pins and emulator such that no realtime vCPU is on the emulator's core; None where there is no such choice.
+
+    A core that carries the emulator gives as few of its other threads as needed to vCPUs, and to none that is realtime.
+    Cores on which fewer vCPUs must be come first, then broken ones, then the lowest.
+    """
+    ordinary = [vcpu for vcpu in guest.vcpus if vcpu not in guest.realtime]
+    pins = len(guest.vcpus)
+    candidates: list[tuple[int, bool, int, Threads]] = []
+    free_cores = [(core, True) for core in cell.wholes] + [(core, False) for core in cell.brokens]
+    usable = cell.n_paired if required else cell.n_free
+    for core, whole in free_cores:
+        mine = len(core) if not required or len(core) > 1 else 0
+        forced = max(pins - (usable - mine), 0)
+        if forced <= min(mine, len(core) - 1, len(ordinary)):
+            candidates.append((forced, whole, core[0], core))
+    if not candidates:
+        return None
+    forced, _, _, core = min(candidates)
+    least = 2 if required else 1
+    wholes = [other for other in cell.wholes if other != core and len(other) >= least]
+    brokens = [other for other in cell.brokens if other != core and len(other) >= least]
+    others = cores.fill(cell, wholes, brokens, pins - forced)
+    beside = dict(zip(ordinary[len(ordinary) - forced :], core[1 : 1 + forced], strict=True))
+    rest = iter(others)
+    return tuple([beside[vcpu] if vcpu in beside else next(rest) for vcpu in guest.vcpus]), core[0]

@@ -1,0 +1,168 @@
+"""`explain`: why a host refuses a request, and whether it always will. Evaluated for refusals alone; deciding one does not belong here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from pinfold.core.errors import InvariantViolation
+from pinfold.core.fit.count import CellCounts, Counts
+from pinfold.core.fit.demand import CellNeed, Demand
+from pinfold.core.fit.match import most
+from pinfold.core.fit.model import NoFit
+from pinfold.core.fit.place import carriers, least_small_mib
+from pinfold.core.fit.room import page_for, takes
+from pinfold.core.overhead import booked_millicpu
+from pinfold.core.reasons import Kind, Reason, ReasonCode
+from pinfold.core.request.model import PageKind
+
+if TYPE_CHECKING:
+    from pinfold.core.ledger import HostState
+
+_ORDER: Final = {code: position for position, code in enumerate(ReasonCode)}
+_WITH_EMULATOR: Final = " with the pCPU of the emulator threads"
+_PLACEMENT: Final = frozenset({ReasonCode.GUEST_CELL, ReasonCode.CELL_COMBINATION, ReasonCode.EMULATOR_PCPU, ReasonCode.TOO_FEW_CELLS})
+
+
+def explain(demand: Demand, state: HostState) -> NoFit:
+    """Every reason why `state` refuses `demand`, those of the host first.
+
+    A host's reason that holds of the empty host too is INFEASIBLE and tells the empty host's numbers; so the refusal is INFEASIBLE exactly
+    when the empty host refuses. Raises `InvariantViolation` when there is no reason at all: then the search was wrong.
+    """
+    counts = state.counts
+    empty = Counts.of_empty(counts, state)
+    host = {(reason.code, reason.detail): reason for reason in _host_reasons(demand, counts, Kind.INSUFFICIENT)}
+    host |= {(reason.code, reason.detail): reason for reason in _host_reasons(demand, empty, Kind.INFEASIBLE)}
+    if not host:
+        raise InvariantViolation(f"host {state.name or '(unnamed)'} refuses a request and has no reason to")
+    reasons = sorted(host.values(), key=lambda reason: (_ORDER[reason.code], reason.detail))
+    if any(reason.code in _PLACEMENT for reason in reasons):
+        for cell, empty_cell in zip(counts.cells, empty.cells, strict=True):
+            reasons += _cell_reasons(demand, cell, empty_cell)
+    return NoFit(reasons=tuple(reasons))
+
+
+def _host_reasons(demand: Demand, counts: Counts, kind: Kind) -> Iterator[Reason]:
+    """What the host as a whole lacks, from its nature to its cells; empty exactly when it has a placement."""
+    frame, request = counts.frame, demand.request
+    for trait in sorted(request.traits_required - frame.traits):
+        yield Reason(code=ReasonCode.MISSING_TRAIT, kind=Kind.INFEASIBLE, detail=trait)
+    for trait in sorted(request.traits_forbidden & frame.traits):
+        yield Reason(code=ReasonCode.FORBIDDEN_TRAIT, kind=Kind.INFEASIBLE, detail=trait)
+    if counts.disk_room is not None and demand.disk_gib > counts.disk_room:
+        yield Reason(code=ReasonCode.DISK, kind=kind, needed=demand.disk_gib, available=counts.disk_room)
+    if demand.floating and not frame.n_shared:
+        yield Reason(code=ReasonCode.NO_SHARED_POOL, kind=kind, needed=demand.floating)
+    elif demand.floating and demand.floating > counts.vcpu_room:
+        yield Reason(code=ReasonCode.SHARED_CAPACITY, kind=kind, needed=demand.floating, available=counts.vcpu_room)
+    room = counts.strict_room_mib if demand.cells else counts.floating_room_mib
+    if (demand.only_small_pages or not demand.cells) and request.memory_mib > room:
+        yield Reason(code=ReasonCode.MEMORY, kind=kind, needed=request.memory_mib, available=room)
+    if demand.shares_emulator:
+        yield from _overhead_reasons(demand, counts, kind)
+    if demand.pins and not frame.dedicated:
+        yield Reason(code=ReasonCode.NO_DEDICATED_POOL, kind=kind, needed=demand.pins)
+    elif demand.cells and (frame.n_shared or not demand.floating):
+        yield from _placement_reasons(demand, counts, kind)
+
+
+def _overhead_reasons(demand: Demand, counts: Counts, kind: Kind) -> Iterator[Reason]:
+    frame = counts.frame
+    if frame.overhead is None:
+        if demand.all_realtime:
+            yield Reason(code=ReasonCode.NO_OVERHEAD_POOL, kind=kind)
+    elif not frame.overhead:
+        yield Reason(code=ReasonCode.OVERHEAD_POOL_OFFLINE, kind=kind)
+    elif frame.books and frame.enforces:
+        millicpu = booked_millicpu(demand.request, frame.rates)
+        if millicpu > counts.overhead_room:
+            yield Reason(code=ReasonCode.OVERHEAD_BOOKED, kind=kind, needed=millicpu, available=counts.overhead_room)
+
+
+def _placement_reasons(demand: Demand, counts: Counts, kind: Kind) -> Iterator[Reason]:
+    """Why the guest cells find no host cells: one alone, all together, with the emulator's pCPU, or for the host's small memory."""
+    if len(demand.cells) > len(counts.cells):
+        yield Reason(code=ReasonCode.TOO_FEW_CELLS, kind=kind, needed=len(demand.cells), available=len(counts.cells))
+        return
+    allowed = [_allowed(demand, need, counts, 0) for need in demand.kinds]
+    for position, mask in enumerate(allowed):
+        if not mask:
+            first = next(cell.guest_cell for cell in demand.cells if cell.kind == position)
+            yield Reason(code=ReasonCode.GUEST_CELL, kind=kind, detail=str(first))
+    if not all(allowed):
+        return
+    together = most([allowed[cell.kind] for cell in demand.cells])
+    if together < len(demand.cells):
+        yield Reason(code=ReasonCode.CELL_COMBINATION, kind=kind, needed=len(demand.cells), available=together)
+        return
+    lightest = [small for carrier in carriers(demand) if (small := least_small_mib(demand, counts, carrier)) is not None]
+    if not lightest:
+        yield _no_carrier(demand, counts, kind)
+    elif not demand.only_small_pages and (small := min(lightest)) > counts.strict_room_mib and small:
+        yield Reason(code=ReasonCode.MEMORY, kind=kind, needed=small, available=counts.strict_room_mib)
+
+
+def _no_carrier(demand: Demand, counts: Counts, kind: Kind) -> Reason:
+    """The vCPUs find their places, the isolated emulator does not."""
+    free = sum(len(cell.wholes) if demand.isolated_threads else cell.n_free for cell in counts.cells)
+    if free <= demand.pins:
+        return Reason(code=ReasonCode.EMULATOR_PCPU, kind=kind, needed=demand.pins + 1, available=free)
+    if any(_allowed(demand, need, counts, 1) for need in demand.kinds):
+        cells = len(demand.cells)
+        return Reason(code=ReasonCode.CELL_COMBINATION, kind=kind, needed=cells, available=cells - 1, detail=_WITH_EMULATOR)
+    return Reason(code=ReasonCode.GUEST_CELL, kind=kind, detail=f"{demand.cells[0].guest_cell}{_WITH_EMULATOR}")
+
+
+def _allowed(demand: Demand, need: CellNeed, counts: Counts, extra: int) -> int:
+    """The positions of the host cells that take the guest cell, as a mask."""
+    mask = 0
+    for cell in counts.cells:
+        if _fits(demand, cell, need, extra):
+            mask |= 1 << cell.frame.position
+    return mask
+
+
+def _fits(demand: Demand, cell: CellCounts, need: CellNeed, extra: int) -> bool:
+    return takes(cell, need, extra, demand) and page_for(cell, need, demand) != 0
+
+
+def _cell_reasons(demand: Demand, cell: CellCounts, empty: CellCounts) -> list[Reason]:
+    """What one host cell lacks for the kinds of guest cells that it does not take; each code once, with its least need."""
+    never = not any(_fits(demand, empty, need, 0) for need in demand.kinds)
+    judged, kind = (empty, Kind.INFEASIBLE) if never else (cell, Kind.INSUFFICIENT)
+    found: dict[tuple[ReasonCode, str], Reason] = {}
+    for need in demand.kinds:
+        for code, needed, available, detail in _lacks(demand, judged, need):
+            known = found.get((code, detail))
+            if known is None or needed < known.needed:
+                found[code, detail] = Reason(code=code, kind=kind, cell=cell.frame.id, needed=needed, available=available, detail=detail)
+    return sorted(found.values(), key=lambda reason: (_ORDER[reason.code], reason.detail))
+
+
+def _lacks(demand: Demand, cell: CellCounts, need: CellNeed) -> Iterator[tuple[ReasonCode, int, int, str]]:
+    pins, extra = need.pins, int(demand.isolates_emulator)
+    free = len(cell.wholes) if demand.isolated_threads else cell.n_free
+    if demand.required_threads and pins > cell.n_paired:
+        yield ReasonCode.THREAD_SIBLINGS, pins, cell.n_paired, ""
+    elif pins > free:
+        yield ReasonCode.WHOLE_CORES if demand.isolated_threads else ReasonCode.DEDICATED_PCPUS, pins, free, ""
+    elif pins + extra > free:
+        yield ReasonCode.EMULATOR_PCPU, pins + extra, free, ""
+    if need.floats > cell.frame.n_shared:
+        yield ReasonCode.SHARED_PCPUS, need.floats, cell.frame.n_shared, ""
+    elif need.floats and need.floats > cell.shared_room:
+        yield ReasonCode.SHARED_CAPACITY, need.floats, cell.shared_room, ""
+    if not page_for(cell, need, demand):
+        yield _lacks_pages(demand, cell, need)
+
+
+def _lacks_pages(demand: Demand, cell: CellCounts, need: CellNeed) -> tuple[ReasonCode, int, int, str]:
+    kind = demand.page_kind
+    explicit_huge = kind is PageKind.EXPLICIT and demand.page_kib != cell.frame.small_kib
+    if not explicit_huge and kind is not PageKind.LARGE:
+        return ReasonCode.MEMORY, need.memory_mib, cell.small_free_mib, ""
+    for size, free in cell.huge:
+        if need.memory_kib % size == 0 and (size == demand.page_kib or not explicit_huge):
+            return ReasonCode.PAGES, need.memory_kib // size, free, str(size)
+    return ReasonCode.PAGE_SIZE, 0, 0, f"{demand.page_kib} KiB" if explicit_huge else "large"

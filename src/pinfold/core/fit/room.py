@@ -1,0 +1,71 @@
+"""What a host, and one host cell, take of a demand: what search and explanation share. Which cell is best does not belong here."""
+
+from __future__ import annotations
+
+from pinfold.core.fit.count import CellCounts, Counts
+from pinfold.core.fit.demand import CellNeed, Demand
+from pinfold.core.overhead import booked_millicpu
+from pinfold.core.request.model import PageKind
+
+
+def host_takes(demand: Demand, counts: Counts) -> bool:
+    """Whether the host as a whole has room, as far as that does not depend on which cells are chosen."""
+    frame = counts.frame
+    request = demand.request
+    if demand.traits and not (request.traits_required <= frame.traits and request.traits_forbidden.isdisjoint(frame.traits)):
+        return False
+    if counts.disk_room is not None and demand.disk_gib > counts.disk_room:
+        return False
+    if demand.floating and (not frame.n_shared or demand.floating > counts.vcpu_room):
+        return False
+    if not demand.cells:
+        return request.memory_mib <= counts.floating_room_mib
+    if demand.only_small_pages and request.memory_mib > counts.strict_room_mib:
+        return False
+    return not demand.shares_emulator or _overhead_takes(demand, counts)
+
+
+def _overhead_takes(demand: Demand, counts: Counts) -> bool:
+    frame = counts.frame
+    if frame.overhead is None:
+        return not demand.all_realtime
+    if not frame.overhead:
+        return False
+    return not (frame.books and frame.enforces) or booked_millicpu(demand.request, frame.rates) <= counts.overhead_room
+
+
+def takes(cell: CellCounts, need: CellNeed, extra: int, demand: Demand) -> bool:
+    """Whether the cell has the pCPUs and shared room for the guest cell, with `extra` more for an isolated emulator; pages apart."""
+    pins = need.pins + extra
+    if pins:
+        if demand.isolated_threads:
+            if pins > len(cell.wholes):
+                return False
+        elif pins > cell.n_free or (demand.required_threads and need.pins > cell.n_paired):
+            return False
+    return not need.floats or (need.floats <= cell.frame.n_shared and need.floats <= cell.shared_room)
+
+
+def page_for(cell: CellCounts, need: CellNeed, demand: Demand) -> int:
+    """The page size in KiB that the guest cell's memory gets in this host cell; 0 where none suffices.
+
+    `large` and `any` take the largest size that works, for then the host's line of small memory is touched last.
+    """
+    kind = demand.page_kind
+    if kind is PageKind.EXPLICIT and demand.page_kib != cell.frame.small_kib:
+        for size, free in cell.huge:
+            if size == demand.page_kib:
+                return size if _pages_suffice(need, size, free) else 0
+        return 0
+    if kind is PageKind.LARGE or kind is PageKind.ANY:
+        for size, free in cell.huge:
+            if _pages_suffice(need, size, free):
+                return size
+        if kind is PageKind.LARGE:
+            return 0
+    small = cell.frame.small_kib
+    return small if need.memory_mib <= cell.small_free_mib and need.memory_kib % small == 0 else 0
+
+
+def _pages_suffice(need: CellNeed, size_kib: int, free: int) -> bool:
+    return need.memory_kib % size_kib == 0 and need.memory_kib // size_kib <= free

@@ -1,0 +1,180 @@
+"""`host`: a topology from a short text, for tests, examples and simulations. Real hosts (libvirt's capabilities) do not belong here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final
+
+from pinfold.core.cpuset import MAX_CPU, CpuSet
+from pinfold.core.errors import InvalidRequest
+from pinfold.core.topology import HostCell, PagePool, Topology, check
+
+_COUNTS: Final = {"pack": 1, "cell": 1, "core": 1, "pu": 1, "mem": 4096, "small": 4}
+_HOST_WORDS: Final = ("far", "step", "offline", "ids")
+
+
+def host(text: str) -> Topology:
+    """The topology that a text in the manner of hwloc's synthetic descriptions names. Counts nest: `cell` is per package, `core` per cell.
+
+    Groups of cells, separated by `/`, hold words separated by blanks:
+
+    - `pack:2 cell:1 core:8 pu:2`: packages (sockets), cells in each, cores in each cell, threads on each core. 1 where not given.
+      `core:0` makes cells without pCPUs.
+    - `mem:16384`: MiB of each cell, huge pages included (4096 where not given). `mem:0` makes a memory-less cell.
+    - `huge:2048x512,1048576x4`: 512 pages of 2048 KiB and 4 of 1048576 KiB in each cell. `small:64`: the small page in KiB (4).
+
+    Words for the whole host, once, in any group:
+
+    - `far`: siblings are numbered far apart, as on Intel machines (on 8 cores 0 and 8), instead of side by side (0 and 1).
+    - `step:2`: pCPU ids 0, 2, 4, …; `ids:0,2,8`: the cells' ids; `offline:3,8-9`: these pCPUs exist, but are offline.
+
+    Distances are 10 within a cell, 12 in the same package, 20 across. Raises `InvalidRequest` with the word that is wrong.
+
+    >>> [str(core) for core in host("core:2 pu:2").cells[0].cores], [str(core) for core in host("core:2 pu:2 far").cells[0].cores]
+    (['0-1', '2-3'], ['0,2', '1,3'])
+    >>> [(cell.id, str(cell.cpus), cell.memory_mib) for cell in host("core:4 mem:8192 / core:2 mem:0 ids:0,4 offline:5").cells]
+    [(0, '0-3', 8192), (4, '4', 0)]
+    >>> [(page.size_kib, page.total) for page in host("mem:64 huge:2048x16").cells[0].pages]
+    [(4, 8192), (2048, 16)]
+    >>> host("core:2 pu:2 threads:2")
+    Traceback (most recent call last):
+    ...
+    pinfold.core.errors.InvalidRequest: host text: 'threads:2' is not one of pack, cell, core, pu, mem, small, huge, far, step, offline, ids
+    """
+    words: dict[str, str] = {}
+    groups = [_group(part, words) for part in text.split("/")]
+    builder = _Builder(step=_number("step", words["step"], 1) if "step" in words else 1, offline=CpuSet.parse(words.get("offline", "")))
+    for group in groups:
+        builder.group(group)
+    cells = builder.cells(far="far" in words, ids=words.get("ids"))
+    everything = CpuSet.from_mask(builder.everything)
+    if not builder.offline <= everything:
+        raise InvalidRequest(f"host text: 'offline' names pCPU {(builder.offline - everything).first}, the host has {everything}")
+    topology = Topology(cells=cells, offline=builder.offline)
+    check(topology)
+    return topology
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Group:
+    counts: dict[str, int]
+    huge: tuple[PagePool, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Cell:
+    """A cell before its pCPUs have ids: the positions of its cores, counted over the host."""
+
+    package: int
+    cores: range
+    threads: int
+    counts: dict[str, int]
+    huge: tuple[PagePool, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Builder:
+    step: int
+    offline: CpuSet
+    plan: list[_Cell] = field(default_factory=list)
+    packages: int = 0
+    cores: int = 0
+    everything: int = 0
+
+    def group(self, group: _Group) -> None:
+        for _ in range(group.counts["pack"]):
+            for _ in range(group.counts["cell"]):
+                cores = range(self.cores, self.cores + group.counts["core"])
+                self.plan.append(
+                    _Cell(package=self.packages, cores=cores, threads=group.counts["pu"], counts=group.counts, huge=group.huge)
+                )
+                self.cores = cores.stop
+            self.packages += 1
+
+    def cells(self, *, far: bool, ids: str | None) -> tuple[HostCell, ...]:
+        """The cells with their pCPUs numbered. `far`: first threads of all cores, then second threads, and so on."""
+        numbers = self._numbers(far)
+        cell_ids = list(range(len(self.plan))) if ids is None else [_number("ids", item, 0) for item in ids.split(",")]
+        if len(cell_ids) != len(self.plan) or any(a >= b for a, b in pairwise(cell_ids)):
+            raise InvalidRequest(f"host text: 'ids:{ids}' does not name {len(self.plan)} ascending cell ids")
+        built = []
+        for cell_id, cell in zip(cell_ids, self.plan, strict=True):
+            cores = tuple(
+                sorted((core for position in cell.cores if (core := numbers[position] - self.offline)), key=lambda core: core.first)
+            )
+            distances = [(other_id, _distance(cell, other)) for other_id, other in zip(cell_ids, self.plan, strict=True)]
+            built.append(
+                HostCell(
+                    id=cell_id,
+                    cores=cores,
+                    sockets=(cell.package,) * len(cores),
+                    memory_mib=cell.counts["mem"],
+                    pages=_pages(cell),
+                    distances=tuple(distances),
+                )
+            )
+        return tuple(built)
+
+    def _numbers(self, far: bool) -> dict[int, CpuSet]:
+        owners = [(position, thread) for cell in self.plan for position in cell.cores for thread in range(cell.threads)]
+        if far:
+            owners.sort(key=lambda owner: (owner[1], owner[0]))
+        if owners and (len(owners) - 1) * self.step > MAX_CPU:
+            raise InvalidRequest(f"host text: {len(owners)} pCPUs do not fit below CPU index {MAX_CPU}")
+        masks: dict[int, int] = {}
+        for index, (position, _) in enumerate(owners):
+            masks[position] = masks.get(position, 0) | 1 << index * self.step
+            self.everything |= 1 << index * self.step
+        return {position: CpuSet.from_mask(mask) for position, mask in masks.items()}
+
+
+def _group(text: str, words: dict[str, str]) -> _Group:
+    counts = dict(_COUNTS)
+    huge: tuple[PagePool, ...] = ()
+    seen: set[str] = set()
+    for item in text.split():
+        word, _, value = item.partition(":")
+        if word in seen or word in words:
+            raise InvalidRequest(f"host text: {word!r} is given twice")
+        if word in _HOST_WORDS:
+            words[word] = value
+            continue
+        seen.add(word)
+        if word in _COUNTS:
+            counts[word] = _number(word, value, 1 if word in ("pack", "cell", "pu", "small") else 0)
+        elif word == "huge":
+            huge = tuple(sorted((_huge(part) for part in value.split(",")), key=lambda page: page.size_kib))
+        else:
+            known = ", ".join([*_COUNTS, "huge", *_HOST_WORDS])
+            raise InvalidRequest(f"host text: {item!r} is not one of {known}")
+    return _Group(counts=counts, huge=huge)
+
+
+def _huge(text: str) -> PagePool:
+    size, times, count = text.partition("x")
+    if not times:
+        raise InvalidRequest(f"host text: 'huge:{text}' is not SIZExCOUNT, as in huge:2048x512")
+    return PagePool(size_kib=_number("huge", size, 1), total=_number("huge", count, 0))
+
+
+def _pages(cell: _Cell) -> tuple[PagePool, ...]:
+    if not cell.counts["mem"]:
+        return ()
+    left = cell.counts["mem"] * 1024 - sum(page.size_kib * page.total for page in cell.huge)
+    if left < 0:
+        raise InvalidRequest(f"host text: the huge pages hold more than the {cell.counts['mem']} MiB of their cell")
+    small = cell.counts["small"]
+    return (PagePool(size_kib=small, total=left // small), *cell.huge)
+
+
+def _distance(one: _Cell, other: _Cell) -> int:
+    if one is other:
+        return 10
+    return 12 if one.package == other.package else 20
+
+
+def _number(word: str, text: str, least: int) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > 12 or int(text) < least:
+        raise InvalidRequest(f"host text: '{word}:{text}' is no whole number of at least {least}")
+    return int(text)
