@@ -1,0 +1,44 @@
+# What there is to run. `make help` lists it.
+python := .venv/bin/python
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test quick check format bench bench-fit oracle docs
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Debian packages and .venv
+	@bin/setup --tests
+
+demo: ## the policies on real guests, then a synthetic NUMA host filled until it refuses
+	@bin/demo
+
+test: ## the whole suite
+	@bin/test
+
+quick: ## the suite without real parts
+	@bin/test --quick
+
+check: .venv/pinfold-stamp ## ruff, mypy, import-linter and the tests of the docs
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	$(python) -m pytest -q -n 0 tests/docs
+
+format: .venv/pinfold-stamp ## let ruff rewrite what it can
+	.venv/bin/ruff format .
+	.venv/bin/ruff check --fix .
+
+bench: bench-fit ## every benchmark
+
+bench-fit: .venv/pinfold-stamp ## the engine beside Nova's own; writes docs/benchmarks/fit.md
+	$(python) -m benchmarks.fit.run
+
+oracle: .venv/pinfold-stamp ## 100,000 random cases against the oracle; writes docs/benchmarks/oracle.md
+	$(python) -m tests.oracle.run --cases 100000 --report docs/benchmarks/oracle.md
+
+docs: .venv/pinfold-stamp ## rewrite what the reference takes from the code
+	$(python) -m docs.generate
+
+.venv/pinfold-stamp: requirements.lock pyproject.toml
+	@bin/setup --tests
