@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvariantViolation
-from pinfold.core.fit.model import Fit
+from pinfold.core.overhead import Masks, masks
 from pinfold.drivers.libvirt import metadata
 from pinfold.drivers.libvirt.capabilities import Platform
 from pinfold.drivers.port import GuestSpec
@@ -42,11 +42,10 @@ def memory(spec: GuestSpec) -> tuple[Element, Element]:
     return whole, current
 
 
-def vcpu(spec: GuestSpec) -> Element:
+def vcpu(wanted: Masks) -> Element:
     """`<vcpu>`. Its cpuset is the overhead set, since libvirt gives it to iothreads that are added later."""
-    fit = spec.record.fit
-    element = Element("vcpu", {"placement": "static", "cpuset": _cpulist(fit.emulator, "the emulator threads")})
-    element.text = str(fit.vcpus)
+    element = Element("vcpu", {"placement": "static", "cpuset": _cpulist(wanted.overhead, "the emulator threads")})
+    element.text = str(len(wanted.vcpus))
     return element
 
 
@@ -57,13 +56,21 @@ def iothreads(count: int) -> Element:
     return element
 
 
-def cputune(spec: GuestSpec, iothread_ids: Iterable[int], make: Make) -> list[Element]:
-    """The children of `<cputune>`: a pin for each vCPU, ascending, for the emulator, for each iothread; FIFO for realtime vCPUs."""
-    fit = spec.record.fit
-    overhead = _cpulist(fit.emulator, "the emulator threads")
-    children = [Element("vcpupin", {"vcpu": str(index), "cpuset": _cpulist(cpus, f"vCPU {index}")}) for index, cpus in vcpu_sets(fit)]
+def pins(wanted: Masks, iothread_ids: Iterable[int]) -> list[Element]:
+    """A pin for each vCPU, ascending, for the emulator, and for each iothread; none of them empty."""
+    overhead = _cpulist(wanted.overhead, "the emulator threads")
+    children = [
+        Element("vcpupin", {"vcpu": str(index), "cpuset": _cpulist(cpus, f"vCPU {index}")}) for index, cpus in enumerate(wanted.vcpus)
+    ]
     children.append(Element("emulatorpin", {"cpuset": overhead}))
     children.extend(Element("iothreadpin", {"iothread": str(index), "cpuset": overhead}) for index in iothread_ids)
+    return children
+
+
+def cputune(spec: GuestSpec, iothread_ids: Iterable[int], make: Make) -> list[Element]:
+    """The children of `<cputune>`: the pins, and FIFO for realtime vCPUs."""
+    fit = spec.record.fit
+    children = pins(masks(fit), iothread_ids)
     if fit.realtime:
         attributes = {"vcpus": str(fit.realtime), "scheduler": "fifo", "priority": str(make.realtime_priority)}
         children.append(Element("vcpusched", attributes))
@@ -129,15 +136,6 @@ def without_pit(spec: GuestSpec, make: Make) -> Element | None:
 def record(spec: GuestSpec) -> Element:
     """The `<pinfold:guest>` element for `<metadata>`."""
     return metadata.element(spec.record)
-
-
-def vcpu_sets(fit: Fit) -> list[tuple[int, CpuSet]]:
-    """`(vCPU, pCPUs)` ascending: its own pCPU where it is pinned, the float set otherwise."""
-    sets = [(index, CpuSet.of(pcpu)) for index, pcpu in fit.pins]
-    for cell in fit.cells:
-        sets.extend((index, cell.float_set) for index in cell.float_vcpus)
-    sets.extend((index, fit.float_set) for index in fit.float_vcpus)
-    return sorted(sets, key=lambda pair: pair[0])
 
 
 def _cpulist(cpus: CpuSet, what: str) -> str:

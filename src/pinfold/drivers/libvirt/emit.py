@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.overhead import masks
 from pinfold.drivers.libvirt import elements, template
 from pinfold.drivers.libvirt.elements import Make
 from pinfold.drivers.port import GuestSpec
@@ -35,7 +36,7 @@ def _own_domain(spec: GuestSpec, make: Make) -> str:
     backing = elements.memory_backing(spec, make)
     if backing:
         SubElement(domain, "memoryBacking").extend(backing)
-    domain.append(elements.vcpu(spec))
+    domain.append(elements.vcpu(masks(spec.record.fit)))
     if spec.boot.iothreads:
         domain.append(elements.iothreads(spec.boot.iothreads))
     SubElement(domain, "cputune").extend(elements.cputune(spec, range(1, spec.boot.iothreads + 1), make))

@@ -10,6 +10,7 @@ from typing import Final
 from xml.etree.ElementTree import Element
 
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.overhead import Masks, masks
 from pinfold.drivers.libvirt import elements, metadata, outline, xmltext
 from pinfold.drivers.libvirt.elements import Make
 from pinfold.drivers.libvirt.outline import Edit, Node
@@ -33,10 +34,10 @@ def merged(spec: GuestSpec, make: Make) -> str:
     return _Merge(text.encode("utf-8")).merged(spec, make)
 
 
-def repinned(text: str, pins: list[Element], vcpu: Element) -> str:
+def repinned(text: str, wanted: Masks) -> str:
     """A domain XML with the pins of its cputune, and its `<vcpu>`, replaced; schedulers stay. Raises `InvalidRequest` for a broken text."""
     xmltext.parsed(text, "domain XML", root="domain")
-    return _Merge(text.encode("utf-8")).repinned(pins, vcpu)
+    return _Merge(text.encode("utf-8")).repinned(wanted)
 
 
 def iothread_ids(count: int, listed: list[int]) -> tuple[int, ...]:
@@ -83,7 +84,7 @@ class _Merge:
         self._record(spec)
         self._memory(spec)
         self._inside("memoryBacking", _BACKING, elements.memory_backing(spec, make))
-        self._whole("vcpu", elements.vcpu(spec))
+        self._whole("vcpu", elements.vcpu(masks(spec.record.fit)))
         self._whole("vcpus", None)
         ids = self._iothreads(spec)
         self._inside("cputune", _CPUTUNE, elements.cputune(spec, ids, make))
@@ -92,9 +93,10 @@ class _Merge:
         self._clock(elements.without_pit(spec, make))
         return outline.applied(self.data, self.edits)
 
-    def repinned(self, pins: list[Element], vcpu: Element) -> str:
-        self._whole("vcpu", vcpu)
-        self._inside("cputune", ("vcpupin", "emulatorpin", "iothreadpin"), pins)
+    def repinned(self, wanted: Masks) -> str:
+        ids = self._listed_iothreads()
+        self._whole("vcpu", elements.vcpu(wanted))
+        self._inside("cputune", ("vcpupin", "emulatorpin", "iothreadpin"), elements.pins(wanted, iothread_ids(self._own_iothreads(), ids)))
         return outline.applied(self.data, self.edits)
 
     def _indent(self) -> str:
@@ -127,12 +129,17 @@ class _Merge:
 
     def _iothreads(self, spec: GuestSpec) -> tuple[int, ...]:
         """The ids of the guest's iothreads: the template's own, and more where the boot asks for more."""
-        listed = [int(item.attributes.get("id", "0")) for ids in self.domain.all("iothreadids") for item in ids.all("iothread")]
-        old = self.domain.find("iothreads")
-        own = int(old.text.strip() or "0") if old is not None and old.text.strip().isdigit() else len(listed)
+        listed, own = self._listed_iothreads(), self._own_iothreads()
         if spec.boot.iothreads > own:
             self._whole("iothreads", elements.iothreads(spec.boot.iothreads))
         return iothread_ids(max(own, spec.boot.iothreads), listed)
+
+    def _listed_iothreads(self) -> list[int]:
+        return [int(item.attributes.get("id", "0")) for ids in self.domain.all("iothreadids") for item in ids.all("iothread")]
+
+    def _own_iothreads(self) -> int:
+        old = self.domain.find("iothreads")
+        return int(old.text) if old is not None and old.text.strip().isdigit() else len(self._listed_iothreads())
 
     def _record(self, spec: GuestSpec) -> None:
         node, record = self.domain.find("metadata"), elements.record(spec)

@@ -1,0 +1,47 @@
+"""What a libvirt URI says before anybody connects: whether it is this host's, and where its daemon keeps its run-time files. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import parse_qs, urlsplit
+
+from pinfold.core.errors import InvalidRequest
+
+_SYSTEM: Final = "/run/libvirt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """`local`: the hypervisor's processes are this host's. `state_dir` holds NAME.pid and NAME.xml of running guests, '' if remote."""
+
+    uri: str
+    local: bool
+    state_dir: str = ""
+
+
+def address(uri: str, *, run_dir: str = "", session_dir: str = "") -> Address:
+    """The address of a URI. `run_dir` overrides where libvirtd's `/run/libvirt` is; `session_dir` is $XDG_RUNTIME_DIR.
+
+    A URI that names a host, or goes by any transport but a UNIX socket, is remote, whatever the host's name.
+    Raises `InvalidRequest` for one that is no libvirt URI.
+
+    >>> address("qemu+unix:///system?socket=/tmp/lab/run/libvirt-sock").state_dir
+    '/tmp/lab/run/qemu'
+    >>> address("qemu+ssh://c07/system").local
+    False
+    """
+    try:
+        parts = urlsplit(uri)
+        socket = parse_qs(parts.query).get("socket", [""])[0]
+    except ValueError as error:
+        raise InvalidRequest(f"libvirt URI {uri!r} cannot be read: {error}", key="uri") from error
+    driver, _, transport = parts.scheme.partition("+")
+    if not driver or not parts.path:
+        raise InvalidRequest(f"libvirt URI {uri!r} is not one such as qemu:///system or qemu+ssh://host/system", key="uri")
+    if driver != "qemu" or parts.netloc or transport not in ("", "unix"):
+        return Address(uri=uri, local=False)
+    base = run_dir or (socket.rpartition("/")[0] if socket else "")
+    if not base and parts.path == "/session":
+        return Address(uri=uri, local=True, state_dir=f"{session_dir}/libvirt/qemu/run" if session_dir else "")
+    return Address(uri=uri, local=True, state_dir=f"{base or _SYSTEM}/qemu")

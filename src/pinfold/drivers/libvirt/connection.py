@@ -1,0 +1,583 @@
+"""`LibvirtDriver`, in the only module that imports libvirt. What XML means does not belong here (`emit`, `status`).
+
+libvirt-python has no types, so it is `Any` from one line on. Its errors are translated in one place. Its event loop runs in one daemon
+thread for the whole process, and is registered before the first connection is opened.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import libvirt as _untyped
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift import expected
+from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
+from pinfold.core.overhead import Masks, ObservedThread, ThreadClass, masks
+from pinfold.core.topology import Topology
+from pinfold.drivers.libvirt import capabilities, emit, moves, status, template, witness
+from pinfold.drivers.libvirt.address import address
+from pinfold.drivers.libvirt.elements import Make
+from pinfold.drivers.libvirt.witness import AffinityWitness
+from pinfold.drivers.port import Event, EventKind, GuestSpec, GuestState, HostGuest, Sight
+from pinfold.linux import procfs
+
+libvirt: Any = _untyped
+
+_KEEPALIVE_SECONDS: Final = 5
+_KEEPALIVE_COUNT: Final = 3
+_END_SECONDS: Final = 15.0
+_CLEANUP_SECONDS: Final = 3.0
+_LATE_THREAD_SECONDS: Final = 0.1
+_POLL_SECONDS: Final = 0.005
+_PIN_ROUNDS: Final = 3
+
+
+class LibvirtDriver:
+    """The `Driver` of one libvirt.
+
+    `run_dir` is the daemon's `/run/libvirt`, taken from the URI's socket unless given. `affinity` is another witness than procfs.
+    A remote URI is opened read-only. The connection is opened at once, and again whenever it was lost; events survive that.
+    Raises `Unavailable` when libvirt cannot be reached, `InvalidRequest` for a URI that cannot be.
+    """
+
+    def __init__(self, uri: str, *, run_dir: str = "", witness: AffinityWitness | None = None, realtime_priority: int = 1) -> None:
+        self._address = address(uri, run_dir=run_dir, session_dir=os.environ.get("XDG_RUNTIME_DIR", ""))
+        self._witness = witness
+        self._priority = realtime_priority
+        self._lock = threading.RLock()
+        self._callbacks: list[Callable[[Event], None]] = []
+        self._platform: capabilities.Platform | None = None
+        self._open: Any = None
+        self._closed = False
+        _start_event_loop()
+        self._connection()
+
+    @property
+    def uri(self) -> str:
+        """The address that was given."""
+        return self._address.uri
+
+    @property
+    def local(self) -> bool:
+        """Whether the guests' processes are this host's."""
+        return self._address.local
+
+    def topology(self) -> Topology:
+        """The host as libvirtd sees it now. Raises `Unavailable`."""
+        with self._translated("the host's topology cannot be read"):
+            connection = self._connection()
+            text = connection.getCapabilities()
+            _, present, _ = connection.getCPUMap(0)
+        return capabilities.topology(text, offline=CpuSet(cpu for cpu, up in enumerate(present) if not up))
+
+    def guests(self) -> tuple[HostGuest, ...]:
+        """Every guest, ordered by id; one that ends while it is read is left out. Raises `Unavailable`."""
+        with self._translated("the guests cannot be listed"):
+            connection = self._connection()
+            domains = connection.listAllDomains(0)
+        pages = status.HostPages(cells=tuple(cell.id for cell in self.topology().cells))
+        found = (self._seen(domain, pages) for domain in domains)
+        return tuple(sorted((guest for guest in found if guest is not None), key=lambda guest: guest.id))
+
+    def definition(self, spec: GuestSpec) -> str:
+        """The domain XML that `start` would use. Raises `InvalidRequest`."""
+        if self._platform is None:
+            with self._translated("the host's capabilities cannot be read"):
+                self._platform = capabilities.platform(self._connection().getCapabilities())
+        return emit.definition(spec, Make(platform=self._platform, realtime_priority=self._priority))
+
+    def start(self, spec: GuestSpec) -> HostGuest:
+        """Define the guest, start it paused, place KVM's own threads. See `Driver.start`."""
+        self._refuse_remote()
+        wanted = masks(spec.record.fit)
+        self._refuse_absent(wanted)
+        text = self.definition(spec)
+        self._refuse_existing(spec)
+        try:
+            with self._translated(f"guest {spec.name} cannot be started"):
+                domain = self._connection().defineXML(text)
+                domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+            guest = self._guest(spec.id)
+            self._place(guest, wanted, kernel_only=True)
+        except PinfoldError as error:
+            left = self._remove_remains(spec)
+            raise type(error)(f"{error}{left}") from error
+        return guest
+
+    def restart(self, guest: str) -> HostGuest:
+        """Start a stopped guest, paused. See `Driver.restart`."""
+        self._refuse_remote()
+        known = self._guest(guest)
+        if known.active:
+            raise InvalidRequest(f"guest {known.name} is {known.state.value} already", key="guest")
+        if known.record is not None:
+            self._refuse_absent(masks(known.record.fit))
+        with self._translated(f"guest {known.name} cannot be started"):
+            self._domain(guest).createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+        started = self._guest(guest)
+        if started.record is not None:
+            self._place(started, masks(started.record.fit), kernel_only=True)
+        return started
+
+    def resume(self, guest: str) -> None:
+        """Let a paused guest run, and place the thread that KVM makes only now. See `Driver.resume`."""
+        self._refuse_remote()
+        with self._translated(f"guest {guest} cannot be resumed"):
+            self._domain(guest).resume()
+        known = self._guest(guest)
+        if known.record is not None and known.pid is not None:
+            self._place_late(known, masks(known.record.fit))
+
+    def stop(self, guest: str, *, remove: bool, graceful_seconds: float = 0.0) -> None:
+        """End the guest's process and, with `remove`, its definition. See `Driver.stop`."""
+        self._refuse_remote()
+        try:
+            known = self._guest(guest)
+        except InvalidRequest:
+            return
+        if known.active:
+            self._end(known, graceful_seconds)
+        if remove:
+            with self._translated(f"guest {known.name} cannot be undefined"), _absent_is_fine():
+                self._domain(guest).undefineFlags(_UNDEFINE)
+
+    def pin(self, guest: str, masks: Masks) -> None:
+        """Move every thread of a running guest, live and in its definition. See `Driver.pin`.
+
+        1. Libvirt's own live pins, thread class by class.
+        2. What they left behind is moved thread by thread; new threads inherit the main thread's mask, so this ends.
+        3. The definition's pins are replaced whole, with the default set that later iothreads take.
+        Raises `InvalidRequest` for an absent pCPU or a guest that does not run, `Unavailable` when a thread is still elsewhere.
+        """
+        self._refuse_remote()
+        self._refuse_absent(masks)
+        known = self._guest(guest)
+        if not known.active:
+            raise InvalidRequest(f"guest {known.name} is {known.state.value}; only a running guest's threads can be moved", key="guest")
+        if len(masks.vcpus) != known.vcpus:
+            raise InvalidRequest(f"guest {known.name} has {known.vcpus} vCPUs, pins for {len(masks.vcpus)} were given", key="guest")
+        with self._translated(f"guest {known.name} cannot be pinned"):
+            domain = self._domain(guest)
+            self._pin_live(domain, masks)
+            self._pin_definition(domain, masks)
+        left = self._place(known, masks)
+        if left:
+            thread = left[0]
+            raise Unavailable(
+                f"thread {thread.tid} ({thread.name}) of guest {known.name} may run on {thread.allowed} after the pin, "
+                f"{expected(masks, thread)} was asked"
+            )
+
+    def observe(self, guest: HostGuest) -> Sight:
+        """Every thread of the guest. See `Driver.observe`."""
+        if not self.local:
+            return self._told(guest)
+        pid = guest.pid if guest.pid is not None else self._pid(guest.name)
+        if pid is None:
+            return Sight(threads=(), witness=witness.PROCFS if self._witness is None else self._witness.label)
+        return witness.sight(
+            pid, vcpus=self._vcpu_threads(guest, pid), iothreads=lambda: self._iothread_threads(guest), witness=self._witness
+        )
+
+    def events(self, callback: Callable[[Event], None]) -> Callable[[], None]:
+        """Call back for each event until the returned function is called. See `Driver.events`."""
+        with self._lock:
+            self._callbacks.append(callback)
+
+        def end() -> None:
+            with self._lock, suppress(ValueError):
+                self._callbacks.remove(callback)
+
+        return end
+
+    def close(self) -> None:
+        """Let go of libvirt. A closed driver raises `Unavailable`."""
+        with self._lock:
+            self._closed = True
+            self._callbacks.clear()
+            connection, self._open = self._open, None
+        if connection is not None:
+            with suppress(libvirt.libvirtError):
+                connection.close()
+
+    # The connection
+
+    def _connection(self) -> Any:
+        with self._lock:
+            if self._closed:
+                raise Unavailable(f"the connection to {self.uri} was closed")
+            if self._open is not None and self._open.isAlive() == 1:
+                return self._open
+            try:
+                self._open = libvirt.open(self.uri) if self.local else libvirt.openReadOnly(self.uri)
+            except libvirt.libvirtError as error:
+                self._open = None
+                raise Unavailable(f"libvirt at {self.uri} cannot be reached: {_sentence(error)}") from error
+            self._watch(self._open)
+            return self._open
+
+    def _watch(self, connection: Any) -> None:
+        """Keepalive and events, where the connection's driver has them."""
+        with suppress(libvirt.libvirtError):
+            connection.setKeepAlive(_KEEPALIVE_SECONDS, _KEEPALIVE_COUNT)
+        with suppress(libvirt.libvirtError):
+            connection.registerCloseCallback(self._on_close, None)
+        connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_lifecycle, None)
+        connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_TUNABLE, self._on_tunable, None)
+
+    @contextmanager
+    def _translated(self, what: str) -> Iterator[None]:
+        """The one place where libvirt's errors become ours."""
+        try:
+            yield
+        except libvirt.libvirtError as error:
+            code = error.get_error_code()
+            text = f"{what}: {_sentence(error)}"
+            if code in _AWAY or self._lost():
+                raise Unavailable(text) from error
+            if code in _TAKEN or "already exists" in str(error) or "already defined" in str(error):
+                raise Conflict(text) from error
+            raise InvalidRequest(text) from error
+
+    def _lost(self) -> bool:
+        connection = self._open
+        try:
+            return connection is None or connection.isAlive() != 1
+        except libvirt.libvirtError:
+            return True
+
+    # Events
+
+    def _emit(self, event: Event) -> None:
+        with self._lock:
+            callbacks = list(self._callbacks)
+        for callback in callbacks:
+            callback(event)
+
+    def _on_lifecycle(self, _connection: Any, domain: Any, event: int, detail: int, _opaque: object) -> None:
+        kind = _KINDS.get(event)
+        if kind is not None:
+            self._emit(Event(kind=kind, guest=domain.UUIDString(), detail=str(detail)))
+
+    def _on_tunable(self, _connection: Any, domain: Any, changed: Mapping[str, object], _opaque: object) -> None:
+        detail = ", ".join(f"{key.rpartition('.')[2]}={value}" for key, value in sorted(changed.items()))
+        self._emit(Event(kind=EventKind.PINS_CHANGED, guest=domain.UUIDString(), detail=detail))
+
+    def _on_close(self, _connection: Any, reason: int, _opaque: object) -> None:
+        self._emit(Event(kind=EventKind.DISCONNECTED, detail=_CLOSED.get(reason, str(reason))))
+
+    # Guests
+
+    def _domain(self, guest: str) -> Any:
+        try:
+            return self._connection().lookupByUUIDString(guest)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() in (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_INVALID_ARG):
+                raise InvalidRequest(f"there is no guest with the id {guest!r} at {self.uri}", key="guest") from error
+            raise
+
+    def _guest(self, guest: str) -> HostGuest:
+        with self._translated(f"guest {guest} cannot be read"):
+            domain = self._domain(guest)
+        seen = self._seen(domain, status.HostPages(cells=tuple(cell.id for cell in self.topology().cells)))
+        if seen is None:
+            raise InvalidRequest(f"guest {guest} has just gone from {self.uri}", key="guest")
+        return seen
+
+    def _seen(self, domain: Any, pages: status.HostPages) -> HostGuest | None:
+        with self._translated("a guest cannot be read"), _absent_is_fine():
+            state, reason = domain.state()
+            text = domain.XMLDesc(0)
+            persistent = bool(domain.isPersistent())
+            guest = status.host_guest(text, state=_state(state, reason), persistent=persistent, pid=None, pages=pages)
+            return replace(guest, pid=self._pid(guest.name)) if guest.active else guest
+        return None
+
+    def _pid(self, name: str) -> int | None:
+        """The process of a running guest, from libvirt's pid file; None when there is none, or it is not ours to read."""
+        if not self._address.state_dir:
+            return None
+        try:
+            words = (Path(self._address.state_dir) / f"{name}.pid").read_text(encoding="ascii").split()
+        except (FileNotFoundError, PermissionError):
+            return None
+        pid = int(words[0]) if words and words[0].isdigit() else None
+        return pid if pid is not None and procfs.start_ticks(pid) is not None else None
+
+    # Threads
+
+    def _vcpu_threads(self, guest: HostGuest, pid: int) -> Mapping[int, int]:
+        """Thread id -> vCPU from libvirt's status file, else (for guests of ours) from QEMU itself."""
+        try:
+            told = status.status_file((Path(self._address.state_dir) / f"{guest.name}.xml").read_text(encoding="utf-8"))
+        except (FileNotFoundError, PermissionError):
+            told = None
+        if told is not None and told.pid == pid and told.vcpus:
+            return told.vcpus
+        return status.qmp_vcpus(answer) if (answer := self._ask(guest, "query-cpus-fast")) else {}
+
+    def _iothread_threads(self, guest: HostGuest) -> Mapping[int, int]:
+        if not guest.iothreads:
+            return {}
+        return status.qmp_iothreads(answer) if (answer := self._ask(guest, "query-iothreads")) else {}
+
+    def _ask(self, guest: HostGuest, command: str) -> str:
+        """QEMU's answer, '' where it cannot be had. It marks the guest as tainted, so that guests of others are not asked."""
+        if guest.record is None:
+            return ""
+        import libvirt_qemu
+
+        try:
+            answer: str = libvirt_qemu.qemuMonitorCommand(self._domain(guest.id), f'{{"execute": "{command}"}}', 0)
+        except libvirt.libvirtError:
+            # Names are left then; a guest that has just ended has no threads to ask about.
+            return ""
+        return answer
+
+    def _told(self, guest: HostGuest) -> Sight:
+        """What a remote libvirt says of its own pins."""
+        with self._translated(f"the pins of guest {guest.name} cannot be read"):
+            domain = self._domain(guest.id)
+            vcpus = [_cpus(row) for row in domain.vcpus()[1]] if guest.active else []
+            emulator = _cpus(domain.emulatorPinInfo(0)) if guest.active else CpuSet()
+            rows = domain.ioThreadInfo(0) if guest.active and guest.iothreads else []
+        threads = [
+            ObservedThread(tid=0, name=f"vCPU {index}", thread_class=ThreadClass.VCPU, allowed=cpus, vcpu=index)
+            for index, cpus in enumerate(vcpus)
+        ]
+        if guest.active:
+            threads.append(ObservedThread(tid=0, name="emulator", thread_class=ThreadClass.EMULATOR, allowed=emulator))
+        threads += [
+            ObservedThread(tid=0, name=f"iothread {row[0]}", thread_class=ThreadClass.IOTHREAD, allowed=_cpus(row[1])) for row in rows
+        ]
+        return Sight(threads=tuple(threads), witness=witness.UNVERIFIED)
+
+    def _place(self, guest: HostGuest, wanted: Masks, *, kernel_only: bool = False) -> tuple[ObservedThread, ...]:
+        """Move what is misplaced, and return what still is (the kernel's own threads aside, which not every kernel lets be moved).
+
+        Where another witness than procfs speaks, pCPUs may not exist: nothing is moved by hand then.
+        """
+        left: tuple[ObservedThread, ...] = ()
+        for _ in range(_PIN_ROUNDS):
+            left = moves.misplaced(self.observe(guest), wanted)
+            if not left or self._witness is not None or guest.pid is None:
+                break
+            for thread in left:
+                if thread.thread_class is ThreadClass.KTHREAD or not kernel_only:
+                    moves.move(guest.pid, thread, expected(wanted, thread) or wanted.overhead)
+            if kernel_only:
+                break
+        return tuple(thread for thread in left if thread.thread_class is not ThreadClass.KTHREAD)
+
+    def _place_late(self, guest: HostGuest, wanted: Masks) -> None:
+        """Place `kvm-nx-lpage-recovery`, which newer kernels make when the first vCPU first runs, beside that vCPU."""
+        pid, until = guest.pid, time.monotonic() + _LATE_THREAD_SECONDS
+        while pid is not None and self._witness is None and time.monotonic() < until:
+            late = [thread for thread in procfs.threads(pid) if thread.in_kernel and thread.comm.startswith("kvm-nx-lpage")]
+            if late:
+                self._place(guest, wanted, kernel_only=True)
+                return
+            time.sleep(_POLL_SECONDS)
+
+    # Pins
+
+    def _pin_live(self, domain: Any, wanted: Masks) -> None:
+        live = libvirt.VIR_DOMAIN_AFFECT_LIVE
+        size = 1 + max(max(cpus) for cpus in (*wanted.vcpus, wanted.overhead))
+        domain.pinEmulator(_row(wanted.overhead, size), live)
+        for row in domain.ioThreadInfo(live):
+            domain.pinIOThread(row[0], _row(wanted.overhead, size), live)
+        for index, cpus in enumerate(wanted.vcpus):
+            domain.pinVcpuFlags(index, _row(cpus, size), live)
+
+    def _pin_definition(self, domain: Any, wanted: Masks) -> None:
+        if not domain.isPersistent():
+            return
+        text = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE)
+        self._connection().defineXML(template.repinned(text, wanted))
+
+    # Beginning and end
+
+    def _refuse_remote(self) -> None:
+        if not self.local:
+            raise InvalidRequest(f"{self.uri} is remote and read-only; act on the host itself", key="uri")
+
+    def _refuse_absent(self, wanted: Masks) -> None:
+        """libvirt trims absent pCPUs from a mask without a word, so that they never reach it."""
+        asked = wanted.overhead
+        for cpus in wanted.vcpus:
+            asked |= cpus
+        absent = asked - self.topology().online
+        if absent:
+            raise InvalidRequest(f"pCPU {absent} is not online on this host", key="pins")
+
+    def _refuse_existing(self, spec: GuestSpec) -> None:
+        for lookup, value, what in (("lookupByUUIDString", spec.id, "id"), ("lookupByName", spec.name, "name")):
+            with self._translated(f"guest {spec.name} cannot be looked up"), _absent_is_fine():
+                getattr(self._connection(), lookup)(value)
+                raise Conflict(f"a guest with the {what} {value} exists at {self.uri} already")
+
+    def _end(self, guest: HostGuest, graceful_seconds: float) -> None:
+        ticks = None if guest.pid is None else procfs.start_ticks(guest.pid)
+        with self._translated(f"guest {guest.name} cannot be stopped"), _absent_is_fine():
+            domain = self._domain(guest.id)
+            if graceful_seconds > 0:
+                with suppress(libvirt.libvirtError):
+                    domain.shutdown()
+                _until(lambda: not domain.isActive(), graceful_seconds, pause=0.05)
+            if domain.isActive():
+                _destroy(domain)
+        pid = guest.pid
+        if pid is not None and ticks is not None and not _until(lambda: procfs.start_ticks(pid) != ticks, _END_SECONDS):
+            raise Unavailable(f"process {pid} of guest {guest.name} does not end")
+
+    def _remove_remains(self, spec: GuestSpec) -> str:
+        """Undo a start that failed, and return what to add to its error: '' when nothing is left.
+
+        A daemon that died takes a moment to come back, if it does. If it does not, the guest's process is ended by its pid file.
+        """
+        until = time.monotonic() + _CLEANUP_SECONDS
+        while True:
+            try:
+                self.stop(spec.id, remove=True)
+            except Unavailable:
+                if time.monotonic() < until:
+                    time.sleep(0.2)
+                    continue
+                self._kill(spec)
+                return f"; its process was ended, but its definition may be left: virsh -c {self.uri} undefine {spec.name}"
+            return ""
+
+    def _kill(self, spec: GuestSpec) -> None:
+        pid = self._pid(spec.name)
+        if pid is None or spec.id not in procfs.command_line(pid):
+            return
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        ended = time.monotonic() + _END_SECONDS
+        while procfs.start_ticks(pid) is not None and time.monotonic() < ended:
+            time.sleep(_POLL_SECONDS)
+
+
+_UNDEFINE: Final[int] = (
+    libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+    | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+)
+
+_AWAY: Final = frozenset(
+    getattr(libvirt, name)
+    for name in (
+        "VIR_ERR_NO_CONNECT",
+        "VIR_ERR_INVALID_CONN",
+        "VIR_ERR_RPC",
+        "VIR_ERR_AUTH_FAILED",
+        "VIR_ERR_AUTH_CANCELLED",
+        "VIR_ERR_OPERATION_TIMEOUT",
+    )
+)
+_TAKEN: Final = frozenset({libvirt.VIR_ERR_DOM_EXIST})
+
+_KINDS: Final[dict[int, EventKind]] = {
+    libvirt.VIR_DOMAIN_EVENT_DEFINED: EventKind.DEFINED,
+    libvirt.VIR_DOMAIN_EVENT_UNDEFINED: EventKind.UNDEFINED,
+    libvirt.VIR_DOMAIN_EVENT_STARTED: EventKind.STARTED,
+    libvirt.VIR_DOMAIN_EVENT_SUSPENDED: EventKind.PAUSED,
+    libvirt.VIR_DOMAIN_EVENT_RESUMED: EventKind.RESUMED,
+    libvirt.VIR_DOMAIN_EVENT_STOPPED: EventKind.STOPPED,
+    libvirt.VIR_DOMAIN_EVENT_PMSUSPENDED: EventKind.PAUSED,
+    libvirt.VIR_DOMAIN_EVENT_CRASHED: EventKind.STOPPED,
+}
+
+_CLOSED: Final[dict[int, str]] = {
+    libvirt.VIR_CONNECT_CLOSE_REASON_ERROR: "error",
+    libvirt.VIR_CONNECT_CLOSE_REASON_EOF: "end of file",
+    libvirt.VIR_CONNECT_CLOSE_REASON_KEEPALIVE: "no answer to keepalive",
+    libvirt.VIR_CONNECT_CLOSE_REASON_CLIENT: "closed by us",
+}
+
+_STATES: Final[dict[int, GuestState]] = {
+    libvirt.VIR_DOMAIN_PAUSED: GuestState.PAUSED,
+    libvirt.VIR_DOMAIN_PMSUSPENDED: GuestState.PAUSED,
+    libvirt.VIR_DOMAIN_SHUTOFF: GuestState.STOPPED,
+    libvirt.VIR_DOMAIN_CRASHED: GuestState.CRASHED,
+}
+
+
+def _state(state: int, reason: int) -> GuestState:
+    if state == libvirt.VIR_DOMAIN_SHUTOFF and reason == libvirt.VIR_DOMAIN_SHUTOFF_CRASHED:
+        return GuestState.CRASHED
+    return _STATES.get(state, GuestState.RUNNING)
+
+
+@contextmanager
+def _absent_is_fine() -> Iterator[None]:
+    """A guest that is gone is no error within."""
+    try:
+        yield
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+            raise
+
+
+def _destroy(domain: Any) -> None:
+    try:
+        domain.destroy()
+    except libvirt.libvirtError as error:
+        # It may have ended by itself in between.
+        if error.get_error_code() not in (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN):
+            raise
+
+
+def _until(done: Callable[[], bool], seconds: float, *, pause: float = _POLL_SECONDS) -> bool:
+    """Whether `done` came true within that time."""
+    until = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() >= until:
+            return False
+        time.sleep(pause)
+    return True
+
+
+def _row(cpus: CpuSet, size: int) -> tuple[bool, ...]:
+    return tuple(cpu in cpus for cpu in range(size))
+
+
+def _cpus(row: Any) -> CpuSet:
+    return CpuSet(cpu for cpu, on in enumerate(row) if on)
+
+
+def _sentence(error: Exception) -> str:
+    """libvirt's message on one line; QEMU's own complaints come with line breaks and a date."""
+    return " ".join(str(error).split())
+
+
+_LOOP = threading.Lock()
+_loop_thread: threading.Thread | None = None
+
+
+def _start_event_loop() -> None:
+    """Register libvirt's event loop and run it, once in a process."""
+    global _loop_thread
+    with _LOOP:
+        if _loop_thread is not None:
+            return
+        libvirt.registerErrorHandler(lambda *_: None, None)
+        libvirt.virEventRegisterDefaultImpl()
+        _loop_thread = threading.Thread(target=_run_event_loop, name="libvirt events", daemon=True)
+        _loop_thread.start()
+
+
+def _run_event_loop() -> None:
+    while True:
+        libvirt.virEventRunDefaultImpl()

@@ -1,0 +1,241 @@
+"""Domain XML, libvirt's status file and QMP answers -> what a guest asks for and which of its threads is which. Pure.
+
+Threads are told apart by id, never by name where an id is known: names are cut to 15 characters, and a guest's own software can race them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from xml.etree.ElementTree import Element
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.errors import InvalidRequest
+from pinfold.core.ledger import ForeignMemory
+from pinfold.core.overhead import ObservedThread, ThreadClass
+from pinfold.drivers.libvirt import metadata, xmltext
+from pinfold.drivers.port import AskedPins, GuestState, HostGuest, Record
+from pinfold.linux.cgroup import Leaf
+from pinfold.linux.procfs import Thread
+
+_WHAT: Final = "domain XML"
+_VCPU_NAME: Final = re.compile(r"CPU ([0-9]+)/")
+_IOTHREAD_NAME: Final = re.compile(r"IO iothread([0-9]*)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """What libvirt's status file of a running guest tells: its process, and the thread of each vCPU (tid -> index)."""
+
+    pid: int
+    vcpus: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostPages:
+    """What a definition leaves to the host: its cells, and the huge page that `<hugepages/>` without a size means."""
+
+    cells: tuple[int, ...] = (0,)
+    default_huge_kib: int = 2048
+
+
+def host_guest(text: str, *, state: GuestState, persistent: bool, pid: int | None, pages: HostPages) -> HostGuest:
+    """The guest of a domain XML. A record of ours that cannot be read becomes its `problem`. Raises `InvalidRequest` for a broken XML."""
+    domain = xmltext.parsed(text, _WHAT, root="domain")
+    uuid = domain.findtext("uuid", default="")
+    record, nova, problem = None, None, ""
+    notes = domain.find("metadata")
+    if notes is not None:
+        ours = notes.find(metadata.TAG)
+        record, problem = _record(ours, uuid) if ours is not None else (None, "")
+        try:
+            nova = metadata.nova_record(notes)
+        except InvalidRequest as error:
+            problem = problem or str(error)
+    vcpu = domain.find("vcpu")
+    taken, memory_mib = memory(domain, pages)
+    return HostGuest(
+        id=uuid,
+        name=domain.findtext("name", default=""),
+        state=state,
+        vcpus=1 if vcpu is None else xmltext.text_integer(vcpu, _WHAT),
+        memory_mib=memory_mib,
+        persistent=persistent,
+        pid=pid,
+        record=record,
+        nova=nova,
+        pins=asked_pins(domain),
+        pages=taken,
+        iothreads=len(iothread_ids(domain)),
+        problem=problem,
+    )
+
+
+def _record(ours: Element, uuid: str) -> tuple[Record | None, str]:
+    """The record, or None and why not."""
+    try:
+        record = metadata.record_of(ours)
+    except InvalidRequest as error:
+        return None, str(error)
+    if record.guest != uuid:
+        return None, f"pinfold's record in the domain's metadata is of guest {record.guest}: the definition was copied"
+    return record, ""
+
+
+def asked_pins(domain: Element) -> AskedPins:
+    """The pins that a domain asks for. Raises `InvalidRequest` for a cpulist that cannot be read."""
+    vcpu, tune = domain.find("vcpu"), domain.find("cputune")
+    placement = None if vcpu is None or not vcpu.get("cpuset") else xmltext.cpus(vcpu, "cpuset", _WHAT)
+    if tune is None:
+        return AskedPins(placement=placement)
+    emulator = tune.find("emulatorpin")
+    realtime = CpuSet()
+    for item in tune.iterfind("vcpusched"):
+        if item.get("scheduler") in ("fifo", "rr"):
+            realtime |= xmltext.cpus(item, "vcpus", _WHAT)
+    return AskedPins(
+        vcpus=_pins(tune.iterfind("vcpupin"), "vcpu"),
+        emulator=None if emulator is None else xmltext.cpus(emulator, "cpuset", _WHAT),
+        iothreads=_pins(tune.iterfind("iothreadpin"), "iothread"),
+        placement=placement,
+        realtime=realtime,
+    )
+
+
+def iothread_ids(domain: Element) -> tuple[int, ...]:
+    """The ids of a domain's iothreads, ascending; libvirt lists them all in every XML that it gives."""
+    listed = sorted(xmltext.integer(item, "id", _WHAT) for item in domain.iterfind("iothreadids/iothread"))
+    count = domain.find("iothreads")
+    return tuple(listed) or tuple(range(1, 1 + (0 if count is None else xmltext.text_integer(count, _WHAT))))
+
+
+def memory(domain: Element, pages: HostPages) -> tuple[tuple[ForeignMemory, ...], int]:
+    """The huge pages that a domain takes in each host cell, ordered by cell and size, and its small-page memory in MiB.
+
+    A guest cell whose host cell is not said is spread evenly over the cells that it may use, rounded up.
+    """
+    huge = _huge_sizes(domain, pages)
+    counts: dict[tuple[int, int], int] = {}
+    small_kib = 0
+    for cell, amount_kib in _guest_cells(domain):
+        size = huge.get(cell, huge.get(None, 0))
+        if not size:
+            small_kib += amount_kib
+            continue
+        where = _host_cells(domain, cell, pages)
+        needed = -(-amount_kib // size)
+        for host_cell in where:
+            counts[host_cell, size] = counts.get((host_cell, size), 0) + -(-needed // len(where))
+    taken = tuple(ForeignMemory(cell=cell, size_kib=size, count=count) for (cell, size), count in sorted(counts.items()))
+    return taken, -(-small_kib // 1024)
+
+
+def status_file(text: str) -> Status:
+    """What `/run/libvirt/qemu/NAME.xml` tells. Raises `InvalidRequest` for another text."""
+    root = xmltext.parsed(text, "libvirt's status file", root="domstatus")
+    vcpus = {
+        xmltext.integer(item, "pid", _WHAT): xmltext.integer(item, "id", _WHAT) for item in root.iterfind("vcpus/vcpu") if item.get("pid")
+    }
+    return Status(pid=xmltext.integer(root, "pid", "libvirt's status file"), vcpus={tid: index for tid, index in vcpus.items() if tid})
+
+
+def qmp_vcpus(answer: str) -> dict[int, int]:
+    """Thread id -> vCPU of a `query-cpus-fast` answer; thread ids that vCPUs share (single-threaded TCG) are left out."""
+    found: dict[int, list[int]] = {}
+    for item in json.loads(answer)["return"]:
+        found.setdefault(int(item["thread-id"]), []).append(int(item["cpu-index"]))
+    return {tid: indexes[0] for tid, indexes in found.items() if len(indexes) == 1}
+
+
+def qmp_iothreads(answer: str) -> dict[int, int]:
+    """Thread id -> iothread id of a `query-iothreads` answer; the monitor's own iothread has no id and is left out."""
+    found = {}
+    for item in json.loads(answer)["return"]:
+        match = re.fullmatch(r"iothread([0-9]+)", str(item["id"]))
+        if match is not None:
+            found[int(item["thread-id"])] = int(match[1])
+    return found
+
+
+def classified(
+    threads: Iterable[Thread], *, vcpus: Mapping[int, int], iothreads: Mapping[int, int], leaves: Mapping[int, Leaf]
+) -> tuple[ObservedThread, ...]:
+    """Each thread with its class, in the order given. `vcpus` and `iothreads` map ids of threads to indexes, `leaves` to cgroup leaves.
+
+    1. io_uring's workers are the emulator's; what else never leaves the kernel is vhost or KVM's, by the name the kernel gave it.
+    2. A vCPU by libvirt's or QEMU's thread id; where neither told any, by its leaf; where there is no leaf, by name.
+    3. An iothread by QEMU's thread id, by its leaf, or by name where neither is known.
+    4. All others are the emulator's, also one in a vCPU's leaf that is not the vCPU.
+    """
+    return tuple(_observed(thread, vcpus, iothreads, leaves.get(thread.tid)) for thread in threads)
+
+
+def _observed(thread: Thread, vcpus: Mapping[int, int], iothreads: Mapping[int, int], leaf: Leaf | None) -> ObservedThread:
+    kind, index = _class(thread, vcpus, iothreads, leaf)
+    return ObservedThread(
+        tid=thread.tid, name=thread.comm, thread_class=kind, allowed=thread.allowed, vcpu=index, scheduler=thread.scheduler
+    )
+
+
+def _class(thread: Thread, vcpus: Mapping[int, int], iothreads: Mapping[int, int], leaf: Leaf | None) -> tuple[ThreadClass, int | None]:
+    if thread.io_worker:
+        return ThreadClass.EMULATOR, None
+    if thread.in_kernel:
+        return (ThreadClass.VHOST if thread.comm.startswith("vhost-") else ThreadClass.KTHREAD), None
+    index = vcpus.get(thread.tid)
+    if index is None and not vcpus:
+        named = _VCPU_NAME.match(thread.comm) if leaf is None else None
+        index = leaf.index if leaf is not None and leaf.kind == "vcpu" else int(named[1]) if named else None
+    if index is not None:
+        return ThreadClass.VCPU, index
+    by_name = leaf is None and not iothreads and _IOTHREAD_NAME.match(thread.comm) is not None
+    if thread.tid in iothreads or (leaf is not None and leaf.kind == "iothread") or by_name:
+        return ThreadClass.IOTHREAD, None
+    return ThreadClass.EMULATOR, None
+
+
+def _pins(items: Iterable[Element], attribute: str) -> tuple[tuple[int, CpuSet], ...]:
+    return tuple(
+        sorted(((xmltext.integer(item, attribute, _WHAT), xmltext.cpus(item, "cpuset", _WHAT)) for item in items), key=lambda pin: pin[0])
+    )
+
+
+def _huge_sizes(domain: Element, pages: HostPages) -> dict[int | None, int]:
+    """Guest cell -> huge page in KiB; None stands for every cell that is not named. Empty without huge pages."""
+    element = domain.find("memoryBacking/hugepages")
+    if element is None:
+        return {}
+    sizes: dict[int | None, int] = {}
+    for page in element.iterfind("page"):
+        size = xmltext.kib(xmltext.integer(page, "size", _WHAT), page.get("unit"), _WHAT)
+        for cell in xmltext.cpus(page, "nodeset", _WHAT) if page.get("nodeset") else (None,):
+            sizes[cell] = size
+    return sizes or {None: pages.default_huge_kib}
+
+
+def _guest_cells(domain: Element) -> list[tuple[int, int]]:
+    """`(guest cell, KiB)`; a guest without cells is one cell 0."""
+    cells = domain.findall("cpu/numa/cell")
+    if cells:
+        return [
+            (
+                xmltext.integer(cell, "id", _WHAT, default=place),
+                xmltext.kib(xmltext.integer(cell, "memory", _WHAT), cell.get("unit"), _WHAT),
+            )
+            for place, cell in enumerate(cells)
+        ]
+    whole = domain.find("memory")
+    return [(0, 0 if whole is None else xmltext.kib(xmltext.text_integer(whole, _WHAT), whole.get("unit"), _WHAT))]
+
+
+def _host_cells(domain: Element, cell: int, pages: HostPages) -> tuple[int, ...]:
+    for node in domain.iterfind("numatune/memnode"):
+        if xmltext.integer(node, "cellid", _WHAT) == cell and node.get("nodeset"):
+            return tuple(xmltext.cpus(node, "nodeset", _WHAT)) or pages.cells
+    whole = domain.find("numatune/memory")
+    if whole is not None and whole.get("nodeset"):
+        return tuple(xmltext.cpus(whole, "nodeset", _WHAT)) or pages.cells
+    return pages.cells

@@ -1,0 +1,60 @@
+"""What the threads of a guest are really allowed, from procfs or another witness. What they should be does not belong here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.overhead import ObservedThread
+from pinfold.drivers.libvirt import status
+from pinfold.drivers.port import Sight
+from pinfold.linux import cgroup, procfs
+
+PROCFS = "procfs"
+UNVERIFIED = "hypervisor's word (unverified)"
+
+
+class AffinityWitness(Protocol):
+    """Another source than procfs for what a thread may run on, such as a lab's records. It is named in every `Sight`."""
+
+    @property
+    def label(self) -> str:
+        """What `Sight.witness` says."""
+        ...
+
+    def allowed(self, tid: int) -> CpuSet | None:
+        """The pCPUs of that thread, None where this witness knows nothing of it."""
+        ...
+
+
+def sight(
+    pid: int,
+    *,
+    vcpus: Mapping[int, int],
+    iothreads: Callable[[], Mapping[int, int]],
+    witness: AffinityWitness | None = None,
+    proc: Path = procfs.PROC,
+) -> Sight:
+    """All threads of process `pid` and the kernel's on its behalf, walked until stable and classified.
+
+    `vcpus` maps thread ids to vCPUs, empty where libvirt did not tell; `iothreads` is asked only where no cgroup tells them.
+    A process that is gone has no threads. Raises `Unavailable` when procfs may not be read.
+    """
+    walk = procfs.settled_threads(pid, proc=proc, also=lambda: procfs.kernel_threads(pid, proc=proc))
+    leaves = {thread.tid: leaf for thread in walk.threads if (leaf := cgroup.leaf(pid, thread.tid, proc=proc)) is not None}
+    known = {} if leaves or not walk.threads else iothreads()
+    found = status.classified(walk.threads, vcpus=vcpus, iothreads=known, leaves=leaves)
+    if witness is None:
+        return Sight(threads=found, witness=PROCFS, stable=walk.stable)
+    return Sight(threads=tuple(_as_told(thread, pid, witness) for thread in found), witness=witness.label, stable=walk.stable)
+
+
+def _as_told(thread: ObservedThread, pid: int, witness: AffinityWitness) -> ObservedThread:
+    """The thread with the witness's word; one it knows nothing of was never moved, and has the main thread's."""
+    told = witness.allowed(thread.tid)
+    if told is None:
+        told = witness.allowed(pid)
+    return thread if told is None else replace(thread, allowed=told)
