@@ -1,0 +1,69 @@
+"""Who holds which pCPU of a surveyed host, and whether one guest's record still holds there. Pure; repairing does not belong here."""
+
+from __future__ import annotations
+
+from pinfold.core.drift import Finding, FindingCode, Holder, Severity, Subject, outside_pools, place_of, two_owners
+from pinfold.core.drift.remedy import bring_online
+from pinfold.core.fit.model import Fit
+from pinfold.core.settings import HostSettings
+from pinfold.drivers.port import HostGuest
+from pinfold.host import nova
+from pinfold.host.survey import Survey, own_pins
+
+
+def subject_of(settings: HostSettings, guest: HostGuest) -> Subject:
+    """The guest as findings and repair commands name it."""
+    return Subject(
+        name=guest.name,
+        id=guest.id,
+        uri=settings.uri,
+        pid=guest.pid,
+        active=guest.active,
+        realtime_priority=settings.realtime_priority,
+    )
+
+
+def holders(seen: Survey) -> tuple[Holder, ...]:
+    """Everybody who is pinned on the host, ordered by guest id: ours and Nova's pinned guests hold their pCPUs alone."""
+    return tuple(_holder(seen, guest) for guest in seen.guests)
+
+
+def _holder(seen: Survey, guest: HostGuest) -> Holder:
+    if guest.record is not None:
+        return Holder(name=f"guest {guest.name}", cpus=guest.record.fit.taken)
+    if guest.nova is not None:
+        reading = nova.read(Subject(name=guest.name), guest, seen.state.pools, seen.state.topology.online)
+        return Holder(name=f"Nova's guest {guest.name}", cpus=reading.place.alone)
+    return Holder(name=f"foreign guest {guest.name}", cpus=own_pins(guest, seen.state.topology), alone=False)
+
+
+def contested(seen: Survey, guest: str) -> tuple[Finding, ...]:
+    """The pCPUs of the guest with that id which somebody else holds too."""
+    (mine,) = (_holder(seen, other) for other in seen.guests if other.id == guest)
+    others = (_holder(seen, other) for other in seen.guests if other.id != guest)
+    shared = (Holder(name=other.name, cpus=other.cpus & mine.cpus, alone=other.alone) for other in others)
+    return two_owners([mine, *shared])
+
+
+def misplaced(seen: Survey, settings: HostSettings, guest: HostGuest, fit: Fit) -> tuple[Finding, ...]:
+    """Why the recorded fit of a guest of ours no longer holds on this host: lost pCPUs, pools that moved, offline pCPUs.
+
+    Notes are left out: an overhead pool that has grown takes nothing from the guest.
+    """
+    subject, online = subject_of(settings, guest), seen.state.topology.online
+    place = place_of(fit)
+    found = list(contested(seen, guest.id)) + list(outside_pools(subject, place, seen.state.pools, online))
+    offline = place.alone - online
+    if offline:
+        found.append(
+            Finding(
+                code=FindingCode.PCPU_OFFLINE,
+                guest=guest.name,
+                guest_id=guest.id,
+                subject="it",
+                recorded=str(place.alone),
+                observed=str(offline),
+                repair=bring_online(offline),
+            )
+        )
+    return tuple(finding for finding in found if finding.severity is Severity.DRIFT)

@@ -1,0 +1,92 @@
+"""What a guest boots from: its files are there, and its disk is an overlay of its own. Domain XML does not belong here.
+
+Overlays are qcow2 files `STATE_DIR/overlays/ID.qcow2`; the image below is only read. Formats are never guessed from content, since a raw
+image can pretend to be a qcow2 one whose backing file is any file of the host.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from pinfold.core.errors import InvalidRequest, Unavailable
+from pinfold.core.settings import HostSettings
+from pinfold.drivers.port import Boot
+from pinfold.host.lock import state_folder
+
+FORMATS: Final = ("raw", "qcow2")
+_GIB: Final = 1024**3
+_SECONDS: Final = 60.0
+
+
+def overlay_path(settings: HostSettings, guest: str) -> Path:
+    """Where the overlay of the guest with that id lies, made or not."""
+    return Path(settings.state_dir, "overlays", f"{guest}.qcow2")
+
+
+def prepare(settings: HostSettings, guest: str, boot: Boot, disk_gib: int) -> Boot:
+    """The boot with its disk replaced by a fresh overlay of `disk_gib` GiB (the image's own size where that is 0).
+
+    Raises `InvalidRequest` naming the file that is missing or cannot be used, and when the state directory is full; no overlay is left
+    then.
+    """
+    for what, path in (("ROM", boot.rom), ("kernel", boot.kernel), ("initrd", boot.initrd), ("image", boot.disk)):
+        if path:
+            _check_file(what, path)
+    if not boot.disk:
+        return boot
+    if boot.disk_format not in FORMATS:
+        raise InvalidRequest(f"disk format {boot.disk_format!r} is not known, allowed are {' and '.join(FORMATS)}", key="disk_format")
+    size = _size(boot, disk_gib)
+    state_folder(settings, "overlays")
+    overlay = overlay_path(settings, guest)
+    try:
+        _qemu_img("create", "-q", "-f", "qcow2", "-F", boot.disk_format, "-b", boot.disk, str(overlay), str(size))
+        overlay.chmod(0o600)
+    except BaseException:
+        overlay.unlink(missing_ok=True)
+        raise
+    return replace(boot, disk=str(overlay), disk_format="qcow2")
+
+
+def remove(settings: HostSettings, guest: str) -> None:
+    """Deletes the guest's overlay; none is no error."""
+    overlay_path(settings, guest).unlink(missing_ok=True)
+
+
+def _check_file(what: str, path: str) -> None:
+    if not path.startswith("/"):
+        raise InvalidRequest(f"{what} {path} is not an absolute path", key=path)
+    if not Path(path).exists():
+        raise InvalidRequest(f"{what} {path} does not exist", key=path)
+    if not Path(path).is_file():
+        raise InvalidRequest(f"{what} {path} is not a file", key=path)
+
+
+def _size(boot: Boot, disk_gib: int) -> int:
+    """The overlay's size in bytes. Raises `InvalidRequest` when the image is larger than what was asked."""
+    answer = json.loads(_qemu_img("info", "--output=json", "-f", boot.disk_format, boot.disk))
+    image = int(answer["virtual-size"])
+    if disk_gib == 0:
+        return image
+    if image > disk_gib * _GIB:
+        raise InvalidRequest(f"image {boot.disk} is {-(-image // _GIB)} GiB large, the flavor's disk only {disk_gib} GiB", key=boot.disk)
+    return disk_gib * _GIB
+
+
+def _qemu_img(*arguments: str) -> str:
+    command: Sequence[str] = ("qemu-img", *arguments)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False, stdin=subprocess.DEVNULL)
+    except FileNotFoundError as error:
+        raise InvalidRequest("qemu-img is not installed; it makes the guest's disk (package qemu-utils)", key="qemu-img") from error
+    except subprocess.TimeoutExpired as error:
+        raise Unavailable(f"qemu-img {arguments[0]} gave no answer within {_SECONDS:.0f} s") from error
+    if done.returncode != 0:
+        said = " ".join(done.stderr.split()).removeprefix("qemu-img: ") or f"status {done.returncode}"
+        raise InvalidRequest(f"the guest's disk cannot be made: {said}", key=arguments[-1])
+    return done.stdout

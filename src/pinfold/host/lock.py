@@ -1,0 +1,118 @@
+"""One writer per host: the lock around survey, fit and define, and the mark of an agent that owns the host.
+
+What is decided under the lock does not belong here.
+
+The lock is `flock` on a file whose name is a digest of the hypervisor's address, in the state directory. Two configurations with
+different state directories do not exclude one another; the check of disjointness before a guest runs (`host.start`) still does.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from pinfold.core.errors import InvalidRequest, Unavailable
+from pinfold.core.settings import HostSettings
+
+WAIT_SECONDS: Final = 60.0
+"""How long a start waits for another one; a start holds the lock for less than a second."""
+
+_POLL_SECONDS: Final = 0.02
+
+
+def state_folder(settings: HostSettings, *parts: str) -> Path:
+    """A folder below the state directory, made where it is missing (mode 0711: QEMU passes through it, nobody lists it).
+
+    Raises `InvalidRequest` naming the folder when it cannot be made.
+    """
+    folder = Path(settings.state_dir, *parts)
+    try:
+        folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidRequest(f"the state directory {folder} cannot be made: {error.strerror}", key=str(folder)) from error
+    return folder
+
+
+@contextmanager
+def host_lock(settings: HostSettings, *, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
+    """Holds the host's lock. Raises `Unavailable`, naming the holder, when it is not free within `wait_seconds`.
+
+    The kernel lets go of it when the process ends, however it ends.
+    """
+    path = _path(settings, "lock")
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise InvalidRequest(f"the lock {path} cannot be opened: {error.strerror}", key=str(path)) from error
+    try:
+        _acquire(handle, path, wait_seconds)
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _acquire(handle: int, path: Path, wait_seconds: float) -> None:
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EINTR):
+                raise
+        else:
+            return
+        if time.monotonic() >= deadline:
+            holder = os.pread(handle, 32, 0).decode(errors="replace") or "unknown"
+            raise Unavailable(f"process {holder} has held the host's lock {path} for {wait_seconds:.0f} s")
+        time.sleep(_POLL_SECONDS)
+
+
+def owner(settings: HostSettings) -> str:
+    """The name of the agent that owns the host, '' when nobody does."""
+    path = _path(settings, "owner")
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return ""
+
+
+def take_ownership(settings: HostSettings, name: str) -> None:
+    """Marks the host as owned by the agent `name`, until `give_up_ownership`; an agent that dies still owns it.
+
+    Raises `InvalidRequest` when another one owns it.
+    """
+    present = owner(settings)
+    if present not in ("", name):
+        raise InvalidRequest(
+            f"the host is owned by {present}, not by {name}; remove {_path(settings, 'owner')} if that one is gone for good"
+        )
+    path = _path(settings, "owner")
+    fresh = path.with_suffix(f".{os.getpid()}")
+    fresh.write_text(name + "\n", encoding="utf-8")
+    fresh.replace(path)
+
+
+def give_up_ownership(settings: HostSettings) -> None:
+    """Removes the mark; none is no error."""
+    _path(settings, "owner").unlink(missing_ok=True)
+
+
+def refuse_if_owned(settings: HostSettings, action: str) -> None:
+    """Raises `InvalidRequest` naming the agent when one owns the host: two deciders on one host would each undo the other's work."""
+    present = owner(settings)
+    if present:
+        raise InvalidRequest(f"{action} is refused: the host {settings.uri} is owned by {present}; ask its service instead", key="owner")
+
+
+def _path(settings: HostSettings, kind: str) -> Path:
+    digest = hashlib.sha256(settings.uri.encode()).hexdigest()[:16]
+    return state_folder(settings) / f"host-{digest}.{kind}"

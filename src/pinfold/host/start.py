@@ -1,0 +1,242 @@
+"""One guest from request to running, in the four steps below. Stopping one does not belong here.
+
+1. Under the host's lock: survey, fit, make the overlay, define, start paused. From then on the guest's record is its claim.
+2. Walk its threads until stable and compare each with what was recorded; where one differs, pin once more and look again.
+3. Survey again: no pCPU of the guest may have another owner, whatever a writer without our lock did meanwhile.
+4. Resume.
+Whatever fails, the guest, its definition and its files are gone again before the error is raised.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift import Finding
+from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, PinfoldError
+from pinfold.core.fit.engine import fit as find_fit
+from pinfold.core.fit.model import Fit, NoFit
+from pinfold.core.overhead import Masks
+from pinfold.core.request.model import GuestRequest
+from pinfold.core.settings import HostSettings
+from pinfold.drivers.port import Boot, Driver, GuestSpec, GuestState, HostGuest, Record, Sight
+from pinfold.host import disk
+from pinfold.host.claims import contested, misplaced
+from pinfold.host.lock import host_lock, refuse_if_owned
+from pinfold.host.survey import Survey, survey
+from pinfold.host.undo import Undo
+from pinfold.host.verify import Verdict, record_of, verify
+
+OWNER: Final = "pinfold"
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
+
+
+class NotPlaced(PinfoldError):
+    """A guest's threads could not be put, or kept, where they were recorded; `findings` says which. It was not started."""
+
+    def __init__(self, message: str, *, findings: tuple[Finding, ...]) -> None:
+        super().__init__(message)
+        self.findings = findings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartOrder:
+    """One guest to be placed and started. `id` is a UUID in text form that the caller made; `flavor` is a name for people.
+
+    `boot.disk` is an image that stays as it is: the guest writes to an overlay of its own, `request.disk_gib` in size where that is given.
+    `template` is domain XML or ''. `virt_type` is `kvm`, `qemu` or '' for the best the host has.
+    """
+
+    id: str
+    name: str
+    request: GuestRequest
+    flavor: str = ""
+    boot: Boot = Boot()
+    template: str = ""
+    virt_type: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A guest that runs, and the proof that it is where it should be.
+
+    `sight` is what was seen of its threads before it ran; `findings` are notes alone, since drift would have ended the start.
+    `timings` holds `(step, seconds)` in the order of the steps.
+    """
+
+    guest: HostGuest
+    fit: Fit
+    masks: Masks
+    sight: Sight
+    findings: tuple[Finding, ...] = ()
+    warnings: tuple[str, ...] = ()
+    timings: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(slots=True)
+class _Clock:
+    """How long each step took, in the order of the steps."""
+
+    steps: list[tuple[str, float]] = field(default_factory=list)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self.steps.append((name, time.perf_counter() - began))
+
+
+def start(driver: Driver, settings: HostSettings, order: StartOrder) -> Started | NoFit:
+    """The guest, placed and running, or why it does not fit.
+
+    Raises `InvalidRequest` for a name, file or template that cannot be used, and where the host is remote or owned by an agent; `Conflict`
+    when the name or id is taken or a pCPU was lost to another writer; `NotPlaced` when a thread is not where it should be;
+    `Unavailable` when the hypervisor is away. Nothing of the guest is left in any of these cases, unless the error says so.
+    """
+    check_order(order)
+    _refuse(driver, settings)
+    clock = _Clock()
+    with Undo() as undo:
+        with host_lock(settings):
+            with clock.step("survey"):
+                seen = survey(driver, settings)
+            _refuse_taken(seen, order)
+            with clock.step("fit"):
+                found = find_fit(order.request, seen.state, settings.strategy)
+            if isinstance(found, NoFit):
+                return found
+            with clock.step("disk"):
+                _promise_removal(settings, order, undo)
+                boot = disk.prepare(settings, order.id, order.boot, order.request.disk_gib)
+            with clock.step("start paused"):
+                undo.add(f"guest {order.name}", lambda: driver.stop(order.id, remove=True))
+                guest = driver.start(_spec(settings, order, boot, found))
+        verdict = _run(driver, settings, guest, seen, clock)
+        undo.forget()
+    return _started(verdict, found, seen, clock)
+
+
+def restart(driver: Driver, settings: HostSettings, key: str) -> Started:
+    """A stopped guest of ours (by name or id), running again where it was recorded.
+
+    Its claim was kept while it was stopped, but pools may have changed and others may have pinned themselves. Raises `NotPlaced` when
+    its record no longer holds, `InvalidRequest` when there is no such guest, it is not ours, or it runs; the rest as `start`.
+    A guest that fails to restart stays defined and stopped.
+    """
+    _refuse(driver, settings)
+    clock = _Clock()
+    with Undo() as undo:
+        with host_lock(settings):
+            with clock.step("survey"):
+                seen = survey(driver, settings)
+            guest = seen.guest(key)
+            record = record_of(guest)
+            if guest.active:
+                raise InvalidRequest(f"guest {guest.name} is {guest.state.value} already", key="guest")
+            findings = misplaced(seen, settings, guest, record.fit)
+            if findings:
+                raise _not_placed(guest, findings)
+            with clock.step("start paused"):
+                undo.add(f"guest {guest.name}", lambda: driver.stop(guest.id, remove=False))
+                guest = driver.restart(guest.id)
+        verdict = _run(driver, settings, guest, seen, clock)
+        undo.forget()
+    return _started(verdict, record.fit, seen, clock)
+
+
+def check_order(order: StartOrder) -> None:
+    """Raises `InvalidRequest` for an id that is no UUID or a name that could not be a file's, a domain's and a shell word's at once."""
+    try:
+        canonical = str(uuid.UUID(order.id))
+    except ValueError as error:
+        raise InvalidRequest(f"guest id {order.id!r} is not a UUID", key="id") from error
+    if canonical != order.id:
+        raise InvalidRequest(f"guest id {order.id!r} is not in its plain form, which is {canonical}", key="id")
+    if not _NAME.fullmatch(order.name):
+        raise InvalidRequest(
+            f"guest name {order.name!r} is not allowed: 1 to 63 letters, digits, '.', '_' and '-', beginning with a letter or digit",
+            key="name",
+        )
+
+
+def _refuse(driver: Driver, settings: HostSettings) -> None:
+    if not driver.local:
+        raise InvalidRequest(f"a guest is started on its own host alone; {driver.uri} is remote and read-only", key="uri")
+    refuse_if_owned(settings, "guest start")
+
+
+def _refuse_taken(seen: Survey, order: StartOrder) -> None:
+    for guest in seen.guests:
+        if guest.name == order.name or guest.id == order.id:
+            what = "name" if guest.name == order.name else "id"
+            raise Conflict(f"the {what} of guest {order.name} ({order.id}) is taken: {guest.name} ({guest.id}) is {guest.state.value}")
+
+
+def _spec(settings: HostSettings, order: StartOrder, boot: Boot, found: Fit) -> GuestSpec:
+    record = Record(guest=order.id, policy=order.request.emulator_policy, fit=found, flavor=order.flavor, owner=OWNER)
+    virt_type = order.virt_type or settings.virt_type
+    return GuestSpec(
+        id=order.id, name=order.name, request=order.request, record=record, boot=boot, template=order.template, virt_type=virt_type
+    )
+
+
+def _promise_removal(settings: HostSettings, order: StartOrder, undo: Undo) -> None:
+    undo.add(f"the disk of guest {order.name}", lambda: disk.remove(settings, order.id))
+    log = Path(order.boot.serial_log) if order.boot.serial_log else None
+    if log is not None and not log.exists():
+        undo.add(f"the serial log {log}", lambda: log.unlink(missing_ok=True))
+
+
+def _run(driver: Driver, settings: HostSettings, guest: HostGuest, seen: Survey, clock: _Clock) -> Verdict:
+    """Verifies a paused guest and lets it run. Raises `NotPlaced` or `Conflict`."""
+    with clock.step("verify"):
+        verdict = _settle(driver, settings, guest, seen.state.topology.online)
+    with clock.step("survey again"):
+        lost = contested(survey(driver, settings), guest.id)
+    if lost:
+        raise Conflict(f"guest {guest.name} was not started: " + "; ".join(finding.sentence() for finding in lost))
+    with clock.step("resume"):
+        driver.resume(guest.id)
+    return verdict
+
+
+def _settle(driver: Driver, settings: HostSettings, guest: HostGuest, online: CpuSet) -> Verdict:
+    """Looks at every thread; pins once more and looks again where one is elsewhere (born while libvirt pinned, or not moved by it)."""
+    verdict = verify(driver, settings, guest, online=online)
+    if verdict.drift or _unsettled(verdict):
+        driver.pin(guest.id, verdict.masks)
+        verdict = verify(driver, settings, guest, online=online)
+    if verdict.drift:
+        raise _not_placed(guest, verdict.drift)
+    if _unsettled(verdict):
+        raise NotPlaced(f"guest {guest.name} was not started: its threads never settled", findings=verdict.findings)
+    return verdict
+
+
+def _unsettled(verdict: Verdict) -> bool:
+    return verdict.sight is None or not verdict.sight.stable
+
+
+def _not_placed(guest: HostGuest, findings: tuple[Finding, ...]) -> NotPlaced:
+    return NotPlaced(f"guest {guest.name} was not started: " + "; ".join(f.sentence() for f in findings), findings=findings)
+
+
+def _started(verdict: Verdict, found: Fit, seen: Survey, clock: _Clock) -> Started:
+    if verdict.sight is None:
+        raise InvariantViolation(f"guest {verdict.guest.name} runs, but none of its threads was looked at")
+    return Started(
+        guest=replace(verdict.guest, state=GuestState.RUNNING),
+        fit=found,
+        masks=verdict.masks,
+        sight=verdict.sight,
+        findings=verdict.findings,
+        warnings=seen.warnings,
+        timings=tuple(clock.steps),
+    )

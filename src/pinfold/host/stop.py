@@ -1,0 +1,42 @@
+"""Ending a guest of ours. Other people's guests are never touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pinfold.core.errors import InvalidRequest
+from pinfold.core.settings import HostSettings
+from pinfold.drivers.port import Driver, GuestState, HostGuest
+from pinfold.host import disk
+from pinfold.host.lock import host_lock, refuse_if_owned
+from pinfold.host.survey import pick
+from pinfold.host.verify import record_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """A guest that no longer runs: as it was before, and whether its definition, its claim and its disk are gone too."""
+
+    guest: HostGuest
+    removed: bool
+
+
+def stop(driver: Driver, settings: HostSettings, key: str, *, remove: bool = False, graceful_seconds: float = 0.0) -> Stopped:
+    """Ends the guest with that name or id; when this returns, no process of it is left.
+
+    Without `remove` it stays defined and keeps its claim. Raises `InvalidRequest` when there is no such guest, it is not ours, or the host
+    is remote or owned by an agent; `Unavailable` when the hypervisor is away.
+    """
+    if not driver.local:
+        raise InvalidRequest(f"a guest is stopped on its own host alone; {driver.uri} is remote and read-only", key="uri")
+    refuse_if_owned(settings, "guest stop")
+    guest = pick(driver.guests(), key)
+    record_of(guest)
+    if guest.state is not GuestState.STOPPED and graceful_seconds:
+        # Outside the lock: a guest may take its time to shut down, and others want to start meanwhile.
+        driver.stop(guest.id, remove=False, graceful_seconds=graceful_seconds)
+    with host_lock(settings):
+        driver.stop(guest.id, remove=remove)
+        if remove:
+            disk.remove(settings, guest.id)
+    return Stopped(guest=guest, removed=remove)

@@ -1,0 +1,32 @@
+"""The processes of this machine that belong to no guest, and where each of their threads may run. Judging them does not belong here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift import Process
+from pinfold.core.errors import Unavailable
+from pinfold.linux import procfs
+
+
+def strangers(guests: Collection[int], *, proc: Path = procfs.PROC) -> tuple[Process, ...]:
+    """Every process but the guests' (by process id) and the kernel's threads, ordered by id. Raises `Unavailable` without procfs."""
+    try:
+        pids = sorted(int(entry.name) for entry in proc.iterdir() if entry.name.isdigit())
+    except OSError as error:
+        raise Unavailable(f"{proc} cannot be read: {error.strerror}") from error
+    found = []
+    for pid in pids:
+        if pid in guests:
+            continue
+        threads = [thread for thread in procfs.threads(pid, proc=proc) if not thread.in_kernel]
+        if threads:
+            found.append(Process(pid=pid, name=threads[0].comm, allowed=tuple(thread.allowed for thread in threads)))
+    return tuple(found)
+
+
+def default_set(processes: Collection[Process]) -> CpuSet:
+    """The set that the host gives every process: that of the init process, or the empty set where it is out of sight."""
+    return next((process.allowed[0] for process in processes if process.pid == 1), CpuSet())

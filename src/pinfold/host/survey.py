@@ -1,0 +1,122 @@
+"""What one host has and who holds it: topology, pools, our guests' records as claims, everybody else's as foreign.
+
+Deciding anything does not belong here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import socket
+from dataclasses import dataclass
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.errors import InvalidRequest
+from pinfold.core.ledger import Claim, Foreign, HostState, Ledger
+from pinfold.core.pools import Pools, build_pools
+from pinfold.core.settings import HostSettings
+from pinfold.core.topology import Topology
+from pinfold.drivers.port import Driver, HostGuest
+from pinfold.linux import cgroup, sysfs
+
+HYPERTHREADING = "HW_CPU_HYPERTHREADING"
+OVERHEAD_POOL = "CUSTOM_OVERHEAD_POOL"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Survey:
+    """One host at one moment: its state as the engine reads it, every guest (ordered by id), and the warnings about its pools."""
+
+    state: HostState
+    guests: tuple[HostGuest, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def ours(self) -> tuple[HostGuest, ...]:
+        """The guests with a readable record of ours, running or not."""
+        return tuple(guest for guest in self.guests if guest.record is not None)
+
+    def guest(self, key: str) -> HostGuest:
+        """The guest with that name or id, whosever it is. Raises `InvalidRequest` with the nearest name when there is none."""
+        return pick(self.guests, key)
+
+
+def pick(guests: tuple[HostGuest, ...], key: str) -> HostGuest:
+    """The guest with that name or id. Raises `InvalidRequest` with the nearest name when there is none."""
+    for guest in guests:
+        if key in (guest.name, guest.id):
+            return guest
+    near = difflib.get_close_matches(key, [guest.name for guest in guests], n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise InvalidRequest(f"there is no guest {key!r} on this host{hint}", key="guest")
+
+
+def survey(driver: Driver, settings: HostSettings) -> Survey:
+    """The host as it is now. Raises `Unavailable` when the hypervisor is away, `InvalidRequest` when the pools do not fit the host.
+
+    A guest of ours that is stopped keeps its claim. So does a claimed pCPU that has left the dedicated pool: it is retiring.
+    """
+    topology = driver.topology()
+    isolated, usable = _kernel_sets(driver, topology)
+    pools, warnings = build_pools(settings.pools, topology, isolated=isolated, usable=usable)
+    guests = driver.guests()
+    ledger = Ledger(
+        claims=tuple(Claim(guest=guest.id, fit=guest.record.fit) for guest in guests if guest.record is not None),
+        foreign=tuple(sorted((foreign(guest, pools, topology) for guest in guests if guest.record is None), key=lambda other: other.name)),
+    )
+    state = HostState(
+        topology=topology,
+        pools=pools,
+        limits=settings.limits,
+        ledger=ledger,
+        traits=_traits(topology, pools),
+        name=settings.host or (socket.gethostname() if driver.local else driver.uri),
+    )
+    return Survey(state=state, guests=guests, warnings=tuple(warnings))
+
+
+def foreign(guest: HostGuest, pools: Pools, topology: Topology) -> Foreign:
+    """What somebody else's guest holds: its pins within the dedicated pool, and while it runs its memory. Pure.
+
+    A stopped guest keeps its pins, since it comes back to exactly these pCPUs, but holds no memory.
+    """
+    pages, memory = (guest.pages, guest.memory_mib) if guest.active else ((), 0)
+    return Foreign(name=guest.name, cpus=own_pins(guest, topology) & pools.dedicated, pages=pages, memory_mib=memory)
+
+
+def own_pins(guest: HostGuest, topology: Topology) -> CpuSet:
+    """Every pCPU that the guest's definition pins a vCPU, the emulator or an iothread to. Pure.
+
+    A set that covers the whole host binds nothing and is left out; so is `<vcpu cpuset>`, which is where a guest floats.
+    """
+    sets = [cpus for _, cpus in guest.pins.vcpus] + [cpus for _, cpus in guest.pins.iothreads]
+    if guest.pins.emulator is not None:
+        sets.append(guest.pins.emulator)
+    mask = 0
+    for cpus in sets:
+        if not topology.online <= cpus:
+            mask |= cpus.mask
+    return CpuSet.from_mask(mask)
+
+
+def _kernel_sets(driver: Driver, topology: Topology) -> tuple[CpuSet, CpuSet | None]:
+    """The kernel's `isolated` pCPUs and those that guests may use, where this machine's own files speak of that host.
+
+    They do not for a remote hypervisor, nor for a lab whose topology is synthetic: nothing is known there.
+    """
+    if not driver.local or not own_machine(topology):
+        return CpuSet(), None
+    return sysfs.isolated(), cgroup.machine_cpus()
+
+
+def own_machine(topology: Topology) -> bool:
+    """Whether a local hypervisor's topology is this machine's own, so that its sysfs and procfs speak of the same pCPUs."""
+    return sysfs.online() == topology.online
+
+
+def _traits(topology: Topology, pools: Pools) -> frozenset[str]:
+    traits = set()
+    if topology.threads_per_core > 1:
+        traits.add(HYPERTHREADING)
+    if pools.has_overhead_pool:
+        traits.add(OVERHEAD_POOL)
+    return frozenset(traits)

@@ -1,0 +1,65 @@
+"""`Undo`: the steps that take back what a failed start has done. What the steps are does not belong here."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final
+
+from pinfold.core.errors import PinfoldError, Unavailable
+
+WAIT_SECONDS: Final = 10.0
+"""How long a step waits for a hypervisor that has gone away: a service manager restarts libvirtd within seconds."""
+
+_POLL_SECONDS: Final = 0.25
+_log = logging.getLogger(__name__)
+
+
+class Undo:
+    """Runs its steps, the last first, when its block ends before `forget` was called.
+
+    Where a step fails too, the error that is raised says what is left and what stood in the way; the other steps still run.
+    """
+
+    def __init__(self, *, wait_seconds: float = WAIT_SECONDS) -> None:
+        self._steps: list[tuple[str, Callable[[], None]]] = []
+        self._wait_seconds = wait_seconds
+
+    def add(self, what: str, step: Callable[[], None]) -> None:
+        """Remembers how to take back `what`. Add it before the deed where the deed may be half done."""
+        self._steps.append((what, step))
+
+    def forget(self) -> None:
+        """All is well: nothing is to be taken back."""
+        self._steps.clear()
+
+    def __enter__(self) -> Undo:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        left = []
+        while self._steps:
+            what, step = self._steps.pop()
+            _log.info("taking back %s", what)
+            problem = self._take_back(step)
+            if problem is not None:
+                left.append(f"{what} could not be removed: {problem}")
+        if left:
+            before = f"{error}; " if error is not None else ""
+            raise Unavailable(before + "; ".join(left)) from error
+
+    def _take_back(self, step: Callable[[], None]) -> PinfoldError | OSError | None:
+        deadline = time.monotonic() + self._wait_seconds
+        while True:
+            try:
+                step()
+            except Unavailable as error:
+                if time.monotonic() >= deadline:
+                    return error
+                time.sleep(_POLL_SECONDS)
+            except (PinfoldError, OSError) as error:
+                return error
+            else:
+                return None

@@ -1,0 +1,52 @@
+"""One guest of ours, recorded against observed: its definition and every thread. Other people's guests belong in `host.audit`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift import Finding, Severity, compare, compare_asked
+from pinfold.core.errors import InvalidRequest
+from pinfold.core.overhead import Masks, masks
+from pinfold.core.settings import HostSettings
+from pinfold.drivers.port import Driver, HostGuest, Record, Sight
+from pinfold.host.claims import subject_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """One guest, what was recorded of it, and what was seen. `sight` is None for a guest that does not run."""
+
+    guest: HostGuest
+    masks: Masks
+    sight: Sight | None
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def drift(self) -> tuple[Finding, ...]:
+        """The findings that break a promise."""
+        return tuple(finding for finding in self.findings if finding.severity is Severity.DRIFT)
+
+
+def record_of(guest: HostGuest) -> Record:
+    """The guest's record. Raises `InvalidRequest` for a guest that is not ours, or whose record cannot be read."""
+    if guest.record is None:
+        why = f"its record cannot be read: {guest.problem}" if guest.problem else "pinfold did not start it, and leaves it alone"
+        raise InvalidRequest(f"guest {guest.name} is not ours: {why}", key="guest")
+    return guest.record
+
+
+def verify(driver: Driver, settings: HostSettings, guest: HostGuest, *, online: CpuSet) -> Verdict:
+    """The verdict on one guest of ours; `online` is the host's online pCPUs.
+
+    Findings about the definition come first, then those about threads, ordered by thread id. Raises `InvalidRequest` for a guest that is
+    not ours, `Unavailable` when procfs or the hypervisor is out of reach.
+    """
+    recorded = masks(record_of(guest).fit)
+    subject = subject_of(settings, guest)
+    findings = compare_asked(subject, recorded, guest.pins, online, iothreads=guest.iothreads)
+    if not guest.active:
+        return Verdict(guest=guest, masks=recorded, sight=None, findings=findings)
+    sight = driver.observe(guest)
+    findings += compare(subject, recorded, sight.threads, online, stable=sight.stable)
+    return Verdict(guest=guest, masks=recorded, sight=sight, findings=findings)

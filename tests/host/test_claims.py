@@ -1,0 +1,91 @@
+"""Who holds which pCPU, and whether a record still holds on the host of today."""
+
+from __future__ import annotations
+
+import pytest
+from tests.host.guests import HOST, POOLS, cpus, fit, ours, surveyed, theirs, uuid
+
+from pinfold.core.hosttext import host
+from pinfold.core.pools import Pools
+from pinfold.core.settings import HostSettings
+from pinfold.drivers.port import HostGuest
+from pinfold.host.claims import contested, holders, misplaced
+from pinfold.host.survey import foreign, own_pins
+
+
+def test_everybody_with_pins_is_a_holder() -> None:
+    seen = surveyed(
+        ours(1, "a", fit("2-3", emulator="0-1")),
+        theirs(2, "b", ["4", "5"], emulator="6", nova=True),
+        theirs(3, "c", ["8-9"]),
+    )
+    assert [(holder.name, str(holder.cpus), holder.alone) for holder in holders(seen)] == [
+        ("guest a", "2-3", True),
+        ("Nova's guest b", "4-6", True),
+        ("foreign guest c", "8-9", False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("other", "sentences"),
+    [
+        pytest.param(ours(2, "b", fit("4-5")), [], id="apart from another of ours"),
+        pytest.param(ours(2, "b", fit("3-4")), ["pCPU 3 has more than one owner: guest a, guest b"], id="another of ours"),
+        pytest.param(
+            ours(2, "b", fit("4", pcpu=2), running=False),
+            ["pCPU 2 has more than one owner: guest a, guest b"],
+            id="a stopped one's emulator pCPU",
+        ),
+        pytest.param(theirs(2, "b", ["2-5"]), ["pCPU 2-3 has more than one owner: foreign guest b, guest a"], id="a stranger's pins"),
+        pytest.param(theirs(2, "b", ["0-15"]), [], id="a stranger's pin to the whole host binds nothing"),
+    ],
+)
+def test_contested_pcpus(other: HostGuest, sentences: list[str]) -> None:
+    seen = surveyed(ours(1, "a", fit("2-3")), other)
+    assert [finding.sentence() for finding in contested(seen, uuid(1))] == sentences
+
+
+def test_two_others_in_conflict_do_not_concern_a_third() -> None:
+    seen = surveyed(ours(1, "a", fit("2")), ours(2, "b", fit("4")), ours(3, "c", fit("4")))
+    assert contested(seen, uuid(1)) == ()
+
+
+SHRUNK = Pools(shared=cpus("0-1"), dedicated=cpus("4-15"), overhead=cpus("0-1"))
+GROWN = Pools(shared=cpus("0-3"), dedicated=cpus("4-15"), overhead=cpus("0-3"))
+
+
+def test_a_record_that_holds_has_no_findings() -> None:
+    guest = ours(1, "a", fit("4-5", emulator="0-1"))
+    for pools in (POOLS, SHRUNK, GROWN):
+        assert misplaced(surveyed(guest, pools=pools), HostSettings(), guest, fit("4-5", emulator="0-1")) == ()
+
+
+def test_a_record_on_pcpus_that_left_the_pool_does_not_hold() -> None:
+    recorded = fit("2,4")
+    guest = ours(1, "a", recorded)
+    (finding,) = misplaced(surveyed(guest, pools=SHRUNK), HostSettings(), guest, recorded)
+    assert finding.sentence() == "guest a: its pins lie on 2, outside the pool of today (4-15)"
+
+
+def test_a_record_on_an_offline_pcpu_does_not_hold() -> None:
+    recorded = fit("4-5")
+    guest = ours(1, "a", recorded)
+    seen = surveyed(guest, topology=host("cell:2 core:4 pu:2 offline:5"), pools=Pools(shared=cpus("0-1"), dedicated=cpus("2-4,6-15")))
+    (finding,) = misplaced(seen, HostSettings(), guest, recorded)
+    assert finding.sentence() == "guest a: it was recorded on 4-5, of which 5 is offline"
+
+
+@pytest.mark.parametrize(
+    ("guest", "expected_cpus", "memory"),
+    [
+        pytest.param(theirs(1, "x", ["4", "5"]), "4-5", 128, id="pins in the dedicated pool"),
+        pytest.param(theirs(1, "x", ["0", "4"], emulator="6"), "4,6", 128, id="its emulator's pCPU too, shared ones not"),
+        pytest.param(theirs(1, "x", 2), "", 128, id="one without pins"),
+        pytest.param(theirs(1, "x", 2, placement="2-5"), "", 128, id="floating over a set is no pin"),
+        pytest.param(theirs(1, "x", ["4"], running=False), "4", 0, id="a stopped one keeps its pins, but no memory"),
+    ],
+)
+def test_what_a_stranger_holds(guest: HostGuest, expected_cpus: str, memory: int) -> None:
+    held = foreign(guest, POOLS, HOST)
+    assert (held.cpus, held.memory_mib) == (cpus(expected_cpus), memory)
+    assert own_pins(guest, HOST) & POOLS.dedicated == held.cpus

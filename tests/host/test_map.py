@@ -1,0 +1,74 @@
+"""The map of a host as a value."""
+
+from __future__ import annotations
+
+from tests.host.guests import cpus, fit, ours, surveyed, theirs
+
+from pinfold.core.hosttext import host
+from pinfold.core.ledger import Role
+from pinfold.core.pools import Pools
+from pinfold.host.map import HostMap, PcpuMap, Pool, host_map
+
+
+def pcpu(seen: HostMap, number: int) -> PcpuMap:
+    return next(p for p in [*(p for cell in seen.cells for core in cell.cores for p in core.pcpus), *seen.offline] if p.pcpu == number)
+
+
+def test_every_online_pcpu_is_there_once_in_its_cell_and_core() -> None:
+    seen = host_map(surveyed())
+    assert [[[p.pcpu for p in core.pcpus] for core in cell.cores] for cell in seen.cells] == [
+        [[0, 1], [2, 3], [4, 5], [6, 7]],
+        [[8, 9], [10, 11], [12, 13], [14, 15]],
+    ]
+    assert [(cell.dedicated, cell.free) for cell in seen.cells] == [(6, 6), (8, 8)]
+
+
+def test_owners_and_roles() -> None:
+    seen = host_map(surveyed(ours(1, "a", fit("2,4", pcpu=6, idle="3,5,7")), theirs(2, "x", ["8"], emulator="9")))
+    assert [(p, pcpu(seen, p).role) for p in (0, 2, 3, 6, 8, 9, 10)] == [
+        (0, None),
+        (2, Role.VCPU),
+        (3, Role.IDLE_SIBLING),
+        (6, Role.EMULATOR),
+        (8, Role.FOREIGN),
+        (9, Role.FOREIGN),
+        (10, Role.FREE),
+    ]
+    assert [(use.guest, use.vcpu) for use in pcpu(seen, 4).owners] == [("a", 1)]
+    assert seen.cells[0].free == 0
+    assert seen.cells[1].free == 6
+
+
+def test_two_owners_are_both_shown() -> None:
+    seen = host_map(surveyed(ours(1, "a", fit("2")), ours(2, "b", fit("2"))))
+    assert [use.guest for use in pcpu(seen, 2).owners] == ["a", "b"]
+
+
+def test_pools_and_the_hosts_own() -> None:
+    pools = Pools(shared=cpus("0"), dedicated=cpus("4-15"), overhead=cpus("1-2"))
+    seen = host_map(surveyed(pools=pools))
+    assert [pcpu(seen, p).pool for p in (0, 1, 3, 4)] == [Pool.SHARED, Pool.OVERHEAD, Pool.HOST, Pool.DEDICATED]
+    assert [pcpu(seen, p).overhead for p in (0, 1)] == [False, True]
+
+
+def test_a_claimed_pcpu_that_left_the_pool_is_retiring() -> None:
+    seen = host_map(surveyed(ours(1, "a", fit("2,4")), pools=Pools(shared=cpus("0-1"), dedicated=cpus("4-15"))))
+    assert (pcpu(seen, 2).retiring, pcpu(seen, 4).retiring) == (True, False)
+
+
+def test_a_claimed_pcpu_that_went_offline_is_still_shown() -> None:
+    topology = host("cell:2 core:4 pu:2 offline:5")
+    seen = host_map(surveyed(ours(1, "a", fit("4-5")), topology=topology, pools=Pools(shared=cpus("0-1"), dedicated=cpus("2-4,6-15"))))
+    assert [(p.pcpu, p.offline) for p in seen.offline] == [(5, True)]
+
+
+def test_the_overhead_pool_is_booked_by_those_who_use_it() -> None:
+    seen = host_map(surveyed(ours(1, "a", fit("2", emulator="0-1")), ours(2, "b", fit("3"))))
+    assert seen.overhead is not None
+    assert (str(seen.overhead.pool), seen.overhead.booked_millicpu, seen.overhead.total_millicpu, seen.overhead.guests) == (
+        "0-1",
+        32,
+        1000,
+        1,
+    )
+    assert host_map(surveyed(pools=Pools(shared=cpus("0-1"), dedicated=cpus("2-15")))).overhead is None
