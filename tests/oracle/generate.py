@@ -176,7 +176,7 @@ def _with_rest(
     vcpus = sum(len(cell.vcpus) for cell in cells)
     realtime: list[int] = []
     if cpu is not CpuPolicy.SHARED and rng.random() < 0.5:
-        realtime = dedicated if rng.random() < 0.55 else rng.sample(dedicated, rng.randint(1, len(dedicated)))
+        realtime = dedicated if rng.random() < 0.6 else rng.sample(dedicated, rng.randint(1, len(dedicated)))
         if emulator is EmulatorPolicy.UNSET and len(realtime) == vcpus:
             realtime = realtime[1:]
     required, forbidden, disk = _rest(rng, room)

@@ -106,7 +106,7 @@ def random_pools(rng: Random, topology: Topology) -> tuple[Pools, str]:
                     separate.add(cpu)
                 elif draw < 0.97:
                     dedicated.add(cpu)
-    kind = rng.choices(OVERHEAD_KINDS, (27, 21, 22, 16, 14))[0]
+    kind = rng.choices(OVERHEAD_KINDS, (25, 20, 27, 15, 13))[0]
     if kind == "partial" and not (shared and separate):
         kind = "shared" if shared else "separate"
     if kind == "shared" and not shared:
