@@ -18,6 +18,8 @@ from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavaila
 CONSUMER_TYPE: Final = "PINFOLD_GUEST"
 MICROVERSION: Final = "placement 1.39"
 
+_PREFIX: Final = "There was a conflict when trying to complete your request. "
+
 
 class OverCapacity(PinfoldError):
     """Placement has no room for an allocation on that provider; its own sentence follows."""
@@ -208,7 +210,7 @@ def _refusal(call: str, answer: httpx.Response) -> PinfoldError:
     if answer.status_code == httpx.codes.CONFLICT:
         # Placement has no error code of its own for a lack of room (1.39); its sentence is stable since 1.0.
         lacking = code == "placement.undefined_code" and ("exceed the capacity" in detail or "Unable to allocate inventory" in detail)
-        return OverCapacity(detail) if lacking else Conflict(sentence)
+        return OverCapacity(detail.removeprefix(_PREFIX)) if lacking else Conflict(sentence)
     if answer.status_code >= 500 or answer.status_code in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.REQUEST_TIMEOUT):
         return Unavailable(sentence)
     if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):

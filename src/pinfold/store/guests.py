@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -121,7 +121,8 @@ def observe(
 
 def fail(connection: sa.Connection, guest_id: str, fault: Fault) -> None:
     """The guest is in error; its task is over. The fault's time is set here. Its claim stays as it is. Raises `Conflict` when deleted."""
-    text = codec.encode(fault, Fault)
+    now = float(connection.execute(sa.select(EpochNow())).scalar_one())
+    text = codec.encode(replace(fault, created=now), Fault)
     _change(connection, sa.and_(guest.c.id == guest_id, guest.c.deleted.is_(None)), guest_id, task="", fault=text)
 
 

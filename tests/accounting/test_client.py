@@ -1,0 +1,185 @@
+"""The client against the real Placement, in this process."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+
+import httpx
+import pytest
+
+from pinfold.accounting.client import CONSUMER_TYPE, OverCapacity, Placement
+from pinfold.accounting.embedded import Embedded, EmbeddedPlacement, load
+from pinfold.accounting.remote import Auth, RemotePlacement, connect
+from pinfold.accounting.resources import Inventory
+from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, Unavailable
+
+pytestmark = pytest.mark.real_placement
+
+ROOM = (("PCPU", Inventory(total=4, max_unit=4)),)
+
+
+@pytest.fixture
+def placement(embedded: Embedded) -> Placement:
+    return embedded.client
+
+
+def _provider(placement: Placement) -> str:
+    found = placement.create_provider(str(uuid.uuid4()), f"host-{uuid.uuid4()}")
+    placement.put_inventories(found.uuid, found.generation, ROOM)
+    return found.uuid
+
+
+def test_it_speaks_the_microversion_that_we_need(placement: Placement) -> None:
+    assert tuple(map(int, placement.version().split("."))) >= (1, 39)
+
+
+def test_a_provider_is_made_once_and_found_again(placement: Placement) -> None:
+    name = str(uuid.uuid4())
+    made = placement.create_provider(name, "c01")
+    assert placement.provider(name) == made
+    assert placement.providers() == (made,)
+    assert placement.provider(str(uuid.uuid4())) is None
+    with pytest.raises(Conflict):
+        placement.create_provider(str(uuid.uuid4()), "c01")
+    placement.delete_provider(name)
+    placement.delete_provider(name)
+    assert placement.provider(name) is None
+
+
+def test_inventories_come_back_as_they_were_put(placement: Placement) -> None:
+    placement.ensure_resource_class("CUSTOM_OVERHEAD_MILLICPU")
+    provider = placement.create_provider(str(uuid.uuid4()), "c01")
+    offered = (
+        ("CUSTOM_OVERHEAD_MILLICPU", Inventory(total=500, allocation_ratio=float(2**31 - 1), max_unit=2**31 - 1)),
+        ("VCPU", Inventory(total=3, allocation_ratio=10 / 3, max_unit=10)),
+    )
+    generation = placement.put_inventories(provider.uuid, provider.generation, offered)
+    assert placement.inventories(provider.uuid) == (generation, offered)
+    with pytest.raises(Conflict):
+        placement.put_inventories(provider.uuid, provider.generation, offered)
+
+
+def test_traits_and_aggregates_come_back_as_they_were_put(placement: Placement) -> None:
+    placement.ensure_trait("CUSTOM_OVERHEAD_POOL")
+    provider = placement.create_provider(str(uuid.uuid4()), "c01")
+    generation = placement.put_traits(provider.uuid, provider.generation, frozenset({"CUSTOM_OVERHEAD_POOL", "HW_CPU_HYPERTHREADING"}))
+    assert placement.traits(provider.uuid) == (generation, frozenset({"CUSTOM_OVERHEAD_POOL", "HW_CPU_HYPERTHREADING"}))
+    aggregate = str(uuid.uuid4())
+    generation = placement.put_aggregates(provider.uuid, generation, frozenset({aggregate}))
+    assert placement.aggregates(provider.uuid) == (generation, frozenset({aggregate}))
+    with pytest.raises(Conflict):
+        placement.put_traits(provider.uuid, provider.generation, frozenset())
+
+
+def test_an_allocation_is_made_read_replaced_and_emptied(placement: Placement) -> None:
+    first, second, guest = _provider(placement), _provider(placement), str(uuid.uuid4())
+    assert placement.allocation(guest) is None
+    placement.allocate(guest, first, (("PCPU", 3),), generation=None)
+    found = placement.allocation(guest)
+    assert found is not None
+    assert found.providers == ((first, (("PCPU", 3),)),)
+    assert found.consumer_type == CONSUMER_TYPE
+    assert found.ours
+    assert placement.provider_allocations(first) == ((guest, (("PCPU", 3),)),)
+    assert placement.usages(first) == (("PCPU", 3),)
+    placement.allocate(guest, second, (("PCPU", 2),), generation=found.generation)
+    assert placement.usages(first) == (("PCPU", 0),)
+    with pytest.raises(Conflict):
+        placement.empty(found)
+    found = placement.allocation(guest)
+    assert found is not None
+    placement.empty(found)
+    assert placement.allocation(guest) is None
+    assert placement.usages(second) == (("PCPU", 0),)
+
+
+def test_a_second_first_allocation_is_a_conflict(placement: Placement) -> None:
+    provider, guest = _provider(placement), str(uuid.uuid4())
+    placement.allocate(guest, provider, (("PCPU", 1),), generation=None)
+    with pytest.raises(Conflict):
+        placement.allocate(guest, provider, (("PCPU", 1),), generation=None)
+
+
+def test_a_lack_of_room_is_told_from_a_conflict(placement: Placement) -> None:
+    provider = _provider(placement)
+    placement.allocate(str(uuid.uuid4()), provider, (("PCPU", 3),), generation=None)
+    with pytest.raises(OverCapacity, match="PCPU"):
+        placement.allocate(str(uuid.uuid4()), provider, (("PCPU", 2),), generation=None)
+    with pytest.raises(OverCapacity, match="violate inventory constraints"):
+        placement.allocate(str(uuid.uuid4()), provider, (("PCPU", 5),), generation=None)
+
+
+def test_a_class_that_is_not_offered_is_a_lack_of_room(placement: Placement) -> None:
+    provider = _provider(placement)
+    with pytest.raises(OverCapacity):
+        placement.allocate(str(uuid.uuid4()), provider, (("VCPU", 1),), generation=None)
+
+
+def test_a_provider_that_is_not_there_is_our_mistake(placement: Placement) -> None:
+    with pytest.raises(InvalidRequest):
+        placement.allocate(str(uuid.uuid4()), str(uuid.uuid4()), (("PCPU", 1),), generation=None)
+
+
+def test_inventory_in_use_is_not_taken_away(placement: Placement) -> None:
+    provider = _provider(placement)
+    placement.allocate(str(uuid.uuid4()), provider, (("PCPU", 1),), generation=None)
+    generation, _ = placement.inventories(provider)
+    with pytest.raises(Conflict):
+        placement.put_inventories(provider, generation, ())
+
+
+def test_many_threads_write_on_sqlite_without_an_error(placement: Placement) -> None:
+    provider = _provider(placement)
+    outcomes: list[str] = []
+
+    def run() -> None:
+        for _ in range(3):
+            try:
+                placement.allocate(str(uuid.uuid4()), provider, (("PCPU", 1),), generation=None)
+                outcomes.append("placed")
+            except OverCapacity:
+                outcomes.append("full")
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(outcomes) == ["full"] * 8 + ["placed"] * 4
+    assert placement.usages(provider) == (("PCPU", 4),)
+
+
+def test_one_process_has_one_placement(embedded: Embedded) -> None:
+    with pytest.raises(InvariantViolation):
+        load(EmbeddedPlacement(url="sqlite:////nowhere/else.db"))
+
+
+def test_a_database_that_placement_cannot_use_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="psycopg2"):
+        load(EmbeddedPlacement(url="postgresql+psycopg://host/db"))
+
+
+def test_a_placement_that_is_away_is_unavailable() -> None:
+    placement = connect(RemotePlacement(url="http://127.0.0.1:1/placement"))
+    with pytest.raises(Unavailable, match="ConnectError"):
+        placement.version()
+
+
+def test_a_remote_placement_without_an_address_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="endpoint_override"):
+        connect(RemotePlacement(url="placement.example", auth=Auth.TOKEN, token="t"))
+
+
+@pytest.mark.parametrize(
+    ("status", "error"), [(500, Unavailable), (503, Unavailable), (429, Unavailable), (401, Unavailable), (400, InvalidRequest)]
+)
+def test_what_a_broken_placement_answers_is_translated(status: int, error: type[Exception]) -> None:
+    broken = httpx.MockTransport(lambda _: httpx.Response(status, text="oops"))
+    placement = Placement(httpx.Client(transport=broken, base_url="http://x"))
+    with pytest.raises(error, match=str(status)):
+        placement.allocation(str(uuid.uuid4()))
+
+
+def test_secrets_do_not_show() -> None:
+    assert "hush" not in repr(RemotePlacement(url="", token="hush", password="hush"))

@@ -1,0 +1,110 @@
+"""A real PostgreSQL in a temporary folder, for the tests that are marked `real_postgresql`."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+
+def binaries() -> Path | None:
+    """The folder of the newest PostgreSQL's programs, or None where none is installed."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parent.parent.name))
+    if found:
+        return found[-1].parent
+    initdb = shutil.which("initdb")
+    return Path(initdb).resolve().parent if initdb else None
+
+
+@dataclass
+class PostgreSQL:
+    """One server, ours alone. It refuses to run as root, so root lends it to the user `postgres`."""
+
+    folder: Path
+    port: int
+    _user: str | None
+
+    @classmethod
+    def start(cls, *, settings: tuple[str, ...] = ()) -> PostgreSQL:
+        """Make a cluster and start it; answers when it takes connections."""
+        programs = binaries()
+        assert programs is not None, "PostgreSQL is not installed"
+        user = "postgres" if os.geteuid() == 0 else None
+        folder = Path(tempfile.mkdtemp(prefix="pf-pg-", dir="/tmp"))
+        if user:
+            entry = pwd.getpwnam(user)
+            os.chown(folder, entry.pw_uid, entry.pw_gid)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        server = cls(folder=folder, port=port, _user=user)
+        server._run(str(programs / "initdb"), "-D", str(folder / "data"), "-A", "trust", "-U", "pinfold", "--no-sync", "-E", "UTF8")
+        server._settings = settings
+        server.resume()
+        return server
+
+    _settings: tuple[str, ...] = ()
+
+    def resume(self) -> None:
+        """Start the server (again), after `kill` too."""
+        programs = binaries()
+        assert programs is not None
+        options = ["listen_addresses=127.0.0.1", f"port={self.port}", f"unix_socket_directories={self.folder}", "fsync=off"]
+        options += ["max_connections=200", "shared_buffers=32MB", *self._settings]
+        flags = " ".join(f"-c {option}" for option in options)
+        self._run(str(programs / "pg_ctl"), "-D", str(self.folder / "data"), "-w", "-l", str(self.folder / "log"), "-o", flags, "start")
+
+    def kill(self) -> None:
+        """SIGKILL the server and wait until its processes are gone."""
+        pid = int((self.folder / "data" / "postmaster.pid").read_text().splitlines()[0])
+        children = [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        for victim in (pid, *children):
+            os.kill(victim, signal.SIGKILL)
+        while any(_runs(victim) for victim in (pid, *children)):
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        """End the server and remove its folder."""
+        programs = binaries()
+        assert programs is not None
+        self._run(str(programs / "pg_ctl"), "-D", str(self.folder / "data"), "-m", "immediate", "-w", "stop")
+        shutil.rmtree(self.folder)
+
+    def url(self, database: str = "postgres") -> str:
+        """The SQLAlchemy address of one of its databases."""
+        return f"postgresql+psycopg2://pinfold@127.0.0.1:{self.port}/{database}"
+
+    def create_database(self) -> str:
+        """Make an empty database; its address."""
+        import psycopg2
+
+        name = f"t{uuid.uuid4().hex}"
+        connection = psycopg2.connect(host="127.0.0.1", port=self.port, user="pinfold", dbname="postgres")
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE DATABASE {name}")
+        connection.close()
+        return self.url(name)
+
+    def _run(self, *command: str) -> None:
+        done = subprocess.run(command, user=self._user, cwd="/", capture_output=True, text=True, check=False, env=_environment())
+        assert done.returncode == 0, f"{command[0]}: {done.stdout}{done.stderr}"
+
+
+def _environment() -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False

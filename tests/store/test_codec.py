@@ -1,0 +1,126 @@
+"""Values to text and back: nothing is lost, nothing wrong is read, and version 1 stays version 1."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.errors import InvalidRequest
+from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
+from pinfold.core.ledger import Foreign, ForeignMemory, Limits, OverheadRates, ReservedPages
+from pinfold.core.pools import Pools
+from pinfold.core.request.model import Flavor, GuestRequest
+from pinfold.core.topology import HostCell, PagePool, Topology
+from pinfold.store import codec
+from pinfold.store.model import Amounts, Fault, HostReport, Pairs
+from tests.fleet import pinned, report
+
+_CPUS = st.frozensets(st.integers(0, 200), max_size=8).map(CpuSet)
+_TEXT = st.text(st.characters(exclude_characters="\x00", exclude_categories=("Cs",)), max_size=8)
+_SMALL = st.integers(0, 2**40)
+_RATIO = st.floats(0.1, 64, allow_nan=False)
+
+for _type, _strategy in ((CpuSet, _CPUS), (str, _TEXT), (int, _SMALL), (float, _RATIO)):
+    st.register_type_strategy(_type, _strategy)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "as_type",
+    [Topology, Pools, Limits, Fit, GuestRequest, Flavor, Fault, HostReport, Pairs, Amounts, tuple[Foreign, ...]],
+    ids=lambda found: getattr(found, "__name__", str(found)),
+)
+def test_every_value_comes_back_as_it_went(as_type: Any) -> None:
+    @settings(max_examples=40, deadline=None)
+    @given(st.from_type(as_type) if dataclasses.is_dataclass(as_type) else _sequences(as_type))
+    def comes_back(value: Any) -> None:
+        text = codec.encode(value, as_type)
+        assert codec.decode(text, as_type) == value
+        assert codec.encode(codec.decode(text, as_type), as_type) == text
+
+    comes_back()
+
+
+def _sequences(as_type: Any) -> st.SearchStrategy[Any]:
+    if as_type is Pairs:
+        return st.lists(st.tuples(_TEXT, _TEXT), max_size=3).map(tuple)
+    if as_type is Amounts:
+        return st.lists(st.tuples(_TEXT, _SMALL), max_size=3).map(tuple)
+    return st.lists(st.from_type(Foreign), max_size=3).map(tuple)
+
+
+FIT = Fit(
+    vcpus=2,
+    memory_mib=64,
+    cells=(FitCell(guest_cell=0, host_cell=1, pins=((0, 8), (1, 9)), memory_mib=64, page_kib=2048),),
+    realtime=CpuSet.of(1),
+    emulator_placement=EmulatorPlacement.ISOLATED,
+    emulator=CpuSet.of(10),
+    emulator_pcpu=10,
+    idle_siblings=CpuSet.of(11),
+)
+FIT_TEXT = (
+    '{"v":1,"value":{"cells":[{"float_set":"","float_vcpus":"","guest_cell":0,"host_cell":1,"memory_mib":64,"page_kib":2048,'
+    '"pins":[[0,8],[1,9]]}],"disk_gib":0,"emulator":"10","emulator_pcpu":10,"emulator_placement":"isolated","float_set":"",'
+    '"float_vcpus":"","idle_siblings":"11","memory_mib":64,"overhead_millicpu":0,"realtime":"1","vcpus":2,"warnings":[]}}'
+)
+LIMITS = Limits(reserved_pages=(ReservedPages(cell=0, size_kib=2048, count=2),), rates=OverheadRates(guest=1))
+LIMITS_TEXT = (
+    '{"v":1,"value":{"booking":"enforce","cpu_allocation_ratio":4.0,"disk_allocation_ratio":1.0,"ram_allocation_ratio":1.0,'
+    '"rates":{"disk":10,"guest":1,"nic":10,"vcpu":2},"reserved_disk_gib":0,"reserved_memory_mib":512,'
+    '"reserved_pages":[{"cell":0,"count":2,"size_kib":2048}],"shared_fraction":0.5}}'
+)
+FOREIGN = (Foreign(name="x", cpus=CpuSet.of(4), pages=(ForeignMemory(cell=0, size_kib=4, count=9),)),)
+FOREIGN_TEXT = '{"v":1,"value":[{"cpus":"4","memory_mib":0,"name":"x","pages":[{"cell":0,"count":9,"size_kib":4}]}]}'
+
+
+@pytest.mark.parametrize(
+    ("value", "as_type", "text"),
+    [(FIT, Fit, FIT_TEXT), (LIMITS, Limits, LIMITS_TEXT), (FOREIGN, tuple[Foreign, ...], FOREIGN_TEXT)],
+    ids=["a fit", "limits", "foreign domains"],
+)
+def test_text_of_version_1_is_still_read(value: Any, as_type: Any, text: str) -> None:
+    assert codec.decode(text, as_type) == value
+    assert set(json.loads(text)) == {"v", "value"}
+
+
+def test_a_request_and_a_topology_of_the_suite_come_back() -> None:
+    request, topology = pinned(3), report().topology
+    assert codec.decode(codec.encode(request, GuestRequest), GuestRequest) == request
+    assert codec.decode(codec.encode(topology, Topology), Topology) == topology
+
+
+@pytest.mark.parametrize(
+    ("text", "as_type", "sentence"),
+    [
+        ("{", Pools, "not JSON"),
+        ("[]", Pools, 'an object {"v": 1'),
+        ('{"v":2,"value":{}}', Pools, "version 2 is stored"),
+        ('{"v":1,"value":[]}', Pools, "an object is needed"),
+        ('{"v":1,"value":{"shared":"0"}}', Pools, ".dedicated is missing"),
+        ('{"v":1,"value":{"shared":"0","dedicated":"x"}}', Pools, ".dedicated: CPU list 'x'"),
+        ('{"v":1,"value":{"shared":"0","dedicated":"","more":1}}', Pools, ".more is not known"),
+        ('{"v":1,"value":{"size_kib":true,"total":1}}', PagePool, ".size_kib is True, an integer is needed"),
+        ('{"v":1,"value":{"size_kib":1.5,"total":1}}', PagePool, ".size_kib is 1.5"),
+        ('{"v":1,"value":{"booking":"maybe"}}', Limits, "allowed are 'enforce', 'report'"),
+        ('{"v":1,"value":{"shared_fraction":NaN}}', Limits, "a number is needed"),
+        ('{"v":1,"value":{"shared_fraction":"0.5"}}', Limits, "a number is needed"),
+        ('{"v":1,"value":{"id":0,"cores":["0",4]}}', HostCell, ".cores[1] is 4, text is needed"),
+        ('{"v":1,"value":{"vcpus":1,"memory_mib":1,"cells":[{"guest_cell":0,"host_cell":0,"pins":[[0]]}]}}', Fit, ".cells[0].pins[0] is"),
+    ],
+)
+def test_what_is_wrong_is_refused_by_its_path(text: str, as_type: Any, sentence: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        codec.decode(text, as_type, "row 7")
+    assert sentence in str(caught.value)
+    assert str(caught.value).startswith("row 7: ")
+
+
+def test_a_type_without_a_stored_form_is_a_bug() -> None:
+    with pytest.raises(TypeError):
+        codec.encode({}, dict[str, int])

@@ -1,0 +1,298 @@
+"""Hosts, guests, flavors and aggregates on real databases."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+import uuid
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
+from pinfold.core.ledger import Foreign
+from pinfold.core.request.model import Flavor
+from pinfold.store import aggregates, flavors, guests, hosts
+from pinfold.store.database import Database, tell, upgrade
+from pinfold.store.guests import GuestFilter
+from pinfold.store.model import Desired, Fault, FlavorRecord, NewGuest, Observed, Tombstone
+from pinfold.store.schema import metadata
+from tests.fleet import add_guest, add_host, pinned, report
+
+NOWHERE = "00000000-0000-0000-0000-000000000000"
+
+
+def test_the_migrations_make_the_tables_that_the_schema_names(database: Database) -> None:
+    upgrade(database)
+    with database.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_a_host_comes_back_as_it_was_registered(database: Database) -> None:
+    reported = dataclasses.replace(report(), facts=(("hypervisor", "QEMU"),), foreign=(Foreign(name="x", cpus=CpuSet.of(4)),))
+    host = add_host(database, "c01", reported)
+    with database.read() as connection:
+        found = hosts.get(connection, host)
+        assert hosts.find(connection, "c01") == found
+        assert hosts.find(connection, "c02") is None
+        assert hosts.all(connection) == (found,)
+        (ledger,) = hosts.ledgers(connection)
+    assert (found.name, found.revision, found.up, found.disabled) == ("c01", 1, True, False)
+    assert found.report == reported
+    assert ledger.state.ledger.foreign == reported.foreign
+    assert ledger.state.revision == 1
+    with pytest.raises(Conflict, match="c01"):
+        add_host(database, "c01")
+    with database.read() as connection, pytest.raises(InvalidRequest, match="no such host"):
+        hosts.get(connection, NOWHERE)
+
+
+def test_a_report_raises_the_revision_only_when_a_fit_would_notice(database: Database) -> None:
+    host = add_host(database, "c01")
+    with database.write() as connection:
+        assert hosts.report(connection, host, report()) == 1
+        assert hosts.report(connection, host, dataclasses.replace(report(), facts=(("agent", "2"),))) == 1
+        assert hosts.report(connection, host, report(shared="0-3")) == 2
+        assert hosts.get(connection, host).report == report(shared="0-3")
+
+
+def test_a_lease_is_kept_by_the_databases_clock(database: Database) -> None:
+    host = add_host(database, "c01", lease_seconds=0.2)
+    with database.read() as connection:
+        assert hosts.get(connection, host).up
+    time.sleep(0.25)
+    with database.read() as connection:
+        assert not hosts.get(connection, host).up
+        assert not hosts.marks(connection)[0].up
+    with database.write() as connection:
+        hosts.fence(connection, host)
+        assert hosts.get(connection, host).fenced
+        hosts.heartbeat(connection, host, 60)
+    with database.write() as connection:
+        assert hosts.get(connection, host).up
+        assert not hosts.get(connection, host).fenced
+        with pytest.raises(Conflict, match="is up"):
+            hosts.fence(connection, host)
+        hosts.expire(connection, host)
+        assert not hosts.get(connection, host).up
+
+
+def test_a_host_is_advanced_only_from_the_revision_that_was_decided_on(database: Database) -> None:
+    host = add_host(database, "c01")
+    with database.write() as connection:
+        assert hosts.advance(connection, host, 1) == 2
+    with database.write() as connection, pytest.raises(Conflict, match="revision 1"):
+        hosts.advance(connection, host, 1)
+    with database.read() as connection:
+        assert hosts.orders(connection, host) == 2
+
+
+def test_tombstones_remember_the_latest_revision_and_are_forgotten(database: Database) -> None:
+    host, guest = add_host(database, "c01"), str(uuid.uuid4())
+    with database.write() as connection:
+        hosts.bury(connection, host, guest, 3)
+        hosts.bury(connection, host, guest, 5)
+        assert hosts.tombstones(connection, host) == (Tombstone(guest=guest, revision=5),)
+        hosts.forget_tombstones(connection, host, 3600)
+        assert hosts.tombstones(connection, host)
+        hosts.forget_tombstones(connection, host, -1)
+        assert not hosts.tombstones(connection, host)
+
+
+def test_a_host_that_nothing_names_is_removed(database: Database) -> None:
+    host = add_host(database, "c01")
+    with database.write() as connection:
+        hosts.disable(connection, host, "broken fan")
+        assert hosts.get(connection, host).disabled_reason == "broken fan"
+        hosts.enable(connection, host)
+        hosts.replace_token(connection, host, "hash")
+        assert hosts.token_hash(connection, host) == "hash"
+        hosts.remove(connection, host)
+        assert hosts.all(connection) == ()
+
+
+def test_a_guest_lives_and_is_deleted(database: Database) -> None:
+    host, guest = add_host(database, "c01"), add_guest(database, pinned(2))
+    with database.write() as connection:
+        made = guests.get(connection, guest)
+        assert (made.task, made.desired, made.observed, made.host) == ("scheduling", Desired.RUNNING, Observed.UNSEEN, None)
+        assert made.request == pinned(2)
+        guests.place(connection, guest, host)
+        seen = guests.observe(connection, guest, Observed.RUNNING, host=host, booted=1, report="{}")
+        assert (seen.task, seen.observed, seen.booted, seen.report) == ("", Observed.RUNNING, 1, "{}")
+        assert seen.launched is not None
+        before = hosts.orders(connection, host)
+        asked = guests.want(connection, guest, Desired.STOPPED, task="stopping", revision=seen.revision)
+        assert hosts.orders(connection, host) == before + 1
+        assert guests.want(connection, guest, Desired.RUNNING, task="rebooting", reboot=True).boots == 2
+    with database.write() as connection, pytest.raises(Conflict):
+        guests.want(connection, guest, Desired.STOPPED, task="stopping", revision=asked.revision)
+    with database.write() as connection, pytest.raises(Conflict):
+        guests.observe(connection, guest, Observed.STOPPED, host=NOWHERE)
+    with database.write() as connection:
+        guests.want(connection, guest, Desired.ABSENT, task="deleting")
+        guests.remove(connection, guest)
+        gone = guests.get(connection, guest)
+        assert gone.deleted is not None
+        assert guests.page(connection) == ()
+        assert guests.page(connection, GuestFilter(deleted=True)) == (gone,)
+        assert guests.purge(connection, 3600) == 0
+        assert guests.purge(connection, -1) == 1
+        assert guests.find(connection, guest) is None
+
+
+def test_a_guest_that_is_wanted_absent_stays_so(database: Database) -> None:
+    guest = add_guest(database, pinned(2))
+    with database.write() as connection:
+        guests.want(connection, guest, Desired.ABSENT, task="deleting")
+        assert [found.id for found in guests.unclaimed(connection)] == [guest]
+    with database.write() as connection, pytest.raises(Conflict):
+        guests.want(connection, guest, Desired.RUNNING, task="starting")
+    with database.write() as connection, pytest.raises(Conflict):
+        guests.place(connection, guest, add_host_in(connection))
+
+
+def add_host_in(connection: sa.Connection) -> str:
+    host = str(uuid.uuid4())
+    hosts.register(connection, host_id=host, name="other", report=report(), token_hash="", lease_seconds=60)
+    return host
+
+
+def test_a_fault_keeps_every_hosts_reason(database: Database) -> None:
+    guest = add_guest(database, pinned(2))
+    fault = Fault(code=500, message="No host takes the guest", reasons=(("c01", "the host is down"),))
+    with database.write() as connection:
+        guests.fail(connection, guest, fault)
+        found = guests.get(connection, guest)
+        assert found.task == ""
+        assert found.fault is not None
+        assert found.fault.reasons == fault.reasons
+        assert found.fault.created == pytest.approx(found.updated, abs=5)
+        assert guests.page(connection, GuestFilter(failed=False)) == ()
+        guests.mend(connection, guest)
+        assert guests.get(connection, guest).fault is None
+
+
+def test_guests_are_listed_newest_first_page_by_page(database: Database) -> None:
+    made = [add_guest(database, pinned(1), name=f"vm{index}%") for index in range(5)]
+    with database.read() as connection:
+        first = guests.page(connection, limit=2)
+        second = guests.page(connection, limit=2, marker=first[-1].id)
+        last = guests.page(connection, marker=second[-1].id)
+        assert [found.id for found in (*first, *second, *last)] == made[::-1]
+        assert [found.id for found in guests.page(connection, GuestFilter(name="m3%"))] == [made[3]]
+        assert [found.id for found in guests.page(connection, GuestFilter(name="%3"))] == []
+        assert len(guests.page(connection, GuestFilter(ids=tuple(made[:2])))) == 2
+        assert guests.page(connection, GuestFilter(task="spawning")) == ()
+        assert guests.names(connection, made[:1]) == {made[0]: "vm0%"}
+        with pytest.raises(InvalidRequest, match="marker"):
+            guests.page(connection, marker=NOWHERE)
+
+
+def test_what_the_user_calls_a_guest_can_be_changed(database: Database) -> None:
+    guest = add_guest(database, pinned(1))
+    with database.write() as connection:
+        changed = guests.edit(connection, guest, name="web", description="front", metadata=(("a", "b"),), details=(("k", "v"),))
+    assert (changed.name, changed.description, changed.metadata, changed.details) == ("web", "front", (("a", "b"),), (("k", "v"),))
+
+
+def test_a_guest_exists_once(database: Database) -> None:
+    guest = add_guest(database, pinned(1))
+    new = NewGuest(id=guest, name="vm", flavor=Flavor(vcpus=1, memory_mib=1), request=pinned(1))
+    with pytest.raises(Conflict), database.write() as connection:
+        guests.create(connection, new)
+
+
+def test_flavors_keep_their_extra_specs(database: Database) -> None:
+    size = Flavor(vcpus=4, memory_mib=2048, disk_gib=1, extra_specs=(("hw:cpu_policy", "dedicated"),), name="rt.share")
+    with database.write() as connection:
+        made = flavors.create(connection, FlavorRecord(id="1", flavor=size, details=(("swap", "0"),)))
+        assert made.flavor == size
+        assert flavors.named(connection, "rt.share") == made
+        flavors.set_extra_specs(connection, "1", (("hw:cpu_policy", "shared"), ("a", "b")))
+        found = flavors.find(connection, "1")
+        assert found is not None
+        assert found.flavor.extra_specs == (("a", "b"), ("hw:cpu_policy", "shared"))
+        assert flavors.remove_extra_spec(connection, "1", "a")
+        assert not flavors.remove_extra_spec(connection, "1", "a")
+        assert flavors.describe(connection, "1", "for trading")
+        assert flavors.all(connection, public=False) == ()
+        assert len(flavors.all(connection)) == 1
+    with database.write() as connection, pytest.raises(Conflict, match=r"rt\.share"):
+        flavors.create(connection, FlavorRecord(id="2", flavor=size))
+    with database.write() as connection:
+        assert flavors.remove(connection, "1")
+        assert not flavors.remove(connection, "1")
+        assert flavors.find(connection, "1") is None
+
+
+def test_aggregates_hold_hosts(database: Database) -> None:
+    host = add_host(database, "c01")
+    with database.write() as connection:
+        made = aggregates.create(connection, uuid=str(uuid.uuid4()), name="fast")
+        assert aggregates.add_host(connection, made.id, host).hosts == (host,)
+        assert aggregates.edit(connection, made.id, name="slow", metadata=(("k", "v"),)).metadata == (("k", "v"),)
+        assert [found.name for found in aggregates.all(connection)] == ["slow"]
+        assert aggregates.find(connection, made.id + 1) is None
+    for refused in (
+        lambda connection: aggregates.remove(connection, made.id),
+        lambda connection: aggregates.add_host(connection, made.id, host),
+        lambda connection: aggregates.create(connection, uuid=str(uuid.uuid4()), name="slow"),
+    ):
+        with pytest.raises(Conflict), database.write() as connection:
+            refused(connection)
+    with pytest.raises(InvalidRequest), database.write() as connection:
+        aggregates.add_host(connection, made.id, NOWHERE)
+    with database.write() as connection:
+        assert aggregates.remove_host(connection, made.id, host).hosts == ()
+        aggregates.remove(connection, made.id)
+        assert aggregates.all(connection) == ()
+
+
+def test_who_listens_hears_of_committed_changes_alone(database: Database) -> None:
+    heard: list[str] = []
+    ready, done = threading.Event(), threading.Event()
+
+    def hear(topic: str) -> None:
+        heard.append(topic)
+        (ready if topic in ("*", "ready") else done if topic == "done" else threading.Event()).set()
+
+    unsubscribe = database.wakeups.subscribe(hear)
+    if not database.postgresql:
+        database.wakeups.deliver(["ready"])
+    assert ready.wait(5)
+    with pytest.raises(RuntimeError), database.write() as connection:
+        tell(connection, "rolled back")
+        raise RuntimeError
+    with database.write() as connection:
+        tell(connection, "committed")
+        tell(connection, "done")
+    assert done.wait(5)
+    assert "committed" in heard
+    assert "rolled back" not in heard
+    unsubscribe()
+
+
+def test_a_reader_sees_one_instant(database: Database) -> None:
+    host = add_host(database, "c01")
+    with database.read() as reader:
+        assert hosts.get(reader, host).revision == 1
+        with database.write() as writer:
+            hosts.advance(writer, host, 1)
+        assert hosts.get(reader, host).revision == 1
+
+
+def test_a_database_that_is_away_is_unavailable() -> None:
+    away = Database("postgresql+psycopg2://pinfold@127.0.0.1:1/none")
+    with pytest.raises(Unavailable, match="OperationalError"):
+        away.now()
+
+
+@pytest.mark.parametrize("url", ["mysql://x/y", "sqlite://", "postgresql+psycopg://x/y", "nonsense"])
+def test_a_database_that_we_cannot_use_is_refused(url: str) -> None:
+    with pytest.raises(InvalidRequest, match="psycopg2"):
+        Database(url)
