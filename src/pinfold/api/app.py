@@ -1,0 +1,66 @@
+"""`create_app`: the ASGI application, from the services it works with. What a route does is in its noun's file."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from a2wsgi import WSGIMiddleware
+from fastapi import APIRouter, FastAPI, Request
+
+from pinfold import __version__
+from pinfold.api import errors
+from pinfold.api.auth import Authentication
+from pinfold.api.bounds import Bounds, Receive, Scope, Send
+from pinfold.api.compute import flavors, versions
+from pinfold.api.compute.headers import ComputeHeaders
+from pinfold.api.image import routes as images
+from pinfold.api.services import ApiServices, Wsgi
+from pinfold.core.errors import PinfoldError
+
+_ROUTERS: Final[tuple[APIRouter, ...]] = (versions.router, flavors.router, images.router)
+_PLACEMENT_THREADS: Final = 10
+
+
+def create_app(services: ApiServices) -> FastAPI:
+    """The application. Requests pass the bounds, then authentication, then the Compute headers, then the routes."""
+    app = FastAPI(
+        title="pinfold",
+        version=__version__,
+        description="CPU placement for KVM hosts: OpenStack's Compute and image APIs, agents, and placements with their reasons.",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.services = services
+    errors.install(app)
+    for router in _ROUTERS:
+        app.include_router(router)
+    app.add_api_route("/healthz", _healthz, methods=["GET"], tags=["service"])
+    if services.placement_app is not None:
+        app.mount("/placement", _Placement(services.placement_app))
+    app.add_middleware(ComputeHeaders)
+    app.add_middleware(Authentication, doorkeeper=services.doorkeeper)
+    app.add_middleware(Bounds, refuse=errors.error_body)
+    return app
+
+
+def _healthz(request: Request) -> dict[str, Any]:
+    """Whether the database and Placement answer: 200 with both named, or 503 with the one that does not."""
+    services: ApiServices = request.app.state.services
+    for name, ask in (("database", services.database.now), ("placement", services.placement.version)):
+        try:
+            ask()
+        except PinfoldError as error:
+            raise errors.ApiError(503, f"{name}: {error}") from error
+    return {"status": "ok", "database": "ok", "placement": "ok", "version": __version__}
+
+
+class _Placement:
+    """ASGI: the embedded Placement, which trusts whoever stands in front of it: the account that got here is its admin."""
+
+    def __init__(self, app: Wsgi) -> None:
+        self._app = WSGIMiddleware(app, workers=_PLACEMENT_THREADS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        kept = [(name, value) for name, value in scope["headers"] if name not in (b"x-auth-token", b"authorization")]
+        await self._app({**scope, "headers": [*kept, (b"x-auth-token", b"admin")]}, receive, send)

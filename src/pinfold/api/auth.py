@@ -1,0 +1,74 @@
+"""HTTP Basic authentication in front of every route, but the few that tell nothing. Agents' tokens are checked by their own routes.
+
+OpenStack clients send it with `auth_type: http_basic`. Readers may ask, admins may also change.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Final
+
+from starlette.concurrency import run_in_threadpool
+
+from pinfold.api.accounts import Account, Doorkeeper, Role
+from pinfold.api.bounds import App, Receive, Scope, Send
+from pinfold.api.errors import error_body
+
+_OPEN: Final = ("/healthz",)
+_AGENTS: Final = "/agent/"
+_READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_CHALLENGE: Final = (b"www-authenticate", b'Basic realm="pinfold", charset="UTF-8"')
+ANYBODY: Final = Account(name="anybody", role=Role.ADMIN, hash="")
+"""Who calls when authentication is switched off."""
+
+
+def credentials(header: str) -> tuple[str, str] | None:
+    """Name and password of an `Authorization` header, None where it is not well-formed Basic. Source: RFC 7617.
+
+    >>> credentials("Basic YWxpY2U6c2VjcmV0OnRvbw=="), credentials("Bearer x"), credentials("Basic ???")
+    (('alice', 'secret:too'), None, None)
+    """
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "basic" or len(token) > 4096:
+        return None
+    try:
+        name, colon, password = base64.b64decode(token.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return (name, password) if colon else None
+
+
+class Authentication:
+    """ASGI: lets a request through with its account in `scope["state"]["account"]`, or answers 401 or 403."""
+
+    def __init__(self, app: App, doorkeeper: Doorkeeper | None) -> None:
+        self._app = app
+        self._doorkeeper = doorkeeper
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in _OPEN or scope["path"].startswith(_AGENTS):
+            await self._app(scope, receive, send)
+            return
+        account = await self._admit(scope)
+        if account is None:
+            await _refuse(scope, send, 401, "A name and a password are required.", _CHALLENGE)
+        elif account.role is Role.READER and scope["method"] not in _READING:
+            await _refuse(scope, send, 403, f"The account {account.name} may read only.")
+        else:
+            scope.setdefault("state", {})["account"] = account
+            await self._app(scope, receive, send)
+
+    async def _admit(self, scope: Scope) -> Account | None:
+        if self._doorkeeper is None:
+            return ANYBODY
+        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        found = credentials(given.decode("latin-1"))
+        return None if found is None else await run_in_threadpool(self._doorkeeper.admit, *found)
+
+
+async def _refuse(scope: Scope, send: Send, status: int, message: str, *headers: tuple[bytes, bytes]) -> None:
+    body = error_body(scope["path"], status, message)
+    ours = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": ours})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,288 @@
+"""Flavors and their extra specs in the Compute API. What an extra spec means is `core.request`'s to say."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Body, Depends, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
+
+from pinfold.api.compute.headers import version_of
+from pinfold.api.compute.links import ROOT, after_marker, limit_of, links, page
+from pinfold.api.errors import ApiError, not_found
+from pinfold.api.microversion import Microversion
+from pinfold.api.services import ApiServices, services_of
+from pinfold.core.errors import InvalidRequest
+from pinfold.core.request.model import Flavor
+from pinfold.core.request.vet import vet_extra_spec
+from pinfold.store import flavors as rows
+from pinfold.store.model import FlavorRecord
+
+router = APIRouter(prefix=ROOT, tags=["flavors"])
+
+Services = Annotated[ApiServices, Depends(services_of)]
+Version = Annotated[Microversion, Depends(version_of)]
+
+_SPEC_KEY: Final = re.compile(r"[a-zA-Z0-9_\-.: ]{1,255}")
+_MOST_SPECS: Final = 128
+_MAX_INT: Final = 0x7FFFFFFF
+_SORTABLE: Final = {
+    "flavorid": lambda row: row.id,
+    "name": lambda row: row.flavor.name,
+    "memory_mb": lambda row: (row.flavor.memory_mib, row.id),
+    "root_gb": lambda row: (row.flavor.disk_gib, row.id),
+    "vcpus": lambda row: (row.flavor.vcpus, row.id),
+    "id": lambda row: row.id,
+}
+
+Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^\S(.*\S)?$")]
+Count = Annotated[int, Field(ge=0, le=_MAX_INT)]
+Positive = Annotated[int, Field(ge=1, le=_MAX_INT)]
+
+
+class _Closed(BaseModel):
+    """No key but those named; OpenStack's clients send numbers as text in places, so numbers are read from text too."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+
+class NewFlavor(_Closed):
+    """The body of a create. `id` is the user's own, or made here when it is absent or `auto`."""
+
+    name: Name
+    ram: Positive
+    vcpus: Positive
+    disk: Count = 0
+    id: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[\w.\- ]+$")] | Annotated[int, Field(ge=0, le=_MAX_INT)] | None = None
+    swap: Count = 0
+    ephemeral: Count = Field(default=0, alias="OS-FLV-EXT-DATA:ephemeral")
+    rxtx_factor: Annotated[float, Field(gt=0, le=3.40282e38)] = 1.0
+    is_public: StrictBool = Field(default=True, alias="os-flavor-access:is_public")
+    description: Annotated[str, Field(max_length=65535)] | None = None
+
+
+class CreateFlavor(_Closed):
+    """The envelope of a create."""
+
+    flavor: NewFlavor
+
+
+class FlavorChange(_Closed):
+    """What may be changed of a flavor: its description."""
+
+    description: Annotated[str, Field(max_length=65535)] | None
+
+
+class UpdateFlavor(_Closed):
+    """The envelope of an update."""
+
+    flavor: FlavorChange
+
+
+class ExtraSpecs(_Closed):
+    """The body that adds extra specs."""
+
+    extra_specs: Annotated[dict[str, str | int | float], Field(min_length=1, max_length=_MOST_SPECS)]
+
+
+@router.get("/flavors")
+def list_flavors(request: Request, services: Services, version: Version) -> dict[str, Any]:
+    """The flavors, in brief."""
+    return _list(request, services, version, detail=False)
+
+
+@router.get("/flavors/detail")
+def list_flavors_detail(request: Request, services: Services, version: Version) -> dict[str, Any]:
+    """The flavors, in full."""
+    return _list(request, services, version, detail=True)
+
+
+@router.get("/flavors/{flavor_id}")
+def show_flavor(flavor_id: str, request: Request, services: Services, version: Version) -> dict[str, Any]:
+    """One flavor by its id; a name is no id."""
+    return {"flavor": view(request, _get(services, flavor_id), version)}
+
+
+@router.post("/flavors")
+def create_flavor(body: CreateFlavor, request: Request, services: Services, version: Version) -> dict[str, Any]:
+    """Make a flavor; 409 when its name or id exists."""
+    asked = body.flavor
+    if asked.description is not None and version < Microversion(2, 55):
+        raise InvalidRequest("description is accepted from microversion 2.55 on", key="description")
+    chosen = str(uuid.uuid4()) if asked.id is None or asked.id == "auto" else str(asked.id)
+    new = FlavorRecord(
+        id=chosen,
+        flavor=Flavor(vcpus=asked.vcpus, memory_mib=asked.ram, disk_gib=asked.disk, name=asked.name),
+        public=asked.is_public,
+        description=asked.description,
+        details=(("ephemeral", str(asked.ephemeral)), ("rxtx_factor", str(asked.rxtx_factor)), ("swap", str(asked.swap))),
+    )
+    with services.database.write() as connection:
+        stored = rows.create(connection, new)
+    return {"flavor": view(request, stored, version)}
+
+
+@router.put("/flavors/{flavor_id}")
+def update_flavor(flavor_id: str, body: UpdateFlavor, request: Request, services: Services, version: Version) -> dict[str, Any]:
+    """Change a flavor's description."""
+    if version < Microversion(2, 55):
+        raise not_found("The resource", request.url.path)
+    with services.database.write() as connection:
+        if not rows.describe(connection, flavor_id, body.flavor.description):
+            raise not_found("Flavor", flavor_id)
+    return {"flavor": view(request, _get(services, flavor_id), version)}
+
+
+@router.delete("/flavors/{flavor_id}", status_code=202, response_class=Response)
+def delete_flavor(flavor_id: str, services: Services) -> Response:
+    """Forget a flavor; servers keep what they were made of."""
+    with services.database.write() as connection:
+        if not rows.remove(connection, flavor_id):
+            raise not_found("Flavor", flavor_id)
+    return Response(status_code=202)
+
+
+@router.get("/flavors/{flavor_id}/os-flavor-access")
+def list_access(flavor_id: str, services: Services) -> dict[str, Any]:
+    """Who may use a flavor that is not public: nobody in particular, since there are no projects here. 404 for a public one."""
+    if _get(services, flavor_id).public:
+        raise ApiError(404, "Access list not available for public flavors.")
+    return {"flavor_access": []}
+
+
+@router.get("/flavors/{flavor_id}/os-extra_specs")
+def list_extra_specs(flavor_id: str, services: Services) -> dict[str, Any]:
+    """A flavor's extra specs."""
+    return {"extra_specs": dict(_get(services, flavor_id).flavor.extra_specs)}
+
+
+@router.post("/flavors/{flavor_id}/os-extra_specs")
+def create_extra_specs(flavor_id: str, body: ExtraSpecs, services: Services) -> dict[str, Any]:
+    """Add or replace extra specs. Each must be known and its value allowed; how they go together is told when a server is made of them."""
+    specs = {key: str(value) for key, value in body.extra_specs.items()}
+    _set(services, flavor_id, specs)
+    return {"extra_specs": specs}
+
+
+@router.get("/flavors/{flavor_id}/os-extra_specs/{key}")
+def show_extra_spec(flavor_id: str, key: str, services: Services) -> dict[str, Any]:
+    """One extra spec."""
+    specs = dict(_get(services, flavor_id).flavor.extra_specs)
+    if key not in specs:
+        raise not_found(f"Flavor {flavor_id} has no extra specs with key", key)
+    return {key: specs[key]}
+
+
+@router.put("/flavors/{flavor_id}/os-extra_specs/{key}")
+def update_extra_spec(
+    flavor_id: str, key: str, body: Annotated[dict[str, str | int | float], Body(min_length=1, max_length=1)], services: Services
+) -> dict[str, Any]:
+    """Set one extra spec; the body names the same key."""
+    if key not in body:
+        raise InvalidRequest(f"The body must hold the key {key!r} of the address alone", key=key)
+    specs = {key: str(body[key])}
+    _set(services, flavor_id, specs)
+    return specs
+
+
+@router.delete("/flavors/{flavor_id}/os-extra_specs/{key}", status_code=200, response_class=Response)
+def delete_extra_spec(flavor_id: str, key: str, services: Services) -> Response:
+    """Remove one extra spec."""
+    _get(services, flavor_id)
+    with services.database.write() as connection:
+        if not rows.remove_extra_spec(connection, flavor_id, key):
+            raise not_found(f"Flavor {flavor_id} has no extra specs with key", key)
+    return Response(status_code=200)
+
+
+def view(request: Request, row: FlavorRecord, version: Microversion) -> dict[str, Any]:
+    """A flavor in full, as that microversion shows it."""
+    details = dict(row.details)
+    swap = int(details.get("swap", "0"))
+    shown: dict[str, Any] = {
+        "id": row.id,
+        "name": row.flavor.name,
+        "ram": row.flavor.memory_mib,
+        "disk": row.flavor.disk_gib,
+        "vcpus": row.flavor.vcpus,
+        "swap": swap if swap or version >= Microversion(2, 75) else "",
+        "OS-FLV-EXT-DATA:ephemeral": int(details.get("ephemeral", "0")),
+        "OS-FLV-DISABLED:disabled": False,
+        "rxtx_factor": float(details.get("rxtx_factor", "1.0")),
+        "os-flavor-access:is_public": row.public,
+        "links": links(request, "flavors", row.id),
+    }
+    if version >= Microversion(2, 55):
+        shown["description"] = row.description
+    if version >= Microversion(2, 61):
+        shown["extra_specs"] = dict(row.flavor.extra_specs)
+    return shown
+
+
+def _brief(request: Request, row: FlavorRecord, version: Microversion) -> dict[str, Any]:
+    shown: dict[str, Any] = {"id": row.id, "name": row.flavor.name, "links": links(request, "flavors", row.id)}
+    if version >= Microversion(2, 55):
+        shown["description"] = row.description
+    return shown
+
+
+def _list(request: Request, services: ApiServices, version: Microversion, *, detail: bool) -> dict[str, Any]:
+    asked = request.query_params
+    limit = limit_of(asked.get("limit"))
+    with services.database.read() as connection:
+        found = rows.all(connection, public=_public(asked.get("is_public")))
+    least_ram, least_disk = _least(asked.get("minRam"), "minRam"), _least(asked.get("minDisk"), "minDisk")
+    key, descending = asked.get("sort_key", "flavorid"), asked.get("sort_dir", "asc")
+    if key not in _SORTABLE or descending not in ("asc", "desc"):
+        raise InvalidRequest(f"sort_key must be one of {', '.join(sorted(_SORTABLE))}, and sort_dir asc or desc", key="sort_key")
+    kept = [row for row in found if row.flavor.memory_mib >= least_ram and row.flavor.disk_gib >= least_disk]
+    kept.sort(key=_SORTABLE[key], reverse=descending == "desc")
+    shown = after_marker(kept, [row.id for row in kept], asked.get("marker"))[:limit]
+    tell = view if detail else _brief
+    more = page(request, "flavors/detail" if detail else "flavors", shown, "flavors", limit, shown[-1].id if shown else None)
+    return {"flavors": [tell(request, row, version) for row in shown], **more}
+
+
+def _public(text: str | None) -> bool | None:
+    """What `is_public` asks for: None is both kinds."""
+    match (text or "true").lower():
+        case "none":
+            return None
+        case "true" | "t" | "yes" | "y" | "on" | "1":
+            return True
+        case "false" | "f" | "no" | "n" | "off" | "0":
+            return False
+        case _:
+            raise InvalidRequest(f"is_public is {(text or '')[:64]!r}; it must be true, false or none", key="is_public")
+
+
+def _least(text: str | None, key: str) -> int:
+    if text is None:
+        return 0
+    if not (text.isascii() and text.isdigit() and len(text) < 12):
+        raise InvalidRequest(f"{key} is {text[:64]!r}; it must be a whole number", key=key)
+    return int(text)
+
+
+def _get(services: ApiServices, flavor_id: str) -> FlavorRecord:
+    with services.database.read() as connection:
+        found = rows.find(connection, flavor_id)
+    if found is None:
+        raise not_found("Flavor", flavor_id)
+    return found
+
+
+def _set(services: ApiServices, flavor_id: str, specs: dict[str, str]) -> None:
+    for key, value in specs.items():
+        if not _SPEC_KEY.fullmatch(key) or len(value) > 255:
+            raise InvalidRequest(
+                f"extra spec {key[:64]!r}: keys and values have at most 255 characters, keys of letters, digits, blanks and _-.:", key=key
+            )
+        vet_extra_spec(key, value)
+    row = _get(services, flavor_id)
+    if len({*dict(row.flavor.extra_specs), *specs}) > _MOST_SPECS:
+        raise InvalidRequest(f"Flavor {flavor_id}: more than {_MOST_SPECS} extra specs", key="extra_specs")
+    with services.database.write() as connection:
+        rows.set_extra_specs(connection, flavor_id, tuple(sorted(specs.items())))

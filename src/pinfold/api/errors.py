@@ -1,0 +1,140 @@
+"""Every error of the HTTP application, in the form of the API that was asked. Which sentence an error has is its raiser's.
+
+| path | form |
+|---|---|
+| `/compute` | `{"itemNotFound": {"code": 404, "message": …}}`, as the Compute API |
+| elsewhere | `{"error": {"code": …, "status": …, "message": …}}`, `code` one of `CODES` |
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from pinfold.api.microversion import NEWEST, OLDEST, MalformedVersion, UnsupportedVersion
+from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, PinfoldError, Unavailable
+
+_log = logging.getLogger(__name__)
+
+_COMPUTE: Final = {
+    400: "badRequest",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "itemNotFound",
+    405: "badMethod",
+    406: "computeFault",
+    409: "conflictingRequest",
+    413: "overLimit",
+    415: "badMediaType",
+    501: "notImplemented",
+    503: "serviceUnavailable",
+}
+
+CODES: Final = {
+    400: "invalid-request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not-found",
+    405: "method-not-allowed",
+    406: "unsupported-version",
+    409: "conflict",
+    413: "too-large",
+    415: "media-type",
+    500: "internal",
+    501: "not-implemented",
+    503: "unavailable",
+}
+"""The stable error codes of the routes that are not OpenStack's, by HTTP status."""
+
+
+class ApiError(PinfoldError):
+    """An answer other than success that is no error of a lower layer: not found, forbidden, not implemented."""
+
+    def __init__(self, status: int, message: str, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = dict(headers or {})
+
+
+def not_found(what: str, name: object) -> ApiError:
+    """The error for a thing that is not there."""
+    return ApiError(404, f"{what} {str(name)[:255]} could not be found.")
+
+
+def error_body(path: str, status: int, message: str, **more: Any) -> bytes:
+    """The body of an error, in the form of the API that `path` belongs to.
+
+    >>> error_body("/compute/v2.1/servers", 404, "gone")
+    b'{"itemNotFound": {"code": 404, "message": "gone"}}'
+    """
+    if path.startswith("/compute"):
+        return json.dumps({_COMPUTE.get(status, "computeFault"): {"code": status, "message": message, **more}}).encode()
+    return json.dumps({"error": {"code": CODES.get(status, "internal"), "status": status, "message": message, **more}}).encode()
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the application in its form; the text of an unexpected one stays in the log."""
+
+    def answer(request: Request, status: int, message: str, headers: Mapping[str, str] | None = None, **more: Any) -> Response:
+        body = error_body(request.url.path, status, message, **more)
+        return Response(body, status, headers=dict(headers or {}), media_type="application/json")
+
+    async def pinfold_error(request: Request, error: Exception) -> Response:
+        if isinstance(error, ApiError):
+            return answer(request, error.status, str(error), error.headers)
+        if isinstance(error, UnsupportedVersion):
+            return answer(request, 406, str(error), min_version=str(OLDEST), max_version=str(NEWEST))
+        status = _status(error)
+        if status >= 500:
+            _log.error("%s %s: %s", request.method, request.url.path, error, exc_info=status == 500)
+        return answer(request, status, str(error))
+
+    async def http_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        phrase = HTTPStatus(error.status_code).phrase if error.detail is None else str(error.detail)
+        if error.status_code == 404 and error.detail == "Not Found":
+            phrase = "The resource could not be found."
+        return answer(request, error.status_code, phrase, error.headers)
+
+    async def malformed(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return answer(request, 400, _first_fault(error))
+
+    async def unexpected(request: Request, error: Exception) -> Response:
+        _log.exception("%s %s", request.method, request.url.path, exc_info=error)
+        return answer(request, 500, f"Unexpected error ({type(error).__name__}); the log of the API says more.")
+
+    app.add_exception_handler(PinfoldError, pinfold_error)
+    app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(RequestValidationError, malformed)
+    app.add_exception_handler(Exception, unexpected)
+
+
+def _status(error: Exception) -> int:
+    match error:
+        case InvalidRequest() | MalformedVersion():
+            return 400
+        case Conflict():
+            return 409
+        case Unavailable():
+            return 503
+        case InvariantViolation():
+            return 500
+        case _:
+            return 500
+
+
+def _first_fault(error: RequestValidationError) -> str:
+    """One sentence about the first thing that the schema refuses: where it stands, what it was, what is allowed."""
+    fault = error.errors()[0]
+    place = ".".join(str(part) for part in fault["loc"] if part not in ("body", "query", "path")) or "body"
+    given = repr(fault.get("input"))
+    shown = given if len(given) <= 80 else given[:77] + "..."
+    return f"Invalid input for {place}: {fault['msg']}. Value: {shown}."

@@ -1,0 +1,109 @@
+"""The image API v2, as far as clients need it to name an image: versions, list, show, schema. Nothing is uploaded or changed here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import FileResponse
+
+from pinfold.api.compute.links import after_marker, limit_of
+from pinfold.api.errors import ApiError, not_found
+from pinfold.api.image.catalog import CatalogImage, read_catalog
+from pinfold.api.services import ApiServices, services_of
+
+router = APIRouter(prefix="/image", tags=["images"])
+
+Services = Annotated[ApiServices, Depends(services_of)]
+
+
+@router.get("", include_in_schema=False)
+@router.get("/")
+@router.get("/versions", include_in_schema=False)
+def list_versions(request: Request) -> dict[str, Any]:
+    """The one version of the image API that is served."""
+    root = str(request.base_url).rstrip("/")
+    return {"versions": [{"id": "v2.9", "status": "CURRENT", "links": [{"rel": "self", "href": f"{root}/image/v2/"}]}]}
+
+
+@router.get("/v2/images")
+def list_images(request: Request, services: Services) -> dict[str, Any]:
+    """The images by name; `name`, `id`, `limit` and `marker` narrow the listing."""
+    asked = request.query_params
+    found = [image for image in read_catalog(services.images) if _matches(image, dict(asked))]
+    limit = limit_of(asked.get("limit"))
+    shown = after_marker(found, [image.id for image in found], asked.get("marker"))[:limit]
+    listing: dict[str, Any] = {"images": [view(image) for image in shown], "first": "/v2/images", "schema": "/v2/schemas/images"}
+    if limit and len(shown) == limit and shown[-1].id != found[-1].id:
+        listing["next"] = f"/v2/images?limit={limit}&marker={shown[-1].id}"
+    return listing
+
+
+@router.get("/v2/images/{image_id}")
+def show_image(image_id: str, services: Services) -> dict[str, Any]:
+    """One image by its id; a name is no id."""
+    return view(_get(services, image_id))
+
+
+@router.get("/v2/images/{image_id}/file", response_class=FileResponse)
+def download_image(image_id: str, services: Services) -> FileResponse:
+    """The image's bytes."""
+    image = _get(services, image_id)
+    return FileResponse(image.path, media_type="application/octet-stream")
+
+
+@router.get("/v2/images/{image_id}/members")
+def list_members(image_id: str, services: Services) -> dict[str, Any]:
+    """Who shares an image: nobody, every image is public."""
+    _get(services, image_id)
+    return {"members": [], "schema": "/v2/schemas/members"}
+
+
+@router.api_route("/v2/{rest:path}", methods=["POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
+def change_nothing() -> None:
+    """Images are files of the configured directory; they change there."""
+    raise ApiError(501, "Images are read-only here: put files into the configured image directory.")
+
+
+def view(image: CatalogImage) -> dict[str, Any]:
+    """An image as the image API v2 shows it, its properties beside the fixed fields."""
+    moment = image.modified.strftime("%Y-%m-%dT%H:%M:%SZ")
+    fixed: dict[str, Any] = {
+        "id": image.id,
+        "name": image.name,
+        "status": "active",
+        "visibility": "public",
+        "protected": True,
+        "os_hidden": False,
+        "disk_format": image.disk_format,
+        "container_format": "bare",
+        "size": image.size,
+        "virtual_size": None,
+        "checksum": None,
+        "os_hash_algo": None,
+        "os_hash_value": None,
+        "owner": None,
+        "min_disk": image.min_disk_gib,
+        "min_ram": image.min_ram_mib,
+        "tags": [],
+        "created_at": moment,
+        "updated_at": moment,
+        "self": f"/v2/images/{image.id}",
+        "file": f"/v2/images/{image.id}/file",
+        "schema": "/v2/schemas/image",
+    }
+    return dict(image.properties) | fixed
+
+
+def _matches(image: CatalogImage, asked: dict[str, str]) -> bool:
+    shown = view(image)
+    return all(
+        str(shown.get(key, "")) == value for key, value in asked.items() if key in ("name", "id", "disk_format", "status", "visibility")
+    )
+
+
+def _get(services: ApiServices, image_id: str) -> CatalogImage:
+    for image in read_catalog(services.images):
+        if image.id == image_id:
+            return image
+    raise not_found("Image", image_id)

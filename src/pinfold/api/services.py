@@ -1,0 +1,41 @@
+"""What the routes work with: one value that the composition root makes. Making it does not belong here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request
+
+from pinfold.accounting.client import Placement
+from pinfold.api.accounts import Doorkeeper
+from pinfold.scheduler.schedule import Scheduler
+from pinfold.store.database import Database
+
+Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiServices:
+    """The parts behind the routes.
+
+    `placement_app` is the embedded Placement, None where a remote one is used. `doorkeeper` is None with `--no-auth` alone.
+    `images` is the directory that images come from. `lease_seconds` is how long a host counts as up after a heartbeat.
+    """
+
+    database: Database
+    scheduler: Scheduler
+    placement: Placement
+    images: Path
+    placement_app: Wsgi | None = None
+    doorkeeper: Doorkeeper | None = None
+    lease_seconds: float = 30.0
+    region: str = "pinfold"
+
+
+def services_of(request: Request) -> ApiServices:
+    """The services that this application was made with."""
+    found: ApiServices = request.app.state.services
+    return found
