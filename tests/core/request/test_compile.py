@@ -179,6 +179,16 @@ def test_memory_that_the_cells_do_not_divide_is_refused() -> None:
     )
 
 
+def test_the_sentences_count_one_vcpu_as_one() -> None:
+    for specs, part in (
+        ("hw:numa_nodes=2", "the flavor's 1 vCPU evenly"),
+        (f"{MIXED} hw:cpu_dedicated_mask=0", "which pins all 1 vCPU;"),
+        (f"{MIXED} hw:cpu_dedicated_mask=1", "has no vCPU 1; it has 0"),
+    ):
+        with pytest.raises(InvalidRequest, match=part):
+            compile_request(flavor(specs, vcpus=1))
+
+
 @pytest.mark.parametrize(
     ("sizes", "sentence"),
     [

@@ -255,7 +255,8 @@ REFUSED_KEYS = [
     ("trait:CUSTOM_A", "yes", "trait:CUSTOM_A is 'yes'; it must be required or forbidden (in an image: required)"),
     ("", "1", "the key '' is not one; it must be 1 to 255 ASCII letters, digits, blanks and any of '_.:-'"),
     ("hw:a\nb", "1", "the key 'hw:a\\nb' is not one; it must be 1 to 255 ASCII letters, digits, blanks and any of '_.:-'"),
-    ("quota:x", "y" * 4097, "quota:x has a value of 4097 characters; at most 4096 are allowed"),
+    ("quota:x", "y" * 1025, "quota:x has a value of 1025 characters; at most 1024 are allowed"),
+    ("hw:numa_mem.128", "1", "hw:numa_mem.128 is '1', but a guest has at most 128 cells, 0 to 127"),
 ]
 
 
@@ -294,9 +295,9 @@ def test_a_key_that_stands_twice_is_refused() -> None:
 
 def test_the_number_of_keys_is_bounded() -> None:
     many = tuple((f"x:{index}", "") for index in range(MAX_KEYS + 1))
-    with pytest.raises(InvalidRequest, match="the flavor has 1025 extra specs; at most 1024 are allowed"):
+    with pytest.raises(InvalidRequest, match="the flavor has 513 extra specs; at most 512 are allowed"):
         merge(Flavor(vcpus=1, memory_mib=1, extra_specs=many))
-    with pytest.raises(InvalidRequest, match="the image has 1025 properties; at most 1024 are allowed"):
+    with pytest.raises(InvalidRequest, match="the image has 513 properties; at most 512 are allowed"):
         merge(flavor(), Image(properties=many))
 
 

@@ -93,7 +93,7 @@ REFUSED = [
     (
         f"{DEDICATED} hw:cpu_realtime=true hw:cpu_realtime_mask=3-4",
         "hw:cpu_realtime_mask",
-        "hw:cpu_realtime_mask is '3-4', but the flavor has no vCPU 4; its vCPUs are 0 to 3",
+        "hw:cpu_realtime_mask is '3-4', but the flavor has no vCPU 4; it has 0 to 3",
     ),
     (
         f"{DEDICATED} hw:cpu_realtime=true hw:cpu_realtime_mask=^0 hw:locked_memory=false",
@@ -129,7 +129,7 @@ REFUSED = [
     (
         f"{MIXED} hw:cpu_dedicated_mask=0,4",
         "hw:cpu_dedicated_mask",
-        "hw:cpu_dedicated_mask is '0,4', but the flavor has no vCPU 4; its vCPUs are 0 to 3",
+        "hw:cpu_dedicated_mask is '0,4', but the flavor has no vCPU 4; it has 0 to 3",
     ),
     (
         f"{MIXED} hw:cpu_dedicated_mask=2-3 hw:cpu_realtime=true hw:cpu_realtime_mask=3",
@@ -236,7 +236,7 @@ REFUSED = [
     (
         "hw:numa_nodes=1 hw:numa_cpus.0=0-3 hw:numa_mem.0=2048 hw:numa_mem.1=1",
         "hw:numa_mem.1",
-        "hw:numa_mem.1 is '1', but there is no cell 1; hw:numa_nodes=1 has cells 0 to 0",
+        "hw:numa_mem.1 is '1', but there is no cell 1; hw:numa_nodes=1 has only 0",
     ),
     (
         "hw:numa_nodes=2 hw:numa_cpus.0=0-2 hw:numa_cpus.1=2-3 hw:numa_mem.0=1024 hw:numa_mem.1=1024",
@@ -246,7 +246,7 @@ REFUSED = [
     (
         "hw:numa_nodes=2 hw:numa_cpus.0=0 hw:numa_cpus.1=2 hw:numa_mem.0=1024 hw:numa_mem.1=1024",
         "hw:numa_cpus.0",
-        "hw:numa_cpus.N leave vCPUs 1,3 in no cell; each of vCPUs 0 to 3 must be in one",
+        "hw:numa_cpus.N leave vCPUs 1,3 in no cell; each of 0 to 3 must be in one",
     ),
     (
         "hw:numa_nodes=2 hw:numa_cpus.0=0-1 hw:numa_cpus.1=2-3 hw:numa_mem.0=1024 hw:numa_mem.1=512",
@@ -256,7 +256,7 @@ REFUSED = [
     (
         "hw:numa_nodes=1 hw:numa_cpus.0=0-4 hw:numa_mem.0=2048",
         "hw:numa_cpus.0",
-        "hw:numa_cpus.0 is '0-4', but the flavor has no vCPU 4; its vCPUs are 0 to 3",
+        "hw:numa_cpus.0 is '0-4', but the flavor has no vCPU 4; it has 0 to 3",
     ),
     (
         "hw:numa_nodes=2 hw:numa_cpus.0=0-3 hw:numa_cpus.1= hw:numa_mem.0=1024 hw:numa_mem.1=1024",

@@ -129,9 +129,9 @@ def test_a_leading_caret_means_all_but(text: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("8", "hw:cpu_dedicated_mask is '8', but the flavor has no vCPU 8; its vCPUs are 0 to 7"),
-        ("^9", "hw:cpu_dedicated_mask is '^9', but the flavor has no vCPU 9; its vCPUs are 0 to 7"),
-        ("0-7,^11", "hw:cpu_dedicated_mask is '0-7,^11', but the flavor has no vCPU 11; its vCPUs are 0 to 7"),
+        ("8", "hw:cpu_dedicated_mask is '8', but the flavor has no vCPU 8; it has 0 to 7"),
+        ("^9", "hw:cpu_dedicated_mask is '^9', but the flavor has no vCPU 9; it has 0 to 7"),
+        ("0-7,^11", "hw:cpu_dedicated_mask is '0-7,^11', but the flavor has no vCPU 11; it has 0 to 7"),
         ("^0-7", "hw:cpu_dedicated_mask is '^0-7', which names no vCPU; at least one is needed"),
         ("", "hw:cpu_dedicated_mask is '', which names no vCPU; at least one is needed"),
         ("3,^3", "hw:cpu_dedicated_mask is '3,^3', which names no vCPU; at least one is needed"),

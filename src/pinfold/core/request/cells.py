@@ -6,7 +6,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.request.merge import Effective
 from pinfold.core.request.model import Flavor, GuestCell, GuestCpuTopology, PageKind, PageRequest
-from pinfold.core.request.values import Given
+from pinfold.core.request.values import Given, indexes, vcpu_count
 
 
 def build_cells(flavor: Flavor, asked: Effective, dedicated: CpuSet) -> tuple[GuestCell, ...]:
@@ -46,10 +46,10 @@ def _cell(index: int, vcpus: CpuSet, dedicated: CpuSet, memory_mib: int) -> Gues
 
 
 def _even(flavor: Flavor, nodes: Given[int], dedicated: CpuSet) -> tuple[GuestCell, ...]:
-    for amount, unit in ((flavor.vcpus, "vCPUs"), (flavor.memory_mib, "MiB of memory")):
+    for amount, said in ((flavor.vcpus, vcpu_count(flavor.vcpus)), (flavor.memory_mib, f"{flavor.memory_mib} MiB of memory")):
         if amount % nodes.value:
             raise InvalidRequest(
-                f"{nodes.said()}, which does not divide the flavor's {amount} {unit} evenly; "
+                f"{nodes.said()}, which does not divide the flavor's {said} evenly; "
                 "give each cell its part by hw:numa_cpus.N and hw:numa_mem.N",
                 key=nodes.name,
             )
@@ -65,7 +65,7 @@ def _listed(nodes: Given[int], asked: Effective, dedicated: CpuSet) -> tuple[Gue
     for index, given in lists:
         if index >= nodes.value:
             raise InvalidRequest(
-                f"{given.said()}, but there is no cell {index}; {nodes.name}={nodes.text} has cells 0 to {nodes.value - 1}", key=given.name
+                f"{given.said()}, but there is no cell {index}; {nodes.name}={nodes.text} has only {indexes(nodes.value)}", key=given.name
             )
     cells = []
     for index in range(nodes.value):
@@ -93,9 +93,7 @@ def _check_partition(flavor: Flavor, asked: Effective) -> None:
     if left:
         first = asked.numa_cpus[0][1]
         lists = first.name.partition(".")[0]
-        raise InvalidRequest(
-            f"{lists}.N leave vCPUs {left} in no cell; each of vCPUs 0 to {flavor.vcpus - 1} must be in one", key=first.name
-        )
+        raise InvalidRequest(f"{lists}.N leave vCPUs {left} in no cell; each of {indexes(flavor.vcpus)} must be in one", key=first.name)
     total = sum(given.value for _, given in asked.numa_mem_mib)
     if total != flavor.memory_mib:
         first_memory = asked.numa_mem_mib[0][1]
@@ -136,7 +134,7 @@ def guest_cpu_topology(vcpus: int, asked: Effective) -> GuestCpuTopology | None:
     if vcpus % product or (len(given) == 3 and product != vcpus):
         said = " and ".join(part.said() for part in given)
         must = "the product must be" if len(given) == 3 else "the product must divide"
-        raise InvalidRequest(f"{said}, but the flavor has {vcpus} vCPUs; {must} {vcpus}", key=given[0].name)
+        raise InvalidRequest(f"{said}, but the flavor has {vcpu_count(vcpus)}; {must} {vcpus}", key=given[0].name)
     rest = vcpus // product
     sockets, cores, threads = (None if part is None else part.value for part in (asked.sockets, asked.cores, asked.threads))
     if threads is None:

@@ -21,7 +21,7 @@ def compile_request(flavor: Flavor, image: Image | None = None, *, disks: int = 
     """The request of a guest of this flavor and image, with every default filled in.
 
     `disks` and `nics` count its devices. A request compiled once serves any number of hosts. Flavors are taken as untrusted: the sizes
-    are bounded (8192 vCPUs, 2^31 - 1 MiB and GiB, 1024 devices of a kind, 1024 keys), and whatever is wrong is an
+    are bounded (8192 vCPUs, 2^31 - 1 MiB and GiB, 1024 devices of a kind, 512 keys), and whatever is wrong is an
     `InvalidRequest` whose `key` and sentence name the key, with the value and what is allowed.
 
     >>> specs = (("hw:cpu_policy", "dedicated"), ("hw:emulator_threads_policy", "share"), ("hw:numa_nodes", "2"))

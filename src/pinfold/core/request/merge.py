@@ -31,9 +31,9 @@ from pinfold.core.request.values import Given, shown
 T = TypeVar("T")
 Texts = Mapping[str, Given[str]]
 
-MAX_KEYS: Final = 1024
+MAX_KEYS: Final = 512
 MAX_KEY_LENGTH: Final = 255
-MAX_VALUE_LENGTH: Final = 4096
+MAX_VALUE_LENGTH: Final = 1024
 MAX_MEMORY_MIB: Final = (1 << 31) - 1
 
 _KEY_SHAPE: Final = re.compile(r"[A-Za-z0-9_.: -]+")
@@ -227,6 +227,8 @@ def _cells_of(key: str, read: Callable[[str, str], T], texts: Texts) -> dict[int
     cells: dict[int, Given[T]] = {}
     for name, given in texts.items():
         if general_name(name) == key:
+            if cell_index(name) >= MAX_CELLS:
+                raise InvalidRequest(f"{given.said()}, but a guest has at most {MAX_CELLS} cells, 0 to {MAX_CELLS - 1}", key=given.name)
             cells[cell_index(name)] = Given(name=given.name, text=given.text, value=read(given.name, given.text))
     return cells
 

@@ -12,7 +12,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.request.merge import Effective
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, ThreadPolicy
-from pinfold.core.request.values import Given
+from pinfold.core.request.values import Given, indexes, vcpu_count
 
 _HYPERTHREADING: Final = "trait:HW_CPU_HYPERTHREADING"
 
@@ -46,7 +46,7 @@ def decide_policies(vcpus: int, asked: Effective) -> Policies:
     emulator = _emulator_policy(cpu, asked)
     if len(realtime) == vcpus and emulator is EmulatorPolicy.UNSET:
         raise InvalidRequest(
-            f"hw:cpu_realtime makes every vCPU (0 to {vcpus - 1}) realtime, which leaves none for the emulator threads; "
+            f"hw:cpu_realtime makes every vCPU ({indexes(vcpus)}) realtime, which leaves none for the emulator threads; "
             "hw:emulator_threads_policy must be share or isolate, or hw:cpu_realtime_mask must leave a vCPU out",
             key="hw:cpu_realtime",
         )
@@ -67,7 +67,7 @@ def _cpu_policy(vcpus: int, asked: Effective) -> CpuPolicy:
         _check_pinned_count(vcpus, pinned, asked)
         return CpuPolicy.DEDICATED
     if floating is not None and floating.value != vcpus:
-        raise InvalidRequest(f"{floating.said()}, but the flavor has {vcpus} vCPUs; it must be {vcpus}", key=floating.name)
+        raise InvalidRequest(f"{floating.said()}, but the flavor has {vcpu_count(vcpus)}; it must be {vcpus}", key=floating.name)
     return CpuPolicy.SHARED
 
 
@@ -89,7 +89,7 @@ def _check_pinned_count(vcpus: int, pinned: Given[int], asked: Effective) -> Non
     needed = vcpus + 1 if isolate else vcpus
     if pinned.value != needed:
         more = " and hw:emulator_threads_policy=isolate needs one more" if isolate else ""
-        raise InvalidRequest(f"{pinned.said()}, but the flavor has {vcpus} vCPUs{more}; it must be {needed}", key=pinned.name)
+        raise InvalidRequest(f"{pinned.said()}, but the flavor has {vcpu_count(vcpus)}{more}; it must be {needed}", key=pinned.name)
 
 
 def _realtime(vcpus: int, cpu: CpuPolicy, asked: Effective) -> CpuSet:
@@ -108,7 +108,7 @@ def _dedicated(vcpus: int, cpu: CpuPolicy, realtime: CpuSet, asked: Effective) -
     chosen = _mixed_mask(mask, realtime, asked)
     if len(chosen.value) == vcpus:
         raise InvalidRequest(
-            f"{chosen.said()}, which pins all {vcpus} vCPUs; in a mixed guest it must leave some to float", key=chosen.name
+            f"{chosen.said()}, which pins all {vcpu_count(vcpus)}; in a mixed guest it must leave some to float", key=chosen.name
         )
     return chosen.value
 

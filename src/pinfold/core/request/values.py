@@ -52,6 +52,24 @@ def shown(text: str) -> str:
     return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}…"
 
 
+def indexes(count: int) -> str:
+    """The indexes of so many things, as a sentence has them.
+
+    >>> indexes(4), indexes(1)
+    ('0 to 3', '0')
+    """
+    return "0" if count == 1 else f"0 to {count - 1}"
+
+
+def vcpu_count(vcpus: int) -> str:
+    """The number with its noun.
+
+    >>> vcpu_count(4), vcpu_count(1)
+    ('4 vCPUs', '1 vCPU')
+    """
+    return "1 vCPU" if vcpus == 1 else f"{vcpus} vCPUs"
+
+
 def not_allowed(name: str, text: str) -> InvalidRequest:
     """The refusal of a value that its key does not allow.
 
@@ -179,9 +197,7 @@ def _parsed(name: str, text: str, full: str, vcpus: int) -> CpuSet:
         raise not_allowed(name, text) from error
     beyond = named - CpuSet.from_mask((1 << vcpus) - 1)
     if beyond:
-        raise InvalidRequest(
-            f"{name} is {shown(text)}, but the flavor has no vCPU {beyond.first}; its vCPUs are 0 to {vcpus - 1}", key=name
-        )
+        raise InvalidRequest(f"{name} is {shown(text)}, but the flavor has no vCPU {beyond.first}; it has {indexes(vcpus)}", key=name)
     return cpus
 
 
