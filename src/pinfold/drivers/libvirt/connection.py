@@ -7,7 +7,6 @@ thread for the whole process, and is registered before the first connection is o
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,22 +22,18 @@ from pinfold.core.drift import expected
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.overhead import Masks, ObservedThread, ThreadClass, masks
 from pinfold.core.topology import Topology
-from pinfold.drivers.libvirt import capabilities, emit, moves, status, template, witness
+from pinfold.drivers.libvirt import capabilities, emit, events, moves, process, status, template, witness
 from pinfold.drivers.libvirt.address import address
 from pinfold.drivers.libvirt.elements import Make
 from pinfold.drivers.libvirt.witness import AffinityWitness
-from pinfold.drivers.port import Event, EventKind, GuestSpec, GuestState, HostGuest, Sight
+from pinfold.drivers.port import Event, GuestSpec, GuestState, HostGuest, Sight
 from pinfold.linux import procfs
 
 libvirt: Any = _untyped
 
 _KEEPALIVE_SECONDS: Final = 5
 _KEEPALIVE_COUNT: Final = 3
-_END_SECONDS: Final = 15.0
 _CLEANUP_SECONDS: Final = 3.0
-_LATE_THREAD_SECONDS: Final = 0.1
-_POLL_SECONDS: Final = 0.005
-_PIN_ROUNDS: Final = 3
 
 
 class LibvirtDriver:
@@ -54,7 +49,7 @@ class LibvirtDriver:
         self._witness = witness
         self._priority = realtime_priority
         self._lock = threading.RLock()
-        self._callbacks: list[Callable[[Event], None]] = []
+        self._callbacks = events.Callbacks()
         self._platform: capabilities.Platform | None = None
         self._open: Any = None
         self._closed = False
@@ -135,7 +130,8 @@ class LibvirtDriver:
             self._domain(guest).resume()
         known = self._guest(guest)
         if known.record is not None and known.pid is not None:
-            self._place_late(known, masks(known.record.fit))
+            if self._witness is None and moves.late_kernel_thread(known.pid):
+                self._place(known, masks(known.record.fit), kernel_only=True)
 
     def stop(self, guest: str, *, remove: bool, graceful_seconds: float = 0.0) -> None:
         """End the guest's process and, with `remove`, its definition. See `Driver.stop`."""
@@ -181,7 +177,7 @@ class LibvirtDriver:
         """Every thread of the guest. See `Driver.observe`."""
         if not self.local:
             return self._told(guest)
-        pid = guest.pid if guest.pid is not None else self._pid(guest.name)
+        pid = guest.pid if guest.pid is not None else process.pid_of(self._address.state_dir, guest.name)
         if pid is None:
             return Sight(threads=(), witness=witness.PROCFS if self._witness is None else self._witness.label)
         return witness.sight(
@@ -190,14 +186,7 @@ class LibvirtDriver:
 
     def events(self, callback: Callable[[Event], None]) -> Callable[[], None]:
         """Call back for each event until the returned function is called. See `Driver.events`."""
-        with self._lock:
-            self._callbacks.append(callback)
-
-        def end() -> None:
-            with self._lock, suppress(ValueError):
-                self._callbacks.remove(callback)
-
-        return end
+        return self._callbacks.add(callback)
 
     def close(self) -> None:
         """Let go of libvirt. A closed driver raises `Unavailable`."""
@@ -257,23 +246,14 @@ class LibvirtDriver:
 
     # Events
 
-    def _emit(self, event: Event) -> None:
-        with self._lock:
-            callbacks = list(self._callbacks)
-        for callback in callbacks:
-            callback(event)
-
     def _on_lifecycle(self, _connection: Any, domain: Any, event: int, detail: int, _opaque: object) -> None:
-        kind = _KINDS.get(event)
-        if kind is not None:
-            self._emit(Event(kind=kind, guest=domain.UUIDString(), detail=str(detail)))
+        self._callbacks.emit(events.lifecycle(domain.UUIDString(), event, detail))
 
     def _on_tunable(self, _connection: Any, domain: Any, changed: Mapping[str, object], _opaque: object) -> None:
-        detail = ", ".join(f"{key.rpartition('.')[2]}={value}" for key, value in sorted(changed.items()))
-        self._emit(Event(kind=EventKind.PINS_CHANGED, guest=domain.UUIDString(), detail=detail))
+        self._callbacks.emit(events.tunable(domain.UUIDString(), changed))
 
     def _on_close(self, _connection: Any, reason: int, _opaque: object) -> None:
-        self._emit(Event(kind=EventKind.DISCONNECTED, detail=_CLOSED.get(reason, str(reason))))
+        self._callbacks.emit(events.closed(reason))
 
     # Guests
 
@@ -299,19 +279,8 @@ class LibvirtDriver:
             text = domain.XMLDesc(0)
             persistent = bool(domain.isPersistent())
             guest = status.host_guest(text, state=_state(state, reason), persistent=persistent, pid=None, pages=pages)
-            return replace(guest, pid=self._pid(guest.name)) if guest.active else guest
+            return replace(guest, pid=process.pid_of(self._address.state_dir, guest.name)) if guest.active else guest
         return None
-
-    def _pid(self, name: str) -> int | None:
-        """The process of a running guest, from libvirt's pid file; None when there is none, or it is not ours to read."""
-        if not self._address.state_dir:
-            return None
-        try:
-            words = (Path(self._address.state_dir) / f"{name}.pid").read_text(encoding="ascii").split()
-        except (FileNotFoundError, PermissionError):
-            return None
-        pid = int(words[0]) if words and words[0].isdigit() else None
-        return pid if pid is not None and procfs.start_ticks(pid) is not None else None
 
     # Threads
 
@@ -347,46 +316,18 @@ class LibvirtDriver:
         """What a remote libvirt says of its own pins."""
         with self._translated(f"the pins of guest {guest.name} cannot be read"):
             domain = self._domain(guest.id)
-            vcpus = [_cpus(row) for row in domain.vcpus()[1]] if guest.active else []
-            emulator = _cpus(domain.emulatorPinInfo(0)) if guest.active else CpuSet()
-            rows = domain.ioThreadInfo(0) if guest.active and guest.iothreads else []
-        threads = [
-            ObservedThread(tid=0, name=f"vCPU {index}", thread_class=ThreadClass.VCPU, allowed=cpus, vcpu=index)
-            for index, cpus in enumerate(vcpus)
-        ]
-        if guest.active:
-            threads.append(ObservedThread(tid=0, name="emulator", thread_class=ThreadClass.EMULATOR, allowed=emulator))
-        threads += [
-            ObservedThread(tid=0, name=f"iothread {row[0]}", thread_class=ThreadClass.IOTHREAD, allowed=_cpus(row[1])) for row in rows
-        ]
-        return Sight(threads=tuple(threads), witness=witness.UNVERIFIED)
+            if not guest.active:
+                return Sight(threads=(), witness=witness.UNVERIFIED)
+            rows = {row[0]: _cpus(row[1]) for row in (domain.ioThreadInfo(0) if guest.iothreads else [])}
+            threads = status.told([_cpus(row) for row in domain.vcpus()[1]], _cpus(domain.emulatorPinInfo(0)), rows)
+        return Sight(threads=threads, witness=witness.UNVERIFIED)
 
     def _place(self, guest: HostGuest, wanted: Masks, *, kernel_only: bool = False) -> tuple[ObservedThread, ...]:
-        """Move what is misplaced, and return what still is (the kernel's own threads aside, which not every kernel lets be moved).
-
-        Where another witness than procfs speaks, pCPUs may not exist: nothing is moved by hand then.
-        """
-        left: tuple[ObservedThread, ...] = ()
-        for _ in range(_PIN_ROUNDS):
+        """Move what is misplaced and return what still is. Where another witness speaks nothing is moved: its pCPUs may not exist."""
+        if guest.pid is None or self._witness is not None:
             left = moves.misplaced(self.observe(guest), wanted)
-            if not left or self._witness is not None or guest.pid is None:
-                break
-            for thread in left:
-                if thread.thread_class is ThreadClass.KTHREAD or not kernel_only:
-                    moves.move(guest.pid, thread, expected(wanted, thread) or wanted.overhead)
-            if kernel_only:
-                break
-        return tuple(thread for thread in left if thread.thread_class is not ThreadClass.KTHREAD)
-
-    def _place_late(self, guest: HostGuest, wanted: Masks) -> None:
-        """Place `kvm-nx-lpage-recovery`, which newer kernels make when the first vCPU first runs, beside that vCPU."""
-        pid, until = guest.pid, time.monotonic() + _LATE_THREAD_SECONDS
-        while pid is not None and self._witness is None and time.monotonic() < until:
-            late = [thread for thread in procfs.threads(pid) if thread.in_kernel and thread.comm.startswith("kvm-nx-lpage")]
-            if late:
-                self._place(guest, wanted, kernel_only=True)
-                return
-            time.sleep(_POLL_SECONDS)
+            return tuple(thread for thread in left if thread.thread_class is not ThreadClass.KTHREAD)
+        return moves.place(guest.pid, lambda: self.observe(guest), wanted, kernel_only=kernel_only)
 
     # Pins
 
@@ -433,11 +374,11 @@ class LibvirtDriver:
             if graceful_seconds > 0:
                 with suppress(libvirt.libvirtError):
                     domain.shutdown()
-                _until(lambda: not domain.isActive(), graceful_seconds, pause=0.05)
+                process.until(lambda: not domain.isActive(), graceful_seconds, pause=0.05)
             if domain.isActive():
                 _destroy(domain)
         pid = guest.pid
-        if pid is not None and ticks is not None and not _until(lambda: procfs.start_ticks(pid) != ticks, _END_SECONDS):
+        if pid is not None and ticks is not None and not process.ended(pid, ticks):
             raise Unavailable(f"process {pid} of guest {guest.name} does not end")
 
     def _remove_remains(self, spec: GuestSpec) -> str:
@@ -453,19 +394,11 @@ class LibvirtDriver:
                 if time.monotonic() < until:
                     time.sleep(0.2)
                     continue
-                self._kill(spec)
+                pid = process.pid_of(self._address.state_dir, spec.name)
+                if pid is not None:
+                    process.kill(pid, spec.id)
                 return f"; its process was ended, but its definition may be left: virsh -c {self.uri} undefine {spec.name}"
             return ""
-
-    def _kill(self, spec: GuestSpec) -> None:
-        pid = self._pid(spec.name)
-        if pid is None or spec.id not in procfs.command_line(pid):
-            return
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        ended = time.monotonic() + _END_SECONDS
-        while procfs.start_ticks(pid) is not None and time.monotonic() < ended:
-            time.sleep(_POLL_SECONDS)
 
 
 _UNDEFINE: Final[int] = (
@@ -487,24 +420,6 @@ _AWAY: Final = frozenset(
     )
 )
 _TAKEN: Final = frozenset({libvirt.VIR_ERR_DOM_EXIST})
-
-_KINDS: Final[dict[int, EventKind]] = {
-    libvirt.VIR_DOMAIN_EVENT_DEFINED: EventKind.DEFINED,
-    libvirt.VIR_DOMAIN_EVENT_UNDEFINED: EventKind.UNDEFINED,
-    libvirt.VIR_DOMAIN_EVENT_STARTED: EventKind.STARTED,
-    libvirt.VIR_DOMAIN_EVENT_SUSPENDED: EventKind.PAUSED,
-    libvirt.VIR_DOMAIN_EVENT_RESUMED: EventKind.RESUMED,
-    libvirt.VIR_DOMAIN_EVENT_STOPPED: EventKind.STOPPED,
-    libvirt.VIR_DOMAIN_EVENT_PMSUSPENDED: EventKind.PAUSED,
-    libvirt.VIR_DOMAIN_EVENT_CRASHED: EventKind.STOPPED,
-}
-
-_CLOSED: Final[dict[int, str]] = {
-    libvirt.VIR_CONNECT_CLOSE_REASON_ERROR: "error",
-    libvirt.VIR_CONNECT_CLOSE_REASON_EOF: "end of file",
-    libvirt.VIR_CONNECT_CLOSE_REASON_KEEPALIVE: "no answer to keepalive",
-    libvirt.VIR_CONNECT_CLOSE_REASON_CLIENT: "closed by us",
-}
 
 _STATES: Final[dict[int, GuestState]] = {
     libvirt.VIR_DOMAIN_PAUSED: GuestState.PAUSED,
@@ -537,16 +452,6 @@ def _destroy(domain: Any) -> None:
         # It may have ended by itself in between.
         if error.get_error_code() not in (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN):
             raise
-
-
-def _until(done: Callable[[], bool], seconds: float, *, pause: float = _POLL_SECONDS) -> bool:
-    """Whether `done` came true within that time."""
-    until = time.monotonic() + seconds
-    while not done():
-        if time.monotonic() >= until:
-            return False
-        time.sleep(pause)
-    return True
 
 
 def _row(cpus: CpuSet, size: int) -> tuple[bool, ...]:

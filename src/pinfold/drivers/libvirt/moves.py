@@ -8,19 +8,56 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import expected
 from pinfold.core.errors import Unavailable
 from pinfold.core.overhead import Masks, ObservedThread, ThreadClass
+from pinfold.drivers.libvirt import process
 from pinfold.drivers.port import Sight
 from pinfold.linux import cgroup, procfs
+
+_ROUNDS: Final = 3
+_LATE_SECONDS: Final = 0.1
 
 
 def misplaced(sight: Sight, masks: Masks) -> tuple[ObservedThread, ...]:
     """The threads that may run elsewhere than `masks` says, in the order of the sight."""
     return tuple(thread for thread in sight.threads if (want := expected(masks, thread)) is not None and thread.allowed != want)
+
+
+def place(pid: int, observe: Callable[[], Sight], masks: Masks, *, kernel_only: bool = False) -> tuple[ObservedThread, ...]:
+    """Move what is misplaced, and return what still is in the end, the kernel's own threads aside.
+
+    With `kernel_only` just the kernel's are moved, once. New threads inherit the mask of the main thread, so three rounds suffice.
+    Raises `Unavailable` when a thread cannot be moved.
+    """
+    left = misplaced(observe(), masks)
+    for _ in range(1 if kernel_only else _ROUNDS):
+        for thread in left:
+            if thread.thread_class is ThreadClass.KTHREAD or not kernel_only:
+                move(pid, thread, expected(masks, thread) or masks.overhead)
+        if not left or kernel_only:
+            break
+        left = misplaced(observe(), masks)
+    return tuple(thread for thread in left if thread.thread_class is not ThreadClass.KTHREAD)
+
+
+def late_kernel_thread(pid: int) -> bool:
+    """Whether `kvm-nx-lpage-recovery` is there, which newer kernels make when vCPU 0 first runs, as a thread of the process.
+
+    Waits for it a tenth of a second, since it inherits that vCPU's place and wants to be moved at once.
+    """
+
+    def made() -> bool:
+        return any(thread.in_kernel and thread.comm.startswith("kvm-nx-lpage") for thread in procfs.threads(pid))
+
+    # Emulated guests never have it. Their vCPU threads say so in their names, good enough to save a wait.
+    emulated = any(thread.comm.endswith("/TCG") for thread in procfs.threads(pid))
+    return not emulated and process.until(made, _LATE_SECONDS)
 
 
 def move(pid: int, thread: ObservedThread, cpus: CpuSet) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from xml.etree.ElementTree import Element
@@ -158,6 +158,20 @@ def qmp_iothreads(answer: str) -> dict[int, int]:
         if match is not None:
             found[int(item["thread-id"])] = int(match[1])
     return found
+
+
+def told(vcpus: Sequence[CpuSet], emulator: CpuSet, iothreads: Mapping[int, CpuSet]) -> tuple[ObservedThread, ...]:
+    """Threads by a hypervisor's word alone, which gives no thread ids: vCPUs, the emulator, iothreads."""
+    found = [
+        ObservedThread(tid=0, name=f"vCPU {index}", thread_class=ThreadClass.VCPU, allowed=cpus, vcpu=index)
+        for index, cpus in enumerate(vcpus)
+    ]
+    found.append(ObservedThread(tid=0, name="emulator", thread_class=ThreadClass.EMULATOR, allowed=emulator))
+    found += [
+        ObservedThread(tid=0, name=f"iothread {index}", thread_class=ThreadClass.IOTHREAD, allowed=cpus)
+        for index, cpus in sorted(iothreads.items())
+    ]
+    return tuple(found)
 
 
 def classified(

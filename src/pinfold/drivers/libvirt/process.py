@@ -1,0 +1,53 @@
+"""A guest's QEMU process: found by libvirt's pid file, awaited, ended. Its threads do not belong here (`witness`, `moves`)."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from pinfold.linux import procfs
+
+END_SECONDS: Final = 15.0
+POLL_SECONDS: Final = 0.005
+
+
+def pid_of(state_dir: str, name: str) -> int | None:
+    """The live process of guest `name`, from the pid file in `state_dir`; None when there is none, or it is not ours to read."""
+    if not state_dir:
+        return None
+    try:
+        words = (Path(state_dir) / f"{name}.pid").read_text(encoding="ascii").split()
+    except (FileNotFoundError, PermissionError):
+        return None
+    pid = int(words[0]) if words and words[0].isdigit() else None
+    return pid if pid is not None and procfs.start_ticks(pid) is not None else None
+
+
+def ended(pid: int, start_ticks: int) -> bool:
+    """Whether the process that began at `start_ticks` is gone, waiting for it at most 15 seconds."""
+    return until(lambda: procfs.start_ticks(pid) != start_ticks, END_SECONDS)
+
+
+def kill(pid: int, guest: str) -> None:
+    """End process `pid` if it is the QEMU of that guest (its command line names the id), and wait for its end."""
+    ticks = procfs.start_ticks(pid)
+    if ticks is None or guest not in procfs.command_line(pid):
+        return
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+    ended(pid, ticks)
+
+
+def until(done: Callable[[], bool], seconds: float, *, pause: float = POLL_SECONDS) -> bool:
+    """Whether `done` came true within that time."""
+    end = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() >= end:
+            return False
+        time.sleep(pause)
+    return True
