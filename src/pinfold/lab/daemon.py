@@ -44,7 +44,7 @@ class LabHost:
         detached: bool = False,
     ) -> None:
         self.folder = LabFolder.named(name)
-        self.topology = topology
+        self._topology = topology
         self._detached = detached
         self._process: subprocess.Popen[str] | None = None
         confined = cgroups and topology is None and cgroup.version(cgroup.hierarchies()) != "none"
@@ -60,6 +60,14 @@ class LabHost:
             huge_page_kib=_huge_pages(topology),
             group=f"pinfold-lab-{name}-{os.getpid()}" if confined else "",
         )
+
+    @classmethod
+    def of(cls, folder: LabFolder) -> LabHost:
+        """A lab that another process brought up. Raises `InvalidRequest` when there is none."""
+        lab = cls.__new__(cls)
+        lab.folder, lab.spec = folder, folder.spec()
+        lab._topology, lab._detached, lab._process = None, True, None
+        return lab
 
     @property
     def uri(self) -> str:
@@ -139,13 +147,13 @@ class LabHost:
 
     def _prepare(self) -> None:
         self.folder.write_spec(self.spec)
-        if self.topology is not None:
-            sysfs.write(self.topology, self.folder.path / "sys")
+        if self._topology is not None:
+            sysfs.write(self._topology, self.folder.path / "sys")
         self.folder.run.mkdir()
         mark = {"name": self.spec.name, "synthetic": self.synthetic, "topology": self.spec.topology}
         if self.synthetic:
             mark |= {"records": str(self.folder.records), "sysfs": str(self.folder.path / "sys")}
-        (self.folder.run / "pinfold-lab.json").write_text(json.dumps(mark) + "\n")
+        (self.folder.run / witness.MARKER).write_text(json.dumps(mark) + "\n")
 
     def _start_keeper(self, lock: int) -> None:
         mode = "detached" if self._detached else "attached"

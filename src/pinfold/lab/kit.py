@@ -1,0 +1,113 @@
+"""What a lab gives to its user: a pinfold.conf with pools that suit, flavors to try, a ROM to boot. Daemons do not belong here."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.topology import Topology
+from pinfold.lab import rom
+from pinfold.lab.folder import LabFolder
+
+_FLAVORS: Final = """\
+# Flavors to try in a lab. The guest is a ROM of 64 KiB, so memory is a number here and hardly used.
+[flavors.float]
+vcpus = 2
+ram = 256
+
+[flavors.pinned]
+vcpus = 2
+ram = 512
+[flavors.pinned.properties]
+"hw:cpu_policy" = "dedicated"
+
+[flavors.share]
+vcpus = 2
+ram = 512
+[flavors.share.properties]
+"hw:cpu_policy" = "dedicated"
+"hw:emulator_threads_policy" = "share"
+
+[flavors.isolate]
+vcpus = 2
+ram = 512
+[flavors.isolate.properties]
+"hw:cpu_policy" = "dedicated"
+"hw:emulator_threads_policy" = "isolate"
+
+[flavors.cores]
+vcpus = 2
+ram = 1024
+[flavors.cores.properties]
+"hw:cpu_policy" = "dedicated"
+"hw:cpu_thread_policy" = "isolate"
+"hw:emulator_threads_policy" = "share"
+
+[flavors.mixed]
+vcpus = 4
+ram = 1024
+[flavors.mixed.properties]
+"hw:cpu_policy" = "mixed"
+"hw:cpu_dedicated_mask" = "^0"
+"hw:emulator_threads_policy" = "share"
+
+[flavors.wide]
+vcpus = 8
+ram = 4096
+[flavors.wide.properties]
+"hw:cpu_policy" = "dedicated"
+"hw:numa_nodes" = "2"
+"hw:emulator_threads_policy" = "share"
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabPools:
+    """The two pools of a lab's configuration; `dedicated` is empty where one core is all there is."""
+
+    shared: CpuSet
+    dedicated: CpuSet
+
+
+def pools(topology: Topology) -> LabPools:
+    """The first core of every cell that has another one is shared; the rest is dedicated. A host without such a cell shares everything.
+
+    >>> from pinfold.core.hosttext import host
+    >>> pools(host("cell:2 core:4 pu:2"))
+    LabPools(shared=CpuSet('0-1,8-9'), dedicated=CpuSet('2-7,10-15'))
+    """
+    shared = CpuSet()
+    for cell in topology.cells:
+        if len(cell.cores) > 1:
+            shared |= cell.cores[0]
+    if not shared:
+        return LabPools(shared=topology.online, dedicated=CpuSet())
+    return LabPools(shared=shared, dedicated=topology.online - shared)
+
+
+def machine_pools(system: Path = Path("/sys/devices/system/cpu")) -> LabPools:
+    """The same for the machine's own topology, by its sysfs: the core of the first pCPU is shared, the rest dedicated."""
+    usable = CpuSet(os.sched_getaffinity(0))
+    siblings = (system / f"cpu{usable.first}/topology/thread_siblings_list").read_text()
+    shared = CpuSet.parse(siblings.strip()) & usable
+    return LabPools(shared=shared, dedicated=usable - shared)
+
+
+def configuration(folder: LabFolder, chosen: LabPools, *, about: str) -> str:
+    """The text of a pinfold.conf for the lab in `folder`. Pure."""
+    lines = [f"# {about}", "[compute]", f"cpu_shared_set = {chosen.shared}"]
+    if chosen.dedicated:
+        lines.append(f"cpu_dedicated_set = {chosen.dedicated}")
+    lines += ["", "[libvirt]", f"connection_uri = {folder.uri}", ""]
+    lines += ["[pinfold]", f"state_dir = {folder.path}/state", f"flavors_file = {folder.path}/flavors.toml"]
+    return "\n".join(lines) + "\n"
+
+
+def write(folder: LabFolder, chosen: LabPools, *, about: str) -> None:
+    """Write pinfold.conf, flavors.toml and idle.rom into the lab's folder."""
+    folder.configuration.write_text(configuration(folder, chosen, about=about))
+    (folder.path / "flavors.toml").write_text(_FLAVORS)
+    rom.write(folder.path / "idle.rom")

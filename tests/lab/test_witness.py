@@ -1,0 +1,24 @@
+"""The records of a lab, as files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.lab.witness import MARKER, LabWitness, witness_of
+
+
+def test_a_record_is_a_cpulist_by_thread_id(tmp_path: Path) -> None:
+    (tmp_path / "71").write_text("0,8-9\n")
+    assert LabWitness(tmp_path).allowed(71) == CpuSet.of(0, 8, 9)
+    assert LabWitness(tmp_path).allowed(72) is None
+
+
+def test_only_a_synthetic_lab_has_a_witness_of_its_own(tmp_path: Path) -> None:
+    uri = f"qemu+unix:///system?socket={tmp_path}/libvirt-sock"
+    assert witness_of(uri) is None
+    (tmp_path / MARKER).write_text(json.dumps({"synthetic": False}))
+    assert witness_of(uri) is None
+    (tmp_path / MARKER).write_text(json.dumps({"synthetic": True, "records": str(tmp_path / "fakecpu")}))
+    assert witness_of(uri) == LabWitness(tmp_path / "fakecpu")
