@@ -7,6 +7,8 @@ is left out; nothing else is forgiven.
 from __future__ import annotations
 
 import errno
+import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,8 @@ _IO_WORKER: Final = 0x00000010
 _USER_WORKER: Final = 0x00004000
 _KERNEL_THREAD: Final = 0x00200000
 _WALKS: Final = 12
+_REMEMBER_SECONDS: Final = 60.0
+_CUT_NAME: Final = "kvm-nx-lpage-re"
 _GONE: Final = (errno.ENOENT, errno.ESRCH, errno.ENOTDIR)
 
 Value = TypeVar("Value")
@@ -56,7 +60,6 @@ class Thread:
     start_ticks: int = 0
     in_kernel: bool = False
     io_worker: bool = False
-    schedstat: SchedStat | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +75,7 @@ def threads(pid: int, *, proc: Path = PROC) -> tuple[Thread, ...]:
 
     Raises `Unavailable` when procfs may not be read.
     """
-    found = (_thread(proc / str(pid) / "task" / str(tid), tid) for tid in _task_ids(pid, proc))
+    found = (_thread(f"{proc}/{pid}/task/{tid}", tid) for tid in _task_ids(pid, proc))
     return tuple(thread for thread in found if thread is not None)
 
 
@@ -90,72 +93,117 @@ def settled_threads(pid: int, *, proc: Path = PROC, also: Callable[[], tuple[Thr
     return Walk(threads=tuple(sorted(before, key=lambda thread: thread.tid)), stable=False)
 
 
-def kernel_threads(pid: int, *, proc: Path = PROC) -> tuple[Thread, ...]:
-    """The kernel's own threads that serve the virtual machine of process `pid`, ordered by id.
+class KernelThreads:
+    """Finds the kernel's own threads that serve virtual machines, by the names the kernel gave them.
 
-    They are `vhost-PID` (before Linux 6.4), `kvm-pit/PID` and `kvm-nx-lpage-recovery-PID` (in newer kernels a thread of the process
-    itself). A kernel before 5.17 cuts the last name so that its process cannot be told; such a thread is the process's where both
-    lie in one cpuset cgroup, and nobody's otherwise. Raises `Unavailable` when procfs may not be read.
+    To look at many guests in a row it remembers which processes are of no interest, each for at most a minute and as long as it stays,
+    so that a reused id is not overlooked for long.
     """
-    names = {f"vhost-{pid}", f"kvm-pit/{pid}", f"kvm-nx-lpage-recovery-{pid}"}
-    found = []
-    for tid in _process_ids(proc):
-        comm = _read(proc / str(tid) / "comm")
-        if comm is None:
-            continue
-        name = comm.rstrip("\n")
-        if name in names or (name == _CUT_NAME and _same_scope(pid, tid, proc)):
-            thread = _thread(proc / str(tid), tid)
-            if thread is not None and thread.in_kernel:
-                found.append(thread)
-    return tuple(found)
+
+    def __init__(self, *, proc: Path = PROC, clock: Callable[[], float] = time.monotonic) -> None:
+        self._proc = proc
+        self._clock = clock
+        self._seen: dict[int, tuple[str, float]] = {}
+
+    def of(self, pid: int) -> tuple[Thread, ...]:
+        """Those of process `pid`, ordered by id.
+
+        They are `vhost-PID` (before Linux 6.4), `kvm-pit/PID` and `kvm-nx-lpage-recovery-PID` (in newer kernels a thread of the process
+        itself). A kernel before 5.17 cuts the last name so that its process cannot be told; such a thread is the process's where both
+        lie in one cpuset cgroup, and nobody's otherwise. Raises `Unavailable` when procfs may not be read.
+        """
+        names = {f"vhost-{pid}", f"kvm-pit/{pid}", f"kvm-nx-lpage-recovery-{pid}"}
+        found = []
+        for tid, name in self._names().items():
+            if name in names or (name == _CUT_NAME and _same_scope(pid, tid, self._proc)):
+                thread = _thread(f"{self._proc}/{tid}", tid)
+                if thread is not None and thread.in_kernel:
+                    found.append(thread)
+        return tuple(found)
+
+    def _names(self) -> dict[int, str]:
+        now, known = self._clock(), self._seen
+        self._seen = {}
+        for tid in _process_ids(self._proc):
+            entry = known.get(tid)
+            if entry is None or now - entry[1] > _REMEMBER_SECONDS:
+                comm = _read(f"{self._proc}/{tid}/comm")
+                if comm is None:
+                    continue
+                entry = (comm.rstrip("\n"), now)
+            # A kernel thread has its parent's name until it is given its own.
+            if entry[0] != "kthreadd":
+                self._seen[tid] = entry
+        return {tid: name for tid, (name, _) in self._seen.items()}
 
 
-_CUT_NAME: Final = "kvm-nx-lpage-re"
+def kernel_threads(pid: int, *, proc: Path = PROC) -> tuple[Thread, ...]:
+    """The kernel's own threads that serve the virtual machine of process `pid`; see `KernelThreads.of`."""
+    return KernelThreads(proc=proc).of(pid)
+
+
+def schedstat(pid: int, tid: int, *, proc: Path = PROC) -> SchedStat | None:
+    """How long a thread ran and waited so far; None when it is gone, or on a kernel without CONFIG_SCHED_INFO."""
+    text = _read(f"{proc}/{pid}/task/{tid}/schedstat")
+    if not text:
+        return None
+    run, delay, slices = (int(word) for word in text.split()[:3])
+    return SchedStat(run_ns=run, run_delay_ns=delay, slices=slices)
 
 
 def start_ticks(pid: int, *, proc: Path = PROC) -> int | None:
     """When process `pid` began, in clock ticks since boot; None when there is none. A zombie counts as none."""
-    text = _read(proc / str(pid) / "stat")
+    text = _read(f"{proc}/{pid}/stat")
     if text is None:
         return None
     fields = _stat_fields(text)
     return None if fields[0] in "ZX" else int(fields[19])
 
 
-def command_line(pid: int, *, proc: Path = PROC) -> tuple[str, ...]:
-    """The arguments that process `pid` was started with; none when it is gone."""
-    text = _read(proc / str(pid) / "cmdline")
-    return tuple(text.rstrip("\0").split("\0")) if text else ()
+def processes_with(argument: str, *, proc: Path = PROC) -> tuple[int, ...]:
+    """The ids of the processes that were started with that very argument, ascending."""
+    found = []
+    for pid in _process_ids(proc):
+        text = _read(f"{proc}/{pid}/cmdline")
+        if text and argument in text.split("\0"):
+            found.append(pid)
+    return tuple(found)
+
+
+def default_huge_page_kib(*, proc: Path = PROC) -> int | None:
+    """The size of huge page that is meant where none is named; None on a kernel without huge pages."""
+    for line in (_read(f"{proc}/meminfo") or "").splitlines():
+        if line.startswith("Hugepagesize:"):
+            return int(line.split()[1])
+    return None
 
 
 def _identity(found: tuple[Thread, ...]) -> frozenset[tuple[int, int, str, CpuSet]]:
     return frozenset((thread.tid, thread.start_ticks, thread.comm, thread.allowed) for thread in found)
 
 
-def _thread(folder: Path, tid: int) -> Thread | None:
-    stat, status, comm = _read(folder / "stat"), _read(folder / "status"), _read(folder / "comm")
-    if stat is None or status is None or comm is None:
+def _thread(folder: str, tid: int) -> Thread | None:
+    stat, status = _read(f"{folder}/stat"), _read(f"{folder}/status")
+    if stat is None or status is None:
         return None
     fields = _stat_fields(stat)
     if fields[0] in "ZX":
         # A zombie has no place to run; its mask is what it once was.
         return None
     flags, policy = int(fields[6]), int(fields[38])
-    allowed = next((line.split(":", 1)[1].strip() for line in status.splitlines() if line.startswith("Cpus_allowed_list:")), None)
-    if allowed is None:
+    _, found, rest = status.partition("\nCpus_allowed_list:")
+    if not found:
         raise Unavailable(f"{folder}/status has no Cpus_allowed_list")
     return Thread(
         tid=tid,
-        comm=comm.rstrip("\n"),
-        allowed=CpuSet.parse(allowed),
+        comm=stat[stat.index("(") + 1 : stat.rindex(")")],
+        allowed=CpuSet.parse(rest.partition("\n")[0]),
         scheduler=_SCHEDULERS.get(policy, str(policy)),
         priority=int(fields[37]),
         state=fields[0],
         start_ticks=int(fields[19]),
         in_kernel=bool(flags & (_KERNEL_THREAD | _USER_WORKER)),
         io_worker=bool(flags & _IO_WORKER),
-        schedstat=_schedstat(folder),
     )
 
 
@@ -164,24 +212,26 @@ def _stat_fields(text: str) -> list[str]:
     return text.rpartition(")")[2].split()
 
 
-def _schedstat(folder: Path) -> SchedStat | None:
-    text = _read(folder / "schedstat")
-    if not text:
-        return None
-    run, delay, slices = (int(word) for word in text.split()[:3])
-    return SchedStat(run_ns=run, run_delay_ns=delay, slices=slices)
-
-
 def _task_ids(pid: int, proc: Path) -> list[int]:
-    return _forgiving(lambda: sorted(int(entry.name) for entry in (proc / str(pid) / "task").iterdir()), f"{proc}/{pid}/task") or []
+    return _numbers(f"{proc}/{pid}/task")
 
 
 def _process_ids(proc: Path) -> list[int]:
-    return _forgiving(lambda: sorted(int(entry.name) for entry in proc.iterdir() if entry.name.isdigit()), str(proc)) or []
+    return _numbers(str(proc))
 
 
-def _read(path: Path) -> str | None:
-    return _forgiving(lambda: path.read_text(encoding="utf-8", errors="replace"), str(path))
+def _numbers(folder: str) -> list[int]:
+    return sorted(int(name) for name in _forgiving(lambda: os.listdir(folder), folder) or () if name.isdigit())
+
+
+def _read(path: str) -> str | None:
+    # Plain strings and bytes: a sweep reads tens of thousands of these.
+    def read() -> bytes:
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
+
+    content = _forgiving(read, path)
+    return None if content is None else content.decode("utf-8", errors="replace")
 
 
 def _forgiving(read: Callable[[], Value], what: str) -> Value | None:
@@ -199,9 +249,9 @@ def cpuset_path(pid: int, tid: int | None = None, *, proc: Path = PROC) -> str:
 
     Where cpuset is not a hierarchy of version 1, that is the one path of version 2, whether or not it has the cpuset controller.
     """
-    folder = proc / str(pid) if tid is None else proc / str(pid) / "task" / str(tid)
+    folder = f"{proc}/{pid}" if tid is None else f"{proc}/{pid}/task/{tid}"
     unified = ""
-    for line in (_read(folder / "cgroup") or "").splitlines():
+    for line in (_read(f"{folder}/cgroup") or "").splitlines():
         _, controllers, path = line.split(":", 2)
         if "cpuset" in controllers.split(","):
             return path

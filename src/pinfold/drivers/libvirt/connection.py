@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 import libvirt as _untyped
@@ -50,8 +49,10 @@ class LibvirtDriver:
         self._priority = realtime_priority
         self._lock = threading.RLock()
         self._callbacks = events.Callbacks()
-        self._platform: capabilities.Platform | None = None
+        self._kernel = procfs.KernelThreads()
+        self._host: tuple[capabilities.Platform, status.HostPages] | None = None
         self._open: Any = None
+        self._registered: tuple[int, ...] = ()
         self._closed = False
         _start_event_loop()
         self._connection()
@@ -79,16 +80,12 @@ class LibvirtDriver:
         with self._translated("the guests cannot be listed"):
             connection = self._connection()
             domains = connection.listAllDomains(0)
-        pages = status.HostPages(cells=tuple(cell.id for cell in self.topology().cells))
-        found = (self._seen(domain, pages) for domain in domains)
+        found = (self._seen(domain) for domain in domains)
         return tuple(sorted((guest for guest in found if guest is not None), key=lambda guest: guest.id))
 
     def definition(self, spec: GuestSpec) -> str:
         """The domain XML that `start` would use. Raises `InvalidRequest`."""
-        if self._platform is None:
-            with self._translated("the host's capabilities cannot be read"):
-                self._platform = capabilities.platform(self._connection().getCapabilities())
-        return emit.definition(spec, Make(platform=self._platform, realtime_priority=self._priority))
+        return emit.definition(spec, Make(platform=self._known_host()[0], realtime_priority=self._priority))
 
     def start(self, spec: GuestSpec) -> HostGuest:
         """Define the guest, start it paused, place KVM's own threads. See `Driver.start`."""
@@ -97,15 +94,21 @@ class LibvirtDriver:
         self._refuse_absent(wanted)
         text = self.definition(spec)
         self._refuse_existing(spec)
+        defined = False
         try:
             with self._translated(f"guest {spec.name} cannot be started"):
                 domain = self._connection().defineXML(text)
+                defined = True
                 domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
             guest = self._guest(spec.id)
             self._place(guest, wanted, kernel_only=True)
         except PinfoldError as error:
+            if not (defined or isinstance(error, Unavailable)) or isinstance(error, Conflict):
+                raise
             left = self._remove_remains(spec)
-            raise type(error)(f"{error}{left}") from error
+            if not left:
+                raise
+            raise type(error)(f"{error}; {left}") from error
         return guest
 
     def restart(self, guest: str) -> HostGuest:
@@ -181,7 +184,11 @@ class LibvirtDriver:
         if pid is None:
             return Sight(threads=(), witness=witness.PROCFS if self._witness is None else self._witness.label)
         return witness.sight(
-            pid, vcpus=self._vcpu_threads(guest, pid), iothreads=lambda: self._iothread_threads(guest), witness=self._witness
+            pid,
+            vcpus=self._vcpu_threads(guest, pid),
+            iothreads=lambda: self._iothread_threads(guest),
+            witness=self._witness,
+            kernel=self._kernel,
         )
 
     def events(self, callback: Callable[[Event], None]) -> Callable[[], None]:
@@ -195,6 +202,11 @@ class LibvirtDriver:
             self._callbacks.clear()
             connection, self._open = self._open, None
         if connection is not None:
+            # Each registration holds the connection open.
+            with suppress(libvirt.libvirtError):
+                for number in self._registered:
+                    connection.domainEventDeregisterAny(number)
+                connection.unregisterCloseCallback()
             with suppress(libvirt.libvirtError):
                 connection.close()
 
@@ -220,8 +232,10 @@ class LibvirtDriver:
             connection.setKeepAlive(_KEEPALIVE_SECONDS, _KEEPALIVE_COUNT)
         with suppress(libvirt.libvirtError):
             connection.registerCloseCallback(self._on_close, None)
-        connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_lifecycle, None)
-        connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_TUNABLE, self._on_tunable, None)
+        self._registered = (
+            connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._on_lifecycle, None),
+            connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_TUNABLE, self._on_tunable, None),
+        )
 
     @contextmanager
     def _translated(self, what: str) -> Iterator[None]:
@@ -233,7 +247,7 @@ class LibvirtDriver:
             text = f"{what}: {_sentence(error)}"
             if code in _AWAY or self._lost():
                 raise Unavailable(text) from error
-            if code in _TAKEN or "already exists" in str(error) or "already defined" in str(error):
+            if code in _TAKEN or "already running" in str(error) or "already exists" in str(error) or "already defined" in str(error):
                 raise Conflict(text) from error
             raise InvalidRequest(text) from error
 
@@ -257,6 +271,16 @@ class LibvirtDriver:
 
     # Guests
 
+    def _known_host(self) -> tuple[capabilities.Platform, status.HostPages]:
+        """What never changes while a host is up: the platform, the cells, the default huge page."""
+        if self._host is None:
+            with self._translated("the host's capabilities cannot be read"):
+                text = self._connection().getCapabilities()
+            cells = tuple(cell.id for cell in capabilities.topology(text).cells)
+            huge = procfs.default_huge_page_kib() if self.local else None
+            self._host = (capabilities.platform(text), status.HostPages(cells=cells, default_huge_kib=huge or 2048))
+        return self._host
+
     def _domain(self, guest: str) -> Any:
         try:
             return self._connection().lookupByUUIDString(guest)
@@ -268,17 +292,17 @@ class LibvirtDriver:
     def _guest(self, guest: str) -> HostGuest:
         with self._translated(f"guest {guest} cannot be read"):
             domain = self._domain(guest)
-        seen = self._seen(domain, status.HostPages(cells=tuple(cell.id for cell in self.topology().cells)))
+        seen = self._seen(domain)
         if seen is None:
             raise InvalidRequest(f"guest {guest} has just gone from {self.uri}", key="guest")
         return seen
 
-    def _seen(self, domain: Any, pages: status.HostPages) -> HostGuest | None:
+    def _seen(self, domain: Any) -> HostGuest | None:
         with self._translated("a guest cannot be read"), _absent_is_fine():
             state, reason = domain.state()
             text = domain.XMLDesc(0)
             persistent = bool(domain.isPersistent())
-            guest = status.host_guest(text, state=_state(state, reason), persistent=persistent, pid=None, pages=pages)
+            guest = status.host_guest(text, state=_state(state, reason), persistent=persistent, pid=None, pages=self._known_host()[1])
             return replace(guest, pid=process.pid_of(self._address.state_dir, guest.name)) if guest.active else guest
         return None
 
@@ -286,10 +310,7 @@ class LibvirtDriver:
 
     def _vcpu_threads(self, guest: HostGuest, pid: int) -> Mapping[int, int]:
         """Thread id -> vCPU from libvirt's status file, else (for guests of ours) from QEMU itself."""
-        try:
-            told = status.status_file((Path(self._address.state_dir) / f"{guest.name}.xml").read_text(encoding="utf-8"))
-        except (FileNotFoundError, PermissionError):
-            told = None
+        told = process.status_of(self._address.state_dir, guest.name)
         if told is not None and told.pid == pid and told.vcpus:
             return told.vcpus
         return status.qmp_vcpus(answer) if (answer := self._ask(guest, "query-cpus-fast")) else {}
@@ -318,8 +339,8 @@ class LibvirtDriver:
             domain = self._domain(guest.id)
             if not guest.active:
                 return Sight(threads=(), witness=witness.UNVERIFIED)
-            rows = {row[0]: _cpus(row[1]) for row in (domain.ioThreadInfo(0) if guest.iothreads else [])}
-            threads = status.told([_cpus(row) for row in domain.vcpus()[1]], _cpus(domain.emulatorPinInfo(0)), rows)
+            rows = {row[0]: status.cpus_of(row[1]) for row in (domain.ioThreadInfo(0) if guest.iothreads else [])}
+            threads = status.told([status.cpus_of(row) for row in domain.vcpus()[1]], status.cpus_of(domain.emulatorPinInfo(0)), rows)
         return Sight(threads=threads, witness=witness.UNVERIFIED)
 
     def _place(self, guest: HostGuest, wanted: Masks, *, kernel_only: bool = False) -> tuple[ObservedThread, ...]:
@@ -334,11 +355,11 @@ class LibvirtDriver:
     def _pin_live(self, domain: Any, wanted: Masks) -> None:
         live = libvirt.VIR_DOMAIN_AFFECT_LIVE
         size = 1 + max(max(cpus) for cpus in (*wanted.vcpus, wanted.overhead))
-        domain.pinEmulator(_row(wanted.overhead, size), live)
+        domain.pinEmulator(status.row(wanted.overhead, size), live)
         for row in domain.ioThreadInfo(live):
-            domain.pinIOThread(row[0], _row(wanted.overhead, size), live)
+            domain.pinIOThread(row[0], status.row(wanted.overhead, size), live)
         for index, cpus in enumerate(wanted.vcpus):
-            domain.pinVcpuFlags(index, _row(cpus, size), live)
+            domain.pinVcpuFlags(index, status.row(cpus, size), live)
 
     def _pin_definition(self, domain: Any, wanted: Masks) -> None:
         if not domain.isPersistent():
@@ -384,7 +405,7 @@ class LibvirtDriver:
     def _remove_remains(self, spec: GuestSpec) -> str:
         """Undo a start that failed, and return what to add to its error: '' when nothing is left.
 
-        A daemon that died takes a moment to come back, if it does. If it does not, the guest's process is ended by its pid file.
+        A daemon that died takes a moment to come back, if it does. If it does not, the guest's process is ended without it.
         """
         until = time.monotonic() + _CLEANUP_SECONDS
         while True:
@@ -394,10 +415,8 @@ class LibvirtDriver:
                 if time.monotonic() < until:
                     time.sleep(0.2)
                     continue
-                pid = process.pid_of(self._address.state_dir, spec.name)
-                if pid is not None:
-                    process.kill(pid, spec.id)
-                return f"; its process was ended, but its definition may be left: virsh -c {self.uri} undefine {spec.name}"
+                process.kill(spec.id)
+                return f"its process was ended, but its definition may be left: virsh -c {self.uri} undefine {spec.name}"
             return ""
 
 
@@ -452,14 +471,6 @@ def _destroy(domain: Any) -> None:
         # It may have ended by itself in between.
         if error.get_error_code() not in (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN):
             raise
-
-
-def _row(cpus: CpuSet, size: int) -> tuple[bool, ...]:
-    return tuple(cpu in cpus for cpu in range(size))
-
-
-def _cpus(row: Any) -> CpuSet:
-    return CpuSet(cpu for cpu, on in enumerate(row) if on)
 
 
 def _sentence(error: Exception) -> str:

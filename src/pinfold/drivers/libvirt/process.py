@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from pinfold.drivers.libvirt.status import Status, status_file
 from pinfold.linux import procfs
 
 END_SECONDS: Final = 15.0
@@ -28,19 +29,27 @@ def pid_of(state_dir: str, name: str) -> int | None:
     return pid if pid is not None and procfs.start_ticks(pid) is not None else None
 
 
+def status_of(state_dir: str, name: str) -> Status | None:
+    """What libvirt's status file of guest `name` tells; None when there is none, or it is not ours to read (it is root's)."""
+    try:
+        return status_file((Path(state_dir) / f"{name}.xml").read_text(encoding="utf-8"))
+    except (FileNotFoundError, PermissionError):
+        return None
+
+
 def ended(pid: int, start_ticks: int) -> bool:
     """Whether the process that began at `start_ticks` is gone, waiting for it at most 15 seconds."""
     return until(lambda: procfs.start_ticks(pid) != start_ticks, END_SECONDS)
 
 
-def kill(pid: int, guest: str) -> None:
-    """End process `pid` if it is the QEMU of that guest (its command line names the id), and wait for its end."""
-    ticks = procfs.start_ticks(pid)
-    if ticks is None or guest not in procfs.command_line(pid):
-        return
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-    ended(pid, ticks)
+def kill(guest: str) -> None:
+    """End the QEMU of the guest with that id (its command line names it), and wait for its end."""
+    for pid in procfs.processes_with(guest):
+        ticks = procfs.start_ticks(pid)
+        if ticks is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            ended(pid, ticks)
 
 
 def until(done: Callable[[], bool], seconds: float, *, pause: float = POLL_SECONDS) -> bool:

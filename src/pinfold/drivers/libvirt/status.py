@@ -135,7 +135,9 @@ def memory(domain: Element, pages: HostPages) -> tuple[tuple[ForeignMemory, ...]
 
 def status_file(text: str) -> Status:
     """What `/run/libvirt/qemu/NAME.xml` tells. Raises `InvalidRequest` for another text."""
-    root = xmltext.parsed(text, "libvirt's status file", root="domstatus")
+    # What follows the vCPUs is long (QEMU's capabilities, the whole domain) and is read for every guest of every sweep.
+    head, found, _ = text.partition("<qemuCaps>")
+    root = xmltext.parsed(f"{head}</domstatus>" if found else text, "libvirt's status file", root="domstatus")
     vcpus = {
         xmltext.integer(item, "pid", _WHAT): xmltext.integer(item, "id", _WHAT) for item in root.iterfind("vcpus/vcpu") if item.get("pid")
     }
@@ -158,6 +160,16 @@ def qmp_iothreads(answer: str) -> dict[int, int]:
         if match is not None:
             found[int(item["thread-id"])] = int(match[1])
     return found
+
+
+def row(cpus: CpuSet, size: int) -> tuple[bool, ...]:
+    """A CPU set as libvirt-python's pin functions take it: one truth value a pCPU, `size` of them."""
+    return tuple(cpu in cpus for cpu in range(size))
+
+
+def cpus_of(bools: Iterable[bool]) -> CpuSet:
+    """The CPU set of such a row."""
+    return CpuSet(cpu for cpu, on in enumerate(bools) if on)
 
 
 def told(vcpus: Sequence[CpuSet], emulator: CpuSet, iothreads: Mapping[int, CpuSet]) -> tuple[ObservedThread, ...]:

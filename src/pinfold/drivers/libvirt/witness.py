@@ -36,6 +36,7 @@ def sight(
     vcpus: Mapping[int, int],
     iothreads: Callable[[], Mapping[int, int]],
     witness: AffinityWitness | None = None,
+    kernel: procfs.KernelThreads,
     proc: Path = procfs.PROC,
 ) -> Sight:
     """All threads of process `pid` and the kernel's on its behalf, walked until stable and classified.
@@ -43,7 +44,7 @@ def sight(
     `vcpus` maps thread ids to vCPUs, empty where libvirt did not tell; `iothreads` is asked only where no cgroup tells them.
     A process that is gone has no threads. Raises `Unavailable` when procfs may not be read.
     """
-    walk = procfs.settled_threads(pid, proc=proc, also=lambda: procfs.kernel_threads(pid, proc=proc))
+    walk = procfs.settled_threads(pid, proc=proc, also=lambda: kernel.of(pid))
     leaves = {thread.tid: leaf for thread in walk.threads if (leaf := cgroup.leaf(pid, thread.tid, proc=proc)) is not None}
     known = {} if leaves or not walk.threads else iothreads()
     found = status.classified(walk.threads, vcpus=vcpus, iothreads=known, leaves=leaves)
