@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from pinfold.core.fit.count import Counts
+from pinfold.core.fit.count import CellCounts, Counts
 from pinfold.core.fit.demand import Demand
 from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
 from pinfold.core.overhead import booked_millicpu, capacity_millicpu
@@ -17,65 +17,67 @@ if TYPE_CHECKING:
 
 
 def holds(demand: Demand, counts: Counts, fit: Fit) -> bool:
-    """Whether a fit that the engine made is valid, as far as masks and counts can tell without looking at the search."""
-    taken = idle = 0
-    small = floats = 0
-    cores = demand.isolated_threads
-    used: set[int] = set()
+    """Whether a fit that the engine made is valid, as far as masks and counts tell; it reads the answer, not the search."""
+    taken = small = 0
+    by_id = counts.by_id
+    hosts: list[CellCounts] = []
     for guest, cell in zip(demand.cells, fit.cells, strict=True):
-        host = counts.by_id[cell.host_cell]
-        used.add(cell.host_cell)
-        pins = cell.pins
+        host = by_id[cell.host_cell]
+        if host in hosts:
+            return False
+        hosts.append(host)
         mask = 0
-        for _, pcpu in pins:
+        for _, pcpu in cell.pins:
             mask |= 1 << pcpu
-        if mask & ~host.free or mask.bit_count() != len(pins) or len(pins) != len(guest.vcpus) or taken & mask:
+        if mask & ~host.free or mask.bit_count() != guest.pins or len(cell.pins) != guest.pins:
             return False
         taken |= mask
-        if demand.required_threads and any((core & host.free).bit_count() < 2 for core, _ in host.frame.cores if core & mask):
+        if guest.floats and (
+            guest.floats > host.shared_room or guest.floats > host.frame.n_shared or cell.float_set is not host.frame.shared
+        ):
             return False
-        if cell.float_vcpus:
-            number = len(cell.float_vcpus)
-            floats += number
-            if number > host.frame.n_shared or number > host.shared_room or cell.float_set != host.frame.shared:
-                return False
         if cell.page_kib == host.frame.small_kib:
             small += cell.memory_mib
             if cell.memory_mib > host.small_free_mib:
                 return False
-        elif (cell.page_kib, True) not in [(size, cell.memory_mib * 1024 <= size * free) for size, free in host.huge]:
+        elif not _pages_suffice(cell, host):
             return False
-    if fit.emulator_pcpu is not None:
+    if (demand.required_threads and not _paired(hosts, taken)) or (small and small > counts.strict_room_mib):
+        return False
+    if demand.isolates_emulator or fit.emulator_pcpu is not None:
+        if fit.emulator_pcpu is None or not demand.isolates_emulator:
+            return False
         mask = 1 << fit.emulator_pcpu
-        if taken & mask or not counts.free & mask or not any(mask & counts.by_id[cell].free for cell in used):
+        if taken & mask or not any(mask & host.free for host in hosts):
             return False
         taken |= mask
-    if cores:
-        idle = _siblings(counts, used, taken) & ~taken
-        if idle & ~counts.free or (taken | idle).bit_count() < taken.bit_count() or not _alone(counts, used, taken):
-            return False
-    return (
-        len(used) == len(fit.cells)
-        and fit.idle_siblings.mask == idle
-        and fit.emulator.mask != 0
-        and (fit.emulator_pcpu is not None) == demand.isolates_emulator
-        and (not small or small <= counts.strict_room_mib)
-        and floats + len(fit.float_vcpus) == demand.floating
-        and (not demand.floating or demand.floating <= counts.vcpu_room)
-    )
+    idle = fit.idle_siblings.mask
+    if demand.isolated_threads and not _alone(hosts, taken, idle):
+        return False
+    return fit.emulator.mask != 0 and (not idle or demand.isolated_threads) and (not demand.floating or demand.floating <= counts.vcpu_room)
 
 
-def _siblings(counts: Counts, used: set[int], taken: int) -> int:
-    mask = 0
-    for cell in used:
-        for core, _ in counts.by_id[cell].frame.cores:
-            if core & taken:
-                mask |= core
-    return mask
+def _pages_suffice(cell: FitCell, host: CellCounts) -> bool:
+    need = cell.memory_mib * 1024
+    return any(size == cell.page_kib and need % size == 0 and need <= size * free for size, free in host.huge)
 
 
-def _alone(counts: Counts, used: set[int], taken: int) -> bool:
-    return all((core & taken).bit_count() <= 1 for cell in used for core, _ in counts.by_id[cell].frame.cores)
+def _paired(hosts: list[CellCounts], taken: int) -> bool:
+    """Whether every pCPU of `taken` has another free dedicated thread on its core."""
+    return all((core & host.free).bit_count() > 1 for host in hosts for core, _ in host.frame.cores if core & taken)
+
+
+def _alone(hosts: list[CellCounts], taken: int, idle: int) -> bool:
+    """Whether every pCPU of `taken` has a core of its own, wholly free, whose other threads are `idle`, and nothing else is."""
+    siblings = 0
+    for host in hosts:
+        for core, _ in host.frame.cores:
+            mine = core & taken
+            if mine:
+                if mine & (mine - 1) or core & ~host.free:
+                    return False
+                siblings |= core ^ mine
+    return siblings == idle
 
 
 def violations(request: GuestRequest, state: HostState, fit: Fit) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from fractions import Fraction
 from itertools import chain
 from math import floor
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from pinfold.core.fit.model import Fit, FitCell, Strategy
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from pinfold.core.ledger import HostState
 
 Threads = tuple[int, ...]
+
+_PACK = Strategy.PACK
+_free_pcpus = attrgetter("n_free")
 
 
 class CellFrame:
@@ -190,8 +194,8 @@ class Counts:
         "foreign_kib",
         "frame",
         "free",
-        "orders",
         "overhead_room",
+        "packed",
         "strict_mib",
         "strict_room_mib",
         "vcpu_room",
@@ -291,16 +295,16 @@ class Counts:
         self.floating_room_mib = rest * over // (1024 * under) - self.floating_mib
         self.strict_room_mib = (rest * over - self.floating_mib * 1024 * under) // (1024 * over)
         self.by_id = {cell.frame.id: cell for cell in self.cells}
-        self.orders: dict[tuple[Strategy, bool], tuple[CellCounts, ...]] = {}
+        self.packed: tuple[CellCounts, ...] = ()
 
     def order(self, strategy: Strategy, pins: bool) -> tuple[CellCounts, ...]:
         """The cells by preference: PACK the least free first, SPREAD the most; ties by id. Without pins, free means shared room."""
-        kept = self.orders.get((strategy, pins))
-        if kept is None:
-            sign = 1 if strategy is Strategy.PACK else -1
-            kept = tuple(sorted(self.cells, key=lambda cell: sign * (cell.n_free if pins else cell.shared_room)))
-            self.orders[strategy, pins] = kept
-        return kept
+        if pins and strategy is _PACK:
+            if not self.packed:
+                self.packed = tuple(sorted(self.cells, key=_free_pcpus))
+            return self.packed
+        sign = 1 if strategy is _PACK else -1
+        return tuple(sorted(self.cells, key=lambda cell: sign * (cell.n_free if pins else cell.shared_room)))
 
 
 def exact(number: float) -> Fraction:

@@ -24,36 +24,40 @@ class CellNeed:
 
 
 class CellDemand:
-    """One guest cell: its kind (a position in `Demand.kinds`) and which of its vCPUs are pinned, realtime and floating."""
+    """One guest cell: its kind (a position in `Demand.kinds`), which of its vCPUs are pinned and floating; `realtime` is a mask."""
 
-    __slots__ = ("float_vcpus", "guest_cell", "kind", "memory_mib", "realtime", "vcpus")
+    __slots__ = ("float_vcpus", "floats", "guest_cell", "kind", "memory_mib", "pins", "realtime", "vcpus")
 
     def __init__(self, cell: GuestCell, kind: int, realtime: CpuSet) -> None:
         self.guest_cell = cell.id
         self.kind = kind
         self.vcpus = tuple(cell.dedicated)
-        self.realtime = realtime & cell.dedicated
+        self.pins = len(self.vcpus)
+        self.realtime = (realtime & cell.dedicated).mask
         self.float_vcpus = cell.shared
+        self.floats = len(self.float_vcpus)
         self.memory_mib = cell.memory_mib
 
 
 class Demand:
     """A request as the search reads it: numbers for what a host must have, kinds for guest cells that ask for the same.
 
-    `kinds` are in the order of their first guest cell. `floating` counts all vCPUs that float, in cells or not.
+    `kinds` are in the order of their first guest cell. `floating` counts all vCPUs that float, in cells or not. `explicit_kib` is the page
+    size asked for by number, else 0; `may_be_small` holds where the page's kind allows the small page.
     """
 
     __slots__ = (
         "all_realtime",
         "cells",
         "disk_gib",
+        "explicit_kib",
         "floating",
         "isolated_threads",
         "isolates_emulator",
         "kinds",
+        "may_be_small",
+        "one_kind",
         "only_small_pages",
-        "page_kib",
-        "page_kind",
         "pins",
         "request",
         "required_threads",
@@ -75,9 +79,10 @@ class Demand:
         self.isolated_threads = request.thread_policy is ThreadPolicy.ISOLATE
         self.required_threads = request.thread_policy is ThreadPolicy.REQUIRE
         page: PageRequest = request.page
-        self.page_kind = page.kind
-        self.page_kib = page.size_kib
         self.only_small_pages = page.kind is PageKind.SMALL
+        self.explicit_kib = page.size_kib if page.kind is PageKind.EXPLICIT else 0
+        self.may_be_small = page.kind in (PageKind.SMALL, PageKind.ANY)
+        self.one_kind = len(self.kinds) == 1
         if not self.pins and request.emulator_policy is not EmulatorPolicy.UNSET:
             raise InvalidRequest(
                 f"{_KEY}={request.emulator_policy.value} needs hw:cpu_policy=dedicated or mixed: the guest has no pinned vCPU", key=_KEY

@@ -15,12 +15,12 @@ def choose(cell: CellCounts, guest: CellDemand, *, required: bool, isolated: boo
     2. Choose the vCPUs' pCPUs by thread policy, then the emulator's among the rest: a thread of a broken core first.
     3. Where only siblings of realtime vCPUs are left, choose the vCPUs' pCPUs again around each core that could carry the emulator.
     """
-    pins = len(guest.vcpus)
+    pins = guest.pins
     if isolated:
         all_pcpus = cores.isolate(cell, pins + 1)
         return all_pcpus[:pins], all_pcpus[pins]
     pcpus = cores.choose(cell, pins, required=required, isolated=False) if pins else ()
-    realtime = frozenset(pcpu for vcpu, pcpu in zip(guest.vcpus, pcpus, strict=True) if vcpu in guest.realtime)
+    realtime = frozenset(pcpu for vcpu, pcpu in zip(guest.vcpus, pcpus, strict=True) if guest.realtime >> vcpu & 1)
     emulator = _beside(cell, pcpus, realtime)
     if emulator is not None:
         return pcpus, emulator
@@ -54,7 +54,7 @@ def _choose_again(cell: CellCounts, guest: CellDemand, required: bool) -> tuple[
     A core that carries the emulator gives as few of its other threads as needed to vCPUs, and to none that is realtime.
     Cores on which fewer vCPUs must be come first, then broken ones, then the lowest.
     """
-    ordinary = [vcpu for vcpu in guest.vcpus if vcpu not in guest.realtime]
+    ordinary = [vcpu for vcpu in guest.vcpus if not guest.realtime >> vcpu & 1]
     pins = len(guest.vcpus)
     candidates: list[tuple[int, bool, int, Threads]] = []
     free_cores = [(core, True) for core in cell.wholes] + [(core, False) for core in cell.brokens]

@@ -9,12 +9,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Final
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvariantViolation
 from pinfold.core.fit import check, cores, emulator
-from pinfold.core.fit.count import Counts
+from pinfold.core.fit.count import Counts, Threads
 from pinfold.core.fit.demand import Demand, prepare
 from pinfold.core.fit.explain import explain
 from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell, NoFit, Strategy
@@ -25,8 +25,12 @@ from pinfold.core.overhead import booked_millicpu
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.model import GuestRequest
 
-_NONE = CpuSet()
+_NONE: Final = CpuSet()
+_FLOAT: Final = EmulatorPlacement.FLOAT
+_POOL: Final = EmulatorPlacement.POOL
+_ISOLATED: Final = EmulatorPlacement.ISOLATED
 _new = object.__new__
+_set_mask = CpuSet.__dict__["mask"].__set__
 
 
 def fit(request: GuestRequest, state: HostState, strategy: Strategy = Strategy.PACK) -> Fit | NoFit:
@@ -55,112 +59,102 @@ def fit(request: GuestRequest, state: HostState, strategy: Strategy = Strategy.P
 
 def _pin(demand: Demand, counts: Counts, placed: Placed) -> Fit:
     """The fit on the chosen host cells."""
-    request = demand.request
     host_cells, carrier = placed
     fit_cells: list[FitCell] = []
-    pinned = ordinary = idle = 0
+    ordinary = idle = 0
     emulator_pcpu: int | None = None
+    isolated, required = demand.isolated_threads, demand.required_threads
     for position, guest in enumerate(demand.cells):
         cell = host_cells[position]
+        frame = cell.frame
+        pcpus: Threads = ()
         if position == carrier:
-            pcpus, emulator_pcpu = emulator.choose(cell, guest, required=demand.required_threads, isolated=demand.isolated_threads)
-            if demand.isolated_threads:
+            pcpus, emulator_pcpu = emulator.choose(cell, guest, required=required, isolated=isolated)
+            if isolated:
                 idle |= cores.idle_mask(cell, (*pcpus, emulator_pcpu))
-        elif guest.vcpus:
-            pcpus = cores.choose(cell, len(guest.vcpus), required=demand.required_threads, isolated=demand.isolated_threads)
-            if demand.isolated_threads:
+        elif guest.pins:
+            pcpus = cores.choose(cell, guest.pins, required=required, isolated=isolated)
+            if isolated:
                 idle |= cores.idle_mask(cell, pcpus)
-        else:
-            pcpus = ()
         pins = tuple(zip(guest.vcpus, pcpus, strict=True))
+        realtime = guest.realtime
         for vcpu, pcpu in pins:
-            pinned |= 1 << pcpu
-            if not guest.realtime.mask >> vcpu & 1:
+            if not realtime >> vcpu & 1:
                 ordinary |= 1 << pcpu
-        float_set = cell.frame.shared if guest.float_vcpus else _NONE
-        ordinary |= float_set.mask
-        page = page_for(cell, demand.kinds[guest.kind], demand)
-        fit_cells.append(
-            _build(
-                FitCell,
-                {
-                    "guest_cell": guest.guest_cell,
-                    "host_cell": cell.frame.id,
-                    "pins": pins,
-                    "float_vcpus": guest.float_vcpus,
-                    "float_set": float_set,
-                    "memory_mib": guest.memory_mib,
-                    "page_kib": page,
-                },
-            )
+        float_set = _NONE
+        if guest.floats:
+            float_set = frame.shared
+            ordinary |= float_set.mask
+        new: FitCell = _new(FitCell)
+        new.__dict__.update(
+            guest_cell=guest.guest_cell,
+            host_cell=frame.id,
+            pins=pins,
+            float_vcpus=guest.float_vcpus,
+            float_set=float_set,
+            memory_mib=guest.memory_mib,
+            page_kib=frame.small_kib if demand.only_small_pages else page_for(cell, demand.kinds[guest.kind], demand),
         )
-    where, mask, millicpu, warnings = _overhead(demand, counts, ordinary, emulator_pcpu)
-    answer: Fit = _build(
-        Fit,
-        {
-            "vcpus": request.vcpus,
-            "memory_mib": request.memory_mib,
-            "disk_gib": request.disk_gib,
-            "cells": tuple(fit_cells),
-            "float_vcpus": _NONE,
-            "float_set": _NONE,
-            "realtime": request.realtime,
-            "emulator_placement": where,
-            "emulator": mask,
-            "emulator_pcpu": emulator_pcpu,
-            "idle_siblings": CpuSet.from_mask(idle) if idle else _NONE,
-            "overhead_millicpu": millicpu,
-            "warnings": warnings,
-        },
+        fit_cells.append(new)
+    return _with_overhead(demand, counts, tuple(fit_cells), ordinary, idle, emulator_pcpu)
+
+
+def _with_overhead(demand: Demand, counts: Counts, cells: tuple[FitCell, ...], ordinary: int, idle: int, emulator_pcpu: int | None) -> Fit:
+    """The whole fit: where the emulator threads go, what they book, and a warning where the pool is booked beyond its capacity.
+
+    `ordinary` are the guest's own pCPUs, those of realtime vCPUs apart. Frozen values are filled through their dict here and in `_pin`:
+    the constructors of dataclasses would be a third of a fit.
+    """
+    request, frame = demand.request, counts.frame
+    millicpu = 0
+    warnings: tuple[Reason, ...] = ()
+    if emulator_pcpu is not None:
+        placement, mask = _ISOLATED, _cpus(1 << emulator_pcpu)
+    elif not demand.shares_emulator or frame.overhead is None:
+        placement, mask = _FLOAT, _cpus(ordinary)
+    else:
+        placement, mask = _POOL, frame.overhead
+        if frame.books:
+            millicpu = booked_millicpu(request, frame.rates)
+            if millicpu > counts.overhead_room:
+                kind = Kind.INFEASIBLE if millicpu > frame.overhead_cap else Kind.INSUFFICIENT
+                warnings = (Reason(code=ReasonCode.OVERHEAD_BOOKED, kind=kind, needed=millicpu, available=counts.overhead_room),)
+    answer: Fit = _new(Fit)
+    answer.__dict__.update(
+        vcpus=request.vcpus,
+        memory_mib=request.memory_mib,
+        disk_gib=request.disk_gib,
+        cells=cells,
+        float_vcpus=_NONE,
+        float_set=_NONE,
+        realtime=request.realtime,
+        emulator_placement=placement,
+        emulator=mask,
+        emulator_pcpu=emulator_pcpu,
+        idle_siblings=_cpus(idle) if idle else _NONE,
+        overhead_millicpu=millicpu,
+        warnings=warnings,
     )
     return answer
 
 
-def _overhead(
-    demand: Demand, counts: Counts, ordinary: int, emulator_pcpu: int | None
-) -> tuple[EmulatorPlacement, CpuSet, int, tuple[Reason, ...]]:
-    """Where the emulator threads go, what they book, and a warning where the pool is booked beyond its capacity."""
-    frame = counts.frame
-    if emulator_pcpu is not None:
-        return EmulatorPlacement.ISOLATED, CpuSet.from_mask(1 << emulator_pcpu), 0, ()
-    if not demand.shares_emulator or frame.overhead is None:
-        return EmulatorPlacement.FLOAT, CpuSet.from_mask(ordinary), 0, ()
-    if not frame.books:
-        return EmulatorPlacement.POOL, frame.overhead, 0, ()
-    millicpu = booked_millicpu(demand.request, frame.rates)
-    warnings: tuple[Reason, ...] = ()
-    if millicpu > counts.overhead_room:
-        kind = Kind.INFEASIBLE if millicpu > frame.overhead_cap else Kind.INSUFFICIENT
-        warnings = (Reason(code=ReasonCode.OVERHEAD_BOOKED, kind=kind, needed=millicpu, available=counts.overhead_room),)
-    return EmulatorPlacement.POOL, frame.overhead, millicpu, warnings
+def _cpus(mask: int) -> CpuSet:
+    """`CpuSet.from_mask` for a mask of pCPUs that are known to exist."""
+    new: CpuSet = _new(CpuSet)
+    _set_mask(new, mask)
+    return new
 
 
 def _float(demand: Demand, counts: Counts) -> Fit:
     """The fit of a guest without cells: everything on the shared pool."""
     request = demand.request
-    answer: Fit = _build(
-        Fit,
-        {
-            "vcpus": request.vcpus,
-            "memory_mib": request.memory_mib,
-            "disk_gib": request.disk_gib,
-            "cells": (),
-            "float_vcpus": request.floating,
-            "float_set": counts.frame.shared,
-            "realtime": request.realtime,
-            "emulator_placement": EmulatorPlacement.FLOAT,
-            "emulator": counts.frame.shared,
-            "emulator_pcpu": None,
-            "idle_siblings": _NONE,
-            "overhead_millicpu": 0,
-            "warnings": (),
-        },
+    shared = counts.frame.shared
+    return Fit(
+        vcpus=request.vcpus,
+        memory_mib=request.memory_mib,
+        disk_gib=request.disk_gib,
+        float_vcpus=request.floating,
+        float_set=shared,
+        realtime=request.realtime,
+        emulator=shared,
     )
-    return answer
-
-
-def _build(kind: type, fields: dict[str, Any]) -> Any:
-    """A frozen value with every field given, made without the price of the dataclass's own constructor (a third of a fit)."""
-    new: Any = _new(kind)
-    new.__dict__.update(fields)
-    return new

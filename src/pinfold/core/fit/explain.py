@@ -14,7 +14,6 @@ from pinfold.core.fit.place import carriers, least_small_mib
 from pinfold.core.fit.room import page_for, takes
 from pinfold.core.overhead import booked_millicpu
 from pinfold.core.reasons import Kind, Reason, ReasonCode
-from pinfold.core.request.model import PageKind
 
 if TYPE_CHECKING:
     from pinfold.core.ledger import HostState
@@ -158,11 +157,10 @@ def _lacks(demand: Demand, cell: CellCounts, need: CellNeed) -> Iterator[tuple[R
 
 
 def _lacks_pages(demand: Demand, cell: CellCounts, need: CellNeed) -> tuple[ReasonCode, int, int, str]:
-    kind = demand.page_kind
-    explicit_huge = kind is PageKind.EXPLICIT and demand.page_kib != cell.frame.small_kib
-    if not explicit_huge and kind is not PageKind.LARGE:
+    explicit = demand.explicit_kib
+    if demand.may_be_small or explicit == cell.frame.small_kib:
         return ReasonCode.MEMORY, need.memory_mib, cell.small_free_mib, ""
     for size, free in cell.huge:
-        if need.memory_kib % size == 0 and (size == demand.page_kib or not explicit_huge):
+        if need.memory_kib % size == 0 and (not explicit or size == explicit):
             return ReasonCode.PAGES, need.memory_kib // size, free, str(size)
-    return ReasonCode.PAGE_SIZE, 0, 0, f"{demand.page_kib} KiB" if explicit_huge else "large"
+    return ReasonCode.PAGE_SIZE, 0, 0, f"{explicit} KiB" if explicit else "large"

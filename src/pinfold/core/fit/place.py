@@ -21,6 +21,10 @@ Edges = list[tuple[int, int] | None]
 
 def place(demand: Demand, counts: Counts, strategy: Strategy) -> Placed | None:
     """Host cells for the guest cells, and the carrier of the emulator; None where no placement exists."""
+    if len(demand.cells) > len(counts.cells):
+        return None
+    if demand.one_kind:
+        return _place_equal(demand, counts, strategy)
     if not demand.isolates_emulator:
         found = _match(demand, counts, strategy, -1)
         return None if found is None else (found[0], -1)
@@ -36,6 +40,47 @@ def place(demand: Demand, counts: Counts, strategy: Strategy) -> Placed | None:
     return None if best is None else (best[2], best[1])
 
 
+def _place_equal(demand: Demand, counts: Counts, strategy: Strategy) -> Placed | None:
+    """The same for guest cells of one kind, where the cheapest matching is the first host cells in the order of preference."""
+    need = demand.kinds[0]
+    order = counts.order(strategy, need.pins > 0)
+    placed = _first_cells(demand, need, order)
+    if placed is None or demand.only_small_pages:
+        return placed
+    small = sum([need.memory_mib for cell in placed[0] if page_for(cell, need, demand) == cell.frame.small_kib])
+    if not _overdraws(small, counts):
+        return placed
+    order = tuple(sorted(order, key=lambda cell: page_for(cell, need, demand) == cell.frame.small_kib))
+    placed = _first_cells(demand, need, order)
+    if placed is None:
+        return None
+    small = sum([need.memory_mib for cell in placed[0] if page_for(cell, need, demand) == cell.frame.small_kib])
+    return None if _overdraws(small, counts) else placed
+
+
+def _first_cells(demand: Demand, need: CellNeed, order: tuple[CellCounts, ...]) -> Placed | None:
+    """The first host cells that take a guest cell each, one of them with the emulator where it is isolated."""
+    left = len(demand.cells)
+    waits = demand.isolates_emulator
+    carrier: CellCounts | None = None
+    chosen: list[CellCounts] = []
+    for cell in order:
+        if takes(cell, need, 0, demand) and page_for(cell, need, demand):
+            if waits and takes(cell, need, 1, demand):
+                carrier, waits = cell, False
+            elif waits and left == 1:
+                continue
+            chosen.append(cell)
+            left -= 1
+            if not left:
+                break
+    else:
+        return None
+    if len(chosen) > 1:
+        chosen.sort(key=lambda cell: (cell is not carrier, cell.frame.position))
+    return tuple(chosen), (-1 if carrier is None else 0)
+
+
 def carriers(demand: Demand) -> list[int]:
     """The guest cells that are worth trying as the emulator's carrier: the first of each kind; [-1] where none is needed."""
     if not demand.isolates_emulator:
@@ -48,10 +93,6 @@ def carriers(demand: Demand) -> list[int]:
 
 def _match(demand: Demand, counts: Counts, strategy: Strategy, carrier: int) -> tuple[tuple[CellCounts, ...], int] | None:
     """The cheapest distinct host cells that take the guest cells, and their cost; None where there are none."""
-    if len(demand.cells) > len(counts.cells):
-        return None
-    if len(demand.cells) == 1:
-        return _match_one(demand, counts, strategy, carrier)
     edges, kinds = _rows(demand, counts, strategy, carrier)
     answer = cheapest([[None if edge is None else edge[0] for edge in row] for row in edges])
     if answer is None:
@@ -85,17 +126,6 @@ def _lightest(edges: list[Edges]) -> tuple[int, ...] | None:
     """The matching with the least small memory, and among those the cheapest."""
     heavy = 1 + sum(max((edge[0] for edge in row if edge is not None), default=0) for row in edges)
     return cheapest([[None if edge is None else edge[1] * heavy + edge[0] for edge in row] for row in edges])
-
-
-def _match_one(demand: Demand, counts: Counts, strategy: Strategy, carrier: int) -> tuple[tuple[CellCounts, ...], int] | None:
-    need = demand.kinds[0]
-    extra = 1 if carrier == 0 else 0
-    for cell in counts.order(strategy, need.pins + extra > 0):
-        if takes(cell, need, extra, demand):
-            page = page_for(cell, need, demand)
-            if page and (page != cell.frame.small_kib or need.memory_mib <= counts.strict_room_mib):
-                return (cell,), 0
-    return None
 
 
 def _edges(demand: Demand, need: CellNeed, carries: bool, counts: Counts, strategy: Strategy) -> Edges:

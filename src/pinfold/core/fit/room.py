@@ -5,7 +5,6 @@ from __future__ import annotations
 from pinfold.core.fit.count import CellCounts, Counts
 from pinfold.core.fit.demand import CellNeed, Demand
 from pinfold.core.overhead import booked_millicpu
-from pinfold.core.request.model import PageKind
 
 
 def host_takes(demand: Demand, counts: Counts) -> bool:
@@ -51,21 +50,13 @@ def page_for(cell: CellCounts, need: CellNeed, demand: Demand) -> int:
 
     `large` and `any` take the largest size that works, for then the host's line of small memory is touched last.
     """
-    kind = demand.page_kind
-    if kind is PageKind.EXPLICIT and demand.page_kib != cell.frame.small_kib:
-        for size, free in cell.huge:
-            if size == demand.page_kib:
-                return size if _pages_suffice(need, size, free) else 0
-        return 0
-    if kind is PageKind.LARGE or kind is PageKind.ANY:
-        for size, free in cell.huge:
-            if _pages_suffice(need, size, free):
-                return size
-        if kind is PageKind.LARGE:
-            return 0
     small = cell.frame.small_kib
+    if not demand.only_small_pages:
+        explicit = demand.explicit_kib
+        if explicit != small:
+            for size, free in cell.huge:
+                if (not explicit or size == explicit) and need.memory_kib % size == 0 and need.memory_kib // size <= free:
+                    return size
+            if not demand.may_be_small:
+                return 0
     return small if need.memory_mib <= cell.small_free_mib and need.memory_kib % small == 0 else 0
-
-
-def _pages_suffice(need: CellNeed, size_kib: int, free: int) -> bool:
-    return need.memory_kib % size_kib == 0 and need.memory_kib // size_kib <= free
