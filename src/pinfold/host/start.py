@@ -116,8 +116,9 @@ def start(driver: Driver, settings: HostSettings, order: StartOrder) -> Started 
                 _promise_removal(settings, order, undo)
                 boot = disk.prepare(settings, order.id, order.boot, order.request.disk_gib)
             with clock.step("start paused"):
-                undo.add(f"guest {order.name}", lambda: driver.stop(order.id, remove=True))
                 guest = driver.start(_spec(settings, order, boot, found))
+                # Only now: a driver takes back a start that fails, and an id that is taken belongs to somebody.
+                undo.add(f"guest {order.name}", lambda: driver.stop(order.id, remove=True))
         verdict = _run(driver, settings, guest, seen, clock)
         undo.forget()
     return _started(verdict, found, seen, clock)

@@ -1,0 +1,43 @@
+"""The benches of the suites in this folder. The labs that they stand on are in `tests/real/conftest.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.real.host.bench import Bench, pools
+
+from pinfold.core.settings import HostSettings
+from pinfold.drivers.libvirt.connection import LibvirtDriver
+from pinfold.host.stop import stop
+from pinfold.lab.daemon import LabHost
+
+
+@pytest.fixture
+def bench(lab: LabHost, idle_rom: Path, tmp_path: Path) -> Iterator[Bench]:
+    """The lab host with no guest on it, before and after."""
+    yield from _bench(lab, idle_rom, tmp_path)
+
+
+@pytest.fixture
+def synthetic_bench(synthetic_lab: LabHost, idle_rom: Path, tmp_path: Path) -> Iterator[Bench]:
+    """The same on the synthetic host of 32 pCPUs."""
+    yield from _bench(synthetic_lab, idle_rom, tmp_path)
+
+
+def _bench(lab: LabHost, idle_rom: Path, tmp_path: Path) -> Iterator[Bench]:
+    tmp_path.chmod(0o711)
+    settings = HostSettings(uri=lab.uri, state_dir=str(tmp_path / "state"), pools=pools(shared="0", dedicated="1"))
+    settings = replace(settings, limits=replace(settings.limits, reserved_memory_mib=0))
+    driver = LibvirtDriver(lab.uri)
+    try:
+        yield Bench(lab=lab, driver=driver, settings=settings, rom=idle_rom)
+    finally:
+        for guest in driver.guests():
+            if guest.record is not None:
+                stop(driver, settings, guest.id, remove=True)
+            else:
+                driver.stop(guest.id, remove=True)
+        driver.close()

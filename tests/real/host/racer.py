@@ -1,0 +1,42 @@
+"""One process of a race: waits for a moment, starts one guest, and prints what came of it in one word and a sentence."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import uuid
+from dataclasses import replace
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.errors import PinfoldError
+from pinfold.core.fit.model import NoFit
+from pinfold.core.pools import PoolConfig
+from pinfold.core.request.compile import compile_request
+from pinfold.core.request.model import Flavor
+from pinfold.core.settings import HostSettings
+from pinfold.drivers.libvirt.connection import LibvirtDriver
+from pinfold.drivers.port import Boot
+from pinfold.host.start import StartOrder, start
+
+
+def main(uri: str, state_dir: str, rom: str, name: str, moment: str) -> None:
+    """Start the guest `name` at `moment` (seconds since the epoch) on the dedicated pCPU 1."""
+    pools = PoolConfig(shared=CpuSet.of(0), dedicated=CpuSet.of(1))
+    settings = HostSettings(uri=uri, state_dir=state_dir, pools=pools)
+    settings = replace(settings, limits=replace(settings.limits, reserved_memory_mib=0))
+    request = compile_request(Flavor(vcpus=1, memory_mib=16, extra_specs=(("hw:cpu_policy", "dedicated"),)))
+    driver = LibvirtDriver(uri)
+    time.sleep(max(0.0, float(moment) - time.time()))
+    try:
+        found = start(driver, settings, StartOrder(id=str(uuid.uuid4()), name=name, request=request, boot=Boot(rom=rom)))
+        answer = ("refused", found.sentence()) if isinstance(found, NoFit) else ("started", str(found.fit.taken))
+    except PinfoldError as error:
+        answer = (type(error).__name__, str(error))
+    finally:
+        driver.close()
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,204 @@
+"""Starts that fail: each says why in one sentence, and leaves no definition, no process and no file."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.real.host.bench import DEDICATED, Bench, pools, processes
+
+from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
+from pinfold.core.fit.model import NoFit
+from pinfold.core.pools import PoolConfig
+from pinfold.core.reasons import Kind
+from pinfold.drivers.port import Boot, Driver
+from pinfold.host.start import StartOrder, restart, start
+from pinfold.host.stop import stop
+
+
+def refused(bench: Bench, order: StartOrder, sentence: str, kind: type[PinfoldError] = InvalidRequest) -> None:
+    """The start fails with that sentence, on one line, and nothing is left."""
+    with pytest.raises(kind, match=sentence) as error:
+        start(bench.driver, bench.settings, order)
+    assert "\n" not in str(error.value)
+    assert bench.left() == []
+
+
+def test_a_missing_image(bench: Bench) -> None:
+    refused(bench, bench.order("web", DEDICATED, boot=Boot(disk="/nonexistent/disk.img")), r"image /nonexistent/disk\.img does not exist")
+
+
+def test_a_broken_template(bench: Bench) -> None:
+    refused(bench, replace(bench.order("web", DEDICATED), template="<domain type='kvm'><name>"), "template")
+
+
+def test_a_template_that_qemu_cannot_run(bench: Bench) -> None:
+    template = "<domain><os><type arch='x86_64' machine='no-such-machine'>hvm</type></os></domain>"
+    refused(bench, replace(bench.order("web", DEDICATED), template=template), "no-such-machine|machine")
+
+
+def test_a_rom_that_qemu_refuses(bench: Bench, tmp_path: Path) -> None:
+    rom = tmp_path / "odd.rom"
+    rom.write_bytes(b"\x90" * 1000)
+    rom.chmod(0o644)
+    refused(bench, bench.order("web", DEDICATED, boot=Boot(rom=str(rom))), "web cannot be started")
+
+
+def test_a_name_that_is_taken(bench: Bench) -> None:
+    bench.start(bench.order("web", DEDICATED))
+    before = bench.driver.guests()
+    with pytest.raises(Conflict, match=r"the name of guest web .* is taken"):
+        start(bench.driver, bench.settings, bench.order("web", DEDICATED))
+    assert [guest.id for guest in bench.driver.guests()] == [guest.id for guest in before]
+
+
+def test_what_does_not_fit_is_a_value(bench: Bench) -> None:
+    bench.start(bench.order("web", DEDICATED))
+    second = start(bench.driver, bench.settings, bench.order("db", DEDICATED))
+    assert isinstance(second, NoFit)
+    assert second.kind is Kind.INSUFFICIENT
+    large = start(bench.driver, bench.settings, bench.order("large", DEDICATED, vcpus=4))
+    assert isinstance(large, NoFit)
+    assert large.kind is Kind.INFEASIBLE
+    assert [guest.name for guest in bench.driver.guests()] == ["web"]
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        (pools(shared="0", dedicated="0-1"), "cpu_dedicated_set"),
+        (pools(shared="0", dedicated="1,9"), "9"),
+        (pools(shared="0", dedicated=""), "cpu_dedicated_set"),
+    ],
+    ids=["overlapping pools", "an absent pCPU", "an empty pool"],
+)
+def test_bad_pools(bench: Bench, config: PoolConfig, sentence: str) -> None:
+    bench = replace(bench, settings=replace(bench.settings, pools=config))
+    refused(bench, bench.order("web", DEDICATED), sentence)
+
+
+def test_a_full_state_directory(bench: Bench, tmp_path: Path, small_filesystem: Path) -> None:
+    image = tmp_path / "disk.img"
+    with image.open("wb") as file:
+        file.truncate(8 << 20)
+    bench = replace(bench, settings=replace(bench.settings, state_dir=str(small_filesystem)))
+    refused(bench, bench.order("web", DEDICATED, boot=Boot(rom=str(bench.rom), disk=str(image))), "No space left on device")
+
+
+@pytest.fixture
+def small_filesystem(tmp_path: Path) -> Iterator[Path]:
+    """A folder with room for a lock and little else."""
+    folder = tmp_path / "small"
+    folder.mkdir(mode=0o711)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=711", "tmpfs", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+class Interrupted:
+    """The real driver, but the lab's daemon is killed just before one of its methods is called; it may come back a second later."""
+
+    def __init__(self, driver: Driver, bench: Bench, method: str, *, comes_back: bool) -> None:
+        self._driver = driver
+        self._bench = bench
+        self._method = method
+        self._comes_back = comes_back
+        self.killed = False
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._method and not self.killed:
+            self.killed = True
+            self._bench.lab.kill_daemon()
+            if self._comes_back:
+                threading.Timer(1.0, self._bench.lab.start_daemon).start()
+        return getattr(self._driver, name)
+
+
+@pytest.mark.parametrize("method", ["start", "resume"])
+def test_libvirtd_dies_during_a_start_and_comes_back(bench: Bench, method: str) -> None:
+    dying: Any = Interrupted(bench.driver, bench, method, comes_back=True)
+    try:
+        with pytest.raises(Unavailable):
+            start(dying, bench.settings, bench.order("web", DEDICATED))
+    finally:
+        wait_for_daemon(bench)
+    assert dying.killed
+    assert bench.left() == []
+
+
+def test_libvirtd_dies_while_it_starts_qemu(bench: Bench) -> None:
+    killed = threading.Event()
+
+    def kill() -> None:
+        until = time.monotonic() + 20
+        while not processes(bench.lab) and time.monotonic() < until:
+            time.sleep(0.005)
+        bench.lab.kill_daemon()
+        killed.set()
+        time.sleep(1.0)
+        bench.lab.start_daemon()
+
+    watcher = threading.Thread(target=kill)
+    watcher.start()
+    try:
+        with pytest.raises(PinfoldError):
+            start(bench.driver, bench.settings, bench.order("web", DEDICATED))
+    finally:
+        watcher.join()
+        wait_for_daemon(bench)
+    assert killed.is_set()
+    assert bench.left() == []
+
+
+@pytest.mark.slow
+def test_libvirtd_dies_for_good_and_the_error_says_what_is_left(bench: Bench) -> None:
+    dying: Any = Interrupted(bench.driver, bench, "resume", comes_back=False)
+    try:
+        with pytest.raises(Unavailable, match="guest web could not be removed"):
+            start(dying, bench.settings, bench.order("web", DEDICATED))
+    finally:
+        bench.lab.start_daemon()
+        wait_for_daemon(bench)
+    stop(bench.driver, bench.settings, "web", remove=True)
+    assert bench.left() == []
+
+
+def test_libvirt_away(bench: Bench) -> None:
+    bench.lab.kill_daemon()
+    try:
+        with pytest.raises(Unavailable, match=r"cannot be reached|away|closed|connect"):
+            start(bench.driver, bench.settings, bench.order("web", DEDICATED))
+    finally:
+        bench.lab.start_daemon()
+        wait_for_daemon(bench)
+    assert bench.left() == []
+
+
+def test_a_restart_that_no_longer_holds_is_refused_and_the_guest_stays_stopped(bench: Bench) -> None:
+    bench.start(bench.order("web", DEDICATED))
+    stop(bench.driver, bench.settings, "web")
+    shrunk = bench.with_pools(shared="0-1")
+    with pytest.raises(PinfoldError, match="its pins lie on 1, outside the pool of today"):
+        restart(shrunk.driver, shrunk.settings, "web")
+    assert not bench.guest("web").active
+
+
+def wait_for_daemon(bench: Bench) -> None:
+    """Until libvirtd answers again."""
+    until = time.monotonic() + 20
+    while True:
+        try:
+            bench.driver.guests()
+        except Unavailable:
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        else:
+            return

@@ -1,0 +1,115 @@
+"""The policy table of the design on running guests, with procfs as the witness: KVM and TCG, with and without cpuset cgroups.
+
+The machine's own topology is used, of which two pCPUs are enough: 0 and 1.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from tests.real.host.bench import DEDICATED, Bench, allowed
+
+from pinfold.core.drift import Finding, FindingCode, Severity
+from pinfold.core.overhead import ThreadClass
+from pinfold.drivers.port import Boot, GuestState
+from pinfold.host.audit import audit
+from pinfold.host.start import restart
+from pinfold.host.stop import stop
+from pinfold.host.verify import verify
+
+SHARE = DEDICATED | {"hw:emulator_threads_policy": "share"}
+ISOLATE = DEDICATED | {"hw:emulator_threads_policy": "isolate"}
+POOL = {"shared": "0", "dedicated": "1"}
+NO_POOL = {"shared": None, "dedicated": "0-1"}
+
+ROWS = [
+    pytest.param(DEDICATED, POOL, "1", "1", id="unset with a pool floats over the guest's own"),
+    pytest.param(DEDICATED, {"shared": None, "dedicated": "1"}, "1", "1", id="unset without a pool floats over the guest's own"),
+    pytest.param(SHARE, POOL, "1", "0", id="share with a pool runs on it"),
+    pytest.param(SHARE, {"shared": None, "dedicated": "1"}, "1", "1", id="share without a pool floats over the guest's own"),
+    pytest.param(SHARE, {"shared": None, "dedicated": "1", "overhead": "0"}, "1", "0", id="share with a pool for overhead alone"),
+    pytest.param(ISOLATE, NO_POOL, "0", "1", id="isolate has a pCPU of its own"),
+    pytest.param({}, {"shared": "0", "dedicated": "1"}, "0", "0", id="a floating guest runs on the shared pool"),
+]
+
+
+def check(bench: Bench, name: str, vcpu: str, overhead: str) -> None:
+    """Every thread of the guest's process is where the table says: by our verdict, and by procfs read without our code."""
+    guest = bench.guest(name)
+    assert guest.pid is not None
+    verdict = verify(bench.driver, bench.settings, guest, online=bench.driver.topology().online)
+    assert [finding.sentence() for finding in verdict.drift] == []
+    masks = allowed(guest.pid)
+    vcpus = {thread: mask for thread, mask in masks.items() if thread.startswith("CPU ")}
+    others = {thread: mask for thread, mask in masks.items() if not thread.startswith(("CPU ", "kvm-"))}
+    assert set.union(*vcpus.values()) == {vcpu}
+    assert set.union(*others.values()) == {overhead}
+
+
+def strayed(bench: Bench) -> list[Finding]:
+    """The drift of every guest; other processes of this machine are not ours to judge here."""
+    guests = audit(bench.driver, bench.settings).guests
+    return [finding for guest in guests for finding in guest.findings if finding.severity is Severity.DRIFT]
+
+
+@pytest.mark.parametrize(("specs", "pools", "vcpu", "overhead"), ROWS)
+def test_every_thread_is_where_the_policy_says(
+    bench: Bench, specs: dict[str, str], pools: dict[str, str | None], vcpu: str, overhead: str
+) -> None:
+    bench = bench.with_pools(**pools)
+    started = bench.start(bench.order("web", specs))
+    assert started.sight.witness == "procfs"
+    assert started.guest.state is GuestState.RUNNING
+    assert {thread.thread_class for thread in started.sight.threads} >= {ThreadClass.EMULATOR, ThreadClass.VCPU}
+    check(bench, "web", vcpu, overhead)
+    assert [finding for guest in audit(bench.driver, bench.settings).guests for finding in guest.findings] == []
+
+
+def test_late_threads_stay_where_the_policy_says(bench: Bench, disk_rom: Path, tmp_path: Path) -> None:
+    image = tmp_path / "disk.img"
+    with image.open("wb") as file:
+        file.truncate(64 << 20)
+    bench.start(bench.order("busy", SHARE, boot=Boot(rom=str(disk_rom), disk=str(image), iothreads=1)))
+    before = len(allowed(bench.guest("busy").pid or 0))
+    for _ in range(5):
+        subprocess.run(["virsh", "-q", "-c", bench.lab.uri, "domstats", "busy"], check=True, capture_output=True)
+        time.sleep(0.2)
+    names = allowed(bench.guest("busy").pid or 0)
+    assert len(names) > before or "worker" in names or any("iou" in name for name in names), f"no late thread came: {sorted(names)}"
+    check(bench, "busy", "1", "0")
+
+
+def test_a_restart_of_libvirtd_moves_nothing_and_forgets_nothing(bench: Bench) -> None:
+    started = bench.start(bench.order("web", SHARE))
+    bench.lab.restart_daemon()
+    check(bench, "web", "1", "0")
+    guest = bench.guest("web")
+    assert guest.pid == started.guest.pid
+    assert guest.record is not None
+    assert guest.record.fit == started.fit
+
+
+def test_a_guest_that_is_stopped_and_started_comes_back_to_its_place(bench: Bench) -> None:
+    started = bench.start(bench.order("web", SHARE))
+    stop(bench.driver, bench.settings, "web")
+    assert bench.guest("web").state is GuestState.STOPPED
+    again = restart(bench.driver, bench.settings, "web")
+    assert (again.fit, again.masks) == (started.fit, started.masks)
+    check(bench, "web", "1", "0")
+
+
+def test_a_thread_that_strays_is_found_and_the_printed_command_repairs_it(bench: Bench) -> None:
+    started = bench.start(bench.order("web", SHARE))
+    uri = bench.lab.uri
+    subprocess.run(["virsh", "-q", "-c", uri, "emulatorpin", "web", "1", "--live"], check=True, capture_output=True)
+    subprocess.run(["virsh", "-q", "-c", uri, "vcpupin", "web", "0", "0", "--live", "--config"], check=True, capture_output=True)
+    drift = strayed(bench)
+    assert {finding.code for finding in drift} == {FindingCode.EMULATOR_THREAD, FindingCode.VCPU_THREAD, FindingCode.DEFINITION_PINS}
+    for finding in drift:
+        subprocess.run(["sh", "-c", finding.repair], check=True, capture_output=True)
+    assert [finding.sentence() for finding in strayed(bench)] == []
+    assert started.guest.pid is not None
+    check(bench, "web", "1", "0")
