@@ -1,0 +1,253 @@
+"""A guest's life in the service: what a user asks and what an agent reports, turned into claims, orders and releases.
+
+One rule holds throughout: a claim is given back only after the agent has confirmed that neither domain nor process remains, or an operator
+has said that the host is powered off. How a claim is made or healed does not belong here (`schedule`), nor how anything is shown.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Final
+
+from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
+from pinfold.scheduler.model import Claimed, Healed, Refused, Wanted
+from pinfold.scheduler.schedule import Scheduler
+from pinfold.store import claims, guests, hosts
+from pinfold.store.database import Database
+from pinfold.store.guests import GuestFilter
+from pinfold.store.model import ClaimState, Desired, Fault, GuestRecord, NewGuest, Observed
+
+_log = logging.getLogger(__name__)
+
+MOST_HOSTS_TRIED: Final = 3
+"""A guest whose start failed on so many hosts is in error; the fault lies with the guest more likely than with the hosts."""
+
+_FAILED_ON: Final = "failed_on"
+_ONLY_ON: Final = "only_on"
+_MEMBER_OF: Final = "member_of"
+
+
+class Lifecycle:
+    """The service's verbs for guests. Safe to share between threads; any number of processes may use one on the same database."""
+
+    def __init__(self, database: Database, scheduler: Scheduler) -> None:
+        self._database = database
+        self._scheduler = scheduler
+
+    def create(self, new: NewGuest, *, only_on: str = "", member_of: frozenset[str] = frozenset()) -> GuestRecord:
+        """Store a guest and find it a host; a guest that no host takes is stored with its fault, each host's reasons in it.
+
+        `only_on` is the one host id allowed, '' for any; `member_of` are Placement aggregates, of one of which the host must be a member.
+        Raises `Conflict` when the id exists, `Unavailable` when the database is away before the guest is stored.
+        """
+        hints = {_ONLY_ON: only_on, _MEMBER_OF: ",".join(sorted(member_of))}
+        details = dict(new.details) | {key: value for key, value in hints.items() if value}
+        with self._database.write() as connection:
+            stored = guests.create(connection, replace(new, details=tuple(sorted(details.items()))))
+        self.place(stored)
+        return self.get(stored.id)
+
+    def place(self, guest: GuestRecord) -> None:
+        """Find a host for a stored guest that has none, and claim it there. What goes wrong becomes the guest's fault."""
+        details = dict(guest.details)
+        only_on = details.get(_ONLY_ON, "")
+        wanted = Wanted(
+            guest=guest.id,
+            request=guest.request,
+            hosts=frozenset({only_on}) if only_on else None,
+            exclude=frozenset(filter(None, details.get(_FAILED_ON, "").split(","))),
+            member_of=frozenset(filter(None, details.get(_MEMBER_OF, "").split(","))),
+        )
+        try:
+            answer = self._scheduler.create(wanted)
+        except Unavailable as error:
+            self._fail(guest.id, Fault(code=503, message=f"No host could be asked: {error}"))
+            return
+        except Conflict as error:
+            _log.info("guest %s was not placed: %s", guest.id, error)
+            self._remove_if_unwanted(guest.id)
+            return
+        if isinstance(answer, Refused):
+            told = tuple((refusal.name, refusal.no_fit.sentence()) for refusal in answer.refusals)
+            before = dict(guest.fault.reasons) if guest.fault else {}
+            self._fail(guest.id, Fault(code=500, message=answer.sentence(), reasons=tuple(sorted((before | dict(told)).items()))))
+        else:
+            _log.info("guest %s is claimed on %s at revision %s", guest.id, answer.name, answer.revision)
+            self._keep_refusals(guest, answer)
+
+    def start(self, guest_id: str) -> GuestRecord:
+        """The user wants a stopped guest to run. Raises `Conflict` when it is not stopped, or something is under way."""
+        guest = self._quiet(guest_id, "start")
+        if guest.desired is Desired.RUNNING and guest.observed in (Observed.RUNNING, Observed.PAUSED):
+            raise Conflict(f"Cannot 'start' instance {guest_id} while it is in vm_state active")
+        return self._want(guest, Desired.RUNNING, "powering-on", reboot=True)
+
+    def stop(self, guest_id: str) -> GuestRecord:
+        """The user wants a running guest to stop; its claim stays. Raises `Conflict` when it does not run, or something is under way."""
+        guest = self._quiet(guest_id, "stop")
+        if guest.desired is not Desired.RUNNING or guest.observed not in (Observed.RUNNING, Observed.PAUSED):
+            raise Conflict(f"Cannot 'stop' instance {guest_id} while it is in vm_state stopped")
+        return self._want(guest, Desired.STOPPED, "powering-off")
+
+    def reboot(self, guest_id: str) -> GuestRecord:
+        """The user wants one boot more. Raises `Conflict` when something is under way."""
+        guest = self._quiet(guest_id, "reboot")
+        return self._want(guest, Desired.RUNNING, "rebooting", reboot=True)
+
+    def delete(self, guest_id: str) -> None:
+        """The user wants the guest gone: at once where no host holds it, else when its agent has confirmed.
+
+        Raises `InvalidRequest` when there is none. A guest on a host that is away stays, deleting, until the host returns or is fenced.
+        """
+        guest = self.get(guest_id)
+        if guest.deleted is not None:
+            raise InvalidRequest(f"guest {guest_id}: no such guest")
+        with self._database.write() as connection:
+            guests.want(connection, guest_id, Desired.ABSENT, task="deleting")
+        self._remove_if_unwanted(guest_id)
+
+    def seen(self, host_id: str, guest_id: str, observed: Observed, *, booted: int | None, report: str | None) -> None:
+        """An agent reports what one of its guests is doing. A report about a guest that is not that host's is dropped, with a log entry."""
+        try:
+            with self._database.write() as connection:
+                guest = guests.get(connection, guest_id)
+                done = _done(guest, observed, booted)
+                after = guests.observe(connection, guest_id, observed, host=host_id, booted=booted, report=report, done=done)
+                if after.fault is not None and observed is Observed.RUNNING and done:
+                    guests.mend(connection, guest_id)
+        except (Conflict, InvalidRequest) as error:
+            _log.info("host %s reported %s of guest %s, which is not its own: %s", host_id, observed.value, guest_id, error)
+
+    def absent(self, host_id: str, guest_id: str, revision: int, failure: str = "") -> None:
+        """An agent confirms that neither domain nor process of a guest remains, as of the claim of that revision.
+
+        An unwanted guest is released and removed. A wanted one was not started there (`failure` says why): it is released and tried
+        elsewhere, on at most `MOST_HOSTS_TRIED` hosts. A confirmation of an earlier claim changes nothing.
+        """
+        with self._database.read() as connection:
+            guest = guests.find(connection, guest_id)
+            claim = claims.live(connection, guest_id)
+        if guest is None or claim is None or claim.host != host_id or claim.revision != revision:
+            if guest is not None:
+                self._remove_if_unwanted(guest_id)
+            return
+        if guest.desired is not Desired.ABSENT and not failure:
+            _log.warning("host %s lost guest %s, which is wanted; its claim stays", host_id, guest_id)
+            return
+        self._scheduler.release(guest_id, bury=True)
+        if guest.desired is Desired.ABSENT:
+            self._remove_if_unwanted(guest_id)
+        else:
+            self._elsewhere(guest, host_id, failure)
+
+    def fence(self, host_id: str) -> tuple[str, ...]:
+        """An operator's word that the host is powered off: everything on it is released, its unwanted guests are removed.
+
+        Returns the ids of the guests that were on it and are still wanted; they are in error, without a host, and can be deleted.
+        Raises `Conflict` while the host's lease runs.
+        """
+        with self._database.write() as connection:
+            hosts.fence(connection, host_id)
+            name = hosts.get(connection, host_id).name
+        with self._database.read() as connection:
+            there = guests.page(connection, GuestFilter(host=host_id))
+        lost = []
+        for guest in there:
+            self._scheduler.release(guest.id, bury=True)
+            if guest.desired is Desired.ABSENT:
+                self._remove_if_unwanted(guest.id)
+                continue
+            with self._database.write() as connection:
+                guests.displace(connection, guest.id)
+            self._fail(
+                guest.id, Fault(code=500, message=f"The host {name} was fenced while the guest was on it; what it held is released.")
+            )
+            lost.append(guest.id)
+        return tuple(lost)
+
+    def tend(self) -> Healed:
+        """Heal, place again what a dead process left half-way, and remove unwanted guests that nothing holds.
+
+        Run at the start, then on a schedule.
+        """
+        healed = self._scheduler.heal()
+        for guest_id in healed.interrupted:
+            guest = self.get(guest_id)
+            if guest.desired is not Desired.ABSENT and guest.host is None and guest.task == "scheduling":
+                self.place(guest)
+        with self._database.read() as connection:
+            unwanted = guests.page(connection, GuestFilter(desired=Desired.ABSENT))
+        for guest in unwanted:
+            self._remove_if_unwanted(guest.id)
+        return healed
+
+    def get(self, guest_id: str) -> GuestRecord:
+        """One guest, deleted ones too. Raises `InvalidRequest` when there is none."""
+        with self._database.read() as connection:
+            return guests.get(connection, guest_id)
+
+    def _want(self, guest: GuestRecord, desired: Desired, task: str, *, reboot: bool = False) -> GuestRecord:
+        with self._database.write() as connection:
+            return guests.want(connection, guest.id, desired, task=task, reboot=reboot, revision=guest.revision)
+
+    def _quiet(self, guest_id: str, verb: str) -> GuestRecord:
+        """The guest, when nothing is under way and a host holds it. Raises `Conflict`."""
+        guest = self.get(guest_id)
+        if guest.task or guest.desired is Desired.ABSENT:
+            raise Conflict(f"Cannot '{verb}' instance {guest_id} while it is in task_state {guest.task or 'deleting'}")
+        if guest.host is None:
+            raise Conflict(f"Cannot '{verb}' instance {guest_id} while it is in vm_state error")
+        return guest
+
+    def _elsewhere(self, guest: GuestRecord, host_id: str, failure: str) -> None:
+        with self._database.write() as connection:
+            name = hosts.get(connection, host_id).name
+            failed_on = [*filter(None, dict(guest.details).get(_FAILED_ON, "").split(",")), host_id]
+            details = dict(guest.details) | {_FAILED_ON: ",".join(failed_on)}
+            guests.displace(connection, guest.id)
+            guests.edit(connection, guest.id, details=tuple(sorted(details.items())))
+            reasons = dict(guest.fault.reasons if guest.fault else ()) | {name: f"the start failed: {failure}"}
+            fault = Fault(code=500, message=f"{name}: the start failed: {failure}", reasons=tuple(sorted(reasons.items())))
+            guests.fail(connection, guest.id, fault)
+        if len(failed_on) < MOST_HOSTS_TRIED:
+            self.place(self.get(guest.id))
+
+    def _keep_refusals(self, guest: GuestRecord, answer: Claimed) -> None:
+        """What other hosts lacked is kept with the guest, also when one took it."""
+        if not answer.refusals:
+            return
+        told = "\n".join(refusal.sentence() for refusal in answer.refusals)[:4096]
+        details = dict(guest.details) | {"refusals": told}
+        try:
+            with self._database.write() as connection:
+                guests.edit(connection, guest.id, details=tuple(sorted(details.items())))
+        except Conflict as error:
+            _log.info("guest %s is gone already: %s", guest.id, error)
+
+    def _fail(self, guest_id: str, fault: Fault) -> None:
+        try:
+            with self._database.write() as connection:
+                guests.fail(connection, guest_id, fault)
+        except Conflict as error:
+            _log.info("guest %s is gone already: %s", guest_id, error)
+
+    def _remove_if_unwanted(self, guest_id: str) -> None:
+        """Remove a guest that is wanted absent and that nothing holds: no host, no claim but one whose allocation is being emptied."""
+        with self._database.write() as connection:
+            guest = guests.find(connection, guest_id)
+            if guest is None or guest.deleted is not None or guest.desired is not Desired.ABSENT:
+                return
+            claim = claims.live(connection, guest_id)
+            if claim is None or claim.state is ClaimState.RELEASING:
+                guests.remove(connection, guest_id)
+
+
+def _done(guest: GuestRecord, observed: Observed, booted: int | None) -> bool:
+    """Whether what is under way is over, now that its agent has seen this."""
+    if guest.desired is Desired.STOPPED:
+        return observed in (Observed.STOPPED, Observed.CRASHED)
+    if guest.desired is Desired.RUNNING:
+        last = guest.booted if booted is None else booted
+        return last >= guest.boots
+    return False
