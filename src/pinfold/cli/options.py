@@ -72,7 +72,10 @@ Image = Annotated[
 ]
 DiskFile = Annotated[
     str | None,
-    typer.Option("--disk-file", metavar="FILE", help="A disk that the guest writes to in place, raw or qcow2.", rich_help_panel=_BOOT),
+    typer.Option("--disk-file", metavar="FILE", help="A disk image by path, as --image.", rich_help_panel=_BOOT),
+]
+DiskFormat = Annotated[
+    str | None, typer.Option("--disk-format", metavar="raw|qcow2", help="What the disk is; default: by its name.", rich_help_panel=_BOOT)
 ]
 Kernel = Annotated[str | None, typer.Option("--kernel", metavar="FILE", help="A Linux kernel to boot.", rich_help_panel=_BOOT)]
 Initrd = Annotated[str | None, typer.Option("--initrd", metavar="FILE", help="Its initial RAM disk.", rich_help_panel=_BOOT)]

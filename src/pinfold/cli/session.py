@@ -55,11 +55,8 @@ def read_configuration(named: Sequence[str] | None, uri: str | None, *, only_loo
 
 
 @contextmanager
-def open_session(
-    context: typer.Context, named: Sequence[str] | None, uri: str | None, *, only_looks: bool, quiet: bool
-) -> Iterator[Session]:
-    """The host of one command, connected until the block ends. Raises `InvalidRequest` and `Unavailable`."""
-    configuration = read_configuration(named, uri, only_looks=only_looks, quiet=quiet)
+def open_session(context: typer.Context, configuration: Configuration) -> Iterator[Session]:
+    """The host of one command, connected until the block ends. Raises `Unavailable`."""
     parts: Parts = context.obj
     with parts.open_driver(configuration.settings) as driver:
         yield Session(driver=driver, configuration=configuration)

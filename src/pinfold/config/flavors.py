@@ -104,9 +104,7 @@ def _properties(where: str, table: object) -> tuple[tuple[str, str], ...]:
         if isinstance(value, bool):
             value = str(value).lower()
         if not isinstance(value, str | int) or len(str(value)) > _MAX_CHARACTERS or len(key) > _MAX_CHARACTERS:
-            raise InvalidRequest(
-                f"{where}: property {shortened(key)} is {shortened(str(value))!r}; a text of at most {_MAX_CHARACTERS} characters is allowed",
-                key=key,
-            )
+            shown = f"property {shortened(key)} is {shortened(str(value))!r}"
+            raise InvalidRequest(f"{where}: {shown}; a text of at most {_MAX_CHARACTERS} characters is allowed", key=key)
         found.append((key, str(value)))
     return tuple(sorted(found))

@@ -2,202 +2,169 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pinfold.cli.views.marks import Mark, letters, owner_marks, pool_marks, style_of
-from pinfold.cli.views.words import count, emulator_words, mib, vcpu_words
+from pinfold.cli.views.marks import CLASH, FREE, Mark, crowds, guest_marks, owner_mark, pool_mark
+from pinfold.cli.views.words import count, mib, short_emulator_words, vcpu_words
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.fit.model import EmulatorPlacement
-from pinfold.core.ledger import HostState
-from pinfold.core.topology import HostCell, Topology
+from pinfold.core.ledger import Role
+from pinfold.core.overhead import ThreadClass
+from pinfold.host.map import CellMap, CoreMap, HostMap, PcpuMap
+from pinfold.host.survey import Survey
 
 _LABEL = 7
-_LEGEND = (
-    ("A0", "vCPU 0 of guest A"),
-    ("Ae", "its emulator threads"),
-    ("A-", "a sibling that it keeps idle"),
-    ("x1", "a guest that is not ours"),
-    ("v", "floating vCPUs"),
-    ("e", "overhead threads of guests"),
-    ("·", "free dedicated pCPU"),
-    ("!", "two owners"),
-)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuestLine:
-    """What the legend says of one guest beside its fit: its name, its state, and the flavor's name where it is known."""
-
-    name: str
-    state: str = ""
-    flavor: str = ""
-
-
-def host_map(state: HostState, guests: Mapping[str, GuestLine], width: int) -> list[RenderableType]:
-    """The map for a screen `width` columns wide; guests are lettered in the ledger's order. Pure."""
-    owners, pools = owner_marks(state), pool_marks(state)
-    lines: list[RenderableType] = [*_head(state), Text()]
-    cell_width = max([2, *(len(mark.text) for mark in owners.values()), *(len(str(cpu)) for cpu in owners)])
-    socket: tuple[int, ...] | None = None
-    for cell in state.topology.cells:
-        sockets = tuple(sorted(set(cell.sockets)))
-        if sockets != socket:
-            socket = sockets
-            lines.append(
-                Text(f"{'sockets' if len(sockets) > 1 else 'socket'} {', '.join(map(str, sockets))}", style="bold") if sockets else Text()
-            )
-        lines.append(_cell_head(state, cell))
-        lines.extend(_cell_rows(cell, owners, pools, cell_width, width))
-        lines.append(Text())
-    if state.ledger.claims or state.ledger.foreign:
-        lines += [_guests(state, guests), Text()]
-    lines.extend(_legend(owners, width))
-    return lines
+def host_map_view(seen: Survey, chart: HostMap, width: int) -> list[RenderableType]:
+    """The map for a screen `width` columns wide. Pure."""
+    guests, crowd = guest_marks(seen), crowds(seen)
+    pcpus = [pcpu for cell in chart.cells for core in cell.cores for pcpu in core.pcpus]
+    owners = {pcpu.pcpu: owner_mark(pcpu, guests, crowd.get(pcpu.pcpu, "")) for pcpu in pcpus}
+    rows = _Rows(owners, width)
+    lines: list[RenderableType] = [*host_head(seen, chart), Text()]
+    for sockets, cells in groupby(chart.cells, key=_sockets):
+        if sockets:
+            lines.append(Text(f"{'socket' if len(sockets) == 1 else 'sockets'} {', '.join(map(str, sockets))}", style="bold"))
+        for cell in cells:
+            lines += [_cell_head(seen, cell), *rows.of(cell), Text()]
+    if chart.offline:
+        lost = ", ".join(f"{pcpu.pcpu} ({', '.join(use.guest for use in pcpu.owners)})" for pcpu in chart.offline)
+        lines += [Text(f"offline, but held: {lost}", style="bold red"), Text()]
+    if guests:
+        lines += [_guests(seen, guests), Text()]
+    return lines + _legend(pcpus, owners, width)
 
 
-def _head(state: HostState) -> list[RenderableType]:
-    topology = state.topology
-    sockets = sockets_of(topology)
-    cores = sum(len(cell.cores) for cell in topology.cells)
+def host_head(seen: Survey, chart: HostMap) -> list[RenderableType]:
+    """What the host is made of, and its pools with what is left of them."""
+    topology = seen.state.topology
+    sockets = {core.socket for cell in chart.cells for core in cell.cores} - {None}
+    cores = sum(len(cell.cores) for cell in chart.cells)
     smt = f" of {topology.threads_per_core} threads" if topology.threads_per_core > 1 else ""
-    cells, online = count(len(topology.cells), "cell"), count(len(topology.online), "pCPU")
-    shape = f"{count(len(sockets), 'socket')}, {cells}, {count(cores, 'core')}{smt}, {online}"
-    head = Text.assemble((state.name or "this host", "bold"), f": {shape}")
+    parts = [count(len(sockets), "socket")] if sockets else []
+    parts += [count(len(chart.cells), "cell"), count(cores, "core") + smt, count(len(topology.online), "pCPU")]
+    head = Text.assemble((chart.name or "this host", "bold"), f": {', '.join(parts)}")
     if topology.offline:
         head.append(f", offline {topology.offline}", style="dim")
-    return [head, _pools(state)]
+    return [head, _pools(seen, chart)]
 
 
-def _pools(state: HostState) -> Table:
-    pools, claims = state.pools, [claim.fit for claim in state.ledger.claims]
+def _pools(seen: Survey, chart: HostMap) -> Table:
+    pools, fits = seen.state.pools, [claim.fit for claim in seen.state.ledger.claims]
     table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    free = pools.dedicated - taken(state)
-    table.add_row(
-        Text.assemble(("D", "cyan"), " dedicated"), _or_none(pools.dedicated), f"{len(free)} of {count(len(pools.dedicated), 'pCPU')} free"
-    )
-    floating = sum(fit.floating_count for fit in claims)
-    table.add_row(
-        Text.assemble(("S", "green"), " shared"),
-        _or_none(pools.shared),
-        f"{count(len(pools.shared), 'pCPU')}, {count(floating, 'floating vCPU')}",
-    )
-    if pools.overhead is not None:
-        where = "the shared pool" if pools.overhead == pools.shared else _or_none(pools.overhead)
-        users = sum(fit.emulator_placement is EmulatorPlacement.POOL for fit in claims)
-        booked = sum(fit.overhead_millicpu for fit in claims)
-        table.add_row(Text.assemble(("O", "green"), " overhead"), where, f"threads of {count(users, 'guest')}, {booked:,} millicpu booked")
-    else:
+    table.add_column(overflow="fold")
+    free = f"{sum(cell.free for cell in chart.cells)} of {count(len(pools.dedicated), 'pCPU')} free"
+    table.add_row(Text.assemble(("D", "cyan"), " dedicated"), _or_none(pools.dedicated), free)
+    floating = count(sum(fit.floating_count for fit in fits), "floating vCPU")
+    table.add_row(Text.assemble(("S", "green"), " shared"), _or_none(pools.shared), f"{count(len(pools.shared), 'pCPU')}, {floating}")
+    booking = chart.overhead
+    if booking is None:
         table.add_row(Text.assemble(("O", "green"), " overhead"), "none", "policy share floats over the guest's own pCPUs")
-    rest = state.topology.online - pools.dedicated - pools.shared - (pools.overhead or CpuSet())
+    else:
+        where = "the shared pool" if booking.pool == pools.shared else _or_none(booking.pool)
+        booked = f"{booking.booked_millicpu:,} of {booking.total_millicpu:,} millicpu booked by {count(booking.guests, 'guest')}"
+        table.add_row(Text.assemble(("O", "green"), " overhead"), where, booked)
+    rest = seen.state.topology.online - pools.dedicated - pools.shared - (pools.overhead or CpuSet())
     if rest:
         table.add_row(Text.assemble(("-", "dim"), " the host's"), str(rest), count(len(rest), "pCPU"))
     return table
 
 
-def _cell_head(state: HostState, cell: HostCell) -> Text:
-    line = Text.assemble((f"cell {cell.id}", "bold"))
-    dedicated = cell.cpus & state.pools.dedicated
-    line.append(f": {count(len(cell.cpus), 'pCPU')}")
-    if dedicated:
-        line.append(f", {len(dedicated - taken(state))} of {len(dedicated)} dedicated free")
+def _cell_head(seen: Survey, cell: CellMap) -> Text:
+    line = Text.assemble((f"cell {cell.cell}", "bold"), f": {count(sum(len(core.pcpus) for core in cell.cores), 'pCPU')}")
+    if cell.dedicated:
+        line.append(f", {cell.free} of {cell.dedicated} dedicated free")
     line.append(f", {mib(cell.memory_mib)}")
-    for pages in cell.pages[1:]:
+    for pages in seen.state.topology.cell(cell.cell).pages[1:]:
         if pages.total:
             line.append(f", {count(pages.total, 'page')} of {mib(pages.size_kib // 1024)}")
     return line
 
 
-def _cell_rows(cell: HostCell, owners: Mapping[int, Mark], pools: Mapping[int, Mark], cell_width: int, width: int) -> list[Text]:
-    if not cell.cores:
-        return [Text("  no pCPUs", style="dim")]
-    siblings = max(len(core) for core in cell.cores)
-    room = max(1, (width - _LABEL) // (1 + siblings * (cell_width + 1)))
-    rows = -(-len(cell.cores) // room)
-    per_row = -(-len(cell.cores) // rows)
-    lines: list[Text] = []
-    for start in range(0, len(cell.cores), per_row):
-        cores = cell.cores[start : start + per_row]
-        lines.append(_row("pCPU", cores, {cpu: Mark(text=str(cpu)) for core in cores for cpu in core}, cell_width, siblings))
-        lines.append(_row("pool", cores, pools, cell_width, siblings))
-        lines.append(_row("runs", cores, owners, cell_width, siblings))
-        if start + per_row < len(cell.cores):
-            lines.append(Text())
-    return lines
+class _Rows:
+    """The rows of every cell, laid out alike: `per_row` cores side by side, each pCPU in a column of the same width."""
+
+    def __init__(self, owners: Mapping[int, Mark], width: int) -> None:
+        self._owners = owners
+        self._width = width
+        self._column = 1 + max([2, *(max(len(mark.text), len(str(cpu))) for cpu, mark in owners.items())])
+
+    def of(self, cell: CellMap) -> list[Text]:
+        if not cell.cores:
+            return [Text("  no pCPUs", style="dim")]
+        siblings = max(len(core.pcpus) for core in cell.cores)
+        room = max(1, (self._width - _LABEL) // (1 + siblings * self._column))
+        per_row = -(-len(cell.cores) // -(-len(cell.cores) // room))
+        lines: list[Text] = []
+        for start in range(0, len(cell.cores), per_row):
+            cores = cell.cores[start : start + per_row]
+            lines += [Text()] if start else []
+            lines.append(self._row("pCPU", cores, [[Mark(text=str(pcpu.pcpu)) for pcpu in core.pcpus] for core in cores], siblings))
+            lines.append(self._row("pool", cores, [[pool_mark(pcpu) for pcpu in core.pcpus] for core in cores], siblings))
+            lines.append(self._row("runs", cores, [[self._owners[pcpu.pcpu] for pcpu in core.pcpus] for core in cores], siblings))
+        return lines
+
+    def _row(self, label: str, cores: Sequence[CoreMap], marks: Sequence[Sequence[Mark]], siblings: int) -> Text:
+        line = Text(f"  {label:<{_LABEL - 2}}")
+        for core, group in zip(cores, marks, strict=True):
+            line.append("│", style="dim")
+            for mark in group:
+                line.append(" " * (self._column - len(mark.text))).append(mark.text, style=mark.style)
+            line.append(" " * ((siblings - len(core.pcpus)) * self._column))
+        return line
 
 
-def _row(label: str, cores: tuple[CpuSet, ...], marks: Mapping[int, Mark], cell_width: int, siblings: int) -> Text:
-    line = Text(f"  {label:<{_LABEL - 2}}", style="dim" if label == "pool" else "")
-    for core in cores:
-        line.append("│", style="dim")
-        for cpu in core:
-            mark = marks[cpu]
-            line.append(" " * (cell_width + 1 - len(mark.text)))
-            line.append(mark.text, style=mark.style)
-        line.append(" " * ((siblings - len(core)) * (cell_width + 1)))
-    return line
-
-
-def _guests(state: HostState, guests: Mapping[str, GuestLine]) -> Table:
+def _guests(seen: Survey, marks: Mapping[str, Mark]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for title in ("", "guest", "state", "vCPUs on", "emulator threads on", "flavor"):
-        table.add_column(title, overflow="fold")
-    for position, claim in enumerate(state.ledger.claims):
-        guest = guests.get(claim.guest, GuestLine(name=claim.guest))
-        table.add_row(
-            Text(letters(position), style=style_of(position)),
-            guest.name,
-            guest.state,
-            vcpu_words(claim.fit),
-            emulator_words(claim.fit),
-            guest.flavor,
-        )
-    for position, foreign in enumerate(state.ledger.foreign):
-        where = str(foreign.cpus) if foreign.cpus else "floats"
-        table.add_row(Text(f"x{position + 1}", style="red"), foreign.name, "not ours", where, "", "")
+        table.add_column(title, overflow="fold", no_wrap=title in ("", "state"))
+    foreign = {other.name: other for other in seen.state.ledger.foreign}
+    for guest in sorted(seen.guests, key=lambda guest: (guest.record is None, guest.id)):
+        mark = Text(marks[guest.name].text, style=marks[guest.name].style)
+        if guest.record is not None:
+            fit = guest.record.fit
+            table.add_row(mark, guest.name, guest.state.value, vcpu_words(fit), short_emulator_words(fit), guest.record.flavor)
+        else:
+            held = foreign[guest.name].cpus if guest.name in foreign else CpuSet()
+            flavor = guest.nova.flavor if guest.nova is not None else ""
+            table.add_row(mark, guest.name, guest.state.value, str(held) or "no dedicated pCPU", "not ours", flavor)
     return table
 
 
-def _legend(owners: Mapping[int, Mark], width: int) -> list[Text]:
-    shown = "".join(mark.text for mark in owners.values())
-    present = [(sign, words) for sign, words in _LEGEND if _is_present(sign, shown)]
+def _legend(pcpus: Sequence[PcpuMap], owners: Mapping[int, Mark], width: int) -> list[Text]:
+    uses = [use for pcpu in pcpus for use in pcpu.owners]
+    texts = {mark.text for mark in owners.values()}
+    entries = (
+        ("A0", "vCPU 0 of guest A", any(use.role is Role.VCPU for use in uses)),
+        ("Ae", "its emulator threads", any(use.thread_class is ThreadClass.EMULATOR and use.role is Role.EMULATOR for use in uses)),
+        ("A-", "a sibling that it keeps idle", any(use.role is Role.IDLE_SIBLING for use in uses)),
+        ("x1", "a guest that is not ours", any(use.role is Role.FOREIGN for use in uses)),
+        ("v", "floating vCPUs", bool(texts & {"v", "ve"})),
+        ("e", "overhead threads of guests", bool(texts & {"e", "ve"})),
+        (FREE, "free", FREE in texts),
+        (CLASH, "two owners: see pinfold audit", any(len(pcpu.owners) > 1 for pcpu in pcpus)),
+        ("R", "retiring: held, but no longer dedicated", any(pcpu.retiring for pcpu in pcpus)),
+    )
     lines: list[Text] = []
-    for sign, words in present:
+    for sign, words, present in entries:
         entry = Text.assemble((sign, "bold"), f" {words}")
-        if lines and len(lines[-1]) + 3 + len(entry) <= width:
+        if present and lines and len(lines[-1]) + 3 + len(entry) <= width:
             lines[-1].append("   ").append_text(entry)
-        else:
+        elif present:
             lines.append(entry)
     return lines
 
 
-def _is_present(sign: str, shown: str) -> bool:
-    if sign in ("A0", "Ae", "A-"):
-        kind = {"A0": str.isdigit, "Ae": lambda c: c == "e", "A-": lambda c: c == "-"}[sign]
-        return any(a.isupper() and kind(b) for a, b in pairwise(shown))
-    return (sign[0] if sign[0] in "xve" else sign) in shown
+def _sockets(cell: CellMap) -> tuple[int, ...]:
+    return tuple(sorted({core.socket for core in cell.cores if core.socket is not None}))
 
 
 def _or_none(cpus: CpuSet) -> str:
     return str(cpus) or "none"
-
-
-def taken(state: HostState) -> CpuSet:
-    """Every pCPU that belongs to one guest, ours or not."""
-    mask = 0
-    for claim in state.ledger.claims:
-        mask |= claim.fit.taken.mask
-    for foreign in state.ledger.foreign:
-        mask |= foreign.cpus.mask
-    return CpuSet.from_mask(mask)
-
-
-def sockets_of(topology: Topology) -> CpuSet:
-    """The socket ids of a host."""
-    return CpuSet(socket for cell in topology.cells for socket in cell.sockets)

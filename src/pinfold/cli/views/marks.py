@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pinfold.core.fit.model import Fit
-from pinfold.core.ledger import HostState
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.ledger import Role
+from pinfold.core.overhead import ThreadClass
+from pinfold.host.map import PcpuMap, Pool, Use
+from pinfold.host.survey import Survey
 
 GUEST_STYLES = ("bold cyan", "bold yellow", "bold magenta", "bold blue", "bold green", "bold bright_red")
 FREE = "·"
@@ -35,72 +38,61 @@ def letters(position: int) -> str:
     return text
 
 
-def style_of(position: int) -> str:
-    """The style of the guest at that position; neighbours differ."""
-    return GUEST_STYLES[position % len(GUEST_STYLES)]
-
-
-def pool_marks(state: HostState) -> Mapping[int, Mark]:
-    """The pool of every online pCPU: `D` dedicated, `S` shared, `O` overhead, `SO` both, `R` retiring, `-` the host's own."""
-    pools = state.pools
-    retiring = _pinned(state) - set(pools.dedicated)
-    marks: dict[int, Mark] = {}
-    for cpu in state.topology.online:
-        shared, overhead = cpu in pools.shared, pools.overhead is not None and cpu in pools.overhead
-        if cpu in retiring:
-            marks[cpu] = Mark(text="R", style="bold red")
-        elif cpu in pools.dedicated:
-            marks[cpu] = Mark(text="D", style="cyan")
-        elif shared or overhead:
-            marks[cpu] = Mark(text="S" * shared + "O" * overhead, style="green")
+def guest_marks(seen: Survey) -> Mapping[str, Mark]:
+    """The mark of every guest by name: our guests are A, B, …, those of others x1, x2, …; both in the order of their ids."""
+    marks: dict[str, Mark] = {}
+    ours = others = 0
+    for guest in seen.guests:
+        if guest.record is not None:
+            marks[guest.name] = Mark(text=letters(ours), style=GUEST_STYLES[ours % len(GUEST_STYLES)])
+            ours += 1
         else:
-            marks[cpu] = Mark(text="-", style="dim")
+            others += 1
+            marks[guest.name] = Mark(text=f"x{others}", style="red")
     return marks
 
 
-def owner_marks(state: HostState) -> Mapping[int, Mark]:
-    """What runs on every online pCPU.
+def pool_mark(pcpu: PcpuMap) -> Mark:
+    """The pool of a pCPU: `D` dedicated, `S` shared, `O` overhead, `SO` both, `R` retiring, `-` the host's own."""
+    if pcpu.retiring:
+        return Mark(text="R", style="bold red")
+    if pcpu.pool is Pool.DEDICATED:
+        return Mark(text="D", style="cyan")
+    if pcpu.pool is Pool.HOST:
+        return Mark(text="-", style="dim")
+    return Mark(text="S" * (pcpu.pool is Pool.SHARED) + "O" * pcpu.overhead, style="green")
 
-    `A0` is vCPU 0 of guest A, `Ae` its emulator threads, `A-` a sibling that it keeps idle, `x1` the first of somebody else's guests,
-    `v` floating vCPUs, `e` overhead threads, `ve` both, `·` a free dedicated pCPU; `!` follows where two own one.
+
+def owner_mark(pcpu: PcpuMap, guests: Mapping[str, Mark], crowd: str) -> Mark:
+    """What runs on a pCPU.
+
+    `A0` is vCPU 0 of guest A, `Ae` its emulator threads, `A-` a sibling that it keeps idle, `x1` a guest that is not ours,
+    `·` a free dedicated pCPU; `!` follows where two own one. Elsewhere it is `crowd`: `v` floating vCPUs, `e` overhead threads.
     """
-    owned: dict[int, list[Mark]] = {}
-    floating: set[int] = set()
-    overhead: set[int] = set()
-    for position, claim in enumerate(state.ledger.claims):
-        for cpu, text in _own(claim.fit, letters(position)):
-            owned.setdefault(cpu, []).append(Mark(text=text, style=style_of(position)))
-        floating |= _float_cpus(claim.fit)
-        overhead |= set(claim.fit.emulator - claim.fit.taken)
-    for position, foreign in enumerate(state.ledger.foreign):
-        for cpu in foreign.cpus:
-            owned.setdefault(cpu, []).append(Mark(text=f"x{position + 1}", style="red"))
-    return {cpu: _one(state, cpu, owned.get(cpu, []), "v" * (cpu in floating) + "e" * (cpu in overhead)) for cpu in state.topology.online}
-
-
-def _one(state: HostState, cpu: int, owners: list[Mark], crowd: str) -> Mark:
-    if len(owners) > 1:
-        return Mark(text=owners[0].text + CLASH, style="bold white on red")
-    if owners:
-        return owners[0]
+    if len(pcpu.owners) > 1:
+        return Mark(text=guests[pcpu.owners[0].guest].text + CLASH, style="bold white on red")
+    if pcpu.owners:
+        guest = guests[pcpu.owners[0].guest]
+        return Mark(text=guest.text + _suffix(pcpu.owners[0]), style=guest.style)
     if crowd:
         return Mark(text=crowd, style="green")
-    return Mark(text=FREE if cpu in state.pools.dedicated else "", style="dim")
+    return Mark(text=FREE if pcpu.pool is Pool.DEDICATED else "", style="dim")
 
 
-def _own(fit: Fit, mark: str) -> list[tuple[int, str]]:
-    own = [(cpu, f"{mark}{vcpu}") for vcpu, cpu in fit.pins]
-    if fit.emulator_pcpu is not None:
-        own.append((fit.emulator_pcpu, f"{mark}e"))
-    return own + [(cpu, f"{mark}-") for cpu in fit.idle_siblings]
+def crowds(seen: Survey) -> Mapping[int, str]:
+    """What floats on each pCPU: `v` where vCPUs of ours do, `e` where overhead threads of ours do, off their own pCPUs."""
+    floating = overhead = CpuSet()
+    for claim in seen.state.ledger.claims:
+        floating |= claim.fit.float_set
+        for cell in claim.fit.cells:
+            floating |= cell.float_set
+        overhead |= claim.fit.emulator - claim.fit.taken
+    return {cpu: "v" * (cpu in floating) + "e" * (cpu in overhead) for cpu in floating | overhead}
 
 
-def _float_cpus(fit: Fit) -> set[int]:
-    cpus = set(fit.float_set) if fit.float_vcpus else set()
-    for cell in fit.cells:
-        cpus |= set(cell.float_set)
-    return cpus
-
-
-def _pinned(state: HostState) -> set[int]:
-    return {cpu for claim in state.ledger.claims for cpu in claim.fit.taken}
+def _suffix(use: Use) -> str:
+    if use.role is Role.FOREIGN:
+        return ""
+    if use.role is Role.IDLE_SIBLING:
+        return "-"
+    return str(use.vcpu) if use.thread_class is ThreadClass.VCPU else "e"

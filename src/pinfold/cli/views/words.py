@@ -6,9 +6,9 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.model import EmulatorPlacement, Fit
 
 _EMULATOR = {
-    EmulatorPlacement.FLOAT: "its own pCPUs",
-    EmulatorPlacement.POOL: "overhead pool",
-    EmulatorPlacement.ISOLATED: "one for itself",
+    EmulatorPlacement.FLOAT: "over the guest's own pCPUs",
+    EmulatorPlacement.POOL: "the overhead pool",
+    EmulatorPlacement.ISOLATED: "a pCPU of their own",
 }
 
 
@@ -30,25 +30,35 @@ def mib(amount: int) -> str:
     return f"{amount // 1024:,} GiB" if amount and amount % 1024 == 0 else f"{amount:,} MiB"
 
 
+def page_words(size_kib: int) -> str:
+    """A page size in its usual unit.
+
+    >>> page_words(4), page_words(2048), page_words(1048576)
+    ('4 KiB', '2 MiB', '1 GiB')
+    """
+    if size_kib % 1024:
+        return f"{size_kib} KiB"
+    return mib(size_kib // 1024)
+
+
 def vcpu_words(fit: Fit) -> str:
-    """Where the vCPUs of a fit run: pinned pCPUs, and the set that the others float over."""
-    parts = [str(fit.pinned)] if fit.pinned else []
-    floating = fit.float_set
-    for cell in fit.cells:
-        floating |= cell.float_set
-    if floating:
-        parts.append(f"{'others float' if parts else 'float'} over {floating}")
-    return ", ".join(parts)
+    """Where the vCPUs of a fit run: pinned pCPUs, and how many others float over shared ones."""
+    if not fit.floating_count:
+        return str(fit.pinned)
+    floating = f"{fit.floating_count} float"
+    return f"{fit.pinned}, {floating}" if fit.pinned else floating
 
 
 def emulator_words(fit: Fit) -> str:
-    """Where the emulator threads of a fit run, and why there."""
-    return f"{fit.emulator} ({_EMULATOR[fit.emulator_placement]})"
+    """What the emulator threads of a fit run on."""
+    if fit.emulator_placement is EmulatorPlacement.FLOAT and not fit.cells:
+        return "the shared pool"
+    return _EMULATOR[fit.emulator_placement]
 
 
-def policy_words(placement: EmulatorPlacement) -> str:
-    """What the emulator threads run on, in words."""
-    return _EMULATOR[placement]
+def short_emulator_words(fit: Fit) -> str:
+    """The same for a narrow column, with the pCPU where it is one."""
+    return f"{fit.emulator_pcpu}, its own" if fit.emulator_pcpu is not None else emulator_words(fit).removeprefix("over ")
 
 
 def plain(cpus: CpuSet | None) -> str:

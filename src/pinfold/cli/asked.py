@@ -1,0 +1,170 @@
+"""What the options of `fit` and `guest start` ask for: a flavor, image properties, what to boot. Whether it fits does not belong here."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pinfold.core.errors import InvalidRequest
+from pinfold.core.request.model import Flavor, GuestRequest, Image
+from pinfold.drivers.port import Boot
+
+if TYPE_CHECKING:
+    from pinfold.config import Configuration
+
+_IMAGE_SUFFIXES = ("", ".qcow2", ".raw", ".img")
+_TEMPLATE_SUFFIXES = ("", ".xml")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlavorOptions:
+    """The options that describe a guest, as given."""
+
+    name: str | None = None
+    flavors_file: str | None = None
+    json_file: str | None = None
+    vcpus: int | None = None
+    ram: int | None = None
+    disk: int | None = None
+    properties: Sequence[str] = ()
+    image_properties: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootOptions:
+    """The options that say what a guest boots, as given."""
+
+    image: str | None = None
+    disk_file: str | None = None
+    disk_format: str | None = None
+    kernel: str | None = None
+    initrd: str | None = None
+    cmdline: str | None = None
+    rom: str | None = None
+    template: str | None = None
+    virt_type: str | None = None
+    iothreads: int = 0
+    serial_log: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A guest as asked for: its flavor and compiled request, what it boots, and the text of its template or ''."""
+
+    flavor: Flavor
+    request: GuestRequest
+    boot: Boot
+    template: str
+    virt_type: str
+
+
+def asked(configuration: Configuration, flavor: FlavorOptions, boot: BootOptions) -> Asked:
+    """The guest that the options describe. Raises `InvalidRequest` naming the option, the file or the key that is wrong."""
+    from pinfold.core.request.compile import compile_request
+    from pinfold.drivers.libvirt.template import device_counts
+
+    found = asked_flavor(configuration, flavor)
+    image = Image(properties=_pairs("--image-property", flavor.image_properties), name=boot.image or "")
+    template = _template(configuration, boot.template)
+    starts = _boot(configuration, boot)
+    disks, nics = device_counts(template) if template else (0, 0)
+    request = compile_request(found, image, disks=disks + bool(starts.disk), nics=nics)
+    if boot.virt_type not in (None, "kvm", "qemu"):
+        raise InvalidRequest(f"--virt-type {boot.virt_type!r} is not allowed; kvm or qemu is", key="--virt-type")
+    return Asked(flavor=found, request=request, boot=starts, template=template, virt_type=boot.virt_type or "")
+
+
+def asked_flavor(configuration: Configuration, options: FlavorOptions) -> Flavor:
+    """The flavor by name, from JSON, or from --vcpus and --ram; what stands beside a name or JSON replaces its parts."""
+    from pinfold.config.flavors import find_flavor
+
+    if options.name is not None and options.json_file is not None:
+        raise InvalidRequest("--flavor and --flavor-json both name a flavor; one of them is allowed", key="--flavor")
+    if options.name is not None:
+        flavor = find_flavor(options.flavors_file or configuration.flavors_file, options.name)
+    elif options.json_file is not None:
+        flavor = _flavor_of_json(options.json_file)
+    elif options.vcpus is None or options.ram is None:
+        raise InvalidRequest("no flavor: give --flavor NAME, --flavor-json FILE, or --vcpus N and --ram MIB", key="--flavor")
+    else:
+        flavor = Flavor(vcpus=options.vcpus, memory_mib=options.ram)
+    specs = dict(flavor.extra_specs) | dict(_pairs("--property", options.properties))
+    return replace(
+        flavor,
+        vcpus=flavor.vcpus if options.vcpus is None else options.vcpus,
+        memory_mib=flavor.memory_mib if options.ram is None else options.ram,
+        disk_gib=flavor.disk_gib if options.disk is None else options.disk,
+        extra_specs=tuple(sorted(specs.items())),
+    )
+
+
+def _flavor_of_json(file: str) -> Flavor:
+    from pinfold.config.parse import read_text
+    from pinfold.core.request.parse import flavor_from_openstack_json
+
+    if file != "-":
+        return flavor_from_openstack_json(read_text(file, "flavor"))
+    try:
+        return flavor_from_openstack_json(sys.stdin.read(1 << 20))
+    except UnicodeDecodeError as error:
+        raise InvalidRequest("the flavor on standard input is not text in UTF-8", key="--flavor-json") from error
+
+
+def _pairs(option: str, texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    found: dict[str, str] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise InvalidRequest(f"{option} {text!r} is not allowed; KEY=VALUE is, as in hw:cpu_policy=dedicated", key=option)
+        if key.strip() in found:
+            raise InvalidRequest(f"{option} {key.strip()} is given twice; once is allowed", key=key.strip())
+        found[key.strip()] = value.strip()
+    return tuple(sorted(found.items()))
+
+
+def _boot(configuration: Configuration, options: BootOptions) -> Boot:
+    if options.image and options.disk_file:
+        raise InvalidRequest("--image and --disk-file both name a disk; one of them is allowed", key="--image")
+    disk = ""
+    if options.image:
+        disk = _named(options.image, configuration.settings.images_dir, "image", "images_dir", _IMAGE_SUFFIXES)
+    elif options.disk_file:
+        disk = str(Path(options.disk_file).absolute())
+    return Boot(
+        rom=_absolute(options.rom),
+        kernel=_absolute(options.kernel),
+        initrd=_absolute(options.initrd),
+        cmdline=options.cmdline or "",
+        disk=disk,
+        disk_format=options.disk_format or ("qcow2" if disk.endswith(".qcow2") else "raw"),
+        iothreads=options.iothreads,
+        serial_log=_absolute(options.serial_log),
+    )
+
+
+def _template(configuration: Configuration, name: str | None) -> str:
+    from pinfold.config.parse import read_text
+
+    if name is None:
+        return ""
+    return read_text(_named(name, configuration.settings.templates_dir, "template", "templates_dir", _TEMPLATE_SUFFIXES), "template")
+
+
+def _named(name: str, folder: str, what: str, option: str, suffixes: Sequence[str]) -> str:
+    """The path of an image or template: a name without a slash lies in its folder, anything else is a path."""
+    if "/" in name:
+        return str(Path(name).absolute())
+    for suffix in suffixes:
+        path = Path(folder) / (name + suffix)
+        if path.is_file():
+            return str(path)
+    raise InvalidRequest(
+        f"there is no {what} {name!r} in {folder} ([pinfold] {option}); a path with a slash names any file", key=f"--{what}"
+    )
+
+
+def _absolute(path: str | None) -> str:
+    return str(Path(path).absolute()) if path else ""

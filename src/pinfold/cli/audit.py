@@ -1,0 +1,33 @@
+"""`pinfold audit`: every guest of this host and every thread of it, recorded against observed. It changes nothing."""
+
+from __future__ import annotations
+
+import typer
+
+from pinfold.cli import options as opt
+from pinfold.cli.output import show, show_json
+from pinfold.cli.session import open_session, read_configuration
+from pinfold.cli.status import ExitStatus, warn
+
+
+def audit(context: typer.Context, config: opt.Config = None, connect: opt.Connect = None, as_json: opt.Json = False) -> None:
+    """Compare what was recorded with what the host shows, for every guest and thread, and print the command that repairs each difference.
+
+    It also runs on a Nova compute node with its nova.conf: guests of Nova's are judged by their pins, their flavors and the pools.
+    Exit status 1: something is not as it should be. Notes alone leave it 0.
+    """
+    from pinfold.cli.documents import audit_document
+    from pinfold.cli.views.audit import audit_view
+    from pinfold.host.audit import audit as audit_host
+
+    configuration = read_configuration(config, connect, only_looks=True, quiet=as_json)
+    with open_session(context, configuration) as session:
+        found = audit_host(session.driver, session.settings)
+    if as_json:
+        show_json(audit_document(found))
+    else:
+        for warning in found.seen.warnings:
+            warn(warning)
+        show(audit_view(found))
+    if found.drift:
+        raise typer.Exit(ExitStatus.REFUSED)

@@ -1,0 +1,238 @@
+"""The JSON documents that commands print with `--json`: their keys and shapes are stable. What they look like on a screen is in `views`.
+
+CPU sets are texts in the cpulist form, ids are texts, sizes carry their unit in the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from pinfold.core.drift import Finding, Severity, expected
+from pinfold.core.fit.model import Fit, NoFit
+from pinfold.core.overhead import Masks, ObservedThread, masks
+from pinfold.core.reasons import Reason
+from pinfold.core.request.model import GuestRequest
+from pinfold.core.settings import HostSettings
+from pinfold.drivers.port import HostGuest, Sight
+
+if TYPE_CHECKING:
+    from pinfold.host.audit import Audit
+    from pinfold.host.map import HostMap, PcpuMap
+    from pinfold.host.survey import Survey
+
+Document = dict[str, Any]
+
+
+def reason_document(reason: Reason) -> Document:
+    """One reason: its stable code, its kind, the host cell or null, and the counts."""
+    return {
+        "code": reason.code.value,
+        "kind": reason.kind.value,
+        "cell": reason.cell,
+        "needed": reason.needed,
+        "available": reason.available,
+        "detail": reason.detail,
+        "sentence": reason.sentence(),
+    }
+
+
+def placement_document(fit: Fit) -> Document:
+    """Where everything of one guest goes."""
+    return {
+        "vcpus": fit.vcpus,
+        "memory_mib": fit.memory_mib,
+        "disk_gib": fit.disk_gib,
+        "cells": [
+            {
+                "guest_cell": cell.guest_cell,
+                "host_cell": cell.host_cell,
+                "pins": {str(vcpu): pcpu for vcpu, pcpu in cell.pins},
+                "float_vcpus": str(cell.float_vcpus),
+                "float_set": str(cell.float_set),
+                "memory_mib": cell.memory_mib,
+                "page_kib": cell.page_kib,
+            }
+            for cell in fit.cells
+        ],
+        "vcpu_cpus": [str(cpus) for cpus in masks(fit).vcpus],
+        "realtime_vcpus": str(fit.realtime),
+        "emulator": {"placement": fit.emulator_placement.value, "cpus": str(fit.emulator), "pcpu": fit.emulator_pcpu},
+        "idle_siblings": str(fit.idle_siblings),
+        "taken": str(fit.taken),
+        "overhead_millicpu": fit.overhead_millicpu,
+        "warnings": [reason_document(reason) for reason in fit.warnings],
+    }
+
+
+def fit_document(found: Fit | NoFit, request: GuestRequest, host: str, warnings: Iterable[str]) -> Document:
+    """The answer of `fit`: `fits`, then either `placement` or `kind` and `reasons`."""
+    document: Document = {"fits": isinstance(found, Fit), "host": host}
+    if isinstance(found, Fit):
+        document["placement"] = placement_document(found)
+    else:
+        document |= {"kind": found.kind.value, "reasons": [reason_document(reason) for reason in found.reasons]}
+    return document | {"not_acted_upon": list(request.not_acted_upon), "warnings": list(warnings)}
+
+
+def guest_document(guest: HostGuest) -> Document:
+    """One guest as the hypervisor knows it; `record` is null for a guest that is not ours."""
+    record = guest.record
+    return {
+        "id": guest.id,
+        "name": guest.name,
+        "state": guest.state.value,
+        "vcpus": guest.vcpus,
+        "memory_mib": guest.memory_mib,
+        "pid": guest.pid,
+        "record": None
+        if record is None
+        else {"policy": record.policy.value, "flavor": record.flavor, "owner": record.owner, "placement": placement_document(record.fit)},
+        "nova_flavor": None if guest.nova is None else guest.nova.flavor,
+        "problem": guest.problem,
+    }
+
+
+def finding_document(finding: Finding) -> Document:
+    """One finding: its stable code, its severity, what it is about, and the repair or the advice."""
+    return {
+        "code": finding.code.value,
+        "severity": finding.severity.value,
+        "guest": finding.guest,
+        "guest_id": finding.guest_id,
+        "tid": finding.tid,
+        "thread": finding.thread,
+        "thread_class": None if finding.thread_class is None else finding.thread_class.value,
+        "subject": finding.subject,
+        "recorded": finding.recorded,
+        "observed": finding.observed,
+        "sentence": finding.sentence(),
+        "repair": finding.repair,
+        "advice": finding.advice,
+    }
+
+
+def proof_document(guest: HostGuest, recorded: Masks | None, sight: Sight | None, findings: Iterable[Finding]) -> Document:
+    """One guest with every thread that was seen; `placed` is false where anything drifted."""
+    found = tuple(findings)
+    return {
+        "guest": guest_document(guest),
+        "placed": not any(finding.severity is Severity.DRIFT for finding in found),
+        "witness": None if sight is None else sight.witness,
+        "stable": None if sight is None else sight.stable,
+        "threads": [] if sight is None else [_thread_document(thread, recorded) for thread in sight.threads],
+        "findings": [finding_document(finding) for finding in found],
+    }
+
+
+def audit_document(found: Audit) -> Document:
+    """A whole host judged: `verified` is false from afar; `drift` counts the findings that break a promise."""
+    return {
+        "host": found.seen.state.name,
+        "verified": found.verified,
+        "drift": len(found.drift),
+        "guests": [
+            proof_document(guest.guest, guest.masks, guest.sight, guest.findings)
+            | {"whose": guest.whose.value, "policy": None if guest.policy is None else guest.policy.value, "inferred": guest.inferred}
+            for guest in found.guests
+        ],
+        "host_findings": [finding_document(finding) for finding in found.host_findings],
+        "warnings": list(found.seen.warnings),
+    }
+
+
+def host_document(seen: Survey, chart: HostMap, settings: HostSettings) -> Document:
+    """A host in figures: pools, cells, limits, and how much is free."""
+    state, limits = seen.state, settings.limits
+    return {
+        "host": state.name,
+        "pools": {
+            "shared": str(state.pools.shared),
+            "dedicated": str(state.pools.dedicated),
+            "overhead": None if state.pools.overhead is None else str(state.pools.overhead),
+        },
+        "online": str(state.topology.online),
+        "offline": str(state.topology.offline),
+        "threads_per_core": state.topology.threads_per_core,
+        "cells": [
+            {
+                "id": cell.id,
+                "cpus": str(cell.cpus),
+                "cores": [str(core) for core in cell.cores],
+                "sockets": list(cell.sockets),
+                "memory_mib": cell.memory_mib,
+                "pages": [{"size_kib": pages.size_kib, "total": pages.total} for pages in cell.pages],
+                "dedicated": drawn.dedicated,
+                "dedicated_free": drawn.free,
+            }
+            for cell, drawn in zip(state.topology.cells, chart.cells, strict=True)
+        ],
+        "overhead_millicpu": _booking_document(chart),
+        "limits": {
+            "cpu_allocation_ratio": limits.cpu_allocation_ratio,
+            "ram_allocation_ratio": limits.ram_allocation_ratio,
+            "disk_allocation_ratio": limits.disk_allocation_ratio,
+            "reserved_memory_mib": limits.reserved_memory_mib,
+            "reserved_disk_gib": limits.reserved_disk_gib,
+            "shared_fraction": limits.shared_fraction,
+            "booking": limits.booking.value,
+        },
+        "strategy": settings.strategy.value,
+        "traits": sorted(state.traits),
+        "libvirt": settings.uri,
+        "configuration": settings.source,
+        "warnings": list(seen.warnings),
+    }
+
+
+def map_document(chart: HostMap) -> Document:
+    """A host pCPU by pCPU: pool, role and owners."""
+    return {
+        "host": chart.name,
+        "cells": [
+            {
+                "id": cell.cell,
+                "cores": [{"socket": core.socket, "pcpus": [_pcpu_document(pcpu) for pcpu in core.pcpus]} for core in cell.cores],
+            }
+            for cell in chart.cells
+        ],
+        "offline": [_pcpu_document(pcpu) for pcpu in chart.offline],
+        "overhead_millicpu": _booking_document(chart),
+    }
+
+
+def _pcpu_document(pcpu: PcpuMap) -> Document:
+    return {
+        "pcpu": pcpu.pcpu,
+        "pool": pcpu.pool.value,
+        "overhead": pcpu.overhead,
+        "role": None if pcpu.role is None else pcpu.role.value,
+        "retiring": pcpu.retiring,
+        "owners": [
+            {
+                "guest": use.guest,
+                "role": use.role.value,
+                "thread_class": None if use.thread_class is None else use.thread_class.value,
+                "vcpu": use.vcpu,
+            }
+            for use in pcpu.owners
+        ],
+    }
+
+
+def _booking_document(chart: HostMap) -> Document | None:
+    booking = chart.overhead
+    return None if booking is None else {"booked": booking.booked_millicpu, "total": booking.total_millicpu, "guests": booking.guests}
+
+
+def _thread_document(thread: ObservedThread, recorded: Masks | None) -> Document:
+    place = None if recorded is None else expected(recorded, thread)
+    return {
+        "tid": thread.tid,
+        "name": thread.name,
+        "class": thread.thread_class.value,
+        "vcpu": thread.vcpu,
+        "scheduler": thread.scheduler,
+        "allowed": str(thread.allowed),
+        "recorded": None if place is None else str(place),
+    }

@@ -1,0 +1,176 @@
+"""`pinfold fit`: what would happen to a guest, where and why not. Nothing is started or changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from pinfold.cli import options as opt
+from pinfold.cli.output import show, show_json
+from pinfold.cli.session import open_session, read_configuration
+from pinfold.cli.status import ExitStatus, warn
+
+if TYPE_CHECKING:
+    from pinfold.cli.asked import Asked
+    from pinfold.cli.other_host import OtherHost
+    from pinfold.config import Configuration
+    from pinfold.core.fit.model import Fit
+    from pinfold.drivers.port import GuestSpec
+
+_NO_GUEST: Final = "00000000-0000-0000-0000-000000000000"
+
+
+def _other(name: str, metavar: str, words: str) -> Any:
+    return typer.Option(name, metavar=metavar, help=words, rich_help_panel="Another host than this one")
+
+
+Capabilities = Annotated[
+    str | None, _other("--capabilities", "FILE", "An empty host with these libvirt capabilities (`virsh capabilities`).")
+]
+HostText = Annotated[str | None, _other("--host-text", "TEXT", 'An empty host of this shape, such as "pack:2 cell:1 core:8 pu:2".')]
+Shared = Annotated[str | None, _other("--shared", "CPULIST", "Its shared pool; given one pool, none is taken from the configuration.")]
+Dedicated = Annotated[str | None, _other("--dedicated", "CPULIST", "Its dedicated pool.")]
+Overhead = Annotated[str | None, _other("--overhead", "CPULIST", "Its overhead pool; default: the shared pool.")]
+Xml = Annotated[bool, typer.Option("--xml", help="Print the domain XML that a start would use.")]
+
+
+def fit(
+    context: typer.Context,
+    flavor: opt.FlavorName = None,
+    flavors: opt.FlavorsFile = None,
+    flavor_json: opt.FlavorJson = None,
+    vcpus: opt.Vcpus = None,
+    ram: opt.Ram = None,
+    disk: opt.Disk = None,
+    properties: opt.Properties = None,
+    image_properties: opt.ImageProperties = None,
+    image: opt.Image = None,
+    disk_file: opt.DiskFile = None,
+    disk_format: opt.DiskFormat = None,
+    kernel: opt.Kernel = None,
+    initrd: opt.Initrd = None,
+    cmdline: opt.Cmdline = None,
+    rom: opt.Rom = None,
+    template: opt.Template = None,
+    virt_type: opt.VirtType = None,
+    iothreads: opt.Iothreads = 0,
+    capabilities: Capabilities = None,
+    host_text: HostText = None,
+    shared: Shared = None,
+    dedicated: Dedicated = None,
+    overhead: Overhead = None,
+    xml: Xml = False,
+    config: opt.Config = None,
+    connect: opt.Connect = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Say where a guest would go on this host, or on another, or why it does not fit.
+
+    Exit status 0: it fits. 1: it does not, and the reasons are printed.
+    """
+    from pinfold.cli.asked import BootOptions, FlavorOptions, asked
+
+    configuration = read_configuration(config, connect, only_looks=True, quiet=as_json)
+    configuration = _with_pools(configuration, shared=shared, dedicated=dedicated, overhead=overhead)
+    wanted = asked(
+        configuration,
+        FlavorOptions(
+            name=flavor,
+            flavors_file=flavors,
+            json_file=flavor_json,
+            vcpus=vcpus,
+            ram=ram,
+            disk=disk,
+            properties=properties or (),
+            image_properties=image_properties or (),
+        ),
+        BootOptions(
+            image=image,
+            disk_file=disk_file,
+            disk_format=disk_format,
+            kernel=kernel,
+            initrd=initrd,
+            cmdline=cmdline,
+            rom=rom,
+            template=template,
+            virt_type=virt_type,
+            iothreads=iothreads,
+        ),
+    )
+    if capabilities or host_text:
+        from pinfold.cli.other_host import other_host
+
+        other = other_host(configuration.settings, capabilities, host_text)
+        _answer(other, configuration, wanted, definition=_offline_definition(configuration, other), xml=xml, as_json=as_json)
+        return
+    from pinfold.cli.other_host import OtherHost
+    from pinfold.host.survey import survey
+
+    with open_session(context, configuration) as session:
+        seen = survey(session.driver, session.settings)
+        here = OtherHost(state=seen.state, warnings=seen.warnings)
+        _answer(here, configuration, wanted, definition=session.driver.definition, xml=xml, as_json=as_json)
+
+
+def _answer(
+    host: OtherHost, configuration: Configuration, wanted: Asked, *, definition: Callable[[GuestSpec], str], xml: bool, as_json: bool
+) -> None:
+    from pinfold.cli.documents import fit_document
+    from pinfold.cli.views.fit import fit_view, refusal_view
+    from pinfold.core.fit.engine import fit as find_fit
+    from pinfold.core.fit.model import NoFit
+
+    found = find_fit(wanted.request, host.state, configuration.settings.strategy)
+    refused = isinstance(found, NoFit)
+    if not as_json:
+        for warning in host.warnings:
+            warn(warning)
+    if as_json:
+        document = fit_document(found, wanted.request, host.state.name, host.warnings)
+        show_json(document | ({"xml": definition(_spec(wanted, found))} if xml and not isinstance(found, NoFit) else {}))
+    elif isinstance(found, NoFit):
+        show(refusal_view(found, host.state.name))
+    elif xml:
+        print(definition(_spec(wanted, found)), end="")
+    else:
+        show(fit_view(found, wanted.request, host.state))
+    if refused:
+        raise typer.Exit(ExitStatus.REFUSED)
+
+
+def _spec(wanted: Asked, found: Fit) -> GuestSpec:
+    from pinfold.drivers.port import GuestSpec, Record
+
+    record = Record(guest=_NO_GUEST, policy=wanted.request.emulator_policy, fit=found, flavor=wanted.flavor.name)
+    return GuestSpec(
+        id=_NO_GUEST,
+        name=wanted.flavor.name or "guest",
+        request=wanted.request,
+        record=record,
+        boot=wanted.boot,
+        template=wanted.template,
+        virt_type=wanted.virt_type,
+    )
+
+
+def _offline_definition(configuration: Configuration, host: OtherHost) -> Callable[[GuestSpec], str]:
+    from pinfold.drivers.libvirt.elements import Make
+    from pinfold.drivers.libvirt.emit import definition
+
+    make = Make(platform=host.platform, realtime_priority=configuration.settings.realtime_priority)
+    return lambda spec: definition(spec, make)
+
+
+def _with_pools(configuration: Configuration, *, shared: str | None, dedicated: str | None, overhead: str | None) -> Configuration:
+    """The configuration with the pools that the options name; given one, none is taken from the files."""
+    from pinfold.core.cpuset import CpuSet
+    from pinfold.core.pools import PoolConfig
+
+    if shared is None and dedicated is None and overhead is None:
+        return configuration
+    given = {"shared": shared, "dedicated": dedicated, "overhead": overhead}
+    pools = PoolConfig(**{name: CpuSet.parse(text) for name, text in given.items() if text is not None})
+    return replace(configuration, settings=replace(configuration.settings, pools=pools))

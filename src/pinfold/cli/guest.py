@@ -1,0 +1,201 @@
+"""`pinfold guest`: start, list, show, restart and stop guests straight on one libvirt, with no service."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pinfold.cli import options as opt
+from pinfold.cli.output import show, show_json
+from pinfold.cli.session import open_session, read_configuration
+from pinfold.cli.status import ExitStatus, warn
+
+if TYPE_CHECKING:
+    from pinfold.host.start import Started
+
+app = typer.Typer(help="Start, list, show, restart and stop guests on this host.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The guest's name or id.")]
+NewName = Annotated[str, typer.Argument(metavar="NAME", help="A name for the guest: letters, digits, '.', '_' and '-'.")]
+SerialLog = Annotated[str | None, typer.Option("--serial-log", metavar="FILE", help="Where the guest's serial console is written to.")]
+Remove = Annotated[bool, typer.Option("--remove/--keep", help="Forget the guest and its disk, or keep both, and its pCPUs, for a restart.")]
+Graceful = Annotated[
+    float,
+    typer.Option("--graceful", metavar="SECONDS", min=0, help="Ask the guest to shut down first, and wait so long."),
+]
+
+
+@app.command()
+def start(
+    context: typer.Context,
+    name: NewName,
+    flavor: opt.FlavorName = None,
+    flavors: opt.FlavorsFile = None,
+    flavor_json: opt.FlavorJson = None,
+    vcpus: opt.Vcpus = None,
+    ram: opt.Ram = None,
+    disk: opt.Disk = None,
+    properties: opt.Properties = None,
+    image_properties: opt.ImageProperties = None,
+    image: opt.Image = None,
+    disk_file: opt.DiskFile = None,
+    disk_format: opt.DiskFormat = None,
+    kernel: opt.Kernel = None,
+    initrd: opt.Initrd = None,
+    cmdline: opt.Cmdline = None,
+    rom: opt.Rom = None,
+    template: opt.Template = None,
+    virt_type: opt.VirtType = None,
+    iothreads: opt.Iothreads = 0,
+    serial_log: SerialLog = None,
+    config: opt.Config = None,
+    connect: opt.Connect = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Place a guest, start it, and show where each of its threads runs.
+
+    It starts paused, every thread is checked, and only then does it run; if one is elsewhere, nothing is left of the guest.
+    Exit status 1: it does not fit, or could not be placed.
+    """
+    from pinfold.cli.asked import BootOptions, FlavorOptions, asked
+    from pinfold.core.fit.model import NoFit
+    from pinfold.host.start import StartOrder
+    from pinfold.host.start import start as start_guest
+
+    configuration = read_configuration(config, connect, only_looks=False, quiet=as_json)
+    wanted = asked(
+        configuration,
+        FlavorOptions(
+            name=flavor,
+            flavors_file=flavors,
+            json_file=flavor_json,
+            vcpus=vcpus,
+            ram=ram,
+            disk=disk,
+            properties=properties or (),
+            image_properties=image_properties or (),
+        ),
+        BootOptions(
+            image=image,
+            disk_file=disk_file,
+            disk_format=disk_format,
+            kernel=kernel,
+            initrd=initrd,
+            cmdline=cmdline,
+            rom=rom,
+            template=template,
+            virt_type=virt_type,
+            iothreads=iothreads,
+            serial_log=serial_log,
+        ),
+    )
+    order = StartOrder(
+        id=str(uuid.uuid4()),
+        name=name,
+        request=wanted.request,
+        flavor=wanted.flavor.name,
+        boot=wanted.boot,
+        template=wanted.template,
+        virt_type=wanted.virt_type,
+    )
+    with open_session(context, configuration) as session:
+        outcome = start_guest(session.driver, session.settings, order)
+    if isinstance(outcome, NoFit):
+        from pinfold.cli.documents import fit_document
+        from pinfold.cli.views.fit import refusal_view
+
+        if as_json:
+            show_json(fit_document(outcome, wanted.request, configuration.settings.host, ()))
+        else:
+            show(refusal_view(outcome, configuration.settings.host))
+        raise typer.Exit(ExitStatus.REFUSED)
+    _show_started(outcome, as_json=as_json)
+
+
+@app.command("list")
+def list_(context: typer.Context, config: opt.Config = None, connect: opt.Connect = None, as_json: opt.Json = False) -> None:
+    """List the guests of this host, ours and others'."""
+    from pinfold.cli.documents import guest_document
+    from pinfold.cli.views.guests import guests_view
+
+    configuration = read_configuration(config, connect, only_looks=True, quiet=as_json)
+    with open_session(context, configuration) as session:
+        guests = session.driver.guests()
+    if as_json:
+        show_json({"guests": [guest_document(guest) for guest in guests]})
+    else:
+        show(guests_view(guests))
+
+
+@app.command("show")
+def show_(context: typer.Context, name: Name, config: opt.Config = None, connect: opt.Connect = None, as_json: opt.Json = False) -> None:
+    """Show one guest of ours and the proof: every thread, where it may run, and where it was recorded to run.
+
+    Exit status 1: a thread, or the definition, is not as recorded.
+    """
+    from pinfold.cli.documents import proof_document
+    from pinfold.cli.views.proof import guest_view
+    from pinfold.host.survey import pick
+    from pinfold.host.verify import verify
+
+    configuration = read_configuration(config, connect, only_looks=True, quiet=as_json)
+    with open_session(context, configuration) as session:
+        guest = pick(session.driver.guests(), name)
+        verdict = verify(session.driver, session.settings, guest, online=session.driver.topology().online)
+    if as_json:
+        show_json(proof_document(verdict.guest, verdict.masks, verdict.sight, verdict.findings))
+    else:
+        show(guest_view(verdict.guest, verdict.masks, verdict.sight, verdict.findings))
+    if verdict.drift:
+        raise typer.Exit(ExitStatus.REFUSED)
+
+
+@app.command()
+def restart(context: typer.Context, name: Name, config: opt.Config = None, connect: opt.Connect = None, as_json: opt.Json = False) -> None:
+    """Start a stopped guest of ours again, where it was before."""
+    from pinfold.host.start import restart as restart_guest
+
+    configuration = read_configuration(config, connect, only_looks=False, quiet=as_json)
+    with open_session(context, configuration) as session:
+        outcome = restart_guest(session.driver, session.settings, name)
+    _show_started(outcome, as_json=as_json)
+
+
+@app.command()
+def stop(
+    context: typer.Context,
+    name: Name,
+    remove: Remove = False,
+    graceful: Graceful = 0.0,
+    config: opt.Config = None,
+    connect: opt.Connect = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Switch a guest of ours off. It keeps its pCPUs and its disk, unless --remove is given."""
+    from pinfold.cli.documents import guest_document
+    from pinfold.host.stop import stop as stop_guest
+
+    configuration = read_configuration(config, connect, only_looks=False, quiet=as_json)
+    with open_session(context, configuration) as session:
+        outcome = stop_guest(session.driver, session.settings, name, remove=remove, graceful_seconds=graceful)
+    if as_json:
+        show_json({"stopped": True, "removed": outcome.removed, "guest": guest_document(outcome.guest)})
+    else:
+        kept = "and is gone" if outcome.removed else "and keeps its pCPUs; `pinfold guest restart` starts it again"
+        show([f"guest {outcome.guest.name} no longer runs {kept}"])
+
+
+def _show_started(started: Started, *, as_json: bool) -> None:
+    from pinfold.cli.documents import proof_document
+    from pinfold.cli.views.proof import guest_view
+
+    if as_json:
+        document = proof_document(started.guest, started.masks, started.sight, started.findings)
+        show_json(document | {"warnings": list(started.warnings), "seconds": {step: round(took, 4) for step, took in started.timings}})
+        return
+    for warning in started.warnings:
+        warn(warning)
+    show(guest_view(started.guest, started.masks, started.sight, started.findings))
+    show([f"running after {sum(took for _, took in started.timings):.2f} s"])

@@ -1,0 +1,48 @@
+"""An empty host that is described, not surveyed: by libvirt's capabilities or by a short text. Surveying this host does not belong here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pinfold.core.errors import InvalidRequest
+from pinfold.drivers.libvirt.capabilities import Platform
+
+if TYPE_CHECKING:
+    from pinfold.core.ledger import HostState
+    from pinfold.core.settings import HostSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherHost:
+    """A host that a fit is tried on: its state, warnings about its pools, and what its guests are made of."""
+
+    state: HostState
+    warnings: tuple[str, ...] = ()
+    platform: Platform = field(default_factory=Platform)
+
+
+def other_host(settings: HostSettings, capabilities: str | None, text: str | None) -> OtherHost:
+    """The empty host that a capabilities file or a text describes, with the pools of `settings`.
+
+    Raises `InvalidRequest` when both are given, when neither can be read, and for pools that do not fit the host.
+    """
+    from pinfold.config.parse import read_text
+    from pinfold.core.ledger import HostState
+    from pinfold.core.pools import build_pools
+    from pinfold.drivers.libvirt import capabilities as reader
+
+    if capabilities and text:
+        raise InvalidRequest("--capabilities and --host-text both describe a host; one of them is allowed", key="--host-text")
+    platform = Platform()
+    if capabilities:
+        xml = read_text(capabilities, "capabilities file")
+        topology, platform, name = reader.topology(xml), reader.platform(xml), capabilities
+    else:
+        from pinfold.core.hosttext import host as parse_host
+
+        topology, name = parse_host(text or ""), "the described host"
+    pools, warnings = build_pools(settings.pools, topology)
+    traits = {"HW_CPU_HYPERTHREADING"} if topology.threads_per_core > 1 else set()
+    state = HostState(topology=topology, pools=pools, limits=settings.limits, traits=frozenset(traits), name=name)
+    return OtherHost(state=state, warnings=tuple(warnings), platform=platform)

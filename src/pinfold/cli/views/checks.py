@@ -1,0 +1,34 @@
+"""What a check found, on a screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from pinfold.cli.checks import Checked, Checkup, Health
+
+
+def check_view(found: Checked) -> list[RenderableType]:
+    """The files, the warnings, and the pools that they make of this host. Pure."""
+    lines: list[RenderableType] = [Text(f"read {', '.join(found.files)}" if found.files else "no file: every option has its default")]
+    lines += [Text.assemble(("○ ", "bold yellow"), warning) for warning in found.warnings]
+    if found.pools:
+        table = Table.grid(padding=(0, 2, 0, 2))
+        for name, cpus in found.pools:
+            table.add_row(name, cpus or "none")
+        lines.append(table)
+    if not found.warnings:
+        lines.append(Text.assemble(("✓ ", "bold green"), "nothing found"))
+    return [*lines, Text(found.host, style="dim")]
+
+
+def doctor_view(found: Sequence[Checkup]) -> list[RenderableType]:
+    """One line for each prerequisite. Pure."""
+    signs = {Health.GOOD: ("✓", "bold green"), Health.POOR: ("○", "bold yellow"), Health.BAD: ("✗", "bold red")}
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for one in found:
+        table.add_row(Text(*signs[one.health]), Text(one.what, style="bold"), one.words)
+    return [table]

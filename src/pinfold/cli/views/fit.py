@@ -1,0 +1,60 @@
+"""A fit, or why there is none, on a screen. Deciding does not belong here."""
+
+from __future__ import annotations
+
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from pinfold.cli.views.words import count, emulator_words, mib, page_words
+from pinfold.core.fit.model import EmulatorPlacement, Fit, NoFit
+from pinfold.core.ledger import HostState
+from pinfold.core.overhead import capacity_millicpu
+from pinfold.core.reasons import Kind
+from pinfold.core.request.model import GuestRequest
+
+
+def fit_view(fit: Fit, request: GuestRequest, state: HostState) -> list[RenderableType]:
+    """Where every vCPU, the memory and the emulator threads would go. Pure."""
+    where = f" on {state.name}" if state.name else ""
+    lines: list[RenderableType] = [Text.assemble(("fits", "bold green"), f"{where}: {count(fit.vcpus, 'vCPU')}, {mib(fit.memory_mib)}")]
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for cell in fit.cells:
+        pages = f"{mib(cell.memory_mib)} in pages of {page_words(cell.page_kib)}"
+        table.add_row(f"guest cell {cell.guest_cell}", f"host cell {cell.host_cell}", pages)
+        for vcpu, pcpu in cell.pins:
+            siblings = state.topology.siblings[pcpu]
+            beside = f"core {siblings}" if len(siblings) > 1 else ""
+            realtime = ", realtime" if vcpu in fit.realtime else ""
+            table.add_row(f"  vCPU {vcpu}", Text(f"pCPU {pcpu}", style="cyan"), beside + realtime)
+        if cell.float_vcpus:
+            table.add_row(f"  vCPUs {cell.float_vcpus}", Text(str(cell.float_set), style="green"), "float over the cell's shared pCPUs")
+    if fit.float_vcpus:
+        table.add_row(f"vCPUs {fit.float_vcpus}", Text(str(fit.float_set), style="green"), "float over the shared pool")
+    if fit.idle_siblings:
+        table.add_row("idle siblings", Text(str(fit.idle_siblings), style="dim"), "taken, so that nobody else runs on these cores")
+    table.add_row("emulator threads", Text(str(fit.emulator), style="magenta"), _emulator(fit, request, state))
+    lines.append(Padding(table, (0, 0, 0, 2)))
+    lines.extend(Text.assemble(("warning: ", "yellow"), reason.sentence()) for reason in fit.warnings)
+    if request.not_acted_upon:
+        lines.append(Text(f"no effect on CPUs and memory: {', '.join(request.not_acted_upon)}", style="dim"))
+    return lines
+
+
+def refusal_view(refusal: NoFit, host: str) -> list[RenderableType]:
+    """Every reason, one a line, and whether waiting can help. Pure."""
+    if refusal.kind is Kind.INFEASIBLE:
+        ever = "never, not even when it is empty"
+    else:
+        ever = "it may after guests have left"
+    lines: list[RenderableType] = [Text.assemble(("does not fit", "bold red"), f" on {host or 'this host'}; {ever}")]
+    lines.extend(Text(f"  {reason.sentence()}") for reason in refusal.reasons)
+    return lines
+
+
+def _emulator(fit: Fit, request: GuestRequest, state: HostState) -> str:
+    words = f"{emulator_words(fit)} (policy {request.emulator_policy.value})"
+    if fit.emulator_placement is not EmulatorPlacement.POOL:
+        return words
+    return f"{words}, books {fit.overhead_millicpu} of {capacity_millicpu(state.pools, state.limits):,} millicpu"

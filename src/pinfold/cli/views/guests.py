@@ -1,0 +1,32 @@
+"""A list of guests on a screen. What one guest's threads do is in `proof`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from pinfold.cli.views.words import mib, short_emulator_words, vcpu_words
+from pinfold.drivers.port import GuestState, HostGuest
+
+_STYLES = {GuestState.RUNNING: "green", GuestState.PAUSED: "yellow", GuestState.CRASHED: "bold red", GuestState.STOPPED: "dim"}
+
+
+def guests_view(guests: Sequence[HostGuest]) -> list[RenderableType]:
+    """One line for each guest, ours first, by name. Pure."""
+    if not guests:
+        return [Text("no guests", style="dim")]
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for title in ("guest", "state", "memory", "vCPUs on", "emulator threads on", "policy", "flavor"):
+        table.add_column(title, overflow="fold", no_wrap=title in ("state", "memory"))
+    for guest in sorted(guests, key=lambda guest: (guest.record is None, guest.name)):
+        state = Text(guest.state.value, style=_STYLES[guest.state])
+        record = guest.record
+        if record is not None:
+            places = (vcpu_words(record.fit), short_emulator_words(record.fit), record.policy.value, record.flavor)
+        else:
+            places = (f"{guest.vcpus} vCPUs", "", "not ours", guest.nova.flavor if guest.nova is not None else "")
+        table.add_row(guest.name, state, mib(guest.memory_mib), *places)
+    return [table]

@@ -1,0 +1,37 @@
+"""One host in figures on a screen: cells, memory and the settings that count. Its pCPUs one by one are in `host_map`."""
+
+from __future__ import annotations
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from pinfold.cli.views.words import count, mib, page_words
+from pinfold.core.settings import HostSettings
+from pinfold.host.map import HostMap
+from pinfold.host.survey import Survey
+
+
+def host_show_view(seen: Survey, chart: HostMap, settings: HostSettings) -> list[RenderableType]:
+    """The cells as a table, then the limits, the libvirt and the configuration that were used. Pure."""
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for title in ("cell", "pCPUs", "cores", "dedicated free", "memory", "huge pages"):
+        table.add_column(title, overflow="fold", no_wrap=title == "cell")
+    for cell, drawn in zip(seen.state.topology.cells, chart.cells, strict=True):
+        huge = ", ".join(f"{pages.total:,} of {page_words(pages.size_kib)}" for pages in cell.pages[1:] if pages.total)
+        table.add_row(
+            str(cell.id), str(cell.cpus), str(len(cell.cores)), f"{drawn.free} of {drawn.dedicated}", mib(cell.memory_mib), huge or "none"
+        )
+    limits = settings.limits
+    rows = Table.grid(padding=(0, 2, 0, 0))
+    rows.add_row(
+        "ratios", f"cpu {limits.cpu_allocation_ratio:g}, ram {limits.ram_allocation_ratio:g}, disk {limits.disk_allocation_ratio:g}"
+    )
+    rows.add_row("reserved", f"{mib(limits.reserved_memory_mib)} of memory, {limits.reserved_disk_gib} GiB of disk")
+    rows.add_row("overhead", f"booking {limits.booking.value}, shared fraction {limits.shared_fraction:g}")
+    rows.add_row("host cells", f"{settings.strategy.value}")
+    rows.add_row("traits", ", ".join(sorted(seen.state.traits)) or "none")
+    rows.add_row("guests", f"{count(len(seen.ours), 'guest')} of ours, {len(seen.guests) - len(seen.ours)} of others")
+    rows.add_row("libvirt", settings.uri)
+    rows.add_row("configuration", settings.source or "none: every option has its default")
+    return [Text(), table, Text(), rows]

@@ -1,0 +1,105 @@
+"""The proof of one guest on a screen: every thread, where it may run and where it should. Judging threads does not belong here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from pinfold.cli.views.words import count, emulator_words, mib
+from pinfold.core.drift import Finding, Severity, expected
+from pinfold.core.overhead import Masks, ObservedThread, ThreadClass
+from pinfold.drivers.port import HostGuest, Sight
+
+_ORDER = tuple(ThreadClass)
+
+
+def guest_view(guest: HostGuest, masks: Masks | None, sight: Sight | None, findings: Iterable[Finding]) -> list[RenderableType]:
+    """One guest: what it is, the proof where it runs, and what was found, each with its repair. Pure."""
+    found = tuple(findings)
+    lines: list[RenderableType] = guest_head(guest)
+    if sight is not None and masks is not None:
+        lines += [Text(), Padding(proof_table(masks, sight, found), (0, 0, 0, 2)), Text(), verdict_line(sight, found)]
+    elif sight is None:
+        lines.append(Text("  it does not run: there are no threads to be seen", style="dim"))
+    about = [finding for finding in found if finding.tid is None or finding.repair or finding.advice]
+    return lines + [line for finding in about for line in finding_lines(finding)]
+
+
+def guest_head(guest: HostGuest) -> list[RenderableType]:
+    """What a guest is: name, state, size, policy and id."""
+    head = Text.assemble((guest.name, "bold"), f": {guest.state.value}, {count(guest.vcpus, 'vCPU')}, {mib(guest.memory_mib)}")
+    if guest.record is not None and guest.record.flavor:
+        head.append(f", flavor {guest.record.flavor}")
+    lines: list[RenderableType] = [head]
+    if guest.record is not None:
+        fit = guest.record.fit
+        cells = ", ".join(f"{cell.guest_cell} on host cell {cell.host_cell}" for cell in fit.cells)
+        words = f"  policy {guest.record.policy.value}: emulator threads on {fit.emulator} ({emulator_words(fit)})"
+        lines.append(Text(words + (f"; guest cell {cells}" if cells else "")))
+    elif guest.nova is not None:
+        lines.append(Text(f"  a guest of Nova's, flavor {guest.nova.flavor}"))
+    process = f", process {guest.pid}" if guest.pid is not None else ""
+    lines.append(Text(f"  id {guest.id}{process}", style="dim"))
+    return lines
+
+
+def proof_table(masks: Masks, sight: Sight, findings: Iterable[Finding]) -> Table:
+    """Every thread: class, name, id, the pCPUs that it may run on, those recorded for it, and whether they are the same."""
+    worst: dict[int, Severity] = {}
+    for finding in findings:
+        if finding.tid is not None and worst.get(finding.tid) is not Severity.DRIFT:
+            worst[finding.tid] = finding.severity
+    fifo = any(thread.scheduler != "other" for thread in sight.threads)
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table.add_column("class", no_wrap=True)
+    table.add_column("thread", overflow="fold")
+    table.add_column("tid", justify="right", no_wrap=True)
+    for title in ("scheduler",) if fifo else ():
+        table.add_column(title, no_wrap=True)
+    table.add_column("may run on", overflow="fold")
+    table.add_column("recorded", overflow="fold")
+    table.add_column("", no_wrap=True)
+    for thread in sorted(sight.threads, key=_order):
+        recorded = expected(masks, thread)
+        scheduler = [thread.scheduler] if fifo else []
+        mark = _mark(worst.get(thread.tid))
+        table.add_row(_class(thread), thread.name, str(thread.tid), *scheduler, str(thread.allowed), str(recorded or "nothing"), mark)
+    return table
+
+
+def verdict_line(sight: Sight, findings: Iterable[Finding]) -> Text:
+    """How many threads are where they were recorded to be, and who saw it."""
+    found = tuple(findings)
+    astray = {finding.tid for finding in found if finding.tid is not None}
+    drift = any(finding.severity is Severity.DRIFT for finding in found)
+    right = sum(thread.tid not in astray for thread in sight.threads)
+    words = f" {right} of {count(len(sight.threads), 'thread')} may run exactly where recorded"
+    return Text.assemble(_mark(Severity.DRIFT if drift else None), words, (f"   witness: {sight.witness}", "dim"))
+
+
+def finding_lines(finding: Finding) -> list[RenderableType]:
+    """One finding, and below it the command that repairs it, or what to do where no command does."""
+    lines: list[RenderableType] = [Text.assemble(_mark(finding.severity), " ", finding.sentence())]
+    if finding.repair:
+        lines.append(Text.assemble("    ", ("repair: ", "dim"), (finding.repair, "bold")))
+    elif finding.advice:
+        lines.append(Text.assemble("    ", (finding.advice, "dim")))
+    return lines
+
+
+def _mark(severity: Severity | None) -> Text:
+    if severity is None:
+        return Text("✓", style="bold green")
+    return Text("✗", style="bold red") if severity is Severity.DRIFT else Text("○", style="bold yellow")
+
+
+def _class(thread: ObservedThread) -> str:
+    return f"vcpu {thread.vcpu}" if thread.thread_class is ThreadClass.VCPU else thread.thread_class.value
+
+
+def _order(thread: ObservedThread) -> tuple[int, int, int]:
+    return _ORDER.index(thread.thread_class), -1 if thread.vcpu is None else thread.vcpu, thread.tid
