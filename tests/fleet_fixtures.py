@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.postgres import PostgreSQL, binaries
 
 from pinfold.accounting.embedded import Embedded, EmbeddedPlacement, load, unload
 from pinfold.store.database import Database, upgrade
-from tests.postgres import PostgreSQL, binaries
 
 
 @pytest.fixture(scope="session")

@@ -70,6 +70,10 @@ def test_traits_and_aggregates_come_back_as_they_were_put(placement: Placement) 
     assert placement.aggregates(provider.uuid) == (generation, frozenset({aggregate}))
     with pytest.raises(Conflict):
         placement.put_traits(provider.uuid, provider.generation, frozenset())
+    assert placement.providers_with("CUSTOM_OVERHEAD_POOL") == {provider.uuid}
+    assert placement.providers_with("CUSTOM_NOBODY_MADE_IT") == frozenset()
+    assert placement.providers_in(frozenset({aggregate, str(uuid.uuid4())})) == {provider.uuid}
+    assert placement.providers_in(frozenset()) == frozenset()
 
 
 def test_an_allocation_is_made_read_replaced_and_emptied(placement: Placement) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.fleet import pinned, report
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
@@ -19,7 +20,6 @@ from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.core.topology import HostCell, PagePool, Topology
 from pinfold.store import codec
 from pinfold.store.model import Amounts, Fault, HostReport, Pairs
-from tests.fleet import pinned, report
 
 _CPUS = st.frozensets(st.integers(0, 200), max_size=8).map(CpuSet)
 _TEXT = st.text(st.characters(exclude_characters="\x00", exclude_categories=("Cs",)), max_size=8)

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from tests.fleet import add_guest, add_host, pinned, report
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
@@ -21,7 +22,6 @@ from pinfold.store.database import Database, tell, upgrade
 from pinfold.store.guests import GuestFilter
 from pinfold.store.model import Desired, Fault, FlavorRecord, NewGuest, Observed, Tombstone
 from pinfold.store.schema import metadata
-from tests.fleet import add_guest, add_host, pinned, report
 
 NOWHERE = "00000000-0000-0000-0000-000000000000"
 
@@ -265,9 +265,8 @@ def test_who_listens_hears_of_committed_changes_alone(database: Database) -> Non
     if not database.postgresql:
         database.wakeups.deliver(["ready"])
     assert ready.wait(5)
-    with pytest.raises(RuntimeError), database.write() as connection:
-        tell(connection, "rolled back")
-        raise RuntimeError
+    with pytest.raises(InvalidRequest), database.write() as connection:
+        _tell_and_fail(connection)
     with database.write() as connection:
         tell(connection, "committed")
         tell(connection, "done")
@@ -275,6 +274,11 @@ def test_who_listens_hears_of_committed_changes_alone(database: Database) -> Non
     assert "committed" in heard
     assert "rolled back" not in heard
     unsubscribe()
+
+
+def _tell_and_fail(connection: sa.Connection) -> None:
+    tell(connection, "rolled back")
+    hosts.get(connection, NOWHERE)
 
 
 def test_a_reader_sees_one_instant(database: Database) -> None:

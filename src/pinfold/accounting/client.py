@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
+from urllib.parse import quote
 
 import httpx
 
@@ -97,6 +98,23 @@ class Placement:
         """Every resource provider, ordered by uuid."""
         rows = self._call("GET", "/resource_providers").json()["resource_providers"]
         return tuple(sorted((_provider(row) for row in rows), key=lambda provider: provider.uuid))
+
+    def providers_with(self, trait: str) -> frozenset[str]:
+        """The uuids of the providers that have the trait; none where Placement does not know it."""
+        try:
+            rows = self._call("GET", f"/resource_providers?required={quote(trait, safe='')}").json()["resource_providers"]
+        except InvalidRequest as error:
+            if "No such trait" in str(error):
+                return frozenset()
+            raise
+        return frozenset(str(row["uuid"]) for row in rows)
+
+    def providers_in(self, aggregates: frozenset[str]) -> frozenset[str]:
+        """The uuids of the providers that are members of at least one of the aggregates."""
+        if not aggregates:
+            return frozenset()
+        rows = self._call("GET", f"/resource_providers?member_of=in:{','.join(sorted(aggregates))}").json()["resource_providers"]
+        return frozenset(str(row["uuid"]) for row in rows)
 
     def provider(self, uuid: str) -> Provider | None:
         """One resource provider, or None."""

@@ -2,7 +2,8 @@
 
 Placement is necessary, never sufficient: whatever `core.fit` accepts on a host, Placement's arithmetic accepts with these inventories,
 `amount <= max_unit` and `used + amount <= (total - reserved) * allocation_ratio`. Where the two count differently, the inventory is the
-laxer one, and the fit decides.
+laxer one, and the fit decides. (Claims that were made under laxer options than today's may overdraw an inventory; then Placement refuses
+until enough of them are gone.)
 """
 
 from __future__ import annotations
@@ -68,25 +69,28 @@ def inventories(host: HostState) -> Inventories:
     }
     used: dict[str, int] = {}
     for claim in host.ledger.claims:
-        for name, amount in amounts(claim.fit):
+        for name, amount in amounts(claim.fit, host):
             used[name] = used.get(name, 0) + amount
     full = {name: Inventory(total=amount, max_unit=amount) for name, amount in used.items() if offered[name] is None}
     found = {name: inventory for name, inventory in offered.items() if inventory is not None}
     return tuple(sorted((found | full).items()))
 
 
-def amounts(fit: Fit) -> Amounts:
-    """What a fit consumes, ordered by resource class, without zeros.
+def amounts(fit: Fit, host: HostState) -> Amounts:
+    """What a fit consumes of that host, ordered by resource class, without zeros; no disk where the host accounts none.
 
     >>> from pinfold.core.cpuset import CpuSet
-    >>> amounts(Fit(vcpus=2, memory_mib=512, float_vcpus=CpuSet.of(0, 1), float_set=CpuSet.of(0)))
+    >>> from pinfold.core.pools import Pools
+    >>> from pinfold.core.topology import Topology
+    >>> host = HostState(topology=Topology(cells=()), pools=Pools(shared=CpuSet(), dedicated=CpuSet()))
+    >>> amounts(Fit(vcpus=2, memory_mib=512, disk_gib=1, float_vcpus=CpuSet.of(0, 1), float_set=CpuSet.of(0)), host)
     (('MEMORY_MB', 512), ('VCPU', 2))
     """
     consumed = {
         PCPU: len(fit.taken),
         VCPU: fit.floating_count,
         MEMORY_MB: fit.memory_mib,
-        DISK_GB: fit.disk_gib,
+        DISK_GB: 0 if host.disk_gib is None else fit.disk_gib,
         OVERHEAD: fit.overhead_millicpu,
     }
     return tuple(sorted((name, amount) for name, amount in consumed.items() if amount))
@@ -128,10 +132,8 @@ def _memory(host: HostState) -> Inventory | None:
     for cell in host.topology.cells:
         small += sum(pages.size_kib * pages.total for pages in cell.pages[:1])
         huge += sum(pages.size_kib * pages.total for pages in cell.pages[1:])
-        sizes = {pages.size_kib: pages.total for pages in cell.pages[1:]}
-        for pages in host.limits.reserved_pages:
-            if pages.cell == cell.id and pages.size_kib in sizes:
-                kept += pages.size_kib * min(pages.count, sizes[pages.size_kib])
+        reserved_of = {pages.size_kib: pages.count for pages in host.limits.reserved_pages if pages.cell == cell.id}
+        kept += sum(pages.size_kib * min(pages.total, reserved_of.get(pages.size_kib, 0)) for pages in cell.pages[1:])
     total = -(-(small + huge) // 1024)
     # The reserve is of small pages; what it exceeds them by takes nothing from a guest on huge pages.
     reserved = min(host.limits.reserved_memory_mib, small // 1024) + kept // 1024

@@ -89,9 +89,9 @@ def forget(connection: sa.Connection, claim_id: str) -> None:
         raise Conflict(f"claim {claim_id} is neither releasing nor abandoned")
 
 
-def rebook(connection: sa.Connection, claim_id: str, amounts: Amounts) -> None:
-    """New amounts for a held claim, after options changed. Raises `Conflict` when it is not held."""
-    _step(connection, claim_id, (ClaimState.HELD,), amounts=codec.encode(amounts, Amounts))
+def rebook(connection: sa.Connection, claim_id: str, *, amounts: Amounts, fit: Fit) -> None:
+    """New amounts for a held claim, after options changed; the fit's pCPUs are the same. Raises `Conflict` when it is not held."""
+    _step(connection, claim_id, (ClaimState.HELD,), amounts=codec.encode(amounts, Amounts), fit=codec.encode(fit, Fit))
 
 
 def get(connection: sa.Connection, claim_id: str) -> ClaimRecord | None:
