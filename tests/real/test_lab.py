@@ -1,0 +1,227 @@
+"""The lab itself: what a libvirtd in it sees, what the shim records, and what is left when a lab ends in whichever way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import libvirt
+import pytest
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.errors import Conflict
+from pinfold.core.hosttext import host
+from pinfold.lab import cgroup
+from pinfold.lab.daemon import LabHost
+from pinfold.lab.folder import labs, reap
+from pinfold.lab.witness import witness_of
+
+DOMAIN = """
+<domain type="{kind}"><name>{name}</name><memory unit="MiB">8</memory><vcpu placement="static">2</vcpu><iothreads>1</iothreads>
+<cputune><vcpupin vcpu="0" cpuset="{first}"/><vcpupin vcpu="1" cpuset="{second}"/><emulatorpin cpuset="{emulator}"/>
+<iothreadpin iothread="1" cpuset="{emulator}"/></cputune>{numatune}
+<os><type arch="x86_64" machine="pc">hvm</type><loader readonly="yes" type="rom">{rom}</loader></os>
+<devices><emulator>/usr/bin/qemu-system-x86_64</emulator><controller type="usb" model="none"/>
+<serial type="file"><source path="{serial}"/></serial><memballoon model="none"/>{disk}</devices></domain>
+"""
+DISK = """<disk type="file" device="disk"><driver name="qemu" type="raw" io="threads" cache="writeback"/><source file="{path}"/>
+<target dev="vda" bus="virtio"/></disk>"""
+
+
+def start(
+    lab: LabHost, rom: Path, *, name: str = "g", first: str, second: str, emulator: str, cell: int | None = None, disk: str = ""
+) -> int:
+    """Start a guest with two vCPUs, and return its process id."""
+    numatune = "" if cell is None else f'<numatune><memory mode="strict" nodeset="{cell}"/></numatune>'
+    kind = "kvm" if lab.kvm else "qemu"
+    serial = lab.run_dir / f"{name}-serial.log"
+    xml = DOMAIN.format(
+        kind=kind, name=name, first=first, second=second, emulator=emulator, numatune=numatune, rom=rom, serial=serial, disk=disk
+    )
+    connection = libvirt.open(lab.uri)
+    try:
+        connection.createXML(xml)
+    finally:
+        connection.close()
+    return int((lab.run_dir / f"qemu/{name}.pid").read_text())
+
+
+def destroy(lab: LabHost) -> None:
+    """End the guest. libvirt 9.0 may say that it is gone already, when it ends just as a new libvirtd takes it over."""
+    connection = libvirt.open(lab.uri)
+    try:
+        connection.lookupByName("g").destroy()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+            raise
+    finally:
+        connection.close()
+
+
+def ended(pid: int) -> bool:
+    """Whether a process has ended; where init is slow it stays a zombie for a while."""
+    try:
+        return "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def wait_for(happened: object, *, seconds: float = 10.0) -> None:
+    """Poll until `happened()` is true; a guest needs a moment to boot."""
+    assert callable(happened)
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.02)
+
+
+def threads(pid: int) -> dict[int, str]:
+    """The names of a process's threads, by id."""
+    return {int(tid): Path(f"/proc/{pid}/task/{tid}/comm").read_text().strip() for tid in os.listdir(f"/proc/{pid}/task")}
+
+
+@pytest.fixture
+def named(lab_name: str, lab_possible: None) -> Iterator[str]:
+    """A name for a lab that the test brings up itself; whatever it leaves is removed."""
+    name = f"{lab_name}-own"
+    yield name
+    for folder in labs():
+        if folder.path.name == name:
+            LabHost.of(folder).down()
+
+
+def test_a_guest_boots_and_says_so(lab: LabHost, idle_rom: Path) -> None:
+    start(lab, idle_rom, first="0", second="0", emulator="0")
+    wait_for(lambda: "PROBE-UP behaviour=0" in (lab.run_dir / "g-serial.log").read_text())
+    destroy(lab)
+
+
+def test_the_witness_is_procfs_on_the_real_topology(lab: LabHost) -> None:
+    assert lab.witness == "procfs" and not lab.synthetic
+    assert witness_of(lab.uri) is None
+
+
+def test_guests_survive_a_restart_and_a_kill_of_libvirtd(lab: LabHost, idle_rom: Path) -> None:
+    pid = start(lab, idle_rom, first="0", second="0", emulator="0")
+    lab.restart_daemon()
+    lab.kill_daemon()
+    with pytest.raises(libvirt.libvirtError):
+        libvirt.open(lab.uri)
+    lab.start_daemon()
+    connection = libvirt.open(lab.uri)
+    assert not ended(pid) and connection.lookupByName("g").isActive()
+    connection.close()
+    destroy(lab)
+    wait_for(lambda: ended(pid))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pack:2 core:8 pu:2 mem:16384",
+        "core:4 mem:8192 / core:2 pu:4 mem:0 ids:0,4 offline:5",
+        "pack:2 cell:2 core:4 pu:2 far mem:4096 huge:2048x512,1048576x1",
+        "cell:2 core:3 step:2 / core:0 mem:1024",
+        "pack:8 core:16 pu:2 mem:2048",
+    ],
+    ids=[
+        "two cells",
+        "a cell without memory, an offline pCPU",
+        "huge pages, siblings far apart",
+        "sparse ids, a cell without pCPUs",
+        "256",
+    ],
+)
+def test_libvirt_sees_the_topology_that_was_asked_for(named: str, text: str) -> None:
+    topology = host(text)
+    with LabHost(named, topology=topology) as lab:
+        connection = libvirt.open(lab.uri)
+        seen = ElementTree.fromstring(connection.getCapabilities()).findall(".//topology/cells/cell")
+        connection.close()
+    assert [int(cell.get("id", "")) for cell in seen] == [cell.id for cell in topology.cells]
+    for cell, expected in zip(seen, topology.cells, strict=True):
+        assert CpuSet(int(cpu.get("id", "")) for cpu in cell.findall("cpus/cpu")) == expected.cpus
+        assert {CpuSet.parse(cpu.get("siblings", "")) for cpu in cell.findall("cpus/cpu")} == set(expected.cores)
+        pages = [(int(page.get("size", "")), int(page.text or "0")) for page in cell.findall("pages")]
+        assert [page for page in pages if page[0] > 4] == [(pool.size_kib, pool.total) for pool in expected.pages[1:]]
+        if expected.memory_mib:
+            assert int(cell.findtext("memory", "0")) == expected.memory_mib * 1024
+
+
+def test_what_is_asked_of_absent_pcpus_is_recorded(synthetic_lab: LabHost, idle_rom: Path) -> None:
+    pid = start(synthetic_lab, idle_rom, first="24", second="25", emulator="0,16", cell=1)
+    witness = witness_of(synthetic_lab.uri)
+    assert witness is not None and witness.label == synthetic_lab.witness
+    asked = {name: str(witness.allowed(tid)) for tid, name in threads(pid).items() if not name.startswith("kvm-")}
+    vcpus = {name[:5]: mask for name, mask in asked.items() if name.startswith("CPU ")}
+    assert vcpus == {"CPU 0": "24", "CPU 1": "25"}
+    assert {mask for name, mask in asked.items() if not name.startswith("CPU ")} == {"0,16"}
+    real = CpuSet(os.sched_getaffinity(0))
+    assert all(CpuSet(os.sched_getaffinity(tid)) <= real for tid in threads(pid))
+    connection = libvirt.open(synthetic_lab.uri)
+    domain = connection.lookupByName("g")
+    assert [cpu for cpu, there in enumerate(domain.vcpus()[1][1]) if there] == [25]
+    connection.close()
+    destroy(synthetic_lab)
+    wait_for(lambda: witness.allowed(pid) is None)  # forgotten when the thread is gone
+
+
+def test_threads_made_later_inherit_their_creators_record(synthetic_lab: LabHost, disk_rom: Path, tmp_path: Path) -> None:
+    image = tmp_path / "disk.raw"
+    image.write_bytes(bytes(1 << 20))
+    tmp_path.chmod(0o755)
+    pid = start(synthetic_lab, disk_rom, first="2", second="3", emulator="1", disk=DISK.format(path=image))
+    wait_for(lambda: any(name == "worker" for name in threads(pid).values()))
+    witness = witness_of(synthetic_lab.uri)
+    assert witness is not None
+    for tid, name in threads(pid).items():
+        if name == "worker":
+            assert witness.allowed(tid) in (CpuSet.of(1), None)  # None: it has just ended
+    destroy(synthetic_lab)
+
+
+def test_a_name_is_taken_once(synthetic_lab: LabHost) -> None:
+    with pytest.raises(Conflict, match="is up already"):
+        LabHost(synthetic_lab.spec.name, topology=host("core:2")).up()
+
+
+def test_nothing_is_left_after_down(named: str, idle_rom: Path) -> None:
+    with LabHost(named, cgroups=cgroup.version(cgroup.hierarchies()) != "none") as lab:
+        pid = start(lab, idle_rom, first="0", second="0", emulator="0")
+        inside = lab.folder.processes()
+        assert pid in inside and len(inside) == 3
+    assert not lab.folder.path.exists()
+    assert all(ended(each) for each in inside)
+    assert not any((found.mount / lab.spec.group).exists() for found in cgroup.hierarchies() if lab.spec.group)
+
+
+def test_a_killed_keeper_leaves_what_the_next_look_removes(named: str, idle_rom: Path) -> None:
+    lab = LabHost(named, topology=host("core:4"), detached=True).up()
+    pid = start(lab, idle_rom, first="3", second="2", emulator="0")
+    os.kill(lab.keeper, signal.SIGKILL)
+    wait_for(lambda: lab.folder.processes() == (pid,))  # the daemons go with their keeper
+    assert named in reap()
+    assert ended(pid) and not lab.folder.path.exists()
+
+
+def test_a_lab_ends_with_the_process_that_holds_it(named: str, idle_rom: Path) -> None:
+    code = (
+        "import sys, time; from pinfold.lab.daemon import LabHost; from pinfold.core.hosttext import host;"
+        f"LabHost({named!r}, topology=host('core:4')).up(); print('up', flush=True); time.sleep(60)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
+    assert holder.stdout is not None and holder.stdout.readline() == "up\n"
+    folder = next(folder for folder in labs() if folder.path.name == named)
+    pid = start(LabHost.of(folder), idle_rom, first="3", second="2", emulator="0")
+    holder.kill()
+    holder.wait()
+    holder.stdout.close()
+    wait_for(lambda: not folder.path.exists())
+    assert ended(pid)
