@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import typer
+from typer.core import TyperGroup
 
 from pinfold.cli.session import Parts
 from pinfold.cli.status import ExitStatus, report
@@ -32,6 +33,7 @@ def command_line(only: str | None = None) -> typer.Typer:
     """The tree of commands; with `only`, the name of one of them, that branch alone."""
     root = typer.Typer(
         name="pinfold",
+        cls=_InOrder,
         help="CPU placement for KVM hosts: vCPUs and emulator threads exactly where the policy says, accounted and proven.",
         epilog="Exit status: " + ", ".join(f"{status.value} {status.name.lower().replace('_', ' ')}" for status in ExitStatus) + ".",
         no_args_is_help=True,
@@ -59,6 +61,13 @@ def run(argv: Sequence[str], parts: Parts) -> int:
         return ExitStatus.OK
     except (Exception, KeyboardInterrupt) as error:
         return report(error, as_json=as_json)
+
+
+class _InOrder(TyperGroup):
+    """The root group, which lists its commands as `COMMANDS` does; Typer would list single commands before groups."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=list(COMMANDS).index)
 
 
 def _root() -> None:

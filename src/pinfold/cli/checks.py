@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from pinfold.cli.session import open_session
-from pinfold.core.errors import Unavailable
+from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.core.request.model import Flavor
+
+if TYPE_CHECKING:
+    from pinfold.config import Configuration
+    from pinfold.host.survey import Survey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +40,7 @@ def check_configuration(context: typer.Context, files: Sequence[str], uri: str |
     from pinfold.config.check import repeated
     from pinfold.config.flavors import read_flavors
     from pinfold.config.parse import read_entries
-    from pinfold.core.pools import build_pools
+    from pinfold.host.survey import survey
 
     found = find_files(files, os.environ, nova=True)
     configuration = load(found)
@@ -45,17 +53,16 @@ def check_configuration(context: typer.Context, files: Sequence[str], uri: str |
         return Checked(files=found, warnings=tuple(warnings), host="not checked against this host (--offline)")
     try:
         with open_session(context, configuration) as session:
-            topology = session.driver.topology()
+            seen = survey(session.driver, session.settings)
     except Unavailable as error:
         return Checked(files=found, warnings=tuple(warnings), host=f"not checked against this host: {error}")
-    pools, about_pools = build_pools(configuration.settings.pools, topology)
+    pools = seen.state.pools
     shown = (("dedicated", str(pools.dedicated)), ("shared", str(pools.shared)), ("overhead", str(pools.overhead or "")))
-    return Checked(files=found, warnings=(*warnings, *about_pools), host=f"checked against {configuration.settings.uri}", pools=shown)
+    return Checked(files=found, warnings=(*warnings, *seen.warnings), host=f"checked against {configuration.settings.uri}", pools=shown)
 
 
 def flavor_problems(flavors: Sequence[Flavor]) -> list[str]:
     """One sentence for each flavor that no guest can be made of."""
-    from pinfold.core.errors import InvalidRequest
     from pinfold.core.request.compile import compile_request
 
     problems = []
@@ -65,3 +72,89 @@ def flavor_problems(flavors: Sequence[Flavor]) -> list[str]:
         except InvalidRequest as error:
             problems.append(f"flavor {flavor.name}: {error}")
     return problems
+
+
+class Health(Enum):
+    """How one prerequisite stands."""
+
+    GOOD = "good"
+    POOR = "poor"
+    """guests start, but something is less than it could be"""
+    BAD = "bad"
+    """guests do not start"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkup:
+    """One prerequisite: what it is, how it stands, and what was seen or what to do about it."""
+
+    what: str
+    health: Health
+    words: str
+
+
+def checkups(context: typer.Context, configuration: Configuration) -> tuple[Checkup, ...]:
+    """Everything that a start of a guest needs, in the order in which it needs it."""
+    from pinfold.host.survey import survey
+
+    found = (_configuration(configuration), _kvm(), _program("qemu-img", "qemu-utils"), _cpuset(), _state_dir(configuration))
+    try:
+        with open_session(context, configuration) as session:
+            seen = survey(session.driver, session.settings)
+    except (Unavailable, InvalidRequest) as error:
+        return (*found, Checkup(what="libvirt and pools", health=Health.BAD, words=str(error)))
+    guests = f"{configuration.settings.uri} answers; {len(seen.ours)} guests of ours, {len(seen.guests) - len(seen.ours)} of others"
+    return (*found, Checkup(what="libvirt", health=Health.GOOD, words=guests), *_pools(seen))
+
+
+def _configuration(configuration: Configuration) -> Checkup:
+    if configuration.warnings:
+        return Checkup(what="configuration", health=Health.POOR, words="; ".join(configuration.warnings))
+    words = ", ".join(configuration.files) or "no file: every option has its default"
+    return Checkup(what="configuration", health=Health.GOOD if configuration.files else Health.POOR, words=words)
+
+
+def _kvm() -> Checkup:
+    if not os.path.exists("/dev/kvm"):
+        return Checkup(what="KVM", health=Health.POOR, words="/dev/kvm is not there: guests are emulated")
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        return Checkup(what="KVM", health=Health.POOR, words="/dev/kvm is there, but this user may not use it; libvirt's may")
+    return Checkup(what="KVM", health=Health.GOOD, words="/dev/kvm is there")
+
+
+def _program(name: str, package: str) -> Checkup:
+    path = shutil.which(name)
+    if path is None:
+        return Checkup(what=name, health=Health.POOR, words=f"it is not installed (package {package}); guests with a disk do not start")
+    return Checkup(what=name, health=Health.GOOD, words=path)
+
+
+def _cpuset() -> Checkup:
+    from pinfold.linux.cgroup import CgroupVersion, cpuset_hierarchy
+
+    found = cpuset_hierarchy()
+    if found.version is CgroupVersion.NONE:
+        words = "there is none: nothing holds threads that a guest starts later, other than what they inherit"
+        return Checkup(what="cpuset cgroup", health=Health.POOR, words=words)
+    return Checkup(what="cpuset cgroup", health=Health.GOOD, words=f"{found.version.value} at {found.root}")
+
+
+def _state_dir(configuration: Configuration) -> Checkup:
+    folder = Path(configuration.settings.state_dir)
+    nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        return Checkup(what="state_dir", health=Health.BAD, words=f"{folder} cannot be written by this user")
+    return Checkup(what="state_dir", health=Health.GOOD, words=f"{folder}" + ("" if nearest == folder else ", made when it is needed"))
+
+
+def _pools(seen: Survey) -> list[Checkup]:
+    pools = seen.state.pools
+    poor = list(seen.warnings)
+    if not pools.dedicated:
+        poor.append("there is no dedicated pool (cpu_dedicated_set): guests with pinned vCPUs fit nowhere on this host")
+    elif pools.overhead is None:
+        poor.append("there is no overhead pool: emulator threads of policy share float over their guest's own pCPUs")
+    if poor:
+        return [Checkup(what="pools", health=Health.POOR, words=sentence) for sentence in poor]
+    words = f"dedicated {pools.dedicated}, shared {pools.shared or 'none'}, overhead {pools.overhead}"
+    return [Checkup(what="pools", health=Health.GOOD, words=words)]

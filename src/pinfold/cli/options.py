@@ -16,7 +16,7 @@ Config = Annotated[
     ),
 ]
 Connect = Annotated[
-    str | None, typer.Option("--connect", "-c", metavar="URI", help="The libvirt to work on, in place of [libvirt] connection_uri.")
+    str | None, typer.Option("--connect", "-c", metavar="URI", help="The libvirt to work on, in place of \\[libvirt] connection_uri.")
 ]
 
 _FLAVOR = "What the guest is"
@@ -25,7 +25,7 @@ _BOOT = "What the guest boots"
 FlavorName = Annotated[str | None, typer.Option("--flavor", metavar="NAME", help="A flavor of the flavors file.", rich_help_panel=_FLAVOR)]
 FlavorsFile = Annotated[
     str | None,
-    typer.Option("--flavors", metavar="FILE", help="The flavors file, in place of [pinfold] flavors_file.", rich_help_panel=_FLAVOR),
+    typer.Option("--flavors", metavar="FILE", help="The flavors file, in place of \\[pinfold] flavors_file.", rich_help_panel=_FLAVOR),
 ]
 FlavorJson = Annotated[
     str | None,

@@ -19,10 +19,16 @@ def console() -> Console:
 
 
 def show(lines: Iterable[RenderableType], to: Console | None = None) -> None:
-    """Print one renderable after the other."""
+    """Print one renderable after the other; without the blanks at the ends of lines where it is not a terminal."""
     target = to or console()
-    for line in lines:
-        target.print(line)
+    if target.is_terminal:
+        for line in lines:
+            target.print(line)
+        return
+    with target.capture() as captured:
+        for line in lines:
+            target.print(line)
+    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
 def show_json(document: Mapping[str, object]) -> None:

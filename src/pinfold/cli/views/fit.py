@@ -35,7 +35,7 @@ def fit_view(fit: Fit, request: GuestRequest, state: HostState) -> list[Renderab
     if fit.idle_siblings:
         table.add_row("idle siblings", Text(str(fit.idle_siblings), style="dim"), "taken, so that nobody else runs on these cores")
     table.add_row("emulator threads", Text(str(fit.emulator), style="magenta"), _emulator(fit, request, state))
-    lines.append(Padding(table, (0, 0, 0, 2)))
+    lines.append(Padding(table, (0, 0, 0, 2), expand=False))
     lines.extend(Text.assemble(("warning: ", "yellow"), reason.sentence()) for reason in fit.warnings)
     if request.not_acted_upon:
         lines.append(Text(f"no effect on CPUs and memory: {', '.join(request.not_acted_upon)}", style="dim"))

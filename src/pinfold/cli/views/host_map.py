@@ -126,7 +126,7 @@ def _guests(seen: Survey, marks: Mapping[str, Mark]) -> Table:
     for title in ("", "guest", "state", "vCPUs on", "emulator threads on", "flavor"):
         table.add_column(title, overflow="fold", no_wrap=title in ("", "state"))
     foreign = {other.name: other for other in seen.state.ledger.foreign}
-    for guest in sorted(seen.guests, key=lambda guest: (guest.record is None, guest.id)):
+    for guest in sorted(seen.guests, key=lambda guest: (guest.record is None, guest.name)):
         mark = Text(marks[guest.name].text, style=marks[guest.name].style)
         if guest.record is not None:
             fit = guest.record.fit

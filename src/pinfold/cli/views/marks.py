@@ -39,10 +39,10 @@ def letters(position: int) -> str:
 
 
 def guest_marks(seen: Survey) -> Mapping[str, Mark]:
-    """The mark of every guest by name: our guests are A, B, …, those of others x1, x2, …; both in the order of their ids."""
+    """The mark of every guest by name: our guests are A, B, …, those of others x1, x2, …; both in the order of their names."""
     marks: dict[str, Mark] = {}
     ours = others = 0
-    for guest in seen.guests:
+    for guest in sorted(seen.guests, key=lambda guest: guest.name):
         if guest.record is not None:
             marks[guest.name] = Mark(text=letters(ours), style=GUEST_STYLES[ours % len(GUEST_STYLES)])
             ours += 1

@@ -22,7 +22,7 @@ def guest_view(guest: HostGuest, masks: Masks | None, sight: Sight | None, findi
     found = tuple(findings)
     lines: list[RenderableType] = guest_head(guest)
     if sight is not None and masks is not None:
-        lines += [Text(), Padding(proof_table(masks, sight, found), (0, 0, 0, 2)), Text(), verdict_line(sight, found)]
+        lines += [Text(), Padding(proof_table(masks, sight, found), (0, 0, 0, 2), expand=False), Text(), verdict_line(sight, found)]
     elif sight is None:
         lines.append(Text("  it does not run: there are no threads to be seen", style="dim"))
     about = [finding for finding in found if finding.tid is None or finding.repair or finding.advice]
@@ -75,9 +75,13 @@ def verdict_line(sight: Sight, findings: Iterable[Finding]) -> Text:
     """How many threads are where they were recorded to be, and who saw it."""
     found = tuple(findings)
     astray = {finding.tid for finding in found if finding.tid is not None}
+    own = [thread for thread in sight.threads if thread.thread_class is not ThreadClass.KTHREAD]
+    kernel = sum(thread.tid in astray for thread in sight.threads if thread.thread_class is ThreadClass.KTHREAD)
+    right = sum(thread.tid not in astray for thread in own)
+    words = f" {right} of {count(len(own), 'thread')} may run exactly where recorded"
+    if kernel:
+        words += f", {count(kernel, 'kernel thread')} elsewhere"
     drift = any(finding.severity is Severity.DRIFT for finding in found)
-    right = sum(thread.tid not in astray for thread in sight.threads)
-    words = f" {right} of {count(len(sight.threads), 'thread')} may run exactly where recorded"
     return Text.assemble(_mark(Severity.DRIFT if drift else None), words, (f"   witness: {sight.witness}", "dim"))
 
 
