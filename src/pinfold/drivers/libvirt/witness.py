@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.overhead import ObservedThread
+from pinfold.core.overhead import ObservedThread, ThreadClass
 from pinfold.drivers.libvirt import status
 from pinfold.drivers.port import Sight
 from pinfold.linux import cgroup, procfs
@@ -50,7 +50,9 @@ def sight(
     found = status.classified(walk.threads, vcpus=vcpus, iothreads=known, leaves=leaves)
     if witness is None:
         return Sight(threads=found, witness=PROCFS, stable=walk.stable)
-    return Sight(threads=tuple(_as_told(thread, pid, witness) for thread in found), witness=witness.label, stable=walk.stable)
+    # A witness that sees what libvirt and QEMU ask for sees nothing of the kernel's own threads: they are left out rather than guessed.
+    seen = (thread for thread in found if thread.thread_class is not ThreadClass.KTHREAD or witness.allowed(thread.tid) is not None)
+    return Sight(threads=tuple(_as_told(thread, pid, witness) for thread in seen), witness=witness.label, stable=walk.stable)
 
 
 def _as_told(thread: ObservedThread, pid: int, witness: AffinityWitness) -> ObservedThread:
