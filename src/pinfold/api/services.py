@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from fastapi import Request
 
 from pinfold.accounting.client import Placement
 from pinfold.api.accounts import Doorkeeper
+from pinfold.api.errors import ApiError
+from pinfold.scheduler.lifecycle import Lifecycle
 from pinfold.scheduler.schedule import Scheduler
+from pinfold.store import aggregates
 from pinfold.store.database import Database
+
+DEFAULT_ZONE: Final = "nova"
+"""The availability zone of every host that is in no other; Nova's default, which clients expect."""
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -27,12 +33,26 @@ class ApiServices:
 
     database: Database
     scheduler: Scheduler
+    lifecycle: Lifecycle
     placement: Placement
     images: Path
     placement_app: Wsgi | None = None
     doorkeeper: Doorkeeper | None = None
     lease_seconds: float = 30.0
     region: str = "pinfold"
+
+    def aggregates_of_zone(self, zone: str) -> frozenset[str]:
+        """The Placement aggregates that make up an availability zone; none for `nova`, in which every host is."""
+        if zone in ("", DEFAULT_ZONE):
+            return frozenset()
+        with self.database.read() as connection:
+            found = aggregates.all(connection)
+        return frozenset(entry.uuid for entry in found if dict(entry.metadata).get("availability_zone") == zone)
+
+    def check_zone(self, zone: str) -> None:
+        """Raise `ApiError` 400 for a zone that no aggregate makes."""
+        if zone not in ("", DEFAULT_ZONE) and not self.aggregates_of_zone(zone):
+            raise ApiError(400, "The requested availability zone is not available")
 
 
 def services_of(request: Request) -> ApiServices:

@@ -1,0 +1,82 @@
+"""What a user does to a server: start, stop, reboot. Nova's other actions answer 501."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Body, Depends, Response
+
+from pinfold.api.compute.links import ROOT
+from pinfold.api.compute.servers import server
+from pinfold.api.errors import ApiError
+from pinfold.api.services import ApiServices, services_of
+from pinfold.core.errors import InvalidRequest
+
+router = APIRouter(prefix=ROOT, tags=["servers"])
+
+Services = Annotated[ApiServices, Depends(services_of)]
+
+_KNOWN: Final = frozenset(
+    {
+        "addFixedIp",
+        "addFloatingIp",
+        "addSecurityGroup",
+        "changePassword",
+        "confirmResize",
+        "createBackup",
+        "createImage",
+        "evacuate",
+        "forceDelete",
+        "injectNetworkInfo",
+        "lock",
+        "migrate",
+        "os-getConsoleOutput",
+        "os-getRDPConsole",
+        "os-getSPICEConsole",
+        "os-getSerialConsole",
+        "os-getVNCConsole",
+        "os-migrateLive",
+        "os-resetState",
+        "pause",
+        "rebuild",
+        "removeFixedIp",
+        "removeFloatingIp",
+        "removeSecurityGroup",
+        "rescue",
+        "resetNetwork",
+        "resize",
+        "restore",
+        "resume",
+        "revertResize",
+        "shelve",
+        "shelveOffload",
+        "suspend",
+        "trigger_crash_dump",
+        "unlock",
+        "unpause",
+        "unrescue",
+        "unshelve",
+    }
+)
+
+
+@router.post("/servers/{server_id}/action", status_code=202, response_class=Response)
+def act(server_id: str, body: Annotated[dict[str, Any], Body(min_length=1, max_length=1)], services: Services) -> Response:
+    """Start, stop or reboot a server; 409 when its state or something under way forbids it."""
+    action, argument = next(iter(body.items()))
+    server(services, server_id)
+    match action:
+        case "os-start":
+            services.lifecycle.start(server_id)
+        case "os-stop":
+            services.lifecycle.stop(server_id)
+        case "reboot":
+            kind = argument.get("type") if isinstance(argument, dict) else None
+            if not isinstance(kind, str) or kind.upper() not in ("SOFT", "HARD") or len(argument) != 1:
+                raise InvalidRequest("reboot takes a type, SOFT or HARD", key="type")
+            services.lifecycle.reboot(server_id)
+        case _ if action in _KNOWN:
+            raise ApiError(501, f"The action {action} is not supported.")
+        case _:
+            raise ApiError(400, f"There is no such action: {action[:64]}")
+    return Response(status_code=202)

@@ -1,0 +1,135 @@
+"""The bodies that server routes take, as schemas: what is not named here is refused, what has no meaning here is refused by name."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
+
+from pinfold.api.errors import ApiError
+
+Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^\S(.*\S)?$")]
+Text = Annotated[str, Field(max_length=255)]
+Metadata = Annotated[dict[Annotated[str, Field(pattern=r"^[a-zA-Z0-9-_:. ]{1,255}$")], Text], Field(max_length=128)]
+Many = Annotated[int, Field(ge=1, le=300)]
+
+_MEANINGLESS: Final = (
+    "key_name",
+    "user_data",
+    "security_groups",
+    "personality",
+    "adminPass",
+    "accessIPv4",
+    "accessIPv6",
+    "trusted_image_certificates",
+    "block_device_mapping",
+)
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+
+class BlockDevice(_Closed):
+    """A disk of a new server. Only the image itself as the boot disk is possible; clients send it beside `imageRef`."""
+
+    uuid: Text = ""
+    source_type: Literal["image", "blank", "snapshot", "volume"] = "image"
+    destination_type: Literal["local", "volume"] | None = None
+    boot_index: int | str | None = 0
+    delete_on_termination: bool = True
+    volume_size: int | None = None
+    device_name: Text | None = None
+    disk_bus: Text | None = None
+    device_type: Text | None = None
+    guest_format: Text | None = None
+    tag: Text | None = None
+
+
+class NewServer(_Closed):
+    """The body of a create."""
+
+    name: Name
+    flavor: Annotated[str | int, Field(alias="flavorRef")]
+    image: Annotated[Text, Field(alias="imageRef")] = ""
+    networks: Literal["auto", "none"] | Annotated[list[dict[str, Any]], Field(max_length=64)] | None = None
+    metadata: Metadata = Field(default_factory=dict)
+    description: Text | None = None
+    availability_zone: Text | None = None
+    host: Text | None = None
+    hypervisor_hostname: Text | None = None
+    hostname: Text | None = None
+    min_count: Many | None = None
+    max_count: Many | None = None
+    return_reservation_id: StrictBool | str = False
+    block_device_mapping_v2: Annotated[list[BlockDevice], Field(max_length=16)] = Field(default_factory=list)
+    tags: Annotated[list[Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[^,/]*$")]], Field(max_length=50)] = Field(
+        default_factory=list
+    )
+    config_drive: bool | str | None = None
+    disk_config: Annotated[Literal["AUTO", "MANUAL"], Field(alias="OS-DCF:diskConfig")] = "MANUAL"
+    key_name: Any = None
+    user_data: Any = None
+    security_groups: Any = None
+    personality: Any = None
+    admin_pass: Annotated[Any, Field(alias="adminPass")] = None
+    access_ipv4: Annotated[Any, Field(alias="accessIPv4")] = None
+    access_ipv6: Annotated[Any, Field(alias="accessIPv6")] = None
+    trusted_image_certificates: Any = None
+    block_device_mapping: Any = None
+
+
+class CreateServer(_Closed):
+    """The envelope of a create. Hints of other schedulers are refused unless they are empty."""
+
+    server: NewServer
+    hints: Annotated[dict[str, Any], Field(alias="os:scheduler_hints")] = Field(default_factory=dict)
+    old_hints: Annotated[dict[str, Any], Field(alias="OS-SCH-HNT:scheduler_hints")] = Field(default_factory=dict)
+
+
+class ServerChange(_Closed):
+    """What may be changed of a server: what it is called."""
+
+    name: Name | None = None
+    description: Text | None = None
+    hostname: Text | None = None
+    disk_config: Annotated[Literal["AUTO", "MANUAL"] | None, Field(alias="OS-DCF:diskConfig")] = None
+
+
+class UpdateServer(_Closed):
+    """The envelope of an update."""
+
+    server: ServerChange
+
+
+class ServerMetadata(_Closed):
+    """A server's metadata."""
+
+    metadata: Metadata
+
+
+class OneMetadatum(_Closed):
+    """One entry of a server's metadata."""
+
+    meta: Annotated[Metadata, Field(min_length=1, max_length=1)]
+
+
+def refuse_meaningless(body: CreateServer) -> None:
+    """Raise `ApiError` 501 for what pinfold has no part for: networks, volumes, keys, user data, scheduler hints."""
+    asked = body.server.model_dump(by_alias=True)
+    for key in _MEANINGLESS:
+        if asked[key] not in (None, "", [], {}):
+            raise ApiError(501, f"{key} is not supported: pinfold places CPUs and memory; it injects nothing into guests.")
+    if body.server.config_drive not in (None, False, "", "False", "false"):
+        raise ApiError(501, "config_drive is not supported: pinfold injects nothing into guests.")
+    if isinstance(body.server.networks, list) and body.server.networks:
+        raise ApiError(501, "networks are not supported: ask for none (--no-network), networks come with a domain template.")
+    if body.hints or body.old_hints:
+        raise ApiError(501, "Scheduler hints are not supported; name a host or use aggregates and traits.")
+    for device in body.server.block_device_mapping_v2:
+        if device.source_type != "image" or device.destination_type not in (None, "local") or str(device.boot_index) != "0":
+            raise ApiError(
+                501, "block_device_mapping_v2 may hold the server's own image as local boot disk alone; volumes are not supported."
+            )
+        if body.server.image and device.uuid != body.server.image:
+            raise ApiError(400, "block_device_mapping_v2 names another image than imageRef.")

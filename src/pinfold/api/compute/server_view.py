@@ -1,0 +1,153 @@
+"""A guest as the Compute API shows a server, by microversion, and its NUMA topology. Pure but for the links."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.requests import Request
+
+from pinfold.api.compute.links import base, links
+from pinfold.api.compute.server_status import shown
+from pinfold.api.microversion import Microversion
+from pinfold.api.services import DEFAULT_ZONE
+from pinfold.core.fit.model import Fit
+from pinfold.core.request.model import GuestRequest
+from pinfold.store.model import ClaimRecord, GuestRecord, HostRecord
+
+
+def instant(seconds: float) -> str:
+    """A time as the Compute API writes it.
+
+    >>> instant(0.0)
+    '1970-01-01T00:00:00Z'
+    """
+    return datetime.fromtimestamp(int(seconds), tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def micro_instant(seconds: float) -> str:
+    """A time as the parts of the Compute API write it that have microseconds and no zone.
+
+    >>> micro_instant(0.5)
+    '1970-01-01T00:00:00.500000'
+    """
+    return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
+
+
+def brief(request: Request, guest: GuestRecord) -> dict[str, Any]:
+    """A server in a listing without detail."""
+    return {"id": guest.id, "name": guest.name, "links": links(request, "servers", guest.id)}
+
+
+def full(request: Request, guest: GuestRecord, host: HostRecord | None, image_id: str, version: Microversion) -> dict[str, Any]:
+    """A server in full. `image_id` is '' for a server without an image."""
+    words = shown(guest, host_up=host is not None and host.up)
+    details = dict(guest.details)
+    image_links = [{"rel": "bookmark", "href": f"{base(request)}/compute/images/{image_id}"}]
+    server: dict[str, Any] = {
+        **brief(request, guest),
+        "status": words.status,
+        "image": {"id": image_id, "links": image_links} if image_id else "",
+        "flavor": _flavor(request, guest, version),
+        "user_id": guest.owner,
+        "tenant_id": guest.project,
+        "created": instant(guest.created),
+        "updated": instant(guest.updated),
+        "metadata": dict(guest.metadata),
+        "addresses": {},
+        "accessIPv4": "",
+        "accessIPv6": "",
+        "config_drive": "",
+        "key_name": None,
+        "hostId": hashlib.sha224(f"{guest.project}{host.name}".encode()).hexdigest() if host else "",
+        "OS-DCF:diskConfig": "MANUAL",
+        "OS-EXT-AZ:availability_zone": (details.get("zone") or DEFAULT_ZONE) if host else "",
+        "OS-EXT-STS:vm_state": words.vm_state,
+        "OS-EXT-STS:task_state": words.task_state,
+        "OS-EXT-STS:power_state": words.power_state,
+        "OS-EXT-SRV-ATTR:host": host.name if host else None,
+        "OS-EXT-SRV-ATTR:hypervisor_hostname": host.name if host else None,
+        "OS-EXT-SRV-ATTR:instance_name": f"instance-{guest.id}",
+        "OS-SRV-USG:launched_at": None if guest.launched is None else micro_instant(guest.launched),
+        "OS-SRV-USG:terminated_at": None if guest.deleted is None else micro_instant(guest.deleted),
+        "os-extended-volumes:volumes_attached": [],
+    }
+    if words.status in ("ACTIVE", "BUILD"):
+        server["progress"] = 100 if words.status == "ACTIVE" else 0
+    if guest.fault is not None and words.status in ("ERROR", "DELETED"):
+        server["fault"] = {"code": guest.fault.code, "created": instant(guest.fault.created), "message": guest.fault.message}
+    return server | _later(guest, host, version, details)
+
+
+def topology(request: GuestRequest, fit: Fit) -> dict[str, Any]:
+    """A server's NUMA topology as `GET /servers/ID/topology` shows it to an admin; no nodes for a guest without cells."""
+    nodes = []
+    for guest_cell, cell in zip(request.cells, fit.cells, strict=True):
+        threads = request.cpu_topology.threads if request.cpu_topology else 1
+        vcpus = list(guest_cell.vcpus)
+        siblings = [vcpus[at : at + threads] for at in range(0, len(vcpus), threads)] if threads > 1 else []
+        nodes.append(
+            {
+                "memory_mb": cell.memory_mib,
+                "siblings": siblings,
+                "vcpu_set": vcpus,
+                "host_node": cell.host_cell,
+                "cpu_pinning": {str(vcpu): pcpu for vcpu, pcpu in cell.pins},
+            }
+        )
+    sizes = {cell.page_kib for cell in fit.cells}
+    return {"nodes": nodes, "pagesize_kb": sizes.pop() if len(sizes) == 1 and request.explicit_page else None}
+
+
+def numa_of(guest: GuestRecord, claim: ClaimRecord | None) -> dict[str, Any]:
+    """The topology of a guest that a host holds; without a claim there is none to show."""
+    return {"nodes": [], "pagesize_kb": None} if claim is None else topology(guest.request, claim.fit)
+
+
+def _flavor(request: Request, guest: GuestRecord, version: Microversion) -> dict[str, Any]:
+    details = dict(guest.details)
+    if version < Microversion(2, 47):
+        flavor_id = details.get("flavor_id", guest.flavor.name)
+        return {"id": flavor_id, "links": [{"rel": "bookmark", "href": f"{base(request)}/compute/flavors/{flavor_id}"}]}
+    return {
+        "original_name": guest.flavor.name,
+        "vcpus": guest.flavor.vcpus,
+        "ram": guest.flavor.memory_mib,
+        "disk": guest.flavor.disk_gib,
+        "ephemeral": 0,
+        "swap": 0,
+        "extra_specs": dict(guest.flavor.extra_specs),
+    }
+
+
+def _later(guest: GuestRecord, host: HostRecord | None, version: Microversion, details: dict[str, str]) -> dict[str, Any]:
+    """What microversions after 2.1 add, each with the version that added it."""
+    status = "" if host is None else "UP" if host.up else "UNKNOWN"
+    added: tuple[tuple[int, dict[str, Any]], ...] = (
+        (
+            3,
+            {
+                "OS-EXT-SRV-ATTR:reservation_id": details.get("reservation_id", ""),
+                "OS-EXT-SRV-ATTR:launch_index": int(details.get("launch_index", "0")),
+                "OS-EXT-SRV-ATTR:hostname": details.get("hostname", guest.name),
+                "OS-EXT-SRV-ATTR:kernel_id": "",
+                "OS-EXT-SRV-ATTR:ramdisk_id": "",
+                "OS-EXT-SRV-ATTR:root_device_name": None,
+                "OS-EXT-SRV-ATTR:user_data": None,
+            },
+        ),
+        (9, {"locked": False}),
+        (16, {"host_status": "MAINTENANCE" if host is not None and host.up and host.disabled else status}),
+        (19, {"description": guest.description or None}),
+        (26, {"tags": [tag for tag in details.get("tags", "").split(",") if tag]}),
+        (63, {"trusted_image_certificates": None}),
+        (71, {"server_groups": []}),
+        (73, {"locked_reason": None}),
+        (96, {"pinned_availability_zone": details.get("zone") or None}),
+    )
+    shown_keys: dict[str, Any] = {}
+    for minor, keys in added:
+        if version >= Microversion(2, minor):
+            shown_keys |= keys
+    return shown_keys
