@@ -1,0 +1,162 @@
+"""Records in metadata and back, Nova's metadata, and what cannot be read."""
+
+from __future__ import annotations
+
+import contextlib
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.drivers.libvirt.specs import SPECS
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.errors import InvalidRequest
+from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
+from pinfold.core.reasons import Kind, Reason, ReasonCode
+from pinfold.core.request.model import EmulatorPolicy
+from pinfold.drivers.libvirt import metadata
+from pinfold.drivers.port import NovaRecord, Record
+
+NUMBERS = st.integers(min_value=0, max_value=10**12)
+SETS = st.builds(CpuSet, st.sets(st.integers(min_value=0, max_value=300), min_size=1, max_size=9))
+NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"), max_size=30) | st.just("a\n\t\"<&'>")
+
+
+@st.composite
+def fits(draw: st.DrawFn) -> Fit:
+    vcpus = draw(st.integers(min_value=1, max_value=12))
+    pcpus = draw(st.permutations(range(40)))
+    kinds = draw(st.lists(st.sampled_from(["pin 0", "pin 1", "float 0", "float 1", "host"]), min_size=vcpus, max_size=vcpus))
+    cells = []
+    for index in (0, 1):
+        pins = tuple((vcpu, pcpus[vcpu]) for vcpu in range(vcpus) if kinds[vcpu] == f"pin {index}")
+        floating = CpuSet(vcpu for vcpu in range(vcpus) if kinds[vcpu] == f"float {index}")
+        if pins or floating:
+            cells.append(
+                FitCell(
+                    guest_cell=index,
+                    host_cell=draw(st.integers(min_value=0, max_value=15)),
+                    pins=pins,
+                    float_vcpus=floating,
+                    float_set=draw(SETS) if floating else CpuSet(),
+                    memory_mib=draw(NUMBERS),
+                    page_kib=draw(st.sampled_from([4, 64, 2048, 1048576])),
+                )
+            )
+    floating = CpuSet(vcpu for vcpu in range(vcpus) if kinds[vcpu] == "host")
+    reasons = st.builds(
+        Reason,
+        code=st.sampled_from(ReasonCode),
+        kind=st.sampled_from(Kind),
+        cell=st.none() | st.integers(min_value=0, max_value=15),
+        needed=NUMBERS,
+        available=NUMBERS,
+        detail=NAMES,
+    )
+    emulator = draw(SETS)
+    return Fit(
+        vcpus=vcpus,
+        memory_mib=draw(NUMBERS),
+        disk_gib=draw(NUMBERS),
+        cells=tuple(cells),
+        float_vcpus=floating,
+        float_set=draw(SETS) if floating else CpuSet(),
+        realtime=draw(st.just(CpuSet()) | SETS),
+        emulator_placement=draw(st.sampled_from(EmulatorPlacement)),
+        emulator=emulator,
+        emulator_pcpu=draw(st.none() | st.just(emulator.first)),
+        idle_siblings=draw(st.just(CpuSet()) | SETS),
+        overhead_millicpu=draw(NUMBERS),
+        warnings=tuple(draw(st.lists(reasons, max_size=3))),
+    )
+
+
+RECORDS = st.builds(
+    Record, guest=st.uuids().map(str), policy=st.sampled_from(EmulatorPolicy), fit=fits(), revision=NUMBERS, flavor=NAMES, owner=NAMES
+)
+
+
+@given(record=RECORDS)
+def test_a_record_comes_back_as_it_was_written(record: Record) -> None:
+    assert metadata.record_of_text(metadata.text(record)) == record
+
+
+@given(record=RECORDS, data=st.data())
+def test_a_record_with_any_attribute_spoilt_is_read_or_refused_never_a_crash(record: Record, data: st.DataObject) -> None:
+    root = ElementTree.fromstring(metadata.text(record))
+    victim = data.draw(st.sampled_from(list(root.iter())))
+    attribute = data.draw(st.sampled_from(sorted(victim.attrib)))
+    victim.set(attribute, data.draw(st.sampled_from(["", "-1", "x", "9" * 40, "0-", "٣", "1:2:3", "99999:99999", "9999", " 1"])))
+    with contextlib.suppress(InvalidRequest):
+        metadata.record_of(root)
+
+
+@pytest.mark.parametrize("flavor", ["a\0b", "\x1b[1m", "\ud800", "x" * 2000])
+def test_a_name_that_xml_cannot_hold_is_refused(flavor: str) -> None:
+    record = Record(guest="g", policy=EmulatorPolicy.UNSET, fit=SPECS["unset"].record.fit, flavor=flavor)
+    with pytest.raises(InvalidRequest, match="flavor"):
+        metadata.text(record)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('version="1"', 'version="2"', "is of version 2, this pinfold reads version 1"),
+        ('policy="unset"', 'policy="sahre"', "has policy='sahre', one of unset, share, isolate is expected"),
+        ('emulator="4,20"', "", "gives the emulator threads no pCPU"),
+        ('pins="0:4 1:20"', 'pins="0:4"', "does not place each of its 2 vCPUs exactly once"),
+        ('pins="0:4 1:20"', 'pins="0:4 1:4"', "pins two vCPUs to one pCPU"),
+        ('pins="0:4 1:20"', 'pins="0:4 1"', "has the pin '1', a pair such as 0:4 is expected"),
+        ('pins="0:4 1:20"', 'pins="0:4 1:9000"', "CPU index 9000 is not within 0-8191"),
+        ('revision="7"', 'revision="seven"', "has revision='seven', a number is expected"),
+        ("pinfold:fit", "pinfold:fitt", "has no <fit>"),
+        ("urn:pinfold:guest:1", "urn:pinfold:guest:2", "starts with <guest>"),
+    ],
+)
+def test_a_record_that_cannot_be_read_is_refused_in_one_sentence(old: str, new: str, sentence: str) -> None:
+    text = metadata.text(SPECS["unset"].record)
+    assert old in text
+    with pytest.raises(InvalidRequest) as caught:
+        metadata.record_of_text(text.replace(old, new))
+    assert sentence in str(caught.value)
+
+
+NOVA = """<metadata><nova:instance xmlns:nova="http://openstack.org/xmlns/libvirt/nova/{version}">
+  <nova:package version="31.0.0"/>
+  <nova:name>vm-1</nova:name>
+  <nova:flavor name="pinned" id="42">
+    <nova:memory>2048</nova:memory><nova:disk>1</nova:disk><nova:swap>0</nova:swap><nova:ephemeral>0</nova:ephemeral>
+    <nova:vcpus>4</nova:vcpus>{specs}
+  </nova:flavor>
+  <nova:owner><nova:user uuid="u">admin</nova:user></nova:owner>
+</nova:instance></metadata>"""
+EXTRA = (
+    '<nova:extraSpecs><nova:extraSpec name="hw:emulator_threads_policy">share</nova:extraSpec>'
+    '<nova:extraSpec name="hw:cpu_policy">dedicated</nova:extraSpec></nova:extraSpecs>'
+)
+
+
+@pytest.mark.parametrize(
+    ("version", "specs", "expected"),
+    [
+        ("1.0", "", ()),
+        ("1.1", "", ()),
+        ("1.1", "<nova:extraSpecs/>", ()),
+        ("1.1", EXTRA, (("hw:cpu_policy", "dedicated"), ("hw:emulator_threads_policy", "share"))),
+    ],
+    ids=["old", "before extra specs", "no extra specs", "extra specs"],
+)
+def test_nova_s_flavor_is_read_in_every_release(version: str, specs: str, expected: tuple[tuple[str, str], ...]) -> None:
+    notes = ElementTree.fromstring(NOVA.format(version=version, specs=specs))
+    assert metadata.nova_record(notes) == NovaRecord(flavor="pinned", vcpus=4, memory_mib=2048, extra_specs=expected)
+
+
+def test_metadata_without_nova_is_nobody_s() -> None:
+    assert metadata.nova_record(ElementTree.fromstring("<metadata><x:y xmlns:x='urn:x'/></metadata>")) is None
+
+
+def test_a_nova_flavor_without_its_size_is_refused() -> None:
+    text = NOVA.format(version="1.1", specs="").replace("<nova:vcpus>4</nova:vcpus>", "")
+    with pytest.raises(InvalidRequest, match="without vcpus or memory"):
+        metadata.nova_record(ElementTree.fromstring(text))

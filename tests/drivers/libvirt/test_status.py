@@ -1,0 +1,201 @@
+"""Domain XML, status files and QMP answers: pins, memory, thread classes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pytest
+from tests.drivers.libvirt.specs import SPECS
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.errors import InvalidRequest
+from pinfold.core.ledger import ForeignMemory
+from pinfold.core.overhead import ThreadClass
+from pinfold.drivers.libvirt import emit, status
+from pinfold.drivers.libvirt.capabilities import Platform
+from pinfold.drivers.libvirt.elements import Make
+from pinfold.drivers.libvirt.status import HostPages
+from pinfold.drivers.port import AskedPins, GuestState, HostGuest
+from pinfold.linux.cgroup import Leaf
+from pinfold.linux.procfs import Thread
+
+HUGE_IN_CELL_1 = "<memoryBacking><hugepages><page size='2048' unit='KiB' nodeset='1'/></hugepages></memoryBacking>"
+TUNED = "<numatune><memory mode='strict' nodeset='0-1'/><memnode cellid='1' mode='strict' nodeset='0'/></numatune>"
+CELLS = "<cpu><numa><cell id='0' cpus='0' memory='1' unit='GiB'/><cell id='1' cpus='1' memory='3145728'/></numa></cpu>"
+TWO = HostPages(cells=(0, 1))
+
+
+def domain(inner: str) -> ElementTree.Element:
+    return ElementTree.fromstring(f"<domain><uuid>u</uuid><name>n</name><memory unit='KiB'>4194304</memory>{inner}</domain>")
+
+
+def guest(text: str) -> HostGuest:
+    return status.host_guest(text, state=GuestState.RUNNING, persistent=True, pid=7, pages=TWO)
+
+
+def test_a_domain_that_asks_for_nothing_has_no_pins() -> None:
+    assert status.asked_pins(domain("<vcpu>2</vcpu>")) == AskedPins()
+
+
+def test_every_kind_of_pin_is_read() -> None:
+    pins = status.asked_pins(
+        domain(
+            "<vcpu cpuset='0-7,^3'>2</vcpu><cputune><vcpupin vcpu='1' cpuset='5'/><vcpupin vcpu='0' cpuset='4'/><emulatorpin cpuset='0-1'/>"
+            "<iothreadpin iothread='2' cpuset='1'/><vcpusched vcpus='0' scheduler='fifo' priority='1'/>"
+            "<vcpusched vcpus='1' scheduler='batch'/></cputune>"
+        )
+    )
+    assert pins.vcpus == ((0, CpuSet.of(4)), (1, CpuSet.of(5)))
+    assert (pins.emulator, pins.iothreads) == (CpuSet.of(0, 1), ((2, CpuSet.of(1)),))
+    assert (pins.placement, pins.realtime) == (CpuSet.parse("0-2,4-7"), CpuSet.of(0))
+
+
+@pytest.mark.parametrize(
+    ("inner", "pages", "memory_mib"),
+    [
+        ("", (), 4096),
+        ("<memoryBacking><locked/></memoryBacking>", (), 4096),
+        (
+            "<memoryBacking><hugepages/></memoryBacking><numatune><memory mode='strict' nodeset='1'/></numatune>",
+            (ForeignMemory(cell=1, size_kib=2048, count=2048),),
+            0,
+        ),
+        (
+            "<memoryBacking><hugepages><page size='1' unit='G'/></hugepages></memoryBacking>",
+            (ForeignMemory(cell=0, size_kib=1048576, count=2), ForeignMemory(cell=1, size_kib=1048576, count=2)),
+            0,
+        ),
+        (
+            f"{HUGE_IN_CELL_1}{TUNED}{CELLS}",
+            (ForeignMemory(cell=0, size_kib=2048, count=1536),),
+            1024,
+        ),
+    ],
+    ids=["small", "locked", "default huge page in one cell", "cells not said", "one guest cell of two"],
+)
+def test_memory_is_counted_by_page_size_and_host_cell(inner: str, pages: tuple[ForeignMemory, ...], memory_mib: int) -> None:
+    assert status.memory(domain(inner), TWO) == (pages, memory_mib)
+
+
+def test_the_default_huge_page_is_the_host_s() -> None:
+    pages, _ = status.memory(domain("<memoryBacking><hugepages/></memoryBacking>"), HostPages(cells=(0,), default_huge_kib=1048576))
+    assert pages == (ForeignMemory(cell=0, size_kib=1048576, count=4),)
+
+
+def test_a_record_that_cannot_be_read_is_the_guest_s_problem() -> None:
+    text = emit.definition(SPECS["unset"], Make(platform=Platform()))
+    seen = guest(text.replace('policy="unset"', 'policy="x"'))
+    assert seen.record is None
+    assert "has policy='x'" in seen.problem
+
+
+def test_a_copied_definition_is_not_the_guest_that_its_record_names() -> None:
+    text = emit.definition(SPECS["unset"], Make(platform=Platform())).replace("<uuid>5d2c1f60", "<uuid>ffffffff")
+    assert guest(text).record is None
+    assert "the definition was copied" in guest(text).problem
+
+
+def test_a_cpulist_that_cannot_be_read_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="<emulatorpin> has cpuset='a'"):
+        guest("<domain><cputune><emulatorpin cpuset='a'/></cputune></domain>")
+
+
+STATUS = """<!--
+WARNING: THIS IS AN AUTO-GENERATED FILE.
+-->
+
+<domstatus state='running' reason='booted' pid='100'>
+  <monitor path='/x/monitor.sock' type='unix'/>
+  <vcpus>
+    <vcpu id='0' pid='104'/>
+    <vcpu id='1' pid='105'/>
+    <vcpu id='2'/>
+  </vcpus>
+  <qemuCaps>
+    <flag name='kvm'/>
+  </qemuCaps>
+  <domain type='kvm' id='1'/>
+</domstatus>
+"""
+
+
+def test_a_status_file_tells_process_and_vcpu_threads() -> None:
+    told = status.status_file(STATUS)
+    assert (told.pid, dict(told.vcpus)) == (100, {104: 0, 105: 1})
+
+
+def test_a_status_file_without_vcpu_threads_tells_the_process() -> None:
+    assert dict(status.status_file("<domstatus pid='9'><vcpus/></domstatus>").vcpus) == {}
+
+
+def test_qmp_answers_tell_thread_ids() -> None:
+    cpus = '{"return": [{"thread-id": 104, "cpu-index": 0, "qom-path": "/m"}, {"thread-id": 105, "cpu-index": 1}]}'
+    assert status.qmp_vcpus(cpus) == {104: 0, 105: 1}
+    assert status.qmp_vcpus(cpus.replace("105", "104")) == {}
+    threads = '{"return": [{"thread-id": 9, "id": "iothread3"}, {"thread-id": 8, "id": "mon_iothread"}]}'
+    assert status.qmp_iothreads(threads) == {9: 3}
+
+
+def thread(tid: int, comm: str, **more: bool) -> Thread:
+    return replace(Thread(tid=tid, comm=comm, allowed=CpuSet.of(0)), **more)  # type: ignore[arg-type]
+
+
+VCPU, EMULATOR, IOTHREAD = (ThreadClass.VCPU, 0), (ThreadClass.EMULATOR, None), (ThreadClass.IOTHREAD, None)
+
+
+@pytest.mark.parametrize(
+    ("seen", "vcpus", "iothreads", "leaf", "expected"),
+    [
+        (thread(5, "CPU 0/KVM"), {5: 0}, {}, None, VCPU),
+        (thread(5, "qemu-system-x86"), {5: 0}, {}, Leaf(kind="emulator"), VCPU),
+        (thread(5, "qemu-system-x86"), {}, {}, Leaf(kind="vcpu", index=0), VCPU),
+        (thread(5, "CPU 0/TCG"), {}, {}, None, VCPU),
+        (thread(5, "CPU 0/KVM"), {}, {}, Leaf(kind="emulator"), EMULATOR),
+        (thread(5, "CPU 0/KVM"), {6: 0}, {}, None, EMULATOR),
+        (thread(5, "worker"), {6: 0}, {}, Leaf(kind="vcpu", index=0), EMULATOR),
+        (thread(5, "qemu-system-x86"), {}, {5: 1}, None, IOTHREAD),
+        (thread(5, "IO iothread1"), {}, {}, Leaf(kind="iothread", index=1), IOTHREAD),
+        (thread(5, "IO iothread1"), {}, {}, None, IOTHREAD),
+        (thread(5, "IO iothread1"), {}, {7: 1}, None, EMULATOR),
+        (thread(5, "IO iothread1"), {}, {}, Leaf(kind="emulator"), EMULATOR),
+        (thread(5, "IO mon_iothread"), {}, {}, None, EMULATOR),
+        (thread(5, "call_rcu"), {}, {}, None, EMULATOR),
+        (thread(5, "iou-wrk-4", in_kernel=True, io_worker=True), {}, {}, Leaf(kind="emulator"), EMULATOR),
+        (thread(5, "vhost-4", in_kernel=True), {}, {}, None, (ThreadClass.VHOST, None)),
+        (thread(5, "vhost-4"), {}, {}, None, EMULATOR),
+        (thread(5, "kvm-nx-lpage-re", in_kernel=True), {}, {}, Leaf(kind="vcpu", index=0), (ThreadClass.KTHREAD, None)),
+        (thread(5, "kvm-pit/4", in_kernel=True), {}, {}, None, (ThreadClass.KTHREAD, None)),
+    ],
+    ids=[
+        "status file",
+        "status file over name and leaf",
+        "leaf",
+        "name as the last resort",
+        "leaf over name",
+        "not the vCPU that the status file names",
+        "a stranger in a vCPU's leaf",
+        "iothread by QEMU's word",
+        "iothread by leaf",
+        "iothread by name",
+        "a name that QEMU's word denies",
+        "a name that the leaf denies",
+        "the monitor's iothread",
+        "rcu",
+        "io_uring worker",
+        "vhost",
+        "a thread that calls itself vhost",
+        "nx recovery",
+        "pit",
+    ],
+)
+def test_a_thread_is_classified_by_id_before_name(
+    seen: Thread, vcpus: dict[int, int], iothreads: dict[int, int], leaf: Leaf | None, expected: tuple[ThreadClass, int | None]
+) -> None:
+    (found,) = status.classified([seen], vcpus=vcpus, iothreads=iothreads, leaves={} if leaf is None else {5: leaf})
+    assert (found.thread_class, found.vcpu) == expected
+
+
+def test_a_hypervisor_s_word_has_no_thread_ids() -> None:
+    told = status.told([CpuSet.of(4)], CpuSet.of(0), {1: CpuSet.of(0)})
+    assert [(item.tid, item.thread_class) for item in told] == [(0, ThreadClass.VCPU), (0, ThreadClass.EMULATOR), (0, ThreadClass.IOTHREAD)]

@@ -1,0 +1,177 @@
+"""The user's own domain XML with our parts in it: golden pairs, and what must survive."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.drivers.libvirt.golden import check
+from tests.drivers.libvirt.specs import SPECS
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.errors import InvalidRequest
+from pinfold.core.overhead import Masks, masks
+from pinfold.drivers.libvirt import emit, status, template
+from pinfold.drivers.libvirt.capabilities import Platform
+from pinfold.drivers.libvirt.elements import Make
+from pinfold.drivers.port import Boot, GuestSpec, GuestState, HostGuest
+
+MAKE = Make(platform=Platform())
+FOLDER = Path(__file__).parent / "templates"
+PAIRS = [
+    ("virt-manager", "share-with-pool"),
+    ("virt-manager", "realtime-share"),
+    ("virt-manager", "two-cells-huge-pages"),
+    ("virt-manager", "floating"),
+    ("virt-manager", "guest-topology"),
+    ("bare", "mixed"),
+    ("bare", "realtime-unset"),
+    ("tabs", "isolate"),
+]
+
+
+def read(name: str) -> str:
+    return (FOLDER / f"{name}.in.xml").read_bytes().decode("utf-8")
+
+
+def using(text: str, spec: str, **boot: object) -> GuestSpec:
+    return replace(SPECS[spec], template=text, boot=Boot(**boot))  # type: ignore[arg-type]
+
+
+def guest(text: str) -> HostGuest:
+    return status.host_guest(text, state=GuestState.STOPPED, persistent=True, pid=None, pages=status.HostPages(cells=(0, 1)))
+
+
+@pytest.mark.parametrize(("name", "spec"), PAIRS, ids=[f"{name} as {spec}" for name, spec in PAIRS])
+def test_each_pair_is_the_one_that_was_reviewed(name: str, spec: str) -> None:
+    text = emit.definition(using(read(name), spec), MAKE)
+    # One of them has the line ends of another system, which survive; a golden file should not depend on them.
+    check(FOLDER / f"{name}.{spec}.out.xml", text.replace("\r\n", "\n"))
+
+
+@pytest.mark.parametrize(("name", "spec"), PAIRS, ids=[f"{name} as {spec}" for name, spec in PAIRS])
+def test_our_parts_are_read_back_from_a_template_as_they_were_meant(name: str, spec: str) -> None:
+    wanted = using(read(name), spec)
+    seen, sets = guest(emit.definition(wanted, MAKE)), masks(wanted.record.fit)
+    assert (seen.id, seen.name, seen.record) == (wanted.id, wanted.name, wanted.record)
+    assert tuple(cpus for _, cpus in seen.pins.vcpus) == sets.vcpus
+    assert (seen.pins.emulator, seen.pins.placement, seen.pins.realtime) == (sets.overhead, sets.overhead, sets.realtime)
+    assert seen.memory_mib + sum(item.size_kib * item.count for item in seen.pages) // 1024 == wanted.record.fit.memory_mib
+
+
+@pytest.mark.parametrize(("name", "spec"), PAIRS, ids=[f"{name} as {spec}" for name, spec in PAIRS])
+def test_merging_twice_changes_nothing_more(name: str, spec: str) -> None:
+    once = emit.definition(using(read(name), spec), MAKE)
+    assert emit.definition(using(once, spec), MAKE) == once
+
+
+def test_every_line_that_is_not_ours_survives_byte_for_byte() -> None:
+    before, after = read("virt-manager"), emit.definition(using(read("virt-manager"), "share-with-pool"), MAKE)
+    ours = re.compile(
+        r"name>|uuid>|memory |currentMemory|memory mode|vcpu|emulatorpin|numatune|hugepages|topology|^    </?vcpus|^\s*<vcpu id"
+    )
+    kept = [line for line in before.splitlines() if not ours.search(line)]
+    lines = iter(after.splitlines())
+    assert all(line in lines for line in kept), "a line was lost or moved"
+
+
+def test_the_iothreads_of_a_template_keep_their_ids_and_are_all_pinned() -> None:
+    seen = guest(emit.definition(using(read("virt-manager"), "share-with-pool"), MAKE))
+    assert [index for index, _ in seen.pins.iothreads] == [4, 7]
+    more = guest(emit.definition(using(read("virt-manager"), "share-with-pool", iothreads=3), MAKE))
+    assert [index for index, _ in more.pins.iothreads] == [1, 4, 7]
+
+
+def test_a_template_s_kind_of_virtualization_stays_unless_another_was_asked_for() -> None:
+    spec = using(read("virt-manager"), "unset")
+    assert "<domain type='kvm' xmlns:qemu" in emit.definition(spec, MAKE)
+    assert "<domain type='qemu' xmlns:qemu" in emit.definition(replace(spec, virt_type="qemu"), MAKE)
+
+
+def test_realtime_takes_the_pit_away_unless_the_template_speaks_of_it() -> None:
+    without = emit.definition(using(read("virt-manager"), "realtime-share"), MAKE)
+    assert '<timer name="pit" present="no" />' in without
+    spoken = read("virt-manager").replace("<timer name='hpet'", "<timer name='pit' tickpolicy='delay'/><timer name='hpet'")
+    assert 'name="pit"' not in emit.definition(using(spoken, "realtime-share"), MAKE)
+
+
+def test_pins_are_replaced_in_a_definition_and_schedulers_stay() -> None:
+    before = emit.definition(using(read("virt-manager"), "realtime-share"), MAKE)
+    wanted = Masks(vcpus=(CpuSet.of(8), CpuSet.of(9), CpuSet.of(10)), overhead=CpuSet.of(2, 3))
+    seen = guest(template.repinned(before, wanted))
+    assert tuple(cpus for _, cpus in seen.pins.vcpus) == wanted.vcpus
+    assert (seen.pins.emulator, seen.pins.placement, seen.pins.realtime) == (wanted.overhead, wanted.overhead, CpuSet.of(1, 2))
+    assert [cpus for _, cpus in seen.pins.iothreads] == [wanted.overhead] * 2
+
+
+def test_the_devices_of_a_template_are_counted() -> None:
+    assert template.device_counts(read("virt-manager")) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("<domain>\n  <name>x</nam>\n</domain>", "template is not well-formed XML: mismatched tag in line 2, column 12"),
+        ("<network/>", "template starts with <network>, <domain> is expected"),
+        ("<domain/>", "template is an empty <domain/>"),
+        ("<!DOCTYPE d [<!ENTITY a 'aaaa'>]><domain>&a;</domain>", "document type or entities"),
+        ("<?xml version='1.0' encoding='utf-16'?><domain></domain>", "template is not well-formed XML"),
+        ("<domain><metadata><p:x/></metadata></domain>", "unbound prefix in line 1"),
+        ("<domain>" + "<a>" * 100 + "</domain>", "mismatched tag in line 1"),
+        ("<domain>\ud800</domain>", "template is not text in UTF-8"),
+        ("<domain>" + " " * 2_000_000 + "</domain>", "at most 1048576 are allowed"),
+    ],
+    ids=["mismatched", "a network", "empty", "entities", "another encoding", "unbound prefix", "unclosed", "surrogate", "too long"],
+)
+def test_a_template_that_cannot_be_used_is_refused_in_one_sentence(text: str, sentence: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        emit.definition(using(text, "unset"), MAKE)
+    assert sentence in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["rom", "kernel", "disk"])
+def test_a_boot_source_beside_a_template_is_refused(name: str) -> None:
+    with pytest.raises(InvalidRequest, match=f"{name} '/x' cannot stand beside it"):
+        emit.definition(using(read("bare"), "unset", **{name: "/x"}), MAKE)
+
+
+NOISE = st.sampled_from(
+    ["", " ", "\n", "\n    ", "<!-- <vcpu>9</vcpu> -->", "<![CDATA[<cputune>]]>", "<x:y xmlns:x='urn:x'><vcpu/></x:y>", "\t"]
+)
+PARTS = st.sampled_from(
+    [
+        "<vcpu>3</vcpu>",
+        "<cputune/>",
+        "<cputune>\n<vcpupin vcpu='0' cpuset='1'/><period>9</period></cputune>",
+        "<cpu><numa><cell id='0' memory='1'/></numa><topology sockets='1'/></cpu>",
+        '<cpu mode = "a>b" />',
+        "<numatune><memory mode='strict' nodeset='1'/></numatune>",
+        "<memoryBacking><locked/></memoryBacking>",
+        "<metadata></metadata>",
+        "<name>é</name>",
+        "<devices a='/>'/>",
+        "<os/>",
+        "<clock offset='utc'/>",
+    ]
+)
+
+
+@given(
+    parts=st.lists(st.tuples(NOISE, PARTS), max_size=8),
+    spec=st.sampled_from(["mixed", "realtime-share", "two-cells-huge-pages", "floating"]),
+)
+def test_any_template_comes_out_well_formed_and_with_our_parts(parts: list[tuple[str, str]], spec: str) -> None:
+    text = "<domain type='kvm'>" + "".join(noise + part for noise, part in parts) + "\n</domain>"
+    wanted = using(text, spec)
+    out = emit.definition(wanted, MAKE)
+    domain, seen, sets = ElementTree.fromstring(out), guest(out), masks(wanted.record.fit)
+    assert (seen.record, tuple(cpus for _, cpus in seen.pins.vcpus), seen.pins.emulator) == (wanted.record, sets.vcpus, sets.overhead)
+    assert len(domain.findall("vcpu")) == len(domain.findall("name")) == 1
+    for noise, _ in parts:
+        assert noise in out
