@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +38,15 @@ class Values:
     def get(self, group: str, name: str) -> Any:
         """The value of one option, or its default. Raises `InvalidRequest` naming file, key, value and what is allowed."""
         try:
-            return self._conf[name] if group == "DEFAULT" else self._conf[group][name]
-        except cfg.TemplateSubstitutionError as error:
-            raise self.refuse(group, name, f"names another option that pinfold does not know ({error})") from error
+            value = self._conf[name] if group == "DEFAULT" else self._conf[group][name]
         except (cfg.Error, ValueError) as error:
+            entry = self.given(group, name)
+            if entry is not None and "$" in entry.value:
+                raise self.refuse(group, name, "names another option, which these files do not give; write its value") from error
             raise self.refuse(group, name, f"is not allowed; {allowed(_option(group, name))} is") from error
+        if isinstance(value, float) and not isfinite(value):  # "nan" is below no bound
+            raise self.refuse(group, name, f"is not allowed; {allowed(_option(group, name))} is")
+        return value
 
     def given(self, group: str, name: str) -> Entry | None:
         """The line that decides an option: the last one of the last file; None where no file has it."""
@@ -67,6 +73,7 @@ def parse(files: Sequence[str]) -> Values:
     conf = cfg.ConfigOpts()
     for group in GROUPS:
         conf.register_opts(list(group.options), group=None if group.name == "DEFAULT" else group.name)
+    _register_referenced(conf, entries)
     try:
         conf(args=[], project="pinfold", default_config_files=list(files), default_config_dirs=[], use_env=False)
     except cfg.Error as error:
@@ -86,6 +93,8 @@ def read_entries(file: str) -> tuple[Entry, ...]:
     try:
         parser.parse(text.splitlines())
     except cfg.ParseError as error:
+        if not parser.section:
+            raise InvalidRequest(f"configuration file {file}: its first key stands before any [section]", key=file) from error
         line = shortened((error.line or "").strip())
         raise InvalidRequest(
             f"configuration file {file}, line {error.lineno}: {line!r} is neither [section] nor key = value", key=file
@@ -135,6 +144,14 @@ class _Lines(cfg.ConfigParser):  # type: ignore[misc]
         group = self.section if self.section == "DEFAULT" else self.section.lower()
         group = "DEFAULT" if group == "default" else group
         self.entries.append(Entry(file=self.filename, group=group, key=key, value="\n".join(value)))
+
+
+def _register_referenced(conf: cfg.ConfigOpts, entries: tuple[Entry, ...]) -> None:
+    """Make `host = $my_ip` work as it does in Nova: options of others that values refer to are texts of group DEFAULT."""
+    given = {entry.key for entry in entries if entry.group == "DEFAULT"}
+    ours = {opt.name for group in GROUPS if group.name == "DEFAULT" for opt in group.options}
+    referenced = {name for entry in entries for name in re.findall(r"\$\{?(\w+)", entry.value)}
+    conf.register_opts([cfg.StrOpt(name) for name in sorted(referenced & given - ours)])
 
 
 def _refuse_by_name(values: Values) -> None:

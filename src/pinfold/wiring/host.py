@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from pinfold.core.settings import HostSettings
-from pinfold.drivers.port import Driver
+if TYPE_CHECKING:  # a command that needs no host does not pay for it
+    from pinfold.core.settings import HostSettings
+    from pinfold.drivers.port import Driver
 
 
 @contextmanager

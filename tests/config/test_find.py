@@ -1,0 +1,64 @@
+"""Which files are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pinfold.config.find import find_files
+from pinfold.core.errors import InvalidRequest
+
+
+@pytest.fixture
+def etc(tmp_path: Path) -> Path:
+    for name in ("pinfold.conf", "nova.conf", "named.conf", "other.conf"):
+        (tmp_path / name).write_text("[compute]\n")
+    return tmp_path
+
+
+def _find(etc: Path, *named: str, environ: dict[str, str] | None = None, nova: bool = True) -> list[str]:
+    found = find_files(named, environ or {}, nova=nova, own_file=str(etc / "pinfold.conf"), nova_file=str(etc / "nova.conf"))
+    return [Path(file).name for file in found]
+
+
+def test_named_files_come_alone_and_in_their_order(etc: Path) -> None:
+    environ = {"PINFOLD_CONFIG": str(etc / "other.conf")}
+    assert _find(etc, str(etc / "other.conf"), str(etc / "named.conf"), environ=environ) == ["other.conf", "named.conf"]
+
+
+def test_the_environment_names_files_separated_by_colons(etc: Path) -> None:
+    assert _find(etc, environ={"PINFOLD_CONFIG": f"{etc}/named.conf:{etc}/other.conf"}) == ["named.conf", "other.conf"]
+
+
+def test_our_own_file_comes_before_novas(etc: Path) -> None:
+    assert _find(etc) == ["pinfold.conf"]
+
+
+def test_novas_file_is_found_by_commands_that_only_look(etc: Path) -> None:
+    (etc / "pinfold.conf").unlink()
+    assert _find(etc, nova=True) == ["nova.conf"]
+    assert _find(etc, nova=False) == []
+
+
+def test_no_file_at_all_means_the_defaults(tmp_path: Path) -> None:
+    assert _find(tmp_path) == []
+
+
+def test_the_current_folder_is_not_searched(etc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(etc)
+    assert find_files((), {}, nova=True, own_file="/nonexistent/pinfold.conf", nova_file="/nonexistent/nova.conf") == ()
+
+
+def test_the_folder_beside_a_file_is_read_by_name(etc: Path) -> None:
+    (etc / "pinfold.conf.d").mkdir()
+    for name in ("20-b.conf", "10-a.conf", "README"):
+        (etc / "pinfold.conf.d" / name).write_text("[compute]\n")
+    assert _find(etc) == ["pinfold.conf", "10-a.conf", "20-b.conf"]
+
+
+def test_a_named_file_that_is_not_there_is_refused(etc: Path) -> None:
+    with pytest.raises(InvalidRequest, match=r"--config .*absent.conf: there is no such file"):
+        _find(etc, str(etc / "absent.conf"))
+    with pytest.raises(InvalidRequest, match=r"\$PINFOLD_CONFIG .*absent.conf: there is no such file"):
+        _find(etc, environ={"PINFOLD_CONFIG": str(etc / "absent.conf")})
