@@ -11,13 +11,23 @@ from pinfold import __version__
 from pinfold.api import errors
 from pinfold.api.auth import Authentication
 from pinfold.api.bounds import Bounds, Receive, Scope, Send
-from pinfold.api.compute import flavors, server_actions, servers, versions
+from pinfold.api.compute import aggregates, flavors, hypervisors, server_actions, servers, versions
+from pinfold.api.compute import services as compute_services
 from pinfold.api.compute.headers import ComputeHeaders
 from pinfold.api.image import routes as images
 from pinfold.api.services import ApiServices, Wsgi
 from pinfold.core.errors import PinfoldError
 
-_ROUTERS: Final[tuple[APIRouter, ...]] = (versions.router, flavors.router, servers.router, server_actions.router, images.router)
+_ROUTERS: Final[tuple[APIRouter, ...]] = (
+    versions.router,
+    flavors.router,
+    servers.router,
+    server_actions.router,
+    hypervisors.router,
+    compute_services.router,
+    aggregates.router,
+    images.router,
+)
 _PLACEMENT_THREADS: Final = 10
 
 

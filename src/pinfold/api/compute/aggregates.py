@@ -1,0 +1,201 @@
+"""Aggregates in the Compute API: named sets of hosts. Each is an aggregate in Placement too, and may make an availability zone."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Body, Depends, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from pinfold.api.compute.headers import version_of
+from pinfold.api.compute.links import ROOT
+from pinfold.api.compute.server_view import micro_instant
+from pinfold.api.errors import ApiError, not_found
+from pinfold.api.microversion import Microversion
+from pinfold.api.services import ApiServices, services_of
+from pinfold.core.errors import Conflict, InvalidRequest
+from pinfold.store import aggregates as rows
+from pinfold.store import hosts
+from pinfold.store.model import AggregateRecord, HostRecord
+
+router = APIRouter(prefix=f"{ROOT}/os-aggregates", tags=["aggregates"])
+
+Services = Annotated[ApiServices, Depends(services_of)]
+Version = Annotated[Microversion, Depends(version_of)]
+
+_ZONE_KEY: Final = "availability_zone"
+Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^\S(.*\S)?$")]
+Zone = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^:]+$")]
+AggregateId = Annotated[int, Field(ge=1, le=0x7FFFFFFF)]
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class NewAggregate(_Closed):
+    """The body of a create."""
+
+    name: Name
+    availability_zone: Zone | None = None
+
+
+class CreateAggregate(_Closed):
+    """The envelope of a create."""
+
+    aggregate: NewAggregate
+
+
+class AggregateChange(_Closed):
+    """What may be changed of an aggregate."""
+
+    name: Name | None = None
+    availability_zone: Zone | None = None
+
+
+class UpdateAggregate(_Closed):
+    """The envelope of an update."""
+
+    aggregate: AggregateChange
+
+
+class HostName(_Closed):
+    """A host, by name."""
+
+    host: Annotated[str, Field(min_length=1, max_length=255)]
+
+
+class MetadataChange(_Closed):
+    """Metadata to set; null removes a key."""
+
+    metadata: Annotated[
+        dict[Annotated[str, Field(min_length=1, max_length=255)], Annotated[str, Field(max_length=255)] | None], Field(max_length=128)
+    ]
+
+
+class AggregateAction(_Closed):
+    """One of the three things done to an aggregate."""
+
+    add_host: HostName | None = None
+    remove_host: HostName | None = None
+    set_metadata: MetadataChange | None = None
+
+
+@router.get("")
+def list_aggregates(services: Services, version: Version) -> dict[str, Any]:
+    """Every aggregate."""
+    with services.database.read() as connection:
+        found = rows.all(connection)
+        names = _names(hosts.all(connection))
+    return {"aggregates": [_view(entry, names, version) for entry in found]}
+
+
+@router.post("")
+def create_aggregate(body: CreateAggregate, services: Services, version: Version) -> dict[str, Any]:
+    """Make an aggregate without hosts; 409 when its name exists."""
+    zone = body.aggregate.availability_zone
+    with services.database.write() as connection:
+        made = rows.create(connection, uuid=str(uuid.uuid4()), name=body.aggregate.name, metadata=((_ZONE_KEY, zone),) if zone else ())
+    shown = _view(made, {}, version)
+    return {"aggregate": {key: value for key, value in shown.items() if key not in ("hosts", "metadata")}}
+
+
+@router.get("/{aggregate_id}")
+def show_aggregate(aggregate_id: AggregateId, services: Services, version: Version) -> dict[str, Any]:
+    """One aggregate."""
+    return _shown(services, aggregate_id, version)
+
+
+@router.put("/{aggregate_id}")
+def update_aggregate(aggregate_id: AggregateId, body: UpdateAggregate, services: Services, version: Version) -> dict[str, Any]:
+    """Change an aggregate's name or availability zone."""
+    asked = body.aggregate
+    before = _get(services, aggregate_id)
+    metadata = dict(before.metadata) | ({_ZONE_KEY: asked.availability_zone} if asked.availability_zone else {})
+    with services.database.write() as connection:
+        rows.edit(connection, aggregate_id, name=asked.name, metadata=tuple(sorted(metadata.items())))
+    return _shown(services, aggregate_id, version)
+
+
+@router.delete("/{aggregate_id}", status_code=200, response_class=Response)
+def delete_aggregate(aggregate_id: AggregateId, services: Services) -> Response:
+    """Forget an aggregate; 409 while it has hosts."""
+    if _get(services, aggregate_id).hosts:
+        raise Conflict(f"Cannot delete aggregate {aggregate_id}: it is not empty")
+    with services.database.write() as connection:
+        rows.remove(connection, aggregate_id)
+    return Response(status_code=200)
+
+
+@router.post("/{aggregate_id}/action")
+def act(aggregate_id: AggregateId, body: Annotated[AggregateAction, Body()], services: Services, version: Version) -> dict[str, Any]:
+    """Add a host, remove one, or set metadata: one of them."""
+    before = _get(services, aggregate_id)
+    if len(body.model_fields_set) != 1:
+        raise InvalidRequest("An aggregate action is one of add_host, remove_host and set_metadata", key="action")
+    if body.set_metadata is not None:
+        merged: dict[str, str | None] = {**dict(before.metadata), **body.set_metadata.metadata}
+        kept = tuple(sorted((key, value) for key, value in merged.items() if value is not None))
+        with services.database.write() as connection:
+            rows.edit(connection, aggregate_id, metadata=kept)
+    elif body.add_host is not None or body.remove_host is not None:
+        _move(services, before, body)
+    else:
+        raise InvalidRequest("An aggregate action takes an object", key="action")
+    return _shown(services, aggregate_id, version)
+
+
+def _move(services: ApiServices, before: AggregateRecord, body: AggregateAction) -> None:
+    name = (body.add_host or body.remove_host or HostName(host="?")).host
+    with services.database.write() as connection:
+        host = hosts.find(connection, name)
+        if host is None:
+            raise ApiError(404, f"Compute host {name} could not be found.")
+        if body.add_host is not None:
+            if host.id in before.hosts:
+                raise Conflict(f"Aggregate {before.id} already has host {name}.")
+            rows.add_host(connection, before.id, host.id)
+        elif host.id not in before.hosts:
+            raise ApiError(404, f"Aggregate {before.id} has no host {name}.")
+        else:
+            rows.remove_host(connection, before.id, host.id)
+    services.scheduler.sync_host(host.id)
+
+
+def _view(entry: AggregateRecord, names: dict[str, str], version: Microversion) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "id": entry.id,
+        "name": entry.name,
+        "availability_zone": dict(entry.metadata).get(_ZONE_KEY),
+        "hosts": sorted(names[host] for host in entry.hosts),
+        "metadata": dict(entry.metadata),
+        "created_at": micro_instant(entry.created),
+        "updated_at": micro_instant(entry.updated),
+        "deleted": False,
+        "deleted_at": None,
+    }
+    if version >= Microversion(2, 41):
+        shown["uuid"] = entry.uuid
+    return shown
+
+
+def _shown(services: ApiServices, aggregate_id: int, version: Microversion) -> dict[str, Any]:
+    with services.database.read() as connection:
+        found = rows.find(connection, aggregate_id)
+        names = _names(hosts.all(connection))
+    if found is None:
+        raise not_found("Aggregate", aggregate_id)
+    return {"aggregate": _view(found, names, version)}
+
+
+def _names(every: tuple[HostRecord, ...]) -> dict[str, str]:
+    return {host.id: host.name for host in every}
+
+
+def _get(services: ApiServices, aggregate_id: int) -> AggregateRecord:
+    with services.database.read() as connection:
+        found = rows.find(connection, aggregate_id)
+    if found is None:
+        raise not_found("Aggregate", aggregate_id)
+    return found

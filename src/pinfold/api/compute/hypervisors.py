@@ -1,0 +1,188 @@
+"""Hosts as the Compute API's hypervisors: their names, states and, before microversion 2.88, their totals."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Depends, Request
+
+from pinfold.api.compute.headers import version_of
+from pinfold.api.compute.links import ROOT, after_marker, limit_of, page
+from pinfold.api.errors import ApiError, not_found
+from pinfold.api.microversion import Microversion
+from pinfold.api.services import ApiServices, services_of
+from pinfold.store import guests, hosts
+from pinfold.store.guests import GuestFilter
+from pinfold.store.model import GuestRecord, HostLedger, HostRecord, Observed
+
+router = APIRouter(prefix=ROOT, tags=["hypervisors"])
+
+Services = Annotated[ApiServices, Depends(services_of)]
+Version = Annotated[Microversion, Depends(version_of)]
+
+_USAGE_GONE: Final = Microversion(2, 88)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """A host's totals and what of them is promised, in the Compute API's old words: vCPUs, MiB, GiB, servers."""
+
+    vcpus: int
+    vcpus_used: int
+    memory_mib: int
+    memory_used_mib: int
+    disk_gib: int
+    disk_used_gib: int
+    running: int
+    building: int
+
+    def as_api(self) -> dict[str, Any]:
+        """The keys of microversions before 2.88."""
+        return {
+            "vcpus": self.vcpus,
+            "vcpus_used": self.vcpus_used,
+            "memory_mb": self.memory_mib,
+            "memory_mb_used": self.memory_used_mib,
+            "free_ram_mb": self.memory_mib - self.memory_used_mib,
+            "local_gb": self.disk_gib,
+            "local_gb_used": self.disk_used_gib,
+            "free_disk_gb": self.disk_gib - self.disk_used_gib,
+            "disk_available_least": self.disk_gib - self.disk_used_gib,
+            "running_vms": self.running,
+            "current_workload": self.building,
+        }
+
+
+@router.get("/os-hypervisors")
+def list_hypervisors(request: Request, services: Services, version: Version) -> dict[str, Any]:
+    """The hosts, in brief."""
+    return _list(request, services, version, detail=False)
+
+
+@router.get("/os-hypervisors/detail")
+def list_hypervisors_detail(request: Request, services: Services, version: Version) -> dict[str, Any]:
+    """The hosts, in full."""
+    return _list(request, services, version, detail=True)
+
+
+@router.get("/os-hypervisors/statistics")
+def show_statistics(services: Services, version: Version) -> dict[str, Any]:
+    """The fleet's totals; gone from microversion 2.88 on, as in Nova: Placement tells them."""
+    if version >= _USAGE_GONE:
+        raise ApiError(404, "The resource could not be found.")
+    with services.database.read() as connection:
+        found = [_usage(ledger, _guests(connection, ledger.record)) for ledger in hosts.ledgers(connection)]
+    total = Usage(
+        vcpus=sum(usage.vcpus for usage in found),
+        vcpus_used=sum(usage.vcpus_used for usage in found),
+        memory_mib=sum(usage.memory_mib for usage in found),
+        memory_used_mib=sum(usage.memory_used_mib for usage in found),
+        disk_gib=sum(usage.disk_gib for usage in found),
+        disk_used_gib=sum(usage.disk_used_gib for usage in found),
+        running=sum(usage.running for usage in found),
+        building=sum(usage.building for usage in found),
+    )
+    return {"hypervisor_statistics": {"count": len(found), **total.as_api()}}
+
+
+@router.get("/os-hypervisors/{hypervisor_id}")
+def show_hypervisor(hypervisor_id: str, request: Request, services: Services, version: Version) -> dict[str, Any]:
+    """One host by its id."""
+    with services.database.read() as connection:
+        ledger = next(iter(hosts.ledgers(connection, [hypervisor_id])), None)
+        if ledger is None:
+            raise not_found("Hypervisor", hypervisor_id)
+        there = _guests(connection, ledger.record)
+    return {"hypervisor": _full(ledger, there, version, with_servers=_with_servers(request, version))}
+
+
+@router.get("/os-hypervisors/{hypervisor_id}/uptime")
+def show_uptime(hypervisor_id: str, services: Services, version: Version) -> dict[str, Any]:
+    """How long a host has been up, as its agent told; gone from microversion 2.88 on."""
+    if version >= _USAGE_GONE:
+        raise ApiError(404, "The resource could not be found.")
+    with services.database.read() as connection:
+        ledger = next(iter(hosts.ledgers(connection, [hypervisor_id])), None)
+    if ledger is None:
+        raise not_found("Hypervisor", hypervisor_id)
+    if not ledger.record.up:
+        raise ApiError(400, f"Service of host {ledger.record.name} is down.")
+    return {"hypervisor": {**_brief(ledger.record), "uptime": dict(ledger.record.report.facts).get("uptime", "")}}
+
+
+def _list(request: Request, services: ApiServices, version: Microversion, *, detail: bool) -> dict[str, Any]:
+    asked = request.query_params
+    pattern = asked.get("hypervisor_hostname_pattern", "")
+    limit = limit_of(asked.get("limit"))
+    with services.database.read() as connection:
+        found = [ledger for ledger in hosts.ledgers(connection) if pattern.lower() in ledger.record.name.lower()]
+        if pattern and not found:
+            raise ApiError(404, f"No hypervisor matching '{pattern[:255]}' could be found.")
+        shown = after_marker(found, [ledger.record.id for ledger in found], asked.get("marker"))[:limit]
+        there = {ledger.record.id: _guests(connection, ledger.record) for ledger in shown}
+    servers = _with_servers(request, version)
+    if detail:
+        listing = [_full(ledger, there[ledger.record.id], version, with_servers=servers) for ledger in shown]
+    else:
+        listing = [_brief(ledger.record) | _servers(there[ledger.record.id], servers) for ledger in shown]
+    noun = "os-hypervisors/detail" if detail else "os-hypervisors"
+    more = (
+        page(request, noun, shown, "hypervisors", limit, shown[-1].record.id if shown else None) if version >= Microversion(2, 33) else {}
+    )
+    return {"hypervisors": listing, **more}
+
+
+def _brief(host: HostRecord) -> dict[str, Any]:
+    return {
+        "id": host.id,
+        "hypervisor_hostname": host.name,
+        "state": "up" if host.up else "down",
+        "status": "disabled" if host.disabled else "enabled",
+    }
+
+
+def _full(ledger: HostLedger, there: tuple[GuestRecord, ...], version: Microversion, *, with_servers: bool) -> dict[str, Any]:
+    host = ledger.record
+    facts = dict(host.report.facts)
+    shown: dict[str, Any] = {
+        **_brief(host),
+        "hypervisor_type": facts.get("hypervisor_type", "QEMU"),
+        "hypervisor_version": int(facts.get("hypervisor_version", "0")),
+        "host_ip": facts.get("host_ip", "127.0.0.1"),
+        "service": {"id": host.id, "host": host.name, "disabled_reason": host.disabled_reason or None},
+        **_servers(there, with_servers),
+    }
+    if version >= _USAGE_GONE:
+        return shown | {"uptime": facts.get("uptime")}
+    online = ledger.state.topology.online
+    cpu = {"model": facts.get("cpu_model", ""), "topology": {"cells": len(ledger.state.topology.cells), "cpus": len(online)}}
+    return shown | {"cpu_info": cpu if version >= Microversion(2, 28) else json.dumps(cpu)} | _usage(ledger, there).as_api()
+
+
+def _usage(ledger: HostLedger, there: tuple[GuestRecord, ...]) -> Usage:
+    state = ledger.state
+    fits = [claim.fit for claim in state.ledger.claims]
+    return Usage(
+        vcpus=len(state.pools.shared | state.pools.dedicated),
+        vcpus_used=sum(fit.floating_count + len(fit.taken) for fit in fits),
+        memory_mib=sum(cell.memory_mib for cell in state.topology.cells),
+        memory_used_mib=sum(fit.memory_mib for fit in fits) + state.limits.reserved_memory_mib,
+        disk_gib=state.disk_gib or 0,
+        disk_used_gib=sum(fit.disk_gib for fit in fits) + state.limits.reserved_disk_gib,
+        running=sum(guest.observed is Observed.RUNNING for guest in there) if ledger.record.up else 0,
+        building=sum(bool(guest.task) for guest in there),
+    )
+
+
+def _guests(connection: Any, host: HostRecord) -> tuple[GuestRecord, ...]:
+    return guests.page(connection, GuestFilter(host=host.id))
+
+
+def _servers(there: tuple[GuestRecord, ...], wanted: bool) -> dict[str, Any]:
+    return {"servers": [{"uuid": guest.id, "name": f"instance-{guest.id}"} for guest in there]} if wanted and there else {}
+
+
+def _with_servers(request: Request, version: Microversion) -> bool:
+    return version >= Microversion(2, 53) and request.query_params.get("with_servers", "").lower() in ("true", "1", "yes")
