@@ -116,9 +116,7 @@ def start(driver: Driver, settings: HostSettings, order: StartOrder) -> Started 
                 _promise_removal(settings, order, undo)
                 boot = disk.prepare(settings, order.id, order.boot, order.request.disk_gib)
             with clock.step("start paused"):
-                guest = driver.start(_spec(settings, order, boot, found))
-                # Only now: a driver takes back a start that fails, and an id that is taken belongs to somebody.
-                undo.add(f"guest {order.name}", lambda: driver.stop(order.id, remove=True))
+                guest = _start_paused(driver, _spec(settings, order, boot, found), undo)
         verdict = _run(driver, settings, guest, seen, clock)
         undo.forget()
     return _started(verdict, found, seen, clock)
@@ -186,6 +184,23 @@ def _spec(settings: HostSettings, order: StartOrder, boot: Boot, found: Fit) -> 
     return GuestSpec(
         id=order.id, name=order.name, request=order.request, record=record, boot=boot, template=order.template, virt_type=virt_type
     )
+
+
+def _start_paused(driver: Driver, spec: GuestSpec, undo: Undo) -> HostGuest:
+    """The guest, started paused, with its removal promised.
+
+    A driver takes back a start that fails, and a taken id belongs to somebody, so that a `Conflict` promises nothing. But a hypervisor
+    that died in the middle, or a user's interrupt, may have left the guest defined.
+    """
+    try:
+        guest = driver.start(spec)
+    except (Conflict, InvalidRequest):
+        raise
+    except BaseException:
+        undo.add(f"guest {spec.name}", lambda: driver.stop(spec.id, remove=True))
+        raise
+    undo.add(f"guest {spec.name}", lambda: driver.stop(spec.id, remove=True))
+    return guest
 
 
 def _promise_removal(settings: HostSettings, order: StartOrder, undo: Undo) -> None:

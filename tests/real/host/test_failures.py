@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.real.host.bench import DEDICATED, Bench, pools, processes
+from tests.real.host.bench import DEDICATED, Bench, pools
 
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.fit.model import NoFit
@@ -35,12 +35,13 @@ def test_a_missing_image(bench: Bench) -> None:
 
 
 def test_a_broken_template(bench: Bench) -> None:
-    refused(bench, replace(bench.order("web", DEDICATED), template="<domain type='kvm'><name>"), "template")
+    refused(bench, replace(bench.order("web", DEDICATED, boot=Boot()), template="<domain type='kvm'><name>"), "template")
 
 
-def test_a_template_that_qemu_cannot_run(bench: Bench) -> None:
-    template = "<domain><os><type arch='x86_64' machine='no-such-machine'>hvm</type></os></domain>"
-    refused(bench, replace(bench.order("web", DEDICATED), template=template), "no-such-machine|machine")
+def test_a_template_that_libvirt_cannot_run(bench: Bench) -> None:
+    emulator = "<devices><emulator>/nonexistent/qemu</emulator></devices>"
+    template = f"<domain type='qemu'><os><type arch='x86_64' machine='pc'>hvm</type></os>{emulator}</domain>"
+    refused(bench, replace(bench.order("web", DEDICATED, boot=Boot()), template=template), "guest web cannot be started: ")
 
 
 def test_a_rom_that_qemu_refuses(bench: Bench, tmp_path: Path) -> None:
@@ -139,8 +140,8 @@ def test_libvirtd_dies_while_it_starts_qemu(bench: Bench) -> None:
 
     def kill() -> None:
         until = time.monotonic() + 20
-        while not processes(bench.lab) and time.monotonic() < until:
-            time.sleep(0.005)
+        while not (bench.lab.run_dir / "qemu" / "web.pid").exists() and time.monotonic() < until:
+            time.sleep(0.001)
         bench.lab.kill_daemon()
         killed.set()
         time.sleep(1.0)
