@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -15,9 +15,13 @@ _LEAF: Final = "daemons"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hierarchy:
-    """One mounted cgroup hierarchy: where, `version` 1 or 2, and its controllers (of version 2, those it offers at the mount point)."""
+    """One mounted cgroup hierarchy: where, `version` 1 or 2, and its controllers (of version 2, those it offers at the mount point).
+
+    `elsewhere` are further mount points of the very same tree, as a chroot with a `/sys` of its own makes them.
+    """
 
     mount: Path
+    elsewhere: tuple[Path, ...] = ()
     version: int
     controllers: frozenset[str]
 
@@ -26,22 +30,25 @@ def hierarchies(mountinfo: str | None = None) -> tuple[Hierarchy, ...]:
     """The cgroup hierarchies in the order of `/proc/self/mountinfo` (proc(5)), of which another text may be given.
 
     >>> hierarchies("30 25 0:26 / /cg/cpuset rw,relatime - cgroup cgroup rw,cpuset")
-    (Hierarchy(mount=PosixPath('/cg/cpuset'), version=1, controllers=frozenset({'cpuset'})),)
+    (Hierarchy(mount=PosixPath('/cg/cpuset'), elsewhere=(), version=1, controllers=frozenset({'cpuset'})),)
     """
-    found: dict[Path, Hierarchy] = {}
+    found: dict[tuple[str, str], Hierarchy] = {}
     for line in (Path("/proc/self/mountinfo").read_text() if mountinfo is None else mountinfo).splitlines():
         before, _, after = line.partition(" - ")
-        where = Path(before.split()[4])
+        _, _, device, top, point = before.split()[:5]
+        where, tree = Path(point), (device, top)
         kind, _, options = after.split()[:3]
-        if kind == "cgroup":
+        if tree in found:
+            found[tree] = replace(found[tree], elsewhere=(*found[tree].elsewhere, where))
+        elif kind == "cgroup":
             names = frozenset(options.split(",")) - {"rw", "ro", "xattr", "noprefix", "clone_children"}
-            found[where] = Hierarchy(mount=where, version=1, controllers=names)
+            found[tree] = Hierarchy(mount=where, version=1, controllers=names)
         elif kind == "cgroup2":
             try:
                 offered = (where / "cgroup.controllers").read_text().split()
             except FileNotFoundError:
                 offered = []
-            found[where] = Hierarchy(mount=where, version=2, controllers=frozenset(offered))
+            found[tree] = Hierarchy(mount=where, version=2, controllers=frozenset(offered))
     return tuple(found.values())
 
 

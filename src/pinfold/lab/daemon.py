@@ -80,6 +80,11 @@ class LabHost:
         return self.folder.run
 
     @property
+    def keeper(self) -> int:
+        """The process id of the keeper."""
+        return int((self.folder.path / "keeper.pid").read_text())
+
+    @property
     def synthetic(self) -> bool:
         """Whether its topology is made up, so that affinities are recorded and not enforced."""
         return self.spec.synthetic

@@ -173,7 +173,8 @@ class Keeper:
 def _mount_private(folder: LabFolder, spec: LabSpec, found: tuple[cgroup.Hierarchy, ...]) -> None:
     namespace.private_mounts()
     for hierarchy in found:
-        namespace.bind(hierarchy.mount / spec.group, hierarchy.mount)
+        for point in (*hierarchy.elsewhere, hierarchy.mount):  # the source lies below the last
+            namespace.bind(hierarchy.mount / spec.group, point)
     for name, target in _PRIVATE.items():
         Path(target).mkdir(parents=True, exist_ok=True)
         namespace.bind(folder.path / name, Path(target))
@@ -328,6 +329,7 @@ def main(path: str, lock_fd: str, mode: str) -> int:
     os.set_inheritable(int(lock_fd), False)
     libvirt.registerErrorHandler(lambda *_: None, None)  # it would print what we poll for
     keeper = Keeper(LabFolder(Path(path)))
+    (keeper.folder.path / "keeper.pid").write_text(f"{os.getpid()}\n")
     control = socket.socket(socket.AF_UNIX)
     ended = False
     try:

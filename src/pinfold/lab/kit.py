@@ -12,6 +12,8 @@ from pinfold.core.topology import Topology
 from pinfold.lab import rom
 from pinfold.lab.folder import LabFolder
 
+_DISK_BYTES: Final = 1 << 20
+
 _FLAVORS: Final = """\
 # Flavors to try in a lab. The guest is a ROM of 64 KiB, so memory is a number here and hardly used.
 [flavors.float]
@@ -107,7 +109,10 @@ def configuration(folder: LabFolder, chosen: LabPools, *, about: str) -> str:
 
 
 def write(folder: LabFolder, chosen: LabPools, *, about: str) -> None:
-    """Write pinfold.conf, flavors.toml and idle.rom into the lab's folder."""
+    """Write pinfold.conf, flavors.toml, two ROMs (`idle.rom` sleeps, `busy.rom` reads its disk) and disk.raw into the lab's folder."""
     folder.configuration.write_text(configuration(folder, chosen, about=about))
     (folder.path / "flavors.toml").write_text(_FLAVORS)
     rom.write(folder.path / "idle.rom")
+    rom.write(folder.path / "busy.rom", rom.Parameters(behaviour=rom.Behaviour.TICK, io=rom.Io.DISK, io_depth=8))
+    with open(folder.path / "disk.raw", "wb") as disk:
+        disk.truncate(_DISK_BYTES)

@@ -1,0 +1,213 @@
+"""The demonstration of one host: three policies on real guests, proven in procfs; then a synthetic NUMA host filled until it refuses.
+
+It runs the commands that a user would run, and prints each before it runs. What it starts it ends, also when it is interrupted.
+`bin/demo` calls it after the set-up.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import count, cycle
+from pathlib import Path
+from typing import Any, Final
+
+from pinfold.core.errors import PinfoldError
+from pinfold.lab import cgroup
+from pinfold.lab.daemon import missing
+from pinfold.lab.folder import LabFolder
+
+PINFOLD: Final = Path(sys.executable).with_name("pinfold")
+REAL: Final = "demo-real"
+NUMA: Final = "demo-numa"
+POLICIES: Final = {
+    "unset": ("pinned", "its emulator threads float over the guest's own pCPUs, beside the vCPU"),
+    "share": ("share", "its emulator threads run on the overhead pool, none on the guest's pCPUs"),
+    "isolate": ("isolate", "its emulator threads have one more dedicated pCPU, for this guest alone"),
+}
+MIX: Final = ("wide", "share", "cores", "isolate", "mixed", "pinned", "float")
+
+
+class Failed(Exception):
+    """A command ended otherwise than the demonstration expects."""
+
+
+def main() -> int:
+    """Run both parts. Returns the exit status."""
+    lacking = missing()
+    if lacking:
+        print("demo: it starts real guests, and for that this machine lacks:", *lacking, sep="\n  - ")
+        print("What needs none of that still works: bin/test --quick")
+        return 1
+    started = time.monotonic()
+    heading("pinfold: what it does on one host")
+    say(f"Every command below can be repeated; `pinfold` is {PINFOLD}.")
+    try:
+        three_policies()
+        until_refused()
+    except Failed as failure:
+        print(f"\ndemo: {failure}")
+        return 1
+    except KeyboardInterrupt:
+        print("\ndemo: interrupted; what it started has ended")
+        return 130
+    heading("Done")
+    say(f"Both labs are down, no guest is left, after {time.monotonic() - started:.0f} seconds. Next: README.md, and `pinfold --help`.")
+    return 0
+
+
+def three_policies() -> None:
+    """Each emulator policy on a real guest of the machine's own topology; procfs is the witness."""
+    heading("1. The three emulator-thread policies, on real guests")
+    pcpus = len(os.sched_getaffinity(0))
+    confined = cgroup.version(cgroup.hierarchies())
+    if pcpus < 2:
+        say("This machine has one pCPU: there is no second one to keep emulator threads apart on, so this part is left out.")
+        return
+    say(f"A private libvirt with this machine's own {pcpus} pCPUs; its own libvirt, if it runs, is not touched. The guest is a ROM of")
+    say("64 KiB that boots in a tenth of a second and reads from a disk, so that QEMU makes worker threads while it runs.")
+    with lab(REAL, "--real", *(["--no-cgroups"] if confined == "none" else [])) as folder:
+        print_file(folder.configuration)
+        for policy, (flavor, meaning) in POLICIES.items():
+            heading(f"   policy {policy}: {meaning}", line="-")
+            if policy == "isolate" and pcpus < 3:
+                all_dedicated(folder)
+            rom, disk = folder.path / "busy.rom", folder.path / "disk.raw"
+            extra = ["--vcpus", "1", "--iothreads", "1", "--rom", str(rom), "--disk-file", str(disk)]
+            pinfold("guest", "start", policy, "--flavor", flavor, *extra, show=False)
+            time.sleep(0.5)  # for the first disk requests, and with them the worker threads
+            pinfold("guest", "show", policy)
+            pinfold("guest", "stop", policy, "--remove")
+
+
+def until_refused() -> None:
+    """A synthetic host of two cells, filled with a mix of flavors until one does not fit."""
+    heading("2. A NUMA host of 32 pCPUs, filled until it refuses")
+    say("This one is synthetic: libvirt sees two sockets of eight cores with two threads each, most of which this machine lacks.")
+    say("The guests are real; what is asked of absent pCPUs is recorded by a shim, not enforced, and pinfold labels that witness.")
+    with lab(NUMA) as folder:
+        print_file(folder.path / "flavors.toml", only="[flavors.wide")
+        for number, flavor in zip(count(1), cycle(MIX), strict=False):
+            if not start_one(folder, f"{flavor}{number}", flavor):
+                break
+        say("")
+        say(f"{number - 1} guests run, and the next, of flavor {flavor}, does not fit. The reasons, cell by cell:")
+        pinfold("fit", "--flavor", flavor, expect=1)
+        say("The host as it is now:")
+        pinfold("host", "map")
+        say("Every thread of every guest, against what was recorded:")
+        pinfold("audit", last=1)
+
+
+def start_one(folder: LabFolder, name: str, flavor: str) -> bool:
+    """Start one guest and print where it went in one line. Returns whether it fitted."""
+    command = ["guest", "start", name, "--flavor", flavor, "--rom", str(folder.path / "idle.rom")]
+    print(f"$ pinfold {shlex.join(command)}", flush=True)
+    done = subprocess.run([str(PINFOLD), *command, "--json"], capture_output=True, text=True, check=False)
+    if done.returncode == 1:
+        return False
+    if done.returncode != 0:
+        raise Failed(f"that ended with status {done.returncode}: {done.stderr.strip()}")
+    print(f"    running: {whereabouts(json.loads(done.stdout)['guest']['record']['placement'])}", flush=True)
+    return True
+
+
+def whereabouts(placement: dict[str, Any]) -> str:
+    """Where a guest runs, in one line."""
+    words = f"vCPUs on {', '.join(dict.fromkeys(placement['vcpu_cpus']))}"
+    if placement["idle_siblings"]:
+        words += f"; kept idle {placement['idle_siblings']}"
+    return f"{words}; emulator threads on {placement['emulator']['cpus']}"
+
+
+def all_dedicated(folder: LabFolder) -> None:
+    """With two pCPUs, `isolate` needs both of them dedicated: another configuration, and no overhead pool."""
+    other = folder.path / "isolate.conf"
+    kept = [line for line in folder.configuration.read_text().splitlines() if not line.startswith(("#", "cpu_"))]
+    at = kept.index("[compute]") + 1
+    other.write_text("\n".join([*kept[:at], "cpu_dedicated_set = 0-1", *kept[at:]]) + "\n")
+    say("One vCPU and an emulator pCPU of its own take two dedicated pCPUs, which is all that this machine has; so, another configuration:")
+    use(other)
+    print_file(other)
+
+
+@contextmanager
+def lab(name: str, *options: str) -> Iterator[LabFolder]:
+    """A lab for the length of the block; one that an earlier, killed demonstration left is ended first."""
+    folder = LabFolder.named(name)
+    quietly("lab", "status")
+    if folder.path.exists():
+        quietly("lab", "down", name)
+    pinfold("lab", "up", name, *options, first=2)
+    try:
+        use(folder.configuration)
+        yield folder
+    finally:
+        print()
+        pinfold("lab", "down", name)
+
+
+def pinfold(*arguments: str, show: bool = True, expect: int = 0, first: int | None = None, last: int | None = None) -> None:
+    """Print a command, run it, and print what it says: all, its first or its last lines, or (unless it fails) nothing."""
+    print(f"$ pinfold {shlex.join(arguments)}", flush=True)
+    width = os.environ.get("COLUMNS") or str(os.get_terminal_size().columns if sys.stdout.isatty() else 120)
+    done = subprocess.run(
+        [str(PINFOLD), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        env={**os.environ, "COLUMNS": width},
+    )
+    lines = done.stdout.rstrip("\n").splitlines()
+    expected = done.returncode == expect
+    if expected:
+        lines = lines[:first] if first is not None else lines[-last:] if last is not None else lines if show else []
+    for line in lines:
+        print(f"    {line}".rstrip())
+    print(flush=True)
+    if not expected:
+        raise Failed(f"that ended with status {done.returncode}, not {expect}")
+
+
+def quietly(*arguments: str) -> None:
+    """Run a command that only clears the way."""
+    with suppress(PinfoldError):
+        subprocess.run([str(PINFOLD), *arguments], capture_output=True, check=False)
+
+
+def use(configuration: Path) -> None:
+    """Let the commands that follow read that configuration."""
+    print(f"$ export PINFOLD_CONFIG={configuration}")
+    os.environ["PINFOLD_CONFIG"] = str(configuration)
+
+
+def print_file(path: Path, *, only: str = "") -> None:
+    """Print a file, without its comments; with `only`, those of its paragraphs that begin so."""
+    paragraphs = path.read_text().split("\n\n")
+    chosen = [paragraph for paragraph in paragraphs if paragraph.startswith(only)]
+    print(f"$ cat {path}" if not only else f"$ grep -A 7 '^\\{only}' {path}")
+    for line in "\n".join(chosen).splitlines():
+        if line and not line.startswith("#"):
+            print(f"    {line}")
+    print()
+
+
+def heading(text: str, *, line: str = "=") -> None:
+    """Print a heading."""
+    print(f"\n{text}\n{line * len(text)}", flush=True)
+
+
+def say(text: str) -> None:
+    """Print one line of explanation."""
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
