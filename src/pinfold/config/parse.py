@@ -93,7 +93,7 @@ def read_entries(file: str) -> tuple[Entry, ...]:
     try:
         parser.parse(text.splitlines())
     except cfg.ParseError as error:
-        if not parser.section:
+        if not error.line:
             raise InvalidRequest(f"configuration file {file}: its first key stands before any [section]", key=file) from error
         line = shortened((error.line or "").strip())
         raise InvalidRequest(
