@@ -71,6 +71,6 @@ def _choose_again(cell: CellCounts, guest: CellDemand, required: bool) -> tuple[
     wholes = [other for other in cell.wholes if other != core and len(other) >= least]
     brokens = [other for other in cell.brokens if other != core and len(other) >= least]
     others = cores.fill(cell, wholes, brokens, pins - forced)
-    beside = dict(zip(ordinary[len(ordinary) - forced :], core[1 : 1 + forced], strict=True))
+    beside = dict(zip(ordinary[:forced], core[1 : 1 + forced], strict=True))
     rest = iter(others)
     return tuple([beside[vcpu] if vcpu in beside else next(rest) for vcpu in guest.vcpus]), core[0]
