@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Final
 
+from pinfold.core.errors import Unavailable
+
 CLONE_NEWNS: Final = 0x00020000
 CLONE_NEWCGROUP: Final = 0x02000000
 
@@ -27,8 +29,10 @@ def unshare(flags: int) -> None:
 
 
 def private_mounts() -> None:
-    """Give this process a mount namespace whose mounts nobody else sees."""
+    """Give this process a mount namespace whose mounts nobody else sees. Raises `Unavailable` in a chroot that is no mount point."""
     unshare(CLONE_NEWNS)
+    if not any(line.split()[4] == "/" for line in Path("/proc/self/mountinfo").read_text().splitlines()):
+        raise Unavailable("the root of this chroot is no mount point; from outside it, `mount --bind ROOT ROOT` makes it one")
     _check(_libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None), "/ made private")
 
 
