@@ -7,16 +7,15 @@ from hypothesis import strategies as st
 from pinfold.agent.reconcile import (
     Act,
     Booted,
-    Desired,
     Memory,
     Order,
     Present,
-    Tombstone,
     reconcile,
     remember_absence,
     remember_boot,
 )
 from pinfold.drivers.port import GuestState
+from pinfold.store.model import Desired, Tombstone
 
 NOW = "host-boot-2"
 

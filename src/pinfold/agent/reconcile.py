@@ -18,14 +18,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from pinfold.drivers.port import GuestState
-
-
-class Desired(Enum):
-    """What the service wants of a guest on this host."""
-
-    RUNNING = "running"
-    STOPPED = "stopped"
-    ABSENT = "absent"
+from pinfold.store.model import Desired, Tombstone
 
 
 class Act(Enum):
@@ -75,16 +68,11 @@ class Booted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tombstone:
-    """A guest that was confirmed gone, and the revision of the order that removed it. No order up to that revision starts it again."""
-
-    guest: str
-    revision: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """What the agent remembers across its own restarts, each ordered by guest, each guest once."""
+    """What the agent remembers across its own restarts, each ordered by guest, each guest once.
+
+    A tombstone is a guest that was confirmed gone; no order up to its revision starts the guest again.
+    """
 
     booted: tuple[Booted, ...] = ()
     tombstones: tuple[Tombstone, ...] = ()

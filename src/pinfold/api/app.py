@@ -9,6 +9,7 @@ from fastapi import APIRouter, FastAPI, Request
 
 from pinfold import __version__
 from pinfold.api import errors
+from pinfold.api.agent import routes as agents
 from pinfold.api.auth import Authentication
 from pinfold.api.bounds import Bounds, Receive, Scope, Send
 from pinfold.api.compute import aggregates, flavors, hypervisors, server_actions, servers, versions
@@ -27,6 +28,7 @@ _ROUTERS: Final[tuple[APIRouter, ...]] = (
     compute_services.router,
     aggregates.router,
     images.router,
+    agents.router,
 )
 _PLACEMENT_THREADS: Final = 10
 

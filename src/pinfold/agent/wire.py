@@ -1,0 +1,103 @@
+"""What agents and the service say to one another, as values; `store.codec` writes and reads them as JSON, checked against these types.
+
+How they travel does not belong here (`agent.client`, `api.agent`).
+
+| message | from | means |
+|---|---|---|
+| `Hello` | agent | this is my host as I see it; also the heartbeat |
+| `Welcome` | service | your lease, and the count of orders that you will hear of |
+| `Orders` | service | everything that your host should run, whole each time |
+| `GuestReport` | agent | what one of your guests is doing |
+| `Absence` | agent | neither domain nor process of it remains |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.fit.model import Fit
+from pinfold.core.request.model import GuestRequest
+from pinfold.store.model import Desired, HostReport, Observed, Tombstone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """The agent's host. The name must be the one that its token was made for."""
+
+    name: str
+    report: HostReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Welcome:
+    """The service's answer: the host's id, its revision, and for how many seconds it counts as up from now."""
+
+    host: str
+    revision: int
+    orders: int
+    lease_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestOrder:
+    """One guest with the claim that it holds on the agent's host. `image` is an image's name, '' for none."""
+
+    guest: str
+    name: str
+    claim: str
+    revision: int
+    desired: Desired
+    boot: int
+    flavor: str
+    request: GuestRequest
+    fit: Fit
+    image: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """All orders, by guest, at one count; `tombstones` are guests that must not be there any more."""
+
+    count: int
+    orders: tuple[GuestOrder, ...] = ()
+    tombstones: tuple[Tombstone, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenThread:
+    """One thread of a guest: where it may run and where it was recorded to."""
+
+    tid: int
+    name: str
+    thread_class: str
+    allowed: CpuSet
+    recorded: CpuSet
+    vcpu: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadReport:
+    """The proof of one guest's placement: every thread, the witness, and the drift in words."""
+
+    witness: str
+    threads: tuple[SeenThread, ...] = ()
+    drift: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestReport:
+    """What a guest is doing. `boot` is the last one that the agent carried out, None when it does not know."""
+
+    revision: int
+    observed: Observed
+    boot: int | None = None
+    threads: ThreadReport | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Absence:
+    """A guest of the claim of that revision is gone; `failure` says why its start failed, '' when it was removed as ordered."""
+
+    revision: int
+    failure: str = ""

@@ -1,0 +1,153 @@
+"""What agents ask and report. Their bodies are `agent.wire` values in the codec's form; what follows from them is `Lifecycle`'s."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
+from fastapi.responses import FileResponse
+from starlette.concurrency import run_in_threadpool
+
+from pinfold.agent.wire import Absence, GuestOrder, GuestReport, Hello, Orders, ThreadReport, Welcome
+from pinfold.api.agent.tokens import agent_host
+from pinfold.api.errors import ApiError, not_found
+from pinfold.api.image.catalog import read_catalog
+from pinfold.api.services import ApiServices, services_of
+from pinfold.store import codec, guests, hosts
+
+router = APIRouter(prefix="/agent/v1", tags=["agents"])
+
+Services = Annotated[ApiServices, Depends(services_of)]
+Host = Annotated[str, Depends(agent_host)]
+Plain = Annotated[dict[str, Any], Body()]
+
+LONGEST_WAIT: Final = 60.0
+_LOOK_SECONDS: Final = 1.0
+"""How often the rows are looked at while nobody told of a change: hints may be lost."""
+
+
+@router.put("/host")
+def report_host(body: Plain, host: Host, services: Services) -> dict[str, Any]:
+    """The agent's host as it is, and its heartbeat. A changed report bumps the revision and reaches Placement before the answer."""
+    hello = codec.from_plain(body, Hello, "host report")
+    with services.database.write() as connection:
+        known = hosts.get(connection, host)
+        if hello.name != known.name:
+            raise ApiError(403, f"This token is of host {known.name}, not of {hello.name[:255]}.")
+        revision = hosts.report(connection, host, hello.report)
+        hosts.heartbeat(connection, host, services.lease_seconds)
+        count = hosts.orders(connection, host)
+    if revision != known.revision or not known.up:
+        services.scheduler.sync_host(host)
+    return _plain(Welcome(host=host, revision=revision, orders=count, lease_seconds=services.lease_seconds), Welcome)
+
+
+@router.post("/heartbeat")
+def heartbeat(host: Host, services: Services) -> dict[str, Any]:
+    """The agent lives; nothing of its host has changed."""
+    with services.database.write() as connection:
+        hosts.heartbeat(connection, host, services.lease_seconds)
+        known = hosts.get(connection, host)
+    return _plain(Welcome(host=host, revision=known.revision, orders=known.orders, lease_seconds=services.lease_seconds), Welcome)
+
+
+@router.delete("/host", status_code=204, response_class=Response)
+def say_goodbye(host: Host, services: Services) -> Response:
+    """The agent ends in good order: its host is down from now on. Its guests go on."""
+    with services.database.write() as connection:
+        hosts.expire(connection, host)
+    return Response(status_code=204)
+
+
+@router.get("/orders")
+async def wait_for_orders(
+    request: Request,
+    host: Host,
+    services: Services,
+    after: Annotated[int, Query(ge=-1)] = -1,
+    wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT)] = 0.0,
+) -> dict[str, Any]:
+    """All orders of the host, as soon as their count is not `after` any more, or after `wait` seconds."""
+    loop = asyncio.get_running_loop()
+    changed = asyncio.Event()
+
+    def hear(topic: str) -> None:
+        if topic in ("*", f"host:{host}"):
+            loop.call_soon_threadsafe(changed.set)
+
+    unsubscribe = services.database.wakeups.subscribe(hear)
+    try:
+        deadline = time.monotonic() + wait
+        while True:
+            changed.clear()
+            count = await run_in_threadpool(_count, services, host)
+            left = deadline - time.monotonic()
+            if count != after or left <= 0 or await request.is_disconnected():
+                return await run_in_threadpool(_orders, services, host)
+            try:
+                await asyncio.wait_for(changed.wait(), min(left, _LOOK_SECONDS))
+            except TimeoutError:
+                continue
+    finally:
+        unsubscribe()
+
+
+@router.post("/guests/{guest_id}", status_code=204, response_class=Response)
+def report_guest(guest_id: str, body: Plain, host: Host, services: Services) -> Response:
+    """What one of the host's guests is doing, and where its threads are."""
+    report = codec.from_plain(body, GuestReport, "guest report")
+    threads = None if report.threads is None else codec.encode(report.threads, ThreadReport)
+    services.lifecycle.seen(host, guest_id, report.observed, booted=report.boot, report=threads)
+    return Response(status_code=204)
+
+
+@router.post("/guests/{guest_id}/absence", status_code=204, response_class=Response)
+def report_absence(guest_id: str, body: Plain, host: Host, services: Services) -> Response:
+    """Neither domain nor process of a guest remains on the host: its claim may be given back."""
+    absence = codec.from_plain(body, Absence, "absence")
+    services.lifecycle.absent(host, guest_id, absence.revision, absence.failure)
+    return Response(status_code=204)
+
+
+@router.get("/images/{name}", response_class=FileResponse, dependencies=[Depends(agent_host)])
+def download_image(name: str, services: Services) -> FileResponse:
+    """An image's bytes by its name, for an agent whose own directory lacks it; the file's suffix is in `X-Pinfold-Suffix`."""
+    for image in read_catalog(services.images):
+        if image.name == name:
+            return FileResponse(image.path, media_type="application/octet-stream", headers={"X-Pinfold-Suffix": image.suffix})
+    raise not_found("Image", name)
+
+
+def _count(services: ApiServices, host: str) -> int:
+    with services.database.read() as connection:
+        return hosts.orders(connection, host)
+
+
+def _orders(services: ApiServices, host: str) -> dict[str, Any]:
+    with services.database.read() as connection:
+        count = hosts.orders(connection, host)
+        found = guests.orders(connection, host)
+        stones = hosts.tombstones(connection, host)
+    orders = tuple(
+        GuestOrder(
+            guest=order.guest.id,
+            name=order.guest.name,
+            claim=order.claim.id,
+            revision=order.claim.revision,
+            desired=order.guest.desired,
+            boot=order.guest.boots,
+            flavor=order.guest.flavor.name,
+            request=order.guest.request,
+            fit=order.claim.fit,
+            image=order.guest.image,
+        )
+        for order in found
+    )
+    return _plain(Orders(count=count, orders=orders, tombstones=stones), Orders)
+
+
+def _plain(value: object, as_type: type) -> dict[str, Any]:
+    answer: dict[str, Any] = codec.to_plain(value, as_type)
+    return answer
