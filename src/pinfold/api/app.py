@@ -8,7 +8,7 @@ from a2wsgi import WSGIMiddleware
 from fastapi import APIRouter, FastAPI, Request
 
 from pinfold import __version__
-from pinfold.api import errors
+from pinfold.api import errors, metrics
 from pinfold.api.agent import routes as agents
 from pinfold.api.auth import Authentication
 from pinfold.api.bounds import Bounds, Receive, Scope, Send
@@ -17,6 +17,7 @@ from pinfold.api.compute import services as compute_services
 from pinfold.api.compute.headers import ComputeHeaders
 from pinfold.api.image import routes as images
 from pinfold.api.services import ApiServices, Wsgi
+from pinfold.api.v1 import hosts, placements
 from pinfold.core.errors import PinfoldError
 
 _ROUTERS: Final[tuple[APIRouter, ...]] = (
@@ -29,6 +30,9 @@ _ROUTERS: Final[tuple[APIRouter, ...]] = (
     aggregates.router,
     images.router,
     agents.router,
+    hosts.router,
+    placements.router,
+    metrics.router,
 )
 _PLACEMENT_THREADS: Final = 10
 

@@ -1,0 +1,76 @@
+"""`/metrics` for Prometheus: read from the store when asked, so that every replica tells the same."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from pinfold.api.compute.server_status import shown
+from pinfold.api.services import ApiServices, services_of
+from pinfold.core.ledger import roles
+from pinfold.core.overhead import capacity_millicpu
+from pinfold.store import guests, hosts
+from pinfold.store.model import HostLedger
+
+router = APIRouter(tags=["service"])
+
+METRICS: Final = {
+    "pinfold_host_up": ("Whether the host's agent spoke within its lease.", ("host",)),
+    "pinfold_host_disabled": ("Whether the host takes no new guests.", ("host",)),
+    "pinfold_host_revision": ("The revision of the host's recorded state.", ("host",)),
+    "pinfold_pcpus": ("pCPUs of the dedicated pool, by what they are doing.", ("host", "role")),
+    "pinfold_overhead_booked_millicpu": ("What guests have booked of the overhead pool.", ("host",)),
+    "pinfold_overhead_capacity_millicpu": ("What guests may book of the overhead pool.", ("host",)),
+    "pinfold_floating_vcpus": ("vCPUs that float over the shared pool.", ("host",)),
+    "pinfold_servers": ("Servers, by status.", ("status",)),
+}
+"""Every metric: its meaning and labels."""
+
+
+@router.get("/metrics", response_class=Response)
+def metrics(request: Request) -> Response:
+    """The metrics in Prometheus' text form."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Fleet(services_of(request)))
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+class _Fleet(Collector):
+    def __init__(self, services: ApiServices) -> None:
+        self._services = services
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        families = {name: GaugeMetricFamily(name, text, labels=labels) for name, (text, labels) in METRICS.items()}
+        with self._services.database.read() as connection:
+            ledgers = hosts.ledgers(connection)
+            every = guests.page(connection)
+        for ledger in ledgers:
+            _tell_host(families, ledger)
+        up = {ledger.record.id: ledger.record.up for ledger in ledgers}
+        statuses = Counter(shown(guest, host_up=up.get(guest.host or "", False)).status for guest in every)
+        for status, count in sorted(statuses.items()):
+            families["pinfold_servers"].add_metric([status], count)
+        yield from families.values()
+
+
+def _tell_host(families: dict[str, GaugeMetricFamily], ledger: HostLedger) -> None:
+    record, state = ledger.record, ledger.state
+    fits = [claim.fit for claim in state.ledger.claims]
+    plain = {
+        "pinfold_host_up": float(record.up),
+        "pinfold_host_disabled": float(record.disabled),
+        "pinfold_host_revision": float(record.revision),
+        "pinfold_overhead_booked_millicpu": float(sum(fit.overhead_millicpu for fit in fits)),
+        "pinfold_overhead_capacity_millicpu": float(capacity_millicpu(state.pools, state.limits)),
+        "pinfold_floating_vcpus": float(sum(fit.floating_count for fit in fits)),
+    }
+    for name, value in plain.items():
+        families[name].add_metric([record.name], value)
+    for role, count in sorted(Counter(entry.role.value for entry in roles(state).values()).items()):
+        families["pinfold_pcpus"].add_metric([record.name, role], count)

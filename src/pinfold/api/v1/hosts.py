@@ -1,0 +1,109 @@
+"""Hosts in `/v1`: add one and its agent's token, list, map, fence, forget."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated, Any, Final, Literal
+
+from fastapi import APIRouter, Depends, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from pinfold.api.agent.tokens import make_token
+from pinfold.api.errors import not_found
+from pinfold.api.services import ApiServices, services_of
+from pinfold.api.v1.views import host_view, map_view
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.pools import Pools
+from pinfold.core.topology import Topology
+from pinfold.store import guests, hosts
+from pinfold.store.guests import GuestFilter
+from pinfold.store.model import HostRecord, HostReport
+
+router = APIRouter(prefix="/v1/hosts", tags=["hosts"])
+
+Services = Annotated[ApiServices, Depends(services_of)]
+
+_NOTHING: Final = HostReport(topology=Topology(cells=()), pools=Pools(shared=CpuSet(), dedicated=CpuSet()))
+"""A host before its agent spoke."""
+
+
+class NewHost(BaseModel):
+    """The body of an add: the name that the host's agent will report."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,252}$")]
+
+
+class Fence(BaseModel):
+    """The body of a fence: the operator's word that the host is powered off."""
+
+    model_config = ConfigDict(extra="forbid")
+    powered_off: Literal[True]
+
+
+@router.get("")
+def list_hosts(services: Services) -> dict[str, Any]:
+    """Every host, by name."""
+    with services.database.read() as connection:
+        return {"hosts": [host_view(host) for host in hosts.all(connection)]}
+
+
+@router.post("", status_code=201)
+def add_host(body: NewHost, services: Services) -> dict[str, Any]:
+    """Make a host known, and its agent's token. The token is shown here and never again. 409 when the name exists."""
+    host_id = str(uuid.uuid4())
+    token, digest = make_token(host_id)
+    with services.database.write() as connection:
+        made = hosts.register(connection, host_id=host_id, name=body.name, report=_NOTHING, token_hash=digest, lease_seconds=-1.0)
+    return {"host": host_view(made), "token": token}
+
+
+@router.post("/{name}/token")
+def renew_token(name: str, services: Services) -> dict[str, Any]:
+    """Make a new token for a host's agent; the old one opens nothing any more."""
+    host = find(services, name)
+    token, digest = make_token(host.id)
+    with services.database.write() as connection:
+        hosts.replace_token(connection, host.id, digest)
+    return {"host": host_view(host), "token": token}
+
+
+@router.get("/{name}")
+def show_host(name: str, services: Services) -> dict[str, Any]:
+    """One host, by name or id."""
+    return {"host": host_view(find(services, name))}
+
+
+@router.delete("/{name}", status_code=204, response_class=Response)
+def remove_host(name: str, services: Services) -> Response:
+    """Forget a host, its provider in Placement too; 409 while it has claims."""
+    services.scheduler.remove_host(find(services, name).id)
+    return Response(status_code=204)
+
+
+@router.get("/{name}/map")
+def show_map(name: str, services: Services) -> dict[str, Any]:
+    """Every pCPU of a host with its pool, role and owner, and how much of the overhead pool is booked."""
+    host = find(services, name)
+    with services.database.read() as connection:
+        ledger = hosts.ledgers(connection, [host.id])[0]
+        names = {guest.id: guest.name for guest in guests.page(connection, GuestFilter(host=host.id))}
+    return map_view(ledger.state, names)
+
+
+@router.post("/{name}/fence")
+def fence(name: str, body: Fence, services: Services) -> dict[str, Any]:
+    """Take the operator's word that a host is powered off, and give back what it holds. 409 while its agent speaks."""
+    assert body.powered_off
+    lost = services.lifecycle.fence(find(services, name).id)
+    return {"host": host_view(find(services, name)), "lost": list(lost)}
+
+
+def find(services: ApiServices, name: str) -> HostRecord:
+    """The host of that name or id. Raises `ApiError` 404."""
+    with services.database.read() as connection:
+        every = hosts.all(connection)
+    found = next((host for host in every if name in (host.name, host.id)), None)
+    if found is None:
+        raise not_found("Host", name)
+    return found

@@ -1,0 +1,97 @@
+"""Servers' placements, and fits before anything is created, in `/v1`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from pinfold.api.errors import ApiError, not_found
+from pinfold.api.image.catalog import read_catalog
+from pinfold.api.services import ApiServices, services_of
+from pinfold.api.v1.hosts import find
+from pinfold.api.v1.views import candidate_view, placement_view, refusal_view
+from pinfold.core.request.compile import compile_request
+from pinfold.core.request.model import Flavor, Image
+from pinfold.scheduler.model import Wanted
+from pinfold.store import claims, flavors, guests, hosts
+
+router = APIRouter(prefix="/v1", tags=["placements"])
+
+Services = Annotated[ApiServices, Depends(services_of)]
+Text = Annotated[str, Field(max_length=255)]
+
+
+class InlineFlavor(BaseModel):
+    """A flavor that is not stored."""
+
+    model_config = ConfigDict(extra="forbid")
+    vcpus: Annotated[int, Field(ge=1, le=0x7FFFFFFF)]
+    ram: Annotated[int, Field(ge=1, le=0x7FFFFFFF)]
+    disk: Annotated[int, Field(ge=0, le=0x7FFFFFFF)] = 0
+    extra_specs: Annotated[dict[Text, Text], Field(max_length=128)] = Field(default_factory=dict)
+
+
+class FitQuestion(BaseModel):
+    """What would happen to a guest of that flavor (by name or id, or told here) and image (by name or id), on any host or on one."""
+
+    model_config = ConfigDict(extra="forbid")
+    flavor: Text | InlineFlavor
+    image: Text = ""
+    host: Text = ""
+
+
+@router.post("/fits")
+def preview(body: FitQuestion, services: Services) -> dict[str, Any]:
+    """The hosts that would take the guest, best first, and why each other one would not. Nothing is claimed."""
+    request = compile_request(_flavor(services, body.flavor), _image(services, body.image))
+    only = frozenset({find(services, body.host).id}) if body.host else None
+    answer = services.scheduler.preview(Wanted(guest="", request=request, hosts=only))
+    return {
+        "candidates": [candidate_view(candidate) for candidate in answer.candidates],
+        "refusals": [refusal_view(refusal) for refusal in answer.refusals],
+        "not_acted_upon": list(request.not_acted_upon),
+    }
+
+
+@router.get("/servers/{server_id}/placement")
+def show_placement(server_id: str, services: Services) -> dict[str, Any]:
+    """Where a server's vCPUs and emulator threads are recorded to run, and what its agent last saw of every thread."""
+    with services.database.read() as connection:
+        guest = guests.find(connection, server_id)
+        if guest is None:
+            raise not_found("Server", server_id)
+        claim = claims.live(connection, server_id)
+        host = hosts.get(connection, guest.host) if guest.host else None
+    return placement_view(guest, claim, host)
+
+
+@router.post("/servers/{server_id}/rebook", status_code=204, response_class=Response)
+def rebook(server_id: str, services: Services) -> Response:
+    """Book a server's overhead with today's options instead of those it was claimed with."""
+    with services.database.read() as connection:
+        guest = guests.find(connection, server_id)
+    if guest is None or guest.deleted is not None:
+        raise not_found("Server", server_id)
+    services.scheduler.rebook(server_id)
+    return Response(status_code=204)
+
+
+def _flavor(services: ApiServices, asked: str | InlineFlavor) -> Flavor:
+    if isinstance(asked, InlineFlavor):
+        return Flavor(vcpus=asked.vcpus, memory_mib=asked.ram, disk_gib=asked.disk, extra_specs=tuple(sorted(asked.extra_specs.items())))
+    with services.database.read() as connection:
+        found = flavors.named(connection, asked) or flavors.find(connection, asked)
+    if found is None:
+        raise ApiError(400, f"Flavor {asked} could not be found.")
+    return found.flavor
+
+
+def _image(services: ApiServices, asked: str) -> Image | None:
+    if not asked:
+        return None
+    for image in read_catalog(services.images):
+        if asked in (image.name, image.id):
+            return image.as_image()
+    raise ApiError(400, f"Image {asked} could not be found.")

@@ -1,0 +1,138 @@
+"""What `/v1` shows of fits, refusals, placements and hosts, as plain JSON values. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from pinfold.agent.wire import ThreadReport
+from pinfold.core.fit.model import Fit
+from pinfold.core.ledger import HostState, roles
+from pinfold.core.overhead import capacity_millicpu, masks
+from pinfold.core.reasons import Reason
+from pinfold.scheduler.model import Candidate, HostRefusal
+from pinfold.store import codec
+from pinfold.store.model import ClaimRecord, GuestRecord, HostRecord
+
+
+def reason_view(reason: Reason) -> dict[str, Any]:
+    """One reason: its stable code, what was needed and what was there, and the sentence."""
+    return {
+        "code": reason.code.value,
+        "kind": reason.kind.value,
+        "cell": reason.cell,
+        "needed": reason.needed,
+        "available": reason.available,
+        "sentence": reason.sentence(),
+    }
+
+
+def refusal_view(refusal: HostRefusal) -> dict[str, Any]:
+    """Why one host does not take a guest, at one revision."""
+    return {
+        "host": refusal.name,
+        "revision": refusal.revision,
+        "kind": refusal.no_fit.kind.value,
+        "reasons": [reason_view(reason) for reason in refusal.no_fit.reasons],
+    }
+
+
+def candidate_view(candidate: Candidate) -> dict[str, Any]:
+    """A host that takes a guest, and how."""
+    return {"host": candidate.name, "revision": candidate.revision, "fit": fit_view(candidate.fit)}
+
+
+def fit_view(fit: Fit) -> dict[str, Any]:
+    """A fit: the pCPUs of every vCPU and of the emulator threads as cpulists, cells with their memory, and what it books."""
+    placed = masks(fit)
+    return {
+        "vcpus": {str(vcpu): str(cpus) for vcpu, cpus in enumerate(placed.vcpus)},
+        "emulator": {"placement": fit.emulator_placement.value, "pcpus": str(placed.overhead)},
+        "idle_siblings": str(fit.idle_siblings),
+        "realtime": str(fit.realtime),
+        "overhead_millicpu": fit.overhead_millicpu,
+        "cells": [
+            {"guest_cell": cell.guest_cell, "host_cell": cell.host_cell, "memory_mib": cell.memory_mib, "page_kib": cell.page_kib}
+            for cell in fit.cells
+        ],
+        "warnings": [reason_view(reason) for reason in fit.warnings],
+    }
+
+
+def placement_view(guest: GuestRecord, claim: ClaimRecord | None, host: HostRecord | None) -> dict[str, Any]:
+    """Where a server's threads are recorded to run, what its agent last saw of them, and what other hosts lacked."""
+    details = dict(guest.details)
+    report = codec.decode(guest.report, ThreadReport, f"guest {guest.id}") if guest.report else None
+    return {
+        "server": {"id": guest.id, "name": guest.name},
+        "host": host.name if host else None,
+        "host_up": bool(host and host.up),
+        "policy": guest.request.emulator_policy.value,
+        "claim": None
+        if claim is None
+        else {
+            "id": claim.id,
+            "state": claim.state.value,
+            "revision": claim.revision,
+            "amounts": dict(claim.amounts),
+            "fit": fit_view(claim.fit),
+        },
+        "observed": None if report is None else json.loads(codec.encode(report, ThreadReport))["value"],
+        "refusals": [{"host": name, "sentence": sentence} for name, sentence in (guest.fault.reasons if guest.fault else ())]
+        or [{"sentence": line} for line in details.get("refusals", "").splitlines()],
+        "not_acted_upon": list(guest.request.not_acted_upon),
+    }
+
+
+def host_view(host: HostRecord) -> dict[str, Any]:
+    """A host in a listing."""
+    pools = host.report.pools
+    return {
+        "id": host.id,
+        "name": host.name,
+        "up": host.up,
+        "disabled": host.disabled,
+        "disabled_reason": host.disabled_reason,
+        "fenced": host.fenced,
+        "revision": host.revision,
+        "pools": {
+            "shared": str(pools.shared),
+            "dedicated": str(pools.dedicated),
+            "overhead": None if pools.overhead is None else str(pools.overhead),
+        },
+        "cells": len(host.report.topology.cells),
+    }
+
+
+def map_view(state: HostState, names: dict[str, str]) -> dict[str, Any]:
+    """Every pCPU of a host with its cell, core, pool, role and owner; `names` are guests' names by id."""
+    pools, said = state.pools, roles(state)
+    cpus = []
+    for cell in state.topology.cells:
+        for core, siblings in enumerate(cell.cores):
+            for pcpu in siblings:
+                role = said.get(pcpu)
+                pool = "dedicated" if pcpu in pools.dedicated else "shared" if pcpu in pools.shared else ""
+                overhead = pools.overhead is not None and pcpu in pools.overhead
+                cpus.append(
+                    {
+                        "pcpu": pcpu,
+                        "cell": cell.id,
+                        "core": core,
+                        "siblings": str(siblings),
+                        "pool": pool or ("overhead" if overhead else "host"),
+                        "overhead": overhead,
+                        "role": role.role.value if role else None,
+                        "retiring": bool(role and role.retiring),
+                        "guest": role.guest if role else None,
+                        "name": names.get(role.guest) if role else None,
+                        "vcpu": role.vcpu if role else None,
+                    }
+                )
+    booked = sum(claim.fit.overhead_millicpu for claim in state.ledger.claims)
+    return {
+        "host": state.name,
+        "revision": state.revision,
+        "pcpus": cpus,
+        "overhead": {"booked_millicpu": booked, "capacity_millicpu": capacity_millicpu(pools, state.limits)},
+    }
