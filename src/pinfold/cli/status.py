@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import tempfile
 import traceback
@@ -24,7 +25,7 @@ class ExitStatus(IntEnum):
     BAD_INPUT = 2
     """an option, a key, a value or a file is wrong; nothing was done"""
     UNAVAILABLE = 3
-    """libvirt or another peer is away; nothing was decided"""
+    """a peer is away, such as libvirt; nothing was decided"""
     CONFLICT = 4
     """somebody else was first, or the name is taken; look again and decide again"""
     INTERNAL = 70
@@ -49,7 +50,8 @@ def report(error: BaseException, *, as_json: bool) -> ExitStatus:
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return _say("interrupted", "interrupted", ExitStatus.INTERRUPTED, None, as_json=as_json)
     if isinstance(error, PinfoldError):
-        kind, status = next(((kind, status) for cls, kind, status in _KINDS if isinstance(error, cls)), ("internal", ExitStatus.INTERNAL))
+        other = (re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower(), ExitStatus.REFUSED)
+        kind, status = next(((kind, status) for cls, kind, status in _KINDS if isinstance(error, cls)), other)
         return _say(str(error), kind, status, getattr(error, "key", None), as_json=as_json)
     if hasattr(error, "format_message"):  # the parser's own: an unknown option, a missing argument
         return _say(_usage_sentence(error), "usage", ExitStatus.BAD_INPUT, None, as_json=as_json)

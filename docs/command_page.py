@@ -1,0 +1,90 @@
+"""The reference page of the commands: the tree as the program has it, exit statuses, and the JSON documents by example."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+from docs.markdown import code, sentence, table
+from docs.samples import documents
+
+from pinfold.cli.app import command_line
+from pinfold.cli.status import ExitStatus
+
+_HEAD = """# Commands
+
+Every command takes `--help` and `--json`. `pinfold --install-completion` sets up the completion of your shell.
+
+## Exit status
+
+STATUSES
+An error is one sentence on standard error. With `--json` it is one JSON document there, and standard output stays empty:
+
+```json
+{"error": {"kind": "invalid-request", "message": "…", "key": "hw:cpu_policy", "status": 2}}
+```
+
+`kind` is `usage`, `invalid-request`, `conflict`, `unavailable`, `not-placed`, `invariant-violation`, `interrupted` or `internal`;
+`key` names the option, file or extra spec that is wrong, or is null.
+
+"""
+
+_COMPLETION = {"install_completion", "show_completion"}
+
+
+def commands() -> str:
+    """Every command with its arguments and options."""
+    statuses = table(("status", "meaning"), [(str(status.value), sentence(_status_words()[status.name])) for status in ExitStatus])
+    parts = [_HEAD.replace("STATUSES", statuses)]
+    for path, command in tree():
+        parts.append(f"## pinfold {path}\n\n{_help(command)}\n\n")
+        rows = [_parameter(parameter) for parameter in command.params if parameter.name not in _COMPLETION and parameter.name != "help"]
+        parts.append(table(("argument or option", "meaning", "default"), rows) + "\n" if rows else "")
+    parts.append(
+        "## JSON documents\n\nOne document on standard output. Keys are only ever added. CPU sets are texts in the cpulist form.\n"
+    )
+    for title, document in documents():
+        parts.append(f"\n### {title}\n\n```json\n{json.dumps(document, indent=2, ensure_ascii=False)}\n```\n")
+    return "".join(parts)
+
+
+def tree() -> Iterator[tuple[str, Any]]:
+    """`(path, command)` of every command that does something, in the order of the help."""
+    yield from _walk("", typer.main.get_command(command_line()))
+
+
+def _walk(path: str, command: Any) -> Iterator[tuple[str, Any]]:
+    children = getattr(command, "commands", None)
+    if children is None:
+        yield path, command
+        return
+    for name in command.list_commands(None):
+        yield from _walk(f"{path} {name}".strip(), children[name])
+
+
+def _help(command: Any) -> str:
+    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+def _parameter(parameter: Any) -> tuple[str, str, str]:
+    words = " ".join((parameter.help or "").replace("\\[", "[").split())
+    if parameter.param_type_name == "argument":
+        name = parameter.metavar or parameter.name.upper()
+        return code(name if parameter.required else f"[{name.strip('[]')}]"), words, ""
+    flags = ", ".join(parameter.opts)
+    if parameter.secondary_opts:
+        flags += " / " + ", ".join(parameter.secondary_opts)
+    metavar = "" if parameter.is_flag else f" {parameter.metavar or ''}".rstrip()
+    default = "" if parameter.default in (None, False, "", ()) or callable(parameter.default) else str(parameter.default)
+    return code(flags + metavar), words, default
+
+
+def _status_words() -> dict[str, str]:
+    """The docstring below each member of `ExitStatus`, which the language itself does not keep."""
+    source = inspect.getsource(ExitStatus)
+    return dict(re.findall(r'^    ([A-Z_]+) = \d+\n    """(.+?)"""', source, re.MULTILINE | re.DOTALL))

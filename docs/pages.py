@@ -1,0 +1,166 @@
+"""The reference pages of options, extra specs, reasons and findings, each from its one table in the code."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from docs.markdown import code, sentence, table
+
+from pinfold.config.find import ENVIRONMENT, NOVA_FILE, OWN_FILE
+from pinfold.config.options import GROUPS, REFUSED, described
+from pinfold.core.drift.finding import Finding, FindingCode
+from pinfold.core.reasons import Kind, Reason, ReasonCode
+from pinfold.core.request.keys import REGISTRY, Disposition, Key
+
+_CONFIGURATION = f"""# Configuration
+
+Files are read by oslo.config. Options marked *Nova* have Nova's names and meaning, so that a `nova.conf` can be read as it is; Nova's
+other options are ignored. `pinfold config sample` prints all of this as a file, `pinfold config check` looks for slips.
+
+## Which files are read
+
+1. Those of `--config FILE`, which may be repeated.
+2. Else those of `${ENVIRONMENT}`, separated by colons.
+3. Else `{OWN_FILE}`.
+4. Else `{NOVA_FILE}`, for commands that only look (`audit`, `fit`, `doctor`, `host`, `guest list|show`, `config check`).
+   Commands that start or stop guests take a `nova.conf` only by name.
+
+After each file come the `*.conf` of the folder of its name with `.d` added, by name. Later values win.
+No file at all is no error: every option then has its default. The environment sets no options.
+
+"""
+
+_REASONS = {
+    ReasonCode.NO_DEDICATED_POOL: "The guest has pinned vCPUs, and the host no dedicated pool.",
+    ReasonCode.NO_SHARED_POOL: "The guest has floating vCPUs, and the host no shared pool.",
+    ReasonCode.NO_OVERHEAD_POOL: "Every vCPU is realtime, so that emulator threads of policy share have nowhere to float.",
+    ReasonCode.OVERHEAD_POOL_OFFLINE: "Policy share needs the overhead pool; it never lets the threads float instead.",
+    ReasonCode.OVERHEAD_BOOKED: "`[overhead] booking = enforce` and the pool's millicpu are booked.",
+    ReasonCode.TOO_FEW_CELLS: "Guest cells go to distinct host cells.",
+    ReasonCode.DEDICATED_PCPUS: "Pinned vCPUs take one dedicated pCPU each, all of a guest cell in one host cell.",
+    ReasonCode.EMULATOR_PCPU: "Policy isolate takes one dedicated pCPU more.",
+    ReasonCode.THREAD_SIBLINGS: "Thread policy require uses cores with two or more free threads alone.",
+    ReasonCode.WHOLE_CORES: "Thread policy isolate takes whole cores alone.",
+    ReasonCode.SHARED_PCPUS: "The shared vCPUs of a guest cell are at most as many as the shared pCPUs of its host cell.",
+    ReasonCode.SHARED_CAPACITY: "`cpu_allocation_ratio` is used up.",
+    ReasonCode.MEMORY: "Small-page memory of a cell, or of the host after its reserve.",
+    ReasonCode.PAGES: "Huge pages of one size in one cell.",
+    ReasonCode.PAGE_SIZE: "The host has no pages of that size, or the memory is no whole number of them.",
+    ReasonCode.GUEST_CELL: "No single host cell takes that guest cell; the reasons of each cell say why.",
+    ReasonCode.CELL_COMBINATION: "Each guest cell fits somewhere, but not all of them at once.",
+    ReasonCode.MISSING_TRAIT: "`trait:NAME=required`.",
+    ReasonCode.FORBIDDEN_TRAIT: "`trait:NAME=forbidden`.",
+    ReasonCode.DISK: "Disk after reserve and ratio.",
+    ReasonCode.HOST_DOWN: "The host's agent has been silent for longer than its lease.",
+    ReasonCode.HOST_DISABLED: "An operator disabled the host.",
+    ReasonCode.PLACEMENT: "Placement's own word, where it was not over capacity.",
+    ReasonCode.STALE: "Others changed the host's record each time; the next host is tried.",
+}
+
+_FINDINGS = {
+    FindingCode.VCPU_THREAD: "A vCPU's thread may run elsewhere than on its pin or float set.",
+    FindingCode.EMULATOR_THREAD: "An emulator thread may run elsewhere than its policy put it.",
+    FindingCode.IOTHREAD: "An iothread may run elsewhere than with the emulator threads.",
+    FindingCode.VHOST_THREAD: "A vhost thread may run elsewhere than with the emulator threads.",
+    FindingCode.KERNEL_THREAD: "A kernel thread of KVM's may run elsewhere; pinfold does not promise its place.",
+    FindingCode.VCPU_MISSING: "A recorded vCPU has no thread.",
+    FindingCode.VCPU_UNEXPECTED: "A thread is a vCPU that the record does not know.",
+    FindingCode.REALTIME_MISSING: "A realtime vCPU does not run SCHED_FIFO.",
+    FindingCode.REALTIME_UNEXPECTED: "A thread runs under a realtime scheduler that was not recorded for it.",
+    FindingCode.THREADS_UNSEEN: "The hypervisor says that the guest runs, procfs shows none of it.",
+    FindingCode.THREADS_UNSETTLED: "New threads kept appearing; those that were seen are judged.",
+    FindingCode.DEFINITION_PINS: "The definition asks for other pins than recorded; the next start would apply them.",
+    FindingCode.DEFINITION_REALTIME: "The definition asks for other realtime vCPUs than recorded.",
+    FindingCode.EMULATOR_POLICY: "The emulator pin of a guest of Nova's is not what its policy and the pools say.",
+    FindingCode.PCPU_OFFLINE: "A recorded pCPU went offline; the kernel took it out of every mask.",
+    FindingCode.TWO_OWNERS: "Two guests, or a guest and a stranger, hold one pCPU.",
+    FindingCode.OUTSIDE_POOL: "The pools have changed under a running guest: it is outside of today's.",
+    FindingCode.POOL_PART: "A pool has grown; the guest's threads use a part of it.",
+    FindingCode.FOREIGN_FLOATING: "Somebody else's guest may run on dedicated pCPUs that are not its own.",
+    FindingCode.FOREIGN_PROCESS: "A process that is no guest is bound to dedicated pCPUs.",
+    FindingCode.RECORD_UNREADABLE: "The guest's record is damaged or too new; the guest counts as foreign.",
+}
+
+
+def configuration() -> str:
+    """Every option by group, the search for files, and what is refused."""
+    parts = [
+        _CONFIGURATION,
+    ]
+    for name, options in groupby(described(), key=lambda option: option.group):
+        group = next(group for group in GROUPS if group.name == name)
+        parts.append(f"## [{name}]\n\n{group.title}\n\n")
+        rows = [(code(one.name), one.help, one.allowed, one.default, "Nova" if one.nova else "") for one in options]
+        parts.append(table(("option", "meaning", "allowed", "default", ""), rows) + "\n")
+    parts.append("## Refused\n\nThese options of Nova's are refused by name, wherever they come from.\n\n")
+    rows = [(code(f"[{one.group}] {one.name}"), sentence(one.instead), ", ".join(map(code, one.harmless)) or "–") for one in REFUSED]
+    return "".join(parts) + table(("option", "why, and what replaces it", "values that pass"), rows)
+
+
+def extra_specs() -> str:
+    """Every extra spec by what is done with it."""
+    intro = (
+        "# Extra specs and image properties\n\n"
+        "A flavor's extra specs and an image's properties are merged by Nova's rules. Where both say something, they must agree. "
+        "An unknown `hw:` key is refused with the nearest known one; image properties that mirror no key are ignored. "
+        "In names, `N` is a guest cell's index and capitals stand for any name.\n\n"
+    )
+    titles = {
+        Disposition.ACTED_UPON: ("Acted upon", "They decide something about CPUs or memory."),
+        Disposition.UNSUPPORTED: ("Refused as unsupported", "They would change the placement in a way that is not there yet."),
+        Disposition.ACCEPTED: ("Accepted", "They have no effect on CPUs and memory; `fit` lists them as such."),
+    }
+    parts = [intro]
+    for disposition, (title, words) in titles.items():
+        keys = [key for key in REGISTRY if key.disposition is disposition]
+        parts.append(f"## {title}\n\n{words}\n\n{_keys(keys, disposition)}\n")
+    return "".join(parts).rstrip("\n") + "\n"
+
+
+def _keys(keys: list[Key], disposition: Disposition) -> str:
+    if disposition is Disposition.UNSUPPORTED:
+        rows = [(code(key.name), sentence(key.meaning), sentence(key.reason), code(key.image)) for key in keys]
+        return table(("extra spec", "meaning", "why it is refused", "image property"), rows)
+    rows = [(code(key.name), sentence(key.meaning), key.allowed, code(key.image)) for key in keys]
+    return table(("extra spec", "meaning", "allowed", "image property"), rows)
+
+
+def reasons() -> str:
+    """Every reason code, its meaning and its sentence."""
+    rows = [(code(reason.value), _REASONS[reason], _sentence(reason)) for reason in ReasonCode]
+    return f"""# Reasons
+
+Why a guest does not fit a host. `pinfold fit`, `pinfold guest start`, the API and the logs print the same reasons; the codes are stable.
+
+Each reason has a kind. `{Kind.INSUFFICIENT.value}`: the host would take the guest after enough others have left.
+`{Kind.INFEASIBLE.value}`: this host, even empty, never takes it. A refusal is infeasible when one of its reasons about the host as a whole is.
+
+""" + table(("code", "when", "sentence, for example"), rows)
+
+
+def _sentence(reason: ReasonCode) -> str:
+    detail = {
+        ReasonCode.PAGES: "2048",
+        ReasonCode.PAGE_SIZE: "1048576 KiB",
+        ReasonCode.GUEST_CELL: "0",
+        ReasonCode.MISSING_TRAIT: "HW_CPU_HYPERTHREADING",
+        ReasonCode.FORBIDDEN_TRAIT: "HW_CPU_HYPERTHREADING",
+        ReasonCode.PLACEMENT: "its own words",
+    }.get(reason, "")
+    return Reason(code=reason, kind=Kind.INSUFFICIENT, cell=1, needed=8, available=7, detail=detail).sentence()
+
+
+def findings() -> str:
+    """Every finding code, its severity, meaning and sentence."""
+    rows = []
+    for found in FindingCode:
+        example = Finding(code=found, guest="web", tid=4711, thread="CPU 0/KVM", subject="vCPU 0", recorded="4", observed="0-15")
+        rows.append((code(found.value), example.severity.value, _FINDINGS[found], example.sentence()))
+    return """# Findings
+
+What `pinfold audit` and `pinfold guest show` find: differences between what was recorded and what the host shows. The codes are stable.
+Each finding carries the exact command that undoes it, or the advice that stands in its place.
+
+`drift` breaks a promise, and makes the exit status 1. `note` is worth knowing, but outside of what pinfold controls.
+
+""" + table(("code", "severity", "when", "sentence, for example"), rows)

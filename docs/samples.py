@@ -1,0 +1,66 @@
+"""One small host, one guest on it, and the JSON documents that commands print of them. Shapes are made in `pinfold.cli.documents`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pinfold.cli.documents import audit_document, fit_document, guest_document, host_document, map_document, proof_document
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift import Subject, compare
+from pinfold.core.fit.engine import fit
+from pinfold.core.fit.model import Fit, NoFit, Strategy
+from pinfold.core.hosttext import host
+from pinfold.core.ledger import Claim, HostState, Ledger
+from pinfold.core.overhead import ObservedThread, ThreadClass, masks
+from pinfold.core.pools import PoolConfig, build_pools
+from pinfold.core.request.compile import compile_request
+from pinfold.core.request.model import EmulatorPolicy, Flavor
+from pinfold.core.settings import HostSettings
+from pinfold.drivers.port import GuestState, HostGuest, Record, Sight
+from pinfold.host.audit import Audit, GuestAudit, Whose
+from pinfold.host.map import host_map
+from pinfold.host.survey import Survey
+
+_ID = "3f6a1c52-7c1e-4a5e-9d0b-0a4b6f1f2d11"
+_SPECS = (("hw:cpu_policy", "dedicated"), ("hw:emulator_threads_policy", "share"))
+_CONFIG = PoolConfig(shared=CpuSet.of(0), dedicated=CpuSet.of(1, 2, 3))
+
+
+def documents() -> list[tuple[str, dict[str, Any]]]:
+    """`(title, document)` for each shape."""
+    topology = host("core:4 mem:4096")
+    pools, warnings = build_pools(_CONFIG, topology)
+    empty = HostState(topology=topology, pools=pools, name="c07")
+    request = compile_request(Flavor(vcpus=2, memory_mib=512, extra_specs=_SPECS))
+    placed, refused = (
+        fit(request, empty, Strategy.SPREAD),
+        fit(compile_request(Flavor(vcpus=4, memory_mib=512, extra_specs=_SPECS)), empty, Strategy.SPREAD),
+    )
+    assert isinstance(placed, Fit)
+    assert isinstance(refused, NoFit)
+    record = Record(guest=_ID, policy=EmulatorPolicy.SHARE, fit=placed, flavor="rt.share")
+    guest = HostGuest(id=_ID, name="web", state=GuestState.RUNNING, vcpus=2, memory_mib=512, pid=4711, record=record)
+    seen = Survey(
+        state=HostState(topology=topology, pools=pools, name="c07", ledger=Ledger(claims=(Claim(guest=_ID, fit=placed),))),
+        guests=(guest,),
+        warnings=warnings,
+    )
+    sight = Sight(threads=(_thread(4711, "qemu-system-x86", None, "0"), _thread(4714, "CPU 0/KVM", 0, "1")), witness="procfs")
+    stray = Sight(threads=(_thread(4711, "qemu-system-x86", None, "0-3"),), witness="procfs")
+    findings = compare(Subject(name="web", id=_ID, pid=4711), masks(placed), stray.threads, topology.online)[:1]
+    judged = GuestAudit(guest=guest, whose=Whose.OURS, policy=EmulatorPolicy.SHARE, masks=masks(placed), sight=stray, findings=findings)
+    settings = HostSettings(pools=_CONFIG, source="/etc/pinfold/pinfold.conf")
+    return [
+        ("`fit`, and `guest start` that is refused: it fits", fit_document(placed, request, "c07", ())),
+        ("`fit`, and `guest start` that is refused: it does not fit", fit_document(refused, request, "c07", ())),
+        ("`guest list`: one of `guests`", guest_document(guest)),
+        ("`guest show`, `guest start`, `guest restart`", proof_document(guest, masks(placed), sight, ())),
+        ("`audit`", audit_document(Audit(seen=seen, guests=(judged,), host_findings=(), verified=True))),
+        ("`host show`", host_document(seen, host_map(seen), settings)),
+        ("`host map`", map_document(host_map(seen))),
+    ]
+
+
+def _thread(tid: int, name: str, vcpu: int | None, cpus: str) -> ObservedThread:
+    kind = ThreadClass.EMULATOR if vcpu is None else ThreadClass.VCPU
+    return ObservedThread(tid=tid, name=name, thread_class=kind, allowed=CpuSet.parse(cpus), vcpu=vcpu)

@@ -1,0 +1,82 @@
+"""The reference is what the code says, and nothing is missing from it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from docs.command_page import tree
+from docs.generate import FOLDER, pages, stale
+
+from pinfold.cli.status import ExitStatus
+from pinfold.config.options import GROUPS, REFUSED
+from pinfold.core.drift.finding import FindingCode
+from pinfold.core.reasons import ReasonCode
+from pinfold.core.request.keys import REGISTRY
+from pinfold.core.request.model import EmulatorPolicy
+
+
+def _page(name: str) -> str:
+    return Path(FOLDER / name).read_text(encoding="utf-8")
+
+
+def test_no_page_is_missing_or_stale() -> None:
+    assert stale() == [], "run `make docs` and commit what it writes"
+
+
+def test_a_page_that_differs_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("docs.generate.FOLDER", tmp_path)
+    for name, text in pages().items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    (tmp_path / "reasons.md").write_text("# Reasons\n", encoding="utf-8")
+    (tmp_path / "findings.md").unlink()
+    assert stale() == ["reasons.md", "findings.md"]
+
+
+def test_every_option_is_in_the_reference() -> None:
+    page = _page("configuration.md")
+    for group in GROUPS:
+        section = page.split(f"## [{group.name}]\n")[1].split("\n## ")[0]
+        for opt in group.options:
+            assert f"| `{opt.name}` |" in section, f"[{group.name}] {opt.name}"
+            assert opt.help, f"[{group.name}] {opt.name} has no help"
+    for refused in REFUSED:
+        assert f"| `[{refused.group}] {refused.name}` |" in page
+
+
+def test_every_extra_spec_is_in_the_reference() -> None:
+    page = _page("extra-specs.md")
+    for key in REGISTRY:
+        assert f"| `{key.name}` |" in page
+        assert not key.image or f"`{key.image}`" in page
+
+
+def test_every_reason_and_every_finding_is_in_the_reference() -> None:
+    for reason in ReasonCode:
+        assert f"| `{reason.value}` |" in _page("reasons.md")
+    for finding in FindingCode:
+        assert f"| `{finding.value}` |" in _page("findings.md")
+
+
+def test_every_command_option_and_exit_status_is_in_the_reference() -> None:
+    page = _page("commands.md")
+    for path, command in tree():
+        section = page.split(f"## pinfold {path}\n")[1].split("\n## ")[0]
+        assert (command.help or "").strip(), f"pinfold {path} has no help"
+        for parameter in command.params:
+            if parameter.param_type_name == "option" and parameter.name not in ("help", "install_completion", "show_completion"):
+                assert parameter.opts[0] in section, f"pinfold {path} {parameter.opts[0]}"
+                assert parameter.help, f"pinfold {path} {parameter.opts[0]} has no help"
+    for status in ExitStatus:
+        assert f"| {status.value} |" in page
+
+
+def test_every_command_takes_json() -> None:
+    without = [path for path, command in tree() if not any("--json" in parameter.opts for parameter in command.params)]
+    assert without == []
+
+
+def test_every_policy_is_in_the_reference() -> None:
+    page = _page("policies.md")
+    for policy in EmulatorPolicy:
+        assert policy.value in page
