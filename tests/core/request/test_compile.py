@@ -138,6 +138,15 @@ def test_memory_may_be_locked_where_the_guest_has_cells(beside: str) -> None:
     assert compile_request(flavor(f"hw:locked_memory=true {beside}")).locked_memory is True
 
 
+def test_memory_may_be_said_not_to_be_locked() -> None:
+    assert compile_request(flavor("hw:locked_memory=false")).locked_memory is False
+
+
+def test_realtime_and_locked_memory_agree() -> None:
+    specs = f"{DEDICATED} hw:cpu_realtime=true hw:cpu_realtime_mask=^0 hw:locked_memory=true"
+    assert compile_request(flavor(specs)).locked_memory is True
+
+
 @pytest.mark.parametrize("text", ["small", "large", "any"])
 def test_a_page_size_word_is_left_to_the_host(text: str) -> None:
     request = compile_request(flavor(f"hw:mem_page_size={text}", memory_mib=2047))
