@@ -125,3 +125,8 @@ def test_a_pool_that_moved_under_a_share_guest_comes_with_the_command() -> None:
     (finding,) = nova.place_findings(VM, reading, moved, HOST.online)
     assert finding.sentence() == "guest instance-1: its overhead threads lie on 0-1, outside the pool of today (2-3)"
     assert finding.repair == "virsh -c qemu:///system emulatorpin instance-1 2-3 --live --config"
+
+
+def test_a_guest_that_nova_calls_dedicated_keeps_its_pins_whatever_the_pools() -> None:
+    guest = theirs(1, "instance-1", ["0"], emulator="0", specs={"hw:cpu_policy": "dedicated"}, nova=True)
+    assert nova.read(VM, guest, POOLS, HOST.online).place.alone == cpus("0")

@@ -22,7 +22,7 @@ from pinfold.core.drift import (
     record_unreadable,
     two_owners,
 )
-from pinfold.core.overhead import Masks
+from pinfold.core.overhead import Masks, ThreadClass
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Driver, HostGuest, Record, Sight
@@ -143,7 +143,8 @@ def _other(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGues
     if sight is not None:
         mask = 0
         for thread in sight.threads:
-            mask |= thread.allowed.mask
+            # The kernel's threads for a guest float by nature, and nothing in a definition holds them.
+            mask |= 0 if thread.thread_class is ThreadClass.KTHREAD else thread.allowed.mask
         findings += foreign_floating(subject, CpuSet.from_mask(mask) & online, own, guest.vcpus, pools)
     return GuestAudit(guest=guest, whose=Whose.OTHER, sight=sight, findings=findings)
 

@@ -16,7 +16,7 @@ from pinfold.core.drift import Finding, FindingCode, Place, Subject, outside_poo
 from pinfold.core.drift.remedy import emulatorpin
 from pinfold.core.overhead import Masks
 from pinfold.core.pools import Pools
-from pinfold.core.request.model import EmulatorPolicy
+from pinfold.core.request.model import CpuPolicy, EmulatorPolicy
 from pinfold.drivers.port import HostGuest
 
 _HARD_REBOOT = "reboot it with `openstack server reboot --hard`, which makes Nova write its pins anew"
@@ -81,17 +81,17 @@ def _vcpus(guest: HostGuest, pools: Pools, online: CpuSet) -> tuple[tuple[CpuSet
     """The set of each vCPU, and which vCPUs have a pCPU of their own.
 
     One is dedicated when its pin is one pCPU, and that is dedicated or at least not shared: a cell's part of the shared pool may be one
-    pCPU too. Where Nova wrote `hw:cpu_policy=shared`, none is.
+    pCPU too. Where Nova wrote `hw:cpu_policy=shared` none is, where it wrote `dedicated` all of them are, whatever became of the pools.
     """
     pins = dict(guest.pins.vcpus)
     default = online if guest.pins.placement is None else guest.pins.placement
     sets = tuple(pins.get(vcpu, default) for vcpu in range(guest.vcpus))
-    if guest.nova is not None and dict(guest.nova.extra_specs).get("hw:cpu_policy") == "shared":
+    stated = dict(guest.nova.extra_specs).get("hw:cpu_policy") if guest.nova is not None else None
+    if stated == CpuPolicy.SHARED.value:
         return sets, CpuSet()
-    dedicated = [
-        vcpu for vcpu, cpus in enumerate(sets) if vcpu in pins and len(cpus) == 1 and (cpus <= pools.dedicated or not cpus <= pools.shared)
-    ]
-    return sets, CpuSet(dedicated)
+    whatever = stated == CpuPolicy.DEDICATED.value
+    single = [vcpu for vcpu, cpus in enumerate(sets) if vcpu in pins and len(cpus) == 1]
+    return sets, CpuSet(vcpu for vcpu in single if whatever or sets[vcpu] <= pools.dedicated or not sets[vcpu] <= pools.shared)
 
 
 def _stated(guest: HostGuest) -> EmulatorPolicy | None:

@@ -13,6 +13,7 @@ from pinfold.core.settings import HostSettings
 from pinfold.drivers.libvirt.connection import LibvirtDriver
 from pinfold.host.stop import stop
 from pinfold.lab.daemon import LabHost
+from pinfold.lab.witness import witness_of
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def _bench(lab: LabHost, idle_rom: Path, tmp_path: Path) -> Iterator[Bench]:
     tmp_path.chmod(0o711)
     settings = HostSettings(uri=lab.uri, state_dir=str(tmp_path / "state"), pools=pools(shared="0", dedicated="1"))
     settings = replace(settings, limits=replace(settings.limits, reserved_memory_mib=0))
-    driver = LibvirtDriver(lab.uri)
+    driver = LibvirtDriver(lab.uri, witness=witness_of(lab.uri))
     try:
         yield Bench(lab=lab, driver=driver, settings=settings, rom=idle_rom)
     finally:

@@ -135,30 +135,6 @@ def test_libvirtd_dies_during_a_start_and_comes_back(bench: Bench, method: str) 
     assert bench.left() == []
 
 
-def test_libvirtd_dies_while_it_starts_qemu(bench: Bench) -> None:
-    killed = threading.Event()
-
-    def kill() -> None:
-        until = time.monotonic() + 20
-        while not (bench.lab.run_dir / "qemu" / "web.pid").exists() and time.monotonic() < until:
-            time.sleep(0.001)
-        bench.lab.kill_daemon()
-        killed.set()
-        time.sleep(1.0)
-        bench.lab.start_daemon()
-
-    watcher = threading.Thread(target=kill)
-    watcher.start()
-    try:
-        with pytest.raises(PinfoldError):
-            start(bench.driver, bench.settings, bench.order("web", DEDICATED))
-    finally:
-        watcher.join()
-        wait_for_daemon(bench)
-    assert killed.is_set()
-    assert bench.left() == []
-
-
 @pytest.mark.slow
 def test_libvirtd_dies_for_good_and_the_error_says_what_is_left(bench: Bench) -> None:
     dying: Any = Interrupted(bench.driver, bench, "resume", comes_back=False)

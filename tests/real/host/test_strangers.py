@@ -1,0 +1,143 @@
+"""Domains that are not ours, Nova's among them: counted, judged, never touched."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+from tests.real.host.bench import DEDICATED, Bench
+from tests.real.host.domains import define, everything, virsh
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift import Severity
+from pinfold.core.errors import InvalidRequest, PinfoldError
+from pinfold.core.fit.model import NoFit
+from pinfold.core.request.model import EmulatorPolicy
+from pinfold.host.audit import Whose, audit
+from pinfold.host.repair import repair
+from pinfold.host.start import restart, start
+from pinfold.host.stop import stop
+from pinfold.host.survey import survey
+
+
+def sentences(bench: Bench) -> list[str]:
+    """The drift of guests, and two owners; other processes of this machine, and notes about kernel threads, are left out."""
+    judged = audit(bench.driver, bench.settings)
+    found = [f for guest in judged.guests for f in guest.findings] + [f for f in judged.host_findings if f.tid is None]
+    return [f.sentence() for f in found if f.severity is Severity.DRIFT]
+
+
+def test_a_strangers_pins_are_taken_while_it_runs_and_while_it_is_stopped(bench: Bench) -> None:
+    define(bench, "stranger", cputune="<vcpupin vcpu='0' cpuset='1'/><emulatorpin cpuset='0'/>")
+    assert [str(other.cpus) for other in survey(bench.driver, bench.settings).state.ledger.foreign] == ["1"]
+    assert isinstance(start(bench.driver, bench.settings, bench.order("web", DEDICATED)), NoFit)
+    virsh(bench, "destroy", "stranger")
+    assert isinstance(start(bench.driver, bench.settings, bench.order("web", DEDICATED)), NoFit)
+    virsh(bench, "undefine", "stranger")
+    bench.start(bench.order("web", DEDICATED))
+
+
+def test_a_stranger_is_never_stopped_or_moved(bench: Bench) -> None:
+    define(bench, "stranger")
+    before = everything(bench)
+    with pytest.raises(InvalidRequest, match="guest stranger is not ours"):
+        stop(bench.driver, bench.settings, "stranger", remove=True)
+    with pytest.raises(InvalidRequest, match="guest stranger is not ours"):
+        repair(bench.driver, bench.settings, "stranger")
+    assert repair(bench.driver, bench.settings) == ()
+    assert everything(bench) == before
+
+
+def test_a_stranger_that_floats_over_the_dedicated_pool_is_reported_and_the_command_helps(bench: Bench) -> None:
+    define(bench, "stranger")
+    judged = audit(bench.driver, bench.settings)
+    (finding,) = judged.guests[0].findings
+    assert finding.sentence() == "guest stranger: it may run on the dedicated pCPUs 1, none of which is its own"
+    subprocess.run(["sh", "-c", finding.repair], check=True, capture_output=True)
+    if bench.lab.cgroups != "none":
+        assert sentences(bench) == []
+
+
+def test_a_stranger_that_comes_to_our_pcpu_is_two_owners(bench: Bench) -> None:
+    bench.start(bench.order("web", DEDICATED))
+    define(bench, "stranger", cputune="<vcpupin vcpu='0' cpuset='1'/><emulatorpin cpuset='0'/>")
+    assert sentences(bench) == ["pCPU 1 has more than one owner: foreign guest stranger, guest web"]
+    stop(bench.driver, bench.settings, "web")
+    with pytest.raises(PinfoldError, match="pCPU 1 has more than one owner"):
+        restart(bench.driver, bench.settings, "web")
+
+
+PINNED = "<vcpupin vcpu='0' cpuset='1'/>"
+
+
+@pytest.mark.parametrize(
+    ("emulator", "specs", "policy", "expected"),
+    [
+        pytest.param("0", {}, EmulatorPolicy.SHARE, [], id="share, inferred"),
+        pytest.param("1", {}, EmulatorPolicy.UNSET, [], id="no policy, inferred"),
+        pytest.param("0", {"hw:emulator_threads_policy": "share"}, EmulatorPolicy.SHARE, [], id="share, stated"),
+        pytest.param(
+            "1",
+            {"hw:cpu_policy": "dedicated", "hw:emulator_threads_policy": "share"},
+            EmulatorPolicy.SHARE,
+            ["guest vm: policy share wants emulator threads on 0, the definition puts them on 1"],
+            id="share, but over its own pCPU",
+        ),
+    ],
+)
+def test_a_guest_of_novas_is_judged_by_its_policy(
+    bench: Bench, emulator: str, specs: dict[str, str], policy: EmulatorPolicy, expected: list[str]
+) -> None:
+    define(bench, "vm", cputune=f"{PINNED}<emulatorpin cpuset='{emulator}'/>", nova=True, specs=specs)
+    before = everything(bench)
+    (judged,) = audit(bench.driver, bench.settings).guests
+    assert (judged.whose, judged.policy, judged.inferred) == (Whose.NOVA, policy, not specs)
+    drift = [finding for finding in judged.findings if finding.severity is Severity.DRIFT]
+    assert [finding.sentence() for finding in drift] == expected
+    assert everything(bench) == before
+    for finding in drift:
+        subprocess.run(["sh", "-c", finding.repair], check=True, capture_output=True)
+    if bench.lab.cgroups != "none":
+        assert sentences(bench) == []
+
+
+def test_the_pools_of_a_nova_host_have_moved(bench: Bench) -> None:
+    specs = {"hw:cpu_policy": "dedicated", "hw:emulator_threads_policy": "share"}
+    define(bench, "vm", cputune=f"{PINNED}<emulatorpin cpuset='0'/>", nova=True, specs=specs)
+    assert sentences(bench.with_pools(shared="1", dedicated="0")) == [
+        "guest vm: policy share wants emulator threads on 1, the definition puts them on 0",
+        "guest vm: its pins lie on 1, outside the pool of today (0)",
+    ]
+
+
+def test_two_guests_of_novas_on_one_pcpu(bench: Bench) -> None:
+    for name in ("vm-1", "vm-2"):
+        define(bench, name, cputune=f"{PINNED}<emulatorpin cpuset='0'/>", nova=True)
+    assert sentences(bench) == ["pCPU 1 has more than one owner: Nova's guest vm-1, Nova's guest vm-2"]
+
+
+def test_threads_behind_libvirts_back_are_seen(bench: Bench) -> None:
+    if bench.lab.cgroups != "none":
+        pytest.skip("a cpuset cgroup keeps threads where they are")
+    define(bench, "vm", cputune=f"{PINNED}<emulatorpin cpuset='0'/>", nova=True)
+    pid = bench.guest("vm").pid
+    subprocess.run(["taskset", "-pc", "0-1", str(pid)], check=True, capture_output=True)
+    (sentence,) = sentences(bench)
+    assert sentence.startswith(f"guest vm: emulator thread {pid} (")
+    assert sentence.endswith(") may run on 0-1, recorded is 0")
+
+
+def test_a_record_that_somebody_broke_makes_the_guest_foreign(bench: Bench) -> None:
+    bench.start(bench.order("web", DEDICATED))
+    broken = virsh(bench, "dumpxml", "web").replace("</pinfold:", "<pinfold:x/></pinfold:")
+    assert "pinfold:" in broken
+    uri = "https://pinfold.dev/1"
+    namespace = next(word for word in broken.split() if word.startswith("xmlns:pinfold=")).split("=", 1)[1].split(">")[0].strip("'\"/")
+    virsh(bench, "metadata", "web", namespace or uri, "--live", "--config", "--key", "pinfold", "--set", "<guest/>")
+    guest = bench.guest("web")
+    assert guest.record is None
+    assert guest.problem
+    (judged,) = audit(bench.driver, bench.settings).guests
+    assert judged.findings[0].code.value == "record-unreadable"
+    assert survey(bench.driver, bench.settings).state.ledger.foreign[0].cpus == CpuSet.of(1)
+    bench.driver.stop(guest.id, remove=True)
