@@ -1,0 +1,127 @@
+"""`FleetSettings` from configuration files: what the service and its agents need beyond one host's settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pinfold.accounting.embedded import EmbeddedPlacement
+from pinfold.accounting.remote import Auth, RemotePlacement
+from pinfold.config.host import host_settings
+from pinfold.config.parse import Values, parse
+from pinfold.core.errors import InvalidRequest
+from pinfold.core.settings import HostSettings
+from pinfold.scheduler.model import DEFAULT_SETTINGS, SchedulerSettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiSettings:
+    """Where the API listens and who may call it. `tls_certificate` and `tls_key` are both '' or both set."""
+
+    listen: str = "127.0.0.1"
+    port: int = 8774
+    accounts_file: str = ""
+    tls_certificate: str = ""
+    tls_key: str = ""
+    lease_seconds: float = 30.0
+    heal_seconds: float = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSettings:
+    """Whom the agent asks, and how it shows who it is."""
+
+    api_url: str = ""
+    token_file: str = ""
+    ca_file: str = ""
+    sweep_seconds: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetSettings:
+    """Everything for the processes of the service. Secrets do not show in the repr."""
+
+    host: HostSettings
+    database: str = field(repr=False)
+    pool_size: int = 20
+    placement: EmbeddedPlacement | RemotePlacement = field(repr=False)
+    api: ApiSettings = ApiSettings()
+    agent: AgentSettings = AgentSettings()
+    scheduler: SchedulerSettings = DEFAULT_SETTINGS
+
+
+def load_fleet(files: Sequence[str]) -> FleetSettings:
+    """The fleet's settings in `files`, later ones winning.
+
+    Raises `InvalidRequest` naming the file, the key, the value and what is allowed.
+    """
+    values = parse(files)
+    host = host_settings(values)
+    return FleetSettings(
+        host=host,
+        database=values.get("pinfold_database", "connection") or f"sqlite:///{host.state_dir}/pinfold.sqlite",
+        pool_size=values.get("pinfold_database", "pool_size"),
+        placement=_placement(values, host),
+        api=_api(values, host),
+        agent=AgentSettings(
+            api_url=_url(values, "pinfold_agent", "api_url"),
+            token_file=_path(values, "pinfold_agent", "token_file") or f"{host.state_dir}/agent.token",
+            ca_file=_path(values, "pinfold_agent", "ca_file"),
+            sweep_seconds=values.get("pinfold_agent", "sweep_seconds"),
+        ),
+        scheduler=SchedulerSettings(claim_seconds=values.get("pinfold_api", "claim_seconds")),
+    )
+
+
+def _api(values: Values, host: HostSettings) -> ApiSettings:
+    certificate, key = _path(values, "pinfold_api", "tls_certificate"), _path(values, "pinfold_api", "tls_key")
+    if bool(certificate) != bool(key):
+        raise InvalidRequest("[pinfold_api] tls_certificate and tls_key go together; one of them is missing", key="tls_certificate")
+    return ApiSettings(
+        listen=values.get("pinfold_api", "listen"),
+        port=values.get("pinfold_api", "port"),
+        accounts_file=_path(values, "pinfold_api", "accounts_file") or f"{host.state_dir}/accounts",
+        tls_certificate=certificate,
+        tls_key=key,
+        lease_seconds=values.get("pinfold_api", "lease_seconds"),
+        heal_seconds=values.get("pinfold_api", "heal_seconds"),
+    )
+
+
+def _placement(values: Values, host: HostSettings) -> EmbeddedPlacement | RemotePlacement:
+    auth = Auth(values.get("pinfold_placement", "auth_type"))
+    url = _url(values, "pinfold_placement", "endpoint_override")
+    if not url and auth is not Auth.KEYSTONE:
+        return EmbeddedPlacement(
+            url=values.get("pinfold_placement", "embedded_connection") or f"sqlite:///{host.state_dir}/placement.sqlite"
+        )
+    return RemotePlacement(
+        url=url,
+        auth=auth,
+        token=values.get("pinfold_placement", "token") or "admin",
+        username=values.get("pinfold_placement", "username") or "",
+        password=values.get("pinfold_placement", "password") or "",
+        auth_url=values.get("pinfold_placement", "auth_url") or "",
+        project_name=values.get("pinfold_placement", "project_name") or "",
+        user_domain_name=values.get("pinfold_placement", "user_domain_name"),
+        project_domain_name=values.get("pinfold_placement", "project_domain_name"),
+        region=values.get("pinfold_placement", "region_name") or "",
+        ca=_path(values, "pinfold_placement", "cafile"),
+    )
+
+
+def _url(values: Values, group: str, name: str) -> str:
+    text = str(values.get(group, name) or "")
+    if text and not text.startswith(("http://", "https://")):
+        raise values.refuse(group, name, "is not allowed; an address that begins with http:// or https:// is")
+    return text.rstrip("/")
+
+
+def _path(values: Values, group: str, name: str) -> str:
+    """The path, '' where the option is not set; a relative one starts at the folder of the file it stands in."""
+    text = values.get(group, name)
+    entry = values.given(group, name)
+    if not text:
+        return ""
+    return str((Path(entry.file).parent if entry else Path("/")) / Path(text).expanduser())

@@ -1,0 +1,108 @@
+"""The options of the service and its agents: database, Placement, the API's address, credentials. One host's own do not belong here."""
+
+from __future__ import annotations
+
+from oslo_config import cfg
+
+from pinfold.config.option_group import OptionGroup
+
+_PATH = "a path; a relative one starts at the folder of the file it stands in"
+
+_DATABASE = OptionGroup(
+    name="pinfold_database",
+    title="Where the service keeps its rows.",
+    exclusive=True,
+    options=(
+        cfg.StrOpt(
+            "connection",
+            metavar="sqlite:////PATH or postgresql+psycopg2://USER:PASSWORD@HOST/NAME",
+            sample_default="sqlite:///STATE_DIR/pinfold.sqlite",
+            secret=True,
+            help="The database. SQLite serves one API process; several share a PostgreSQL. The tables are made and kept up to date.",
+        ),
+        cfg.IntOpt("pool_size", default=20, min=1, max=1000, help="How many connections one process keeps open at most."),
+    ),
+)
+
+_PLACEMENT = OptionGroup(
+    name="pinfold_placement",
+    title="OpenStack Placement: embedded unless an address or Keystone is named. Not nova.conf's [placement]: do not share one with Nova.",
+    exclusive=True,
+    options=(
+        cfg.StrOpt("endpoint_override", metavar="http:// or https:// address", help="A Placement that runs elsewhere."),
+        cfg.StrOpt(
+            "embedded_connection",
+            metavar="sqlite:////PATH or postgresql+psycopg2://USER:PASSWORD@HOST/NAME",
+            sample_default="sqlite:///STATE_DIR/placement.sqlite",
+            secret=True,
+            help="The database of the embedded Placement, one of its own; several API processes share a PostgreSQL.",
+        ),
+        cfg.StrOpt(
+            "auth_type",
+            default="none",
+            choices=["none", "http_basic", "token", "password"],
+            help="How a Placement elsewhere is asked: none for noauth2, password for Keystone.",
+        ),
+        cfg.StrOpt("token", metavar="a text", secret=True, help="The token, for auth_type=token."),
+        cfg.StrOpt("auth_url", metavar="http:// or https:// address", help="Keystone's address, for auth_type=password."),
+        cfg.StrOpt("username", metavar="a text", help="The name, for auth_type=http_basic or password."),
+        cfg.StrOpt("password", metavar="a text", secret=True, help="The password, for auth_type=http_basic or password."),
+        cfg.StrOpt("project_name", metavar="a text", help="Keystone's project."),
+        cfg.StrOpt("user_domain_name", default="Default", metavar="a text", help="Keystone's domain of the user."),
+        cfg.StrOpt("project_domain_name", default="Default", metavar="a text", help="Keystone's domain of the project."),
+        cfg.StrOpt("region_name", metavar="a text", help="The region whose Placement the catalogue names."),
+        cfg.StrOpt("cafile", metavar=_PATH, help="Certificates that are trusted, in place of the system's."),
+    ),
+)
+
+_API = OptionGroup(
+    name="pinfold_api",
+    title="The HTTP application.",
+    exclusive=True,
+    options=(
+        cfg.StrOpt("listen", default="127.0.0.1", metavar="an address", help="The address that the API listens on."),
+        cfg.PortOpt("port", default=8774, help="The port that the API listens on; 0 takes a free one."),
+        cfg.StrOpt(
+            "accounts_file",
+            metavar=_PATH,
+            sample_default="STATE_DIR/accounts",
+            help="Who may call: a line name:role:hash for each, the role admin or reader; `pinfold config account` makes one.",
+        ),
+        cfg.StrOpt("tls_certificate", metavar=_PATH, help="The certificate chain; with tls_key, the API speaks HTTPS."),
+        cfg.StrOpt("tls_key", metavar=_PATH, help="The certificate's private key."),
+        cfg.FloatOpt(
+            "lease_seconds",
+            default=30.0,
+            min=2.0,
+            max=3600.0,
+            help="For how long a host counts as up after its agent spoke. A host that is down is no candidate; its guests are unknown.",
+        ),
+        cfg.FloatOpt("heal_seconds", default=60.0, min=1.0, max=3600.0, help="How often what crashes left behind is put right."),
+        cfg.FloatOpt(
+            "claim_seconds",
+            default=60.0,
+            min=1.0,
+            max=3600.0,
+            help="For how long a claim may be under way before it is taken for abandoned; longer than Placement's slowest answer.",
+        ),
+    ),
+)
+
+_AGENT = OptionGroup(
+    name="pinfold_agent",
+    title="The service's hand on one host.",
+    exclusive=True,
+    options=(
+        cfg.StrOpt("api_url", metavar="http:// or https:// address", help="The API that the agent asks."),
+        cfg.StrOpt(
+            "token_file",
+            metavar=_PATH,
+            sample_default="STATE_DIR/agent.token",
+            help="The agent's token, as `pinfold host add` printed it; nobody else may be able to read the file.",
+        ),
+        cfg.StrOpt("ca_file", metavar=_PATH, help="Certificates that are trusted, in place of the system's."),
+        cfg.FloatOpt("sweep_seconds", default=10.0, min=0.5, max=3600.0, help="How often every thread of every guest is looked at."),
+    ),
+)
+
+GROUPS: tuple[OptionGroup, ...] = (_DATABASE, _PLACEMENT, _API, _AGENT)
