@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import uuid
 
+from pinfold.accounting.client import Placement
+from pinfold.core import ledger
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.ledger import Limits
 from pinfold.core.pools import Pools
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, Flavor, GuestCell, GuestRequest, ThreadPolicy
 from pinfold.core.topology import HostCell, PagePool, Topology
-from pinfold.store import guests, hosts
+from pinfold.scheduler.model import Wanted
+from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.model import HostReport, NewGuest
+from pinfold.store.model import ClaimState, HostReport, NewGuest
 
 
 def topology(*, cells: int = 2, cores: int = 4, threads: int = 2, memory_mib: int = 8192) -> Topology:
@@ -81,3 +84,23 @@ def add_guest(database: Database, request: GuestRequest, name: str = "vm") -> st
     with database.write() as connection:
         guests.create(connection, NewGuest(id=guest, name=name, flavor=flavor, request=request))
     return guest
+
+
+def wanted(guest: str, request: GuestRequest, **more: object) -> Wanted:
+    """What the scheduler is asked."""
+    return Wanted(guest=guest, request=request, **more)  # type: ignore[arg-type]
+
+
+def at_rest(database: Database, placement: Placement) -> None:
+    """Placement = ledger, the owners of pCPUs are the ledger's roles, and nothing is half-way."""
+    with database.read() as connection:
+        for found in hosts.ledgers(connection):
+            host = found.record.id
+            assert claims.of_host(connection, host, ClaimState.INTENDED, ClaimState.RELEASING) == ()
+            held = claims.of_host(connection, host, ClaimState.HELD)
+            assert dict(placement.provider_allocations(host)) == {claim.guest: claim.amounts for claim in held}
+            owners = claims.owners(connection, host)
+            assert owners == {pcpu: (claim.guest, role) for claim in held for pcpu, role in claims.roles(claim.fit)}
+            told = {pcpu: one for pcpu, one in ledger.roles(found.state).items() if one.guest and one.role is not ledger.Role.FOREIGN}
+            assert owners == {pcpu: (one.guest, one.role) for pcpu, one in told.items()}
+            assert not ledger.conflicts(found.state)

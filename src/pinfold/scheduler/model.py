@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from pinfold.core.fit.model import Fit, NoFit
+from pinfold.core.fit.model import Fit, NoFit, Strategy
 from pinfold.core.request.model import GuestRequest
 
 
@@ -21,6 +21,8 @@ class SchedulerSettings:
     claim_seconds: float = 60.0
     refresh_seconds: float = 0.5
     traits_seconds: float = 3.0
+    strategy: Strategy = Strategy.SPREAD
+    """Whether guests go to full or to empty hosts, where overhead pool and fragmentation leave a choice."""
     tried: int = 8
     top: int = 3
     late_seconds: float = 120.0

@@ -1,9 +1,17 @@
-"""`Scheduler`: the one door to everything in this package. The decisions are made in `index`, `filter`, `rank` and `choose`."""
+"""`Scheduler`: the one door to everything in this package. `decide` makes the decisions, `claim` and those beside it do the work."""
 
 from __future__ import annotations
 
 from pinfold.accounting.client import Placement
+from pinfold.scheduler import decide
+from pinfold.scheduler.claim import Claimer
+from pinfold.scheduler.heal import Healer
+from pinfold.scheduler.index import Index
 from pinfold.scheduler.model import DEFAULT_SETTINGS, Claimed, Healed, Preview, Refused, SchedulerSettings, Wanted
+from pinfold.scheduler.providers import Providers
+from pinfold.scheduler.refresh import Freshness
+from pinfold.scheduler.release import Releaser
+from pinfold.scheduler.traits import PlacementSets
 from pinfold.store.database import Database
 
 
@@ -12,28 +20,37 @@ class Scheduler:
 
     def __init__(self, database: Database, placement: Placement, settings: SchedulerSettings = DEFAULT_SETTINGS) -> None:
         """Nothing is read yet; `start` does."""
-        raise NotImplementedError
+        self._settings = settings
+        self._index = Index()
+        self._fresh = Freshness(database, self._index, settings.refresh_seconds)
+        self._sets = PlacementSets(placement, settings.traits_seconds)
+        self._providers = Providers(database, placement)
+        self._claimer = Claimer(database, placement, self._index, self._fresh, self._sets, settings)
+        self._releaser = Releaser(database, placement, self._index, self._fresh)
+        self._healer = Healer(database, placement, self._providers, self._releaser, settings)
 
     def start(self) -> Healed:
-        """Prepare Placement's names (resource class, traits), load the index, listen for changes, and heal once. Raises `Unavailable`."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Stop listening."""
-        raise NotImplementedError
+        """Prepare Placement's names (resource class, traits), load the index, and heal once. Raises `Unavailable`."""
+        self._providers.name_things()
+        healed = self._healer.run(all_hosts=True)
+        self._fresh.now()
+        return healed
 
     def preview(self, wanted: Wanted) -> Preview:
         """Every host that would take the guest, best first, and the reasons of the others. The guest need not be stored."""
-        raise NotImplementedError
+        self._fresh.now()
+        conditions = self._sets.conditions(wanted)
+        decision = decide.preview(self._index, decide.untrait(wanted.request), conditions, self._settings)
+        return Preview(candidates=decision.candidates, refusals=decision.refusals)
 
     def create(self, wanted: Wanted) -> Claimed | Refused:
-        """Find a host and claim it, by the protocol of section 7 of the design. The guest's row must exist (`store.guests.create`).
+        """Find a host and claim it, by the protocol of `claim`. The guest's row must exist (`store.guests.create`).
 
         On success the guest is on its host with the task `spawning`, and the host's agent has been told. A refusal leaves the guest's row
         as it is: storing the fault is the caller's. Raises `Conflict` when the guest has a live claim, is gone or is wanted absent by now,
         or when the healer was faster; `Unavailable` when Placement or the database went away (the healer then clears up).
         """
-        raise NotImplementedError
+        return self._claimer.create(wanted)
 
     def release(self, guest: str, *, bury: bool = False) -> None:
         """Give back all that the guest holds: pins first, then the allocation. Only after its agent has confirmed that neither domain nor
@@ -42,24 +59,26 @@ class Scheduler:
         A guest without a claim is no error. The guest's row stays (`store.guests.remove` or `displace` come after).
         Raises `Unavailable` half-way when Placement is away: the pins are free, the healer empties the allocation.
         """
-        raise NotImplementedError
+        self._releaser.release(guest, bury=bury)
 
     def rebook(self, guest: str) -> None:
         """Book the guest's overhead with today's options instead of those it was claimed with. Raises `OverCapacity` and changes nothing
         where there is no room.
         """
-        raise NotImplementedError
+        self._releaser.rebook(guest)
 
     def sync_host(self, host: str) -> None:
         """Make the host's provider, inventories, our traits and its aggregates in Placement what the store says; after registration,
         after a report that changed the revision, after a change of aggregates. Raises `Unavailable`.
         """
-        raise NotImplementedError
+        self._providers.sync(host)
+        self._sets.forget()
 
     def remove_host(self, host: str) -> None:
         """Forget a host without claims, its provider first. Raises `Conflict` when it has claims or anybody's allocations."""
-        raise NotImplementedError
+        self._providers.remove(host)
+        self._index.drop((host,))
 
     def heal(self) -> Healed:
         """Put right what crashes left behind; run at the start and every minute. Any number of processes may do so at once."""
-        raise NotImplementedError
+        return self._healer.run()

@@ -1,0 +1,270 @@
+"""The claim protocol, step by step. Which hosts are worth claiming is `decide`'s to say; what a dead claimer leaves behind is `heal`'s.
+
+0. The claim row, `intended`, with a deadline by the database's clock and the amounts; for another host or other amounts it is redirected.
+1. The allocation in Placement, with no consumer generation at first; later ones with the generation that was read *before* the claim row
+   was redirected, so that a claimer whose claim was abandoned meanwhile can never overwrite its successor's allocation.
+2. One transaction: the host's revision from the one that was decided on to the next, the claim from `intended` to `held`, the pCPUs to
+   their owner, the guest to its host. Each must hit exactly its row, or all of it is undone.
+
+A stale revision is fitted again on the same host, at most `STALE_TRIES` times; then, and for a lack of room, the next host's turn comes.
+At every instant Placement >= ledger: the allocation is there before the pins, and goes after them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import uuid
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from pinfold.accounting.client import OverCapacity, Placement
+from pinfold.accounting.resources import Amounts, amounts
+from pinfold.core.errors import Conflict, PinfoldError, Unavailable
+from pinfold.core.fit import fit
+from pinfold.core.fit.model import Fit, NoFit
+from pinfold.core.reasons import Kind, Reason, ReasonCode
+from pinfold.core.request.model import GuestRequest
+from pinfold.faultpoints import fault_point
+from pinfold.scheduler.decide import Conditions, closed, decide, explain, refusal, untrait
+from pinfold.scheduler.index import Entry, Index
+from pinfold.scheduler.model import Candidate, Claimed, HostRefusal, Refused, SchedulerSettings, Wanted
+from pinfold.scheduler.refresh import Freshness
+from pinfold.scheduler.traits import PlacementSets
+from pinfold.store import claims, guests, hosts
+from pinfold.store.database import Database
+from pinfold.store.model import ClaimState
+
+STALE_TRIES: Final = 5
+_CONSUMER_TRIES: Final = 5
+_log = logging.getLogger(__name__)
+
+
+class _StaleError(Exception):
+    """The host is not at the revision that was decided on any more."""
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One create under way: what was written so far, and what refused."""
+
+    wanted: Wanted
+    request: GuestRequest
+    claim: str = ""
+    host: str = ""
+    booked: Amounts = ()
+    tried: dict[str, HostRefusal] = field(default_factory=dict)
+
+
+class Claimer:
+    """Claims hosts for guests. Safe to share between threads."""
+
+    def __init__(
+        self,
+        database: Database,
+        placement: Placement,
+        index: Index,
+        freshness: Freshness,
+        sets: PlacementSets,
+        settings: SchedulerSettings,
+    ) -> None:
+        self._database = database
+        self._placement = placement
+        self._index = index
+        self._fresh = freshness
+        self._sets = sets
+        self._settings = settings
+        # Threads of one process wait for each other here, so that only other processes can make them stale.
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+
+    def create(self, wanted: Wanted) -> Claimed | Refused:
+        """See `Scheduler.create`."""
+        attempt = _Attempt(wanted=wanted, request=untrait(wanted.request))
+        try:
+            self._fresh.look()
+            conditions = self._sets.conditions(wanted)
+            claimed = self._claim_any(attempt, conditions)
+            if claimed is None:
+                self._fresh.now()
+                claimed = self._claim_any(attempt, conditions)
+            if claimed is not None:
+                return claimed
+            self._give_up(attempt)
+        except PinfoldError:
+            found = self._resolve(attempt)
+            if found is not None:
+                return found
+            raise
+        told, considered = explain(self._index, attempt.request, conditions, attempt.tried)
+        return Refused(guest=wanted.guest, refusals=told, considered=considered)
+
+    def _claim_any(self, attempt: _Attempt, conditions: Conditions) -> Claimed | None:
+        """Try hosts, the best first, until one is held or the index has no more."""
+        while True:
+            left = replace(conditions, exclude=conditions.exclude | attempt.tried.keys())
+            decision = decide(self._index, attempt.wanted.guest, attempt.request, left, self._settings)
+            if not decision.candidates:
+                return None
+            for candidate in decision.candidates:
+                outcome = self._claim_on(attempt, candidate)
+                if isinstance(outcome, Claimed):
+                    return outcome
+                attempt.tried[candidate.host] = outcome
+
+    def _claim_on(self, attempt: _Attempt, candidate: Candidate) -> Claimed | HostRefusal:
+        entry = self._index.get(candidate.host)
+        if entry is None:
+            return _refused(candidate, ReasonCode.HOST_DOWN)
+        still = self._sets.still_holds(attempt.wanted.request, candidate.host)
+        if still is not None and still.reasons(candidate.host):
+            return refusal(entry, NoFit(reasons=still.reasons(candidate.host)))
+        wanted, revision = candidate.fit, candidate.revision
+        stale = 0
+        while stale < STALE_TRIES:
+            booked = amounts(wanted, entry.state)
+            if attempt.host != entry.id or attempt.booked != booked:
+                refused = self._book(attempt, entry, wanted, booked)
+                if refused is not None:
+                    return refused
+            try:
+                return self._hold(attempt, entry, wanted, revision)
+            except _StaleError:
+                stale += 1
+            newer = self._index.get(candidate.host)
+            if newer is None or newer.state.revision <= revision:
+                newer = self._fresh.host(candidate.host)
+            if newer is None:
+                return _refused(candidate, ReasonCode.HOST_DOWN)
+            entry = newer
+            answer = self._fit_again(attempt, entry)
+            if isinstance(answer, HostRefusal):
+                return answer
+            wanted, revision = answer, entry.state.revision
+        return _refused(candidate, ReasonCode.STALE, STALE_TRIES)
+
+    def _fit_again(self, attempt: _Attempt, entry: Entry) -> Fit | HostRefusal:
+        shut = closed(entry, Conditions())
+        if shut is not None:
+            return shut
+        answer = fit(attempt.request, entry.state, entry.strategy)
+        return refusal(entry, answer) if isinstance(answer, NoFit) else answer
+
+    def _book(self, attempt: _Attempt, entry: Entry, wanted: Fit, booked: Amounts) -> HostRefusal | None:
+        """Steps 0 and 1: the claim row, then the allocation."""
+        generation: int | None = None
+        if attempt.booked:
+            generation = self._generation(attempt)
+        for _ in range(_CONSUMER_TRIES):
+            self._intend(attempt, entry.id, wanted, booked)
+            fault_point("claim.intended")
+            try:
+                self._placement.allocate(attempt.wanted.guest, entry.id, booked, generation=generation)
+            except OverCapacity as error:
+                reason = Reason(code=ReasonCode.PLACEMENT, kind=Kind.INSUFFICIENT, detail=str(error))
+                return refusal(entry, NoFit(reasons=(reason,)))
+            except Conflict:
+                generation = self._generation(attempt)
+                continue
+            attempt.host, attempt.booked = entry.id, booked
+            fault_point("claim.allocated")
+            return None
+        raise Conflict(f"guest {attempt.wanted.guest}: its allocation in Placement keeps changing")
+
+    def _intend(self, attempt: _Attempt, host: str, wanted: Fit, booked: Amounts) -> None:
+        seconds = self._settings.claim_seconds
+        with self._database.write() as connection:
+            if attempt.claim:
+                claims.redirect(connection, attempt.claim, host=host, amounts=booked, fit=wanted, seconds=seconds)
+                return
+            claim = str(uuid.uuid4())
+            claims.intend(connection, claim_id=claim, guest=attempt.wanted.guest, host=host, amounts=booked, fit=wanted, seconds=seconds)
+        attempt.claim = claim
+
+    def _generation(self, attempt: _Attempt) -> int | None:
+        found = self._placement.allocation(attempt.wanted.guest)
+        if found is not None and not found.ours:
+            raise Conflict(f"guest {attempt.wanted.guest}: Placement has a consumer of that id, of the type {found.consumer_type}")
+        return None if found is None else found.generation
+
+    def _hold(self, attempt: _Attempt, entry: Entry, wanted: Fit, revision: int) -> Claimed:
+        """Step 2. Raises `_StaleError` when the host has moved on."""
+        guest = attempt.wanted.guest
+        with self._locks[entry.id]:
+            known = self._index.get(entry.id)
+            if known is not None and known.state.revision > revision:
+                raise _StaleError
+            with self._database.write() as connection:
+                try:
+                    made = hosts.advance(connection, entry.id, revision)
+                except Conflict as error:
+                    raise _StaleError from error
+                claims.hold(connection, attempt.claim, guest=guest, host=entry.id, fit=wanted, revision=made)
+                guests.place(connection, guest, entry.id)
+                fault_point("claim.pinned")
+            self._index.claimed(entry.id, guest, wanted, made)
+        fault_point("claim.held")
+        refusals = tuple(attempt.tried.values())
+        return Claimed(claim=attempt.claim, guest=guest, host=entry.id, name=entry.name, revision=made, fit=wanted, refusals=refusals)
+
+    def _give_up(self, attempt: _Attempt) -> None:
+        """Every call was answered, so nothing can land late: leave nothing behind."""
+        if not attempt.claim:
+            return
+        with self._database.write() as connection:
+            claims.abandon(connection, attempt.claim, expired=False)
+        if attempt.booked:
+            clear(self._database, self._placement, attempt.wanted.guest)
+        with self._database.write() as connection:
+            claims.forget(connection, attempt.claim)
+
+    def _resolve(self, attempt: _Attempt) -> Claimed | None:
+        """After an error: the claim, if it is held after all (a commit whose answer was lost); otherwise let the healer know at once."""
+        if not attempt.claim:
+            return None
+        try:
+            with self._database.read() as connection:
+                found = claims.get(connection, attempt.claim)
+            if found is None:
+                return None
+            if found.state is ClaimState.HELD:
+                self._fresh.host(found.host)
+                name = self._index.get(found.host)
+                return Claimed(
+                    claim=found.id,
+                    guest=found.guest,
+                    host=found.host,
+                    name=name.name if name else "",
+                    revision=found.revision,
+                    fit=found.fit,
+                    refusals=tuple(attempt.tried.values()),
+                )
+            if found.state is ClaimState.INTENDED:
+                with self._database.write() as connection:
+                    claims.abandon(connection, attempt.claim, expired=False)
+            clear(self._database, self._placement, attempt.wanted.guest)
+        except (Unavailable, Conflict) as error:
+            _log.warning("claim %s is left to the healer: %s", attempt.claim, error)
+        return None
+
+
+def clear(database: Database, placement: Placement, guest: str) -> bool:
+    """Empty the allocation of a guest without a live claim; whether there was one.
+
+    The allocation is read before the claims are: whoever claims for the guest after that changes the consumer's generation, and the
+    emptying is refused. Raises `Conflict` then, and when the guest has a live claim; `Unavailable`.
+    """
+    found = placement.allocation(guest)
+    if found is None or not found.ours:
+        return False
+    with database.read() as connection:
+        live = claims.live(connection, guest)
+    if live is not None and live.state is not ClaimState.RELEASING:
+        raise Conflict(f"guest {guest} has a live claim")
+    placement.empty(found)
+    return True
+
+
+def _refused(candidate: Candidate, code: ReasonCode, needed: int = 0) -> HostRefusal:
+    reason = Reason(code=code, kind=Kind.INSUFFICIENT, needed=needed)
+    return HostRefusal(host=candidate.host, name=candidate.name, revision=candidate.revision, no_fit=NoFit(reasons=(reason,)))

@@ -1,0 +1,175 @@
+"""From a request to hosts worth claiming: filter, fit the best, rank, choose; and the reasons of the hosts that are not. Claims nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from pinfold.core.fit import fit
+from pinfold.core.fit.model import Fit, NoFit
+from pinfold.core.reasons import Kind, Reason, ReasonCode
+from pinfold.core.request.model import GuestRequest
+from pinfold.scheduler.choose import Scored, choose
+from pinfold.scheduler.filter import Mask, need, survivors
+from pinfold.scheduler.index import Entry, Index, View
+from pinfold.scheduler.model import Candidate, HostRefusal, SchedulerSettings
+from pinfold.scheduler.rank import rough, score
+
+EXPLAINED: Final = 500
+"""Of a fleet that refuses a guest, so many hosts tell their reasons."""
+
+_FIRST: Final = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What a host must be, apart from having room, as sets of host ids; read from Placement just before.
+
+    `required` and `forbidden` are `(trait, the hosts that have it)`. Hosts outside `hosts` or in `exclude` are not considered at all.
+    """
+
+    hosts: frozenset[str] | None = None
+    exclude: frozenset[str] = frozenset()
+    required: tuple[tuple[str, frozenset[str]], ...] = ()
+    forbidden: tuple[tuple[str, frozenset[str]], ...] = ()
+
+    def considers(self, host: str) -> bool:
+        """Whether the host takes part."""
+        return host not in self.exclude and (self.hosts is None or host in self.hosts)
+
+    def reasons(self, host: str) -> tuple[Reason, ...]:
+        """The traits that the host lacks or has in vain."""
+        missing = [(ReasonCode.MISSING_TRAIT, trait) for trait, having in self.required if host not in having]
+        unwanted = [(ReasonCode.FORBIDDEN_TRAIT, trait) for trait, having in self.forbidden if host in having]
+        return tuple(Reason(code=code, kind=Kind.INFEASIBLE, detail=trait) for code, trait in (*missing, *unwanted))
+
+    def mask(self, entries: Sequence[Entry]) -> Mask | None:
+        """For each entry, whether it passes; None where every host does."""
+        if self.hosts is None and not self.exclude and not self.required and not self.forbidden:
+            return None
+        passing = (self.considers(entry.id) and not self.reasons(entry.id) for entry in entries)
+        return np.fromiter(passing, dtype=np.bool_, count=len(entries))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """The hosts to claim, in the order in which to try them, and the refusals that were met on the way."""
+
+    candidates: tuple[Candidate, ...]
+    refusals: tuple[HostRefusal, ...]
+
+
+def untrait(request: GuestRequest) -> GuestRequest:
+    """The request without its traits, which `Conditions` decide on: a host's state in the index has none."""
+    if not request.traits_required and not request.traits_forbidden:
+        return request
+    return replace(request, traits_required=frozenset(), traits_forbidden=frozenset())
+
+
+def decide(index: Index, guest: str, request: GuestRequest, conditions: Conditions, settings: SchedulerSettings) -> Decision:
+    """The best hosts for a request without traits. No candidates means that no host of this index takes it now.
+
+    1. The filter leaves the hosts that may have room; `rough` orders them.
+    2. They are fitted in that order until `tried` fits are found (or as many tries have failed as well, and one is found).
+    3. The fits are scored; one of the top few comes first.
+    """
+    wanted = need(request)
+
+    def find(limit: int | None) -> list[Entry]:
+        def see(view: View) -> list[Entry]:
+            left = survivors(wanted, view)
+            allowed = conditions.mask(view.entries)
+            if allowed is not None:
+                left &= allowed
+            return [view.entries[row] for row in rough(wanted, view, left, settings.strategy, guest)[:limit]]
+
+        return index.look(see)
+
+    scored: list[Scored] = []
+    refused: dict[str, HostRefusal] = {}
+    _try(find(_FIRST), request, settings, scored, refused)
+    if not scored:
+        _try([entry for entry in find(None) if entry.id not in refused], request, settings, scored, refused)
+    return Decision(candidates=choose(guest, scored, settings.top), refusals=tuple(refused.values()))
+
+
+def _try(
+    entries: Iterable[Entry], request: GuestRequest, settings: SchedulerSettings, scored: list[Scored], refused: dict[str, HostRefusal]
+) -> None:
+    for entry in entries:
+        if len(scored) >= settings.tried or (scored and len(scored) + len(refused) >= 2 * settings.tried):
+            return
+        answer = fit(request, entry.state, entry.strategy)
+        if isinstance(answer, NoFit):
+            refused[entry.id] = refusal(entry, answer)
+        else:
+            scored.append((score(request, entry.state, answer, settings.strategy), candidate(entry, answer)))
+
+
+def explain(
+    index: Index, request: GuestRequest, conditions: Conditions, known: dict[str, HostRefusal]
+) -> tuple[tuple[HostRefusal, ...], int]:
+    """Why each considered host refuses, by name, at most `EXPLAINED` of them, and how many are considered.
+
+    `known` refusals were met while trying, and stand. A host that has got room meanwhile says that it changed.
+    """
+    entries = index.look(lambda view: sorted(view.entries, key=lambda entry: (entry.name, entry.id)))
+    considered = [entry for entry in entries if conditions.considers(entry.id)]
+    found = []
+    for entry in considered[:EXPLAINED]:
+        told = known.get(entry.id) or closed(entry, conditions)
+        if told is None:
+            answer = fit(request, entry.state, entry.strategy)
+            told = refusal(entry, answer if isinstance(answer, NoFit) else _changed())
+        found.append(told)
+    return tuple(found), len(considered)
+
+
+def closed(entry: Entry, conditions: Conditions) -> HostRefusal | None:
+    """Why a host takes no guest, or not this one, whatever room it has; None when there is no such reason."""
+    if not entry.up or entry.fenced:
+        reasons: tuple[Reason, ...] = (Reason(code=ReasonCode.HOST_DOWN, kind=Kind.INSUFFICIENT),)
+    elif entry.disabled:
+        detail = f": {entry.disabled_reason}" if entry.disabled_reason else ""
+        reasons = (Reason(code=ReasonCode.HOST_DISABLED, kind=Kind.INSUFFICIENT, detail=detail),)
+    else:
+        reasons = conditions.reasons(entry.id)
+    return refusal(entry, NoFit(reasons=reasons)) if reasons else None
+
+
+def refusal(entry: Entry, answer: NoFit) -> HostRefusal:
+    """The refusal of one host at the revision that it was decided on."""
+    return HostRefusal(host=entry.id, name=entry.name, revision=entry.state.revision, no_fit=answer)
+
+
+def candidate(entry: Entry, answer: Fit) -> Candidate:
+    """A host that would take the guest."""
+    return Candidate(host=entry.id, name=entry.name, revision=entry.state.revision, fit=answer)
+
+
+def _changed() -> NoFit:
+    """Room came free between the decision and its explanation."""
+    return NoFit(reasons=(Reason(code=ReasonCode.STALE, kind=Kind.INSUFFICIENT, needed=1),))
+
+
+def preview(index: Index, request: GuestRequest, conditions: Conditions, settings: SchedulerSettings) -> Decision:
+    """Every host that takes the guest, by score and name, and the refusals of all the others, by name."""
+    entries = index.look(lambda view: sorted(view.entries, key=lambda entry: (entry.name, entry.id)))
+    scored: list[Scored] = []
+    refusals = []
+    for entry in entries:
+        if not conditions.considers(entry.id):
+            continue
+        told = closed(entry, conditions)
+        answer = fit(request, entry.state, entry.strategy)
+        if told is not None:
+            refusals.append(told)
+        elif isinstance(answer, NoFit):
+            refusals.append(refusal(entry, answer))
+        else:
+            scored.append((score(request, entry.state, answer, settings.strategy), candidate(entry, answer)))
+    ordered = sorted(scored, key=lambda one: (one[0], one[1].name, one[1].host))
+    return Decision(candidates=tuple(found for _, found in ordered), refusals=tuple(refusals))

@@ -1,0 +1,178 @@
+"""Putting right what crashes left behind. Every step is safe to repeat, and safe beside claimers, releasers and other healers.
+
+1. Intended claims past their deadline become `abandoned`, by the claimer's own compare-and-set: exactly one of the two wins.
+2. Abandoned and releasing claims: their allocation is emptied. An abandoned one is looked at again until no late PUT can land any more.
+3. Consumers of our type on our providers that have no live claim are emptied: what a late PUT left behind after all.
+4. Held claims whose allocation is missing or wrong get it back.
+5. Providers whose inventories, traits or aggregates differ are put right.
+6. Guests that are wanted absent and hold nothing are marked deleted; those on a fenced host are released first.
+
+Placement is read before the claims in 2 and 3, so that whoever claims in between changes the generation, and the emptying is refused.
+Consumers of another type are never touched.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from pinfold.accounting.client import OverCapacity, Placement
+from pinfold.core.errors import Conflict, PinfoldError, Unavailable
+from pinfold.faultpoints import fault_point
+from pinfold.scheduler.claim import clear
+from pinfold.scheduler.model import Healed, SchedulerSettings
+from pinfold.scheduler.providers import Providers
+from pinfold.scheduler.release import Releaser
+from pinfold.store import claims, guests, hosts
+from pinfold.store.database import Database
+from pinfold.store.model import ClaimRecord, ClaimState, Desired, HostRecord
+
+_log = logging.getLogger(__name__)
+_SWEPT = 50
+"""So many hosts are compared with Placement in one run; the next run goes on with the next ones."""
+
+
+@dataclass(slots=True)
+class _Tally:
+    abandoned: int = 0
+    emptied: int = 0
+    released: int = 0
+    restored: int = 0
+    synced: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+class Healer:
+    """Heals, a share of the fleet at a time. Not to be run twice at once in one process; in several is fine."""
+
+    def __init__(
+        self, database: Database, placement: Placement, providers: Providers, releaser: Releaser, settings: SchedulerSettings
+    ) -> None:
+        self._database = database
+        self._placement = placement
+        self._providers = providers
+        self._releaser = releaser
+        self._settings = settings
+        self._next = 0
+
+    def run(self, *, all_hosts: bool = False) -> Healed:
+        """One run, over `_SWEPT` hosts or all of them. Raises `Unavailable` when Placement or the database is away; what was done stays."""
+        tally = _Tally()
+        self._expire(tally)
+        self._finish(tally)
+        for host in self._hosts(all_hosts):
+            self._guard(tally, f"host {host.name}", lambda host=host: self._heal_host(tally, host))  # type: ignore[misc]
+        self._bury_the_unwanted(tally)
+        with self._database.read() as connection:
+            stopped = guests.interrupted(connection, self._settings.claim_seconds)
+        return Healed(
+            abandoned=tally.abandoned,
+            emptied=tally.emptied,
+            released=tally.released,
+            restored=tally.restored,
+            synced=tally.synced,
+            interrupted=tuple(guest.id for guest in stopped),
+            problems=tuple(tally.problems),
+        )
+
+    def _expire(self, tally: _Tally) -> None:
+        with self._database.write() as connection:
+            late = claims.expired(connection)
+            for claim in late:
+                claims.abandon(connection, claim.id, expired=True)
+        tally.abandoned += len(late)
+        if late:
+            fault_point("heal.abandoned")
+
+    def _finish(self, tally: _Tally) -> None:
+        with self._database.read() as connection:
+            unfinished = claims.unfinished(connection, idle_seconds=0.0)
+        for claim in unfinished:
+            if claim.state is ClaimState.RELEASING:
+                self._guard(tally, f"claim {claim.id}", lambda claim=claim: self._finish_release(tally, claim))  # type: ignore[misc]
+            else:
+                self._guard(tally, f"claim {claim.id}", lambda claim=claim: self._look_again(tally, claim))  # type: ignore[misc]
+
+    def _finish_release(self, tally: _Tally, claim: ClaimRecord) -> None:
+        self._releaser.finish(claim)
+        tally.released += 1
+
+    def _look_again(self, tally: _Tally, claim: ClaimRecord) -> None:
+        if self._clear(claim.guest):
+            tally.emptied += 1
+            fault_point("heal.emptied")
+        with self._database.write() as connection:
+            if claims.age(connection, claim.id) > self._settings.late_seconds and claims.get(connection, claim.id) is not None:
+                claims.forget(connection, claim.id)
+
+    def _hosts(self, all_hosts: bool) -> Iterable[HostRecord]:
+        with self._database.read() as connection:
+            found = hosts.all(connection)
+        if all_hosts or len(found) <= _SWEPT:
+            return found
+        start = self._next % len(found)
+        self._next = start + _SWEPT
+        return (found + found)[start : start + _SWEPT]
+
+    def _heal_host(self, tally: _Tally, host: HostRecord) -> None:
+        if self._providers.sync(host.id):
+            tally.synced += 1
+        booked = dict(self._placement.provider_allocations(host.id))
+        with self._database.read() as connection:
+            live = claims.of_guests(connection, booked)
+            held = claims.of_host(connection, host.id, ClaimState.HELD)
+        for consumer in booked.keys() - live.keys():
+            if self._clear(consumer):
+                tally.emptied += 1
+        for claim in held:
+            if booked.get(claim.guest) != claim.amounts:
+                self._restore(tally, host, claim)
+
+    def _restore(self, tally: _Tally, host: HostRecord, claim: ClaimRecord) -> None:
+        found = self._placement.allocation(claim.guest)
+        if found is not None and not found.ours:
+            tally.problems.append(f"guest {claim.guest}: Placement has a consumer of that id, of the type {found.consumer_type}")
+            return
+        if found is not None and found.providers == ((claim.host, claim.amounts),):
+            return
+        with self._database.read() as connection:
+            now = claims.get(connection, claim.id)
+        if now is None or now.state is not ClaimState.HELD or now.amounts != claim.amounts:
+            return
+        try:
+            self._placement.allocate(claim.guest, claim.host, claim.amounts, generation=None if found is None else found.generation)
+        except OverCapacity as error:
+            tally.problems.append(f"guest {claim.guest} on {host.name} runs without its allocation: {error}")
+            return
+        tally.restored += 1
+
+    def _bury_the_unwanted(self, tally: _Tally) -> None:
+        with self._database.read() as connection:
+            fenced = [host for host in hosts.all(connection) if host.fenced]
+            unwanted = [
+                order.guest.id for host in fenced for order in guests.orders(connection, host.id) if order.guest.desired is Desired.ABSENT
+            ]
+        for guest in unwanted:
+            self._releaser.release(guest, bury=True)
+            tally.released += 1
+        with self._database.write() as connection:
+            for found in guests.unclaimed(connection):
+                guests.remove(connection, found.id)
+
+    def _clear(self, guest: str) -> bool:
+        """Empty, unless somebody claims for the guest: then there is nothing to heal."""
+        try:
+            return clear(self._database, self._placement, guest)
+        except Conflict:
+            return False
+
+    def _guard(self, tally: _Tally, subject: str, step: Callable[[], None]) -> None:
+        """One broken row or provider must not keep the others from being healed; a peer that is away ends the run."""
+        try:
+            step()
+        except Unavailable:
+            raise
+        except PinfoldError as error:
+            _log.warning("healing %s: %s", subject, error)
+            tally.problems.append(f"{subject}: {error}")

@@ -1,0 +1,247 @@
+"""`Index`: every host's state in memory, and the columns of numbers that `filter` and `rank` look at. Reading the store is `refresh`'s.
+
+The columns are derived from each host's counts and are necessary conditions only: what they exclude, a fit would refuse; what they leave,
+a fit decides. One row per host; a row is written anew when its host's state changes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinfold.core import ledger
+from pinfold.core.errors import Conflict
+from pinfold.core.fit.model import Fit, Strategy
+from pinfold.core.ledger import HostState
+from pinfold.store.model import HostLedger, HostMark
+
+WIDTH: Final = 8
+"""How many host cells a row tells apart, the emptiest first; further cells are known only in sum."""
+
+AMPLE: Final = 2**50
+"""What stands for "without limit"."""
+
+NO_POOL: Final = 0
+POOL_OFFLINE: Final = 1
+POOL: Final = 2
+
+_NAMES: Final = (
+    "open",
+    "cells",
+    "free",
+    "dedicated",
+    "wholes",
+    "shared",
+    "vcpu_room",
+    "floating_mib",
+    "strict_mib",
+    "disk",
+    "pool",
+    "overhead_room",
+    "overhead_cap",
+    "rate_guest",
+    "rate_vcpu",
+    "rate_disk",
+    "rate_nic",
+)
+COLUMN: Final = {name: position for position, name in enumerate(_NAMES)}
+CELL_FREE: Final = len(_NAMES)
+CELL_PAIRED: Final = CELL_FREE + WIDTH
+CELL_WHOLES: Final = CELL_PAIRED + WIDTH
+CELL_MEMORY: Final = CELL_WHOLES + WIDTH
+_COLUMNS: Final = CELL_MEMORY + WIDTH
+
+Numbers = NDArray[np.int64]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One host. `state.traits` is empty: traits are asked of Placement when a request names some."""
+
+    id: str
+    name: str
+    state: HostState
+    strategy: Strategy = Strategy.PACK
+    up: bool = True
+    disabled: bool = False
+    disabled_reason: str = ""
+    fenced: bool = False
+
+    @property
+    def open(self) -> bool:
+        """Whether the host takes new guests at all."""
+        return self.up and not self.disabled and not self.fenced
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The index at one moment: `entries[row]` and `numbers[row]`. Neither must be changed."""
+
+    entries: Sequence[Entry]
+    numbers: Numbers
+
+    def column(self, name: str) -> Numbers:
+        """One column of `COLUMN`, over all rows."""
+        found: Numbers = self.numbers[:, COLUMN[name]]
+        return found
+
+
+class Index:
+    """Safe to share between threads: every method is one step. The order of rows means nothing."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._rows: dict[str, int] = {}
+        self._entries: list[Entry] = []
+        self._numbers: Numbers = np.zeros((0, _COLUMNS), dtype=np.int64, order="F")
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def put(self, entries: Iterable[Entry]) -> None:
+        """Add hosts, or replace what is known of them."""
+        with self._lock:
+            for entry in entries:
+                self._put(entry)
+
+    def drop(self, hosts: Iterable[str]) -> None:
+        """Forget hosts."""
+        with self._lock:
+            for host in hosts:
+                row = self._rows.pop(host, None)
+                if row is None:
+                    continue
+                last = len(self._entries) - 1
+                if row != last:
+                    self._entries[row] = self._entries[last]
+                    self._numbers[row] = self._numbers[last]
+                    self._rows[self._entries[row].id] = row
+                self._entries.pop()
+
+    def get(self, host: str) -> Entry | None:
+        """What is known of one host, or None."""
+        with self._lock:
+            row = self._rows.get(host)
+            return None if row is None else self._entries[row]
+
+    def claimed(self, host: str, guest: str, fit: Fit, revision: int) -> None:
+        """A claim is held that made the host's revision `revision`; an index that has missed others in between learns it by `refresh`."""
+        self._change(host, revision, lambda state: ledger.claim(state, guest, fit))
+
+    def released(self, host: str, guest: str, revision: int) -> None:
+        """A claim's pins were given back, as above."""
+        self._change(host, revision, lambda state: ledger.release(state, guest))
+
+    def look(self, see: Callable[[View], T]) -> T:
+        """What `see` makes of the index as it is now. The view is good until `see` returns, which it must do soon; entries may be kept."""
+        with self._lock:
+            return see(View(self._entries, self._numbers[: len(self._entries)]))
+
+    def stale(self, marks: Iterable[HostMark]) -> tuple[frozenset[str], frozenset[str]]:
+        """Compare with the store's marks of all hosts: the hosts to read anew, and those that are gone.
+
+        What a mark tells itself (up, disabled) is taken over at once.
+        """
+        reread: set[str] = set()
+        seen: set[str] = set()
+        with self._lock:
+            for mark in marks:
+                seen.add(mark.id)
+                row = self._rows.get(mark.id)
+                if row is None or self._entries[row].state.revision != mark.revision:
+                    reread.add(mark.id)
+                    continue
+                self._remark(self._entries[row], mark)
+            return frozenset(reread), frozenset(self._rows.keys() - seen)
+
+    def _remark(self, entry: Entry, mark: HostMark) -> None:
+        if (entry.up, entry.disabled, entry.disabled_reason, entry.fenced) == (mark.up, mark.disabled, mark.disabled_reason, mark.fenced):
+            return
+        self._put(replace(entry, up=mark.up, disabled=mark.disabled, disabled_reason=mark.disabled_reason, fenced=mark.fenced))
+
+    def _change(self, host: str, revision: int, step: Callable[[HostState], HostState]) -> None:
+        with self._lock:
+            row = self._rows.get(host)
+            if row is None:
+                return
+            entry = self._entries[row]
+            if entry.state.revision != revision - 1:
+                return
+            try:
+                state = step(entry.state)
+            except Conflict:
+                return
+            self._put(replace(entry, state=state))
+
+    def _put(self, entry: Entry) -> None:
+        row = self._rows.get(entry.id)
+        if row is None:
+            row = len(self._entries)
+            if row == len(self._numbers):
+                grown: Numbers = np.zeros((max(16, 2 * row), _COLUMNS), dtype=np.int64, order="F")
+                grown[:row] = self._numbers
+                self._numbers = grown
+            self._entries.append(entry)
+            self._rows[entry.id] = row
+        elif entry.state.revision < self._entries[row].state.revision:
+            return
+        else:
+            self._entries[row] = entry
+        self._numbers[row] = numbers(entry)
+
+
+def entry(found: HostLedger) -> Entry:
+    """A host as the store told it."""
+    record = found.record
+    return Entry(
+        id=record.id,
+        name=record.name,
+        state=found.state,
+        strategy=record.report.strategy,
+        up=record.up,
+        disabled=record.disabled,
+        disabled_reason=record.disabled_reason,
+        fenced=record.fenced,
+    )
+
+
+def numbers(entry: Entry) -> list[int]:
+    """The row of one host, in the order of the columns."""
+    counts = entry.state.counts
+    frame = counts.frame
+    books = frame.books and frame.enforces
+    pool = NO_POOL if frame.overhead is None else POOL if frame.overhead else POOL_OFFLINE
+    memory = [cell.small_free_mib + sum(size * free for size, free in cell.huge) // 1024 for cell in counts.cells]
+    row = [
+        int(entry.open),
+        len(counts.cells),
+        counts.free.bit_count(),
+        frame.dedicated.bit_count(),
+        sum(len(cell.wholes) for cell in counts.cells),
+        frame.n_shared,
+        counts.vcpu_room,
+        counts.floating_room_mib,
+        counts.strict_room_mib,
+        AMPLE if counts.disk_room is None else counts.disk_room,
+        pool,
+        counts.overhead_room if books else AMPLE,
+        frame.overhead_cap,
+        frame.rates.guest,
+        frame.rates.vcpu,
+        frame.rates.disk,
+        frame.rates.nic,
+    ]
+    for values in (
+        [cell.n_free for cell in counts.cells],
+        [cell.n_paired for cell in counts.cells],
+        [len(cell.wholes) for cell in counts.cells],
+        memory,
+    ):
+        row += sorted(values, reverse=True)[:WIDTH] + [0] * (WIDTH - len(values))
+    return row

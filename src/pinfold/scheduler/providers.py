@@ -1,0 +1,107 @@
+"""Hosts as resource providers: what the store says, made so in Placement. Allocations do not belong here (`claim`, `release`, `heal`)."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+from pinfold.accounting.client import Placement
+from pinfold.accounting.resources import OUR_TRAITS, OVERHEAD, OVERHEAD_POOL, Inventories, Inventory, inventories, traits
+from pinfold.core.errors import Conflict
+from pinfold.core.ledger import HostState
+from pinfold.faultpoints import fault_point
+from pinfold.store import aggregates, hosts
+from pinfold.store.database import Database
+
+_TRIES = 5
+
+
+class Providers:
+    """Keeps providers like the hosts. Safe to share between threads and processes: Placement's generations settle who was first."""
+
+    def __init__(self, database: Database, placement: Placement) -> None:
+        self._database = database
+        self._placement = placement
+        self._named = False
+        self._lock = threading.Lock()
+
+    def name_things(self) -> None:
+        """Make sure that our resource class and trait exist, once per process."""
+        with self._lock:
+            if not self._named:
+                self._placement.ensure_resource_class(OVERHEAD)
+                self._placement.ensure_trait(OVERHEAD_POOL)
+                self._named = True
+
+    def sync(self, host: str) -> bool:
+        """Make one host's provider what the store says; whether anything had to change. Raises `Conflict` when it keeps changing."""
+        self.name_things()
+        for _ in range(_TRIES):
+            with self._database.read() as connection:
+                found = hosts.ledgers(connection, (host,))
+                groups = aggregates.all(connection)
+            if not found:
+                return False
+            member_of = frozenset(group.uuid for group in groups if host in group.hosts)
+            managed = frozenset(group.uuid for group in groups)
+            try:
+                changed = self._provider(host, found[0].record.name)
+                changed |= self._inventories(host, found[0].state)
+                changed |= self._traits(host, found[0].state)
+                return self._aggregates(host, member_of, managed) or changed
+            except Conflict:
+                continue
+        raise Conflict(f"host {host}: its resource provider keeps changing")
+
+    def remove(self, host: str) -> None:
+        """Remove the provider, then the host. Raises `Conflict` while either is used."""
+        with self._database.read() as connection:
+            record = hosts.get(connection, host)
+        self._placement.delete_provider(host)
+        with self._database.write() as connection:
+            hosts.remove(connection, record.id)
+
+    def _provider(self, host: str, name: str) -> bool:
+        if self._placement.provider(host) is not None:
+            return False
+        self._placement.create_provider(host, name)
+        return True
+
+    def _inventories(self, host: str, state: HostState) -> bool:
+        wanted = dict(inventories(state))
+        generation, found = self._placement.inventories(host)
+        offered = dict(found)
+        going = offered.keys() - wanted.keys()
+        if going:
+            used = dict(self._placement.usages(host))
+            # Placement lets go of no inventory in use: what is used stays offered, and full.
+            wanted |= {name: _full(offered[name], used[name]) for name in going if used.get(name)}
+        if wanted == offered:
+            return False
+        self._placement.put_inventories(host, generation, _ordered(wanted))
+        fault_point("provider.inventoried")
+        return True
+
+    def _traits(self, host: str, state: HostState) -> bool:
+        generation, found = self._placement.traits(host)
+        wanted = (found - OUR_TRAITS) | traits(state)
+        if wanted == found:
+            return False
+        self._placement.put_traits(host, generation, wanted)
+        return True
+
+    def _aggregates(self, host: str, member_of: frozenset[str], managed: frozenset[str]) -> bool:
+        generation, found = self._placement.aggregates(host)
+        wanted = (found - managed) | member_of
+        if wanted == found:
+            return False
+        self._placement.put_aggregates(host, generation, wanted)
+        return True
+
+
+def _full(inventory: Inventory, used: int) -> Inventory:
+    return replace(inventory, total=used, reserved=0, allocation_ratio=1.0, max_unit=used)
+
+
+def _ordered(wanted: dict[str, Inventory]) -> Inventories:
+    return tuple(sorted(wanted.items(), key=lambda pair: pair[0]))

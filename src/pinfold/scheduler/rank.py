@@ -1,0 +1,69 @@
+"""Which hosts come first: a rough order of all survivors by their numbers, and the order of those that were fitted. Pure.
+
+Both prefer, in this order: an overhead pool for a guest that shares it, headroom of that pool, little fragmentation left behind (known
+only after a fit), and a full or an empty host, as the operator has it.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pinfold.core.fit.model import Fit, Strategy
+from pinfold.core.ledger import HostState
+from pinfold.core.request.model import GuestRequest
+from pinfold.scheduler.filter import Mask, Need, booked
+from pinfold.scheduler.index import POOL, View
+
+STEPS = 10
+"""Headroom is told apart in tenths of the pool: finer differences are noise that would hide fragmentation."""
+
+
+def rough(wanted: Need, view: View, left: Mask, strategy: Strategy, guest: str) -> NDArray[np.intp]:
+    """The rows that are left, best first by their numbers; equal ones begin at a place that depends on the guest, so that many
+    schedulers, deciding at once, do not all begin with the same host.
+    """
+    rows = np.flatnonzero(left)
+    if not len(rows):
+        return rows
+    room = view.column("vcpu_room" if not wanted.taken else "free")[rows]
+    keys = [(rows + _turn(guest)) % len(view.entries), room if strategy is Strategy.PACK else -room]
+    if wanted.shares:
+        pool = view.column("pool")[rows] == POOL
+        total = np.maximum(view.column("overhead_cap")[rows], 1)
+        free = view.column("overhead_room")[rows] - booked(wanted, view)[rows]
+        keys += [-np.where(pool, np.clip(free * STEPS // total, -STEPS, STEPS), 0), ~pool]
+    return rows[np.lexsort(keys)]
+
+
+def score(request: GuestRequest, before: HostState, fit: Fit, strategy: Strategy) -> tuple[int, ...]:
+    """The rank of one fitted host, lower is better. Deterministic; ties are `choose`'s to break."""
+    counts = before.counts
+    frame = counts.frame
+    has_pool = bool(frame.overhead)
+    headroom = 0
+    if fit.overhead_millicpu and frame.overhead_cap:
+        headroom = max(-STEPS, (counts.overhead_room - fit.overhead_millicpu) * STEPS // frame.overhead_cap)
+    if request.cells:
+        left = counts.free.bit_count() - len(fit.taken)
+    else:
+        left = counts.vcpu_room - fit.floating_count
+    sharing = request.emulator_policy.value == "share"
+    return (int(sharing and not has_pool), -headroom, broken_cores(before, fit), left if strategy is Strategy.PACK else -left)
+
+
+def broken_cores(before: HostState, fit: Fit) -> int:
+    """How many whole cores the fit breaks without using all of their threads."""
+    taken = fit.taken.mask
+    broken = 0
+    for cell in before.counts.cells:
+        for threads in cell.wholes:
+            used = sum(taken >> pcpu & 1 for pcpu in threads)
+            broken += 0 < used < len(threads)
+    return broken
+
+
+def _turn(guest: str) -> int:
+    return int.from_bytes(blake2b(guest.encode(), digest_size=6).digest(), "big")

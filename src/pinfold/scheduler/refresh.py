@@ -1,0 +1,60 @@
+"""`Freshness`: keeps the index at the store's revisions, by looking at every host's mark now and then. Deciding does not belong here."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+
+from pinfold.scheduler.index import Entry, Index, entry
+from pinfold.store import hosts
+from pinfold.store.database import Database
+
+
+class Freshness:
+    """Reads into the index what has changed. Safe to share between threads; one reads, the others go on with what there is."""
+
+    def __init__(self, database: Database, index: Index, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._database = database
+        self._index = index
+        self._seconds = seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._looked = float("-inf")
+
+    def look(self) -> None:
+        """Bring the index up to date if the last look was long enough ago. Raises `Unavailable`."""
+        if self._clock() - self._looked < self._seconds or not self._lock.acquire(blocking=False):
+            return
+        try:
+            self._read()
+        finally:
+            self._lock.release()
+
+    def now(self) -> None:
+        """Bring the index up to date, whatever it takes. Raises `Unavailable`."""
+        with self._lock:
+            self._read()
+
+    def host(self, host: str) -> Entry | None:
+        """One host, read anew; None when it is gone."""
+        self._load((host,))
+        return self._index.get(host)
+
+    def _read(self) -> None:
+        began = self._clock()
+        with self._database.read() as connection:
+            marks = hosts.marks(connection)
+        reread, gone = self._index.stale(marks)
+        self._index.drop(gone)
+        if reread:
+            self._load(None if len(reread) == len(marks) else reread)
+        self._looked = began
+
+    def _load(self, wanted: Iterable[str] | None) -> None:
+        ids = None if wanted is None else sorted(wanted)
+        with self._database.read() as connection:
+            found = hosts.ledgers(connection, ids)
+        self._index.put([entry(one) for one in found])
+        if ids is not None:
+            self._index.drop(set(ids) - {one.record.id for one in found})

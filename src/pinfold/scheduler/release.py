@@ -1,0 +1,99 @@
+"""Giving back what a guest holds: pins first, then the allocation. That nothing of the guest runs any more is the caller's to know."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pinfold.accounting.client import Placement
+from pinfold.accounting.resources import amounts
+from pinfold.core.errors import Conflict, InvalidRequest
+from pinfold.core.overhead import booked_millicpu
+from pinfold.faultpoints import fault_point
+from pinfold.scheduler.claim import clear
+from pinfold.scheduler.index import Index
+from pinfold.scheduler.refresh import Freshness
+from pinfold.store import claims, guests, hosts
+from pinfold.store.database import Database
+from pinfold.store.model import ClaimRecord, ClaimState
+
+_TRIES = 5
+
+
+class Releaser:
+    """Releases and rebooks claims. Safe to share between threads."""
+
+    def __init__(self, database: Database, placement: Placement, index: Index, freshness: Freshness) -> None:
+        self._database = database
+        self._placement = placement
+        self._index = index
+        self._fresh = freshness
+
+    def release(self, guest: str, *, bury: bool) -> None:
+        """See `Scheduler.release`."""
+        with self._database.read() as connection:
+            found = claims.live(connection, guest)
+        if found is None:
+            return
+        fault_point("release.begin")
+        if found.state is ClaimState.INTENDED:
+            with self._database.write() as connection:
+                claims.abandon(connection, found.id, expired=False)
+            self._clear(guest)
+            return
+        if found.state is ClaimState.HELD:
+            self._unpin(found, bury=bury)
+            fault_point("release.unpinned")
+        self.finish(found)
+
+    def finish(self, claim: ClaimRecord) -> None:
+        """The second half, for a claim that is releasing: empty the allocation, forget the claim. May be repeated."""
+        self._clear(claim.guest)
+        fault_point("release.emptied")
+        with self._database.write() as connection:
+            if claims.get(connection, claim.id) is not None:
+                claims.forget(connection, claim.id)
+
+    def _clear(self, guest: str) -> None:
+        for _ in range(_TRIES):
+            try:
+                clear(self._database, self._placement, guest)
+                return
+            except Conflict:
+                continue
+        raise Conflict(f"guest {guest}: its allocation in Placement keeps changing")
+
+    def rebook(self, guest: str) -> None:
+        """See `Scheduler.rebook`. Placement first when it grows, the ledger first when it shrinks, so that Placement >= ledger."""
+        with self._database.read() as connection:
+            found = claims.live(connection, guest)
+            if found is None or found.state is not ClaimState.HELD:
+                raise InvalidRequest(f"guest {guest} holds no claim")
+            asked = guests.get(connection, guest).request
+            (host,) = hosts.ledgers(connection, (found.host,))
+        if not found.fit.overhead_millicpu:
+            return
+        fit = replace(found.fit, overhead_millicpu=booked_millicpu(asked, host.state.limits.rates))
+        changed = replace(found, fit=fit, amounts=amounts(fit, host.state))
+        if changed.amounts == found.amounts:
+            return
+        grows = fit.overhead_millicpu > found.fit.overhead_millicpu
+        if grows:
+            self._reallocate(changed)
+        with self._database.write() as connection:
+            hosts.bump(connection, found.host, ledger=True)
+            claims.rebook(connection, found.id, amounts=changed.amounts, fit=fit)
+        if not grows:
+            self._reallocate(changed)
+        self._fresh.host(found.host)
+
+    def _reallocate(self, claim: ClaimRecord) -> None:
+        booked = self._placement.allocation(claim.guest)
+        self._placement.allocate(claim.guest, claim.host, claim.amounts, generation=None if booked is None else booked.generation)
+
+    def _unpin(self, claim: ClaimRecord, *, bury: bool) -> None:
+        with self._database.write() as connection:
+            revision = hosts.bump(connection, claim.host, ledger=True)
+            claims.unpin(connection, claim.id)
+            if bury:
+                hosts.bury(connection, claim.host, claim.guest, claim.revision)
+        self._index.released(claim.host, claim.guest, revision)

@@ -1,0 +1,70 @@
+"""`PlacementSets`: which hosts have a trait or are in an aggregate, as Placement says, a few seconds old at most."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from pinfold.accounting.client import Placement
+from pinfold.core.request.model import GuestRequest
+from pinfold.scheduler.decide import Conditions
+from pinfold.scheduler.model import Wanted
+
+_Key = tuple[str, frozenset[str]]
+
+
+class PlacementSets:
+    """Asks Placement for the traits and aggregates that requests name, and for no others. Safe to share between threads."""
+
+    def __init__(self, placement: Placement, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._placement = placement
+        self._seconds = seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._known: dict[_Key, tuple[float, frozenset[str]]] = {}
+
+    def conditions(self, wanted: Wanted) -> Conditions:
+        """What a host must be for that guest. Raises `Unavailable` when Placement has to be asked and is away."""
+        request = wanted.request
+        hosts = wanted.hosts
+        if wanted.member_of:
+            members = self._ask("member_of", wanted.member_of)
+            hosts = members if hosts is None else hosts & members
+        return Conditions(
+            hosts=hosts,
+            exclude=wanted.exclude,
+            required=tuple((trait, self._having(trait)) for trait in sorted(request.traits_required)),
+            forbidden=tuple((trait, self._having(trait)) for trait in sorted(request.traits_forbidden)),
+        )
+
+    def still_holds(self, request: GuestRequest, host: str) -> Conditions | None:
+        """The traits of one host, asked anew just before the claim; None where the request names none."""
+        if not request.traits_required and not request.traits_forbidden:
+            return None
+        _, found = self._placement.traits(host)
+        having = frozenset({host})
+        return Conditions(
+            required=tuple((trait, having if trait in found else frozenset()) for trait in sorted(request.traits_required)),
+            forbidden=tuple((trait, having if trait in found else frozenset()) for trait in sorted(request.traits_forbidden)),
+        )
+
+    def forget(self) -> None:
+        """Ask anew next time."""
+        with self._lock:
+            self._known.clear()
+
+    def _having(self, trait: str) -> frozenset[str]:
+        return self._ask("trait", frozenset({trait}))
+
+    def _ask(self, kind: str, names: frozenset[str]) -> frozenset[str]:
+        key = (kind, names)
+        now = self._clock()
+        with self._lock:
+            known = self._known.get(key)
+        if known is not None and now - known[0] < self._seconds:
+            return known[1]
+        found = self._placement.providers_in(names) if kind == "member_of" else self._placement.providers_with(next(iter(names)))
+        with self._lock:
+            self._known[key] = (now, found)
+        return found

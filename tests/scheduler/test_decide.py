@@ -1,0 +1,237 @@
+"""Index, filter, rank and choose: pure decisions on many hosts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+
+import pytest
+from tests.fleet import floating, pinned, report
+from tests.oracle.generate import case
+
+from pinfold.core import ledger
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.fit import fit
+from pinfold.core.fit.model import Fit, Strategy
+from pinfold.core.ledger import Foreign, HostState, Ledger, Limits
+from pinfold.core.pools import Pools
+from pinfold.core.reasons import ReasonCode
+from pinfold.core.request.model import EmulatorPolicy, GuestRequest
+from pinfold.scheduler.decide import Conditions, decide, explain, preview, untrait
+from pinfold.scheduler.filter import need, survivors
+from pinfold.scheduler.index import Entry, Index, numbers
+from pinfold.scheduler.model import SchedulerSettings
+from pinfold.scheduler.rank import broken_cores
+from pinfold.store.model import HostMark
+
+SETTINGS = SchedulerSettings()
+GUEST = "11111111-1111-1111-1111-111111111111"
+
+
+def _state(*, shared: str = "0-1", overhead: bool = True, limits: Limits | None = None, revision: int = 1) -> HostState:
+    reported = report(shared=shared, overhead=overhead, limits=limits)
+    return HostState(topology=reported.topology, pools=reported.pools, limits=reported.limits, disk_gib=100, revision=revision, name="host")
+
+
+def _entry(name: str, state: HostState | None = None, **more: object) -> Entry:
+    return dataclasses.replace(Entry(id=f"id-{name}", name=name, state=state or _state()), **more)  # type: ignore[arg-type]
+
+
+def _index(*entries: Entry) -> Index:
+    index = Index()
+    index.put(entries)
+    return index
+
+
+def _first(index: Index, request: GuestRequest, guest: str = GUEST, settings: SchedulerSettings = SETTINGS) -> str:
+    return decide(index, guest, request, Conditions(), settings).candidates[0].name
+
+
+def _fill(state: HostState, request: GuestRequest, count: int) -> HostState:
+    for _ in range(count):
+        answer = fit(request, state)
+        assert isinstance(answer, Fit)
+        state = ledger.claim(state, f"33333333-2222-2222-2222-{len(state.ledger.claims):012}", answer)
+    return state
+
+
+def test_the_filter_never_drops_a_host_that_fits_and_drops_most_that_do_not() -> None:
+    outcomes: Counter[tuple[bool, bool]] = Counter()
+    for number in range(1500):
+        asked = case(3, number)
+        state = dataclasses.replace(asked.state, traits=frozenset())
+        request = untrait(asked.request)
+        fits = isinstance(fit(request, state, asked.strategy), Fit)
+        entry = Entry(id="x", name="x", state=state, strategy=asked.strategy)
+        left = bool(_index(entry).look(lambda view, request=request: survivors(need(request), view))[0])  # type: ignore[misc]
+        assert left or not fits, asked.seed
+        outcomes[fits, left] += 1
+    refused = outcomes[False, False] + outcomes[False, True]
+    assert outcomes[True, True] > 300
+    assert outcomes[False, False] > 0.5 * refused
+
+
+def test_a_row_after_claims_and_releases_is_the_row_of_the_same_state_from_nothing() -> None:
+    index = _index(_entry("c01"))
+    state = _state()
+    for number in range(4):
+        guest = f"22222222-2222-2222-2222-{number:012}"
+        answer = fit(pinned(2, emulator=EmulatorPolicy.SHARE), state)
+        assert isinstance(answer, Fit)
+        state = ledger.claim(state, guest, answer)
+        index.claimed("id-c01", guest, answer, state.revision)
+    state = ledger.release(state, "22222222-2222-2222-2222-000000000001")
+    index.released("id-c01", "22222222-2222-2222-2222-000000000001", state.revision)
+    anew = HostState(**{field.name: getattr(state, field.name) for field in dataclasses.fields(state)})
+    row = index.look(lambda view: list(map(int, view.numbers[0])))
+    assert row == numbers(_entry("c01", anew))
+    assert index.get("id-c01") == _entry("c01", state)
+
+
+def test_a_claim_that_skips_a_revision_waits_for_the_store() -> None:
+    index = _index(_entry("c01"))
+    answer = fit(pinned(2), _state())
+    assert isinstance(answer, Fit)
+    index.claimed("id-c01", GUEST, answer, 3)
+    entry = index.get("id-c01")
+    assert entry is not None
+    assert entry.state.revision == 1
+
+
+def test_hosts_come_and_go() -> None:
+    index = _index(*(_entry(f"c{number:02}") for number in range(40)))
+    index.drop([f"id-c{number:02}" for number in range(0, 40, 2)])
+    index.drop(["id-nobody"])
+    assert len(index) == 20
+    names = index.look(lambda view: {entry.name for entry in view.entries})
+    assert names == {f"c{number:02}" for number in range(1, 40, 2)}
+    assert {one.name for one in preview(index, pinned(1), Conditions(), SETTINGS).candidates} == names
+
+
+def test_marks_tell_what_to_read_anew_and_what_is_gone() -> None:
+    index = _index(_entry("c01"), _entry("c02"), _entry("c03"))
+    plain = {"up": True, "disabled": False, "disabled_reason": "", "fenced": False}
+    marks = [
+        HostMark(id="id-c01", revision=1, **{**plain, "up": False}),  # type: ignore[arg-type]
+        HostMark(id="id-c02", revision=5, **plain),  # type: ignore[arg-type]
+        HostMark(id="id-c04", revision=1, **plain),  # type: ignore[arg-type]
+    ]
+    assert index.stale(marks) == (frozenset({"id-c02", "id-c04"}), frozenset({"id-c03"}))
+    found = index.get("id-c01")
+    assert found is not None
+    assert not found.open
+    assert {one.name for one in decide(index, GUEST, pinned(1), Conditions(), SETTINGS).candidates} == {"c02", "c03"}
+
+
+def test_an_older_state_never_replaces_a_newer_one() -> None:
+    index = _index(_entry("c01", _state(revision=4)))
+    index.put([_entry("c01", _state(revision=3))])
+    found = index.get("id-c01")
+    assert found is not None
+    assert found.state.revision == 4
+
+
+def test_a_host_with_an_overhead_pool_comes_before_one_without() -> None:
+    index = _index(*(_entry(f"without{n}", _state(overhead=False)) for n in range(9)), _entry("with"))
+    share = pinned(2, emulator=EmulatorPolicy.SHARE)
+    for number in range(20):
+        assert _first(index, share, guest=f"g{number}") == "with"
+
+
+def test_a_host_with_more_headroom_of_the_pool_comes_first() -> None:
+    booked = _fill(
+        _state(limits=Limits(reserved_memory_mib=0, rates=ledger.OverheadRates(guest=300))), pinned(1, emulator=EmulatorPolicy.SHARE), 2
+    )
+    index = _index(_entry("booked", booked), _entry("fresh"))
+    only_the_best = dataclasses.replace(SETTINGS, top=1)
+    assert _first(index, pinned(2, emulator=EmulatorPolicy.SHARE), settings=only_the_best) == "fresh"
+
+
+@pytest.mark.parametrize(("strategy", "expected"), [(Strategy.PACK, "full"), (Strategy.SPREAD, "empty")])
+@pytest.mark.parametrize("request_", [pinned(2), floating(1)], ids=["pinned", "floating"])
+def test_full_or_empty_hosts_come_first_as_asked(strategy: Strategy, expected: str, request_: GuestRequest) -> None:
+    index = _index(_entry("full", _fill(_fill(_state(), floating(1), 2), pinned(2), 1)), _entry("empty"))
+    settings = dataclasses.replace(SETTINGS, strategy=strategy, top=1)
+    assert _first(index, request_, settings=settings) == expected
+
+
+def test_fragments_are_used_before_whole_cores_are_broken() -> None:
+    fragmented = dataclasses.replace(_state(), ledger=Ledger(foreign=(Foreign(name="x", cpus=CpuSet.of(3)),)))
+    index = _index(_entry("whole"), _entry("fragmented", fragmented))
+    settings = dataclasses.replace(SETTINGS, top=1)
+    assert _first(index, pinned(1), settings=settings) == "fragmented"
+    answer = fit(pinned(1), _state())
+    assert isinstance(answer, Fit)
+    assert broken_cores(_state(), answer) == 1
+    assert broken_cores(fragmented, fit(pinned(1), fragmented)) == 0  # type: ignore[arg-type]
+
+
+def test_replicas_spread_guests_over_the_top_few_and_agree_on_each() -> None:
+    entries = [_entry(f"c{number:02}") for number in range(5)]
+    forth, back = _index(*entries), _index(*entries[::-1])
+    chosen = Counter()
+    for number in range(60):
+        guest = f"guest-{number}"
+        first = _first(forth, pinned(2), guest=guest)
+        chosen[first] += 1
+        assert decide(forth, guest, pinned(2), Conditions(), SETTINGS) == decide(forth, guest, pinned(2), Conditions(), SETTINGS)
+        assert len(decide(back, guest, pinned(2), Conditions(), SETTINGS).candidates) == 5
+    assert len(chosen) >= 3
+
+
+def test_every_candidate_is_offered_after_the_top_few() -> None:
+    index = _index(*(_entry(f"c{number:02}") for number in range(6)))
+    found = decide(index, GUEST, pinned(2), Conditions(), SETTINGS).candidates
+    assert {one.name for one in found} == {f"c{number:02}" for number in range(6)}
+
+
+def test_hosts_that_the_filter_could_not_drop_are_all_fitted_before_a_refusal() -> None:
+    # Two guest cells fit no host of which each cell alone has room for one but memory only in sum.
+    index = _index(*(_entry(f"c{number:02}") for number in range(50)), _entry("big", _state(shared="0")))
+    found = decide(index, GUEST, pinned(8), Conditions(), SETTINGS)
+    assert found.candidates
+
+
+def test_conditions_leave_only_the_hosts_that_they_name() -> None:
+    index = _index(*(_entry(f"c{number:02}") for number in range(4)))
+    having = frozenset({"id-c01", "id-c02"})
+    conditions = Conditions(
+        hosts=frozenset({"id-c01", "id-c02", "id-c03"}),
+        exclude=frozenset({"id-c02"}),
+        required=(("CUSTOM_FAST", having),),
+        forbidden=(("CUSTOM_OLD", frozenset({"id-c00"})),),
+    )
+    assert [one.name for one in decide(index, GUEST, pinned(2), conditions, SETTINGS).candidates] == ["c01"]
+    told, considered = explain(index, pinned(99), conditions, {})
+    assert considered == 2
+    assert [one.sentence().partition(";")[0] for one in told][1] == "c03: the host lacks the trait CUSTOM_FAST"
+
+
+def test_every_refused_host_says_why() -> None:
+    full = _fill(_state(), pinned(7), 1)
+    full = _fill(full, pinned(1), 0)
+    no_pool = dataclasses.replace(_state(), pools=Pools(shared=CpuSet.parse("0-15"), dedicated=CpuSet(), overhead=None))
+    index = _index(
+        _entry("a-down", up=False),
+        _entry("b-disabled", disabled=True, disabled_reason="broken fan"),
+        _entry("c-fenced", fenced=True),
+        _entry("d-full", full),
+        _entry("e-none", no_pool),
+    )
+    assert decide(index, GUEST, pinned(8), Conditions(), SETTINGS).candidates == ()
+    told, considered = explain(index, pinned(8), Conditions(), {})
+    assert considered == 5
+    assert [(one.name, one.no_fit.reasons[0].code) for one in told[:3]] == [
+        ("a-down", ReasonCode.HOST_DOWN),
+        ("b-disabled", ReasonCode.HOST_DISABLED),
+        ("c-fenced", ReasonCode.HOST_DOWN),
+    ]
+    assert told[1].sentence() == "b-disabled: the host is disabled: broken fan"
+    assert {reason.code for reason in told[3].no_fit.reasons} & {ReasonCode.DEDICATED_PCPUS, ReasonCode.CELL_COMBINATION}
+    assert told[4].no_fit.reasons[0].code is ReasonCode.NO_DEDICATED_POOL
+    assert preview(index, pinned(8), Conditions(), SETTINGS).refusals == told
+
+
+def test_no_host_at_all_is_no_candidate() -> None:
+    assert decide(Index(), GUEST, pinned(1), Conditions(), SETTINGS).candidates == ()
+    assert explain(Index(), pinned(1), Conditions(), {}) == ((), 0)
