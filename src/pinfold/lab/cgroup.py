@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from dataclasses import dataclass, replace
@@ -90,6 +91,20 @@ def join(found: tuple[Hierarchy, ...], group: str) -> None:
     for hierarchy in found:
         path = hierarchy.mount / group
         _enter(path / _LEAF if hierarchy.version == 2 else path)
+
+
+def members(group: str) -> set[int]:
+    """The processes in `group` and below, over all hierarchies; none without a group."""
+    found: set[int] = set()
+    for hierarchy in hierarchies() if group else ():
+        for path, _, _ in os.walk(hierarchy.mount / group):
+            try:
+                found |= {int(pid) for pid in (Path(path) / "cgroup.procs").read_text().split()}
+            except OSError as error:
+                # Gone meanwhile; or a threaded group of version 2, whose processes stand in the group above.
+                if error.errno not in (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP):
+                    raise
+    return found - {0}
 
 
 def remove(group: str, *, patience_seconds: float = 2.0) -> None:

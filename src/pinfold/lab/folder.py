@@ -120,25 +120,25 @@ class LabFolder:
         return False
 
     def processes(self) -> tuple[int, ...]:
-        """Every process inside the lab: those that see its run folder as `/run/libvirt`."""
-        found: list[int] = []
-        with contextlib.suppress(FileNotFoundError):
+        """Every process inside the lab: those that see its run folder as `/run/libvirt`, and those in its cgroups. Ascending."""
+        found: set[int] = set()
+        with contextlib.suppress(FileNotFoundError, InvalidRequest):
+            found |= cgroup.members(self.spec().group)
             own = os.stat(self.run)
-            found = [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and self._sees(int(entry), own)]
+            found |= {int(entry) for entry in os.listdir("/proc") if entry.isdigit() and self._sees(int(entry), own)}
         return tuple(sorted(found))
 
     def end_processes(self, *, patience_seconds: float = 5.0) -> tuple[int, ...]:
         """End every process inside the lab, by SIGTERM and after half the patience by SIGKILL. Returns the ids of those that did not end.
 
-        Each is held by a pidfd before it is looked at, so that no other process is hit when an id is used again.
+        Each is held by a pidfd and looked at once more, so that no other process is hit when an id is used again.
         """
-        own = os.stat(self.run)
         handles: dict[int, int] = {}
         for pid in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 handles[pid] = os.pidfd_open(pid)
-                if not self._sees(pid, own):
-                    os.close(handles.pop(pid))
+        for pid in handles.keys() - set(self.processes()):
+            os.close(handles.pop(pid))
         try:
             for sent in (signal.SIGTERM, signal.SIGKILL):
                 _signal_and_wait(handles, sent, patience_seconds / 2)
@@ -149,9 +149,7 @@ class LabFolder:
 
     def remove(self) -> None:
         """End what runs inside, and remove cgroups and folder. The folder's holder alone may call this."""
-        left: tuple[int, ...] = ()
-        with contextlib.suppress(FileNotFoundError):
-            left = self.end_processes()
+        left = self.end_processes()
         if left:
             raise Conflict(f"lab {self.path.name!r}: processes {', '.join(map(str, left))} do not end")
         with contextlib.suppress(InvalidRequest):

@@ -48,6 +48,8 @@ class Keeper:
         self.daemons: dict[str, int] = {}
         self._hierarchies = cgroup.hierarchies() if self.spec.group else ()
         self._namespaces: list[tuple[int, int]] = []
+        self._root = -1
+        self._run = -1
 
     def start(self) -> None:
         """Make the lab and return when libvirtd answers. Raises `Unavailable` when it does not, `OSError` for what is not allowed."""
@@ -56,6 +58,7 @@ class Keeper:
         if self.spec.group:
             cgroup.create(self._hierarchies, self.spec.group)
         self._make_namespaces()
+        self._run = os.open(self.folder.run, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._spawn("virtlogd", {})
         self.start_libvirtd()
 
@@ -67,9 +70,9 @@ class Keeper:
         while not _answers(self.folder.uri):
             self.reap()
             if "libvirtd" not in self.daemons:
-                raise Unavailable(f"libvirtd ended at once; {self.folder.path}/log/libvirtd.log says why")
+                raise Unavailable(f"libvirtd ended at once; it said last: {self._last_words()}")
             if time.monotonic() > deadline:
-                raise Unavailable(f"libvirtd did not answer within {_READY_SECONDS:.0f} s; {self.folder.path}/log/libvirtd.log may say why")
+                raise Unavailable(f"libvirtd did not answer within {_READY_SECONDS:.0f} s; it said last: {self._last_words()}")
             time.sleep(0.02)
 
     def end_libvirtd(self, sent: signal.Signals) -> None:
@@ -84,6 +87,10 @@ class Keeper:
                 os.kill(pid, signal.SIGKILL)
             self.reap()
             time.sleep(0.01)
+
+    def _last_words(self) -> str:
+        lines = (self.folder.path / "log/libvirtd.log").read_text(errors="replace").split("\n")
+        return next((line for line in reversed(lines) if line.strip()), "nothing")
 
     def reap(self) -> None:
         """Collect every child that has ended: daemons, and guests, which are orphans of libvirtd."""
@@ -108,9 +115,11 @@ class Keeper:
 
     def end(self) -> None:
         """End daemons and guests, and remove the lab's folder and cgroups."""
-        for _, fd in self._namespaces:
-            os.close(fd)
+        for fd in (*(fd for _, fd in self._namespaces), self._root, self._run):
+            if fd >= 0:
+                os.close(fd)
         self._namespaces.clear()
+        self._root = self._run = -1
         with contextlib.suppress(ProcessLookupError):
             self.end_libvirtd(signal.SIGTERM)
         previous = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps while the guests end
@@ -139,6 +148,7 @@ class Keeper:
         said = os.read(made_read, 4096)
         os.close(made_read)
         if said == b"+":
+            self._root = os.open(f"/proc/{child}/root", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             for kind, name in ((namespace.CLONE_NEWCGROUP, "cgroup"), (namespace.CLONE_NEWNS, "mnt")):
                 if kind == namespace.CLONE_NEWNS or self.spec.group:
                     self._namespaces.append((kind, os.open(f"/proc/{child}/ns/{name}", os.O_RDONLY | os.O_CLOEXEC)))
@@ -150,15 +160,18 @@ class Keeper:
     def _spawn(self, name: str, environment: dict[str, str]) -> None:
         program = _program(name)
         with open(self.folder.path / f"log/{name}.log", "ab") as log:
-            process = subprocess.Popen(
-                [program, "-p", f"/run/libvirt/{name}-lab.pid"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**_daemon_environment(), **environment},
-                start_new_session=True,
-                preexec_fn=self._enter,
-            )
+            try:
+                process = subprocess.Popen(
+                    [program, "-p", f"/run/libvirt/{name}-lab.pid"],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env={**_daemon_environment(), **environment},
+                    start_new_session=True,
+                    preexec_fn=self._enter,
+                )
+            except subprocess.SubprocessError as error:
+                raise Unavailable(f"{name} cannot be started inside the lab: {error}") from error
         self.daemons[name] = process.pid
         process.returncode = 0  # `reap` waits for it, not `subprocess`
 
@@ -167,6 +180,11 @@ class Keeper:
             cgroup.join(self._hierarchies, self.spec.group)
         for kind, fd in self._namespaces:
             namespace.enter(fd, kind)
+        # Entering a mount namespace leaves a chroot; nothing may start that would see the machine's own /run/libvirt.
+        os.fchdir(self._root)
+        os.chroot(".")
+        if not os.path.samefile("/run/libvirt", self._run):
+            raise RuntimeError("the lab's folders are not in place")
         namespace.die_with_parent(signal.SIGTERM)
 
 
@@ -331,7 +349,7 @@ def main(path: str, lock_fd: str, mode: str) -> int:
     keeper = Keeper(LabFolder(Path(path)))
     (keeper.folder.path / "keeper.pid").write_text(f"{os.getpid()}\n")
     control = socket.socket(socket.AF_UNIX)
-    ended = False
+    said = ""
     try:
         keeper.start()
         control.bind(str(keeper.folder.control))
@@ -340,13 +358,17 @@ def main(path: str, lock_fd: str, mode: str) -> int:
         _silence_output(keeper.folder)
         _serve(keeper, control, attached=mode == "attached")
     except (PinfoldError, OSError) as error:
-        print(str(error).replace("\n", " "), flush=True)
-        ended = True
+        said = str(error)
     finally:
         control.close()
+    try:
         if keeper.folder.path.exists():
             keeper.end()
-    return int(ended)
+    except (PinfoldError, OSError) as error:
+        said = f"{said or 'the lab ended'}, and was not cleaned up: {error}"
+    if said:
+        print(said.replace("\n", " "), flush=True)
+    return int(bool(said))
 
 
 def _silence_output(folder: LabFolder) -> None:
