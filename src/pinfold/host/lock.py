@@ -106,10 +106,10 @@ def give_up_ownership(settings: HostSettings) -> None:
     _path(settings, "owner").unlink(missing_ok=True)
 
 
-def refuse_if_owned(settings: HostSettings, action: str) -> None:
-    """Raises `InvalidRequest` naming the agent when one owns the host: two deciders on one host would each undo the other's work."""
+def refuse_if_owned(settings: HostSettings, action: str, *, by: str = "") -> None:
+    """Raises `InvalidRequest` naming the agent when one owns the host, and it is not `by`: two deciders would undo each other's work."""
     present = owner(settings)
-    if present:
+    if present not in ("", by):
         raise InvalidRequest(f"{action} is refused: the host {settings.uri} is owned by {present}; ask its service instead", key="owner")
 
 

@@ -93,15 +93,16 @@ class _Clock:
         self.steps.append((name, time.perf_counter() - began))
 
 
-def start(driver: Driver, settings: HostSettings, order: StartOrder) -> Started | NoFit:
+def start(driver: Driver, settings: HostSettings, order: StartOrder, *, claimed: Record | None = None) -> Started | NoFit:
     """The guest, placed and running, or why it does not fit.
 
+    With `claimed`, an agent's start: where the guest goes was decided by the service, and the owner in the record is the host's.
     Raises `InvalidRequest` for a name, file or template that cannot be used, and where the host is remote or owned by an agent; `Conflict`
     when the name or id is taken or a pCPU was lost to another writer; `NotPlaced` when a thread is not where it should be;
     `Unavailable` when the hypervisor is away. Nothing of the guest is left in any of these cases, unless the error says so.
     """
     check_order(order)
-    _refuse(driver, settings)
+    _refuse(driver, settings, claimed.owner if claimed else "")
     clock = _Clock()
     with Undo() as undo:
         with host_lock(settings):
@@ -109,7 +110,7 @@ def start(driver: Driver, settings: HostSettings, order: StartOrder) -> Started 
                 seen = survey(driver, settings)
             _refuse_taken(seen, order)
             with clock.step("fit"):
-                found = find_fit(order.request, seen.state, settings.strategy)
+                found = claimed.fit if claimed else find_fit(order.request, seen.state, settings.strategy)
             if isinstance(found, NoFit):
                 return found
             with clock.step("disk"):
@@ -122,14 +123,14 @@ def start(driver: Driver, settings: HostSettings, order: StartOrder) -> Started 
     return _started(verdict, found, seen, clock)
 
 
-def restart(driver: Driver, settings: HostSettings, key: str) -> Started:
-    """A stopped guest of ours (by name or id), running again where it was recorded.
+def restart(driver: Driver, settings: HostSettings, key: str, *, agent: str = "") -> Started:
+    """A stopped guest of ours (by name or id), running again where it was recorded. `agent` names the owner of the host that asks.
 
     Its claim was kept while it was stopped, but pools may have changed and others may have pinned themselves. Raises `NotPlaced` when
     its record no longer holds, `InvalidRequest` when there is no such guest, it is not ours, or it runs; the rest as `start`.
     A guest that fails to restart stays defined and stopped.
     """
-    _refuse(driver, settings)
+    _refuse(driver, settings, agent)
     clock = _Clock()
     with Undo() as undo:
         with host_lock(settings):
@@ -150,6 +151,22 @@ def restart(driver: Driver, settings: HostSettings, key: str) -> Started:
     return _started(verdict, record.fit, seen, clock)
 
 
+def finish(driver: Driver, settings: HostSettings, key: str, *, agent: str = "") -> Started:
+    """A guest of ours that a crash left paused between its start and its resume: verified, then running. Raises as `restart`.
+
+    A guest that fails stays paused, for its agent to remove.
+    """
+    _refuse(driver, settings, agent)
+    clock = _Clock()
+    with host_lock(settings):
+        seen = survey(driver, settings)
+        guest = seen.guest(key)
+        record = record_of(guest)
+    if guest.state is not GuestState.PAUSED:
+        raise InvalidRequest(f"guest {guest.name} is {guest.state.value}, not paused", key="guest")
+    return _started(_run(driver, settings, guest, seen, clock), record.fit, seen, clock)
+
+
 def check_order(order: StartOrder) -> None:
     """Raises `InvalidRequest` for an id that is no UUID or a name that could not be a file's, a domain's and a shell word's at once."""
     try:
@@ -165,10 +182,10 @@ def check_order(order: StartOrder) -> None:
         )
 
 
-def _refuse(driver: Driver, settings: HostSettings) -> None:
+def _refuse(driver: Driver, settings: HostSettings, agent: str) -> None:
     if not driver.local:
         raise InvalidRequest(f"a guest is started on its own host alone; {driver.uri} is remote and read-only", key="uri")
-    refuse_if_owned(settings, "guest start")
+    refuse_if_owned(settings, "guest start", by=agent)
 
 
 def _refuse_taken(seen: Survey, order: StartOrder) -> None:
@@ -178,8 +195,11 @@ def _refuse_taken(seen: Survey, order: StartOrder) -> None:
             raise Conflict(f"the {what} of guest {order.name} ({order.id}) is taken: {guest.name} ({guest.id}) is {guest.state.value}")
 
 
-def _spec(settings: HostSettings, order: StartOrder, boot: Boot, found: Fit) -> GuestSpec:
-    record = Record(guest=order.id, policy=order.request.emulator_policy, fit=found, flavor=order.flavor, owner=OWNER)
+def _record(order: StartOrder, found: Fit) -> Record:
+    return Record(guest=order.id, policy=order.request.emulator_policy, fit=found, flavor=order.flavor, owner=OWNER)
+
+
+def _spec(settings: HostSettings, order: StartOrder, boot: Boot, record: Record) -> GuestSpec:
     virt_type = order.virt_type or settings.virt_type
     return GuestSpec(
         id=order.id, name=order.name, request=order.request, record=record, boot=boot, template=order.template, virt_type=virt_type

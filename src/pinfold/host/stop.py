@@ -21,15 +21,17 @@ class Stopped:
     removed: bool
 
 
-def stop(driver: Driver, settings: HostSettings, key: str, *, remove: bool = False, graceful_seconds: float = 0.0) -> Stopped:
+def stop(
+    driver: Driver, settings: HostSettings, key: str, *, remove: bool = False, graceful_seconds: float = 0.0, agent: str = ""
+) -> Stopped:
     """Ends the guest with that name or id; when this returns, no process of it is left.
 
-    Without `remove` it stays defined and keeps its claim. Raises `InvalidRequest` when there is no such guest, it is not ours, or the host
+    Without `remove` it stays defined and keeps its claim. `agent` names the owner of the host that asks. Raises `InvalidRequest` when there is no such guest, it is not ours, or the host
     is remote or owned by an agent; `Unavailable` when the hypervisor is away.
     """
     if not driver.local:
         raise InvalidRequest(f"a guest is stopped on its own host alone; {driver.uri} is remote and read-only", key="uri")
-    refuse_if_owned(settings, "guest stop")
+    refuse_if_owned(settings, "guest stop", by=agent)
     guest = pick(driver.guests(), key)
     record_of(guest)
     if guest.state is not GuestState.STOPPED and graceful_seconds:
