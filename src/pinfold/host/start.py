@@ -117,7 +117,7 @@ def start(driver: Driver, settings: HostSettings, order: StartOrder, *, claimed:
                 _promise_removal(settings, order, undo)
                 boot = disk.prepare(settings, order.id, order.boot, order.request.disk_gib)
             with clock.step("start paused"):
-                guest = _start_paused(driver, _spec(settings, order, boot, found), undo)
+                guest = _start_paused(driver, _spec(settings, order, boot, claimed or _record(order, found)), undo)
         verdict = _run(driver, settings, guest, seen, clock)
         undo.forget()
     return _started(verdict, found, seen, clock)
