@@ -133,7 +133,7 @@ def reasons() -> str:
 Why a guest does not fit a host. `pinfold fit`, `pinfold guest start`, the API and the logs print the same reasons; the codes are stable.
 
 Each reason has a kind. `{Kind.INSUFFICIENT.value}`: the host would take the guest after enough others have left.
-`{Kind.INFEASIBLE.value}`: this host, even empty, never takes it. A refusal is infeasible when one of its reasons about the host as a whole is.
+`{Kind.INFEASIBLE.value}`: this host, even empty, never takes it. A refusal is infeasible when a reason about the host as a whole is.
 
 """ + table(("code", "when", "sentence, for example"), rows)
 

@@ -34,7 +34,11 @@ def fit_view(fit: Fit, request: GuestRequest, state: HostState) -> list[Renderab
         table.add_row(f"vCPUs {fit.float_vcpus}", Text(str(fit.float_set), style="green"), "float over the shared pool")
     if fit.idle_siblings:
         table.add_row("idle siblings", Text(str(fit.idle_siblings), style="dim"), "taken, so that nobody else runs on these cores")
-    table.add_row("emulator threads", Text(str(fit.emulator), style="magenta"), _emulator(fit, request, state))
+    words = f"{emulator_words(fit)} (policy {request.emulator_policy.value})"
+    table.add_row("emulator threads", Text(str(fit.emulator), style="magenta"), words)
+    if fit.emulator_placement is EmulatorPlacement.POOL:
+        total = capacity_millicpu(state.pools, state.limits)
+        table.add_row("overhead booked", f"{fit.overhead_millicpu} millicpu", f"of {total:,} in all")
     lines.append(Padding(table, (0, 0, 0, 2), expand=False))
     lines.extend(Text.assemble(("warning: ", "yellow"), reason.sentence()) for reason in fit.warnings)
     if request.not_acted_upon:
@@ -51,10 +55,3 @@ def refusal_view(refusal: NoFit, host: str) -> list[RenderableType]:
     lines: list[RenderableType] = [Text.assemble(("does not fit", "bold red"), f" on {host or 'this host'}; {ever}")]
     lines.extend(Text(f"  {reason.sentence()}") for reason in refusal.reasons)
     return lines
-
-
-def _emulator(fit: Fit, request: GuestRequest, state: HostState) -> str:
-    words = f"{emulator_words(fit)} (policy {request.emulator_policy.value})"
-    if fit.emulator_placement is not EmulatorPlacement.POOL:
-        return words
-    return f"{words}, books {fit.overhead_millicpu} of {capacity_millicpu(state.pools, state.limits):,} millicpu"

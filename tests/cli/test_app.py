@@ -1,0 +1,109 @@
+"""The frame of the command line: help, errors, exit statuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Pinfold
+
+from pinfold.cli import version as version_module
+from pinfold.cli.app import COMMANDS
+from pinfold.core.errors import Conflict, InvariantViolation, PinfoldError
+
+
+def test_help_lists_every_command_in_order(pinfold: Pinfold) -> None:
+    answer = pinfold("--help")
+    assert answer.status == 0
+    places = [answer.out.index(f"│ {name} ") for name in COMMANDS]
+    assert places == sorted(places)
+
+
+def test_a_bare_command_and_a_bare_group_show_their_help(pinfold: Pinfold) -> None:
+    for argv in ((), ("guest",)):
+        answer = pinfold(*argv)
+        assert "Usage: pinfold" in answer.out + answer.err
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (("gest",), "pinfold: No such command 'gest'. Did you mean 'guest'?; see 'pinfold --help'\n"),
+        (("version", "--jsn"), "No such option: --jsn"),
+        (("guest", "show"), "Missing argument 'NAME'; see 'pinfold guest show --help'\n"),
+        (("fit", "--vcpus", "many"), "Invalid value for '--vcpus'"),
+    ],
+)
+def test_a_slip_of_usage_is_one_sentence_and_status_2(pinfold: Pinfold, argv: tuple[str, ...], sentence: str) -> None:
+    answer = pinfold(*argv)
+    assert answer.status == 2
+    assert answer.out == ""
+    assert sentence in answer.err
+    assert answer.err.count("\n") == 1
+
+
+def test_errors_are_one_json_document_on_standard_error_with_json(pinfold: Pinfold) -> None:
+    answer = pinfold("guest", "list", "--json")
+    assert answer.status == 3
+    assert answer.out == ""
+    error = json.loads(answer.err)["error"]
+    assert error["kind"] == "unavailable"
+    assert error["status"] == 3
+    usage = pinfold("guest", "show", "--json")
+    assert json.loads(usage.err)["error"]["kind"] == "usage"
+
+
+class _NotPlaced(PinfoldError):
+    """An error that knows no status of its own."""
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "status"),
+    [(Conflict("x"), "conflict", 4), (InvariantViolation("x"), "invariant-violation", 70), (_NotPlaced("x"), "_-not-placed", 1)],
+)
+def test_every_error_of_ours_has_its_status(
+    pinfold: Pinfold, monkeypatch: pytest.MonkeyPatch, error: Exception, kind: str, status: int
+) -> None:
+    def fail(_document: object) -> None:
+        raise error
+
+    monkeypatch.setattr(version_module, "show_json", fail)
+    answer = pinfold("version", "--json")
+    assert answer.status == status
+    assert json.loads(answer.err)["error"]["kind"] == kind
+
+
+def test_a_bug_is_one_sentence_that_names_the_file_with_the_traceback(
+    pinfold: Pinfold, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(_lines: object) -> None:
+        raise KeyError("oops")
+
+    monkeypatch.setattr(version_module, "show", fail)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    answer = pinfold("version")
+    (kept,) = tmp_path.glob("pinfold-error-*.txt")
+    assert answer.status == 70
+    assert answer.err == f"pinfold: internal error: KeyError: 'oops'; the traceback is in {kept}, please report it\n"
+    assert "Traceback" in kept.read_text()
+    assert kept.stat().st_mode & 0o077 == 0
+
+
+def test_ctrl_c_is_no_traceback(pinfold: Pinfold, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(_lines: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(version_module, "show", interrupt)
+    answer = pinfold("version")
+    assert answer.status == 130
+    assert "Traceback" not in answer.err
+
+
+def test_a_command_does_not_import_what_others_need() -> None:
+    heavy = ("oslo_config", "libvirt", "pinfold.core", "pinfold.host", "pinfold.lab")
+    probe = f"import sys; from pinfold.cli.app import run; run(['version'], None); print([n for n in {heavy} if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, env={"PYTHONPATH": ":".join(sys.path)})
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,72 @@
+"""`pinfold config sample|check` and the configuration that every command reads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.cli.conftest import Pinfold
+
+from pinfold.config.sample import sample
+
+
+def test_sample_prints_a_file(pinfold: Pinfold) -> None:
+    answer = pinfold("config", "sample")
+    assert answer.out == sample()
+    names = {(one["group"], one["name"]) for one in json.loads(pinfold("config", "sample", "--json").out)["options"]}
+    assert ("compute", "cpu_dedicated_set") in names
+
+
+def test_check_of_a_good_file_finds_nothing(pinfold: Pinfold, tmp_path: Path) -> None:
+    path = tmp_path / "good.conf"
+    path.write_text("[compute]\ncpu_shared_set = 0\ncpu_dedicated_set = 1\n")
+    answer = pinfold("config", "check", "--offline", str(path))
+    assert answer.status == 0
+    assert f"read {path}" in answer.out
+    assert "✓ nothing found" in answer.out
+
+
+def test_check_names_slips_repeats_and_broken_flavors_with_status_1(pinfold: Pinfold, tmp_path: Path) -> None:
+    (tmp_path / "flavors.toml").write_text(
+        '[flavors.bad]\nvcpus = 1\nram = 64\n[flavors.bad.properties]\n"hw:emulator_threads" = "share"\n'
+    )
+    path = tmp_path / "bad.conf"
+    path.write_text("[compute]\ncpu_overhed_set = 0\ncpu_shared_set = 0\ncpu_shared_set = 1\n[pinfold]\nflavors_file = flavors.toml\n")
+    answer = pinfold("config", "check", str(path), "--json")
+    document = json.loads(answer.out)
+    assert answer.status == 1
+    assert len(document["warnings"]) == 3
+    assert "cpu_overhead_set is meant" in document["warnings"][0]
+    assert "more than once" in document["warnings"][1]
+    assert "flavor bad: hw:emulator_threads is not a known extra spec" in document["warnings"][2]
+    assert document["host"].startswith("not checked against this host: libvirt at qemu:///system cannot be reached")
+
+
+def test_check_of_a_file_that_cannot_be_used_is_status_2(pinfold: Pinfold, tmp_path: Path) -> None:
+    path = tmp_path / "bad.conf"
+    path.write_text("[DEFAULT]\nvcpu_pin_set = 1-3\n")
+    answer = pinfold("config", "check", str(path))
+    assert answer.status == 2
+    assert "write [compute] cpu_dedicated_set for pinned" in answer.err
+
+
+def test_slips_are_said_by_every_command_that_reads_the_file(pinfold: Pinfold, tmp_path: Path) -> None:
+    path = tmp_path / "slip.conf"
+    path.write_text("[compute]\ncpu_overhed_set = 0\n")
+    answer = pinfold("fit", "--vcpus", "1", "--ram", "64", "--host-text", "core:2", "--config", str(path))
+    assert answer.status == 0
+    assert answer.err.startswith("pinfold: warning: [compute] cpu_overhed_set")
+
+
+def test_the_pools_of_the_configuration_count_for_a_described_host(pinfold: Pinfold, tmp_path: Path) -> None:
+    path = tmp_path / "pools.conf"
+    path.write_text("[compute]\ncpu_shared_set = 0\ncpu_dedicated_set = 2-3\n")
+    argv = ("fit", "--vcpus", "2", "--ram", "64", "-p", "hw:cpu_policy=dedicated", "--host-text", "core:4", "--config", str(path), "--json")
+    assert json.loads(pinfold(*argv).out)["placement"]["taken"] == "2-3"
+
+
+def test_doctor_says_that_libvirt_is_away(pinfold: Pinfold) -> None:
+    answer = pinfold("doctor", "--json")
+    assert answer.status == 1
+    checks = {check["what"]: check for check in json.loads(answer.out)["checks"]}
+    assert checks["libvirt and pools"]["health"] == "bad"

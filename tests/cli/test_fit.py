@@ -1,0 +1,141 @@
+"""`pinfold fit` on hosts that do not exist: everything but libvirt is real."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Pinfold
+
+HOST = ("--host-text", "pack:2 core:8 pu:2 far mem:16384", "--shared", "0-1,8-9,16-17,24-25", "--dedicated", "2-7,10-15,18-23,26-31")
+PINNED = ("--vcpus", "4", "--ram", "2048", "-p", "hw:cpu_policy=dedicated")
+
+
+def test_a_guest_that_fits_is_shown_vcpu_by_vcpu(pinfold: Pinfold) -> None:
+    answer = pinfold("fit", *PINNED, "-p", "hw:emulator_threads_policy=share", *HOST)
+    assert answer.status == 0
+    assert answer.err == ""
+    lines = [line.split() for line in answer.out.splitlines()]
+    assert lines[0] == ["fits", "on", "the", "described", "host:", "4", "vCPUs,", "2", "GiB"]
+    assert ["vCPU", "0", "pCPU", "2", "core", "2,18"] in lines
+    assert ["vCPU", "3", "pCPU", "19", "core", "3,19"] in lines
+    assert [
+        "emulator",
+        "threads",
+        "0-1,8-9,16-17,24-25",
+        "the",
+        "overhead",
+        "pool",
+        "(policy",
+        "share),",
+        "books",
+        "28",
+        "of",
+        "4,000",
+        "millicpu",
+    ] in lines
+
+
+def test_a_refusal_gives_every_reason_and_status_1(pinfold: Pinfold) -> None:
+    answer = pinfold("fit", "--vcpus", "13", "--ram", "64", "-p", "hw:cpu_policy=dedicated", *HOST)
+    assert answer.status == 1
+    assert answer.out.startswith("does not fit on the described host; never, not even when it is empty\n")
+    assert "  cell 0 has 12 dedicated pCPUs, 13 needed\n" in answer.out
+    assert "  cell 1 has 12 dedicated pCPUs, 13 needed\n" in answer.out
+
+
+def test_json_says_the_same(pinfold: Pinfold) -> None:
+    answer = pinfold("fit", *PINNED, "-p", "hw:emulator_threads_policy=isolate", *HOST, "--json")
+    document = json.loads(answer.out)
+    assert document["fits"] is True
+    assert document["placement"]["cells"][0]["pins"] == {"0": 2, "1": 18, "2": 3, "3": 19}
+    assert document["placement"]["emulator"] == {"placement": "isolated", "cpus": "4", "pcpu": 4}
+    refusal = pinfold("fit", "--vcpus", "13", "--ram", "64", "-p", "hw:cpu_policy=dedicated", *HOST, "--json")
+    document = json.loads(refusal.out)
+    assert refusal.status == 1
+    assert document["fits"] is False
+    assert document["kind"] == "infeasible"
+    assert {"dedicated-pcpus"} <= {reason["code"] for reason in document["reasons"]}
+
+
+def test_the_definition_is_printed_with_xml(pinfold: Pinfold) -> None:
+    answer = pinfold("fit", *PINNED, "-p", "hw:emulator_threads_policy=share", *HOST, "--xml")
+    assert answer.status == 0
+    assert '<vcpupin vcpu="0" cpuset="2" />' in answer.out
+    assert '<emulatorpin cpuset="0-1,8-9,16-17,24-25" />' in answer.out
+
+
+def test_a_flavor_comes_by_name_and_options_replace_its_parts(pinfold: Pinfold, tmp_path: Path) -> None:
+    flavors = tmp_path / "flavors.toml"
+    flavors.write_text('[flavors."rt.share"]\nvcpus = 2\nram = 512\n[flavors."rt.share".properties]\n"hw:cpu_policy" = "dedicated"\n')
+    answer = pinfold("fit", "--flavors", str(flavors), "--flavor", "rt.share", "--vcpus", "3", *HOST, "--json")
+    assert json.loads(answer.out)["placement"]["vcpus"] == 3
+    assert json.loads(answer.out)["placement"]["memory_mib"] == 512
+
+
+def test_a_flavor_comes_as_openstack_prints_it(pinfold: Pinfold, tmp_path: Path) -> None:
+    flavor = tmp_path / "flavor.json"
+    flavor.write_text(json.dumps({"name": "nfv", "vcpus": 2, "ram": 512, "disk": 0, "properties": {"hw:cpu_policy": "dedicated"}}))
+    answer = pinfold("fit", "--flavor-json", str(flavor), *HOST, "--json")
+    assert json.loads(answer.out)["placement"]["taken"] == "2,18"
+
+
+def test_another_host_comes_as_libvirt_describes_it(pinfold: Pinfold) -> None:
+    recorded = sorted(Path("tests/hosts").rglob("*capabilities*.xml"))
+    if not recorded:
+        pytest.skip("there are no recorded hosts")
+    answer = pinfold("fit", "--vcpus", "1", "--ram", "64", "--capabilities", str(recorded[0]))
+    assert answer.status == 0, answer.err
+    assert f"fits on {recorded[0]}" in answer.out
+
+
+def test_without_a_described_host_libvirt_is_asked(pinfold: Pinfold) -> None:
+    answer = pinfold("fit", *PINNED)
+    assert answer.status == 3
+    assert answer.err == "pinfold: libvirt at qemu:///system cannot be reached: there is none\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        pytest.param(("-p", "hw:emulator_threads=share"), "did you mean hw:emulator_threads_policy?", id="a near-miss key"),
+        pytest.param(("-p", "hw:emulator_thread_policy=share"), "did you mean hw:emulator_threads_policy?", id="another near-miss key"),
+        pytest.param(("-p", "hw:emulator_threads_policy=share"), "it needs hw:cpu_policy dedicated or mixed", id="share without pins"),
+        pytest.param(("-p", "hw:cpu_policy"), "KEY=VALUE is, as in hw:cpu_policy=dedicated", id="a property without a value"),
+        pytest.param(("-p", "a=1", "-p", "a=2"), "--property a is given twice", id="a property given twice"),
+        pytest.param(("--vcpus", "0"), "vcpus", id="no vCPU"),
+        pytest.param(("--virt-type", "xen"), "--virt-type 'xen' is not allowed; kvm or qemu is", id="another hypervisor"),
+        pytest.param(("--image", "absent"), "there is no image 'absent' in", id="an image that is not there"),
+        pytest.param(("--image", "a", "--disk-file", "b"), "one of them is allowed", id="two disks"),
+        pytest.param(("--template", "/nonexistent.xml"), "template /nonexistent.xml cannot be read", id="a template that is not there"),
+        pytest.param(("--capabilities", "/dev/null"), "--capabilities and --host-text both describe a host", id="two hosts"),
+        pytest.param(("--overhead", "2"), "overlap", id="pools that overlap"),
+        pytest.param(("--flavor", "x"), "flavors file /etc/pinfold/flavors.toml cannot be read", id="no flavors file"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_status_2(pinfold: Pinfold, argv: tuple[str, ...], sentence: str) -> None:
+    vcpus = () if "--vcpus" in argv else ("--vcpus", "2")
+    answer = pinfold("fit", *vcpus, "--ram", "64", *argv, *HOST)
+    assert answer.status == 2, answer.err
+    assert answer.out == ""
+    assert sentence in answer.err
+    assert answer.err.startswith("pinfold: ")
+    assert answer.err.count("\n") == 1
+
+
+def test_no_flavor_at_all_says_how_to_give_one(pinfold: Pinfold) -> None:
+    answer = pinfold("fit", *HOST)
+    assert answer.err == "pinfold: no flavor: give --flavor NAME, --flavor-json FILE, or --vcpus N and --ram MIB\n"
+
+
+def test_a_bad_shape_is_refused(pinfold: Pinfold) -> None:
+    answer = pinfold("fit", "--vcpus", "1", "--ram", "64", "--host-text", "core:banana")
+    assert answer.status == 2
+    assert "core:banana" in answer.err
+
+
+def test_pools_outside_the_described_host_are_refused(pinfold: Pinfold) -> None:
+    answer = pinfold("fit", "--vcpus", "1", "--ram", "64", "--host-text", "core:2", "--shared", "0-9")
+    assert answer.status == 2
+    assert "cpu_shared_set names pCPUs 2-9, which this host does not have" in answer.err
