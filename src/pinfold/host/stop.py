@@ -27,7 +27,8 @@ def stop(
     """Ends the guest with that name or id; when this returns, no process of it is left.
 
     Without `remove` it stays defined and keeps its claim. `agent` names the owner of the host that asks.
-    Raises `InvalidRequest` when there is no such guest, it is not ours, or the host is remote or owned by an agent; `Unavailable` when the hypervisor is away.
+    Raises `InvalidRequest` when there is no such guest, it is not ours, or the host is remote or owned by an agent; `Unavailable` when the
+    hypervisor is away.
     """
     if not driver.local:
         raise InvalidRequest(f"a guest is stopped on its own host alone; {driver.uri} is remote and read-only", key="uri")
