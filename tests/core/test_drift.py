@@ -332,15 +332,24 @@ def test_a_foreign_guest_that_floats_over_the_dedicated_pool_is_shown_the_way_ou
 @pytest.mark.parametrize(
     ("allowed", "observed"),
     [
-        pytest.param("0-15", None, id="a process that may run everywhere is bound to nothing"),
-        pytest.param("0-3", None, id="a process on the shared pool"),
-        pytest.param("3-5", "4-5", id="a process on two dedicated pCPUs"),
+        pytest.param(["0-15"], None, id="a process that may run everywhere is bound to nothing"),
+        pytest.param(["0-7"], None, id="a process on the host's default set is bound to nothing"),
+        pytest.param(["0-3"], None, id="a process on the shared pool"),
+        pytest.param(["3-5"], "4-5", id="a process on two dedicated pCPUs"),
+        pytest.param(["0-15", "8", "9", "0-7"], "8-9", id="only the bound threads count"),
     ],
 )
-def test_foreign_processes(allowed: str, observed: str | None) -> None:
-    findings = foreign_process(Process(pid=9, name="dpdk", allowed=cpus(allowed)), POOLS, ONLINE)
+def test_foreign_processes(allowed: list[str], observed: str | None) -> None:
+    process = Process(pid=9, name="dpdk", allowed=tuple(map(cpus, allowed)))
+    findings = foreign_process(process, POOLS, ONLINE, cpus("0-7"))
     assert [finding.observed for finding in findings] == ([] if observed is None else [observed])
     assert [finding.repair for finding in findings] == ([] if observed is None else ["taskset -apc 0-3 9"])
+
+
+def test_guests_that_merely_share_their_pins_are_no_two_owners() -> None:
+    shared = Holder(name="a", cpus=cpus("4-7"), alone=False)
+    assert two_owners([shared, Holder(name="b", cpus=cpus("4-7"), alone=False)]) == ()
+    assert len(two_owners([shared, Holder(name="b", cpus=cpus("7"))])) == 1
 
 
 def test_an_unreadable_record_says_why() -> None:

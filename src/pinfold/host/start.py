@@ -126,6 +126,8 @@ def start(driver: Driver, settings: HostSettings, order: StartOrder, *, claimed:
 def restart(driver: Driver, settings: HostSettings, key: str, *, agent: str = "") -> Started:
     """A stopped guest of ours (by name or id), running again where it was recorded. `agent` names the owner of the host that asks.
 
+    One that is paused, as a start that was cut short leaves it, is verified and resumed.
+
     Its claim was kept while it was stopped, but pools may have changed and others may have pinned themselves. Raises `NotPlaced` when
     its record no longer holds, `InvalidRequest` when there is no such guest, it is not ours, or it runs; the rest as `start`.
     A guest that fails to restart stays defined and stopped.
@@ -138,6 +140,8 @@ def restart(driver: Driver, settings: HostSettings, key: str, *, agent: str = ""
                 seen = survey(driver, settings)
             guest = seen.guest(key)
             record = record_of(guest)
+            if guest.state is GuestState.PAUSED:
+                return _started(_run(driver, settings, guest, seen, clock), record.fit, seen, clock)
             if guest.active:
                 raise InvalidRequest(f"guest {guest.name} is {guest.state.value} already", key="guest")
             findings = misplaced(seen, settings, guest, record.fit)

@@ -28,10 +28,26 @@ def synthetic_bench(synthetic_lab: LabHost, idle_rom: Path, tmp_path: Path) -> I
     yield from _bench(synthetic_lab, idle_rom, tmp_path)
 
 
-def _bench(lab: LabHost, idle_rom: Path, tmp_path: Path) -> Iterator[Bench]:
+@pytest.fixture
+def own_bench(lab_name: str, lab_possible: None, idle_rom: Path, tmp_path: Path) -> Iterator[Bench]:
+    """A lab host for one test alone, which may ruin it."""
+    with LabHost(f"{lab_name}-own", cgroups=False) as lab:
+        settings = _settings(lab, tmp_path)
+        driver = LibvirtDriver(lab.uri)
+        try:
+            yield Bench(lab=lab, driver=driver, settings=settings, rom=idle_rom)
+        finally:
+            driver.close()
+
+
+def _settings(lab: LabHost, tmp_path: Path) -> HostSettings:
     tmp_path.chmod(0o711)
     settings = HostSettings(uri=lab.uri, state_dir=str(tmp_path / "state"), pools=pools(shared="0", dedicated="1"))
-    settings = replace(settings, limits=replace(settings.limits, reserved_memory_mib=0))
+    return replace(settings, limits=replace(settings.limits, reserved_memory_mib=0))
+
+
+def _bench(lab: LabHost, idle_rom: Path, tmp_path: Path) -> Iterator[Bench]:
+    settings = _settings(lab, tmp_path)
     driver = LibvirtDriver(lab.uri, witness=witness_of(lab.uri))
     try:
         yield Bench(lab=lab, driver=driver, settings=settings, rom=idle_rom)

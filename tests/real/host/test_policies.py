@@ -113,3 +113,15 @@ def test_a_thread_that_strays_is_found_and_the_printed_command_repairs_it(bench:
     assert [finding.sentence() for finding in strayed(bench)] == []
     assert started.guest.pid is not None
     check(bench, "web", "1", "0")
+
+
+def test_a_scheduler_that_was_never_recorded_is_found_and_the_printed_command_repairs_it(bench: Bench) -> None:
+    started = bench.start(bench.order("web", SHARE))
+    vcpu = next(thread.tid for thread in started.sight.threads if thread.thread_class is ThreadClass.VCPU)
+    done = subprocess.run(["chrt", "--fifo", "--pid", "1", str(vcpu)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"this machine grants no realtime scheduler there: {done.stderr.strip()}")
+    (finding,) = strayed(bench)
+    assert finding.sentence().endswith("runs under the scheduler fifo, recorded is other")
+    subprocess.run(["sh", "-c", finding.repair], check=True, capture_output=True)
+    assert strayed(bench) == []

@@ -41,11 +41,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """A process that belongs to no guest, and the pCPUs that it may run on."""
+    """A process that belongs to no guest, and for each of its threads the pCPUs that it may run on."""
 
     pid: int
     name: str
-    allowed: CpuSet
+    allowed: tuple[CpuSet, ...]
 
 
 def place_of(fit: Fit) -> Place:
@@ -136,14 +136,18 @@ def foreign_floating(subject: Subject, may_run: CpuSet, own: CpuSet, vcpus: int,
     )
 
 
-def foreign_process(process: Process, pools: Pools, online: CpuSet) -> tuple[Finding, ...]:
-    """A process of the host that is bound to dedicated pCPUs; at most one finding. Pure.
+def foreign_process(process: Process, pools: Pools, online: CpuSet, default: CpuSet) -> tuple[Finding, ...]:
+    """A process of the host with threads that are bound to dedicated pCPUs; at most one finding. Pure.
 
-    A process that may run on every online pCPU is bound to none: the kernel's default is the affair of `isolcpus` or of the service
-    manager.
+    A thread that may run on every online pCPU, or on the set that the host gives all processes (`default`, the init process's), is bound
+    to none: where those lie is the affair of `isolcpus` and of the service manager.
     """
-    astray = process.allowed & pools.dedicated
-    if not astray or online <= process.allowed:
+    mask = 0
+    for allowed in process.allowed:
+        if allowed != default and not online <= allowed:
+            mask |= allowed.mask
+    astray = CpuSet.from_mask(mask) & pools.dedicated
+    if not astray:
         return ()
     elsewhere = online - pools.dedicated
     return (
