@@ -147,7 +147,7 @@ class LibvirtDriver:
             self._end(known, graceful_seconds)
         if remove:
             with self._translated(f"guest {known.name} cannot be undefined"), _absent_is_fine():
-                self._domain(guest).undefineFlags(_UNDEFINE)
+                self._connection().lookupByUUIDString(guest).undefineFlags(_UNDEFINE)
 
     def pin(self, guest: str, masks: Masks) -> None:
         """Move every thread of a running guest, live and in its definition. See `Driver.pin`.
@@ -391,7 +391,7 @@ class LibvirtDriver:
     def _end(self, guest: HostGuest, graceful_seconds: float) -> None:
         ticks = None if guest.pid is None else procfs.start_ticks(guest.pid)
         with self._translated(f"guest {guest.name} cannot be stopped"), _absent_is_fine():
-            domain = self._domain(guest.id)
+            domain = self._connection().lookupByUUIDString(guest.id)
             if graceful_seconds > 0:
                 with suppress(libvirt.libvirtError):
                     domain.shutdown()

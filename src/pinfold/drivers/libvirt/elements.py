@@ -127,10 +127,21 @@ def memory_backing(spec: GuestSpec, make: Make) -> list[Element]:
 
 
 def without_pit(spec: GuestSpec, make: Make) -> Element | None:
-    """`<timer>` that takes away the PIT of a realtime guest, whose kernel thread would share vCPU 0's pCPU; None for all others."""
+    """`<timer>` that says a realtime guest has no PIT; None for all others."""
     if not spec.record.fit.realtime or make.platform.arch not in X86:
         return None
     return Element("timer", {"name": "pit", "present": "no"})
+
+
+def without_kernel_pit(spec: GuestSpec, make: Make, virt_type: str) -> Element | None:
+    """`<ioapic>` that keeps KVM's PIT, and its thread on vCPU 0's pCPU, away from a realtime guest; None for all others.
+
+    libvirt (9.0) passes the timer's absence on to QEMU as a tick policy alone, and KVM makes its `kvm-pit` thread all the same. It does
+    not where QEMU has the interrupt controller's old half; message-signalled interrupts stay in the kernel.
+    """
+    if virt_type != "kvm" or without_pit(spec, make) is None:
+        return None
+    return Element("ioapic", {"driver": "qemu"})
 
 
 def record(spec: GuestSpec) -> Element:

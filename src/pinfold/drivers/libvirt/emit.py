@@ -29,7 +29,8 @@ def definition(spec: GuestSpec, make: Make) -> str:
 
 
 def _own_domain(spec: GuestSpec, make: Make) -> str:
-    domain = Element("domain", {"type": spec.virt_type or make.platform.best_virt_type})
+    virt_type = spec.virt_type or make.platform.best_virt_type
+    domain = Element("domain", {"type": virt_type})
     domain.extend(elements.identity(spec))
     SubElement(domain, "metadata").append(elements.record(spec))
     domain.extend(elements.memory(spec))
@@ -44,7 +45,7 @@ def _own_domain(spec: GuestSpec, make: Make) -> str:
     if numatune is not None:
         domain.append(numatune)
     domain.append(_os(spec, make))
-    domain.extend(_machine(spec, make))
+    domain.extend(_machine(spec, make, virt_type))
     cpu = elements.cpu(spec)
     if cpu:
         SubElement(domain, "cpu").extend(cpu)
@@ -70,12 +71,15 @@ def _os(spec: GuestSpec, make: Make) -> Element:
     return os
 
 
-def _machine(spec: GuestSpec, make: Make) -> list[Element]:
+def _machine(spec: GuestSpec, make: Make, virt_type: str) -> list[Element]:
     found = []
     if make.platform.arch in elements.X86:
         features = Element("features")
         SubElement(features, "acpi")
         SubElement(features, "apic")
+        ioapic = elements.without_kernel_pit(spec, make, virt_type)
+        if ioapic is not None:
+            features.append(ioapic)
         found.append(features)
     clock = Element("clock", {"offset": "utc"})
     timer = elements.without_pit(spec, make)

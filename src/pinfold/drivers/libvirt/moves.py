@@ -69,6 +69,9 @@ def move(pid: int, thread: ObservedThread, cpus: CpuSet) -> None:
     if thread.thread_class is ThreadClass.KTHREAD:
         _leave_vcpu_cgroup(pid, thread.tid)
     try:
+        if thread.thread_class is ThreadClass.KTHREAD and thread.scheduler != "other":
+            # Inherited from a realtime vCPU; no other thread of its new place should starve.
+            os.sched_setscheduler(thread.tid, os.SCHED_OTHER, os.sched_param(0))
         os.sched_setaffinity(thread.tid, cpus)
     except ProcessLookupError:
         return

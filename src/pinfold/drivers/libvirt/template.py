@@ -2,6 +2,7 @@
 
 Ours are name, uuid, memory, our metadata, vcpu, iothreads, numatune, the pins and vCPU schedulers in cputune, huge pages and locking in
 memoryBacking, numa and topology in cpu. Every other byte survives: comments, unknown namespaces and their prefixes, order, white space.
+A realtime guest loses its PIT, unless the template speaks of it.
 """
 
 from __future__ import annotations
@@ -90,7 +91,8 @@ class _Merge:
         self._inside("cputune", _CPUTUNE, elements.cputune(spec, ids, make))
         self._whole("numatune", elements.numatune(spec))
         self._inside("cpu", _CPU, elements.cpu(spec))
-        self._clock(elements.without_pit(spec, make))
+        virt_type = spec.virt_type or self.domain.attributes.get("type", "")
+        self._without_pit(elements.without_pit(spec, make), elements.without_kernel_pit(spec, make, virt_type))
         return outline.applied(self.data, self.edits)
 
     def repinned(self, wanted: Masks) -> str:
@@ -146,16 +148,18 @@ class _Merge:
         ours = [] if node is None else [child for child in node.children if child.namespace == metadata.NAMESPACE]
         self._children("metadata", node, ours, [record])
 
-    def _clock(self, timer: Element | None) -> None:
-        if timer is None:
+    def _without_pit(self, timer: Element | None, ioapic: Element | None) -> None:
+        clock, features = self.domain.find("clock"), self.domain.find("features")
+        if clock is not None and any(child.attributes.get("name") == "pit" for child in clock.all("timer")):
             return
-        node = self.domain.find("clock")
-        if node is None:
-            clock = Element("clock", {"offset": "utc"})
-            clock.append(timer)
-            self._put_in(clock)
-        elif not any(child.attributes.get("name") == "pit" for child in node.all("timer")):
-            self._children("clock", node, [], [timer])
+        if timer is not None and clock is None:
+            clock_of_ours = Element("clock", {"offset": "utc"})
+            clock_of_ours.append(timer)
+            self._put_in(clock_of_ours)
+        elif timer is not None:
+            self._children("clock", clock, [], [timer])
+        if ioapic is not None and (features is None or features.find("ioapic") is None):
+            self._children("features", features, [], [ioapic])
 
     def _whole(self, name: str, element: Element | None) -> None:
         """Replace the first child of that name, drop any other; put the element in where there is none."""

@@ -1,0 +1,22 @@
+"""A driver on a lab host that has no guest, before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from pinfold.drivers.libvirt.connection import LibvirtDriver
+from pinfold.lab.daemon import LabHost
+
+
+@pytest.fixture
+def driver(lab: LabHost) -> Iterator[LibvirtDriver]:
+    """A driver on one of the four kinds of lab host."""
+    connected = LibvirtDriver(lab.uri)
+    try:
+        yield connected
+    finally:
+        for guest in connected.guests():
+            connected.stop(guest.id, remove=True)
+        connected.close()

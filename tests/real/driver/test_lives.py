@@ -1,0 +1,214 @@
+"""Guests that begin, end, fail and outlive the daemon: what is left behind, what is read back."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import libvirt
+import pytest
+from tests.drivers.libvirt.specs import SPECS
+from tests.real.driver.guests import pinned
+
+from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
+from pinfold.core.overhead import masks
+from pinfold.drivers.libvirt import moves
+from pinfold.drivers.libvirt.connection import LibvirtDriver
+from pinfold.drivers.port import Event, EventKind, GuestState
+from pinfold.lab.daemon import LabHost
+from pinfold.linux import procfs
+
+
+def eventually(done: Callable[[], bool], seconds: float = 10.0) -> None:
+    until = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < until, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def test_a_stopped_guest_starts_again_in_its_place(driver: LibvirtDriver, idle_rom: Path) -> None:
+    spec = pinned(idle_rom, emulator="0")
+    pid = driver.start(spec).pid
+    with pytest.raises(InvalidRequest, match="is paused already"):
+        driver.restart(spec.id)
+    driver.stop(spec.id, remove=False)
+    assert pid is not None
+    assert procfs.start_ticks(pid) is None
+    (stopped,) = driver.guests()
+    assert (stopped.state, stopped.pid, stopped.record) == (GuestState.STOPPED, None, spec.record)
+    again = driver.restart(spec.id)
+    assert (again.state, again.record) == (GuestState.PAUSED, spec.record)
+    driver.resume(spec.id)
+    assert moves.misplaced(driver.observe(again), masks(spec.record.fit)) == ()
+
+
+def test_stopping_and_removing_leaves_nothing_and_may_be_repeated(driver: LibvirtDriver, idle_rom: Path) -> None:
+    spec = pinned(idle_rom)
+    pid = driver.start(spec).pid
+    driver.resume(spec.id)
+    driver.stop(spec.id, remove=True, graceful_seconds=0.2)
+    assert driver.guests() == ()
+    assert pid is not None
+    assert procfs.start_ticks(pid) is None
+    driver.stop(spec.id, remove=True)
+
+
+def test_a_guest_that_is_not_there_is_refused(driver: LibvirtDriver) -> None:
+    missing = "00000000-0000-4000-8000-000000000000"
+    for act in (driver.restart, driver.resume):
+        with pytest.raises(InvalidRequest, match="there is no guest with the id"):
+            act(missing)
+
+
+def test_an_id_or_name_that_is_taken_is_a_conflict_and_harms_nobody(driver: LibvirtDriver, idle_rom: Path) -> None:
+    spec = pinned(idle_rom, emulator="0")
+    pid = driver.start(spec).pid
+    with pytest.raises(Conflict, match="with the id"):
+        driver.start(replace(spec, name="other"))
+    with pytest.raises(Conflict, match="with the name web"):
+        driver.start(pinned(idle_rom, emulator="0"))
+    (only,) = driver.guests()
+    assert (only.pid, only.state) == (pid, GuestState.PAUSED)
+
+
+def test_a_guest_that_qemu_refuses_leaves_nothing(driver: LibvirtDriver, tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match=r"missing\.rom") as caught:
+        driver.start(pinned(tmp_path / "missing.rom"))
+    assert "\n" not in str(caught.value)
+    assert driver.guests() == ()
+
+
+def test_a_definition_that_libvirt_refuses_leaves_nothing(driver: LibvirtDriver, idle_rom: Path) -> None:
+    template = "<domain type='qemu'><os><type machine='no-such'>hvm</type></os></domain>"
+    with pytest.raises(InvalidRequest, match="cannot be started"):
+        driver.start(pinned(idle_rom, template=template))
+    assert driver.guests() == ()
+
+
+def test_a_template_starts_with_what_is_its_own(driver: LibvirtDriver, idle_rom: Path, lab: LabHost) -> None:
+    template = f"""<domain type='{"kvm" if lab.kvm else "qemu"}' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
+  <description>kept</description>
+  <vcpu>9</vcpu>
+  <iothreads>1</iothreads>
+  <cputune><shares>512</shares><emulatorpin cpuset='1'/></cputune>
+  <os><type arch='x86_64' machine='pc'>hvm</type><loader readonly='yes' type='rom'>{idle_rom}</loader></os>
+  <devices><controller type='usb' model='none'/><memballoon model='none'/></devices>
+  <qemu:commandline><qemu:arg value='-msg'/><qemu:arg value='timestamp=on'/></qemu:commandline>
+</domain>"""
+    spec = pinned(idle_rom, emulator="0", template=template)
+    started = driver.start(spec)
+    driver.resume(spec.id)
+    assert moves.misplaced(driver.observe(started), masks(spec.record.fit)) == ()
+    dumped = subprocess.run(["virsh", "-q", "-c", driver.uri, "dumpxml", spec.id], check=True, capture_output=True, text=True).stdout
+    for kept in ("<description>kept</description>", "<qemu:arg value='timestamp=on'/>"):
+        assert kept in dumped
+
+
+def test_every_reviewed_domain_is_valid_for_libvirt_s_schema(lab: LabHost, driver: LibvirtDriver) -> None:
+    connection = libvirt.open(lab.uri)
+    for name, spec in SPECS.items():
+        text = driver.definition(replace(spec, name=name))
+        domain = connection.defineXMLFlags(text, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+        (seen,) = driver.guests()
+        assert (seen.record, seen.problem) == (spec.record, "")
+        assert tuple(cpus for _, cpus in seen.pins.vcpus) == masks(spec.record.fit).vcpus
+        domain.undefine()
+    connection.close()
+
+
+def test_everything_is_read_back_after_a_restart_of_the_daemon(driver: LibvirtDriver, idle_rom: Path, lab: LabHost) -> None:
+    spec = pinned(idle_rom, emulator="0")
+    driver.start(spec)
+    driver.resume(spec.id)
+    (before,) = driver.guests()
+    seen: list[Event] = []
+    driver.events(seen.append)
+    lab.restart_daemon()
+    eventually(lambda: any(event.kind is EventKind.DISCONNECTED for event in seen))
+    (after,) = driver.guests()
+    assert after == before
+    assert driver.observe(after) == driver.observe(before)
+    assert moves.misplaced(driver.observe(after), masks(spec.record.fit)) == ()
+    driver.stop(spec.id, remove=True)
+    eventually(lambda: Event(kind=EventKind.STOPPED, guest=spec.id, detail="destroyed") in seen)
+
+
+def test_events_tell_of_every_change(driver: LibvirtDriver, idle_rom: Path) -> None:
+    seen: list[Event] = []
+    end = driver.events(seen.append)
+    spec = pinned(idle_rom, emulator="0")
+    driver.start(spec)
+    driver.resume(spec.id)
+    driver.pin(spec.id, masks(spec.record.fit))
+    driver.stop(spec.id, remove=True)
+    eventually(lambda: any(event.kind is EventKind.UNDEFINED for event in seen))
+    kinds = list(dict.fromkeys(event.kind for event in seen if event.guest == spec.id))
+    assert kinds[0] is EventKind.DEFINED
+    assert set(kinds) >= {EventKind.STARTED, EventKind.RESUMED, EventKind.PINS_CHANGED, EventKind.STOPPED, EventKind.UNDEFINED}
+    end()
+    count = len(seen)
+    driver.start(pinned(idle_rom))
+    time.sleep(0.2)
+    assert len(seen) == count
+
+
+def killed_in_the_start(driver: LibvirtDriver, lab: LabHost, idle_rom: Path, *, back_after: float | None) -> PinfoldError:
+    """Start a guest, kill libvirtd as soon as its QEMU is there, bring it back where asked, and return what `start` raised."""
+    spec = pinned(idle_rom, emulator="0")
+
+    def kill() -> None:
+        while not procfs.processes_with(spec.id):
+            time.sleep(0.001)
+        lab.kill_daemon()
+        if back_after is not None:
+            time.sleep(back_after)
+            lab.start_daemon()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        driver.start(spec)
+    except PinfoldError as error:
+        return error
+    finally:
+        killer.join()
+        assert procfs.processes_with(spec.id) == ()
+    raise AssertionError("the start was quicker than the killer")
+
+
+def test_a_daemon_that_dies_in_a_start_and_returns_leaves_nothing(driver: LibvirtDriver, lab: LabHost, idle_rom: Path) -> None:
+    error = killed_in_the_start(driver, lab, idle_rom, back_after=0.5)
+    assert isinstance(error, Unavailable)
+    assert driver.guests() == ()
+
+
+def test_a_daemon_that_dies_in_a_start_for_good_leaves_no_process(driver: LibvirtDriver, lab: LabHost, idle_rom: Path) -> None:
+    try:
+        error = killed_in_the_start(driver, lab, idle_rom, back_after=None)
+    finally:
+        lab.start_daemon()
+    assert isinstance(error, Unavailable)
+    assert "its definition may be left: virsh" in str(error)
+
+
+def test_a_closed_driver_is_unavailable(lab: LabHost) -> None:
+    closed = LibvirtDriver(lab.uri)
+    closed.close()
+    with pytest.raises(Unavailable, match="was closed"):
+        closed.guests()
+
+
+def test_a_daemon_that_is_away_is_unavailable(driver: LibvirtDriver, lab: LabHost) -> None:
+    lab.kill_daemon()
+    try:
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            driver.guests()
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            LibvirtDriver(lab.uri)
+    finally:
+        lab.start_daemon()
+    assert driver.guests() == ()
