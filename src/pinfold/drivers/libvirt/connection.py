@@ -12,21 +12,21 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 import libvirt as _untyped
 
-from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import expected
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
-from pinfold.core.overhead import Masks, ObservedThread, ThreadClass, masks
+from pinfold.core.overhead import Masks, ObservedThread, masks
 from pinfold.core.topology import Topology
-from pinfold.drivers.libvirt import capabilities, emit, events, moves, process, status, template, witness
+from pinfold.drivers.libvirt import capabilities, emit, errors, events, moves, process, status, template, witness
 from pinfold.drivers.libvirt.address import address
 from pinfold.drivers.libvirt.elements import Make
 from pinfold.drivers.libvirt.witness import AffinityWitness
 from pinfold.drivers.port import Event, GuestSpec, GuestState, HostGuest, Sight
-from pinfold.linux import procfs
+from pinfold.linux import procfs, sysfs
 
 libvirt: Any = _untyped
 
@@ -71,9 +71,10 @@ class LibvirtDriver:
         """The host as libvirtd sees it now. Raises `Unavailable`."""
         with self._translated("the host's topology cannot be read"):
             connection = self._connection()
-            text = connection.getCapabilities()
-            _, present, _ = connection.getCPUMap(0)
-        return capabilities.topology(text, offline=CpuSet(cpu for cpu, up in enumerate(present) if not up))
+            text, (_, online, _) = connection.getCapabilities(), connection.getCPUMap(0)
+        # libvirt's map cannot tell an absent pCPU from an offline one; this host's sysfs can, unless the daemon sees another (in a lab).
+        seen = self.local and self._witness is None
+        return capabilities.topology(text, offline=sysfs.offline() if seen else status.cpus_of(not up for up in online))
 
     def guests(self) -> tuple[HostGuest, ...]:
         """Every guest, ordered by id; one that ends while it is read is left out. Raises `Unavailable`."""
@@ -132,9 +133,8 @@ class LibvirtDriver:
         with self._translated(f"guest {guest} cannot be resumed"):
             self._domain(guest).resume()
         known = self._guest(guest)
-        if known.record is not None and known.pid is not None:
-            if self._witness is None and moves.late_kernel_thread(known.pid):
-                self._place(known, masks(known.record.fit), kernel_only=True)
+        if known.record is not None and known.pid is not None and self._witness is None and moves.late_kernel_thread(known.pid):
+            self._place(known, masks(known.record.fit), kernel_only=True)
 
     def stop(self, guest: str, *, remove: bool, graceful_seconds: float = 0.0) -> None:
         """End the guest's process and, with `remove`, its definition. See `Driver.stop`."""
@@ -202,13 +202,7 @@ class LibvirtDriver:
             self._callbacks.clear()
             connection, self._open = self._open, None
         if connection is not None:
-            # Each registration holds the connection open.
-            with suppress(libvirt.libvirtError):
-                for number in self._registered:
-                    connection.domainEventDeregisterAny(number)
-                connection.unregisterCloseCallback()
-            with suppress(libvirt.libvirtError):
-                connection.close()
+            self._release(connection)
 
     # The connection
 
@@ -216,15 +210,18 @@ class LibvirtDriver:
         with self._lock:
             if self._closed:
                 raise Unavailable(f"the connection to {self.uri} was closed")
-            if self._open is not None and self._open.isAlive() == 1:
+            if not self._lost():
                 return self._open
-            try:
-                self._open = libvirt.open(self.uri) if self.local else libvirt.openReadOnly(self.uri)
-            except libvirt.libvirtError as error:
+            if self._open is not None:
+                self._release(self._open)
                 self._open = None
-                raise Unavailable(f"libvirt at {self.uri} cannot be reached: {_sentence(error)}") from error
-            self._watch(self._open)
-            return self._open
+            try:
+                fresh = libvirt.open(self.uri) if self.local else libvirt.openReadOnly(self.uri)
+                self._watch(fresh)
+            except libvirt.libvirtError as error:
+                raise Unavailable(f"libvirt at {self.uri} cannot be reached: {errors.sentence(str(error))}") from error
+            self._open = fresh
+            return fresh
 
     def _watch(self, connection: Any) -> None:
         """Keepalive and events, where the connection's driver has them."""
@@ -237,19 +234,23 @@ class LibvirtDriver:
             connection.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_TUNABLE, self._on_tunable, None),
         )
 
+    def _release(self, connection: Any) -> None:
+        """Close a connection, dead or alive; each registration would hold it open."""
+        for number in self._registered:
+            with suppress(libvirt.libvirtError):
+                connection.domainEventDeregisterAny(number)
+        with suppress(libvirt.libvirtError):
+            connection.unregisterCloseCallback()
+        with suppress(libvirt.libvirtError):
+            connection.close()
+
     @contextmanager
     def _translated(self, what: str) -> Iterator[None]:
         """The one place where libvirt's errors become ours."""
         try:
             yield
         except libvirt.libvirtError as error:
-            code = error.get_error_code()
-            text = f"{what}: {_sentence(error)}"
-            if code in _AWAY or self._lost():
-                raise Unavailable(text) from error
-            if code in _TAKEN or "already running" in str(error) or "already exists" in str(error) or "already defined" in str(error):
-                raise Conflict(text) from error
-            raise InvalidRequest(text) from error
+            raise errors.translated(what, error.get_error_code(), str(error), lost=self._lost()) from error
 
     def _lost(self) -> bool:
         connection = self._open
@@ -285,7 +286,7 @@ class LibvirtDriver:
         try:
             return self._connection().lookupByUUIDString(guest)
         except libvirt.libvirtError as error:
-            if error.get_error_code() in (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_INVALID_ARG):
+            if error.get_error_code() in (errors.NO_DOMAIN, errors.INVALID_ARGUMENT):
                 raise InvalidRequest(f"there is no guest with the id {guest!r} at {self.uri}", key="guest") from error
             raise
 
@@ -344,11 +345,13 @@ class LibvirtDriver:
         return Sight(threads=threads, witness=witness.UNVERIFIED)
 
     def _place(self, guest: HostGuest, wanted: Masks, *, kernel_only: bool = False) -> tuple[ObservedThread, ...]:
-        """Move what is misplaced and return what still is. Where another witness speaks nothing is moved: its pCPUs may not exist."""
-        if guest.pid is None or self._witness is not None:
-            left = moves.misplaced(self.observe(guest), wanted)
-            return tuple(thread for thread in left if thread.thread_class is not ThreadClass.KTHREAD)
-        return moves.place(guest.pid, lambda: self.observe(guest), wanted, kernel_only=kernel_only)
+        """Move what is misplaced and return what still is. Where another witness speaks the kernel may lack the pCPUs."""
+        pid, told, move = guest.pid, self._witness, None
+        if pid is not None and told is None:
+            move = partial(moves.by_kernel, pid)
+        elif isinstance(told, witness.ThreadMover):
+            move = partial(moves.by_witness, told)
+        return moves.place(lambda: self.observe(guest), wanted, move, kernel_only=kernel_only)
 
     # Pins
 
@@ -427,19 +430,6 @@ _UNDEFINE: Final[int] = (
     | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
 )
 
-_AWAY: Final = frozenset(
-    getattr(libvirt, name)
-    for name in (
-        "VIR_ERR_NO_CONNECT",
-        "VIR_ERR_INVALID_CONN",
-        "VIR_ERR_RPC",
-        "VIR_ERR_AUTH_FAILED",
-        "VIR_ERR_AUTH_CANCELLED",
-        "VIR_ERR_OPERATION_TIMEOUT",
-    )
-)
-_TAKEN: Final = frozenset({libvirt.VIR_ERR_DOM_EXIST})
-
 _STATES: Final[dict[int, GuestState]] = {
     libvirt.VIR_DOMAIN_PAUSED: GuestState.PAUSED,
     libvirt.VIR_DOMAIN_PMSUSPENDED: GuestState.PAUSED,
@@ -460,7 +450,7 @@ def _absent_is_fine() -> Iterator[None]:
     try:
         yield
     except libvirt.libvirtError as error:
-        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+        if error.get_error_code() != errors.NO_DOMAIN:
             raise
 
 
@@ -469,13 +459,8 @@ def _destroy(domain: Any) -> None:
         domain.destroy()
     except libvirt.libvirtError as error:
         # It may have ended by itself in between.
-        if error.get_error_code() not in (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN):
+        if error.get_error_code() not in (errors.OPERATION_INVALID, errors.NO_DOMAIN):
             raise
-
-
-def _sentence(error: Exception) -> str:
-    """libvirt's message on one line; QEMU's own complaints come with line breaks and a date."""
-    return " ".join(str(error).split())
 
 
 _LOOP = threading.Lock()

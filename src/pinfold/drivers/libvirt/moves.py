@@ -17,6 +17,7 @@ from pinfold.core.drift import expected
 from pinfold.core.errors import Unavailable
 from pinfold.core.overhead import Masks, ObservedThread, ThreadClass
 from pinfold.drivers.libvirt import process
+from pinfold.drivers.libvirt.witness import ThreadMover
 from pinfold.drivers.port import Sight
 from pinfold.linux import cgroup, procfs
 
@@ -29,18 +30,24 @@ def misplaced(sight: Sight, masks: Masks) -> tuple[ObservedThread, ...]:
     return tuple(thread for thread in sight.threads if (want := expected(masks, thread)) is not None and thread.allowed != want)
 
 
-def place(pid: int, observe: Callable[[], Sight], masks: Masks, *, kernel_only: bool = False) -> tuple[ObservedThread, ...]:
+Move = Callable[[ObservedThread, CpuSet], None]
+
+
+def place(observe: Callable[[], Sight], masks: Masks, move: Move | None, *, kernel_only: bool = False) -> tuple[ObservedThread, ...]:
     """Move what is misplaced, and return what still is in the end, the kernel's own threads aside.
 
-    With `kernel_only` just the kernel's are moved, once. New threads inherit the mask of the main thread, so three rounds suffice.
+    With `kernel_only` just the kernel's are moved, once; without `move` nothing is. New threads inherit the main thread's mask, so three
+    rounds suffice.
     Raises `Unavailable` when a thread cannot be moved.
     """
     left = misplaced(observe(), masks)
     for _ in range(1 if kernel_only else _ROUNDS):
+        if not left or move is None:
+            break
         for thread in left:
             if thread.thread_class is ThreadClass.KTHREAD or not kernel_only:
-                move(pid, thread, expected(masks, thread) or masks.overhead)
-        if not left or kernel_only:
+                move(thread, expected(masks, thread) or masks.overhead)
+        if kernel_only:
             break
         left = misplaced(observe(), masks)
     return tuple(thread for thread in left if thread.thread_class is not ThreadClass.KTHREAD)
@@ -60,7 +67,7 @@ def late_kernel_thread(pid: int) -> bool:
     return not emulated and process.until(made, _LATE_SECONDS)
 
 
-def move(pid: int, thread: ObservedThread, cpus: CpuSet) -> None:
+def by_kernel(pid: int, thread: ObservedThread, cpus: CpuSet) -> None:
     """Let a thread of process `pid`, or of the kernel on its behalf, run on `cpus` alone.
 
     A thread that has ended is no error, nor is one of the kernel's that cannot be moved: the next look reports it.
@@ -79,6 +86,11 @@ def move(pid: int, thread: ObservedThread, cpus: CpuSet) -> None:
         if thread.thread_class is ThreadClass.KTHREAD:
             return
         raise Unavailable(f"thread {thread.tid} ({thread.name}) cannot be moved to pCPU {cpus}: {error.strerror}") from error
+
+
+def by_witness(mover: ThreadMover, thread: ObservedThread, cpus: CpuSet) -> None:
+    """The same through a witness that moves threads in its own way."""
+    mover.move(thread.tid, cpus)
 
 
 def _leave_vcpu_cgroup(pid: int, tid: int) -> None:

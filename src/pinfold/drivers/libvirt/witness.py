@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.overhead import ObservedThread, ThreadClass
@@ -27,6 +27,15 @@ class AffinityWitness(Protocol):
 
     def allowed(self, tid: int) -> CpuSet | None:
         """The pCPUs of that thread, None where this witness knows nothing of it."""
+        ...
+
+
+@runtime_checkable
+class ThreadMover(Protocol):
+    """A witness that can also move threads, where the kernel cannot be asked to since it lacks the pCPUs."""
+
+    def move(self, tid: int, cpus: CpuSet) -> None:
+        """Let the thread run on those pCPUs alone. One that has ended is no error."""
         ...
 
 

@@ -1,0 +1,37 @@
+"""libvirt's error numbers and sentences -> ours. Pure; catching them does not belong here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
+
+# virErrorNumber, libvirt's ABI.
+NO_DOMAIN: Final = 42
+INVALID_ARGUMENT: Final = 8
+OPERATION_INVALID: Final = 55
+_EXISTS: Final = 28
+_AWAY: Final = frozenset({5, 6, 39, 45, 68, 79})
+"""No connection to the hypervisor, an invalid connection, an RPC that failed, authentication (two kinds), a time-out."""
+
+_TAKEN: Final = ("already exists with uuid", "domain is already running")
+
+
+def translated(what: str, code: int, message: str, *, lost: bool) -> PinfoldError:
+    """The exception for what failed: `Unavailable` where libvirt is away or the connection was `lost`, `Conflict` where the guest
+    exists or runs already, `InvalidRequest` for whatever libvirt or QEMU refuse.
+
+    >>> translated("guest web cannot be started", 1, "internal error: QEMU said\\nno", lost=False)
+    InvalidRequest('guest web cannot be started: internal error: QEMU said no')
+    """
+    text = f"{what}: {sentence(message)}"
+    if lost or code in _AWAY:
+        return Unavailable(text)
+    if code == _EXISTS or any(words in message for words in _TAKEN):
+        return Conflict(text)
+    return InvalidRequest(text)
+
+
+def sentence(message: str) -> str:
+    """libvirt's message on one line; QEMU's own complaints come with line breaks."""
+    return " ".join(message.split())
