@@ -226,3 +226,10 @@ def test_a_long_value_does_not_drown_the_sentence(write) -> None:
     with pytest.raises(InvalidRequest) as caught:
         load([write("[overhead]\nbooking = " + "x" * 5000 + "\n")])
     assert len(str(caught.value)) < 300
+
+
+def test_a_secret_is_not_repeated_in_an_error(write) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        load([write("[pinfold_database]\nconnection = postgresql://user:$hush@host/db\n")])
+    assert "hush" not in str(caught.value)
+    assert "[pinfold_database] connection" in str(caught.value)

@@ -61,7 +61,8 @@ class Values:
         entry = self.given(group, name)
         if entry is None:
             return InvalidRequest(f"[{group}] {name} {why}", key=f"[{group}] {name}")
-        return InvalidRequest(f"[{group}] {name} in {entry.file}: {shortened(entry.value)!r} {why}", key=f"[{group}] {name}")
+        shown = "its value" if _is_secret(group, name) else repr(shortened(entry.value))
+        return InvalidRequest(f"[{group}] {name} in {entry.file}: {shown} {why}", key=f"[{group}] {name}")
 
 
 def parse(files: Sequence[str]) -> Values:
@@ -159,6 +160,10 @@ def _refuse_by_name(values: Values) -> None:
         entry = values.given(refused.group, refused.name)
         if entry is not None and entry.value.strip().lower() not in refused.harmless:
             raise values.refuse(refused.group, refused.name, f"is refused: {refused.instead}")
+
+
+def _is_secret(group: str, name: str) -> bool:
+    return any(opt.secret for known in GROUPS if known.name == group for opt in known.options if opt.name == name)
 
 
 def _option(group: str, name: str) -> cfg.Opt:

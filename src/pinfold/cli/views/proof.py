@@ -37,9 +37,8 @@ def guest_head(guest: HostGuest) -> list[RenderableType]:
     lines: list[RenderableType] = [head]
     if guest.record is not None:
         fit = guest.record.fit
-        cells = ", ".join(f"{cell.guest_cell} on host cell {cell.host_cell}" for cell in fit.cells)
-        words = f"  policy {guest.record.policy.value}: emulator threads on {fit.emulator} ({emulator_words(fit)})"
-        lines.append(Text(words + (f"; guest cell {cells}" if cells else "")))
+        lines.append(Text(f"  policy {guest.record.policy.value}: emulator threads on {fit.emulator}, {emulator_words(fit)}"))
+        lines += [Text(f"  guest cell {cell.guest_cell} on host cell {cell.host_cell}") for cell in fit.cells]
     elif guest.nova is not None:
         lines.append(Text(f"  a guest of Nova's, flavor {guest.nova.flavor}"))
     process = f", process {guest.pid}" if guest.pid is not None else ""
@@ -82,7 +81,7 @@ def verdict_line(sight: Sight, findings: Iterable[Finding]) -> Text:
     if kernel:
         words += f", {count(kernel, 'kernel thread')} elsewhere"
     drift = any(finding.severity is Severity.DRIFT for finding in found)
-    return Text.assemble(_mark(Severity.DRIFT if drift else None), words, (f"   witness: {sight.witness}", "dim"))
+    return Text.assemble(_mark(Severity.DRIFT if drift else None), words, (f"\n  witness: {sight.witness}", "dim"))
 
 
 def finding_lines(finding: Finding) -> list[RenderableType]:

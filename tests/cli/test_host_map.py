@@ -1,0 +1,149 @@
+"""The map of a host, read as an operator would, on screens of 80 and 120 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from rich.console import Console
+
+from pinfold.cli.views.host_map import host_map_view
+from pinfold.cli.views.marks import letters
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.fit.engine import fit
+from pinfold.core.fit.model import Fit, Strategy
+from pinfold.core.hosttext import host
+from pinfold.core.ledger import Claim, HostState, Ledger, Limits
+from pinfold.core.pools import PoolConfig, build_pools
+from pinfold.core.request.compile import compile_request
+from pinfold.core.request.model import Flavor
+from pinfold.drivers.port import AskedPins, GuestState, HostGuest, Record
+from pinfold.host.map import host_map
+from pinfold.host.survey import Survey, foreign
+
+PINNED = {"hw:cpu_policy": "dedicated"}
+SHARE = PINNED | {"hw:emulator_threads_policy": "share"}
+ISOLATE = PINNED | {"hw:emulator_threads_policy": "isolate"}
+CORES = ISOLATE | {"hw:cpu_thread_policy": "isolate"}
+
+
+def survey(
+    shape: str, shared: str, dedicated: str, asked: Sequence[tuple[int, dict[str, str]]], others: Sequence[HostGuest] = ()
+) -> Survey:
+    """A host of that shape with one guest for each `(vCPUs, extra specs)`, placed by the engine in that order."""
+    topology = host(shape)
+    pools, _ = build_pools(PoolConfig(shared=CpuSet.parse(shared), dedicated=CpuSet.parse(dedicated)), topology)
+    held = tuple(foreign(other, pools, topology) for other in others)
+    limits = Limits(reserved_memory_mib=0)
+    claims: tuple[Claim, ...] = ()
+    guests: list[HostGuest] = []
+    for number, (vcpus, specs) in enumerate(asked):
+        state = HostState(topology=topology, pools=pools, limits=limits, ledger=Ledger(claims=claims, foreign=held), name="c07")
+        request = compile_request(Flavor(vcpus=vcpus, memory_mib=64, extra_specs=tuple(sorted(specs.items()))))
+        placed = fit(request, state, Strategy.PACK)
+        assert isinstance(placed, Fit), placed
+        guest = f"{number:08x}-0000-4000-8000-000000000000"
+        claims = (*claims, Claim(guest=guest, fit=placed))
+        record = Record(guest=guest, policy=request.emulator_policy, fit=placed, flavor="rt")
+        guests.append(HostGuest(id=guest, name=f"vm{number:02}", state=GuestState.RUNNING, vcpus=vcpus, memory_mib=64, record=record))
+    state = HostState(topology=topology, pools=pools, limits=limits, ledger=Ledger(claims=claims, foreign=held), name="c07")
+    return Survey(state=state, guests=(*guests, *others))
+
+
+def drawn(seen: Survey, width: int) -> str:
+    """The map as text, without blanks at the ends of lines."""
+    screen = Console(width=width, highlight=False, markup=False, emoji=False)
+    with screen.capture() as captured:
+        for line in host_map_view(seen, host_map(seen), width):
+            screen.print(line)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+STRANGER = HostGuest(
+    id="ffffffff-0000-4000-8000-000000000000",
+    name="instance-0001",
+    state=GuestState.RUNNING,
+    vcpus=2,
+    memory_mib=64,
+    pins=AskedPins(vcpus=((0, CpuSet.of(30)), (1, CpuSet.of(31)))),
+)
+
+
+def test_every_pcpu_shows_its_pool_and_what_runs_there() -> None:
+    shape = "pack:2 core:8 pu:2 far mem:16384 huge:2048x512"
+    seen = survey(shape, "0-1,8-9,16-17,24-25", "2-7,10-15,18-23,26-31", [(4, SHARE), (2, ISOLATE), (2, CORES), (2, {})], [STRANGER])
+    text = drawn(seen, 80)
+    lines = text.splitlines()
+    assert lines[0] == "c07: 2 sockets, 2 cells, 16 cores of 2 threads, 32 pCPUs"
+    assert lines[1].startswith("D dedicated  2-7,10-15,18-23,26-31")
+    assert "28 of 4,000 millicpu booked by 1 guest" in lines[3]
+    rows = {line[:6].strip(): line for line in reversed(lines) if line.startswith("  ") and "│" in line}
+    assert rows["pCPU"] == "  pCPU │  0 16│  1 17│  2 18│  3 19│  4 20│  5 21│  6 22│  7 23"
+    assert rows["pool"] == "  pool │ SO SO│ SO SO│  D  D│  D  D│  D  D│  D  D│  D  D│  D  D"
+    runs = " ".join(line for line in lines if line.startswith("  runs"))
+    for mark in ("A0", "A1", "A2", "A3", "B0", "B1", "Be", "C0", "C1", "Ce", "C-", "x1", "ve", "·"):
+        assert mark in runs, mark
+    assert "x1  instance-0001  running" in text
+    for words in (
+        "A0 vCPU 0 of guest A",
+        "Ae its emulator threads",
+        "A- a sibling that it keeps idle",
+        "x1 a guest that is not ours",
+        "· free",
+    ):
+        assert words in text
+
+
+def test_two_pcpus_need_few_lines() -> None:
+    text = drawn(survey("core:2", "0", "1", [(1, SHARE)]), 80)
+    assert "  pCPU │  0│  1\n  pool │ SO│  D\n  runs │  e│ A0\n" in text
+    assert len(text.splitlines()) <= 15
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_256_pcpus_stay_within_the_screen(width: int) -> None:
+    asked = [(4, SHARE)] * 30 + [(6, ISOLATE)] * 3
+    text = drawn(survey("pack:2 cell:4 core:16 pu:2 far mem:65536", "0-1,128-129", "2-127,130-255", asked), width)
+    assert max(map(len, text.splitlines())) <= width
+    shown = [word for line in text.splitlines() if line.startswith("  pCPU") for word in line[6:].replace("│", " ").split()]
+    assert sorted(map(int, shown)) == list(range(256))
+    assert "AG5" in text, "the 33rd guest's last vCPU"
+
+
+def test_no_mark_means_two_guests() -> None:
+    assert len({letters(position) for position in range(2000)}) == 2000
+
+
+def test_a_host_without_pools_is_drawn_too() -> None:
+    topology = host("core:4")
+    pools, _ = build_pools(PoolConfig(), topology)
+    text = drawn(Survey(state=HostState(topology=topology, pools=pools, name="c07"), guests=()), 80)
+    assert "S shared     0-3   4 pCPUs, 0 floating vCPUs" in text
+    assert "policy share floats over the guest's own pCPUs" in text
+
+
+def test_cells_without_pcpus_and_offline_pcpus_are_named() -> None:
+    topology = host("core:4 offline:3 / core:0 mem:1024")
+    pools, _ = build_pools(PoolConfig(), topology)
+    text = drawn(Survey(state=HostState(topology=topology, pools=pools, name="c07"), guests=()), 80)
+    assert "offline 3" in text
+    assert "no pCPUs" in text
+
+
+def test_a_pcpu_with_two_owners_and_one_that_is_retiring_stand_out() -> None:
+    twice = HostGuest(
+        id="ffffffff-0000-4000-8000-000000000000",
+        name="other",
+        state=GuestState.RUNNING,
+        vcpus=1,
+        memory_mib=64,
+        pins=AskedPins(vcpus=((0, CpuSet.of(2)),)),
+    )
+    seen = survey("core:6", "0-1", "2-5", [(2, SHARE)])
+    both = Survey(state=seen.state, guests=(*seen.guests, twice))
+    assert "A!" in drawn(both, 80)
+    assert "two owners" in drawn(both, 80)
+    pools, _ = build_pools(PoolConfig(shared=CpuSet.parse("0-1"), dedicated=CpuSet.parse("4-5")), seen.state.topology)
+    shrunk = HostState(topology=seen.state.topology, pools=pools, ledger=seen.state.ledger, name="c07")
+    text = drawn(Survey(state=shrunk, guests=seen.guests), 80)
+    assert "R retiring" in text

@@ -1,0 +1,76 @@
+"""The command `pinfold` as a process of its own, on a lab host. The labs are in `tests/real/conftest.py`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pinfold.drivers.libvirt.connection import LibvirtDriver
+from pinfold.lab.daemon import LabHost
+
+Pinfold = Callable[..., "subprocess.CompletedProcess[str]"]
+
+FLAVORS = """\
+[flavors.pinned]
+vcpus = 1
+ram = 64
+[flavors.pinned.properties]
+"hw:cpu_policy" = "dedicated"
+
+[flavors.share]
+vcpus = 1
+ram = 64
+[flavors.share.properties]
+"hw:cpu_policy" = "dedicated"
+"hw:emulator_threads_policy" = "share"
+
+[flavors.isolate]
+vcpus = 1
+ram = 64
+[flavors.isolate.properties]
+"hw:cpu_policy" = "dedicated"
+"hw:emulator_threads_policy" = "isolate"
+"""
+
+
+@pytest.fixture
+def pinfold(synthetic_lab: LabHost, tmp_path: Path) -> Iterator[Pinfold]:
+    """Run one command line on the synthetic host of 32 pCPUs: 0-1 and 16-17 shared, the others dedicated."""
+    yield from _pinfold(synthetic_lab, tmp_path, shared="0-1,16-17", dedicated="2-15,18-31")
+
+
+@pytest.fixture
+def real_pinfold(lab: LabHost, tmp_path: Path) -> Iterator[Pinfold]:
+    """Run one command line on the machine's own topology: pCPU 0 shared, pCPU 1 dedicated."""
+    yield from _pinfold(lab, tmp_path, shared="0", dedicated="1")
+
+
+def _pinfold(lab: LabHost, folder: Path, *, shared: str, dedicated: str) -> Iterator[Pinfold]:
+    folder.chmod(0o711)
+    (folder / "flavors.toml").write_text(FLAVORS)
+    config = folder / "pinfold.conf"
+    config.write_text(
+        f"[compute]\ncpu_shared_set = {shared}\ncpu_dedicated_set = {dedicated}\n"
+        "[DEFAULT]\nreserved_host_memory_mb = 0\n"
+        f"[libvirt]\nconnection_uri = {lab.uri}\n"
+        "[pinfold]\nstate_dir = state\nflavors_file = flavors.toml\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PINFOLD_CONFIG": str(config), "COLUMNS": "100"}
+
+    def _run(*argv: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run([sys.executable, "-m", "pinfold", *argv], capture_output=True, text=True, env=environment, timeout=120)
+        assert done.returncode == status, (argv, done.stdout, done.stderr)
+        return done
+
+    try:
+        yield _run
+    finally:
+        driver = LibvirtDriver(lab.uri)
+        for guest in driver.guests():
+            driver.stop(guest.id, remove=True)
+        driver.close()

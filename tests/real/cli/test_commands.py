@@ -1,0 +1,124 @@
+"""The job of one host from the command line: configure, start, see the proof, stop. Real libvirt, real guests."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from tests.real.cli.conftest import Pinfold
+
+from pinfold.lab.daemon import LabHost
+
+
+def test_a_guest_is_started_shown_stopped_and_restarted(pinfold: Pinfold, idle_rom: Path) -> None:
+    started = pinfold("guest", "start", "web", "--flavor", "share", "--rom", str(idle_rom))
+    assert "policy share: emulator threads on 0-1,16-17, the overhead pool" in started.stdout
+    assert "may run exactly where recorded" in started.stdout
+    assert "witness: lab records (synthetic)" in started.stdout
+    assert "✗" not in started.stdout
+    assert pinfold("guest", "list").stdout.splitlines()[1].split()[:2] == ["web", "running"]
+    shown = json.loads(pinfold("guest", "show", "web", "--json").stdout)
+    assert shown["placed"] is True
+    threads = {thread["class"]: thread for thread in shown["threads"]}
+    assert threads["vcpu"]["allowed"] == threads["vcpu"]["recorded"]
+    assert threads["emulator"]["allowed"] == "0-1,16-17"
+    assert "keeps its pCPUs" in pinfold("guest", "stop", "web").stdout
+    assert "A  web" in pinfold("host", "map").stdout, "a stopped guest keeps its claim"
+    assert "running after" in pinfold("guest", "restart", "web").stdout
+    assert json.loads(pinfold("guest", "stop", "web", "--remove", "--json").stdout)["removed"] is True
+    assert pinfold("guest", "list").stdout == "no guests\n"
+
+
+def test_the_host_is_drawn_shown_and_audited(pinfold: Pinfold, idle_rom: Path) -> None:
+    pinfold("guest", "start", "a", "--flavor", "share", "--rom", str(idle_rom))
+    pinfold("guest", "start", "b", "--flavor", "isolate", "--rom", str(idle_rom))
+    text = pinfold("host", "map").stdout
+    assert {"A0", "B0", "Be", "ve"} & set(text.replace("│", " ").split()) >= {"A0", "B0", "Be"}
+    owners = [
+        owner["guest"]
+        for cell in json.loads(pinfold("host", "map", "--json").stdout)["cells"]
+        for core in cell["cores"]
+        for pcpu in core["pcpus"]
+        for owner in pcpu["owners"]
+    ]
+    assert sorted(owners) == ["a", "b", "b"]
+    assert json.loads(pinfold("host", "show", "--json").stdout)["overhead_millicpu"] == {"booked": 22, "total": 2000, "guests": 1}
+    assert "2 guests looked at: 0 findings" in pinfold("audit").stdout
+    assert "dedicated  2-15,18-31" in pinfold("config", "check").stdout
+
+
+def test_what_fit_says_is_what_start_does(pinfold: Pinfold, idle_rom: Path) -> None:
+    foretold = json.loads(pinfold("fit", "--flavor", "isolate", "--json").stdout)["placement"]
+    started = json.loads(pinfold("guest", "start", "c", "--flavor", "isolate", "--rom", str(idle_rom), "--json").stdout)
+    assert started["guest"]["record"]["placement"] == foretold
+    assert list(started["seconds"]) == ["survey", "fit", "disk", "start paused", "verify", "survey again", "resume"]
+
+
+def test_the_definition_that_fit_prints_is_one_that_libvirt_takes(
+    pinfold: Pinfold, synthetic_lab: LabHost, idle_rom: Path, tmp_path: Path
+) -> None:
+    xml = tmp_path / "guest.xml"
+    xml.write_text(pinfold("fit", "--flavor", "share", "--rom", str(idle_rom), "--xml").stdout)
+    done = subprocess.run(
+        ["virsh", "-q", "-c", synthetic_lab.uri, "define", "--validate", str(xml)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_refused_start_leaves_nothing_and_says_why(pinfold: Pinfold, idle_rom: Path) -> None:
+    refused = pinfold(
+        "guest", "start", "big", "--vcpus", "15", "--ram", "64", "-p", "hw:cpu_policy=dedicated", "--rom", str(idle_rom), status=1
+    )
+    assert "cell 0 has 14 dedicated pCPUs, 15 needed" in refused.stdout
+    assert pinfold("guest", "list").stdout == "no guests\n"
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "sentence"),
+    [
+        (("guest", "start", "x", "--flavor", "share", "--rom", "/nonexistent"), 2, "ROM /nonexistent does not exist"),
+        (("guest", "start", "x y", "--flavor", "share"), 2, "guest name 'x y' is not allowed"),
+        (("guest", "show", "nobody"), 2, "there is no guest 'nobody'"),
+        (("guest", "stop", "nobody"), 2, "there is no guest 'nobody'"),
+        (("guest", "list", "-c", "qemu+unix:///system?socket=/nonexistent"), 3, "cannot be reached"),
+    ],
+)
+def test_errors_are_one_sentence_with_a_status(pinfold: Pinfold, argv: tuple[str, ...], status: int, sentence: str) -> None:
+    done = pinfold(*argv, status=status)
+    assert sentence in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_a_name_that_is_taken_is_a_conflict(pinfold: Pinfold, idle_rom: Path) -> None:
+    pinfold("guest", "start", "web", "--flavor", "share", "--rom", str(idle_rom))
+    again = pinfold("guest", "start", "web", "--flavor", "share", "--rom", str(idle_rom), status=4)
+    assert "the name of guest web" in again.stderr
+
+
+def test_procfs_is_the_witness_on_the_machines_own_topology_and_drift_is_seen(real_pinfold: Pinfold, idle_rom: Path) -> None:
+    if (os.cpu_count() or 1) < 2:
+        pytest.skip("this machine has one pCPU")
+    started = json.loads(real_pinfold("guest", "start", "web", "--flavor", "share", "--rom", str(idle_rom), "--json").stdout)
+    assert started["witness"] == "procfs"
+    main = started["guest"]["pid"]
+    for thread in started["threads"]:
+        if thread["class"] in ("vcpu", "emulator"):
+            assert os.sched_getaffinity(thread["tid"]) == ({1} if thread["class"] == "vcpu" else {0})
+    vcpu = next(thread["tid"] for thread in started["threads"] if thread["class"] == "vcpu")
+    try:
+        os.sched_setaffinity(vcpu, {0})
+    except OSError:
+        pytest.skip("the cpuset cgroup keeps the thread where it is")
+    shown = real_pinfold("guest", "show", "web", status=1).stdout
+    assert "✗" in shown
+    audited = json.loads(real_pinfold("audit", "--json", status=1).stdout)
+    (finding,) = (one for guest in audited["guests"] for one in guest["findings"] if one["severity"] == "drift")
+    assert finding["code"] == "vcpu-thread"
+    assert (finding["recorded"], finding["observed"]) == ("1", "0")
+    subprocess.run(finding["repair"], shell=True, check=True, capture_output=True)
+    assert "✗" not in real_pinfold("guest", "show", "web").stdout
+    assert main in {thread["tid"] for thread in started["threads"]}
