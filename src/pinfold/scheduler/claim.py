@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import uuid
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
@@ -38,6 +39,7 @@ from pinfold.store.model import ClaimState
 
 STALE_TRIES: Final = 5
 _CONSUMER_TRIES: Final = 5
+_SETTLE_SECONDS: Final = 0.1
 _log = logging.getLogger(__name__)
 
 
@@ -120,28 +122,42 @@ class Claimer:
         if still is not None and still.reasons(candidate.host):
             return refusal(entry, NoFit(reasons=still.reasons(candidate.host)))
         wanted, revision = candidate.fit, candidate.revision
-        stale = 0
-        while stale < STALE_TRIES:
+        for attempts in range(STALE_TRIES):
             booked = amounts(wanted, entry.state)
-            if attempt.host != entry.id or attempt.booked != booked:
-                refused = self._book(attempt, entry, wanted, booked)
-                if refused is not None:
-                    return refused
+            lacking: OverCapacity | None = None
             try:
+                if attempt.host != entry.id or attempt.booked != booked:
+                    self._book(attempt, entry, wanted, booked)
                 return self._hold(attempt, entry, wanted, revision)
+            except OverCapacity as error:
+                lacking = error
             except _StaleError:
-                stale += 1
-            newer = self._index.get(candidate.host)
-            if newer is None or newer.state.revision <= revision:
-                newer = self._fresh.host(candidate.host)
+                pass
+            newer = self._newer(candidate.host, revision)
             if newer is None:
                 return _refused(candidate, ReasonCode.HOST_DOWN)
-            entry = newer
-            answer = self._fit_again(attempt, entry)
+            if lacking is not None and newer.state.revision == revision and not self._waited(attempt, candidate.host, attempts):
+                reason = Reason(code=ReasonCode.PLACEMENT, kind=Kind.INSUFFICIENT, detail=str(lacking))
+                return refusal(newer, NoFit(reasons=(reason,)))
+            answer = self._fit_again(attempt, newer)
             if isinstance(answer, HostRefusal):
                 return answer
-            wanted, revision = answer, entry.state.revision
+            entry, wanted, revision = newer, answer, newer.state.revision
         return _refused(candidate, ReasonCode.STALE, STALE_TRIES)
+
+    def _newer(self, host: str, revision: int) -> Entry | None:
+        known = self._index.get(host)
+        return known if known is not None and known.state.revision > revision else self._fresh.host(host)
+
+    def _waited(self, attempt: _Attempt, host: str, attempts: int) -> bool:
+        """Placement lacks the room that the ledger has. Where claims are coming or going there, wait for them, longer each time: what they
+        end in is the truth. False where nothing is under way, or it takes too long.
+        """
+        with self._database.read() as connection:
+            waiting = attempts + 1 < STALE_TRIES and claims.under_way(connection, host, attempt.wanted.guest)
+        if waiting:
+            time.sleep(_SETTLE_SECONDS * 2**attempts)
+        return waiting
 
     def _fit_again(self, attempt: _Attempt, entry: Entry) -> Fit | HostRefusal:
         shut = closed(entry, Conditions())
@@ -150,8 +166,8 @@ class Claimer:
         answer = fit(attempt.request, entry.state, entry.strategy)
         return refusal(entry, answer) if isinstance(answer, NoFit) else answer
 
-    def _book(self, attempt: _Attempt, entry: Entry, wanted: Fit, booked: Amounts) -> HostRefusal | None:
-        """Steps 0 and 1: the claim row, then the allocation."""
+    def _book(self, attempt: _Attempt, entry: Entry, wanted: Fit, booked: Amounts) -> None:
+        """Steps 0 and 1: the claim row, then the allocation. Raises `OverCapacity`."""
         generation: int | None = None
         if attempt.booked:
             generation = self._generation(attempt)
@@ -160,15 +176,12 @@ class Claimer:
             fault_point("claim.intended")
             try:
                 self._placement.allocate(attempt.wanted.guest, entry.id, booked, generation=generation)
-            except OverCapacity as error:
-                reason = Reason(code=ReasonCode.PLACEMENT, kind=Kind.INSUFFICIENT, detail=str(error))
-                return refusal(entry, NoFit(reasons=(reason,)))
             except Conflict:
                 generation = self._generation(attempt)
                 continue
             attempt.host, attempt.booked = entry.id, booked
             fault_point("claim.allocated")
-            return None
+            return
         raise Conflict(f"guest {attempt.wanted.guest}: its allocation in Placement keeps changing")
 
     def _intend(self, attempt: _Attempt, host: str, wanted: Fit, booked: Amounts) -> None:

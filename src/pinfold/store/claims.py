@@ -125,6 +125,12 @@ def held(connection: sa.Connection, hosts: Iterable[str] | None = None) -> tuple
     return _select(connection, *conditions)
 
 
+def under_way(connection: sa.Connection, host: str, guest: str) -> bool:
+    """Whether claims of other guests on the host may be in Placement but not in the ledger: coming, or going."""
+    others = sa.and_(claim.c.host == host, claim.c.guest != guest, claim.c.state != ClaimState.HELD.value)
+    return connection.execute(sa.select(claim.c.id).where(others).limit(1)).first() is not None
+
+
 def expired(connection: sa.Connection, limit: int = 100) -> tuple[ClaimRecord, ...]:
     """Intended claims whose deadline has passed, at most `limit`; those that another process is busy with are left out (PostgreSQL)."""
     query = sa.select(claim).where(claim.c.state == ClaimState.INTENDED.value, claim.c.deadline < EpochNow())
