@@ -361,3 +361,14 @@ def test_every_code_has_a_sentence_and_a_value_of_its_own() -> None:
     assert len({code.value for code in FindingCode}) == len(FindingCode)
     for code in FindingCode:
         assert Finding(code=code, guest="web").sentence().startswith("guest web: ")
+
+
+def test_a_remote_hypervisors_word_is_about_classes_and_virsh_repairs_them() -> None:
+    far = Subject(name="web", uri="qemu+ssh://c07/system")
+    emulator = thread(ThreadClass.EMULATOR, "9", tid=0, name="emulator")
+    iothread = thread(ThreadClass.IOTHREAD, "9", tid=0, name="iothread 2")
+    findings = compare(far, MASKS, (emulator, iothread, VCPU0, VCPU1), ONLINE)
+    assert [finding.repair for finding in findings] == [
+        "virsh -c qemu+ssh://c07/system emulatorpin web 0-1 --live --config",
+        "virsh -c qemu+ssh://c07/system iothreadpin web 2 0-1 --live --config",
+    ]

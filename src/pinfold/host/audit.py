@@ -12,6 +12,7 @@ from enum import Enum
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import (
     Finding,
+    FindingCode,
     Severity,
     compare,
     compare_asked,
@@ -156,8 +157,9 @@ def _strangers(seen: Survey) -> tuple[Finding, ...]:
 
 
 def _from_afar(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """Commands for single threads are of no use from another machine, whose thread ids mean something else."""
+    """What can be said from another machine: nothing of schedulers, which libvirt does not tell, and no command for a single thread."""
+    told = [finding for finding in findings if finding.code not in (FindingCode.REALTIME_MISSING, FindingCode.REALTIME_UNEXPECTED)]
     return tuple(
         replace(finding, repair="", advice=_ON_THE_HOST) if finding.repair and not finding.repair.startswith("virsh ") else finding
-        for finding in findings
+        for finding in told
     )

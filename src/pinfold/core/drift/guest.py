@@ -122,9 +122,10 @@ def _thread(subject: Subject, masks: Masks, thread: ObservedThread, online: CpuS
 def _move(subject: Subject, thread: ObservedThread, place: CpuSet) -> str:
     if thread.thread_class is ThreadClass.VCPU and thread.vcpu is not None:
         return remedy.vcpupin(subject, thread.vcpu, place)
-    if thread.thread_class is ThreadClass.EMULATOR and thread.tid == subject.pid:
+    # A remote hypervisor tells no thread ids (0): its word is about the class as a whole.
+    if thread.thread_class is ThreadClass.EMULATOR and thread.tid in (subject.pid, 0):
         return remedy.emulatorpin(subject, place)
-    number = re.fullmatch(r"IO iothread(\d+)", thread.name)
+    number = re.fullmatch(r"(?:IO iothread|iothread )(\d+)", thread.name)
     # The kernel cuts a name to 15 characters: a number of six digits or more may have lost its tail.
     if thread.thread_class is ThreadClass.IOTHREAD and number and len(thread.name) < 15:
         return remedy.iothreadpin(subject, int(number[1]), place)
