@@ -225,3 +225,19 @@ def test_a_lab_ends_with_the_process_that_holds_it(named: str, idle_rom: Path) -
     holder.stdout.close()
     wait_for(lambda: not folder.path.exists())
     assert ended(pid)
+
+
+def test_huge_pages_that_the_machine_lacks_are_booked_and_not_taken(named: str, idle_rom: Path) -> None:
+    with LabHost(named, topology=host("cell:2 core:2 mem:4096 huge:2048x1024,1048576x1")) as lab:
+        kind = "kvm" if lab.kvm else "qemu"
+        xml = DOMAIN.format(
+            kind=kind, name="g", first="2", second="3", emulator="0", numatune="", rom=idle_rom, serial="/dev/null", disk=""
+        )
+        backing = """<memory unit="MiB">1024</memory><memoryBacking><hugepages><page size="2048" unit="KiB"/></hugepages></memoryBacking>
+        <numatune><memory mode="strict" nodeset="1"/></numatune>"""
+        connection = libvirt.open(lab.uri)
+        connection.createXML(xml.replace('<memory unit="MiB">8</memory>', backing))
+        connection.close()
+        pid = int((lab.run_dir / "qemu/g.pid").read_text())
+        resident = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+        assert int(resident.split()[1]) < 200 * 1024

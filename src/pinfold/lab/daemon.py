@@ -226,5 +226,6 @@ def _import_path() -> list[Path]:
 
 def _huge_pages(topology: Topology | None) -> tuple[int, ...]:
     if topology is None:
-        return ()
+        sizes = Path("/sys/kernel/mm/hugepages").glob("hugepages-*kB")
+        return tuple(sorted(int(size.name.removeprefix("hugepages-").removesuffix("kB")) for size in sizes))
     return tuple(sorted({pool.size_kib for cell in topology.cells for pool in cell.pages[1:]}))

@@ -30,6 +30,7 @@ from pinfold.lab.folder import LabFolder, LabSpec
 
 _READY_SECONDS: Final = 30.0
 _PURGE_SECONDS: Final = 1.0
+_HUGE: Final = "/run/libvirt/huge-"
 _SHIM: Final = "/run/libvirt/shim/fakecpu.so"
 _PRIVATE: Final = {
     "etc": "/etc/libvirt",
@@ -207,6 +208,13 @@ def _mount_private(folder: LabFolder, spec: LabSpec, found: tuple[cgroup.Hierarc
         nothing.touch()
         namespace.bind(nothing, Path("/dev/kvm"))
         namespace.make_read_only(Path("/dev/kvm"))
+    for kib in spec.huge_page_kib:
+        path = Path(f"{_HUGE}{kib}")
+        path.mkdir()
+        if spec.synthetic:
+            namespace.mount("tmpfs", path)
+        else:
+            namespace.mount("hugetlbfs", path, f"pagesize={kib}K")
     if spec.synthetic:
         for part in ("cpu", "node"):
             namespace.bind(folder.path / "sys/devices/system" / part, Path("/sys/devices/system") / part)
@@ -218,7 +226,7 @@ def _compile_shim(spec: LabSpec) -> None:
     where = Path(_SHIM).parent
     where.mkdir()
     namespace.mount("tmpfs", where, "size=1m,mode=755")
-    constants = {"ONLINE": spec.online, "REAL": str(CpuSet(os.sched_getaffinity(0))), "RECORDS": "/run/libvirt/fakecpu"}
+    constants = {"ONLINE": spec.online, "REAL": str(CpuSet(os.sched_getaffinity(0))), "RECORDS": "/run/libvirt/fakecpu", "HUGE": _HUGE}
     defines = [f'-DLAB_{name}="{text}"' for name, text in constants.items()]
     with resources.as_file(resources.files("pinfold.lab") / "shim.c") as source:
         command = ["gcc", "-shared", "-fPIC", "-O1", "-Wall", *defines, "-o", _SHIM, str(source), "-ldl"]
@@ -247,6 +255,9 @@ def _write_configuration(folder: LabFolder, spec: LabSpec) -> None:
         f'host_uuid = "{host_uuid}"',
     )
     qemu = ['user = "root"', 'group = "root"', 'security_driver = "none"', "namespaces = []"]
+    if spec.huge_page_kib:
+        mounts = ", ".join(f'"{_HUGE}{kib}"' for kib in spec.huge_page_kib)
+        qemu.append(f"hugetlbfs_mount = [{mounts}]")
     if not spec.cgroups:
         qemu.append("cgroup_controllers = []")
     _write_lines(folder.path / "etc/qemu.conf", *qemu)

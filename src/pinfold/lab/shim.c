@@ -4,8 +4,9 @@
  * cpulist. A new thread inherits its creator's record, as the kernel lets it inherit the mask. Memory policies for absent nodes use node 0.
  * Nothing is enforced on CPUs that do not exist: the records tell what was asked, not what the scheduler did.
  *
- * Compiled with -DLAB_ONLINE="0-31" (the CPUs that the lab shows), -DLAB_REAL="0-1" (those to fold onto), -DLAB_RECORDS="/folder".
- * libvirt gives its QEMUs a fresh environment, which is why these are constants.
+ * Compiled with -DLAB_ONLINE="0-31" (the CPUs that the lab shows), -DLAB_REAL="0-1" (those to fold onto), -DLAB_RECORDS="/folder" and
+ * -DLAB_HUGE="/folder/huge-" (before the KiB of a page, where its file system is mounted). libvirt gives its QEMUs a fresh
+ * environment, which is why these are constants.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -204,8 +205,6 @@ struct thread {
 
 static int (*next_pthread_create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
 static pid_t (*next_fork)(void);
-static int (*next_statfs)(const char *, struct statfs *);
-static int (*next_madvise)(void *, size_t, int);
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct thread *threads;
 static pthread_key_t at_exit;
@@ -224,8 +223,6 @@ static void forget(void *gone) {
 __attribute__((constructor)) static void set_up(void) {
     *(void **)&next_pthread_create = dlsym(RTLD_NEXT, "pthread_create");
     *(void **)&next_fork = dlsym(RTLD_NEXT, "fork");
-    *(void **)&next_statfs = dlsym(RTLD_NEXT, "statfs");
-    *(void **)&next_madvise = dlsym(RTLD_NEXT, "madvise");
     pthread_key_create(&at_exit, forget);
 }
 
@@ -302,6 +299,24 @@ static int names_a_node(const unsigned long *nodes, unsigned long max) {
     for (unsigned long n = 0; nodes && n * 8 * sizeof *nodes < max; n++)
         if (nodes[n]) return 1;
     return 0;
+}
+
+/* Huge pages that this machine lacks: libvirt finds a hugetlbfs at LAB_HUGE<KiB>, which is a tmpfs, and QEMU's preallocation does nothing,
+ * so that pages are booked and not taken. */
+static int fake_hugetlbfs(const char *path, struct statfs *found) {
+    int error = (int)syscall(SYS_statfs, path, found);
+    if (!error && !strncmp(path, LAB_HUGE, strlen(LAB_HUGE))) {
+        found->f_type = HUGETLBFS_MAGIC;
+        found->f_bsize = atol(path + strlen(LAB_HUGE)) * 1024;
+    }
+    return error;
+}
+
+int statfs(const char *path, struct statfs *found) { return fake_hugetlbfs(path, found); }
+int statfs64(const char *path, struct statfs64 *found) { return fake_hugetlbfs(path, (struct statfs *)found); }
+
+int madvise(void *start, size_t size, int advice) {
+    return advice == MADV_POPULATE_WRITE ? 0 : (int)syscall(SYS_madvise, start, size, advice);
 }
 
 long mbind(void *start, unsigned long size, int mode, const unsigned long *nodes, unsigned long max, unsigned flags) {
