@@ -7,7 +7,7 @@ from itertools import permutations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pinfold.core.fit.match import cheapest, most
+from pinfold.core.fit.match import cheapest, first_columns, most
 
 Row = list[int | None]
 
@@ -45,3 +45,16 @@ def test_the_matching_is_the_cheapest_there_is(table: list[Row]) -> None:
 def test_most_rows_with_a_column_of_their_own(allowed: list[int]) -> None:
     best = max(sum(allowed[row] >> column & 1 for row, column in enumerate(columns)) for columns in permutations(range(4), len(allowed)))
     assert most(allowed) == best
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(1, 4).flatmap(lambda rows: st.tuples(st.just(rows), st.lists(st.integers(0, 2**rows - 1), min_size=rows, max_size=6))))
+def test_columns_in_order_make_the_cheapest_matching_by_column(given_: tuple[int, list[int]]) -> None:
+    rows, masks = given_
+    answer = first_columns(rows, list(enumerate(masks)))
+    table: list[Row] = [[1 << column if mask >> row & 1 else None for column, mask in enumerate(masks)] for row in range(rows)]
+    best = cheapest(table)
+    assert (answer is None) == (best is None)
+    if answer is not None and best is not None:
+        assert all(masks[column] >> row & 1 for row, column in enumerate(answer))
+        assert sorted(answer) == sorted(best)

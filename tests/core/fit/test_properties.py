@@ -8,7 +8,7 @@ import pickle
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.core.hosts import guests, states
+from tests.core.hosts import guest, guests, states
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit import fit
@@ -81,7 +81,7 @@ def test_counts_carried_from_claim_to_claim_are_the_counts_of_the_state(where: H
 
 def told(counts: Counts) -> dict[str, object]:
     cells = [{name: getattr(cell, name) for name in CellCounts.__slots__ if name != "frame"} for cell in counts.cells]
-    derived = ("frame", "cells", "by_id", "packed")
+    derived = ("frame", "cells", "by_id", "orders")
     return {"cells": cells} | {name: getattr(counts, name) for name in Counts.__slots__ if name not in derived}
 
 
@@ -149,3 +149,18 @@ def test_a_release_never_makes_a_fit_impossible(where: HostState, request: Guest
     if isinstance(fit(request, where), Fit):
         for held in where.ledger.claims:
             assert isinstance(fit(request, release(where, held.guest)), Fit)
+
+
+@SMALL_RUN
+@given(HISTORIES, guests())
+def test_reasons_are_the_same_whenever_they_are_read(where: HostState, request: GuestRequest) -> None:
+    late, early = fit(request, where), fit(dataclasses.replace(request), fresh(where))
+    if isinstance(late, NoFit):
+        assert isinstance(early, NoFit)
+        kept = early.reasons
+        for number in range(3):
+            answer = fit(guest("1"), where)
+            if isinstance(answer, Fit):
+                where = claim(where, f"later{number}", answer)
+        assert late.reasons == kept
+        assert pickle.loads(pickle.dumps(fit(request, where))) == fit(request, where)

@@ -56,16 +56,11 @@ def isolate(cell: CellCounts, cores: int) -> Threads:
     return tuple(sorted(core[0] for core in sorted(cell.wholes, key=len)[:cores]))
 
 
-def idle_mask(cell: CellCounts, pcpus: Threads) -> int:
-    """The siblings of `pcpus`, as a mask: what thread policy `isolate` keeps empty beside them."""
-    if not cell.frame.smt:
-        return 0
-    idle = 0
-    for core in cell.wholes:
-        for pcpu in core:
-            if pcpu in pcpus:
-                for other in core:
-                    idle |= 1 << other
+def siblings(cell: CellCounts, pcpus: Threads) -> int:
+    """The other threads of the pCPUs' cores, as a mask: what thread policy `isolate` keeps empty."""
+    cores = cell.frame.core_of
+    mask = own = 0
     for pcpu in pcpus:
-        idle &= ~(1 << pcpu)
-    return idle
+        mask |= cores[pcpu]
+        own |= 1 << pcpu
+    return mask & ~own

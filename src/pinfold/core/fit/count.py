@@ -24,15 +24,17 @@ Threads = tuple[int, ...]
 
 _PACK = Strategy.PACK
 _free_pcpus = attrgetter("n_free")
+_shared_room = attrgetter("shared_room")
 
 
 class CellFrame:
     """What never changes about one host cell: its cores, its part of the shared pool, its pages less the reserved ones.
 
-    `cores` are `(mask, pCPUs)` by lowest pCPU; `rank` orders the cell's pCPUs core by core.
+    `cores` are `(mask, pCPUs)` by lowest pCPU, `core_of` the mask of each pCPU's core; `rank` orders the cell's pCPUs core by core.
     """
 
     __slots__ = (
+        "core_of",
         "cores",
         "huge",
         "id",
@@ -44,7 +46,6 @@ class CellFrame:
         "shared_cap",
         "small_kib",
         "small_total_kib",
-        "smt",
     )
 
     def __init__(self, position: int, cell: HostCell, frame: Frame) -> None:
@@ -53,10 +54,11 @@ class CellFrame:
         self.mask = cell.cpus.mask
         self.cores: tuple[tuple[int, Threads], ...] = tuple((core.mask, tuple(core)) for core in cell.cores)
         self.rank = {pcpu: rank for rank, pcpu in enumerate(chain.from_iterable(threads for _, threads in self.cores))}
-        self.smt = any(len(threads) > 1 for _, threads in self.cores)
+        self.core_of = {pcpu: mask for mask, threads in self.cores for pcpu in threads}
         self.shared = frame.shared & cell.cpus
         self.n_shared = len(self.shared)
-        self.shared_cap = floor(self.n_shared * frame.effective_ratio)
+        over, under = frame.effective_ratio
+        self.shared_cap = self.n_shared * over // under
         self.small_kib = cell.small_page_kib
         kept = {page.size_kib: page.count for page in frame.reserved_pages if page.cell == cell.id}
         small = cell.pages[0].total - kept.get(self.small_kib, 0) if cell.pages else 0
@@ -98,8 +100,8 @@ class Frame:
         self.shared = pools.shared
         self.n_shared = len(pools.shared)
         self.overhead = pools.overhead
-        self.effective_ratio = _effective_ratio(state)
-        self.vcpu_cap = floor(self.n_shared * self.effective_ratio)
+        self.effective_ratio = _effective_ratio(state).as_integer_ratio()
+        self.vcpu_cap = self.n_shared * self.effective_ratio[0] // self.effective_ratio[1]
         self.overhead_cap = capacity_millicpu(pools, limits)
         self.books = pools.overhead is not None and not (limits.shared_fraction == 0 and pools.overhead <= pools.shared)
         self.enforces = limits.booking.value == "enforce"
@@ -119,12 +121,13 @@ class Frame:
 class CellCounts:
     """What one host cell has left.
 
-    `wholes` are the cores whose every online sibling is free, `brokens` the free parts of the others, both by lowest pCPU; `whole_threads`
-    the pCPUs of `wholes` in one row, and `whole_size` their common number of threads (0 where it varies). `n_paired` counts free pCPUs
-    on cores with two or more of them. `huge` are `(size in KiB, free pages)`, the largest first.
+    `wholes` are the cores whose every online sibling is free, `brokens` the free parts of the others (`broken` as a mask), by lowest pCPU;
+    `whole_threads` the pCPUs of `wholes` in one row, and `whole_size` their common number of threads (0 where it varies). `n_paired`
+    counts free pCPUs on cores with two or more of them. `huge` are `(size in KiB, free pages)`, the largest first.
     """
 
     __slots__ = (
+        "broken",
         "brokens",
         "floats",
         "frame",
@@ -154,7 +157,7 @@ class CellCounts:
     def _shape(self) -> None:
         wholes: list[Threads] = []
         brokens: list[Threads] = []
-        paired = 0
+        paired = broken = 0
         free = self.free
         for mask, threads in self.frame.cores:
             left = mask & free
@@ -165,11 +168,13 @@ class CellCounts:
             elif left:
                 part = tuple([pcpu for pcpu in threads if left >> pcpu & 1])
                 brokens.append(part)
+                broken |= left
                 if len(part) > 1:
                     paired += len(part)
         self.wholes = tuple(wholes)
         self.brokens = tuple(brokens)
         self.n_paired = paired
+        self.broken = broken
         self.whole_threads = tuple(chain.from_iterable(wholes))
         sizes = {len(threads) for threads in wholes}
         self.whole_size = sizes.pop() if len(sizes) == 1 else 0
@@ -194,8 +199,8 @@ class Counts:
         "foreign_kib",
         "frame",
         "free",
+        "orders",
         "overhead_room",
-        "packed",
         "strict_mib",
         "strict_room_mib",
         "vcpu_room",
@@ -216,7 +221,7 @@ class Counts:
     @classmethod
     def of(cls, state: HostState) -> Counts:
         """Count a host from nothing."""
-        return cls._count(Frame(state), state)
+        return cls._count(_frame_of(state), state)
 
     @classmethod
     def of_empty(cls, counts: Counts, state: HostState) -> Counts:
@@ -239,7 +244,11 @@ class Counts:
             for page in other.pages:
                 foreign_pages[page.cell, page.size_kib] = foreign_pages.get((page.cell, page.size_kib), 0) + page.count
         new.free = _free(frame, new.foreign, fits)
-        new.cells = tuple(_count_cell(cell, new.free, fits, foreign_pages) for cell in frame.cells)
+        parts: dict[int, list[FitCell]] = {cell.id: [] for cell in frame.cells}
+        for fit in fits:
+            for part in fit.cells:
+                parts.setdefault(part.host_cell, []).append(part)
+        new.cells = tuple([_count_cell(cell, new.free, parts[cell.id], foreign_pages) for cell in frame.cells])
         small = sum(foreign_pages.get((cell.id, cell.small_kib), 0) * cell.small_kib for cell in frame.cells)
         new.foreign_kib = small + sum(other.memory_mib for other in foreign) * 1024
         small_of = {cell.id: cell.small_kib for cell in frame.cells}
@@ -295,16 +304,16 @@ class Counts:
         self.floating_room_mib = rest * over // (1024 * under) - self.floating_mib
         self.strict_room_mib = (rest * over - self.floating_mib * 1024 * under) // (1024 * over)
         self.by_id = {cell.frame.id: cell for cell in self.cells}
-        self.packed: tuple[CellCounts, ...] = ()
+        self.orders: list[tuple[CellCounts, ...] | None] = [None] * 4
 
     def order(self, strategy: Strategy, pins: bool) -> tuple[CellCounts, ...]:
         """The cells by preference: PACK the least free first, SPREAD the most; ties by id. Without pins, free means shared room."""
-        if pins and strategy is _PACK:
-            if not self.packed:
-                self.packed = tuple(sorted(self.cells, key=_free_pcpus))
-            return self.packed
-        sign = 1 if strategy is _PACK else -1
-        return tuple(sorted(self.cells, key=lambda cell: sign * (cell.n_free if pins else cell.shared_room)))
+        key = (0 if pins else 1) + (0 if strategy is _PACK else 2)
+        kept = self.orders[key]
+        if kept is None:
+            measure = _free_pcpus if pins else _shared_room
+            kept = self.orders[key] = tuple(sorted(self.cells, key=measure, reverse=strategy is not _PACK))
+        return kept
 
 
 def exact(number: float) -> Fraction:
@@ -314,6 +323,15 @@ def exact(number: float) -> Fraction:
     (Fraction(11, 1), Fraction(4, 1))
     """
     return Fraction(str(number))
+
+
+def _frame_of(state: HostState) -> Frame:
+    """The host's frame, kept with its topology as long as pools, limits, traits and disk stay the same."""
+    key = (state.pools, state.limits, state.traits, state.disk_gib)
+    kept: tuple[object, Frame] | None = state.topology.__dict__.get("_frame")
+    if kept is None or kept[0] != key:
+        kept = state.topology.__dict__["_frame"] = (key, Frame(state))
+    return kept[1]
 
 
 def _effective_ratio(state: HostState) -> Fraction:
@@ -332,16 +350,14 @@ def _free(frame: Frame, foreign: int, fits: Iterable[Fit]) -> int:
     return free
 
 
-def _count_cell(cell: CellFrame, free: int, fits: tuple[Fit, ...], foreign_pages: dict[tuple[int, int], int]) -> CellCounts:
+def _count_cell(cell: CellFrame, free: int, parts: Iterable[FitCell], foreign_pages: dict[tuple[int, int], int]) -> CellCounts:
     floats = 0
     used = {size: foreign_pages.get((cell.id, size), 0) for size in (cell.small_kib, *(size for size, _ in cell.huge))}
-    for fit in fits:
-        for part in fit.cells:
-            if part.host_cell == cell.id:
-                floats += len(part.float_vcpus)
-                if part.page_kib in used:
-                    used[part.page_kib] += part.memory_mib * 1024 // part.page_kib
-    huge = tuple((size, total - used[size]) for size, total in cell.huge)
+    for part in parts:
+        floats += len(part.float_vcpus)
+        if part.page_kib in used:
+            used[part.page_kib] += part.memory_mib * 1024 // part.page_kib
+    huge = tuple([(size, total - used[size]) for size, total in cell.huge])
     return CellCounts(cell, free & cell.mask, floats, used[cell.small_kib] * cell.small_kib, huge)
 
 

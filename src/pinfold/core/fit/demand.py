@@ -51,6 +51,7 @@ class Demand:
         "cells",
         "disk_gib",
         "explicit_kib",
+        "float_vcpus",
         "floating",
         "isolated_threads",
         "isolates_emulator",
@@ -71,6 +72,7 @@ class Demand:
         self.kinds, self.cells = _kinds(request)
         self.pins = sum(len(cell.vcpus) for cell in self.cells)
         self.floating = request.vcpus - self.pins
+        self.float_vcpus = request.floating
         self.disk_gib = request.disk_gib
         self.traits = bool(request.traits_required or request.traits_forbidden)
         self.all_realtime = bool(self.pins) and request.realtime == request.dedicated and not self.floating

@@ -20,32 +20,32 @@ def choose(cell: CellCounts, guest: CellDemand, *, required: bool, isolated: boo
         all_pcpus = cores.isolate(cell, pins + 1)
         return all_pcpus[:pins], all_pcpus[pins]
     pcpus = cores.choose(cell, pins, required=required, isolated=False) if pins else ()
-    realtime = frozenset(pcpu for vcpu, pcpu in zip(guest.vcpus, pcpus, strict=True) if guest.realtime >> vcpu & 1)
-    emulator = _beside(cell, pcpus, realtime)
+    emulator = _beside(cell, guest, pcpus, guest.realtime)
     if emulator is not None:
         return pcpus, emulator
     again = _choose_again(cell, guest, required)
     if again is not None:
         return again
-    emulator = _beside(cell, pcpus, frozenset())
+    emulator = _beside(cell, guest, pcpus, 0)
     if emulator is None:
         raise InvariantViolation(f"cell {cell.frame.id} was counted to hold {pins} vCPUs and an emulator pCPU, and does not")
     return pcpus, emulator
 
 
-def _beside(cell: CellCounts, pcpus: Threads, realtime: frozenset[int]) -> int | None:
-    """The free pCPU that is not in `pcpus` nor a sibling of `realtime`: on a core that is broken anyway, then the lowest; None for none."""
-    taken = 0
-    for pcpu in pcpus:
+def _beside(cell: CellCounts, guest: CellDemand, pcpus: Threads, realtime: int) -> int | None:
+    """The free pCPU that is not in `pcpus` nor a sibling of a vCPU in `realtime`: on a core that is broken anyway, then the lowest."""
+    cores_of = cell.frame.core_of
+    taken = avoid = 0
+    broken = cell.broken
+    for vcpu, pcpu in zip(guest.vcpus, pcpus, strict=True):
+        core = cores_of[pcpu]
         taken |= 1 << pcpu
-    best: tuple[bool, int] | None = None
-    for mask, threads in cell.frame.cores:
-        left = mask & cell.free & ~taken
-        if left and not (realtime and any(pcpu in realtime for pcpu in threads)):
-            key = (left == mask, (left & -left).bit_length() - 1)
-            if best is None or key < best:
-                best = key
-    return None if best is None else best[1]
+        broken |= core
+        if realtime >> vcpu & 1:
+            avoid |= core
+    left = cell.free & ~taken & ~avoid
+    best = left & broken or left
+    return (best & -best).bit_length() - 1 if best else None
 
 
 def _choose_again(cell: CellCounts, guest: CellDemand, required: bool) -> tuple[Threads, int] | None:

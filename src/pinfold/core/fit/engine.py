@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from pinfold.core.cpuset import CpuSet
@@ -44,17 +45,24 @@ def fit(request: GuestRequest, state: HostState, strategy: Strategy = Strategy.P
     demand = prepare(request)
     counts = state.counts
     if not host_takes(demand, counts):
-        return explain(demand, state)
+        return _refuse(demand, state)
     if not demand.cells:
         answer = _float(demand, counts)
     else:
         placed = place(demand, counts, strategy)
         if placed is None:
-            return explain(demand, state)
+            return _refuse(demand, state)
         answer = _pin(demand, counts, placed)
     if not check.holds(demand, counts, answer):
         raise InvariantViolation("a fit breaks its own invariants: " + "; ".join(check.violations(request, state, answer)))
     return answer
+
+
+def _refuse(demand: Demand, state: HostState) -> NoFit:
+    """A refusal that finds its reasons when they are read."""
+    new: NoFit = _new(NoFit)
+    new.__dict__["_explain"] = partial(explain, demand, state)
+    return new
 
 
 def _pin(demand: Demand, counts: Counts, placed: Placed) -> Fit:
@@ -64,6 +72,7 @@ def _pin(demand: Demand, counts: Counts, placed: Placed) -> Fit:
     ordinary = idle = 0
     emulator_pcpu: int | None = None
     isolated, required = demand.isolated_threads, demand.required_threads
+    own = not demand.isolates_emulator and (not demand.shares_emulator or counts.frame.overhead is None)
     for position, guest in enumerate(demand.cells):
         cell = host_cells[position]
         frame = cell.frame
@@ -71,30 +80,30 @@ def _pin(demand: Demand, counts: Counts, placed: Placed) -> Fit:
         if position == carrier:
             pcpus, emulator_pcpu = emulator.choose(cell, guest, required=required, isolated=isolated)
             if isolated:
-                idle |= cores.idle_mask(cell, (*pcpus, emulator_pcpu))
+                idle |= cores.siblings(cell, (*pcpus, emulator_pcpu))
         elif guest.pins:
             pcpus = cores.choose(cell, guest.pins, required=required, isolated=isolated)
             if isolated:
-                idle |= cores.idle_mask(cell, pcpus)
-        pins = tuple(zip(guest.vcpus, pcpus, strict=True))
-        realtime = guest.realtime
-        for vcpu, pcpu in pins:
-            if not realtime >> vcpu & 1:
-                ordinary |= 1 << pcpu
+                idle |= cores.siblings(cell, pcpus)
+        pins = tuple(zip(guest.vcpus, pcpus))  # noqa: B905  (`check.holds` counts them, at a lower price)
+        if own:
+            realtime = guest.realtime
+            for vcpu, pcpu in pins:
+                if not realtime >> vcpu & 1:
+                    ordinary |= 1 << pcpu
         float_set = _NONE
         if guest.floats:
             float_set = frame.shared
             ordinary |= float_set.mask
         new: FitCell = _new(FitCell)
-        new.__dict__.update(
-            guest_cell=guest.guest_cell,
-            host_cell=frame.id,
-            pins=pins,
-            float_vcpus=guest.float_vcpus,
-            float_set=float_set,
-            memory_mib=guest.memory_mib,
-            page_kib=frame.small_kib if demand.only_small_pages else page_for(cell, demand.kinds[guest.kind], demand),
-        )
+        fields = new.__dict__
+        fields["guest_cell"] = guest.guest_cell
+        fields["host_cell"] = frame.id
+        fields["pins"] = pins
+        fields["float_vcpus"] = guest.float_vcpus
+        fields["float_set"] = float_set
+        fields["memory_mib"] = guest.memory_mib
+        fields["page_kib"] = frame.small_kib if demand.only_small_pages else page_for(cell, demand.kinds[guest.kind], demand)
         fit_cells.append(new)
     return _with_overhead(demand, counts, tuple(fit_cells), ordinary, idle, emulator_pcpu)
 
@@ -102,8 +111,7 @@ def _pin(demand: Demand, counts: Counts, placed: Placed) -> Fit:
 def _with_overhead(demand: Demand, counts: Counts, cells: tuple[FitCell, ...], ordinary: int, idle: int, emulator_pcpu: int | None) -> Fit:
     """The whole fit: where the emulator threads go, what they book, and a warning where the pool is booked beyond its capacity.
 
-    `ordinary` are the guest's own pCPUs, those of realtime vCPUs apart. Frozen values are filled through their dict here and in `_pin`:
-    the constructors of dataclasses would be a third of a fit.
+    `ordinary` are the guest's own pCPUs, those of realtime vCPUs apart.
     """
     request, frame = demand.request, counts.frame
     millicpu = 0
@@ -119,22 +127,37 @@ def _with_overhead(demand: Demand, counts: Counts, cells: tuple[FitCell, ...], o
             if millicpu > counts.overhead_room:
                 kind = Kind.INFEASIBLE if millicpu > frame.overhead_cap else Kind.INSUFFICIENT
                 warnings = (Reason(code=ReasonCode.OVERHEAD_BOOKED, kind=kind, needed=millicpu, available=counts.overhead_room),)
+    return _filled(request, cells, _NONE, _NONE, placement, mask, emulator_pcpu, _cpus(idle) if idle else _NONE, millicpu, warnings)
+
+
+def _filled(
+    request: GuestRequest,
+    cells: tuple[FitCell, ...],
+    float_vcpus: CpuSet,
+    float_set: CpuSet,
+    placement: EmulatorPlacement,
+    emulator_cpus: CpuSet,
+    emulator_pcpu: int | None,
+    idle_siblings: CpuSet,
+    millicpu: int,
+    warnings: tuple[Reason, ...],
+) -> Fit:
+    """`Fit(…)` with every field given, through its dict: the constructor of a frozen dataclass would be a third of the whole decision."""
     answer: Fit = _new(Fit)
-    answer.__dict__.update(
-        vcpus=request.vcpus,
-        memory_mib=request.memory_mib,
-        disk_gib=request.disk_gib,
-        cells=cells,
-        float_vcpus=_NONE,
-        float_set=_NONE,
-        realtime=request.realtime,
-        emulator_placement=placement,
-        emulator=mask,
-        emulator_pcpu=emulator_pcpu,
-        idle_siblings=_cpus(idle) if idle else _NONE,
-        overhead_millicpu=millicpu,
-        warnings=warnings,
-    )
+    fields = answer.__dict__
+    fields["vcpus"] = request.vcpus
+    fields["memory_mib"] = request.memory_mib
+    fields["disk_gib"] = request.disk_gib
+    fields["cells"] = cells
+    fields["float_vcpus"] = float_vcpus
+    fields["float_set"] = float_set
+    fields["realtime"] = request.realtime
+    fields["emulator_placement"] = placement
+    fields["emulator"] = emulator_cpus
+    fields["emulator_pcpu"] = emulator_pcpu
+    fields["idle_siblings"] = idle_siblings
+    fields["overhead_millicpu"] = millicpu
+    fields["warnings"] = warnings
     return answer
 
 
@@ -149,12 +172,4 @@ def _float(demand: Demand, counts: Counts) -> Fit:
     """The fit of a guest without cells: everything on the shared pool."""
     request = demand.request
     shared = counts.frame.shared
-    return Fit(
-        vcpus=request.vcpus,
-        memory_mib=request.memory_mib,
-        disk_gib=request.disk_gib,
-        float_vcpus=request.floating,
-        float_set=shared,
-        realtime=request.realtime,
-        emulator=shared,
-    )
+    return _filled(request, (), demand.float_vcpus, shared, _FLOAT, shared, None, _NONE, 0, ())

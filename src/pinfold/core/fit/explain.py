@@ -9,7 +9,6 @@ from pinfold.core.errors import InvariantViolation
 from pinfold.core.fit.count import CellCounts, Counts
 from pinfold.core.fit.demand import CellNeed, Demand
 from pinfold.core.fit.match import most
-from pinfold.core.fit.model import NoFit
 from pinfold.core.fit.place import carriers, least_small_mib
 from pinfold.core.fit.room import page_for, takes
 from pinfold.core.overhead import booked_millicpu
@@ -20,10 +19,10 @@ if TYPE_CHECKING:
 
 _ORDER: Final = {code: position for position, code in enumerate(ReasonCode)}
 _WITH_EMULATOR: Final = " with the pCPU of the emulator threads"
-_PLACEMENT: Final = frozenset({ReasonCode.GUEST_CELL, ReasonCode.CELL_COMBINATION, ReasonCode.EMULATOR_PCPU, ReasonCode.TOO_FEW_CELLS})
+_PLACEMENT: Final = (ReasonCode.GUEST_CELL, ReasonCode.CELL_COMBINATION, ReasonCode.EMULATOR_PCPU, ReasonCode.TOO_FEW_CELLS)
 
 
-def explain(demand: Demand, state: HostState) -> NoFit:
+def explain(demand: Demand, state: HostState) -> tuple[Reason, ...]:
     """Every reason why `state` refuses `demand`, those of the host first.
 
     A host's reason that holds of the empty host too is INFEASIBLE and tells the empty host's numbers; so the refusal is INFEASIBLE exactly
@@ -31,15 +30,23 @@ def explain(demand: Demand, state: HostState) -> NoFit:
     """
     counts = state.counts
     empty = Counts.of_empty(counts, state)
-    host = {(reason.code, reason.detail): reason for reason in _host_reasons(demand, counts, Kind.INSUFFICIENT)}
-    host |= {(reason.code, reason.detail): reason for reason in _host_reasons(demand, empty, Kind.INFEASIBLE)}
-    if not host:
+    reasons = list(_host_reasons(demand, empty, Kind.INFEASIBLE))
+    for reason in _host_reasons(demand, counts, Kind.INSUFFICIENT):
+        if not any(known.code is reason.code and known.detail == reason.detail for known in reasons):
+            reasons.append(reason)
+    if not reasons:
         raise InvariantViolation(f"host {state.name or '(unnamed)'} refuses a request and has no reason to")
-    reasons = sorted(host.values(), key=lambda reason: (_ORDER[reason.code], reason.detail))
-    if any(reason.code in _PLACEMENT for reason in reasons):
+    lacks_cells = any(reason.code in _PLACEMENT for reason in reasons)
+    if len(reasons) > 1:
+        reasons.sort(key=_by_code)
+    if lacks_cells:
         for cell, empty_cell in zip(counts.cells, empty.cells, strict=True):
             reasons += _cell_reasons(demand, cell, empty_cell)
-    return NoFit(reasons=tuple(reasons))
+    return tuple(reasons)
+
+
+def _by_code(reason: Reason) -> tuple[int, str]:
+    return _ORDER[reason.code], reason.detail
 
 
 def _host_reasons(demand: Demand, counts: Counts, kind: Kind) -> Iterator[Reason]:
@@ -95,11 +102,22 @@ def _placement_reasons(demand: Demand, counts: Counts, kind: Kind) -> Iterator[R
     if together < len(demand.cells):
         yield Reason(code=ReasonCode.CELL_COMBINATION, kind=kind, needed=len(demand.cells), available=together)
         return
+    if demand.only_small_pages:
+        if demand.isolates_emulator and not any(_carried(demand, counts, allowed, carrier) for carrier in carriers(demand)):
+            yield _no_carrier(demand, counts, kind)
+        return
     lightest = [small for carrier in carriers(demand) if (small := least_small_mib(demand, counts, carrier)) is not None]
     if not lightest:
         yield _no_carrier(demand, counts, kind)
-    elif not demand.only_small_pages and (small := min(lightest)) > counts.strict_room_mib and small:
+    elif (small := min(lightest)) > counts.strict_room_mib and small:
         yield Reason(code=ReasonCode.MEMORY, kind=kind, needed=small, available=counts.strict_room_mib)
+
+
+def _carried(demand: Demand, counts: Counts, allowed: list[int], carrier: int) -> bool:
+    """Whether all guest cells find a place with the emulator in that one."""
+    rows = [allowed[cell.kind] for cell in demand.cells]
+    rows[carrier] = _allowed(demand, demand.kinds[demand.cells[carrier].kind], counts, 1)
+    return most(rows) == len(rows)
 
 
 def _no_carrier(demand: Demand, counts: Counts, kind: Kind) -> Reason:
@@ -130,13 +148,16 @@ def _cell_reasons(demand: Demand, cell: CellCounts, empty: CellCounts) -> list[R
     """What one host cell lacks for the kinds of guest cells that it does not take; each code once, with its least need."""
     never = not any(_fits(demand, empty, need, 0) for need in demand.kinds)
     judged, kind = (empty, Kind.INFEASIBLE) if never else (cell, Kind.INSUFFICIENT)
-    found: dict[tuple[ReasonCode, str], Reason] = {}
+    found: list[Reason] = []
     for need in demand.kinds:
         for code, needed, available, detail in _lacks(demand, judged, need):
-            known = found.get((code, detail))
-            if known is None or needed < known.needed:
-                found[code, detail] = Reason(code=code, kind=kind, cell=cell.frame.id, needed=needed, available=available, detail=detail)
-    return sorted(found.values(), key=lambda reason: (_ORDER[reason.code], reason.detail))
+            known = [reason for reason in found if reason.code is code and reason.detail == detail]
+            if not known or needed < known[0].needed:
+                found = [reason for reason in found if reason not in known]
+                found.append(Reason(code=code, kind=kind, cell=cell.frame.id, needed=needed, available=available, detail=detail))
+    if len(found) > 1:
+        found.sort(key=_by_code)
+    return found
 
 
 def _lacks(demand: Demand, cell: CellCounts, need: CellNeed) -> Iterator[tuple[ReasonCode, int, int, str]]:

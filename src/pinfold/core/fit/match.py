@@ -72,6 +72,45 @@ def _augment(costs: Costs, start: int, row_price: list[int], column_price: list[
     return True
 
 
+def first_columns(rows: int, columns: Sequence[tuple[int, int]]) -> tuple[int, ...] | None:
+    """For each of `rows` rows the column it gets, all distinct, from the earliest columns that allow it; None where there is no matching.
+
+    `columns` holds `(column, mask of the rows that it may serve)` by preference. Where the price of a pair is the column's alone, columns
+    form a transversal matroid (Edmonds and Fulkerson, 1965), so taking each one that can still be served is the cheapest matching.
+
+    >>> first_columns(2, [(7, 0b01), (5, 0b01), (3, 0b11)])
+    (7, 3)
+    """
+    holder = [-1] * rows
+    serves = dict(columns)
+    empty = (1 << rows) - 1
+
+    def serve(column: int, seen: int) -> int:
+        """Give `column` a row, an empty one first, else by moving others; the rows that were tried, or -1 when it has one."""
+        nonlocal empty
+        direct = serves[column] & empty
+        if direct:
+            bit = direct & -direct
+            empty ^= bit
+            holder[bit.bit_length() - 1] = column
+            return -1
+        mask = serves[column] & ~seen
+        while mask:
+            bit = mask & -mask
+            row = bit.bit_length() - 1
+            seen = serve(holder[row], seen | bit)
+            if seen < 0:
+                holder[row] = column
+                return -1
+            mask = serves[column] & ~seen
+        return seen
+
+    for column, mask in columns:
+        if mask and serve(column, 0) < 0 and not empty:
+            return tuple(holder)
+    return None
+
+
 def most(allowed: Sequence[int]) -> int:
     """How many rows can have a column of their own at most; `allowed[row]` is the bit mask of its columns.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.reasons import Kind, Reason
@@ -97,11 +98,28 @@ class Fit:
         return len(self.float_vcpus) + sum(len(cell.float_vcpus) for cell in self.cells)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class NoFit:
-    """Why a guest does not go there. Reasons are ordered: the host's first, then by cell, then by code; never empty."""
+    """Why a guest does not go there. Reasons are ordered: the host's first, then by cell, then by code; never empty.
+
+    A refusal of the engine works its reasons out when they are first read, from the request and the state that it was decided on, which
+    do not change; a search over many hosts mostly wants the no alone.
+    """
 
     reasons: tuple[Reason, ...]
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> tuple[Reason, ...]:
+            explain = self.__dict__.get("_explain")
+            if name != "reasons" or explain is None:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            reasons = self.__dict__["reasons"] = explain()
+            del self.__dict__["_explain"]
+            return reasons
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"reasons": self.reasons}
 
     @property
     def kind(self) -> Kind:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from pinfold.core.fit.count import CellCounts, Counts
 from pinfold.core.fit.demand import CellNeed, Demand
-from pinfold.core.fit.match import cheapest
+from pinfold.core.fit.match import cheapest, first_columns
 from pinfold.core.fit.model import Strategy
 from pinfold.core.fit.room import page_for, takes
 
 Placed = tuple[tuple[CellCounts, ...], int]
 """The host cell of each guest cell, and the position of the guest cell that carries an isolated emulator (-1 for none)."""
+
+RowKind = tuple[int, int]
+"""What makes two guest cells the same to the matching: the kind, and 1 where it carries the emulator."""
 
 Edges = list[tuple[int, int] | None]
 """For each host cell `(cost, small memory in MiB)`, None where it does not take the guest cell."""
@@ -32,6 +35,8 @@ def place(demand: Demand, counts: Counts, strategy: Strategy) -> Placed | None:
     found = _match(demand, counts, strategy, first)
     if found is not None:
         return found[0], first
+    if _match(demand, counts, strategy, -1) is None:
+        return None
     best: tuple[int, int, tuple[CellCounts, ...]] | None = None
     for carrier in others:
         found = _match(demand, counts, strategy, carrier)
@@ -93,33 +98,66 @@ def carriers(demand: Demand) -> list[int]:
 
 def _match(demand: Demand, counts: Counts, strategy: Strategy, carrier: int) -> tuple[tuple[CellCounts, ...], int] | None:
     """The cheapest distinct host cells that take the guest cells, and their cost; None where there are none."""
-    edges, kinds = _rows(demand, counts, strategy, carrier)
-    answer = cheapest([[None if edge is None else edge[0] for edge in row] for row in edges])
-    if answer is None:
-        return None
-    if not demand.only_small_pages and _overdraws(_small_mib(edges, answer), counts):
-        answer = _lightest(edges)
-        if answer is None or _overdraws(_small_mib(edges, answer), counts):
+    kinds = _row_kinds(demand, carrier)
+    pinning = {demand.kinds[kind].pins + carries > 0 for kind, carries in kinds}
+    if len(pinning) == 1:
+        answer = _match_by_cell(demand, counts.order(strategy, pinning.pop()), kinds)
+        if answer is None:
             return None
-    answer = _ordered(answer, kinds)
-    cost = sum(edge[0] for row, column in zip(edges, answer, strict=True) if (edge := row[column]) is not None)
-    return tuple([counts.cells[column] for column in answer]), cost
+        small = 0 if demand.only_small_pages else sum(_small_mib(demand, counts, answer))
+        if not _overdraws(small, counts):
+            return _matched(counts, strategy, answer, kinds)
+    edges = _rows(demand, counts, strategy, kinds)
+    answer = cheapest([[None if edge is None else edge[0] for edge in row] for row in edges])
+    if answer is not None and not demand.only_small_pages and _overdraws(sum(_small_mib(demand, counts, answer)), counts):
+        answer = _lightest(edges)
+        if answer is not None and _overdraws(sum(_small_mib(demand, counts, answer)), counts):
+            return None
+    return None if answer is None else _matched(counts, strategy, answer, kinds)
+
+
+def _match_by_cell(demand: Demand, order: tuple[CellCounts, ...], kinds: list[RowKind]) -> tuple[int, ...] | None:
+    """The same where the price of a pair is the host cell's alone: guest cells that all pin, or all pin nothing."""
+    rows: dict[RowKind, int] = {}
+    for row, kind in enumerate(kinds):
+        rows[kind] = rows.get(kind, 0) | 1 << row
+    columns: list[tuple[int, int]] = []
+    for cell in order:
+        mask = 0
+        for kind, guests in rows.items():
+            need = demand.kinds[kind[0]]
+            if takes(cell, need, kind[1], demand) and page_for(cell, need, demand):
+                mask |= guests
+        columns.append((cell.frame.position, mask))
+    return first_columns(len(kinds), columns)
+
+
+def _matched(counts: Counts, strategy: Strategy, answer: tuple[int, ...], kinds: list[RowKind]) -> tuple[tuple[CellCounts, ...], int]:
+    """The host cells of a matching, those of equal guest cells ascending, and their cost."""
+    rest: dict[RowKind, list[int]] = {}
+    for kind, column in zip(kinds, answer, strict=True):
+        rest.setdefault(kind, []).append(column)
+    for columns in rest.values():
+        columns.sort(reverse=True)
+    cells = tuple([counts.cells[rest[kind].pop()] for kind in kinds])
+    free = sum([cell.n_free for cell in cells])
+    return cells, free if strategy is Strategy.PACK else -free
 
 
 def least_small_mib(demand: Demand, counts: Counts, carrier: int) -> int | None:
     """The least small-page memory that any placement takes, the host's line apart; None where there is no placement."""
-    if len(demand.cells) > len(counts.cells):
-        return None
-    edges, _ = _rows(demand, counts, Strategy.PACK, carrier)
-    answer = _lightest(edges)
-    return None if answer is None else _small_mib(edges, answer)
+    kinds = _row_kinds(demand, carrier)
+    answer = _lightest(_rows(demand, counts, Strategy.PACK, kinds))
+    return None if answer is None else sum(_small_mib(demand, counts, answer))
 
 
-def _rows(demand: Demand, counts: Counts, strategy: Strategy, carrier: int) -> tuple[list[Edges], list[tuple[int, bool]]]:
-    """The edges of each guest cell, and what makes two guest cells the same: the kind, and whether it carries the emulator."""
-    kinds = [(cell.kind, position == carrier) for position, cell in enumerate(demand.cells)]
+def _row_kinds(demand: Demand, carrier: int) -> list[RowKind]:
+    return [(cell.kind, 1 if position == carrier else 0) for position, cell in enumerate(demand.cells)]
+
+
+def _rows(demand: Demand, counts: Counts, strategy: Strategy, kinds: list[RowKind]) -> list[Edges]:
     rows = {kind: _edges(demand, demand.kinds[kind[0]], kind[1], counts, strategy) for kind in dict.fromkeys(kinds)}
-    return [rows[kind] for kind in kinds], kinds
+    return [rows[kind] for kind in kinds]
 
 
 def _lightest(edges: list[Edges]) -> tuple[int, ...] | None:
@@ -128,7 +166,7 @@ def _lightest(edges: list[Edges]) -> tuple[int, ...] | None:
     return cheapest([[None if edge is None else edge[1] * heavy + edge[0] for edge in row] for row in edges])
 
 
-def _edges(demand: Demand, need: CellNeed, carries: bool, counts: Counts, strategy: Strategy) -> Edges:
+def _edges(demand: Demand, need: CellNeed, carries: int, counts: Counts, strategy: Strategy) -> Edges:
     """The edges of one kind of guest cell.
 
     The cost is the number of free pCPUs (or shared room), for SPREAD what is missing to the largest, and then the cell's position:
@@ -140,7 +178,7 @@ def _edges(demand: Demand, need: CellNeed, carries: bool, counts: Counts, strate
     top = max(room)
     edges: Edges = []
     for position, cell in enumerate(counts.cells):
-        page = page_for(cell, need, demand) if takes(cell, need, int(carries), demand) else 0
+        page = page_for(cell, need, demand) if takes(cell, need, carries, demand) else 0
         if page:
             first = room[position] if strategy is Strategy.PACK else top - room[position]
             edges.append(((first << width) + (1 << position), need.memory_mib if page == cell.frame.small_kib else 0))
@@ -149,20 +187,14 @@ def _edges(demand: Demand, need: CellNeed, carries: bool, counts: Counts, strate
     return edges
 
 
-def _small_mib(edges: list[Edges], answer: tuple[int, ...]) -> int:
-    return sum(edge[1] for row, column in zip(edges, answer, strict=True) if (edge := row[column]) is not None)
+def _small_mib(demand: Demand, counts: Counts, answer: tuple[int, ...]) -> list[int]:
+    """The small-page memory of each guest cell in a matching."""
+    cells = [counts.cells[column] for column in answer]
+    needs = [demand.kinds[guest.kind] for guest in demand.cells]
+    small = [page_for(cell, need, demand) == cell.frame.small_kib for cell, need in zip(cells, needs, strict=True)]
+    return [need.memory_mib for need, is_small in zip(needs, small, strict=True) if is_small]
 
 
 def _overdraws(small_mib: int, counts: Counts) -> bool:
     """Whether the host's line of small memory refuses so much; it does not concern a guest that takes none."""
     return small_mib > 0 and small_mib > counts.strict_room_mib
-
-
-def _ordered(answer: tuple[int, ...], keys: list[tuple[int, bool]]) -> tuple[int, ...]:
-    """The same matching with the host cells of equal guest cells ascending."""
-    rest: dict[tuple[int, bool], list[int]] = {}
-    for key, column in zip(keys, answer, strict=True):
-        rest.setdefault(key, []).append(column)
-    for columns in rest.values():
-        columns.sort(reverse=True)
-    return tuple([rest[key].pop() for key in keys])
