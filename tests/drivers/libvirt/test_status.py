@@ -101,6 +101,20 @@ def test_a_cpulist_that_cannot_be_read_is_refused() -> None:
         guest("<domain><cputune><emulatorpin cpuset='a'/></cputune></domain>")
 
 
+@pytest.mark.parametrize(
+    ("nvram", "own"),
+    [
+        ("", False),
+        ("<nvram>/var/lib/libvirt/qemu/nvram/n_VARS.fd</nvram>", True),
+        ("<nvram>/srv/golden_VARS.fd</nvram>", False),
+        ("<nvram>/srv/nn_VARS.fd</nvram>", False),
+    ],
+    ids=["none", "made by libvirt", "of a template", "of a guest with a longer name"],
+)
+def test_only_firmware_variables_that_libvirt_made_for_the_guest_are_its_own(nvram: str, own: bool) -> None:
+    assert status.has_own_nvram(ElementTree.tostring(domain(f"<os>{nvram}</os>"), encoding="unicode")) is own
+
+
 STATUS = """<!--
 WARNING: THIS IS AN AUTO-GENERATED FILE.
 -->

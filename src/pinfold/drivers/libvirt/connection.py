@@ -21,7 +21,7 @@ from pinfold.core.drift import expected
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.overhead import Masks, ObservedThread, masks
 from pinfold.core.topology import Topology
-from pinfold.drivers.libvirt import capabilities, emit, errors, events, moves, process, status, template, witness
+from pinfold.drivers.libvirt import capabilities, emit, errors, events, moves, process, status, template, waiting, witness
 from pinfold.drivers.libvirt.address import address
 from pinfold.drivers.libvirt.elements import Make
 from pinfold.drivers.libvirt.witness import AffinityWitness
@@ -30,6 +30,7 @@ from pinfold.linux import procfs, sysfs
 
 libvirt: Any = _untyped
 
+_OPEN_SECONDS: Final = 10.0
 _KEEPALIVE_SECONDS: Final = 5
 _KEEPALIVE_COUNT: Final = 3
 _CLEANUP_SECONDS: Final = 3.0
@@ -147,7 +148,8 @@ class LibvirtDriver:
             self._end(known, graceful_seconds)
         if remove:
             with self._translated(f"guest {known.name} cannot be undefined"), _absent_is_fine():
-                self._connection().lookupByUUIDString(guest).undefineFlags(_UNDEFINE)
+                domain = self._connection().lookupByUUIDString(guest)
+                domain.undefineFlags(_UNDEFINE | (_FORGET_NVRAM if status.has_own_nvram(domain.XMLDesc(0)) else _KEEP_NVRAM))
 
     def pin(self, guest: str, masks: Masks) -> None:
         """Move every thread of a running guest, live and in its definition. See `Driver.pin`.
@@ -216,12 +218,18 @@ class LibvirtDriver:
                 self._release(self._open)
                 self._open = None
             try:
-                fresh = libvirt.open(self.uri) if self.local else libvirt.openReadOnly(self.uri)
+                fresh = self._opened()
                 self._watch(fresh)
-            except libvirt.libvirtError as error:
+            except (libvirt.libvirtError, TimeoutError) as error:
                 raise Unavailable(f"libvirt at {self.uri} cannot be reached: {errors.sentence(str(error))}") from error
             self._open = fresh
             return fresh
+
+    def _opened(self) -> Any:
+        if not self.local:
+            return libvirt.openReadOnly(self.uri)
+        # A daemon that takes the call but never answers would hold it up for good. (A remote one may ask a person for a password.)
+        return waiting.within(_OPEN_SECONDS, lambda: libvirt.open(self.uri))
 
     def _watch(self, connection: Any) -> None:
         """Keepalive and events, where the connection's driver has them."""
@@ -303,7 +311,10 @@ class LibvirtDriver:
             state, reason = domain.state()
             text = domain.XMLDesc(0)
             persistent = bool(domain.isPersistent())
-            guest = status.host_guest(text, state=_state(state, reason), persistent=persistent, pid=None, pages=self._known_host()[1])
+            try:
+                guest = status.host_guest(text, state=_state(state, reason), persistent=persistent, pid=None, pages=self._known_host()[1])
+            except InvalidRequest as error:
+                raise InvalidRequest(f"guest {domain.name()} cannot be read: {error}", key="guest") from error
             return replace(guest, pid=process.pid_of(self._address.state_dir, guest.name)) if guest.active else guest
         return None
 
@@ -398,7 +409,7 @@ class LibvirtDriver:
             if graceful_seconds > 0:
                 with suppress(libvirt.libvirtError):
                     domain.shutdown()
-                process.until(lambda: not domain.isActive(), graceful_seconds, pause=0.05)
+                waiting.until(lambda: not domain.isActive(), graceful_seconds, pause=0.05)
             if domain.isActive():
                 _destroy(domain)
         pid = guest.pid
@@ -427,8 +438,9 @@ _UNDEFINE: Final[int] = (
     libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
     | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
     | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
-    | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
 )
+_FORGET_NVRAM: Final[int] = libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+_KEEP_NVRAM: Final[int] = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM
 
 _STATES: Final[dict[int, GuestState]] = {
     libvirt.VIR_DOMAIN_PAUSED: GuestState.PAUSED,

@@ -16,7 +16,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import expected
 from pinfold.core.errors import Unavailable
 from pinfold.core.overhead import Masks, ObservedThread, ThreadClass
-from pinfold.drivers.libvirt import process
+from pinfold.drivers.libvirt import waiting
 from pinfold.drivers.libvirt.witness import ThreadMover
 from pinfold.drivers.port import Sight
 from pinfold.linux import cgroup, procfs
@@ -64,7 +64,7 @@ def late_kernel_thread(pid: int) -> bool:
 
     # Emulated guests never have it. Their vCPU threads say so in their names, good enough to save a wait.
     emulated = any(thread.comm.endswith("/TCG") for thread in procfs.threads(pid))
-    return not emulated and process.until(made, _LATE_SECONDS)
+    return not emulated and waiting.until(made, _LATE_SECONDS)
 
 
 def by_kernel(pid: int, thread: ObservedThread, cpus: CpuSet) -> None:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from pinfold.drivers.libvirt import waiting
 from pinfold.drivers.libvirt.status import Status, status_file
 from pinfold.linux import procfs
 
 END_SECONDS: Final = 15.0
-POLL_SECONDS: Final = 0.005
 
 
 def pid_of(state_dir: str, name: str) -> int | None:
@@ -39,7 +37,7 @@ def status_of(state_dir: str, name: str) -> Status | None:
 
 def ended(pid: int, start_ticks: int) -> bool:
     """Whether the process that began at `start_ticks` is gone, waiting for it at most 15 seconds."""
-    return until(lambda: procfs.start_ticks(pid) != start_ticks, END_SECONDS)
+    return waiting.until(lambda: procfs.start_ticks(pid) != start_ticks, END_SECONDS)
 
 
 def kill(guest: str) -> None:
@@ -50,13 +48,3 @@ def kill(guest: str) -> None:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
             ended(pid, ticks)
-
-
-def until(done: Callable[[], bool], seconds: float, *, pause: float = POLL_SECONDS) -> bool:
-    """Whether `done` came true within that time."""
-    end = time.monotonic() + seconds
-    while not done():
-        if time.monotonic() >= end:
-            return False
-        time.sleep(pause)
-    return True

@@ -85,6 +85,13 @@ def _record(ours: Element, uuid: str) -> tuple[Record | None, str]:
     return record, ""
 
 
+def has_own_nvram(text: str) -> bool:
+    """Whether a domain's firmware variables are a file that libvirt made and named for it; a template's own must outlive the guest."""
+    domain = xmltext.parsed(text, _WHAT, root="domain")
+    name, path = domain.findtext("name", default=""), domain.findtext("os/nvram", default="")
+    return path.rpartition("/")[2].startswith(f"{name}_VARS.")
+
+
 def asked_pins(domain: Element) -> AskedPins:
     """The pins that a domain asks for. Raises `InvalidRequest` for a cpulist that cannot be read."""
     vcpu, tune = domain.find("vcpu"), domain.find("cputune")
