@@ -231,7 +231,7 @@ def test_huge_pages_that_the_machine_lacks_are_booked_and_not_taken(named: str, 
     with LabHost(named, topology=host("cell:2 core:2 mem:4096 huge:2048x1024,1048576x1")) as lab:
         kind = "kvm" if lab.kvm else "qemu"
         xml = DOMAIN.format(
-            kind=kind, name="g", first="2", second="3", emulator="0", numatune="", rom=idle_rom, serial="/dev/null", disk=""
+            kind=kind, name="g", first="2", second="3", emulator="0", numatune="", rom=idle_rom, serial=lab.run_dir / "g.log", disk=""
         )
         backing = """<memory unit="MiB">1024</memory><memoryBacking><hugepages><page size="2048" unit="KiB"/></hugepages></memoryBacking>
         <numatune><memory mode="strict" nodeset="1"/></numatune>"""
