@@ -75,7 +75,7 @@ def decide(scenario: Scenario) -> dict[str, Any]:
 
 
 def timed(scenario: Scenario) -> dict[str, Any]:
-    """The median of one decision on a prepared state with a compiled request, and of one on a state that has just changed."""
+    """The medians of one decision on a prepared state with a compiled request: alone, with the reasons of a refusal, after a change."""
     request, state = request_of(scenario), state_of(scenario)
 
     def changed(count: int) -> list[HostState]:
@@ -83,6 +83,9 @@ def timed(scenario: Scenario) -> dict[str, Any]:
 
     return {
         "ns": median_ns(lambda count: [state] * count, lambda one: fit(request, one, Strategy.SPREAD)),
+        "explained_ns": median_ns(
+            lambda count: [state] * count, lambda one: getattr(fit(request, one, Strategy.SPREAD), "reasons", None), 200
+        ),
         "changed_ns": median_ns(changed, lambda one: fit(request, one, Strategy.SPREAD), 100),
     }
 

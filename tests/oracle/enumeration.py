@@ -11,7 +11,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, TypeVar
 
 from tests.oracle.room import CellRoom, PageRoom, Room
@@ -79,24 +78,26 @@ def placements(
     isolated = request.emulator_policy is EmulatorPolicy.ISOLATE
     thread = ThreadPolicy.PREFER if request.cpu_policy is CpuPolicy.SHARED else request.thread_policy
 
-    @cache
+    pages = {
+        (guest.id, cell.id): [page for page in cell.pages if page_works(request, guest, page)] if shared_works(guest, cell, room) else []
+        for guest in request.cells
+        for cell in room.cells
+    }
+    known: dict[tuple[int, int, bool], tuple[tuple[int, ...], int | None] | None] = {}
+
     def pcpus(cell: CellRoom, count: int, carries: bool) -> tuple[tuple[int, ...], int | None] | None:
-        return next(pcpu_choices(cell, count, carries, thread, order), None)
-
-    @cache
-    def pages(guest: GuestCell, cell: CellRoom) -> list[PageRoom]:
-        return [page for page in cell.pages if page_works(request, guest, page)]
-
-    @cache
-    def shared(guest: GuestCell, cell: CellRoom) -> bool:
-        return shared_works(guest, cell, room)
+        key = (cell.id, count, carries)
+        if key not in known:
+            known[key] = next(pcpu_choices(cell, count, carries, thread, order), None)
+        return known[key]
 
     everyone = range(len(request.cells)) if carriers is None else carriers
     for chosen in itertools.permutations(order(room.cells), len(request.cells)):
         pairs = list(zip(request.cells, chosen, strict=True))
-        if not all(pages(guest, cell) and shared(guest, cell) for guest, cell in pairs):
+        options = [pages[guest.id, cell.id] for guest, cell in pairs]
+        if not all(options):
             continue
-        sizes = _pages_together(request, room, [pages(guest, cell) for guest, cell in pairs])
+        sizes = _pages_together(request, room, options)
         if sizes is None:
             continue
         for carrier in order(everyone) if isolated else [None]:
