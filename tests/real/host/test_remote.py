@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from tests.real.host.bench import DEDICATED, Bench
@@ -18,9 +20,30 @@ from pinfold.host.stop import stop
 SHARE = DEDICATED | {"hw:emulator_threads_policy": "share"}
 
 
-def test_a_remote_host_is_judged_by_its_word_and_never_changed(bench: Bench) -> None:
+RELAY = """#!{python}
+import os, selectors, socket
+peer = socket.socket(socket.AF_UNIX)
+peer.connect({path!r})
+ways = selectors.DefaultSelector()
+ways.register(0, selectors.EVENT_READ, lambda: peer.sendall(read) if (read := os.read(0, 65536)) else os._exit(0))
+ways.register(peer, selectors.EVENT_READ, lambda: os.write(1, read) if (read := peer.recv(65536)) else os._exit(0))
+while True:
+    for key, _ in ways.select():
+        key.data()
+"""
+
+
+def far_away(bench: Bench, folder: Path) -> str:
+    """The URI of the lab's libvirt as a remote one: by a program that carries the bytes, as ssh would."""
+    relay = folder / "relay"
+    relay.write_text(RELAY.format(python=sys.executable, path=str(bench.lab.run_dir / "libvirt-sock")))
+    relay.chmod(0o755)
+    return f"qemu+ext://elsewhere/system?command={relay}"
+
+
+def test_a_remote_host_is_judged_by_its_word_and_never_changed(bench: Bench, tmp_path: Path) -> None:
     bench.start(bench.order("web", SHARE))
-    uri = bench.lab.uri.replace("qemu+unix:///", "qemu+unix://elsewhere/")
+    uri = far_away(bench, tmp_path)
     driver, settings = LibvirtDriver(uri), replace(bench.settings, uri=uri)
     try:
         assert not driver.local
