@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from pinfold.cli.documents import audit_document, fit_document, guest_document, host_document, map_document, proof_document
+from pinfold.cli.checks import Checked, Checkup, Health
+from pinfold.cli.documents import (
+    audit_document,
+    check_document,
+    doctor_document,
+    fit_document,
+    guest_document,
+    host_document,
+    map_document,
+    proof_document,
+    repair_document,
+    stop_document,
+)
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Subject, compare
 from pinfold.core.fit.engine import fit
@@ -19,7 +32,10 @@ from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import GuestState, HostGuest, Record, Sight
 from pinfold.host.audit import Audit, GuestAudit, Whose
 from pinfold.host.map import host_map
+from pinfold.host.repair import Repaired
+from pinfold.host.stop import Stopped
 from pinfold.host.survey import Survey
+from pinfold.host.verify import Verdict
 
 _ID = "3f6a1c52-7c1e-4a5e-9d0b-0a4b6f1f2d11"
 _SPECS = (("hw:cpu_policy", "dedicated"), ("hw:emulator_threads_policy", "share"))
@@ -49,6 +65,10 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
     stray = Sight(threads=(_thread(4711, "qemu-system-x86", None, "0-3"),), witness="procfs")
     findings = compare(Subject(name="web", id=_ID, pid=4711), masks(placed), stray.threads, topology.online)[:1]
     judged = GuestAudit(guest=guest, whose=Whose.OURS, policy=EmulatorPolicy.SHARE, masks=masks(placed), sight=stray, findings=findings)
+    drifted = Verdict(guest=guest, masks=masks(placed), sight=stray, findings=findings)
+    checked = Checked(
+        files=("/etc/pinfold/pinfold.conf",), warnings=(), host="checked against qemu:///system", pools=(("dedicated", "1-3"),)
+    )
     settings = HostSettings(pools=_CONFIG, source="/etc/pinfold/pinfold.conf")
     return [
         ("`fit`, and `guest start` that is refused: it fits", fit_document(placed, request, "c07", ())),
@@ -56,6 +76,10 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
         ("`guest list`: one of `guests`", guest_document(guest)),
         ("`guest show`, `guest start`, `guest restart`", proof_document(guest, masks(placed), sight, ())),
         ("`audit`", audit_document(Audit(seen=seen, guests=(judged,), host_findings=(), verified=True))),
+        ("`repair`", repair_document((Repaired(before=drifted, after=replace(drifted, findings=())),))),
+        ("`guest stop`", stop_document(Stopped(guest=guest, removed=False))),
+        ("`config check`", check_document(checked)),
+        ("`doctor`", doctor_document((Checkup(what="KVM", health=Health.GOOD, words="/dev/kvm is there"),))),
         ("`host show`", host_document(seen, host_map(seen), settings)),
         ("`host map`", map_document(host_map(seen))),
     ]

@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "fit": "pinfold.cli.fit",
     "host": "pinfold.cli.host",
     "audit": "pinfold.cli.audit",
+    "repair": "pinfold.cli.repair",
     "doctor": "pinfold.cli.doctor",
     "config": "pinfold.cli.config",
     "lab": "pinfold.cli.lab",

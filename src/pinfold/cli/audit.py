@@ -11,9 +11,10 @@ from pinfold.cli.status import ExitStatus, warn
 
 
 def audit(context: typer.Context, config: opt.Config = None, connect: opt.Connect = None, as_json: opt.Json = False) -> None:
-    """Compare what was recorded with what the host shows, for every guest and thread, and print the command that repairs each difference.
+    """Compare recorded with observed, every guest and thread; nothing is changed.
 
-    It also runs on a Nova compute node with its nova.conf: guests of Nova's are judged by their pins, their flavors and the pools.
+    Each difference comes with the exact command that repairs it. It also runs on a Nova compute node with its nova.conf: guests of
+    Nova's are judged by their pins, their flavors and the pools.
     Exit status 1: something is not as it should be. Notes alone leave it 0.
     """
     from pinfold.cli.documents import audit_document

@@ -46,10 +46,11 @@ def check(
     Exit status 0: nothing found. 1: something looks wrong, but the files can be used. 2: they cannot.
     """
     from pinfold.cli.checks import check_configuration
+    from pinfold.cli.documents import check_document
 
     found = check_configuration(context, files or (), connect, offline=offline)
     if as_json:
-        show_json({"files": list(found.files), "warnings": list(found.warnings), "host": found.host, "pools": dict(found.pools)})
+        show_json(check_document(found))
     else:
         from pinfold.cli.views.checks import check_view
 

@@ -11,17 +11,19 @@ from pinfold.cli.status import ExitStatus
 
 
 def doctor(context: typer.Context, config: opt.Config = None, connect: opt.Connect = None, as_json: opt.Json = False) -> None:
-    """Check what a start of a guest needs: configuration, KVM, qemu-img, cgroups, the state directory, libvirt and the pools.
+    """Check what this host needs for guests to be placed.
 
+    Configuration, KVM, qemu-img, cgroups, the state directory, libvirt and the pools.
     Exit status 1: something is missing or looks wrong.
     """
     from pinfold.cli.checks import Health, checkups
+    from pinfold.cli.documents import doctor_document
     from pinfold.cli.views.checks import doctor_view
 
     configuration = read_configuration(config, connect, only_looks=True, quiet=True)
     found = checkups(context, configuration)
     if as_json:
-        show_json({"checks": [{"what": one.what, "health": one.health.value, "words": one.words} for one in found]})
+        show_json(doctor_document(found))
     else:
         show(doctor_view(found))
     if any(one.health is not Health.GOOD for one in found):

@@ -5,7 +5,7 @@ CPU sets are texts in the cpulist form, ids are texts, sizes carry their unit in
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pinfold.core.drift import Finding, Severity, expected
@@ -17,8 +17,11 @@ from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import HostGuest, Sight
 
 if TYPE_CHECKING:
+    from pinfold.cli.checks import Checked, Checkup
     from pinfold.host.audit import Audit
     from pinfold.host.map import HostMap, PcpuMap
+    from pinfold.host.repair import Repaired
+    from pinfold.host.stop import Stopped
     from pinfold.host.survey import Survey
 
 Document = dict[str, Any]
@@ -139,6 +142,35 @@ def audit_document(found: Audit) -> Document:
         "host_findings": [finding_document(finding) for finding in found.host_findings],
         "warnings": list(found.seen.warnings),
     }
+
+
+def repair_document(done: Sequence[Repaired]) -> Document:
+    """Every guest that had drifted: what was found, and what is left of it."""
+    return {
+        "repaired": [
+            {
+                "guest": guest_document(one.before.guest),
+                "found": [finding_document(finding) for finding in one.before.drift],
+                "left": [finding_document(finding) for finding in one.after.drift],
+            }
+            for one in done
+        ]
+    }
+
+
+def stop_document(stopped: Stopped) -> Document:
+    """A guest that no longer runs; `removed` says whether its definition, disk and claim are gone too."""
+    return {"stopped": True, "removed": stopped.removed, "guest": guest_document(stopped.guest)}
+
+
+def check_document(found: Checked) -> Document:
+    """Configuration files, what looks wrong in them, and the pools that they make of this host (empty where it was not asked)."""
+    return {"files": list(found.files), "warnings": list(found.warnings), "host": found.host, "pools": dict(found.pools)}
+
+
+def doctor_document(found: Sequence[Checkup]) -> Document:
+    """Every prerequisite: `health` is good, poor or bad."""
+    return {"checks": [{"what": one.what, "health": one.health.value, "words": one.words} for one in found]}
 
 
 def host_document(seen: Survey, chart: HostMap, settings: HostSettings) -> Document:

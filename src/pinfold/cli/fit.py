@@ -67,7 +67,9 @@ def fit(
     connect: opt.Connect = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Say where a guest would go on this host, or on another, or why it does not fit.
+    """Say where a guest would go, or why it does not fit; nothing is started.
+
+    On this host, or on another that is only described.
 
     Exit status 0: it fits. 1: it does not, and the reasons are printed.
     """

@@ -174,14 +174,14 @@ def stop(
     as_json: opt.Json = False,
 ) -> None:
     """Switch a guest of ours off. It keeps its pCPUs and its disk, unless --remove is given."""
-    from pinfold.cli.documents import guest_document
+    from pinfold.cli.documents import stop_document
     from pinfold.host.stop import stop as stop_guest
 
     configuration = read_configuration(config, connect, only_looks=False, quiet=as_json)
     with open_session(context, configuration) as session:
         outcome = stop_guest(session.driver, session.settings, name, remove=remove, graceful_seconds=graceful)
     if as_json:
-        show_json({"stopped": True, "removed": outcome.removed, "guest": guest_document(outcome.guest)})
+        show_json(stop_document(outcome))
     else:
         kept = "and is gone" if outcome.removed else "and keeps its pCPUs; `pinfold guest restart` starts it again"
         show([f"guest {outcome.guest.name} no longer runs {kept}"])

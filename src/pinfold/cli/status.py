@@ -54,6 +54,8 @@ def report(error: BaseException, *, as_json: bool) -> ExitStatus:
         kind, status = next(((kind, status) for cls, kind, status in _KINDS if isinstance(error, cls)), other)
         return _say(str(error), kind, status, getattr(error, "key", None), as_json=as_json)
     if hasattr(error, "format_message"):  # the parser's own: an unknown option, a missing argument
+        if not str(error):  # a group without a command, whose help is on the screen already
+            return ExitStatus.BAD_INPUT
         return _say(_usage_sentence(error), "usage", ExitStatus.BAD_INPUT, None, as_json=as_json)
     message = f"internal error: {type(error).__name__}: {error}; the traceback is in {_keep_traceback(error)}, please report it"
     return _say(message, "internal", ExitStatus.INTERNAL, None, as_json=as_json)

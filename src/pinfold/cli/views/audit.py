@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import RenderableType
 from rich.text import Text
 
@@ -9,6 +11,7 @@ from pinfold.cli.views.proof import finding_lines
 from pinfold.cli.views.words import count
 from pinfold.core.drift import Severity
 from pinfold.host.audit import Audit, GuestAudit, Whose
+from pinfold.host.repair import Repaired
 
 _WHOSE = {Whose.OURS: "ours", Whose.NOVA: "Nova's", Whose.OTHER: "not ours"}
 
@@ -23,6 +26,20 @@ def audit_view(found: Audit) -> list[RenderableType]:
         lines.append(Text("the host", style="bold"))
         lines += [line for finding in found.host_findings for line in _indented(finding_lines(finding))]
     return [*lines, *([Text()] if lines else []), _sum(found)]
+
+
+def repair_view(done: Sequence[Repaired]) -> list[RenderableType]:
+    """One line for each guest that had drifted, and below it what is left. Pure."""
+    if not done:
+        return [Text.assemble(("✓ ", "bold green"), "nothing has drifted")]
+    lines: list[RenderableType] = []
+    for one in done:
+        left = one.after.drift
+        sign = ("✗ ", "bold red") if left else ("✓ ", "bold green")
+        words = f": {count(len(one.before.drift), 'difference')} found, {len(left)} left"
+        lines.append(Text.assemble(sign, (one.before.guest.name, "bold"), words))
+        lines += [line for finding in left for line in _indented(finding_lines(finding))]
+    return lines
 
 
 def _guest_line(audit: GuestAudit) -> Text:

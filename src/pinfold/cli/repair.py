@@ -1,0 +1,40 @@
+"""`pinfold repair`: put the threads of our guests back where they were recorded. Guests of others are never touched."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pinfold.cli import options as opt
+from pinfold.cli.output import show, show_json
+from pinfold.cli.session import open_session, read_configuration
+from pinfold.cli.status import ExitStatus
+
+
+def repair(
+    context: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="One guest, by name or id; default: every running guest of ours.")
+    ] = None,
+    config: opt.Config = None,
+    connect: opt.Connect = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Pin every thread of our guests that has drifted back to where it was recorded.
+
+    Exit status 1: something could not be put back.
+    """
+    from pinfold.cli.documents import repair_document
+    from pinfold.cli.views.audit import repair_view
+    from pinfold.host.repair import repair as repair_host
+
+    configuration = read_configuration(config, connect, only_looks=False, quiet=as_json)
+    with open_session(context, configuration) as session:
+        done = repair_host(session.driver, session.settings, name or "")
+    if as_json:
+        show_json(repair_document(done))
+    else:
+        show(repair_view(done))
+    if any(one.after.drift for one in done):
+        raise typer.Exit(ExitStatus.REFUSED)
