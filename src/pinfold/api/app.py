@@ -8,7 +8,7 @@ from a2wsgi import WSGIMiddleware
 from fastapi import APIRouter, FastAPI, Request
 
 from pinfold import __version__
-from pinfold.api import errors, metrics
+from pinfold.api import errors, identity, metrics
 from pinfold.api.agent import routes as agents
 from pinfold.api.auth import Authentication
 from pinfold.api.bounds import Bounds, Receive, Scope, Send
@@ -22,6 +22,7 @@ from pinfold.core.errors import PinfoldError
 
 _ROUTERS: Final[tuple[APIRouter, ...]] = (
     versions.router,
+    identity.router,
     flavors.router,
     servers.router,
     server_actions.router,

@@ -21,6 +21,9 @@ COMMANDS: Final = {
     "repair": "pinfold.cli.repair",
     "doctor": "pinfold.cli.doctor",
     "config": "pinfold.cli.config",
+    "up": "pinfold.cli.up",
+    "api": "pinfold.cli.api",
+    "agent": "pinfold.cli.agent",
     "lab": "pinfold.cli.lab",
     "version": "pinfold.cli.version",
 }

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 
@@ -14,15 +14,36 @@ from pinfold.cli.status import warn
 
 if TYPE_CHECKING:  # `--help` answers without oslo.config and the core
     from pinfold.config import Configuration
+    from pinfold.config.fleet import FleetSettings
     from pinfold.core.settings import HostSettings
     from pinfold.drivers.port import Driver
 
 
+class Processes(Protocol):
+    """The service's processes; each runs until a signal, and calls `ready` once it works."""
+
+    def up(self, settings: FleetSettings, *, no_auth: bool, ready: Callable[[Any], None]) -> None:
+        """API, Placement and agent in one."""
+        ...
+
+    def api(self, settings: FleetSettings, *, no_auth: bool, ready: Callable[[str], None]) -> None:
+        """The API alone."""
+        ...
+
+    def agent(self, settings: FleetSettings, *, ready: Callable[[str], None]) -> None:
+        """This host's agent alone."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What commands are given by the process that runs them: `open_driver` connects to the host's hypervisor until the block ends."""
+    """What commands are given by the process that runs them.
+
+    `open_driver` connects to the host's hypervisor until the block ends; `processes` are None where no service can be run.
+    """
 
     open_driver: Callable[[HostSettings], AbstractContextManager[Driver]]
+    processes: Processes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,18 +3,44 @@
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from pinfold.cli.app import run
 from pinfold.cli.session import Parts
 from pinfold.wiring.host import open_driver
+
+if TYPE_CHECKING:
+    from pinfold.config.fleet import FleetSettings
+
+
+class ServiceProcesses:
+    """The service's processes, imported when one is run: a command on one host does not pay for them."""
+
+    def up(self, settings: FleetSettings, *, no_auth: bool, ready: Callable[[Any], None]) -> None:
+        """See `wiring.up`."""
+        from pinfold.wiring.up import up
+
+        up(settings, no_auth=no_auth, ready=ready)
+
+    def api(self, settings: FleetSettings, *, no_auth: bool, ready: Callable[[str], None]) -> None:
+        """See `wiring.up`."""
+        from pinfold.wiring.up import serve_api
+
+        serve_api(settings, no_auth=no_auth, ready=ready)
+
+    def agent(self, settings: FleetSettings, *, ready: Callable[[str], None]) -> None:
+        """See `wiring.up`."""
+        from pinfold.wiring.up import serve_agent
+
+        serve_agent(settings, ready=ready)
 
 
 def main() -> NoReturn:
     """The entry point `pinfold`."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    sys.exit(run(sys.argv[1:], Parts(open_driver=open_driver)))
+    sys.exit(run(sys.argv[1:], Parts(open_driver=open_driver, processes=ServiceProcesses())))
 
 
 if __name__ == "__main__":

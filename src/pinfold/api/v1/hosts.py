@@ -23,7 +23,7 @@ router = APIRouter(prefix="/v1/hosts", tags=["hosts"])
 
 Services = Annotated[ApiServices, Depends(services_of)]
 
-_NOTHING: Final = HostReport(topology=Topology(cells=()), pools=Pools(shared=CpuSet(), dedicated=CpuSet()))
+NOTHING: Final = HostReport(topology=Topology(cells=()), pools=Pools(shared=CpuSet(), dedicated=CpuSet()))
 """A host before its agent spoke."""
 
 
@@ -54,7 +54,7 @@ def add_host(body: NewHost, services: Services) -> dict[str, Any]:
     host_id = str(uuid.uuid4())
     token, digest = make_token(host_id)
     with services.database.write() as connection:
-        made = hosts.register(connection, host_id=host_id, name=body.name, report=_NOTHING, token_hash=digest, lease_seconds=-1.0)
+        made = hosts.register(connection, host_id=host_id, name=body.name, report=NOTHING, token_hash=digest, lease_seconds=-1.0)
     return {"host": host_view(made), "token": token}
 
 

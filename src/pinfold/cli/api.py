@@ -1,0 +1,27 @@
+"""`pinfold api`: the API with its scheduler and healer, without an agent."""
+
+from __future__ import annotations
+
+import typer
+
+from pinfold.cli import options as opt
+from pinfold.cli.fleet import read_fleet, watch_log
+from pinfold.cli.output import show, show_json
+from pinfold.cli.up import Listen, NoAuth, Port, Verbose
+
+
+def api(
+    context: typer.Context,
+    no_auth: NoAuth = False,
+    listen: Listen = None,
+    port: Port = None,
+    verbose: Verbose = False,
+    config: opt.Config = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Run the API until Ctrl-C or SIGTERM. Any number may run on one PostgreSQL; SQLite serves one."""
+    settings = read_fleet(config, None, listen, port, quiet=as_json)
+    watch_log(verbose=verbose)
+    context.obj.processes.api(
+        settings, no_auth=no_auth, ready=lambda url: show_json({"url": url}) if as_json else show([f"pinfold's API is at {url}."])
+    )

@@ -1,0 +1,52 @@
+"""`pinfold up`: the whole service and this host's agent in one process. Putting the parts together is `wiring`'s."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from pinfold.cli import options as opt
+from pinfold.cli.fleet import read_fleet, watch_log
+from pinfold.cli.output import show, show_json
+from pinfold.cli.status import warn
+
+NoAuth = Annotated[bool, typer.Option("--no-auth", help="Let anybody in; then only 127.0.0.1 or ::1 may be listened on.")]
+Listen = Annotated[
+    str | None, typer.Option("--listen", metavar="ADDRESS", help="The address to listen on, in place of \\[pinfold_api] listen.")
+]
+Port = Annotated[
+    int | None,
+    typer.Option("--port", metavar="PORT", min=0, max=65535, help="The port, in place of \\[pinfold_api] port; 0 takes a free one."),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log every step on standard error.")]
+
+
+def up(
+    context: typer.Context,
+    no_auth: NoAuth = False,
+    listen: Listen = None,
+    port: Port = None,
+    verbose: Verbose = False,
+    config: opt.Config = None,
+    connect: opt.Connect = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Run the API, an embedded Placement and this host's agent, until Ctrl-C.
+
+    The first start makes an account, a clouds.yaml for OpenStack's clients and a tiny image to boot. Guests go on when it ends.
+    """
+    settings = read_fleet(config, connect, listen, port, quiet=as_json)
+    watch_log(verbose=verbose)
+
+    def ready(told: Any) -> None:
+        for sentence in told.warnings:
+            warn(sentence)
+        if as_json:
+            show_json({"url": told.url, "clouds_file": told.clouds_file, "cloud": "pinfold", "host": told.host, "images": told.images_dir})
+        else:
+            from pinfold.cli.views.up import up_view
+
+            show(up_view(told.url, told.clouds_file, told.host, told.images_dir))
+
+    context.obj.processes.up(settings, no_auth=no_auth, ready=ready)

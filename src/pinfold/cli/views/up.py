@@ -1,0 +1,28 @@
+"""The screen of `pinfold up`: where the service is, and what to type next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.console import RenderableType
+from rich.text import Text
+
+
+def up_view(url: str, clouds_file: str, host: str, images_dir: str) -> Iterable[RenderableType]:
+    """The address, the lines to export, and a first server; Ctrl-C ends it."""
+    lines = [Text.assemble(("pinfold is up", "bold"), f" at {url}: API, Placement, and the agent of {host}.")]
+    lines.append(Text(f"Images come from {images_dir}."))
+    lines.append(Text(""))
+    lines.append(Text("In another shell:", style="bold"))
+    if clouds_file:
+        lines += [Text(f"  export OS_CLIENT_CONFIG_FILE={clouds_file}"), Text("  export OS_CLOUD=pinfold")]
+    else:
+        lines.append(Text(f"  pinfold config clouds --url {url} --no-auth > clouds.yaml; export OS_CLOUD=pinfold"))
+    lines += [
+        Text("  openstack flavor create --vcpus 1 --ram 64 --disk 0 --property hw:cpu_policy=dedicated one"),
+        Text("  openstack server create --flavor one --image probe --no-network --wait vm1"),
+        Text("  openstack server show vm1"),
+        Text(""),
+        Text("Ctrl-C ends pinfold; guests go on."),
+    ]
+    return lines

@@ -1,0 +1,136 @@
+"""The service's parts put together from settings: database, Placement, scheduler, application; and the server that runs them."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import uvicorn
+from fastapi import FastAPI
+
+from pinfold.accounting.embedded import EmbeddedPlacement, Wsgi, load
+from pinfold.accounting.remote import connect
+from pinfold.api.accounts import Doorkeeper, read_accounts
+from pinfold.api.app import create_app
+from pinfold.api.services import ApiServices
+from pinfold.config.fleet import ApiSettings, FleetSettings
+from pinfold.core.errors import InvalidRequest, PinfoldError, Unavailable
+from pinfold.scheduler.lifecycle import Lifecycle
+from pinfold.scheduler.schedule import Scheduler
+from pinfold.store.database import Database, upgrade
+
+_log = logging.getLogger(__name__)
+
+_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+_GRACE_SECONDS: Final = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A service that is put together: its application, and the parts that `up` uses beside it."""
+
+    app: FastAPI
+    services: ApiServices
+
+
+@contextmanager
+def open_service(settings: FleetSettings, *, no_auth: bool = False) -> Iterator[Service]:
+    """The service on its database and Placement, healed once and tended until the block ends.
+
+    Raises `InvalidRequest` for settings that cannot be, `Unavailable` when the database or Placement is away.
+    """
+    doorkeeper = None if no_auth else Doorkeeper(read_accounts(Path(settings.api.accounts_file)))
+    if no_auth and settings.api.listen not in _LOOPBACK:
+        raise InvalidRequest(
+            f"[pinfold_api] listen is {settings.api.listen}: without authentication only 127.0.0.1 and ::1 are allowed", key="listen"
+        )
+    with ExitStack() as stack:
+        database = Database(settings.database, pool_size=settings.pool_size)
+        stack.callback(database.close)
+        upgrade(database)
+        placement_app: Wsgi | None = None
+        if isinstance(settings.placement, EmbeddedPlacement):
+            embedded = load(settings.placement)
+            placement, placement_app = embedded.client, embedded.app
+        else:
+            placement = connect(settings.placement)
+            stack.callback(placement.close)
+        scheduler = Scheduler(database, placement, settings.scheduler)
+        scheduler.start()
+        lifecycle = Lifecycle(database, scheduler)
+        services = ApiServices(
+            database=database,
+            scheduler=scheduler,
+            lifecycle=lifecycle,
+            placement=placement,
+            images=Path(settings.host.images_dir),
+            placement_app=placement_app,
+            doorkeeper=doorkeeper,
+            lease_seconds=settings.api.lease_seconds,
+        )
+        stack.enter_context(_tended(lifecycle, settings.api.heal_seconds))
+        yield Service(app=create_app(services), services=services)
+
+
+@contextmanager
+def _tended(lifecycle: Lifecycle, seconds: float) -> Iterator[None]:
+    """Put right what crashes left behind, at once and then every so many seconds, until the block ends."""
+    ended = threading.Event()
+
+    def tend() -> None:
+        while not ended.is_set():
+            try:
+                for problem in lifecycle.tend().problems:
+                    _log.warning("%s", problem)
+            except PinfoldError as error:
+                _log.warning("healing is tried again: %s", error)
+            ended.wait(seconds)
+
+    thread = threading.Thread(target=tend, name="pinfold-heal", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join(timeout=_GRACE_SECONDS)
+
+
+def listening_socket(settings: ApiSettings) -> socket.socket:
+    """A socket that listens where the settings say. Raises `Unavailable` when the address is taken or not this machine's."""
+    family = socket.AF_INET6 if ":" in settings.listen else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        made.bind((settings.listen, settings.port))
+    except OSError as error:
+        made.close()
+        raise Unavailable(f"the API cannot listen on {settings.listen} port {settings.port}: {error.strerror}") from error
+    return made
+
+
+def url_of(settings: ApiSettings, listening: socket.socket) -> str:
+    """The address that clients use for that socket."""
+    host, port = listening.getsockname()[:2]
+    scheme = "https" if settings.tls_certificate else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+
+def server_of(app: FastAPI, settings: ApiSettings) -> uvicorn.Server:
+    """The HTTP server for the application; `run(sockets=[…])` serves until `should_exit` is set."""
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        ssl_certfile=settings.tls_certificate or None,
+        ssl_keyfile=settings.tls_key or None,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+    return uvicorn.Server(config)
