@@ -10,20 +10,21 @@ import logging
 from dataclasses import replace
 from typing import Final
 
-from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
+from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.scheduler.model import Claimed, Healed, Refused, Wanted
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.guests import GuestFilter
-from pinfold.store.model import ClaimState, Desired, Fault, GuestRecord, NewGuest, Observed
+from pinfold.store.model import ClaimState, Desired, Fault, GuestRecord, NewGuest, Observed, Pairs
 
 _log = logging.getLogger(__name__)
 
 MOST_HOSTS_TRIED: Final = 3
 """A guest whose start failed on so many hosts is in error; the fault lies with the guest more likely than with the hosts."""
 
-_FAILED_ON: Final = "failed_on"
+_FAILED_ON: Final = "failed_on:"
+"""One detail for each host that the guest's start failed on: this and the host's id, and the sentence that says why."""
 _ONLY_ON: Final = "only_on"
 _MEMBER_OF: Final = "member_of"
 
@@ -56,22 +57,22 @@ class Lifecycle:
             guest=guest.id,
             request=guest.request,
             hosts=frozenset({only_on}) if only_on else None,
-            exclude=frozenset(filter(None, details.get(_FAILED_ON, "").split(","))),
+            exclude=frozenset(key.removeprefix(_FAILED_ON) for key in details if key.startswith(_FAILED_ON)),
             member_of=frozenset(filter(None, details.get(_MEMBER_OF, "").split(","))),
         )
         try:
             answer = self._scheduler.create(wanted)
-        except Unavailable as error:
-            self._fail(guest.id, Fault(code=503, message=f"No host could be asked: {error}"))
-            return
         except Conflict as error:
             _log.info("guest %s was not placed: %s", guest.id, error)
             self._remove_if_unwanted(guest.id)
             return
+        except PinfoldError as error:
+            _log.error("guest %s was not placed: %s", guest.id, error)
+            self._fail(guest, 503 if isinstance(error, Unavailable) else 500, f"The guest could not be placed: {error}")
+            return
         if isinstance(answer, Refused):
             told = tuple((refusal.name, refusal.no_fit.sentence()) for refusal in answer.refusals)
-            before = dict(guest.fault.reasons) if guest.fault else {}
-            self._fail(guest.id, Fault(code=500, message=answer.sentence(), reasons=tuple(sorted((before | dict(told)).items()))))
+            self._fail(guest, 500, answer.sentence(), told)
         else:
             _log.info("guest %s is claimed on %s at revision %s", guest.id, answer.name, answer.revision)
             self._keep_refusals(guest, answer)
@@ -107,17 +108,23 @@ class Lifecycle:
             guests.want(connection, guest_id, Desired.ABSENT, task="deleting")
         self._remove_if_unwanted(guest_id)
 
-    def seen(self, host_id: str, guest_id: str, observed: Observed, *, booted: int | None, report: str | None) -> None:
-        """An agent reports what one of its guests is doing. A report about a guest that is not that host's is dropped, with a log entry."""
+    def seen(self, host_id: str, guest_id: str, revision: int, observed: Observed, *, booted: int | None, report: str | None) -> None:
+        """An agent reports what one of its guests, of the claim of that revision, is doing.
+
+        A report about a guest that is not that host's, or of an earlier claim, is dropped with a log entry.
+        """
         try:
             with self._database.write() as connection:
                 guest = guests.get(connection, guest_id)
+                claim = claims.live(connection, guest_id)
+                if claim is None or claim.host != host_id or claim.revision != revision:
+                    raise Conflict(f"the host has no claim of revision {revision} for it")
                 done = _done(guest, observed, booted)
                 after = guests.observe(connection, guest_id, observed, host=host_id, booted=booted, report=report, done=done)
                 if after.fault is not None and observed is Observed.RUNNING and done:
                     guests.mend(connection, guest_id)
         except (Conflict, InvalidRequest) as error:
-            _log.info("host %s reported %s of guest %s, which is not its own: %s", host_id, observed.value, guest_id, error)
+            _log.info("host %s reported %s of guest %s, to no effect: %s", host_id, observed.value, guest_id, error)
 
     def absent(self, host_id: str, guest_id: str, revision: int, failure: str = "") -> None:
         """An agent confirms that neither domain nor process of a guest remains, as of the claim of that revision.
@@ -160,9 +167,7 @@ class Lifecycle:
                 continue
             with self._database.write() as connection:
                 guests.displace(connection, guest.id)
-            self._fail(
-                guest.id, Fault(code=500, message=f"The host {name} was fenced while the guest was on it; what it held is released.")
-            )
+            self._fail(guest, 500, f"The host {name} was fenced while the guest was on it; what it held is released.")
             lost.append(guest.id)
         return tuple(lost)
 
@@ -203,15 +208,13 @@ class Lifecycle:
     def _elsewhere(self, guest: GuestRecord, host_id: str, failure: str) -> None:
         with self._database.write() as connection:
             name = hosts.get(connection, host_id).name
-            failed_on = [*filter(None, dict(guest.details).get(_FAILED_ON, "").split(",")), host_id]
-            details = dict(guest.details) | {_FAILED_ON: ",".join(failed_on)}
+            details = dict(guest.details) | {f"{_FAILED_ON}{host_id}": f"{name}: the start failed: {failure}"}
             guests.displace(connection, guest.id)
-            guests.edit(connection, guest.id, details=tuple(sorted(details.items())))
-            reasons = dict(guest.fault.reasons if guest.fault else ()) | {name: f"the start failed: {failure}"}
-            fault = Fault(code=500, message=f"{name}: the start failed: {failure}", reasons=tuple(sorted(reasons.items())))
-            guests.fail(connection, guest.id, fault)
-        if len(failed_on) < MOST_HOSTS_TRIED:
-            self.place(self.get(guest.id))
+            after = guests.edit(connection, guest.id, details=tuple(sorted(details.items())))
+        if len(failed_starts(after)) < MOST_HOSTS_TRIED:
+            self.place(after)
+        else:
+            self._fail(after, 500, f"The start failed on {MOST_HOSTS_TRIED} hosts")
 
     def _keep_refusals(self, guest: GuestRecord, answer: Claimed) -> None:
         """What other hosts lacked is kept with the guest, also when one took it."""
@@ -225,12 +228,19 @@ class Lifecycle:
         except Conflict as error:
             _log.info("guest %s is gone already: %s", guest.id, error)
 
-    def _fail(self, guest_id: str, fault: Fault) -> None:
+    def _fail(self, guest: GuestRecord, code: int, message: str, reasons: Pairs = ()) -> None:
+        """Put the guest in error; the starts that failed before are told with it."""
+        failed = failed_starts(guest)
+        fault = Fault(
+            code=code,
+            message="; ".join((message, *(f"{name}: {sentence}" for name, sentence in failed))),
+            reasons=tuple(sorted((dict(reasons) | dict(failed)).items())),
+        )
         try:
             with self._database.write() as connection:
-                guests.fail(connection, guest_id, fault)
+                guests.fail(connection, guest.id, fault)
         except Conflict as error:
-            _log.info("guest %s is gone already: %s", guest_id, error)
+            _log.info("guest %s is gone already: %s", guest.id, error)
 
     def _remove_if_unwanted(self, guest_id: str) -> None:
         """Remove a guest that is wanted absent and that nothing holds: no host, no claim but one whose allocation is being emptied."""
@@ -241,6 +251,12 @@ class Lifecycle:
             claim = claims.live(connection, guest_id)
             if claim is None or claim.state is ClaimState.RELEASING:
                 guests.remove(connection, guest_id)
+
+
+def failed_starts(guest: GuestRecord) -> Pairs:
+    """`(host name, sentence)` of every host that the guest's start failed on, ordered by name."""
+    told = (text.partition(": ") for key, text in guest.details if key.startswith(_FAILED_ON))
+    return tuple(sorted((name, sentence) for name, _, sentence in told))
 
 
 def _done(guest: GuestRecord, observed: Observed, booted: int | None) -> bool:
