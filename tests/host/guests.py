@@ -93,6 +93,6 @@ def surveyed(*guests: HostGuest, pools: Pools = POOLS, topology: Topology = HOST
     """The survey of a host with these guests."""
     ledger = Ledger(
         claims=tuple(Claim(guest=guest.id, fit=guest.record.fit) for guest in guests if guest.record is not None),
-        foreign=tuple(foreign(guest, pools, topology) for guest in guests if guest.record is None),
+        foreign=tuple(foreign(guest, pools, topology) for guest in sorted(guests, key=lambda guest: guest.name) if guest.record is None),
     )
     return Survey(state=HostState(topology=topology, pools=pools, ledger=ledger, name="h1"), guests=guests)

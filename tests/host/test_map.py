@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from tests.host.guests import cpus, fit, ours, surveyed, theirs
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.host.guests import HOST, POOLS, cpus, fit, ours, surveyed, theirs
 
 from pinfold.core.hosttext import host
-from pinfold.core.ledger import Role
+from pinfold.core.ledger import Role, roles
 from pinfold.core.pools import Pools
 from pinfold.host.map import HostMap, PcpuMap, Pool, host_map
 
@@ -72,3 +74,16 @@ def test_the_overhead_pool_is_booked_by_those_who_use_it() -> None:
         1,
     )
     assert host_map(surveyed(pools=Pools(shared=cpus("0-1"), dedicated=cpus("2-15")))).overhead is None
+
+
+PCPUS = st.lists(st.integers(0, 15), min_size=1, max_size=4, unique=True)
+
+
+@given(claimed=st.lists(PCPUS, max_size=4), pinned=st.lists(PCPUS, max_size=2), shrunk=st.booleans())
+def test_the_map_and_the_ledger_say_the_same_of_every_pcpu(claimed: list[list[int]], pinned: list[list[int]], shrunk: bool) -> None:
+    guests = [ours(number, f"g{number}", fit(",".join(map(str, held)))) for number, held in enumerate(claimed)]
+    strangers = [theirs(100 + number, f"x{number}", [str(cpu) for cpu in held]) for number, held in enumerate(pinned)]
+    pools = Pools(shared=cpus("0-1"), dedicated=cpus("6-15"), overhead=cpus("0-1")) if shrunk else POOLS
+    seen = surveyed(*guests, *strangers, pools=pools, topology=HOST)
+    drawn = {p.pcpu: (p.role, p.retiring) for cell in host_map(seen).cells for core in cell.cores for p in core.pcpus if p.role is not None}
+    assert drawn == {cpu: (told.role, told.retiring) for cpu, told in roles(seen.state).items()}

@@ -38,7 +38,7 @@ class Use:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PcpuMap:
-    """One pCPU. `owners` are those who hold it alone, ordered by guest id: none when it is free, two when something is wrong.
+    """One pCPU. `owners` are those who hold it, ours first: none when it is free, two when something is wrong.
 
     `overhead` says that overhead threads of `share` guests run there, `retiring` that it has left the dedicated pool while it is held.
     """
@@ -135,9 +135,9 @@ def _pcpu(cpu: int, pools: Pools, owners: dict[int, tuple[Use, ...]], offline: C
 
 
 def _owners(seen: Survey) -> dict[int, tuple[Use, ...]]:
-    """For each pCPU that is held, who holds it, ordered by guest id. Strangers' pins count within the dedicated pool alone."""
+    """For each pCPU that is held, who holds it: ours before strangers, by guest id. Strangers' pins count in the dedicated pool alone."""
     owners: dict[int, tuple[Use, ...]] = {}
-    for guest in seen.guests:
+    for guest in sorted(seen.guests, key=lambda guest: (guest.record is None, guest.id)):
         for cpu, use in _uses(guest, seen):
             owners[cpu] = (*owners.get(cpu, ()), use)
     return owners
