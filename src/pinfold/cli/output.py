@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping
 
 from rich.console import Console, RenderableType
+from rich.text import Text
 
 _PIPED_WIDTH = 120
 
@@ -19,16 +20,22 @@ def console() -> Console:
 
 
 def show(lines: Iterable[RenderableType], to: Console | None = None) -> None:
-    """Print one renderable after the other; without the blanks at the ends of lines where it is not a terminal."""
+    """Print one renderable after the other; a text with `no_wrap` is not folded, so that a command in it can be copied.
+
+    Blanks at the ends of lines are left out where it is not a terminal.
+    """
     target = to or console()
     if target.is_terminal:
-        for line in lines:
-            target.print(line)
+        _print(target, lines)
         return
     with target.capture() as captured:
-        for line in lines:
-            target.print(line)
+        _print(target, lines)
     print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def _print(target: Console, lines: Iterable[RenderableType]) -> None:
+    for line in lines:
+        target.print(line, soft_wrap=isinstance(line, Text) and bool(line.no_wrap))
 
 
 def show_json(document: Mapping[str, object]) -> None:

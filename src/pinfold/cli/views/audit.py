@@ -21,10 +21,10 @@ def audit_view(found: Audit) -> list[RenderableType]:
     lines: list[RenderableType] = []
     for guest in sorted(found.guests, key=lambda one: (one.whose is Whose.OTHER, one.guest.name)):
         lines.append(_guest_line(guest))
-        lines += [line for finding in guest.findings for line in _indented(finding_lines(finding))]
+        lines += [line for finding in guest.findings for line in finding_lines(finding, 2)]
     if found.host_findings:
         lines.append(Text("the host", style="bold"))
-        lines += [line for finding in found.host_findings for line in _indented(finding_lines(finding))]
+        lines += [line for finding in found.host_findings for line in finding_lines(finding, 2)]
     return [*lines, *([Text()] if lines else []), _sum(found)]
 
 
@@ -38,7 +38,7 @@ def repair_view(done: Sequence[Repaired]) -> list[RenderableType]:
         sign = ("✗ ", "bold red") if left else ("✓ ", "bold green")
         words = f": {count(len(one.before.drift), 'difference')} found, {len(left)} left"
         lines.append(Text.assemble(sign, (one.before.guest.name, "bold"), words))
-        lines += [line for finding in left for line in _indented(finding_lines(finding))]
+        lines += [line for finding in left for line in finding_lines(finding, 2)]
     return lines
 
 
@@ -64,7 +64,3 @@ def _sum(found: Audit) -> Text:
         f"{guests} looked at: {count(drift, 'finding')}" + (f", {count(notes, 'note')}" if notes else ""),
     )
     return line if found.verified else line.append("; from afar, so on the hypervisor's word alone", style="yellow")
-
-
-def _indented(lines: list[RenderableType]) -> list[RenderableType]:
-    return [Text("  ").append_text(line) if isinstance(line, Text) else line for line in lines]

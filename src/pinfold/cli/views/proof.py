@@ -84,13 +84,16 @@ def verdict_line(sight: Sight, findings: Iterable[Finding]) -> Text:
     return Text.assemble(_mark(Severity.DRIFT if drift else None), words, (f"\n  witness: {sight.witness}", "dim"))
 
 
-def finding_lines(finding: Finding) -> list[RenderableType]:
-    """One finding, and below it the command that repairs it, or what to do where no command does."""
-    lines: list[RenderableType] = [Text.assemble(_mark(finding.severity), " ", finding.sentence())]
+def finding_lines(finding: Finding, indent: int = 0) -> list[RenderableType]:
+    """One finding, and below it the command that repairs it, or what to do where no command does. A command is never folded."""
+    line = Table.grid(padding=(0, 1, 0, 0))
+    line.add_row(_mark(finding.severity), finding.sentence())
+    lines: list[RenderableType] = [Padding(line, (0, 0, 0, indent), expand=False)]
     if finding.repair:
-        lines.append(Text.assemble("    ", ("repair: ", "dim"), (finding.repair, "bold")))
+        prefix = " " * (indent + 2)
+        lines.append(Text.assemble(prefix, ("repair: ", "dim"), (finding.repair, "bold"), no_wrap=True))
     elif finding.advice:
-        lines.append(Text.assemble("    ", (finding.advice, "dim")))
+        lines.append(Padding(Text(finding.advice, style="dim"), (0, 0, 0, indent + 2), expand=False))
     return lines
 
 

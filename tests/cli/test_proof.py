@@ -1,0 +1,100 @@
+"""The proof of a guest and the lines of an audit, on a screen."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from tests.cli.test_host_map import SHARE, survey
+
+from pinfold.cli.output import show
+from pinfold.cli.views.audit import audit_view, repair_view
+from pinfold.cli.views.proof import guest_view
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift import Subject, compare
+from pinfold.core.overhead import ObservedThread, ThreadClass, masks
+from pinfold.drivers.port import HostGuest, Sight
+from pinfold.host.audit import Audit, GuestAudit, Whose
+from pinfold.host.repair import Repaired
+from pinfold.host.survey import Survey
+from pinfold.host.verify import Verdict
+
+LONG = "qemu+unix:///system?socket=/a/long/path/to/some/lab/host/that/does/not/fit/on/the/line/of/a/screen/libvirt-sock"
+
+
+def _threads(vcpu: str, emulator: str) -> Sight:
+    return Sight(
+        threads=(
+            ObservedThread(tid=71, name="qemu-system-x86", thread_class=ThreadClass.EMULATOR, allowed=CpuSet.parse(emulator)),
+            ObservedThread(tid=74, name="CPU 0/KVM", thread_class=ThreadClass.VCPU, allowed=CpuSet.parse(vcpu), vcpu=0),
+        ),
+        witness="procfs",
+    )
+
+
+def _verdict(sight: Sight | None) -> tuple[Survey, HostGuest, Verdict]:
+    seen = survey("core:4", "0", "1-3", [(1, SHARE)])
+    guest = dataclasses.replace(seen.guests[0], pid=71)
+    assert guest.record is not None
+    recorded = masks(guest.record.fit)
+    subject = Subject(name=guest.name, id=guest.id, uri=LONG, pid=71)
+    findings = () if sight is None else compare(subject, recorded, sight.threads, seen.state.topology.online)
+    return seen, guest, Verdict(guest=guest, masks=recorded, sight=sight, findings=findings)
+
+
+@pytest.fixture(autouse=True)
+def _screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def test_every_thread_stands_with_what_it_may_and_what_was_recorded(capsys: pytest.CaptureFixture[str]) -> None:
+    _, guest, verdict = _verdict(_threads("1", "0"))
+    show(guest_view(guest, verdict.masks, verdict.sight, verdict.findings))
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "policy share: emulator threads on 0, the overhead pool" in lines
+    assert "vcpu 0 CPU 0/KVM 74 1 1 ✓" in lines
+    assert "emulator qemu-system-x86 71 0 0 ✓" in lines
+    assert "✓ 2 of 2 threads may run exactly where recorded" in lines
+    assert "witness: procfs" in lines
+
+
+def test_a_stray_thread_stands_out_with_a_command_that_is_not_folded(capsys: pytest.CaptureFixture[str]) -> None:
+    _, guest, verdict = _verdict(_threads("1", "0-3"))
+    show(guest_view(guest, verdict.masks, verdict.sight, verdict.findings))
+    text = capsys.readouterr().out
+    assert "71  0-3         0         ✗" in text
+    assert "✗ 1 of 2 threads may run exactly where recorded" in text
+    (command,) = (line for line in text.splitlines() if "repair:" in line)
+    assert command.strip() == f"repair: {verdict.findings[0].repair}"
+    assert len(command) > 80
+
+
+def test_a_stopped_guest_has_no_threads_to_be_seen(capsys: pytest.CaptureFixture[str]) -> None:
+    _, guest, verdict = _verdict(None)
+    show(guest_view(guest, verdict.masks, verdict.sight, verdict.findings))
+    assert "it does not run: there are no threads to be seen" in capsys.readouterr().out
+
+
+def test_an_audit_says_who_was_looked_at_and_sums_up(capsys: pytest.CaptureFixture[str]) -> None:
+    seen, guest, verdict = _verdict(_threads("1", "0-3"))
+    judged = GuestAudit(guest=guest, whose=Whose.OURS, masks=verdict.masks, sight=verdict.sight, findings=verdict.findings)
+    show(audit_view(Audit(seen=seen, guests=(judged,), host_findings=(), verified=True)))
+    text = capsys.readouterr().out
+    assert text.startswith("vm00 (running, ours, 2 threads seen, witness procfs)\n  ✗ guest vm00: emulator thread 71")
+    assert text.endswith("✗ 1 guest looked at: 1 finding\n")
+    clean = dataclasses.replace(judged, findings=())
+    show(audit_view(Audit(seen=seen, guests=(clean,), host_findings=(), verified=False)))
+    text = capsys.readouterr().out
+    assert "as recorded" in text
+    assert "from afar, so on the hypervisor's word alone" in text
+
+
+def test_a_repair_says_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
+    _, _, drifted = _verdict(_threads("1", "0-3"))
+    _, _, placed = _verdict(_threads("1", "0"))
+    show(repair_view((Repaired(before=drifted, after=placed),)))
+    assert capsys.readouterr().out == "✓ vm00: 1 difference found, 0 left\n"
+    show(repair_view((Repaired(before=drifted, after=drifted),)))
+    assert "✗ vm00: 1 difference found, 1 left" in capsys.readouterr().out
+    show(repair_view(()))
+    assert capsys.readouterr().out == "✓ nothing has drifted\n"
