@@ -9,16 +9,17 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import count, cycle
 from pathlib import Path
 from typing import Any, Final
 
-from pinfold.core.errors import PinfoldError
 from pinfold.lab import cgroup
 from pinfold.lab.daemon import missing
 from pinfold.lab.folder import LabFolder
@@ -26,6 +27,7 @@ from pinfold.lab.folder import LabFolder
 PINFOLD: Final = Path(sys.executable).with_name("pinfold")
 REAL: Final = "demo-real"
 NUMA: Final = "demo-numa"
+_INDENT: Final = "    "
 POLICIES: Final = {
     "unset": ("pinned", "its emulator threads float over the guest's own pCPUs, beside the vCPU"),
     "share": ("share", "its emulator threads run on the overhead pool, none on the guest's pCPUs"),
@@ -46,57 +48,78 @@ def main() -> int:
         print("What needs none of that still works: bin/test --quick")
         return 1
     started = time.monotonic()
-    heading("pinfold: what it does on one host")
-    say(f"Every command below can be repeated; `pinfold` is {PINFOLD}.")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    heading("pinfold: what it does on one host", "=")
+    say(f"Every command below can be repeated; `pinfold` is {PINFOLD}.\n")
     try:
         three_policies()
         until_refused()
     except Failed as failure:
-        print(f"\ndemo: {failure}")
+        print(f"demo: {failure}")
         return 1
     except KeyboardInterrupt:
         print("\ndemo: interrupted; what it started has ended")
         return 130
-    heading("Done")
-    say(f"Both labs are down, no guest is left, after {time.monotonic() - started:.0f} seconds. Next: README.md, and `pinfold --help`.")
+    heading("Done", "=")
+    say(f"Both labs are down and no guest is left, after {time.monotonic() - started:.0f} seconds.")
+    say("To go on by hand: `pinfold lab up NAME`, and do what it prints. README.md says where to read more.")
     return 0
 
 
 def three_policies() -> None:
     """Each emulator policy on a real guest of the machine's own topology; procfs is the witness."""
-    heading("1. The three emulator-thread policies, on real guests")
+    heading("1. The three emulator-thread policies, on real guests", "=")
     pcpus = len(os.sched_getaffinity(0))
     confined = cgroup.version(cgroup.hierarchies())
     if pcpus < 2:
         say("This machine has one pCPU: there is no second one to keep emulator threads apart on, so this part is left out.")
         return
-    say(f"A private libvirt with this machine's own {pcpus} pCPUs; its own libvirt, if it runs, is not touched. The guest is a ROM of")
-    say("64 KiB that boots in a tenth of a second and reads from a disk, so that QEMU makes worker threads while it runs.")
+    say(f"A private libvirt with this machine's own {pcpus} pCPUs; the machine's own libvirt, if it runs, is not touched.")
+    say(
+        "The guest is a ROM of 64 KiB. It boots in a tenth of a second and reads from a disk, so that QEMU makes worker threads as it runs."
+    )
+    print()
     with lab(REAL, "--real", *(["--no-cgroups"] if confined == "none" else [])) as folder:
         print_file(folder.configuration)
         for policy, (flavor, meaning) in POLICIES.items():
-            heading(f"   policy {policy}: {meaning}", line="-")
+            heading(f"policy {policy}: {meaning}", "-")
             if policy == "isolate" and pcpus < 3:
                 all_dedicated(folder)
             rom, disk = folder.path / "busy.rom", folder.path / "disk.raw"
             extra = ["--vcpus", "1", "--iothreads", "1", "--rom", str(rom), "--disk-file", str(disk)]
-            pinfold("guest", "start", policy, "--flavor", flavor, *extra, show=False)
+            pinfold("guest", "start", policy, "--flavor", flavor, *extra, last=1)
             time.sleep(0.5)  # for the first disk requests, and with them the worker threads
             pinfold("guest", "show", policy)
+            kernels_word(policy)
             pinfold("guest", "stop", policy, "--remove")
+
+
+def kernels_word(guest: str) -> None:
+    """The same without pinfold: how many threads of the guest's process may run where, as the kernel tells anybody."""
+    done = subprocess.run([str(PINFOLD), "guest", "show", guest, "--json"], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise Failed(f"`pinfold guest show {guest} --json` ended with status {done.returncode}: {done.stderr.strip()}")
+    pid = json.loads(done.stdout)["guest"]["pid"]
+    print(f"$ grep -h Cpus_allowed_list /proc/{pid}/task/*/status | sort | uniq -c")
+    lines = (line for status in Path(f"/proc/{pid}/task").glob("*/status") for line in status.read_text().splitlines())
+    for line, times in sorted(Counter(line for line in lines if line.startswith("Cpus_allowed_list")).items()):
+        print(f"    {times:7} {line}")
+    print(flush=True)
 
 
 def until_refused() -> None:
     """A synthetic host of two cells, filled with a mix of flavors until one does not fit."""
-    heading("2. A NUMA host of 32 pCPUs, filled until it refuses")
+    heading("2. A NUMA host of 32 pCPUs, filled until it refuses", "=")
     say("This one is synthetic: libvirt sees two sockets of eight cores with two threads each, most of which this machine lacks.")
     say("The guests are real; what is asked of absent pCPUs is recorded by a shim, not enforced, and pinfold labels that witness.")
+    print()
     with lab(NUMA) as folder:
         print_file(folder.path / "flavors.toml", only="[flavors.wide")
         for number, flavor in zip(count(1), cycle(MIX), strict=False):
             if not start_one(folder, f"{flavor}{number}", flavor):
                 break
-        say("")
+        print()
         say(f"{number - 1} guests run, and the next, of flavor {flavor}, does not fit. The reasons, cell by cell:")
         pinfold("fit", "--flavor", flavor, expect=1)
         say("The host as it is now:")
@@ -111,6 +134,7 @@ def start_one(folder: LabFolder, name: str, flavor: str) -> bool:
     print(f"$ pinfold {shlex.join(command)}", flush=True)
     done = subprocess.run([str(PINFOLD), *command, "--json"], capture_output=True, text=True, check=False)
     if done.returncode == 1:
+        print("    refused", flush=True)
         return False
     if done.returncode != 0:
         raise Failed(f"that ended with status {done.returncode}: {done.stderr.strip()}")
@@ -141,45 +165,44 @@ def all_dedicated(folder: LabFolder) -> None:
 def lab(name: str, *options: str) -> Iterator[LabFolder]:
     """A lab for the length of the block; one that an earlier, killed demonstration left is ended first."""
     folder = LabFolder.named(name)
-    quietly("lab", "status")
-    if folder.path.exists():
-        quietly("lab", "down", name)
-    pinfold("lab", "up", name, *options, first=2)
+    end(folder)
     try:
+        pinfold("lab", "up", name, *options, first=2)
         use(folder.configuration)
         yield folder
     finally:
-        print()
-        pinfold("lab", "down", name)
+        said = end(folder)
+    print(f"$ pinfold lab down {name}\n    {said}\n", flush=True)
 
 
-def pinfold(*arguments: str, show: bool = True, expect: int = 0, first: int | None = None, last: int | None = None) -> None:
-    """Print a command, run it, and print what it says: all, its first or its last lines, or (unless it fails) nothing."""
+def end(folder: LabFolder) -> str:
+    """End that lab where it is up or was left behind, and return what pinfold says. It prints nothing: standard output may be gone."""
+    if not folder.path.exists():
+        return ""
+    done = subprocess.run([str(PINFOLD), "lab", "down", folder.path.name], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise Failed(f"lab {folder.path.name} does not end: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+def pinfold(*arguments: str, expect: int = 0, first: int | None = None, last: int | None = None) -> None:
+    """Print a command, run it, and print what it says: all, or its first or last lines unless it fails."""
     print(f"$ pinfold {shlex.join(arguments)}", flush=True)
-    width = os.environ.get("COLUMNS") or str(os.get_terminal_size().columns if sys.stdout.isatty() else 120)
+    terminal = sys.stdout.isatty()
+    columns = int(os.environ.get("COLUMNS") or (os.get_terminal_size().columns if terminal else 124))
+    environment = {**os.environ, "COLUMNS": str(columns - len(_INDENT)), **({"FORCE_COLOR": "1"} if terminal else {})}
     done = subprocess.run(
-        [str(PINFOLD), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        env={**os.environ, "COLUMNS": width},
+        [str(PINFOLD), *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, env=environment
     )
     lines = done.stdout.rstrip("\n").splitlines()
-    expected = done.returncode == expect
-    if expected:
-        lines = lines[:first] if first is not None else lines[-last:] if last is not None else lines if show else []
-    for line in lines:
-        print(f"    {line}".rstrip())
-    print(flush=True)
-    if not expected:
+    if done.returncode != expect:
+        print(*(f"{_INDENT}{line}" for line in lines), sep="\n", flush=True)
         raise Failed(f"that ended with status {done.returncode}, not {expect}")
-
-
-def quietly(*arguments: str) -> None:
-    """Run a command that only clears the way."""
-    with suppress(PinfoldError):
-        subprocess.run([str(PINFOLD), *arguments], capture_output=True, check=False)
+    if first is not None:
+        lines = lines[:first]
+    if last is not None:
+        lines = lines[-last:]
+    print(*(f"{_INDENT}{line}".rstrip() for line in lines), "", sep="\n", flush=True)
 
 
 def use(configuration: Path) -> None:
@@ -190,18 +213,17 @@ def use(configuration: Path) -> None:
 
 def print_file(path: Path, *, only: str = "") -> None:
     """Print a file, without its comments; with `only`, those of its paragraphs that begin so."""
-    paragraphs = path.read_text().split("\n\n")
-    chosen = [paragraph for paragraph in paragraphs if paragraph.startswith(only)]
+    chosen = [paragraph for paragraph in path.read_text().split("\n\n") if paragraph.startswith(only)]
     print(f"$ cat {path}" if not only else f"$ grep -A 7 '^\\{only}' {path}")
     for line in "\n".join(chosen).splitlines():
         if line and not line.startswith("#"):
-            print(f"    {line}")
+            print(f"{_INDENT}{line}")
     print()
 
 
-def heading(text: str, *, line: str = "=") -> None:
+def heading(text: str, line: str) -> None:
     """Print a heading."""
-    print(f"\n{text}\n{line * len(text)}", flush=True)
+    print(f"{text}\n{line * len(text)}", flush=True)
 
 
 def say(text: str) -> None:

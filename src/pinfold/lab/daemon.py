@@ -172,8 +172,13 @@ class LabHost:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, _import_path()))},
         )
         assert process.stdout is not None
-        with process.stdout:
-            said = process.stdout.readline().strip()
+        try:
+            with process.stdout:
+                said = process.stdout.readline().strip()
+        except BaseException:  # Ctrl-C: the keeper has a session of its own, and would go on
+            process.terminate()
+            process.wait(_COMMAND_SECONDS)
+            raise
         if said != "ready":
             process.wait(_COMMAND_SECONDS)
             raise Unavailable(f"lab {self.spec.name!r} did not start: {said or 'its keeper ended'}")
