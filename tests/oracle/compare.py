@@ -63,6 +63,8 @@ def disagreements(case: Case, engine: Engine, accepted: bool, never: bool) -> li
     """What the engine's answer has wrong, given the oracle's; `never` is whether the empty host refuses too."""
     try:
         answer = engine(case.request, case.state, case.strategy)
+        if isinstance(answer, NoFit):
+            _ = answer.reasons  # worked out when read
     except Exception as error:  # a crash is a disagreement like any other, and the run goes on
         return [f"crash: {type(error).__name__}: {error}"]
     if isinstance(answer, Fit):
