@@ -80,8 +80,10 @@ def test_an_audit_says_who_was_looked_at_and_sums_up(capsys: pytest.CaptureFixtu
     judged = GuestAudit(guest=guest, whose=Whose.OURS, masks=verdict.masks, sight=verdict.sight, findings=verdict.findings)
     show(audit_view(Audit(seen=seen, guests=(judged,), host_findings=(), verified=True)))
     text = capsys.readouterr().out
-    assert text.startswith("vm00 (running, ours, 2 threads seen, witness procfs)\n  ✗ guest vm00: emulator thread 71")
-    assert text.endswith("✗ 1 guest looked at: 1 finding\n")
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    assert lines[:2] == ["guest whose state policy threads", "✗ vm00 ours running 2 1 finding"]
+    assert lines[3].startswith("✗ guest vm00: emulator thread 71 (qemu-system-x86) may run on 0-3")
+    assert lines[-2:] == ["✗ 1 guest looked at: 1 finding", "witness: procfs"]
     clean = dataclasses.replace(judged, findings=())
     show(audit_view(Audit(seen=seen, guests=(clean,), host_findings=(), verified=False)))
     text = capsys.readouterr().out

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from pinfold.cli.views.proof import finding_lines
@@ -17,15 +18,11 @@ _WHOSE = {Whose.OURS: "ours", Whose.NOVA: "Nova's", Whose.OTHER: "not ours"}
 
 
 def audit_view(found: Audit) -> list[RenderableType]:
-    """One line for each guest, the findings below it, the host's own, and the sum. Pure."""
-    lines: list[RenderableType] = []
-    for guest in sorted(found.guests, key=lambda one: (one.whose is Whose.OTHER, one.guest.name)):
-        lines.append(_guest_line(guest))
-        lines += [line for finding in guest.findings for line in finding_lines(finding, 2)]
-    if found.host_findings:
-        lines.append(Text("the host", style="bold"))
-        lines += [line for finding in found.host_findings for line in finding_lines(finding, 2)]
-    return [*lines, *([Text()] if lines else []), _sum(found)]
+    """Every guest in a table, then every finding with its repair, and the sum. Pure."""
+    lines: list[RenderableType] = [_guests(found), Text()] if found.guests else []
+    for finding in (*(one for guest in _ordered(found) for one in guest.findings), *found.host_findings):
+        lines += finding_lines(finding)
+    return [*lines, *([Text()] if found.findings else []), *_sum(found)]
 
 
 def repair_view(done: Sequence[Repaired]) -> list[RenderableType]:
@@ -42,25 +39,39 @@ def repair_view(done: Sequence[Repaired]) -> list[RenderableType]:
     return lines
 
 
-def _guest_line(audit: GuestAudit) -> Text:
-    guest = audit.guest
-    words = [guest.state.value, _WHOSE[audit.whose]]
-    if audit.policy is not None:
-        words.append(f"policy {audit.policy.value}" + (" (told from its pins)" if audit.inferred else ""))
-    if audit.sight is not None:
-        words.append(f"{count(len(audit.sight.threads), 'thread')} seen, witness {audit.sight.witness}")
-    drift = any(finding.severity is Severity.DRIFT for finding in audit.findings)
-    note = "" if audit.findings else ": as recorded" if audit.masks is not None else ""
-    style = "bold red" if drift else "bold"
-    return Text.assemble((guest.name, style), f" ({', '.join(words)}){note}")
+def _guests(found: Audit) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for title in ("", "guest", "whose", "state", "policy", "threads", ""):
+        table.add_column(title, justify="right" if title == "threads" else "left", overflow="fold", no_wrap=title in ("state", "threads"))
+    for audit in _ordered(found):
+        drift = sum(finding.severity is Severity.DRIFT for finding in audit.findings)
+        notes = len(audit.findings) - drift
+        words = ", ".join([*([count(drift, "finding")] if drift else []), *([count(notes, "note")] if notes else [])])
+        policy = "" if audit.policy is None else audit.policy.value + (", told from its pins" if audit.inferred else "")
+        table.add_row(
+            Text("✗", style="bold red") if drift else Text("✓", style="bold green"),
+            audit.guest.name,
+            _WHOSE[audit.whose],
+            audit.guest.state.value,
+            policy,
+            "" if audit.sight is None else str(len(audit.sight.threads)),
+            words or ("as recorded" if audit.masks is not None else ""),
+        )
+    return table
 
 
-def _sum(found: Audit) -> Text:
+def _ordered(found: Audit) -> list[GuestAudit]:
+    return sorted(found.guests, key=lambda one: (list(Whose).index(one.whose), one.guest.name))
+
+
+def _sum(found: Audit) -> list[RenderableType]:
     drift = len(found.drift)
     notes = len(found.findings) - drift
-    guests = count(len(found.guests), "guest")
-    line = Text.assemble(
-        ("✗ ", "bold red") if drift else ("✓ ", "bold green"),
-        f"{guests} looked at: {count(drift, 'finding')}" + (f", {count(notes, 'note')}" if notes else ""),
-    )
-    return line if found.verified else line.append("; from afar, so on the hypervisor's word alone", style="yellow")
+    words = f"{count(len(found.guests), 'guest')} looked at: {count(drift, 'finding')}" + (f", {count(notes, 'note')}" if notes else "")
+    lines: list[RenderableType] = [Text.assemble(("✗ ", "bold red") if drift else ("✓ ", "bold green"), words)]
+    witnesses = sorted({guest.sight.witness for guest in found.guests if guest.sight is not None})
+    if witnesses:
+        lines.append(Text(f"  witness: {', '.join(witnesses)}", style="dim"))
+    if not found.verified:
+        lines.append(Text("  from afar, so on the hypervisor's word alone", style="yellow"))
+    return lines
