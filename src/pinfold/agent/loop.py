@@ -111,8 +111,9 @@ class Agent:
             try:
                 found = self._service.orders(after=self._orders.count if self._orders else -1, wait=_POLL_SECONDS)
             except PinfoldError as error:
-                _log.warning("no orders: %s", error)
-                self._ended.wait(_BACKOFF_SECONDS)
+                if not self._ended.is_set():
+                    _log.warning("no orders: %s", error)
+                    self._ended.wait(_BACKOFF_SECONDS)
                 continue
             if self._orders is None or found.count != self._orders.count:
                 self._orders = found

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,7 +40,8 @@ class ApiServices:
     placement_app: Wsgi | None = None
     doorkeeper: Doorkeeper | None = None
     lease_seconds: float = 30.0
-    region: str = "pinfold"
+    ended: threading.Event = field(default_factory=threading.Event)
+    """Set when the process is about to end: whoever waits for orders is answered at once."""
 
     def aggregates_of_zone(self, zone: str) -> frozenset[str]:
         """The Placement aggregates that make up an availability zone; none for `nova`, in which every host is."""

@@ -121,10 +121,20 @@ def url_of(settings: ApiSettings, listening: socket.socket) -> str:
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
-def server_of(app: FastAPI, settings: ApiSettings) -> uvicorn.Server:
-    """The HTTP server for the application; `run(sockets=[…])` serves until `should_exit` is set."""
+class _Server(uvicorn.Server):
+    """Tells those who wait for orders when it is about to end, so that it does not have to cut them off."""
+
+    ended: threading.Event
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.ended.set()
+        await super().shutdown(sockets)
+
+
+def server_of(service: Service, settings: ApiSettings) -> uvicorn.Server:
+    """The HTTP server for a service; `run(sockets=[…])` serves until `should_exit` is set."""
     config = uvicorn.Config(
-        app,
+        service.app,
         log_config=None,
         access_log=False,
         lifespan="off",
@@ -133,4 +143,6 @@ def server_of(app: FastAPI, settings: ApiSettings) -> uvicorn.Server:
         ssl_keyfile=settings.tls_key or None,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
-    return uvicorn.Server(config)
+    server = _Server(config)
+    server.ended = service.services.ended
+    return server

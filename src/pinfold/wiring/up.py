@@ -60,7 +60,7 @@ def up(settings: FleetSettings, *, no_auth: bool, ready: Callable[[Up], None]) -
     clouds = "" if no_auth else str(_credentials(state, Path(settings.api.accounts_file), url))
     with open_service(settings, no_auth=no_auth) as service:
         token = _token(service.services, settings.host.host, Path(settings.agent.token_file))
-        server = server_of(service.app, settings.api)
+        server = server_of(service, settings.api)
         serving = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="pinfold-api", daemon=True)
         serving.start()
         client = ServiceClient(_local(url), token, ca_file=settings.api.tls_certificate)
@@ -154,7 +154,7 @@ def serve_api(settings: FleetSettings, *, no_auth: bool, ready: Callable[[str], 
     listening = listening_socket(settings.api)
     with open_service(settings, no_auth=no_auth) as service:
         ready(url_of(settings.api, listening))
-        server_of(service.app, settings.api).run(sockets=[listening])
+        server_of(service, settings.api).run(sockets=[listening])
     listening.close()
 
 

@@ -84,7 +84,7 @@ async def wait_for_orders(
             changed.clear()
             count = await run_in_threadpool(_count, services, host)
             left = deadline - time.monotonic()
-            if count != after or left <= 0 or await request.is_disconnected():
+            if count != after or left <= 0 or services.ended.is_set() or await request.is_disconnected():
                 return await run_in_threadpool(_orders, services, host)
             try:
                 await asyncio.wait_for(changed.wait(), min(left, _LOOK_SECONDS))
@@ -99,7 +99,7 @@ def report_guest(guest_id: str, body: Plain, host: Host, services: Services) -> 
     """What one of the host's guests is doing, and where its threads are."""
     report = codec.from_plain(body, GuestReport, "guest report")
     threads = None if report.threads is None else codec.encode(report.threads, ThreadReport)
-    services.lifecycle.seen(host, guest_id, report.observed, booted=report.boot, report=threads)
+    services.lifecycle.seen(host, guest_id, report.revision, report.observed, booted=report.boot, report=threads)
     return Response(status_code=204)
 
 
