@@ -117,18 +117,23 @@ def _reserved_pages(values: Values) -> tuple[ReservedPages, ...]:
         ):
             shown = shortened(",".join(f"{key}:{value}" for key, value in item.items()))
             raise InvalidRequest(
-                f"[DEFAULT] reserved_huge_pages in {values.files[-1]}: {shown!r} is not allowed; "
+                f"[DEFAULT] reserved_huge_pages in {_file_of_pages(values)}: {shown!r} is not allowed; "
                 "node:CELL,size:SIZE,count:PAGES is, as in node:0,size:2048,count:64",
                 key="[DEFAULT] reserved_huge_pages",
             )
         one = ReservedPages(cell=int(item["node"]), size_kib=int(size[1]) * _UNITS_KIB[size[2].upper()], count=int(item["count"]))
         if (one.cell, one.size_kib) in pages:
             raise InvalidRequest(
-                f"[DEFAULT] reserved_huge_pages names node {one.cell} with pages of {one.size_kib} KiB twice; one line for each is allowed",
+                f"[DEFAULT] reserved_huge_pages in {_file_of_pages(values)} names node {one.cell} with pages of {one.size_kib} KiB twice; one line for each is allowed",
                 key="[DEFAULT] reserved_huge_pages",
             )
         pages[one.cell, one.size_kib] = one
     return tuple(pages[key] for key in sorted(pages))
+
+
+def _file_of_pages(values: Values) -> str:
+    entry = values.given("DEFAULT", "reserved_huge_pages")
+    return entry.file if entry is not None else "the defaults"
 
 
 def _uri(values: Values) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ def read_entries(file: str) -> tuple[Entry, ...]:
     text = read_text(file, "configuration file")
     parser = _Lines(file)
     try:
-        parser.parse(text.splitlines())
+        parser.parse(io.StringIO(text, newline=None).readlines())
     except cfg.ParseError as error:
         if not error.line:
             raise InvalidRequest(f"configuration file {file}: its first key stands before any [section]", key=file) from error
