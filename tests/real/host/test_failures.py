@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,11 +16,12 @@ from typing import Any
 import pytest
 from tests.real.host.bench import DEDICATED, Bench, pools, processes
 
+import pinfold
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.fit.model import NoFit
 from pinfold.core.pools import PoolConfig
 from pinfold.core.reasons import Kind
-from pinfold.drivers.port import Boot, Driver
+from pinfold.drivers.port import Boot, Driver, GuestState
 from pinfold.host.start import StartOrder, restart, start
 from pinfold.host.stop import stop
 
@@ -166,6 +170,32 @@ def test_a_restart_that_no_longer_holds_is_refused_and_the_guest_stays_stopped(b
     with pytest.raises(PinfoldError, match="its pins lie on 1, outside the pool of today"):
         restart(shrunk.driver, shrunk.settings, "web")
     assert not bench.guest("web").active
+
+
+CRASH = """
+import os, sys
+from tests.real.host import racer
+from pinfold.drivers.libvirt.connection import LibvirtDriver
+LibvirtDriver.resume = lambda self, guest: os.kill(os.getpid(), 9)
+racer.main(*sys.argv[1:], "crashed", "0")
+"""
+
+
+@pytest.mark.parametrize("way", ["finished", "removed"])
+def test_our_own_death_during_a_start_leaves_a_claim_that_can_be_finished_or_removed(bench: Bench, way: str) -> None:
+    root = Path(pinfold.__file__).parents[1]
+    path = os.pathsep.join([str(root), str(root.parent)])
+    arguments = [sys.executable, "-c", CRASH, bench.lab.uri, bench.settings.state_dir, str(bench.rom)]
+    died = subprocess.run(arguments, env={**os.environ, "PYTHONPATH": path}, check=False)
+    assert died.returncode == -signal.SIGKILL
+    assert bench.guest("crashed").state is GuestState.PAUSED
+    assert isinstance(start(bench.driver, bench.settings, bench.order("web", DEDICATED)), NoFit)
+    if way == "finished":
+        assert restart(bench.driver, bench.settings, "crashed").guest.state is GuestState.RUNNING
+        assert bench.guest("crashed").state is GuestState.RUNNING
+    else:
+        stop(bench.driver, bench.settings, "crashed", remove=True)
+        assert bench.left() == []
 
 
 def wait_for_daemon(bench: Bench) -> None:

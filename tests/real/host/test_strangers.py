@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+import time
 
 import pytest
 from tests.real.host.bench import DEDICATED, Bench
 from tests.real.host.domains import define, everything, virsh
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.drift import Severity
+from pinfold.core.drift import Finding, Severity
 from pinfold.core.errors import InvalidRequest, PinfoldError
 from pinfold.core.fit.model import NoFit
 from pinfold.core.request.model import EmulatorPolicy
@@ -125,6 +126,25 @@ def test_threads_behind_libvirts_back_are_seen(bench: Bench) -> None:
     (sentence,) = sentences(bench)
     assert sentence.startswith(f"guest vm: emulator thread {pid} (")
     assert sentence.endswith(") may run on 0-1, recorded is 0")
+
+
+def test_a_process_bound_to_a_dedicated_pcpu_is_reported_and_the_command_moves_it(bench: Bench) -> None:
+    sleeper = subprocess.Popen(["taskset", "-c", "1", "sleep", "60"])
+    try:
+        until = time.monotonic() + 10
+        while not (found := bound(bench, sleeper.pid)) and time.monotonic() < until:
+            time.sleep(0.05)
+        assert [finding.sentence() for finding in found] == [f"process {sleeper.pid} (sleep) is bound to the dedicated pCPUs 1"]
+        subprocess.run(["sh", "-c", found[0].repair], check=True, capture_output=True)
+        assert bound(bench, sleeper.pid) == []
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+
+
+def bound(bench: Bench, pid: int) -> list[Finding]:
+    """The findings about that process."""
+    return [finding for finding in audit(bench.driver, bench.settings).host_findings if finding.tid == pid and finding.thread == "sleep"]
 
 
 def test_a_record_that_somebody_broke_makes_the_guest_foreign(bench: Bench) -> None:
