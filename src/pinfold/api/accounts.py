@@ -82,12 +82,15 @@ def read_accounts(path: Path) -> tuple[Account, ...]:
         raise InvalidRequest(f"{path}: cannot be read as an accounts file ({error})", key=str(path)) from error
 
 
-def hash_password(password: str) -> str:
-    """The bcrypt text of a password. Raises `InvalidRequest` for an empty one and for one of more than 72 bytes."""
+def hash_password(password: str, *, rounds: int = 12) -> str:
+    """The bcrypt text of a password, 2 to the power of `rounds` rounds.
+
+    Raises `InvalidRequest` for an empty password and for one of more than 72 bytes.
+    """
     data = password.encode()
     if not 0 < len(data) <= _MAX_PASSWORD:
         raise InvalidRequest(f"a password of {len(data)} bytes is not allowed, only 1 to {_MAX_PASSWORD}")
-    return bcrypt.hashpw(data, bcrypt.gensalt(rounds=12)).decode()
+    return bcrypt.hashpw(data, bcrypt.gensalt(rounds=rounds)).decode()
 
 
 class Doorkeeper:

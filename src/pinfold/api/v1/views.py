@@ -10,9 +10,10 @@ from pinfold.core.fit.model import Fit
 from pinfold.core.ledger import HostState, roles
 from pinfold.core.overhead import capacity_millicpu, masks
 from pinfold.core.reasons import Reason
+from pinfold.scheduler.lifecycle import failed_starts
 from pinfold.scheduler.model import Candidate, HostRefusal
 from pinfold.store import codec
-from pinfold.store.model import ClaimRecord, GuestRecord, HostRecord
+from pinfold.store.model import ClaimRecord, GuestRecord, HostRecord, Pairs
 
 
 def reason_view(reason: Reason) -> dict[str, Any]:
@@ -61,7 +62,6 @@ def fit_view(fit: Fit) -> dict[str, Any]:
 
 def placement_view(guest: GuestRecord, claim: ClaimRecord | None, host: HostRecord | None) -> dict[str, Any]:
     """Where a server's threads are recorded to run, what its agent last saw of them, and what other hosts lacked."""
-    details = dict(guest.details)
     report = codec.decode(guest.report, ThreadReport, f"guest {guest.id}") if guest.report else None
     return {
         "server": {"id": guest.id, "name": guest.name},
@@ -78,10 +78,17 @@ def placement_view(guest: GuestRecord, claim: ClaimRecord | None, host: HostReco
             "fit": fit_view(claim.fit),
         },
         "observed": None if report is None else json.loads(codec.encode(report, ThreadReport))["value"],
-        "refusals": [{"host": name, "sentence": sentence} for name, sentence in (guest.fault.reasons if guest.fault else ())]
-        or [{"sentence": line} for line in details.get("refusals", "").splitlines()],
+        "refusals": [{"host": name, "sentence": sentence} for name, sentence in _refusals(guest)],
         "not_acted_upon": list(guest.request.not_acted_upon),
     }
+
+
+def _refusals(guest: GuestRecord) -> Pairs:
+    """What every host said that did not take the guest, by name: of its fault, or those tried before one took it."""
+    if guest.fault is not None:
+        return guest.fault.reasons
+    tried = (line.partition(": ") for line in dict(guest.details).get("refusals", "").splitlines())
+    return tuple(sorted((*failed_starts(guest), *((name, sentence) for name, _, sentence in tried))))
 
 
 def host_view(host: HostRecord) -> dict[str, Any]:

@@ -1,0 +1,220 @@
+"""The real application for the stories: SQLite, the real Placement embedded, and agents that a test plays over the real routes."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from tests.fleet import report
+
+from pinfold.accounting.embedded import Embedded
+from pinfold.agent.wire import Absence, GuestReport, Hello, ThreadReport
+from pinfold.api.accounts import Doorkeeper, hash_password, parse_accounts
+from pinfold.api.app import create_app
+from pinfold.api.services import ApiServices
+from pinfold.scheduler.lifecycle import Lifecycle
+from pinfold.scheduler.model import SchedulerSettings
+from pinfold.scheduler.schedule import Scheduler
+from pinfold.store import codec
+from pinfold.store.database import Database
+from pinfold.store.model import HostReport, Observed
+
+ADMIN = ("alice", "correct horse")
+READER = ("bob", "battery staple")
+C = "/compute/v2.1"
+NEWEST = "2.96"
+AT_ONCE = SchedulerSettings(refresh_seconds=0.0, traits_seconds=0.0)
+"""Nothing is remembered from one request to the next, so that a story's next line sees what the line before did."""
+
+_ACCOUNTS = parse_accounts(
+    f"{ADMIN[0]}:admin:{hash_password(ADMIN[1], rounds=4)}\n{READER[0]}:reader:{hash_password(READER[1], rounds=4)}\n", "accounts"
+)
+
+
+def compute(version: str = NEWEST) -> dict[str, str]:
+    """The header that asks for a microversion."""
+    return {"OpenStack-API-Version": f"compute {version}"}
+
+
+class InProcess(httpx.BaseTransport):
+    """Calls an ASGI application in an event loop of its own, so that tests are plain code and threads may ask at the same time.
+
+    An exception that the application lets through is raised in the test.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._inner = httpx.ASGITransport(app=app)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="asgi", daemon=True)
+        self._thread.start()
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return asyncio.run_coroutine_threadsafe(self._call(request), self._loop).result()
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _call(self, request: httpx.Request) -> httpx.Response:
+        answer = await self._inner.handle_async_request(request)
+        return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
+
+
+@dataclass
+class Agent:
+    """A host's agent as the test plays it: it says what it is told to say, and nothing of itself."""
+
+    http: httpx.Client
+    id: str
+    name: str
+    token: str
+    reported: HostReport
+    running: dict[str, int] = field(default_factory=dict)
+
+    def ask(self, method: str, path: str, body: Any = None, *, token: str | None = None) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.token if token is None else token}"}
+        return self.http.request(method, f"/agent/v1{path}", json=body, headers=headers, auth=_NO_AUTH)
+
+    def hello(self, reported: HostReport | None = None, name: str = "") -> httpx.Response:
+        self.reported = reported or self.reported
+        return self.ask("PUT", "/host", codec.to_plain(Hello(name=name or self.name, report=self.reported), Hello))
+
+    def orders(self, after: int = -1, wait: float = 0.0) -> dict[str, Any]:
+        answer = self.ask("GET", f"/orders?after={after}&wait={wait}")
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    def order(self, guest: str) -> dict[str, Any]:
+        """The order of one guest."""
+        return next(order for order in self.orders()["orders"] if order["guest"] == guest)
+
+    def says(
+        self, guest: str, observed: Observed, *, boot: int | None = None, revision: int = 0, threads: ThreadReport | None = None
+    ) -> httpx.Response:
+        told = GuestReport(revision=revision, observed=observed, boot=boot, threads=threads)
+        return self.ask("POST", f"/guests/{guest}", codec.to_plain(told, GuestReport))
+
+    def gone(self, guest: str, revision: int, failure: str = "") -> httpx.Response:
+        return self.ask("POST", f"/guests/{guest}/absence", codec.to_plain(Absence(revision=revision, failure=failure), Absence))
+
+    def obey(self) -> None:
+        """Carry out every order as an honest agent would, at once, and report it."""
+        for order in self.orders()["orders"]:
+            guest = order["guest"]
+            match order["desired"]:
+                case "running":
+                    self.says(guest, Observed.RUNNING, boot=order["boot"], revision=order["revision"])
+                case "stopped":
+                    self.says(guest, Observed.STOPPED, boot=order["boot"], revision=order["revision"])
+                case _:
+                    self.gone(guest, order["revision"])
+
+
+class _NoAuth(httpx.Auth):
+    """Leaves the headers as they are, the client's own account out of them."""
+
+    def auth_flow(self, request: httpx.Request) -> Any:
+        yield request
+
+
+_NO_AUTH = _NoAuth()
+
+
+@dataclass
+class Fleet:
+    """The application with its parts, and a client that calls as an admin."""
+
+    http: httpx.Client
+    services: ApiServices
+    database: Database
+    images: Path
+    agents: dict[str, Agent] = field(default_factory=dict)
+
+    # -- asking -----------------------------------------------------------------------------------------------------------------------
+
+    def ask(self, method: str, path: str, body: Any = None, *, version: str = NEWEST, status: int | None = None) -> httpx.Response:
+        """One Compute call, as the admin, at that microversion; `status` is asserted where given."""
+        answer = self.http.request(method, f"{C}{path}", json=body, headers=compute(version))
+        assert status is None or answer.status_code == status, f"{method} {path}: {answer.status_code} {answer.text}"
+        return answer
+
+    def placement(self, path: str) -> Any:
+        """What Placement itself answers, over HTTP, as a client would ask it."""
+        answer = self.http.get(f"/placement{path}", headers={"OpenStack-API-Version": "placement 1.39"})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def usage(self, host: str) -> dict[str, int]:
+        """What is used of a host (by name) in Placement; classes of which nothing is used are left out."""
+        found = self.placement(f"/resource_providers/{self.agents[host].id}/usages")["usages"]
+        return {name: amount for name, amount in found.items() if amount}
+
+    # -- making -----------------------------------------------------------------------------------------------------------------------
+
+    def host(self, name: str, reported: HostReport | None = None) -> Agent:
+        """Add a host and let its agent say hello."""
+        answer = self.http.post("/v1/hosts", json={"name": name})
+        assert answer.status_code == 201, answer.text
+        made = Agent(
+            http=self.http, id=answer.json()["host"]["id"], name=name, token=answer.json()["token"], reported=reported or report()
+        )
+        assert made.hello().status_code == 200
+        self.agents[name] = made
+        return made
+
+    def flavor(self, name: str, *, vcpus: int = 2, ram: int = 64, disk: int = 0, **specs: str) -> str:
+        """Make a flavor; `hw_cpu_policy="dedicated"` is the extra spec `hw:cpu_policy`. Its id."""
+        self.ask("POST", "/flavors", {"flavor": {"name": name, "vcpus": vcpus, "ram": ram, "disk": disk, "id": name}}, status=200)
+        if specs:
+            plain = {key.replace("_", ":", 1): value for key, value in specs.items()}
+            self.ask("POST", f"/flavors/{name}/os-extra_specs", {"extra_specs": plain}, status=200)
+        return name
+
+    def create(self, name: str, flavor: str, **more: Any) -> str:
+        """Make a server; its id."""
+        answer = self.ask("POST", "/servers", {"server": server_body(name, flavor, **more)}, status=202)
+        return str(answer.json()["server"]["id"])
+
+    def show(self, server: str, version: str = NEWEST) -> dict[str, Any]:
+        """The server in full."""
+        found: dict[str, Any] = self.ask("GET", f"/servers/{server}", version=version, status=200).json()["server"]
+        return found
+
+    def status(self, server: str) -> str:
+        return str(self.show(server)["status"])
+
+    def obey(self) -> None:
+        """Every agent carries out its orders."""
+        for agent in self.agents.values():
+            agent.obey()
+
+
+def server_body(name: str, flavor: str, **more: Any) -> dict[str, Any]:
+    """The body of a create without networks, at any microversion from 2.37 on."""
+    return {"name": name, "flavorRef": flavor, "imageRef": "", "networks": "none", **more}
+
+
+def make_fleet(
+    database: Database, embedded: Embedded, images: Path, *, settings: SchedulerSettings = AT_ONCE, lease_seconds: float = 3600.0
+) -> Fleet:
+    """The application on that database and Placement, with the two accounts."""
+    scheduler = Scheduler(database, embedded.client, settings)
+    scheduler.start()
+    services = ApiServices(
+        database=database,
+        scheduler=scheduler,
+        lifecycle=Lifecycle(database, scheduler),
+        placement=embedded.client,
+        images=images,
+        placement_app=embedded.app,
+        doorkeeper=Doorkeeper(_ACCOUNTS),
+        lease_seconds=lease_seconds,
+    )
+    client = httpx.Client(transport=InProcess(create_app(services)), base_url="http://pinfold.test", auth=ADMIN, timeout=None)
+    return Fleet(http=client, services=services, database=database, images=images)

@@ -1,0 +1,123 @@
+"""Hosts that come, fall silent, are disabled, fenced and forgotten, and what becomes of the servers on them."""
+
+from __future__ import annotations
+
+import time
+
+from tests.fleet import at_rest, report
+from tests.stories.rig import Fleet
+
+from pinfold.store.model import Observed
+
+
+def _running(fleet: Fleet, name: str, flavor: str, host: str) -> str:
+    server = fleet.create(name, flavor, host=host)
+    fleet.agents[host].obey()
+    assert fleet.status(server) == "ACTIVE"
+    return server
+
+
+def test_a_silent_host_has_unknown_servers_and_takes_no_others(fleet: Fleet) -> None:
+    c1, _ = fleet.host("c1"), fleet.host("c2")
+    flavor = fleet.flavor("pin", vcpus=2, hw_cpu_policy="dedicated")
+    server = _running(fleet, "vm", flavor, "c1")
+
+    assert c1.ask("DELETE", "/host").status_code == 204
+    shown = fleet.show(server)
+    assert (shown["status"], shown["OS-EXT-STS:power_state"], shown["host_status"]) == ("UNKNOWN", 0, "UNKNOWN")
+    states = {row["host"]: row["state"] for row in fleet.ask("GET", "/os-services").json()["services"]}
+    assert states == {"c1": "down", "c2": "up"}
+    assert fleet.show(fleet.create("other", flavor))["OS-EXT-SRV-ATTR:host"] == "c2"
+    refused = fleet.show(fleet.create("nowhere", flavor, host="c1"))
+    assert refused["fault"]["message"] == "No host takes the guest: c1: the host is down"
+
+    fleet.ask("DELETE", f"/servers/{server}", status=204)
+    fleet.services.lifecycle.tend()
+    assert fleet.show(server)["OS-EXT-STS:task_state"] == "deleting"
+    assert fleet.usage("c1")["PCPU"] == 2
+
+    assert c1.ask("POST", "/heartbeat").status_code == 200
+    c1.obey()
+    fleet.ask("GET", f"/servers/{server}", status=404)
+    assert fleet.usage("c1") == {}
+
+
+def test_a_lease_that_runs_out_makes_its_host_down(fleet: Fleet) -> None:
+    object.__setattr__(fleet.services, "lease_seconds", 0.3)
+    fleet.host("c1")
+    time.sleep(0.4)
+    assert fleet.ask("GET", "/os-services").json()["services"][0]["state"] == "down"
+    fleet.flavor("tiny", vcpus=1)
+    assert "c1: the host is down" in fleet.show(fleet.create("vm", "tiny"))["fault"]["message"]
+
+
+def test_a_fenced_host_gives_back_what_it_held_and_says_so_to_its_agent(fleet: Fleet) -> None:
+    c1 = fleet.host("c1")
+    flavor = fleet.flavor("pin", vcpus=2, hw_cpu_policy="dedicated")
+    wanted, unwanted = _running(fleet, "wanted", flavor, "c1"), _running(fleet, "unwanted", flavor, "c1")
+    revision = c1.order(wanted)["revision"]
+    fleet.ask("DELETE", f"/servers/{unwanted}", status=204)
+
+    answer = fleet.http.post("/v1/hosts/c1/fence", json={"powered_off": True})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (409, "conflict")
+    assert fleet.http.post("/v1/hosts/c1/fence", json={"powered_off": False}).status_code == 400
+    assert fleet.usage("c1")["PCPU"] == 4
+
+    c1.ask("DELETE", "/host")
+    answer = fleet.http.post("/v1/hosts/c1/fence", json={"powered_off": True})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["lost"] == [wanted]
+    assert fleet.usage("c1") == {}
+    fleet.ask("GET", f"/servers/{unwanted}", status=404)
+    shown = fleet.show(wanted)
+    assert (shown["status"], shown["OS-EXT-SRV-ATTR:host"]) == ("ERROR", None)
+    assert "c1 was fenced" in shown["fault"]["message"]
+    at_rest(fleet.database, fleet.services.placement)
+
+    c1.hello()
+    orders = c1.orders()
+    assert orders["orders"] == []
+    assert {stone["guest"]: stone["revision"] >= revision for stone in orders["tombstones"]} == {wanted: True, unwanted: True}
+    assert c1.says(wanted, Observed.RUNNING, boot=1, revision=revision).status_code == 204
+    assert fleet.status(wanted) == "ERROR"
+    fleet.ask("DELETE", f"/servers/{wanted}", status=204)
+    fleet.ask("GET", f"/servers/{wanted}", status=404)
+
+
+def test_a_disabled_service_takes_no_new_servers_and_keeps_its_own(fleet: Fleet) -> None:
+    fleet.host("c1")
+    flavor = fleet.flavor("pin", vcpus=2, hw_cpu_policy="dedicated")
+    server = _running(fleet, "vm", flavor, "c1")
+    service = fleet.ask("GET", "/os-services").json()["services"][0]["id"]
+    body = {"status": "disabled", "disabled_reason": "new kernel"}
+    shown = fleet.ask("PUT", f"/os-services/{service}", body, status=200).json()["service"]
+    assert (shown["status"], shown["disabled_reason"]) == ("disabled", "new kernel")
+    assert fleet.status(server) == "ACTIVE"
+    refused = fleet.show(fleet.create("nowhere", flavor))
+    assert refused["fault"]["message"] == "No host takes the guest: c1: the host is disabled: new kernel"
+    fleet.ask("PUT", f"/os-services/{service}", {"status": "enabled"}, status=200)
+    assert fleet.show(fleet.create("there", flavor))["OS-EXT-SRV-ATTR:host"] == "c1"
+
+
+def test_a_host_that_is_used_is_not_forgotten_and_one_that_is_not_leaves_nothing(fleet: Fleet) -> None:
+    c1 = fleet.host("c1")
+    flavor = fleet.flavor("pin", vcpus=2, hw_cpu_policy="dedicated")
+    server = _running(fleet, "vm", flavor, "c1")
+    assert fleet.http.delete("/v1/hosts/c1").status_code == 409
+    fleet.ask("DELETE", f"/servers/{server}", status=204)
+    c1.obey()
+    assert fleet.http.delete("/v1/hosts/c1").status_code == 204
+    assert fleet.placement("/resource_providers")["resource_providers"] == []
+    assert fleet.ask("GET", "/os-hypervisors").json()["hypervisors"] == []
+    assert c1.ask("POST", "/heartbeat").status_code == 401
+
+
+def test_a_report_with_other_pools_bumps_the_revision_and_reaches_placement(fleet: Fleet) -> None:
+    c1 = fleet.host("c1")
+    before = c1.hello().json()["revision"]
+    assert c1.hello().json()["revision"] == before
+    assert c1.hello(report(shared="0-3")).json()["revision"] == before + 1
+    totals = fleet.placement(f"/resource_providers/{c1.id}/inventories")["inventories"]
+    assert totals["PCPU"]["total"] == 12
+    answer = c1.hello(name="c2")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "forbidden")

@@ -1,0 +1,161 @@
+"""Where operators send servers: a host by name, availability zones made of aggregates, traits set on providers in Placement, many at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests.stories.rig import Fleet, compute, server_body
+
+from pinfold.api.compute.versions import ROOT
+
+
+def _trait(fleet: Fleet, host: str, *traits: str) -> None:
+    """Set traits on a provider in Placement as `openstack resource provider trait set` does."""
+    headers = {"OpenStack-API-Version": "placement 1.39"}
+    provider = fleet.agents[host].id
+    for trait in traits:
+        assert fleet.http.put(f"/placement/traits/{trait}", headers=headers).status_code in (201, 204)
+    before = fleet.placement(f"/resource_providers/{provider}/traits")
+    body = {"traits": sorted({*before["traits"], *traits}), "resource_provider_generation": before["resource_provider_generation"]}
+    assert fleet.http.put(f"/placement/resource_providers/{provider}/traits", json=body, headers=headers).status_code == 200
+
+
+def _host(fleet: Fleet, server: str) -> Any:
+    return fleet.show(server)["OS-EXT-SRV-ATTR:host"]
+
+
+@pytest.fixture
+def three(fleet: Fleet) -> Fleet:
+    """Three hosts and a flavor."""
+    for name in ("c1", "c2", "c3"):
+        fleet.host(name)
+    fleet.flavor("pin", vcpus=2, hw_cpu_policy="dedicated")
+    return fleet
+
+
+@pytest.mark.parametrize("more", [{"host": "c2"}, {"hypervisor_hostname": "c2"}, {"availability_zone": "nova:c2"}])
+def test_a_server_goes_to_the_host_that_it_names(three: Fleet, more: dict[str, str]) -> None:
+    assert [_host(three, three.create(f"vm{index}", "pin", **more)) for index in range(3)] == ["c2"] * 3
+
+
+def test_a_host_that_is_not_there_is_a_bad_request(three: Fleet) -> None:
+    answer = three.ask("POST", "/servers", {"server": server_body("vm", "pin", host="c9")}, status=400)
+    assert answer.json()["badRequest"]["message"] == "Compute host c9 could not be found."
+
+
+def test_a_host_is_named_from_2_74_on(three: Fleet) -> None:
+    answer = three.ask("POST", "/servers", {"server": server_body("vm", "pin", host="c2")}, version="2.73", status=400)
+    assert "2.74" in answer.json()["badRequest"]["message"]
+
+
+def test_an_aggregate_makes_an_availability_zone_and_is_one_in_placement(three: Fleet) -> None:
+    body = {"aggregate": {"name": "quiet", "availability_zone": "az1"}}
+    made = three.ask("POST", "/os-aggregates", body, status=200).json()["aggregate"]
+    for host in ("c1", "c3"):
+        three.ask("POST", f"/os-aggregates/{made['id']}/action", {"add_host": {"host": host}}, status=200)
+    listed = three.placement(f"/resource_providers?member_of={made['uuid']}")["resource_providers"]
+    assert sorted(row["name"] for row in listed) == ["c1", "c3"]
+
+    servers = [three.create(f"vm{index}", "pin", availability_zone="az1") for index in range(4)]
+    assert {_host(three, server) for server in servers} <= {"c1", "c3"}
+    shown = three.show(servers[0])
+    assert (shown["OS-EXT-AZ:availability_zone"], shown["pinned_availability_zone"]) == ("az1", "az1")
+    three.ask("POST", "/servers", {"server": server_body("vm", "pin", availability_zone="az9")}, status=400)
+    refused = three.show(three.create("vm", "pin", availability_zone="az1:c2"))
+    assert (refused["status"], refused["OS-EXT-SRV-ATTR:host"]) == ("ERROR", None)
+
+    services = {row["host"]: row["zone"] for row in three.ask("GET", "/os-services").json()["services"]}
+    assert services == {"c1": "az1", "c2": "nova", "c3": "az1"}
+    zones = three.ask("GET", "/os-availability-zone", status=200).json()["availabilityZoneInfo"]
+    assert [(zone["zoneName"], zone["zoneState"]) for zone in zones] == [("az1", {"available": True}), ("nova", {"available": True})]
+
+    three.ask("DELETE", f"/os-aggregates/{made['id']}", status=409)
+    for host in ("c1", "c3"):
+        three.ask("POST", f"/os-aggregates/{made['id']}/action", {"remove_host": {"host": host}}, status=200)
+    three.ask("DELETE", f"/os-aggregates/{made['id']}", status=200)
+    assert three.placement(f"/resource_providers?member_of={made['uuid']}")["resource_providers"] == []
+
+
+def test_a_server_without_a_zone_tells_the_zone_of_its_host(three: Fleet) -> None:
+    made = three.ask("POST", "/os-aggregates", {"aggregate": {"name": "q", "availability_zone": "az1"}}).json()["aggregate"]
+    three.ask("POST", f"/os-aggregates/{made['id']}/action", {"add_host": {"host": "c1"}}, status=200)
+    shown = three.show(three.create("vm", "pin", host="c1"))
+    assert (shown["OS-EXT-AZ:availability_zone"], shown["pinned_availability_zone"]) == ("az1", None)
+
+
+def test_traits_that_operators_set_in_placement_are_respected(three: Fleet) -> None:
+    _trait(three, "c2", "CUSTOM_QUIET")
+    three.flavor("quiet", vcpus=2, hw_cpu_policy="dedicated")
+    three.ask("POST", "/flavors/quiet/os-extra_specs", {"extra_specs": {"trait:CUSTOM_QUIET": "required"}}, status=200)
+    three.flavor("loud", vcpus=2, hw_cpu_policy="dedicated")
+    three.ask("POST", "/flavors/loud/os-extra_specs", {"extra_specs": {"trait:CUSTOM_QUIET": "forbidden"}}, status=200)
+    assert {_host(three, three.create(f"q{index}", "quiet")) for index in range(3)} == {"c2"}
+    assert "c2" not in {_host(three, three.create(f"l{index}", "loud")) for index in range(4)}
+    refused = three.show(three.create("vm", "quiet", host="c1"))
+    assert refused["fault"]["message"] == "No host takes the guest: c1: the host lacks the trait CUSTOM_QUIET"
+    assert three.agents["c2"].hello().status_code == 200
+    assert "CUSTOM_QUIET" in three.placement(f"/resource_providers/{three.agents['c2'].id}/traits")["traits"]
+
+
+def test_many_servers_at_once_have_numbers_and_one_reservation(three: Fleet) -> None:
+    body = {"server": server_body("web", "pin", min_count=2, max_count=3, return_reservation_id=True)}
+    reservation = three.ask("POST", "/servers", body, status=202).json()["reservation_id"]
+    found = three.ask("GET", f"/servers/detail?reservation_id={reservation}", status=200).json()["servers"]
+    assert sorted(server["name"] for server in found) == ["web-1", "web-2", "web-3"]
+    assert {server["OS-EXT-SRV-ATTR:reservation_id"] for server in found} == {reservation}
+    assert sorted(server["OS-EXT-SRV-ATTR:launch_index"] for server in found) == [0, 1, 2]
+    three.obey()
+    assert {three.status(server["id"]) for server in found} == {"ACTIVE"}
+    answer = three.ask("POST", "/servers", {"server": server_body("web", "pin", min_count=3, max_count=2)}, status=400)
+    assert answer.json()["badRequest"]["message"] == "min_count must be <= max_count"
+
+
+def test_links_and_pages_lead_through_the_listing(three: Fleet) -> None:
+    made = [three.create(f"vm{index}", "pin") for index in range(5)]
+    path: str | None = f"{ROOT}/servers/detail?limit=2&name=vm"
+    seen: list[str] = []
+    while path:
+        answer = three.http.get(path, headers=compute())
+        assert answer.status_code == 200, answer.text
+        seen += [server["id"] for server in answer.json()["servers"]]
+        links = answer.json().get("servers_links", [])
+        path = links[0]["href"] if links else None
+    assert seen == made[::-1]
+    assert three.http.get(three.show(made[0])["links"][0]["href"], headers=compute()).status_code == 200
+    by_name = three.ask("GET", "/servers?sort_key=display_name&sort_dir=asc&limit=3").json()["servers"]
+    assert [server["name"] for server in by_name] == ["vm0", "vm1", "vm2"]
+    three.ask("GET", "/servers?marker=none", status=400)
+    three.ask("GET", "/servers?limit=-1", status=400)
+
+
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [
+        ("name=a", 1),
+        ("status=BUILD", 2),
+        ("status=active", 0),
+        ("status=BUILD&status=ACTIVE", 2),
+        ("flavor=pin", 2),
+        ("flavor=other", 0),
+        ("image=x", 0),
+        ("host=c1", 1),
+        ("host=c9", 0),
+        ("changes-since=2020-01-01T00:00:00Z", 2),
+        ("changes-since=2100-01-01T00:00:00Z", 0),
+        ("deleted=true", 0),
+        ("all_tenants=1&ip=10.0.0.1", 2),
+        ("uuid=x", 0),
+        ("vm_state=building", 2),
+        ("task_state=spawning", 2),
+        ("power_state=1", 0),
+        ("limit=0", 0),
+        ("availability_zone=nova", 2),
+    ],
+)
+def test_listings_are_narrowed(fleet: Fleet, query: str, count: int) -> None:
+    fleet.host("c1"), fleet.host("c2")
+    fleet.flavor("pin", vcpus=2, hw_cpu_policy="dedicated")
+    for name, host in (("a", "c1"), ("b", "c2")):
+        fleet.create(name, "pin", host=host)
+    assert len(fleet.ask("GET", f"/servers?{query}", version="2.1", status=200).json()["servers"]) == count
