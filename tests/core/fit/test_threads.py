@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.core.hosts import cpus, fits, guest, places, refused, state
 
+from pinfold.core.fit import cores
 from pinfold.core.fit.model import Strategy
 from pinfold.core.reasons import ReasonCode
 from pinfold.core.request.model import EmulatorPolicy, ThreadPolicy
@@ -132,3 +133,18 @@ def test_cells_that_pin_nothing_are_packed_by_shared_room() -> None:
     where = state("cell:2 core:6", shared="0-3,6-7")
     assert fits(guest("2", floating="0-1"), where, Strategy.PACK).cells[0].host_cell == 1
     assert fits(guest("2", floating="0-1"), where, Strategy.SPREAD).cells[0].host_cell == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["core:3 pu:2", "core:4", "core:2 pu:4", "core:3 pu:2 offline:1", "core:3 pu:2 far", "core:3 pu:3 offline:2,5"]
+)
+@pytest.mark.parametrize("required", [False, True])
+def test_the_short_ways_of_choosing_agree_with_the_long_one(text: str, required: bool) -> None:
+    online = list(state(text).topology.online)
+    for chosen in range(1, 2 ** len(online)):
+        free = ",".join(str(pcpu) for bit, pcpu in enumerate(online) if chosen >> bit & 1)
+        cell = state(text, dedicated=free).counts.cells[0]
+        wholes = [core for core in cell.wholes if len(core) > required]
+        brokens = [core for core in cell.brokens if len(core) > required]
+        for pins in range(1, (cell.n_paired if required else cell.n_free) + 1):
+            assert cores.choose(cell, pins, required=required, isolated=False) == cores.fill(cell, wholes, brokens, pins)

@@ -13,12 +13,18 @@ from pinfold.core.fit.count import CellCounts, Threads
 def choose(cell: CellCounts, pins: int, *, required: bool, isolated: bool) -> Threads:
     """`pins` free pCPUs of the cell by thread policy; with `isolated`, the first thread of as many whole cores.
 
-    The caller has counted that there are enough.
+    The caller has counted that there are enough. Where whole cores are all of one size, the usual answers of `fill` are a slice of theirs.
     """
     if isolated:
         return isolate(cell, pins)
-    if cell.whole_size and pins <= len(cell.whole_threads) and pins % cell.whole_size == 0 and (cell.whole_size > 1 or not required):
-        return cell.whole_threads[:pins]
+    size, row = cell.whole_size, cell.whole_threads
+    if size > (1 if required else 0) and pins - 1 <= len(row):
+        rest = pins % size
+        no_brokens = cell.n_paired == len(row) if required else not cell.brokens
+        if pins <= len(row) and (not rest or no_brokens):
+            return row[:pins]
+        if rest == 1 and cell.brokens and not required:
+            return tuple(sorted((*row[: pins - 1], min(cell.brokens, key=len)[0]), key=cell.frame.rank.__getitem__))
     if required:
         return fill(cell, [core for core in cell.wholes if len(core) > 1], [core for core in cell.brokens if len(core) > 1], pins)
     return fill(cell, cell.wholes, cell.brokens, pins)
