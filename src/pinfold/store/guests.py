@@ -36,8 +36,9 @@ class GuestFilter:
 def create(connection: sa.Connection, new: NewGuest) -> GuestRecord:
     """Store a new guest: wanted running, task `scheduling`, on no host yet. Raises `Conflict` when the id exists."""
     try:
-        connection.execute(
-            guest.insert().values(
+        row = connection.execute(
+            guest.insert()
+            .values(
                 id=new.id,
                 name=new.name,
                 project=new.project,
@@ -60,17 +61,23 @@ def create(connection: sa.Connection, new: NewGuest) -> GuestRecord:
                 created=EpochNow(),
                 updated=EpochNow(),
             )
-        )
+            .returning(guest)
+        ).mappings()
+        made = _record(row.one())
     except sa.exc.IntegrityError as error:
         raise Conflict(f"guest {new.id} exists already") from error
     tell(connection, f"guest:{new.id}")
-    return get(connection, new.id)
+    return made
 
 
 def place(connection: sa.Connection, guest_id: str, host: str) -> None:
     """The guest's claim is held on that host: its agent is to start it. Raises `Conflict` when the guest is gone or unwanted by now."""
     wanted = sa.and_(guest.c.id == guest_id, guest.c.deleted.is_(None), guest.c.desired != Desired.ABSENT.value)
-    _change(connection, wanted, guest_id, host=host, task="spawning", fault="", observed=Observed.UNSEEN.value)
+    values = {"host": host, "task": "spawning", "fault": "", "observed": Observed.UNSEEN.value}
+    query = guest.update().where(wanted).values(**values, revision=guest.c.revision + 1, updated=EpochNow())
+    if connection.execute(query).rowcount != 1:
+        raise Conflict(f"guest {guest_id} is gone, or is not wanted any more")
+    tell(connection, f"guest:{guest_id}")
 
 
 def want(
