@@ -20,7 +20,7 @@ from typing import Final
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding
-from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, PinfoldError
+from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, PinfoldError, Unavailable
 from pinfold.core.fit.engine import fit as find_fit
 from pinfold.core.fit.model import Fit, NoFit
 from pinfold.core.overhead import Masks
@@ -251,7 +251,14 @@ def _settle(driver: Driver, settings: HostSettings, guest: HostGuest, online: Cp
     """Looks at every thread; pins once more and looks again where one is elsewhere (born while libvirt pinned, or not moved by it)."""
     verdict = verify(driver, settings, guest, online=online)
     if verdict.drift or _unsettled(verdict):
-        driver.pin(guest.id, verdict.masks)
+        try:
+            driver.pin(guest.id, verdict.masks)
+        except Unavailable as error:
+            # A thread that cannot be moved is told by name; a hypervisor that is away answers the second look no better.
+            verdict = verify(driver, settings, guest, online=online)
+            if not verdict.drift:
+                raise
+            raise _not_placed(guest, verdict.drift) from error
         verdict = verify(driver, settings, guest, online=online)
     if verdict.drift:
         raise _not_placed(guest, verdict.drift)
@@ -265,7 +272,8 @@ def _unsettled(verdict: Verdict) -> bool:
 
 
 def _not_placed(guest: HostGuest, findings: tuple[Finding, ...]) -> NotPlaced:
-    return NotPlaced(f"guest {guest.name} was not started: " + "; ".join(f.sentence() for f in findings), findings=findings)
+    said = (finding.sentence().removeprefix(f"guest {guest.name}: ") for finding in findings)
+    return NotPlaced(f"guest {guest.name} was not started: " + "; ".join(said), findings=findings)
 
 
 def _started(verdict: Verdict, found: Fit, seen: Survey, clock: _Clock) -> Started:

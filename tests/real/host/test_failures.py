@@ -17,12 +17,13 @@ import pytest
 from tests.real.host.bench import DEDICATED, Bench, pools, processes
 
 import pinfold
+from pinfold.core.drift import FindingCode
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.fit.model import NoFit
 from pinfold.core.pools import PoolConfig
 from pinfold.core.reasons import Kind
-from pinfold.drivers.port import Boot, Driver, GuestState
-from pinfold.host.start import StartOrder, restart, start
+from pinfold.drivers.port import Boot, Driver, GuestState, HostGuest, Sight
+from pinfold.host.start import NotPlaced, Started, StartOrder, restart, start
 from pinfold.host.stop import stop
 
 
@@ -125,6 +126,43 @@ class Interrupted:
             if self._comes_back:
                 threading.Timer(1.0, self._bench.lab.start_daemon).start()
         return getattr(self._driver, name)
+
+
+class Straying:
+    """The real driver, but somebody lets the guest's main thread stray each time before it is looked at, so many times."""
+
+    def __init__(self, driver: Driver, times: int) -> None:
+        self._driver = driver
+        self._times = times
+
+    def observe(self, guest: HostGuest) -> Sight:
+        """The threads, one of them astray."""
+        if self._times > 0:
+            self._times -= 1
+            subprocess.run(["taskset", "-pc", "0-1", str(guest.pid)], check=True, capture_output=True)
+        return self._driver.observe(guest)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._driver, name)
+
+
+def test_a_thread_that_strays_once_is_put_back_before_the_guest_runs(bench: Bench) -> None:
+    if bench.lab.cgroups != "none":
+        pytest.skip("a cpuset cgroup keeps threads where they are")
+    straying: Any = Straying(bench.driver, times=1)
+    found = start(straying, bench.settings, bench.order("web", DEDICATED))
+    assert isinstance(found, Started)
+    assert found.findings == ()
+
+
+def test_a_thread_that_will_not_stay_ends_the_start_and_is_named(bench: Bench) -> None:
+    if bench.lab.cgroups != "none":
+        pytest.skip("a cpuset cgroup keeps threads where they are")
+    straying: Any = Straying(bench.driver, times=99)
+    with pytest.raises(NotPlaced, match=r"guest web was not started: emulator thread \d+ .* may run on 0-1, recorded is 1") as error:
+        start(straying, bench.settings, bench.order("web", DEDICATED))
+    assert [finding.code for finding in error.value.findings] == [FindingCode.EMULATOR_THREAD]
+    assert bench.left() == []
 
 
 @pytest.mark.parametrize("method", ["start", "resume"])
