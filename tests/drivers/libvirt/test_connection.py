@@ -11,7 +11,7 @@ from tests.drivers.libvirt.specs import SPECS
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
 from pinfold.core.overhead import Masks, ThreadClass
-from pinfold.drivers.libvirt import errors, events
+from pinfold.drivers.libvirt import errors, events, status
 from pinfold.drivers.libvirt.address import address
 from pinfold.drivers.libvirt.connection import LibvirtDriver
 from pinfold.drivers.port import Driver, EventKind, GuestState
@@ -147,6 +147,23 @@ def test_a_lost_connection_makes_every_error_unavailable() -> None:
 def test_libvirt_s_event_numbers_are_the_ones_we_mean(name: str, kind: EventKind | None) -> None:
     event = events.lifecycle("g", getattr(libvirt, f"VIR_DOMAIN_EVENT_{name}"), 0)
     assert (None if event is None else event.kind) is kind
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "state"),
+    [
+        ("RUNNING", 0, GuestState.RUNNING),
+        ("BLOCKED", 0, GuestState.RUNNING),
+        ("PAUSED", 0, GuestState.PAUSED),
+        ("SHUTDOWN", 0, GuestState.RUNNING),
+        ("SHUTOFF", libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED, GuestState.STOPPED),
+        ("SHUTOFF", libvirt.VIR_DOMAIN_SHUTOFF_CRASHED, GuestState.CRASHED),
+        ("CRASHED", 0, GuestState.CRASHED),
+        ("PMSUSPENDED", 0, GuestState.PAUSED),
+    ],
+)
+def test_libvirt_s_states_are_the_ones_we_mean(name: str, reason: int, state: GuestState) -> None:
+    assert status.state_of(getattr(libvirt, f"VIR_DOMAIN_{name}"), reason) is state
 
 
 def test_the_ways_to_stop_have_names() -> None:

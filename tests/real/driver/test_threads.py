@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 from dataclasses import replace
@@ -116,6 +117,21 @@ def test_an_iothread_that_is_added_later_takes_the_overhead_set(driver: LibvirtD
     check(driver, spec, masks(spec.record.fit))
     seen = driver.observe(guest(driver, spec))
     assert [thread.thread_class for thread in seen.threads].count(ThreadClass.IOTHREAD) == 1
+
+
+def test_without_libvirt_s_status_file_the_vcpus_are_known_all_the_same(
+    driver: LibvirtDriver, idle_rom: Path, lab: LabHost, tmp_path: Path
+) -> None:
+    spec = pinned(idle_rom, emulator="0", policy=EmulatorPolicy.SHARE, boot=Boot(iothreads=1))
+    driver.start(spec)
+    expected = driver.observe(guest(driver, spec))
+    (tmp_path / "qemu").mkdir()
+    shutil.copy(lab.run_dir / "qemu" / f"{spec.name}.pid", tmp_path / "qemu")
+    other = LibvirtDriver(lab.uri, run_dir=str(tmp_path))
+    try:
+        assert other.observe(guest(other, spec)) == expected
+    finally:
+        other.close()
 
 
 def test_a_stray_thread_is_seen_and_brought_back(driver: LibvirtDriver, idle_rom: Path, lab: LabHost) -> None:

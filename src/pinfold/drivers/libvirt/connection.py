@@ -25,7 +25,7 @@ from pinfold.drivers.libvirt import capabilities, emit, errors, events, moves, p
 from pinfold.drivers.libvirt.address import address
 from pinfold.drivers.libvirt.elements import Make
 from pinfold.drivers.libvirt.witness import AffinityWitness
-from pinfold.drivers.port import Event, GuestSpec, GuestState, HostGuest, Sight
+from pinfold.drivers.port import Event, GuestSpec, HostGuest, Sight
 from pinfold.linux import procfs, sysfs
 
 libvirt: Any = _untyped
@@ -51,6 +51,7 @@ class LibvirtDriver:
         self._lock = threading.RLock()
         self._callbacks = events.Callbacks()
         self._kernel = procfs.KernelThreads()
+        self._iothreads: dict[str, tuple[tuple[int, ...], Mapping[int, int]]] = {}
         self._host: tuple[capabilities.Platform, status.HostPages] | None = None
         self._open: Any = None
         self._registered: tuple[int, ...] = ()
@@ -182,13 +183,14 @@ class LibvirtDriver:
         """Every thread of the guest. See `Driver.observe`."""
         if not self.local:
             return self._told(guest)
-        pid = guest.pid if guest.pid is not None else process.pid_of(self._address.state_dir, guest.name)
+        # Read anew, since the process that `guest` knew may have ended and its id be another's.
+        pid = process.pid_of(self._address.state_dir, guest.name)
         if pid is None:
             return Sight(threads=(), witness=witness.PROCFS if self._witness is None else self._witness.label)
         return witness.sight(
             pid,
             vcpus=self._vcpu_threads(guest, pid),
-            iothreads=lambda: self._iothread_threads(guest),
+            iothreads=lambda: self._iothread_threads(guest, pid),
             witness=self._witness,
             kernel=self._kernel,
         )
@@ -312,7 +314,9 @@ class LibvirtDriver:
             text = domain.XMLDesc(0)
             persistent = bool(domain.isPersistent())
             try:
-                guest = status.host_guest(text, state=_state(state, reason), persistent=persistent, pid=None, pages=self._known_host()[1])
+                guest = status.host_guest(
+                    text, state=status.state_of(state, reason), persistent=persistent, pid=None, pages=self._known_host()[1]
+                )
             except InvalidRequest as error:
                 raise InvalidRequest(f"guest {domain.name()} cannot be read: {error}", key="guest") from error
             return replace(guest, pid=process.pid_of(self._address.state_dir, guest.name)) if guest.active else guest
@@ -327,10 +331,18 @@ class LibvirtDriver:
             return told.vcpus
         return status.qmp_vcpus(answer) if (answer := self._ask(guest, "query-cpus-fast")) else {}
 
-    def _iothread_threads(self, guest: HostGuest) -> Mapping[int, int]:
+    def _iothread_threads(self, guest: HostGuest, pid: int) -> Mapping[int, int]:
+        """Thread id -> iothread from QEMU, asked once a process: the question runs on the very threads that should be left in peace."""
         if not guest.iothreads:
             return {}
-        return status.qmp_iothreads(answer) if (answer := self._ask(guest, "query-iothreads")) else {}
+        asked, known = self._iothreads.get(guest.id, ((), {}))
+        if asked != (pid, guest.iothreads):
+            answer = self._ask(guest, "query-iothreads")
+            if not answer:
+                return {}
+            known = status.qmp_iothreads(answer)
+            self._iothreads[guest.id] = ((pid, guest.iothreads), known)
+        return known
 
     def _ask(self, guest: HostGuest, command: str) -> str:
         """QEMU's answer, '' where it cannot be had. It marks the guest as tainted, so that guests of others are not asked."""
@@ -368,7 +380,7 @@ class LibvirtDriver:
 
     def _pin_live(self, domain: Any, wanted: Masks) -> None:
         live = libvirt.VIR_DOMAIN_AFFECT_LIVE
-        size = 1 + max(max(cpus) for cpus in (*wanted.vcpus, wanted.overhead))
+        size = 1 + max(moves.asked(wanted))
         domain.pinEmulator(status.row(wanted.overhead, size), live)
         for row in domain.ioThreadInfo(live):
             domain.pinIOThread(row[0], status.row(wanted.overhead, size), live)
@@ -389,10 +401,7 @@ class LibvirtDriver:
 
     def _refuse_absent(self, wanted: Masks) -> None:
         """libvirt trims absent pCPUs from a mask without a word, so that they never reach it."""
-        asked = wanted.overhead
-        for cpus in wanted.vcpus:
-            asked |= cpus
-        absent = asked - self.topology().online
+        absent = moves.asked(wanted) - self.topology().online
         if absent:
             raise InvalidRequest(f"pCPU {absent} is not online on this host", key="pins")
 
@@ -441,19 +450,6 @@ _UNDEFINE: Final[int] = (
 )
 _FORGET_NVRAM: Final[int] = libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
 _KEEP_NVRAM: Final[int] = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM
-
-_STATES: Final[dict[int, GuestState]] = {
-    libvirt.VIR_DOMAIN_PAUSED: GuestState.PAUSED,
-    libvirt.VIR_DOMAIN_PMSUSPENDED: GuestState.PAUSED,
-    libvirt.VIR_DOMAIN_SHUTOFF: GuestState.STOPPED,
-    libvirt.VIR_DOMAIN_CRASHED: GuestState.CRASHED,
-}
-
-
-def _state(state: int, reason: int) -> GuestState:
-    if state == libvirt.VIR_DOMAIN_SHUTOFF and reason == libvirt.VIR_DOMAIN_SHUTOFF_CRASHED:
-        return GuestState.CRASHED
-    return _STATES.get(state, GuestState.RUNNING)
 
 
 @contextmanager

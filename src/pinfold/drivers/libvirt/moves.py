@@ -25,6 +25,14 @@ _ROUNDS: Final = 3
 _LATE_SECONDS: Final = 0.1
 
 
+def asked(masks: Masks) -> CpuSet:
+    """Every pCPU that `masks` names."""
+    union = masks.overhead
+    for cpus in masks.vcpus:
+        union |= cpus
+    return union
+
+
 def misplaced(sight: Sight, masks: Masks) -> tuple[ObservedThread, ...]:
     """The threads that may run elsewhere than `masks` says, in the order of the sight."""
     return tuple(thread for thread in sight.threads if (want := expected(masks, thread)) is not None and thread.allowed != want)

@@ -22,6 +22,10 @@ from pinfold.linux.cgroup import Leaf
 from pinfold.linux.procfs import Thread
 
 _WHAT: Final = "domain XML"
+# virDomainState and virDomainShutoffReason, libvirt's ABI; what is not here runs (or is on its way down).
+_STATES: Final = {3: GuestState.PAUSED, 7: GuestState.PAUSED, 5: GuestState.STOPPED, 6: GuestState.CRASHED}
+_SHUT_OFF, _BY_A_CRASH = 5, 3
+
 _VCPU_NAME: Final = re.compile(r"CPU ([0-9]+)/")
 _IOTHREAD_NAME: Final = re.compile(r"IO iothread([0-9]*)")
 
@@ -72,6 +76,13 @@ def host_guest(text: str, *, state: GuestState, persistent: bool, pid: int | Non
         iothreads=len(iothread_ids(domain)),
         problem=problem,
     )
+
+
+def state_of(state: int, reason: int) -> GuestState:
+    """The state of a domain by libvirt's numbers; one that was shut off by a crash is CRASHED."""
+    if (state, reason) == (_SHUT_OFF, _BY_A_CRASH):
+        return GuestState.CRASHED
+    return _STATES.get(state, GuestState.RUNNING)
 
 
 def _record(ours: Element, uuid: str) -> tuple[Record | None, str]:
