@@ -9,11 +9,14 @@ import typer
 
 from pinfold.cli import options as opt
 from pinfold.cli.output import show, show_json
-from pinfold.cli.session import open_session, read_configuration
+from pinfold.cli.session import Session, open_session, read_configuration
 from pinfold.cli.status import ExitStatus, warn
+from pinfold.core.errors import Conflict
 
 if TYPE_CHECKING:
+    from pinfold.host.audit import GuestAudit
     from pinfold.host.start import Started
+    from pinfold.host.verify import Verdict
 
 app = typer.Typer(help="Start, list, show, restart and stop guests on this host.", no_args_is_help=True)
 
@@ -131,24 +134,23 @@ def list_(context: typer.Context, config: opt.Config = None, connect: opt.Connec
 
 @app.command("show")
 def show_(context: typer.Context, name: Name, config: opt.Config = None, connect: opt.Connect = None, as_json: opt.Json = False) -> None:
-    """Show one guest of ours and the proof: every thread, where it may run, and where it was recorded to run.
+    """Show one guest and the proof: every thread, where it may run, and where it should.
 
-    Exit status 1: a thread, or the definition, is not as recorded.
+    Guests of ours are judged by their record, guests of Nova's as `pinfold audit` judges them.
+    Exit status 1: a thread, or the definition, is not as it should be.
     """
     from pinfold.cli.documents import proof_document
     from pinfold.cli.views.proof import guest_view
-    from pinfold.host.survey import pick
-    from pinfold.host.verify import verify
+    from pinfold.core.drift import Severity
 
     configuration = read_configuration(config, connect, only_looks=True, quiet=as_json)
     with open_session(context, configuration) as session:
-        guest = pick(session.driver.guests(), name)
-        verdict = verify(session.driver, session.settings, guest, online=session.driver.topology().online)
+        judged = _judged(session, name)
     if as_json:
-        show_json(proof_document(verdict.guest, verdict.masks, verdict.sight, verdict.findings))
+        show_json(proof_document(judged.guest, judged.masks, judged.sight, judged.findings))
     else:
-        show(guest_view(verdict.guest, verdict.masks, verdict.sight, verdict.findings))
-    if verdict.drift:
+        show(guest_view(judged.guest, judged.masks, judged.sight, judged.findings))
+    if any(finding.severity is Severity.DRIFT for finding in judged.findings):
         raise typer.Exit(ExitStatus.REFUSED)
 
 
@@ -185,6 +187,21 @@ def stop(
     else:
         kept = "and is gone" if outcome.removed else "and keeps its pCPUs; `pinfold guest restart` starts it again"
         show([f"guest {outcome.guest.name} no longer runs {kept}"])
+
+
+def _judged(session: Session, name: str) -> Verdict | GuestAudit:
+    """The guest with that name or id, by its record where it is ours, else as an audit of the host sees it."""
+    from pinfold.host.audit import audit
+    from pinfold.host.survey import pick
+    from pinfold.host.verify import verify
+
+    guest = pick(session.driver.guests(), name)
+    if guest.record is not None:
+        return verify(session.driver, session.settings, guest, online=session.driver.topology().online)
+    for judged in audit(session.driver, session.settings).guests:
+        if judged.guest.id == guest.id:
+            return judged
+    raise Conflict(f"guest {guest.name} went away while it was looked at")
 
 
 def _show_started(started: Started, *, as_json: bool) -> None:

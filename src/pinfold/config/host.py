@@ -124,7 +124,8 @@ def _reserved_pages(values: Values) -> tuple[ReservedPages, ...]:
         one = ReservedPages(cell=int(item["node"]), size_kib=int(size[1]) * _UNITS_KIB[size[2].upper()], count=int(item["count"]))
         if (one.cell, one.size_kib) in pages:
             raise InvalidRequest(
-                f"[DEFAULT] reserved_huge_pages in {_file_of_pages(values)} names node {one.cell} with pages of {one.size_kib} KiB twice; one line for each is allowed",
+                f"[DEFAULT] reserved_huge_pages in {_file_of_pages(values)} names node {one.cell} with pages of {one.size_kib} KiB twice; "
+                "one line for each is allowed",
                 key="[DEFAULT] reserved_huge_pages",
             )
         pages[one.cell, one.size_kib] = one

@@ -122,3 +122,24 @@ def test_procfs_is_the_witness_on_the_machines_own_topology_and_drift_is_seen(re
     subprocess.run(finding["repair"], shell=True, check=True, capture_output=True)
     assert "✗" not in real_pinfold("guest", "show", "web").stdout
     assert main in {thread["tid"] for thread in started["threads"]}
+
+
+def test_a_guest_of_novas_is_shown_by_its_pins(pinfold: Pinfold, synthetic_lab: LabHost, idle_rom: Path, tmp_path: Path) -> None:
+    xml = tmp_path / "nova.xml"
+    xml.write_text(
+        "<domain type='qemu'><name>instance-00000007</name><metadata>"
+        "<nova:instance xmlns:nova='http://openstack.org/xmlns/libvirt/nova/1.1'><nova:flavor name='nfv'>"
+        "<nova:memory>8</nova:memory><nova:vcpus>2</nova:vcpus></nova:flavor></nova:instance></metadata>"
+        "<memory unit='MiB'>8</memory><vcpu placement='static'>2</vcpu>"
+        "<cputune><vcpupin vcpu='0' cpuset='30'/><vcpupin vcpu='1' cpuset='31'/><emulatorpin cpuset='0-1,16-17'/></cputune>"
+        f"<os><type arch='x86_64' machine='pc'>hvm</type><loader readonly='yes' type='rom'>{idle_rom}</loader></os>"
+        "<devices><controller type='usb' model='none'/><memballoon model='none'/></devices></domain>"
+    )
+    subprocess.run(["virsh", "-q", "-c", synthetic_lab.uri, "create", str(xml)], check=True, capture_output=True)
+    shown = json.loads(pinfold("guest", "show", "instance-00000007", "--json").stdout)
+    assert shown["guest"]["record"] is None
+    assert shown["guest"]["nova_flavor"] == "nfv"
+    assert {thread["recorded"] for thread in shown["threads"] if thread["class"] == "vcpu"} == {"30", "31"}
+    assert "instance-00000007  Nova's" in pinfold("audit").stdout
+    refused = pinfold("guest", "stop", "instance-00000007", status=2)
+    assert "is not ours" in refused.stderr

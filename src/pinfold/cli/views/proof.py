@@ -21,7 +21,9 @@ def guest_view(guest: HostGuest, masks: Masks | None, sight: Sight | None, findi
     """One guest: what it is, the proof where it runs, and what was found, each with its repair. Pure."""
     found = tuple(findings)
     lines: list[RenderableType] = guest_head(guest)
-    if sight is not None and masks is not None:
+    if sight is not None and masks is None:
+        lines.append(Text(f"  {count(len(sight.threads), 'thread')} seen; nothing was recorded of this guest", style="dim"))
+    elif sight is not None and masks is not None:
         lines += [Text(), Padding(proof_table(masks, sight, found), (0, 0, 0, 2), expand=False), Text(), verdict_line(sight, found)]
     elif sight is None:
         lines.append(Text("  it does not run: there are no threads to be seen", style="dim"))
@@ -80,7 +82,7 @@ def verdict_line(sight: Sight, findings: Iterable[Finding]) -> Text:
     words = f" {right} of {count(len(own), 'thread')} may run exactly where recorded"
     if kernel:
         words += f", {count(kernel, 'kernel thread')} elsewhere"
-    drift = any(finding.severity is Severity.DRIFT for finding in found)
+    drift = any(finding.severity is Severity.DRIFT and finding.tid is not None for finding in found)
     return Text.assemble(_mark(Severity.DRIFT if drift else None), words, (f"\n  witness: {sight.witness}", "dim"))
 
 
