@@ -96,7 +96,11 @@ def default_text(opt: cfg.Opt) -> str:
 
 def _bounds(low: float | None, high: float | None) -> str:
     if low is not None and high is not None:
-        return f" from {low:g} to {high:g}"
+        return f" from {_plain(low)} to {_plain(high)}"
     if low is not None:
-        return f" of {low:g} or more"
-    return "" if high is None else f" of at most {high:g}"
+        return f" of {_plain(low)} or more"
+    return "" if high is None else f" of at most {_plain(high)}"
+
+
+def _plain(number: float) -> str:
+    return str(int(number)) if number == int(number) else str(number)
