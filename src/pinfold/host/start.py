@@ -30,7 +30,7 @@ from pinfold.drivers.port import Boot, Driver, GuestSpec, GuestState, HostGuest,
 from pinfold.host import disk
 from pinfold.host.claims import contested, misplaced
 from pinfold.host.lock import host_lock, refuse_if_owned
-from pinfold.host.survey import Survey, survey
+from pinfold.host.survey import Survey, pick, survey
 from pinfold.host.undo import Undo
 from pinfold.host.verify import Verdict, record_of, verify
 
@@ -259,7 +259,8 @@ def _settle(driver: Driver, settings: HostSettings, guest: HostGuest, online: Cp
             if not verdict.drift:
                 raise
             raise _not_placed(guest, verdict.drift) from error
-        verdict = verify(driver, settings, guest, online=online)
+        # Read anew: the pin has rewritten a definition that somebody changed while the guest was stopped.
+        verdict = verify(driver, settings, pick(driver.guests(), guest.id), online=online)
     if verdict.drift:
         raise _not_placed(guest, verdict.drift)
     if _unsettled(verdict):

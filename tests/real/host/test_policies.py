@@ -69,6 +69,27 @@ def test_every_thread_is_where_the_policy_says(
     assert [finding for guest in audit(bench.driver, bench.settings).guests for finding in guest.findings] == []
 
 
+@pytest.mark.parametrize(
+    ("policy", "overhead"), [pytest.param({}, "0-1", id="unset"), pytest.param({"hw:emulator_threads_policy": "share"}, "0", id="share")]
+)
+def test_a_mixed_guest_floats_with_its_shared_vcpus(bench: Bench, policy: dict[str, str], overhead: str) -> None:
+    started = bench.start(bench.order("mix", {"hw:cpu_policy": "mixed", "hw:cpu_dedicated_mask": "0"} | policy, vcpus=2))
+    assert [str(cpus) for cpus in started.masks.vcpus] == ["1", "0"]
+    masks = allowed(started.guest.pid or 0)
+    assert {mask for name, found in masks.items() if name.startswith("CPU ") for mask in found} == {"0", "1"}
+    assert {mask for name, found in masks.items() if not name.startswith(("CPU ", "kvm-")) for mask in found} == {overhead}
+
+
+def test_pools_that_changed_under_a_running_guest_are_reported_and_nothing_is_moved(bench: Bench) -> None:
+    bench.start(bench.order("web", SHARE))
+    changed = bench.with_pools(shared="1", dedicated="0")
+    assert [finding.sentence() for finding in strayed(changed)] == [
+        "guest web: its pins lie on 1, outside the pool of today (0)",
+        "guest web: its overhead threads lie on 0, outside the pool of today (1)",
+    ]
+    check(bench, "web", "1", "0")
+
+
 def test_late_threads_stay_where_the_policy_says(bench: Bench, disk_rom: Path, tmp_path: Path) -> None:
     image, copy = tmp_path / "disk.img", tmp_path / "copy.img"
     image.write_bytes(os.urandom(16 << 20))
@@ -106,6 +127,16 @@ def test_a_guest_that_is_stopped_and_started_comes_back_to_its_place(bench: Benc
     assert bench.guest("web").state is GuestState.STOPPED
     again = restart(bench.driver, bench.settings, "web")
     assert (again.fit, again.masks) == (started.fit, started.masks)
+    check(bench, "web", "1", "0")
+
+
+def test_pins_that_somebody_changed_while_the_guest_was_stopped_are_put_right_by_its_start(bench: Bench) -> None:
+    bench.start(bench.order("web", SHARE))
+    stop(bench.driver, bench.settings, "web")
+    virsh(bench, "vcpupin", "web", "0", "0", "--config")
+    virsh(bench, "emulatorpin", "web", "1", "--config")
+    assert [finding.code for finding in strayed(bench)] == [FindingCode.DEFINITION_PINS] * 2
+    restart(bench.driver, bench.settings, "web")
     check(bench, "web", "1", "0")
 
 
