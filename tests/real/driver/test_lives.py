@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import threading
 import time
@@ -154,6 +156,20 @@ def test_events_tell_of_every_change(driver: LibvirtDriver, idle_rom: Path) -> N
     driver.start(pinned(idle_rom))
     time.sleep(0.2)
     assert len(seen) == count
+
+
+def test_a_guest_whose_process_is_killed_is_crashed_and_starts_again(driver: LibvirtDriver, idle_rom: Path) -> None:
+    seen: list[Event] = []
+    driver.events(seen.append)
+    spec = pinned(idle_rom, emulator="0")
+    started = driver.start(spec)
+    assert started.pid is not None
+    os.kill(started.pid, signal.SIGKILL)
+    eventually(lambda: Event(kind=EventKind.STOPPED, guest=spec.id, detail="failed") in seen)
+    (crashed,) = driver.guests()
+    assert (crashed.state, crashed.active, crashed.record) == (GuestState.CRASHED, False, spec.record)
+    assert driver.observe(started).threads == ()
+    assert driver.restart(spec.id).state is GuestState.PAUSED
 
 
 def killed_in_the_start(driver: LibvirtDriver, lab: LabHost, idle_rom: Path, *, back_after: float | None) -> PinfoldError:
