@@ -14,16 +14,12 @@ from pinfold.core.errors import InvalidRequest
 MAX_CHARACTERS: Final = 4 * 1024 * 1024
 """Longer than any capabilities or domain XML seen; the capabilities of a host of 2048 pCPUs take 300 KiB."""
 
-_KIB: Final = {"b": 1 / 1024, "bytes": 1 / 1024, "kb": 1000 / 1024, "kib": 1, "k": 1, "mib": 1024, "m": 1024, "gib": 1024**2, "g": 1024**2}
-_KIB_MORE: Final = {
-    "mb": 1000**2 / 1024,
-    "gb": 1000**3 / 1024,
-    "tb": 1000**4 / 1024,
-    "tib": 1024**3,
-    "t": 1024**3,
-    "pib": 1024**4,
-    "p": 1024**4,
+_BYTES: Final = {"b": 1, "bytes": 1} | {
+    unit: base**power
+    for power, letter in enumerate("kmgtpe", start=1)
+    for unit, base in ((f"{letter}b", 1000), (f"{letter}ib", 1024), (letter, 1024))
 }
+"""libvirt's units of memory, in lower case."""
 
 
 def parsed(text: str, what: str, *, root: str, limit: int = MAX_CHARACTERS) -> Element:
@@ -90,8 +86,7 @@ def kib(amount: int, unit: str | None, what: str) -> int:
     >>> kib(2, "MiB", "memory"), kib(1, None, "memory"), kib(1, "GB", "memory")
     (2048, 1, 976563)
     """
-    factor = (_KIB | _KIB_MORE).get((unit or "KiB").lower())
+    factor = _BYTES.get((unit or "KiB").lower())
     if factor is None:
         raise InvalidRequest(f"{what}: {unit!r} is not a unit of memory; such as KiB, MiB and GiB are", key=what)
-    exact = amount * factor
-    return int(exact) if exact == int(exact) else int(exact) + 1
+    return -(-amount * factor // 1024)
