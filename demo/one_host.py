@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from pinfold.lab import cgroup
 from pinfold.lab.daemon import missing
-from pinfold.lab.folder import LabFolder
+from pinfold.lab.folder import LabFolder, labs, reap
 
 PINFOLD: Final = Path(sys.executable).with_name("pinfold")
 REAL: Final = "demo-real"
@@ -163,9 +163,11 @@ def all_dedicated(folder: LabFolder) -> None:
 
 @contextmanager
 def lab(name: str, *options: str) -> Iterator[LabFolder]:
-    """A lab for the length of the block; one that an earlier, killed demonstration left is ended first."""
+    """A lab for the length of the block. Raises `Failed` when it is up already: another demonstration runs, or one was killed."""
     folder = LabFolder.named(name)
-    end(folder)
+    reap()
+    if folder.path.exists():
+        raise Failed(f"lab {name} is up already; where no other demonstration runs, `pinfold lab down {name}` ends it")
     try:
         pinfold("lab", "up", name, *options, first=2)
         use(folder.configuration)
@@ -177,10 +179,11 @@ def lab(name: str, *options: str) -> Iterator[LabFolder]:
 
 def end(folder: LabFolder) -> str:
     """End that lab where it is up or was left behind, and return what pinfold says. It prints nothing: standard output may be gone."""
-    if not folder.path.exists():
+    if folder not in labs():
+        reap()  # what was killed as it began
         return ""
     done = subprocess.run([str(PINFOLD), "lab", "down", folder.path.name], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
+    if done.returncode != 0 and folder.path.exists():
         raise Failed(f"lab {folder.path.name} does not end: {done.stderr.strip()}")
     return done.stdout.strip()
 

@@ -12,7 +12,7 @@ from pinfold.core.errors import InvalidRequest
 from pinfold.core.hosttext import host
 from pinfold.core.topology import Topology
 from pinfold.lab import kit
-from pinfold.lab.daemon import LabHost
+from pinfold.lab.daemon import LabHost, end
 from pinfold.lab.folder import LabFolder, LabSpec, labs, reap
 
 DEFAULT_TOPOLOGY: Final = "pack:2 core:8 pu:2 mem:16384"
@@ -71,15 +71,15 @@ def down(
     """End a lab and its guests, and remove its folder."""
     if (name is None) != every:
         raise InvalidRequest("name one lab, or say --all", key="NAME")
-    if name is not None:
-        LabFolder.named(name).spec()
-    ended = [folder.path.name for folder in labs() if every or folder.path.name == name]
-    for each in ended:
-        LabHost.of(LabFolder.named(each)).down()
+    ending = [folder for folder in labs() if every or folder.path.name == name]
+    if name is not None and not ending:
+        raise InvalidRequest(f"there is no lab {name!r}; `pinfold lab status` lists those that are up", key="NAME")
+    for folder in ending:
+        end(folder)
     if as_json:
-        show_json({"ended": ended})
+        show_json({"ended": [folder.path.name for folder in ending]})
     else:
-        show([f"lab {each} is down; its guests have ended" for each in ended] or ["no lab is up"])
+        show([f"lab {folder.path.name} is down; its guests have ended" for folder in ending] or ["no lab is up"])
 
 
 @app.command()

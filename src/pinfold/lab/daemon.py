@@ -114,6 +114,7 @@ class LabHost:
             except FileExistsError:
                 raise Conflict(f"lab {self.spec.name!r} is up already, at {self.uri}") from None
             lock = self.folder.hold()
+            self.folder.write_spec(self.spec)
         try:
             self._prepare()
             self._start_keeper(lock)
@@ -128,9 +129,9 @@ class LabHost:
             self._process.stdin.close()
             self._process.wait(_COMMAND_SECONDS)
             self._process = None
-        elif self.folder.path.exists() and self.folder.held():
-            command(self.folder, "down")
-        reap()
+            reap()
+        else:
+            end(self.folder)
 
     def restart_daemon(self) -> None:
         """End libvirtd in order and start it again, under its running guests."""
@@ -151,7 +152,6 @@ class LabHost:
         self.down()
 
     def _prepare(self) -> None:
-        self.folder.write_spec(self.spec)
         if self._topology is not None:
             sysfs.write(self._topology, self.folder.path / "sys")
         self.folder.run.mkdir()
@@ -161,10 +161,9 @@ class LabHost:
         (self.folder.run / witness.MARKER).write_text(json.dumps(mark) + "\n")
 
     def _start_keeper(self, lock: int) -> None:
-        mode = "detached" if self._detached else "attached"
         process = subprocess.Popen(
-            [sys.executable, "-m", "pinfold.lab.keeper", str(self.folder.path), str(lock), mode],
-            stdin=subprocess.DEVNULL if self._detached else subprocess.PIPE,
+            [sys.executable, "-m", "pinfold.lab.keeper", str(self.folder.path), str(lock)],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             pass_fds=(lock,),
@@ -183,6 +182,9 @@ class LabHost:
             process.wait(_COMMAND_SECONDS)
             raise Unavailable(f"lab {self.spec.name!r} did not start: {said or 'its keeper ended'}")
         if self._detached:
+            assert process.stdin is not None
+            with process.stdin:
+                process.stdin.write("stay\n")
             process.returncode = 0  # it outlives us
         else:
             self._process = process
@@ -200,6 +202,13 @@ def command(folder: LabFolder, text: str) -> None:
             raise Unavailable(f"the keeper of lab {folder.path.name!r} does not answer: {error}") from error
     if said != "ok":
         raise Unavailable(f"lab {folder.path.name!r}: {said or 'its keeper ended'}")
+
+
+def end(folder: LabFolder) -> None:
+    """End the lab in that folder, up or left behind, and its guests. A lab that is not there is no error."""
+    if folder.path.exists() and folder.held():
+        command(folder, "down")
+    reap()
 
 
 def missing() -> tuple[str, ...]:

@@ -176,18 +176,14 @@ def guarded() -> Iterator[None]:
 
 
 def labs() -> tuple[LabFolder, ...]:
-    """Every lab's folder, by name, up or left behind."""
-    try:
-        found = sorted(entry for entry in root().iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    except FileNotFoundError:
-        return ()
-    return tuple(map(LabFolder, found))
+    """The folder of every lab that was begun, by name, whether it is up or was left behind."""
+    return tuple(folder for folder in _folders() if (folder.path / "lab.json").exists())
 
 
 def reap() -> tuple[str, ...]:
     """Remove every lab whose keeper has ended without doing so. Returns their names."""
     found = []
-    for folder in labs():
+    for folder in _folders():
         try:
             with guarded():
                 fd = folder.hold()
@@ -199,6 +195,14 @@ def reap() -> tuple[str, ...]:
             continue
         found.append(folder.path.name)
     return tuple(found)
+
+
+def _folders() -> tuple[LabFolder, ...]:
+    try:
+        found = sorted(entry for entry in root().iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    except FileNotFoundError:
+        return ()
+    return tuple(map(LabFolder, found))
 
 
 def _signal_and_wait(handles: dict[int, int], sent: signal.Signals, patience_seconds: float) -> None:

@@ -1,7 +1,8 @@
 """The process that holds one lab: it makes the namespaces, starts the daemons, reaps guests, and cleans up. `daemon.LabHost` starts it.
 
 `python -m pinfold.lab.keeper FOLDER LOCK_FD`. It prints `ready`, or one sentence of what went wrong. While it runs it obeys one-line
-commands on the folder's control socket. It ends on `down`, on SIGTERM, and when its standard input ends. It stays in the machine's own
+commands on the folder's control socket. It ends on `down`, on SIGTERM, and when its standard input ends before it read `stay` there: with
+the process that started it, then. It stays in the machine's own
 namespaces; a child makes the lab's, and each daemon enters them, so that the clean-up sees the machine as it is.
 """
 
@@ -28,6 +29,7 @@ from pinfold.core.errors import PinfoldError, Unavailable
 from pinfold.lab import cgroup, namespace
 from pinfold.lab.folder import LabFolder, LabSpec
 
+_STAY: Final = b"stay\n"
 _READY_SECONDS: Final = 30.0
 _PURGE_SECONDS: Final = 1.0
 _HUGE: Final = "/run/libvirt/huge-"
@@ -307,7 +309,7 @@ def _obey(keeper: Keeper, command: str) -> bool:
     return True
 
 
-def _serve(keeper: Keeper, control: socket.socket, attached: bool) -> None:
+def _serve(keeper: Keeper, control: socket.socket) -> None:
     """Obey commands, reap and purge until told to end."""
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
@@ -322,14 +324,16 @@ def _serve(keeper: Keeper, control: socket.socket, attached: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, end)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    watched = [control.fileno(), wake_read, *([0] if attached else [])]
+    watched = [control.fileno(), wake_read, 0]
     while not ending:
         ready, _, _ = select.select(watched, [], [], _PURGE_SECONDS)
         keeper.reap()
         if wake_read in ready:
             os.read(wake_read, 4096)
-        if 0 in ready and attached and not os.read(0, 1):
-            return
+        if 0 in ready:
+            if os.read(0, 16) != _STAY:
+                return
+            watched.remove(0)
         if control.fileno() in ready:
             connection, _ = control.accept()
             with connection:
@@ -353,8 +357,8 @@ def _answer(keeper: Keeper, connection: socket.socket) -> bool:
     return last
 
 
-def main(path: str, lock_fd: str, mode: str) -> int:
-    """Keep the lab in the folder `path` until told to end. `mode` is `attached` when standard input's end is the sign, else `detached`."""
+def main(path: str, lock_fd: str) -> int:
+    """Keep the lab in the folder `path` until told to end. Returns the exit status."""
     os.set_inheritable(int(lock_fd), False)
     libvirt.registerErrorHandler(lambda *_: None, None)  # it would print what we poll for
     keeper = Keeper(LabFolder(Path(path)))
@@ -367,7 +371,7 @@ def main(path: str, lock_fd: str, mode: str) -> int:
         control.listen()
         print("ready", flush=True)
         _silence_output(keeper.folder)
-        _serve(keeper, control, attached=mode == "attached")
+        _serve(keeper, control)
     except (PinfoldError, OSError) as error:
         said = str(error)
     finally:
