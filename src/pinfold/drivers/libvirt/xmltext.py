@@ -14,8 +14,8 @@ from pinfold.core.errors import InvalidRequest
 MAX_CHARACTERS: Final = 4 * 1024 * 1024
 """Longer than any capabilities or domain XML seen; the capabilities of a host of 2048 pCPUs take 300 KiB."""
 
-_BYTES: Final = {"b": 1, "bytes": 1} | {
-    unit: base**power
+_BYTES: Final[dict[str, int]] = {"b": 1, "bytes": 1} | {
+    unit: int(base**power)
     for power, letter in enumerate("kmgtpe", start=1)
     for unit, base in ((f"{letter}b", 1000), (f"{letter}ib", 1024), (letter, 1024))
 }
