@@ -142,6 +142,7 @@ def test_the_environment_is_not_a_source(write, monkeypatch: pytest.MonkeyPatch)
         pytest.param("[DEFAULT]\ncpu_allocation_ratio = -1\n", "'-1' is not allowed; a number of 0 or more is", id="a negative ratio"),
         pytest.param("[DEFAULT]\ncpu_allocation_ratio = nan\n", "a number of 0 or more is", id="a ratio that is not a number"),
         pytest.param("[DEFAULT]\ninitial_ram_allocation_ratio = 0\n", "a number of 0.01 or more is", id="an initial ratio of nothing"),
+        pytest.param("[DEFAULT]\nreserved_host_memory_mb =\n", "a whole number of 0 or more is", id="a number that is not there"),
         pytest.param("[DEFAULT]\nreserved_host_memory_mb = 1.5\n", "a whole number of 0 or more is", id="half a MiB"),
         pytest.param(
             "[DEFAULT]\nhost = $hostname\n",

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+from pinfold.config import options_host
 from pinfold.config.options import GROUPS
 from pinfold.config.parse import Entry
 
 _OURS = {group.name: tuple(opt.name for opt in group.options) for group in GROUPS}
 _NOT_NOVAS = {group.name: tuple(name for name in _OURS[group.name] if name not in group.nova) for group in GROUPS}
+_HOMES = {group.name: _OURS[group.name] if group.name == "compute" else _NOT_NOVAS[group.name] for group in options_host.GROUPS}
+"""The groups whose options have names of their own; the service's (`port`, `password`) are anybody's."""
 _EXCLUSIVE = frozenset(group.name for group in GROUPS if group.exclusive)
 _REPEATABLE = frozenset({"reserved_huge_pages"})
 
@@ -67,7 +70,7 @@ def _slip(entry: Entry) -> str:
         return f"{where} is ignored: there is no group [{entry.group}], [{near[0]}] is meant" if ours else ""
     if entry.key in _OURS[entry.group]:
         return ""
-    home = next((group for group, names in _NOT_NOVAS.items() if entry.key in names), None) or _home_of_pool(entry.key)
+    home = next((group for group, names in _HOMES.items() if entry.key in names), None)
     if home is not None:
         return f"{where} is ignored: the option belongs into [{home}]"
     exclusive = entry.group in _EXCLUSIVE
@@ -75,7 +78,3 @@ def _slip(entry: Entry) -> str:
     if near and entry.key not in _NOVA_NEIGHBOURS:
         return f"{where} is ignored: there is no such option, {near[0]} is meant"
     return f"{where} is ignored: there is no such option" if exclusive else ""
-
-
-def _home_of_pool(key: str) -> str | None:
-    return "compute" if key in _OURS["compute"] else None

@@ -45,8 +45,11 @@ class Values:
             if entry is not None and "$" in entry.value:
                 raise self.refuse(group, name, "names another option, which these files do not give; write its value") from error
             raise self.refuse(group, name, f"is not allowed; {allowed(_option(group, name))} is") from error
-        if isinstance(value, float) and not isfinite(value):  # "nan" is below no bound
-            raise self.refuse(group, name, f"is not allowed; {allowed(_option(group, name))} is")
+        opt = _option(group, name)
+        nothing = value is None and opt.default is not None  # "key =" is no number, and not the default either
+        endless = isinstance(value, float) and not isfinite(value)  # "nan" is below no bound
+        if nothing or endless:
+            raise self.refuse(group, name, f"is not allowed; {allowed(opt)} is")
         return value
 
     def given(self, group: str, name: str) -> Entry | None:
