@@ -22,6 +22,8 @@ COMMANDS: Final = {
     "doctor": "pinfold.cli.doctor",
     "config": "pinfold.cli.config",
     "up": "pinfold.cli.up",
+    "server": "pinfold.cli.server",
+    "flavor": "pinfold.cli.flavor",
     "api": "pinfold.cli.api",
     "agent": "pinfold.cli.agent",
     "lab": "pinfold.cli.lab",

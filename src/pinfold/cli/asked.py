@@ -67,7 +67,7 @@ def asked(configuration: Configuration, flavor: FlavorOptions, boot: BootOptions
     from pinfold.drivers.libvirt.template import device_counts
 
     found = asked_flavor(configuration, flavor)
-    image = Image(properties=_pairs("--image-property", flavor.image_properties), name=boot.image or "")
+    image = Image(properties=pairs("--image-property", flavor.image_properties), name=boot.image or "")
     template = _template(configuration, boot.template)
     starts = _boot(configuration, boot)
     disks, nics = device_counts(template) if template else (0, 0)
@@ -91,7 +91,7 @@ def asked_flavor(configuration: Configuration, options: FlavorOptions) -> Flavor
         raise InvalidRequest("no flavor: give --flavor NAME, --flavor-json FILE, or --vcpus N and --ram MIB", key="--flavor")
     else:
         flavor = Flavor(vcpus=options.vcpus, memory_mib=options.ram)
-    specs = dict(flavor.extra_specs) | dict(_pairs("--property", options.properties))
+    specs = dict(flavor.extra_specs) | dict(pairs("--property", options.properties))
     return replace(
         flavor,
         vcpus=flavor.vcpus if options.vcpus is None else options.vcpus,
@@ -113,7 +113,12 @@ def _flavor_of_json(file: str) -> Flavor:
         raise InvalidRequest("the flavor on standard input is not text in UTF-8", key="--flavor-json") from error
 
 
-def _pairs(option: str, texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
+def pairs(option: str, texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """The `KEY=VALUE` texts of an option, ordered by key. Raises `InvalidRequest` for one that is none, or a key given twice.
+
+    >>> pairs("--property", ["hw:cpu_policy=dedicated", "a=b=c"])
+    (('a', 'b=c'), ('hw:cpu_policy', 'dedicated'))
+    """
     found: dict[str, str] = {}
     for text in texts:
         key, equals, value = text.partition("=")

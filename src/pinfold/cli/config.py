@@ -1,4 +1,4 @@
-"""`pinfold config`: print a sample, and check files. Reading them is in `pinfold.config`."""
+"""`pinfold config`: print a sample, check files, print a clouds.yaml entry, make an account. Reading them is in `pinfold.config`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pinfold.cli import options as opt
 from pinfold.cli.output import show, show_json
 from pinfold.cli.status import ExitStatus
 
-app = typer.Typer(help="Print a sample configuration, or check one.", no_args_is_help=True)
+app = typer.Typer(help="Print a sample configuration, check one, print a clouds.yaml entry, make an account.", no_args_is_help=True)
 
 
 @app.command()
@@ -57,3 +57,46 @@ def check(
         show(check_view(found))
     if found.warnings:
         raise typer.Exit(ExitStatus.REFUSED)
+
+
+@app.command()
+def clouds(
+    url: Annotated[str, typer.Option("--url", metavar="URL", help="The API's address.")] = "http://127.0.0.1:8774",
+    username: Annotated[str, typer.Option("--username", metavar="NAME", help="The account.")] = "admin",
+    password_file: Annotated[
+        str | None, typer.Option("--password-file", metavar="FILE", help="Where the password stands; default: standard input.")
+    ] = None,
+    no_auth: Annotated[bool, typer.Option("--no-auth", help="The API was started with --no-auth.")] = False,
+    ca_file: Annotated[str, typer.Option("--ca-file", metavar="FILE", help="Certificates that clients shall trust.")] = "",
+) -> None:
+    """Print a clouds.yaml entry that lets OpenStack's clients in. The password is read from a file, never from the command line."""
+    from pinfold.config.clouds import clouds_yaml
+
+    password = "" if no_auth else _password(password_file)
+    print(clouds_yaml("pinfold", url.rstrip("/"), "" if no_auth else username, password, ca_file=ca_file), end="")
+
+
+@app.command()
+def account(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The account's name.")],
+    role: Annotated[str, typer.Option("--role", metavar="ROLE", help="admin, or reader.")] = "reader",
+    password_file: Annotated[
+        str | None, typer.Option("--password-file", metavar="FILE", help="Where the password stands; default: standard input.")
+    ] = None,
+) -> None:
+    """Print a line for the accounts file, the password hashed."""
+    from pinfold.api.accounts import hash_password, parse_accounts
+
+    line = f"{name}:{role}:{hash_password(_password(password_file))}"
+    parse_accounts(line, "the account")
+    print(line)
+
+
+def _password(file: str | None) -> str:
+    """A password, without the end of its line. Raises `InvalidRequest` for a file that cannot be read."""
+    import sys
+
+    from pinfold.config.parse import read_text
+
+    text = sys.stdin.readline() if file is None else read_text(file, "password file")
+    return text.rstrip("\n")

@@ -1,6 +1,8 @@
-"""`pinfold host`: what this host has, and who runs where on it."""
+"""`pinfold host`: what this host has and who runs where on it; and the hosts of the service."""
 
 from __future__ import annotations
+
+from typing import Annotated
 
 import typer
 
@@ -9,7 +11,9 @@ from pinfold.cli.output import console, show, show_json
 from pinfold.cli.session import open_session, read_configuration
 from pinfold.cli.status import warn
 
-app = typer.Typer(help="Show this host's cells, pools and guests.", no_args_is_help=True)
+app = typer.Typer(help="Show this host's cells, pools and guests; list, add and fence hosts of the service.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="HOST", help="The host's name.")]
 
 
 @app.command("show")
@@ -52,3 +56,70 @@ def map_(context: typer.Context, config: opt.Config = None, connect: opt.Connect
         warn(warning)
     screen = console()
     show(host_map_view(seen, chart, screen.width), screen)
+
+
+@app.command("list")
+def list_(config: opt.Config = None, as_json: opt.Json = False) -> None:
+    """List the hosts of the service: which are up, their pools, and which take new guests."""
+    from pinfold.cli.service import open_access
+    from pinfold.cli.views.servers import hosts_view
+
+    with open_access(config) as service:
+        hosts = service.ask("GET", "/v1/hosts")["hosts"]
+    if as_json:
+        show_json({"hosts": hosts})
+    else:
+        show(hosts_view(hosts))
+
+
+@app.command()
+def add(
+    name: Name,
+    renew: Annotated[bool, typer.Option("--renew", help="The host is known: make a new token, and the old one void.")] = False,
+    config: opt.Config = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Make a host known to the service, and print its agent's token. The token is shown once and kept nowhere."""
+    from pinfold.cli.service import open_access, segment
+
+    with open_access(config) as service:
+        path, body = (f"/v1/hosts/{segment(name)}/token", {}) if renew else ("/v1/hosts", {"name": name})
+        answer = service.ask("POST", path, body)
+    if as_json:
+        show_json(answer)
+    else:
+        print(answer["token"])
+
+
+@app.command()
+def fence(
+    name: Name,
+    powered_off: Annotated[bool, typer.Option("--powered-off", help="Your word that the host has no power.")] = False,
+    config: opt.Config = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Give back everything that a silent host holds. Only on your word that it is powered off: nobody else can know."""
+    from pinfold.cli.service import open_access, segment
+    from pinfold.core.errors import InvalidRequest
+
+    if not powered_off:
+        raise InvalidRequest(
+            "a fence needs --powered-off: while the host has power its guests may run, and their pCPUs must not be given away",
+            key="powered_off",
+        )
+    with open_access(config) as service:
+        answer = service.ask("POST", f"/v1/hosts/{segment(name)}/fence", {"powered_off": True})
+    if as_json:
+        show_json(answer)
+    else:
+        lost = answer["lost"]
+        show([f"host {name} is fenced; {len(lost)} servers were on it" + (", now in error: " + ", ".join(lost) if lost else "")])
+
+
+@app.command()
+def remove(name: Name, config: opt.Config = None) -> None:
+    """Forget a host of the service that holds nothing any more."""
+    from pinfold.cli.service import open_access, segment
+
+    with open_access(config) as service:
+        service.ask("DELETE", f"/v1/hosts/{segment(name)}")

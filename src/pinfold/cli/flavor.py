@@ -1,0 +1,127 @@
+"""`pinfold flavor`: flavors of the service, and what would happen to a server of one before it is created."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from pinfold.cli import options as opt
+from pinfold.cli.output import show, show_json
+from pinfold.cli.service import open_access, segment
+from pinfold.cli.status import ExitStatus
+
+app = typer.Typer(help="Create, list, show, change and delete flavors of the service.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="FLAVOR", help="The flavor's name or id.")]
+Properties = Annotated[list[str] | None, typer.Option("--property", "-p", metavar="KEY=VALUE", help="An extra spec; may be repeated.")]
+
+
+@app.command("list")
+def list_(config: opt.Config = None, as_json: opt.Json = False) -> None:
+    """List the flavors with their extra specs."""
+    from pinfold.cli.views.servers import flavors_view
+
+    with open_access(config) as service:
+        flavors = service.flavors()
+    if as_json:
+        show_json({"flavors": flavors})
+    else:
+        show(flavors_view(flavors))
+
+
+@app.command("show")
+def show_(name: Name, config: opt.Config = None, as_json: opt.Json = False) -> None:
+    """Show one flavor."""
+    with open_access(config) as service:
+        _show(service.flavor(name), as_json=as_json)
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The flavor's name.")],
+    vcpus: Annotated[int, typer.Option("--vcpus", metavar="N", min=1, help="Number of vCPUs.")],
+    ram: Annotated[int, typer.Option("--ram", metavar="MIB", min=1, help="Memory in MiB.")],
+    disk: Annotated[int, typer.Option("--disk", metavar="GIB", min=0, help="Disk in GiB.")] = 0,
+    properties: Properties = None,
+    config: opt.Config = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Create a flavor. An extra spec that is wrong is refused before anything is made."""
+    from pinfold.cli.asked import pairs
+    from pinfold.core.request.vet import vet_extra_spec
+
+    specs = dict(pairs("--property", properties or ()))
+    for key, value in specs.items():
+        vet_extra_spec(key, value)
+    with open_access(config) as service:
+        flavor = service.compute("POST", "/flavors", {"flavor": {"name": name, "vcpus": vcpus, "ram": ram, "disk": disk}})["flavor"]
+        if specs:
+            service.compute("POST", f"/flavors/{segment(flavor['id'])}/os-extra_specs", {"extra_specs": specs})
+        _show(service.flavor(flavor["id"]), as_json=as_json)
+
+
+@app.command("set")
+def set_(name: Name, properties: Properties = None, config: opt.Config = None, as_json: opt.Json = False) -> None:
+    """Add or replace extra specs of a flavor; servers that exist keep theirs."""
+    from pinfold.cli.asked import pairs
+
+    with open_access(config) as service:
+        flavor = service.flavor(name)
+        service.compute(
+            "POST", f"/flavors/{segment(flavor['id'])}/os-extra_specs", {"extra_specs": dict(pairs("--property", properties or ()))}
+        )
+        _show(service.flavor(flavor["id"]), as_json=as_json)
+
+
+@app.command()
+def unset(
+    name: Name,
+    keys: Annotated[list[str], typer.Option("--property", "-p", metavar="KEY", help="An extra spec to remove; may be repeated.")],
+    config: opt.Config = None,
+) -> None:
+    """Remove extra specs from a flavor."""
+    with open_access(config) as service:
+        flavor = service.flavor(name)
+        for key in keys:
+            service.compute("DELETE", f"/flavors/{segment(flavor['id'])}/os-extra_specs/{segment(key)}")
+
+
+@app.command()
+def delete(name: Name, config: opt.Config = None) -> None:
+    """Delete a flavor; servers that exist keep theirs."""
+    with open_access(config) as service:
+        service.compute("DELETE", f"/flavors/{segment(service.flavor(name)['id'])}")
+
+
+@app.command("fit")
+def fit_(
+    name: Name,
+    image: Annotated[str, typer.Option("--image", metavar="NAME", help="An image, by name or id.")] = "",
+    host: Annotated[str, typer.Option("--host", metavar="NAME", help="Ask of this host alone.")] = "",
+    config: opt.Config = None,
+    as_json: opt.Json = False,
+) -> None:
+    """What would happen to a server of this flavor: which hosts would take it and where, and why each other one would not.
+
+    Nothing is created. Exit status 1: no host takes it.
+    """
+    from pinfold.cli.views.servers import preview_view
+
+    with open_access(config) as service:
+        answer = service.ask("POST", "/v1/fits", {"flavor": name, "image": image, "host": host})
+    if as_json:
+        show_json(answer)
+    else:
+        show(preview_view(answer))
+    if not answer["candidates"]:
+        raise typer.Exit(ExitStatus.REFUSED)
+
+
+def _show(flavor: dict[str, Any], *, as_json: bool) -> None:
+    from pinfold.cli.views.servers import flavors_view
+
+    if as_json:
+        show_json({"flavor": flavor})
+    else:
+        show(flavors_view([flavor]))

@@ -1,0 +1,137 @@
+"""`pinfold server`: servers of the service, with what the Compute API has no words for."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any, Final
+
+import typer
+
+from pinfold.cli import options as opt
+from pinfold.cli.output import show, show_json
+from pinfold.cli.service import Service, open_access, segment
+from pinfold.cli.status import ExitStatus
+from pinfold.core.errors import Unavailable
+
+app = typer.Typer(help="Create, list, show, stop, start, reboot and delete servers of the service.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="SERVER", help="The server's name or id.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Return when it is done, or has failed.")]
+
+_SECONDS: Final = 600.0
+_LOOK_SECONDS: Final = 0.3
+
+
+@app.command("list")
+def list_(config: opt.Config = None, as_json: opt.Json = False) -> None:
+    """List the servers: where they are and what they do."""
+    from pinfold.cli.views.servers import servers_view
+
+    with open_access(config) as service:
+        servers = service.servers()
+    if as_json:
+        show_json({"servers": servers})
+    else:
+        show(servers_view(servers))
+
+
+@app.command("show")
+def show_(name: Name, config: opt.Config = None, as_json: opt.Json = False) -> None:
+    """Show a server: the CPUs of its vCPUs and emulator threads, every thread as its agent last saw it, and what other hosts lacked."""
+    with open_access(config) as service:
+        server = service.server(name)
+        _show(service, server, as_json=as_json)
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The server's name.")],
+    flavor: Annotated[str, typer.Option("--flavor", metavar="NAME", help="A flavor, by name or id.")],
+    image: Annotated[str, typer.Option("--image", metavar="NAME", help="An image, by name or id.")] = "",
+    host: Annotated[str, typer.Option("--host", metavar="NAME", help="The one host allowed.")] = "",
+    zone: Annotated[str, typer.Option("--availability-zone", metavar="NAME", help="The availability zone.")] = "",
+    count: Annotated[int, typer.Option("--count", metavar="N", min=1, max=300, help="How many servers to make.")] = 1,
+    properties: Annotated[list[str] | None, typer.Option("--property", metavar="KEY=VALUE", help="Metadata; may be repeated.")] = None,
+    wait: Wait = False,
+    config: opt.Config = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Create a server. Exit status 1: no host takes it; each host's reasons are shown."""
+    from pinfold.cli.asked import pairs
+
+    with open_access(config) as service:
+        body: dict[str, Any] = {"name": name, "flavorRef": service.flavor(flavor)["id"], "networks": "none"}
+        if image:
+            body["imageRef"] = service.image(image)["id"]
+        if host:
+            body["host"] = host
+        if zone:
+            body["availability_zone"] = zone
+        if count > 1:
+            body |= {"min_count": count, "max_count": count}
+        body["metadata"] = dict(pairs("--property", properties or ()))
+        made = service.compute("POST", "/servers", {"server": body})["server"]
+        server = _wait(service, made["id"], ("ACTIVE", "ERROR")) if wait else service.server(made["id"])
+        _show(service, server, as_json=as_json)
+    if server["status"] == "ERROR":
+        raise typer.Exit(ExitStatus.REFUSED)
+
+
+@app.command()
+def delete(name: Name, wait: Wait = False, config: opt.Config = None) -> None:
+    """Delete a server. It is gone when its host's agent has confirmed that nothing of it remains."""
+    with open_access(config) as service:
+        server = service.server(name)
+        service.compute("DELETE", f"/servers/{segment(server['id'])}")
+        deadline = time.monotonic() + _SECONDS
+        while wait and any(other["id"] == server["id"] for other in service.servers()):
+            if time.monotonic() > deadline:
+                raise Unavailable(f"server {server['name']} is still there after {_SECONDS:.0f} s; its host may be away")
+            time.sleep(_LOOK_SECONDS)
+
+
+@app.command()
+def stop(name: Name, wait: Wait = False, config: opt.Config = None) -> None:
+    """Stop a server; it keeps its pCPUs."""
+    _act(name, {"os-stop": None}, ("SHUTOFF",), wait=wait, config=config)
+
+
+@app.command()
+def start(name: Name, wait: Wait = False, config: opt.Config = None) -> None:
+    """Start a stopped server where it was."""
+    _act(name, {"os-start": None}, ("ACTIVE",), wait=wait, config=config)
+
+
+@app.command()
+def reboot(name: Name, wait: Wait = False, config: opt.Config = None) -> None:
+    """Reboot a server."""
+    _act(name, {"reboot": {"type": "HARD"}}, ("ACTIVE",), wait=wait, config=config)
+
+
+def _act(name: str, action: dict[str, Any], until: tuple[str, ...], *, wait: bool, config: list[str] | None) -> None:
+    with open_access(config) as service:
+        server = service.server(name)
+        service.compute("POST", f"/servers/{segment(server['id'])}/action", action)
+        if wait:
+            _wait(service, server["id"], until)
+
+
+def _wait(service: Service, server_id: str, until: tuple[str, ...]) -> dict[str, Any]:
+    deadline = time.monotonic() + _SECONDS
+    while True:
+        server: dict[str, Any] = service.compute("GET", f"/servers/{segment(server_id)}")["server"]
+        if server["status"] in until and server["OS-EXT-STS:task_state"] is None:
+            return server
+        if time.monotonic() > deadline:
+            raise Unavailable(f"server {server['name']} is still {server['status']} after {_SECONDS:.0f} s; its host may be away")
+        time.sleep(_LOOK_SECONDS)
+
+
+def _show(service: Service, server: dict[str, Any], *, as_json: bool) -> None:
+    from pinfold.cli.views.servers import server_view
+
+    placement = service.ask("GET", f"/v1/servers/{segment(server['id'])}/placement")
+    if as_json:
+        show_json({"server": server, "placement": placement})
+    else:
+        show(server_view(server, placement))

@@ -1,0 +1,189 @@
+"""`Service`: how commands talk to pinfold's API, and where its address and credentials come from. What is asked is each command's own.
+
+A clouds.yaml says both, in this order: the one of `$OS_CLIENT_CONFIG_FILE` with `$OS_CLOUD`, or the one that `pinfold up` left in the
+state directory.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+import httpx
+import yaml
+
+from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
+
+_MAX_CLOUDS: Final = 1 << 20
+_COMPUTE: Final = "/compute/v2.1"
+_SECONDS: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """Where a service is and who asks. `username` is '' for a service without authentication; the password does not show in the repr."""
+
+    url: str
+    username: str = ""
+    password: str = ""
+    ca_file: str = ""
+
+    def __repr__(self) -> str:
+        return f"Access(url={self.url!r}, username={self.username!r})"
+
+
+def find_access(environ: Mapping[str, str], state_dir: str) -> Access:
+    """The access that the environment or the state directory names. Raises `InvalidRequest` that says what to set where there is none."""
+    named = environ.get("OS_CLIENT_CONFIG_FILE", "")
+    path = Path(named or Path(state_dir, "clouds.yaml"))
+    cloud = environ.get("OS_CLOUD") or "pinfold"
+    if not path.exists():
+        raise InvalidRequest(
+            f"there is no {path}; start the service with `pinfold up`, or name a clouds.yaml in $OS_CLIENT_CONFIG_FILE", key=str(path)
+        )
+    return read_access(path, cloud)
+
+
+def read_access(path: Path, cloud: str) -> Access:
+    """The access to one cloud of a clouds.yaml. Raises `InvalidRequest` naming the file and what it lacks."""
+    try:
+        if path.stat().st_size > _MAX_CLOUDS:
+            raise InvalidRequest(f"{path} is larger than {_MAX_CLOUDS >> 20} MiB", key=str(path))
+        read = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidRequest(f"{path} cannot be read as a clouds.yaml: {' '.join(str(error).split())[:200]}", key=str(path)) from error
+    clouds = read.get("clouds") if isinstance(read, dict) else None
+    entry = clouds.get(cloud) if isinstance(clouds, dict) else None
+    if not isinstance(entry, dict):
+        raise InvalidRequest(f"{path} has no cloud {cloud!r}; set $OS_CLOUD to one of its clouds", key=str(path))
+    auth = entry.get("auth")
+    given = auth if isinstance(auth, dict) else {}
+    endpoint = str(entry.get("compute_endpoint_override") or given.get("endpoint") or "")
+    if not endpoint.startswith(("http://", "https://")) or not endpoint.endswith(_COMPUTE):
+        raise InvalidRequest(f"{path}: cloud {cloud!r} names no pinfold; compute_endpoint_override must end in {_COMPUTE}", key=str(path))
+    return Access(
+        url=endpoint.removesuffix(_COMPUTE),
+        username=str(given.get("username") or ""),
+        password=str(given.get("password") or ""),
+        ca_file=str(entry.get("cacert") or ""),
+    )
+
+
+class Service:
+    """One service. Every call raises `Unavailable` when it is away, and otherwise what its answer means."""
+
+    def __init__(self, access: Access) -> None:
+        self._url = access.url
+        self._http = httpx.Client(
+            base_url=access.url,
+            auth=(access.username, access.password) if access.username else None,
+            headers={"OpenStack-API-Version": "compute 2.96"},
+            verify=access.ca_file or True,
+            timeout=_SECONDS,
+        )
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._http.close()
+
+    def compute(self, method: str, path: str, body: object = None, query: Mapping[str, str] | None = None) -> Any:
+        """Ask the Compute API; `path` begins after its version."""
+        return self.ask(method, _COMPUTE + path, body, query)
+
+    def ask(self, method: str, path: str, body: object = None, query: Mapping[str, str] | None = None) -> Any:
+        """Ask for a path; the JSON of the answer, None where it has no body."""
+        try:
+            answer = (
+                self._http.request(method, path, json=body, params=query)
+                if body is not None
+                else self._http.request(method, path, params=query)
+            )
+        except httpx.HTTPError as error:
+            raise Unavailable(f"the service at {self._url} does not answer: {error or type(error).__name__}") from error
+        if not answer.is_success:
+            self._refuse(answer)
+        return answer.json() if answer.content else None
+
+    def server(self, name: str) -> dict[str, Any]:
+        """The server of that name or id, in full. Raises `InvalidRequest` when there is none or several."""
+        found = [server for server in self.servers() if name in (server["id"], server["name"])]
+        return _one(found, "server", name)
+
+    def servers(self) -> list[dict[str, Any]]:
+        """Every server, in full."""
+        return self._pages("/servers/detail", "servers")
+
+    def flavor(self, name: str) -> dict[str, Any]:
+        """The flavor of that name or id. Raises `InvalidRequest` when there is none."""
+        found = [flavor for flavor in self.flavors() if name in (flavor["id"], flavor["name"])]
+        return _one(found, "flavor", name)
+
+    def flavors(self) -> list[dict[str, Any]]:
+        """Every flavor, public or not."""
+        return self._pages("/flavors/detail", "flavors", {"is_public": "None"})
+
+    def image(self, name: str) -> dict[str, Any]:
+        """The image of that name or id. Raises `InvalidRequest` when there is none."""
+        images = self.ask("GET", "/image/v2/images", query={"name": name})["images"]
+        if not images:
+            images = [image for image in self.ask("GET", "/image/v2/images", query={"id": name})["images"] if image["id"] == name]
+        return _one(images, "image", name)
+
+    def _pages(self, path: str, key: str, query: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        while True:
+            marker = {"marker": found[-1]["id"]} if found else {}
+            answer = self.compute("GET", path, query={**(query or {}), **marker})
+            found += answer[key]
+            if f"{key}_links" not in answer or not answer[key]:
+                return found
+
+    def _refuse(self, answer: httpx.Response) -> None:
+        """Raise what a refusal means, in the service's own words."""
+        try:
+            message = next(iter(answer.json().values()))["message"]
+        except (ValueError, AttributeError, KeyError, TypeError, StopIteration):
+            message = f"HTTP {answer.status_code}"
+        if answer.status_code == 401:
+            raise InvalidRequest(f"the service at {self._url} does not know this account or its password")
+        if answer.status_code == 409:
+            raise Conflict(message)
+        if answer.status_code >= 500 and answer.status_code != 501:
+            raise Unavailable(f"the service at {self._url} failed: {message}")
+        raise InvalidRequest(message)
+
+
+def _one(found: Sequence[dict[str, Any]], noun: str, name: str) -> dict[str, Any]:
+    if not found:
+        raise InvalidRequest(f"there is no {noun} {name!r}", key=noun)
+    if len(found) > 1:
+        ids = ", ".join(item["id"] for item in found[:5])
+        raise InvalidRequest(f"there are {len(found)} {noun}s called {name!r}; name one by its id: {ids}", key=noun)
+    return found[0]
+
+
+@contextmanager
+def open_access(config: Sequence[str] | None) -> Iterator[Service]:
+    """The service for one command, until the block ends. Raises `InvalidRequest` where none is named."""
+    from pinfold.config import find_files, load
+
+    state_dir = load(find_files(config or (), os.environ, nova=False)).settings.state_dir
+    service = Service(find_access(os.environ, state_dir))
+    try:
+        yield service
+    finally:
+        service.close()
+
+
+def segment(text: str) -> str:
+    """A text as one segment of an address.
+
+    >>> segment("a/b c")
+    'a%2Fb%20c'
+    """
+    return quote(text, safe="")

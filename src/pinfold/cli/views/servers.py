@@ -1,0 +1,135 @@
+"""Servers and flavors of the service on a screen. What they mean is the API's to say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from pinfold.cli.views.words import count, mib
+
+_STYLES: Final = {"ACTIVE": "green", "ERROR": "bold red", "BUILD": "yellow", "UNKNOWN": "bold yellow", "SHUTOFF": "dim"}
+_EMULATOR: Final = {"float": "over its own pCPUs", "pool": "the overhead pool", "isolated": "a pCPU of their own"}
+
+
+def servers_view(servers: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
+    """One line for each server, by name. Pure."""
+    if not servers:
+        return [Text("no servers", style="dim")]
+    table = _table("server", "status", "host", "flavor", "vCPUs", "memory", "id")
+    for server in sorted(servers, key=lambda server: (server["name"], server["id"])):
+        flavor = server["flavor"]
+        host = server["OS-EXT-SRV-ATTR:host"] or "-"
+        size = (flavor["original_name"], str(flavor["vcpus"]), mib(flavor["ram"]))
+        table.add_row(server["name"], _status(server), host, *size, server["id"])
+    return [table]
+
+
+def server_view(server: Mapping[str, Any], placement: Mapping[str, Any]) -> list[RenderableType]:
+    """One server: what it is, where it is recorded to run, what its agent last saw, what other hosts lacked. Pure."""
+    flavor, claim = server["flavor"], placement["claim"]
+    head = Text.assemble((server["name"], "bold"), ": ", _status(server), f", {count(flavor['vcpus'], 'vCPU')}, {mib(flavor['ram'])}")
+    lines: list[RenderableType] = [head.append(f", flavor {flavor['original_name']}")]
+    if placement["host"]:
+        lines.append(
+            Text(f"  on host {placement['host']}" + ("" if placement["host_up"] else ", which is silent: nobody knows whether it runs"))
+        )
+    if claim is not None:
+        fit = claim["fit"]
+        where = fit["emulator"]
+        lines.append(Text(f"  policy {placement['policy']}: emulator threads on {where['pcpus']}, {_EMULATOR[where['placement']]}"))
+        lines += [Text(f"  guest cell {cell['guest_cell']} on host cell {cell['host_cell']}") for cell in fit["cells"]]
+        booked = ", ".join(f"{amount:,} {name}" for name, amount in claim["amounts"].items())
+        lines.append(Text(f"  takes {booked}", style="dim"))
+    lines.append(Text(f"  id {server['id']}", style="dim"))
+    if server.get("fault"):
+        lines += [Text(), Text(f"✗ {server['fault']['message'].partition(': ')[0]}", style="bold red")]
+    lines += _refusals(placement["refusals"])
+    if placement["observed"]:
+        lines += [Text(), *_threads(placement["observed"])]
+    return lines
+
+
+def flavors_view(flavors: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
+    """One line for each flavor, by name. Pure."""
+    if not flavors:
+        return [Text("no flavors", style="dim")]
+    table = _table("flavor", "vCPUs", "memory", "disk", "extra specs")
+    for flavor in sorted(flavors, key=lambda flavor: flavor["name"]):
+        specs = "\n".join(f"{key}={value}" for key, value in sorted(flavor["extra_specs"].items()))
+        table.add_row(flavor["name"], str(flavor["vcpus"]), mib(flavor["ram"]), f"{flavor['disk']} GiB", specs)
+    return [table]
+
+
+def preview_view(answer: Mapping[str, Any]) -> list[RenderableType]:
+    """The hosts that would take a guest, best first, and what the others lack. Pure."""
+    lines: list[RenderableType] = []
+    if answer["candidates"]:
+        table = _table("host", "vCPUs on", "emulator threads on")
+        for candidate in answer["candidates"]:
+            fit = candidate["fit"]
+            emulator = f"{fit['emulator']['pcpus']}, {_EMULATOR[fit['emulator']['placement']]}"
+            table.add_row(candidate["host"], " ".join(fit["vcpus"].values()), emulator)
+        lines += [Text.assemble(("fits", "bold green"), f" on {count(len(answer['candidates']), 'host')}, the best first"), table]
+    else:
+        lines.append(Text.assemble(("fits nowhere", "bold red")))
+    told = [
+        {"host": refusal["host"], "sentence": "; ".join(reason["sentence"] for reason in refusal["reasons"])}
+        for refusal in answer["refusals"]
+    ]
+    return lines + _refusals(told)
+
+
+def hosts_view(hosts: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
+    """One line for each host of the service, by name. Pure."""
+    if not hosts:
+        return [Text("no hosts; `pinfold host add NAME` makes one known", style="dim")]
+    table = _table("host", "state", "cells", "dedicated", "shared", "overhead", "takes new guests")
+    for host in hosts:
+        pools = host["pools"]
+        state = Text("up", style="green") if host["up"] else Text("fenced" if host["fenced"] else "down", style="bold red")
+        takes = f"no: {host['disabled_reason'] or 'disabled'}" if host["disabled"] else "yes" if host["up"] else "no: it is silent"
+        overhead = "none" if pools["overhead"] is None else "the shared pool" if pools["overhead"] == pools["shared"] else pools["overhead"]
+        table.add_row(
+            host["name"], state, str(host["cells"]), pools["dedicated"] or "-", pools["shared"] or "-", overhead or "offline", takes
+        )
+    return [table]
+
+
+def _threads(observed: Mapping[str, Any]) -> list[RenderableType]:
+    table = _table("class", "thread", "tid", "may run on", "recorded", "")
+    for thread in sorted(observed["threads"], key=lambda thread: (thread["thread_class"] != "vcpu", thread["vcpu"] or 0, thread["tid"])):
+        kind = f"vcpu {thread['vcpu']}" if thread["vcpu"] is not None else thread["thread_class"]
+        right = thread["allowed"] == thread["recorded"]
+        mark = Text("✓", style="bold green") if right else Text("✗", style="bold red")
+        table.add_row(kind, thread["name"], str(thread["tid"]), thread["allowed"], thread["recorded"] or "nothing", mark)
+    drift = [Text(f"✗ {sentence}", style="bold red") for sentence in observed["drift"]]
+    return [
+        Padding(table, (0, 0, 0, 2), expand=False),
+        Text(),
+        *drift,
+        Text(f"  as its agent last saw it; witness: {observed['witness']}", style="dim"),
+    ]
+
+
+def _refusals(refusals: Sequence[Mapping[str, str]]) -> list[RenderableType]:
+    return [
+        Text(f"  {refusal['host']}: {refusal['sentence']}" if refusal.get("host") else f"  {refusal['sentence']}") for refusal in refusals
+    ]
+
+
+def _status(server: Mapping[str, Any]) -> Text:
+    task = server["OS-EXT-STS:task_state"]
+    status = server["status"]
+    return Text(status if task is None else f"{status}, {task}", style=_STYLES.get(status, ""))
+
+
+def _table(*titles: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    return table
