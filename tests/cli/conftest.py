@@ -36,9 +36,9 @@ def _nobody(settings: HostSettings) -> Iterator[Driver]:
 
 @pytest.fixture
 def pinfold(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Pinfold:
-    """Run one command line and return its answer; the configuration is empty unless `--config` names one."""
+    """Run one command line and return its answer; the configuration has no pools and no flavors unless `--config` names one."""
     empty = tmp_path / "empty.conf"
-    empty.write_text("")
+    empty.write_text("[pinfold]\nflavors_file = absent.toml\n")
     monkeypatch.setenv("PINFOLD_CONFIG", str(empty))
     monkeypatch.setenv("COLUMNS", "100")
 

@@ -98,7 +98,7 @@ def test_without_a_described_host_libvirt_is_asked(pinfold: Pinfold) -> None:
         pytest.param(("--template", "/nonexistent.xml"), "template /nonexistent.xml cannot be read", id="a template that is not there"),
         pytest.param(("--capabilities", "/dev/null"), "--capabilities and --host-text both describe a host", id="two hosts"),
         pytest.param(("--overhead", "2"), "overlap", id="pools that overlap"),
-        pytest.param(("--flavor", "x"), "flavors file /etc/pinfold/flavors.toml cannot be read", id="no flavors file"),
+        pytest.param(("--flavor", "x"), "absent.toml cannot be read: No such file or directory", id="no flavors file"),
     ],
 )
 def test_bad_input_is_one_sentence_and_status_2(pinfold: Pinfold, argv: tuple[str, ...], sentence: str) -> None:
