@@ -23,6 +23,7 @@ def measure(nova: Worker, ours: Worker, scenarios: list[Scenario], rounds: int, 
             agreement.add(one, own, other)
         answers.append((own["accepted"], None if other is None else other["accepted"]))
     own_ns: list[list[float]] = [[] for _ in scenarios]
+    explained_ns: list[list[float]] = [[] for _ in scenarios]
     changed_ns: list[list[float]] = [[] for _ in scenarios]
     nova_ns: list[list[float]] = [[] for _ in scenarios]
     for turn in range(rounds):
@@ -33,6 +34,7 @@ def measure(nova: Worker, ours: Worker, scenarios: list[Scenario], rounds: int, 
             timed = ours.ask("time", one)
             assert timed is not None
             own_ns[index].append(timed["ns"])
+            explained_ns[index].append(timed["explained_ns"])
             changed_ns[index].append(timed["changed_ns"])
     return tuple(
         Timing(
@@ -45,6 +47,7 @@ def measure(nova: Worker, ours: Worker, scenarios: list[Scenario], rounds: int, 
             nova_accepted=nova_accepted,
             nova_ns=statistics.median(nova_ns[index]) if nova_ns[index] else None,
             ours_ns=statistics.median(own_ns[index]),
+            explained_ns=statistics.median(explained_ns[index]),
             changed_ns=statistics.median(changed_ns[index]),
         )
         for index, (one, (accepted, nova_accepted)) in enumerate(zip(scenarios, answers, strict=True))
@@ -73,8 +76,8 @@ def aside(nova: Worker, ours: Worker) -> tuple[tuple[str, float | None, float | 
 def main() -> int:
     """Run everything and write the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fit.run", description="Time the engine beside Nova's own fit.")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--every", type=int, default=1, help="only every n-th standard case")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--every", type=int, default=5, help="every n-th standard case; 1 takes all and long")
     parser.add_argument("--limit", type=float, default=20.0, help="seconds after which Nova is stopped on an eight-cell refusal")
     parser.add_argument("--random", type=int, default=3000, help="random cases for the count of disagreements")
     parser.add_argument("--seed", type=int, default=1)
@@ -83,10 +86,12 @@ def main() -> int:
     nova = Worker(nova_python(), "benchmarks.fit.nova_worker", ROOT)
     ours = Worker(Path(sys.executable), "benchmarks.fit.own_worker", ROOT, ROOT / "src")
     standard_agreement, eight_agreement = Agreement(), Agreement()
+    scenarios = list(standard())
     try:
         result = Result(
-            standard=measure(nova, ours, list(standard())[:: options.every], options.rounds, standard_agreement, options.limit),
+            standard=measure(nova, ours, scenarios[:: options.every], options.rounds, standard_agreement, options.limit),
             eight=measure(nova, ours, list(eight_cell_refusals()), options.rounds, eight_agreement, options.limit),
+            available=len(scenarios),
             limit_s=options.limit,
             rounds=options.rounds,
             agreement=compare_random(nova, ours, options.random, options.seed),

@@ -16,8 +16,8 @@ from typing import Any
 
 from benchmarks.fit.scenarios import Cell, Scenario
 
-BUDGET_NS = 8_000_000
-MOST = 1000
+BUDGET_NS = 6_000_000
+MOST = 400
 
 
 def scenario_of(values: dict[str, Any]) -> Scenario:
@@ -38,7 +38,7 @@ def median_ns(prepare: Callable[[int], list[Any]], decide: Callable[[Any], Any],
     started = time.perf_counter_ns()
     decide(warm[1])
     once = max(1, time.perf_counter_ns() - started)
-    arguments = prepare(min(most, max(5, BUDGET_NS // once)))
+    arguments = prepare(min(most, max(3, BUDGET_NS // once)))
     samples = []
     clock = time.perf_counter_ns
     for argument in arguments:

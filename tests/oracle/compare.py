@@ -66,7 +66,7 @@ def disagreements(case: Case, engine: Engine, accepted: bool, never: bool) -> li
         if isinstance(answer, NoFit):
             _ = answer.reasons  # worked out when read
     except Exception as error:  # a crash is a disagreement like any other, and the run goes on
-        return [f"crash: {type(error).__name__}: {error}"]
+        return [f"crash, where {'a' if accepted else 'no'} placement exists: {type(error).__name__}: {error}"]
     if isinstance(answer, Fit):
         wrong = [f"invalid: {text}" for text in valid(case.request, case.state, answer)]
         if not accepted:
