@@ -63,13 +63,20 @@ class PostgreSQL:
         self._run(str(programs / "pg_ctl"), "-D", str(self.folder / "data"), "-w", "-l", str(self.folder / "log"), "-o", flags, "start")
 
     def kill(self) -> None:
-        """SIGKILL the server and wait until its processes are gone."""
-        pid = int((self.folder / "data" / "postmaster.pid").read_text().splitlines()[0])
+        """SIGKILL the server and wait until its processes are gone.
+
+        Its pid files go too: where nobody reaps orphans the dead server keeps its id as a zombie, and a new one would think that it lives.
+        """
+        pid_file = self.folder / "data" / "postmaster.pid"
+        pid = int(pid_file.read_text().splitlines()[0])
         children = [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
         for victim in (pid, *children):
             os.kill(victim, signal.SIGKILL)
         while any(_runs(victim) for victim in (pid, *children)):
             time.sleep(0.01)
+        pid_file.unlink()
+        for lock in self.folder.glob(".s.PGSQL.*.lock"):
+            lock.unlink()
 
     def stop(self) -> None:
         """End the server and remove its folder."""

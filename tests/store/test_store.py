@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from tests.fleet import add_guest, add_host, pinned, report
+from tests.postgres import PostgreSQL
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
@@ -300,3 +301,28 @@ def test_a_database_that_is_away_is_unavailable() -> None:
 def test_a_database_that_we_cannot_use_is_refused(url: str) -> None:
     with pytest.raises(InvalidRequest, match="psycopg2"):
         Database(url)
+
+
+@pytest.mark.real_postgresql
+def test_a_postgresql_that_was_killed_and_came_back_is_used_again(postgresql: PostgreSQL, postgresql_url: str) -> None:
+    database = Database(postgresql_url)
+    heard = threading.Event()
+    database.wakeups.subscribe(lambda topic: heard.set() if topic == "again" else None)
+    host = add_host(database, f"c{uuid.uuid4()}")
+    postgresql.kill()
+    with pytest.raises(Unavailable):
+        database.now()
+    postgresql.resume()
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            with database.read() as connection:
+                assert hosts.get(connection, host).revision == 1
+            break
+        except Unavailable:
+            assert time.monotonic() < deadline
+    while not heard.wait(0.3):
+        assert time.monotonic() < deadline
+        with database.write() as connection:
+            tell(connection, "again")
+    database.close()

@@ -9,11 +9,13 @@ from __future__ import annotations
 import logging
 import select
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import resources
 from typing import Any, Final
 
+import psycopg2  # type: ignore[import-untyped]
 import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
@@ -22,7 +24,11 @@ from pinfold.core.errors import InvalidRequest, Unavailable
 
 _log = logging.getLogger(__name__)
 _CHANNEL: Final = "pinfold"
+_TOLD: Final = "pinfold_told"
+_USED: Final = "pinfold_used"
 _BUSY_MS: Final = 30_000
+_TRUSTED_SECONDS: Final = 1.0
+"""A connection that was used so recently is not asked whether it still lives."""
 
 
 class EpochNow(FunctionElement[float]):
@@ -65,9 +71,11 @@ class Database:
     def write(self) -> Iterator[sa.Connection]:
         """A connection in a transaction that commits at the end, or rolls back when the block raises. Raises `Unavailable`."""
         with _translated(), self.engine.begin() as connection:
-            connection.info.pop("pinfold_told", None)
+            connection.info.pop(_TOLD, None)
             yield connection
-            told = connection.info.pop("pinfold_told", [])
+            told = list(dict.fromkeys(connection.info.pop(_TOLD, [])))
+            if told and self.postgresql:
+                connection.execute(sa.select(*(sa.func.pg_notify(_CHANNEL, topic) for topic in told)))
         if told and not self.postgresql:
             self._wakeups.deliver(told)
 
@@ -89,10 +97,7 @@ class Database:
 
 def tell(connection: sa.Connection, topic: str) -> None:
     """Let everyone who listens hear `topic` (such as `host:ID`) once this transaction has committed: a hint, never the truth."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_notify(_CHANNEL, topic)))
-    else:
-        connection.info.setdefault("pinfold_told", []).append(topic)
+    connection.info.setdefault(_TOLD, []).append(topic)
 
 
 class Wakeups:
@@ -188,7 +193,10 @@ def _engine(url: str, pool_size: int) -> sa.Engine:
         sa.event.listen(engine, "begin", _sqlite_begin)
         return engine
     if parsed.drivername == "postgresql+psycopg2":
-        return sa.create_engine(parsed, pool_size=pool_size, max_overflow=2 * pool_size, pool_pre_ping=True)
+        engine = sa.create_engine(parsed, pool_size=pool_size, max_overflow=2 * pool_size)
+        sa.event.listen(engine, "checkout", _postgresql_checkout)
+        sa.event.listen(engine, "checkin", _postgresql_checkin)
+        return engine
     raise InvalidRequest(f"the database's URL starts with {parsed.drivername!r}, allowed are sqlite:////PATH and postgresql+psycopg2://…")
 
 
@@ -203,6 +211,21 @@ def _sqlite_connect(connection: Any, _record: object) -> None:
 def _sqlite_begin(connection: sa.Connection) -> None:
     reading = connection.get_execution_options().get("pinfold_read", False)
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+def _postgresql_checkout(connection: Any, record: Any, _proxy: object) -> None:
+    if time.monotonic() - record.info.get(_USED, 0.0) < _TRUSTED_SECONDS:
+        return
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        connection.rollback()
+    except psycopg2.Error as error:
+        raise sa.exc.DisconnectionError from error
+
+
+def _postgresql_checkin(_connection: Any, record: Any) -> None:
+    record.info[_USED] = time.monotonic()
 
 
 @contextmanager

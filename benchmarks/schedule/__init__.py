@@ -1,0 +1,1 @@
+"""How fast hosts are decided on, and what a create costs beside one bare allocation in Placement."""

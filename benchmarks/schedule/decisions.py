@@ -1,0 +1,93 @@
+"""Decisions per second on synthetic fleets: filter, fit, rank, choose, and the index brought up to date as after a claim.
+
+Times are the process's own CPU time, which other work on the machine does not lengthen; one process, one thread.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import time
+from dataclasses import dataclass
+
+from benchmarks.schedule.fleet import ASKS, Ask, fleet
+from pinfold.scheduler.decide import Conditions, decide
+from pinfold.scheduler.index import Index
+from pinfold.scheduler.model import SchedulerSettings
+
+ANYWHERE = Conditions()
+BUDGET = {1000: 500, 10000: 200}
+"""Decisions per second, by hosts (section 15 of the design)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decisions:
+    """What was measured for one kind of request on one fleet; times in microseconds."""
+
+    hosts: int
+    ask: Ask
+    taken: bool
+    p50_us: float
+    p99_us: float
+
+    @property
+    def per_second(self) -> float:
+        """By the median."""
+        return 1e6 / self.p50_us
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mixed:
+    """The whole mix in turn, every decision that found a host claimed there and given back later: decisions per second of it all."""
+
+    hosts: int
+    per_second: float
+    load_seconds: float
+
+
+def measure(hosts: int, rounds: int) -> tuple[tuple[Decisions, ...], Mixed]:
+    """Every kind of request `rounds` times on a fleet of so many hosts, then the mix."""
+    entries = fleet(hosts)
+    index = Index()
+    began = time.process_time()
+    index.put(entries)
+    load = time.process_time() - began
+    settings = SchedulerSettings()
+    gc.collect()
+    gc.freeze()
+    found = tuple(_one(index, hosts, ask, settings, rounds) for ask in ASKS)
+    return found, Mixed(hosts=hosts, per_second=_mix(index, settings, rounds), load_seconds=load)
+
+
+def _one(index: Index, hosts: int, ask: Ask, settings: SchedulerSettings, rounds: int) -> Decisions:
+    samples, taken = [], False
+    for number in range(rounds + 2):
+        began = time.process_time_ns()
+        decision = decide(index, f"guest-{number}", ask.request, ANYWHERE, settings)
+        spent = (time.process_time_ns() - began) / 1000
+        taken = bool(decision.candidates)
+        if number >= 2:
+            samples.append(spent)
+    samples.sort()
+    return Decisions(hosts=hosts, ask=ask, taken=taken, p50_us=statistics.median(samples), p99_us=samples[int(len(samples) * 0.99)])
+
+
+def _mix(index: Index, settings: SchedulerSettings, rounds: int) -> float:
+    held: list[tuple[str, str]] = []
+    count = 0
+    began = time.process_time()
+    for number in range(rounds):
+        for kind, ask in enumerate(ASKS):
+            guest = f"mixed-{number}-{kind}"
+            decision = decide(index, guest, ask.request, ANYWHERE, settings)
+            count += 1
+            if decision.candidates:
+                best = decision.candidates[0]
+                index.claimed(best.host, guest, best.fit, best.revision + 1)
+                held.append((best.host, guest))
+            if len(held) > 20:
+                host, oldest = held.pop(0)
+                entry = index.get(host)
+                assert entry is not None
+                index.released(host, oldest, entry.state.revision + 1)
+    return count / (time.process_time() - began)
