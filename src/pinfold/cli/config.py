@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from pinfold.cli import options as opt
-from pinfold.cli.output import show, show_json
+from pinfold.cli.output import show, show_json, write
 from pinfold.cli.status import ExitStatus
 
 app = typer.Typer(help="Print a sample configuration, check one, print a clouds.yaml entry, make an account.", no_args_is_help=True)
@@ -28,7 +28,7 @@ def sample(as_json: opt.Json = False) -> None:
             }
         )
     else:
-        print(text(), end="")
+        write(text())
 
 
 @app.command()

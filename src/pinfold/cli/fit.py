@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from pinfold.cli import options as opt
-from pinfold.cli.output import show, show_json
+from pinfold.cli.output import show, show_json, write
 from pinfold.cli.session import open_session, read_configuration
 from pinfold.cli.status import ExitStatus, warn
 
@@ -39,6 +39,9 @@ Xml = Annotated[bool, typer.Option("--xml", help="Print the domain XML that a st
 
 def fit(
     context: typer.Context,
+    service_flavor: Annotated[
+        str | None, typer.Argument(metavar="[FLAVOR]", help="A flavor of the service: ask its scheduler, over all its hosts.")
+    ] = None,
     flavor: opt.FlavorName = None,
     flavors: opt.FlavorsFile = None,
     flavor_json: opt.FlavorJson = None,
@@ -69,10 +72,15 @@ def fit(
 ) -> None:
     """Say where a guest would go, or why it does not fit; nothing is started.
 
-    On this host, or on another that is only described.
+    On this host, on another that is only described, or, with FLAVOR, on the hosts of the service.
 
     Exit status 0: it fits. 1: it does not, and the reasons are printed.
     """
+    if service_flavor is not None:
+        from pinfold.cli.service_fit import ask_service
+
+        ask_service(service_flavor, image or "", config, as_json=as_json)
+        return
     from pinfold.cli.asked import BootOptions, FlavorOptions, asked
 
     configuration = read_configuration(config, connect, only_looks=True, quiet=as_json)
@@ -136,7 +144,7 @@ def _answer(
     elif isinstance(found, NoFit):
         show(refusal_view(found, host.state.name))
     elif xml:
-        print(definition(_spec(wanted, found)), end="")
+        write(definition(_spec(wanted, found)))
     else:
         show(fit_view(found, wanted.request, host.state))
     if refused:

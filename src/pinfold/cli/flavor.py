@@ -1,4 +1,4 @@
-"""`pinfold flavor`: flavors of the service, and what would happen to a server of one before it is created."""
+"""`pinfold flavor`: flavors of the service. What would happen to a server of one is `pinfold fit FLAVOR`'s to say."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import typer
 from pinfold.cli import options as opt
 from pinfold.cli.output import show, show_json
 from pinfold.cli.service import open_access, segment
-from pinfold.cli.status import ExitStatus
 
 app = typer.Typer(help="Create, list, show, change and delete flavors of the service.", no_args_is_help=True)
 
@@ -92,30 +91,6 @@ def delete(name: Name, config: opt.Config = None) -> None:
     """Delete a flavor; servers that exist keep theirs."""
     with open_access(config) as service:
         service.compute("DELETE", f"/flavors/{segment(service.flavor(name)['id'])}")
-
-
-@app.command("fit")
-def fit_(
-    name: Name,
-    image: Annotated[str, typer.Option("--image", metavar="NAME", help="An image, by name or id.")] = "",
-    host: Annotated[str, typer.Option("--host", metavar="NAME", help="Ask of this host alone.")] = "",
-    config: opt.Config = None,
-    as_json: opt.Json = False,
-) -> None:
-    """What would happen to a server of this flavor: which hosts would take it and where, and why each other one would not.
-
-    Nothing is created. Exit status 1: no host takes it.
-    """
-    from pinfold.cli.views.servers import preview_view
-
-    with open_access(config) as service:
-        answer = service.ask("POST", "/v1/fits", {"flavor": name, "image": image, "host": host})
-    if as_json:
-        show_json(answer)
-    else:
-        show(preview_view(answer))
-    if not answer["candidates"]:
-        raise typer.Exit(ExitStatus.REFUSED)
 
 
 def _show(flavor: dict[str, Any], *, as_json: bool) -> None:

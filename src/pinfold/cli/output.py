@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from pinfold.core.errors import Unavailable
+
 _PIPED_WIDTH = 120
 
 
@@ -30,7 +32,7 @@ def show(lines: Iterable[RenderableType], to: Console | None = None) -> None:
         return
     with target.capture() as captured:
         _print(target, lines)
-    print("\n".join(line.rstrip() for line in captured.get().splitlines()))
+    write("\n".join(line.rstrip() for line in captured.get().splitlines()) + "\n")
 
 
 def _print(target: Console, lines: Iterable[RenderableType]) -> None:
@@ -40,4 +42,22 @@ def _print(target: Console, lines: Iterable[RenderableType]) -> None:
 
 def show_json(document: Mapping[str, object]) -> None:
     """Print one JSON document."""
-    print(json.dumps(document, indent=2, ensure_ascii=False))
+    write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+
+
+def write(text: str) -> None:
+    """Write text to standard output, at once. Raises `Unavailable` when it cannot be written, such as on a full disk."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence()
+        raise
+    except OSError as error:
+        silence()
+        raise Unavailable(f"standard output cannot be written: {error.strerror}") from error
+
+
+def silence() -> None:
+    """Give up standard output, or Python complains once more while it closes it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -1,0 +1,28 @@
+"""`pinfold fit FLAVOR`: what would happen to a server of the service, on every host of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import typer
+
+from pinfold.cli.output import show, show_json
+from pinfold.cli.service import open_access
+from pinfold.cli.status import ExitStatus
+
+
+def ask_service(flavor: str, image: str, config: Sequence[str] | None, *, as_json: bool) -> None:
+    """Print which hosts would take a server of that flavor (by name or id) and where, and why each other one would not.
+
+    Nothing is created. Exit status 1: no host takes it.
+    """
+    from pinfold.cli.views.servers import preview_view
+
+    with open_access(config) as service:
+        answer = service.ask("POST", "/v1/fits", {"flavor": flavor, "image": image})
+    if as_json:
+        show_json(answer)
+    else:
+        show(preview_view(answer))
+    if not answer["candidates"]:
+        raise typer.Exit(ExitStatus.REFUSED)
