@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -107,3 +108,36 @@ def test_a_command_does_not_import_what_others_need() -> None:
     probe = f"import sys; from pinfold.cli.app import run; run(['version'], None); print([n for n in {heavy} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, env={"PYTHONPATH": ":".join(sys.path)})
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def _command(*argv: str, stdout: object = subprocess.PIPE, **environment: str) -> subprocess.CompletedProcess[str]:
+    done: subprocess.CompletedProcess[str] = subprocess.run(
+        [sys.executable, "-m", "pinfold", *argv],
+        stdout=stdout,  # type: ignore[call-overload]
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        env=os.environ | {"PYTHONPATH": ":".join(sys.path)} | environment,
+    )
+    return done
+
+
+def test_a_full_disk_behind_standard_output_is_one_sentence() -> None:
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        done = _command("config", "sample", stdout=full)
+    assert done.returncode == 3
+    assert done.stderr == "pinfold: standard output cannot be written: No space left on device\n"
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w", encoding="utf-8") as pipe:
+        done = _command("config", "sample", stdout=pipe)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_encoding_without_signs_is_no_error() -> None:
+    done = _command("config", "check", "--offline", PYTHONIOENCODING="ascii", PINFOLD_CONFIG="")
+    assert done.returncode == 0
+    assert "? nothing found" in done.stdout

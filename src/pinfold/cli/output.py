@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 
+import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
@@ -50,9 +51,9 @@ def write(text: str) -> None:
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:
+    except BrokenPipeError:  # the reader has seen enough, as `head` does
         silence()
-        raise
+        raise typer.Exit from None
     except OSError as error:
         silence()
         raise Unavailable(f"standard output cannot be written: {error.strerror}") from error
