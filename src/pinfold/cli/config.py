@@ -68,12 +68,17 @@ def clouds(
     ] = None,
     no_auth: Annotated[bool, typer.Option("--no-auth", help="The API was started with --no-auth.")] = False,
     ca_file: Annotated[str, typer.Option("--ca-file", metavar="FILE", help="Certificates that clients shall trust.")] = "",
+    as_json: opt.Json = False,
 ) -> None:
     """Print a clouds.yaml entry that lets OpenStack's clients in. The password is read from a file, never from the command line."""
     from pinfold.config.clouds import clouds_yaml
 
     password = "" if no_auth else _password(password_file)
-    print(clouds_yaml("pinfold", url.rstrip("/"), "" if no_auth else username, password, ca_file=ca_file), end="")
+    text = clouds_yaml("pinfold", url.rstrip("/"), "" if no_auth else username, password, ca_file=ca_file)
+    if as_json:
+        show_json({"clouds.yaml": text})
+    else:
+        write(text)
 
 
 @app.command()
@@ -83,13 +88,17 @@ def account(
     password_file: Annotated[
         str | None, typer.Option("--password-file", metavar="FILE", help="Where the password stands; default: standard input.")
     ] = None,
+    as_json: opt.Json = False,
 ) -> None:
     """Print a line for the accounts file, the password hashed."""
     from pinfold.api.accounts import hash_password, parse_accounts
 
     line = f"{name}:{role}:{hash_password(_password(password_file))}"
     parse_accounts(line, "the account")
-    print(line)
+    if as_json:
+        show_json({"account": line})
+    else:
+        write(line + "\n")
 
 
 def _password(file: str | None) -> str:

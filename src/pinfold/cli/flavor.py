@@ -78,19 +78,25 @@ def unset(
     name: Name,
     keys: Annotated[list[str], typer.Option("--property", "-p", metavar="KEY", help="An extra spec to remove; may be repeated.")],
     config: opt.Config = None,
+    as_json: opt.Json = False,
 ) -> None:
     """Remove extra specs from a flavor."""
     with open_access(config) as service:
         flavor = service.flavor(name)
         for key in keys:
             service.compute("DELETE", f"/flavors/{segment(flavor['id'])}/os-extra_specs/{segment(key)}")
+        if as_json:
+            _show(service.flavor(flavor["id"]), as_json=True)
 
 
 @app.command()
-def delete(name: Name, config: opt.Config = None) -> None:
+def delete(name: Name, config: opt.Config = None, as_json: opt.Json = False) -> None:
     """Delete a flavor; servers that exist keep theirs."""
     with open_access(config) as service:
-        service.compute("DELETE", f"/flavors/{segment(service.flavor(name)['id'])}")
+        flavor = service.flavor(name)
+        service.compute("DELETE", f"/flavors/{segment(flavor['id'])}")
+    if as_json:
+        show_json({"flavor": flavor["id"], "asked": "delete"})
 
 
 def _show(flavor: dict[str, Any], *, as_json: bool) -> None:

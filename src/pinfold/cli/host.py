@@ -117,9 +117,11 @@ def fence(
 
 
 @app.command()
-def remove(name: Name, config: opt.Config = None) -> None:
+def remove(name: Name, config: opt.Config = None, as_json: opt.Json = False) -> None:
     """Forget a host of the service that holds nothing any more."""
     from pinfold.cli.service import open_access, segment
 
     with open_access(config) as service:
         service.ask("DELETE", f"/v1/hosts/{segment(name)}")
+    if as_json:
+        show_json({"host": name, "removed": True})

@@ -78,7 +78,7 @@ def create(
 
 
 @app.command()
-def delete(name: Name, wait: Wait = False, config: opt.Config = None) -> None:
+def delete(name: Name, wait: Wait = False, config: opt.Config = None, as_json: opt.Json = False) -> None:
     """Delete a server. It is gone when its host's agent has confirmed that nothing of it remains."""
     with open_access(config) as service:
         server = service.server(name)
@@ -88,32 +88,36 @@ def delete(name: Name, wait: Wait = False, config: opt.Config = None) -> None:
             if time.monotonic() > deadline:
                 raise Unavailable(f"server {server['name']} is still there after {_SECONDS:.0f} s; its host may be away")
             time.sleep(_LOOK_SECONDS)
+    if as_json:
+        show_json({"server": server["id"], "asked": "delete"})
 
 
 @app.command()
-def stop(name: Name, wait: Wait = False, config: opt.Config = None) -> None:
+def stop(name: Name, wait: Wait = False, config: opt.Config = None, as_json: opt.Json = False) -> None:
     """Stop a server; it keeps its pCPUs."""
-    _act(name, {"os-stop": None}, ("SHUTOFF",), wait=wait, config=config)
+    _act(name, {"os-stop": None}, ("SHUTOFF",), wait=wait, config=config, as_json=as_json)
 
 
 @app.command()
-def start(name: Name, wait: Wait = False, config: opt.Config = None) -> None:
+def start(name: Name, wait: Wait = False, config: opt.Config = None, as_json: opt.Json = False) -> None:
     """Start a stopped server where it was."""
-    _act(name, {"os-start": None}, ("ACTIVE",), wait=wait, config=config)
+    _act(name, {"os-start": None}, ("ACTIVE",), wait=wait, config=config, as_json=as_json)
 
 
 @app.command()
-def reboot(name: Name, wait: Wait = False, config: opt.Config = None) -> None:
+def reboot(name: Name, wait: Wait = False, config: opt.Config = None, as_json: opt.Json = False) -> None:
     """Reboot a server."""
-    _act(name, {"reboot": {"type": "HARD"}}, ("ACTIVE",), wait=wait, config=config)
+    _act(name, {"reboot": {"type": "HARD"}}, ("ACTIVE",), wait=wait, config=config, as_json=as_json)
 
 
-def _act(name: str, action: dict[str, Any], until: tuple[str, ...], *, wait: bool, config: list[str] | None) -> None:
+def _act(name: str, action: dict[str, Any], until: tuple[str, ...], *, wait: bool, config: list[str] | None, as_json: bool) -> None:
     with open_access(config) as service:
         server = service.server(name)
         service.compute("POST", f"/servers/{segment(server['id'])}/action", action)
         if wait:
             _wait(service, server["id"], until)
+    if as_json:
+        show_json({"server": server["id"], "asked": next(iter(action))})
 
 
 def _wait(service: Service, server_id: str, until: tuple[str, ...]) -> dict[str, Any]:
