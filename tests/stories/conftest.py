@@ -17,7 +17,7 @@ __all__ = ["embedded", "placement_file", "sqlite_file"]
 
 
 @pytest.fixture
-def fleet(tmp_path: Path, sqlite_file: Path, embedded: Embedded) -> Iterator[Fleet]:  # noqa: F811
+def fleet(tmp_path: Path, sqlite_file: Path, embedded: Embedded) -> Iterator[Fleet]:
     """The application without hosts, with one image, `probe`."""
     images = tmp_path / "images"
     images.mkdir()

@@ -161,9 +161,7 @@ class Fleet:
         """Add a host and let its agent say hello."""
         answer = self.http.post("/v1/hosts", json={"name": name})
         assert answer.status_code == 201, answer.text
-        made = Agent(
-            http=self.http, id=answer.json()["host"]["id"], name=name, token=answer.json()["token"], reported=reported or report()
-        )
+        made = Agent(http=self.http, id=answer.json()["host"]["id"], name=name, token=answer.json()["token"], reported=reported or report())
         assert made.hello().status_code == 200
         self.agents[name] = made
         return made

@@ -8,7 +8,6 @@ from tests.fleet import at_rest, report
 from tests.stories.rig import Fleet, server_body
 
 from pinfold.core.ledger import Limits, OverheadRates
-from pinfold.store.model import HostReport
 
 _NARROW = Limits(reserved_memory_mib=0, shared_fraction=0.1, rates=OverheadRates(guest=50, vcpu=20, disk=0, nic=0))
 """An overhead pool of 200 millicpu, of which a guest of two vCPUs books 90."""
@@ -110,5 +109,3 @@ def test_what_would_happen_is_told_before_anything_is_created(fleet: Fleet) -> N
     told = fleet.http.post("/v1/fits", json={"flavor": inline, "host": "c07"}).json()
     assert [candidate["host"] for candidate in told["candidates"]] == ["c07"]
     assert fleet.ask("GET", "/servers?all_tenants=1").json()["servers"][0]["name"] == "b"
-
-

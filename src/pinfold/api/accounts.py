@@ -5,7 +5,6 @@ The file has one account a line, `name:role:hash`, the hash as bcrypt writes it;
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 import re
@@ -24,6 +23,8 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _MAX_FILE: Final = 1 << 20
 _MAX_PASSWORD: Final = 72
 """bcrypt reads no more bytes than these; a longer password is refused instead of cut."""
+_ROUNDS: Final = 12
+"""bcrypt's cost for new passwords, as a power of two."""
 _REMEMBER_SECONDS: Final = 60.0
 _REMEMBER_MOST: Final = 1024
 
@@ -82,7 +83,7 @@ def read_accounts(path: Path) -> tuple[Account, ...]:
         raise InvalidRequest(f"{path}: cannot be read as an accounts file ({error})", key=str(path)) from error
 
 
-def hash_password(password: str, *, rounds: int = 12) -> str:
+def hash_password(password: str, *, rounds: int = _ROUNDS) -> str:
     """The bcrypt text of a password, 2 to the power of `rounds` rounds.
 
     Raises `InvalidRequest` for an empty password and for one of more than 72 bytes.
@@ -105,7 +106,16 @@ class Doorkeeper:
         self._known: dict[bytes, float] = {}
         self._lock = threading.Lock()
         # An unknown name costs as much time as a wrong password, so that names cannot be told apart by the clock.
-        self._nobody = bcrypt.hashpw(os.urandom(16).hex().encode(), bcrypt.gensalt(rounds=12))
+        rounds = max((int(account.hash.split("$")[2]) for account in accounts), default=_ROUNDS)
+        self._nobody = bcrypt.hashpw(os.urandom(16).hex().encode(), bcrypt.gensalt(rounds=rounds))
+
+    def remembered(self, name: str, password: str) -> Account | None:
+        """The account, if that password opened it within the last minute; answers at once."""
+        account = self._accounts.get(name)
+        if account is None:
+            return None
+        with self._lock:
+            return account if self._known.get(self._digest(account, password), 0.0) > time.monotonic() else None
 
     def admit(self, name: str, password: str) -> Account | None:
         """The account, or None when the name is unknown or the password wrong."""
@@ -114,15 +124,15 @@ class Doorkeeper:
         if account is None:
             bcrypt.checkpw(data[:_MAX_PASSWORD], self._nobody)
             return None
-        digest = hmac.new(self._key, f"{name}\0{account.hash}\0".encode() + data, hashlib.sha256).digest()
-        now = time.monotonic()
-        with self._lock:
-            if self._known.get(digest, 0.0) > now:
-                return account
+        if self.remembered(name, password) is not None:
+            return account
         if len(data) > _MAX_PASSWORD or not bcrypt.checkpw(data, account.hash.encode()):
             return None
         with self._lock:
             if len(self._known) >= _REMEMBER_MOST:
                 self._known.clear()
-            self._known[digest] = now + _REMEMBER_SECONDS
+            self._known[self._digest(account, password)] = time.monotonic() + _REMEMBER_SECONDS
         return account
+
+    def _digest(self, account: Account, password: str) -> bytes:
+        return hmac.digest(self._key, f"{account.name}\0{account.hash}\0{password}".encode(), "sha256")

@@ -6,13 +6,26 @@ from typing import Any, Final
 
 from a2wsgi import WSGIMiddleware
 from fastapi import APIRouter, FastAPI, Request
+from starlette.routing import Match, Route
 
 from pinfold import __version__
 from pinfold.api import errors, identity, metrics
 from pinfold.api.agent import routes as agents
+from pinfold.api.asgi import Receive, Scope, Send
 from pinfold.api.auth import Authentication
-from pinfold.api.bounds import Bounds, Receive, Scope, Send
-from pinfold.api.compute import aggregates, flavors, hypervisors, server_actions, servers, versions
+from pinfold.api.bounds import Bounds
+from pinfold.api.compute import (
+    aggregates,
+    flavors,
+    hypervisors,
+    server_actions,
+    server_create,
+    server_list,
+    server_metadata,
+    servers,
+    versions,
+    zones,
+)
 from pinfold.api.compute import services as compute_services
 from pinfold.api.compute.headers import ComputeHeaders
 from pinfold.api.image import routes as images
@@ -24,11 +37,15 @@ _ROUTERS: Final[tuple[APIRouter, ...]] = (
     versions.router,
     identity.router,
     flavors.router,
+    server_create.router,
+    server_list.router,
     servers.router,
+    server_metadata.router,
     server_actions.router,
     hypervisors.router,
     compute_services.router,
     aggregates.router,
+    zones.router,
     images.router,
     agents.router,
     hosts.router,
@@ -39,7 +56,7 @@ _PLACEMENT_THREADS: Final = 10
 
 
 def create_app(services: ApiServices) -> FastAPI:
-    """The application. Requests pass the bounds, then authentication, then the Compute headers, then the routes."""
+    """The application. Requests pass the Compute headers, the bounds, authentication, and what answers for bugs; then the routes."""
     app = FastAPI(
         title="pinfold",
         version=__version__,
@@ -49,16 +66,26 @@ def create_app(services: ApiServices) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.services = services
-    errors.install(app)
+    errors.install(app, _methods)
     for router in _ROUTERS:
         app.include_router(router)
     app.add_api_route("/healthz", _healthz, methods=["GET"], tags=["service"])
     if services.placement_app is not None:
         app.mount("/placement", _Placement(services.placement_app))
-    app.add_middleware(ComputeHeaders)
-    app.add_middleware(Authentication, doorkeeper=services.doorkeeper)
-    app.add_middleware(Bounds, refuse=errors.error_body)
+    for layer, options in (
+        (errors.Unexpected, {}),
+        (Authentication, {"doorkeeper": services.doorkeeper}),
+        (Bounds, {}),
+        (ComputeHeaders, {}),
+    ):
+        app.add_middleware(layer, **options)
     return app
+
+
+def _methods(scope: Scope) -> frozenset[str]:
+    """The methods that some route has for the path of a request."""
+    routes = (route for router in _ROUTERS for route in router.routes if isinstance(route, Route))
+    return frozenset(method for route in routes if route.matches(scope)[0] is not Match.NONE for method in route.methods or ())
 
 
 def _healthz(request: Request) -> dict[str, Any]:

@@ -12,12 +12,14 @@ from typing import Final
 from starlette.concurrency import run_in_threadpool
 
 from pinfold.api.accounts import Account, Doorkeeper, Role
-from pinfold.api.bounds import App, Receive, Scope, Send
-from pinfold.api.errors import error_body
+from pinfold.api.asgi import App, Receive, Scope, Send
+from pinfold.api.errors import send_error
 
 _OPEN: Final = ("/healthz",)
 _AGENTS: Final = "/agent/"
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_QUESTIONS: Final = ("/v1/fits",)
+"""Paths whose POST asks and changes nothing."""
 _CHALLENGE: Final = (b"www-authenticate", b'Basic realm="pinfold", charset="UTF-8"')
 ANYBODY: Final = Account(name="anybody", role=Role.ADMIN, hash="")
 """Who calls when authentication is switched off."""
@@ -52,9 +54,9 @@ class Authentication:
             return
         account = await self._admit(scope)
         if account is None:
-            await _refuse(scope, send, 401, "A name and a password are required.", _CHALLENGE)
-        elif account.role is Role.READER and scope["method"] not in _READING:
-            await _refuse(scope, send, 403, f"The account {account.name} may read only.")
+            await send_error(scope, send, 401, "A name and a password are required.", _CHALLENGE)
+        elif account.role is Role.READER and scope["method"] not in _READING and scope["path"] not in _QUESTIONS:
+            await send_error(scope, send, 403, f"The account {account.name} may read only.")
         else:
             scope.setdefault("state", {})["account"] = account
             await self._app(scope, receive, send)
@@ -64,11 +66,7 @@ class Authentication:
             return ANYBODY
         given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
         found = credentials(given.decode("latin-1"))
-        return None if found is None else await run_in_threadpool(self._doorkeeper.admit, *found)
-
-
-async def _refuse(scope: Scope, send: Send, status: int, message: str, *headers: tuple[bytes, bytes]) -> None:
-    body = error_body(scope["path"], status, message)
-    ours = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *headers]
-    await send({"type": "http.response.start", "status": status, "headers": ours})
-    await send({"type": "http.response.body", "body": body})
+        if found is None:
+            return None
+        # Only bcrypt is worth a thread; a password that opened a moment ago is not checked again.
+        return self._doorkeeper.remembered(*found) or await run_in_threadpool(self._doorkeeper.admit, *found)

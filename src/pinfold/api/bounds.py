@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final
+from typing import Final
+
+from pinfold.api.asgi import App, Message, Receive, Scope, Send
+from pinfold.api.errors import send_error
 
 MAX_BODY: Final = 1 << 20
 MAX_DEPTH: Final = 32
-
-Message = MutableMapping[str, Any]
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 def too_deep(body: bytes, limit: int = MAX_DEPTH) -> bool:
@@ -21,6 +17,8 @@ def too_deep(body: bytes, limit: int = MAX_DEPTH) -> bool:
     >>> too_deep(b"[" * 33 + b"]" * 33), too_deep(b'{"a": "[[[[", "b": [1]}', 2)
     (True, False)
     """
+    if body.count(b"[") + body.count(b"{") <= limit:
+        return False
     depth = 0
     quoted = escaped = False
     for char in body:
@@ -45,44 +43,57 @@ def too_deep(body: bytes, limit: int = MAX_DEPTH) -> bool:
 class Bounds:
     """ASGI: reads a request's whole body, refuses one that is too large (413) or too deep (400), and hands the rest on.
 
-    `refuse(path, status, sentence)` makes the error body in the form of the API that the path belongs to.
+    NUL is refused (400) in the address and as a JSON escape, since a PostgreSQL text holds none.
     """
 
-    def __init__(self, app: App, refuse: Callable[[str, int, str], bytes]) -> None:
+    def __init__(self, app: App) -> None:
         self._app = app
-        self._refuse = refuse
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS"):
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = bytearray()
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] != "http.request":
-                return
-            body += message.get("body", b"")
-            more = message.get("more_body", False)
-            if len(body) > MAX_BODY:
-                await self._answer(scope, send, 413, f"The request body is larger than {MAX_BODY} bytes.")
-                return
-        if too_deep(bytes(body)):
-            await self._answer(scope, send, 400, f"The request body nests deeper than {MAX_DEPTH} levels.")
+        if "\x00" in scope["path"] or b"%00" in scope["query_string"]:
+            await send_error(scope, send, 400, "The address holds the character NUL, which is not allowed.")
             return
-        handed = False
+        if scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            await self._app(scope, receive, send)
+            return
+        body = await _whole(receive)
+        if body is None:
+            return
+        if len(body) > MAX_BODY:
+            await send_error(scope, send, 413, f"The request body is larger than {MAX_BODY} bytes.", (b"connection", b"close"))
+        elif too_deep(body):
+            await send_error(scope, send, 400, f"The request body nests deeper than {MAX_DEPTH} levels.")
+        elif b"\\u0000" in body:
+            await send_error(scope, send, 400, "The request body holds the character NUL, which is not allowed.")
+        else:
+            await self._app(scope, _again(body, receive), send)
 
-        async def again() -> Message:
-            nonlocal handed
-            if handed:
-                return await receive()
-            handed = True
-            return {"type": "http.request", "body": bytes(body), "more_body": False}
 
-        await self._app(scope, again, send)
+async def _whole(receive: Receive) -> bytes | None:
+    """The request's body, no more of it than tells that it is too large; None when the client has gone."""
+    body = bytearray()
+    while len(body) <= MAX_BODY:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        body += message.get("body", b"")
+        if not message.get("more_body", False):
+            break
+    return bytes(body)
 
-    async def _answer(self, scope: Scope, send: Send, status: int, sentence: str) -> None:
-        body = self._refuse(scope["path"], status, sentence)
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), (b"connection", b"close")]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """What the application receives: the body, then whatever else comes."""
+    handed = False
+
+    async def again() -> Message:
+        nonlocal handed
+        if handed:
+            return await receive()
+        handed = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again

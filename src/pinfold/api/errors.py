@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from pinfold.api.asgi import App, Message, Receive, Scope, Send
 from pinfold.api.microversion import NEWEST, OLDEST, MalformedVersion, UnsupportedVersion
 from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, PinfoldError, Unavailable
 
@@ -79,8 +80,8 @@ def error_body(path: str, status: int, message: str, **more: Any) -> bytes:
     return json.dumps({"error": {"code": CODES.get(status, "internal"), "status": status, "message": message, **more}}).encode()
 
 
-def install(app: FastAPI) -> None:
-    """Answer every error of the application in its form; the text of an unexpected one stays in the log."""
+def install(app: FastAPI, methods: Callable[[Scope], frozenset[str]]) -> None:
+    """Answer every error of the application in its form. `methods` are those that the path of a request allows, for 405."""
 
     def answer(request: Request, status: int, message: str, headers: Mapping[str, str] | None = None, **more: Any) -> Response:
         body = error_body(request.url.path, status, message, **more)
@@ -101,20 +102,49 @@ def install(app: FastAPI) -> None:
         phrase = HTTPStatus(error.status_code).phrase if error.detail is None else str(error.detail)
         if error.status_code == 404 and error.detail == "Not Found":
             phrase = "The resource could not be found."
-        return answer(request, error.status_code, phrase, error.headers)
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(sorted(methods(request.scope)))
+        return answer(request, error.status_code, phrase, headers)
 
     async def malformed(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         return answer(request, 400, _first_fault(error))
 
-    async def unexpected(request: Request, error: Exception) -> Response:
-        _log.exception("%s %s", request.method, request.url.path, exc_info=error)
-        return answer(request, 500, f"Unexpected error ({type(error).__name__}); the log of the API says more.")
-
     app.add_exception_handler(PinfoldError, pinfold_error)
     app.add_exception_handler(HTTPException, http_error)
     app.add_exception_handler(RequestValidationError, malformed)
-    app.add_exception_handler(Exception, unexpected)
+
+
+class Unexpected:
+    """ASGI: answers 500 for an exception that nothing else answers, inside the headers of the API; its text stays in the log."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as error:
+            if scope["type"] != "http" or started:
+                raise
+            _log.exception("%s %s", scope["method"], scope["path"])
+            await send_error(scope, send, 500, f"Unexpected error ({type(error).__name__}); the log of the API says more.")
+
+
+async def send_error(scope: Scope, send: Send, status: int, message: str, *headers: tuple[bytes, bytes], **more: Any) -> None:
+    """Answer with an error from outside the routes."""
+    body = error_body(scope["path"], status, message, **more)
+    ours = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": ours})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _status(error: Exception) -> int:

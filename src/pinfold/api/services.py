@@ -6,20 +6,15 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any
 
-from fastapi import Request
+from fastapi import Depends, Request
 
 from pinfold.accounting.client import Placement
 from pinfold.api.accounts import Doorkeeper
-from pinfold.api.errors import ApiError
 from pinfold.scheduler.lifecycle import Lifecycle
 from pinfold.scheduler.schedule import Scheduler
-from pinfold.store import aggregates
 from pinfold.store.database import Database
-
-DEFAULT_ZONE: Final = "nova"
-"""The availability zone of every host that is in no other; Nova's default, which clients expect."""
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -43,21 +38,17 @@ class ApiServices:
     ended: threading.Event = field(default_factory=threading.Event)
     """Set when the process is about to end: whoever waits for orders is answered at once."""
 
-    def aggregates_of_zone(self, zone: str) -> frozenset[str]:
-        """The Placement aggregates that make up an availability zone; none for `nova`, in which every host is."""
-        if zone in ("", DEFAULT_ZONE):
-            return frozenset()
-        with self.database.read() as connection:
-            found = aggregates.all(connection)
-        return frozenset(entry.uuid for entry in found if dict(entry.metadata).get("availability_zone") == zone)
-
-    def check_zone(self, zone: str) -> None:
-        """Raise `ApiError` 400 for a zone that no aggregate makes."""
-        if zone not in ("", DEFAULT_ZONE) and not self.aggregates_of_zone(zone):
-            raise ApiError(400, "The requested availability zone is not available")
-
 
 def services_of(request: Request) -> ApiServices:
     """The services that this application was made with."""
     found: ApiServices = request.app.state.services
     return found
+
+
+async def _services(request: Request) -> ApiServices:
+    """The same as a dependency; a coroutine, since FastAPI calls plain functions in a thread."""
+    return services_of(request)
+
+
+Services = Annotated[ApiServices, Depends(_services)]
+"""The type of a route's parameter that gets the services."""

@@ -14,12 +14,11 @@ from pinfold.agent.wire import Absence, GuestOrder, GuestReport, Hello, Orders, 
 from pinfold.api.agent.tokens import agent_host
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.image.catalog import read_catalog
-from pinfold.api.services import ApiServices, services_of
+from pinfold.api.services import ApiServices, Services
 from pinfold.store import codec, guests, hosts
 
 router = APIRouter(prefix="/agent/v1", tags=["agents"])
 
-Services = Annotated[ApiServices, Depends(services_of)]
 Host = Annotated[str, Depends(agent_host)]
 Plain = Annotated[dict[str, Any], Body()]
 

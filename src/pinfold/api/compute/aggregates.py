@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import uuid
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Response
+import sqlalchemy as sa
+from fastapi import APIRouter, Body, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from pinfold.api.compute.headers import version_of
+from pinfold.api.compute.headers import Version
+from pinfold.api.compute.instants import micro_instant
 from pinfold.api.compute.links import ROOT
-from pinfold.api.compute.server_view import micro_instant
+from pinfold.api.compute.zones import ZONE_KEY, zones
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.microversion import Microversion
-from pinfold.api.services import ApiServices, services_of
+from pinfold.api.services import ApiServices, Services
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.store import aggregates as rows
 from pinfold.store import hosts
@@ -21,10 +23,7 @@ from pinfold.store.model import AggregateRecord, HostRecord
 
 router = APIRouter(prefix=f"{ROOT}/os-aggregates", tags=["aggregates"])
 
-Services = Annotated[ApiServices, Depends(services_of)]
-Version = Annotated[Microversion, Depends(version_of)]
 
-_ZONE_KEY: Final = "availability_zone"
 Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^\S(.*\S)?$")]
 Zone = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^:]+$")]
 AggregateId = Annotated[int, Field(ge=1, le=0x7FFFFFFF)]
@@ -96,7 +95,7 @@ def create_aggregate(body: CreateAggregate, services: Services, version: Version
     """Make an aggregate without hosts; 409 when its name exists."""
     zone = body.aggregate.availability_zone
     with services.database.write() as connection:
-        made = rows.create(connection, uuid=str(uuid.uuid4()), name=body.aggregate.name, metadata=((_ZONE_KEY, zone),) if zone else ())
+        made = rows.create(connection, uuid=str(uuid.uuid4()), name=body.aggregate.name, metadata=((ZONE_KEY, zone),) if zone else ())
     shown = _view(made, {}, version)
     return {"aggregate": {key: value for key, value in shown.items() if key not in ("hosts", "metadata")}}
 
@@ -112,8 +111,9 @@ def update_aggregate(aggregate_id: AggregateId, body: UpdateAggregate, services:
     """Change an aggregate's name or availability zone."""
     asked = body.aggregate
     before = _get(services, aggregate_id)
-    metadata = dict(before.metadata) | ({_ZONE_KEY: asked.availability_zone} if asked.availability_zone else {})
+    metadata = dict(before.metadata) | ({ZONE_KEY: asked.availability_zone} if asked.availability_zone else {})
     with services.database.write() as connection:
+        _one_zone(connection, before.id, before.hosts, metadata.get(ZONE_KEY))
         rows.edit(connection, aggregate_id, name=asked.name, metadata=tuple(sorted(metadata.items())))
     return _shown(services, aggregate_id, version)
 
@@ -138,6 +138,7 @@ def act(aggregate_id: AggregateId, body: Annotated[AggregateAction, Body()], ser
         merged: dict[str, str | None] = {**dict(before.metadata), **body.set_metadata.metadata}
         kept = tuple(sorted((key, value) for key, value in merged.items() if value is not None))
         with services.database.write() as connection:
+            _one_zone(connection, before.id, before.hosts, dict(kept).get(ZONE_KEY))
             rows.edit(connection, aggregate_id, metadata=kept)
     elif body.add_host is not None or body.remove_host is not None:
         _move(services, before, body)
@@ -155,6 +156,7 @@ def _move(services: ApiServices, before: AggregateRecord, body: AggregateAction)
         if body.add_host is not None:
             if host.id in before.hosts:
                 raise Conflict(f"Aggregate {before.id} already has host {name}.")
+            _one_zone(connection, before.id, (host.id,), dict(before.metadata).get(ZONE_KEY))
             rows.add_host(connection, before.id, host.id)
         elif host.id not in before.hosts:
             raise ApiError(404, f"Aggregate {before.id} has no host {name}.")
@@ -163,11 +165,20 @@ def _move(services: ApiServices, before: AggregateRecord, body: AggregateAction)
     services.scheduler.sync_host(host.id)
 
 
+def _one_zone(connection: sa.Connection, aggregate_id: int, members: tuple[str, ...], zone: str | None) -> None:
+    """Raise `Conflict` when one of the hosts is in another zone by another aggregate."""
+    others = zones(group for group in rows.all(connection) if group.id != aggregate_id)
+    for host in members:
+        if zone is not None and others.get(host, zone) != zone:
+            name = hosts.get(connection, host).name
+            raise Conflict(f"Host {name} is in the availability zone {others[host]} already; it cannot be in {zone} as well.")
+
+
 def _view(entry: AggregateRecord, names: dict[str, str], version: Microversion) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "id": entry.id,
         "name": entry.name,
-        "availability_zone": dict(entry.metadata).get(_ZONE_KEY),
+        "availability_zone": dict(entry.metadata).get(ZONE_KEY),
         "hosts": sorted(names[host] for host in entry.hosts),
         "metadata": dict(entry.metadata),
         "created_at": micro_instant(entry.created),

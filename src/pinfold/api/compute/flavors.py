@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 import uuid
-from typing import Annotated, Any, Final
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Body, Depends, Request, Response
+from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
-from pinfold.api.compute.headers import version_of
-from pinfold.api.compute.links import ROOT, after_marker, limit_of, links, page
+from pinfold.api.compute.headers import Version
+from pinfold.api.compute.links import ROOT, Limit, after_marker, links, page, sized
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.microversion import Microversion
-from pinfold.api.services import ApiServices, services_of
+from pinfold.api.services import ApiServices, Services
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.request.model import Flavor
 from pinfold.core.request.vet import vet_extra_spec
@@ -22,13 +23,11 @@ from pinfold.store.model import FlavorRecord
 
 router = APIRouter(prefix=ROOT, tags=["flavors"])
 
-Services = Annotated[ApiServices, Depends(services_of)]
-Version = Annotated[Microversion, Depends(version_of)]
 
 _SPEC_KEY: Final = re.compile(r"[a-zA-Z0-9_\-.: ]{1,255}")
 _MOST_SPECS: Final = 128
 _MAX_INT: Final = 0x7FFFFFFF
-_SORTABLE: Final = {
+_SORTABLE: Final[dict[str, Callable[[FlavorRecord], Any]]] = {
     "flavorid": lambda row: row.id,
     "name": lambda row: row.flavor.name,
     "memory_mb": lambda row: (row.flavor.memory_mib, row.id),
@@ -87,16 +86,33 @@ class ExtraSpecs(_Closed):
     extra_specs: Annotated[dict[str, str | int | float], Field(min_length=1, max_length=_MOST_SPECS)]
 
 
+class FlavorQuery(BaseModel):
+    """What a listing of flavors may be asked."""
+
+    limit: Limit = None
+    marker: str | None = None
+    is_public: str | None = None
+    least_ram: Annotated[int, Field(alias="minRam", ge=0)] = 0
+    least_disk: Annotated[int, Field(alias="minDisk", ge=0)] = 0
+    sort_key: Literal["flavorid", "id", "name", "memory_mb", "root_gb", "vcpus"] = "flavorid"
+    sort_dir: Literal["asc", "desc"] = "asc"
+
+
+Asked = Annotated[FlavorQuery, Query()]
+
+
 @router.get("/flavors")
-def list_flavors(request: Request, services: Services, version: Version) -> dict[str, Any]:
+def list_flavors(asked: Asked, request: Request, services: Services, version: Version) -> dict[str, Any]:
     """The flavors, in brief."""
-    return _list(request, services, version, detail=False)
+    found, more = _list(asked, request, services, "flavors")
+    return {"flavors": [_brief(request, row, version) for row in found], **more}
 
 
 @router.get("/flavors/detail")
-def list_flavors_detail(request: Request, services: Services, version: Version) -> dict[str, Any]:
+def list_flavors_detail(asked: Asked, request: Request, services: Services, version: Version) -> dict[str, Any]:
     """The flavors, in full."""
-    return _list(request, services, version, detail=True)
+    found, more = _list(asked, request, services, "flavors/detail")
+    return {"flavors": [view(request, row, version) for row in found], **more}
 
 
 @router.get("/flavors/{flavor_id}")
@@ -228,21 +244,14 @@ def _brief(request: Request, row: FlavorRecord, version: Microversion) -> dict[s
     return shown
 
 
-def _list(request: Request, services: ApiServices, version: Microversion, *, detail: bool) -> dict[str, Any]:
-    asked = request.query_params
-    limit = limit_of(asked.get("limit"))
+def _list(asked: FlavorQuery, request: Request, services: ApiServices, noun: str) -> tuple[Sequence[FlavorRecord], dict[str, Any]]:
+    """One page of the flavors, and the link to the next."""
     with services.database.read() as connection:
-        found = rows.all(connection, public=_public(asked.get("is_public")))
-    least_ram, least_disk = _least(asked.get("minRam"), "minRam"), _least(asked.get("minDisk"), "minDisk")
-    key, descending = asked.get("sort_key", "flavorid"), asked.get("sort_dir", "asc")
-    if key not in _SORTABLE or descending not in ("asc", "desc"):
-        raise InvalidRequest(f"sort_key must be one of {', '.join(sorted(_SORTABLE))}, and sort_dir asc or desc", key="sort_key")
-    kept = [row for row in found if row.flavor.memory_mib >= least_ram and row.flavor.disk_gib >= least_disk]
-    kept.sort(key=_SORTABLE[key], reverse=descending == "desc")
-    shown = after_marker(kept, [row.id for row in kept], asked.get("marker"))[:limit]
-    tell = view if detail else _brief
-    more = page(request, "flavors/detail" if detail else "flavors", shown, "flavors", limit, shown[-1].id if shown else None)
-    return {"flavors": [tell(request, row, version) for row in shown], **more}
+        found = rows.all(connection, public=_public(asked.is_public))
+    kept = [row for row in found if row.flavor.memory_mib >= asked.least_ram and row.flavor.disk_gib >= asked.least_disk]
+    kept.sort(key=_SORTABLE[asked.sort_key], reverse=asked.sort_dir == "desc")
+    shown = sized(after_marker(kept, [row.id for row in kept], asked.marker), asked.limit)
+    return shown, page(request, noun, shown, "flavors", asked.limit, shown[-1].id if shown else None)
 
 
 def _public(text: str | None) -> bool | None:
@@ -256,14 +265,6 @@ def _public(text: str | None) -> bool | None:
             return False
         case _:
             raise InvalidRequest(f"is_public is {(text or '')[:64]!r}; it must be true, false or none", key="is_public")
-
-
-def _least(text: str | None, key: str) -> int:
-    if text is None:
-        return 0
-    if not (text.isascii() and text.isdigit() and len(text) < 12):
-        raise InvalidRequest(f"{key} is {text[:64]!r}; it must be a whole number", key=key)
-    return int(text)
 
 
 def _get(services: ApiServices, flavor_id: str) -> FlavorRecord:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import uuid
-from typing import Final
+from typing import Annotated
 
+from fastapi import Depends
 from starlette.requests import Request
 
-from pinfold.api.bounds import App, Message, Receive, Scope, Send
-from pinfold.api.errors import error_body
+from pinfold.api.asgi import App, Message, Receive, Scope, Send
+from pinfold.api.errors import send_error
 from pinfold.api.microversion import NEWEST, OLDEST, MalformedVersion, Microversion, UnsupportedVersion, answer_headers, negotiate
-
-_REQUEST_ID: Final = re.compile(r"req-[0-9a-f-]{36}")
 
 
 class ComputeHeaders:
-    """ASGI: negotiates the microversion into `scope["state"]["microversion"]`, and puts it and the request id on the answer.
+    """ASGI: negotiates the microversion into `scope["state"]["microversion"]`, and puts it and the request id on every answer.
 
     A version that cannot be served is answered here: 400 when it is malformed, 406 when it is none of ours.
     """
@@ -31,41 +29,35 @@ class ComputeHeaders:
         asked = {name: value.decode("latin-1") for name, value in scope["headers"]}
         request_id = f"req-{uuid.uuid4()}"
         headers = {"x-openstack-request-id": request_id, "x-compute-request-id": request_id}
-        given = asked.get(b"x-openstack-request-id", "")
-        if _REQUEST_ID.fullmatch(given):
-            scope.setdefault("state", {})["global_request_id"] = given
         try:
             version = negotiate(asked.get(b"openstack-api-version"), asked.get(b"x-openstack-nova-api-version"))
         except MalformedVersion as error:
-            await _answer(scope, send, 400, str(error), headers)
+            await send_error(scope, send, 400, str(error), *_encoded(headers | answer_headers(OLDEST)))
             return
         except UnsupportedVersion as error:
-            await _answer(scope, send, 406, str(error), headers)
+            allowed = {"min_version": str(OLDEST), "max_version": str(NEWEST)}
+            await send_error(scope, send, 406, str(error), *_encoded(headers | answer_headers(OLDEST)), **allowed)
             return
         scope.setdefault("state", {}).update(microversion=version, request_id=request_id)
-        headers |= answer_headers(version)
+        ours = _encoded(headers | answer_headers(version))
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *_encoded(headers)]
+                message["headers"] = [*message.get("headers", ()), *ours]
             await send(message)
 
         await self._app(scope, receive, with_headers)
 
 
-def version_of(request: Request) -> Microversion:
-    """The microversion that a request is served at."""
+async def version_of(request: Request) -> Microversion:
+    """The microversion that a request is served at; a coroutine, since FastAPI calls plain functions in a thread."""
     version: Microversion = request.state.microversion
     return version
 
 
+Version = Annotated[Microversion, Depends(version_of)]
+"""The type of a route's parameter that gets the microversion."""
+
+
 def _encoded(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-
-
-async def _answer(scope: Scope, send: Send, status: int, message: str, headers: dict[str, str]) -> None:
-    more = {"min_version": str(OLDEST), "max_version": str(NEWEST)} if status == 406 else {}
-    body = error_body(scope["path"], status, message, **more)
-    ours = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *_encoded(headers)]
-    await send({"type": "http.response.start", "status": status, "headers": ours})
-    await send({"type": "http.response.body", "body": body})

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel
 
-from pinfold.api.compute.headers import version_of
-from pinfold.api.compute.links import ROOT, after_marker, limit_of, page
+from pinfold.api.compute.headers import Version
+from pinfold.api.compute.links import ROOT, Limit, after_marker, page, sized
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.microversion import Microversion
-from pinfold.api.services import ApiServices, services_of
+from pinfold.api.services import ApiServices, Services
 from pinfold.store import guests, hosts
 from pinfold.store.guests import GuestFilter
 from pinfold.store.model import GuestRecord, HostLedger, HostRecord, Observed
 
 router = APIRouter(prefix=ROOT, tags=["hypervisors"])
 
-Services = Annotated[ApiServices, Depends(services_of)]
-Version = Annotated[Microversion, Depends(version_of)]
 
+_PAGED: Final = Microversion(2, 33)
+_BY_ID: Final = Microversion(2, 53)
 _USAGE_GONE: Final = Microversion(2, 88)
 
 
@@ -55,16 +57,33 @@ class Usage:
         }
 
 
+class HypervisorQuery(BaseModel):
+    """What a listing of hypervisors may be asked."""
+
+    limit: Limit = None
+    marker: str | None = None
+    hypervisor_hostname_pattern: str = ""
+    with_servers: bool = False
+
+
+Asked = Annotated[HypervisorQuery, Query()]
+WithServers = Annotated[bool, Query()]
+
+
 @router.get("/os-hypervisors")
-def list_hypervisors(request: Request, services: Services, version: Version) -> dict[str, Any]:
+def list_hypervisors(asked: Asked, request: Request, services: Services, version: Version) -> dict[str, Any]:
     """The hosts, in brief."""
-    return _list(request, services, version, detail=False)
+    shown, there, more = _list(asked, request, services, version, "os-hypervisors")
+    servers = asked.with_servers and version >= _BY_ID
+    return {"hypervisors": [_brief(one.record) | _servers(there[one.record.id], servers) for one in shown], **more}
 
 
 @router.get("/os-hypervisors/detail")
-def list_hypervisors_detail(request: Request, services: Services, version: Version) -> dict[str, Any]:
+def list_hypervisors_detail(asked: Asked, request: Request, services: Services, version: Version) -> dict[str, Any]:
     """The hosts, in full."""
-    return _list(request, services, version, detail=True)
+    shown, there, more = _list(asked, request, services, version, "os-hypervisors/detail")
+    servers = asked.with_servers and version >= _BY_ID
+    return {"hypervisors": [_full(one, there[one.record.id], version, with_servers=servers) for one in shown], **more}
 
 
 @router.get("/os-hypervisors/statistics")
@@ -88,14 +107,14 @@ def show_statistics(services: Services, version: Version) -> dict[str, Any]:
 
 
 @router.get("/os-hypervisors/{hypervisor_id}")
-def show_hypervisor(hypervisor_id: str, request: Request, services: Services, version: Version) -> dict[str, Any]:
+def show_hypervisor(hypervisor_id: str, services: Services, version: Version, with_servers: WithServers = False) -> dict[str, Any]:
     """One host by its id."""
     with services.database.read() as connection:
         ledger = next(iter(hosts.ledgers(connection, [hypervisor_id])), None)
         if ledger is None:
             raise not_found("Hypervisor", hypervisor_id)
         there = _guests(connection, ledger.record)
-    return {"hypervisor": _full(ledger, there, version, with_servers=_with_servers(request, version))}
+    return {"hypervisor": _full(ledger, there, version, with_servers=with_servers and version >= _BY_ID)}
 
 
 @router.get("/os-hypervisors/{hypervisor_id}/uptime")
@@ -112,26 +131,20 @@ def show_uptime(hypervisor_id: str, services: Services, version: Version) -> dic
     return {"hypervisor": {**_brief(ledger.record), "uptime": dict(ledger.record.report.facts).get("uptime", "")}}
 
 
-def _list(request: Request, services: ApiServices, version: Microversion, *, detail: bool) -> dict[str, Any]:
-    asked = request.query_params
-    pattern = asked.get("hypervisor_hostname_pattern", "")
-    limit = limit_of(asked.get("limit"))
+def _list(
+    asked: HypervisorQuery, request: Request, services: ApiServices, version: Microversion, noun: str
+) -> tuple[Sequence[HostLedger], dict[str, tuple[GuestRecord, ...]], dict[str, Any]]:
+    """One page of the hosts, the guests on each by its id, and the link to the next page."""
+    pattern = asked.hypervisor_hostname_pattern
     with services.database.read() as connection:
         found = [ledger for ledger in hosts.ledgers(connection) if pattern.lower() in ledger.record.name.lower()]
         if pattern and not found:
             raise ApiError(404, f"No hypervisor matching '{pattern[:255]}' could be found.")
-        shown = after_marker(found, [ledger.record.id for ledger in found], asked.get("marker"))[:limit]
+        shown = sized(after_marker(found, [ledger.record.id for ledger in found], asked.marker), asked.limit)
         there = {ledger.record.id: _guests(connection, ledger.record) for ledger in shown}
-    servers = _with_servers(request, version)
-    if detail:
-        listing = [_full(ledger, there[ledger.record.id], version, with_servers=servers) for ledger in shown]
-    else:
-        listing = [_brief(ledger.record) | _servers(there[ledger.record.id], servers) for ledger in shown]
-    noun = "os-hypervisors/detail" if detail else "os-hypervisors"
-    more = (
-        page(request, noun, shown, "hypervisors", limit, shown[-1].record.id if shown else None) if version >= Microversion(2, 33) else {}
-    )
-    return {"hypervisors": listing, **more}
+    last = shown[-1].record.id if shown else None
+    more = page(request, noun, shown, "hypervisors", asked.limit, last) if version >= _PAGED else {}
+    return shown, there, more
 
 
 def _brief(host: HostRecord) -> dict[str, Any]:
@@ -182,7 +195,3 @@ def _guests(connection: Any, host: HostRecord) -> tuple[GuestRecord, ...]:
 
 def _servers(there: tuple[GuestRecord, ...], wanted: bool) -> dict[str, Any]:
     return {"servers": [{"uuid": guest.id, "name": f"instance-{guest.id}"} for guest in there]} if wanted and there else {}
-
-
-def _with_servers(request: Request, version: Microversion) -> bool:
-    return version >= Microversion(2, 53) and request.query_params.get("with_servers", "").lower() in ("true", "1", "yes")

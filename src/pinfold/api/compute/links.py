@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 from urllib.parse import urlencode
 
+from pydantic import Field
 from starlette.requests import Request
 
 from pinfold.core.errors import InvalidRequest
@@ -13,6 +14,9 @@ from pinfold.core.errors import InvalidRequest
 ROOT: Final = "/compute/v2.1"
 MOST: Final = 1000
 """The largest page; a request without a limit gets one of this size."""
+
+Limit = Annotated[int | None, Field(ge=0, le=2**31 - 1)]
+"""The `limit` parameter of a listing."""
 
 Thing = TypeVar("Thing")
 
@@ -34,22 +38,15 @@ def links(request: Request, noun: str, name: object) -> list[dict[str, str]]:
     ]
 
 
-def limit_of(text: str | None) -> int:
-    """The page size that a `limit` parameter asks for, at most `MOST`. Raises `InvalidRequest`.
-
-    >>> limit_of(None), limit_of("5"), limit_of("5000")
-    (1000, 5, 1000)
-    """
-    if text is None:
-        return MOST
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise InvalidRequest(f"limit is {text[:64]!r}; it must be a whole number, 0 or more", key="limit")
-    return min(int(text), MOST)
+def sized(items: Sequence[Thing], limit: int | None) -> Sequence[Thing]:
+    """The first `limit` items, `MOST` where nothing is asked."""
+    return items[: MOST if limit is None else min(limit, MOST)]
 
 
-def page(request: Request, noun: str, items: Sequence[Thing], name: str, limit: int, last_id: str | None) -> dict[str, Any]:
+def page(request: Request, noun: str, items: Sequence[Thing], name: str, limit: int | None, last_id: str | None) -> dict[str, Any]:
     """The `NOUN_links` part of a listing: a `next` link where the page is full, else nothing."""
-    if limit == 0 or len(items) < limit or last_id is None:
+    size = MOST if limit is None else min(limit, MOST)
+    if size == 0 or len(items) < size or last_id is None:
         return {}
     query = [(key, value) for key, value in request.query_params.multi_items() if key != "marker"]
     href = f"{base(request)}{ROOT}/{noun}?{urlencode([*query, ('marker', last_id)])}"

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Body, Depends, Response
+from fastapi import APIRouter, Body, Response
 
 from pinfold.api.compute.links import ROOT
 from pinfold.api.compute.servers import server
 from pinfold.api.errors import ApiError
-from pinfold.api.services import ApiServices, services_of
+from pinfold.api.services import Services
 from pinfold.core.errors import InvalidRequest
 
 router = APIRouter(prefix=ROOT, tags=["servers"])
 
-Services = Annotated[ApiServices, Depends(services_of)]
 
 _KNOWN: Final = frozenset(
     {

@@ -3,36 +3,38 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
-from typing import Any
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
 
 from starlette.requests import Request
 
+from pinfold.api.compute.instants import instant, micro_instant
 from pinfold.api.compute.links import base, links
-from pinfold.api.compute.server_status import shown
+from pinfold.api.compute.server_status import Shown, shown
 from pinfold.api.microversion import Microversion
-from pinfold.api.services import DEFAULT_ZONE
 from pinfold.core.fit.model import Fit
 from pinfold.core.request.model import GuestRequest
 from pinfold.store.model import ClaimRecord, GuestRecord, HostRecord
 
-
-def instant(seconds: float) -> str:
-    """A time as the Compute API writes it.
-
-    >>> instant(0.0)
-    '1970-01-01T00:00:00Z'
-    """
-    return datetime.fromtimestamp(int(seconds), tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+_CHANGED_IN_FULL: Final = Microversion(2, 75)
 
 
-def micro_instant(seconds: float) -> str:
-    """A time as the parts of the Compute API write it that have microseconds and no zone.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a server is: its host, and that host's availability zone."""
 
-    >>> micro_instant(0.5)
-    '1970-01-01T00:00:00.500000'
-    """
-    return datetime.fromtimestamp(seconds, tz=UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
+    host: HostRecord
+    zone: str
+
+
+class Form(Enum):
+    """Which answer shows the server: they differ by a few keys."""
+
+    SHOWN = "shown"
+    LISTED = "listed"
+    CHANGED = "changed"
+    """The answer to a change; before microversion 2.75 without what only operators see."""
 
 
 def brief(request: Request, guest: GuestRecord) -> dict[str, Any]:
@@ -40,10 +42,11 @@ def brief(request: Request, guest: GuestRecord) -> dict[str, Any]:
     return {"id": guest.id, "name": guest.name, "links": links(request, "servers", guest.id)}
 
 
-def full(request: Request, guest: GuestRecord, host: HostRecord | None, image_id: str, version: Microversion) -> dict[str, Any]:
-    """A server in full. `image_id` is '' for a server without an image."""
-    words = shown(guest, host_up=host is not None and host.up)
+def full(request: Request, guest: GuestRecord, place: Place | None, version: Microversion, form: Form = Form.SHOWN) -> dict[str, Any]:
+    """A server in full, as that microversion shows it in that kind of answer; `place` is None for a server on no host."""
+    words = shown(guest, host_up=place is not None and place.host.up)
     details = dict(guest.details)
+    image_id = details.get("image_id", "")
     image_links = [{"rel": "bookmark", "href": f"{base(request)}/compute/images/{image_id}"}]
     server: dict[str, Any] = {
         **brief(request, guest),
@@ -58,26 +61,16 @@ def full(request: Request, guest: GuestRecord, host: HostRecord | None, image_id
         "addresses": {},
         "accessIPv4": "",
         "accessIPv6": "",
-        "config_drive": "",
-        "key_name": None,
-        "hostId": hashlib.sha224(f"{guest.project}{host.name}".encode()).hexdigest() if host else "",
+        "hostId": hashlib.sha224(f"{guest.project}{place.host.name}".encode()).hexdigest() if place else "",
         "OS-DCF:diskConfig": "MANUAL",
-        "OS-EXT-AZ:availability_zone": (details.get("zone") or DEFAULT_ZONE) if host else "",
-        "OS-EXT-STS:vm_state": words.vm_state,
-        "OS-EXT-STS:task_state": words.task_state,
-        "OS-EXT-STS:power_state": words.power_state,
-        "OS-EXT-SRV-ATTR:host": host.name if host else None,
-        "OS-EXT-SRV-ATTR:hypervisor_hostname": host.name if host else None,
-        "OS-EXT-SRV-ATTR:instance_name": f"instance-{guest.id}",
-        "OS-SRV-USG:launched_at": None if guest.launched is None else micro_instant(guest.launched),
-        "OS-SRV-USG:terminated_at": None if guest.deleted is None else micro_instant(guest.deleted),
-        "os-extended-volumes:volumes_attached": [],
     }
     if words.status in ("ACTIVE", "BUILD"):
         server["progress"] = 100 if words.status == "ACTIVE" else 0
     if guest.fault is not None and words.status in ("ERROR", "DELETED"):
         server["fault"] = {"code": guest.fault.code, "created": instant(guest.fault.created), "message": guest.fault.message}
-    return server | _later(guest, host, version, details)
+    if form is not Form.CHANGED or version >= _CHANGED_IN_FULL:
+        server |= _extended(guest, place, version, words, details)
+    return server | _later(guest, version, details, form)
 
 
 def topology(request: GuestRequest, fit: Fit) -> dict[str, Any]:
@@ -121,33 +114,58 @@ def _flavor(request: Request, guest: GuestRecord, version: Microversion) -> dict
     }
 
 
-def _later(guest: GuestRecord, host: HostRecord | None, version: Microversion, details: dict[str, str]) -> dict[str, Any]:
-    """What microversions after 2.1 add, each with the version that added it."""
-    status = "" if host is None else "UP" if host.up else "UNKNOWN"
+def _extended(guest: GuestRecord, place: Place | None, version: Microversion, words: Shown, details: dict[str, str]) -> dict[str, Any]:
+    """What was once an extension each: where the server is, what it is doing, when it ran."""
+    extended: dict[str, Any] = {
+        "config_drive": "",
+        "key_name": None,
+        "OS-EXT-AZ:availability_zone": place.zone if place else details.get("zone", ""),
+        "OS-EXT-STS:vm_state": words.vm_state,
+        "OS-EXT-STS:task_state": words.task_state,
+        "OS-EXT-STS:power_state": words.power_state,
+        "OS-EXT-SRV-ATTR:host": place.host.name if place else None,
+        "OS-EXT-SRV-ATTR:hypervisor_hostname": place.host.name if place else None,
+        "OS-EXT-SRV-ATTR:instance_name": f"instance-{guest.id}",
+        "OS-SRV-USG:launched_at": None if guest.launched is None else micro_instant(guest.launched),
+        "OS-SRV-USG:terminated_at": None if guest.deleted is None else micro_instant(guest.deleted),
+        "os-extended-volumes:volumes_attached": [],
+    }
+    if version >= Microversion(2, 3):
+        extended |= {
+            "OS-EXT-SRV-ATTR:reservation_id": details.get("reservation_id", ""),
+            "OS-EXT-SRV-ATTR:launch_index": int(details.get("launch_index", "0")),
+            "OS-EXT-SRV-ATTR:hostname": details.get("hostname", guest.name),
+            "OS-EXT-SRV-ATTR:kernel_id": "",
+            "OS-EXT-SRV-ATTR:ramdisk_id": "",
+            "OS-EXT-SRV-ATTR:root_device_name": None,
+            "OS-EXT-SRV-ATTR:user_data": None,
+        }
+    if version >= Microversion(2, 16):
+        extended["host_status"] = _host_status(place)
+    return extended
+
+
+def _host_status(place: Place | None) -> str:
+    if place is None:
+        return ""
+    if not place.host.up:
+        return "UNKNOWN"
+    return "MAINTENANCE" if place.host.disabled else "UP"
+
+
+def _later(guest: GuestRecord, version: Microversion, details: dict[str, str], form: Form) -> dict[str, Any]:
+    """What microversions after 2.1 add to every form, each with the version that added it."""
     added: tuple[tuple[int, dict[str, Any]], ...] = (
-        (
-            3,
-            {
-                "OS-EXT-SRV-ATTR:reservation_id": details.get("reservation_id", ""),
-                "OS-EXT-SRV-ATTR:launch_index": int(details.get("launch_index", "0")),
-                "OS-EXT-SRV-ATTR:hostname": details.get("hostname", guest.name),
-                "OS-EXT-SRV-ATTR:kernel_id": "",
-                "OS-EXT-SRV-ATTR:ramdisk_id": "",
-                "OS-EXT-SRV-ATTR:root_device_name": None,
-                "OS-EXT-SRV-ATTR:user_data": None,
-            },
-        ),
         (9, {"locked": False}),
-        (16, {"host_status": "MAINTENANCE" if host is not None and host.up and host.disabled else status}),
         (19, {"description": guest.description or None}),
         (26, {"tags": [tag for tag in details.get("tags", "").split(",") if tag]}),
         (63, {"trusted_image_certificates": None}),
-        (71, {"server_groups": []}),
+        (71, {} if form is Form.LISTED else {"server_groups": []}),
         (73, {"locked_reason": None}),
         (96, {"pinned_availability_zone": details.get("zone") or None}),
     )
-    shown_keys: dict[str, Any] = {}
-    for minor, keys in added:
+    keys: dict[str, Any] = {}
+    for minor, more in added:
         if version >= Microversion(2, minor):
-            shown_keys |= keys
-    return shown_keys
+            keys |= more
+    return keys

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pinfold.api.compute.headers import version_of
+from pinfold.api.compute.headers import Version
+from pinfold.api.compute.instants import micro_instant
 from pinfold.api.compute.links import ROOT
-from pinfold.api.compute.server_view import micro_instant
+from pinfold.api.compute.zones import DEFAULT_ZONE, zones
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.microversion import Microversion
-from pinfold.api.services import DEFAULT_ZONE, ApiServices, services_of
+from pinfold.api.services import ApiServices, Services
 from pinfold.core.errors import InvalidRequest
-from pinfold.store import hosts
+from pinfold.store import aggregates, hosts
 from pinfold.store.model import HostRecord
 
 router = APIRouter(prefix=f"{ROOT}/os-services", tags=["services"])
 
-Services = Annotated[ApiServices, Depends(services_of)]
-Version = Annotated[Microversion, Depends(version_of)]
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
 _BINARY: Final = "nova-compute"
 _BY_ID: Final = Microversion(2, 53)
+_NO_FORCE: Final = "forced_down is not supported; a host is fenced with `pinfold host fence --powered-off`."
 
 
 class _Closed(BaseModel):
@@ -49,14 +50,14 @@ class NamedService(_Closed):
 
 
 @router.get("")
-def list_services(request: Request, services: Services, version: Version) -> dict[str, Any]:
+def list_services(
+    services: Services, version: Version, host: Annotated[str | None, Query()] = None, binary: Annotated[str | None, Query()] = None
+) -> dict[str, Any]:
     """The agents, by host; `host` and `binary` narrow the listing."""
-    asked = request.query_params
     with services.database.read() as connection:
-        found = [host for host in hosts.all(connection) if asked.get("host") in (None, host.name)]
-    if asked.get("binary") not in (None, _BINARY):
-        found = []
-    return {"services": [_view(host, version) for host in found]}
+        found = [one for one in hosts.all(connection) if host in (None, one.name) and binary in (None, _BINARY)]
+        of_host = zones(aggregates.all(connection))
+    return {"services": [_view(one, of_host.get(one.id, DEFAULT_ZONE), version) for one in found]}
 
 
 @router.put("/{service_id}")
@@ -65,26 +66,28 @@ def update_service(service_id: str, body: dict[str, Any], services: Services, ve
     if version < _BY_ID:
         return _update_named(service_id, body, services)
     change = _parsed(ServiceChange, body)
-    host = _get(services, service_id)
+    host, _ = _get(services, service_id)
     if change.forced_down is not None:
-        raise ApiError(501, "forced_down is not supported; a host is fenced with `pinfold host fence --powered-off`.")
+        raise ApiError(501, _NO_FORCE)
     if change.status is None:
         raise InvalidRequest("status must be enabled or disabled", key="status")
     if change.disabled_reason and change.status == "enabled":
         raise InvalidRequest("Specifying disabled_reason when status is enabled is invalid", key="disabled_reason")
     _switch(services, host, enabled=change.status == "enabled", reason=change.disabled_reason or "")
-    return {"service": _view(_get(services, service_id), version)}
+    return {"service": _view(*_get(services, service_id), version)}
 
 
 @router.delete("/{service_id}", status_code=204, response_class=Response)
-def delete_service(service_id: str, services: Services) -> Response:
+def delete_service(service_id: str, services: Services, version: Version) -> Response:
     """Forget a host, its provider in Placement too; 409 while it has claims."""
-    _get(services, service_id)
-    services.scheduler.remove_host(service_id)
+    host, _ = _get(services, service_id, numbered=version < _BY_ID)
+    services.scheduler.remove_host(host.id)
     return Response(status_code=204)
 
 
 def _update_named(action: str, body: dict[str, Any], services: ApiServices) -> dict[str, Any]:
+    if action == "force-down":
+        raise ApiError(501, _NO_FORCE)
     if action not in ("enable", "disable", "disable-log-reason"):
         raise ApiError(404, "Unknown action")
     named = _parsed(NamedService, body)
@@ -115,12 +118,12 @@ def _parsed(schema: type[Schema], body: dict[str, Any]) -> Schema:
         raise InvalidRequest(f"Invalid input for {'.'.join(map(str, fault['loc'])) or 'body'}: {fault['msg']}") from error
 
 
-def _view(host: HostRecord, version: Microversion) -> dict[str, Any]:
+def _view(host: HostRecord, zone: str, version: Microversion) -> dict[str, Any]:
     shown: dict[str, Any] = {
-        "id": host.id,
+        "id": host.id if version >= _BY_ID else number(host.id),
         "binary": _BINARY,
         "host": host.name,
-        "zone": DEFAULT_ZONE,
+        "zone": zone,
         "status": "disabled" if host.disabled else "enabled",
         "state": "up" if host.up else "down",
         "updated_at": micro_instant(host.updated),
@@ -131,9 +134,21 @@ def _view(host: HostRecord, version: Microversion) -> dict[str, Any]:
     return shown
 
 
-def _get(services: ApiServices, service_id: str) -> HostRecord:
+def number(host_id: str) -> int:
+    """The number that clients before microversion 2.53 know a host by: the first 52 bits of its id.
+
+    >>> number("8c2b1d06-6a2f-5f0a-9c55-6c8ad1b5ef1e")
+    2465868775072501
+    """
+    return uuid.UUID(host_id).int >> 76
+
+
+def _get(services: ApiServices, service_id: str, *, numbered: bool = False) -> tuple[HostRecord, str]:
+    """The host of a service's id, and its zone. Raises `ApiError` 404."""
     with services.database.read() as connection:
-        found = next((host for host in hosts.all(connection) if host.id == service_id), None)
+        every = hosts.all(connection)
+        of_host = zones(aggregates.all(connection))
+    found = next((host for host in every if service_id == (str(number(host.id)) if numbered else host.id)), None)
     if found is None:
         raise not_found("Service", service_id)
-    return found
+    return found, of_host.get(found.id, DEFAULT_ZONE)

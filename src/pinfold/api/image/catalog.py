@@ -6,11 +6,13 @@ HTTP does not belong here. Names never leave the directory: what is not a plain 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import tomllib
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +25,7 @@ _NAMESPACE: Final = uuid.UUID("8c2b1d06-6a2f-5f0a-9c55-6c8ad1b5ef1e")
 _MAX_PROPERTIES: Final = 65536
 _MAX_COUNT: Final = 256
 _MAX_IMAGES: Final = 10_000
+_Marks = tuple[tuple[str, int, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,14 +70,34 @@ def image_id(name: str) -> str:
 
 
 def read_catalog(directory: Path) -> tuple[CatalogImage, ...]:
-    """Every image of the directory, ordered by name. An absent directory holds none.
+    """Every image of the directory, ordered by name. An absent directory holds none. What has not changed is not read again.
 
     Raises `InvalidRequest` that names the file when two images share a name, when a property file is malformed, or when there are too many.
     """
-    if not directory.is_dir():
+    return _catalog(directory, _marks(directory))
+
+
+def find_image(directory: Path, image_id: str) -> CatalogImage | None:
+    """The image of that id, or None. Raises as `read_catalog` does."""
+    return next((image for image in read_catalog(directory) if image.id == image_id), None)
+
+
+def _marks(directory: Path) -> _Marks:
+    """What tells whether anything in the directory changed: name, change time, size and mode of every file."""
+    try:
+        with os.scandir(directory) as entries:
+            found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
+    except (FileNotFoundError, NotADirectoryError):
         return ()
+    except OSError as error:
+        raise InvalidRequest(f"{directory}: cannot be read as an image directory ({error})", key=str(directory)) from error
+    return tuple(sorted((name, info.st_ctime_ns, info.st_size, info.st_mode) for name, info in found))
+
+
+@lru_cache(maxsize=4)
+def _catalog(directory: Path, marks: _Marks) -> tuple[CatalogImage, ...]:
     found: dict[str, CatalogImage] = {}
-    for path in sorted(directory.iterdir()):
+    for path in (directory / mark[0] for mark in marks):
         if path.suffix not in _FORMATS or path.is_symlink() or not path.is_file() or not _NAME.fullmatch(path.stem):
             continue
         if path.stem in found:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse
+from pydantic import BaseModel, Field
 
-from pinfold.api.compute.links import after_marker, limit_of
+from pinfold.api.compute.links import Limit, after_marker, sized
 from pinfold.api.errors import ApiError, not_found
-from pinfold.api.image.catalog import CatalogImage, read_catalog
-from pinfold.api.services import ApiServices, services_of
+from pinfold.api.image.catalog import CatalogImage, find_image, read_catalog
+from pinfold.api.services import ApiServices, Services
 
 router = APIRouter(prefix="/image", tags=["images"])
-
-Services = Annotated[ApiServices, Depends(services_of)]
 
 
 @router.get("", include_in_schema=False)
@@ -26,16 +25,31 @@ def list_versions(request: Request) -> dict[str, Any]:
     return {"versions": [{"id": "v2.9", "status": "CURRENT", "links": [{"rel": "self", "href": f"{root}/image/v2/"}]}]}
 
 
+class ImageQuery(BaseModel):
+    """What a listing of images may be asked; `size_min` and the like are ignored."""
+
+    limit: Limit = None
+    marker: str | None = None
+    id: str | None = None
+    name: str | None = None
+    status: str | None = None
+    visibility: str | None = None
+    disk_format: str | None = None
+    sort_key: list[Literal["name", "created_at", "updated_at", "size", "id", "status", "disk_format", "container_format"]] = Field(
+        default_factory=list
+    )
+    sort_dir: list[Literal["asc", "desc"]] = Field(default_factory=list)
+    sort: str | None = None
+
+
 @router.get("/v2/images")
-def list_images(request: Request, services: Services) -> dict[str, Any]:
+def list_images(asked: Annotated[ImageQuery, Query()], services: Services) -> dict[str, Any]:
     """The images by name; `name`, `id`, `limit` and `marker` narrow the listing."""
-    asked = request.query_params
-    found = [image for image in read_catalog(services.images) if _matches(image, dict(asked))]
-    limit = limit_of(asked.get("limit"))
-    shown = after_marker(found, [image.id for image in found], asked.get("marker"))[:limit]
+    found = [image for image in read_catalog(services.images) if _matches(image, asked)]
+    shown = sized(after_marker(found, [image.id for image in found], asked.marker), asked.limit)
     listing: dict[str, Any] = {"images": [view(image) for image in shown], "first": "/v2/images", "schema": "/v2/schemas/images"}
-    if limit and len(shown) == limit and shown[-1].id != found[-1].id:
-        listing["next"] = f"/v2/images?limit={limit}&marker={shown[-1].id}"
+    if shown and shown[-1] is not found[-1]:
+        listing["next"] = f"/v2/images?limit={len(shown)}&marker={shown[-1].id}"
     return listing
 
 
@@ -95,15 +109,15 @@ def view(image: CatalogImage) -> dict[str, Any]:
     return dict(image.properties) | fixed
 
 
-def _matches(image: CatalogImage, asked: dict[str, str]) -> bool:
+def _matches(image: CatalogImage, asked: ImageQuery) -> bool:
     shown = view(image)
-    return all(
-        str(shown.get(key, "")) == value for key, value in asked.items() if key in ("name", "id", "disk_format", "status", "visibility")
-    )
+    wanted = {key: getattr(asked, key) for key in ("name", "id", "disk_format", "status", "visibility")}
+    wanted["visibility"] = None if asked.visibility == "all" else asked.visibility
+    return all(value is None or shown[key] == value for key, value in wanted.items())
 
 
 def _get(services: ApiServices, image_id: str) -> CatalogImage:
-    for image in read_catalog(services.images):
-        if image.id == image_id:
-            return image
-    raise not_found("Image", image_id)
+    found = find_image(services.images, image_id)
+    if found is None:
+        raise not_found("Image", image_id)
+    return found

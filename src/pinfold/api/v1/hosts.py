@@ -5,12 +5,12 @@ from __future__ import annotations
 import uuid
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from pinfold.api.agent.tokens import make_token
 from pinfold.api.errors import not_found
-from pinfold.api.services import ApiServices, services_of
+from pinfold.api.services import ApiServices, Services
 from pinfold.api.v1.views import host_view, map_view
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.pools import Pools
@@ -21,7 +21,6 @@ from pinfold.store.model import HostRecord, HostReport
 
 router = APIRouter(prefix="/v1/hosts", tags=["hosts"])
 
-Services = Annotated[ApiServices, Depends(services_of)]
 
 NOTHING: Final = HostReport(topology=Topology(cells=()), pools=Pools(shared=CpuSet(), dedicated=CpuSet()))
 """A host before its agent spoke."""

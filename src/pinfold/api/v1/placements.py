@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.image.catalog import read_catalog
-from pinfold.api.services import ApiServices, services_of
+from pinfold.api.services import ApiServices, Services
 from pinfold.api.v1.hosts import find
 from pinfold.api.v1.views import candidate_view, placement_view, refusal_view
 from pinfold.core.request.compile import compile_request
@@ -19,7 +19,6 @@ from pinfold.store import claims, flavors, guests, hosts
 
 router = APIRouter(prefix="/v1", tags=["placements"])
 
-Services = Annotated[ApiServices, Depends(services_of)]
 Text = Annotated[str, Field(max_length=255)]
 
 

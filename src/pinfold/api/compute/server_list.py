@@ -1,0 +1,211 @@
+"""Listings of servers in the Compute API: filters, order and pages. How one server is shown does not belong here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Query, Request
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NaiveDatetime
+
+from pinfold.api.compute.headers import Version
+from pinfold.api.compute.links import MOST, ROOT, Limit, after_marker, page
+from pinfold.api.compute.server_status import Shown, shown
+from pinfold.api.compute.server_view import Form, Place, brief, full
+from pinfold.api.compute.zones import DEFAULT_ZONE, zones
+from pinfold.api.microversion import Microversion
+from pinfold.api.services import ApiServices, Services
+from pinfold.core.errors import InvalidRequest
+from pinfold.store import aggregates, guests, hosts
+from pinfold.store.guests import GuestFilter
+from pinfold.store.model import GuestRecord
+
+router = APIRouter(prefix=ROOT, tags=["servers"])
+
+_STRICT: Final = Microversion(2, 75)
+_WITHOUT_EFFECT: Final = frozenset(
+    {
+        *("all_tenants", "project_id", "tenant_id", "user_id", "ip", "ip6", "locked", "config_drive", "key_name", "not-tags", "tags-any"),
+        *("access_ip_v4", "access_ip_v6", "auto_disk_config", "disk_config", "created_at", "launched_at", "terminated_at", "progress"),
+        *("kernel_id", "ramdisk_id", "root_device_name", "launch_index", "not-tags-any", "soft_deleted"),
+    }
+)
+"""Filters of Nova's that mean nothing here or are not kept: accepted, and they narrow nothing."""
+
+_SORTS: Final[dict[str, Callable[[GuestRecord], Any]]] = {
+    "created_at": lambda guest: (guest.created, guest.id),
+    "updated_at": lambda guest: (guest.updated, guest.id),
+    "launched_at": lambda guest: (guest.launched or 0.0, guest.id),
+    "display_name": lambda guest: (guest.name, guest.id),
+    "uuid": lambda guest: guest.id,
+    "host": lambda guest: (guest.host or "", guest.id),
+    "memory_mb": lambda guest: (guest.flavor.memory_mib, guest.id),
+    "vcpus": lambda guest: (guest.flavor.vcpus, guest.id),
+    "root_gb": lambda guest: (guest.flavor.disk_gib, guest.id),
+    "task_state": lambda guest: (guest.task, guest.id),
+}
+Instant = Annotated[AwareDatetime | NaiveDatetime, Field(examples=["2026-01-31T12:00:00Z"])]
+
+
+class ServerQuery(BaseModel):
+    """What a listing of servers may be asked."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    limit: Limit = None
+    marker: str | None = None
+    sort_key: list[str] = Field(default_factory=list)
+    sort_dir: list[Literal["asc", "desc"]] = Field(default_factory=list)
+    name: str | None = None
+    description: str | None = None
+    status: list[str] = Field(default_factory=list)
+    vm_state: list[str] = Field(default_factory=list)
+    task_state: str | None = None
+    power_state: str | None = None
+    flavor: str | None = None
+    image: str | None = None
+    host: str | None = None
+    node: str | None = None
+    hypervisor_hostname: str | None = None
+    uuid: str | None = None
+    hostname: str | None = None
+    reservation_id: str | None = None
+    availability_zone: str | None = None
+    tags: str | None = None
+    deleted: str | None = None
+    changes_since: Annotated[Instant | None, Field(alias="changes-since")] = None
+    changes_before: Annotated[Instant | None, Field(alias="changes-before")] = None
+
+
+Asked = Annotated[ServerQuery, Query()]
+
+
+@router.get("/servers")
+def list_servers(asked: Asked, request: Request, services: Services, version: Version) -> dict[str, Any]:
+    """The servers, in brief, newest first unless asked otherwise."""
+    _refuse_unknown(request, version)
+    found = [guest for guest, _ in _page(services, asked)]
+    return {"servers": [brief(request, guest) for guest in found]} | page(request, "servers", found, "servers", asked.limit, _last(found))
+
+
+@router.get("/servers/detail")
+def list_servers_detail(asked: Asked, request: Request, services: Services, version: Version) -> dict[str, Any]:
+    """The servers, in full, newest first unless asked otherwise."""
+    _refuse_unknown(request, version)
+    found = _page(services, asked)
+    last = _last([guest for guest, _ in found])
+    listing = [full(request, guest, place, version, Form.LISTED) for guest, place in found]
+    return {"servers": listing} | page(request, "servers/detail", found, "servers", asked.limit, last)
+
+
+def _refuse_unknown(request: Request, version: Microversion) -> None:
+    """Before microversion 2.75 a filter that nobody knows is ignored, as in Nova; from then on it is refused."""
+    if version < _STRICT:
+        return
+    known = {field.alias or name for name, field in ServerQuery.model_fields.items()} | _WITHOUT_EFFECT
+    unknown = sorted(request.query_params.keys() - known)
+    if unknown:
+        raise InvalidRequest(f"Additional query parameters are not allowed ({unknown[0][:64]!r} was unexpected)", key=unknown[0])
+
+
+def _page(services: ApiServices, asked: ServerQuery) -> list[tuple[GuestRecord, Place | None]]:
+    """One page of the guests that are asked for, each with where it is."""
+    limit = MOST if asked.limit is None else min(asked.limit, MOST)
+    with services.database.read() as connection:
+        of_host = zones(aggregates.all(connection))
+        places = {host.id: Place(host=host, zone=of_host.get(host.id, DEFAULT_ZONE)) for host in hosts.all(connection)}
+        wanted = _in_database(asked, places)
+        if wanted is None or limit == 0:
+            return []
+        found: Sequence[GuestRecord] = []
+        keep = _keeps(asked, places)
+        if asked.sort_key or asked.sort_dir:
+            every = _sorted([guest for guest in guests.page(connection, wanted) if keep(guest)], asked)
+            found = after_marker(every, [guest.id for guest in every], asked.marker)[:limit]
+        else:
+            found = list(_newest(connection, wanted, keep, asked.marker, limit))
+    return [(guest, places.get(guest.host or "")) for guest in found]
+
+
+def _newest(
+    connection: sa.Connection, wanted: GuestFilter, keep: Callable[[GuestRecord], bool], marker: str | None, limit: int
+) -> Iterator[GuestRecord]:
+    """The first `limit` guests that are kept, read in pages so that a long table is not read whole."""
+    left = limit
+    while left:
+        chunk = guests.page(connection, wanted, marker=marker, limit=limit)
+        for guest in chunk:
+            if left and keep(guest):
+                left -= 1
+                yield guest
+        if len(chunk) < limit:
+            return
+        marker = chunk[-1].id
+
+
+def _in_database(asked: ServerQuery, places: dict[str, Place]) -> GuestFilter | None:
+    """The part of the filters that the database applies; None where no guest can match."""
+    named = {place.host.name: host for host, place in places.items()}
+    host = asked.host or asked.node or asked.hypervisor_hostname
+    if host and host not in named:
+        return None
+    return GuestFilter(
+        name=asked.name,
+        host=named[host] if host else None,
+        ids=None if asked.uuid is None else (asked.uuid,),
+        deleted=(asked.deleted or "").lower() in ("true", "1", "yes", "on", "t", "y"),
+        changed_since=None if asked.changes_since is None else _seconds(asked.changes_since),
+    )
+
+
+def _keeps(asked: ServerQuery, places: dict[str, Place]) -> Callable[[GuestRecord], bool]:
+    """The part of the filters that is told from the rows."""
+    statuses, states = {status.upper() for status in asked.status}, {state.lower() for state in asked.vm_state}
+    before = None if asked.changes_before is None else _seconds(asked.changes_before)
+    tags = set((asked.tags or "").split(",")) - {""}
+
+    def keep(guest: GuestRecord) -> bool:
+        place = places.get(guest.host or "")
+        details = dict(guest.details)
+        words: Shown = shown(guest, host_up=place is not None and place.host.up)
+        equal = (
+            (asked.task_state, words.task_state or "None"),
+            (asked.power_state, str(words.power_state)),
+            (asked.flavor, details.get("flavor_id")),
+            (asked.image, details.get("image_id", "")),
+            (asked.hostname, details.get("hostname")),
+            (asked.reservation_id, details.get("reservation_id")),
+            (asked.availability_zone, place.zone if place else details.get("zone", "")),
+        )
+        return (
+            all(wanted is None or wanted == found for wanted, found in equal)
+            and (not statuses or words.status in statuses)
+            and (not states or words.vm_state in states)
+            and (asked.description is None or asked.description in guest.description)
+            and (before is None or guest.updated <= before)
+            and tags <= set(details.get("tags", "").split(","))
+        )
+
+    return keep
+
+
+def _sorted(found: list[GuestRecord], asked: ServerQuery) -> list[GuestRecord]:
+    keys = asked.sort_key or ["created_at"]
+    unknown = sorted(set(keys) - _SORTS.keys())
+    if unknown:
+        raise InvalidRequest(f"sort_key {unknown[0][:64]!r} is not among {', '.join(sorted(_SORTS))}", key="sort_key")
+    directions = [*asked.sort_dir, *["desc"] * len(keys)]
+    ordered = list(found)
+    for key, direction in reversed(list(zip(keys, directions, strict=False))):
+        ordered.sort(key=_SORTS[key], reverse=direction == "desc")
+    return ordered
+
+
+def _seconds(moment: datetime) -> float:
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _last(found: Sequence[GuestRecord]) -> str | None:
+    return found[-1].id if found else None

@@ -1,0 +1,74 @@
+"""Availability zones: each is made by the aggregates that carry its name. A host in none of them is in `nova`, as clients expect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from fastapi import APIRouter
+
+from pinfold.api.compute.instants import micro_instant
+from pinfold.api.compute.links import ROOT
+from pinfold.api.errors import ApiError
+from pinfold.api.services import ApiServices, Services
+from pinfold.store import aggregates, hosts
+from pinfold.store.model import AggregateRecord, HostRecord
+
+router = APIRouter(prefix=f"{ROOT}/os-availability-zone", tags=["availability zones"])
+
+DEFAULT_ZONE: Final = "nova"
+ZONE_KEY: Final = "availability_zone"
+"""The key of an aggregate's metadata that makes it a zone."""
+
+
+def zones(groups: Iterable[AggregateRecord]) -> dict[str, str]:
+    """The zone of each host that is in one, by host id. A host is in one at most; the aggregates see to that."""
+    return {host: zone for group in groups for host in group.hosts if (zone := dict(group.metadata).get(ZONE_KEY))}
+
+
+def zone_members(services: ApiServices, zone: str) -> frozenset[str]:
+    """The Placement aggregates that make up a zone; none for '' and `nova`, which every host will do for.
+
+    Raises `ApiError` 400 for a zone that no aggregate makes.
+    """
+    if zone in ("", DEFAULT_ZONE):
+        return frozenset()
+    with services.database.read() as connection:
+        found = aggregates.all(connection)
+    members = frozenset(group.uuid for group in found if dict(group.metadata).get(ZONE_KEY) == zone)
+    if not members:
+        raise ApiError(400, "The requested availability zone is not available")
+    return members
+
+
+@router.get("")
+def list_zones(services: Services) -> dict[str, Any]:
+    """The zones; one is available while a host of it is up and enabled."""
+    return {"availabilityZoneInfo": [_view(zone, there) | {"hosts": None} for zone, there in _by_zone(services)]}
+
+
+@router.get("/detail")
+def list_zones_detail(services: Services) -> dict[str, Any]:
+    """The zones with their hosts."""
+    listing = []
+    for zone, there in _by_zone(services):
+        shown = {
+            host.name: {"nova-compute": {"available": host.up, "active": not host.disabled, "updated_at": micro_instant(host.updated)}}
+            for host in there
+        }
+        listing.append(_view(zone, there) | {"hosts": shown})
+    return {"availabilityZoneInfo": listing}
+
+
+def _by_zone(services: ApiServices) -> list[tuple[str, list[HostRecord]]]:
+    with services.database.read() as connection:
+        every = hosts.all(connection)
+        of_host = zones(aggregates.all(connection))
+    found: dict[str, list[HostRecord]] = {}
+    for host in every:
+        found.setdefault(of_host.get(host.id, DEFAULT_ZONE), []).append(host)
+    return sorted(found.items())
+
+
+def _view(zone: str, there: list[HostRecord]) -> dict[str, Any]:
+    return {"zoneName": zone, "zoneState": {"available": any(host.up and not host.disabled for host in there)}}
