@@ -14,7 +14,7 @@ from pinfold.core.topology import HostCell, PagePool, Topology
 from pinfold.scheduler.model import Wanted
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.model import ClaimState, HostReport, NewGuest
+from pinfold.store.model import ClaimRecord, ClaimState, HostReport, NewGuest
 
 
 def topology(*, cells: int = 2, cores: int = 4, threads: int = 2, memory_mib: int = 8192) -> Topology:
@@ -104,3 +104,19 @@ def at_rest(database: Database, placement: Placement) -> None:
             told = {pcpu: one for pcpu, one in ledger.roles(found.state).items() if one.guest and one.role is not ledger.Role.FOREIGN}
             assert owners == {pcpu: (one.guest, one.role) for pcpu, one in told.items()}
             assert not ledger.conflicts(found.state)
+
+
+def placement_covers_the_ledger(database: Database, placement: Placement) -> int:
+    """One sample, while others work: whatever was held before and after Placement was read had its allocation. How many that were."""
+    before = _held(database)
+    booked = {host: dict(placement.provider_allocations(host)) for host in {claim.host for claim in before.values()}}
+    after = _held(database)
+    seen = [claim for key, claim in before.items() if after.get(key) == claim]
+    for claim in seen:
+        assert booked[claim.host].get(claim.guest) == claim.amounts, claim
+    return len(seen)
+
+
+def _held(database: Database) -> dict[str, ClaimRecord]:
+    with database.read() as connection:
+        return {claim.id: claim for claim in claims.held(connection)}

@@ -68,6 +68,7 @@ def test_a_claimer_killed_anywhere_leaves_a_whole_claim_or_none(
         at_rest(database, placement)
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("point", [point for point in POINTS if point.startswith("release.")])
 def test_a_releaser_killed_anywhere_leaves_nothing_behind(database: Database, placement: Placement, tmp_path: Path, point: str) -> None:
     scheduler = Scheduler(database, placement, EAGER)
@@ -85,6 +86,7 @@ def test_a_releaser_killed_anywhere_leaves_nothing_behind(database: Database, pl
     assert placement.provider_allocations(host) == ()
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("point", [point for point in POINTS if point.startswith("heal.")])
 def test_a_healer_killed_anywhere_is_finished_by_the_next(database: Database, placement: Placement, tmp_path: Path, point: str) -> None:
     scheduler = Scheduler(database, placement, EAGER)

@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from tests.fleet import add_guest, add_host, at_rest, pinned, wanted
+from tests.fleet import add_guest, add_host, at_rest, pinned, placement_covers_the_ledger, wanted
 
 from pinfold.accounting.client import Placement
 from pinfold.accounting.embedded import Embedded
@@ -71,7 +71,23 @@ def test_creates_and_deletes_at_once_end_at_rest(database: Database, placement: 
             if isinstance(outcome, Claimed):
                 scheduler.release(outcome.guest)
 
-    _together(run, 5)
+    samples: list[int] = []
+    left = threading.Semaphore(0)
+
+    def work_or_watch(number: int) -> None:
+        if number:
+            try:
+                run(number)
+            finally:
+                left.release()
+            return
+        done = 0
+        while done < 5:
+            samples.append(placement_covers_the_ledger(database, placement))
+            done += left.acquire(timeout=0.01)
+
+    _together(work_or_watch, 6)
+    assert sum(samples)
     _settle(database, placement)
     assert placement.provider_allocations(host) == ()
 
