@@ -7,12 +7,14 @@ machine's own topology needs none, since there procfs is the witness.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.errors import Unavailable
 
 MARKER: Final = "pinfold-lab.json"
 SYNTHETIC: Final = "lab records (synthetic)"
@@ -36,6 +38,22 @@ class LabWitness:
             return CpuSet.parse((self.records / str(tid)).read_text().strip())
         except FileNotFoundError:
             return None
+
+    def move(self, tid: int, cpus: CpuSet) -> None:
+        """Ask for those pCPUs for a thread from outside, as the shim does from within: folded onto real CPUs, and recorded.
+
+        A thread that has ended is no error. Raises `Unavailable` when the kernel refuses.
+        """
+        real = sorted(os.sched_getaffinity(os.getpid()))
+        try:
+            os.sched_setaffinity(tid, {real[cpu % len(real)] for cpu in cpus})
+        except ProcessLookupError:
+            return
+        except OSError as error:
+            raise Unavailable(f"thread {tid} cannot be moved to pCPU {cpus}: {error.strerror}") from error
+        beside = self.records / f".{tid}.{os.getpid()}"
+        beside.write_text(f"{cpus}\n")
+        beside.replace(self.records / str(tid))
 
 
 def witness_of(uri: str) -> LabWitness | None:
