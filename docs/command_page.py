@@ -45,7 +45,8 @@ def commands() -> str:
         rows = [_parameter(parameter) for parameter in command.params if parameter.name not in _COMPLETION and parameter.name != "help"]
         parts.append(table(("argument or option", "meaning", "default"), rows) + "\n" if rows else "")
     parts.append(
-        "## JSON documents\n\nOne document on standard output. Keys are only ever added. CPU sets are texts in the cpulist form. Commands that ask the service print the bodies of its API.\n"
+        "## JSON documents\n\nOne document on standard output. Keys are only ever added. CPU sets are texts in the cpulist form. "
+        "Commands that ask the service print the bodies of its API.\n"
     )
     for title, document in documents():
         parts.append(f"\n### {title}\n\n```json\n{json.dumps(document, indent=2, ensure_ascii=False)}\n```\n")
