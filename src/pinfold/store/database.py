@@ -20,13 +20,15 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from pinfold.core.errors import InvalidRequest, Unavailable
+from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
 
 _log = logging.getLogger(__name__)
 _CHANNEL: Final = "pinfold"
 _TOLD: Final = "pinfold_told"
 _USED: Final = "pinfold_used"
 _BUSY_MS: Final = 30_000
+_CONFLICTS: Final = ("40001", "40P01")
+"""PostgreSQL's serialization_failure and deadlock_detected."""
 _TRUSTED_SECONDS: Final = 1.0
 """A connection that was used so recently is not asked whether it still lives."""
 
@@ -69,7 +71,10 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
-        """A connection in a transaction that commits at the end, or rolls back when the block raises. Raises `Unavailable`."""
+        """A connection in a transaction that commits at the end, or rolls back when the block raises.
+
+        Raises `Unavailable`, and `Conflict` when the database undid it in favour of another.
+        """
         with _translated(), self.engine.begin() as connection:
             connection.info.pop(_TOLD, None)
             yield connection
@@ -233,4 +238,6 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
+        if getattr(getattr(error, "orig", None), "pgcode", None) in _CONFLICTS:
+            raise Conflict(f"the database undid a transaction in favour of another: {str(error.args[0]).splitlines()[0]}") from error
         raise Unavailable(f"the database does not answer: {error.__class__.__name__}: {str(error.args[0]).splitlines()[0]}") from error

@@ -94,10 +94,19 @@ def want(
     if revision is not None:
         conditions.append(guest.c.revision == revision)
     boots = {"boots": guest.c.boots + 1} if reboot else {}
-    changed = _change(connection, sa.and_(*conditions), guest_id, desired=desired.value, task=task, **boots)
-    if changed.host is not None:
-        hosts.bump(connection, changed.host, ledger=False)
-    return changed
+    # The host's row is locked before the guest's, as a claim does it: the other order could deadlock.
+    host = _host(connection, guest_id)
+    while True:
+        if host is not None:
+            hosts.bump(connection, host, ledger=False)
+        there = guest.c.host.is_(None) if host is None else guest.c.host == host
+        try:
+            return _change(connection, sa.and_(there, *conditions), guest_id, desired=desired.value, task=task, **boots)
+        except Conflict:
+            now = _host(connection, guest_id)
+            if now == host:
+                raise
+            host = now
 
 
 def observe(
@@ -248,6 +257,10 @@ def names(connection: sa.Connection, ids: Iterable[str]) -> dict[str, str]:
     """The name of each of those guests that exists."""
     rows = connection.execute(sa.select(guest.c.id, guest.c.name).where(guest.c.id.in_(list(ids))))
     return {row[0]: row[1] for row in rows}
+
+
+def _host(connection: sa.Connection, guest_id: str) -> str | None:
+    return connection.execute(sa.select(guest.c.host).where(guest.c.id == guest_id)).scalar_one_or_none()
 
 
 def _conditions(wanted: GuestFilter) -> list[Any]:
