@@ -26,6 +26,14 @@ def test_everybody_with_pins_is_a_holder() -> None:
     ]
 
 
+def test_where_a_guest_of_novas_lets_its_emulator_float_is_no_place_of_anybody_alone() -> None:
+    seen = surveyed(
+        ours(1, "a", fit("2-3", pcpu=6)),
+        theirs(2, "b", ["0-1", "0-1"], emulator="0-1,6", nova=True),
+    )
+    assert [finding.sentence() for finding in contested(seen, uuid(1))] == ["pCPU 6 has more than one owner: Nova's guest b, guest a"]
+
+
 @pytest.mark.parametrize(
     ("other", "sentences"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, FindingCode, Holder, Severity, Subject, outside_pools, place_of, two_owners
 from pinfold.core.drift.remedy import bring_online
 from pinfold.core.fit.model import Fit
@@ -24,8 +25,17 @@ def subject_of(settings: HostSettings, guest: HostGuest) -> Subject:
 
 
 def holders(seen: Survey) -> tuple[Holder, ...]:
-    """Everybody who is pinned on the host, ordered by guest id: ours and Nova's pinned guests hold their pCPUs alone."""
-    return tuple(_holder(seen, guest) for guest in seen.guests)
+    """Everybody who is pinned on the host, ordered by guest id: ours and Nova's pinned guests hold their pCPUs alone.
+
+    What else a guest of Nova's is pinned to, such as where its emulator threads run, it holds together with others.
+    """
+    return tuple(holder for guest in seen.guests for holder in _holders(seen, guest))
+
+
+def _holders(seen: Survey, guest: HostGuest) -> tuple[Holder, ...]:
+    alone = _holder(seen, guest)
+    rest = own_pins(guest, seen.state.topology) - alone.cpus if guest.nova is not None and guest.record is None else CpuSet()
+    return (alone, Holder(name=alone.name, cpus=rest, alone=False)) if rest else (alone,)
 
 
 def _holder(seen: Survey, guest: HostGuest) -> Holder:
@@ -40,7 +50,7 @@ def _holder(seen: Survey, guest: HostGuest) -> Holder:
 def contested(seen: Survey, guest: str) -> tuple[Finding, ...]:
     """The pCPUs of the guest with that id which somebody else holds too."""
     (mine,) = (_holder(seen, other) for other in seen.guests if other.id == guest)
-    others = (_holder(seen, other) for other in seen.guests if other.id != guest)
+    others = (holder for other in seen.guests if other.id != guest for holder in _holders(seen, other))
     shared = (Holder(name=other.name, cpus=other.cpus & mine.cpus, alone=other.alone) for other in others)
     return two_owners([mine, *shared])
 
