@@ -23,8 +23,17 @@ POINTS: Final = (
     "heal.abandoned",
     "heal.emptied",
     "provider.inventoried",
+    "agent.start",
+    "start.paused",
+    "start.verified",
+    "agent.started",
+    "agent.remove",
+    "agent.removed",
+    "agent.buried",
+    "agent.confirmed",
 )
-"""The points of the scheduler, in the order in which a claim, its release and a healing pass them."""
+"""The points of the scheduler, in the order in which a claim, its release and a healing pass them; then those of an agent, in the order in
+which a start and a removal pass them."""
 
 _ACTIONS: Final = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 _lock = threading.Lock()

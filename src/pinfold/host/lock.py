@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from pinfold.core.errors import InvalidRequest, Unavailable
+from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
 from pinfold.core.settings import HostSettings
 
 WAIT_SECONDS: Final = 60.0
@@ -104,6 +104,30 @@ def take_ownership(settings: HostSettings, name: str) -> None:
 def give_up_ownership(settings: HostSettings) -> None:
     """Removes the mark; none is no error."""
     _path(settings, "owner").unlink(missing_ok=True)
+
+
+@contextmanager
+def owning(settings: HostSettings, name: str) -> Iterator[None]:
+    """Owns the host as the agent `name` until the block ends; one process at a time.
+
+    The mark of a process that was killed stays, and the next process of the same name takes it over. Raises `Conflict` naming the process
+    that is this host's agent already, `InvalidRequest` when an agent of another name owns the host.
+    """
+    path = _path(settings, "agent")
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(handle, 32, 0).decode(errors="replace") or "unknown"
+            raise Conflict(f"process {holder} is the agent of {settings.uri} already; it holds {path}") from error
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        take_ownership(settings, name)
+        yield
+        give_up_ownership(settings)
+    finally:
+        os.close(handle)
 
 
 def refuse_if_owned(settings: HostSettings, action: str, *, by: str = "") -> None:

@@ -27,6 +27,7 @@ from pinfold.core.overhead import Masks
 from pinfold.core.request.model import GuestRequest
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Boot, Driver, GuestSpec, GuestState, HostGuest, Record, Sight
+from pinfold.faultpoints import fault_point
 from pinfold.host import disk
 from pinfold.host.claims import contested, misplaced
 from pinfold.host.lock import host_lock, refuse_if_owned
@@ -118,6 +119,7 @@ def start(driver: Driver, settings: HostSettings, order: StartOrder, *, claimed:
                 boot = disk.prepare(settings, order.id, order.boot, order.request.disk_gib)
             with clock.step("start paused"):
                 guest = _start_paused(driver, _spec(settings, order, boot, claimed or _record(order, found)), undo)
+        fault_point("start.paused")
         verdict = _run(driver, settings, guest, seen, clock)
         undo.forget()
     return _started(verdict, found, seen, clock)
@@ -242,6 +244,7 @@ def _run(driver: Driver, settings: HostSettings, guest: HostGuest, seen: Survey,
         lost = contested(survey(driver, settings), guest.id)
     if lost:
         raise Conflict(f"guest {guest.name} was not started: " + "; ".join(finding.sentence() for finding in lost))
+    fault_point("start.verified")
     with clock.step("resume"):
         driver.resume(guest.id)
     return verdict
