@@ -32,11 +32,16 @@ def read_token(path: Path) -> str:
         raise InvalidRequest(f"{path}: cannot be read as an agent's token ({error})", key=str(path)) from error
 
 
-class ServiceClient:
-    """One agent's connection. Every call raises `Unavailable` when the service is away, `InvalidRequest` when it refuses what was said."""
+class ServiceAway(Unavailable):
+    """The service does not answer, or fails; what was said may have been heard."""
 
-    def __init__(self, url: str, token: str, *, ca_file: str = "", timeout: float = 30.0) -> None:
-        verify: ssl.SSLContext | bool = ssl.create_default_context(cafile=ca_file) if ca_file else True
+
+class ServiceClient:
+    """One agent's connection. Every call raises `ServiceAway` when the service is away, `InvalidRequest` when it refuses what was said."""
+
+    def __init__(self, url: str, token: str, *, ca_file: str = "", certificate: str = "", timeout: float = 30.0) -> None:
+        """`ca_file` has the authorities that are trusted; `certificate` is the one that the service must show, whatever name it bears."""
+        verify = _trust(ca_file, certificate)
         self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=timeout, verify=verify)
         self._timeout = timeout
 
@@ -105,7 +110,7 @@ class ServiceClient:
         try:
             return codec.from_plain(answer.json(), answer_type, f"the service's answer to {method} {path}")
         except ValueError as error:
-            raise Unavailable(f"the service answered {method} {path} with what is not JSON") from error
+            raise ServiceAway(f"the service answered {method} {path} with what is not JSON") from error
 
     def _send(
         self, method: str, path: str, plain: object = None, *, query: dict[str, str] | None = None, timeout: float | None = None
@@ -127,8 +132,21 @@ class ServiceClient:
         return _Translated(str(self._http.base_url))
 
 
+def _trust(ca_file: str, certificate: str) -> ssl.SSLContext | bool:
+    if not ca_file and not certificate:
+        return True
+    try:
+        context = ssl.create_default_context(cafile=certificate or ca_file)
+    except OSError as error:  # ssl.SSLError is one
+        raise InvalidRequest(f"{certificate or ca_file}: cannot be read as certificates ({error})", key=certificate or ca_file) from error
+    if certificate:
+        context.check_hostname = False
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
+
+
 class _Translated:
-    """Turns the transport's exceptions into `Unavailable`."""
+    """Turns the transport's exceptions into `ServiceAway`."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -138,7 +156,7 @@ class _Translated:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, httpx.HTTPError):
-            raise Unavailable(f"the service at {self._url} is away: {type(error).__name__} {error}".rstrip()) from error
+            raise ServiceAway(f"the service at {self._url} is away: {type(error).__name__} {error}".rstrip()) from error
 
 
 def _refusal(call: str, answer: httpx.Response) -> PinfoldError:
@@ -147,7 +165,7 @@ def _refusal(call: str, answer: httpx.Response) -> PinfoldError:
     except (ValueError, KeyError, TypeError):
         message = f"HTTP {answer.status_code}"
     if answer.status_code >= 500:
-        return Unavailable(f"the service failed at {call}: {message}")
+        return ServiceAway(f"the service failed at {call}: {message}")
     if answer.status_code == 409:
         return Conflict(message)
     return InvalidRequest(f"the service refused {call}: {message}")

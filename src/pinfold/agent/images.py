@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,8 @@ from pinfold.host.lock import state_folder
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ @+-]{0,127}")
 _SUFFIXES: Final = (".rom", ".kernel", ".qcow2", ".raw", ".img")
+_fetching: Final = threading.Lock()
+"""Held while an image is fetched: two starts of one image fetch it once."""
 
 
 def boot_of(settings: HostSettings, service: ServiceClient, image: str, guest: str) -> Boot:
@@ -45,10 +48,18 @@ def forget_serial_log(settings: HostSettings, guest: str) -> None:
 def _find(settings: HostSettings, service: ServiceClient, image: str) -> Path:
     if not _NAME.fullmatch(image):
         raise InvalidRequest(f"image {image[:64]!r} is no image's name", key="image")
+    here = _here(settings, image)
+    if here is not None:
+        return here
+    folder = state_folder(settings, "fetched")
+    with _fetching:
+        return _here(settings, image) or service.download(image, lambda suffix: folder / f"{image}{suffix}")
+
+
+def _here(settings: HostSettings, image: str) -> Path | None:
     for folder in (Path(settings.images_dir), Path(settings.state_dir, "fetched")):
         for suffix in _SUFFIXES:
             path = folder / f"{image}{suffix}"
             if path.is_file() and not path.is_symlink():
                 return path.resolve()
-    folder = state_folder(settings, "fetched")
-    return service.download(image, lambda suffix: folder / f"{image}{suffix}")
+    return None

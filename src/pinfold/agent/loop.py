@@ -1,7 +1,8 @@
 """`Agent`: the loop that keeps one host as the service wants it. What to do is decided in `reconcile`, what to say in `report`.
 
 Each turn: look at the host, report it or send a heartbeat, reconcile, perform. A turn comes when orders or events arrive, when an action is
-over, and at the latest with the next heartbeat. Actions run in a few threads, one at a time for each guest.
+over or due again, and at the latest with the next heartbeat. Actions run in a few threads, one at a time for each guest. A service that is
+silent is asked again and again, and nothing is done meanwhile: its orders may be old by then. The guests go on by themselves.
 """
 
 from __future__ import annotations
@@ -15,16 +16,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pinfold.agent.client import ServiceClient
+from pinfold.agent.client import ServiceAway, ServiceClient
 from pinfold.agent.memory import read_memory, write_memory
+from pinfold.agent.pace import Pace
 from pinfold.agent.perform import Performer
-from pinfold.agent.reconcile import Action, Booted, Memory, Order, Present, reconcile, remember_absence, remember_boot
+from pinfold.agent.reconcile import Act, Action, Booted, Memory, Order, Present, reconcile, remember_absence, remember_boot
 from pinfold.agent.report import OBSERVED, host_report, present_guests, thread_report
 from pinfold.agent.wire import Absence, GuestOrder, GuestReport, Hello, Orders
-from pinfold.core.errors import PinfoldError, Unavailable
+from pinfold.core.errors import PinfoldError
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Driver, Event, GuestState, HostGuest
-from pinfold.host.lock import give_up_ownership, take_ownership
+from pinfold.faultpoints import fault_point
 from pinfold.host.survey import Survey, survey
 from pinfold.host.verify import verify
 from pinfold.store.model import Desired, HostReport, Pairs, Tombstone
@@ -34,6 +36,9 @@ _log = logging.getLogger(__name__)
 _POLL_SECONDS: Final = 25.0
 _BACKOFF_SECONDS: Final = 1.0
 _WORKERS: Final = 4
+_SPEAKS: Final = 0.25
+"""An agent speaks after so much of its lease, so that one heartbeat that is late or lost is no silence."""
+_SHORTEST_PAUSE: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +56,7 @@ def owner_of(settings: HostSettings) -> str:
 
 
 class Agent:
-    """One host's agent. `run` returns when `stop` was called; guests go on."""
+    """One host's agent. `run` returns when `stop` was called; guests go on. The caller owns the host (`host.lock.owning`)."""
 
     def __init__(
         self, driver: Driver, settings: HostSettings, service: ServiceClient, facts: Callable[[], HostFacts], *, sweep_seconds: float
@@ -65,15 +70,18 @@ class Agent:
         self._memory_path = Path(settings.state_dir, "agent.memory")
         self._memory = read_memory(self._memory_path)
         self._performer = Performer(driver, settings, service, self._owner)
+        self._pace = Pace()
         self._lock = threading.RLock()
         self._wake = threading.Event()
         self._ended = threading.Event()
         self._orders: Orders | None = None
         self._busy: set[str] = set()
+        self._failures: dict[str, tuple[int, str]] = {}
         self._told: dict[str, GuestReport] = {}
         self._reported: HostReport | None = None
         self._lease_seconds = 6.0
         self._spoke = self._swept = float("-inf")
+        self._trouble: dict[str, str] = {}
 
     def stop(self) -> None:
         """End `run` soon. Safe from any thread and from signal handlers."""
@@ -81,25 +89,42 @@ class Agent:
         self._wake.set()
 
     def run(self) -> None:
-        """Keep the host as wanted until `stop`. Raises `InvalidRequest` when somebody else owns the host."""
-        take_ownership(self._settings, self._owner)
+        """Keep the host as wanted until `stop`. What is under way is finished, what waits is left to the next agent."""
         unsubscribe = self._driver.events(self._hear)
-        poller = threading.Thread(target=self._poll, name="pinfold-orders", daemon=True)
-        poller.start()
-        with ThreadPoolExecutor(_WORKERS, thread_name_prefix="pinfold-action") as workers:
+        threading.Thread(target=self._poll, name="pinfold-orders", daemon=True).start()
+        workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="pinfold-action")
+        try:
             while not self._ended.is_set():
                 self._wake.clear()
                 try:
                     self._turn(workers)
-                except PinfoldError as error:
-                    _log.warning("%s", error)
-                self._wake.wait(min(self._lease_seconds / 3, self._sweep_seconds))
-        unsubscribe()
+                    self._complain("turn", "")
+                except (PinfoldError, OSError) as error:
+                    self._complain("turn", str(error))
+                self._wake.wait(self._pause())
+        finally:
+            self._ended.set()
+            unsubscribe()
+            workers.shutdown(wait=True, cancel_futures=True)
         try:
             self._service.goodbye()
         except PinfoldError as error:
             _log.info("no goodbye: %s", error)
-        give_up_ownership(self._settings)
+
+    def _pause(self) -> float:
+        with self._lock:
+            return max(_SHORTEST_PAUSE, min(self._lease_seconds * _SPEAKS, self._sweep_seconds, self._pace.wait(time.monotonic())))
+
+    def _complain(self, about: str, sentence: str) -> None:
+        """Log a trouble when it begins, changes or ends, and not each time that it is met."""
+        if sentence and self._trouble.get(about) != sentence:
+            _log.warning("%s", sentence)
+        elif not sentence and about in self._trouble:
+            _log.warning("over: %s", self._trouble[about])
+        if sentence:
+            self._trouble[about] = sentence
+        else:
+            self._trouble.pop(about, None)
 
     def _hear(self, event: Event) -> None:
         _log.debug("%s %s", event.kind.value, event.guest)
@@ -112,29 +137,44 @@ class Agent:
                 found = self._service.orders(after=self._orders.count if self._orders else -1, wait=_POLL_SECONDS)
             except PinfoldError as error:
                 if not self._ended.is_set():
-                    _log.warning("no orders: %s", error)
+                    self._complain("orders", f"no orders: {error}")
                     self._ended.wait(_BACKOFF_SECONDS)
                 continue
+            self._complain("orders", "")
             if self._orders is None or found.count != self._orders.count:
                 self._orders = found
                 self._wake.set()
 
     def _turn(self, workers: ThreadPoolExecutor) -> None:
-        # Before the first orders nobody knows which guests are the service's, and a report would call them all foreign.
-        orders = self._orders = self._orders or self._service.orders(after=-1, wait=0.0)
+        """One turn. A guest with an action under way when the turn began is left out: what the survey shows of it may be old already."""
+        orders = self._current_orders()
+        with self._lock:
+            moving = frozenset(self._busy)
         seen = survey(self._driver, self._settings)
         facts = self._facts()
         self._speak(seen, facts, orders)
-        self._adopt(seen, orders, facts.host_boot)
         present = present_guests(seen.guests, self._owner)
         with self._lock:
+            self._adopt(present, orders, facts.host_boot, moving)
             actions = reconcile(_wanted(orders, present), present, self._memory, facts.host_boot)
-            free = [action for action in actions if action.guest not in self._busy and action.order is not None]
-            self._busy.update(action.guest for action in free)
+            now = time.monotonic()
+            due = [action for action in actions if action.order is not None and action.guest not in moving and self._pace.due(action, now)]
+            self._busy.update(action.guest for action in due)
         by_guest = {order.guest: order for order in orders.orders}
-        for action in free:
+        for action in due:
             workers.submit(self._act, action, by_guest.get(action.guest), facts.host_boot)
-        self._report_guests(seen, orders)
+        self._report_guests(seen, orders, moving | {action.guest for action in due})
+
+    def _current_orders(self) -> Orders:
+        """The orders to go by: read anew at first, and after a silence as long as the lease.
+
+        Before the first orders nobody knows which guests are the service's, and a report would call them all foreign. In a silence the host
+        may have been fenced: then its guests must be told as strangers before it counts as up again.
+        """
+        silent = time.monotonic() - self._spoke > self._lease_seconds
+        if self._orders is None or silent:
+            self._orders = self._service.orders(after=-1, wait=0.0)
+        return self._orders
 
     def _speak(self, seen: Survey, facts: HostFacts, orders: Orders) -> None:
         """Report the host where it changed, else live on."""
@@ -144,62 +184,91 @@ class Agent:
         if report != self._reported:
             welcome = self._service.hello(Hello(name=self._settings.host, report=report))
             self._reported = report
-        elif now - self._spoke >= self._lease_seconds / 3:
+        elif now - self._spoke >= self._lease_seconds * _SPEAKS:
             welcome = self._service.heartbeat()
         else:
             return
         self._spoke, self._lease_seconds = now, welcome.lease_seconds
 
-    def _adopt(self, seen: Survey, orders: Orders, host_boot: str) -> None:
+    def _adopt(self, present: tuple[Present, ...], orders: Orders, host_boot: str, moving: frozenset[str]) -> None:
         """Remember the boot of a running guest that this agent forgot: it was started, and the agent died before it wrote that down."""
         boots = {order.guest: order for order in orders.orders}
-        with self._lock:
-            known = {entry.guest for entry in self._memory.booted}
-            for guest in present_guests(seen.guests, self._owner):
-                order = boots.get(guest.guest)
-                forgotten = order is not None and guest.guest not in known and guest.guest not in self._busy
-                if order is not None and forgotten and guest.state is GuestState.RUNNING and guest.revision == order.revision:
-                    self._remember(remember_boot(self._memory, Booted(guest=guest.guest, boot=order.boot, host_boot=host_boot)))
+        known = {entry.guest for entry in self._memory.booted}
+        for guest in present:
+            order = boots.get(guest.guest)
+            if order is None or guest.guest in known or guest.guest in moving:
+                continue
+            if guest.state is GuestState.RUNNING and guest.revision == order.revision:
+                self._remember(remember_boot(self._memory, Booted(guest=guest.guest, boot=order.boot, host_boot=host_boot)))
 
     def _act(self, action: Action, ordered: GuestOrder | None, host_boot: str) -> None:
         """Perform one action and tell what came of it; whatever fails is tried again in a later turn."""
-        order = action.order
-        assert order is not None
+        guest, about = action.guest, f"{action.act.value} of guest {action.guest}"
         try:
             outcome = self._performer.perform(action, ordered)
             if outcome.gone:
+                self._bury(action, outcome.failure)
+            elif outcome.booted and action.order is not None:
+                fault_point("agent.started")
                 with self._lock:
-                    self._remember(remember_absence(self._memory, Tombstone(guest=order.guest, revision=order.revision)))
-                if order.claim:
-                    self._service.absent(order.guest, Absence(revision=order.revision, failure=outcome.failure))
-                self._told.pop(order.guest, None)
-            elif outcome.booted:
-                with self._lock:
-                    self._remember(remember_boot(self._memory, Booted(guest=order.guest, boot=order.boot, host_boot=host_boot)))
-        except Unavailable as error:
-            _log.warning("%s of guest %s is tried again: %s", action.act.value, order.guest, error)
-            self._ended.wait(_BACKOFF_SECONDS)
+                    self._remember(remember_boot(self._memory, Booted(guest=guest, boot=action.order.boot, host_boot=host_boot)))
+            self._complain(about, "")
+        except (PinfoldError, OSError) as error:
+            self._complain(about, f"{about} is tried again: {error}")
         except Exception:
-            _log.exception("%s of guest %s", action.act.value, order.guest)
-            self._ended.wait(_BACKOFF_SECONDS)
+            _log.exception("%s", about)
         finally:
             with self._lock:
-                self._busy.discard(order.guest)
+                self._busy.discard(guest)
+                self._pace.done(action, time.monotonic())
             self._wake.set()
+
+    def _bury(self, action: Action, failure: str) -> None:
+        """Nothing of a guest remains: write that down, then tell the service where it waits for it."""
+        order = action.order
+        if order is None or (action.act is Act.REMOVE and order.desired is not Desired.ABSENT):
+            return  # an earlier claim's remains: the order itself is still to be carried out
+        fault_point("agent.removed")
+        if failure and action.act is not Act.REFUSE_STALE:
+            self._failures[order.guest] = (order.revision, failure)
+        with self._lock:
+            self._remember(remember_absence(self._memory, Tombstone(guest=order.guest, revision=order.revision)))
+        fault_point("agent.buried")
+        if order.claim:
+            # A start that failed is told with its own reason, also where the telling failed and the order now meets its tombstone.
+            revision, first = self._failures.get(order.guest, (-1, ""))
+            reason = first if failure and revision == order.revision else failure
+            self._service.absent(order.guest, Absence(revision=order.revision, failure=reason))
+            fault_point("agent.confirmed")
+        self._failures.pop(order.guest, None)
+        self._told.pop(order.guest, None)
 
     def _remember(self, memory: Memory) -> None:
         write_memory(self._memory_path, memory)
         self._memory = memory
 
-    def _report_guests(self, seen: Survey, orders: Orders) -> None:
-        """Tell of every guest of the service whose state changed, and of all threads when a sweep is due."""
+    def _report_guests(self, seen: Survey, orders: Orders, moving: frozenset[str]) -> None:
+        """Tell of every guest of the service whose state changed, and of all threads when a sweep is due.
+
+        One guest that cannot be told of keeps nobody from hearing of the others.
+        """
         now = time.monotonic()
         sweep = now - self._swept >= self._sweep_seconds
         boots = {entry.guest: entry.boot for entry in self._memory.booted}
-        ordered = {order.guest for order in orders.orders if order.desired is not Desired.ABSENT}
+        ordered = {order.guest: order.revision for order in orders.orders if order.desired is not Desired.ABSENT}
         for guest in seen.ours:
-            if guest.id in ordered and guest.id not in self._busy and guest.record is not None and guest.record.owner == self._owner:
+            if guest.record is None or guest.record.owner != self._owner or guest.id in moving:
+                continue
+            if ordered.get(guest.id) != guest.record.revision:
+                continue
+            about = f"report of guest {guest.id}"
+            try:
                 self._report_guest(guest, boots.get(guest.id), seen, sweep=sweep)
+                self._complain(about, "")
+            except PinfoldError as error:
+                self._complain(about, f"{about}: {error}")
+                if isinstance(error, ServiceAway):
+                    raise
         if sweep:
             self._swept = now
 
@@ -211,8 +280,8 @@ class Agent:
         if guest.active and (sweep or changed):
             verdict = verify(self._driver, self._settings, guest, online=seen.state.topology.online)
             threads = thread_report(verdict)
-            for finding in verdict.drift:
-                _log.warning("guest %s: %s", guest.name, finding.sentence())
+            drift = "; ".join(finding.sentence() for finding in verdict.drift)
+            self._complain(f"drift of guest {guest.id}", f"guest {guest.name} has drifted: {drift}" if drift else "")
         report = GuestReport(revision=guest.record.revision, observed=OBSERVED[guest.state], boot=boot, threads=threads)
         if report != told:
             self._service.report(guest.id, report)

@@ -25,7 +25,7 @@ def write_memory(path: Path, memory: Memory) -> None:
     """Replace the file as a whole, on the disk before this returns: a tombstone that is lost would let a stale order start a guest."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
     part = path.with_name(f".{path.name}.part")
-    with part.open("w", encoding="utf-8") as stream:
+    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
         stream.write(codec.encode(memory, Memory))
         stream.flush()
         os.fsync(stream.fileno())

@@ -13,6 +13,7 @@ from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation
 from pinfold.core.fit.model import NoFit
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Driver, Record
+from pinfold.faultpoints import fault_point
 from pinfold.host import disk
 from pinfold.host.start import NotPlaced, StartOrder, finish, restart, start
 from pinfold.host.stop import stop
@@ -50,9 +51,11 @@ class Performer:
                 stop(self._driver, self._settings, guest, agent=self._owner)
                 return Outcome()
             case Act.REMOVE | Act.CONFIRM_ABSENT:
+                fault_point("agent.remove")
                 self._remove(guest)
                 return Outcome(gone=True)
             case Act.REFUSE_STALE:
+                self._remove(guest)
                 return Outcome(gone=True, failure="the order is older than the guest's removal from this host")
             case _:
                 return Outcome()
@@ -66,6 +69,7 @@ class Performer:
             flavor=order.flavor,
             owner=self._owner,
         )
+        fault_point("agent.start")
         try:
             asked = StartOrder(
                 id=order.guest,
@@ -92,8 +96,11 @@ class Performer:
                     stop(self._driver, self._settings, guest, agent=self._owner)
                 restart(self._driver, self._settings, guest, agent=self._owner)
         except (InvalidRequest, Conflict, NotPlaced) as error:
-            # It stays off, with its claim; the service sees that, and the log says why.
+            # It is off, with its claim and its disk; the service sees that, and the log says why. One that could not be verified may
+            # not stay paused either: its threads are where nobody recorded them.
             _log.error("guest %s does not run: %s", guest, error)
+            if any(found.id == guest and found.active for found in self._driver.guests()):
+                stop(self._driver, self._settings, guest, agent=self._owner)
         return Outcome(booted=True)
 
     def _remove(self, guest: str) -> None:

@@ -16,9 +16,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from pinfold.drivers.port import GuestState
 from pinfold.store.model import Desired, Tombstone
+
+MOST_TOMBSTONES: Final = 1000
 
 
 class Act(Enum):
@@ -143,10 +146,14 @@ def remember_boot(memory: Memory, booted: Booted) -> Memory:
 
 
 def remember_absence(memory: Memory, stone: Tombstone) -> Memory:
-    """The memory after a guest was confirmed gone. A tombstone's revision never goes down; the guest's boots are forgotten."""
+    """The memory after a guest was confirmed gone. A tombstone's revision never goes down; the guest's boots are forgotten.
+
+    Of many tombstones those of the newest claims are kept: a stale order is seconds old, not thousands of removals.
+    """
     older = max((entry.revision for entry in memory.tombstones if entry.guest == stone.guest), default=stone.revision)
     newest = Tombstone(guest=stone.guest, revision=max(older, stone.revision))
-    kept = [entry for entry in memory.tombstones if entry.guest != stone.guest]
+    others = sorted((entry for entry in memory.tombstones if entry.guest != stone.guest), key=lambda entry: (entry.revision, entry.guest))
+    kept = others[-(MOST_TOMBSTONES - 1) :]
     return Memory(
         booted=tuple(entry for entry in memory.booted if entry.guest != stone.guest),
         tombstones=tuple(sorted([*kept, newest], key=lambda entry: entry.guest)),
