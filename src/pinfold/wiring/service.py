@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,7 +23,7 @@ from pinfold.api.accounts import Doorkeeper, read_accounts
 from pinfold.api.app import create_app
 from pinfold.api.services import ApiServices
 from pinfold.config.fleet import ApiSettings, FleetSettings
-from pinfold.core.errors import InvalidRequest, PinfoldError, Unavailable
+from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.scheduler.lifecycle import Lifecycle
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store.database import Database, upgrade
@@ -29,6 +32,8 @@ _log = logging.getLogger(__name__)
 
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 _GRACE_SECONDS: Final = 5
+_SQLITE: Final = "sqlite:///"
+_BACKLOG: Final = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +56,15 @@ def open_service(settings: FleetSettings, *, no_auth: bool = False) -> Iterator[
             f"[pinfold_api] listen is {settings.api.listen}: without authentication only 127.0.0.1 and ::1 are allowed", key="listen"
         )
     with ExitStack() as stack:
+        if settings.database.startswith(_SQLITE):
+            stack.enter_context(_alone(Path(settings.database.removeprefix(_SQLITE))))
         database = Database(settings.database, pool_size=settings.pool_size)
         stack.callback(database.close)
         upgrade(database)
         placement_app: Wsgi | None = None
         if isinstance(settings.placement, EmbeddedPlacement):
+            if settings.placement.url.startswith(_SQLITE):
+                _private(Path(settings.placement.url.removeprefix(_SQLITE)))
             embedded = load(settings.placement)
             placement, placement_app = embedded.client, embedded.app
         else:
@@ -79,6 +88,38 @@ def open_service(settings: FleetSettings, *, no_auth: bool = False) -> Iterator[
 
 
 @contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """The database file for this process alone: others would not hear of its changes. Raises `Conflict` naming the process that has it."""
+    _private(path)
+    handle = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(handle, 32, 0).decode(errors="replace") or "unknown"
+            raise Conflict(
+                f"process {holder} serves {path} already; several need a PostgreSQL, see [pinfold_database] connection"
+            ) from error
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _private(path: Path) -> None:
+    """Make the database file, so that its owner alone can read it; SQLite gives the files beside it the same mode."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise InvalidRequest(f"the database {path} cannot be opened: {error.strerror}", key=str(path)) from error
+    try:
+        os.fchmod(handle, 0o600)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
 def _tended(lifecycle: Lifecycle, seconds: float) -> Iterator[None]:
     """Put right what crashes left behind, at once and then every so many seconds, until the block ends."""
     ended = threading.Event()
@@ -90,6 +131,8 @@ def _tended(lifecycle: Lifecycle, seconds: float) -> Iterator[None]:
                     _log.warning("%s", problem)
             except PinfoldError as error:
                 _log.warning("healing is tried again: %s", error)
+            except Exception:  # a bug in one run must not end all healing
+                _log.exception("healing is tried again")
             ended.wait(seconds)
 
     thread = threading.Thread(target=tend, name="pinfold-heal", daemon=True)
@@ -102,12 +145,16 @@ def _tended(lifecycle: Lifecycle, seconds: float) -> Iterator[None]:
 
 
 def listening_socket(settings: ApiSettings) -> socket.socket:
-    """A socket that listens where the settings say. Raises `Unavailable` when the address is taken or not this machine's."""
+    """A socket that listens where the settings say: who connects waits until the server is there.
+
+    Raises `Unavailable` when the address is taken or not this machine's.
+    """
     family = socket.AF_INET6 if ":" in settings.listen else socket.AF_INET
     made = socket.socket(family, socket.SOCK_STREAM)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         made.bind((settings.listen, settings.port))
+        made.listen(_BACKLOG)
     except OSError as error:
         made.close()
         raise Unavailable(f"the API cannot listen on {settings.listen} port {settings.port}: {error.strerror}") from error
@@ -132,7 +179,7 @@ class _Server(uvicorn.Server):
 
 
 def server_of(service: Service, settings: ApiSettings) -> uvicorn.Server:
-    """The HTTP server for a service; `run(sockets=[…])` serves until `should_exit` is set."""
+    """The HTTP server for a service; `run(sockets=[…])` serves until `should_exit` is set. Raises `InvalidRequest` for its certificate."""
     config = uvicorn.Config(
         service.app,
         log_config=None,
@@ -143,6 +190,13 @@ def server_of(service: Service, settings: ApiSettings) -> uvicorn.Server:
         ssl_keyfile=settings.tls_key or None,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
+    try:
+        config.load()
+    except (OSError, ssl.SSLError) as error:
+        raise InvalidRequest(
+            f"[pinfold_api] tls_certificate {settings.tls_certificate} with tls_key {settings.tls_key} cannot be used: {error}",
+            key="tls_certificate",
+        ) from error
     server = _Server(config)
     server.ended = service.services.ended
     return server

@@ -11,23 +11,29 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import socket
 import threading
+import time
 import uuid
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+import uvicorn
+
 from pinfold.agent.client import ServiceClient, read_token
+from pinfold.agent.loop import owner_of
 from pinfold.api.accounts import hash_password
 from pinfold.api.agent.tokens import digest_of, make_token
 from pinfold.api.services import ApiServices
 from pinfold.api.v1.hosts import NOTHING
 from pinfold.config.clouds import clouds_yaml
-from pinfold.config.fleet import FleetSettings
+from pinfold.config.fleet import ApiSettings, FleetSettings
 from pinfold.core.errors import InvalidRequest, Unavailable
+from pinfold.host.lock import owning
 from pinfold.lab import rom
 from pinfold.store import hosts
 from pinfold.wiring.agent import open_agent
@@ -35,6 +41,7 @@ from pinfold.wiring.service import listening_socket, open_service, server_of, ur
 
 CLOUD: Final = "pinfold"
 _STOP_SECONDS: Final = 30
+_LOOK_SECONDS: Final = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,31 +58,43 @@ class Up:
 def up(settings: FleetSettings, *, no_auth: bool, ready: Callable[[Up], None]) -> None:
     """Run it all until SIGINT or SIGTERM; `ready` is called once requests are answered.
 
-    Raises `InvalidRequest` for settings that cannot be, `Unavailable` when libvirt, the database or the port is not to be had.
+    Raises `Conflict` when another process is this host's agent or serves its database, `InvalidRequest` for settings that cannot be,
+    `Unavailable` when libvirt, the database or the port is not to be had.
     """
     state = _folder(settings.host.state_dir, 0o711)
-    warnings = _images(Path(settings.host.images_dir))
-    listening = listening_socket(settings.api)
-    url = url_of(settings.api, listening)
-    clouds = "" if no_auth else str(_credentials(state, Path(settings.api.accounts_file), url))
-    with open_service(settings, no_auth=no_auth) as service:
+    with owning(settings.host, owner_of(settings.host)), ExitStack() as stack:
+        images = _images(Path(settings.host.images_dir))
+        listening = listening_socket(settings.api)
+        stack.callback(listening.close)
+        url = url_of(settings.api, listening)
+        clouds, missing = ("", ()) if no_auth else _credentials(state, settings.api, url)
+        service = stack.enter_context(open_service(settings, no_auth=no_auth))
         token = _token(service.services, settings.host.host, Path(settings.agent.token_file))
-        server = server_of(service, settings.api)
-        serving = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="pinfold-api", daemon=True)
-        serving.start()
-        client = ServiceClient(_local(url), token, ca_file=settings.api.tls_certificate)
-        try:
-            with open_agent(settings.host, client, sweep_seconds=settings.agent.sweep_seconds) as agent:
-                for number in (signal.SIGINT, signal.SIGTERM):
-                    signal.signal(number, lambda *_: agent.stop())
-                told = Up(url=url, clouds_file=clouds, host=settings.host.host, images_dir=settings.host.images_dir, warnings=warnings)
-                ready(told)
-                agent.run()
-        finally:
-            client.close()
-            server.should_exit = True
-            serving.join(timeout=_STOP_SECONDS)
-            listening.close()
+        stack.enter_context(_serving(server_of(service, settings.api), listening))
+        client = ServiceClient(_local(url), token, certificate=settings.api.tls_certificate)
+        stack.callback(client.close)
+        agent = stack.enter_context(open_agent(settings.host, client, sweep_seconds=settings.agent.sweep_seconds))
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: agent.stop())
+        told = Up(url=url, clouds_file=clouds, host=settings.host.host, images_dir=settings.host.images_dir, warnings=(*images, *missing))
+        ready(told)
+        agent.run()
+
+
+@contextmanager
+def _serving(server: uvicorn.Server, listening: socket.socket) -> Iterator[None]:
+    """The server in a thread of its own, from its first answer until the block ends. Raises `Unavailable` when it ends by itself."""
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="pinfold-api", daemon=True)
+    thread.start()
+    try:
+        while not server.started:
+            if not thread.is_alive():
+                raise Unavailable("the API ended as it began; its log says why")
+            time.sleep(_LOOK_SECONDS)
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(timeout=_STOP_SECONDS)
 
 
 def _folder(path: str, mode: int) -> Path:
@@ -99,16 +118,20 @@ def _images(folder: Path) -> tuple[str, ...]:
     return ()
 
 
-def _credentials(state: Path, accounts: Path, url: str) -> Path:
-    """The clouds.yaml with the account `admin`; made with the accounts file at the first start, its address kept up to date after."""
-    clouds = state / "clouds.yaml"
+def _credentials(state: Path, api: ApiSettings, url: str) -> tuple[str, tuple[str, ...]]:
+    """The clouds.yaml with the account `admin`; made with the accounts file at the first start, its address kept up to date after.
+
+    '' and a warning where the accounts file is the operator's own.
+    """
+    clouds, accounts = state / "clouds.yaml", Path(api.accounts_file)
     kept = state / "admin.password"
     if not accounts.exists():
         _write_secret(kept, secrets.token_urlsafe(24))
         _write_secret(accounts, f"admin:admin:{hash_password(kept.read_text(encoding='ascii'))}\n")
-    if kept.exists():
-        _write_secret(clouds, clouds_yaml(CLOUD, url, "admin", kept.read_text(encoding="ascii")))
-    return clouds
+    if not kept.exists():
+        return "", (f"{accounts} was not made by `pinfold up`; `pinfold config clouds` prints a clouds.yaml for its accounts",)
+    _write_secret(clouds, clouds_yaml(CLOUD, url, "admin", kept.read_text(encoding="ascii"), ca_file=api.tls_certificate))
+    return str(clouds), ()
 
 
 def _write_secret(path: Path, text: str) -> None:
@@ -151,11 +174,11 @@ def _local(url: str) -> str:
 
 def serve_api(settings: FleetSettings, *, no_auth: bool, ready: Callable[[str], None]) -> None:
     """Run the API alone until SIGINT or SIGTERM."""
-    listening = listening_socket(settings.api)
-    with open_service(settings, no_auth=no_auth) as service:
+    _folder(settings.host.state_dir, 0o711)
+    with closing(listening_socket(settings.api)) as listening, open_service(settings, no_auth=no_auth) as service:
+        server = server_of(service, settings.api)
         ready(url_of(settings.api, listening))
-        server_of(service, settings.api).run(sockets=[listening])
-    listening.close()
+        server.run(sockets=[listening])
 
 
 def serve_agent(settings: FleetSettings, *, ready: Callable[[str], None]) -> None:
@@ -163,12 +186,13 @@ def serve_agent(settings: FleetSettings, *, ready: Callable[[str], None]) -> Non
     if not settings.agent.api_url:
         raise InvalidRequest("[pinfold_agent] api_url is not set; the agent has to know its service", key="api_url")
     _folder(settings.host.state_dir, 0o711)
-    client = ServiceClient(settings.agent.api_url, read_token(Path(settings.agent.token_file)), ca_file=settings.agent.ca_file)
-    try:
-        with open_agent(settings.host, client, sweep_seconds=settings.agent.sweep_seconds) as agent:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, lambda *_: agent.stop())
-            ready(settings.agent.api_url)
-            agent.run()
-    finally:
-        client.close()
+    token = read_token(Path(settings.agent.token_file))
+    with (
+        owning(settings.host, owner_of(settings.host)),
+        closing(ServiceClient(settings.agent.api_url, token, ca_file=settings.agent.ca_file)) as client,
+        open_agent(settings.host, client, sweep_seconds=settings.agent.sweep_seconds) as agent,
+    ):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: agent.stop())
+        ready(settings.agent.api_url)
+        agent.run()
