@@ -65,11 +65,16 @@ def test_creates_and_deletes_at_once_end_at_rest(database: Database, placement: 
     scheduler.sync_host(host)
 
     def run(_: int) -> None:
+        kept: list[str] = []
         for _ in range(4):
             request = pinned(2)
             outcome = scheduler.create(wanted(add_guest(database, request), request))
+            if kept:
+                scheduler.release(kept.pop())
             if isinstance(outcome, Claimed):
-                scheduler.release(outcome.guest)
+                kept.append(outcome.guest)
+        for guest in kept:
+            scheduler.release(guest)
 
     samples: list[int] = []
     left = threading.Semaphore(0)
