@@ -33,7 +33,8 @@ def batch(work: tuple[int, int, int, bool]) -> Tally:
 def tally_of(cases: int, seed: int, *, jobs: int = 1, alone: bool = False, stop: bool = False) -> Tally:
     """The tally of `cases` cases; `alone` asks the oracle only, `stop` ends after the first batch with a disagreement."""
     total = Tally()
-    work = [(seed, first, min(first + BATCH, cases), alone) for first in range(0, cases, BATCH)]
+    size = BATCH if not stop else BATCH // 5
+    work = [(seed, first, min(first + size, cases), alone) for first in range(0, cases, size)]
     for part in _parts(work, jobs):
         total.merge(part)
         if stop and total.wrong:
