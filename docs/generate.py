@@ -11,6 +11,7 @@ from pathlib import Path
 from docs.command_page import commands
 from docs.pages import configuration, extra_specs, findings, reasons
 from docs.policy_page import policies
+from docs.service_page import metrics, placement, routes
 
 FOLDER = Path(__file__).parent / "reference"
 _NOTE = "<!-- Written by `python -m docs.generate` from the code; edit the code instead. -->\n\n"
@@ -25,6 +26,9 @@ def pages() -> dict[str, str]:
         "reasons.md": reasons(),
         "findings.md": findings(),
         "commands.md": commands(),
+        "routes.md": routes(),
+        "placement.md": placement(),
+        "metrics.md": metrics(),
     }
     return {name: _NOTE + text for name, text in made.items()}
 

@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 from docs.command_page import tree
 from docs.generate import FOLDER, pages, stale
+from fastapi.routing import APIRoute
 
+from pinfold.accounting import resources
+from pinfold.api.app import ROUTERS
+from pinfold.api.errors import CODES
+from pinfold.api.metrics import METRICS
 from pinfold.cli.status import ExitStatus
 from pinfold.config.options import GROUPS, REFUSED
 from pinfold.core.drift.finding import FindingCode
@@ -80,3 +85,18 @@ def test_every_policy_is_in_the_reference() -> None:
     page = _page("policies.md")
     for policy in EmulatorPolicy:
         assert policy.value in page
+
+
+def test_every_route_metric_class_trait_and_error_code_is_in_the_reference() -> None:
+    routes = _page("routes.md")
+    for router in ROUTERS:
+        for route in router.routes:
+            if isinstance(route, APIRoute) and route.include_in_schema:
+                assert f"| `{route.path}` |" in routes
+                assert (route.endpoint.__doc__ or "").strip(), f"{route.path} says nothing"
+    for name in CODES.values():
+        assert f"`{name}`" in routes
+    for metric in METRICS:
+        assert f"| `{metric}` |" in _page("metrics.md")
+    for name in (resources.PCPU, resources.VCPU, resources.MEMORY_MB, resources.DISK_GB, resources.OVERHEAD, *resources.OUR_TRAITS):
+        assert f"| `{name}` |" in _page("placement.md")

@@ -33,7 +33,7 @@ from pinfold.api.services import ApiServices, Wsgi
 from pinfold.api.v1 import hosts, placements
 from pinfold.core.errors import PinfoldError
 
-_ROUTERS: Final[tuple[APIRouter, ...]] = (
+ROUTERS: Final[tuple[APIRouter, ...]] = (
     versions.router,
     identity.router,
     flavors.router,
@@ -67,7 +67,7 @@ def create_app(services: ApiServices) -> FastAPI:
     )
     app.state.services = services
     errors.install(app, _methods)
-    for router in _ROUTERS:
+    for router in ROUTERS:
         app.include_router(router)
     app.add_api_route("/healthz", _healthz, methods=["GET"], tags=["service"])
     if services.placement_app is not None:
@@ -84,7 +84,7 @@ def create_app(services: ApiServices) -> FastAPI:
 
 def _methods(scope: Scope) -> frozenset[str]:
     """The methods that some route has for the path of a request."""
-    routes = (route for router in _ROUTERS for route in router.routes if isinstance(route, Route))
+    routes = (route for router in ROUTERS for route in router.routes if isinstance(route, Route))
     return frozenset(method for route in routes if route.matches(scope)[0] is not Match.NONE for method in route.methods or ())
 
 

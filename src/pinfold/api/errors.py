@@ -24,7 +24,7 @@ from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, Pi
 
 _log = logging.getLogger(__name__)
 
-_COMPUTE: Final = {
+COMPUTE_ERRORS: Final = {
     400: "badRequest",
     401: "unauthorized",
     403: "forbidden",
@@ -76,7 +76,7 @@ def error_body(path: str, status: int, message: str, **more: Any) -> bytes:
     b'{"itemNotFound": {"code": 404, "message": "gone"}}'
     """
     if path.startswith("/compute"):
-        return json.dumps({_COMPUTE.get(status, "computeFault"): {"code": status, "message": message, **more}}).encode()
+        return json.dumps({COMPUTE_ERRORS.get(status, "computeFault"): {"code": status, "message": message, **more}}).encode()
     return json.dumps({"error": {"code": CODES.get(status, "internal"), "status": status, "message": message, **more}}).encode()
 
 

@@ -1,0 +1,116 @@
+"""The reference pages of the service: routes, error bodies, metrics, and what stands in Placement; each from the code that serves it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+
+from docs.markdown import code, sentence, table
+from fastapi.routing import APIRoute
+
+from pinfold.accounting import resources
+from pinfold.api.app import ROUTERS
+from pinfold.api.errors import CODES, COMPUTE_ERRORS
+from pinfold.api.metrics import METRICS
+from pinfold.api.microversion import NEWEST, OLDEST
+
+_TITLES = {
+    "versions": ("Versions", "What clients ask before anything else."),
+    "flavors": ("Flavors", "Compute."),
+    "servers": ("Servers", "Compute."),
+    "hypervisors": ("Hypervisors", "Compute."),
+    "services": ("Services", "Compute. Every agent is shown as `nova-compute`."),
+    "availability zones": ("Availability zones", "Compute. A zone is made by aggregates."),
+    "aggregates": ("Aggregates", "Compute. Each is an aggregate in Placement too."),
+    "images": ("Images", "The image API, read-only over the configured directory."),
+    "hosts": ("Hosts", "What Compute has no words for."),
+    "placements": ("Placements and fits", "What Compute has no words for."),
+    "agents": ("Agents", "Each with a bearer token that opens one host. `pinfold host add` makes it."),
+    "service": ("The service itself", ""),
+}
+
+_ROUTES = f"""# Routes
+
+Compute is served at the microversions {OLDEST} to {NEWEST}; clients ask with `OpenStack-API-Version: compute X.Y` or
+`X-OpenStack-Nova-API-Version: X.Y`, and an answer has the keys of its microversion and no others. `/placement` is OpenStack Placement
+itself where it is embedded. Everything but `/healthz` and the agents' routes needs HTTP Basic; the role `reader` may read, `admin` may change.
+Nova's other routes answer 404, its other server actions 501. `/openapi.json` describes every route with its bodies.
+
+"""
+
+_ERRORS = """## Errors
+
+Below `/compute` an error is in Compute's form, `{"itemNotFound": {"code": 404, "message": "…"}}`; elsewhere it is
+`{"error": {"code": "…", "status": 404, "message": "…"}}`. Bodies of more than 1 MiB or 32 levels are refused before anything reads them.
+
+"""
+
+_CLASSES = {
+    resources.PCPU: (
+        "the dedicated pool, and retiring pCPUs still claimed; what foreign guests are pinned to is reserved",
+        "pinned vCPUs, one more for `isolate`, idle siblings of thread policy `isolate`",
+    ),
+    resources.VCPU: ("the shared pool, with its allocation ratio; less what of it is overhead", "floating vCPUs"),
+    resources.MEMORY_MB: ("the memory", "the guest's memory"),
+    resources.DISK_GB: ("the disk that overlays go to", "the flavor's disk"),
+    resources.OVERHEAD: (
+        "1000 for each pCPU of the overhead pool; of what it shares with the shared pool, `[overhead] shared_fraction`",
+        "guests with policy `share`, on hosts with a pool: `[overhead]` rates per guest, vCPU, disk and NIC",
+    ),
+}
+
+_TRAITS = {
+    resources.HYPERTHREADING: "Some core has two or more online threads.",
+    resources.OVERHEAD_POOL: "An overhead pool is configured.",
+}
+
+
+def routes() -> str:
+    """Every route by noun, and the forms of errors."""
+    parts = [_ROUTES]
+    for tag, found in groupby(sorted(_api_routes(), key=_noun), key=lambda route: str(route.tags[0])):
+        title, words = _TITLES[tag]
+        rows = [(" ".join(sorted(route.methods)), code(route.path), sentence(_first(route.endpoint.__doc__ or ""))) for route in found]
+        parts.append(f"## {title}\n\n" + (f"{words}\n\n" if words else "") + table(("method", "path", "what it does"), rows) + "\n")
+    parts.append(_ERRORS)
+    rows = [(str(status), code(COMPUTE_ERRORS.get(status, "computeFault")), code(name)) for status, name in sorted(CODES.items())]
+    parts.append(table(("status", "below /compute", "elsewhere"), rows))
+    return "".join(parts)
+
+
+def metrics() -> str:
+    """Every metric."""
+    intro = (
+        "# Metrics\n\n`/metrics` tells them in Prometheus' text form. They are read from the store when asked, so that every replica tells "
+        "the same.\n\n"
+    )
+    rows = [(code(name), sentence(words), ", ".join(map(code, labels))) for name, (words, labels) in METRICS.items()]
+    return intro + table(("metric", "meaning", "labels"), rows)
+
+
+def placement() -> str:
+    """Resource classes and traits."""
+    intro = (
+        "# Placement\n\nEach host is one resource provider of its name. What it offers and what guests consume is derived from the ledger. "
+        "Guests are consumers of the type `PINFOLD_GUEST`; the healer touches no others. "
+        "Do not share one Placement with a Nova cloud: Nova's own audit would delete these allocations.\n\n## Resource classes\n\n"
+    )
+    classes = table(("class", "total", "consumed by"), [(code(name), *words) for name, words in _CLASSES.items()])
+    traits = table(("trait", "when"), [(code(name), words) for name, words in _TRAITS.items()])
+    theirs = "Traits and aggregates that operators set on a provider are respected, and never removed."
+    return f"{intro}{classes}\n## Traits\n\n{traits}\n{theirs}\n"
+
+
+def _api_routes() -> Iterator[APIRoute]:
+    for router in ROUTERS:
+        for route in router.routes:
+            if isinstance(route, APIRoute) and route.include_in_schema:
+                yield route
+
+
+def _noun(route: APIRoute) -> int:
+    return list(_TITLES).index(str(route.tags[0]))
+
+
+def _first(text: str) -> str:
+    return text.strip().split("\n\n")[0]
