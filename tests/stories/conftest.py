@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 from tests.fleet_fixtures import embedded, placement_file, sqlite_file
-from tests.stories.rig import Fleet, make_fleet
+from tests.stories.rig import Fleet, open_fleet
 
-from pinfold.accounting.embedded import Embedded
-from pinfold.store.database import Database
+from pinfold.accounting.embedded import Embedded, EmbeddedPlacement, load, unload
 
 __all__ = ["embedded", "placement_file", "sqlite_file"]
 
@@ -19,12 +18,17 @@ __all__ = ["embedded", "placement_file", "sqlite_file"]
 @pytest.fixture
 def fleet(tmp_path: Path, sqlite_file: Path, embedded: Embedded) -> Iterator[Fleet]:
     """The application without hosts, with one image, `probe`."""
-    images = tmp_path / "images"
-    images.mkdir()
-    (images / "probe.rom").write_bytes(b"\x00" * 64)
-    shutil.copy(sqlite_file, tmp_path / "pinfold.db")
-    database = Database(f"sqlite:///{tmp_path}/pinfold.db")
-    made = make_fleet(database, embedded, images)
-    with made.http:
+    with open_fleet(tmp_path, sqlite_file, embedded) as made:
         yield made
-    database.close()
+
+
+@pytest.fixture(scope="module")
+def standing_fleet(tmp_path_factory: pytest.TempPathFactory, sqlite_file: Path, placement_file: Path) -> Iterator[Fleet]:
+    """The same with a host, `c1`, and a flavor, `tiny`, shared by a module's tests; none of them may use `fleet` beside it."""
+    folder = tmp_path_factory.mktemp("standing")
+    shutil.copy(placement_file, folder / "placement.db")
+    with open_fleet(folder, sqlite_file, load(EmbeddedPlacement(url=f"sqlite:///{folder}/placement.db"))) as made:
+        made.host("c1")
+        made.flavor("tiny", vcpus=1)
+        yield made
+    unload()

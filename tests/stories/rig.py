@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -216,3 +219,17 @@ def make_fleet(
     )
     client = httpx.Client(transport=InProcess(create_app(services)), base_url="http://pinfold.test", auth=ADMIN, timeout=None)
     return Fleet(http=client, services=services, database=database, images=images)
+
+
+@contextmanager
+def open_fleet(folder: Path, tables: Path, embedded: Embedded) -> Iterator[Fleet]:
+    """The application in a folder, on a copy of a SQLite file that has our tables; one image, `probe`."""
+    images = folder / "images"
+    images.mkdir()
+    (images / "probe.rom").write_bytes(b"\x00" * 64)
+    shutil.copy(tables, folder / "pinfold.db")
+    database = Database(f"sqlite:///{folder}/pinfold.db")
+    made = make_fleet(database, embedded, images)
+    with made.http:
+        yield made
+    database.close()
