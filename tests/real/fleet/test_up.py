@@ -1,0 +1,201 @@
+"""`pinfold up` as one process on one host: a server's life, and what it survives. The judge is procfs and the lab's records, not pinfold."""
+
+from __future__ import annotations
+
+import signal
+import stat
+from typing import Any
+
+from tests.real.fleet.conftest import UpRig
+from tests.real.fleet.rig import COMPUTE, Domain, Process, defined, domains, until, virsh
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.lab.witness import LabWitness
+
+SHARE = {"hw__cpu_policy": "dedicated", "hw__emulator_threads_policy": "share"}
+ISOLATE = {"hw__cpu_policy": "dedicated", "hw__emulator_threads_policy": "isolate"}
+
+
+def running(up: UpRig, server: str) -> Domain:
+    """The server's domain, which must run."""
+    found = domains(up.lab)
+    assert server in found, f"{server} does not run; {list(found)} do"
+    return found[server]
+
+
+def asked(up: UpRig, domain: Domain) -> tuple[list[str], str]:
+    """What was asked of each vCPU's thread, and of QEMU's main thread: the shim's records."""
+    witness = LabWitness(up.lab.folder.records)
+    return [str(witness.allowed(tid)) for tid in domain.vcpus], str(witness.allowed(domain.pid))
+
+
+def recorded(up: UpRig, server: str) -> dict[str, Any]:
+    """What the service recorded."""
+    fit: dict[str, Any] = up.api.placement(server)["claim"]["fit"]
+    return fit
+
+
+def test_a_servers_life(up: UpRig) -> None:
+    api = up.api
+    share, isolate = api.flavor("rt.share", vcpus=4, **SHARE), api.flavor("rt.isolate", vcpus=2, **ISOLATE)
+    first, second = api.create(share, name="one"), api.create(isolate, name="two")
+    for server in (first, second):
+        api.await_status(server, "ACTIVE")
+        vcpus, main = asked(up, running(up, server))
+        fit = recorded(up, server)
+        assert vcpus == list(fit["vcpus"].values())
+        assert main == fit["emulator"]["pcpus"]
+        seen = api.placement(server)["observed"]
+        assert seen["drift"] == [] and len(seen["threads"]) >= 3
+    assert recorded(up, first)["emulator"]["pcpus"] == "0-1,16-17"
+    used = up.api.allocations(up.host)
+    assert used[first] == {"PCPU": 4, "MEMORY_MB": 64, "CUSTOM_OVERHEAD_MILLICPU": 28}
+    assert used[second] == {"PCPU": 3, "MEMORY_MB": 64}
+
+    before = running(up, first)
+    api.act(first, "os-stop")
+    api.await_status(first, "SHUTOFF")
+    assert not before.alive and first in defined(up.lab)
+    api.act(first, "os-start")
+    api.await_status(first, "ACTIVE")
+    started = running(up, first)
+    assert asked(up, started)[0] == list(recorded(up, first)["vcpus"].values())
+    api.act(first, "reboot", {"type": "HARD"})
+    api.await_status(first, "ACTIVE")
+    assert not started.alive and running(up, first).alive
+    api.delete(first)
+    api.delete(second)
+    assert not domains(up.lab) and not defined(up.lab)
+    until(lambda: up.api.allocations(up.host) == {}, "the allocations are emptied")
+    assert list((up.state / "serial").iterdir()) == []
+
+
+def test_restarts_and_kills_leave_running_guests_alone(up: UpRig) -> None:
+    server = up.api.create(up.api.flavor("f", **SHARE))
+    up.api.await_status(server, "ACTIVE")
+    guest = running(up, server)
+    up.restart()
+    up.api.await_status(server, "ACTIVE")
+    assert guest.alive
+
+    up.lab.restart_daemon()
+    other = up.api.create("f")
+    up.api.await_status(other, "ACTIVE")
+    assert guest.alive
+
+    up.lab.kill_daemon()
+    up.process.kill()
+    up.lab.start_daemon()
+    up.start()
+    for each in (server, other):
+        up.api.await_status(each, "ACTIVE")
+    assert guest.alive and running(up, server) == guest
+    up.api.delete(server)
+    up.api.delete(other)
+    assert not guest.alive
+
+
+def test_a_guest_that_is_killed_behind_the_back_is_shown_off_and_starts_again_when_asked(up: UpRig) -> None:
+    server = up.api.create(up.api.flavor("f", **SHARE))
+    up.api.await_status(server, "ACTIVE")
+    guest = running(up, server)
+    virsh(up.lab, "destroy", server)
+    up.api.await_status(server, "SHUTOFF")
+    assert up.api.allocations(up.host)[server]["PCPU"] == 2
+    up.api.act(server, "os-start")
+    up.api.await_status(server, "ACTIVE")
+    assert running(up, server) != guest
+
+
+def test_drift_is_reported_within_a_sweep_and_strangers_count_as_taken(up: UpRig) -> None:
+    server = up.api.create(up.api.flavor("f", **SHARE))
+    up.api.await_status(server, "ACTIVE")
+    pin = CpuSet.parse(recorded(up, server)["vcpus"]["0"])
+    virsh(up.lab, "vcpupin", server, "0", "30", "--live")
+
+    def drift() -> list[str]:
+        return (up.api.placement(server)["observed"] or {}).get("drift", [])
+
+    told = until(drift, "the drift is reported", seconds=20)
+    assert any("30" in sentence and str(pin) in sentence for sentence in told), told
+    virsh(up.lab, "vcpupin", server, "0", str(pin), "--live")
+    until(lambda: not drift(), "the drift is over", seconds=20)
+
+
+def test_a_host_whose_agent_is_silent_is_down_and_nothing_of_it_is_released_until_it_is_fenced(up: UpRig) -> None:
+    """The agent of `up` is halted together with its API, so a second API process is the one that looks."""
+    server = up.api.create(up.api.flavor("f", **SHARE))
+    up.api.await_status(server, "ACTIVE")
+    guest = running(up, server)
+    up.process.kill()
+    config = up.process.arguments[-1]
+    alone = Process(("api", "--port", "0", "--config", config), up.process.folder, "alone")
+    alone.start()
+    try:
+        up.api = type(up.api)(alone.told["url"], up.api.account)
+        up.api.await_host(up.host, up=False)
+        assert up.api.show(server)["status"] == "UNKNOWN"
+        refused = up.api.create("f")
+        assert up.api.show(refused)["status"] == "ERROR"
+        up.api.delete(server, wait=False)
+        assert up.api.show(server)["OS-EXT-STS:task_state"] == "deleting"
+        assert up.api.allocations(up.host)[server]["PCPU"] == 2 and guest.alive
+        assert up.api.ask("POST", f"/v1/hosts/{up.host}/fence", {"powered_off": True})
+        up.api.await_gone(server)
+        until(lambda: up.api.allocations(up.host) == {}, "the allocations are emptied")
+        assert guest.alive, "the lab's host was not powered off after all"
+    finally:
+        alone.kill()
+    # The host returns, with a guest that it should not have any more.
+    up.start()
+    up.api.await_host(up.host, up=True)
+    until(lambda: not guest.alive, "the buried guest is removed")
+    until(lambda: not defined(up.lab), "its definition is removed")
+    again = up.api.create("f")
+    up.api.await_status(again, "ACTIVE")
+
+
+def test_secrets_and_databases_are_for_their_owner_alone(up: UpRig) -> None:
+    server = up.api.create(up.api.flavor("f", **SHARE))
+    up.api.await_status(server, "ACTIVE")
+    secret = {path.name for path in up.state.iterdir() if path.is_file()}
+    assert {"pinfold.sqlite", "placement.sqlite", "clouds.yaml", "accounts", "agent.token", "agent.memory"} <= secret
+    for path in up.state.iterdir():
+        if path.is_file() and not path.name.endswith(".owner"):
+            assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+    assert up.api.http.get(f"{COMPUTE}/servers", auth=("admin", "wrong")).status_code == 401
+
+
+def test_a_second_one_says_in_a_sentence_why_it_cannot_be(up: UpRig) -> None:
+    again = Process(up.process.arguments, up.process.folder, "again")
+    again.start(wait=False)
+    assert again.wait() == 4
+    assert f"process {up.process.pid} is the agent of" in again.errors()
+    port = up.process.told["url"].rpartition(":")[2]
+    other = up.process.folder / "other.conf"
+    other.write_text(f"[pinfold]\nstate_dir = {up.process.folder}/other\n[libvirt]\nconnection_uri = {up.lab.uri}\n")
+    taken = Process(("up", "--port", port, "--config", str(other)), up.process.folder, "taken")
+    taken.start(wait=False)
+    assert taken.wait() == 3
+    assert f"port {port}: Address already in use" in taken.errors()
+
+
+def test_a_libvirt_that_is_away_is_said_in_a_sentence(up: UpRig) -> None:
+    assert up.process.end() == 0
+    up.lab.kill_daemon()
+    again = Process(up.process.arguments, up.process.folder, "away")
+    again.start(wait=False)
+    assert again.wait() == 3
+    assert "Traceback" not in again.errors() and "libvirt" in again.errors()
+    up.lab.start_daemon()
+
+
+def test_it_ends_in_order_while_starts_are_under_way(up: UpRig) -> None:
+    flavor = up.api.flavor("f", **SHARE)
+    servers = [up.api.create(flavor, name=f"s{number}") for number in range(6)]
+    up.process.send(signal.SIGTERM)
+    assert up.process.wait() == 0, up.process.errors()
+    up.start()
+    for server in servers:
+        up.api.await_status(server, "ACTIVE")
+    assert domains(up.lab).keys() == set(servers)
