@@ -33,7 +33,8 @@ _ROUTES = f"""# Routes
 
 Compute is served at the microversions {OLDEST} to {NEWEST}; clients ask with `OpenStack-API-Version: compute X.Y` or
 `X-OpenStack-Nova-API-Version: X.Y`, and an answer has the keys of its microversion and no others. `/placement` is OpenStack Placement
-itself where it is embedded. Everything but `/healthz` and the agents' routes needs HTTP Basic; the role `reader` may read, `admin` may change.
+itself where it is embedded. Everything but `/healthz` and the agents' routes needs HTTP Basic; the role `reader` may read, `admin` may
+change.
 Nova's other routes answer 404, its other server actions 501. `/openapi.json` describes every route with its bodies.
 
 """
