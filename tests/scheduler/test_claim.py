@@ -499,6 +499,21 @@ def test_inventory_that_was_changed_by_hand_is_put_right(database: Database, sch
     assert placement.inventories(host)[1] == offered
 
 
+def test_a_host_without_its_provider_is_refused_until_it_is_healed(database: Database, scheduler: Scheduler) -> None:
+    add_host(database, "c01")
+    refused = _refuse(database, scheduler, pinned(2))
+    assert refused.refusals[0].no_fit.reasons[0].code is ReasonCode.PLACEMENT
+    assert scheduler.heal().synced == 1
+    _create(database, scheduler, pinned(2))
+
+
+def test_a_provider_of_the_hosts_name_with_another_id_is_told(database: Database, scheduler: Scheduler, placement: Placement) -> None:
+    placement.create_provider(str(uuid.uuid4()), "c01")
+    add_host(database, "c01")
+    (problem,) = scheduler.heal().problems
+    assert problem == "host c01: Placement has a resource provider named c01 with another id"
+
+
 def test_scheduling_that_stopped_half_way_is_told(database: Database, placement: Placement) -> None:
     scheduler = Scheduler(database, placement, dataclasses.replace(EAGER, claim_seconds=0))
     guest = add_guest(database, pinned(2))

@@ -22,7 +22,7 @@ from typing import Final
 
 from pinfold.accounting.client import OverCapacity, Placement
 from pinfold.accounting.resources import Amounts, amounts
-from pinfold.core.errors import Conflict, PinfoldError, Unavailable
+from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.fit import fit
 from pinfold.core.fit.model import Fit, NoFit
 from pinfold.core.reasons import Kind, Reason, ReasonCode
@@ -179,6 +179,9 @@ class Claimer:
             except Conflict:
                 generation = self._generation(attempt)
                 continue
+            except InvalidRequest as error:
+                # A provider that is not there (yet) has no room; the healer makes it.
+                raise OverCapacity(str(error)) from error
             attempt.host, attempt.booked = entry.id, booked
             fault_point("claim.allocated")
             return

@@ -173,6 +173,8 @@ class Healer:
             step()
         except Unavailable:
             raise
+        except Conflict as error:
+            _log.info("healing %s: somebody else is at it: %s", subject, error)
         except PinfoldError as error:
             _log.warning("healing %s: %s", subject, error)
             tally.problems.append(f"{subject}: {error}")

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pinfold.accounting.client import Placement
 from pinfold.accounting.resources import OUR_TRAITS, OVERHEAD, OVERHEAD_POOL, Inventories, Inventory, inventories, traits
-from pinfold.core.errors import Conflict
+from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.ledger import HostState
 from pinfold.faultpoints import fault_point
 from pinfold.store import aggregates, hosts
@@ -64,7 +64,11 @@ class Providers:
     def _provider(self, host: str, name: str) -> bool:
         if self._placement.provider(host) is not None:
             return False
-        self._placement.create_provider(host, name)
+        try:
+            self._placement.create_provider(host, name)
+        except Conflict as error:
+            if self._placement.provider(host) is None:
+                raise InvalidRequest(f"Placement has a resource provider named {name} with another id") from error
         return True
 
     def _inventories(self, host: str, state: HostState) -> bool:

@@ -179,7 +179,7 @@ def upgrade(database: Database) -> None:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(resources.files("pinfold.store") / "migrations"))
+    config.set_main_option("script_location", str(resources.files("pinfold.store") / "migrations").replace("%", "%%"))
     with database.write() as connection:
         if database.postgresql:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(0x70696E66)))
