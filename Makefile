@@ -1,7 +1,7 @@
 # What there is to run. `make help` lists it.
 python := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick check format bench bench-fit oracle docs
+.PHONY: help setup demo test quick check lint formatted types layers pages format bench bench-fit oracle docs
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,11 +18,21 @@ test: ## the whole suite
 quick: ## the suite without real parts
 	@bin/test --quick
 
-check: .venv/pinfold-stamp ## ruff, mypy, import-linter and the tests of the docs
+check: lint formatted types layers pages ## ruff, mypy, import-linter and the tests of the docs; `make -k check` goes on after a failure
+
+lint: .venv/pinfold-stamp
 	.venv/bin/ruff check .
+
+formatted: .venv/pinfold-stamp
 	.venv/bin/ruff format --check .
+
+types: .venv/pinfold-stamp
 	.venv/bin/mypy
+
+layers: .venv/pinfold-stamp
 	.venv/bin/lint-imports
+
+pages: .venv/pinfold-stamp
 	$(python) -m pytest -q -n 0 tests/docs
 
 format: .venv/pinfold-stamp ## let ruff rewrite what it can
