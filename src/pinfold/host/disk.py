@@ -1,14 +1,15 @@
 """What a guest boots from: its files are there, and its disk is an overlay of its own. Domain XML does not belong here.
 
-Overlays are qcow2 files `STATE_DIR/overlays/ID.qcow2`; the image below is only read. Formats are never guessed from content, since a raw
+Overlays are qcow2 files `STATE_DIR/overlays/HOST/ID.qcow2`; the image below is only read. Formats are never guessed from content, since a raw
 image can pretend to be a qcow2 one whose backing file is any file of the host.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -16,16 +17,18 @@ from typing import Final
 from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Boot
-from pinfold.host.lock import state_folder
+from pinfold.host.lock import host_key, state_folder
 
 FORMATS: Final = ("raw", "qcow2")
 _GIB: Final = 1024**3
 _SECONDS: Final = 60.0
 
+_log = logging.getLogger(__name__)
+
 
 def overlay_path(settings: HostSettings, guest: str) -> Path:
     """Where the overlay of the guest with that id lies, made or not."""
-    return Path(settings.state_dir, "overlays", f"{guest}.qcow2")
+    return Path(settings.state_dir, "overlays", host_key(settings), f"{guest}.qcow2")
 
 
 def prepare(settings: HostSettings, guest: str, boot: Boot, disk_gib: int) -> Boot:
@@ -42,7 +45,7 @@ def prepare(settings: HostSettings, guest: str, boot: Boot, disk_gib: int) -> Bo
     if boot.disk_format not in FORMATS:
         raise InvalidRequest(f"disk format {boot.disk_format!r} is not known, allowed are {' and '.join(FORMATS)}", key="disk_format")
     size = _size(boot, disk_gib)
-    state_folder(settings, "overlays")
+    state_folder(settings, "overlays", host_key(settings))
     overlay = overlay_path(settings, guest)
     try:
         _qemu_img("create", "-q", "-f", "qcow2", "-F", boot.disk_format, "-b", boot.disk, str(overlay), str(size))
@@ -56,6 +59,15 @@ def prepare(settings: HostSettings, guest: str, boot: Boot, disk_gib: int) -> Bo
 def remove(settings: HostSettings, guest: str) -> None:
     """Deletes the guest's overlay; none is no error."""
     overlay_path(settings, guest).unlink(missing_ok=True)
+
+
+def sweep(settings: HostSettings, guests: Iterable[str]) -> None:
+    """Deletes the overlays of no guest: those of starts whose process was killed. Only under the host's lock, with the ids of all guests."""
+    known = {overlay_path(settings, guest).name for guest in guests}
+    for path in Path(settings.state_dir, "overlays", host_key(settings)).glob("*.qcow2"):
+        if path.name not in known:
+            _log.warning("the overlay %s belongs to no guest; it is deleted", path)
+            path.unlink(missing_ok=True)
 
 
 def _check_file(what: str, path: str) -> None:

@@ -137,6 +137,10 @@ def refuse_if_owned(settings: HostSettings, action: str, *, by: str = "") -> Non
         raise InvalidRequest(f"{action} is refused: the host {settings.uri} is owned by {present}; ask its service instead", key="owner")
 
 
+def host_key(settings: HostSettings) -> str:
+    """The hypervisor's address as part of a file's name: two hypervisors may share one state directory."""
+    return hashlib.sha256(settings.uri.encode()).hexdigest()[:16]
+
+
 def _path(settings: HostSettings, kind: str) -> Path:
-    digest = hashlib.sha256(settings.uri.encode()).hexdigest()[:16]
-    return state_folder(settings) / f"host-{digest}.{kind}"
+    return state_folder(settings) / f"host-{host_key(settings)}.{kind}"

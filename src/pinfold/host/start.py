@@ -115,6 +115,7 @@ def start(driver: Driver, settings: HostSettings, order: StartOrder, *, claimed:
             if isinstance(found, NoFit):
                 return found
             with clock.step("disk"):
+                disk.sweep(settings, (guest.id for guest in seen.guests))
                 _promise_removal(settings, order, undo)
                 boot = disk.prepare(settings, order.id, order.boot, order.request.disk_gib)
             with clock.step("start paused"):
