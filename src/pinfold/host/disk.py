@@ -1,7 +1,7 @@
 """What a guest boots from: its files are there, and its disk is an overlay of its own. Domain XML does not belong here.
 
-Overlays are qcow2 files `STATE_DIR/overlays/HOST/ID.qcow2`; the image below is only read. Formats are never guessed from content, since a raw
-image can pretend to be a qcow2 one whose backing file is any file of the host.
+Overlays are qcow2 files `STATE_DIR/overlays/HOST/ID.qcow2`; the image below is only read. Formats are never guessed from content, since
+a raw image can pretend to be a qcow2 one whose backing file is any file of the host.
 """
 
 from __future__ import annotations
@@ -62,7 +62,10 @@ def remove(settings: HostSettings, guest: str) -> None:
 
 
 def sweep(settings: HostSettings, guests: Iterable[str]) -> None:
-    """Deletes the overlays of no guest: those of starts whose process was killed. Only under the host's lock, with the ids of all guests."""
+    """Deletes the overlays of no guest: those of starts whose process was killed.
+
+    Only under the host's lock, with the ids of all guests.
+    """
     known = {overlay_path(settings, guest).name for guest in guests}
     for path in Path(settings.state_dir, "overlays", host_key(settings)).glob("*.qcow2"):
         if path.name not in known:
