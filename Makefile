@@ -1,7 +1,7 @@
 # What there is to run. `make help` lists it.
 python := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick check lint formatted types layers pages format bench bench-fit oracle docs
+.PHONY: help setup demo test quick check lint formatted types layers pages format bench bench-fit bench-schedule oracle docs
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,10 +39,13 @@ format: .venv/pinfold-stamp ## let ruff rewrite what it can
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
 
-bench: bench-fit ## every benchmark
+bench: bench-fit bench-schedule ## every benchmark
 
 bench-fit: .venv/pinfold-stamp ## the engine beside Nova's own; writes docs/benchmarks/fit.md
 	$(python) -m benchmarks.fit.run
+
+bench-schedule: .venv/pinfold-stamp ## decisions and creates per second; writes docs/benchmarks/schedule.md
+	$(python) -m benchmarks.schedule.run
 
 oracle: .venv/pinfold-stamp ## 100,000 random cases against the oracle; writes docs/benchmarks/oracle.md
 	$(python) -m tests.oracle.run --cases 100000 --report docs/benchmarks/oracle.md
