@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
-from tests.real.fleet.rig import Process, Service, configuration, domains, ending, until
+from tests.postgres import PostgreSQL, binaries
+from tests.real.fleet.fleet_rig import Fleet, start_placement, sweep, write_accounts
+from tests.real.fleet.rig import Process, Service, configuration, defined, ending, until
+from tests.survive.proxy import FaultProxy
 
 from pinfold.core.hosttext import host
 from pinfold.lab import rom
@@ -21,8 +26,10 @@ QUICK = "lease_seconds = 4\nheal_seconds = 1\nclaim_seconds = 3"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Every test here has a real Placement beside its lab."""
     for item in items:
-        if "fleet" in str(item.path):
+        if item.path.parent == Path(__file__).parent:
             item.add_marker(pytest.mark.real_placement)
+            if "fleet" in getattr(item, "fixturenames", ()):
+                item.add_marker(pytest.mark.real_postgresql)
 
 
 @dataclass
@@ -59,34 +66,76 @@ def fleet_lab(lab_name: str, lab_possible: None) -> Iterator[LabHost]:
         yield lab
 
 
-@pytest.fixture
-def up(fleet_lab: LabHost, lab_name: str, tmp_path: Path) -> Iterator[UpRig]:
-    """`pinfold up` on SQLite, with nothing on it yet; its guests end with the test."""
-    tmp_path.chmod(0o711)
-    state, name = tmp_path / "state", f"{lab_name}-a"
-    config = tmp_path / "pinfold.conf"
+@pytest.fixture(scope="module")
+def up_once(fleet_lab: LabHost, lab_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpRig]:
+    """`pinfold up` on SQLite, for the tests of a module."""
+    folder, name = tmp_path_factory.mktemp("up"), f"{lab_name}-a"
+    state, config = folder / "state", folder / "pinfold.conf"
+    for each in (folder, folder.parent):
+        each.chmod(0o711)
     config.write_text(configuration(fleet_lab, state, host=name, pinfold_api=QUICK, pinfold_agent="sweep_seconds = 1"))
-    process = Process(("up", "--port", "0", "--config", str(config)), tmp_path, "up")
+    process = Process(("up", "--port", "0", "--config", str(config)), folder, "up")
     with ending(process):
         process.start()
-        rig = UpRig(lab=fleet_lab, process=process, host=name, state=state, api=service_of(process, state))
-        yield rig
+        yield UpRig(lab=fleet_lab, process=process, host=name, state=state, api=service_of(process, state))
     sweep(fleet_lab)
 
 
-def sweep(lab: LabHost) -> None:
-    """End every guest of a lab, whoever started it."""
-    from tests.real.fleet.rig import defined, virsh
-
-    lab.start_daemon()
-    for guest in domains(lab):
-        virsh(lab, "destroy", guest)
-    for guest in defined(lab):
-        virsh(lab, "undefine", guest)
-    until(lambda: not domains(lab), "no guest is left")
+@pytest.fixture
+def up(up_once: UpRig) -> Iterator[UpRig]:
+    """The same, running, with no server on it before and after."""
+    yield up_once
+    up_once.lab.start_daemon()
+    if not up_once.process.running:
+        up_once.start()
+    for server in up_once.api.servers():
+        up_once.api.delete(server["id"], wait=False)
+    until(lambda: not up_once.api.servers() and not defined(up_once.lab), "no server is left")
 
 
 @pytest.fixture(scope="session")
 def probe_rom(tmp_path_factory: pytest.TempPathFactory, lab_possible: None) -> Path:
     """The image that the tests' guests boot."""
     return rom.write(tmp_path_factory.mktemp("images") / "probe.rom")
+
+
+@pytest.fixture(scope="module")
+def fleet(lab_name: str, lab_possible: None, tmp_path_factory: pytest.TempPathFactory, probe_rom: Path) -> Iterator[Fleet]:
+    """PostgreSQL, a Placement of its own behind a proxy, two API processes, and two lab hosts with an agent each."""
+    if binaries() is None:
+        pytest.skip("PostgreSQL is not installed")
+    with make_fleet(tmp_path_factory.mktemp("fleet"), lab_name, probe_rom, hosts=2, apart=True) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def make_fleet(
+    folder: Path, lab_name: str, image: Path, *, hosts: int, apart: bool, apis: int = 2, sqlite: bool = False
+) -> Iterator[Fleet]:
+    """A fleet; `apart` gives it a Placement of its own behind a proxy, in place of an embedded one in each API process."""
+    for each in (folder, folder.parent):
+        each.chmod(0o711)
+    (folder / "images").mkdir()
+    shutil.copy(image, folder / "images")
+    write_accounts(folder)
+    with contextlib.ExitStack() as stack:
+        server = None
+        if sqlite:
+            databases = [f"sqlite:///{folder}/pinfold.sqlite", f"sqlite:///{folder}/placement.sqlite"]
+        else:
+            server = PostgreSQL.start()
+            stack.callback(server.stop)
+            databases = [server.create_database(), server.create_database()]
+        labs = [stack.enter_context(LabHost(f"{lab_name}-f{number}", topology=host(TOPOLOGY))) for number in range(hosts)]
+        url = start_placement(folder, databases[1], stack) if apart else ""
+        proxy = stack.enter_context(FaultProxy(url)) if apart else None
+        made = Fleet(
+            folder=folder, database=databases[0], embedded=databases[1], postgresql=server, placement=proxy, placement_url=url, stack=stack
+        )
+        for number in range(apis):
+            made.apis.append(made.add_api(f"api{number}", wait=False))
+        for process in made.apis:
+            process.await_ready()
+        for number, lab in enumerate(labs):
+            made.add_host(f"{lab_name}-h{number}", lab)
+        yield made

@@ -169,7 +169,9 @@ class Service:
         return answer.json() if answer.content else None
 
     def flavor(self, name: str, *, vcpus: int = 2, memory_mib: int = 64, **specs: str) -> str:
-        """Make a flavor; its id is its name. In keywords, `__` stands for `:`."""
+        """Make a flavor where there is none of that name; its id is its name. In keywords, `__` stands for `:`."""
+        if self.http.get(f"{COMPUTE}/flavors/{name}").is_success:
+            return name
         body = {"id": name, "name": name, "vcpus": vcpus, "ram": memory_mib, "disk": 0}
         self.ask("POST", f"{COMPUTE}/flavors", {"flavor": body})
         if specs:

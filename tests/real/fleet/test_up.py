@@ -1,4 +1,4 @@
-"""`pinfold up` as one process on one host: a server's life, and what it survives. The judge is procfs and the lab's records, not pinfold."""
+"""`pinfold up` as one process on one host: a server's life, and what it survives. procfs and the lab's records are the witnesses."""
 
 from __future__ import annotations
 

@@ -1,0 +1,206 @@
+"""A whole fleet as real processes: a database, Placement, API processes, lab hosts with an agent each, and the judge that watches them.
+
+What is done to them, and what is expected then, stands in the tests.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+from tests.postgres import PostgreSQL
+from tests.real.fleet.rig import Process, Service, configuration, domains, until, virsh
+from tests.survive.proxy import FaultProxy
+
+from pinfold.lab.daemon import LabHost
+
+ACCOUNT = ("admin", "correct horse battery staple")
+TOKEN = ("X-Auth-Token", "admin")
+
+
+@dataclass
+class FleetHost:
+    """One lab host with its agent, which talks to the API through a proxy of its own."""
+
+    name: str
+    lab: LabHost
+    state: Path
+    agent: Process
+    proxy: FaultProxy
+
+
+@dataclass
+class Fleet:
+    """Everything of one fleet. `apis` are the healthy ones; the first one is what `api` asks and agents talk to."""
+
+    folder: Path
+    database: str
+    postgresql: PostgreSQL | None
+    placement: FaultProxy | None
+    placement_url: str
+    apis: list[Process] = field(default_factory=list)
+    hosts: list[FleetHost] = field(default_factory=list)
+    stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    embedded: str = ""
+
+    @property
+    def api(self) -> Service:
+        """The first API process, as a client sees it."""
+        return self.service(self.apis[0])
+
+    def service(self, process: Process) -> Service:
+        """One API process, as a client sees it."""
+        return Service(process.told["url"], ACCOUNT)
+
+    def add_api(self, name: str, *, fault: str = "", wait: bool = True, **group: str) -> Process:
+        """Start one more API process; it is killed with the fleet. `fault` is a named place where it is to die."""
+        state = self.folder / name
+        state.mkdir(exist_ok=True, mode=0o711)
+        config = self.folder / f"{name}.conf"
+        placement = (
+            f"endpoint_override = {self.placement.url}\nauth_type = none" if self.placement else f"embedded_connection = {self.embedded}"
+        )
+        text = f"[pinfold]\nstate_dir = {state}\nimages_dir = {self.folder}/images\n"
+        text += f"[pinfold_database]\nconnection = {self.database}\npool_size = 10\n[pinfold_placement]\n{placement}\n"
+        text += "[pinfold_api]\nport = 0\nlease_seconds = 6\nheal_seconds = 1\nclaim_seconds = 4\n"
+        text += f"accounts_file = {self.folder}/accounts\n"
+        config.write_text(text)
+        process = Process(("api", "--config", str(config)), self.folder, name)
+        self.stack.callback(process.kill)
+        return process.start(fault=fault, wait=wait)
+
+    def add_host(self, name: str, lab: LabHost, *, sweep_seconds: float = 2.0) -> FleetHost:
+        """Make a host known, and start its agent."""
+        token = self.api.ask("POST", "/v1/hosts", {"name": name})["token"]
+        state = self.folder / f"state-{name}"
+        state.mkdir(mode=0o711)
+        with os.fdopen(os.open(state / "agent.token", os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+            file.write(token)
+        proxy = self.stack.enter_context(FaultProxy(self.apis[0].told["url"]))
+        config = self.folder / f"{name}.conf"
+        agent = f"api_url = {proxy.url}\nsweep_seconds = {sweep_seconds}"
+        config.write_text(configuration(lab, state, host=name, pinfold_agent=agent))
+        process = Process(("agent", "--config", str(config)), self.folder, f"agent-{name}")
+        self.stack.callback(sweep, lab)
+        self.stack.callback(process.kill)
+        made = FleetHost(name=name, lab=lab, state=state, agent=process, proxy=proxy)
+        self.hosts.append(made)
+        process.start()
+        self.api.await_host(name, up=True)
+        return made
+
+    def judge_settings(self) -> dict[str, Any]:
+        """What the judge has to know."""
+        address = self.database.removeprefix("sqlite:///").replace("postgresql+psycopg2://", "postgresql://")
+        placement = {"url": self.placement_url}
+        if self.placement is None:
+            placement = {"url": f"{self.apis[0].told['url']}/placement", "user": ACCOUNT[0], "password": ACCOUNT[1]}
+        hosts = [
+            {
+                "name": host.name,
+                "uri": host.lab.uri,
+                "run": str(host.lab.run_dir),
+                "records": str(host.lab.folder.records),
+                "state": str(host.state),
+            }
+            for host in self.hosts
+        ]
+        return {"database": address, "placement": placement, "hosts": hosts, "seconds": 0.5}
+
+    @contextlib.contextmanager
+    def judged(self) -> Iterator[dict[str, Any]]:
+        """The judge watches until the block ends; what it found is in the value, and a broken promise fails the test."""
+        config, result, log = (self.folder / f"judge.{kind}" for kind in ("json", "result", "log"))
+        config.write_text(json.dumps(self.judge_settings()))
+        found: dict[str, Any] = {}
+        with log.open("ab") as file:
+            judge = subprocess.Popen(_judge("watch", config, result), stdout=file, stderr=file, env=_environment())
+        try:
+            until(lambda: "watching" in log.read_text(), "the judge watches")
+            yield found
+        finally:
+            judge.send_signal(signal.SIGTERM)
+            judge.wait(60)
+        found.update(json.loads(result.read_text()))
+        assert found["broken"] == [], found["broken"]
+        assert found["samples"] > 0
+
+    def await_rest(self, *, seconds: float = 60.0) -> None:
+        """Wait until the judge finds the fleet at rest; fails with what it says otherwise."""
+        config, result = self.folder / "rest.json", self.folder / "rest.result"
+        config.write_text(json.dumps(self.judge_settings()))
+        said: list[str] = []
+
+        def at_rest() -> bool:
+            done = subprocess.run(_judge("rest", config, result), capture_output=True, text=True, check=False, env=_environment())
+            assert done.returncode in (0, 1), done.stderr
+            said[:] = json.loads(result.read_text())["broken"]
+            return done.returncode == 0
+
+        try:
+            until(at_rest, "the fleet is at rest", seconds=seconds, pause=1.0)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the judge says: {said}") from error
+
+    def running(self) -> dict[str, Any]:
+        """Every running guest of every host, by id."""
+        return {guest: domain for host in self.hosts for guest, domain in domains(host.lab).items()}
+
+
+def write_accounts(folder: Path) -> None:
+    """The accounts file, with a hash that is quick to check."""
+    hashed = bcrypt.hashpw(ACCOUNT[1].encode(), bcrypt.gensalt(4)).decode()
+    with os.fdopen(os.open(folder / "accounts", os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+        file.write(f"{ACCOUNT[0]}:admin:{hashed}\n")
+
+
+def start_placement(folder: Path, database: str, stack: contextlib.ExitStack) -> str:
+    """Start a Placement of its own, and wait until it answers; its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with (folder / "placement.log").open("ab") as log:
+        command = [sys.executable, "-m", "tests.survive.placement", database, str(port)]
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=_environment())
+    stack.callback(process.wait, 30)
+    stack.callback(process.kill)
+
+    def answers() -> bool:
+        assert process.poll() is None, (folder / "placement.log").read_text()
+        with socket.socket() as attempt:
+            return attempt.connect_ex(("127.0.0.1", port)) == 0
+
+    until(answers, "Placement answers")
+    return f"http://127.0.0.1:{port}"
+
+
+def sweep(lab: LabHost) -> None:
+    """End every guest of a lab, whoever started it."""
+    lab.start_daemon()
+    for guest in domains(lab):
+        virsh(lab, "destroy", guest)
+    for guest in virsh(lab, "list", "--all", "--uuid").split():
+        virsh(lab, "undefine", guest)
+    until(lambda: not domains(lab), "no guest is left")
+
+
+def _judge(mode: str, config: Path, result: Path) -> list[str]:
+    return [sys.executable, "-m", "tests.survive.judge", mode, str(config), str(result)]
+
+
+def _environment() -> dict[str, str]:
+    import tempfile
+
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    return environment | {"PYTHONPYCACHEPREFIX": f"{tempfile.gettempdir()}/pinfold-tests-pycache"}
