@@ -201,13 +201,13 @@ def server_body(name: str, flavor: str, **more: Any) -> dict[str, Any]:
     return {"name": name, "flavorRef": flavor, "imageRef": "", "networks": "none", **more}
 
 
-def make_fleet(
+def make_services(
     database: Database, embedded: Embedded, images: Path, *, settings: SchedulerSettings = AT_ONCE, lease_seconds: float = 3600.0
-) -> Fleet:
-    """The application on that database and Placement, with the two accounts."""
+) -> ApiServices:
+    """The parts on that database and Placement, with the two accounts."""
     scheduler = Scheduler(database, embedded.client, settings)
     scheduler.start()
-    services = ApiServices(
+    return ApiServices(
         database=database,
         scheduler=scheduler,
         lifecycle=Lifecycle(database, scheduler),
@@ -217,8 +217,6 @@ def make_fleet(
         doorkeeper=Doorkeeper(_ACCOUNTS),
         lease_seconds=lease_seconds,
     )
-    client = httpx.Client(transport=InProcess(create_app(services)), base_url="http://pinfold.test", auth=ADMIN, timeout=None)
-    return Fleet(http=client, services=services, database=database, images=images)
 
 
 @contextmanager
@@ -229,7 +227,7 @@ def open_fleet(folder: Path, tables: Path, embedded: Embedded) -> Iterator[Fleet
     (images / "probe.rom").write_bytes(b"\x00" * 64)
     shutil.copy(tables, folder / "pinfold.db")
     database = Database(f"sqlite:///{folder}/pinfold.db")
-    made = make_fleet(database, embedded, images)
-    with made.http:
-        yield made
+    services = make_services(database, embedded, images)
+    with httpx.Client(transport=InProcess(create_app(services)), base_url="http://pinfold.test", auth=ADMIN, timeout=None) as http:
+        yield Fleet(http=http, services=services, database=database, images=images)
     database.close()

@@ -8,12 +8,11 @@ from tests.stories.rig import READER, C, Fleet, server_body
 from pinfold.store.model import Observed
 
 _EVERYWHERE = (
-    ("GET", f"{C}/"),
-    ("GET", "/compute"),
+    ("POST", f"{C}/"),
+    ("PUT", "/placement/"),
     ("GET", f"{C}/servers"),
     ("GET", f"{C}/nothing"),
     ("GET", "/image/v2/images"),
-    ("GET", "/placement/"),
     ("GET", "/placement/resource_providers"),
     ("GET", "/v1/hosts"),
     ("GET", "/metrics"),
@@ -38,9 +37,13 @@ def test_nothing_is_told_without_a_password(fleet: Fleet) -> None:
                 assert answer.headers["x-openstack-request-id"].startswith("req-")
 
 
-def test_health_alone_is_told_to_everybody(fleet: Fleet) -> None:
+def test_health_and_versions_alone_are_told_to_everybody(fleet: Fleet) -> None:
     answer = fleet.http.get("/healthz", auth=httpx.BasicAuth("", ""))
     assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+    for path in ("/compute", "/compute/", f"{C}", f"{C}/", "/image/", "/identity/v3", "/placement", "/placement/"):
+        answer = fleet.http.get(path, auth=httpx.BasicAuth("", ""))
+        assert answer.status_code == 200, path
+        assert set(answer.json()) <= {"versions", "version"}
 
 
 def test_a_reader_asks_everything_and_changes_nothing(fleet: Fleet) -> None:

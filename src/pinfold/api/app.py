@@ -52,6 +52,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     placements.router,
     metrics.router,
 )
+_PLACEMENT: Final = "/placement"
 _PLACEMENT_THREADS: Final = 10
 
 
@@ -71,7 +72,9 @@ def create_app(services: ApiServices) -> FastAPI:
         app.include_router(router)
     app.add_api_route("/healthz", _healthz, methods=["GET"], tags=["service"])
     if services.placement_app is not None:
-        app.mount("/placement", _Placement(services.placement_app))
+        placement = _Placement(services.placement_app)
+        app.mount(_PLACEMENT, placement)
+        app.router.routes.append(Route(_PLACEMENT, placement, include_in_schema=False))
     for layer, options in (
         (errors.Unexpected, {}),
         (Authentication, {"doorkeeper": services.doorkeeper}),
@@ -107,4 +110,8 @@ class _Placement:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         kept = [(name, value) for name, value in scope["headers"] if name not in (b"x-auth-token", b"authorization")]
-        await self._app({**scope, "headers": [*kept, (b"x-auth-token", b"admin")]}, receive, send)
+        asked = {**scope, "headers": [*kept, (b"x-auth-token", b"admin")]}
+        if scope["path"] == _PLACEMENT:
+            # Its version document, asked for without the slash; a mount answers for what follows the slash alone.
+            asked |= {"root_path": _PLACEMENT, "path": f"{_PLACEMENT}/"}
+        await self._app(asked, receive, send)

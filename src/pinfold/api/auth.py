@@ -15,7 +15,14 @@ from pinfold.api.accounts import Account, Doorkeeper, Role
 from pinfold.api.asgi import App, Receive, Scope, Send
 from pinfold.api.errors import send_error
 
-_OPEN: Final = ("/healthz",)
+_OPEN: Final = frozenset(
+    {
+        "/healthz",
+        *("/compute", "/compute/", "/compute/v2.1", "/compute/v2.1/", "/image", "/image/", "/image/versions"),
+        *("/identity", "/identity/", "/identity/v3", "/identity/v3/", "/placement", "/placement/"),
+    }
+)
+"""Health, and the version documents, which clients read before they say who they are."""
 _AGENTS: Final = "/agent/"
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _QUESTIONS: Final = ("/v1/fits",)
@@ -49,7 +56,7 @@ class Authentication:
         self._doorkeeper = doorkeeper
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in _OPEN or scope["path"].startswith(_AGENTS):
+        if scope["type"] != "http" or _open(scope):
             await self._app(scope, receive, send)
             return
         account = await self._admit(scope)
@@ -70,3 +77,7 @@ class Authentication:
             return None
         # Only bcrypt is worth a thread; a password that opened a moment ago is not checked again.
         return self._doorkeeper.remembered(*found) or await run_in_threadpool(self._doorkeeper.admit, *found)
+
+
+def _open(scope: Scope) -> bool:
+    return scope["path"].startswith(_AGENTS) or (scope["path"] in _OPEN and scope["method"] == "GET")

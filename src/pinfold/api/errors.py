@@ -3,6 +3,7 @@
 | path | form |
 |---|---|
 | `/compute` | `{"itemNotFound": {"code": 404, "message": …}}`, as the Compute API |
+| `/placement` | `{"errors": [{"status": 401, "title": "Unauthorized", "detail": …, "code": "pinfold.unauthorized"}]}`, as Placement |
 | elsewhere | `{"error": {"code": …, "status": …, "message": …}}`, `code` one of `CODES` |
 """
 
@@ -77,6 +78,9 @@ def error_body(path: str, status: int, message: str, **more: Any) -> bytes:
     """
     if path.startswith("/compute"):
         return json.dumps({COMPUTE_ERRORS.get(status, "computeFault"): {"code": status, "message": message, **more}}).encode()
+    if path.startswith("/placement"):
+        code = f"pinfold.{CODES.get(status, 'internal')}"
+        return json.dumps({"errors": [{"status": status, "title": HTTPStatus(status).phrase, "detail": message, "code": code}]}).encode()
     return json.dumps({"error": {"code": CODES.get(status, "internal"), "status": status, "message": message, **more}}).encode()
 
 

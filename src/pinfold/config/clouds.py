@@ -15,7 +15,7 @@ def clouds_yaml(cloud: str, url: str, username: str, password: str, *, ca_file: 
       "pinfold":
         auth_type: none
         auth:
-          endpoint: "http://127.0.0.1:8774/compute/v2.1"
+          endpoint: "http://127.0.0.1:8774/placement"
         identity_api_version: "3"
         identity_endpoint_override: "http://127.0.0.1:8774/identity/v3"
         compute_endpoint_override: "http://127.0.0.1:8774/compute/v2.1"
@@ -25,7 +25,8 @@ def clouds_yaml(cloud: str, url: str, username: str, password: str, *, ca_file: 
     """
     quoted = json.dumps
     lines = ["clouds:", f"  {quoted(cloud)}:", f"    auth_type: {'http_basic' if username else 'none'}", "    auth:"]
-    lines.append(f"      endpoint: {quoted(f'{url}/compute/v2.1')}")
+    # osc-placement asks nobody but this endpoint; every other client goes by its own override (osc-placement 4.9).
+    lines.append(f"      endpoint: {quoted(f'{url}/placement')}")
     if username:
         lines += [f"      username: {quoted(username)}", f"      password: {quoted(password)}"]
     lines += [

@@ -1,0 +1,172 @@
+"""The real `openstack` client, with osc-placement, word for word as an operator types it."""
+
+from __future__ import annotations
+
+import stat
+
+from tests.real.clients.conftest import Rig
+
+
+def test_the_first_server_as_the_readme_tells_it(rig: Rig) -> None:
+    assert stat.S_IMODE(rig.clouds.stat().st_mode) == 0o600
+    json = ("-f", "json")
+    rig.openstack(*["flavor", "create", "--vcpus", "4", "--ram", "2048", "--disk", "1", "rt.share"])
+    rig.openstack(*["flavor", "set", "rt.share", "--property", "hw:cpu_policy=dedicated", "--property", "hw:emulator_threads_policy=share"])
+    flavor = rig.openstack("flavor", "show", "rt.share", *json)
+    assert flavor["properties"] == {"hw:cpu_policy": "dedicated", "hw:emulator_threads_policy": "share"}
+
+    made = rig.openstack(*["server", "create", "--flavor", "rt.share", "--image", "probe", "--no-network", "--wait", "vm1"], *json)
+    assert made["status"] == "ACTIVE"
+    shown = rig.openstack("server", "show", "vm1", "--topology", *json)
+    (node,) = shown["topology"]["nodes"]
+    assert sorted(node["cpu_pinning"]) == ["0", "1", "2", "3"]
+    assert (shown["status"], shown["image"].partition(" ")[0], shown["flavor"]["original_name"]) == ("ACTIVE", "probe", "rt.share")
+
+    (provider,) = rig.openstack(*["resource", "provider", "list"], *json)
+    assert provider["name"] == "c1"
+    inventory = rig.openstack("resource", "provider", "inventory", "list", provider["uuid"], *json)
+    totals = {row["resource_class"]: row["total"] for row in inventory}
+    assert totals == {"PCPU": 14, "VCPU": 2, "MEMORY_MB": 16384, "DISK_GB": 100, "CUSTOM_OVERHEAD_MILLICPU": 1000}
+    usage = rig.openstack("resource", "provider", "usage", "show", provider["uuid"], *json)
+    used = {row["resource_class"]: row["usage"] for row in usage}
+    assert used == {"PCPU": 4, "VCPU": 0, "MEMORY_MB": 2048, "DISK_GB": 1, "CUSTOM_OVERHEAD_MILLICPU": 38}
+
+    (hypervisor,) = rig.openstack("hypervisor", "list", *json)
+    assert (hypervisor["Hypervisor Hostname"], hypervisor["State"]) == ("c1", "up")
+    (service,) = rig.openstack("compute", "service", "list", *json)
+    assert (service["Host"], service["Binary"], service["Status"], service["State"]) == ("c1", "nova-compute", "enabled", "up")
+    for verb, status in (("stop", "SHUTOFF"), ("start", "ACTIVE"), ("reboot", "ACTIVE")):
+        rig.openstack("server", verb, *(("--wait",) if verb == "reboot" else ()), "vm1")
+        if verb != "reboot":
+            assert _status_soon(rig, "vm1", status)
+    rig.openstack("server", "delete", "--wait", "vm1")
+    assert rig.openstack("server", "list", *json) == []
+    usage = rig.openstack("resource", "provider", "usage", "show", provider["uuid"], *json)
+    assert {row["usage"] for row in usage} == {0}
+
+
+def _status_soon(rig: Rig, name: str, status: str) -> bool:
+    return any(rig.openstack("server", "show", name, "-f", "value", "-c", "status").strip() == status for _ in range(20))
+
+
+def test_flavors(rig: Rig) -> None:
+    *_, listed, shown = rig.succeed(
+        "flavor create --id 7 --vcpus 2 --ram 64 --disk 0 --property hw:cpu_policy=dedicated --description quiet f.one",
+        "flavor set f.one --property hw:cpu_thread_policy=isolate --description quieter",
+        "flavor unset f.one --property hw:cpu_thread_policy",
+        "flavor list --all --long -f json",
+        "flavor show f.one -f json",
+    )
+    assert "f.one" in {row["Name"] for row in listed}
+    assert (shown["id"], shown["properties"], shown["description"]) == ("7", {"hw:cpu_policy": "dedicated"}, "quieter")
+    (code, _, err), *_ = rig.commands(
+        "flavor set f.one --property hw:emulator_thread_policy=share", "flavor create --vcpus 2 --ram 64 f.one", "flavor delete f.one"
+    )
+    assert code != 0 and "hw:emulator_threads_policy" in err
+    (code, _, err), *_ = rig.commands("flavor show f.one")
+    assert code != 0 and "f.one" in err
+
+
+def test_servers(rig: Rig) -> None:
+    rig.succeed("flavor create --vcpus 1 --ram 64 --disk 0 --property hw:cpu_policy=dedicated f.servers")
+    create = "server create --flavor f.servers --image probe --no-network"
+    rig.succeed(
+        f"{create} --wait --property a=b --description d --tag t s1",
+        f"{create} --wait --min 2 --max 2 s2",
+        f"{create} --wait --host c1 s3",
+        f"{create} --hypervisor-hostname c1 --wait s4",
+        f"{create} --availability-zone nova:c1 --wait s5",
+    )
+    names = {"s1", "s2-1", "s2-2", "s3", "s4", "s5"}
+    plain, long, filtered, none, shown = rig.succeed(
+        "server list -f json",
+        "server list --long --all-projects -f json",
+        "server list --name s2 --status ACTIVE --host c1 --flavor f.servers --image probe -f json",
+        "server list --status ERROR -f json",
+        "server show s1 -f json",
+    )
+    assert {row["Name"] for row in plain} == names
+    assert {row["Host"] for row in long} == {"c1"}
+    assert {row["Name"] for row in filtered} == {"s2-1", "s2-2"}
+    assert none == []
+    assert (shown["properties"], shown["description"], shown["OS-EXT-SRV-ATTR:host"]) == ({"a": "b"}, "d", "c1")
+    *_, shown = rig.succeed(
+        "server set --name s9 --description e --property c=d s1", "server unset --property a s9", "server show s9 -f json"
+    )
+    assert (shown["name"], shown["properties"], shown["description"]) == ("s9", {"c": "d"}, "e")
+    for line in ("server resize --flavor f.servers s9", "server pause s9", "server lock s9", "server rebuild s9", "console log show s9"):
+        ((code, _, err),) = rig.commands(line)
+        assert code != 0, line
+        assert "not supported" in err or "could not be found" in err, f"{line}: {err}"
+    rig.succeed(f"server delete --wait {' '.join(sorted({*names, 's9'} - {'s1'}))}", "flavor delete f.servers")
+
+
+def test_a_refusal_reaches_the_user_with_its_reasons(rig: Rig) -> None:
+    rig.succeed("flavor create --vcpus 9 --ram 64 --disk 0 --property hw:cpu_policy=dedicated f.wide")
+    (code, _, err), (_, shown, _) = rig.commands(
+        "server create --flavor f.wide --image probe --no-network --wait refused", "server show refused -f json"
+    )
+    assert code != 0, err
+    assert "c1: no host cell, even empty, takes guest cell 0; cell 0 has 6 dedicated pCPUs, 9 needed" in shown["fault"]["message"]
+    rig.succeed("server delete --wait refused", "flavor delete f.wide")
+    (code, _, err), *_ = rig.commands("server create --flavor none --image probe --no-network x")
+    assert code != 0 and "none" in err
+
+
+def test_hosts_services_aggregates_and_zones(rig: Rig) -> None:
+    *_, hypervisor, disabled = rig.succeed(
+        "hypervisor list --long -f json",
+        "compute service set --disable --disable-reason kernel c1 nova-compute",
+        "hypervisor show c1 -f json",
+        "compute service list --long -f json",
+    )
+    assert (hypervisor["hypervisor_hostname"], hypervisor["status"]) == ("c1", "disabled")
+    assert (disabled[0]["Status"], disabled[0]["Disabled Reason"]) == ("disabled", "kernel")
+    *_, aggregate, zones, _, _, aggregates = rig.succeed(
+        "compute service set --enable c1 nova-compute",
+        "aggregate create --zone az1 --property pinned=true agg",
+        "aggregate add host agg c1",
+        "aggregate set --property tier=gold agg",
+        "aggregate show agg -f json",
+        "availability zone list --compute --long -f json",
+        "aggregate remove host agg c1",
+        "aggregate delete agg",
+        "aggregate list -f json",
+    )
+    assert (aggregate["hosts"], aggregate["availability_zone"]) == (["c1"], "az1")
+    assert aggregate["properties"] == {"pinned": "true", "tier": "gold"}
+    assert [zone["Zone Name"] for zone in zones] == ["az1"]
+    assert aggregates == []
+
+
+def test_images(rig: Rig) -> None:
+    listed, shown = rig.succeed("image list -f json", "image show probe -f json")
+    assert [(row["Name"], row["Status"]) for row in listed] == [("probe", "active")]
+    assert shown["size"] == 64
+    ((code, _, err),) = rig.commands("image delete probe")
+    assert code != 0 and "read-only" in err
+
+
+def test_placement(rig: Rig) -> None:
+    uuid = rig.fleet.agents["c1"].id
+    *_, traits, candidates, empty = rig.succeed(
+        "trait create CUSTOM_QUIET",
+        f"resource provider trait set --trait CUSTOM_QUIET --trait CUSTOM_OVERHEAD_POOL {uuid}",
+        f"resource provider trait list {uuid} -f json",
+        "allocation candidate list --resource PCPU=2 -f json",
+        "resource provider allocation show 00000000-0000-4000-8000-000000000000 -f json",
+    )
+    assert {row["name"] for row in traits} == {"CUSTOM_QUIET", "CUSTOM_OVERHEAD_POOL"}
+    assert {row["resource provider"] for row in candidates} == {uuid}
+    assert empty == []
+
+
+def test_a_wrong_password_is_told_as_such(rig: Rig) -> None:
+    right = rig.clouds.read_text()
+    try:
+        rig.clouds.write_text(right.replace("correct horse", "wrong"))
+        for line in ("server list", "resource provider list", "image list"):
+            ((code, _, err),) = rig.commands(line)
+            assert code != 0 and "401" in err, f"{line}: {err}"
+    finally:
+        rig.clouds.write_text(right)
