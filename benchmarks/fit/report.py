@@ -49,6 +49,7 @@ class Result:
     standard: tuple[Timing, ...]
     eight: tuple[Timing, ...]
     available: int
+    load: str
     limit_s: float
     rounds: int
     agreement: Agreement
@@ -95,11 +96,11 @@ def markdown(result: Result) -> str:
         "",
         *_METHOD.format(nova=result.versions["nova"], rounds=result.rounds).splitlines(),
         "",
-        f"Nova {result.versions['nova']}, {platform.python_implementation()} {result.versions['python']} on both sides, {machine()}.",
+        f"Nova {result.versions['nova']}, {platform.python_implementation()} {result.versions['python']} on both sides, {machine()}; load {result.load} on average.",
         "",
         "## Standard cases",
         "",
-        f"{len(result.standard)} of {result.available} cases, one of each {result.available // len(result.standard)}.",
+        f"{len(result.standard)} of {result.available} cases, one of each {result.available / len(result.standard):.0f}.",
         "Medians in microseconds; the ratio column is the median of the cases' ratios, with the lowest and highest.",
         "",
         *_table(

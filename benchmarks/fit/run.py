@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import sys
 from pathlib import Path
@@ -92,6 +93,7 @@ def main() -> int:
             standard=measure(nova, ours, scenarios[:: options.every], options.rounds, standard_agreement, options.limit),
             eight=measure(nova, ours, list(eight_cell_refusals()), options.rounds, eight_agreement, options.limit),
             available=len(scenarios),
+            load=f"{os.getloadavg()[2]:.1f} on {os.cpu_count()} processors",
             limit_s=options.limit,
             rounds=options.rounds,
             agreement=compare_random(nova, ours, options.random, options.seed),
