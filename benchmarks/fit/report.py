@@ -96,8 +96,8 @@ def markdown(result: Result) -> str:
         "",
         *_METHOD.format(nova=result.versions["nova"], rounds=result.rounds).splitlines(),
         "",
-        f"Nova {result.versions['nova']}, {platform.python_implementation()} {result.versions['python']} on both sides, {machine()}; "
-        + f"load {result.load} on average.",
+        f"Nova {result.versions['nova']}, {platform.python_implementation()} {result.versions['python']} on both sides.",
+        f"{machine()}; load {result.load} on average.",
         "",
         "## Standard cases",
         "",
