@@ -2,8 +2,8 @@
 
 `python -m pinfold.lab.keeper FOLDER LOCK_FD`. It prints `ready`, or one sentence of what went wrong. While it runs it obeys one-line
 commands on the folder's control socket. It ends on `down`, on SIGTERM, and when its standard input ends before it read `stay` there: with
-the process that started it, then. It stays in the machine's own
-namespaces; a child makes the lab's, and each daemon enters them, so that the clean-up sees the machine as it is.
+the process that started it, then. It stays in the machine's own namespaces; a child makes the lab's, and each daemon enters them, so that
+the clean-up sees the machine as it is. What the lab holds is in `interior`.
 """
 
 from __future__ import annotations
@@ -11,35 +11,23 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-import uuid
-from importlib import resources
 from pathlib import Path
 from typing import Final
 
 import libvirt
 
-from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import PinfoldError, Unavailable
-from pinfold.lab import cgroup, namespace
-from pinfold.lab.folder import LabFolder, LabSpec
+from pinfold.lab import cgroup, interior, namespace
+from pinfold.lab.folder import LabFolder
 
 _STAY: Final = b"stay\n"
 _READY_SECONDS: Final = 30.0
 _PURGE_SECONDS: Final = 1.0
-_HUGE: Final = "/run/libvirt/huge-"
-_SHIM: Final = "/run/libvirt/shim/fakecpu.so"
-_PRIVATE: Final = {
-    "etc": "/etc/libvirt",
-    "run": "/run/libvirt",
-    "lib": "/var/lib/libvirt",
-    "log": "/var/log/libvirt",
-}
 
 
 class Keeper:
@@ -56,7 +44,7 @@ class Keeper:
 
     def start(self) -> None:
         """Make the lab and return when libvirtd answers. Raises `Unavailable` when it does not, `OSError` for what is not allowed."""
-        _write_configuration(self.folder, self.spec)
+        interior.furnish(self.folder, self.spec)
         namespace.adopt_orphans()
         if self.spec.group:
             cgroup.create(self._hierarchies, self.spec.group)
@@ -68,7 +56,7 @@ class Keeper:
     def start_libvirtd(self) -> None:
         """Start libvirtd where it does not run, and return when it answers."""
         if "libvirtd" not in self.daemons:
-            self._spawn("libvirtd", {"LD_PRELOAD": _SHIM} if self.spec.synthetic else {})
+            self._spawn("libvirtd", {"LD_PRELOAD": interior.SHIM} if self.spec.synthetic else {})
         deadline = time.monotonic() + _READY_SECONDS
         while not _answers(self.folder.uri):
             self.reap()
@@ -140,7 +128,7 @@ class Keeper:
             try:
                 if self.spec.group:
                     cgroup.become_root(self._hierarchies, self.spec.group)
-                _mount_private(self.folder, self.spec, self._hierarchies)
+                interior.mount(self.folder, self.spec, self._hierarchies)
                 os.write(made_write, b"+")
             except BaseException as error:  # the parent tells; this process only ends
                 os.write(made_write, str(error).encode())
@@ -161,11 +149,10 @@ class Keeper:
             raise Unavailable(f"the lab's namespaces cannot be made: {said.decode() or 'the process that makes them ended'}")
 
     def _spawn(self, name: str, environment: dict[str, str]) -> None:
-        program = _program(name)
         with open(self.folder.path / f"log/{name}.log", "ab") as log:
             try:
                 process = subprocess.Popen(
-                    [program, "-p", f"/run/libvirt/{name}-lab.pid"],
+                    [interior.program(name), "-p", f"/run/libvirt/{name}-lab.pid"],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -189,93 +176,6 @@ class Keeper:
         if not os.path.samefile("/run/libvirt", self._run):
             raise RuntimeError("the lab's folders are not in place")
         namespace.die_with_parent(signal.SIGTERM)
-
-
-def _mount_private(folder: LabFolder, spec: LabSpec, found: tuple[cgroup.Hierarchy, ...]) -> None:
-    namespace.private_mounts()
-    for hierarchy in found:
-        for point in (*hierarchy.elsewhere, hierarchy.mount):  # the source lies below the last
-            namespace.bind(hierarchy.mount / spec.group, point)
-    for name, target in _PRIVATE.items():
-        Path(target).mkdir(parents=True, exist_ok=True)
-        namespace.bind(folder.path / name, Path(target))
-    Path("/var/cache/libvirt").mkdir(parents=True, exist_ok=True)
-    namespace.bind(_cache(spec), Path("/var/cache/libvirt"))
-    # Without D-Bus libvirt makes cgroups itself, and never asks the machine's systemd for a scope.
-    if Path("/run/dbus").is_dir():
-        namespace.mount("tmpfs", Path("/run/dbus"), "size=4k,mode=755")
-    if not spec.kvm and Path("/dev/kvm").exists():
-        # libvirt takes what it may read and write there for a working KVM, so this may not be written.
-        nothing = folder.path / "no-kvm"
-        nothing.touch()
-        namespace.bind(nothing, Path("/dev/kvm"))
-        namespace.make_read_only(Path("/dev/kvm"))
-    for kib in spec.huge_page_kib:
-        path = Path(f"{_HUGE}{kib}")
-        path.mkdir()
-        if spec.synthetic:
-            namespace.mount("tmpfs", path)
-        else:
-            namespace.mount("hugetlbfs", path, f"pagesize={kib}K")
-    if spec.synthetic:
-        for part in ("cpu", "node"):
-            namespace.bind(folder.path / "sys/devices/system" / part, Path("/sys/devices/system") / part)
-        _compile_shim(spec)
-
-
-def _compile_shim(spec: LabSpec) -> None:
-    """Compile the shim onto a file system of its own: `/run` may be mounted noexec."""
-    where = Path(_SHIM).parent
-    where.mkdir()
-    namespace.mount("tmpfs", where, "size=1m,mode=755")
-    constants = {"ONLINE": spec.online, "REAL": str(CpuSet(os.sched_getaffinity(0))), "RECORDS": "/run/libvirt/fakecpu", "HUGE": _HUGE}
-    defines = [f'-DLAB_{name}="{text}"' for name, text in constants.items()]
-    with resources.as_file(resources.files("pinfold.lab") / "shim.c") as source:
-        command = ["gcc", "-shared", "-fPIC", "-O1", "-Wall", *defines, "-o", _SHIM, str(source), "-ldl"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise Unavailable(f"gcc cannot compile the lab's shim: {done.stderr.strip()}")
-
-
-def _cache(spec: LabSpec) -> Path:
-    """What libvirt found out about QEMU, kept between labs: asking anew takes seconds. A lab without KVM has its own."""
-    path = LabFolder.named(spec.name).path.parent / (".cache-kvm" if spec.kvm else ".cache-tcg")
-    path.mkdir(exist_ok=True)
-    return path
-
-
-def _write_configuration(folder: LabFolder, spec: LabSpec) -> None:
-    for name in ("etc/qemu", "run", "lib/qemu", "lib/images", "lib/boot", "log"):
-        (folder.path / name).mkdir(parents=True, exist_ok=True)
-    if spec.synthetic:
-        folder.records.mkdir(exist_ok=True)
-    host_uuid = uuid.uuid5(uuid.NAMESPACE_URL, f"{folder.uri}#{uuid.getnode()}")
-    _write_lines(
-        folder.path / "etc/libvirtd.conf",
-        'auth_unix_rw = "none"',
-        'unix_sock_rw_perms = "0700"',
-        f'host_uuid = "{host_uuid}"',
-    )
-    qemu = ['user = "root"', 'group = "root"', 'security_driver = "none"', "namespaces = []"]
-    if spec.huge_page_kib:
-        mounts = ", ".join(f'"{_HUGE}{kib}"' for kib in spec.huge_page_kib)
-        qemu.append(f"hugetlbfs_mount = [{mounts}]")
-    if not spec.cgroups:
-        qemu.append("cgroup_controllers = []")
-    _write_lines(folder.path / "etc/qemu.conf", *qemu)
-    for name in ("virtlogd.conf", "qemu-lockd.conf"):
-        _write_lines(folder.path / "etc" / name)
-
-
-def _write_lines(path: Path, *lines: str) -> None:
-    path.write_text("".join(f"{line}\n" for line in lines))
-
-
-def _program(name: str) -> str:
-    found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
-    if found is None:
-        raise Unavailable(f"{name} is not installed; Debian and Ubuntu have it in libvirt-daemon-system")
-    return found
 
 
 def _daemon_environment() -> dict[str, str]:

@@ -1,0 +1,132 @@
+"""What a lab holds: folders, the daemons' configuration, and the mounts that put them where libvirt looks. Processes are `keeper`'s."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import uuid
+from importlib import resources
+from pathlib import Path
+from typing import Final
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.errors import Unavailable
+from pinfold.lab import cgroup, namespace
+from pinfold.lab.folder import LabFolder, LabSpec
+
+DAEMONS: Final = ("virtlogd", "libvirtd")
+SHIM: Final = "/run/libvirt/shim/fakecpu.so"
+
+_HUGE: Final = "/run/libvirt/huge-"
+_PRIVATE: Final = {
+    "etc": "/etc/libvirt",
+    "run": "/run/libvirt",
+    "lib": "/var/lib/libvirt",
+    "log": "/var/log/libvirt",
+}
+
+
+def program(name: str) -> str:
+    """The path of a daemon inside the lab.
+
+    It is another than the distribution's, because AppArmor's profile for that one keeps the daemon out of the lab's folders, and drops the
+    shim on the way to QEMU.
+    """
+    return f"/run/libvirt/bin/{name}"
+
+
+def furnish(folder: LabFolder, spec: LabSpec) -> None:
+    """Make the lab's folders and write the daemons' configuration into them."""
+    for name in ("etc/qemu", "run", "lib/qemu", "lib/images", "lib/boot", "log"):
+        (folder.path / name).mkdir(parents=True, exist_ok=True)
+    if spec.synthetic:
+        folder.records.mkdir(exist_ok=True)
+    host_uuid = uuid.uuid5(uuid.NAMESPACE_URL, f"{folder.uri}#{uuid.getnode()}")
+    _write_lines(
+        folder.path / "etc/libvirtd.conf",
+        'auth_unix_rw = "none"',
+        'unix_sock_rw_perms = "0700"',
+        f'host_uuid = "{host_uuid}"',
+    )
+    qemu = ['user = "root"', 'group = "root"', 'security_driver = "none"', "namespaces = []"]
+    if spec.huge_page_kib:
+        mounts = ", ".join(f'"{_HUGE}{kib}"' for kib in spec.huge_page_kib)
+        qemu.append(f"hugetlbfs_mount = [{mounts}]")
+    if not spec.cgroups:
+        qemu.append("cgroup_controllers = []")
+    _write_lines(folder.path / "etc/qemu.conf", *qemu)
+    for name in ("virtlogd.conf", "qemu-lockd.conf"):
+        _write_lines(folder.path / "etc" / name)
+
+
+def _write_lines(path: Path, *lines: str) -> None:
+    path.write_text("".join(f"{line}\n" for line in lines))
+
+
+def mount(folder: LabFolder, spec: LabSpec, found: tuple[cgroup.Hierarchy, ...]) -> None:
+    """Give this process a mount namespace in which libvirt finds the lab's folders, cgroups and topology in its usual places.
+
+    Raises `OSError` for what is not allowed, `Unavailable` for what is missing.
+    """
+    namespace.private_mounts()
+    for hierarchy in found:
+        for point in (*hierarchy.elsewhere, hierarchy.mount):  # the source lies below the last
+            namespace.bind(hierarchy.mount / spec.group, point)
+    for name, target in _PRIVATE.items():
+        Path(target).mkdir(parents=True, exist_ok=True)
+        namespace.bind(folder.path / name, Path(target))
+    Path("/var/cache/libvirt").mkdir(parents=True, exist_ok=True)
+    namespace.bind(_cache(spec), Path("/var/cache/libvirt"))
+    for name in DAEMONS:
+        (folder.run / "bin").mkdir(exist_ok=True)
+        (folder.run / "bin" / name).touch()
+        namespace.bind(_installed(name), Path(program(name)))
+    # Without D-Bus libvirt makes cgroups itself, and never asks the machine's systemd for a scope.
+    if Path("/run/dbus").is_dir():
+        namespace.mount("tmpfs", Path("/run/dbus"), "size=4k,mode=755")
+    if not spec.kvm and Path("/dev/kvm").exists():
+        # libvirt takes what it may read and write there for a working KVM, so this may not be written.
+        nothing = folder.path / "no-kvm"
+        nothing.touch()
+        namespace.bind(nothing, Path("/dev/kvm"))
+        namespace.make_read_only(Path("/dev/kvm"))
+    for kib in spec.huge_page_kib:
+        path = Path(f"{_HUGE}{kib}")
+        path.mkdir()
+        if spec.synthetic:
+            namespace.mount("tmpfs", path)
+        else:
+            namespace.mount("hugetlbfs", path, f"pagesize={kib}K")
+    if spec.synthetic:
+        for part in ("cpu", "node"):
+            namespace.bind(folder.path / "sys/devices/system" / part, Path("/sys/devices/system") / part)
+        _compile_shim(spec)
+
+
+def _compile_shim(spec: LabSpec) -> None:
+    """Compile the shim onto a file system of its own: `/run` may be mounted noexec."""
+    where = Path(SHIM).parent
+    where.mkdir()
+    namespace.mount("tmpfs", where, "size=1m,mode=755")
+    constants = {"ONLINE": spec.online, "REAL": str(CpuSet(os.sched_getaffinity(0))), "RECORDS": "/run/libvirt/fakecpu", "HUGE": _HUGE}
+    defines = [f'-DLAB_{name}="{text}"' for name, text in constants.items()]
+    with resources.as_file(resources.files("pinfold.lab") / "shim.c") as source:
+        command = ["gcc", "-shared", "-fPIC", "-O1", "-Wall", *defines, "-o", SHIM, str(source), "-ldl"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Unavailable(f"gcc cannot compile the lab's shim: {done.stderr.strip()}")
+
+
+def _cache(spec: LabSpec) -> Path:
+    """What libvirt found out about QEMU, kept between labs: asking anew takes seconds. A lab without KVM has its own."""
+    path = LabFolder.named(spec.name).path.parent / (".cache-kvm" if spec.kvm else ".cache-tcg")
+    path.mkdir(exist_ok=True)
+    return path
+
+
+def _installed(name: str) -> Path:
+    found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+    if found is None:
+        raise Unavailable(f"{name} is not installed; Debian and Ubuntu have it in libvirt-daemon-system")
+    return Path(found)
