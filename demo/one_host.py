@@ -125,7 +125,7 @@ def until_refused() -> None:
         say("The host as it is now:")
         pinfold("host", "map")
         say("Every thread of every guest, against what was recorded:")
-        pinfold("audit", last=1)
+        pinfold("audit", last=2)
 
 
 def start_one(folder: LabFolder, name: str, flavor: str) -> bool:
