@@ -77,11 +77,12 @@ def verdict_line(sight: Sight, findings: Iterable[Finding]) -> Text:
     found = tuple(findings)
     astray = {finding.tid for finding in found if finding.tid is not None}
     own = [thread for thread in sight.threads if thread.thread_class is not ThreadClass.KTHREAD]
-    kernel = sum(thread.tid in astray for thread in sight.threads if thread.thread_class is ThreadClass.KTHREAD)
+    kernel = [thread for thread in sight.threads if thread.thread_class is ThreadClass.KTHREAD]
     right = sum(thread.tid not in astray for thread in own)
-    words = f" {right} of {count(len(own), 'thread')} may run exactly where recorded"
+    words = f" {right} of {count(len(own), 'thread')}"
     if kernel:
-        words += f", {count(kernel, 'kernel thread')} elsewhere"
+        words += f", and {sum(thread.tid not in astray for thread in kernel)} of {count(len(kernel), 'kernel thread')},"
+    words += " may run exactly where recorded"
     drift = any(finding.severity is Severity.DRIFT and finding.tid is not None for finding in found)
     return Text.assemble(_mark(Severity.DRIFT if drift else None), words, (f"\n  witness: {sight.witness}", "dim"))
 
