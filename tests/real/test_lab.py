@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,8 @@ from xml.etree import ElementTree
 import libvirt
 import pytest
 
+from pinfold.cli.app import run
+from pinfold.cli.session import Parts
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import Conflict
 from pinfold.core.hosttext import host
@@ -21,6 +24,7 @@ from pinfold.lab import cgroup
 from pinfold.lab.daemon import LabHost
 from pinfold.lab.folder import labs, reap
 from pinfold.lab.witness import witness_of
+from pinfold.wiring.host import open_driver
 
 DOMAIN = """
 <domain type="{kind}"><name>{name}</name><memory unit="MiB">8</memory><vcpu placement="static">2</vcpu><iothreads>1</iothreads>
@@ -241,3 +245,30 @@ def test_huge_pages_that_the_machine_lacks_are_booked_and_not_taken(named: str, 
         pid = int((lab.run_dir / "qemu/g.pid").read_text())
         resident = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
         assert int(resident.split()[1]) < 200 * 1024
+
+
+def test_the_command_line_brings_labs_up_and_down(lab_name: str, lab_possible: None, capsys: pytest.CaptureFixture[str]) -> None:
+    def pinfold(*arguments: str) -> tuple[int, str, str]:
+        status = run(arguments, Parts(open_driver=open_driver))
+        return status, *capsys.readouterr()
+
+    name = f"{lab_name}-cli"
+    try:
+        status, said, _ = pinfold("lab", "up", name, "--topology", "cell:2 core:2", "--hosts", "2", "--json")
+        assert status == 0
+        first, second = json.loads(said)["labs"]
+        assert (first["name"], second["name"]) == (f"{name}1", f"{name}2")
+        assert first["synthetic"] and not first["cgroups"]
+        status, said, _ = pinfold("host", "show", "--config", second["config"], "--json")
+        assert status == 0
+        assert json.loads(said)
+        assert pinfold("lab", "up", f"{name}1")[0] == 4
+        assert f"lab {name}2 is up (cell:2 core:2)" in pinfold("lab", "status")[1]
+    finally:
+        assert pinfold("lab", "down", f"{name}1")[0] == 0
+        assert pinfold("lab", "down", f"{name}2")[0] == 0
+    status, _, complaint = pinfold("lab", "down", f"{name}2")
+    assert (status, complaint) == (2, f"pinfold: there is no lab '{name}2'; `pinfold lab status` lists those that are up\n")
+    assert pinfold("lab", "up", name, "--real", "--topology", "core:2")[0] == 2
+    assert pinfold("lab", "up", "Name")[0] == 2
+    assert pinfold("lab", "up", name, "--topology", "core:x")[0] == 2

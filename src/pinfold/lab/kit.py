@@ -14,7 +14,7 @@ from pinfold.lab.folder import LabFolder
 
 _DISK_BYTES: Final = 1 << 20
 
-_FLAVORS: Final = """\
+FLAVORS: Final = """\
 # Flavors to try in a lab. The guest is a ROM of 64 KiB, so memory is a number here and hardly used.
 [flavors.float]
 vcpus = 2
@@ -111,7 +111,7 @@ def configuration(folder: LabFolder, chosen: LabPools, *, about: str) -> str:
 def write(folder: LabFolder, chosen: LabPools, *, about: str) -> None:
     """Write pinfold.conf, flavors.toml, two ROMs (`idle.rom` sleeps, `busy.rom` reads its disk) and disk.raw into the lab's folder."""
     folder.configuration.write_text(configuration(folder, chosen, about=about))
-    (folder.path / "flavors.toml").write_text(_FLAVORS)
+    (folder.path / "flavors.toml").write_text(FLAVORS)
     rom.write(folder.path / "idle.rom")
     rom.write(folder.path / "busy.rom", rom.Parameters(behaviour=rom.Behaviour.TICK, io=rom.Io.DISK, io_depth=8))
     with open(folder.path / "disk.raw", "wb") as disk:
