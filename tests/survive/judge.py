@@ -8,8 +8,8 @@ At every instant: Placement >= ledger >= running domains, and no pCPU belongs to
 sandwich: the smaller side is read before and after the larger one, and what was there both times was there in between. So nothing is
 called broken that was merely changing, and nothing that stays broken is missed.
 
-At rest: Placement = ledger = defined domains, the owners of pCPUs are the ledger's, no claim is half-way, and no file is left of a guest
-that is gone.
+At rest: Placement = ledger = defined domains, the owners of pCPUs are the ledger's, no claim is half-way (one that was abandoned holds
+nothing; it is kept for a while, so that a late booking of its is found), and no file is left of a guest that is gone.
 
 Usage: python -m tests.survive.judge watch|rest CONFIG.json RESULT.json
 CONFIG: {"database": "sqlite path or libpq DSN", "placement": {"url", "user", "password", "token"},
@@ -201,7 +201,7 @@ class Judge:
         self.sample()
         try:
             held = self._ledger.held()
-            half_way = self._ledger.rows("SELECT guest, state FROM claim WHERE state <> 'held'")
+            half_way = self._ledger.rows("SELECT guest, state FROM claim WHERE state NOT IN ('held', 'abandoned')")
             owners = self._ledger.rows("SELECT h.name, o.pcpu, o.guest FROM pcpu_owner o JOIN host h ON h.id = o.host")
             guests = self._ledger.rows("SELECT id, task, desired FROM guest WHERE deleted IS NULL")
             allocated = self._placement.allocations()
@@ -347,13 +347,19 @@ def main(mode: str, config: str, result: str) -> int:
     if mode == "rest":
         judge.rest()
     else:
-        print("watching", flush=True)
-        while not ended.wait(settings["seconds"]):
+        while not ended.is_set():
             judge.sample()
+            _write(result, judge.found)
+            ended.wait(settings["seconds"])
     assert not any(name.split(".")[0] == "pinfold" for name in sys.modules), "the judge must not know what it judges"
-    found = judge.found
-    Path(result).write_text(json.dumps(found.__dict__, indent=1) + "\n")
-    return int(bool(found.broken))
+    _write(result, judge.found)
+    return int(bool(judge.found.broken))
+
+
+def _write(result: str, found: Findings) -> None:
+    part = Path(f"{result}.part")
+    part.write_text(json.dumps(found.__dict__, indent=1) + "\n")
+    part.replace(result)
 
 
 if __name__ == "__main__":

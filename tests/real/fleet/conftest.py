@@ -105,6 +105,7 @@ def fleet(lab_name: str, lab_possible: None, tmp_path_factory: pytest.TempPathFa
     if binaries() is None:
         pytest.skip("PostgreSQL is not installed")
     with make_fleet(tmp_path_factory.mktemp("fleet"), lab_name, probe_rom, hosts=2, apart=True) as made:
+        made.watch()
         yield made
 
 

@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -117,23 +116,26 @@ class Fleet:
         ]
         return {"database": address, "placement": placement, "hosts": hosts, "seconds": 0.5}
 
-    @contextlib.contextmanager
-    def judged(self) -> Iterator[dict[str, Any]]:
-        """The judge watches until the block ends; what it found is in the value, and a broken promise fails the test."""
-        config, result, log = (self.folder / f"judge.{kind}" for kind in ("json", "result", "log"))
+    def watch(self) -> None:
+        """The judge watches from now on, until the fleet ends."""
+        config, log = self.folder / "judge.json", self.folder / "judge.log"
         config.write_text(json.dumps(self.judge_settings()))
-        found: dict[str, Any] = {}
         with log.open("ab") as file:
-            judge = subprocess.Popen(_judge("watch", config, result), stdout=file, stderr=file, env=_environment())
-        try:
-            until(lambda: "watching" in log.read_text(), "the judge watches")
-            yield found
-        finally:
-            judge.send_signal(signal.SIGTERM)
-            judge.wait(60)
-        found.update(json.loads(result.read_text()))
+            judge = subprocess.Popen(_judge("watch", config, self._verdict), stdout=file, stderr=file, env=_environment())
+        self.stack.callback(judge.wait, 60)
+        self.stack.callback(judge.send_signal, signal.SIGTERM)
+        until(self._verdict.exists, "the judge watches")
+
+    @property
+    def _verdict(self) -> Path:
+        return self.folder / "judge.result"
+
+    def verdict(self) -> dict[str, Any]:
+        """What the judge has found so far, one more sample included; a broken promise fails the test."""
+        before = json.loads(self._verdict.read_text())["samples"]
+        found: dict[str, Any] = until(lambda: (now := json.loads(self._verdict.read_text()))["samples"] > before and now, "the judge looks")
         assert found["broken"] == [], found["broken"]
-        assert found["samples"] > 0
+        return found
 
     def await_rest(self, *, seconds: float = 60.0) -> None:
         """Wait until the judge finds the fleet at rest; fails with what it says otherwise."""
