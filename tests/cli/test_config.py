@@ -42,6 +42,14 @@ def test_check_names_slips_repeats_and_broken_flavors_with_status_1(pinfold: Pin
     assert document["host"].startswith("not checked against this host: libvirt at qemu:///system cannot be reached")
 
 
+def test_check_of_pools_that_overlap_needs_no_host(pinfold: Pinfold, tmp_path: Path) -> None:
+    path = tmp_path / "pinfold.conf"
+    path.write_text("[compute]\ncpu_shared_set = 0-1\ncpu_dedicated_set = 1-3\n", encoding="utf-8")
+    answer = pinfold("config", "check", "--offline", str(path))
+    assert answer.status == 2
+    assert "cpu_shared_set and cpu_dedicated_set overlap in pCPUs 1" in answer.err
+
+
 def test_check_of_a_file_that_cannot_be_used_is_status_2(pinfold: Pinfold, tmp_path: Path) -> None:
     path = tmp_path / "bad.conf"
     path.write_text("[DEFAULT]\nvcpu_pin_set = 1-3\n")

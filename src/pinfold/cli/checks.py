@@ -40,10 +40,12 @@ def check_configuration(context: typer.Context, files: Sequence[str], uri: str |
     from pinfold.config.check import repeated
     from pinfold.config.flavors import read_flavors
     from pinfold.config.parse import read_entries
+    from pinfold.core.pools import check_disjoint
     from pinfold.host.survey import survey
 
     found = find_files(files, os.environ, nova=True)
     configuration = load(found)
+    check_disjoint(configuration.settings.pools)
     if uri:
         configuration = replace(configuration, settings=replace(configuration.settings, uri=uri))
     warnings = [*configuration.warnings, *repeated(entry for file in found for entry in read_entries(file))]

@@ -68,11 +68,7 @@ def build_pools(
     for option, cpus in given.items():
         if cpus is not None:
             _check_members(option, cpus, topology)
-    for option, other in ((SHARED, config.shared), (OVERHEAD, config.overhead)):
-        if other is not None and config.dedicated is not None and not other.isdisjoint(config.dedicated):
-            raise InvalidRequest(
-                f"{option} and {DEDICATED} overlap in pCPUs {other & config.dedicated}; a pCPU is in one of them at most", key=option
-            )
+    check_disjoint(config)
     online = topology.online
     everything = config.shared is None and config.dedicated is None
     shared = online if everything else (config.shared or CpuSet()) & online
@@ -86,6 +82,21 @@ def build_pools(
         *_usable_warnings(pools, usable, config.overhead is not None),
     ]
     return pools, tuple(warnings)
+
+
+def check_disjoint(config: PoolConfig) -> None:
+    """Raises `InvalidRequest` naming the option when a set overlaps the dedicated one; that can be told without any host.
+
+    >>> check_disjoint(PoolConfig(shared=CpuSet.parse("0-1"), dedicated=CpuSet.parse("1-3")))
+    Traceback (most recent call last):
+    ...
+    pinfold.core.errors.InvalidRequest: cpu_shared_set and cpu_dedicated_set overlap in pCPUs 1; a pCPU is in one of them at most
+    """
+    for option, other in ((SHARED, config.shared), (OVERHEAD, config.overhead)):
+        if other is not None and config.dedicated is not None and not other.isdisjoint(config.dedicated):
+            raise InvalidRequest(
+                f"{option} and {DEDICATED} overlap in pCPUs {other & config.dedicated}; a pCPU is in one of them at most", key=option
+            )
 
 
 def _check_members(option: str, cpus: CpuSet, topology: Topology) -> None:
