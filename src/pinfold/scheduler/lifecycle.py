@@ -36,7 +36,7 @@ class Lifecycle:
         self._database = database
         self._scheduler = scheduler
 
-    def create(self, new: NewGuest, *, only_on: str = "", member_of: frozenset[str] = frozenset()) -> GuestRecord:
+    def create(self, new: NewGuest, *, only_on: str = "", member_of: frozenset[str] = frozenset()) -> None:
         """Store a guest and find it a host; a guest that no host takes is stored with its fault, each host's reasons in it.
 
         `only_on` is the one host id allowed, '' for any; `member_of` are Placement aggregates, of one of which the host must be a member.
@@ -47,7 +47,6 @@ class Lifecycle:
         with self._database.write() as connection:
             stored = guests.create(connection, replace(new, details=tuple(sorted(details.items()))))
         self.place(stored)
-        return self.get(stored.id)
 
     def place(self, guest: GuestRecord) -> None:
         """Find a host for a stored guest that has none, and claim it there. What goes wrong becomes the guest's fault."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -16,24 +16,19 @@ from pinfold.store.database import EpochNow
 from pinfold.store.model import Amounts, ClaimRecord, ClaimState
 from pinfold.store.schema import claim, pcpu_owner
 
+# Statements of every create are built once: SQLAlchemy takes longer to build an expression than SQLite to execute it.
+_SECONDS: Final[sa.BindParameter[float]] = sa.bindparam("seconds", type_=sa.Double())
+_INTEND: Final = claim.insert().values(
+    state=ClaimState.INTENDED.value, revision=0, deadline=EpochNow() + _SECONDS, created=EpochNow(), updated=EpochNow()
+)
+_OWN: Final = pcpu_owner.insert()
+
 
 def intend(connection: sa.Connection, *, claim_id: str, guest: str, host: str, amounts: Amounts, fit: Fit, seconds: float) -> None:
     """Store a new claim, `intended` for so many seconds. Raises `Conflict` when the guest has a live claim already."""
     try:
-        connection.execute(
-            claim.insert().values(
-                id=claim_id,
-                guest=guest,
-                host=host,
-                state=ClaimState.INTENDED.value,
-                deadline=EpochNow() + seconds,
-                amounts=codec.encode(amounts, Amounts),
-                fit=codec.encode(fit, Fit),
-                revision=0,
-                created=EpochNow(),
-                updated=EpochNow(),
-            )
-        )
+        values = {"id": claim_id, "guest": guest, "host": host, "amounts": codec.encode(amounts, Amounts), "fit": codec.encode(fit, Fit)}
+        connection.execute(_INTEND, {**values, "seconds": seconds})
     except sa.exc.IntegrityError as error:
         raise Conflict(f"guest {guest} has a claim already, or is not stored") from error
 
@@ -47,7 +42,7 @@ def redirect(connection: sa.Connection, claim_id: str, *, host: str, amounts: Am
         host=host,
         amounts=codec.encode(amounts, Amounts),
         fit=codec.encode(fit, Fit),
-        deadline=EpochNow() + seconds,
+        seconds=seconds,
     )
 
 
@@ -63,15 +58,14 @@ def hold(connection: sa.Connection, claim_id: str, *, guest: str, host: str, fit
     if not rows:
         return
     try:
-        connection.execute(pcpu_owner.insert(), rows)
+        connection.execute(_OWN, rows)
     except sa.exc.IntegrityError as error:
         raise Conflict(f"host {host}: one of the pCPUs {fit.taken} has an owner already") from error
 
 
 def abandon(connection: sa.Connection, claim_id: str, *, expired: bool) -> None:
     """Make an intended claim `abandoned`; with `expired`, only if its deadline has passed. Raises `Conflict` otherwise."""
-    late = (claim.c.deadline < EpochNow(),) if expired else ()
-    _step(connection, claim_id, (ClaimState.INTENDED,), *late, state=ClaimState.ABANDONED.value)
+    _step(connection, claim_id, (ClaimState.INTENDED,), late=expired, state=ClaimState.ABANDONED.value)
 
 
 def unpin(connection: sa.Connection, claim_id: str) -> None:
@@ -165,11 +159,19 @@ def roles(fit: Fit) -> tuple[tuple[int, Role], ...]:
     return tuple(sorted(taken.items()))
 
 
-def _step(connection: sa.Connection, claim_id: str, states: tuple[ClaimState, ...], *conditions: Any, **values: Any) -> None:
-    allowed = [state.value for state in states]
-    query = claim.update().where(claim.c.id == claim_id, claim.c.state.in_(allowed), *conditions).values(**values, updated=EpochNow())
-    if connection.execute(query).rowcount != 1:
-        raise Conflict(f"claim {claim_id} is not {' or '.join(allowed)} any more")
+def _step(connection: sa.Connection, claim_id: str, states: tuple[ClaimState, ...], *, late: bool = False, **values: Any) -> None:
+    """Change a claim that is in one of the states; `seconds` among the values is a new deadline from now."""
+    query = _stepping(states, late, "seconds" in values)
+    if connection.execute(query, {"claim_id": claim_id, **values}).rowcount != 1:
+        raise Conflict(f"claim {claim_id} is not {' or '.join(state.value for state in states)} any more")
+
+
+@cache
+def _stepping(states: tuple[ClaimState, ...], late: bool, extended: bool) -> sa.Update:
+    query = claim.update().where(claim.c.id == sa.bindparam("claim_id"), claim.c.state.in_([state.value for state in states]))
+    if late:
+        query = query.where(claim.c.deadline < EpochNow())
+    return query.values(updated=EpochNow(), **({"deadline": EpochNow() + _SECONDS} if extended else {}))
 
 
 def _select(connection: sa.Connection, *conditions: Any) -> tuple[ClaimRecord, ...]:

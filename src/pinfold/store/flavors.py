@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -13,6 +13,10 @@ from pinfold.store import codec
 from pinfold.store.database import EpochNow
 from pinfold.store.model import FlavorRecord, Pairs
 from pinfold.store.schema import flavor, flavor_extra_spec
+
+# Built once: SQLAlchemy takes longer to build an expression than SQLite to execute it, and these are part of every create.
+_FIND: Final = sa.select(flavor).where(flavor.c.id == sa.bindparam("flavor_id"))
+_SPECS: Final = sa.select(flavor_extra_spec.c.key, flavor_extra_spec.c.value).where(flavor_extra_spec.c.flavor == sa.bindparam("flavor_id"))
 
 
 def create(connection: sa.Connection, new: FlavorRecord) -> FlavorRecord:
@@ -45,8 +49,11 @@ def create(connection: sa.Connection, new: FlavorRecord) -> FlavorRecord:
 
 def find(connection: sa.Connection, flavor_id: str) -> FlavorRecord | None:
     """The flavor of that id, or None."""
-    found = _select(connection, flavor.c.id == flavor_id)
-    return found[0] if found else None
+    row = connection.execute(_FIND, {"flavor_id": flavor_id}).mappings().first()
+    if row is None:
+        return None
+    specs = connection.execute(_SPECS, {"flavor_id": flavor_id})
+    return _record(row, tuple(sorted((key, value) for key, value in specs)))
 
 
 def named(connection: sa.Connection, name: str) -> FlavorRecord | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -33,37 +34,47 @@ class GuestFilter:
     deleted: bool | None = False
 
 
+# Built once: SQLAlchemy takes longer to build an expression than SQLite to execute it, and these are part of every create.
+_CREATE: Final = (
+    guest.insert()
+    .values(
+        revision=1,
+        desired=Desired.RUNNING.value,
+        observed=Observed.UNSEEN.value,
+        task="scheduling",
+        boots=1,
+        booted=0,
+        report="",
+        fault="",
+        created=EpochNow(),
+        updated=EpochNow(),
+    )
+    .returning(guest)
+)
+_PLACE: Final = (
+    guest.update()
+    .where(guest.c.id == sa.bindparam("guest_id"), guest.c.deleted.is_(None), guest.c.desired != Desired.ABSENT.value)
+    .values(task="spawning", fault="", observed=Observed.UNSEEN.value, revision=guest.c.revision + 1, updated=EpochNow())
+)
+_FIND: Final = sa.select(guest).where(guest.c.id == sa.bindparam("guest_id"))
+
+
 def create(connection: sa.Connection, new: NewGuest) -> GuestRecord:
     """Store a new guest: wanted running, task `scheduling`, on no host yet. Raises `Conflict` when the id exists."""
     try:
-        row = connection.execute(
-            guest.insert()
-            .values(
-                id=new.id,
-                name=new.name,
-                project=new.project,
-                owner=new.owner,
-                description=new.description,
-                revision=1,
-                desired=Desired.RUNNING.value,
-                observed=Observed.UNSEEN.value,
-                task="scheduling",
-                boots=1,
-                booted=0,
-                host=None,
-                flavor=codec.encode(new.flavor, Flavor),
-                request=codec.encode(new.request, GuestRequest),
-                image=new.image,
-                properties=codec.encode(new.metadata, Pairs),
-                details=codec.encode(new.details, Pairs),
-                report="",
-                fault="",
-                created=EpochNow(),
-                updated=EpochNow(),
-            )
-            .returning(guest)
-        ).mappings()
-        made = _record(row.one())
+        values = {
+            "id": new.id,
+            "name": new.name,
+            "project": new.project,
+            "owner": new.owner,
+            "description": new.description,
+            "flavor": codec.encode(new.flavor, Flavor),
+            "request": codec.encode(new.request, GuestRequest),
+            "image": new.image,
+            "properties": codec.encode(new.metadata, Pairs),
+            "details": codec.encode(new.details, Pairs),
+        }
+        made = _record(connection.execute(_CREATE, values).mappings().one())
     except sa.exc.IntegrityError as error:
         raise Conflict(f"guest {new.id} exists already") from error
     tell(connection, f"guest:{new.id}")
@@ -72,10 +83,7 @@ def create(connection: sa.Connection, new: NewGuest) -> GuestRecord:
 
 def place(connection: sa.Connection, guest_id: str, host: str) -> None:
     """The guest's claim is held on that host: its agent is to start it. Raises `Conflict` when the guest is gone or unwanted by now."""
-    wanted = sa.and_(guest.c.id == guest_id, guest.c.deleted.is_(None), guest.c.desired != Desired.ABSENT.value)
-    values = {"host": host, "task": "spawning", "fault": "", "observed": Observed.UNSEEN.value}
-    query = guest.update().where(wanted).values(**values, revision=guest.c.revision + 1, updated=EpochNow())
-    if connection.execute(query).rowcount != 1:
+    if connection.execute(_PLACE, {"guest_id": guest_id, "host": host}).rowcount != 1:
         raise Conflict(f"guest {guest_id} is gone, or is not wanted any more")
     tell(connection, f"guest:{guest_id}")
 
@@ -208,7 +216,7 @@ def get(connection: sa.Connection, guest_id: str) -> GuestRecord:
 
 def find(connection: sa.Connection, guest_id: str) -> GuestRecord | None:
     """One guest, deleted ones too, or None."""
-    row = connection.execute(sa.select(guest).where(guest.c.id == guest_id)).mappings().first()
+    row = connection.execute(_FIND, {"guest_id": guest_id}).mappings().first()
     return None if row is None else _record(row)
 
 
@@ -295,6 +303,16 @@ def _change(connection: sa.Connection, condition: Any, guest_id: str, **values: 
     return _record(row)
 
 
+@lru_cache(maxsize=4096)
+def _flavor(text: str) -> Flavor:
+    return codec.decode(text, Flavor, "guest.flavor")
+
+
+@lru_cache(maxsize=4096)
+def _request(text: str) -> GuestRequest:
+    return codec.decode(text, GuestRequest, "guest.request")
+
+
 def _record(row: sa.RowMapping) -> GuestRecord:
     where = f"guest {row['id']}"
     return GuestRecord(
@@ -310,8 +328,8 @@ def _record(row: sa.RowMapping) -> GuestRecord:
         boots=row["boots"],
         booted=row["booted"],
         host=row["host"],
-        flavor=codec.decode(row["flavor"], Flavor, where),
-        request=codec.decode(row["request"], GuestRequest, where),
+        flavor=_flavor(row["flavor"]),
+        request=_request(row["request"]),
         image=row["image"],
         metadata=codec.decode(row["properties"], Pairs, where),
         details=codec.decode(row["details"], Pairs, where),

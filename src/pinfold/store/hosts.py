@@ -21,7 +21,15 @@ from pinfold.store.database import EpochNow, tell
 from pinfold.store.model import ClaimRecord, ClaimState, HostLedger, HostMark, HostRecord, HostReport, Pairs, Tombstone
 from pinfold.store.schema import host, tombstone
 
-_COLUMNS = (*host.c, (host.c.lease_until > EpochNow()).label("up"))
+_UP = (host.c.lease_until > EpochNow()).label("up")
+_COLUMNS = (*host.c, _UP)
+# Built once: SQLAlchemy takes longer to build an expression than SQLite to execute it, and these are part of every create.
+_ADVANCE = (
+    host.update()
+    .where(host.c.id == sa.bindparam("host_id"), host.c.revision == sa.bindparam("decided_on"))
+    .values(revision=host.c.revision + 1, orders=host.c.orders + 1, updated=EpochNow())
+)
+_MARKS = sa.select(host.c.id, host.c.revision, _UP, host.c.disabled, host.c.disabled_reason, host.c.fenced).order_by(host.c.id)
 
 
 def register(
@@ -155,8 +163,7 @@ def all(connection: sa.Connection) -> tuple[HostRecord, ...]:  # noqa: A001
 
 def marks(connection: sa.Connection) -> tuple[HostMark, ...]:
     """What tells which hosts changed, for every host, ordered by id; cheap also for ten thousand."""
-    columns = (host.c.id, host.c.revision, (host.c.lease_until > EpochNow()).label("up"), host.c.disabled)
-    rows = connection.execute(sa.select(*columns, host.c.disabled_reason, host.c.fenced).order_by(host.c.id))
+    rows = connection.execute(_MARKS)
     return tuple(
         HostMark(id=row[0], revision=row[1], up=bool(row[2]), disabled=bool(row[3]), disabled_reason=row[4], fenced=bool(row[5]))
         for row in rows
@@ -181,11 +188,7 @@ def advance(connection: sa.Connection, host_id: str, revision: int) -> int:
 
     Raises `Conflict` when the host has another revision by now.
     """
-    done = connection.execute(
-        host.update()
-        .where(host.c.id == host_id, host.c.revision == revision)
-        .values(revision=host.c.revision + 1, orders=host.c.orders + 1, updated=EpochNow())
-    )
+    done = connection.execute(_ADVANCE, {"host_id": host_id, "decided_on": revision})
     if done.rowcount != 1:
         raise Conflict(f"host {host_id} is not at revision {revision} any more")
     tell(connection, f"host:{host_id}")
