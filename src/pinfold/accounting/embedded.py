@@ -9,18 +9,20 @@ import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
+import sqlalchemy as sa
 
 from pinfold.accounting.client import DEFAULT_OWNER, Owner, Placement
 from pinfold.core.errors import InvalidRequest, InvariantViolation, Unavailable
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
+_MAKING_TABLES: Final = 0x706C6163
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -95,11 +97,20 @@ def _load_app(settings: EmbeddedPlacement) -> Wsgi:
     lock = Path(settings.url.removeprefix("sqlite:///") + ".lock") if sqlite else None
     guard = _Serial(lock) if lock is not None else None
     try:
-        with guard.held() if guard is not None else nullcontext():
+        with guard.held() if guard is not None else _first_come(settings.url):
             app = _recipe(settings)
     except (SQLAlchemyError, OSError) as error:
         raise Unavailable(f"Placement's database does not answer: {type(error).__name__}: {error}") from error
     return app if guard is None else _serialised(app, guard)
+
+
+@contextmanager
+def _first_come(url: str) -> Iterator[None]:
+    """One process at a time, by a lock of PostgreSQL's: Placement's own migrations fail where two processes make the tables at once."""
+    engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
+    with engine.connect() as connection:
+        connection.execute(sa.select(sa.func.pg_advisory_lock(_MAKING_TABLES)))
+        yield
 
 
 def _recipe(settings: EmbeddedPlacement) -> Wsgi:
