@@ -1,0 +1,124 @@
+"""Many creates at once: every server ends ACTIVE or refused with reasons, and each refusal is right by the oracle. The judge watches."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.oracle.oracle import feasible
+from tests.postgres import binaries
+from tests.real.fleet.conftest import make_fleet
+from tests.real.fleet.fleet_rig import Fleet
+from tests.real.fleet.rig import until
+
+from pinfold.core.ledger import Claim
+from pinfold.store import claims, guests, hosts
+from pinfold.store.database import Database
+
+FLAVORS: dict[str, tuple[int, dict[str, str]]] = {
+    "share": (2, {"hw__cpu_policy": "dedicated", "hw__emulator_threads_policy": "share"}),
+    "isolate": (1, {"hw__cpu_policy": "dedicated", "hw__emulator_threads_policy": "isolate"}),
+    "cores": (1, {"hw__cpu_policy": "dedicated", "hw__cpu_thread_policy": "isolate"}),
+    "pairs": (2, {"hw__cpu_policy": "dedicated", "hw__cpu_thread_policy": "require"}),
+}
+
+
+@pytest.fixture
+def crowd(
+    request: pytest.FixtureRequest, lab_name: str, lab_possible: None, tmp_path_factory: pytest.TempPathFactory, probe_rom: Path
+) -> Iterator[Fleet]:
+    """API processes with an embedded Placement each: two on PostgreSQL with three hosts, or one on SQLite with one host."""
+    sqlite = request.param == "sqlite"
+    if not sqlite and binaries() is None:
+        pytest.skip("PostgreSQL is not installed")
+    folder = tmp_path_factory.mktemp("crowd")
+    with make_fleet(folder, lab_name, probe_rom, hosts=1 if sqlite else 3, apis=1 if sqlite else 2, apart=False, sqlite=sqlite) as made:
+        made.watch()
+        yield made
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("crowd", [pytest.param("postgresql", marks=pytest.mark.real_postgresql)], indirect=True)
+def test_300_creates_from_8_clients_against_2_api_processes(crowd: Fleet) -> None:
+    _crowd(crowd, creates=300, clients=8, least=30)
+
+
+@pytest.mark.parametrize("crowd", ["sqlite"], indirect=True)
+def test_60_creates_from_4_clients_against_one_process_on_sqlite(crowd: Fleet) -> None:
+    _crowd(crowd, creates=60, clients=4, least=10)
+
+
+def _crowd(fleet: Fleet, *, creates: int, clients: int, least: int) -> None:
+    for name, (vcpus, specs) in FLAVORS.items():
+        fleet.api.flavor(name, vcpus=vcpus, memory_mib=16, **specs)
+    flavors, failures = list(FLAVORS), []
+
+    def ask(client: int) -> None:
+        service = fleet.service(fleet.apis[client % len(fleet.apis)])
+        try:
+            for number in range(client, creates, clients):
+                service.create(flavors[number % len(flavors)], name=f"crowd-{number}")
+        except Exception as error:
+            failures.append(f"client {client}: {error}")
+
+    threads = [threading.Thread(target=ask, args=(client,)) for client in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(600)
+    assert not failures, failures
+    until(lambda: all(_ended(server) for server in fleet.api.servers()), "every server is ACTIVE or refused", seconds=300, pause=1.0)
+    servers = fleet.api.servers()
+    counts = Counter(server["status"] for server in servers)
+    print(f"{creates} creates from {clients} clients: {dict(counts)}")
+    assert len(servers) == creates and counts["ACTIVE"] >= least and counts["ERROR"]
+    fleet.await_rest(seconds=120)
+    _refusals_are_right(fleet, servers)
+    found = fleet.verdict()
+    assert found["most_running"] == counts["ACTIVE"]
+    for server in servers:
+        fleet.api.delete(server["id"], wait=False)
+    until(lambda: not fleet.api.servers(), "every server is gone", seconds=300, pause=1.0)
+    fleet.await_rest(seconds=120)
+    print(f"the judge: {fleet.verdict()}")
+
+
+def _ended(server: dict[str, Any]) -> bool:
+    return server["status"] in ("ACTIVE", "ERROR") and server["OS-EXT-STS:task_state"] is None
+
+
+def _refusals_are_right(fleet: Fleet, servers: list[dict[str, Any]]) -> None:
+    """Each refused guest fits no host as it was when the refusal was written down: claims only came, so that it was no emptier before."""
+    database = Database(fleet.database)
+    try:
+        with database.read() as connection:
+            records = {guest.id: guest for guest in guests.page(connection)}
+            held = {claim.guest: claim.updated for claim in claims.held(connection)}
+            states = [found.state for found in hosts.ledgers(connection)]
+    finally:
+        database.close()
+    known: dict[Any, bool] = {}
+    for server in servers:
+        if server["status"] != "ERROR":
+            continue
+        guest = records[server["id"]]
+        assert guest.fault is not None
+        named = {name for name, _ in guest.fault.reasons}
+        assert named == {host.name for host in fleet.hosts}, guest.fault
+        for state in states:
+            then = tuple(claim for claim in state.ledger.claims if _before(claim, held, guest.fault.created))
+            key = (guest.request, state.name, then)
+            if key not in known:
+                known[key] = feasible(guest.request, replace(state, ledger=replace(state.ledger, claims=then)))
+            assert not known[key], f"{server['name']} was refused, but fits {state.name}: {guest.fault}"
+    print(f"{len(known)} refusals checked by the oracle")
+
+
+def _before(claim: Claim, held: dict[str, float], instant: float) -> bool:
+    return held[claim.guest] <= instant
