@@ -29,6 +29,7 @@ from pinfold.api.compute import (
 from pinfold.api.compute import services as compute_services
 from pinfold.api.compute.headers import ComputeHeaders
 from pinfold.api.image import routes as images
+from pinfold.api.openapi import describe
 from pinfold.api.services import ApiServices, Wsgi
 from pinfold.api.v1 import hosts, placements
 from pinfold.core.errors import PinfoldError
@@ -75,6 +76,7 @@ def create_app(services: ApiServices) -> FastAPI:
         placement = _Placement(services.placement_app)
         app.mount(_PLACEMENT, placement)
         app.router.routes.append(Route(_PLACEMENT, placement, include_in_schema=False))
+    app.openapi = describe(app)  # type: ignore[method-assign]
     for layer, options in (
         (errors.Unexpected, {}),
         (Authentication, {"doorkeeper": services.doorkeeper}),

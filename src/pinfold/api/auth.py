@@ -15,7 +15,7 @@ from pinfold.api.accounts import Account, Doorkeeper, Role
 from pinfold.api.asgi import App, Receive, Scope, Send
 from pinfold.api.errors import send_error
 
-_OPEN: Final = frozenset(
+OPEN: Final = frozenset(
     {
         "/healthz",
         *("/compute", "/compute/", "/compute/v2.1", "/compute/v2.1/", "/image", "/image/", "/image/versions"),
@@ -80,4 +80,4 @@ class Authentication:
 
 
 def _open(scope: Scope) -> bool:
-    return scope["path"].startswith(_AGENTS) or (scope["path"] in _OPEN and scope["method"] == "GET")
+    return scope["path"].startswith(_AGENTS) or (scope["path"] in OPEN and scope["method"] == "GET")
