@@ -170,13 +170,13 @@ class Lifecycle:
             lost.append(guest.id)
         return tuple(lost)
 
-    def tend(self) -> Healed:
+    def tend(self, *, place: bool = True) -> Healed:
         """Heal, place again what a dead process left half-way, and remove unwanted guests that nothing holds.
 
-        Run at the start, then on a schedule.
+        Run at the start, then on a schedule; `place` only once the agents have had the time to speak, or every host would still be down.
         """
         healed = self._scheduler.heal()
-        for guest_id in healed.interrupted:
+        for guest_id in healed.interrupted if place else ():
             guest = self.get(guest_id)
             if guest.desired is not Desired.ABSENT and guest.host is None and guest.task == "scheduling":
                 self.place(guest)

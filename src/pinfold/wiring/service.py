@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ def open_service(settings: FleetSettings, *, no_auth: bool = False) -> Iterator[
             doorkeeper=doorkeeper,
             lease_seconds=settings.api.lease_seconds,
         )
-        stack.enter_context(_tended(lifecycle, settings.api.heal_seconds))
+        stack.enter_context(_tended(lifecycle, settings.api.heal_seconds, quiet_seconds=settings.api.lease_seconds))
         yield Service(app=create_app(services), services=services)
 
 
@@ -120,14 +121,17 @@ def _private(path: Path) -> None:
 
 
 @contextmanager
-def _tended(lifecycle: Lifecycle, seconds: float) -> Iterator[None]:
-    """Put right what crashes left behind, at once and then every so many seconds, until the block ends."""
-    ended = threading.Event()
+def _tended(lifecycle: Lifecycle, seconds: float, *, quiet_seconds: float) -> Iterator[None]:
+    """Put right what crashes left behind, at once and then every so many seconds, until the block ends.
+
+    Guests are placed again only after `quiet_seconds`: where no API ran for a while, every host is down until its agent has spoken.
+    """
+    ended, began = threading.Event(), time.monotonic()
 
     def tend() -> None:
         while not ended.is_set():
             try:
-                for problem in lifecycle.tend().problems:
+                for problem in lifecycle.tend(place=time.monotonic() - began > quiet_seconds).problems:
                     _log.warning("%s", problem)
             except PinfoldError as error:
                 _log.warning("healing is tried again: %s", error)
