@@ -45,6 +45,10 @@ class UpRig:
     def start(self, **options: str) -> None:
         """Start it (again), and ask it at its new address."""
         self.process.start(**options)
+        self.start_asking()
+
+    def start_asking(self) -> None:
+        """Ask the process that runs now."""
         self.api = service_of(self.process, self.state)
 
     def restart(self, **options: str) -> None:
@@ -88,6 +92,7 @@ def up(up_once: UpRig) -> Iterator[UpRig]:
     up_once.lab.start_daemon()
     if not up_once.process.running:
         up_once.start()
+    up_once.start_asking()
     for server in up_once.api.servers():
         up_once.api.delete(server["id"], wait=False)
     until(lambda: not up_once.api.servers() and not defined(up_once.lab), "no server is left")
