@@ -1,7 +1,7 @@
 # What there is to run. `make help` lists it.
 python := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick check lint formatted types layers pages format bench bench-fit bench-schedule oracle docs
+.PHONY: help setup demo test quick check lint formatted types layers pages format bench bench-fit bench-schedule oracle survive docs
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ bench-schedule: .venv/pinfold-stamp ## decisions and creates per second; writes 
 
 oracle: .venv/pinfold-stamp ## 100,000 random cases against the oracle; writes docs/benchmarks/oracle.md
 	$(python) -m tests.oracle.run --cases 100000 --report docs/benchmarks/oracle.md
+
+survive: .venv/pinfold-stamp ## a fleet of real processes, each killed at every named point, and 300 creates at once; a quarter of an hour
+	$(python) -m pytest -n 0 -rA --durations=0 tests/survive tests/real/fleet/test_survival.py tests/real/fleet/test_survival_matrix.py tests/real/fleet/test_crowd.py
 
 docs: .venv/pinfold-stamp ## rewrite what the reference takes from the code
 	$(python) -m docs.generate
