@@ -45,6 +45,11 @@ class ServiceClient:
         self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=timeout, verify=verify)
         self._timeout = timeout
 
+    @property
+    def url(self) -> str:
+        """The service's address."""
+        return str(self._http.base_url)
+
     def close(self) -> None:
         """Let go of the connection."""
         self._http.close()

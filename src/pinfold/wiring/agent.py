@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from pinfold import __version__
 from pinfold.agent.client import ServiceClient
@@ -23,11 +24,13 @@ _CPUINFO: Final = Path("/proc/cpuinfo")
 def open_agent(settings: HostSettings, service: ServiceClient, *, sweep_seconds: float) -> Iterator[Agent]:
     """An agent for the host's libvirt, let go of when the block ends. Raises `Unavailable` when libvirt cannot be reached."""
     with open_driver(settings) as driver:
-        yield Agent(driver, settings, service, lambda: host_facts(settings), sweep_seconds=sweep_seconds)
+        yield Agent(driver, settings, service, lambda: host_facts(settings, service.url), sweep_seconds=sweep_seconds)
 
 
-def host_facts(settings: HostSettings) -> HostFacts:
-    """What this machine says of itself: its boot, the disk that overlays go to, and facts for people."""
+def host_facts(settings: HostSettings, service: str) -> HostFacts:
+    """What this machine says of itself: its boot, the disk that overlays go to, and facts for people; its address is the one that it has
+    towards the service.
+    """
     disk = os.statvfs(settings.state_dir)
     model = next((line.partition(":")[2].strip() for line in _CPUINFO.read_text().splitlines() if line.startswith("model name")), "")
     return HostFacts(
@@ -36,8 +39,24 @@ def host_facts(settings: HostSettings) -> HostFacts:
         facts=(
             ("agent_version", __version__),
             ("cpu_model", model),
-            ("host_ip", "127.0.0.1"),
+            ("host_ip", address_towards(service)),
             ("hostname", socket.gethostname()),
             ("hypervisor_type", "QEMU"),
         ),
     )
+
+
+def address_towards(url: str) -> str:
+    """The address that this machine's packets to the URL's host would come from; loopback where there is no way. Nothing is sent.
+
+    >>> address_towards("http://127.0.0.1:8774")
+    '127.0.0.1'
+    """
+    parts = urlsplit(url)
+    try:
+        family, kind, _, _, peer = socket.getaddrinfo(parts.hostname, parts.port or 443, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.connect(peer)
+            return str(probe.getsockname()[0])
+    except OSError:
+        return "127.0.0.1"
