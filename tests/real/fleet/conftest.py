@@ -18,6 +18,7 @@ from tests.survive.proxy import FaultProxy
 from pinfold.core.hosttext import host
 from pinfold.lab import rom
 from pinfold.lab.daemon import LabHost
+from pinfold.lab.witness import SYNTHETIC
 
 TOPOLOGY = "pack:2 core:8 pu:2 mem:16384"
 QUICK = "lease_seconds = 4\nheal_seconds = 1\nclaim_seconds = 3"
@@ -30,6 +31,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.real_placement)
             if "fleet" in getattr(item, "fixturenames", ()):
                 item.add_marker(pytest.mark.real_postgresql)
+
+
+@pytest.fixture(autouse=True)
+def _witness_of_fleets(request: pytest.FixtureRequest, lab_possible: None) -> None:
+    """Say which witness a test on a fleet had."""
+    if {"up", "fleet", "crowd"} & set(request.fixturenames):
+        kind = "KVM" if Path("/dev/kvm").exists() else "TCG"
+        request.node.user_properties.append(("witness", f"{kind}, no cgroups, {SYNTHETIC}"))
 
 
 @dataclass

@@ -238,6 +238,18 @@ def test_a_start_order_that_a_removal_has_overtaken(fleet: Fleet) -> None:
     host.proxy.clear()
 
 
+def test_a_host_cut_off_from_its_service_for_longer_than_its_lease(fleet: Fleet, bystanders: dict[str, Domain]) -> None:
+    host = fleet.hosts[1]
+    (here,) = domains(host.lab)
+    fault = host.proxy.add(Fault(kind="away"))
+    fleet.api.await_host(host.name, up=False)
+    assert fleet.api.show(here)["status"] == "UNKNOWN" and fault.hits
+    assert domains(host.lab)[here] == bystanders[here]
+    host.proxy.clear()
+    fleet.api.await_host(host.name, up=True)
+    fleet.api.await_status(here, "ACTIVE")
+
+
 def test_a_host_with_less_than_is_recorded_hands_the_guest_on(fleet: Fleet) -> None:
     first, second = fleet.hosts
     first.agent.kill()
