@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.postgres import PostgreSQL, binaries
 
-from benchmarks.schedule import creates, decisions, report
+from benchmarks.schedule import create_http, creates, decisions, report
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,25 +28,26 @@ def main() -> int:
         kinds, mix = decisions.measure(hosts, asked.rounds)
         found += kinds
         mixed.append(mix)
-    measured = _creates(asked.creates)
+    measured, over_http = _creates(asked.creates)
     asked.report.parent.mkdir(parents=True, exist_ok=True)
-    asked.report.write_text(report.markdown(found, mixed, measured))
-    missed = report.missed(mixed, measured)
+    asked.report.write_text(report.markdown(found, mixed, measured, over_http))
+    missed = report.missed(mixed, measured, over_http)
     print("\n".join(missed) or "every budget was met")
     return 1 if missed else 0
 
 
-def _creates(count: int) -> list[creates.Creates]:
-    measured = []
+def _creates(count: int) -> tuple[list[creates.Creates], list[create_http.HttpCreates]]:
+    measured, over_http = [], []
     with tempfile.TemporaryDirectory() as folder:
         print("creates on SQLite", flush=True)
         where = (f"sqlite:///{folder}/pinfold.db", f"sqlite:///{folder}/placement.db")
         creates.prepare(*where)
         measured.append(creates.measure("SQLite", *where, 1, count))
+        over_http.append(create_http.measure("SQLite", *where, 1, count))
     creates.unload()
     if binaries() is None:
         print("PostgreSQL is not installed: its part is left out")
-        return measured
+        return measured, over_http
     server = PostgreSQL.start()
     try:
         where = (server.create_database(), server.create_database())
@@ -54,10 +55,11 @@ def _creates(count: int) -> list[creates.Creates]:
         for processes in (1, 2):
             print(f"creates on PostgreSQL, {processes} at once", flush=True)
             measured.append(creates.measure("PostgreSQL", *where, processes, count))
+            over_http.append(create_http.measure("PostgreSQL", *where, processes, count))
     finally:
         creates.unload()
         server.stop()
-    return measured
+    return measured, over_http
 
 
 if __name__ == "__main__":
