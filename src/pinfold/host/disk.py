@@ -47,11 +47,15 @@ def prepare(settings: HostSettings, guest: str, boot: Boot, disk_gib: int) -> Bo
     size = _size(boot, disk_gib)
     state_folder(settings, "overlays", host_key(settings))
     overlay = overlay_path(settings, guest)
+    if overlay.exists():
+        # A guest whose definition somebody removed comes back on the disk that it had.
+        return replace(boot, disk=str(overlay), disk_format="qcow2")
+    _starting(settings, guest).touch(mode=0o600)
     try:
         _qemu_img("create", "-q", "-f", "qcow2", "-F", boot.disk_format, "-b", boot.disk, str(overlay), str(size))
         overlay.chmod(0o600)
     except BaseException:
-        overlay.unlink(missing_ok=True)
+        remove(settings, guest)
         raise
     return replace(boot, disk=str(overlay), disk_format="qcow2")
 
@@ -59,18 +63,29 @@ def prepare(settings: HostSettings, guest: str, boot: Boot, disk_gib: int) -> Bo
 def remove(settings: HostSettings, guest: str) -> None:
     """Deletes the guest's overlay; none is no error."""
     overlay_path(settings, guest).unlink(missing_ok=True)
+    settled(settings, guest)
+
+
+def settled(settings: HostSettings, guest: str) -> None:
+    """The guest runs, or is gone: its start is over, and its overlay is nobody's to sweep any more."""
+    _starting(settings, guest).unlink(missing_ok=True)
 
 
 def sweep(settings: HostSettings, guests: Iterable[str]) -> None:
-    """Deletes the overlays of no guest: those of starts whose process was killed.
+    """Deletes what starts left whose process was killed before libvirt knew their guest. Only under the host's lock, with every guest's id.
 
-    Only under the host's lock, with the ids of all guests.
+    An overlay of a start that was over once is never deleted: it is somebody's disk, whatever became of the definition.
     """
-    known = {overlay_path(settings, guest).name for guest in guests}
-    for path in Path(settings.state_dir, "overlays", host_key(settings)).glob("*.qcow2"):
-        if path.name not in known:
-            _log.warning("the overlay %s belongs to no guest; it is deleted", path)
-            path.unlink(missing_ok=True)
+    known = set(guests)
+    for marker in Path(settings.state_dir, "overlays", host_key(settings)).glob("*.starting"):
+        if marker.stem not in known:
+            _log.warning("the start of guest %s was killed; its overlay is deleted", marker.stem)
+            remove(settings, marker.stem)
+        settled(settings, marker.stem)
+
+
+def _starting(settings: HostSettings, guest: str) -> Path:
+    return overlay_path(settings, guest).with_suffix(".starting")
 
 
 def _check_file(what: str, path: str) -> None:

@@ -123,6 +123,7 @@ def start(driver: Driver, settings: HostSettings, order: StartOrder, *, claimed:
         fault_point("start.paused")
         verdict = _run(driver, settings, guest, seen, clock)
         undo.forget()
+        disk.settled(settings, order.id)
     return _started(verdict, found, seen, clock)
 
 
@@ -231,7 +232,8 @@ def _start_paused(driver: Driver, spec: GuestSpec, undo: Undo) -> HostGuest:
 
 
 def _promise_removal(settings: HostSettings, order: StartOrder, undo: Undo) -> None:
-    undo.add(f"the disk of guest {order.name}", lambda: disk.remove(settings, order.id))
+    if not disk.overlay_path(settings, order.id).exists():
+        undo.add(f"the disk of guest {order.name}", lambda: disk.remove(settings, order.id))
     log = Path(order.boot.serial_log) if order.boot.serial_log else None
     if log is not None and not log.exists():
         undo.add(f"the serial log {log}", lambda: log.unlink(missing_ok=True))

@@ -26,6 +26,9 @@ MOST_HOSTS_TRIED: Final = 3
 _FAILED_ON: Final = "failed_on:"
 """One detail for each host that the guest's start failed on: this and the host's id, and the sentence that says why."""
 _ONLY_ON: Final = "only_on"
+TOMBSTONE_SECONDS: Final = 30 * 86400.0
+"""For how long a host is told of guests that are gone from it; one that was away for longer is looked at by a person."""
+
 _MEMBER_OF: Final = "member_of"
 
 
@@ -184,6 +187,9 @@ class Lifecycle:
             unwanted = guests.page(connection, GuestFilter(desired=Desired.ABSENT))
         for guest in unwanted:
             self._remove_if_unwanted(guest.id)
+        with self._database.write() as connection:
+            for host in hosts.all(connection):
+                hosts.forget_tombstones(connection, host.id, TOMBSTONE_SECONDS)
         return healed
 
     def get(self, guest_id: str) -> GuestRecord:
