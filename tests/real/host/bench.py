@@ -58,7 +58,7 @@ class Bench:
     def left(self) -> list[str]:
         """Whatever is left of guests: definitions, processes, disks, logs."""
         state = Path(self.settings.state_dir)
-        files = [path.name for folder in ("overlays", "serial") for path in (state / folder).rglob("*") if path.is_file()] if state.exists() else []
+        files = [path.name for folder in ("overlays", "serial") for path in (state / folder).rglob("*") if path.is_file()]
         return [guest.name for guest in self.driver.guests()] + processes(self.lab) + files
 
 
