@@ -234,3 +234,10 @@ def test_a_secret_is_not_repeated_in_an_error(write) -> None:
         load([write("[pinfold_database]\nconnection = postgresql://user:$hush@host/db\n")])
     assert "hush" not in str(caught.value)
     assert "[pinfold_database] connection" in str(caught.value)
+
+
+def test_an_option_that_names_itself_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "self.conf"
+    path.write_text("[DEFAULT]\nhost = $host\n", encoding="utf-8")
+    with pytest.raises(InvalidRequest, match=r"\[DEFAULT\] host in .*: '\$host' names another option"):
+        load([str(path)])

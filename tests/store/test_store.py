@@ -184,7 +184,8 @@ def test_guests_are_listed_newest_first_page_by_page(database: Database) -> None
         first = guests.page(connection, limit=2)
         second = guests.page(connection, limit=2, marker=first[-1].id)
         last = guests.page(connection, marker=second[-1].id)
-        assert [found.id for found in (*first, *second, *last)] == made[::-1]
+        newest_first = sorted(((guests.get(connection, guest).created, guest) for guest in made), reverse=True)
+        assert [found.id for found in (*first, *second, *last)] == [guest for _, guest in newest_first]
         assert [found.id for found in guests.page(connection, GuestFilter(name="m3%"))] == [made[3]]
         assert [found.id for found in guests.page(connection, GuestFilter(name="%3"))] == []
         assert len(guests.page(connection, GuestFilter(ids=tuple(made[:2])))) == 2

@@ -40,7 +40,7 @@ class Values:
         """The value of one option, or its default. Raises `InvalidRequest` naming file, key, value and what is allowed."""
         try:
             value = self._conf[name] if group == "DEFAULT" else self._conf[group][name]
-        except (cfg.Error, ValueError) as error:
+        except (cfg.Error, ValueError, RecursionError) as error:  # `host = $host` names itself for good
             entry = self.given(group, name)
             if entry is not None and "$" in entry.value:
                 raise self.refuse(group, name, "names another option, which these files do not give; write its value") from error
@@ -81,7 +81,7 @@ def parse(files: Sequence[str]) -> Values:
     _register_referenced(conf, entries)
     try:
         conf(args=[], project="pinfold", default_config_files=list(files), default_config_dirs=[], use_env=False)
-    except cfg.Error as error:
+    except (cfg.Error, RecursionError) as error:
         raise InvalidRequest(f"configuration {', '.join(files)}: {error}") from error
     values = Values(tuple(files), entries, conf)
     _refuse_by_name(values)
