@@ -161,7 +161,7 @@ class LabFolder:
     @staticmethod
     def _sees(pid: int, own: os.stat_result) -> bool:
         try:
-            return os.path.samestat(os.stat(f"/proc/{pid}/root/run/libvirt"), own)
+            return os.path.samestat(os.stat(Path("/proc", str(pid), "root", "run", "libvirt")), own)
         except OSError:
             return False
 
