@@ -1,10 +1,11 @@
-"""`pinfold config sample|check` and the configuration that every command reads."""
+"""`pinfold config sample|check|clouds` and the configuration that every command reads."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import yaml
 from tests.cli.conftest import Pinfold
 
 from pinfold.config.sample import sample
@@ -78,3 +79,25 @@ def test_doctor_says_that_libvirt_is_away(pinfold: Pinfold) -> None:
     assert answer.status == 1
     checks = {check["what"]: check for check in json.loads(answer.out)["checks"]}
     assert checks["libvirt and pools"]["health"] == "bad"
+
+
+def test_clouds_prints_an_entry_for_an_address_and_an_account(pinfold: Pinfold, tmp_path: Path) -> None:
+    password = tmp_path / "password"
+    password.write_text("correct horse\n")
+    answer = pinfold("config", "clouds", "--url", "https://api.example:8774/", "--username", "eve", "--password-file", str(password))
+    entry = yaml.safe_load(answer.out)["clouds"]["pinfold"]
+    assert entry["auth"] | {"endpoint": ""} == {"endpoint": "", "username": "eve", "password": "correct horse"}
+    assert entry["compute_endpoint_override"] == "https://api.example:8774/compute/v2.1"
+
+
+def test_clouds_refuses_an_empty_password_and_a_host_where_no_service_was_started(pinfold: Pinfold, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("\n")
+    answer = pinfold("config", "clouds", "--url", "https://api.example:8774", "--password-file", str(tmp_path / "password"))
+    assert answer.status == 2 and answer.err.endswith("password: the password is empty\n")
+    config = tmp_path / "pinfold.conf"
+    config.write_text(f"[pinfold]\nstate_dir = {tmp_path}/none\n")
+    answer = pinfold("config", "clouds", "--config", str(config))
+    assert (answer.status, answer.out) == (2, "")
+    assert (
+        answer.err == f"pinfold: there is no {tmp_path}/none/clouds.yaml, so no `pinfold up` ran here; name the API's address with --url\n"
+    )

@@ -61,20 +61,29 @@ def check(
 
 @app.command()
 def clouds(
-    url: Annotated[str, typer.Option("--url", metavar="URL", help="The API's address.")] = "http://127.0.0.1:8774",
+    url: Annotated[
+        str | None, typer.Option("--url", metavar="URL", help="The API's address; default: the entry of the `pinfold up` on this host.")
+    ] = None,
     username: Annotated[str, typer.Option("--username", metavar="NAME", help="The account.")] = "admin",
     password_file: Annotated[
         str | None, typer.Option("--password-file", metavar="FILE", help="Where the password stands; default: standard input.")
     ] = None,
     no_auth: Annotated[bool, typer.Option("--no-auth", help="The API was started with --no-auth.")] = False,
     ca_file: Annotated[str, typer.Option("--ca-file", metavar="FILE", help="Certificates that clients shall trust.")] = "",
+    config: opt.Config = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Print a clouds.yaml entry that lets OpenStack's clients in. The password is read from a file, never from the command line."""
+    """Print a clouds.yaml entry that lets OpenStack's clients in: that of this host's `pinfold up`, or one for the API at `--url`.
+
+    The password is read from a file or asked for, never taken from the command line.
+    """
     from pinfold.config.clouds import clouds_yaml
 
-    password = "" if no_auth else _password(password_file)
-    text = clouds_yaml("pinfold", url.rstrip("/"), "" if no_auth else username, password, ca_file=ca_file)
+    if url is None:
+        text = _clouds_here(config)
+    else:
+        password = "" if no_auth else _password(password_file)
+        text = clouds_yaml("pinfold", url.rstrip("/"), "" if no_auth else username, password, ca_file=ca_file)
     if as_json:
         show_json({"clouds.yaml": text})
     else:
@@ -101,11 +110,34 @@ def account(
         write(line + "\n")
 
 
+def _clouds_here(config: list[str] | None) -> str:
+    """The clouds.yaml that `pinfold up` left in the state directory. Raises `InvalidRequest` where there is none that can be used."""
+    import os
+    from pathlib import Path
+
+    from pinfold.cli.service import read_access
+    from pinfold.config import find_files, load
+    from pinfold.config.parse import read_text
+    from pinfold.core.errors import InvalidRequest
+
+    path = Path(load(find_files(config or (), os.environ, nova=False)).settings.state_dir, "clouds.yaml")
+    if not path.exists():
+        raise InvalidRequest(f"there is no {path}, so no `pinfold up` ran here; name the API's address with --url", key="--url")
+    read_access(path, "pinfold")
+    return read_text(str(path), "clouds.yaml")
+
+
 def _password(file: str | None) -> str:
-    """A password, without the end of its line. Raises `InvalidRequest` for a file that cannot be read."""
+    """A password, without the end of its line; asked for at a terminal. Raises `InvalidRequest` for none, or a file that cannot be read."""
     import sys
 
     from pinfold.config.parse import read_text
+    from pinfold.core.errors import InvalidRequest
 
-    text = sys.stdin.readline() if file is None else read_text(file, "password file")
-    return text.rstrip("\n")
+    if file is None and sys.stdin.isatty():
+        password: str = typer.prompt("Password", hide_input=True, err=True)
+    else:
+        password = (sys.stdin.readline() if file is None else read_text(file, "password file")).rstrip("\n")
+    if not password:
+        raise InvalidRequest(f"{file or 'standard input'}: the password is empty", key="--password-file")
+    return password

@@ -1,52 +1,8 @@
-"""The real `openstack` client, with osc-placement, word for word as an operator types it."""
+"""The real `openstack` client, with osc-placement, word for word as an operator types it. A first server on real guests is in `tests/real/fleet`."""
 
 from __future__ import annotations
 
-import stat
-
 from tests.real.clients.conftest import Rig
-
-
-def test_the_first_server_as_the_readme_tells_it(rig: Rig) -> None:
-    assert stat.S_IMODE(rig.clouds.stat().st_mode) == 0o600
-    json = ("-f", "json")
-    rig.openstack(*["flavor", "create", "--vcpus", "4", "--ram", "2048", "--disk", "1", "rt.share"])
-    rig.openstack(*["flavor", "set", "rt.share", "--property", "hw:cpu_policy=dedicated", "--property", "hw:emulator_threads_policy=share"])
-    flavor = rig.openstack("flavor", "show", "rt.share", *json)
-    assert flavor["properties"] == {"hw:cpu_policy": "dedicated", "hw:emulator_threads_policy": "share"}
-
-    made = rig.openstack(*["server", "create", "--flavor", "rt.share", "--image", "probe", "--no-network", "--wait", "vm1"], *json)
-    assert made["status"] == "ACTIVE"
-    shown = rig.openstack("server", "show", "vm1", "--topology", *json)
-    (node,) = shown["topology"]["nodes"]
-    assert sorted(node["cpu_pinning"]) == ["0", "1", "2", "3"]
-    assert (shown["status"], shown["image"].partition(" ")[0], shown["flavor"]["original_name"]) == ("ACTIVE", "probe", "rt.share")
-
-    (provider,) = rig.openstack(*["resource", "provider", "list"], *json)
-    assert provider["name"] == "c1"
-    inventory = rig.openstack("resource", "provider", "inventory", "list", provider["uuid"], *json)
-    totals = {row["resource_class"]: row["total"] for row in inventory}
-    assert totals == {"PCPU": 14, "VCPU": 2, "MEMORY_MB": 16384, "DISK_GB": 100, "CUSTOM_OVERHEAD_MILLICPU": 1000}
-    usage = rig.openstack("resource", "provider", "usage", "show", provider["uuid"], *json)
-    used = {row["resource_class"]: row["usage"] for row in usage}
-    assert used == {"PCPU": 4, "VCPU": 0, "MEMORY_MB": 2048, "DISK_GB": 1, "CUSTOM_OVERHEAD_MILLICPU": 38}
-
-    (hypervisor,) = rig.openstack("hypervisor", "list", *json)
-    assert (hypervisor["Hypervisor Hostname"], hypervisor["State"]) == ("c1", "up")
-    (service,) = rig.openstack("compute", "service", "list", *json)
-    assert (service["Host"], service["Binary"], service["Status"], service["State"]) == ("c1", "nova-compute", "enabled", "up")
-    for verb, status in (("stop", "SHUTOFF"), ("start", "ACTIVE"), ("reboot", "ACTIVE")):
-        rig.openstack("server", verb, *(("--wait",) if verb == "reboot" else ()), "vm1")
-        if verb != "reboot":
-            assert _status_soon(rig, "vm1", status)
-    rig.openstack("server", "delete", "--wait", "vm1")
-    assert rig.openstack("server", "list", *json) == []
-    usage = rig.openstack("resource", "provider", "usage", "show", provider["uuid"], *json)
-    assert {row["usage"] for row in usage} == {0}
-
-
-def _status_soon(rig: Rig, name: str, status: str) -> bool:
-    return any(rig.openstack("server", "show", name, "-f", "value", "-c", "status").strip() == status for _ in range(20))
 
 
 def test_flavors(rig: Rig) -> None:

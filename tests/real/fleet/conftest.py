@@ -7,12 +7,14 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from tests.postgres import PostgreSQL, binaries
 from tests.real.fleet.fleet_rig import Fleet, start_placement, sweep, write_accounts
-from tests.real.fleet.rig import Process, Service, configuration, defined, ending, until
+from tests.real.fleet.rig import Process, Service, configuration, defined, ending, free_port, until
+from tests.real.fleet.watch import Watch, settings_of
 from tests.survive.proxy import FaultProxy
 
 from pinfold.core.hosttext import host
@@ -43,7 +45,7 @@ def _witness_of_fleets(request: pytest.FixtureRequest, lab_possible: None) -> No
 
 @dataclass
 class UpRig:
-    """`pinfold up` on one lab host."""
+    """`pinfold up` on one lab host. Its port stays the same, however often it is started."""
 
     lab: LabHost
     process: Process
@@ -64,6 +66,17 @@ class UpRig:
         """End it in order, and start it again."""
         assert self.process.end() == 0, self.process.errors()
         self.start(**options)
+
+    @property
+    def clouds(self) -> Path:
+        """The configuration that it wrote for OpenStack clients."""
+        return self.state / "clouds.yaml"
+
+    def judge_settings(self) -> dict[str, Any]:
+        """What a judge has to know of it."""
+        user, password = self.api.account
+        placement = {"url": f"{self.process.told['url']}/placement", "user": user, "password": password}
+        return settings_of(f"sqlite:///{self.state}/pinfold.sqlite", placement, [(self.host, self.lab, self.state)])
 
 
 def service_of(process: Process, state: Path) -> Service:
@@ -87,7 +100,7 @@ def up_once(fleet_lab: LabHost, lab_name: str, tmp_path_factory: pytest.TempPath
     for each in (folder, folder.parent):
         each.chmod(0o711)
     config.write_text(configuration(fleet_lab, state, host=name, pinfold_api=QUICK, pinfold_agent="sweep_seconds = 1"))
-    process = Process(("up", "--port", "0", "--config", str(config)), folder, "up")
+    process = Process(("up", "--port", str(free_port()), "--config", str(config)), folder, "up")
     with ending(process):
         process.start()
         yield UpRig(lab=fleet_lab, process=process, host=name, state=state, api=service_of(process, state))
@@ -95,16 +108,23 @@ def up_once(fleet_lab: LabHost, lab_name: str, tmp_path_factory: pytest.TempPath
 
 
 @pytest.fixture
-def up(up_once: UpRig) -> Iterator[UpRig]:
-    """The same, running, with no server on it before and after."""
-    yield up_once
-    up_once.lab.start_daemon()
-    if not up_once.process.running:
-        up_once.start()
-    up_once.start_asking()
-    for server in up_once.api.servers():
-        up_once.api.delete(server["id"], wait=False)
-    until(lambda: not up_once.api.servers() and not defined(up_once.lab), "no server is left")
+def up(up_once: UpRig, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[UpRig]:
+    """The same, running, with no server on it before and after. A judge watches, but for tests that break a promise on purpose."""
+    watch = Watch(tmp_path, up_once.judge_settings)
+    with contextlib.ExitStack() as stack:
+        if request.node.get_closest_marker("unwatched") is None:
+            watch.start(stack)
+        yield up_once
+        up_once.lab.start_daemon()
+        if not up_once.process.running:
+            up_once.start()
+        up_once.start_asking()
+        if request.node.get_closest_marker("unwatched") is None:
+            watch.verdict()
+        for server in up_once.api.servers():
+            up_once.api.delete(server["id"], wait=False)
+        until(lambda: not up_once.api.servers() and not defined(up_once.lab), "no server is left")
+        watch.await_rest()
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,7 @@ What is done to them, and what is expected then, stands in the tests.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -18,7 +16,8 @@ from typing import Any
 
 import bcrypt
 from tests.postgres import PostgreSQL
-from tests.real.fleet.rig import Process, Service, configuration, domains, until, virsh
+from tests.real.fleet.rig import Process, Service, configuration, domains, free_port, until, virsh
+from tests.real.fleet.watch import Watch, environment, settings_of
 from tests.survive.proxy import FaultProxy
 
 from pinfold.lab.daemon import LabHost
@@ -98,61 +97,27 @@ class Fleet:
         self.api.await_host(name, up=True)
         return made
 
-    def judge_settings(self) -> dict[str, Any]:
-        """What the judge has to know."""
-        address = self.database.removeprefix("sqlite:///").replace("postgresql+psycopg2://", "postgresql://")
+    @property
+    def _watch(self) -> Watch:
+        return Watch(self.folder, self._judge_settings)
+
+    def _judge_settings(self) -> dict[str, Any]:
         placement = {"url": self.placement_url}
         if self.placement is None:
             placement = {"url": f"{self.apis[0].told['url']}/placement", "user": ACCOUNT[0], "password": ACCOUNT[1]}
-        hosts = [
-            {
-                "name": host.name,
-                "uri": host.lab.uri,
-                "run": str(host.lab.run_dir),
-                "records": str(host.lab.folder.records),
-                "state": str(host.state),
-            }
-            for host in self.hosts
-        ]
-        return {"database": address, "placement": placement, "hosts": hosts, "seconds": 0.5}
+        return settings_of(self.database, placement, [(host.name, host.lab, host.state) for host in self.hosts])
 
     def watch(self) -> None:
         """The judge watches from now on, until the fleet ends."""
-        config, log = self.folder / "judge.json", self.folder / "judge.log"
-        config.write_text(json.dumps(self.judge_settings()))
-        with log.open("ab") as file:
-            judge = subprocess.Popen(_judge("watch", config, self._verdict), stdout=file, stderr=file, env=_environment())
-        self.stack.callback(judge.wait, 60)
-        self.stack.callback(judge.send_signal, signal.SIGTERM)
-        until(self._verdict.exists, "the judge watches")
-
-    @property
-    def _verdict(self) -> Path:
-        return self.folder / "judge.result"
+        self._watch.start(self.stack)
 
     def verdict(self) -> dict[str, Any]:
         """What the judge has found so far, one more sample included; a broken promise fails the test."""
-        before = json.loads(self._verdict.read_text())["samples"]
-        found: dict[str, Any] = until(lambda: (now := json.loads(self._verdict.read_text()))["samples"] > before and now, "the judge looks")
-        assert found["broken"] == [], found["broken"]
-        return found
+        return self._watch.verdict()
 
     def await_rest(self, *, seconds: float = 60.0) -> None:
         """Wait until the judge finds the fleet at rest; fails with what it says otherwise."""
-        config, result = self.folder / "rest.json", self.folder / "rest.result"
-        config.write_text(json.dumps(self.judge_settings()))
-        said: list[str] = []
-
-        def at_rest() -> bool:
-            done = subprocess.run(_judge("rest", config, result), capture_output=True, text=True, check=False, env=_environment())
-            assert done.returncode in (0, 1), done.stderr
-            said[:] = json.loads(result.read_text())["broken"]
-            return done.returncode == 0
-
-        try:
-            until(at_rest, "the fleet is at rest", seconds=seconds, pause=1.0)
-        except AssertionError as error:
-            raise AssertionError(f"{error}; the judge says: {said}") from error
+        self._watch.await_rest(seconds=seconds)
 
     def running(self) -> dict[str, Any]:
         """Every running guest of every host, by id."""
@@ -168,12 +133,10 @@ def write_accounts(folder: Path) -> None:
 
 def start_placement(folder: Path, database: str, stack: contextlib.ExitStack) -> str:
     """Start a Placement of its own, and wait until it answers; its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with (folder / "placement.log").open("ab") as log:
         command = [sys.executable, "-m", "tests.survive.placement", database, str(port)]
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=_environment())
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment())
     stack.callback(process.wait, 30)
     stack.callback(process.kill)
 
@@ -194,15 +157,3 @@ def sweep(lab: LabHost) -> None:
     for guest in virsh(lab, "list", "--all", "--uuid").split():
         virsh(lab, "undefine", guest)
     until(lambda: not domains(lab), "no guest is left")
-
-
-def _judge(mode: str, config: Path, result: Path) -> list[str]:
-    return [sys.executable, "-m", "tests.survive.judge", mode, str(config), str(result)]
-
-
-def _environment() -> dict[str, str]:
-    import tempfile
-
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    return environment | {"PYTHONPYCACHEPREFIX": f"{tempfile.gettempdir()}/pinfold-tests-pycache"}

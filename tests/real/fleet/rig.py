@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -265,6 +266,14 @@ class Domain:
     def alive(self) -> bool:
         """Whether this very process runs."""
         return _began(self.pid) == self.began
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def domains(lab: LabHost) -> dict[str, Domain]:

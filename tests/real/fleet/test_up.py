@@ -6,6 +6,7 @@ import signal
 import stat
 from typing import Any
 
+import pytest
 from tests.real.fleet.conftest import UpRig
 from tests.real.fleet.rig import COMPUTE, Domain, Process, defined, domains, until, virsh
 
@@ -107,6 +108,7 @@ def test_a_guest_that_is_killed_behind_the_back_is_shown_off_and_starts_again_wh
     assert running(up, server) != guest
 
 
+@pytest.mark.unwatched("a vCPU is moved off its pCPU")
 def test_drift_is_reported_within_a_sweep_and_strangers_count_as_taken(up: UpRig) -> None:
     server = up.api.create(up.api.flavor("f", **SHARE))
     up.api.await_status(server, "ACTIVE")
@@ -122,6 +124,7 @@ def test_drift_is_reported_within_a_sweep_and_strangers_count_as_taken(up: UpRig
     until(lambda: not drift(), "the drift is over", seconds=20)
 
 
+@pytest.mark.unwatched("a host is fenced that was not powered off")
 def test_a_host_whose_agent_is_silent_is_down_and_nothing_of_it_is_released_until_it_is_fenced(up: UpRig) -> None:
     """The agent of `up` is halted together with its API, so a second API process is the one that looks."""
     server = up.api.create(up.api.flavor("f", **SHARE))

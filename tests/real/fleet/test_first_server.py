@@ -1,0 +1,131 @@
+"""A user's first server, word for word: `pinfold up`, the real `openstack` client, real guests, and a judge that watches."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.real.fleet.conftest import UpRig
+from tests.real.fleet.rig import defined, domains, until
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.lab.witness import LabWitness
+
+pytestmark = pytest.mark.real_clients
+
+WITHOUT_OPENSTACK = """
+import sys
+REFUSED = "openstack openstackclient osc_lib osc_placement keystoneauth1 os_client_config placement".split()
+class Refused:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in REFUSED:
+            raise ImportError(f"{name} is not to be had")
+sys.meta_path.insert(0, Refused())
+from pinfold.wiring.command import main
+main()
+"""
+
+
+def run(command: list[str], environment: dict[str, str]) -> Any:
+    """One command that must succeed: its output, parsed where it is JSON."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("OS_", "PINFOLD_"))}
+    environment = {**kept, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry), "COLUMNS": "200", **environment}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, f"{' '.join(command)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return json.loads(done.stdout) if done.stdout.startswith(("{", "[")) else done.stdout
+
+
+def test_every_line_with_the_real_client_on_real_guests(up: UpRig, tmp_path: Path) -> None:
+    environment = {"OS_CLOUD": "pinfold", "OS_CLIENT_CONFIG_FILE": str(up.clouds), "HOME": str(tmp_path)}
+    assert stat.S_IMODE(up.clouds.stat().st_mode) == 0o600
+
+    def openstack(line: str) -> Any:
+        return run([str(Path(sys.executable).with_name("openstack")), *line.split()], environment)
+
+    openstack("flavor create --vcpus 4 --ram 2048 --disk 1 rt.share")
+    openstack("flavor set rt.share --property hw:cpu_policy=dedicated --property hw:emulator_threads_policy=share")
+    made = openstack("server create --flavor rt.share --image probe --no-network --wait vm1 -f json")
+    assert (made["status"], made["image"].partition(" ")[0]) == ("ACTIVE", "probe")
+
+    shown = openstack("server show vm1 --topology -f json")
+    (node,) = shown["topology"]["nodes"]
+    (domain,) = domains(up.lab).values()
+    witness = LabWitness(up.lab.folder.records)
+    assert domain.id == made["id"] == shown["id"]
+    assert [str(witness.allowed(tid)) for tid in domain.vcpus] == [str(pcpu) for pcpu in node["cpu_pinning"].values()]
+    assert len(set(node["cpu_pinning"].values())) == 4
+    ours = run([sys.executable, "-m", "pinfold.wiring.command", "server", "show", "vm1", "--json"], ours_of(up, tmp_path))
+    assert ours["placement"]["claim"]["fit"]["emulator"]["pcpus"] == str(witness.allowed(domain.pid)) == "0-1,16-17"
+
+    (provider,) = openstack("resource provider list -f json")
+    assert provider["name"] == up.host
+    inventory = openstack(f"resource provider inventory list {provider['uuid']} -f json")
+    totals = {row["resource_class"]: row["total"] for row in inventory}
+    assert {name: totals[name] for name in ("PCPU", "VCPU", "CUSTOM_OVERHEAD_MILLICPU")} == {
+        "PCPU": 28,
+        "VCPU": 4,
+        "CUSTOM_OVERHEAD_MILLICPU": 2000,
+    }
+    assert usage(openstack, provider["uuid"]) == {"PCPU": 4, "VCPU": 0, "MEMORY_MB": 2048, "DISK_GB": 1, "CUSTOM_OVERHEAD_MILLICPU": 38}
+
+    (hypervisor,) = openstack("hypervisor list -f json")
+    assert (hypervisor["Hypervisor Hostname"], hypervisor["State"]) == (up.host, "up")
+    (service,) = openstack("compute service list -f json")
+    assert (service["Host"], service["Binary"], service["Status"], service["State"]) == (up.host, "nova-compute", "enabled", "up")
+
+    openstack("server stop vm1")
+    up.api.await_status(made["id"], "SHUTOFF")
+    assert not domain.alive
+    openstack("server start vm1")
+    up.api.await_status(made["id"], "ACTIVE")
+    (started,) = domains(up.lab).values()
+    openstack("server reboot --hard --wait vm1")
+    until(lambda: not started.alive and domains(up.lab), "it boots anew")
+    openstack("server delete --wait vm1")
+    assert openstack("server list -f json") == [] and not defined(up.lab)
+    assert set(usage(openstack, provider["uuid"]).values()) == {0}
+
+
+def test_the_same_without_any_openstack_package(up: UpRig, tmp_path: Path) -> None:
+    def pinfold(line: str) -> Any:
+        return run([sys.executable, "-c", WITHOUT_OPENSTACK, *line.split()], ours_of(up, tmp_path))
+
+    pinfold("flavor create rt.isolate --vcpus 2 --ram 64 -p hw:cpu_policy=dedicated")
+    pinfold("flavor set rt.isolate -p hw:emulator_threads_policy=isolate")
+    made = pinfold("server create vm2 --flavor rt.isolate --image probe --wait --json")["server"]
+    (domain,) = domains(up.lab).values()
+    assert made["status"] == "ACTIVE" and domain.id == made["id"]
+    text = pinfold("server show vm2")
+    emulator = LabWitness(up.lab.folder.records).allowed(domain.pid)
+    assert emulator is not None and len(emulator) == 1 and not emulator & CpuSet.parse("0-1,16-17")
+    assert "isolate" in text and str(emulator) in text
+    for line in ("server stop --wait vm2", "server start --wait vm2", "server reboot --wait vm2", "server delete --wait vm2"):
+        pinfold(line)
+    assert pinfold("server list --json") == {"servers": []}
+    pinfold("flavor delete rt.isolate")
+
+
+def test_the_clouds_entry_that_is_printed_works(up: UpRig, tmp_path: Path) -> None:
+    printed = run([sys.executable, "-m", "pinfold.wiring.command", "config", "clouds"], ours_of(up, tmp_path))
+    clouds = tmp_path / "clouds.yaml"
+    clouds.touch(mode=0o600)
+    clouds.write_text(printed)
+    command = [str(Path(sys.executable).with_name("openstack")), "image", "list", "-f", "json"]
+    images = run(command, {"OS_CLOUD": "pinfold", "OS_CLIENT_CONFIG_FILE": str(clouds), "HOME": str(tmp_path)})
+    assert "probe" in {image["Name"] for image in images}
+
+
+def ours_of(up: UpRig, home: Path) -> dict[str, str]:
+    """The environment in which pinfold's own commands find the service."""
+    return {"PINFOLD_CONFIG": up.process.arguments[-1], "HOME": str(home)}
+
+
+def usage(openstack: Any, provider: str) -> dict[str, int]:
+    """What is used of each resource class."""
+    return {row["resource_class"]: row["usage"] for row in openstack(f"resource provider usage show {provider} -f json")}

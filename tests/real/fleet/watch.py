@@ -1,0 +1,93 @@
+"""The judge beside a test: a process of its own that watches while the test works. What it looks for stands in `tests.survive.judge`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.real.fleet.rig import until
+
+from pinfold.lab.daemon import LabHost
+
+
+class Watch:
+    """One judge. `settings` tells, each time anew, what it has to know; its files lie in `folder`."""
+
+    def __init__(self, folder: Path, settings: Callable[[], dict[str, Any]]) -> None:
+        self._folder = folder
+        self._settings = settings
+
+    def start(self, stack: contextlib.ExitStack) -> None:
+        """Watch from now on, until the stack unwinds."""
+        config = self._write("judge.json")
+        with (self._folder / "judge.log").open("ab") as log:
+            judge = subprocess.Popen(_judge("watch", config, self._result), stdout=log, stderr=log, env=environment())
+        stack.callback(judge.wait, 60)
+        stack.callback(judge.send_signal, signal.SIGTERM)
+        until(self._result.exists, "the judge watches")
+
+    def verdict(self) -> dict[str, Any]:
+        """What was found so far, one more sample included; a broken promise fails the test."""
+        before = self._found()["samples"]
+        found: dict[str, Any] = until(lambda: (now := self._found())["samples"] > before and now, "the judge looks")
+        assert found["broken"] == [], found["broken"]
+        return found
+
+    def await_rest(self, *, seconds: float = 60.0) -> None:
+        """Wait until everything is equal and nothing is left over; fails with what the judge says otherwise."""
+        config, result = self._write("rest.json"), self._folder / "rest.result"
+        said: list[str] = []
+
+        def at_rest() -> bool:
+            done = subprocess.run(_judge("rest", config, result), capture_output=True, text=True, check=False, env=environment())
+            assert done.returncode in (0, 1), done.stderr
+            said[:] = json.loads(result.read_text())["broken"]
+            return done.returncode == 0
+
+        try:
+            until(at_rest, "all is at rest", seconds=seconds, pause=1.0)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the judge says: {said}") from error
+
+    @property
+    def _result(self) -> Path:
+        return self._folder / "judge.result"
+
+    def _found(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self._result.read_text())
+        return found
+
+    def _write(self, name: str) -> Path:
+        config = self._folder / name
+        config.touch(mode=0o600)
+        config.write_text(json.dumps(self._settings()))
+        return config
+
+
+def settings_of(database: str, placement: dict[str, str], hosts: list[tuple[str, LabHost, Path]]) -> dict[str, Any]:
+    """What a judge has to know: the database, Placement's address and account, and `(name, lab, state directory)` of each host."""
+    told = [
+        {"name": name, "uri": lab.uri, "run": str(lab.run_dir), "records": str(lab.folder.records), "state": str(state)}
+        for name, lab, state in hosts
+    ]
+    address = database.removeprefix("sqlite:///").replace("postgresql+psycopg2://", "postgresql://")
+    return {"database": address, "placement": placement, "hosts": told, "seconds": 0.5}
+
+
+def environment() -> dict[str, str]:
+    """The environment of a process that imports what this one does. Compiled modules go to a folder of the tests' own."""
+    found = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+    found.pop("PYTHONDONTWRITEBYTECODE", None)
+    return found | {"PYTHONPYCACHEPREFIX": f"{tempfile.gettempdir()}/pinfold-tests-pycache"}
+
+
+def _judge(mode: str, config: Path, result: Path) -> list[str]:
+    return [sys.executable, "-m", "tests.survive.judge", mode, str(config), str(result)]
