@@ -1,4 +1,4 @@
-"""The real `openstack` client, with osc-placement, word for word as an operator types it. A first server on real guests is in `tests/real/fleet`."""
+"""The real `openstack` client, with osc-placement, as an operator types it. A first server on real guests is in `tests/real/fleet`."""
 
 from __future__ import annotations
 
