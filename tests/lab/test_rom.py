@@ -9,10 +9,10 @@ from pinfold.lab.daemon import missing
 
 
 def test_parameters_are_stamped_in_their_order() -> None:
-    stamped = rom.stamp(b"..PROBEPRM" + bytes(40) + b"..", rom.Parameters(behaviour=rom.Behaviour.TICK, io=rom.Io.DISK, io_write=1))
-    numbers = [int.from_bytes(stamped[10 + 4 * n : 14 + 4 * n], "little") for n in range(10)]
-    assert numbers == [2, 2_000_000, 1000, 10, 100, 1, 1000, 4096, 1, 1]
-    assert stamped[-2:] == b".." and len(stamped) == 52
+    stamped = rom.stamp(b"..PROBEPRM" + bytes(44) + b"..", rom.Parameters(behaviour=rom.Behaviour.TICK, io=rom.Io.DISK, io_write=1))
+    numbers = [int.from_bytes(stamped[10 + 4 * n : 14 + 4 * n], "little") for n in range(11)]
+    assert numbers == [2, 2_000_000, 1000, 10, 100, 1, 1000, 4096, 1, 1, 0]
+    assert stamped[-2:] == b".." and len(stamped) == 56
 
 
 @pytest.mark.skipif(bool(missing()), reason="; ".join(missing()))

@@ -38,7 +38,10 @@ class Io(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameters:
-    """What is stamped into the ROM, in the order of `probe.c`. `tsc_khz` matters to MEASURE alone."""
+    """What is stamped into the ROM, in the order of `probe.c`. `tsc_khz` matters to MEASURE alone.
+
+    A guest powers itself off when its power button is pressed; one with `deaf` does not hear it.
+    """
 
     behaviour: Behaviour = Behaviour.IDLE
     tsc_khz: int = 2_000_000
@@ -50,6 +53,7 @@ class Parameters:
     io_bytes: int = 4096
     io_depth: int = 1
     io_write: int = 0
+    deaf: int = 0
 
 
 def write(path: Path, parameters: Parameters | None = None) -> Path:
@@ -61,7 +65,7 @@ def write(path: Path, parameters: Parameters | None = None) -> Path:
 
 def stamp(rom: bytes, parameters: Parameters) -> bytes:
     """The ROM with the parameters in their place. Pure."""
-    packed = struct.pack("<10I", *astuple(parameters))
+    packed = struct.pack("<11I", *astuple(parameters))
     at = rom.index(_MARK) + len(_MARK)
     return rom[:at] + packed + rom[at + len(packed) :]
 

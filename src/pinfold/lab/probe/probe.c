@@ -1,4 +1,5 @@
 /* A guest of 64 KiB with no operating system: it idles, spins, does disk I/O at a steady tick, or measures when it was kept from running.
+ * Whatever it does, it powers itself off when its power button is pressed, unless it was made deaf to that.
  *
  * It says everything on its first serial port; the first line is `PROBE-UP behaviour=N`. What it does is stamped into `parameters` before it
  * boots (rom.py). Initialisation and port I/O run as kernel code; spinning and measuring as user code, since some hypervisors interpret
@@ -15,10 +16,10 @@ enum { NO_IO, DISK, SERIAL };
 /* The order is rom.py's. Times are in the units of their names; `tsc_khz` is the host's time-stamp counter. */
 volatile struct {
     char mark[8];
-    u32 behaviour, tsc_khz, round_ms, rounds, period_us, io, io_period_us, io_bytes, io_depth, io_write;
+    u32 behaviour, tsc_khz, round_ms, rounds, period_us, io, io_period_us, io_bytes, io_depth, io_write, deaf;
 } parameters __attribute__((section(".data"))) = {.mark = {'P', 'R', 'O', 'B', 'E', 'P', 'R', 'M'}};
 
-extern void on_call(void), on_interrupt(void);
+extern void on_call(void), on_interrupt(void), on_power_management(void);
 extern char exceptions[];
 
 /* ---- ports and the serial line ---- */
@@ -26,6 +27,12 @@ extern char exceptions[];
 static inline void outb(u16 port, u8 value) { asm volatile("outb %0, %1" ::"a"(value), "Nd"(port)); }
 static inline void outw(u16 port, u16 value) { asm volatile("outw %0, %1" ::"a"(value), "Nd"(port)); }
 static inline void outl(u16 port, u32 value) { asm volatile("outl %0, %1" ::"a"(value), "Nd"(port)); }
+
+static inline u8 inb(u16 port) {
+    u8 value;
+    asm volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
+    return value;
+}
 
 static inline u16 inw(u16 port) {
     u16 value;
@@ -53,6 +60,48 @@ static void print_number(u64 value) {
 
 static void print_letters(u32 count) {
     for (u32 n = 0; n < count; n++) outb(0x3f8, 'a' + n % 26);
+}
+
+/* ---- PCI configuration ---- */
+
+static u32 read_config(u32 address) {
+    outl(0xcf8, 0x80000000u | address);
+    return inl(0xcfc);
+}
+
+static void write_config(u32 address, u32 value) {
+    outl(0xcf8, 0x80000000u | address);
+    outl(0xcfc, value);
+}
+
+/* ---- the power button: ACPI's fixed hardware, on PIIX4 (machine pc) and ICH9 (q35) ---- */
+
+#define POWER_PORTS 0x600 /* status; enable at 2; control at 4, as ACPI 4.8.3 has them */
+#define PIIX4 (1 << 11 | 3 << 8)
+#define ICH9 (31 << 11)
+#define POWER_INTERRUPT 9
+enum { POWER_BUTTON = 1 << 8, ACPI_MODE = 1, SLEEP = 1 << 13 };
+
+static int has_power_button(void) {
+    if (read_config(PIIX4) == 0x71138086) {
+        write_config(PIIX4 | 0x40, POWER_PORTS | 1);
+        write_config(PIIX4 | 0x80, read_config(PIIX4 | 0x80) | 1);
+        return 1;
+    }
+    if (read_config(ICH9) == 0x29188086) {
+        write_config(ICH9 | 0x40, POWER_PORTS | 1);
+        write_config(ICH9 | 0x44, 0x80); /* the ports on, their interrupt 9 */
+        return 1;
+    }
+    return 0;
+}
+
+/* Interrupt 9 says that the button was pressed: enter S5, whose sleep type is 0 on these machines. */
+void kernel_power_management(void) {
+    if (!(inw(POWER_PORTS) & POWER_BUTTON)) return;
+    print("POWER-BUTTON\n");
+    outw(POWER_PORTS + 4, SLEEP | ACPI_MODE);
+    for (;;) asm volatile("cli; hlt");
 }
 
 /* ---- the disk: a legacy virtio-blk function, as Virtual I/O Device 0.9.5 has it ---- */
@@ -83,16 +132,6 @@ static volatile struct descriptor *const descriptors = (void *)QUEUE;
 static volatile struct available *available;
 static volatile struct used *used;
 static u32 queue_size, depth;
-
-static u32 read_config(u32 address) {
-    outl(0xcf8, 0x80000000u | address);
-    return inl(0xcfc);
-}
-
-static void write_config(u32 address, u32 value) {
-    outl(0xcf8, 0x80000000u | address);
-    outl(0xcfc, value);
-}
 
 static int find_disk(void) {
     for (u32 slot = 0; slot < 32; slot++) {
@@ -164,7 +203,7 @@ void kernel_call(struct registers *user) {
     case CALL_PRINT: print((const char *)user->rdi); break;
     case CALL_NUMBER: print_number(user->rdi); break;
     case CALL_KICK: outw(DISK_PORTS + 0x10, 0); break;
-    case CALL_HALT: asm volatile("hlt"); break;
+    case CALL_HALT: asm volatile("sti; hlt; cli"); break;
     case CALL_PREPARE_DISK: user->rax = prepare_disk(); break;
     case CALL_LETTERS: print_letters(user->rdi); break;
     }
@@ -176,18 +215,26 @@ void kernel_prepare(void) {
     *(volatile u64 *)0x16004 = 0x80000; /* the stack on entry from user code */
     for (int n = 0; n < 48; n++) {
         u64 handler = n == 6 ? (u64)on_call : n < 32 ? (u64)exceptions + 16 * n : (u64)on_interrupt;
+        if (n == 32 + POWER_INTERRUPT) handler = (u64)on_power_management;
         gates[2 * n] = (handler & 0xffff) | 0x18UL << 16 | 0x8eUL << 40 | (handler >> 16 & 0xffff) << 48;
         gates[2 * n + 1] = handler >> 32;
     }
 }
 
-/* The timer (channel 0 of the PIT) through the old interrupt controller, its other lines masked. */
-static void start_timer(u32 period_us) {
-    u32 divisor = (u64)period_us * 1193182 / 1000000;
-    outb(0x20, 0x11), outb(0x21, 0x20), outb(0x21, 4), outb(0x21, 1), outb(0x21, 0xfe);
-    outb(0xa0, 0x11), outb(0xa1, 0x28), outb(0xa1, 2), outb(0xa1, 1), outb(0xa1, 0xff);
+/* The old interrupt controller, with the power button's line open (behind the second half's, 2) where that is listened to, all others closed. */
+static void prepare_interrupts(void) {
+    int button = !parameters.deaf && has_power_button();
+    outb(0x20, 0x11), outb(0x21, 0x20), outb(0x21, 4), outb(0x21, 1), outb(0x21, button ? 0xfb : 0xff);
+    outb(0xa0, 0x11), outb(0xa1, 0x28), outb(0xa1, 2), outb(0xa1, 1), outb(0xa1, button ? 0xfd : 0xff);
     *(volatile u32 *)0xfee000f0UL = 0x1ff; /* local APIC on, and its LINT0 to the old controller */
     *(volatile u32 *)0xfee00350UL = 0x700;
+    if (button) outw(POWER_PORTS + 4, ACPI_MODE), outw(POWER_PORTS + 2, POWER_BUTTON);
+}
+
+/* The timer: channel 0 of the PIT, line 0. */
+static void start_timer(u32 period_us) {
+    u32 divisor = (u64)period_us * 1193182 / 1000000;
+    outb(0x21, inb(0x21) & 0xfe);
     outb(0x43, 0x34), outb(0x40, divisor), outb(0x40, divisor >> 8);
 }
 
@@ -213,9 +260,10 @@ static void tick(void) {
 }
 
 void kernel_main(void) {
+    prepare_interrupts();
     print("PROBE-UP behaviour="), print_number(parameters.behaviour), print("\n");
     if (parameters.behaviour == TICK) tick();
-    while (parameters.behaviour != SPIN && parameters.behaviour != MEASURE) asm volatile("hlt");
+    while (parameters.behaviour != SPIN && parameters.behaviour != MEASURE) asm volatile("sti; hlt; cli");
 }
 
 /* ---- the user part: spinning and measuring ---- */

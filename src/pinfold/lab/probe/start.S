@@ -93,7 +93,7 @@ long_mode:
     call kernel_main            /* returns for what runs as user code */
     pushq $0x2b
     pushq $USER_STACK
-    pushq $0x0002               /* interrupts off */
+    pushq $0x0202               /* interrupts on: only the power button's line is open */
     pushq $0x33
     leaq user_main, %rax
     pushq %rax
@@ -113,11 +113,22 @@ on_call:
     iretq
 
     .globl on_interrupt
-on_interrupt:                   /* only the timer is enabled: acknowledge it */
+on_interrupt:                   /* the timer: acknowledge it */
     pushq %rax
     movb $0x20, %al
     outb %al, $0x20
     popq %rax
+    iretq
+
+    .globl on_power_management
+on_power_management:            /* what is not the button ends nothing: acknowledge it at both halves of the controller */
+    pushq %rax; pushq %rcx; pushq %rdx; pushq %rsi; pushq %rdi; pushq %r8; pushq %r9; pushq %r10; pushq %r11
+    cld
+    call kernel_power_management
+    movb $0x20, %al
+    outb %al, $0xa0
+    outb %al, $0x20
+    popq %r11; popq %r10; popq %r9; popq %r8; popq %rdi; popq %rsi; popq %rdx; popq %rcx; popq %rax
     iretq
 
     .balign 16
