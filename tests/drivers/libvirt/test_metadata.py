@@ -54,7 +54,9 @@ def fits(draw: st.DrawFn) -> Fit:
         available=NUMBERS,
         detail=NAMES,
     )
-    emulator = draw(SETS)
+    placement = draw(st.sampled_from(EmulatorPlacement))
+    alone = placement is EmulatorPlacement.ISOLATED
+    pinned = [vcpu for cell in cells for vcpu, _ in cell.pins]
     return Fit(
         vcpus=vcpus,
         memory_mib=draw(NUMBERS),
@@ -62,11 +64,11 @@ def fits(draw: st.DrawFn) -> Fit:
         cells=tuple(cells),
         float_vcpus=floating,
         float_set=draw(SETS) if floating else CpuSet(),
-        realtime=draw(st.just(CpuSet()) | SETS),
-        emulator_placement=draw(st.sampled_from(EmulatorPlacement)),
-        emulator=emulator,
-        emulator_pcpu=draw(st.none() | st.just(emulator.first)),
-        idle_siblings=draw(st.just(CpuSet()) | SETS),
+        realtime=CpuSet(draw(st.lists(st.sampled_from(pinned))) if pinned else ()),
+        emulator_placement=placement,
+        emulator=CpuSet.of(pcpus[39]) if alone else draw(SETS),
+        emulator_pcpu=pcpus[39] if alone else None,
+        idle_siblings=CpuSet(pcpus[vcpus : draw(st.integers(min_value=vcpus, max_value=39))]),
         overhead_millicpu=draw(NUMBERS),
         warnings=tuple(draw(st.lists(reasons, max_size=3))),
     )
@@ -110,6 +112,16 @@ def test_a_name_that_xml_cannot_hold_is_refused(flavor: str) -> None:
         ('pins="0:4 1:20"', 'pins="0:4 1"', "has the pin '1', a pair such as 0:4 is expected"),
         ('pins="0:4 1:20"', 'pins="0:4 1:9000"', "CPU index 9000 is not within 0-8191"),
         ('revision="7"', 'revision="seven"', "has revision='seven', a number is expected"),
+        ('vcpus="2"', 'vcpus="999999999999999999"', "does not place each of its 999999999999999999 vCPUs exactly once"),
+        ('emulator="4,20"', 'emulator="4,20" emulator_pcpu="999999999999999999"', "CPU index 999999999999999999 is not within 0-8191"),
+        ('emulator="4,20"', 'emulator="4,20" emulator_pcpu="4"', "does not say whether the emulator threads have a pCPU of their own"),
+        (
+            'emulator_placement="float"',
+            'emulator_placement="isolated"',
+            "does not say whether the emulator threads have a pCPU of their own",
+        ),
+        ('emulator="4,20"', 'emulator="4,20" idle_siblings="20"', "gives pCPU 20 to two of its own"),
+        ('emulator="4,20"', 'emulator="4,20" realtime="2"', "makes vCPU 2 realtime, which is not pinned"),
         ("pinfold:fit", "pinfold:fitt", "has no <fit>"),
         ("urn:pinfold:guest:1", "urn:pinfold:guest:2", "starts with <guest>"),
     ],

@@ -176,16 +176,31 @@ def _checked(fit: Fit) -> Fit:
     """`fit`, if every vCPU has exactly one place and the emulator has one; a record edited by hand may say anything."""
     pinned = [vcpu for vcpu, _ in fit.pins]
     floating = [vcpu for cell in fit.cells for vcpu in cell.float_vcpus] + list(fit.float_vcpus)
-    if sorted(pinned + floating) != list(range(fit.vcpus)):
+    placed = sorted(pinned + floating)
+    if len(placed) != fit.vcpus or placed != list(range(len(placed))):
         raise InvalidRequest(f"{_WHAT} does not place each of its {fit.vcpus} vCPUs exactly once", key=_WHAT)
     pcpus = [pcpu for _, pcpu in fit.pins]
-    CpuSet(pcpus)
-    if len(set(pcpus)) != len(pcpus):
+    if len(CpuSet(pcpus)) != len(pcpus):
         raise InvalidRequest(f"{_WHAT} pins two vCPUs to one pCPU", key=_WHAT)
     if (fit.float_vcpus and not fit.float_set) or any(cell.float_vcpus and not cell.float_set for cell in fit.cells):
         raise InvalidRequest(f"{_WHAT} has vCPUs that float over no pCPU", key=_WHAT)
+    astray = fit.realtime - CpuSet(pinned)
+    if astray:
+        raise InvalidRequest(f"{_WHAT} makes vCPU {astray.first} realtime, which is not pinned", key=_WHAT)
     if not fit.emulator:
         raise InvalidRequest(f"{_WHAT} gives the emulator threads no pCPU", key=_WHAT)
+    return _checked_alone(fit, CpuSet(pcpus))
+
+
+def _checked_alone(fit: Fit, pins: CpuSet) -> Fit:
+    """`fit`, if no pCPU serves the guest twice, and placement and pCPU of the emulator threads agree."""
+    own = CpuSet() if fit.emulator_pcpu is None else CpuSet.of(fit.emulator_pcpu)
+    isolated = fit.emulator_placement is EmulatorPlacement.ISOLATED
+    if isolated != bool(own) or (isolated and fit.emulator != own):
+        raise InvalidRequest(f"{_WHAT} does not say whether the emulator threads have a pCPU of their own", key=_WHAT)
+    twice = (pins & own) | (pins & fit.idle_siblings) | (own & fit.idle_siblings)
+    if twice:
+        raise InvalidRequest(f"{_WHAT} gives pCPU {twice} to two of its own", key=_WHAT)
     return fit
 
 
