@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
-import sqlalchemy as sa
 
 from pinfold.accounting.client import DEFAULT_OWNER, Owner, Placement
 from pinfold.core.errors import InvalidRequest, InvariantViolation, Unavailable
@@ -107,6 +106,8 @@ def _load_app(settings: EmbeddedPlacement) -> Wsgi:
 @contextmanager
 def _first_come(url: str) -> Iterator[None]:
     """One process at a time, by a lock of PostgreSQL's: Placement's own migrations fail where two processes make the tables at once."""
+    import sqlalchemy as sa
+
     engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
     with engine.connect() as connection:
         connection.execute(sa.select(sa.func.pg_advisory_lock(_MAKING_TABLES)))

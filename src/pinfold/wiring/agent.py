@@ -1,19 +1,26 @@
-"""The agent's parts put together: its libvirt, its service, and what the process knows of its host."""
+"""The agent's parts put together: its libvirt, its service, and what the process knows of its host; and the process that is an agent alone.
+
+Nothing of the service is imported here: an agent has a hypervisor's memory to spare for guests.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from pinfold import __version__
-from pinfold.agent.client import ServiceClient
-from pinfold.agent.loop import Agent, HostFacts
+from pinfold.agent.client import ServiceClient, read_token
+from pinfold.agent.loop import Agent, HostFacts, owner_of
+from pinfold.config.fleet import FleetSettings
+from pinfold.core.errors import InvalidRequest
 from pinfold.core.settings import HostSettings
+from pinfold.host.lock import owning, state_folder
 from pinfold.wiring.host import open_driver
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -25,6 +32,23 @@ def open_agent(settings: HostSettings, service: ServiceClient, *, sweep_seconds:
     """An agent for the host's libvirt, let go of when the block ends. Raises `Unavailable` when libvirt cannot be reached."""
     with open_driver(settings) as driver:
         yield Agent(driver, settings, service, lambda: host_facts(settings, service.url), sweep_seconds=sweep_seconds)
+
+
+def serve_agent(settings: FleetSettings, *, ready: Callable[[str], None]) -> None:
+    """Run this host's agent alone until SIGINT or SIGTERM. Raises `InvalidRequest` where no service is named."""
+    if not settings.agent.api_url:
+        raise InvalidRequest("[pinfold_agent] api_url is not set; the agent has to know its service", key="api_url")
+    state_folder(settings.host)
+    token = read_token(Path(settings.agent.token_file))
+    with (
+        owning(settings.host, owner_of(settings.host)),
+        closing(ServiceClient(settings.agent.api_url, token, ca_file=settings.agent.ca_file)) as client,
+        open_agent(settings.host, client, sweep_seconds=settings.agent.sweep_seconds) as agent,
+    ):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: agent.stop())
+        ready(settings.agent.api_url)
+        agent.run()
 
 
 def host_facts(settings: HostSettings, service: str) -> HostFacts:

@@ -30,8 +30,8 @@ class ServiceProcesses:
         serve_api(settings, no_auth=no_auth, ready=ready)
 
     def agent(self, settings: FleetSettings, *, ready: Callable[[str], None]) -> None:
-        """See `wiring.up`."""
-        from pinfold.wiring.up import serve_agent
+        """See `wiring.agent`."""
+        from pinfold.wiring.agent import serve_agent
 
         serve_agent(settings, ready=ready)
 

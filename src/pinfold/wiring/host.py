@@ -17,7 +17,7 @@ def open_driver(settings: HostSettings) -> Iterator[Driver]:
 
     On a synthetic lab procfs shows folded masks, so that the lab's own records are the witness there, and every sight says so.
     """
-    from pinfold.drivers.libvirt.connection import LibvirtDriver
+    from pinfold.drivers.libvirt.driver import LibvirtDriver
     from pinfold.lab.witness import witness_of
 
     driver = LibvirtDriver(settings.uri, witness=witness_of(settings.uri), realtime_priority=settings.realtime_priority)

@@ -33,7 +33,7 @@ from pinfold.api.v1.hosts import NOTHING
 from pinfold.config.clouds import clouds_yaml
 from pinfold.config.fleet import ApiSettings, FleetSettings
 from pinfold.core.errors import InvalidRequest, Unavailable
-from pinfold.host.lock import owning
+from pinfold.host.lock import owning, state_folder
 from pinfold.lab import rom
 from pinfold.store import hosts
 from pinfold.wiring.agent import open_agent
@@ -61,7 +61,7 @@ def up(settings: FleetSettings, *, no_auth: bool, ready: Callable[[Up], None]) -
     Raises `Conflict` when another process is this host's agent or serves its database, `InvalidRequest` for settings that cannot be,
     `Unavailable` when libvirt, the database or the port is not to be had.
     """
-    state = _folder(settings.host.state_dir, 0o711)
+    state = state_folder(settings.host)
     with owning(settings.host, owner_of(settings.host)), ExitStack() as stack:
         images = _images(Path(settings.host.images_dir))
         listening = listening_socket(settings.api)
@@ -97,18 +97,12 @@ def _serving(server: uvicorn.Server, listening: socket.socket) -> Iterator[None]
         thread.join(timeout=_STOP_SECONDS)
 
 
-def _folder(path: str, mode: int) -> Path:
-    folder = Path(path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=mode)
-    except OSError as error:
-        raise InvalidRequest(f"the folder {folder} cannot be made: {error.strerror}", key=path) from error
-    return folder
-
-
 def _images(folder: Path) -> tuple[str, ...]:
     """Make the image directory; where it is empty, put the 64 KiB probe into it, so that there is something to boot."""
-    _folder(str(folder), 0o755)
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o755)
+    except OSError as error:
+        raise InvalidRequest(f"the folder {folder} cannot be made: {error.strerror}", key=str(folder)) from error
     if any(folder.iterdir()):
         return ()
     try:
@@ -174,25 +168,8 @@ def _local(url: str) -> str:
 
 def serve_api(settings: FleetSettings, *, no_auth: bool, ready: Callable[[str], None]) -> None:
     """Run the API alone until SIGINT or SIGTERM."""
-    _folder(settings.host.state_dir, 0o711)
+    state_folder(settings.host)
     with closing(listening_socket(settings.api)) as listening, open_service(settings, no_auth=no_auth) as service:
         server = server_of(service, settings.api)
         ready(url_of(settings.api, listening))
         server.run(sockets=[listening])
-
-
-def serve_agent(settings: FleetSettings, *, ready: Callable[[str], None]) -> None:
-    """Run this host's agent alone until SIGINT or SIGTERM. Raises `InvalidRequest` where no service is named."""
-    if not settings.agent.api_url:
-        raise InvalidRequest("[pinfold_agent] api_url is not set; the agent has to know its service", key="api_url")
-    _folder(settings.host.state_dir, 0o711)
-    token = read_token(Path(settings.agent.token_file))
-    with (
-        owning(settings.host, owner_of(settings.host)),
-        closing(ServiceClient(settings.agent.api_url, token, ca_file=settings.agent.ca_file)) as client,
-        open_agent(settings.host, client, sweep_seconds=settings.agent.sweep_seconds) as agent,
-    ):
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: agent.stop())
-        ready(settings.agent.api_url)
-        agent.run()
