@@ -155,11 +155,13 @@ def test_a_kernel_thread_that_has_no_name_yet_is_not_remembered(tmp_path: Path) 
     assert [thread.tid for thread in kernel.of(7)] == [20]
 
 
-def test_processes_are_found_by_an_argument(tmp_path: Path) -> None:
-    for pid, arguments in ((7, "qemu\0-uuid\0abc\0"), (8, "grep\0xabc\0"), (9, "")):
+def test_processes_are_found_by_their_arguments(tmp_path: Path) -> None:
+    lines = ("qemu\0-uuid\0abc\0-S\0", "grep\0xabc\0", "", "virsh\0console\0abc\0", "show\0-uuid\0x\0abc\0", "-uuid\0abc")
+    for pid, arguments in enumerate(lines, start=7):
         add_process(tmp_path, pid)
         (tmp_path / str(pid) / "cmdline").write_text(arguments)
-    assert procfs.processes_with("abc", proc=tmp_path) == (7,)
+    assert procfs.processes_with("abc", proc=tmp_path) == (7, 10, 11, 12)
+    assert procfs.processes_with("-uuid", "abc", proc=tmp_path) == (7, 12)
 
 
 def test_this_process_is_seen_as_it_is() -> None:

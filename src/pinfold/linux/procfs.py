@@ -160,12 +160,13 @@ def start_ticks(pid: int, *, proc: Path = PROC) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
-def processes_with(argument: str, *, proc: Path = PROC) -> tuple[int, ...]:
-    """The ids of the processes that were started with that very argument, ascending."""
+def processes_with(*arguments: str, proc: Path = PROC) -> tuple[int, ...]:
+    """The ids of the processes that were started with those very arguments, one right after the other, ascending."""
+    wanted = "".join(f"\0{argument}" for argument in arguments) + "\0"
     found = []
     for pid in _process_ids(proc):
         text = _read(f"{proc}/{pid}/cmdline")
-        if text and argument in text.split("\0"):
+        if text and wanted in f"\0{text}\0":
             found.append(pid)
     return tuple(found)
 

@@ -41,8 +41,11 @@ def ended(pid: int, start_ticks: int) -> bool:
 
 
 def kill(guest: str) -> None:
-    """End the QEMU of the guest with that id (its command line names it), and wait for its end."""
-    for pid in procfs.processes_with(guest):
+    """End the QEMU of the guest with that id, and wait for its end.
+
+    It is known by `-uuid ID`, as libvirt starts it: the id alone may be in the command line of whoever just asks for the guest.
+    """
+    for pid in procfs.processes_with("-uuid", guest):
         ticks = procfs.start_ticks(pid)
         if ticks is not None:
             with suppress(ProcessLookupError):
