@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.host.guests import HOST, POOLS, cpus, fit, ours, surveyed, theirs, uuid
 
+from pinfold.core.errors import Conflict
 from pinfold.core.hosttext import host
 from pinfold.core.pools import Pools
 from pinfold.core.settings import HostSettings
@@ -51,6 +52,11 @@ def test_where_a_guest_of_novas_lets_its_emulator_float_is_no_place_of_anybody_a
 def test_contested_pcpus(other: HostGuest, sentences: list[str]) -> None:
     seen = surveyed(ours(1, "a", fit("2-3")), other)
     assert [finding.sentence() for finding in contested(seen, uuid(1))] == sentences
+
+
+def test_a_guest_that_somebody_removed_holds_nothing_that_could_be_contested() -> None:
+    with pytest.raises(Conflict, match="somebody else removed it"):
+        contested(surveyed(ours(2, "b", fit("4"))), uuid(1))
 
 
 def test_two_others_in_conflict_do_not_concern_a_third() -> None:

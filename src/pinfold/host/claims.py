@@ -5,6 +5,7 @@ from __future__ import annotations
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, FindingCode, Holder, Severity, Subject, outside_pools, place_of, two_owners
 from pinfold.core.drift.remedy import bring_online
+from pinfold.core.errors import Conflict
 from pinfold.core.fit.model import Fit
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import HostGuest
@@ -48,8 +49,10 @@ def _holder(seen: Survey, guest: HostGuest) -> Holder:
 
 
 def contested(seen: Survey, guest: str) -> tuple[Finding, ...]:
-    """The pCPUs of the guest with that id which somebody else holds too."""
-    (mine,) = (_holder(seen, other) for other in seen.guests if other.id == guest)
+    """The pCPUs of the guest with that id which somebody else holds too. Raises `Conflict` when somebody has removed the guest."""
+    mine = next((_holder(seen, other) for other in seen.guests if other.id == guest), None)
+    if mine is None:
+        raise Conflict(f"guest {guest} is not on this host any more: somebody else removed it")
     others = (holder for other in seen.guests if other.id != guest for holder in _holders(seen, other))
     shared = (Holder(name=other.name, cpus=other.cpus & mine.cpus, alone=other.alone) for other in others)
     return two_owners([mine, *shared])
