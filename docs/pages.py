@@ -50,10 +50,11 @@ _REASONS = {
     ReasonCode.CELL_COMBINATION: "Each guest cell fits somewhere, but not all of them at once.",
     ReasonCode.MISSING_TRAIT: "`trait:NAME=required`.",
     ReasonCode.FORBIDDEN_TRAIT: "`trait:NAME=forbidden`.",
+    ReasonCode.AGGREGATE: "The host was taken out of its aggregate in Placement while the request was on its way.",
     ReasonCode.DISK: "Disk after reserve and ratio.",
     ReasonCode.HOST_DOWN: "The host's agent has been silent for longer than its lease.",
     ReasonCode.HOST_DISABLED: "An operator disabled the host.",
-    ReasonCode.PLACEMENT: "Placement's own word, where it was not over capacity.",
+    ReasonCode.PLACEMENT: "Placement lacks room that the ledger has, or has no provider of that host yet; its own words follow.",
     ReasonCode.STALE: "Others changed the host's record each time; the next host is tried.",
 }
 

@@ -192,6 +192,25 @@ def test_a_trait_that_went_away_a_moment_ago_is_noticed_before_the_claim(databas
     assert refused.refusals[0].no_fit.reasons[0].code is ReasonCode.MISSING_TRAIT
 
 
+def test_an_aggregate_that_a_host_left_a_moment_ago_is_noticed_before_the_claim(database: Database, placement: Placement) -> None:
+    scheduler = Scheduler(database, placement, SchedulerSettings(traits_seconds=1e9))
+    (host,) = synced_hosts(database, scheduler, "c01")
+    group = frozenset({str(uuid.uuid4())})
+    placement.put_aggregates(host, placement.aggregates(host)[0], group)
+    assert scheduler.preview(wanted("none", pinned(2), member_of=group)).candidates
+    placement.put_aggregates(host, placement.aggregates(host)[0], frozenset())
+    refused = refuse(database, scheduler, pinned(2), member_of=group)
+    assert refused.refusals[0].sentence() == "c01: the host has left the aggregates that were asked for"
+
+
+def test_a_host_without_a_provider_is_refused_not_an_error(database: Database, placement: Placement) -> None:
+    scheduler = Scheduler(database, placement, EAGER)
+    add_host(database, "c01")
+    placement.ensure_trait("CUSTOM_NOISY")
+    refused = refuse(database, scheduler, pinned(2, forbidden=frozenset({"CUSTOM_NOISY"})))
+    assert [reason.code for reason in refused.refusals[0].no_fit.reasons] == [ReasonCode.PLACEMENT]
+
+
 def test_aggregates_and_named_hosts_are_respected(database: Database, scheduler: Scheduler, placement: Placement) -> None:
     first, second = synced_hosts(database, scheduler, "c01", "c02")
     group, own = str(uuid.uuid4()), str(uuid.uuid4())

@@ -118,9 +118,9 @@ class Claimer:
         entry = self._index.get(candidate.host)
         if entry is None:
             return _refused(candidate, ReasonCode.HOST_DOWN)
-        still = self._sets.still_holds(attempt.wanted.request, candidate.host)
-        if still is not None and still.reasons(candidate.host):
-            return refusal(entry, NoFit(reasons=still.reasons(candidate.host)))
+        lost = self._sets.lost(attempt.wanted, candidate.host)
+        if lost:
+            return refusal(entry, NoFit(reasons=lost))
         wanted, revision = candidate.fit, candidate.revision
         for attempts in range(STALE_TRIES):
             booked = amounts(wanted, entry.state)

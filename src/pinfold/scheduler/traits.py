@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 
 from pinfold.accounting.client import Placement
-from pinfold.core.request.model import GuestRequest
+from pinfold.core.errors import InvalidRequest
+from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.scheduler.decide import Conditions
 from pinfold.scheduler.model import Wanted
 
@@ -38,16 +39,23 @@ class PlacementSets:
             forbidden=tuple((trait, self._having(trait)) for trait in sorted(request.traits_forbidden)),
         )
 
-    def still_holds(self, request: GuestRequest, host: str) -> Conditions | None:
-        """The traits of one host, asked anew just before the claim; None where the request names none."""
-        if not request.traits_required and not request.traits_forbidden:
-            return None
-        _, found = self._placement.traits(host)
+    def lost(self, wanted: Wanted, host: str) -> tuple[Reason, ...]:
+        """Why one host, asked anew just before the claim, is not what the guest wants any more; nothing is asked that it does not name."""
+        request = wanted.request
+        try:
+            if wanted.member_of and wanted.member_of.isdisjoint(self._placement.aggregates(host)[1]):
+                return (Reason(code=ReasonCode.AGGREGATE, kind=Kind.INSUFFICIENT),)
+            if not request.traits_required and not request.traits_forbidden:
+                return ()
+            found = self._placement.traits(host)[1]
+        except InvalidRequest as error:
+            # A provider that is not there (yet) has no room; the healer makes it.
+            return (Reason(code=ReasonCode.PLACEMENT, kind=Kind.INSUFFICIENT, detail=str(error)),)
         having = frozenset({host})
         return Conditions(
             required=tuple((trait, having if trait in found else frozenset()) for trait in sorted(request.traits_required)),
             forbidden=tuple((trait, having if trait in found else frozenset()) for trait in sorted(request.traits_forbidden)),
-        )
+        ).reasons(host)
 
     def forget(self) -> None:
         """Ask anew next time."""
@@ -66,5 +74,6 @@ class PlacementSets:
             return known[1]
         found = self._placement.providers_in(names) if kind == "member_of" else self._placement.providers_with(next(iter(names)))
         with self._lock:
-            self._known[key] = (now, found)
+            fresh = {other: kept for other, kept in self._known.items() if now - kept[0] < self._seconds}
+            self._known = {**fresh, key: (now, found)}
         return found
