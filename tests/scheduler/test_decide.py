@@ -12,15 +12,15 @@ from tests.oracle.generate import case
 from pinfold.core import ledger
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit import fit
-from pinfold.core.fit.model import Fit, Strategy
+from pinfold.core.fit.model import Fit, NoFit, Strategy
 from pinfold.core.ledger import Foreign, HostState, Ledger, Limits
 from pinfold.core.pools import Pools
-from pinfold.core.reasons import ReasonCode
+from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest
 from pinfold.scheduler.decide import Conditions, decide, explain, preview, untrait
 from pinfold.scheduler.filter import need, survivors
 from pinfold.scheduler.index import Entry, Index, numbers
-from pinfold.scheduler.model import SchedulerSettings
+from pinfold.scheduler.model import HostRefusal, SchedulerSettings
 from pinfold.scheduler.rank import broken_cores
 from pinfold.store.model import HostMark
 
@@ -235,3 +235,13 @@ def test_every_refused_host_says_why() -> None:
 def test_no_host_at_all_is_no_candidate() -> None:
     assert decide(Index(), GUEST, pinned(1), Conditions(), SETTINGS).candidates == ()
     assert explain(Index(), pinned(1), Conditions(), {}) == ((), 0)
+
+
+def test_a_refusal_that_others_were_faster_gives_way_to_what_lacks_by_now() -> None:
+    full = _entry("full", _fill(_state(revision=9), pinned(6), 2))
+    faster = NoFit(reasons=(Reason(code=ReasonCode.STALE, kind=Kind.INSUFFICIENT, needed=5),))
+    known = {one: HostRefusal(host=one, name=one.removeprefix("id-"), revision=4, no_fit=faster) for one in ("id-full", "id-roomy")}
+    told, _ = explain(_index(full, _entry("roomy", _state(revision=9))), pinned(4), Conditions(), known)
+    assert [(one.name, one.revision) for one in told] == [("full", 11), ("roomy", 4)]
+    assert ReasonCode.STALE not in {reason.code for reason in told[0].no_fit.reasons}
+    assert told[1] == known["id-roomy"]

@@ -98,9 +98,11 @@ def test_tombstones_remember_the_latest_revision_and_are_forgotten(database: Dat
         hosts.bury(connection, host, guest, 3)
         hosts.bury(connection, host, guest, 5)
         assert hosts.tombstones(connection, host) == (Tombstone(guest=guest, revision=5),)
-        hosts.forget_tombstones(connection, host, 3600)
+        hosts.bump(connection, host, ledger=True)
+        hosts.forget_tombstones(connection, older_than_seconds=3600, changes=0)
+        hosts.forget_tombstones(connection, older_than_seconds=-1, changes=1)
         assert hosts.tombstones(connection, host)
-        hosts.forget_tombstones(connection, host, -1)
+        hosts.forget_tombstones(connection, older_than_seconds=-1, changes=0)
         assert not hosts.tombstones(connection, host)
 
 
@@ -165,13 +167,13 @@ def add_host_in(connection: sa.Connection) -> str:
 
 def test_a_fault_keeps_every_hosts_reason(database: Database) -> None:
     guest = add_guest(database, pinned(2))
-    fault = Fault(code=500, message="No host takes the guest", reasons=(("c01", "the host is down"),))
+    fault = Fault(code=500, message="No host takes the guest", reasons=(("c01", "the host is down"),), revisions=(("c01", 7),))
     with database.write() as connection:
         guests.fail(connection, guest, fault)
         found = guests.get(connection, guest)
         assert found.task == ""
         assert found.fault is not None
-        assert found.fault.reasons == fault.reasons
+        assert (found.fault.reasons, found.fault.revisions) == (fault.reasons, fault.revisions)
         assert found.fault.created == pytest.approx(found.updated, abs=5)
         assert guests.page(connection, GuestFilter(failed=False)) == ()
         guests.mend(connection, guest)

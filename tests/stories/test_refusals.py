@@ -36,6 +36,9 @@ def test_the_reasons_of_every_host_are_in_the_fault(fleet: Fleet) -> None:
     assert re.search(r"c08: .*cell \d has \d dedicated pCPUs, 5 needed", message), message
     told = fleet.http.get(f"/v1/servers/{refused}/placement").json()
     assert [refusal["host"] for refusal in told["refusals"]] == ["c07", "c08"]
+    assert [refusal["revision"] for refusal in told["refusals"]] == [
+        fleet.http.get(f"/v1/hosts/{name}").json()["host"]["revision"] for name in ("c07", "c08")
+    ]
     assert told["claim"] is None
 
     for server in (*on_c07, wide):

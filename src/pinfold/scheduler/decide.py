@@ -22,6 +22,8 @@ EXPLAINED: Final = 500
 """Of a fleet that refuses a guest, so many hosts tell their reasons."""
 
 _FIRST: Final = 32
+_PASSING: Final = (ReasonCode.STALE, ReasonCode.PLACEMENT)
+"""What a host says of others who claim there at the same moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,17 +116,19 @@ def explain(
 ) -> tuple[tuple[HostRefusal, ...], int]:
     """Why each considered host refuses, by name, at most `EXPLAINED` of them, and how many are considered.
 
-    `known` refusals were met while trying, and stand. A host that has got room meanwhile says that it changed.
+    `known` refusals were met while trying, and stand, but for those that only say that others were faster: where the host has no room by
+    now, it says what lacks. A host that has got room meanwhile says that it changed.
     """
     entries = index.look(lambda view: sorted(view.entries, key=lambda entry: (entry.name, entry.id)))
     considered = [entry for entry in entries if conditions.considers(entry.id)]
     found = []
     for entry in considered[:EXPLAINED]:
         told = known.get(entry.id) or closed(entry, conditions)
-        if told is None:
+        if told is None or all(reason.code in _PASSING for reason in told.no_fit.reasons):
             answer = fit(request, entry.state, entry.strategy)
-            told = refusal(entry, answer if isinstance(answer, NoFit) else _changed())
-        found.append(told)
+            if isinstance(answer, NoFit):
+                told = refusal(entry, answer)
+        found.append(told or refusal(entry, _changed()))
     return tuple(found), len(considered)
 
 

@@ -1,6 +1,7 @@
 """Putting right what crashes left behind. Every step is safe to repeat, and safe beside claimers, releasers and other healers.
 
-1. Intended claims past their deadline become `abandoned`, by the claimer's own compare-and-set: exactly one of the two wins.
+1. Leases that a clock's jump left in the future end. Intended claims past their deadline become `abandoned`, by the claimer's own
+   compare-and-set: exactly one of the two wins.
 2. Abandoned and releasing claims: their allocation is emptied. An abandoned one is looked at again until no late PUT can land any more.
 3. Consumers of our type on our providers that have no live claim are emptied: what a late PUT left behind after all.
 4. Held claims whose allocation is missing or wrong get it back.
@@ -78,6 +79,7 @@ class Healer:
 
     def _expire(self, tally: _Tally) -> None:
         with self._database.write() as connection:
+            hosts.end_leases_to_come(connection)
             late = claims.expired(connection)
             for claim in late:
                 claims.abandon(connection, claim.id, expired=True)
@@ -87,7 +89,7 @@ class Healer:
 
     def _finish(self, tally: _Tally) -> None:
         with self._database.read() as connection:
-            unfinished = claims.unfinished(connection, idle_seconds=0.0)
+            unfinished = claims.unfinished(connection)
         for claim in unfinished:
             if claim.state is ClaimState.RELEASING:
                 self._guard(tally, f"claim {claim.id}", lambda claim=claim: self._finish_release(tally, claim))  # type: ignore[misc]

@@ -10,8 +10,10 @@ import logging
 from dataclasses import replace
 from typing import Final
 
+import sqlalchemy as sa
+
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
-from pinfold.scheduler.model import Claimed, Healed, Refused, Wanted
+from pinfold.scheduler.model import Claimed, Healed, HostRefusal, Refused, Wanted
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
@@ -25,11 +27,18 @@ MOST_HOSTS_TRIED: Final = 3
 
 _FAILED_ON: Final = "failed_on:"
 """One detail for each host that the guest's start failed on: this and the host's id, and the sentence that says why."""
+_REFUSED: Final = "refused"
+"""One line for each host that refused before another one took the guest: its revision, its name, and the sentence."""
+_LONGEST: Final = 4096
 _ONLY_ON: Final = "only_on"
 TOMBSTONE_SECONDS: Final = 30 * 86400.0
-"""For how long a host is told of guests that are gone from it; one that was away for longer is looked at by a person."""
+"""For how long at least a host is told of guests that are gone from it."""
+TOMBSTONE_CHANGES: Final = 2000
+"""A host is told of guests that are gone from it until its ledger has changed so often since: more often than any host has guests."""
 
 _MEMBER_OF: Final = "member_of"
+REBOOTING: Final = "rebooting"
+REBOOTING_HARD: Final = "rebooting_hard"
 
 
 class Lifecycle:
@@ -73,30 +82,34 @@ class Lifecycle:
             self._fail(guest, 503 if isinstance(error, Unavailable) else 500, f"The guest could not be placed: {error}")
             return
         if isinstance(answer, Refused):
-            told = tuple((refusal.name, refusal.no_fit.sentence()) for refusal in answer.refusals)
-            self._fail(guest, 500, answer.sentence(), told)
+            self._fail(guest, 500, answer.sentence(), answer.refusals)
         else:
             _log.info("guest %s is claimed on %s at revision %s", guest.id, answer.name, answer.revision)
             self._keep_refusals(guest, answer)
 
     def start(self, guest_id: str) -> GuestRecord:
-        """The user wants a stopped guest to run. Raises `Conflict` when it is not stopped, or something is under way."""
+        """The user wants a stopped guest, or one whose start failed, to run. Raises `Conflict` when it runs, or something is under way."""
         guest = self._quiet(guest_id, "start")
         if guest.desired is Desired.RUNNING and guest.observed in (Observed.RUNNING, Observed.PAUSED):
             raise Conflict(f"Cannot 'start' instance {guest_id} while it is in vm_state active")
         return self._want(guest, Desired.RUNNING, "powering-on", reboot=True)
 
     def stop(self, guest_id: str) -> GuestRecord:
-        """The user wants a running guest to stop; its claim stays. Raises `Conflict` when it does not run, or something is under way."""
+        """The user wants a running guest to shut down; its claim stays. Raises `Conflict` when it does not run or something is under way."""
         guest = self._quiet(guest_id, "stop")
         if guest.desired is not Desired.RUNNING or guest.observed not in (Observed.RUNNING, Observed.PAUSED):
-            raise Conflict(f"Cannot 'stop' instance {guest_id} while it is in vm_state stopped")
+            raise Conflict(f"Cannot 'stop' instance {guest_id} while it is in vm_state {_at_rest(guest)}")
         return self._want(guest, Desired.STOPPED, "powering-off")
 
-    def reboot(self, guest_id: str) -> GuestRecord:
-        """The user wants one boot more. Raises `Conflict` when something is under way."""
-        guest = self._quiet(guest_id, "reboot")
-        return self._want(guest, Desired.RUNNING, "rebooting", reboot=True)
+    def reboot(self, guest_id: str, *, hard: bool) -> GuestRecord:
+        """The user wants one boot more: of a running guest, which is asked to shut down first, or `hard`, of any guest on a host.
+
+        Raises `Conflict` when something is under way; a hard reboot may overtake one that is not, as in Nova.
+        """
+        guest = self._quiet(guest_id, "reboot", unless=REBOOTING if hard else "")
+        if not hard and (guest.desired is not Desired.RUNNING or guest.observed is not Observed.RUNNING):
+            raise Conflict(f"Cannot 'reboot' instance {guest_id} while it is in vm_state {_at_rest(guest)}")
+        return self._want(guest, Desired.RUNNING, REBOOTING_HARD if hard else REBOOTING, reboot=True)
 
     def delete(self, guest_id: str) -> None:
         """The user wants the guest gone: at once where no host holds it, else when its agent has confirmed.
@@ -110,9 +123,12 @@ class Lifecycle:
             guests.want(connection, guest_id, Desired.ABSENT, task="deleting")
         self._remove_if_unwanted(guest_id)
 
-    def seen(self, host_id: str, guest_id: str, revision: int, observed: Observed, *, booted: int | None, report: str | None) -> None:
+    def seen(
+        self, host_id: str, guest_id: str, revision: int, observed: Observed, *, booted: int | None, report: str | None, failure: str = ""
+    ) -> None:
         """An agent reports what one of its guests, of the claim of that revision, is doing.
 
+        `failure` says why its last boot led to nothing: it is in error then, with its host, claim and disk, until a later boot succeeds.
         A report about a guest that is not that host's, or of an earlier claim, is dropped with a log entry.
         """
         try:
@@ -123,7 +139,9 @@ class Lifecycle:
                     raise Conflict(f"the host has no claim of revision {revision} for it")
                 done = _done(guest, observed, booted)
                 after = guests.observe(connection, guest_id, observed, host=host_id, booted=booted, report=report, done=done)
-                if after.fault is not None and observed is Observed.RUNNING and done:
+                if failure and done:
+                    _fail_in_place(connection, guest, host_id, failure)
+                elif after.fault is not None and observed is Observed.RUNNING and done:
                     guests.mend(connection, guest_id)
         except (Conflict, InvalidRequest) as error:
             _log.info("host %s reported %s of guest %s, to no effect: %s", host_id, observed.value, guest_id, error)
@@ -132,7 +150,8 @@ class Lifecycle:
         """An agent confirms that neither domain nor process of a guest remains, as of the claim of that revision.
 
         An unwanted guest is released and removed. A wanted one was not started there (`failure` says why): it is released and tried
-        elsewhere, on at most `MOST_HOSTS_TRIED` hosts. A confirmation of an earlier claim changes nothing.
+        elsewhere, on at most `MOST_HOSTS_TRIED` hosts. One that has run before keeps its host, for its disk is there, and is in error. A
+        confirmation of an earlier claim changes nothing.
         """
         with self._database.read() as connection:
             guest = guests.find(connection, guest_id)
@@ -143,6 +162,10 @@ class Lifecycle:
             return
         if guest.desired is not Desired.ABSENT and not failure:
             _log.warning("host %s lost guest %s, which is wanted; its claim stays", host_id, guest_id)
+            return
+        if guest.desired is not Desired.ABSENT and guest.booted:
+            with self._database.write() as connection:
+                _fail_in_place(connection, guest, host_id, failure)
             return
         self._scheduler.release(guest_id, bury=True)
         if guest.desired is Desired.ABSENT:
@@ -188,8 +211,7 @@ class Lifecycle:
         for guest in unwanted:
             self._remove_if_unwanted(guest.id)
         with self._database.write() as connection:
-            for host in hosts.all(connection):
-                hosts.forget_tombstones(connection, host.id, TOMBSTONE_SECONDS)
+            hosts.forget_tombstones(connection, older_than_seconds=TOMBSTONE_SECONDS, changes=TOMBSTONE_CHANGES)
         return healed
 
     def get(self, guest_id: str) -> GuestRecord:
@@ -201,10 +223,10 @@ class Lifecycle:
         with self._database.write() as connection:
             return guests.want(connection, guest.id, desired, task=task, reboot=reboot, revision=guest.revision)
 
-    def _quiet(self, guest_id: str, verb: str) -> GuestRecord:
-        """The guest, when nothing is under way and a host holds it. Raises `Conflict`."""
+    def _quiet(self, guest_id: str, verb: str, *, unless: str = "") -> GuestRecord:
+        """The guest, when nothing is under way but a task `unless`, and a host holds it. Raises `Conflict`."""
         guest = self.get(guest_id)
-        if guest.task or guest.desired is Desired.ABSENT:
+        if guest.task not in ("", unless) or guest.desired is Desired.ABSENT:
             raise Conflict(f"Cannot '{verb}' instance {guest_id} while it is in task_state {guest.task or 'deleting'}")
         if guest.host is None:
             raise Conflict(f"Cannot '{verb}' instance {guest_id} while it is in vm_state error")
@@ -225,21 +247,22 @@ class Lifecycle:
         """What other hosts lacked is kept with the guest, also when one took it."""
         if not answer.refusals:
             return
-        told = "\n".join(refusal.sentence() for refusal in answer.refusals)[:4096]
-        details = dict(guest.details) | {"refusals": told}
+        told = "".join(f"{refusal.revision} {refusal.sentence()}\n" for refusal in answer.refusals)
+        details = dict(guest.details) | {_REFUSED: told[: told.rfind("\n", 0, _LONGEST)]}
         try:
             with self._database.write() as connection:
                 guests.edit(connection, guest.id, details=tuple(sorted(details.items())))
         except Conflict as error:
             _log.info("guest %s is gone already: %s", guest.id, error)
 
-    def _fail(self, guest: GuestRecord, code: int, message: str, reasons: Pairs = ()) -> None:
+    def _fail(self, guest: GuestRecord, code: int, message: str, refusals: tuple[HostRefusal, ...] = ()) -> None:
         """Put the guest in error; the starts that failed before are told with it."""
         failed = failed_starts(guest)
         fault = Fault(
             code=code,
             message="; ".join((message, *(f"{name}: {sentence}" for name, sentence in failed))),
-            reasons=tuple(sorted((dict(reasons) | dict(failed)).items())),
+            reasons=tuple(sorted(({told.name: told.no_fit.sentence() for told in refusals} | dict(failed)).items())),
+            revisions=tuple(sorted((told.name, told.revision) for told in refusals if told.name not in dict(failed))),
         )
         try:
             with self._database.write() as connection:
@@ -258,10 +281,40 @@ class Lifecycle:
                 guests.remove(connection, guest_id)
 
 
+def refused_by(guest: GuestRecord) -> tuple[tuple[str, int | None, str], ...]:
+    """`(host name, revision, sentence)` of every host that did not take the guest, by name: of its fault, or of those tried before one took
+    it. The revision is the host's that the refusal was decided on, None where the start failed there.
+    """
+    if guest.fault is not None:
+        at = dict(guest.fault.revisions)
+        return tuple((name, at.get(name), sentence) for name, sentence in guest.fault.reasons)
+    told: list[tuple[str, int | None, str]] = [(name, None, sentence) for name, sentence in failed_starts(guest)]
+    for line in dict(guest.details).get(_REFUSED, "").splitlines():
+        revision, _, refusal = line.partition(" ")
+        name, _, sentence = refusal.partition(": ")
+        told.append((name, int(revision), sentence))
+    return tuple(sorted(told, key=lambda one: (one[0], one[2])))
+
+
 def failed_starts(guest: GuestRecord) -> Pairs:
     """`(host name, sentence)` of every host that the guest's start failed on, ordered by name."""
     told = (text.partition(": ") for key, text in guest.details if key.startswith(_FAILED_ON))
     return tuple(sorted((name, sentence) for name, _, sentence in told))
+
+
+def _fail_in_place(connection: sa.Connection, guest: GuestRecord, host_id: str, failure: str) -> None:
+    """The guest is in error where it is. A failure that is told again, with nothing tried in between, changes nothing."""
+    name = hosts.get(connection, host_id).name
+    fault = Fault(code=500, message=f"The start failed on {name}: {failure}", reasons=((name, failure),))
+    if guest.task or guest.fault is None or guest.fault.message != fault.message:
+        guests.fail(connection, guest.id, fault)
+
+
+def _at_rest(guest: GuestRecord) -> str:
+    """Nova's word for a guest with which nothing is under way and that cannot be told to stop."""
+    if guest.fault is not None:
+        return "error"
+    return "paused" if guest.observed is Observed.PAUSED else "stopped"
 
 
 def _done(guest: GuestRecord, observed: Observed, booted: int | None) -> bool:

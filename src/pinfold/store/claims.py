@@ -12,7 +12,7 @@ from pinfold.core.errors import Conflict
 from pinfold.core.fit.model import Fit
 from pinfold.core.ledger import Role
 from pinfold.store import codec
-from pinfold.store.database import EpochNow
+from pinfold.store.database import EpochNow, in_term
 from pinfold.store.model import Amounts, ClaimRecord, ClaimState
 from pinfold.store.schema import claim, pcpu_owner
 
@@ -22,6 +22,8 @@ _INTEND: Final = claim.insert().values(
     state=ClaimState.INTENDED.value, revision=0, deadline=EpochNow() + _SECONDS, created=EpochNow(), updated=EpochNow()
 )
 _OWN: Final = pcpu_owner.insert()
+_LATE: Final = ~in_term(claim.c.updated, claim.c.deadline)
+"""An intended claim's term begins when it was last changed: at its start, or when it was redirected."""
 
 
 def intend(connection: sa.Connection, *, claim_id: str, guest: str, host: str, amounts: Amounts, fit: Fit, seconds: float) -> None:
@@ -124,23 +126,23 @@ def under_way(connection: sa.Connection, host: str, guest: str) -> bool:
 
 
 def expired(connection: sa.Connection, limit: int = 100) -> tuple[ClaimRecord, ...]:
-    """Intended claims whose deadline has passed, at most `limit`; those that another process is busy with are left out (PostgreSQL)."""
-    query = sa.select(claim).where(claim.c.state == ClaimState.INTENDED.value, claim.c.deadline < EpochNow())
+    """Intended claims that are past their deadline, at most `limit`; those that another process is busy with are left out (PostgreSQL)."""
+    query = sa.select(claim).where(claim.c.state == ClaimState.INTENDED.value, _LATE)
     rows = connection.execute(query.order_by(claim.c.deadline).limit(limit).with_for_update(skip_locked=True)).mappings()
     return tuple(_record(row) for row in rows)
 
 
-def unfinished(connection: sa.Connection, *, idle_seconds: float, limit: int = 100) -> tuple[ClaimRecord, ...]:
-    """Releasing and abandoned claims that nobody has touched for so long, oldest first."""
+def unfinished(connection: sa.Connection, *, limit: int = 100) -> tuple[ClaimRecord, ...]:
+    """Releasing and abandoned claims, at most `limit`, those first that have waited longest."""
     over = (ClaimState.RELEASING.value, ClaimState.ABANDONED.value)
-    query = sa.select(claim).where(claim.c.state.in_(over), claim.c.updated <= EpochNow() - idle_seconds)
-    rows = connection.execute(query.order_by(claim.c.updated).limit(limit)).mappings()
+    rows = connection.execute(sa.select(claim).where(claim.c.state.in_(over)).order_by(claim.c.updated).limit(limit)).mappings()
     return tuple(_record(row) for row in rows)
 
 
 def age(connection: sa.Connection, claim_id: str) -> float:
-    """Seconds since the claim last changed, by the database's clock; infinite when it is gone."""
-    found = connection.execute(sa.select(EpochNow() - claim.c.updated).where(claim.c.id == claim_id)).scalar_one_or_none()
+    """Seconds by which the database's clock is away from the claim's last change, which may be ahead of it; infinite when it is gone."""
+    away = sa.func.abs(EpochNow() - claim.c.updated)
+    found = connection.execute(sa.select(away).where(claim.c.id == claim_id)).scalar_one_or_none()
     return float("inf") if found is None else float(found)
 
 
@@ -170,7 +172,7 @@ def _step(connection: sa.Connection, claim_id: str, states: tuple[ClaimState, ..
 def _stepping(states: tuple[ClaimState, ...], late: bool, extended: bool) -> sa.Update:
     query = claim.update().where(claim.c.id == sa.bindparam("claim_id"), claim.c.state.in_([state.value for state in states]))
     if late:
-        query = query.where(claim.c.deadline < EpochNow())
+        query = query.where(_LATE)
     return query.values(updated=EpochNow(), **({"deadline": EpochNow() + _SECONDS} if extended else {}))
 
 

@@ -51,6 +51,15 @@ def _postgresql_now(_element: object, _compiler: object, **_options: object) -> 
     return "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
 
 
+def in_term(began: sa.ColumnElement[float], until: sa.ColumnElement[float]) -> sa.ColumnElement[bool]:
+    """Whether the database's clock stands within a term, as an SQL expression.
+
+    A clock may be put back: a term that begins further ahead than it is long is over as well, or what a dead process left would last for as
+    long as the clock jumped.
+    """
+    return sa.and_(until > EpochNow(), began - EpochNow() < until - began)
+
+
 class Database:
     """One database of ours. Safe to share between threads; not across fork.
 

@@ -248,7 +248,8 @@ def interrupted(connection: sa.Connection, idle_seconds: float, limit: int = 100
 
     claimed = sa.select(claim.c.id).where(claim.c.guest == guest.c.id, claim.c.state != ClaimState.ABANDONED.value).exists()
     query = sa.select(guest).where(guest.c.task == "scheduling", guest.c.deleted.is_(None), ~claimed)
-    rows = connection.execute(query.where(guest.c.updated <= EpochNow() - idle_seconds).order_by(guest.c.id).limit(limit)).mappings()
+    idle = sa.func.abs(EpochNow() - guest.c.updated) >= idle_seconds  # one from before the clock was put back is untouched as well
+    rows = connection.execute(query.where(idle).order_by(guest.c.id).limit(limit)).mappings()
     return tuple(_record(row) for row in rows)
 
 

@@ -17,11 +17,11 @@ from pinfold.core.ledger import Claim, Foreign, HostState, Ledger, Limits
 from pinfold.core.pools import Pools
 from pinfold.core.topology import Topology
 from pinfold.store import claims, codec
-from pinfold.store.database import EpochNow, tell
+from pinfold.store.database import EpochNow, in_term, tell
 from pinfold.store.model import ClaimRecord, ClaimState, HostLedger, HostMark, HostRecord, HostReport, Pairs, Tombstone
 from pinfold.store.schema import host, tombstone
 
-_UP = (host.c.lease_until > EpochNow()).label("up")
+_UP = in_term(host.c.heard, host.c.lease_until).label("up")
 _COLUMNS = (*host.c, _UP)
 # Built once: SQLAlchemy takes longer to build an expression than SQLite to execute it, and these are part of every create.
 _ADVANCE = (
@@ -54,6 +54,7 @@ def register(
                 disabled_reason="",
                 fenced=False,
                 token_hash=token_hash,
+                heard=EpochNow(),
                 lease_until=EpochNow() + lease_seconds,
                 created=EpochNow(),
                 updated=EpochNow(),
@@ -85,17 +86,24 @@ def report(connection: sa.Connection, host_id: str, report: HostReport) -> int:
 
 def heartbeat(connection: sa.Connection, host_id: str, lease_seconds: float) -> None:
     """Extend the lease by the database's clock; a fenced host that speaks again is fenced no more. Raises `InvalidRequest` when unknown."""
-    done = connection.execute(
-        host.update().where(host.c.id == host_id).values(lease_until=EpochNow() + lease_seconds, fenced=False, updated=EpochNow())
-    )
+    lease = {"heard": EpochNow(), "lease_until": EpochNow() + lease_seconds}
+    done = connection.execute(host.update().where(host.c.id == host_id).values(**lease, fenced=False, updated=EpochNow()))
     if done.rowcount != 1:
         raise InvalidRequest(f"host {host_id}: no such host")
 
 
 def expire(connection: sa.Connection, host_id: str) -> None:
     """End the lease now: the agent said goodbye."""
-    connection.execute(host.update().where(host.c.id == host_id).values(lease_until=EpochNow() - 1, updated=EpochNow()))
+    connection.execute(host.update().where(host.c.id == host_id).values(lease_until=host.c.heard, updated=EpochNow()))
     tell(connection, f"host:{host_id}")
+
+
+def end_leases_to_come(connection: sa.Connection) -> int:
+    """End every lease that begins further ahead than it is long; how many. The clock was put back since, and a host that died meanwhile
+    would count as up again when the clock gets there. A live one extends its own with its next heartbeat.
+    """
+    term = host.c.lease_until - host.c.heard
+    return connection.execute(host.update().where(term > 0, host.c.heard - EpochNow() >= term).values(lease_until=host.c.heard)).rowcount
 
 
 def disable(connection: sa.Connection, host_id: str, reason: str = "") -> None:
@@ -218,9 +226,11 @@ def orders(connection: sa.Connection, host_id: str) -> int:
 def bury(connection: sa.Connection, host_id: str, guest: str, revision: int) -> None:
     """Remember that `guest` is gone from the host: whatever of it is found there, with a claim of at most `revision`, is to be removed."""
     known = sa.and_(tombstone.c.host == host_id, tombstone.c.guest == guest)
-    changed = connection.execute(tombstone.update().where(known).values(revision=revision, created=EpochNow()))
+    now = sa.select(host.c.revision).where(host.c.id == host_id).scalar_subquery()
+    values = {"revision": revision, "buried": now, "created": EpochNow()}
+    changed = connection.execute(tombstone.update().where(known).values(**values))
     if not changed.rowcount:
-        connection.execute(tombstone.insert().values(host=host_id, guest=guest, revision=revision, created=EpochNow()))
+        connection.execute(tombstone.insert().values(host=host_id, guest=guest, **values))
 
 
 def tombstones(connection: sa.Connection, host_id: str) -> tuple[Tombstone, ...]:
@@ -229,9 +239,15 @@ def tombstones(connection: sa.Connection, host_id: str) -> tuple[Tombstone, ...]
     return tuple(Tombstone(guest=row["guest"], revision=row["revision"]) for row in rows)
 
 
-def forget_tombstones(connection: sa.Connection, host_id: str, older_than_seconds: float) -> None:
-    """Forget the tombstones that are older than that."""
-    connection.execute(tombstone.delete().where(tombstone.c.host == host_id, tombstone.c.created < EpochNow() - older_than_seconds))
+def forget_tombstones(connection: sa.Connection, *, older_than_seconds: float, changes: int) -> None:
+    """Forget the tombstones, of every host, that are older than that and that so many changes of their host's ledger have followed.
+
+    The clock alone does not decide: one that jumps ahead would let a host that is away return with guests that nobody knows of. A ledger
+    changes by releases only while its host is away, so the newest `changes` tombstones are all that such a host can need.
+    """
+    newest = sa.select(host.c.revision).where(host.c.id == tombstone.c.host).scalar_subquery()
+    old = tombstone.c.created < EpochNow() - older_than_seconds
+    connection.execute(tombstone.delete().where(old, tombstone.c.buried < newest - changes))
 
 
 def _set(connection: sa.Connection, host_id: str, **values: Any) -> None:

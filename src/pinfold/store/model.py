@@ -102,12 +102,15 @@ class HostMark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """Why a guest is in error: `reasons` holds `(host name, sentence)` for every host that refused."""
+    """Why a guest is in error: `reasons` holds `(host name, sentence)` for every host that refused, `revisions` the revision of each that
+    was decided on; a host on which the start failed has none.
+    """
 
     code: int
     message: str
     created: float = 0.0
     reasons: Pairs = ()
+    revisions: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

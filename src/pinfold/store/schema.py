@@ -40,6 +40,7 @@ host = sa.Table(
     sa.Column("fenced", sa.Boolean, nullable=False, comment="an operator vouched that it is powered off"),
     sa.Column("token_hash", sa.String(128), nullable=False),
     sa.Column("lease_until", _TIME, nullable=False),
+    sa.Column("heard", _TIME, nullable=False, server_default="0", comment="when its lease began"),
     sa.Column("created", _TIME, nullable=False),
     sa.Column("updated", _TIME, nullable=False),
 )
@@ -156,5 +157,6 @@ tombstone = sa.Table(
     sa.Column("host", _ID, sa.ForeignKey("host.id"), primary_key=True),
     sa.Column("guest", _ID, primary_key=True),
     sa.Column("revision", sa.BigInteger, nullable=False, comment="orders up to this revision of the host are void for the guest"),
+    sa.Column("buried", sa.BigInteger, nullable=False, server_default="0", comment="the host's revision when the guest went"),
     sa.Column("created", _TIME, nullable=False),
 )

@@ -1,22 +1,31 @@
-"""What `/v1` shows of fits, refusals, placements and hosts, as plain JSON values. Pure."""
+"""What `/v1` shows of fits, refusals, placements and hosts, from the store's records. Pure. The keys are `v1.answers`'s."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from pinfold.agent.wire import ThreadReport
+from pinfold.api.v1.answers import (
+    CandidateView,
+    FitView,
+    HostMap,
+    HostView,
+    PcpuView,
+    PlacementView,
+    ReasonView,
+    RefusalView,
+)
 from pinfold.core.fit.model import Fit
 from pinfold.core.ledger import HostState, roles
 from pinfold.core.overhead import capacity_millicpu, masks
 from pinfold.core.reasons import Reason
-from pinfold.scheduler.lifecycle import failed_starts
+from pinfold.scheduler.lifecycle import refused_by
 from pinfold.scheduler.model import Candidate, HostRefusal
 from pinfold.store import codec
-from pinfold.store.model import ClaimRecord, GuestRecord, HostRecord, Pairs
+from pinfold.store.model import ClaimRecord, GuestRecord, HostRecord
 
 
-def reason_view(reason: Reason) -> dict[str, Any]:
+def reason_view(reason: Reason) -> ReasonView:
     """One reason: its stable code, what was needed and what was there, and the sentence."""
     return {
         "code": reason.code.value,
@@ -28,7 +37,7 @@ def reason_view(reason: Reason) -> dict[str, Any]:
     }
 
 
-def refusal_view(refusal: HostRefusal) -> dict[str, Any]:
+def refusal_view(refusal: HostRefusal) -> RefusalView:
     """Why one host does not take a guest, at one revision."""
     return {
         "host": refusal.name,
@@ -38,12 +47,12 @@ def refusal_view(refusal: HostRefusal) -> dict[str, Any]:
     }
 
 
-def candidate_view(candidate: Candidate) -> dict[str, Any]:
+def candidate_view(candidate: Candidate) -> CandidateView:
     """A host that takes a guest, and how."""
     return {"host": candidate.name, "revision": candidate.revision, "fit": fit_view(candidate.fit)}
 
 
-def fit_view(fit: Fit) -> dict[str, Any]:
+def fit_view(fit: Fit) -> FitView:
     """A fit: the pCPUs of every vCPU and of the emulator threads as cpulists, cells with their memory, and what it books."""
     placed = masks(fit)
     return {
@@ -60,7 +69,7 @@ def fit_view(fit: Fit) -> dict[str, Any]:
     }
 
 
-def placement_view(guest: GuestRecord, claim: ClaimRecord | None, host: HostRecord | None) -> dict[str, Any]:
+def placement_view(guest: GuestRecord, claim: ClaimRecord | None, host: HostRecord | None) -> PlacementView:
     """Where a server's threads are recorded to run, what its agent last saw of them, and what other hosts lacked."""
     report = codec.decode(guest.report, ThreadReport, f"guest {guest.id}") if guest.report else None
     return {
@@ -78,20 +87,12 @@ def placement_view(guest: GuestRecord, claim: ClaimRecord | None, host: HostReco
             "fit": fit_view(claim.fit),
         },
         "observed": None if report is None else json.loads(codec.encode(report, ThreadReport))["value"],
-        "refusals": [{"host": name, "sentence": sentence} for name, sentence in _refusals(guest)],
+        "refusals": [{"host": name, "revision": revision, "sentence": sentence} for name, revision, sentence in refused_by(guest)],
         "not_acted_upon": list(guest.request.not_acted_upon),
     }
 
 
-def _refusals(guest: GuestRecord) -> Pairs:
-    """What every host said that did not take the guest, by name: of its fault, or those tried before one took it."""
-    if guest.fault is not None:
-        return guest.fault.reasons
-    tried = (line.partition(": ") for line in dict(guest.details).get("refusals", "").splitlines())
-    return tuple(sorted((*failed_starts(guest), *((name, sentence) for name, _, sentence in tried))))
-
-
-def host_view(host: HostRecord) -> dict[str, Any]:
+def host_view(host: HostRecord) -> HostView:
     """A host in a listing."""
     pools = host.report.pools
     return {
@@ -111,10 +112,10 @@ def host_view(host: HostRecord) -> dict[str, Any]:
     }
 
 
-def map_view(state: HostState, names: dict[str, str]) -> dict[str, Any]:
+def map_view(state: HostState, names: dict[str, str]) -> HostMap:
     """Every pCPU of a host with its cell, core, pool, role and owner; `names` are guests' names by id."""
     pools, said = state.pools, roles(state)
-    cpus = []
+    cpus: list[PcpuView] = []
     for cell in state.topology.cells:
         for core, siblings in enumerate(cell.cores):
             for pcpu in siblings:

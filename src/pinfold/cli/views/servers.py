@@ -78,7 +78,11 @@ def preview_view(answer: Mapping[str, Any]) -> list[RenderableType]:
     else:
         lines.append(Text.assemble(("fits nowhere", "bold red")))
     told = [
-        {"host": refusal["host"], "sentence": "; ".join(reason["sentence"] for reason in refusal["reasons"])}
+        {
+            "host": refusal["host"],
+            "revision": refusal["revision"],
+            "sentence": "; ".join(reason["sentence"] for reason in refusal["reasons"]),
+        }
         for refusal in answer["refusals"]
     ]
     return lines + _refusals(told)
@@ -116,10 +120,14 @@ def _threads(observed: Mapping[str, Any]) -> list[RenderableType]:
     ]
 
 
-def _refusals(refusals: Sequence[Mapping[str, str]]) -> list[RenderableType]:
-    return [
-        Text(f"  {refusal['host']}: {refusal['sentence']}" if refusal.get("host") else f"  {refusal['sentence']}") for refusal in refusals
-    ]
+def _refusals(refusals: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
+    """One line for each host, with its revision that was decided on, where it was a decision."""
+    lines: list[RenderableType] = []
+    for refusal in refusals:
+        line = Text(f"  {refusal['host']}: {refusal['sentence']}" if refusal.get("host") else f"  {refusal['sentence']}")
+        revision = refusal.get("revision")
+        lines.append(line if revision is None else line.append(f"  at revision {revision}", style="dim"))
+    return lines
 
 
 def _status(server: Mapping[str, Any]) -> Text:
