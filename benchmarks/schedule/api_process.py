@@ -1,0 +1,133 @@
+"""`python -m benchmarks.schedule.api_process DATABASE PLACEMENT`: one API process with a meter, on a port that it prints.
+
+All its CPU is counted, the server's and the threads' too; what Placement's application itself spends is taken off by the clock of the
+thread that runs it. Our client for Placement is ours. Asking belongs to `creates`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from benchmarks.schedule.fleet import ASKS
+from pinfold.accounting.client import Placement
+from pinfold.accounting.embedded import EmbeddedPlacement, load
+from pinfold.api.accounts import Doorkeeper, hash_password, parse_accounts
+from pinfold.api.app import create_app
+from pinfold.api.services import ApiServices
+from pinfold.config.fleet import ApiSettings
+from pinfold.core.request.model import Flavor
+from pinfold.scheduler.lifecycle import Lifecycle
+from pinfold.scheduler.schedule import Scheduler
+from pinfold.store import guests, hosts
+from pinfold.store.database import Database
+from pinfold.store.model import NewGuest
+from pinfold.wiring.service import Service, listening_socket, server_of
+
+PASSWORD = "bench"
+REQUEST = ASKS[1].request
+SPECS = (("hw:cpu_policy", "dedicated"), ("hw:emulator_threads_policy", "share"))
+FLAVOR = Flavor(vcpus=REQUEST.vcpus, memory_mib=REQUEST.memory_mib, name="bench", extra_specs=SPECS)
+
+
+@dataclass
+class Metered:
+    """Placement's WSGI application that adds up what it spends, by the clock of the thread that calls it, and counts the writes."""
+
+    app: Any
+    cpu: float = 0.0
+    writes: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        began = time.thread_time()
+        try:
+            return list(self.app(environ, start_response))
+        finally:
+            with self._lock:
+                self.cpu += time.thread_time() - began
+                self.writes += environ["REQUEST_METHOD"] != "GET"
+
+
+class Meter:
+    """ASGI: `/meter` tells what was spent so far, `/put` and `/direct` do one thing and tell its cost; the rest is the application's."""
+
+    def __init__(self, services: ApiServices, metered: Metered, provider: str) -> None:
+        self._app, self._services, self._metered, self._provider = create_app(services), services, metered, provider
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        asked = {"/meter": dict, "/put": self._put, "/direct": self._direct}.get(scope.get("path", ""))
+        if asked is None:
+            await self._app(scope, receive, send)
+            return
+        told = asked()
+        body = json.dumps({**told, "cpu": time.process_time(), "placement": self._metered.cpu, "writes": self._metered.writes}).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+        await send({"type": "http.response.body", "body": body})
+
+    def _put(self) -> dict[str, float]:
+        """The CPU of Placement's application for one PUT of a new consumer; it is emptied after."""
+        placement, consumer = self._services.placement, str(uuid.uuid4())
+        before = self._metered.cpu
+        placement.allocate(consumer, self._provider, (("MEMORY_MB", 64), ("PCPU", 1)), generation=None)
+        spent = self._metered.cpu - before
+        found = placement.allocation(consumer)
+        assert found is not None
+        placement.empty(found)
+        return {"spent": spent}
+
+    def _direct(self) -> dict[str, float]:
+        """What a create costs without HTTP: scheduler, store and our client for Placement."""
+        guest = str(uuid.uuid4())
+        before, taken = time.process_time(), self._metered.cpu
+        self._services.lifecycle.create(NewGuest(id=guest, name="vm", flavor=FLAVOR, request=REQUEST))
+        spent = time.process_time() - before - (self._metered.cpu - taken)
+        with self._services.database.read() as connection:
+            assert guests.get(connection, guest).host is not None
+        return {"spent": spent}
+
+
+def main(database_url: str, placement_url: str) -> None:
+    """Serve until standard input ends."""
+    database = Database(database_url)
+    metered = Metered(load(EmbeddedPlacement(url=placement_url)).app)
+    transport = httpx.WSGITransport(app=metered)
+    placement = Placement(httpx.Client(transport=transport, base_url="http://placement.embedded", headers={"X-Auth-Token": "admin"}))
+    scheduler = Scheduler(database, placement)
+    scheduler.start()
+    with database.read() as connection:
+        provider = hosts.all(connection)[-1].id
+    services = ApiServices(
+        database=database,
+        scheduler=scheduler,
+        lifecycle=Lifecycle(database, scheduler),
+        placement=placement,
+        images=Path(tempfile.gettempdir()) / "no-images",
+        placement_app=metered,
+        doorkeeper=Doorkeeper(parse_accounts(f"admin:admin:{hash_password(PASSWORD)}", "accounts")),
+    )
+    settings = ApiSettings(port=0)
+    listening = listening_socket(settings)
+    server = server_of(Service(app=Meter(services, metered, provider), services=services), settings)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    while not server.started:
+        thread.join(0.02)
+    print(listening.getsockname()[1], flush=True)
+    sys.stdin.read()
+    server.should_exit = True
+    thread.join()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])
