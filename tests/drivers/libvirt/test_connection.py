@@ -13,7 +13,7 @@ from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
 from pinfold.core.overhead import Masks, ThreadClass
 from pinfold.drivers.libvirt import errors, events, status
 from pinfold.drivers.libvirt.address import address
-from pinfold.drivers.libvirt.connection import LibvirtDriver
+from pinfold.drivers.libvirt.driver import LibvirtDriver
 from pinfold.drivers.port import Driver, EventKind, GuestState
 
 

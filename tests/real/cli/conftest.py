@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pinfold.drivers.libvirt.connection import LibvirtDriver
+from pinfold.drivers.libvirt.driver import LibvirtDriver
 from pinfold.lab.daemon import LabHost
 
 Pinfold = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pinfold.drivers.libvirt.connection import LibvirtDriver
+from pinfold.drivers.libvirt.driver import LibvirtDriver
 from pinfold.lab.daemon import LabHost
 
 

@@ -19,7 +19,7 @@ from tests.real.driver.guests import pinned
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.overhead import masks
 from pinfold.drivers.libvirt import moves
-from pinfold.drivers.libvirt.connection import LibvirtDriver
+from pinfold.drivers.libvirt.driver import LibvirtDriver
 from pinfold.drivers.port import Event, EventKind, GuestState
 from pinfold.lab.daemon import LabHost
 from pinfold.linux import procfs

@@ -13,7 +13,7 @@ from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
 from pinfold.core.overhead import masks
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, GuestCell, GuestRequest
 from pinfold.drivers.libvirt import moves
-from pinfold.drivers.libvirt.connection import LibvirtDriver
+from pinfold.drivers.libvirt.driver import LibvirtDriver
 from pinfold.drivers.port import Boot, GuestSpec, Record
 from pinfold.lab.daemon import LabHost
 from pinfold.lab.witness import witness_of

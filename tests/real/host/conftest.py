@@ -10,7 +10,7 @@ import pytest
 from tests.real.host.bench import Bench, pools
 
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.libvirt.connection import LibvirtDriver
+from pinfold.drivers.libvirt.driver import LibvirtDriver
 from pinfold.host.stop import stop
 from pinfold.lab.daemon import LabHost
 from pinfold.lab.witness import witness_of

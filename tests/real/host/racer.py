@@ -15,7 +15,7 @@ from pinfold.core.pools import PoolConfig
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.libvirt.connection import LibvirtDriver
+from pinfold.drivers.libvirt.driver import LibvirtDriver
 from pinfold.drivers.port import Boot
 from pinfold.host.start import StartOrder, start
 

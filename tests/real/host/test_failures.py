@@ -213,7 +213,7 @@ def test_a_restart_that_no_longer_holds_is_refused_and_the_guest_stays_stopped(b
 CRASH = """
 import os, sys
 from tests.real.host import racer
-from pinfold.drivers.libvirt.connection import LibvirtDriver
+from pinfold.drivers.libvirt.driver import LibvirtDriver
 LibvirtDriver.resume = lambda self, guest: os.kill(os.getpid(), 9)
 racer.main(*sys.argv[1:], "crashed", "0")
 """

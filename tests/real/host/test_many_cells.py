@@ -14,7 +14,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.model import EmulatorPlacement, NoFit
 from pinfold.core.ledger import Role
 from pinfold.core.overhead import ThreadClass
-from pinfold.drivers.libvirt.connection import LibvirtDriver
+from pinfold.drivers.libvirt.driver import LibvirtDriver
 from pinfold.host.audit import audit
 from pinfold.host.map import host_map
 from pinfold.host.start import start

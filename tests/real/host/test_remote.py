@@ -11,7 +11,7 @@ from tests.real.host.bench import DEDICATED, Bench
 from tests.real.host.domains import virsh
 
 from pinfold.core.errors import InvalidRequest
-from pinfold.drivers.libvirt.connection import LibvirtDriver
+from pinfold.drivers.libvirt.driver import LibvirtDriver
 from pinfold.host.audit import audit
 from pinfold.host.repair import repair
 from pinfold.host.start import start

@@ -1,0 +1,74 @@
+"""What is done to one libvirt domain: start, end, undefine, pin. When and why does not belong here (`driver`).
+
+Each function takes libvirt's own objects and raises libvirt's own error, which the caller translates.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any, Final
+
+from pinfold.core.overhead import Masks
+from pinfold.drivers.libvirt import errors, moves, status, template, waiting
+from pinfold.drivers.libvirt.connection import libvirt
+
+_UNDEFINE: Final[int] = (
+    libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+    | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+)
+_FORGET_NVRAM: Final[int] = libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+_KEEP_NVRAM: Final[int] = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM
+
+
+def start_paused(domain: Any) -> None:
+    """Start it, with its vCPUs held."""
+    domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+
+
+def shut_down(domain: Any) -> None:
+    """Ask it to shut down. One that has ended is no error."""
+    try:
+        domain.shutdown()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != errors.OPERATION_INVALID:
+            raise
+
+
+def end(domain: Any, graceful_seconds: float) -> None:
+    """End its process, asking it first for so long. One that has ended is no error."""
+    if graceful_seconds > 0:
+        with suppress(libvirt.libvirtError):
+            domain.shutdown()
+        waiting.until(lambda: not domain.isActive(), graceful_seconds, pause=0.05)
+    if domain.isActive():
+        try:
+            domain.destroy()
+        except libvirt.libvirtError as error:
+            # It may have ended by itself in between.
+            if error.get_error_code() not in (errors.OPERATION_INVALID, errors.NO_DOMAIN):
+                raise
+
+
+def undefine(domain: Any) -> None:
+    """Forget its definition, and the firmware's variables where libvirt made them."""
+    domain.undefineFlags(_UNDEFINE | (_FORGET_NVRAM if status.has_own_nvram(domain.XMLDesc(0)) else _KEEP_NVRAM))
+
+
+def pin_live(domain: Any, wanted: Masks) -> None:
+    """libvirt's own live pins, thread class by class. Without a cpuset cgroup they leave threads behind (`moves`)."""
+    live = libvirt.VIR_DOMAIN_AFFECT_LIVE
+    size = 1 + max(moves.asked(wanted))
+    domain.pinEmulator(status.row(wanted.overhead, size), live)
+    for row in domain.ioThreadInfo(live):
+        domain.pinIOThread(row[0], status.row(wanted.overhead, size), live)
+    for index, cpus in enumerate(wanted.vcpus):
+        domain.pinVcpuFlags(index, status.row(cpus, size), live)
+
+
+def pin_definition(connection: Any, domain: Any, wanted: Masks) -> None:
+    """Replace the pins of its definition whole, where it has one beyond its run."""
+    if not domain.isPersistent():
+        return
+    text = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE)
+    connection.defineXML(template.repinned(text, wanted))

@@ -1,0 +1,208 @@
+"""`LibvirtDriver`: one libvirt as a `Driver`. What XML means does not belong here (`emit`, `status`), nor how libvirt is reached."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Final
+
+from pinfold.core.drift import expected
+from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
+from pinfold.core.overhead import Masks, masks
+from pinfold.core.topology import Topology
+from pinfold.drivers.libvirt import capabilities, domain, emit, moves, process, status
+from pinfold.drivers.libvirt.address import address
+from pinfold.drivers.libvirt.connection import Connection, absent_is_fine
+from pinfold.drivers.libvirt.elements import Make
+from pinfold.drivers.libvirt.guests import Guests
+from pinfold.drivers.libvirt.threads import Threads
+from pinfold.drivers.libvirt.witness import AffinityWitness
+from pinfold.drivers.port import Event, GuestSpec, HostGuest, Sight
+from pinfold.linux import procfs, sysfs
+
+_CLEANUP_SECONDS: Final = 3.0
+
+
+class LibvirtDriver:
+    """The `Driver` of one libvirt.
+
+    `run_dir` is the daemon's `/run/libvirt`, taken from the URI's socket unless given. `witness` is another witness than procfs.
+    A remote URI is opened read-only. The connection is opened at once, and again whenever it was lost; events survive that.
+    Raises `Unavailable` when libvirt cannot be reached, `InvalidRequest` for a URI that cannot be.
+    """
+
+    def __init__(self, uri: str, *, run_dir: str = "", witness: AffinityWitness | None = None, realtime_priority: int = 1) -> None:
+        self._connection = Connection(address(uri, run_dir=run_dir, session_dir=os.environ.get("XDG_RUNTIME_DIR", "")))
+        self._guests = Guests(self._connection)
+        self._threads = Threads(self._connection, self._guests, witness)
+        self._procfs_speaks = witness is None
+        self._priority = realtime_priority
+
+    @property
+    def uri(self) -> str:
+        """The address that was given."""
+        return self._connection.address.uri
+
+    @property
+    def local(self) -> bool:
+        """Whether the guests' processes are this host's."""
+        return self._connection.address.local
+
+    def topology(self) -> Topology:
+        """The host as libvirtd sees it now. Raises `Unavailable`."""
+        with self._connection.translated("the host's topology cannot be read"):
+            connection = self._connection.live()
+            text, (_, online, _) = connection.getCapabilities(), connection.getCPUMap(0)
+        # libvirt's map cannot tell an absent pCPU from an offline one; this host's sysfs can, unless the daemon sees another (in a lab).
+        seen = self.local and self._procfs_speaks
+        return capabilities.topology(text, offline=sysfs.offline() if seen else status.cpus_of(not up for up in online))
+
+    def guests(self) -> tuple[HostGuest, ...]:
+        """Every guest, ordered by id; one that ends while it is read is left out. Raises `Unavailable`."""
+        return self._guests.all()
+
+    def definition(self, spec: GuestSpec) -> str:
+        """The domain XML that `start` would use. Raises `InvalidRequest`."""
+        return emit.definition(spec, Make(platform=self._guests.platform(), realtime_priority=self._priority))
+
+    def start(self, spec: GuestSpec) -> HostGuest:
+        """Define the guest, start it paused, place KVM's own threads. See `Driver.start`."""
+        self._refuse_remote()
+        wanted = masks(spec.record.fit)
+        self._refuse_absent(wanted)
+        text = self.definition(spec)
+        self._guests.refuse_existing(spec)
+        defined = False
+        try:
+            with self._connection.translated(f"guest {spec.name} cannot be started"):
+                made = self._connection.live().defineXML(text)
+                defined = True
+                domain.start_paused(made)
+            guest = self._guests.one(spec.id)
+            self._threads.place(guest, wanted, kernel_only=True)
+        except PinfoldError as error:
+            if not (defined or isinstance(error, Unavailable)) or isinstance(error, Conflict):
+                raise
+            left = self._remove_remains(spec)
+            if not left:
+                raise
+            raise type(error)(f"{error}; {left}") from error
+        return guest
+
+    def restart(self, guest: str) -> HostGuest:
+        """Start a stopped guest, paused. See `Driver.restart`."""
+        self._refuse_remote()
+        known = self._guests.one(guest)
+        if known.active:
+            raise InvalidRequest(f"guest {known.name} is {known.state.value} already", key="guest")
+        if known.record is not None:
+            self._refuse_absent(masks(known.record.fit))
+        with self._connection.translated(f"guest {known.name} cannot be started"):
+            domain.start_paused(self._guests.domain(guest))
+        started = self._guests.one(guest)
+        if started.record is not None:
+            self._threads.place(started, masks(started.record.fit), kernel_only=True)
+        return started
+
+    def resume(self, guest: str) -> None:
+        """Let a paused guest run, and place the thread that KVM makes only now. See `Driver.resume`."""
+        self._refuse_remote()
+        with self._connection.translated(f"guest {guest} cannot be resumed"):
+            self._guests.domain(guest).resume()
+        known = self._guests.one(guest)
+        if known.record is not None:
+            self._threads.place_late(known, masks(known.record.fit))
+
+    def shut_down(self, guest: str) -> None:
+        """Press the guest's power button. See `Driver.shut_down`."""
+        self._refuse_remote()
+        with self._connection.translated(f"guest {guest} cannot be asked to shut down"), absent_is_fine():
+            domain.shut_down(self._connection.live().lookupByUUIDString(guest))
+
+    def stop(self, guest: str, *, remove: bool, graceful_seconds: float = 0.0) -> None:
+        """End the guest's process and, with `remove`, its definition. See `Driver.stop`."""
+        self._refuse_remote()
+        try:
+            known = self._guests.one(guest)
+        except InvalidRequest:
+            return
+        if known.active:
+            self._end(known, graceful_seconds)
+        if remove:
+            with self._connection.translated(f"guest {known.name} cannot be undefined"), absent_is_fine():
+                domain.undefine(self._connection.live().lookupByUUIDString(guest))
+
+    def pin(self, guest: str, masks: Masks) -> None:
+        """Move every thread of a running guest, live and in its definition. See `Driver.pin`.
+
+        1. Libvirt's own live pins, thread class by class.
+        2. What they left behind is moved thread by thread; new threads inherit the main thread's mask, so this ends.
+        3. The definition's pins are replaced whole, with the default set that later iothreads take.
+        Raises `InvalidRequest` for an absent pCPU or a guest that does not run, `Unavailable` when a thread is still elsewhere.
+        """
+        self._refuse_remote()
+        self._refuse_absent(masks)
+        known = self._guests.one(guest)
+        if not known.active:
+            raise InvalidRequest(f"guest {known.name} is {known.state.value}; only a running guest's threads can be moved", key="guest")
+        if len(masks.vcpus) != known.vcpus:
+            raise InvalidRequest(f"guest {known.name} has {known.vcpus} vCPUs, pins for {len(masks.vcpus)} were given", key="guest")
+        with self._connection.translated(f"guest {known.name} cannot be pinned"):
+            found = self._guests.domain(guest)
+            domain.pin_live(found, masks)
+            domain.pin_definition(self._connection.live(), found, masks)
+        left = self._threads.place(known, masks)
+        if left:
+            thread = left[0]
+            raise Unavailable(
+                f"thread {thread.tid} ({thread.name}) of guest {known.name} may run on {thread.allowed} after the pin, "
+                f"{expected(masks, thread)} was asked"
+            )
+
+    def observe(self, guest: HostGuest) -> Sight:
+        """Every thread of the guest. See `Driver.observe`."""
+        return self._threads.sight(guest)
+
+    def events(self, callback: Callable[[Event], None]) -> Callable[[], None]:
+        """Call back for each event until the returned function is called. See `Driver.events`."""
+        return self._connection.events(callback)
+
+    def close(self) -> None:
+        """Let go of libvirt. A closed driver raises `Unavailable`."""
+        self._connection.close()
+
+    def _refuse_remote(self) -> None:
+        if not self.local:
+            raise InvalidRequest(f"{self.uri} is remote and read-only; act on the host itself", key="uri")
+
+    def _refuse_absent(self, wanted: Masks) -> None:
+        """libvirt trims absent pCPUs from a mask without a word, so that they never reach it."""
+        absent = moves.asked(wanted) - self.topology().online
+        if absent:
+            raise InvalidRequest(f"pCPU {absent} is not online on this host", key="pins")
+
+    def _end(self, guest: HostGuest, graceful_seconds: float) -> None:
+        ticks = None if guest.pid is None else procfs.start_ticks(guest.pid)
+        with self._connection.translated(f"guest {guest.name} cannot be stopped"), absent_is_fine():
+            domain.end(self._connection.live().lookupByUUIDString(guest.id), graceful_seconds)
+        pid = guest.pid
+        if pid is not None and ticks is not None and not process.ended(pid, ticks):
+            raise Unavailable(f"process {pid} of guest {guest.name} does not end")
+
+    def _remove_remains(self, spec: GuestSpec) -> str:
+        """Undo a start that failed, and return what to add to its error: '' when nothing is left.
+
+        A daemon that died takes a moment to come back, if it does. If it does not, the guest's process is ended without it.
+        """
+        until = time.monotonic() + _CLEANUP_SECONDS
+        while True:
+            try:
+                self.stop(spec.id, remove=True)
+            except Unavailable:
+                if time.monotonic() < until:
+                    time.sleep(0.2)
+                    continue
+                process.kill(spec.id)
+                return f"its process was ended, but its definition may be left: virsh -c {self.uri} undefine {spec.name}"
+            return ""

@@ -1,0 +1,98 @@
+"""`Threads`: which thread of a guest is which, where each may run, and moving those elsewhere. Deciding pins does not belong here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from pinfold.core.overhead import Masks, ObservedThread
+from pinfold.drivers.libvirt import moves, process, status, witness
+from pinfold.drivers.libvirt.connection import Connection, libvirt
+from pinfold.drivers.libvirt.guests import Guests
+from pinfold.drivers.libvirt.witness import AffinityWitness
+from pinfold.drivers.port import HostGuest, Sight
+from pinfold.linux import procfs
+
+
+class Threads:
+    """Looks at the threads of `guests`; `told` is another witness than procfs, None for procfs itself."""
+
+    def __init__(self, connection: Connection, guests: Guests, told: AffinityWitness | None) -> None:
+        self._connection = connection
+        self._guests = guests
+        self._told = told
+        self._kernel = procfs.KernelThreads()
+        self._iothreads: dict[str, tuple[tuple[int, ...], Mapping[int, int]]] = {}
+
+    def sight(self, guest: HostGuest) -> Sight:
+        """Every thread of the guest. See `Driver.observe`."""
+        if not self._connection.address.local:
+            return self._unverified(guest)
+        # Read anew, since the process that `guest` knew may have ended and its id be another's.
+        pid = process.pid_of(self._connection.address.state_dir, guest.name)
+        if pid is None:
+            return Sight(threads=(), witness=witness.PROCFS if self._told is None else self._told.label)
+        return witness.sight(
+            pid,
+            vcpus=self._vcpu_threads(guest, pid),
+            iothreads=lambda: self._iothread_threads(guest, pid),
+            witness=self._told,
+            kernel=self._kernel,
+        )
+
+    def place(self, guest: HostGuest, wanted: Masks, *, kernel_only: bool = False) -> tuple[ObservedThread, ...]:
+        """Move what is misplaced and return what still is. Where another witness speaks the kernel may lack the pCPUs."""
+        pid, told, move = guest.pid, self._told, None
+        if pid is not None and told is None:
+            move = partial(moves.by_kernel, pid)
+        elif isinstance(told, witness.ThreadMover):
+            move = partial(moves.by_witness, told)
+        return moves.place(lambda: self.sight(guest), wanted, move, kernel_only=kernel_only)
+
+    def place_late(self, guest: HostGuest, wanted: Masks) -> None:
+        """Place the kernel thread that KVM makes only when the guest first runs."""
+        if guest.pid is not None and self._told is None and moves.late_kernel_thread(guest.pid):
+            self.place(guest, wanted, kernel_only=True)
+
+    def _vcpu_threads(self, guest: HostGuest, pid: int) -> Mapping[int, int]:
+        """Thread id -> vCPU from libvirt's status file, else (for guests of ours) from QEMU itself."""
+        told = process.status_of(self._connection.address.state_dir, guest.name)
+        if told is not None and told.pid == pid and told.vcpus:
+            return told.vcpus
+        return status.qmp_vcpus(answer) if (answer := self._ask(guest, "query-cpus-fast")) else {}
+
+    def _iothread_threads(self, guest: HostGuest, pid: int) -> Mapping[int, int]:
+        """Thread id -> iothread from QEMU, asked once a process: the question runs on the very threads that should be left in peace."""
+        if not guest.iothreads:
+            return {}
+        asked, known = self._iothreads.get(guest.id, ((), {}))
+        if asked != (pid, guest.iothreads):
+            answer = self._ask(guest, "query-iothreads")
+            if not answer:
+                return {}
+            known = status.qmp_iothreads(answer)
+            self._iothreads[guest.id] = ((pid, guest.iothreads), known)
+        return known
+
+    def _ask(self, guest: HostGuest, command: str) -> str:
+        """QEMU's answer, '' where it cannot be had. It marks the guest as tainted, so that guests of others are not asked."""
+        if guest.record is None:
+            return ""
+        import libvirt_qemu
+
+        try:
+            answer: str = libvirt_qemu.qemuMonitorCommand(self._guests.domain(guest.id), f'{{"execute": "{command}"}}', 0)
+        except libvirt.libvirtError:
+            # Names are left then; a guest that has just ended has no threads to ask about.
+            return ""
+        return answer
+
+    def _unverified(self, guest: HostGuest) -> Sight:
+        """What a remote libvirt says of its own pins."""
+        with self._connection.translated(f"the pins of guest {guest.name} cannot be read"):
+            domain = self._guests.domain(guest.id)
+            if not guest.active:
+                return Sight(threads=(), witness=witness.UNVERIFIED)
+            rows = {row[0]: status.cpus_of(row[1]) for row in (domain.ioThreadInfo(0) if guest.iothreads else [])}
+            threads = status.told([status.cpus_of(row) for row in domain.vcpus()[1]], status.cpus_of(domain.emulatorPinInfo(0)), rows)
+        return Sight(threads=threads, witness=witness.UNVERIFIED)
