@@ -228,6 +228,24 @@ def test_aggregates_and_named_hosts_are_respected(database: Database, scheduler:
     assert refuse(database, scheduler, pinned(2), hosts=frozenset()).considered == 0
 
 
+@pytest.mark.parametrize("shut", ["disabled", "down", "fenced"])
+def test_a_host_that_was_shut_a_moment_ago_takes_no_guest(database: Database, placement: Placement, shut: str) -> None:
+    behind = Scheduler(database, placement, SLOW_EYES)
+    (host,) = synced_hosts(database, behind, "c01")
+    behind.start()
+    with database.write() as connection:
+        if shut == "disabled":
+            hosts.disable(connection, host, "broken fan")
+        else:
+            hosts.expire(connection, host)
+        if shut == "fenced":
+            hosts.fence(connection, host)
+    refused = refuse(database, behind, pinned(2))
+    expected = "c01: the host is disabled: broken fan" if shut == "disabled" else "c01: the host is down"
+    assert [one.sentence() for one in refused.refusals] == [expected]
+    at_rest(database, placement)
+
+
 def test_preview_claims_nothing_and_tells_all(database: Database, scheduler: Scheduler, placement: Placement) -> None:
     synced_hosts(database, scheduler, "c01", "c02")
     found = scheduler.preview(wanted("none", pinned(7)))

@@ -82,6 +82,30 @@ def test_a_lease_is_kept_by_the_databases_clock(database: Database) -> None:
         assert not hosts.get(connection, host).up
 
 
+def test_a_host_whose_agent_is_just_speaking_is_not_fenced(database: Database) -> None:
+    host = add_host(database, "c01", lease_seconds=-1)
+    raised: list[Exception] = []
+
+    def fence() -> None:
+        try:
+            with database.write() as connection:
+                hosts.fence(connection, host)
+        except Conflict as error:
+            raised.append(error)
+
+    fencer = threading.Thread(target=fence)
+    with database.write() as connection:
+        hosts.heartbeat(connection, host, 60)
+        fencer.start()
+        time.sleep(0.3)
+    fencer.join()
+    with database.read() as connection:
+        assert not hosts.get(connection, host).fenced
+    assert "is up" in str(raised[0])
+    with database.write() as connection, pytest.raises(InvalidRequest, match="no such host"):
+        hosts.fence(connection, NOWHERE)
+
+
 def test_a_host_is_advanced_only_from_the_revision_that_was_decided_on(database: Database) -> None:
     host = add_host(database, "c01")
     with database.write() as connection:

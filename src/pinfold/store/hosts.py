@@ -24,9 +24,10 @@ from pinfold.store.schema import host, tombstone
 _UP = in_term(host.c.heard, host.c.lease_until).label("up")
 _COLUMNS = (*host.c, _UP)
 # Built once: SQLAlchemy takes longer to build an expression than SQLite to execute it, and these are part of every create.
+_OPEN = sa.and_(_UP.element, host.c.disabled.is_(False), host.c.fenced.is_(False))
 _ADVANCE = (
     host.update()
-    .where(host.c.id == sa.bindparam("host_id"), host.c.revision == sa.bindparam("decided_on"))
+    .where(host.c.id == sa.bindparam("host_id"), host.c.revision == sa.bindparam("decided_on"), _OPEN)
     .values(revision=host.c.revision + 1, orders=host.c.orders + 1, updated=EpochNow())
 )
 _MARKS = sa.select(host.c.id, host.c.revision, _UP, host.c.disabled, host.c.disabled_reason, host.c.fenced).order_by(host.c.id)
@@ -117,10 +118,13 @@ def enable(connection: sa.Connection, host_id: str) -> None:
 
 
 def fence(connection: sa.Connection, host_id: str) -> None:
-    """Record an operator's word that the host is powered off. Raises `Conflict` while its lease runs."""
-    if get(connection, host_id).up:
+    """Record an operator's word that the host is powered off. Raises `Conflict` while its lease runs, `InvalidRequest` when unknown."""
+    # One statement: an agent may speak between a look and a write.
+    done = connection.execute(host.update().where(host.c.id == host_id, ~_UP.element).values(fenced=True, updated=EpochNow()))
+    if done.rowcount != 1:
+        get(connection, host_id)
         raise Conflict(f"host {host_id} is up: its agent spoke within the lease; power it off first")
-    _set(connection, host_id, fenced=True)
+    tell(connection, f"host:{host_id}")
 
 
 def replace_token(connection: sa.Connection, host_id: str, token_hash: str) -> None:
@@ -194,11 +198,11 @@ def ledgers(connection: sa.Connection, ids: Iterable[str] | None = None) -> tupl
 def advance(connection: sa.Connection, host_id: str, revision: int) -> int:
     """Count one change of the host's ledger, decided on `revision`, and one order for its agent; return the new revision.
 
-    Raises `Conflict` when the host has another revision by now.
+    Raises `Conflict` when the host has another revision by now, or takes no guests any more: it is down, disabled or fenced.
     """
     done = connection.execute(_ADVANCE, {"host_id": host_id, "decided_on": revision})
     if done.rowcount != 1:
-        raise Conflict(f"host {host_id} is not at revision {revision} any more")
+        raise Conflict(f"host {host_id} is not at revision {revision} any more, or takes no guests any more")
     tell(connection, f"host:{host_id}")
     return revision + 1
 
