@@ -1,0 +1,384 @@
+"""Placement >= ledger >= running domains after every step of any history, and equal once all is at rest: the invariant as a property.
+
+Users, operators and agents act in any order over the real routes, on SQLite and the real Placement; API processes die at named points.
+A host is a model: its domains, and an agent that decides by the real `reconcile`, perhaps on orders that are old by then. What real
+processes and real guests do is shown in `tests/real/fleet`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from tests.fleet import at_rest, placement_covers_the_ledger, report
+from tests.stories.rig import ADMIN, Agent, Fleet, InProcess, make_services
+
+from pinfold import faultpoints
+from pinfold.accounting.embedded import Embedded, EmbeddedPlacement, load, unload
+from pinfold.agent.loop import _wanted
+from pinfold.agent.reconcile import Act, Action, Booted, Memory, Present, reconcile, remember_absence, remember_boot
+from pinfold.agent.wire import GuestOrder, Orders
+from pinfold.api.app import create_app
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.fit.model import Fit
+from pinfold.core.ledger import Limits
+from pinfold.drivers.port import GuestState
+from pinfold.scheduler.model import Healed, SchedulerSettings
+from pinfold.store import claims, codec, guests
+from pinfold.store.database import Database
+from pinfold.store.model import Desired, Observed, Tombstone
+
+CLAIM_SECONDS = 0.02
+SETTINGS = SchedulerSettings(refresh_seconds=0.0, traits_seconds=0.0, claim_seconds=CLAIM_SECONDS, late_seconds=-1.0)
+API_POINTS = tuple(point for point in faultpoints.POINTS if point.startswith(("claim.", "release.", "heal.", "provider.")))
+FLAVORS: dict[str, dict[str, str]] = {
+    "float": {},
+    "unset": {"hw_cpu_policy": "dedicated"},
+    "share": {"hw_cpu_policy": "dedicated", "hw_emulator_threads_policy": "share"},
+    "isolate": {"hw_cpu_policy": "dedicated", "hw_emulator_threads_policy": "isolate"},
+    "cores": {"hw_cpu_policy": "dedicated", "hw_cpu_thread_policy": "isolate"},
+}
+REPORTS = (
+    report(cells=1, cores=4),
+    report(cells=2, cores=2, overhead=False),
+    report(cells=1, cores=4, limits=Limits(reserved_memory_mib=0, shared_fraction=0.02)),
+)
+
+
+class DiedError(BaseException):
+    """An API process was killed: nothing of it catches this."""
+
+
+@dataclass
+class Domain:
+    """A domain on a host: what its record says, and whether it runs."""
+
+    revision: int
+    fit: Fit
+    state: GuestState
+
+
+@dataclass(repr=False)
+class World:
+    """One host: its domains outlive its agent, and the agent's memory outlives its process."""
+
+    agent: Agent
+    domains: dict[str, Domain] = field(default_factory=dict)
+    memory: Memory = field(default_factory=Memory)
+    orders: Orders = field(default_factory=lambda: Orders(count=-1))
+    boot: int = 1
+    up: bool = True
+
+    def __repr__(self) -> str:
+        return self.agent.name
+
+    def listen(self) -> None:
+        """Read the orders anew."""
+        self.orders = codec.from_plain(self.agent.orders(), Orders, "orders")
+
+    def turn(self, failing: bool) -> int:
+        """One turn of the agent on the orders that it has; with `failing`, what would start does not. How many actions it took."""
+        present = tuple(
+            Present(guest=guest, state=domain.state, revision=domain.revision) for guest, domain in sorted(self.domains.items())
+        )
+        by_guest = {order.guest: order for order in self.orders.orders}
+        actions = reconcile(_wanted(self.orders, present), present, self.memory, str(self.boot))
+        for action in actions:
+            if action.order is not None:
+                self._act(action, by_guest.get(action.guest), failing)
+        for guest, domain in self.domains.items():
+            observed = Observed.RUNNING if domain.state is GuestState.RUNNING else Observed.STOPPED
+            self.agent.says(guest, observed, revision=domain.revision, boot=self._booted(guest))
+        return sum(action.order is not None for action in actions)
+
+    def _booted(self, guest: str) -> int | None:
+        return next((entry.boot for entry in self.memory.booted if entry.guest == guest), None)
+
+    def _act(self, action: Action, order: GuestOrder | None, failing: bool) -> None:
+        guest = action.guest
+        assert action.order is not None
+        match action.act:
+            case Act.START if order is not None and not failing:
+                self.domains[guest] = Domain(revision=order.revision, fit=order.fit, state=GuestState.RUNNING)
+                self._remember_boot(guest, action.order.boot)
+            case Act.START:
+                self._gone(guest, action, "it does not start")
+            case Act.RESTART | Act.FINISH | Act.REBOOT:
+                self.domains[guest].state = GuestState.STOPPED if failing else GuestState.RUNNING
+                self._remember_boot(guest, action.order.boot)
+            case Act.STOP:
+                self.domains[guest].state = GuestState.STOPPED
+            case Act.REMOVE | Act.CONFIRM_ABSENT | Act.REFUSE_STALE:
+                self.domains.pop(guest, None)
+                if action.act is not Act.REMOVE or action.order.desired is Desired.ABSENT:
+                    self._gone(guest, action, "it is stale" if action.act is Act.REFUSE_STALE else "")
+
+    def _remember_boot(self, guest: str, boot: int) -> None:
+        self.memory = remember_boot(self.memory, Booted(guest=guest, boot=boot, host_boot=str(self.boot)))
+
+    def _gone(self, guest: str, action: Action, failure: str) -> None:
+        assert action.order is not None
+        self.domains.pop(guest, None)
+        self.memory = remember_absence(self.memory, Tombstone(guest=guest, revision=action.order.revision))
+        if action.order.claim:
+            self.agent.gone(guest, action.order.revision, failure)
+
+
+class Service(RuleBasedStateMachine):
+    """Everything that may happen to a service and its hosts."""
+
+    tables: Path
+    embedded: Embedded
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack = ExitStack()
+        self.folder = Path(self.stack.enter_context(TemporaryDirectory()))
+        (self.folder / "images").mkdir()
+        shutil.copy(self.tables / "pinfold.db", self.folder / "pinfold.db")
+        shutil.copy(self.tables / "placement.db", self.folder / "placement.db")
+        self.embedded = load(EmbeddedPlacement(url=f"sqlite:///{self.folder}/placement.db"))
+        self.stack.callback(unload)
+        self.database = Database(f"sqlite:///{self.folder}/pinfold.db")
+        self.stack.callback(self.database.close)
+        self.worlds: dict[str, World] = {}
+        self.servers: list[str] = []
+        self.fault: tuple[str, int] | None = None
+        self.fleet = self._start_api()
+        self.stack.callback(lambda: self.fleet.http.close())
+        for name, specs in FLAVORS.items():
+            self.fleet.flavor(name, vcpus=2, **specs)
+
+    def _start_api(self) -> Fleet:
+        services = make_services(self.database, self.embedded, self.folder / "images", settings=SETTINGS)
+        http = httpx.Client(transport=InProcess(create_app(services)), base_url="http://pinfold.test", auth=ADMIN, timeout=None)
+        return Fleet(http=http, services=services, database=self.database, images=self.folder / "images")
+
+    @contextmanager
+    def _mortal(self) -> Iterator[None]:
+        """What is done within may kill the API process, where a fault was laid; then another one takes over, knowing nothing."""
+        fault, self.fault = self.fault, None
+        with pytest.MonkeyPatch.context() as patch:
+            if fault is not None:
+                faultpoints._hits.clear()
+                patch.setenv("PINFOLD_FAULT", f"{fault[0]}:kill:{fault[1]}")
+                patch.setattr(faultpoints.os, "kill", _die)
+            try:
+                yield
+            except DiedError:
+                self.fleet.http.close()
+                agents = self.fleet.agents
+                self.fleet = self._start_api()
+                self.fleet.agents = agents
+                for agent in agents.values():
+                    agent.http = self.fleet.http
+
+    # -- operators and hosts ---------------------------------------------------------------------------------------------------------
+
+    @initialize(shape=st.sampled_from(REPORTS))
+    def first_host(self, shape: Any) -> None:
+        self._add(shape)
+
+    def _add(self, shape: Any) -> None:
+        name = f"c{len(self.worlds)}"
+        self.worlds[name] = World(agent=self.fleet.host(name, shape))
+
+    @precondition(lambda self: len(self.worlds) < 3)
+    @rule(shape=st.sampled_from(REPORTS))
+    def add_host(self, shape: Any) -> None:
+        self._add(shape)
+
+    @rule(data=st.data(), change=st.sampled_from(("shrink", "restore", "no overhead")))
+    def pools_change(self, data: st.DataObject, change: str) -> None:
+        world = self._any_world(data, up=True)
+        whole = world.agent.reported.topology.online
+        pools = world.agent.reported.pools
+        if change == "shrink":
+            pools = replace(pools, dedicated=whole - pools.shared - CpuSet(sorted(whole)[-2:]))
+        elif change == "restore":
+            pools = replace(pools, dedicated=whole - pools.shared, overhead=pools.shared)
+        else:
+            pools = replace(pools, overhead=None)
+        with self._mortal():
+            world.agent.hello(replace(world.agent.reported, pools=pools))
+
+    @rule(data=st.data())
+    def agent_falls_silent(self, data: st.DataObject) -> None:
+        world = self._any_world(data, up=True)
+        world.up = False
+        world.agent.ask("DELETE", "/host")
+
+    @rule(data=st.data())
+    def agent_returns(self, data: st.DataObject) -> None:
+        world = self._any_world(data, up=False)
+        world.listen()
+        world.up = True
+        with self._mortal():
+            world.agent.hello()
+
+    @rule(data=st.data())
+    def power_fails_and_the_host_is_fenced(self, data: st.DataObject) -> None:
+        world = self._any_world(data, up=False)
+        for domain in world.domains.values():
+            domain.state = GuestState.STOPPED
+        world.boot += 1
+        with self._mortal():
+            self.fleet.http.post(f"/v1/hosts/{world.agent.name}/fence", json={"powered_off": True})
+
+    @rule(data=st.data(), fresh=st.booleans(), failing=st.booleans())
+    def agent_takes_a_turn(self, data: st.DataObject, fresh: bool, failing: bool) -> None:
+        world = self._any_world(data, up=True)
+        with self._mortal():
+            if fresh or world.orders.count < 0:
+                world.listen()
+            world.turn(failing)
+
+    # -- users -----------------------------------------------------------------------------------------------------------------------
+
+    @rule(flavor=st.sampled_from(sorted(FLAVORS)))
+    def create(self, flavor: str) -> None:
+        with self._mortal():
+            self.fleet.create("vm", flavor)
+
+    @rule(data=st.data(), action=st.sampled_from(("os-stop", "os-start", "reboot")))
+    def act(self, data: st.DataObject, action: str) -> None:
+        server = self._any_server(data)
+        body = {"type": "HARD"} if action == "reboot" else None
+        with self._mortal():
+            assert self.fleet.ask("POST", f"/servers/{server}/action", {action: body}).status_code in (202, 404, 409)
+
+    @rule(data=st.data())
+    def delete(self, data: st.DataObject) -> None:
+        server = self._any_server(data)
+        with self._mortal():
+            assert self.fleet.ask("DELETE", f"/servers/{server}").status_code in (204, 404)
+
+    @rule(point=st.sampled_from(API_POINTS), nth=st.integers(1, 2))
+    def lay_a_fault(self, point: str, nth: int) -> None:
+        self.fault = (point, nth)
+
+    @rule()
+    def heal(self) -> None:
+        time.sleep(CLAIM_SECONDS * 1.5)
+        with self._mortal():
+            self.fleet.services.lifecycle.tend()
+
+    # -- what holds ------------------------------------------------------------------------------------------------------------------
+
+    @invariant()
+    def placement_covers_the_ledger_and_the_ledger_what_runs(self) -> None:
+        placement_covers_the_ledger(self.database, self.fleet.services.placement)
+        with self.database.read() as connection:
+            held = {(claim.host, claim.guest): claim for claim in claims.held(connection)}
+            owners = {world.agent.id: claims.owners(connection, world.agent.id) for world in self.worlds.values()}
+        for world in self.worlds.values():
+            host = world.agent.id
+            for guest, domain in world.domains.items():
+                if domain.state is not GuestState.RUNNING:
+                    continue
+                claim = held.get((host, guest))
+                assert claim is not None, f"{guest} runs on {world.agent.name} without a claim"
+                assert (claim.revision, claim.fit.taken) == (domain.revision, domain.fit.taken)
+                assert {pcpu for pcpu, (owner, _) in owners[host].items() if owner == guest} == set(domain.fit.taken)
+
+    def teardown(self) -> None:
+        try:
+            if self.worlds:
+                self._come_to_rest()
+        finally:
+            self.stack.close()
+
+    def _come_to_rest(self) -> None:
+        self.fault = None
+        for world in self.worlds.values():
+            world.listen()
+            world.up = True
+            assert world.agent.hello().status_code == 200
+        self._settle()
+        self._equal()
+        for server in self._stored():
+            self.fleet.ask("DELETE", f"/servers/{server}", status=204)
+        self._settle()
+        self._equal()
+        assert self._stored() == [] and all(not world.domains for world in self.worlds.values())
+        assert all(self.fleet.services.placement.provider_allocations(world.agent.id) == () for world in self.worlds.values())
+
+    def _settle(self) -> None:
+        """Heal and let the agents work until nobody has anything to do."""
+        for _ in range(8):
+            time.sleep(CLAIM_SECONDS * 1.5)
+            healed = self.fleet.services.lifecycle.tend()
+            assert healed.problems == ()
+            for world in self.worlds.values():
+                world.listen()
+            if not sum(world.turn(failing=False) for world in self.worlds.values()) and healed == Healed():
+                return
+        raise AssertionError(f"no rest: {healed}")
+
+    def _equal(self) -> None:
+        """Placement = ledger = domains."""
+        self.placement_covers_the_ledger_and_the_ledger_what_runs()
+        at_rest(self.database, self.fleet.services.placement)
+        with self.database.read() as connection:
+            held = {(claim.host, claim.guest) for claim in claims.held(connection)}
+        assert held == {(world.agent.id, guest) for world in self.worlds.values() for guest in world.domains}
+
+    # -- choosing --------------------------------------------------------------------------------------------------------------------
+
+    def _any_world(self, data: st.DataObject, *, up: bool) -> World:
+        found = [world for world in self.worlds.values() if world.up is up]
+        return data.draw(st.sampled_from(found)) if found else _nothing()
+
+    def _any_server(self, data: st.DataObject) -> str:
+        found = self._stored()
+        return data.draw(st.sampled_from(found)) if found else _nothing()
+
+    def _stored(self) -> list[str]:
+        with self.database.read() as connection:
+            return [guest.id for guest in guests.page(connection, guests.GuestFilter()) if guest.deleted is None]
+
+
+def _nothing() -> Any:
+    from hypothesis import reject
+
+    return reject()
+
+
+def _die(pid: int, number: int) -> None:
+    assert (pid, number) == (os.getpid(), signal.SIGKILL)
+    raise DiedError
+
+
+def _machine(tables: Path) -> Callable[[], RuleBasedStateMachine]:
+    return type("Service", (Service,), {"tables": tables})
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory, sqlite_file: Path, placement_file: Path) -> Path:
+    """A folder with both databases, empty."""
+    folder = tmp_path_factory.mktemp("tables")
+    shutil.copy(sqlite_file, folder / "pinfold.db")
+    shutil.copy(placement_file, folder / "placement.db")
+    return folder
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("examples", [8, pytest.param(200, marks=pytest.mark.slow)])
+def test_placement_covers_the_ledger_and_the_ledger_what_runs(tables: Path, examples: int) -> None:
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        _machine(tables),
+        settings=settings(max_examples=examples, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)),
+    )
