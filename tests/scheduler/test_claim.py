@@ -12,7 +12,7 @@ from tests.scheduler.claiming import EAGER, SLOW_EYES, create, refuse, synced_ho
 from pinfold.accounting.client import Placement
 from pinfold.accounting.resources import OVERHEAD, PCPU
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.errors import Conflict, InvalidRequest
+from pinfold.core.errors import Conflict
 from pinfold.core.ledger import Foreign, Limits, OverheadRates
 from pinfold.core.reasons import ReasonCode
 from pinfold.core.request.model import EmulatorPolicy
@@ -293,20 +293,6 @@ def test_a_guest_that_is_deleted_on_a_fenced_host_goes_when_healed(database: Dat
         assert guests.get(connection, made.guest).deleted is not None
         assert [one.guest for one in hosts.tombstones(connection, host)] == [made.guest]
     at_rest(database, placement)
-
-
-def test_rebook_follows_todays_options(database: Database, scheduler: Scheduler, placement: Placement) -> None:
-    (host,) = synced_hosts(database, scheduler, "c01")
-    made = create(database, scheduler, pinned(4, emulator=EmulatorPolicy.SHARE))
-    for guest_rate, expected in ((200, 208), (5, 13), (5, 13)):
-        with database.write() as connection:
-            limits = Limits(reserved_memory_mib=0, rates=OverheadRates(guest=guest_rate))
-            hosts.report(connection, host, report(limits=limits))
-        scheduler.rebook(made.guest)
-        assert dict(placement.usages(host))[OVERHEAD] == expected
-        at_rest(database, placement)
-    with pytest.raises(InvalidRequest):
-        scheduler.rebook(add_guest(database, pinned(1)))
 
 
 def test_a_provider_follows_its_host(database: Database, scheduler: Scheduler, placement: Placement) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from pinfold.accounting.client import Placement
-from pinfold.accounting.resources import amounts
+from pinfold.accounting.client import OverCapacity, Placement
+from pinfold.accounting.resources import Amounts, amounts
 from pinfold.core.errors import Conflict, InvalidRequest
-from pinfold.core.overhead import booked_millicpu
+from pinfold.core.fit.booking import rebooked
+from pinfold.core.fit.model import NoFit
 from pinfold.faultpoints import fault_point
 from pinfold.scheduler.claim import clear
 from pinfold.scheduler.index import Index
@@ -63,32 +62,37 @@ class Releaser:
         raise Conflict(f"guest {guest}: its allocation in Placement keeps changing")
 
     def rebook(self, guest: str) -> None:
-        """See `Scheduler.rebook`. Placement first when it grows, the ledger first when it shrinks, so that Placement >= ledger."""
+        """See `Scheduler.rebook`. Placement takes the larger of both amounts, then the ledger changes, then Placement takes the new."""
         with self._database.read() as connection:
             found = claims.live(connection, guest)
             if found is None or found.state is not ClaimState.HELD:
                 raise InvalidRequest(f"guest {guest} holds no claim")
             asked = guests.get(connection, guest).request
             (host,) = hosts.ledgers(connection, (found.host,))
-        if not found.fit.overhead_millicpu:
+        fit = rebooked(found.fit, asked, host.state)
+        if isinstance(fit, NoFit):
+            raise Conflict(f"guest {guest} cannot be booked anew on {host.record.name}: {fit.sentence()}")
+        wanted = amounts(fit, host.state)
+        if fit == found.fit and wanted == found.amounts:
             return
-        fit = replace(found.fit, overhead_millicpu=booked_millicpu(asked, host.state.limits.rates))
-        changed = replace(found, fit=fit, amounts=amounts(fit, host.state))
-        if changed.amounts == found.amounts:
-            return
-        grows = fit.overhead_millicpu > found.fit.overhead_millicpu
-        if grows:
-            self._reallocate(changed)
-        with self._database.write() as connection:
-            hosts.bump(connection, found.host, ledger=True)
-            claims.rebook(connection, found.id, amounts=changed.amounts, fit=fit)
-        if not grows:
-            self._reallocate(changed)
-        self._fresh.host(found.host)
+        try:
+            self._reallocate(found, _larger(found.amounts, wanted))
+            with self._database.write() as connection:
+                hosts.bump(connection, found.host, ledger=True)
+                claims.rebook(connection, found.id, amounts=wanted, fit=fit)
+            self._fresh.host(found.host)
+            # Also where nothing shrinks: a healer that came between has put back what the ledger said until now.
+            self._reallocate(found, wanted)
+        except OverCapacity as error:
+            raise Conflict(f"guest {guest} cannot be booked anew on {host.record.name}: {error}") from error
 
-    def _reallocate(self, claim: ClaimRecord) -> None:
+    def _reallocate(self, claim: ClaimRecord, wanted: Amounts) -> None:
+        """Make the claim's allocation that. Raises `OverCapacity`, and `Conflict` for a guest that has none, since it may be leaving."""
         booked = self._placement.allocation(claim.guest)
-        self._placement.allocate(claim.guest, claim.host, claim.amounts, generation=None if booked is None else booked.generation)
+        if booked is None or not booked.ours:
+            raise Conflict(f"guest {claim.guest} has no allocation of ours; it is leaving, or has to be healed first")
+        if booked.providers != ((claim.host, wanted),):
+            self._placement.allocate(claim.guest, claim.host, wanted, generation=booked.generation)
 
     def _unpin(self, claim: ClaimRecord, *, bury: bool) -> None:
         with self._database.write() as connection:
@@ -97,3 +101,11 @@ class Releaser:
             if bury:
                 hosts.bury(connection, claim.host, claim.guest, claim.revision)
         self._index.released(claim.host, claim.guest, revision)
+
+
+def _larger(one: Amounts, other: Amounts) -> Amounts:
+    """Of each resource class the larger amount, ordered by class."""
+    found = dict(one)
+    for name, amount in other:
+        found[name] = max(amount, found.get(name, 0))
+    return tuple(sorted(found.items()))

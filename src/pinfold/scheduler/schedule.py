@@ -62,8 +62,10 @@ class Scheduler:
         self._releaser.release(guest, bury=bury)
 
     def rebook(self, guest: str) -> None:
-        """Book the guest's overhead with today's options instead of those it was claimed with. Raises `OverCapacity` and changes nothing
-        where there is no room.
+        """Book the guest's overhead with today's options instead of those it was claimed with; its pCPUs stay as they are.
+
+        Raises `InvalidRequest` for a guest that holds no claim, `Conflict` where the overhead pool has no room for what it would book, and
+        where somebody else is at the guest's allocation; `Unavailable`. The healer ends what was cut short.
         """
         self._releaser.rebook(guest)
 

@@ -15,6 +15,7 @@ from typing import Final
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvariantViolation
 from pinfold.core.fit import check, cores, emulator
+from pinfold.core.fit.booking import booking
 from pinfold.core.fit.count import Counts, Threads
 from pinfold.core.fit.demand import Demand, prepare
 from pinfold.core.fit.explain import explain
@@ -22,8 +23,7 @@ from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell, NoFit, Strat
 from pinfold.core.fit.place import Placed, place
 from pinfold.core.fit.room import host_takes, page_for
 from pinfold.core.ledger import HostState
-from pinfold.core.overhead import booked_millicpu
-from pinfold.core.reasons import Kind, Reason, ReasonCode
+from pinfold.core.reasons import Reason
 from pinfold.core.request.model import GuestRequest
 
 _NONE: Final = CpuSet()
@@ -122,11 +122,9 @@ def _with_overhead(demand: Demand, counts: Counts, cells: tuple[FitCell, ...], o
         placement, mask = _FLOAT, _cpus(ordinary)
     else:
         placement, mask = _POOL, frame.overhead
-        if frame.books:
-            millicpu = booked_millicpu(request, frame.rates)
-            if millicpu > counts.overhead_room:
-                kind = Kind.INFEASIBLE if millicpu > frame.overhead_cap else Kind.INSUFFICIENT
-                warnings = (Reason(code=ReasonCode.OVERHEAD_BOOKED, kind=kind, needed=millicpu, available=counts.overhead_room),)
+        millicpu, lacking = booking(request, frame, counts.overhead_room)
+        if lacking is not None:
+            warnings = (lacking,)
     return _filled(request, cells, _NONE, _NONE, placement, mask, emulator_pcpu, _cpus(idle) if idle else _NONE, millicpu, warnings)
 
 

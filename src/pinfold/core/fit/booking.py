@@ -1,0 +1,40 @@
+"""What a guest books of a host's overhead pool, when it is placed and when options changed since. Choosing pCPUs does not belong here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pinfold.core.fit.count import Frame
+from pinfold.core.fit.model import EmulatorPlacement, Fit, NoFit
+from pinfold.core.overhead import booked_millicpu
+from pinfold.core.reasons import Kind, Reason, ReasonCode
+from pinfold.core.request.model import GuestRequest
+
+if TYPE_CHECKING:
+    from pinfold.core.ledger import HostState
+
+
+def booking(request: GuestRequest, frame: Frame, room: int) -> tuple[int, Reason | None]:
+    """The millicpu that a guest on the overhead pool books, and what speaks against it where more than `room` millicpu would be booked."""
+    if not frame.books:
+        return 0, None
+    millicpu = booked_millicpu(request, frame.rates)
+    if millicpu <= room:
+        return millicpu, None
+    kind = Kind.INFEASIBLE if millicpu > frame.overhead_cap else Kind.INSUFFICIENT
+    return millicpu, Reason(code=ReasonCode.OVERHEAD_BOOKED, kind=kind, needed=millicpu, available=room)
+
+
+def rebooked(fit: Fit, request: GuestRequest, state: HostState) -> Fit | NoFit:
+    """The same placement with what it books by today's options, or why the pool has no room for that. Pure.
+
+    `state` holds the fit as a claim. With `booking=report` there is always room, and a fit beyond it carries a warning.
+    """
+    if fit.emulator_placement is not EmulatorPlacement.POOL:
+        return fit
+    frame = state.counts.frame
+    millicpu, lacking = booking(request, frame, state.counts.overhead_room + fit.overhead_millicpu)
+    if lacking is not None and frame.enforces and millicpu > fit.overhead_millicpu:
+        return NoFit(reasons=(lacking,))
+    return replace(fit, overhead_millicpu=millicpu, warnings=() if lacking is None else (lacking,))
