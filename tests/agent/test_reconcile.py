@@ -9,6 +9,7 @@ from pinfold.agent.reconcile import (
     Booted,
     Memory,
     Order,
+    Patience,
     Present,
     reconcile,
     remember_absence,
@@ -20,16 +21,19 @@ from pinfold.store.model import Desired, Tombstone
 NOW = "host-boot-2"
 
 
-def order(desired: Desired, *, revision: int = 5, boot: int = 1, guest: str = "g") -> Order:
-    return Order(guest=guest, claim="c", revision=revision, desired=desired, boot=boot)
+def order(desired: Desired, *, revision: int = 5, boot: int = 1, guest: str = "g", hard: bool = False) -> Order:
+    return Order(guest=guest, claim="c", revision=revision, desired=desired, boot=boot, hard=hard)
 
 
 def present(state: GuestState, *, revision: int = 5, guest: str = "g") -> Present:
     return Present(guest=guest, state=state, revision=revision)
 
 
-def booted(boot: int = 1, host_boot: str = NOW) -> Memory:
-    return Memory(booted=(Booted(guest="g", boot=boot, host_boot=host_boot),))
+def booted(boot: int = 1, host_boot: str = NOW, failure: str = "") -> Memory:
+    return Memory(booted=(Booted(guest="g", boot=boot, host_boot=host_boot, failure=failure),))
+
+
+FAILED = booted(2, failure="no such image")
 
 
 BURIED = Memory(tombstones=(Tombstone(guest="g", revision=5),))
@@ -39,13 +43,46 @@ CASES = {
     "a running guest is left alone": (order(Desired.RUNNING), present(GuestState.RUNNING), booted(), None),
     "a running guest that this agent forgot is left alone": (order(Desired.RUNNING), present(GuestState.RUNNING), Memory(), None),
     "a guest left paused by a crash is finished": (order(Desired.RUNNING), present(GuestState.PAUSED), Memory(), Act.FINISH),
-    "a guest of another claim is removed first": (order(Desired.RUNNING), present(GuestState.PAUSED, revision=4), Memory(), Act.REMOVE),
+    "a guest of another claim is undefined first": (order(Desired.RUNNING), present(GuestState.PAUSED, revision=4), Memory(), Act.UNDEFINE),
+    "a guest of another claim that ran is undefined, no more": (
+        order(Desired.RUNNING, boot=2),
+        present(GuestState.STOPPED, revision=4),
+        booted(),
+        Act.UNDEFINE,
+    ),
     "a guest that powered itself off stays off": (order(Desired.RUNNING), present(GuestState.STOPPED), booted(), None),
     "a guest is started again when asked": (order(Desired.RUNNING, boot=2), present(GuestState.STOPPED), booted(), Act.RESTART),
-    "a running guest is rebooted when asked": (order(Desired.RUNNING, boot=2), present(GuestState.RUNNING), booted(), Act.REBOOT),
+    "a running guest is asked before it is rebooted": (
+        order(Desired.RUNNING, boot=2),
+        present(GuestState.RUNNING),
+        booted(),
+        Act.SHUT_DOWN,
+    ),
+    "a guest that shut down for its reboot is started": (
+        order(Desired.RUNNING, boot=2),
+        present(GuestState.STOPPED),
+        booted(),
+        Act.RESTART,
+    ),
+    "a hard reboot asks nobody": (order(Desired.RUNNING, boot=2, hard=True), present(GuestState.RUNNING), booted(), Act.REBOOT),
+    "a hard reboot of a guest that is off starts it": (
+        order(Desired.RUNNING, boot=2, hard=True),
+        present(GuestState.STOPPED),
+        booted(),
+        Act.RESTART,
+    ),
+    "a paused guest cannot hear, and is rebooted": (order(Desired.RUNNING, boot=2), present(GuestState.PAUSED), booted(), Act.REBOOT),
+    "a start that failed is not tried again by itself": (order(Desired.RUNNING, boot=2), present(GuestState.STOPPED), FAILED, None),
+    "nor where it left no definition": (order(Desired.RUNNING, boot=2), None, FAILED, None),
+    "a start that failed is tried again when asked": (order(Desired.RUNNING, boot=3), present(GuestState.STOPPED), FAILED, Act.RESTART),
+    "also where it left no definition": (order(Desired.RUNNING, boot=3), None, FAILED, Act.START),
+    "and once the host itself rebooted": (order(Desired.RUNNING, boot=2), None, booted(2, "x", failure="no such image"), Act.START),
+    "a guest whose definition somebody removed is started": (order(Desired.RUNNING), None, booted(), Act.START),
+    "a guest whose start failed can be removed": (order(Desired.ABSENT), None, FAILED, Act.CONFIRM_ABSENT),
     "a host's reboot starts its guests again": (order(Desired.RUNNING), present(GuestState.STOPPED), booted(1, "host-boot-1"), Act.RESTART),
     "a defined guest that never ran is started": (order(Desired.RUNNING), present(GuestState.STOPPED), Memory(), Act.RESTART),
-    "a running guest is stopped": (order(Desired.STOPPED), present(GuestState.RUNNING), booted(), Act.STOP),
+    "a running guest is asked before it is stopped": (order(Desired.STOPPED), present(GuestState.RUNNING), booted(), Act.SHUT_DOWN),
+    "a paused guest cannot hear, and is stopped": (order(Desired.STOPPED), present(GuestState.PAUSED), booted(), Act.STOP),
     "a stopped guest stays stopped over a host's reboot": (order(Desired.STOPPED), present(GuestState.STOPPED), booted(1, "x"), None),
     "a stopped order starts nothing": (order(Desired.STOPPED), None, Memory(), None),
     "a guest to be absent is removed": (order(Desired.ABSENT), present(GuestState.STOPPED), booted(), Act.REMOVE),
@@ -62,6 +99,26 @@ def test_one_guest(wanted: Order, shown: Present | None, memory: Memory, act: Ac
     assert [action.act for action in actions] == ([act] if act else [])
 
 
+ASKED = Patience(waiting=frozenset({"g"}))
+OVER = Patience(over=frozenset({"g"}))
+ENDINGS = {
+    "a guest that was asked to stop has its time": (order(Desired.STOPPED), ASKED, None),
+    "and is stopped after it": (order(Desired.STOPPED), OVER, Act.STOP),
+    "without any time it is stopped at once": (order(Desired.STOPPED), Patience(asks=False), Act.STOP),
+    "a guest that was asked for a reboot has its time": (order(Desired.RUNNING, boot=2), ASKED, None),
+    "and is rebooted after it": (order(Desired.RUNNING, boot=2), OVER, Act.REBOOT),
+    "a hard reboot overtakes one that is not": (order(Desired.RUNNING, boot=3, hard=True), ASKED, Act.REBOOT),
+    "a delete waits for nobody": (order(Desired.ABSENT), ASKED, Act.REMOVE),
+    "a guest that is to go on running is left alone": (order(Desired.RUNNING), OVER, None),
+}
+
+
+@pytest.mark.parametrize(("wanted", "patience", "act"), ENDINGS.values(), ids=ENDINGS.keys())
+def test_a_running_guest_that_is_to_end(wanted: Order, patience: Patience, act: Act | None) -> None:
+    actions = reconcile((wanted,), (present(GuestState.RUNNING),), booted(), NOW, patience)
+    assert [action.act for action in actions] == ([act] if act else [])
+
+
 def test_a_guest_without_an_order_is_foreign_and_only_reported() -> None:
     assert [action.act for action in reconcile((), (present(GuestState.RUNNING),), booted(), NOW)] == [Act.REPORT_FOREIGN]
 
@@ -69,7 +126,7 @@ def test_a_guest_without_an_order_is_foreign_and_only_reported() -> None:
 def test_removals_come_before_starts() -> None:
     orders = (order(Desired.RUNNING, guest="a"), order(Desired.ABSENT, guest="z"), order(Desired.STOPPED, guest="y"))
     shown = (present(GuestState.RUNNING, guest="z"), present(GuestState.RUNNING, guest="y"))
-    assert [action.act for action in reconcile(orders, shown, Memory(), NOW)] == [Act.REMOVE, Act.STOP, Act.START]
+    assert [action.act for action in reconcile(orders, shown, Memory(), NOW)] == [Act.REMOVE, Act.SHUT_DOWN, Act.START]
 
 
 guests = st.sampled_from(["a", "b", "c"])
@@ -81,14 +138,24 @@ order_sets = st.lists(
         revision=st.integers(0, 3),
         desired=st.sampled_from(Desired),
         boot=st.integers(1, 3),
+        hard=st.booleans(),
     ),
     unique_by=lambda entry: entry.guest,
 ).map(tuple)
 present_sets = st.lists(
     st.builds(Present, guest=guests, state=st.sampled_from(GuestState), revision=st.integers(0, 3)), unique_by=lambda entry: entry.guest
 ).map(tuple)
-memories = st.lists(st.builds(Tombstone, guest=guests, revision=st.integers(0, 3)), unique_by=lambda entry: entry.guest).map(
-    lambda stones: Memory(tombstones=tuple(sorted(stones, key=lambda stone: stone.guest)))
+memories = st.builds(
+    lambda stones, boots: Memory(
+        booted=tuple(sorted(boots, key=lambda entry: entry.guest)), tombstones=tuple(sorted(stones, key=lambda stone: stone.guest))
+    ),
+    st.lists(st.builds(Tombstone, guest=guests, revision=st.integers(0, 3)), unique_by=lambda entry: entry.guest),
+    st.lists(
+        st.builds(
+            Booted, guest=guests, boot=st.integers(1, 3), host_boot=st.sampled_from([NOW, "before"]), failure=st.sampled_from(["", "no"])
+        ),
+        unique_by=lambda entry: entry.guest,
+    ),
 )
 
 
@@ -103,6 +170,15 @@ def test_no_guest_gets_two_actions_and_no_stranger_is_touched(
 
 
 @given(order_sets, present_sets, memories)
+def test_nothing_but_a_users_delete_removes_a_guest_with_its_disk(
+    orders: tuple[Order, ...], shown: tuple[Present, ...], memory: Memory
+) -> None:
+    unwanted = {entry.guest for entry in orders if entry.desired is Desired.ABSENT}
+    for action in reconcile(orders, shown, memory, NOW):
+        assert action.act not in (Act.REMOVE, Act.CONFIRM_ABSENT) or action.guest in unwanted
+
+
+@given(order_sets, present_sets, memories)
 def test_performing_every_action_leads_to_rest(orders: tuple[Order, ...], shown: tuple[Present, ...], memory: Memory) -> None:
     state = {guest.guest: guest for guest in shown}
     for _ in range(6):
@@ -113,9 +189,9 @@ def test_performing_every_action_leads_to_rest(orders: tuple[Order, ...], shown:
             if action.act in (Act.START, Act.RESTART, Act.FINISH, Act.REBOOT):
                 state[action.guest] = Present(guest=action.guest, state=GuestState.RUNNING, revision=wanted.revision)
                 memory = remember_boot(memory, Booted(guest=action.guest, boot=wanted.boot, host_boot=NOW))
-            elif action.act is Act.STOP:
+            elif action.act in (Act.STOP, Act.SHUT_DOWN):
                 state[action.guest] = Present(guest=action.guest, state=GuestState.STOPPED, revision=state[action.guest].revision)
-            elif action.act is Act.REMOVE:
+            elif action.act in (Act.REMOVE, Act.UNDEFINE):
                 state.pop(action.guest)
             elif action.act is Act.CONFIRM_ABSENT:
                 memory = remember_absence(memory, Tombstone(guest=action.guest, revision=wanted.revision))

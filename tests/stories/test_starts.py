@@ -100,7 +100,7 @@ def test_a_server_deleted_before_it_started_waits_for_the_confirmation(fleet: Fl
     assert fleet.usage("c1") == {}
 
 
-def test_a_crash_is_shown_and_a_reboot_mends_it(fleet: Fleet) -> None:
+def test_a_crash_is_shown_and_a_hard_reboot_mends_it(fleet: Fleet) -> None:
     c1 = fleet.host("c1")
     server = fleet.create("vm", fleet.flavor("pin", vcpus=2, hw_cpu_policy="dedicated"))
     c1.obey()
@@ -108,7 +108,8 @@ def test_a_crash_is_shown_and_a_reboot_mends_it(fleet: Fleet) -> None:
     c1.says(server, Observed.CRASHED, boot=1, revision=revision)
     shown = fleet.show(server)
     assert (shown["status"], shown["OS-EXT-STS:power_state"]) == ("SHUTOFF", 6)
-    fleet.ask("POST", f"/servers/{server}/action", {"reboot": {"type": "SOFT"}}, status=202)
+    fleet.ask("POST", f"/servers/{server}/action", {"reboot": {"type": "SOFT"}}, status=409)
+    fleet.ask("POST", f"/servers/{server}/action", {"reboot": {"type": "HARD"}}, status=202)
     c1.obey()
     assert fleet.status(server) == "ACTIVE"
 

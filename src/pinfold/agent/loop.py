@@ -21,7 +21,8 @@ from pinfold.agent.memory import read_memory, write_memory
 from pinfold.agent.pace import Pace
 from pinfold.agent.perform import Performer
 from pinfold.agent.reconcile import Act, Action, Booted, Memory, Order, Present, reconcile, remember_absence, remember_boot
-from pinfold.agent.report import OBSERVED, host_report, present_guests, thread_report
+from pinfold.agent.report import guest_report, host_report, lost_guests, present_guests, thread_report
+from pinfold.agent.shutdowns import Shutdowns
 from pinfold.agent.wire import Absence, GuestOrder, GuestReport, Hello, Orders
 from pinfold.core.errors import PinfoldError
 from pinfold.core.settings import HostSettings
@@ -59,7 +60,14 @@ class Agent:
     """One host's agent. `run` returns when `stop` was called; guests go on. The caller owns the host (`host.lock.owning`)."""
 
     def __init__(
-        self, driver: Driver, settings: HostSettings, service: ServiceClient, facts: Callable[[], HostFacts], *, sweep_seconds: float
+        self,
+        driver: Driver,
+        settings: HostSettings,
+        service: ServiceClient,
+        facts: Callable[[], HostFacts],
+        *,
+        sweep_seconds: float,
+        shutdown_seconds: float,
     ) -> None:
         self._driver = driver
         self._settings = settings
@@ -71,6 +79,7 @@ class Agent:
         self._memory = read_memory(self._memory_path)
         self._performer = Performer(driver, settings, service, self._owner)
         self._pace = Pace()
+        self._shutdowns = Shutdowns(shutdown_seconds)
         self._lock = threading.RLock()
         self._wake = threading.Event()
         self._ended = threading.Event()
@@ -113,7 +122,9 @@ class Agent:
 
     def _pause(self) -> float:
         with self._lock:
-            return max(_SHORTEST_PAUSE, min(self._lease_seconds * _SPEAKS, self._sweep_seconds, self._pace.wait(time.monotonic())))
+            now = time.monotonic()
+            soonest = min(self._lease_seconds * _SPEAKS, self._sweep_seconds, self._pace.wait(now), self._shutdowns.wait(now))
+            return max(_SHORTEST_PAUSE, soonest)
 
     def _complain(self, about: str, sentence: str) -> None:
         """Log a trouble when it begins, changes or ends, and not each time that it is met."""
@@ -156,14 +167,23 @@ class Agent:
         present = present_guests(seen.guests, self._owner)
         with self._lock:
             self._adopt(present, orders, facts.host_boot, moving)
-            actions = reconcile(_wanted(orders, present), present, self._memory, facts.host_boot)
-            now = time.monotonic()
-            due = [action for action in actions if action.order is not None and action.guest not in moving and self._pace.due(action, now)]
+            due = self._due(_wanted(orders, present), present, facts.host_boot, moving)
             self._busy.update(action.guest for action in due)
         by_guest = {order.guest: order for order in orders.orders}
         for action in due:
             workers.submit(self._act, action, by_guest.get(action.guest), facts.host_boot)
         self._report_guests(seen, orders, moving | {action.guest for action in due})
+
+    def _due(self, wanted: tuple[Order, ...], present: tuple[Present, ...], host_boot: str, moving: frozenset[str]) -> list[Action]:
+        """What is to be done now; who is to be asked to shut down has its time counted from here."""
+        now = time.monotonic()
+        self._shutdowns.keep(wanted, present)
+        actions = reconcile(wanted, present, self._memory, host_boot, self._shutdowns.patience(now))
+        due = [action for action in actions if action.order is not None and action.guest not in moving and self._pace.due(action, now)]
+        for action in due:
+            if action.act is Act.SHUT_DOWN and action.order is not None:
+                self._shutdowns.asked(action.order, now)
+        return due
 
     def _current_orders(self) -> Orders:
         """The orders to go by: read anew at first, and after a silence as long as the lease.
@@ -210,8 +230,9 @@ class Agent:
                 self._bury(action, outcome.failure)
             elif outcome.booted and action.order is not None:
                 fault_point("agent.started")
+                booted = Booted(guest=guest, boot=action.order.boot, host_boot=host_boot, failure=outcome.failure)
                 with self._lock:
-                    self._remember(remember_boot(self._memory, Booted(guest=guest, boot=action.order.boot, host_boot=host_boot)))
+                    self._remember(remember_boot(self._memory, booted))
             self._complain(about, "")
         except (PinfoldError, OSError) as error:
             self._complain(about, f"{about} is tried again: {error}")
@@ -254,44 +275,53 @@ class Agent:
         """
         now = time.monotonic()
         sweep = now - self._swept >= self._sweep_seconds
-        boots = {entry.guest: entry.boot for entry in self._memory.booted}
+        booted = {entry.guest: entry for entry in self._memory.booted}
         ordered = {order.guest: order.revision for order in orders.orders if order.desired is not Desired.ABSENT}
         for guest in seen.ours:
             if guest.record is None or guest.record.owner != self._owner or guest.id in moving:
                 continue
             if ordered.get(guest.id) != guest.record.revision:
                 continue
-            about = f"report of guest {guest.id}"
-            try:
-                self._report_guest(guest, boots.get(guest.id), seen, sweep=sweep)
-                self._complain(about, "")
-            except PinfoldError as error:
-                self._complain(about, f"{about}: {error}")
-                if isinstance(error, ServiceAway):
-                    raise
+            self._guarded(guest.id, lambda guest=guest: self._report_guest(guest, booted.get(guest.id), seen, sweep=sweep))  # type: ignore[misc]
+        for lost, report in lost_guests(orders, present_guests(seen.guests, self._owner), self._memory):
+            if lost not in moving:
+                self._guarded(lost, lambda lost=lost, report=report: self._tell(lost, report))  # type: ignore[misc]
         if sweep:
             self._swept = now
 
-    def _report_guest(self, guest: HostGuest, boot: int | None, seen: Survey, *, sweep: bool) -> None:
-        assert guest.record is not None
+    def _guarded(self, guest: str, tell: Callable[[], None]) -> None:
+        """One guest's report; a service that is away ends the turn, everything else is this guest's trouble alone."""
+        about = f"report of guest {guest}"
+        try:
+            tell()
+            self._complain(about, "")
+        except PinfoldError as error:
+            self._complain(about, f"{about}: {error}")
+            if isinstance(error, ServiceAway):
+                raise
+
+    def _report_guest(self, guest: HostGuest, booted: Booted | None, seen: Survey, *, sweep: bool) -> None:
         told = self._told.get(guest.id)
-        threads = told.threads if told is not None and guest.active else None
-        changed = told is None or told.observed is not OBSERVED[guest.state] or told.boot != boot
-        if guest.active and (sweep or changed):
+        report = guest_report(guest, booted, told.threads if told is not None else None)
+        if guest.active and (sweep or report != told):
             verdict = verify(self._driver, self._settings, guest, online=seen.state.topology.online)
-            threads = thread_report(verdict)
+            report = guest_report(guest, booted, thread_report(verdict))
             drift = "; ".join(finding.sentence() for finding in verdict.drift)
             self._complain(f"drift of guest {guest.id}", f"guest {guest.name} has drifted: {drift}" if drift else "")
-        report = GuestReport(revision=guest.record.revision, observed=OBSERVED[guest.state], boot=boot, threads=threads)
-        if report != told:
-            self._service.report(guest.id, report)
-            self._told[guest.id] = report
+        self._tell(guest.id, report)
+
+    def _tell(self, guest: str, report: GuestReport) -> None:
+        if report != self._told.get(guest):
+            self._service.report(guest, report)
+            self._told[guest] = report
 
 
 def _wanted(orders: Orders, present: tuple[Present, ...]) -> tuple[Order, ...]:
     """The orders, and a removal for each guest that is buried at the service but still here."""
     wanted = {
-        order.guest: Order(guest=order.guest, claim=order.claim, revision=order.revision, desired=order.desired, boot=order.boot)
+        order.guest: Order(
+            guest=order.guest, claim=order.claim, revision=order.revision, desired=order.desired, boot=order.boot, hard=order.hard
+        )
         for order in orders.orders
     }
     here = {guest.guest: guest.revision for guest in present}

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Final
 
 from pinfold.agent.client import ServiceClient
 from pinfold.agent.images import boot_of, forget_serial_log
 from pinfold.agent.reconcile import Act, Action
 from pinfold.agent.wire import GuestOrder
-from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation
+from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, PinfoldError
 from pinfold.core.fit.model import NoFit
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.port import Driver, Record
+from pinfold.drivers.port import Driver, GuestState, HostGuest, Record
 from pinfold.faultpoints import fault_point
 from pinfold.host import disk
 from pinfold.host.start import NotPlaced, StartOrder, finish, restart, start
-from pinfold.host.stop import stop
+from pinfold.host.stop import shut_down, stop
 
 _log = logging.getLogger(__name__)
 
 
+_FAILED: Final = (InvalidRequest, Conflict, NotPlaced, InvariantViolation)
+"""What a start that failed raises; everything else is a hypervisor or service that is away, and nothing is known then."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of an action: `gone` when nothing of the guest remains, with `failure` where it should have run; `booted` when it runs."""
+    """What came of an action: `gone` when nothing of the guest remains, `booted` when its boot was carried out; each with the `failure`
+    where it does not run after all.
+    """
 
     gone: bool = False
     booted: bool = False
@@ -31,7 +38,10 @@ class Outcome:
 
 
 class Performer:
-    """Carries out actions. Every method raises `Unavailable` when the hypervisor or the service is away: then nothing is known."""
+    """Carries out actions. Every method raises `Unavailable` when the hypervisor or the service is away: then nothing is known.
+
+    The disk of a guest that ran is deleted where the guest is to be absent, and nowhere else.
+    """
 
     def __init__(self, driver: Driver, settings: HostSettings, service: ServiceClient, owner: str) -> None:
         self._driver = driver
@@ -45,17 +55,24 @@ class Performer:
         match action.act:
             case Act.START if order is not None:
                 return self._start(order)
-            case Act.RESTART | Act.FINISH | Act.REBOOT:
-                return self._boot(action.act, guest)
+            case Act.RESTART | Act.FINISH | Act.REBOOT if order is not None:
+                return self._boot(action.act, order)
+            case Act.SHUT_DOWN:
+                shut_down(self._driver, self._settings, guest, agent=self._owner)
+                return Outcome()
             case Act.STOP:
                 stop(self._driver, self._settings, guest, agent=self._owner)
                 return Outcome()
+            case Act.UNDEFINE:
+                self._undefine(guest)
+                return Outcome()
             case Act.REMOVE | Act.CONFIRM_ABSENT:
                 fault_point("agent.remove")
-                self._remove(guest)
+                self._undefine(guest)
+                self._delete_files(guest)
                 return Outcome(gone=True)
             case Act.REFUSE_STALE:
-                self._remove(guest)
+                self._withdraw(guest)
                 return Outcome(gone=True, failure="the order is older than the guest's removal from this host")
             case _:
                 return Outcome()
@@ -77,17 +94,17 @@ class Performer:
                 request=order.request,
                 flavor=order.flavor,
                 boot=boot_of(self._settings, self._service, order.image, order.guest),
+                again=order.booted > 0,
             )
             outcome = start(self._driver, self._settings, asked, claimed=record)
-        except (InvalidRequest, Conflict, NotPlaced, InvariantViolation) as error:
-            _log.warning("guest %s was not started: %s", order.guest, error)
-            self._remove(order.guest)
-            return Outcome(gone=True, failure=str(error))
+        except _FAILED as error:
+            return self._failed(order, error)
         if isinstance(outcome, NoFit):
             raise InvariantViolation(f"guest {order.guest}: a claimed start was fitted again")
         return Outcome(booted=True)
 
-    def _boot(self, act: Act, guest: str) -> Outcome:
+    def _boot(self, act: Act, order: GuestOrder) -> Outcome:
+        guest = order.guest
         try:
             if act is Act.FINISH:
                 finish(self._driver, self._settings, guest, agent=self._owner)
@@ -95,17 +112,41 @@ class Performer:
                 if act is Act.REBOOT:
                     stop(self._driver, self._settings, guest, agent=self._owner)
                 restart(self._driver, self._settings, guest, agent=self._owner)
-        except (InvalidRequest, Conflict, NotPlaced) as error:
-            # It is off, with its claim and its disk; the service sees that, and the log says why. One that could not be verified may
-            # not stay paused either: its threads are where nobody recorded them.
-            _log.error("guest %s does not run: %s", guest, error)
-            if any(found.id == guest and found.active for found in self._driver.guests()):
-                stop(self._driver, self._settings, guest, agent=self._owner)
+        except _FAILED as error:
+            return self._failed(order, error)
         return Outcome(booted=True)
 
-    def _remove(self, guest: str) -> None:
-        """Nothing of the guest remains when this returns; a guest that is not there is no error."""
-        if any(found.id == guest and found.record is not None and found.record.owner == self._owner for found in self._driver.guests()):
-            stop(self._driver, self._settings, guest, remove=True, agent=self._owner)
+    def _failed(self, order: GuestOrder, error: PinfoldError) -> Outcome:
+        """A guest that never ran is taken away, for the service to try it elsewhere. One that ran stays, with its disk, for its user."""
+        guest = order.guest
+        _log.error("guest %s does not run: %s", guest, error)
+        if not order.booted and not disk.has_run(self._settings, guest):
+            self._withdraw(guest)
+            return Outcome(gone=True, failure=str(error))
+        found = self._found(guest)
+        if found is not None and found.state is GuestState.PAUSED:
+            # One that could not be verified may not stay paused either: its threads are where nobody recorded them.
+            stop(self._driver, self._settings, guest, agent=self._owner)
+        return Outcome(booted=True, failure=str(error))
+
+    def _withdraw(self, guest: str) -> None:
+        """No definition of the guest remains, and none of its files unless it ran."""
+        self._undefine(guest)
+        if not disk.has_run(self._settings, guest):
+            self._delete_files(guest)
+
+    def _undefine(self, guest: str) -> None:
+        """Neither process nor definition of the guest remains; one that is not there is no error."""
+        found = self._found(guest)
+        if found is None:
+            return
+        if found.record is None or found.record.owner != self._owner:
+            raise Conflict(f"guest {guest} is defined on this host, but not as a guest of {self._owner}; it is not touched")
+        stop(self._driver, self._settings, guest, remove=True, keep_disk=True, agent=self._owner)
+
+    def _delete_files(self, guest: str) -> None:
         disk.remove(self._settings, guest)
         forget_serial_log(self._settings, guest)
+
+    def _found(self, guest: str) -> HostGuest | None:
+        return next((found for found in self._driver.guests() if found.id == guest), None)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from pinfold.agent.reconcile import Present
-from pinfold.agent.wire import SeenThread, ThreadReport
+from pinfold.agent.reconcile import Booted, Memory, Present
+from pinfold.agent.wire import GuestReport, Orders, SeenThread, ThreadReport
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import expected
 from pinfold.core.fit.model import Strategy
@@ -13,9 +13,9 @@ from pinfold.core.ledger import Foreign, ForeignMemory
 from pinfold.drivers.port import GuestState, HostGuest
 from pinfold.host.survey import Survey
 from pinfold.host.verify import Verdict
-from pinfold.store.model import HostReport, Observed, Pairs
+from pinfold.store.model import Desired, HostReport, Observed, Pairs
 
-OBSERVED: Final = {
+_OBSERVED: Final = {
     GuestState.RUNNING: Observed.RUNNING,
     GuestState.PAUSED: Observed.PAUSED,
     GuestState.STOPPED: Observed.STOPPED,
@@ -44,6 +44,39 @@ def host_report(seen: Survey, ordered: frozenset[str], *, strategy: Strategy, di
         strategy=strategy,
         disk_gib=disk_gib,
         facts=facts,
+    )
+
+
+def guest_report(guest: HostGuest, booted: Booted | None, threads: ThreadReport | None) -> GuestReport:
+    """What is told of a guest with a record of ours. One that runs, whoever made it run, has no failure to tell of, one that does not
+    run no threads.
+    """
+    assert guest.record is not None
+    return GuestReport(
+        revision=guest.record.revision,
+        observed=_OBSERVED[guest.state],
+        boot=None if booted is None else booted.boot,
+        threads=threads if guest.active else None,
+        failure="" if booted is None or guest.active else booted.failure,
+    )
+
+
+def lost_guests(orders: Orders, present: tuple[Present, ...], memory: Memory) -> tuple[tuple[str, GuestReport], ...]:
+    """`(id, report)` of every guest that is wanted here, whose last boot failed, and that has no definition any more; ordered by id."""
+    here = {guest.guest for guest in present}
+    failed = {entry.guest: entry for entry in memory.booted if entry.failure}
+    return tuple(
+        (
+            order.guest,
+            GuestReport(
+                revision=order.revision,
+                observed=Observed.ABSENT,
+                boot=failed[order.guest].boot,
+                failure=failed[order.guest].failure,
+            ),
+        )
+        for order in orders.orders
+        if order.desired is not Desired.ABSENT and order.guest in failed and order.guest not in here
     )
 
 

@@ -41,7 +41,10 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestOrder:
-    """One guest with the claim that it holds on the agent's host. `image` is an image's name, '' for none."""
+    """One guest with the claim that it holds on the agent's host. `image` is an image's name, '' for none.
+
+    `boot` is the one that is wanted, `booted` the last that the agent has reported, 0 for none; a `hard` one does not ask the guest.
+    """
 
     guest: str
     name: str
@@ -53,6 +56,8 @@ class GuestOrder:
     request: GuestRequest
     fit: Fit
     image: str = ""
+    booted: int = 0
+    hard: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,17 +92,21 @@ class ThreadReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestReport:
-    """What a guest is doing. `boot` is the last one that the agent carried out, None when it does not know."""
+    """What a guest is doing. `boot` is the last one that the agent carried out, None when it does not know.
+
+    `failure` says why that boot led to nothing, '' when it did; the guest keeps its claim and its disk.
+    """
 
     revision: int
     observed: Observed
     boot: int | None = None
     threads: ThreadReport | None = None
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Absence:
-    """A guest of the claim of that revision is gone; `failure` says why its start failed, '' when it was removed as ordered."""
+    """A guest of the claim of that revision is gone; `failure` says why its first start failed, '' when it was removed as ordered."""
 
     revision: int
     failure: str = ""

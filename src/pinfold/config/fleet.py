@@ -30,12 +30,13 @@ class ApiSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSettings:
-    """Whom the agent asks, and how it shows who it is."""
+    """Whom the agent asks, how it shows who it is, and what it gives its guests time for."""
 
     api_url: str = ""
     token_file: str = ""
     ca_file: str = ""
     sweep_seconds: float = 10.0
+    shutdown_seconds: float = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +70,7 @@ def load_fleet(files: Sequence[str]) -> FleetSettings:
             token_file=_path(values, "pinfold_agent", "token_file") or f"{host.state_dir}/agent.token",
             ca_file=_path(values, "pinfold_agent", "ca_file"),
             sweep_seconds=values.get("pinfold_agent", "sweep_seconds"),
+            shutdown_seconds=values.get("pinfold_agent", "shutdown_seconds"),
         ),
         scheduler=SchedulerSettings(claim_seconds=values.get("pinfold_api", "claim_seconds")),
     )

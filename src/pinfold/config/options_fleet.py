@@ -102,6 +102,13 @@ _AGENT = OptionGroup(
         ),
         cfg.StrOpt("ca_file", metavar=_PATH, help="Certificates that are trusted, in place of the system's."),
         cfg.FloatOpt("sweep_seconds", default=10.0, min=0.5, max=3600.0, help="How often every thread of every guest is looked at."),
+        cfg.FloatOpt(
+            "shutdown_seconds",
+            default=60.0,
+            min=0.0,
+            max=3600.0,
+            help="How long a guest may take to shut down when it is stopped, or rebooted softly, until it is ended; 0 ends it at once.",
+        ),
     ),
 )
 

@@ -208,6 +208,10 @@ class Driver(Protocol):
         """Let a paused guest run."""
         ...
 
+    def shut_down(self, guest: str) -> None:
+        """Ask a guest to shut down, as a press of its power button does, and return at once. One that is not there is no error."""
+        ...
+
     def stop(self, guest: str, *, remove: bool, graceful_seconds: float = 0.0) -> None:
         """End the guest's process (asking it first, for so long, where asked for); with `remove`, forget its definition too.
 

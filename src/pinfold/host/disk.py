@@ -1,7 +1,8 @@
 """What a guest boots from: its files are there, and its disk is an overlay of its own. Domain XML does not belong here.
 
-Overlays are qcow2 files `STATE_DIR/overlays/HOST/ID.qcow2`; the image below is only read. Formats are never guessed from content, since
-a raw image can pretend to be a qcow2 one whose backing file is any file of the host.
+Overlays are qcow2 files `STATE_DIR/overlays/HOST/ID.qcow2`; the image below is only read. Beside one whose guest never ran lies the empty
+file `ID.starting`: what a guest may have written to has none, and is deleted by `remove` alone.
+Formats are never guessed from content, since a raw image can pretend to be a qcow2 one whose backing file is any file of the host.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Final
 
 from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.port import Boot
+from pinfold.drivers.port import Boot, GuestState, HostGuest
 from pinfold.host.lock import host_key, state_folder
 
 FORMATS: Final = ("raw", "qcow2")
@@ -31,11 +32,12 @@ def overlay_path(settings: HostSettings, guest: str) -> Path:
     return Path(settings.state_dir, "overlays", host_key(settings), f"{guest}.qcow2")
 
 
-def prepare(settings: HostSettings, guest: str, boot: Boot, disk_gib: int) -> Boot:
-    """The boot with its disk replaced by a fresh overlay of `disk_gib` GiB (the image's own size where that is 0).
+def prepare(settings: HostSettings, guest: str, boot: Boot, disk_gib: int, *, again: bool = False) -> Boot:
+    """The boot with its disk replaced by the guest's overlay: the one that there is, else a fresh one of `disk_gib` GiB (the image's own
+    size where that is 0).
 
-    Raises `InvalidRequest` naming the file that is missing or cannot be used, and when the state directory is full; no overlay is left
-    then.
+    Raises `InvalidRequest` naming the file that is missing or cannot be used, and when the state directory is full; no fresh overlay is
+    left then. A guest that starts `again` has one: that it is missing is an error, not a reason to begin with an empty disk.
     """
     for what, path in (("ROM", boot.rom), ("kernel", boot.kernel), ("initrd", boot.initrd), ("image", boot.disk)):
         if path:
@@ -50,6 +52,8 @@ def prepare(settings: HostSettings, guest: str, boot: Boot, disk_gib: int) -> Bo
     if overlay.exists():
         # A guest whose definition somebody removed comes back on the disk that it had.
         return replace(boot, disk=str(overlay), disk_format="qcow2")
+    if again:
+        raise InvalidRequest(f"the disk of guest {guest}, which ran before, is not at {overlay}", key=str(overlay))
     _starting(settings, guest).touch(mode=0o600)
     try:
         _qemu_img("create", "-q", "-f", "qcow2", "-F", boot.disk_format, "-b", boot.disk, str(overlay), str(size))
@@ -67,21 +71,29 @@ def remove(settings: HostSettings, guest: str) -> None:
 
 
 def settled(settings: HostSettings, guest: str) -> None:
-    """The guest runs, or is gone: its start is over, and its overlay is nobody's to sweep any more."""
+    """The guest is about to run, or is gone: its overlay is nobody's to sweep any more."""
     _starting(settings, guest).unlink(missing_ok=True)
 
 
-def sweep(settings: HostSettings, guests: Iterable[str]) -> None:
-    """Deletes what starts left whose process was killed before libvirt knew their guest. Only under the host's lock, with every guest's id.
+def has_run(settings: HostSettings, guest: str) -> bool:
+    """Whether there is an overlay that the guest may have written to."""
+    return overlay_path(settings, guest).exists() and not _starting(settings, guest).exists()
 
-    An overlay of a start that was over once is never deleted: it is somebody's disk, whatever became of the definition.
+
+def sweep(settings: HostSettings, guests: Iterable[HostGuest]) -> None:
+    """Deletes what starts left whose process was killed before libvirt knew their guest. Only under the host's lock, with every guest.
+
+    An overlay that was settled is never deleted: it is somebody's disk, whatever became of the definition. A guest that is not paused as
+    its start left it may have been let run by hand, which settles its overlay as well.
     """
-    known = set(guests)
+    known = {guest.id: guest for guest in guests}
     for marker in Path(settings.state_dir, "overlays", host_key(settings)).glob("*.starting"):
-        if marker.stem not in known:
+        guest = known.get(marker.stem)
+        if guest is None:
             _log.warning("the start of guest %s was killed; its overlay is deleted", marker.stem)
             remove(settings, marker.stem)
-        settled(settings, marker.stem)
+        elif guest.state is not GuestState.PAUSED:
+            settled(settings, marker.stem)
 
 
 def _starting(settings: HostSettings, guest: str) -> Path:

@@ -4,7 +4,7 @@
 2. Walk its threads until stable and compare each with what was recorded; where one differs, pin once more and look again.
 3. Survey again: no pCPU of the guest may have another owner, whatever a writer without our lock did meanwhile.
 4. Resume.
-Whatever fails, the guest, its definition and its files are gone again before the error is raised.
+Whatever fails, the guest, its definition and its files are gone again before the error is raised; a disk that was there before stays.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ class StartOrder:
     """One guest to be placed and started. `id` is a UUID in text form that the caller made; `flavor` is a name for people.
 
     `boot.disk` is an image that stays as it is: the guest writes to an overlay of its own, `request.disk_gib` in size where that is given.
-    `template` is domain XML or ''. `virt_type` is `kvm`, `qemu` or '' for the best the host has.
+    `template` is domain XML or ''. `virt_type` is `kvm`, `qemu` or '' for the best the host has. A guest that starts `again` ran here
+    before, and its disk must be there.
     """
 
     id: str
@@ -62,6 +63,7 @@ class StartOrder:
     boot: Boot = Boot()
     template: str = ""
     virt_type: str = ""
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,15 +117,14 @@ def start(driver: Driver, settings: HostSettings, order: StartOrder, *, claimed:
             if isinstance(found, NoFit):
                 return found
             with clock.step("disk"):
-                disk.sweep(settings, (guest.id for guest in seen.guests))
+                disk.sweep(settings, seen.guests)
                 _promise_removal(settings, order, undo)
-                boot = disk.prepare(settings, order.id, order.boot, order.request.disk_gib)
+                boot = disk.prepare(settings, order.id, order.boot, order.request.disk_gib, again=order.again)
             with clock.step("start paused"):
                 guest = _start_paused(driver, _spec(settings, order, boot, claimed or _record(order, found)), undo)
         fault_point("start.paused")
         verdict = _run(driver, settings, guest, seen, clock)
         undo.forget()
-        disk.settled(settings, order.id)
     return _started(verdict, found, seen, clock)
 
 
@@ -248,6 +249,7 @@ def _run(driver: Driver, settings: HostSettings, guest: HostGuest, seen: Survey,
     if lost:
         raise Conflict(f"guest {guest.name} was not started: " + "; ".join(finding.sentence() for finding in lost))
     fault_point("start.verified")
+    disk.settled(settings, guest.id)
     with clock.step("resume"):
         driver.resume(guest.id)
     return verdict

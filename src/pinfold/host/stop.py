@@ -22,24 +22,42 @@ class Stopped:
 
 
 def stop(
-    driver: Driver, settings: HostSettings, key: str, *, remove: bool = False, graceful_seconds: float = 0.0, agent: str = ""
+    driver: Driver,
+    settings: HostSettings,
+    key: str,
+    *,
+    remove: bool = False,
+    keep_disk: bool = False,
+    graceful_seconds: float = 0.0,
+    agent: str = "",
 ) -> Stopped:
     """Ends the guest with that name or id; when this returns, no process of it is left.
 
-    Without `remove` it stays defined and keeps its claim. `agent` names the owner of the host that asks.
+    Without `remove` it stays defined and keeps its claim; with it, its disk is deleted too, unless `keep_disk`. `agent` names the owner
+    of the host that asks.
     Raises `InvalidRequest` when there is no such guest, it is not ours, or the host is remote or owned by an agent; `Unavailable` when the
     hypervisor is away.
     """
-    if not driver.local:
-        raise InvalidRequest(f"a guest is stopped on its own host alone; {driver.uri} is remote and read-only", key="uri")
-    refuse_if_owned(settings, "guest stop", by=agent)
-    guest = pick(driver.guests(), key)
-    record_of(guest)
+    guest = _ours(driver, settings, key, agent)
     if guest.state is not GuestState.STOPPED and graceful_seconds:
         # Outside the lock: a guest may take its time to shut down, and others want to start meanwhile.
         driver.stop(guest.id, remove=False, graceful_seconds=graceful_seconds)
     with host_lock(settings):
         driver.stop(guest.id, remove=remove)
-        if remove:
+        if remove and not keep_disk:
             disk.remove(settings, guest.id)
     return Stopped(guest=guest, removed=remove)
+
+
+def shut_down(driver: Driver, settings: HostSettings, key: str, *, agent: str = "") -> None:
+    """Asks the guest with that name or id to shut down, and returns at once. Raises as `stop`."""
+    driver.shut_down(_ours(driver, settings, key, agent).id)
+
+
+def _ours(driver: Driver, settings: HostSettings, key: str, agent: str) -> HostGuest:
+    if not driver.local:
+        raise InvalidRequest(f"a guest is stopped on its own host alone; {driver.uri} is remote and read-only", key="uri")
+    refuse_if_owned(settings, "guest stop", by=agent)
+    guest = pick(driver.guests(), key)
+    record_of(guest)
+    return guest

@@ -95,7 +95,7 @@ class Lifecycle:
         return self._want(guest, Desired.RUNNING, "powering-on", reboot=True)
 
     def stop(self, guest_id: str) -> GuestRecord:
-        """The user wants a running guest to shut down; its claim stays. Raises `Conflict` when it does not run or something is under way."""
+        """The user wants a running guest to shut down, its claim kept. Raises `Conflict` when it does not run or something is under way."""
         guest = self._quiet(guest_id, "stop")
         if guest.desired is not Desired.RUNNING or guest.observed not in (Observed.RUNNING, Observed.PAUSED):
             raise Conflict(f"Cannot 'stop' instance {guest_id} while it is in vm_state {_at_rest(guest)}")
@@ -165,6 +165,7 @@ class Lifecycle:
             return
         if guest.desired is not Desired.ABSENT and guest.booted:
             with self._database.write() as connection:
+                guests.observe(connection, guest_id, Observed.ABSENT, host=host_id)
                 _fail_in_place(connection, guest, host_id, failure)
             return
         self._scheduler.release(guest_id, bury=True)

@@ -28,10 +28,17 @@ _CPUINFO: Final = Path("/proc/cpuinfo")
 
 
 @contextmanager
-def open_agent(settings: HostSettings, service: ServiceClient, *, sweep_seconds: float) -> Iterator[Agent]:
+def open_agent(settings: FleetSettings, service: ServiceClient) -> Iterator[Agent]:
     """An agent for the host's libvirt, let go of when the block ends. Raises `Unavailable` when libvirt cannot be reached."""
-    with open_driver(settings) as driver:
-        yield Agent(driver, settings, service, lambda: host_facts(settings, service.url), sweep_seconds=sweep_seconds)
+    with open_driver(settings.host) as driver:
+        yield Agent(
+            driver,
+            settings.host,
+            service,
+            lambda: host_facts(settings.host, service.url),
+            sweep_seconds=settings.agent.sweep_seconds,
+            shutdown_seconds=settings.agent.shutdown_seconds,
+        )
 
 
 def serve_agent(settings: FleetSettings, *, ready: Callable[[str], None]) -> None:
@@ -43,7 +50,7 @@ def serve_agent(settings: FleetSettings, *, ready: Callable[[str], None]) -> Non
     with (
         owning(settings.host, owner_of(settings.host)),
         closing(ServiceClient(settings.agent.api_url, token, ca_file=settings.agent.ca_file)) as client,
-        open_agent(settings.host, client, sweep_seconds=settings.agent.sweep_seconds) as agent,
+        open_agent(settings, client) as agent,
     ):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: agent.stop())

@@ -73,7 +73,7 @@ def up(settings: FleetSettings, *, no_auth: bool, ready: Callable[[Up], None]) -
         stack.enter_context(_serving(server_of(service, settings.api), listening))
         client = ServiceClient(_local(url), token, certificate=settings.api.tls_certificate)
         stack.callback(client.close)
-        agent = stack.enter_context(open_agent(settings.host, client, sweep_seconds=settings.agent.sweep_seconds))
+        agent = stack.enter_context(open_agent(settings, client))
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: agent.stop())
         told = Up(url=url, clouds_file=clouds, host=settings.host.host, images_dir=settings.host.images_dir, warnings=(*images, *missing))

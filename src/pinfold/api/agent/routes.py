@@ -15,6 +15,7 @@ from pinfold.api.agent.tokens import agent_host
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.image.catalog import read_catalog
 from pinfold.api.services import ApiServices, Services
+from pinfold.scheduler.lifecycle import REBOOTING_HARD
 from pinfold.store import codec, guests, hosts
 
 router = APIRouter(prefix="/agent/v1", tags=["agents"])
@@ -98,7 +99,7 @@ def report_guest(guest_id: str, body: Plain, host: Host, services: Services) -> 
     """What one of the host's guests is doing, and where its threads are."""
     report = codec.from_plain(body, GuestReport, "guest report")
     threads = None if report.threads is None else codec.encode(report.threads, ThreadReport)
-    services.lifecycle.seen(host, guest_id, report.revision, report.observed, booted=report.boot, report=threads)
+    services.lifecycle.seen(host, guest_id, report.revision, report.observed, booted=report.boot, report=threads, failure=report.failure)
     return Response(status_code=204)
 
 
@@ -141,6 +142,8 @@ def _orders(services: ApiServices, host: str) -> dict[str, Any]:
             request=order.guest.request,
             fit=order.claim.fit,
             image=order.guest.image,
+            booted=order.guest.booted,
+            hard=order.guest.task == REBOOTING_HARD,
         )
         for order in found
     )

@@ -73,7 +73,7 @@ def act(server_id: str, body: Annotated[dict[str, Any], Body(min_length=1, max_l
             kind = argument.get("type") if isinstance(argument, dict) else None
             if not isinstance(kind, str) or kind.upper() not in ("SOFT", "HARD") or len(argument) != 1:
                 raise InvalidRequest("reboot takes a type, SOFT or HARD", key="type")
-            services.lifecycle.reboot(server_id)
+            services.lifecycle.reboot(server_id, hard=kind.upper() == "HARD")
         case _ if action in _KNOWN:
             raise ApiError(501, f"The action {action} is not supported.")
         case _:

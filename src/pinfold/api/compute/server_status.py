@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from pinfold.scheduler.lifecycle import REBOOTING, REBOOTING_HARD
 from pinfold.store.model import Desired, GuestRecord, Observed
 
-TASKS: Final = {"scheduling": "scheduling", "spawning": "spawning", "rebooting": "reboot_started"}
-"""Our tasks by Nova's name where it is another one."""
+_REBOOTS: Final = {REBOOTING: "REBOOT", REBOOTING_HARD: "HARD_REBOOT"}
+"""The status of a running guest that is being rebooted, by its task. Tasks have Nova's names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,7 @@ def shown(guest: GuestRecord, *, host_up: bool) -> Shown:
     3. Not seen yet, or on its first boot: BUILD. Then what the agent saw, with what is under way.
     """
     power = _POWER.get(guest.observed, 0)
-    task = TASKS.get(guest.task, guest.task) or None
+    task = guest.task or None
     if guest.deleted is not None:
         return Shown(status="DELETED", vm_state="deleted", task_state=None, power_state=0)
     if guest.fault is not None and not (guest.host and guest.observed is Observed.RUNNING):
@@ -41,10 +42,8 @@ def shown(guest: GuestRecord, *, host_up: bool) -> Shown:
         return Shown(status="UNKNOWN", vm_state="unknown", task_state=task, power_state=0)
     if guest.desired is not Desired.ABSENT and (guest.observed is Observed.UNSEEN or guest.booted == 0):
         return Shown(status="BUILD", vm_state="building", task_state=task, power_state=power)
-    if guest.task == "rebooting":
-        return Shown(status="HARD_REBOOT", vm_state="active", task_state=task, power_state=power)
     if guest.observed is Observed.RUNNING:
-        return Shown(status="ACTIVE", vm_state="active", task_state=task, power_state=power)
+        return Shown(status=_REBOOTS.get(guest.task, "ACTIVE"), vm_state="active", task_state=task, power_state=power)
     if guest.observed is Observed.PAUSED:
         return Shown(status="PAUSED", vm_state="paused", task_state=task, power_state=power)
     return Shown(status="SHUTOFF", vm_state="stopped", task_state=task, power_state=power or 4)
