@@ -11,9 +11,9 @@ from pinfold.cli import options as opt
 from pinfold.cli.output import show, show_json
 from pinfold.cli.service import Service, open_access, segment
 from pinfold.cli.status import ExitStatus
-from pinfold.core.errors import Unavailable
+from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
 
-app = typer.Typer(help="Create, list, show, stop, start, reboot and delete servers of the service.", no_args_is_help=True)
+app = typer.Typer(help="Create, list, show, stop, start, reboot, rebook and delete servers of the service.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="SERVER", help="The server's name or id.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Return when it is done, or has failed.")]
@@ -108,6 +108,46 @@ def start(name: Name, wait: Wait = False, config: opt.Config = None, as_json: op
 def reboot(name: Name, wait: Wait = False, config: opt.Config = None, as_json: opt.Json = False) -> None:
     """Reboot a server."""
     _act(name, {"reboot": {"type": "HARD"}}, ("ACTIVE",), wait=wait, config=config, as_json=as_json)
+
+
+@app.command()
+def rebook(
+    names: Annotated[list[str] | None, typer.Argument(metavar="SERVER...", help="Servers, by name or id.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Every server that holds a host.")] = False,
+    config: opt.Config = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Book the overhead of servers with today's options instead of those they were claimed with; no thread is moved.
+
+    Exit status 1: an overhead pool has no room; such a server keeps what it booked, and the others are booked.
+    """
+    from pinfold.cli.views.servers import rebooked_view
+
+    if bool(names) == every:
+        raise InvalidRequest("name the servers to book anew, or all of them with --all", key="SERVER")
+    with open_access(config) as service:
+        servers = [service.server(name) for name in names or ()]
+        if every:
+            servers = [server for server in service.servers() if server["OS-EXT-SRV-ATTR:host"]]
+        done = [_rebook(service, server) for server in servers]
+    if as_json:
+        show_json({"servers": done})
+    else:
+        show(rebooked_view(done))
+    if any(one["refused"] for one in done):
+        raise typer.Exit(ExitStatus.REFUSED)
+
+
+def _rebook(service: Service, server: dict[str, Any]) -> dict[str, Any]:
+    """What one server books afterwards, and why that is not what today's options say ('' where it is)."""
+    refused = ""
+    try:
+        service.ask("POST", f"/v1/servers/{segment(server['id'])}/rebook")
+    except Conflict as error:
+        refused = str(error)
+    claim = service.ask("GET", f"/v1/servers/{segment(server['id'])}/placement")["claim"]
+    millicpu = 0 if claim is None else claim["fit"]["overhead_millicpu"]
+    return {"server": server["id"], "name": server["name"], "overhead_millicpu": millicpu, "refused": refused}
 
 
 def _act(name: str, action: dict[str, Any], until: tuple[str, ...], *, wait: bool, config: list[str] | None, as_json: bool) -> None:

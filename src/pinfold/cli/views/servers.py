@@ -29,6 +29,15 @@ def servers_view(servers: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
     return [table]
 
 
+def rebooked_view(servers: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
+    """One line for each server that was to be booked anew: what it books, and what stood in the way. Pure."""
+    lines: list[RenderableType] = []
+    for server in servers:
+        books = Text(f"{server['name']}: books {server['overhead_millicpu']} millicpu of the overhead pool")
+        lines.append(books.append(f", as before: {server['refused']}", style="yellow") if server["refused"] else books)
+    return lines or [Text("no servers", style="dim")]
+
+
 def server_view(server: Mapping[str, Any], placement: Mapping[str, Any]) -> list[RenderableType]:
     """One server: what it is, where it is recorded to run, what its agent last saw, what other hosts lacked. Pure."""
     flavor, claim = server["flavor"], placement["claim"]
@@ -43,6 +52,7 @@ def server_view(server: Mapping[str, Any], placement: Mapping[str, Any]) -> list
         where = fit["emulator"]
         lines.append(Text(f"  policy {placement['policy']}: emulator threads on {where['pcpus']}, {_EMULATOR[where['placement']]}"))
         lines += [Text(f"  guest cell {cell['guest_cell']} on host cell {cell['host_cell']}") for cell in fit["cells"]]
+        lines += [Text.assemble(("  warning: ", "yellow"), reason["sentence"]) for reason in fit["warnings"]]
         booked = ", ".join(f"{amount:,} {name}" for name, amount in claim["amounts"].items())
         lines.append(Text(f"  takes {booked}", style="dim"))
     lines.append(Text(f"  id {server['id']}", style="dim"))
