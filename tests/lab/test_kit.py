@@ -41,7 +41,7 @@ def test_the_configuration_is_one_that_pinfold_reads(tmp_path: Path) -> None:
 
 def test_every_flavor_is_a_request_that_pinfold_understands(tmp_path: Path) -> None:
     path = tmp_path / "flavors.toml"
-    path.write_text(kit.FLAVORS)
+    path.write_text(kit.flavors_file())
     flavors = read_flavors(str(path))
     assert list(flavors) == ["float", "pinned", "share", "isolate", "cores", "mixed", "wide"]
     for flavor in flavors.values():

@@ -13,41 +13,11 @@ from pinfold.core.request.model import Flavor, GuestRequest, Image
 from pinfold.drivers.port import Boot
 
 if TYPE_CHECKING:
+    from pinfold.cli.guest_options import GuestOptions
     from pinfold.config import Configuration
 
 _IMAGE_SUFFIXES = ("", ".qcow2", ".raw", ".img")
 _TEMPLATE_SUFFIXES = ("", ".xml")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlavorOptions:
-    """The options that describe a guest, as given."""
-
-    name: str | None = None
-    flavors_file: str | None = None
-    json_file: str | None = None
-    vcpus: int | None = None
-    ram: int | None = None
-    disk: int | None = None
-    properties: Sequence[str] = ()
-    image_properties: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BootOptions:
-    """The options that say what a guest boots, as given."""
-
-    image: str | None = None
-    disk_file: str | None = None
-    disk_format: str | None = None
-    kernel: str | None = None
-    initrd: str | None = None
-    cmdline: str | None = None
-    rom: str | None = None
-    template: str | None = None
-    virt_type: str | None = None
-    iothreads: int = 0
-    serial_log: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,37 +31,37 @@ class Asked:
     virt_type: str
 
 
-def asked(configuration: Configuration, flavor: FlavorOptions, boot: BootOptions) -> Asked:
+def asked(configuration: Configuration, options: GuestOptions) -> Asked:
     """The guest that the options describe. Raises `InvalidRequest` naming the option, the file or the key that is wrong."""
     from pinfold.core.request.compile import compile_request
     from pinfold.drivers.libvirt.template import device_counts
 
-    found = asked_flavor(configuration, flavor)
-    image = Image(properties=pairs("--image-property", flavor.image_properties), name=boot.image or "")
-    template = _template(configuration, boot.template)
-    starts = _boot(configuration, boot)
+    flavor = _flavor(configuration, options)
+    image = Image(properties=pairs("--image-property", options.image_properties or ()), name=options.image or "")
+    template = _template(configuration, options.template)
+    boot = _boot(configuration, options)
     disks, nics = device_counts(template) if template else (0, 0)
-    request = compile_request(found, image, disks=disks + bool(starts.disk), nics=nics)
-    if boot.virt_type not in (None, "kvm", "qemu"):
-        raise InvalidRequest(f"--virt-type {boot.virt_type!r} is not allowed; kvm or qemu is", key="--virt-type")
-    return Asked(flavor=found, request=request, boot=starts, template=template, virt_type=boot.virt_type or "")
+    request = compile_request(flavor, image, disks=disks + bool(boot.disk), nics=nics)
+    if options.virt_type not in (None, "kvm", "qemu"):
+        raise InvalidRequest(f"--virt-type {options.virt_type!r} is not allowed; kvm or qemu is", key="--virt-type")
+    return Asked(flavor=flavor, request=request, boot=boot, template=template, virt_type=options.virt_type or "")
 
 
-def asked_flavor(configuration: Configuration, options: FlavorOptions) -> Flavor:
+def _flavor(configuration: Configuration, options: GuestOptions) -> Flavor:
     """The flavor by name, from JSON, or from --vcpus and --ram; what stands beside a name or JSON replaces its parts."""
     from pinfold.config.flavors import find_flavor
 
-    if options.name is not None and options.json_file is not None:
+    if options.flavor is not None and options.flavor_json is not None:
         raise InvalidRequest("--flavor and --flavor-json both name a flavor; one of them is allowed", key="--flavor")
-    if options.name is not None:
-        flavor = find_flavor(options.flavors_file or configuration.flavors_file, options.name)
-    elif options.json_file is not None:
-        flavor = _flavor_of_json(options.json_file)
+    if options.flavor is not None:
+        flavor = find_flavor(options.flavors or configuration.flavors_file, options.flavor)
+    elif options.flavor_json is not None:
+        flavor = _flavor_of_json(options.flavor_json)
     elif options.vcpus is None or options.ram is None:
         raise InvalidRequest("no flavor: give --flavor NAME, --flavor-json FILE, or --vcpus N and --ram MIB", key="--flavor")
     else:
         flavor = Flavor(vcpus=options.vcpus, memory_mib=options.ram)
-    specs = dict(flavor.extra_specs) | dict(pairs("--property", options.properties))
+    specs = dict(flavor.extra_specs) | dict(pairs("--property", options.properties or ()))
     return replace(
         flavor,
         vcpus=flavor.vcpus if options.vcpus is None else options.vcpus,
@@ -130,7 +100,7 @@ def pairs(option: str, texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(found.items()))
 
 
-def _boot(configuration: Configuration, options: BootOptions) -> Boot:
+def _boot(configuration: Configuration, options: GuestOptions) -> Boot:
     if options.image and options.disk_file:
         raise InvalidRequest("--image and --disk-file both name a disk; one of them is allowed", key="--image")
     disk = ""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from pinfold.cli import options as opt
+from pinfold.cli.guest_options import GuestOptions, takes_guest_options
 from pinfold.cli.output import show, show_json, write
 from pinfold.cli.session import open_session, read_configuration
 from pinfold.cli.status import ExitStatus, warn
@@ -37,29 +38,13 @@ Overhead = Annotated[str | None, _other("--overhead", "CPULIST", "Its overhead p
 Xml = Annotated[bool, typer.Option("--xml", help="Print the domain XML that a start would use.")]
 
 
+@takes_guest_options
 def fit(
     context: typer.Context,
     service_flavor: Annotated[
         str | None, typer.Argument(metavar="[FLAVOR]", help="A flavor of the service: ask its scheduler, over all its hosts.")
     ] = None,
-    flavor: opt.FlavorName = None,
-    flavors: opt.FlavorsFile = None,
-    flavor_json: opt.FlavorJson = None,
-    vcpus: opt.Vcpus = None,
-    ram: opt.Ram = None,
-    disk: opt.Disk = None,
-    properties: opt.Properties = None,
-    image_properties: opt.ImageProperties = None,
-    image: opt.Image = None,
-    disk_file: opt.DiskFile = None,
-    disk_format: opt.DiskFormat = None,
-    kernel: opt.Kernel = None,
-    initrd: opt.Initrd = None,
-    cmdline: opt.Cmdline = None,
-    rom: opt.Rom = None,
-    template: opt.Template = None,
-    virt_type: opt.VirtType = None,
-    iothreads: opt.Iothreads = 0,
+    guest: GuestOptions = GuestOptions(),
     capabilities: Capabilities = None,
     host_text: HostText = None,
     shared: Shared = None,
@@ -79,37 +64,13 @@ def fit(
     if service_flavor is not None:
         from pinfold.cli.service_fit import ask_service
 
-        ask_service(service_flavor, image or "", config, as_json=as_json)
+        ask_service(service_flavor, guest.image or "", config, as_json=as_json)
         return
-    from pinfold.cli.asked import BootOptions, FlavorOptions, asked
+    from pinfold.cli.asked import asked
 
     configuration = read_configuration(config, connect, only_looks=True, quiet=as_json)
     configuration = _with_pools(configuration, shared=shared, dedicated=dedicated, overhead=overhead)
-    wanted = asked(
-        configuration,
-        FlavorOptions(
-            name=flavor,
-            flavors_file=flavors,
-            json_file=flavor_json,
-            vcpus=vcpus,
-            ram=ram,
-            disk=disk,
-            properties=properties or (),
-            image_properties=image_properties or (),
-        ),
-        BootOptions(
-            image=image,
-            disk_file=disk_file,
-            disk_format=disk_format,
-            kernel=kernel,
-            initrd=initrd,
-            cmdline=cmdline,
-            rom=rom,
-            template=template,
-            virt_type=virt_type,
-            iothreads=iothreads,
-        ),
-    )
+    wanted = asked(configuration, guest)
     if capabilities or host_text:
         from pinfold.cli.other_host import other_host
 

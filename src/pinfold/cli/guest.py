@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pinfold.cli import options as opt
+from pinfold.cli.guest_options import GuestOptions, takes_guest_options
 from pinfold.cli.output import show, show_json
 from pinfold.cli.session import Session, open_session, read_configuration
 from pinfold.cli.status import ExitStatus, warn
@@ -22,7 +23,6 @@ app = typer.Typer(help="Start, list, show, restart and stop guests on this host.
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The guest's name or id.")]
 NewName = Annotated[str, typer.Argument(metavar="NAME", help="A name for the guest: letters, digits, '.', '_' and '-'.")]
-SerialLog = Annotated[str | None, typer.Option("--serial-log", metavar="FILE", help="Where the guest's serial console is written to.")]
 Remove = Annotated[bool, typer.Option("--remove/--keep", help="Forget the guest and its disk, or keep both, and its pCPUs, for a restart.")]
 Graceful = Annotated[
     float,
@@ -31,28 +31,11 @@ Graceful = Annotated[
 
 
 @app.command()
+@takes_guest_options
 def start(
     context: typer.Context,
     name: NewName,
-    flavor: opt.FlavorName = None,
-    flavors: opt.FlavorsFile = None,
-    flavor_json: opt.FlavorJson = None,
-    vcpus: opt.Vcpus = None,
-    ram: opt.Ram = None,
-    disk: opt.Disk = None,
-    properties: opt.Properties = None,
-    image_properties: opt.ImageProperties = None,
-    image: opt.Image = None,
-    disk_file: opt.DiskFile = None,
-    disk_format: opt.DiskFormat = None,
-    kernel: opt.Kernel = None,
-    initrd: opt.Initrd = None,
-    cmdline: opt.Cmdline = None,
-    rom: opt.Rom = None,
-    template: opt.Template = None,
-    virt_type: opt.VirtType = None,
-    iothreads: opt.Iothreads = 0,
-    serial_log: SerialLog = None,
+    guest: GuestOptions = GuestOptions(),
     config: opt.Config = None,
     connect: opt.Connect = None,
     as_json: opt.Json = False,
@@ -62,38 +45,13 @@ def start(
     It starts paused, every thread is checked, and only then does it run; if one is elsewhere, nothing is left of the guest.
     Exit status 1: it does not fit, or could not be placed.
     """
-    from pinfold.cli.asked import BootOptions, FlavorOptions, asked
+    from pinfold.cli.asked import asked
     from pinfold.core.fit.model import NoFit
     from pinfold.host.start import StartOrder
     from pinfold.host.start import start as start_guest
 
     configuration = read_configuration(config, connect, only_looks=False, quiet=as_json)
-    wanted = asked(
-        configuration,
-        FlavorOptions(
-            name=flavor,
-            flavors_file=flavors,
-            json_file=flavor_json,
-            vcpus=vcpus,
-            ram=ram,
-            disk=disk,
-            properties=properties or (),
-            image_properties=image_properties or (),
-        ),
-        BootOptions(
-            image=image,
-            disk_file=disk_file,
-            disk_format=disk_format,
-            kernel=kernel,
-            initrd=initrd,
-            cmdline=cmdline,
-            rom=rom,
-            template=template,
-            virt_type=virt_type,
-            iothreads=iothreads,
-            serial_log=serial_log,
-        ),
-    )
+    wanted = asked(configuration, guest)
     order = StartOrder(
         id=str(uuid.uuid4()),
         name=name,

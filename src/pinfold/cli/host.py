@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,11 @@ from pinfold.cli import options as opt
 from pinfold.cli.output import console, show, show_json
 from pinfold.cli.session import open_session, read_configuration
 from pinfold.cli.status import warn
+
+if TYPE_CHECKING:
+    from pinfold.config import Configuration
+    from pinfold.host.map import HostMap
+    from pinfold.host.survey import Survey
 
 app = typer.Typer(help="Show this host's cells, pools and guests; list, add and fence hosts of the service.", no_args_is_help=True)
 
@@ -22,19 +27,13 @@ def show_(context: typer.Context, config: opt.Config = None, connect: opt.Connec
     from pinfold.cli.documents import host_document
     from pinfold.cli.views.host_map import host_head
     from pinfold.cli.views.host_show import host_show_view
-    from pinfold.host.map import host_map
-    from pinfold.host.survey import survey
 
     configuration = read_configuration(config, connect, only_looks=True, quiet=as_json)
-    with open_session(context, configuration) as session:
-        seen = survey(session.driver, session.settings)
-    chart = host_map(seen)
+    seen, chart = _surveyed(context, configuration, quiet=as_json)
     if as_json:
         show_json(host_document(seen, chart, configuration.settings))
-        return
-    for warning in seen.warnings:
-        warn(warning)
-    show([*host_head(seen, chart), *host_show_view(seen, chart, configuration.settings)])
+    else:
+        show([*host_head(seen, chart), *host_show_view(seen, chart, configuration.settings)])
 
 
 @app.command("map")
@@ -42,20 +41,27 @@ def map_(context: typer.Context, config: opt.Config = None, connect: opt.Connect
     """Draw the host: cells, cores with their siblings side by side, the pool of each pCPU and what runs there."""
     from pinfold.cli.documents import map_document
     from pinfold.cli.views.host_map import host_map_view
+
+    configuration = read_configuration(config, connect, only_looks=True, quiet=as_json)
+    seen, chart = _surveyed(context, configuration, quiet=as_json)
+    if as_json:
+        show_json(map_document(chart))
+    else:
+        screen = console()
+        show(host_map_view(seen, chart, screen.width), screen)
+
+
+def _surveyed(context: typer.Context, configuration: Configuration, *, quiet: bool) -> tuple[Survey, HostMap]:
+    """This host and its map; what is odd about it is said on standard error, unless `quiet`."""
     from pinfold.host.map import host_map
     from pinfold.host.survey import survey
 
-    configuration = read_configuration(config, connect, only_looks=True, quiet=as_json)
     with open_session(context, configuration) as session:
         seen = survey(session.driver, session.settings)
-    chart = host_map(seen)
-    if as_json:
-        show_json(map_document(chart))
-        return
-    for warning in seen.warnings:
-        warn(warning)
-    screen = console()
-    show(host_map_view(seen, chart, screen.width), screen)
+    if not quiet:
+        for warning in seen.warnings:
+            warn(warning)
+    return seen, host_map(seen)
 
 
 @app.command("list")

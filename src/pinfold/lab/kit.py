@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -14,56 +15,50 @@ from pinfold.lab.folder import LabFolder
 
 _DISK_BYTES: Final = 1 << 20
 
-FLAVORS: Final = """\
-# Flavors to try in a lab. The guest is a ROM of 64 KiB, so memory is a number here and hardly used.
-[flavors.float]
-vcpus = 2
-ram = 256
 
-[flavors.pinned]
-vcpus = 2
-ram = 512
-[flavors.pinned.properties]
-"hw:cpu_policy" = "dedicated"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabFlavor:
+    """One flavor of a lab's flavors file; `specs` are its extra specs, as `(key, value)`."""
 
-[flavors.share]
-vcpus = 2
-ram = 512
-[flavors.share.properties]
-"hw:cpu_policy" = "dedicated"
-"hw:emulator_threads_policy" = "share"
+    name: str
+    vcpus: int
+    ram_mib: int
+    specs: tuple[tuple[str, str], ...] = ()
 
-[flavors.isolate]
-vcpus = 2
-ram = 512
-[flavors.isolate.properties]
-"hw:cpu_policy" = "dedicated"
-"hw:emulator_threads_policy" = "isolate"
 
-[flavors.cores]
-vcpus = 2
-ram = 1024
-[flavors.cores.properties]
-"hw:cpu_policy" = "dedicated"
-"hw:cpu_thread_policy" = "isolate"
-"hw:emulator_threads_policy" = "share"
+_DEDICATED: Final = ("hw:cpu_policy", "dedicated")
+_SHARE: Final = ("hw:emulator_threads_policy", "share")
+_ISOLATE: Final = ("hw:emulator_threads_policy", "isolate")
 
-[flavors.mixed]
-vcpus = 4
-ram = 1024
-[flavors.mixed.properties]
-"hw:cpu_policy" = "mixed"
-"hw:cpu_dedicated_mask" = "^0"
-"hw:emulator_threads_policy" = "share"
+FLAVORS: Final = (
+    LabFlavor(name="float", vcpus=2, ram_mib=256),
+    LabFlavor(name="pinned", vcpus=2, ram_mib=512, specs=(_DEDICATED,)),
+    LabFlavor(name="share", vcpus=2, ram_mib=512, specs=(_DEDICATED, _SHARE)),
+    LabFlavor(name="isolate", vcpus=2, ram_mib=512, specs=(_DEDICATED, _ISOLATE)),
+    LabFlavor(name="cores", vcpus=2, ram_mib=1024, specs=(_DEDICATED, ("hw:cpu_thread_policy", "isolate"), _SHARE)),
+    LabFlavor(name="mixed", vcpus=4, ram_mib=1024, specs=(("hw:cpu_policy", "mixed"), ("hw:cpu_dedicated_mask", "^0"), _SHARE)),
+    LabFlavor(name="wide", vcpus=8, ram_mib=4096, specs=(_DEDICATED, ("hw:numa_nodes", "2"), _SHARE)),
+)
+"""What there is to try in a lab. Its guest is a ROM of 64 KiB, so that memory is a number and hardly used."""
 
-[flavors.wide]
-vcpus = 8
-ram = 4096
-[flavors.wide.properties]
-"hw:cpu_policy" = "dedicated"
-"hw:numa_nodes" = "2"
-"hw:emulator_threads_policy" = "share"
-"""
+
+def flavors_file(flavors: Iterable[LabFlavor] = FLAVORS) -> str:
+    """The text of a flavors file. Pure.
+
+    >>> print(flavors_file([LabFlavor(name="one", vcpus=1, ram_mib=64, specs=(("hw:cpu_policy", "dedicated"),))]), end="")
+    [flavors.one]
+    vcpus = 1
+    ram = 64
+    [flavors.one.properties]
+    "hw:cpu_policy" = "dedicated"
+    """
+    blocks = []
+    for flavor in flavors:
+        lines = [f"[flavors.{flavor.name}]", f"vcpus = {flavor.vcpus}", f"ram = {flavor.ram_mib}"]
+        if flavor.specs:
+            lines += [f"[flavors.{flavor.name}.properties]", *(f'"{key}" = "{value}"' for key, value in flavor.specs)]
+        blocks.append("\n".join(lines) + "\n")
+    return "\n".join(blocks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +106,9 @@ def configuration(folder: LabFolder, chosen: LabPools, *, about: str) -> str:
 def write(folder: LabFolder, chosen: LabPools, *, about: str) -> None:
     """Write pinfold.conf, flavors.toml, two ROMs (`idle.rom` sleeps, `busy.rom` reads its disk) and disk.raw into the lab's folder."""
     folder.configuration.write_text(configuration(folder, chosen, about=about))
-    (folder.path / "flavors.toml").write_text(FLAVORS)
+    (folder.path / "flavors.toml").write_text(
+        "# Flavors to try. The guest is a ROM of 64 KiB: memory is a number here, and hardly used.\n" + flavors_file()
+    )
     rom.write(folder.path / "idle.rom")
     rom.write(folder.path / "busy.rom", rom.Parameters(behaviour=rom.Behaviour.TICK, io=rom.Io.DISK, io_depth=8))
     with open(folder.path / "disk.raw", "wb") as disk:

@@ -6,36 +6,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pinfold.drivers.libvirt.driver import LibvirtDriver
+from pinfold.lab import kit
 from pinfold.lab.daemon import LabHost
 
 Pinfold = Callable[..., "subprocess.CompletedProcess[str]"]
 
-FLAVORS = """\
-[flavors.pinned]
-vcpus = 1
-ram = 64
-[flavors.pinned.properties]
-"hw:cpu_policy" = "dedicated"
-
-[flavors.share]
-vcpus = 1
-ram = 64
-[flavors.share.properties]
-"hw:cpu_policy" = "dedicated"
-"hw:emulator_threads_policy" = "share"
-
-[flavors.isolate]
-vcpus = 1
-ram = 64
-[flavors.isolate.properties]
-"hw:cpu_policy" = "dedicated"
-"hw:emulator_threads_policy" = "isolate"
-"""
+FLAVORS = tuple(replace(flavor, vcpus=1, ram_mib=64) for flavor in kit.FLAVORS if flavor.name in ("pinned", "share", "isolate"))
+"""Small enough for the machine's own topology."""
 
 
 @pytest.fixture
@@ -52,7 +35,7 @@ def real_pinfold(lab: LabHost, tmp_path: Path) -> Iterator[Pinfold]:
 
 def _pinfold(lab: LabHost, folder: Path, *, shared: str, dedicated: str) -> Iterator[Pinfold]:
     folder.chmod(0o711)
-    (folder / "flavors.toml").write_text(FLAVORS)
+    (folder / "flavors.toml").write_text(kit.flavors_file(FLAVORS))
     config = folder / "pinfold.conf"
     config.write_text(
         f"[compute]\ncpu_shared_set = {shared}\ncpu_dedicated_set = {dedicated}\n"
