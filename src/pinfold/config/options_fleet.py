@@ -100,7 +100,11 @@ _AGENT = OptionGroup(
             sample_default="STATE_DIR/agent.token",
             help="The agent's token, as `pinfold host add` printed it; nobody else may be able to read the file.",
         ),
-        cfg.StrOpt("ca_file", metavar=_PATH, help="Certificates that are trusted, in place of the system's."),
+        cfg.StrOpt(
+            "ca_file",
+            metavar=_PATH,
+            help="Certificates that are trusted, in place of the system's; `pinfold up` names them to clients too.",
+        ),
         cfg.FloatOpt("sweep_seconds", default=10.0, min=0.5, max=3600.0, help="How often every thread of every guest is looked at."),
         cfg.FloatOpt(
             "shutdown_seconds",

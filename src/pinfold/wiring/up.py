@@ -12,6 +12,7 @@ import os
 import secrets
 import signal
 import socket
+import ssl
 import threading
 import time
 import uuid
@@ -31,7 +32,7 @@ from pinfold.api.agent.tokens import digest_of, make_token
 from pinfold.api.services import ApiServices
 from pinfold.api.v1.hosts import NOTHING
 from pinfold.config.clouds import clouds_yaml
-from pinfold.config.fleet import ApiSettings, FleetSettings
+from pinfold.config.fleet import FleetSettings
 from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.host.lock import owning, state_folder
 from pinfold.lab import rom
@@ -67,7 +68,7 @@ def up(settings: FleetSettings, *, no_auth: bool, ready: Callable[[Up], None]) -
         listening = listening_socket(settings.api)
         stack.callback(listening.close)
         url = url_of(settings.api, listening)
-        clouds, missing = ("", ()) if no_auth else _credentials(state, settings.api, url)
+        clouds, missing = ("", ()) if no_auth else _credentials(state, settings, url)
         service = stack.enter_context(open_service(settings, no_auth=no_auth))
         token = _token(service.services, settings.host.host, Path(settings.agent.token_file))
         stack.enter_context(_serving(server_of(service, settings.api), listening))
@@ -112,20 +113,32 @@ def _images(folder: Path) -> tuple[str, ...]:
     return ()
 
 
-def _credentials(state: Path, api: ApiSettings, url: str) -> tuple[str, tuple[str, ...]]:
+def _credentials(state: Path, settings: FleetSettings, url: str) -> tuple[str, tuple[str, ...]]:
     """The clouds.yaml with the account `admin`; made with the accounts file at the first start, its address kept up to date after.
 
     '' and a warning where the accounts file is the operator's own.
     """
-    clouds, accounts = state / "clouds.yaml", Path(api.accounts_file)
+    clouds, accounts = state / "clouds.yaml", Path(settings.api.accounts_file)
     kept = state / "admin.password"
     if not accounts.exists():
         _write_secret(kept, secrets.token_urlsafe(24))
         _write_secret(accounts, f"admin:admin:{hash_password(kept.read_text(encoding='ascii'))}\n")
     if not kept.exists():
-        return "", (f"{accounts} was not made by `pinfold up`; `pinfold config clouds` prints a clouds.yaml for its accounts",)
-    _write_secret(clouds, clouds_yaml(CLOUD, url, "admin", kept.read_text(encoding="ascii"), ca_file=api.tls_certificate))
+        return "", (f"{accounts} was not made by `pinfold up`; `pinfold config clouds --url {url}` prints a clouds.yaml for its accounts",)
+    _write_secret(clouds, clouds_yaml(CLOUD, url, "admin", kept.read_text(encoding="ascii"), ca_file=_trusted(settings)))
     return str(clouds), ()
+
+
+def _trusted(settings: FleetSettings) -> str:
+    """What clients shall trust in place of the system's authorities: the agent's `ca_file`, or a certificate that signed itself."""
+    own = settings.api.tls_certificate
+    if settings.agent.ca_file or not own:
+        return settings.agent.ca_file
+    try:
+        known = ssl.create_default_context(cafile=own).get_ca_certs()
+    except OSError:
+        return ""  # what is wrong with it is said when the server takes it
+    return own if any(found["issuer"] == found["subject"] for found in known) else ""
 
 
 def _write_secret(path: Path, text: str) -> None:

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import yaml
 from tests.postgres import PostgreSQL, binaries
-from tests.real.fleet.fleet_rig import Fleet, start_placement, sweep, write_accounts
+from tests.real.fleet.fleet_rig import Fleet, by, start_placement, sweep, write_accounts
 from tests.real.fleet.rig import Process, Service, configuration, defined, ending, free_port, until
 from tests.real.fleet.watch import Watch, settings_of
+from tests.survive.clock import WallClock
 from tests.survive.proxy import FaultProxy
 
 from pinfold.core.hosttext import host
@@ -38,7 +39,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def _witness_of_fleets(request: pytest.FixtureRequest, lab_possible: None) -> None:
     """Say which witness a test on a fleet had."""
-    if {"up", "fleet", "crowd"} & set(request.fixturenames):
+    if {"up", "fleet", "crowd", "clocked"} & set(request.fixturenames):
         kind = "KVM" if Path("/dev/kvm").exists() else "TCG"
         request.node.user_properties.append(("witness", f"{kind}, no cgroups, {SYNTHETIC}"))
 
@@ -145,27 +146,44 @@ def fleet(lab_name: str, lab_possible: None, tmp_path_factory: pytest.TempPathFa
 
 @contextlib.contextmanager
 def make_fleet(
-    folder: Path, lab_name: str, image: Path, *, hosts: int, apart: bool, apis: int = 2, sqlite: bool = False
+    folder: Path, lab_name: str, image: Path, *, hosts: int, apart: bool, apis: int = 2, sqlite: bool = False, clocks: bool = False
 ) -> Iterator[Fleet]:
-    """A fleet; `apart` gives it a Placement of its own behind a proxy, in place of an embedded one in each API process."""
+    """A fleet; `apart` gives it a Placement of its own behind a proxy, in place of an embedded one in each API process.
+
+    `clocks` gives the service (the API processes and the database) and the hosts (agents and libvirtd) a wall clock each, that can jump.
+    """
     for each in (folder, folder.parent):
         each.chmod(0o711)
     (folder / "images").mkdir()
     shutil.copy(image, folder / "images")
     write_accounts(folder)
     with contextlib.ExitStack() as stack:
+        service_clock, host_clock = (_clock(folder / name) if clocks else None for name in ("service-clock", "host-clock"))
         server = None
         if sqlite:
             databases = [f"sqlite:///{folder}/pinfold.sqlite", f"sqlite:///{folder}/placement.sqlite"]
         else:
-            server = PostgreSQL.start()
+            server = PostgreSQL.start(environment=by(service_clock))
             stack.callback(server.stop)
             databases = [server.create_database(), server.create_database()]
-        labs = [stack.enter_context(LabHost(f"{lab_name}-f{number}", topology=host(TOPOLOGY))) for number in range(hosts)]
+        labs = [LabHost(f"{lab_name}-f{number}", topology=host(TOPOLOGY)) for number in range(hosts)]
+        with pytest.MonkeyPatch.context() as patch:
+            for key, value in by(host_clock).items():
+                patch.setenv(key, value)
+            for lab in labs:
+                stack.enter_context(lab)
         url = start_placement(folder, databases[1], stack) if apart else ""
         proxy = stack.enter_context(FaultProxy(url)) if apart else None
         made = Fleet(
-            folder=folder, database=databases[0], embedded=databases[1], postgresql=server, placement=proxy, placement_url=url, stack=stack
+            folder=folder,
+            database=databases[0],
+            embedded=databases[1],
+            postgresql=server,
+            placement=proxy,
+            placement_url=url,
+            stack=stack,
+            service_clock=service_clock,
+            host_clock=host_clock,
         )
         for number in range(apis):
             made.apis.append(made.add_api(f"api{number}", wait=False))
@@ -174,3 +192,8 @@ def make_fleet(
         for number, lab in enumerate(labs):
             made.add_host(f"{lab_name}-h{number}", lab)
         yield made
+
+
+def _clock(folder: Path) -> WallClock:
+    folder.mkdir(mode=0o755)
+    return WallClock(folder)

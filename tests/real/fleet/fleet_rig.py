@@ -18,6 +18,7 @@ import bcrypt
 from tests.postgres import PostgreSQL
 from tests.real.fleet.rig import Process, Service, configuration, domains, free_port, until, virsh
 from tests.real.fleet.watch import Watch, environment, settings_of
+from tests.survive.clock import WallClock
 from tests.survive.proxy import FaultProxy
 
 from pinfold.lab.daemon import LabHost
@@ -50,6 +51,8 @@ class Fleet:
     hosts: list[FleetHost] = field(default_factory=list)
     stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     embedded: str = ""
+    service_clock: WallClock | None = None
+    host_clock: WallClock | None = None
 
     @property
     def api(self) -> Service:
@@ -73,7 +76,7 @@ class Fleet:
         text += "[pinfold_api]\nport = 0\nlease_seconds = 6\nheal_seconds = 1\nclaim_seconds = 4\n"
         text += f"accounts_file = {self.folder}/accounts\n"
         config.write_text(text)
-        process = Process(("api", "--config", str(config)), self.folder, name)
+        process = Process(("api", "--config", str(config)), self.folder, name, environment=by(self.service_clock))
         self.stack.callback(process.kill)
         return process.start(fault=fault, wait=wait)
 
@@ -88,7 +91,7 @@ class Fleet:
         config = self.folder / f"{name}.conf"
         agent = f"api_url = {proxy.url}\nsweep_seconds = {sweep_seconds}"
         config.write_text(configuration(lab, state, host=name, pinfold_agent=agent))
-        process = Process(("agent", "--config", str(config)), self.folder, f"agent-{name}")
+        process = Process(("agent", "--config", str(config)), self.folder, f"agent-{name}", environment=by(self.host_clock))
         self.stack.callback(sweep, lab)
         self.stack.callback(process.kill)
         made = FleetHost(name=name, lab=lab, state=state, agent=process, proxy=proxy)
@@ -122,6 +125,11 @@ class Fleet:
     def running(self) -> dict[str, Any]:
         """Every running guest of every host, by id."""
         return {guest: domain for host in self.hosts for guest, domain in domains(host.lab).items()}
+
+
+def by(clock: WallClock | None) -> dict[str, str]:
+    """What a process needs in its environment to go by that clock; nothing for the machine's own."""
+    return clock.environment if clock else {}
 
 
 def write_accounts(folder: Path) -> None:

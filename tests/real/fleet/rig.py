@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -156,11 +157,14 @@ class Service:
 
     url: str
     account: tuple[str, str]
+    trusted: str = ""
+    """The certificates of the authority that is trusted, where it speaks HTTPS."""
     http: httpx.Client = field(init=False)
 
     def __post_init__(self) -> None:
         headers = {"OpenStack-API-Version": "compute 2.96"}
-        self.http = httpx.Client(base_url=self.url, auth=self.account, headers=headers, timeout=60.0)
+        trust = ssl.create_default_context(cafile=self.trusted) if self.trusted else True
+        self.http = httpx.Client(base_url=self.url, auth=self.account, headers=headers, timeout=60.0, verify=trust)
 
     def ask(self, method: str, path: str, body: Any = None, *, status: int | None = None) -> Any:
         """The JSON of an answer, None where it has none. Fails the test when the answer is not the one that is due."""
