@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
 from tests.fleet import at_rest, report
 from tests.stories.rig import Fleet
 
+from pinfold.core.ledger import Limits
 from pinfold.store.model import Observed
 
 
@@ -40,6 +42,23 @@ def test_a_silent_host_has_unknown_servers_and_takes_no_others(fleet: Fleet) -> 
     c1.obey()
     fleet.ask("GET", f"/servers/{server}", status=404)
     assert fleet.usage("c1") == {}
+
+
+def test_a_report_that_contradicts_itself_is_refused_and_harms_no_other_host(fleet: Fleet) -> None:
+    sane, broken = fleet.host("c1"), fleet.host("c2")
+    before = broken.reported
+    cells = dataclasses.replace(before.topology, cells=(*before.topology.cells, dataclasses.replace(before.topology.cells[0], id=9)))
+    for reported, said in (
+        (dataclasses.replace(before, topology=cells), "stands in two cores"),
+        (dataclasses.replace(before, limits=Limits(cpu_allocation_ratio=1e300)), "cpu_allocation_ratio is 1e+300"),
+        (dataclasses.replace(before, pools=dataclasses.replace(before.pools, shared=before.pools.dedicated)), "in the dedicated pool"),
+    ):
+        answer = broken.hello(reported)
+        assert answer.status_code == 400
+        assert said in answer.json()["error"]["message"]
+    flavor = fleet.flavor("pin", vcpus=2, hw_cpu_policy="dedicated")
+    sane.obey()
+    assert {fleet.show(fleet.create(f"vm{index}", flavor))["status"] for index in range(4)} == {"BUILD"}
 
 
 def test_a_lease_that_runs_out_makes_its_host_down(fleet: Fleet) -> None:

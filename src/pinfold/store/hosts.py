@@ -11,6 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from pinfold.core.described import check_host
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.fit.model import Strategy
 from pinfold.core.ledger import Claim, Foreign, HostState, Ledger, Limits
@@ -38,7 +39,7 @@ def register(
 ) -> HostRecord:
     """Store a new host, up for its first lease. `id` is a UUID, and becomes its resource provider's.
 
-    Raises `Conflict` when the id or the name exists.
+    Raises `Conflict` when the id or the name exists, `InvalidRequest` for a host that cannot be.
     """
     taken = connection.execute(sa.select(host.c.id).where(sa.or_(host.c.id == host_id, host.c.name == name))).first()
     if taken is not None:
@@ -70,7 +71,7 @@ def register(
 def report(connection: sa.Connection, host_id: str, report: HostReport) -> int:
     """Store what the agent reports of its host; return the revision, which is one higher when anything that a fit depends on changed.
 
-    Raises `InvalidRequest` when there is no such host.
+    Raises `InvalidRequest` when there is no such host, or none can be like that.
     """
     row = connection.execute(sa.select(host).where(host.c.id == host_id).with_for_update()).mappings().first()
     if row is None:
@@ -266,6 +267,7 @@ def _select(connection: sa.Connection, condition: Any) -> tuple[HostRecord, ...]
 
 
 def _report_columns(report: HostReport) -> dict[str, Any]:
+    check_host(report.topology, report.pools, report.limits, report.foreign, report.disk_gib)
     return {
         "topology": codec.encode(report.topology, Topology),
         "pools": codec.encode(report.pools, Pools),
