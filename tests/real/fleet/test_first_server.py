@@ -85,7 +85,7 @@ def test_every_line_with_the_real_client_on_real_guests(up: UpRig, tmp_path: Pat
     openstack("server start vm1")
     up.api.await_status(made["id"], "ACTIVE")
     (started,) = domains(up.lab).values()
-    openstack("server reboot --hard --wait vm1")
+    openstack("server reboot --wait vm1")
     until(lambda: not started.alive and domains(up.lab), "it boots anew")
     openstack("server delete --wait vm1")
     assert openstack("server list -f json") == [] and not defined(up.lab)
