@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -33,8 +33,8 @@ class PostgreSQL:
     _user: str | None
 
     @classmethod
-    def start(cls, *, settings: tuple[str, ...] = ()) -> PostgreSQL:
-        """Make a cluster and start it; answers when it takes connections."""
+    def start(cls, *, settings: tuple[str, ...] = (), environment: dict[str, str] | None = None) -> PostgreSQL:
+        """Make a cluster and start it, with more in its environment where wanted; answers when it takes connections."""
         programs = binaries()
         assert programs is not None, "PostgreSQL is not installed"
         user = "postgres" if os.geteuid() == 0 else None
@@ -47,11 +47,12 @@ class PostgreSQL:
             port = probe.getsockname()[1]
         server = cls(folder=folder, port=port, _user=user)
         server._run(str(programs / "initdb"), "-D", str(folder / "data"), "-A", "trust", "-U", "pinfold", "--no-sync", "-E", "UTF8")
-        server._settings = settings
+        server._settings, server._more = settings, environment or {}
         server.resume()
         return server
 
     _settings: tuple[str, ...] = ()
+    _more: dict[str, str] = field(default_factory=dict)
 
     def resume(self) -> None:
         """Start the server (again), after `kill` too."""
@@ -102,7 +103,8 @@ class PostgreSQL:
         return self.url(name)
 
     def _run(self, *command: str) -> None:
-        done = subprocess.run(command, user=self._user, cwd="/", capture_output=True, text=True, check=False, env=_environment())
+        environment = _environment() | self._more
+        done = subprocess.run(command, user=self._user, cwd="/", capture_output=True, text=True, check=False, env=environment)
         assert done.returncode == 0, f"{command[0]}: {done.stdout}{done.stderr}"
 
 
