@@ -10,16 +10,16 @@ import sqlalchemy as sa
 from tests.fleet import add_guest, add_host, at_rest, pinned, wanted
 from tests.scheduler.claiming import EAGER, create, refuse, synced_hosts
 
-from pinfold.accounting.client import Placement
+from pinfold.accounting.client import Allocation, Placement
 from pinfold.accounting.resources import PCPU
 from pinfold.core.errors import Conflict
 from pinfold.core.reasons import ReasonCode
 from pinfold.core.request.model import GuestRequest
 from pinfold.scheduler.model import Claimed
 from pinfold.scheduler.schedule import Scheduler
-from pinfold.store import claims, hosts
+from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.model import ClaimState
+from pinfold.store.model import ClaimState, Desired
 from pinfold.store.schema import claim as claim_table
 
 pytestmark = pytest.mark.real_placement
@@ -196,6 +196,34 @@ def test_a_provider_of_the_hosts_name_with_another_id_is_told(database: Database
     add_host(database, "c01")
     (problem,) = scheduler.heal().problems
     assert problem == "host c01: Placement has a resource provider named c01 with another id"
+
+
+def test_one_guest_that_cannot_be_buried_does_not_keep_the_others_from_it(database: Database, placement: Placement) -> None:
+    busy: set[str] = set()
+
+    class Busy(Placement):
+        def empty(self, allocation: Allocation) -> None:
+            if allocation.consumer in busy:
+                raise Conflict("somebody else is at it")
+            super().empty(allocation)
+
+    scheduler = Scheduler(database, Busy(placement._http), EAGER)
+    scheduler.start()
+    (host,) = synced_hosts(database, scheduler, "c01")
+    made = sorted(create(database, scheduler, pinned(2)).guest for _ in range(2))
+    with database.write() as connection:
+        for guest in made:
+            guests.want(connection, guest, Desired.ABSENT, task="deleting")
+        hosts.expire(connection, host)
+        hosts.fence(connection, host)
+    busy.add(made[0])
+    healed = scheduler.heal()
+    assert (healed.released, healed.problems) == (1, ())
+    with database.read() as connection:
+        assert guests.get(connection, made[1]).deleted is not None
+    busy.clear()
+    scheduler.heal()
+    at_rest(database, placement)
 
 
 def test_scheduling_that_stopped_half_way_is_told(database: Database, placement: Placement) -> None:

@@ -156,11 +156,19 @@ class Healer:
                 order.guest.id for host in fenced for order in guests.orders(connection, host.id) if order.guest.desired is Desired.ABSENT
             ]
         for guest in unwanted:
-            self._releaser.release(guest, bury=True)
-            tally.released += 1
+            self._guard(tally, f"guest {guest}", lambda guest=guest: self._bury(tally, guest))  # type: ignore[misc]
+        with self._database.read() as connection:
+            left = guests.unclaimed(connection)
+        for found in left:
+            self._guard(tally, f"guest {found.id}", lambda found=found: self._remove(found.id))  # type: ignore[misc]
+
+    def _bury(self, tally: _Tally, guest: str) -> None:
+        self._releaser.release(guest, bury=True)
+        tally.released += 1
+
+    def _remove(self, guest: str) -> None:
         with self._database.write() as connection:
-            for found in guests.unclaimed(connection):
-                guests.remove(connection, found.id)
+            guests.remove(connection, guest)
 
     def _clear(self, guest: str) -> bool:
         """Empty, unless somebody claims for the guest: then there is nothing to heal."""
