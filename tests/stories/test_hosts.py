@@ -5,11 +5,15 @@ from __future__ import annotations
 import dataclasses
 import time
 
+import sqlalchemy as sa
 from tests.fleet import at_rest, report
 from tests.stories.rig import Fleet
 
 from pinfold.core.ledger import Limits
+from pinfold.scheduler.lifecycle import DELETED_SECONDS
+from pinfold.store import guests
 from pinfold.store.model import Observed
+from pinfold.store.schema import guest
 
 
 def _running(fleet: Fleet, name: str, flavor: str, host: str) -> str:
@@ -101,6 +105,19 @@ def test_a_fenced_host_gives_back_what_it_held_and_says_so_to_its_agent(fleet: F
     assert fleet.status(wanted) == "ERROR"
     fleet.ask("DELETE", f"/servers/{wanted}", status=204)
     fleet.ask("GET", f"/servers/{wanted}", status=404)
+
+
+def test_a_server_that_is_long_gone_is_forgotten(fleet: Fleet) -> None:
+    flavor = fleet.flavor("pin", vcpus=2, hw_cpu_policy="dedicated")
+    old, new = fleet.create("old", flavor), fleet.create("new", flavor)
+    for server in (old, new):
+        fleet.ask("DELETE", f"/servers/{server}", status=204)
+    with fleet.database.write() as connection:
+        connection.execute(sa.update(guest).where(guest.c.id == old).values(deleted=guest.c.deleted - DELETED_SECONDS - 1))
+    fleet.services.lifecycle.tend()
+    with fleet.database.read() as connection:
+        assert guests.find(connection, old) is None
+        assert guests.find(connection, new) is not None
 
 
 def test_a_disabled_service_takes_no_new_servers_and_keeps_its_own(fleet: Fleet) -> None:

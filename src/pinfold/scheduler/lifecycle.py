@@ -31,6 +31,8 @@ _REFUSED: Final = "refused"
 """One line for each host that refused before another one took the guest: its revision, its name, and the sentence."""
 _LONGEST: Final = 4096
 _ONLY_ON: Final = "only_on"
+DELETED_SECONDS: Final = 30 * 86400.0
+"""For how long a guest that is gone can still be asked for."""
 TOMBSTONE_SECONDS: Final = 30 * 86400.0
 """For how long at least a host is told of guests that are gone from it."""
 TOMBSTONE_CHANGES: Final = 2000
@@ -198,7 +200,7 @@ class Lifecycle:
         return tuple(lost)
 
     def tend(self, *, place: bool = True) -> Healed:
-        """Heal, place again what a dead process left half-way, and remove unwanted guests that nothing holds.
+        """Heal, place again what a dead process left half-way, remove unwanted guests that nothing holds, and forget what is long gone.
 
         Run at the start, then on a schedule; `place` only once the agents have had the time to speak, or every host would still be down.
         """
@@ -212,6 +214,7 @@ class Lifecycle:
         for guest in unwanted:
             self._remove_if_unwanted(guest.id)
         with self._database.write() as connection:
+            guests.purge(connection, DELETED_SECONDS)
             hosts.forget_tombstones(connection, older_than_seconds=TOMBSTONE_SECONDS, changes=TOMBSTONE_CHANGES)
         return healed
 
