@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from pinfold.cli import options as opt
-from pinfold.cli.fleet import read_fleet, watch_log
+from pinfold.cli.fleet import read_fleet, tell_systemd_ready, watch_log
 from pinfold.cli.output import show, show_json
 from pinfold.cli.up import Verbose
 
@@ -16,10 +16,12 @@ def agent(
     """Run this host's agent until Ctrl-C or SIGTERM. Guests go on when it ends."""
     settings = read_fleet(config, connect, None, None, quiet=as_json)
     watch_log(verbose=verbose)
-    told = f"The agent of {settings.host.host} serves {settings.host.uri}"
-    context.obj.processes.agent(
-        settings,
-        ready=lambda url: (
-            show_json({"host": settings.host.host, "service": url}) if as_json else show([f"{told} for the service at {url}."])
-        ),
-    )
+
+    def ready(url: str) -> None:
+        if as_json:
+            show_json({"host": settings.host.host, "service": url})
+        else:
+            show([f"The agent of {settings.host.host} serves {settings.host.uri} for the service at {url}."])
+        tell_systemd_ready()
+
+    context.obj.processes.agent(settings, ready=ready)

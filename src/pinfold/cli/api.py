@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from pinfold.cli import options as opt
-from pinfold.cli.fleet import read_fleet, watch_log
+from pinfold.cli.fleet import read_fleet, tell_systemd_ready, watch_log
 from pinfold.cli.output import show, show_json
 from pinfold.cli.up import Listen, NoAuth, Port, Verbose
 
@@ -22,6 +22,12 @@ def api(
     """Run the API until Ctrl-C or SIGTERM. Any number may run on one PostgreSQL; SQLite serves one."""
     settings = read_fleet(config, None, listen, port, quiet=as_json)
     watch_log(verbose=verbose)
-    context.obj.processes.api(
-        settings, no_auth=no_auth, ready=lambda url: show_json({"url": url}) if as_json else show([f"pinfold's API is at {url}."])
-    )
+
+    def ready(url: str) -> None:
+        if as_json:
+            show_json({"url": url})
+        else:
+            show([f"pinfold's API is at {url}."])
+        tell_systemd_ready()
+
+    context.obj.processes.api(settings, no_auth=no_auth, ready=ready)

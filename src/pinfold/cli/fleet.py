@@ -1,13 +1,14 @@
-"""What the commands that run a part of the service share: its settings with what the command line said, and the log on standard error."""
+"""What the commands that run a part of the service share: settings with what the command line said, the log, and the word to systemd."""
 
 from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, TextIO
 
 from pinfold.cli.status import warn
 
@@ -32,10 +33,46 @@ def read_fleet(named: Sequence[str] | None, uri: str | None, listen: str | None,
 def watch_log(*, verbose: bool) -> None:
     """Write the log to standard error: warnings and worse, or every step."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_formatter(sys.stderr))
     root = logging.getLogger()
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logging.getLogger("pinfold").setLevel(logging.INFO if verbose else logging.WARNING)
     # Placement logs at DEBUG and INFO what each request did; its warnings are worth hearing.
     logging.getLogger("placement").setLevel(logging.WARNING)
+
+
+def tell_systemd_ready() -> None:
+    """Tell systemd that the service has begun its work, where systemd asks (`Type=notify`). Source: sd_notify(3)."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
+            to.sendto(b"READY=1", "\0" + address[1:] if address.startswith("@") else address)
+
+
+class _JournalFormatter(logging.Formatter):
+    """Lines for the journal, which adds the time itself; each begins with its priority. Source: sd-daemon(3)."""
+
+    _PRIORITIES: Final = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+
+    def format(self, record: logging.LogRecord) -> str:
+        priority = next((number for level, number in self._PRIORITIES if record.levelno >= level), 7)
+        return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
+
+
+def _formatter(stream: TextIO) -> logging.Formatter:
+    if _is_journal(stream):
+        return _JournalFormatter("%(name)s: %(message)s")
+    return logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+
+def _is_journal(stream: TextIO) -> bool:
+    """Whether the stream is the one that systemd connected to the journal. Source: $JOURNAL_STREAM in systemd.exec(5)."""
+    named = os.environ.get("JOURNAL_STREAM", "")
+    if not named:
+        return False
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):  # closed, or no file at all
+        return False
+    return named == f"{found.st_dev}:{found.st_ino}"

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from pinfold.cli import options as opt
-from pinfold.cli.fleet import read_fleet, watch_log
+from pinfold.cli.fleet import read_fleet, tell_systemd_ready, watch_log
 from pinfold.cli.output import show, show_json
 from pinfold.cli.status import warn
 
@@ -48,5 +48,6 @@ def up(
             from pinfold.cli.views.up import up_view
 
             show(up_view(told.url, told.clouds_file, told.host, told.images_dir))
+        tell_systemd_ready()
 
     context.obj.processes.up(settings, no_auth=no_auth, ready=ready)

@@ -56,7 +56,7 @@ class Connection:
                 fresh = self._opened()
                 self._watch(fresh)
             except (libvirt.libvirtError, TimeoutError) as error:
-                raise Unavailable(f"libvirt at {self.address.uri} cannot be reached: {errors.sentence(str(error))}") from error
+                raise Unavailable(f"libvirt at {self.address.uri} cannot be reached: {errors.unreachable(error)}") from error
             self._open = fresh
             return fresh
 

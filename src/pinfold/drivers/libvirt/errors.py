@@ -32,6 +32,16 @@ def translated(what: str, code: int, message: str, *, lost: bool) -> PinfoldErro
     return InvalidRequest(text)
 
 
+def unreachable(error: Exception) -> str:
+    """Why no connection was made; a user whom libvirt does not let in is told who is.
+
+    >>> unreachable(RuntimeError("authentication unavailable: no polkit agent available"))
+    'authentication unavailable: no polkit agent available; run this as root, or as a member of the group libvirt'
+    """
+    text = sentence(str(error))
+    return f"{text}; run this as root, or as a member of the group libvirt" if "polkit" in text else text
+
+
 def sentence(message: str) -> str:
     """libvirt's message on one line; QEMU's own complaints come with line breaks."""
     return " ".join(message.split())
