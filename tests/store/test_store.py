@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import resource
 import threading
 import time
 import uuid
@@ -307,6 +309,25 @@ def test_who_listens_hears_of_committed_changes_alone(database: Database) -> Non
 def _tell_and_fail(connection: sa.Connection) -> None:
     tell(connection, "rolled back")
     hosts.get(connection, NOWHERE)
+
+@pytest.mark.real_postgresql
+def test_who_listens_hears_in_a_process_with_very_many_open_files(postgresql_url: str) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    database, listening, told = Database(postgresql_url), threading.Event(), threading.Event()
+    try:
+        database.wakeups.subscribe(lambda topic: (listening if topic == "*" else told).set())
+        assert listening.wait(5)
+        with database.write() as connection:
+            tell(connection, "told")
+        assert told.wait(5)
+    finally:
+        database.close()
+        for file in files:
+            os.close(file)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
 
 
 def test_a_reader_sees_one_instant(database: Database) -> None:

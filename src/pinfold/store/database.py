@@ -7,7 +7,7 @@ reads at one snapshot (REPEATABLE READ) and writes at READ COMMITTED, where ever
 from __future__ import annotations
 
 import logging
-import select
+import selectors
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -172,12 +172,15 @@ class Wakeups:
             with connection.cursor() as cursor:
                 cursor.execute(f"LISTEN {_CHANNEL}")
             self.deliver(["*"])
-            while not self._closed.is_set():
-                if select.select([connection], [], [], 0.5)[0]:
-                    connection.poll()
-                    told = [note.payload for note in connection.notifies]
-                    connection.notifies.clear()
-                    self.deliver(told)
+            # Not select(2), which takes no descriptor above 1023; a service with many agents has more.
+            with selectors.DefaultSelector() as selector:
+                selector.register(connection, selectors.EVENT_READ)
+                while not self._closed.is_set():
+                    if selector.select(0.5):
+                        connection.poll()
+                        told = [note.payload for note in connection.notifies]
+                        connection.notifies.clear()
+                        self.deliver(told)
         finally:
             raw.invalidate()
 
