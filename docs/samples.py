@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from pinfold.cli.checks import Checked, Checkup, Health
+from pinfold.cli.checks import Checked
 from pinfold.cli.documents import (
     audit_document,
     check_document,
@@ -18,6 +18,7 @@ from pinfold.cli.documents import (
     repair_document,
     stop_document,
 )
+from pinfold.cli.prerequisites import Checkup, Health
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Subject, compare
 from pinfold.core.fit.engine import fit

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from pinfold.cli.prerequisites import Checkup, Health, huge_page_checkups, realtime_checkups, wanted_of
 from pinfold.cli.session import open_session
+from pinfold.cli.views.words import count
 from pinfold.core.errors import InvalidRequest, Unavailable
-from pinfold.core.request.model import Flavor
+from pinfold.core.request.model import Flavor, GuestRequest
 
 if TYPE_CHECKING:
     from pinfold.config import Configuration
@@ -76,36 +78,26 @@ def flavor_problems(flavors: Sequence[Flavor]) -> list[str]:
     return problems
 
 
-class Health(Enum):
-    """How one prerequisite stands."""
-
-    GOOD = "good"
-    POOR = "poor"
-    """guests start, but something is less than it could be"""
-    BAD = "bad"
-    """guests do not start"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checkup:
-    """One prerequisite: what it is, how it stands, and what was seen or what to do about it."""
-
-    what: str
-    health: Health
-    words: str
-
-
 def checkups(context: typer.Context, configuration: Configuration) -> tuple[Checkup, ...]:
     """Everything that a start of a guest needs, in the order in which it needs it."""
     from pinfold.host.survey import survey
 
-    found = (_configuration(configuration), _kvm(), _program("qemu-img", "qemu-utils"), _cpuset(), _state_dir(configuration))
+    found = (
+        _configuration(configuration),
+        _kvm(),
+        _program("qemu-img", "qemu-utils"),
+        _cpuset(),
+        _state_dir(configuration),
+        *_special(configuration),
+    )
     try:
         with open_session(context, configuration) as session:
             seen = survey(session.driver, session.settings)
     except (Unavailable, InvalidRequest) as error:
         return (*found, Checkup(what="libvirt and pools", health=Health.BAD, words=str(error)))
-    guests = f"{configuration.settings.uri} answers; {len(seen.ours)} guests of ours, {len(seen.guests) - len(seen.ours)} of others"
+    guests = (
+        f"{configuration.settings.uri} answers; {count(len(seen.ours), 'guest')} of ours, {len(seen.guests) - len(seen.ours)} of others"
+    )
     return (*found, Checkup(what="libvirt", health=Health.GOOD, words=guests), *_pools(seen))
 
 
@@ -147,6 +139,45 @@ def _state_dir(configuration: Configuration) -> Checkup:
     if not os.access(nearest, os.W_OK | os.X_OK):
         return Checkup(what="state_dir", health=Health.BAD, words=f"{folder} cannot be written by this user")
     return Checkup(what="state_dir", health=Health.GOOD, words=f"{folder}" + ("" if nearest == folder else ", made when it is needed"))
+
+
+def _special(configuration: Configuration) -> list[Checkup]:
+    """What realtime guests and huge pages need of this machine; nothing where the guests run on another."""
+    from pinfold.drivers.libvirt.address import address
+    from pinfold.drivers.libvirt.process import daemon_pid
+    from pinfold.linux import grants, procfs, sysfs
+
+    settings = configuration.settings
+    where = address(settings.uri, session_dir=os.environ.get("XDG_RUNTIME_DIR", ""))
+    if not where.local:
+        return []
+    try:
+        wanted = wanted_of(_requests(configuration))
+    except InvalidRequest as error:
+        return [Checkup(what="flavors", health=Health.POOR, words=str(error))]
+    pid = daemon_pid(where.state_dir)
+    daemon = None if pid is None else grants.grants(pid)
+    found = []
+    if daemon is None:
+        words = "libvirt's daemon does not run, or its pid file is elsewhere: what it may give to realtime guests is not known"
+        found.append(Checkup(what="realtime", health=Health.POOR if wanted.realtime else Health.UNUSED, words=words))
+    else:
+        found += realtime_checkups(daemon, grants.realtime_share(), wanted, priority=settings.realtime_priority)
+    return found + huge_page_checkups(sysfs.huge_pages(), grants.huge_page_mounts(), wanted, default_kib=procfs.default_huge_page_kib())
+
+
+def _requests(configuration: Configuration) -> list[GuestRequest]:
+    """The flavors of the flavors file as requests; those that are no request are `config check`'s to name."""
+    from pinfold.config.flavors import read_flavors
+    from pinfold.core.request.compile import compile_request
+
+    if not os.path.exists(configuration.flavors_file):
+        return []
+    found = []
+    for flavor in read_flavors(configuration.flavors_file).values():
+        with suppress(InvalidRequest):
+            found.append(compile_request(flavor))
+    return found
 
 
 def _pools(seen: Survey) -> list[Checkup]:

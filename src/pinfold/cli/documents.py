@@ -17,7 +17,8 @@ from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import HostGuest, Sight
 
 if TYPE_CHECKING:
-    from pinfold.cli.checks import Checked, Checkup
+    from pinfold.cli.checks import Checked
+    from pinfold.cli.prerequisites import Checkup
     from pinfold.host.audit import Audit
     from pinfold.host.map import HostMap, PcpuMap
     from pinfold.host.repair import Repaired
@@ -169,8 +170,8 @@ def check_document(found: Checked) -> Document:
 
 
 def doctor_document(found: Sequence[Checkup]) -> Document:
-    """Every prerequisite: `health` is good, poor or bad."""
-    return {"checks": [{"what": one.what, "health": one.health.value, "words": one.words} for one in found]}
+    """Every prerequisite: `health` is good, unused, poor or bad."""
+    return {"checks": [{"what": one.what, "health": one.health.value, "words": one.words, "repair": one.repair} for one in found]}
 
 
 def host_document(seen: Survey, chart: HostMap, settings: HostSettings) -> Document:

@@ -8,7 +8,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pinfold.cli.checks import Checked, Checkup, Health
+from pinfold.cli.checks import Checked
+from pinfold.cli.prerequisites import Checkup, Health
 
 
 def check_view(found: Checked) -> list[RenderableType]:
@@ -26,9 +27,21 @@ def check_view(found: Checked) -> list[RenderableType]:
 
 
 def doctor_view(found: Sequence[Checkup]) -> list[RenderableType]:
-    """One line for each prerequisite. Pure."""
-    signs = {Health.GOOD: ("✓", "bold green"), Health.POOR: ("○", "bold yellow"), Health.BAD: ("✗", "bold red")}
-    table = Table.grid(padding=(0, 2, 0, 0))
+    """One line for each prerequisite, and its repair below it, unbroken so that it can be copied. Pure."""
+    signs = {
+        Health.GOOD: ("✓", "bold green"),
+        Health.UNUSED: ("·", "dim"),
+        Health.POOR: ("○", "bold yellow"),
+        Health.BAD: ("✗", "bold red"),
+    }
+    width = max((len(one.what) for one in found), default=0)
+    lines: list[RenderableType] = []
     for one in found:
-        table.add_row(Text(*signs[one.health]), Text(one.what, style="bold"), one.words)
-    return [table]
+        row = Table.grid(padding=(0, 2, 0, 0))
+        row.add_column(width=1)
+        row.add_column(width=width)
+        row.add_row(Text(*signs[one.health]), Text(one.what, style="bold"), one.words)
+        lines.append(row)
+        if one.repair:
+            lines.append(Text.assemble(" " * (width + 5), ("repair: ", "dim"), (one.repair, "bold"), no_wrap=True))
+    return lines

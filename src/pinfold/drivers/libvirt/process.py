@@ -1,4 +1,4 @@
-"""A guest's QEMU process: found by libvirt's pid file, awaited, ended. Its threads do not belong here (`witness`, `moves`)."""
+"""A guest's QEMU process: found by libvirt's pid file, awaited, ended; and libvirt's own. Threads belong in `witness` and `moves`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,31 @@ def pid_of(state_dir: str, name: str) -> int | None:
     """The live process of guest `name`, from the pid file in `state_dir`; None when there is none, or it is not ours to read."""
     if not state_dir:
         return None
+    return _pid_in(Path(state_dir) / f"{name}.pid")
+
+
+def _pid_in(path: Path) -> int | None:
     try:
-        words = (Path(state_dir) / f"{name}.pid").read_text(encoding="ascii").split()
+        words = path.read_text(encoding="ascii").split()
     except (FileNotFoundError, PermissionError):
         return None
     pid = int(words[0]) if words and words[0].isdigit() else None
     return pid if pid is not None and procfs.start_ticks(pid) is not None else None
+
+
+def daemon_pid(state_dir: str) -> int | None:
+    """The live process of the libvirt whose guests' files are in `state_dir`, by its pid file; None when there is none to be found.
+
+    It lies beside the sockets' folder (`/run/libvirtd.pid`, or `/run/virtqemud.pid` of a daemon for QEMU alone), or in it.
+    """
+    if not state_dir:
+        return None
+    run = Path(state_dir).parent
+    for path in (run.parent / "virtqemud.pid", run.parent / "libvirtd.pid", *sorted(run.glob("libvirtd*.pid"))):
+        pid = _pid_in(path)
+        if pid is not None:
+            return pid
+    return None
 
 
 def status_of(state_dir: str, name: str) -> Status | None:

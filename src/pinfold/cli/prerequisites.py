@@ -1,0 +1,145 @@
+"""Whether what a host grants suffices for realtime guests and for huge pages, and what to do where not. Pure; reading it is `linux`'s."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Final
+
+from pinfold.cli.views.words import page_words
+from pinfold.core.request.model import GuestRequest, PageKind
+from pinfold.linux.grants import Grants, HugePageMount, RealtimeShare
+from pinfold.linux.sysfs import HugePages
+
+_GIB_KIB: Final = 1 << 20
+_SOME: Final = 512
+"""Pages to begin with."""
+
+
+class Health(Enum):
+    """How one prerequisite stands."""
+
+    GOOD = "good"
+    UNUSED = "unused"
+    """it is not met, and no flavor of the flavors file asks for what needs it"""
+    POOR = "poor"
+    """guests start, but something is less than it could be, or some guests do not start"""
+    BAD = "bad"
+    """guests do not start"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkup:
+    """One prerequisite: what it is, how it stands, and what was seen. `repair` is the shell command that mends it, '' where none does."""
+
+    what: str
+    health: Health
+    words: str
+    repair: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the flavors of a host ask for beyond the ordinary: realtime vCPUs, locked memory, large pages of any size, or of those sizes."""
+
+    realtime: bool = False
+    locked: bool = False
+    large_pages: bool = False
+    page_kib: frozenset[int] = frozenset()
+
+
+def wanted_of(requests: Iterable[GuestRequest]) -> Wanted:
+    """What guests of these requests need."""
+    asked = tuple(requests)
+    pages = [request.page for request in asked if request.explicit_page]
+    return Wanted(
+        realtime=any(request.realtime for request in asked),
+        locked=any(request.locked_memory for request in asked),
+        large_pages=any(page.kind is PageKind.LARGE for page in pages),
+        page_kib=frozenset(page.size_kib for page in pages if page.kind is PageKind.EXPLICIT),
+    )
+
+
+def realtime_checkups(daemon: Grants, share: RealtimeShare, wanted: Wanted, *, priority: int) -> list[Checkup]:
+    """Whether `daemon`, which starts the guests, can give vCPUs SCHED_FIFO at `priority`, and guests locked memory.
+
+    The sources are sched(7), the kernel's sched-rt-group.rst, and libvirt's `<vcpusched>` and `<locked/>`.
+    """
+    who = f"{daemon.process} ({daemon.pid})"
+    lacking = Health.POOR if wanted.realtime else Health.UNUSED
+    fifo = Checkup(what="SCHED_FIFO", health=Health.GOOD, words=f"{who} may give it to vCPUs, at priority {priority}")
+    if not daemon.sys_nice and daemon.rtprio < priority:
+        words = f"{who} lacks CAP_SYS_NICE, and its limit of realtime priority is {daemon.rtprio}, {priority} needed"
+        fifo = replace(fifo, health=lacking, words=words, repair=_limit(daemon, f"LimitRTPRIO={priority}"))
+    elif share.groups:
+        words = (
+            f"cgroup v1 at {share.groups} gives each new group no realtime at all; take cpu out of cgroup_controllers in "
+            f"/etc/libvirt/qemu.conf and restart {daemon.process}, or boot with systemd.unified_cgroup_hierarchy=1"
+        )
+        fifo = replace(fifo, health=lacking, words=words)
+    locked = Checkup(what="locked memory", health=Health.GOOD, words=f"{who} may lift a guest's limit of it")
+    if not daemon.sys_resource and daemon.memlock_kib is not None:
+        words = f"{who} lacks CAP_SYS_RESOURCE, and no guest of it may lock more than {daemon.memlock_kib >> 10} MiB"
+        health = Health.POOR if wanted.realtime or wanted.locked else Health.UNUSED
+        locked = replace(locked, health=health, words=words, repair=_limit(daemon, "LimitMEMLOCK=infinity"))
+    return [fifo, _throttling(share, lacking), locked]
+
+
+def _limit(daemon: Grants, setting: str) -> str:
+    folder = f"/etc/systemd/system/{daemon.process}.service.d"
+    name = setting.partition("=")[0]
+    return (
+        f"mkdir -p {folder} && printf '[Service]\\n{setting}\\n' > {folder}/{name}.conf "
+        f"&& systemctl daemon-reload && systemctl restart {daemon.process}"
+    )
+
+
+def _throttling(share: RealtimeShare, lacking: Health) -> Checkup:
+    what = "realtime throttling"
+    if share.runtime_us < 0:
+        return Checkup(what=what, health=Health.GOOD, words="off: a vCPU that never sleeps keeps its pCPU")
+    kept = f"{(share.period_us - share.runtime_us) / 1000:g} of every {share.period_us / 1000:g} ms"
+    words = f"a realtime vCPU that never sleeps is stopped for {kept}"
+    return Checkup(what=what, health=lacking, words=words, repair="sysctl -w kernel.sched_rt_runtime_us=-1")
+
+
+def huge_page_checkups(
+    pages: Sequence[HugePages], mounts: Sequence[HugePageMount], wanted: Wanted, *, default_kib: int | None
+) -> list[Checkup]:
+    """For each size of huge pages that the kernel has, ascending, whether some are reserved, and mounted where libvirt finds them."""
+    sizes = sorted({page.size_kib for page in pages})
+    if not sizes:
+        asked = wanted.large_pages or bool(wanted.page_kib)
+        words = "the kernel has none; guests that ask for them fit nowhere on this host"
+        return [Checkup(what="huge pages", health=Health.POOR if asked else Health.UNUSED, words=words)]
+    some = any(page.total for page in pages)
+    return [
+        _huge_pages(
+            [page for page in pages if page.size_kib == size],
+            [mount.path for mount in mounts if (mount.size_kib or default_kib) == size],
+            asked=size in wanted.page_kib or (wanted.large_pages and not some and size == sizes[0]),
+        )
+        for size in sizes
+    ]
+
+
+def _huge_pages(cells: Sequence[HugePages], mounted: Sequence[str], *, asked: bool) -> Checkup:
+    """One size: `cells` are its pages in each cell."""
+    size = cells[0].size_kib
+    what, letter = f"huge pages, {page_words(size)}", page_words(size).replace(" ", "").removesuffix("iB")
+    if not any(cell.total for cell in cells):
+        health = Health.POOR if asked else Health.UNUSED
+        if size >= _GIB_KIB:
+            words = f"none is reserved; boot with hugepagesz={letter} hugepages=N, since memory is seldom unbroken later"
+            return Checkup(what=what, health=health, words=words)
+        files = f"/sys/devices/system/node/node*/hugepages/hugepages-{size}kB/nr_hugepages"
+        words = f"none is reserved; this reserves {page_words(_SOME * size)} in each cell"
+        return Checkup(what=what, health=health, words=words, repair=f"echo {_SOME} | tee {files}")
+    counts = ", ".join(f"{cell.total} in cell {cell.cell} ({cell.free} free)" for cell in cells)
+    if not mounted:
+        words = f"{counts}; no hugetlbfs of that size is mounted, and libvirt looks for it when it starts"
+        folder = f"/dev/hugepages{letter}"
+        repair = f"mkdir -p {folder} && mount -t hugetlbfs -o pagesize={letter} hugetlbfs {folder} && systemctl restart libvirtd"
+        return Checkup(what=what, health=Health.POOR, words=words, repair=repair)
+    return Checkup(what=what, health=Health.GOOD, words=f"{counts}; mounted at {', '.join(mounted)}")

@@ -1,0 +1,116 @@
+"""What the kernel grants a process of realtime scheduling, locked memory and huge pages. Whether that is enough does not belong here."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pinfold.core.errors import Unavailable
+from pinfold.linux.procfs import PROC
+
+_CAP_SYS_NICE: Final = 23
+_CAP_SYS_RESOURCE: Final = 24
+_UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grants:
+    """What one process may do, and thereby start in others.
+
+    `sys_nice` and `sys_resource` are its capabilities of those names. `rtprio` is its limit of realtime priority, `memlock_kib` its hard
+    limit of locked memory, None for none (getrlimit(2), capabilities(7)).
+    """
+
+    process: str
+    pid: int
+    sys_nice: bool
+    sys_resource: bool
+    rtprio: int
+    memlock_kib: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RealtimeShare:
+    """How much of each period realtime threads may run in all: `runtime_us` is -1 for all of it.
+
+    `groups` is where cgroup v1 divides that among its groups, each new one getting nothing (CONFIG_RT_GROUP_SCHED); '' where none does.
+    """
+
+    runtime_us: int
+    period_us: int
+    groups: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HugePageMount:
+    """A mounted hugetlbfs; `size_kib` is None where the mount says no size, and then the kernel's default."""
+
+    path: str
+    size_kib: int | None
+
+
+def grants(pid: int, *, proc: Path = PROC) -> Grants | None:
+    """What process `pid` may do; None when it is gone. Raises `Unavailable` when procfs may not be read."""
+    try:
+        status = (proc / str(pid) / "status").read_text(encoding="utf-8", errors="replace")
+        limits = (proc / str(pid) / "limits").read_text(encoding="ascii")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    except OSError as error:
+        raise Unavailable(f"{proc}/{pid} cannot be read: {error.strerror}") from error
+    effective = int(_field(status, r"CapEff:\s+([0-9a-f]+)", f"{proc}/{pid}/status"), 16)
+    memlock = _field(limits, r"Max locked memory\s+\S+\s+(\S+)", f"{proc}/{pid}/limits")
+    rtprio = _field(limits, r"Max realtime priority\s+(\S+)", f"{proc}/{pid}/limits")
+    return Grants(
+        process=_field(status, r"Name:\s+(.*)", f"{proc}/{pid}/status"),
+        pid=pid,
+        sys_nice=bool(effective >> _CAP_SYS_NICE & 1),
+        sys_resource=bool(effective >> _CAP_SYS_RESOURCE & 1),
+        rtprio=99 if rtprio == "unlimited" else int(rtprio),
+        memlock_kib=None if memlock == "unlimited" else int(memlock) >> 10,
+    )
+
+
+def realtime_share(*, proc: Path = PROC, root: Path = Path("/")) -> RealtimeShare:
+    """What the kernel leaves to realtime threads. `root` stands before mount points. Raises `Unavailable` when procfs may not be read."""
+    groups = ""
+    for mount_point, kind, options in _mounts(proc):
+        if kind == "cgroup" and "cpu" in options and (root / mount_point.lstrip("/") / "cpu.rt_runtime_us").exists():
+            groups = mount_point
+    kernel = proc / "sys" / "kernel"
+    return RealtimeShare(
+        runtime_us=int(_text(kernel / "sched_rt_runtime_us")), period_us=int(_text(kernel / "sched_rt_period_us")), groups=groups
+    )
+
+
+def huge_page_mounts(*, proc: Path = PROC) -> tuple[HugePageMount, ...]:
+    """Every mounted hugetlbfs, in the order of the mounts. Raises `Unavailable` when procfs may not be read."""
+    found = []
+    for mount_point, kind, options in _mounts(proc):
+        if kind == "hugetlbfs":
+            sizes = [match for option in options if (match := re.fullmatch(r"pagesize=(\d+)([KMG]?)", option))]
+            size = int(sizes[0][1]) * _UNITS[sizes[0][2]] >> 10 if sizes else None
+            found.append(HugePageMount(path=mount_point, size_kib=size))
+    return tuple(found)
+
+
+def _mounts(proc: Path) -> list[tuple[str, str, list[str]]]:
+    """`(mount point, kind, options)` of every mount."""
+    rows = (line.split() for line in _text(proc / "self" / "mounts").splitlines())
+    return [(row[1], row[2], row[3].split(",")) for row in rows]
+
+
+def _field(text: str, pattern: str, path: str) -> str:
+    match = re.search(rf"^{pattern}", text, re.MULTILINE)
+    if match is None:
+        raise Unavailable(f"{path} does not say {pattern.partition(':')[0]}")
+    return match[1].strip()
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be read: {error.strerror}") from error

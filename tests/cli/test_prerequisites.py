@@ -1,0 +1,120 @@
+"""What realtime guests and huge pages need: each lack with its repair, and whether it counts as one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from pinfold.cli.prerequisites import Health, Wanted, huge_page_checkups, realtime_checkups, wanted_of
+from pinfold.cli.views.checks import doctor_view
+from pinfold.core.request.compile import compile_request
+from pinfold.core.request.model import Flavor
+from pinfold.linux.grants import Grants, HugePageMount, RealtimeShare
+from pinfold.linux.sysfs import HugePages
+
+ROOT = Grants(process="libvirtd", pid=7, sys_nice=True, sys_resource=True, rtprio=0, memlock_kib=8192)
+FREE = RealtimeShare(runtime_us=-1, period_us=1_000_000)
+REALTIME = Wanted(realtime=True, locked=True)
+
+
+def realtime(daemon: Grants = ROOT, share: RealtimeShare = FREE, wanted: Wanted = REALTIME) -> list[tuple[Health, str, str]]:
+    return [(one.health, one.words, one.repair) for one in realtime_checkups(daemon, share, wanted, priority=1)]
+
+
+def test_a_daemon_that_may_do_everything_on_a_kernel_that_lets_it_is_good() -> None:
+    assert [health for health, _, _ in realtime()] == [Health.GOOD] * 3
+
+
+@pytest.mark.parametrize(("rtprio", "health"), [(0, Health.POOR), (1, Health.GOOD), (99, Health.GOOD)])
+def test_fifo_needs_the_capability_or_a_priority_limit_as_high_as_asked(rtprio: int, health: Health) -> None:
+    (found, words, repair), *_ = realtime(replace(ROOT, sys_nice=False, rtprio=rtprio))
+    assert found is health
+    if health is Health.POOR:
+        assert words == "libvirtd (7) lacks CAP_SYS_NICE, and its limit of realtime priority is 0, 1 needed"
+        assert repair.startswith("mkdir -p /etc/systemd/system/libvirtd.service.d && printf '[Service]\\nLimitRTPRIO=1\\n' > ")
+        assert repair.endswith("/LimitRTPRIO.conf && systemctl daemon-reload && systemctl restart libvirtd")
+
+
+def test_groups_without_realtime_stop_fifo_even_where_the_daemon_may() -> None:
+    (health, words, repair), *_ = realtime(share=replace(FREE, groups="/sys/fs/cgroup/cpu"))
+    assert (health, repair) == (Health.POOR, "")
+    assert "cgroup_controllers" in words
+
+
+def test_throttling_stops_a_vcpu_that_never_sleeps() -> None:
+    _, (health, words, repair), _ = realtime(share=RealtimeShare(runtime_us=950_000, period_us=1_000_000))
+    assert (health, repair) == (Health.POOR, "sysctl -w kernel.sched_rt_runtime_us=-1")
+    assert words == "a realtime vCPU that never sleeps is stopped for 50 of every 1000 ms"
+
+
+@pytest.mark.parametrize(("memlock", "health"), [(8192, Health.POOR), (None, Health.GOOD)])
+def test_locked_memory_needs_the_capability_or_no_limit(memlock: int | None, health: Health) -> None:
+    *_, (found, _, repair) = realtime(replace(ROOT, sys_resource=False, memlock_kib=memlock))
+    assert found is health
+    assert ("LimitMEMLOCK=infinity" in repair) is (health is Health.POOR)
+
+
+def test_what_no_flavor_asks_for_is_no_fault() -> None:
+    bare = replace(ROOT, sys_nice=False, sys_resource=False)
+    share = RealtimeShare(runtime_us=950_000, period_us=1_000_000)
+    assert {health for health, _, _ in realtime(bare, share, Wanted())} == {Health.UNUSED}
+    assert [health for health, _, _ in realtime(bare, share, Wanted(locked=True))] == [Health.UNUSED, Health.UNUSED, Health.POOR]
+
+
+SMALL = HugePages(cell=0, size_kib=2048, total=0, free=0)
+LARGE = HugePages(cell=0, size_kib=1 << 20, total=0, free=0)
+MOUNT = HugePageMount(path="/dev/hugepages", size_kib=None)
+
+
+def pages(*found: HugePages, mounts: tuple[HugePageMount, ...] = (MOUNT,), wanted: Wanted = Wanted()) -> list[tuple[Health, str, str]]:  # noqa: B008
+    return [(one.health, one.words, one.repair) for one in huge_page_checkups(found, mounts, wanted, default_kib=2048)]
+
+
+def test_sizes_of_which_none_is_reserved_are_told_with_how_to() -> None:
+    (small, _, echo), (large, words, nothing) = pages(SMALL, LARGE)
+    assert (small, large) == (Health.UNUSED, Health.UNUSED)
+    assert echo == "echo 512 | tee /sys/devices/system/node/node*/hugepages/hugepages-2048kB/nr_hugepages"
+    assert (words, nothing) == ("none is reserved; boot with hugepagesz=1G hugepages=N, since memory is seldom unbroken later", "")
+
+
+def test_a_size_that_a_flavor_names_is_missed_and_any_size_serves_large() -> None:
+    assert [health for health, *_ in pages(SMALL, LARGE, wanted=Wanted(page_kib=frozenset({1 << 20})))] == [Health.UNUSED, Health.POOR]
+    assert [health for health, *_ in pages(SMALL, LARGE, wanted=Wanted(large_pages=True))] == [Health.POOR, Health.UNUSED]
+    some = replace(SMALL, total=8, free=3)
+    assert [health for health, *_ in pages(some, LARGE, wanted=Wanted(large_pages=True))] == [Health.GOOD, Health.UNUSED]
+
+
+def test_reserved_pages_are_no_use_without_a_mount_of_their_size() -> None:
+    (good, words, _), (poor, _, repair) = pages(replace(SMALL, total=8, free=3), replace(LARGE, total=2, free=2))
+    assert (good, words) == (Health.GOOD, "8 in cell 0 (3 free); mounted at /dev/hugepages")
+    assert poor is Health.POOR
+    assert repair.startswith("mkdir -p /dev/hugepages1G && mount -t hugetlbfs -o pagesize=1G hugetlbfs /dev/hugepages1G && ")
+
+
+def test_a_kernel_without_huge_pages_is_a_lack_only_where_they_are_asked_for() -> None:
+    assert [health for health, *_ in pages()] == [Health.UNUSED]
+    assert [health for health, *_ in pages(wanted=Wanted(large_pages=True))] == [Health.POOR]
+
+
+def test_flavors_say_what_they_want() -> None:
+    def request(**specs: str) -> Flavor:
+        return Flavor(vcpus=2, memory_mib=2048, extra_specs=tuple(sorted((f"hw:{key}", value) for key, value in specs.items())))
+
+    flavors = [
+        request(cpu_policy="dedicated", cpu_realtime="yes", cpu_realtime_mask="^0"),
+        request(mem_page_size="1GB"),
+        request(mem_page_size="large"),
+    ]
+    assert wanted_of(map(compile_request, flavors)) == Wanted(realtime=True, locked=True, large_pages=True, page_kib=frozenset({1 << 20}))
+    assert wanted_of([compile_request(request())]) == Wanted()
+
+
+def test_a_repair_stays_in_one_piece_on_a_narrow_screen() -> None:
+    console = Console(width=60, color_system=None)
+    found = huge_page_checkups([SMALL], [], Wanted(), default_kib=2048)
+    with console.capture() as captured:
+        for line in doctor_view(found):
+            console.print(line, soft_wrap=bool(getattr(line, "no_wrap", False)))
+    assert found[0].repair in captured.get()

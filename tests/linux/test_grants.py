@@ -1,0 +1,88 @@
+"""Capabilities, limits, realtime shares and hugetlbfs mounts from made-up procfs trees, and from this machine's."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pinfold.core.errors import Unavailable
+from pinfold.linux.grants import Grants, HugePageMount, RealtimeShare, grants, huge_page_mounts, realtime_share
+
+LIMITS = (
+    "Limit                     Soft Limit           Hard Limit           Units     \n"
+    "Max locked memory         65536                {memlock:<20} bytes     \n"
+    "Max realtime priority     {rtprio}                    {rtprio}                    \n"
+)
+
+
+def process(proc: Path, *, cap: str, memlock: str = "8388608", rtprio: str = "0") -> None:
+    (proc / "7").mkdir(parents=True)
+    (proc / "7/status").write_text(f"Name:\tvirtqemud\nCapPrm:\t0000000000000000\nCapEff:\t{cap}\n")
+    (proc / "7/limits").write_text(LIMITS.format(memlock=memlock, rtprio=rtprio))
+
+
+@pytest.mark.parametrize(
+    ("cap", "nice", "resource"),
+    [("0000000001800000", True, True), ("0000000000800000", True, False), ("0000000001000000", False, True), ("0" * 16, False, False)],
+)
+def test_capabilities_are_bits_of_the_effective_set(tmp_path: Path, cap: str, nice: bool, resource: bool) -> None:
+    process(tmp_path, cap=cap)
+    assert grants(7, proc=tmp_path) == Grants(process="virtqemud", pid=7, sys_nice=nice, sys_resource=resource, rtprio=0, memlock_kib=8192)
+
+
+def test_the_hard_limit_of_locked_memory_counts_and_may_be_none(tmp_path: Path) -> None:
+    process(tmp_path, cap="0" * 16, memlock="unlimited", rtprio="99")
+    found = grants(7, proc=tmp_path)
+    assert found is not None
+    assert (found.memlock_kib, found.rtprio) == (None, 99)
+
+
+def test_a_process_that_is_gone_is_granted_nothing(tmp_path: Path) -> None:
+    assert grants(7, proc=tmp_path) is None
+
+
+def kernel(proc: Path, *, runtime: int, mounts: str = "") -> None:
+    (proc / "sys/kernel").mkdir(parents=True)
+    (proc / "sys/kernel/sched_rt_runtime_us").write_text(f"{runtime}\n")
+    (proc / "sys/kernel/sched_rt_period_us").write_text("1000000\n")
+    (proc / "self").mkdir()
+    (proc / "self/mounts").write_text(mounts)
+
+
+def test_realtime_is_divided_among_groups_only_where_the_kernel_has_it_so(tmp_path: Path) -> None:
+    mounts = "cgroup /cg/cpuset cgroup rw,cpuset 0 0\ncgroup /cg/cpu cgroup rw,relatime,cpu,cpuacct 0 0\n"
+    kernel(tmp_path / "proc", runtime=-1, mounts=mounts)
+    assert realtime_share(proc=tmp_path / "proc", root=tmp_path) == RealtimeShare(runtime_us=-1, period_us=1000000)
+    (tmp_path / "cg/cpu").mkdir(parents=True)
+    (tmp_path / "cg/cpu/cpu.rt_runtime_us").write_text("950000\n")
+    assert realtime_share(proc=tmp_path / "proc", root=tmp_path).groups == "/cg/cpu"
+
+
+def test_mounts_of_huge_pages_tell_their_size_or_mean_the_default(tmp_path: Path) -> None:
+    kernel(
+        tmp_path,
+        runtime=950000,
+        mounts="proc /proc proc rw 0 0\nh /dev/hugepages hugetlbfs rw,relatime 0 0\nh /a hugetlbfs rw,pagesize=2M 0 0\n"
+        "h /b hugetlbfs rw,pagesize=1024M 0 0\nh /c hugetlbfs rw,pagesize=64K 0 0\n",
+    )
+    assert huge_page_mounts(proc=tmp_path) == (
+        HugePageMount(path="/dev/hugepages", size_kib=None),
+        HugePageMount(path="/a", size_kib=2048),
+        HugePageMount(path="/b", size_kib=1 << 20),
+        HugePageMount(path="/c", size_kib=64),
+    )
+
+
+def test_what_cannot_be_read_is_unavailable(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="mounts cannot be read"):
+        huge_page_mounts(proc=tmp_path)
+
+
+def test_this_machine_tells_all_of_it() -> None:
+    found = grants(os.getpid())
+    assert found is not None
+    assert found.pid == os.getpid()
+    assert realtime_share().period_us > 0
+    assert isinstance(huge_page_mounts(), tuple)
