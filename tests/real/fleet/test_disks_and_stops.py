@@ -1,0 +1,220 @@
+"""A guest's disk is never lost, and a stop is no power cut: guests that write to their disks, hear their power button, or are deaf to it.
+
+The guests' own serial lines, the files of their disks, and libvirt's logs (`reason=shutdown` or `destroyed`) are the witnesses.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.real.fleet.conftest import QUICK, TOPOLOGY, UpRig, service_of
+from tests.real.fleet.fleet_rig import sweep
+from tests.real.fleet.rig import Process, configuration, defined, domains, ending, free_port, until, virsh
+
+from pinfold.core.hosttext import host
+from pinfold.lab import rom
+from pinfold.lab.daemon import LabHost
+from pinfold.lab.witness import SYNTHETIC
+
+SHARE = {"hw__cpu_policy": "dedicated", "hw__emulator_threads_policy": "share"}
+LONG = 600
+STRANGER = """
+<domain type="qemu"><name>stranger</name><memory unit="MiB">16</memory><vcpu>1</vcpu>
+<cputune><vcpupin vcpu="0" cpuset="{cpus}"/></cputune>
+<os><type arch="x86_64">hvm</type></os></domain>
+"""
+
+
+@pytest.fixture(autouse=True)
+def _witness_of_fleets(request: pytest.FixtureRequest, lab_possible: None) -> None:
+    """Say which witness these tests had: a BIOS does not start under every KVM."""
+    request.node.user_properties.append(("witness", f"TCG, no cgroups, {SYNTHETIC}"))
+
+
+@pytest.fixture(scope="module")
+def fleet_lab(lab_name: str, lab_possible: None) -> Iterator[LabHost]:
+    """One synthetic lab host without KVM."""
+    with LabHost(f"{lab_name}-disks", topology=host(TOPOLOGY), kvm=False) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="module")
+def up_once(fleet_lab: LabHost, lab_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpRig]:
+    """`pinfold up` whose guests may take very long to shut down, with the images `probe`, `deaf` and `counter`."""
+    folder, name = tmp_path_factory.mktemp("up"), f"{lab_name}-a"
+    images = folder / "state" / "images"
+    images.mkdir(parents=True)
+    for each in (folder.parent, folder, folder / "state", images):
+        each.chmod(0o711)
+    rom.write(images / "probe.rom")
+    rom.write(images / "deaf.rom", rom.Parameters(deaf=1))
+    _write_counter(images / "counter.raw")
+    process = Process(("up", "--port", str(free_port()), "--config", str(folder / "pinfold.conf")), folder, "up")
+    made = UpRig(lab=fleet_lab, process=process, host=name, state=folder / "state", api=None)  # type: ignore[arg-type]
+    _configure(made, shutdown_seconds=LONG)
+    with ending(process):
+        process.start()
+        made.api = service_of(process, made.state)
+        yield made
+    sweep(fleet_lab)
+
+
+def _write_counter(path: Path) -> None:
+    source, built = Path(__file__).with_name("counter.S"), path.with_suffix(".o")
+    subprocess.run(["gcc", "-c", str(source), "-o", str(built)], check=True)
+    subprocess.run(["objcopy", "-O", "binary", "-j", ".text", str(built), str(path)], check=True)
+    built.unlink()
+    path.write_bytes(path.read_bytes().ljust(1 << 20, b"\0"))
+    path.chmod(0o644)
+
+
+def _configure(up: UpRig, *, shutdown_seconds: int) -> None:
+    agent = f"sweep_seconds = 1\nshutdown_seconds = {shutdown_seconds}"
+    up.process.folder.joinpath("pinfold.conf").write_text(
+        configuration(up.lab, up.state, host=up.host, pinfold_api=QUICK, pinfold_agent=agent)
+    )
+
+
+def serial(up: UpRig, server: str) -> str:
+    """What the guest said since its last start."""
+    path = up.state / "serial" / f"{server}.log"
+    return path.read_text(errors="replace") if path.exists() else ""
+
+
+def ends(up: UpRig, server: str) -> list[str]:
+    """How each run of the guest ended, as libvirt tells: by itself (`shutdown`) or by force (`destroyed`)."""
+    text = (up.lab.folder.path / "log/qemu" / f"instance-{server}.log").read_text(errors="replace")
+    return re.findall(r"shutting down, reason=(\w+)", text)
+
+
+def overlay(up: UpRig, server: str) -> int:
+    """Which file the guest's disk is: its inode."""
+    (path,) = (up.state / "overlays").glob(f"*/{server}.qcow2")
+    return path.stat().st_ino
+
+
+def booted(up: UpRig, server: str, count: int) -> None:
+    """Wait until the guest has told the count of its boots, which stands on its disk; until then it may be in error from before."""
+    until(lambda: up.api.show(server)["status"] == "ACTIVE", f"{server} runs")
+    until(lambda: f"#{count}\n" in serial(up, server), f"boot {count} is on the disk of {server}")
+
+
+def refused(up: UpRig, server: str, reason: str, *, tries: int) -> None:
+    """Wait until the server is in error for that reason, on its host, after so many tries of this process; see that it is the last one."""
+    shown = up.api.await_status(server, "ERROR")
+    assert shown["OS-EXT-SRV-ATTR:host"] == up.host
+    assert f"The start failed on {up.host}: " in shown["fault"]["message"] and reason in shown["fault"]["message"], shown["fault"]
+    assert up.api.allocations(up.host)[server]["PCPU"] == 2
+    assert up.process.errors().count("does not run") == tries
+    up.lab.restart_daemon()  # every turn of the agent looks anew
+    up.api.await_host(up.host, up=True)
+    assert up.process.errors().count("does not run") == tries
+    assert up.api.show(server)["status"] == "ERROR"
+
+
+def test_a_disk_outlives_whatever_becomes_of_its_guest_until_the_user_deletes_it(up: UpRig) -> None:
+    server = up.api.create(up.api.flavor("f", **SHARE), image="counter")
+    booted(up, server, 1)
+    disk = overlay(up, server)
+    pins = ",".join(up.api.placement(server)["claim"]["fit"]["vcpus"].values())
+
+    up.api.act(server, "os-stop")
+    up.api.await_status(server, "SHUTOFF")
+    stranger = up.process.folder / "stranger.xml"
+    stranger.write_text(STRANGER.format(cpus=pins))
+    virsh(up.lab, "create", str(stranger))
+    up.api.act(server, "os-start")
+    refused(up, server, "stranger", tries=1)
+    virsh(up.lab, "destroy", "stranger")
+    up.api.act(server, "os-start")
+    booted(up, server, 2)
+    assert "fault" not in up.api.show(server) and overlay(up, server) == disk
+
+    up.api.act(server, "os-stop")
+    up.api.await_status(server, "SHUTOFF")
+    virsh(up.lab, "undefine", server)
+    image, away = up.state / "images/counter.raw", up.state / "images/away"
+    image.rename(away)
+    up.api.act(server, "reboot", {"type": "HARD"})
+    refused(up, server, "counter", tries=2)
+    assert server not in defined(up.lab)
+    up.restart()
+    refused(up, server, "counter", tries=0)
+    away.rename(image)
+    up.api.act(server, "reboot", {"type": "HARD"})
+    booted(up, server, 3)
+    assert overlay(up, server) == disk
+
+    virsh(up.lab, "destroy", server)
+    virsh(up.lab, "undefine", server)
+    booted(up, server, 4)
+    _change_the_claim(up, server)
+    booted(up, server, 5)
+    assert overlay(up, server) == disk
+
+    up.api.delete(server)
+    assert not list((up.state / "overlays").glob(f"*/{server}*"))
+
+
+def _change_the_claim(up: UpRig, server: str) -> None:
+    """Give the definition the record of another claim, and end the guest."""
+    text = virsh(up.lab, "dumpxml", "--inactive", server)
+    changed, count = re.subn(r'revision="\d+"|revision=\'\d+\'', "revision='0'", text)
+    assert count == 1, text
+    definition = up.process.folder / "changed.xml"
+    definition.write_text(changed)
+    virsh(up.lab, "define", str(definition))
+    virsh(up.lab, "destroy", server)
+
+
+def test_a_stop_and_a_soft_reboot_let_the_guest_shut_down_a_hard_one_does_not(up: UpRig) -> None:
+    server = up.api.create(up.api.flavor("f", **SHARE))
+    up.api.await_status(server, "ACTIVE")
+    until(lambda: "PROBE-UP" in serial(up, server), "it is up")
+    up.api.act(server, "os-stop")
+    up.api.await_status(server, "SHUTOFF")
+    assert "POWER-BUTTON" in serial(up, server)
+    up.api.act(server, "os-start")
+    for kind in ("SOFT", "HARD"):
+        up.api.await_status(server, "ACTIVE")
+        until(lambda: "PROBE-UP" in serial(up, server), "it is up")
+        before = domains(up.lab)[server]
+        up.api.act(server, "reboot", {"type": kind})
+        up.api.await_status(server, "ACTIVE")
+        assert domains(up.lab)[server] != before
+    assert ends(up, server) == ["shutdown", "shutdown", "destroyed"]
+
+
+def test_nobody_waits_for_guests_that_do_not_hear_and_their_time_ends(up: UpRig) -> None:
+    flavor = up.api.flavor("f", **SHARE)
+    first, second, *others = servers = [up.api.create(flavor, name=f"deaf{number}", image="deaf") for number in range(6)]
+    for server in servers:
+        up.api.await_status(server, "ACTIVE")
+    before = domains(up.lab)
+    up.api.act(first, "reboot", {"type": "SOFT"})
+    for server in (second, *others):
+        up.api.act(server, "os-stop")
+    up.api.await_status(first, "REBOOT", task="rebooting")
+    up.api.await_status(second, "ACTIVE", task="powering-off")
+    later = up.api.create(flavor, name="later")
+    up.api.await_status(later, "ACTIVE")
+    up.api.delete(second)
+    up.api.act(first, "reboot", {"type": "HARD"})
+    up.api.await_status(first, "ACTIVE")
+    after = domains(up.lab)
+    assert second not in after and after[first] != before[first]
+    assert {server: after[server] for server in others} == {server: before[server] for server in others}
+
+    assert up.process.end() == 0, up.process.errors()
+    _configure(up, shutdown_seconds=1)
+    up.start()
+    for server in others:
+        up.api.await_status(server, "SHUTOFF")
+        assert ends(up, server) == ["destroyed"]
+    up.api.act(first, "reboot", {"type": "SOFT"})
+    up.api.await_status(first, "ACTIVE")
+    assert domains(up.lab)[first] != after[first] and ends(up, first) == ["destroyed", "destroyed"]
