@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from itertools import groupby
 
+from docs.finding_examples import examples
 from docs.markdown import code, sentence, table
 
 from pinfold.config.find import ENVIRONMENT, NOVA_FILE, OWN_FILE
 from pinfold.config.options import GROUPS, REFUSED, described
-from pinfold.core.drift.finding import Finding, FindingCode
+from pinfold.core.drift.finding import FindingCode
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.keys import REGISTRY, Disposition, Key
 
@@ -152,16 +153,19 @@ def _sentence(reason: ReasonCode) -> str:
 
 
 def findings() -> str:
-    """Every finding code, its severity, meaning and sentence."""
+    """Every finding code, its severity, meaning and sentence, and what undoes it."""
+    made = examples()
     rows = []
     for found in FindingCode:
-        example = Finding(code=found, guest="web", tid=4711, thread="CPU 0/KVM", subject="vCPU 0", recorded="4", observed="0-15")
-        rows.append((code(found.value), example.severity.value, _FINDINGS[found], example.sentence()))
+        example = made[found]
+        undoes = code(example.repair) if example.repair else sentence(example.advice)
+        rows.append((code(found.value), example.severity.value, _FINDINGS[found], example.sentence(), undoes))
     return """# Findings
 
 What `pinfold audit` and `pinfold guest show` find: differences between what was recorded and what the host shows. The codes are stable.
-Each finding carries the exact command that undoes it, or the advice that stands in its place.
+Each finding carries the exact command that undoes it, or the advice that stands in its place. The examples are of a host with pCPUs 0-1
+shared and 2-7 dedicated, and of its guest `web`, recorded with its vCPUs on pCPU 2 and 3 and its emulator threads on 0-1.
 
 `drift` breaks a promise, and makes the exit status 1. `note` is worth knowing, but outside of what pinfold controls.
 
-""" + table(("code", "severity", "when", "sentence, for example"), rows)
+""" + table(("code", "severity", "when", "sentence, for example", "what undoes it"), rows)

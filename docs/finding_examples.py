@@ -1,0 +1,106 @@
+"""One example of every finding, made by the code that makes the real ones, on a small host with one thing wrong at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift import (
+    Finding,
+    FindingCode,
+    Holder,
+    Place,
+    Process,
+    Subject,
+    compare,
+    compare_asked,
+    foreign_floating,
+    foreign_process,
+    outside_pools,
+    record_unreadable,
+    two_owners,
+)
+from pinfold.core.errors import InvalidRequest
+from pinfold.core.overhead import Masks, ObservedThread, ThreadClass
+from pinfold.core.pools import Pools
+from pinfold.drivers.libvirt.metadata import NAMESPACE, record_of_text
+from pinfold.drivers.port import AskedPins, GuestState, HostGuest, NovaRecord
+from pinfold.host.nova import read
+
+_ONLINE = CpuSet.parse("0-7")
+_POOLS = Pools(shared=CpuSet.parse("0-1"), dedicated=CpuSet.parse("2-7"), overhead=CpuSet.parse("0-1"))
+_WEB = Subject(name="web", id="3f6a1c52-7c1e-4a5e-9d0b-0a4b6f1f2d11", pid=4711)
+_OTHER = Subject(name="router", id="c2f1b7de-52a0-4a1f-8f0e-6a1f0c3d9b12", pid=5120)
+_MASKS = Masks(vcpus=(CpuSet.of(2), CpuSet.of(3)), overhead=CpuSet.parse("0-1"))
+_REALTIME = Masks(vcpus=_MASKS.vcpus, overhead=_MASKS.overhead, realtime=CpuSet.of(1))
+_VCPUS = (
+    ObservedThread(tid=4718, name="CPU 0/KVM", thread_class=ThreadClass.VCPU, allowed=CpuSet.of(2), vcpu=0),
+    ObservedThread(tid=4719, name="CPU 1/KVM", thread_class=ThreadClass.VCPU, allowed=CpuSet.of(3), vcpu=1),
+)
+
+
+def examples() -> dict[FindingCode, Finding]:
+    """The first finding of each code."""
+    found: dict[FindingCode, Finding] = {}
+    for finding in (*_threads(), *_definitions(), *_host()):
+        found.setdefault(finding.code, finding)
+    return found
+
+
+def _threads() -> Iterator[Finding]:
+    """What threads show: each is where no record puts it."""
+    for tid, name, kind, cpus in (
+        (4711, "qemu-system-x86", ThreadClass.EMULATOR, "0-7"),
+        (4716, "IO iothread1", ThreadClass.IOTHREAD, "2"),
+        (4721, "vhost-4711", ThreadClass.VHOST, "0-7"),
+        (4722, "kvm-nx-lpage-re", ThreadClass.KTHREAD, "2"),
+    ):
+        yield from _of(*_VCPUS, ObservedThread(tid=tid, name=name, thread_class=kind, allowed=CpuSet.parse(cpus)))
+    strayed = ObservedThread(tid=4718, name="CPU 0/KVM", thread_class=ThreadClass.VCPU, allowed=CpuSet.parse("2-7"), vcpu=0)
+    third = ObservedThread(tid=4720, name="CPU 2/KVM", thread_class=ThreadClass.VCPU, allowed=CpuSet.of(4), vcpu=2)
+    worker = ObservedThread(tid=4730, name="worker", thread_class=ThreadClass.EMULATOR, allowed=_MASKS.overhead, scheduler="fifo")
+    yield from _of(strayed, _VCPUS[1])
+    yield from _of(*_VCPUS, third)
+    yield from _of(*_VCPUS, worker)
+    yield from _of(_VCPUS[0])
+    yield from _of()
+    yield from compare(_WEB, _REALTIME, _VCPUS, _ONLINE)
+    yield from compare(_WEB, _MASKS, _VCPUS, _ONLINE, stable=False)
+    yield from compare(_WEB, _MASKS, _VCPUS, _ONLINE - CpuSet.of(3))
+
+
+def _of(*threads: ObservedThread) -> tuple[Finding, ...]:
+    return compare(_WEB, _MASKS, threads, _ONLINE)
+
+
+def _definitions() -> Iterator[Finding]:
+    """What definitions ask for, ours and Nova's."""
+    pins = ((0, CpuSet.of(2)), (1, CpuSet.of(4)))
+    yield from compare_asked(_WEB, _MASKS, AskedPins(vcpus=pins, emulator=_MASKS.overhead), _ONLINE)
+    yield from compare_asked(_WEB, _MASKS, AskedPins(vcpus=pins, emulator=_MASKS.overhead, realtime=CpuSet.of(1)), _ONLINE)
+    pins = ((0, CpuSet.of(4)), (1, CpuSet.of(5)))
+    specs = (("hw:cpu_policy", "dedicated"), ("hw:emulator_threads_policy", "share"))
+    flavor = NovaRecord(flavor="nfv", vcpus=2, memory_mib=2048, extra_specs=specs)
+    router = HostGuest(
+        id=_OTHER.id,
+        name=_OTHER.name,
+        state=GuestState.RUNNING,
+        vcpus=2,
+        memory_mib=2048,
+        nova=flavor,
+        pins=AskedPins(vcpus=pins, emulator=CpuSet.parse("4-5")),
+    )
+    yield from read(_OTHER, router, _POOLS, _ONLINE).findings
+    try:
+        record_of_text(f'<pinfold:guest xmlns:pinfold="{NAMESPACE}" version="9"/>')
+    except InvalidRequest as error:
+        yield record_unreadable(_WEB, str(error))
+
+
+def _host() -> Iterator[Finding]:
+    """What guests, strangers and pools do to each other."""
+    yield from two_owners([Holder(name="guest web", cpus=CpuSet.parse("2-3")), Holder(name="guest router", cpus=CpuSet.parse("3-4"))])
+    yield from outside_pools(_WEB, Place(alone=CpuSet.parse("1-2")), _POOLS, _ONLINE)
+    yield from outside_pools(_WEB, Place(alone=CpuSet.parse("2-3"), pooled=CpuSet.of(0)), _POOLS, _ONLINE)
+    yield from foreign_floating(_OTHER, _ONLINE, CpuSet(), 1, _POOLS)
+    yield from foreign_process(Process(pid=903, name="irqbalance", allowed=(CpuSet.of(5),)), _POOLS, _ONLINE, _ONLINE)
