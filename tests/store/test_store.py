@@ -306,9 +306,20 @@ def test_who_listens_hears_of_committed_changes_alone(database: Database) -> Non
     unsubscribe()
 
 
-def _tell_and_fail(connection: sa.Connection) -> None:
-    tell(connection, "rolled back")
-    hosts.get(connection, NOWHERE)
+def test_a_listener_that_fails_harms_neither_the_writer_nor_other_listeners(database: Database) -> None:
+    listening, told = threading.Event(), threading.Event()
+
+    def fail(_topic: str) -> None:
+        listening.set()
+        raise RuntimeError("Event loop is closed")
+
+    database.wakeups.subscribe(fail)
+    database.wakeups.subscribe(lambda topic: told.set() if topic == "news" else None)
+    assert listening.wait(5) or not database.postgresql
+    with database.write() as connection:
+        tell(connection, "news")
+    assert told.wait(5)
+
 
 @pytest.mark.real_postgresql
 def test_who_listens_hears_in_a_process_with_very_many_open_files(postgresql_url: str) -> None:
@@ -333,6 +344,10 @@ def test_who_listens_hears_in_a_process_with_very_many_open_files(postgresql_url
 def test_a_reader_sees_one_instant(database: Database) -> None:
     host = add_host(database, "c01")
     with database.read() as reader:
+def _tell_and_fail(connection: sa.Connection) -> None:
+    tell(connection, "rolled back")
+    hosts.get(connection, NOWHERE)
+
         assert hosts.get(reader, host).revision == 1
         with database.write() as writer:
             hosts.advance(writer, host, 1)

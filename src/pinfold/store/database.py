@@ -148,7 +148,10 @@ class Wakeups:
             callbacks = list(self._callbacks.values())
         for topic in dict.fromkeys(topics):
             for callback in callbacks:
-                callback(topic)
+                try:
+                    callback(topic)
+                except Exception:  # the hint is lost for this one; what was written is written, and the others want to hear of it
+                    _log.exception("a listener failed to hear of %s", topic)
 
     def close(self) -> None:
         """End the listening thread."""
