@@ -340,14 +340,14 @@ def test_who_listens_hears_in_a_process_with_very_many_open_files(postgresql_url
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-
-def test_a_reader_sees_one_instant(database: Database) -> None:
-    host = add_host(database, "c01")
-    with database.read() as reader:
 def _tell_and_fail(connection: sa.Connection) -> None:
     tell(connection, "rolled back")
     hosts.get(connection, NOWHERE)
 
+
+def test_a_reader_sees_one_instant(database: Database) -> None:
+    host = add_host(database, "c01")
+    with database.read() as reader:
         assert hosts.get(reader, host).revision == 1
         with database.write() as writer:
             hosts.advance(writer, host, 1)
