@@ -170,6 +170,7 @@ def test_the_environment_is_not_a_source(write, monkeypatch: pytest.MonkeyPatch)
             id="the same pages reserved twice",
         ),
         pytest.param("[pinfold]\nstate_dir =\n", "is empty; a path is allowed", id="an empty path"),
+        pytest.param("[pinfold]\nstate_dir = ~nobody-of-that-name/x\n", "names a user who has no home", id="a path in nobody's home"),
         pytest.param(
             "[DEFAULT]\nvcpu_pin_set = 0-3\n",
             "is refused: it was one pool for everything; write [compute] cpu_dedicated_set",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from pinfold.accounting.embedded import EmbeddedPlacement
 from pinfold.accounting.remote import Auth, RemotePlacement
@@ -67,8 +66,8 @@ def load_fleet(files: Sequence[str]) -> FleetSettings:
         api=_api(values, host),
         agent=AgentSettings(
             api_url=_url(values, "pinfold_agent", "api_url"),
-            token_file=_path(values, "pinfold_agent", "token_file") or f"{host.state_dir}/agent.token",
-            ca_file=_path(values, "pinfold_agent", "ca_file"),
+            token_file=values.path("pinfold_agent", "token_file", f"{host.state_dir}/agent.token"),
+            ca_file=values.path("pinfold_agent", "ca_file"),
             sweep_seconds=values.get("pinfold_agent", "sweep_seconds"),
             shutdown_seconds=values.get("pinfold_agent", "shutdown_seconds"),
         ),
@@ -77,13 +76,13 @@ def load_fleet(files: Sequence[str]) -> FleetSettings:
 
 
 def _api(values: Values, host: HostSettings) -> ApiSettings:
-    certificate, key = _path(values, "pinfold_api", "tls_certificate"), _path(values, "pinfold_api", "tls_key")
+    certificate, key = values.path("pinfold_api", "tls_certificate"), values.path("pinfold_api", "tls_key")
     if bool(certificate) != bool(key):
         raise InvalidRequest("[pinfold_api] tls_certificate and tls_key go together; one of them is missing", key="tls_certificate")
     return ApiSettings(
         listen=values.get("pinfold_api", "listen"),
         port=values.get("pinfold_api", "port"),
-        accounts_file=_path(values, "pinfold_api", "accounts_file") or f"{host.state_dir}/accounts",
+        accounts_file=values.path("pinfold_api", "accounts_file", f"{host.state_dir}/accounts"),
         tls_certificate=certificate,
         tls_key=key,
         lease_seconds=values.get("pinfold_api", "lease_seconds"),
@@ -109,7 +108,7 @@ def _placement(values: Values, host: HostSettings) -> EmbeddedPlacement | Remote
         user_domain_name=values.get("pinfold_placement", "user_domain_name"),
         project_domain_name=values.get("pinfold_placement", "project_domain_name"),
         region=values.get("pinfold_placement", "region_name") or "",
-        ca=_path(values, "pinfold_placement", "cafile"),
+        ca=values.path("pinfold_placement", "cafile"),
     )
 
 
@@ -118,12 +117,3 @@ def _url(values: Values, group: str, name: str) -> str:
     if text and not text.startswith(("http://", "https://")):
         raise values.refuse(group, name, "is not allowed; an address that begins with http:// or https:// is")
     return text.rstrip("/")
-
-
-def _path(values: Values, group: str, name: str) -> str:
-    """The path, '' where the option is not set; a relative one starts at the folder of the file it stands in."""
-    text = values.get(group, name)
-    entry = values.given(group, name)
-    if not text:
-        return ""
-    return str((Path(entry.file).parent if entry else Path("/")) / Path(text).expanduser())

@@ -6,7 +6,6 @@ import re
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from pinfold.config.check import misspelled
 from pinfold.config.parse import Values, parse, shortened
@@ -41,7 +40,7 @@ def load(files: Sequence[str]) -> Configuration:
     values = parse(files)
     return Configuration(
         settings=host_settings(values),
-        flavors_file=_path(values, "flavors_file", "/etc/pinfold/flavors.toml"),
+        flavors_file=values.path("pinfold", "flavors_file", "/etc/pinfold/flavors.toml"),
         files=values.files,
         warnings=misspelled(values.entries),
     )
@@ -49,7 +48,7 @@ def load(files: Sequence[str]) -> Configuration:
 
 def host_settings(values: Values) -> HostSettings:
     """One host's settings. Raises `InvalidRequest` for a value that makes no sense, with the file and the key."""
-    state_dir = _path(values, "state_dir", "/var/lib/pinfold")
+    state_dir = values.path("pinfold", "state_dir", "/var/lib/pinfold")
     packing = values.get("compute", "packing_host_numa_cells_allocation_strategy")
     return HostSettings(
         pools=PoolConfig(
@@ -63,8 +62,8 @@ def host_settings(values: Values) -> HostSettings:
         virt_type=values.get("libvirt", "virt_type") or "",
         realtime_priority=values.get("libvirt", "realtime_scheduler_priority"),
         state_dir=state_dir,
-        images_dir=_path(values, "images_dir", f"{state_dir}/images"),
-        templates_dir=_path(values, "templates_dir", f"{state_dir}/templates"),
+        images_dir=values.path("pinfold", "images_dir", f"{state_dir}/images"),
+        templates_dir=values.path("pinfold", "templates_dir", f"{state_dir}/templates"),
         host=values.get("DEFAULT", "host") or socket.gethostname(),
         source=", ".join(values.files),
     )
@@ -142,14 +141,3 @@ def _uri(values: Values) -> str:
     if not re.fullmatch(r"qemu(\+[a-z0-9]+)?://\S{1,1000}", uri):
         raise values.refuse("libvirt", "connection_uri", "is not allowed; a libvirt URI of QEMU is, such as qemu:///system")
     return uri
-
-
-def _path(values: Values, name: str, default: str) -> str:
-    text = values.get("pinfold", name)
-    if text is None:
-        return default
-    if not text.strip():
-        raise values.refuse("pinfold", name, "is empty; a path is allowed")
-    entry = values.given("pinfold", name)
-    base = Path(entry.file).parent if entry else Path("/")
-    return str(base / Path(text).expanduser())

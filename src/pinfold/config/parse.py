@@ -52,6 +52,22 @@ class Values:
             raise self.refuse(group, name, f"is not allowed; {allowed(opt)} is")
         return value
 
+    def path(self, group: str, name: str, default: str = "") -> str:
+        """A path option, `default` where it is not set; a relative one starts at the folder of the file that it stands in.
+
+        Raises `InvalidRequest` for an empty one, and for a home that nobody has.
+        """
+        text = self.get(group, name)
+        if text is None:
+            return default
+        if not text.strip():
+            raise self.refuse(group, name, "is empty; a path is allowed")
+        entry = self.given(group, name)
+        try:
+            return str((Path(entry.file).parent if entry else Path("/")) / Path(text).expanduser())
+        except RuntimeError as error:
+            raise self.refuse(group, name, "names a user who has no home here; write the whole path") from error
+
     def given(self, group: str, name: str) -> Entry | None:
         """The line that decides an option: the last one of the last file; None where no file has it."""
         found = None
