@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final, Literal
 
 from a2wsgi import WSGIMiddleware
 from fastapi import APIRouter, FastAPI, Request
 from starlette.routing import Match, Route
+from typing_extensions import TypedDict
 
 from pinfold import __version__
 from pinfold.api import errors, identity, metrics
 from pinfold.api.agent import routes as agents
+from pinfold.api.answers import closed
 from pinfold.api.asgi import Receive, Scope, Send
 from pinfold.api.auth import Authentication
 from pinfold.api.bounds import Bounds
@@ -29,16 +31,16 @@ from pinfold.api.compute import (
 from pinfold.api.compute import services as compute_services
 from pinfold.api.compute.headers import ComputeHeaders
 from pinfold.api.image import routes as images
-from pinfold.api.openapi import describe
+from pinfold.api.openapi import HEALTH, describe
 from pinfold.api.services import ApiServices, Wsgi
 from pinfold.api.v1 import hosts, placements
 from pinfold.core.errors import PinfoldError
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
+    server_create.router,  # what costs most by itself is found first: routes are tried one after another
     versions.router,
     identity.router,
     flavors.router,
-    server_create.router,
     server_list.router,
     servers.router,
     server_metadata.router,
@@ -71,7 +73,7 @@ def create_app(services: ApiServices) -> FastAPI:
     errors.install(app, _methods)
     for router in ROUTERS:
         app.include_router(router)
-    app.add_api_route("/healthz", _healthz, methods=["GET"], tags=["service"])
+    app.add_api_route(HEALTH, _healthz, methods=["GET"], tags=["service"])
     if services.placement_app is not None:
         placement = _Placement(services.placement_app)
         app.mount(_PLACEMENT, placement)
@@ -93,7 +95,17 @@ def _methods(scope: Scope) -> frozenset[str]:
     return frozenset(method for route in routes if route.matches(scope)[0] is not Match.NONE for method in route.methods or ())
 
 
-def _healthz(request: Request) -> dict[str, Any]:
+@closed
+class Health(TypedDict):
+    """Every part that requests need answers."""
+
+    status: Literal["ok"]
+    database: Literal["ok"]
+    placement: Literal["ok"]
+    version: str
+
+
+def _healthz(request: Request) -> Health:
     """Whether the database and Placement answer: 200 with both named, or 503 with the one that does not."""
     services: ApiServices = request.app.state.services
     for name, ask in (("database", services.database.now), ("placement", services.placement.version)):

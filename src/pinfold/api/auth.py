@@ -23,9 +23,9 @@ OPEN: Final = frozenset(
     }
 )
 """Health, and the version documents, which clients read before they say who they are."""
-_AGENTS: Final = "/agent/"
+AGENTS: Final = "/agent/"
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_QUESTIONS: Final = ("/v1/fits",)
+QUESTIONS: Final = ("/v1/fits",)
 """Paths whose POST asks and changes nothing."""
 _CHALLENGE: Final = (b"www-authenticate", b'Basic realm="pinfold", charset="UTF-8"')
 ANYBODY: Final = Account(name="anybody", role=Role.ADMIN, hash="")
@@ -62,7 +62,7 @@ class Authentication:
         account = await self._admit(scope)
         if account is None:
             await send_error(scope, send, 401, "A name and a password are required.", _CHALLENGE)
-        elif account.role is Role.READER and scope["method"] not in _READING and scope["path"] not in _QUESTIONS:
+        elif account.role is Role.READER and scope["method"] not in _READING and scope["path"] not in QUESTIONS:
             await send_error(scope, send, 403, f"The account {account.name} may read only.")
         else:
             scope.setdefault("state", {})["account"] = account
@@ -80,4 +80,4 @@ class Authentication:
 
 
 def _open(scope: Scope) -> bool:
-    return scope["path"].startswith(_AGENTS) or (scope["path"] in OPEN and scope["method"] == "GET")
+    return scope["path"].startswith(AGENTS) or (scope["path"] in OPEN and scope["method"] == "GET")

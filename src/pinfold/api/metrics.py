@@ -33,7 +33,7 @@ METRICS: Final = {
 """Every metric: its meaning and labels."""
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
 def metrics(request: Request) -> Response:
     """The metrics in Prometheus' text form."""
     registry = CollectorRegistry(auto_describe=False)

@@ -1,6 +1,7 @@
 """The OpenAPI document: what FastAPI tells of the routes, made true for what stands in front of them.
 
-Errors have one form per API and never FastAPI's own 422; every route but the open ones wants an account or an agent's token.
+What a route answers on success is its return type. Errors have one form per API and never FastAPI's own 422. Which ones a route may answer
+follows from its path and method; a route says by itself (`responses`) what does not follow. A 500 is always a bug, and declared nowhere.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from pinfold.api.auth import OPEN
+from pinfold.api.auth import AGENTS, OPEN, QUESTIONS
 from pinfold.api.errors import CODES, COMPUTE_ERRORS
 
 _VERBS: Final = frozenset({"get", "put", "post", "delete", "patch", "head"})
-_ANYWHERE: Final = (400, 401, 403, 404, 405, 409, 413, 500, 501, 503)
+_WRITING: Final = frozenset({"put", "post", "delete", "patch"})
 _FAULT: Final[dict[str, Any]] = {
     "type": "object",
     "description": "An error, under the name of its kind.",
@@ -51,6 +52,7 @@ _ERROR: Final[dict[str, Any]] = {
     },
     "additionalProperties": False,
 }
+HEALTH: Final = "/healthz"
 _COMPUTE_HEADERS: Final = ("OpenStack-API-Version", "X-OpenStack-Nova-API-Version", "x-openstack-request-id")
 
 
@@ -77,18 +79,31 @@ def _make_true(document: dict[str, Any]) -> None:
     for path, verbs in document["paths"].items():
         for verb, operation in verbs.items():
             if verb in _VERBS:
-                _operation(path, operation)
+                _operation(path, verb, operation)
 
 
-def _operation(path: str, operation: dict[str, Any]) -> None:
+def refusals(path: str, verb: str) -> frozenset[int]:
+    """The statuses of errors that any route of that path and method may answer.
+
+    >>> sorted(refusals("/v1/hosts", "get"))
+    [400, 401, 503]
+    """
+    account, writing = path not in OPEN, verb in _WRITING and path not in QUESTIONS
+    found = {400: True, 401: account, 404: "{" in path, 406: path.startswith("/compute"), 413: verb in _WRITING}
+    found |= {403: writing and not path.startswith(AGENTS), 409: writing, 503: account or path == HEALTH}
+    return frozenset(status for status, may in found.items() if may)
+
+
+def _operation(path: str, verb: str, operation: dict[str, Any]) -> None:
     compute = path.startswith("/compute")
     responses = operation["responses"]
     responses.pop("422", None)
     schema = {"$ref": f"#/components/schemas/{'ComputeFault' if compute else 'Error'}"}
-    for status in (*_ANYWHERE, *((406,) if compute else ())):
-        responses.setdefault(str(status), {"description": CODES[status], "content": {"application/json": {"schema": schema}}})
+    said = {int(status) for status in responses if int(status) >= 400}
+    for status in sorted(said | refusals(path, verb)):
+        responses[str(status)] = {"description": CODES[status], "content": {"application/json": {"schema": schema}}}
     if compute:
         for response in responses.values():
             response["headers"] = {name: {"schema": {"type": "string"}, "required": True} for name in _COMPUTE_HEADERS}
     if path not in OPEN:
-        operation["security"] = [{"agent" if path.startswith("/agent/") else "account": []}]
+        operation["security"] = [{"agent" if path.startswith(AGENTS) else "account": []}]

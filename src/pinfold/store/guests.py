@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import islice
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -19,10 +20,10 @@ from pinfold.store.schema import guest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestFilter:
-    """Which guests a listing shows: every field that is not None must match. `host` is an id, `name` a part of the name."""
+    """Which guests a listing shows: every field that is not None must match. `host` is an id, `name` a test of the name."""
 
     project: str | None = None
-    name: str | None = None
+    name: Callable[[str], bool] | None = None
     host: str | None = None
     image: str | None = None
     ids: tuple[str, ...] | None = None
@@ -56,6 +57,7 @@ _PLACE: Final = (
     .where(guest.c.id == sa.bindparam("guest_id"), guest.c.deleted.is_(None), guest.c.desired != Desired.ABSENT.value)
     .values(task="spawning", fault="", observed=Observed.UNSEEN.value, revision=guest.c.revision + 1, updated=EpochNow())
 )
+_AT_ONCE: Final = 500
 _FIND: Final = sa.select(guest).where(guest.c.id == sa.bindparam("guest_id"))
 
 
@@ -224,15 +226,18 @@ def page(
     connection: sa.Connection, wanted: GuestFilter = GuestFilter(), *, marker: str | None = None, limit: int | None = None
 ) -> tuple[GuestRecord, ...]:
     """The guests that match, newest first, at most `limit`, after the guest with the id `marker`. Raises `InvalidRequest`."""
-    query = sa.select(guest).where(*_conditions(wanted)).order_by(guest.c.created.desc(), guest.c.id.desc())
+    conditions, order = _conditions(wanted), (guest.c.created.desc(), guest.c.id.desc())
     if marker is not None:
         after = connection.execute(sa.select(guest.c.created, guest.c.id).where(guest.c.id == marker)).first()
         if after is None:
             raise InvalidRequest(f"marker {marker}: no such guest", key="marker")
-        query = query.where(sa.or_(guest.c.created < after[0], sa.and_(guest.c.created == after[0], guest.c.id < after[1])))
-    if limit is not None:
-        query = query.limit(limit)
-    return tuple(_record(row) for row in connection.execute(query).mappings())
+        conditions.append(sa.or_(guest.c.created < after[0], sa.and_(guest.c.created == after[0], guest.c.id < after[1])))
+    if wanted.name is None:
+        query = sa.select(guest).where(*conditions).order_by(*order).limit(limit)
+        return tuple(_record(row) for row in connection.execute(query).mappings())
+    # Names alone are read first: a row is large, and most of them are not asked for.
+    test, named = wanted.name, connection.execute(sa.select(guest.c.id, guest.c.name).where(*conditions).order_by(*order))
+    return _in_order(connection, list(islice((row[0] for row in named if test(row[1])), limit)))
 
 
 def orders(connection: sa.Connection, host: str) -> tuple[Order, ...]:
@@ -282,8 +287,6 @@ def _conditions(wanted: GuestFilter) -> list[Any]:
         guest.c.task: wanted.task,
     }
     conditions: list[Any] = [column == value for column, value in equal.items() if value is not None]
-    if wanted.name is not None:
-        conditions.append(guest.c.name.contains(wanted.name, autoescape=True))
     if wanted.ids is not None:
         conditions.append(guest.c.id.in_(wanted.ids))
     if wanted.failed is not None:
@@ -293,6 +296,14 @@ def _conditions(wanted: GuestFilter) -> list[Any]:
     if wanted.deleted is not None:
         conditions.append(guest.c.deleted.is_not(None) if wanted.deleted else guest.c.deleted.is_(None))
     return conditions
+
+
+def _in_order(connection: sa.Connection, ids: list[str]) -> tuple[GuestRecord, ...]:
+    found: dict[str, GuestRecord] = {}
+    for start in range(0, len(ids), _AT_ONCE):
+        rows = connection.execute(sa.select(guest).where(guest.c.id.in_(ids[start : start + _AT_ONCE]))).mappings()
+        found |= {row["id"]: _record(row) for row in rows}
+    return tuple(found[guest_id] for guest_id in ids)
 
 
 def _change(connection: sa.Connection, condition: Any, guest_id: str, **values: Any) -> GuestRecord:

@@ -12,8 +12,10 @@ from starlette.concurrency import run_in_threadpool
 
 from pinfold.agent.wire import Absence, GuestOrder, GuestReport, Hello, Orders, ThreadReport, Welcome
 from pinfold.api.agent.tokens import agent_host
+from pinfold.api.answers import stored
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.image.catalog import read_catalog
+from pinfold.api.image.routes import BYTES
 from pinfold.api.services import ApiServices, Services
 from pinfold.scheduler.lifecycle import REBOOTING_HARD
 from pinfold.store import codec, guests, hosts
@@ -21,15 +23,19 @@ from pinfold.store import codec, guests, hosts
 router = APIRouter(prefix="/agent/v1", tags=["agents"])
 
 Host = Annotated[str, Depends(agent_host)]
-Plain = Annotated[dict[str, Any], Body()]
+HelloBody = Annotated[dict[str, Any], Body(), stored(Hello)]
+GuestReportBody = Annotated[dict[str, Any], Body(), stored(GuestReport)]
+AbsenceBody = Annotated[dict[str, Any], Body(), stored(Absence)]
+WelcomeAnswer = Annotated[dict[str, Any], stored(Welcome)]
+OrdersAnswer = Annotated[dict[str, Any], stored(Orders)]
 
 LONGEST_WAIT: Final = 60.0
 _LOOK_SECONDS: Final = 1.0
 """How often the rows are looked at while nobody told of a change: hints may be lost."""
 
 
-@router.put("/host")
-def report_host(body: Plain, host: Host, services: Services) -> dict[str, Any]:
+@router.put("/host", responses={403: {}})
+def report_host(body: HelloBody, host: Host, services: Services) -> WelcomeAnswer:
     """The agent's host as it is, and its heartbeat. A changed report bumps the revision and reaches Placement before the answer."""
     hello = codec.from_plain(body, Hello, "host report")
     with services.database.write() as connection:
@@ -45,7 +51,7 @@ def report_host(body: Plain, host: Host, services: Services) -> dict[str, Any]:
 
 
 @router.post("/heartbeat")
-def heartbeat(host: Host, services: Services) -> dict[str, Any]:
+def heartbeat(host: Host, services: Services) -> WelcomeAnswer:
     """The agent lives; nothing of its host has changed."""
     with services.database.write() as connection:
         hosts.heartbeat(connection, host, services.lease_seconds)
@@ -68,7 +74,7 @@ async def wait_for_orders(
     services: Services,
     after: Annotated[int, Query(ge=-1)] = -1,
     wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT)] = 0.0,
-) -> dict[str, Any]:
+) -> OrdersAnswer:
     """All orders of the host, as soon as their count is not `after` any more, or after `wait` seconds."""
     loop = asyncio.get_running_loop()
     changed = asyncio.Event()
@@ -95,7 +101,7 @@ async def wait_for_orders(
 
 
 @router.post("/guests/{guest_id}", status_code=204, response_class=Response)
-def report_guest(guest_id: str, body: Plain, host: Host, services: Services) -> Response:
+def report_guest(guest_id: str, body: GuestReportBody, host: Host, services: Services) -> Response:
     """What one of the host's guests is doing, and where its threads are."""
     report = codec.from_plain(body, GuestReport, "guest report")
     threads = None if report.threads is None else codec.encode(report.threads, ThreadReport)
@@ -104,14 +110,14 @@ def report_guest(guest_id: str, body: Plain, host: Host, services: Services) -> 
 
 
 @router.post("/guests/{guest_id}/absence", status_code=204, response_class=Response)
-def report_absence(guest_id: str, body: Plain, host: Host, services: Services) -> Response:
+def report_absence(guest_id: str, body: AbsenceBody, host: Host, services: Services) -> Response:
     """Neither domain nor process of a guest remains on the host: its claim may be given back."""
     absence = codec.from_plain(body, Absence, "absence")
     services.lifecycle.absent(host, guest_id, absence.revision, absence.failure)
     return Response(status_code=204)
 
 
-@router.get("/images/{name}", response_class=FileResponse, dependencies=[Depends(agent_host)])
+@router.get("/images/{name}", response_class=FileResponse, responses={200: BYTES}, dependencies=[Depends(agent_host)])
 def download_image(name: str, services: Services) -> FileResponse:
     """An image's bytes by its name, for an agent whose own directory lacks it; the file's suffix is in `X-Pinfold-Suffix`."""
     for image in read_catalog(services.images):

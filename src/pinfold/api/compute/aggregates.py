@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from typing import Annotated, Any
+from typing import Annotated, NotRequired
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Body, Response
 from pydantic import BaseModel, ConfigDict, Field
+from typing_extensions import TypedDict
 
+from pinfold.api.answers import closed, since
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.instants import micro_instant
 from pinfold.api.compute.links import ROOT
@@ -81,33 +83,75 @@ class AggregateAction(_Closed):
     set_metadata: MetadataChange | None = None
 
 
+@closed
+class AggregateInBrief(TypedDict):
+    """An aggregate as the answer to its create shows it."""
+
+    id: int
+    name: str
+    availability_zone: str | None
+    created_at: str
+    updated_at: str | None
+    deleted: bool
+    deleted_at: str | None
+    uuid: NotRequired[Annotated[str, since(41)]]
+
+
+@closed
+class AggregateInFull(AggregateInBrief):
+    """The same with its hosts' names and its metadata."""
+
+    hosts: list[str]
+    metadata: dict[str, str]
+
+
+@closed
+class AggregateList(TypedDict):
+    """Every aggregate."""
+
+    aggregates: list[AggregateInFull]
+
+
+@closed
+class AggregateCreated(TypedDict):
+    """A new aggregate."""
+
+    aggregate: AggregateInBrief
+
+
+@closed
+class AggregateShown(TypedDict):
+    """One aggregate."""
+
+    aggregate: AggregateInFull
+
+
 @router.get("")
-def list_aggregates(services: Services, version: Version) -> dict[str, Any]:
+def list_aggregates(services: Services, version: Version) -> AggregateList:
     """Every aggregate."""
     with services.database.read() as connection:
         found = rows.all(connection)
         names = _names(hosts.all(connection))
-    return {"aggregates": [_view(entry, names, version) for entry in found]}
+    return {"aggregates": [_full(entry, names, version) for entry in found]}
 
 
 @router.post("")
-def create_aggregate(body: CreateAggregate, services: Services, version: Version) -> dict[str, Any]:
+def create_aggregate(body: CreateAggregate, services: Services, version: Version) -> AggregateCreated:
     """Make an aggregate without hosts; 409 when its name exists."""
     zone = body.aggregate.availability_zone
     with services.database.write() as connection:
         made = rows.create(connection, uuid=str(uuid.uuid4()), name=body.aggregate.name, metadata=((ZONE_KEY, zone),) if zone else ())
-    shown = _view(made, {}, version)
-    return {"aggregate": {key: value for key, value in shown.items() if key not in ("hosts", "metadata")}}
+    return {"aggregate": _brief(made, version)}
 
 
 @router.get("/{aggregate_id}")
-def show_aggregate(aggregate_id: AggregateId, services: Services, version: Version) -> dict[str, Any]:
+def show_aggregate(aggregate_id: AggregateId, services: Services, version: Version) -> AggregateShown:
     """One aggregate."""
     return _shown(services, aggregate_id, version)
 
 
 @router.put("/{aggregate_id}")
-def update_aggregate(aggregate_id: AggregateId, body: UpdateAggregate, services: Services, version: Version) -> dict[str, Any]:
+def update_aggregate(aggregate_id: AggregateId, body: UpdateAggregate, services: Services, version: Version) -> AggregateShown:
     """Change an aggregate's name or availability zone."""
     asked = body.aggregate
     before = _get(services, aggregate_id)
@@ -129,7 +173,7 @@ def delete_aggregate(aggregate_id: AggregateId, services: Services) -> Response:
 
 
 @router.post("/{aggregate_id}/action")
-def act(aggregate_id: AggregateId, body: Annotated[AggregateAction, Body()], services: Services, version: Version) -> dict[str, Any]:
+def act(aggregate_id: AggregateId, body: Annotated[AggregateAction, Body()], services: Services, version: Version) -> AggregateShown:
     """Add a host, remove one, or set metadata: one of them."""
     before = _get(services, aggregate_id)
     if len(body.model_fields_set) != 1:
@@ -174,13 +218,11 @@ def _one_zone(connection: sa.Connection, aggregate_id: int, members: tuple[str, 
             raise Conflict(f"Host {name} is in the availability zone {others[host]} already; it cannot be in {zone} as well.")
 
 
-def _view(entry: AggregateRecord, names: dict[str, str], version: Microversion) -> dict[str, Any]:
-    shown: dict[str, Any] = {
+def _brief(entry: AggregateRecord, version: Microversion) -> AggregateInBrief:
+    shown: AggregateInBrief = {
         "id": entry.id,
         "name": entry.name,
         "availability_zone": dict(entry.metadata).get(ZONE_KEY),
-        "hosts": sorted(names[host] for host in entry.hosts),
-        "metadata": dict(entry.metadata),
         "created_at": micro_instant(entry.created),
         "updated_at": micro_instant(entry.updated),
         "deleted": False,
@@ -191,13 +233,17 @@ def _view(entry: AggregateRecord, names: dict[str, str], version: Microversion) 
     return shown
 
 
-def _shown(services: ApiServices, aggregate_id: int, version: Microversion) -> dict[str, Any]:
+def _full(entry: AggregateRecord, names: dict[str, str], version: Microversion) -> AggregateInFull:
+    return {**_brief(entry, version), "hosts": sorted(names[host] for host in entry.hosts), "metadata": dict(entry.metadata)}
+
+
+def _shown(services: ApiServices, aggregate_id: int, version: Microversion) -> AggregateShown:
     with services.database.read() as connection:
         found = rows.find(connection, aggregate_id)
         names = _names(hosts.all(connection))
     if found is None:
         raise not_found("Aggregate", aggregate_id)
-    return {"aggregate": _view(found, names, version)}
+    return {"aggregate": _full(found, names, version)}
 
 
 def _names(every: tuple[HostRecord, ...]) -> dict[str, str]:

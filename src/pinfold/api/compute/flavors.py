@@ -10,8 +10,18 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
+from pinfold.api.answers import Link
+from pinfold.api.compute.flavor_view import (
+    ExtraSpecsShown,
+    FlavorAccess,
+    FlavorList,
+    FlavorListInFull,
+    FlavorShown,
+    brief,
+    full,
+)
 from pinfold.api.compute.headers import Version
-from pinfold.api.compute.links import ROOT, Limit, after_marker, links, page, sized
+from pinfold.api.compute.links import ROOT, Limit, after_marker, next_page, sized
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.microversion import Microversion
 from pinfold.api.services import ApiServices, Services
@@ -102,27 +112,33 @@ Asked = Annotated[FlavorQuery, Query()]
 
 
 @router.get("/flavors")
-def list_flavors(asked: Asked, request: Request, services: Services, version: Version) -> dict[str, Any]:
+def list_flavors(asked: Asked, request: Request, services: Services, version: Version) -> FlavorList:
     """The flavors, in brief."""
     found, more = _list(asked, request, services, "flavors")
-    return {"flavors": [_brief(request, row, version) for row in found], **more}
+    listing: FlavorList = {"flavors": [brief(request, row, version) for row in found]}
+    if more:
+        listing["flavors_links"] = more
+    return listing
 
 
 @router.get("/flavors/detail")
-def list_flavors_detail(asked: Asked, request: Request, services: Services, version: Version) -> dict[str, Any]:
+def list_flavors_detail(asked: Asked, request: Request, services: Services, version: Version) -> FlavorListInFull:
     """The flavors, in full."""
     found, more = _list(asked, request, services, "flavors/detail")
-    return {"flavors": [view(request, row, version) for row in found], **more}
+    listing: FlavorListInFull = {"flavors": [full(request, row, version) for row in found]}
+    if more:
+        listing["flavors_links"] = more
+    return listing
 
 
 @router.get("/flavors/{flavor_id}")
-def show_flavor(flavor_id: str, request: Request, services: Services, version: Version) -> dict[str, Any]:
+def show_flavor(flavor_id: str, request: Request, services: Services, version: Version) -> FlavorShown:
     """One flavor by its id; a name is no id."""
-    return {"flavor": view(request, _get(services, flavor_id), version)}
+    return {"flavor": full(request, _get(services, flavor_id), version)}
 
 
 @router.post("/flavors")
-def create_flavor(body: CreateFlavor, request: Request, services: Services, version: Version) -> dict[str, Any]:
+def create_flavor(body: CreateFlavor, request: Request, services: Services, version: Version) -> FlavorShown:
     """Make a flavor; 409 when its name or id exists."""
     asked = body.flavor
     if asked.description is not None and version < Microversion(2, 55):
@@ -137,18 +153,18 @@ def create_flavor(body: CreateFlavor, request: Request, services: Services, vers
     )
     with services.database.write() as connection:
         stored = rows.create(connection, new)
-    return {"flavor": view(request, stored, version)}
+    return {"flavor": full(request, stored, version)}
 
 
 @router.put("/flavors/{flavor_id}")
-def update_flavor(flavor_id: str, body: UpdateFlavor, request: Request, services: Services, version: Version) -> dict[str, Any]:
+def update_flavor(flavor_id: str, body: UpdateFlavor, request: Request, services: Services, version: Version) -> FlavorShown:
     """Change a flavor's description."""
     if version < Microversion(2, 55):
         raise not_found("The resource", request.url.path)
     with services.database.write() as connection:
         if not rows.describe(connection, flavor_id, body.flavor.description):
             raise not_found("Flavor", flavor_id)
-    return {"flavor": view(request, _get(services, flavor_id), version)}
+    return {"flavor": full(request, _get(services, flavor_id), version)}
 
 
 @router.delete("/flavors/{flavor_id}", status_code=202, response_class=Response)
@@ -161,7 +177,7 @@ def delete_flavor(flavor_id: str, services: Services) -> Response:
 
 
 @router.get("/flavors/{flavor_id}/os-flavor-access")
-def list_access(flavor_id: str, services: Services) -> dict[str, Any]:
+def list_access(flavor_id: str, services: Services) -> FlavorAccess:
     """Who may use a flavor that is not public: nobody in particular, since there are no projects here. 404 for a public one."""
     if _get(services, flavor_id).public:
         raise ApiError(404, "Access list not available for public flavors.")
@@ -169,13 +185,13 @@ def list_access(flavor_id: str, services: Services) -> dict[str, Any]:
 
 
 @router.get("/flavors/{flavor_id}/os-extra_specs")
-def list_extra_specs(flavor_id: str, services: Services) -> dict[str, Any]:
+def list_extra_specs(flavor_id: str, services: Services) -> ExtraSpecsShown:
     """A flavor's extra specs."""
     return {"extra_specs": dict(_get(services, flavor_id).flavor.extra_specs)}
 
 
 @router.post("/flavors/{flavor_id}/os-extra_specs")
-def create_extra_specs(flavor_id: str, body: ExtraSpecs, services: Services) -> dict[str, Any]:
+def create_extra_specs(flavor_id: str, body: ExtraSpecs, services: Services) -> ExtraSpecsShown:
     """Add or replace extra specs. Each must be known and its value allowed; how they go together is told when a server is made of them."""
     specs = {key: str(value) for key, value in body.extra_specs.items()}
     _set(services, flavor_id, specs)
@@ -183,7 +199,7 @@ def create_extra_specs(flavor_id: str, body: ExtraSpecs, services: Services) -> 
 
 
 @router.get("/flavors/{flavor_id}/os-extra_specs/{key}")
-def show_extra_spec(flavor_id: str, key: str, services: Services) -> dict[str, Any]:
+def show_extra_spec(flavor_id: str, key: str, services: Services) -> dict[str, str]:
     """One extra spec."""
     specs = dict(_get(services, flavor_id).flavor.extra_specs)
     if key not in specs:
@@ -194,7 +210,7 @@ def show_extra_spec(flavor_id: str, key: str, services: Services) -> dict[str, A
 @router.put("/flavors/{flavor_id}/os-extra_specs/{key}")
 def update_extra_spec(
     flavor_id: str, key: str, body: Annotated[dict[str, str | int | float], Body(min_length=1, max_length=1)], services: Services
-) -> dict[str, Any]:
+) -> dict[str, str]:
     """Set one extra spec; the body names the same key."""
     if key not in body:
         raise InvalidRequest(f"The body must hold the key {key!r} of the address alone", key=key)
@@ -213,45 +229,14 @@ def delete_extra_spec(flavor_id: str, key: str, services: Services) -> Response:
     return Response(status_code=200)
 
 
-def view(request: Request, row: FlavorRecord, version: Microversion) -> dict[str, Any]:
-    """A flavor in full, as that microversion shows it."""
-    details = dict(row.details)
-    swap = int(details.get("swap", "0"))
-    shown: dict[str, Any] = {
-        "id": row.id,
-        "name": row.flavor.name,
-        "ram": row.flavor.memory_mib,
-        "disk": row.flavor.disk_gib,
-        "vcpus": row.flavor.vcpus,
-        "swap": swap if swap or version >= Microversion(2, 75) else "",
-        "OS-FLV-EXT-DATA:ephemeral": int(details.get("ephemeral", "0")),
-        "OS-FLV-DISABLED:disabled": False,
-        "rxtx_factor": float(details.get("rxtx_factor", "1.0")),
-        "os-flavor-access:is_public": row.public,
-        "links": links(request, "flavors", row.id),
-    }
-    if version >= Microversion(2, 55):
-        shown["description"] = row.description
-    if version >= Microversion(2, 61):
-        shown["extra_specs"] = dict(row.flavor.extra_specs)
-    return shown
-
-
-def _brief(request: Request, row: FlavorRecord, version: Microversion) -> dict[str, Any]:
-    shown: dict[str, Any] = {"id": row.id, "name": row.flavor.name, "links": links(request, "flavors", row.id)}
-    if version >= Microversion(2, 55):
-        shown["description"] = row.description
-    return shown
-
-
-def _list(asked: FlavorQuery, request: Request, services: ApiServices, noun: str) -> tuple[Sequence[FlavorRecord], dict[str, Any]]:
+def _list(asked: FlavorQuery, request: Request, services: ApiServices, noun: str) -> tuple[Sequence[FlavorRecord], list[Link]]:
     """One page of the flavors, and the link to the next."""
     with services.database.read() as connection:
         found = rows.all(connection, public=_public(asked.is_public))
     kept = [row for row in found if row.flavor.memory_mib >= asked.least_ram and row.flavor.disk_gib >= asked.least_disk]
     kept.sort(key=_SORTABLE[asked.sort_key], reverse=asked.sort_dir == "desc")
     shown = sized(after_marker(kept, [row.id for row in kept], asked.marker), asked.limit)
-    return shown, page(request, noun, shown, "flavors", asked.limit, shown[-1].id if shown else None)
+    return shown, next_page(request, noun, shown, asked.limit, shown[-1].id if shown else None)
 
 
 def _public(text: str | None) -> bool | None:

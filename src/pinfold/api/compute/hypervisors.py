@@ -10,8 +10,22 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
+from pinfold.api.answers import Link
 from pinfold.api.compute.headers import Version
-from pinfold.api.compute.links import ROOT, Limit, after_marker, page, sized
+from pinfold.api.compute.hypervisor_answers import (
+    CpuInfo,
+    HypervisorDescribed,
+    HypervisorInBrief,
+    HypervisorInFull,
+    HypervisorList,
+    HypervisorListInFull,
+    HypervisorShown,
+    HypervisorUptimeShown,
+    HypervisorWithTotals,
+    StatisticsShown,
+    Totals,
+)
+from pinfold.api.compute.links import ROOT, Limit, after_marker, next_page, sized
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.microversion import Microversion
 from pinfold.api.services import ApiServices, Services
@@ -22,6 +36,7 @@ from pinfold.store.model import GuestRecord, HostLedger, HostRecord, Observed
 router = APIRouter(prefix=ROOT, tags=["hypervisors"])
 
 
+_CPU_OBJECT: Final = Microversion(2, 28)
 _PAGED: Final = Microversion(2, 33)
 _BY_ID: Final = Microversion(2, 53)
 _USAGE_GONE: Final = Microversion(2, 88)
@@ -40,7 +55,7 @@ class Usage:
     running: int
     building: int
 
-    def as_api(self) -> dict[str, Any]:
+    def as_api(self) -> Totals:
         """The keys of microversions before 2.88."""
         return {
             "vcpus": self.vcpus,
@@ -70,24 +85,31 @@ Asked = Annotated[HypervisorQuery, Query()]
 WithServers = Annotated[bool, Query()]
 
 
-@router.get("/os-hypervisors")
-def list_hypervisors(asked: Asked, request: Request, services: Services, version: Version) -> dict[str, Any]:
+@router.get("/os-hypervisors", responses={404: {}})
+def list_hypervisors(asked: Asked, request: Request, services: Services, version: Version) -> HypervisorList:
     """The hosts, in brief."""
     shown, there, more = _list(asked, request, services, version, "os-hypervisors")
     servers = asked.with_servers and version >= _BY_ID
-    return {"hypervisors": [_brief(one.record) | _servers(there[one.record.id], servers) for one in shown], **more}
+    listing: HypervisorList = {"hypervisors": [_brief(one.record, there[one.record.id] if servers else ()) for one in shown]}
+    if more:
+        listing["hypervisors_links"] = more
+    return listing
 
 
-@router.get("/os-hypervisors/detail")
-def list_hypervisors_detail(asked: Asked, request: Request, services: Services, version: Version) -> dict[str, Any]:
+@router.get("/os-hypervisors/detail", responses={404: {}})
+def list_hypervisors_detail(asked: Asked, request: Request, services: Services, version: Version) -> HypervisorListInFull:
     """The hosts, in full."""
     shown, there, more = _list(asked, request, services, version, "os-hypervisors/detail")
     servers = asked.with_servers and version >= _BY_ID
-    return {"hypervisors": [_full(one, there[one.record.id], version, with_servers=servers) for one in shown], **more}
+    found = [_full(one, there[one.record.id], version, with_servers=servers) for one in shown]
+    listing: HypervisorListInFull = {"hypervisors": found}
+    if more:
+        listing["hypervisors_links"] = more
+    return listing
 
 
-@router.get("/os-hypervisors/statistics")
-def show_statistics(services: Services, version: Version) -> dict[str, Any]:
+@router.get("/os-hypervisors/statistics", responses={404: {}})
+def show_statistics(services: Services, version: Version) -> StatisticsShown:
     """The fleet's totals; gone from microversion 2.88 on, as in Nova: Placement tells them."""
     if version >= _USAGE_GONE:
         raise ApiError(404, "The resource could not be found.")
@@ -107,7 +129,7 @@ def show_statistics(services: Services, version: Version) -> dict[str, Any]:
 
 
 @router.get("/os-hypervisors/{hypervisor_id}")
-def show_hypervisor(hypervisor_id: str, services: Services, version: Version, with_servers: WithServers = False) -> dict[str, Any]:
+def show_hypervisor(hypervisor_id: str, services: Services, version: Version, with_servers: WithServers = False) -> HypervisorShown:
     """One host by its id."""
     with services.database.read() as connection:
         ledger = next(iter(hosts.ledgers(connection, [hypervisor_id])), None)
@@ -118,7 +140,7 @@ def show_hypervisor(hypervisor_id: str, services: Services, version: Version, wi
 
 
 @router.get("/os-hypervisors/{hypervisor_id}/uptime")
-def show_uptime(hypervisor_id: str, services: Services, version: Version) -> dict[str, Any]:
+def show_uptime(hypervisor_id: str, services: Services, version: Version) -> HypervisorUptimeShown:
     """How long a host has been up, as its agent told; gone from microversion 2.88 on."""
     if version >= _USAGE_GONE:
         raise ApiError(404, "The resource could not be found.")
@@ -133,7 +155,7 @@ def show_uptime(hypervisor_id: str, services: Services, version: Version) -> dic
 
 def _list(
     asked: HypervisorQuery, request: Request, services: ApiServices, version: Microversion, noun: str
-) -> tuple[Sequence[HostLedger], dict[str, tuple[GuestRecord, ...]], dict[str, Any]]:
+) -> tuple[Sequence[HostLedger], dict[str, tuple[GuestRecord, ...]], list[Link]]:
     """One page of the hosts, the guests on each by its id, and the link to the next page."""
     pattern = asked.hypervisor_hostname_pattern
     with services.database.read() as connection:
@@ -143,35 +165,39 @@ def _list(
         shown = sized(after_marker(found, [ledger.record.id for ledger in found], asked.marker), asked.limit)
         there = {ledger.record.id: _guests(connection, ledger.record) for ledger in shown}
     last = shown[-1].record.id if shown else None
-    more = page(request, noun, shown, "hypervisors", asked.limit, last) if version >= _PAGED else {}
+    more = next_page(request, noun, shown, asked.limit, last) if version >= _PAGED else []
     return shown, there, more
 
 
-def _brief(host: HostRecord) -> dict[str, Any]:
-    return {
+def _brief(host: HostRecord, there: Sequence[GuestRecord] = ()) -> HypervisorInBrief:
+    shown: HypervisorInBrief = {
         "id": host.id,
         "hypervisor_hostname": host.name,
         "state": "up" if host.up else "down",
         "status": "disabled" if host.disabled else "enabled",
     }
+    if there:
+        shown["servers"] = [{"uuid": guest.id, "name": f"instance-{guest.id}"} for guest in there]
+    return shown
 
 
-def _full(ledger: HostLedger, there: tuple[GuestRecord, ...], version: Microversion, *, with_servers: bool) -> dict[str, Any]:
+def _full(
+    ledger: HostLedger, there: tuple[GuestRecord, ...], version: Microversion, *, with_servers: bool
+) -> HypervisorInFull | HypervisorWithTotals:
     host = ledger.record
     facts = dict(host.report.facts)
-    shown: dict[str, Any] = {
-        **_brief(host),
+    described: HypervisorDescribed = {
+        **_brief(host, there if with_servers else ()),
         "hypervisor_type": facts.get("hypervisor_type", "QEMU"),
         "hypervisor_version": int(facts.get("hypervisor_version", "0")),
         "host_ip": facts.get("host_ip", "127.0.0.1"),
         "service": {"id": host.id, "host": host.name, "disabled_reason": host.disabled_reason or None},
-        **_servers(there, with_servers),
     }
     if version >= _USAGE_GONE:
-        return shown | {"uptime": facts.get("uptime")}
+        return {**described, "uptime": facts.get("uptime")}
     online = ledger.state.topology.online
-    cpu = {"model": facts.get("cpu_model", ""), "topology": {"cells": len(ledger.state.topology.cells), "cpus": len(online)}}
-    return shown | {"cpu_info": cpu if version >= Microversion(2, 28) else json.dumps(cpu)} | _usage(ledger, there).as_api()
+    cpu: CpuInfo = {"model": facts.get("cpu_model", ""), "topology": {"cells": len(ledger.state.topology.cells), "cpus": len(online)}}
+    return {**described, "cpu_info": cpu if version >= _CPU_OBJECT else json.dumps(cpu), **_usage(ledger, there).as_api()}
 
 
 def _usage(ledger: HostLedger, there: tuple[GuestRecord, ...]) -> Usage:
@@ -191,7 +217,3 @@ def _usage(ledger: HostLedger, there: tuple[GuestRecord, ...]) -> Usage:
 
 def _guests(connection: Any, host: HostRecord) -> tuple[GuestRecord, ...]:
     return guests.page(connection, GuestFilter(host=host.id))
-
-
-def _servers(there: tuple[GuestRecord, ...], wanted: bool) -> dict[str, Any]:
-    return {"servers": [{"uuid": guest.id, "name": f"instance-{guest.id}"} for guest in there]} if wanted and there else {}

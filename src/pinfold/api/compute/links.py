@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Final, TypeVar
 from urllib.parse import urlencode
 
 from pydantic import Field
 from starlette.requests import Request
 
+from pinfold.api.answers import Link
 from pinfold.core.errors import InvalidRequest
 
 ROOT: Final = "/compute/v2.1"
@@ -29,7 +30,7 @@ def base(request: Request) -> str:
     return str(request.base_url).rstrip("/")
 
 
-def links(request: Request, noun: str, name: object) -> list[dict[str, str]]:
+def links(request: Request, noun: str, name: object) -> list[Link]:
     """The `self` and `bookmark` links of one thing, as every Compute answer has them."""
     root = base(request)
     return [
@@ -43,14 +44,14 @@ def sized(items: Sequence[Thing], limit: int | None) -> Sequence[Thing]:
     return items[: MOST if limit is None else min(limit, MOST)]
 
 
-def page(request: Request, noun: str, items: Sequence[Thing], name: str, limit: int | None, last_id: str | None) -> dict[str, Any]:
-    """The `NOUN_links` part of a listing: a `next` link where the page is full, else nothing."""
+def next_page(request: Request, noun: str, items: Sequence[Thing], limit: int | None, last_id: str | None) -> list[Link]:
+    """The link to the page that follows `items`, where that page is full; else nothing."""
     size = MOST if limit is None else min(limit, MOST)
     if size == 0 or len(items) < size or last_id is None:
-        return {}
+        return []
     query = [(key, value) for key, value in request.query_params.multi_items() if key != "marker"]
     href = f"{base(request)}{ROOT}/{noun}?{urlencode([*query, ('marker', last_id)])}"
-    return {f"{name}_links": [{"rel": "next", "href": href}]}
+    return [{"rel": "next", "href": href}]
 
 
 def after_marker(items: Sequence[Thing], ids: Sequence[str], marker: str | None) -> Sequence[Thing]:

@@ -59,7 +59,7 @@ _KNOWN: Final = frozenset(
 )
 
 
-@router.post("/servers/{server_id}/action", status_code=202, response_class=Response)
+@router.post("/servers/{server_id}/action", status_code=202, response_class=Response, responses={501: {}})
 def act(server_id: str, body: Annotated[dict[str, Any], Body(min_length=1, max_length=1)], services: Services) -> Response:
     """Start, stop or reboot a server; 409 when its state or something under way forbids it."""
     action, argument = next(iter(body.items()))

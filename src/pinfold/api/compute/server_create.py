@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import uuid
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Body, Request
 
 from pinfold.api.accounts import Account
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT, links
+from pinfold.api.compute.server_answers import ServerCreated, ServersReserved
 from pinfold.api.compute.server_bodies import CreateServer, NewServer, refuse_meaningless
 from pinfold.api.compute.zones import zone_members
 from pinfold.api.errors import ApiError
@@ -32,8 +33,10 @@ _SINCE: Final = (("description", 19), ("tags", 52), ("host", 74), ("hypervisor_h
 _NETWORKS_NEEDED: Final = Microversion(2, 37)
 
 
-@router.post("/servers", status_code=202)
-def create_server(body: Annotated[CreateServer, Body()], request: Request, services: Services, version: Version) -> dict[str, Any]:
+@router.post("/servers", status_code=202, responses={501: {}})
+def create_server(
+    body: Annotated[CreateServer, Body()], request: Request, services: Services, version: Version
+) -> ServerCreated | ServersReserved:
     """Make one server or several. They are scheduled before the answer; one that no host takes is in error, with every host's reasons."""
     asked = body.server
     refuse_meaningless(body)

@@ -11,7 +11,9 @@ from fastapi import APIRouter, Query, Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NaiveDatetime
 
 from pinfold.api.compute.headers import Version
-from pinfold.api.compute.links import MOST, ROOT, Limit, after_marker, page
+from pinfold.api.compute.links import MOST, ROOT, Limit, after_marker, next_page
+from pinfold.api.compute.name_pattern import name_matches
+from pinfold.api.compute.server_answers import ServerList, ServerListInFull
 from pinfold.api.compute.server_status import Shown, shown
 from pinfold.api.compute.server_view import Form, Place, brief, full
 from pinfold.api.compute.zones import DEFAULT_ZONE, zones
@@ -83,21 +85,26 @@ Asked = Annotated[ServerQuery, Query()]
 
 
 @router.get("/servers")
-def list_servers(asked: Asked, request: Request, services: Services, version: Version) -> dict[str, Any]:
+def list_servers(asked: Asked, request: Request, services: Services, version: Version) -> ServerList:
     """The servers, in brief, newest first unless asked otherwise."""
     _refuse_unknown(request, version)
     found = [guest for guest, _ in _page(services, asked)]
-    return {"servers": [brief(request, guest) for guest in found]} | page(request, "servers", found, "servers", asked.limit, _last(found))
+    listing: ServerList = {"servers": [brief(request, guest) for guest in found]}
+    if more := next_page(request, "servers", found, asked.limit, _last(found)):
+        listing["servers_links"] = more
+    return listing
 
 
 @router.get("/servers/detail")
-def list_servers_detail(asked: Asked, request: Request, services: Services, version: Version) -> dict[str, Any]:
+def list_servers_detail(asked: Asked, request: Request, services: Services, version: Version) -> ServerListInFull:
     """The servers, in full, newest first unless asked otherwise."""
     _refuse_unknown(request, version)
     found = _page(services, asked)
     last = _last([guest for guest, _ in found])
-    listing = [full(request, guest, place, version, Form.LISTED) for guest, place in found]
-    return {"servers": listing} | page(request, "servers/detail", found, "servers", asked.limit, last)
+    listing: ServerListInFull = {"servers": [full(request, guest, place, version, Form.LISTED) for guest, place in found]}
+    if more := next_page(request, "servers/detail", found, asked.limit, last):
+        listing["servers_links"] = more
+    return listing
 
 
 def _refuse_unknown(request: Request, version: Microversion) -> None:
@@ -122,8 +129,8 @@ def _page(services: ApiServices, asked: ServerQuery) -> list[tuple[GuestRecord, 
         found: Sequence[GuestRecord] = []
         keep = _keeps(asked, places)
         if asked.sort_key or asked.sort_dir:
-            every = _sorted([guest for guest in guests.page(connection, wanted) if keep(guest)], asked)
-            found = after_marker(every, [guest.id for guest in every], asked.marker)[:limit]
+            kept = [guest for guest in guests.page(connection, wanted) if keep(guest)]
+            found = _after(connection, kept, asked)[:limit]
         else:
             found = list(_newest(connection, wanted, keep, asked.marker, limit))
     return [(guest, places.get(guest.host or "")) for guest in found]
@@ -152,7 +159,7 @@ def _in_database(asked: ServerQuery, places: dict[str, Place]) -> GuestFilter | 
     if host and host not in named:
         return None
     return GuestFilter(
-        name=asked.name,
+        name=None if asked.name is None else name_matches(asked.name),
         host=named[host] if host else None,
         ids=None if asked.uuid is None else (asked.uuid,),
         deleted=(asked.deleted or "").lower() in ("true", "1", "yes", "on", "t", "y"),
@@ -189,6 +196,13 @@ def _keeps(asked: ServerQuery, places: dict[str, Place]) -> Callable[[GuestRecor
         )
 
     return keep
+
+
+def _after(connection: sa.Connection, kept: list[GuestRecord], asked: ServerQuery) -> Sequence[GuestRecord]:
+    """The guests in the order that is asked for, those that follow the marker; which need not be among them (any more)."""
+    marker = None if asked.marker is None else guests.find(connection, asked.marker)
+    every = _sorted([*kept, *([] if marker is None or marker in kept else [marker])], asked)
+    return after_marker(every, [guest.id for guest in every], asked.marker)
 
 
 def _sorted(found: list[GuestRecord], asked: ServerQuery) -> list[GuestRecord]:

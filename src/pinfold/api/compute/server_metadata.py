@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from fastapi import APIRouter, Response
 
 from pinfold.api.compute.links import ROOT
+from pinfold.api.compute.server_answers import MetadataShown, MetadatumShown
 from pinfold.api.compute.server_bodies import OneMetadatum, ServerMetadata
 from pinfold.api.compute.servers import server
 from pinfold.api.errors import ApiError, not_found
@@ -22,25 +22,25 @@ _MOST = 128
 
 
 @router.get("/servers/{server_id}/metadata")
-def show_metadata(server_id: str, services: Services) -> dict[str, Any]:
+def show_metadata(server_id: str, services: Services) -> MetadataShown:
     """A server's metadata."""
     return {"metadata": dict(server(services, server_id).metadata)}
 
 
 @router.put("/servers/{server_id}/metadata")
-def replace_metadata(server_id: str, body: ServerMetadata, services: Services) -> dict[str, Any]:
+def replace_metadata(server_id: str, body: ServerMetadata, services: Services) -> MetadataShown:
     """Replace a server's metadata."""
     return {"metadata": dict(_store_metadata(services, server_id, lambda _: body.metadata))}
 
 
 @router.post("/servers/{server_id}/metadata")
-def add_metadata(server_id: str, body: ServerMetadata, services: Services) -> dict[str, Any]:
+def add_metadata(server_id: str, body: ServerMetadata, services: Services) -> MetadataShown:
     """Add to a server's metadata."""
     return {"metadata": dict(_store_metadata(services, server_id, lambda before: before | body.metadata))}
 
 
 @router.get("/servers/{server_id}/metadata/{key}")
-def show_metadatum(server_id: str, key: str, services: Services) -> dict[str, Any]:
+def show_metadatum(server_id: str, key: str, services: Services) -> MetadatumShown:
     """One entry of a server's metadata."""
     found = dict(server(services, server_id).metadata)
     if key not in found:
@@ -49,7 +49,7 @@ def show_metadatum(server_id: str, key: str, services: Services) -> dict[str, An
 
 
 @router.put("/servers/{server_id}/metadata/{key}")
-def set_metadatum(server_id: str, key: str, body: OneMetadatum, services: Services) -> dict[str, Any]:
+def set_metadatum(server_id: str, key: str, body: OneMetadatum, services: Services) -> MetadatumShown:
     """Set one entry of a server's metadata; the body names the same key."""
     if key not in body.meta:
         raise InvalidRequest("Request body and URI mismatch", key=key)

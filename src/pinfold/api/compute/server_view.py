@@ -5,12 +5,20 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from starlette.requests import Request
 
 from pinfold.api.compute.instants import instant, micro_instant
 from pinfold.api.compute.links import base, links
+from pinfold.api.compute.server_answers import (
+    FlavorCopy,
+    FlavorReference,
+    ServerInBrief,
+    ServerInFull,
+    TopologyNode,
+    TopologyShown,
+)
 from pinfold.api.compute.server_status import Shown, shown
 from pinfold.api.microversion import Microversion
 from pinfold.core.fit.model import Fit
@@ -37,12 +45,12 @@ class Form(Enum):
     """The answer to a change; before microversion 2.75 without what only operators see."""
 
 
-def brief(request: Request, guest: GuestRecord) -> dict[str, Any]:
+def brief(request: Request, guest: GuestRecord) -> ServerInBrief:
     """A server in a listing without detail."""
     return {"id": guest.id, "name": guest.name, "links": links(request, "servers", guest.id)}
 
 
-def full(request: Request, guest: GuestRecord, place: Place | None, version: Microversion, form: Form = Form.SHOWN) -> dict[str, Any]:
+def full(request: Request, guest: GuestRecord, place: Place | None, version: Microversion, form: Form = Form.SHOWN) -> ServerInFull:
     """A server in full, as that microversion shows it in that kind of answer; `place` is None for a server on no host."""
     words = shown(guest, host_up=place is not None and place.host.up)
     details = dict(guest.details)
@@ -70,12 +78,12 @@ def full(request: Request, guest: GuestRecord, place: Place | None, version: Mic
         server["fault"] = {"code": guest.fault.code, "created": instant(guest.fault.created), "message": guest.fault.message}
     if form is not Form.CHANGED or version >= _CHANGED_IN_FULL:
         server |= _extended(guest, place, version, words, details)
-    return server | _later(guest, version, details, form)
+    return cast("ServerInFull", server | _later(guest, version, details, form))
 
 
-def topology(request: GuestRequest, fit: Fit) -> dict[str, Any]:
+def topology(request: GuestRequest, fit: Fit) -> TopologyShown:
     """A server's NUMA topology as `GET /servers/ID/topology` shows it to an admin; no nodes for a guest without cells."""
-    nodes = []
+    nodes: list[TopologyNode] = []
     for guest_cell, cell in zip(request.cells, fit.cells, strict=True):
         threads = request.cpu_topology.threads if request.cpu_topology else 1
         vcpus = list(guest_cell.vcpus)
@@ -93,12 +101,12 @@ def topology(request: GuestRequest, fit: Fit) -> dict[str, Any]:
     return {"nodes": nodes, "pagesize_kb": sizes.pop() if len(sizes) == 1 and request.explicit_page else None}
 
 
-def numa_of(guest: GuestRecord, claim: ClaimRecord | None) -> dict[str, Any]:
+def numa_of(guest: GuestRecord, claim: ClaimRecord | None) -> TopologyShown:
     """The topology of a guest that a host holds; without a claim there is none to show."""
     return {"nodes": [], "pagesize_kb": None} if claim is None else topology(guest.request, claim.fit)
 
 
-def _flavor(request: Request, guest: GuestRecord, version: Microversion) -> dict[str, Any]:
+def _flavor(request: Request, guest: GuestRecord, version: Microversion) -> FlavorCopy | FlavorReference:
     details = dict(guest.details)
     if version < Microversion(2, 47):
         flavor_id = details.get("flavor_id", guest.flavor.name)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Request, Response
 
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT
+from pinfold.api.compute.server_answers import ServerShown, TopologyShown
 from pinfold.api.compute.server_bodies import UpdateServer
 from pinfold.api.compute.server_view import Form, Place, full, numa_of
 from pinfold.api.compute.zones import DEFAULT_ZONE, zones
@@ -27,15 +28,15 @@ _ID_LENGTH: Final = 36
 
 
 @router.get("/servers/{server_id}")
-def show_server(server_id: str, request: Request, services: Services, version: Version) -> dict[str, Any]:
+def show_server(server_id: str, request: Request, services: Services, version: Version) -> ServerShown:
     """One server by its id; a name is no id."""
     with services.database.read() as connection:
         guest = _get(connection, server_id)
         return {"server": full(request, guest, _place(connection, guest), version)}
 
 
-@router.put("/servers/{server_id}")
-def update_server(server_id: str, body: UpdateServer, request: Request, services: Services, version: Version) -> dict[str, Any]:
+@router.put("/servers/{server_id}", responses={501: {}})
+def update_server(server_id: str, body: UpdateServer, request: Request, services: Services, version: Version) -> ServerShown:
     """Change a server's name or description."""
     asked = body.server
     if asked.description is not None and version < _DESCRIBED:
@@ -57,7 +58,7 @@ def delete_server(server_id: str, services: Services) -> Response:
 
 
 @router.get("/servers/{server_id}/topology")
-def show_topology(server_id: str, services: Services, version: Version) -> dict[str, Any]:
+def show_topology(server_id: str, services: Services, version: Version) -> TopologyShown:
     """A server's NUMA topology: its cells, where they are, and the pCPU of each pinned vCPU."""
     if version < _WITH_TOPOLOGY:
         raise ApiError(404, "The resource could not be found.")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, NotRequired, TypeVar
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing_extensions import TypedDict
 
+from pinfold.api.answers import closed, since
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.instants import micro_instant
 from pinfold.api.compute.links import ROOT
@@ -49,10 +51,49 @@ class NamedService(_Closed):
     disabled_reason: Annotated[str, Field(min_length=1, max_length=255)] | None = None
 
 
+@closed
+class ServiceEntry(TypedDict):
+    """An agent. `id` is a number before microversion 2.53, the host's id from then on."""
+
+    id: int | str
+    binary: str
+    host: str
+    zone: str
+    status: Literal["enabled", "disabled"]
+    state: Literal["up", "down"]
+    updated_at: str | None
+    disabled_reason: str | None
+    forced_down: NotRequired[Annotated[bool, since(11)]]
+
+
+@closed
+class ServiceSwitched(TypedDict):
+    """What was done to an agent, as it is told before microversion 2.53."""
+
+    host: str
+    binary: str
+    status: Literal["enabled", "disabled"]
+    disabled_reason: NotRequired[str]
+
+
+@closed
+class ServiceList(TypedDict):
+    """The agents."""
+
+    services: list[ServiceEntry]
+
+
+@closed
+class ServiceUpdated(TypedDict):
+    """An agent after a change."""
+
+    service: ServiceEntry | ServiceSwitched
+
+
 @router.get("")
 def list_services(
     services: Services, version: Version, host: Annotated[str | None, Query()] = None, binary: Annotated[str | None, Query()] = None
-) -> dict[str, Any]:
+) -> ServiceList:
     """The agents, by host; `host` and `binary` narrow the listing."""
     with services.database.read() as connection:
         found = [one for one in hosts.all(connection) if host in (None, one.name) and binary in (None, _BINARY)]
@@ -60,8 +101,8 @@ def list_services(
     return {"services": [_view(one, of_host.get(one.id, DEFAULT_ZONE), version) for one in found]}
 
 
-@router.put("/{service_id}")
-def update_service(service_id: str, body: dict[str, Any], services: Services, version: Version) -> dict[str, Any]:
+@router.put("/{service_id}", responses={501: {}})
+def update_service(service_id: str, body: dict[str, Any], services: Services, version: Version) -> ServiceUpdated:
     """Enable or disable an agent: a disabled one takes no new guests; those that it has stay."""
     if version < _BY_ID:
         return _update_named(service_id, body, services)
@@ -85,7 +126,7 @@ def delete_service(service_id: str, services: Services, version: Version) -> Res
     return Response(status_code=204)
 
 
-def _update_named(action: str, body: dict[str, Any], services: ApiServices) -> dict[str, Any]:
+def _update_named(action: str, body: dict[str, Any], services: ApiServices) -> ServiceUpdated:
     if action == "force-down":
         raise ApiError(501, _NO_FORCE)
     if action not in ("enable", "disable", "disable-log-reason"):
@@ -98,8 +139,10 @@ def _update_named(action: str, body: dict[str, Any], services: ApiServices) -> d
     if host is None or named.binary != _BINARY:
         raise ApiError(404, f"Service {named.binary} on host {named.host} could not be found.")
     _switch(services, host, enabled=action == "enable", reason=named.disabled_reason or "")
-    shown = {"host": host.name, "binary": _BINARY, "status": "enabled" if action == "enable" else "disabled"}
-    return {"service": shown | ({"disabled_reason": named.disabled_reason} if named.disabled_reason else {})}
+    shown: ServiceSwitched = {"host": host.name, "binary": _BINARY, "status": "enabled" if action == "enable" else "disabled"}
+    if named.disabled_reason:
+        shown["disabled_reason"] = named.disabled_reason
+    return {"service": shown}
 
 
 def _switch(services: ApiServices, host: HostRecord, *, enabled: bool, reason: str) -> None:
@@ -118,8 +161,8 @@ def _parsed(schema: type[Schema], body: dict[str, Any]) -> Schema:
         raise InvalidRequest(f"Invalid input for {'.'.join(map(str, fault['loc'])) or 'body'}: {fault['msg']}") from error
 
 
-def _view(host: HostRecord, zone: str, version: Microversion) -> dict[str, Any]:
-    shown: dict[str, Any] = {
+def _view(host: HostRecord, zone: str, version: Microversion) -> ServiceEntry:
+    shown: ServiceEntry = {
         "id": host.id if version >= _BY_ID else number(host.id),
         "binary": _BINARY,
         "host": host.name,

@@ -2,33 +2,66 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
+from typing_extensions import TypedDict
 
+from pinfold.api.answers import Link, MediaType, closed
 from pinfold.api.compute.links import ROOT, base
 from pinfold.api.microversion import NEWEST, OLDEST
 
 router = APIRouter(tags=["versions"])
 
 
-@router.get("/compute", response_class=JSONResponse, status_code=200, include_in_schema=False)
-@router.get("/compute/", response_class=JSONResponse, status_code=200)
-def list_versions(request: Request) -> dict[str, Any]:
+@closed
+class ComputeVersion(TypedDict):
+    """A major version of the Compute API, with its range of microversions."""
+
+    id: str
+    status: str
+    version: str
+    min_version: str
+    updated: str
+    links: list[Link]
+
+
+_Media = TypedDict("_Media", {"media-types": list[MediaType]})
+
+
+@closed
+class ComputeVersionInFull(ComputeVersion, _Media):
+    """The same with its media types."""
+
+
+@closed
+class ComputeVersions(TypedDict):
+    """Every major version."""
+
+    versions: list[ComputeVersion]
+
+
+@closed
+class ComputeVersionAnswer(TypedDict):
+    """One major version."""
+
+    version: ComputeVersionInFull
+
+
+@router.get("/compute", include_in_schema=False)
+@router.get("/compute/")
+def list_versions(request: Request) -> ComputeVersions:
     """Every major version that is served: v2.1 alone."""
     return {"versions": [_version(request)]}
 
 
-@router.get(ROOT, response_class=JSONResponse, include_in_schema=False)
-@router.get(f"{ROOT}/", response_class=JSONResponse)
-def show_version(request: Request) -> dict[str, Any]:
+@router.get(ROOT, include_in_schema=False)
+@router.get(f"{ROOT}/")
+def show_version(request: Request) -> ComputeVersionAnswer:
     """The v2.1 document with its range of microversions."""
-    media = {"base": "application/json", "type": "application/vnd.openstack.compute+json;version=2.1"}
-    return {"version": _version(request) | {"media-types": [media]}}
+    media: MediaType = {"base": "application/json", "type": "application/vnd.openstack.compute+json;version=2.1"}
+    return {"version": {**_version(request), "media-types": [media]}}
 
 
-def _version(request: Request) -> dict[str, Any]:
+def _version(request: Request) -> ComputeVersion:
     return {
         "id": "v2.1",
         "status": "CURRENT",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 
 from fastapi import APIRouter
+from typing_extensions import TypedDict
 
+from pinfold.api.answers import closed
 from pinfold.api.compute.instants import micro_instant
 from pinfold.api.compute.links import ROOT
 from pinfold.api.errors import ApiError
@@ -41,22 +43,54 @@ def zone_members(services: ApiServices, zone: str) -> frozenset[str]:
     return members
 
 
+@closed
+class ZoneState(TypedDict):
+    """Whether a host of the zone takes servers."""
+
+    available: bool
+
+
+@closed
+class ZoneService(TypedDict):
+    """An agent: whether it speaks, and whether it takes servers."""
+
+    available: bool
+    active: bool
+    updated_at: str
+
+
+@closed
+class ZoneEntry(TypedDict):
+    """A zone; `hosts` has the services of each host by name in the detailed listing, and is null in the other."""
+
+    zoneName: str
+    zoneState: ZoneState
+    hosts: dict[str, dict[str, ZoneService]] | None
+
+
+@closed
+class ZoneList(TypedDict):
+    """Every zone."""
+
+    availabilityZoneInfo: list[ZoneEntry]
+
+
 @router.get("")
-def list_zones(services: Services) -> dict[str, Any]:
+def list_zones(services: Services) -> ZoneList:
     """The zones; one is available while a host of it is up and enabled."""
-    return {"availabilityZoneInfo": [_view(zone, there) | {"hosts": None} for zone, there in _by_zone(services)]}
+    return {"availabilityZoneInfo": [_view(zone, there, None) for zone, there in _by_zone(services)]}
 
 
 @router.get("/detail")
-def list_zones_detail(services: Services) -> dict[str, Any]:
+def list_zones_detail(services: Services) -> ZoneList:
     """The zones with their hosts."""
-    listing = []
+    listing: list[ZoneEntry] = []
     for zone, there in _by_zone(services):
-        shown = {
+        shown: dict[str, dict[str, ZoneService]] = {
             host.name: {"nova-compute": {"available": host.up, "active": not host.disabled, "updated_at": micro_instant(host.updated)}}
             for host in there
         }
-        listing.append(_view(zone, there) | {"hosts": shown})
+        listing.append(_view(zone, there, shown))
     return {"availabilityZoneInfo": listing}
 
 
@@ -70,5 +104,6 @@ def _by_zone(services: ApiServices) -> list[tuple[str, list[HostRecord]]]:
     return sorted(found.items())
 
 
-def _view(zone: str, there: list[HostRecord]) -> dict[str, Any]:
-    return {"zoneName": zone, "zoneState": {"available": any(host.up and not host.disabled for host in there)}}
+def _view(zone: str, there: list[HostRecord], hosts_of_it: dict[str, dict[str, ZoneService]] | None) -> ZoneEntry:
+    available = any(host.up and not host.disabled for host in there)
+    return {"zoneName": zone, "zoneState": {"available": available}, "hosts": hosts_of_it}

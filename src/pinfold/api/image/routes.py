@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal, NotRequired, cast
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field, with_config
+from typing_extensions import TypedDict
 
+from pinfold.api.answers import Link, closed
 from pinfold.api.compute.links import Limit, after_marker, sized
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.image.catalog import CatalogImage, find_image, read_catalog
@@ -16,10 +18,76 @@ from pinfold.api.services import ApiServices, Services
 router = APIRouter(prefix="/image", tags=["images"])
 
 
+BYTES: Final[dict[str, Any]] = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+"""The answer that is a file."""
+
+
+@closed
+class ImageVersion(TypedDict):
+    """A version of the image API."""
+
+    id: str
+    status: str
+    links: list[Link]
+
+
+@closed
+class ImageVersions(TypedDict):
+    """Every version."""
+
+    versions: list[ImageVersion]
+
+
+@with_config(ConfigDict(extra="allow", strict=True, json_schema_extra={"additionalProperties": {"type": "string"}}))
+class ImageShown(TypedDict):
+    """An image. What else it carries are its properties, every one a text."""
+
+    id: str
+    name: str
+    status: Literal["active"]
+    visibility: Literal["public"]
+    protected: bool
+    os_hidden: bool
+    disk_format: str
+    container_format: str
+    size: int
+    virtual_size: int | None
+    checksum: str | None
+    os_hash_algo: str | None
+    os_hash_value: str | None
+    owner: str | None
+    min_disk: int
+    min_ram: int
+    tags: list[str]
+    created_at: str
+    updated_at: str
+    self: str
+    file: str
+    schema: str
+
+
+@closed
+class ImageList(TypedDict):
+    """A page of the images; `first` and `next` are paths below the API's address."""
+
+    images: list[ImageShown]
+    first: str
+    schema: str
+    next: NotRequired[str]
+
+
+@closed
+class ImageMembers(TypedDict):
+    """Who shares an image: nobody."""
+
+    members: list[dict[str, str]]
+    schema: str
+
+
 @router.get("", include_in_schema=False)
 @router.get("/")
 @router.get("/versions", include_in_schema=False)
-def list_versions(request: Request) -> dict[str, Any]:
+def list_versions(request: Request) -> ImageVersions:
     """The one version of the image API that is served."""
     root = str(request.base_url).rstrip("/")
     return {"versions": [{"id": "v2.9", "status": "CURRENT", "links": [{"rel": "self", "href": f"{root}/image/v2/"}]}]}
@@ -43,23 +111,23 @@ class ImageQuery(BaseModel):
 
 
 @router.get("/v2/images")
-def list_images(asked: Annotated[ImageQuery, Query()], services: Services) -> dict[str, Any]:
+def list_images(asked: Annotated[ImageQuery, Query()], services: Services) -> ImageList:
     """The images by name; `name`, `id`, `limit` and `marker` narrow the listing."""
     found = [image for image in read_catalog(services.images) if _matches(image, asked)]
     shown = sized(after_marker(found, [image.id for image in found], asked.marker), asked.limit)
-    listing: dict[str, Any] = {"images": [view(image) for image in shown], "first": "/v2/images", "schema": "/v2/schemas/images"}
+    listing: ImageList = {"images": [view(image) for image in shown], "first": "/v2/images", "schema": "/v2/schemas/images"}
     if shown and shown[-1] is not found[-1]:
         listing["next"] = f"/v2/images?limit={len(shown)}&marker={shown[-1].id}"
     return listing
 
 
 @router.get("/v2/images/{image_id}")
-def show_image(image_id: str, services: Services) -> dict[str, Any]:
+def show_image(image_id: str, services: Services) -> ImageShown:
     """One image by its id; a name is no id."""
     return view(_get(services, image_id))
 
 
-@router.get("/v2/images/{image_id}/file", response_class=FileResponse)
+@router.get("/v2/images/{image_id}/file", response_class=FileResponse, responses={200: BYTES})
 def download_image(image_id: str, services: Services) -> FileResponse:
     """The image's bytes."""
     image = _get(services, image_id)
@@ -67,7 +135,7 @@ def download_image(image_id: str, services: Services) -> FileResponse:
 
 
 @router.get("/v2/images/{image_id}/members")
-def list_members(image_id: str, services: Services) -> dict[str, Any]:
+def list_members(image_id: str, services: Services) -> ImageMembers:
     """Who shares an image: nobody, every image is public."""
     _get(services, image_id)
     return {"members": [], "schema": "/v2/schemas/members"}
@@ -79,10 +147,10 @@ def change_nothing() -> None:
     raise ApiError(501, "Images are read-only here: put files into the configured image directory.")
 
 
-def view(image: CatalogImage) -> dict[str, Any]:
+def view(image: CatalogImage) -> ImageShown:
     """An image as the image API v2 shows it, its properties beside the fixed fields."""
     moment = image.modified.strftime("%Y-%m-%dT%H:%M:%SZ")
-    fixed: dict[str, Any] = {
+    fixed: ImageShown = {
         "id": image.id,
         "name": image.name,
         "status": "active",
@@ -106,11 +174,11 @@ def view(image: CatalogImage) -> dict[str, Any]:
         "file": f"/v2/images/{image.id}/file",
         "schema": "/v2/schemas/image",
     }
-    return dict(image.properties) | fixed
+    return cast("ImageShown", {**dict(image.properties), **fixed})
 
 
 def _matches(image: CatalogImage, asked: ImageQuery) -> bool:
-    shown = view(image)
+    shown: dict[str, Any] = {**view(image)}
     wanted = {key: getattr(asked, key) for key in ("name", "id", "disk_format", "status", "visibility")}
     wanted["visibility"] = None if asked.visibility == "all" else asked.visibility
     return all(value is None or shown[key] == value for key, value in wanted.items())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pinfold.api.agent.tokens import make_token
 from pinfold.api.errors import not_found
 from pinfold.api.services import ApiServices, Services
+from pinfold.api.v1.answers import HostFenced, HostList, HostMap, HostShown, HostWithToken
 from pinfold.api.v1.views import host_view, map_view
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.pools import Pools
@@ -41,14 +42,14 @@ class Fence(BaseModel):
 
 
 @router.get("")
-def list_hosts(services: Services) -> dict[str, Any]:
+def list_hosts(services: Services) -> HostList:
     """Every host, by name."""
     with services.database.read() as connection:
         return {"hosts": [host_view(host) for host in hosts.all(connection)]}
 
 
 @router.post("", status_code=201)
-def add_host(body: NewHost, services: Services) -> dict[str, Any]:
+def add_host(body: NewHost, services: Services) -> HostWithToken:
     """Make a host known, and its agent's token. The token is shown here and never again. 409 when the name exists."""
     host_id = str(uuid.uuid4())
     token, digest = make_token(host_id)
@@ -58,7 +59,7 @@ def add_host(body: NewHost, services: Services) -> dict[str, Any]:
 
 
 @router.post("/{name}/token")
-def renew_token(name: str, services: Services) -> dict[str, Any]:
+def renew_token(name: str, services: Services) -> HostWithToken:
     """Make a new token for a host's agent; the old one opens nothing any more."""
     host = find(services, name)
     token, digest = make_token(host.id)
@@ -68,7 +69,7 @@ def renew_token(name: str, services: Services) -> dict[str, Any]:
 
 
 @router.get("/{name}")
-def show_host(name: str, services: Services) -> dict[str, Any]:
+def show_host(name: str, services: Services) -> HostShown:
     """One host, by name or id."""
     return {"host": host_view(find(services, name))}
 
@@ -81,7 +82,7 @@ def remove_host(name: str, services: Services) -> Response:
 
 
 @router.get("/{name}/map")
-def show_map(name: str, services: Services) -> dict[str, Any]:
+def show_map(name: str, services: Services) -> HostMap:
     """Every pCPU of a host with its pool, role and owner, and how much of the overhead pool is booked."""
     host = find(services, name)
     with services.database.read() as connection:
@@ -91,7 +92,7 @@ def show_map(name: str, services: Services) -> dict[str, Any]:
 
 
 @router.post("/{name}/fence")
-def fence(name: str, body: Fence, services: Services) -> dict[str, Any]:
+def fence(name: str, body: Fence, services: Services) -> HostFenced:
     """Take the operator's word that a host is powered off, and give back what it holds. 409 while its agent speaks."""
     assert body.powered_off
     lost = services.lifecycle.fence(find(services, name).id)

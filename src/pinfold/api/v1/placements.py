@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.image.catalog import read_catalog
 from pinfold.api.services import ApiServices, Services
+from pinfold.api.v1.answers import FitAnswer, PlacementView
 from pinfold.api.v1.hosts import find
 from pinfold.api.v1.views import candidate_view, placement_view, refusal_view
 from pinfold.core.request.compile import compile_request
@@ -41,8 +42,8 @@ class FitQuestion(BaseModel):
     host: Text = ""
 
 
-@router.post("/fits")
-def preview(body: FitQuestion, services: Services) -> dict[str, Any]:
+@router.post("/fits", responses={404: {}})
+def preview(body: FitQuestion, services: Services) -> FitAnswer:
     """The hosts that would take the guest, best first, and why each other one would not. Nothing is claimed."""
     request = compile_request(_flavor(services, body.flavor), _image(services, body.image))
     only = frozenset({find(services, body.host).id}) if body.host else None
@@ -55,7 +56,7 @@ def preview(body: FitQuestion, services: Services) -> dict[str, Any]:
 
 
 @router.get("/servers/{server_id}/placement")
-def show_placement(server_id: str, services: Services) -> dict[str, Any]:
+def show_placement(server_id: str, services: Services) -> PlacementView:
     """Where a server's vCPUs and emulator threads are recorded to run, and what its agent last saw of every thread."""
     with services.database.read() as connection:
         guest = guests.find(connection, server_id)

@@ -12,6 +12,7 @@ from pinfold.api.v1.answers import (
     HostView,
     PcpuView,
     PlacementView,
+    PoolName,
     ReasonView,
     RefusalView,
 )
@@ -120,15 +121,15 @@ def map_view(state: HostState, names: dict[str, str]) -> HostMap:
         for core, siblings in enumerate(cell.cores):
             for pcpu in siblings:
                 role = said.get(pcpu)
-                pool = "dedicated" if pcpu in pools.dedicated else "shared" if pcpu in pools.shared else ""
                 overhead = pools.overhead is not None and pcpu in pools.overhead
+                spare: PoolName = "overhead" if overhead else "host"
                 cpus.append(
                     {
                         "pcpu": pcpu,
                         "cell": cell.id,
                         "core": core,
                         "siblings": str(siblings),
-                        "pool": pool or ("overhead" if overhead else "host"),
+                        "pool": "dedicated" if pcpu in pools.dedicated else "shared" if pcpu in pools.shared else spare,
                         "overhead": overhead,
                         "role": role.role.value if role else None,
                         "retiring": bool(role and role.retiring),

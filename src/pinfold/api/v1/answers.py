@@ -1,0 +1,220 @@
+"""What `/v1` says of hosts, fits and placements, key by key; sets of pCPUs are Linux cpulists. How they are made is `v1.views`'s."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from typing_extensions import TypedDict
+
+from pinfold.agent.wire import ThreadReport
+from pinfold.api.answers import closed, stored
+from pinfold.core.fit.model import EmulatorPlacement
+from pinfold.core.ledger import Role
+from pinfold.core.reasons import Kind, ReasonCode
+from pinfold.core.request.model import EmulatorPolicy
+from pinfold.store.model import ClaimState
+
+KindName = Annotated[str, stored(Kind)]
+
+
+@closed
+class ReasonView(TypedDict):
+    """Why a host or a cell does not take a guest: the stable code, what was needed and what was there, and the sentence."""
+
+    code: Annotated[str, stored(ReasonCode)]
+    kind: KindName
+    cell: int | None
+    needed: int
+    available: int
+    sentence: str
+
+
+@closed
+class RefusalView(TypedDict):
+    """Why one host does not take a guest, at one revision."""
+
+    host: str
+    revision: int
+    kind: KindName
+    reasons: list[ReasonView]
+
+
+@closed
+class EmulatorView(TypedDict):
+    """Where the emulator threads run, and by which policy."""
+
+    placement: Annotated[str, stored(EmulatorPlacement)]
+    pcpus: str
+
+
+@closed
+class CellView(TypedDict):
+    """One of a guest's cells on the host's."""
+
+    guest_cell: int
+    host_cell: int
+    memory_mib: int
+    page_kib: int
+
+
+@closed
+class FitView(TypedDict):
+    """A fit: the pCPUs of every vCPU and of the emulator threads, its cells with their memory, and what it books."""
+
+    vcpus: dict[str, str]
+    emulator: EmulatorView
+    idle_siblings: str
+    realtime: str
+    overhead_millicpu: int
+    cells: list[CellView]
+    warnings: list[ReasonView]
+
+
+@closed
+class CandidateView(TypedDict):
+    """A host that takes a guest, and how."""
+
+    host: str
+    revision: int
+    fit: FitView
+
+
+@closed
+class FitAnswer(TypedDict):
+    """The hosts that would take a guest, best first, why the others would not, and the extra specs without effect."""
+
+    candidates: list[CandidateView]
+    refusals: list[RefusalView]
+    not_acted_upon: list[str]
+
+
+@closed
+class ServerName(TypedDict):
+    """Which server."""
+
+    id: str
+    name: str
+
+
+@closed
+class ClaimView(TypedDict):
+    """What a server holds: `amounts` are its allocation in Placement, by resource class."""
+
+    id: str
+    state: Annotated[str, stored(ClaimState)]
+    revision: int
+    amounts: dict[str, int]
+    fit: FitView
+
+
+@closed
+class HostSentence(TypedDict):
+    """What a host lacked, at which revision, or why a start failed there."""
+
+    host: str
+    revision: int | None
+    sentence: str
+
+
+@closed
+class PlacementView(TypedDict):
+    """Where a server's threads are recorded to run, what its agent last saw of them, and what other hosts lacked."""
+
+    server: ServerName
+    host: str | None
+    host_up: bool
+    policy: Annotated[str, stored(EmulatorPolicy)]
+    claim: ClaimView | None
+    observed: Annotated[dict[str, Any], stored(ThreadReport)] | None
+    refusals: list[HostSentence]
+    not_acted_upon: list[str]
+
+
+@closed
+class PoolsView(TypedDict):
+    """A host's pools; `overhead` is null where none is configured."""
+
+    shared: str
+    dedicated: str
+    overhead: str | None
+
+
+@closed
+class HostView(TypedDict):
+    """A host in a listing."""
+
+    id: str
+    name: str
+    up: bool
+    disabled: bool
+    disabled_reason: str
+    fenced: bool
+    revision: int
+    pools: PoolsView
+    cells: int
+
+
+PoolName = Literal["dedicated", "shared", "overhead", "host"]
+
+
+@closed
+class PcpuView(TypedDict):
+    """One pCPU: where it is, its pool, and who has it. `role` is null for a pCPU outside the dedicated pool."""
+
+    pcpu: int
+    cell: int
+    core: int
+    siblings: str
+    pool: PoolName
+    overhead: bool
+    role: Annotated[str, stored(Role)] | None
+    retiring: bool
+    guest: str | None
+    name: str | None
+    vcpu: int | None
+
+
+@closed
+class OverheadView(TypedDict):
+    """How much of the overhead pool is booked, in thousandths of a pCPU."""
+
+    booked_millicpu: int
+    capacity_millicpu: int
+
+
+@closed
+class HostMap(TypedDict):
+    """Every pCPU of a host, by cell and core."""
+
+    host: str
+    revision: int
+    pcpus: list[PcpuView]
+    overhead: OverheadView
+
+
+@closed
+class HostList(TypedDict):
+    """Every host."""
+
+    hosts: list[HostView]
+
+
+@closed
+class HostShown(TypedDict):
+    """One host."""
+
+    host: HostView
+
+
+@closed
+class HostWithToken(HostShown):
+    """A host and its agent's new token, which is shown here alone."""
+
+    token: str
+
+
+@closed
+class HostFenced(HostShown):
+    """A host that was fenced, and the ids of the servers that were lost with it."""
+
+    lost: list[str]

@@ -1,0 +1,60 @@
+"""The JSON Schema of what `store.codec` writes and reads, from the same types. Checking values is the codec's own."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from enum import Enum
+from typing import Any, Final
+
+from pinfold.core.cpuset import CpuSet
+
+_SCALARS: Final[dict[Any, dict[str, Any]]] = {
+    int: {"type": "integer", "minimum": -(2**53), "maximum": 2**53},
+    float: {"type": "number"},
+    str: {"type": "string"},
+    bool: {"type": "boolean"},
+    CpuSet: {"type": "string", "description": "pCPUs as a Linux cpulist, such as `0-3,8`"},
+}
+
+
+def schema(as_type: Any) -> dict[str, Any]:
+    """The schema of the plain form of `as_type` (`codec.to_plain`); fields with a default may be left out, others may not be added.
+
+    >>> schema(tuple[tuple[str, bool], ...])["items"]["items"]
+    {'anyOf': [{'type': 'string'}, {'type': 'boolean'}]}
+    """
+    if as_type in _SCALARS:
+        return dict(_SCALARS[as_type])
+    if isinstance(as_type, type) and issubclass(as_type, Enum):
+        return {"enum": [member.value for member in as_type]}
+    if dataclasses.is_dataclass(as_type):
+        return _object(typing.cast("type", as_type))
+    origin, arguments = typing.get_origin(as_type), typing.get_args(as_type)
+    if origin in (types.UnionType, typing.Union):
+        return {"anyOf": [schema(arguments[0]), {"type": "null"}]}
+    if origin is frozenset or arguments[1:] == (Ellipsis,):
+        return {"type": "array", "items": schema(arguments[0])}
+    if origin is tuple:
+        return _fixed(arguments)
+    raise TypeError(f"{as_type!r} has no stored form")
+
+
+def _fixed(members: tuple[Any, ...]) -> dict[str, Any]:
+    """An array of so many members. Which is which is not told: `prefixItems` is what schemathesis 4.32 takes for an error."""
+    kinds = [schema(member) for member in dict.fromkeys(members)]
+    return {"type": "array", "items": kinds[0] if len(kinds) == 1 else {"anyOf": kinds}, "minItems": len(members), "maxItems": len(members)}
+
+
+def _object(as_type: type) -> dict[str, Any]:
+    hints = typing.get_type_hints(as_type)
+    fields = [field for field in dataclasses.fields(as_type) if field.init]
+    needed = [field.name for field in fields if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING]
+    return {
+        "type": "object",
+        "title": as_type.__name__,
+        "properties": {field.name: schema(hints[field.name]) for field in fields},
+        "required": needed,
+        "additionalProperties": False,
+    }
