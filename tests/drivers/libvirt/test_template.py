@@ -125,8 +125,24 @@ def test_the_devices_of_a_template_are_counted() -> None:
         ("<domain>" + "<a>" * 100 + "</domain>", "mismatched tag in line 1"),
         ("<domain>\ud800</domain>", "template is not text in UTF-8"),
         ("<domain>" + " " * 2_000_000 + "</domain>", "at most 1048576 are allowed"),
+        ("<domain><iothreads>999999999</iothreads></domain>", "<iothreads> with '999999999'; a number from 0 to 1024 is allowed"),
+        ("<domain><iothreads>²</iothreads></domain>", "<iothreads> with '²'"),
+        ("<domain><iothreadids><iothread id='x'/></iothreadids></domain>", "<iothread> with the id 'x'"),
     ],
-    ids=["mismatched", "a network", "empty", "entities", "another encoding", "unbound prefix", "unclosed", "surrogate", "too long"],
+    ids=[
+        "mismatched",
+        "a network",
+        "empty",
+        "entities",
+        "another encoding",
+        "unbound prefix",
+        "unclosed",
+        "surrogate",
+        "too long",
+        "iothreads without end",
+        "iothreads that are no number",
+        "an iothread's id that is no number",
+    ],
 )
 def test_a_template_that_cannot_be_used_is_refused_in_one_sentence(text: str, sentence: str) -> None:
     with pytest.raises(InvalidRequest) as caught:

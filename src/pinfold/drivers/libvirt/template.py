@@ -19,6 +19,7 @@ from pinfold.drivers.port import GuestSpec
 
 _WHAT: Final = "template"
 _MAX_CHARACTERS: Final = 1024 * 1024
+_MAX_IOTHREADS: Final = 1024
 _CPUTUNE: Final = ("vcpupin", "emulatorpin", "iothreadpin", "vcpusched")
 _BACKING: Final = ("hugepages", "nosharepages", "locked")
 _CPU: Final = ("topology", "numa")
@@ -137,11 +138,12 @@ class _Merge:
         return iothread_ids(max(own, spec.boot.iothreads), listed)
 
     def _listed_iothreads(self) -> list[int]:
-        return [int(item.attributes.get("id", "0")) for ids in self.domain.all("iothreadids") for item in ids.all("iothread")]
+        listed = [item.attributes.get("id", "") for ids in self.domain.all("iothreadids") for item in ids.all("iothread")]
+        return [_iothread_number("<iothread> with the id", text) for text in listed]
 
     def _own_iothreads(self) -> int:
         old = self.domain.find("iothreads")
-        return int(old.text) if old is not None and old.text.strip().isdigit() else len(self._listed_iothreads())
+        return len(self._listed_iothreads()) if old is None else _iothread_number("<iothreads> with", old.text.strip())
 
     def _record(self, spec: GuestSpec) -> None:
         node, record = self.domain.find("metadata"), elements.record(spec)
@@ -205,3 +207,9 @@ class _Merge:
 
     def _drop(self, node: Node) -> None:
         self.edits.append(Edit(start=outline.line_start(self.data, node.start), end=node.end, text=""))
+
+
+def _iothread_number(what: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) > _MAX_IOTHREADS:
+        raise InvalidRequest(f"{_WHAT} has {what} {text[:60]!r}; a number from 0 to {_MAX_IOTHREADS} is allowed", key=_WHAT)
+    return int(text)
