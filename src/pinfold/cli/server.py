@@ -94,20 +94,28 @@ def delete(name: Name, wait: Wait = False, config: opt.Config = None, as_json: o
 
 @app.command()
 def stop(name: Name, wait: Wait = False, config: opt.Config = None, as_json: opt.Json = False) -> None:
-    """Stop a server; it keeps its pCPUs."""
+    """Stop a server: it is asked to shut down, and ended when its time is over. It keeps its pCPUs and its disk."""
     _act(name, {"os-stop": None}, ("SHUTOFF",), wait=wait, config=config, as_json=as_json)
 
 
 @app.command()
 def start(name: Name, wait: Wait = False, config: opt.Config = None, as_json: opt.Json = False) -> None:
-    """Start a stopped server where it was."""
+    """Start a stopped server, or one whose start failed, where it was. Exit status 1 with --wait: it is in error, the reason is shown."""
     _act(name, {"os-start": None}, ("ACTIVE",), wait=wait, config=config, as_json=as_json)
 
 
 @app.command()
-def reboot(name: Name, wait: Wait = False, config: opt.Config = None, as_json: opt.Json = False) -> None:
-    """Reboot a server."""
-    _act(name, {"reboot": {"type": "HARD"}}, ("ACTIVE",), wait=wait, config=config, as_json=as_json)
+def reboot(
+    name: Name,
+    hard: Annotated[
+        bool, typer.Option("--hard", help="Do not ask the guest to shut down first; also for one that is off or in error.")
+    ] = False,
+    wait: Wait = False,
+    config: opt.Config = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Reboot a running server. Exit status 1 with --wait: it is in error, the reason is shown."""
+    _act(name, {"reboot": {"type": "HARD" if hard else "SOFT"}}, ("ACTIVE",), wait=wait, config=config, as_json=as_json)
 
 
 @app.command()
@@ -155,7 +163,10 @@ def _act(name: str, action: dict[str, Any], until: tuple[str, ...], *, wait: boo
         server = service.server(name)
         service.compute("POST", f"/servers/{segment(server['id'])}/action", action)
         if wait:
-            _wait(service, server["id"], until)
+            server = _wait(service, server["id"], (*until, "ERROR"))
+        if server["status"] == "ERROR" and wait:
+            _show(service, server, as_json=as_json)
+            raise typer.Exit(ExitStatus.REFUSED)
     if as_json:
         show_json({"server": server["id"], "asked": next(iter(action))})
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from tests.real.fleet.conftest import QUICK, TOPOLOGY, UpRig, service_of
 from tests.real.fleet.fleet_rig import sweep
 from tests.real.fleet.rig import Process, configuration, defined, domains, ending, free_port, until, virsh
+from tests.real.fleet.watch import environment
 
 from pinfold.core.hosttext import host
 from pinfold.lab import rom
@@ -97,6 +99,12 @@ def overlay(up: UpRig, server: str) -> int:
     return path.stat().st_ino
 
 
+def pinfold(up: UpRig, *words: str) -> subprocess.CompletedProcess[str]:
+    """One command of ours, asking the service that is up."""
+    command = [sys.executable, "-m", "pinfold.wiring.command", *words, "--config", up.process.arguments[-1]]
+    return subprocess.run(command, env=environment() | {"COLUMNS": "200"}, capture_output=True, text=True, check=False, timeout=90)
+
+
 def booted(up: UpRig, server: str, count: int) -> None:
     """Wait until the guest has told the count of its boots, which stands on its disk; until then it may be in error from before."""
     until(lambda: up.api.show(server)["status"] == "ACTIVE", f"{server} runs")
@@ -127,10 +135,11 @@ def test_a_disk_outlives_whatever_becomes_of_its_guest_until_the_user_deletes_it
     stranger = up.process.folder / "stranger.xml"
     stranger.write_text(STRANGER.format(cpus=pins))
     virsh(up.lab, "create", str(stranger))
-    up.api.act(server, "os-start")
+    started = pinfold(up, "server", "start", "--wait", server)
+    assert started.returncode == 1 and "stranger" in started.stdout, started
     refused(up, server, "stranger", tries=1)
     virsh(up.lab, "destroy", "stranger")
-    up.api.act(server, "os-start")
+    assert pinfold(up, "server", "start", "--wait", server).returncode == 0
     booted(up, server, 2)
     assert "fault" not in up.api.show(server) and overlay(up, server) == disk
 
@@ -145,7 +154,8 @@ def test_a_disk_outlives_whatever_becomes_of_its_guest_until_the_user_deletes_it
     up.restart()
     refused(up, server, "counter", tries=0)
     away.rename(image)
-    up.api.act(server, "reboot", {"type": "HARD"})
+    assert pinfold(up, "server", "reboot", server).returncode != 0
+    assert pinfold(up, "server", "reboot", "--hard", "--wait", server).returncode == 0
     booted(up, server, 3)
     assert overlay(up, server) == disk
 
