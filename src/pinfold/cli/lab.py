@@ -10,7 +10,6 @@ from pinfold.cli.options import Json
 from pinfold.cli.output import show, show_json
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.hosttext import host
-from pinfold.core.topology import Topology
 from pinfold.lab import kit
 from pinfold.lab.daemon import LabHost, end
 from pinfold.lab.folder import LabFolder, LabSpec, labs, reap
@@ -44,12 +43,11 @@ def up(
     if real and topology is not None:
         raise InvalidRequest("--real and --topology exclude each other: a lab has the machine's own topology or a synthetic one")
     text = None if real else topology or DEFAULT_TOPOLOGY
-    shape = None if text is None else host(text)
     names = [name] if hosts == 1 else [f"{name}{number}" for number in range(1, hosts + 1)]
     started: list[LabHost] = []
     try:
         for each in names:
-            lab = _start(each, shape, text, cgroups=not no_cgroups, kvm=not tcg)
+            lab = start_lab(each, text, cgroups=not no_cgroups, kvm=not tcg, detached=True)
             started.append(lab)
     except BaseException:
         for lab in started:
@@ -97,8 +95,13 @@ def status(as_json: Json = False) -> None:
         show(["no lab is up"])
 
 
-def _start(name: str, shape: Topology | None, text: str | None, *, cgroups: bool, kvm: bool) -> LabHost:
-    lab = LabHost(name, topology=shape, topology_text=text or "", cgroups=cgroups, kvm=kvm, detached=True).up()
+def start_lab(name: str, text: str | None, *, cgroups: bool, kvm: bool, detached: bool) -> LabHost:
+    """A lab that is up, with its configuration, flavors and images; `text` is its topology, None for the machine's own.
+
+    One that is not `detached` ends with this process. Raises `InvalidRequest`, `Conflict` when the name is taken, `Unavailable`.
+    """
+    shape = None if text is None else host(text)
+    lab = LabHost(name, topology=shape, topology_text=text or "", cgroups=cgroups, kvm=kvm, detached=detached).up()
     try:
         pools = kit.machine_pools() if shape is None else kit.pools(shape)
         kit.write(lab.folder, pools, about=f"Lab {name}: {_SYNTHETIC if shape else _REAL}.")

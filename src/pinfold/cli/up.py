@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import ExitStack
 from typing import Annotated, Any
 
 import typer
@@ -10,8 +12,10 @@ from pinfold.cli import options as opt
 from pinfold.cli.fleet import read_fleet, tell_systemd_ready, watch_log
 from pinfold.cli.output import show, show_json
 from pinfold.cli.status import warn
+from pinfold.core.errors import InvalidRequest
 
 NoAuth = Annotated[bool, typer.Option("--no-auth", help="Let anybody in; then only 127.0.0.1 or ::1 may be listened on.")]
+Lab = Annotated[bool, typer.Option("--lab", help="On a synthetic host of its own, which ends with it. Needs root.")]
 Listen = Annotated[
     str | None, typer.Option("--listen", metavar="ADDRESS", help="The address to listen on, in place of \\[pinfold_api] listen.")
 ]
@@ -24,6 +28,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log every step o
 
 def up(
     context: typer.Context,
+    lab: Lab = False,
     no_auth: NoAuth = False,
     listen: Listen = None,
     port: Port = None,
@@ -34,20 +39,37 @@ def up(
 ) -> None:
     """Run the API, an embedded Placement and this host's agent, until Ctrl-C.
 
-    The first start makes an account, a clouds.yaml for OpenStack's clients and a tiny image to boot. Guests go on when it ends.
+    The first start makes an account, a clouds.yaml for OpenStack's clients and a tiny image to boot. Guests go on when it ends,
+    those of --lab aside.
     """
-    settings = read_fleet(config, connect, listen, port, quiet=as_json)
-    watch_log(verbose=verbose)
+    with ExitStack() as stack:
+        if lab:
+            if config or connect:
+                raise InvalidRequest("--lab has a host and a configuration of its own; --config and --connect exclude it", key="--lab")
+            config = [_lab(stack)]
+        settings = read_fleet(config, connect, listen, port, quiet=as_json)
+        watch_log(verbose=verbose)
 
-    def ready(told: Any) -> None:
-        for sentence in told.warnings:
-            warn(sentence)
-        if as_json:
-            show_json({"url": told.url, "clouds_file": told.clouds_file, "cloud": "pinfold", "host": told.host, "images": told.images_dir})
-        else:
-            from pinfold.cli.views.up import up_view
+        def ready(told: Any) -> None:
+            for sentence in told.warnings:
+                warn(sentence)
+            if as_json:
+                show_json(
+                    {"url": told.url, "clouds_file": told.clouds_file, "cloud": "pinfold", "host": told.host, "images": told.images_dir}
+                )
+            else:
+                from pinfold.cli.views.up import up_view
 
-            show(up_view(told.url, told.clouds_file, told.host, told.images_dir))
-        tell_systemd_ready()
+                show(up_view(told.url, told.clouds_file, told.host, told.images_dir, lab=lab))
+            tell_systemd_ready()
 
-    context.obj.processes.up(settings, no_auth=no_auth, ready=ready)
+        context.obj.processes.up(settings, no_auth=no_auth, ready=ready)
+
+
+def _lab(stack: ExitStack) -> str:
+    """A lab until the stack is left, or the process is gone; its configuration file."""
+    from pinfold.cli.lab import DEFAULT_TOPOLOGY, start_lab
+
+    host = start_lab(f"up-{os.getpid()}", DEFAULT_TOPOLOGY, cgroups=False, kvm=True, detached=False)
+    stack.callback(host.down)
+    return str(host.folder.configuration)

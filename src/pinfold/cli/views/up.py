@@ -8,9 +8,11 @@ from rich.console import RenderableType
 from rich.text import Text
 
 
-def up_view(url: str, clouds_file: str, host: str, images_dir: str) -> Iterable[RenderableType]:
-    """The address, the lines to export, and a first server; Ctrl-C ends it."""
+def up_view(url: str, clouds_file: str, host: str, images_dir: str, *, lab: bool = False) -> Iterable[RenderableType]:
+    """The address, the lines to export, a first server, and what Ctrl-C ends: with `lab`, the host too. Pure."""
     lines = [Text.assemble(("pinfold is up", "bold"), f" at {url}: API, Placement, and the agent of {host}.")]
+    if lab:
+        lines.append(Text("The host is synthetic, of 2 cells and 32 pCPUs: what is asked of them is recorded, not enforced."))
     lines.append(Text(f"Images come from {images_dir}."))
     lines.append(Text(""))
     lines.append(Text("In another shell:", style="bold"))
@@ -23,6 +25,6 @@ def up_view(url: str, clouds_file: str, host: str, images_dir: str) -> Iterable[
         Text("  openstack server create --flavor one --image probe --no-network --wait vm1"),
         Text("  openstack server show vm1"),
         Text(""),
-        Text("Ctrl-C ends pinfold; guests go on."),
+        Text("Ctrl-C ends pinfold, this lab and its guests." if lab else "Ctrl-C ends pinfold; guests go on."),
     ]
     return lines

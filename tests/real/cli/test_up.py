@@ -1,0 +1,40 @@
+"""`pinfold up --lab` as a process of its own: a service with a host that ends with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pinfold.lab.folder import labs
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "a kill"])
+def test_its_lab_ends_with_it(ending: signal.Signals, lab_possible: None) -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    argv = [sys.executable, "-m", "pinfold", "up", "--lab", "--port", "0", "--json"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as up:
+        assert up.stdout is not None and up.stderr is not None
+        text = ""
+        while not text.endswith("}\n") and (line := up.stdout.readline()):
+            text += line
+        assert text, up.stderr.read()
+        lab = Path(json.loads(text)["clouds_file"]).parents[1]
+        assert _held(lab)
+        up.send_signal(ending)
+        assert up.wait(60) == (0 if ending is signal.SIGINT else -signal.SIGKILL)
+    until = time.monotonic() + 30
+    while _held(lab) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not _held(lab)
+
+
+def _held(lab: Path) -> bool:
+    """Whether that lab is up."""
+    return lab in [folder.path for folder in labs() if folder.held()]
