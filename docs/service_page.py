@@ -13,6 +13,7 @@ from pinfold.api.app import ROUTERS
 from pinfold.api.errors import CODES, COMPUTE_ERRORS
 from pinfold.api.metrics import METRICS
 from pinfold.api.microversion import NEWEST, OLDEST
+from pinfold.core import traits
 
 _TITLES = {
     "versions": ("Versions", "What clients ask before anything else."),
@@ -61,8 +62,8 @@ _CLASSES = {
 }
 
 _TRAITS = {
-    resources.HYPERTHREADING: "Some core has two or more online threads.",
-    resources.OVERHEAD_POOL: "An overhead pool is configured.",
+    traits.HYPERTHREADING: "Some core has two or more online threads.",
+    traits.OVERHEAD_POOL: "An overhead pool is configured.",
 }
 
 

@@ -9,8 +9,7 @@ import pytest
 from tests.fleet import floating, pinned, report
 from tests.oracle.generate import case
 
-from pinfold.accounting import resources
-from pinfold.accounting.resources import DISK_GB, MEMORY_MB, OVERHEAD, PCPU, UNLIMITED, VCPU, Inventory, amounts, inventories, traits
+from pinfold.accounting.resources import DISK_GB, MEMORY_MB, OVERHEAD, PCPU, UNLIMITED, VCPU, Inventory, amounts, inventories
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit import fit
 from pinfold.core.fit.model import Fit
@@ -133,14 +132,6 @@ def test_a_class_in_use_stays_full_when_its_pool_goes() -> None:
     left = dataclasses.replace(state, pools=Pools(shared=CpuSet(), dedicated=state.pools.dedicated, overhead=None))
     assert _offer(left, VCPU) == Inventory(total=2, max_unit=2)
     assert _offer(left, OVERHEAD) == Inventory(total=24, max_unit=24)
-
-
-def test_our_traits_follow_the_host() -> None:
-    assert traits(_state()) == {resources.HYPERTHREADING, resources.OVERHEAD_POOL}
-    assert traits(_state(overhead=None)) == {resources.HYPERTHREADING}
-    single = dataclasses.replace(_state(overhead=""), topology=report(threads=1).topology)
-    assert traits(single) == {resources.OVERHEAD_POOL}
-    assert traits(single) <= resources.OUR_TRAITS
 
 
 def placement_accepts(state: HostState, answer: Fit) -> bool:

@@ -77,6 +77,13 @@ def test_another_host_comes_as_libvirt_describes_it(pinfold: Pinfold) -> None:
     assert f"fits on {recorded[0]}" in answer.out
 
 
+def test_a_described_host_has_the_traits_of_its_pools(pinfold: Pinfold) -> None:
+    wanted = (*PINNED, "-p", "trait:CUSTOM_OVERHEAD_POOL=required")
+    assert pinfold("fit", *wanted, *HOST).status == 0
+    refused = pinfold("fit", *wanted, "--host-text", "core:4", "--dedicated", "1-3")
+    assert (refused.status, "lacks the trait CUSTOM_OVERHEAD_POOL" in refused.out) == (1, True)
+
+
 def test_without_a_described_host_libvirt_is_asked(pinfold: Pinfold) -> None:
     answer = pinfold("fit", *PINNED)
     assert answer.status == 3

@@ -19,6 +19,7 @@ from pinfold.core.drift.finding import FindingCode
 from pinfold.core.reasons import ReasonCode
 from pinfold.core.request.keys import REGISTRY
 from pinfold.core.request.model import EmulatorPolicy
+from pinfold.core.traits import OWN_TRAITS
 
 
 def _page(name: str) -> str:
@@ -98,5 +99,5 @@ def test_every_route_metric_class_trait_and_error_code_is_in_the_reference() -> 
         assert f"`{name}`" in routes
     for metric in METRICS:
         assert f"| `{metric}` |" in _page("metrics.md")
-    for name in (resources.PCPU, resources.VCPU, resources.MEMORY_MB, resources.DISK_GB, resources.OVERHEAD, *resources.OUR_TRAITS):
+    for name in (resources.PCPU, resources.VCPU, resources.MEMORY_MB, resources.DISK_GB, resources.OVERHEAD, *OWN_TRAITS):
         assert f"| `{name}` |" in _page("placement.md")

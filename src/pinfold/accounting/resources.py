@@ -23,11 +23,6 @@ MEMORY_MB: Final = "MEMORY_MB"
 DISK_GB: Final = "DISK_GB"
 OVERHEAD: Final = "CUSTOM_OVERHEAD_MILLICPU"
 
-HYPERTHREADING: Final = "HW_CPU_HYPERTHREADING"
-OVERHEAD_POOL: Final = "CUSTOM_OVERHEAD_POOL"
-OUR_TRAITS: Final = frozenset({HYPERTHREADING, OVERHEAD_POOL})
-"""The traits that we set and take away; every other trait of a provider is somebody else's."""
-
 UNLIMITED: Final = 2**31 - 1
 """Placement's largest integer."""
 
@@ -94,16 +89,6 @@ def amounts(fit: Fit, host: HostState) -> Amounts:
         OVERHEAD: fit.overhead_millicpu,
     }
     return tuple(sorted((name, amount) for name, amount in consumed.items() if amount))
-
-
-def traits(host: HostState) -> frozenset[str]:
-    """Those of our traits that the host has; what it has of other traits is not ours to say."""
-    found = set()
-    if host.topology.threads_per_core > 1:
-        found.add(HYPERTHREADING)
-    if host.pools.has_overhead_pool:
-        found.add(OVERHEAD_POOL)
-    return frozenset(found)
 
 
 def _dedicated(host: HostState) -> Inventory | None:

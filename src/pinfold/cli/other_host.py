@@ -30,6 +30,7 @@ def other_host(settings: HostSettings, capabilities: str | None, text: str | Non
     from pinfold.config.parse import read_text
     from pinfold.core.ledger import HostState
     from pinfold.core.pools import build_pools
+    from pinfold.core.traits import own_traits
     from pinfold.drivers.libvirt import capabilities as reader
 
     if capabilities and text:
@@ -43,6 +44,5 @@ def other_host(settings: HostSettings, capabilities: str | None, text: str | Non
 
         topology, name = parse_host(text or ""), "the described host"
     pools, warnings = build_pools(settings.pools, topology)
-    traits = {"HW_CPU_HYPERTHREADING"} if topology.threads_per_core > 1 else set()
-    state = HostState(topology=topology, pools=pools, limits=settings.limits, traits=frozenset(traits), name=name)
+    state = HostState(topology=topology, pools=pools, limits=settings.limits, traits=own_traits(topology, pools), name=name)
     return OtherHost(state=state, warnings=tuple(warnings), platform=platform)

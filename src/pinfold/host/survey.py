@@ -15,11 +15,9 @@ from pinfold.core.ledger import Claim, Foreign, HostState, Ledger
 from pinfold.core.pools import Pools, build_pools
 from pinfold.core.settings import HostSettings
 from pinfold.core.topology import Topology
+from pinfold.core.traits import own_traits
 from pinfold.drivers.port import Driver, HostGuest
 from pinfold.linux import cgroup, sysfs
-
-HYPERTHREADING = "HW_CPU_HYPERTHREADING"
-OVERHEAD_POOL = "CUSTOM_OVERHEAD_POOL"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +66,7 @@ def survey(driver: Driver, settings: HostSettings) -> Survey:
         pools=pools,
         limits=settings.limits,
         ledger=ledger,
-        traits=_traits(topology, pools),
+        traits=own_traits(topology, pools),
         name=settings.host or (socket.gethostname() if driver.local else driver.uri),
     )
     return Survey(state=state, guests=guests, warnings=tuple(warnings))
@@ -111,12 +109,3 @@ def _kernel_sets(driver: Driver, topology: Topology) -> tuple[CpuSet, CpuSet | N
 def own_machine(topology: Topology) -> bool:
     """Whether a local hypervisor's topology is this machine's own, so that its sysfs and procfs speak of the same pCPUs."""
     return sysfs.online() == topology.online
-
-
-def _traits(topology: Topology, pools: Pools) -> frozenset[str]:
-    traits = set()
-    if topology.threads_per_core > 1:
-        traits.add(HYPERTHREADING)
-    if pools.has_overhead_pool:
-        traits.add(OVERHEAD_POOL)
-    return frozenset(traits)

@@ -6,9 +6,10 @@ import threading
 from dataclasses import replace
 
 from pinfold.accounting.client import Placement
-from pinfold.accounting.resources import OUR_TRAITS, OVERHEAD, OVERHEAD_POOL, Inventories, Inventory, inventories, traits
+from pinfold.accounting.resources import OVERHEAD, Inventories, Inventory, inventories
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.ledger import HostState
+from pinfold.core.traits import OVERHEAD_POOL, OWN_TRAITS, own_traits
 from pinfold.faultpoints import fault_point
 from pinfold.store import aggregates, hosts
 from pinfold.store.database import Database
@@ -88,7 +89,7 @@ class Providers:
 
     def _traits(self, host: str, state: HostState) -> bool:
         generation, found = self._placement.traits(host)
-        wanted = (found - OUR_TRAITS) | traits(state)
+        wanted = (found - OWN_TRAITS) | own_traits(state.topology, state.pools)
         if wanted == found:
             return False
         self._placement.put_traits(host, generation, wanted)

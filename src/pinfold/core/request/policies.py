@@ -13,8 +13,9 @@ from pinfold.core.errors import InvalidRequest
 from pinfold.core.request.merge import Effective
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, ThreadPolicy
 from pinfold.core.request.values import Given, indexes, vcpu_count
+from pinfold.core.traits import HYPERTHREADING
 
-_HYPERTHREADING: Final = "trait:HW_CPU_HYPERTHREADING"
+_HYPERTHREADING: Final = f"trait:{HYPERTHREADING}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
