@@ -22,6 +22,8 @@ _INTEND: Final = claim.insert().values(
     state=ClaimState.INTENDED.value, revision=0, deadline=EpochNow() + _SECONDS, created=EpochNow(), updated=EpochNow()
 )
 _OWN: Final = pcpu_owner.insert()
+_HELD: Final = sa.select(claim).where(claim.c.state == ClaimState.HELD.value).order_by(claim.c.guest, claim.c.id)
+_HELD_ON: Final = _HELD.where(claim.c.host.in_(sa.bindparam("hosts", expanding=True)))
 _LATE: Final = ~in_term(claim.c.updated, claim.c.deadline)
 """An intended claim's term begins when it was last changed: at its start, or when it was redirected."""
 
@@ -113,10 +115,8 @@ def of_host(connection: sa.Connection, host: str, *states: ClaimState) -> tuple[
 
 def held(connection: sa.Connection, hosts: Iterable[str] | None = None) -> tuple[ClaimRecord, ...]:
     """The held claims of those hosts, of all for None, ordered by guest."""
-    conditions = [claim.c.state == ClaimState.HELD.value]
-    if hosts is not None:
-        conditions.append(claim.c.host.in_(list(hosts)))
-    return _select(connection, *conditions)
+    rows = connection.execute(_HELD) if hosts is None else connection.execute(_HELD_ON, {"hosts": list(hosts)})
+    return tuple(_record(row) for row in rows.mappings())
 
 
 def under_way(connection: sa.Connection, host: str, guest: str) -> bool:
@@ -181,6 +181,11 @@ def _select(connection: sa.Connection, *conditions: Any) -> tuple[ClaimRecord, .
     return tuple(_record(row) for row in rows)
 
 
+@lru_cache(maxsize=1024)
+def _amounts(text: str) -> Amounts:
+    return codec.decode(text, Amounts, "claim.amounts")
+
+
 @lru_cache(maxsize=65536)
 def _fit(text: str) -> Fit:
     return codec.decode(text, Fit, "claim.fit")
@@ -193,7 +198,7 @@ def _record(row: sa.RowMapping) -> ClaimRecord:
         host=row["host"],
         state=ClaimState(row["state"]),
         deadline=row["deadline"],
-        amounts=codec.decode(row["amounts"], Amounts, "claim.amounts"),
+        amounts=_amounts(row["amounts"]),
         fit=_fit(row["fit"]),
         revision=row["revision"],
         created=row["created"],

@@ -27,6 +27,7 @@ _CHANNEL: Final = "pinfold"
 _TOLD: Final = "pinfold_told"
 _USED: Final = "pinfold_used"
 _BUSY_MS: Final = 30_000
+_NOTIFY: Final = "SELECT pg_notify(%s, topic) FROM unnest(%s) AS topic"
 _CONFLICTS: Final = ("40001", "40P01")
 """PostgreSQL's serialization_failure and deadlock_detected."""
 _TRUSTED_SECONDS: Final = 1.0
@@ -89,7 +90,7 @@ class Database:
             yield connection
             told = list(dict.fromkeys(connection.info.pop(_TOLD, [])))
             if told and self.postgresql:
-                connection.execute(sa.select(*(sa.func.pg_notify(_CHANNEL, topic) for topic in told)))
+                connection.exec_driver_sql(_NOTIFY, (_CHANNEL, told))
         if told and not self.postgresql:
             self._wakeups.deliver(told)
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.store import claims, codec, hosts
-from pinfold.store.database import EpochNow, tell
+from pinfold.store.database import EpochNow
 from pinfold.store.model import ClaimState, Desired, Fault, GuestRecord, NewGuest, Observed, Order, Pairs
 from pinfold.store.schema import guest
 
@@ -70,8 +70,8 @@ def create(connection: sa.Connection, new: NewGuest) -> GuestRecord:
             "project": new.project,
             "owner": new.owner,
             "description": new.description,
-            "flavor": codec.encode(new.flavor, Flavor),
-            "request": codec.encode(new.request, GuestRequest),
+            "flavor": _flavor_text(new.flavor),
+            "request": _request_text(new.request),
             "image": new.image,
             "properties": codec.encode(new.metadata, Pairs),
             "details": codec.encode(new.details, Pairs),
@@ -79,7 +79,6 @@ def create(connection: sa.Connection, new: NewGuest) -> GuestRecord:
         made = _record(connection.execute(_CREATE, values).mappings().one())
     except sa.exc.IntegrityError as error:
         raise Conflict(f"guest {new.id} exists already") from error
-    tell(connection, f"guest:{new.id}")
     return made
 
 
@@ -87,7 +86,6 @@ def place(connection: sa.Connection, guest_id: str, host: str) -> None:
     """The guest's claim is held on that host: its agent is to start it. Raises `Conflict` when the guest is gone or unwanted by now."""
     if connection.execute(_PLACE, {"guest_id": guest_id, "host": host}).rowcount != 1:
         raise Conflict(f"guest {guest_id} is gone, or is not wanted any more")
-    tell(connection, f"guest:{guest_id}")
 
 
 def want(
@@ -311,8 +309,18 @@ def _change(connection: sa.Connection, condition: Any, guest_id: str, **values: 
     row = connection.execute(query).mappings().first()
     if row is None:
         raise Conflict(f"guest {guest_id} is gone, or has changed meanwhile")
-    tell(connection, f"guest:{guest_id}")
     return _record(row)
+
+
+# Many guests are of one flavor: its text is made, and read, once.
+@lru_cache(maxsize=1024)
+def _flavor_text(flavor: Flavor) -> str:
+    return codec.encode(flavor, Flavor)
+
+
+@lru_cache(maxsize=1024)
+def _request_text(request: GuestRequest) -> str:
+    return codec.encode(request, GuestRequest)
 
 
 @lru_cache(maxsize=4096)

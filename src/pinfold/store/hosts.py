@@ -32,6 +32,7 @@ _ADVANCE = (
     .values(revision=host.c.revision + 1, orders=host.c.orders + 1, updated=EpochNow())
 )
 _MARKS = sa.select(host.c.id, host.c.revision, _UP, host.c.disabled, host.c.disabled_reason, host.c.fenced).order_by(host.c.id)
+_NAMED = sa.select(*_COLUMNS).where(host.c.id.in_(sa.bindparam("ids", expanding=True))).order_by(host.c.name)
 
 
 def register(
@@ -188,7 +189,7 @@ def ledgers(connection: sa.Connection, ids: Iterable[str] | None = None) -> tupl
     sees one instant, unless the caller holds the host's row.
     """
     wanted = None if ids is None else sorted(set(ids))
-    records = _select(connection, sa.true() if wanted is None else host.c.id.in_(wanted))
+    records = _select(connection, sa.true()) if wanted is None else _records(connection.execute(_NAMED, {"ids": wanted}))
     held: dict[str, list[ClaimRecord]] = {record.id: [] for record in records}
     for record in claims.held(connection, wanted):
         if record.host in held:
@@ -262,8 +263,11 @@ def _set(connection: sa.Connection, host_id: str, **values: Any) -> None:
 
 
 def _select(connection: sa.Connection, condition: Any) -> tuple[HostRecord, ...]:
-    rows = connection.execute(sa.select(*_COLUMNS).where(condition).order_by(host.c.name)).mappings()
-    return tuple(_record(row) for row in rows)
+    return _records(connection.execute(sa.select(*_COLUMNS).where(condition).order_by(host.c.name)))
+
+
+def _records(found: sa.CursorResult[Any]) -> tuple[HostRecord, ...]:
+    return tuple(_record(row) for row in found.mappings())
 
 
 def _report_columns(report: HostReport) -> dict[str, Any]:
