@@ -98,9 +98,16 @@ class Agent:
         return next(order for order in self.orders()["orders"] if order["guest"] == guest)
 
     def says(
-        self, guest: str, observed: Observed, *, boot: int | None = None, revision: int = 0, threads: ThreadReport | None = None
+        self,
+        guest: str,
+        observed: Observed,
+        *,
+        boot: int | None = None,
+        revision: int = 0,
+        threads: ThreadReport | None = None,
+        failure: str = "",
     ) -> httpx.Response:
-        told = GuestReport(revision=revision, observed=observed, boot=boot, threads=threads)
+        told = GuestReport(revision=revision, observed=observed, boot=boot, threads=threads, failure=failure)
         return self.ask("POST", f"/guests/{guest}", codec.to_plain(told, GuestReport))
 
     def gone(self, guest: str, revision: int, failure: str = "") -> httpx.Response:

@@ -30,6 +30,7 @@ from pinfold import faultpoints
 from pinfold.accounting.embedded import Embedded, EmbeddedPlacement, load, unload
 from pinfold.agent.loop import _wanted
 from pinfold.agent.reconcile import Act, Action, Booted, Memory, Present, reconcile, remember_absence, remember_boot
+from pinfold.agent.report import lost_guests
 from pinfold.agent.wire import GuestOrder, Orders
 from pinfold.api.app import create_app
 from pinfold.core.cpuset import CpuSet
@@ -39,7 +40,7 @@ from pinfold.drivers.port import GuestState
 from pinfold.scheduler.model import Healed, SchedulerSettings
 from pinfold.store import claims, codec, guests
 from pinfold.store.database import Database
-from pinfold.store.model import Desired, Observed, Tombstone
+from pinfold.store.model import Observed, Tombstone
 
 CLAIM_SECONDS = 0.02
 SETTINGS = SchedulerSettings(refresh_seconds=0.0, traits_seconds=0.0, claim_seconds=CLAIM_SECONDS, late_seconds=-1.0)
@@ -77,6 +78,8 @@ class World:
 
     agent: Agent
     domains: dict[str, Domain] = field(default_factory=dict)
+    disks: set[str] = field(default_factory=set)
+    """The guests that ran here, and whose disk nobody deleted."""
     memory: Memory = field(default_factory=Memory)
     orders: Orders = field(default_factory=lambda: Orders(count=-1))
     boot: int = 1
@@ -101,40 +104,51 @@ class World:
                 self._act(action, by_guest.get(action.guest), failing)
         for guest, domain in self.domains.items():
             observed = Observed.RUNNING if domain.state is GuestState.RUNNING else Observed.STOPPED
-            self.agent.says(guest, observed, revision=domain.revision, boot=self._booted(guest))
+            booted = next((entry for entry in self.memory.booted if entry.guest == guest), None)
+            boot, failure = (booted.boot, booted.failure) if booted else (None, "")
+            self.agent.says(guest, observed, revision=domain.revision, boot=boot, failure=failure)
+        still = tuple(Present(guest=guest, state=domain.state, revision=domain.revision) for guest, domain in self.domains.items())
+        for guest, lost in lost_guests(self.orders, still, self.memory):
+            self.agent.says(guest, lost.observed, revision=lost.revision, boot=lost.boot, failure=lost.failure)
         return sum(action.order is not None for action in actions)
-
-    def _booted(self, guest: str) -> int | None:
-        return next((entry.boot for entry in self.memory.booted if entry.guest == guest), None)
 
     def _act(self, action: Action, order: GuestOrder | None, failing: bool) -> None:
         guest = action.guest
         assert action.order is not None
+        ran = guest in self.disks or (order is not None and order.booted > 0)
         match action.act:
             case Act.START if order is not None and not failing:
                 self.domains[guest] = Domain(revision=order.revision, fit=order.fit, state=GuestState.RUNNING)
-                self._remember_boot(guest, action.order.boot)
+                self.disks.add(guest)
+                self._remember_boot(action, "")
+            case Act.START if ran:
+                self._remember_boot(action, "it does not start")
             case Act.START:
-                self._gone(guest, action, "it does not start")
+                self._gone(action, "it does not start")
             case Act.RESTART | Act.FINISH | Act.REBOOT:
                 self.domains[guest].state = GuestState.STOPPED if failing else GuestState.RUNNING
-                self._remember_boot(guest, action.order.boot)
-            case Act.STOP:
+                self._remember_boot(action, "it does not start" if failing else "")
+            case Act.STOP | Act.SHUT_DOWN:
                 self.domains[guest].state = GuestState.STOPPED
-            case Act.REMOVE | Act.CONFIRM_ABSENT | Act.REFUSE_STALE:
-                self.domains.pop(guest, None)
-                if action.act is not Act.REMOVE or action.order.desired is Desired.ABSENT:
-                    self._gone(guest, action, "it is stale" if action.act is Act.REFUSE_STALE else "")
+            case Act.UNDEFINE:
+                del self.domains[guest]
+            case Act.REMOVE | Act.CONFIRM_ABSENT:
+                self.disks.discard(guest)
+                self._gone(action, "")
+            case Act.REFUSE_STALE:
+                self._gone(action, "it is stale")
 
-    def _remember_boot(self, guest: str, boot: int) -> None:
-        self.memory = remember_boot(self.memory, Booted(guest=guest, boot=boot, host_boot=str(self.boot)))
-
-    def _gone(self, guest: str, action: Action, failure: str) -> None:
+    def _remember_boot(self, action: Action, failure: str) -> None:
         assert action.order is not None
-        self.domains.pop(guest, None)
-        self.memory = remember_absence(self.memory, Tombstone(guest=guest, revision=action.order.revision))
+        booted = Booted(guest=action.guest, boot=action.order.boot, host_boot=str(self.boot), failure=failure)
+        self.memory = remember_boot(self.memory, booted)
+
+    def _gone(self, action: Action, failure: str) -> None:
+        assert action.order is not None
+        self.domains.pop(action.guest, None)
+        self.memory = remember_absence(self.memory, Tombstone(guest=action.guest, revision=action.order.revision))
         if action.order.claim:
-            self.agent.gone(guest, action.order.revision, failure)
+            self.agent.gone(action.guest, action.order.revision, failure)
 
 
 class Service(RuleBasedStateMachine):
@@ -253,12 +267,12 @@ class Service(RuleBasedStateMachine):
         with self._mortal():
             self.fleet.create("vm", flavor)
 
-    @rule(data=st.data(), action=st.sampled_from(("os-stop", "os-start", "reboot")))
+    @rule(data=st.data(), action=st.sampled_from(("os-stop", "os-start", "SOFT", "HARD")))
     def act(self, data: st.DataObject, action: str) -> None:
         server = self._any_server(data)
-        body = {"type": "HARD"} if action == "reboot" else None
+        body = {"reboot": {"type": action}} if action in ("SOFT", "HARD") else {action: None}
         with self._mortal():
-            assert self.fleet.ask("POST", f"/servers/{server}/action", {action: body}).status_code in (202, 404, 409)
+            assert self.fleet.ask("POST", f"/servers/{server}/action", body).status_code in (202, 404, 409)
 
     @rule(data=st.data())
     def delete(self, data: st.DataObject) -> None:
@@ -283,6 +297,7 @@ class Service(RuleBasedStateMachine):
         placement_covers_the_ledger(self.database, self.fleet.services.placement)
         with self.database.read() as connection:
             held = {(claim.host, claim.guest): claim for claim in claims.held(connection)}
+            ran = {key for key in held if guests.get(connection, key[1]).booted}
             owners = {world.agent.id: claims.owners(connection, world.agent.id) for world in self.worlds.values()}
         for world in self.worlds.values():
             host = world.agent.id
@@ -293,6 +308,7 @@ class Service(RuleBasedStateMachine):
                 assert claim is not None, f"{guest} runs on {world.agent.name} without a claim"
                 assert (claim.revision, claim.fit.taken) == (domain.revision, domain.fit.taken)
                 assert {pcpu for pcpu, (owner, _) in owners[host].items() if owner == guest} == set(domain.fit.taken)
+        assert ran <= {(world.agent.id, guest) for world in self.worlds.values() for guest in world.disks}, "a disk is lost"
 
     def teardown(self) -> None:
         try:
@@ -334,7 +350,9 @@ class Service(RuleBasedStateMachine):
         at_rest(self.database, self.fleet.services.placement)
         with self.database.read() as connection:
             held = {(claim.host, claim.guest) for claim in claims.held(connection)}
-        assert held == {(world.agent.id, guest) for world in self.worlds.values() for guest in world.domains}
+        defined = {(world.agent.id, guest) for world in self.worlds.values() for guest in world.domains}
+        failed = {(world.agent.id, entry.guest) for world in self.worlds.values() for entry in world.memory.booted if entry.failure}
+        assert defined <= held <= defined | failed
 
     # -- choosing --------------------------------------------------------------------------------------------------------------------
 
