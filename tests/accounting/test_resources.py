@@ -113,6 +113,16 @@ def test_report_never_refuses_and_still_counts() -> None:
     assert offered.capacity >= UNLIMITED
 
 
+def test_report_does_not_refuse_where_the_fraction_leaves_less_than_one_millicpu() -> None:
+    limits = dataclasses.replace(NO_RESERVE, booking=Booking.REPORT, shared_fraction=0.0004)
+    state = _state(limits, shared="0", overhead="0")
+    answer = _fit(pinned(4, emulator=EmulatorPolicy.SHARE), state)
+    assert dict(amounts(answer, state))[OVERHEAD] == 28
+    assert placement_accepts(state, answer)
+    assert _offer(dataclasses.replace(state, limits=dataclasses.replace(limits, shared_fraction=0.0)), OVERHEAD) is None
+    assert _offer(dataclasses.replace(state, limits=dataclasses.replace(limits, booking=Booking.ENFORCE)), OVERHEAD) is None
+
+
 def test_foreign_pins_are_reserved_unless_a_claim_holds_them() -> None:
     state = _claimed(_state(), pinned(2))
     taken = state.ledger.claims[0].fit.taken

@@ -138,11 +138,10 @@ def _disk(host: HostState) -> Inventory | None:
 
 def _overhead(host: HostState) -> Inventory | None:
     total = capacity_millicpu(host.pools, host.limits)
-    if not total:
-        return None
-    if host.limits.booking is Booking.REPORT:
-        return Inventory(total=total, allocation_ratio=float(UNLIMITED), max_unit=UNLIMITED)
-    return Inventory(total=total, max_unit=total)
+    if host.limits.booking is Booking.REPORT and host.pools.overhead and host.counts.frame.books:
+        # A pool of less than one millicpu is still never to refuse, and Placement knows no inventory of nothing.
+        return Inventory(total=total or 1, allocation_ratio=float(UNLIMITED), max_unit=UNLIMITED)
+    return Inventory(total=total, max_unit=total) if total else None
 
 
 def _stretched(total: int, reserved: int, capacity: Fraction) -> Inventory | None:
