@@ -46,14 +46,14 @@ def prepare(settings: HostSettings, guest: str, boot: Boot, disk_gib: int, *, ag
         return boot
     if boot.disk_format not in FORMATS:
         raise InvalidRequest(f"disk format {boot.disk_format!r} is not known, allowed are {' and '.join(FORMATS)}", key="disk_format")
-    size = _size(boot, disk_gib)
-    state_folder(settings, "overlays", host_key(settings))
     overlay = overlay_path(settings, guest)
     if overlay.exists():
         # A guest whose definition somebody removed comes back on the disk that it had.
         return replace(boot, disk=str(overlay), disk_format="qcow2")
     if again:
         raise InvalidRequest(f"the disk of guest {guest}, which ran before, is not at {overlay}", key=str(overlay))
+    size = _size(boot, disk_gib)
+    state_folder(settings, "overlays", host_key(settings))
     _starting(settings, guest).touch(mode=0o600)
     try:
         _qemu_img("create", "-q", "-f", "qcow2", "-F", boot.disk_format, "-b", boot.disk, str(overlay), str(size))

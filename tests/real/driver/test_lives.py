@@ -21,6 +21,7 @@ from pinfold.core.overhead import masks
 from pinfold.drivers.libvirt import moves
 from pinfold.drivers.libvirt.driver import LibvirtDriver
 from pinfold.drivers.port import Event, EventKind, GuestState
+from pinfold.lab import rom
 from pinfold.lab.daemon import LabHost
 from pinfold.linux import procfs
 
@@ -59,8 +60,33 @@ def test_stopping_and_removing_leaves_nothing_and_may_be_repeated(driver: Libvir
     driver.stop(spec.id, remove=True)
 
 
+def test_a_guest_that_hears_its_power_button_shuts_down_and_a_deaf_one_is_ended(
+    driver: LibvirtDriver, idle_rom: Path, tmp_path: Path
+) -> None:
+    tmp_path.chmod(0o711)
+    spec, deaf = pinned(idle_rom), pinned(rom.write(tmp_path / "deaf.rom", rom.Parameters(deaf=1)), name="deaf")
+    seen: list[Event] = []
+    driver.events(seen.append)
+    for each in (spec, deaf):
+        driver.start(each)
+        driver.resume(each.id)
+
+    def off() -> bool:
+        driver.shut_down(deaf.id)
+        driver.shut_down(spec.id)  # again and again: a guest that is still booting does not hear the first time
+        return next(guest for guest in driver.guests() if guest.id == spec.id).state is GuestState.STOPPED
+
+    eventually(off)
+    eventually(lambda: Event(kind=EventKind.STOPPED, guest=spec.id, detail="shut down") in seen)
+    assert next(guest for guest in driver.guests() if guest.id == deaf.id).state is GuestState.RUNNING
+    driver.stop(deaf.id, remove=False, graceful_seconds=0.3)
+    eventually(lambda: Event(kind=EventKind.STOPPED, guest=deaf.id, detail="destroyed") in seen)
+    driver.shut_down(deaf.id)
+
+
 def test_a_guest_that_is_not_there_is_refused(driver: LibvirtDriver) -> None:
     missing = "00000000-0000-4000-8000-000000000000"
+    driver.shut_down(missing)
     for act in (driver.restart, driver.resume):
         with pytest.raises(InvalidRequest, match="there is no guest with the id"):
             act(missing)

@@ -1,0 +1,145 @@
+"""What an agent does about one guest whose disk is worth something: real guests, no service but the orders that a test writes."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from tests.real.host.bench import DEDICATED, Bench
+
+from pinfold.agent.client import ServiceClient
+from pinfold.agent.perform import Outcome, Performer
+from pinfold.agent.reconcile import Act, Action
+from pinfold.agent.wire import GuestOrder
+from pinfold.core.errors import Conflict
+from pinfold.core.fit.engine import fit
+from pinfold.core.fit.model import Fit
+from pinfold.core.request.compile import compile_request
+from pinfold.core.request.model import Flavor
+from pinfold.drivers.port import GuestState
+from pinfold.host import disk
+from pinfold.host.survey import survey
+from pinfold.store.model import Desired
+
+OWNER = "the agent of bench"
+
+
+@dataclass
+class Host:
+    """A bench with the agent's hand on it, an image of a disk, and an order for one guest of it."""
+
+    bench: Bench
+    performer: Performer
+    image: Path
+    order: GuestOrder
+
+    def do(self, act: Act, *, booted: int = 0) -> Outcome:
+        """What comes of one action; the service has heard of so many boots."""
+        return self.performer.perform(Action(act=act, guest=self.order.guest), replace(self.order, booted=booted))
+
+    @property
+    def overlay(self) -> Path:
+        return disk.overlay_path(self.bench.settings, self.order.guest)
+
+    def states(self) -> list[GuestState]:
+        return [guest.state for guest in self.bench.driver.guests()]
+
+    def wrote(self) -> bytes:
+        """What the guest left on its disk: the test writes it in its place, once."""
+        if b"precious" not in self.overlay.read_bytes():
+            with self.overlay.open("ab") as file:
+                file.write(b"precious")
+        return self.overlay.read_bytes()
+
+
+@pytest.fixture
+def host(synthetic_bench: Bench, tmp_path: Path) -> Iterator[Host]:
+    images = tmp_path / "images"
+    images.mkdir(mode=0o755)
+    image = images / "disk.raw"
+    image.write_bytes(bytes(1 << 20))
+    image.chmod(0o644)
+    bench = replace(synthetic_bench, settings=replace(synthetic_bench.settings, images_dir=str(images), host="bench"))
+    request = compile_request(Flavor(vcpus=1, memory_mib=16, extra_specs=tuple(DEDICATED.items())), disks=1)
+    found = fit(request, survey(bench.driver, bench.settings).state, bench.settings.strategy)
+    assert isinstance(found, Fit)
+    order = GuestOrder(
+        guest=str(uuid.uuid4()),
+        name="vm",
+        claim="c",
+        revision=3,
+        desired=Desired.RUNNING,
+        boot=1,
+        flavor="f",
+        request=request,
+        fit=found,
+        image="disk",
+    )
+    service = ServiceClient("http://127.0.0.1:9", "none")
+    yield Host(bench=bench, performer=Performer(bench.driver, bench.settings, service, OWNER), image=image, order=order)
+    service.close()
+
+
+def test_a_first_start_that_fails_leaves_nothing(host: Host) -> None:
+    host.image.with_suffix(".qcow2").write_bytes(b"no qcow2")
+    outcome = host.do(Act.START)
+    assert outcome.gone and "disk.qcow2" in outcome.failure
+    assert host.bench.left() == []
+
+
+def test_a_later_start_that_fails_keeps_the_disk_and_the_next_one_has_it(host: Host) -> None:
+    assert host.do(Act.START) == Outcome(booted=True)
+    host.do(Act.UNDEFINE)
+    kept = host.wrote()
+    host.image.rename(host.image.with_suffix(".away"))
+    host.image.with_suffix(".qcow2").write_bytes(b"no qcow2")
+    outcome = host.do(Act.START, booted=1)
+    assert outcome.booted and not outcome.gone and "disk.raw" in outcome.failure
+    assert host.states() == []
+    assert host.overlay.read_bytes() == kept
+    host.image.with_suffix(".qcow2").unlink()
+    host.image.with_suffix(".away").rename(host.image)
+    assert host.do(Act.START, booted=1) == Outcome(booted=True)
+    assert host.states() == [GuestState.RUNNING]
+
+
+def test_a_disk_is_kept_also_where_the_service_never_heard_of_a_boot(host: Host) -> None:
+    host.do(Act.START)
+    host.do(Act.UNDEFINE)
+    kept = host.wrote()
+    for act in (Act.UNDEFINE, Act.REFUSE_STALE):
+        host.do(act)
+        assert host.overlay.read_bytes() == kept
+    assert host.do(Act.REMOVE) == Outcome(gone=True)
+    assert host.bench.left() == []
+
+
+def test_a_disk_that_is_gone_is_told_and_not_made_anew(host: Host) -> None:
+    host.do(Act.START)
+    host.do(Act.UNDEFINE)
+    host.overlay.unlink()
+    outcome = host.do(Act.START, booted=1)
+    assert outcome.booted and str(host.overlay) in outcome.failure
+    assert not host.overlay.exists()
+
+
+def test_a_guest_of_that_id_that_is_not_the_agents_is_neither_touched_nor_confirmed_gone(host: Host) -> None:
+    host.do(Act.START)
+    stranger = Performer(host.bench.driver, host.bench.settings, ServiceClient("http://127.0.0.1:9", "none"), "the agent of another host")
+    for act in (Act.REMOVE, Act.CONFIRM_ABSENT, Act.REFUSE_STALE, Act.UNDEFINE):
+        with pytest.raises(Conflict, match="is not touched"):
+            stranger.perform(Action(act=act, guest=host.order.guest), host.order)
+    assert host.states() == [GuestState.RUNNING] and host.overlay.exists()
+
+
+def test_being_asked_to_shut_down_takes_no_time_and_a_guest_that_is_gone_is_no_error(host: Host) -> None:
+    host.do(Act.START)
+    assert host.do(Act.SHUT_DOWN) == Outcome()
+    assert host.states() == [GuestState.RUNNING], "there is no system on the disk that could hear it"
+    host.do(Act.STOP)
+    assert host.states() == [GuestState.STOPPED]
+    assert host.do(Act.SHUT_DOWN) == Outcome()
+    assert host.do(Act.RESTART, booted=1) == Outcome(booted=True)
