@@ -21,6 +21,7 @@ from pinfold.core.drift import (
     outside_pools,
     place_of,
     record_unreadable,
+    remedy,
     two_owners,
 )
 from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
@@ -191,6 +192,16 @@ def test_commands_quote_what_a_shell_would_read() -> None:
     subject = Subject(name="a b;c", uri="qemu+unix:///system?socket=/x y", pid=100)
     (finding,) = compare(subject, MASKS, (thread(ThreadClass.EMULATOR, "9", tid=100), VCPU0, VCPU1), ONLINE)
     assert finding.repair == "virsh -c 'qemu+unix:///system?socket=/x y' emulatorpin 'a b;c' 0-1 --live --config"
+
+
+@pytest.mark.parametrize(
+    ("name", "named"),
+    [("web", "web"), ("7a", "7a"), ("7", "an-id"), ("+7", "an-id"), ("--live", "an-id"), ("5d2c1f60-7a0c-4a53-9c5e-0f4f3f0b6c11", "an-id")],
+)
+def test_a_guest_whose_name_virsh_would_take_for_another_is_named_by_id(name: str, named: str) -> None:
+    assert remedy.emulatorpin(Subject(name=name, id="an-id"), CpuSet.of(4)) == (
+        f"virsh -c qemu:///system emulatorpin {named} 4 --live --config"
+    )
 
 
 ASKED = AskedPins(vcpus=((0, cpus("4")), (1, cpus("5"))), emulator=cpus("0-1"))

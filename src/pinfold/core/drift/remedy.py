@@ -66,4 +66,14 @@ def bring_online(cpus: CpuSet) -> str:
 
 def _virsh(subject: Subject, verb: str, *arguments: str) -> str:
     scope = ("--live", "--config") if subject.active else ("--config",)
-    return shlex.join(("virsh", "-c", subject.uri, verb, subject.name, *arguments, *scope))
+    return shlex.join(("virsh", "-c", subject.uri, verb, _domain(subject), *arguments, *scope))
+
+
+def _domain(subject: Subject) -> str:
+    """The guest as virsh finds it: by name, but by id where virsh would take the name for something else.
+
+    A name of digits is the number of a running domain, most likely another one's; 36 characters are a UUID; a dash begins an option.
+    """
+    name = subject.name
+    misread = name.strip(" \t+").isdigit() or len(name) == 36 or name.startswith("-")
+    return subject.id if misread and subject.id else name
