@@ -8,6 +8,7 @@ import pytest
 
 from pinfold.config.flavors import find_flavor, read_flavors
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
 
 GOOD = """\
@@ -77,7 +78,7 @@ def test_a_flavor_that_is_not_there_is_refused_with_the_nearest(tmp_path: Path) 
         ),
         pytest.param(
             "[flavors.a]\nvcpus = 1\nram = 1\n[flavors.a.properties]\n'hw:x' = [1]\n",
-            "a text of at most 255 characters is allowed",
+            "a text of at most 1024 characters, in a key of at most 255, is allowed",
             id="a list",
         ),
         pytest.param("[flavors.' ']\nvcpus = 1\nram = 1\n", "has a name that is not allowed", id="a blank name"),
@@ -89,6 +90,17 @@ def test_a_slip_is_refused_naming_file_flavor_and_key(tmp_path: Path, text: str,
         read_flavors(path)
     assert sentence in str(caught.value)
     assert path in str(caught.value)
+
+
+def test_the_file_holds_whatever_a_request_may_be(tmp_path: Path) -> None:
+    most = 2**31 - 1
+    properties = "".join(f"'x:{number}' = '{'v' * 1024}'\n" for number in range(512))
+    text = f"[flavors.a]\nvcpus = 8192\nram = {most}\ndisk = {most}\n[flavors.a.properties]\n{properties}"
+    (flavor,) = read_flavors(_file(tmp_path, text)).values()
+    assert compile_request(flavor).memory_mib == most
+    for old, new in ((f"ram = {most}", f"ram = {most + 1}"), ("'x:0'", "'x:more' = ''\n'x:0'"), ("'v", "'vv")):
+        with pytest.raises(InvalidRequest):
+            read_flavors(_file(tmp_path, text.replace(old, new, 1)))
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -18,12 +18,13 @@ from typing import Final
 
 from pinfold.config.parse import read_text, shortened
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.request.compile import MAX_DISK_GIB, MAX_VCPUS
+from pinfold.core.request.merge import MAX_KEY_LENGTH, MAX_KEYS, MAX_MEMORY_MIB, MAX_VALUE_LENGTH
 from pinfold.core.request.model import Flavor
 
 MAX_FLAVORS: Final = 1000
-_MAX_PROPERTIES: Final = 128
 _MAX_CHARACTERS: Final = 255
-_LIMITS: Final = {"vcpus": (1, 8192), "ram": (1, 1 << 30), "disk": (0, 1 << 20)}
+_LIMITS: Final = {"vcpus": (1, MAX_VCPUS), "ram": (1, MAX_MEMORY_MIB), "disk": (0, MAX_DISK_GIB)}
 _FIELDS: Final = (*_LIMITS, "properties")
 
 
@@ -95,16 +96,17 @@ def _amount(where: str, key: str, value: object) -> int:
 
 
 def _properties(where: str, table: object) -> tuple[tuple[str, str], ...]:
-    if not isinstance(table, dict) or len(table) > _MAX_PROPERTIES:
-        raise InvalidRequest(f'{where}: properties is not a table of at most {_MAX_PROPERTIES} lines "KEY" = "VALUE"', key="properties")
+    if not isinstance(table, dict) or len(table) > MAX_KEYS:
+        raise InvalidRequest(f'{where}: properties is not a table of at most {MAX_KEYS} lines "KEY" = "VALUE"', key="properties")
     found: list[tuple[str, str]] = []
     for key, value in table.items():
         if isinstance(value, dict):
             raise InvalidRequest(f'{where}: property {shortened(key)!r} is a table; quote the key, as in "hw:cpu_policy"', key=key)
         if isinstance(value, bool):
             value = str(value).lower()
-        if not isinstance(value, str | int) or len(str(value)) > _MAX_CHARACTERS or len(key) > _MAX_CHARACTERS:
+        if not isinstance(value, str | int) or len(str(value)) > MAX_VALUE_LENGTH or len(key) > MAX_KEY_LENGTH:
             shown = f"property {shortened(key)} is {shortened(str(value))!r}"
-            raise InvalidRequest(f"{where}: {shown}; a text of at most {_MAX_CHARACTERS} characters is allowed", key=key)
+            allowed = f"a text of at most {MAX_VALUE_LENGTH} characters, in a key of at most {MAX_KEY_LENGTH},"
+            raise InvalidRequest(f"{where}: {shown}; {allowed} is allowed", key=key)
         found.append((key, str(value)))
     return tuple(sorted(found))
