@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import yaml
 from tests.cli.conftest import Pinfold
 
@@ -88,6 +89,29 @@ def test_clouds_prints_an_entry_for_an_address_and_an_account(pinfold: Pinfold, 
     entry = yaml.safe_load(answer.out)["clouds"]["pinfold"]
     assert entry["auth"] | {"endpoint": ""} == {"endpoint": "", "username": "eve", "password": "correct horse"}
     assert entry["compute_endpoint_override"] == "https://api.example:8774/compute/v2.1"
+
+
+@pytest.mark.parametrize(
+    ("lines", "auth"),
+    [
+        pytest.param("", {"auth_type": "admin_token", "auth": {"endpoint": "http://there:8778", "token": "admin"}}, id="none"),
+        pytest.param("auth_type = http_basic\nusername = p\npassword = s3cret", {"auth_type": "http_basic"}, id="http_basic"),
+        pytest.param("auth_type = token\ntoken = s3cret", {"auth_type": "admin_token"}, id="token"),
+        pytest.param("auth_type = password\nauth_url = http://keystone\npassword = s3cret", {"auth_type": "password"}, id="keystone"),
+    ],
+)
+def test_clouds_names_a_remote_placement_and_none_of_its_secrets(
+    pinfold: Pinfold, tmp_path: Path, lines: str, auth: dict[str, object]
+) -> None:
+    config = tmp_path / "pinfold.conf"
+    config.write_text(f"[pinfold_placement]\nendpoint_override = http://there:8778\n{lines}\n")
+    answer = pinfold("config", "clouds", "--url", "http://here:8774", "--no-auth", "--config", str(config))
+    assert "s3cret" not in answer.out
+    clouds = yaml.safe_load(answer.out)["clouds"]
+    assert clouds["pinfold"]["auth"]["endpoint"] == clouds["pinfold"]["placement_endpoint_override"] == "http://there:8778"
+    assert clouds["pinfold"]["compute_endpoint_override"] == "http://here:8774/compute/v2.1"
+    assert clouds["pinfold-placement"]["placement_endpoint_override"] == "http://there:8778"
+    assert clouds["pinfold-placement"] | auth == clouds["pinfold-placement"]
 
 
 def test_clouds_refuses_an_empty_password_and_a_host_where_no_service_was_started(pinfold: Pinfold, tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ a Placement that is away, slow or broken `Unavailable`; anything else that is re
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -19,6 +21,8 @@ from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavaila
 CONSUMER_TYPE: Final = "PINFOLD_GUEST"
 MICROVERSION: Final = "placement 1.39"
 
+_GLANCE_SECONDS: Final = 3.0
+"""For how long somebody who only asks whether Placement is there waits for it."""
 _PREFIX: Final = "There was a conflict when trying to complete your request. "
 
 
@@ -63,6 +67,22 @@ class Owner:
 DEFAULT_OWNER: Final = Owner()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Away:
+    """Placement does not answer: since when, in seconds since the epoch by this machine's clock, and what came of the last call."""
+
+    since: float
+    why: str
+
+    def sentence(self) -> str:
+        """Both, for an operator.
+
+        >>> Away(since=0.0, why="Placement at http://p does not answer").sentence()
+        'away since 1970-01-01T00:00:00Z: Placement at http://p does not answer'
+        """
+        return f"away since {datetime.fromtimestamp(int(self.since), tz=UTC):%Y-%m-%dT%H:%M:%SZ}: {self.why}"
+
+
 class Placement:
     """The client. Safe to share between threads as far as its `httpx.Client` is, which is.
 
@@ -72,14 +92,20 @@ class Placement:
     def __init__(self, http: httpx.Client, owner: Owner = DEFAULT_OWNER) -> None:
         self._http = http
         self._owner = owner
+        self._away: Away | None = None
+
+    @property
+    def away(self) -> Away | None:
+        """Since when no call was answered, None where the last one was."""
+        return self._away
 
     def close(self) -> None:
         """Let go of the connections."""
         self._http.close()
 
     def version(self) -> str:
-        """The newest microversion that this Placement speaks. Raises `Unavailable`."""
-        body = self._call("GET", "/").json()
+        """The newest microversion that this Placement speaks, asked for with little patience. Raises `Unavailable`."""
+        body = self._call("GET", "/", seconds=_GLANCE_SECONDS).json()
         return str(body["versions"][0]["max_version"])
 
     # -- names ------------------------------------------------------------------------------------------------------------------------
@@ -209,17 +235,28 @@ class Placement:
         }
         self._call("PUT", f"/allocations/{consumer}", body)
 
-    def _call(self, method: str, path: str, body: object = None, *, missing: bool = False) -> Any:
+    def _call(self, method: str, path: str, body: object = None, *, missing: bool = False, seconds: float | None = None) -> Any:
         """The answer; None for 404 where `missing` is allowed."""
+        patience = self._http.timeout if seconds is None else httpx.Timeout(seconds)
         try:
-            answer = self._http.request(method, path, json=body, headers={"OpenStack-API-Version": MICROVERSION})
+            answer = self._http.request(method, path, json=body, headers={"OpenStack-API-Version": MICROVERSION}, timeout=patience)
         except (httpx.HTTPError, OSError) as error:
-            raise Unavailable(f"Placement does not answer {method} {path}: {type(error).__name__}: {error}") from error
-        if answer.is_success:
-            return answer
-        if missing and answer.status_code == httpx.codes.NOT_FOUND:
-            return None
-        raise _refusal(f"{method} {path}", answer)
+            where = str(self._http.base_url).rstrip("/")
+            raise self._missed(f"Placement at {where} does not answer {method} {path} ({str(error) or type(error).__name__})") from error
+        if answer.is_success or (missing and answer.status_code == httpx.codes.NOT_FOUND):
+            self._away = None
+            return answer if answer.is_success else None
+        refusal = _refusal(f"{method} {path}", answer)
+        if isinstance(refusal, Unavailable):
+            raise self._missed(str(refusal))
+        self._away = None
+        raise refusal
+
+    def _missed(self, why: str) -> Unavailable:
+        """The error for a call that was not answered; the first of several says since when."""
+        known = self._away
+        self._away = Away(since=time.time() if known is None else known.since, why=why)
+        return Unavailable(why)
 
 
 def _refusal(call: str, answer: httpx.Response) -> PinfoldError:

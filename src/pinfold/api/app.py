@@ -106,13 +106,17 @@ class Health(TypedDict):
 
 
 def _healthz(request: Request) -> Health:
-    """Whether the database and Placement answer: 200 with both named, or 503 with the one that does not."""
+    """Whether the database and Placement answer: 200 with both named, or 503 with the one that does not, and since when.
+
+    While Placement is away, reading still works, and so do starts and stops; servers that are created then end in error.
+    """
     services: ApiServices = request.app.state.services
     for name, ask in (("database", services.database.now), ("placement", services.placement.version)):
         try:
             ask()
         except PinfoldError as error:
-            raise errors.ApiError(503, f"{name}: {error}") from error
+            away = services.placement.away if name == "placement" else None
+            raise errors.ApiError(503, f"{name}: {away.sentence() if away else error}") from error
     return {"status": "ok", "database": "ok", "placement": "ok", "version": __version__}
 
 

@@ -35,7 +35,7 @@ def sample(as_json: opt.Json = False) -> None:
 def check(
     context: typer.Context,
     files: Annotated[
-        list[str] | None, typer.Argument(metavar="[FILE]...", help="The files to check; default: those that commands read.")
+        list[str] | None, typer.Argument(metavar="FILE", help="The files to check; default: those that commands read.")
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Leave out the check of the pools against this host.")] = False,
     connect: opt.Connect = None,
@@ -75,15 +75,18 @@ def clouds(
 ) -> None:
     """Print a clouds.yaml entry that lets OpenStack's clients in: that of this host's `pinfold up`, or one for the API at `--url`.
 
-    The password is read from a file or asked for, never taken from the command line.
+    Where the configuration names a remote Placement, so do the entries. The password is read from a file or asked for, never taken from the
+    command line.
     """
+    from pinfold.cli.fleet import read_fleet
     from pinfold.config.clouds import clouds_yaml
 
     if url is None:
         text = _clouds_here(config)
     else:
         password = "" if no_auth else _password(password_file)
-        text = clouds_yaml("pinfold", url.rstrip("/"), "" if no_auth else username, password, ca_file=ca_file)
+        placement = read_fleet(config, None, None, None, quiet=True).placement
+        text = clouds_yaml("pinfold", url.rstrip("/"), "" if no_auth else username, password, ca_file=ca_file, placement=placement)
     if as_json:
         show_json({"clouds.yaml": text})
     else:

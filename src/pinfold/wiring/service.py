@@ -19,6 +19,7 @@ from typing import Final
 import uvicorn
 from fastapi import FastAPI
 
+from pinfold.accounting.client import Placement
 from pinfold.accounting.embedded import EmbeddedPlacement, Wsgi, load
 from pinfold.accounting.remote import connect
 from pinfold.api.accounts import Doorkeeper, read_accounts
@@ -36,6 +37,8 @@ _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 _GRACE_SECONDS: Final = 5
 _SQLITE: Final = "sqlite:///"
 _BACKLOG: Final = 512
+_AWAY_SECONDS: Final = 2.0
+"""How often a peer that is away is tried again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +53,8 @@ class Service:
 def open_service(settings: FleetSettings, *, no_auth: bool = False) -> Iterator[Service]:
     """The service on its database and Placement, healed once and tended until the block ends.
 
-    Raises `InvalidRequest` for settings that cannot be, `Unavailable` when the database or Placement is away.
+    A remote Placement may be away: the service starts all the same, and catches up when it returns.
+    Raises `InvalidRequest` for settings that cannot be, `Unavailable` when the database, or that of an embedded Placement, is away.
     """
     doorkeeper = None if no_auth else Doorkeeper(read_accounts(Path(settings.api.accounts_file)))
     if no_auth and settings.api.listen not in _LOOPBACK:
@@ -73,7 +77,7 @@ def open_service(settings: FleetSettings, *, no_auth: bool = False) -> Iterator[
             placement = connect(settings.placement)
             stack.callback(placement.close)
         scheduler = Scheduler(database, placement, settings.scheduler)
-        scheduler.start()
+        prepared = _prepared(scheduler, placement)
         lifecycle = Lifecycle(database, scheduler)
         services = ApiServices(
             database=database,
@@ -85,7 +89,8 @@ def open_service(settings: FleetSettings, *, no_auth: bool = False) -> Iterator[
             doorkeeper=doorkeeper,
             lease_seconds=settings.api.lease_seconds,
         )
-        stack.enter_context(_tended(lifecycle, settings.api.heal_seconds, quiet_seconds=settings.api.lease_seconds))
+        tended = _tended(lifecycle, scheduler, settings.api.heal_seconds, prepared=prepared, quiet_seconds=settings.api.lease_seconds)
+        stack.enter_context(tended)
         yield Service(app=create_app(services), services=services)
 
 
@@ -121,24 +126,46 @@ def _private(path: Path) -> None:
         os.close(handle)
 
 
+def _prepared(scheduler: Scheduler, placement: Placement) -> bool:
+    """Whether the scheduler is ready; not while Placement is away, which is tried again."""
+    try:
+        scheduler.start()
+    except Unavailable as error:
+        if placement.away is None:
+            raise
+        _log.warning("the service starts without Placement, and catches up when it returns: %s", error)
+        return False
+    return True
+
+
 @contextmanager
-def _tended(lifecycle: Lifecycle, seconds: float, *, quiet_seconds: float) -> Iterator[None]:
+def _tended(lifecycle: Lifecycle, scheduler: Scheduler, seconds: float, *, prepared: bool, quiet_seconds: float) -> Iterator[None]:
     """Put right what crashes left behind, at once and then every so many seconds, until the block ends.
 
+    After a run that a peer's absence ended, and where nothing is `prepared` yet, all hosts are caught up with as soon as the peer is back.
     Guests are placed again only after `quiet_seconds`: where no API ran for a while, every host is down until its agent has spoken.
     """
     ended, began = threading.Event(), time.monotonic()
 
     def tend() -> None:
+        whole = prepared
         while not ended.is_set():
             try:
+                if not whole:
+                    scheduler.start()
+                    _log.info("Placement is what the store says again")
+                whole = True
                 for problem in lifecycle.tend(place=time.monotonic() - began > quiet_seconds).problems:
                     _log.warning("%s", problem)
+            except Unavailable as error:
+                if whole:
+                    _log.warning("healing is tried again: %s", error)
+                whole = False
             except PinfoldError as error:
                 _log.warning("healing is tried again: %s", error)
             except Exception:  # a bug in one run must not end all healing
                 _log.exception("healing is tried again")
-            ended.wait(seconds)
+            ended.wait(seconds if whole else min(seconds, _AWAY_SECONDS))
 
     thread = threading.Thread(target=tend, name="pinfold-heal", daemon=True)
     thread.start()

@@ -125,7 +125,8 @@ def _credentials(state: Path, settings: FleetSettings, url: str) -> tuple[str, t
         _write_secret(accounts, f"admin:admin:{hash_password(kept.read_text(encoding='ascii'))}\n")
     if not kept.exists():
         return "", (f"{accounts} was not made by `pinfold up`; `pinfold config clouds --url {url}` prints a clouds.yaml for its accounts",)
-    _write_secret(clouds, clouds_yaml(CLOUD, url, "admin", kept.read_text(encoding="ascii"), ca_file=_trusted(settings)))
+    password = kept.read_text(encoding="ascii")
+    _write_secret(clouds, clouds_yaml(CLOUD, url, "admin", password, ca_file=_trusted(settings), placement=settings.placement))
     return str(clouds), ()
 
 
