@@ -311,6 +311,27 @@ def test_a_provider_follows_its_host(database: Database, scheduler: Scheduler, p
     assert set(dict(placement.inventories(host)[1])) == {PCPU, "MEMORY_MB"}
 
 
+def test_a_host_that_cannot_be_removed_keeps_its_provider_as_it_is(database: Database, scheduler: Scheduler, placement: Placement) -> None:
+    (host,) = synced_hosts(database, scheduler, "c01")
+    placement.ensure_trait("CUSTOM_FAST")
+    generation, having = placement.traits(host)
+    placement.put_traits(host, generation, having | {"CUSTOM_FAST"})
+    with database.write() as connection:
+        group = aggregates.create(connection, uuid=str(uuid.uuid4()), name="rack")
+        aggregates.add_host(connection, group.id, host)
+    with pytest.raises(Conflict, match="aggregates"):
+        scheduler.remove_host(host)
+    assert "CUSTOM_FAST" in placement.traits(host)[1]
+    with database.write() as connection:
+        aggregates.remove_host(connection, group.id, host)
+    somebody = str(uuid.uuid4())
+    placement.allocate(somebody, host, ((PCPU, 1),), generation=None)
+    with pytest.raises(Conflict):
+        scheduler.remove_host(host)
+    with database.read() as connection:
+        assert hosts.get(connection, host).name == "c01"
+
+
 def test_a_host_without_claims_is_removed_with_its_provider(database: Database, scheduler: Scheduler, placement: Placement) -> None:
     (host,) = synced_hosts(database, scheduler, "c01")
     made = create(database, scheduler, pinned(2))

@@ -55,12 +55,11 @@ class Providers:
         raise Conflict(f"host {host}: its resource provider keeps changing")
 
     def remove(self, host: str) -> None:
-        """Remove the provider, then the host. Raises `Conflict` while either is used."""
-        with self._database.read() as connection:
-            record = hosts.get(connection, host)
-        self._placement.delete_provider(host)
+        """Remove the host and its provider. Raises `Conflict` while either is used; then both stay as they are."""
         with self._database.write() as connection:
-            hosts.remove(connection, record.id)
+            hosts.remove(connection, host)
+            # Last, and before the host is gone for good: a provider that is made anew lacks what operators had set on it.
+            self._placement.delete_provider(host)
 
     def _provider(self, host: str, name: str) -> bool:
         if self._placement.provider(host) is not None:
