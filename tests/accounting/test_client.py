@@ -166,8 +166,15 @@ def test_a_database_that_placement_cannot_use_is_refused() -> None:
 
 def test_a_placement_that_is_away_is_unavailable() -> None:
     placement = connect(RemotePlacement(url="http://127.0.0.1:1/placement"))
-    with pytest.raises(Unavailable, match="ConnectError"):
+    assert placement.away is None
+    with pytest.raises(Unavailable, match=r"Placement at http://127.0.0.1:1/placement does not answer GET / \(.*refused\)"):
         placement.version()
+    first = placement.away
+    assert first is not None
+    with pytest.raises(Unavailable):
+        placement.providers()
+    assert placement.away is not None
+    assert (placement.away.since, "GET /resource_providers" in placement.away.why) == (first.since, True)
 
 
 def test_a_remote_placement_without_an_address_is_refused() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from pinfold.cli import options as opt
-from pinfold.cli.fleet import read_fleet, tell_systemd_ready, watch_log
+from pinfold.cli.fleet import placement_there, read_fleet, tell_systemd_ready, watch_log
 from pinfold.cli.output import show, show_json
 from pinfold.cli.up import Listen, NoAuth, Port, Verbose
 
@@ -27,7 +27,7 @@ def api(
         if as_json:
             show_json({"url": url})
         else:
-            show([f"pinfold's API is at {url}."])
+            show(filter(None, (f"pinfold's API is at {url}.", placement_there(settings))))
         tell_systemd_ready()
 
     context.obj.processes.api(settings, no_auth=no_auth, ready=ready)

@@ -30,6 +30,15 @@ def read_fleet(named: Sequence[str] | None, uri: str | None, listen: str | None,
     return replace(settings, host=replace(settings.host, uri=uri or settings.host.uri), api=api)
 
 
+def placement_there(settings: FleetSettings) -> str:
+    """The sentence that says where Placement is, for the screen; '' where it is embedded."""
+    from pinfold.accounting.remote import RemotePlacement
+
+    if not isinstance(settings.placement, RemotePlacement):
+        return ""
+    return f"Placement is at {settings.placement.url or 'the address in the catalogue of ' + settings.placement.auth_url}."
+
+
 def watch_log(*, verbose: bool) -> None:
     """Write the log to standard error: warnings and worse, or every step."""
     handler = logging.StreamHandler(sys.stderr)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from pinfold.cli import options as opt
-from pinfold.cli.fleet import read_fleet, tell_systemd_ready, watch_log
+from pinfold.cli.fleet import placement_there, read_fleet, tell_systemd_ready, watch_log
 from pinfold.cli.output import show, show_json
 from pinfold.cli.status import warn
 from pinfold.core.errors import InvalidRequest
@@ -60,7 +60,7 @@ def up(
             else:
                 from pinfold.cli.views.up import up_view
 
-                show(up_view(told.url, told.clouds_file, told.host, told.images_dir, lab=lab))
+                show(up_view(told.url, told.clouds_file, told.host, told.images_dir, lab=lab, placement=placement_there(settings)))
             tell_systemd_ready()
 
         context.obj.processes.up(settings, no_auth=no_auth, ready=ready)

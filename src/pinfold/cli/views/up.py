@@ -8,9 +8,10 @@ from rich.console import RenderableType
 from rich.text import Text
 
 
-def up_view(url: str, clouds_file: str, host: str, images_dir: str, *, lab: bool = False) -> Iterable[RenderableType]:
+def up_view(url: str, clouds_file: str, host: str, images_dir: str, *, lab: bool = False, placement: str = "") -> Iterable[RenderableType]:
     """The address, the lines to export, a first server, and what Ctrl-C ends: with `lab`, the host too. Pure."""
-    lines = [Text.assemble(("pinfold is up", "bold"), f" at {url}: API, Placement, and the agent of {host}.")]
+    parts = f"API and the agent of {host}. {placement}" if placement else f"API, Placement, and the agent of {host}."
+    lines = [Text.assemble(("pinfold is up", "bold"), f" at {url}: {parts}")]
     if lab:
         lines.append(Text("The host is synthetic, of 2 cells and 32 pCPUs: what is asked of them is recorded, not enforced."))
     lines.append(Text(f"Images come from {images_dir}."))
