@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import pinfold
-from pinfold.core.errors import InvalidRequest, Unavailable
+from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
 from pinfold.core.settings import HostSettings
-from pinfold.host.lock import give_up_ownership, host_lock, owner, refuse_if_owned, take_ownership
+from pinfold.host.lock import give_up_ownership, host_lock, owner, owning, refuse_if_owned, take_ownership
 
 ENV = {**os.environ, "PYTHONPATH": str(Path(pinfold.__file__).parents[1])}
 HOLD = """
@@ -68,3 +68,27 @@ def test_an_owned_host_names_its_owner(tmp_path: Path) -> None:
     give_up_ownership(settings)
     give_up_ownership(settings)
     refuse_if_owned(settings, "guest start")
+
+
+def _fail_as_the_agent(settings: HostSettings) -> None:
+    with owning(settings, "agent c1"):
+        assert owner(settings) == "agent c1"
+        raise Unavailable("libvirt cannot be reached")
+
+
+def test_a_host_is_owned_until_the_block_ends_however_it_ends(tmp_path: Path) -> None:
+    settings = HostSettings(state_dir=str(tmp_path))
+    with pytest.raises(Unavailable):
+        _fail_as_the_agent(settings)
+    assert owner(settings) == ""
+    with owning(settings, "agent c1"), pytest.raises(Conflict, match=f"process {os.getpid()} is the agent"), owning(settings, "agent c1"):
+        raise AssertionError("two agents own one host")
+    assert owner(settings) == ""
+
+
+def test_the_mark_of_another_agent_is_not_taken_away(tmp_path: Path) -> None:
+    settings = HostSettings(state_dir=str(tmp_path))
+    take_ownership(settings, "agent c2")
+    with pytest.raises(InvalidRequest, match="owned by agent c2"), owning(settings, "agent c1"):
+        raise AssertionError("an owned host was taken")
+    assert owner(settings) == "agent c2"

@@ -124,8 +124,10 @@ def owning(settings: HostSettings, name: str) -> Iterator[None]:
         os.ftruncate(handle, 0)
         os.pwrite(handle, str(os.getpid()).encode(), 0)
         take_ownership(settings, name)
-        yield
-        give_up_ownership(settings)
+        try:
+            yield
+        finally:
+            give_up_ownership(settings)
     finally:
         os.close(handle)
 
