@@ -186,7 +186,8 @@ def _amounts(text: str) -> Amounts:
     return codec.decode(text, Amounts, "claim.amounts")
 
 
-@lru_cache(maxsize=65536)
+# About 2 KiB each. Live ones are the index's as well; it is the dead ones that have to stay few.
+@lru_cache(maxsize=16384)
 def _fit(text: str) -> Fit:
     return codec.decode(text, Fit, "claim.fit")
 
