@@ -1,0 +1,93 @@
+"""A filled fleet in a store and its Placement, without a hypervisor: hosts, guests, claims, allocations. Measuring does not belong here."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from random import Random
+
+import httpx
+
+from benchmarks.schedule.fleet import ASKS, SHAPES, empty, filled
+from pinfold.accounting.client import CONSUMER_TYPE, DEFAULT_OWNER, MICROVERSION
+from pinfold.accounting.embedded import EmbeddedPlacement, Wsgi, load, unload
+from pinfold.accounting.resources import amounts
+from pinfold.api.agent.tokens import make_token
+from pinfold.core.ledger import HostState
+from pinfold.core.request.model import Flavor
+from pinfold.scheduler.schedule import Scheduler
+from pinfold.store import claims, flavors, guests, hosts
+from pinfold.store.database import Database, upgrade
+from pinfold.store.model import FlavorRecord, HostReport, NewGuest
+
+SHARES = (0.0, 0.1, 0.2, 0.3, 0.4)
+REQUEST = ASKS[1].request
+SPECS = (("hw:cpu_policy", "dedicated"), ("hw:emulator_threads_policy", "share"))
+FLAVOR = Flavor(vcpus=REQUEST.vcpus, memory_mib=REQUEST.memory_mib, name="bench", extra_specs=SPECS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filled:
+    """What was made: for each host's agent its token and the count of orders it has heard of, and how many guests there are."""
+
+    agents: tuple[tuple[str, int], ...]
+    guests: int
+
+
+def fill(database_url: str, placement_url: str, count: int, seed: int = 1) -> Filled:
+    """Make tables, a flavor and `count` hosts of all shapes, empty to four tenths full."""
+    database, rng = Database(database_url), Random(seed)
+    upgrade(database)
+    embedded = load(EmbeddedPlacement(url=placement_url))
+    scheduler = Scheduler(database, embedded.client)
+    scheduler.start()
+    with database.write() as connection:
+        flavors.create(connection, FlavorRecord(id="bench", flavor=FLAVOR))
+    agents, made = [], 0
+    for number in range(count):
+        state = empty(rng.choice(SHAPES))
+        host = str(uuid.uuid4())
+        token, digest = make_token(host)
+        report = HostReport(topology=state.topology, pools=state.pools, limits=state.limits, disk_gib=1000)
+        with database.write() as connection:
+            hosts.register(connection, host_id=host, name=f"c{number:04}", report=report, token_hash=digest, lease_seconds=86400)
+        scheduler.sync_host(host)
+        full = filled(state, rng.choice(SHARES), rng)
+        _allocate(embedded.app, host, full)
+        _store(database, host, full)
+        agents.append((token, 1 + len(full.ledger.claims)))
+        made += len(full.ledger.claims)
+        if (number + 1) % 100 == 0:
+            print(f"{number + 1} hosts, {made} guests", flush=True)
+    database.close()
+    unload()
+    return Filled(agents=tuple(agents), guests=made)
+
+
+def _allocate(app: Wsgi, host: str, full: HostState) -> None:
+    """The allocations of all of the host's guests in one request: one each, as a create makes them, takes four times as long."""
+    if not full.ledger.claims:
+        return
+    owner = {
+        "project_id": DEFAULT_OWNER.project,
+        "user_id": DEFAULT_OWNER.user,
+        "consumer_type": CONSUMER_TYPE,
+        "consumer_generation": None,
+    }
+    body = {claim.guest: {"allocations": {host: {"resources": dict(amounts(claim.fit, full))}}, **owner} for claim in full.ledger.claims}
+    with httpx.Client(transport=httpx.WSGITransport(app=app), base_url="http://placement.embedded") as http:
+        headers = {"X-Auth-Token": "admin", "OpenStack-API-Version": MICROVERSION}
+        http.post("/allocations", json=body, headers=headers).raise_for_status()
+
+
+def _store(database: Database, host: str, full: HostState) -> None:
+    """The host's guests with their claims, in one transaction."""
+    with database.write() as connection:
+        for revision, claim in enumerate(full.ledger.claims, start=1):
+            claim_id = str(uuid.uuid4())
+            guests.create(connection, NewGuest(id=claim.guest, name=f"vm-{claim.guest[:8]}", flavor=FLAVOR, request=REQUEST))
+            booked = amounts(claim.fit, full)
+            claims.intend(connection, claim_id=claim_id, guest=claim.guest, host=host, amounts=booked, fit=claim.fit, seconds=60)
+            made = hosts.advance(connection, host, revision)
+            claims.hold(connection, claim_id, guest=claim.guest, host=host, fit=claim.fit, revision=made)
+            guests.place(connection, claim.guest, host)

@@ -1,0 +1,108 @@
+"""`python -m benchmarks.memory.run`: the memory of a real API process; writes docs/benchmarks/memory.md; status 1 on a missed budget."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tests.real.fleet.fleet_rig import ACCOUNT, write_accounts
+from tests.real.fleet.rig import COMPUTE, Process, Service, until
+
+from benchmarks.memory.fill import fill
+from benchmarks.page import PAGES, Budget, publish, table
+from benchmarks.process import Memory, memory
+
+BOUND_MIB = 300
+"""The API with an embedded Placement and 1,000 hosts (section 15 of the design)."""
+_START_SECONDS = 900.0
+
+
+def main() -> int:
+    """Fill a fleet, serve it, use it, and write the page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory.run", description="Measure the memory of an API process.")
+    parser.add_argument("--hosts", type=int, default=1000)
+    parser.add_argument("--creates", type=int, default=50)
+    parser.add_argument("--folder", type=Path, default=PAGES, help="where the page is written")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="pf-memory-") as name, ExitStack() as stack:
+        folder = Path(name)
+        databases = [f"sqlite:///{folder}/{which}.sqlite" for which in ("pinfold", "placement")]
+        made = fill(databases[0], databases[1], asked.hosts)
+        process = _api(folder, *databases)
+        stack.callback(process.kill)
+        process.start(wait=False)
+        until(lambda: process.running and process._file("out").read_text().endswith("}\n"), "the API is ready", seconds=_START_SECONDS)
+        process.await_ready()
+        rows = list(_used(process, made.agents, asked.creates))
+    worst = max(rows, key=lambda row: row[1].rss)[1]
+    budget = Budget(what=f"API with embedded Placement, {asked.hosts} hosts: resident", measured=worst.rss, bound=BOUND_MIB, unit="MiB")
+    body = [
+        *_METHOD.format(hosts=asked.hosts, guests=made.guests, creates=asked.creates).splitlines(),
+        "",
+        *table(("after", "resident MiB", "proportional MiB", "peak MiB"), ((what, one.rss, one.pss, one.peak) for what, one in rows)),
+    ]
+    return publish("memory", "Memory of the API", "make bench-memory", [budget], body, folder=asked.folder)
+
+
+_METHOD = """\
+One `pinfold api` process with Placement embedded, on SQLite, with {hosts} registered hosts of five shapes (64 to 96 pCPUs, empty to four
+tenths full) and {guests} guests, each with its claim and its allocation. It is used as below, one thing after the other; the figures are
+the kernel's after each. Resident counts against the budget: all its pages, shared libraries included. Proportional is less where another
+process shares them."""
+
+
+def _api(folder: Path, database: str, placement: str) -> Process:
+    state = folder / "state"
+    state.mkdir(mode=0o711)
+    write_accounts(folder)
+    text = f"[pinfold]\nstate_dir = {state}\nimages_dir = {folder}/images\n[pinfold_database]\nconnection = {database}\n"
+    text += f"[pinfold_placement]\nembedded_connection = {placement}\n[pinfold_api]\nport = 0\naccounts_file = {folder}/accounts\n"
+    (folder / "images").mkdir()
+    (folder / "api.conf").write_text(text)
+    return Process(("api", "--config", str(folder / "api.conf")), folder, "api")
+
+
+def _used(process: Process, agents: Sequence[tuple[str, int]], creates: int) -> Iterator[tuple[str, Memory]]:
+    """The memory after the start and after each kind of use."""
+    api = Service(process.told["url"], ACCOUNT)
+    yield "the start", memory(process.pid)
+    with _polling(api.url, agents):
+        time.sleep(2)
+        yield f"{len(agents)} agents waiting for orders", memory(process.pid)
+        for number in range(creates):
+            body = {"name": f"new-{number}", "flavorRef": "bench", "imageRef": "", "networks": "none"}
+            api.ask("POST", f"{COMPUTE}/servers", {"server": body}, status=202)
+        yield f"{creates} creates", memory(process.pid)
+        for path in (f"{COMPUTE}/servers/detail?limit=1000", f"{COMPUTE}/os-hypervisors/detail", "/v1/hosts", "/metrics"):
+            answer = api.http.get(path)
+            assert answer.is_success, answer.text
+        yield "servers and hypervisors listed in full, metrics read", memory(process.pid)
+        asked = "/placement/allocation_candidates?resources=PCPU:4,MEMORY_MB:2048&limit=1000"
+        answer = api.http.get(asked, headers={"OpenStack-API-Version": "placement 1.39"}, timeout=300.0)
+        assert answer.is_success, answer.text
+        yield "Placement asked for 1,000 candidates", memory(process.pid)
+
+
+@contextmanager
+def _polling(url: str, agents: Sequence[tuple[str, int]]) -> Iterator[None]:
+    """Every agent waits for orders, each on a connection of its own."""
+    address = urlsplit(url)
+    with ExitStack() as stack:
+        for token, heard in agents:
+            connection = stack.enter_context(closing(socket.create_connection((address.hostname, address.port), timeout=60)))
+            asked = (
+                f"GET /agent/v1/orders?after={heard}&wait=60 HTTP/1.1\r\nHost: {address.netloc}\r\nAuthorization: Bearer {token}\r\n\r\n"
+            )
+            connection.sendall(asked.encode())
+        yield
+
+
+if __name__ == "__main__":
+    sys.exit(main())
