@@ -192,5 +192,13 @@ def test_what_a_broken_placement_answers_is_translated(status: int, error: type[
         placement.allocation(str(uuid.uuid4()))
 
 
+def test_a_page_in_place_of_an_answer_is_no_placement() -> None:
+    page = httpx.MockTransport(lambda _: httpx.Response(200, html="<h1>Welcome to nginx</h1>"))
+    placement = Placement(httpx.Client(transport=page, base_url="http://x"))
+    with pytest.raises(Unavailable, match="answers GET /resource_providers with text/html; it is no Placement"):
+        placement.providers()
+    assert placement.away is not None
+
+
 def test_secrets_do_not_show() -> None:
     assert "hush" not in repr(RemotePlacement(url="", token="hush", password="hush"))

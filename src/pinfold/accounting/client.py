@@ -243,6 +243,11 @@ class Placement:
         except (httpx.HTTPError, OSError) as error:
             where = str(self._http.base_url).rstrip("/")
             raise self._missed(f"Placement at {where} does not answer {method} {path} ({str(error) or type(error).__name__})") from error
+        kind = answer.headers.get("content-type", "nothing")
+        if answer.is_success and answer.content and "json" not in kind:
+            raise self._missed(
+                f"what is at {self._http.base_url} answers {method} {path} with {kind.partition(';')[0]}; it is no Placement"
+            )
         if answer.is_success or (missing and answer.status_code == httpx.codes.NOT_FOUND):
             self._away = None
             return answer if answer.is_success else None
