@@ -151,6 +151,12 @@ def test_qmp_answers_tell_thread_ids() -> None:
     assert status.qmp_iothreads(threads) == {9: 3}
 
 
+@pytest.mark.parametrize("answer", ['{"error": {"class": "CommandNotFound", "desc": "x"}, "id": "libvirt-9"}', "{}", ""])
+def test_a_monitor_that_refuses_to_tell_tells_of_no_thread(answer: str) -> None:
+    assert status.qmp_vcpus(answer) == {}
+    assert status.qmp_iothreads(answer) == {}
+
+
 def thread(tid: int, comm: str, **more: bool) -> Thread:
     return replace(Thread(tid=tid, comm=comm, allowed=CpuSet.of(0)), **more)  # type: ignore[arg-type]
 

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from xml.etree.ElementTree import Element
 
 from pinfold.core.cpuset import CpuSet
@@ -165,7 +165,7 @@ def status_file(text: str) -> Status:
 def qmp_vcpus(answer: str) -> dict[int, int]:
     """Thread id -> vCPU of a `query-cpus-fast` answer; thread ids that vCPUs share (single-threaded TCG) are left out."""
     found: dict[int, list[int]] = {}
-    for item in json.loads(answer)["return"]:
+    for item in _returned(answer):
         found.setdefault(int(item["thread-id"]), []).append(int(item["cpu-index"]))
     return {tid: indexes[0] for tid, indexes in found.items() if len(indexes) == 1}
 
@@ -173,11 +173,17 @@ def qmp_vcpus(answer: str) -> dict[int, int]:
 def qmp_iothreads(answer: str) -> dict[int, int]:
     """Thread id -> iothread id of a `query-iothreads` answer; the monitor's own iothread has no id and is left out."""
     found = {}
-    for item in json.loads(answer)["return"]:
+    for item in _returned(answer):
         match = re.fullmatch(r"iothread([0-9]+)", str(item["id"]))
         if match is not None:
             found[int(item["thread-id"])] = int(match[1])
     return found
+
+
+def _returned(answer: str) -> list[dict[str, Any]]:
+    """What a QMP answer returns; nothing for an error, which libvirt hands on as it is, and for no answer."""
+    returned: list[dict[str, Any]] = json.loads(answer).get("return", []) if answer else []
+    return returned
 
 
 def row(cpus: CpuSet, size: int) -> tuple[bool, ...]:
