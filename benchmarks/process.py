@@ -1,10 +1,14 @@
-"""What a process costs its machine, as procfs has it. Starting processes does not belong here."""
+"""What a process costs its machine, as procfs has it; and the start of a real one, however long that takes."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.real.fleet.rig import Process
+
+_PATIENCE_SECONDS = 900.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +25,11 @@ def memory(pid: int) -> Memory:
     status = _fields(Path(f"/proc/{pid}/status"))
     rolled = _fields(Path(f"/proc/{pid}/smaps_rollup"))
     return Memory(rss=status["VmRSS"] / 1024, peak=status["VmHWM"] / 1024, pss=rolled["Pss"] / 1024)
+
+
+def started(process: Process) -> Process:
+    """The process, once it says that it works. A fleet of 1,000 hosts is compared with Placement first."""
+    return process.start(wait=False).await_ready(seconds=_PATIENCE_SECONDS)
 
 
 def cpu_seconds(pid: int) -> float:

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.real.fleet.fleet_rig import ACCOUNT, sweep, write_accounts
 from tests.real.fleet.rig import Process, Service, configuration, until
 
-from benchmarks.process import Memory, cpu_seconds, memory
+from benchmarks.process import Memory, cpu_seconds, memory, started
 from pinfold.agent.report import thread_report
 from pinfold.config.fleet import load_fleet
 from pinfold.core.hosttext import host
@@ -95,7 +95,7 @@ def _api(folder: Path, stack: ExitStack) -> Service:
     (folder / "api.conf").write_text(text)
     process = Process(("api", "--config", str(folder / "api.conf")), folder, "api")
     stack.callback(process.kill)
-    process.start()
+    started(process)
     return Service(process.told["url"], ACCOUNT)
 
 
@@ -109,7 +109,7 @@ def _agent(folder: Path, lab: LabHost, api: Service, stack: ExitStack) -> tuple[
     config.write_text(configuration(lab, state, host="bench", shared=SHARED, dedicated=DEDICATED, pinfold_agent=f"api_url = {api.url}"))
     process = Process(("agent", "--config", str(config)), folder, "agent")
     stack.callback(process.kill)
-    process.start()
+    started(process)
     api.await_host("bench", up=True)
     return process, config
 

@@ -13,15 +13,14 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tests.real.fleet.fleet_rig import ACCOUNT, write_accounts
-from tests.real.fleet.rig import COMPUTE, Process, Service, until
+from tests.real.fleet.rig import COMPUTE, Process, Service
 
 from benchmarks.memory.fill import fill
 from benchmarks.page import PAGES, Budget, publish, table
-from benchmarks.process import Memory, memory
+from benchmarks.process import Memory, memory, started
 
 BOUND_MIB = 300
 """The API with an embedded Placement and 1,000 hosts (section 15 of the design)."""
-_START_SECONDS = 900.0
 
 
 def main() -> int:
@@ -37,9 +36,7 @@ def main() -> int:
         made = fill(databases[0], databases[1], asked.hosts)
         process = _api(folder, *databases)
         stack.callback(process.kill)
-        process.start(wait=False)
-        until(lambda: process.running and process._file("out").read_text().endswith("}\n"), "the API is ready", seconds=_START_SECONDS)
-        process.await_ready()
+        started(process)
         rows = list(_used(process, made.agents, asked.creates))
     worst = max(rows, key=lambda row: row[1].rss)[1]
     budget = Budget(what=f"API with embedded Placement, {asked.hosts} hosts: resident", measured=worst.rss, bound=BOUND_MIB, unit="MiB")

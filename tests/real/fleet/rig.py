@@ -76,7 +76,7 @@ class Process:
             )
         return self.await_ready() if wait else self
 
-    def await_ready(self) -> Self:
+    def await_ready(self, *, seconds: float = READY_SECONDS) -> Self:
         """Wait until it says that it works; fails the test with its last words when it ends instead."""
 
         def ready() -> bool:
@@ -88,7 +88,7 @@ class Process:
             assert self._process.poll() is None, f"{self.name} ended with {self._process.returncode}: {self.errors()}"
             return False
 
-        until(ready, f"{self.name} is ready", seconds=READY_SECONDS, pause=0.05)
+        until(ready, f"{self.name} is ready", seconds=seconds, pause=0.05)
         return self
 
     @property
