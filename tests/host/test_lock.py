@@ -12,7 +12,7 @@ import pytest
 import pinfold
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
 from pinfold.core.settings import HostSettings
-from pinfold.host.lock import give_up_ownership, host_lock, owner, owning, refuse_if_owned, take_ownership
+from pinfold.host.lock import give_up_ownership, host_key, host_lock, owner, owning, refuse_if_owned, take_ownership
 
 ENV = {**os.environ, "PYTHONPATH": str(Path(pinfold.__file__).parents[1])}
 HOLD = """
@@ -92,3 +92,11 @@ def test_the_mark_of_another_agent_is_not_taken_away(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="owned by agent c2"), owning(settings, "agent c1"):
         raise AssertionError("an owned host was taken")
     assert owner(settings) == "agent c2"
+
+
+@pytest.mark.parametrize("kind", ["owner", "agent", "lock"])
+def test_a_file_of_the_state_directory_that_cannot_be_used_is_named(tmp_path: Path, kind: str) -> None:
+    settings = HostSettings(state_dir=str(tmp_path))
+    (tmp_path / f"host-{host_key(settings)}.{kind}").mkdir()
+    with pytest.raises(InvalidRequest, match=rf"host-[0-9a-f]+\.{kind} cannot be"), owning(settings, "agent c1"), host_lock(settings):
+        raise AssertionError("a folder was taken for a file")

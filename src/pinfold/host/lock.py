@@ -47,10 +47,7 @@ def host_lock(settings: HostSettings, *, wait_seconds: float = WAIT_SECONDS) -> 
     The kernel lets go of it when the process ends, however it ends.
     """
     path = _path(settings, "lock")
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise InvalidRequest(f"the lock {path} cannot be opened: {error.strerror}", key=str(path)) from error
+    handle = _open(path)
     try:
         _acquire(handle, path, wait_seconds)
         os.ftruncate(handle, 0)
@@ -58,6 +55,13 @@ def host_lock(settings: HostSettings, *, wait_seconds: float = WAIT_SECONDS) -> 
         yield
     finally:
         os.close(handle)
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise InvalidRequest(f"{path} cannot be opened: {error.strerror}", key=str(path)) from error
 
 
 def _acquire(handle: int, path: Path, wait_seconds: float) -> None:
@@ -83,6 +87,8 @@ def owner(settings: HostSettings) -> str:
         return path.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
         return ""
+    except OSError as error:
+        raise InvalidRequest(f"{path} cannot be read: {error.strerror}", key=str(path)) from error
 
 
 def take_ownership(settings: HostSettings, name: str) -> None:
@@ -97,8 +103,11 @@ def take_ownership(settings: HostSettings, name: str) -> None:
         )
     path = _path(settings, "owner")
     fresh = path.with_suffix(f".{os.getpid()}")
-    fresh.write_text(name + "\n", encoding="utf-8")
-    fresh.replace(path)
+    try:
+        fresh.write_text(name + "\n", encoding="utf-8")
+        fresh.replace(path)
+    except OSError as error:
+        raise InvalidRequest(f"{path} cannot be written: {error.strerror}", key=str(path)) from error
 
 
 def give_up_ownership(settings: HostSettings) -> None:
@@ -114,7 +123,7 @@ def owning(settings: HostSettings, name: str) -> Iterator[None]:
     that is this host's agent already, `InvalidRequest` when an agent of another name owns the host.
     """
     path = _path(settings, "agent")
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = _open(path)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
