@@ -23,6 +23,12 @@ def test_help_lists_every_command_in_order(pinfold: Pinfold) -> None:
     assert places == sorted(places)
 
 
+def test_flags_are_shown_without_a_type_and_optional_arguments_in_one_bracket(pinfold: Pinfold) -> None:
+    for argv in (("--help",), ("fit", "--help"), ("guest", "stop", "--help")):
+        assert "<bool>" not in pinfold(*argv).out
+    assert "[OPTIONS] [FLAVOR] " in pinfold("fit", "--help").out
+
+
 def test_a_bare_command_and_a_bare_group_show_their_help(pinfold: Pinfold) -> None:
     for argv in ((), ("guest",)):
         answer = pinfold(*argv)
@@ -129,15 +135,23 @@ def test_a_full_disk_behind_standard_output_is_one_sentence() -> None:
     assert done.stderr == "pinfold: standard output cannot be written: No space left on device\n"
 
 
-def test_a_reader_that_goes_away_is_no_error() -> None:
+@pytest.mark.parametrize("argv", [("config", "sample"), ("--help",), ("fit", "--help")], ids=" ".join)
+def test_a_reader_that_goes_away_is_no_error(argv: tuple[str, ...]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     with open(writing, "w", encoding="utf-8") as pipe:
-        done = _command("config", "sample", stdout=pipe)
+        done = _command(*argv, stdout=pipe)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_an_encoding_without_signs_is_no_error() -> None:
     done = _command("config", "check", "--offline", PYTHONIOENCODING="ascii", PINFOLD_CONFIG="")
     assert done.returncode == 0
-    assert "? nothing found" in done.stdout
+    assert "v nothing found" in done.stdout
+
+
+def test_good_and_bad_can_be_told_apart_in_an_encoding_without_signs() -> None:
+    host = {"PINFOLD_CONFIG": "", "PYTHONIOENCODING": "ascii"}
+    done = _command("doctor", "-c", "qemu+unix:///system?socket=/nonexistent", **host)
+    signs = {line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ")}
+    assert {"v", "x"} <= signs <= {"v", "x", "o", "."}

@@ -133,3 +133,22 @@ def test_pools_outside_the_described_host_are_refused(pinfold: Pinfold) -> None:
     answer = pinfold("fit", "--vcpus", "1", "--ram", "64", "--host-text", "core:2", "--shared", "0-9")
     assert answer.status == 2
     assert "cpu_shared_set names pCPUs 2-9, which this host does not have" in answer.err
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (("--ram", "0"), "Invalid value for '--ram'"),
+        (("--ram", "64", "--disk-format", "vmdk"), "--disk-format 'vmdk' is not allowed; raw or qcow2 is"),
+        (("--ram", "64", "--virt-type", "xen"), "--virt-type 'xen' is not allowed; kvm or qemu is"),
+        (("--ram", "64", "--template", "./broken.xml"), "--template ./broken.xml: "),
+    ],
+)
+def test_a_wrong_value_is_told_with_its_option(
+    pinfold: Pinfold, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, argv: tuple[str, ...], sentence: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "broken.xml").write_text("<domain")
+    answer = pinfold("fit", "--vcpus", "1", "--host-text", "core:4", *argv)
+    assert (answer.status, answer.err.count("\n")) == (2, 1)
+    assert sentence in answer.err

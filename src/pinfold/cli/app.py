@@ -10,25 +10,18 @@ from typing import Any, Final
 import typer
 from typer.core import TyperGroup
 
+from pinfold.cli.output import silence
 from pinfold.cli.session import Parts
 from pinfold.cli.status import ExitStatus, report
 
-COMMANDS: Final = {
-    "guest": "pinfold.cli.guest",
-    "fit": "pinfold.cli.fit",
-    "host": "pinfold.cli.host",
-    "audit": "pinfold.cli.audit",
-    "repair": "pinfold.cli.repair",
-    "doctor": "pinfold.cli.doctor",
-    "config": "pinfold.cli.config",
-    "up": "pinfold.cli.up",
-    "server": "pinfold.cli.server",
-    "flavor": "pinfold.cli.flavor",
-    "api": "pinfold.cli.api",
-    "agent": "pinfold.cli.agent",
-    "lab": "pinfold.cli.lab",
-    "version": "pinfold.cli.version",
+PANELS: Final = {
+    "On this host": ("guest", "fit", "host", "audit", "repair", "doctor"),
+    "As a service": ("up", "server", "flavor", "api", "agent"),
+    "More": ("config", "lab", "version"),
 }
+"""The commands by the panel of the help that lists them, in its order."""
+
+COMMANDS: Final = {name: f"pinfold.cli.{name}" for names in PANELS.values() for name in names}
 """Command or group -> its module, in the order of the help. A module has `app`, a Typer group, or a function of the command's name.
 
 Only the module of the command that is run is imported, so that one command does not pay for the others.
@@ -47,9 +40,10 @@ def command_line(only: str | None = None) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     root.callback()(_root)
-    for name, module in COMMANDS.items():
-        if only is None or name == only:
-            _mount(root, name, importlib.import_module(module))
+    for panel, names in PANELS.items():
+        for name in names:
+            if only in (None, name):
+                _mount(root, name, importlib.import_module(COMMANDS[name]), panel)
     return root
 
 
@@ -60,10 +54,16 @@ def run(argv: Sequence[str], parts: Parts) -> int:
         completing = any(name.endswith("_COMPLETE") for name in os.environ)
         only = None if completing or not argv or argv[0] not in COMMANDS else argv[0]
         command = typer.main.get_command(command_line(only))
+        _leave_out_the_type_of_flags(command)
         status = command.main(args=list(argv), prog_name="pinfold", standalone_mode=False, obj=parts)
         return status if isinstance(status, int) else ExitStatus.OK
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains while it closes standard output
+        silence()
+        return ExitStatus.OK
+    except SystemExit as ended:
+        if not isinstance(ended.__context__, BrokenPipeError):
+            raise
+        silence()  # Typer takes a reader who has seen enough of the help for a failure
         return ExitStatus.OK
     except (Exception, KeyboardInterrupt) as error:
         return report(error, as_json=as_json)
@@ -80,9 +80,18 @@ def _root() -> None:
     """Keep the group a group, also while one command alone is mounted."""
 
 
-def _mount(root: typer.Typer, name: str, module: object) -> None:
+def _mount(root: typer.Typer, name: str, module: object, panel: str) -> None:
     group = getattr(module, "app", None)
     if group is not None:
-        root.add_typer(group, name=name)
+        root.add_typer(group, name=name, rich_help_panel=panel)
     else:
-        root.command(name)(getattr(module, name))
+        root.command(name, rich_help_panel=panel)(getattr(module, name))
+
+
+def _leave_out_the_type_of_flags(command: Any) -> None:
+    """Typer 0.29 writes <bool> beside every flag of a help screen, `--help` included; a flag takes no value."""
+    for option in (*command.params, command.get_help_option(typer.Context(command, help_option_names=["-h", "--help"]))):
+        if getattr(option, "is_flag", False):
+            option.metavar = ""
+    for child in getattr(command, "commands", {}).values():
+        _leave_out_the_type_of_flags(child)

@@ -40,8 +40,13 @@ def asked(configuration: Configuration, options: GuestOptions) -> Asked:
     image = Image(properties=pairs("--image-property", options.image_properties or ()), name=options.image or "")
     template = _template(configuration, options.template)
     boot = _boot(configuration, options)
-    disks, nics = device_counts(template) if template else (0, 0)
+    try:
+        disks, nics = device_counts(template) if template else (0, 0)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"--template {options.template}: {error}", key="--template") from error
     request = compile_request(flavor, image, disks=disks + bool(boot.disk), nics=nics)
+    if options.disk_format not in (None, "raw", "qcow2"):
+        raise InvalidRequest(f"--disk-format {options.disk_format!r} is not allowed; raw or qcow2 is", key="--disk-format")
     if options.virt_type not in (None, "kvm", "qemu"):
         raise InvalidRequest(f"--virt-type {options.virt_type!r} is not allowed; kvm or qemu is", key="--virt-type")
     return Asked(flavor=flavor, request=request, boot=boot, template=template, virt_type=options.virt_type or "")

@@ -42,7 +42,7 @@ Xml = Annotated[bool, typer.Option("--xml", help="Print the domain XML that a st
 def fit(
     context: typer.Context,
     service_flavor: Annotated[
-        str | None, typer.Argument(metavar="[FLAVOR]", help="A flavor of the service: ask its scheduler, over all its hosts.")
+        str | None, typer.Argument(metavar="FLAVOR", help="A flavor of the service: ask its scheduler, over all its hosts.")
     ] = None,
     guest: GuestOptions = GuestOptions(),
     capabilities: Capabilities = None,

@@ -9,6 +9,7 @@ import typer
 from pinfold.cli import options as opt
 from pinfold.cli.output import show, show_json
 from pinfold.cli.service import open_access, segment
+from pinfold.core.errors import InvalidRequest
 
 app = typer.Typer(help="Create, list, show, change and delete flavors of the service.", no_args_is_help=True)
 
@@ -61,15 +62,19 @@ def create(
 
 
 @app.command("set")
-def set_(name: Name, properties: Properties = None, config: opt.Config = None, as_json: opt.Json = False) -> None:
+def set_(
+    name: Name,
+    properties: Annotated[list[str], typer.Option("--property", "-p", metavar="KEY=VALUE", help="An extra spec; may be repeated.")],
+    config: opt.Config = None,
+    as_json: opt.Json = False,
+) -> None:
     """Add or replace extra specs of a flavor; servers that exist keep theirs."""
     from pinfold.cli.asked import pairs
 
+    specs = dict(pairs("--property", properties))
     with open_access(config) as service:
         flavor = service.flavor(name)
-        service.compute(
-            "POST", f"/flavors/{segment(flavor['id'])}/os-extra_specs", {"extra_specs": dict(pairs("--property", properties or ()))}
-        )
+        service.compute("POST", f"/flavors/{segment(flavor['id'])}/os-extra_specs", {"extra_specs": specs})
         _show(service.flavor(flavor["id"]), as_json=as_json)
 
 
@@ -84,9 +89,11 @@ def unset(
     with open_access(config) as service:
         flavor = service.flavor(name)
         for key in keys:
+            if key not in flavor["extra_specs"]:
+                raise InvalidRequest(f"flavor {flavor['name']} has no extra spec {key!r}", key="--property")
+        for key in keys:
             service.compute("DELETE", f"/flavors/{segment(flavor['id'])}/os-extra_specs/{segment(key)}")
-        if as_json:
-            _show(service.flavor(flavor["id"]), as_json=True)
+        _show(service.flavor(flavor["id"]), as_json=as_json)
 
 
 @app.command()

@@ -26,9 +26,9 @@ class GuestOptions:
         str | None,
         _flavor("--flavor-json", metavar="FILE", help="A flavor as `openstack flavor show -f json` prints it; - reads standard input."),
     ] = None
-    vcpus: Annotated[int | None, _flavor("--vcpus", metavar="N", help="Number of vCPUs, in place of the flavor's.")] = None
-    ram: Annotated[int | None, _flavor("--ram", metavar="MIB", help="Memory in MiB, in place of the flavor's.")] = None
-    disk: Annotated[int | None, _flavor("--disk", metavar="GIB", help="Disk in GiB, in place of the flavor's.")] = None
+    vcpus: Annotated[int | None, _flavor("--vcpus", metavar="N", min=1, help="Number of vCPUs, in place of the flavor's.")] = None
+    ram: Annotated[int | None, _flavor("--ram", metavar="MIB", min=1, help="Memory in MiB, in place of the flavor's.")] = None
+    disk: Annotated[int | None, _flavor("--disk", metavar="GIB", min=0, help="Disk in GiB, in place of the flavor's.")] = None
     properties: Annotated[
         list[str] | None,
         _flavor("--property", "-p", metavar="KEY=VALUE", help="An extra spec, such as hw:cpu_policy=dedicated; may be repeated."),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Final
 
 import typer
+from rich.console import RenderableType
+from rich.text import Text
 
 from pinfold.cli.options import Json
 from pinfold.cli.output import show, show_json
@@ -125,12 +127,12 @@ def _document(folder: LabFolder, spec: LabSpec, *, up: bool) -> dict[str, object
     }
 
 
-def _lines(folder: LabFolder, spec: LabSpec) -> list[str]:
+def _lines(folder: LabFolder, spec: LabSpec) -> list[RenderableType]:
     guests = f"guests run under {'KVM' if spec.kvm else 'TCG'}, {'with' if spec.cgroups else 'without'} cpuset cgroups"
     return [
         f"lab {spec.name} is up ({spec.topology}); {guests}",
         f"  {_SYNTHETIC if spec.synthetic else _REAL}",
-        f"  export PINFOLD_CONFIG={folder.configuration}",
-        f"  pinfold guest start GUEST --flavor share --rom {folder.path}/idle.rom",
-        f"  virsh -c '{folder.uri}' list",
+        Text(f"  export PINFOLD_CONFIG={folder.configuration}", no_wrap=True),
+        Text(f"  pinfold guest start GUEST --flavor share --rom {folder.path}/idle.rom", no_wrap=True),
+        Text(f"  virsh -c '{folder.uri}' list", no_wrap=True),
     ]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Final
 
 import typer
 from rich.console import Console, RenderableType
@@ -14,6 +18,8 @@ from rich.text import Text
 from pinfold.core.errors import Unavailable
 
 _PIPED_WIDTH = 120
+_PLAIN: Final = str.maketrans("✓✗○·│─╭╮╰╯–…", "vxo.|-++++-~")
+"""What stands for the signs of the screens where the terminal's encoding has none of them."""
 
 
 def console() -> Console:
@@ -27,7 +33,9 @@ def show(lines: Iterable[RenderableType], to: Console | None = None) -> None:
 
     Blanks at the ends of lines are left out where it is not a terminal.
     """
-    target = to or console()
+    target, lines = to or console(), list(lines)
+    if not lines:
+        return
     if target.is_terminal:
         _print(target, lines)
         return
@@ -57,6 +65,37 @@ def write(text: str) -> None:
     except OSError as error:
         silence()
         raise Unavailable(f"standard output cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def waiting(words: str) -> Iterator[None]:
+    """Say on standard error what is waited for, with something that moves, where that is a terminal."""
+    target = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    if not target.is_terminal:
+        yield
+        return
+    with target.status(words):
+        yield
+
+
+def plain_signs() -> None:
+    """Let standard output and error take every text: what their encoding lacks becomes a plain sign, or '?'."""
+    codecs.register_error("plain-signs", _plain)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="plain-signs")
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """A codec's error handler, for encoding.
+
+    >>> _plain(UnicodeEncodeError("ascii", "a ✗ ü", 2, 3, "")), _plain(UnicodeEncodeError("ascii", "ü", 0, 1, ""))
+    (('x', 3), ('?', 1))
+    """
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    signs = error.object[error.start : error.end].translate(_PLAIN)
+    return "".join(sign if sign.isascii() else "?" for sign in signs), error.end
 
 
 def silence() -> None:

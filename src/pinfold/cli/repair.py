@@ -15,7 +15,7 @@ from pinfold.cli.status import ExitStatus
 def repair(
     context: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="One guest, by name or id; default: every running guest of ours.")
+        str | None, typer.Argument(metavar="NAME", help="One guest, by name or id; default: every running guest of ours.")
     ] = None,
     config: opt.Config = None,
     connect: opt.Connect = None,

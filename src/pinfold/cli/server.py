@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from pinfold.cli import options as opt
-from pinfold.cli.output import show, show_json
+from pinfold.cli.output import show, show_json, waiting
 from pinfold.cli.service import Service, open_access, segment
 from pinfold.cli.status import ExitStatus
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
@@ -83,11 +83,8 @@ def delete(name: Name, wait: Wait = False, config: opt.Config = None, as_json: o
     with open_access(config) as service:
         server = service.server(name)
         service.compute("DELETE", f"/servers/{segment(server['id'])}")
-        deadline = time.monotonic() + _SECONDS
-        while wait and any(other["id"] == server["id"] for other in service.servers()):
-            if time.monotonic() > deadline:
-                raise Unavailable(f"server {server['name']} is still there after {_SECONDS:.0f} s; its host may be away")
-            time.sleep(_LOOK_SECONDS)
+        if wait:
+            _wait_gone(service, server)
     if as_json:
         show_json({"server": server["id"], "asked": "delete"})
 
@@ -173,13 +170,23 @@ def _act(name: str, action: dict[str, Any], until: tuple[str, ...], *, wait: boo
 
 def _wait(service: Service, server_id: str, until: tuple[str, ...]) -> dict[str, Any]:
     deadline = time.monotonic() + _SECONDS
-    while True:
-        server: dict[str, Any] = service.compute("GET", f"/servers/{segment(server_id)}")["server"]
-        if server["status"] in until and server["OS-EXT-STS:task_state"] is None:
-            return server
-        if time.monotonic() > deadline:
-            raise Unavailable(f"server {server['name']} is still {server['status']} after {_SECONDS:.0f} s; its host may be away")
-        time.sleep(_LOOK_SECONDS)
+    with waiting("waiting for the host's agent"):
+        while True:
+            server: dict[str, Any] = service.compute("GET", f"/servers/{segment(server_id)}")["server"]
+            if server["status"] in until and server["OS-EXT-STS:task_state"] is None:
+                return server
+            if time.monotonic() > deadline:
+                raise Unavailable(f"server {server['name']} is still {server['status']} after {_SECONDS:.0f} s; its host may be away")
+            time.sleep(_LOOK_SECONDS)
+
+
+def _wait_gone(service: Service, server: dict[str, Any]) -> None:
+    deadline = time.monotonic() + _SECONDS
+    with waiting("waiting for the host's agent"):
+        while any(other["id"] == server["id"] for other in service.servers()):
+            if time.monotonic() > deadline:
+                raise Unavailable(f"server {server['name']} is still there after {_SECONDS:.0f} s; its host may be away")
+            time.sleep(_LOOK_SECONDS)
 
 
 def _show(service: Service, server: dict[str, Any], *, as_json: bool) -> None:

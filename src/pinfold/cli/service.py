@@ -19,7 +19,6 @@ import yaml
 
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
 
-_MAX_CLOUDS: Final = 1 << 20
 _COMPUTE: Final = "/compute/v2.1"
 _SECONDS: Final = 60.0
 
@@ -44,19 +43,20 @@ def find_access(environ: Mapping[str, str], state_dir: str) -> Access:
     cloud = environ.get("OS_CLOUD") or "pinfold"
     if not path.exists():
         raise InvalidRequest(
-            f"there is no {path}; start the service with `pinfold up`, or name a clouds.yaml in $OS_CLIENT_CONFIG_FILE", key=str(path)
+            f"there is no clouds.yaml at {path}; start the service with `pinfold up`, or name a clouds.yaml in $OS_CLIENT_CONFIG_FILE",
+            key=str(path),
         )
     return read_access(path, cloud)
 
 
 def read_access(path: Path, cloud: str) -> Access:
     """The access to one cloud of a clouds.yaml. Raises `InvalidRequest` naming the file and what it lacks."""
+    from pinfold.config.parse import read_text
+
     try:
-        if path.stat().st_size > _MAX_CLOUDS:
-            raise InvalidRequest(f"{path} is larger than {_MAX_CLOUDS >> 20} MiB", key=str(path))
-        read = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidRequest(f"{path} cannot be read as a clouds.yaml: {' '.join(str(error).split())[:200]}", key=str(path)) from error
+        read = yaml.safe_load(read_text(str(path), "clouds.yaml"))
+    except yaml.YAMLError as error:
+        raise InvalidRequest(f"clouds.yaml {path} is not YAML: {' '.join(str(error).split())[:200]}", key=str(path)) from error
     clouds = read.get("clouds") if isinstance(read, dict) else None
     entry = clouds.get(cloud) if isinstance(clouds, dict) else None
     if not isinstance(entry, dict):

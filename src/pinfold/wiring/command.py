@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pinfold.cli.app import run
+from pinfold.cli.output import plain_signs
 from pinfold.cli.session import Parts
 from pinfold.wiring.host import open_driver
 
@@ -38,8 +39,7 @@ class ServiceProcesses:
 
 def main() -> NoReturn:
     """The entry point `pinfold`."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    plain_signs()
     sys.exit(run(sys.argv[1:], Parts(open_driver=open_driver, processes=ServiceProcesses())))
 
 

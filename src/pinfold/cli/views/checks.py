@@ -17,9 +17,9 @@ def check_view(found: Checked) -> list[RenderableType]:
     lines: list[RenderableType] = [Text(f"read {', '.join(found.files)}" if found.files else "no file: every option has its default")]
     lines += [Text.assemble(("○ ", "bold yellow"), warning) for warning in found.warnings]
     if found.pools:
-        table = Table.grid(padding=(0, 2, 0, 2))
+        table = Table.grid(padding=(0, 2, 0, 0))
         for name, cpus in found.pools:
-            table.add_row(name, cpus or "none")
+            table.add_row(f"  {name}", cpus or "none")
         lines.append(table)
     if not found.warnings:
         lines.append(Text.assemble(("✓ ", "bold green"), "nothing found"))
@@ -40,6 +40,7 @@ def doctor_view(found: Sequence[Checkup]) -> list[RenderableType]:
         row = Table.grid(padding=(0, 2, 0, 0))
         row.add_column(width=1)
         row.add_column(width=width)
+        row.add_column(overflow="fold")
         row.add_row(Text(*signs[one.health]), Text(one.what, style="bold"), one.words)
         lines.append(row)
         if one.repair:

@@ -24,6 +24,8 @@ def host_show_view(seen: Survey, chart: HostMap, settings: HostSettings) -> list
         )
     limits = settings.limits
     rows = Table.grid(padding=(0, 2, 0, 0))
+    rows.add_column(no_wrap=True)
+    rows.add_column(overflow="fold")
     rows.add_row(
         "ratios", f"cpu {limits.cpu_allocation_ratio:g}, ram {limits.ram_allocation_ratio:g}, disk {limits.disk_allocation_ratio:g}"
     )

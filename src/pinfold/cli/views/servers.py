@@ -131,12 +131,14 @@ def _threads(observed: Mapping[str, Any]) -> list[RenderableType]:
 
 
 def _refusals(refusals: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
-    """One line for each host, with its revision that was decided on, where it was a decision."""
+    """Each host, with its revision that was decided on where it was a decision, and below it what it lacks."""
     lines: list[RenderableType] = []
     for refusal in refusals:
-        line = Text(f"  {refusal['host']}: {refusal['sentence']}" if refusal.get("host") else f"  {refusal['sentence']}")
         revision = refusal.get("revision")
-        lines.append(line if revision is None else line.append(f"  at revision {revision}", style="dim"))
+        at = "" if revision is None else f", at revision {revision}"
+        if refusal.get("host"):
+            lines.append(Text.assemble(f"  {refusal['host']}", (at, "dim")))
+        lines += [Padding(Text(sentence), (0, 0, 0, 4)) for sentence in refusal["sentence"].split("; ")]
     return lines
 
 
@@ -149,5 +151,5 @@ def _status(server: Mapping[str, Any]) -> Text:
 def _table(*titles: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for title in titles:
-        table.add_column(title, overflow="fold")
+        table.add_column(title, overflow="fold", min_width=max((len(word) for word in title.split()), default=0), no_wrap=title == "id")
     return table

@@ -18,13 +18,14 @@ def up_view(url: str, clouds_file: str, host: str, images_dir: str, *, lab: bool
     lines.append(Text(""))
     lines.append(Text("In another shell:", style="bold"))
     if clouds_file:
-        lines += [Text(f"  export OS_CLIENT_CONFIG_FILE={clouds_file}"), Text("  export OS_CLOUD=pinfold")]
+        lines += [Text(f"  export OS_CLIENT_CONFIG_FILE={clouds_file}", no_wrap=True), Text("  export OS_CLOUD=pinfold", no_wrap=True)]
     else:
-        lines.append(Text(f"  pinfold config clouds --url {url} --no-auth > clouds.yaml; export OS_CLOUD=pinfold"))
+        lines.append(Text(f"  pinfold config clouds --url {url} --no-auth > clouds.yaml", no_wrap=True))
+        lines.append(Text("  export OS_CLIENT_CONFIG_FILE=$PWD/clouds.yaml OS_CLOUD=pinfold", no_wrap=True))
     lines += [
-        Text("  openstack flavor create --vcpus 1 --ram 64 --disk 0 --property hw:cpu_policy=dedicated one"),
-        Text("  openstack server create --flavor one --image probe --no-network --wait vm1"),
-        Text("  openstack server show vm1"),
+        Text("  openstack flavor create --vcpus 1 --ram 64 --disk 0 --property hw:cpu_policy=dedicated one", no_wrap=True),
+        Text("  openstack server create --flavor one --image probe --no-network --wait vm1", no_wrap=True),
+        Text("  openstack server show vm1", no_wrap=True),
         Text(""),
         Text("Ctrl-C ends pinfold, this lab and its guests." if lab else "Ctrl-C ends pinfold; guests go on."),
     ]
