@@ -57,6 +57,16 @@ def test_a_server_that_shuts_down_runs_until_it_is_off(fleet: Fleet, server: str
     assert words(fleet, server) == ("ACTIVE", "active", None, 1)
 
 
+def test_a_server_whose_definition_is_gone_before_it_stops_is_off(fleet: Fleet, server: str) -> None:
+    c1 = fleet.agents["c1"]
+    act(fleet, server, STOP)
+    c1.says(server, Observed.ABSENT, boot=1, revision=c1.order(server)["revision"])
+    assert words(fleet, server) == ("SHUTOFF", "stopped", None, 4)
+    act(fleet, server, START)
+    c1.obey()
+    assert words(fleet, server) == ("ACTIVE", "active", None, 1)
+
+
 def test_a_delete_overtakes_a_stop(fleet: Fleet, server: str) -> None:
     act(fleet, server, STOP)
     fleet.ask("DELETE", f"/servers/{server}", status=204)
@@ -135,6 +145,19 @@ def test_a_failure_that_is_told_again_changes_nothing_and_one_that_is_tried_agai
     act(fleet, server, START)
     fails(c1, server, "no such disk")
     assert fleet.show(server)["fault"]["message"].endswith("no such disk")
+
+
+def test_a_server_that_somebody_started_by_hand_after_a_failure_is_off_and_not_in_error_once_it_is_stopped(
+    fleet: Fleet, server: str
+) -> None:
+    c1 = fleet.agents["c1"]
+    act(fleet, server, HARD)
+    fails(c1, server, "no such image")
+    c1.says(server, Observed.RUNNING, boot=2, revision=c1.order(server)["revision"])
+    assert words(fleet, server) == ("ACTIVE", "active", None, 1)
+    act(fleet, server, STOP)
+    fails(c1, server, "no such image")
+    assert words(fleet, server) == ("SHUTOFF", "stopped", None, 4)
 
 
 def test_a_server_whose_start_failed_can_be_deleted(fleet: Fleet, server: str) -> None:

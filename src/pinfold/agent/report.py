@@ -62,22 +62,20 @@ def guest_report(guest: HostGuest, booted: Booted | None, threads: ThreadReport 
 
 
 def lost_guests(orders: Orders, present: tuple[Present, ...], memory: Memory) -> tuple[tuple[str, GuestReport], ...]:
-    """`(id, report)` of every guest that is wanted here, whose last boot failed, and that has no definition any more; ordered by id."""
+    """`(id, report)` of every guest without a definition that nothing is done about: it is to be stopped, or its last boot failed.
+
+    In the order of the orders.
+    """
     here = {guest.guest for guest in present}
-    failed = {entry.guest: entry for entry in memory.booted if entry.failure}
-    return tuple(
-        (
-            order.guest,
-            GuestReport(
-                revision=order.revision,
-                observed=Observed.ABSENT,
-                boot=failed[order.guest].boot,
-                failure=failed[order.guest].failure,
-            ),
-        )
-        for order in orders.orders
-        if order.desired is not Desired.ABSENT and order.guest in failed and order.guest not in here
-    )
+    booted = {entry.guest: entry for entry in memory.booted}
+    lost = []
+    for order in orders.orders:
+        last = booted.get(order.guest)
+        failure = "" if last is None else last.failure
+        if order.guest not in here and (order.desired is Desired.STOPPED or (order.desired is Desired.RUNNING and failure)):
+            boot = None if last is None else last.boot
+            lost.append((order.guest, GuestReport(revision=order.revision, observed=Observed.ABSENT, boot=boot, failure=failure)))
+    return tuple(lost)
 
 
 def thread_report(verdict: Verdict) -> ThreadReport | None:

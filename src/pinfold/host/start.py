@@ -102,7 +102,8 @@ def start(driver: Driver, settings: HostSettings, order: StartOrder, *, claimed:
     With `claimed`, an agent's start: where the guest goes was decided by the service, and the owner in the record is the host's.
     Raises `InvalidRequest` for a name, file or template that cannot be used, and where the host is remote or owned by an agent; `Conflict`
     when the name or id is taken or a pCPU was lost to another writer; `NotPlaced` when a thread is not where it should be;
-    `Unavailable` when the hypervisor is away. Nothing of the guest is left in any of these cases, unless the error says so.
+    `Unavailable` when the hypervisor is away. Nothing of the guest is left in any of these cases but a disk
+    that was there before, unless the error says so.
     """
     check_order(order)
     _refuse(driver, settings, claimed.owner if claimed else "")

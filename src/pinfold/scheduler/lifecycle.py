@@ -141,7 +141,7 @@ class Lifecycle:
                     raise Conflict(f"the host has no claim of revision {revision} for it")
                 done = _done(guest, observed, booted)
                 after = guests.observe(connection, guest_id, observed, host=host_id, booted=booted, report=report, done=done)
-                if failure and done:
+                if failure and done and guest.desired is Desired.RUNNING:
                     _fail_in_place(connection, guest, host_id, failure)
                 elif after.fault is not None and observed is Observed.RUNNING and done:
                     guests.mend(connection, guest_id)
@@ -324,7 +324,7 @@ def _at_rest(guest: GuestRecord) -> str:
 def _done(guest: GuestRecord, observed: Observed, booted: int | None) -> bool:
     """Whether what is under way is over, now that its agent has seen this."""
     if guest.desired is Desired.STOPPED:
-        return observed in (Observed.STOPPED, Observed.CRASHED)
+        return observed in (Observed.STOPPED, Observed.CRASHED, Observed.ABSENT)
     if guest.desired is Desired.RUNNING:
         last = guest.booted if booted is None else booted
         return last >= guest.boots

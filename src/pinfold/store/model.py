@@ -133,7 +133,8 @@ class NewGuest:
 class GuestRecord:
     """One guest as the store knows it.
 
-    `task` is what is under way (`scheduling`, `spawning`, `stopping`, `starting`, `rebooting`, `deleting`), '' for nothing.
+    `task` is what is under way, in Nova's words (`scheduling`, `spawning`, `powering-off`, `powering-on`, `rebooting`, `rebooting_hard`,
+    `deleting`), '' for nothing.
     `report` is what the agent last saw of its threads, JSON text of the agent's own form, '' for nothing yet.
     """
 

@@ -1,0 +1,72 @@
+"""What is told of a guest: by its state, its last boot, and where it has no definition any more."""
+
+import pytest
+
+from pinfold.agent.reconcile import Booted, Memory, Present
+from pinfold.agent.report import guest_report, lost_guests
+from pinfold.agent.wire import GuestOrder, GuestReport, Orders, ThreadReport
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.fit.model import Fit
+from pinfold.core.request.model import EmulatorPolicy, GuestRequest
+from pinfold.drivers.port import GuestState, HostGuest, Record
+from pinfold.store.model import Desired, Observed
+
+FIT = Fit(vcpus=1, memory_mib=64, float_vcpus=CpuSet.of(0), float_set=CpuSet.of(0), emulator=CpuSet.of(0))
+RECORD = Record(guest="g", policy=EmulatorPolicy.UNSET, fit=FIT, revision=5)
+FAILED = Booted(guest="g", boot=2, host_boot="b", failure="no such image")
+FINE = Booted(guest="g", boot=2, host_boot="b")
+SEEN = ThreadReport(witness="procfs")
+
+
+def guest(state: GuestState) -> HostGuest:
+    return HostGuest(id="g", name="g", state=state, vcpus=1, memory_mib=64, record=RECORD)
+
+
+def test_a_guest_that_is_off_after_a_boot_that_failed_says_why() -> None:
+    told = guest_report(guest(GuestState.STOPPED), FAILED, SEEN)
+    assert told == GuestReport(revision=5, observed=Observed.STOPPED, boot=2, failure="no such image")
+
+
+def test_a_guest_that_somebody_else_let_run_has_no_failure() -> None:
+    told = guest_report(guest(GuestState.RUNNING), FAILED, SEEN)
+    assert told == GuestReport(revision=5, observed=Observed.RUNNING, boot=2, threads=SEEN)
+
+
+def test_a_guest_that_this_agent_never_booted_says_nothing_of_boots() -> None:
+    assert guest_report(guest(GuestState.PAUSED), None, None) == GuestReport(revision=5, observed=Observed.PAUSED)
+
+
+@pytest.mark.parametrize(
+    ("desired", "booted", "told"),
+    [
+        (Desired.RUNNING, FAILED, GuestReport(revision=5, observed=Observed.ABSENT, boot=2, failure="no such image")),
+        (Desired.RUNNING, FINE, None),
+        (Desired.RUNNING, None, None),
+        (Desired.STOPPED, FINE, GuestReport(revision=5, observed=Observed.ABSENT, boot=2)),
+        (Desired.STOPPED, None, GuestReport(revision=5, observed=Observed.ABSENT)),
+        (Desired.ABSENT, FAILED, None),
+    ],
+    ids=[
+        "its start failed",
+        "it is about to be started",
+        "it was never started",
+        "it is off for good",
+        "it is off, whoever knows since when",
+        "it is about to be confirmed gone",
+    ],
+)
+def test_a_guest_without_a_definition(desired: Desired, booted: Booted | None, told: GuestReport | None) -> None:
+    order = GuestOrder(
+        guest="g",
+        name="g",
+        claim="c",
+        revision=5,
+        desired=desired,
+        boot=2,
+        flavor="f",
+        request=GuestRequest(vcpus=1, memory_mib=64),
+        fit=FIT,
+    )
+    orders, memory = Orders(count=1, orders=(order,)), Memory(booted=(booted,) if booted else ())
+    assert lost_guests(orders, (), memory) == ((("g", told),) if told else ())
+    assert lost_guests(orders, (Present(guest="g", state=GuestState.STOPPED, revision=5),), memory) == ()
