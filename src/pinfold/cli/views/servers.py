@@ -151,5 +151,5 @@ def _status(server: Mapping[str, Any]) -> Text:
 def _table(*titles: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for title in titles:
-        table.add_column(title, overflow="fold", min_width=max((len(word) for word in title.split()), default=0), no_wrap=title == "id")
+        table.add_column(title, overflow="fold", min_width=max((len(word) for word in title.split()), default=0))
     return table
