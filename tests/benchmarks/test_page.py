@@ -1,0 +1,38 @@
+"""Every benchmark's page: a missed budget is said plainly, and ends the run with a status that is not 0."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from benchmarks.page import Budget, figure, publish, table
+from benchmarks.schedule import decisions, report
+
+
+@pytest.mark.parametrize(
+    ("measured", "bound", "least", "kept"), [(80, 80, False, True), (81, 80, False, False), (500, 500, True, True), (499, 500, True, False)]
+)
+def test_a_budget_holds_up_to_its_bound(measured: float, bound: float, least: bool, kept: bool) -> None:
+    assert Budget(what="it", measured=measured, bound=bound, least=least).kept is kept
+
+
+def test_a_missed_budget_is_said_on_the_page_and_in_the_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept, missed = Budget(what="start", measured=1.1, bound=1.25), Budget(what="agent", measured=81.25, bound=80, unit="MiB")
+    assert publish("it", "It", "make it", [kept, missed], ["body"], folder=tmp_path) == 1
+    page = (tmp_path / "it.md").read_text()
+    assert "- agent: 81.2 MiB, at most 80 MiB: MISSED\n" in page
+    assert "- start: 1.1, at most 1.25: kept\n" in page
+    assert capsys.readouterr().out.endswith("agent: 81.2 MiB, at most 80 MiB: MISSED\n")
+    assert publish("it", "It", "make it", [kept], [], folder=tmp_path) == 0
+
+
+def test_figures_keep_the_digits_that_matter() -> None:
+    assert [figure(value) for value in (0.4449, 81.25, 1491.3, 300, 1)] == ["0.445", "81.2", "1,491", "300", "1"]
+    assert table(("a", "b"), [(1, None)]) == ["| a | b |", "|---|---|", "| 1 |  |"]
+
+
+def test_decisions_are_measured() -> None:
+    kinds, mix = decisions.measure(20, 3)
+    assert all(kind.p50_us > 0 for kind in kinds)
+    assert mix.per_second > 0
+    assert "| 20 |" in "\n".join(report.body(kinds, [mix], []))
