@@ -16,7 +16,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import httpx
 import pytest
@@ -40,7 +39,7 @@ from pinfold.drivers.port import GuestState
 from pinfold.scheduler.model import Healed, SchedulerSettings
 from pinfold.store import claims, codec, guests
 from pinfold.store.database import Database
-from pinfold.store.model import Observed, Tombstone
+from pinfold.store.model import HostReport, Observed, Tombstone
 
 CLAIM_SECONDS = 0.02
 SETTINGS = SchedulerSettings(refresh_seconds=0.0, traits_seconds=0.0, claim_seconds=CLAIM_SECONDS, late_seconds=-1.0)
@@ -57,6 +56,16 @@ REPORTS = (
     report(cells=2, cores=2, overhead=False),
     report(cells=1, cores=4, limits=Limits(reserved_memory_mib=0, shared_fraction=0.02)),
 )
+
+
+def some_host(*, up: bool) -> Callable[[Service], bool]:
+    """Whether there is a host whose agent speaks, or one whose agent is silent."""
+    return lambda self: any(world.up is up for world in self.worlds.values())
+
+
+def some_server(self: Service) -> bool:
+    """Whether there is a server."""
+    return bool(self._stored())
 
 
 class DiedError(BaseException):
@@ -202,19 +211,28 @@ class Service(RuleBasedStateMachine):
 
     # -- operators and hosts ---------------------------------------------------------------------------------------------------------
 
-    @initialize(shape=st.sampled_from(REPORTS))
-    def first_host(self, shape: Any) -> None:
-        self._add(shape)
+    @initialize(
+        shapes=st.tuples(st.sampled_from(REPORTS), st.sampled_from(REPORTS)), flavors=st.lists(st.sampled_from(sorted(FLAVORS)), max_size=4)
+    )
+    def a_fleet_at_work(self, shapes: tuple[HostReport, HostReport], flavors: list[str]) -> None:
+        for shape in shapes:
+            self._add(shape)
+        for flavor in ("share", *flavors):
+            self.fleet.create("vm", flavor)
+        for world in self.worlds.values():
+            world.listen()
+            world.turn(failing=False)
 
-    def _add(self, shape: Any) -> None:
+    def _add(self, shape: HostReport) -> None:
         name = f"c{len(self.worlds)}"
         self.worlds[name] = World(agent=self.fleet.host(name, shape))
 
     @precondition(lambda self: len(self.worlds) < 3)
     @rule(shape=st.sampled_from(REPORTS))
-    def add_host(self, shape: Any) -> None:
+    def add_host(self, shape: HostReport) -> None:
         self._add(shape)
 
+    @precondition(some_host(up=True))
     @rule(data=st.data(), change=st.sampled_from(("shrink", "restore", "no overhead")))
     def pools_change(self, data: st.DataObject, change: str) -> None:
         world = self._any_world(data, up=True)
@@ -229,12 +247,14 @@ class Service(RuleBasedStateMachine):
         with self._mortal():
             world.agent.hello(replace(world.agent.reported, pools=pools))
 
+    @precondition(some_host(up=True))
     @rule(data=st.data())
     def agent_falls_silent(self, data: st.DataObject) -> None:
         world = self._any_world(data, up=True)
         world.up = False
         world.agent.ask("DELETE", "/host")
 
+    @precondition(some_host(up=False))
     @rule(data=st.data())
     def agent_returns(self, data: st.DataObject) -> None:
         world = self._any_world(data, up=False)
@@ -243,6 +263,7 @@ class Service(RuleBasedStateMachine):
         with self._mortal():
             world.agent.hello()
 
+    @precondition(some_host(up=False))
     @rule(data=st.data())
     def power_fails_and_the_host_is_fenced(self, data: st.DataObject) -> None:
         world = self._any_world(data, up=False)
@@ -252,6 +273,7 @@ class Service(RuleBasedStateMachine):
         with self._mortal():
             self.fleet.http.post(f"/v1/hosts/{world.agent.name}/fence", json={"powered_off": True})
 
+    @precondition(some_host(up=True))
     @rule(data=st.data(), fresh=st.booleans(), failing=st.booleans())
     def agent_takes_a_turn(self, data: st.DataObject, fresh: bool, failing: bool) -> None:
         world = self._any_world(data, up=True)
@@ -267,6 +289,7 @@ class Service(RuleBasedStateMachine):
         with self._mortal():
             self.fleet.create("vm", flavor)
 
+    @precondition(some_server)
     @rule(data=st.data(), action=st.sampled_from(("os-stop", "os-start", "SOFT", "HARD")))
     def act(self, data: st.DataObject, action: str) -> None:
         server = self._any_server(data)
@@ -274,6 +297,7 @@ class Service(RuleBasedStateMachine):
         with self._mortal():
             assert self.fleet.ask("POST", f"/servers/{server}/action", body).status_code in (202, 404, 409)
 
+    @precondition(some_server)
     @rule(data=st.data())
     def delete(self, data: st.DataObject) -> None:
         server = self._any_server(data)
@@ -357,22 +381,14 @@ class Service(RuleBasedStateMachine):
     # -- choosing --------------------------------------------------------------------------------------------------------------------
 
     def _any_world(self, data: st.DataObject, *, up: bool) -> World:
-        found = [world for world in self.worlds.values() if world.up is up]
-        return data.draw(st.sampled_from(found)) if found else _nothing()
+        return data.draw(st.sampled_from([world for world in self.worlds.values() if world.up is up]))
 
     def _any_server(self, data: st.DataObject) -> str:
-        found = self._stored()
-        return data.draw(st.sampled_from(found)) if found else _nothing()
+        return data.draw(st.sampled_from(self._stored()))
 
     def _stored(self) -> list[str]:
         with self.database.read() as connection:
             return [guest.id for guest in guests.page(connection, guests.GuestFilter()) if guest.deleted is None]
-
-
-def _nothing() -> Any:
-    from hypothesis import reject
-
-    return reject()
 
 
 def _die(pid: int, number: int) -> None:
