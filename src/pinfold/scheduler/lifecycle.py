@@ -161,6 +161,8 @@ class Lifecycle:
         if guest is None or claim is None or claim.host != host_id or claim.revision != revision:
             if guest is not None:
                 self._remove_if_unwanted(guest_id)
+            if guest is not None and claim is None and _left_half_way(guest, host_id) and failure:
+                self._elsewhere(guest, host_id, failure)
             return
         if guest.desired is not Desired.ABSENT and not failure:
             _log.warning("host %s lost guest %s, which is wanted; its claim stays", host_id, guest_id)
@@ -170,7 +172,7 @@ class Lifecycle:
                 guests.observe(connection, guest_id, Observed.ABSENT, host=host_id)
                 _fail_in_place(connection, guest, host_id, failure)
             return
-        self._scheduler.release(guest_id, bury=True)
+        self._scheduler.release(guest_id, claim=claim.id, bury=True)
         if guest.desired is Desired.ABSENT:
             self._remove_if_unwanted(guest_id)
         else:
@@ -187,14 +189,16 @@ class Lifecycle:
             name = hosts.get(connection, host_id).name
         with self._database.read() as connection:
             there = guests.page(connection, GuestFilter(host=host_id))
+            held = claims.of_guests(connection, [guest.id for guest in there])
         lost = []
         for guest in there:
-            self._scheduler.release(guest.id, bury=True)
+            if guest.id in held:
+                self._scheduler.release(guest.id, claim=held[guest.id].id, bury=True)
             if guest.desired is Desired.ABSENT:
                 self._remove_if_unwanted(guest.id)
                 continue
-            with self._database.write() as connection:
-                guests.displace(connection, guest.id)
+            if self._displace(guest, host_id, task="") is None:
+                continue
             self._fail(guest, 500, f"The host {name} was fenced while the guest was on it; what it held is released.")
             lost.append(guest.id)
         return tuple(lost)
@@ -237,15 +241,26 @@ class Lifecycle:
         return guest
 
     def _elsewhere(self, guest: GuestRecord, host_id: str, failure: str) -> None:
-        with self._database.write() as connection:
+        with self._database.read() as connection:
             name = hosts.get(connection, host_id).name
-            details = dict(guest.details) | {f"{_FAILED_ON}{host_id}": f"{name}: the start failed: {failure}"}
-            guests.displace(connection, guest.id)
-            after = guests.edit(connection, guest.id, details=tuple(sorted(details.items())))
+        details = dict(guest.details) | {f"{_FAILED_ON}{host_id}": f"{name}: the start failed: {failure}"}
+        after = self._displace(guest, host_id, task="scheduling", details=tuple(sorted(details.items())))
+        if after is None:
+            return
         if len(failed_starts(after)) < MOST_HOSTS_TRIED:
             self.place(after)
         else:
             self._fail(after, 500, f"The start failed on {MOST_HOSTS_TRIED} hosts")
+
+    def _displace(self, guest: GuestRecord, host_id: str, *, task: str, details: Pairs | None = None) -> GuestRecord | None:
+        """The guest off that host; None where it was not there any more, since somebody else who was told the same was first."""
+        try:
+            with self._database.write() as connection:
+                guests.displace(connection, guest.id, host=host_id, task=task)
+                return guests.edit(connection, guest.id, details=details)
+        except Conflict as error:
+            _log.info("guest %s has left host %s already: %s", guest.id, host_id, error)
+            return None
 
     def _keep_refusals(self, guest: GuestRecord, answer: Claimed) -> None:
         """What other hosts lacked is kept with the guest, also when one took it."""
@@ -298,6 +313,11 @@ def refused_by(guest: GuestRecord) -> tuple[tuple[str, int | None, str], ...]:
         name, _, sentence = refusal.partition(": ")
         told.append((name, int(revision), sentence))
     return tuple(sorted(told, key=lambda one: (one[0], one[2])))
+
+
+def _left_half_way(guest: GuestRecord, host_id: str) -> bool:
+    """Whether a wanted guest that never ran is still on a host that holds no claim for it: whoever released that was cut short then."""
+    return guest.host == host_id and guest.desired is not Desired.ABSENT and not guest.booted
 
 
 def failed_starts(guest: GuestRecord) -> Pairs:

@@ -27,11 +27,11 @@ class Releaser:
         self._index = index
         self._fresh = freshness
 
-    def release(self, guest: str, *, bury: bool) -> None:
+    def release(self, guest: str, *, claim: str = "", bury: bool) -> None:
         """See `Scheduler.release`."""
         with self._database.read() as connection:
             found = claims.live(connection, guest)
-        if found is None:
+        if found is None or (claim and found.id != claim):
             return
         fault_point("release.begin")
         if found.state is ClaimState.INTENDED:

@@ -52,14 +52,15 @@ class Scheduler:
         """
         return self._claimer.create(wanted)
 
-    def release(self, guest: str, *, bury: bool = False) -> None:
+    def release(self, guest: str, *, claim: str = "", bury: bool = False) -> None:
         """Give back all that the guest holds: pins first, then the allocation. Only after its agent has confirmed that neither domain nor
         process remains, or after the host was fenced; then `bury` leaves a tombstone for the agent's return.
 
-        A guest without a claim is no error. The guest's row stays (`store.guests.remove` or `displace` come after).
+        With `claim`, that claim alone is released: whoever decided on it may have been overtaken by one who released it and claimed anew.
+        A guest without a claim is no error, nor is one with another. Its row stays (`store.guests.remove` or `displace` come after).
         Raises `Unavailable` half-way when Placement is away: the pins are free, the healer empties the allocation.
         """
-        self._releaser.release(guest, bury=bury)
+        self._releaser.release(guest, claim=claim, bury=bury)
 
     def rebook(self, guest: str) -> None:
         """Book the guest's overhead with today's options instead of those it was claimed with; its pCPUs stay as they are.

@@ -155,15 +155,19 @@ def mend(connection: sa.Connection, guest_id: str) -> None:
     _change(connection, sa.and_(guest.c.id == guest_id, guest.c.deleted.is_(None)), guest_id, fault="")
 
 
-def displace(connection: sa.Connection, guest_id: str) -> None:
-    """The guest is on no host any more, and nothing of it runs; it may be claimed for again."""
+def displace(connection: sa.Connection, guest_id: str, *, host: str, task: str) -> None:
+    """The guest is not on that host any more, and nothing of it runs there; with the task `scheduling` it is to be claimed for again.
+
+    Raises `Conflict` when it is on another host, or on none, by now.
+    """
     _change(
         connection,
-        sa.and_(guest.c.id == guest_id, guest.c.deleted.is_(None)),
+        sa.and_(guest.c.id == guest_id, guest.c.host == host, guest.c.deleted.is_(None)),
         guest_id,
         host=None,
         observed=Observed.UNSEEN.value,
         report="",
+        task=task,
     )
 
 
