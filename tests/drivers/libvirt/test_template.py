@@ -15,8 +15,9 @@ from tests.drivers.libvirt.specs import SPECS
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.fit.model import Fit, FitCell
 from pinfold.core.overhead import Masks, masks
-from pinfold.drivers.libvirt import emit, status, template
+from pinfold.drivers.libvirt import elements, emit, status, template
 from pinfold.drivers.libvirt.capabilities import Platform
 from pinfold.drivers.libvirt.elements import Make
 from pinfold.drivers.port import Boot, GuestSpec, GuestState, HostGuest
@@ -107,6 +108,23 @@ def test_pins_are_replaced_in_a_definition_and_schedulers_stay() -> None:
     assert tuple(cpus for _, cpus in seen.pins.vcpus) == wanted.vcpus
     assert (seen.pins.emulator, seen.pins.placement, seen.pins.realtime) == (wanted.overhead, wanted.overhead, CpuSet.of(1, 2))
     assert [cpus for _, cpus in seen.pins.iothreads] == [wanted.overhead] * 2
+
+
+def test_emulator_threads_get_other_pcpus_and_not_a_byte_besides_changes() -> None:
+    before = emit.definition(using(read("virt-manager"), "realtime-share"), MAKE)
+    after = template.with_emulator_on(before, CpuSet.of(2, 3, 9))
+    assert guest(after).pins.emulator == CpuSet.of(2, 3, 9)
+    changed = [line for line in after.splitlines() if line not in before.splitlines()]
+    assert [line.strip() for line in changed] == ['<emulatorpin cpuset="2-3,9" />']
+    assert len(after.splitlines()) == len(before.splitlines())
+
+
+def test_huge_pages_are_made_on_the_guest_s_own_pcpus_of_their_cells_alone() -> None:
+    small, huge = FitCell(guest_cell=0, host_cell=0, pins=((0, 4),)), FitCell(guest_cell=1, host_cell=1, pins=((1, 20),), page_kib=2048)
+    mixed = FitCell(guest_cell=2, host_cell=2, pins=((2, 36),), float_vcpus=CpuSet.of(3), float_set=CpuSet.of(32, 33), page_kib=1048576)
+    fit = Fit(vcpus=4, memory_mib=64, cells=(small, huge, mixed), emulator=CpuSet.of(0))
+    assert elements.allocating(fit, 4) == CpuSet.of(20, 32, 33, 36)
+    assert elements.allocating(replace(fit, cells=(small,)), 4) == CpuSet()
 
 
 def test_the_devices_of_a_template_are_counted() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any, Final
 
+from pinfold.core.cpuset import CpuSet
 from pinfold.core.overhead import Masks
 from pinfold.drivers.libvirt import errors, moves, status, template, waiting
 from pinfold.drivers.libvirt.connection import libvirt
@@ -24,6 +25,12 @@ _KEEP_NVRAM: Final[int] = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM
 def start_paused(domain: Any) -> None:
     """Start it, with its vCPUs held."""
     domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+
+
+def start_paused_with_emulator_on(connection: Any, domain: Any, cpus: CpuSet) -> None:
+    """Start it, with its vCPUs held and its emulator threads on those pCPUs; its definition stays as it is."""
+    text = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE)
+    connection.createXML(template.with_emulator_on(text, cpus), libvirt.VIR_DOMAIN_START_PAUSED)
 
 
 def shut_down(domain: Any) -> None:

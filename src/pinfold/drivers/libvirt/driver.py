@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
+from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import expected
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
+from pinfold.core.fit.model import Fit
 from pinfold.core.overhead import Masks, masks
 from pinfold.core.topology import Topology
-from pinfold.drivers.libvirt import capabilities, domain, emit, moves, process, status
+from pinfold.drivers.libvirt import capabilities, domain, elements, emit, moves, process, status
 from pinfold.drivers.libvirt.address import address
 from pinfold.drivers.libvirt.connection import Connection, absent_is_fine
 from pinfold.drivers.libvirt.elements import Make
@@ -78,9 +80,8 @@ class LibvirtDriver:
             with self._connection.translated(f"guest {spec.name} cannot be started"):
                 made = self._connection.live().defineXML(text)
                 defined = True
-                domain.start_paused(made)
-            guest = self._guests.one(spec.id)
-            self._threads.place(guest, wanted, kernel_only=True)
+                self._start_paused(made, spec.record.fit)
+            guest = self._placed(spec.id, spec.record.fit)
         except PinfoldError as error:
             if not (defined or isinstance(error, Unavailable)) or isinstance(error, Conflict):
                 raise
@@ -98,12 +99,10 @@ class LibvirtDriver:
             raise InvalidRequest(f"guest {known.name} is {known.state.value} already", key="guest")
         if known.record is not None:
             self._refuse_absent(masks(known.record.fit))
+        fit = None if known.record is None else known.record.fit
         with self._connection.translated(f"guest {known.name} cannot be started"):
-            domain.start_paused(self._guests.domain(guest))
-        started = self._guests.one(guest)
-        if started.record is not None:
-            self._threads.place(started, masks(started.record.fit), kernel_only=True)
-        return started
+            self._start_paused(self._guests.domain(guest), fit)
+        return self._guests.one(guest) if fit is None else self._placed(guest, fit)
 
     def resume(self, guest: str) -> None:
         """Let a paused guest run, and place the thread that KVM makes only now. See `Driver.resume`."""
@@ -181,6 +180,27 @@ class LibvirtDriver:
         absent = moves.asked(wanted) - self.topology().online
         if absent:
             raise InvalidRequest(f"pCPU {absent} is not online on this host", key="pins")
+
+    def _start_paused(self, found: Any, fit: Fit | None) -> None:
+        """Start it so that QEMU can make its huge pages.
+
+        libvirt (9.0) confines QEMU to the emulator threads' pCPUs from its first moment, and QEMU (since 7.2) binds the threads that make
+        the pages to the cell that they come from, which is refused where the two do not meet. So the guest starts with its own pCPUs too.
+        """
+        own = elements.allocating(fit, self._guests.platform().small_page_kib) if fit else CpuSet()
+        if fit and own:
+            domain.start_paused_with_emulator_on(self._connection.live(), found, fit.emulator | own)
+        else:
+            domain.start_paused(found)
+
+    def _placed(self, guest: str, fit: Fit) -> HostGuest:
+        """A guest that `_start_paused` started, with the threads put where libvirt did not put them."""
+        if elements.allocating(fit, self._guests.platform().small_page_kib):
+            self.pin(guest, masks(fit))
+            return self._guests.one(guest)
+        started = self._guests.one(guest)
+        self._threads.place(started, masks(fit), kernel_only=True)
+        return started
 
     def _end(self, guest: HostGuest, graceful_seconds: float) -> None:
         ticks = None if guest.pid is None else procfs.start_ticks(guest.pid)

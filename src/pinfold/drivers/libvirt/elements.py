@@ -12,6 +12,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvariantViolation
+from pinfold.core.fit.model import Fit
 from pinfold.core.overhead import Masks, masks
 from pinfold.drivers.libvirt import metadata
 from pinfold.drivers.libvirt.capabilities import Platform
@@ -58,13 +59,23 @@ def iothreads(count: int) -> Element:
 
 def pins(wanted: Masks, iothread_ids: Iterable[int]) -> list[Element]:
     """A pin for each vCPU, ascending, for the emulator, and for each iothread; none of them empty."""
-    overhead = _cpulist(wanted.overhead, "the emulator threads")
     children = [
         Element("vcpupin", {"vcpu": str(index), "cpuset": _cpulist(cpus, f"vCPU {index}")}) for index, cpus in enumerate(wanted.vcpus)
     ]
-    children.append(Element("emulatorpin", {"cpuset": overhead}))
-    children.extend(Element("iothreadpin", {"iothread": str(index), "cpuset": overhead}) for index in iothread_ids)
+    children.append(emulator_pin(wanted.overhead))
+    children.extend(Element("iothreadpin", {"iothread": str(index), "cpuset": str(wanted.overhead)}) for index in iothread_ids)
     return children
+
+
+def emulator_pin(cpus: CpuSet) -> Element:
+    """`<emulatorpin>`."""
+    return Element("emulatorpin", {"cpuset": _cpulist(cpus, "the emulator threads")})
+
+
+def allocating(fit: Fit, small_page_kib: int) -> CpuSet:
+    """The guest's own pCPUs on the host cells that its huge pages come from; empty for a guest without huge pages."""
+    cells = [cell for cell in fit.cells if cell.page_kib > small_page_kib]
+    return CpuSet(pcpu for cell in cells for pcpu in (*(pcpu for _, pcpu in cell.pins), *cell.float_set))
 
 
 def cputune(spec: GuestSpec, iothread_ids: Iterable[int], make: Make) -> list[Element]:

@@ -17,14 +17,26 @@ _AWAY: Final = frozenset({5, 6, 39, 45, 68, 79})
 _TAKEN: Final = ("already exists with uuid", "domain is already running")
 
 
+_REMEDIES: Final = (
+    # The profile of libvirt 9.0 lacks what QEMU 7.2 reads to place huge pages on a cell.
+    (
+        "The nodes select no CPUs",
+        "AppArmor keeps QEMU from /sys/devices/system/node/node*/cpumap; allow it in /etc/apparmor.d/local/abstractions/libvirt-qemu",
+    ),
+)
+
+
 def translated(what: str, code: int, message: str, *, lost: bool) -> PinfoldError:
     """The exception for what failed: `Unavailable` where libvirt is away or the connection was `lost`, `Conflict` where the guest
     exists or runs already, `InvalidRequest` for whatever libvirt or QEMU refuse.
 
     >>> translated("guest web cannot be started", 1, "internal error: QEMU said\\nno", lost=False)
     InvalidRequest('guest web cannot be started: internal error: QEMU said no')
+    >>> str(translated("guest web", 1, "qemu: The nodes select no CPUs", lost=False)).rpartition(" ")[2]
+    '/etc/apparmor.d/local/abstractions/libvirt-qemu'
     """
-    text = f"{what}: {sentence(message)}"
+    remedy = next((f"; {remedy}" for words, remedy in _REMEDIES if words in message), "")
+    text = f"{what}: {sentence(message)}{remedy}"
     if lost or code in _AWAY:
         return Unavailable(text)
     if code == _EXISTS or any(words in message for words in _TAKEN):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 from xml.etree.ElementTree import Element
 
+from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.overhead import Masks, masks
 from pinfold.drivers.libvirt import elements, metadata, outline, xmltext
@@ -40,6 +41,12 @@ def repinned(text: str, wanted: Masks) -> str:
     """A domain XML with the pins of its cputune, and its `<vcpu>`, replaced; schedulers stay. Raises `InvalidRequest` for a broken text."""
     xmltext.parsed(text, "domain XML", root="domain")
     return _Merge(text.encode("utf-8")).repinned(wanted)
+
+
+def with_emulator_on(text: str, cpus: CpuSet) -> str:
+    """A domain XML with its emulator threads on other pCPUs, and nothing else changed. Raises `InvalidRequest` for a broken text."""
+    xmltext.parsed(text, "domain XML", root="domain")
+    return _Merge(text.encode("utf-8")).with_emulator_on(cpus)
 
 
 def iothread_ids(count: int, listed: list[int]) -> tuple[int, ...]:
@@ -100,6 +107,10 @@ class _Merge:
         ids = self._listed_iothreads()
         self._whole("vcpu", elements.vcpu(wanted))
         self._inside("cputune", ("vcpupin", "emulatorpin", "iothreadpin"), elements.pins(wanted, iothread_ids(self._own_iothreads(), ids)))
+        return outline.applied(self.data, self.edits)
+
+    def with_emulator_on(self, cpus: CpuSet) -> str:
+        self._inside("cputune", ("emulatorpin",), [elements.emulator_pin(cpus)])
         return outline.applied(self.data, self.edits)
 
     def _indent(self) -> str:
