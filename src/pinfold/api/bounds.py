@@ -1,4 +1,4 @@
-"""Bounds on request bodies, before anything parses them: size and depth. What a body must contain does not belong here."""
+"""Bounds on request bodies, before anything parses them: size, depth and encoding. What a body must contain does not belong here."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ def too_deep(body: bytes, limit: int = MAX_DEPTH) -> bool:
 class Bounds:
     """ASGI: reads a request's whole body, refuses one that is too large (413) or too deep (400), and hands the rest on.
 
-    NUL is refused (400) in the address and as a JSON escape, since a PostgreSQL text holds none.
+    NUL is refused (400) in the address and as a JSON escape, since a PostgreSQL text holds none; and with it every encoding but UTF-8, in
+    which no JSON text has a byte of that value.
     """
 
     def __init__(self, app: App) -> None:
@@ -66,6 +67,8 @@ class Bounds:
             await send_error(scope, send, 413, f"The request body is larger than {MAX_BODY} bytes.", (b"connection", b"close"))
         elif too_deep(body):
             await send_error(scope, send, 400, f"The request body nests deeper than {MAX_DEPTH} levels.")
+        elif b"\x00" in body:
+            await send_error(scope, send, 400, "The request body is not text in UTF-8.")
         elif b"\\u0000" in body:
             await send_error(scope, send, 400, "The request body holds the character NUL, which is not allowed.")
         else:

@@ -113,6 +113,8 @@ def install(app: FastAPI, methods: Callable[[Scope], frozenset[str]]) -> None:
 
     async def malformed(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
+        if isinstance(error.body, bytes):
+            return answer(request, 415, "Unsupported Content-Type: the body must be JSON, and its type application/json.")
         return answer(request, 400, _first_fault(error))
 
     app.add_exception_handler(PinfoldError, pinfold_error)
@@ -168,6 +170,8 @@ def _status(error: Exception) -> int:
 def _first_fault(error: RequestValidationError) -> str:
     """One sentence about the first thing that the schema refuses: where it stands, what it was, what is allowed."""
     fault = error.errors()[0]
+    if fault["type"] == "json_invalid":
+        return f"The request body is no JSON text: {fault['ctx']['error']} at character {fault['loc'][-1]}."
     place = ".".join(str(part) for part in fault["loc"] if part not in ("body", "query", "path")) or "body"
     given = repr(fault.get("input"))
     shown = given if len(given) <= 80 else given[:77] + "..."

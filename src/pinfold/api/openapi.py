@@ -99,7 +99,7 @@ def _operation(path: str, verb: str, operation: dict[str, Any]) -> None:
     responses = operation["responses"]
     responses.pop("422", None)
     schema = {"$ref": f"#/components/schemas/{'ComputeFault' if compute else 'Error'}"}
-    said = {int(status) for status in responses if int(status) >= 400}
+    said = {int(status) for status in responses if int(status) >= 400} | ({415} if "requestBody" in operation else set())
     for status in sorted(said | refusals(path, verb)):
         responses[str(status)] = {"description": CODES[status], "content": {"application/json": {"schema": schema}}}
     if compute:

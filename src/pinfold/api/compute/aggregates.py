@@ -14,6 +14,7 @@ from pinfold.api.answers import closed, since
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.instants import micro_instant
 from pinfold.api.compute.links import ROOT
+from pinfold.api.compute.names import Name
 from pinfold.api.compute.zones import ZONE_KEY, zones
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.microversion import Microversion
@@ -26,7 +27,6 @@ from pinfold.store.model import AggregateRecord, HostRecord
 router = APIRouter(prefix=f"{ROOT}/os-aggregates", tags=["aggregates"])
 
 
-Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^\S(.*\S)?$")]
 Zone = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^:]+$")]
 AggregateId = Annotated[int, Field(ge=1, le=0x7FFFFFFF)]
 

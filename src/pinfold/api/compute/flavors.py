@@ -22,6 +22,7 @@ from pinfold.api.compute.flavor_view import (
 )
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT, Limit, after_marker, next_page, sized
+from pinfold.api.compute.names import Name
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.microversion import Microversion
 from pinfold.api.services import ApiServices, Services
@@ -46,7 +47,6 @@ _SORTABLE: Final[dict[str, Callable[[FlavorRecord], Any]]] = {
     "id": lambda row: row.id,
 }
 
-Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^\S(.*\S)?$")]
 Count = Annotated[int, Field(ge=0, le=_MAX_INT)]
 Positive = Annotated[int, Field(ge=1, le=_MAX_INT)]
 

@@ -6,9 +6,9 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
+from pinfold.api.compute.names import Name
 from pinfold.api.errors import ApiError
 
-Name = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^\S(.*\S)?$")]
 Text = Annotated[str, Field(max_length=255)]
 Metadata = Annotated[dict[Annotated[str, Field(pattern=r"^[a-zA-Z0-9-_:. ]{1,255}$")], Text], Field(max_length=128)]
 Many = Annotated[int, Field(ge=1, le=300)]

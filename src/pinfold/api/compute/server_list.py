@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NaiveDatetime
 
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import MOST, ROOT, Limit, after_marker, next_page
-from pinfold.api.compute.name_pattern import name_matches
+from pinfold.api.compute.names import name_matches
 from pinfold.api.compute.server_answers import ServerList, ServerListInFull
 from pinfold.api.compute.server_status import Shown, shown
 from pinfold.api.compute.server_view import Form, Place, brief, full
@@ -121,6 +121,9 @@ def _page(services: ApiServices, asked: ServerQuery) -> list[tuple[GuestRecord, 
     """One page of the guests that are asked for, each with where it is."""
     limit = MOST if asked.limit is None else min(asked.limit, MOST)
     with services.database.read() as connection:
+        marker = None if asked.marker is None else guests.find(connection, asked.marker)
+        if asked.marker is not None and marker is None:
+            raise InvalidRequest(f"marker [{asked.marker[:255]}] not found", key="marker")
         of_host = zones(aggregates.all(connection))
         places = {host.id: Place(host=host, zone=of_host.get(host.id, DEFAULT_ZONE)) for host in hosts.all(connection)}
         wanted = _in_database(asked, places)
@@ -130,7 +133,7 @@ def _page(services: ApiServices, asked: ServerQuery) -> list[tuple[GuestRecord, 
         keep = _keeps(asked, places)
         if asked.sort_key or asked.sort_dir:
             kept = [guest for guest in guests.page(connection, wanted) if keep(guest)]
-            found = _after(connection, kept, asked)[:limit]
+            found = _after(kept, asked, marker)[:limit]
         else:
             found = list(_newest(connection, wanted, keep, asked.marker, limit))
     return [(guest, places.get(guest.host or "")) for guest in found]
@@ -198,9 +201,8 @@ def _keeps(asked: ServerQuery, places: dict[str, Place]) -> Callable[[GuestRecor
     return keep
 
 
-def _after(connection: sa.Connection, kept: list[GuestRecord], asked: ServerQuery) -> Sequence[GuestRecord]:
+def _after(kept: list[GuestRecord], asked: ServerQuery, marker: GuestRecord | None) -> Sequence[GuestRecord]:
     """The guests in the order that is asked for, those that follow the marker; which need not be among them (any more)."""
-    marker = None if asked.marker is None else guests.find(connection, asked.marker)
     every = _sorted([*kept, *([] if marker is None or marker in kept else [marker])], asked)
     return after_marker(every, [guest.id for guest in every], asked.marker)
 

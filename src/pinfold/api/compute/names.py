@@ -1,17 +1,24 @@
-"""The regular expression of a listing's `name`: what Nova's users may write, matched in time that grows with the name alone.
+"""What things may be called in the Compute API, and the regular expressions that find them by name.
 
-The syntax is RE2's, that of Python's `re` without look-around and back-references. It is the same on every database, and matched in this
-process: `re` could be kept busy for hours by one request, and PostgreSQL's own syntax is another.
+An expression is matched in time that grows with the name alone. Its syntax is RE2's, that of Python's `re` without look-around and
+back-references; it is the same on every database, and matched in this process: `re` could be kept busy for hours by one request, and
+PostgreSQL's own syntax is another.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Annotated, Final
 
 import re2
+from pydantic import Field
 
 from pinfold.core.errors import InvalidRequest
+
+Name = Annotated[
+    str, Field(min_length=1, max_length=255, pattern=r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$")
+]
+"""A name of a server, flavor or aggregate: no control characters, which a terminal would obey, and no blanks at its ends."""
 
 _LONGEST: Final = 1024
 _MEMORY: Final = 1 << 17
