@@ -1,7 +1,7 @@
 # What there is to run. `make help` lists it.
 python := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick check lint formatted types layers pages format bench bench-fit bench-schedule bench-memory bench-agent oracle survive docs
+.PHONY: help setup demo test quick check lint formatted types layers pages format bench bench-fit bench-schedule bench-memory bench-agent oracle survive machine docs
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,9 @@ oracle: .venv/pinfold-stamp ## 100,000 random cases against the oracle; writes d
 
 survive: .venv/pinfold-stamp ## a fleet of real processes, each killed at every named point, and 300 creates at once; a quarter of an hour
 	$(python) -m pytest -n 0 -rA --durations=0 tests/survive tests/real/fleet/test_survival.py tests/real/fleet/test_survival_matrix.py tests/real/fleet/test_crowd.py
+
+machine: ## a Debian machine of its own with systemd, cgroup v2, huge pages and real time; as root, up to two hours where it is emulated
+	@tests/machine/run.sh
 
 docs: .venv/pinfold-stamp ## rewrite what the reference takes from the code
 	$(python) -m docs.generate
