@@ -17,7 +17,8 @@ from pinfold.cli.status import ExitStatus
 
 _HEAD = """# Commands
 
-Every command takes `--help` and `--json`. `pinfold --install-completion` sets up the completion of your shell.
+Every command takes `--help` and `--json`. `pinfold --install-completion` sets up the completion of your shell;
+`_PINFOLD_COMPLETE=source_zsh pinfold` prints that of the shell it names, of bash, zsh and fish.
 
 ## Exit status
 

@@ -155,3 +155,17 @@ def test_good_and_bad_can_be_told_apart_in_an_encoding_without_signs() -> None:
     done = _command("doctor", "-c", "qemu+unix:///system?socket=/nonexistent", **host)
     signs = {line.split()[0] for line in done.stdout.splitlines() if not line.startswith(" ")}
     assert {"v", "x"} <= signs <= {"v", "x", "o", "."}
+
+
+@pytest.mark.parametrize(
+    ("shell", "says"), [("bash", "complete -o default -F"), ("zsh", "#compdef pinfold"), ("fish", "complete --command pinfold")]
+)
+def test_completion_is_printed_for_each_shell(shell: str, says: str) -> None:
+    done = _command(_PINFOLD_COMPLETE=f"source_{shell}")
+    assert says in done.stdout
+    assert done.stderr == ""
+
+
+def test_completion_knows_every_command() -> None:
+    done = _command(_PINFOLD_COMPLETE="complete_bash", COMP_WORDS="pinfold guest st", COMP_CWORD="2")
+    assert done.stdout.split() == ["start", "stop"]
