@@ -155,6 +155,25 @@ def test_a_kernel_thread_that_has_no_name_yet_is_not_remembered(tmp_path: Path) 
     assert [thread.tid for thread in kernel.of(7)] == [20]
 
 
+def test_processes_are_listed_again_once_the_kernel_has_given_out_an_id(tmp_path: Path) -> None:
+    kernel = procfs.KernelThreads(proc=tmp_path, clock=lambda: 0.0)
+    (tmp_path / "loadavg").write_text("0.1 0.1 0.1 1/300 19\n")
+    assert kernel.of(7) == ()
+    add_process(tmp_path, 20, comm="kvm-pit/7", flags=0x200000)
+    assert kernel.of(7) == ()
+    (tmp_path / "loadavg").write_text("0.1 0.1 0.1 1/301 20\n")
+    assert [thread.tid for thread in kernel.of(7)] == [20]
+
+
+def test_a_kernel_thread_without_a_name_is_looked_at_again_though_no_id_was_given_out(tmp_path: Path) -> None:
+    kernel = procfs.KernelThreads(proc=tmp_path, clock=lambda: 0.0)
+    (tmp_path / "loadavg").write_text("0.1 0.1 0.1 1/301 20\n")
+    add_process(tmp_path, 20, comm="kthreadd", flags=0x200000)
+    assert kernel.of(7) == ()
+    add_process(tmp_path, 20, comm="kvm-pit/7", flags=0x200000)
+    assert [thread.tid for thread in kernel.of(7)] == [20]
+
+
 def test_processes_are_found_by_their_arguments(tmp_path: Path) -> None:
     lines = ("qemu\0-uuid\0abc\0-S\0", "grep\0xabc\0", "", "virsh\0console\0abc\0", "show\0-uuid\0x\0abc\0", "-uuid\0abc")
     for pid, arguments in enumerate(lines, start=7):

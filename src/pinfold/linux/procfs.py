@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,9 @@ _KERNEL_THREAD: Final = 0x00200000
 _WALKS: Final = 12
 _REMEMBER_SECONDS: Final = 60.0
 _CUT_NAME: Final = "kvm-nx-lpage-re"
+_KTHREADD: Final = "2"
+_SERVING: Final = ("vhost-", "kvm-pit/", "kvm-nx-lpage-re")
+"""How the names of the kernel's threads for virtual machines begin."""
 _GONE: Final = (errno.ENOENT, errno.ESRCH, errno.ENOTDIR)
 
 Value = TypeVar("Value")
@@ -103,7 +107,11 @@ class KernelThreads:
     def __init__(self, *, proc: Path = PROC, clock: Callable[[], float] = time.monotonic) -> None:
         self._proc = proc
         self._clock = clock
-        self._seen: dict[int, tuple[str, float]] = {}
+        self._lock = threading.Lock()
+        self._since = float("-inf")
+        self._newest = ""
+        self._known: set[str] = set()
+        self._serving: dict[str, str] = {}
 
     def of(self, pid: int) -> tuple[Thread, ...]:
         """Those of process `pid`, ordered by id.
@@ -112,29 +120,44 @@ class KernelThreads:
         itself). A kernel before 5.17 cuts the last name so that its process cannot be told; such a thread is the process's where both
         lie in one cpuset cgroup, and nobody's otherwise. Raises `Unavailable` when procfs may not be read.
         """
+        with self._lock:
+            self._look()
+            serving = tuple(self._serving.items())
         names = {f"vhost-{pid}", f"kvm-pit/{pid}", f"kvm-nx-lpage-recovery-{pid}"}
         found = []
-        for tid, name in self._names().items():
-            if name in names or (name == _CUT_NAME and _same_scope(pid, tid, self._proc)):
-                thread = _thread(f"{self._proc}/{tid}", tid)
+        for tid, name in serving:
+            if name in names or (name == _CUT_NAME and _same_scope(pid, int(tid), self._proc)):
+                thread = _thread(f"{self._proc}/{tid}", int(tid))
                 if thread is not None and thread.in_kernel:
                     found.append(thread)
-        return tuple(found)
+        return tuple(sorted(found, key=lambda thread: thread.tid))
 
-    def _names(self) -> dict[int, str]:
-        now, known = self._clock(), self._seen
-        self._seen = {}
-        for tid in _process_ids(self._proc):
-            entry = known.get(tid)
-            if entry is None or now - entry[1] > _REMEMBER_SECONDS:
-                comm = _read(f"{self._proc}/{tid}/comm")
-                if comm is None:
-                    continue
-                entry = (comm.rstrip("\n"), now)
-            # A kernel thread has its parent's name until it is given its own.
-            if entry[0] != "kthreadd":
-                self._seen[tid] = entry
-        return {tid: name for tid, (name, _) in self._seen.items()}
+    def _look(self) -> None:
+        """Read the names of the processes that are new; all of them once a minute. A sweep does this for every guest, twice.
+
+        Listing /proc is slow, and in vain while the kernel has given out no process id since (the last field of `loadavg`, proc(5)).
+        """
+        now, newest = self._clock(), (_read(f"{self._proc}/loadavg") or "").rpartition(" ")[2]
+        if newest and newest == self._newest and now - self._since <= _REMEMBER_SECONDS:
+            return
+        self._newest = newest
+        if now - self._since > _REMEMBER_SECONDS:
+            self._known, self._serving, self._since = set(), {}, now
+        listed = set(_forgiving(lambda: os.listdir(self._proc), str(self._proc)) or ())
+        for tid in self._known - listed:
+            self._serving.pop(tid, None)
+        self._known &= listed
+        for tid in listed - self._known:
+            name = _read(f"{self._proc}/{tid}/comm") if tid.isdigit() else ""
+            if name is None:
+                continue
+            if name == "kthreadd\n" and tid != _KTHREADD:
+                # A kernel thread has its parent's name until it is given its own: look again.
+                self._newest = ""
+                continue
+            if name.startswith(_SERVING):
+                self._serving[tid] = name.rstrip("\n")
+            self._known.add(tid)
 
 
 def kernel_threads(pid: int, *, proc: Path = PROC) -> tuple[Thread, ...]:

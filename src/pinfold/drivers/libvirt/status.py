@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Final
 from xml.etree.ElementTree import Element
 
@@ -48,6 +49,13 @@ class HostPages:
 
 def host_guest(text: str, *, state: GuestState, persistent: bool, pid: int | None, pages: HostPages) -> HostGuest:
     """The guest of a domain XML. A record of ours that cannot be read becomes its `problem`. Raises `InvalidRequest` for a broken XML."""
+    return replace(_defined(text, pages), state=state, persistent=persistent, pid=pid)
+
+
+# An agent looks at every guest every few seconds, and their definitions hardly ever change.
+@lru_cache(maxsize=512)
+def _defined(text: str, pages: HostPages) -> HostGuest:
+    """What the XML alone tells; state, persistence and process stand in for what it does not."""
     domain = xmltext.parsed(text, _WHAT, root="domain")
     uuid = domain.findtext("uuid", default="")
     record, nova, problem = None, None, ""
@@ -64,11 +72,11 @@ def host_guest(text: str, *, state: GuestState, persistent: bool, pid: int | Non
     return HostGuest(
         id=uuid,
         name=domain.findtext("name", default=""),
-        state=state,
+        state=GuestState.STOPPED,
         vcpus=1 if vcpu is None else xmltext.text_integer(vcpu, _WHAT),
         memory_mib=memory_mib,
-        persistent=persistent,
-        pid=pid,
+        persistent=False,
+        pid=None,
         record=record,
         nova=nova,
         pins=asked_pins(domain),
