@@ -16,7 +16,7 @@ from typing import Any
 
 import bcrypt
 from tests.postgres import PostgreSQL
-from tests.real.fleet.rig import Process, Service, configuration, domains, free_port, until, virsh
+from tests.real.fleet.rig import COMPUTE, Process, Service, configuration, domains, free_port, until, virsh
 from tests.real.fleet.watch import Watch, environment, settings_of
 from tests.survive.clock import WallClock
 from tests.survive.proxy import FaultProxy
@@ -121,6 +121,11 @@ class Fleet:
     def await_rest(self, *, seconds: float = 60.0) -> None:
         """Wait until the judge finds the fleet at rest; fails with what it says otherwise."""
         self._watch.await_rest(seconds=seconds)
+
+    def service_id(self, host: str) -> str:
+        """The id of a host's compute service, by which it is disabled and enabled."""
+        found: str = self.api.ask("GET", f"{COMPUTE}/os-services?host={host}")["services"][0]["id"]
+        return found
 
     def running(self) -> dict[str, Any]:
         """Every running guest of every host, by id."""

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+from tests.survive import points
 
 from pinfold.lab.daemon import LabHost
 
@@ -116,6 +117,7 @@ class Process:
     def await_hit(self, point: str, *, times: int = 1, dead: bool = True) -> None:
         """Wait until it reached the fault point so often and, unless it only halts there, is dead."""
         until(lambda: self.hits(point) >= times, f"{self.name} reaches {point}")
+        points.HIT.add(point)
         if dead:
             assert self._process is not None
             assert self._process.wait(PATIENCE_SECONDS) == -signal.SIGKILL

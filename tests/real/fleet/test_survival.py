@@ -6,15 +6,18 @@ that knows nothing of pinfold watches throughout.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import threading
 from collections.abc import Iterator
 
 import httpx
+import psycopg2
 import pytest
 from tests.real.fleet.fleet_rig import Fleet
 from tests.real.fleet.rig import COMPUTE, Domain, defined, domains, until, virsh
+from tests.survive import points
 from tests.survive.proxy import Fault
 
 SHARE = {"hw__cpu_policy": "dedicated", "hw__emulator_threads_policy": "share"}
@@ -80,24 +83,22 @@ def test_what_one_api_process_is_asked_every_other_one_knows(fleet: Fleet) -> No
 
 
 def test_an_api_process_killed_at_any_point_of_a_create(fleet: Fleet) -> None:
-    points = ("claim.intended", "claim.allocated", "claim.pinned", "claim.held")
-    doomed = {point: fleet.add_api(f"doomed-{point}", fault=point, wait=False) for point in points}
+    doomed = {point: fleet.add_api(f"doomed-{point}", fault=point, wait=False) for point in points.CREATE}
     for point, process in doomed.items():
         process.await_ready()
         with pytest.raises(httpx.HTTPError):
             fleet.service(process).create("share", name=point)
         process.await_hit(point)
     servers = {server["name"]: server["id"] for server in fleet.api.servers()}
-    for point in points:
+    for point in points.CREATE:
         fleet.api.await_status(servers[point], "ACTIVE")
         assert servers[point] in fleet.running()
 
 
 def test_an_api_process_killed_at_any_point_of_a_delete(fleet: Fleet) -> None:
-    points = ("release.begin", "release.unpinned", "release.emptied")
-    doomed = {point: fleet.add_api(f"doomed-{point}", fault=point, wait=False) for point in points}
+    doomed = {point: fleet.add_api(f"doomed-{point}", fault=point, wait=False) for point in points.DELETE}
     host = fleet.hosts[0]
-    servers = {point: fleet.api.create("share", name=point, host=host.name) for point in points}
+    servers = {point: fleet.api.create("share", name=point, host=host.name) for point in points.DELETE}
     for point, process in doomed.items():
         process.await_ready()
         fleet.api.await_status(servers[point], "ACTIVE")
@@ -109,11 +110,38 @@ def test_an_api_process_killed_at_any_point_of_a_delete(fleet: Fleet) -> None:
         assert servers[point] not in defined(host.lab)
 
 
+def test_an_api_process_killed_as_it_tells_placement_of_a_host_that_changed(fleet: Fleet) -> None:
+    (point,), host = points.REPORT, fleet.hosts[0]
+    doomed = fleet.add_api(f"doomed-{point}", fault=point)
+    stranger = fleet.folder / "pinned.xml"
+    stranger.write_text(FOREIGN.format(kind="kvm" if host.lab.kvm else "qemu", cpus="30"))
+    host.proxy.upstream = doomed.told["url"]
+    for _ in range(5):  # the healer of another process may be faster
+        virsh(host.lab, "create", str(stranger))
+        until(lambda: _offered(fleet, host.name)["reserved"] == 1, "Placement hears of the stranger")
+        if doomed.hits(point):
+            break
+        virsh(host.lab, "destroy", "stranger")
+        until(lambda: _offered(fleet, host.name)["reserved"] == 0, "Placement hears that the stranger is gone")
+    doomed.await_hit(point)
+    host.proxy.upstream = fleet.apis[0].told["url"]
+    server = fleet.api.create("share", host=host.name)
+    fleet.api.await_status(server, "ACTIVE")
+    virsh(host.lab, "destroy", "stranger")
+    until(lambda: _offered(fleet, host.name)["reserved"] == 0, "Placement hears that the stranger is gone")
+
+
+def _offered(fleet: Fleet, host: str) -> dict[str, int]:
+    """What Placement offers of the host's dedicated pCPUs."""
+    path = f"/resource_providers/{fleet.api.host(host)['id']}/inventories/PCPU"
+    found: dict[str, int] = httpx.get(f"{fleet.placement_url}{path}", headers={"X-Auth-Token": "admin"}).json()
+    return found
+
+
 def test_an_agent_killed_at_every_point_of_one_guests_life(fleet: Fleet) -> None:
     """Each life of the agent finds what the one before it left, and dies one point further on."""
     host = fleet.hosts[0]
-    creating = ("agent.start", "start.paused", "start.verified", "agent.started")
-    deleting = ("agent.remove", "agent.removed", "agent.buried", "agent.confirmed")
+    creating, deleting = points.START, points.REMOVE
     host.agent.kill()
     host.agent.start(fault=creating[0], wait=False)
     server = fleet.api.create("share", name="mortal", host=host.name)
@@ -209,6 +237,52 @@ def test_a_placement_that_is_away_slow_or_wrong(fleet: Fleet) -> None:
         fleet.placement.clear()
 
 
+def test_a_placement_that_is_away_while_a_server_is_deleted(fleet: Fleet) -> None:
+    assert fleet.placement is not None
+    for kind in ("away", "500", "409"):
+        server = fleet.api.create("share", name=kind)
+        fleet.api.await_status(server, "ACTIVE")
+        here = next(host for host in fleet.hosts if server in domains(host.lab))
+        # Emptying an allocation is a PUT of no resources, so that its generation is checked.
+        fault = fleet.placement.add(Fault(kind=kind, matches=lambda _, path: "/allocations" in path))
+        fleet.api.delete(server, wait=False)
+        until(lambda fault=fault: fault.hits > 2, "Placement is asked")  # type: ignore[misc]
+        until(lambda here=here, server=server: server not in defined(here.lab), "its domain goes")  # type: ignore[misc]
+        fleet.placement.clear()
+        fleet.api.await_gone(server)
+        fleet.await_rest()
+
+
+def test_a_decision_on_an_index_that_is_stale_by_the_time_of_the_claim(fleet: Fleet) -> None:
+    """One API process has decided and booked, and halts before the ledger; another one takes the very pCPUs that it decided on."""
+    host = fleet.hosts[0]
+    halted = fleet.add_api("halted-stale", fault="claim.allocated:stop")
+    made: list[str] = []
+    asking = threading.Thread(target=lambda: made.append(fleet.service(halted).create("share", name="behind", host=host.name)), daemon=True)
+    asking.start()
+    halted.await_hit("claim.allocated", dead=False)
+    decided = _vcpus(fleet, "SELECT c.fit FROM claim c JOIN guest g ON g.id = c.guest WHERE g.name = 'behind'")
+    ahead = fleet.api.create("share", name="ahead", host=host.name)
+    assert _vcpus(fleet, f"SELECT fit FROM claim WHERE guest = '{ahead}' AND state = 'held'") == decided
+    halted.send(signal.SIGCONT)
+    asking.join(60)
+    for server in (ahead, *made):
+        fleet.api.await_status(server, "ACTIVE")
+    assert len(made) == 1
+    vcpus = [set(fleet.api.placement(server)["claim"]["fit"]["vcpus"].values()) for server in (ahead, *made)]
+    assert not vcpus[0] & vcpus[1]
+    halted.kill()
+
+
+def _vcpus(fleet: Fleet, query: str) -> object:
+    """Where the vCPUs of a stored claim are to run."""
+    assert fleet.postgresql is not None
+    with contextlib.closing(psycopg2.connect(fleet.database.replace("+psycopg2", ""))) as connection, connection.cursor() as cursor:
+        cursor.execute(query)
+        ((fit,),) = cursor.fetchall()
+    return [cell["pins"] for cell in json.loads(fit)["value"]["cells"]]
+
+
 def test_a_booking_that_arrives_after_its_claim_was_given_up(fleet: Fleet) -> None:
     assert fleet.placement is not None
     fault = fleet.placement.add(Fault(kind="late", matches=put, times=1, seconds=3.0))
@@ -255,10 +329,10 @@ def test_a_host_with_less_than_is_recorded_hands_the_guest_on(fleet: Fleet) -> N
     first.agent.kill()
     first.agent.start(fault="agent.start:stop")
     before = first.agent.hits("agent.start")
-    fleet.api.ask("PUT", f"{COMPUTE}/os-services/{_service(fleet, second.name)}", {"status": "disabled"})
+    fleet.api.ask("PUT", f"{COMPUTE}/os-services/{fleet.service_id(second.name)}", {"status": "disabled"})
     server = fleet.api.create("share", name="handed-on")
     first.agent.await_hit("agent.start", times=before + 1, dead=False)
-    fleet.api.ask("PUT", f"{COMPUTE}/os-services/{_service(fleet, second.name)}", {"status": "enabled"})
+    fleet.api.ask("PUT", f"{COMPUTE}/os-services/{fleet.service_id(second.name)}", {"status": "enabled"})
     stranger = fleet.folder / "stranger.xml"
     stranger.write_text(FOREIGN.format(kind="kvm" if first.lab.kvm else "qemu", cpus="2-15,18-31"))
     virsh(first.lab, "create", str(stranger))
@@ -267,8 +341,3 @@ def test_a_host_with_less_than_is_recorded_hands_the_guest_on(fleet: Fleet) -> N
     assert shown["OS-EXT-SRV-ATTR:host"] == second.name
     assert server in domains(second.lab) and server not in defined(first.lab)
     virsh(first.lab, "destroy", "stranger")
-
-
-def _service(fleet: Fleet, host: str) -> str:
-    found: str = fleet.api.ask("GET", f"{COMPUTE}/os-services?host={host}")["services"][0]["id"]
-    return found

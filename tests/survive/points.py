@@ -1,0 +1,17 @@
+"""Every named place at which the suites kill a process, by what passes it. What is expected then stands in the suites."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CREATE: Final = ("claim.intended", "claim.allocated", "claim.pinned", "claim.held")
+DELETE: Final = ("release.begin", "release.unpinned", "release.emptied")
+HEAL: Final = ("heal.abandoned", "heal.emptied")
+REPORT: Final = ("provider.inventoried",)
+START: Final = ("agent.start", "start.paused", "start.verified", "agent.started")
+REMOVE: Final = ("agent.remove", "agent.removed", "agent.buried", "agent.confirmed")
+
+ALL: Final = (*CREATE, *DELETE, *HEAL, *REPORT, *START, *REMOVE)
+
+HIT: Final[set[str]] = set()
+"""The points that processes of this run were seen to reach."""
