@@ -5,30 +5,26 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
+from pathlib import Path
 
 import httpx
 import pytest
 from tests.real.fleet.conftest import UpRig
 from tests.real.fleet.fleet_rig import Fleet
-from tests.real.fleet.rig import Process, defined, domains, until
+from tests.real.fleet.rig import COMPUTE, Process, defined, domains, until
+from tests.survive import points
+
+from pinfold.faultpoints import POINTS
+from pinfold.lab.daemon import LabHost
 
 SHARE = {"hw__cpu_policy": "dedicated", "hw__emulator_threads_policy": "share"}
 
-CREATING = (
-    "claim.allocated",
-    "heal.abandoned",
-    "heal.emptied",
-    "claim.intended",
-    "claim.pinned",
-    "claim.held",
-    "agent.start",
-    "start.paused",
-    "start.verified",
-    "agent.started",
-)
-DELETING = ("agent.remove", "agent.removed", "agent.buried", "release.begin", "release.unpinned", "release.emptied")
+CREATING = ("claim.allocated", *points.HEAL, "claim.intended", "claim.pinned", "claim.held", *points.START)
+DELETING = ("agent.remove", "agent.removed", "agent.buried", *points.DELETE)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -62,7 +58,7 @@ def _lives(up: UpRig, points: tuple[str, ...]) -> None:
     up.start_asking()
 
 
-@pytest.mark.parametrize("point", ["claim.intended", "claim.allocated", "claim.pinned", "claim.held"])
+@pytest.mark.parametrize("point", points.CREATE)
 def test_postgresql_killed_at_a_point_of_a_create(fleet: Fleet, point: str) -> None:
     assert fleet.postgresql is not None
     flavor = fleet.api.flavor("share", **SHARE)
@@ -79,7 +75,7 @@ def test_postgresql_killed_at_a_point_of_a_create(fleet: Fleet, point: str) -> N
     _rest(fleet, halted)
 
 
-@pytest.mark.parametrize("point", ["release.begin", "release.unpinned", "release.emptied"])
+@pytest.mark.parametrize("point", points.DELETE)
 def test_postgresql_killed_at_a_point_of_a_delete(fleet: Fleet, point: str) -> None:
     host = fleet.hosts[0]
     server = fleet.api.create(fleet.api.flavor("share", **SHARE), host=host.name)
@@ -94,7 +90,7 @@ def test_postgresql_killed_at_a_point_of_a_delete(fleet: Fleet, point: str) -> N
     _rest(fleet, halted)
 
 
-@pytest.mark.parametrize("point", ["agent.start", "start.paused", "start.verified", "agent.started"])
+@pytest.mark.parametrize("point", points.START)
 def test_libvirtd_killed_at_a_point_of_a_start(fleet: Fleet, point: str) -> None:
     host = fleet.hosts[0]
     before = host.agent.hits(point)
@@ -111,7 +107,7 @@ def test_libvirtd_killed_at_a_point_of_a_start(fleet: Fleet, point: str) -> None
     _rest(fleet)
 
 
-@pytest.mark.parametrize("point", ["agent.remove", "agent.removed", "agent.buried", "agent.confirmed"])
+@pytest.mark.parametrize("point", points.REMOVE)
 def test_libvirtd_killed_at_a_point_of_a_removal(fleet: Fleet, point: str) -> None:
     host = fleet.hosts[0]
     server = fleet.api.create(fleet.api.flavor("share", **SHARE), host=host.name)
@@ -126,6 +122,59 @@ def test_libvirtd_killed_at_a_point_of_a_removal(fleet: Fleet, point: str) -> No
     host.lab.start_daemon()
     fleet.api.await_gone(server)
     _rest(fleet)
+
+
+def test_libvirtd_killed_before_a_guest_that_it_starts_has_a_process(fleet: Fleet) -> None:
+    """libvirt keeps a ghost then, on which it refuses every act; the guest runs elsewhere, and the ghost holds nothing.
+
+    That libvirt forgets it takes a person, who does what the agent's log says.
+    """
+    first, second = fleet.hosts
+    bystanders = defined(first.lab)
+    flavor, service = fleet.api.flavor("share", **SHARE), fleet.service_id(second.name)
+    for _ in range(10):
+        fleet.api.ask("PUT", f"{COMPUTE}/os-services/{service}", {"status": "disabled"})
+        killing = threading.Thread(target=_kill_before_the_process, args=(first.lab,), daemon=True)
+        killing.start()
+        server = fleet.api.create(flavor, name="half-started")
+        killing.join(60)
+        fleet.api.ask("PUT", f"{COMPUTE}/os-services/{service}", {"status": "enabled"})
+        status = first.lab.run_dir / "qemu" / f"instance-{server}.xml"
+        caught = status.exists() and _has_no_process(status)
+        began = time.monotonic()
+        first.lab.start_daemon()
+        shown = fleet.api.await_status(server, "ACTIVE")
+        if caught:
+            break
+        fleet.api.delete(server)
+    assert caught, "libvirtd was never killed at that moment"
+    assert shown["OS-EXT-SRV-ATTR:host"] == second.name
+    print(f"the guest of a half-done start ran elsewhere {time.monotonic() - began:.0f} s after libvirtd was back")
+    other = fleet.api.create(flavor, name="in its place", host=first.name)
+    fleet.api.await_status(other, "ACTIVE")
+    assert f"delete {status.name}" in first.agent.errors().replace(f"{status.parent}/", "")
+    assert defined(first.lab) == {*bystanders, server, other}
+    first.lab.kill_daemon()
+    status.unlink()
+    first.lab.start_daemon()
+    until(lambda: defined(first.lab) == {*bystanders, other}, "the agent takes away what libvirt had defined")
+    fleet.api.delete(server)
+    fleet.api.delete(other)
+    _rest(fleet)
+
+
+def _kill_before_the_process(lab: LabHost) -> None:
+    """Kill libvirtd as soon as it starts a guest that has no process yet."""
+    daemon = int((lab.run_dir / "libvirtd-lab.pid").read_text())
+    until(lambda: any(_has_no_process(path) for path in (lab.run_dir / "qemu").glob("instance-*.xml")), "a guest starts", pause=0.001)
+    os.kill(daemon, signal.SIGKILL)
+
+
+def _has_no_process(status: Path) -> bool:
+    try:
+        return " pid='0'" in status.read_text()[:400]
+    except FileNotFoundError:
+        return False
 
 
 def _bounce(fleet: Fleet, halted: Process) -> None:
@@ -149,3 +198,10 @@ def _rest(fleet: Fleet, *done: Process) -> None:
     until(lambda: not fleet.api.servers(), "no server is left")
     fleet.await_rest()
     fleet.verdict()
+
+
+def test_every_named_point_was_hit_in_this_run(request: pytest.FixtureRequest) -> None:
+    ran = {item.path.name for item in request.session.items}
+    if not {"test_survival.py", Path(__file__).name} <= ran or request.config.getoption("keyword") or request.session.testsfailed:
+        pytest.skip("only a whole run tells")
+    assert sorted(POINTS) == sorted(points.HIT)

@@ -128,7 +128,7 @@ class LibvirtDriver:
             return
         if known.active:
             self._end(known, graceful_seconds)
-        if remove:
+        if remove and not self._guests.is_ghost(known):
             with self._connection.translated(f"guest {known.name} cannot be undefined"), absent_is_fine():
                 domain.undefine(self._connection.live().lookupByUUIDString(guest))
 
@@ -203,9 +203,15 @@ class LibvirtDriver:
         return started
 
     def _end(self, guest: HostGuest, graceful_seconds: float) -> None:
+        if self._guests.is_ghost(guest):
+            return
         ticks = None if guest.pid is None else procfs.start_ticks(guest.pid)
-        with self._connection.translated(f"guest {guest.name} cannot be stopped"), absent_is_fine():
-            domain.end(self._connection.live().lookupByUUIDString(guest.id), graceful_seconds)
+        try:
+            with self._connection.translated(f"guest {guest.name} cannot be stopped"), absent_is_fine():
+                domain.end(self._connection.live().lookupByUUIDString(guest.id), graceful_seconds)
+        except Unavailable as error:
+            if not self._guests.find_ghost(guest, error):
+                raise
         pid = guest.pid
         if pid is not None and ticks is not None and not process.ended(pid, ticks):
             raise Unavailable(f"process {pid} of guest {guest.name} does not end")

@@ -10,8 +10,9 @@ from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavaila
 NO_DOMAIN: Final = 42
 INVALID_ARGUMENT: Final = 8
 OPERATION_INVALID: Final = 55
+TIMED_OUT: Final = 68
 _EXISTS: Final = 28
-_AWAY: Final = frozenset({5, 6, 39, 45, 68, 79})
+_AWAY: Final = frozenset({5, 6, 39, 45, TIMED_OUT, 79})
 """No connection to the hypervisor, an invalid connection, an RPC that failed, authentication (two kinds), a time-out."""
 
 _TAKEN: Final = ("already exists with uuid", "domain is already running")
