@@ -22,6 +22,7 @@ _TITLES = {
     "hypervisors": ("Hypervisors", "Compute."),
     "services": ("Services", "Compute. Every agent is shown as `nova-compute`."),
     "availability zones": ("Availability zones", "Compute. A zone is made by aggregates."),
+    "limits": ("Limits", "Compute."),
     "aggregates": ("Aggregates", "Compute. Each is an aggregate in Placement too."),
     "images": ("Images", "The image API, read-only over the configured directory."),
     "hosts": ("Hosts", "What Compute has no words for."),
@@ -36,7 +37,10 @@ Compute is served at the microversions {OLDEST} to {NEWEST}; clients ask with `O
 `X-OpenStack-Nova-API-Version: X.Y`, and an answer has the keys of its microversion and no others. `/placement` is OpenStack Placement
 itself where it is embedded. Everything but `/healthz` and the agents' routes needs HTTP Basic; the role `reader` may read, `admin` may
 change.
-Nova's other routes answer 404, its other server actions 501. `/openapi.json` describes every route with its bodies.
+Nova's other routes answer 404, its other server actions 501. `/openapi.json` describes every route with its bodies, every key of its answers
+and the errors that it may give. `GET /servers?name=` takes a regular expression, as Nova's does, in RE2's syntax.
+
+While a remote Placement is away, `/healthz` answers 503 and says since when; reading, starts, stops and deletes go on, creates end in error.
 
 """
 

@@ -33,6 +33,7 @@ _NOUNS = {
     "availability_zone": ("", ""),
     "flavors_extra_specs": ("", ""),
     "flavors_access": ("", ""),
+    "limits": ("limits_client", "LimitsClient"),
     "versions": ("", ""),
 }
 _REQUEST_ID = re.compile(r"req-[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
@@ -209,6 +210,16 @@ def test_aggregates(standing: Standing, version: str) -> None:
     standing.check(version, "aggregates", "update_aggregate", "PUT", path, {"aggregate": {"name": f"b{version}"}})
     standing.check(version, "aggregates", "aggregate_add_remove_host", "POST", f"{path}/action", {"remove_host": {"host": "c1"}})
     standing.check(version, "aggregates", "delete_aggregate", "DELETE", path)
+
+
+@pytest.mark.parametrize("version", ["2.1", "2.36", "2.39", "2.57", "2.96"])
+def test_limits(standing: Standing, version: str) -> None:
+    absolute = standing.check(version, "limits", "get_limit", "GET", "/limits?reserved=False")["limits"]["absolute"]
+    servers = standing.fleet.ask("GET", "/servers/detail").json()["servers"]
+    assert (absolute["maxTotalInstances"], absolute["maxTotalCores"], absolute["maxTotalRAMSize"]) == (-1, -1, -1)
+    assert absolute["totalInstancesUsed"] == len(servers)
+    assert absolute["totalCoresUsed"] == sum(server["flavor"]["vcpus"] for server in servers)
+    assert absolute["totalRAMUsed"] == sum(server["flavor"]["ram"] for server in servers)
 
 
 def test_versions(standing: Standing) -> None:

@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from pinfold.api.compute.names import Name
 from pinfold.api.errors import ApiError
 
+MOST_METADATA: Final = 128
 Text = Annotated[str, Field(max_length=255)]
-Metadata = Annotated[dict[Annotated[str, Field(pattern=r"^[a-zA-Z0-9-_:. ]{1,255}$")], Text], Field(max_length=128)]
+Metadata = Annotated[dict[Annotated[str, Field(pattern=r"^[a-zA-Z0-9-_:. ]{1,255}$")], Text], Field(max_length=MOST_METADATA)]
 Many = Annotated[int, Field(ge=1, le=300)]
 
 _MEANINGLESS: Final = (

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 
 from pinfold.api.compute.links import ROOT
 from pinfold.api.compute.server_answers import MetadataShown, MetadatumShown
-from pinfold.api.compute.server_bodies import OneMetadatum, ServerMetadata
+from pinfold.api.compute.server_bodies import MOST_METADATA, OneMetadatum, ServerMetadata
 from pinfold.api.compute.servers import server
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.services import ApiServices, Services
@@ -17,8 +17,6 @@ from pinfold.store import guests
 from pinfold.store.model import Pairs
 
 router = APIRouter(prefix=ROOT, tags=["servers"])
-
-_MOST = 128
 
 
 @router.get("/servers/{server_id}/metadata")
@@ -70,6 +68,6 @@ def _store_metadata(services: ApiServices, server_id: str, change: Callable[[dic
     server(services, server_id)
     with services.database.write() as connection:
         after = change(dict(guests.get(connection, server_id).metadata))
-        if len(after) > _MOST:
-            raise ApiError(403, f"Maximum number of metadata items exceeds {_MOST}")
+        if len(after) > MOST_METADATA:
+            raise ApiError(403, f"Maximum number of metadata items exceeds {MOST_METADATA}")
         return guests.edit(connection, server_id, metadata=tuple(sorted(after.items()))).metadata

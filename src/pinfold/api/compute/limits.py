@@ -1,0 +1,88 @@
+"""Limits in the Compute API: there are none on what a host can give, and what pinfold has not is limited to nothing."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, NotRequired
+
+from fastapi import APIRouter
+from typing_extensions import TypedDict
+
+from pinfold.api.answers import before, closed
+from pinfold.api.compute.headers import Version
+from pinfold.api.compute.links import ROOT
+from pinfold.api.compute.server_bodies import MOST_METADATA
+from pinfold.api.microversion import Microversion
+from pinfold.api.services import Services
+from pinfold.store import guests
+
+router = APIRouter(prefix=f"{ROOT}/limits", tags=["limits"])
+
+_UNLIMITED: Final = -1
+
+
+@closed
+class AbsoluteLimits(TypedDict):
+    """What may be had at most, -1 for as much as there is, and what is had by now: servers, vCPUs and MiB."""
+
+    maxTotalInstances: int
+    maxTotalCores: int
+    maxTotalRAMSize: int
+    maxServerMeta: int
+    maxTotalKeypairs: int
+    maxServerGroups: int
+    maxServerGroupMembers: int
+    totalInstancesUsed: int
+    totalCoresUsed: int
+    totalRAMUsed: int
+    totalServerGroupsUsed: int
+    maxTotalFloatingIps: NotRequired[Annotated[int, before(36)]]
+    totalFloatingIpsUsed: NotRequired[Annotated[int, before(36)]]
+    maxSecurityGroups: NotRequired[Annotated[int, before(36)]]
+    maxSecurityGroupRules: NotRequired[Annotated[int, before(36)]]
+    totalSecurityGroupsUsed: NotRequired[Annotated[int, before(36)]]
+    maxImageMeta: NotRequired[Annotated[int, before(39)]]
+    maxPersonality: NotRequired[Annotated[int, before(57)]]
+    maxPersonalitySize: NotRequired[Annotated[int, before(57)]]
+
+
+@closed
+class Limits(TypedDict):
+    """The absolute limits, and those of a rate, of which there are none."""
+
+    absolute: AbsoluteLimits
+    rate: list[dict[str, str]]
+
+
+@closed
+class LimitsShown(TypedDict):
+    """Every limit."""
+
+    limits: Limits
+
+
+@router.get("")
+def show_limits(services: Services, version: Version) -> LimitsShown:
+    """What is in use. Hosts alone limit it; of networks, key pairs and server groups there is nothing."""
+    with services.database.read() as connection:
+        flavors = [guest.flavor for guest in guests.page(connection)]
+    absolute: AbsoluteLimits = {
+        "maxTotalInstances": _UNLIMITED,
+        "maxTotalCores": _UNLIMITED,
+        "maxTotalRAMSize": _UNLIMITED,
+        "maxServerMeta": MOST_METADATA,
+        "maxTotalKeypairs": 0,
+        "maxServerGroups": 0,
+        "maxServerGroupMembers": 0,
+        "totalInstancesUsed": len(flavors),
+        "totalCoresUsed": sum(flavor.vcpus for flavor in flavors),
+        "totalRAMUsed": sum(flavor.memory_mib for flavor in flavors),
+        "totalServerGroupsUsed": 0,
+    }
+    if version < Microversion(2, 36):
+        absolute |= {"maxTotalFloatingIps": 0, "totalFloatingIpsUsed": 0, "maxSecurityGroups": 0, "maxSecurityGroupRules": 0}
+        absolute["totalSecurityGroupsUsed"] = 0
+    if version < Microversion(2, 39):
+        absolute["maxImageMeta"] = 0
+    if version < Microversion(2, 57):
+        absolute |= {"maxPersonality": 0, "maxPersonalitySize": 0}
+    return {"limits": {"absolute": absolute, "rate": []}}
