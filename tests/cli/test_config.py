@@ -125,3 +125,15 @@ def test_clouds_refuses_an_empty_password_and_a_host_where_no_service_was_starte
     assert (
         answer.err == f"pinfold: there is no {tmp_path}/none/clouds.yaml, so no `pinfold up` ran here; name the API's address with --url\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("argv", "sentence"),
+    [
+        (("account", "bob", "--role", "king"), "--role 'king' is not allowed; admin or reader is"),
+        (("clouds", "--url", "nonsense"), "--url 'nonsense' is not allowed; an address such as http://127.0.0.1:8774 is"),
+    ],
+)
+def test_a_wrong_word_is_refused_before_a_password_is_asked_for(pinfold: Pinfold, argv: tuple[str, ...], sentence: str) -> None:
+    answer = pinfold("config", *argv)
+    assert (answer.status, answer.out, answer.err) == (2, "", f"pinfold: {sentence}\n")

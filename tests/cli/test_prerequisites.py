@@ -84,6 +84,9 @@ def test_a_size_that_a_flavor_names_is_missed_and_any_size_serves_large() -> Non
     assert [health for health, *_ in pages(SMALL, LARGE, wanted=Wanted(large_pages=True))] == [Health.POOR, Health.UNUSED]
     some = replace(SMALL, total=8, free=3)
     assert [health for health, *_ in pages(some, LARGE, wanted=Wanted(large_pages=True))] == [Health.GOOD, Health.UNUSED]
+    mounts = (MOUNT, HugePageMount(path="/dev/hugepages1G", size_kib=1 << 20))
+    found = pages(SMALL, replace(LARGE, total=2, free=2), mounts=mounts, wanted=Wanted(large_pages=True))
+    assert [health for health, *_ in found] == [Health.UNUSED, Health.GOOD]
 
 
 def test_reserved_pages_are_no_use_without_a_mount_of_their_size() -> None:

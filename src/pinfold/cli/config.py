@@ -80,9 +80,12 @@ def clouds(
     """
     from pinfold.cli.fleet import read_fleet
     from pinfold.config.clouds import clouds_yaml
+    from pinfold.core.errors import InvalidRequest
 
     if url is None:
         text = _clouds_here(config)
+    elif not url.startswith(("http://", "https://")):
+        raise InvalidRequest(f"--url {url!r} is not allowed; an address such as http://127.0.0.1:8774 is", key="--url")
     else:
         password = "" if no_auth else _password(password_file)
         placement = read_fleet(config, None, None, None, quiet=True).placement
@@ -103,8 +106,11 @@ def account(
     as_json: opt.Json = False,
 ) -> None:
     """Print a line for the accounts file, the password hashed."""
-    from pinfold.api.accounts import hash_password, parse_accounts
+    from pinfold.api.accounts import Role, hash_password, parse_accounts
+    from pinfold.core.errors import InvalidRequest
 
+    if role not in {known.value for known in Role}:
+        raise InvalidRequest(f"--role {role!r} is not allowed; admin or reader is", key="--role")
     line = f"{name}:{role}:{hash_password(_password(password_file))}"
     parse_accounts(line, "the account")
     if as_json:
