@@ -6,9 +6,9 @@ import platform
 import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from benchmarks.fit.agreement import Agreement
+from benchmarks.page import machine
 
 STANDARD_BUDGET = 30.0
 EIGHT_BUDGET = 10_000.0
@@ -49,7 +49,6 @@ class Result:
     standard: tuple[Timing, ...]
     eight: tuple[Timing, ...]
     available: int
-    load: str
     limit_s: float
     rounds: int
     agreement: Agreement
@@ -97,7 +96,7 @@ def markdown(result: Result) -> str:
         *_METHOD.format(nova=result.versions["nova"], rounds=result.rounds).splitlines(),
         "",
         f"Nova {result.versions['nova']}, {platform.python_implementation()} {result.versions['python']} on both sides.",
-        f"{machine()}; load {result.load} on average.",
+        machine(),
         "",
         "## Standard cases",
         "",
@@ -156,14 +155,6 @@ Both sides prepare something before a decision, and neither's preparation is in 
 (`numa_get_constraints`), copies the guest's topology for each host, and parses the host's topology from its stored text when the host
 changed. Our engine compiles the flavor (`compile_request`), counts a host's state on the first decision after a change (that
 decision is the row "on a host that has just changed"), and prepares a request on its first decision."""
-
-
-def machine() -> str:
-    """The processor's name, as the kernel has it."""
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            return f"{line.partition(':')[2].strip()}, {platform.system()} {platform.release()}"
-    return platform.machine()
 
 
 def _by(timings: Iterable[Timing], key: Callable[[Timing], str]) -> list[tuple[str, list[Timing]]]:

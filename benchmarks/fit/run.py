@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import statistics
 import sys
@@ -95,7 +94,6 @@ def main() -> int:
             standard=measure(nova, ours, scenarios[:: options.every], options.rounds, standard_agreement, options.limit),
             eight=measure(nova, ours, list(eight_cell_refusals()), options.rounds, eight_agreement, options.limit),
             available=len(scenarios),
-            load=f"{os.getloadavg()[2]:.1f} on {os.cpu_count()} processors",
             limit_s=options.limit,
             rounds=options.rounds,
             agreement=compare_random(nova, ours, options.random, options.seed),
@@ -107,8 +105,9 @@ def main() -> int:
     finally:
         nova.close()
         ours.close()
-    options.report.write_text(markdown(result), encoding="utf-8")
-    print(summary(result))
+    page = markdown(result)
+    options.report.write_text(page, encoding="utf-8")
+    print(page, summary(result), sep="\n")
     return 0 if result.standard_ratio() >= STANDARD_BUDGET and result.eight_ratio() >= EIGHT_BUDGET else 1
 
 
