@@ -34,16 +34,18 @@ def test_servers(rig: Rig) -> None:
         f"{create} --availability-zone nova:c1 --wait s5",
     )
     names = {"s1", "s2-1", "s2-2", "s3", "s4", "s5"}
-    plain, long, filtered, none, shown = rig.succeed(
+    plain, long, filtered, expression, none, shown = rig.succeed(
         "server list -f json",
         "server list --long --all-projects -f json",
         "server list --name s2 --status ACTIVE --host c1 --flavor f.servers --image probe -f json",
+        "server list --name ^s[12](-.)?$ -f json",
         "server list --status ERROR -f json",
         "server show s1 -f json",
     )
     assert {row["Name"] for row in plain} == names
     assert {row["Host"] for row in long} == {"c1"}
     assert {row["Name"] for row in filtered} == {"s2-1", "s2-2"}
+    assert {row["Name"] for row in expression} == {"s1", "s2-1", "s2-2"}
     assert none == []
     assert (shown["properties"], shown["description"], shown["OS-EXT-SRV-ATTR:host"]) == ({"a": "b"}, "d", "c1")
     *_, shown = rig.succeed(
@@ -93,6 +95,29 @@ def test_hosts_services_aggregates_and_zones(rig: Rig) -> None:
     assert aggregate["properties"] == {"pinned": "true", "tier": "gold"}
     assert [zone["Zone Name"] for zone in zones] == ["az1"]
     assert aggregates == []
+
+
+_NO_PART = (
+    *("server event list s", "server migrate s", "server migrate --live-migration s", "server migration list", "server pause s"),
+    *("server suspend s", "server shelve s", "server rescue s", "server evacuate s", "server image create s", "console log show s"),
+    *("console url show s", "server set --tag x s", "server show --diagnostics s", "server volume list s", "server group list"),
+    *("keypair list", "keypair create k", "host list", "usage list", "limits show --absolute", "quota list --compute"),
+    *("aggregate cache image a probe", "compute agent list", "network list", "image set --property a=b probe"),
+)
+
+
+def test_what_is_no_part_of_pinfold_is_refused_in_a_sentence_and_never_ends_in_a_traceback(rig: Rig) -> None:
+    rig.succeed(
+        "flavor create --vcpus 1 --ram 64 --disk 0 f.part",
+        "server create --flavor f.part --image probe --no-network --wait s",
+        "aggregate create a",
+    )
+    rig.heard.calls.clear()
+    for line, (code, out, err) in zip(_NO_PART, rig.commands(*_NO_PART), strict=True):
+        assert (code, "Traceback" in err) == (1, False), f"{line}: {out} {err}"
+        assert line.startswith("limits") or "404" in err or "501" in err or "Client Error" in err, f"{line}: {err}"
+    assert {status for _, _, status in rig.heard.calls if status >= 400} <= {400, 404, 501}
+    rig.succeed("server delete --wait s", "flavor delete f.part", "aggregate delete a")
 
 
 def test_images(rig: Rig) -> None:

@@ -38,6 +38,8 @@ def test_a_servers_life(cloud: Connection) -> None:
     cloud.compute.wait_for_server(server, wait=60, interval=0.1)
     assert [(hypervisor.name, hypervisor.state) for hypervisor in cloud.compute.hypervisors(details=True)] == [("c1", "up")]
     assert [(service.host, service.state) for service in cloud.compute.services()] == [("c1", "up")]
+    used = cloud.compute.get_limits().absolute
+    assert (used.total_cores, used.total_cores_used, used.instances_used) == (-1, 2, 1)
     cloud.compute.delete_server(server)
     cloud.compute.wait_for_delete(server, wait=60, interval=0.1)
     cloud.compute.delete_flavor(flavor)
