@@ -177,7 +177,9 @@ class LibvirtDriver:
 
     def _refuse_absent(self, wanted: Masks) -> None:
         """libvirt trims absent pCPUs from a mask without a word, so that they never reach it."""
-        absent = moves.asked(wanted) - self.topology().online
+        with self._connection.translated("the online pCPUs cannot be read"):
+            _, online, _ = self._connection.live().getCPUMap(0)
+        absent = moves.asked(wanted) - status.cpus_of(online)
         if absent:
             raise InvalidRequest(f"pCPU {absent} is not online on this host", key="pins")
 
