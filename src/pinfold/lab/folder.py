@@ -156,7 +156,9 @@ class LabFolder:
             group = self.spec().group
             if group:
                 cgroup.remove(group)
-        shutil.rmtree(self.path, ignore_errors=False)
+        while self.path.exists():
+            with contextlib.suppress(FileNotFoundError):  # the keeper may be clearing up at the same time
+                shutil.rmtree(self.path)
 
     @staticmethod
     def _sees(pid: int, own: os.stat_result) -> bool:
