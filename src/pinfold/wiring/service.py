@@ -24,6 +24,7 @@ from pinfold.accounting.embedded import EmbeddedPlacement, Wsgi, load
 from pinfold.accounting.remote import connect
 from pinfold.api.accounts import Doorkeeper, read_accounts
 from pinfold.api.app import create_app
+from pinfold.api.heads import BoundedHead
 from pinfold.api.services import ApiServices
 from pinfold.config.fleet import ApiSettings, FleetSettings
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
@@ -220,6 +221,7 @@ def server_of(service: Service, settings: ApiSettings) -> uvicorn.Server:
     """The HTTP server for a service; `run(sockets=[…])` serves until `should_exit` is set. Raises `InvalidRequest` for its certificate."""
     config = uvicorn.Config(
         service.app,
+        http=BoundedHead,
         log_config=None,
         access_log=False,
         lifespan="off",
