@@ -26,7 +26,7 @@ from tests.survive import points
 from pinfold.lab.daemon import LabHost
 
 COMPUTE = "/compute/v2.1"
-READY_SECONDS = 60.0
+READY_SECONDS = 180.0
 PATIENCE_SECONDS = 90.0
 """Generous, since the machine may be busy with other suites; waiting ends as soon as there is what it waits for."""
 

@@ -1,0 +1,30 @@
+"""What `pinfold server` prints of refusals."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from pinfold.cli.views.servers import server_view
+
+SERVER = {
+    "id": "1",
+    "name": "vm",
+    "status": "ERROR",
+    "OS-EXT-STS:task_state": None,
+    "flavor": {"vcpus": 2, "ram": 64, "original_name": "wide"},
+    "fault": {"message": "No host takes the guest: c07: ..."},
+}
+
+
+def test_a_refusal_names_the_revision_that_it_was_decided_on_and_a_failed_start_has_none() -> None:
+    refusals = [
+        {"host": "c07", "revision": 12, "sentence": "cell 1 has 7 free dedicated pCPUs, 8 needed"},
+        {"host": "c08", "revision": None, "sentence": "the start failed: QEMU ended"},
+    ]
+    console = Console(width=200)
+    with console.capture() as captured:
+        for line in server_view(SERVER, {"host": None, "claim": None, "observed": None, "refusals": refusals}):
+            console.print(line)
+    shown = captured.get().splitlines()
+    assert "  c07: cell 1 has 7 free dedicated pCPUs, 8 needed  at revision 12" in shown
+    assert "  c08: the start failed: QEMU ended" in shown
