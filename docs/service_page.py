@@ -51,8 +51,8 @@ There is no Keystone, so nothing tells the `openstack` client which services the
 _ERRORS = """## Errors
 
 Below `/compute` an error is in Compute's form, `{"itemNotFound": {"code": 404, "message": "…"}}`; elsewhere it is
-`{"error": {"code": "…", "status": 404, "message": "…"}}`. Bodies of more than 1 MiB or 32 levels are refused before anything reads them, heads
-of more than 64 KiB cut off.
+`{"error": {"code": "…", "status": 404, "message": "…"}}`. Bodies of more than 1 MiB or 32 levels are refused before anything reads them,
+heads of more than 64 KiB cut off.
 
 """
 
