@@ -46,7 +46,8 @@ def test_bodies_too_large_too_deep_or_no_json_are_refused_everywhere(standing_fl
             assert answer.json()[word]["message"]
             assert len(answer.text) < 1000
     for body, status in bodies.items():
-        answer = fleet.http.put("/agent/v1/host", content=body, headers={"Authorization": f"Bearer {c1.token}"}, auth=None)
+        headers = {"Authorization": f"Bearer {c1.token}", "Content-Type": "application/json"}
+        answer = fleet.http.put("/agent/v1/host", content=body, headers=headers, auth=None)
         assert answer.status_code == status, f"{body[:60]!r}: {answer.text[:200]}"
     assert len(fleet.http.get("/v1/hosts").json()["hosts"]) == 1
 
