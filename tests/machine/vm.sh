@@ -54,7 +54,7 @@ accelerator() { # what boots an ordinary kernel here; found out once
 }
 
 remote() { # ssh with this machine's key, and nothing of the user's own
-    ssh -F none -i "$folder/key" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o ConnectTimeout=10 \
+    ssh -F none -i "$folder/key" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR -o ConnectTimeout=60 \
         -o ServerAliveInterval=20 -o ServerAliveCountMax=30 -p "$(cat "$folder/port")" op@127.0.0.1 "$@"
 }
 

@@ -15,9 +15,9 @@ share=(-p hw:cpu_policy=dedicated -p hw:emulator_threads_policy=share)
 online() { echo "$2" | sudo tee "/sys/devices/system/cpu/cpu$1/online" >/dev/null; }
 
 configure 0-1 2-7
-expect "doctor says that the dedicated pool has isolated pCPUs" bash -c "sudo env PATH=$PATH pinfold doctor | tee /dev/stderr | grep -qi isolated"
+expect "doctor says that the dedicated pool has isolated pCPUs" bash -c "sudo env PATH=$PATH pinfold doctor | tee /dev/stderr | grep -q isolcpus"
 configure 4-5 0-3,6-7
-expect "doctor warns of a shared pool on isolated pCPUs" bash -c "sudo env PATH=$PATH pinfold doctor | tee /dev/stderr | grep -qi isolated"
+expect "doctor warns of a shared pool on isolated pCPUs" bash -c "sudo env PATH=$PATH pinfold doctor | tee /dev/stderr | grep -q isolcpus"
 configure 0 2-7
 if grep -q , /sys/devices/system/cpu/cpu0/topology/thread_siblings_list || grep -q - /sys/devices/system/cpu/cpu0/topology/thread_siblings_list; then
     configure 0 1-7

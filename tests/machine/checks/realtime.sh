@@ -63,23 +63,23 @@ sudo systemctl restart libvirtd
 
 if [ -e /dev/kvm ]; then
     sudo modprobe vhost_net
-    sudo virsh -q net-start default >/dev/null 2>&1 || true
-    cat >/tmp/net.xml <<'X'
+    cat >/tmp/net.xml <<X
 <domain type='kvm'>
   <name>template</name><memory unit='MiB'>32</memory><vcpu>2</vcpu>
-  <os><type arch='x86_64' machine='pc'>hvm</type></os><features><acpi/><apic/></features>
-  <devices><interface type='network'><source network='default'/><model type='virtio'/><driver name='vhost'/></interface><memballoon model='none'/></devices>
+  <os><type arch='x86_64' machine='pc'>hvm</type><loader readonly='yes' type='rom'>$rom</loader></os><features><acpi/><apic/></features>
+  <devices>
+    <interface type='ethernet'><model type='virtio'/><driver name='vhost'/></interface><memballoon model='none'/>
+  </devices>
 </domain>
 X
-    expect "a guest with a network starts" root pinfold guest start net --flavor share --rom $rom --template /tmp/net.xml
+    expect "a guest with a network starts" root pinfold guest start net --flavor share --template /tmp/net.xml
     expect "it has a vhost thread of the kernel's" bash -c "$(declare -f qemu); pgrep -x vhost-\$(qemu net)"
     expect "which may run on the overhead pool alone" bash -c "
         $(declare -f qemu); grep Cpus_allowed_list /proc/\$(pgrep -x vhost-\$(qemu net))/status | tee /dev/stderr | grep -qw '0-1'"
     expect "guest show calls it vhost, as recorded" bash -c "sudo env PATH=$PATH pinfold guest show net | tee /dev/stderr | grep -E '^ *vhost .*✓'"
-    vhost=$(pgrep -x "vhost-$(qemu net)")
     expect "guest stop" root pinfold guest stop net --remove
     expect "an isolate guest with a network starts" root pinfold guest start net2 --vcpus 1 --ram 32 -p hw:cpu_policy=dedicated -p hw:emulator_threads_policy=isolate \
-        --rom $rom --template /tmp/net.xml
+        --template /tmp/net.xml
     expect "and shows its vhost thread where it belongs" bash -c "sudo env PATH=$PATH pinfold guest show net2 | tee /dev/stderr | grep -E '^ *vhost .*✓'"
     expect "a virsh emulatorpin that moves vhost is drift, and repaired" bash -c "
         sudo virsh -q emulatorpin net2 0 --live; sudo env PATH=$PATH pinfold audit | tee /dev/stderr | grep -q vhost; sudo env PATH=$PATH pinfold repair && sudo env PATH=$PATH pinfold audit"
