@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,7 +159,7 @@ def make_fleet(
     shutil.copy(image, folder / "images")
     write_accounts(folder)
     with contextlib.ExitStack() as stack:
-        service_clock, host_clock = (_clock(folder / name) if clocks else None for name in ("service-clock", "host-clock"))
+        service_clock, host_clock = (stack.enter_context(_clock()) if clocks else None for _ in range(2))
         server = None
         if sqlite:
             databases = [f"sqlite:///{folder}/pinfold.sqlite", f"sqlite:///{folder}/placement.sqlite"]
@@ -194,6 +195,9 @@ def make_fleet(
         yield made
 
 
-def _clock(folder: Path) -> WallClock:
-    folder.mkdir(mode=0o755)
-    return WallClock(folder)
+@contextlib.contextmanager
+def _clock() -> Iterator[WallClock]:
+    """A wall clock in a folder that PostgreSQL's user may read, too: pytest's own are for root alone."""
+    with tempfile.TemporaryDirectory(prefix="pf-clock-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        yield WallClock(Path(folder))

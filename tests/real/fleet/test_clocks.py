@@ -79,7 +79,7 @@ def clocked_once(
         for host in fleet.hosts:
             daemon = (host.lab.run_dir / "libvirtd-lab.pid").read_text().strip()
             for pid in (host.agent.pid, daemon):
-                assert "host-clock/clock.so" in Path(f"/proc/{pid}/maps").read_text()
+                assert fleet.host_clock.environment["LD_PRELOAD"] in Path(f"/proc/{pid}/maps").read_text()
         yield Clocked(
             fleet=fleet,
             service=fleet.service_clock,
