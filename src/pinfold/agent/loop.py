@@ -122,7 +122,7 @@ class Agent:
 
     def _pause(self) -> float:
         with self._lock:
-            now = time.monotonic()
+            now = _now()
             soonest = min(self._lease_seconds * _SPEAKS, self._sweep_seconds, self._pace.wait(now), self._shutdowns.wait(now))
             return max(_SHORTEST_PAUSE, soonest)
 
@@ -176,7 +176,7 @@ class Agent:
 
     def _due(self, wanted: tuple[Order, ...], present: tuple[Present, ...], host_boot: str, moving: frozenset[str]) -> list[Action]:
         """What is to be done now; who is to be asked to shut down has its time counted from here."""
-        now = time.monotonic()
+        now = _now()
         self._shutdowns.keep(wanted, present)
         actions = reconcile(wanted, present, self._memory, host_boot, self._shutdowns.patience(now))
         due = [action for action in actions if action.order is not None and action.guest not in moving and self._pace.due(action, now)]
@@ -191,7 +191,7 @@ class Agent:
         Before the first orders nobody knows which guests are the service's, and a report would call them all foreign. In a silence the host
         may have been fenced: then its guests must be told as strangers before it counts as up again.
         """
-        silent = time.monotonic() - self._spoke > self._lease_seconds
+        silent = _now() - self._spoke > self._lease_seconds
         if self._orders is None or silent:
             self._orders = self._service.orders(after=-1, wait=0.0)
         return self._orders
@@ -200,7 +200,7 @@ class Agent:
         """Report the host where it changed, else live on."""
         ordered = frozenset(order.guest for order in orders.orders)
         report = host_report(seen, ordered, strategy=self._settings.strategy, disk_gib=facts.disk_gib, facts=facts.facts)
-        now = time.monotonic()
+        now = _now()
         if report != self._reported:
             welcome = self._service.hello(Hello(name=self._settings.host, report=report))
             self._reported = report
@@ -241,7 +241,7 @@ class Agent:
         finally:
             with self._lock:
                 self._busy.discard(guest)
-                self._pace.done(action, time.monotonic())
+                self._pace.done(action, _now())
             self._wake.set()
 
     def _bury(self, action: Action, failure: str) -> None:
@@ -273,7 +273,7 @@ class Agent:
 
         One guest that cannot be told of keeps nobody from hearing of the others.
         """
-        now = time.monotonic()
+        now = _now()
         sweep = now - self._swept >= self._sweep_seconds
         booted = {entry.guest: entry for entry in self._memory.booted}
         ordered = {order.guest: order.revision for order in orders.orders if order.desired is not Desired.ABSENT}
@@ -314,6 +314,11 @@ class Agent:
         if report != self._told.get(guest):
             self._service.report(guest, report)
             self._told[guest] = report
+
+
+def _now() -> float:
+    """Seconds by a clock that no one sets and that goes on while the machine is suspended: a lease runs out then as well."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _wanted(orders: Orders, present: tuple[Present, ...]) -> tuple[Order, ...]:
