@@ -201,6 +201,7 @@ def test_a_start_order_that_a_removal_has_overtaken_is_refused_a_year_later(cloc
     time.sleep(2.0)  # two rounds of the healer, which forgets what is old
     content = json.dumps(orders | {"count": orders["count"] + 1_000_000}).encode()
     fault = host.proxy.add(Fault(kind="replay", matches=lambda _, path: path.startswith("/agent/v1/orders"), times=1, content=content))
+    fleet.api.await_host(host.name, up=True)
     other = fleet.api.create("share", name="after", host=host.name)
     fleet.api.await_status(other, "ACTIVE")
     assert fault.hits == 1
