@@ -57,7 +57,7 @@ bench-agent: .venv/pinfold-stamp ## starts beside virsh create, a sweep over 100
 oracle: .venv/pinfold-stamp ## 100,000 random cases against the oracle; writes docs/benchmarks/oracle.md
 	$(python) -m tests.oracle.run --cases 100000 --report docs/benchmarks/oracle.md
 
-survive: .venv/pinfold-stamp ## a fleet of real processes, each killed at every named point, and 300 creates at once; a quarter of an hour
+survive: .venv/pinfold-stamp ## a fleet of real processes, each killed at every named point, and 300 creates at once; half an hour
 	$(python) -m pytest -n 0 -rA --durations=0 tests/survive tests/real/fleet/test_survival.py tests/real/fleet/test_clocks.py tests/real/fleet/test_survival_matrix.py tests/real/fleet/test_crowd.py
 
 machine: ## a Debian machine of its own with systemd, cgroup v2, huge pages and real time; as root, up to two hours where it is emulated
