@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Callable
 from typing import Any, Final
@@ -232,5 +233,6 @@ class LibvirtDriver:
                     time.sleep(0.2)
                     continue
                 process.kill(spec.id)
-                return f"its process was ended, but its definition may be left: virsh -c {self.uri} undefine {spec.name}"
+                command = shlex.join(("virsh", "-c", self.uri, "undefine", spec.id))  # a name of digits alone would be another domain
+                return f"its process was ended, but its definition may be left: {command}"
             return ""
