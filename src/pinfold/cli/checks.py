@@ -88,17 +88,17 @@ def checkups(context: typer.Context, configuration: Configuration) -> tuple[Chec
         _program("qemu-img", "qemu-utils"),
         _cpuset(),
         _state_dir(configuration),
-        *_special(configuration),
     )
     try:
         with open_session(context, configuration) as session:
+            special = _special(configuration)  # a daemon that its socket starts runs only by now
             seen = survey(session.driver, session.settings)
     except (Unavailable, InvalidRequest) as error:
-        return (*found, Checkup(what="libvirt and pools", health=Health.BAD, words=str(error)))
+        return (*found, *_special(configuration), Checkup(what="libvirt and pools", health=Health.BAD, words=str(error)))
     guests = (
         f"{configuration.settings.uri} answers; {count(len(seen.ours), 'guest')} of ours, {len(seen.guests) - len(seen.ours)} of others"
     )
-    return (*found, Checkup(what="libvirt", health=Health.GOOD, words=guests), *_pools(seen))
+    return (*found, *special, Checkup(what="libvirt", health=Health.GOOD, words=guests), *_pools(seen))
 
 
 def _configuration(configuration: Configuration) -> Checkup:
