@@ -178,11 +178,15 @@ def _has_no_process(status: Path) -> bool:
 
 
 def _bounce(fleet: Fleet, halted: Process) -> None:
-    """Kill PostgreSQL under a process that halts at its point, and let both go on."""
+    """Kill PostgreSQL under a process that halts at its point, and let both go on.
+
+    Who asks on a connection of before is told that the database is away; the process has new ones from then on.
+    """
     assert fleet.postgresql is not None
     fleet.postgresql.kill()
     fleet.postgresql.resume()
     halted.send(signal.SIGCONT)
+    until(lambda: fleet.api.http.get(f"{COMPUTE}/servers").is_success, "the API answers again")
 
 
 def _create(fleet: Fleet, process: Process, flavor: str) -> None:
