@@ -157,3 +157,18 @@ def test_a_report_with_other_pools_bumps_the_revision_and_reaches_placement(flee
     assert totals["PCPU"]["total"] == 12
     answer = c1.hello(name="c2")
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "forbidden")
+
+
+def test_what_a_dead_process_left_half_way_is_not_placed_while_every_host_is_down(fleet: Fleet) -> None:
+    c1 = fleet.host("c1")
+    server = fleet.create("vm", fleet.flavor("pin", vcpus=2, hw_cpu_policy="dedicated"))
+    fleet.services.scheduler.release(server, bury=False)
+    with fleet.database.write() as connection:
+        connection.execute(sa.update(guest).values(task="scheduling", host=None, updated=0.0))
+    c1.ask("DELETE", "/host")
+    fleet.services.lifecycle.tend()
+    assert fleet.status(server) == "BUILD"
+    c1.hello()
+    fleet.services.lifecycle.tend()
+    assert fleet.show(server)["OS-EXT-SRV-ATTR:host"] == "c1"
+    at_rest(fleet.database, fleet.services.placement)

@@ -206,9 +206,13 @@ class Lifecycle:
     def tend(self, *, place: bool = True) -> Healed:
         """Heal, place again what a dead process left half-way, remove unwanted guests that nothing holds, and forget what is long gone.
 
-        Run at the start, then on a schedule; `place` only once the agents have had the time to speak, or every host would still be down.
+        Run at the start, then on a schedule; `place` only once the agents have had the time to speak. While every host is down, as for a
+        moment after the database's clock has jumped, nothing is placed either: it could only be refused.
         """
         healed = self._scheduler.heal()
+        with self._database.read() as connection:
+            known = hosts.marks(connection) if healed.interrupted else ()
+        place = place and (not known or any(host.up for host in known))
         for guest_id in healed.interrupted if place else ():
             guest = self.get(guest_id)
             if guest.desired is not Desired.ABSENT and guest.host is None and guest.task == "scheduling":
