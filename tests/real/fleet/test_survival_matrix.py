@@ -36,6 +36,7 @@ def test_one_process_killed_at_every_point_of_one_guests_life(up: UpRig) -> None
     untouched = domains(up.lab)[bystander]
     up.process.kill()
     up.start(fault=CREATING[0])
+    up.api.await_host(up.host, up=True)
     with pytest.raises(httpx.HTTPError):
         up.api.create("f", name="mortal")
     _lives(up, CREATING)
