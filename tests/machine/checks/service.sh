@@ -2,8 +2,10 @@
 # docs/how-to/fleet-on-postgresql.md, followed to the letter on one machine that is database, two APIs and host at once.
 # Files and units are taken from the page itself. Usage: service.sh set-up | after-reboot
 . "$(dirname "$0")/checks.sh"
-root() { sudo env PATH="$PATH" COLUMNS=160 OS_CLIENT_CONFIG_FILE=/root/clouds.yaml OS_CLOUD=pinfold "$@"; }
+private=/var/lib/pinfold-check  # what root alone may read, and what has to outlast a reboot
+root() { sudo env PATH="$PATH" COLUMNS=160 OS_CLIENT_CONFIG_FILE=$private/clouds.yaml OS_CLOUD=pinfold "$@"; }
 export -f root
+export private
 secrets="db-secret-7391 admin-secret-2846"
 
 install_block() { # install_block WORDS PATH [SED SCRIPT]
@@ -32,11 +34,12 @@ if [ "$1" = set-up ]; then
 127.0.0.3 api.example
 127.0.0.1 db.example' | sudo tee -a /etc/hosts >/dev/null
     sudo sed -i '/^127.0.1.1/s/ api.example db.example//' /etc/hosts
-    sudo mkdir -p /etc/pinfold /root/ca
-    sudo sh -c 'cd /root/ca && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.crt -days 2 -subj /CN=test \
+    sudo mkdir -p /etc/pinfold
+    sudo install -d -m 700 "$private" "$private/ca"
+    sudo sh -c 'cd "$1" && openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.crt -days 2 -subj /CN=test \
         -addext keyUsage=critical,keyCertSign && openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout tls.key -out tls.csr -subj /CN=api.example &&
         printf "subjectAltName=DNS:api.example" >san && openssl x509 -req -in tls.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile san -out tls.crt &&
-        cp ca.crt tls.crt tls.key /etc/pinfold/' >/dev/null 2>&1
+        cp ca.crt tls.crt tls.key /etc/pinfold/' sh "$private/ca" >/dev/null 2>&1
 
     expect "a clone and its set-up" sudo bash -ec "$(block 'A clone in' | grep -v -e 'git clone' -e bin/setup)"
 
@@ -60,12 +63,12 @@ if [ "$1" = set-up ]; then
     expect "the second API" sudo systemctl enable --now pinfold-api2
 
     # ---- clients ----
-    expect "clouds.yaml" sudo env PATH="$PATH" bash -ec "umask 077; cd /root; cp /etc/pinfold/admin.password .; $(block '## Clients' | grep '^pinfold'); chmod 0600 clouds.yaml"
+    expect "clouds.yaml" sudo env PATH="$PATH" bash -ec "umask 077; cd $private; cp /etc/pinfold/admin.password .; $(block '## Clients' | grep '^pinfold'); chmod 0600 clouds.yaml"
     expect "openstack hypervisor list" root openstack hypervisor list
 
     # ---- the host ----
-    expect "host add" root bash -ec "cd /root; $(block 'Make it known')"
-    sudo install -m 600 /root/c01.token /etc/pinfold/agent.token
+    expect "host add" root bash -ec "cd $private; $(block 'Make it known')"
+    sudo install -m 600 "$private/c01.token" /etc/pinfold/agent.token
     install_block 'There, `/etc/pinfold/pinfold.conf`' /etc/pinfold/pinfold.conf 's/0-1,16-17/0-1/; s/2-15,18-31/2-7/; s/^host = c01/&\nreserved_host_memory_mb = 256/'
     install_block '/etc/systemd/system/pinfold-agent.service`' /etc/systemd/system/pinfold-agent.service
     expect "systemd-analyze verify" bash -c 'systemd-analyze verify /etc/systemd/system/pinfold-agent.service 2>&1 | grep -i pinfold; test ${PIPESTATUS[1]} = 1'
@@ -102,11 +105,11 @@ rom.write(Path('/srv/pinfold/images/idle.rom'))"
     expect "a third server" root pinfold server create vm3 --flavor rt.share --image idle --wait
     expect "and it is gone again" root pinfold server delete vm3 --wait
     expect "audit on the host" root pinfold audit
-    pins | sudo tee /root/pins
+    pins | sudo tee "$private/pins"
 else
     expect "PostgreSQL, APIs and agent are up" soon 120 systemctl is-active postgresql pinfold-api pinfold-api2 pinfold-agent libvirtd
     expect "vm1 runs again" soon 120 bash -c "is vm1 ACTIVE"
-    expect "in a new process, on the same pCPUs" bash -c "$(declare -f pins); diff <(pins) <(sudo cat /root/pins)"
+    expect "in a new process, on the same pCPUs" bash -c "$(declare -f pins); diff <(pins) <(sudo cat $private/pins)"
     expect "vm2 is still off" is vm2 SHUTOFF
     expect "and starts" root pinfold server start vm2 --wait
     expect "audit finds nothing" root pinfold audit
