@@ -1,13 +1,18 @@
-"""What the whole suite shares: the last lines of a run name the witnesses of its tests on real guests. Fixtures stand with their suites."""
+"""What the whole suite shares: patience, and last lines with the witnesses of the tests on real guests. Fixtures stand with their suites."""
 
 from __future__ import annotations
 
 from collections import Counter
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 WITNESS = "witness"
 """The user property by which a test says what witnessed it, such as `KVM, cgroup v1`."""
+
+# A property says nothing of time: a busy machine may stop any example for seconds. The rest stays as it is here or under CI.
+settings.register_profile("patient", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

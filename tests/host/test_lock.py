@@ -42,7 +42,7 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
     finally:
         holder.kill()
         holder.communicate()
-    with host_lock(settings, wait_seconds=5):
+    with host_lock(settings, wait_seconds=120):
         pass
 
 

@@ -42,7 +42,7 @@ def test_a_step_waits_for_a_hypervisor_that_comes_back() -> None:
             raise Unavailable("libvirt is away")
 
     with pytest.raises(Conflict):
-        fail(Undo(wait_seconds=5), ("guest a", remove))
+        fail(Undo(wait_seconds=120), ("guest a", remove))
     assert len(tries) == 3
 
 

@@ -9,8 +9,8 @@ from pinfold.scheduler.model import Claimed, Refused, SchedulerSettings
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store.database import Database
 
-SLOW_EYES = SchedulerSettings(refresh_seconds=1e9, claim_seconds=60)
-EAGER = SchedulerSettings(refresh_seconds=0, traits_seconds=0, claim_seconds=60, late_seconds=-1)
+SLOW_EYES = SchedulerSettings(refresh_seconds=1e9, claim_seconds=600)
+EAGER = SchedulerSettings(refresh_seconds=0, traits_seconds=0, claim_seconds=600, late_seconds=-1)
 
 
 def synced_hosts(database: Database, scheduler: Scheduler, *names: str) -> list[str]:

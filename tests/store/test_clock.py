@@ -16,7 +16,8 @@ from pinfold.store.database import Database
 from pinfold.store.model import ClaimState
 from pinfold.store.schema import metadata
 
-HOUR, YEAR = 3600.0, 365 * 86400.0
+TERM, HOUR, YEAR = 600.0, 3600.0, 365 * 86400.0
+"""A lease or a claim's term is so long that no slow commit uses up the half of it, and much shorter than the jumps that end it."""
 
 
 def jump(database: Database, seconds: float) -> None:
@@ -46,26 +47,26 @@ def intend(database: Database, host: str, *, seconds: float) -> str:
 
 @pytest.mark.parametrize("seconds", [HOUR, -HOUR, YEAR, -YEAR])
 def test_a_host_is_down_after_a_jump_until_it_speaks_again(database: Database, seconds: float) -> None:
-    host = add_host(database, "c01", lease_seconds=60)
+    host = add_host(database, "c01", lease_seconds=TERM)
     jump(database, seconds)
     assert not is_up(database, host)
     with database.write() as connection:
-        hosts.heartbeat(connection, host, 60)
+        hosts.heartbeat(connection, host, TERM)
     assert is_up(database, host)
 
 
-@pytest.mark.parametrize("seconds", [-30, 30])
+@pytest.mark.parametrize("seconds", [-TERM / 2, TERM / 2])
 def test_a_clock_that_is_put_right_by_less_than_a_lease_keeps_hosts_up(database: Database, seconds: float) -> None:
-    host = add_host(database, "c01", lease_seconds=60)
+    host = add_host(database, "c01", lease_seconds=TERM)
     jump(database, seconds)
     assert is_up(database, host)
 
 
 def test_a_host_that_died_before_the_clock_was_put_back_stays_down_when_the_clock_gets_there(database: Database) -> None:
-    host, other = add_host(database, "c01", lease_seconds=60), add_host(database, "c02", lease_seconds=60)
+    host, other = add_host(database, "c01", lease_seconds=TERM), add_host(database, "c02", lease_seconds=TERM)
     jump(database, -HOUR)
     with database.write() as connection:
-        hosts.heartbeat(connection, other, 60)
+        hosts.heartbeat(connection, other, TERM)
         assert hosts.end_leases_to_come(connection) == 1
         assert hosts.end_leases_to_come(connection) == 0
     jump(database, HOUR)
@@ -74,18 +75,18 @@ def test_a_host_that_died_before_the_clock_was_put_back_stays_down_when_the_cloc
 
 
 def test_an_agents_goodbye_holds_when_the_clock_is_put_back(database: Database) -> None:
-    host = add_host(database, "c01", lease_seconds=60)
+    host = add_host(database, "c01", lease_seconds=TERM)
     with database.write() as connection:
         hosts.expire(connection, host)
     for _ in range(3):
         assert not is_up(database, host)
-        jump(database, -20)
+        jump(database, -TERM / 3)
 
 
-@pytest.mark.parametrize(("seconds", "late"), [(HOUR, True), (-HOUR, True), (30, False), (-30, False)])
+@pytest.mark.parametrize(("seconds", "late"), [(HOUR, True), (-HOUR, True), (TERM / 2, False), (-TERM / 2, False)])
 def test_an_intended_claim_lasts_as_long_as_its_term_and_not_as_long_as_a_jump(database: Database, seconds: float, late: bool) -> None:
     host = add_host(database, "c01")
-    claim = intend(database, host, seconds=60)
+    claim = intend(database, host, seconds=TERM)
     jump(database, seconds)
     with database.write() as connection:
         assert [found.id for found in claims.expired(connection)] == ([claim] if late else [])
@@ -99,24 +100,24 @@ def test_an_intended_claim_lasts_as_long_as_its_term_and_not_as_long_as_a_jump(d
 @pytest.mark.parametrize("seconds", [HOUR, -HOUR])
 def test_what_is_half_given_up_is_found_after_a_jump(database: Database, seconds: float) -> None:
     host = add_host(database, "c01")
-    claim = intend(database, host, seconds=60)
+    claim = intend(database, host, seconds=TERM)
     with database.write() as connection:
         claims.abandon(connection, claim, expired=False)
-        assert claims.age(connection, claim) < 60
+        assert claims.age(connection, claim) < TERM
     jump(database, seconds)
     with database.read() as connection:
         assert [found.state for found in claims.unfinished(connection)] == [ClaimState.ABANDONED]
-        assert claims.age(connection, claim) == pytest.approx(HOUR, abs=60)
+        assert claims.age(connection, claim) == pytest.approx(HOUR, abs=TERM)
 
 
 @pytest.mark.parametrize("seconds", [HOUR, -HOUR])
 def test_a_guest_whose_scheduler_died_is_found_after_a_jump(database: Database, seconds: float) -> None:
     guest = add_guest(database, pinned(1))
     with database.read() as connection:
-        assert guests.interrupted(connection, 60) == ()
+        assert guests.interrupted(connection, TERM) == ()
     jump(database, seconds)
     with database.read() as connection:
-        assert [found.id for found in guests.interrupted(connection, 60)] == [guest]
+        assert [found.id for found in guests.interrupted(connection, TERM)] == [guest]
 
 
 def test_a_clock_that_is_a_year_ahead_lets_no_host_forget_its_newest_tombstones(database: Database) -> None:

@@ -43,7 +43,7 @@ def served(fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     monkeypatch.setenv("PINFOLD_CONFIG", str(tmp_path / "pinfold.conf"))
     yield fleet
     server.should_exit = True
-    thread.join(10)
+    thread.join(120)
     assert not thread.is_alive()
 
 

