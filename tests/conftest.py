@@ -1,4 +1,4 @@
-"""What the whole suite shares: patience, and last lines with the witnesses of the tests on real guests. Fixtures stand with their suites."""
+"""What the whole suite shares: patience, and last lines with the witnesses of tests on real guests. Fixtures stand with their suites."""
 
 from __future__ import annotations
 
