@@ -12,14 +12,17 @@ from pathlib import Path
 import pytest
 from tests.real.host.bench import DEDICATED, Bench, allowed
 from tests.real.host.domains import virsh
+from tests.real.patience import until
 
 from pinfold.core.drift import Finding, FindingCode, Severity
-from pinfold.core.overhead import ThreadClass
+from pinfold.core.overhead import ObservedThread, ThreadClass
 from pinfold.drivers.port import Boot, GuestState
 from pinfold.host.audit import audit
-from pinfold.host.start import restart
+from pinfold.host.repair import repair
+from pinfold.host.start import Started, restart
 from pinfold.host.stop import stop
-from pinfold.host.verify import verify
+from pinfold.host.verify import Verdict, verify
+from pinfold.linux import cgroup, procfs
 
 SHARE = DEDICATED | {"hw:emulator_threads_policy": "share"}
 ISOLATE = DEDICATED | {"hw:emulator_threads_policy": "isolate"}
@@ -41,13 +44,23 @@ def check(bench: Bench, name: str, vcpu: str, overhead: str) -> None:
     """Every thread of the guest's process is where the table says: by our verdict, and by procfs read without our code."""
     guest = bench.guest(name)
     assert guest.pid is not None
-    verdict = verify(bench.driver, bench.settings, guest, online=bench.driver.topology().online)
-    assert [finding.sentence() for finding in verdict.drift] == []
+    assert [finding.sentence() for finding in verdict_on(bench, name).drift] == []
     masks = allowed(guest.pid)
     vcpus = {thread: mask for thread, mask in masks.items() if thread.startswith("CPU ")}
     others = {thread: mask for thread, mask in masks.items() if not thread.startswith(("CPU ", "kvm-"))}
     assert set.union(*vcpus.values()) == {vcpu}
     assert set.union(*others.values()) == {overhead}
+
+
+def verdict_on(bench: Bench, name: str) -> Verdict:
+    """Our verdict on one guest as it is now."""
+    return verify(bench.driver, bench.settings, bench.guest(name), online=bench.driver.topology().online)
+
+
+def overhead_threads(seen: Started | Verdict) -> list[ObservedThread]:
+    """The emulator's threads of a guest, its main thread and workers."""
+    assert seen.sight is not None
+    return [thread for thread in seen.sight.threads if thread.thread_class is ThreadClass.EMULATOR]
 
 
 def strayed(bench: Bench) -> list[Finding]:
@@ -66,7 +79,10 @@ def test_every_thread_is_where_the_policy_says(
     assert started.guest.state is GuestState.RUNNING
     assert {thread.thread_class for thread in started.sight.threads} >= {ThreadClass.EMULATOR, ThreadClass.VCPU}
     check(bench, "web", vcpu, overhead)
-    assert [finding for guest in audit(bench.driver, bench.settings).guests for finding in guest.findings] == []
+    # KVM makes a thread when the guest first runs, which on a busy machine is later than its start looks for it: that is a note, no drift.
+    findings = [finding for guest in audit(bench.driver, bench.settings).guests for finding in guest.findings]
+    assert [finding for finding in findings if not finding.thread.startswith("kvm-")] == []
+    assert [finding for finding in findings if finding.severity is Severity.DRIFT] == []
 
 
 @pytest.mark.parametrize(
@@ -91,17 +107,57 @@ def test_pools_that_changed_under_a_running_guest_are_reported_and_nothing_is_mo
 
 
 def test_late_threads_stay_where_the_policy_says(bench: Bench, disk_rom: Path, tmp_path: Path) -> None:
+    """All but a worker that QEMU makes while a vCPU's thread runs its block layer, as it may on a busy machine: that has the vCPU's place.
+
+    Such a one is drift by the verdict, and a repair puts it where the policy says.
+    """
     image, copy = tmp_path / "disk.img", tmp_path / "copy.img"
     image.write_bytes(os.urandom(16 << 20))
     started = bench.start(bench.order("busy", SHARE, boot=Boot(rom=str(disk_rom), disk=str(image))))
     known = {thread.tid for thread in started.sight.threads}
     # A copy of the disk, asked for by a client of the monitor, reads on many threads at once; they linger for ten seconds.
     virsh(bench, "blockcopy", "busy", "vda", str(copy), "--format", "raw", "--transient-job", "--wait", "--finish")
-    sight = bench.driver.observe(bench.guest("busy"))
-    late = [thread for thread in sight.threads if thread.tid not in known and thread.thread_class is ThreadClass.EMULATOR]
-    assert {thread.name for thread in late} == {"worker"}
-    assert {str(thread.allowed) for thread in late} == {"0"}
-    check(bench, "busy", "1", "0")
+    verdict = verdict_on(bench, "busy")
+    late: dict[int, ObservedThread] = {}
+
+    def workers() -> bool:
+        nonlocal verdict
+        verdict = verdict_on(bench, "busy")
+        late.clear()
+        late.update({thread.tid: thread for thread in overhead_threads(verdict) if thread.tid not in known})
+        # A new thread has its maker's name for a moment.
+        return bool(late) and {thread.name for thread in late.values()} == {"worker"}
+
+    until(workers, "there are workers")
+    strays = {tid for tid, thread in late.items() if str(thread.allowed) != "0"}
+    assert {str(late[tid].allowed) for tid in strays} <= {"1"}
+    assert {finding.tid for finding in verdict.drift} == strays
+    assert {finding.code for finding in verdict.drift} <= {FindingCode.EMULATOR_THREAD}
+
+    def repaired() -> bool:
+        done = repair(bench.driver, bench.settings, "busy")
+        return all(one.after.drift == () for one in done) and verdict_on(bench, "busy").drift == ()
+
+    until(repaired, "all of them are where the policy says")
+
+
+def test_a_worker_that_was_made_on_a_vcpu_is_reported_and_repaired(bench: Bench) -> None:
+    started = bench.start(bench.order("web", SHARE))
+    pid = started.guest.pid
+    assert pid is not None
+    vcpu = next(thread.tid for thread in started.sight.threads if thread.thread_class is ThreadClass.VCPU)
+    worker = next(thread.tid for thread in overhead_threads(started) if thread.tid != pid)
+    if bench.lab.cgroups == "none":
+        os.sched_setaffinity(worker, {1})
+    else:
+        hierarchy = cgroup.cpuset_hierarchy()
+        leaf = Path(hierarchy.root) / procfs.cpuset_path(pid, vcpu).lstrip("/")
+        (leaf / ("tasks" if hierarchy.version is cgroup.CgroupVersion.V1 else "cgroup.threads")).write_text(str(worker))
+    (finding,) = strayed(bench)
+    assert (finding.code, finding.tid, finding.recorded, finding.observed) == (FindingCode.EMULATOR_THREAD, worker, "0", "1")
+    (done,) = repair(bench.driver, bench.settings)
+    assert done.after.drift == ()
+    check(bench, "web", "1", "0")
 
 
 def test_iothreads_run_with_the_overhead(bench: Bench) -> None:

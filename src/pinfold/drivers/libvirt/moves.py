@@ -1,7 +1,7 @@
 """Moving single threads where libvirt does not: stragglers of a live pin, and KVM's own. Deciding the pins does not belong here.
 
 Without a cpuset cgroup libvirt's live `pinEmulator` moves the main thread alone. `kvm-nx-lpage-recovery` inherits vCPU 0's pCPU and cgroup,
-and `kvm-pit` starts out anywhere.
+as does a worker of QEMU's that a vCPU's thread makes, and `kvm-pit` starts out anywhere.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def by_kernel(pid: int, thread: ObservedThread, cpus: CpuSet) -> None:
     A thread that has ended is no error, nor is one of the kernel's that cannot be moved: the next look reports it.
     Raises `Unavailable` when the kernel refuses any other.
     """
-    if thread.thread_class is ThreadClass.KTHREAD:
+    if thread.thread_class is not ThreadClass.VCPU:
         _leave_vcpu_cgroup(pid, thread.tid)
     try:
         if thread.thread_class is ThreadClass.KTHREAD and thread.scheduler != "other":
@@ -102,7 +102,10 @@ def by_witness(mover: ThreadMover, thread: ObservedThread, cpus: CpuSet) -> None
 
 
 def _leave_vcpu_cgroup(pid: int, tid: int) -> None:
-    """Move a kernel thread that inherited a vCPU's cpuset cgroup to the emulator's, which the main thread is in."""
+    """Move a thread that inherited a vCPU's cpuset cgroup to the emulator's, which the main thread is in.
+
+    KVM's own threads do so, and a worker that QEMU (7.2) made while a vCPU's thread ran its block layer.
+    """
     where = cgroup.leaf(pid, tid)
     if where is None or where.kind != "vcpu":
         return
