@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tests.ports import free_port
 
 
 def binaries() -> Path | None:
@@ -42,10 +44,7 @@ class PostgreSQL:
         if user:
             entry = pwd.getpwnam(user)
             os.chown(folder, entry.pw_uid, entry.pw_gid)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        server = cls(folder=folder, port=port, _user=user)
+        server = cls(folder=folder, port=free_port(), _user=user)
         server._run(str(programs / "initdb"), "-D", str(folder / "data"), "-A", "trust", "-U", "pinfold", "--no-sync", "-E", "UTF8")
         server._settings, server._more = settings, environment or {}
         server.resume()
@@ -70,9 +69,11 @@ class PostgreSQL:
         """
         pid_file = self.folder / "data" / "postmaster.pid"
         pid = int(pid_file.read_text().splitlines()[0])
+        os.kill(pid, signal.SIGSTOP)  # or it has another child by the time that these are dead, which holds the shared memory
         children = [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
         for victim in (pid, *children):
-            os.kill(victim, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # a child that saw the server die has ended by itself
+                os.kill(victim, signal.SIGKILL)
         while any(_runs(victim) for victim in (pid, *children)):
             time.sleep(0.01)
         pid_file.unlink()
@@ -109,7 +110,8 @@ class PostgreSQL:
 
 
 def _environment() -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+    # pg_ctl's own patience with a server that starts or stops is a minute.
+    return {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "PGCTLTIMEOUT": "240"}
 
 
 def _runs(pid: int) -> bool:
