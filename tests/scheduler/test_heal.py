@@ -53,7 +53,7 @@ def test_an_expired_claim_is_abandoned_and_emptied(database: Database, scheduler
 
 def test_a_claim_within_its_deadline_is_left_alone(database: Database, scheduler: Scheduler, placement: Placement) -> None:
     (host,) = synced_hosts(database, scheduler, "c01")
-    guest, claim = _intend(database, host, pinned(2), seconds=60)
+    guest, claim = _intend(database, host, pinned(2), seconds=600)
     placement.allocate(guest, host, ((PCPU, 2),), generation=None)
     healed = scheduler.heal()
     assert (healed.abandoned, healed.emptied) == (0, 0)
@@ -234,7 +234,7 @@ def test_scheduling_that_stopped_half_way_is_told(database: Database, placement:
 
 def test_a_guest_whose_claim_is_only_intended_can_be_released(database: Database, scheduler: Scheduler, placement: Placement) -> None:
     (host,) = synced_hosts(database, scheduler, "c01")
-    guest, _ = _intend(database, host, pinned(2), seconds=60)
+    guest, _ = _intend(database, host, pinned(2), seconds=600)
     placement.allocate(guest, host, ((PCPU, 2),), generation=None)
     scheduler.release(guest)
     at_rest(database, placement)

@@ -105,7 +105,7 @@ def test_processes_never_share_a_pcpu(database: Database, placement: Placement, 
     command = [sys.executable, "-m", "tests.scheduler.claimer", url, f"sqlite:///{tmp_path}/placement.db", "create-many", "5", "2"]
     environment = {**os.environ, "PYTHONPATH": "src:."}
     processes = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    said = [json.loads(line) for process in processes for line in process.communicate(timeout=120)[0].splitlines()]
+    said = [json.loads(line) for process in processes for line in process.communicate(timeout=240)[0].splitlines()]
     assert len(said) == 15
     taken = Counter((one["host"], pcpu) for one in said if "host" in one for pcpu in CpuSet.parse(one["taken"]))
     assert len(taken) == 28
