@@ -40,29 +40,29 @@ def address() -> Iterator[tuple[str, int]]:
     listening.close()
 
 
-def _ask(address: tuple[str, int], *parts: bytes) -> bytes:
-    """What is answered to those bytes, until the server has nothing more to say or hangs up."""
-    with socket.create_connection(address, timeout=30) as connection:
-        heard = b""
+def _ask(address: tuple[str, int], *parts: bytes) -> tuple[bytes, bool]:
+    """What is answered to those bytes until the server has nothing more to say, and whether it hung up before it had taken them all."""
+    heard, taken = b"", False
+    with socket.create_connection(address, timeout=120) as connection:
         try:
             for part in parts:
                 connection.sendall(part)
             connection.shutdown(socket.SHUT_WR)
+            taken = True
             while more := connection.recv(65536):
                 heard += more
         except ConnectionError:
             pass
-        return heard
+    return heard, not taken
 
 
 @pytest.mark.parametrize(
     "place", [b"GET / HTTP/1.1\r\nHost: x\r\nX-Big: ", b"GET /", b"GET / HTTP/1.1\r\nX-"], ids=["header", "path", "name"]
 )
 def test_a_head_beyond_the_bound_is_refused_and_not_kept(address: tuple[str, int], place: bytes) -> None:
-    began = time.monotonic()
-    heard = _ask(address, place, *[b"a" * 8192] * 4096)
+    heard, hung_up = _ask(address, place, *[b"a" * 8192] * 4096)
+    assert hung_up
     assert heard == b"" or heard.startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 "))
-    assert time.monotonic() - began < 20
 
 
 def test_a_head_within_the_bound_and_a_large_body_after_it_are_answered(address: tuple[str, int]) -> None:
@@ -70,6 +70,6 @@ def test_a_head_within_the_bound_and_a_large_body_after_it_are_answered(address:
     head = (
         b"POST / HTTP/1.1\r\nHost: x\r\nX-Big: " + b"a" * (MAX_HEAD // 2) + b"\r\nContent-Length: " + str(len(body)).encode() + b"\r\n\r\n"
     )
-    heard = _ask(address, head, body, head, body)
+    heard, _ = _ask(address, head, body, head, body)
     assert heard.count(b"HTTP/1.1 200 ") == 2
     assert heard.endswith(str(len(body)).encode())
