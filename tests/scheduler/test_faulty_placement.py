@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from tests.fleet import add_guest, at_rest, pinned, wanted
+from tests.fleet import add_guest, add_host, at_rest, pinned, wanted
 from tests.scheduler.claiming import EAGER, create, synced_hosts
 
 from pinfold.accounting.client import Placement
@@ -89,5 +89,18 @@ def test_a_placement_that_fails_during_the_release_is_made_up_for(database: Data
     with database.write() as connection:
         assert claims.owners(connection, host) == {}
         guests.remove(connection, made.guest)
+    scheduler.heal()
+    at_rest(database, placement)
+
+
+def test_a_host_that_placement_does_not_know_yet_is_passed_over(database: Database, placement: Placement) -> None:
+    scheduler = Scheduler(database, placement, EAGER)
+    scheduler.start()
+    unknown = {add_host(database, name) for name in ("c01", "c02")}
+    synced_hosts(database, scheduler, "c03")
+    for _ in range(4):
+        made = create(database, scheduler, pinned(2))
+        assert made.name == "c03"
+        assert {refused.host for refused in made.refusals} <= unknown
     scheduler.heal()
     at_rest(database, placement)

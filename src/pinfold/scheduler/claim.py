@@ -40,6 +40,8 @@ from pinfold.store.model import ClaimState
 STALE_TRIES: Final = 5
 _CONSUMER_TRIES: Final = 5
 _SETTLE_SECONDS: Final = 0.1
+_UNSEEN_GENERATION: Final = 0
+"""Of a consumer that Placement (16.0) keeps of an allocation that it refused for a provider that is not there: a read shows none."""
 _log = logging.getLogger(__name__)
 
 
@@ -177,7 +179,8 @@ class Claimer:
             try:
                 self._placement.allocate(attempt.wanted.guest, entry.id, booked, generation=generation)
             except Conflict:
-                generation = self._generation(attempt)
+                found = self._generation(attempt)
+                generation = _UNSEEN_GENERATION if found is None and generation is None else found
                 continue
             except InvalidRequest as error:
                 # A provider that is not there (yet) has no room; the healer makes it.

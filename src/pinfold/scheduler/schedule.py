@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+
 from pinfold.accounting.client import Placement
+from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
 from pinfold.scheduler import decide
 from pinfold.scheduler.claim import Claimer
 from pinfold.scheduler.heal import Healer
@@ -13,6 +17,8 @@ from pinfold.scheduler.refresh import Freshness
 from pinfold.scheduler.release import Releaser
 from pinfold.scheduler.traits import PlacementSets
 from pinfold.store.database import Database
+
+_log = logging.getLogger(__name__)
 
 
 class Scheduler:
@@ -28,9 +34,16 @@ class Scheduler:
         self._claimer = Claimer(database, placement, self._index, self._fresh, self._sets, settings)
         self._releaser = Releaser(database, placement, self._index, self._fresh)
         self._healer = Healer(database, placement, self._providers, self._releaser, settings)
+        self._behind = threading.Event()
+
+    @property
+    def behind(self) -> bool:
+        """Whether a host was left to the healer by `sync_host_or_later`, and `start` has not healed all of them since."""
+        return self._behind.is_set()
 
     def start(self) -> Healed:
         """Prepare Placement's names (resource class, traits), load the index, and heal once. Raises `Unavailable`."""
+        self._behind.clear()
         self._providers.name_things()
         healed = self._healer.run(all_hosts=True)
         self._fresh.now()
@@ -76,6 +89,20 @@ class Scheduler:
         """
         self._providers.sync(host)
         self._sets.forget()
+
+    def sync_host_or_later(self, host: str) -> None:
+        """The same for a change that is stored already and stands, whatever Placement says: what fails is logged and left to the healer.
+
+        Until then Placement has less than the store or as much as before, and refuses what it has no room for: no claim rests on the gap.
+        """
+        try:
+            self.sync_host(host)
+        except (Unavailable, Conflict) as error:
+            self._behind.set()
+            _log.warning("host %s is stored, its resource provider follows later: %s", host, error)
+        except InvalidRequest as error:
+            # Nothing that another try soon would mend; each run of the healer tells of it.
+            _log.warning("host %s is stored, its resource provider is not: %s", host, error)
 
     def remove_host(self, host: str) -> None:
         """Forget a host without claims, its provider first. Raises `Conflict` when it has claims or anybody's allocations."""

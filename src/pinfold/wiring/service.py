@@ -143,7 +143,8 @@ def _prepared(scheduler: Scheduler, placement: Placement) -> bool:
 def _tended(lifecycle: Lifecycle, scheduler: Scheduler, seconds: float, *, prepared: bool, quiet_seconds: float) -> Iterator[None]:
     """Put right what crashes left behind, at once and then every so many seconds, until the block ends.
 
-    After a run that a peer's absence ended, and where nothing is `prepared` yet, all hosts are caught up with as soon as the peer is back.
+    After a run that a peer's absence ended, and where nothing is `prepared` yet, all hosts are caught up with as soon as the peer is back;
+    so they are where a change of a host could not be told to Placement.
     Guests are placed again only after `quiet_seconds`: where no API ran for a while, every host is down until its agent has spoken.
     """
     ended, began = threading.Event(), time.monotonic()
@@ -166,7 +167,7 @@ def _tended(lifecycle: Lifecycle, scheduler: Scheduler, seconds: float, *, prepa
                 _log.warning("healing is tried again: %s", error)
             except Exception:  # a bug in one run must not end all healing
                 _log.exception("healing is tried again")
-            ended.wait(seconds if whole else min(seconds, _AWAY_SECONDS))
+            whole = _rest(ended, scheduler, seconds if whole else min(seconds, _AWAY_SECONDS)) and whole
 
     thread = threading.Thread(target=tend, name="pinfold-heal", daemon=True)
     thread.start()
@@ -175,6 +176,15 @@ def _tended(lifecycle: Lifecycle, scheduler: Scheduler, seconds: float, *, prepa
     finally:
         ended.set()
         thread.join(timeout=_GRACE_SECONDS)
+
+
+def _rest(ended: threading.Event, scheduler: Scheduler, seconds: float) -> bool:
+    """Wait so long, unless it ends first; False, and at once, where a host was left behind meanwhile."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0 and not ended.wait(min(left, _AWAY_SECONDS)):
+        if scheduler.behind:
+            return False
+    return True
 
 
 def listening_socket(settings: ApiSettings) -> socket.socket:

@@ -36,7 +36,9 @@ _LOOK_SECONDS: Final = 1.0
 
 @router.put("/host", responses={403: {}})
 def report_host(body: HelloBody, host: Host, services: Services) -> WelcomeAnswer:
-    """The agent's host as it is, and its heartbeat. A changed report bumps the revision and reaches Placement before the answer."""
+    """The agent's host as it is, and its heartbeat. A changed report bumps the revision and reaches Placement before the answer, or as soon
+    as Placement is there again.
+    """
     hello = codec.from_plain(body, Hello, "host report")
     with services.database.write() as connection:
         known = hosts.get(connection, host)
@@ -46,7 +48,7 @@ def report_host(body: HelloBody, host: Host, services: Services) -> WelcomeAnswe
         hosts.heartbeat(connection, host, services.lease_seconds)
         count = hosts.orders(connection, host)
     if revision != known.revision or not known.up:
-        services.scheduler.sync_host(host)
+        services.scheduler.sync_host_or_later(host)
     return _plain(Welcome(host=host, revision=revision, orders=count, lease_seconds=services.lease_seconds), Welcome)
 
 

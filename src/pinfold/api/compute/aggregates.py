@@ -174,7 +174,7 @@ def delete_aggregate(aggregate_id: AggregateId, services: Services) -> Response:
 
 @router.post("/{aggregate_id}/action")
 def act(aggregate_id: AggregateId, body: Annotated[AggregateAction, Body()], services: Services, version: Version) -> AggregateShown:
-    """Add a host, remove one, or set metadata: one of them."""
+    """Add a host, remove one, or set metadata: one of them. While Placement is away, its aggregates follow when it is back."""
     before = _get(services, aggregate_id)
     if len(body.model_fields_set) != 1:
         raise InvalidRequest("An aggregate action is one of add_host, remove_host and set_metadata", key="action")
@@ -206,7 +206,7 @@ def _move(services: ApiServices, before: AggregateRecord, body: AggregateAction)
             raise ApiError(404, f"Aggregate {before.id} has no host {name}.")
         else:
             rows.remove_host(connection, before.id, host.id)
-    services.scheduler.sync_host(host.id)
+    services.scheduler.sync_host_or_later(host.id)
 
 
 def _one_zone(connection: sa.Connection, aggregate_id: int, members: tuple[str, ...], zone: str | None) -> None:
