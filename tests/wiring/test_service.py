@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from pinfold.accounting.remote import RemotePlacement
 from pinfold.config.fleet import ApiSettings, FleetSettings
 from pinfold.core.settings import HostSettings
 from pinfold.wiring.service import open_service
+from pinfold.wiring.up import serve_api
 
 __all__ = ["embedded", "placement_file"]
 
@@ -94,3 +96,22 @@ def test_a_host_left_behind_is_caught_up_with_as_soon_as_placement_is_back(tmp_p
         services.scheduler.sync_host_or_later(host)
         placement.start()
         until(lambda: knows(placement, host), "the provider is there long before the next healing is due")
+
+
+class _Ready(Exception):
+    """Ends the API at the moment that it is ready."""
+
+
+@pytest.mark.parametrize("kept", [False, True], ids=["databases elsewhere", "a database below it"])
+def test_the_api_makes_the_state_directory_only_for_what_it_keeps_there(tmp_path: Path, kept: bool) -> None:
+    wanted = settings(tmp_path, RemotePlacement(url=f"http://127.0.0.1:{free_port()}"))
+    state = tmp_path / "state"
+    host = dataclasses.replace(wanted.host, state_dir=str(state))
+    database = f"sqlite:///{state if kept else tmp_path}/pinfold.sqlite"
+
+    def ready(url: str) -> None:
+        raise _Ready(url)
+
+    with pytest.raises(_Ready):
+        serve_api(dataclasses.replace(wanted, host=host, database=database, api=ApiSettings(port=0)), no_auth=True, ready=ready)
+    assert state.exists() is kept

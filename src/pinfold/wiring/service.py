@@ -95,6 +95,13 @@ def open_service(settings: FleetSettings, *, no_auth: bool = False) -> Iterator[
         yield Service(app=create_app(services), services=services)
 
 
+def keeps_state(settings: FleetSettings) -> bool:
+    """Whether a database file of the service lies below the state directory."""
+    urls = (settings.database, settings.placement.url if isinstance(settings.placement, EmbeddedPlacement) else "")
+    files = (Path(url.removeprefix(_SQLITE)) for url in urls if url.startswith(_SQLITE))
+    return any(file.is_relative_to(settings.host.state_dir) for file in files)
+
+
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """The database file for this process alone: others would not hear of its changes. Raises `Conflict` naming the process that has it."""

@@ -38,7 +38,7 @@ from pinfold.host.lock import owning, state_folder
 from pinfold.lab import rom
 from pinfold.store import hosts
 from pinfold.wiring.agent import open_agent
-from pinfold.wiring.service import listening_socket, open_service, server_of, url_of
+from pinfold.wiring.service import keeps_state, listening_socket, open_service, server_of, url_of
 
 CLOUD: Final = "pinfold"
 _STOP_SECONDS: Final = 30
@@ -181,8 +181,9 @@ def _local(url: str) -> str:
 
 
 def serve_api(settings: FleetSettings, *, no_auth: bool, ready: Callable[[str], None]) -> None:
-    """Run the API alone until SIGINT or SIGTERM."""
-    state_folder(settings.host)
+    """Run the API alone until SIGINT or SIGTERM. The state directory is made only where a database is kept in it."""
+    if keeps_state(settings):
+        state_folder(settings.host)
     with closing(listening_socket(settings.api)) as listening, open_service(settings, no_auth=no_auth) as service:
         server = server_of(service, settings.api)
         ready(url_of(settings.api, listening))
