@@ -139,9 +139,15 @@ def test_a_host_that_is_used_is_not_forgotten_and_one_that_is_not_leaves_nothing
     c1 = fleet.host("c1")
     flavor = fleet.flavor("pin", vcpus=2, hw_cpu_policy="dedicated")
     server = _running(fleet, "vm", flavor, "c1")
-    assert fleet.http.delete("/v1/hosts/c1").status_code == 409
+    refused = fleet.http.delete(f"/v1/hosts/{c1.id}")
+    assert (refused.status_code, refused.json()["error"]["message"]) == (409, "host c1 still has claims")
     fleet.ask("DELETE", f"/servers/{server}", status=204)
     c1.obey()
+    group = fleet.ask("POST", "/os-aggregates", {"aggregate": {"name": "rack"}}, status=200).json()["aggregate"]["id"]
+    fleet.ask("POST", f"/os-aggregates/{group}/action", {"add_host": {"host": "c1"}}, status=200)
+    refused = fleet.http.delete("/v1/hosts/c1")
+    assert (refused.status_code, refused.json()["error"]["message"]) == (409, "host c1 is still named by guests or aggregates")
+    fleet.ask("POST", f"/os-aggregates/{group}/action", {"remove_host": {"host": "c1"}}, status=200)
     assert fleet.http.delete("/v1/hosts/c1").status_code == 204
     assert fleet.placement("/resource_providers")["resource_providers"] == []
     assert fleet.ask("GET", "/os-hypervisors").json()["hypervisors"] == []

@@ -143,16 +143,17 @@ def token_hash(connection: sa.Connection, host_id: str) -> str:
 
 
 def remove(connection: sa.Connection, host_id: str) -> None:
-    """Forget a host that holds no claim. Raises `Conflict` when it does."""
+    """Forget a host that holds no claim. Raises `Conflict` when it does, `InvalidRequest` when there is none."""
+    name = get(connection, host_id).name
     if claims.of_host(connection, host_id, *ClaimState):
-        raise Conflict(f"host {host_id} still has claims")
+        raise Conflict(f"host {name} still has claims")
     connection.execute(tombstone.delete().where(tombstone.c.host == host_id))
     try:
         done = connection.execute(host.delete().where(host.c.id == host_id))
     except sa.exc.IntegrityError as error:
-        raise Conflict(f"host {host_id} is still named by guests or aggregates") from error
+        raise Conflict(f"host {name} is still named by guests or aggregates") from error
     if done.rowcount != 1:
-        raise InvalidRequest(f"host {host_id}: no such host")
+        raise InvalidRequest(f"host {name}: no such host")
     tell(connection, f"host:{host_id}")
 
 
