@@ -23,7 +23,7 @@ from pinfold.core.topology import Topology
 from pinfold.lab import cgroup, sysfs, witness
 from pinfold.lab.folder import LabFolder, LabSpec, guarded, reap
 
-_COMMAND_SECONDS: Final = 60.0
+_COMMAND_SECONDS: Final = 240.0
 
 
 class LabHost:

@@ -26,7 +26,9 @@ from pinfold.lab import cgroup, interior, namespace
 from pinfold.lab.folder import LabFolder
 
 _STAY: Final = b"stay\n"
-_READY_SECONDS: Final = 30.0
+_READY_SECONDS: Final = 120.0
+"""libvirtd with a fresh cache asks QEMU for its capabilities first: a second where nothing else runs, much more on a busy machine."""
+
 _PURGE_SECONDS: Final = 1.0
 
 
