@@ -74,8 +74,8 @@ def settings(folder: Path, remote: RemotePlacement) -> FleetSettings:
 
 
 def until(met: Callable[[], bool], what: str) -> None:
-    """Wait until it is so; fail after a minute."""
-    end = time.monotonic() + 60
+    """Wait until it is so; fail after two minutes."""
+    end = time.monotonic() + 120
     while not met():
         assert time.monotonic() < end, what
         time.sleep(0.05)
@@ -83,7 +83,7 @@ def until(met: Callable[[], bool], what: str) -> None:
 
 def knows(site: Site, host: str) -> bool:
     """Whether Placement has the host's provider."""
-    answer = httpx.get(f"{site.url}/resource_providers/{host}", headers={"X-Auth-Token": "admin"})
+    answer = httpx.get(f"{site.url}/resource_providers/{host}", headers={"X-Auth-Token": "admin"}, timeout=60)
     return answer.is_success
 
 
