@@ -202,6 +202,7 @@ class Agent:
         report = host_report(seen, ordered, strategy=self._settings.strategy, disk_gib=facts.disk_gib, facts=facts.facts)
         now = _now()
         if report != self._reported:
+            self._reported = None  # until the service has answered nobody knows which report it keeps
             welcome = self._service.hello(Hello(name=self._settings.host, report=report))
             self._reported = report
         elif now - self._spoke >= self._lease_seconds * _SPEAKS:
