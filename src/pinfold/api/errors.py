@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -172,7 +172,25 @@ def _first_fault(error: RequestValidationError) -> str:
     fault = error.errors()[0]
     if fault["type"] == "json_invalid":
         return f"The request body is no JSON text: {fault['ctx']['error']} at character {fault['loc'][-1]}."
-    place = ".".join(str(part) for part in fault["loc"] if part not in ("body", "query", "path")) or "body"
+    place = _place(fault["loc"], error.body) or "body"
     given = repr(fault.get("input"))
     shown = given if len(given) <= 80 else given[:77] + "..."
     return f"Invalid input for {place}: {fault['msg']}. Value: {shown}."
+
+
+def _place(loc: Sequence[str | int], body: object) -> str:
+    """Where a fault stands, without the names that pydantic has for the members of a union.
+
+    >>> _place(("body", "flavor", "id", "constrained-str"), {"flavor": {"id": "?"}})
+    'flavor.id'
+    """
+    if loc[0] != "body":
+        return ".".join(str(part) for part in loc[1:])
+    parts: list[str] = []
+    for part in loc[1:]:
+        if not isinstance(body, Mapping | list):
+            break
+        parts.append(str(part))
+        within = part in body if isinstance(body, Mapping) else isinstance(part, int) and part < len(body)
+        body = body[part] if within else None  # type: ignore[index]
+    return ".".join(parts)

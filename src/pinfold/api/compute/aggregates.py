@@ -19,6 +19,7 @@ from pinfold.api.compute.zones import ZONE_KEY, zones
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.microversion import Microversion
 from pinfold.api.services import ApiServices, Services
+from pinfold.api.worded import Worded
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.store import aggregates as rows
 from pinfold.store import hosts
@@ -27,7 +28,7 @@ from pinfold.store.model import AggregateRecord, HostRecord
 router = APIRouter(prefix=f"{ROOT}/os-aggregates", tags=["aggregates"])
 
 
-Zone = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^:]+$")]
+Zone = Annotated[str, Field(min_length=1, max_length=255), Worded(pattern=r"^[^:]+$", allowed="an availability zone has no colon")]
 AggregateId = Annotated[int, Field(ge=1, le=0x7FFFFFFF)]
 
 

@@ -26,6 +26,7 @@ from pinfold.api.compute.names import Name
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.microversion import Microversion
 from pinfold.api.services import ApiServices, Services
+from pinfold.api.worded import Worded
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.request.model import Flavor
 from pinfold.core.request.vet import vet_extra_spec
@@ -49,6 +50,11 @@ _SORTABLE: Final[dict[str, Callable[[FlavorRecord], Any]]] = {
 
 Count = Annotated[int, Field(ge=0, le=_MAX_INT)]
 Positive = Annotated[int, Field(ge=1, le=_MAX_INT)]
+FlavorId = Annotated[
+    str,
+    Field(min_length=1, max_length=255),
+    Worded(pattern=r"^[\w.\- ]+$", allowed="a flavor's id has letters, digits, blanks and _.- and nothing else"),
+]
 
 
 class _Closed(BaseModel):
@@ -64,7 +70,7 @@ class NewFlavor(_Closed):
     ram: Positive
     vcpus: Positive
     disk: Count = 0
-    id: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[\w.\- ]+$")] | Annotated[int, Field(ge=0, le=_MAX_INT)] | None = None
+    id: FlavorId | Annotated[int, Field(ge=0, le=_MAX_INT)] | None = None
     swap: Count = 0
     ephemeral: Count = Field(default=0, alias="OS-FLV-EXT-DATA:ephemeral")
     rxtx_factor: Annotated[float, Field(gt=0, le=3.40282e38)] = 1.0

@@ -13,10 +13,16 @@ from typing import Annotated, Final
 import re2
 from pydantic import Field
 
+from pinfold.api.worded import Worded
 from pinfold.core.errors import InvalidRequest
 
 Name = Annotated[
-    str, Field(min_length=1, max_length=255, pattern=r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$")
+    str,
+    Field(min_length=1, max_length=255),
+    Worded(
+        pattern=r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$",
+        allowed="a name has no control characters, and no blanks at its ends",
+    ),
 ]
 """A name of a server, flavor or aggregate: no control characters, which a terminal would obey, and no blanks at its ends."""
 

@@ -8,10 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from pinfold.api.compute.names import Name
 from pinfold.api.errors import ApiError
+from pinfold.api.worded import Worded
 
 MOST_METADATA: Final = 128
 Text = Annotated[str, Field(max_length=255)]
-Metadata = Annotated[dict[Annotated[str, Field(pattern=r"^[a-zA-Z0-9-_:. ]{1,255}$")], Text], Field(max_length=MOST_METADATA)]
+MetadataKey = Annotated[
+    str, Worded(pattern=r"^[a-zA-Z0-9-_:. ]{1,255}$", allowed="a key has 1 to 255 letters, digits, blanks and -_:. and nothing else")
+]
+Metadata = Annotated[dict[MetadataKey, Text], Field(max_length=MOST_METADATA)]
+Tag = Annotated[str, Field(min_length=1, max_length=60), Worded(pattern=r"^[^,/]*$", allowed="a tag has no comma and no slash")]
 Many = Annotated[int, Field(ge=1, le=300)]
 
 _MEANINGLESS: Final = (
@@ -64,9 +69,7 @@ class NewServer(_Closed):
     max_count: Many | None = None
     return_reservation_id: StrictBool | str = False
     block_device_mapping_v2: Annotated[list[BlockDevice], Field(max_length=16)] = Field(default_factory=list)
-    tags: Annotated[list[Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[^,/]*$")]], Field(max_length=50)] = Field(
-        default_factory=list
-    )
+    tags: Annotated[list[Tag], Field(max_length=50)] = Field(default_factory=list)
     config_drive: bool | str | None = None
     disk_config: Annotated[Literal["AUTO", "MANUAL"], Field(alias="OS-DCF:diskConfig")] = "MANUAL"
     key_name: Any = None

@@ -6,13 +6,14 @@ import uuid
 from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from pinfold.api.agent.tokens import make_token
 from pinfold.api.errors import not_found
 from pinfold.api.services import ApiServices, Services
 from pinfold.api.v1.answers import HostFenced, HostList, HostMap, HostShown, HostWithToken
 from pinfold.api.v1.views import host_view, map_view
+from pinfold.api.worded import Worded
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.pools import Pools
 from pinfold.core.topology import Topology
@@ -31,7 +32,13 @@ class NewHost(BaseModel):
     """The body of an add: the name that the host's agent will report."""
 
     model_config = ConfigDict(extra="forbid")
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,252}$")]
+    name: Annotated[
+        str,
+        Worded(
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,252}$",
+            allowed="a host's name has 1 to 253 letters, digits and _.- and begins with a letter or a digit",
+        ),
+    ]
 
 
 class Fence(BaseModel):
