@@ -112,3 +112,10 @@ def test_what_would_happen_is_told_before_anything_is_created(fleet: Fleet) -> N
     told = fleet.http.post("/v1/fits", json={"flavor": inline, "host": "c07"}).json()
     assert [candidate["host"] for candidate in told["candidates"]] == ["c07"]
     assert fleet.ask("GET", "/servers?all_tenants=1").json()["servers"][0]["name"] == "b"
+
+
+def test_an_extra_spec_that_is_not_there_is_told_once_and_in_novas_words(fleet: Fleet) -> None:
+    fleet.flavor("f")
+    for method in ("GET", "DELETE"):
+        answer = fleet.ask(method, "/flavors/f/os-extra_specs/hw:cpu_policy", status=404)
+        assert answer.json()["itemNotFound"]["message"] == "Flavor f has no extra specs with key hw:cpu_policy."

@@ -209,7 +209,7 @@ def show_extra_spec(flavor_id: str, key: str, services: Services) -> dict[str, s
     """One extra spec."""
     specs = dict(_get(services, flavor_id).flavor.extra_specs)
     if key not in specs:
-        raise not_found(f"Flavor {flavor_id} has no extra specs with key", key)
+        raise _no_spec(flavor_id, key)
     return {key: specs[key]}
 
 
@@ -231,8 +231,13 @@ def delete_extra_spec(flavor_id: str, key: str, services: Services) -> Response:
     _get(services, flavor_id)
     with services.database.write() as connection:
         if not rows.remove_extra_spec(connection, flavor_id, key):
-            raise not_found(f"Flavor {flavor_id} has no extra specs with key", key)
+            raise _no_spec(flavor_id, key)
     return Response(status_code=200)
+
+
+def _no_spec(flavor_id: str, key: str) -> ApiError:
+    """The error for an extra spec that a flavor has not, in Nova's words."""
+    return ApiError(404, f"Flavor {flavor_id} has no extra specs with key {key[:255]}.")
 
 
 def _list(asked: FlavorQuery, request: Request, services: ApiServices, noun: str) -> tuple[Sequence[FlavorRecord], list[Link]]:
