@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.fleet import at_rest
 from tests.stories.rig import Fleet
 
+from pinfold.agent.wire import FAILURE_MOST
 from pinfold.store.model import Observed
 
 
@@ -41,6 +42,19 @@ def test_a_failed_start_with_nowhere_else_to_go_tells_both(fleet: Fleet) -> None
     message = fleet.show(server)["fault"]["message"]
     assert "c1: the start failed: QEMU ended" in message
     assert c1.orders()["orders"] == []
+
+
+def test_a_failure_that_no_agent_of_ours_would_tell_is_refused_and_changes_nothing(fleet: Fleet) -> None:
+    c1 = fleet.host("c1")
+    server = fleet.create("vm", fleet.flavor("pin", vcpus=2, hw_cpu_policy="dedicated"))
+    revision = c1.order(server)["revision"]
+    for path, body in ((f"/guests/{server}/absence", {}), (f"/guests/{server}", {"observed": "stopped", "boot": 1})):
+        answer = c1.ask("POST", path, {"revision": revision, "failure": "x" * (FAILURE_MOST + 1), **body})
+        assert answer.status_code == 400
+        assert f"failure has {FAILURE_MOST + 1} characters, at most {FAILURE_MOST} are allowed" in answer.text
+    assert fleet.status(server) == "BUILD"
+    assert c1.gone(server, revision, failure="x" * FAILURE_MOST).status_code == 204
+    assert fleet.status(server) == "ERROR"
 
 
 def test_the_guest_that_started_at_last_has_no_fault(fleet: Fleet) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 from pinfold.agent.client import ServiceClient
 from pinfold.agent.images import boot_of, forget_serial_log
 from pinfold.agent.reconcile import Act, Action
-from pinfold.agent.wire import GuestOrder
+from pinfold.agent.wire import GuestOrder, told_failure
 from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, PinfoldError
 from pinfold.core.fit.model import NoFit
 from pinfold.core.settings import HostSettings
@@ -118,16 +118,16 @@ class Performer:
 
     def _failed(self, order: GuestOrder, error: PinfoldError) -> Outcome:
         """A guest that never ran is taken away, for the service to try it elsewhere. One that ran stays, with its disk, for its user."""
-        guest = order.guest
+        guest, failure = order.guest, told_failure(str(error))
         _log.error("guest %s does not run: %s", guest, error)
         if not order.booted and not disk.has_run(self._settings, guest):
             self._withdraw(guest)
-            return Outcome(gone=True, failure=str(error))
+            return Outcome(gone=True, failure=failure)
         found = self._found(guest)
         if found is not None and found.state is GuestState.PAUSED:
             # One that could not be verified may not stay paused either: its threads are where nobody recorded them.
             stop(self._driver, self._settings, guest, agent=self._owner)
-        return Outcome(booted=True, failure=str(error))
+        return Outcome(booted=True, failure=failure)
 
     def _withdraw(self, guest: str) -> None:
         """No definition of the guest remains, and none of its files unless it ran."""

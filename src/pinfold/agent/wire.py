@@ -13,12 +13,28 @@ How they travel does not belong here (`agent.client`, `api.agent`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.model import Fit
 from pinfold.core.request.model import GuestRequest
 from pinfold.store.model import Desired, HostReport, Observed, Tombstone
+
+FAILURE_TOLD: Final = 2_000
+"""So many characters of a failure an agent tells; a hypervisor's own text may be of any length, and what it says first matters most."""
+FAILURE_MOST: Final = 8_000
+"""So many characters of a failure the service takes, of whatever agent."""
+
+
+def told_failure(sentence: str) -> str:
+    """A failure as it is told: whole, or its beginning and an ellipsis, `FAILURE_TOLD` characters together.
+
+    >>> told_failure("no such image"), len(told_failure("x" * 3000)), told_failure("x" * 3000)[-2:]
+    ('no such image', 2000, 'x…')
+    """
+    return sentence if len(sentence) <= FAILURE_TOLD else sentence[: FAILURE_TOLD - 1] + "…"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +47,15 @@ class Hello:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Welcome:
-    """The service's answer: the host's id, its revision, and for how many seconds it counts as up from now."""
+    """The service's answer: the host's id, its revision, and for how many seconds it counts as up from now.
+
+    `report` is the digest of the report that the service keeps of the host. A report may be heard late, after a newer one: its agent had
+    given up waiting for the answer. Then the digest is not the one of the answer to the newer report any more.
+    """
 
     host: str
     revision: int
+    report: str
     orders: int
     lease_seconds: float
 
@@ -94,19 +115,34 @@ class ThreadReport:
 class GuestReport:
     """What a guest is doing. `boot` is the last one that the agent carried out, None when it does not know.
 
-    `failure` says why that boot led to nothing, '' when it did; the guest keeps its claim and its disk.
+    `failure` says why that boot led to nothing, '' when it did; the guest keeps its claim and its disk. Raises `InvalidRequest` when it is
+    longer than `FAILURE_MOST`.
     """
 
     revision: int
     observed: Observed
     boot: int | None = None
     threads: ThreadReport | None = None
-    failure: str = ""
+    failure: str = field(default="", metadata={"maxLength": FAILURE_MOST})
+
+    def __post_init__(self) -> None:
+        _bounded(self.failure)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Absence:
-    """A guest of the claim of that revision is gone; `failure` says why its first start failed, '' when it was removed as ordered."""
+    """A guest of the claim of that revision is gone; `failure` says why its first start failed, '' when it was removed as ordered.
+
+    Raises `InvalidRequest` when that is longer than `FAILURE_MOST`.
+    """
 
     revision: int
-    failure: str = ""
+    failure: str = field(default="", metadata={"maxLength": FAILURE_MOST})
+
+    def __post_init__(self) -> None:
+        _bounded(self.failure)
+
+
+def _bounded(failure: str) -> None:
+    if len(failure) > FAILURE_MOST:
+        raise InvalidRequest(f"failure has {len(failure)} characters, at most {FAILURE_MOST} are allowed", key="failure")

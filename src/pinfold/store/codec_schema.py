@@ -22,6 +22,8 @@ _SCALARS: Final[dict[Any, dict[str, Any]]] = {
 def schema(as_type: Any) -> dict[str, Any]:
     """The schema of the plain form of `as_type` (`codec.to_plain`); fields with a default may be left out, others may not be added.
 
+    The metadata of a field are further keywords of its schema; its class checks them.
+
     >>> schema(tuple[tuple[str, bool], ...])["items"]["items"]
     {'anyOf': [{'type': 'string'}, {'type': 'boolean'}]}
     """
@@ -54,7 +56,7 @@ def _object(as_type: type) -> dict[str, Any]:
     return {
         "type": "object",
         "title": as_type.__name__,
-        "properties": {field.name: schema(hints[field.name]) for field in fields},
+        "properties": {field.name: schema(hints[field.name]) | dict(field.metadata) for field in fields},
         "required": needed,
         "additionalProperties": False,
     }
