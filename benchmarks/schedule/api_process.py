@@ -28,6 +28,7 @@ from pinfold.api.services import ApiServices
 from pinfold.config.fleet import ApiSettings
 from pinfold.core.request.model import Flavor
 from pinfold.scheduler.lifecycle import Lifecycle
+from pinfold.scheduler.reports import Reports
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store import guests, hosts
 from pinfold.store.database import Database
@@ -107,10 +108,12 @@ def main(database_url: str, placement_url: str) -> None:
     scheduler.start()
     with database.read() as connection:
         provider = hosts.all(connection)[-1].id
+    lifecycle = Lifecycle(database, scheduler)
     services = ApiServices(
         database=database,
         scheduler=scheduler,
-        lifecycle=Lifecycle(database, scheduler),
+        lifecycle=lifecycle,
+        reports=Reports(database, scheduler, lifecycle),
         placement=placement,
         images=Path(tempfile.gettempdir()) / "no-images",
         placement_app=metered,

@@ -8,6 +8,7 @@ from tests.scheduler.claiming import EAGER, create, synced_hosts
 
 from pinfold.accounting.client import Placement
 from pinfold.scheduler.lifecycle import Lifecycle
+from pinfold.scheduler.reports import Reports
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
@@ -27,6 +28,10 @@ class Late(Scheduler):
         super().release(guest, **how)  # type: ignore[arg-type]
 
 
+def _reports(database: Database, scheduler: Scheduler) -> Reports:
+    return Reports(database, scheduler, Lifecycle(database, scheduler))
+
+
 def _held(database: Database, guest: str) -> tuple[str, str | None]:
     """The host of the guest's held claim, and the guest's own host."""
     with database.read() as connection:
@@ -41,8 +46,8 @@ def test_a_failed_start_that_is_told_twice_at_once_releases_the_failed_claim_alo
     quick.start()
     first, second = synced_hosts(database, quick, "c01", "c02")
     made = create(database, quick, pinned(2), hosts=frozenset({first}))
-    late.first = [lambda: Lifecycle(database, quick).absent(first, made.guest, made.revision, "no KVM")]
-    Lifecycle(database, late).absent(first, made.guest, made.revision, "no KVM")
+    late.first = [lambda: _reports(database, quick).absent(first, made.guest, made.revision, "no KVM")]
+    _reports(database, late).absent(first, made.guest, made.revision, "no KVM")
     assert _held(database, made.guest) == (second, second)
     with database.read() as connection:
         assert hosts.tombstones(connection, second) == ()
@@ -54,10 +59,10 @@ def test_a_fence_does_not_release_what_went_elsewhere_meanwhile(database: Databa
     quick.start()
     first, second = synced_hosts(database, quick, "c01", "c02")
     made = create(database, quick, pinned(2), hosts=frozenset({first}))
-    late.first = [lambda: Lifecycle(database, quick).absent(first, made.guest, made.revision, "no KVM")]
+    late.first = [lambda: _reports(database, quick).absent(first, made.guest, made.revision, "no KVM")]
     with database.write() as connection:
         hosts.expire(connection, first)
-    assert Lifecycle(database, late).fence(first) == ()
+    assert _reports(database, late).fence(first) == ()
     assert _held(database, made.guest) == (second, second)
     at_rest(database, placement)
 
@@ -68,7 +73,6 @@ def test_a_failed_start_whose_report_was_cut_short_is_placed_elsewhere(database:
     scheduler.start()
     first, second = synced_hosts(database, scheduler, "c01", "c02")
     made = create(database, scheduler, pinned(2), hosts=frozenset({first}))
-    lifecycle = Lifecycle(database, scheduler)
     scheduler.release(made.guest, bury=True)
     if displaced:
         with database.write() as connection:
@@ -77,6 +81,6 @@ def test_a_failed_start_whose_report_was_cut_short_is_placed_elsewhere(database:
         impatient = Lifecycle(database, Scheduler(database, placement, EAGER.__class__(refresh_seconds=0, claim_seconds=0)))
         impatient.tend()
     else:
-        lifecycle.absent(first, made.guest, made.revision, "no KVM")
+        _reports(database, scheduler).absent(first, made.guest, made.revision, "no KVM")
     assert _held(database, made.guest) == (second, second)
     at_rest(database, placement)

@@ -21,6 +21,7 @@ from pinfold.api.app import create_app
 from pinfold.api.services import ApiServices
 from pinfold.scheduler.lifecycle import Lifecycle
 from pinfold.scheduler.model import SchedulerSettings
+from pinfold.scheduler.reports import Reports
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store import codec
 from pinfold.store.database import Database
@@ -214,10 +215,12 @@ def make_services(
     """The parts on that database and Placement, with the two accounts."""
     scheduler = Scheduler(database, embedded.client, settings)
     scheduler.start()
+    lifecycle = Lifecycle(database, scheduler)
     return ApiServices(
         database=database,
         scheduler=scheduler,
-        lifecycle=Lifecycle(database, scheduler),
+        lifecycle=lifecycle,
+        reports=Reports(database, scheduler, lifecycle),
         placement=embedded.client,
         images=images,
         placement_app=embedded.app,

@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 from pinfold.accounting.client import Placement
 from pinfold.api.accounts import Doorkeeper
 from pinfold.scheduler.lifecycle import Lifecycle
+from pinfold.scheduler.reports import Reports
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store.database import Database
 
@@ -30,6 +31,7 @@ class ApiServices:
     database: Database
     scheduler: Scheduler
     lifecycle: Lifecycle
+    reports: Reports
     placement: Placement
     images: Path
     placement_app: Wsgi | None = None

@@ -1,7 +1,7 @@
-"""A guest's life in the service: what a user asks and what an agent reports, turned into claims, orders and releases.
+"""What users ask of guests, turned into claims and orders; and the tending that goes on with what a dead process left half-way.
 
-One rule holds throughout: a claim is given back only after the agent has confirmed that neither domain nor process remains, or an operator
-has said that the host is powered off. How a claim is made or healed does not belong here (`schedule`), nor how anything is shown.
+What agents and operators say of guests does not belong here (`reports`), nor how a claim is made or healed (`schedule`), nor how anything
+is shown.
 """
 
 from __future__ import annotations
@@ -10,26 +10,17 @@ import logging
 from dataclasses import replace
 from typing import Final
 
-import sqlalchemy as sa
-
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
+from pinfold.scheduler.faults import failed_on, nowhere, with_refusals
 from pinfold.scheduler.model import Claimed, Healed, HostRefusal, Refused, Wanted
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.guests import GuestFilter
-from pinfold.store.model import ClaimState, Desired, Fault, GuestRecord, NewGuest, Observed, Pairs
+from pinfold.store.model import ClaimState, Desired, GuestRecord, NewGuest, Observed
 
 _log = logging.getLogger(__name__)
 
-MOST_HOSTS_TRIED: Final = 3
-"""A guest whose start failed on so many hosts is in error; the fault lies with the guest more likely than with the hosts."""
-
-_FAILED_ON: Final = "failed_on:"
-"""One detail for each host that the guest's start failed on: this and the host's id, and the sentence that says why."""
-_REFUSED: Final = "refused"
-"""One line for each host that refused before another one took the guest: its revision, its name, and the sentence."""
-_LONGEST: Final = 4096
 _ONLY_ON: Final = "only_on"
 DELETED_SECONDS: Final = 30 * 86400.0
 """For how long a guest that is gone can still be asked for."""
@@ -70,21 +61,21 @@ class Lifecycle:
             guest=guest.id,
             request=guest.request,
             hosts=frozenset({only_on}) if only_on else None,
-            exclude=frozenset(key.removeprefix(_FAILED_ON) for key in details if key.startswith(_FAILED_ON)),
+            exclude=failed_on(guest),
             member_of=frozenset(filter(None, details.get(_MEMBER_OF, "").split(","))),
         )
         try:
             answer = self._scheduler.create(wanted)
         except Conflict as error:
             _log.info("guest %s was not placed: %s", guest.id, error)
-            self._remove_if_unwanted(guest.id)
+            self.remove_if_unwanted(guest.id)
             return
         except PinfoldError as error:
             _log.error("guest %s was not placed: %s", guest.id, error)
-            self._fail(guest, 503 if isinstance(error, Unavailable) else 500, f"The guest could not be placed: {error}")
+            self.fail(guest, 503 if isinstance(error, Unavailable) else 500, f"The guest could not be placed: {error}")
             return
         if isinstance(answer, Refused):
-            self._fail(guest, 500, answer.sentence(), answer.refusals)
+            self.fail(guest, 500, answer.sentence(), answer.refusals)
         else:
             _log.info("guest %s is claimed on %s at revision %s", guest.id, answer.name, answer.revision)
             self._keep_refusals(guest, answer)
@@ -123,85 +114,7 @@ class Lifecycle:
             raise InvalidRequest(f"guest {guest_id}: no such guest")
         with self._database.write() as connection:
             guests.want(connection, guest_id, Desired.ABSENT, task="deleting")
-        self._remove_if_unwanted(guest_id)
-
-    def seen(
-        self, host_id: str, guest_id: str, revision: int, observed: Observed, *, booted: int | None, report: str | None, failure: str = ""
-    ) -> None:
-        """An agent reports what one of its guests, of the claim of that revision, is doing.
-
-        `failure` says why its last boot led to nothing: it is in error then, with its host, claim and disk, until a later boot succeeds.
-        A report about a guest that is not that host's, or of an earlier claim, is dropped with a log entry.
-        """
-        try:
-            with self._database.write() as connection:
-                guest = guests.get(connection, guest_id)
-                claim = claims.live(connection, guest_id)
-                if claim is None or claim.host != host_id or claim.revision != revision:
-                    raise Conflict(f"the host has no claim of revision {revision} for it")
-                done = _done(guest, observed, booted)
-                after = guests.observe(connection, guest_id, observed, host=host_id, booted=booted, report=report, done=done)
-                if failure and done and guest.desired is Desired.RUNNING:
-                    _fail_in_place(connection, guest, host_id, failure)
-                elif after.fault is not None and observed is Observed.RUNNING and done:
-                    guests.mend(connection, guest_id)
-        except (Conflict, InvalidRequest) as error:
-            _log.info("host %s reported %s of guest %s, to no effect: %s", host_id, observed.value, guest_id, error)
-
-    def absent(self, host_id: str, guest_id: str, revision: int, failure: str = "") -> None:
-        """An agent confirms that neither domain nor process of a guest remains, as of the claim of that revision.
-
-        An unwanted guest is released and removed. A wanted one was not started there (`failure` says why): it is released and tried
-        elsewhere, on at most `MOST_HOSTS_TRIED` hosts. One that has run before keeps its host, for its disk is there, and is in error. A
-        confirmation of an earlier claim changes nothing.
-        """
-        with self._database.read() as connection:
-            guest = guests.find(connection, guest_id)
-            claim = claims.live(connection, guest_id)
-        if guest is None or claim is None or claim.host != host_id or claim.revision != revision:
-            if guest is not None:
-                self._remove_if_unwanted(guest_id)
-            if guest is not None and claim is None and _left_half_way(guest, host_id) and failure:
-                self._elsewhere(guest, host_id, failure)
-            return
-        if guest.desired is not Desired.ABSENT and not failure:
-            _log.warning("host %s lost guest %s, which is wanted; its claim stays", host_id, guest_id)
-            return
-        if guest.desired is not Desired.ABSENT and guest.booted:
-            with self._database.write() as connection:
-                guests.observe(connection, guest_id, Observed.ABSENT, host=host_id)
-                _fail_in_place(connection, guest, host_id, failure)
-            return
-        self._scheduler.release(guest_id, claim=claim.id, bury=True)
-        if guest.desired is Desired.ABSENT:
-            self._remove_if_unwanted(guest_id)
-        else:
-            self._elsewhere(guest, host_id, failure)
-
-    def fence(self, host_id: str) -> tuple[str, ...]:
-        """An operator's word that the host is powered off: everything on it is released, its unwanted guests are removed.
-
-        Returns the ids of the guests that were on it and are still wanted; they are in error, without a host, and can be deleted.
-        Raises `Conflict` while the host's lease runs.
-        """
-        with self._database.write() as connection:
-            hosts.fence(connection, host_id)
-            name = hosts.get(connection, host_id).name
-        with self._database.read() as connection:
-            there = guests.page(connection, GuestFilter(host=host_id))
-            held = claims.of_guests(connection, [guest.id for guest in there])
-        lost = []
-        for guest in there:
-            if guest.id in held:
-                self._scheduler.release(guest.id, claim=held[guest.id].id, bury=True)
-            if guest.desired is Desired.ABSENT:
-                self._remove_if_unwanted(guest.id)
-                continue
-            if self._displace(guest, host_id, task="") is None:
-                continue
-            self._fail(guest, 500, f"The host {name} was fenced while the guest was on it; what it held is released.")
-            lost.append(guest.id)
-        return tuple(lost)
+        self.remove_if_unwanted(guest_id)
 
     def tend(self, *, place: bool = True) -> Healed:
         """Heal, place again what a dead process left half-way, remove unwanted guests that nothing holds, and forget what is long gone.
@@ -220,7 +133,7 @@ class Lifecycle:
         with self._database.read() as connection:
             unwanted = guests.page(connection, GuestFilter(desired=Desired.ABSENT))
         for guest in unwanted:
-            self._remove_if_unwanted(guest.id)
+            self.remove_if_unwanted(guest.id)
         with self._database.write() as connection:
             guests.purge(connection, DELETED_SECONDS)
             hosts.forget_tombstones(connection, older_than_seconds=TOMBSTONE_SECONDS, changes=TOMBSTONE_CHANGES)
@@ -230,6 +143,24 @@ class Lifecycle:
         """One guest, deleted ones too. Raises `InvalidRequest` when there is none."""
         with self._database.read() as connection:
             return guests.get(connection, guest_id)
+
+    def fail(self, guest: GuestRecord, code: int, message: str, refusals: tuple[HostRefusal, ...] = ()) -> None:
+        """Put a guest that has no host in error; one that is gone already is left."""
+        try:
+            with self._database.write() as connection:
+                guests.fail(connection, guest.id, nowhere(guest, code, message, refusals))
+        except Conflict as error:
+            _log.info("guest %s is gone already: %s", guest.id, error)
+
+    def remove_if_unwanted(self, guest_id: str) -> None:
+        """Remove a guest that is wanted absent and that nothing holds: no host, no claim but one whose allocation is being emptied."""
+        with self._database.write() as connection:
+            guest = guests.find(connection, guest_id)
+            if guest is None or guest.deleted is not None or guest.desired is not Desired.ABSENT:
+                return
+            claim = claims.live(connection, guest_id)
+            if claim is None or claim.state is ClaimState.RELEASING:
+                guests.remove(connection, guest_id)
 
     def _want(self, guest: GuestRecord, desired: Desired, task: str, *, reboot: bool = False) -> GuestRecord:
         with self._database.write() as connection:
@@ -244,98 +175,15 @@ class Lifecycle:
             raise Conflict(f"Cannot '{verb}' instance {guest_id} while it is in vm_state error")
         return guest
 
-    def _elsewhere(self, guest: GuestRecord, host_id: str, failure: str) -> None:
-        with self._database.read() as connection:
-            name = hosts.get(connection, host_id).name
-        details = dict(guest.details) | {f"{_FAILED_ON}{host_id}": f"{name}: the start failed: {failure}"}
-        after = self._displace(guest, host_id, task="scheduling", details=tuple(sorted(details.items())))
-        if after is None:
-            return
-        if len(failed_starts(after)) < MOST_HOSTS_TRIED:
-            self.place(after)
-        else:
-            self._fail(after, 500, f"The start failed on {MOST_HOSTS_TRIED} hosts")
-
-    def _displace(self, guest: GuestRecord, host_id: str, *, task: str, details: Pairs | None = None) -> GuestRecord | None:
-        """The guest off that host; None where it was not there any more, since somebody else who was told the same was first."""
-        try:
-            with self._database.write() as connection:
-                guests.displace(connection, guest.id, host=host_id, task=task)
-                return guests.edit(connection, guest.id, details=details)
-        except Conflict as error:
-            _log.info("guest %s has left host %s already: %s", guest.id, host_id, error)
-            return None
-
     def _keep_refusals(self, guest: GuestRecord, answer: Claimed) -> None:
         """What other hosts lacked is kept with the guest, also when one took it."""
         if not answer.refusals:
             return
-        told = "".join(f"{refusal.revision} {refusal.sentence()}\n" for refusal in answer.refusals)
-        details = dict(guest.details) | {_REFUSED: told[: told.rfind("\n", 0, _LONGEST)]}
         try:
             with self._database.write() as connection:
-                guests.edit(connection, guest.id, details=tuple(sorted(details.items())))
+                guests.edit(connection, guest.id, details=with_refusals(guest, answer.refusals))
         except Conflict as error:
             _log.info("guest %s is gone already: %s", guest.id, error)
-
-    def _fail(self, guest: GuestRecord, code: int, message: str, refusals: tuple[HostRefusal, ...] = ()) -> None:
-        """Put the guest in error; the starts that failed before are told with it."""
-        failed = failed_starts(guest)
-        fault = Fault(
-            code=code,
-            message="; ".join((message, *(f"{name}: {sentence}" for name, sentence in failed))),
-            reasons=tuple(sorted(({told.name: told.no_fit.sentence() for told in refusals} | dict(failed)).items())),
-            revisions=tuple(sorted((told.name, told.revision) for told in refusals if told.name not in dict(failed))),
-        )
-        try:
-            with self._database.write() as connection:
-                guests.fail(connection, guest.id, fault)
-        except Conflict as error:
-            _log.info("guest %s is gone already: %s", guest.id, error)
-
-    def _remove_if_unwanted(self, guest_id: str) -> None:
-        """Remove a guest that is wanted absent and that nothing holds: no host, no claim but one whose allocation is being emptied."""
-        with self._database.write() as connection:
-            guest = guests.find(connection, guest_id)
-            if guest is None or guest.deleted is not None or guest.desired is not Desired.ABSENT:
-                return
-            claim = claims.live(connection, guest_id)
-            if claim is None or claim.state is ClaimState.RELEASING:
-                guests.remove(connection, guest_id)
-
-
-def refused_by(guest: GuestRecord) -> tuple[tuple[str, int | None, str], ...]:
-    """`(host name, revision, sentence)` of every host that did not take the guest, by name: of its fault, or of those tried before one took
-    it. The revision is the host's that the refusal was decided on, None where the start failed there.
-    """
-    if guest.fault is not None:
-        at = dict(guest.fault.revisions)
-        return tuple((name, at.get(name), sentence) for name, sentence in guest.fault.reasons)
-    told: list[tuple[str, int | None, str]] = [(name, None, sentence) for name, sentence in failed_starts(guest)]
-    for line in dict(guest.details).get(_REFUSED, "").splitlines():
-        revision, _, refusal = line.partition(" ")
-        name, _, sentence = refusal.partition(": ")
-        told.append((name, int(revision), sentence))
-    return tuple(sorted(told, key=lambda one: (one[0], one[2])))
-
-
-def _left_half_way(guest: GuestRecord, host_id: str) -> bool:
-    """Whether a wanted guest that never ran is still on a host that holds no claim for it: whoever released that was cut short then."""
-    return guest.host == host_id and guest.desired is not Desired.ABSENT and not guest.booted
-
-
-def failed_starts(guest: GuestRecord) -> Pairs:
-    """`(host name, sentence)` of every host that the guest's start failed on, ordered by name."""
-    told = (text.partition(": ") for key, text in guest.details if key.startswith(_FAILED_ON))
-    return tuple(sorted((name, sentence) for name, _, sentence in told))
-
-
-def _fail_in_place(connection: sa.Connection, guest: GuestRecord, host_id: str, failure: str) -> None:
-    """The guest is in error where it is. A failure that is told again, with nothing tried in between, changes nothing."""
-    name = hosts.get(connection, host_id).name
-    fault = Fault(code=500, message=f"The start failed on {name}: {failure}", reasons=((name, failure),))
-    if guest.task or guest.fault is None or guest.fault.message != fault.message:
-        guests.fail(connection, guest.id, fault)
 
 
 def _at_rest(guest: GuestRecord) -> str:
@@ -343,13 +191,3 @@ def _at_rest(guest: GuestRecord) -> str:
     if guest.fault is not None:
         return "error"
     return "paused" if guest.observed is Observed.PAUSED else "stopped"
-
-
-def _done(guest: GuestRecord, observed: Observed, booted: int | None) -> bool:
-    """Whether what is under way is over, now that its agent has seen this."""
-    if guest.desired is Desired.STOPPED:
-        return observed in (Observed.STOPPED, Observed.CRASHED, Observed.ABSENT)
-    if guest.desired is Desired.RUNNING:
-        last = guest.booted if booted is None else booted
-        return last >= guest.boots
-    return False

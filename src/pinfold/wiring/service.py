@@ -29,6 +29,7 @@ from pinfold.api.services import ApiServices
 from pinfold.config.fleet import ApiSettings, FleetSettings
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.scheduler.lifecycle import Lifecycle
+from pinfold.scheduler.reports import Reports
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store.database import Database, upgrade
 
@@ -84,6 +85,7 @@ def open_service(settings: FleetSettings, *, no_auth: bool = False) -> Iterator[
             database=database,
             scheduler=scheduler,
             lifecycle=lifecycle,
+            reports=Reports(database, scheduler, lifecycle),
             placement=placement,
             images=Path(settings.host.images_dir),
             placement_app=placement_app,

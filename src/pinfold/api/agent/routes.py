@@ -107,7 +107,7 @@ def report_guest(guest_id: str, body: GuestReportBody, host: Host, services: Ser
     """What one of the host's guests is doing, and where its threads are."""
     report = codec.from_plain(body, GuestReport, "guest report")
     threads = None if report.threads is None else codec.encode(report.threads, ThreadReport)
-    services.lifecycle.seen(host, guest_id, report.revision, report.observed, booted=report.boot, report=threads, failure=report.failure)
+    services.reports.seen(host, guest_id, report.revision, report.observed, booted=report.boot, report=threads, failure=report.failure)
     return Response(status_code=204)
 
 
@@ -115,7 +115,7 @@ def report_guest(guest_id: str, body: GuestReportBody, host: Host, services: Ser
 def report_absence(guest_id: str, body: AbsenceBody, host: Host, services: Services) -> Response:
     """Neither domain nor process of a guest remains on the host: its claim may be given back."""
     absence = codec.from_plain(body, Absence, "absence")
-    services.lifecycle.absent(host, guest_id, absence.revision, absence.failure)
+    services.reports.absent(host, guest_id, absence.revision, absence.failure)
     return Response(status_code=204)
 
 

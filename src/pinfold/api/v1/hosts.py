@@ -102,7 +102,7 @@ def show_map(name: str, services: Services) -> HostMap:
 def fence(name: str, body: Fence, services: Services) -> HostFenced:
     """Take the operator's word that a host is powered off, and give back what it holds. 409 while its agent speaks."""
     assert body.powered_off
-    lost = services.lifecycle.fence(find(services, name).id)
+    lost = services.reports.fence(find(services, name).id)
     return {"host": host_view(find(services, name)), "lost": list(lost)}
 
 

@@ -20,7 +20,7 @@ from pinfold.core.fit.model import Fit
 from pinfold.core.ledger import HostState, roles
 from pinfold.core.overhead import capacity_millicpu, masks
 from pinfold.core.reasons import Reason
-from pinfold.scheduler.lifecycle import refused_by
+from pinfold.scheduler.faults import refused_by
 from pinfold.scheduler.model import Candidate, HostRefusal
 from pinfold.store import codec
 from pinfold.store.model import ClaimRecord, GuestRecord, HostRecord
