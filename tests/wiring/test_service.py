@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import httpx
@@ -14,10 +16,12 @@ import pytest
 from tests.fleet import add_host
 from tests.fleet_fixtures import embedded, placement_file
 from tests.ports import free_port
+from tests.stories.rig import InProcess
 
 from pinfold.accounting.embedded import Embedded, Wsgi
-from pinfold.accounting.remote import RemotePlacement
+from pinfold.accounting.remote import Auth, RemotePlacement
 from pinfold.config.fleet import ApiSettings, FleetSettings
+from pinfold.core.errors import InvalidRequest
 from pinfold.core.settings import HostSettings
 from pinfold.wiring.service import open_service
 from pinfold.wiring.up import serve_api
@@ -96,6 +100,69 @@ def test_a_host_left_behind_is_caught_up_with_as_soon_as_placement_is_back(tmp_p
         services.scheduler.sync_host_or_later(host)
         placement.start()
         until(lambda: knows(placement, host), "the provider is there long before the next healing is due")
+
+
+class _Keystone:
+    """As much of Keystone as gives a token and a catalogue in which Placement is at `placement`."""
+
+    def __init__(self, placement: str) -> None:
+        interface = {"interface": "internal", "region": "here", "region_id": "here", "url": placement, "id": "e"}
+        catalogue = [{"type": "placement", "name": "placement", "id": "p", "endpoints": [interface]}]
+        token = {"methods": ["password"], "expires_at": "2999-01-01T00:00:00.000000Z", "issued_at": "2026-01-01T00:00:00.000000Z"}
+        self._body = json.dumps({"token": {**token, "user": {"id": "u", "name": "u"}, "catalog": catalogue}}).encode()
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        environ["wsgi.input"].read(length)
+        assert (environ["REQUEST_METHOD"], environ["PATH_INFO"]) == ("POST", "/v3/auth/tokens")
+        # The token that a Placement with `auth_strategy = noauth2` takes.
+        start_response("201 Created", [("Content-Type", "application/json"), ("X-Subject-Token", "admin")])
+        return [self._body]
+
+
+@pytest.mark.parametrize("by", ["the catalogue", "its address"])
+def test_the_service_starts_without_keystone_says_so_and_catches_up(tmp_path: Path, placement: Site, by: str) -> None:
+    placement.start()
+    keystone = Site(_Keystone(placement.url))
+    remote = RemotePlacement(
+        url="" if by == "the catalogue" else placement.url,
+        auth=Auth.KEYSTONE,
+        auth_url=f"{keystone.url}/v3",
+        username="pinfold",
+        password="secret",
+        project_name="service",
+        region="here",
+    )
+    with (
+        open_service(settings(tmp_path, remote), no_auth=True) as service,
+        httpx.Client(transport=InProcess(service.app), base_url="http://pinfold.test") as http,
+    ):
+        host = add_host(service.services.database, "c1")
+        answer = http.get("/healthz")
+        assert answer.status_code == 503
+        assert answer.json()["error"]["message"].startswith("placement: away since ")
+        assert f"{keystone.url}/v3/auth/tokens" in answer.json()["error"]["message"]
+        assert http.get("/compute/v2.1/os-hypervisors").status_code == 200
+        keystone.start()
+        try:
+            until(lambda: knows(placement, host), "the provider is there")
+            assert http.get("/healthz").status_code == 200
+        finally:
+            keystone.end()
+
+
+def test_a_catalogue_without_placement_is_a_wrong_setting(tmp_path: Path) -> None:
+    keystone = Site(_Keystone("http://127.0.0.1:9"))
+    keystone.start()
+    wrong = RemotePlacement(url="", auth=Auth.KEYSTONE, auth_url=f"{keystone.url}/v3", region="nowhere")
+    try:
+        with (
+            pytest.raises(InvalidRequest, match="catalogue has no placement service in region 'nowhere'"),
+            open_service(settings(tmp_path, wrong), no_auth=True),
+        ):
+            pass
+    finally:
+        keystone.end()
 
 
 class _Ready(Exception):

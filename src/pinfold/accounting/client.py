@@ -7,7 +7,7 @@ a Placement that is away, slow or broken `Unavailable`; anything else that is re
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -86,12 +86,14 @@ class Away:
 class Placement:
     """The client. Safe to share between threads as far as its `httpx.Client` is, which is.
 
-    `http` has the base URL, the authentication and the timeouts; `accounting.remote` and `accounting.embedded` make one.
+    `http` has the base URL, the authentication and the timeouts; `accounting.remote` and `accounting.embedded` make one. Where its base
+    URL is not known yet, `locate` finds it before the first call; it raises `Unavailable` when it cannot yet.
     """
 
-    def __init__(self, http: httpx.Client, owner: Owner = DEFAULT_OWNER) -> None:
+    def __init__(self, http: httpx.Client, owner: Owner = DEFAULT_OWNER, *, locate: Callable[[], str] | None = None) -> None:
         self._http = http
         self._owner = owner
+        self._locate = locate
         self._away: Away | None = None
 
     @property
@@ -239,7 +241,11 @@ class Placement:
         """The answer; None for 404 where `missing` is allowed."""
         patience = self._http.timeout if seconds is None else httpx.Timeout(seconds)
         try:
+            if self._locate is not None and not self._http.base_url.host:
+                self._http.base_url = self._locate()
             answer = self._http.request(method, path, json=body, headers={"OpenStack-API-Version": MICROVERSION}, timeout=patience)
+        except Unavailable as error:  # what lets us in, or tells where, is away
+            raise self._missed(str(error)) from error
         except (httpx.HTTPError, OSError) as error:
             where = str(self._http.base_url).rstrip("/")
             raise self._missed(f"Placement at {where} does not answer {method} {path} ({str(error) or type(error).__name__})") from error

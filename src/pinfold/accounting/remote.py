@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from typing import Any
 
 import httpx
@@ -49,12 +50,14 @@ class RemotePlacement:
 
 
 def connect(remote: RemotePlacement) -> Placement:
-    """A client for that Placement; nothing is asked of it yet, but of Keystone for its address where `url` is ''.
+    """A client for that Placement; nothing is asked of it yet, nor of Keystone: either may be away.
 
-    Raises `InvalidRequest` for settings that contradict each other, `Unavailable` when Keystone is away.
+    Raises `InvalidRequest` for settings that contradict each other. Where `url` is '', the first call looks it up, and raises
+    `InvalidRequest` when the catalogue has no Placement.
     """
-    url, headers = remote.url, {}
+    headers: dict[str, str] = {}
     auth: httpx.Auth | None = None
+    locate: Callable[[], str] | None = None
     if remote.auth in (Auth.NONE, Auth.TOKEN):
         headers["X-Auth-Token"] = remote.token
     elif remote.auth is Auth.BASIC:
@@ -62,18 +65,18 @@ def connect(remote: RemotePlacement) -> Placement:
     else:
         session = _keystone_session(remote)
         auth = _KeystoneAuth(session)
-        url = url or _catalogue_url(session, remote.region)
-    if not url.startswith(("http://", "https://")):
-        raise InvalidRequest(f"[placement] endpoint_override {url!r} is no http:// or https:// address", key="endpoint_override")
+        locate = None if remote.url else partial(_catalogue_url, session, remote.region)
+    if locate is None and not remote.url.startswith(("http://", "https://")):
+        raise InvalidRequest(f"[placement] endpoint_override {remote.url!r} is no http:// or https:// address", key="endpoint_override")
     client = httpx.Client(
-        base_url=url.rstrip("/"),
+        base_url=remote.url.rstrip("/"),
         auth=auth,
         headers=headers,
         verify=_trust(remote.ca),
         timeout=httpx.Timeout(remote.read_seconds, connect=remote.connect_seconds),
         limits=httpx.Limits(max_connections=remote.connections, max_keepalive_connections=remote.connections),
     )
-    return Placement(client, remote.owner)
+    return Placement(client, remote.owner, locate=locate)
 
 
 def _trust(ca: str) -> Any:
@@ -123,16 +126,23 @@ def _token(session: Any) -> str:
     try:
         return str(session.get_token())
     except ClientException as error:
-        raise Unavailable(f"Keystone gives no token for Placement: {type(error).__name__}: {error}") from error
+        raise Unavailable(f"Keystone gives no token for Placement: {_told(error)}") from error
 
 
 def _catalogue_url(session: Any, region: str) -> str:
-    from keystoneauth1.exceptions import ClientException
+    from keystoneauth1.exceptions import ClientException, EndpointNotFound
 
     try:
         found = session.get_endpoint(service_type="placement", interface="internal", region_name=region or None)
+    except EndpointNotFound:
+        found = None
     except ClientException as error:
-        raise Unavailable(f"Keystone does not answer for Placement's address: {type(error).__name__}: {error}") from error
+        raise Unavailable(f"Keystone does not tell where Placement is: {_told(error)}") from error
     if not found:
         raise InvalidRequest(f"Keystone's catalogue has no placement service in region {region!r}", key="region_name")
-    return str(found)
+    return str(found).rstrip("/")
+
+
+def _told(error: Exception) -> str:
+    """Keystone's error without what urllib3 adds to it: the first part names the address."""
+    return f"{type(error).__name__}: {str(error).partition(': HTTP')[0]}"
