@@ -37,6 +37,12 @@ def test_a_folder_is_held_once(tmp_path: Path) -> None:
         folder.hold()
 
 
+def test_whoever_asks_whether_a_folder_is_held_makes_nothing_in_it_and_it_may_be_gone(tmp_path: Path) -> None:
+    assert not LabFolder(tmp_path).held()
+    assert list(tmp_path.iterdir()) == []
+    assert not LabFolder(tmp_path / "gone").held()
+
+
 def test_what_was_asked_is_read_back(tmp_path: Path) -> None:
     folder = LabFolder.named("a")
     folder.path.mkdir()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
 import libvirt
 import pytest
+from tests.real.patience import until
 
 from pinfold.cli.app import run
 from pinfold.cli.session import Parts
@@ -76,18 +78,13 @@ def ended(pid: int) -> bool:
         return True
 
 
-def wait_for(happened: object, *, seconds: float = 10.0) -> None:
-    """Poll until `happened()` is true; a guest needs a moment to boot."""
-    assert callable(happened)
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.02)
-
-
 def threads(pid: int) -> dict[int, str]:
-    """The names of a process's threads, by id."""
-    return {int(tid): Path(f"/proc/{pid}/task/{tid}/comm").read_text().strip() for tid in os.listdir(f"/proc/{pid}/task")}
+    """The names of a process's threads, by id; those that end meanwhile are left out."""
+    found = {}
+    for tid in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(OSError):
+            found[int(tid)] = Path(f"/proc/{pid}/task/{tid}/comm").read_text().strip()
+    return found
 
 
 @pytest.fixture
@@ -102,7 +99,7 @@ def named(lab_name: str, lab_possible: None) -> Iterator[str]:
 
 def test_a_guest_boots_and_says_so(lab: LabHost, idle_rom: Path) -> None:
     start(lab, idle_rom, first="0", second="0", emulator="0")
-    wait_for(lambda: "PROBE-UP behaviour=0" in (lab.run_dir / "g-serial.log").read_text())
+    until(lambda: "PROBE-UP behaviour=0" in (lab.run_dir / "g-serial.log").read_text())
     destroy(lab)
 
 
@@ -122,7 +119,7 @@ def test_guests_survive_a_restart_and_a_kill_of_libvirtd(lab: LabHost, idle_rom:
     assert not ended(pid) and connection.lookupByName("g").isActive()
     connection.close()
     destroy(lab)
-    wait_for(lambda: ended(pid))
+    until(lambda: ended(pid))
 
 
 @pytest.mark.parametrize(
@@ -173,7 +170,7 @@ def test_what_is_asked_of_absent_pcpus_is_recorded(synthetic_lab: LabHost, idle_
     assert [cpu for cpu, there in enumerate(domain.vcpus()[1][1]) if there] == [25]
     connection.close()
     destroy(synthetic_lab)
-    wait_for(lambda: witness.allowed(pid) is None)  # forgotten when the thread is gone
+    until(lambda: witness.allowed(pid) is None)  # forgotten when the thread is gone
 
 
 def test_threads_made_later_inherit_their_creators_record(synthetic_lab: LabHost, disk_rom: Path, tmp_path: Path) -> None:
@@ -181,12 +178,15 @@ def test_threads_made_later_inherit_their_creators_record(synthetic_lab: LabHost
     image.write_bytes(bytes(1 << 20))
     tmp_path.chmod(0o755)
     pid = start(synthetic_lab, disk_rom, first="2", second="3", emulator="1", disk=DISK.format(path=image))
-    wait_for(lambda: any(name == "worker" for name in threads(pid).values()))
     witness = witness_of(synthetic_lab.uri)
     assert witness is not None
-    for tid, name in threads(pid).items():
-        if name == "worker":
-            assert witness.allowed(tid) in (CpuSet.of(1), None)  # None: it has just ended
+
+    def recorded() -> set[CpuSet]:
+        asked = {witness.allowed(tid) for tid, name in threads(pid).items() if name == "worker"}
+        return {cpus for cpus in asked if cpus is not None}  # None: it has just ended
+
+    # The main thread makes them, or a vCPU's thread while it runs the block layer, as it may on a busy machine.
+    assert until(recorded, "there is a worker") <= {CpuSet.of(1), CpuSet.of(2), CpuSet.of(3)}
     destroy(synthetic_lab)
 
 
@@ -198,18 +198,27 @@ def test_a_name_is_taken_once(synthetic_lab: LabHost) -> None:
 def test_nothing_is_left_after_down(named: str, idle_rom: Path) -> None:
     with LabHost(named, cgroups=cgroup.version(cgroup.hierarchies()) != "none") as lab:
         pid = start(lab, idle_rom, first="0", second="0", emulator="0")
-        inside = lab.folder.processes()
-        assert pid in inside and len(inside) == 3
+        inside = until(lambda: len(found := lab.folder.processes()) == 3 and found, "libvirtd, virtlogd and the guest are inside")
+        assert pid in inside
     assert not lab.folder.path.exists()
     assert all(ended(each) for each in inside)
     assert not any((found.mount / lab.spec.group).exists() for found in cgroup.hierarchies() if lab.spec.group)
 
 
-def test_a_killed_keeper_leaves_what_the_next_look_removes(named: str, idle_rom: Path) -> None:
+@pytest.fixture
+def own_root(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A place for labs where nobody else looks: the next lab of any other suite would remove what is left behind."""
+    with tempfile.TemporaryDirectory(prefix="pf-labs-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        monkeypatch.setenv("PINFOLD_LAB_ROOT", folder)
+        yield
+
+
+def test_a_killed_keeper_leaves_what_the_next_look_removes(own_root: None, named: str, idle_rom: Path) -> None:
     lab = LabHost(named, topology=host("core:4"), detached=True).up()
     pid = start(lab, idle_rom, first="3", second="2", emulator="0")
     os.kill(lab.keeper, signal.SIGKILL)
-    wait_for(lambda: lab.folder.processes() == (pid,))  # the daemons go with their keeper
+    until(lambda: lab.folder.processes() == (pid,))  # the daemons go with their keeper
     assert named in reap()
     assert ended(pid) and not lab.folder.path.exists()
 
@@ -217,7 +226,7 @@ def test_a_killed_keeper_leaves_what_the_next_look_removes(named: str, idle_rom:
 def test_a_lab_ends_with_the_process_that_holds_it(named: str, idle_rom: Path) -> None:
     code = (
         "import sys, time; from pinfold.lab.daemon import LabHost; from pinfold.core.hosttext import host;"
-        f"LabHost({named!r}, topology=host('core:4')).up(); print('up', flush=True); time.sleep(60)"
+        f"LabHost({named!r}, topology=host('core:4')).up(); print('up', flush=True); time.sleep(3600)"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment)
@@ -227,7 +236,7 @@ def test_a_lab_ends_with_the_process_that_holds_it(named: str, idle_rom: Path) -
     holder.kill()
     holder.wait()
     holder.stdout.close()
-    wait_for(lambda: not folder.path.exists())
+    until(lambda: not folder.path.exists())
     assert ended(pid)
 
 

@@ -107,7 +107,7 @@ def members(group: str) -> set[int]:
     return found - {0}
 
 
-def remove(group: str, *, patience_seconds: float = 2.0) -> None:
+def remove(group: str, *, patience_seconds: float = 30.0) -> None:
     """Remove `group` and all below it from every hierarchy; its processes must have ended. Raises `OSError` when something keeps it."""
     deadline = time.monotonic() + patience_seconds
     for hierarchy in hierarchies():

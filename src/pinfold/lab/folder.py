@@ -112,11 +112,17 @@ class LabFolder:
         return fd
 
     def held(self) -> bool:
-        """Whether a keeper runs for it."""
+        """Whether a keeper runs for it. Somebody may be removing the folder meanwhile: nothing is made in it."""
         try:
-            os.close(self.hold())
-        except Conflict:
+            fd = os.open(self.path / "lock", os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
             return True
+        finally:
+            os.close(fd)
         return False
 
     def processes(self) -> tuple[int, ...]:
@@ -128,8 +134,8 @@ class LabFolder:
             found |= {int(entry) for entry in os.listdir("/proc") if entry.isdigit() and self._sees(int(entry), own)}
         return tuple(sorted(found))
 
-    def end_processes(self, *, patience_seconds: float = 5.0) -> tuple[int, ...]:
-        """End every process inside the lab, by SIGTERM and after half the patience by SIGKILL. Returns the ids of those that did not end.
+    def end_processes(self, *, asked_seconds: float = 2.5, killed_seconds: float = 60.0) -> tuple[int, ...]:
+        """End every process inside the lab, by SIGTERM and, where that takes longer, by SIGKILL. Returns the ids of those that did not end.
 
         Each is held by a pidfd and looked at once more, so that no other process is hit when an id is used again.
         """
@@ -140,8 +146,8 @@ class LabFolder:
         for pid in handles.keys() - set(self.processes()):
             os.close(handles.pop(pid))
         try:
-            for sent in (signal.SIGTERM, signal.SIGKILL):
-                _signal_and_wait(handles, sent, patience_seconds / 2)
+            for sent, seconds in ((signal.SIGTERM, asked_seconds), (signal.SIGKILL, killed_seconds)):
+                _signal_and_wait(handles, sent, seconds)
             return tuple(handles)
         finally:
             for fd in handles.values():
