@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import tempfile
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.real.host.bench import Bench
@@ -49,11 +51,26 @@ def virsh(bench: Bench, *arguments: str) -> str:
     return done.stdout
 
 
-def everything(bench: Bench) -> list[str]:
-    """Every definition, live and stored, and every mask: what an audit must not change."""
-    found = []
+@dataclass(frozen=True, kw_only=True)
+class Everything:
+    """Every definition, live and stored, and the mask of every thread by its id: what an audit must not change."""
+
+    definitions: tuple[str, ...]
+    masks: dict[int, str]
+
+    def unchanged(self, now: Everything) -> bool:
+        """Whether that is still so, of the threads that were there both times: QEMU and KVM make and end some by themselves."""
+        both = self.masks.keys() & now.masks.keys()
+        return self.definitions == now.definitions and bool(both) and all(self.masks[tid] == now.masks[tid] for tid in both)
+
+
+def everything(bench: Bench) -> Everything:
+    """The host as it is now."""
+    definitions, masks = [], {}
     for guest in bench.driver.guests():
-        found += [virsh(bench, "dumpxml", guest.name), virsh(bench, "dumpxml", "--inactive", guest.name)]
-        for task in sorted(Path(f"/proc/{guest.pid}/task").iterdir()) if guest.pid else []:
-            found += [line for line in (task / "status").read_text().splitlines() if line.startswith("Cpus_allowed_list")]
-    return found
+        definitions += [virsh(bench, "dumpxml", guest.name), virsh(bench, "dumpxml", "--inactive", guest.name)]
+        for task in Path(f"/proc/{guest.pid}/task").iterdir() if guest.pid else ():
+            with contextlib.suppress(OSError):
+                text = (task / "status").read_text()
+                masks[int(task.name)] = next(line for line in text.splitlines() if line.startswith("Cpus_allowed_list"))
+    return Everything(definitions=tuple(definitions), masks=masks)

@@ -1,10 +1,9 @@
-"""One process of a race: waits for a moment, starts one guest, and prints what came of it in one word and a sentence."""
+"""One process of a race: it says that it is ready, waits for the word, starts one guest, and prints what came of it."""
 
 from __future__ import annotations
 
 import json
 import sys
-import time
 import uuid
 from dataclasses import replace
 
@@ -20,14 +19,16 @@ from pinfold.drivers.port import Boot
 from pinfold.host.start import StartOrder, start
 
 
-def main(uri: str, state_dir: str, rom: str, name: str, moment: str) -> None:
-    """Start the guest `name` at `moment` (seconds since the epoch) on the dedicated pCPU 1."""
+def main(uri: str, state_dir: str, rom: str, name: str, *, at_once: bool = False) -> None:
+    """Start the guest `name` on the dedicated pCPU 1, when a line comes on standard input or at once."""
     pools = PoolConfig(shared=CpuSet.of(0), dedicated=CpuSet.of(1))
     settings = HostSettings(uri=uri, state_dir=state_dir, pools=pools)
     settings = replace(settings, limits=replace(settings.limits, reserved_memory_mib=0))
     request = compile_request(Flavor(vcpus=1, memory_mib=16, extra_specs=(("hw:cpu_policy", "dedicated"),)))
     driver = LibvirtDriver(uri)
-    time.sleep(max(0.0, float(moment) - time.time()))
+    if not at_once:
+        print("ready", flush=True)
+        sys.stdin.readline()
     try:
         found = start(driver, settings, StartOrder(id=str(uuid.uuid4()), name=name, request=request, boot=Boot(rom=rom)))
         answer = ("refused", found.sentence()) if isinstance(found, NoFit) else ("started", str(found.fit.taken))

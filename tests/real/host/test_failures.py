@@ -10,11 +10,13 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.real.host.bench import DEDICATED, Bench, pools, processes
+from tests.real.patience import PATIENCE_SECONDS, until
 
 import pinfold
 from pinfold.core.drift import FindingCode
@@ -25,6 +27,7 @@ from pinfold.core.reasons import Kind
 from pinfold.drivers.port import Boot, Driver, GuestState, HostGuest, Sight
 from pinfold.host.start import NotPlaced, Started, StartOrder, restart, start
 from pinfold.host.stop import stop
+from pinfold.host.undo import Undo
 
 
 def refused(bench: Bench, order: StartOrder, sentence: str, kind: type[PinfoldError] = InvalidRequest) -> None:
@@ -166,7 +169,10 @@ def test_a_thread_that_will_not_stay_ends_the_start_and_is_named(bench: Bench) -
 
 
 @pytest.mark.parametrize("method", ["start", "resume"])
-def test_libvirtd_dies_during_a_start_and_comes_back(bench: Bench, method: str) -> None:
+def test_libvirtd_dies_during_a_start_and_comes_back(bench: Bench, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It comes back as soon as it can, which on a busy machine is later than a service manager would have it.
+    monkeypatch.setattr("pinfold.host.start.Undo", partial(Undo, wait_seconds=PATIENCE_SECONDS))
+    monkeypatch.setattr("pinfold.drivers.libvirt.driver._CLEANUP_SECONDS", PATIENCE_SECONDS)
     dying: Any = Interrupted(bench.driver, bench, method, comes_back=True)
     try:
         with pytest.raises(Unavailable):
@@ -215,7 +221,7 @@ import os, sys
 from tests.real.host import racer
 from pinfold.drivers.libvirt.driver import LibvirtDriver
 LibvirtDriver.resume = lambda self, guest: os.kill(os.getpid(), 9)
-racer.main(*sys.argv[1:], "crashed", "0")
+racer.main(*sys.argv[1:], "crashed", at_once=True)
 """
 
 
@@ -238,15 +244,15 @@ def test_our_own_death_during_a_start_leaves_a_claim_that_can_be_finished_or_rem
 
 def wait_for_daemon(bench: Bench) -> None:
     """Until libvirtd answers again."""
-    until = time.monotonic() + 20
-    while True:
+
+    def answers() -> bool:
         try:
             bench.driver.guests()
         except Unavailable:
-            assert time.monotonic() < until
-            time.sleep(0.1)
-        else:
-            return
+            return False
+        return True
+
+    until(answers, "libvirtd answers")
 
 
 @pytest.mark.slow
@@ -257,19 +263,25 @@ def test_libvirtd_dies_while_it_starts_qemu(own_bench: Bench, sign: str) -> None
     stop(bench.driver, bench.settings, "warm", remove=True)
 
     def kill() -> None:
-        until = time.monotonic() + 20
-        while not (bench.lab.run_dir / sign).exists() and time.monotonic() < until:
-            time.sleep(0.001)
+        until((bench.lab.run_dir / sign).exists, "the guest starts", pause=0.001)
         bench.lab.kill_daemon()
         time.sleep(1.0)
         bench.lab.start_daemon()
 
-    watcher = threading.Thread(target=kill)
-    watcher.start()
-    with pytest.raises(PinfoldError) as error:
-        start(bench.driver, bench.settings, bench.order("web", DEDICATED))
-    watcher.join()
+    for _ in range(20):  # the start may be quicker
+        watcher = threading.Thread(target=kill)
+        watcher.start()
+        caught = None
+        try:
+            start(bench.driver, bench.settings, bench.order("web", DEDICATED))
+        except PinfoldError as error:
+            caught = error
+        watcher.join()
+        if caught is not None:
+            break
+        stop(bench.driver, bench.settings, "web", remove=True)
+    assert caught is not None, "no start was interrupted"
     wait_for_daemon(bench)
     assert processes(bench.lab) == []
     # Libvirt 9.0 may hold such a guest's lock for good after its restart; then the error has to say that it is left.
-    assert bench.left() == [] or "guest web could not be removed" in str(error.value)
+    assert bench.left() == [] or "guest web could not be removed" in str(caught)

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from tests.real.host import racer
@@ -17,18 +16,25 @@ import pinfold
 
 def race(bench: Bench, state_dirs: list[str]) -> list[tuple[str, str]]:
     """One process for each state directory, all starting a guest at the same moment; what each of them says."""
-    moment = str(time.time() + 2.0)
     source = str(Path(pinfold.__file__).parents[1])
     running = [
         subprocess.Popen(
-            [sys.executable, str(racer.__file__), bench.lab.uri, state_dir, str(bench.rom), f"racer-{number}", moment],
+            [sys.executable, str(racer.__file__), bench.lab.uri, state_dir, str(bench.rom), f"racer-{number}"],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env={**os.environ, "PYTHONPATH": source},
         )
         for number, state_dir in enumerate(state_dirs)
     ]
-    answers = [json.loads(process.communicate(timeout=120)[0]) for process in running]
+    for process in running:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in running:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    answers = [json.loads(process.communicate(timeout=600)[0]) for process in running]
     return [(word, sentence) for word, sentence in answers]
 
 
