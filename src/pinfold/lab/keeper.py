@@ -183,7 +183,8 @@ class Keeper:
 
 def _daemon_environment() -> dict[str, str]:
     keep = ("PATH", "LANG", "TMPDIR", "PINFOLD_CLOCK")  # the last: a test's clock, see tests/survive/clock.c
-    return {"PATH": os.defpath, "HOME": "/root", **{name: os.environ[name] for name in keep if name in os.environ}}
+    # libvirt wants some home; a daemon of root's keeps nothing in it.
+    return {"PATH": os.defpath, "HOME": "/", **{name: os.environ[name] for name in keep if name in os.environ}}
 
 
 def _answers(uri: str) -> bool:
