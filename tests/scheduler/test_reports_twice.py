@@ -67,6 +67,31 @@ def test_a_fence_does_not_release_what_went_elsewhere_meanwhile(database: Databa
     at_rest(database, placement)
 
 
+@pytest.mark.parametrize("moment", ["release.begin", "release.unpinned", "release.emptied"])
+def test_one_fence_ends_though_somebody_else_releases_the_same_guests(
+    database: Database, placement: Placement, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    scheduler, other = Scheduler(database, placement, EAGER), Scheduler(database, placement, EAGER)
+    scheduler.start()
+    (host,) = synced_hosts(database, scheduler, "c01")
+    there = {create(database, scheduler, pinned(2), hosts=frozenset({host})).guest for _ in range(2)}
+    left = set(there)
+
+    def quicker(point: str) -> None:
+        while point == moment and left:
+            other.release(left.pop(), bury=True)
+
+    monkeypatch.setattr("pinfold.scheduler.release.fault_point", quicker)
+    with database.write() as connection:
+        hosts.expire(connection, host)
+    lost = _reports(database, scheduler).fence(host)
+    assert (left, set(lost)) == (set(), there)
+    with database.read() as connection:
+        assert all(guests.get(connection, guest).fault is not None for guest in lost)
+        assert claims.of_guests(connection, lost) == {}
+    at_rest(database, placement)
+
+
 @pytest.mark.parametrize("displaced", [False, True], ids=["before it left its host", "before it was placed again"])
 def test_a_failed_start_whose_report_was_cut_short_is_placed_elsewhere(database: Database, placement: Placement, displaced: bool) -> None:
     scheduler = Scheduler(database, placement, EAGER)

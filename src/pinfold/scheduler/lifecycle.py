@@ -154,13 +154,16 @@ class Lifecycle:
 
     def remove_if_unwanted(self, guest_id: str) -> None:
         """Remove a guest that is wanted absent and that nothing holds: no host, no claim but one whose allocation is being emptied."""
-        with self._database.write() as connection:
-            guest = guests.find(connection, guest_id)
-            if guest is None or guest.deleted is not None or guest.desired is not Desired.ABSENT:
-                return
-            claim = claims.live(connection, guest_id)
-            if claim is None or claim.state is ClaimState.RELEASING:
-                guests.remove(connection, guest_id)
+        try:
+            with self._database.write() as connection:
+                guest = guests.find(connection, guest_id)
+                if guest is None or guest.deleted is not None or guest.desired is not Desired.ABSENT:
+                    return
+                claim = claims.live(connection, guest_id)
+                if claim is None or claim.state is ClaimState.RELEASING:
+                    guests.remove(connection, guest_id)
+        except Conflict as error:
+            _log.info("guest %s is gone already: %s", guest_id, error)
 
     def _want(self, guest: GuestRecord, desired: Desired, task: str, *, reboot: bool = False) -> GuestRecord:
         with self._database.write() as connection:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 from pinfold.accounting.client import OverCapacity, Placement
 from pinfold.accounting.resources import Amounts, amounts
 from pinfold.core.errors import Conflict, InvalidRequest
@@ -15,6 +17,7 @@ from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.model import ClaimRecord, ClaimState
 
+_log = logging.getLogger(__name__)
 _TRIES = 5
 
 
@@ -29,15 +32,27 @@ class Releaser:
 
     def release(self, guest: str, *, claim: str = "", bury: bool) -> None:
         """See `Scheduler.release`."""
-        with self._database.read() as connection:
-            found = claims.live(connection, guest)
-        if found is None or (claim and found.id != claim):
-            return
-        fault_point("release.begin")
+        for left in reversed(range(_TRIES)):
+            with self._database.read() as connection:
+                found = claims.live(connection, guest)
+            if found is None or (claim and found.id != claim):
+                return
+            fault_point("release.begin")
+            try:
+                self._release(found, bury=bury)
+                return
+            except Conflict as error:
+                # An intended claim may be held by now, and its guest run. Of a held one, whoever was quicker has only released it too.
+                if found.state is ClaimState.INTENDED or not left:
+                    raise
+                _log.info("guest %s: somebody else releases claim %s: %s", guest, found.id, error)
+                claim = found.id
+
+    def _release(self, found: ClaimRecord, *, bury: bool) -> None:
         if found.state is ClaimState.INTENDED:
             with self._database.write() as connection:
                 claims.abandon(connection, found.id, expired=False)
-            self._clear(guest)
+            self._clear(found.guest)
             return
         if found.state is ClaimState.HELD:
             self._unpin(found, bury=bury)
