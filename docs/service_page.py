@@ -40,8 +40,8 @@ change.
 Nova's other routes answer 404, its other server actions 501. `/openapi.json` describes every route with its bodies, every key of its
 answers and the errors that it may give. `GET /servers?name=` takes a regular expression, as Nova's does, in RE2's syntax.
 
-While a remote Placement is away, `/healthz` answers 503 and says since when; reading, starts, stops and deletes go on,
-creates end in error.
+While a remote Placement, or the Keystone before it, is away, `/healthz` answers 503 and says since when; reading, starts, stops and
+deletes go on, agents are heard and aggregates changed; creates end in error.
 
 There is no Keystone, so nothing tells the `openstack` client which services there are: `availability zone list` needs `--compute`, and
 `limits show` and `quota show` end in the client. openstacksdk's `compute.get_limits()` is answered.
