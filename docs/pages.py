@@ -134,7 +134,8 @@ def reasons() -> str:
 
 Why a guest does not fit a host. `pinfold fit`, `pinfold guest start`, the API and the logs print the same reasons; the codes are stable.
 
-Each reason has a kind. `{Kind.INSUFFICIENT.value}`: the host would take the guest after enough others have left.
+Each reason has a kind. `{Kind.INSUFFICIENT.value}`: the host would take the guest after enough others have left, or
+once its overhead pool is online again.
 `{Kind.INFEASIBLE.value}`: this host, even empty, never takes it. A refusal is infeasible when a reason about the host as a whole is.
 
 """ + table(("code", "when", "sentence, for example"), rows)

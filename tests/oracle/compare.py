@@ -10,7 +10,7 @@ from tests.oracle.boundary import near_boundary
 from tests.oracle.generate import Case
 from tests.oracle.oracle import feasible_in, is_small
 from tests.oracle.preferences import unpreferred
-from tests.oracle.room import emptied, read
+from tests.oracle.room import at_best, read
 from tests.oracle.valid import valid
 
 from pinfold.core.fit.model import Fit, NoFit, Strategy
@@ -46,7 +46,7 @@ def examine(case: Case, engine: Engine | None) -> Outcome:
     request, state = case.request, case.state
     room = read(state)
     accepted = feasible_in(request, room)
-    never = not accepted and not feasible_in(request, read(emptied(state)))
+    never = not accepted and not feasible_in(request, at_best(state))
     small = is_small(room)
     return Outcome(
         seed=case.seed,
@@ -60,7 +60,7 @@ def examine(case: Case, engine: Engine | None) -> Outcome:
 
 
 def disagreements(case: Case, engine: Engine, accepted: bool, never: bool) -> list[str]:
-    """What the engine's answer has wrong, given the oracle's; `never` is whether the empty host refuses too."""
+    """What the engine's answer has wrong, given the oracle's; `never` is whether the host at its best refuses too."""
     try:
         answer = engine(case.request, case.state, case.strategy)
         if isinstance(answer, NoFit):

@@ -78,6 +78,15 @@ def emptied(state: HostState) -> HostState:
     return replace(state, ledger=Ledger())
 
 
+def at_best(state: HostState) -> Room:
+    """The room of the same host with no claims and nothing foreign, its overhead pool back where all of it is offline now."""
+    room = read(emptied(state))
+    if room.overhead is None or room.overhead:
+        return room
+    # How large the pool is when it is back is not known here: it takes any booking, and is no part of the shared pool.
+    return replace(room, overhead=frozenset({-1}), enforce=False)
+
+
 def read(state: HostState) -> Room:
     """The room that a state leaves."""
     limits, ledger = state.limits, state.ledger

@@ -13,7 +13,7 @@ class Kind(Enum):
     """Whether waiting can help."""
 
     INSUFFICIENT = "insufficient"
-    """The host would take the request after enough releases."""
+    """The host would take the request after enough releases, or once what is offline now is back."""
     INFEASIBLE = "infeasible"
     """This host, even empty, never takes the request."""
 

@@ -70,7 +70,8 @@ class Scheduler:
         process remains, or after the host was fenced; then `bury` leaves a tombstone for the agent's return.
 
         With `claim`, that claim alone is released: whoever decided on it may have been overtaken by one who released it and claimed anew.
-        A guest without a claim is no error, nor is one with another, nor that somebody else releases it at the same time. Its row stays (`store.guests.remove` or `displace` come after).
+        A guest without a claim is no error, nor is one with another, nor that somebody else releases it at the same time. Its row stays
+        (`store.guests.remove` or `displace` come after).
         Raises `Unavailable` half-way when Placement is away: the pins are free, the healer empties the allocation.
         """
         self._releaser.release(guest, claim=claim, bury=bury)

@@ -85,6 +85,13 @@ def test_an_offline_overhead_pool_refuses_share_and_never_lets_it_float() -> Non
     assert fits(guest("2"), where).emulator == cpus("0-1")
 
 
+def test_a_host_whose_overhead_pool_is_offline_now_does_not_refuse_for_ever() -> None:
+    offline = state("core:4", overhead="")
+    assert refused(guest("2", emulator=SHARE), offline).kind is Kind.INSUFFICIENT
+    assert refused(guest("2", emulator=SHARE, realtime="0-1"), offline).kind is Kind.INSUFFICIENT
+    assert refused(guest("5", emulator=SHARE), offline).kind is Kind.INFEASIBLE
+
+
 def test_a_booked_pool_refuses_the_next_share_guest() -> None:
     where = state("core:8", shared="0", overhead="0", limits=Limits(reserved_memory_mib=0, shared_fraction=0.05))
     request = guest("1", emulator=SHARE, disks=1)

@@ -11,7 +11,7 @@ from pinfold.cli.views.words import count, emulator_words, mib, page_words
 from pinfold.core.fit.model import EmulatorPlacement, Fit, NoFit
 from pinfold.core.ledger import HostState
 from pinfold.core.overhead import capacity_millicpu
-from pinfold.core.reasons import Kind
+from pinfold.core.reasons import Kind, ReasonCode
 from pinfold.core.request.model import GuestRequest
 
 
@@ -50,6 +50,8 @@ def refusal_view(refusal: NoFit, host: str) -> list[RenderableType]:
     """Every reason, one a line, and whether waiting can help. Pure."""
     if refusal.kind is Kind.INFEASIBLE:
         ever = "never, not even when it is empty"
+    elif any(reason.code is ReasonCode.OVERHEAD_POOL_OFFLINE for reason in refusal.reasons):
+        ever = "it may once its overhead pool is online"
     else:
         ever = "it may after guests have left"
     lines: list[RenderableType] = [Text.assemble(("does not fit", "bold red"), f" on {host or 'this host'}; {ever}")]

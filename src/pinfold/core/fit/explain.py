@@ -26,7 +26,8 @@ def explain(demand: Demand, state: HostState) -> tuple[Reason, ...]:
     """Every reason why `state` refuses `demand`, those of the host first.
 
     A host's reason that holds of the empty host too is INFEASIBLE and tells the empty host's numbers; so the refusal is INFEASIBLE exactly
-    when the empty host refuses. Raises `InvariantViolation` when there is no reason at all: then the search was wrong.
+    when the empty host refuses for more than an overhead pool that is offline now. Raises `InvariantViolation` when there is no reason at
+    all: then the search was wrong.
     """
     counts = state.counts
     empty = Counts.of_empty(counts, state)
@@ -79,7 +80,8 @@ def _overhead_reasons(demand: Demand, counts: Counts, kind: Kind) -> Iterator[Re
         if demand.all_realtime:
             yield Reason(code=ReasonCode.NO_OVERHEAD_POOL, kind=kind)
     elif not frame.overhead:
-        yield Reason(code=ReasonCode.OVERHEAD_POOL_OFFLINE, kind=kind)
+        # No release brings its pCPUs back, but whoever took them offline can.
+        yield Reason(code=ReasonCode.OVERHEAD_POOL_OFFLINE, kind=Kind.INSUFFICIENT)
     elif frame.books and frame.enforces:
         millicpu = booked_millicpu(demand.request, frame.rates)
         if millicpu > counts.overhead_room:

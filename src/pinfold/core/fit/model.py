@@ -123,7 +123,7 @@ class NoFit:
 
     @property
     def kind(self) -> Kind:
-        """INFEASIBLE when the empty host would refuse as well, else INSUFFICIENT."""
+        """INFEASIBLE when the empty host, all of its overhead pool online, would refuse as well, else INSUFFICIENT."""
         infeasible = any(reason.kind is Kind.INFEASIBLE and reason.cell is None for reason in self.reasons)
         return Kind.INFEASIBLE if infeasible else Kind.INSUFFICIENT
 
