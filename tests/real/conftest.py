@@ -29,9 +29,15 @@ class Kind:
 KINDS = tuple(Kind(kvm=kvm, cgroups=cgroups) for kvm in (True, False) for cgroups in (True, False))
 
 
+HANGS_SECONDS = 900
+"""A test that takes so long hangs. Real parts on a busy machine take their time."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test that needs a lab host."""
+    """Mark every test that needs a lab host, and give all tests of this folder time."""
     for item in items:
+        if Path(__file__).parent in item.path.parents and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(HANGS_SECONDS))
         if "lab_possible" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.real_libvirt)
 

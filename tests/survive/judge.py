@@ -129,8 +129,8 @@ class Ledger:
 
     def _open(self) -> Any:
         if self._address.startswith("/"):
-            return sqlite3.connect(f"file:{self._address}?mode=ro", uri=True, timeout=5.0)
-        connection = psycopg2.connect(self._address, connect_timeout=3)
+            return sqlite3.connect(f"file:{self._address}?mode=ro", uri=True, timeout=30.0)
+        connection = psycopg2.connect(self._address, connect_timeout=30)
         connection.autocommit = True
         return connection
 
@@ -141,7 +141,7 @@ class Placement:
     def __init__(self, address: dict[str, str]) -> None:
         auth = (address["user"], address["password"]) if address.get("user") else None
         headers = {"OpenStack-API-Version": "placement 1.39", "X-Auth-Token": address.get("token", "admin")}
-        self._http = httpx.Client(base_url=address["url"], auth=auth, headers=headers, timeout=10.0)
+        self._http = httpx.Client(base_url=address["url"], auth=auth, headers=headers, timeout=60.0)
 
     def allocations(self) -> dict[str, dict[str, tuple[tuple[str, int], ...]]]:
         """Consumer -> host name -> amounts, for every provider. Raises `AwayError`."""
@@ -222,7 +222,10 @@ class Judge:
             found.breach("the owners of pCPUs are not those of the held claims")
         for host in self._hosts:
             here = {claim.guest for claim in held.values() if claim.host == host["name"]}
-            self._host_at_rest(host, here)
+            try:
+                self._host_at_rest(host, here)
+            except AwayError as error:
+                found.breach(f"{error} is away")
 
     def _host_at_rest(self, host: dict[str, str], here: set[str]) -> None:
         defined = set(_virsh(host["uri"], "list", "--all", "--uuid").split())
@@ -335,7 +338,11 @@ def _amounts(text: str) -> tuple[tuple[str, int], ...]:
 
 
 def _virsh(uri: str, *arguments: str) -> str:
-    return subprocess.run(["virsh", "-r", "-c", uri, *arguments], capture_output=True, text=True, check=True, timeout=60).stdout
+    """What virsh says. Raises `AwayError`, also for a guest that ends while it is asked about."""
+    done = subprocess.run(["virsh", "-r", "-c", uri, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise AwayError(f"libvirt at {uri} ({done.stderr.strip()})")
+    return done.stdout
 
 
 def main(mode: str, config: str, result: str) -> int:

@@ -17,14 +17,17 @@ _CONFLICT = (
     '"code": "placement.concurrent_update", "request_id": "req-0"}]}'
 )
 
+_JSON = {"Content-Type": "application/json"}
+_CARRIED = ("Content-Type", "X-Pinfold-Suffix")
+
 
 @dataclass
 class Fault:
     """What happens to requests that match, the next `times` of them.
 
     `away`: the connection breaks before the upstream hears. `lost`: it breaks after the upstream has answered. `slow`: the upstream hears
-    after `seconds`. `late`: the connection breaks at once, and the upstream hears after `seconds`. `replay`: `content` is the answer. Or
-    the answer is a status.
+    after `seconds`. `late`: the connection breaks at once, and the upstream hears after `seconds`. `replay`: `content` is the answer.
+    `pass`: nothing; it is only counted. Or the answer is a status. `answered` has the status of each answer that the upstream gave.
     """
 
     kind: str
@@ -33,6 +36,7 @@ class Fault:
     seconds: float = 0.0
     content: bytes = b""
     hits: int = 0
+    answered: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -83,6 +87,11 @@ class FaultProxy:
             self.faults.append(fault)
         return fault
 
+    def remove(self, fault: Fault) -> None:
+        """Let requests that match pass from now on; one that was cleared already is no error."""
+        with self._lock:
+            self.faults = [other for other in self.faults if other is not fault]
+
     def clear(self) -> None:
         """Let every request pass from now on."""
         with self._lock:
@@ -104,10 +113,10 @@ class FaultProxy:
             self._break(request)
             return
         if kind.isdigit():
-            self._answer(request, int(kind), _CONFLICT.encode() if kind == "409" else b"a fault that the test made", "application/json")
+            self._answer(request, int(kind), _CONFLICT.encode() if kind == "409" else b"a fault that the test made", _JSON)
             return
         if kind == "replay" and fault is not None:
-            self._answer(request, 200, fault.content, "application/json")
+            self._answer(request, 200, fault.content, _JSON)
             return
         if kind == "late":
             self._break(request)
@@ -119,12 +128,14 @@ class FaultProxy:
         except httpx.HTTPError:
             self._break(request)
             return
+        if fault is not None:
+            fault.answered.append(answer.status_code)
         if kind == "late":
             return
         if kind == "lost":
             self._break(request)
             return
-        self._answer(request, answer.status_code, answer.content, answer.headers.get("Content-Type", "application/json"))
+        self._answer(request, answer.status_code, answer.content, {key: answer.headers[key] for key in _CARRIED if key in answer.headers})
 
     @staticmethod
     def _break(request: BaseHTTPRequestHandler) -> None:
@@ -133,14 +144,15 @@ class FaultProxy:
             request.connection.shutdown(socket.SHUT_RDWR)
 
     @staticmethod
-    def _answer(request: BaseHTTPRequestHandler, status: int, content: bytes, kind: str) -> None:
+    def _answer(request: BaseHTTPRequestHandler, status: int, content: bytes, headers: dict[str, str]) -> None:
         with contextlib.suppress(OSError):
-            FaultProxy._send(request, status, content, kind)
+            FaultProxy._send(request, status, content, headers)
 
     @staticmethod
-    def _send(request: BaseHTTPRequestHandler, status: int, content: bytes, kind: str) -> None:
+    def _send(request: BaseHTTPRequestHandler, status: int, content: bytes, headers: dict[str, str]) -> None:
         request.send_response(status)
-        request.send_header("Content-Type", kind)
+        for key, value in headers.items():
+            request.send_header(key, value)
         request.send_header("Content-Length", "0" if status == 204 else str(len(content)))
         request.end_headers()
         if status != 204:

@@ -46,7 +46,7 @@ def _pinfold(lab: LabHost, folder: Path, *, shared: str, dedicated: str) -> Iter
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PINFOLD_CONFIG": str(config), "COLUMNS": "100"}
 
     def _run(*argv: str, status: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run([sys.executable, "-m", "pinfold", *argv], capture_output=True, text=True, env=environment, timeout=120)
+        done = subprocess.run([sys.executable, "-m", "pinfold", *argv], capture_output=True, text=True, env=environment, timeout=600)
         assert done.returncode == status, (argv, done.stdout, done.stderr)
         return done
 

@@ -7,10 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from tests.real.patience import until
 
 from pinfold.lab.folder import labs
 
@@ -28,11 +28,8 @@ def test_its_lab_ends_with_it(ending: signal.Signals, lab_possible: None) -> Non
         lab = Path(json.loads(text)["clouds_file"]).parents[1]
         assert _held(lab)
         up.send_signal(ending)
-        assert up.wait(60) == (0 if ending is signal.SIGINT else -signal.SIGKILL)
-    until = time.monotonic() + 30
-    while _held(lab) and time.monotonic() < until:
-        time.sleep(0.1)
-    assert not _held(lab)
+        assert up.wait(240) == (0 if ending is signal.SIGINT else -signal.SIGKILL)
+    until(lambda: not _held(lab), "its lab ends")
 
 
 def _held(lab: Path) -> bool:

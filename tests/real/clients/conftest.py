@@ -69,7 +69,7 @@ class Rig:
             env=self.environment(),
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=600,
             check=False,
         )
         assert done.returncode == code, f"openstack {' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}\n{self.lacking()}"
@@ -85,7 +85,7 @@ class Rig:
             env=self.environment(),
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=600,
             check=False,
         )
         assert done.returncode == 0, done.stderr
@@ -149,7 +149,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory, sqlite_file: Path, placement_f
     clouds = folder / "clouds.yaml"
     clouds.touch(mode=0o600)
     clouds.write_text(clouds_yaml("pinfold", url, *ADMIN))
-    with httpx.Client(base_url=url, auth=ADMIN, timeout=30) as http:
+    with httpx.Client(base_url=url, auth=ADMIN, timeout=180) as http:
         fleet = Fleet(http=http, services=services, database=database, images=images)
         agents = [_Obedience(fleet.host("c1", report(cells=2, cores=4)))]
         for agent in agents:

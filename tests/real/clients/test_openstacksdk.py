@@ -27,21 +27,21 @@ def test_a_servers_life(cloud: Connection) -> None:
     cloud.compute.create_flavor_extra_specs(flavor, {"hw:cpu_policy": "dedicated"})
     image = cloud.image.find_image("probe", ignore_missing=False)
     server = cloud.compute.create_server(name="sdk1", flavor_id=flavor.id, image_id=image.id, networks="none", metadata={"a": "b"})
-    server = cloud.compute.wait_for_server(server, wait=60, interval=0.1)
+    server = cloud.compute.wait_for_server(server, wait=240, interval=0.1)
     assert (server.status, server.compute_host, server.flavor.original_name) == ("ACTIVE", "c1", "sdk")
     assert [found.name for found in cloud.compute.servers(name="sdk1")] == ["sdk1"]
     cloud.compute.stop_server(server)
-    cloud.compute.wait_for_server(server, status="SHUTOFF", wait=60, interval=0.1)
+    cloud.compute.wait_for_server(server, status="SHUTOFF", wait=240, interval=0.1)
     cloud.compute.start_server(server)
-    cloud.compute.wait_for_server(server, wait=60, interval=0.1)
+    cloud.compute.wait_for_server(server, wait=240, interval=0.1)
     cloud.compute.reboot_server(server, "HARD")
-    cloud.compute.wait_for_server(server, wait=60, interval=0.1)
+    cloud.compute.wait_for_server(server, wait=240, interval=0.1)
     assert [(hypervisor.name, hypervisor.state) for hypervisor in cloud.compute.hypervisors(details=True)] == [("c1", "up")]
     assert [(service.host, service.state) for service in cloud.compute.services()] == [("c1", "up")]
     used = cloud.compute.get_limits().absolute
     assert (used.total_cores, used.total_cores_used, used.instances_used) == (-1, 2, 1)
     cloud.compute.delete_server(server)
-    cloud.compute.wait_for_delete(server, wait=60, interval=0.1)
+    cloud.compute.wait_for_delete(server, wait=240, interval=0.1)
     cloud.compute.delete_flavor(flavor)
     assert cloud.compute.find_server("sdk1") is None
 

@@ -15,8 +15,10 @@ from typing import Any
 import httpx
 import pytest
 from tests.fleet import report
+from tests.ports import free_port
 from tests.real.fleet.fleet_rig import ACCOUNT, write_accounts
-from tests.real.fleet.rig import COMPUTE, Process, Service, ending, free_port, until
+from tests.real.fleet.rig import COMPUTE, Process, Service, ending
+from tests.real.patience import until
 from tests.stories.rig import Agent
 
 
@@ -40,12 +42,14 @@ class Elsewhere:
     def end(self) -> None:
         if self.process is not None:
             self.process.kill()
-            self.process.wait(30)
+            self.process.wait(240)
             self.process = None
 
     def ask(self, path: str) -> Any:
         """What it answers itself."""
-        return httpx.get(f"{self.url}{path}", headers={"X-Auth-Token": "admin", "OpenStack-API-Version": "placement 1.39"}).json()
+        return httpx.get(
+            f"{self.url}{path}", headers={"X-Auth-Token": "admin", "OpenStack-API-Version": "placement 1.39"}, timeout=180.0
+        ).json()
 
 
 @pytest.fixture
@@ -59,7 +63,7 @@ def elsewhere(tmp_path: Path) -> Iterator[Elsewhere]:
 def config(tmp_path: Path, elsewhere: Elsewhere) -> Path:
     write_accounts(tmp_path)
     path = tmp_path / "pinfold.conf"
-    lines = f"[pinfold]\nstate_dir = {tmp_path}\n[pinfold_api]\nheal_seconds = 5\nclaim_seconds = 2\nlease_seconds = 300\n"
+    lines = f"[pinfold]\nstate_dir = {tmp_path}\n[pinfold_api]\nheal_seconds = 5\nclaim_seconds = 600\nlease_seconds = 3600\n"
     path.write_text(f"{lines}[pinfold_placement]\nendpoint_override = {elsewhere.url}\n")
     return path
 
@@ -160,6 +164,6 @@ def _openstack(folder: Path, cloud: str, *words: str) -> Any:
     kept = {key: value for key, value in os.environ.items() if not key.startswith("OS_")}
     environment = kept | {"OS_CLIENT_CONFIG_FILE": str(folder / "clouds.yaml"), "OS_CLOUD": cloud, "HOME": str(folder)}
     program = str(Path(sys.executable).with_name("openstack"))
-    done = subprocess.run([program, *words, "-f", "json"], env=environment, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run([program, *words, "-f", "json"], env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

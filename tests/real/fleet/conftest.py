@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -12,10 +13,12 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.ports import free_port
 from tests.postgres import PostgreSQL, binaries
-from tests.real.fleet.fleet_rig import Fleet, by, start_placement, sweep, write_accounts
-from tests.real.fleet.rig import Process, Service, configuration, defined, ending, free_port, until
+from tests.real.fleet.fleet_rig import CLAIM_SECONDS, LEASE_SECONDS, Fleet, by, start_placement, sweep, write_accounts
+from tests.real.fleet.rig import Process, Service, configuration, defined, ending
 from tests.real.fleet.watch import Watch, settings_of
+from tests.real.patience import until
 from tests.survive.clock import WallClock
 from tests.survive.proxy import FaultProxy
 
@@ -25,7 +28,7 @@ from pinfold.lab.daemon import LabHost
 from pinfold.lab.witness import SYNTHETIC
 
 TOPOLOGY = "pack:2 core:8 pu:2 mem:16384"
-QUICK = "lease_seconds = 4\nheal_seconds = 1\nclaim_seconds = 3"
+QUICK = f"lease_seconds = {LEASE_SECONDS}\nheal_seconds = 1\nclaim_seconds = {CLAIM_SECONDS}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -56,9 +59,17 @@ class UpRig:
     api: Service
 
     def start(self, **options: str) -> None:
-        """Start it (again), and ask it at its new address."""
+        """Start it (again), ask it at its new address, and wait until its host is up."""
         self.process.start(**options)
         self.start_asking()
+        self.api.await_host(self.host, up=True)
+
+    def set_lease(self, seconds: float) -> None:
+        """From its next start on, its host is down after so much silence."""
+        config = Path(self.process.arguments[-1])
+        text, count = re.subn(r"lease_seconds = .*", f"lease_seconds = {seconds}", config.read_text())
+        assert count == 1, text
+        config.write_text(text)
 
     def start_asking(self) -> None:
         """Ask the process that runs now."""
@@ -84,7 +95,7 @@ class UpRig:
 def service_of(process: Process, state: Path) -> Service:
     """The API that a running `pinfold up` told of."""
     cloud = yaml.safe_load((state / "clouds.yaml").read_text())["clouds"]["pinfold"]
-    return Service(process.told["url"], (cloud["auth"]["username"], cloud["auth"]["password"]))
+    return Service(process.told["url"], (cloud["auth"]["username"], cloud["auth"]["password"]), trusted=cloud.get("cacert", ""))
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +116,9 @@ def up_once(fleet_lab: LabHost, lab_name: str, tmp_path_factory: pytest.TempPath
     process = Process(("up", "--port", str(free_port()), "--config", str(config)), folder, "up")
     with ending(process):
         process.start()
-        yield UpRig(lab=fleet_lab, process=process, host=name, state=state, api=service_of(process, state))
+        made = UpRig(lab=fleet_lab, process=process, host=name, state=state, api=service_of(process, state))
+        made.api.await_host(name, up=True)
+        yield made
     sweep(fleet_lab)
 
 
@@ -123,9 +136,9 @@ def up(up_once: UpRig, request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
         up_once.start_asking()
         if request.node.get_closest_marker("unwatched") is None:
             watch.verdict()
-        for server in up_once.api.servers():
-            up_once.api.delete(server["id"], wait=False)
-        until(lambda: not up_once.api.servers() and not defined(up_once.lab), "no server is left")
+        up_once.api.await_host(up_once.host, up=True)
+        up_once.api.delete_others()
+        until(lambda: not defined(up_once.lab), "no domain is left")
         watch.await_rest()
 
 

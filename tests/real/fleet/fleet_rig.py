@@ -6,25 +6,36 @@ What is done to them, and what is expected then, stands in the tests.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import bcrypt
+import httpx
+from tests.ports import free_port
 from tests.postgres import PostgreSQL
-from tests.real.fleet.rig import COMPUTE, Process, Service, configuration, domains, free_port, until, virsh
+from tests.real.fleet.rig import COMPUTE, Process, Service, configuration, domains, virsh
 from tests.real.fleet.watch import Watch, environment, settings_of
+from tests.real.patience import until
 from tests.survive.clock import WallClock
-from tests.survive.proxy import FaultProxy
+from tests.survive.proxy import Fault, FaultProxy
 
 from pinfold.lab.daemon import LabHost
 
 ACCOUNT = ("admin", "correct horse battery staple")
-TOKEN = ("X-Auth-Token", "admin")
+TOKEN = {"X-Auth-Token": "admin"}
+LEASE_SECONDS = 30.0
+"""Long enough that no host counts as down because the machine is busy: a create would be refused then."""
+CLAIM_SECONDS = 10.0
+"""Short, since what a dead process claimed is waited for. One that is slow is overtaken by the healer, and its server placed anew."""
+LONG_SECONDS = 3600.0
+SPEAKING = ("/agent/v1/host", "/agent/v1/heartbeat")
 
 
 @dataclass
@@ -63,8 +74,13 @@ class Fleet:
         """One API process, as a client sees it."""
         return Service(process.told["url"], ACCOUNT)
 
-    def add_api(self, name: str, *, fault: str = "", wait: bool = True, **group: str) -> Process:
-        """Start one more API process; it is killed with the fleet. `fault` is a named place where it is to die."""
+    def add_api(
+        self, name: str, *, fault: str = "", wait: bool = True, heal_seconds: float = 1.0, claim_seconds: float = CLAIM_SECONDS
+    ) -> Process:
+        """Start one more API process; it is killed with the fleet. `fault` is a named place where it is to die.
+
+        One that is to die of what it is asked heals seldom: or it may die, of what it heals, before it is asked.
+        """
         state = self.folder / name
         state.mkdir(exist_ok=True, mode=0o711)
         config = self.folder / f"{name}.conf"
@@ -73,7 +89,9 @@ class Fleet:
         )
         text = f"[pinfold]\nstate_dir = {state}\nimages_dir = {self.folder}/images\n"
         text += f"[pinfold_database]\nconnection = {self.database}\npool_size = 10\n[pinfold_placement]\n{placement}\n"
-        text += "[pinfold_api]\nport = 0\nlease_seconds = 6\nheal_seconds = 1\nclaim_seconds = 4\n"
+        text += (
+            f"[pinfold_api]\nport = 0\nlease_seconds = {LEASE_SECONDS}\nheal_seconds = {heal_seconds}\nclaim_seconds = {claim_seconds}\n"
+        )
         text += f"accounts_file = {self.folder}/accounts\n"
         config.write_text(text)
         process = Process(("api", "--config", str(config)), self.folder, name, environment=by(self.service_clock))
@@ -100,6 +118,49 @@ class Fleet:
         self.api.await_host(name, up=True)
         return made
 
+    def restart_agent(self, host: FleetHost, *, fault: str = "") -> None:
+        """Kill a host's agent, start it anew, and wait until the new one has spoken, so that its host is up for a whole lease."""
+        host.agent.kill()
+        self.await_word(host, after=lambda: host.agent.start(fault=fault))
+
+    def await_word(self, *hosts: FleetHost, after: Callable[[], object]) -> None:
+        """Do something, and wait until the hosts' agents have spoken since."""
+        spoken = {host.name: host.proxy.add(Fault(kind="pass", matches=lambda _, path: path in SPEAKING)) for host in hosts}
+        after()
+        for host in hosts:
+            word = spoken[host.name]
+            until(lambda word=word: any(status < 300 for status in word.answered), f"the agent of {host.name} speaks")  # type: ignore[misc]
+            host.proxy.remove(word)
+
+    def await_up(self) -> None:
+        """Wait until every host is up."""
+        for host in self.hosts:
+            self.api.await_host(host.name, up=True)
+
+    def ask_placement(self, path: str) -> Any:
+        """What the Placement of its own answers."""
+        return httpx.get(f"{self.placement_url}{path}", headers=TOKEN, timeout=180.0).json()
+
+    def orders(self, host: FleetHost) -> Any:
+        """What a host's agent is told."""
+        token = (host.state / "agent.token").read_text()
+        url, headers = f"{self.apis[0].told['url']}/agent/v1/orders", {"Authorization": f"Bearer {token}"}
+        return httpx.get(url, headers=headers, timeout=180.0).json()
+
+    @contextlib.contextmanager
+    def replaying(self, host: FleetHost, orders: Any, *, of: str) -> Iterator[None]:
+        """Let a host's agent hear old orders once more as if they were new, and none else until it has refused to start that guest.
+
+        It asks for orders anew once there are some: the block sees to that.
+        """
+        told = json.dumps(orders | {"count": orders["count"] + 1_000_000}).encode()
+        host.proxy.add(Fault(kind="replay", matches=lambda _, path: path.startswith("/agent/v1/orders"), times=1, content=told))
+        host.proxy.add(Fault(kind="away", matches=lambda _, path: path.startswith("/agent/v1/orders")))
+        refused = host.proxy.add(Fault(kind="pass", matches=lambda _, path: path == f"/agent/v1/guests/{of}/absence"))
+        yield
+        until(lambda: refused.answered, "the agent refuses the order")
+        host.proxy.clear()
+
     @property
     def _watch(self) -> Watch:
         return Watch(self.folder, self._judge_settings)
@@ -118,7 +179,7 @@ class Fleet:
         """What the judge has found so far, one more sample included; a broken promise fails the test."""
         return self._watch.verdict()
 
-    def await_rest(self, *, seconds: float = 60.0) -> None:
+    def await_rest(self, *, seconds: float = 240.0) -> None:
         """Wait until the judge finds the fleet at rest; fails with what it says otherwise."""
         self._watch.await_rest(seconds=seconds)
 
@@ -150,7 +211,7 @@ def start_placement(folder: Path, database: str, stack: contextlib.ExitStack) ->
     with (folder / "placement.log").open("ab") as log:
         command = [sys.executable, "-m", "tests.survive.placement", database, str(port)]
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment())
-    stack.callback(process.wait, 30)
+    stack.callback(process.wait, 240)
     stack.callback(process.kill)
 
     def answers() -> bool:

@@ -9,37 +9,23 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
+from tests.real.patience import PATIENCE_SECONDS, until
 from tests.survive import points
 
 from pinfold.lab.daemon import LabHost
 
 COMPUTE = "/compute/v2.1"
-READY_SECONDS = 180.0
-PATIENCE_SECONDS = 90.0
-"""Generous, since the machine may be busy with other suites; waiting ends as soon as there is what it waits for."""
-
-
-def until(found: Callable[[], Any], what: str, *, seconds: float = PATIENCE_SECONDS, pause: float = 0.1) -> Any:
-    """What `found` returns once that is true; fails the test when it takes too long."""
-    deadline = time.monotonic() + seconds
-    while True:
-        answer = found()
-        if answer:
-            return answer
-        assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
-        time.sleep(pause)
+READY_SECONDS = 240.0
 
 
 @dataclass
@@ -165,8 +151,8 @@ class Service:
 
     def __post_init__(self) -> None:
         headers = {"OpenStack-API-Version": "compute 2.96"}
-        trust = ssl.create_default_context(cafile=self.trusted) if self.trusted else True
-        self.http = httpx.Client(base_url=self.url, auth=self.account, headers=headers, timeout=60.0, verify=trust)
+        trust = ssl.create_default_context(cafile=self.trusted) if self.trusted else False
+        self.http = httpx.Client(base_url=self.url, auth=self.account, headers=headers, timeout=180.0, verify=trust)
 
     def ask(self, method: str, path: str, body: Any = None, *, status: int | None = None) -> Any:
         """The JSON of an answer, None where it has none. Fails the test when the answer is not the one that is due."""
@@ -239,6 +225,14 @@ class Service:
         if wait:
             self.await_gone(server)
 
+    def delete_others(self, kept: Collection[str] = ()) -> None:
+        """Delete every server but these, and wait until they are gone; one that goes meanwhile is no error."""
+        for server in self.servers():
+            if server["id"] not in kept:
+                answer = self.http.delete(f"{COMPUTE}/servers/{server['id']}")
+                assert answer.status_code in (204, 404), answer.text
+        until(lambda: {server["id"] for server in self.servers()} == set(kept), "no other server is left", seconds=480)
+
     def await_gone(self, server: str) -> None:
         """Wait until a server is gone."""
         until(lambda: self.http.get(f"{COMPUTE}/servers/{server}").status_code == 404, f"server {server} is gone")
@@ -274,14 +268,6 @@ class Domain:
         return _began(self.pid) == self.began
 
 
-def free_port() -> int:
-    """A loopback port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
 def domains(lab: LabHost) -> dict[str, Domain]:
     """Every running guest of a lab, by id. It reads libvirt's status files, so that it works while libvirtd is dead, too."""
     from xml.etree import ElementTree
@@ -307,7 +293,7 @@ def defined(lab: LabHost) -> set[str]:
 
 def virsh(lab: LabHost, *arguments: str) -> str:
     """What virsh says of a lab."""
-    done = subprocess.run(["virsh", "-c", lab.uri, *arguments], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(["virsh", "-c", lab.uri, *arguments], capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -6,7 +6,6 @@ its agent, and soon everything works again. A judge that goes by the machine's o
 
 from __future__ import annotations
 
-import json
 import signal
 import threading
 import time
@@ -17,16 +16,18 @@ from pathlib import Path
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from tests.postgres import binaries
 from tests.real.fleet.conftest import make_fleet
-from tests.real.fleet.fleet_rig import Fleet
-from tests.real.fleet.rig import Domain, Process, defined, until, virsh
+from tests.real.fleet.fleet_rig import LEASE_SECONDS, Fleet
+from tests.real.fleet.rig import Domain, Process, defined, virsh
+from tests.real.patience import PATIENCE_SECONDS, until
 from tests.survive.clock import HOUR, YEAR, WallClock
-from tests.survive.proxy import Fault
+
+from pinfold.store.database import Database
 
 SHARE = {"hw__cpu_policy": "dedicated", "hw__emulator_threads_policy": "share"}
-LEASE_SECONDS = 6.0
-SOON_SECONDS = 120.0
+SOON_SECONDS = HOUR / 6
 """No jump may be waited for: all of this is much less than an hour, and generous for a busy machine."""
 
 
@@ -104,11 +105,7 @@ def clocked(clocked_once: Clocked) -> Iterator[Clocked]:
         host.proxy.clear()
         host.proxy.upstream = fleet.apis[0].told["url"]
         fleet.api.await_host(host.name, up=True)
-    kept = {clocked_once.running, clocked_once.stopped}
-    for server in fleet.api.servers():
-        if server["id"] not in kept:
-            fleet.api.delete(server["id"], wait=False)
-    until(lambda: {server["id"] for server in fleet.api.servers()} == kept, "nobody but the bystanders is left")
+    fleet.api.delete_others({clocked_once.running, clocked_once.stopped})
     fleet.await_rest()
     fleet.verdict()
     clocked_once.bystanders_are_as_they_were()
@@ -145,14 +142,32 @@ def test_a_host_does_not_outlive_its_agent_by_a_heartbeat_that_lies_in_the_futur
     clocked.service.set(HOUR)
     until(lambda: fleet.api.host(host.name)["up"], "the host is up", seconds=SOON_SECONDS)
     host.agent.kill()
+    heard, until_when = _lease(fleet, host.name)
+    assert heard > time.time() + HOUR / 2 and until_when == pytest.approx(heard + LEASE_SECONDS)
     clocked.service.set(0.0)
-    until(lambda: not fleet.api.host(host.name)["up"], "the host is down", seconds=5 * LEASE_SECONDS)
+    until(lambda: not fleet.api.host(host.name)["up"], "the host is down")
     assert fleet.api.show(clocked.running)["status"] == "UNKNOWN"
-    time.sleep(2.0)  # two rounds of the healer
-    clocked.service.set(HOUR)  # the clock gets to where the last heartbeat lies
+
+    def over() -> bool:
+        heard, until_when = _lease(fleet, host.name)
+        return until_when <= heard
+
+    until(over, "the healer ends the lease")
+    clocked.service.set(heard + 1.0 - time.time())  # the clock gets to where the last heartbeat lies
     for _ in range(10):
         assert not fleet.api.host(host.name)["up"]
         time.sleep(0.2)
+
+
+def _lease(fleet: Fleet, host: str) -> tuple[float, float]:
+    """When the host was last heard and when its lease ends, by the service's clock."""
+    database = Database(fleet.database)
+    try:
+        with database.read() as connection:
+            row = connection.execute(sa.text("SELECT heard, lease_until FROM host WHERE name = :name"), {"name": host}).one()
+    finally:
+        database.close()
+    return float(row[0]), float(row[1])
 
 
 @pytest.mark.slow
@@ -193,18 +208,15 @@ def test_a_start_order_that_a_removal_has_overtaken_is_refused_a_year_later(cloc
     fleet, host = clocked.fleet, clocked.fleet.hosts[0]
     server = fleet.api.create("share", name="stale", host=host.name)
     fleet.api.await_status(server, "ACTIVE")
-    token = (host.state / "agent.token").read_text()
-    orders = httpx.get(f"{fleet.apis[0].told['url']}/agent/v1/orders", headers={"Authorization": f"Bearer {token}"}).json()
+    orders = fleet.orders(host)
     fleet.api.delete(server)
     clocked.service.set(YEAR)
     clocked.hosts.set(YEAR)
     time.sleep(2.0)  # two rounds of the healer, which forgets what is old
-    content = json.dumps(orders | {"count": orders["count"] + 1_000_000}).encode()
-    fault = host.proxy.add(Fault(kind="replay", matches=lambda _, path: path.startswith("/agent/v1/orders"), times=1, content=content))
-    fleet.api.await_host(host.name, up=True)
-    other = fleet.api.create("share", name="after", host=host.name)
+    with fleet.replaying(host, orders, of=server):
+        until(lambda: fleet.api.host(host.name)["up"], "the host is up", seconds=SOON_SECONDS)
+        other = fleet.api.create("share", name="after", host=host.name)
     fleet.api.await_status(other, "ACTIVE")
-    assert fault.hits == 1
     assert server not in defined(host.lab)
 
 
@@ -237,7 +249,7 @@ def test_a_claim_under_way_when_the_clock_is_put_forward_is_made_once(clocked: C
     clocked.service.set(HOUR)
     time.sleep(3.0)
     halted.send(signal.SIGCONT)
-    asking.join(60)
+    asking.join(PATIENCE_SECONDS)
     (server,) = (server["id"] for server in fleet.api.servers() if server["name"] == "slow")
     until(lambda: fleet.api.show(server)["status"] == "ACTIVE", "the server runs", seconds=SOON_SECONDS)
     halted.kill()
@@ -258,8 +270,7 @@ def _restarted(clocked: Clocked, fault: str) -> Process:
     only = fleet.apis[0]
     only.end()
     only.start(fault=fault)
-    _follow(fleet)
-    fleet.api.await_host(fleet.hosts[0].name, up=True)
+    fleet.await_word(*fleet.hosts, after=lambda: _follow(fleet))
     return only
 
 

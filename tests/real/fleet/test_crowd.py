@@ -14,7 +14,7 @@ from tests.postgres import binaries
 from tests.real.fleet.conftest import make_fleet
 from tests.real.fleet.fleet_rig import Fleet
 from tests.real.fleet.history import History
-from tests.real.fleet.rig import until
+from tests.real.patience import until
 
 from pinfold.store import guests
 from pinfold.store.database import Database
@@ -74,20 +74,18 @@ def _crowd(fleet: Fleet, *, creates: int, clients: int, least: int) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(600)
+        thread.join()
     assert not failures, failures
-    servers = until(lambda: _all_ended(fleet.api.servers()), "every server is ACTIVE or refused", seconds=300, pause=1.0)
+    servers = until(lambda: _all_ended(fleet.api.servers()), "every server is ACTIVE or refused", seconds=600, pause=1.0)
     counts = Counter(server["status"] for server in servers)
     print(f"{creates} creates from {clients} clients: {dict(counts)}")
     assert len(servers) == creates and counts["ACTIVE"] >= least and counts["ERROR"]
-    fleet.await_rest(seconds=120)
+    fleet.await_rest()
     _refusals_are_right(fleet, history, servers)
     found = fleet.verdict()
     assert found["most_running"] == counts["ACTIVE"]
-    for server in servers:
-        fleet.api.delete(server["id"], wait=False)
-    until(lambda: not fleet.api.servers(), "every server is gone", seconds=300, pause=1.0)
-    fleet.await_rest(seconds=120)
+    fleet.api.delete_others()
+    fleet.await_rest()
     print(f"the judge: {fleet.verdict()}")
 
 

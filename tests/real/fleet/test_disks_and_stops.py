@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.real.fleet.conftest import QUICK, TOPOLOGY, UpRig, service_of
+from tests.ports import free_port
+from tests.real.fleet.conftest import QUICK, TOPOLOGY, UpRig
 from tests.real.fleet.fleet_rig import sweep
-from tests.real.fleet.rig import Process, configuration, defined, domains, ending, free_port, until, virsh
+from tests.real.fleet.rig import Process, configuration, defined, domains, ending, virsh
 from tests.real.fleet.watch import environment
+from tests.real.patience import until
 
 from pinfold.core.hosttext import host
 from pinfold.lab import rom
@@ -59,8 +61,7 @@ def up_once(fleet_lab: LabHost, lab_name: str, tmp_path_factory: pytest.TempPath
     made = UpRig(lab=fleet_lab, process=process, host=name, state=folder / "state", api=None)  # type: ignore[arg-type]
     _configure(made, shutdown_seconds=LONG)
     with ending(process):
-        process.start()
-        made.api = service_of(process, made.state)
+        made.start()
         yield made
     sweep(fleet_lab)
 
@@ -102,7 +103,7 @@ def overlay(up: UpRig, server: str) -> int:
 def pinfold(up: UpRig, *words: str) -> subprocess.CompletedProcess[str]:
     """One command of ours, asking the service that is up."""
     command = [sys.executable, "-m", "pinfold.wiring.command", *words, "--config", up.process.arguments[-1]]
-    return subprocess.run(command, env=environment() | {"COLUMNS": "200"}, capture_output=True, text=True, check=False, timeout=90)
+    return subprocess.run(command, env=environment() | {"COLUMNS": "200"}, capture_output=True, text=True, check=False, timeout=600)
 
 
 def booted(up: UpRig, server: str, count: int) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from tests.real.fleet.conftest import UpRig
-from tests.real.fleet.rig import defined, domains, until
+from tests.real.fleet.rig import defined, domains
+from tests.real.patience import until
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.lab.witness import LabWitness
@@ -36,7 +37,7 @@ def run(command: list[str], environment: dict[str, str]) -> Any:
     """One command that must succeed: its output, parsed where it is JSON."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("OS_", "PINFOLD_"))}
     environment = {**kept, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry), "COLUMNS": "200", **environment}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, f"{' '.join(command)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return json.loads(done.stdout) if done.stdout.startswith(("{", "[")) else done.stdout
 

@@ -15,8 +15,9 @@ from collections.abc import Iterator
 import httpx
 import psycopg2
 import pytest
-from tests.real.fleet.fleet_rig import Fleet
-from tests.real.fleet.rig import COMPUTE, Domain, defined, domains, until, virsh
+from tests.real.fleet.fleet_rig import LONG_SECONDS, Fleet
+from tests.real.fleet.rig import COMPUTE, Domain, Process, defined, domains, virsh
+from tests.real.patience import PATIENCE_SECONDS, until
 from tests.survive import points
 from tests.survive.proxy import Fault
 
@@ -55,13 +56,11 @@ def _survived(fleet: Fleet, bystanders: dict[str, Domain]) -> Iterator[None]:
         if host.agent.running:
             host.agent.send(signal.SIGCONT)
         else:
-            host.agent.start()
+            fleet.restart_agent(host)
     if fleet.placement is not None:
         fleet.placement.clear()
-    for server in fleet.api.servers():
-        if server["id"] not in bystanders:
-            fleet.api.delete(server["id"], wait=False)
-    until(lambda: {server["id"] for server in fleet.api.servers()} == bystanders.keys(), "nobody but the bystanders is left")
+    fleet.await_up()
+    fleet.api.delete_others(bystanders.keys())
     fleet.await_rest()
     fleet.verdict()
     assert fleet.running() == bystanders
@@ -83,9 +82,8 @@ def test_what_one_api_process_is_asked_every_other_one_knows(fleet: Fleet) -> No
 
 
 def test_an_api_process_killed_at_any_point_of_a_create(fleet: Fleet) -> None:
-    doomed = {point: fleet.add_api(f"doomed-{point}", fault=point, wait=False) for point in points.CREATE}
+    doomed = _doomed(fleet, points.CREATE)
     for point, process in doomed.items():
-        process.await_ready()
         with pytest.raises(httpx.HTTPError):
             fleet.service(process).create("share", name=point)
         process.await_hit(point)
@@ -96,11 +94,9 @@ def test_an_api_process_killed_at_any_point_of_a_create(fleet: Fleet) -> None:
 
 
 def test_an_api_process_killed_at_any_point_of_a_delete(fleet: Fleet) -> None:
-    doomed = {point: fleet.add_api(f"doomed-{point}", fault=point, wait=False) for point in points.DELETE}
-    host = fleet.hosts[0]
+    doomed, host = _doomed(fleet, points.DELETE), fleet.hosts[0]
     servers = {point: fleet.api.create("share", name=point, host=host.name) for point in points.DELETE}
     for point, process in doomed.items():
-        process.await_ready()
         fleet.api.await_status(servers[point], "ACTIVE")
         host.proxy.upstream = process.told["url"]
         fleet.api.delete(servers[point], wait=False)
@@ -110,14 +106,20 @@ def test_an_api_process_killed_at_any_point_of_a_delete(fleet: Fleet) -> None:
         assert servers[point] not in defined(host.lab)
 
 
+def _doomed(fleet: Fleet, points: tuple[str, ...]) -> dict[str, Process]:
+    """A process of the API for each point, at which it is to die of what it is asked. None is asked before all of them are ready."""
+    made = {point: fleet.add_api(f"doomed-{point}", fault=point, wait=False, heal_seconds=LONG_SECONDS) for point in points}
+    for process in made.values():
+        process.await_ready()
+    return made
+
+
 def test_an_api_process_killed_as_it_tells_placement_of_a_host_that_changed(fleet: Fleet) -> None:
-    (point,), host = points.REPORT, fleet.hosts[0]
+    (point,), host, stranger = points.REPORT, fleet.hosts[0], _stranger(fleet)
     doomed = fleet.add_api(f"doomed-{point}", fault=point)
-    stranger = fleet.folder / "pinned.xml"
-    stranger.write_text(FOREIGN.format(kind="kvm" if host.lab.kvm else "qemu", cpus="30"))
     host.proxy.upstream = doomed.told["url"]
     for _ in range(25):  # the healer of another process may be faster, several times in a row
-        virsh(host.lab, "create", str(stranger))
+        virsh(host.lab, "create", stranger)
         until(lambda: doomed.hits(point) or _offered(fleet, host.name)["reserved"] == 1, "Placement hears of the stranger")
         if not doomed.hits(point):
             virsh(host.lab, "destroy", "stranger")
@@ -133,10 +135,32 @@ def test_an_api_process_killed_as_it_tells_placement_of_a_host_that_changed(flee
     until(lambda: _offered(fleet, host.name)["reserved"] == 0, "Placement hears that the stranger is gone")
 
 
+def test_a_report_whose_answer_was_lost_is_not_taken_for_the_one_before(fleet: Fleet) -> None:
+    """The service keeps a report that the agent knows nothing of, and the host is as before again when the agent is next heard."""
+    host, stranger = fleet.hosts[0], _stranger(fleet)
+    host.proxy.add(Fault(kind="lost", matches=_reports, times=1))
+    host.proxy.add(Fault(kind="away", matches=_reports))
+    virsh(host.lab, "create", stranger)
+    until(lambda: _offered(fleet, host.name)["reserved"] == 1, "Placement hears of the stranger")
+    virsh(host.lab, "destroy", "stranger")
+    host.proxy.clear()
+    until(lambda: _offered(fleet, host.name)["reserved"] == 0, "Placement hears that the stranger is gone")
+
+
+def _reports(method: str, path: str) -> bool:
+    return (method, path) == ("PUT", "/agent/v1/host")
+
+
+def _stranger(fleet: Fleet) -> str:
+    """The definition of a guest of nobody's, pinned to the first host's pCPU 30."""
+    path = fleet.folder / "stranger.xml"
+    path.write_text(FOREIGN.format(kind="kvm" if fleet.hosts[0].lab.kvm else "qemu", cpus="30"))
+    return str(path)
+
+
 def _offered(fleet: Fleet, host: str) -> dict[str, int]:
     """What Placement offers of the host's dedicated pCPUs."""
-    path = f"/resource_providers/{fleet.api.host(host)['id']}/inventories/PCPU"
-    found: dict[str, int] = httpx.get(f"{fleet.placement_url}{path}", headers={"X-Auth-Token": "admin"}).json()
+    found: dict[str, int] = fleet.ask_placement(f"/resource_providers/{fleet.api.host(host)['id']}/inventories/PCPU")
     return found
 
 
@@ -144,16 +168,14 @@ def test_an_agent_killed_at_every_point_of_one_guests_life(fleet: Fleet) -> None
     """Each life of the agent finds what the one before it left, and dies one point further on."""
     host = fleet.hosts[0]
     creating, deleting = points.START, points.REMOVE
-    host.agent.kill()
-    host.agent.start(fault=creating[0], wait=False)
+    fleet.restart_agent(host, fault=creating[0])
     server = fleet.api.create("share", name="mortal", host=host.name)
     for point, following in zip(creating, (*creating[1:], ""), strict=True):
         host.agent.await_hit(point)
         host.agent.start(fault=following, wait=False)
     fleet.api.await_status(server, "ACTIVE")
     assert domains(host.lab)[server].alive
-    host.agent.kill()
-    host.agent.start(fault=deleting[0], wait=False)
+    fleet.restart_agent(host, fault=deleting[0])
     fleet.api.delete(server, wait=False)
     for point, following in zip(deleting, (*deleting[1:], ""), strict=True):
         host.agent.await_hit(point)
@@ -164,9 +186,8 @@ def test_an_agent_killed_at_every_point_of_one_guests_life(fleet: Fleet) -> None
 
 def test_libvirtd_killed_in_a_start_and_in_a_removal(fleet: Fleet) -> None:
     host = fleet.hosts[0]
-    host.agent.kill()
     before = host.agent.hits("start.paused")
-    host.agent.start(fault="start.paused:stop")
+    fleet.restart_agent(host, fault="start.paused:stop")
     server = fleet.api.create("share", host=host.name)
     host.agent.await_hit("start.paused", times=before + 1, dead=False)
     assert server in domains(host.lab)
@@ -174,9 +195,8 @@ def test_libvirtd_killed_in_a_start_and_in_a_removal(fleet: Fleet) -> None:
     host.agent.send(signal.SIGCONT)
     host.lab.start_daemon()
     fleet.api.await_status(server, "ACTIVE")
-    host.agent.kill()
     before = host.agent.hits("agent.remove")
-    host.agent.start(fault="agent.remove:stop")
+    fleet.restart_agent(host, fault="agent.remove:stop")
     fleet.api.delete(server, wait=False)
     host.agent.await_hit("agent.remove", times=before + 1, dead=False)
     host.lab.kill_daemon()
@@ -205,12 +225,15 @@ def test_postgresql_killed_in_a_create_and_in_a_delete(fleet: Fleet) -> None:
     host.proxy.upstream = fleet.apis[0].told["url"]
     for process in (creating, deleting):
         process.send(signal.SIGCONT)
-    asking.join(60)
+    asking.join(PATIENCE_SECONDS)
     fleet.api.await_gone(victim)
     (caught,) = (server["id"] for server in fleet.api.servers() if server["name"] == "caught")
     until(lambda: fleet.api.show(caught)["status"] in ("ACTIVE", "ERROR"), "the server caught in the middle is decided on")
+    fleet.await_up()
     later = fleet.api.create("share", name="later")
     fleet.api.await_status(later, "ACTIVE")
+    for process in (creating, deleting):
+        process.kill()
 
 
 def _create_or_fail(fleet: Fleet, process: object) -> None:
@@ -258,7 +281,8 @@ def test_a_placement_that_is_away_while_a_server_is_deleted(fleet: Fleet) -> Non
 def test_a_decision_on_an_index_that_is_stale_by_the_time_of_the_claim(fleet: Fleet) -> None:
     """One API process has decided and booked, and halts before the ledger; another one takes the very pCPUs that it decided on."""
     host = fleet.hosts[0]
-    halted = fleet.add_api("halted-stale", fault="claim.allocated:stop")
+    # Nobody takes the halted one for dead: its server would be placed anew, on those pCPUs.
+    halted = fleet.add_api("halted-stale", fault="claim.allocated:stop", heal_seconds=LONG_SECONDS, claim_seconds=LONG_SECONDS)
     made: list[str] = []
     asking = threading.Thread(target=lambda: made.append(fleet.service(halted).create("share", name="behind", host=host.name)), daemon=True)
     asking.start()
@@ -267,10 +291,10 @@ def test_a_decision_on_an_index_that_is_stale_by_the_time_of_the_claim(fleet: Fl
     ahead = fleet.api.create("share", name="ahead", host=host.name)
     assert _vcpus(fleet, f"SELECT fit FROM claim WHERE guest = '{ahead}' AND state = 'held'") == decided
     halted.send(signal.SIGCONT)
-    asking.join(60)
+    asking.join(PATIENCE_SECONDS)
+    assert len(made) == 1
     for server in (ahead, *made):
         fleet.api.await_status(server, "ACTIVE")
-    assert len(made) == 1
     vcpus = [set(fleet.api.placement(server)["claim"]["fit"]["vcpus"].values()) for server in (ahead, *made)]
     assert not vcpus[0] & vcpus[1]
     halted.kill()
@@ -291,27 +315,22 @@ def test_a_booking_that_arrives_after_its_claim_was_given_up(fleet: Fleet) -> No
     server = fleet.api.create("share", name="late")
     assert fleet.api.show(server)["status"] == "ERROR" and fault.hits == 1
 
-    def booked() -> bool:
-        return bool(httpx.get(f"{fleet.placement_url}/allocations/{server}", headers={"X-Auth-Token": "admin"}).json()["allocations"])
-
-    until(booked, "the late booking lands", pause=0.02)
-    until(lambda: not booked(), "the healer empties it")
+    until(lambda: fault.answered, "the late booking lands")
+    assert fault.answered == [204]
+    until(lambda: not fleet.ask_placement(f"/allocations/{server}")["allocations"], "the healer empties it")
 
 
 def test_a_start_order_that_a_removal_has_overtaken(fleet: Fleet) -> None:
     host = fleet.hosts[0]
     server = fleet.api.create("share", name="stale", host=host.name)
     fleet.api.await_status(server, "ACTIVE")
-    token = (host.state / "agent.token").read_text()
-    orders = httpx.get(f"{fleet.apis[0].told['url']}/agent/v1/orders", headers={"Authorization": f"Bearer {token}"}).json()
+    orders = fleet.orders(host)
     assert server in [order["guest"] for order in orders["orders"]]
     fleet.api.delete(server)
-    content = json.dumps(orders | {"count": orders["count"] + 1_000_000}).encode()
-    fault = host.proxy.add(Fault(kind="replay", matches=lambda _, path: path.startswith("/agent/v1/orders"), times=1, content=content))
-    other = fleet.api.create("share", name="after", host=host.name)
+    with fleet.replaying(host, orders, of=server):
+        other = fleet.api.create("share", name="after", host=host.name)
     fleet.api.await_status(other, "ACTIVE")
-    assert fault.hits == 1 and server not in defined(host.lab)
-    host.proxy.clear()
+    assert server not in defined(host.lab)
 
 
 def test_a_host_cut_off_from_its_service_for_longer_than_its_lease(fleet: Fleet, bystanders: dict[str, Domain]) -> None:
@@ -328,9 +347,8 @@ def test_a_host_cut_off_from_its_service_for_longer_than_its_lease(fleet: Fleet,
 
 def test_a_host_with_less_than_is_recorded_hands_the_guest_on(fleet: Fleet) -> None:
     first, second = fleet.hosts
-    first.agent.kill()
-    first.agent.start(fault="agent.start:stop")
     before = first.agent.hits("agent.start")
+    fleet.restart_agent(first, fault="agent.start:stop")
     fleet.api.ask("PUT", f"{COMPUTE}/os-services/{fleet.service_id(second.name)}", {"status": "disabled"})
     server = fleet.api.create("share", name="handed-on")
     first.agent.await_hit("agent.start", times=before + 1, dead=False)

@@ -14,8 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.real.fleet.conftest import UpRig
-from tests.real.fleet.fleet_rig import Fleet
-from tests.real.fleet.rig import COMPUTE, Process, defined, domains, until
+from tests.real.fleet.fleet_rig import LONG_SECONDS, Fleet
+from tests.real.fleet.rig import COMPUTE, Process, defined, domains
+from tests.real.patience import PATIENCE_SECONDS, until
 from tests.survive import points
 
 from pinfold.faultpoints import POINTS
@@ -36,7 +37,6 @@ def test_one_process_killed_at_every_point_of_one_guests_life(up: UpRig) -> None
     untouched = domains(up.lab)[bystander]
     up.process.kill()
     up.start(fault=CREATING[0])
-    up.api.await_host(up.host, up=True)
     with pytest.raises(httpx.HTTPError):
         up.api.create("f", name="mortal")
     _lives(up, CREATING)
@@ -63,12 +63,13 @@ def _lives(up: UpRig, points: tuple[str, ...]) -> None:
 def test_postgresql_killed_at_a_point_of_a_create(fleet: Fleet, point: str) -> None:
     assert fleet.postgresql is not None
     flavor = fleet.api.flavor("share", **SHARE)
-    halted = fleet.add_api(f"halted-{point}", fault=f"{point}:stop")
+    halted = fleet.add_api(f"halted-{point}", fault=f"{point}:stop", heal_seconds=LONG_SECONDS)
+    fleet.await_up()
     asking = threading.Thread(target=_create, args=(fleet, halted, flavor), daemon=True)
     asking.start()
     halted.await_hit(point, dead=False)
     _bounce(fleet, halted)
-    asking.join(120)
+    asking.join(PATIENCE_SECONDS)
     (server,) = fleet.api.servers()
     until(lambda: fleet.api.show(server["id"])["status"] in ("ACTIVE", "ERROR"), "the server is decided on")
     fleet.await_rest()
@@ -79,8 +80,9 @@ def test_postgresql_killed_at_a_point_of_a_create(fleet: Fleet, point: str) -> N
 @pytest.mark.parametrize("point", points.DELETE)
 def test_postgresql_killed_at_a_point_of_a_delete(fleet: Fleet, point: str) -> None:
     host = fleet.hosts[0]
+    fleet.await_up()
     server = fleet.api.create(fleet.api.flavor("share", **SHARE), host=host.name)
-    halted = fleet.add_api(f"halted-{point}", fault=f"{point}:stop")
+    halted = fleet.add_api(f"halted-{point}", fault=f"{point}:stop", heal_seconds=LONG_SECONDS)
     fleet.api.await_status(server, "ACTIVE")
     host.proxy.upstream = halted.told["url"]
     fleet.api.delete(server, wait=False)
@@ -95,8 +97,7 @@ def test_postgresql_killed_at_a_point_of_a_delete(fleet: Fleet, point: str) -> N
 def test_libvirtd_killed_at_a_point_of_a_start(fleet: Fleet, point: str) -> None:
     host = fleet.hosts[0]
     before = host.agent.hits(point)
-    host.agent.kill()
-    host.agent.start(fault=f"{point}:stop")
+    fleet.restart_agent(host, fault=f"{point}:stop")
     server = fleet.api.create(fleet.api.flavor("share", **SHARE), host=host.name)
     host.agent.await_hit(point, times=before + 1, dead=False)
     host.lab.kill_daemon()
@@ -114,8 +115,7 @@ def test_libvirtd_killed_at_a_point_of_a_removal(fleet: Fleet, point: str) -> No
     server = fleet.api.create(fleet.api.flavor("share", **SHARE), host=host.name)
     fleet.api.await_status(server, "ACTIVE")
     before = host.agent.hits(point)
-    host.agent.kill()
-    host.agent.start(fault=f"{point}:stop")
+    fleet.restart_agent(host, fault=f"{point}:stop")
     fleet.api.delete(server, wait=False)
     host.agent.await_hit(point, times=before + 1, dead=False)
     host.lab.kill_daemon()
@@ -133,12 +133,13 @@ def test_libvirtd_killed_before_a_guest_that_it_starts_has_a_process(fleet: Flee
     first, second = fleet.hosts
     bystanders = defined(first.lab)
     flavor, service = fleet.api.flavor("share", **SHARE), fleet.service_id(second.name)
-    for _ in range(10):
+    for _ in range(30):
+        fleet.await_up()
         fleet.api.ask("PUT", f"{COMPUTE}/os-services/{service}", {"status": "disabled"})
         killing = threading.Thread(target=_kill_before_the_process, args=(first.lab,), daemon=True)
         killing.start()
         server = fleet.api.create(flavor, name="half-started")
-        killing.join(60)
+        killing.join(2 * PATIENCE_SECONDS)
         fleet.api.ask("PUT", f"{COMPUTE}/os-services/{service}", {"status": "enabled"})
         status = first.lab.run_dir / "qemu" / f"instance-{server}.xml"
         caught = status.exists() and _has_no_process(status)
@@ -201,6 +202,7 @@ def _rest(fleet: Fleet, *done: Process) -> None:
     for process in done:
         process.kill()
     until(lambda: not fleet.api.servers(), "no server is left")
+    fleet.await_up()
     fleet.await_rest()
     fleet.verdict()
 

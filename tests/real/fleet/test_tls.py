@@ -13,10 +13,11 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from tests.real.fleet.conftest import QUICK
+from tests.real.fleet.conftest import QUICK, service_of
 from tests.real.fleet.fleet_rig import ACCOUNT, sweep, write_accounts
-from tests.real.fleet.rig import Process, Service, configuration, ending, until
+from tests.real.fleet.rig import Process, Service, configuration, ending
 from tests.real.fleet.test_first_server import run
+from tests.real.patience import until
 
 from pinfold.lab.daemon import LabHost
 
@@ -125,7 +126,7 @@ def test_up_tells_clients_whom_to_trust(fleet_lab: LabHost, lab_name: str, tmp_p
     config.write_text(configuration(fleet_lab, state, host=f"{lab_name}-s", pinfold_api=f"{QUICK}\n{tls(tmp_path)}", pinfold_agent=agent))
     up = Process(("up", "--config", str(config)), tmp_path, "up")
     with ending(up):
-        up.start()
+        service_of(up.start(), state).await_host(f"{lab_name}-s", up=True)
         (listed,) = openstack("hypervisor list -f json", state / "clouds.yaml", tmp_path)
         assert listed["State"] == "up"
     sweep(fleet_lab)

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from tests.real.fleet.conftest import UpRig
-from tests.real.fleet.rig import COMPUTE, Domain, Process, defined, domains, until, virsh
+from tests.real.fleet.fleet_rig import LEASE_SECONDS
+from tests.real.fleet.rig import COMPUTE, Domain, Process, defined, domains, virsh
+from tests.real.patience import until
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.lab.witness import LabWitness
@@ -118,10 +120,10 @@ def test_drift_is_reported_within_a_sweep_and_strangers_count_as_taken(up: UpRig
     def drift() -> list[str]:
         return (up.api.placement(server)["observed"] or {}).get("drift", [])
 
-    told = until(drift, "the drift is reported", seconds=20)
+    told = until(drift, "the drift is reported")
     assert any("30" in sentence and str(pin) in sentence for sentence in told), told
     virsh(up.lab, "vcpupin", server, "0", str(pin), "--live")
-    until(lambda: not drift(), "the drift is over", seconds=20)
+    until(lambda: not drift(), "the drift is over")
 
 
 @pytest.mark.unwatched("a host is fenced that was not powered off")
@@ -130,7 +132,10 @@ def test_a_host_whose_agent_is_silent_is_down_and_nothing_of_it_is_released_unti
     server = up.api.create(up.api.flavor("f", **SHARE))
     up.api.await_status(server, "ACTIVE")
     guest = running(up, server)
+    up.set_lease(4.0)
+    up.restart()
     up.process.kill()
+    up.set_lease(LEASE_SECONDS)
     config = up.process.arguments[-1]
     alone = Process(("api", "--port", "0", "--config", config), up.process.folder, "alone")
     alone.start()
@@ -151,7 +156,6 @@ def test_a_host_whose_agent_is_silent_is_down_and_nothing_of_it_is_released_unti
         alone.kill()
     # The host returns, with a guest that it should not have any more.
     up.start()
-    up.api.await_host(up.host, up=True)
     until(lambda: not guest.alive, "the buried guest is removed")
     until(lambda: not defined(up.lab), "its definition is removed")
     again = up.api.create("f")
