@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import uuid
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
 import pytest
@@ -198,6 +200,87 @@ def test_a_page_in_place_of_an_answer_is_no_placement() -> None:
     with pytest.raises(Unavailable, match="answers GET /resource_providers with text/html; it is no Placement"):
         placement.providers()
     assert placement.away is not None
+
+
+class _Odd(BaseHTTPRequestHandler):
+    """Answers every request with the same JSON, whatever is asked."""
+
+    said: str
+
+    def do_GET(self) -> None:  # noqa: N802
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = self.said.encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_PUT = do_POST = do_GET  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+READS = {
+    "version": lambda placement: placement.version(),
+    "providers": lambda placement: placement.providers(),
+    "providers with a trait": lambda placement: placement.providers_with("T"),
+    "providers in aggregates": lambda placement: placement.providers_in(frozenset({"a"})),
+    "provider": lambda placement: placement.provider("p"),
+    "create_provider": lambda placement: placement.create_provider("p", "c01"),
+    "inventories": lambda placement: placement.inventories("p"),
+    "put_inventories": lambda placement: placement.put_inventories("p", 1, ROOM),
+    "traits": lambda placement: placement.traits("p"),
+    "put_traits": lambda placement: placement.put_traits("p", 1, frozenset()),
+    "aggregates": lambda placement: placement.aggregates("p"),
+    "put_aggregates": lambda placement: placement.put_aggregates("p", 1, frozenset()),
+    "usages": lambda placement: placement.usages("p"),
+    "provider_allocations": lambda placement: placement.provider_allocations("p"),
+    "allocation": lambda placement: placement.allocation("c"),
+}
+ODD = (
+    "{}",
+    "[]",
+    "null",
+    "{",
+    """{"versions": [], "resource_providers": [1], "resource_provider_generation": 1, "inventories": {"VCPU": {"total": "4"}},
+    "traits": "T", "aggregates": [2], "usages": {"VCPU": null}, "allocations": {"c": {"resources": {"VCPU": "1"}}}, "uuid": 1}""",
+)
+
+
+@pytest.fixture
+def odd() -> Iterator[Placement]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Odd) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        placement = connect(RemotePlacement(url=f"http://127.0.0.1:{server.server_port}"))
+        yield placement
+        placement.close()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("name", READS)
+def test_json_of_another_shape_is_no_placement(odd: Placement, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    for said in ODD:
+        if name.startswith("put_") and said == ODD[-1]:
+            continue  # a generation is all that the answer to a change must have
+        monkeypatch.setattr(_Odd, "said", said, raising=False)
+        with pytest.raises(Unavailable, match=r"^what is at http://127.0.0.1:\d+ answers (GET|PUT|POST) /\S* with .*; it is no Placement$"):
+            READS[name](odd)
+        assert odd.away is not None
+
+
+def test_the_key_that_an_answer_lacks_is_named(odd: Placement, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_Odd, "said", '{"resource_provider_generation": 3, "traits": null}', raising=False)
+    with pytest.raises(
+        Unavailable, match=r"answers GET /resource_providers/p/traits with JSON without the list 'traits'; it is no Placement"
+    ):
+        odd.traits("p")
+    monkeypatch.setattr(_Odd, "said", '{"resource_provider_generation": 3, "traits": ["T"]}', raising=False)
+    assert odd.traits("p") == (3, frozenset({"T"}))
+    assert odd.away is None
 
 
 def test_secrets_do_not_show() -> None:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeVar, cast, overload
 from urllib.parse import quote
 
 import httpx
@@ -24,6 +24,12 @@ MICROVERSION: Final = "placement 1.39"
 _GLANCE_SECONDS: Final = 3.0
 """For how long somebody who only asks whether Placement is there waits for it."""
 _PREFIX: Final = "There was a conflict when trying to complete your request. "
+
+
+_KINDS: Final = {str: "text", int: "whole number", float: "number", list: "list", dict: "object"}
+"""JSON's words for the types of values that are read."""
+
+T = TypeVar("T")
 
 
 class OverCapacity(PinfoldError):
@@ -107,8 +113,7 @@ class Placement:
 
     def version(self) -> str:
         """The newest microversion that this Placement speaks, asked for with little patience. Raises `Unavailable`."""
-        body = self._call("GET", "/", seconds=_GLANCE_SECONDS).json()
-        return str(body["versions"][0]["max_version"])
+        return self._read("GET", "/", lambda body: _take(_rows(body, "versions")[0], "max_version", str), seconds=_GLANCE_SECONDS)
 
     # -- names ------------------------------------------------------------------------------------------------------------------------
 
@@ -124,34 +129,31 @@ class Placement:
 
     def providers(self) -> tuple[Provider, ...]:
         """Every resource provider, ordered by uuid."""
-        rows = self._call("GET", "/resource_providers").json()["resource_providers"]
-        return tuple(sorted((_provider(row) for row in rows), key=lambda provider: provider.uuid))
+        return tuple(sorted(self._read("GET", "/resource_providers", _providers), key=lambda provider: provider.uuid))
 
     def providers_with(self, trait: str) -> frozenset[str]:
         """The uuids of the providers that have the trait; none where Placement does not know it."""
         try:
-            rows = self._call("GET", f"/resource_providers?required={quote(trait, safe='')}").json()["resource_providers"]
+            return frozenset(found.uuid for found in self._read("GET", f"/resource_providers?required={quote(trait, safe='')}", _providers))
         except InvalidRequest as error:
             if "No such trait" in str(error):
                 return frozenset()
             raise
-        return frozenset(str(row["uuid"]) for row in rows)
 
     def providers_in(self, aggregates: frozenset[str]) -> frozenset[str]:
         """The uuids of the providers that are members of at least one of the aggregates."""
         if not aggregates:
             return frozenset()
-        rows = self._call("GET", f"/resource_providers?member_of=in:{','.join(sorted(aggregates))}").json()["resource_providers"]
-        return frozenset(str(row["uuid"]) for row in rows)
+        path = f"/resource_providers?member_of=in:{','.join(sorted(aggregates))}"
+        return frozenset(found.uuid for found in self._read("GET", path, _providers))
 
     def provider(self, uuid: str) -> Provider | None:
         """One resource provider, or None."""
-        answer = self._call("GET", f"/resource_providers/{uuid}", missing=True)
-        return None if answer is None else _provider(answer.json())
+        return self._read("GET", f"/resource_providers/{uuid}", _provider, missing=True)
 
     def create_provider(self, uuid: str, name: str) -> Provider:
         """Make a root provider. Raises `Conflict` when the uuid or the name exists."""
-        return _provider(self._call("POST", "/resource_providers", {"uuid": uuid, "name": name}).json())
+        return self._read("POST", "/resource_providers", _provider, {"uuid": uuid, "name": name})
 
     def delete_provider(self, uuid: str) -> None:
         """Remove a provider without allocations; one that is not there is no error. Raises `Conflict` while it has some."""
@@ -159,9 +161,7 @@ class Placement:
 
     def inventories(self, uuid: str) -> tuple[int, Inventories]:
         """The provider's generation and inventories, ordered by resource class. Raises `InvalidRequest` when there is no such provider."""
-        body = self._call("GET", f"/resource_providers/{uuid}/inventories").json()
-        found = ((name, Inventory(**values)) for name, values in body["inventories"].items())
-        return int(body["resource_provider_generation"]), tuple(sorted(found, key=lambda pair: pair[0]))
+        return self._read("GET", f"/resource_providers/{uuid}/inventories", lambda body: (_generation(body), _inventories(body)))
 
     def put_inventories(self, uuid: str, generation: int, inventories: Inventories) -> int:
         """Replace the provider's inventories; the new generation.
@@ -169,52 +169,39 @@ class Placement:
         Raises `Conflict` when the provider has changed since `generation`, or a class in use would go.
         """
         body = {"resource_provider_generation": generation, "inventories": {name: asdict(values) for name, values in inventories}}
-        return int(self._call("PUT", f"/resource_providers/{uuid}/inventories", body).json()["resource_provider_generation"])
+        return self._read("PUT", f"/resource_providers/{uuid}/inventories", _generation, body)
 
     def traits(self, uuid: str) -> tuple[int, frozenset[str]]:
         """The provider's generation and traits."""
-        body = self._call("GET", f"/resource_providers/{uuid}/traits").json()
-        return int(body["resource_provider_generation"]), frozenset(body["traits"])
+        return self._read("GET", f"/resource_providers/{uuid}/traits", lambda body: (_generation(body), _names(body, "traits")))
 
     def put_traits(self, uuid: str, generation: int, traits: frozenset[str]) -> int:
         """Replace the provider's traits; the new generation. Raises `Conflict` when the provider has changed since."""
         body = {"resource_provider_generation": generation, "traits": sorted(traits)}
-        return int(self._call("PUT", f"/resource_providers/{uuid}/traits", body).json()["resource_provider_generation"])
+        return self._read("PUT", f"/resource_providers/{uuid}/traits", _generation, body)
 
     def aggregates(self, uuid: str) -> tuple[int, frozenset[str]]:
         """The provider's generation and the uuids of its aggregates."""
-        body = self._call("GET", f"/resource_providers/{uuid}/aggregates").json()
-        return int(body["resource_provider_generation"]), frozenset(body["aggregates"])
+        return self._read("GET", f"/resource_providers/{uuid}/aggregates", lambda body: (_generation(body), _names(body, "aggregates")))
 
     def put_aggregates(self, uuid: str, generation: int, aggregates: frozenset[str]) -> int:
         """Replace the provider's aggregates; the new generation. Raises `Conflict` when the provider has changed since."""
         body = {"resource_provider_generation": generation, "aggregates": sorted(aggregates)}
-        return int(self._call("PUT", f"/resource_providers/{uuid}/aggregates", body).json()["resource_provider_generation"])
+        return self._read("PUT", f"/resource_providers/{uuid}/aggregates", _generation, body)
 
     def usages(self, uuid: str) -> Amounts:
         """What is used of the provider, ordered by resource class, zeros included."""
-        return _amounts(self._call("GET", f"/resource_providers/{uuid}/usages").json()["usages"])
+        return self._read("GET", f"/resource_providers/{uuid}/usages", lambda body: _amounts(body, "usages"))
 
     # -- allocations ------------------------------------------------------------------------------------------------------------------
 
     def provider_allocations(self, uuid: str) -> tuple[tuple[str, Amounts], ...]:
         """What each consumer, ours or not, consumes of the provider, ordered by consumer."""
-        body = self._call("GET", f"/resource_providers/{uuid}/allocations").json()
-        return tuple(sorted((consumer, _amounts(found["resources"])) for consumer, found in body["allocations"].items()))
+        return self._read("GET", f"/resource_providers/{uuid}/allocations", _consumed)
 
     def allocation(self, consumer: str) -> Allocation | None:
         """All that the consumer consumes, with its generation; None where that is nothing."""
-        body = self._call("GET", f"/allocations/{consumer}").json()
-        if not body["allocations"]:
-            return None
-        return Allocation(
-            consumer=consumer,
-            generation=int(body["consumer_generation"]),
-            consumer_type=str(body["consumer_type"]),
-            project=str(body["project_id"]),
-            user=str(body["user_id"]),
-            providers=tuple(sorted((provider, _amounts(found["resources"])) for provider, found in body["allocations"].items())),
-        )
+        return self._read("GET", f"/allocations/{consumer}", lambda body: _allocation(consumer, body))
 
     def allocate(self, consumer: str, provider: str, amounts: Amounts, *, generation: int | None) -> None:
         """Make the consumer consume just that of just that provider. `generation` None is for a consumer that consumes nothing yet.
@@ -237,7 +224,36 @@ class Placement:
         }
         self._call("PUT", f"/allocations/{consumer}", body)
 
-    def _call(self, method: str, path: str, body: object = None, *, missing: bool = False, seconds: float | None = None) -> Any:
+    def _call(self, method: str, path: str, body: object = None, *, missing: bool = False) -> None:
+        """Ask for something whose answer says nothing but that it is done, or 404 where `missing` is allowed."""
+        self._answer(method, path, body, missing=missing, seconds=None)
+        self._away = None
+
+    @overload
+    def _read(self, method: str, path: str, read: Callable[[Any], T], body: object = None, *, seconds: float | None = None) -> T: ...
+    @overload
+    def _read(self, method: str, path: str, read: Callable[[Any], T], *, missing: Literal[True]) -> T | None: ...
+    def _read(
+        self,
+        method: str,
+        path: str,
+        read: Callable[[Any], T],
+        body: object = None,
+        *,
+        missing: bool = False,
+        seconds: float | None = None,
+    ) -> T | None:
+        """What `read` makes of the answer's JSON; None for 404 where `missing` is allowed. Raises `Unavailable` for JSON of another shape."""
+        answer = self._answer(method, path, body, missing=missing, seconds=seconds)
+        try:
+            found = None if answer is None else read(_json(answer))
+        except ValueError as error:
+            where = str(self._http.base_url).rstrip("/")
+            raise self._missed(f"what is at {where} answers {method} {path} with {error}; it is no Placement") from error
+        self._away = None
+        return found
+
+    def _answer(self, method: str, path: str, body: object, *, missing: bool, seconds: float | None) -> httpx.Response | None:
         """The answer; None for 404 where `missing` is allowed."""
         patience = self._http.timeout if seconds is None else httpx.Timeout(seconds)
         try:
@@ -255,7 +271,6 @@ class Placement:
                 f"what is at {self._http.base_url} answers {method} {path} with {kind.partition(';')[0]}; it is no Placement"
             )
         if answer.is_success or (missing and answer.status_code == httpx.codes.NOT_FOUND):
-            self._away = None
             return answer if answer.is_success else None
         refusal = _refusal(f"{method} {path}", answer)
         if isinstance(refusal, Unavailable):
@@ -293,9 +308,84 @@ def _error(answer: httpx.Response) -> tuple[str, str]:
         return "", " ".join(answer.text.split())[:200]
 
 
-def _provider(row: Mapping[str, Any]) -> Provider:
-    return Provider(uuid=str(row["uuid"]), name=str(row["name"]), generation=int(row["generation"]))
+def _json(answer: httpx.Response) -> Any:
+    try:
+        return answer.json()
+    except ValueError as error:
+        raise ValueError("what is no JSON") from error
 
 
-def _amounts(resources: Mapping[str, int]) -> Amounts:
-    return tuple(sorted((name, int(amount)) for name, amount in resources.items()))
+def _take(body: Any, key: str, kind: type[T]) -> T:
+    """The value of a key in a JSON object. Raises `ValueError` where there is no such object or key, or the value is of another type."""
+    found = body.get(key) if isinstance(body, dict) else None
+    # A whole number is a float too, and true is no number.
+    if not isinstance(found, (int, float) if kind is float else kind) or isinstance(found, bool):
+        raise ValueError(f"JSON without the {_KINDS[kind]} {key!r}")
+    return cast("T", found)
+
+
+def _rows(body: Any, key: str) -> list[Any]:
+    """A list that has something in it."""
+    found = _take(body, key, list)
+    if not found:
+        raise ValueError(f"JSON whose list {key!r} is empty")
+    return found
+
+
+def _names(body: Any, key: str) -> frozenset[str]:
+    found = _take(body, key, list)
+    if not all(isinstance(name, str) for name in found):
+        raise ValueError(f"JSON whose list {key!r} has more than texts in it")
+    return frozenset(found)
+
+
+def _generation(body: Any) -> int:
+    return _take(body, "resource_provider_generation", int)
+
+
+def _provider(row: Any) -> Provider:
+    return Provider(uuid=_take(row, "uuid", str), name=_take(row, "name", str), generation=_take(row, "generation", int))
+
+
+def _providers(body: Any) -> tuple[Provider, ...]:
+    return tuple(_provider(row) for row in _take(body, "resource_providers", list))
+
+
+def _inventories(body: Any) -> Inventories:
+    found = _take(body, "inventories", dict)
+    return tuple(sorted(((name, _inventory(values)) for name, values in found.items()), key=lambda pair: pair[0]))
+
+
+def _inventory(values: Any) -> Inventory:
+    return Inventory(
+        total=_take(values, "total", int),
+        reserved=_take(values, "reserved", int),
+        allocation_ratio=_take(values, "allocation_ratio", float),
+        min_unit=_take(values, "min_unit", int),
+        max_unit=_take(values, "max_unit", int),
+        step_size=_take(values, "step_size", int),
+    )
+
+
+def _amounts(body: Any, key: str) -> Amounts:
+    resources = _take(body, key, dict)
+    return tuple(sorted((name, _take(resources, name, int)) for name in resources))
+
+
+def _consumed(body: Any) -> tuple[tuple[str, Amounts], ...]:
+    """What each consumer, or of each provider, is consumed; ordered by its id."""
+    return tuple(sorted((uuid, _amounts(found, "resources")) for uuid, found in _take(body, "allocations", dict).items()))
+
+
+def _allocation(consumer: str, body: Any) -> Allocation | None:
+    providers = _consumed(body)
+    if not providers:
+        return None
+    return Allocation(
+        consumer=consumer,
+        generation=_take(body, "consumer_generation", int),
+        consumer_type=_take(body, "consumer_type", str),
+        project=_take(body, "project_id", str),
+        user=_take(body, "user_id", str),
+        providers=providers,
+    )
