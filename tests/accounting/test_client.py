@@ -207,7 +207,7 @@ class _Odd(BaseHTTPRequestHandler):
 
     said: str
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         body = self.said.encode()
         self.send_response(200)

@@ -142,6 +142,12 @@ def test_a_class_in_use_stays_full_when_its_pool_goes() -> None:
     left = dataclasses.replace(state, pools=Pools(shared=CpuSet(), dedicated=state.pools.dedicated, overhead=None))
     assert _offer(left, VCPU) == Inventory(total=2, max_unit=2)
     assert _offer(left, OVERHEAD) == Inventory(total=24, max_unit=24)
+    by_others = dict(inventories(left, ((OVERHEAD, 30), (VCPU, 1), ("CUSTOM_FPGA", 3), (PCPU, 99), ("CUSTOM_GPU", 0))))
+    assert by_others[OVERHEAD] == Inventory(total=30, max_unit=30)
+    assert by_others[VCPU] == Inventory(total=2, max_unit=2)
+    assert by_others["CUSTOM_FPGA"] == Inventory(total=3, max_unit=3)
+    assert by_others[PCPU] == _offer(left, PCPU)
+    assert "CUSTOM_GPU" not in by_others
 
 
 def placement_accepts(state: HostState, answer: Fit) -> bool:

@@ -49,11 +49,11 @@ class Inventory:
 Inventories = tuple[tuple[str, Inventory], ...]
 
 
-def inventories(host: HostState) -> Inventories:
+def inventories(host: HostState, used: Amounts = ()) -> Inventories:
     """The inventories of a host's provider, ordered by resource class; a class of which there is nothing, and is nothing used, is absent.
 
-    A class that is used by claims but is offered no more (a pool that was taken away) stays, full, until the last claim goes: Placement
-    does not let go of an inventory in use.
+    A class that is used but offered no more (a pool that was taken away) stays, full, until the last user goes: Placement does not let go
+    of an inventory in use. `used` is what Placement says is used, by whomever; what claims use counts without it.
     """
     offered = {
         PCPU: _dedicated(host),
@@ -62,13 +62,15 @@ def inventories(host: HostState) -> Inventories:
         DISK_GB: _disk(host),
         OVERHEAD: _overhead(host),
     }
-    used: dict[str, int] = {}
+    claimed: dict[str, int] = {}
     for claim in host.ledger.claims:
         for name, amount in amounts(claim.fit, host):
-            used[name] = used.get(name, 0) + amount
-    full = {name: Inventory(total=amount, max_unit=amount) for name, amount in used.items() if offered[name] is None}
+            claimed[name] = claimed.get(name, 0) + amount
     found = {name: inventory for name, inventory in offered.items() if inventory is not None}
-    return tuple(sorted((found | full).items()))
+    for name, amount in (*claimed.items(), *used):
+        if offered.get(name) is None and amount >= max(1, claimed.get(name, 0)):
+            found[name] = Inventory(total=amount, max_unit=amount)
+    return tuple(sorted(found.items()))
 
 
 def amounts(fit: Fit, host: HostState) -> Amounts:

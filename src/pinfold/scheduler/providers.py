@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 
 from pinfold.accounting.client import Placement
-from pinfold.accounting.resources import OVERHEAD, Inventories, Inventory, inventories
+from pinfold.accounting.resources import OVERHEAD, inventories
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.ledger import HostState
 from pinfold.core.traits import OVERHEAD_POOL, OWN_TRAITS, own_traits
@@ -72,17 +71,13 @@ class Providers:
         return True
 
     def _inventories(self, host: str, state: HostState) -> bool:
-        wanted = dict(inventories(state))
+        wanted = inventories(state)
         generation, found = self._placement.inventories(host)
-        offered = dict(found)
-        going = offered.keys() - wanted.keys()
-        if going:
-            used = dict(self._placement.usages(host))
-            # Placement lets go of no inventory in use: what is used stays offered, and full.
-            wanted |= {name: _full(offered[name], used[name]) for name in going if used.get(name)}
-        if wanted == offered:
+        if dict(found).keys() - dict(wanted).keys():
+            wanted = inventories(state, self._placement.usages(host))
+        if wanted == found:
             return False
-        self._placement.put_inventories(host, generation, _ordered(wanted))
+        self._placement.put_inventories(host, generation, wanted)
         fault_point("provider.inventoried")
         return True
 
@@ -101,11 +96,3 @@ class Providers:
             return False
         self._placement.put_aggregates(host, generation, wanted)
         return True
-
-
-def _full(inventory: Inventory, used: int) -> Inventory:
-    return replace(inventory, total=used, reserved=0, allocation_ratio=1.0, max_unit=used)
-
-
-def _ordered(wanted: dict[str, Inventory]) -> Inventories:
-    return tuple(sorted(wanted.items(), key=lambda pair: pair[0]))
