@@ -64,6 +64,22 @@ def test_a_claim_within_its_deadline_is_left_alone(database: Database, scheduler
     assert found.state is ClaimState.INTENDED
 
 
+def test_one_run_ends_a_backlog_of_any_length(database: Database, placement: Placement, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pinfold.scheduler.heal._AT_ONCE", 2)
+    patient = Scheduler(database, placement, dataclasses.replace(EAGER, late_seconds=3600))
+    (host,) = synced_hosts(database, patient, "c01")
+    kept = {_intend(database, host, pinned(1), seconds=-1)[1] for _ in range(3)}
+    assert patient.heal().abandoned == 3
+    released = [create(database, patient, pinned(1)) for _ in range(5)]
+    with database.write() as connection:
+        for made in released:
+            claims.unpin(connection, made.claim)
+    assert patient.heal().released == 5
+    assert all(placement.allocation(made.guest) is None for made in released)
+    with database.read() as connection:
+        assert {claim.id for claim in claims.unfinished(connection)} == kept
+
+
 def test_a_late_put_of_an_abandoned_claim_is_emptied(database: Database, placement: Placement) -> None:
     patient = Scheduler(database, placement, dataclasses.replace(EAGER, late_seconds=3600))
     (host,) = synced_hosts(database, patient, "c01")

@@ -15,7 +15,7 @@ Consumers of another type are never touched.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from pinfold.accounting.client import OverCapacity, Placement
@@ -30,6 +30,8 @@ from pinfold.store.database import Database
 from pinfold.store.model import ClaimRecord, ClaimState, Desired, HostRecord
 
 _log = logging.getLogger(__name__)
+_AT_ONCE = 100
+"""So many claims are read or abandoned at once; a run takes all of them all the same."""
 _SWEPT = 50
 """So many hosts are compared with Placement in one run; the next run goes on with the next ones."""
 
@@ -80,21 +82,34 @@ class Healer:
     def _expire(self, tally: _Tally) -> None:
         with self._database.write() as connection:
             hosts.end_leases_to_come(connection)
-            late = claims.expired(connection)
-            for claim in late:
-                claims.abandon(connection, claim.id, expired=True)
-        tally.abandoned += len(late)
-        if late:
-            fault_point("heal.abandoned")
+        late: tuple[ClaimRecord, ...] | None = None
+        while late is None or len(late) == _AT_ONCE:
+            with self._database.write() as connection:
+                late = claims.expired(connection, _AT_ONCE)
+                for claim in late:
+                    claims.abandon(connection, claim.id, expired=True)
+            tally.abandoned += len(late)
+            if late:
+                fault_point("heal.abandoned")
 
     def _finish(self, tally: _Tally) -> None:
-        with self._database.read() as connection:
-            unfinished = claims.unfinished(connection)
-        for claim in unfinished:
+        for claim in self._unfinished():
             if claim.state is ClaimState.RELEASING:
                 self._guard(tally, f"claim {claim.id}", lambda claim=claim: self._finish_release(tally, claim))  # type: ignore[misc]
             else:
                 self._guard(tally, f"claim {claim.id}", lambda claim=claim: self._look_again(tally, claim))  # type: ignore[misc]
+
+    def _unfinished(self) -> Iterator[ClaimRecord]:
+        """Every claim that is releasing or abandoned, once, read a few at a time: those that were looked at and stay come first again."""
+        seen: set[str] = set()
+        while True:
+            with self._database.read() as connection:
+                found = claims.unfinished(connection, limit=len(seen) + _AT_ONCE)
+            new = [claim for claim in found if claim.id not in seen]
+            if not new:
+                return
+            seen |= {claim.id for claim in new}
+            yield from new
 
     def _finish_release(self, tally: _Tally, claim: ClaimRecord) -> None:
         self._releaser.finish(claim)
