@@ -243,7 +243,7 @@ class Placement:
         missing: bool = False,
         seconds: float | None = None,
     ) -> T | None:
-        """What `read` makes of the answer's JSON; None for 404 where `missing` is allowed. Raises `Unavailable` for JSON of another shape."""
+        """What `read` makes of the JSON; None for 404 where `missing` is allowed. Raises `Unavailable` for JSON of another shape."""
         answer = self._answer(method, path, body, missing=missing, seconds=seconds)
         try:
             found = None if answer is None else read(_json(answer))
