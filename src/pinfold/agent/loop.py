@@ -23,6 +23,7 @@ from pinfold.agent.perform import Performer
 from pinfold.agent.reconcile import Act, Action, Booted, Memory, Order, Present, reconcile, remember_absence, remember_boot
 from pinfold.agent.report import guest_report, host_report, lost_guests, present_guests, thread_report
 from pinfold.agent.shutdowns import Shutdowns
+from pinfold.agent.told import Told
 from pinfold.agent.wire import Absence, GuestOrder, GuestReport, Hello, Orders
 from pinfold.core.errors import PinfoldError
 from pinfold.core.settings import HostSettings
@@ -86,8 +87,9 @@ class Agent:
         self._orders: Orders | None = None
         self._busy: set[str] = set()
         self._failures: dict[str, tuple[int, str]] = {}
-        self._told: dict[str, GuestReport] = {}
+        self._told = Told()
         self._reported: HostReport | None = None
+        self._kept = ""
         self._lease_seconds = 6.0
         self._spoke = self._swept = float("-inf")
         self._trouble: dict[str, str] = {}
@@ -204,9 +206,12 @@ class Agent:
         if report != self._reported:
             self._reported = None  # until the service has answered nobody knows which report it keeps
             welcome = self._service.hello(Hello(name=self._settings.host, report=report))
-            self._reported = report
+            self._reported, self._kept = report, welcome.report
         elif now - self._spoke >= self._lease_seconds * _SPEAKS:
             welcome = self._service.heartbeat()
+            if welcome.report != self._kept:
+                self._reported = None  # an earlier report was heard after the last one: it is told again in the next turn
+                self._wake.set()
         else:
             return
         self._spoke, self._lease_seconds = now, welcome.lease_seconds
@@ -226,7 +231,9 @@ class Agent:
         """Perform one action and tell what came of it; whatever fails is tried again in a later turn."""
         guest, about = action.guest, f"{action.act.value} of guest {action.guest}"
         try:
-            outcome = self._performer.perform(action, ordered)
+            with self._lock:
+                ran = any(entry.guest == guest for entry in self._memory.booted)
+            outcome = self._performer.perform(action, ordered, ran=ran)
             if outcome.gone:
                 self._bury(action, outcome.failure)
             elif outcome.booted and action.order is not None:
@@ -263,7 +270,7 @@ class Agent:
             self._service.absent(order.guest, Absence(revision=order.revision, failure=reason))
             fault_point("agent.confirmed")
         self._failures.pop(order.guest, None)
-        self._told.pop(order.guest, None)
+        self._told.forget(order.guest)
 
     def _remember(self, memory: Memory) -> None:
         write_memory(self._memory_path, memory)
@@ -278,6 +285,8 @@ class Agent:
         sweep = now - self._swept >= self._sweep_seconds
         booted = {entry.guest: entry for entry in self._memory.booted}
         ordered = {order.guest: order.revision for order in orders.orders if order.desired is not Desired.ABSENT}
+        if sweep:
+            self._told.tell_again()
         for guest in seen.ours:
             if guest.record is None or guest.record.owner != self._owner or guest.id in moving:
                 continue
@@ -302,7 +311,7 @@ class Agent:
                 raise
 
     def _report_guest(self, guest: HostGuest, booted: Booted | None, seen: Survey, *, sweep: bool) -> None:
-        told = self._told.get(guest.id)
+        told = self._told.last(guest.id)
         report = guest_report(guest, booted, told.threads if told is not None else None)
         if guest.active and (sweep or report != told):
             verdict = verify(self._driver, self._settings, guest, online=seen.state.topology.online)
@@ -312,9 +321,7 @@ class Agent:
         self._tell(guest.id, report)
 
     def _tell(self, guest: str, report: GuestReport) -> None:
-        if report != self._told.get(guest):
-            self._service.report(guest, report)
-            self._told[guest] = report
+        self._told.tell(guest, report, self._service.report)
 
 
 def _now() -> float:

@@ -49,14 +49,17 @@ class Performer:
         self._service = service
         self._owner = owner
 
-    def perform(self, action: Action, order: GuestOrder | None) -> Outcome:
-        """Carry out one action; `order` is the service's order for the guest, None where it only has to go."""
+    def perform(self, action: Action, order: GuestOrder | None, *, ran: bool = False) -> Outcome:
+        """Carry out one action; `order` is the service's order for the guest, None where it only has to go.
+
+        `ran` says that the agent remembers a boot of the guest; the order may be from before that.
+        """
         guest = action.guest
         match action.act:
             case Act.START if order is not None:
-                return self._start(order)
+                return self._start(order, ran)
             case Act.RESTART | Act.FINISH | Act.REBOOT if order is not None:
-                return self._boot(action.act, order)
+                return self._boot(action.act, order, ran)
             case Act.SHUT_DOWN:
                 shut_down(self._driver, self._settings, guest, agent=self._owner)
                 return Outcome()
@@ -77,7 +80,7 @@ class Performer:
             case _:
                 return Outcome()
 
-    def _start(self, order: GuestOrder) -> Outcome:
+    def _start(self, order: GuestOrder, ran: bool) -> Outcome:
         record = Record(
             guest=order.guest,
             policy=order.request.emulator_policy,
@@ -94,16 +97,16 @@ class Performer:
                 request=order.request,
                 flavor=order.flavor,
                 boot=boot_of(self._settings, self._service, order.image, order.guest),
-                again=order.booted > 0,
+                again=ran or order.booted > 0,
             )
             outcome = start(self._driver, self._settings, asked, claimed=record)
         except _FAILED as error:
-            return self._failed(order, error)
+            return self._failed(order, error, ran)
         if isinstance(outcome, NoFit):
             raise InvariantViolation(f"guest {order.guest}: a claimed start was fitted again")
         return Outcome(booted=True)
 
-    def _boot(self, act: Act, order: GuestOrder) -> Outcome:
+    def _boot(self, act: Act, order: GuestOrder, ran: bool) -> Outcome:
         guest = order.guest
         try:
             if act is Act.FINISH:
@@ -113,14 +116,14 @@ class Performer:
                     stop(self._driver, self._settings, guest, agent=self._owner)
                 restart(self._driver, self._settings, guest, agent=self._owner)
         except _FAILED as error:
-            return self._failed(order, error)
+            return self._failed(order, error, ran)
         return Outcome(booted=True)
 
-    def _failed(self, order: GuestOrder, error: PinfoldError) -> Outcome:
+    def _failed(self, order: GuestOrder, error: PinfoldError, ran: bool) -> Outcome:
         """A guest that never ran is taken away, for the service to try it elsewhere. One that ran stays, with its disk, for its user."""
         guest, failure = order.guest, told_failure(str(error))
         _log.error("guest %s does not run: %s", guest, error)
-        if not order.booted and not disk.has_run(self._settings, guest):
+        if not ran and not order.booted and not disk.has_run(self._settings, guest):
             self._withdraw(guest)
             return Outcome(gone=True, failure=failure)
         found = self._found(guest)

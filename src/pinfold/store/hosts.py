@@ -5,6 +5,8 @@ Every function takes a connection of `Database.read` or `Database.write`; the wr
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
@@ -32,6 +34,9 @@ _ADVANCE = (
     .values(revision=host.c.revision + 1, orders=host.c.orders + 1, updated=EpochNow())
 )
 _MARKS = sa.select(host.c.id, host.c.revision, _UP, host.c.disabled, host.c.disabled_reason, host.c.fenced).order_by(host.c.id)
+_REPORTED = sa.select(
+    host.c.topology, host.c.pools, host.c.limits, host.c.foreigners, host.c.strategy, host.c.disk_gib, host.c.facts
+).where(host.c.id == sa.bindparam("host_id"))
 _NAMED = sa.select(*_COLUMNS).where(host.c.id.in_(sa.bindparam("ids", expanding=True))).order_by(host.c.name)
 
 
@@ -85,6 +90,14 @@ def report(connection: sa.Connection, host_id: str, report: HostReport) -> int:
     if changed:
         tell(connection, f"host:{host_id}")
     return revision
+
+
+def report_digest(connection: sa.Connection, host_id: str) -> str:
+    """A digest of the report that is kept of a host: another one for every other report. Raises `InvalidRequest` when there is no host."""
+    row = connection.execute(_REPORTED, {"host_id": host_id}).first()
+    if row is None:
+        raise InvalidRequest(f"host {host_id}: no such host")
+    return hashlib.sha256(json.dumps(tuple(row)).encode()).hexdigest()
 
 
 def heartbeat(connection: sa.Connection, host_id: str, lease_seconds: float) -> None:

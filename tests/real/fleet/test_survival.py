@@ -147,6 +147,18 @@ def test_a_report_whose_answer_was_lost_is_not_taken_for_the_one_before(fleet: F
     until(lambda: _offered(fleet, host.name)["reserved"] == 0, "Placement hears that the stranger is gone")
 
 
+def test_a_report_that_is_heard_after_a_newer_one_does_not_stay(fleet: Fleet) -> None:
+    host, stranger = fleet.hosts[0], _stranger(fleet)
+    late = host.proxy.add(Fault(kind="late", matches=_reports, times=1, seconds=8.0))
+    host.proxy.add(Fault(kind="away", matches=_reports))
+    virsh(host.lab, "create", stranger)
+    until(lambda: late.hits, "the agent reports the stranger")
+    virsh(host.lab, "destroy", "stranger")
+    host.proxy.clear()
+    until(lambda: late.answered == [200], "the service hears of the stranger")
+    until(lambda: _offered(fleet, host.name)["reserved"] == 0, "Placement hears that the stranger is gone")
+
+
 def _reports(method: str, path: str) -> bool:
     return (method, path) == ("PUT", "/agent/v1/host")
 

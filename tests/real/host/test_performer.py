@@ -36,9 +36,9 @@ class Host:
     image: Path
     order: GuestOrder
 
-    def do(self, act: Act, *, booted: int = 0) -> Outcome:
-        """What comes of one action; the service has heard of so many boots."""
-        return self.performer.perform(Action(act=act, guest=self.order.guest), replace(self.order, booted=booted))
+    def do(self, act: Act, *, booted: int = 0, ran: bool = False) -> Outcome:
+        """What comes of one action; the service has heard of so many boots, and its agent remembers one or not."""
+        return self.performer.perform(Action(act=act, guest=self.order.guest), replace(self.order, booted=booted), ran=ran)
 
     @property
     def overlay(self) -> Path:
@@ -131,8 +131,9 @@ def test_a_disk_that_is_gone_is_told_and_not_made_anew(host: Host) -> None:
     host.do(Act.START)
     host.do(Act.UNDEFINE)
     host.overlay.unlink()
-    outcome = host.do(Act.START, booted=1)
-    assert outcome.booted and str(host.overlay) in outcome.failure
+    for booted, ran in ((1, False), (0, True)):  # an order that is older than the boot knows nothing of it
+        outcome = host.do(Act.START, booted=booted, ran=ran)
+        assert outcome.booted and not outcome.gone and str(host.overlay) in outcome.failure
     assert not host.overlay.exists()
 
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 from typing import Annotated, Any, Final
 
+import sqlalchemy as sa
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
@@ -46,10 +47,10 @@ def report_host(body: HelloBody, host: Host, services: Services) -> WelcomeAnswe
             raise ApiError(403, f"This token is of host {known.name}, not of {hello.name[:255]}.")
         revision = hosts.report(connection, host, hello.report)
         hosts.heartbeat(connection, host, services.lease_seconds)
-        count = hosts.orders(connection, host)
+        welcome = _welcome(connection, host, services)
     if revision != known.revision or not known.up:
         services.scheduler.sync_host_or_later(host)
-    return _plain(Welcome(host=host, revision=revision, orders=count, lease_seconds=services.lease_seconds), Welcome)
+    return _plain(welcome, Welcome)
 
 
 @router.post("/heartbeat")
@@ -57,8 +58,8 @@ def heartbeat(host: Host, services: Services) -> WelcomeAnswer:
     """The agent lives; nothing of its host has changed."""
     with services.database.write() as connection:
         hosts.heartbeat(connection, host, services.lease_seconds)
-        known = hosts.get(connection, host)
-    return _plain(Welcome(host=host, revision=known.revision, orders=known.orders, lease_seconds=services.lease_seconds), Welcome)
+        welcome = _welcome(connection, host, services)
+    return _plain(welcome, Welcome)
 
 
 @router.delete("/host", status_code=204, response_class=Response)
@@ -156,6 +157,11 @@ def _orders(services: ApiServices, host: str) -> dict[str, Any]:
         for order in found
     )
     return _plain(Orders(count=count, orders=orders, tombstones=stones), Orders)
+
+
+def _welcome(connection: sa.Connection, host: str, services: ApiServices) -> Welcome:
+    known, report = hosts.get(connection, host), hosts.report_digest(connection, host)
+    return Welcome(host=host, revision=known.revision, report=report, orders=known.orders, lease_seconds=services.lease_seconds)
 
 
 def _plain(value: object, as_type: type) -> dict[str, Any]:
