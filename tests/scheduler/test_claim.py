@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import uuid
+from typing import Any
 
 import pytest
 from tests.fleet import add_guest, add_host, at_rest, floating, pinned, report, wanted
@@ -125,6 +126,29 @@ def test_when_placement_lacks_room_the_next_host_is_taken(database: Database, sc
     assert told["full"].code is ReasonCode.PLACEMENT
     assert "exceed the capacity" in told["full"].detail
     assert placement.allocation(refused.guest) is None
+
+
+def test_a_host_that_had_room_only_after_it_was_asked_is_asked_once_more(
+    database: Database, scheduler: Scheduler, placement: Placement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Placement lacks room on both hosts, and the first one's is given back while the second is asked."""
+    strangers = {host: str(uuid.uuid4()) for host in synced_hosts(database, scheduler, "c01", "c02")}
+    for host, consumer in strangers.items():
+        placement.allocate(consumer, host, ((PCPU, 13),), generation=None)
+    asked: list[str] = []
+    allocate = Placement.allocate
+
+    def allocating(self: Placement, consumer: str, host: str, *rest: Any, **more: Any) -> None:
+        asked.append(host)
+        if len(asked) == 2:
+            found = placement.allocation(strangers[asked[0]])
+            assert found is not None
+            placement.empty(found)
+        allocate(self, consumer, host, *rest, **more)
+
+    monkeypatch.setattr(Placement, "allocate", allocating)
+    made = create(database, scheduler, pinned(6))
+    assert (len(set(asked[:2])), made.host) == (2, asked[0])
 
 
 def test_a_stale_index_costs_a_second_look_and_nothing_else(database: Database, placement: Placement) -> None:

@@ -7,6 +7,7 @@
    their owner, the guest to its host. Each must hit exactly its row, or all of it is undone.
 
 A stale revision is fitted again on the same host, at most `STALE_TRIES` times; then, and for a lack of room, the next host's turn comes.
+When all have refused, what changed since is looked at, and hosts that only others were faster on are asked once more.
 At every instant Placement >= ledger: the allocation is there before the pins, and goes after them.
 """
 
@@ -42,6 +43,7 @@ _CONSUMER_TRIES: Final = 5
 _SETTLE_SECONDS: Final = 0.1
 _UNSEEN_GENERATION: Final = 0
 """Of a consumer that Placement (16.0) keeps of an allocation that it refused for a provider that is not there: a read shows none."""
+_OVERTAKEN: Final = frozenset({ReasonCode.STALE, ReasonCode.PLACEMENT})
 _log = logging.getLogger(__name__)
 
 
@@ -59,6 +61,10 @@ class _Attempt:
     host: str = ""
     booked: Amounts = ()
     tried: dict[str, HostRefusal] = field(default_factory=dict)
+
+    def ask_again(self) -> None:
+        """Forget the refusals that say only that others were faster: they may have been, and have gone again since."""
+        self.tried = {host: told for host, told in self.tried.items() if not {one.code for one in told.no_fit.reasons} <= _OVERTAKEN}
 
 
 class Claimer:
@@ -91,6 +97,7 @@ class Claimer:
             claimed = self._claim_any(attempt, conditions)
             if claimed is None:
                 self._fresh.now()
+                attempt.ask_again()
                 claimed = self._claim_any(attempt, conditions)
             if claimed is not None:
                 return claimed
