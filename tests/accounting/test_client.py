@@ -10,7 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
-from pinfold.accounting.client import CONSUMER_TYPE, OverCapacity, Placement
+from pinfold.accounting.answers import CONSUMER_TYPE, OverCapacity
+from pinfold.accounting.client import Placement
 from pinfold.accounting.embedded import Embedded, EmbeddedPlacement, load
 from pinfold.accounting.remote import Auth, RemotePlacement, connect
 from pinfold.accounting.resources import Inventory

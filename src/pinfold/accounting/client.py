@@ -10,56 +10,21 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, TypeVar, cast, overload
+from typing import Any, Final, Literal, TypeVar, overload
 from urllib.parse import quote
 
 import httpx
 
-from pinfold.accounting.resources import Amounts, Inventories, Inventory
-from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
+from pinfold.accounting import answers
+from pinfold.accounting.answers import CONSUMER_TYPE, Allocation, Provider
+from pinfold.accounting.resources import Amounts, Inventories
+from pinfold.core.errors import InvalidRequest, Unavailable
 
-CONSUMER_TYPE: Final = "PINFOLD_GUEST"
 MICROVERSION: Final = "placement 1.39"
 
 _GLANCE_SECONDS: Final = 3.0
 """For how long somebody who only asks whether Placement is there waits for it."""
-_PREFIX: Final = "There was a conflict when trying to complete your request. "
-
-
-_KINDS: Final = {str: "text", int: "whole number", float: "number", list: "list", dict: "object"}
-"""JSON's words for the types of values that are read."""
-
 T = TypeVar("T")
-
-
-class OverCapacity(PinfoldError):
-    """Placement has no room for an allocation on that provider; its own sentence follows."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Provider:
-    """One resource provider. `generation` changes with its inventories, traits, aggregates and allocations."""
-
-    uuid: str
-    name: str
-    generation: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Allocation:
-    """All that one consumer consumes: `(provider, amounts)` pairs, ordered by provider."""
-
-    consumer: str
-    generation: int
-    consumer_type: str
-    project: str
-    user: str
-    providers: tuple[tuple[str, Amounts], ...]
-
-    @property
-    def ours(self) -> bool:
-        """Whether a pinfold made it; the healer touches no other."""
-        return self.consumer_type == CONSUMER_TYPE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +78,7 @@ class Placement:
 
     def version(self) -> str:
         """The newest microversion that this Placement speaks, asked for with little patience. Raises `Unavailable`."""
-        return self._read("GET", "/", lambda body: _take(_rows(body, "versions")[0], "max_version", str), seconds=_GLANCE_SECONDS)
+        return self._read("GET", "/", answers.newest_version, seconds=_GLANCE_SECONDS)
 
     # -- names ------------------------------------------------------------------------------------------------------------------------
 
@@ -129,12 +94,14 @@ class Placement:
 
     def providers(self) -> tuple[Provider, ...]:
         """Every resource provider, ordered by uuid."""
-        return tuple(sorted(self._read("GET", "/resource_providers", _providers), key=lambda provider: provider.uuid))
+        return tuple(sorted(self._read("GET", "/resource_providers", answers.providers), key=lambda provider: provider.uuid))
 
     def providers_with(self, trait: str) -> frozenset[str]:
         """The uuids of the providers that have the trait; none where Placement does not know it."""
         try:
-            return frozenset(found.uuid for found in self._read("GET", f"/resource_providers?required={quote(trait, safe='')}", _providers))
+            return frozenset(
+                found.uuid for found in self._read("GET", f"/resource_providers?required={quote(trait, safe='')}", answers.providers)
+            )
         except InvalidRequest as error:
             if "No such trait" in str(error):
                 return frozenset()
@@ -145,15 +112,15 @@ class Placement:
         if not aggregates:
             return frozenset()
         path = f"/resource_providers?member_of=in:{','.join(sorted(aggregates))}"
-        return frozenset(found.uuid for found in self._read("GET", path, _providers))
+        return frozenset(found.uuid for found in self._read("GET", path, answers.providers))
 
     def provider(self, uuid: str) -> Provider | None:
         """One resource provider, or None."""
-        return self._read("GET", f"/resource_providers/{uuid}", _provider, missing=True)
+        return self._read("GET", f"/resource_providers/{uuid}", answers.provider, missing=True)
 
     def create_provider(self, uuid: str, name: str) -> Provider:
         """Make a root provider. Raises `Conflict` when the uuid or the name exists."""
-        return self._read("POST", "/resource_providers", _provider, {"uuid": uuid, "name": name})
+        return self._read("POST", "/resource_providers", answers.provider, {"uuid": uuid, "name": name})
 
     def delete_provider(self, uuid: str) -> None:
         """Remove a provider without allocations; one that is not there is no error. Raises `Conflict` while it has some."""
@@ -161,7 +128,9 @@ class Placement:
 
     def inventories(self, uuid: str) -> tuple[int, Inventories]:
         """The provider's generation and inventories, ordered by resource class. Raises `InvalidRequest` when there is no such provider."""
-        return self._read("GET", f"/resource_providers/{uuid}/inventories", lambda body: (_generation(body), _inventories(body)))
+        return self._read(
+            "GET", f"/resource_providers/{uuid}/inventories", lambda body: (answers.generation(body), answers.inventories(body))
+        )
 
     def put_inventories(self, uuid: str, generation: int, inventories: Inventories) -> int:
         """Replace the provider's inventories; the new generation.
@@ -169,39 +138,43 @@ class Placement:
         Raises `Conflict` when the provider has changed since `generation`, or a class in use would go.
         """
         body = {"resource_provider_generation": generation, "inventories": {name: asdict(values) for name, values in inventories}}
-        return self._read("PUT", f"/resource_providers/{uuid}/inventories", _generation, body)
+        return self._read("PUT", f"/resource_providers/{uuid}/inventories", answers.generation, body)
 
     def traits(self, uuid: str) -> tuple[int, frozenset[str]]:
         """The provider's generation and traits."""
-        return self._read("GET", f"/resource_providers/{uuid}/traits", lambda body: (_generation(body), _names(body, "traits")))
+        return self._read(
+            "GET", f"/resource_providers/{uuid}/traits", lambda body: (answers.generation(body), answers.names(body, "traits"))
+        )
 
     def put_traits(self, uuid: str, generation: int, traits: frozenset[str]) -> int:
         """Replace the provider's traits; the new generation. Raises `Conflict` when the provider has changed since."""
         body = {"resource_provider_generation": generation, "traits": sorted(traits)}
-        return self._read("PUT", f"/resource_providers/{uuid}/traits", _generation, body)
+        return self._read("PUT", f"/resource_providers/{uuid}/traits", answers.generation, body)
 
     def aggregates(self, uuid: str) -> tuple[int, frozenset[str]]:
         """The provider's generation and the uuids of its aggregates."""
-        return self._read("GET", f"/resource_providers/{uuid}/aggregates", lambda body: (_generation(body), _names(body, "aggregates")))
+        return self._read(
+            "GET", f"/resource_providers/{uuid}/aggregates", lambda body: (answers.generation(body), answers.names(body, "aggregates"))
+        )
 
     def put_aggregates(self, uuid: str, generation: int, aggregates: frozenset[str]) -> int:
         """Replace the provider's aggregates; the new generation. Raises `Conflict` when the provider has changed since."""
         body = {"resource_provider_generation": generation, "aggregates": sorted(aggregates)}
-        return self._read("PUT", f"/resource_providers/{uuid}/aggregates", _generation, body)
+        return self._read("PUT", f"/resource_providers/{uuid}/aggregates", answers.generation, body)
 
     def usages(self, uuid: str) -> Amounts:
         """What is used of the provider, ordered by resource class, zeros included."""
-        return self._read("GET", f"/resource_providers/{uuid}/usages", lambda body: _amounts(body, "usages"))
+        return self._read("GET", f"/resource_providers/{uuid}/usages", lambda body: answers.amounts(body, "usages"))
 
     # -- allocations ------------------------------------------------------------------------------------------------------------------
 
     def provider_allocations(self, uuid: str) -> tuple[tuple[str, Amounts], ...]:
         """What each consumer, ours or not, consumes of the provider, ordered by consumer."""
-        return self._read("GET", f"/resource_providers/{uuid}/allocations", _consumed)
+        return self._read("GET", f"/resource_providers/{uuid}/allocations", answers.consumed)
 
     def allocation(self, consumer: str) -> Allocation | None:
         """All that the consumer consumes, with its generation; None where that is nothing."""
-        return self._read("GET", f"/allocations/{consumer}", lambda body: _allocation(consumer, body))
+        return self._read("GET", f"/allocations/{consumer}", lambda body: answers.allocation(consumer, body))
 
     def allocate(self, consumer: str, provider: str, amounts: Amounts, *, generation: int | None) -> None:
         """Make the consumer consume just that of just that provider. `generation` None is for a consumer that consumes nothing yet.
@@ -246,7 +219,7 @@ class Placement:
         """What `read` makes of the JSON; None for 404 where `missing` is allowed. Raises `Unavailable` for JSON of another shape."""
         answer = self._answer(method, path, body, missing=missing, seconds=seconds)
         try:
-            found = None if answer is None else read(_json(answer))
+            found = None if answer is None else read(answers.json_of(answer))
         except ValueError as error:
             where = str(self._http.base_url).rstrip("/")
             raise self._missed(f"what is at {where} answers {method} {path} with {error}; it is no Placement") from error
@@ -272,7 +245,7 @@ class Placement:
             )
         if answer.is_success or (missing and answer.status_code == httpx.codes.NOT_FOUND):
             return answer if answer.is_success else None
-        refusal = _refusal(f"{method} {path}", answer)
+        refusal = answers.refusal(f"{method} {path}", answer)
         if isinstance(refusal, Unavailable):
             raise self._missed(str(refusal))
         self._away = None
@@ -283,109 +256,3 @@ class Placement:
         known = self._away
         self._away = Away(since=time.time() if known is None else known.since, why=why)
         return Unavailable(why)
-
-
-def _refusal(call: str, answer: httpx.Response) -> PinfoldError:
-    code, detail = _error(answer)
-    sentence = f"Placement refused {call} with {answer.status_code}: {detail}"
-    if answer.status_code == httpx.codes.CONFLICT:
-        # Placement has no error code of its own for a lack of room (1.39); its sentence is stable since 1.0.
-        lacking = code == "placement.undefined_code" and ("exceed the capacity" in detail or "Unable to allocate inventory" in detail)
-        return OverCapacity(detail.removeprefix(_PREFIX)) if lacking else Conflict(sentence)
-    if answer.status_code >= 500 or answer.status_code in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.REQUEST_TIMEOUT):
-        return Unavailable(sentence)
-    if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
-        return Unavailable(f"{sentence} (the credentials for Placement are wrong)")
-    return InvalidRequest(sentence)
-
-
-def _error(answer: httpx.Response) -> tuple[str, str]:
-    """Placement's error code and one line of its own explanation."""
-    try:
-        first = answer.json()["errors"][0]
-        return str(first.get("code", "")), " ".join(str(first["detail"]).split())
-    except (ValueError, LookupError, TypeError, AttributeError):
-        return "", " ".join(answer.text.split())[:200]
-
-
-def _json(answer: httpx.Response) -> Any:
-    try:
-        return answer.json()
-    except ValueError as error:
-        raise ValueError("what is no JSON") from error
-
-
-def _take(body: Any, key: str, kind: type[T]) -> T:
-    """The value of a key in a JSON object. Raises `ValueError` where there is no such object or key, or the value is of another type."""
-    found = body.get(key) if isinstance(body, dict) else None
-    # A whole number is a float too, and true is no number.
-    if not isinstance(found, (int, float) if kind is float else kind) or isinstance(found, bool):
-        raise ValueError(f"JSON without the {_KINDS[kind]} {key!r}")
-    return cast("T", found)
-
-
-def _rows(body: Any, key: str) -> list[Any]:
-    """A list that has something in it."""
-    found = _take(body, key, list)
-    if not found:
-        raise ValueError(f"JSON whose list {key!r} is empty")
-    return found
-
-
-def _names(body: Any, key: str) -> frozenset[str]:
-    found = _take(body, key, list)
-    if not all(isinstance(name, str) for name in found):
-        raise ValueError(f"JSON whose list {key!r} has more than texts in it")
-    return frozenset(found)
-
-
-def _generation(body: Any) -> int:
-    return _take(body, "resource_provider_generation", int)
-
-
-def _provider(row: Any) -> Provider:
-    return Provider(uuid=_take(row, "uuid", str), name=_take(row, "name", str), generation=_take(row, "generation", int))
-
-
-def _providers(body: Any) -> tuple[Provider, ...]:
-    return tuple(_provider(row) for row in _take(body, "resource_providers", list))
-
-
-def _inventories(body: Any) -> Inventories:
-    found = _take(body, "inventories", dict)
-    return tuple(sorted(((name, _inventory(values)) for name, values in found.items()), key=lambda pair: pair[0]))
-
-
-def _inventory(values: Any) -> Inventory:
-    return Inventory(
-        total=_take(values, "total", int),
-        reserved=_take(values, "reserved", int),
-        allocation_ratio=_take(values, "allocation_ratio", float),
-        min_unit=_take(values, "min_unit", int),
-        max_unit=_take(values, "max_unit", int),
-        step_size=_take(values, "step_size", int),
-    )
-
-
-def _amounts(body: Any, key: str) -> Amounts:
-    resources = _take(body, key, dict)
-    return tuple(sorted((name, _take(resources, name, int)) for name in resources))
-
-
-def _consumed(body: Any) -> tuple[tuple[str, Amounts], ...]:
-    """What each consumer, or of each provider, is consumed; ordered by its id."""
-    return tuple(sorted((uuid, _amounts(found, "resources")) for uuid, found in _take(body, "allocations", dict).items()))
-
-
-def _allocation(consumer: str, body: Any) -> Allocation | None:
-    providers = _consumed(body)
-    if not providers:
-        return None
-    return Allocation(
-        consumer=consumer,
-        generation=_take(body, "consumer_generation", int),
-        consumer_type=_take(body, "consumer_type", str),
-        project=_take(body, "project_id", str),
-        user=_take(body, "user_id", str),
-        providers=providers,
-    )
