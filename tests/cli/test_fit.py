@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Pinfold
 
+from pinfold.cli.views.fit import refusal_view
+from pinfold.core.fit.model import NoFit
+from pinfold.core.reasons import Kind, Reason, ReasonCode
+
 HOST = ("--host-text", "pack:2 core:8 pu:2 far mem:16384", "--shared", "0-1,8-9,16-17,24-25", "--dedicated", "2-7,10-15,18-23,26-31")
 PINNED = ("--vcpus", "4", "--ram", "2048", "-p", "hw:cpu_policy=dedicated")
 
@@ -30,6 +34,19 @@ def test_a_refusal_gives_every_reason_and_status_1(pinfold: Pinfold) -> None:
     assert answer.out.startswith("does not fit on the described host; never, not even when it is empty\n")
     assert "  cell 0 has 12 dedicated pCPUs, 13 needed\n" in answer.out
     assert "  cell 1 has 12 dedicated pCPUs, 13 needed\n" in answer.out
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "ever"),
+    [
+        (ReasonCode.DEDICATED_PCPUS, Kind.INFEASIBLE, "never, not even when it is empty"),
+        (ReasonCode.DEDICATED_PCPUS, Kind.INSUFFICIENT, "it may after guests have left"),
+        (ReasonCode.OVERHEAD_POOL_OFFLINE, Kind.INSUFFICIENT, "it may once its overhead pool is online"),
+    ],
+)
+def test_a_refusal_says_what_waiting_could_change(code: ReasonCode, kind: Kind, ever: str) -> None:
+    first = refusal_view(NoFit(reasons=(Reason(code=code, kind=kind),)), "c01")[0]
+    assert str(first) == f"does not fit on c01; {ever}"
 
 
 def test_json_says_the_same(pinfold: Pinfold) -> None:
