@@ -66,6 +66,29 @@ def test_a_report_raises_the_revision_only_when_a_fit_would_notice(database: Dat
         assert hosts.get(connection, host).report == report(shared="0-3")
 
 
+def test_every_part_of_a_report_counts_in_its_digest(database: Database) -> None:
+    first = report()
+    host = add_host(database, "c01", first)
+    others = (
+        report(cells=1),
+        report(shared="0-3"),
+        dataclasses.replace(first, limits=dataclasses.replace(first.limits, ram_allocation_ratio=1.25)),
+        dataclasses.replace(first, foreign=(Foreign(name="x", cpus=CpuSet.of(4)),)),
+        dataclasses.replace(first, strategy=next(one for one in type(first.strategy) if one is not first.strategy)),
+        dataclasses.replace(first, disk_gib=77),
+        dataclasses.replace(first, facts=(("agent", "2"),)),
+    )
+    digests = []
+    for told in (first, *others, first):
+        with database.write() as connection:
+            hosts.report(connection, host, told)
+            digests.append(hosts.report_digest(connection, host))
+    assert len(set(digests)) == len(dataclasses.fields(first)) + 1
+    assert digests[0] == digests[-1]
+    with database.read() as connection, pytest.raises(InvalidRequest, match="no such host"):
+        hosts.report_digest(connection, NOWHERE)
+
+
 def test_a_lease_is_kept_by_the_databases_clock(database: Database) -> None:
     host = add_host(database, "c01", lease_seconds=60)
     with database.read() as connection:

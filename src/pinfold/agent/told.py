@@ -9,7 +9,7 @@ from pinfold.agent.wire import GuestReport
 
 
 class Told:
-    """The last report of each guest that the service has answered. Not safe to share between threads.
+    """The last report of each guest that the service has answered. One thread tells; any thread may `forget`.
 
     A report without an answer may have been heard, or be heard late, after a newer one. So nothing counts as told of its guest then, and
     what is told next counts only until `tell_again`: it is told once more.

@@ -1,7 +1,7 @@
 """Moving single threads where libvirt does not: stragglers of a live pin, and KVM's own. Deciding the pins does not belong here.
 
 Without a cpuset cgroup libvirt's live `pinEmulator` moves the main thread alone. `kvm-nx-lpage-recovery` inherits vCPU 0's pCPU and cgroup,
-as does a worker of QEMU's that a vCPU's thread makes, and `kvm-pit` starts out anywhere.
+as now and then a worker of QEMU's seems to, and `kvm-pit` starts out anywhere.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def by_witness(mover: ThreadMover, thread: ObservedThread, cpus: CpuSet) -> None
 def _leave_vcpu_cgroup(pid: int, tid: int) -> None:
     """Move a thread that inherited a vCPU's cpuset cgroup to the emulator's, which the main thread is in.
 
-    KVM's own threads do so, and a worker that QEMU (7.2) made while a vCPU's thread ran its block layer.
+    KVM's own threads are found there, and on a busy machine now and then a worker of QEMU's (7.2).
     """
     where = cgroup.leaf(pid, tid)
     if where is None or where.kind != "vcpu":
