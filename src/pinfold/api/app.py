@@ -16,6 +16,7 @@ from pinfold.api.answers import closed
 from pinfold.api.asgi import Receive, Scope, Send
 from pinfold.api.auth import Authentication
 from pinfold.api.bounds import Bounds
+from pinfold.api.client_address import ClientAddress
 from pinfold.api.compute import (
     aggregates,
     flavors,
@@ -62,7 +63,9 @@ _PLACEMENT_THREADS: Final = 10
 
 
 def create_app(services: ApiServices) -> FastAPI:
-    """The application. Requests pass the Compute headers, the bounds, authentication, and what answers for bugs; then the routes."""
+    """The application. Requests pass what tells the client's address, the Compute headers, the bounds, authentication, and what answers
+    for bugs; then the routes.
+    """
     app = FastAPI(
         title="pinfold",
         version=__version__,
@@ -86,6 +89,7 @@ def create_app(services: ApiServices) -> FastAPI:
         (Authentication, {"doorkeeper": services.doorkeeper}),
         (Bounds, {}),
         (ComputeHeaders, {}),
+        (ClientAddress, {"proxies": services.proxies}),
     ):
         app.add_middleware(layer, **options)
     return app

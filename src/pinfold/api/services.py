@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 
 from pinfold.accounting.client import Placement
 from pinfold.api.accounts import Doorkeeper
+from pinfold.api.client_address import Proxies
 from pinfold.scheduler.lifecycle import Lifecycle
 from pinfold.scheduler.reports import Reports
 from pinfold.scheduler.schedule import Scheduler
@@ -25,6 +26,7 @@ class ApiServices:
     """The parts behind the routes.
 
     `placement_app` is the embedded Placement, None where a remote one is used. `doorkeeper` is None with `--no-auth` alone.
+    `proxies` are those whose word about a client's address counts.
     `images` is the directory that images come from. `lease_seconds` is how long a host counts as up after a heartbeat.
     """
 
@@ -36,6 +38,7 @@ class ApiServices:
     images: Path
     placement_app: Wsgi | None = None
     doorkeeper: Doorkeeper | None = None
+    proxies: Proxies = field(default_factory=Proxies)
     lease_seconds: float = 30.0
     ended: threading.Event = field(default_factory=threading.Event)
     """Set when the process is about to end: whoever waits for orders is answered at once."""

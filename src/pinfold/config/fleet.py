@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from pinfold.accounting.embedded import EmbeddedPlacement
 from pinfold.accounting.remote import Auth, RemotePlacement
@@ -23,6 +24,7 @@ class ApiSettings:
     accounts_file: str = ""
     tls_certificate: str = ""
     tls_key: str = ""
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     lease_seconds: float = 30.0
     heal_seconds: float = 60.0
 
@@ -85,6 +87,7 @@ def _api(values: Values, host: HostSettings) -> ApiSettings:
         accounts_file=values.path("pinfold_api", "accounts_file", f"{host.state_dir}/accounts"),
         tls_certificate=certificate,
         tls_key=key,
+        trusted_proxies=_networks(values, "pinfold_api", "trusted_proxies"),
         lease_seconds=values.get("pinfold_api", "lease_seconds"),
         heal_seconds=values.get("pinfold_api", "heal_seconds"),
     )
@@ -110,6 +113,14 @@ def _placement(values: Values, host: HostSettings) -> EmbeddedPlacement | Remote
         region=values.get("pinfold_placement", "region_name") or "",
         ca=values.path("pinfold_placement", "cafile"),
     )
+
+
+def _networks(values: Values, group: str, name: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    parts = str(values.get(group, name) or "").split(",")
+    try:
+        return tuple(ip_network(part.strip()) for part in parts if part.strip())
+    except ValueError as error:
+        raise values.refuse(group, name, f"is not allowed: {error}; addresses and networks, such as 10.0.0.5, 10.1.0.0/16, are") from error
 
 
 def _url(values: Values, group: str, name: str) -> str:

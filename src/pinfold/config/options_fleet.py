@@ -70,6 +70,12 @@ _API = OptionGroup(
         ),
         cfg.StrOpt("tls_certificate", metavar=_PATH, help="The certificate chain; with tls_key, the API speaks HTTPS."),
         cfg.StrOpt("tls_key", metavar=_PATH, help="The certificate's private key."),
+        cfg.StrOpt(
+            "trusted_proxies",
+            metavar="addresses and networks, such as 10.0.0.5, 10.1.0.0/16",
+            help="The proxies whose X-Forwarded-For and X-Forwarded-Proto are believed. Bounds and the log then go by the address that "
+            "they forward; nobody else's headers mean anything.",
+        ),
         cfg.FloatOpt(
             "lease_seconds",
             default=30.0,

@@ -24,6 +24,7 @@ from pinfold.accounting.embedded import EmbeddedPlacement, Wsgi, load
 from pinfold.accounting.remote import connect
 from pinfold.api.accounts import Doorkeeper, read_accounts
 from pinfold.api.app import create_app
+from pinfold.api.client_address import Proxies
 from pinfold.api.heads import BoundedHead
 from pinfold.api.services import ApiServices
 from pinfold.config.fleet import ApiSettings, FleetSettings
@@ -90,6 +91,7 @@ def open_service(settings: FleetSettings, *, no_auth: bool = False) -> Iterator[
             images=Path(settings.host.images_dir),
             placement_app=placement_app,
             doorkeeper=doorkeeper,
+            proxies=Proxies(settings.api.trusted_proxies),
             lease_seconds=settings.api.lease_seconds,
         )
         tended = _tended(lifecycle, scheduler, settings.api.heal_seconds, prepared=prepared, quiet_seconds=settings.api.lease_seconds)
@@ -245,6 +247,7 @@ def server_of(service: Service, settings: ApiSettings) -> uvicorn.Server:
         access_log=False,
         lifespan="off",
         server_header=False,
+        proxy_headers=False,  # `client_address` reads them: uvicorn believes whoever connects from loopback
         ssl_certfile=settings.tls_certificate or None,
         ssl_keyfile=settings.tls_key or None,
         timeout_graceful_shutdown=_GRACE_SECONDS,

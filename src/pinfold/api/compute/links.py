@@ -25,7 +25,7 @@ Thing = TypeVar("Thing")
 def base(request: Request) -> str:
     """The address that the client used, without a path.
 
-    A proxy in front is believed only through uvicorn's own `--proxy-headers`.
+    Only a proxy that `[pinfold_api] trusted_proxies` names is believed that it was HTTPS.
     """
     return str(request.base_url).rstrip("/")
 
