@@ -94,9 +94,15 @@ def configuration() -> str:
         parts.append(f"## [{name}]\n\n{group.title}\n\n")
         rows = [(code(one.name), one.help, one.allowed, one.default, "Nova" if one.nova else "") for one in options]
         parts.append(table(("option", "meaning", "allowed", "default", ""), rows) + "\n")
-    parts.append("## Refused\n\nThese options of Nova's are refused by name, wherever they come from.\n\n")
-    rows = [(code(f"[{one.group}] {one.name}"), sentence(one.instead), ", ".join(map(code, one.harmless)) or "–") for one in REFUSED]
-    return "".join(parts) + table(("option", "why, and what replaces it", "values that pass"), rows)
+    parts.append(
+        "## Refused\n\nCommands that place guests refuse these options of Nova's by name, wherever they come from. "
+        "Commands that only look at a host (`audit`, `host map`, `host show`, `guest list`, `guest show`) read them.\n\n"
+    )
+    rows = [
+        (code(f"[{one.group}] {one.name}"), sentence(one.instead), ", ".join(map(code, one.harmless)) or "–", sentence(one.audited))
+        for one in REFUSED
+    ]
+    return "".join(parts) + table(("option", "why, and what replaces it", "values that pass", "how an audit reads it"), rows)
 
 
 def extra_specs() -> str:

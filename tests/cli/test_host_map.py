@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -147,3 +148,18 @@ def test_a_pcpu_with_two_owners_and_one_that_is_retiring_stand_out() -> None:
     shrunk = HostState(topology=seen.state.topology, pools=pools, ledger=seen.state.ledger, name="c07")
     text = drawn(Survey(state=shrunk, guests=seen.guests), 80)
     assert "R retiring" in text
+
+
+def test_a_power_managed_host_says_what_is_off_and_for_whom() -> None:
+    topology = host("core:8 offline:4-7")
+    config = PoolConfig(shared=CpuSet.parse("0-1"), dedicated=CpuSet.parse("2-7"), power_managed=True)
+    pools, _ = build_pools(config, topology)
+    stopped = replace(STRANGER, state=GuestState.STOPPED, pins=AskedPins(vcpus=((0, CpuSet.of(4)),)))
+    state = HostState(topology=topology, pools=pools, ledger=Ledger(foreign=(foreign(stopped, pools, topology),)), name="c07")
+    seen = Survey(state=state, guests=(stopped,), power_managed=True, reserved_pcpus=1)
+    text = drawn(seen, 80)
+    assert "5 of 6 pCPUs free, 4-7 switched off until a guest needs them" in " ".join(text.split())
+    assert "2 pCPUs, 1 kept for the host, 0 floating vCPUs" in text
+    assert "switched off, and held by stopped guests: 4 (instance-0001)" in text
+    running = Survey(state=state, guests=(replace(stopped, state=GuestState.RUNNING),), power_managed=True)
+    assert "offline, but held: 4 (instance-0001)" in drawn(running, 80)

@@ -242,3 +242,27 @@ def test_an_option_that_names_itself_is_refused_in_one_sentence(tmp_path: Path) 
     path.write_text("[DEFAULT]\nhost = $host\n", encoding="utf-8")
     with pytest.raises(InvalidRequest, match=r"\[DEFAULT\] host in .*: '\$host' names another option"):
         load([str(path)])
+
+
+def test_what_placing_refuses_is_read_by_an_audit(write) -> None:
+    path = write(
+        "[DEFAULT]\nvcpu_pin_set = 4-15,^8\nreserved_host_cpus = 2\n"
+        "[compute]\ncpu_shared_set = 0-3\n[libvirt]\ncpu_power_management = yes\n",
+        "nova.conf",
+    )
+    with pytest.raises(InvalidRequest, match="vcpu_pin_set"):
+        load([path])
+    settings = load([path], audits=True).settings
+    assert settings.pools == PoolConfig(shared=CpuSet.parse("0-3"), either=CpuSet.parse("4-7,9-15"), power_managed=True)
+    assert settings.reserved_pcpus == 2
+
+
+@pytest.mark.parametrize(
+    "line", ["[DEFAULT]\nvcpu_pin_set = 4-\n", "[DEFAULT]\nreserved_host_cpus = -1\n", "[libvirt]\ncpu_power_management = maybe\n"]
+)
+def test_an_audit_refuses_their_wrong_values_in_one_sentence(write, line: str) -> None:
+    path = write(line)
+    with pytest.raises(InvalidRequest) as caught:
+        load([path], audits=True)
+    assert path in str(caught.value)
+    assert line.split("\n")[1].split(" ")[0] in str(caught.value)

@@ -102,3 +102,20 @@ def test_warnings(given: PoolConfig, isolated: str, usable: str | None, fragment
     assert len(warnings) == len(fragments)
     for warning, fragment in zip(warnings, fragments, strict=True):
         assert fragment in warning
+
+
+def test_one_pool_for_pinned_and_floating_vcpus_as_vcpu_pin_set_makes_it() -> None:
+    topology = host("core:4 pu:2 offline:7")
+    pools, warnings = build_pools(PoolConfig(either=cpus("2-7")), topology)
+    assert (pools.shared, pools.dedicated, pools.overhead, pools.exclusive) == (cpus("2-6"), cpus("2-6"), None, cpus(""))
+    assert warnings == ("vcpu_pin_set names pCPUs 7, which are offline; the rest of the pool is used",)
+    pools, _ = build_pools(PoolConfig(either=cpus("2-7"), shared=cpus("0-1")), topology)
+    assert (pools.shared, pools.overhead) == (cpus("2-6"), cpus("0-1"))
+    with pytest.raises(InvalidRequest, match="vcpu_pin_set and cpu_dedicated_set exclude each other, as in Nova"):
+        build_pools(PoolConfig(either=cpus("2-5"), dedicated=cpus("6")), topology)
+
+
+def test_power_managed_pcpus_stay_in_the_dedicated_pool_while_they_are_off() -> None:
+    config = PoolConfig(shared=cpus("0-1"), dedicated=cpus("2-7"), power_managed=True)
+    pools, warnings = build_pools(config, host("core:8 offline:4-7"), usable=cpus("0-3"))
+    assert (pools.dedicated, warnings) == (cpus("2-7"), ())

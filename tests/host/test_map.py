@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.host.guests import HOST, POOLS, cpus, fit, ours, surveyed, theirs
@@ -87,3 +89,15 @@ def test_the_map_and_the_ledger_say_the_same_of_every_pcpu(claimed: list[list[in
     seen = surveyed(*guests, *strangers, pools=pools, topology=HOST)
     drawn = {p.pcpu: (p.role, p.retiring) for cell in host_map(seen).cells for core in cell.cores for p in core.pcpus if p.role is not None}
     assert drawn == {cpu: (told.role, told.retiring) for cpu, told in roles(seen.state).items()}
+
+
+def test_pcpus_that_are_switched_off_until_a_guest_needs_them_are_free() -> None:
+    topology, pools = host("core:8 offline:4-7"), Pools(shared=cpus("0-1"), dedicated=cpus("2-7"), overhead=cpus("0-1"))
+    seen = replace(surveyed(theirs(1, "x", ["4"], running=False), topology=topology, pools=pools), power_managed=True)
+    assert (seen.switched_off, host_map(seen).free) == (cpus("4-7"), 5)
+    assert replace(seen, power_managed=False).switched_off == cpus("")
+
+
+def test_one_pool_for_both_is_told_apart() -> None:
+    seen = host_map(surveyed(pools=Pools(shared=cpus("2-15"), dedicated=cpus("2-15"))))
+    assert (pcpu(seen, 2).pool, pcpu(seen, 0).pool) == (Pool.EITHER, Pool.HOST)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from tests.host.guests import HOST, POOLS, cpus, theirs
 
-from pinfold.core.drift import Subject
-from pinfold.core.pools import Pools
+from pinfold.core.drift import FindingCode, Subject, compare
+from pinfold.core.hosttext import host
+from pinfold.core.overhead import ObservedThread, ThreadClass
+from pinfold.core.pools import PoolConfig, Pools, build_pools
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.host import nova
 
@@ -130,3 +132,17 @@ def test_a_pool_that_moved_under_a_share_guest_comes_with_the_command() -> None:
 def test_a_guest_that_nova_calls_dedicated_keeps_its_pins_whatever_the_pools() -> None:
     guest = theirs(1, "instance-1", ["0"], emulator="0", specs={"hw:cpu_policy": "dedicated"}, nova=True)
     assert nova.read(VM, guest, POOLS, HOST.online).place.alone == cpus("0")
+
+
+def test_a_guest_whose_pcpus_nova_switched_off_is_where_it_should_be() -> None:
+    topology = host("core:8 offline:4-7")
+    config = PoolConfig(shared=cpus("0-1"), dedicated=cpus("2-7"), power_managed=True)
+    pools, _ = build_pools(config, topology)
+    specs = {"hw:emulator_threads_policy": "isolate"}
+    stopped = theirs(1, "instance-1", ["4", "5"], emulator="6", specs=specs, nova=True, running=False)
+    reading = nova.read(VM, stopped, pools, topology.online)
+    found = (*reading.findings, *nova.place_findings(VM, reading, pools, topology.online))
+    assert (reading.place.alone, found) == (cpus("4-6"), ())
+    threads = [ObservedThread(tid=9, name="CPU 0/KVM", thread_class=ThreadClass.VCPU, vcpu=0, allowed=cpus("0-3"))]
+    codes = [finding.code for finding in compare(VM, reading.masks, threads, topology.online) if finding.code is FindingCode.PCPU_OFFLINE]
+    assert len(codes) == 3, "a guest that runs on none of its pCPUs: two vCPUs and the emulator"

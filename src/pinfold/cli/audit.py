@@ -21,7 +21,7 @@ def audit(context: typer.Context, config: opt.Config = None, connect: opt.Connec
     from pinfold.cli.views.audit import audit_view
     from pinfold.host.audit import audit as audit_host
 
-    configuration = read_configuration(config, connect, only_looks=True, quiet=as_json)
+    configuration = read_configuration(config, connect, only_looks=True, quiet=as_json, audits=True)
     with open_session(context, configuration) as session:
         found = audit_host(session.driver, session.settings)
     if as_json:

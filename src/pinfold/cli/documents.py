@@ -184,8 +184,10 @@ def host_document(seen: Survey, chart: HostMap, settings: HostSettings) -> Docum
             "dedicated": str(state.pools.dedicated),
             "overhead": None if state.pools.overhead is None else str(state.pools.overhead),
         },
+        "reserved_pcpus": seen.reserved_pcpus,
         "online": str(state.topology.online),
         "offline": str(state.topology.offline),
+        "switched_off": str(seen.switched_off),
         "threads_per_core": state.topology.threads_per_core,
         "cells": [
             {

@@ -142,6 +142,6 @@ def _with_pools(configuration: Configuration, *, shared: str | None, dedicated: 
 
     if shared is None and dedicated is None and overhead is None:
         return configuration
-    given = {"shared": shared, "dedicated": dedicated, "overhead": overhead}
-    pools = PoolConfig(**{name: CpuSet.parse(text) for name, text in given.items() if text is not None})
+    sets = [None if text is None else CpuSet.parse(text) for text in (shared, dedicated, overhead)]
+    pools = PoolConfig(shared=sets[0], dedicated=sets[1], overhead=sets[2])
     return replace(configuration, settings=replace(configuration.settings, pools=pools))

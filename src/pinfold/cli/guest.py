@@ -81,7 +81,7 @@ def list_(context: typer.Context, config: opt.Config = None, connect: opt.Connec
     from pinfold.cli.documents import guest_document
     from pinfold.cli.views.guests import guests_view
 
-    configuration = read_configuration(config, connect, only_looks=True, quiet=as_json)
+    configuration = read_configuration(config, connect, only_looks=True, quiet=as_json, audits=True)
     with open_session(context, configuration) as session:
         guests = session.driver.guests()
     if as_json:
@@ -101,7 +101,7 @@ def show_(context: typer.Context, name: Name, config: opt.Config = None, connect
     from pinfold.cli.views.proof import guest_view
     from pinfold.core.drift import Severity
 
-    configuration = read_configuration(config, connect, only_looks=True, quiet=as_json)
+    configuration = read_configuration(config, connect, only_looks=True, quiet=as_json, audits=True)
     with open_session(context, configuration) as session:
         judged = _judged(session, name)
     if as_json:

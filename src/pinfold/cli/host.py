@@ -28,7 +28,7 @@ def show_(context: typer.Context, config: opt.Config = None, connect: opt.Connec
     from pinfold.cli.views.host_map import host_head
     from pinfold.cli.views.host_show import host_show_view
 
-    configuration = read_configuration(config, connect, only_looks=True, quiet=as_json)
+    configuration = read_configuration(config, connect, only_looks=True, quiet=as_json, audits=True)
     seen, chart = _surveyed(context, configuration, quiet=as_json)
     if as_json:
         show_json(host_document(seen, chart, configuration.settings))
@@ -42,7 +42,7 @@ def map_(context: typer.Context, config: opt.Config = None, connect: opt.Connect
     from pinfold.cli.documents import map_document
     from pinfold.cli.views.host_map import host_map_view
 
-    configuration = read_configuration(config, connect, only_looks=True, quiet=as_json)
+    configuration = read_configuration(config, connect, only_looks=True, quiet=as_json, audits=True)
     seen, chart = _surveyed(context, configuration, quiet=as_json)
     if as_json:
         show_json(map_document(chart))

@@ -59,14 +59,17 @@ class Session:
         return self.configuration.settings
 
 
-def read_configuration(named: Sequence[str] | None, uri: str | None, *, only_looks: bool, quiet: bool) -> Configuration:
+def read_configuration(
+    named: Sequence[str] | None, uri: str | None, *, only_looks: bool, quiet: bool, audits: bool = False
+) -> Configuration:
     """The configuration for one command. With `only_looks`, a nova.conf that lies in its usual place will do.
 
-    Slips in the files are said on standard error, unless `quiet`. Raises `InvalidRequest`.
+    With `audits`, it may also hold the options of Nova's by which pinfold places no guests. Slips in the files are said on
+    standard error, unless `quiet`. Raises `InvalidRequest`.
     """
     from pinfold.config import find_files, load
 
-    configuration = load(find_files(named or (), os.environ, nova=only_looks))
+    configuration = load(find_files(named or (), os.environ, nova=only_looks), audits=audits)
     if not quiet:
         for sentence in configuration.warnings:
             warn(sentence)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pinfold.config.check import misspelled
 from pinfold.config.parse import Values, parse, shortened
@@ -32,14 +32,16 @@ class Configuration:
     warnings: tuple[str, ...] = ()
 
 
-def load(files: Sequence[str]) -> Configuration:
+def load(files: Sequence[str], *, audits: bool = False) -> Configuration:
     """The configuration in `files`, later ones winning; no files give the defaults.
 
+    With `audits`, for a command that only looks at a host, the options of Nova's that placing refuses are followed too.
     Raises `InvalidRequest` naming the file, the key, the value and what is allowed.
     """
-    values = parse(files)
+    values = parse(files, audits=audits)
+    settings = host_settings(values)
     return Configuration(
-        settings=host_settings(values),
+        settings=_audited(values, settings) if audits else settings,
         flavors_file=values.path("pinfold", "flavors_file", "/etc/pinfold/flavors.toml"),
         files=values.files,
         warnings=misspelled(values.entries),
@@ -69,6 +71,16 @@ def host_settings(values: Values) -> HostSettings:
     )
 
 
+def _audited(values: Values, settings: HostSettings) -> HostSettings:
+    """The settings with what Nova's options that placing refuses make of the host."""
+    pools = replace(
+        settings.pools,
+        either=_cpus(values, "vcpu_pin_set", group="DEFAULT"),
+        power_managed=values.get("libvirt", "cpu_power_management"),
+    )
+    return replace(settings, pools=pools, reserved_pcpus=values.get("DEFAULT", "reserved_host_cpus"))
+
+
 def _limits(values: Values) -> Limits:
     def ratio(name: str) -> float:
         # Nova takes 0 for "not set": it was the default before the initial_* options existed.
@@ -92,16 +104,16 @@ def _limits(values: Values) -> Limits:
     )
 
 
-def _cpus(values: Values, name: str) -> CpuSet | None:
-    text = values.get("compute", name)
+def _cpus(values: Values, name: str, *, group: str = "compute") -> CpuSet | None:
+    text = values.get(group, name)
     if text is None:
         return None
     try:
         cpus = CpuSet.parse(text)
     except InvalidRequest as error:
-        raise values.refuse("compute", name, f"is not a CPU list: {str(error).split(': ', 1)[-1]}") from error
+        raise values.refuse(group, name, f"is not a CPU list: {str(error).split(': ', 1)[-1]}") from error
     if not cpus:
-        raise values.refuse("compute", name, "names no pCPU; write a CPU list such as 0-3,8, or leave the line out for no such pool")
+        raise values.refuse(group, name, "names no pCPU; write a CPU list such as 0-3,8, or leave the line out for no such pool")
     return cpus
 
 

@@ -33,9 +33,11 @@ class RefusedOption:
     """An option of Nova's that would change a placement in a way that pinfold does not follow.
 
     `harmless` are the values that mean nothing and pass. `instead` is the rest of the sentence: what replaces it, or why it is refused.
+    `audited` says what the commands that only look at a host make of it.
     """
 
     group: str
     name: str
     harmless: tuple[str, ...]
     instead: str
+    audited: str

@@ -29,7 +29,10 @@ GROUPS: tuple[OptionGroup, ...] = _merged(_PARTS)
 """Every group once, in the order of the sample and the reference."""
 
 REFUSED: tuple[RefusedOption, ...] = options_host.REFUSED
-"""Options of Nova's that pinfold does not take, each with the sentence that says why."""
+"""Options of Nova's that pinfold does not place guests by, each with the sentence that says why."""
+
+AUDITED: tuple[OptionGroup, ...] = options_host.AUDITED
+"""The same options with their types, for the commands that only look at a host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

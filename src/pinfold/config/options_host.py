@@ -162,23 +162,39 @@ _PINFOLD = OptionGroup(
 
 GROUPS: tuple[OptionGroup, ...] = (_COMPUTE, _DEFAULT, _OVERHEAD, _LIBVIRT, _PINFOLD)
 
+AUDITED: tuple[OptionGroup, ...] = (
+    OptionGroup(
+        name="DEFAULT",
+        title="Options of Nova's that placing refuses.",
+        options=(cfg.StrOpt("vcpu_pin_set", metavar=_CPULIST), cfg.IntOpt("reserved_host_cpus", default=0, min=0)),
+    ),
+    OptionGroup(
+        name="libvirt", title="Options of Nova's that placing refuses.", options=(cfg.BoolOpt("cpu_power_management", default=False),)
+    ),
+)
+"""The options of `REFUSED` with their types: the commands that only look at a host read them."""
+
 REFUSED: tuple[RefusedOption, ...] = (
     RefusedOption(
         group="DEFAULT",
         name="vcpu_pin_set",
         harmless=(),
         instead="it was one pool for everything; write [compute] cpu_dedicated_set for pinned, cpu_shared_set for floating vCPUs",
+        audited="one pool for pinned and floating vCPUs; cpu_shared_set then holds overhead threads alone, and cpu_dedicated_set may not "
+        "stand beside it",
     ),
     RefusedOption(
         group="DEFAULT",
         name="reserved_host_cpus",
         harmless=("0",),
         instead="a number does not say which pCPUs; leave the host's own pCPUs out of [compute] cpu_shared_set and cpu_dedicated_set",
+        audited="so many pCPUs of the shared pool are kept for the host",
     ),
     RefusedOption(
         group="libvirt",
         name="cpu_power_management",
         harmless=("false", "no", "off", "0"),
         instead="pinfold neither switches pCPUs off nor places guests on pCPUs that another service switches; set it to false",
+        audited="dedicated pCPUs that are offline stay in the pool: Nova switches them on for the guest that needs them",
     ),
 )

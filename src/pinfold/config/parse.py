@@ -12,7 +12,7 @@ from typing import Any
 
 from oslo_config import cfg
 
-from pinfold.config.options import GROUPS, REFUSED, allowed
+from pinfold.config.options import AUDITED, GROUPS, REFUSED, allowed
 from pinfold.core.errors import InvalidRequest
 
 _MAX_BYTES = 1 << 20
@@ -85,14 +85,15 @@ class Values:
         return InvalidRequest(f"[{group}] {name} in {entry.file}: {shown} {why}", key=f"[{group}] {name}")
 
 
-def parse(files: Sequence[str]) -> Values:
+def parse(files: Sequence[str], *, audits: bool = False) -> Values:
     """The values of every option, read from `files`; later files win. The environment is not read.
 
-    Raises `InvalidRequest` for a file that cannot be read or parsed, for a refused option and for a value that its option does not take.
+    With `audits`, the options that placing refuses are read like the others. Raises `InvalidRequest` for a file that cannot be read or
+    parsed, for a refused option and for a value that its option does not take.
     """
     entries = tuple(entry for file in files for entry in read_entries(file))
     conf = cfg.ConfigOpts()
-    for group in GROUPS:
+    for group in (*GROUPS, *AUDITED):
         conf.register_opts(list(group.options), group=None if group.name == "DEFAULT" else group.name)
     _register_referenced(conf, entries)
     try:
@@ -100,8 +101,9 @@ def parse(files: Sequence[str]) -> Values:
     except (cfg.Error, RecursionError) as error:
         raise InvalidRequest(f"configuration {', '.join(files)}: {error}") from error
     values = Values(tuple(files), entries, conf)
-    _refuse_by_name(values)
-    for group in GROUPS:
+    if not audits:
+        _refuse_by_name(values)
+    for group in (*GROUPS, *(AUDITED if audits else ())):
         for opt in group.options:
             values.get(group.name, opt.name)
     return values
@@ -170,7 +172,7 @@ class _Lines(cfg.ConfigParser):  # type: ignore[misc]
 def _register_referenced(conf: cfg.ConfigOpts, entries: tuple[Entry, ...]) -> None:
     """Make `host = $my_ip` work as it does in Nova: options of others that values refer to are texts of group DEFAULT."""
     given = {entry.key for entry in entries if entry.group == "DEFAULT"}
-    ours = {opt.name for group in GROUPS if group.name == "DEFAULT" for opt in group.options}
+    ours = {opt.name for group in (*GROUPS, *AUDITED) if group.name == "DEFAULT" for opt in group.options}
     referenced = {name for entry in entries for name in re.findall(r"\$\{?(\w+)", entry.value)}
     conf.register_opts([cfg.StrOpt(name) for name in sorted(referenced & given - ours)])
 
@@ -187,4 +189,4 @@ def _is_secret(group: str, name: str) -> bool:
 
 
 def _option(group: str, name: str) -> cfg.Opt:
-    return next(opt for known in GROUPS if known.name == group for opt in known.options if opt.name == name)
+    return next(opt for known in (*GROUPS, *AUDITED) if known.name == group for opt in known.options if opt.name == name)

@@ -23,7 +23,7 @@ def sample() -> str:
             literal = opt.sample_default is None and default != "not set"
             parts.append(f"\n{_comment(words)}{_comment('Allowed: ' + allowed(opt) + '.')}")
             parts.append(f"#{opt.name} = {default}\n" if literal else f"{_comment('Default: ' + default + '.')}#{opt.name} =\n")
-    parts.append("\n# Refused, wherever they come from:\n")
+    parts.append("\n# Refused by commands that place guests, wherever they come from:\n")
     parts.extend(_comment(f"[{refused.group}] {refused.name}: {refused.instead}.") for refused in REFUSED)
     return "".join(parts)
 

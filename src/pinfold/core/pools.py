@@ -6,6 +6,10 @@ overhead  = cpu_overhead_set ∩ online, else shared where cpu_shared_set is giv
 os        = online − shared − dedicated − overhead
 shared ∩ dedicated = overhead ∩ dedicated = ∅
 retiring  = pinned pCPUs of live claims − dedicated      (the ledger's, since only it knows the claims)
+
+Two options of Nova's nodes are audited, never placed on:
+shared    = dedicated = vcpu_pin_set ∩ online            (where that is given; overhead as above)
+dedicated = cpu_dedicated_set                            (with cpu_power_management: Nova switches on what a guest needs)
 """
 
 from __future__ import annotations
@@ -20,20 +24,27 @@ from pinfold.core.topology import Topology
 SHARED: Final = "cpu_shared_set"
 DEDICATED: Final = "cpu_dedicated_set"
 OVERHEAD: Final = "cpu_overhead_set"
+EITHER: Final = "vcpu_pin_set"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolConfig:
-    """The three options as given; None where an option is absent."""
+    """The options as given; None where an option is absent.
+
+    `either` (Nova's `vcpu_pin_set`) is one pool for pinned and floating vCPUs. `power_managed` says that Nova switches dedicated pCPUs off
+    while no guest uses them. Both come from an audit alone.
+    """
 
     shared: CpuSet | None = None
     dedicated: CpuSet | None = None
     overhead: CpuSet | None = None
+    either: CpuSet | None = None
+    power_managed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pools:
-    """The pools' online parts.
+    """The pools' online parts; of a power-managed dedicated pool the offline part too.
 
     `overhead` is None where no overhead pool is configured, and the empty set where one is configured and wholly offline:
     the first lets `share` guests float, the second refuses them.
@@ -47,6 +58,11 @@ class Pools:
     def has_overhead_pool(self) -> bool:
         """Whether an overhead pool is configured, online or not."""
         return self.overhead is not None
+
+    @property
+    def exclusive(self) -> CpuSet:
+        """The dedicated pCPUs that nobody may float over: all of them, but where one pool serves both."""
+        return self.dedicated - self.shared
 
 
 def build_pools(
@@ -64,34 +80,47 @@ def build_pools(
     (Pools(shared=CpuSet('0-1'), dedicated=CpuSet('2-3'), overhead=CpuSet('0-1')), \
 ('cpu_dedicated_set names pCPUs 4, which are offline; the rest of the pool is used',))
     """
-    given = {SHARED: config.shared, DEDICATED: config.dedicated, OVERHEAD: config.overhead}
+    given = {SHARED: config.shared, DEDICATED: config.dedicated, OVERHEAD: config.overhead, EITHER: config.either}
     for option, cpus in given.items():
         if cpus is not None:
             _check_members(option, cpus, topology)
     check_disjoint(config)
     online = topology.online
-    everything = config.shared is None and config.dedicated is None
-    shared = online if everything else (config.shared or CpuSet()) & online
-    dedicated = (config.dedicated or CpuSet()) & online
+    shared, dedicated = _shared_and_dedicated(config, online)
     overhead_config = config.shared if config.overhead is None else config.overhead
     pools = Pools(shared=shared, dedicated=dedicated, overhead=None if overhead_config is None else overhead_config & online)
     warnings = [
-        *(_offline_warning(option, cpus, online) for option, cpus in given.items() if cpus is not None and not cpus <= online),
+        *(
+            _offline_warning(option, cpus, online)
+            for option, cpus in given.items()
+            if cpus is not None and not cpus <= online and not (config.power_managed and option == DEDICATED)
+        ),
         *_isolated_warnings(pools, isolated, config.overhead is not None),
         *_sibling_warnings(pools, topology),
-        *_usable_warnings(pools, usable, config.overhead is not None),
+        *_usable_warnings(pools, usable, online, config.overhead is not None),
     ]
     return pools, tuple(warnings)
 
 
+def _shared_and_dedicated(config: PoolConfig, online: CpuSet) -> tuple[CpuSet, CpuSet]:
+    if config.either is not None:
+        return config.either & online, config.either & online
+    everything = config.shared is None and config.dedicated is None
+    shared = online if everything else (config.shared or CpuSet()) & online
+    dedicated = config.dedicated or CpuSet()
+    return shared, dedicated if config.power_managed else dedicated & online
+
+
 def check_disjoint(config: PoolConfig) -> None:
-    """Raises `InvalidRequest` naming the option when a set overlaps the dedicated one; that can be told without any host.
+    """Raises `InvalidRequest` naming the option when a set excludes the dedicated one; that can be told without any host.
 
     >>> check_disjoint(PoolConfig(shared=CpuSet.parse("0-1"), dedicated=CpuSet.parse("1-3")))
     Traceback (most recent call last):
     ...
     pinfold.core.errors.InvalidRequest: cpu_shared_set and cpu_dedicated_set overlap in pCPUs 1; a pCPU is in one of them at most
     """
+    if config.either is not None and config.dedicated is not None:
+        raise InvalidRequest(f"{EITHER} and {DEDICATED} exclude each other, as in Nova; leave one of them out", key=EITHER)
     for option, other in ((SHARED, config.shared), (OVERHEAD, config.overhead)):
         if other is not None and config.dedicated is not None and not other.isdisjoint(config.dedicated):
             raise InvalidRequest(
@@ -136,19 +165,19 @@ def _sibling_warnings(pools: Pools, topology: Topology) -> list[str]:
     for cell in topology.cells:
         for core in cell.cores:
             if not core.isdisjoint(others):
-                mixed |= (core & pools.dedicated).mask
+                mixed |= (core & pools.exclusive).mask
     if not mixed:
         return []
     return [f"{DEDICATED} has pCPUs {CpuSet.from_mask(mixed)}, whose SMT siblings are in another pool and disturb the guests pinned there"]
 
 
-def _usable_warnings(pools: Pools, usable: CpuSet | None, own_overhead: bool) -> list[str]:
+def _usable_warnings(pools: Pools, usable: CpuSet | None, online: CpuSet, own_overhead: bool) -> list[str]:
     if usable is None:
         return []
     return [
-        f"{option} has pCPUs {pool - usable}, which the cpuset of machine.slice ({usable}) does not let guests use"
+        f"{option} has pCPUs {(pool & online) - usable}, which the cpuset of machine.slice ({usable}) does not let guests use"
         for option, pool in _named(pools, own_overhead)
-        if not pool <= usable
+        if not pool & online <= usable
     ]
 
 

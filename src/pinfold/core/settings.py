@@ -14,7 +14,8 @@ class HostSettings:
     """What an operator decided for one host.
 
     `state_dir` holds overlays, serial logs and the lock; `images_dir` and `templates_dir` are the only folders that images and templates
-    come from when they are named, not given by path. `source` names the file that was read, '' for none.
+    come from when they are named, not given by path. `source` names the file that was read, '' for none. `reserved_pcpus` of the shared
+    pool are kept for the host: only an audit of a Nova node knows such a number.
     """
 
     pools: PoolConfig = PoolConfig()
@@ -28,3 +29,4 @@ class HostSettings:
     templates_dir: str = "/var/lib/pinfold/templates"
     host: str = ""
     source: str = ""
+    reserved_pcpus: int = 0

@@ -15,9 +15,13 @@ from pinfold.host.survey import Survey, own_pins
 
 
 class Pool(Enum):
-    """The pool that a pCPU belongs to; one that is shared and overhead at once is SHARED, with `overhead` set beside it."""
+    """The pool that a pCPU belongs to; one that is shared and overhead at once is SHARED, with `overhead` set beside it.
+
+    EITHER is Nova's `vcpu_pin_set`: one pool for pinned and floating vCPUs.
+    """
 
     DEDICATED = "dedicated"
+    EITHER = "dedicated and shared"
     SHARED = "shared"
     OVERHEAD = "overhead"
     HOST = "host"
@@ -83,12 +87,16 @@ class OverheadBooking:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostMap:
-    """A whole host: its cells, ordered by id, the offline pCPUs that somebody still holds, and the overhead pool, None without one."""
+    """A whole host: its cells, ordered by id, the offline pCPUs that somebody still holds, and the overhead pool, None without one.
+
+    `free` counts the free pCPUs of the dedicated pool, those among them that are switched off by intent included.
+    """
 
     name: str
     cells: tuple[CellMap, ...]
     offline: tuple[PcpuMap, ...]
     overhead: OverheadBooking | None
+    free: int
 
 
 def host_map(seen: Survey) -> HostMap:
@@ -111,6 +119,7 @@ def host_map(seen: Survey) -> HostMap:
         cells=tuple(cells),
         offline=tuple(_pcpu(cpu, pools, owners, lost) for cpu in lost),
         overhead=_booking(seen),
+        free=sum(cpu not in owners for cpu in pools.dedicated),
     )
 
 
@@ -118,7 +127,7 @@ def _pcpu(cpu: int, pools: Pools, owners: dict[int, tuple[Use, ...]], offline: C
     uses = owners.get(cpu, ())
     dedicated, held = cpu in pools.dedicated, any(use.role is not Role.FOREIGN for use in uses)
     if dedicated:
-        pool = Pool.DEDICATED
+        pool = Pool.EITHER if cpu in pools.shared else Pool.DEDICATED
     elif cpu in pools.shared:
         pool = Pool.SHARED
     else:

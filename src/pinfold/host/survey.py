@@ -22,11 +22,21 @@ from pinfold.linux import cgroup, sysfs
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """One host at one moment: its state as the engine reads it, every guest (ordered by id), and the warnings about its pools."""
+    """One host at one moment: its state as the engine reads it, every guest (ordered by id), and the warnings about its pools.
+
+    `reserved_pcpus` of the shared pool are kept for the host. `power_managed` says that Nova switches dedicated pCPUs off and on.
+    """
 
     state: HostState
     guests: tuple[HostGuest, ...]
     warnings: tuple[str, ...] = ()
+    reserved_pcpus: int = 0
+    power_managed: bool = False
+
+    @property
+    def switched_off(self) -> CpuSet:
+        """The dedicated pCPUs that are offline by intent, until a guest needs them."""
+        return self.state.pools.dedicated - self.state.topology.online if self.power_managed else CpuSet()
 
     @property
     def ours(self) -> tuple[HostGuest, ...]:
@@ -69,7 +79,13 @@ def survey(driver: Driver, settings: HostSettings) -> Survey:
         traits=own_traits(topology, pools),
         name=settings.host or (socket.gethostname() if driver.local else driver.uri),
     )
-    return Survey(state=state, guests=guests, warnings=tuple(warnings))
+    return Survey(
+        state=state,
+        guests=guests,
+        warnings=tuple(warnings),
+        reserved_pcpus=settings.reserved_pcpus,
+        power_managed=settings.pools.power_managed,
+    )
 
 
 def foreign(guest: HostGuest, pools: Pools, topology: Topology) -> Foreign:

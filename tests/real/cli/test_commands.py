@@ -143,3 +143,22 @@ def test_a_guest_of_novas_is_shown_by_its_pins(pinfold: Pinfold, synthetic_lab: 
     assert "instance-00000007  Nova's" in pinfold("audit").stdout
     refused = pinfold("guest", "stop", "instance-00000007", status=2)
     assert "is not ours" in refused.stderr
+
+
+def test_nodes_that_placing_refuses_are_audited(pinfold: Pinfold, synthetic_lab: LabHost, idle_rom: Path, tmp_path: Path) -> None:
+    old = tmp_path / "nova.conf"
+    old.write_text(f"[DEFAULT]\nvcpu_pin_set = 4-31\nreserved_host_cpus = 2\n[libvirt]\nconnection_uri = {synthetic_lab.uri}\n")
+    managed = tmp_path / "managed.conf"
+    managed.write_text(
+        "[compute]\ncpu_shared_set = 0-1\ncpu_dedicated_set = 2-31\n"
+        f"[libvirt]\ncpu_power_management = true\nconnection_uri = {synthetic_lab.uri}\n"
+    )
+    for file, option in ((old, "vcpu_pin_set"), (managed, "cpu_power_management")):
+        for argv in (("audit",), ("host", "map"), ("host", "show"), ("guest", "list")):
+            assert pinfold(*argv, "--config", str(file)).stderr == ""
+        for argv in (
+            ("guest", "start", "web", "--vcpus", "1", "--ram", "16", "--rom", str(idle_rom)),
+            ("fit", "--vcpus", "1", "--ram", "16"),
+        ):
+            assert f"{option} in {file}" in pinfold(*argv, "--config", str(file), status=2).stderr
+    assert "28 pCPUs, 2 kept for the host" in pinfold("host", "show", "--config", str(old)).stdout

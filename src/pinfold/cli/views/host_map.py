@@ -32,12 +32,25 @@ def host_map_view(seen: Survey, chart: HostMap, width: int) -> list[RenderableTy
             lines.append(Text(f"{'socket' if len(sockets) == 1 else 'sockets'} {', '.join(map(str, sockets))}", style="bold"))
         for cell in cells:
             lines += [_cell_head(seen, cell), *rows.of(cell), Text()]
-    if chart.offline:
-        lost = ", ".join(f"{pcpu.pcpu} ({', '.join(use.guest for use in pcpu.owners)})" for pcpu in chart.offline)
-        lines += [Text(f"offline, but held: {lost}", style="bold red"), Text()]
+    lines += _held_offline(seen, chart)
     if guests:
         lines += [_guests(seen, guests), Text()]
     return lines + _legend(pcpus, owners, width)
+
+
+def _held_offline(seen: Survey, chart: HostMap) -> list[RenderableType]:
+    """The offline pCPUs that guests hold; where Nova switches pCPUs off, a stopped guest's are off by intent."""
+    running = {guest.name for guest in seen.guests if guest.active}
+    lines: list[RenderableType] = []
+    resting = [pcpu for pcpu in chart.offline if pcpu.pcpu in seen.switched_off and running.isdisjoint(use.guest for use in pcpu.owners)]
+    for words, style, pcpus in (
+        ("offline, but held", "bold red", [pcpu for pcpu in chart.offline if pcpu not in resting]),
+        ("switched off, and held by stopped guests", "dim", resting),
+    ):
+        if pcpus:
+            held = ", ".join(f"{pcpu.pcpu} ({', '.join(use.guest for use in pcpu.owners)})" for pcpu in pcpus)
+            lines += [Text(f"{words}: {held}", style=style), Text()]
+    return lines
 
 
 def host_head(seen: Survey, chart: HostMap) -> list[RenderableType]:
@@ -60,10 +73,14 @@ def _pools(seen: Survey, chart: HostMap) -> Table:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     table.add_column(overflow="fold")
-    free = f"{sum(cell.free for cell in chart.cells)} of {count(len(pools.dedicated), 'pCPU')} free"
+    free = f"{chart.free} of {count(len(pools.dedicated), 'pCPU')} free"
+    if seen.switched_off:
+        free += f", {seen.switched_off} switched off until a guest needs them"
     table.add_row(Text.assemble(("D", "cyan"), " dedicated"), _or_none(pools.dedicated), free)
     floating = count(sum(fit.floating_count for fit in fits), "floating vCPU")
-    table.add_row(Text.assemble(("S", "green"), " shared"), _or_none(pools.shared), f"{count(len(pools.shared), 'pCPU')}, {floating}")
+    kept = f", {seen.reserved_pcpus} kept for the host" if seen.reserved_pcpus else ""
+    words = f"{count(len(pools.shared), 'pCPU')}{kept}, {floating}"
+    table.add_row(Text.assemble(("S", "green"), " shared"), _or_none(pools.shared), words)
     booking = chart.overhead
     if booking is None:
         table.add_row(Text.assemble(("O", "green"), " overhead"), "none", "policy share floats over the guest's own pCPUs")

@@ -53,11 +53,11 @@ def guest_marks(seen: Survey) -> Mapping[str, Mark]:
 
 
 def pool_mark(pcpu: PcpuMap) -> Mark:
-    """The pool of a pCPU: `D` dedicated, `S` shared, `O` overhead, `SO` both, `R` retiring, `-` the host's own."""
+    """The pool of a pCPU: `D` dedicated, `S` shared, `O` overhead, `SO` and `DS` both, `R` retiring, `-` the host's own."""
     if pcpu.retiring:
         return Mark(text="R", style="bold red")
-    if pcpu.pool is Pool.DEDICATED:
-        return Mark(text="D", style="cyan")
+    if pcpu.pool in (Pool.DEDICATED, Pool.EITHER):
+        return Mark(text="DS" if pcpu.pool is Pool.EITHER else "D", style="cyan")
     if pcpu.pool is Pool.HOST:
         return Mark(text="-", style="dim")
     return Mark(text="S" * (pcpu.pool is Pool.SHARED) + "O" * pcpu.overhead, style="green")
@@ -76,7 +76,7 @@ def owner_mark(pcpu: PcpuMap, guests: Mapping[str, Mark], crowd: str) -> Mark:
         return Mark(text=guest.text + _suffix(pcpu.owners[0]), style=guest.style)
     if crowd:
         return Mark(text=crowd, style="green")
-    return Mark(text=FREE if pcpu.pool is Pool.DEDICATED else "", style="dim")
+    return Mark(text=FREE if pcpu.pool in (Pool.DEDICATED, Pool.EITHER) else "", style="dim")
 
 
 def crowds(seen: Survey) -> Mapping[int, str]:

@@ -118,7 +118,7 @@ def foreign_floating(subject: Subject, may_run: CpuSet, own: CpuSet, vcpus: int,
 
     `may_run` is everything that one of its threads may use, `own` its pins. The repair moves it to the shared pool, where there is one.
     """
-    astray = (may_run - own) & pools.dedicated
+    astray = (may_run - own) & pools.exclusive
     if not astray:
         return ()
     moves = [remedy.vcpupin(subject, vcpu, pools.shared) for vcpu in range(vcpus)] if pools.shared and not own else []
@@ -146,7 +146,7 @@ def foreign_process(process: Process, pools: Pools, online: CpuSet, default: Cpu
     for allowed in process.allowed:
         if allowed != default and not online <= allowed:
             mask |= allowed.mask
-    astray = CpuSet.from_mask(mask) & pools.dedicated
+    astray = CpuSet.from_mask(mask) & pools.exclusive
     if not astray:
         return ()
     elsewhere = online - pools.dedicated
