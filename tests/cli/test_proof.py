@@ -7,6 +7,7 @@ import dataclasses
 import pytest
 from tests.cli.test_host_map import SHARE, survey
 
+from pinfold.cli.documents import proof_document
 from pinfold.cli.output import show
 from pinfold.cli.views.audit import audit_view, repair_view
 from pinfold.cli.views.proof import guest_view
@@ -56,6 +57,19 @@ def test_every_thread_stands_with_what_it_may_and_what_was_recorded(capsys: pyte
     assert "emulator qemu-system-x86 71 0 0 ✓" in lines
     assert "✓ 2 of 2 threads may run exactly where recorded" in lines
     assert "witness: procfs" in lines
+
+
+def test_a_thread_context_stands_with_its_memory_s_cell_and_is_not_judged(capsys: pytest.CaptureFixture[str]) -> None:
+    context = ObservedThread(tid=73, name="TC tc-ram-node0", thread_class=ThreadClass.THREAD_CONTEXT, allowed=CpuSet.parse("0-3"))
+    sight = _threads("1", "0")
+    seen, guest, verdict = _verdict(dataclasses.replace(sight, threads=(*sight.threads, context)))
+    assert verdict.findings == ()
+    show(guest_view(guest, verdict.masks, verdict.sight, verdict.findings, seen.state.topology))
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "thread-context TC tc-ram-node0 73 0-3 memory of cell 0 (0-3) ·" in lines
+    assert "✓ 2 of 2 threads may run exactly where recorded" in lines
+    (document,) = (row for row in proof_document(guest, verdict.masks, verdict.sight, ())["threads"] if row["tid"] == 73)
+    assert (document["class"], document["recorded"], document["memory_cell"]) == ("thread-context", None, 0)
 
 
 def test_a_stray_thread_stands_out_with_a_command_that_is_not_folded(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pinfold.core.cpuset import CpuSet
@@ -25,9 +27,10 @@ from pinfold.core.drift import (
     two_owners,
 )
 from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
-from pinfold.core.overhead import Masks, ObservedThread, ThreadClass
+from pinfold.core.overhead import Masks, ObservedThread, ThreadClass, memory_cell
 from pinfold.core.pools import Pools
-from pinfold.drivers.port import AskedPins
+from pinfold.drivers.libvirt import moves
+from pinfold.drivers.port import AskedPins, Sight
 
 ONLINE = CpuSet.parse("0-15")
 WEB = Subject(name="web", id="00000000-0000-0000-0000-000000000001", pid=100, realtime_priority=3)
@@ -53,12 +56,41 @@ VCPU1 = thread(ThreadClass.VCPU, "5", tid=111, name="CPU 1/KVM", vcpu=1)
 RIGHT = (MAIN, VCPU0, VCPU1)
 
 
+CONTEXT = thread(ThreadClass.THREAD_CONTEXT, "8-15", tid=104, name="TC tc-ram-node0")
+
+
 def codes(findings: tuple[Finding, ...]) -> list[str]:
     return [finding.code.value for finding in findings]
 
 
 def test_a_guest_as_recorded_has_no_findings() -> None:
     assert compare(WEB, MASKS, RIGHT, ONLINE) == ()
+
+
+@pytest.mark.parametrize("allowed", ["8-15", "0-1", "4", "0-15"])
+def test_a_thread_context_is_never_drift_wherever_libvirt_bound_it(allowed: str) -> None:
+    context = thread(ThreadClass.THREAD_CONTEXT, allowed, tid=104, name="TC tc-ram-node0", sched="fifo")
+    assert expected(MASKS, context) is None
+    assert compare(WEB, REALTIME, (MAIN, VCPU0, thread(ThreadClass.VCPU, "5", vcpu=1, sched="fifo"), context), ONLINE) == ()
+
+
+def test_a_thread_context_is_never_moved() -> None:
+    assert moves.misplaced(Sight(threads=(*RIGHT, CONTEXT), witness="procfs"), MASKS) == ()
+
+
+def test_a_thread_context_tells_the_host_cell_whose_memory_it_made() -> None:
+    cells = tuple(FitCell(guest_cell=guest, host_cell=host, pins=((guest, 4 + guest),)) for guest, host in ((0, 3), (1, 2)))
+    fit = Fit(vcpus=2, memory_mib=64, cells=cells, emulator=cpus("0"))
+    assert memory_cell(CONTEXT, fit) == 3
+    assert memory_cell(replace(CONTEXT, name="TC tc-ram-node1"), fit) == 2
+    assert memory_cell(replace(CONTEXT, name="TC tc-pc.ram"), fit) is None
+    assert memory_cell(replace(CONTEXT, thread_class=ThreadClass.EMULATOR), fit) is None
+
+
+def test_a_name_that_the_kernel_cut_tells_no_host_cell() -> None:
+    cells = tuple(FitCell(guest_cell=index, host_cell=index, pins=((index, index),)) for index in range(11))
+    fit = Fit(vcpus=11, memory_mib=64, cells=cells, emulator=cpus("0"))
+    assert memory_cell(replace(CONTEXT, name="TC tc-ram-node1"), fit) is None
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from pinfold.core.drift import Finding, Severity, expected
 from pinfold.core.fit.model import Fit, NoFit
-from pinfold.core.overhead import Masks, ObservedThread, masks
+from pinfold.core.overhead import Masks, ObservedThread, masks, memory_cell
 from pinfold.core.reasons import Reason
 from pinfold.core.request.model import GuestRequest
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.port import HostGuest, Sight
+from pinfold.drivers.port import HostGuest, Record, Sight
 
 if TYPE_CHECKING:
     from pinfold.cli.checks import Checked
@@ -124,7 +124,7 @@ def proof_document(guest: HostGuest, recorded: Masks | None, sight: Sight | None
         "placed": not any(finding.severity is Severity.DRIFT for finding in found),
         "witness": None if sight is None else sight.witness,
         "stable": None if sight is None else sight.stable,
-        "threads": [] if sight is None else [_thread_document(thread, recorded) for thread in sight.threads],
+        "threads": [] if sight is None else [_thread_document(thread, recorded, guest.record) for thread in sight.threads],
         "findings": [finding_document(finding) for finding in found],
     }
 
@@ -260,7 +260,7 @@ def _booking_document(chart: HostMap) -> Document | None:
     return None if booking is None else {"booked": booking.booked_millicpu, "total": booking.total_millicpu, "guests": booking.guests}
 
 
-def _thread_document(thread: ObservedThread, recorded: Masks | None) -> Document:
+def _thread_document(thread: ObservedThread, recorded: Masks | None, record: Record | None) -> Document:
     place = None if recorded is None else expected(recorded, thread)
     return {
         "tid": thread.tid,
@@ -270,4 +270,5 @@ def _thread_document(thread: ObservedThread, recorded: Masks | None) -> Document
         "scheduler": thread.scheduler,
         "allowed": str(thread.allowed),
         "recorded": None if place is None else str(place),
+        "memory_cell": None if record is None else memory_cell(thread, record.fit),
     }

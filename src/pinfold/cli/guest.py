@@ -15,6 +15,7 @@ from pinfold.cli.status import ExitStatus, warn
 from pinfold.core.errors import Conflict
 
 if TYPE_CHECKING:
+    from pinfold.core.topology import Topology
     from pinfold.host.audit import GuestAudit
     from pinfold.host.start import Started
     from pinfold.host.verify import Verdict
@@ -103,11 +104,11 @@ def show_(context: typer.Context, name: Name, config: opt.Config = None, connect
 
     configuration = read_configuration(config, connect, only_looks=True, quiet=as_json, audits=True)
     with open_session(context, configuration) as session:
-        judged = _judged(session, name)
+        judged, topology = _judged(session, name)
     if as_json:
         show_json(proof_document(judged.guest, judged.masks, judged.sight, judged.findings))
     else:
-        show(guest_view(judged.guest, judged.masks, judged.sight, judged.findings))
+        show(guest_view(judged.guest, judged.masks, judged.sight, judged.findings, topology))
     if any(finding.severity is Severity.DRIFT for finding in judged.findings):
         raise typer.Exit(ExitStatus.REFUSED)
 
@@ -147,18 +148,20 @@ def stop(
         show([f"guest {outcome.guest.name} no longer runs {kept}"])
 
 
-def _judged(session: Session, name: str) -> Verdict | GuestAudit:
-    """The guest with that name or id, by its record where it is ours, else as an audit of the host sees it."""
+def _judged(session: Session, name: str) -> tuple[Verdict | GuestAudit, Topology]:
+    """The guest with that name or id, by its record where it is ours, else as an audit of the host sees it; and the host's topology."""
     from pinfold.host.audit import audit
     from pinfold.host.survey import pick
     from pinfold.host.verify import verify
 
     guest = pick(session.driver.guests(), name)
     if guest.record is not None:
-        return verify(session.driver, session.settings, guest, online=session.driver.topology().online)
-    for judged in audit(session.driver, session.settings).guests:
+        topology = session.driver.topology()
+        return verify(session.driver, session.settings, guest, online=topology.online), topology
+    found = audit(session.driver, session.settings)
+    for judged in found.guests:
         if judged.guest.id == guest.id:
-            return judged
+            return judged, found.seen.state.topology
     raise Conflict(f"guest {guest.name} went away while it was looked at")
 
 

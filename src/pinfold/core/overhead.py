@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
 from math import floor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvariantViolation
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from pinfold.core.ledger import Limits, OverheadRates
 
 
+_CONTEXT_OF_CELL: Final = re.compile(r"TC tc-ram-node([0-9])\Z")
+
+
 class ThreadClass(Enum):
     """What a thread of a guest is for (section 5 of the design)."""
 
@@ -25,6 +29,8 @@ class ThreadClass(Enum):
     EMULATOR = "emulator"
     IOTHREAD = "iothread"
     VHOST = "vhost"
+    THREAD_CONTEXT = "thread-context"
+    """QEMU's `TC …`, which makes the huge pages of one guest cell: libvirt binds it to the memory's host cell. It is no overhead."""
     KTHREAD = "kthread"
 
 
@@ -73,6 +79,23 @@ def masks(fit: Fit) -> Masks:
     if lost or not fit.emulator:
         raise InvariantViolation(f"a fit has no pCPU for {f'vCPU {lost[0]}' if lost else 'the emulator threads'}")
     return Masks(vcpus=tuple(places[vcpu] for vcpu in range(fit.vcpus)), overhead=fit.emulator, realtime=fit.realtime)
+
+
+def memory_cell(thread: ObservedThread, fit: Fit) -> int | None:
+    """The host cell whose memory a thread context makes; None for any other thread, and where its name does not tell.
+
+    libvirt (9.0) names it after the guest cell. The kernel cuts names to 15 characters, so that guest cells 10 to 19 look like cell 1.
+
+    >>> from pinfold.core.fit.model import FitCell
+    >>> fit = Fit(vcpus=1, memory_mib=64, cells=(FitCell(guest_cell=0, host_cell=1, pins=((0, 4),)),), emulator=CpuSet.of(0))
+    >>> context = ObservedThread(tid=7, name="TC tc-ram-node0", thread_class=ThreadClass.THREAD_CONTEXT, allowed=CpuSet.of(4, 5))
+    >>> memory_cell(context, fit)
+    1
+    """
+    named = _CONTEXT_OF_CELL.match(thread.name) if thread.thread_class is ThreadClass.THREAD_CONTEXT else None
+    if named is None or any(cell.guest_cell > 9 for cell in fit.cells):
+        return None
+    return next((cell.host_cell for cell in fit.cells if cell.guest_cell == int(named[1])), None)
 
 
 def booked_millicpu(request: GuestRequest, rates: OverheadRates) -> int:

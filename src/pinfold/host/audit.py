@@ -144,8 +144,8 @@ def _other(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGues
     if sight is not None:
         mask = 0
         for thread in sight.threads:
-            # The kernel's threads for a guest float by nature, and nothing in a definition holds them.
-            mask |= 0 if thread.thread_class is ThreadClass.KTHREAD else thread.allowed.mask
+            # Nothing in a definition holds the kernel's threads, which float by nature, nor thread contexts, which stay with the memory.
+            mask |= 0 if thread.thread_class in (ThreadClass.KTHREAD, ThreadClass.THREAD_CONTEXT) else thread.allowed.mask
         findings += foreign_floating(subject, CpuSet.from_mask(mask) & online, own, guest.vcpus, pools)
     return GuestAudit(guest=guest, whose=Whose.OTHER, sight=sight, findings=findings)
 

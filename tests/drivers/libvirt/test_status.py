@@ -162,6 +162,7 @@ def thread(tid: int, comm: str, **more: bool) -> Thread:
 
 
 VCPU, EMULATOR, IOTHREAD = (ThreadClass.VCPU, 0), (ThreadClass.EMULATOR, None), (ThreadClass.IOTHREAD, None)
+CONTEXT = (ThreadClass.THREAD_CONTEXT, None)
 
 
 @pytest.mark.parametrize(
@@ -186,6 +187,10 @@ VCPU, EMULATOR, IOTHREAD = (ThreadClass.VCPU, 0), (ThreadClass.EMULATOR, None), 
         (thread(5, "vhost-4"), {}, {}, None, EMULATOR),
         (thread(5, "kvm-nx-lpage-re", in_kernel=True), {}, {}, Leaf(kind="vcpu", index=0), (ThreadClass.KTHREAD, None)),
         (thread(5, "kvm-pit/4", in_kernel=True), {}, {}, None, (ThreadClass.KTHREAD, None)),
+        (thread(5, "TC tc-ram-node1"), {6: 0}, {}, Leaf(kind="emulator"), CONTEXT),
+        (thread(5, "TC tc-pc.ram"), {6: 0}, {7: 1}, None, CONTEXT),
+        (thread(5, "TC tc-ram-node0"), {6: 0}, {}, Leaf(kind="vcpu", index=0), EMULATOR),
+        (thread(5, "TC tc-ram-node0"), {5: 0}, {}, None, VCPU),
     ],
     ids=[
         "status file",
@@ -207,6 +212,10 @@ VCPU, EMULATOR, IOTHREAD = (ThreadClass.VCPU, 0), (ThreadClass.EMULATOR, None), 
         "a thread that calls itself vhost",
         "nx recovery",
         "pit",
+        "thread context in the emulator's leaf",
+        "thread context of a guest without cells",
+        "a thread in a vCPU's leaf that calls itself a thread context",
+        "a vCPU that calls itself a thread context",
     ],
 )
 def test_a_thread_is_classified_by_id_before_name(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from rich.console import RenderableType
 from rich.padding import Padding
@@ -11,20 +11,31 @@ from rich.text import Text
 
 from pinfold.cli.views.words import count, emulator_words, mib
 from pinfold.core.drift import Finding, Severity, expected
-from pinfold.core.overhead import Masks, ObservedThread, ThreadClass
+from pinfold.core.overhead import Masks, ObservedThread, ThreadClass, memory_cell
+from pinfold.core.topology import Topology
 from pinfold.drivers.port import HostGuest, Sight
 
 _ORDER = tuple(ThreadClass)
 
 
-def guest_view(guest: HostGuest, masks: Masks | None, sight: Sight | None, findings: Iterable[Finding]) -> list[RenderableType]:
-    """One guest: what it is, the proof where it runs, and what was found, each with its repair. Pure."""
+def guest_view(
+    guest: HostGuest, masks: Masks | None, sight: Sight | None, findings: Iterable[Finding], topology: Topology | None = None
+) -> list[RenderableType]:
+    """One guest: what it is, the proof where it runs, and what was found, each with its repair. Pure.
+
+    `topology` is the host's, None where it is not at hand: it tells the pCPUs of the cells that thread contexts serve.
+    """
     found = tuple(findings)
     lines: list[RenderableType] = guest_head(guest)
     if sight is not None and masks is None:
         lines.append(Text(f"  {count(len(sight.threads), 'thread')} seen; nothing was recorded of this guest", style="dim"))
     elif sight is not None and masks is not None:
-        lines += [Text(), Padding(proof_table(masks, sight, found), (0, 0, 0, 2), expand=False), Text(), verdict_line(sight, found)]
+        lines += [
+            Text(),
+            Padding(proof_table(masks, sight, found, contexts(guest, sight, topology)), (0, 0, 0, 2), expand=False),
+            Text(),
+            verdict_line(sight, found),
+        ]
     elif sight is None:
         lines.append(Text("  it does not run: there are no threads to be seen", style="dim"))
     about = [finding for finding in found if finding.tid is None or finding.repair or finding.advice]
@@ -48,8 +59,22 @@ def guest_head(guest: HostGuest) -> list[RenderableType]:
     return lines
 
 
-def proof_table(masks: Masks, sight: Sight, findings: Iterable[Finding]) -> Table:
-    """Every thread: class, name, id, the pCPUs that it may run on, those recorded for it, and whether they are the same."""
+def contexts(guest: HostGuest, sight: Sight, topology: Topology | None) -> dict[int, str]:
+    """For each thread context (by thread id) the host cell whose memory it made, with the cell's pCPUs where the topology is known."""
+    told = {}
+    for thread in sight.threads:
+        cell = None if guest.record is None else memory_cell(thread, guest.record.fit)
+        if cell is not None:
+            pcpus = [f" ({known.cpus})" for known in (topology.cells if topology else ()) if known.id == cell]
+            told[thread.tid] = f"memory of cell {cell}{''.join(pcpus)}"
+    return told
+
+
+def proof_table(masks: Masks, sight: Sight, findings: Iterable[Finding], contexts: Mapping[int, str]) -> Table:
+    """Every thread: class, name, id, the pCPUs that it may run on, those recorded for it, and whether they are the same.
+
+    Of thread contexts nothing is recorded; `contexts` says what is known of them, and a dot that they are not judged.
+    """
     worst: dict[int, Severity] = {}
     for finding in findings:
         if finding.tid is not None and worst.get(finding.tid) is not Severity.DRIFT:
@@ -67,8 +92,10 @@ def proof_table(masks: Masks, sight: Sight, findings: Iterable[Finding]) -> Tabl
     for thread in sorted(sight.threads, key=_order):
         recorded = expected(masks, thread)
         scheduler = [thread.scheduler] if fifo else []
-        mark = _mark(worst.get(thread.tid))
-        table.add_row(_class(thread), thread.name, str(thread.tid), *scheduler, str(thread.allowed), str(recorded or "nothing"), mark)
+        judged = thread.thread_class is not ThreadClass.THREAD_CONTEXT
+        mark = _mark(worst.get(thread.tid)) if judged else Text("·", style="dim")
+        place = str(recorded or "nothing") if judged else contexts.get(thread.tid, "by libvirt")
+        table.add_row(_class(thread), thread.name, str(thread.tid), *scheduler, str(thread.allowed), place, mark)
     return table
 
 
@@ -76,7 +103,7 @@ def verdict_line(sight: Sight, findings: Iterable[Finding]) -> Text:
     """How many threads are where they were recorded to be, and who saw it."""
     found = tuple(findings)
     astray = {finding.tid for finding in found if finding.tid is not None}
-    own = [thread for thread in sight.threads if thread.thread_class is not ThreadClass.KTHREAD]
+    own = [thread for thread in sight.threads if thread.thread_class not in (ThreadClass.KTHREAD, ThreadClass.THREAD_CONTEXT)]
     kernel = [thread for thread in sight.threads if thread.thread_class is ThreadClass.KTHREAD]
     right = sum(thread.tid not in astray for thread in own)
     words = f" {right} of {count(len(own), 'thread')}"

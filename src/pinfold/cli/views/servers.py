@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pinfold.cli.views.words import count, mib
+from pinfold.core.overhead import ThreadClass
 
 _STYLES: Final = {"ACTIVE": "green", "ERROR": "bold red", "BUILD": "yellow", "UNKNOWN": "bold yellow", "SHUTOFF": "dim"}
 _EMULATOR: Final = {"float": "over its own pCPUs", "pool": "the overhead pool", "isolated": "a pCPU of their own"}
@@ -120,7 +121,10 @@ def _threads(observed: Mapping[str, Any]) -> list[RenderableType]:
         kind = f"vcpu {thread['vcpu']}" if thread["vcpu"] is not None else thread["thread_class"]
         right = thread["allowed"] == thread["recorded"]
         mark = Text("✓", style="bold green") if right else Text("✗", style="bold red")
-        table.add_row(kind, thread["name"], str(thread["tid"]), thread["allowed"], thread["recorded"] or "nothing", mark)
+        place = thread["recorded"] or "nothing"
+        if thread["thread_class"] == ThreadClass.THREAD_CONTEXT.value:
+            place, mark = "by libvirt", Text("·", style="dim")
+        table.add_row(kind, thread["name"], str(thread["tid"]), thread["allowed"], place, mark)
     drift = [Text(f"✗ {sentence}", style="bold red") for sentence in observed["drift"]]
     return [
         Padding(table, (0, 0, 0, 2), expand=False),

@@ -79,19 +79,24 @@ def compare(
 
 
 def expected(masks: Masks, thread: ObservedThread) -> CpuSet | None:
-    """The pCPUs recorded for a thread, None for a vCPU that the record does not know.
+    """The pCPUs recorded for a thread, None for a vCPU that the record does not know and for thread contexts, which it never names.
 
     `kvm-pit` serves vCPU 0 and belongs beside it; every other kernel thread of a guest belongs with its overhead threads.
     """
     if thread.thread_class is ThreadClass.VCPU:
         known = thread.vcpu is not None and 0 <= thread.vcpu < len(masks.vcpus)
         return masks.vcpus[thread.vcpu] if known and thread.vcpu is not None else None
+    if thread.thread_class is ThreadClass.THREAD_CONTEXT:
+        return None
     if thread.thread_class is ThreadClass.KTHREAD and thread.name.startswith("kvm-pit"):
         return masks.vcpus[0]
     return masks.overhead
 
 
 def _thread(subject: Subject, masks: Masks, thread: ObservedThread, online: CpuSet) -> list[Finding]:
+    if thread.thread_class is ThreadClass.THREAD_CONTEXT:
+        # libvirt binds it to the cell of the memory, on purpose, and it sleeps once the pages are made.
+        return []
     recorded = expected(masks, thread)
     if recorded is None:
         vcpu = "a vCPU without an index" if thread.vcpu is None else f"vCPU {thread.vcpu}"

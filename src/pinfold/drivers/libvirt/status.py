@@ -28,6 +28,8 @@ _STATES: Final = {3: GuestState.PAUSED, 7: GuestState.PAUSED, 5: GuestState.STOP
 _SHUT_OFF, _BY_A_CRASH = 5, 3
 
 _VCPU_NAME: Final = re.compile(r"CPU ([0-9]+)/")
+# QEMU names it "TC " and its object's id, which libvirt (9.0) makes of the memory's: tc-ram-node0, tc-pc.ram, tc-memdimm0.
+_CONTEXT_NAME: Final = re.compile(r"TC tc-")
 _IOTHREAD_NAME: Final = re.compile(r"IO iothread([0-9]*)")
 
 
@@ -226,7 +228,8 @@ def classified(
     1. io_uring's workers are the emulator's; what else never leaves the kernel is vhost or KVM's, by the name the kernel gave it.
     2. A vCPU by libvirt's or QEMU's thread id; where neither told any, by its leaf; where there is no leaf, by name.
     3. An iothread by QEMU's thread id, by its leaf, or by name where neither is known.
-    4. All others are the emulator's, also one in a vCPU's leaf that is not the vCPU.
+    4. A thread context by name, where its leaf is the emulator's or none: nothing tells its id once libvirt has removed its object.
+    5. All others are the emulator's, also one in a vCPU's leaf that is not the vCPU.
     """
     return tuple(_observed(thread, vcpus, iothreads, leaves.get(thread.tid)) for thread in threads)
 
@@ -252,6 +255,8 @@ def _class(thread: Thread, vcpus: Mapping[int, int], iothreads: Mapping[int, int
     by_name = leaf is None and not iothreads and _IOTHREAD_NAME.match(thread.comm) is not None
     if thread.tid in iothreads or (leaf is not None and leaf.kind == "iothread") or by_name:
         return ThreadClass.IOTHREAD, None
+    if _CONTEXT_NAME.match(thread.comm) and (leaf is None or leaf.kind == "emulator"):
+        return ThreadClass.THREAD_CONTEXT, None
     return ThreadClass.EMULATOR, None
 
 
