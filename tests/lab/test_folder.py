@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.lab import cgroup
-from pinfold.lab.folder import LabFolder, LabSpec, labs
+from pinfold.lab.folder import LabFolder, labs
+from pinfold.lab.record import LabSpec
 
 
 @pytest.fixture(autouse=True)
@@ -28,27 +30,29 @@ def test_a_root_too_deep_for_a_socket_is_refused(tmp_path: Path, monkeypatch: py
         LabFolder.named("a")
 
 
-def test_a_folder_is_held_once(tmp_path: Path) -> None:
-    folder = LabFolder(tmp_path)
+def test_a_folder_is_held_once() -> None:
+    folder = LabFolder.named("a")
     assert not folder.held()
-    folder.hold()
+    lock = folder.begin(LabSpec(name="a", synthetic=True))
     assert folder.held()
     with pytest.raises(Conflict, match="is up already"):
-        folder.hold()
+        folder.begin(LabSpec(name="a", synthetic=True))
+    os.close(lock)
+    assert not folder.held()
 
 
 def test_whoever_asks_whether_a_folder_is_held_makes_nothing_in_it_and_it_may_be_gone(tmp_path: Path) -> None:
-    assert not LabFolder(tmp_path).held()
-    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "a").mkdir()
+    assert not LabFolder(tmp_path / "a").held()
+    assert list((tmp_path / "a").iterdir()) == []
     assert not LabFolder(tmp_path / "gone").held()
 
 
-def test_what_was_asked_is_read_back(tmp_path: Path) -> None:
+def test_what_was_asked_is_read_back() -> None:
     folder = LabFolder.named("a")
-    folder.path.mkdir()
     assert labs() == ()
     spec = LabSpec(name="a", synthetic=True, online="0-3", huge_page_kib=(2048, 1048576))
-    folder.write_spec(spec)
+    os.close(folder.begin(spec))
     assert folder.spec() == spec
     assert labs() == (folder,)
     with pytest.raises(InvalidRequest, match="there is no lab 'b'"):

@@ -7,7 +7,10 @@ import os
 import threading
 from pathlib import Path
 
+import pytest
+
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.errors import InvalidRequest
 from pinfold.lab.witness import MARKER, LabWitness, witness_of
 
 
@@ -36,3 +39,10 @@ def test_only_a_synthetic_lab_has_a_witness_of_its_own(tmp_path: Path) -> None:
     assert witness_of(uri) is None
     (tmp_path / MARKER).write_text(json.dumps({"synthetic": True, "records": str(tmp_path / "fakecpu")}))
     assert witness_of(uri) == LabWitness(tmp_path / "fakecpu")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"synthetic": "yes"}', "{}"])
+def test_a_damaged_mark_is_one_sentence(tmp_path: Path, text: str) -> None:
+    (tmp_path / MARKER).write_text(text)
+    with pytest.raises(InvalidRequest, match="is no mark of a lab"):
+        witness_of(f"qemu+unix:///system?socket={tmp_path}/libvirt-sock")

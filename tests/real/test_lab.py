@@ -20,11 +20,11 @@ from tests.real.patience import until
 from pinfold.cli.app import run
 from pinfold.cli.session import Parts
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.errors import Conflict
+from pinfold.core.errors import Conflict, Unavailable
 from pinfold.core.hosttext import host
 from pinfold.lab import cgroup
 from pinfold.lab.daemon import LabHost
-from pinfold.lab.folder import labs, reap
+from pinfold.lab.folder import LabFolder, labs, reap
 from pinfold.lab.witness import witness_of
 from pinfold.wiring.host import open_driver
 
@@ -198,7 +198,7 @@ def test_a_name_is_taken_once(synthetic_lab: LabHost) -> None:
 def test_nothing_is_left_after_down(named: str, idle_rom: Path) -> None:
     with LabHost(named, cgroups=cgroup.version(cgroup.hierarchies()) != "none") as lab:
         pid = start(lab, idle_rom, first="0", second="0", emulator="0")
-        inside = until(lambda: len(found := lab.folder.processes()) == 3 and found, "libvirtd, virtlogd and the guest are inside")
+        inside = until(lambda: len(found := lab.folder.processes(lab.spec)) == 3 and found, "libvirtd, virtlogd and the guest are inside")
         assert pid in inside
     assert not lab.folder.path.exists()
     assert all(ended(each) for each in inside)
@@ -218,8 +218,8 @@ def test_a_killed_keeper_leaves_what_the_next_look_removes(own_root: None, named
     lab = LabHost(named, topology=host("core:4"), detached=True).up()
     pid = start(lab, idle_rom, first="3", second="2", emulator="0")
     os.kill(lab.keeper, signal.SIGKILL)
-    until(lambda: lab.folder.processes() == (pid,))  # the daemons go with their keeper
-    assert named in reap()
+    until(lambda: lab.folder.processes(lab.spec) == (pid,))  # the daemons go with their keeper
+    assert named in reap().removed
     assert ended(pid) and not lab.folder.path.exists()
 
 
@@ -238,6 +238,22 @@ def test_a_lab_ends_with_the_process_that_holds_it(named: str, idle_rom: Path) -
     holder.stdout.close()
     until(lambda: not folder.path.exists())
     assert ended(pid)
+
+
+def test_a_lab_that_is_up_leaves_what_is_mounted_in_it_as_it_is(own_root: None, named: str, tmp_path: Path) -> None:
+    (tmp_path / "letter").write_text("dear")
+    lab = LabHost(named, topology=host("core:4"), detached=True).up()
+    point = lab.folder.path / "mine"
+    point.mkdir()
+    subprocess.run(["mount", "--bind", str(tmp_path), str(point)], check=True)
+    try:
+        with pytest.raises(Unavailable, match="mine is a mount point in lab"):
+            lab.down()
+        until(lambda: not lab.folder.held())
+        assert (tmp_path / "letter").read_text() == "dear"
+    finally:
+        subprocess.run(["umount", str(point)], check=True)
+    assert reap().removed == (named,)
 
 
 def test_huge_pages_that_the_machine_lacks_are_booked_and_not_taken(named: str, idle_rom: Path) -> None:
@@ -272,10 +288,13 @@ def test_the_command_line_brings_labs_up_and_down(lab_name: str, lab_possible: N
         assert status == 0
         assert json.loads(said)
         assert pinfold("lab", "up", f"{name}1")[0] == 4
+        damaged = LabFolder.named(f"{name}1").path / "lab.json"
+        damaged.write_text("{")
+        assert "lab.json is damaged" in pinfold("lab", "status")[1].replace("\n", " ")
         assert f"lab {name}2 is up (cell:2 core:2)" in pinfold("lab", "status")[1]
     finally:
-        assert pinfold("lab", "down", f"{name}1")[0] == 0
-        assert pinfold("lab", "down", f"{name}2")[0] == 0
+        assert pinfold("lab", "down", f"{name}1")[0] == 0  # its keeper knows what it is
+        assert pinfold("lab", "down", name)[1] == f"lab {name}2 is down; its guests have ended\n"
     status, _, complaint = pinfold("lab", "down", f"{name}2")
     assert (status, complaint) == (2, f"pinfold: there is no lab '{name}2'; `pinfold lab status` lists those that are up\n")
     assert pinfold("lab", "up", name, "--real", "--topology", "core:2")[0] == 2

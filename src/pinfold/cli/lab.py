@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Final
 
 import typer
@@ -10,11 +11,12 @@ from rich.text import Text
 
 from pinfold.cli.options import Json
 from pinfold.cli.output import show, show_json
-from pinfold.core.errors import InvalidRequest
+from pinfold.core.errors import InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.hosttext import host
 from pinfold.lab import kit
 from pinfold.lab.daemon import LabHost, end
-from pinfold.lab.folder import LabFolder, LabSpec, labs, reap
+from pinfold.lab.folder import Found, LabFolder, found, reap
+from pinfold.lab.record import LabSpec, NoRecordError
 
 DEFAULT_TOPOLOGY: Final = "pack:2 core:8 pu:2 mem:16384"
 
@@ -49,7 +51,7 @@ def up(
     started: list[LabHost] = []
     try:
         for each in names:
-            lab = start_lab(each, text, cgroups=not no_cgroups, kvm=not tcg, detached=True)
+            lab = start_lab(each, text, cgroups=not no_cgroups, kvm=not tcg, detached=True, fleet=name if hosts > 1 else "")
             started.append(lab)
     except BaseException:
         for lab in started:
@@ -62,48 +64,92 @@ def up(
         show(_lines(lab.folder, lab.spec))
 
 
+def lab_names() -> list[str]:
+    """What `lab down` can name: labs, and what several hosts were started as. For shells, so that it never fails."""
+    try:
+        seen = found(anyones=True).labs
+    except PinfoldError:
+        return []
+    return sorted({spec.name for _, spec in seen} | {spec.fleet for _, spec in seen if spec.fleet})
+
+
 @app.command()
 def down(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="What the lab is called; left out, with --all.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME",
+            help="What the lab is called, or what its hosts were started as; left out, with --all.",
+            autocompletion=lab_names,
+        ),
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every lab on this machine.")] = False,
     as_json: Json = False,
 ) -> None:
-    """End a lab and its guests, and remove its folder."""
+    """End a lab and its guests, and remove its folder. NAME of `lab up NAME --hosts N` ends all its hosts. Needs root."""
     if (name is None) != every:
         raise InvalidRequest("name one lab, or say --all", key="NAME")
-    ending = [folder for folder in labs() if every or folder.path.name == name]
+    seen = _found_as_root("down")
+    ending = [folder for folder, spec in seen.labs if every or name in (spec.name, spec.fleet)]
     if name is not None and not ending:
-        raise InvalidRequest(f"there is no lab {name!r}; `pinfold lab status` lists those that are up", key="NAME")
+        ending = [_unlisted(name)]
     for folder in ending:
         end(folder)
+    problems = seen.problems if every else ()
     if as_json:
-        show_json({"ended": [folder.path.name for folder in ending]})
+        show_json({"ended": [folder.path.name for folder in ending], "problems": list(problems)})
     else:
         show([f"lab {folder.path.name} is down; its guests have ended" for folder in ending] or ["no lab is up"])
+        show(problems)
 
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """List the labs that are up. What a killed one left behind is removed first, and named."""
+    """List the labs that are up. What a killed one left behind is removed first, and named. Needs root."""
+    _found_as_root("status")
     left = reap()
-    found = [(folder, folder.spec()) for folder in labs()]
+    seen = found().labs
     if as_json:
-        show_json({"labs": [_document(folder, spec, up=folder.held()) for folder, spec in found], "removed": list(left)})
+        labs = [_document(folder, spec, up=folder.held()) for folder, spec in seen]
+        show_json({"labs": labs, "removed": list(left.removed), "problems": list(left.problems)})
         return
-    show([f"lab {name} had been killed; what was left of it is removed" for name in left])
-    for folder, spec in found:
+    show([f"lab {name} had been killed; what was left of it is removed" for name in left.removed])
+    show(left.problems)
+    running = [(folder, spec) for folder, spec in seen if folder.held()]
+    for folder, spec in running:
         show(_lines(folder, spec))
-    if not found:
+    if not running:
         show(["no lab is up"])
 
 
-def start_lab(name: str, text: str | None, *, cgroups: bool, kvm: bool, detached: bool) -> LabHost:
+def _unlisted(name: str) -> LabFolder:
+    """A lab that is up though its record cannot be believed: its keeper knows what it is. Raises `InvalidRequest` for any other name."""
+    folder = LabFolder.named(name)
+    try:
+        if not folder.held():
+            folder.spec()
+    except NoRecordError as error:
+        raise InvalidRequest(f"there is no lab {name!r}; `pinfold lab status` lists those that are up", key="NAME") from error
+    return folder
+
+
+def _found_as_root(command: str) -> Found:
+    """The labs. Raises `Unavailable` for another user than root, unless there is nothing that root would see."""
+    seen = found()
+    if os.geteuid() != 0 and seen != Found():
+        raise Unavailable(f"`pinfold lab {command}` needs root, as `pinfold lab up` does: labs are root's")
+    return seen
+
+
+def start_lab(name: str, text: str | None, *, cgroups: bool, kvm: bool, detached: bool, fleet: str = "") -> LabHost:
     """A lab that is up, with its configuration, flavors and images; `text` is its topology, None for the machine's own.
 
-    One that is not `detached` ends with this process. Raises `InvalidRequest`, `Conflict` when the name is taken, `Unavailable`.
+    One that is not `detached` ends with this process. `fleet` is what several hosts are started as.
+
+    Raises `InvalidRequest`, `Conflict` when the name is taken, `Unavailable`.
     """
     shape = None if text is None else host(text)
-    lab = LabHost(name, topology=shape, topology_text=text or "", cgroups=cgroups, kvm=kvm, detached=detached).up()
+    lab = LabHost(name, topology=shape, topology_text=text or "", cgroups=cgroups, kvm=kvm, detached=detached, fleet=fleet).up()
     try:
         pools = kit.machine_pools() if shape is None else kit.pools(shape)
         kit.write(lab.folder, pools, about=f"Lab {name}: {_SYNTHETIC if shape else _REAL}.")

@@ -18,10 +18,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from pinfold.core.errors import Conflict, Unavailable
+from pinfold.core.errors import Unavailable
 from pinfold.core.topology import Topology
 from pinfold.lab import cgroup, sysfs, witness
-from pinfold.lab.folder import LabFolder, LabSpec, guarded, reap
+from pinfold.lab.folder import LabFolder, reap, remove_dead
+from pinfold.lab.record import LabSpec
 
 _COMMAND_SECONDS: Final = 240.0
 
@@ -30,7 +31,8 @@ class LabHost:
     """One lab host. Use it as a context manager; or `up` and `down`, where `detached` lets it outlive this process.
 
     With `topology` it is synthetic and has no cgroups; without, it has the machine's own, and cgroups unless told otherwise.
-    `kvm=False` hides `/dev/kvm`, so that guests are emulated (TCG). `topology_text` is what people are shown.
+    `kvm=False` hides `/dev/kvm`, so that guests are emulated (TCG). `topology_text` is what people are shown, `fleet` the name that
+    several hosts were started by.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class LabHost:
         cgroups: bool = True,
         kvm: bool = True,
         detached: bool = False,
+        fleet: str = "",
     ) -> None:
         self.folder = LabFolder.named(name)
         self._topology = topology
@@ -59,6 +62,7 @@ class LabHost:
             online=str(topology.online) if topology else "",
             huge_page_kib=_huge_pages(topology),
             group=f"pinfold-lab-{name}-{os.getpid()}" if confined else "",
+            fleet=fleet,
         )
 
     @classmethod
@@ -108,13 +112,7 @@ class LabHost:
         """Start it, and return when it answers. Raises `Conflict` when the name is taken, `Unavailable` when it cannot be had."""
         _require_root()
         reap()
-        with guarded():
-            try:
-                self.folder.path.mkdir(mode=0o755)
-            except FileExistsError:
-                raise Conflict(f"lab {self.spec.name!r} is up already, at {self.uri}") from None
-            lock = self.folder.hold()
-            self.folder.write_spec(self.spec)
+        lock = self.folder.begin(self.spec)
         try:
             self._prepare()
             self._start_keeper(lock)
@@ -129,7 +127,7 @@ class LabHost:
             self._process.stdin.close()
             self._process.wait(_COMMAND_SECONDS)
             self._process = None
-            reap()
+            remove_dead(self.folder)
         else:
             end(self.folder)
 
@@ -205,10 +203,13 @@ def command(folder: LabFolder, text: str) -> None:
 
 
 def end(folder: LabFolder) -> None:
-    """End the lab in that folder, up or left behind, and its guests. A lab that is not there is no error."""
-    if folder.path.exists() and folder.held():
+    """End the lab in that folder, up or left behind, and its guests. A lab that is not there is no error.
+
+    Raises `InvalidRequest` for a folder whose record cannot be believed, `Conflict` for what keeps the folder from being removed.
+    """
+    if folder.held():
         command(folder, "down")
-    reap()
+    remove_dead(folder)
 
 
 def missing() -> tuple[str, ...]:

@@ -1,45 +1,33 @@
-"""The lab's folder: where its files are, who holds it, and the end of what was left behind. Starting daemons does not belong here."""
+"""The lab's folder: where its files are, who holds it, and the end of what was left behind. Starting daemons does not belong here.
+
+Only a folder that a lab marked as its own (`record`) is ever removed. Folders are opened without following links and handled by their file
+descriptor, so that nobody can put another in their place; mount points are named and left.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
-import json
 import os
 import re
-import select
-import shutil
-import signal
-import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from pinfold.core.errors import Conflict, InvalidRequest
-from pinfold.lab import cgroup
+from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
+from pinfold.lab import cgroup, processes, record, tree
+from pinfold.lab.record import LabSpec, NoRecordError
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,23}")
 _SOCKET_PATH_LIMIT: Final = 107
+_LOCK: Final = "lock"
 
 
 def root() -> Path:
     """Where labs live: `$PINFOLD_LAB_ROOT`, else `/run/pinfold-lab`."""
-    return Path(os.environ.get("PINFOLD_LAB_ROOT", "/run/pinfold-lab"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LabSpec:
-    """What was asked of one lab host. `topology` is the text for people; `sysfs` whether there is a synthetic one."""
-
-    name: str
-    synthetic: bool
-    topology: str = "the machine's own"
-    cgroups: bool = True
-    kvm: bool = True
-    online: str = ""
-    huge_page_kib: tuple[int, ...] = ()
-    group: str = ""
+    return Path(os.path.abspath(os.environ.get("PINFOLD_LAB_ROOT") or "/run/pinfold-lab"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,142 +77,218 @@ class LabFolder:
         """A `pinfold.conf` that names the URI and pools that suit the topology."""
         return self.path / "pinfold.conf"
 
-    def spec(self) -> LabSpec:
-        """What was asked of it. Raises `InvalidRequest` when there is no such lab."""
-        try:
-            found: dict[str, Any] = json.loads((self.path / "lab.json").read_text())
-        except FileNotFoundError:
-            raise InvalidRequest(f"there is no lab {self.path.name!r} in {self.path.parent}", key="NAME") from None
-        return LabSpec(**{**found, "huge_page_kib": tuple(found["huge_page_kib"])})
+    def spec(self, *, anyones: bool = False) -> LabSpec:
+        """What was asked of it, also of another user's with `anyones`.
 
-    def write_spec(self, spec: LabSpec) -> None:
-        """Write down what is asked of it."""
-        (self.path / "lab.json").write_text(json.dumps(asdict(spec)) + "\n")
+        Raises `InvalidRequest` when there is no such lab, and for a record that cannot be believed.
+        """
+        with self._open() as fd:
+            return record.read(fd, self.path, anyones=anyones)
 
-    def hold(self) -> int:
-        """A file descriptor that holds the folder for as long as it is open, in whichever process. Raises `Conflict` when it is held."""
-        fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            raise Conflict(f"lab {self.path.name!r} is up already") from None
-        return fd
+    def begin(self, spec: LabSpec) -> int:
+        """Make the folder, mark it, and return its lock: a file descriptor that holds it for as long as it is open, in whichever process.
+
+        Raises `Conflict` where the name is taken, by a lab or by somebody else's folder.
+        """
+        with guarded() as top:
+            try:
+                os.mkdir(self.path.name, 0o755, dir_fd=top)
+            except FileExistsError:
+                raise self._taken() from None
+            with self._open() as fd:
+                try:
+                    record.write(fd, spec)
+                    lock = _lock_of(fd, os.O_CREAT)
+                except OSError as error:
+                    tree.empty(fd)
+                    os.rmdir(self.path.name, dir_fd=top)
+                    raise Unavailable(f"{self.path} cannot be written: {error.strerror}") from error
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock
 
     def held(self) -> bool:
-        """Whether a keeper runs for it. Somebody may be removing the folder meanwhile: nothing is made in it."""
+        """Whether a keeper runs for it. Nothing is made in it, and it may be gone meanwhile."""
         try:
-            fd = os.open(self.path / "lock", os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
+            with self._open() as fd:
+                lock = _lock_of(fd)
+        except (NoRecordError, FileNotFoundError):
             return False
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
         finally:
-            os.close(fd)
+            os.close(lock)
         return False
 
-    def processes(self) -> tuple[int, ...]:
-        """Every process inside the lab: those that see its run folder as `/run/libvirt`, and those in its cgroups. Ascending."""
-        found: set[int] = set()
-        with contextlib.suppress(FileNotFoundError, InvalidRequest):
-            found |= cgroup.members(self.spec().group)
-            own = os.stat(self.run)
-            found |= {int(entry) for entry in os.listdir("/proc") if entry.isdigit() and self._sees(int(entry), own)}
-        return tuple(sorted(found))
+    def processes(self, spec: LabSpec) -> tuple[int, ...]:
+        """Every process inside the lab, ascending."""
+        try:
+            with self._open() as fd:
+                return processes.inside(fd, spec.group)
+        except NoRecordError:
+            return ()
 
-    def end_processes(self, *, asked_seconds: float = 2.5, killed_seconds: float = 60.0) -> tuple[int, ...]:
-        """End every process inside the lab, by SIGTERM and, where that takes longer, by SIGKILL. Returns the ids of those that did not end.
+    def remove(self, spec: LabSpec, lock: int) -> None:
+        """End what runs inside, and remove cgroups and folder. Whoever holds `lock` may call this, others' creations and removals kept out.
 
-        Each is held by a pidfd and looked at once more, so that no other process is hit when an id is used again.
+        Raises `Conflict` where the lock is another folder's, for a mount point, and for processes that do not end.
         """
-        handles: dict[int, int] = {}
-        for pid in self.processes():
-            with contextlib.suppress(ProcessLookupError):
-                handles[pid] = os.pidfd_open(pid)
-        for pid in handles.keys() - set(self.processes()):
-            os.close(handles.pop(pid))
+        with self._open() as fd, opened(self.path.parent) as top:
+            if not os.path.samestat(os.fstat(lock), os.stat(_LOCK, dir_fd=fd, follow_symlinks=False)):
+                raise Conflict(f"{self.path} is not the folder that was held; it is left as it is")
+            left = processes.end(lambda: processes.inside(fd, spec.group))
+            if left:
+                raise Conflict(f"processes {', '.join(map(str, left))} of lab {self.path.name} do not end")
+            if spec.group:
+                cgroup.remove(spec.group)
+            points = tree.mount_points(fd)
+            if points or tree.mount_of(fd) != tree.mount_of(top):
+                point = points[0] if points else self.path
+                raise Conflict(f"{point} is a mount point in lab {self.path.name}; unmount it, then `pinfold lab status` removes the lab")
+            tree.empty(fd, last=(_LOCK, record.NAME))
+            with contextlib.suppress(FileNotFoundError):
+                os.rmdir(self.path.name, dir_fd=top)
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[int]:
         try:
-            for sent, seconds in ((signal.SIGTERM, asked_seconds), (signal.SIGKILL, killed_seconds)):
-                _signal_and_wait(handles, sent, seconds)
-            return tuple(handles)
+            with opened(self.path.parent) as top:
+                fd = tree.open_folder(self.path.name, inside=top)
+        except (FileNotFoundError, NotADirectoryError):
+            raise NoRecordError(f"there is no lab {self.path.name!r} in {self.path.parent}", key="NAME") from None
+        try:
+            yield fd
         finally:
-            for fd in handles.values():
-                os.close(fd)
+            os.close(fd)
 
-    def remove(self) -> None:
-        """End what runs inside, and remove cgroups and folder. The folder's holder alone may call this."""
-        left = self.end_processes()
-        if left:
-            raise Conflict(f"lab {self.path.name!r}: processes {', '.join(map(str, left))} do not end")
-        with contextlib.suppress(InvalidRequest):
-            group = self.spec().group
-            if group:
-                cgroup.remove(group)
-        while self.path.exists():
-            with contextlib.suppress(FileNotFoundError):  # the keeper may be clearing up at the same time
-                shutil.rmtree(self.path)
-
-    @staticmethod
-    def _sees(pid: int, own: os.stat_result) -> bool:
+    def _taken(self) -> Conflict:
         try:
-            return os.path.samestat(os.stat(Path("/proc", str(pid), "root", "run", "libvirt")), own)
-        except OSError:
-            return False
+            self.spec()
+        except InvalidRequest:
+            return Conflict(f"{self.path} is there already, and no lab made it; choose another name, or remove it yourself")
+        return Conflict(f"lab {self.path.name!r} is up already, at {self.uri}")
 
 
 @contextlib.contextmanager
-def guarded() -> Iterator[None]:
-    """Keep others from making or removing labs for the length of the block."""
-    root().mkdir(parents=True, exist_ok=True, mode=0o755)
-    with open(root() / ".lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def opened(path: Path) -> Iterator[int]:
+    """A file descriptor of the folder that labs live in. Raises `FileNotFoundError`, `InvalidRequest` for a link or a file."""
+    try:
+        fd = tree.open_folder(path)
+    except NotADirectoryError:
+        wrong = "is a link; name the folder that it points to" if path.is_symlink() else "is no folder"
+        raise InvalidRequest(f"PINFOLD_LAB_ROOT: {path} {wrong}", key="PINFOLD_LAB_ROOT") from None
+    except PermissionError as error:
+        raise Unavailable(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def guarded() -> Iterator[int]:
+    """Keep others from making or removing labs for the length of the block, which gets a file descriptor of their folder."""
+    path = root()
+    if not path.is_symlink():
+        path.mkdir(parents=True, exist_ok=True, mode=0o755)
+    with opened(path) as top:
+        lock = os.open(".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=top)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield top
+        finally:
+            os.close(lock)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What is in the folder of the labs: labs with their specifications, by name, and a sentence for each record that is not believed."""
+
+    labs: tuple[tuple[LabFolder, LabSpec], ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reaped:
+    """The names of the labs that were removed, and a sentence for each that could not be."""
+
+    removed: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def found(*, anyones: bool = False) -> Found:
+    """Every lab that was begun, whether it is up or was left behind. Folders that no lab marked are passed over.
+
+    With `anyones`, labs of other users too: enough to name them, never to remove them.
+    """
+    try:
+        with opened(root()) as top:
+            names = sorted(name for name in os.listdir(top) if _NAME.fullmatch(name))
+    except FileNotFoundError:
+        return Found()
+    seen: list[tuple[LabFolder, LabSpec]] = []
+    problems = []
+    for name in names:
+        folder = LabFolder(root() / name)
+        try:
+            seen.append((folder, folder.spec(anyones=anyones)))
+        except NoRecordError:
+            continue
+        except InvalidRequest as error:
+            problems.append(str(error))
+    return Found(labs=tuple(seen), problems=tuple(problems))
 
 
 def labs() -> tuple[LabFolder, ...]:
-    """The folder of every lab that was begun, by name, whether it is up or was left behind."""
-    return tuple(folder for folder in _folders() if (folder.path / "lab.json").exists())
+    """The folder of every lab that was begun, by name."""
+    return tuple(folder for folder, _ in found().labs)
 
 
-def reap() -> tuple[str, ...]:
-    """Remove every lab whose keeper has ended without doing so. Returns their names."""
-    found = []
-    for folder in _folders():
-        try:
-            with guarded():
-                fd = folder.hold()
-                try:
-                    folder.remove()
-                finally:
-                    os.close(fd)
-        except (Conflict, FileNotFoundError):
+def reap() -> Reaped:
+    """Remove every lab whose keeper has ended without doing so."""
+    before = found()
+    removed, problems = [], list(before.problems)
+    for folder, _ in before.labs:
+        if folder.held():
             continue
-        found.append(folder.path.name)
-    return tuple(found)
+        try:
+            if remove_dead(folder):
+                removed.append(folder.path.name)
+        except PinfoldError as error:
+            problems.append(str(error))
+    return Reaped(removed=tuple(removed), problems=tuple(problems))
 
 
-def _folders() -> tuple[LabFolder, ...]:
+def remove_dead(folder: LabFolder) -> bool:
+    """Remove one lab unless somebody holds it or was faster, which returns False. What was known before the lock is looked at anew.
+
+    Raises `InvalidRequest` for a record that cannot be believed, and what `LabFolder.remove` raises.
+    """
+    with guarded():
+        try:
+            with folder._open() as fd:
+                spec = record.read(fd, folder.path)
+                lock = _lock_of(fd, os.O_CREAT)
+        except NoRecordError:
+            return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            folder.remove(spec, lock)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(lock)
+    return True
+
+
+def _lock_of(folder: int, flags: int = 0) -> int:
+    """The lock file of the lab. Raises `FileNotFoundError`, and `Conflict` for a link in its place."""
     try:
-        found = sorted(entry for entry in root().iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    except FileNotFoundError:
-        return ()
-    return tuple(map(LabFolder, found))
-
-
-def _signal_and_wait(handles: dict[int, int], sent: signal.Signals, patience_seconds: float) -> None:
-    """Signal every process and drop from `handles` those that end in time; a zombie that nobody waits for has ended too."""
-    for fd in handles.values():
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(fd, sent)
-    poll = select.poll()
-    for fd in handles.values():
-        poll.register(fd, select.POLLIN)
-    deadline = time.monotonic() + patience_seconds
-    while handles and (left := deadline - time.monotonic()) > 0:
-        ended = {fd for fd, _ in poll.poll(left * 1000)}
-        for pid, fd in list(handles.items()):
-            if fd in ended:
-                poll.unregister(fd)
-                os.close(handles.pop(pid))
+        return os.open(_LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | flags, 0o600, dir_fd=folder)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise Conflict(f"{tree.path_of(folder)}/{_LOCK} is a link; remove it yourself") from error
+        if isinstance(error, PermissionError):
+            raise Unavailable(f"{tree.path_of(folder)} is root's lab; labs need root") from error
+        raise

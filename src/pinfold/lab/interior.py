@@ -13,7 +13,8 @@ from typing import Final
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import Unavailable
 from pinfold.lab import cgroup, namespace
-from pinfold.lab.folder import LabFolder, LabSpec
+from pinfold.lab.folder import LabFolder
+from pinfold.lab.record import LabSpec
 
 DAEMONS: Final = ("virtlogd", "libvirtd")
 SHIM: Final = "/run/libvirt/shim/fakecpu.so"
@@ -77,7 +78,7 @@ def mount(folder: LabFolder, spec: LabSpec, found: tuple[cgroup.Hierarchy, ...])
         Path(target).mkdir(parents=True, exist_ok=True)
         namespace.bind(folder.path / name, Path(target))
     Path("/var/cache/libvirt").mkdir(parents=True, exist_ok=True)
-    namespace.bind(_cache(spec), Path("/var/cache/libvirt"))
+    namespace.bind(cache(spec), Path("/var/cache/libvirt"))
     for name in DAEMONS:
         (folder.run / "bin").mkdir(exist_ok=True)
         (folder.run / "bin" / name).touch()
@@ -118,9 +119,16 @@ def _compile_shim(spec: LabSpec) -> None:
         raise Unavailable(f"gcc cannot compile the lab's shim: {done.stderr.strip()}")
 
 
-def _cache(spec: LabSpec) -> Path:
-    """What libvirt found out about QEMU, kept between labs: asking anew takes seconds. A lab without KVM has its own."""
+def cache(spec: LabSpec) -> Path:
+    """What libvirt found out about QEMU, kept between labs: asking anew takes seconds. A lab without KVM has its own.
+
+    Raises `Unavailable` for a link in its place.
+    """
     path = LabFolder.named(spec.name).path.parent / (".cache-kvm" if spec.kvm else ".cache-tcg")
+    if path.is_symlink():
+        raise Unavailable(f"{path} is a link; remove it, so that the lab can keep libvirt's cache there")
+    if path.is_symlink():
+        raise Unavailable(f"{path} is a link; remove it, so that the lab can keep libvirt's cache there")
     path.mkdir(exist_ok=True)
     return path
 

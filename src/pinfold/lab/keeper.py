@@ -23,7 +23,7 @@ import libvirt
 
 from pinfold.core.errors import PinfoldError, Unavailable
 from pinfold.lab import cgroup, interior, namespace
-from pinfold.lab.folder import LabFolder
+from pinfold.lab.folder import LabFolder, guarded
 
 _STAY: Final = b"stay\n"
 _READY_SECONDS: Final = 120.0
@@ -35,8 +35,10 @@ _PURGE_SECONDS: Final = 1.0
 class Keeper:
     """One lab's daemons and namespaces."""
 
-    def __init__(self, folder: LabFolder) -> None:
+    def __init__(self, folder: LabFolder, lock: int) -> None:
         self.folder = folder
+        self.ended = False
+        self._lock = lock
         self.spec = folder.spec()
         self.daemons: dict[str, int] = {}
         self._hierarchies = cgroup.hierarchies() if self.spec.group else ()
@@ -118,7 +120,9 @@ class Keeper:
             self.end_libvirtd(signal.SIGTERM)
         previous = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps while the guests end
         try:
-            self.folder.remove()
+            with guarded():
+                self.folder.remove(self.spec, self._lock)
+            self.ended = True
         finally:
             signal.signal(signal.SIGCHLD, previous)
 
@@ -246,8 +250,9 @@ def _serve(keeper: Keeper, control: socket.socket) -> None:
 
 
 def _answer(keeper: Keeper, connection: socket.socket) -> bool:
-    """Read one command, obey it and say so. Returns whether it was the last."""
+    """Read one command, obey it and say so. Returns whether it was the last: after `down` nothing runs, also where files had to stay."""
     connection.settimeout(5.0)
+    last = False
     try:
         command = connection.makefile().readline().strip()
         last = not _obey(keeper, command)
@@ -255,7 +260,7 @@ def _answer(keeper: Keeper, connection: socket.socket) -> bool:
             keeper.end()
         said = "ok"
     except (PinfoldError, OSError) as error:
-        last, said = False, str(error)
+        said = str(error)
     with contextlib.suppress(OSError):
         connection.sendall(said.encode() + b"\n")
     return last
@@ -265,7 +270,7 @@ def main(path: str, lock_fd: str) -> int:
     """Keep the lab in the folder `path` until told to end. Returns the exit status."""
     os.set_inheritable(int(lock_fd), False)
     libvirt.registerErrorHandler(lambda *_: None, None)  # it would print what we poll for
-    keeper = Keeper(LabFolder(Path(path)))
+    keeper = Keeper(LabFolder(Path(path)), int(lock_fd))
     (keeper.folder.path / "keeper.pid").write_text(f"{os.getpid()}\n")
     control = socket.socket(socket.AF_UNIX)
     said = ""
@@ -281,7 +286,7 @@ def main(path: str, lock_fd: str) -> int:
     finally:
         control.close()
     try:
-        if keeper.folder.path.exists():
+        if not keeper.ended:
             keeper.end()
     except (PinfoldError, OSError) as error:
         said = f"{said or 'the lab ended'}, and was not cleaned up: {error}"

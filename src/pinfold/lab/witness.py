@@ -6,15 +6,16 @@ machine's own topology needs none, since there procfs is the witness.
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
+
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.errors import Unavailable
+from pinfold.core.errors import InvalidRequest, Unavailable
 
 MARKER: Final = "pinfold-lab.json"
 SYNTHETIC: Final = "lab records (synthetic)"
@@ -56,16 +57,29 @@ class LabWitness:
         beside.replace(self.records / str(tid))
 
 
+class _Mark(msgspec.Struct, frozen=True, kw_only=True):
+    """What a lab says of itself beside its socket. Other keys are for people."""
+
+    synthetic: bool
+    records: str = ""
+
+
 def witness_of(uri: str) -> LabWitness | None:
     """The witness for a libvirt URI: that of the synthetic lab whose socket it names, None for every other libvirt.
+
+    Raises `InvalidRequest` for a mark that cannot be read.
 
     >>> witness_of("qemu:///system") is None
     True
     """
     for socket in parse_qs(urlsplit(uri).query).get("socket", ()):
         marker = Path(socket).with_name(MARKER)
-        if marker.exists():
-            mark = json.loads(marker.read_text())
-            if mark["synthetic"]:
-                return LabWitness(Path(mark["records"]))
+        try:
+            mark = msgspec.json.decode(marker.read_bytes(), type=_Mark)
+        except FileNotFoundError:
+            continue
+        except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
+            raise InvalidRequest(f"{marker} is no mark of a lab ({error}); start the lab anew", key=str(marker)) from error
+        if mark.synthetic:
+            return LabWitness(Path(mark.records))
     return None
