@@ -1,0 +1,65 @@
+"""`python -m tests.real.attack.observer URL TOKEN_FILE PID [CA_FILE]`: an agent's heartbeats and a process's memory, while others attack.
+
+A process of its own, so that what the attackers cost in the test's process does not count as the API's. Says `ready` after its first
+heartbeat; ends when standard input does, and then prints what it saw as one line of JSON. What is too much is decided by `rig`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from pinfold.agent.client import ServiceClient
+from pinfold.core.errors import PinfoldError
+
+_PAUSE_SECONDS = 0.03
+_FRESH_EVERY = 5
+"""Every so many heartbeats use a new connection: an agent that starts during an attack has to get in too."""
+
+
+def resident_mib(pid: int) -> float:
+    """The resident memory of a process."""
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
+def main(url: str, token_file: str, pid: str, ca_file: str = "") -> None:
+    """Beat and look until standard input ends."""
+    token, ended = Path(token_file).read_text(), threading.Event()
+    seen: dict[str, Any] = {"beats": 0, "slowest": 0.0, "slowest_fresh": 0.0, "failures": [], "peak_mib": 0.0}
+
+    def look() -> None:
+        while not ended.is_set():
+            seen["peak_mib"] = max(seen["peak_mib"], resident_mib(int(pid)))
+            ended.wait(_PAUSE_SECONDS)
+
+    steady = ServiceClient(url, token, ca_file=ca_file)
+    steady.heartbeat()
+    looker = threading.Thread(target=look)
+    looker.start()
+    threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+    print("ready", flush=True)
+    while not ended.is_set():
+        fresh = seen["beats"] % _FRESH_EVERY == 0
+        client = ServiceClient(url, token, ca_file=ca_file) if fresh else steady
+        began = time.monotonic()
+        try:
+            client.heartbeat()
+        except PinfoldError as error:
+            seen["failures"].append(str(error)[:300])
+        took = time.monotonic() - began
+        seen["slowest_fresh" if fresh else "slowest"] = max(seen["slowest_fresh" if fresh else "slowest"], took)
+        seen["beats"] += 1
+        if fresh:
+            client.close()
+        ended.wait(_PAUSE_SECONDS)
+    looker.join()
+    print(json.dumps(seen), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
