@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import groupby
 
 from docs.markdown import code, sentence, table
@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from pinfold.accounting import resources
 from pinfold.api.app import ROUTERS
 from pinfold.api.errors import CODES, COMPUTE_ERRORS
-from pinfold.api.metrics import METRICS
+from pinfold.api.metrics import METRICS, PROCESS_METRICS
 from pinfold.api.microversion import NEWEST, OLDEST
 from pinfold.core import traits
 
@@ -54,6 +54,9 @@ Below `/compute` an error is in Compute's form, `{"itemNotFound": {"code": 404, 
 `{"error": {"code": "…", "status": 404, "message": "…"}}`. Bodies of more than 1 MiB or 32 levels are refused before anything reads them,
 heads of more than 64 KiB cut off.
 
+Passwords are checked a few at a time, and each client address may send so many wrong ones; beyond that the answer is 429, with the seconds
+to wait in `Retry-After`. A password that opened is remembered, and agents' tokens are never bounded so. `[pinfold_api]` has the options.
+
 """
 
 _CLASSES = {
@@ -92,11 +95,16 @@ def routes() -> str:
 def metrics() -> str:
     """Every metric."""
     intro = (
-        "# Metrics\n\n`/metrics` tells them in Prometheus' text form. They are read from the store when asked, so that every replica tells "
-        "the same.\n\n"
+        "# Metrics\n\n`/metrics` tells them in Prometheus' text form. Those of the fleet are read from the store when asked, so that every "
+        "replica tells the same.\n\n"
     )
-    rows = [(code(name), sentence(words), ", ".join(map(code, labels))) for name, (words, labels) in METRICS.items()]
-    return intro + table(("metric", "meaning", "labels"), rows)
+    own = "\nThese are of the one API process that is asked, since its start:\n\n"
+    return intro + _metric_table(METRICS) + own + _metric_table(PROCESS_METRICS)
+
+
+def _metric_table(metrics: Mapping[str, tuple[str, tuple[str, ...]]]) -> str:
+    rows = [(code(name), sentence(words), ", ".join(map(code, labels))) for name, (words, labels) in metrics.items()]
+    return table(("metric", "meaning", "labels"), rows)
 
 
 def placement() -> str:

@@ -22,8 +22,10 @@ import httpx
 from benchmarks.schedule.fleet import ASKS
 from pinfold.accounting.client import Placement
 from pinfold.accounting.embedded import EmbeddedPlacement, load
-from pinfold.api.accounts import Doorkeeper, hash_password, parse_accounts
+from pinfold.api.accounts import hash_password, parse_accounts
 from pinfold.api.app import create_app
+from pinfold.api.doorkeeper import Doorkeeper
+from pinfold.api.password_checks import PasswordChecks
 from pinfold.api.services import ApiServices
 from pinfold.config.fleet import ApiSettings
 from pinfold.core.request.model import Flavor
@@ -117,7 +119,7 @@ def main(database_url: str, placement_url: str) -> None:
         placement=placement,
         images=Path(tempfile.gettempdir()) / "no-images",
         placement_app=metered,
-        doorkeeper=Doorkeeper(parse_accounts(f"admin:admin:{hash_password(PASSWORD)}", "accounts")),
+        checks=PasswordChecks(Doorkeeper(parse_accounts(f"admin:admin:{hash_password(PASSWORD)}", "accounts"))),
     )
     settings = ApiSettings(port=0)
     listening = listening_socket(settings)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pinfold.api.accounts import Doorkeeper, Role, hash_password, parse_accounts, read_accounts
+from pinfold.api.accounts import hash_password, parse_accounts, read_accounts
 from pinfold.core.errors import InvalidRequest
 
 SECRET = "correct horse"
@@ -12,28 +12,24 @@ SECRET = "correct horse"
 
 @pytest.fixture(scope="module")
 def line() -> str:
-    return f"alice:admin:{hash_password(SECRET)}"
+    return f"alice:admin:{hash_password(SECRET, rounds=4)}"
 
 
-def test_the_right_password_opens_and_a_wrong_one_does_not(line: str) -> None:
-    door = Doorkeeper(parse_accounts(line, "accounts"))
-    account = door.admit("alice", SECRET)
-    assert account is not None
-    assert account.role is Role.ADMIN
-    assert door.admit("alice", SECRET) is account
-    assert door.admit("alice", SECRET + "x") is None
-    assert door.admit("alice", "") is None
-    assert door.admit("bob", SECRET) is None
-
-
-def test_a_password_that_bcrypt_would_cut_is_refused(line: str) -> None:
+def test_a_password_that_bcrypt_would_cut_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="73 bytes"):
         hash_password("x" * 73)
-    assert Doorkeeper(parse_accounts(line, "accounts")).admit("alice", "x" * 5000) is None
 
 
 @pytest.mark.parametrize(
-    "bad", ["alice", "alice:admin", "alice:owner:$2b$12$" + "a" * 53, "al ice:admin:$2b$12$" + "a" * 53, "alice:admin:plain"]
+    "bad",
+    [
+        "alice",
+        "alice:admin",
+        "alice:owner:$2b$12$" + "a" * 53,
+        "al ice:admin:$2b$12$" + "a" * 53,
+        "alice:admin:plain",
+        "alice:admin:$2b$31$" + "a" * 53,
+    ],
 )
 def test_a_malformed_line_is_named(bad: str) -> None:
     with pytest.raises(InvalidRequest, match="accounts, line 2: not of the form"):

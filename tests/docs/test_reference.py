@@ -12,7 +12,7 @@ from fastapi.routing import APIRoute
 from pinfold.accounting import resources
 from pinfold.api.app import ROUTERS
 from pinfold.api.errors import CODES
-from pinfold.api.metrics import METRICS
+from pinfold.api.metrics import METRICS, PROCESS_METRICS
 from pinfold.cli.status import ExitStatus
 from pinfold.config.options import GROUPS, REFUSED
 from pinfold.core.drift.finding import FindingCode
@@ -97,7 +97,7 @@ def test_every_route_metric_class_trait_and_error_code_is_in_the_reference() -> 
                 assert (route.endpoint.__doc__ or "").strip(), f"{route.path} says nothing"
     for name in CODES.values():
         assert f"`{name}`" in routes
-    for metric in METRICS:
+    for metric in (*METRICS, *PROCESS_METRICS):
         assert f"| `{metric}` |" in _page("metrics.md")
     for name in (resources.PCPU, resources.VCPU, resources.MEMORY_MB, resources.DISK_GB, resources.OVERHEAD, *OWN_TRAITS):
         assert f"| `{name}` |" in _page("placement.md")

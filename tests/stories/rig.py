@@ -16,8 +16,11 @@ from tests.fleet import report
 
 from pinfold.accounting.embedded import Embedded
 from pinfold.agent.wire import Absence, GuestReport, Hello, ThreadReport
-from pinfold.api.accounts import Doorkeeper, hash_password, parse_accounts
+from pinfold.api.accounts import hash_password, parse_accounts
 from pinfold.api.app import create_app
+from pinfold.api.attempts import AttemptLimits
+from pinfold.api.doorkeeper import Doorkeeper
+from pinfold.api.password_checks import PasswordChecks
 from pinfold.api.services import ApiServices
 from pinfold.scheduler.lifecycle import Lifecycle
 from pinfold.scheduler.model import SchedulerSettings
@@ -33,6 +36,9 @@ C = "/compute/v2.1"
 NEWEST = "2.96"
 AT_ONCE = SchedulerSettings(refresh_seconds=0.0, traits_seconds=0.0)
 """Nothing is remembered from one request to the next, so that a story's next line sees what the line before did."""
+
+PATIENT = AttemptLimits(wrong_per_minute=100_000)
+"""A story may send as many wrong passwords as it likes."""
 
 _ACCOUNTS = parse_accounts(
     f"{ADMIN[0]}:admin:{hash_password(ADMIN[1], rounds=4)}\n{READER[0]}:reader:{hash_password(READER[1], rounds=4)}\n", "accounts"
@@ -210,7 +216,13 @@ def server_body(name: str, flavor: str, **more: Any) -> dict[str, Any]:
 
 
 def make_services(
-    database: Database, embedded: Embedded, images: Path, *, settings: SchedulerSettings = AT_ONCE, lease_seconds: float = 3600.0
+    database: Database,
+    embedded: Embedded,
+    images: Path,
+    *,
+    settings: SchedulerSettings = AT_ONCE,
+    lease_seconds: float = 3600.0,
+    limits: AttemptLimits = PATIENT,
 ) -> ApiServices:
     """The parts on that database and Placement, with the two accounts."""
     scheduler = Scheduler(database, embedded.client, settings)
@@ -224,20 +236,20 @@ def make_services(
         placement=embedded.client,
         images=images,
         placement_app=embedded.app,
-        doorkeeper=Doorkeeper(_ACCOUNTS),
+        checks=PasswordChecks(Doorkeeper(_ACCOUNTS), limits),
         lease_seconds=lease_seconds,
     )
 
 
 @contextmanager
-def open_fleet(folder: Path, tables: Path, embedded: Embedded) -> Iterator[Fleet]:
+def open_fleet(folder: Path, tables: Path, embedded: Embedded, *, limits: AttemptLimits = PATIENT) -> Iterator[Fleet]:
     """The application in a folder, on a copy of a SQLite file that has our tables; one image, `probe`."""
     images = folder / "images"
     images.mkdir()
     (images / "probe.rom").write_bytes(b"\x00" * 64)
     shutil.copy(tables, folder / "pinfold.db")
     database = Database(f"sqlite:///{folder}/pinfold.db")
-    services = make_services(database, embedded, images)
+    services = make_services(database, embedded, images, limits=limits)
     with httpx.Client(transport=InProcess(create_app(services)), base_url="http://pinfold.test", auth=ADMIN, timeout=None) as http:
         yield Fleet(http=http, services=services, database=database, images=images)
     database.close()

@@ -86,7 +86,7 @@ def create_app(services: ApiServices) -> FastAPI:
     app.openapi = describe(app)  # type: ignore[method-assign]
     for layer, options in (
         (errors.Unexpected, {}),
-        (Authentication, {"doorkeeper": services.doorkeeper}),
+        (Authentication, {"checks": services.checks}),
         (Bounds, {}),
         (ComputeHeaders, {}),
         (ClientAddress, {"proxies": services.proxies}),

@@ -6,13 +6,16 @@ OpenStack clients send it with `auth_type: http_basic`. Readers may ask, admins 
 from __future__ import annotations
 
 import base64
+import logging
 from typing import Final
 
-from starlette.concurrency import run_in_threadpool
-
-from pinfold.api.accounts import Account, Doorkeeper, Role
-from pinfold.api.asgi import App, Receive, Scope, Send
+from pinfold.api.accounts import Account, Role
+from pinfold.api.asgi import App, Message, Receive, Scope, Send
+from pinfold.api.client_address import address_block, client_of
 from pinfold.api.errors import send_error
+from pinfold.api.password_checks import PasswordChecks, TooManyAttempts
+
+_log = logging.getLogger(__name__)
 
 OPEN: Final = frozenset(
     {
@@ -48,34 +51,70 @@ def credentials(header: str) -> tuple[str, str] | None:
 
 
 class Authentication:
-    """ASGI: lets a request through with its account in `scope["state"]["account"]`, or answers 401 or 403."""
+    """ASGI: lets a request through with its account in `scope["state"]["account"]`, or answers 401, 403 or 429.
 
-    def __init__(self, app: App, doorkeeper: Doorkeeper | None) -> None:
+    An account that is removed or changed while its request is at work loses the answer: 401, or an answer that breaks off.
+    """
+
+    def __init__(self, app: App, checks: PasswordChecks | None) -> None:
         self._app = app
-        self._doorkeeper = doorkeeper
+        self._checks = checks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or _open(scope):
             await self._app(scope, receive, send)
             return
-        account = await self._admit(scope)
+        try:
+            account = ANYBODY if self._checks is None else await self._admit(scope, self._checks)
+        except TooManyAttempts as refusal:
+            retry = (b"retry-after", str(refusal.retry_seconds).encode())
+            await send_error(scope, send, 429, f"Too many password checks; try again in {refusal.retry_seconds} s.", retry)
+            return
         if account is None:
             await send_error(scope, send, 401, "A name and a password are required.", _CHALLENGE)
-        elif account.role is Role.READER and scope["method"] not in _READING and scope["path"] not in QUESTIONS:
+            return
+        scope.setdefault("state", {})["account"] = account
+        if account.role is Role.READER and scope["method"] not in _READING and scope["path"] not in QUESTIONS:
             await send_error(scope, send, 403, f"The account {account.name} may read only.")
-        else:
-            scope.setdefault("state", {})["account"] = account
-            await self._app(scope, receive, send)
+            return
+        try:
+            await self._app(scope, receive, self._while_it_holds(account, scope, send))
+        except _RightsEnded:
+            _log.warning("an answer to %s broke off: the account was removed or changed", account.name)
 
-    async def _admit(self, scope: Scope) -> Account | None:
-        if self._doorkeeper is None:
-            return ANYBODY
+    async def _admit(self, scope: Scope, checks: PasswordChecks) -> Account | None:
         given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
         found = credentials(given.decode("latin-1"))
         if found is None:
             return None
-        # Only bcrypt is worth a thread; a password that opened a moment ago is not checked again.
-        return self._doorkeeper.remembered(*found) or await run_in_threadpool(self._doorkeeper.admit, *found)
+        address = client_of(scope)
+        return await checks.admit(*found, address=address_block(address), connection=(address, scope["client"][1]))
+
+    def _while_it_holds(self, account: Account, scope: Scope, send: Send) -> Send:
+        """`send`, for as long as the account is as it was when it was let in."""
+        checks = self._checks
+        if checks is None:
+            return send
+        began = refused = False
+
+        async def guarded(message: Message) -> None:
+            nonlocal began, refused
+            if refused:
+                return
+            if checks.doorkeeper.holds(account):
+                began = True
+                await send(message)
+            elif began:
+                raise _RightsEnded
+            else:
+                refused = True
+                await send_error(scope, send, 401, "The account was removed or changed while its request was at work.", _CHALLENGE)
+
+        return guarded
+
+
+class _RightsEnded(Exception):
+    """Ends an answer that has begun."""
 
 
 def _open(scope: Scope) -> bool:

@@ -35,6 +35,7 @@ COMPUTE_ERRORS: Final = {
     409: "conflictingRequest",
     413: "overLimit",
     415: "badMediaType",
+    429: "overLimit",
     501: "notImplemented",
     503: "serviceUnavailable",
 }
@@ -49,6 +50,7 @@ CODES: Final = {
     409: "conflict",
     413: "too-large",
     415: "media-type",
+    429: "too-many-requests",
     500: "internal",
     501: "not-implemented",
     503: "unavailable",

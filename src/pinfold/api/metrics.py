@@ -1,4 +1,4 @@
-"""`/metrics` for Prometheus: read from the store when asked, so that every replica tells the same."""
+"""`/metrics` for Prometheus: the fleet's, read from the store when asked, so that every replica tells the same; and this process's own."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Final
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from pinfold.api.compute.server_status import shown
+from pinfold.api.password_checks import Outcome
 from pinfold.api.services import ApiServices, services_of
 from pinfold.core.ledger import roles
 from pinfold.core.overhead import capacity_millicpu
@@ -30,7 +31,15 @@ METRICS: Final = {
     "pinfold_floating_vcpus": ("vCPUs that float over the shared pool.", ("host",)),
     "pinfold_servers": ("Servers, by status.", ("status",)),
 }
-"""Every metric: its meaning and labels."""
+"""Every metric of the fleet: its meaning and labels."""
+PROCESS_METRICS: Final = {
+    "pinfold_password_checks_total": (
+        "Requests with a name and a password, by what became of them: remembered, right, wrong, or refused with 429.",
+        ("outcome",),
+    ),
+    "pinfold_password_checks_waiting": ("Password checks that wait for their turn.", ()),
+}
+"""Every metric of one API process, from its start on."""
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
@@ -38,6 +47,7 @@ def metrics(request: Request) -> Response:
     """The metrics in Prometheus' text form."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Fleet(services_of(request)))
+    registry.register(_Process(services_of(request)))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
@@ -57,6 +67,23 @@ class _Fleet(Collector):
         for status, count in sorted(statuses.items()):
             families["pinfold_servers"].add_metric([status], count)
         yield from families.values()
+
+
+class _Process(Collector):
+    def __init__(self, services: ApiServices) -> None:
+        self._services = services
+
+    def collect(self) -> Iterator[Metric]:
+        checks = self._services.checks
+        if checks is None:
+            return
+        text, labels = PROCESS_METRICS["pinfold_password_checks_total"]
+        counted = CounterMetricFamily("pinfold_password_checks", text, labels=labels)
+        for outcome in Outcome:
+            counted.add_metric([outcome.value], checks.outcomes[outcome])
+        yield counted
+        text, _ = PROCESS_METRICS["pinfold_password_checks_waiting"]
+        yield GaugeMetricFamily("pinfold_password_checks_waiting", text, value=checks.waiting)
 
 
 def _tell_host(families: dict[str, GaugeMetricFamily], ledger: HostLedger) -> None:

@@ -86,11 +86,16 @@ def refusals(path: str, verb: str) -> frozenset[int]:
     """The statuses of errors that any route of that path and method may answer.
 
     >>> sorted(refusals("/v1/hosts", "get"))
-    [400, 401, 503]
+    [400, 401, 429, 503]
     """
     account, writing = path not in OPEN, verb in _WRITING and path not in QUESTIONS
     found = {400: True, 401: account, 404: "{" in path, 406: path.startswith("/compute"), 413: verb in _WRITING}
-    found |= {403: writing and not path.startswith(AGENTS), 409: writing, 503: account or path == HEALTH}
+    found |= {
+        429: account and not path.startswith(AGENTS),
+        403: writing and not path.startswith(AGENTS),
+        409: writing,
+        503: account or path == HEALTH,
+    }
     return frozenset(status for status, may in found.items() if may)
 
 

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from pinfold.accounting.client import Placement
-from pinfold.api.accounts import Doorkeeper
 from pinfold.api.client_address import Proxies
+from pinfold.api.password_checks import PasswordChecks
 from pinfold.scheduler.lifecycle import Lifecycle
 from pinfold.scheduler.reports import Reports
 from pinfold.scheduler.schedule import Scheduler
@@ -25,7 +25,7 @@ Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 class ApiServices:
     """The parts behind the routes.
 
-    `placement_app` is the embedded Placement, None where a remote one is used. `doorkeeper` is None with `--no-auth` alone.
+    `placement_app` is the embedded Placement, None where a remote one is used. `checks` are None with `--no-auth` alone.
     `proxies` are those whose word about a client's address counts.
     `images` is the directory that images come from. `lease_seconds` is how long a host counts as up after a heartbeat.
     """
@@ -37,7 +37,7 @@ class ApiServices:
     placement: Placement
     images: Path
     placement_app: Wsgi | None = None
-    doorkeeper: Doorkeeper | None = None
+    checks: PasswordChecks | None = None
     proxies: Proxies = field(default_factory=Proxies)
     lease_seconds: float = 30.0
     ended: threading.Event = field(default_factory=threading.Event)

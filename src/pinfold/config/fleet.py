@@ -8,6 +8,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from pinfold.accounting.embedded import EmbeddedPlacement
 from pinfold.accounting.remote import Auth, RemotePlacement
+from pinfold.api.attempts import DEFAULT_LIMITS, AttemptLimits
 from pinfold.config.host import host_settings
 from pinfold.config.parse import Values, parse
 from pinfold.core.errors import InvalidRequest
@@ -25,6 +26,7 @@ class ApiSettings:
     tls_certificate: str = ""
     tls_key: str = ""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    attempts: AttemptLimits = DEFAULT_LIMITS
     lease_seconds: float = 30.0
     heal_seconds: float = 60.0
 
@@ -88,6 +90,12 @@ def _api(values: Values, host: HostSettings) -> ApiSettings:
         tls_certificate=certificate,
         tls_key=key,
         trusted_proxies=_networks(values, "pinfold_api", "trusted_proxies"),
+        attempts=AttemptLimits(
+            at_once=values.get("pinfold_api", "password_checks"),
+            waiting=values.get("pinfold_api", "password_checks_waiting"),
+            waiting_per_address=values.get("pinfold_api", "password_checks_per_address"),
+            wrong_per_minute=values.get("pinfold_api", "wrong_passwords_per_minute"),
+        ),
         lease_seconds=values.get("pinfold_api", "lease_seconds"),
         heal_seconds=values.get("pinfold_api", "heal_seconds"),
     )

@@ -76,6 +76,35 @@ _API = OptionGroup(
             help="The proxies whose X-Forwarded-For and X-Forwarded-Proto are believed. Bounds and the log then go by the address that "
             "they forward; nobody else's headers mean anything.",
         ),
+        cfg.IntOpt(
+            "password_checks",
+            default=1,
+            min=1,
+            max=64,
+            help="How many passwords are checked at once; each check keeps one CPU busy. A password that opened is remembered.",
+        ),
+        cfg.IntOpt(
+            "password_checks_waiting",
+            default=64,
+            min=1,
+            max=1000,
+            help="How many checks wait for their turn at most; whoever sent the most wrong passwords is answered 429 first.",
+        ),
+        cfg.IntOpt(
+            "password_checks_per_address",
+            default=4,
+            min=1,
+            max=1000,
+            help="How many checks one client address has under way at most, before a connection has shown a right password; more are "
+            "answered 429. Of IPv6, a /64 counts as one address.",
+        ),
+        cfg.IntOpt(
+            "wrong_passwords_per_minute",
+            default=20,
+            min=1,
+            max=100_000,
+            help="How many wrong passwords one client address may send, at once and then every minute; more are answered 429.",
+        ),
         cfg.FloatOpt(
             "lease_seconds",
             default=30.0,

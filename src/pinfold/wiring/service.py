@@ -22,10 +22,12 @@ from fastapi import FastAPI
 from pinfold.accounting.client import Placement
 from pinfold.accounting.embedded import EmbeddedPlacement, Wsgi, load
 from pinfold.accounting.remote import connect
-from pinfold.api.accounts import Doorkeeper, read_accounts
+from pinfold.api.accounts import read_accounts
 from pinfold.api.app import create_app
 from pinfold.api.client_address import Proxies
+from pinfold.api.doorkeeper import Doorkeeper
 from pinfold.api.heads import BoundedHead
+from pinfold.api.password_checks import PasswordChecks
 from pinfold.api.services import ApiServices
 from pinfold.config.fleet import ApiSettings, FleetSettings
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
@@ -90,7 +92,7 @@ def open_service(settings: FleetSettings, *, no_auth: bool = False) -> Iterator[
             placement=placement,
             images=Path(settings.host.images_dir),
             placement_app=placement_app,
-            doorkeeper=doorkeeper,
+            checks=None if doorkeeper is None else PasswordChecks(doorkeeper, settings.api.attempts),
             proxies=Proxies(settings.api.trusted_proxies),
             lease_seconds=settings.api.lease_seconds,
         )
