@@ -1,35 +1,46 @@
-"""`ServiceClient`: how an agent talks to the service over HTTP. What is said is `agent.wire`'s, when is `agent.loop`'s."""
+"""`ServiceClient`: how an agent talks to the service over HTTP.
+
+What is said is `agent.wire`'s, what an answer may be `agent.answers`', when is `agent.loop`'s.
+"""
 
 from __future__ import annotations
 
 import json
-import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import BinaryIO, Final
+from urllib.parse import quote, urlsplit
 
 import httpx
 
-from pinfold.agent.wire import Absence, GuestReport, Hello, Orders, Welcome
+from pinfold.agent.answers import MOST_BYTES, ParsedOrders, parse_orders, parse_welcome, refusal_message
+from pinfold.agent.wire import Absence, GuestReport, Hello, Welcome
+from pinfold.core.addresses import is_loopback
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.store import codec
 
-_SUFFIX: Final = re.compile(r"\.[a-z0-9]{1,8}")
 _WAIT_SLACK: Final = 10.0
 _CHUNK: Final = 1 << 20
-
-Value = TypeVar("Value")
+_MOST_TOKEN_BYTES: Final = 1024
 
 
 def read_token(path: Path) -> str:
-    """The token in a file. Raises `InvalidRequest` when it cannot be read, or others can read it."""
+    """The token in a file. Raises `InvalidRequest` when it cannot be read, others can read it, or there is none in it."""
     try:
         if path.stat().st_mode & 0o077:
             raise InvalidRequest(f"{path}: others can read the agent's token; its mode must be 0600", key=str(path))
-        return path.read_text(encoding="ascii").strip()
+        with path.open(encoding="ascii") as stream:
+            token = stream.read(_MOST_TOKEN_BYTES + 1).strip()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"{path}: cannot be read as an agent's token ({error})", key=str(path)) from error
+    if not token:
+        raise InvalidRequest(f"{path} is empty; write the token into it that `pinfold host add` printed", key=str(path))
+    if len(token) > _MOST_TOKEN_BYTES or not token.isprintable() or " " in token:
+        raise InvalidRequest(f"{path} holds no agent's token; `pinfold host add` prints one, a single word", key=str(path))
+    return token
 
 
 class ServiceAway(Unavailable):
@@ -39,10 +50,24 @@ class ServiceAway(Unavailable):
 class ServiceClient:
     """One agent's connection. Every call raises `ServiceAway` when the service is away, `InvalidRequest` when it refuses what was said."""
 
-    def __init__(self, url: str, token: str, *, ca_file: str = "", certificate: str = "", timeout: float = 30.0) -> None:
-        """`ca_file` has the authorities that are trusted; `certificate` is the one that the service must show, whatever name it bears."""
+    def __init__(
+        self, url: str, token: str, *, ca_file: str = "", certificate: str = "", timeout: float = 30.0, allow_plain_http: bool = False
+    ) -> None:
+        """`ca_file` has the authorities that are trusted; `certificate` is the one that the service must show, whatever name it bears.
+
+        Raises `InvalidRequest` for a plain `http://` address of another machine, unless that is allowed.
+        """
+        parts = urlsplit(url)
+        if parts.scheme != "https" and not allow_plain_http and not is_loopback(parts.hostname or ""):
+            raise InvalidRequest(
+                f"[pinfold_agent] api_url is {url}: over plain HTTP anybody on the way could read the agent's token and give this host "
+                "orders; use https://, or set allow_plain_http = true where the network is trusted",
+                key="api_url",
+            )
         verify = _trust(ca_file, certificate)
-        self._http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=timeout, verify=verify)
+        # An answer is read as it comes: compressed, a small one could be of any length.
+        headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"}
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, verify=verify)
         self._timeout = timeout
 
     @property
@@ -56,82 +81,66 @@ class ServiceClient:
 
     def hello(self, hello: Hello) -> Welcome:
         """Report the host, and live."""
-        return self._ask("PUT", "/agent/v1/host", Welcome, hello, Hello)
+        return self._welcome("PUT", "/agent/v1/host", codec.to_plain(hello, Hello))
 
     def heartbeat(self) -> Welcome:
         """Live; nothing of the host has changed."""
-        return self._ask("POST", "/agent/v1/heartbeat", Welcome)
+        return self._welcome("POST", "/agent/v1/heartbeat")
 
-    def goodbye(self) -> None:
+    def goodbye(self, *, timeout: float | None = None) -> None:
         """The agent ends in good order."""
-        self._send("DELETE", "/agent/v1/host")
+        self._send("DELETE", "/agent/v1/host", timeout=timeout)
 
-    def orders(self, *, after: int, wait: float) -> Orders:
+    def orders(self, *, after: int, wait: float) -> ParsedOrders:
         """All orders, once their count is not `after`, or when `wait` seconds have passed."""
         query = {"after": str(after), "wait": str(wait)}
-        return self._ask("GET", "/agent/v1/orders", Orders, query=query, timeout=self._timeout + wait + _WAIT_SLACK)
+        call = "GET /agent/v1/orders"
+        body = self._send("GET", "/agent/v1/orders", query=query, timeout=self._timeout + wait + _WAIT_SLACK)
+        with _understood(call):
+            return parse_orders(body)
 
     def report(self, guest: str, report: GuestReport) -> None:
         """What one guest is doing."""
-        self._send("POST", f"/agent/v1/guests/{guest}", codec.to_plain(report, GuestReport))
+        self._send("POST", f"/agent/v1/guests/{quote(guest, safe='')}", codec.to_plain(report, GuestReport))
 
     def absent(self, guest: str, absence: Absence) -> None:
         """Neither domain nor process of a guest remains."""
-        self._send("POST", f"/agent/v1/guests/{guest}/absence", codec.to_plain(absence, Absence))
+        self._send("POST", f"/agent/v1/guests/{quote(guest, safe='')}/absence", codec.to_plain(absence, Absence))
 
-    def download(self, image: str, target: Callable[[str], Path]) -> Path:
-        """Fetch an image by name; `target(suffix)` says where it goes. A file is there whole or not at all."""
-        with self._translated(), self._http.stream("GET", f"/agent/v1/images/{image}") as answer:
+    @contextmanager
+    def image(self, name: str) -> Iterator[ImageStream]:
+        """The bytes of the image of that name, as they come."""
+        call = f"GET /agent/v1/images/{quote(name, safe='')}"
+        with self._translated(), self._http.stream("GET", f"/agent/v1/images/{quote(name, safe='')}") as answer:
             if answer.status_code != 200:
-                answer.read()
-                raise _refusal("GET", answer)
-            suffix = answer.headers.get("X-Pinfold-Suffix", ".raw")
-            if not _SUFFIX.fullmatch(suffix):
-                raise InvalidRequest(f"image {image}: the service named the suffix {suffix[:32]!r}", key="image")
-            path = target(suffix)
-            part = path.with_name(f".{path.name}.part")
-            try:
-                with part.open("wb") as stream:
-                    for chunk in answer.iter_bytes(_CHUNK):
-                        stream.write(chunk)
-                part.replace(path)
-            finally:
-                part.unlink(missing_ok=True)
-        return path
+                raise _refusal(call, answer.status_code, _read(answer, call))
+            _refuse_encoded(answer, call)
+            yield ImageStream(suffix=answer.headers.get("X-Pinfold-Suffix", ".raw"), _answer=answer)
 
-    def _ask(
-        self,
-        method: str,
-        path: str,
-        answer_type: type[Value],
-        body: object = None,
-        body_type: Any = None,
-        *,
-        query: dict[str, str] | None = None,
-        timeout: float | None = None,
-    ) -> Value:
-        plain = None if body is None else codec.to_plain(body, body_type)
-        answer = self._send(method, path, plain, query=query, timeout=timeout)
-        try:
-            return codec.from_plain(answer.json(), answer_type, f"the service's answer to {method} {path}")
-        except ValueError as error:
-            raise ServiceAway(f"the service answered {method} {path} with what is not JSON") from error
+    def _welcome(self, method: str, path: str, plain: object = None) -> Welcome:
+        body = self._send(method, path, plain)
+        with _understood(f"{method} {path}"):
+            return parse_welcome(body)
 
     def _send(
         self, method: str, path: str, plain: object = None, *, query: dict[str, str] | None = None, timeout: float | None = None
-    ) -> httpx.Response:
-        with self._translated():
-            answer = self._http.request(
+    ) -> bytes:
+        call = f"{method} {path}"
+        with (
+            self._translated(),
+            self._http.stream(
                 method,
                 path,
                 content=None if plain is None else json.dumps(plain),
                 headers={} if plain is None else {"Content-Type": "application/json"},
                 params=query,
                 timeout=self._timeout if timeout is None else timeout,
-            )
+            ) as answer,
+        ):
+            body = _read(answer, call)
         if not answer.is_success:
-            raise _refusal(f"{method} {path}", answer)
-        return answer
+            raise _refusal(call, answer.status_code, body)
+        return body
 
     def _translated(self) -> _Translated:
         return _Translated(str(self._http.base_url))
@@ -164,13 +173,48 @@ class _Translated:
             raise ServiceAway(f"the service at {self._url} is away: {type(error).__name__} {error}".rstrip()) from error
 
 
-def _refusal(call: str, answer: httpx.Response) -> PinfoldError:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageStream:
+    """An image that is on its way: the suffix that the service named, and its bytes."""
+
+    suffix: str
+    _answer: httpx.Response
+
+    def copy_to(self, stream: BinaryIO) -> None:
+        """Write it all."""
+        for chunk in self._answer.iter_raw(_CHUNK):
+            stream.write(chunk)
+
+
+@contextmanager
+def _understood(call: str) -> Iterator[None]:
+    """Turns an answer that cannot be read into `ServiceAway`: nothing is known then."""
     try:
-        message = str(answer.json()["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        message = f"HTTP {answer.status_code}"
-    if answer.status_code >= 500:
+        yield
+    except InvalidRequest as error:
+        raise ServiceAway(f"the service's answer to {call} cannot be read: {error}") from error
+
+
+def _read(answer: httpx.Response, call: str) -> bytes:
+    _refuse_encoded(answer, call)
+    body = bytearray()
+    for chunk in answer.iter_raw(_CHUNK):
+        body += chunk
+        if len(body) > MOST_BYTES:
+            raise ServiceAway(f"the service's answer to {call} is longer than {MOST_BYTES} bytes")
+    return bytes(body)
+
+
+def _refuse_encoded(answer: httpx.Response, call: str) -> None:
+    encoding = answer.headers.get("Content-Encoding", "identity")
+    if encoding != "identity":
+        raise ServiceAway(f"the service's answer to {call} is encoded ({encoding[:32]!r}), which was not asked for")
+
+
+def _refusal(call: str, status: int, body: bytes) -> PinfoldError:
+    message = refusal_message(body) or f"HTTP {status}"
+    if status >= 500:
         return ServiceAway(f"the service failed at {call}: {message}")
-    if answer.status_code == 409:
+    if status == 409:
         return Conflict(message)
     return InvalidRequest(f"the service refused {call}: {message}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -11,10 +12,12 @@ from pinfold.agent.client import ServiceClient
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Boot
+from pinfold.host import disk, files
 from pinfold.host.lock import state_folder
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ @+-]{0,127}")
 _SUFFIXES: Final = (".rom", ".kernel", ".qcow2", ".raw", ".img")
+_ROTATED: Final = re.compile(r"\.[0-9]{1,4}", re.ASCII)
 _fetching: Final = threading.Lock()
 """Held while an image is fetched: two starts of one image fetch it once."""
 
@@ -24,7 +27,7 @@ def boot_of(settings: HostSettings, service: ServiceClient, image: str, guest: s
 
     Raises `InvalidRequest` when the image is nowhere, `Unavailable` when it had to be fetched and the service is away.
     """
-    log = str(state_folder(settings, "serial") / f"{guest}.log")
+    log = str(files.inside(state_folder(settings, "serial"), f"{guest}.log"))
     if not image:
         return Boot(serial_log=log)
     path = _find(settings, service, image)
@@ -33,7 +36,12 @@ def boot_of(settings: HostSettings, service: ServiceClient, image: str, guest: s
             return Boot(rom=str(path), serial_log=log)
         case ".kernel":
             initrd = path.with_suffix(".initrd")
-            return Boot(kernel=str(path), initrd=str(initrd) if initrd.is_file() else "", cmdline="console=ttyS0", serial_log=log)
+            return Boot(
+                kernel=str(path),
+                initrd=str(initrd) if initrd.is_file() and not initrd.is_symlink() else "",
+                cmdline="console=ttyS0",
+                serial_log=log,
+            )
         case ".qcow2":
             return Boot(disk=str(path), disk_format="qcow2", serial_log=log)
         case _:
@@ -41,8 +49,11 @@ def boot_of(settings: HostSettings, service: ServiceClient, image: str, guest: s
 
 
 def forget_serial_log(settings: HostSettings, guest: str) -> None:
-    """Delete a guest's serial log; none is no error."""
-    Path(settings.state_dir, "serial", f"{guest}.log").unlink(missing_ok=True)
+    """Delete a guest's serial log and those that virtlogd rotated (`GUEST.log.0`, `.1` and so on); none is no error."""
+    folder = Path(settings.state_dir, "serial")
+    for name in files.names(folder):
+        if name == f"{guest}.log" or _ROTATED.fullmatch(name.removeprefix(f"{guest}.log")):
+            files.remove(folder, name)
 
 
 def _find(settings: HostSettings, service: ServiceClient, image: str) -> Path:
@@ -51,9 +62,29 @@ def _find(settings: HostSettings, service: ServiceClient, image: str) -> Path:
     here = _here(settings, image)
     if here is not None:
         return here
-    folder = state_folder(settings, "fetched")
     with _fetching:
-        return _here(settings, image) or service.download(image, lambda suffix: folder / f"{image}{suffix}")
+        return _here(settings, image) or _fetched(settings, service, image)
+
+
+def _fetched(settings: HostSettings, service: ServiceClient, image: str) -> Path:
+    """The image, fetched from the service and looked at: it is there whole, or not at all."""
+    folder = state_folder(settings, "fetched")
+    with service.image(image) as coming:
+        if coming.suffix not in _SUFFIXES:
+            raise InvalidRequest(f"image {image}: the service named the suffix {coming.suffix[:32]!r}, not one of {', '.join(_SUFFIXES)}")
+        with files.written(folder, f"{image}{coming.suffix}", check=_look_at(coming.suffix)) as stream:
+            coming.copy_to(stream)
+    return files.inside(folder, f"{image}{coming.suffix}").resolve()
+
+
+def _look_at(suffix: str) -> Callable[[Path], None]:
+    """What is checked of a fetched image: raw ones are bytes alone, a qcow2 one may name other files."""
+
+    def look(path: Path) -> None:
+        if suffix == ".qcow2":
+            disk.refuse_references(path)
+
+    return look
 
 
 def _here(settings: HostSettings, image: str) -> Path | None:

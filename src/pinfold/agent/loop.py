@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pinfold.agent.answers import ParsedOrders, RefusedOrder
 from pinfold.agent.client import ServiceAway, ServiceClient
 from pinfold.agent.memory import read_memory, write_memory
 from pinfold.agent.pace import Pace
@@ -85,6 +86,7 @@ class Agent:
         self._wake = threading.Event()
         self._ended = threading.Event()
         self._orders: Orders | None = None
+        self._refused: tuple[RefusedOrder, ...] = ()
         self._busy: set[str] = set()
         self._failures: dict[str, tuple[int, str]] = {}
         self._told = Told()
@@ -146,6 +148,7 @@ class Agent:
     def _poll(self) -> None:
         """Wait for orders, for as long as the agent runs."""
         while not self._ended.is_set():
+            asked = _now()
             try:
                 found = self._service.orders(after=self._orders.count if self._orders else -1, wait=_POLL_SECONDS)
             except PinfoldError as error:
@@ -154,9 +157,20 @@ class Agent:
                     self._ended.wait(_BACKOFF_SECONDS)
                 continue
             self._complain("orders", "")
-            if self._orders is None or found.count != self._orders.count:
-                self._orders = found
+            if self._orders is None or found.orders.count != self._orders.count:
+                self._take(found)
                 self._wake.set()
+            elif _now() - asked < _BACKOFF_SECONDS:
+                self._ended.wait(_BACKOFF_SECONDS)  # a service that does not wait, though nothing is new, is not asked without a pause
+
+    def _take(self, parsed: ParsedOrders) -> Orders:
+        """Go by these orders from now on. Those that cannot be read are refused, each with a line in the log."""
+        before = {refused.sentence() for refused in self._refused}
+        for refused in parsed.refused:
+            if refused.sentence() not in before:
+                _log.error("%s", refused.sentence())
+        self._refused, self._orders = parsed.refused, parsed.orders
+        return parsed.orders
 
     def _turn(self, workers: ThreadPoolExecutor) -> None:
         """One turn. A guest with an action under way when the turn began is left out: what the survey shows of it may be old already."""
@@ -195,12 +209,12 @@ class Agent:
         """
         silent = _now() - self._spoke > self._lease_seconds
         if self._orders is None or silent:
-            self._orders = self._service.orders(after=-1, wait=0.0)
+            return self._take(self._service.orders(after=-1, wait=0.0))
         return self._orders
 
     def _speak(self, seen: Survey, facts: HostFacts, orders: Orders) -> None:
-        """Report the host where it changed, else live on."""
-        ordered = frozenset(order.guest for order in orders.orders)
+        """Report the host where it changed, else live on. A guest whose order could not be read is the service's all the same."""
+        ordered = frozenset(order.guest for order in orders.orders) | frozenset(refused.guest for refused in self._refused)
         report = host_report(seen, ordered, strategy=self._settings.strategy, disk_gib=facts.disk_gib, facts=facts.facts)
         now = _now()
         if report != self._reported:

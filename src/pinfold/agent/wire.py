@@ -1,4 +1,5 @@
-"""What agents and the service say to one another, as values; `store.codec` writes and reads them as JSON, checked against these types.
+"""What agents and the service say to one another, as values. The service writes and reads them with `store.codec`, an agent reads what
+it is sent with `agent.answers`; both check the types, and the agent the bounds that stand here too.
 
 How they travel does not belong here (`agent.client`, `api.agent`).
 
@@ -14,8 +15,11 @@ How they travel does not belong here (`agent.client`, `api.agent`).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Annotated, Final
 
+from msgspec import Meta
+
+from pinfold.core.bounds import Name, Revision, Uuid
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.model import Fit
@@ -26,6 +30,10 @@ FAILURE_TOLD: Final = 2_000
 """So many characters of a failure an agent tells; a hypervisor's own text may be of any length, and what it says first matters most."""
 FAILURE_MOST: Final = 8_000
 """So many characters of a failure the service takes, of whatever agent."""
+
+
+ImageName = Annotated[str, Meta(pattern=r"\A([A-Za-z0-9][A-Za-z0-9._ @+-]{0,127})?\Z")]
+"""The name of an image, without its suffix; '' for none. It is a part of a file's name and of an address, and never leaves its folder."""
 
 
 def told_failure(sentence: str) -> str:
@@ -53,11 +61,11 @@ class Welcome:
     given up waiting for the answer. Then the digest is not the one of the answer to the newer report any more.
     """
 
-    host: str
-    revision: int
-    report: str
-    orders: int
-    lease_seconds: float
+    host: Uuid
+    revision: Revision
+    report: Annotated[str, Meta(max_length=255)]
+    orders: Revision
+    lease_seconds: Annotated[float, Meta(ge=0.1, le=86_400.0)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,17 +75,17 @@ class GuestOrder:
     `boot` is the one that is wanted, `booted` the last that the agent has reported, 0 for none; a `hard` one does not ask the guest.
     """
 
-    guest: str
-    name: str
-    claim: str
-    revision: int
+    guest: Uuid
+    name: Name
+    claim: Uuid
+    revision: Revision
     desired: Desired
-    boot: int
-    flavor: str
+    boot: Revision
+    flavor: Name
     request: GuestRequest
     fit: Fit
-    image: str = ""
-    booted: int = 0
+    image: ImageName = ""
+    booted: Revision = 0
     hard: bool = False
 
 

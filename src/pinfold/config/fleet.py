@@ -38,6 +38,7 @@ class AgentSettings:
     api_url: str = ""
     token_file: str = ""
     ca_file: str = ""
+    allow_plain_http: bool = False
     sweep_seconds: float = 10.0
     shutdown_seconds: float = 60.0
 
@@ -72,6 +73,7 @@ def load_fleet(files: Sequence[str]) -> FleetSettings:
             api_url=_url(values, "pinfold_agent", "api_url"),
             token_file=values.path("pinfold_agent", "token_file", f"{host.state_dir}/agent.token"),
             ca_file=values.path("pinfold_agent", "ca_file"),
+            allow_plain_http=values.get("pinfold_agent", "allow_plain_http"),
             sweep_seconds=values.get("pinfold_agent", "sweep_seconds"),
             shutdown_seconds=values.get("pinfold_agent", "shutdown_seconds"),
         ),

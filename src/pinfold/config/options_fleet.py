@@ -140,6 +140,11 @@ _AGENT = OptionGroup(
             metavar=_PATH,
             help="Certificates that are trusted, in place of the system's; `pinfold up` names them to clients too.",
         ),
+        cfg.BoolOpt(
+            "allow_plain_http",
+            default=False,
+            help="Let api_url be http:// of another machine. Whoever is on the way then reads the token and gives this host orders.",
+        ),
         cfg.FloatOpt("sweep_seconds", default=10.0, min=0.5, max=3600.0, help="How often every thread of every guest is looked at."),
         cfg.FloatOpt(
             "shutdown_seconds",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -18,18 +19,22 @@ from typing import Final
 from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Boot, GuestState, HostGuest
+from pinfold.host import files
 from pinfold.host.lock import host_key, state_folder
 
 FORMATS: Final = ("raw", "qcow2")
 _GIB: Final = 1024**3
 _SECONDS: Final = 60.0
+_EXTERNAL_DATA: Final = 1 << 2
+"""The incompatible feature of a qcow2 image whose content is in another file."""
+_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 _log = logging.getLogger(__name__)
 
 
 def overlay_path(settings: HostSettings, guest: str) -> Path:
-    """Where the overlay of the guest with that id lies, made or not."""
-    return Path(settings.state_dir, "overlays", host_key(settings), f"{guest}.qcow2")
+    """Where the overlay of the guest with that id lies, made or not. Raises `InvalidRequest` for an id that is no UUID in plain form."""
+    return files.inside(_folder(settings), f"{_checked(guest)}.qcow2")
 
 
 def prepare(settings: HostSettings, guest: str, boot: Boot, disk_gib: int, *, again: bool = False) -> Boot:
@@ -47,6 +52,8 @@ def prepare(settings: HostSettings, guest: str, boot: Boot, disk_gib: int, *, ag
     if boot.disk_format not in FORMATS:
         raise InvalidRequest(f"disk format {boot.disk_format!r} is not known, allowed are {' and '.join(FORMATS)}", key="disk_format")
     overlay = overlay_path(settings, guest)
+    if overlay.is_symlink():
+        raise InvalidRequest(f"{overlay} is a link; a guest's disk is a file in that folder", key=str(overlay))
     if overlay.exists():
         # A guest whose definition somebody removed comes back on the disk that it had.
         return replace(boot, disk=str(overlay), disk_format="qcow2")
@@ -66,13 +73,13 @@ def prepare(settings: HostSettings, guest: str, boot: Boot, disk_gib: int, *, ag
 
 def remove(settings: HostSettings, guest: str) -> None:
     """Deletes the guest's overlay; none is no error."""
-    overlay_path(settings, guest).unlink(missing_ok=True)
+    files.remove(_folder(settings), f"{_checked(guest)}.qcow2")
     settled(settings, guest)
 
 
 def settled(settings: HostSettings, guest: str) -> None:
     """The guest is about to run, or is gone: its overlay is nobody's to sweep any more."""
-    _starting(settings, guest).unlink(missing_ok=True)
+    files.remove(_folder(settings), f"{_checked(guest)}.starting")
 
 
 def has_run(settings: HostSettings, guest: str) -> bool:
@@ -87,13 +94,41 @@ def sweep(settings: HostSettings, guests: Iterable[HostGuest]) -> None:
     its start left it may have been let run by hand, which settles its overlay as well.
     """
     known = {guest.id: guest for guest in guests}
-    for marker in Path(settings.state_dir, "overlays", host_key(settings)).glob("*.starting"):
-        guest = known.get(marker.stem)
+    for name in files.names(_folder(settings)):
+        started = name.removesuffix(".starting")
+        if started == name or not _ID.fullmatch(started):
+            continue
+        guest = known.get(started)
         if guest is None:
-            _log.warning("the start of guest %s was killed; its overlay is deleted", marker.stem)
-            remove(settings, marker.stem)
+            _log.warning("the start of guest %s was killed; its overlay is deleted", started)
+            remove(settings, started)
         elif guest.state is not GuestState.PAUSED:
-            settled(settings, marker.stem)
+            settled(settings, started)
+
+
+def refuse_references(path: Path) -> None:
+    """Raises `InvalidRequest` for a qcow2 image that is not whole by itself: the file that it names could be any file of the host.
+
+    Only the header is read (docs/interop/qcow2.txt of QEMU): qemu-img would open what it names.
+    """
+    with path.open("rb") as stream:
+        header = stream.read(80)
+    if header[:4] != b"QFI\xfb" or len(header) < 72:
+        raise InvalidRequest("the image is not qcow2, as its suffix says", key="image")
+    version, backing = int.from_bytes(header[4:8], "big"), int.from_bytes(header[8:16], "big")
+    features = int.from_bytes(header[72:80], "big") if version >= 3 else 0
+    if backing or features & _EXTERNAL_DATA:
+        raise InvalidRequest("the image names another file to be read; one that is whole by itself is allowed", key="image")
+
+
+def _folder(settings: HostSettings) -> Path:
+    return Path(settings.state_dir, "overlays", host_key(settings))
+
+
+def _checked(guest: str) -> str:
+    if not _ID.fullmatch(guest):
+        raise InvalidRequest(f"guest id {guest[:64]!r} is not a UUID in its plain form", key="id")
+    return guest
 
 
 def _starting(settings: HostSettings, guest: str) -> Path:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from pinfold.core.bounds import Revision, Uuid
 from pinfold.core.fit.model import Fit, Strategy
 from pinfold.core.ledger import Foreign, HostState, Limits
 from pinfold.core.pools import Pools
@@ -191,8 +192,8 @@ class Order:
 class Tombstone:
     """A guest that is gone from a host: whatever of it is found there with a claim of at most `revision` is to be removed."""
 
-    guest: str
-    revision: int
+    guest: Uuid
+    revision: Revision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

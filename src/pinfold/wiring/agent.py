@@ -49,7 +49,9 @@ def serve_agent(settings: FleetSettings, *, ready: Callable[[str], None]) -> Non
     token = read_token(Path(settings.agent.token_file))
     with (
         owning(settings.host, owner_of(settings.host)),
-        closing(ServiceClient(settings.agent.api_url, token, ca_file=settings.agent.ca_file)) as client,
+        closing(
+            ServiceClient(settings.agent.api_url, token, ca_file=settings.agent.ca_file, allow_plain_http=settings.agent.allow_plain_http)
+        ) as client,
         open_agent(settings, client) as agent,
     ):
         for number in (signal.SIGINT, signal.SIGTERM):

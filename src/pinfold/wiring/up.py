@@ -72,7 +72,8 @@ def up(settings: FleetSettings, *, no_auth: bool, ready: Callable[[Up], None]) -
         service = stack.enter_context(open_service(settings, no_auth=no_auth))
         token = _token(service.services, settings.host.host, Path(settings.agent.token_file))
         stack.enter_context(_serving(server_of(service, settings.api), listening))
-        client = ServiceClient(_local(url), token, certificate=settings.api.tls_certificate)
+        # Whatever address it listens on, it is this machine's: nothing leaves it.
+        client = ServiceClient(_local(url), token, certificate=settings.api.tls_certificate, allow_plain_http=True)
         stack.callback(client.close)
         agent = stack.enter_context(open_agent(settings, client))
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -7,6 +7,7 @@ from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from pinfold.core.bounds import CellIndex, Count, CpuIndex, MemoryMib, PageKib, VcpuCount
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.reasons import Kind, Reason
 
@@ -37,13 +38,13 @@ class FitCell:
     where the cell has shared vCPUs (`float_vcpus`), else empty. `page_kib` is the size that was chosen.
     """
 
-    guest_cell: int
-    host_cell: int
-    pins: tuple[tuple[int, int], ...] = ()
+    guest_cell: CellIndex
+    host_cell: CellIndex
+    pins: tuple[tuple[CpuIndex, CpuIndex], ...] = ()
     float_vcpus: CpuSet = CpuSet()
     float_set: CpuSet = CpuSet()
-    memory_mib: int = 0
-    page_kib: int = 4
+    memory_mib: MemoryMib = 0
+    page_kib: PageKib = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,18 +56,18 @@ class Fit:
     `idle_siblings` are dedicated pCPUs that thread policy `isolate` keeps empty; they are charged like pins.
     """
 
-    vcpus: int
-    memory_mib: int
-    disk_gib: int = 0
+    vcpus: VcpuCount
+    memory_mib: MemoryMib
+    disk_gib: Count = 0
     cells: tuple[FitCell, ...] = ()
     float_vcpus: CpuSet = CpuSet()
     float_set: CpuSet = CpuSet()
     realtime: CpuSet = CpuSet()
     emulator_placement: EmulatorPlacement = EmulatorPlacement.FLOAT
     emulator: CpuSet = CpuSet()
-    emulator_pcpu: int | None = None
+    emulator_pcpu: CpuIndex | None = None
     idle_siblings: CpuSet = CpuSet()
-    overhead_millicpu: int = 0
+    overhead_millicpu: Count = 0
     warnings: tuple[Reason, ...] = ()
     """Such as an overhead pool that is booked beyond its total while `booking=report`."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from pinfold.core.bounds import CellIndex, Count, MemoryMib, VcpuCount
 from pinfold.core.cpuset import CpuSet
 
 
@@ -50,7 +51,7 @@ class PageRequest:
     """
 
     kind: PageKind
-    size_kib: int = 0
+    size_kib: Count = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,19 +77,19 @@ class Image:
 class GuestCpuTopology:
     """Sockets, cores and threads that the guest sees; their product is its number of vCPUs."""
 
-    sockets: int
-    cores: int
-    threads: int
+    sockets: VcpuCount
+    cores: VcpuCount
+    threads: VcpuCount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestCell:
     """One NUMA cell of the guest: its vCPUs, those of them that are pinned (`dedicated`, a subset), and its memory."""
 
-    id: int
+    id: CellIndex
     vcpus: CpuSet
     dedicated: CpuSet
-    memory_mib: int
+    memory_mib: MemoryMib
 
     @property
     def shared(self) -> CpuSet:
@@ -105,9 +106,9 @@ class GuestRequest:
     `disks` and `nics` count devices, for the overhead that they cause.
     """
 
-    vcpus: int
-    memory_mib: int
-    disk_gib: int = 0
+    vcpus: VcpuCount
+    memory_mib: MemoryMib
+    disk_gib: Count = 0
     cpu_policy: CpuPolicy = CpuPolicy.SHARED
     thread_policy: ThreadPolicy = ThreadPolicy.PREFER
     emulator_policy: EmulatorPolicy = EmulatorPolicy.UNSET
@@ -120,8 +121,8 @@ class GuestRequest:
     cpu_topology: GuestCpuTopology | None = None
     traits_required: frozenset[str] = frozenset()
     traits_forbidden: frozenset[str] = frozenset()
-    disks: int = 0
-    nics: int = 0
+    disks: Count = 0
+    nics: Count = 0
     not_acted_upon: tuple[str, ...] = ()
     """Keys that were understood and accepted, but that have no effect on CPUs and memory."""
 

@@ -1,0 +1,137 @@
+"""What the service answers, parsed into checked and bounded values before anything acts on it: pure.
+
+The agent is root, and the service may be anybody who got hold of its address. So every id is a UUID, every name and number has a bound, and
+an order that cannot be read is refused alone: the others are carried out. Fields that are not known are ignored, so that a service may be
+newer than its agents. How answers travel does not belong here (`agent.client`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+
+from pinfold.agent.wire import GuestOrder, Orders, Welcome
+from pinfold.core.bounds import Revision, Uuid
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.errors import InvalidRequest
+from pinfold.store.model import Tombstone
+
+MOST_BYTES: Final = 64 << 20
+"""The longest answer that is read at all: ten thousand orders of 6 KiB."""
+_MOST_ORDERS: Final = 10_000
+_MOST_ORDER_BYTES: Final = 1 << 20
+_MOST_MESSAGE: Final = 500
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedOrder:
+    """An order or tombstone that cannot be read: its place in the answer, the guest where that much can be read ('' else), and why."""
+
+    place: str
+    guest: str
+    why: str
+
+    def sentence(self) -> str:
+        """What the log says of it."""
+        about = f" for guest {self.guest}" if self.guest else ""
+        return f"{self.place}{about} in the service's answer is refused: {self.why}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedOrders:
+    """The orders that can be carried out, and those that are refused."""
+
+    orders: Orders
+    refused: tuple[RefusedOrder, ...] = ()
+
+
+class _Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    count: Revision
+    orders: Annotated[tuple[msgspec.Raw, ...], msgspec.Meta(max_length=_MOST_ORDERS)] = ()
+    tombstones: Annotated[tuple[msgspec.Raw, ...], msgspec.Meta(max_length=_MOST_ORDERS)] = ()
+
+
+class _Subject(msgspec.Struct, frozen=True, kw_only=True):
+    guest: Uuid
+
+
+class _Message(msgspec.Struct, frozen=True, kw_only=True):
+    message: str
+
+
+class _Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    error: _Message
+
+
+def parse_orders(body: bytes) -> ParsedOrders:
+    """All orders of an answer; an order that cannot be read, or a second one for the same guest, is refused alone.
+
+    A tombstone of a guest whose order was refused is left out: it would remove a guest that the service may want.
+    Raises `InvalidRequest` when the answer as a whole cannot be read.
+    """
+    envelope = _decoded(body, _Envelope)
+    orders, refused = _each(envelope.orders, GuestOrder, "order")
+    stones, refused_stones = _each(envelope.tombstones, Tombstone, "tombstone")
+    unclear = {order.guest for order in refused}
+    known = Orders(
+        count=envelope.count,
+        orders=tuple(order for order in orders if order.guest not in unclear),
+        tombstones=tuple(stone for stone in stones if stone.guest not in unclear),
+    )
+    return ParsedOrders(orders=known, refused=(*refused, *refused_stones))
+
+
+def parse_welcome(body: bytes) -> Welcome:
+    """The answer to a report or a heartbeat. Raises `InvalidRequest`."""
+    return _decoded(body, Welcome)
+
+
+def refusal_message(body: bytes) -> str:
+    """The service's own sentence in an answer that is an error, on one line and cut to a length for a log; '' where there is none."""
+    try:
+        said = _decoded(body, _Refusal).error.message
+    except InvalidRequest:
+        return ""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in said[:_MOST_MESSAGE])
+
+
+def _each(raws: tuple[msgspec.Raw, ...], as_type: type[Value], what: str) -> tuple[list[Value], list[RefusedOrder]]:
+    read: dict[str, Value] = {}
+    refused = []
+    for index, raw in enumerate(raws):
+        place = f"{what} {index + 1}"
+        try:
+            subject = _decoded(raw, _Subject).guest
+        except InvalidRequest as error:
+            refused.append(RefusedOrder(place=place, guest="", why=str(error)))
+            continue
+        try:
+            if subject in read:
+                raise InvalidRequest("there is another one for the same guest before it")
+            read[subject] = _decoded(raw, as_type, most=_MOST_ORDER_BYTES)
+        except InvalidRequest as error:
+            refused.append(RefusedOrder(place=place, guest=subject, why=str(error)))
+    return list(read.values()), refused
+
+
+def _decoded(data: bytes | msgspec.Raw, as_type: type[Value], *, most: int = MOST_BYTES) -> Value:
+    if len(memoryview(data)) > most:
+        raise InvalidRequest(f"it is longer than {most} bytes")
+    try:
+        return msgspec.json.decode(data, type=as_type, dec_hook=_cpu_set)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise InvalidRequest(str(error)[:_MOST_MESSAGE]) from error
+
+
+def _cpu_set(as_type: type, value: Any) -> CpuSet:
+    """The written form of a `CpuSet`, a cpulist. Raises `ValueError`, which msgspec names with its place."""
+    if as_type is not CpuSet or not isinstance(value, str):
+        raise ValueError(f"{value!r:.60} is not a list of CPUs")
+    try:
+        return CpuSet.parse(value)
+    except InvalidRequest as error:
+        raise ValueError(str(error)) from error

@@ -1,0 +1,177 @@
+"""What an agent makes of the service's answers, the service's own and a liar's."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.fleet import pinned, report
+
+from pinfold.agent.answers import parse_orders, parse_welcome, refusal_message
+from pinfold.agent.wire import GuestOrder, Orders, Welcome
+from pinfold.core.errors import InvalidRequest
+from pinfold.core.fit.engine import fit
+from pinfold.core.fit.model import Fit, Strategy
+from pinfold.core.ledger import HostState, Ledger
+from pinfold.store import codec
+from pinfold.store.model import Desired, Tombstone
+
+GUEST = "11111111-2222-4333-8444-555555555555"
+OTHER = "66666666-7777-4888-9999-aaaaaaaaaaaa"
+
+
+def order(guest: str = GUEST) -> GuestOrder:
+    """An order as the service makes it, from a real request and its fit."""
+    host = report()
+    state = HostState(topology=host.topology, pools=host.pools, limits=host.limits, ledger=Ledger(), traits=frozenset(), name="h")
+    request = pinned(2)
+    found = fit(request, state, Strategy.PACK)
+    assert isinstance(found, Fit)
+    return GuestOrder(
+        guest=guest,
+        name="vm é",
+        claim=str(uuid.uuid4()),
+        revision=3,
+        desired=Desired.RUNNING,
+        boot=1,
+        flavor="f",
+        request=request,
+        fit=found,
+        image="probe",
+    )
+
+
+def written(*orders: GuestOrder, stones: tuple[Tombstone, ...] = ()) -> dict[str, Any]:
+    """An answer as the service writes it."""
+    plain: dict[str, Any] = codec.to_plain(Orders(count=7, orders=orders, tombstones=stones), Orders)
+    return plain
+
+
+def body(plain: Any) -> bytes:
+    return json.dumps(plain).encode()
+
+
+def test_what_the_service_writes_is_read_as_it_was() -> None:
+    stones = (Tombstone(guest=OTHER, revision=2),)
+    parsed = parse_orders(body(written(order(), stones=stones)))
+    assert parsed.orders.orders[0].fit == codec.from_plain(written(order())["orders"][0]["fit"], Fit)
+    assert (parsed.orders.count, parsed.orders.tombstones, parsed.refused) == (7, stones, ())
+
+
+def test_a_field_of_a_newer_service_is_ignored() -> None:
+    plain = written(order())
+    plain["orders"][0]["colour"] = plain["colour"] = "red"
+    assert len(parse_orders(body(plain)).orders.orders) == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("guest", "../../../etc/passwd"),
+        ("guest", "/srv/other"),
+        ("guest", f"{GUEST}\n"),
+        ("guest", GUEST.upper().replace("1", "A")),
+        ("guest", ""),
+        ("claim", "c"),
+        ("name", "x" * 256),
+        ("image", "../probe"),
+        ("image", "probe\n"),
+        ("image", "a" * 129),
+        ("revision", -1),
+        ("revision", 2**60),
+        ("boot", 1.5),
+        ("hard", 1),
+        ("desired", "gone"),
+        ("flavor", None),
+        ("request.vcpus", 2**40),
+        ("request.memory_mib", -1),
+        ("fit.emulator", "0-99999999"),
+        ("fit.emulator", 3),
+        ("fit.cells.0.pins.0", [0, 2**40]),
+        ("fit.cells.0.page_kib", 0),
+        ("fit", [[[[]]]]),
+        ("request", "x" * (2 << 20)),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_an_order_that_cannot_be_read_is_refused_alone(field: str, value: object) -> None:
+    plain = written(order(), order(OTHER))
+    inner: Any = plain["orders"][0]
+    *path, last = field.split(".")
+    for key in path:
+        inner = inner[int(key)] if key.isdigit() else inner[key]
+    inner[int(last) if last.isdigit() else last] = value
+    parsed = parse_orders(body(plain))
+    assert [found.guest for found in parsed.orders.orders] == [OTHER]
+    (refused,) = parsed.refused
+    assert refused.sentence().startswith("order 1") and len(refused.sentence()) < 1000
+    assert refused.guest == ("" if field == "guest" else GUEST)
+
+
+def test_a_tombstone_with_a_path_is_refused_alone() -> None:
+    plain = written(stones=(Tombstone(guest="../../x", revision=1), Tombstone(guest=OTHER, revision=1)))
+    parsed = parse_orders(body(plain))
+    assert [stone.guest for stone in parsed.orders.tombstones] == [OTHER]
+    assert [refused.place for refused in parsed.refused] == ["tombstone 1"]
+
+
+def test_a_guest_with_two_orders_or_an_unreadable_one_is_left_alone() -> None:
+    plain = written(order(), order(), order(OTHER), stones=(Tombstone(guest=GUEST, revision=9),))
+    parsed = parse_orders(body(plain))
+    assert [found.guest for found in parsed.orders.orders] == [OTHER]
+    assert parsed.orders.tombstones == ()
+    assert [refused.guest for refused in parsed.refused] == [GUEST]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"[]",
+        b"{",
+        b'{"count":-1}',
+        b'{"count":NaN}',
+        b"[" * 100_000,
+        b'{"count":1,"orders":{}}',
+        b"\xff",
+        b'{"count":1,"x":"\\ud800"}',
+    ],
+)
+def test_an_answer_that_is_no_list_of_orders_is_refused(answer: bytes) -> None:
+    with pytest.raises(InvalidRequest):
+        parse_orders(answer)
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "1e999", "NaN", "1e9", '"6"'])
+def test_a_lease_that_no_clock_can_keep_is_refused(seconds: str) -> None:
+    with pytest.raises(InvalidRequest):
+        parse_welcome(f'{{"host":"{GUEST}","revision":1,"report":"","orders":1,"lease_seconds":{seconds}}}'.encode())
+
+
+def test_a_welcome_is_read_as_it_was() -> None:
+    welcome = Welcome(host=GUEST, revision=4, report="ab", orders=3, lease_seconds=6.0)
+    assert parse_welcome(body(codec.to_plain(welcome, Welcome))) == welcome
+
+
+def test_a_message_of_the_service_is_one_short_line() -> None:
+    said = refusal_message(body({"error": {"message": "no\n\x1b[2Jroot# " + "x" * 9000}}))
+    assert said.isprintable() and said.startswith("no") and len(said) == 500
+    assert refusal_message(b"<html>") == ""
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_whatever_is_answered_is_parsed_or_refused(plain: object) -> None:
+    try:
+        parse_orders(json.dumps({"count": 1, "orders": [plain]}).encode())
+        parse_orders(json.dumps(plain).encode())
+    except InvalidRequest:
+        pass

@@ -1,0 +1,45 @@
+"""An agent's connection, and what it refuses before it sends a byte."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pinfold.agent.client import ServiceClient, read_token
+from pinfold.core.errors import InvalidRequest
+
+
+@pytest.mark.parametrize("url", ["http://api.example:8774", "http://10.0.0.1", "http://127.0.0.1.example", "http://[2001:db8::1]:1"])
+def test_plain_http_to_another_machine_is_refused_unless_an_option_says_so(url: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"api_url is .* use https://, or set allow_plain_http = true"):
+        ServiceClient(url, "token")
+    ServiceClient(url, "token", allow_plain_http=True).close()
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8774", "http://localhost", "http://[::1]:8774", "https://api.example"])
+def test_loopback_and_https_are_allowed(url: str) -> None:
+    ServiceClient(url, "token").close()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [("", "is empty; write the token into it"), (" \n", "is empty"), ("two words", "holds no agent's token"), ("x" * 2000, "holds no")],
+    ids=["empty", "blank", "two words", "long"],
+)
+def test_a_token_file_without_a_token_is_its_own_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+    path = tmp_path / "agent.token"
+    path.write_text(text)
+    path.chmod(0o600)
+    with pytest.raises(InvalidRequest, match=sentence):
+        read_token(path)
+
+
+def test_a_token_is_read_without_its_line_end(tmp_path: Path) -> None:
+    path = tmp_path / "agent.token"
+    path.write_text("abc.def\n")
+    path.chmod(0o600)
+    assert read_token(path) == "abc.def"
+    path.chmod(0o640)
+    with pytest.raises(InvalidRequest, match="its mode must be 0600"):
+        read_token(path)
