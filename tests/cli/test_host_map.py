@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from pinfold.cli.views.guests import guests_view
 from pinfold.cli.views.host_map import host_map_view
 from pinfold.cli.views.marks import letters
 from pinfold.core.cpuset import CpuSet
@@ -18,7 +19,7 @@ from pinfold.core.ledger import Claim, HostState, Ledger, Limits
 from pinfold.core.pools import PoolConfig, build_pools
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
-from pinfold.drivers.port import AskedPins, GuestState, HostGuest, Record
+from pinfold.drivers.port import AskedPins, GuestState, HostGuest, NovaRecord, Record
 from pinfold.host.map import host_map
 from pinfold.host.survey import Survey, foreign
 
@@ -163,3 +164,33 @@ def test_a_power_managed_host_says_what_is_off_and_for_whom() -> None:
     assert "switched off, and held by stopped guests: 4 (instance-0001)" in text
     running = Survey(state=state, guests=(replace(stopped, state=GuestState.RUNNING),), power_managed=True)
     assert "offline, but held: 4 (instance-0001)" in drawn(running, 80)
+
+
+def test_novas_guests_are_shown_with_their_servers_names_and_where_their_threads_run() -> None:
+    def nova(number: int, name: str, pins: AskedPins, vcpus: int) -> HostGuest:
+        record = NovaRecord(flavor="m1", vcpus=vcpus, memory_mib=0, name=name)
+        guest = f"ffffffff-0000-4000-8000-00000000000{number}"
+        return replace(STRANGER, id=guest, name=f"instance-000{number}", vcpus=vcpus, memory_mib=0, huge_mib=1024, nova=record, pins=pins)
+
+    guests = (
+        nova(1, "router", AskedPins(vcpus=((0, CpuSet.of(2)),), emulator=CpuSet.of(3)), 1),
+        nova(2, "web", AskedPins(placement=CpuSet.parse("0-1")), 4),
+        nova(3, "db", AskedPins(vcpus=((0, CpuSet.of(4)),), emulator=CpuSet.parse("0-1")), 1),
+    )
+    seen = survey("core:6", "0-1", "2-5", [], guests)
+    text = drawn(seen, 80)
+    assert "4 floating vCPUs" in text
+    assert "0 guests; 1 guest of others" in " ".join(text.split())
+    (runs,) = [line for line in text.splitlines() if line.startswith("  runs")]
+    assert runs.replace("│", " ").split() == ["runs", "ve", "ve", "x1", "x1e", "x3", "·"]
+    assert "x1e its emulator threads" in text
+    for line in ("x1  router         running  2", "    instance-0001", "x2  web            running  4 float over 0-1  the shared pool"):
+        assert line in text
+    assert "3, its own" in text
+    assert "the overhead pool" in text
+    screen = Console(width=80, highlight=False, markup=False, emoji=False)
+    with screen.capture() as captured:
+        screen.print(*guests_view(guests, seen.state.pools))
+    listed = captured.get()
+    assert "1 GiB" in listed and "Nova's" in listed
+    assert max(map(len, listed.splitlines())) <= 80

@@ -68,6 +68,7 @@ def theirs(
     specs: dict[str, str] | None = None,
     nova: bool = False,
     running: bool = True,
+    server: str = "",
 ) -> HostGuest:
     """Somebody else's guest: the pin of each vCPU, or only how many there are."""
     pins = () if isinstance(vcpus, int) else tuple(enumerate(map(cpus, vcpus)))
@@ -79,7 +80,9 @@ def theirs(
         vcpus=count,
         memory_mib=128,
         pid=1000 + number if running else None,
-        nova=NovaRecord(flavor="m1", vcpus=count, memory_mib=128, extra_specs=tuple(sorted((specs or {}).items()))) if nova else None,
+        nova=NovaRecord(flavor="m1", vcpus=count, memory_mib=128, extra_specs=tuple(sorted((specs or {}).items())), name=server)
+        if nova
+        else None,
         pins=AskedPins(
             vcpus=pins,
             emulator=None if emulator is None else cpus(emulator),

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tests.host.guests import HOST, POOLS, cpus, fit, ours, surveyed, theirs
 
 from pinfold.core.hosttext import host
-from pinfold.core.ledger import Role, roles
+from pinfold.core.ledger import ForeignMemory, Role, roles
+from pinfold.core.overhead import ThreadClass
 from pinfold.core.pools import Pools
 from pinfold.host.map import HostMap, PcpuMap, Pool, host_map
 
@@ -101,3 +102,30 @@ def test_pcpus_that_are_switched_off_until_a_guest_needs_them_are_free() -> None
 def test_one_pool_for_both_is_told_apart() -> None:
     seen = host_map(surveyed(pools=Pools(shared=cpus("2-15"), dedicated=cpus("2-15"))))
     assert (pcpu(seen, 2).pool, pcpu(seen, 0).pool) == (Pool.EITHER, Pool.HOST)
+
+
+def test_threads_of_guests_that_are_not_ours_are_seen_on_the_shared_pool() -> None:
+    share = theirs(1, "x", ["4", "5"], emulator="0-1", nova=True)
+    floating = theirs(2, "y", 3, placement="0", nova=True)
+    stopped = theirs(3, "z", 2, placement="1", nova=True, running=False)
+    seen = host_map(surveyed(share, floating, stopped))
+    assert [(pcpu(seen, p).vcpus_float, pcpu(seen, p).overhead_runs) for p in (0, 1, 2)] == [(True, True), (False, True), (False, False)]
+    assert seen.floating_vcpus == 3
+    assert seen.overhead is not None
+    assert (seen.overhead.guests, seen.overhead.others) == (0, 1)
+
+
+def test_the_isolated_emulator_pcpu_of_a_guest_that_is_not_ours_is_told_apart() -> None:
+    seen = host_map(surveyed(theirs(1, "x", ["4", "5"], emulator="6", nova=True)))
+    assert [pcpu(seen, p).owners[0].thread_class for p in (4, 6)] == [ThreadClass.VCPU, ThreadClass.EMULATOR]
+
+
+def test_each_cell_says_what_memory_and_huge_pages_are_left() -> None:
+    topology = host("cell:2 core:4 pu:2 mem:4096 huge:2048x512")
+    held = replace(theirs(1, "x", ["4"], nova=True), memory_mib=0, huge_mib=256, pages=(ForeignMemory(cell=0, size_kib=2048, count=128),))
+    seen = host_map(surveyed(held, ours(2, "a", fit("10")), topology=topology))
+    assert [[(pages.size_kib, pages.total, pages.free) for pages in cell.pages] for cell in seen.cells] == [
+        [(2048, 512, 384)],
+        [(2048, 512, 512)],
+    ]
+    assert [cell.free_mib for cell in seen.cells] == [3072 - 64, 3072]

@@ -15,12 +15,13 @@ from pinfold.core.reasons import Reason
 from pinfold.core.request.model import GuestRequest
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import HostGuest, Record, Sight
+from pinfold.host.places import places
 
 if TYPE_CHECKING:
     from pinfold.cli.checks import Checked
     from pinfold.cli.prerequisites import Checkup
     from pinfold.host.audit import Audit
-    from pinfold.host.map import HostMap, PcpuMap
+    from pinfold.host.map import HostMap, PagesMap, PcpuMap
     from pinfold.host.repair import Repaired
     from pinfold.host.stop import Stopped
     from pinfold.host.survey import Survey
@@ -87,12 +88,15 @@ def guest_document(guest: HostGuest) -> Document:
         "name": guest.name,
         "state": guest.state.value,
         "vcpus": guest.vcpus,
-        "memory_mib": guest.memory_mib,
+        "memory_mib": guest.whole_memory_mib,
+        "huge_pages": [{"cell": pages.cell, "size_kib": pages.size_kib, "count": pages.count} for pages in guest.pages],
         "pid": guest.pid,
         "record": None
         if record is None
         else {"policy": record.policy.value, "flavor": record.flavor, "owner": record.owner, "placement": placement_document(record.fit)},
+        "nova_name": None if guest.nova is None else guest.nova.name,
         "nova_flavor": None if guest.nova is None else guest.nova.flavor,
+        "pins": None if record is not None else _places_document(guest),
         "problem": guest.problem,
     }
 
@@ -196,13 +200,17 @@ def host_document(seen: Survey, chart: HostMap, settings: HostSettings) -> Docum
                 "cores": [str(core) for core in cell.cores],
                 "sockets": list(cell.sockets),
                 "memory_mib": cell.memory_mib,
+                "memory_free_mib": drawn.free_mib,
                 "pages": [{"size_kib": pages.size_kib, "total": pages.total} for pages in cell.pages],
+                "huge_pages": [_pages_document(pages) for pages in drawn.pages],
                 "dedicated": drawn.dedicated,
                 "dedicated_free": drawn.free,
             }
             for cell, drawn in zip(state.topology.cells, chart.cells, strict=True)
         ],
         "overhead_millicpu": _booking_document(chart),
+        "floating_vcpus": chart.floating_vcpus,
+        "floating_memory_free_mib": chart.floating_mib,
         "limits": {
             "cpu_allocation_ratio": limits.cpu_allocation_ratio,
             "ram_allocation_ratio": limits.ram_allocation_ratio,
@@ -227,6 +235,9 @@ def map_document(chart: HostMap) -> Document:
         "cells": [
             {
                 "id": cell.cell,
+                "memory_mib": cell.memory_mib,
+                "memory_free_mib": cell.free_mib,
+                "huge_pages": [_pages_document(pages) for pages in cell.pages],
                 "cores": [{"socket": core.socket, "pcpus": [_pcpu_document(pcpu) for pcpu in core.pcpus]} for core in cell.cores],
             }
             for cell in chart.cells
@@ -243,6 +254,8 @@ def _pcpu_document(pcpu: PcpuMap) -> Document:
         "overhead": pcpu.overhead,
         "role": None if pcpu.role is None else pcpu.role.value,
         "retiring": pcpu.retiring,
+        "vcpus_float": pcpu.vcpus_float,
+        "overhead_runs": pcpu.overhead_runs,
         "owners": [
             {
                 "guest": use.guest,
@@ -255,9 +268,25 @@ def _pcpu_document(pcpu: PcpuMap) -> Document:
     }
 
 
+def _places_document(guest: HostGuest) -> Document:
+    found = places(guest, None)
+    return {
+        "pinned": str(found.pinned),
+        "float_vcpus": found.floats,
+        "float_set": None if found.floating is None else str(found.floating),
+        "emulator": None if found.emulator is None else str(found.emulator),
+    }
+
+
+def _pages_document(pages: PagesMap) -> Document:
+    return {"size_kib": pages.size_kib, "total": pages.total, "free": pages.free}
+
+
 def _booking_document(chart: HostMap) -> Document | None:
     booking = chart.overhead
-    return None if booking is None else {"booked": booking.booked_millicpu, "total": booking.total_millicpu, "guests": booking.guests}
+    if booking is None:
+        return None
+    return {"booked": booking.booked_millicpu, "total": booking.total_millicpu, "guests": booking.guests, "others": booking.others}
 
 
 def _thread_document(thread: ObservedThread, recorded: Masks | None, record: Record | None) -> Document:

@@ -12,9 +12,10 @@ from pinfold.cli.guest_options import GuestOptions, takes_guest_options
 from pinfold.cli.output import show, show_json
 from pinfold.cli.session import Session, open_session, read_configuration
 from pinfold.cli.status import ExitStatus, warn
-from pinfold.core.errors import Conflict
+from pinfold.core.errors import Conflict, InvalidRequest
 
 if TYPE_CHECKING:
+    from pinfold.core.pools import Pools
     from pinfold.core.topology import Topology
     from pinfold.host.audit import GuestAudit
     from pinfold.host.start import Started
@@ -84,11 +85,11 @@ def list_(context: typer.Context, config: opt.Config = None, connect: opt.Connec
 
     configuration = read_configuration(config, connect, only_looks=True, quiet=as_json, audits=True)
     with open_session(context, configuration) as session:
-        guests = session.driver.guests()
+        guests, pools = session.driver.guests(), _pools(session)
     if as_json:
         show_json({"guests": [guest_document(guest) for guest in guests]})
     else:
-        show(guests_view(guests))
+        show(guests_view(guests, pools))
 
 
 @app.command("show")
@@ -146,6 +147,16 @@ def stop(
     else:
         kept = "and is gone" if outcome.removed else "and keeps its pCPUs; `pinfold guest restart` starts it again"
         show([f"guest {outcome.guest.name} no longer runs {kept}"])
+
+
+def _pools(session: Session) -> Pools | None:
+    """The pools of the host, None where the configured ones do not fit it: a list of guests does not depend on them."""
+    from pinfold.core.pools import build_pools
+
+    try:
+        return build_pools(session.settings.pools, session.driver.topology())[0]
+    except InvalidRequest:
+        return None
 
 
 def _judged(session: Session, name: str) -> tuple[Verdict | GuestAudit, Topology]:

@@ -95,12 +95,13 @@ class AskedPins:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NovaRecord:
-    """What Nova's own metadata in a domain tells: flavor name and its size, and the extra specs where Nova wrote them."""
+    """What Nova's own metadata in a domain tells: flavor name and its size, the extra specs where Nova wrote them, the server's name."""
 
     flavor: str
     vcpus: int
     memory_mib: int
     extra_specs: tuple[tuple[str, str], ...] = ()
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +109,8 @@ class HostGuest:
     """One guest that the hypervisor knows, ours (`record` is set) or somebody else's.
 
     `pid` is the hypervisor's process (None when it does not run, or is out of reach). `pages` and `memory_mib` are what its definition
-    takes of huge pages per cell and of small-page memory. `problem` says why a record of ours could not be read; such a guest counts as
-    foreign.
+    takes of huge pages per cell and of small-page memory; `huge_mib` is what those huge pages hold. `problem` says why a record of ours
+    could not be read; such a guest counts as foreign.
     """
 
     id: str
@@ -125,6 +126,12 @@ class HostGuest:
     pages: tuple[ForeignMemory, ...] = ()
     iothreads: int = 0
     problem: str = ""
+    huge_mib: int = 0
+
+    @property
+    def whole_memory_mib(self) -> int:
+        """The guest's memory in all, on small pages and on huge ones."""
+        return self.memory_mib + self.huge_mib
 
     @property
     def active(self) -> bool:

@@ -11,6 +11,7 @@ from pinfold.core.ledger import Role
 from pinfold.core.overhead import ThreadClass, capacity_millicpu
 from pinfold.core.pools import Pools
 from pinfold.drivers.port import HostGuest
+from pinfold.host.places import places
 from pinfold.host.survey import Survey, own_pins
 
 
@@ -44,7 +45,8 @@ class Use:
 class PcpuMap:
     """One pCPU. `owners` are those who hold it, ours first: none when it is free, two when something is wrong.
 
-    `overhead` says that overhead threads of `share` guests run there, `retiring` that it has left the dedicated pool while it is held.
+    `overhead` says that the overhead pool has it, `retiring` that it has left the dedicated pool while it is held. `vcpus_float` and
+    `overhead_runs` say whether floating vCPUs, and overhead threads of guests that do not hold it, may run there now.
     """
 
     pcpu: int
@@ -54,6 +56,8 @@ class PcpuMap:
     overhead: bool = False
     retiring: bool = False
     offline: bool = False
+    vcpus_float: bool = False
+    overhead_runs: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,31 +69,51 @@ class CoreMap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PagesMap:
+    """The huge pages of one size in one cell: all of them, and what no guest holds and the host does not reserve."""
+
+    size_kib: int
+    total: int
+    free: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CellMap:
-    """One host cell: its cores, ordered by lowest pCPU, its memory in MiB, and how many of its dedicated pCPUs are free."""
+    """One host cell: its cores, ordered by lowest pCPU, its memory, and how many of its dedicated pCPUs are free.
+
+    `free_mib` is what guests with cells leave of its small-page memory, and the host's reserve of pages; `pages` are its huge pages,
+    ordered by size.
+    """
 
     cell: int
     cores: tuple[CoreMap, ...]
     memory_mib: int
+    free_mib: int
+    pages: tuple[PagesMap, ...]
     dedicated: int
     free: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverheadBooking:
-    """The overhead pool in thousandths of a pCPU: booked by claims, and in all; `guests` counts those that use it."""
+    """The overhead pool in thousandths of a pCPU: booked by claims, and in all; `guests` counts those that use it.
+
+    `others` counts the running guests that are not ours whose emulator threads are on the pool; they book nothing.
+    """
 
     pool: CpuSet
     booked_millicpu: int
     total_millicpu: int
     guests: int
+    others: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostMap:
     """A whole host: its cells, ordered by id, the offline pCPUs that somebody still holds, and the overhead pool, None without one.
 
-    `free` counts the free pCPUs of the dedicated pool, those among them that are switched off by intent included.
+    `free` counts the free pCPUs of the dedicated pool, those among them that are switched off by intent included; `floating_vcpus` the
+    vCPUs that float, those of running guests that are not ours included. `floating_mib` is the memory that a guest without cells may have.
     """
 
     name: str
@@ -97,33 +121,77 @@ class HostMap:
     offline: tuple[PcpuMap, ...]
     overhead: OverheadBooking | None
     free: int
+    floating_vcpus: int
+    floating_mib: int
 
 
 def host_map(seen: Survey) -> HostMap:
     """The map of a surveyed host."""
-    owners = _owners(seen)
-    topology, pools = seen.state.topology, seen.state.pools
+    owners, floats = _owners(seen), _floats(seen)
+    topology, pools, counts = seen.state.topology, seen.state.pools, seen.state.counts
     cells = []
     for cell in topology.cells:
         sockets = cell.sockets or (None,) * len(cell.cores)
         cores = tuple(
-            CoreMap(socket=socket, pcpus=tuple(_pcpu(cpu, pools, owners, topology.offline) for cpu in core))
+            CoreMap(socket=socket, pcpus=tuple(_pcpu(cpu, pools, owners, floats, topology.offline) for cpu in core))
             for core, socket in zip(cell.cores, sockets, strict=True)
         )
         dedicated = cell.cpus & pools.dedicated
         free = [cpu for cpu in dedicated if cpu not in owners]
-        cells.append(CellMap(cell=cell.id, cores=cores, memory_mib=cell.memory_mib, dedicated=len(dedicated), free=len(free)))
+        left = counts.by_id[cell.id]
+        total = {page.size_kib: page.total for page in cell.pages}
+        cells.append(
+            CellMap(
+                cell=cell.id,
+                cores=cores,
+                memory_mib=cell.memory_mib,
+                free_mib=left.small_free_mib,
+                pages=tuple(PagesMap(size_kib=size, total=total[size], free=free) for size, free in reversed(left.huge) if total[size]),
+                dedicated=len(dedicated),
+                free=len(free),
+            )
+        )
     lost = CpuSet(owners) - topology.online
     return HostMap(
         name=seen.state.name,
         cells=tuple(cells),
-        offline=tuple(_pcpu(cpu, pools, owners, lost) for cpu in lost),
+        offline=tuple(_pcpu(cpu, pools, owners, floats, lost) for cpu in lost),
         overhead=_booking(seen),
         free=sum(cpu not in owners for cpu in pools.dedicated),
+        floating_vcpus=floats.vcpus,
+        floating_mib=counts.floating_room_mib,
     )
 
 
-def _pcpu(cpu: int, pools: Pools, owners: dict[int, tuple[Use, ...]], offline: CpuSet) -> PcpuMap:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Floats:
+    """How many vCPUs float, over which pCPUs, and where overhead threads run apart from their guest's own pCPUs."""
+
+    vcpus: int
+    floating: CpuSet
+    overhead: CpuSet
+
+
+def _floats(seen: Survey) -> _Floats:
+    """Ours by their claims, running or not; those of others by their pins, while they run."""
+    online, vcpus = seen.state.topology.online, 0
+    floating = overhead = CpuSet()
+    for claim in seen.state.ledger.claims:
+        vcpus += claim.fit.floating_count
+        floating |= claim.fit.float_set
+        for cell in claim.fit.cells:
+            floating |= cell.float_set
+        overhead |= claim.fit.emulator - claim.fit.taken
+    for guest in seen.guests:
+        if guest.record is None and guest.active:
+            found = places(guest, seen.state.pools)
+            vcpus += found.floats
+            floating |= online if found.floating is None else found.floating
+            overhead |= (online if found.emulator is None else found.emulator) - found.pinned
+    return _Floats(vcpus=vcpus, floating=floating, overhead=overhead)
+
+
+def _pcpu(cpu: int, pools: Pools, owners: dict[int, tuple[Use, ...]], floats: _Floats, offline: CpuSet) -> PcpuMap:
     uses = owners.get(cpu, ())
     dedicated, held = cpu in pools.dedicated, any(use.role is not Role.FOREIGN for use in uses)
     if dedicated:
@@ -140,6 +208,8 @@ def _pcpu(cpu: int, pools: Pools, owners: dict[int, tuple[Use, ...]], offline: C
         overhead=pools.overhead is not None and cpu in pools.overhead,
         retiring=held and not dedicated,
         offline=cpu in offline,
+        vcpus_float=cpu in floats.floating,
+        overhead_runs=cpu in floats.overhead,
     )
 
 
@@ -180,10 +250,12 @@ def _booking(seen: Survey) -> OverheadBooking | None:
     pool = seen.state.pools.overhead
     if pool is None:
         return None
+    others = [places(guest, seen.state.pools) for guest in seen.guests if guest.record is None and guest.active]
     users = [claim.fit for claim in seen.state.ledger.claims if claim.fit.emulator_placement is EmulatorPlacement.POOL]
     return OverheadBooking(
         pool=pool,
         booked_millicpu=sum(fit.overhead_millicpu for fit in users),
         total_millicpu=capacity_millicpu(seen.state.pools, seen.state.limits),
         guests=len(users),
+        others=sum(1 for other in others if other.pinned and other.emulator and other.emulator <= pool),
     )

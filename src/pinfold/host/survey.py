@@ -49,13 +49,27 @@ class Survey:
 
 
 def pick(guests: tuple[HostGuest, ...], key: str) -> HostGuest:
-    """The guest with that name or id. Raises `InvalidRequest` with the nearest name when there is none."""
+    """The guest with that name or id, or the only server of Nova's with that name.
+
+    Raises `InvalidRequest` with the nearest name when there is none, and for a server's name that several have.
+    """
     for guest in guests:
         if key in (guest.name, guest.id):
             return guest
-    near = difflib.get_close_matches(key, [guest.name for guest in guests], n=1)
+    servers = [guest for guest in guests if guest.nova is not None and guest.nova.name == key]
+    if len(servers) == 1:
+        return servers[0]
+    if servers:
+        names = ", ".join(guest.name for guest in servers)
+        raise InvalidRequest(f"several servers of Nova's are called {key!r}; name one of the guests {names}", key="guest")
+    near = difflib.get_close_matches(key, [name for guest in guests for name in names_of(guest)], n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise InvalidRequest(f"there is no guest {key!r} on this host{hint}", key="guest")
+
+
+def names_of(guest: HostGuest) -> tuple[str, ...]:
+    """The names that a guest goes by: the hypervisor's, then the server's of Nova where there is one."""
+    return (guest.name, guest.nova.name) if guest.nova is not None and guest.nova.name else (guest.name,)
 
 
 def survey(driver: Driver, settings: HostSettings) -> Survey:

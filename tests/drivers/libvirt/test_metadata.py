@@ -161,7 +161,7 @@ EXTRA = (
 )
 def test_nova_s_flavor_is_read_in_every_release(version: str, specs: str, expected: tuple[tuple[str, str], ...]) -> None:
     notes = ElementTree.fromstring(NOVA.format(version=version, specs=specs))
-    assert metadata.nova_record(notes) == NovaRecord(flavor="pinned", vcpus=4, memory_mib=2048, extra_specs=expected)
+    assert metadata.nova_record(notes) == NovaRecord(flavor="pinned", vcpus=4, memory_mib=2048, extra_specs=expected, name="vm-1")
 
 
 def test_metadata_without_nova_is_nobody_s() -> None:

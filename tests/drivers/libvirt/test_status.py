@@ -76,6 +76,9 @@ def test_every_kind_of_pin_is_read() -> None:
 )
 def test_memory_is_counted_by_page_size_and_host_cell(inner: str, pages: tuple[ForeignMemory, ...], memory_mib: int) -> None:
     assert status.memory(domain(inner), TWO) == (pages, memory_mib)
+    text = f"<domain><name>g</name><memory unit='MiB'>4096</memory>{inner}</domain>"
+    seen = status.host_guest(text, state=GuestState.RUNNING, persistent=True, pid=7, pages=TWO)
+    assert (seen.whole_memory_mib, seen.huge_mib) == (4096, 4096 - memory_mib), "huge pages count as memory"
 
 
 def test_the_default_huge_page_is_the_host_s() -> None:

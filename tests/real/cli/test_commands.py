@@ -45,7 +45,12 @@ def test_the_host_is_drawn_shown_and_audited(pinfold: Pinfold, idle_rom: Path) -
         for owner in pcpu["owners"]
     ]
     assert sorted(owners) == ["a", "b", "b"]
-    assert json.loads(pinfold("host", "show", "--json").stdout)["overhead_millicpu"] == {"booked": 22, "total": 2000, "guests": 1}
+    assert json.loads(pinfold("host", "show", "--json").stdout)["overhead_millicpu"] == {
+        "booked": 22,
+        "total": 2000,
+        "guests": 1,
+        "others": 0,
+    }
     assert "2 guests looked at: 0 findings" in pinfold("audit").stdout
     assert "dedicated  2-15,18-31" in pinfold("config", "check").stdout
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import RenderableType
+from rich.console import JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from pinfold.cli.views.proof import finding_lines
-from pinfold.cli.views.words import count
+from pinfold.cli.views.words import count, guest_cell, name_width
 from pinfold.core.drift import Severity
 from pinfold.host.audit import Audit, GuestAudit, Whose
 from pinfold.host.repair import Repaired
@@ -42,7 +42,9 @@ def repair_view(done: Sequence[Repaired]) -> list[RenderableType]:
 def _guests(found: Audit) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for title in ("", "guest", "whose", "state", "policy", "threads", ""):
-        table.add_column(title, justify="right" if title == "threads" else "left", overflow="fold", no_wrap=title in ("state", "threads"))
+        width = name_width(audit.guest for audit in found.guests) if title == "guest" else None
+        justify: JustifyMethod = "right" if title == "threads" else "left"
+        table.add_column(title, justify=justify, overflow="fold", no_wrap=title in ("state", "threads"), min_width=width)
     for audit in _ordered(found):
         drift = sum(finding.severity is Severity.DRIFT for finding in audit.findings)
         notes = len(audit.findings) - drift
@@ -50,7 +52,7 @@ def _guests(found: Audit) -> Table:
         policy = "" if audit.policy is None else audit.policy.value + (", told from its pins" if audit.inferred else "")
         table.add_row(
             Text("✗", style="bold red") if drift else Text("✓", style="bold green"),
-            audit.guest.name,
+            guest_cell(audit.guest),
             _WHOSE[audit.whose],
             audit.guest.state.value,
             policy,

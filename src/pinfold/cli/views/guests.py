@@ -8,25 +8,29 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pinfold.cli.views.words import mib, short_emulator_words, vcpu_words
+from pinfold.cli.views.words import guest_cell, mib, name_width, place_words, short_emulator_words, vcpu_words
+from pinfold.core.pools import Pools
 from pinfold.drivers.port import GuestState, HostGuest
+from pinfold.host.places import places
 
 _STYLES = {GuestState.RUNNING: "green", GuestState.PAUSED: "yellow", GuestState.CRASHED: "bold red", GuestState.STOPPED: "dim"}
 
 
-def guests_view(guests: Sequence[HostGuest]) -> list[RenderableType]:
-    """One line for each guest, ours first, by name. Pure."""
+def guests_view(guests: Sequence[HostGuest], pools: Pools | None) -> list[RenderableType]:
+    """One line for each guest, ours first, by name; `pools` are None where the configured ones do not fit the host. Pure."""
     if not guests:
         return [Text("no guests", style="dim")]
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for title in ("guest", "state", "memory", "vCPUs on", "emulator threads on", "policy", "flavor"):
-        table.add_column(title, overflow="fold", no_wrap=title in ("state", "memory"))
+        width = name_width(guests) if title == "guest" else len(title) if title == "flavor" else None
+        table.add_column(title, overflow="fold", no_wrap=title in ("state", "memory"), min_width=width)
     for guest in sorted(guests, key=lambda guest: (guest.record is None, guest.name)):
         state = Text(guest.state.value, style=_STYLES[guest.state])
         record = guest.record
         if record is not None:
-            places = (vcpu_words(record.fit), short_emulator_words(record.fit), record.policy.value, record.flavor)
+            row = (vcpu_words(record.fit), short_emulator_words(record.fit), record.policy.value, record.flavor)
         else:
-            places = (f"{guest.vcpus} vCPUs", "", "not ours", guest.nova.flavor if guest.nova is not None else "")
-        table.add_row(guest.name, state, mib(guest.memory_mib), *places)
+            whose = "not ours" if guest.nova is None else "Nova's"
+            row = (*place_words(places(guest, pools), pools), whose, guest.nova.flavor if guest.nova is not None else "")
+        table.add_row(guest_cell(guest), state, mib(guest.whole_memory_mib), *row)
     return [table]

@@ -9,12 +9,13 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pinfold.cli.views.marks import CLASH, FREE, Mark, crowds, guest_marks, owner_mark, pool_mark
-from pinfold.cli.views.words import count, mib, short_emulator_words, vcpu_words
+from pinfold.cli.views.marks import CLASH, FREE, Mark, guest_marks, owner_mark, pool_mark
+from pinfold.cli.views.words import count, guest_cell, mib, name_width, page_words, place_words, short_emulator_words, vcpu_words
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.ledger import Role
 from pinfold.core.overhead import ThreadClass
 from pinfold.host.map import CellMap, CoreMap, HostMap, PcpuMap
+from pinfold.host.places import places
 from pinfold.host.survey import Survey
 
 _LABEL = 7
@@ -22,16 +23,16 @@ _LABEL = 7
 
 def host_map_view(seen: Survey, chart: HostMap, width: int) -> list[RenderableType]:
     """The map for a screen `width` columns wide. Pure."""
-    guests, crowd = guest_marks(seen), crowds(seen)
+    guests = guest_marks(seen)
     pcpus = [pcpu for cell in chart.cells for core in cell.cores for pcpu in core.pcpus]
-    owners = {pcpu.pcpu: owner_mark(pcpu, guests, crowd.get(pcpu.pcpu, "")) for pcpu in pcpus}
+    owners = {pcpu.pcpu: owner_mark(pcpu, guests) for pcpu in pcpus}
     rows = _Rows(owners, width)
     lines: list[RenderableType] = [*host_head(seen, chart), Text()]
     for sockets, cells in groupby(chart.cells, key=_sockets):
         if sockets:
             lines.append(Text(f"{'socket' if len(sockets) == 1 else 'sockets'} {', '.join(map(str, sockets))}", style="bold"))
         for cell in cells:
-            lines += [_cell_head(seen, cell), *rows.of(cell), Text()]
+            lines += [_cell_head(cell), *rows.of(cell), Text()]
     lines += _held_offline(seen, chart)
     if guests:
         lines += [_guests(seen, guests), Text()]
@@ -68,7 +69,7 @@ def host_head(seen: Survey, chart: HostMap) -> list[RenderableType]:
 
 
 def _pools(seen: Survey, chart: HostMap) -> Table:
-    pools, fits = seen.state.pools, [claim.fit for claim in seen.state.ledger.claims]
+    pools = seen.state.pools
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -77,7 +78,7 @@ def _pools(seen: Survey, chart: HostMap) -> Table:
     if seen.switched_off:
         free += f", {seen.switched_off} switched off until a guest needs them"
     table.add_row(Text.assemble(("D", "cyan"), " dedicated"), _or_none(pools.dedicated), free)
-    floating = count(sum(fit.floating_count for fit in fits), "floating vCPU")
+    floating = count(chart.floating_vcpus, "floating vCPU")
     kept = f", {seen.reserved_pcpus} kept for the host" if seen.reserved_pcpus else ""
     words = f"{count(len(pools.shared), 'pCPU')}{kept}, {floating}"
     table.add_row(Text.assemble(("S", "green"), " shared"), _or_none(pools.shared), words)
@@ -87,6 +88,7 @@ def _pools(seen: Survey, chart: HostMap) -> Table:
     else:
         where = "the shared pool" if booking.pool == pools.shared else _or_none(booking.pool)
         booked = f"{booking.booked_millicpu:,} of {booking.total_millicpu:,} millicpu booked by {count(booking.guests, 'guest')}"
+        booked += f"; {count(booking.others, 'guest')} of others" if booking.others else ""
         table.add_row(Text.assemble(("O", "green"), " overhead"), where, booked)
     rest = seen.state.topology.online - pools.dedicated - pools.shared - (pools.overhead or CpuSet())
     if rest:
@@ -94,14 +96,13 @@ def _pools(seen: Survey, chart: HostMap) -> Table:
     return table
 
 
-def _cell_head(seen: Survey, cell: CellMap) -> Text:
+def _cell_head(cell: CellMap) -> Text:
     line = Text.assemble((f"cell {cell.cell}", "bold"), f": {count(sum(len(core.pcpus) for core in cell.cores), 'pCPU')}")
     if cell.dedicated:
         line.append(f", {cell.free} of {cell.dedicated} dedicated free")
-    line.append(f", {mib(cell.memory_mib)}")
-    for pages in seen.state.topology.cell(cell.cell).pages[1:]:
-        if pages.total:
-            line.append(f", {count(pages.total, 'page')} of {mib(pages.size_kib // 1024)}")
+    line.append(f", {mib(cell.free_mib)} of {mib(cell.memory_mib)} free")
+    for pages in cell.pages:
+        line.append(f", {pages.free:,} of {count(pages.total, 'page')} of {page_words(pages.size_kib)} free")
     return line
 
 
@@ -141,17 +142,17 @@ class _Rows:
 def _guests(seen: Survey, marks: Mapping[str, Mark]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for title in ("", "guest", "state", "vCPUs on", "emulator threads on", "flavor"):
-        table.add_column(title, overflow="fold", no_wrap=title in ("", "state"))
-    foreign = {other.name: other for other in seen.state.ledger.foreign}
+        width = name_width(seen.guests) if title == "guest" else None
+        table.add_column(title, overflow="fold", no_wrap=title in ("", "state"), min_width=width)
     for guest in sorted(seen.guests, key=lambda guest: (guest.record is None, guest.name)):
         mark = Text(marks[guest.name].text, style=marks[guest.name].style)
         if guest.record is not None:
             fit = guest.record.fit
             table.add_row(mark, guest.name, guest.state.value, vcpu_words(fit), short_emulator_words(fit), guest.record.flavor)
         else:
-            held = foreign[guest.name].cpus if guest.name in foreign else CpuSet()
             flavor = guest.nova.flavor if guest.nova is not None else ""
-            table.add_row(mark, guest.name, guest.state.value, str(held) or "no dedicated pCPU", "not ours", flavor)
+            where = place_words(places(guest, seen.state.pools), seen.state.pools)
+            table.add_row(mark, guest_cell(guest), guest.state.value, *where, flavor)
     return table
 
 
@@ -163,6 +164,7 @@ def _legend(pcpus: Sequence[PcpuMap], owners: Mapping[int, Mark], width: int) ->
         ("Ae", "its emulator threads", any(use.thread_class is ThreadClass.EMULATOR and use.role is Role.EMULATOR for use in uses)),
         ("A-", "a sibling that it keeps idle", any(use.role is Role.IDLE_SIBLING for use in uses)),
         ("x1", "a guest that is not ours", any(use.role is Role.FOREIGN for use in uses)),
+        ("x1e", "its emulator threads", any(use.role is Role.FOREIGN and use.thread_class is ThreadClass.EMULATOR for use in uses)),
         ("v", "floating vCPUs", bool(texts & {"v", "ve"})),
         ("e", "overhead threads of guests", bool(texts & {"e", "ve"})),
         (FREE, "free", FREE in texts),

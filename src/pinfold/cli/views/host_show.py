@@ -15,13 +15,12 @@ from pinfold.host.survey import Survey
 def host_show_view(seen: Survey, chart: HostMap, settings: HostSettings) -> list[RenderableType]:
     """The cells as a table, then the limits, the libvirt and the configuration that were used. Pure."""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for title in ("cell", "pCPUs", "cores", "dedicated free", "memory", "huge pages"):
+    for title in ("cell", "pCPUs", "cores", "dedicated free", "memory free", "huge pages free"):
         table.add_column(title, overflow="fold", no_wrap=title == "cell")
     for cell, drawn in zip(seen.state.topology.cells, chart.cells, strict=True):
-        huge = ", ".join(f"{pages.total:,} of {page_words(pages.size_kib)}" for pages in cell.pages[1:] if pages.total)
-        table.add_row(
-            str(cell.id), str(cell.cpus), str(len(cell.cores)), f"{drawn.free} of {drawn.dedicated}", mib(cell.memory_mib), huge or "none"
-        )
+        huge = "\n".join(f"{page_words(pages.size_kib)}: {pages.free:,} of {pages.total:,}" for pages in drawn.pages)
+        memory = f"{mib(drawn.free_mib)} of {mib(cell.memory_mib)}"
+        table.add_row(str(cell.id), str(cell.cpus), str(len(cell.cores)), f"{drawn.free} of {drawn.dedicated}", memory, huge or "none")
     limits = settings.limits
     rows = Table.grid(padding=(0, 2, 0, 0))
     rows.add_column(no_wrap=True)
@@ -29,6 +28,7 @@ def host_show_view(seen: Survey, chart: HostMap, settings: HostSettings) -> list
     rows.add_row(
         "ratios", f"cpu {limits.cpu_allocation_ratio:g}, ram {limits.ram_allocation_ratio:g}, disk {limits.disk_allocation_ratio:g}"
     )
+    rows.add_row("memory", f"{mib(chart.floating_mib)} free for guests without cells")
     rows.add_row("reserved", f"{mib(limits.reserved_memory_mib)} of memory, {limits.reserved_disk_gib} GiB of disk")
     rows.add_row("overhead", f"booking {limits.booking.value}, shared fraction {limits.shared_fraction:g}")
     rows.add_row("host cells", f"{settings.strategy.value}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pinfold.core.cpuset import CpuSet
 from pinfold.core.ledger import Role
 from pinfold.core.overhead import ThreadClass
 from pinfold.host.map import PcpuMap, Pool, Use
@@ -63,36 +62,27 @@ def pool_mark(pcpu: PcpuMap) -> Mark:
     return Mark(text="S" * (pcpu.pool is Pool.SHARED) + "O" * pcpu.overhead, style="green")
 
 
-def owner_mark(pcpu: PcpuMap, guests: Mapping[str, Mark], crowd: str) -> Mark:
+def owner_mark(pcpu: PcpuMap, guests: Mapping[str, Mark]) -> Mark:
     """What runs on a pCPU.
 
     `A0` is vCPU 0 of guest A, `Ae` its emulator threads, `A-` a sibling that it keeps idle, `x1` a guest that is not ours,
-    `·` a free dedicated pCPU; `!` follows where two own one. Elsewhere it is `crowd`: `v` floating vCPUs, `e` overhead threads.
+    `x1e` the emulator threads of that one on a pCPU of their own, `·` a free dedicated pCPU; `!` follows where two own one. Elsewhere it
+    is `v` for floating vCPUs, `e` for overhead threads.
     """
     if len(pcpu.owners) > 1:
         return Mark(text=guests[pcpu.owners[0].guest].text + CLASH, style="bold white on red")
     if pcpu.owners:
         guest = guests[pcpu.owners[0].guest]
         return Mark(text=guest.text + _suffix(pcpu.owners[0]), style=guest.style)
-    if crowd:
+    crowd = "v" * pcpu.vcpus_float + "e" * pcpu.overhead_runs
+    if crowd and pcpu.pool is not Pool.DEDICATED:
         return Mark(text=crowd, style="green")
     return Mark(text=FREE if pcpu.pool in (Pool.DEDICATED, Pool.EITHER) else "", style="dim")
 
 
-def crowds(seen: Survey) -> Mapping[int, str]:
-    """What floats on each pCPU: `v` where vCPUs of ours do, `e` where overhead threads of ours do, off their own pCPUs."""
-    floating = overhead = CpuSet()
-    for claim in seen.state.ledger.claims:
-        floating |= claim.fit.float_set
-        for cell in claim.fit.cells:
-            floating |= cell.float_set
-        overhead |= claim.fit.emulator - claim.fit.taken
-    return {cpu: "v" * (cpu in floating) + "e" * (cpu in overhead) for cpu in floating | overhead}
-
-
 def _suffix(use: Use) -> str:
     if use.role is Role.FOREIGN:
-        return ""
+        return "e" if use.thread_class is ThreadClass.EMULATOR else ""
     if use.role is Role.IDLE_SIBLING:
         return "-"
     return str(use.vcpu) if use.thread_class is ThreadClass.VCPU else "e"

@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from pinfold.cli.views.words import count, emulator_words, mib
+from pinfold.cli.views.words import count, emulator_words, guest_words, mib
 from pinfold.core.drift import Finding, Severity, expected
 from pinfold.core.overhead import Masks, ObservedThread, ThreadClass, memory_cell
 from pinfold.core.topology import Topology
@@ -44,7 +44,9 @@ def guest_view(
 
 def guest_head(guest: HostGuest) -> list[RenderableType]:
     """What a guest is: name, state, size, policy and id."""
-    head = Text.assemble((guest.name, "bold"), f": {guest.state.value}, {count(guest.vcpus, 'vCPU')}, {mib(guest.memory_mib)}")
+    head = Text.assemble(
+        (guest_words(guest), "bold"), f": {guest.state.value}, {count(guest.vcpus, 'vCPU')}, {mib(guest.whole_memory_mib)}"
+    )
     if guest.record is not None and guest.record.flavor:
         head.append(f", flavor {guest.record.flavor}")
     lines: list[RenderableType] = [head]

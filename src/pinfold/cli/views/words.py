@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Final
+
+from rich.text import Text
+
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.model import EmulatorPlacement, Fit
+from pinfold.core.pools import Pools
+from pinfold.drivers.port import HostGuest
+from pinfold.host.places import Places
+from pinfold.host.survey import names_of
+
+_USUAL_NAME: Final = 24
 
 _EMULATOR = {
     EmulatorPlacement.FLOAT: "over the guest's own pCPUs",
@@ -47,6 +58,44 @@ def vcpu_words(fit: Fit) -> str:
         return str(fit.pinned)
     floating = f"{fit.floating_count} float"
     return f"{fit.pinned}, {floating}" if fit.pinned else floating
+
+
+def guest_words(guest: HostGuest) -> str:
+    """A guest's name; before it the name of Nova's server, where there is one."""
+    return f"{guest.nova.name} ({guest.name})" if guest.nova is not None and guest.nova.name else guest.name
+
+
+def guest_cell(guest: HostGuest) -> Text:
+    """A guest's name for a table, with the hypervisor's name below that of Nova's server."""
+    if guest.nova is None or not guest.nova.name:
+        return Text(guest.name)
+    return Text.assemble(guest.nova.name, "\n", (guest.name, "dim"))
+
+
+def name_width(guests: Iterable[HostGuest]) -> int:
+    """How wide a column must be that cuts no guest's name, as far as names are of a usual length."""
+    return max((min(len(name), _USUAL_NAME) for guest in guests for name in names_of(guest)), default=0)
+
+
+def place_words(found: Places, pools: Pools | None) -> tuple[str, str]:
+    """Where the vCPUs, and where the emulator threads, of a guest that is not ours run."""
+    parts = [str(found.pinned)] if found.pinned else []
+    if found.floats:
+        where = "everywhere" if found.floating is None else f"over {found.floating}"
+        parts.append(f"{found.floats} float {where}")
+    return ", ".join(parts), _foreign_emulator_words(found, pools)
+
+
+def _foreign_emulator_words(found: Places, pools: Pools | None) -> str:
+    if found.emulator is None:
+        return "everywhere"
+    if found.emulator_alone:
+        return f"{found.emulator}, its own"
+    if found.pinned and found.emulator == found.pinned:
+        return "the guest's own pCPUs"
+    if pools is not None and found.pinned and found.emulator == pools.overhead:
+        return "the overhead pool"
+    return "the shared pool" if pools is not None and found.emulator == pools.shared else str(found.emulator)
 
 
 def emulator_words(fit: Fit) -> str:

@@ -79,8 +79,8 @@ def record_of(guest: Element) -> Record:
 def nova_record(metadata: Element) -> NovaRecord | None:
     """What Nova wrote into a domain's `<metadata>`, None where it wrote nothing.
 
-    Flavor name, vCPUs and memory are there in every release; extra specs since 2025.1, ordered by key. Raises `InvalidRequest` when
-    they cannot be read.
+    The server's name, flavor name, vCPUs and memory are there in every release; extra specs since 2025.1, ordered by key.
+    Raises `InvalidRequest` when they cannot be read.
     """
     what = "Nova's metadata"
     for namespace in NOVA_NAMESPACES:
@@ -96,6 +96,7 @@ def nova_record(metadata: Element) -> NovaRecord | None:
             vcpus=xmltext.text_integer(vcpus, what),
             memory_mib=xmltext.text_integer(memory, what),
             extra_specs=tuple(sorted({spec.get("name", ""): (spec.text or "") for spec in specs if spec.get("name")}.items())),
+            name=metadata.findtext(f"{{{namespace}}}instance/{{{namespace}}}name", default="").strip(),
         )
     return None
 

@@ -85,6 +85,7 @@ def _defined(text: str, pages: HostPages) -> HostGuest:
         pages=taken,
         iothreads=len(iothread_ids(domain)),
         problem=problem,
+        huge_mib=-(-sum(amount_kib for _, amount_kib in _guest_cells(domain)) // 1024) - memory_mib,
     )
 
 
