@@ -1,7 +1,8 @@
 # What there is to run. `make help` lists it.
 python := .venv/bin/python
+compile := .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick check lint formatted types layers pages format bench bench-fit bench-schedule bench-memory bench-agent oracle survive machine docs
+.PHONY: help setup demo test lock quick check lint formatted types layers pages format bench bench-fit bench-schedule bench-memory bench-agent oracle survive machine docs
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,8 +64,13 @@ survive: .venv/pinfold-stamp ## a fleet of real processes, each killed at every 
 machine: ## a Debian machine of its own with systemd, cgroup v2, huge pages and real time; as root, up to two hours where it is emulated
 	@tests/machine/run.sh
 
+lock: .venv/pinfold-stamp ## pin the dependencies anew: development first, the other two agree with it
+	$(compile) --extra fleet --group dev -o requirements-dev.lock pyproject.toml
+	$(compile) --extra fleet --group build -c requirements-dev.lock -o requirements-service.lock pyproject.toml
+	$(compile) --extra agent --group build -c requirements-dev.lock -o requirements.lock pyproject.toml
+
 docs: .venv/pinfold-stamp ## rewrite what the reference takes from the code
 	$(python) -m docs.generate
 
-.venv/pinfold-stamp: requirements.lock pyproject.toml
+.venv/pinfold-stamp: requirements-dev.lock pyproject.toml
 	@bin/setup --tests

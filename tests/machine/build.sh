@@ -57,7 +57,7 @@ fi
 
 # ---- pinfold, as its user sets it up ----
 
-if [ "$(cat "$folder/set-up" 2>/dev/null)" != "$(sha256sum <"$repository/requirements.lock")" ]; then
+if [ "$(cat "$folder/set-up" 2>/dev/null)" != "$(sha256sum <"$repository/requirements-dev.lock")" ]; then
     cp /etc/resolv.conf "$rootfs/etc/resolv.conf"
     cp /etc/ssl/certs/ca-certificates.crt "$rootfs/etc/ssl/certs/ca-certificates.crt"
     rm -rf "$rootfs/home/op/pinfold"
@@ -66,9 +66,9 @@ if [ "$(cat "$folder/set-up" 2>/dev/null)" != "$(sha256sum <"$repository/require
     inside sudo -u op --preserve-env env HOME=/home/op sh -c 'cd ~/pinfold && bin/setup --tests'
     rm -rf "$rootfs/opt/pinfold"
     git clone -q --no-hardlinks "$repository" "$rootfs/opt/pinfold"
-    inside /opt/pinfold/bin/setup
+    inside /opt/pinfold/bin/setup --service
     inside apt-get clean
-    sha256sum <"$repository/requirements.lock" >"$folder/set-up"
+    sha256sum <"$repository/requirements-dev.lock" >"$folder/set-up"
     rm -f "$image"
 fi
 

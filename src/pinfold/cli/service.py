@@ -11,13 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-import httpx
-import yaml
-
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
+
+if TYPE_CHECKING:  # every command's help, and every command on one host, works without httpx and PyYAML
+    import httpx
 
 _COMPUTE: Final = "/compute/v2.1"
 _SECONDS: Final = 60.0
@@ -51,6 +51,8 @@ def find_access(environ: Mapping[str, str], state_dir: str) -> Access:
 
 def read_access(path: Path, cloud: str) -> Access:
     """The access to one cloud of a clouds.yaml. Raises `InvalidRequest` naming the file and what it lacks."""
+    import yaml
+
     from pinfold.config.parse import read_text
 
     try:
@@ -78,6 +80,8 @@ class Service:
     """One service. Every call raises `Unavailable` when it is away, and otherwise what its answer means."""
 
     def __init__(self, access: Access) -> None:
+        import httpx
+
         self._url = access.url
         self._http = httpx.Client(
             base_url=access.url,
@@ -97,6 +101,8 @@ class Service:
 
     def ask(self, method: str, path: str, body: object = None, query: Mapping[str, str] | None = None) -> Any:
         """Ask for a path; the JSON of the answer, None where it has no body."""
+        import httpx
+
         try:
             answer = (
                 self._http.request(method, path, json=body, params=query)
@@ -169,7 +175,13 @@ def _one(found: Sequence[dict[str, Any]], noun: str, name: str) -> dict[str, Any
 
 @contextmanager
 def open_access(config: Sequence[str] | None) -> Iterator[Service]:
-    """The service for one command, until the block ends. Raises `InvalidRequest` where none is named."""
+    """The service for one command, until the block ends. Raises `InvalidRequest` where none is named.
+
+    A missing package is said before a missing clouds.yaml: with a base installation the advice to run `pinfold up` would lead nowhere.
+    """
+    import httpx  # noqa: F401
+    import yaml  # noqa: F401
+
     from pinfold.config import find_files, load
 
     state_dir = load(find_files(config or (), os.environ, nova=False)).settings.state_dir

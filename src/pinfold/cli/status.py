@@ -42,6 +42,10 @@ _KINDS: tuple[tuple[type[PinfoldError], str, ExitStatus], ...] = (
 )
 
 
+_BASE = frozenset({"defusedxml", "libvirt", "libvirtmod", "msgspec", "oslo_config", "rich", "typer"})
+"""What every installation has, by the names that Python imports."""
+
+
 def report(error: BaseException, *, as_json: bool) -> ExitStatus:
     """Say on standard error what went wrong, in one sentence or one JSON document, and return the exit status for it.
 
@@ -57,8 +61,30 @@ def report(error: BaseException, *, as_json: bool) -> ExitStatus:
         if not str(error):  # a group without a command, whose help is on the screen already
             return ExitStatus.BAD_INPUT
         return _say(_usage_sentence(error), "usage", ExitStatus.BAD_INPUT, None, as_json=as_json)
+    if missing := _missing_package(error):
+        sentence = f"this command needs the Python package {missing}, which is not installed; {_install(missing)}"
+        return _say(sentence, "missing-package", ExitStatus.UNAVAILABLE, missing, as_json=as_json)
     message = f"internal error: {type(error).__name__}: {error}; the traceback is in {_keep_traceback(error)}, please report it"
     return _say(message, "internal", ExitStatus.INTERNAL, None, as_json=as_json)
+
+
+def _missing_package(error: BaseException) -> str:
+    """The package of an extra that a command could not import; '' for every other error, modules of pinfold itself included."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return ""
+    package = error.name.partition(".")[0]
+    return "" if package == "pinfold" else package
+
+
+def _install(package: str) -> str:
+    """What a user types to have a missing package.
+
+    >>> _install("httpx")
+    "install the service's parts: pip install 'pinfold[fleet]'"
+    """
+    if package in _BASE:
+        return "install pinfold anew: pip install --force-reinstall pinfold"
+    return "install the service's parts: pip install 'pinfold[fleet]'"
 
 
 def warn(sentence: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -60,7 +61,9 @@ def up(
             else:
                 from pinfold.cli.views.up import up_view
 
-                show(up_view(told.url, told.clouds_file, told.host, told.images_dir, lab=lab, placement=placement_there(settings)))
+                named = ":".join(str(Path(file).absolute()) for file in config or ())
+                placement = placement_there(settings)
+                show(up_view(told.url, told.clouds_file, told.host, told.images_dir, config=named, lab=lab, placement=placement))
             tell_systemd_ready()
 
         context.obj.processes.up(settings, no_auth=no_auth, ready=ready)

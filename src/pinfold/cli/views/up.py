@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 
 from rich.console import RenderableType
 from rich.text import Text
 
 
-def up_view(url: str, clouds_file: str, host: str, images_dir: str, *, lab: bool = False, placement: str = "") -> Iterable[RenderableType]:
-    """The address, the lines to export, a first server, and what Ctrl-C ends: with `lab`, the host too. Pure."""
+def up_view(
+    url: str, clouds_file: str, host: str, images_dir: str, *, config: str = "", lab: bool = False, placement: str = ""
+) -> Iterable[RenderableType]:
+    """The address, the lines to export, a first server, and what Ctrl-C ends: with `lab`, the host too. Pure.
+
+    `config` is the value of $PINFOLD_CONFIG that makes the commands on one host see the same host; '' where they do without it.
+    """
     parts = f"API and the agent of {host}. {placement}" if placement else f"API, Placement, and the agent of {host}."
     lines = [Text.assemble(("pinfold is up", "bold"), f" at {url}: {parts}")]
     if lab:
@@ -17,15 +23,19 @@ def up_view(url: str, clouds_file: str, host: str, images_dir: str, *, lab: bool
     lines.append(Text(f"Images come from {images_dir}."))
     lines.append(Text(""))
     lines.append(Text("In another shell:", style="bold"))
+    if config:
+        lines.append(Text(f"  export PINFOLD_CONFIG={shlex.quote(config)}", no_wrap=True))
     if clouds_file:
         lines += [Text(f"  export OS_CLIENT_CONFIG_FILE={clouds_file}", no_wrap=True), Text("  export OS_CLOUD=pinfold", no_wrap=True)]
     else:
         lines.append(Text(f"  pinfold config clouds --url {url} --no-auth > clouds.yaml", no_wrap=True))
         lines.append(Text("  export OS_CLIENT_CONFIG_FILE=$PWD/clouds.yaml OS_CLOUD=pinfold", no_wrap=True))
     lines += [
-        Text("  openstack flavor create --vcpus 1 --ram 64 --disk 0 --property hw:cpu_policy=dedicated one", no_wrap=True),
-        Text("  openstack server create --flavor one --image probe --no-network --wait vm1", no_wrap=True),
-        Text("  openstack server show vm1", no_wrap=True),
+        Text("  pinfold flavor create one --vcpus 1 --ram 64 -p hw:cpu_policy=dedicated -p hw:emulator_threads_policy=share", no_wrap=True),
+        Text("  pinfold server create vm1 --flavor one --image probe --wait", no_wrap=True),
+        Text("  pinfold server show vm1", no_wrap=True),
+        Text("  pinfold host map", no_wrap=True),
+        Text("`openstack` takes the same exports: pip install python-openstackclient, where it is missing."),
         Text(""),
         Text("Ctrl-C ends pinfold, this lab and its guests." if lab else "Ctrl-C ends pinfold; guests go on."),
     ]

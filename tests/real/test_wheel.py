@@ -1,0 +1,157 @@
+"""The wheel, installed as a user installs it: alone and with each extra, each time into a fresh environment.
+
+Versions are those of the lock file, so that a run today and a run next year install the same; which packages are needed is decided by the
+wheel's own metadata.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FLEET = "pip install 'pinfold[fleet]'"
+COMMANDS = ("guest", "fit", "host", "audit", "repair", "doctor", "up", "server", "flavor", "api", "agent", "config", "lab", "version")
+
+pytestmark = [pytest.mark.installs, pytest.mark.timeout(1200)]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A fresh virtual environment that has pinfold."""
+
+    folder: Path
+
+    @property
+    def pinfold(self) -> str:
+        """The path of its command."""
+        return str(self.folder / "venv/bin/pinfold")
+
+    def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run its command with nothing of this process's own Python, cloud or configuration around."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "OS_", "PINFOLD"))}
+        around = kept | {"COLUMNS": "200"} | variables
+        return subprocess.run(
+            [self.pinfold, *arguments], capture_output=True, text=True, check=False, cwd=self.folder, env=around, timeout=300
+        )
+
+
+Install = Callable[[str], Environment]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this tree."""
+    folder = tmp_path_factory.mktemp("wheel")
+    _pip(sys.executable, "wheel", "--no-deps", "--no-build-isolation", "-w", str(folder), str(ROOT))
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Install:
+    """Makes a fresh environment with the wheel and an extra, '' for none, once for all tests."""
+    made: dict[str, Environment] = {}
+
+    def install(extra: str) -> Environment:
+        if extra not in made:
+            folder = tmp_path_factory.mktemp(f"environment-{extra or 'base'}")
+            subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True)
+            constraints = folder / "constraints.txt"
+            pins = re.findall(r"^[\w.-]+==[^\\\n]+", (ROOT / "requirements-dev.lock").read_text(), re.MULTILINE)
+            constraints.write_text("\n".join(pins))
+            wanted = f"{wheel}[{extra}]" if extra else str(wheel)
+            _pip(str(folder / "venv/bin/python"), "install", "-c", str(constraints), wanted)
+            made[extra] = Environment(folder)
+        return made[extra]
+
+    return install
+
+
+def _pip(python: str, verb: str, *arguments: str) -> None:
+    command = [python, "-m", "pip", verb, "-q", "--disable-pip-version-check", *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr[-2000:]
+
+
+@pytest.mark.parametrize("extra", ["", "agent", "fleet"])
+def test_help_of_every_command_is_shown(environment: Install, extra: str) -> None:
+    pinfold = environment(extra).run
+    whole = pinfold("--help")
+    assert whole.returncode == 0, whole.stderr
+    for command in COMMANDS:
+        assert re.search(rf"\b{command}\b", whole.stdout)
+        helped = pinfold(command, "--help")
+        assert helped.returncode == 0, helped.stderr
+
+
+def test_a_typo_is_answered_with_the_command_that_was_meant(environment: Install) -> None:
+    ended = environment("").run("aduit")
+    assert (ended.returncode, ended.stderr) == (2, "pinfold: No such command 'aduit'. Did you mean 'audit'?; see 'pinfold --help'\n")
+
+
+@pytest.mark.parametrize("command", ["up", "api", "server list", "server show x", "flavor list"])
+def test_without_the_extra_a_command_of_the_service_says_what_to_install(environment: Install, command: str) -> None:
+    ended = environment("").run(*command.split())
+    assert ended.returncode == 3
+    assert ended.stderr.endswith(f"{FLEET}\n")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_without_an_extra_a_host_is_used_from_fit_to_audit(environment: Install, lab_possible: None) -> None:
+    pinfold = environment("").run
+    fitted = pinfold("fit", "--host-text", "core:4", "--vcpus", "1", "--ram", "64")
+    assert fitted.returncode == 0, fitted.stderr
+    name = f"wheel-{os.getpid()}"
+    lab = json.loads(pinfold("lab", "up", name, "--json").stdout)["labs"][0]
+    try:
+        host = {"PINFOLD_CONFIG": lab["config"]}
+        for command in (
+            f"guest start db1 --flavor share --rom {lab['rom']}",
+            "guest show db1",
+            "guest list",
+            "host map",
+            "audit",
+            "repair",
+            "guest stop db1 --remove",
+        ):
+            ended = pinfold(*command.split(), **host)
+            assert ended.returncode == 0, f"{command}: {ended.stdout}{ended.stderr}"
+    finally:
+        assert pinfold("lab", "down", name).returncode == 0
+
+
+def test_the_agent_extra_is_all_that_an_agent_imports(environment: Install) -> None:
+    ended = environment("agent").run("agent")
+    assert (ended.returncode, ended.stderr) == (2, "pinfold: [pinfold_agent] api_url is not set; the agent has to know its service\n")
+
+
+def test_the_fleet_extra_runs_the_service_and_the_agent_extra_talks_to_it(environment: Install, lab_possible: None) -> None:
+    fleet = environment("fleet")
+    up = subprocess.Popen([fleet.pinfold, "up", "--lab", "--port", "0", "--json"], stdout=subprocess.PIPE, text=True, cwd=fleet.folder)
+    try:
+        assert up.stdout is not None
+        text = ""
+        while not text.endswith("}\n") and (line := up.stdout.readline()):
+            text += line
+        told = json.loads(text)
+        access = {"OS_CLIENT_CONFIG_FILE": told["clouds_file"], "OS_CLOUD": "pinfold"}
+        pinfold = environment("agent").run
+        for command in (
+            "flavor create one --vcpus 1 --ram 64 -p hw:cpu_policy=dedicated",
+            "server create vm1 --flavor one --image probe --wait",
+            "server delete vm1",
+        ):
+            ended = pinfold(*command.split(), **access)
+            assert ended.returncode == 0, f"{command}: {ended.stdout}{ended.stderr}"
+    finally:
+        up.send_signal(signal.SIGINT)
+        assert up.wait(120) == 0
