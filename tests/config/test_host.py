@@ -91,6 +91,26 @@ def test_a_nova_conf_is_read_as_it_is(write) -> None:
     assert configuration.warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("0-1,,16-17", "0-1,16-17"),
+        ("0-1,16-17,", "0-1,16-17"),
+        (",0-1 , , 16 - 17", "0-1,16-17"),
+        ("^1,0-2,,", "0,2"),
+        ("0-1,\n  16-17", "0-1,16-17"),
+        ("007", "7"),
+        ("", None),
+        ("   ", None),
+    ],
+)
+def test_a_cpu_list_is_read_as_nova_reads_it(write, text: str, read: str | None) -> None:
+    """What Nova 34's `get_cpu_shared_set` and `get_cpu_dedicated_set` make of the same lines."""
+    for option in ("shared", "dedicated", "overhead"):
+        pools = load([write(f"[compute]\ncpu_{option}_set = {text}\n")]).settings.pools
+        assert getattr(pools, option) == (None if read is None else CpuSet.parse(read))
+
+
 def test_a_value_may_refer_to_another_option_of_the_files(write) -> None:
     assert load([write("[DEFAULT]\nmy_ip = 10.0.0.7\nhost = c-$my_ip\n")]).settings.host == "c-10.0.0.7"
 
@@ -134,7 +154,7 @@ def test_the_environment_is_not_a_source(write, monkeypatch: pytest.MonkeyPatch)
     [
         pytest.param("[compute]\ncpu_shared_set = 3-1\n", "'3-1' is a range that ends before it starts", id="a range that runs backwards"),
         pytest.param("[compute]\ncpu_shared_set = a\n", "'a' is neither a CPU index nor a range like 0-3", id="a letter in a CPU list"),
-        pytest.param("[compute]\ncpu_dedicated_set =\n", "names no pCPU; write a CPU list such as 0-3,8", id="an empty pool"),
+        pytest.param("[compute]\ncpu_dedicated_set = ,\n", "is not a CPU list: it names no CPU", id="a pool of commas"),
         pytest.param("[compute]\ncpu_dedicated_set = 2,^2\n", "names no pCPU", id="a pool that excludes itself"),
         pytest.param("[compute]\ncpu_shared_set = ^2\n", "only excludes; name the CPUs first", id="a pool of exclusions alone"),
         pytest.param("[compute]\ncpu_shared_set = 0-9999\n", "above the highest CPU index 8191", id="a pCPU beyond every kernel"),

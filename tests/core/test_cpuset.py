@@ -26,6 +26,7 @@ SETS = st.sets(st.integers(0, 200))
         pytest.param("0-7,^2,^4-5", [0, 1, 3, 6, 7], id="exclusions"),
         pytest.param("^2,0-3", [0, 1, 3], id="an exclusion that stands first"),
         pytest.param("^9,0-1", [0, 1], id="an exclusion of nothing"),
+        pytest.param("1,,2, ,3,", [1, 2, 3], id="empty items"),
         pytest.param("5,5,4-6", [4, 5, 6], id="the same twice"),
         pytest.param(f"{MAX_CPU}", [MAX_CPU], id="the highest"),
     ],
@@ -38,7 +39,8 @@ def test_parse(text: str, cpus: list[int]) -> None:
     ("text", "sentence"),
     [
         pytest.param("a", "neither a CPU index nor a range", id="a word"),
-        pytest.param("1,,2", "'' is neither", id="an empty part"),
+        pytest.param(",", "it names no CPU", id="commas alone"),
+        pytest.param("1,^,2", "'\\^' is neither", id="an exclusion of no CPU"),
         pytest.param("1-", "'1-' is neither", id="an open range"),
         pytest.param("-1", "'-1' is neither", id="a negative index"),
         pytest.param("1-2-3", "'1-2-3' is neither", id="two dashes"),
@@ -53,6 +55,12 @@ def test_parse(text: str, cpus: list[int]) -> None:
 def test_parse_refuses(text: str, sentence: str) -> None:
     with pytest.raises(InvalidRequest, match=sentence):
         CpuSet.parse(text)
+
+
+def test_a_sentence_does_not_repeat_a_long_list() -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        CpuSet.parse("1," * 20_000 + "x")
+    assert len(str(refused.value)) < 200
 
 
 @given(SETS)

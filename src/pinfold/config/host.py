@@ -105,8 +105,9 @@ def _limits(values: Values) -> Limits:
 
 
 def _cpus(values: Values, name: str, *, group: str = "compute") -> CpuSet | None:
+    """The CPU list of an option as Nova reads it: one that is empty is not set."""
     text = values.get(group, name)
-    if text is None:
+    if text is None or not text.strip():
         return None
     try:
         cpus = CpuSet.parse(text)

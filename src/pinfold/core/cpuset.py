@@ -66,13 +66,14 @@ class CpuSet:
 
     @classmethod
     def parse(cls, text: str) -> CpuSet:
-        """The set that a cpulist names: `0-3,8`, blanks allowed, `^n` and `^n-m` excluded wherever they stand.
+        """The set that a cpulist names: `0-3,8`, blanks and empty items allowed, `^n` and `^n-m` excluded wherever they stand.
 
-        An empty text is the empty set. A list of exclusions alone names nothing to exclude from, and is refused.
+        An empty text is the empty set. Commas alone name nothing, and exclusions alone have nothing to exclude from: both are refused. So
+        does Nova read its CPU lists (`nova.virt.hardware.parse_cpu_spec`).
         Raises `InvalidRequest` with the offending part.
 
-        >>> CpuSet.parse(" 1, 4-6 ,^5 "), CpuSet.parse("")
-        (CpuSet('1,4,6'), CpuSet(''))
+        >>> CpuSet.parse(" 1, 4-6 ,^5 "), CpuSet.parse(""), CpuSet.parse("1,,3,")
+        (CpuSet('1,4,6'), CpuSet(''), CpuSet('1,3'))
         >>> CpuSet.parse("3-1")
         Traceback (most recent call last):
         ...
@@ -86,13 +87,17 @@ class CpuSet:
             return cls.from_mask(0)
         for part in text.split(","):
             item = part.strip()
+            if not item:
+                continue
             if item.startswith("^"):
                 excluding = True
                 exclude |= _range_mask(text, item[1:].strip(), item)
             else:
                 include |= _range_mask(text, item, item)
-        if excluding and not include:
-            raise InvalidRequest(f"CPU list {text!r} only excludes; name the CPUs first, as in '0-7,^2'")
+        if not include and not excluding:
+            raise InvalidRequest(f"CPU list {_shown(text)}: it names no CPU")
+        if not include:
+            raise InvalidRequest(f"CPU list {_shown(text)} only excludes; name the CPUs first, as in '0-7,^2'")
         return cls.from_mask(include & ~exclude)
 
     def __str__(self) -> str:
@@ -174,10 +179,14 @@ def _range_mask(text: str, item: str, shown: str) -> int:
     first, dash, last = item.partition("-")
     first, last = first.strip(), (last.strip() if dash else first.strip())
     if not (first.isascii() and first.isdigit() and last.isascii() and last.isdigit()) or max(len(first), len(last)) > 8:
-        raise InvalidRequest(f"CPU list {text!r}: {shown!r} is neither a CPU index nor a range like 0-3")
+        raise InvalidRequest(f"CPU list {_shown(text)}: {_shown(shown)} is neither a CPU index nor a range like 0-3")
     low, high = int(first), int(last)
     if high > MAX_CPU:
-        raise InvalidRequest(f"CPU list {text!r}: {shown!r} is above the highest CPU index {MAX_CPU}")
+        raise InvalidRequest(f"CPU list {_shown(text)}: {_shown(shown)} is above the highest CPU index {MAX_CPU}")
     if high < low:
-        raise InvalidRequest(f"CPU list {text!r}: {shown!r} is a range that ends before it starts")
+        raise InvalidRequest(f"CPU list {_shown(text)}: {_shown(shown)} is a range that ends before it starts")
     return (1 << (high + 1)) - (1 << low)
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:59]}…")
