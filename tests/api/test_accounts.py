@@ -41,13 +41,29 @@ def test_an_account_stands_once(line: str) -> None:
         parse_accounts(f"{line}\n{line}", "accounts")
 
 
-def test_a_file_that_everybody_reads_is_refused(tmp_path: Path, line: str) -> None:
+@pytest.mark.parametrize(
+    ("mode", "why"),
+    [
+        (0o644, "everybody can read it"),
+        (0o660, "its group can change it"),
+        (0o666, "everybody can change it"),
+        (0o602, "everybody can change"),
+    ],
+    ids=oct,
+)
+def test_a_file_that_is_too_open_is_refused(tmp_path: Path, line: str, mode: int, why: str) -> None:
     path = tmp_path / "accounts"
     path.write_text(line)
-    path.chmod(0o644)
-    with pytest.raises(InvalidRequest, match="everybody on this machine can read it"):
+    path.chmod(mode)
+    with pytest.raises(InvalidRequest, match=rf"accounts: {why}.*\(mode {mode:04o}\); its mode must be 0600 or 0640"):
         read_accounts(path)
-    path.chmod(0o600)
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o400], ids=oct)
+def test_a_file_that_is_private_is_read(tmp_path: Path, line: str, mode: int) -> None:
+    path = tmp_path / "accounts"
+    path.write_text(line)
+    path.chmod(mode)
     assert [account.name for account in read_accounts(path)] == ["alice"]
 
 

@@ -5,7 +5,9 @@ The file has one account a line, `name:role:hash`, the hash as bcrypt writes it;
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Final
 import bcrypt
 
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.file_mode import refusal
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _HASH: Final = re.compile(r"\$2[aby]\$(0[4-9]|1[0-6])\$[./A-Za-z0-9]{53}")
@@ -70,14 +73,23 @@ def parse_accounts(text: str, source: str) -> tuple[Account, ...]:
 
 
 def read_accounts(path: Path) -> tuple[Account, ...]:
-    """The accounts of a file. Raises `InvalidRequest` when it cannot be read, is too large, or can be read by everybody."""
+    """The accounts of a file. Raises `InvalidRequest` when it cannot be read, is too large, or lets others read or change it."""
+    return parse_accounts(read_accounts_text(path), str(path))
+
+
+def read_accounts_text(path: Path) -> str:
+    """The text of an accounts file. Raises `InvalidRequest` as `read_accounts` does, but for its lines."""
     try:
-        info = path.stat()
-        if info.st_size > _MAX_FILE:
-            raise InvalidRequest(f"{path}: {info.st_size} bytes are too many for an accounts file, at most {_MAX_FILE}", key=str(path))
-        if info.st_mode & 0o007:
-            raise InvalidRequest(f"{path}: everybody on this machine can read it; its mode must be 0600 or 0640", key=str(path))
-        return parse_accounts(path.read_text(encoding="utf-8"), str(path))
+        # A FIFO would keep whoever opens it waiting.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), encoding="utf-8") as stream:
+            info = os.fstat(stream.fileno())
+            if not stat.S_ISREG(info.st_mode):
+                raise InvalidRequest(f"{path}: cannot be read as an accounts file (it is no regular file)", key=str(path))
+            if info.st_size > _MAX_FILE:
+                raise InvalidRequest(f"{path}: {info.st_size} bytes are too many for an accounts file, at most {_MAX_FILE}", key=str(path))
+            if sentence := refusal(str(path), info.st_mode, 0o640, "0600 or 0640"):
+                raise InvalidRequest(sentence, key=str(path))
+            return stream.read(_MAX_FILE)
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"{path}: cannot be read as an accounts file ({error})", key=str(path)) from error
 

@@ -108,12 +108,14 @@ class Health(TypedDict):
     status: Literal["ok"]
     database: Literal["ok"]
     placement: Literal["ok"]
+    accounts: Literal["ok", "stale", "off"]
     version: str
 
 
 def _healthz(request: Request) -> Health:
     """Whether the database and Placement answer: 200 with both named, or 503 with the one that does not, and since when.
 
+    `accounts` are `stale` while the accounts file cannot be used and those of before still count, `off` without authentication.
     While Placement is away, reading still works, and so do starts and stops; servers that are created then end in error.
     """
     services: ApiServices = request.app.state.services
@@ -123,7 +125,10 @@ def _healthz(request: Request) -> Health:
         except PinfoldError as error:
             away = services.placement.away if name == "placement" else None
             raise errors.ApiError(503, f"{name}: {away.sentence() if away else error}") from error
-    return {"status": "ok", "database": "ok", "placement": "ok", "version": __version__}
+    accounts: Literal["ok", "stale", "off"] = "off"
+    if services.checks is not None:
+        accounts = "stale" if services.checks.doorkeeper.stale else "ok"
+    return {"status": "ok", "database": "ok", "placement": "ok", "accounts": accounts, "version": __version__}
 
 
 class _Placement:

@@ -6,16 +6,14 @@ OpenStack clients send it with `auth_type: http_basic`. Readers may ask, admins 
 from __future__ import annotations
 
 import base64
-import logging
 from typing import Final
 
 from pinfold.api.accounts import Account, Role
-from pinfold.api.asgi import App, Message, Receive, Scope, Send
+from pinfold.api.asgi import App, Receive, Scope, Send
 from pinfold.api.client_address import address_block, client_of
 from pinfold.api.errors import send_error
 from pinfold.api.password_checks import PasswordChecks, TooManyAttempts
-
-_log = logging.getLogger(__name__)
+from pinfold.api.rights import while_it_holds
 
 OPEN: Final = frozenset(
     {
@@ -51,10 +49,7 @@ def credentials(header: str) -> tuple[str, str] | None:
 
 
 class Authentication:
-    """ASGI: lets a request through with its account in `scope["state"]["account"]`, or answers 401, 403 or 429.
-
-    An account that is removed or changed while its request is at work loses the answer: 401, or an answer that breaks off.
-    """
+    """ASGI: lets a request through with its account in `scope["state"]["account"]`, or answers 401, 403 or 429."""
 
     def __init__(self, app: App, checks: PasswordChecks | None) -> None:
         self._app = app
@@ -77,10 +72,10 @@ class Authentication:
         if account.role is Role.READER and scope["method"] not in _READING and scope["path"] not in QUESTIONS:
             await send_error(scope, send, 403, f"The account {account.name} may read only.")
             return
-        try:
-            await self._app(scope, receive, self._while_it_holds(account, scope, send))
-        except _RightsEnded:
-            _log.warning("an answer to %s broke off: the account was removed or changed", account.name)
+        if self._checks is None:
+            await self._app(scope, receive, send)
+        else:
+            await while_it_holds(self._checks.doorkeeper, account, self._app, scope, receive, send)
 
     async def _admit(self, scope: Scope, checks: PasswordChecks) -> Account | None:
         given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
@@ -89,32 +84,6 @@ class Authentication:
             return None
         address = client_of(scope)
         return await checks.admit(*found, address=address_block(address), connection=(address, scope["client"][1]))
-
-    def _while_it_holds(self, account: Account, scope: Scope, send: Send) -> Send:
-        """`send`, for as long as the account is as it was when it was let in."""
-        checks = self._checks
-        if checks is None:
-            return send
-        began = refused = False
-
-        async def guarded(message: Message) -> None:
-            nonlocal began, refused
-            if refused:
-                return
-            if checks.doorkeeper.holds(account):
-                began = True
-                await send(message)
-            elif began:
-                raise _RightsEnded
-            else:
-                refused = True
-                await send_error(scope, send, 401, "The account was removed or changed while its request was at work.", _CHALLENGE)
-
-        return guarded
-
-
-class _RightsEnded(Exception):
-    """Ends an answer that has begun."""
 
 
 def _open(scope: Scope) -> bool:

@@ -27,6 +27,8 @@ class Doorkeeper:
     """
 
     def __init__(self, accounts: tuple[Account, ...], *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.stale = ""
+        """Why the accounts are still those of before a change: what is wrong with the new ones. '' where they are the newest."""
         self._clock = clock
         self._key = os.urandom(32)
         self._known: OrderedDict[bytes, float] = OrderedDict()
@@ -43,6 +45,7 @@ class Doorkeeper:
             self._nobody = bcrypt.hashpw(os.urandom(16), bcrypt.gensalt(rounds=most)).decode()
         self._most = most
         self._accounts = {account.name: account for account in accounts}
+        self.stale = ""
 
     def holds(self, account: Account) -> bool:
         """Whether that account still is as it was when it was let in."""

@@ -37,6 +37,7 @@ PROCESS_METRICS: Final = {
         "Requests with a name and a password, by what became of them: remembered, right, wrong, or refused with 429.",
         ("outcome",),
     ),
+    "pinfold_accounts_stale": ("Whether the accounts file cannot be used, so that the accounts of before still count.", ()),
     "pinfold_password_checks_waiting": ("Password checks that wait for their turn.", ()),
 }
 """Every metric of one API process, from its start on."""
@@ -82,8 +83,9 @@ class _Process(Collector):
         for outcome in Outcome:
             counted.add_metric([outcome.value], checks.outcomes[outcome])
         yield counted
-        text, _ = PROCESS_METRICS["pinfold_password_checks_waiting"]
-        yield GaugeMetricFamily("pinfold_password_checks_waiting", text, value=checks.waiting)
+        values = {"pinfold_password_checks_waiting": checks.waiting, "pinfold_accounts_stale": float(bool(checks.doorkeeper.stale))}
+        for name, value in values.items():
+            yield GaugeMetricFamily(name, PROCESS_METRICS[name][0], value=value)
 
 
 def _tell_host(families: dict[str, GaugeMetricFamily], ledger: HostLedger) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Final
 
 import uvicorn
@@ -22,10 +23,9 @@ from fastapi import FastAPI
 from pinfold.accounting.client import Placement
 from pinfold.accounting.embedded import EmbeddedPlacement, Wsgi, load
 from pinfold.accounting.remote import connect
-from pinfold.api.accounts import read_accounts
+from pinfold.api.accounts_file import AccountsFile
 from pinfold.api.app import create_app
 from pinfold.api.client_address import Proxies
-from pinfold.api.doorkeeper import Doorkeeper
 from pinfold.api.heads import BoundedHead
 from pinfold.api.password_checks import PasswordChecks
 from pinfold.api.services import ApiServices
@@ -35,6 +35,7 @@ from pinfold.scheduler.lifecycle import Lifecycle
 from pinfold.scheduler.reports import Reports
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store.database import Database, upgrade
+from pinfold.wiring.accounts import Hangups, followed
 
 _log = logging.getLogger(__name__)
 
@@ -55,13 +56,14 @@ class Service:
 
 
 @contextmanager
-def open_service(settings: FleetSettings, *, no_auth: bool = False) -> Iterator[Service]:
+def open_service(settings: FleetSettings, *, no_auth: bool = False, hangups: Hangups | None = None) -> Iterator[Service]:
     """The service on its database and Placement, healed once and tended until the block ends.
 
-    A remote Placement may be away: the service starts all the same, and catches up when it returns.
+    A remote Placement may be away: the service starts all the same, and catches up when it returns. The accounts follow their file, and
+    are read again at each of the `hangups`.
     Raises `InvalidRequest` for settings that cannot be, `Unavailable` when the database, or that of an embedded Placement, is away.
     """
-    doorkeeper = None if no_auth else Doorkeeper(read_accounts(Path(settings.api.accounts_file)))
+    accounts = None if no_auth else AccountsFile(Path(settings.api.accounts_file))
     if no_auth and settings.api.listen not in _LOOPBACK:
         raise InvalidRequest(
             f"[pinfold_api] listen is {settings.api.listen}: without authentication only 127.0.0.1 and ::1 are allowed", key="listen"
@@ -92,12 +94,14 @@ def open_service(settings: FleetSettings, *, no_auth: bool = False) -> Iterator[
             placement=placement,
             images=Path(settings.host.images_dir),
             placement_app=placement_app,
-            checks=None if doorkeeper is None else PasswordChecks(doorkeeper, settings.api.attempts),
+            checks=None if accounts is None else PasswordChecks(accounts.doorkeeper, settings.api.attempts),
             proxies=Proxies(settings.api.trusted_proxies),
             lease_seconds=settings.api.lease_seconds,
         )
         tended = _tended(lifecycle, scheduler, settings.api.heal_seconds, prepared=prepared, quiet_seconds=settings.api.lease_seconds)
         stack.enter_context(tended)
+        if accounts is not None:
+            stack.enter_context(followed(accounts, SimpleQueue() if hangups is None else hangups))
         yield Service(app=create_app(services), services=services)
 
 

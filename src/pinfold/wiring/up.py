@@ -37,6 +37,7 @@ from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.host.lock import owning, state_folder
 from pinfold.lab import rom
 from pinfold.store import hosts
+from pinfold.wiring.accounts import hearing_hangups
 from pinfold.wiring.agent import open_agent
 from pinfold.wiring.service import keeps_state, listening_socket, open_service, server_of, url_of
 
@@ -57,19 +58,19 @@ class Up:
 
 
 def up(settings: FleetSettings, *, no_auth: bool, ready: Callable[[Up], None]) -> None:
-    """Run it all until SIGINT or SIGTERM; `ready` is called once requests are answered.
+    """Run it all until SIGINT or SIGTERM; SIGHUP has the accounts read again. `ready` is called once requests are answered.
 
     Raises `Conflict` when another process is this host's agent or serves its database, `InvalidRequest` for settings that cannot be,
     `Unavailable` when libvirt, the database or the port is not to be had.
     """
     state = state_folder(settings.host)
-    with owning(settings.host, owner_of(settings.host)), ExitStack() as stack:
+    with hearing_hangups() as hangups, owning(settings.host, owner_of(settings.host)), ExitStack() as stack:
         images = _images(Path(settings.host.images_dir))
         listening = listening_socket(settings.api)
         stack.callback(listening.close)
         url = url_of(settings.api, listening)
         clouds, missing = ("", ()) if no_auth else _credentials(state, settings, url)
-        service = stack.enter_context(open_service(settings, no_auth=no_auth))
+        service = stack.enter_context(open_service(settings, no_auth=no_auth, hangups=hangups))
         token = _token(service.services, settings.host.host, Path(settings.agent.token_file))
         stack.enter_context(_serving(server_of(service, settings.api), listening))
         # Whatever address it listens on, it is this machine's: nothing leaves it.
@@ -182,10 +183,17 @@ def _local(url: str) -> str:
 
 
 def serve_api(settings: FleetSettings, *, no_auth: bool, ready: Callable[[str], None]) -> None:
-    """Run the API alone until SIGINT or SIGTERM. The state directory is made only where a database is kept in it."""
+    """Run the API alone until SIGINT or SIGTERM; SIGHUP has the accounts read again.
+
+    The state directory is made only where a database is kept in it.
+    """
     if keeps_state(settings):
         state_folder(settings.host)
-    with closing(listening_socket(settings.api)) as listening, open_service(settings, no_auth=no_auth) as service:
+    with (
+        hearing_hangups() as hangups,
+        closing(listening_socket(settings.api)) as listening,
+        open_service(settings, no_auth=no_auth, hangups=hangups) as service,
+    ):
         server = server_of(service, settings.api)
         ready(url_of(settings.api, listening))
         server.run(sockets=[listening])
