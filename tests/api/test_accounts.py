@@ -49,7 +49,7 @@ def test_an_account_stands_once(line: str) -> None:
         (0o666, "everybody can change it"),
         (0o602, "everybody can change"),
     ],
-    ids=oct,
+    ids=["0644", "0660", "0666", "0602"],
 )
 def test_a_file_that_is_too_open_is_refused(tmp_path: Path, line: str, mode: int, why: str) -> None:
     path = tmp_path / "accounts"
@@ -59,7 +59,7 @@ def test_a_file_that_is_too_open_is_refused(tmp_path: Path, line: str, mode: int
         read_accounts(path)
 
 
-@pytest.mark.parametrize("mode", [0o600, 0o640, 0o400], ids=oct)
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o400])
 def test_a_file_that_is_private_is_read(tmp_path: Path, line: str, mode: int) -> None:
     path = tmp_path / "accounts"
     path.write_text(line)
