@@ -29,7 +29,7 @@ from pinfold.host.nova import read
 
 _ONLINE = CpuSet.parse("0-7")
 _POOLS = Pools(shared=CpuSet.parse("0-1"), dedicated=CpuSet.parse("2-7"), overhead=CpuSet.parse("0-1"))
-_WEB = Subject(name="web", id="3f6a1c52-7c1e-4a5e-9d0b-0a4b6f1f2d11", pid=4711)
+_WEB = Subject(name="web", id="3f6a1c52-7c1e-4a5e-9d0b-0a4b6f1f2d11", pid=4711, owner="pinfold")
 _OTHER = Subject(name="router", id="c2f1b7de-52a0-4a1f-8f0e-6a1f0c3d9b12", pid=5120)
 _MASKS = Masks(vcpus=(CpuSet.of(2), CpuSet.of(3)), overhead=CpuSet.parse("0-1"))
 _REALTIME = Masks(vcpus=_MASKS.vcpus, overhead=_MASKS.overhead, realtime=CpuSet.of(1))

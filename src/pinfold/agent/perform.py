@@ -88,6 +88,7 @@ class Performer:
             revision=order.revision,
             flavor=order.flavor,
             owner=self._owner,
+            request=order.request,
         )
         fault_point("agent.start")
         try:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pinfold.host.audit import Audit
     from pinfold.host.map import HostMap, PagesMap, PcpuMap
     from pinfold.host.repair import Repaired
+    from pinfold.host.replace import Replaced
     from pinfold.host.stop import Stopped
     from pinfold.host.survey import Survey
 
@@ -72,12 +73,28 @@ def placement_document(fit: Fit) -> Document:
 
 def fit_document(found: Fit | NoFit, request: GuestRequest, host: str, warnings: Iterable[str]) -> Document:
     """The answer of `fit`: `fits`, then either `placement` or `kind` and `reasons`."""
-    document: Document = {"fits": isinstance(found, Fit), "host": host}
     if isinstance(found, Fit):
-        document["placement"] = placement_document(found)
+        document: Document = {"fits": True, "host": host, "placement": placement_document(found)}
     else:
-        document |= {"kind": found.kind.value, "reasons": [reason_document(reason) for reason in found.reasons]}
+        document = refusal_document(found, host)
     return document | {"not_acted_upon": list(request.not_acted_upon), "warnings": list(warnings)}
+
+
+def refusal_document(refusal: NoFit, host: str) -> Document:
+    """Why a guest does not fit a host: `fits` is false, then `kind` and `reasons`."""
+    reasons = [reason_document(reason) for reason in refusal.reasons]
+    return {"fits": False, "host": host, "kind": refusal.kind.value, "reasons": reasons}
+
+
+def replaced_document(done: Replaced) -> Document:
+    """A stopped guest whose definition was written again; `before` is null where its record could not be read."""
+    return {
+        "guest": guest_document(done.guest),
+        "moved": done.before != done.after,
+        "before": None if done.before is None else placement_document(done.before),
+        "because": [finding_document(finding) for finding in done.because],
+        "warnings": list(done.warnings),
+    }
 
 
 def guest_document(guest: HostGuest) -> Document:

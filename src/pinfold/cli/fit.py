@@ -115,7 +115,7 @@ def _answer(
 def _spec(wanted: Asked, found: Fit) -> GuestSpec:
     from pinfold.drivers.port import GuestSpec, Record
 
-    record = Record(guest=_NO_GUEST, policy=wanted.request.emulator_policy, fit=found, flavor=wanted.flavor.name)
+    record = Record(guest=_NO_GUEST, policy=wanted.request.emulator_policy, fit=found, flavor=wanted.flavor.name, request=wanted.request)
     return GuestSpec(
         id=_NO_GUEST,
         name=wanted.flavor.name or "guest",

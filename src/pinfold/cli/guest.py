@@ -1,4 +1,4 @@
-"""`pinfold guest`: start, list, show, restart and stop guests straight on one libvirt, with no service."""
+"""`pinfold guest`: start, list, show, restart, replace and stop guests straight on one libvirt, with no service."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pinfold.host.start import Started
     from pinfold.host.verify import Verdict
 
-app = typer.Typer(help="Start, list, show, restart and stop guests on this host.", no_args_is_help=True)
+app = typer.Typer(help="Start, list, show, restart, replace and stop guests on this host.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The guest's name or id.")]
 NewName = Annotated[str, typer.Argument(metavar="NAME", help="A name for the guest: letters, digits, '.', '_' and '-'.")]
@@ -123,6 +123,47 @@ def restart(context: typer.Context, name: Name, config: opt.Config = None, conne
     with open_session(context, configuration) as session:
         outcome = restart_guest(session.driver, session.settings, name)
     _show_started(outcome, as_json=as_json)
+
+
+@app.command()
+def replace(
+    context: typer.Context,
+    name: Name,
+    flavor: Annotated[
+        str | None, typer.Option("--flavor", metavar="NAME", help="The guest's flavor, where its record does not say what was asked for.")
+    ] = None,
+    config: opt.Config = None,
+    connect: opt.Connect = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Give a stopped guest of ours a place in the pools of today. Its id and its disk stay, and it stays stopped.
+
+    A place that still holds is kept, and the definition is written again by the record. Exit status 1: the guest does not fit now; each
+    reason is shown, and nothing has changed.
+    """
+    from pinfold.cli.documents import refusal_document, replaced_document
+    from pinfold.cli.views.fit import refusal_view
+    from pinfold.cli.views.guests import replaced_view
+    from pinfold.config.flavors import find_flavor
+    from pinfold.core.fit.model import NoFit
+    from pinfold.host.replace import replace as replace_guest
+
+    configuration = read_configuration(config, connect, only_looks=False, quiet=as_json)
+    wanted = None if flavor is None else find_flavor(configuration.flavors_file, flavor)
+    with open_session(context, configuration) as session:
+        outcome = replace_guest(session.driver, session.settings, name, flavor=wanted)
+    if isinstance(outcome, NoFit):
+        if as_json:
+            show_json(refusal_document(outcome, configuration.settings.host))
+        else:
+            show(refusal_view(outcome, configuration.settings.host))
+        raise typer.Exit(ExitStatus.REFUSED)
+    if as_json:
+        show_json(replaced_document(outcome))
+        return
+    for warning in outcome.warnings:
+        warn(warning)
+    show(replaced_view(outcome))
 
 
 @app.command()

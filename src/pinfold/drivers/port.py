@@ -34,7 +34,7 @@ class Record:
 
     `guest` is the id (UUID text), `policy` what was asked of the emulator threads, `fit` what was decided, `revision` the ledger's count
     it was decided on, `flavor` and `owner` names for people (`owner` is `pinfold` for a guest started straight on the host, else the
-    service).
+    service). `request` is what was asked, None in the record of an earlier pinfold.
     """
 
     guest: str
@@ -43,6 +43,7 @@ class Record:
     revision: int = 0
     flavor: str = ""
     owner: str = "pinfold"
+    request: GuestRequest | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +110,8 @@ class HostGuest:
     """One guest that the hypervisor knows, ours (`record` is set) or somebody else's.
 
     `pid` is the hypervisor's process (None when it does not run, or is out of reach). `pages` and `memory_mib` are what its definition
-    takes of huge pages per cell and of small-page memory; `huge_mib` is what those huge pages hold. `problem` says why a record of ours
-    could not be read; such a guest counts as foreign.
+    takes of huge pages per cell and of small-page memory; `huge_mib` is what those huge pages hold. `disks` and `nics` are how many devices
+    it has. `problem` says why a record of ours could not be read; such a guest counts as foreign.
     """
 
     id: str
@@ -125,6 +126,8 @@ class HostGuest:
     pins: AskedPins = AskedPins()
     pages: tuple[ForeignMemory, ...] = ()
     iothreads: int = 0
+    disks: int = 0
+    nics: int = 0
     problem: str = ""
     huge_mib: int = 0
 
@@ -209,6 +212,14 @@ class Driver(Protocol):
 
     def restart(self, guest: str) -> HostGuest:
         """Start, paused, a guest that is defined and stopped. Raises `InvalidRequest` when there is none."""
+        ...
+
+    def redefine(self, guest: str, record: Record, request: GuestRequest) -> HostGuest:
+        """Write the places of `record`, and the record, into the definition of a guest that does not run; the rest of it stays.
+
+        The old definition stays when this fails. Raises `InvalidRequest` for a guest that runs, has a saved state, or is not there, and
+        when the hypervisor refuses the definition.
+        """
         ...
 
     def resume(self, guest: str) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.drift import Finding, FindingCode, Holder, Severity, Subject, outside_pools, place_of, two_owners
-from pinfold.core.drift.remedy import bring_online
+from pinfold.core.drift import Finding, Holder, Severity, Subject, out_of_place, two_owners
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.model import Fit
 from pinfold.core.settings import HostSettings
@@ -22,6 +21,7 @@ def subject_of(settings: HostSettings, guest: HostGuest) -> Subject:
         pid=guest.pid,
         active=guest.active,
         realtime_priority=settings.realtime_priority,
+        owner="" if guest.record is None else guest.record.owner,
     )
 
 
@@ -63,20 +63,6 @@ def misplaced(seen: Survey, settings: HostSettings, guest: HostGuest, fit: Fit) 
 
     Notes are left out: an overhead pool that has grown takes nothing from the guest.
     """
-    subject, online = subject_of(settings, guest), seen.state.topology.online
-    place = place_of(fit)
-    found = list(contested(seen, guest.id)) + list(outside_pools(subject, place, seen.state.pools, online))
-    offline = place.alone - online
-    if offline:
-        found.append(
-            Finding(
-                code=FindingCode.PCPU_OFFLINE,
-                guest=guest.name,
-                guest_id=guest.id,
-                subject="it",
-                recorded=str(place.alone),
-                observed=str(offline),
-                repair=bring_online(offline),
-            )
-        )
+    online = seen.state.topology.online
+    found = contested(seen, guest.id) + out_of_place(subject_of(settings, guest), fit, seen.state.pools, online)
     return tuple(finding for finding in found if finding.severity is Severity.DRIFT)

@@ -20,6 +20,7 @@ from typing import Final
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding
+from pinfold.core.drift.remedy import OWNER
 from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, PinfoldError, Unavailable
 from pinfold.core.fit.engine import fit as find_fit
 from pinfold.core.fit.model import Fit, NoFit
@@ -35,7 +36,6 @@ from pinfold.host.survey import Survey, pick, survey
 from pinfold.host.undo import Undo
 from pinfold.host.verify import Verdict, record_of, verify
 
-OWNER: Final = "pinfold"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
 
 
@@ -152,7 +152,7 @@ def restart(driver: Driver, settings: HostSettings, key: str, *, agent: str = ""
                 raise InvalidRequest(f"guest {guest.name} is {guest.state.value} already", key="guest")
             findings = misplaced(seen, settings, guest, record.fit)
             if findings:
-                raise _not_placed(guest, findings)
+                raise _not_placed(guest, findings, _way_out(guest, agent))
             with clock.step("start paused"):
                 undo.add(f"guest {guest.name}", lambda: driver.stop(guest.id, remove=False))
                 guest = driver.restart(guest.id)
@@ -206,7 +206,8 @@ def _refuse_taken(seen: Survey, order: StartOrder) -> None:
 
 
 def _record(order: StartOrder, found: Fit) -> Record:
-    return Record(guest=order.id, policy=order.request.emulator_policy, fit=found, flavor=order.flavor, owner=OWNER)
+    policy = order.request.emulator_policy
+    return Record(guest=order.id, policy=policy, fit=found, flavor=order.flavor, owner=OWNER, request=order.request)
 
 
 def _spec(settings: HostSettings, order: StartOrder, boot: Boot, record: Record) -> GuestSpec:
@@ -281,9 +282,16 @@ def _unsettled(verdict: Verdict) -> bool:
     return verdict.sight is None or not verdict.sight.stable
 
 
-def _not_placed(guest: HostGuest, findings: tuple[Finding, ...]) -> NotPlaced:
-    said = (finding.sentence().removeprefix(f"guest {guest.name}: ") for finding in findings)
-    return NotPlaced(f"guest {guest.name} was not started: " + "; ".join(said), findings=findings)
+def _not_placed(guest: HostGuest, findings: tuple[Finding, ...], way_out: str = "") -> NotPlaced:
+    said = [finding.sentence().removeprefix(f"guest {guest.name}: ") for finding in findings]
+    return NotPlaced(f"guest {guest.name} was not started: " + "; ".join([*said, *filter(None, [way_out])]), findings=findings)
+
+
+def _way_out(guest: HostGuest, agent: str) -> str:
+    """What gives a stopped guest a place that holds again."""
+    if agent:
+        return "starting the server again gives it a place in the pools of today"
+    return f"`pinfold guest replace {guest.name}` gives it a place in the pools of today"
 
 
 def _started(verdict: Verdict, found: Fit, seen: Survey, clock: _Clock) -> Started:

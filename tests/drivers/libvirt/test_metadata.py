@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -92,6 +93,28 @@ def test_a_record_with_any_attribute_spoilt_is_read_or_refused_never_a_crash(rec
     victim.set(attribute, data.draw(st.sampled_from(["", "-1", "x", "9" * 40, "0-", "٣", "1:2:3", "99999:99999", "9999", " 1"])))
     with contextlib.suppress(InvalidRequest):
         metadata.record_of(root)
+
+
+def test_what_was_asked_comes_back_with_the_record_and_an_earlier_pinfolds_record_has_none() -> None:
+    spec = SPECS["unset"]
+    asked = replace(spec.record, request=spec.request)
+    assert metadata.record_of_text(metadata.text(asked)) == asked
+    assert metadata.record_of_text(metadata.text(spec.record)).request is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{}", '{"v":9,"value":{"vcpus":4,"memory_mib":64}}', '{"v":1,"value":{"vcpus":1000000000,"memory_mib":64}}', '{"v":1,"value":[]}'],
+)
+def test_what_was_asked_is_refused_in_one_sentence_when_it_was_spoilt(text: str) -> None:
+    spec = SPECS["unset"]
+    root = ElementTree.fromstring(metadata.text(replace(spec.record, request=spec.request)))
+    asked = root.find(f"{{{metadata.NAMESPACE}}}request")
+    assert asked is not None
+    asked.text = text
+    with pytest.raises(InvalidRequest, match=r"record") as error:
+        metadata.record_of(root)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("flavor", ["a\0b", "\x1b[1m", "\ud800", "x" * 2000])

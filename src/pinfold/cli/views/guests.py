@@ -9,9 +9,11 @@ from rich.table import Table
 from rich.text import Text
 
 from pinfold.cli.views.words import guest_cell, mib, name_width, place_words, short_emulator_words, vcpu_words
+from pinfold.core.fit.model import Fit
 from pinfold.core.pools import Pools
 from pinfold.drivers.port import GuestState, HostGuest
 from pinfold.host.places import places
+from pinfold.host.replace import Replaced
 
 _STYLES = {GuestState.RUNNING: "green", GuestState.PAUSED: "yellow", GuestState.CRASHED: "bold red", GuestState.STOPPED: "dim"}
 
@@ -34,3 +36,21 @@ def guests_view(guests: Sequence[HostGuest], pools: Pools | None) -> list[Render
             row = (*place_words(places(guest, pools), pools), whose, guest.nova.flavor if guest.nova is not None else "")
         table.add_row(guest_cell(guest), state, mib(guest.whole_memory_mib), *row)
     return [table]
+
+
+def replaced_view(done: Replaced) -> list[RenderableType]:
+    """A guest's place before and after, and why it changed. Pure."""
+    name = done.guest.name
+    if done.before == done.after:
+        return [Text(f"guest {name} keeps its place, which lies within the pools of today; its definition is written again")]
+    lines: list[RenderableType] = [Text(finding.sentence(), style="dim") for finding in done.because]
+    before = "unknown" if done.before is None else _place(done.before)
+    return [
+        *lines,
+        Text.assemble((name, "bold"), f": {before} -> {_place(done.after)}"),
+        Text(f"it is stopped, and its disk is as it was; `pinfold guest restart {name}` starts it there"),
+    ]
+
+
+def _place(fit: Fit) -> str:
+    return f"vCPUs on {vcpu_words(fit)}, emulator threads on {short_emulator_words(fit)}"

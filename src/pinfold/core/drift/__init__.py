@@ -13,6 +13,7 @@ from pinfold.core.drift.host import (
     record_unreadable,
     two_owners,
 )
+from pinfold.core.drift.place import out_of_place
 
 __all__ = [
     "THREAD_CODES",
@@ -29,6 +30,7 @@ __all__ = [
     "expected",
     "foreign_floating",
     "foreign_process",
+    "out_of_place",
     "outside_pools",
     "place_of",
     "record_unreadable",

@@ -62,7 +62,8 @@ _NOTES = frozenset({FindingCode.KERNEL_THREAD, FindingCode.THREADS_UNSETTLED, Fi
 class Subject:
     """The guest that findings are about, and what a repair command must name.
 
-    `pid` is the hypervisor's process, whose main thread has that id. `realtime_priority` is what a realtime vCPU should run at.
+    `pid` is the hypervisor's process, whose main thread has that id. `realtime_priority` is what a realtime vCPU should run at. `owner` is
+    who looks after the guest: `pinfold` for one started straight on the host, the service's agent, or '' for one that is not ours.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Subject:
     pid: int | None = None
     active: bool = True
     realtime_priority: int = 1
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

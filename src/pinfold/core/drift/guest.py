@@ -17,8 +17,8 @@ from pinfold.core.drift.finding import THREAD_CODES, Finding, FindingCode, Subje
 from pinfold.core.overhead import Masks, ObservedThread, ThreadClass
 
 _REALTIME = frozenset({"fifo", "rr", "deadline"})
-_NO_THREAD = "stop the guest and start it anew; a vCPU thread cannot be made from outside"
-_NO_DEFINITION = "edit the definition, or remove the guest and start it anew; the scheduler is applied at the guest's start"
+_NO_THREAD = "stop the guest and start it again; a vCPU thread cannot be made from outside"
+_NO_DEFINITION = "edit the definition; the scheduler is applied at the guest's start"
 _NOT_OURS = "look at the definition; the record was made for another number of vCPUs"
 
 
@@ -213,7 +213,7 @@ def compare_asked(subject: Subject, masks: Masks, asked: Asked, online: CpuSet, 
                 guest_id=subject.id,
                 recorded=str(masks.realtime),
                 observed=str(asked.realtime),
-                advice=_NO_DEFINITION,
+                advice=f"have the definition written again by the record: {remedy.replaced(subject)}" if subject.owner else _NO_DEFINITION,
             )
         )
     return tuple(findings)

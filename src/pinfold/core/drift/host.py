@@ -5,6 +5,7 @@ A single guest's threads and definition do not belong here.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from pinfold.core.fit.model import EmulatorPlacement, Fit
 from pinfold.core.pools import Pools
 
 _STOP_ONE = "stop one of them and start it anew, so that it is given pCPUs of its own"
-_PLACE_ANEW = "remove the guest and start it anew, so that it is placed by the pools of today; or give the pool its pCPUs back"
+_POOLS_BACK = "give the pool its pCPUs back"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +110,14 @@ def _outside(subject: Subject, about: str, observed: CpuSet, pool: CpuSet, *, co
         subject=about,
         recorded=str(pool),
         observed=str(observed),
-        advice=_PLACE_ANEW,
+        advice=place_again(subject) if subject.owner else _POOLS_BACK,
     )
+
+
+def place_again(subject: Subject) -> str:
+    """What to do about a guest of ours whose place is not in the pools any more."""
+    stop = "stop the guest, " if subject.active else ""
+    return f"{stop}give it a place in the pools of today and start it, its disk stays: {remedy.replaced(subject)}; or {_POOLS_BACK}"
 
 
 def foreign_floating(subject: Subject, may_run: CpuSet, own: CpuSet, vcpus: int, pools: Pools) -> tuple[Finding, ...]:
@@ -165,7 +172,11 @@ def foreign_process(process: Process, pools: Pools, online: CpuSet, default: Cpu
 
 def record_unreadable(subject: Subject, problem: str) -> Finding:
     """A guest that bears a record of ours which cannot be read; it counts as somebody else's until it can."""
-    advice = "its pins count as taken; restore the metadata from a backup, or remove the guest and start it anew"
+    shutdown = f"`{remedy.shutdown(subject)}`, " if subject.active else ""
+    advice = (
+        f"its pins count as taken; restore the metadata from a backup, read it with the pinfold that wrote it, or have it written again by "
+        f"the guest's flavor: {shutdown}`pinfold guest replace {shlex.quote(subject.name)} --flavor NAME`"
+    )
     return Finding(
         code=FindingCode.RECORD_UNREADABLE,
         guest=subject.name,

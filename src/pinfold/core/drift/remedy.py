@@ -7,9 +7,13 @@ libvirt moves; `taskset` and `chrt` (util-linux) for threads that it does not.
 from __future__ import annotations
 
 import shlex
+from typing import Final
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift.finding import Subject
+
+OWNER: Final = "pinfold"
+"""The owner in the record of a guest that was started straight on its host, with no service."""
 
 
 def vcpupin(subject: Subject, vcpu: int, cpus: CpuSet) -> str:
@@ -55,6 +59,11 @@ def chrt_other(tid: int) -> str:
     return f"chrt --other --pid 0 {tid}"
 
 
+def shutdown(subject: Subject) -> str:
+    """Asks a guest that is not ours to end to shut down."""
+    return shlex.join(("virsh", "-c", subject.uri, "shutdown", _domain(subject)))
+
+
 def bring_online(cpus: CpuSet) -> str:
     """Switches pCPUs on.
 
@@ -62,6 +71,21 @@ def bring_online(cpus: CpuSet) -> str:
     'echo 1 | tee /sys/devices/system/cpu/cpu7/online'
     """
     return "echo 1 | tee " + " ".join(f"/sys/devices/system/cpu/cpu{cpu}/online" for cpu in cpus)
+
+
+def replaced(subject: Subject) -> str:
+    """What gives a guest of ours a place in the pools of today, as commands in backquotes; its id and its disk stay.
+
+    >>> replaced(Subject(name="web", owner="pinfold"))
+    '`pinfold guest stop web`, `pinfold guest replace web`, `pinfold guest restart web`'
+    >>> replaced(Subject(name="instance-1", id="1", active=False, owner="the agent of c01"))
+    '`pinfold server start 1 --wait`'
+    """
+    if subject.owner == OWNER:
+        commands = [f"pinfold guest {verb} {shlex.quote(subject.name)}" for verb in ("stop", "replace", "restart")]
+    else:
+        commands = [f"pinfold server {verb} {subject.id} --wait" for verb in ("stop", "start")]
+    return ", ".join(f"`{command}`" for command in (commands if subject.active else commands[1:]))
 
 
 def _virsh(subject: Subject, verb: str, *arguments: str) -> str:

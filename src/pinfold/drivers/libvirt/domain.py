@@ -27,10 +27,15 @@ def start_paused(domain: Any) -> None:
     domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
 
 
+def definition(domain: Any) -> str:
+    """Its definition as it is kept for the next start, passwords included."""
+    text: str = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE)
+    return text
+
+
 def start_paused_with_emulator_on(connection: Any, domain: Any, cpus: CpuSet) -> None:
     """Start it, with its vCPUs held and its emulator threads on those pCPUs; its definition stays as it is."""
-    text = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE)
-    connection.createXML(template.with_emulator_on(text, cpus), libvirt.VIR_DOMAIN_START_PAUSED)
+    connection.createXML(template.with_emulator_on(definition(domain), cpus), libvirt.VIR_DOMAIN_START_PAUSED)
 
 
 def shut_down(domain: Any) -> None:
@@ -77,5 +82,4 @@ def pin_definition(connection: Any, domain: Any, wanted: Masks) -> None:
     """Replace the pins of its definition whole, where it has one beyond its run."""
     if not domain.isPersistent():
         return
-    text = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE)
-    connection.defineXML(template.repinned(text, wanted))
+    connection.defineXML(template.repinned(definition(domain), wanted))

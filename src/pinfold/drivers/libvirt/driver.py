@@ -13,6 +13,7 @@ from pinfold.core.drift import expected
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.fit.model import Fit
 from pinfold.core.overhead import Masks, masks
+from pinfold.core.request.model import GuestRequest
 from pinfold.core.topology import Topology
 from pinfold.drivers.libvirt import capabilities, domain, elements, emit, moves, process, status
 from pinfold.drivers.libvirt.address import address
@@ -21,7 +22,7 @@ from pinfold.drivers.libvirt.elements import Make
 from pinfold.drivers.libvirt.guests import Guests
 from pinfold.drivers.libvirt.threads import Threads
 from pinfold.drivers.libvirt.witness import AffinityWitness
-from pinfold.drivers.port import Event, GuestSpec, HostGuest, Sight
+from pinfold.drivers.port import Event, GuestSpec, HostGuest, Record, Sight
 from pinfold.linux import procfs, sysfs
 
 _CLEANUP_SECONDS: Final = 3.0
@@ -104,6 +105,24 @@ class LibvirtDriver:
         with self._connection.translated(f"guest {known.name} cannot be started"):
             self._start_paused(self._guests.domain(guest), fit)
         return self._guests.one(guest) if fit is None else self._placed(guest, fit)
+
+    def redefine(self, guest: str, record: Record, request: GuestRequest) -> HostGuest:
+        """Write new places and a new record into the definition of a guest that does not run. See `Driver.redefine`."""
+        self._refuse_remote()
+        self._refuse_absent(masks(record.fit))
+        known = self._guests.one(guest)
+        if known.active:
+            raise InvalidRequest(f"guest {known.name} is {known.state.value}; only a stopped guest's definition is rewritten", key="guest")
+        with self._connection.translated(f"guest {known.name} cannot be defined"):
+            found = self._guests.domain(guest)
+            if found.hasManagedSaveImage():
+                raise InvalidRequest(
+                    f"guest {known.name} has a saved state, which comes back on the pCPUs that it was saved on; its definition is left",
+                    key="guest",
+                )
+            spec = GuestSpec(id=known.id, name=known.name, request=request, record=record, template=domain.definition(found))
+            self._connection.live().defineXML(self.definition(spec))
+        return self._guests.one(guest)
 
     def resume(self, guest: str) -> None:
         """Let a paused guest run, and place the thread that KVM makes only now. See `Driver.resume`."""

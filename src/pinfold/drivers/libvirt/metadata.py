@@ -14,7 +14,8 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
 from pinfold.core.reasons import Kind, Reason, ReasonCode
-from pinfold.core.request.model import EmulatorPolicy
+from pinfold.core.request.model import EmulatorPolicy, GuestRequest
+from pinfold.core.request.written import read_request, write_request
 from pinfold.drivers.libvirt import xmltext
 from pinfold.drivers.port import NovaRecord, Record
 
@@ -27,6 +28,7 @@ _VERSION: Final = 1
 _WHAT: Final = "pinfold's record in the domain's metadata"
 _MAX_CHARACTERS: Final = 1024 * 1024
 _MAX_NAME: Final = 1024
+_MAX_REQUEST: Final = 256 * 1024
 _UNWRITABLE: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 Choice = TypeVar("Choice", EmulatorPolicy, EmulatorPlacement, Kind, ReasonCode)
@@ -42,6 +44,10 @@ def element(record: Record) -> Element:
     if record.flavor:
         guest.set("flavor", _name("flavor", record.flavor))
     guest.append(_fit_element(record.fit))
+    if record.request is not None:
+        asked = Element(_tag("request"))
+        asked.text = _name("request", write_request(record.request), most=_MAX_REQUEST)
+        guest.append(asked)
     return guest
 
 
@@ -66,13 +72,15 @@ def record_of(guest: Element) -> Record:
     inner = guest.find(_tag("fit"))
     if inner is None:
         raise InvalidRequest(f"{_WHAT} has no <fit>", key=_WHAT)
+    policy, fit = _choice(EmulatorPolicy, guest, "policy"), _checked(_fit(inner))
     return Record(
         guest=_named(guest, "id"),
-        policy=_choice(EmulatorPolicy, guest, "policy"),
-        fit=_checked(_fit(inner)),
+        policy=policy,
+        fit=fit,
         revision=xmltext.integer(guest, "revision", _WHAT),
         flavor=_named(guest, "flavor", default=""),
         owner=_named(guest, "owner"),
+        request=_request(guest.find(_tag("request")), policy, fit),
     )
 
 
@@ -99,6 +107,16 @@ def nova_record(metadata: Element) -> NovaRecord | None:
             name=metadata.findtext(f"{{{namespace}}}instance/{{{namespace}}}name", default="").strip(),
         )
     return None
+
+
+def _request(asked: Element | None, policy: EmulatorPolicy, fit: Fit) -> GuestRequest | None:
+    """What was asked, None where an earlier pinfold did not write it; it must be of the guest that was placed."""
+    if asked is None:
+        return None
+    request = read_request(asked.text or "")
+    if (request.vcpus, request.emulator_policy) != (fit.vcpus, policy):
+        raise InvalidRequest(f"{_WHAT} was asked for another number of vCPUs, or another policy, than it places", key=_WHAT)
+    return request
 
 
 def _fit_element(fit: Fit) -> Element:
@@ -235,9 +253,9 @@ def _named(element: Element, attribute: str, *, default: str | None = None) -> s
     return value
 
 
-def _name(attribute: str, value: str) -> str:
-    if len(value) > _MAX_NAME:
-        raise InvalidRequest(f"{attribute} has {len(value)} characters, at most {_MAX_NAME} are allowed", key=attribute)
+def _name(attribute: str, value: str, *, most: int = _MAX_NAME) -> str:
+    if len(value) > most:
+        raise InvalidRequest(f"{attribute} has {len(value)} characters, at most {most} are allowed", key=attribute)
     match = _UNWRITABLE.search(value)
     if match is not None:
         raise InvalidRequest(f"{attribute} {value!r} has the character {match[0]!r}, which a domain's metadata cannot hold", key=attribute)

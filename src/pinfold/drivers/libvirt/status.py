@@ -17,7 +17,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.ledger import ForeignMemory
 from pinfold.core.overhead import ObservedThread, ThreadClass
-from pinfold.drivers.libvirt import metadata, xmltext
+from pinfold.drivers.libvirt import metadata, template, xmltext
 from pinfold.drivers.port import AskedPins, GuestState, HostGuest, Record
 from pinfold.linux.cgroup import Leaf
 from pinfold.linux.procfs import Thread
@@ -71,6 +71,7 @@ def _defined(text: str, pages: HostPages) -> HostGuest:
             problem = problem or str(error)
     vcpu = domain.find("vcpu")
     taken, memory_mib = memory(domain, pages)
+    disks, nics = template.devices(domain)
     return HostGuest(
         id=uuid,
         name=domain.findtext("name", default=""),
@@ -84,6 +85,8 @@ def _defined(text: str, pages: HostPages) -> HostGuest:
         pins=asked_pins(domain),
         pages=taken,
         iothreads=len(iothread_ids(domain)),
+        disks=disks,
+        nics=nics,
         problem=problem,
         huge_mib=-(-sum(amount_kib for _, amount_kib in _guest_cells(domain)) // 1024) - memory_mib,
     )

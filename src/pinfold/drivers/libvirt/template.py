@@ -64,7 +64,11 @@ def iothread_ids(count: int, listed: list[int]) -> tuple[int, ...]:
 
 def device_counts(text: str) -> tuple[int, int]:
     """How many disks and network interfaces a template has, for the overhead that they cause. Raises `InvalidRequest`."""
-    domain = xmltext.parsed(text, _WHAT, root="domain", limit=_MAX_CHARACTERS)
+    return devices(xmltext.parsed(text, _WHAT, root="domain", limit=_MAX_CHARACTERS))
+
+
+def devices(domain: Element) -> tuple[int, int]:
+    """How many disks and network interfaces a domain has."""
     disks = [disk for disk in domain.iterfind("devices/disk") if disk.get("device", "disk") in ("disk", "lun")]
     return len(disks), len(domain.findall("devices/interface"))
 

@@ -1,0 +1,63 @@
+"""A `GuestRequest` as JSON text and back: the form that a guest's own definition keeps it in. Where the text is kept does not belong here.
+
+The form is that of `store.codec`: `{"v": 1, "value": {…}}`, a CpuSet as its cpulist, an Enum as its value. What has no effect on CPUs and
+memory (`not_acted_upon`) is left out. A field that is added later needs a default, and so reads old texts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+import msgspec
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.errors import InvalidRequest
+from pinfold.core.request.model import GuestRequest
+
+_VERSION: Final = 1
+
+
+class _Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    v: int
+    value: GuestRequest
+
+
+def write_request(request: GuestRequest) -> str:
+    """The request as text; equal requests give equal texts.
+
+    >>> write_request(GuestRequest(vcpus=1, memory_mib=64))[:38]
+    '{"v":1,"value":{"vcpus":1,"memory_mib"'
+    """
+    return _ENCODER.encode(_Written(v=_VERSION, value=replace(request, not_acted_upon=()))).decode("utf-8")
+
+
+def read_request(text: str) -> GuestRequest:
+    """The request that `write_request` wrote. Raises `InvalidRequest` for anything else.
+
+    >>> read_request(write_request(GuestRequest(vcpus=2, memory_mib=64))).vcpus
+    2
+    """
+    try:
+        written = _DECODER.decode(text)
+    except (msgspec.DecodeError, InvalidRequest, ValueError) as error:
+        raise InvalidRequest(f"the request in its record cannot be read: {error}", key="request") from error
+    if written.v != _VERSION:
+        raise InvalidRequest(f"the request in its record is of version {written.v}, this pinfold reads version {_VERSION}", key="request")
+    return written.value
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, CpuSet):
+        return str(value)
+    raise NotImplementedError(f"{type(value)} has no written form")
+
+
+def _value(as_type: type, data: Any) -> Any:
+    if as_type is CpuSet and isinstance(data, str):
+        return CpuSet.parse(data)
+    raise ValueError(f"{str(data)[:60]!r} is no {as_type.__name__}")
+
+
+_ENCODER: Final = msgspec.json.Encoder(enc_hook=_plain, order="deterministic")
+_DECODER: Final = msgspec.json.Decoder(_Written, dec_hook=_value)
