@@ -15,7 +15,7 @@ from pinfold.api.attempts import AttemptLimits
 
 @pytest.fixture
 def fleet(tmp_path: Path, sqlite_file: Path, embedded: Embedded) -> Iterator[Fleet]:
-    with open_fleet(tmp_path, sqlite_file, embedded, limits=AttemptLimits(wrong_per_minute=3)) as made:
+    with open_fleet(tmp_path, sqlite_file, embedded, limits=AttemptLimits(wrong_per_minute=3, refusal_seconds=0.0)) as made:
         yield made
 
 

@@ -5,6 +5,7 @@ OpenStack clients send it with `auth_type: http_basic`. Readers may ask, admins 
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from typing import Final
 
@@ -60,8 +61,9 @@ class Authentication:
             await self._app(scope, receive, send)
             return
         try:
-            account = ANYBODY if self._checks is None else await self._admit(scope, self._checks)
+            account = ANYBODY if self._checks is None else await _admit(scope, self._checks)
         except TooManyAttempts as refusal:
+            await asyncio.sleep(refusal.answer_after_seconds)
             retry = (b"retry-after", str(refusal.retry_seconds).encode())
             await send_error(scope, send, 429, f"Too many password checks; try again in {refusal.retry_seconds} s.", retry)
             return
@@ -77,13 +79,14 @@ class Authentication:
         else:
             await while_it_holds(self._checks.doorkeeper, account, self._app, scope, receive, send)
 
-    async def _admit(self, scope: Scope, checks: PasswordChecks) -> Account | None:
-        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-        found = credentials(given.decode("latin-1"))
-        if found is None:
-            return None
-        address = client_of(scope)
-        return await checks.admit(*found, address=address_block(address), connection=(address, scope["client"][1]))
+
+async def _admit(scope: Scope, checks: PasswordChecks) -> Account | None:
+    given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+    found = credentials(given.decode("latin-1"))
+    if found is None:
+        return None
+    address = client_of(scope)
+    return await checks.admit(*found, address=address_block(address), connection=(address, scope["client"][1]))
 
 
 def _open(scope: Scope) -> bool:

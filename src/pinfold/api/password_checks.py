@@ -33,11 +33,12 @@ class Outcome(Enum):
 
 
 class TooManyAttempts(Exception):
-    """The password is not checked now. `retry_seconds` is when to ask again."""
+    """The password is not checked now. `retry_seconds` is when to ask again, `answer_after_seconds` when to say so."""
 
-    def __init__(self, retry_seconds: int) -> None:
+    def __init__(self, retry_seconds: int, answer_after_seconds: float) -> None:
         super().__init__(f"ask again in {retry_seconds} s")
         self.retry_seconds = retry_seconds
+        self.answer_after_seconds = answer_after_seconds
 
 
 @dataclass(order=True, slots=True)
@@ -58,9 +59,9 @@ class PasswordChecks:
     def __init__(self, doorkeeper: Doorkeeper, limits: AttemptLimits = DEFAULT_LIMITS) -> None:
         self.doorkeeper = doorkeeper
         self.outcomes: Counter[Outcome] = Counter()
-        self._limits = limits
-        self._attempts = Attempts(self._limits)
-        self._threads = ThreadPoolExecutor(self._limits.at_once, thread_name_prefix="pinfold-password")
+        self.limits = limits
+        self._attempts = Attempts(self.limits)
+        self._threads = ThreadPoolExecutor(self.limits.at_once, thread_name_prefix="pinfold-password")
         self._running = 0
         self._number = 0
         self._queue: list[_Waiting] = []
@@ -101,13 +102,13 @@ class PasswordChecks:
 
     async def _turn(self, rank: int) -> None:
         """Wait until this check may run. Where the queue is full, the last in it has to go, or this one."""
-        if self._running < self._limits.at_once:
+        if self._running < self.limits.at_once:
             self._running += 1
             return
         self._number += 1
         mine = _Waiting(rank, self._number, asyncio.get_running_loop().create_future())
         self._queue.append(mine)
-        if len(self._queue) > self._limits.waiting:
+        if len(self._queue) > self.limits.waiting:
             last = max(self._queue)
             self._queue.remove(last)
             if last is not mine and not last.turn.done():
@@ -142,11 +143,11 @@ class PasswordChecks:
         self._running -= 1
 
     def _queue_seconds(self) -> float:
-        return len(self._queue) * self._seconds / self._limits.at_once
+        return len(self._queue) * self._seconds / self.limits.at_once
 
     def _refusal(self, seconds: float) -> TooManyAttempts:
         self.outcomes[Outcome.REFUSED] += 1
-        return TooManyAttempts(min(max(1, math.ceil(seconds)), _LONGEST_RETRY))
+        return TooManyAttempts(min(max(1, math.ceil(seconds)), _LONGEST_RETRY), self.limits.refusal_seconds)
 
     def _remember(self, connection: tuple[str, int]) -> None:
         self._opened[connection] = None
