@@ -169,3 +169,8 @@ def test_completion_is_printed_for_each_shell(shell: str, says: str) -> None:
 def test_completion_knows_every_command() -> None:
     done = _command(_PINFOLD_COMPLETE="complete_bash", COMP_WORDS="pinfold guest st", COMP_CWORD="2")
     assert done.stdout.split() == ["start", "stop"]
+
+
+def test_the_version_is_an_option_too(pinfold: Pinfold) -> None:
+    answer = pinfold("--version")
+    assert (answer.status, answer.out, answer.err) == (0, pinfold("version").out, "")

@@ -11,6 +11,7 @@ SERVER = {
     "name": "vm",
     "status": "ERROR",
     "OS-EXT-STS:task_state": None,
+    "OS-EXT-STS:power_state": 1,
     "flavor": {"vcpus": 2, "ram": 64, "original_name": "wide"},
     "fault": {"message": "No host takes the guest: c07: ..."},
 }
@@ -18,7 +19,7 @@ SERVER = {
 
 def test_a_thread_context_is_shown_without_a_verdict() -> None:
     context = {"tid": 7, "name": "TC tc-ram-node0", "thread_class": "thread-context", "allowed": "8-15", "recorded": "", "vcpu": None}
-    observed = {"threads": [context], "drift": [], "witness": "procfs"}
+    observed = {"threads": [context], "drift": [], "witness": "procfs", "reported": 1795841504.0}
     console = Console(width=200)
     with console.capture() as captured:
         for line in server_view(SERVER, {"host": None, "claim": None, "observed": observed, "refusals": []}):

@@ -202,3 +202,9 @@ def test_what_may_not_be_read_is_unavailable(tmp_path: Path) -> None:
 def test_the_default_huge_page_is_read(tmp_path: Path, text: str, expected: int | None) -> None:
     (tmp_path / "meminfo").write_text(text)
     assert procfs.default_huge_page_kib(proc=tmp_path) == expected
+
+
+def test_when_the_machine_was_started_is_read(tmp_path: Path) -> None:
+    (tmp_path / "stat").write_text("cpu  1 2 3\nctxt 5\nbtime 1795841504\nprocesses 9\n")
+    assert procfs.boot_time(proc=tmp_path) == 1795841504
+    assert procfs.boot_time(proc=tmp_path / "absent") is None

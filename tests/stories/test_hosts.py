@@ -178,3 +178,15 @@ def test_what_a_dead_process_left_half_way_is_not_placed_while_every_host_is_dow
     fleet.services.lifecycle.tend()
     assert fleet.show(server)["OS-EXT-SRV-ATTR:host"] == "c1"
     at_rest(fleet.database, fleet.services.placement)
+
+
+def test_a_hypervisor_shows_its_version_and_for_how_long_it_is_up(fleet: Fleet) -> None:
+    booted = str(int(time.time()) - 2 * 86400 - 3 * 3600 - 60)
+    facts = (("booted", booted), ("hypervisor_version", "7002011"))
+    fleet.host("c1", dataclasses.replace(report(), facts=facts))
+    fleet.host("lies", dataclasses.replace(report(), facts=(("booted", "soon"), ("hypervisor_version", "٣"))))
+    shown = {one["hypervisor_hostname"]: one for one in fleet.ask("GET", "/os-hypervisors/detail").json()["hypervisors"]}
+    assert (shown["c1"]["hypervisor_version"], shown["c1"]["uptime"]) == (7002011, "up 2 days, 3:01")
+    assert (shown["lies"]["hypervisor_version"], shown["lies"]["uptime"]) == (0, None)
+    c1 = shown["c1"]["id"]
+    assert fleet.ask("GET", f"/os-hypervisors/{c1}/uptime", version="2.53").json()["hypervisor"]["uptime"] == "up 2 days, 3:01"

@@ -112,11 +112,15 @@ class SeenThread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThreadReport:
-    """The proof of one guest's placement: every thread, the witness, and the drift in words."""
+    """The proof of one guest's placement: every thread, the witness, and the drift in words.
+
+    `reported` is when the service heard of it, in seconds since the epoch by the service's clock; an agent leaves it 0.
+    """
 
     witness: str
     threads: tuple[SeenThread, ...] = ()
     drift: tuple[str, ...] = ()
+    reported: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

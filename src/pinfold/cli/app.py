@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
@@ -76,7 +76,19 @@ class _InOrder(TyperGroup):
         return sorted(super().list_commands(ctx), key=list(COMMANDS).index)
 
 
-def _root() -> None:
+def _print_version(asked: bool) -> None:
+    if asked:
+        from pinfold.cli.version import version
+
+        version()
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version, as the command `version` does.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
     """Keep the group a group, also while one command alone is mounted."""
 
 

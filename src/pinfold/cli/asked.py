@@ -52,6 +52,13 @@ def asked(configuration: Configuration, options: GuestOptions) -> Asked:
     return Asked(flavor=flavor, request=request, boot=boot, template=template, virt_type=options.virt_type or "")
 
 
+def refuse_without_boot(wanted: Asked) -> None:
+    """Raises `InvalidRequest` for a guest that would boot nothing; a template says itself what its guest boots."""
+    boot = wanted.boot
+    if not (boot.rom or boot.kernel or boot.disk or wanted.template):
+        raise InvalidRequest("there is nothing to boot: give --image, --disk-file, --kernel, --rom or --template", key="--image")
+
+
 def _flavor(configuration: Configuration, options: GuestOptions) -> Flavor:
     """The flavor by name, from JSON, or from --vcpus and --ram; what stands beside a name or JSON replaces its parts."""
     from pinfold.config.flavors import find_flavor

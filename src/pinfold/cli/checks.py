@@ -14,8 +14,8 @@ import typer
 
 from pinfold.cli.prerequisites import Checkup, Health, huge_page_checkups, realtime_checkups, wanted_of
 from pinfold.cli.session import open_session
-from pinfold.cli.views.words import count
 from pinfold.core.errors import InvalidRequest, Unavailable
+from pinfold.core.plural import count
 from pinfold.core.request.model import Flavor, GuestRequest
 
 if TYPE_CHECKING:

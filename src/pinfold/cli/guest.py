@@ -47,13 +47,14 @@ def start(
     It starts paused, every thread is checked, and only then does it run; if one is elsewhere, nothing is left of the guest.
     Exit status 1: it does not fit, or could not be placed.
     """
-    from pinfold.cli.asked import asked
+    from pinfold.cli.asked import asked, refuse_without_boot
     from pinfold.core.fit.model import NoFit
     from pinfold.host.start import StartOrder
     from pinfold.host.start import start as start_guest
 
     configuration = read_configuration(config, connect, only_looks=False, quiet=as_json)
     wanted = asked(configuration, guest)
+    refuse_without_boot(wanted)
     order = StartOrder(
         id=str(uuid.uuid4()),
         name=name,

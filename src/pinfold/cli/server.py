@@ -16,6 +16,7 @@ from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
 app = typer.Typer(help="Create, list, show, stop, start, reboot, rebook and delete servers of the service.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="SERVER", help="The server's name or id.")]
+Names = Annotated[list[str], typer.Argument(metavar="SERVER...", help="Servers, by name or id.")]
 Wait = Annotated[bool, typer.Option("--wait", help="Return when it is done, or has failed.")]
 
 _SECONDS: Final = 600.0
@@ -47,7 +48,7 @@ def show_(name: Name, config: opt.Config = None, as_json: opt.Json = False) -> N
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The server's name.")],
     flavor: Annotated[str, typer.Option("--flavor", metavar="NAME", help="A flavor, by name or id.")],
-    image: Annotated[str, typer.Option("--image", metavar="NAME", help="An image, by name or id.")] = "",
+    image: Annotated[str, typer.Option("--image", metavar="NAME", help="An image, by name or id: what the server boots.")],
     host: Annotated[str, typer.Option("--host", metavar="NAME", help="The one host allowed.")] = "",
     zone: Annotated[str, typer.Option("--availability-zone", metavar="NAME", help="The availability zone.")] = "",
     count: Annotated[int, typer.Option("--count", metavar="N", min=1, max=300, help="How many servers to make.")] = 1,
@@ -56,13 +57,12 @@ def create(
     config: opt.Config = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Create a server. Exit status 1: no host takes it; each host's reasons are shown."""
+    """Create a server, or several with --count. Exit status 1: one of them is in error; each host's reasons are shown."""
     from pinfold.cli.asked import pairs
 
     with open_access(config) as service:
         body: dict[str, Any] = {"name": name, "flavorRef": service.flavor(flavor)["id"], "networks": "none"}
-        if image:
-            body["imageRef"] = service.image(image)["id"]
+        body["imageRef"] = service.image(image)["id"]
         if host:
             body["host"] = host
         if zone:
@@ -71,22 +71,28 @@ def create(
             body |= {"min_count": count, "max_count": count}
         body["metadata"] = dict(pairs("--property", properties or ()))
         made = service.compute("POST", "/servers", {"server": body})["server"]
-        server = _wait(service, made["id"], ("ACTIVE", "ERROR")) if wait else service.server(made["id"])
-        _show(service, server, as_json=as_json)
-    if server["status"] == "ERROR":
+        servers = _made(service, made["id"], count)
+        if wait:
+            servers = [_wait(service, server["id"], ("ACTIVE", "ERROR")) for server in servers]
+        _show_made(service, servers, as_json=as_json)
+    if any(server["status"] == "ERROR" for server in servers):
         raise typer.Exit(ExitStatus.REFUSED)
 
 
 @app.command()
-def delete(name: Name, wait: Wait = False, config: opt.Config = None, as_json: opt.Json = False) -> None:
-    """Delete a server. It is gone when its host's agent has confirmed that nothing of it remains."""
+def delete(names: Names, wait: Wait = False, config: opt.Config = None, as_json: opt.Json = False) -> None:
+    """Delete servers. Each is gone when its host's agent has confirmed that nothing of it remains.
+
+    Every name is looked up first: where one is unknown, nothing is deleted.
+    """
     with open_access(config) as service:
-        server = service.server(name)
-        service.compute("DELETE", f"/servers/{segment(server['id'])}")
-        if wait:
+        servers = list({server["id"]: server for server in map(service.server, names)}.values())
+        for server in servers:
+            service.compute("DELETE", f"/servers/{segment(server['id'])}")
+        for server in servers if wait else ():
             _wait_gone(service, server)
     if as_json:
-        show_json({"server": server["id"], "asked": "delete"})
+        show_json({"servers": [server["id"] for server in servers], "asked": "delete"})
 
 
 @app.command()
@@ -187,6 +193,39 @@ def _wait_gone(service: Service, server: dict[str, Any]) -> None:
             if time.monotonic() > deadline:
                 raise Unavailable(f"server {server['name']} is still there after {_SECONDS:.0f} s; its host may be away")
             time.sleep(_LOOK_SECONDS)
+
+
+def _made(service: Service, first: str, count: int) -> list[dict[str, Any]]:
+    """The servers of one create, by their order in it; the answer to a create names the first of them alone."""
+    server: dict[str, Any] = service.compute("GET", f"/servers/{segment(first)}")["server"]
+    if count == 1:
+        return [server]
+    reservation = server["OS-EXT-SRV-ATTR:reservation_id"]
+    made = [one for one in service.servers() if one["OS-EXT-SRV-ATTR:reservation_id"] == reservation]
+    return sorted(made, key=lambda one: int(one["OS-EXT-SRV-ATTR:launch_index"]))
+
+
+def _show_made(service: Service, servers: list[dict[str, Any]], *, as_json: bool) -> None:
+    """One server in full, or several as a list, and in full those that are in error."""
+    from rich.text import Text
+
+    from pinfold.cli.views.servers import server_view, servers_view
+
+    if len(servers) == 1:
+        _show(service, servers[0], as_json=as_json)
+        return
+    placements = {
+        server["id"]: service.ask("GET", f"/v1/servers/{segment(server['id'])}/placement")
+        for server in servers
+        if as_json or server["status"] == "ERROR"
+    }
+    if as_json:
+        show_json({"servers": [{"server": server, "placement": placements[server["id"]]} for server in servers]})
+        return
+    show(servers_view(servers))
+    for server in servers:
+        if server["status"] == "ERROR":
+            show([Text(), *server_view(server, placements[server["id"]])])
 
 
 def _show(service: Service, server: dict[str, Any], *, as_json: bool) -> None:

@@ -25,12 +25,16 @@ _SECONDS: Final = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Where a service is and who asks. `username` is '' for a service without authentication; the password does not show in the repr."""
+    """Where a service is and who asks. `username` is '' for a service without authentication; the password does not show in the repr.
+
+    `source` is the clouds.yaml that says so.
+    """
 
     url: str
     username: str = ""
     password: str = ""
     ca_file: str = ""
+    source: str = ""
 
     def __repr__(self) -> str:
         return f"Access(url={self.url!r}, username={self.username!r})"
@@ -73,6 +77,7 @@ def read_access(path: Path, cloud: str) -> Access:
         username=str(given.get("username") or ""),
         password=str(given.get("password") or ""),
         ca_file=str(entry.get("cacert") or ""),
+        source=str(path),
     )
 
 
@@ -83,6 +88,7 @@ class Service:
         import httpx
 
         self._url = access.url
+        self._access = access
         self._http = httpx.Client(
             base_url=access.url,
             auth=(access.username, access.password) if access.username else None,
@@ -156,12 +162,21 @@ class Service:
         except (ValueError, AttributeError, KeyError, TypeError, StopIteration):
             message = f"HTTP {answer.status_code}"
         if answer.status_code == 401:
-            raise InvalidRequest(f"the service at {self._url} does not know this account or its password")
+            raise InvalidRequest(_unknown_account(self._access), key="password" if self._access.username else "username")
+        if answer.status_code == 429:
+            raise Unavailable(f"the service at {self._url} takes no more requests for now: {message}")
         if answer.status_code == 409:
             raise Conflict(message)
         if answer.status_code >= 500 and answer.status_code != 501:
             raise Unavailable(f"the service at {self._url} failed: {message}")
         raise InvalidRequest(message)
+
+
+def _unknown_account(access: Access) -> str:
+    where = f"the service at {access.url}"
+    if not access.username:
+        return f"{where} needs an account, and {access.source} names none; write username and password below auth"
+    return f"{where} refuses the password that {access.source} gives for account {access.username!r}, or does not have that account"
 
 
 def _one(found: Sequence[dict[str, Any]], noun: str, name: str) -> dict[str, Any]:

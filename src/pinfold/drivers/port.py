@@ -190,6 +190,10 @@ class Driver(Protocol):
         """Whether the host's own procfs is ours to read; a remote one is read-only and unverified."""
         ...
 
+    def hypervisor_version(self) -> int:
+        """The hypervisor's version as one number: 7002011 for 7.2.11."""
+        ...
+
     def topology(self) -> Topology:
         """The host's cells, cores and pages, as the hypervisor sees them now."""
         ...

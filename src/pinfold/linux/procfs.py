@@ -183,6 +183,14 @@ def start_ticks(pid: int, *, proc: Path = PROC) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
+def boot_time(*, proc: Path = PROC) -> int | None:
+    """When the machine was started, in seconds since the epoch; None where procfs does not tell."""
+    for line in (_read(f"{proc}/stat") or "").splitlines():
+        if line.startswith("btime "):
+            return int(line.split()[1])
+    return None
+
+
 def processes_with(*arguments: str, proc: Path = PROC) -> tuple[int, ...]:
     """The ids of the processes that were started with those very arguments, one right after the other, ascending."""
     wanted = "".join(f"\0{argument}" for argument in arguments) + "\0"

@@ -51,7 +51,7 @@ class ClaimState(Enum):
 class HostReport:
     """What an agent reports of its host; everything of a `HostState` but the claims and the traits.
 
-    `facts` is for people and the Compute API: hypervisor type and version, CPU model, agent version.
+    `facts` is for people and the Compute API: hypervisor type and version, CPU model, agent version, when the machine was `booted`.
     """
 
     topology: Topology

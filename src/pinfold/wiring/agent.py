@@ -21,6 +21,7 @@ from pinfold.config.fleet import FleetSettings
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.settings import HostSettings
 from pinfold.host.lock import owning, state_folder
+from pinfold.linux import procfs
 from pinfold.wiring.host import open_driver
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -30,12 +31,13 @@ _CPUINFO: Final = Path("/proc/cpuinfo")
 @contextmanager
 def open_agent(settings: FleetSettings, service: ServiceClient) -> Iterator[Agent]:
     """An agent for the host's libvirt, let go of when the block ends. Raises `Unavailable` when libvirt cannot be reached."""
+    booted = procfs.boot_time()  # once: a clock that is set moves it, and every change of a fact is a report of the whole host
     with open_driver(settings.host) as driver:
         yield Agent(
             driver,
             settings.host,
             service,
-            lambda: host_facts(settings.host, service.url),
+            lambda: host_facts(settings.host, service.url, version=driver.hypervisor_version(), booted=booted),
             sweep_seconds=settings.agent.sweep_seconds,
             shutdown_seconds=settings.agent.shutdown_seconds,
         )
@@ -60,9 +62,9 @@ def serve_agent(settings: FleetSettings, *, ready: Callable[[str], None]) -> Non
         agent.run()
 
 
-def host_facts(settings: HostSettings, service: str) -> HostFacts:
+def host_facts(settings: HostSettings, service: str, *, version: int, booted: int | None) -> HostFacts:
     """What this machine says of itself: its boot, the disk that overlays go to, and facts for people; its address is the one that it has
-    towards the service.
+    towards the service. `version` is the hypervisor's, `booted` when the machine was started, in seconds since the epoch.
     """
     disk = os.statvfs(settings.state_dir)
     model = next((line.partition(":")[2].strip() for line in _CPUINFO.read_text().splitlines() if line.startswith("model name")), "")
@@ -71,10 +73,12 @@ def host_facts(settings: HostSettings, service: str) -> HostFacts:
         disk_gib=disk.f_blocks * disk.f_frsize >> 30,
         facts=(
             ("agent_version", __version__),
+            *([("booted", str(booted))] if booted is not None else []),
             ("cpu_model", model),
             ("host_ip", address_towards(service)),
             ("hostname", socket.gethostname()),
             ("hypervisor_type", "QEMU"),
+            ("hypervisor_version", str(version)),
         ),
     )
 

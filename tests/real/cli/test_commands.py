@@ -85,7 +85,8 @@ def test_a_refused_start_leaves_nothing_and_says_why(pinfold: Pinfold, idle_rom:
     ("argv", "status", "sentence"),
     [
         (("guest", "start", "x", "--flavor", "share", "--rom", "/nonexistent"), 2, "ROM /nonexistent does not exist"),
-        (("guest", "start", "x y", "--flavor", "share"), 2, "guest name 'x y' is not allowed"),
+        (("guest", "start", "x y", "--flavor", "share", "--rom", "/nonexistent"), 2, "guest name 'x y' is not allowed"),
+        (("guest", "start", "x", "--flavor", "share"), 2, "there is nothing to boot: give --image, --disk-file, --kernel, --rom or"),
         (("guest", "show", "nobody"), 2, "there is no guest 'nobody'"),
         (("guest", "stop", "nobody"), 2, "there is no guest 'nobody'"),
         (("guest", "list", "-c", "qemu+unix:///system?socket=/nonexistent"), 3, "cannot be reached"),

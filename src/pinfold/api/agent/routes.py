@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Annotated, Any, Final
 
 import sqlalchemy as sa
@@ -107,7 +108,7 @@ async def wait_for_orders(
 def report_guest(guest_id: str, body: GuestReportBody, host: Host, services: Services) -> Response:
     """What one of the host's guests is doing, and where its threads are."""
     report = codec.from_plain(body, GuestReport, "guest report")
-    threads = None if report.threads is None else codec.encode(report.threads, ThreadReport)
+    threads = None if report.threads is None else codec.encode(replace(report.threads, reported=time.time()), ThreadReport)
     services.reports.seen(host, guest_id, report.revision, report.observed, booted=report.boot, report=threads, failure=report.failure)
     return Response(status_code=204)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
@@ -29,6 +31,7 @@ from pinfold.api.compute.links import ROOT, Limit, after_marker, next_page, size
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.microversion import Microversion
 from pinfold.api.services import ApiServices, Services
+from pinfold.core.plural import count
 from pinfold.store import guests, hosts
 from pinfold.store.guests import GuestFilter
 from pinfold.store.model import GuestRecord, HostLedger, HostRecord, Observed
@@ -150,7 +153,7 @@ def show_uptime(hypervisor_id: str, services: Services, version: Version) -> Hyp
         raise not_found("Hypervisor", hypervisor_id)
     if not ledger.record.up:
         raise ApiError(400, f"Service of host {ledger.record.name} is down.")
-    return {"hypervisor": {**_brief(ledger.record), "uptime": dict(ledger.record.report.facts).get("uptime", "")}}
+    return {"hypervisor": {**_brief(ledger.record), "uptime": _uptime(ledger.record) or ""}}
 
 
 def _list(
@@ -189,15 +192,38 @@ def _full(
     described: HypervisorDescribed = {
         **_brief(host, there if with_servers else ()),
         "hypervisor_type": facts.get("hypervisor_type", "QEMU"),
-        "hypervisor_version": int(facts.get("hypervisor_version", "0")),
+        "hypervisor_version": _whole_number(facts, "hypervisor_version"),
         "host_ip": facts.get("host_ip", "127.0.0.1"),
         "service": {"id": host.id, "host": host.name, "disabled_reason": host.disabled_reason or None},
     }
     if version >= _USAGE_GONE:
-        return {**described, "uptime": facts.get("uptime")}
+        return {**described, "uptime": _uptime(host)}
     online = ledger.state.topology.online
     cpu: CpuInfo = {"model": facts.get("cpu_model", ""), "topology": {"cells": len(ledger.state.topology.cells), "cpus": len(online)}}
     return {**described, "cpu_info": cpu if version >= _CPU_OBJECT else json.dumps(cpu), **_usage(ledger, there).as_api()}
+
+
+def _whole_number(facts: Mapping[str, str], name: str) -> int:
+    """A fact that is a whole number; 0 for one that is missing, or that no honest agent tells."""
+    text = facts.get(name, "")
+    return int(text) if re.fullmatch(r"[0-9]{1,12}", text, re.ASCII) else 0
+
+
+def _uptime(host: HostRecord) -> str | None:
+    """How long a host has been up; None for one that is silent, or that did not tell when it was started."""
+    booted, now = _whole_number(dict(host.report.facts), "booted"), time.time()
+    return up_words(now - booted) if 0 < booted <= now and host.up else None
+
+
+def up_words(seconds: float) -> str:
+    """A duration as `uptime` writes it.
+
+    >>> up_words(4 * 86400 + 3 * 3600 + 5 * 60), up_words(86400), up_words(59)
+    ('up 4 days, 3:05', 'up 1 day, 0:00', 'up 0:00')
+    """
+    minutes = int(seconds) // 60
+    days, hours = minutes // 1440, f"{minutes // 60 % 24}:{minutes % 60:02}"
+    return "up " + (f"{count(days, 'day')}, " if days else "") + hours
 
 
 def _usage(ledger: HostLedger, there: tuple[GuestRecord, ...]) -> Usage:

@@ -9,8 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from pinfold.cli.views.proof import finding_lines
-from pinfold.cli.views.words import count, guest_cell, name_width
+from pinfold.cli.views.words import guest_cell, name_width
 from pinfold.core.drift import Severity
+from pinfold.core.plural import count
 from pinfold.host.audit import Audit, GuestAudit, Whose
 from pinfold.host.repair import Repaired
 

@@ -7,10 +7,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from pinfold.cli.views.words import count, emulator_words, mib, page_words
+from pinfold.cli.views.words import emulator_words, mib, page_words
 from pinfold.core.fit.model import EmulatorPlacement, Fit, NoFit
 from pinfold.core.ledger import HostState
 from pinfold.core.overhead import capacity_millicpu
+from pinfold.core.plural import count
 from pinfold.core.reasons import Kind, ReasonCode
 from pinfold.core.request.model import GuestRequest
 

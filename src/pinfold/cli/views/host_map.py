@@ -10,10 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from pinfold.cli.views.marks import CLASH, FREE, Mark, guest_marks, owner_mark, pool_mark
-from pinfold.cli.views.words import count, guest_cell, mib, name_width, page_words, place_words, short_emulator_words, vcpu_words
+from pinfold.cli.views.words import guest_cell, mib, name_width, page_words, place_words, short_emulator_words, vcpu_words
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.ledger import Role
 from pinfold.core.overhead import ThreadClass
+from pinfold.core.plural import count
 from pinfold.host.map import CellMap, CoreMap, HostMap, PcpuMap
 from pinfold.host.places import places
 from pinfold.host.survey import Survey

@@ -6,7 +6,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pinfold.cli.views.words import count, mib, page_words
+from pinfold.cli.views.words import mib, page_words
+from pinfold.core.plural import count
 from pinfold.core.settings import HostSettings
 from pinfold.host.map import HostMap
 from pinfold.host.survey import Survey

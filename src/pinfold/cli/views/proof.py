@@ -9,9 +9,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from pinfold.cli.views.words import count, emulator_words, guest_words, mib
+from pinfold.cli.views.words import emulator_words, guest_words, mib
 from pinfold.core.drift import Finding, Severity, expected
 from pinfold.core.overhead import Masks, ObservedThread, ThreadClass, memory_cell
+from pinfold.core.plural import count
 from pinfold.core.topology import Topology
 from pinfold.drivers.port import HostGuest, Sight
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from rich.console import RenderableType
@@ -10,10 +11,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from pinfold.cli.views.words import count, mib
+from pinfold.cli.views.words import mib
 from pinfold.core.overhead import ThreadClass
+from pinfold.core.plural import count
 
 _STYLES: Final = {"ACTIVE": "green", "ERROR": "bold red", "BUILD": "yellow", "UNKNOWN": "bold yellow", "SHUTOFF": "dim"}
+_RUNNING: Final = (1, 3)
+"""Nova's power states of a guest that has a process: running and paused."""
 _EMULATOR: Final = {"float": "over its own pCPUs", "pool": "the overhead pool", "isolated": "a pCPU of their own"}
 
 
@@ -61,7 +65,7 @@ def server_view(server: Mapping[str, Any], placement: Mapping[str, Any]) -> list
         lines += [Text(), Text(f"✗ {server['fault']['message'].partition(': ')[0]}", style="bold red")]
     lines += _refusals(placement["refusals"])
     if placement["observed"]:
-        lines += [Text(), *_threads(placement["observed"])]
+        lines += [Text(), *_threads(placement["observed"], running=server["OS-EXT-STS:power_state"] in _RUNNING)]
     return lines
 
 
@@ -115,8 +119,9 @@ def hosts_view(hosts: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
     return [table]
 
 
-def _threads(observed: Mapping[str, Any]) -> list[RenderableType]:
-    table = _table("class", "thread", "tid", "may run on", "recorded", "")
+def _threads(observed: Mapping[str, Any], *, running: bool) -> list[RenderableType]:
+    """Every thread as the agent saw it; those of a server that does not run are not judged, and the time is said."""
+    table = _table("class", "thread", "tid", "may run on" if running else "might run on", "recorded", "")
     for thread in sorted(observed["threads"], key=lambda thread: (thread["thread_class"] != "vcpu", thread["vcpu"] or 0, thread["tid"])):
         kind = f"vcpu {thread['vcpu']}" if thread["vcpu"] is not None else thread["thread_class"]
         right = thread["allowed"] == thread["recorded"]
@@ -124,7 +129,11 @@ def _threads(observed: Mapping[str, Any]) -> list[RenderableType]:
         place = thread["recorded"] or "nothing"
         if thread["thread_class"] == ThreadClass.THREAD_CONTEXT.value:
             place, mark = "by libvirt", Text("·", style="dim")
-        table.add_row(kind, thread["name"], str(thread["tid"]), thread["allowed"], place, mark)
+        table.add_row(kind, thread["name"], str(thread["tid"]), thread["allowed"], place, mark if running else Text())
+    if not running:
+        when = _moment(observed["reported"]) if observed["reported"] else "a time that was not kept"
+        words = f"  not known to run now; these threads were last reported at {when}; witness: {observed['witness']}"
+        return [Text(words, style="yellow"), Padding(table, (0, 0, 0, 2), expand=False)]
     drift = [Text(f"✗ {sentence}", style="bold red") for sentence in observed["drift"]]
     return [
         Padding(table, (0, 0, 0, 2), expand=False),
@@ -132,6 +141,15 @@ def _threads(observed: Mapping[str, Any]) -> list[RenderableType]:
         *drift,
         Text(f"  as its agent last saw it; witness: {observed['witness']}", style="dim"),
     ]
+
+
+def _moment(seconds: float) -> str:
+    """A time as people read it.
+
+    >>> _moment(1795841504.5)
+    '2026-11-28 04:51:44 UTC'
+    """
+    return f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _refusals(refusals: Sequence[Mapping[str, Any]]) -> list[RenderableType]:

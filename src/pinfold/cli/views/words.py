@@ -23,15 +23,6 @@ _EMULATOR = {
 }
 
 
-def count(number: int, noun: str) -> str:
-    """The number with its noun, in the plural where it takes one.
-
-    >>> count(1, "pCPU"), count(2, "pCPU")
-    ('1 pCPU', '2 pCPUs')
-    """
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
 def mib(amount: int) -> str:
     """An amount of memory in the largest unit that keeps it whole.
 

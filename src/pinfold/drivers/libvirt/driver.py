@@ -53,6 +53,11 @@ class LibvirtDriver:
         """Whether the guests' processes are this host's."""
         return self._connection.address.local
 
+    def hypervisor_version(self) -> int:
+        """QEMU's version, by libvirt's count: 7002011 for 7.2.11. Raises `Unavailable`."""
+        with self._connection.translated("the hypervisor's version cannot be read"):
+            return int(self._connection.live().getVersion())
+
     def topology(self) -> Topology:
         """The host as libvirtd sees it now. Raises `Unavailable`."""
         with self._connection.translated("the host's topology cannot be read"):
