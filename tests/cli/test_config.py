@@ -49,7 +49,7 @@ def test_check_of_pools_that_overlap_needs_no_host(pinfold: Pinfold, tmp_path: P
     path.write_text("[compute]\ncpu_shared_set = 0-1\ncpu_dedicated_set = 1-3\n", encoding="utf-8")
     answer = pinfold("config", "check", "--offline", str(path))
     assert answer.status == 2
-    assert "cpu_shared_set and cpu_dedicated_set overlap in pCPUs 1" in answer.err
+    assert "✗ cpu_shared_set and cpu_dedicated_set overlap in pCPUs 1" in answer.out
 
 
 def test_check_of_a_file_that_cannot_be_used_is_status_2(pinfold: Pinfold, tmp_path: Path) -> None:
@@ -57,7 +57,51 @@ def test_check_of_a_file_that_cannot_be_used_is_status_2(pinfold: Pinfold, tmp_p
     path.write_text("[DEFAULT]\nvcpu_pin_set = 1-3\n")
     answer = pinfold("config", "check", str(path))
     assert answer.status == 2
-    assert "write [compute] cpu_dedicated_set for pinned" in answer.err
+    assert "write [compute] cpu_dedicated_set for pinned" in " ".join(answer.out.split())
+
+
+def test_check_lists_every_error(pinfold: Pinfold, tmp_path: Path) -> None:
+    (tmp_path / "flavors.toml").write_text("[flavors.a]\nvcpus = 0\nram = 64\n[flavors.b]\nram = 64\n[flavors.c]\nvcpus = 1\nram = 64\n")
+    path = tmp_path / "bad.conf"
+    path.write_text(
+        "[DEFAULT]\nvcpu_pin_set = 1-3\nreserved_host_memory_mb = much\nreserved_huge_pages = x\n"
+        "[compute]\ncpu_shared_set = 0-\ncpu_dedicated_set = 4-x\n[libvirt]\nconnection_uri = xen:///\n"
+        "[pinfold]\nflavors_file = flavors.toml\n[pinfold_api]\ntrusted_proxies = nowhere\ntls_key = k.pem\n"
+    )
+    gone = tmp_path / "broken.conf"
+    gone.write_text("no key\n")
+    answer = pinfold("config", "check", str(path), str(gone), "--json")
+    document = json.loads(answer.out)
+    assert (answer.status, answer.err) == (2, "")
+    wanted = (
+        "broken.conf",
+        "vcpu_pin_set",
+        "reserved_host_memory_mb",
+        "[compute] cpu_shared_set in",
+        "[compute] cpu_dedicated_set in",
+        "reserved_huge_pages",
+        "connection_uri",
+        "trusted_proxies",
+        "tls_key",
+        "flavor 'a'",
+        "flavor 'b'",
+    )
+    for word in wanted:
+        assert sum(word in error for error in document["errors"]) == 1, word
+    assert len(document["errors"]) == len(wanted)
+    text = pinfold("config", "check", str(path), str(gone)).out
+    assert text.count("✗ ") == len(wanted)
+    assert "nothing found" not in text
+
+
+def test_check_names_a_flavors_file_that_is_not_there(pinfold: Pinfold, tmp_path: Path) -> None:
+    path = tmp_path / "a.conf"
+    path.write_text("[pinfold]\nflavors_file = gone.toml\n")
+    answer = pinfold("config", "check", "--offline", str(path), "--json")
+    assert answer.status == 1
+    assert json.loads(answer.out)["warnings"] == [
+        f"flavors file {tmp_path}/gone.toml ([pinfold] flavors_file) is not there: no command takes a flavor by its name"
+    ]
 
 
 def test_slips_are_said_by_every_command_that_reads_the_file(pinfold: Pinfold, tmp_path: Path) -> None:

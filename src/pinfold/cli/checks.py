@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import typer
 
@@ -22,47 +22,74 @@ if TYPE_CHECKING:
     from pinfold.config import Configuration
     from pinfold.host.survey import Survey
 
+_NOT_USABLE: Final = "not checked against this host: these files cannot be used"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
     """What a check of configuration files found: files, warnings in their order, and the pools that they make of this host.
 
-    `host` says what the pools were checked against, or why they were not. `pools` holds `(name, cpulist)`.
+    `errors` are what makes the files unusable. `host` says what the pools were checked against, or why they were not. `pools` holds
+    `(name, cpulist)`.
     """
 
     files: tuple[str, ...]
     warnings: tuple[str, ...]
     host: str
+    errors: tuple[str, ...] = ()
     pools: tuple[tuple[str, str], ...] = ()
 
 
 def check_configuration(context: typer.Context, files: Sequence[str], uri: str | None, *, offline: bool) -> Checked:
-    """The files checked, and their pools against this host where libvirt answers. Raises `InvalidRequest` for files that cannot be used."""
-    from pinfold.config import find_files, load
+    """The files checked, and their pools against this host where libvirt answers.
+
+    Raises `InvalidRequest` for a file that is named and not there.
+    """
+    from pinfold.config import find_files
     from pinfold.config.check import repeated
-    from pinfold.config.flavors import read_flavors
-    from pinfold.config.parse import read_entries
+    from pinfold.config.errors import readable, usable
     from pinfold.core.pools import check_disjoint
     from pinfold.host.survey import survey
 
     found = find_files(files, os.environ, nova=True)
-    configuration = load(found)
-    check_disjoint(configuration.settings.pools)
+    good, entries, errors = readable(found)
+    configuration, wrong = usable(good)
+    errors += wrong
+    warnings = [*(configuration.warnings if configuration is not None else ()), *repeated(entries)]
+    if configuration is None:
+        return Checked(files=found, warnings=tuple(warnings), host=_NOT_USABLE, errors=tuple(errors))
+    flavors_wrong, flavors_odd = _flavors(configuration)
+    errors, warnings = [*errors, *flavors_wrong], [*warnings, *flavors_odd]
     if uri:
         configuration = replace(configuration, settings=replace(configuration.settings, uri=uri))
-    warnings = [*configuration.warnings, *repeated(entry for file in found for entry in read_entries(file))]
-    if os.path.exists(configuration.flavors_file):
-        warnings += flavor_problems(tuple(read_flavors(configuration.flavors_file).values()))
-    if offline:
-        return Checked(files=found, warnings=tuple(warnings), host="not checked against this host (--offline)")
     try:
+        check_disjoint(configuration.settings.pools)
+        if errors:
+            return Checked(files=found, warnings=tuple(warnings), host=_NOT_USABLE, errors=tuple(errors))
+        if offline:
+            return Checked(files=found, warnings=tuple(warnings), host="not checked against this host (--offline)")
         with open_session(context, configuration) as session:
             seen = survey(session.driver, session.settings)
     except Unavailable as error:
         return Checked(files=found, warnings=tuple(warnings), host=f"not checked against this host: {error}")
+    except InvalidRequest as error:
+        return Checked(files=found, warnings=tuple(warnings), host=_NOT_USABLE, errors=(*errors, str(error)))
     pools = seen.state.pools
     shown = (("dedicated", str(pools.dedicated)), ("shared", str(pools.shared)), ("overhead", str(pools.overhead or "")))
     return Checked(files=found, warnings=(*warnings, *seen.warnings), host=f"checked against {configuration.settings.uri}", pools=shown)
+
+
+def _flavors(configuration: Configuration) -> tuple[list[str], list[str]]:
+    """What is wrong with the flavors file, and what is odd about it: a file that is named and not there, flavors that are no request."""
+    from pinfold.config.flavors import check_flavors
+
+    file = configuration.flavors_file
+    if os.path.lexists(file):
+        flavors, errors = check_flavors(file)
+        return [str(error) for error in errors], flavor_problems(flavors)
+    if configuration.flavors_named:
+        return [], [f"flavors file {file} ([pinfold] flavors_file) is not there: no command takes a flavor by its name"]
+    return [], []
 
 
 def flavor_problems(flavors: Sequence[Flavor]) -> list[str]:

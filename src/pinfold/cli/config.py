@@ -43,7 +43,7 @@ def check(
 ) -> None:
     """Check configuration files: values, misspelled and misplaced keys, the flavors file, and the pools against this host.
 
-    Exit status 0: nothing found. 1: something looks wrong, but the files can be used. 2: they cannot.
+    Every error is listed. Exit status 0: nothing found. 1: something looks wrong, but the files can be used. 2: they cannot.
     """
     from pinfold.cli.checks import check_configuration
     from pinfold.cli.documents import check_document
@@ -55,6 +55,8 @@ def check(
         from pinfold.cli.views.checks import check_view
 
         show(check_view(found))
+    if found.errors:
+        raise typer.Exit(ExitStatus.BAD_INPUT)
     if found.warnings:
         raise typer.Exit(ExitStatus.REFUSED)
 

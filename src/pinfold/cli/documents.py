@@ -186,8 +186,14 @@ def stop_document(stopped: Stopped) -> Document:
 
 
 def check_document(found: Checked) -> Document:
-    """Configuration files, what looks wrong in them, and the pools that they make of this host (empty where it was not asked)."""
-    return {"files": list(found.files), "warnings": list(found.warnings), "host": found.host, "pools": dict(found.pools)}
+    """Configuration files, their errors, what looks wrong in them, and the pools that they make of this host, if it was asked."""
+    return {
+        "files": list(found.files),
+        "errors": list(found.errors),
+        "warnings": list(found.warnings),
+        "host": found.host,
+        "pools": dict(found.pools),
+    }
 
 
 def doctor_document(found: Sequence[Checkup]) -> Document:

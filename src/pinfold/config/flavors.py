@@ -33,6 +33,26 @@ def read_flavors(file: str) -> Mapping[str, Flavor]:
 
     Raises `InvalidRequest` naming the file, the flavor, the key, the value and what is allowed.
     """
+    return {name: _flavor(file, name, table) for name, table in _tables(file).items()}
+
+
+def check_flavors(file: str) -> tuple[tuple[Flavor, ...], tuple[InvalidRequest, ...]]:
+    """The flavors of the file that can be read, and what is wrong with each of the others."""
+    flavors, errors = [], []
+    try:
+        tables = _tables(file)
+    except InvalidRequest as error:
+        return (), (error,)
+    for name, table in tables.items():
+        try:
+            flavors.append(_flavor(file, name, table))
+        except InvalidRequest as error:
+            errors.append(error)
+    return tuple(flavors), tuple(errors)
+
+
+def _tables(file: str) -> Mapping[str, object]:
+    """The tables of the file by flavor. Raises `InvalidRequest`."""
     try:
         document = tomllib.loads(read_text(file, "flavors file"))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -47,7 +67,7 @@ def read_flavors(file: str) -> Mapping[str, Flavor]:
         )
     if len(flavors) > MAX_FLAVORS:
         raise InvalidRequest(f"flavors file {file} has {len(flavors)} flavors, at most {MAX_FLAVORS} are allowed", key=file)
-    return {name: _flavor(file, name, table) for name, table in flavors.items()}
+    return flavors
 
 
 def find_flavor(file: str, name: str) -> Flavor:

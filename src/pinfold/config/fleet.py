@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
@@ -10,7 +10,7 @@ from pinfold.accounting.embedded import EmbeddedPlacement
 from pinfold.accounting.remote import Auth, RemotePlacement
 from pinfold.api.attempts import DEFAULT_LIMITS, AttemptLimits
 from pinfold.config.host import host_settings
-from pinfold.config.parse import Values, parse
+from pinfold.config.parse import Values, key_of, parse
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.settings import HostSettings
 from pinfold.scheduler.model import DEFAULT_SETTINGS, SchedulerSettings
@@ -56,12 +56,12 @@ class FleetSettings:
     scheduler: SchedulerSettings = DEFAULT_SETTINGS
 
 
-def load_fleet(files: Sequence[str]) -> FleetSettings:
-    """The fleet's settings in `files`, later ones winning.
+def load_fleet(files: Sequence[str], *, without: Collection[str] = ()) -> FleetSettings:
+    """The fleet's settings in `files`, later ones winning; options in `without` count as not given, as `parse` has it.
 
     Raises `InvalidRequest` naming the file, the key, the value and what is allowed.
     """
-    values = parse(files)
+    values = parse(files, without=without)
     host = host_settings(values)
     return FleetSettings(
         host=host,
@@ -84,7 +84,10 @@ def load_fleet(files: Sequence[str]) -> FleetSettings:
 def _api(values: Values, host: HostSettings) -> ApiSettings:
     certificate, key = values.path("pinfold_api", "tls_certificate"), values.path("pinfold_api", "tls_key")
     if bool(certificate) != bool(key):
-        raise InvalidRequest("[pinfold_api] tls_certificate and tls_key go together; one of them is missing", key="tls_certificate")
+        given = "tls_certificate" if certificate else "tls_key"
+        raise InvalidRequest(
+            "[pinfold_api] tls_certificate and tls_key go together; one of them is missing", key=key_of("pinfold_api", given)
+        )
     return ApiSettings(
         listen=values.get("pinfold_api", "listen"),
         port=values.get("pinfold_api", "port"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from pinfold.config.check import misspelled
@@ -23,26 +23,29 @@ _UNITS_KIB = {"": 1, "K": 1, "M": 1024, "G": 1024 * 1024, "T": 1024 * 1024 * 102
 class Configuration:
     """What the files say: the host's settings, the flavors file, and what looks like a slip in keys that were ignored.
 
-    `files` are those that were read, in order; empty where the defaults hold.
+    `flavors_named` says that they name that file. `files` are those that were read, in order; empty where the defaults hold.
     """
 
     settings: HostSettings
     flavors_file: str
+    flavors_named: bool = False
     files: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
-def load(files: Sequence[str], *, audits: bool = False) -> Configuration:
+def load(files: Sequence[str], *, audits: bool = False, without: Collection[str] = ()) -> Configuration:
     """The configuration in `files`, later ones winning; no files give the defaults.
 
     With `audits`, for a command that only looks at a host, the options of Nova's that placing refuses are followed too.
+    `without` names options that count as not given, as errors name them.
     Raises `InvalidRequest` naming the file, the key, the value and what is allowed.
     """
-    values = parse(files, audits=audits)
+    values = parse(files, audits=audits, without=without)
     settings = host_settings(values)
     return Configuration(
         settings=_audited(values, settings) if audits else settings,
         flavors_file=values.path("pinfold", "flavors_file", "/etc/pinfold/flavors.toml"),
+        flavors_named=values.given("pinfold", "flavors_file") is not None,
         files=values.files,
         warnings=misspelled(values.entries),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -80,18 +80,19 @@ class Values:
         """The error that says what is wrong with the value of an option, and where it stands."""
         entry = self.given(group, name)
         if entry is None:
-            return InvalidRequest(f"[{group}] {name} {why}", key=f"[{group}] {name}")
+            return InvalidRequest(f"[{group}] {name} {why}", key=key_of(group, name))
         shown = "its value" if _is_secret(group, name) else repr(shortened(entry.value))
-        return InvalidRequest(f"[{group}] {name} in {entry.file}: {shown} {why}", key=f"[{group}] {name}")
+        return InvalidRequest(f"[{group}] {name} in {entry.file}: {shown} {why}", key=key_of(group, name))
 
 
-def parse(files: Sequence[str], *, audits: bool = False) -> Values:
+def parse(files: Sequence[str], *, audits: bool = False, without: Collection[str] = ()) -> Values:
     """The values of every option, read from `files`; later files win. The environment is not read.
 
-    With `audits`, the options that placing refuses are read like the others. Raises `InvalidRequest` for a file that cannot be read or
-    parsed, for a refused option and for a value that its option does not take.
+    With `audits`, the options that placing refuses are read like the others. `without` names options, each as the key of an error does
+    (`[group] name`), that count as not given. Raises `InvalidRequest` for a file that cannot be read or parsed, for a refused option and
+    for a value that its option does not take.
     """
-    entries = tuple(entry for file in files for entry in read_entries(file))
+    entries = tuple(entry for file in files for entry in read_entries(file) if key_of(entry.group, entry.key) not in without)
     conf = cfg.ConfigOpts()
     for group in (*GROUPS, *AUDITED):
         conf.register_opts(list(group.options), group=None if group.name == "DEFAULT" else group.name)
@@ -100,6 +101,10 @@ def parse(files: Sequence[str], *, audits: bool = False) -> Values:
         conf(args=[], project="pinfold", default_config_files=list(files), default_config_dirs=[], use_env=False)
     except (cfg.Error, RecursionError) as error:
         raise InvalidRequest(f"configuration {', '.join(files)}: {error}") from error
+    for group in (*GROUPS, *AUDITED):
+        for opt in group.options:
+            if key_of(group.name, opt.name) in without:
+                conf.set_override(opt.name, opt.default, group=None if group.name == "DEFAULT" else group.name)
     values = Values(tuple(files), entries, conf)
     if not audits:
         _refuse_by_name(values)
@@ -107,6 +112,11 @@ def parse(files: Sequence[str], *, audits: bool = False) -> Values:
         for opt in group.options:
             values.get(group.name, opt.name)
     return values
+
+
+def key_of(group: str, name: str) -> str:
+    """An option as errors name it."""
+    return f"[{group}] {name}"
 
 
 def read_entries(file: str) -> tuple[Entry, ...]:

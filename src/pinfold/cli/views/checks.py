@@ -13,15 +13,16 @@ from pinfold.cli.prerequisites import Checkup, Health
 
 
 def check_view(found: Checked) -> list[RenderableType]:
-    """The files, the warnings, and the pools that they make of this host. Pure."""
+    """The files, the errors, the warnings, and the pools that they make of this host. Pure."""
     lines: list[RenderableType] = [Text(f"read {', '.join(found.files)}" if found.files else "no file: every option has its default")]
+    lines += [Text.assemble(("✗ ", "bold red"), error) for error in found.errors]
     lines += [Text.assemble(("○ ", "bold yellow"), warning) for warning in found.warnings]
     if found.pools:
         table = Table.grid(padding=(0, 2, 0, 0))
         for name, cpus in found.pools:
             table.add_row(f"  {name}", cpus or "none")
         lines.append(table)
-    if not found.warnings:
+    if not found.warnings and not found.errors:
         lines.append(Text.assemble(("✓ ", "bold green"), "nothing found"))
     return [*lines, Text(found.host, style="dim")]
 
