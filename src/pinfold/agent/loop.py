@@ -1,8 +1,9 @@
 """`Agent`: the loop that keeps one host as the service wants it. What to do is decided in `reconcile`, what to say in `report`.
 
 Each turn: look at the host, report it or send a heartbeat, reconcile, perform. A turn comes when orders or events arrive, when an action is
-over or due again, and at the latest with the next heartbeat. Actions run in a few threads, one at a time for each guest. A service that is
+over or due again, and at the latest with the next heartbeat. Actions run in threads, one at a time for each guest. A service that is
 silent is asked again and again, and nothing is done meanwhile: its orders may be old by then. The guests go on by themselves.
+A guest that hangs holds up its own actions alone; where a turn takes long, another thread sends the heartbeat.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from pinfold.agent.answers import ParsedOrders, RefusedOrder
 from pinfold.agent.client import ServiceAway, ServiceClient
+from pinfold.agent.lease import SPEAKS, Lease, Sight
+from pinfold.agent.lease import now as _now
 from pinfold.agent.memory import read_memory, write_memory
 from pinfold.agent.pace import Pace
 from pinfold.agent.perform import Performer
@@ -25,23 +27,25 @@ from pinfold.agent.reconcile import Act, Action, Booted, Memory, Order, Present,
 from pinfold.agent.report import guest_report, host_report, lost_guests, present_guests, thread_report
 from pinfold.agent.shutdowns import Shutdowns
 from pinfold.agent.told import Told
-from pinfold.agent.wire import Absence, GuestOrder, GuestReport, Hello, Orders
+from pinfold.agent.wire import Absence, GuestOrder, GuestReport, Orders
+from pinfold.agent.workers import Workers
 from pinfold.core.errors import PinfoldError
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Driver, Event, GuestState, HostGuest
 from pinfold.faultpoints import fault_point
 from pinfold.host.survey import Survey, survey
 from pinfold.host.verify import verify
-from pinfold.store.model import Desired, HostReport, Pairs, Tombstone
+from pinfold.store.model import Desired, Pairs, Tombstone
 
 _log = logging.getLogger(__name__)
 
 _POLL_SECONDS: Final = 25.0
 _BACKOFF_SECONDS: Final = 1.0
-_WORKERS: Final = 4
-_SPEAKS: Final = 0.25
-"""An agent speaks after so much of its lease, so that one heartbeat that is late or lost is no silence."""
 _SHORTEST_PAUSE: Final = 0.05
+_FINISH_SECONDS: Final = 4.0
+"""How long what is under way may take when the agent is to end; with its goodbye and libvirt's, it ends within ten seconds."""
+_GOODBYE_SECONDS: Final = 2.0
+_STARTS: Final = (Act.START, Act.RESTART, Act.FINISH, Act.REBOOT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,11 +94,12 @@ class Agent:
         self._busy: set[str] = set()
         self._failures: dict[str, tuple[int, str]] = {}
         self._told = Told()
-        self._reported: HostReport | None = None
-        self._kept = ""
-        self._lease_seconds = 6.0
-        self._spoke = self._swept = float("-inf")
+        self._lease = Lease(service, settings.host)
+        self._workers = Workers()
+        self._sight = Sight()
+        self._swept = float("-inf")
         self._trouble: dict[str, str] = {}
+        self._crash: Exception | None = None
 
     def stop(self) -> None:
         """End `run` soon. Safe from any thread and from signal handlers."""
@@ -102,32 +107,65 @@ class Agent:
         self._wake.set()
 
     def run(self) -> None:
-        """Keep the host as wanted until `stop`. What is under way is finished, what waits is left to the next agent."""
+        """Keep the host as wanted until `stop`. What is under way then is finished if that is soon, and else left to the next agent, as is
+        what waits.
+        """
         unsubscribe = self._driver.events(self._hear)
-        threading.Thread(target=self._poll, name="pinfold-orders", daemon=True).start()
-        workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="pinfold-action")
+        for target, name in ((self._poll, "orders"), (self._beat, "heartbeat")):
+            threading.Thread(target=target, name=f"pinfold-{name}", daemon=True).start()
+        turns = threading.Thread(target=self._turns, name="pinfold-turns", daemon=True)
+        turns.start()
+        try:
+            self._ended.wait()
+        finally:
+            self.stop()
+            unsubscribe()
+            until = time.monotonic() + _FINISH_SECONDS
+            turns.join(_FINISH_SECONDS)
+            for action in self._workers.finish(until):
+                _log.warning("%s is still under way; the next agent sees to it", action)
+        goodbye = threading.Thread(target=self._say_goodbye, daemon=True)
+        goodbye.start()
+        goodbye.join(_GOODBYE_SECONDS)
+        if self._crash is not None:
+            raise self._crash
+
+    def _turns(self) -> None:
+        """Turn after turn, until the agent ends; what no turn can go on after ends it."""
         try:
             while not self._ended.is_set():
                 self._wake.clear()
                 try:
-                    self._turn(workers)
+                    self._turn()
                     self._complain("turn", "")
                 except (PinfoldError, OSError) as error:
                     self._complain("turn", str(error))
                 self._wake.wait(self._pause())
-        finally:
-            self._ended.set()
-            unsubscribe()
-            workers.shutdown(wait=True, cancel_futures=True)
+        except Exception as error:
+            if not self._ended.is_set():
+                self._crash = error
+                self.stop()
+
+    def _beat(self) -> None:
+        """Keep the host up while a turn takes its time, as long as libvirt has answered the last time it was looked at."""
+        while not self._ended.wait(self._lease.seconds * SPEAKS / 2):
+            try:
+                if self._sight.fresh(self._lease.seconds) and self._lease.beat_if_overdue():
+                    self._wake.set()
+                self._complain("heartbeat", "")
+            except PinfoldError as error:
+                self._complain("heartbeat", f"no heartbeat: {error}")
+
+    def _say_goodbye(self) -> None:
         try:
-            self._service.goodbye()
+            self._service.goodbye(timeout=_GOODBYE_SECONDS)
         except PinfoldError as error:
             _log.info("no goodbye: %s", error)
 
     def _pause(self) -> float:
         with self._lock:
             now = _now()
-            soonest = min(self._lease_seconds * _SPEAKS, self._sweep_seconds, self._pace.wait(now), self._shutdowns.wait(now))
+            soonest = min(self._lease.seconds * SPEAKS, self._sweep_seconds, self._pace.wait(now), self._shutdowns.wait(now))
             return max(_SHORTEST_PAUSE, soonest)
 
     def _complain(self, about: str, sentence: str) -> None:
@@ -172,12 +210,14 @@ class Agent:
         self._refused, self._orders = parsed.refused, parsed.orders
         return parsed.orders
 
-    def _turn(self, workers: ThreadPoolExecutor) -> None:
+    def _turn(self) -> None:
         """One turn. A guest with an action under way when the turn began is left out: what the survey shows of it may be old already."""
         orders = self._current_orders()
         with self._lock:
             moving = frozenset(self._busy)
-        seen = survey(self._driver, self._settings)
+        with self._sight:
+            seen = survey(self._driver, self._settings)
+        self._name_hanging(seen)
         facts = self._facts()
         self._speak(seen, facts, orders)
         present = present_guests(seen.guests, self._owner)
@@ -187,8 +227,19 @@ class Agent:
             self._busy.update(action.guest for action in due)
         by_guest = {order.guest: order for order in orders.orders}
         for action in due:
-            workers.submit(self._act, action, by_guest.get(action.guest), facts.host_boot)
+            self._begin(action, by_guest.get(action.guest), facts.host_boot)
         self._report_guests(seen, orders, moving | {action.guest for action in due})
+
+    def _begin(self, action: Action, ordered: GuestOrder | None, host_boot: str) -> None:
+        name = f"{action.act.value} of guest {action.guest}"
+        self._workers.begin(name, lambda: self._act(action, ordered, host_boot), starts=action.act in _STARTS)
+
+    def _name_hanging(self, seen: Survey) -> None:
+        """Say in the log which guests hang, and which do not any more."""
+        hanging = {f"hang of guest {guest.id}": f"guest {guest.name} hangs: {guest.hangs}" for guest in seen.guests if guest.hangs}
+        over = [about for about in tuple(self._trouble) if about.startswith("hang of ") and about not in hanging]
+        for about, sentence in (*hanging.items(), *((about, "") for about in over)):
+            self._complain(about, sentence)
 
     def _due(self, wanted: tuple[Order, ...], present: tuple[Present, ...], host_boot: str, moving: frozenset[str]) -> list[Action]:
         """What is to be done now; who is to be asked to shut down has its time counted from here."""
@@ -207,8 +258,7 @@ class Agent:
         Before the first orders nobody knows which guests are the service's, and a report would call them all foreign. In a silence the host
         may have been fenced: then its guests must be told as strangers before it counts as up again.
         """
-        silent = _now() - self._spoke > self._lease_seconds
-        if self._orders is None or silent:
+        if self._orders is None or self._lease.silent:
             return self._take(self._service.orders(after=-1, wait=0.0))
         return self._orders
 
@@ -216,19 +266,8 @@ class Agent:
         """Report the host where it changed, else live on. A guest whose order could not be read is the service's all the same."""
         ordered = frozenset(order.guest for order in orders.orders) | frozenset(refused.guest for refused in self._refused)
         report = host_report(seen, ordered, strategy=self._settings.strategy, disk_gib=facts.disk_gib, facts=facts.facts)
-        now = _now()
-        if report != self._reported:
-            self._reported = None  # until the service has answered nobody knows which report it keeps
-            welcome = self._service.hello(Hello(name=self._settings.host, report=report))
-            self._reported, self._kept = report, welcome.report
-        elif now - self._spoke >= self._lease_seconds * _SPEAKS:
-            welcome = self._service.heartbeat()
-            if welcome.report != self._kept:
-                self._reported = None  # an earlier report was heard after the last one: it is told again in the next turn
-                self._wake.set()
-        else:
-            return
-        self._spoke, self._lease_seconds = now, welcome.lease_seconds
+        if self._lease.speak(report):
+            self._wake.set()  # it is told again in the next turn
 
     def _adopt(self, present: tuple[Present, ...], orders: Orders, host_boot: str, moving: frozenset[str]) -> None:
         """Remember the boot of a running guest that this agent forgot: it was started, and the agent died before it wrote that down."""
@@ -326,7 +365,8 @@ class Agent:
 
     def _report_guest(self, guest: HostGuest, booted: Booted | None, seen: Survey, *, sweep: bool) -> None:
         told = self._told.last(guest.id)
-        report = guest_report(guest, booted, told.threads if told is not None else None)
+        known = None if told is None or told.threads is None else replace(told.threads, hangs=guest.hangs)
+        report = guest_report(guest, booted, known)
         if guest.active and (sweep or report != told):
             verdict = verify(self._driver, self._settings, guest, online=seen.state.topology.online)
             report = guest_report(guest, booted, thread_report(verdict))
@@ -336,11 +376,6 @@ class Agent:
 
     def _tell(self, guest: str, report: GuestReport) -> None:
         self._told.tell(guest, report, self._service.report)
-
-
-def _now() -> float:
-    """Seconds by a clock that no one sets and that goes on while the machine is suspended: a lease runs out then as well."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _wanted(orders: Orders, present: tuple[Present, ...]) -> tuple[Order, ...]:

@@ -93,7 +93,8 @@ def thread_report(verdict: Verdict) -> ThreadReport | None:
         )
         for thread in verdict.sight.threads
     )
-    return ThreadReport(witness=verdict.sight.witness, threads=threads, drift=tuple(finding.sentence() for finding in verdict.drift))
+    drift = tuple(finding.sentence() for finding in verdict.drift)
+    return ThreadReport(witness=verdict.sight.witness, threads=threads, drift=drift, hangs=verdict.guest.hangs)
 
 
 def _stranger(guest: HostGuest) -> Foreign | None:

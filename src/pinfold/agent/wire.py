@@ -112,7 +112,8 @@ class SeenThread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThreadReport:
-    """The proof of one guest's placement: every thread, the witness, and the drift in words.
+    """The proof of one guest's placement: every thread, the witness, and the drift in words; `hangs` says why the guest does not answer, ''
+    when it does.
 
     `reported` is when the service heard of it, in seconds since the epoch by the service's clock; an agent leaves it 0.
     """
@@ -121,6 +122,7 @@ class ThreadReport:
     threads: tuple[SeenThread, ...] = ()
     drift: tuple[str, ...] = ()
     reported: float = 0.0
+    hangs: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,11 +12,20 @@ from enum import Enum
 from typing import Protocol
 
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.errors import Unavailable
 from pinfold.core.fit.model import Fit
 from pinfold.core.ledger import ForeignMemory
 from pinfold.core.overhead import Masks, ObservedThread
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest
 from pinfold.core.topology import Topology
+
+
+class GuestHangs(Unavailable):
+    """One guest does not answer: its hypervisor process is stopped, or waits for something. Other guests are not touched by it."""
+
+    def __init__(self, message: str, *, guest: str = "") -> None:
+        super().__init__(message)
+        self.guest = guest
 
 
 class GuestState(Enum):
@@ -111,7 +120,8 @@ class HostGuest:
 
     `pid` is the hypervisor's process (None when it does not run, or is out of reach). `pages` and `memory_mib` are what its definition
     takes of huge pages per cell and of small-page memory; `huge_mib` is what those huge pages hold. `disks` and `nics` are how many devices
-    it has. `problem` says why a record of ours could not be read; such a guest counts as foreign.
+    it has. `problem` says why a record of ours could not be read; such a guest counts as foreign. `hangs` says in a sentence that the guest
+    does not answer, and '' where nothing is known of that; what is told of a guest that cannot even be read is what was read last.
     """
 
     id: str
@@ -129,6 +139,7 @@ class HostGuest:
     disks: int = 0
     nics: int = 0
     problem: str = ""
+    hangs: str = ""
     huge_mib: int = 0
 
     @property
@@ -178,7 +189,9 @@ class Sight:
 
 
 class Driver(Protocol):
-    """One hypervisor on one host. Every method raises `Unavailable` when the hypervisor is away."""
+    """One hypervisor on one host. Every method raises `Unavailable` when the hypervisor is away, and those that are about one guest
+    `GuestHangs` when that guest does not answer in time.
+    """
 
     @property
     def uri(self) -> str:

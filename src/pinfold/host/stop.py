@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.port import Driver, GuestState, HostGuest
+from pinfold.drivers.port import Driver, HostGuest
 from pinfold.host import disk
 from pinfold.host.lock import host_lock, refuse_if_owned
 from pinfold.host.survey import pick
@@ -39,13 +39,13 @@ def stop(
     hypervisor is away.
     """
     guest = _ours(driver, settings, key, agent)
-    if guest.state is not GuestState.STOPPED and graceful_seconds:
-        # Outside the lock: a guest may take its time to shut down, and others want to start meanwhile.
-        driver.stop(guest.id, remove=False, graceful_seconds=graceful_seconds)
-    with host_lock(settings):
-        driver.stop(guest.id, remove=remove)
-        if remove and not keep_disk:
-            disk.remove(settings, guest.id)
+    # Outside the lock: a guest may take its time to shut down, and its process to end; others want to start meanwhile.
+    driver.stop(guest.id, remove=False, graceful_seconds=graceful_seconds)
+    if remove:
+        with host_lock(settings):
+            driver.stop(guest.id, remove=True)
+            if not keep_disk:
+                disk.remove(settings, guest.id)
     return Stopped(guest=guest, removed=remove)
 
 

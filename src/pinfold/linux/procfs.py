@@ -191,6 +191,12 @@ def boot_time(*, proc: Path = PROC) -> int | None:
     return None
 
 
+def state(pid: int, *, proc: Path = PROC) -> str:
+    """The state of process `pid`, a letter of proc(5); '' when there is none."""
+    text = _read(f"{proc}/{pid}/stat")
+    return _stat_fields(text)[0] if text else ""
+
+
 def processes_with(*arguments: str, proc: Path = PROC) -> tuple[int, ...]:
     """The ids of the processes that were started with those very arguments, one right after the other, ascending."""
     wanted = "".join(f"\0{argument}" for argument in arguments) + "\0"

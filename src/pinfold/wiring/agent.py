@@ -5,6 +5,7 @@ Nothing of the service is imported here: an agent has a hypervisor's memory to s
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -23,6 +24,8 @@ from pinfold.core.settings import HostSettings
 from pinfold.host.lock import owning, state_folder
 from pinfold.linux import procfs
 from pinfold.wiring.host import open_driver
+
+_log = logging.getLogger(__name__)
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _CPUINFO: Final = Path("/proc/cpuinfo")
@@ -45,6 +48,7 @@ def open_agent(settings: FleetSettings, service: ServiceClient) -> Iterator[Agen
 
 def serve_agent(settings: FleetSettings, *, ready: Callable[[str], None]) -> None:
     """Run this host's agent alone until SIGINT or SIGTERM. Raises `InvalidRequest` where no service is named."""
+    signal.signal(signal.SIGHUP, lambda *_: _log.warning("SIGHUP is ignored: the agent reads its settings at its start; restart it"))
     if not settings.agent.api_url:
         raise InvalidRequest("[pinfold_agent] api_url is not set; the agent has to know its service", key="api_url")
     state_folder(settings.host)

@@ -6,6 +6,7 @@ import contextlib
 import re
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import yaml
 from tests.ports import free_port
 from tests.postgres import PostgreSQL, binaries
 from tests.real.fleet.fleet_rig import CLAIM_SECONDS, LEASE_SECONDS, Fleet, by, start_placement, sweep, write_accounts
+from tests.real.fleet.liar import Liar, Victim
 from tests.real.fleet.rig import Process, Service, configuration, defined, ending
 from tests.real.fleet.watch import Watch, settings_of
 from tests.real.patience import until
@@ -214,3 +216,27 @@ def _clock() -> Iterator[WallClock]:
     with tempfile.TemporaryDirectory(prefix="pf-clock-", dir="/tmp") as folder:
         Path(folder).chmod(0o755)
         yield WallClock(Path(folder))
+
+
+@pytest.fixture
+def victim(fleet_lab: LabHost, lab_name: str, tmp_path: Path) -> Iterator[Victim]:
+    """A real agent that has said hello to a liar."""
+    for each in (tmp_path, tmp_path.parent):
+        each.chmod(0o711)
+    state = tmp_path / "state"
+    state.mkdir(mode=0o711)
+    token = state / "agent.token"
+    token.touch(mode=0o600)
+    token.write_text("anything")
+    liar = Liar()
+    threading.Thread(target=liar.server.serve_forever, daemon=True).start()
+    config = tmp_path / "agent.conf"
+    config.write_text(configuration(fleet_lab, state, host=f"{lab_name}-v", pinfold_agent=f"api_url = {liar.url}\nsweep_seconds = 1"))
+    agent = Process(("agent", "--config", str(config)), tmp_path, "agent")
+    with ending(agent):
+        agent.start()
+        until(lambda: liar.hello, "the agent says hello")
+        yield Victim(liar=liar, agent=agent, lab=fleet_lab, state=state)
+    liar.server.shutdown()
+    liar.server.server_close()
+    sweep(fleet_lab)

@@ -134,7 +134,8 @@ def _threads(observed: Mapping[str, Any], *, running: bool) -> list[RenderableTy
         when = _moment(observed["reported"]) if observed["reported"] else "a time that was not kept"
         words = f"  not known to run now; these threads were last reported at {when}; witness: {observed['witness']}"
         return [Text(words, style="yellow"), Padding(table, (0, 0, 0, 2), expand=False)]
-    drift = [Text(f"✗ {sentence}", style="bold red") for sentence in observed["drift"]]
+    hangs = [f"the guest hangs: {observed['hangs']}"] if observed.get("hangs") else []
+    drift = [Text(f"✗ {sentence}", style="bold red") for sentence in (*hangs, *observed["drift"])]
     return [
         Padding(table, (0, 0, 0, 2), expand=False),
         Text(),

@@ -16,6 +16,7 @@ import libvirt as _untyped
 from pinfold.core.errors import Unavailable
 from pinfold.drivers.libvirt import errors, events, waiting
 from pinfold.drivers.libvirt.address import Address
+from pinfold.drivers.libvirt.calls import Calls
 from pinfold.drivers.port import Event
 
 libvirt: Any = _untyped
@@ -23,6 +24,7 @@ libvirt: Any = _untyped
 _OPEN_SECONDS: Final = 10.0
 _KEEPALIVE_SECONDS: Final = 5
 _KEEPALIVE_COUNT: Final = 3
+_CLOSE_SECONDS: Final = 2.0
 
 
 class Connection:
@@ -39,6 +41,7 @@ class Connection:
         self._open: Any = None
         self._registered: tuple[int, ...] = ()
         self._closed = False
+        self.calls = Calls(self._apart, patient=not address.local)
         _start_event_loop()
         self.live()
 
@@ -61,12 +64,13 @@ class Connection:
             return fresh
 
     @contextmanager
-    def translated(self, what: str) -> Iterator[None]:
-        """The one place where libvirt's errors become ours; `what` says which act failed."""
+    def translated(self, what: str, connection: Any = None) -> Iterator[None]:
+        """The one place where libvirt's errors become ours; `what` says which act failed, `connection` where another one was used."""
         try:
             yield
         except libvirt.libvirtError as error:
-            raise errors.translated(what, error.get_error_code(), str(error), lost=self._lost()) from error
+            lost = _lost(connection) if connection is not None else self._lost()
+            raise errors.translated(what, error.get_error_code(), str(error), lost=lost) from error
 
     def events(self, callback: Callable[[Event], None]) -> Callable[[], None]:
         """Call back for each event until the returned function is called."""
@@ -78,8 +82,27 @@ class Connection:
             self._closed = True
             self._callbacks.clear()
             connection, self._open = self._open, None
+        with suppress(TimeoutError):  # a daemon that hangs is not waited for
+            waiting.within(_CLOSE_SECONDS, lambda: self._let_go(connection))
+
+    def _let_go(self, connection: Any) -> None:
+        self.calls.close()
         if connection is not None:
             self._release(connection)
+
+    def _apart(self) -> Any:
+        """A connection for the calls about one guest at a time, without events."""
+        if not self.address.local:
+            return self.live()
+        if self._closed:
+            raise Unavailable(f"the connection to {self.address.uri} was closed")
+        try:
+            fresh = self._opened()
+            with suppress(libvirt.libvirtError):
+                fresh.setKeepAlive(_KEEPALIVE_SECONDS, _KEEPALIVE_COUNT)
+        except (libvirt.libvirtError, TimeoutError) as error:
+            raise Unavailable(f"libvirt at {self.address.uri} cannot be reached: {errors.unreachable(error)}") from error
+        return fresh
 
     def _opened(self) -> Any:
         uri = self.address.uri
@@ -110,11 +133,7 @@ class Connection:
             connection.close()
 
     def _lost(self) -> bool:
-        connection = self._open
-        try:
-            return connection is None or connection.isAlive() != 1
-        except libvirt.libvirtError:
-            return True
+        return self._open is None or _lost(self._open)
 
     def _on_lifecycle(self, _connection: Any, domain: Any, event: int, detail: int, _opaque: object) -> None:
         self._callbacks.emit(events.lifecycle(domain.UUIDString(), event, detail))
@@ -124,6 +143,13 @@ class Connection:
 
     def _on_close(self, _connection: Any, reason: int, _opaque: object) -> None:
         self._callbacks.emit(events.closed(reason))
+
+
+def _lost(connection: Any) -> bool:
+    try:
+        return bool(connection.isAlive() != 1)
+    except libvirt.libvirtError:
+        return True
 
 
 @contextmanager

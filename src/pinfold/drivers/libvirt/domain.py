@@ -5,12 +5,11 @@ Each function takes libvirt's own objects and raises libvirt's own error, which 
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any, Final
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.overhead import Masks
-from pinfold.drivers.libvirt import errors, moves, status, template, waiting
+from pinfold.drivers.libvirt import errors, moves, status, template
 from pinfold.drivers.libvirt.connection import libvirt
 
 _UNDEFINE: Final[int] = (
@@ -47,12 +46,8 @@ def shut_down(domain: Any) -> None:
             raise
 
 
-def end(domain: Any, graceful_seconds: float) -> None:
-    """End its process, asking it first for so long. One that has ended is no error."""
-    if graceful_seconds > 0:
-        with suppress(libvirt.libvirtError):
-            domain.shutdown()
-        waiting.until(lambda: not domain.isActive(), graceful_seconds, pause=0.05)
+def end(domain: Any) -> None:
+    """End its process. One that has ended is no error."""
     if domain.isActive():
         try:
             domain.destroy()

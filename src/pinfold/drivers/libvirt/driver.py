@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from pinfold.core.cpuset import CpuSet
@@ -15,7 +17,7 @@ from pinfold.core.fit.model import Fit
 from pinfold.core.overhead import Masks, masks
 from pinfold.core.request.model import GuestRequest
 from pinfold.core.topology import Topology
-from pinfold.drivers.libvirt import capabilities, domain, elements, emit, moves, process, status
+from pinfold.drivers.libvirt import capabilities, domain, elements, emit, moves, process, status, waiting
 from pinfold.drivers.libvirt.address import address
 from pinfold.drivers.libvirt.connection import Connection, absent_is_fine
 from pinfold.drivers.libvirt.elements import Make
@@ -25,7 +27,17 @@ from pinfold.drivers.libvirt.witness import AffinityWitness
 from pinfold.drivers.port import Event, GuestSpec, HostGuest, Record, Sight
 from pinfold.linux import procfs, sysfs
 
+_log = logging.getLogger(__name__)
+
 _CLEANUP_SECONDS: Final = 3.0
+_START_SECONDS: Final = 600.0
+"""Making a guest's huge pages may take minutes."""
+_ASK_SECONDS: Final = 10.0
+_CHANGE_SECONDS: Final = 30.0
+_END_SECONDS: Final = 60.0
+"""libvirt itself waits half a minute for an earlier act on the guest, and a quarter for its process to end."""
+_GRACE_SECONDS: Final = 1.0
+"""How long a process that does not answer has to end by itself."""
 
 
 class LibvirtDriver:
@@ -84,10 +96,10 @@ class LibvirtDriver:
         self._guests.refuse_existing(spec)
         defined = False
         try:
-            with self._connection.translated(f"guest {spec.name} cannot be started"):
-                made = self._connection.live().defineXML(text)
-                defined = True
-                self._start_paused(made, spec.record.fit)
+            what = f"guest {spec.name} cannot be started"
+            self._guests.act(spec.id, "definition", what, _CHANGE_SECONDS, lambda connection: connection.defineXML(text))
+            defined = True
+            self._start_paused(spec.id, what, spec.record.fit)
             guest = self._placed(spec.id, spec.record.fit)
         except PinfoldError as error:
             if not (defined or isinstance(error, Unavailable)) or isinstance(error, Conflict):
@@ -107,8 +119,7 @@ class LibvirtDriver:
         if known.record is not None:
             self._refuse_absent(masks(known.record.fit))
         fit = None if known.record is None else known.record.fit
-        with self._connection.translated(f"guest {known.name} cannot be started"):
-            self._start_paused(self._guests.domain(guest), fit)
+        self._start_paused(guest, f"guest {known.name} cannot be started", fit)
         return self._guests.one(guest) if fit is None else self._placed(guest, fit)
 
     def redefine(self, guest: str, record: Record, request: GuestRequest) -> HostGuest:
@@ -118,22 +129,25 @@ class LibvirtDriver:
         known = self._guests.one(guest)
         if known.active:
             raise InvalidRequest(f"guest {known.name} is {known.state.value}; only a stopped guest's definition is rewritten", key="guest")
-        with self._connection.translated(f"guest {known.name} cannot be defined"):
-            found = self._guests.domain(guest)
+
+        def define(connection: Any) -> None:
+            found = self._guests.domain(guest, connection)
             if found.hasManagedSaveImage():
                 raise InvalidRequest(
                     f"guest {known.name} has a saved state, which comes back on the pCPUs that it was saved on; its definition is left",
                     key="guest",
                 )
             spec = GuestSpec(id=known.id, name=known.name, request=request, record=record, template=domain.definition(found))
-            self._connection.live().defineXML(self.definition(spec))
+            connection.defineXML(self.definition(spec))
+
+        self._guests.act(guest, "definition", f"guest {known.name} cannot be defined", _CHANGE_SECONDS, define)
         return self._guests.one(guest)
 
     def resume(self, guest: str) -> None:
         """Let a paused guest run, and place the thread that KVM makes only now. See `Driver.resume`."""
         self._refuse_remote()
-        with self._connection.translated(f"guest {guest} cannot be resumed"):
-            self._guests.domain(guest).resume()
+        what = f"guest {guest} cannot be resumed"
+        self._guests.act(guest, "resume", what, _CHANGE_SECONDS, lambda connection: self._guests.domain(guest, connection).resume())
         known = self._guests.one(guest)
         if known.record is not None:
             self._threads.place_late(known, masks(known.record.fit))
@@ -141,8 +155,8 @@ class LibvirtDriver:
     def shut_down(self, guest: str) -> None:
         """Press the guest's power button. See `Driver.shut_down`."""
         self._refuse_remote()
-        with self._connection.translated(f"guest {guest} cannot be asked to shut down"), absent_is_fine():
-            domain.shut_down(self._connection.live().lookupByUUIDString(guest))
+        what = f"guest {guest} cannot be asked to shut down"
+        self._guests.act(guest, "shutdown", what, _ASK_SECONDS, lambda connection: _if_there(connection, guest, domain.shut_down))
 
     def stop(self, guest: str, *, remove: bool, graceful_seconds: float = 0.0) -> None:
         """End the guest's process and, with `remove`, its definition. See `Driver.stop`."""
@@ -154,8 +168,8 @@ class LibvirtDriver:
         if known.active:
             self._end(known, graceful_seconds)
         if remove and not self._guests.is_ghost(known):
-            with self._connection.translated(f"guest {known.name} cannot be undefined"), absent_is_fine():
-                domain.undefine(self._connection.live().lookupByUUIDString(guest))
+            what = f"guest {known.name} cannot be undefined"
+            self._guests.act(guest, "removal", what, _CHANGE_SECONDS, lambda connection: _if_there(connection, guest, domain.undefine))
 
     def pin(self, guest: str, masks: Masks) -> None:
         """Move every thread of a running guest, live and in its definition. See `Driver.pin`.
@@ -172,10 +186,13 @@ class LibvirtDriver:
             raise InvalidRequest(f"guest {known.name} is {known.state.value}; only a running guest's threads can be moved", key="guest")
         if len(masks.vcpus) != known.vcpus:
             raise InvalidRequest(f"guest {known.name} has {known.vcpus} vCPUs, pins for {len(masks.vcpus)} were given", key="guest")
-        with self._connection.translated(f"guest {known.name} cannot be pinned"):
-            found = self._guests.domain(guest)
+
+        def pin(connection: Any) -> None:
+            found = self._guests.domain(guest, connection)
             domain.pin_live(found, masks)
-            domain.pin_definition(self._connection.live(), found, masks)
+            domain.pin_definition(connection, found, masks)
+
+        self._guests.act(guest, "pin", f"guest {known.name} cannot be pinned", _CHANGE_SECONDS, pin)
         left = self._threads.place(known, masks)
         if left:
             thread = left[0]
@@ -208,17 +225,22 @@ class LibvirtDriver:
         if absent:
             raise InvalidRequest(f"pCPU {absent} is not online on this host", key="pins")
 
-    def _start_paused(self, found: Any, fit: Fit | None) -> None:
+    def _start_paused(self, guest: str, what: str, fit: Fit | None) -> None:
         """Start it so that QEMU can make its huge pages.
 
         libvirt (9.0) confines QEMU to the emulator threads' pCPUs from its first moment, and QEMU (since 7.2) binds the threads that make
         the pages to the cell that they come from, which is refused where the two do not meet. So the guest starts with its own pCPUs too.
         """
         own = elements.allocating(fit, self._guests.platform().small_page_kib) if fit else CpuSet()
-        if fit and own:
-            domain.start_paused_with_emulator_on(self._connection.live(), found, fit.emulator | own)
-        else:
-            domain.start_paused(found)
+
+        def start(connection: Any) -> None:
+            found = self._guests.domain(guest, connection)
+            if fit and own:
+                domain.start_paused_with_emulator_on(connection, found, fit.emulator | own)
+            else:
+                domain.start_paused(found)
+
+        self._guests.act(guest, "start", what, _START_SECONDS, start)
 
     def _placed(self, guest: str, fit: Fit) -> HostGuest:
         """A guest that `_start_paused` started, with the threads put where libvirt did not put them."""
@@ -233,15 +255,39 @@ class LibvirtDriver:
         if self._guests.is_ghost(guest):
             return
         ticks = None if guest.pid is None else procfs.start_ticks(guest.pid)
+        if graceful_seconds > 0:
+            self._end_gracefully(guest, graceful_seconds)
+        what = f"guest {guest.name} cannot be stopped"
         try:
-            with self._connection.translated(f"guest {guest.name} cannot be stopped"), absent_is_fine():
-                domain.end(self._connection.live().lookupByUUIDString(guest.id), graceful_seconds)
+            self._guests.act(
+                guest.id,
+                "end",
+                what,
+                _END_SECONDS,
+                lambda connection: _if_there(connection, guest.id, domain.end),
+                even_hanging=True,
+                hurry=(_GRACE_SECONDS, lambda: self._end_hanging(guest, ticks)),
+            )
         except Unavailable as error:
             if not self._guests.find_ghost(guest, error):
                 raise
         pid = guest.pid
         if pid is not None and ticks is not None and not process.ended(pid, ticks):
             raise Unavailable(f"process {pid} of guest {guest.name} does not end")
+
+    def _end_gracefully(self, guest: HostGuest, seconds: float) -> None:
+        """Ask the guest to shut down, and wait for that at most so long; what stands in the way is no error, since it is ended then."""
+        with suppress(PinfoldError):
+            self.shut_down(guest.id)
+            waiting.until(lambda: not self._guests.one(guest.id).active, seconds, pause=0.05)
+
+    def _end_hanging(self, guest: HostGuest, ticks: int | None) -> None:
+        """End at once a process that is known not to answer: until libvirt does that, after ten seconds, no guest can be listed."""
+        pid = guest.pid
+        if pid is None or ticks is None or not (process.is_stopped(pid) or self._connection.calls.hang(guest.id) is not None):
+            return
+        _log.warning("guest %s: process %d %s; it is ended with SIGKILL", guest.name, pid, process.doing(pid))
+        process.end_now(pid, ticks)
 
     def _remove_remains(self, spec: GuestSpec) -> str:
         """Undo a start that failed, and return what to add to its error: '' when nothing is left.
@@ -260,3 +306,9 @@ class LibvirtDriver:
                 command = shlex.join(("virsh", "-c", self.uri, "undefine", spec.id))  # a name of digits alone would be another domain
                 return f"its process was ended, but its definition may be left: {command}"
             return ""
+
+
+def _if_there(connection: Any, guest: str, act: Callable[[Any], None]) -> None:
+    """Do it to the guest; one that is gone is no error."""
+    with absent_is_fine():
+        act(connection.lookupByUUIDString(guest))

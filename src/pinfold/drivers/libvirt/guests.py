@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import logging
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError
+from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.drivers.libvirt import capabilities, errors, process, status
+from pinfold.drivers.libvirt.calls import Call, OverdueError
 from pinfold.drivers.libvirt.connection import Connection, absent_is_fine, libvirt
-from pinfold.drivers.port import GuestSpec, HostGuest
+from pinfold.drivers.port import Event, EventKind, GuestSpec, HostGuest
 from pinfold.linux import procfs
+
+_LIST_SECONDS: Final = 4.0
+_READ_SECONDS: Final = 2.0
+"""Reading a domain takes a millisecond, unless libvirtd holds it while a process does not end."""
+
+Answer = TypeVar("Answer")
 
 _log = logging.getLogger(__name__)
 _STARTING: Final = (3, 11)
@@ -29,30 +38,144 @@ class Guests:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._calls = connection.calls
         self._address = connection.address
         self._host: tuple[capabilities.Platform, status.HostPages] | None = None
         self._ghosts: set[str] = set()
+        self._lock = threading.Lock()
+        self._known: dict[str, HostGuest | None] = {}
+        """Every guest as it was read last; None for one that an event told of, and that was not read yet."""
+        connection.events(self._hear)
 
     def all(self) -> tuple[HostGuest, ...]:
-        """Every guest, ordered by id; one that ends while it is read is left out. Raises `Unavailable`."""
-        with self._connection.translated("the guests cannot be listed"):
-            domains = self._connection.live().listAllDomains(0)
-        found = (self._seen(domain) for domain in domains)
-        return tuple(sorted((guest for guest in found if guest is not None and not self.is_ghost(guest)), key=lambda guest: guest.id))
+        """Every guest, ordered by id; one that ends while it is read is left out. Raises `Unavailable`.
+
+        One that cannot be read in time is as it was read last. Where one keeps libvirt from listing them, those are read that were there
+        last, and those that libvirt told of since.
+        """
+        self._ready()
+        found: list[HostGuest | None] = []
+        left: tuple[str, ...] | None = self._known_ids() if self._calls.hang("", reads=True) else None
+        while left is None or left:
+            reading = self._calls.read(lambda connection, ids=left: self._read(connection, ids))  # type: ignore[misc]
+            left = self._collect(reading, left, found)
+        listed = (guest for guest in found if guest is not None and not self.is_ghost(guest))
+        return tuple(sorted(listed, key=lambda guest: guest.id))
+
+    def _collect(self, reading: Call[Any], ids: tuple[str, ...] | None, found: list[HostGuest | None]) -> tuple[str, ...]:
+        """Add what a reading gives to `found`; the ids that are left to be read since one of them did not come."""
+        try:
+            listed: tuple[str, ...] = reading.next(self._calls.seconds(_LIST_SECONDS))
+        except OverdueError:
+            self._calls.blame(reading, "")
+            if ids is not None:
+                raise Unavailable(f"libvirt at {self._address.uri} does not answer within {_LIST_SECONDS:.0f} s") from None
+            return self._known_ids()
+        if ids is None:
+            with self._lock:
+                self._known = {guest: self._known.get(guest) for guest in listed}
+        for index, guest in enumerate(listed):
+            try:
+                seen = reading.next(self._calls.seconds(_READ_SECONDS))
+            except OverdueError:
+                self._calls.blame(reading, guest)
+                found.append(self._as_last_read(guest))
+                return listed[index + 1 :]
+            found.append(seen)
+        return ()
+
+    def _read(self, connection: Any, ids: tuple[str, ...] | None) -> Iterator[Any]:
+        """The ids of the guests (all of them where none are given), then each guest, None for one that has gone."""
+        domains: list[Any] = []
+        if ids is None:
+            with self._connection.translated("the guests cannot be listed", connection):
+                domains = connection.listAllDomains(0)
+            ids = tuple(domain.UUIDString() for domain in domains)
+        yield ids
+        for index, guest in enumerate(ids):
+            if self._calls.hang(guest, reads=True) is not None:
+                yield self._as_last_read(guest)
+            else:
+                yield self._seen(connection, guest, domains[index] if domains else None)
 
     def one(self, guest: str) -> HostGuest:
-        """The guest with that id. Raises `InvalidRequest` when there is none, `Unavailable`."""
-        with self._connection.translated(f"guest {guest} cannot be read"):
-            domain = self.domain(guest)
-        seen = self._seen(domain)
+        """The guest with that id. Raises `InvalidRequest` when there is none, `Unavailable`, and `GuestHangs` when it cannot be read."""
+        self._ready()
+        if self._calls.hang(guest, reads=True) is not None:
+            return self._as_last_read(guest)
+
+        def read(connection: Any) -> Iterator[HostGuest | None]:
+            with self._connection.translated(f"guest {guest} cannot be read", connection):
+                found = self.domain(guest, connection)
+            yield self._seen(connection, guest, found)
+
+        reading = self._calls.read(read)
+        try:
+            seen = reading.next(self._calls.seconds(_LIST_SECONDS))
+        except OverdueError:
+            self._calls.blame(reading, guest)
+            return self._as_last_read(guest)
         if seen is None:
             raise InvalidRequest(f"guest {guest} has just gone from {self._address.uri}", key="guest")
         return seen
 
-    def domain(self, guest: str) -> Any:
+    def act(
+        self,
+        guest: str,
+        act: str,
+        what: str,
+        seconds: float,
+        function: Callable[[Any], Answer],
+        *,
+        even_hanging: bool = False,
+        hurry: tuple[float, Callable[[], None]] | None = None,
+    ) -> Answer:
+        """What `function` returns, given a connection of its own; `what` says what failed. See `Calls.call`."""
+
+        self._ready()
+
+        def run(connection: Any) -> Answer:
+            with self._connection.translated(what, connection):
+                return function(connection)
+
+        return self._calls.call(guest, act, seconds, run, even_hanging=even_hanging, hurry=hurry)
+
+    def _ready(self) -> None:
+        """Have the connection that events come by, opened again where it was lost, and what every guest is read with."""
+        self._connection.live()
+        self._known_host()
+
+    def _known_ids(self) -> tuple[str, ...]:
+        with self._lock:
+            known = tuple(self._known)
+        if not known:
+            raise Unavailable(f"libvirt at {self._address.uri} does not list its guests within {_LIST_SECONDS:.0f} s")
+        return known
+
+    def _as_last_read(self, guest: str) -> HostGuest:
+        with self._lock:
+            known = self._known.get(guest)
+        if known is None:
+            raise Unavailable(f"guest {guest} cannot be read: libvirt does not answer within {_READ_SECONDS:.0f} s")
+        return replace(known, hangs=self._hangs(known))
+
+    def _hangs(self, guest: HostGuest) -> str:
+        """Why the guest counts as hanging; '' where no call about it is overdue."""
+        hang = self._calls.hang(guest.id) or self._calls.hang(guest.id, reads=True)
+        if hang is None:
+            return ""
+        return hang.sentence() + (f"; its QEMU process {guest.pid} {process.doing(guest.pid)}" if guest.pid is not None else "")
+
+    def _hear(self, event: Event) -> None:
+        """Remember a guest that libvirt tells of, for the time while it cannot be listed."""
+        if event.kind in (EventKind.DEFINED, EventKind.STARTED) and event.guest:
+            with self._lock:
+                self._known.setdefault(event.guest, None)
+
+    def domain(self, guest: str, connection: Any = None) -> Any:
         """libvirt's own object of the guest with that id. Raises `InvalidRequest` when there is none, and libvirt's own error."""
         try:
-            return self._connection.live().lookupByUUIDString(guest)
+            return (connection or self._connection.live()).lookupByUUIDString(guest)
         except libvirt.libvirtError as error:
             if error.get_error_code() in (errors.NO_DOMAIN, errors.INVALID_ARGUMENT):
                 raise InvalidRequest(f"there is no guest with the id {guest!r} at {self._address.uri}", key="guest") from error
@@ -105,8 +228,11 @@ class Guests:
             self._host = (capabilities.platform(text), status.HostPages(cells=cells, default_huge_kib=huge or 2048))
         return self._host
 
-    def _seen(self, domain: Any) -> HostGuest | None:
-        with self._connection.translated("a guest cannot be read"), absent_is_fine():
+    def _seen(self, connection: Any, guest_id: str, domain: Any = None) -> HostGuest | None:
+        """The guest as it is now, None for one that has gone."""
+        with self._connection.translated("a guest cannot be read", connection), absent_is_fine():
+            if domain is None:
+                domain = connection.lookupByUUIDString(guest_id)
             state, reason = domain.state()
             text = domain.XMLDesc(0)
             persistent = bool(domain.isPersistent())
@@ -116,7 +242,14 @@ class Guests:
                 )
             except InvalidRequest as error:
                 raise InvalidRequest(f"guest {domain.name()} cannot be read: {error}", key="guest") from error
-            return replace(guest, pid=process.pid_of(self._address.state_dir, guest.name)) if guest.active else guest
+            if guest.active:
+                guest = replace(guest, pid=process.pid_of(self._address.state_dir, guest.name))
+            with self._lock:
+                self._known[guest.id] = guest
+            hangs = self._hangs(guest)
+            return replace(guest, hangs=hangs) if hangs else guest
+        with self._lock:
+            self._known.pop(guest_id, None)
         return None
 
 

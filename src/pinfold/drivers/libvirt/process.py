@@ -13,6 +13,12 @@ from pinfold.drivers.libvirt.status import Status, status_file
 from pinfold.linux import procfs
 
 END_SECONDS: Final = 15.0
+_DOING: Final = {
+    "T": "is stopped by a signal (SIGCONT lets it go on)",
+    "t": "is stopped by a debugger",
+    "D": "waits in the kernel, for a disk or the network most likely",
+}
+"""By the letter of proc(5)."""
 
 
 def pid_of(state_dir: str, name: str) -> int | None:
@@ -57,6 +63,23 @@ def status_of(state_dir: str, name: str) -> Status | None:
 def ended(pid: int, start_ticks: int) -> bool:
     """Whether the process that began at `start_ticks` is gone, waiting for it at most 15 seconds."""
     return waiting.until(lambda: procfs.start_ticks(pid) != start_ticks, END_SECONDS)
+
+
+def doing(pid: int) -> str:
+    """What keeps a process from answering, as far as the kernel tells; for a sentence whose subject it is."""
+    return _DOING.get(procfs.state(pid), "does not answer")
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a signal or a debugger has stopped the process: it does not even hear SIGTERM."""
+    return procfs.state(pid) in ("T", "t")
+
+
+def end_now(pid: int, start_ticks: int) -> None:
+    """SIGKILL for the process that began then; one that has ended is no error."""
+    if procfs.start_ticks(pid) == start_ticks:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def kill(guest: str) -> None:

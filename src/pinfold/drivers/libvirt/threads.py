@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Any, Final
 
 from pinfold.core.overhead import Masks, ObservedThread
 from pinfold.drivers.libvirt import moves, process, status, witness
 from pinfold.drivers.libvirt.connection import Connection, libvirt
 from pinfold.drivers.libvirt.guests import Guests
 from pinfold.drivers.libvirt.witness import AffinityWitness
-from pinfold.drivers.port import HostGuest, Sight
+from pinfold.drivers.port import GuestHangs, HostGuest, Sight
 from pinfold.linux import procfs
+
+_ASK_SECONDS: Final = 3.0
 
 
 class Threads:
@@ -80,12 +83,16 @@ class Threads:
             return ""
         import libvirt_qemu
 
+        def ask(connection: Any) -> str:
+            domain = connection.lookupByUUIDString(guest.id)
+            answer: str = libvirt_qemu.qemuMonitorCommand(domain, f'{{"execute": "{command}"}}', 0)
+            return answer
+
         try:
-            answer: str = libvirt_qemu.qemuMonitorCommand(self._guests.domain(guest.id), f'{{"execute": "{command}"}}', 0)
-        except libvirt.libvirtError:
+            return self._connection.calls.call(guest.id, f"query {command}", _ASK_SECONDS, ask)
+        except (libvirt.libvirtError, GuestHangs):
             # Names are left then; a guest that has just ended has no threads to ask about.
             return ""
-        return answer
 
     def _unverified(self, guest: HostGuest) -> Sight:
         """What a remote libvirt says of its own pins."""
