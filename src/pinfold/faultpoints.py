@@ -20,6 +20,9 @@ POINTS: Final = (
     "release.begin",
     "release.unpinned",
     "release.emptied",
+    "replace.allocated",
+    "replace.pinned",
+    "replace.held",
     "heal.abandoned",
     "heal.emptied",
     "provider.inventoried",
@@ -32,8 +35,8 @@ POINTS: Final = (
     "agent.buried",
     "agent.confirmed",
 )
-"""The points of the scheduler, in the order in which a claim, its release and a healing pass them; then those of an agent, in the order in
-which a start and a removal pass them."""
+"""The points of the scheduler, in the order in which a claim, its release, its move and a healing pass them; then those of an agent, in the
+order in which a start and a removal pass them."""
 
 _ACTIONS: Final = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 _lock = threading.Lock()

@@ -10,6 +10,7 @@ from tests.fleet import add_guest, pinned, wanted
 from pinfold.accounting.embedded import EmbeddedPlacement, load
 from pinfold.core.errors import PinfoldError
 from pinfold.core.request.model import EmulatorPolicy
+from pinfold.scheduler.lifecycle import Lifecycle
 from pinfold.scheduler.model import Claimed, SchedulerSettings
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store.database import Database
@@ -18,7 +19,7 @@ SETTINGS = SchedulerSettings(claim_seconds=0.1, refresh_seconds=0, late_seconds=
 
 
 def main(database_url: str, placement_url: str, act: str, *arguments: str) -> None:
-    """`create N VCPUS` guests and print one line for each, `release GUEST`, or `heal`."""
+    """`create N VCPUS` guests and print one line for each, `release GUEST`, `start GUEST`, or `heal`."""
     database = Database(database_url)
     placement = load(EmbeddedPlacement(url=placement_url)).client
     settings = SchedulerSettings() if act == "create-many" else SETTINGS
@@ -39,6 +40,8 @@ def main(database_url: str, placement_url: str, act: str, *arguments: str) -> No
                 print(json.dumps({"guest": guest, "refused": codes}), flush=True)
     elif act == "release":
         scheduler.release(arguments[0])
+    elif act == "start":
+        Lifecycle(database, scheduler).start(arguments[0])
     elif act == "heal":
         scheduler.heal()
     elif act == "sync":

@@ -6,12 +6,13 @@ from typing import Final
 
 CREATE: Final = ("claim.intended", "claim.allocated", "claim.pinned", "claim.held")
 DELETE: Final = ("release.begin", "release.unpinned", "release.emptied")
+REPLACE: Final = ("replace.allocated", "replace.pinned", "replace.held")
 HEAL: Final = ("heal.abandoned", "heal.emptied")
 REPORT: Final = ("provider.inventoried",)
 START: Final = ("agent.start", "start.paused", "start.verified", "agent.started")
 REMOVE: Final = ("agent.remove", "agent.removed", "agent.buried", "agent.confirmed")
 
-ALL: Final = (*CREATE, *DELETE, *HEAL, *REPORT, *START, *REMOVE)
+ALL: Final = (*CREATE, *DELETE, *REPLACE, *HEAL, *REPORT, *START, *REMOVE)
 
 HIT: Final[set[str]] = set()
 """The points that processes of this run were seen to reach."""

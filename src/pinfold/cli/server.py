@@ -103,7 +103,11 @@ def stop(name: Name, wait: Wait = False, config: opt.Config = None, as_json: opt
 
 @app.command()
 def start(name: Name, wait: Wait = False, config: opt.Config = None, as_json: opt.Json = False) -> None:
-    """Start a stopped server, or one whose start failed, where it was. Exit status 1 with --wait: it is in error, the reason is shown."""
+    """Start a stopped server, or one whose start failed, where it was.
+
+    Where its place is not in its host's pools any more, it starts in another place there, its disk kept, and that is shown; exit status 4:
+    the host has no other place now. Exit status 1 with --wait: it is in error, the reason is shown.
+    """
     _act(name, {"os-start": None}, ("ACTIVE",), wait=wait, config=config, as_json=as_json)
 
 
@@ -156,22 +160,35 @@ def _rebook(service: Service, server: dict[str, Any]) -> dict[str, Any]:
         service.ask("POST", f"/v1/servers/{segment(server['id'])}/rebook")
     except Conflict as error:
         refused = str(error)
-    claim = service.ask("GET", f"/v1/servers/{segment(server['id'])}/placement")["claim"]
+    claim = _placement(service, server)["claim"]
     millicpu = 0 if claim is None else claim["fit"]["overhead_millicpu"]
     return {"server": server["id"], "name": server["name"], "overhead_millicpu": millicpu, "refused": refused}
 
 
 def _act(name: str, action: dict[str, Any], until: tuple[str, ...], *, wait: bool, config: list[str] | None, as_json: bool) -> None:
+    """Ask for an action, and say where it made the server start in another place than before."""
+    from pinfold.cli.views.servers import moved_view
+
     with open_access(config) as service:
         server = service.server(name)
+        before = _placement(service, server)["moved"]
         service.compute("POST", f"/servers/{segment(server['id'])}/action", action)
+        after = _placement(service, server)["moved"]
+        moved = None if after == before else after
+        if moved is not None and not as_json:
+            show(moved_view(server["name"], moved))
         if wait:
             server = _wait(service, server["id"], (*until, "ERROR"))
         if server["status"] == "ERROR" and wait:
             _show(service, server, as_json=as_json)
             raise typer.Exit(ExitStatus.REFUSED)
     if as_json:
-        show_json({"server": server["id"], "asked": next(iter(action))})
+        show_json({"server": server["id"], "asked": next(iter(action)), "moved": moved})
+
+
+def _placement(service: Service, server: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = service.ask("GET", f"/v1/servers/{segment(server['id'])}/placement")
+    return found
 
 
 def _wait(service: Service, server_id: str, until: tuple[str, ...]) -> dict[str, Any]:
@@ -231,7 +248,7 @@ def _show_made(service: Service, servers: list[dict[str, Any]], *, as_json: bool
 def _show(service: Service, server: dict[str, Any], *, as_json: bool) -> None:
     from pinfold.cli.views.servers import server_view
 
-    placement = service.ask("GET", f"/v1/servers/{segment(server['id'])}/placement")
+    placement = _placement(service, server)
     if as_json:
         show_json({"server": server, "placement": placement})
     else:

@@ -10,9 +10,12 @@ import logging
 from dataclasses import replace
 from typing import Final
 
+import sqlalchemy as sa
+
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.scheduler.faults import failed_on, nowhere, with_refusals
-from pinfold.scheduler.model import Claimed, Healed, HostRefusal, Refused, Wanted
+from pinfold.scheduler.model import Claimed, Healed, HostRefusal, Move, Refused, Wanted
+from pinfold.scheduler.moves import with_move
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
@@ -21,6 +24,8 @@ from pinfold.store.model import ClaimState, Desired, GuestRecord, NewGuest, Obse
 
 _log = logging.getLogger(__name__)
 
+_AT_REST: Final = (Observed.STOPPED, Observed.CRASHED, Observed.ABSENT)
+"""What an agent has said of a guest that holds no pCPU busy."""
 _ONLY_ON: Final = "only_on"
 DELETED_SECONDS: Final = 30 * 86400.0
 """For how long a guest that is gone can still be asked for."""
@@ -81,11 +86,15 @@ class Lifecycle:
             self._keep_refusals(guest, answer)
 
     def start(self, guest_id: str) -> GuestRecord:
-        """The user wants a stopped guest, or one whose start failed, to run. Raises `Conflict` when it runs, or something is under way."""
+        """The user wants a stopped guest, or one whose start failed, to run.
+
+        Where its claim no longer lies within its host's pools it starts in another place there, and its details say so.
+        Raises `Conflict` when it runs, something is under way, or its place is lost and its host has no other.
+        """
         guest = self._quiet(guest_id, "start")
         if guest.desired is Desired.RUNNING and guest.observed in (Observed.RUNNING, Observed.PAUSED):
             raise Conflict(f"Cannot 'start' instance {guest_id} while it is in vm_state active")
-        return self._want(guest, Desired.RUNNING, "powering-on", reboot=True)
+        return self._boot(guest, "powering-on")
 
     def stop(self, guest_id: str) -> GuestRecord:
         """The user wants a running guest to shut down, its claim kept. Raises `Conflict` when it does not run or something is under way."""
@@ -102,7 +111,7 @@ class Lifecycle:
         guest = self._quiet(guest_id, "reboot", unless=REBOOTING if hard else "")
         if not hard and (guest.desired is not Desired.RUNNING or guest.observed is not Observed.RUNNING):
             raise Conflict(f"Cannot 'reboot' instance {guest_id} while it is in vm_state {_at_rest(guest)}")
-        return self._want(guest, Desired.RUNNING, REBOOTING_HARD if hard else REBOOTING, reboot=True)
+        return self._boot(guest, REBOOTING_HARD if hard else REBOOTING)
 
     def delete(self, guest_id: str) -> None:
         """The user wants the guest gone: at once where no host holds it, else when its agent has confirmed.
@@ -164,6 +173,25 @@ class Lifecycle:
                     guests.remove(connection, guest_id)
         except Conflict as error:
             _log.info("guest %s is gone already: %s", guest_id, error)
+
+    def _boot(self, guest: GuestRecord, task: str) -> GuestRecord:
+        """One boot more; of a guest at rest in a place that its host's pools still have, or in another one there."""
+
+        def start(connection: sa.Connection, move: Move) -> None:
+            guests.want(connection, guest.id, Desired.RUNNING, task=task, reboot=True, revision=guest.revision)
+            guests.edit(connection, guest.id, details=with_move(guest, move))
+
+        try:
+            move = self._scheduler.replace(guest.id, start) if guest.observed in _AT_REST else None
+        except Conflict as error:
+            raise Conflict(f"Cannot 'start' instance {guest.id}: {error}") from error
+        if move is None:
+            return self._want(guest, Desired.RUNNING, task, reboot=True)
+        words = "; ".join(move.because)
+        _log.warning("guest %s starts in another place on %s, %s -> %s: %s", guest.id, move.host, move.before, move.after, words)
+        assert guest.host is not None
+        self._scheduler.sync_host_or_later(guest.host)  # pCPUs that the pools had lost are not claimed any more
+        return self.get(guest.id)
 
     def _want(self, guest: GuestRecord, desired: Desired, task: str, *, reboot: bool = False) -> GuestRecord:
         with self._database.write() as connection:

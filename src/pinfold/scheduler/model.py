@@ -93,6 +93,19 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A stopped guest's claim that was moved on its host (by name), at the revision that it made: its place before and after, in words,
+    and why the one before was lost.
+    """
+
+    host: str
+    revision: int
+    before: str
+    after: str
+    because: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
     """No host takes the guest; every host's reasons, by name. Nothing is left of the attempt."""
 

@@ -92,23 +92,15 @@ class Releaser:
         if fit == found.fit and wanted == found.amounts:
             return
         try:
-            self._reallocate(found, _larger(found.amounts, wanted))
+            reallocate(self._placement, found, larger(found.amounts, wanted))
             with self._database.write() as connection:
                 hosts.bump(connection, found.host, ledger=True)
                 claims.rebook(connection, found.id, amounts=wanted, fit=fit)
             self._fresh.host(found.host)
             # Also where nothing shrinks: a healer that came between has put back what the ledger said until now.
-            self._reallocate(found, wanted)
+            reallocate(self._placement, found, wanted)
         except OverCapacity as error:
             raise Conflict(f"guest {guest} cannot be booked anew on {host.record.name}: {error}") from error
-
-    def _reallocate(self, claim: ClaimRecord, wanted: Amounts) -> None:
-        """Make the claim's allocation that. Raises `OverCapacity`, and `Conflict` for a guest that has none, since it may be leaving."""
-        booked = self._placement.allocation(claim.guest)
-        if booked is None or not booked.ours:
-            raise Conflict(f"guest {claim.guest} has no allocation of ours; it is leaving, or has to be healed first")
-        if booked.providers != ((claim.host, wanted),):
-            self._placement.allocate(claim.guest, claim.host, wanted, generation=booked.generation)
 
     def _unpin(self, claim: ClaimRecord, *, bury: bool) -> None:
         with self._database.write() as connection:
@@ -119,7 +111,16 @@ class Releaser:
         self._index.released(claim.host, claim.guest, revision)
 
 
-def _larger(one: Amounts, other: Amounts) -> Amounts:
+def reallocate(placement: Placement, claim: ClaimRecord, wanted: Amounts) -> None:
+    """Make the claim's allocation that. Raises `OverCapacity`, and `Conflict` for a guest that has none, since it may be leaving."""
+    booked = placement.allocation(claim.guest)
+    if booked is None or not booked.ours:
+        raise Conflict(f"guest {claim.guest} has no allocation of ours; it is leaving, or has to be healed first")
+    if booked.providers != ((claim.host, wanted),):
+        placement.allocate(claim.guest, claim.host, wanted, generation=booked.generation)
+
+
+def larger(one: Amounts, other: Amounts) -> Amounts:
     """Of each resource class the larger amount, ordered by class."""
     found = dict(one)
     for name, amount in other:

@@ -11,10 +11,11 @@ from pinfold.scheduler import decide
 from pinfold.scheduler.claim import Claimer
 from pinfold.scheduler.heal import Healer
 from pinfold.scheduler.index import Index
-from pinfold.scheduler.model import DEFAULT_SETTINGS, Claimed, Healed, Preview, Refused, SchedulerSettings, Wanted
+from pinfold.scheduler.model import DEFAULT_SETTINGS, Claimed, Healed, Move, Preview, Refused, SchedulerSettings, Wanted
 from pinfold.scheduler.providers import Providers
 from pinfold.scheduler.refresh import Freshness
 from pinfold.scheduler.release import Releaser
+from pinfold.scheduler.replace import Replacer, Then
 from pinfold.scheduler.traits import PlacementSets
 from pinfold.store.database import Database
 
@@ -33,6 +34,7 @@ class Scheduler:
         self._providers = Providers(database, placement)
         self._claimer = Claimer(database, placement, self._index, self._fresh, self._sets, settings)
         self._releaser = Releaser(database, placement, self._index, self._fresh)
+        self._replacer = Replacer(database, placement, self._fresh)
         self._healer = Healer(database, placement, self._providers, self._releaser, settings)
         self._behind = threading.Event()
 
@@ -83,6 +85,15 @@ class Scheduler:
         where somebody else is at the guest's allocation; `Unavailable`. The healer ends what was cut short.
         """
         self._releaser.rebook(guest)
+
+    def replace(self, guest: str, then: Then) -> Move | None:
+        """Another place on its host for a guest that does not run and whose claim no longer lies within the host's pools, by the protocol
+        of `replace`; None, and nothing has changed, where the claim holds or the host is away. `then` is written with it, or not at all.
+
+        Raises `Conflict`, with the reasons of a fit, where the host has no other place, when somebody else changes the guest or its claim
+        at the same time, and what `then` raises; `Unavailable`.
+        """
+        return self._replacer.replace(guest, then)
 
     def sync_host(self, host: str) -> None:
         """Make the host's provider, inventories, our traits and its aggregates in Placement what the store says; after registration,

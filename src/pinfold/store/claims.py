@@ -22,6 +22,11 @@ _INTEND: Final = claim.insert().values(
     state=ClaimState.INTENDED.value, revision=0, deadline=EpochNow() + _SECONDS, created=EpochNow(), updated=EpochNow()
 )
 _OWN: Final = pcpu_owner.insert()
+_MOVE: Final = (
+    claim.update()
+    .where(claim.c.id == sa.bindparam("claim_id"), claim.c.state == ClaimState.HELD.value, claim.c.revision == sa.bindparam("was"))
+    .values(fit=sa.bindparam("new_fit"), amounts=sa.bindparam("new_amounts"), revision=sa.bindparam("new_revision"), updated=EpochNow())
+)
 _HELD: Final = sa.select(claim).where(claim.c.state == ClaimState.HELD.value).order_by(claim.c.guest, claim.c.id)
 _HELD_ON: Final = _HELD.where(claim.c.host.in_(sa.bindparam("hosts", expanding=True)))
 _LATE: Final = ~in_term(claim.c.updated, claim.c.deadline)
@@ -58,13 +63,19 @@ def hold(connection: sa.Connection, claim_id: str, *, guest: str, host: str, fit
     _step(
         connection, claim_id, (ClaimState.INTENDED,), state=ClaimState.HELD.value, revision=revision, fit=codec.encode(fit, Fit), host=host
     )
-    rows = [{"host": host, "pcpu": pcpu, "guest": guest, "claim": claim_id, "role": role.value} for pcpu, role in roles(fit)]
-    if not rows:
-        return
-    try:
-        connection.execute(_OWN, rows)
-    except sa.exc.IntegrityError as error:
-        raise Conflict(f"host {host}: one of the pCPUs {fit.taken} has an owner already") from error
+    _own(connection, claim_id, guest=guest, host=host, fit=fit)
+
+
+def move(connection: sa.Connection, was: ClaimRecord, *, fit: Fit, amounts: Amounts, revision: int) -> None:
+    """Another fit on the same host for a held claim, at the host's new revision, and its guest owns those pCPUs instead.
+
+    Raises `Conflict` when the claim is not held at the revision that it `was` any more, or a pCPU has another owner.
+    """
+    values = {"new_fit": codec.encode(fit, Fit), "new_amounts": codec.encode(amounts, Amounts), "new_revision": revision}
+    if connection.execute(_MOVE, {"claim_id": was.id, "was": was.revision, **values}).rowcount != 1:
+        raise Conflict(f"claim {was.id} is not held at revision {was.revision} any more")
+    connection.execute(pcpu_owner.delete().where(pcpu_owner.c.claim == was.id))
+    _own(connection, was.id, guest=was.guest, host=was.host, fit=fit)
 
 
 def abandon(connection: sa.Connection, claim_id: str, *, expired: bool) -> None:
@@ -159,6 +170,16 @@ def roles(fit: Fit) -> tuple[tuple[int, Role], ...]:
     if fit.emulator_pcpu is not None:
         taken[fit.emulator_pcpu] = Role.EMULATOR
     return tuple(sorted(taken.items()))
+
+
+def _own(connection: sa.Connection, claim_id: str, *, guest: str, host: str, fit: Fit) -> None:
+    rows = [{"host": host, "pcpu": pcpu, "guest": guest, "claim": claim_id, "role": role.value} for pcpu, role in roles(fit)]
+    if not rows:
+        return
+    try:
+        connection.execute(_OWN, rows)
+    except sa.exc.IntegrityError as error:
+        raise Conflict(f"host {host}: one of the pCPUs {fit.taken} has an owner already") from error
 
 
 def _step(connection: sa.Connection, claim_id: str, states: tuple[ClaimState, ...], *, late: bool = False, **values: Any) -> None:

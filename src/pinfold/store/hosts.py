@@ -28,11 +28,10 @@ _UP = in_term(host.c.heard, host.c.lease_until).label("up")
 _COLUMNS = (*host.c, _UP)
 # Built once: SQLAlchemy takes longer to build an expression than SQLite to execute it, and these are part of every create.
 _OPEN = sa.and_(_UP.element, host.c.disabled.is_(False), host.c.fenced.is_(False))
-_ADVANCE = (
-    host.update()
-    .where(host.c.id == sa.bindparam("host_id"), host.c.revision == sa.bindparam("decided_on"), _OPEN)
-    .values(revision=host.c.revision + 1, orders=host.c.orders + 1, updated=EpochNow())
-)
+_AT = sa.and_(host.c.id == sa.bindparam("host_id"), host.c.revision == sa.bindparam("decided_on"))
+_NEXT: dict[str, Any] = {"revision": host.c.revision + 1, "orders": host.c.orders + 1, "updated": EpochNow()}
+_ADVANCE = host.update().where(_AT, _OPEN).values(_NEXT)
+_ADVANCE_DISABLED_TOO = host.update().where(_AT, _UP.element, host.c.fenced.is_(False)).values(_NEXT)
 _MARKS = sa.select(host.c.id, host.c.revision, _UP, host.c.disabled, host.c.disabled_reason, host.c.fenced).order_by(host.c.id)
 _REPORTED = sa.select(
     host.c.topology, host.c.pools, host.c.limits, host.c.foreigners, host.c.strategy, host.c.disk_gib, host.c.facts
@@ -211,12 +210,13 @@ def ledgers(connection: sa.Connection, ids: Iterable[str] | None = None) -> tupl
     return tuple(HostLedger(record=record, state=_state(record, held[record.id])) for record in records)
 
 
-def advance(connection: sa.Connection, host_id: str, revision: int) -> int:
+def advance(connection: sa.Connection, host_id: str, revision: int, *, also_disabled: bool = False) -> int:
     """Count one change of the host's ledger, decided on `revision`, and one order for its agent; return the new revision.
 
-    Raises `Conflict` when the host has another revision by now, or takes no guests any more: it is down, disabled or fenced.
+    Raises `Conflict` when the host has another revision by now, or takes no guests any more: it is down, disabled (unless `also_disabled`,
+    for a guest that it has already) or fenced.
     """
-    done = connection.execute(_ADVANCE, {"host_id": host_id, "decided_on": revision})
+    done = connection.execute(_ADVANCE_DISABLED_TOO if also_disabled else _ADVANCE, {"host_id": host_id, "decided_on": revision})
     if done.rowcount != 1:
         raise Conflict(f"host {host_id} is not at revision {revision} any more, or takes no guests any more")
     tell(connection, f"host:{host_id}")

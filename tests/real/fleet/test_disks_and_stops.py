@@ -5,6 +5,7 @@ The guests' own serial lines, the files of their disks, and libvirt's logs (`rea
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -170,6 +171,34 @@ def test_a_disk_outlives_whatever_becomes_of_its_guest_until_the_user_deletes_it
 
     up.api.delete(server)
     assert not list((up.state / "overlays").glob(f"*/{server}*"))
+
+
+def test_a_server_outside_of_the_pools_starts_in_another_place_on_its_disk(up: UpRig) -> None:
+    """The agent reads other pools; what `pinfold audit` advises about a guest of the service is run word by word."""
+    server = up.api.create(up.api.flavor("f", **SHARE), image="counter")
+    booted(up, server, 1)
+    disk, config = overlay(up, server), Path(up.process.arguments[-1])
+    before, text = up.api.placement(server)["claim"], config.read_text()
+    config.write_text(text.replace("cpu_shared_set = 0-1,16-17", "cpu_shared_set = 0-15").replace("= 2-15,18-31", "= 16-31"))
+    try:
+        up.restart()
+        audited = json.loads(pinfold(up, "audit", "--json").stdout)
+        advice = next(finding["advice"] for finding in audited["guests"][0]["findings"] if finding["code"] == "outside-pool")
+        commands = re.findall("`pinfold ([^`]+)`", advice)
+        assert commands == [f"server stop {server} --wait", f"server start {server} --wait"]
+        stopped, started = (pinfold(up, *command.split()) for command in commands)
+        assert (stopped.returncode, started.returncode) == (0, 0), (stopped, started)
+        assert "starts in another place" in started.stdout and "outside the pool of today (16-31)" in started.stdout
+        booted(up, server, 2)
+        after = up.api.placement(server)["claim"]
+        assert (after["id"], after["amounts"]) == (before["id"], before["amounts"])
+        assert {int(cpus) for cpus in after["fit"]["vcpus"].values()} <= set(range(16, 32))
+        assert after["fit"]["emulator"]["pcpus"] == "0-15"
+        assert overlay(up, server) == disk
+        assert pinfold(up, "audit").returncode == 0
+    finally:
+        config.write_text(text)
+        up.restart()
 
 
 def _end_the_stranger(up: UpRig) -> None:

@@ -93,6 +93,33 @@ def test_postgresql_killed_at_a_point_of_a_delete(fleet: Fleet, point: str) -> N
     _rest(fleet, halted)
 
 
+@pytest.mark.parametrize("point", points.REPLACE)
+def test_a_service_killed_at_a_point_of_a_move(up: UpRig, point: str) -> None:
+    """A stopped guest starts in another place after the pools changed, and `pinfold up` dies on the way."""
+    server = up.api.create(up.api.flavor("f", **SHARE))
+    up.api.await_status(server, "ACTIVE")
+    up.api.act(server, "os-stop")
+    up.api.await_status(server, "SHUTOFF")
+    config = Path(up.process.arguments[-1])
+    text = config.read_text()
+    config.write_text(text.replace("cpu_shared_set = 0-1,16-17", "cpu_shared_set = 0-15").replace("= 2-15,18-31", "= 16-31"))
+    try:
+        assert up.process.end() == 0
+        up.start(fault=point)
+        with pytest.raises(httpx.HTTPError):
+            up.api.act(server, "os-start")
+        up.process.await_hit(point)
+        up.start()
+        if point != "replace.held":
+            up.api.act(server, "os-start")
+        up.api.await_status(server, "ACTIVE")
+        assert {int(cpus) for cpus in up.api.placement(server)["claim"]["fit"]["vcpus"].values()} <= set(range(16, 32))
+    finally:
+        config.write_text(text)
+        up.process.kill()
+        up.start()
+
+
 @pytest.mark.parametrize("point", points.START)
 def test_libvirtd_killed_at_a_point_of_a_start(fleet: Fleet, point: str) -> None:
     host = fleet.hosts[0]

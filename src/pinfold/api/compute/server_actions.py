@@ -61,7 +61,10 @@ _KNOWN: Final = frozenset(
 
 @router.post("/servers/{server_id}/action", status_code=202, response_class=Response, responses={501: {}})
 def act(server_id: str, body: Annotated[dict[str, Any], Body(min_length=1, max_length=1)], services: Services) -> Response:
-    """Start, stop or reboot a server; 409 when its state or something under way forbids it."""
+    """Start, stop or reboot a server; 409 when its state or something under way forbids it.
+
+    A stopped one whose place is not in its host's pools any more starts in another place there; 409 with the reasons where there is none.
+    """
     action, argument = next(iter(body.items()))
     server(services, server_id)
     match action:

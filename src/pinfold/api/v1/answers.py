@@ -117,8 +117,22 @@ class HostSentence(TypedDict):
 
 
 @closed
+class MoveView(TypedDict):
+    """A server's last move on its host: at which revision, its place before and after in words, and why the one before was lost."""
+
+    host: str
+    revision: int
+    before: str
+    after: str
+    because: list[str]
+
+
+@closed
 class PlacementView(TypedDict):
-    """Where a server's threads are recorded to run, what its agent last saw of them, and what other hosts lacked."""
+    """Where a server's threads are recorded to run, what its agent last saw of them, and what other hosts lacked.
+
+    `moved` is null for a server that never started in another place than it was created in.
+    """
 
     server: ServerName
     host: str | None
@@ -126,6 +140,7 @@ class PlacementView(TypedDict):
     policy: Annotated[str, stored(EmulatorPolicy)]
     claim: ClaimView | None
     observed: Annotated[dict[str, Any], stored(ThreadReport)] | None
+    moved: MoveView | None
     refusals: list[HostSentence]
     not_acted_upon: list[str]
 

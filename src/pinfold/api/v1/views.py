@@ -10,6 +10,7 @@ from pinfold.api.v1.answers import (
     FitView,
     HostMap,
     HostView,
+    MoveView,
     PcpuView,
     PlacementView,
     PoolName,
@@ -21,7 +22,8 @@ from pinfold.core.ledger import HostState, roles
 from pinfold.core.overhead import capacity_millicpu, masks
 from pinfold.core.reasons import Reason
 from pinfold.scheduler.faults import refused_by
-from pinfold.scheduler.model import Candidate, HostRefusal
+from pinfold.scheduler.model import Candidate, HostRefusal, Move
+from pinfold.scheduler.moves import last_move
 from pinfold.store import codec
 from pinfold.store.model import ClaimRecord, GuestRecord, HostRecord
 
@@ -72,6 +74,7 @@ def fit_view(fit: Fit) -> FitView:
 
 def placement_view(guest: GuestRecord, claim: ClaimRecord | None, host: HostRecord | None) -> PlacementView:
     """Where a server's threads are recorded to run, what its agent last saw of them, and what other hosts lacked."""
+    move = last_move(guest)
     report = codec.decode(guest.report, ThreadReport, f"guest {guest.id}") if guest.report else None
     return {
         "server": {"id": guest.id, "name": guest.name},
@@ -88,8 +91,20 @@ def placement_view(guest: GuestRecord, claim: ClaimRecord | None, host: HostReco
             "fit": fit_view(claim.fit),
         },
         "observed": None if report is None else json.loads(codec.encode(report, ThreadReport))["value"],
+        "moved": None if move is None else move_view(move),
         "refusals": [{"host": name, "revision": revision, "sentence": sentence} for name, revision, sentence in refused_by(guest)],
         "not_acted_upon": list(guest.request.not_acted_upon),
+    }
+
+
+def move_view(move: Move) -> MoveView:
+    """A server's last move."""
+    return {
+        "host": move.host,
+        "revision": move.revision,
+        "before": move.before,
+        "after": move.after,
+        "because": list(move.because),
     }
 
 

@@ -60,6 +60,10 @@ def server_view(server: Mapping[str, Any], placement: Mapping[str, Any]) -> list
         lines += [Text.assemble(("  warning: ", "yellow"), reason["sentence"]) for reason in fit["warnings"]]
         booked = ", ".join(f"{amount:,} {name}" for name, amount in claim["amounts"].items())
         lines.append(Text(f"  takes {booked}", style="dim"))
+    if placement.get("moved"):
+        moved = placement["moved"]
+        lines.append(Text(f"  moved on {moved['host']} at revision {moved['revision']}: {moved['before']} -> {moved['after']}"))
+        lines += [Text(f"    {sentence}", style="dim") for sentence in moved["because"]]
     lines.append(Text(f"  id {server['id']}", style="dim"))
     if server.get("fault"):
         lines += [Text(), Text(f"✗ {server['fault']['message'].partition(': ')[0]}", style="bold red")]
@@ -67,6 +71,12 @@ def server_view(server: Mapping[str, Any], placement: Mapping[str, Any]) -> list
     if placement["observed"]:
         lines += [Text(), *_threads(placement["observed"], running=server["OS-EXT-STS:power_state"] in _RUNNING)]
     return lines
+
+
+def moved_view(name: str, moved: Mapping[str, Any]) -> list[RenderableType]:
+    """That a server starts in another place than before, and why. Pure."""
+    words = f"{name} starts in another place on {moved['host']}: {moved['before']} -> {moved['after']}"
+    return [Text(words), *(Text(f"  {sentence}", style="dim") for sentence in moved["because"])]
 
 
 def flavors_view(flavors: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
