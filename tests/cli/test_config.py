@@ -44,6 +44,18 @@ def test_check_names_slips_repeats_and_broken_flavors_with_status_1(pinfold: Pin
     assert document["host"].startswith("not checked against this host: libvirt at qemu:///system cannot be reached")
 
 
+def test_check_names_files_that_make_no_image(pinfold: Pinfold, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for name in ("x.raw", "x.qcow2", "good.raw"):
+        (images / name).write_bytes(b"")
+    path = tmp_path / "pinfold.conf"
+    path.write_text("[compute]\ncpu_shared_set = 0\n[pinfold]\nimages_dir = images\n")
+    answer = pinfold("config", "check", "--offline", str(path), "--json")
+    assert answer.status == 1
+    assert json.loads(answer.out)["warnings"] == [f"{images}: x.qcow2 and x.raw share one name; one file for each name is allowed"]
+
+
 def test_check_of_pools_that_overlap_needs_no_host(pinfold: Pinfold, tmp_path: Path) -> None:
     path = tmp_path / "pinfold.conf"
     path.write_text("[compute]\ncpu_shared_set = 0-1\ncpu_dedicated_set = 1-3\n", encoding="utf-8")

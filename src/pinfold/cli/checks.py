@@ -59,7 +59,7 @@ def check_configuration(context: typer.Context, files: Sequence[str], uri: str |
     if configuration is None:
         return Checked(files=found, warnings=tuple(warnings), host=_NOT_USABLE, errors=tuple(errors))
     flavors_wrong, flavors_odd = _flavors(configuration)
-    errors, warnings = [*errors, *flavors_wrong], [*warnings, *flavors_odd]
+    errors, warnings = [*errors, *flavors_wrong], [*warnings, *flavors_odd, *image_problems(Path(configuration.settings.images_dir))]
     if uri:
         configuration = replace(configuration, settings=replace(configuration.settings, uri=uri))
     try:
@@ -90,6 +90,16 @@ def _flavors(configuration: Configuration) -> tuple[list[str], list[str]]:
     if configuration.flavors_named:
         return [], [f"flavors file {file} ([pinfold] flavors_file) is not there: no command takes a flavor by its name"]
     return [], []
+
+
+def image_problems(directory: Path) -> list[str]:
+    """One sentence for each file of the image directory that makes no image."""
+    from pinfold.api.image.catalog import inspect_catalog
+
+    try:
+        return list(inspect_catalog(directory).problems)
+    except Unavailable as error:
+        return [f"[pinfold] images_dir {directory}: {error}"]
 
 
 def flavor_problems(flavors: Sequence[Flavor]) -> list[str]:

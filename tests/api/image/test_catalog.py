@@ -1,11 +1,15 @@
 """The images of a directory."""
 
+import json
+import os
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from pinfold.api.image.catalog import image_id, read_catalog
-from pinfold.core.errors import InvalidRequest
+from pinfold.api.image.catalog import image_id, inspect_catalog, read_catalog
 
 
 def test_an_absent_directory_holds_no_image(tmp_path: Path) -> None:
@@ -35,11 +39,72 @@ def test_what_is_no_plain_file_of_the_directory_is_no_image(tmp_path: Path) -> N
     assert read_catalog(images) == ()
 
 
-def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.raw").write_bytes(b"")
-    (tmp_path / "a.qcow2").write_bytes(b"")
-    with pytest.raises(InvalidRequest, match="an image of that name exists already"):
+def test_two_files_of_one_name_stop_that_image_alone(tmp_path: Path) -> None:
+    for name in ("a.raw", "a.qcow2", "b.raw"):
+        (tmp_path / name).write_bytes(b"")
+    assert [image.name for image in read_catalog(tmp_path)] == ["b"]
+    (problem,) = inspect_catalog(tmp_path).problems
+    assert problem == f"{tmp_path}: a.qcow2 and a.raw share one name; one file for each name is allowed"
+    (tmp_path / "a.raw").unlink()
+    assert [image.name for image in read_catalog(tmp_path)] == ["a", "b"]
+
+
+def test_a_fifo_a_link_and_a_folder_stop_nobody_and_hang_nobody(tmp_path: Path) -> None:
+    (tmp_path / "good.raw").write_bytes(b"")
+    os.mkfifo(tmp_path / "pipe.raw")
+    (tmp_path / "piped.raw").write_bytes(b"")
+    os.mkfifo(tmp_path / "piped.toml")
+    (tmp_path / "out.raw").symlink_to("/etc/shadow")
+    (tmp_path / "outer.raw").write_bytes(b"")
+    (tmp_path / "outer.toml").symlink_to("/etc/hostname")
+    (tmp_path / "folder.raw").mkdir()
+    found = inspect_catalog(tmp_path)
+    assert [image.name for image in found.images] == ["good"]
+    assert [problem.removeprefix(f"{tmp_path}/") for problem in found.problems] == [
+        "folder.raw: it is a folder; an image is a plain file",
+        "out.raw: it is a link; an image is a plain file",
+        "outer.toml: cannot be read as a property file (it is a link)",
+        "pipe.raw: it is a FIFO; an image is a plain file",
+        "piped.toml: a property file must be a plain file of at most 65536 bytes",
+    ]
+
+
+READ = """
+import json, os, sys
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+from pathlib import Path
+from pinfold.api.image.catalog import inspect_catalog
+found = inspect_catalog(Path(sys.argv[1]))
+print(json.dumps([[image.name for image in found.images], found.problems]))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming somebody else takes root")
+def test_a_file_that_the_service_may_not_read_stops_that_image_alone() -> None:
+    with tempfile.TemporaryDirectory(prefix="pf-images-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        for name, mode in (("mine.raw", 0o644), ("yours.raw", 0o600), ("half.raw", 0o644), ("half.toml", 0o600)):
+            (Path(folder) / name).write_bytes(b"")
+            (Path(folder) / name).chmod(mode)
+        code = f"import sys; sys.path[:0] = {[entry for entry in sys.path if entry]!r}; from pinfold.api.image import catalog" + READ
+        done = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        names, problems = json.loads(done.stdout)
+        assert names == ["mine"]
+        assert problems == [
+            f"{folder}/half.toml: cannot be read as a property file (Permission denied)",
+            f"{folder}/yours.raw: it cannot be read: Permission denied",
+        ]
+
+
+def test_a_problem_is_logged_once_however_the_directory_changes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "link.raw").symlink_to("/etc/shadow")
+    for size in range(3):
+        (tmp_path / "growing.raw").write_bytes(b"x" * size)
         read_catalog(tmp_path)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"not an image: {tmp_path}/link.raw: it is a link; an image is a plain file"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -56,5 +121,7 @@ def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
 def test_a_bad_property_file_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
     (tmp_path / "a.raw").write_bytes(b"")
     (tmp_path / "a.toml").write_text(text)
-    with pytest.raises(InvalidRequest, match=sentence):
-        read_catalog(tmp_path)
+    (tmp_path / "b.raw").write_bytes(b"")
+    assert [image.name for image in read_catalog(tmp_path)] == ["b"]
+    (problem,) = inspect_catalog(tmp_path).problems
+    assert sentence in problem and "\n" not in problem

@@ -5,9 +5,12 @@ HTTP does not belong here. Names never leave the directory: what is not a plain 
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import logging
 import os
 import re
+import stat
 import tomllib
 import uuid
 from dataclasses import dataclass
@@ -16,7 +19,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from pinfold.core.errors import InvalidRequest
+from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.core.request.model import Image
 
 _FORMATS: Final = {".raw": "raw", ".img": "raw", ".qcow2": "qcow2", ".rom": "raw", ".kernel": "aki"}
@@ -25,6 +28,9 @@ _NAMESPACE: Final = uuid.UUID("8c2b1d06-6a2f-5f0a-9c55-6c8ad1b5ef1e")
 _MAX_PROPERTIES: Final = 65536
 _MAX_COUNT: Final = 256
 _MAX_IMAGES: Final = 10_000
+_PLAINLY: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""A FIFO is opened without waiting for its writer, and a link not at all."""
+_log = logging.getLogger(__name__)
 _Marks = tuple[tuple[str, int, int, int], ...]
 
 
@@ -69,16 +75,34 @@ def image_id(name: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, name))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Catalog:
+    """Every image of a directory, ordered by name, and one sentence for each file that makes no image of a name.
+
+    The sentences name paths: they are for the log and for the commands of whoever may read the directory.
+    """
+
+    images: tuple[CatalogImage, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
 def read_catalog(directory: Path) -> tuple[CatalogImage, ...]:
     """Every image of the directory, ordered by name. An absent directory holds none. What has not changed is not read again.
 
-    Raises `InvalidRequest` that names the file when two images share a name, when a property file is malformed, or when there are too many.
+    A file that makes no image keeps nobody from the others; it is logged, once.
     """
-    return _catalog(directory, _marks(directory))
+    return _catalog(directory, _marks(directory)).images
+
+
+def inspect_catalog(directory: Path) -> Catalog:
+    """The same with what is wrong in the directory: a name that two files share, a property file that cannot be used, a link, a file that
+    cannot be read.
+    """
+    return _read(directory, _marks(directory))
 
 
 def find_image(directory: Path, image_id: str) -> CatalogImage | None:
-    """The image of that id, or None. Raises as `read_catalog` does."""
+    """The image of that id, or None."""
     return next((image for image in read_catalog(directory) if image.id == image_id), None)
 
 
@@ -86,30 +110,70 @@ def _marks(directory: Path) -> _Marks:
     """What tells whether anything in the directory changed: name, change time, size and mode of every file."""
     try:
         with os.scandir(directory) as entries:
-            found = [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
+            found = [(entry.name, info) for entry in entries if (info := _stat(entry)) is not None]
     except (FileNotFoundError, NotADirectoryError):
         return ()
     except OSError as error:
-        raise InvalidRequest(f"{directory}: cannot be read as an image directory ({error})", key=str(directory)) from error
+        raise Unavailable(f"the image directory cannot be read: {error.strerror}") from error
     return tuple(sorted((name, info.st_ctime_ns, info.st_size, info.st_mode) for name, info in found))
 
 
+def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """What the directory says of a file; None for one that has just gone."""
+    try:
+        return entry.stat(follow_symlinks=False)
+    except OSError:
+        return None
+
+
 @lru_cache(maxsize=4)
-def _catalog(directory: Path, marks: _Marks) -> tuple[CatalogImage, ...]:
-    found: dict[str, CatalogImage] = {}
-    for path in (directory / mark[0] for mark in marks):
-        if path.suffix not in _FORMATS or path.is_symlink() or not path.is_file() or not _NAME.fullmatch(path.stem):
-            continue
-        if path.stem in found:
-            raise InvalidRequest(f"{path}: an image of that name exists already ({found[path.stem].path})", key=str(path))
-        if len(found) >= _MAX_IMAGES:
-            raise InvalidRequest(f"{directory}: more than {_MAX_IMAGES} images", key=str(directory))
-        found[path.stem] = _read(path)
-    return tuple(found[name] for name in sorted(found))
+def _catalog(directory: Path, marks: _Marks) -> Catalog:
+    found = _read(directory, marks)
+    for problem in found.problems:
+        _tell(problem)
+    return found
 
 
-def _read(path: Path) -> CatalogImage:
-    info = path.stat()
+@lru_cache(maxsize=_MAX_COUNT)
+def _tell(problem: str) -> None:
+    """Log a problem; not again while it stays the same, though the directory changes all the time while an image is copied into it."""
+    _log.warning("not an image: %s", problem)
+
+
+def _read(directory: Path, marks: _Marks) -> Catalog:
+    """Each name's image, or why it has none."""
+    named: dict[str, list[tuple[Path, int]]] = {}
+    for name, _, _, mode in marks:
+        path = directory / name
+        if path.suffix in _FORMATS and _NAME.fullmatch(path.stem):
+            named.setdefault(path.stem, []).append((path, mode))
+    images, problems = [], []
+    for stem in sorted(named):
+        try:
+            images.append(_image(named[stem]))
+        except InvalidRequest as error:
+            problems.append(str(error))
+    if len(images) > _MAX_IMAGES:
+        problems.append(f"{directory}: {len(images)} images, only the first {_MAX_IMAGES} by name are used")
+    return Catalog(images=tuple(images[:_MAX_IMAGES]), problems=tuple(problems))
+
+
+def _image(files: list[tuple[Path, int]]) -> CatalogImage:
+    """The image that the files of one name make. Raises `InvalidRequest` that names the file."""
+    (path, mode), *others = files
+    if others:
+        names = " and ".join(other.name for other, _ in files)
+        raise InvalidRequest(f"{path.parent}: {names} share one name; one file for each name is allowed", key=str(path))
+    if not stat.S_ISREG(mode):
+        raise InvalidRequest(f"{path}: it is {_kind(mode)}; an image is a plain file", key=str(path))
+    try:
+        handle = os.open(path, _PLAINLY)
+    except OSError as error:
+        raise InvalidRequest(f"{path}: it cannot be read: {error.strerror}", key=str(path)) from error
+    try:
+        info = os.fstat(handle)
+    finally:
+        os.close(handle)
     given = _properties(path.with_suffix(".toml"))
     return CatalogImage(
         id=image_id(path.stem),
@@ -124,16 +188,30 @@ def _read(path: Path) -> CatalogImage:
     )
 
 
+def _kind(mode: int) -> str:
+    for test, words in ((stat.S_ISLNK, "a link"), (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a FIFO"), (stat.S_ISSOCK, "a socket")):
+        if test(mode):
+            return words
+    return "a device"
+
+
 def _properties(path: Path) -> dict[str, str]:
     """The properties of a TOML file: a flat table of strings, numbers and booleans, told as text the way the image API tells them."""
-    if not path.exists():
-        return {}
     try:
-        if path.is_symlink() or path.stat().st_size > _MAX_PROPERTIES:
+        handle = os.open(path, _PLAINLY)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        why = "it is a link" if error.errno == errno.ELOOP else error.strerror
+        raise InvalidRequest(f"{path}: cannot be read as a property file ({why})", key=str(path)) from error
+    with open(handle, "rb") as file:
+        info = os.fstat(handle)
+        if not stat.S_ISREG(info.st_mode) or info.st_size > _MAX_PROPERTIES:
             raise InvalidRequest(f"{path}: a property file must be a plain file of at most {_MAX_PROPERTIES} bytes", key=str(path))
-        parsed = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InvalidRequest(f"{path}: cannot be read as a property file ({error})", key=str(path)) from error
+        try:
+            parsed = tomllib.loads(file.read(_MAX_PROPERTIES).decode("utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+            raise InvalidRequest(f"{path}: cannot be read as a property file ({error})", key=str(path)) from error
     if len(parsed) > _MAX_COUNT:
         raise InvalidRequest(f"{path}: {len(parsed)} properties, at most {_MAX_COUNT} are allowed", key=str(path))
     return {key: _text(path, key, value) for key, value in parsed.items()}
