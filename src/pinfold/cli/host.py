@@ -10,6 +10,7 @@ from pinfold.cli import options as opt
 from pinfold.cli.output import console, show, show_json
 from pinfold.cli.session import open_session, read_configuration
 from pinfold.cli.status import warn
+from pinfold.core.plural import count
 
 if TYPE_CHECKING:
     from pinfold.config import Configuration
@@ -119,7 +120,7 @@ def fence(
         show_json(answer)
     else:
         lost = answer["lost"]
-        show([f"host {name} is fenced; {len(lost)} servers were on it" + (", now in error: " + ", ".join(lost) if lost else "")])
+        show([f"host {name} is fenced; it had {count(len(lost), 'server')}" + (", now in error: " + ", ".join(lost) if lost else "")])
 
 
 @app.command()

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from pinfold.core.plural import Count
+
 
 class Kind(Enum):
     """Whether waiting can help."""
@@ -75,8 +77,8 @@ class Reason:
         where = "the host" if self.cell is None else f"cell {self.cell}"
         return _SENTENCES[self.code].format(
             where=where,
-            needed=self.needed,
-            available=self.available,
+            needed=Count(self.needed),
+            available=Count(self.available),
             detail=self.detail,
             ever=_EVER[self.kind],
             ever_dedicated=_EVER_DEDICATED[self.kind],
@@ -89,20 +91,20 @@ _EVER_DEDICATED = {Kind.INSUFFICIENT: "free dedicated", Kind.INFEASIBLE: "dedica
 _EVEN = {Kind.INSUFFICIENT: "", Kind.INFEASIBLE: ", even empty,"}
 
 _SENTENCES = {
-    ReasonCode.NO_DEDICATED_POOL: "no dedicated pool is configured (cpu_dedicated_set), {needed} dedicated pCPUs needed",
-    ReasonCode.NO_SHARED_POOL: "no shared pool is configured (cpu_shared_set), {needed} floating vCPUs need one",
+    ReasonCode.NO_DEDICATED_POOL: "no dedicated pool is configured (cpu_dedicated_set), {needed:dedicated pCPU} needed",
+    ReasonCode.NO_SHARED_POOL: "no shared pool is configured (cpu_shared_set), and {needed:vCPU} would float",
     ReasonCode.NO_OVERHEAD_POOL: "no overhead pool is configured (cpu_shared_set), and all vCPUs are realtime",
     ReasonCode.OVERHEAD_POOL_OFFLINE: "the overhead pool is configured, but all its pCPUs are offline",
     ReasonCode.OVERHEAD_BOOKED: "overhead pool has {available} of {needed} millicpu free",
-    ReasonCode.TOO_FEW_CELLS: "the host has {available} cells, {needed} needed",
-    ReasonCode.DEDICATED_PCPUS: "{where} has {available} {ever_dedicated} pCPUs, {needed} needed",
-    ReasonCode.EMULATOR_PCPU: "{where} has {available} {ever_dedicated} pCPUs, {needed} needed with one for the emulator threads",
-    ReasonCode.THREAD_SIBLINGS: "{where} has {available} dedicated pCPUs {ever} on cores with two or more of them, {needed} needed",
-    ReasonCode.WHOLE_CORES: "{where} has {available} whole dedicated cores {ever}, {needed} needed",
-    ReasonCode.SHARED_PCPUS: "{where} has {available} shared pCPUs, {needed} needed so that the guest does not compete with itself",
-    ReasonCode.SHARED_CAPACITY: "{where} has room for {available} floating vCPUs, {needed} needed",
+    ReasonCode.TOO_FEW_CELLS: "the host has {available:cell}, {needed} needed",
+    ReasonCode.DEDICATED_PCPUS: "{where} has {available:{ever_dedicated} pCPU}, {needed} needed",
+    ReasonCode.EMULATOR_PCPU: "{where} has {available:{ever_dedicated} pCPU}, {needed} needed with one for the emulator threads",
+    ReasonCode.THREAD_SIBLINGS: "{where} has {available:dedicated pCPU} {ever} on cores with two or more of them, {needed} needed",
+    ReasonCode.WHOLE_CORES: "{where} has {available:whole dedicated core} {ever}, {needed} needed",
+    ReasonCode.SHARED_PCPUS: "{where} has {available:shared pCPU}, {needed} needed so that the guest does not compete with itself",
+    ReasonCode.SHARED_CAPACITY: "{where} has room for {available:floating vCPU}, {needed} needed",
     ReasonCode.MEMORY: "{where} has {available} MiB of small-page memory {ever}, {needed} needed",
-    ReasonCode.PAGES: "{where} has {available} pages of {detail} KiB {ever}, {needed} needed",
+    ReasonCode.PAGES: "{where} has {available:page} of {detail} KiB {ever}, {needed} needed",
     ReasonCode.PAGE_SIZE: "{where} has no pages of size {detail} that divide the memory",
     ReasonCode.GUEST_CELL: "no host cell{even} takes guest cell {detail}",
     ReasonCode.CELL_COMBINATION: "each guest cell fits some host cell, but only {available} of {needed} fit at once{detail}",
@@ -113,5 +115,5 @@ _SENTENCES = {
     ReasonCode.HOST_DOWN: "the host is down",
     ReasonCode.HOST_DISABLED: "the host is disabled{detail}",
     ReasonCode.PLACEMENT: "Placement refused the allocation: {detail}",
-    ReasonCode.STALE: "the host changed {needed} times while the request was tried",
+    ReasonCode.STALE: "the host changed {needed:time} while the request was tried",
 }

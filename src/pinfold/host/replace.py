@@ -16,6 +16,7 @@ from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.fit.engine import fit as find_fit
 from pinfold.core.fit.model import Fit, NoFit
 from pinfold.core.ledger import HostState, Ledger, release
+from pinfold.core.plural import count
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.core.settings import HostSettings
@@ -88,7 +89,10 @@ def _asked(guest: HostGuest, flavor: Flavor | None) -> GuestRequest:
         raise InvalidRequest(f"the record of guest {guest.name} {why}; name the guest's flavor with --flavor", key="--flavor")
     request = compile_request(flavor, disks=guest.disks, nics=guest.nics)
     if (request.vcpus, request.memory_mib) != (guest.vcpus, guest.whole_memory_mib):
-        has, wants = f"{guest.vcpus} vCPUs and {guest.whole_memory_mib} MiB", f"{request.vcpus} vCPUs and {request.memory_mib} MiB"
+        has, wants = (
+            f"{count(guest.vcpus, 'vCPU')} and {guest.whole_memory_mib} MiB",
+            f"{count(request.vcpus, 'vCPU')} and {request.memory_mib} MiB",
+        )
         raise InvalidRequest(f"guest {guest.name} has {has}, flavor {flavor.name} {wants}", key="--flavor")
     if record is not None and request.emulator_policy is not record.policy:
         has, wants = record.policy.value, request.emulator_policy.value

@@ -99,7 +99,7 @@ def test_an_overdrawn_line_is_named() -> None:
     tight = replace(WHERE, limits=Limits(reserved_memory_mib=90, cpu_allocation_ratio=0.4))
     request = guest("2", floating="0", memory_mib=8)
     told = violations(request, tight, fits(request, WHERE))
-    assert told == ("1 vCPUs float in cell 0, more than its shared pCPUs hold", "the host's small-page memory of 96 MiB is overdrawn")
+    assert told == ("cell 0 has 1 floating vCPU, more than its shared pCPUs hold", "the host's small-page memory of 96 MiB is overdrawn")
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def test_the_line_of_a_cell_holds_for_guests_bound_to_it() -> None:
 
 def test_a_guest_without_a_shared_pool_has_no_place_to_float() -> None:
     answer = refused(floating(1), state("core:4"))
-    assert answer.sentence() == "no shared pool is configured (cpu_shared_set), 1 floating vCPUs need one"
+    assert answer.sentence() == "no shared pool is configured (cpu_shared_set), and 1 vCPU would float"
     assert answer.kind is Kind.INFEASIBLE
 
 

@@ -88,7 +88,7 @@ def test_isolate(text: str, taken: str, emulator: bool, pins: str, idle: str) ->
 def test_isolate_wants_the_sibling_in_the_dedicated_pool_as_well() -> None:
     where = state("core:2 pu:2", dedicated="0,2-3", shared="1")
     assert places(fits(guest("1", threads=ISOLATE), where)) == [(0, "2")]
-    assert refused(guest("2", threads=ISOLATE), where).reasons[-1].sentence() == "cell 0 has 1 whole dedicated cores in all, 2 needed"
+    assert refused(guest("2", threads=ISOLATE), where).reasons[-1].sentence() == "cell 0 has 1 whole dedicated core in all, 2 needed"
 
 
 @pytest.mark.parametrize(

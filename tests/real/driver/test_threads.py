@@ -193,7 +193,7 @@ def test_absent_pcpus_are_refused_before_libvirt_sees_them(driver: LibvirtDriver
 def test_pins_for_another_number_of_vcpus_are_refused(driver: LibvirtDriver, idle_rom: Path) -> None:
     spec = pinned(idle_rom)
     driver.start(spec)
-    with pytest.raises(InvalidRequest, match="has 1 vCPUs, pins for 2 were given"):
+    with pytest.raises(InvalidRequest, match="has 1 vCPU, pins for 2 were given"):
         driver.pin(spec.id, Masks(vcpus=(CpuSet.of(0), CpuSet.of(1)), overhead=CpuSet.of(0)))
 
 

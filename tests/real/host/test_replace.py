@@ -165,7 +165,7 @@ def test_a_record_that_was_damaged_is_written_again_by_the_flavor(bench: Bench) 
     with pytest.raises(InvalidRequest, match="--flavor"):
         replace_guest(bench.driver, bench.settings, "web")
     flavor = Flavor(vcpus=1, memory_mib=16, extra_specs=tuple(sorted(SHARE.items())), name="small")
-    with pytest.raises(InvalidRequest, match=r"1 vCPUs and 16 MiB.*2 vCPUs"):
+    with pytest.raises(InvalidRequest, match=r"1 vCPU and 16 MiB.*2 vCPUs"):
         replace_guest(bench.driver, bench.settings, "web", flavor=replace(flavor, vcpus=2))
     assert _replaced(bench, "web", flavor).before is None
     assert restart(bench.driver, bench.settings, "web").fit.taken == CpuSet.of(1)

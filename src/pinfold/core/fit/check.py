@@ -10,6 +10,7 @@ from pinfold.core.fit.count import CellCounts, Counts
 from pinfold.core.fit.demand import Demand
 from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
 from pinfold.core.overhead import booked_millicpu, capacity_millicpu
+from pinfold.core.plural import Count
 from pinfold.core.request.model import EmulatorPolicy, GuestCell, GuestRequest, PageKind, ThreadPolicy
 
 if TYPE_CHECKING:
@@ -168,7 +169,7 @@ def _of_floating(_request: GuestRequest, state: HostState, fit: Fit) -> Iterator
     claimed = [claim.fit for claim in state.ledger.claims]
     total = sum(other.floating_count for other in claimed) + fit.floating_count
     if fit.floating_count and total > len(state.pools.shared) * ratio:
-        yield f"{total} vCPUs float on the host, more than the shared pool holds"
+        yield f"the host has {Count(total):floating vCPU}, more than the shared pool holds"
     for cell in fit.cells:
         if not cell.float_vcpus:
             continue
@@ -177,9 +178,9 @@ def _of_floating(_request: GuestRequest, state: HostState, fit: Fit) -> Iterator
         if cell.float_set != part:
             yield f"guest cell {cell.guest_cell} does not float over its host cell's part of the shared pool"
         if len(cell.float_vcpus) > len(part):
-            yield f"guest cell {cell.guest_cell} competes with itself for {len(part)} shared pCPUs"
+            yield f"guest cell {cell.guest_cell} competes with itself for {Count(len(part)):shared pCPU}"
         if bound > len(part) * ratio:
-            yield f"{bound} vCPUs float in cell {cell.host_cell}, more than its shared pCPUs hold"
+            yield f"cell {cell.host_cell} has {Count(bound):floating vCPU}, more than its shared pCPUs hold"
 
 
 def _of_memory(request: GuestRequest, state: HostState, fit: Fit) -> Iterator[str]:
@@ -225,7 +226,7 @@ def _of_pages(request: GuestRequest, state: HostState, cell: FitCell, asked: Gue
             if (other.host_cell, other.page_kib) == (host.id, size):
                 taken += other.memory_mib * 1024 // size
     if cell.memory_mib * 1024 > (total - taken) * size:
-        yield f"cell {cell.host_cell} has {total - taken} free pages of {size} KiB, {cell.memory_mib * 1024 // size} needed"
+        yield f"cell {cell.host_cell} has {Count(total - taken):free page} of {size} KiB, {cell.memory_mib * 1024 // size} needed"
 
 
 def _of_emulator(request: GuestRequest, state: HostState, fit: Fit) -> Iterator[str]:

@@ -6,6 +6,7 @@ from pinfold.core.errors import InvariantViolation
 from pinfold.core.fit import cores
 from pinfold.core.fit.count import CellCounts, Threads
 from pinfold.core.fit.demand import CellDemand
+from pinfold.core.plural import count
 
 
 def choose(cell: CellCounts, guest: CellDemand, *, required: bool, isolated: bool) -> tuple[Threads, int]:
@@ -28,7 +29,7 @@ def choose(cell: CellCounts, guest: CellDemand, *, required: bool, isolated: boo
         return again
     emulator = _beside(cell, guest, pcpus, 0)
     if emulator is None:
-        raise InvariantViolation(f"cell {cell.frame.id} was counted to hold {pins} vCPUs and an emulator pCPU, and does not")
+        raise InvariantViolation(f"cell {cell.frame.id} was counted to hold {count(pins, 'vCPU')} and an emulator pCPU, and does not")
     return pcpus, emulator
 
 

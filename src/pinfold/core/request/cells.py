@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.plural import count
 from pinfold.core.request.merge import Effective
 from pinfold.core.request.model import Flavor, GuestCell, GuestCpuTopology, PageKind, PageRequest
-from pinfold.core.request.values import Given, indexes, vcpu_count
+from pinfold.core.request.values import Given, indexes
 
 
 def build_cells(flavor: Flavor, asked: Effective, dedicated: CpuSet) -> tuple[GuestCell, ...]:
@@ -46,7 +47,7 @@ def _cell(index: int, vcpus: CpuSet, dedicated: CpuSet, memory_mib: int) -> Gues
 
 
 def _even(flavor: Flavor, nodes: Given[int], dedicated: CpuSet) -> tuple[GuestCell, ...]:
-    for amount, said in ((flavor.vcpus, vcpu_count(flavor.vcpus)), (flavor.memory_mib, f"{flavor.memory_mib} MiB of memory")):
+    for amount, said in ((flavor.vcpus, count(flavor.vcpus, "vCPU")), (flavor.memory_mib, f"{flavor.memory_mib} MiB of memory")):
         if amount % nodes.value:
             raise InvalidRequest(
                 f"{nodes.said()}, which does not divide the flavor's {said} evenly; "
@@ -134,7 +135,7 @@ def guest_cpu_topology(vcpus: int, asked: Effective) -> GuestCpuTopology | None:
     if vcpus % product or (len(given) == 3 and product != vcpus):
         said = " and ".join(part.said() for part in given)
         must = "the product must be" if len(given) == 3 else "the product must divide"
-        raise InvalidRequest(f"{said}, but the flavor has {vcpu_count(vcpus)}; {must} {vcpus}", key=given[0].name)
+        raise InvalidRequest(f"{said}, but the flavor has {count(vcpus, 'vCPU')}; {must} {vcpus}", key=given[0].name)
     rest = vcpus // product
     sockets, cores, threads = (None if part is None else part.value for part in (asked.sockets, asked.cores, asked.threads))
     if threads is None:

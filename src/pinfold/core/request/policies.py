@@ -10,9 +10,10 @@ from typing import Final
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.plural import count
 from pinfold.core.request.merge import Effective
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, ThreadPolicy
-from pinfold.core.request.values import Given, indexes, vcpu_count
+from pinfold.core.request.values import Given, indexes
 from pinfold.core.traits import HYPERTHREADING
 
 _HYPERTHREADING: Final = f"trait:{HYPERTHREADING}"
@@ -68,7 +69,7 @@ def _cpu_policy(vcpus: int, asked: Effective) -> CpuPolicy:
         _check_pinned_count(vcpus, pinned, asked)
         return CpuPolicy.DEDICATED
     if floating is not None and floating.value != vcpus:
-        raise InvalidRequest(f"{floating.said()}, but the flavor has {vcpu_count(vcpus)}; it must be {vcpus}", key=floating.name)
+        raise InvalidRequest(f"{floating.said()}, but the flavor has {count(vcpus, 'vCPU')}; it must be {vcpus}", key=floating.name)
     return CpuPolicy.SHARED
 
 
@@ -90,7 +91,7 @@ def _check_pinned_count(vcpus: int, pinned: Given[int], asked: Effective) -> Non
     needed = vcpus + 1 if isolate else vcpus
     if pinned.value != needed:
         more = " and hw:emulator_threads_policy=isolate needs one more" if isolate else ""
-        raise InvalidRequest(f"{pinned.said()}, but the flavor has {vcpu_count(vcpus)}{more}; it must be {needed}", key=pinned.name)
+        raise InvalidRequest(f"{pinned.said()}, but the flavor has {count(vcpus, 'vCPU')}{more}; it must be {needed}", key=pinned.name)
 
 
 def _realtime(vcpus: int, cpu: CpuPolicy, asked: Effective) -> CpuSet:
@@ -109,7 +110,7 @@ def _dedicated(vcpus: int, cpu: CpuPolicy, realtime: CpuSet, asked: Effective) -
     chosen = _mixed_mask(mask, realtime, asked)
     if len(chosen.value) == vcpus:
         raise InvalidRequest(
-            f"{chosen.said()}, which pins all {vcpu_count(vcpus)}; in a mixed guest it must leave some to float", key=chosen.name
+            f"{chosen.said()}, which pins all {count(vcpus, 'vCPU')}; in a mixed guest it must leave some to float", key=chosen.name
         )
     return chosen.value
 

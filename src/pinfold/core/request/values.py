@@ -61,15 +61,6 @@ def indexes(count: int) -> str:
     return "0" if count == 1 else f"0 to {count - 1}"
 
 
-def vcpu_count(vcpus: int) -> str:
-    """The number with its noun.
-
-    >>> vcpu_count(4), vcpu_count(1)
-    ('4 vCPUs', '1 vCPU')
-    """
-    return "1 vCPU" if vcpus == 1 else f"{vcpus} vCPUs"
-
-
 def not_allowed(name: str, text: str) -> InvalidRequest:
     """The refusal of a value that its key does not allow.
 

@@ -13,6 +13,7 @@ from xml.etree.ElementTree import Element
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
+from pinfold.core.plural import count
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest
 from pinfold.core.request.written import read_request, write_request
@@ -197,7 +198,7 @@ def _checked(fit: Fit) -> Fit:
     floating = [vcpu for cell in fit.cells for vcpu in cell.float_vcpus] + list(fit.float_vcpus)
     placed = sorted(pinned + floating)
     if len(placed) != fit.vcpus or placed != list(range(len(placed))):
-        raise InvalidRequest(f"{_WHAT} does not place each of its {fit.vcpus} vCPUs exactly once", key=_WHAT)
+        raise InvalidRequest(f"{_WHAT} does not place each of {count(fit.vcpus, 'vCPU')} exactly once", key=_WHAT)
     pcpus = [pcpu for _, pcpu in fit.pins]
     if len(CpuSet(pcpus)) != len(pcpus):
         raise InvalidRequest(f"{_WHAT} pins two vCPUs to one pCPU", key=_WHAT)
