@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import (
+    Definitions,
     Finding,
     FindingCode,
     Holder,
+    Owner,
     Place,
     Process,
     Subject,
     compare,
-    compare_asked,
     foreign_floating,
     foreign_process,
     outside_pools,
+    pools_missing,
     record_unreadable,
     two_owners,
 )
@@ -24,8 +27,8 @@ from pinfold.core.errors import InvalidRequest
 from pinfold.core.overhead import Masks, ObservedThread, ThreadClass
 from pinfold.core.pools import Pools
 from pinfold.drivers.libvirt.metadata import NAMESPACE, record_of_text
-from pinfold.drivers.port import AskedPins, GuestState, HostGuest, NovaRecord
-from pinfold.host.nova import read
+from pinfold.drivers.port import AskedPins, GuestState, HostGuest, NovaRecord, Sight
+from pinfold.host.nova import judged, read
 
 _ONLINE = CpuSet.parse("0-7")
 _POOLS = Pools(shared=CpuSet.parse("0-1"), dedicated=CpuSet.parse("2-7"), overhead=CpuSet.parse("0-1"))
@@ -76,8 +79,9 @@ def _of(*threads: ObservedThread) -> tuple[Finding, ...]:
 def _definitions() -> Iterator[Finding]:
     """What definitions ask for, ours and Nova's."""
     pins = ((0, CpuSet.of(2)), (1, CpuSet.of(4)))
-    yield from compare_asked(_WEB, _MASKS, AskedPins(vcpus=pins, emulator=_MASKS.overhead), _ONLINE)
-    yield from compare_asked(_WEB, _MASKS, AskedPins(vcpus=pins, emulator=_MASKS.overhead, realtime=CpuSet.of(1)), _ONLINE)
+    for realtime in (CpuSet(), CpuSet.of(1)):
+        asked = AskedPins(vcpus=pins, emulator=_MASKS.overhead, realtime=realtime)
+        yield from compare(_WEB, _MASKS, None, _ONLINE, definitions=Definitions(live=asked, kept=asked))
     pins = ((0, CpuSet.of(4)), (1, CpuSet.of(5)))
     specs = (("hw:cpu_policy", "dedicated"), ("hw:emulator_threads_policy", "share"))
     flavor = NovaRecord(flavor="nfv", vcpus=2, memory_mib=2048, extra_specs=specs)
@@ -90,7 +94,11 @@ def _definitions() -> Iterator[Finding]:
         nova=flavor,
         pins=AskedPins(vcpus=pins, emulator=CpuSet.parse("4-5")),
     )
-    yield from read(_OTHER, router, _POOLS, _ONLINE).findings
+    router = replace(router, kept=router.pins)
+    worker = ObservedThread(tid=5124, name="worker", thread_class=ThreadClass.EMULATOR, allowed=CpuSet.parse("4-5"))
+    main = ObservedThread(tid=5120, name="qemu-system-x86", thread_class=ThreadClass.EMULATOR, allowed=CpuSet.parse("4-5"))
+    sight = Sight(threads=(main, worker), witness="procfs")
+    yield from judged(_OTHER, router, read(_OTHER, router, _POOLS, _ONLINE), sight, _POOLS, _ONLINE)
     try:
         record_of_text(f'<pinfold:guest xmlns:pinfold="{NAMESPACE}" version="9"/>')
     except InvalidRequest as error:
@@ -99,8 +107,11 @@ def _definitions() -> Iterator[Finding]:
 
 def _host() -> Iterator[Finding]:
     """What guests, strangers and pools do to each other."""
-    yield from two_owners([Holder(name="guest web", cpus=CpuSet.parse("2-3")), Holder(name="guest router", cpus=CpuSet.parse("3-4"))])
+    router = Holder(name="Nova's guest router", guest="router", owner=Owner.NOVA, cpus=CpuSet.parse("3-4"))
+    yield from two_owners([Holder(name="guest web", guest="web", cpus=CpuSet.parse("2-3")), router])
+    yield from pools_missing(["router"], "/etc/nova/nova.conf")
     yield from outside_pools(_WEB, Place(alone=CpuSet.parse("1-2")), _POOLS, _ONLINE)
     yield from outside_pools(_WEB, Place(alone=CpuSet.parse("2-3"), pooled=CpuSet.of(0)), _POOLS, _ONLINE)
-    yield from foreign_floating(_OTHER, _ONLINE, CpuSet(), 1, _POOLS)
+    loose = ObservedThread(tid=5120, name="qemu-system-x86", thread_class=ThreadClass.EMULATOR, allowed=_ONLINE)
+    yield from foreign_floating(_OTHER, [loose], CpuSet(), 1, _POOLS, _ONLINE)
     yield from foreign_process(Process(pid=903, name="irqbalance", allowed=(CpuSet.of(5),)), _POOLS, _ONLINE, _ONLINE)

@@ -16,7 +16,7 @@ from pinfold.core.drift import Subject, compare
 from pinfold.core.overhead import ObservedThread, ThreadClass, masks
 from pinfold.drivers.port import HostGuest, Sight
 from pinfold.host.audit import Audit, GuestAudit, Whose
-from pinfold.host.repair import Repaired
+from pinfold.host.repair import Left, Repair, Repaired
 from pinfold.host.survey import Survey
 from pinfold.host.verify import Verdict
 
@@ -38,7 +38,7 @@ def _verdict(sight: Sight | None) -> tuple[Survey, HostGuest, Verdict]:
     guest = dataclasses.replace(seen.guests[0], pid=71)
     assert guest.record is not None
     recorded = masks(guest.record.fit)
-    subject = Subject(name=guest.name, id=guest.id, uri=LONG, pid=71)
+    subject = Subject(name=guest.name, id=guest.id, uri=LONG, pid=71, owner="pinfold")
     findings = () if sight is None else compare(subject, recorded, sight.threads, seen.state.topology.online)
     return seen, guest, Verdict(guest=guest, masks=recorded, sight=sight, findings=findings)
 
@@ -108,9 +108,19 @@ def test_an_audit_says_who_was_looked_at_and_sums_up(capsys: pytest.CaptureFixtu
 def test_a_repair_says_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
     _, _, drifted = _verdict(_threads("1", "0-3"))
     _, _, placed = _verdict(_threads("1", "0"))
-    show(repair_view((Repaired(before=drifted, after=placed),)))
+    show(repair_view(Repair(done=(Repaired(before=drifted, after=placed),))))
     assert capsys.readouterr().out == "✓ vm00: 1 difference found, 0 left\n"
-    show(repair_view((Repaired(before=drifted, after=drifted),)))
+    show(repair_view(Repair(done=(Repaired(before=drifted, after=drifted),))))
     assert "✗ vm00: 1 difference found, 1 left" in capsys.readouterr().out
-    show(repair_view(()))
-    assert capsys.readouterr().out == "✓ nothing has drifted\n"
+    show(repair_view(Repair()))
+    assert capsys.readouterr().out == "✓ no running guest of ours has drifted\n"
+
+
+def test_a_repair_says_what_it_leaves_and_why(capsys: pytest.CaptureFixture[str]) -> None:
+    _, _, drifted = _verdict(_threads("1", "0-3"))
+    show(repair_view(Repair(left=(Left(finding=drifted.findings[0], why="the guest is Nova's"),))))
+    text = capsys.readouterr().out
+    assert text.splitlines()[0] == "✓ no running guest of ours has drifted"
+    assert "left as it is: the guest is Nova's" in text
+    assert text.splitlines()[-1] == "1 finding left; pinfold audit shows what undoes each"
+    assert "nothing has drifted" not in text

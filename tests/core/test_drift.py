@@ -8,6 +8,7 @@ import pytest
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import (
+    Definitions,
     Finding,
     FindingCode,
     Holder,
@@ -15,8 +16,8 @@ from pinfold.core.drift import (
     Process,
     Severity,
     Subject,
+    Wanted,
     compare,
-    compare_asked,
     expected,
     foreign_floating,
     foreign_process,
@@ -33,7 +34,7 @@ from pinfold.drivers.libvirt import moves
 from pinfold.drivers.port import AskedPins, Sight
 
 ONLINE = CpuSet.parse("0-15")
-WEB = Subject(name="web", id="00000000-0000-0000-0000-000000000001", pid=100, realtime_priority=3)
+WEB = Subject(name="web", id="00000000-0000-0000-0000-000000000001", pid=100, realtime_priority=3, owner="pinfold")
 
 
 def cpus(text: str) -> CpuSet:
@@ -54,6 +55,7 @@ MAIN = thread(ThreadClass.EMULATOR, "0-1", tid=100, name="qemu-system-x86")
 VCPU0 = thread(ThreadClass.VCPU, "4", tid=110, name="CPU 0/KVM", vcpu=0)
 VCPU1 = thread(ThreadClass.VCPU, "5", tid=111, name="CPU 1/KVM", vcpu=1)
 RIGHT = (MAIN, VCPU0, VCPU1)
+ASKED = AskedPins(vcpus=((0, cpus("4")), (1, cpus("5"))), emulator=cpus("0-1"))
 
 
 CONTEXT = thread(ThreadClass.THREAD_CONTEXT, "8-15", tid=104, name="TC tc-ram-node0")
@@ -99,13 +101,13 @@ def test_a_name_that_the_kernel_cut_tells_no_host_cell() -> None:
         pytest.param(
             thread(ThreadClass.VCPU, "0-15", name="CPU 0/KVM", vcpu=0),
             "guest web: vCPU thread 101 (CPU 0/KVM) may run on 0-15, recorded is 4",
-            "virsh -c qemu:///system vcpupin web 0 4 --live --config",
+            "virsh -c qemu:///system vcpupin web 0 4 --live",
             id="a vCPU that may run anywhere is put back by virsh",
         ),
         pytest.param(
             thread(ThreadClass.EMULATOR, "4-5", tid=100, name="qemu-system-x86"),
             "guest web: emulator thread 100 (qemu-system-x86) may run on 4-5, recorded is 0-1",
-            "virsh -c qemu:///system emulatorpin web 0-1 --live --config",
+            "virsh -c qemu:///system emulatorpin web 0-1 --live",
             id="the main thread is put back by virsh",
         ),
         pytest.param(
@@ -123,7 +125,7 @@ def test_a_name_that_the_kernel_cut_tells_no_host_cell() -> None:
         pytest.param(
             thread(ThreadClass.IOTHREAD, "5", name="IO iothread12"),
             "guest web: iothread 101 (IO iothread12) may run on 5, recorded is 0-1",
-            "virsh -c qemu:///system iothreadpin web 12 0-1 --live --config",
+            "virsh -c qemu:///system iothreadpin web 12 0-1 --live",
             id="an iothread is put back by its number",
         ),
         pytest.param(
@@ -196,6 +198,104 @@ def test_the_scheduler_is_repaired_with_the_priority_of_the_settings() -> None:
     assert missing.repair == "chrt --fifo --pid 3 111"
 
 
+def test_one_wrong_emulator_pin_is_one_finding_that_lists_its_threads() -> None:
+    follow = [thread(ThreadClass.EMULATOR, "4", tid=tid, name=name) for tid, name in ((100, "qemu"), (103, "worker"), (104, "worker"))]
+    wrong = AskedPins(vcpus=ASKED.vcpus, emulator=cpus("4"))
+    (finding,) = compare(WEB, MASKS, (*follow, VCPU0, VCPU1), ONLINE, definitions=Definitions(live=wrong, kept=wrong))
+    assert finding.sentence() == (
+        "guest web: the definition puts the emulator on 4, recorded is 0-1; 3 threads are astray with it: 100 (qemu), 103, 104 (worker)"
+    )
+    assert finding.repair == (
+        "virsh -c qemu:///system emulatorpin web 0-1 --live --config && for tid in 103 104; do taskset -pc 0-1 $tid; done"
+    )
+
+
+def test_kvm_s_thread_that_a_cgroup_took_along_belongs_to_the_wrong_emulator_pin() -> None:
+    follow = (thread(ThreadClass.EMULATOR, "4", tid=100, name="qemu"), thread(ThreadClass.KTHREAD, "4", tid=120, name="kvm-nx-lpage-re"))
+    wrong = AskedPins(vcpus=ASKED.vcpus, emulator=cpus("4"))
+    (finding,) = compare(WEB, MASKS, (*follow, VCPU0, VCPU1), ONLINE, definitions=Definitions(live=wrong, kept=ASKED))
+    assert [tid for tid, _ in finding.threads] == [100, 120]
+    assert finding.severity is Severity.DRIFT
+
+
+def test_threads_that_strayed_alike_are_one_finding() -> None:
+    strays = [thread(ThreadClass.EMULATOR, allowed, tid=tid, name="worker") for tid, allowed in ((103, "0-15"), (104, "0-15"), (105, "9"))]
+    found = compare(WEB, MASKS, (*RIGHT, *strays), ONLINE)
+    assert [finding.sentence() for finding in found] == [
+        "guest web: emulator threads 103, 104 (worker) may run on 0-15, recorded is 0-1",
+        "guest web: emulator thread 105 (worker) may run on 9, recorded is 0-1",
+    ]
+    assert found[0].repair == "for tid in 103 104; do taskset -pc 0-1 $tid; done"
+
+
+@pytest.mark.parametrize(
+    ("live", "kept", "sentence", "repair"),
+    [
+        pytest.param(
+            "6",
+            "4",
+            "guest web: the live definition puts vCPU 0 on 6, recorded is 4",
+            "virsh -c qemu:///system vcpupin web 0 4 --live",
+            id="re-pinned live alone",
+        ),
+        pytest.param(
+            "4",
+            "6",
+            "guest web: the persistent definition puts vCPU 0 on 6, recorded is 4",
+            "virsh -c qemu:///system vcpupin web 0 4 --config",
+            id="changed for the next start alone",
+        ),
+        pytest.param(
+            "6",
+            "7",
+            "guest web: the definition puts vCPU 0 on 6 now and on 7 from the next start on, recorded is 4",
+            "virsh -c qemu:///system vcpupin web 0 4 --live --config",
+            id="each changed in its own way",
+        ),
+    ],
+)
+def test_the_live_and_the_persistent_definition_are_each_compared(live: str, kept: str, sentence: str, repair: str) -> None:
+    live_pins, kept_pins = (AskedPins(vcpus=((0, cpus(text)), (1, cpus("5"))), emulator=cpus("0-1")) for text in (live, kept))
+    threads = (MAIN, thread(ThreadClass.VCPU, live, tid=110, vcpu=0), VCPU1)
+    (finding,) = compare(WEB, MASKS, threads, ONLINE, definitions=Definitions(live=live_pins, kept=kept_pins))
+    assert finding.sentence().startswith(sentence)
+    assert finding.repair == repair
+
+
+def test_a_transient_guest_is_never_told_to_change_a_definition_that_it_does_not_have() -> None:
+    transient = Subject(name="web", pid=100, persistent=False)
+    wrong = AskedPins(vcpus=ASKED.vcpus, emulator=cpus("4"))
+    (finding,) = compare(transient, MASKS, RIGHT, ONLINE, definitions=Definitions(live=wrong))
+    assert finding.repair == "virsh -c qemu:///system emulatorpin web 0-1 --live"
+
+
+def test_an_offline_pcpu_of_a_pool_is_kept_in_the_persistent_pin_and_no_thread_is_astray_for_it() -> None:
+    masks = Masks(vcpus=(cpus("4"), cpus("5")), overhead=cpus("0-1"))
+    online = cpus("0,2-15")
+    assert compare(WEB, masks, RIGHT, online, definitions=Definitions(live=ASKED, kept=ASKED)) == ()
+    wrong = AskedPins(vcpus=ASKED.vcpus, emulator=cpus("6"))
+    (finding,) = compare(WEB, masks, RIGHT, online, definitions=Definitions(live=wrong, kept=wrong))
+    assert finding.repair == "virsh -c qemu:///system emulatorpin web 0 --live && virsh -c qemu:///system emulatorpin web 0-1 --config"
+
+
+def test_a_thread_in_a_cgroup_that_is_not_its_own_is_taken_out_first() -> None:
+    lost = replace(thread(ThreadClass.KTHREAD, "4", name="kvm-nx-lpage-re"), leave_for="/cg/emulator/tasks")
+    (finding,) = compare(WEB, MASKS, (*RIGHT, lost), ONLINE)
+    assert finding.repair == "echo 101 | tee /cg/emulator/tasks && taskset -pc 0-1 101"
+
+
+def test_kernel_threads_of_a_guest_without_a_record_stay_where_kvm_makes_them() -> None:
+    wanted = Wanted(vcpus=MASKS.vcpus, overhead=MASKS.overhead)
+    assert compare(WEB, wanted, (*RIGHT, thread(ThreadClass.KTHREAD, "4", name="kvm-nx-lpage-re")), ONLINE) == ()
+
+
+def test_what_no_evidence_tells_is_not_judged() -> None:
+    wanted = Wanted(vcpus=(CpuSet(), cpus("5")), overhead=CpuSet())
+    anywhere = AskedPins(vcpus=((0, cpus("9")), (1, cpus("5"))), emulator=cpus("9"))
+    threads = (thread(ThreadClass.EMULATOR, "9", tid=100), thread(ThreadClass.VCPU, "9", tid=110, vcpu=0), VCPU1)
+    assert compare(WEB, wanted, threads, ONLINE, definitions=Definitions(live=anywhere, kept=anywhere, iothreads=1)) == ()
+
+
 def test_offline_pcpus_are_left_out_of_both_sides() -> None:
     masks = Masks(vcpus=(cpus("4"), cpus("5")), overhead=cpus("0-1,20"))
     assert compare(WEB, masks, RIGHT, ONLINE) == ()
@@ -223,7 +323,7 @@ def test_the_place_of_each_class() -> None:
 def test_commands_quote_what_a_shell_would_read() -> None:
     subject = Subject(name="a b;c", uri="qemu+unix:///system?socket=/x y", pid=100)
     (finding,) = compare(subject, MASKS, (thread(ThreadClass.EMULATOR, "9", tid=100), VCPU0, VCPU1), ONLINE)
-    assert finding.repair == "virsh -c 'qemu+unix:///system?socket=/x y' emulatorpin 'a b;c' 0-1 --live --config"
+    assert finding.repair == "virsh -c 'qemu+unix:///system?socket=/x y' emulatorpin 'a b;c' 0-1 --live"
 
 
 @pytest.mark.parametrize(
@@ -231,12 +331,9 @@ def test_commands_quote_what_a_shell_would_read() -> None:
     [("web", "web"), ("7a", "7a"), ("7", "an-id"), ("+7", "an-id"), ("--live", "an-id"), ("5d2c1f60-7a0c-4a53-9c5e-0f4f3f0b6c11", "an-id")],
 )
 def test_a_guest_whose_name_virsh_would_take_for_another_is_named_by_id(name: str, named: str) -> None:
-    assert remedy.emulatorpin(Subject(name=name, id="an-id"), CpuSet.of(4)) == (
+    assert remedy.emulatorpin(Subject(name=name, id="an-id"), CpuSet.of(4), ONLINE) == (
         f"virsh -c qemu:///system emulatorpin {named} 4 --live --config"
     )
-
-
-ASKED = AskedPins(vcpus=((0, cpus("4")), (1, cpus("5"))), emulator=cpus("0-1"))
 
 
 @pytest.mark.parametrize(
@@ -280,7 +377,7 @@ ASKED = AskedPins(vcpus=((0, cpus("4")), (1, cpus("5"))), emulator=cpus("0-1"))
     ],
 )
 def test_the_definition_against_the_record(asked: AskedPins, iothreads: int, sentences: list[str], repairs: list[str]) -> None:
-    findings = compare_asked(WEB, MASKS, asked, ONLINE, iothreads=iothreads)
+    findings = compare(WEB, MASKS, None, ONLINE, definitions=Definitions(live=asked, kept=asked, iothreads=iothreads))
     assert [finding.sentence() for finding in findings] == sentences
     assert [finding.repair for finding in findings] == repairs
     assert all(bool(finding.repair) != bool(finding.advice) for finding in findings)
@@ -288,7 +385,7 @@ def test_the_definition_against_the_record(asked: AskedPins, iothreads: int, sen
 
 def test_a_stopped_guest_is_repaired_in_its_definition_alone() -> None:
     stopped = Subject(name="web", active=False)
-    (finding,) = compare_asked(stopped, MASKS, AskedPins(vcpus=ASKED.vcpus), ONLINE)
+    (finding,) = compare(stopped, MASKS, None, ONLINE, definitions=Definitions(kept=AskedPins(vcpus=ASKED.vcpus)))
     assert finding.repair == "virsh -c qemu:///system emulatorpin web 0-1 --config"
 
 
@@ -363,13 +460,15 @@ def test_two_owners_are_grouped_by_who_they_are() -> None:
 
 
 def test_a_foreign_guest_that_floats_over_the_dedicated_pool_is_shown_the_way_out() -> None:
-    (finding,) = foreign_floating(WEB, ONLINE, CpuSet(), 2, POOLS)
+    worker = thread(ThreadClass.EMULATOR, "0-15", tid=105, name="worker")
+    everywhere = [thread(ThreadClass.EMULATOR, "0-15", tid=100), worker, thread(ThreadClass.VCPU, "2-4", tid=110, vcpu=0)]
+    (finding,) = foreign_floating(WEB, everywhere, CpuSet(), 2, POOLS, ONLINE)
     assert finding.sentence() == "guest web: it may run on the dedicated pCPUs 4-15, none of which is its own"
     assert finding.repair == (
-        "virsh -c qemu:///system vcpupin web 0 0-3 --live --config && virsh -c qemu:///system vcpupin web 1 0-3 --live --config"
-        " && virsh -c qemu:///system emulatorpin web 0-3 --live --config"
+        "virsh -c qemu:///system vcpupin web 0 2-3 --live --config && virsh -c qemu:///system vcpupin web 1 0-3 --live --config"
+        " && virsh -c qemu:///system emulatorpin web 0-3 --live --config && taskset -pc 0-3 105"
     )
-    assert foreign_floating(WEB, cpus("0-3,8"), cpus("8"), 2, POOLS) == ()
+    assert foreign_floating(WEB, [thread(ThreadClass.VCPU, "0-3,8", vcpu=0)], cpus("8"), 2, POOLS, ONLINE) == ()
 
 
 @pytest.mark.parametrize(
@@ -412,6 +511,6 @@ def test_a_remote_hypervisors_word_is_about_classes_and_virsh_repairs_them() -> 
     iothread = thread(ThreadClass.IOTHREAD, "9", tid=0, name="iothread 2")
     findings = compare(far, MASKS, (emulator, iothread, VCPU0, VCPU1), ONLINE)
     assert [finding.repair for finding in findings] == [
-        "virsh -c qemu+ssh://c07/system emulatorpin web 0-1 --live --config",
-        "virsh -c qemu+ssh://c07/system iothreadpin web 2 0-1 --live --config",
+        "virsh -c qemu+ssh://c07/system emulatorpin web 0-1 --live",
+        "virsh -c qemu+ssh://c07/system iothreadpin web 2 0-1 --live",
     ]

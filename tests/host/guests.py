@@ -69,10 +69,12 @@ def theirs(
     nova: bool = False,
     running: bool = True,
     server: str = "",
+    kept: AskedPins | None = None,
 ) -> HostGuest:
-    """Somebody else's guest: the pin of each vCPU, or only how many there are."""
+    """Somebody else's guest: the pin of each vCPU, or only how many there are. `specs` None: an older Nova, which wrote none."""
     pins = () if isinstance(vcpus, int) else tuple(enumerate(map(cpus, vcpus)))
     count = vcpus if isinstance(vcpus, int) else len(vcpus)
+    told = None if specs is None else tuple(sorted(specs.items()))
     return HostGuest(
         id=uuid(number),
         name=name,
@@ -80,9 +82,8 @@ def theirs(
         vcpus=count,
         memory_mib=128,
         pid=1000 + number if running else None,
-        nova=NovaRecord(flavor="m1", vcpus=count, memory_mib=128, extra_specs=tuple(sorted((specs or {}).items())), name=server)
-        if nova
-        else None,
+        nova=NovaRecord(flavor="m1", vcpus=count, memory_mib=128, extra_specs=told, name=server) if nova else None,
+        kept=kept,
         pins=AskedPins(
             vcpus=pins,
             emulator=None if emulator is None else cpus(emulator),
@@ -98,4 +99,4 @@ def surveyed(*guests: HostGuest, pools: Pools = POOLS, topology: Topology = HOST
         claims=tuple(Claim(guest=guest.id, fit=guest.record.fit) for guest in guests if guest.record is not None),
         foreign=tuple(foreign(guest, pools, topology) for guest in sorted(guests, key=lambda guest: guest.name) if guest.record is None),
     )
-    return Survey(state=HostState(topology=topology, pools=pools, ledger=ledger, name="h1"), guests=guests)
+    return Survey(state=HostState(topology=topology, pools=pools, ledger=ledger, name="h1"), guests=guests, configured=pools)

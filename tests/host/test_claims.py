@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.host.guests import HOST, POOLS, cpus, fit, ours, surveyed, theirs, uuid
 
+from pinfold.core.drift import Severity, two_owners
 from pinfold.core.errors import Conflict
 from pinfold.core.hosttext import host
 from pinfold.core.pools import Pools
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.port import HostGuest
-from pinfold.host.claims import contested, holders, misplaced
+from pinfold.drivers.port import AskedPins, HostGuest
+from pinfold.host.claims import contested, holders, misplaced, owners
 from pinfold.host.survey import foreign, own_pins
 
 
@@ -25,6 +28,38 @@ def test_everybody_with_pins_is_a_holder() -> None:
         ("Nova's guest b", "4-6", True),
         ("foreign guest c", "8-9", False),
     ]
+
+
+def test_two_guests_of_novas_on_one_pcpu_are_parted_by_nova() -> None:
+    pinned = [theirs(number, name, ["4"], emulator="0-1", nova=True) for number, name in ((1, "a"), (2, "b"))]
+    (finding,) = two_owners(owners(surveyed(*pinned)))
+    assert finding.sentence() == "pCPU 4 has more than one owner: Nova's guest a, Nova's guest b"
+    assert finding.severity is Severity.DRIFT
+    assert finding.advice.startswith("migrate a to another host with Nova, or resize it")
+    assert "stopping and starting it changes nothing" in finding.advice
+
+
+def test_a_stopped_guest_is_a_second_owner_once_it_starts_which_is_a_note() -> None:
+    stopped = theirs(2, "b", ["4"], emulator="0-1", nova=True, running=False)
+    (finding,) = two_owners(owners(surveyed(theirs(1, "a", ["4"], emulator="0-1", nova=True), stopped)))
+    assert finding.sentence() == "pCPU 4 has more than one owner: Nova's guest a, Nova's guest b (stopped)"
+    assert finding.severity is Severity.NOTE
+    assert finding.advice.startswith("migrate b ")
+
+
+def test_a_guest_of_novas_that_strayed_onto_another_pcpu_is_no_second_owner_there() -> None:
+    strayed = replace(theirs(2, "b", ["2"], emulator="0-1", nova=True), kept=AskedPins(vcpus=((0, cpus("4")),), emulator=cpus("0-1")))
+    seen = surveyed(ours(1, "a", fit("2-3")), strayed)
+    assert two_owners(owners(seen)) == ()
+    assert [finding.subject for finding in contested(seen, uuid(1))] == ["2"], "but nobody may start there"
+
+
+@pytest.mark.parametrize("other", [ours(2, "b", fit("2")), theirs(2, "b", ["2"])], ids=["two of ours", "a stranger"])
+def test_a_guest_of_ours_moves_before_a_stranger_does(other: HostGuest) -> None:
+    (finding,) = two_owners(owners(surveyed(ours(1, "a", fit("2-3")), other)))
+    assert finding.advice == (
+        "give a a place that nobody else has, its disk stays: `pinfold guest stop a`, `pinfold guest replace a`, `pinfold guest restart a`"
+    )
 
 
 def test_where_a_guest_of_novas_lets_its_emulator_float_is_no_place_of_anybody_alone() -> None:

@@ -2,33 +2,74 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from tests.host.guests import HOST, POOLS, cpus, theirs
 
-from pinfold.core.drift import FindingCode, Subject, compare
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift import Finding, FindingCode, Severity, Subject
 from pinfold.core.hosttext import host
 from pinfold.core.overhead import ObservedThread, ThreadClass
 from pinfold.core.pools import PoolConfig, Pools, build_pools
 from pinfold.core.request.model import EmulatorPolicy
+from pinfold.drivers.port import AskedPins, HostGuest, NovaRecord, Sight
 from pinfold.host import nova
 
-VM = Subject(name="instance-1")
+VM = Subject(name="instance-1", pid=1001)
 NO_POOL = Pools(shared=cpus(""), dedicated=cpus("2-15"))
+DEDICATED = {"hw:cpu_policy": "dedicated"}
+SHARE = DEDICATED | {"hw:emulator_threads_policy": "share"}
+ISOLATE = DEDICATED | {"hw:emulator_threads_policy": "isolate"}
+
+
+def judged(
+    guest: HostGuest, *, pools: Pools | None = POOLS, online: CpuSet = HOST.online, cells: int = 2, sight: Sight | None = None
+) -> tuple[Finding, ...]:
+    """Everything found about a guest of Nova's; by default its threads are where the live definition puts them."""
+    reading = nova.read(VM, guest, pools, online, cells=cells)
+    if sight is None and guest.active:
+        sight = follows(guest.pins, guest.vcpus)
+    return nova.judged(VM, guest, reading, sight, pools, online)
+
+
+def follows(pins: AskedPins, vcpus: int) -> Sight:
+    """The threads of a guest that are where a definition puts them: the main thread, a worker, and one for each vCPU."""
+    default = HOST.online if pins.placement is None else pins.placement
+    emulator = default if pins.emulator is None else pins.emulator
+    threads = [
+        ObservedThread(tid=1001, name="qemu-system-x86", thread_class=ThreadClass.EMULATOR, allowed=emulator),
+        ObservedThread(tid=1003, name="worker", thread_class=ThreadClass.EMULATOR, allowed=emulator),
+    ]
+    for vcpu in range(vcpus):
+        allowed = dict(pins.vcpus).get(vcpu, default)
+        threads.append(ObservedThread(tid=1010 + vcpu, name=f"CPU {vcpu}/KVM", thread_class=ThreadClass.VCPU, vcpu=vcpu, allowed=allowed))
+    return Sight(threads=tuple(threads), witness="procfs")
+
+
+def pins(vcpus: str, emulator: str | None = None) -> AskedPins:
+    """A definition with one pCPU for each vCPU, in words."""
+    sets = tuple(enumerate(map(cpus, vcpus.split())))
+    return AskedPins(vcpus=sets, emulator=None if emulator is None else cpus(emulator))
+
+
+def running(live: AskedPins, kept: AskedPins, *, specs: dict[str, str] | None = None, vcpus: int = 2) -> HostGuest:
+    """A guest of Nova's that runs by one definition and starts by another."""
+    return dataclasses.replace(theirs(1, "instance-1", vcpus, specs=specs, nova=True, kept=kept), pins=live)
 
 
 @pytest.mark.parametrize(
-    ("emulator", "specs", "pools", "policy", "alone", "pooled", "sentences"),
+    ("emulator", "specs", "pools", "policy", "alone", "sentences"),
     [
-        pytest.param("4-5", {}, POOLS, "unset", "4-5", None, [], id="inferred: over its own pCPUs is no policy"),
-        pytest.param("0-1", {}, POOLS, "share", "4-5", "0-1", [], id="inferred: on the pool is share"),
-        pytest.param("6", {}, POOLS, "isolate", "4-6", None, [], id="inferred: a dedicated pCPU apart is isolate"),
+        pytest.param("4-5", None, POOLS, "unset", "4-5", [], id="inferred: over its own pCPUs is no policy"),
+        pytest.param("0-1", None, POOLS, "share", "4-5", [], id="inferred: on the pool is share"),
+        pytest.param("6", None, POOLS, "isolate", "4-6", [], id="inferred: a dedicated pCPU apart is isolate"),
         pytest.param(
             "6-7",
-            {},
+            None,
             POOLS,
             None,
             "4-5",
-            None,
             [
                 (
                     "guest instance-1: policy unknown wants emulator threads on its own pCPUs, the overhead pool, or a pCPU of their own, "
@@ -37,25 +78,23 @@ NO_POOL = Pools(shared=cpus(""), dedicated=cpus("2-15"))
             ],
             id="inferred: two dedicated pCPUs of others fit no policy",
         ),
-        pytest.param("0-1", {"hw:emulator_threads_policy": "share"}, POOLS, "share", "4-5", "0-1", [], id="stated share on the pool"),
+        pytest.param("0-1", {"hw:emulator_threads_policy": "share"}, POOLS, "share", "4-5", [], id="stated share on the pool"),
         pytest.param(
             "4-5",
             {"hw:emulator_threads_policy": "share"},
             POOLS,
             "share",
             "4-5",
-            None,
             ["guest instance-1: policy share wants emulator threads on 0-1, the definition puts them on 4-5"],
             id="stated share, yet over its own pCPUs: started before the pool was configured",
         ),
-        pytest.param("4-5", {"hw:emulator_threads_policy": "share"}, NO_POOL, "share", "4-5", None, [], id="share without a pool floats"),
+        pytest.param("4-5", {"hw:emulator_threads_policy": "share"}, NO_POOL, "share", "4-5", [], id="share without a pool floats"),
         pytest.param(
             "4",
             {"hw:emulator_threads_policy": "isolate"},
             POOLS,
             "isolate",
             "4-5",
-            None,
             ["guest instance-1: policy isolate wants emulator threads on one pCPU of 2-15 that no vCPU has, the definition puts them on 4"],
             id="stated isolate, yet on a vCPU's pCPU",
         ),
@@ -65,42 +104,141 @@ NO_POOL = Pools(shared=cpus(""), dedicated=cpus("2-15"))
             POOLS,
             "unset",
             "4-5",
-            None,
             ["guest instance-1: policy unset wants emulator threads on 4-5, the definition puts them on 0-1"],
             id="a flavor without the policy, yet on the pool",
         ),
     ],
 )
 def test_a_pinned_guest(
-    emulator: str,
-    specs: dict[str, str],
-    pools: Pools,
-    policy: str | None,
-    alone: str,
-    pooled: str | None,
-    sentences: list[str],
+    emulator: str, specs: dict[str, str] | None, pools: Pools, policy: str | None, alone: str, sentences: list[str]
 ) -> None:
-    guest = theirs(1, "instance-1", ["4", "5"], emulator=emulator, specs=specs, nova=True)
+    both = pins("4 5", emulator)
+    guest = running(both, both, specs=specs)
     reading = nova.read(VM, guest, pools, HOST.online)
     assert reading.policy == (None if policy is None else EmulatorPolicy(policy))
-    assert reading.stated is bool(specs)
+    assert reading.stated is (specs is not None)
     assert reading.place.alone == cpus(alone)
-    assert reading.place.pooled == (None if pooled is None else cpus(pooled))
-    assert [finding.sentence() for finding in reading.findings] == sentences
-    assert reading.masks.overhead == cpus(emulator)
+    found = [finding.sentence() for finding in judged(guest, pools=pools)]
+    assert [sentence.partition(";")[0] for sentence in found] == sentences
+
+
+@pytest.mark.parametrize(
+    ("specs", "wrong", "right", "isolated"),
+    [
+        pytest.param(SHARE, "4", "0-1", "", id="share, on a vCPU's pCPU"),
+        pytest.param(SHARE, "9", "0-1", "", id="share, on a free dedicated pCPU"),
+        pytest.param(SHARE, "4-5", "0-1", "", id="share, over its own pCPUs"),
+        pytest.param(SHARE, "0-15", "0-1", "", id="share, everywhere"),
+        pytest.param(DEDICATED, "9", "4-5", "", id="no policy, on a free dedicated pCPU"),
+        pytest.param(DEDICATED, "0-1", "4-5", "", id="no policy, on the shared pool"),
+        pytest.param(DEDICATED, "4", "4-5", "", id="no policy, on one of its own"),
+        pytest.param(ISOLATE, "9", "8", "8", id="isolate, on another dedicated pCPU, live alone"),
+        pytest.param(ISOLATE, "4", "8", "8", id="isolate, on a vCPU's pCPU"),
+        pytest.param(None, "4", "0-1", "0-1", id="inferred share, on a vCPU's pCPU, live alone"),
+        pytest.param(None, "0-1", "4-5", "4-5", id="inferred no policy, on the shared pool, live alone"),
+        pytest.param(None, "9", "8", "8", id="inferred isolate, on another pCPU, live alone"),
+    ],
+)
+def test_a_wrong_emulator_pin_is_one_finding_and_its_command_moves_all_that_follow_it(
+    specs: dict[str, str] | None, wrong: str, right: str, isolated: str
+) -> None:
+    """Where policy and pools do not give the set, the persistent definition still has it."""
+    kept = pins("4 5", isolated or wrong)
+    (finding,) = judged(running(pins("4 5", wrong), kept, specs=specs))
+    assert finding.code is FindingCode.EMULATOR_POLICY
+    assert finding.recorded == right
+    assert [tid for tid, _ in finding.threads] == [1001, 1003]
+    flags = "--live" if isolated else "--live --config"
+    assert finding.repair == f"virsh -c qemu:///system emulatorpin instance-1 {right} {flags} && taskset -pc {right} 1003"
+
+
+def test_a_wrong_emulator_pin_of_the_next_start_alone_moves_no_thread() -> None:
+    (finding,) = judged(running(pins("4 5", "0-1"), pins("4 5", "9"), specs=SHARE))
+    assert finding.sentence() == "guest instance-1: policy share wants emulator threads on 0-1, the persistent definition puts them on 9"
+    assert finding.repair == "virsh -c qemu:///system emulatorpin instance-1 0-1 --config"
+
+
+def test_a_vcpu_re_pinned_live_goes_back_to_its_persistent_pin() -> None:
+    (finding,) = judged(running(pins("9 5", "0-1"), pins("4 5", "0-1"), specs=SHARE))
+    assert finding.sentence() == (
+        "guest instance-1: the live definition puts vCPU 0 on 9, its place is 4; 1 thread is astray with it: 1010 (CPU 0/KVM)"
+    )
+    assert finding.repair == "virsh -c qemu:///system vcpupin instance-1 0 4 --live"
+
+
+@pytest.mark.parametrize(
+    ("live", "kept", "specs"),
+    [
+        pytest.param(pins("4 5", "0-1"), pins("0 5", "0-1"), SHARE, id="a pin outside the dedicated pool"),
+        pytest.param(pins("4 5", "0-1"), pins("5 5", "0-1"), SHARE, id="two vCPUs on one pCPU"),
+        pytest.param(pins("4 5", "4-5"), pins("9 5", "4-5"), DEDICATED, id="pins that its own emulator pin contradicts"),
+    ],
+)
+def test_a_persistent_definition_that_nova_cannot_have_written_is_put_right_by_the_live_one(
+    live: AskedPins, kept: AskedPins, specs: dict[str, str]
+) -> None:
+    (finding,) = judged(running(live, kept, specs=specs))
+    assert finding.repair == "virsh -c qemu:///system vcpupin instance-1 0 4 --config"
+    assert finding.threads == ()
+
+
+def test_pins_that_are_lost_everywhere_are_reported_without_a_command() -> None:
+    both = AskedPins(vcpus=((0, cpus("2-15")), (1, cpus("5"))), emulator=cpus("0-1"))
+    (finding,) = judged(running(both, both, specs=SHARE))
+    assert finding.sentence() == "guest instance-1: the definition puts vCPU 0 on 2-15, its place is one pCPU of its own"
+    assert (finding.repair, "reboot --hard" in finding.advice) == ("", True)
 
 
 def test_a_floating_guest_has_no_policy_and_no_pcpu_of_its_own() -> None:
-    reading = nova.read(VM, theirs(1, "instance-1", 2, placement="0-1", nova=True), POOLS, HOST.online)
+    guest = theirs(1, "instance-1", 2, placement="0-1", nova=True)
+    reading = nova.read(VM, guest, POOLS, HOST.online)
     assert (reading.policy, reading.place.alone, reading.place.floating, reading.findings) == (None, cpus(""), cpus("0-1"), ())
-    assert nova.place_findings(VM, reading, POOLS, HOST.online) == ()
+    assert judged(guest) == ()
 
 
-def test_a_floating_guest_over_the_dedicated_pool_lies_outside_its_pool() -> None:
-    reading = nova.read(VM, theirs(1, "instance-1", 2, nova=True), POOLS, HOST.online)
-    (finding,) = nova.place_findings(VM, reading, POOLS, HOST.online)
+FLOATING = AskedPins(placement=cpus("0-1"))
+
+
+def test_a_floating_guest_that_was_pinned_onto_a_dedicated_pcpu_goes_back_to_the_pool() -> None:
+    onto = AskedPins(placement=cpus("0-1"), vcpus=((0, cpus("9")),))
+    for kept, flags in ((FLOATING, "--live"), (onto, "--live --config")):
+        (finding,) = judged(running(onto, kept, specs={}))
+        assert finding.sentence().startswith("guest instance-1: the ")
+        assert "puts vCPU 0 on 9, its place is 0-1" in finding.sentence()
+        assert finding.repair == f"virsh -c qemu:///system vcpupin instance-1 0 0-1 {flags}"
+
+
+def test_a_guest_whose_flavor_and_image_ask_for_nothing_floats_whatever_its_pins() -> None:
+    both = pins("4 5", "4-5")
+    reading = nova.read(VM, running(both, both, specs={}), POOLS, HOST.online)
+    assert (reading.place.alone, reading.beyond) == (cpus(""), cpus("4-5"))
+    pinned = NovaRecord(flavor="m1", vcpus=2, memory_mib=64, extra_specs=(), image_properties=(("hw_cpu_policy", "dedicated"),))
+    by_image = dataclasses.replace(running(both, both), nova=pinned)
+    assert nova.read(VM, by_image, POOLS, HOST.online).place.alone == cpus("4-5")
+
+
+def test_a_floating_guest_over_the_dedicated_pool_is_one_finding_that_moves_it_to_the_shared_one() -> None:
+    guest = theirs(1, "instance-1", 2, specs={}, nova=True, kept=AskedPins())
+    (finding,) = judged(guest)
     assert finding.sentence() == "guest instance-1: its floating vCPUs lie on 2-15, outside the pool of today (0-1)"
-    assert "migrate" in finding.advice
+    assert finding.repair == (
+        "virsh -c qemu:///system vcpupin instance-1 0 0-1 --live --config"
+        " && virsh -c qemu:///system vcpupin instance-1 1 0-1 --live --config"
+        " && virsh -c qemu:///system emulatorpin instance-1 0-1 --live --config && taskset -pc 0-1 1003"
+    )
+
+
+def test_a_floating_guest_that_may_be_bound_to_a_cell_is_left_to_nova() -> None:
+    both = AskedPins(vcpus=((0, cpus("2-3")), (1, cpus("2-3"))), emulator=cpus("2-3"))
+    for specs in (None, {"hw:numa_nodes": "1"}):
+        (finding,) = judged(running(both, both, specs=specs))
+        assert (finding.repair, "reboot --hard" in finding.advice) == ("", True)
+
+
+def test_a_guest_that_floats_over_its_cell_s_part_of_the_pool_is_where_it_should_be() -> None:
+    both = AskedPins(vcpus=((0, cpus("0")), (1, cpus("0"))), emulator=cpus("0"))
+    assert judged(running(both, both, specs={"hw:numa_nodes": "1"})) == ()
+    assert judged(running(both, both)) == ()
 
 
 def test_a_single_shared_pcpu_is_no_pin_of_its_own() -> None:
@@ -111,7 +249,7 @@ def test_a_single_shared_pcpu_is_no_pin_of_its_own() -> None:
 def test_the_realtime_vcpus_do_not_carry_emulator_threads() -> None:
     guest = theirs(1, "instance-1", ["4", "5", "6"], emulator="4", realtime="1-2", nova=True)
     reading = nova.read(VM, guest, POOLS, HOST.online)
-    assert (reading.policy, reading.findings) == (EmulatorPolicy.UNSET, ())
+    assert (reading.policy, reading.findings, reading.wanted.overhead) == (EmulatorPolicy.UNSET, (), cpus("4"))
 
 
 def test_a_mixed_guest_floats_with_its_shared_vcpus() -> None:
@@ -120,13 +258,39 @@ def test_a_mixed_guest_floats_with_its_shared_vcpus() -> None:
     assert (reading.place.alone, reading.place.floating, reading.policy) == (cpus("4"), cpus("0-1"), EmulatorPolicy.UNSET)
 
 
+def test_the_floating_vcpu_of_a_mixed_guest_is_known_by_the_flavor_s_mask() -> None:
+    mixed = {"hw:cpu_policy": "mixed", "hw:cpu_dedicated_mask": "0", "hw:emulator_threads_policy": "share"}
+    onto = pins("4 9", "0-1")
+    kept = AskedPins(vcpus=((0, cpus("4")), (1, cpus("0-1"))), emulator=cpus("0-1"))
+    (finding,) = judged(running(onto, kept, specs=mixed))
+    assert finding.repair == "virsh -c qemu:///system vcpupin instance-1 1 0-1 --live"
+
+
 def test_a_pool_that_moved_under_a_share_guest_comes_with_the_command() -> None:
-    guest = theirs(1, "instance-1", ["4", "5"], emulator="0-1", nova=True)
+    both = pins("4 5", "0-1")
     moved = Pools(shared=cpus("2-3"), dedicated=cpus("4-15"), overhead=cpus("2-3"))
-    reading = nova.read(VM, guest, moved, HOST.online)
-    (finding,) = nova.place_findings(VM, reading, moved, HOST.online)
-    assert finding.sentence() == "guest instance-1: its overhead threads lie on 0-1, outside the pool of today (2-3)"
-    assert finding.repair == "virsh -c qemu:///system emulatorpin instance-1 2-3 --live --config"
+    (finding,) = judged(running(both, both), pools=moved)
+    assert finding.sentence().startswith("guest instance-1: policy share wants emulator threads on 2-3, the definition puts them on 0-1")
+    assert finding.repair == "virsh -c qemu:///system emulatorpin instance-1 2-3 --live --config && taskset -pc 2-3 1003"
+
+
+def test_a_pool_that_has_grown_is_a_note() -> None:
+    both = pins("4 5", "0")
+    (finding,) = judged(running(both, both, specs=SHARE))
+    assert (finding.code, finding.severity) == (FindingCode.POOL_PART, Severity.NOTE)
+    assert finding.sentence().startswith("guest instance-1: its overhead threads lie on 0, only a part of the pool of today (0-1)")
+
+
+def test_an_offline_pool_pcpu_narrows_no_pin() -> None:
+    both = pins("4 5", "0-1")
+    assert judged(running(both, both, specs=SHARE), online=HOST.online - cpus("1")) == ()
+
+
+def test_without_pools_only_the_definitions_are_compared() -> None:
+    both = pins("4 5", "9")
+    assert judged(running(both, both, specs=SHARE), pools=None) == ()
+    (finding,) = judged(running(pins("9 5", "0-1"), pins("4 5", "0-1"), specs=SHARE), pools=None)
+    assert finding.repair == "virsh -c qemu:///system vcpupin instance-1 0 4 --live"
 
 
 def test_a_guest_that_nova_calls_dedicated_keeps_its_pins_whatever_the_pools() -> None:
@@ -141,8 +305,9 @@ def test_a_guest_whose_pcpus_nova_switched_off_is_where_it_should_be() -> None:
     specs = {"hw:emulator_threads_policy": "isolate"}
     stopped = theirs(1, "instance-1", ["4", "5"], emulator="6", specs=specs, nova=True, running=False)
     reading = nova.read(VM, stopped, pools, topology.online)
-    found = (*reading.findings, *nova.place_findings(VM, reading, pools, topology.online))
-    assert (reading.place.alone, found) == (cpus("4-6"), ())
-    threads = [ObservedThread(tid=9, name="CPU 0/KVM", thread_class=ThreadClass.VCPU, vcpu=0, allowed=cpus("0-3"))]
-    codes = [finding.code for finding in compare(VM, reading.masks, threads, topology.online) if finding.code is FindingCode.PCPU_OFFLINE]
+    assert (reading.place.alone, judged(stopped, pools=pools, online=topology.online)) == (cpus("4-6"), ())
+    awake = theirs(1, "instance-1", ["4", "5"], emulator="6", specs=specs, nova=True)
+    threads = (ObservedThread(tid=9, name="CPU 0/KVM", thread_class=ThreadClass.VCPU, vcpu=0, allowed=cpus("0-3")),)
+    found = judged(awake, pools=pools, online=topology.online, sight=Sight(threads=threads, witness="procfs"))
+    codes = [finding.code for finding in found if finding.code is FindingCode.PCPU_OFFLINE]
     assert len(codes) == 3, "a guest that runs on none of its pCPUs: two vCPUs and the emulator"

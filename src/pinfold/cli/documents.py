@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pinfold.core.drift import Finding, Severity, expected
+from pinfold.core.drift import Finding, Placed, Severity, expected
 from pinfold.core.fit.model import Fit, NoFit
-from pinfold.core.overhead import Masks, ObservedThread, masks, memory_cell
+from pinfold.core.overhead import ObservedThread, masks, memory_cell
 from pinfold.core.reasons import Reason
 from pinfold.core.request.model import GuestRequest
 from pinfold.core.settings import HostSettings
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pinfold.cli.prerequisites import Checkup
     from pinfold.host.audit import Audit
     from pinfold.host.map import HostMap, PagesMap, PcpuMap
-    from pinfold.host.repair import Repaired
+    from pinfold.host.repair import Left, Repaired
     from pinfold.host.replace import Replaced
     from pinfold.host.stop import Stopped
     from pinfold.host.survey import Survey
@@ -128,6 +128,7 @@ def finding_document(finding: Finding) -> Document:
         "tid": finding.tid,
         "thread": finding.thread,
         "thread_class": None if finding.thread_class is None else finding.thread_class.value,
+        "threads": [{"tid": tid, "name": name} for tid, name in finding.threads],
         "subject": finding.subject,
         "recorded": finding.recorded,
         "observed": finding.observed,
@@ -137,7 +138,7 @@ def finding_document(finding: Finding) -> Document:
     }
 
 
-def proof_document(guest: HostGuest, recorded: Masks | None, sight: Sight | None, findings: Iterable[Finding]) -> Document:
+def proof_document(guest: HostGuest, recorded: Placed | None, sight: Sight | None, findings: Iterable[Finding]) -> Document:
     """One guest with every thread that was seen; `placed` is false where anything drifted."""
     found = tuple(findings)
     return {
@@ -166,8 +167,8 @@ def audit_document(found: Audit) -> Document:
     }
 
 
-def repair_document(done: Sequence[Repaired]) -> Document:
-    """Every guest that had drifted: what was found, and what is left of it."""
+def repair_document(done: Sequence[Repaired], left: Sequence[Left]) -> Document:
+    """Every guest that had drifted, with what was found and what is left of it; then what else is left of the host's drift, and why."""
     return {
         "repaired": [
             {
@@ -176,7 +177,8 @@ def repair_document(done: Sequence[Repaired]) -> Document:
                 "left": [finding_document(finding) for finding in one.after.drift],
             }
             for one in done
-        ]
+        ],
+        "left": [finding_document(one.finding) | {"why": one.why} for one in left],
     }
 
 
@@ -312,7 +314,7 @@ def _booking_document(chart: HostMap) -> Document | None:
     return {"booked": booking.booked_millicpu, "total": booking.total_millicpu, "guests": booking.guests, "others": booking.others}
 
 
-def _thread_document(thread: ObservedThread, recorded: Masks | None, record: Record | None) -> Document:
+def _thread_document(thread: ObservedThread, recorded: Placed | None, record: Record | None) -> Document:
     place = None if recorded is None else expected(recorded, thread)
     return {
         "tid": thread.tid,

@@ -1,4 +1,4 @@
-"""`pinfold repair`: put the threads of our guests back where they were recorded. Guests of others are never touched."""
+"""`pinfold repair`: put the threads of our guests back where they were recorded, and say what is left. Others' are never touched."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ def repair(
 ) -> None:
     """Pin every thread of our guests that has drifted back to where it was recorded.
 
-    Exit status 1: something could not be put back.
+    Guests that pinfold did not start are left as they are. What is left is listed with the reason; `audit` has the commands for it.
+    Exit status 1: something is left that is not as it should be.
     """
     from pinfold.cli.documents import repair_document
     from pinfold.cli.views.audit import repair_view
@@ -33,8 +34,8 @@ def repair(
     with open_session(context, configuration) as session:
         done = repair_host(session.driver, session.settings, name or "")
     if as_json:
-        show_json(repair_document(done))
+        show_json(repair_document(done.done, done.left))
     else:
         show(repair_view(done))
-    if any(one.after.drift for one in done):
+    if not done.complete:
         raise typer.Exit(ExitStatus.REFUSED)

@@ -50,7 +50,8 @@ class Masks:
 class ObservedThread:
     """One thread as procfs shows it: id, name, class, its vCPU where it is one, and the pCPUs it may run on.
 
-    `scheduler` is the policy's name: `other`, `fifo`, `rr`, `batch`, `idle` or `deadline`.
+    `scheduler` is the policy's name: `other`, `fifo`, `rr`, `batch`, `idle` or `deadline`. `leave_for` is set where a thread sits in a
+    cgroup that is another thread's: the file that takes it to the emulator's.
     """
 
     tid: int
@@ -59,6 +60,7 @@ class ObservedThread:
     allowed: CpuSet
     vcpu: int | None = None
     scheduler: str = "other"
+    leave_for: str = ""
 
 
 def masks(fit: Fit) -> Masks:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from pinfold.core.cpuset import CpuSet
+from pinfold.core.cpuset import MAX_CPU, CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.topology import Topology
 
@@ -100,6 +100,20 @@ def build_pools(
         *_usable_warnings(pools, usable, online, config.overhead is not None),
     ]
     return pools, tuple(warnings)
+
+
+def configured_pools(config: PoolConfig) -> Pools | None:
+    """The pools with their offline members, as a definition names them; None where the files configure none.
+
+    >>> configured_pools(PoolConfig(shared=CpuSet.parse("0-1"), dedicated=CpuSet.parse("2-7")))
+    Pools(shared=CpuSet('0-1'), dedicated=CpuSet('2-7'), overhead=CpuSet('0-1'))
+    >>> configured_pools(PoolConfig()) is None
+    True
+    """
+    if config.shared is None and config.dedicated is None and config.either is None:
+        return None
+    shared, dedicated = _shared_and_dedicated(config, CpuSet.from_mask((1 << MAX_CPU + 1) - 1))
+    return Pools(shared=shared, dedicated=dedicated, overhead=config.shared if config.overhead is None else config.overhead)
 
 
 def _shared_and_dedicated(config: PoolConfig, online: CpuSet) -> tuple[CpuSet, CpuSet]:

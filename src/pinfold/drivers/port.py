@@ -105,12 +105,16 @@ class AskedPins:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NovaRecord:
-    """What Nova's own metadata in a domain tells: flavor name and its size, the extra specs where Nova wrote them, the server's name."""
+    """What Nova's own metadata in a domain tells: the flavor's name, size and extra specs, the image's properties, the server's name.
+
+    Extra specs and properties are None where Nova did not write them; empty ones were written, and say that there are none.
+    """
 
     flavor: str
     vcpus: int
     memory_mib: int
-    extra_specs: tuple[tuple[str, str], ...] = ()
+    extra_specs: tuple[tuple[str, str], ...] | None = None
+    image_properties: tuple[tuple[str, str], ...] | None = None
     name: str = ""
 
 
@@ -119,9 +123,11 @@ class HostGuest:
     """One guest that the hypervisor knows, ours (`record` is set) or somebody else's.
 
     `pid` is the hypervisor's process (None when it does not run, or is out of reach). `pages` and `memory_mib` are what its definition
-    takes of huge pages per cell and of small-page memory; `huge_mib` is what those huge pages hold. `disks` and `nics` are how many devices
-    it has. `problem` says why a record of ours could not be read; such a guest counts as foreign. `hangs` says in a sentence that the guest
-    does not answer, and '' where nothing is known of that; what is told of a guest that cannot even be read is what was read last.
+    takes of huge pages per cell and of small-page memory; `huge_mib` is what those huge pages hold. `pins` are those of the definition
+    that it runs by, or will start by; `kept` those of the persistent definition of a guest that runs, None where it has none. `disks` and
+    `nics` are how many devices it has. `problem` says why a record of ours could not be read; such a guest counts as foreign. `hangs` says
+    in a sentence that the guest does not answer, and '' where nothing is known of that; what is told of a guest that cannot even be read is
+    what was read last.
     """
 
     id: str
@@ -134,6 +140,7 @@ class HostGuest:
     record: Record | None = None
     nova: NovaRecord | None = None
     pins: AskedPins = AskedPins()
+    kept: AskedPins | None = None
     pages: tuple[ForeignMemory, ...] = ()
     iothreads: int = 0
     disks: int = 0

@@ -1,7 +1,7 @@
 """Every guest of a host and every thread of it, recorded against observed; changes nothing. Repairing does not belong here (`host.repair`).
 
-Guests of ours are judged by their record. Guests of Nova's are judged by the pools of the configuration, by what Nova wrote into their
-definition, and by their pins. Everybody else's are judged by one rule: a dedicated pCPU is nobody's to float over.
+Guests of ours are judged by their record. Guests of Nova's are judged by what Nova wrote into their definition, by the pools of the
+configuration, and by their pins (`host.nova`). Everybody else's are judged by one rule: a dedicated pCPU is nobody's to float over.
 """
 
 from __future__ import annotations
@@ -9,26 +9,25 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import (
     Finding,
     FindingCode,
+    Placed,
     Severity,
-    compare,
-    compare_asked,
+    Subject,
     foreign_floating,
     foreign_process,
     outside_pools,
     place_of,
+    pools_missing,
     record_unreadable,
     two_owners,
 )
-from pinfold.core.overhead import Masks, ThreadClass
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Driver, HostGuest, Record, Sight
 from pinfold.host import nova
-from pinfold.host.claims import holders, subject_of
+from pinfold.host.claims import owners, reading_of, subject_of
 from pinfold.host.strangers import default_set, strangers
 from pinfold.host.survey import Survey, own_machine, own_pins, survey
 from pinfold.host.verify import verify
@@ -46,7 +45,7 @@ class Whose(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestAudit:
-    """One guest judged. `policy` is None where there is none to be kept, `masks` None where nothing was recorded.
+    """One guest judged. `policy` is None where there is none to be kept, `masks` None where nothing tells where its threads belong.
 
     `inferred` says that the policy was told from pins. `sight` is None for a guest that does not run.
     """
@@ -55,7 +54,7 @@ class GuestAudit:
     whose: Whose
     policy: EmulatorPolicy | None = None
     inferred: bool = False
-    masks: Masks | None = None
+    masks: Placed | None = None
     sight: Sight | None = None
     findings: tuple[Finding, ...] = ()
 
@@ -87,7 +86,7 @@ def audit(driver: Driver, settings: HostSettings) -> Audit:
     """The host judged as it is now. Raises `Unavailable` when the hypervisor or procfs is out of reach, `InvalidRequest` for bad pools."""
     seen = survey(driver, settings)
     guests = tuple(_judge(driver, settings, seen, guest) for guest in seen.guests)
-    found = two_owners(holders(seen))
+    found = two_owners(owners(seen)) + _pools_missing(settings, seen)
     if driver.local and own_machine(seen.state.topology):
         found += _strangers(seen)
     if not driver.local:
@@ -118,21 +117,18 @@ def _ours(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest
 
 
 def _nova(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest) -> GuestAudit:
-    subject, pools, online = subject_of(settings, guest), seen.state.pools, seen.state.topology.online
-    reading = nova.read(subject, guest, pools, online)
-    findings = reading.findings + nova.place_findings(subject, reading, pools, online)
-    findings += compare_asked(subject, reading.masks, guest.pins, online, iothreads=guest.iothreads)
+    subject, online = subject_of(settings, guest), seen.state.topology.online
+    reading = reading_of(seen, subject, guest)
     sight = driver.observe(guest) if guest.active else None
-    if sight is not None:
-        findings += compare(subject, reading.masks, sight.threads, online, stable=sight.stable)
+    pools = None if seen.configured is None else seen.state.pools
     return GuestAudit(
         guest=guest,
         whose=Whose.NOVA,
         policy=reading.policy,
         inferred=not reading.stated,
-        masks=reading.masks,
+        masks=reading.wanted,
         sight=sight,
-        findings=findings,
+        findings=nova.judged(subject, guest, reading, sight, pools, online),
     )
 
 
@@ -142,12 +138,17 @@ def _other(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGues
     own = own_pins(guest, seen.state.topology)
     sight = driver.observe(guest) if guest.active else None
     if sight is not None:
-        mask = 0
-        for thread in sight.threads:
-            # Nothing in a definition holds the kernel's threads, which float by nature, nor thread contexts, which stay with the memory.
-            mask |= 0 if thread.thread_class in (ThreadClass.KTHREAD, ThreadClass.THREAD_CONTEXT) else thread.allowed.mask
-        findings += foreign_floating(subject, CpuSet.from_mask(mask) & online, own, guest.vcpus, pools)
+        findings += foreign_floating(subject, sight.threads, own, guest.vcpus, pools, online)
     return GuestAudit(guest=guest, whose=Whose.OTHER, sight=sight, findings=findings)
+
+
+def _pools_missing(settings: HostSettings, seen: Survey) -> tuple[Finding, ...]:
+    """The guests of Nova's whose policies cannot be judged, where no pools are configured."""
+    if seen.configured is not None:
+        return ()
+    theirs = [guest for guest in seen.guests if guest.record is None and guest.nova is not None]
+    pinned = [guest.name for guest in theirs if reading_of(seen, Subject(name=guest.name), guest).place.alone]
+    return pools_missing(pinned, settings.source)
 
 
 def _strangers(seen: Survey) -> tuple[Finding, ...]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.drift import Finding, Holder, Severity, Subject, out_of_place, two_owners
+from pinfold.core.drift import Finding, Holder, Owner, Severity, Subject, out_of_place, two_owners
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.model import Fit
 from pinfold.core.settings import HostSettings
@@ -21,8 +23,17 @@ def subject_of(settings: HostSettings, guest: HostGuest) -> Subject:
         pid=guest.pid,
         active=guest.active,
         realtime_priority=settings.realtime_priority,
+        persistent=guest.persistent,
         owner="" if guest.record is None else guest.record.owner,
     )
+
+
+def owners(seen: Survey) -> tuple[Holder, ...]:
+    """Who each pinned pCPU of the host belongs to, ordered by guest id: by our records, by what Nova decided, by strangers' pins.
+
+    Where a guest of Nova's is pinned against what Nova decided is a finding about that guest, and gives nobody a second owner.
+    """
+    return tuple(_holder(seen, guest) for guest in seen.guests)
 
 
 def holders(seen: Survey) -> tuple[Holder, ...]:
@@ -36,16 +47,32 @@ def holders(seen: Survey) -> tuple[Holder, ...]:
 def _holders(seen: Survey, guest: HostGuest) -> tuple[Holder, ...]:
     alone = _holder(seen, guest)
     rest = own_pins(guest, seen.state.topology) - alone.cpus if guest.nova is not None and guest.record is None else CpuSet()
-    return (alone, Holder(name=alone.name, cpus=rest, alone=False)) if rest else (alone,)
+    return (alone, replace(alone, cpus=rest, alone=False)) if rest else (alone,)
 
 
 def _holder(seen: Survey, guest: HostGuest) -> Holder:
     if guest.record is not None:
-        return Holder(name=f"guest {guest.name}", cpus=guest.record.fit.taken)
-    if guest.nova is not None:
-        reading = nova.read(Subject(name=guest.name), guest, seen.state.pools, seen.state.topology.online)
-        return Holder(name=f"Nova's guest {guest.name}", cpus=reading.place.alone)
-    return Holder(name=f"foreign guest {guest.name}", cpus=own_pins(guest, seen.state.topology), alone=False)
+        name, cpus, owner = f"guest {guest.name}", guest.record.fit.taken, Owner.OURS
+    elif guest.nova is not None:
+        name, cpus, owner = f"Nova's guest {guest.name}", reading_of(seen, Subject(name=guest.name), guest).place.alone, Owner.NOVA
+    else:
+        name, cpus, owner = f"foreign guest {guest.name}", own_pins(guest, seen.state.topology), Owner.OTHER
+    return Holder(
+        name=name,
+        cpus=cpus,
+        alone=owner is not Owner.OTHER,
+        guest=guest.name,
+        guest_id=guest.id,
+        owner=owner,
+        keeper="" if guest.record is None else guest.record.owner,
+        runs=guest.active,
+    )
+
+
+def reading_of(seen: Survey, subject: Subject, guest: HostGuest) -> nova.Reading:
+    """What is understood of a guest of Nova's on a surveyed host."""
+    topology = seen.state.topology
+    return nova.read(subject, guest, seen.configured, topology.online, cells=len(topology.cells))
 
 
 def contested(seen: Survey, guest: str) -> tuple[Finding, ...]:
@@ -54,8 +81,9 @@ def contested(seen: Survey, guest: str) -> tuple[Finding, ...]:
     if mine is None:
         raise Conflict(f"guest {guest} is not on this host any more: somebody else removed it")
     others = (holder for other in seen.guests if other.id != guest for holder in _holders(seen, other))
-    shared = (Holder(name=other.name, cpus=other.cpus & mine.cpus, alone=other.alone) for other in others)
-    return two_owners([mine, *shared])
+    # Whoever is stopped comes back to its pCPUs, and counts like one that runs.
+    shared = (replace(other, cpus=other.cpus & mine.cpus, runs=True) for other in others)
+    return two_owners([replace(mine, runs=True), *shared])
 
 
 def misplaced(seen: Survey, settings: HostSettings, guest: HostGuest, fit: Fit) -> tuple[Finding, ...]:

@@ -1,149 +1,306 @@
-"""What Nova meant by a domain: its emulator policy, place and masks, from its metadata and pins. Pure.
+"""Where the threads of a guest of Nova's belong, by what Nova wrote into its domain and by the pools. Pure.
 
-What Nova should have decided does not belong here.
+What Nova should have decided does not belong here. The order of the evidence, from the strongest on (docs/design/0005-evidence.md):
 
-Newer Novas write the flavor's extra specs into the domain, and then the policy is known. Older ones do not; then it is inferred from the
-emulator's pin, which Nova always writes for a pinned guest: the overhead pool means `share`, the guest's own pCPUs mean no policy, one
-dedicated pCPU that no vCPU has means `isolate`.
+1. The flavor and the image in the domain's metadata, which newer Novas write. They give the policies, also where they say nothing.
+2. The persistent definition. It gives what a policy leaves open: the pCPU of each pinned vCPU, the cells of a guest that floats.
+3. The live definition, which is never the record. It serves only where the persistent one cannot be what Nova wrote.
+
+Older Novas do not write the flavor's extra specs. Then the policy is inferred from the emulator's pin, which Nova always writes for a
+pinned guest: the overhead pool means `share`, the guest's own pCPUs mean no policy, one dedicated pCPU that no vCPU has means `isolate`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.drift import Finding, FindingCode, Place, Subject, outside_pools
-from pinfold.core.drift.remedy import emulatorpin
-from pinfold.core.overhead import Masks
+from pinfold.core.drift import Definitions, Finding, FindingCode, Place, Subject, Wanted, compare, floating_astray, outside_pools
+from pinfold.core.errors import InvalidRequest
 from pinfold.core.pools import Pools
-from pinfold.core.request.model import CpuPolicy, EmulatorPolicy
-from pinfold.drivers.port import HostGuest
+from pinfold.core.request.compile import compile_request
+from pinfold.core.request.model import EmulatorPolicy, Flavor, GuestRequest, Image
+from pinfold.drivers.port import AskedPins, HostGuest, NovaRecord, Sight
 
 _HARD_REBOOT = "reboot it with `openstack server reboot --hard`, which makes Nova write its pins anew"
-
 _MIGRATE = "migrate or resize it, so that Nova places it by the pools of today; or give the pool its pCPUs back"
+_PLACING_KEYS = ("cpu_policy", "emulator_threads_policy", "cpu_dedicated_mask", "cpu_realtime", "numa_", "mem_page_size")
+"""What the keys that decide where threads go begin with, after `hw:` of a flavor or `hw_` of an image."""
+_PINNED = ("hw:cpu_policy", "dedicated")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """A domain of Nova's, understood: the masks that its pins ask for, the place they give it, and its emulator policy.
+    """A domain of Nova's, understood: where its threads belong, what it holds of the host, and its emulator policy.
 
-    `policy` is None for a guest that floats, and where pins fit no policy. `stated` says that Nova wrote the policy, else it is inferred.
+    `policy` is None for a guest that floats, and where the evidence fits no policy. `stated` says that Nova wrote the policies, else they
+    are inferred. `beyond` is where the definitions of a floating guest let it run, when that is not within the shared pool; `movable` says
+    that such a guest is bound to no cell. `findings` are about what no evidence tells.
     """
 
-    masks: Masks
+    wanted: Wanted
     place: Place
-    policy: EmulatorPolicy | None
-    stated: bool
+    policy: EmulatorPolicy | None = None
+    stated: bool = False
+    beyond: CpuSet = CpuSet()
+    movable: bool = False
     findings: tuple[Finding, ...] = ()
 
 
-def read(subject: Subject, guest: HostGuest, pools: Pools, online: CpuSet) -> Reading:
-    """What the pins of a domain of Nova's ask for, and where its emulator threads break the policy. Needs `guest.nova`."""
-    vcpus, dedicated = _vcpus(guest, pools, online)
-    default = online if guest.pins.placement is None else guest.pins.placement
-    emulator = default if guest.pins.emulator is None else guest.pins.emulator
-    masks = Masks(vcpus=vcpus, overhead=emulator, realtime=guest.pins.realtime)
-    pinned = _union([vcpus[vcpu] for vcpu in dedicated])
-    floating = _union([cpus for vcpu, cpus in enumerate(vcpus) if vcpu not in dedicated])
-    if not dedicated:
-        return Reading(masks=masks, place=Place(floating=floating | emulator), policy=None, stated=False)
-    own = _union([cpus for vcpu, cpus in enumerate(vcpus) if vcpu not in guest.pins.realtime])
-    known = _stated(guest)
-    policy = known if known is not None else _inferred(emulator, own, pinned, pools)
-    alone, pooled = pinned, None
-    if policy is EmulatorPolicy.ISOLATE:
-        alone = pinned | (emulator & pools.dedicated)
-    if policy is EmulatorPolicy.SHARE and pools.overhead is not None and emulator.isdisjoint(pools.dedicated | pinned):
-        pooled = emulator
-    findings = () if pooled is not None else _against(subject, policy, emulator, own, pinned, pools)
-    return Reading(
-        masks=masks,
-        place=Place(alone=alone, floating=floating, pooled=pooled),
-        policy=policy,
-        stated=known is not None,
-        findings=findings,
-    )
+def definitions_of(guest: HostGuest) -> Definitions:
+    """The two definitions of a guest, as far as there are two."""
+    if not guest.active:
+        return Definitions(kept=guest.pins, iothreads=guest.iothreads)
+    return Definitions(live=guest.pins, kept=guest.kept, iothreads=guest.iothreads)
 
 
-def place_findings(subject: Subject, reading: Reading, pools: Pools, online: CpuSet) -> tuple[Finding, ...]:
-    """Where the place that Nova gave a guest no longer lies within the pools, with the way out for a guest of Nova's."""
-    found = []
-    for finding in outside_pools(subject, reading.place, pools, online):
-        if finding.subject == "its overhead threads" and pools.overhead:
-            found.append(replace(finding, repair=emulatorpin(subject, pools.overhead), advice=""))
-        else:
-            found.append(replace(finding, advice=_MIGRATE))
+def read(subject: Subject, guest: HostGuest, pools: Pools | None, online: CpuSet, *, cells: int = 1) -> Reading:
+    """Where a guest of Nova's belongs. Needs `guest.nova`.
+
+    `pools` are the configured ones with their offline members, None where none are configured; `cells` is how many the host has.
+    """
+    told = _told(guest.nova) if guest.nova is not None else None
+    asked = _by_rank(guest)
+    dedicated = told.dedicated if told is not None else _inferred_dedicated(guest, asked[0], pools)
+    if dedicated:
+        return _Pinned(subject, guest, told, asked, dedicated, pools, cells).reading()
+    return _floating(guest, told, asked, pools, online, cells)
+
+
+def judged(
+    subject: Subject, guest: HostGuest, reading: Reading, sight: Sight | None, pools: Pools | None, online: CpuSet
+) -> tuple[Finding, ...]:
+    """Every finding about a guest of Nova's that was understood so. `pools` are the online ones, None where none are configured.
+
+    First what no evidence tells, then where its place no longer lies within the pools, then what differs from its place.
+    """
+    found = list(reading.findings)
+    threads = None if sight is None else sight.threads
+    if pools is not None:
+        found += [replace(finding, advice=_MIGRATE) for finding in outside_pools(subject, reading.place, pools, online)]
+    if pools is not None and reading.beyond:
+        found += floating_astray(subject, reading.beyond, threads or (), guest.vcpus, pools, online, movable=reading.movable)
+    stable = sight is None or sight.stable
+    found += compare(subject, reading.wanted, threads, online, definitions=definitions_of(guest), stable=stable)
     return tuple(found)
 
 
-def _vcpus(guest: HostGuest, pools: Pools, online: CpuSet) -> tuple[tuple[CpuSet, ...], CpuSet]:
-    """The set of each vCPU, and which vCPUs have a pCPU of their own.
+def _by_rank(guest: HostGuest) -> tuple[AskedPins, ...]:
+    """The guest's definitions, the persistent one first."""
+    both = (guest.kept, guest.pins) if guest.active else (guest.pins,)
+    return tuple(asked for asked in both if asked is not None)
 
-    One is dedicated when its pin is one pCPU, and that is dedicated or at least not shared: a cell's part of the shared pool may be one
-    pCPU too. Where Nova wrote `hw:cpu_policy=shared` none is, where it wrote `dedicated` all of them are, whatever became of the pools.
+
+def _told(nova: NovaRecord) -> GuestRequest | None:
+    """What flavor and image ask for; None where Nova did not write them, or where they cannot be understood.
+
+    An emulator policy needs pinned vCPUs: where only it is told, something that is not written pinned them.
     """
-    pins = dict(guest.pins.vcpus)
-    default = online if guest.pins.placement is None else guest.pins.placement
-    sets = tuple(pins.get(vcpu, default) for vcpu in range(guest.vcpus))
-    stated = dict(guest.nova.extra_specs).get("hw:cpu_policy") if guest.nova is not None else None
-    if stated == CpuPolicy.SHARED.value:
-        return sets, CpuSet()
-    whatever = stated == CpuPolicy.DEDICATED.value
-    single = [vcpu for vcpu, cpus in enumerate(sets) if vcpu in pins and len(cpus) == 1]
-    return sets, CpuSet(vcpu for vcpu in single if whatever or sets[vcpu] <= pools.dedicated or not sets[vcpu] <= pools.shared)
-
-
-def _stated(guest: HostGuest) -> EmulatorPolicy | None:
-    """The policy that Nova wrote. A flavor with extra specs but without this one has none; an unknown value is no statement."""
-    specs = dict(guest.nova.extra_specs) if guest.nova is not None else {}
-    if not specs:
+    if nova.extra_specs is None:
         return None
-    value = specs.get("hw:emulator_threads_policy", EmulatorPolicy.UNSET.value)
-    return next((policy for policy in EmulatorPolicy if policy.value == value), None)
-
-
-def _inferred(emulator: CpuSet, own: CpuSet, pinned: CpuSet, pools: Pools) -> EmulatorPolicy | None:
-    if emulator == own:
-        return EmulatorPolicy.UNSET
-    if len(emulator) == 1 and emulator <= pools.dedicated and emulator.isdisjoint(pinned):
-        return EmulatorPolicy.ISOLATE
-    if pools.overhead is not None and emulator.isdisjoint(pools.dedicated | pinned):
-        return EmulatorPolicy.SHARE
+    specs = _placing(nova.extra_specs, "hw:")
+    properties = _placing(nova.image_properties or (), "hw_")
+    for more in ((), (_PINNED,)):
+        flavor = Flavor(vcpus=nova.vcpus, memory_mib=nova.memory_mib, extra_specs=tuple(sorted((*specs, *more))))
+        try:
+            return compile_request(flavor, Image(properties=properties))
+        except InvalidRequest:
+            continue
     return None
 
 
-def _against(
-    subject: Subject, policy: EmulatorPolicy | None, emulator: CpuSet, own: CpuSet, pinned: CpuSet, pools: Pools
-) -> tuple[Finding, ...]:
-    """Where a pinned guest's emulator pin is not what its policy says (section 1 of the design); at most one finding."""
-    if policy is EmulatorPolicy.ISOLATE:
-        if len(emulator) == 1 and emulator <= pools.dedicated and emulator.isdisjoint(pinned):
-            return ()
-        wanted, command = f"one pCPU of {pools.dedicated} that no vCPU has", ""
-    elif policy is EmulatorPolicy.SHARE and pools.overhead is not None:
-        wanted, command = str(pools.overhead), emulatorpin(subject, pools.overhead) if pools.overhead else ""
-    elif policy is None:
-        wanted, command = "its own pCPUs, the overhead pool, or a pCPU of their own", ""
-    elif emulator == own:
-        return ()
-    else:
-        wanted, command = str(own), emulatorpin(subject, own) if own else ""
-    return (
-        Finding(
-            code=FindingCode.EMULATOR_POLICY,
-            guest=subject.name,
-            guest_id=subject.id,
+def _placing(pairs: Iterable[tuple[str, str]], prefix: str) -> tuple[tuple[str, str], ...]:
+    names = (*(f"{prefix}{key}" for key in _PLACING_KEYS), "resources:PCPU", "resources:VCPU")
+    return tuple((key, value) for key, value in pairs if key.startswith(names))
+
+
+def _inferred_dedicated(guest: HostGuest, asked: AskedPins, pools: Pools | None) -> CpuSet:
+    """The vCPUs with a pCPU of their own: pinned to one that is dedicated, or at least not shared.
+
+    A cell's part of the shared pool may be one pCPU too.
+    """
+    single = {vcpu: cpus for vcpu, cpus in asked.vcpus if len(cpus) == 1 and vcpu < guest.vcpus}
+    return CpuSet(vcpu for vcpu, cpus in single.items() if pools is None or cpus <= pools.dedicated or not cpus <= pools.shared)
+
+
+def _floating(
+    guest: HostGuest, told: GuestRequest | None, asked: tuple[AskedPins, ...], pools: Pools | None, online: CpuSet, cells: int
+) -> Reading:
+    """A guest that floats: over what Nova gave it of the shared pool, or over the whole of it where that is not within the pool."""
+    stated, shared = told is not None, online if pools is None else pools.shared
+    bound = told is None or bool(told.cells)
+    sets = []
+    for vcpu in range(guest.vcpus):
+        given = [cpus for one in asked for cpus in _float_sets(one, vcpu, online, pinned=bound)]
+        sets.append(next((cpus for cpus in given if cpus & online and cpus & online <= shared), CpuSet()))
+    if all(sets):
+        wanted = Wanted(vcpus=tuple(sets), overhead=_union(sets))
+        return Reading(wanted=wanted, place=Place(floating=wanted.overhead), stated=stated)
+    beyond = _union(cpus for vcpu in range(guest.vcpus) for cpus in _float_sets(asked[0], vcpu, online, pinned=True)[:1])
+    movable = cells == 1 or not bound or not any(one.vcpus for one in asked)
+    wanted = Wanted(vcpus=(CpuSet(),) * guest.vcpus, overhead=CpuSet())
+    return Reading(wanted=wanted, place=Place(), stated=stated, beyond=beyond, movable=movable)
+
+
+def _float_sets(asked: AskedPins, vcpu: int, online: CpuSet, *, pinned: bool) -> list[CpuSet]:
+    """What one definition gives a floating vCPU, its pin first. Nova pins one only to bind it to a cell."""
+    pin = dict(asked.vcpus).get(vcpu) if pinned else None
+    return [cpus for cpus in (pin, online if asked.placement is None else asked.placement) if cpus is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pinned:
+    """A guest with pinned vCPUs, on its way to a reading."""
+
+    subject: Subject
+    guest: HostGuest
+    told: GuestRequest | None
+    asked: tuple[AskedPins, ...]
+    dedicated: CpuSet
+    pools: Pools | None
+    cells: int
+
+    def reading(self) -> Reading:
+        """The place of each vCPU, then the policy, then the place of the emulator threads."""
+        base = self._base()
+        sets = self._vcpu_sets(base)
+        findings = list(self._lost(base, sets))
+        realtime = self.told.realtime if self.told is not None else base.realtime
+        whole = all(sets)
+        own = _union(cpus for vcpu, cpus in enumerate(sets) if vcpu not in realtime) if whole else CpuSet()
+        pinned = _union(sets[vcpu] for vcpu in self.dedicated)
+        policy = self._policy(own, pinned)
+        overhead, known = self._overhead(policy, own, pinned)
+        if not known:
+            findings.append(self._unknown(policy))
+        alone = pinned | overhead if policy is EmulatorPolicy.ISOLATE else pinned
+        floating = _union(cpus for vcpu, cpus in enumerate(sets) if vcpu not in self.dedicated)
+        return Reading(
+            wanted=Wanted(vcpus=sets, overhead=overhead, realtime=realtime, policy=policy),
+            place=Place(alone=alone, floating=floating),
+            policy=policy,
+            stated=self.told is not None,
+            findings=tuple(findings),
+        )
+
+    def _base(self) -> AskedPins:
+        """The definition that gives the pinned vCPUs their pCPUs: the first that Nova can have written, else the first.
+
+        Where both can be, and Nova stated no emulator policy, one whose emulator pin agrees with its own vCPUs comes first.
+        """
+        possible = [asked for asked in self.asked if self._possible(asked)]
+        if len(possible) > 1 and (self.told is None or self.told.emulator_policy is EmulatorPolicy.UNSET):
+            realtime = self.told.realtime if self.told is not None else possible[0].realtime
+            agreeing = [asked for asked in possible if asked.emulator == self._own(asked, realtime)]
+            return (agreeing or possible)[0]
+        return (possible or list(self.asked))[0]
+
+    def _possible(self, asked: AskedPins) -> bool:
+        pins = dict(asked.vcpus)
+        sets = [pins.get(vcpu, CpuSet()) for vcpu in self.dedicated]
+        apart = len(_union(sets)) == len(sets) == sum(len(cpus) for cpus in sets)
+        return apart and (self.pools is None or _union(sets) <= self.pools.dedicated)
+
+    def _own(self, asked: AskedPins, realtime: CpuSet) -> CpuSet:
+        return _union(cpus for vcpu, cpus in asked.vcpus if vcpu not in realtime)
+
+    def _vcpu_sets(self, base: AskedPins) -> tuple[CpuSet, ...]:
+        """The place of each vCPU, empty where no evidence gives one. No two pinned vCPUs have the same."""
+        pins, sets, taken = dict(base.vcpus), [], CpuSet()
+        for vcpu in range(self.guest.vcpus):
+            if vcpu not in self.dedicated:
+                sets.append(self._float_set(vcpu))
+                continue
+            pin = pins.get(vcpu, CpuSet())
+            sets.append(pin if len(pin) == 1 and pin.isdisjoint(taken) else CpuSet())
+            taken |= sets[-1]
+        return tuple(sets)
+
+    def _float_set(self, vcpu: int) -> CpuSet:
+        """Where a mixed guest's vCPU floats: over its cell's part of the shared pool."""
+        given = [dict(asked.vcpus).get(vcpu, asked.placement) for asked in self.asked]
+        known = [cpus for cpus in given if cpus]
+        if self.pools is None:
+            return known[0] if known else CpuSet()
+        shared = self.pools.shared
+        return next((cpus for cpus in known if cpus <= shared), shared if self.cells == 1 else CpuSet())
+
+    def _lost(self, base: AskedPins, sets: tuple[CpuSet, ...]) -> Iterator[Finding]:
+        """The vCPUs that no evidence gives a place."""
+        pins = dict(base.vcpus)
+        for vcpu, cpus in enumerate(sets):
+            if cpus:
+                continue
+            said = pins.get(vcpu, base.placement)
+            yield self._finding(
+                FindingCode.DEFINITION_PINS,
+                subject=f"vCPU {vcpu}",
+                recorded="one pCPU of its own" if vcpu in self.dedicated else "the shared pool",
+                observed="every pCPU" if said is None else str(said),
+            )
+
+    def _policy(self, own: CpuSet, pinned: CpuSet) -> EmulatorPolicy | None:
+        if self.told is not None:
+            return self.told.emulator_policy
+        inferred = (self._inferred(asked.emulator, own, pinned) for asked in self.asked)
+        return next((policy for policy in inferred if policy is not None), None)
+
+    def _inferred(self, emulator: CpuSet | None, own: CpuSet, pinned: CpuSet) -> EmulatorPolicy | None:
+        if not emulator or self.pools is None:
+            return None
+        if emulator == own:
+            return EmulatorPolicy.UNSET
+        if self._is_isolated(emulator, pinned):
+            return EmulatorPolicy.ISOLATE
+        if self.pools.overhead is not None and emulator.isdisjoint(self.pools.dedicated | pinned):
+            return EmulatorPolicy.SHARE
+        return None
+
+    def _is_isolated(self, emulator: CpuSet | None, pinned: CpuSet) -> bool:
+        dedicated = self.pools.dedicated if self.pools is not None else CpuSet()
+        return emulator is not None and len(emulator) == 1 and emulator <= dedicated and emulator.isdisjoint(pinned)
+
+    def _overhead(self, policy: EmulatorPolicy | None, own: CpuSet, pinned: CpuSet) -> tuple[CpuSet, bool]:
+        """Where the emulator threads belong (section 1 of the design), and whether the evidence tells it.
+
+        Without pools nothing is judged, and where a vCPU is lost the guest's own pCPUs are not known; both are said elsewhere.
+        """
+        if self.pools is None:
+            return CpuSet(), True
+        if policy is EmulatorPolicy.ISOLATE:
+            known = [asked.emulator for asked in self.asked if asked.emulator is not None and self._is_isolated(asked.emulator, pinned)]
+            return (known[0], True) if known else (CpuSet(), False)
+        if policy is EmulatorPolicy.SHARE and self.pools.overhead is not None:
+            return self.pools.overhead, True
+        return (own, True) if policy is not None else (CpuSet(), False)
+
+    def _unknown(self, policy: EmulatorPolicy | None) -> Finding:
+        """An emulator pin that fits no policy, or not the policy that asks for a pCPU that only Nova knows."""
+        said = self.asked[0].emulator
+        dedicated = self.pools.dedicated if self.pools is not None else CpuSet()
+        isolate = f"one pCPU of {dedicated} that no vCPU has"
+        return self._finding(
+            FindingCode.EMULATOR_POLICY,
             subject="unknown" if policy is None else policy.value,
-            recorded=wanted,
-            observed=str(emulator),
-            repair=command,
-            advice="" if command else _HARD_REBOOT,
-        ),
-    )
+            recorded="its own pCPUs, the overhead pool, or a pCPU of their own" if policy is None else isolate,
+            observed="every pCPU" if said is None else str(said),
+        )
+
+    def _finding(self, code: FindingCode, *, subject: str, recorded: str, observed: str) -> Finding:
+        return Finding(
+            code=code,
+            guest=self.subject.name,
+            guest_id=self.subject.id,
+            by_record=False,
+            subject=subject,
+            recorded=recorded,
+            observed=observed,
+            advice=_HARD_REBOOT,
+        )
 
 
-def _union(sets: list[CpuSet]) -> CpuSet:
+def _union(sets: Iterable[CpuSet]) -> CpuSet:
     mask = 0
     for cpus in sets:
         mask |= cpus.mask

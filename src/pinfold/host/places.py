@@ -32,7 +32,7 @@ def places(guest: HostGuest, pools: Pools | None) -> Places:
     no pCPU counts as shared, and none as the emulator's own.
     """
     shared = pools.shared - pools.dedicated if pools is not None else CpuSet()
-    floats = guest.nova is not None and dict(guest.nova.extra_specs).get("hw:cpu_policy") == CpuPolicy.SHARED.value
+    floats = guest.nova is not None and dict(guest.nova.extra_specs or ()).get("hw:cpu_policy") == CpuPolicy.SHARED.value
     pins = dict(guest.pins.vcpus)
     pinned, floating, count = 0, 0, 0
     anywhere = False

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.ledger import Claim, Foreign, HostState, Ledger
-from pinfold.core.pools import Pools, build_pools
+from pinfold.core.pools import Pools, build_pools, configured_pools
 from pinfold.core.settings import HostSettings
 from pinfold.core.topology import Topology
 from pinfold.core.traits import own_traits
@@ -25,6 +25,7 @@ class Survey:
     """One host at one moment: its state as the engine reads it, every guest (ordered by id), and the warnings about its pools.
 
     `reserved_pcpus` of the shared pool are kept for the host. `power_managed` says that Nova switches dedicated pCPUs off and on.
+    `configured` are the pools with their offline members, None where no file configures any.
     """
 
     state: HostState
@@ -32,6 +33,7 @@ class Survey:
     warnings: tuple[str, ...] = ()
     reserved_pcpus: int = 0
     power_managed: bool = False
+    configured: Pools | None = None
 
     @property
     def switched_off(self) -> CpuSet:
@@ -99,6 +101,7 @@ def survey(driver: Driver, settings: HostSettings) -> Survey:
         warnings=tuple(warnings),
         reserved_pcpus=settings.reserved_pcpus,
         power_managed=settings.pools.power_managed,
+        configured=configured_pools(settings.pools),
     )
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.drift import Finding, Severity, compare, compare_asked
+from pinfold.core.drift import Finding, Severity, compare
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.overhead import Masks, masks
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Driver, HostGuest, Record, Sight
 from pinfold.host.claims import subject_of
+from pinfold.host.nova import definitions_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,14 +40,18 @@ def record_of(guest: HostGuest) -> Record:
 def verify(driver: Driver, settings: HostSettings, guest: HostGuest, *, online: CpuSet) -> Verdict:
     """The verdict on one guest of ours; `online` is the host's online pCPUs.
 
-    Findings about the definition come first, then those about threads, ordered by thread id. Raises `InvalidRequest` for a guest that is
+    Raises `InvalidRequest` for a guest that is
     not ours, `Unavailable` when procfs or the hypervisor is out of reach.
     """
     recorded = masks(record_of(guest).fit)
     subject = subject_of(settings, guest)
-    findings = compare_asked(subject, recorded, guest.pins, online, iothreads=guest.iothreads)
-    if not guest.active:
-        return Verdict(guest=guest, masks=recorded, sight=None, findings=findings)
-    sight = driver.observe(guest)
-    findings += compare(subject, recorded, sight.threads, online, stable=sight.stable)
+    sight = driver.observe(guest) if guest.active else None
+    findings = compare(
+        subject,
+        recorded,
+        None if sight is None else sight.threads,
+        online,
+        definitions=definitions_of(guest),
+        stable=sight is None or sight.stable,
+    )
     return Verdict(guest=guest, masks=recorded, sight=sight, findings=findings)

@@ -79,6 +79,13 @@ def leaf_of_path(path: str) -> Leaf | None:
     return Leaf(kind=match[1], index=int(match[2]) if match[2] else None)
 
 
+def tasks_file(pid: int, *, proc: Path = procfs.PROC) -> str:
+    """The file that takes a thread id to the cpuset cgroup of a process's main thread."""
+    hierarchy = cpuset_hierarchy(proc=proc)
+    name = "tasks" if hierarchy.version is CgroupVersion.V1 else "cgroup.threads"
+    return str(Path(hierarchy.root) / procfs.cpuset_path(pid, pid, proc=proc).lstrip("/") / name)
+
+
 def machine_cpus(*, proc: Path = procfs.PROC, root: Path = Path("/")) -> CpuSet | None:
     """The pCPUs that guests may use at most: the effective cpuset of `machine.slice`.
 

@@ -208,6 +208,11 @@ def processes_with(*arguments: str, proc: Path = PROC) -> tuple[int, ...]:
     return tuple(found)
 
 
+def arguments(pid: int, *, proc: Path = PROC) -> tuple[str, ...]:
+    """What process `pid` was started with, the program first; nothing when there is none."""
+    return tuple((_read(f"{proc}/{pid}/cmdline") or "").rstrip("\0").split("\0"))
+
+
 def default_huge_page_kib(*, proc: Path = PROC) -> int | None:
     """The size of huge page that is meant where none is named; None on a kernel without huge pages."""
     for line in (_read(f"{proc}/meminfo") or "").splitlines():

@@ -175,16 +175,27 @@ EXTRA = (
 @pytest.mark.parametrize(
     ("version", "specs", "expected"),
     [
-        ("1.0", "", ()),
-        ("1.1", "", ()),
+        ("1.0", "", None),
+        ("1.1", "", None),
         ("1.1", "<nova:extraSpecs/>", ()),
         ("1.1", EXTRA, (("hw:cpu_policy", "dedicated"), ("hw:emulator_threads_policy", "share"))),
     ],
     ids=["old", "before extra specs", "no extra specs", "extra specs"],
 )
-def test_nova_s_flavor_is_read_in_every_release(version: str, specs: str, expected: tuple[tuple[str, str], ...]) -> None:
+def test_nova_s_flavor_is_read_in_every_release(version: str, specs: str, expected: tuple[tuple[str, str], ...] | None) -> None:
     notes = ElementTree.fromstring(NOVA.format(version=version, specs=specs))
     assert metadata.nova_record(notes) == NovaRecord(flavor="pinned", vcpus=4, memory_mib=2048, extra_specs=expected, name="vm-1")
+
+
+def test_nova_s_image_properties_are_read() -> None:
+    image = (
+        '<nova:image uuid=""><nova:diskFormat>raw</nova:diskFormat><nova:properties>'
+        '<nova:property name="hw_cpu_policy">dedicated</nova:property></nova:properties></nova:image>'
+    )
+    text = NOVA.format(version="1.1", specs="").replace("<nova:owner>", f"{image}<nova:owner>")
+    record = metadata.nova_record(ElementTree.fromstring(text))
+    assert record is not None
+    assert record.image_properties == (("hw_cpu_policy", "dedicated"),)
 
 
 def test_metadata_without_nova_is_nobody_s() -> None:

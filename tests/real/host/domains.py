@@ -27,10 +27,10 @@ def define(
     specs: dict[str, str] | None = None,
     run: bool = True,
 ) -> None:
-    """Define a domain of somebody else's with virsh, and start it."""
+    """Define a domain of somebody else's with virsh, and start it. `specs` None: an older Nova, which writes no extra specs."""
     kind = "kvm" if bench.lab.kvm else "qemu"
     extra = "".join(f'<nova:extraSpec name="{key}">{value}</nova:extraSpec>' for key, value in (specs or {}).items())
-    metadata = _NOVA.format(vcpus=vcpus, specs=f"<nova:extraSpecs>{extra}</nova:extraSpecs>" if specs else "") if nova else ""
+    metadata = _NOVA.format(vcpus=vcpus, specs=f"<nova:extraSpecs>{extra}</nova:extraSpecs>" if specs is not None else "") if nova else ""
     text = f"""<domain type='{kind}'><name>{name}</name><uuid>{uuid.uuid4()}</uuid><metadata>{metadata}</metadata>
     <memory unit='MiB'>16</memory><vcpu placement='static'{f" cpuset='{placement}'" if placement else ""}>{vcpus}</vcpu>
     <cputune>{cputune}</cputune><os><type arch='x86_64' machine='pc'>hvm</type>

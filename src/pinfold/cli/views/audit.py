@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.console import JustifyMethod, RenderableType
 from rich.table import Table
@@ -13,7 +13,7 @@ from pinfold.cli.views.words import guest_cell, name_width
 from pinfold.core.drift import Severity
 from pinfold.core.plural import count
 from pinfold.host.audit import Audit, GuestAudit, Whose
-from pinfold.host.repair import Repaired
+from pinfold.host.repair import Repair
 
 _WHOSE = {Whose.OURS: "ours", Whose.NOVA: "Nova's", Whose.OTHER: "not ours"}
 
@@ -26,17 +26,21 @@ def audit_view(found: Audit) -> list[RenderableType]:
     return [*lines, *([Text()] if found.findings else []), *_sum(found)]
 
 
-def repair_view(done: Sequence[Repaired]) -> list[RenderableType]:
-    """One line for each guest that had drifted, and below it what is left. Pure."""
-    if not done:
-        return [Text.assemble(("✓ ", "bold green"), "nothing has drifted")]
+def repair_view(done: Repair) -> list[RenderableType]:
+    """One line for each guest that had drifted with what is left of it, then what is left of the host and why. Pure."""
     lines: list[RenderableType] = []
-    for one in done:
+    for one in done.done:
         left = one.after.drift
         sign = ("✗ ", "bold red") if left else ("✓ ", "bold green")
         words = f": {count(len(one.before.drift), 'difference')} found, {len(left)} left"
         lines.append(Text.assemble(sign, (one.before.guest.name, "bold"), words))
         lines += [line for finding in left for line in finding_lines(finding, 2)]
+    if not done.done:
+        lines.append(Text.assemble(("✓ ", "bold green"), "no running guest of ours has drifted"))
+    for what in done.left:
+        lines += finding_lines(replace(what.finding, repair="", advice=f"left as it is: {what.why}"))
+    if done.left:
+        lines.append(Text(f"{count(len(done.left), 'finding')} left; pinfold audit shows what undoes each", style="yellow"))
     return lines
 
 

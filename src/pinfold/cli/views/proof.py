@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pinfold.cli.views.words import emulator_words, guest_words, mib
-from pinfold.core.drift import Finding, Severity, expected
-from pinfold.core.overhead import Masks, ObservedThread, ThreadClass, memory_cell
+from pinfold.core.drift import Finding, Placed, Severity, expected
+from pinfold.core.overhead import ObservedThread, ThreadClass, memory_cell
 from pinfold.core.plural import count
 from pinfold.core.topology import Topology
 from pinfold.drivers.port import HostGuest, Sight
@@ -20,7 +20,7 @@ _ORDER = tuple(ThreadClass)
 
 
 def guest_view(
-    guest: HostGuest, masks: Masks | None, sight: Sight | None, findings: Iterable[Finding], topology: Topology | None = None
+    guest: HostGuest, masks: Placed | None, sight: Sight | None, findings: Iterable[Finding], topology: Topology | None = None
 ) -> list[RenderableType]:
     """One guest: what it is, the proof where it runs, and what was found, each with its repair. Pure.
 
@@ -73,15 +73,16 @@ def contexts(guest: HostGuest, sight: Sight, topology: Topology | None) -> dict[
     return told
 
 
-def proof_table(masks: Masks, sight: Sight, findings: Iterable[Finding], contexts: Mapping[int, str]) -> Table:
+def proof_table(masks: Placed, sight: Sight, findings: Iterable[Finding], contexts: Mapping[int, str]) -> Table:
     """Every thread: class, name, id, the pCPUs that it may run on, those recorded for it, and whether they are the same.
 
     Of thread contexts nothing is recorded; `contexts` says what is known of them, and a dot that they are not judged.
     """
     worst: dict[int, Severity] = {}
     for finding in findings:
-        if finding.tid is not None and worst.get(finding.tid) is not Severity.DRIFT:
-            worst[finding.tid] = finding.severity
+        for tid in finding.tids:
+            if worst.get(tid) is not Severity.DRIFT:
+                worst[tid] = finding.severity
     fifo = any(thread.scheduler != "other" for thread in sight.threads)
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column("class", no_wrap=True)
@@ -105,7 +106,7 @@ def proof_table(masks: Masks, sight: Sight, findings: Iterable[Finding], context
 def verdict_line(sight: Sight, findings: Iterable[Finding]) -> Text:
     """How many threads are where they were recorded to be, and who saw it."""
     found = tuple(findings)
-    astray = {finding.tid for finding in found if finding.tid is not None}
+    astray = {tid for finding in found for tid in finding.tids}
     own = [thread for thread in sight.threads if thread.thread_class not in (ThreadClass.KTHREAD, ThreadClass.THREAD_CONTEXT)]
     kernel = [thread for thread in sight.threads if thread.thread_class is ThreadClass.KTHREAD]
     right = sum(thread.tid not in astray for thread in own)
@@ -113,7 +114,7 @@ def verdict_line(sight: Sight, findings: Iterable[Finding]) -> Text:
     if kernel:
         words += f", and {sum(thread.tid not in astray for thread in kernel)} of {count(len(kernel), 'kernel thread')},"
     words += " may run exactly where recorded"
-    drift = any(finding.severity is Severity.DRIFT and finding.tid is not None for finding in found)
+    drift = any(finding.severity is Severity.DRIFT and finding.tids for finding in found)
     return Text.assemble(_mark(Severity.DRIFT if drift else None), words, (f"\n  witness: {sight.witness}", "dim"))
 
 

@@ -1,38 +1,47 @@
 """Drift: what was recorded against what the host shows. Reading the host, and repairing it, do not belong here."""
 
 from pinfold.core.drift.finding import THREAD_CODES, Finding, FindingCode, Severity, Subject
-from pinfold.core.drift.guest import Asked, compare, compare_asked, expected
+from pinfold.core.drift.guest import compare
 from pinfold.core.drift.host import (
     Holder,
+    Owner,
     Place,
     Process,
+    floating_astray,
     foreign_floating,
     foreign_process,
     outside_pools,
     place_of,
+    pools_missing,
     record_unreadable,
     two_owners,
 )
 from pinfold.core.drift.place import out_of_place
+from pinfold.core.drift.places import Asked, Definitions, Placed, Wanted, expected
 
 __all__ = [
     "THREAD_CODES",
     "Asked",
+    "Definitions",
     "Finding",
     "FindingCode",
     "Holder",
+    "Owner",
     "Place",
+    "Placed",
     "Process",
     "Severity",
     "Subject",
+    "Wanted",
     "compare",
-    "compare_asked",
     "expected",
+    "floating_astray",
     "foreign_floating",
     "foreign_process",
     "out_of_place",
     "outside_pools",
     "place_of",
+    "pools_missing",
     "record_unreadable",
     "two_owners",
 ]

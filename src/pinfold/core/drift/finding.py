@@ -44,6 +44,7 @@ class FindingCode(Enum):
     FOREIGN_FLOATING = "foreign-floating"
     FOREIGN_PROCESS = "foreign-process"
     RECORD_UNREADABLE = "record-unreadable"
+    POOLS_MISSING = "pools-missing"
 
 
 THREAD_CODES = {
@@ -62,8 +63,9 @@ _NOTES = frozenset({FindingCode.KERNEL_THREAD, FindingCode.THREADS_UNSETTLED, Fi
 class Subject:
     """The guest that findings are about, and what a repair command must name.
 
-    `pid` is the hypervisor's process, whose main thread has that id. `realtime_priority` is what a realtime vCPU should run at. `owner` is
-    who looks after the guest: `pinfold` for one started straight on the host, the service's agent, or '' for one that is not ours.
+    `pid` is the hypervisor's process, whose main thread has that id. `realtime_priority` is what a realtime vCPU should run at.
+    `persistent` says that the hypervisor keeps a definition beyond the run. `owner` is who looks after the guest: `pinfold` for one started
+    straight on the host, the service's agent, or '' for one that is not ours and has no record, whose place follows from other evidence.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Subject:
     pid: int | None = None
     active: bool = True
     realtime_priority: int = 1
+    persistent: bool = True
     owner: str = ""
 
 
@@ -80,8 +83,10 @@ class Finding:
     """One difference. `recorded` and `observed` are texts: a cpulist for CPU sets, a scheduler's name, or '' where they say nothing.
 
     `guest` is the guest's name ('' for the host's own findings), `thread` and `tid` the thread, `subject` what else it is about
-    (a vCPU, a pool, a process, pCPUs). `repair` is the exact shell command that undoes the difference; '' when nothing safe does,
-    and then `advice` says why and what to do.
+    (a vCPU, a pool, a process, pCPUs). `threads` are all threads that the one cause has led astray, ordered by id; `tid` and `thread` are
+    the first of them. `definition` says which of a guest's definitions is meant. `by_record` is False where the right place comes from
+    other evidence than a record of ours. `repair` is the exact shell command that undoes the difference; '' when nothing safe does, and
+    then `advice` says why and what to do. `minor` makes a note of what else were drift.
     """
 
     code: FindingCode
@@ -95,11 +100,21 @@ class Finding:
     observed: str = ""
     repair: str = ""
     advice: str = ""
+    threads: tuple[tuple[int, str], ...] = ()
+    definition: str = "definition"
+    by_record: bool = True
+    minor: bool = False
 
     @property
     def severity(self) -> Severity:
         """DRIFT, except for what pinfold cannot control: kernel threads, and what breaks no promise."""
-        return Severity.NOTE if self.code in _NOTES or self.thread_class is ThreadClass.KTHREAD else Severity.DRIFT
+        note = self.minor or self.code in _NOTES or self.thread_class is ThreadClass.KTHREAD
+        return Severity.NOTE if note else Severity.DRIFT
+
+    @property
+    def tids(self) -> frozenset[int]:
+        """The ids of every thread that the finding is about."""
+        return frozenset(tid for tid, _ in self.threads) | (frozenset() if self.tid is None else {self.tid})
 
     def sentence(self) -> str:
         """The finding as an operator reads it, without a full stop.
@@ -110,35 +125,65 @@ class Finding:
         'pCPU 4-5 has more than one owner: guest a, guest b'
         """
         where = f"guest {self.guest}: " if self.guest else ""
-        return where + _SENTENCES[self.code].format(
-            tid=self.tid,
-            thread=self.thread,
+        named = self.threads or (((self.tid, self.thread),) if self.tid is not None else ())
+        their = "their" if len(named) > 1 else "its"
+        sentence = where + _SENTENCES[self.code].format(
+            threads=_listed(named),
+            s="s" if len(named) > 1 else "",
+            verb="" if len(named) > 1 else "s",
             subject=self.subject,
+            place="recorded is" if self.by_record else f"{their} place is",
+            their=their,
+            definition=self.definition,
             recorded=self.recorded or "nothing",
             observed=self.observed or "nothing",
         )
+        if self.code in _BY_DEFINITION and self.threads:
+            sentence += f"; {_count(len(self.threads))} astray with it: {_listed(self.threads)}"
+        return sentence
 
+
+def _count(threads: int) -> str:
+    return "1 thread is" if threads == 1 else f"{threads} threads are"
+
+
+def _listed(threads: tuple[tuple[int, str], ...]) -> str:
+    """The threads by id and name; equal names are said once.
+
+    >>> _listed(((71, "worker"), (72, "worker"), (80, "vnc_worker")))
+    '71, 72 (worker), 80 (vnc_worker)'
+    """
+    words = []
+    for place, (tid, name) in enumerate(threads):
+        last = place + 1 == len(threads) or threads[place + 1][1] != name
+        words.append(f"{tid} ({name})" if last else str(tid))
+    return ", ".join(words)
+
+
+_BY_DEFINITION = frozenset({FindingCode.DEFINITION_PINS, FindingCode.EMULATOR_POLICY, FindingCode.POOL_PART, FindingCode.OUTSIDE_POOL})
+"""Findings about a definition, which may have led threads astray."""
 
 _SENTENCES = {
-    FindingCode.VCPU_THREAD: "vCPU thread {tid} ({thread}) may run on {observed}, recorded is {recorded}",
-    FindingCode.EMULATOR_THREAD: "emulator thread {tid} ({thread}) may run on {observed}, recorded is {recorded}",
-    FindingCode.IOTHREAD: "iothread {tid} ({thread}) may run on {observed}, recorded is {recorded}",
-    FindingCode.VHOST_THREAD: "vhost thread {tid} ({thread}) may run on {observed}, recorded is {recorded}",
-    FindingCode.KERNEL_THREAD: "kernel thread {tid} ({thread}) may run on {observed}, its place is {recorded}",
+    FindingCode.VCPU_THREAD: "vCPU thread {threads} may run on {observed}, {place} {recorded}",
+    FindingCode.EMULATOR_THREAD: "emulator thread{s} {threads} may run on {observed}, {place} {recorded}",
+    FindingCode.IOTHREAD: "iothread{s} {threads} may run on {observed}, {place} {recorded}",
+    FindingCode.VHOST_THREAD: "vhost thread{s} {threads} may run on {observed}, {place} {recorded}",
+    FindingCode.KERNEL_THREAD: "kernel thread{s} {threads} may run on {observed}, {their} place is {recorded}",
     FindingCode.VCPU_MISSING: "{subject} has no thread",
-    FindingCode.VCPU_UNEXPECTED: "thread {tid} ({thread}) is {subject}, which was never recorded",
-    FindingCode.REALTIME_MISSING: "thread {tid} ({thread}) runs under the scheduler {observed}, recorded is {recorded}",
-    FindingCode.REALTIME_UNEXPECTED: "thread {tid} ({thread}) runs under the scheduler {observed}, recorded is {recorded}",
+    FindingCode.VCPU_UNEXPECTED: "thread {threads} is {subject}, which was never recorded",
+    FindingCode.REALTIME_MISSING: "thread{s} {threads} run{verb} under the scheduler {observed}, {place} {recorded}",
+    FindingCode.REALTIME_UNEXPECTED: "thread{s} {threads} run{verb} under the scheduler {observed}, {place} {recorded}",
     FindingCode.THREADS_UNSEEN: "it is said to run, but none of its threads was seen",
     FindingCode.THREADS_UNSETTLED: "threads kept appearing until the walk gave up",
-    FindingCode.DEFINITION_PINS: "the definition puts {subject} on {observed}, recorded is {recorded}",
-    FindingCode.DEFINITION_REALTIME: "the definition makes vCPUs {observed} realtime, recorded is {recorded}",
-    FindingCode.EMULATOR_POLICY: "policy {subject} wants emulator threads on {recorded}, the definition puts them on {observed}",
+    FindingCode.DEFINITION_PINS: "the {definition} puts {subject} on {observed}, {place} {recorded}",
+    FindingCode.DEFINITION_REALTIME: "the {definition} makes vCPUs {observed} realtime, {place} {recorded}",
+    FindingCode.EMULATOR_POLICY: "policy {subject} wants emulator threads on {recorded}, the {definition} puts them on {observed}",
     FindingCode.PCPU_OFFLINE: "{subject} was recorded on {recorded}, of which {observed} is offline",
     FindingCode.TWO_OWNERS: "pCPU {subject} has more than one owner: {observed}",
     FindingCode.OUTSIDE_POOL: "{subject} lie on {observed}, outside the pool of today ({recorded})",
     FindingCode.POOL_PART: "{subject} lie on {observed}, only a part of the pool of today ({recorded})",
     FindingCode.FOREIGN_FLOATING: "{subject} may run on the dedicated pCPUs {observed}, none of which is its own",
-    FindingCode.FOREIGN_PROCESS: "process {tid} ({thread}) is bound to the dedicated pCPUs {observed}",
+    FindingCode.FOREIGN_PROCESS: "{subject} {threads} is bound to the dedicated pCPUs {observed}",
     FindingCode.RECORD_UNREADABLE: "the record in its definition cannot be read: {observed}",
+    FindingCode.POOLS_MISSING: "neither cpu_shared_set nor cpu_dedicated_set is set, but {subject}: {observed}",
 }

@@ -1,236 +1,351 @@
-"""What differs between one guest's record and its threads and definition. Differences between guests and pools do not belong here.
+"""What differs between the place of one guest and its threads and definitions. Differences between guests and pools do not belong here.
 
-A thread is where it should be when the pCPUs it may run on are exactly those recorded for it, less the offline ones. Wider is a
-broken promise; so is narrower, since a thread held to a part of its set queues behind whatever else runs there. The kernel removes
-offline pCPUs from every mask, and libvirt forgets them silently, so that recorded ∩ online is what can be asked of a host.
+A thread is where it should be when the online pCPUs that it may run on are exactly the online ones of its place. Wider is a broken promise;
+so is narrower, since a thread held to a part of its set queues behind whatever else runs there. Offline pCPUs are left out on both sides:
+a cpuset cgroup takes them out of every mask, and without one they stay there and mean nothing.
+
+One cause is one finding. A wrong pin is the cause of the threads that follow it, so these are listed with it; threads that are astray under
+a right pin are grouped by class and by where they may run.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import remedy
 from pinfold.core.drift.finding import THREAD_CODES, Finding, FindingCode, Subject
-from pinfold.core.overhead import Masks, ObservedThread, ThreadClass
+from pinfold.core.drift.places import Asked, Definitions, Placed, Wanted, expected
+from pinfold.core.drift.remedy import Scope
+from pinfold.core.overhead import ObservedThread, ThreadClass
+from pinfold.core.request.model import EmulatorPolicy
 
 _REALTIME = frozenset({"fifo", "rr", "deadline"})
 _NO_THREAD = "stop the guest and start it again; a vCPU thread cannot be made from outside"
 _NO_DEFINITION = "edit the definition; the scheduler is applied at the guest's start"
 _NOT_OURS = "look at the definition; the record was made for another number of vCPUs"
-
-
-class Asked(Protocol):
-    """The pins that a definition asks for (`drivers.port.AskedPins`): None where it says nothing."""
-
-    @property
-    def vcpus(self) -> tuple[tuple[int, CpuSet], ...]:
-        """`(vCPU, set)`, ascending."""
-        ...
-
-    @property
-    def emulator(self) -> CpuSet | None:
-        """The set of the emulator threads."""
-        ...
-
-    @property
-    def iothreads(self) -> tuple[tuple[int, CpuSet], ...]:
-        """`(iothread, set)`, ascending."""
-        ...
-
-    @property
-    def placement(self) -> CpuSet | None:
-        """The default of whatever has no pin."""
-        ...
-
-    @property
-    def realtime(self) -> CpuSet:
-        """The vCPUs with a realtime scheduler."""
-        ...
+_UNKNOWN = Definitions()
+_FOLLOWERS = (ThreadClass.EMULATOR, ThreadClass.VHOST)
+"""The threads that the emulator's pin is for."""
 
 
 def compare(
-    subject: Subject, masks: Masks, threads: Iterable[ObservedThread], online: CpuSet, *, stable: bool = True
+    subject: Subject,
+    places: Placed,
+    threads: Iterable[ObservedThread] | None,
+    online: CpuSet,
+    *,
+    definitions: Definitions = _UNKNOWN,
+    stable: bool = True,
 ) -> tuple[Finding, ...]:
-    """What differs between the recorded masks and the threads seen; ordered as the threads, then missing vCPUs by index.
+    """What differs between where a guest belongs and what was seen of it: pins and their threads, schedulers, vCPUs, offline pCPUs.
 
-    `online` is the host's online pCPUs; `stable` is False where the walk gave up. Pure.
+    `threads` are None for a guest that does not run; `online` is the host's online pCPUs; `stable` is False where the walk gave up. Pure.
     """
-    seen = tuple(threads)
+    seen = () if threads is None else tuple(threads)
+    judge = _Judge(subject=subject, places=places, definitions=definitions, threads=seen, online=online)
+    findings = [*judge.vcpus(), *judge.emulator(), *judge.iothreads(), *judge.kernel(), *judge.realtime()]
+    if threads is None:
+        return tuple(findings)
     if not seen:
         advice = "look at the guest's process; it may have ended while it was looked at"
-        return (Finding(code=FindingCode.THREADS_UNSEEN, guest=subject.name, guest_id=subject.id, advice=advice),)
-    findings: list[Finding] = []
-    for thread in seen:
-        findings += _thread(subject, masks, thread, online)
-    present = {thread.vcpu for thread in seen if thread.thread_class is ThreadClass.VCPU}
-    findings += [
-        Finding(code=FindingCode.VCPU_MISSING, guest=subject.name, guest_id=subject.id, subject=f"vCPU {vcpu}", advice=_NO_THREAD)
-        for vcpu in range(len(masks.vcpus))
-        if vcpu not in present
-    ]
-    findings += _offline(subject, masks, online)
+        return (*findings, judge.finding(FindingCode.THREADS_UNSEEN, advice=advice))
+    findings += [*judge.unexpected(), *judge.missing(), *judge.offline()]
     if not stable:
-        advice = "run the audit again; each thread that was seen is judged"
-        findings.append(Finding(code=FindingCode.THREADS_UNSETTLED, guest=subject.name, guest_id=subject.id, advice=advice))
+        findings.append(judge.finding(FindingCode.THREADS_UNSETTLED, advice="run the audit again; each thread that was seen is judged"))
     return tuple(findings)
 
 
-def expected(masks: Masks, thread: ObservedThread) -> CpuSet | None:
-    """The pCPUs recorded for a thread, None for a vCPU that the record does not know and for thread contexts, which it never names.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pin:
+    """One pin: whose it is, where it should be, where the two definitions have it, and the threads it is for."""
 
-    `kvm-pit` serves vCPU 0 and belongs beside it; every other kernel thread of a guest belongs with its overhead threads.
-    """
-    if thread.thread_class is ThreadClass.VCPU:
-        known = thread.vcpu is not None and 0 <= thread.vcpu < len(masks.vcpus)
-        return masks.vcpus[thread.vcpu] if known and thread.vcpu is not None else None
-    if thread.thread_class is ThreadClass.THREAD_CONTEXT:
-        return None
-    if thread.thread_class is ThreadClass.KTHREAD and thread.name.startswith("kvm-pit"):
-        return masks.vcpus[0]
-    return masks.overhead
+    about: str
+    place: CpuSet
+    live: CpuSet | None
+    kept: CpuSet | None
+    threads: tuple[ObservedThread, ...]
+    command: Callable[[Subject, CpuSet, CpuSet, Scope], str]
+
+    @property
+    def definition(self) -> str:
+        if self.live is not None and self.kept is not None:
+            return "definition"
+        return "live definition" if self.live is not None else "persistent definition"
+
+    def observed(self, online: CpuSet) -> str:
+        """Where the definitions that are wrong have it."""
+        live, kept = ("every pCPU" if cpus == online else str(cpus) for cpus in (self.live, self.kept))
+        if self.live is None or self.kept is None or live == kept:
+            return kept if self.live is None else live
+        return f"{live} now and on {kept} from the next start on"
 
 
-def _thread(subject: Subject, masks: Masks, thread: ObservedThread, online: CpuSet) -> list[Finding]:
-    if thread.thread_class is ThreadClass.THREAD_CONTEXT:
-        # libvirt binds it to the cell of the memory, on purpose, and it sleeps once the pages are made.
-        return []
-    recorded = expected(masks, thread)
-    if recorded is None:
-        vcpu = "a vCPU without an index" if thread.vcpu is None else f"vCPU {thread.vcpu}"
-        return [_of(FindingCode.VCPU_UNEXPECTED, subject, thread, about=vcpu, advice=_NOT_OURS)]
-    findings = []
-    place = recorded & online
-    if thread.allowed != place and place:
-        findings.append(
-            _of(
-                THREAD_CODES[thread.thread_class],
-                subject,
-                thread,
-                recorded=str(recorded),
-                observed=str(thread.allowed),
-                repair=_move(subject, thread, place),
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Judge:
+    subject: Subject
+    places: Placed
+    definitions: Definitions
+    threads: tuple[ObservedThread, ...]
+    online: CpuSet
+
+    def finding(
+        self,
+        code: FindingCode,
+        threads: Iterable[ObservedThread] = (),
+        *,
+        subject: str = "",
+        recorded: str = "",
+        observed: str = "",
+        definition: str = "definition",
+        repair: str = "",
+        advice: str = "",
+    ) -> Finding:
+        named = tuple(threads)
+        listed = tuple(sorted((thread.tid, thread.name) for thread in named))
+        kinds = {thread.thread_class for thread in named}
+        return Finding(
+            code=code,
+            guest=self.subject.name,
+            guest_id=self.subject.id,
+            by_record=bool(self.subject.owner),
+            tid=listed[0][0] if listed else None,
+            thread=listed[0][1] if listed else "",
+            threads=listed,
+            thread_class=kinds.pop() if len(kinds) == 1 else None,
+            subject=subject,
+            recorded=recorded,
+            observed=observed,
+            definition=definition,
+            repair=repair,
+            advice=advice,
+        )
+
+    def astray(self, thread: ObservedThread, place: CpuSet) -> bool:
+        return bool(place & self.online) and thread.allowed & self.online != place & self.online
+
+    def vcpus(self) -> list[Finding]:
+        found = []
+        for vcpu, place in enumerate(self.places.vcpus):
+            own = tuple(thread for thread in self.threads if thread.thread_class is ThreadClass.VCPU and thread.vcpu == vcpu)
+            pin = self._pin(f"vCPU {vcpu}", place, own, _pin_of(vcpu), _vcpupin(vcpu))
+            found += self._judged(pin, FindingCode.DEFINITION_PINS)
+        return found
+
+    def emulator(self) -> list[Finding]:
+        own = tuple(thread for thread in self.threads if thread.thread_class in _FOLLOWERS or thread in self._led())
+        pin = self._pin("the emulator", self.places.overhead, own, lambda asked: asked.emulator, remedy.emulatorpin)
+        policy = self.places.policy if isinstance(self.places, Wanted) else None
+        if policy is None:
+            return self._judged(pin, FindingCode.DEFINITION_PINS)
+        if policy is EmulatorPolicy.SHARE and self._is_part(pin):
+            return self._judged(replace(pin, about="its overhead threads"), FindingCode.POOL_PART)
+        return self._judged(replace(pin, about=policy.value), FindingCode.EMULATOR_POLICY)
+
+    def iothreads(self) -> list[Finding]:
+        found: list[Finding] = []
+        by_number: dict[int | None, list[ObservedThread]] = {}
+        for thread in self.threads:
+            if thread.thread_class is ThreadClass.IOTHREAD:
+                by_number.setdefault(iothread_number(thread), []).append(thread)
+        pinned = [asked for asked in (self.definitions.live, self.definitions.kept) if asked is not None]
+        numbers = {number for asked in pinned for number, _ in asked.iothreads} | set(range(1, self.definitions.iothreads + 1))
+        for number in sorted(numbers | {number for number in by_number if number is not None}):
+            own = tuple(by_number.get(number, ()))
+            pin = self._pin(
+                f"iothread {number}",
+                self.places.overhead,
+                own,
+                _iothread_pin_of(number),
+                _iothreadpin(number),
+                defined=number in numbers,
             )
+            found += self._judged(pin, FindingCode.DEFINITION_PINS)
+        rest = [thread for thread in by_number.get(None, ()) if self.astray(thread, self.places.overhead)]
+        return found + self._by_mask(rest, self.places.overhead, lambda group: remedy.taskset(group, self.places.overhead & self.online))
+
+    def _led(self) -> tuple[ObservedThread, ...]:
+        """The kernel's threads that a wrong emulator pin has taken along, as a cpuset cgroup does."""
+        live = self.definitions.live
+        if live is None or live.emulator is None or live.emulator & self.online == self.places.overhead & self.online:
+            return ()
+        kernel = (thread for thread in self.threads if thread.thread_class is ThreadClass.KTHREAD)
+        return tuple(
+            thread
+            for thread in kernel
+            if expected(self.places, thread) == self.places.overhead and thread.allowed & self.online == live.emulator & self.online
         )
-    wanted = thread.thread_class is ThreadClass.VCPU and thread.vcpu in masks.realtime
-    if wanted and thread.scheduler != "fifo":
-        repair = remedy.chrt_fifo(thread.tid, subject.realtime_priority)
-        findings.append(_of(FindingCode.REALTIME_MISSING, subject, thread, recorded="fifo", observed=thread.scheduler, repair=repair))
-    elif not wanted and thread.scheduler in _REALTIME:
-        repair = remedy.chrt_other(thread.tid)
-        findings.append(_of(FindingCode.REALTIME_UNEXPECTED, subject, thread, recorded="other", observed=thread.scheduler, repair=repair))
-    return findings
 
+    def kernel(self) -> list[Finding]:
+        found, led = [], self._led()
+        for thread in self.threads:
+            place = expected(self.places, thread) if thread.thread_class is ThreadClass.KTHREAD else None
+            if place and self.astray(thread, place) and thread not in led:
+                repair = remedy.taskset([thread], place & self.online)
+                found.append(
+                    self.finding(FindingCode.KERNEL_THREAD, [thread], recorded=str(place), observed=str(thread.allowed), repair=repair)
+                )
+        return found
 
-def _move(subject: Subject, thread: ObservedThread, place: CpuSet) -> str:
-    if thread.thread_class is ThreadClass.VCPU and thread.vcpu is not None:
-        return remedy.vcpupin(subject, thread.vcpu, place)
-    # A remote hypervisor tells no thread ids (0): its word is about the class as a whole.
-    if thread.thread_class is ThreadClass.EMULATOR and thread.tid in (subject.pid, 0):
-        return remedy.emulatorpin(subject, place)
-    number = re.fullmatch(r"(?:IO iothread|iothread )(\d+)", thread.name)
-    # The kernel cuts a name to 15 characters: a number of six digits or more may have lost its tail.
-    if thread.thread_class is ThreadClass.IOTHREAD and number and len(thread.name) < 15:
-        return remedy.iothreadpin(subject, int(number[1]), place)
-    return remedy.taskset(thread.tid, place)
+    def realtime(self) -> list[Finding]:
+        found: list[Finding] = []
+        stray: dict[str, list[ObservedThread]] = {}
+        for thread in self.threads:
+            if thread.thread_class is ThreadClass.THREAD_CONTEXT:
+                continue
+            if thread.thread_class is ThreadClass.KTHREAD and isinstance(self.places, Wanted):
+                continue
+            if thread.thread_class is ThreadClass.VCPU and thread.vcpu in self.places.realtime:
+                if thread.scheduler != "fifo":
+                    repair = remedy.chrt_fifo(thread.tid, self.subject.realtime_priority)
+                    found.append(
+                        self.finding(FindingCode.REALTIME_MISSING, [thread], recorded="fifo", observed=thread.scheduler, repair=repair)
+                    )
+            elif thread.scheduler in _REALTIME:
+                stray.setdefault(thread.scheduler, []).append(thread)
+        for scheduler, group in sorted(stray.items()):
+            repair = remedy.chrt_other(sorted(thread.tid for thread in group))
+            found.append(self.finding(FindingCode.REALTIME_UNEXPECTED, group, recorded="other", observed=scheduler, repair=repair))
+        return found + self._defined_realtime()
 
-
-def _of(
-    code: FindingCode,
-    subject: Subject,
-    thread: ObservedThread,
-    *,
-    about: str = "",
-    recorded: str = "",
-    observed: str = "",
-    repair: str = "",
-    advice: str = "",
-) -> Finding:
-    return Finding(
-        code=code,
-        guest=subject.name,
-        guest_id=subject.id,
-        tid=thread.tid,
-        thread=thread.name,
-        thread_class=thread.thread_class,
-        subject=about,
-        recorded=recorded,
-        observed=observed,
-        repair=repair,
-        advice=advice,
-    )
-
-
-def _offline(subject: Subject, masks: Masks, online: CpuSet) -> list[Finding]:
-    """Threads of which no recorded pCPU is left: the kernel then lets them run anywhere, so no mask could be right."""
-    places = [(f"vCPU {vcpu}", cpus) for vcpu, cpus in enumerate(masks.vcpus)] + [("the emulator", masks.overhead)]
-    return [
-        Finding(
-            code=FindingCode.PCPU_OFFLINE,
-            guest=subject.name,
-            guest_id=subject.id,
-            subject=name,
-            recorded=str(cpus),
-            observed=str(cpus - online),
-            repair=remedy.bring_online(cpus - online),
-        )
-        for name, cpus in places
-        if not cpus & online
-    ]
-
-
-def compare_asked(subject: Subject, masks: Masks, asked: Asked, online: CpuSet, *, iothreads: int = 0) -> tuple[Finding, ...]:
-    """What differs between the record and the pins in the guest's definition: somebody changed it behind our back.
-
-    `iothreads` is how many the definition has, pinned or not. Ordered vCPUs, emulator, iothreads, scheduler. Offline pCPUs are left
-    out on both sides, since libvirt drops them from live pins. Pure.
-    """
-    pins = dict(asked.vcpus)
-    findings = []
-    for vcpu, recorded in enumerate(masks.vcpus):
-        place = recorded & online
-        observed = pins.get(vcpu, asked.placement)
-        if _differs(observed, place, online):
-            repair = remedy.vcpupin(subject, vcpu, place)
-            findings.append(_definition(subject, f"vCPU {vcpu}", recorded, observed, repair))
-    place = masks.overhead & online
-    observed = asked.placement if asked.emulator is None else asked.emulator
-    if _differs(observed, place, online):
-        findings.append(_definition(subject, "the emulator", masks.overhead, observed, remedy.emulatorpin(subject, place)))
-    threads = dict(asked.iothreads)
-    for iothread in sorted(set(threads) | set(range(1, iothreads + 1))):
-        observed = threads.get(iothread, asked.placement)
-        if _differs(observed, place, online):
-            repair = remedy.iothreadpin(subject, iothread, place)
-            findings.append(_definition(subject, f"iothread {iothread}", masks.overhead, observed, repair))
-    if asked.realtime != masks.realtime:
-        findings.append(
-            Finding(
-                code=FindingCode.DEFINITION_REALTIME,
-                guest=subject.name,
-                guest_id=subject.id,
-                recorded=str(masks.realtime),
-                observed=str(asked.realtime),
-                advice=f"have the definition written again by the record: {remedy.replaced(subject)}" if subject.owner else _NO_DEFINITION,
+    def _defined_realtime(self) -> list[Finding]:
+        right = self.places.realtime
+        live = None if self.definitions.live is None else self.definitions.live.realtime
+        kept = None if self.definitions.kept is None else self.definitions.kept.realtime
+        wrong = {name: cpus for name, cpus in (("live", live), ("persistent", kept)) if cpus is not None and cpus != right}
+        if not wrong:
+            return []
+        definition = "definition" if len(wrong) == 2 or self.definitions.live is None else f"{next(iter(wrong))} definition"
+        return [
+            self.finding(
+                FindingCode.DEFINITION_REALTIME,
+                recorded=str(right),
+                observed=str(next(iter(wrong.values()))),
+                definition=definition,
+                advice=_written_again(self.subject),
             )
+        ]
+
+    def unexpected(self) -> list[Finding]:
+        found = []
+        for thread in self.threads:
+            if thread.thread_class is ThreadClass.VCPU and not (thread.vcpu is not None and 0 <= thread.vcpu < len(self.places.vcpus)):
+                about = "a vCPU without an index" if thread.vcpu is None else f"vCPU {thread.vcpu}"
+                found.append(self.finding(FindingCode.VCPU_UNEXPECTED, [thread], subject=about, advice=_NOT_OURS))
+        return found
+
+    def missing(self) -> list[Finding]:
+        present = {thread.vcpu for thread in self.threads if thread.thread_class is ThreadClass.VCPU}
+        absent = [vcpu for vcpu in range(len(self.places.vcpus)) if vcpu not in present]
+        return [self.finding(FindingCode.VCPU_MISSING, subject=f"vCPU {vcpu}", advice=_NO_THREAD) for vcpu in absent]
+
+    def offline(self) -> list[Finding]:
+        """Threads of which no pCPU is left: the kernel then lets them run anywhere, so no mask could be right."""
+        places = [(f"vCPU {vcpu}", cpus) for vcpu, cpus in enumerate(self.places.vcpus)] + [("the emulator", self.places.overhead)]
+        return [
+            self.finding(
+                FindingCode.PCPU_OFFLINE,
+                subject=name,
+                recorded=str(cpus),
+                observed=str(cpus - self.online),
+                repair=remedy.bring_online(cpus - self.online),
+            )
+            for name, cpus in places
+            if cpus and not cpus & self.online
+        ]
+
+    def _pin(
+        self,
+        about: str,
+        place: CpuSet,
+        threads: tuple[ObservedThread, ...],
+        of: Callable[[Asked], CpuSet | None],
+        command: Callable[[Subject, CpuSet, CpuSet, Scope], str],
+        *,
+        defined: bool = True,
+    ) -> _Pin:
+        """The pin with what is wrong of it: definitions that have it right are left out, as are threads in their place."""
+
+        def wrong(asked: Asked | None) -> CpuSet | None:
+            if asked is None or not defined or not place & self.online:
+                return None
+            said = of(asked)
+            said = asked.placement if said is None else said
+            said = self.online if said is None else said
+            return None if said & self.online == place & self.online else said
+
+        astray = tuple(thread for thread in threads if self.astray(thread, place))
+        return _Pin(
+            about=about, place=place, live=wrong(self.definitions.live), kept=wrong(self.definitions.kept), threads=astray, command=command
         )
-    return tuple(findings)
+
+    def _is_part(self, pin: _Pin) -> bool:
+        """Whether whatever differs stays within the pin's place."""
+        sets = [cpus for cpus in (pin.live, pin.kept) if cpus is not None] + [thread.allowed for thread in pin.threads]
+        defined = pin.live is not None or pin.kept is not None
+        return defined and all(cpus & self.online <= pin.place and cpus & self.online for cpus in sets)
+
+    def _judged(self, pin: _Pin, code: FindingCode) -> list[Finding]:
+        if pin.live is None and pin.kept is None:
+            return self._by_mask(pin.threads, pin.place, lambda group: self._moved(pin, group, Scope(live=True, kept=False)))
+        live = pin.live is not None or bool(pin.threads)
+        repair = self._moved(pin, pin.threads, Scope(live=live, kept=pin.kept is not None))
+        return [
+            self.finding(
+                code,
+                pin.threads,
+                subject=pin.about,
+                recorded=str(pin.place),
+                observed=pin.observed(self.online),
+                definition="definition" if self.definitions.live is None else pin.definition,
+                repair=repair,
+            )
+        ]
+
+    def _moved(self, pin: _Pin, threads: Iterable[ObservedThread], scope: Scope) -> str:
+        """The command that moves a pin and the threads that libvirt leaves behind: all but the one that it pins by itself."""
+        group = tuple(threads)
+        # A remote hypervisor tells no thread ids (0): its word is about the class as a whole.
+        led = [thread for thread in group if thread.thread_class not in _FOLLOWERS or thread.tid in (self.subject.pid, 0)]
+        rest = [thread for thread in group if thread not in led]
+        virsh = pin.command(self.subject, pin.place, self.online, scope) if led or pin.live is not None or scope.kept else ""
+        return remedy.joined((virsh, remedy.taskset(rest, pin.place & self.online)))
+
+    def _by_mask(self, threads: Iterable[ObservedThread], place: CpuSet, command: Callable[[list[ObservedThread]], str]) -> list[Finding]:
+        """One finding for each class and each set that its threads may run on."""
+        groups: dict[tuple[ThreadClass, CpuSet], list[ObservedThread]] = {}
+        for thread in threads:
+            groups.setdefault((thread.thread_class, thread.allowed), []).append(thread)
+        return [
+            self.finding(THREAD_CODES[kind], group, recorded=str(place), observed=str(allowed), repair=command(group))
+            for (kind, allowed), group in groups.items()
+        ]
 
 
-def _differs(observed: CpuSet | None, place: CpuSet, online: CpuSet) -> bool:
-    """Whether a definition's set is not the recorded one; no set at all means every online pCPU. Nothing online: reported elsewhere."""
-    return bool(place) and (online if observed is None else observed & online) != place
+def _written_again(subject: Subject) -> str:
+    """What to do about a definition that virsh has no command for."""
+    return f"have the definition written again by the record: {remedy.replaced(subject)}" if subject.owner else _NO_DEFINITION
 
 
-def _definition(subject: Subject, about: str, recorded: CpuSet, observed: CpuSet | None, repair: str) -> Finding:
-    return Finding(
-        code=FindingCode.DEFINITION_PINS,
-        guest=subject.name,
-        guest_id=subject.id,
-        subject=about,
-        recorded=str(recorded),
-        observed="every pCPU" if observed is None else str(observed),
-        repair=repair,
-    )
+def _pin_of(vcpu: int) -> Callable[[Asked], CpuSet | None]:
+    return lambda asked: dict(asked.vcpus).get(vcpu)
+
+
+def _iothread_pin_of(number: int) -> Callable[[Asked], CpuSet | None]:
+    return lambda asked: dict(asked.iothreads).get(number)
+
+
+def _vcpupin(vcpu: int) -> Callable[[Subject, CpuSet, CpuSet, Scope], str]:
+    return lambda subject, cpus, online, scope: remedy.vcpupin(subject, vcpu, cpus, online, scope)
+
+
+def _iothreadpin(number: int) -> Callable[[Subject, CpuSet, CpuSet, Scope], str]:
+    return lambda subject, cpus, online, scope: remedy.iothreadpin(subject, number, cpus, online, scope)
+
+
+def iothread_number(thread: ObservedThread) -> int | None:
+    """The iothread's number by its name. The kernel cuts a name to 15 characters: a number of six digits or more may have lost its tail."""
+    match = re.fullmatch(r"(?:IO iothread|iothread )(\d+)", thread.name)
+    return int(match[1]) if match and len(thread.name) < 15 else None

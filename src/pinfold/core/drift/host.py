@@ -8,27 +8,48 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import remedy
 from pinfold.core.drift.finding import Finding, FindingCode, Subject
+from pinfold.core.drift.guest import iothread_number
 from pinfold.core.fit.model import EmulatorPlacement, Fit
+from pinfold.core.overhead import ObservedThread, ThreadClass
 from pinfold.core.pools import Pools
 
-_STOP_ONE = "stop one of them and start it anew, so that it is given pCPUs of its own"
+_HARD_REBOOT = "reboot it with `openstack server reboot --hard`, which makes Nova write its definition by the pools of today"
 _POOLS_BACK = "give the pool its pCPUs back"
+_UNHELD = (ThreadClass.KTHREAD, ThreadClass.THREAD_CONTEXT)
+"""Nothing in a definition holds the kernel's threads, which float by nature, nor thread contexts, which stay with the memory."""
+_OTHERS_PINS = "give it pins outside cpu_dedicated_set in its own definition"
+
+
+class Owner(Enum):
+    """Whose guest a holder is: who can give it other pCPUs."""
+
+    OURS = "ours"
+    NOVA = "nova"
+    OTHER = "other"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """Somebody who is pinned to pCPUs. `name` is how findings call it.
+    """Somebody who is pinned to pCPUs. `name` is how findings call it, `guest` its bare name.
 
     `alone` says that they are its own by right: a guest of ours, or a pinned one of Nova's. Others may share their pins with their like.
+    `keeper` is who looks after a guest of ours (`Subject.owner`). `runs` is False for one that is stopped: it will want its pCPUs when it
+    starts.
     """
 
     name: str
     cpus: CpuSet
     alone: bool = True
+    guest: str = ""
+    guest_id: str = ""
+    owner: Owner = Owner.OURS
+    keeper: str = "pinfold"
+    runs: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +63,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """A process that belongs to no guest, and for each of its threads the pCPUs that it may run on."""
+    """A process that belongs to no guest here, and for each of its threads the pCPUs that it may run on.
+
+    `machine` describes the virtual machine that it is, run by another libvirt or by none; '' where it is none. `keeper` says who runs that.
+    """
 
     pid: int
     name: str
     allowed: tuple[CpuSet, ...]
+    machine: str = ""
+    keeper: str = ""
 
 
 def place_of(fit: Fit) -> Place:
@@ -68,15 +94,48 @@ def two_owners(holders: Iterable[Holder]) -> tuple[Finding, ...]:
     for holder in holders:
         for cpu in holder.cpus:
             owners.setdefault(cpu, []).append(holder)
-    groups: dict[tuple[str, ...], int] = {}
+    groups: dict[tuple[str, ...], tuple[int, list[Holder]]] = {}
     for cpu in sorted(owners):
         if len(owners[cpu]) > 1 and any(holder.alone for holder in owners[cpu]):
             names = tuple(sorted(holder.name for holder in owners[cpu]))
-            groups[names] = groups.get(names, 0) | 1 << cpu
+            groups[names] = (groups.get(names, (0, []))[0] | 1 << cpu, owners[cpu])
     return tuple(
-        Finding(code=FindingCode.TWO_OWNERS, subject=str(CpuSet.from_mask(mask)), observed=", ".join(names), advice=_STOP_ONE)
-        for names, mask in groups.items()
+        Finding(
+            code=FindingCode.TWO_OWNERS,
+            subject=str(CpuSet.from_mask(mask)),
+            observed=", ".join(names if all(one.runs for one in group) else [_with_state(one) for one in _sorted(group)]),
+            advice=_parting(group),
+            minor=sum(one.runs for one in group) < 2,
+        )
+        for names, (mask, group) in groups.items()
     )
+
+
+def _sorted(group: list[Holder]) -> list[Holder]:
+    return sorted(group, key=lambda holder: holder.name)
+
+
+def _with_state(holder: Holder) -> str:
+    return holder.name if holder.runs else f"{holder.name} (stopped)"
+
+
+def _parting(group: list[Holder]) -> str:
+    """What gives one of the guests other pCPUs: one of Nova's first, since Nova can do that without a loss, then ours, then others'.
+
+    A guest that is stopped is moved before one that runs.
+    """
+    order = (Owner.NOVA, Owner.OURS, Owner.OTHER)
+    one = min(group, key=lambda holder: (order.index(holder.owner), holder.runs, holder.name))
+    name = one.guest or one.name
+    if one.owner is Owner.NOVA:
+        return (
+            f"migrate {name} to another host with Nova, or resize it, so that Nova gives it other pCPUs; "
+            "stopping and starting it changes nothing, since Nova keeps its pins"
+        )
+    if one.owner is Owner.OURS:
+        subject = Subject(name=name, id=one.guest_id, owner=one.keeper, active=one.runs)
+        return f"give {name} a place that nobody else has, its disk stays: {remedy.replaced(subject)}"
+    return f"give {name} other pins in its own definition"
 
 
 def outside_pools(subject: Subject, place: Place, pools: Pools, online: CpuSet) -> tuple[Finding, ...]:
@@ -120,15 +179,45 @@ def place_again(subject: Subject) -> str:
     return f"{stop}give it a place in the pools of today and start it, its disk stays: {remedy.replaced(subject)}; or {_POOLS_BACK}"
 
 
-def foreign_floating(subject: Subject, may_run: CpuSet, own: CpuSet, vcpus: int, pools: Pools) -> tuple[Finding, ...]:
+def floating_astray(
+    subject: Subject, place: CpuSet, threads: Iterable[ObservedThread], vcpus: int, pools: Pools, online: CpuSet, *, movable: bool
+) -> tuple[Finding, ...]:
+    """A floating guest of Nova's whose definitions let it float beyond the shared pool; at most one finding. Pure.
+
+    `place` is the set that they give. The repair moves the whole guest to the shared pool; it needs `movable`, which says that the guest
+    is bound to no cell of the host.
+    """
+    outside = (place & online) - pools.shared
+    if not outside:
+        return ()
+    seen = tuple(thread for thread in threads if thread.thread_class not in _UNHELD)
+    repair = _floated(subject, seen, vcpus, pools.shared, online, keep=False) if movable and pools.shared else ""
+    return (
+        Finding(
+            code=FindingCode.OUTSIDE_POOL,
+            guest=subject.name,
+            guest_id=subject.id,
+            subject="its floating vCPUs",
+            recorded=str(pools.shared),
+            observed=str(outside),
+            repair=repair,
+            advice="" if repair else _HARD_REBOOT,
+        ),
+    )
+
+
+def foreign_floating(
+    subject: Subject, threads: Iterable[ObservedThread], own: CpuSet, vcpus: int, pools: Pools, online: CpuSet
+) -> tuple[Finding, ...]:
     """A guest of somebody else's that may run on dedicated pCPUs which are not its own pins; at most one finding. Pure.
 
-    `may_run` is everything that one of its threads may use, `own` its pins. The repair moves it to the shared pool, where there is one.
+    `own` are its pins. The repair keeps each thread to what it may use outside the dedicated pool, or moves it to the shared pool.
     """
-    astray = (may_run - own) & pools.exclusive
+    seen = tuple(thread for thread in threads if thread.thread_class not in _UNHELD)
+    astray = (_union(thread.allowed for thread in seen) & online - own) & pools.exclusive
     if not astray:
         return ()
-    moves = [remedy.vcpupin(subject, vcpu, pools.shared) for vcpu in range(vcpus)] if pools.shared and not own else []
+    repair = _floated(subject, seen, vcpus, pools.shared, online, keep=True) if pools.shared and not own else ""
     return (
         Finding(
             code=FindingCode.FOREIGN_FLOATING,
@@ -137,35 +226,74 @@ def foreign_floating(subject: Subject, may_run: CpuSet, own: CpuSet, vcpus: int,
             subject="it",
             recorded=str(own),
             observed=str(astray),
-            repair=" && ".join([*moves, remedy.emulatorpin(subject, pools.shared)]) if moves else "",
-            advice="" if moves else "give it pins outside cpu_dedicated_set in its own definition",
+            repair=repair,
+            advice="" if repair else _OTHERS_PINS,
         ),
     )
+
+
+def _floated(subject: Subject, threads: tuple[ObservedThread, ...], vcpus: int, shared: CpuSet, online: CpuSet, *, keep: bool) -> str:
+    """The command that puts every thread of a guest on the shared pool; with `keep` no thread may use more of it than before."""
+
+    def target(of: Iterable[ObservedThread]) -> CpuSet:
+        within = _union(thread.allowed for thread in of) & shared
+        return within if within and keep else shared
+
+    overhead = [thread for thread in threads if thread.thread_class not in (ThreadClass.VCPU, ThreadClass.IOTHREAD)]
+    iothreads = sorted({number for thread in threads if (number := iothread_number(thread)) is not None})
+    commands = [remedy.vcpupin(subject, vcpu, target(thread for thread in threads if thread.vcpu == vcpu), online) for vcpu in range(vcpus)]
+    commands.append(remedy.emulatorpin(subject, target(overhead), online))
+    commands += [
+        remedy.iothreadpin(subject, number, target(thread for thread in threads if iothread_number(thread) == number), online)
+        for number in iothreads
+    ]
+    left = [thread for thread in overhead if thread.tid not in (subject.pid, 0) and thread.allowed & online != target(overhead)]
+    return remedy.joined([*commands, remedy.taskset(left, target(overhead)) if left else ""])
 
 
 def foreign_process(process: Process, pools: Pools, online: CpuSet, default: CpuSet) -> tuple[Finding, ...]:
     """A process of the host with threads that are bound to dedicated pCPUs; at most one finding. Pure.
 
     A thread that may run on every online pCPU, or on the set that the host gives all processes (`default`, the init process's), is bound
-    to none: where those lie is the affair of `isolcpus` and of the service manager.
+    to none: where those lie is the affair of `isolcpus` and of the service manager. A virtual machine of somebody else's gets no command:
+    its vCPUs are pinned where they are, and only who runs it knows why.
     """
-    mask = 0
-    for allowed in process.allowed:
-        if allowed != default and not online <= allowed:
-            mask |= allowed.mask
-    astray = CpuSet.from_mask(mask) & pools.exclusive
+    astray = _union(allowed for allowed in process.allowed if allowed != default and not online <= allowed) & pools.exclusive
     if not astray:
         return ()
     elsewhere = online - pools.dedicated
+    repair = remedy.taskset_process(process.pid, elsewhere) if elsewhere and not process.machine else ""
+    advice = "every online pCPU is dedicated; leave the host some in cpu_dedicated_set"
+    if process.machine:
+        advice = f"it is {process.machine}, run by {process.keeper}; audit it there, and let only one of the two use these pCPUs"
     return (
         Finding(
             code=FindingCode.FOREIGN_PROCESS,
             tid=process.pid,
             thread=process.name,
+            subject="virtual machine" if process.machine else "process",
             recorded=str(elsewhere),
             observed=str(astray),
-            repair=remedy.taskset_process(process.pid, elsewhere) if elsewhere else "",
-            advice="" if elsewhere else "every online pCPU is dedicated; leave the host some in cpu_dedicated_set",
+            repair=repair,
+            advice="" if repair else advice,
+        ),
+    )
+
+
+def pools_missing(guests: Iterable[str], source: str) -> tuple[Finding, ...]:
+    """Guests with pinned vCPUs on a host whose configuration names no pools; at most one finding. `source` is the file, '' for none."""
+    names = sorted(guests)
+    if not names:
+        return ()
+    shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    about = f"{len(names)} guests have pinned vCPUs" if len(names) > 1 else "1 guest has pinned vCPUs"
+    where = f"{source} is not the file that Nova runs by" if source else "no configuration file was read"
+    return (
+        Finding(
+            code=FindingCode.POOLS_MISSING,
+            subject=about,
+            observed=shown,
+            advice=f"policies and pools are not judged; {where}: name the right one with --config",
         ),
     )
 
@@ -184,3 +312,10 @@ def record_unreadable(subject: Subject, problem: str) -> Finding:
         observed=problem,
         advice=advice,
     )
+
+
+def _union(sets: Iterable[CpuSet]) -> CpuSet:
+    mask = 0
+    for cpus in sets:
+        mask |= cpus.mask
+    return CpuSet.from_mask(mask)

@@ -1,47 +1,76 @@
 """The shell commands that repair findings, as text. Running them does not belong here.
 
 Every command names the libvirt address, quotes what a shell would read, and works when pasted by root on the host. `virsh` is used for what
-libvirt moves; `taskset` and `chrt` (util-linux) for threads that it does not.
+libvirt moves; `taskset` and `chrt` (util-linux) for threads that it does not. A live pin names online pCPUs alone, which is all that a
+cpuset cgroup takes; a pin in the persistent definition names the whole set, so that a pCPU that is offline today is not lost.
 """
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift.finding import Subject
+from pinfold.core.overhead import ObservedThread
 
 OWNER: Final = "pinfold"
 """The owner in the record of a guest that was started straight on its host, with no service."""
 
 
-def vcpupin(subject: Subject, vcpu: int, cpus: CpuSet) -> str:
-    """Puts one vCPU on `cpus`, now (where the guest runs) and in the definition.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What a command changes: the guest as it runs (`live`), and its persistent definition (`kept`)."""
 
-    >>> vcpupin(Subject(name="web 1"), 0, CpuSet.of(4))
+    live: bool = True
+    kept: bool = True
+
+
+BOTH = Scope()
+
+
+def vcpupin(subject: Subject, vcpu: int, cpus: CpuSet, online: CpuSet, scope: Scope = BOTH) -> str:
+    """Puts one vCPU on `cpus`.
+
+    >>> vcpupin(Subject(name="web 1"), 0, CpuSet.of(4), CpuSet.parse("0-7"))
     "virsh -c qemu:///system vcpupin 'web 1' 0 4 --live --config"
+    >>> vcpupin(Subject(name="web"), 0, CpuSet.parse("0-1"), CpuSet.of(0), Scope(live=True))
+    'virsh -c qemu:///system vcpupin web 0 0 --live && virsh -c qemu:///system vcpupin web 0 0-1 --config'
     """
-    return _virsh(subject, "vcpupin", str(vcpu), str(cpus))
+    return _pin(subject, ("vcpupin", str(vcpu)), cpus, online, scope)
 
 
-def emulatorpin(subject: Subject, cpus: CpuSet) -> str:
-    """Puts the emulator threads on `cpus`. Without a cpuset cgroup libvirt moves the main thread alone."""
-    return _virsh(subject, "emulatorpin", str(cpus))
+def emulatorpin(subject: Subject, cpus: CpuSet, online: CpuSet, scope: Scope = BOTH) -> str:
+    """Puts the emulator threads on `cpus`. Live, libvirt moves the main thread, and the others only where a cpuset cgroup holds them."""
+    return _pin(subject, ("emulatorpin",), cpus, online, scope)
 
 
-def iothreadpin(subject: Subject, iothread: int, cpus: CpuSet) -> str:
+def iothreadpin(subject: Subject, iothread: int, cpus: CpuSet, online: CpuSet, scope: Scope = BOTH) -> str:
     """Puts one iothread on `cpus`."""
-    return _virsh(subject, "iothreadpin", str(iothread), str(cpus))
+    return _pin(subject, ("iothreadpin", str(iothread)), cpus, online, scope)
 
 
-def taskset(tid: int, cpus: CpuSet) -> str:
-    """Puts one thread on `cpus`.
+def taskset(threads: Iterable[ObservedThread], cpus: CpuSet) -> str:
+    """Puts threads on `cpus`, out of the cgroup that keeps them elsewhere where they are in one.
 
-    >>> taskset(71, CpuSet.parse("0-1"))
+    >>> from pinfold.core.overhead import ThreadClass
+    >>> worker = ObservedThread(tid=71, name="worker", thread_class=ThreadClass.EMULATOR, allowed=CpuSet.of(4))
+    >>> taskset([worker], CpuSet.parse("0-1"))
     'taskset -pc 0-1 71'
     """
-    return f"taskset -pc {cpus} {tid}"
+    groups: dict[str, list[int]] = {}
+    for thread in threads:
+        groups.setdefault(thread.leave_for, []).append(thread.tid)
+    return joined(_taskset(tids, cpus, tasks) for tasks, tids in sorted(groups.items()))
+
+
+def _taskset(tids: list[int], cpus: CpuSet, tasks: str) -> str:
+    if len(tids) == 1:
+        return f"echo {tids[0]} | tee {shlex.quote(tasks)} && taskset -pc {cpus} {tids[0]}" if tasks else f"taskset -pc {cpus} {tids[0]}"
+    step = f"echo $tid | tee {shlex.quote(tasks)} && taskset -pc {cpus} $tid" if tasks else f"taskset -pc {cpus} $tid"
+    return f"for tid in {' '.join(map(str, tids))}; do {step}; done"
 
 
 def taskset_process(pid: int, cpus: CpuSet) -> str:
@@ -54,9 +83,14 @@ def chrt_fifo(tid: int, priority: int) -> str:
     return f"chrt --fifo --pid {priority} {tid}"
 
 
-def chrt_other(tid: int) -> str:
-    """Gives one thread the ordinary scheduler."""
-    return f"chrt --other --pid 0 {tid}"
+def chrt_other(tids: Iterable[int]) -> str:
+    """Gives threads the ordinary scheduler.
+
+    >>> chrt_other([71]), chrt_other([71, 72])
+    ('chrt --other --pid 0 71', 'for tid in 71 72; do chrt --other --pid 0 $tid; done')
+    """
+    listed = [str(tid) for tid in tids]
+    return f"chrt --other --pid 0 {listed[0]}" if len(listed) == 1 else f"for tid in {' '.join(listed)}; do chrt --other --pid 0 $tid; done"
 
 
 def shutdown(subject: Subject) -> str:
@@ -88,9 +122,22 @@ def replaced(subject: Subject) -> str:
     return ", ".join(f"`{command}`" for command in (commands if subject.active else commands[1:]))
 
 
-def _virsh(subject: Subject, verb: str, *arguments: str) -> str:
-    scope = ("--live", "--config") if subject.active else ("--config",)
-    return shlex.join(("virsh", "-c", subject.uri, verb, _domain(subject), *arguments, *scope))
+def joined(commands: Iterable[str]) -> str:
+    """Commands that run one after the other, each once; empty ones are left out."""
+    return " && ".join(dict.fromkeys(command for command in commands if command))
+
+
+def _pin(subject: Subject, words: tuple[str, ...], cpus: CpuSet, online: CpuSet, scope: Scope) -> str:
+    now = cpus & online if scope.live and subject.active else CpuSet()
+    kept = cpus if scope.kept and subject.persistent else CpuSet()
+    if now and now == kept:
+        return _virsh(subject, words, now, "--live", "--config")
+    return joined((_virsh(subject, words, now, "--live") if now else "", _virsh(subject, words, kept, "--config") if kept else ""))
+
+
+def _virsh(subject: Subject, words: tuple[str, ...], cpus: CpuSet, *flags: str) -> str:
+    verb, *more = words
+    return shlex.join(("virsh", "-c", subject.uri, verb, _domain(subject), *more, str(cpus), *flags))
 
 
 def _domain(subject: Subject) -> str:

@@ -243,7 +243,8 @@ class Guests:
             except InvalidRequest as error:
                 raise InvalidRequest(f"guest {domain.name()} cannot be read: {error}", key="guest") from error
             if guest.active:
-                guest = replace(guest, pid=process.pid_of(self._address.state_dir, guest.name))
+                kept = status.pins_of(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)) if persistent else None
+                guest = replace(guest, pid=process.pid_of(self._address.state_dir, guest.name), kept=kept)
             with self._lock:
                 self._known[guest.id] = guest
             hangs = self._hangs(guest)

@@ -88,7 +88,8 @@ def record_of(guest: Element) -> Record:
 def nova_record(metadata: Element) -> NovaRecord | None:
     """What Nova wrote into a domain's `<metadata>`, None where it wrote nothing.
 
-    The server's name, flavor name, vCPUs and memory are there in every release; extra specs since 2025.1, ordered by key.
+    The server's name, flavor name, vCPUs and memory are there in every release; extra specs and image properties since 2025.1, ordered
+    by key.
     Raises `InvalidRequest` when they cannot be read.
     """
     what = "Nova's metadata"
@@ -99,12 +100,13 @@ def nova_record(metadata: Element) -> NovaRecord | None:
         vcpus, memory = flavor.find(f"{{{namespace}}}vcpus"), flavor.find(f"{{{namespace}}}memory")
         if vcpus is None or memory is None:
             raise InvalidRequest(f"{what} has a <flavor> without vcpus or memory", key=what)
-        specs = flavor.iterfind(f"{{{namespace}}}extraSpecs/{{{namespace}}}extraSpec")
+        image = metadata.find(f"{{{namespace}}}instance/{{{namespace}}}image/{{{namespace}}}properties")
         return NovaRecord(
             flavor=flavor.get("name", ""),
             vcpus=xmltext.text_integer(vcpus, what),
             memory_mib=xmltext.text_integer(memory, what),
-            extra_specs=tuple(sorted({spec.get("name", ""): (spec.text or "") for spec in specs if spec.get("name")}.items())),
+            extra_specs=_pairs(flavor.find(f"{{{namespace}}}extraSpecs"), f"{{{namespace}}}extraSpec"),
+            image_properties=_pairs(image, f"{{{namespace}}}property"),
             name=metadata.findtext(f"{{{namespace}}}instance/{{{namespace}}}name", default="").strip(),
         )
     return None
@@ -118,6 +120,13 @@ def _request(asked: Element | None, policy: EmulatorPolicy, fit: Fit) -> GuestRe
     if (request.vcpus, request.emulator_policy) != (fit.vcpus, policy):
         raise InvalidRequest(f"{_WHAT} was asked for another number of vCPUs, or another policy, than it places", key=_WHAT)
     return request
+
+
+def _pairs(parent: Element | None, tag: str) -> tuple[tuple[str, str], ...] | None:
+    """The named texts below `parent`, ordered by name; None without it."""
+    if parent is None:
+        return None
+    return tuple(sorted({item.get("name", ""): (item.text or "") for item in parent.iterfind(tag) if item.get("name")}.items()))
 
 
 def _fit_element(fit: Fit) -> Element:

@@ -109,9 +109,7 @@ def _leave_vcpu_cgroup(pid: int, tid: int) -> None:
     where = cgroup.leaf(pid, tid)
     if where is None or where.kind != "vcpu":
         return
-    hierarchy = cgroup.cpuset_hierarchy()
-    tasks = "tasks" if hierarchy.version is cgroup.CgroupVersion.V1 else "cgroup.threads"
-    target = Path(hierarchy.root) / procfs.cpuset_path(pid, pid).lstrip("/") / tasks
+    target = Path(cgroup.tasks_file(pid))
     try:
         target.write_text(str(tid), encoding="ascii")
     except OSError as error:

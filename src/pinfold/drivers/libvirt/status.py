@@ -92,6 +92,12 @@ def _defined(text: str, pages: HostPages) -> HostGuest:
     )
 
 
+@lru_cache(maxsize=512)
+def pins_of(text: str) -> AskedPins:
+    """The pins that a domain XML asks for. Raises `InvalidRequest`."""
+    return asked_pins(xmltext.parsed(text, _WHAT, root="domain"))
+
+
 def state_of(state: int, reason: int) -> GuestState:
     """The state of a domain by libvirt's numbers; one that was shut off by a crash is CRASHED."""
     if (state, reason) == (_SHUT_OFF, _BY_A_CRASH):

@@ -56,12 +56,22 @@ def sight(
     walk = procfs.settled_threads(pid, proc=proc, also=lambda: kernel.of(pid))
     leaves = {thread.tid: leaf for thread in walk.threads if (leaf := cgroup.leaf(pid, thread.tid, proc=proc)) is not None}
     known = {} if leaves or not walk.threads else iothreads()
-    found = status.classified(walk.threads, vcpus=vcpus, iothreads=known, leaves=leaves)
+    found = tuple(
+        _in_its_cgroup(thread, pid, leaves.get(thread.tid), proc)
+        for thread in status.classified(walk.threads, vcpus=vcpus, iothreads=known, leaves=leaves)
+    )
     if witness is None:
         return Sight(threads=found, witness=PROCFS, stable=walk.stable)
     # A witness that sees what libvirt and QEMU ask for sees nothing of the kernel's own threads: they are left out rather than guessed.
     seen = (thread for thread in found if thread.thread_class is not ThreadClass.KTHREAD or witness.allowed(thread.tid) is not None)
     return Sight(threads=tuple(_as_told(thread, pid, witness) for thread in seen), witness=witness.label, stable=walk.stable)
+
+
+def _in_its_cgroup(thread: ObservedThread, pid: int, leaf: cgroup.Leaf | None, proc: Path) -> ObservedThread:
+    """The thread, with the way out of a vCPU's or iothread's cgroup where it sits in one that is not its own."""
+    if leaf is None or leaf.kind == "emulator" or thread.thread_class in (ThreadClass.VCPU, ThreadClass.IOTHREAD):
+        return thread
+    return replace(thread, leave_for=cgroup.tasks_file(pid, proc=proc))
 
 
 def _as_told(thread: ObservedThread, pid: int, witness: AffinityWitness) -> ObservedThread:
