@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pinfold.api.attempts import AttemptLimits, Attempts
+from pinfold.api.attempts import Attempts
+from pinfold.core.settings import AttemptLimits
 
 LIMITS = AttemptLimits(waiting_per_address=2, wrong_per_minute=3)
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from pinfold.api.accounts import Account, hash_password, parse_accounts
-from pinfold.api.attempts import AttemptLimits
 from pinfold.api.doorkeeper import Doorkeeper
 from pinfold.api.password_checks import Outcome, PasswordChecks, TooManyAttempts
+from pinfold.core.settings import AttemptLimits
 
 SECRET = "correct horse"
 ACCOUNTS = parse_accounts(f"alice:admin:{hash_password(SECRET, rounds=4)}", "accounts")

@@ -112,7 +112,7 @@ def test_an_agents_token_opens_its_own_host_and_nothing_else(fleet: Fleet) -> No
     assert c1.ask("GET", "/orders", token=None).status_code == 200
     assert fleet.http.get("/agent/v1/orders").status_code == 401, "an admin is no agent"
 
-    answer = fleet.http.post("/v1/hosts/c1/token")
+    answer = fleet.http.post("/v1/hosts/c1/token", json={})
     assert answer.status_code == 200
     assert c1.ask("POST", "/heartbeat").status_code == 401
     c1.token = answer.json()["token"]

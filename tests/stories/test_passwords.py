@@ -10,7 +10,7 @@ import pytest
 from tests.stories.rig import READER, C, Fleet, open_fleet
 
 from pinfold.accounting.embedded import Embedded
-from pinfold.api.attempts import AttemptLimits
+from pinfold.core.settings import AttemptLimits
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ def test_the_service_starts_without_keystone_says_so_and_catches_up(tmp_path: Pa
     )
     with (
         open_service(settings(tmp_path, remote), no_auth=True) as service,
-        httpx.Client(transport=InProcess(service.app), base_url="http://pinfold.test") as http,
+        httpx.Client(transport=InProcess(service.app), base_url="http://localhost") as http,
     ):
         host = add_host(service.services.database, "c1")
         answer = http.get("/healthz")

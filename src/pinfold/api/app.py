@@ -14,6 +14,7 @@ from pinfold.api import errors, identity, metrics
 from pinfold.api.agent import routes as agents
 from pinfold.api.answers import closed
 from pinfold.api.asgi import Receive, Scope, Send
+from pinfold.api.audit import Audit
 from pinfold.api.auth import Authentication
 from pinfold.api.bounds import Bounds
 from pinfold.api.client_address import ClientAddress
@@ -32,6 +33,7 @@ from pinfold.api.compute import (
 )
 from pinfold.api.compute import services as compute_services
 from pinfold.api.compute.headers import ComputeHeaders
+from pinfold.api.cross_site import JsonPosts, LoopbackHosts
 from pinfold.api.image import routes as images
 from pinfold.api.openapi import HEALTH, describe
 from pinfold.api.services import ApiServices, Wsgi
@@ -63,8 +65,8 @@ _PLACEMENT_THREADS: Final = 10
 
 
 def create_app(services: ApiServices) -> FastAPI:
-    """The application. Requests pass what tells the client's address, the Compute headers, the bounds, authentication, and what answers
-    for bugs; then the routes.
+    """The application. Requests pass, in this order: what tells the client's address; without authentication, what keeps foreign names
+    out; the Compute headers; the bounds; the audit log; authentication; what keeps other sites' pages out; what answers for bugs.
     """
     app = FastAPI(
         title="pinfold",
@@ -86,9 +88,12 @@ def create_app(services: ApiServices) -> FastAPI:
     app.openapi = describe(app)  # type: ignore[method-assign]
     for layer, options in (
         (errors.Unexpected, {}),
+        (JsonPosts, {}),
         (Authentication, {"checks": services.checks}),
+        (Audit, {}),
         (Bounds, {}),
         (ComputeHeaders, {}),
+        (LoopbackHosts, {"wanted": services.checks is None}),
         (ClientAddress, {"proxies": services.proxies}),
     ):
         app.add_middleware(layer, **options)

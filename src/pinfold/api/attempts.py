@@ -10,26 +10,10 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
 
+from pinfold.core.settings import AttemptLimits
+
 _MOST_ADDRESSES: Final = 10_000
 """How many addresses are remembered, more than can have a check under way; the ones that were quiet the longest are forgotten first."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptLimits:
-    """`at_once` checks run at the same time. Up to `waiting` more wait for their turn, of them `waiting_per_address` of one address.
-
-    `wrong_per_minute` is how many wrong passwords one address may send at once, and how many more every minute. A refusal is answered after
-    `refusal_seconds`, so that a connection that guesses on cannot keep the service busy with refusing.
-    """
-
-    at_once: int = 1
-    waiting: int = 64
-    waiting_per_address: int = 4
-    wrong_per_minute: int = 20
-    refusal_seconds: float = 1.0
-
-
-DEFAULT_LIMITS: Final = AttemptLimits()
 
 
 @dataclass(slots=True)

@@ -12,6 +12,7 @@ from typing import Final
 from pinfold.api.accounts import Account, Role
 from pinfold.api.asgi import App, Receive, Scope, Send
 from pinfold.api.client_address import address_block, client_of
+from pinfold.api.cross_site import AGENTS
 from pinfold.api.errors import send_error
 from pinfold.api.password_checks import PasswordChecks, TooManyAttempts
 from pinfold.api.rights import while_it_holds
@@ -24,8 +25,7 @@ OPEN: Final = frozenset(
     }
 )
 """Health, and the version documents, which clients read before they say who they are."""
-AGENTS: Final = "/agent/"
-_READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 QUESTIONS: Final = ("/v1/fits",)
 """Paths whose POST asks and changes nothing."""
 _CHALLENGE: Final = (b"www-authenticate", b'Basic realm="pinfold", charset="UTF-8"')
@@ -33,10 +33,11 @@ ANYBODY: Final = Account(name="anybody", role=Role.ADMIN, hash="")
 """Who calls when authentication is switched off."""
 
 
-def credentials(header: str) -> tuple[str, str] | None:
+def credentials_of(header: str) -> tuple[str, str] | None:
     """Name and password of an `Authorization` header, None where it is not well-formed Basic. Source: RFC 7617.
 
-    >>> credentials("Basic YWxpY2U6c2VjcmV0OnRvbw=="), credentials("Bearer x"), credentials("Basic ???"), credentials("Basic \xff")
+    >>> of = credentials_of
+    >>> of("Basic YWxpY2U6c2VjcmV0OnRvbw=="), of("Bearer x"), of("Basic ???"), of("Basic \xff")
     (('alice', 'secret:too'), None, None, None)
     """
     scheme, _, token = header.partition(" ")
@@ -71,7 +72,7 @@ class Authentication:
             await send_error(scope, send, 401, "A name and a password are required.", _CHALLENGE)
             return
         scope.setdefault("state", {})["account"] = account
-        if account.role is Role.READER and scope["method"] not in _READING and scope["path"] not in QUESTIONS:
+        if account.role is Role.READER and scope["method"] not in READING and not is_question(scope):
             await send_error(scope, send, 403, f"The account {account.name} may read only.")
             return
         if self._checks is None:
@@ -82,11 +83,16 @@ class Authentication:
 
 async def _admit(scope: Scope, checks: PasswordChecks) -> Account | None:
     given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-    found = credentials(given.decode("latin-1"))
+    found = credentials_of(given.decode("latin-1"))
     if found is None:
         return None
     address = client_of(scope)
     return await checks.admit(*found, address=address_block(address), connection=(address, scope["client"][1]))
+
+
+def is_question(scope: Scope) -> bool:
+    """Whether a request asks and changes nothing, though its method is another."""
+    return scope["path"] in QUESTIONS
 
 
 def _open(scope: Scope) -> bool:

@@ -12,7 +12,8 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from pinfold.api.auth import AGENTS, OPEN, QUESTIONS
+from pinfold.api.auth import OPEN, QUESTIONS
+from pinfold.api.cross_site import AGENTS
 from pinfold.api.errors import CODES, COMPUTE_ERRORS
 
 _VERBS: Final = frozenset({"get", "put", "post", "delete", "patch", "head"})
@@ -96,6 +97,7 @@ def refusals(path: str, verb: str) -> frozenset[int]:
         409: writing,
         503: account or path == HEALTH,
     }
+    found |= {415: verb == "post" and not path.startswith(AGENTS)}
     return frozenset(status for status, may in found.items() if may)
 
 

@@ -16,8 +16,9 @@ from enum import Enum
 from typing import Final
 
 from pinfold.api.accounts import Account
-from pinfold.api.attempts import DEFAULT_LIMITS, AttemptLimits, Attempts
+from pinfold.api.attempts import Attempts
 from pinfold.api.doorkeeper import Doorkeeper
+from pinfold.core.settings import DEFAULT_LIMITS, AttemptLimits
 
 _MOST_CONNECTIONS: Final = 4096
 _LONGEST_RETRY: Final = 60

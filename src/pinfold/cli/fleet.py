@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from pinfold.config.fleet import FleetSettings
 
 
+AUDIT: Final = "pinfold.audit"
+"""The logger of who changed what, `pinfold.api.audit`'s; its lines are always written."""
+
+
 def read_fleet(named: Sequence[str] | None, uri: str | None, listen: str | None, port: int | None, *, quiet: bool) -> FleetSettings:
     """The fleet's settings for one command. Slips in the files are said on standard error, unless `quiet`. Raises `InvalidRequest`."""
     from pinfold.config import find_files, load
@@ -47,6 +51,7 @@ def watch_log(*, verbose: bool) -> None:
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logging.getLogger("pinfold").setLevel(logging.INFO if verbose else logging.WARNING)
+    logging.getLogger(AUDIT).setLevel(logging.INFO)
     # Placement logs at DEBUG and INFO what each request did; its warnings are worth hearing.
     logging.getLogger("placement").setLevel(logging.WARNING)
 

@@ -110,11 +110,10 @@ class Service:
         import httpx
 
         try:
-            answer = (
-                self._http.request(method, path, json=body, params=query)
-                if body is not None
-                else self._http.request(method, path, params=query)
-            )
+            # A POST says its type also without a body: the service refuses what a page of another site could send.
+            headers = {"Content-Type": "application/json"} if method == "POST" else {}
+            more = {} if body is None else {"json": body}
+            answer = self._http.request(method, path, params=query, headers=headers, **more)  # type: ignore[arg-type]
         except httpx.HTTPError as error:
             raise Unavailable(f"the service at {self._url} does not answer: {error or type(error).__name__}") from error
         if not answer.is_success:

@@ -8,11 +8,10 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from pinfold.accounting.embedded import EmbeddedPlacement
 from pinfold.accounting.remote import Auth, RemotePlacement
-from pinfold.api.attempts import DEFAULT_LIMITS, AttemptLimits
 from pinfold.config.host import host_settings
 from pinfold.config.parse import Values, key_of, parse
 from pinfold.core.errors import InvalidRequest
-from pinfold.core.settings import HostSettings
+from pinfold.core.settings import DEFAULT_LIMITS, AttemptLimits, HostSettings
 from pinfold.scheduler.model import DEFAULT_SETTINGS, SchedulerSettings
 
 

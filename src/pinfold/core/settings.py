@@ -1,8 +1,9 @@
-"""`HostSettings`: one host's configuration as frozen values. Reading it from files does not belong here (`pinfold.config` does)."""
+"""What an operator decided, as frozen values: `HostSettings` for one host, `AttemptLimits` for passwords. `pinfold.config` reads them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from pinfold.core.fit.model import Strategy
 from pinfold.core.ledger import Limits
@@ -30,3 +31,21 @@ class HostSettings:
     host: str = ""
     source: str = ""
     reserved_pcpus: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptLimits:
+    """`at_once` checks run at the same time. Up to `waiting` more wait for their turn, of them `waiting_per_address` of one address.
+
+    `wrong_per_minute` is how many wrong passwords one address may send at once, and how many more every minute. A refusal is answered after
+    `refusal_seconds`, so that a connection that guesses on cannot keep the service busy with refusing.
+    """
+
+    at_once: int = 1
+    waiting: int = 64
+    waiting_per_address: int = 4
+    wrong_per_minute: int = 20
+    refusal_seconds: float = 1.0
+
+
+DEFAULT_LIMITS: Final = AttemptLimits()

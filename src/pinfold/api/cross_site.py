@@ -1,0 +1,74 @@
+"""What a web page of another site must not bring about through an administrator's browser. Who may call at all does not belong here.
+
+A browser adds HTTP Basic credentials by itself, and under `--no-auth` none are needed. Two rules keep other sites out:
+
+1. A POST says `Content-Type: application/json`, also without a body. A page of another site can send GET, HEAD and POST, and with a POST
+   only the types of forms; for everything else a browser asks first, and is never allowed here.
+   Source: the Fetch Standard, "CORS-safelisted request-header".
+2. Without authentication the `Host` is a name of loopback: another site's name that suddenly means 127.0.0.1 (DNS rebinding) makes its
+   pages ours in the eyes of a browser, and rule 1 does not hold them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pinfold.api.asgi import App, Receive, Scope, Send
+from pinfold.api.errors import send_error
+from pinfold.core.addresses import is_loopback
+
+_JSON: Final = "application/json"
+AGENTS: Final = "/agent/"
+"""Agents' routes take a token, which no browser adds by itself."""
+
+
+def sendable_by_a_form(method: str, path: str, content_type: str) -> bool:
+    """Whether a page of another site could have sent this change.
+
+    >>> sendable_by_a_form("POST", "/v1/hosts", "text/plain"), sendable_by_a_form("POST", "/v1/hosts", "application/json; charset=utf-8")
+    (True, False)
+    """
+    return method == "POST" and not path.startswith(AGENTS) and content_type.partition(";")[0].strip().lower() != _JSON
+
+
+def names_loopback(host: str) -> bool:
+    """Whether a `Host` header names this machine's loopback, with a port or without.
+
+    >>> [names_loopback(host) for host in ("localhost", "127.0.0.1:8774", "[::1]:8774", "evil.example", "127.0.0.1.evil.example", "")]
+    [True, True, True, False, False, False]
+    """
+    name = host.strip().lower()
+    name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
+    return is_loopback(name)
+
+
+class JsonPosts:
+    """ASGI: answers 415 to a POST that a form could have sent."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and sendable_by_a_form(scope["method"], scope["path"], _header(scope, b"content-type")):
+            await send_error(scope, send, 415, "A POST needs the header Content-Type: application/json, also without a body.")
+            return
+        await self._app(scope, receive, send)
+
+
+class LoopbackHosts:
+    """ASGI: answers 403 where the `Host` is no name of loopback. It is `wanted` in front of a service without authentication."""
+
+    def __init__(self, app: App, *, wanted: bool) -> None:
+        self._app = app
+        self._wanted = wanted
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._wanted and scope["type"] == "http" and not names_loopback(host := _header(scope, b"host")):
+            message = f"The Host {host[:255]!r} is not allowed without authentication; localhost, 127.0.0.1 and [::1] are."
+            await send_error(scope, send, 403, message)
+            return
+        await self._app(scope, receive, send)
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
