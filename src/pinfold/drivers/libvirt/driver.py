@@ -15,6 +15,7 @@ from pinfold.core.drift import expected
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.fit.model import Fit
 from pinfold.core.overhead import Masks, masks
+from pinfold.core.plural import count
 from pinfold.core.request.model import GuestRequest
 from pinfold.core.topology import Topology
 from pinfold.drivers.libvirt import capabilities, domain, elements, emit, moves, process, status, waiting
@@ -185,7 +186,8 @@ class LibvirtDriver:
         if not known.active:
             raise InvalidRequest(f"guest {known.name} is {known.state.value}; only a running guest's threads can be moved", key="guest")
         if len(masks.vcpus) != known.vcpus:
-            raise InvalidRequest(f"guest {known.name} has {known.vcpus} vCPUs, pins for {len(masks.vcpus)} were given", key="guest")
+            has = count(known.vcpus, "vCPU")
+            raise InvalidRequest(f"guest {known.name} has {has}, pins for {len(masks.vcpus)} were given", key="guest")
 
         def pin(connection: Any) -> None:
             found = self._guests.domain(guest, connection)
