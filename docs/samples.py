@@ -14,6 +14,7 @@ from pinfold.cli.documents import (
     guest_document,
     host_document,
     map_document,
+    orphans_document,
     proof_document,
     repair_document,
     stop_document,
@@ -33,6 +34,7 @@ from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import GuestState, HostGuest, Record, Sight
 from pinfold.host.audit import Audit, GuestAudit, Whose
 from pinfold.host.map import host_map
+from pinfold.host.orphans import Orphan
 from pinfold.host.repair import Left, Repaired
 from pinfold.host.stop import Stopped
 from pinfold.host.survey import Survey
@@ -81,6 +83,7 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
         ("`audit`", audit_document(Audit(seen=seen, guests=(judged,), host_findings=(), verified=True))),
         ("`repair`", repair_document((Repaired(before=drifted, after=replace(drifted, findings=())),), left)),
         ("`guest stop`", stop_document(Stopped(guest=guest, removed=False))),
+        ("`guest orphans`", orphans_document((Orphan(guest=guest, holds=placed.taken, disk=None),), removed=False, files_deleted=False)),
         ("`config check`", check_document(checked)),
         ("`doctor`", doctor_document((Checkup(what="KVM", health=Health.GOOD, words="/dev/kvm is there"),))),
         ("`host show`", host_document(seen, host_map(seen), settings)),

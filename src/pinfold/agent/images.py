@@ -12,12 +12,11 @@ from pinfold.agent.client import ServiceClient
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Boot
-from pinfold.host import disk, files
+from pinfold.host import disk, files, serial
 from pinfold.host.lock import state_folder
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ @+-]{0,127}")
 _SUFFIXES: Final = (".rom", ".kernel", ".qcow2", ".raw", ".img")
-_ROTATED: Final = re.compile(r"\.[0-9]{1,4}", re.ASCII)
 _fetching: Final = threading.Lock()
 """Held while an image is fetched: two starts of one image fetch it once."""
 
@@ -27,7 +26,7 @@ def boot_of(settings: HostSettings, service: ServiceClient, image: str, guest: s
 
     Raises `InvalidRequest` when the image is nowhere, `Unavailable` when it had to be fetched and the service is away.
     """
-    log = str(files.inside(state_folder(settings, "serial"), f"{guest}.log"))
+    log = str(serial.log_of(settings, guest))
     if not image:
         return Boot(serial_log=log)
     path = _find(settings, service, image)
@@ -46,14 +45,6 @@ def boot_of(settings: HostSettings, service: ServiceClient, image: str, guest: s
             return Boot(disk=str(path), disk_format="qcow2", serial_log=log)
         case _:
             return Boot(disk=str(path), disk_format="raw", serial_log=log)
-
-
-def forget_serial_log(settings: HostSettings, guest: str) -> None:
-    """Delete a guest's serial log and those that virtlogd rotated (`GUEST.log.0`, `.1` and so on); none is no error."""
-    folder = Path(settings.state_dir, "serial")
-    for name in files.names(folder):
-        if name == f"{guest}.log" or _ROTATED.fullmatch(name.removeprefix(f"{guest}.log")):
-            files.remove(folder, name)
 
 
 def _find(settings: HostSettings, service: ServiceClient, image: str) -> Path:

@@ -9,9 +9,11 @@ A guest that hangs holds up its own actions alone; where a turn takes long, anot
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -45,6 +47,7 @@ _SHORTEST_PAUSE: Final = 0.05
 _FINISH_SECONDS: Final = 4.0
 """How long what is under way may take when the agent is to end; with its goodbye and libvirt's, it ends within ten seconds."""
 _GOODBYE_SECONDS: Final = 2.0
+_WAKE_SECONDS: Final = 1.0
 _STARTS: Final = (Act.START, Act.RESTART, Act.FINISH, Act.REBOOT)
 
 
@@ -89,6 +92,7 @@ class Agent:
         self._lock = threading.RLock()
         self._wake = threading.Event()
         self._ended = threading.Event()
+        self._stops: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._orders: Orders | None = None
         self._refused: tuple[RefusedOrder, ...] = ()
         self._busy: set[str] = set()
@@ -102,9 +106,8 @@ class Agent:
         self._crash: Exception | None = None
 
     def stop(self) -> None:
-        """End `run` soon. Safe from any thread and from signal handlers."""
-        self._ended.set()
-        self._wake.set()
+        """End `run` soon. Safe from any thread and from signal handlers: an `Event` that the interrupted thread waits for would not be."""
+        self._stops.put(None)
 
     def run(self) -> None:
         """Keep the host as wanted until `stop`. What is under way then is finished if that is soon, and else left to the next agent, as is
@@ -116,9 +119,10 @@ class Agent:
         turns = threading.Thread(target=self._turns, name="pinfold-turns", daemon=True)
         turns.start()
         try:
-            self._ended.wait()
+            self._await_stop()
         finally:
-            self.stop()
+            self._ended.set()
+            self._wake.set()
             unsubscribe()
             until = time.monotonic() + _FINISH_SECONDS
             turns.join(_FINISH_SECONDS)
@@ -129,6 +133,12 @@ class Agent:
         goodbye.join(_GOODBYE_SECONDS)
         if self._crash is not None:
             raise self._crash
+
+    def _await_stop(self) -> None:
+        """Wait for `stop`. A signal may reach another thread: its handler runs when this one wakes, so it does now and then."""
+        while True:
+            with suppress(queue.Empty):
+                return self._stops.get(timeout=_WAKE_SECONDS)
 
     def _turns(self) -> None:
         """Turn after turn, until the agent ends; what no turn can go on after ends it."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pinfold.agent.client import ServiceClient
-from pinfold.agent.images import boot_of, forget_serial_log
+from pinfold.agent.images import boot_of
 from pinfold.agent.reconcile import Act, Action
 from pinfold.agent.wire import GuestOrder, told_failure
 from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, PinfoldError
@@ -15,7 +15,7 @@ from pinfold.core.fit.model import NoFit
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Driver, GuestState, HostGuest, Record
 from pinfold.faultpoints import fault_point
-from pinfold.host import disk
+from pinfold.host import disk, serial
 from pinfold.host.start import NotPlaced, StartOrder, finish, restart, start
 from pinfold.host.stop import shut_down, stop
 
@@ -150,7 +150,7 @@ class Performer:
 
     def _delete_files(self, guest: str) -> None:
         disk.remove(self._settings, guest)
-        forget_serial_log(self._settings, guest)
+        serial.forget(self._settings, guest)
 
     def _found(self, guest: str) -> HostGuest | None:
         return next((found for found in self._driver.guests() if found.id == guest), None)

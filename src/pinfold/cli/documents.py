@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pinfold.cli.prerequisites import Checkup
     from pinfold.host.audit import Audit
     from pinfold.host.map import HostMap, PagesMap, PcpuMap
+    from pinfold.host.orphans import Orphan
     from pinfold.host.repair import Left, Repaired
     from pinfold.host.replace import Replaced
     from pinfold.host.stop import Stopped
@@ -185,6 +186,15 @@ def repair_document(done: Sequence[Repaired], left: Sequence[Left]) -> Document:
 def stop_document(stopped: Stopped) -> Document:
     """A guest that no longer runs; `removed` says whether its definition, disk and claim are gone too."""
     return {"stopped": True, "removed": stopped.removed, "guest": guest_document(stopped.guest)}
+
+
+def orphans_document(found: Sequence[Orphan], *, removed: bool, files_deleted: bool) -> Document:
+    """The guests that no service knows: the pCPUs that each holds alone, and where its disk is, null without one."""
+    rows = [
+        {**guest_document(orphan.guest), "holds": str(orphan.holds), "disk": None if orphan.disk is None else str(orphan.disk)}
+        for orphan in found
+    ]
+    return {"orphans": rows, "removed": removed, "files_deleted": files_deleted}
 
 
 def check_document(found: Checked) -> Document:

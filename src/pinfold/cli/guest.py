@@ -10,6 +10,7 @@ import typer
 from pinfold.cli import completion
 from pinfold.cli import options as opt
 from pinfold.cli.guest_options import GuestOptions, takes_guest_options
+from pinfold.cli.orphans import orphans
 from pinfold.cli.output import show, show_json
 from pinfold.cli.session import Session, open_session, read_configuration
 from pinfold.cli.status import ExitStatus, warn
@@ -190,6 +191,9 @@ def stop(
     else:
         kept = "and is gone" if outcome.removed else "and keeps its pCPUs; `pinfold guest restart` starts it again"
         show([f"guest {outcome.guest.name} no longer runs {kept}"])
+
+
+app.command("orphans")(orphans)
 
 
 def _pools(session: Session) -> Pools | None:

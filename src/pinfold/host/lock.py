@@ -146,6 +146,19 @@ def owning(settings: HostSettings, name: str) -> Iterator[None]:
         os.close(handle)
 
 
+def running_agent(settings: HostSettings) -> str:
+    """The process that is this host's agent now, '' when none runs; the mark of one that was killed does not count."""
+    handle = _open(_path(settings, "agent"))
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(handle, 32, 0).decode(errors="replace") or "unknown"
+    else:
+        return ""
+    finally:
+        os.close(handle)
+
+
 def refuse_if_owned(settings: HostSettings, action: str, *, by: str = "") -> None:
     """Raises `InvalidRequest` naming the agent when one owns the host, and it is not `by`: two deciders would undo each other's work."""
     present = owner(settings)

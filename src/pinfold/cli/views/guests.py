@@ -12,6 +12,7 @@ from pinfold.cli.views.words import guest_cell, mib, name_width, place_words, sh
 from pinfold.core.fit.model import Fit
 from pinfold.core.pools import Pools
 from pinfold.drivers.port import GuestState, HostGuest
+from pinfold.host.orphans import Orphan
 from pinfold.host.places import places
 from pinfold.host.replace import Replaced
 
@@ -50,6 +51,25 @@ def replaced_view(done: Replaced) -> list[RenderableType]:
         Text.assemble((name, "bold"), f": {before} -> {_place(done.after)}"),
         Text(f"it is stopped, and its disk is as it was; `pinfold guest restart {name}` starts it there"),
     ]
+
+
+def orphans_view(found: Sequence[Orphan], *, removed: bool, files_deleted: bool) -> list[RenderableType]:
+    """The guests that no service knows, and what became of them, or would. Pure."""
+    if not found:
+        return [Text("no orphans: the service knows every guest that it has on this host", style="dim")]
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for title in ("guest", "state", "pCPUs", "owner", "disk"):
+        table.add_column(title, overflow="fold")
+    for orphan in found:
+        guest = orphan.guest
+        state = Text(guest.state.value, style=_STYLES[guest.state])
+        by = "" if guest.record is None else guest.record.owner
+        table.add_row(guest_cell(guest), state, str(orphan.holds) or "-", by, "-" if orphan.disk is None else str(orphan.disk))
+    if removed:
+        kept = "their disks and serial logs are deleted" if files_deleted else "their disks are where they were"
+        return [table, Text(f"they are stopped and forgotten, and their pCPUs are free; {kept}")]
+    ask = "nothing was changed; --remove stops and forgets them and keeps their disks, with --delete-files their files go too"
+    return [table, Text(ask)]
 
 
 def _place(fit: Fit) -> str:

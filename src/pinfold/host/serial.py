@@ -1,0 +1,26 @@
+"""The serial logs of an agent's guests: `STATE_DIR/serial/GUEST.log`, and the older ones that virtlogd keeps beside it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from pinfold.core.settings import HostSettings
+from pinfold.host import files
+from pinfold.host.lock import state_folder
+
+_ROTATED: Final = re.compile(r"\.[0-9]{1,4}", re.ASCII)
+
+
+def log_of(settings: HostSettings, guest: str) -> Path:
+    """Where the log of the guest with that id is written, in a folder that is there."""
+    return files.inside(state_folder(settings, "serial"), f"{guest}.log")
+
+
+def forget(settings: HostSettings, guest: str) -> None:
+    """Delete a guest's serial log and those that virtlogd rotated (`GUEST.log.0`, `.1` and so on); none is no error."""
+    folder = Path(settings.state_dir, "serial")
+    for name in files.names(folder):
+        if name == f"{guest}.log" or _ROTATED.fullmatch(name.removeprefix(f"{guest}.log")):
+            files.remove(folder, name)
