@@ -15,14 +15,18 @@ from pinfold.core.drift import (
     Place,
     Process,
     Subject,
+    WantedMemory,
+    busy_siblings,
     compare,
     foreign_floating,
     foreign_process,
+    misplaced_memory,
     outside_pools,
     pools_missing,
     record_unreadable,
     two_owners,
 )
+from pinfold.core.drift.memory import Area, AreaKind
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.overhead import Masks, ObservedThread, ThreadClass
 from pinfold.core.pools import Pools
@@ -110,6 +114,10 @@ def _host() -> Iterator[Finding]:
     router = Holder(name="Nova's guest router", guest="router", owner=Owner.NOVA, cpus=CpuSet.parse("3-4"))
     yield from two_owners([Holder(name="guest web", guest="web", cpus=CpuSet.parse("2-3")), router])
     yield from pools_missing(["router"], "/etc/nova/nova.conf")
+    cores = {cpu: CpuSet.of(cpu & ~1, cpu | 1) for cpu in range(8)}
+    yield from busy_siblings(_WEB, CpuSet.of(2), cores, [router])
+    memory = WantedMemory(cells=CpuSet.of(0), huge_mib={})
+    yield from misplaced_memory(_WEB, memory, [Area(kind=AreaKind.PLAIN, page_kib=4, pages=((0, 1000), (1, 131_072)))])
     yield from outside_pools(_WEB, Place(alone=CpuSet.parse("1-2")), _POOLS, _ONLINE)
     yield from outside_pools(_WEB, Place(alone=CpuSet.parse("2-3"), pooled=CpuSet.of(0)), _POOLS, _ONLINE)
     loose = ObservedThread(tid=5120, name="qemu-system-x86", thread_class=ThreadClass.EMULATOR, allowed=_ONLINE)

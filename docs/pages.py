@@ -81,6 +81,8 @@ _FINDINGS = {
     FindingCode.FOREIGN_FLOATING: "Somebody else's guest may run on dedicated pCPUs that are not its own.",
     FindingCode.FOREIGN_PROCESS: "A process that is no guest is bound to dedicated pCPUs.",
     FindingCode.RECORD_UNREADABLE: "The guest's record is damaged or too new; the guest counts as foreign.",
+    FindingCode.SIBLING_BUSY: "A guest with hw:cpu_thread_policy=isolate shares a core with somebody who is pinned there.",
+    FindingCode.MEMORY_CELL: "A guest's memory lies on another host cell than the one that it was given.",
     FindingCode.POOLS_MISSING: "Guests have pinned vCPUs, but the configuration that was read names no pools.",
 }
 

@@ -9,28 +9,35 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import (
     Finding,
     FindingCode,
+    Place,
     Placed,
     Severity,
     Subject,
+    WantedMemory,
+    busy_siblings,
     foreign_floating,
     foreign_process,
+    misplaced_memory,
     outside_pools,
     place_of,
     pools_missing,
     record_unreadable,
     two_owners,
 )
+from pinfold.core.fit.model import Fit
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Driver, HostGuest, Record, Sight
 from pinfold.host import nova
-from pinfold.host.claims import owners, reading_of, subject_of
+from pinfold.host.claims import holders, owners, reading_of, subject_of
 from pinfold.host.strangers import default_set, strangers
 from pinfold.host.survey import Survey, own_machine, own_pins, survey
 from pinfold.host.verify import verify
+from pinfold.linux import numa
 
 _ON_THE_HOST = "run the audit on the host itself; from afar there is no word on single threads"
 
@@ -112,7 +119,12 @@ def _ours(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest
         policy=record.policy,
         masks=verdict.masks,
         sight=verdict.sight,
-        findings=verdict.findings + pools,
+        findings=(
+            *verdict.findings,
+            *pools,
+            *(_siblings(settings, seen, guest, record.fit.pinned, kept=record.fit.taken) if record.fit.idle_siblings else ()),
+            *_memory(driver, settings, seen, guest, _recorded_memory(seen, record.fit)),
+        ),
     )
 
 
@@ -128,7 +140,11 @@ def _nova(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest
         inferred=not reading.stated,
         masks=reading.wanted,
         sight=sight,
-        findings=nova.judged(subject, guest, reading, sight, pools, online),
+        findings=(
+            *nova.judged(subject, guest, reading, sight, pools, online),
+            *(_siblings(settings, seen, guest, reading.place.alone) if nova.keeps_siblings_idle(guest) else ()),
+            *_memory(driver, settings, seen, guest, _novas_memory(seen, guest, reading.place)),
+        ),
     )
 
 
@@ -140,6 +156,47 @@ def _other(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGues
     if sight is not None:
         findings += foreign_floating(subject, sight.threads, own, guest.vcpus, pools, online)
     return GuestAudit(guest=guest, whose=Whose.OTHER, sight=sight, findings=findings)
+
+
+def _siblings(settings: HostSettings, seen: Survey, guest: HostGuest, own: CpuSet, *, kept: CpuSet = CpuSet()) -> tuple[Finding, ...]:
+    """Who is pinned to a sibling of the pCPUs of a guest that wants them idle."""
+    if not guest.active:
+        return ()
+    others = [holder for holder in holders(seen) if holder.guest_id != guest.id]
+    return busy_siblings(subject_of(settings, guest), own, seen.state.topology.siblings, others, kept=kept)
+
+
+def _recorded_memory(seen: Survey, fit: Fit) -> WantedMemory | None:
+    """Where the memory of a guest of ours belongs; None for one without cells, whose memory may lie anywhere."""
+    if not fit.cells:
+        return None
+    small = {cell.id: cell.small_page_kib for cell in seen.state.topology.cells}
+    huge: dict[int, int] = {}
+    for cell in fit.cells:
+        if cell.page_kib > small.get(cell.host_cell, cell.page_kib):
+            huge[cell.host_cell] = huge.get(cell.host_cell, 0) + cell.memory_mib
+    return WantedMemory(cells=CpuSet(cell.host_cell for cell in fit.cells), huge_mib=huge)
+
+
+def _novas_memory(seen: Survey, guest: HostGuest, place: Place) -> WantedMemory | None:
+    """Where the memory of a pinned guest of Nova's belongs: beside its pCPUs, as Nova binds it; None where it has others."""
+    cell_of = seen.state.topology.cell_of
+    cells = CpuSet(cell_of[cpu] for cpu in place.alone if cpu in cell_of)
+    if not cells or place.floating:
+        return None
+    huge: dict[int, int] = {}
+    for pages in guest.pages:
+        huge[pages.cell] = huge.get(pages.cell, 0) + pages.size_kib * pages.count // 1024
+    return WantedMemory(cells=cells, huge_mib=huge)
+
+
+def _memory(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest, wanted: WantedMemory | None) -> tuple[Finding, ...]:
+    """The memory of a running guest that lies on a wrong cell, where this machine's procfs speaks of the host and it has several cells."""
+    topology = seen.state.topology
+    several = len(topology.cells) > 1 and driver.local and own_machine(topology)
+    if wanted is None or not several or not guest.active or guest.pid is None:
+        return ()
+    return misplaced_memory(subject_of(settings, guest), wanted, numa.areas(guest.pid))
 
 
 def _pools_missing(settings: HostSettings, seen: Survey) -> tuple[Finding, ...]:

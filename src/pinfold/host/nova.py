@@ -20,7 +20,7 @@ from pinfold.core.drift import Definitions, Finding, FindingCode, Place, Subject
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.pools import Pools
 from pinfold.core.request.compile import compile_request
-from pinfold.core.request.model import EmulatorPolicy, Flavor, GuestRequest, Image
+from pinfold.core.request.model import EmulatorPolicy, Flavor, GuestRequest, Image, ThreadPolicy
 from pinfold.drivers.port import AskedPins, HostGuest, NovaRecord, Sight
 
 _HARD_REBOOT = "reboot it with `openstack server reboot --hard`, which makes Nova write its pins anew"
@@ -46,6 +46,15 @@ class Reading:
     beyond: CpuSet = CpuSet()
     movable: bool = False
     findings: tuple[Finding, ...] = ()
+
+
+def keeps_siblings_idle(guest: HostGuest) -> bool:
+    """Whether the thread policy that Nova wrote, of flavor or image, keeps the SMT siblings of the guest's pCPUs idle."""
+    if guest.nova is None:
+        return False
+    specs, properties = dict(guest.nova.extra_specs or ()), dict(guest.nova.image_properties or ())
+    told = specs.get("hw:cpu_thread_policy") or properties.get("hw_cpu_thread_policy")
+    return told == ThreadPolicy.ISOLATE.value
 
 
 def definitions_of(guest: HostGuest) -> Definitions:

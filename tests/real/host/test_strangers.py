@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 
 import pytest
-from tests.real.host.bench import DEDICATED, Bench
+from tests.real.host.bench import DEDICATED, Bench, pools
 from tests.real.host.domains import define, everything, virsh
 from tests.real.patience import until
 
@@ -171,3 +172,17 @@ def test_a_record_that_somebody_broke_makes_the_guest_foreign(bench: Bench) -> N
     assert judged.findings[0].code.value == "record-unreadable"
     assert survey(bench.driver, bench.settings).state.ledger.foreign[0].cpus == CpuSet.of(1)
     bench.driver.stop(guest.id, remove=True)
+
+
+def test_a_busy_sibling_of_a_guest_of_novas_that_wants_whole_cores_is_reported(synthetic_bench: Bench) -> None:
+    bench = replace(synthetic_bench, settings=replace(synthetic_bench.settings, pools=pools(shared="0-1", dedicated="2-31")))
+    specs = {"hw:cpu_policy": "dedicated", "hw:cpu_thread_policy": "isolate"}
+    pins = "<vcpupin vcpu='0' cpuset='{0}'/><emulatorpin cpuset='{0}'/>"
+    define(bench, "whole", cputune=pins.format(4), nova=True, specs=specs)
+    assert sentences(bench) == []
+    define(bench, "beside", cputune=pins.format(5), nova=True, specs={"hw:cpu_policy": "dedicated"})
+    assert sentences(bench) == [
+        "guest whole: thread policy isolate keeps the siblings of its pCPUs idle, but pCPU 5 has Nova's guest beside"
+    ]
+    virsh(bench, "destroy", "beside")
+    assert sentences(bench) == []

@@ -16,8 +16,10 @@ from pinfold.core.drift.host import (
     record_unreadable,
     two_owners,
 )
+from pinfold.core.drift.memory import WantedMemory, misplaced_memory
 from pinfold.core.drift.place import out_of_place
 from pinfold.core.drift.places import Asked, Definitions, Placed, Wanted, expected
+from pinfold.core.drift.siblings import busy_siblings
 
 __all__ = [
     "THREAD_CODES",
@@ -33,11 +35,14 @@ __all__ = [
     "Severity",
     "Subject",
     "Wanted",
+    "WantedMemory",
+    "busy_siblings",
     "compare",
     "expected",
     "floating_astray",
     "foreign_floating",
     "foreign_process",
+    "misplaced_memory",
     "out_of_place",
     "outside_pools",
     "place_of",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from pinfold.core.overhead import ThreadClass
+from pinfold.core.plural import count
 
 
 class Severity(Enum):
@@ -45,6 +46,8 @@ class FindingCode(Enum):
     FOREIGN_PROCESS = "foreign-process"
     RECORD_UNREADABLE = "record-unreadable"
     POOLS_MISSING = "pools-missing"
+    SIBLING_BUSY = "sibling-busy"
+    MEMORY_CELL = "memory-cell"
 
 
 THREAD_CODES = {
@@ -139,12 +142,9 @@ class Finding:
             observed=self.observed or "nothing",
         )
         if self.code in _BY_DEFINITION and self.threads:
-            sentence += f"; {_count(len(self.threads))} astray with it: {_listed(self.threads)}"
+            are = "is" if len(self.threads) == 1 else "are"
+            sentence += f"; {count(len(self.threads), 'thread')} {are} astray with it: {_listed(self.threads)}"
         return sentence
-
-
-def _count(threads: int) -> str:
-    return "1 thread is" if threads == 1 else f"{threads} threads are"
 
 
 def _listed(threads: tuple[tuple[int, str], ...]) -> str:
@@ -185,5 +185,7 @@ _SENTENCES = {
     FindingCode.FOREIGN_FLOATING: "{subject} may run on the dedicated pCPUs {observed}, none of which is its own",
     FindingCode.FOREIGN_PROCESS: "{subject} {threads} is bound to the dedicated pCPUs {observed}",
     FindingCode.RECORD_UNREADABLE: "the record in its definition cannot be read: {observed}",
+    FindingCode.SIBLING_BUSY: "thread policy isolate keeps the siblings of its pCPUs idle, but pCPU {subject} has {observed}",
+    FindingCode.MEMORY_CELL: "{subject} of its memory lie on cell {observed}, their place is cell {recorded}",
     FindingCode.POOLS_MISSING: "neither cpu_shared_set nor cpu_dedicated_set is set, but {subject}: {observed}",
 }

@@ -122,6 +122,21 @@ def replaced(subject: Subject) -> str:
     return ", ".join(f"`{command}`" for command in (commands if subject.active else commands[1:]))
 
 
+def restarted(subject: Subject) -> str:
+    """What ends the process of a guest of ours and starts another in the same place, as commands in backquotes.
+
+    >>> restarted(Subject(name="web 1", owner="pinfold"))
+    "`pinfold guest stop 'web 1'`, `pinfold guest restart 'web 1'`"
+    >>> restarted(Subject(name="instance-1", id="1", owner="the agent of c01"))
+    '`pinfold server stop 1 --wait`, `pinfold server start 1 --wait`'
+    """
+    if subject.owner == OWNER:
+        commands = [f"pinfold guest {verb} {shlex.quote(subject.name)}" for verb in ("stop", "restart")]
+    else:
+        commands = [f"pinfold server {verb} {subject.id} --wait" for verb in ("stop", "start")]
+    return ", ".join(f"`{command}`" for command in commands)
+
+
 def joined(commands: Iterable[str]) -> str:
     """Commands that run one after the other, each once; empty ones are left out."""
     return " && ".join(dict.fromkeys(command for command in commands if command))
