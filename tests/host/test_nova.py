@@ -53,9 +53,9 @@ def pins(vcpus: str, emulator: str | None = None) -> AskedPins:
     return AskedPins(vcpus=sets, emulator=None if emulator is None else cpus(emulator))
 
 
-def running(live: AskedPins, kept: AskedPins, *, specs: dict[str, str] | None = None, vcpus: int = 2) -> HostGuest:
-    """A guest of Nova's that runs by one definition and starts by another."""
-    return dataclasses.replace(theirs(1, "instance-1", vcpus, specs=specs, nova=True, kept=kept), pins=live)
+def running(live: AskedPins, kept: AskedPins, *, specs: dict[str, str] | None = None, vcpus: int = 2, kept_first: bool = True) -> HostGuest:
+    """A guest of Nova's that runs by one definition and starts by another, which nobody wrote since its start unless that is said."""
+    return dataclasses.replace(theirs(1, "instance-1", vcpus, specs=specs, nova=True, kept=kept), pins=live, kept_first=kept_first)
 
 
 @pytest.mark.parametrize(
@@ -177,9 +177,40 @@ def test_a_vcpu_re_pinned_live_goes_back_to_its_persistent_pin() -> None:
 def test_a_persistent_definition_that_nova_cannot_have_written_is_put_right_by_the_live_one(
     live: AskedPins, kept: AskedPins, specs: dict[str, str]
 ) -> None:
-    (finding,) = judged(running(live, kept, specs=specs))
+    (finding,) = judged(running(live, kept, specs=specs, kept_first=False))
     assert finding.repair == "virsh -c qemu:///system vcpupin instance-1 0 4 --config"
     assert finding.threads == ()
+
+
+@pytest.mark.parametrize(
+    ("live", "kept", "specs", "sentence"),
+    [
+        pytest.param(
+            pins("4 5", "0-1"),
+            pins("9 5", "0-1"),
+            SHARE,
+            "the definition puts vCPU 0 on 4 now and on 9 from the next start on",
+            id="a vCPU",
+        ),
+        pytest.param(pins("4 5", "8"), pins("4 5", "9"), ISOLATE, "puts them on 8 now and on 9 from the next start on", id="isolate"),
+        pytest.param(
+            pins("4 5", "4-5"),
+            pins("4 5", "0-1"),
+            None,
+            "puts them on 4-5 now and on 0-1 from the next start on",
+            id="inferred",
+        ),
+    ],
+)
+def test_two_definitions_that_nova_can_have_written_are_settled_by_which_is_older_or_not_at_all(
+    live: AskedPins, kept: AskedPins, specs: dict[str, str] | None, sentence: str
+) -> None:
+    (finding,) = judged(running(live, kept, specs=specs, kept_first=False))
+    assert sentence in finding.sentence()
+    assert (finding.repair, "reboot --hard" in finding.advice) == ("", True)
+    (settled,) = judged(running(live, kept, specs=specs))
+    assert settled.repair.startswith("virsh ")
+    assert "--config" not in settled.repair
 
 
 def test_pins_that_are_lost_everywhere_are_reported_without_a_command() -> None:

@@ -124,8 +124,9 @@ class HostGuest:
 
     `pid` is the hypervisor's process (None when it does not run, or is out of reach). `pages` and `memory_mib` are what its definition
     takes of huge pages per cell and of small-page memory; `huge_mib` is what those huge pages hold. `pins` are those of the definition
-    that it runs by, or will start by; `kept` those of the persistent definition of a guest that runs, None where it has none. `disks` and
-    `nics` are how many devices it has. `problem` says why a record of ours could not be read; such a guest counts as foreign. `hangs` says
+    that it runs by, or will start by; `kept` those of the persistent definition of a guest that runs, None where it has none; `kept_first`
+    says that this one was last written before the guest started, so that what differs was changed live. `disks` and `nics` are how many
+    devices it has. `problem` says why a record of ours could not be read; such a guest counts as foreign. `hangs` says
     in a sentence that the guest does not answer, and '' where nothing is known of that; what is told of a guest that cannot even be read is
     what was read last.
     """
@@ -141,6 +142,7 @@ class HostGuest:
     nova: NovaRecord | None = None
     pins: AskedPins = AskedPins()
     kept: AskedPins | None = None
+    kept_first: bool = False
     pages: tuple[ForeignMemory, ...] = ()
     iothreads: int = 0
     disks: int = 0

@@ -6,6 +6,9 @@ What Nova should have decided does not belong here. The order of the evidence, f
 2. The persistent definition. It gives what a policy leaves open: the pCPU of each pinned vCPU, the cells of a guest that floats.
 3. The live definition, which is never the record. It serves only where the persistent one cannot be what Nova wrote.
 
+Where both can be, the persistent one counts if nobody wrote it since the guest started: then it is the live one that was changed. Else
+nothing on the host tells which of the two Nova wrote, and no command is safe.
+
 Older Novas do not write the flavor's extra specs. Then the policy is inferred from the emulator's pin, which Nova always writes for a
 pinned guest: the overhead pool means `share`, the guest's own pCPUs mean no policy, one dedicated pCPU that no vCPU has means `isolate`.
 """
@@ -14,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Definitions, Finding, FindingCode, Place, Subject, Wanted, compare, floating_astray, outside_pools
@@ -22,6 +26,8 @@ from pinfold.core.pools import Pools
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import EmulatorPolicy, Flavor, GuestRequest, Image, ThreadPolicy
 from pinfold.drivers.port import AskedPins, HostGuest, NovaRecord, Sight
+
+T = TypeVar("T")
 
 _HARD_REBOOT = "reboot it with `openstack server reboot --hard`, which makes Nova write its pins anew"
 _MIGRATE = "migrate or resize it, so that Nova places it by the pools of today; or give the pool its pCPUs back"
@@ -172,12 +178,11 @@ class _Pinned:
 
     def reading(self) -> Reading:
         """The place of each vCPU, then the policy, then the place of the emulator threads."""
-        base = self._base()
-        sets = self._vcpu_sets(base)
-        findings = list(self._lost(base, sets))
-        realtime = self.told.realtime if self.told is not None else base.realtime
-        whole = all(sets)
-        own = _union(cpus for vcpu, cpus in enumerate(sets) if vcpu not in realtime) if whole else CpuSet()
+        bases = self._bases()
+        sets = self._vcpu_sets(bases)
+        findings = list(self._lost(bases, sets))
+        realtime = self._realtime()
+        own = _union(cpus for vcpu, cpus in enumerate(sets) if vcpu not in realtime) if all(sets) else CpuSet()
         pinned = _union(sets[vcpu] for vcpu in self.dedicated)
         policy = self._policy(own, pinned)
         overhead, known = self._overhead(policy, own, pinned)
@@ -193,17 +198,21 @@ class _Pinned:
             findings=tuple(findings),
         )
 
-    def _base(self) -> AskedPins:
-        """The definition that gives the pinned vCPUs their pCPUs: the first that Nova can have written, else the first.
+    def _realtime(self) -> CpuSet:
+        return self.told.realtime if self.told is not None else self.asked[0].realtime
 
-        Where both can be, and Nova stated no emulator policy, one whose emulator pin agrees with its own vCPUs comes first.
+    def _bases(self) -> tuple[AskedPins, ...]:
+        """The definitions that may give the pinned vCPUs their pCPUs: one, or two that differ and can both be what Nova wrote.
+
+        1. Those that Nova can have written; where none is, the persistent one.
+        2. Where Nova stated no emulator policy, one whose emulator pin agrees with its own vCPUs.
+        3. The persistent one, if nobody wrote it since the guest started.
         """
-        possible = [asked for asked in self.asked if self._possible(asked)]
-        if len(possible) > 1 and (self.told is None or self.told.emulator_policy is EmulatorPolicy.UNSET):
-            realtime = self.told.realtime if self.told is not None else possible[0].realtime
-            agreeing = [asked for asked in possible if asked.emulator == self._own(asked, realtime)]
-            return (agreeing or possible)[0]
-        return (possible or list(self.asked))[0]
+        possible = [asked for asked in self.asked if self._possible(asked)] or list(self.asked[:1])
+        if self.told is None or self.told.emulator_policy is EmulatorPolicy.UNSET:
+            agreeing = [asked for asked in possible if asked.emulator == self._own(asked)]
+            possible = agreeing or possible
+        return tuple(possible[:1] if self.guest.kept_first else possible)
 
     def _possible(self, asked: AskedPins) -> bool:
         pins = dict(asked.vcpus)
@@ -211,18 +220,20 @@ class _Pinned:
         apart = len(_union(sets)) == len(sets) == sum(len(cpus) for cpus in sets)
         return apart and (self.pools is None or _union(sets) <= self.pools.dedicated)
 
-    def _own(self, asked: AskedPins, realtime: CpuSet) -> CpuSet:
+    def _own(self, asked: AskedPins) -> CpuSet:
+        realtime = self._realtime()
         return _union(cpus for vcpu, cpus in asked.vcpus if vcpu not in realtime)
 
-    def _vcpu_sets(self, base: AskedPins) -> tuple[CpuSet, ...]:
+    def _vcpu_sets(self, bases: tuple[AskedPins, ...]) -> tuple[CpuSet, ...]:
         """The place of each vCPU, empty where no evidence gives one. No two pinned vCPUs have the same."""
-        pins, sets, taken = dict(base.vcpus), [], CpuSet()
+        sets, taken = [], CpuSet()
         for vcpu in range(self.guest.vcpus):
             if vcpu not in self.dedicated:
                 sets.append(self._float_set(vcpu))
                 continue
-            pin = pins.get(vcpu, CpuSet())
-            sets.append(pin if len(pin) == 1 and pin.isdisjoint(taken) else CpuSet())
+            said = {dict(base.vcpus).get(vcpu, CpuSet()) for base in bases}
+            pin = said.pop()
+            sets.append(pin if not said and len(pin) == 1 and pin.isdisjoint(taken) else CpuSet())
             taken |= sets[-1]
         return tuple(sets)
 
@@ -235,25 +246,27 @@ class _Pinned:
         shared = self.pools.shared
         return next((cpus for cpus in known if cpus <= shared), shared if self.cells == 1 else CpuSet())
 
-    def _lost(self, base: AskedPins, sets: tuple[CpuSet, ...]) -> Iterator[Finding]:
+    def _lost(self, bases: tuple[AskedPins, ...], sets: tuple[CpuSet, ...]) -> Iterator[Finding]:
         """The vCPUs that no evidence gives a place."""
-        pins = dict(base.vcpus)
         for vcpu, cpus in enumerate(sets):
-            if cpus:
-                continue
-            said = pins.get(vcpu, base.placement)
-            yield self._finding(
-                FindingCode.DEFINITION_PINS,
-                subject=f"vCPU {vcpu}",
-                recorded="one pCPU of its own" if vcpu in self.dedicated else "the shared pool",
-                observed="every pCPU" if said is None else str(said),
-            )
+            if not cpus:
+                yield self._finding(
+                    FindingCode.DEFINITION_PINS,
+                    subject=f"vCPU {vcpu}",
+                    recorded="one pCPU of its own" if vcpu in self.dedicated else "the shared pool",
+                    observed=_said([dict(base.vcpus).get(vcpu, base.placement) for base in reversed(bases)]),
+                )
 
     def _policy(self, own: CpuSet, pinned: CpuSet) -> EmulatorPolicy | None:
         if self.told is not None:
             return self.told.emulator_policy
-        inferred = (self._inferred(asked.emulator, own, pinned) for asked in self.asked)
-        return next((policy for policy in inferred if policy is not None), None)
+        inferred = [self._inferred(asked.emulator, own, pinned) for asked in self.asked]
+        return self._first([policy for policy in inferred if policy is not None])
+
+    def _first(self, found: list[T]) -> T | None:
+        """The one that counts of what the definitions say, the persistent one's first; None where nothing tells which."""
+        settled = self.guest.kept_first or len(set(found)) == 1
+        return found[0] if found and settled else None
 
     def _inferred(self, emulator: CpuSet | None, own: CpuSet, pinned: CpuSet) -> EmulatorPolicy | None:
         if not emulator or self.pools is None:
@@ -279,21 +292,21 @@ class _Pinned:
             return CpuSet(), True
         if policy is EmulatorPolicy.ISOLATE:
             known = [asked.emulator for asked in self.asked if asked.emulator is not None and self._is_isolated(asked.emulator, pinned)]
-            return (known[0], True) if known else (CpuSet(), False)
+            alone = self._first(known)
+            return (CpuSet(), False) if alone is None else (alone, True)
         if policy is EmulatorPolicy.SHARE and self.pools.overhead is not None:
             return self.pools.overhead, True
         return (own, True) if policy is not None else (CpuSet(), False)
 
     def _unknown(self, policy: EmulatorPolicy | None) -> Finding:
         """An emulator pin that fits no policy, or not the policy that asks for a pCPU that only Nova knows."""
-        said = self.asked[0].emulator
         dedicated = self.pools.dedicated if self.pools is not None else CpuSet()
         isolate = f"one pCPU of {dedicated} that no vCPU has"
         return self._finding(
             FindingCode.EMULATOR_POLICY,
             subject="unknown" if policy is None else policy.value,
             recorded="its own pCPUs, the overhead pool, or a pCPU of their own" if policy is None else isolate,
-            observed="every pCPU" if said is None else str(said),
+            observed=_said([asked.emulator for asked in reversed(self.asked)]),
         )
 
     def _finding(self, code: FindingCode, *, subject: str, recorded: str, observed: str) -> Finding:
@@ -307,6 +320,12 @@ class _Pinned:
             observed=observed,
             advice=_HARD_REBOOT,
         )
+
+
+def _said(sets: list[CpuSet | None]) -> str:
+    """What definitions say, the live one first: once where they agree."""
+    words = list(dict.fromkeys("every pCPU" if cpus is None else str(cpus) for cpus in sets))
+    return words[0] if len(words) == 1 else f"{words[0]} now and on {words[1]} from the next start on"
 
 
 def _union(sets: Iterable[CpuSet]) -> CpuSet:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.real.cli.conftest import Pinfold
+from tests.real.host.faults import Domain
 
 from pinfold.lab.daemon import LabHost
 
@@ -149,6 +150,20 @@ def test_a_guest_of_novas_is_shown_by_its_pins(pinfold: Pinfold, synthetic_lab: 
     assert "instance-00000007  Nova's" in pinfold("audit").stdout
     refused = pinfold("guest", "stop", "instance-00000007", status=2)
     assert "is not ours" in refused.stderr
+
+
+def test_a_repair_says_what_it_leaves_and_why(pinfold: Pinfold, synthetic_lab: LabHost, idle_rom: Path, tmp_path: Path) -> None:
+    assert pinfold("repair").stdout == "✓ no running guest of ours has drifted\n"
+    domain = tmp_path / "floats.xml"
+    domain.write_text(Domain(name="instance-00000009", specs={}).text(kind="qemu", rom=str(idle_rom)))
+    for verb, what in (("define", str(domain)), ("start", "instance-00000009")):
+        subprocess.run(["virsh", "-q", "-c", synthetic_lab.uri, verb, what], check=True, capture_output=True)
+    done = pinfold("repair", status=1)
+    assert "nothing has drifted" not in done.stdout
+    assert "✗ guest instance-00000009: its floating vCPUs lie on" in done.stdout
+    assert "left as it is: the guest is Nova's, and a repair moves guests of ours alone" in done.stdout
+    (left,) = json.loads(pinfold("repair", "--json", status=1).stdout)["left"]
+    assert (left["code"], left["why"]) == ("outside-pool", "the guest is Nova's, and a repair moves guests of ours alone")
 
 
 def test_nodes_that_placing_refuses_are_audited(pinfold: Pinfold, synthetic_lab: LabHost, idle_rom: Path, tmp_path: Path) -> None:

@@ -101,12 +101,14 @@ class Host(Protocol):
 class Case:
     """One fault. `codes` are those of the findings that it must raise; `impossible` says where it cannot occur, and why, by `kvm`, `tcg`,
     `v1`, `v2` and `none`. `commanded` is False where no command is safe, and the advice stands alone. `moves` is False for a fault that the
-    guest has from its start, so that its own threads were never in their place.
+    guest has from its start, so that its own threads were never in their place. `cleanup` runs in the end, whatever happened. No codes
+    stand for a fault that must raise nothing.
     """
 
     id: str
     codes: tuple[str, ...]
     fault: tuple[str, ...] = ()
+    cleanup: tuple[str, ...] = ()
     guests: tuple[Domain, ...] = ()
     ours: Mapping[str, str] | None = None
     iothreads: int = 0
@@ -136,6 +138,7 @@ _SHARE = Domain(cputune=ON_POOL, specs=SHARE)
 _UNSET = Domain(cputune=OVER_OWN, specs=DEDICATED)
 _FLOATS = Domain(placement="0", specs={})
 _KEPT_BY_CPUSET = "a cpuset cgroup of one pCPU keeps its threads there; taskset says EINVAL"
+_NOT_HERE = "a pCPU that is switched off takes every process of this machine along"
 _NO_FIFO = "RT group scheduling gives /machine no realtime runtime: chrt says EPERM"
 
 CASES = (
@@ -247,6 +250,39 @@ CASES = (
         guests=(_UNSET,),
         pools=(None, "0-1", None),
         fault=("virsh -c '{uri}' vcpupin vm 0 0 --config",),
+    ),
+    Case(
+        id="share without a pool: vCPU re-pinned live onto a free dedicated pCPU",
+        codes=("definition-pins",),
+        guests=(Domain(cputune=OVER_OWN, specs=SHARE),),
+        pools=(None, "0-1", None),
+        fault=("virsh -c '{uri}' vcpupin vm 0 0 --live",),
+    ),
+    Case(
+        id="share without a pool: vCPU pin changed for the next start alone, to a pCPU as good",
+        codes=("definition-pins",),
+        guests=(Domain(cputune=OVER_OWN, specs=SHARE),),
+        pools=(None, "0-1", None),
+        fault=("virsh -c '{uri}' vcpupin vm 0 0 --config",),
+        commanded=False,
+    ),
+    Case(
+        id="isolate: emulator pin changed for the next start alone, to a pCPU as good",
+        codes=("emulator-policy",),
+        guests=(Domain(cputune=f"{PINNED}<emulatorpin cpuset='2'/>", specs=ISOLATE),),
+        pools=(None, "0-3", None),
+        fault=("virsh -c '{uri}' emulatorpin vm 3 --config",),
+        pcpus=4,
+        commanded=False,
+    ),
+    Case(
+        id="share: vCPU pin changed for the next start alone, to a pCPU as good",
+        codes=("definition-pins",),
+        guests=(_SHARE,),
+        pools=("0", "1-3", None),
+        fault=("virsh -c '{uri}' vcpupin vm 0 2 --config",),
+        pcpus=4,
+        commanded=False,
     ),
     Case(
         id="share: vCPU pin lost everywhere",
@@ -365,6 +401,28 @@ CASES = (
         fault=("echo {nx} | tee {vcpu0_tasks}",),
         impossible={"tcg": "KVM makes it, for its own guests alone", "none": "there are no cgroups"},
     ),
+    # pCPUs that are switched off, which only a machine of the test's own can bear.
+    Case(
+        id="a pCPU of the shared pool is switched off",
+        codes=(),
+        guests=(Domain(cputune="<vcpupin vcpu='0' cpuset='2'/><emulatorpin cpuset='0-1'/>", specs=SHARE),),
+        pools=("0-1", "2-3", None),
+        fault=("echo 0 | tee /sys/devices/system/cpu/cpu1/online",),
+        cleanup=("echo 1 | tee /sys/devices/system/cpu/cpu1/online",),
+        pcpus=4,
+        impossible={"v1": _NOT_HERE, "none": _NOT_HERE},
+    ),
+    Case(
+        id="a pCPU of the shared pool is switched off, and the emulator pin moved",
+        codes=("emulator-policy",),
+        guests=(Domain(cputune="<vcpupin vcpu='0' cpuset='2'/><emulatorpin cpuset='0-1'/>", specs=SHARE),),
+        pools=("0-1", "2-3", None),
+        fault=("echo 0 | tee /sys/devices/system/cpu/cpu1/online", "virsh -c '{uri}' emulatorpin vm 3 --live --config"),
+        cleanup=("echo 1 | tee /sys/devices/system/cpu/cpu1/online",),
+        pcpus=4,
+        moves=False,
+        impossible={"v1": _NOT_HERE, "none": _NOT_HERE},
+    ),
     # Others.
     Case(
         id="a stranger that floats over the dedicated pool",
@@ -405,7 +463,7 @@ WITHOUT_A_CASE = {
     "threads-unseen": "no command: the process has ended",
     "threads-unsettled": "no command: the walk is repeated",
     "definition-realtime": "no command: virsh has none for a guest's scheduler",
-    "pcpu-offline": "a pCPU that is switched off takes every process of this machine along",
+    "pcpu-offline": "a pCPU that is switched off takes every process of this machine along; its command is one write to sysfs",
     "foreign-process": "in test_strangers.py: a process of the host is no guest",
     "record-unreadable": "no command; in test_strangers.py",
 }

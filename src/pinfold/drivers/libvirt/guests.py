@@ -244,7 +244,8 @@ class Guests:
                 raise InvalidRequest(f"guest {domain.name()} cannot be read: {error}", key="guest") from error
             if guest.active:
                 kept = status.pins_of(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)) if persistent else None
-                guest = replace(guest, pid=process.pid_of(self._address.state_dir, guest.name), kept=kept)
+                first = kept not in (None, guest.pins) and process.defined_before_start(self._address.state_dir, guest.name)
+                guest = replace(guest, pid=process.pid_of(self._address.state_dir, guest.name), kept=kept, kept_first=first)
             with self._lock:
                 self._known[guest.id] = guest
             hangs = self._hangs(guest)

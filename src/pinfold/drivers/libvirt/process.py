@@ -52,6 +52,21 @@ def daemon_pid(state_dir: str) -> int | None:
     return None
 
 
+def defined_before_start(state_dir: str, name: str) -> bool:
+    """Whether guest `name` runs, and its persistent definition was last written before it started; False where that cannot be told.
+
+    libvirt of the system keeps definitions in `/etc/libvirt/qemu`, as its daemon sees it, and writes a guest's pid file at its start.
+    """
+    daemon = daemon_pid(state_dir)
+    if daemon is None:
+        return False
+    try:
+        defined = os.stat(f"/proc/{daemon}/root/etc/libvirt/qemu/{name}.xml").st_mtime_ns
+        return defined < (Path(state_dir) / f"{name}.pid").stat().st_mtime_ns
+    except OSError:
+        return False
+
+
 def status_of(state_dir: str, name: str) -> Status | None:
     """What libvirt's status file of guest `name` tells; None when there is none, or it is not ours to read (it is root's)."""
     try:
