@@ -150,3 +150,30 @@ def test_the_threads_of_a_stopped_server_are_not_shown_as_seen_now(fleet: Fleet,
     assert "✓" not in words and "as its agent last saw it" not in words
     _, out, _ = pinfold("server show vm --json")
     assert json.loads(out)["placement"]["observed"]["reported"] > 1_700_000_000
+
+
+def test_a_shell_completes_servers_flavors_images_and_hosts(
+    fleet: Fleet, pinfold: Pinfold, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def completed(line: str) -> list[str]:
+        monkeypatch.setenv("_PINFOLD_COMPLETE", "complete_bash")
+        monkeypatch.setenv("COMP_WORDS", f"pinfold {line}")
+        monkeypatch.setenv("COMP_CWORD", str(len(line.split(" "))))
+        with pytest.raises(SystemExit):
+            pinfold("")
+        told = capsys.readouterr()
+        assert told.err == ""
+        return told.out.split()
+
+    fleet.host("c1")
+    fleet.host("d1")
+    fleet.create("vm1", fleet.flavor("tiny", vcpus=1))
+    assert completed("server show v") == ["vm1"]
+    assert completed("server delete vm1 ") == ["vm1"]
+    assert completed("flavor show t") == ["tiny"]
+    assert completed("server create x --flavor ") == ["tiny"]
+    assert completed("server create x --image p") == ["probe"]
+    assert completed("host fence ") == ["c1", "d1"]
+    assert completed("server create x --host d") == ["d1"]
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", "/nonexistent")
+    assert completed("server show ") == []

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from pinfold.cli import completion
 from pinfold.cli import options as opt
 from pinfold.cli.guest_options import GuestOptions, takes_guest_options
 from pinfold.cli.output import show, show_json, write
@@ -42,7 +43,10 @@ Xml = Annotated[bool, typer.Option("--xml", help="Print the domain XML that a st
 def fit(
     context: typer.Context,
     service_flavor: Annotated[
-        str | None, typer.Argument(metavar="FLAVOR", help="A flavor of the service: ask its scheduler, over all its hosts.")
+        str | None,
+        typer.Argument(
+            metavar="FLAVOR", help="A flavor of the service: ask its scheduler, over all its hosts.", autocompletion=completion.flavors
+        ),
     ] = None,
     guest: GuestOptions = GuestOptions(),
     capabilities: Capabilities = None,

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from pinfold.cli import completion
 from pinfold.cli import options as opt
 from pinfold.cli.output import show, show_json
 from pinfold.cli.service import open_access, segment
@@ -13,7 +14,7 @@ from pinfold.core.errors import InvalidRequest
 
 app = typer.Typer(help="Create, list, show, change and delete flavors of the service.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(metavar="FLAVOR", help="The flavor's name or id.")]
+Name = Annotated[str, typer.Argument(metavar="FLAVOR", help="The flavor's name or id.", autocompletion=completion.flavors)]
 Properties = Annotated[list[str] | None, typer.Option("--property", "-p", metavar="KEY=VALUE", help="An extra spec; may be repeated.")]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pinfold.cli import completion
 from pinfold.cli import options as opt
 from pinfold.cli.guest_options import GuestOptions, takes_guest_options
 from pinfold.cli.orphans import orphans
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Start, list, show, restart, replace and stop guests on this host.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The guest's name or id.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The guest's name or id.", autocompletion=completion.guests)]
 NewName = Annotated[str, typer.Argument(metavar="NAME", help="A name for the guest: letters, digits, '.', '_' and '-'.")]
 Remove = Annotated[bool, typer.Option("--remove/--keep", help="Forget the guest and its disk, or keep both, and its pCPUs, for a restart.")]
 Graceful = Annotated[

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Final, get_type_hints
 
 import typer
 
+from pinfold.cli import completion
+
 _flavor: Final = partial(typer.Option, rich_help_panel="What the guest is")
 _boot: Final = partial(typer.Option, rich_help_panel="What the guest boots")
 
@@ -18,7 +20,9 @@ _boot: Final = partial(typer.Option, rich_help_panel="What the guest boots")
 class GuestOptions:
     """A guest as the command line describes it, each field an option as given; None where it was not."""
 
-    flavor: Annotated[str | None, _flavor("--flavor", metavar="NAME", help="A flavor of the flavors file.")] = None
+    flavor: Annotated[
+        str | None, _flavor("--flavor", metavar="NAME", help="A flavor of the flavors file.", autocompletion=completion.file_flavors)
+    ] = None
     flavors: Annotated[str | None, _flavor("--flavors", metavar="FILE", help="The flavors file, in place of \\[pinfold] flavors_file.")] = (
         None
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pinfold.cli import completion
 from pinfold.cli import options as opt
 from pinfold.cli.output import console, show, show_json
 from pinfold.cli.session import open_session, read_configuration
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Show this host's cells, pools and guests; list, add and fence hosts of the service.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(metavar="HOST", help="The host's name.")]
+Name = Annotated[str, typer.Argument(metavar="HOST", help="The host's name.", autocompletion=completion.hosts)]
 
 
 @app.command("show")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pinfold.cli import completion
 from pinfold.cli import options as opt
 from pinfold.cli.output import show, show_json
 from pinfold.cli.session import open_session, read_configuration
@@ -15,7 +16,10 @@ from pinfold.cli.status import ExitStatus
 def repair(
     context: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="One guest, by name or id; default: every running guest of ours.")
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="One guest, by name or id; default: every running guest of ours.", autocompletion=completion.guests
+        ),
     ] = None,
     config: opt.Config = None,
     connect: opt.Connect = None,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from pinfold.cli import completion
 from pinfold.cli import options as opt
 from pinfold.cli.output import show, show_json, waiting
 from pinfold.cli.service import Service, open_access, segment
@@ -15,8 +16,8 @@ from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
 
 app = typer.Typer(help="Create, list, show, stop, start, reboot, rebook and delete servers of the service.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(metavar="SERVER", help="The server's name or id.")]
-Names = Annotated[list[str], typer.Argument(metavar="SERVER...", help="Servers, by name or id.")]
+Name = Annotated[str, typer.Argument(metavar="SERVER", help="The server's name or id.", autocompletion=completion.servers)]
+Names = Annotated[list[str], typer.Argument(metavar="SERVER...", help="Servers, by name or id.", autocompletion=completion.servers)]
 Wait = Annotated[bool, typer.Option("--wait", help="Return when it is done, or has failed.")]
 
 _SECONDS: Final = 600.0
@@ -47,9 +48,12 @@ def show_(name: Name, config: opt.Config = None, as_json: opt.Json = False) -> N
 @app.command()
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The server's name.")],
-    flavor: Annotated[str, typer.Option("--flavor", metavar="NAME", help="A flavor, by name or id.")],
-    image: Annotated[str, typer.Option("--image", metavar="NAME", help="An image, by name or id: what the server boots.")],
-    host: Annotated[str, typer.Option("--host", metavar="NAME", help="The one host allowed.")] = "",
+    flavor: Annotated[str, typer.Option("--flavor", metavar="NAME", help="A flavor, by name or id.", autocompletion=completion.flavors)],
+    image: Annotated[
+        str,
+        typer.Option("--image", metavar="NAME", help="An image, by name or id: what the server boots.", autocompletion=completion.images),
+    ],
+    host: Annotated[str, typer.Option("--host", metavar="NAME", help="The one host allowed.", autocompletion=completion.hosts)] = "",
     zone: Annotated[str, typer.Option("--availability-zone", metavar="NAME", help="The availability zone.")] = "",
     count: Annotated[int, typer.Option("--count", metavar="N", min=1, max=300, help="How many servers to make.")] = 1,
     properties: Annotated[list[str] | None, typer.Option("--property", metavar="KEY=VALUE", help="Metadata; may be repeated.")] = None,
@@ -127,7 +131,9 @@ def reboot(
 
 @app.command()
 def rebook(
-    names: Annotated[list[str] | None, typer.Argument(metavar="SERVER...", help="Servers, by name or id.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="SERVER...", help="Servers, by name or id.", autocompletion=completion.servers)
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every server that holds a host.")] = False,
     config: opt.Config = None,
     as_json: opt.Json = False,

@@ -84,7 +84,7 @@ def read_access(path: Path, cloud: str) -> Access:
 class Service:
     """One service. Every call raises `Unavailable` when it is away, and otherwise what its answer means."""
 
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: Access, *, seconds: float = _SECONDS) -> None:
         import httpx
 
         self._url = access.url
@@ -94,7 +94,7 @@ class Service:
             auth=(access.username, access.password) if access.username else None,
             headers={"OpenStack-API-Version": "compute 2.96"},
             verify=access.ca_file or True,
-            timeout=_SECONDS,
+            timeout=seconds,
         )
 
     def close(self) -> None:
@@ -188,8 +188,8 @@ def _one(found: Sequence[dict[str, Any]], noun: str, name: str) -> dict[str, Any
 
 
 @contextmanager
-def open_access(config: Sequence[str] | None) -> Iterator[Service]:
-    """The service for one command, until the block ends. Raises `InvalidRequest` where none is named.
+def open_access(config: Sequence[str] | None, *, seconds: float = _SECONDS) -> Iterator[Service]:
+    """The service for one command, until the block ends; an answer may take so long. Raises `InvalidRequest` where none is named.
 
     A missing package is said before a missing clouds.yaml: with a base installation the advice to run `pinfold up` would lead nowhere.
     """
@@ -199,7 +199,7 @@ def open_access(config: Sequence[str] | None) -> Iterator[Service]:
     from pinfold.config import find_files, load
 
     state_dir = load(find_files(config or (), os.environ, nova=False)).settings.state_dir
-    service = Service(find_access(os.environ, state_dir))
+    service = Service(find_access(os.environ, state_dir), seconds=seconds)
     try:
         yield service
     finally:

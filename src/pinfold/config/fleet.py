@@ -24,6 +24,7 @@ class ApiSettings:
     accounts_file: str = ""
     tls_certificate: str = ""
     tls_key: str = ""
+    allow_plain_http: bool = False
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     attempts: AttemptLimits = DEFAULT_LIMITS
     lease_seconds: float = 30.0
@@ -93,6 +94,7 @@ def _api(values: Values, host: HostSettings) -> ApiSettings:
         accounts_file=values.path("pinfold_api", "accounts_file", f"{host.state_dir}/accounts"),
         tls_certificate=certificate,
         tls_key=key,
+        allow_plain_http=values.get("pinfold_api", "allow_plain_http"),
         trusted_proxies=_networks(values, "pinfold_api", "trusted_proxies"),
         attempts=AttemptLimits(
             at_once=values.get("pinfold_api", "password_checks"),

@@ -69,7 +69,13 @@ _API = OptionGroup(
             help="Who may call: a line name:role:hash for each, the role admin or reader; `pinfold config account` makes one.",
         ),
         cfg.StrOpt("tls_certificate", metavar=_PATH, help="The certificate chain; with tls_key, the API speaks HTTPS."),
-        cfg.StrOpt("tls_key", metavar=_PATH, help="The certificate's private key."),
+        cfg.StrOpt("tls_key", metavar=_PATH, help="The certificate's private key; its group may read the file, nobody else."),
+        cfg.BoolOpt(
+            "allow_plain_http",
+            default=False,
+            help="Let the API listen beyond loopback without TLS. Passwords and tokens can then be read on the way: for a network of which "
+            "every machine is trusted, or for a proxy in front that speaks TLS.",
+        ),
         cfg.StrOpt(
             "trusted_proxies",
             metavar="addresses and networks, such as 10.0.0.5, 10.1.0.0/16",

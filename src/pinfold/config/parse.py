@@ -13,9 +13,8 @@ from typing import Any
 from oslo_config import cfg
 
 from pinfold.config.options import AUDITED, GROUPS, REFUSED, allowed
+from pinfold.core.bounds import MAX_FILE_BYTES
 from pinfold.core.errors import InvalidRequest
-
-_MAX_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,11 +141,11 @@ def read_text(file: str, what: str) -> str:
         if path.is_dir():
             raise InvalidRequest(f"{what} {file} is a folder", key=file)
         with path.open("rb") as stream:
-            data = stream.read(_MAX_BYTES + 1)
+            data = stream.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise InvalidRequest(f"{what} {file} cannot be read: {error.strerror}", key=file) from error
-    if len(data) > _MAX_BYTES:
-        raise InvalidRequest(f"{what} {file} is larger than {_MAX_BYTES >> 20} MiB", key=file)
+    if len(data) > MAX_FILE_BYTES:
+        raise InvalidRequest(f"{what} {file} is larger than {MAX_FILE_BYTES >> 20} MiB", key=file)
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final
 
+from pinfold.core.bounds import MAX_CPU as MAX_CPU
+from pinfold.core.bounds import MAX_CPU_LIST
 from pinfold.core.errors import InvalidRequest
-
-MAX_CPU: Final = 8191
-"""The highest index accepted: the kernel's largest NR_CPUS (8192) less one."""
-
-_MAX_TEXT: Final = 65536
 
 
 class CpuSet:
@@ -79,8 +75,8 @@ class CpuSet:
         ...
         pinfold.core.errors.InvalidRequest: CPU list '3-1': '3-1' is a range that ends before it starts
         """
-        if len(text) > _MAX_TEXT:
-            raise InvalidRequest(f"a CPU list of {len(text)} characters is too long, at most {_MAX_TEXT} are allowed")
+        if len(text) > MAX_CPU_LIST:
+            raise InvalidRequest(f"a CPU list of {len(text)} characters is too long, at most {MAX_CPU_LIST} are allowed")
         include = exclude = 0
         excluding = False
         if not text.strip():

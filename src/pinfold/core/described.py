@@ -10,16 +10,13 @@ from collections.abc import Iterator
 from typing import Final
 
 from pinfold.core import topology as topologies
+from pinfold.core.bounds import MAX_AMOUNT, MAX_CELLS
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest, InvariantViolation
 from pinfold.core.ledger import Foreign, Limits
 from pinfold.core.pools import Pools
 from pinfold.core.topology import Topology
 
-MAX_CELLS: Final = 1024
-"""The most NUMA nodes that a kernel has."""
-MAX_AMOUNT: Final = 2**31 - 1
-"""The largest amount of MiB or GiB: Placement's largest integer."""
 MAX_RATIO: Final = 1e6
 MAX_MILLICPU: Final = 1_000_000
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
-from pinfold.core.cpuset import MAX_CPU, CpuSet
-from pinfold.core.errors import InvalidRequest
+from pinfold.core.bounds import MAX_AMOUNT, MAX_CELL, MAX_CELLS, MAX_CPU, MAX_HOST_TEXT, MAX_PAGE_KIB
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.errors import InvalidRequest, InvariantViolation
 from pinfold.core.topology import HostCell, PagePool, Topology, check
 
 _COUNTS: Final = {"pack": 1, "cell": 1, "core": 1, "pu": 1, "mem": 4096, "small": 4}
+_MOST: Final = {"pack": MAX_CELLS, "cell": MAX_CELLS, "core": MAX_CPU + 1, "pu": MAX_CPU + 1, "mem": MAX_AMOUNT, "small": MAX_PAGE_KIB}
 _HOST_WORDS: Final = ("far", "step", "offline", "ids")
 
 
@@ -42,9 +44,13 @@ def host(text: str) -> Topology:
     ...
     pinfold.core.errors.InvalidRequest: host text: 'threads:2' is not one of pack, cell, core, pu, mem, small, huge, far, step, offline, ids
     """
+    if len(text) > MAX_HOST_TEXT:
+        raise InvalidRequest(f"host text has {len(text)} characters, at most {MAX_HOST_TEXT} are allowed")
     words: dict[str, str] = {}
     groups = [_group(part, words) for part in text.split("/")]
-    builder = _Builder(step=_number("step", words["step"], 1) if "step" in words else 1, offline=CpuSet.parse(words.get("offline", "")))
+    _refuse_too_many(groups)
+    step = _number("step", words["step"], 1, MAX_CPU) if "step" in words else 1
+    builder = _Builder(step=step, offline=CpuSet.parse(words.get("offline", "")))
     for group in groups:
         builder.group(group)
     cells = builder.cells(far="far" in words, ids=words.get("ids"))
@@ -52,7 +58,10 @@ def host(text: str) -> Topology:
     if not builder.offline <= everything:
         raise InvalidRequest(f"host text: 'offline' names pCPU {(builder.offline - everything).first}, the host has {everything}")
     topology = Topology(cells=cells, offline=builder.offline)
-    check(topology)
+    try:
+        check(topology)
+    except InvariantViolation as error:
+        raise InvalidRequest(f"host text: {error}") from error
     return topology
 
 
@@ -95,9 +104,9 @@ class _Builder:
     def cells(self, *, far: bool, ids: str | None) -> tuple[HostCell, ...]:
         """The cells with their pCPUs numbered. `far`: first threads of all cores, then second threads, and so on."""
         numbers = self._numbers(far)
-        cell_ids = list(range(len(self.plan))) if ids is None else [_number("ids", item, 0) for item in ids.split(",")]
+        cell_ids = list(range(len(self.plan))) if ids is None else [_number("ids", item, 0, MAX_CELL) for item in ids.split(",")]
         if len(cell_ids) != len(self.plan) or any(a >= b for a, b in pairwise(cell_ids)):
-            raise InvalidRequest(f"host text: 'ids:{ids}' does not name {len(self.plan)} ascending cell ids")
+            raise InvalidRequest(f"host text: {_shown(f'ids:{ids}')} does not name {len(self.plan)} ascending cell ids")
         built = []
         for cell_id, cell in zip(cell_ids, self.plan, strict=True):
             cores = tuple(
@@ -136,26 +145,26 @@ def _group(text: str, words: dict[str, str]) -> _Group:
     for item in text.split():
         word, _, value = item.partition(":")
         if word in seen or word in words:
-            raise InvalidRequest(f"host text: {word!r} is given twice")
+            raise InvalidRequest(f"host text: {_shown(word)} is given twice")
         if word in _HOST_WORDS:
             words[word] = value
             continue
         seen.add(word)
         if word in _COUNTS:
-            counts[word] = _number(word, value, 1 if word in ("pack", "cell", "pu", "small") else 0)
+            counts[word] = _number(word, value, 1 if word in ("pack", "cell", "pu", "small") else 0, _MOST[word])
         elif word == "huge":
             huge = tuple(sorted((_huge(part) for part in value.split(",")), key=lambda page: page.size_kib))
         else:
             known = ", ".join([*_COUNTS, "huge", *_HOST_WORDS])
-            raise InvalidRequest(f"host text: {item!r} is not one of {known}")
+            raise InvalidRequest(f"host text: {_shown(item)} is not one of {known}")
     return _Group(counts=counts, huge=huge)
 
 
 def _huge(text: str) -> PagePool:
     size, times, count = text.partition("x")
     if not times:
-        raise InvalidRequest(f"host text: 'huge:{text}' is not SIZExCOUNT, as in huge:2048x512")
-    return PagePool(size_kib=_number("huge", size, 1), total=_number("huge", count, 0))
+        raise InvalidRequest(f"host text: {_shown(f'huge:{text}')} is not SIZExCOUNT, as in huge:2048x512")
+    return PagePool(size_kib=_number("huge", size, 1, MAX_PAGE_KIB), total=_number("huge", count, 0, MAX_AMOUNT))
 
 
 def _pages(cell: _Cell) -> tuple[PagePool, ...]:
@@ -174,7 +183,24 @@ def _distance(one: _Cell, other: _Cell) -> int:
     return 12 if one.package == other.package else 20
 
 
-def _number(word: str, text: str, least: int) -> int:
-    if not (text.isascii() and text.isdigit()) or len(text) > 12 or int(text) < least:
-        raise InvalidRequest(f"host text: '{word}:{text}' is no whole number of at least {least}")
+def _refuse_too_many(groups: list[_Group]) -> None:
+    """Count what the groups make before anything is made."""
+    cells = cpus = 0
+    for counts in (group.counts for group in groups):
+        made = counts["pack"] * counts["cell"]
+        cells += made
+        cpus += made * counts["core"] * counts["pu"]
+    if cells > MAX_CELLS:
+        raise InvalidRequest(f"host text: {cells} cells are too many, at most {MAX_CELLS} are allowed")
+    if cpus > MAX_CPU + 1:
+        raise InvalidRequest(f"host text: {cpus} pCPUs do not fit below CPU index {MAX_CPU}")
+
+
+def _number(word: str, text: str, least: int, most: int) -> int:
+    if not (text.isascii() and text.isdigit()) or len(text) > 12 or not least <= int(text) <= most:
+        raise InvalidRequest(f"host text: {_shown(f'{word}:{text}')} is no whole number from {least} to {most}")
     return int(text)
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:59]}…")

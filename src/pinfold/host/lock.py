@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
+from pinfold.core.file_mode import refusal
 from pinfold.core.settings import HostSettings
 
 WAIT_SECONDS: Final = 60.0
@@ -30,13 +31,17 @@ _POLL_SECONDS: Final = 0.02
 def state_folder(settings: HostSettings, *parts: str) -> Path:
     """A folder below the state directory, made where it is missing (mode 0711: QEMU passes through it, nobody lists it).
 
-    Raises `InvalidRequest` naming the folder when it cannot be made.
+    Raises `InvalidRequest` naming the folder when it cannot be made, and when everybody can change what is in the state directory: its
+    disks, tokens and accounts would be anybody's.
     """
-    folder = Path(settings.state_dir, *parts)
+    folder, top = Path(settings.state_dir, *parts), Path(settings.state_dir)
     try:
         folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        sentence = refusal(str(top), top.stat().st_mode, 0o775, "0711 or 0755")
     except OSError as error:
         raise InvalidRequest(f"the state directory {folder} cannot be made: {error.strerror}", key=str(folder)) from error
+    if sentence:
+        raise InvalidRequest(f"the state directory {sentence}", key=str(top))
     return folder
 
 

@@ -36,10 +36,10 @@ from pinfold.scheduler.reports import Reports
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store.database import Database, upgrade
 from pinfold.wiring.accounts import Hangups, followed
+from pinfold.wiring.exposure import refuse_exposure
 
 _log = logging.getLogger(__name__)
 
-_LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 _GRACE_SECONDS: Final = 5
 _SQLITE: Final = "sqlite:///"
 _BACKLOG: Final = 512
@@ -63,11 +63,8 @@ def open_service(settings: FleetSettings, *, no_auth: bool = False, hangups: Han
     are read again at each of the `hangups`.
     Raises `InvalidRequest` for settings that cannot be, `Unavailable` when the database, or that of an embedded Placement, is away.
     """
+    refuse_exposure(settings.api, no_auth=no_auth)
     accounts = None if no_auth else AccountsFile(Path(settings.api.accounts_file))
-    if no_auth and settings.api.listen not in _LOOPBACK:
-        raise InvalidRequest(
-            f"[pinfold_api] listen is {settings.api.listen}: without authentication only 127.0.0.1 and ::1 are allowed", key="listen"
-        )
     with ExitStack() as stack:
         if settings.database.startswith(_SQLITE):
             stack.enter_context(_alone(Path(settings.database.removeprefix(_SQLITE))))

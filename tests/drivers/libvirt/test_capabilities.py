@@ -89,11 +89,11 @@ def test_a_host_without_kvm_emulates() -> None:
         (f"{HEAD}<cell id='x'/>{TAIL}", "id='x', a number is expected"),
         (
             f"{HEAD}<cell id='0'/><cell id='0'/>{TAIL}",
-            "two cells with the id 0",
+            "contradicts itself: topology: cell ids [0, 0] do not ascend",
         ),
         (
             f"{HEAD}<cell id='0'><cpus>{CPU}</cpus></cell><cell id='1'><cpus>{CPU}</cpus></cell>{TAIL}",
-            "pCPU 1 in two cores",
+            "pCPU 1 stands in two cores",
         ),
         (f"{HEAD}<cell id='0'><cpus><cpu id='1' siblings='1-'/></cpus></cell>{TAIL}", "siblings='1-'"),
     ],

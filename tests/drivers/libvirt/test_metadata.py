@@ -14,12 +14,15 @@ from tests.drivers.libvirt.specs import SPECS
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
+from pinfold.core.hosttext import host
+from pinfold.core.ledger import HostState, claim, release
+from pinfold.core.pools import PoolConfig, build_pools
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.drivers.libvirt import metadata
 from pinfold.drivers.port import NovaRecord, Record
 
-NUMBERS = st.integers(min_value=0, max_value=10**12)
+NUMBERS = st.integers(min_value=0, max_value=10**9)
 SETS = st.builds(CpuSet, st.sets(st.integers(min_value=0, max_value=300), min_size=1, max_size=9))
 NAMES = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"), max_size=30) | st.just("a\n\t\"<&'>")
 
@@ -30,6 +33,7 @@ def fits(draw: st.DrawFn) -> Fit:
     pcpus = draw(st.permutations(range(40)))
     kinds = draw(st.lists(st.sampled_from(["pin 0", "pin 1", "float 0", "float 1", "host"]), min_size=vcpus, max_size=vcpus))
     cells = []
+    hosts = draw(st.permutations(range(16)))
     for index in (0, 1):
         pins = tuple((vcpu, pcpus[vcpu]) for vcpu in range(vcpus) if kinds[vcpu] == f"pin {index}")
         floating = CpuSet(vcpu for vcpu in range(vcpus) if kinds[vcpu] == f"float {index}")
@@ -37,11 +41,11 @@ def fits(draw: st.DrawFn) -> Fit:
             cells.append(
                 FitCell(
                     guest_cell=index,
-                    host_cell=draw(st.integers(min_value=0, max_value=15)),
+                    host_cell=hosts[index],
                     pins=pins,
                     float_vcpus=floating,
                     float_set=draw(SETS) if floating else CpuSet(),
-                    memory_mib=draw(NUMBERS),
+                    memory_mib=1024 * draw(st.integers(min_value=0, max_value=10**6)),
                     page_kib=draw(st.sampled_from([4, 64, 2048, 1048576])),
                 )
             )
@@ -60,7 +64,7 @@ def fits(draw: st.DrawFn) -> Fit:
     pinned = [vcpu for cell in cells for vcpu, _ in cell.pins]
     return Fit(
         vcpus=vcpus,
-        memory_mib=draw(NUMBERS),
+        memory_mib=sum(cell.memory_mib for cell in cells) if cells else draw(NUMBERS),
         disk_gib=draw(NUMBERS),
         cells=tuple(cells),
         float_vcpus=floating,
@@ -130,13 +134,13 @@ def test_a_name_that_xml_cannot_hold_is_refused(flavor: str) -> None:
         ('version="1"', 'version="2"', "is of version 2, this pinfold reads version 1"),
         ('policy="unset"', 'policy="sahre"', "has policy='sahre', one of unset, share, isolate is expected"),
         ('emulator="4,20"', "", "gives the emulator threads no pCPU"),
-        ('pins="0:4 1:20"', 'pins="0:4"', "does not place each of its 2 vCPUs exactly once"),
+        ('pins="0:4 1:20"', 'pins="0:4"', "does not place each of 2 vCPUs exactly once"),
         ('pins="0:4 1:20"', 'pins="0:4 1:4"', "pins two vCPUs to one pCPU"),
         ('pins="0:4 1:20"', 'pins="0:4 1"', "has the pin '1', a pair such as 0:4 is expected"),
-        ('pins="0:4 1:20"', 'pins="0:4 1:9000"', "CPU index 9000 is not within 0-8191"),
+        ('pins="0:4 1:20"', 'pins="0:4 1:9000"', "names pCPU 9000, 0 to 8191 are allowed"),
         ('revision="7"', 'revision="seven"', "has revision='seven', a number is expected"),
-        ('vcpus="2"', 'vcpus="999999999999999999"', "does not place each of its 999999999999999999 vCPUs exactly once"),
-        ('emulator="4,20"', 'emulator="4,20" emulator_pcpu="999999999999999999"', "CPU index 999999999999999999 is not within 0-8191"),
+        ('vcpus="2"', 'vcpus="999999999999999999"', "has 999999999999999999 vCPUs, 1 to 8192 are allowed"),
+        ('emulator="4,20"', 'emulator="4,20" emulator_pcpu="999999999999999999"', "names pCPU 999999999999999999, 0 to 8191 are allowed"),
         ('emulator="4,20"', 'emulator="4,20" emulator_pcpu="4"', "does not say whether the emulator threads have a pCPU of their own"),
         (
             'emulator_placement="float"',
@@ -145,6 +149,10 @@ def test_a_name_that_xml_cannot_hold_is_refused(flavor: str) -> None:
         ),
         ('emulator="4,20"', 'emulator="4,20" idle_siblings="20"', "gives pCPU 20 to two of its own"),
         ('emulator="4,20"', 'emulator="4,20" realtime="2"', "makes vCPU 2 realtime, which is not pinned"),
+        ('page_kib="4"', 'page_kib="0"', "gives guest cell 0 pages of 0 KiB, 1 to 16777216 are allowed"),
+        ('page_kib="4"', 'page_kib="1048576"', "which is no whole number of pages of 1048576 KiB"),
+        ('host_cell="0"', 'host_cell="1024"', "puts guest cell 0 on host cell 1024, which cannot be"),
+        ('disk_gib="0"', 'disk_gib="2147483648"', "has disk_gib 2147483648, 0 to 2147483647 are allowed"),
         ("pinfold:fit", "pinfold:fitt", "has no <fit>"),
         ("urn:pinfold:guest:1", "urn:pinfold:guest:2", "starts with <guest>"),
     ],
@@ -155,6 +163,49 @@ def test_a_record_that_cannot_be_read_is_refused_in_one_sentence(old: str, new: 
     with pytest.raises(InvalidRequest) as caught:
         metadata.record_of_text(text.replace(old, new))
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('host_cell="1"', 'host_cell="0"', "puts two guest cells on one host cell"),
+        ('guest_cell="1"', 'guest_cell="0"', "does not list its guest cells once each, in ascending order"),
+        ('memory_mib="2560"', 'memory_mib="512"', "has 512 MiB of memory, and its cells have another sum"),
+    ],
+)
+def test_a_record_whose_cells_contradict_each_other_is_refused(old: str, new: str, sentence: str) -> None:
+    text = metadata.text(SPECS["two-cells-huge-pages"].record)
+    assert old in text
+    with pytest.raises(InvalidRequest, match=sentence):
+        metadata.record_of_text(text.replace(old, new, 1))
+
+
+@given(record=RECORDS, data=st.data())
+def test_whatever_record_is_read_can_be_claimed_and_released(record: Record, data: st.DataObject) -> None:
+    """Claim and release leave the host's counts as they were, also for a record that somebody edited."""
+    root = ElementTree.fromstring(metadata.text(record))
+    for _ in range(data.draw(st.integers(min_value=0, max_value=3))):
+        victim = data.draw(st.sampled_from(list(root.iter())))
+        attribute = data.draw(st.sampled_from(sorted(victim.attrib)))
+        victim.set(attribute, data.draw(st.sampled_from(["0", "1", "2", "4", "2048", "8191", "0-3", "1:3", "0:1 1:2", ""])))
+    try:
+        read = metadata.record_of(root)
+    except InvalidRequest:
+        return
+    state = HostState(topology=HOST, pools=build_pools(PoolConfig(dedicated=HOST.online), HOST)[0])
+    before = counted(state)
+    after = release(claim(state, "g", read.fit), "g")
+    assert counted(after) == before == counted(replace(after))
+
+
+HOST = host("cell:8 core:10 mem:65536 huge:2048x1024,1048576x8")
+
+
+def counted(state: HostState) -> object:
+    """What the host has left, in numbers."""
+    counts = state.counts
+    cells = [(cell.free, cell.floats, cell.small_free_mib, cell.huge) for cell in counts.cells]
+    return cells, counts.free, counts.floating_room_mib, counts.strict_room_mib, counts.vcpu_room, counts.disk_room
 
 
 NOVA = """<metadata><nova:instance xmlns:nova="http://openstack.org/xmlns/libvirt/nova/{version}">

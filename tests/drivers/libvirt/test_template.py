@@ -127,6 +127,12 @@ def test_huge_pages_are_made_on_the_guest_s_own_pcpus_of_their_cells_alone() -> 
     assert elements.allocating(replace(fit, cells=(small,)), 4) == CpuSet()
 
 
+def test_small_pages_that_a_template_wants_at_once_are_made_on_their_cells_too() -> None:
+    small = FitCell(guest_cell=0, host_cell=0, pins=((0, 4),))
+    fit = Fit(vcpus=1, memory_mib=64, cells=(small,), emulator=CpuSet.of(0))
+    assert elements.allocating(fit, 4, at_once=True) == CpuSet.of(4)
+
+
 def test_the_devices_of_a_template_are_counted() -> None:
     assert template.device_counts(read("virt-manager")) == (1, 1)
 
@@ -197,7 +203,7 @@ PARTS = st.sampled_from(
 
 
 @given(
-    parts=st.lists(st.tuples(NOISE, PARTS), max_size=8),
+    parts=st.lists(st.tuples(NOISE, PARTS), max_size=8, unique_by=lambda one: re.split(r"[ >/]", one[1])[0]),
     spec=st.sampled_from(["mixed", "realtime-share", "two-cells-huge-pages", "floating"]),
 )
 def test_any_template_comes_out_well_formed_and_with_our_parts(parts: list[tuple[str, str]], spec: str) -> None:

@@ -45,8 +45,9 @@ def _pinfold(lab: LabHost, folder: Path, *, shared: str, dedicated: str) -> Iter
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PINFOLD_CONFIG": str(config), "COLUMNS": "100"}
 
-    def _run(*argv: str, status: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run([sys.executable, "-m", "pinfold", *argv], capture_output=True, text=True, env=environment, timeout=600)
+    def _run(*argv: str, status: int = 0, **more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pinfold", *argv]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment | more, timeout=600)
         assert done.returncode == status, (argv, done.stdout, done.stderr)
         return done
 

@@ -183,3 +183,11 @@ def test_nodes_that_placing_refuses_are_audited(pinfold: Pinfold, synthetic_lab:
         ):
             assert f"{option} in {file}" in pinfold(*argv, "--config", str(file), status=2).stderr
     assert "28 pCPUs, 2 kept for the host" in pinfold("host", "show", "--config", str(old)).stdout
+
+
+def test_a_shell_completes_guests_and_flavors_of_the_host(pinfold: Pinfold, idle_rom: Path) -> None:
+    pinfold("guest", "start", "web", "--flavor", "share", "--rom", str(idle_rom))
+    for line, names in (("guest show ", ["web"]), ("guest stop x", []), ("repair w", ["web"]), ("guest start a --flavor s", ["share"])):
+        words = f"pinfold {line}"
+        done = pinfold(_PINFOLD_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(len(words.split(" ")) - 1))
+        assert (done.stdout.split(), done.stderr) == (names, ""), line

@@ -29,6 +29,7 @@ def signed_by_an_authority(folder: Path) -> Path:
     """`api.crt` and `api.key` in the folder, and the authority's own certificate, whose path is returned."""
     authority = trustme.CA()
     issued = authority.issue_cert(ADDRESS)
+    (folder / "api.key").touch(mode=0o600)
     issued.private_key_pem.write_to_path(str(folder / "api.key"))
     for pem in issued.cert_chain_pems:
         pem.write_to_path(str(folder / "api.crt"), append=True)
@@ -55,6 +56,7 @@ def signed_by_itself(folder: Path) -> None:
     pem = serialization.Encoding.PEM
     (folder / "api.crt").write_bytes(certificate.public_bytes(pem))
     secret = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    (folder / "api.key").touch(mode=0o600)
     (folder / "api.key").write_bytes(secret)
 
 

@@ -5,16 +5,18 @@ The format is libvirt's formatcaps. It leaves out offline pCPUs (some releases l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from xml.etree.ElementTree import Element
 
+from pinfold.core.bounds import MAX_AMOUNT, MAX_CELL, MAX_CELLS, MAX_CPU, MAX_PAGE_KIB
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.errors import InvalidRequest
-from pinfold.core.topology import HostCell, PagePool, Topology
+from pinfold.core.errors import InvalidRequest, InvariantViolation
+from pinfold.core.topology import HostCell, PagePool, Topology, check
 from pinfold.drivers.libvirt import xmltext
 
 _WHAT: Final = "capabilities XML"
+_MAX_PAGE_SIZES: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,13 +40,28 @@ def topology(text: str, *, offline: CpuSet = CpuSet()) -> Topology:
     Cells are ordered by id, cores by lowest pCPU, pages by size. Raises `InvalidRequest` for a text that is not libvirt's.
     """
     host = xmltext.parsed(text, _WHAT, root="capabilities")
-    cells = [_cell(element, offline) for element in host.findall("host/topology/cells/cell")]
+    cells = [_cell(element, offline) for element in xmltext.children(host, "host/topology/cells/cell", MAX_CELLS, _WHAT)]
     if not cells:
         raise InvalidRequest(f"{_WHAT} has no <host><topology><cells>: this hypervisor does not tell its cells", key=_WHAT)
-    ordered = tuple(sorted(cells, key=lambda cell: cell.id))
-    _refuse_repeats(ordered)
-    found = Topology(cells=ordered)
-    return Topology(cells=ordered, offline=offline - found.online)
+    ordered = _with_whole_distances(sorted(cells, key=lambda cell: cell.id))
+    found = Topology(cells=ordered, offline=offline - Topology(cells=ordered).online)
+    try:
+        check(found)
+    except InvariantViolation as error:
+        raise InvalidRequest(f"{_WHAT} contradicts itself: {str(error)[:300]}", key=_WHAT) from error
+    return found
+
+
+def _with_whole_distances(cells: list[HostCell]) -> tuple[HostCell, ...]:
+    """The cells with their distances to each other alone; a cell that leaves one out tells none.
+
+    libvirt lists every NUMA node that the kernel knows a distance to, also one that is no cell because it has neither pCPUs nor memory.
+    """
+    ids = {cell.id for cell in cells}
+    told = [tuple(pair for pair in cell.distances if pair[0] in ids) for cell in cells]
+    return tuple(
+        replace(cell, distances=pairs if {other for other, _ in pairs} == ids else ()) for cell, pairs in zip(cells, told, strict=True)
+    )
 
 
 def platform(text: str) -> Platform:
@@ -52,7 +69,10 @@ def platform(text: str) -> Platform:
     host = xmltext.parsed(text, _WHAT, root="capabilities")
     arch = host.findtext("host/cpu/arch", default="")
     guest = next((item for item in host.iterfind("guest/arch") if item.get("name") == arch), None)
-    sizes = [xmltext.integer(page, "size", _WHAT) for page in host.iterfind("host/topology/cells/cell/pages")]
+    sizes = [
+        xmltext.kib(xmltext.integer(page, "size", _WHAT), page.get("unit"), _WHAT)
+        for page in host.iterfind("host/topology/cells/cell/pages")
+    ]
     small = min(sizes, default=4)
     if guest is None:
         return Platform(arch=arch, virt_types=(), small_page_kib=small)
@@ -62,8 +82,9 @@ def platform(text: str) -> Platform:
 
 def _cell(element: Element, offline: CpuSet) -> HostCell:
     cores: dict[CpuSet, int] = {}
-    listed = CpuSet(xmltext.integer(cpu, "id", _WHAT) for cpu in element.iterfind("cpus/cpu")) - offline
-    for cpu in element.iterfind("cpus/cpu"):
+    cpus = xmltext.children(element, "cpus/cpu", MAX_CPU + 1, _WHAT)
+    listed = CpuSet(xmltext.integer(cpu, "id", _WHAT, most=MAX_CPU) for cpu in cpus) - offline
+    for cpu in cpus:
         number = xmltext.integer(cpu, "id", _WHAT)
         if number not in listed or (cpu.get("siblings") is None and cpu.get("socket_id") is None):
             # Some releases list an offline pCPU with nothing but its id.
@@ -72,10 +93,10 @@ def _cell(element: Element, offline: CpuSet) -> HostCell:
         cores.setdefault(siblings, xmltext.integer(cpu, "socket_id", _WHAT, default=0))
     ordered = sorted(cores, key=lambda core: core.first)
     return HostCell(
-        id=xmltext.integer(element, "id", _WHAT),
+        id=xmltext.integer(element, "id", _WHAT, most=MAX_CELL),
         cores=tuple(ordered),
         sockets=tuple(cores[core] for core in ordered),
-        memory_mib=_memory_kib(element) // 1024,
+        memory_mib=_memory_mib(element),
         pages=_pages(element),
         distances=tuple(
             sorted(
@@ -86,27 +107,25 @@ def _cell(element: Element, offline: CpuSet) -> HostCell:
     )
 
 
-def _memory_kib(cell: Element) -> int:
+def _memory_mib(cell: Element) -> int:
     memory = cell.find("memory")
-    return 0 if memory is None else xmltext.kib(xmltext.text_integer(memory, _WHAT), memory.get("unit"), _WHAT)
+    mib = 0 if memory is None else xmltext.kib(xmltext.text_integer(memory, _WHAT), memory.get("unit"), _WHAT) // 1024
+    if mib > MAX_AMOUNT:
+        raise InvalidRequest(f"{_WHAT} has a cell of {mib} MiB, at most {MAX_AMOUNT} are allowed", key=_WHAT)
+    return mib
 
 
 def _pages(cell: Element) -> tuple[PagePool, ...]:
-    pools = [
-        PagePool(
-            size_kib=xmltext.kib(xmltext.integer(page, "size", _WHAT), page.get("unit"), _WHAT), total=xmltext.text_integer(page, _WHAT)
-        )
-        for page in cell.iterfind("pages")
-    ]
+    pools = [_page_pool(page) for page in xmltext.children(cell, "pages", _MAX_PAGE_SIZES, _WHAT)]
     return tuple(sorted(pools, key=lambda pool: pool.size_kib))
 
 
-def _refuse_repeats(cells: tuple[HostCell, ...]) -> None:
-    seen = CpuSet()
-    for index, cell in enumerate(cells):
-        if index and cells[index - 1].id == cell.id:
-            raise InvalidRequest(f"{_WHAT} has two cells with the id {cell.id}", key=_WHAT)
-        for core in cell.cores:
-            if not core.isdisjoint(seen):
-                raise InvalidRequest(f"{_WHAT} has pCPU {(core & seen).first} in two cores", key=_WHAT)
-            seen |= core
+def _page_pool(page: Element) -> PagePool:
+    size_kib = xmltext.kib(xmltext.integer(page, "size", _WHAT), page.get("unit"), _WHAT)
+    total = xmltext.text_integer(page, _WHAT)
+    if not 1 <= size_kib <= MAX_PAGE_KIB or size_kib * total > MAX_AMOUNT * 1024:
+        raise InvalidRequest(
+            f"{_WHAT} has {total} pages of {size_kib} KiB; pages of 1 to {MAX_PAGE_KIB} KiB and {MAX_AMOUNT} MiB in all are allowed",
+            key=_WHAT,
+        )
+    return PagePool(size_kib=size_kib, total=total)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.overhead import Masks
-from pinfold.drivers.libvirt import errors, moves, status, template
+from pinfold.drivers.libvirt import errors, moves, status, template, xmltext
 from pinfold.drivers.libvirt.connection import libvirt
 
 _UNDEFINE: Final[int] = (
@@ -30,6 +30,16 @@ def definition(domain: Any) -> str:
     """Its definition as it is kept for the next start, passwords included."""
     text: str = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE)
     return text
+
+
+def makes_memory_at_once(text: str) -> bool:
+    """Whether a definition wants all of its memory made at the start (`<allocation mode='immediate'/>`, from a template). Pure.
+
+    >>> makes_memory_at_once("<domain><memoryBacking><allocation mode='immediate'/></memoryBacking></domain>")
+    True
+    """
+    allocation = xmltext.parsed(text, "domain XML", root="domain").find("memoryBacking/allocation")
+    return allocation is not None and allocation.get("mode") == "immediate"
 
 
 def start_paused_with_emulator_on(connection: Any, domain: Any, cpus: CpuSet) -> None:

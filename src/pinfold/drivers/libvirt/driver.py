@@ -15,6 +15,7 @@ from pinfold.core.drift import expected
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.fit.model import Fit
 from pinfold.core.overhead import Masks, masks
+from pinfold.core.plural import count
 from pinfold.core.request.model import GuestRequest
 from pinfold.core.topology import Topology
 from pinfold.drivers.libvirt import capabilities, domain, elements, emit, moves, process, status, waiting
@@ -99,8 +100,8 @@ class LibvirtDriver:
             what = f"guest {spec.name} cannot be started"
             self._guests.act(spec.id, "definition", what, _CHANGE_SECONDS, lambda connection: connection.defineXML(text))
             defined = True
-            self._start_paused(spec.id, what, spec.record.fit)
-            guest = self._placed(spec.id, spec.record.fit)
+            widened = self._start_paused(spec.id, what, spec.record.fit)
+            guest = self._placed(spec.id, spec.record.fit, widened=widened)
         except PinfoldError as error:
             if not (defined or isinstance(error, Unavailable)) or isinstance(error, Conflict):
                 raise
@@ -119,8 +120,8 @@ class LibvirtDriver:
         if known.record is not None:
             self._refuse_absent(masks(known.record.fit))
         fit = None if known.record is None else known.record.fit
-        self._start_paused(guest, f"guest {known.name} cannot be started", fit)
-        return self._guests.one(guest) if fit is None else self._placed(guest, fit)
+        widened = self._start_paused(guest, f"guest {known.name} cannot be started", fit)
+        return self._guests.one(guest) if fit is None else self._placed(guest, fit, widened=widened)
 
     def redefine(self, guest: str, record: Record, request: GuestRequest) -> HostGuest:
         """Write new places and a new record into the definition of a guest that does not run. See `Driver.redefine`."""
@@ -185,7 +186,8 @@ class LibvirtDriver:
         if not known.active:
             raise InvalidRequest(f"guest {known.name} is {known.state.value}; only a running guest's threads can be moved", key="guest")
         if len(masks.vcpus) != known.vcpus:
-            raise InvalidRequest(f"guest {known.name} has {known.vcpus} vCPUs, pins for {len(masks.vcpus)} were given", key="guest")
+            has = count(known.vcpus, "vCPU")
+            raise InvalidRequest(f"guest {known.name} has {has}, pins for {len(masks.vcpus)} were given", key="guest")
 
         def pin(connection: Any) -> None:
             found = self._guests.domain(guest, connection)
@@ -225,26 +227,28 @@ class LibvirtDriver:
         if absent:
             raise InvalidRequest(f"pCPU {absent} is not online on this host", key="pins")
 
-    def _start_paused(self, guest: str, what: str, fit: Fit | None) -> None:
-        """Start it so that QEMU can make its huge pages.
+    def _start_paused(self, guest: str, what: str, fit: Fit | None) -> bool:
+        """Start it so that QEMU can make its memory, and return whether its emulator threads may run on more than their pin says by then.
 
-        libvirt (9.0) confines QEMU to the emulator threads' pCPUs from its first moment, and QEMU (since 7.2) binds the threads that make
-        the pages to the cell that they come from, which is refused where the two do not meet. So the guest starts with its own pCPUs too.
+        libvirt (9.0) puts QEMU into a cpuset of the emulator threads' pCPUs before it runs, and QEMU (since 7.2) binds the thread that
+        makes a cell's memory to that host cell, which the kernel refuses where the two do not meet. So it starts with its own pCPUs too.
         """
-        own = elements.allocating(fit, self._guests.platform().small_page_kib) if fit else CpuSet()
+        small = self._guests.platform().small_page_kib
 
-        def start(connection: Any) -> None:
+        def start(connection: Any) -> bool:
             found = self._guests.domain(guest, connection)
-            if fit and own:
+            own = elements.allocating(fit, small, at_once=domain.makes_memory_at_once(domain.definition(found))) if fit else CpuSet()
+            if fit and own - fit.emulator:
                 domain.start_paused_with_emulator_on(connection, found, fit.emulator | own)
-            else:
-                domain.start_paused(found)
+                return True
+            domain.start_paused(found)
+            return False
 
-        self._guests.act(guest, "start", what, _START_SECONDS, start)
+        return self._guests.act(guest, "start", what, _START_SECONDS, start)
 
-    def _placed(self, guest: str, fit: Fit) -> HostGuest:
+    def _placed(self, guest: str, fit: Fit, *, widened: bool) -> HostGuest:
         """A guest that `_start_paused` started, with the threads put where libvirt did not put them."""
-        if elements.allocating(fit, self._guests.platform().small_page_kib):
+        if widened:
             self.pin(guest, masks(fit))
             return self._guests.one(guest)
         started = self._guests.one(guest)

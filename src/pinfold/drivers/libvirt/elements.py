@@ -72,9 +72,12 @@ def emulator_pin(cpus: CpuSet) -> Element:
     return Element("emulatorpin", {"cpuset": _cpulist(cpus, "the emulator threads")})
 
 
-def allocating(fit: Fit, small_page_kib: int) -> CpuSet:
-    """The guest's own pCPUs on the host cells that its huge pages come from; empty for a guest without huge pages."""
-    cells = [cell for cell in fit.cells if cell.page_kib > small_page_kib]
+def allocating(fit: Fit, small_page_kib: int, *, at_once: bool = False) -> CpuSet:
+    """The guest's own pCPUs on the host cells whose memory is made at its start: huge pages, and with `at_once` small ones too.
+
+    Empty where none is.
+    """
+    cells = [cell for cell in fit.cells if at_once or cell.page_kib > small_page_kib]
     return CpuSet(pcpu for cell in cells for pcpu in (*(pcpu for _, pcpu in cell.pins), *cell.float_set))
 
 

@@ -10,10 +10,11 @@ from typing import Final, TypeVar
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
+from pinfold.core.bounds import MAX_AMOUNT, MAX_CPU, MAX_GUEST_CELLS, MAX_RECORD
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.fit.invariants import broken
 from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
-from pinfold.core.plural import count
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest
 from pinfold.core.request.written import read_request, write_request
@@ -27,9 +28,10 @@ NOVA_NAMESPACES: Final = ("http://openstack.org/xmlns/libvirt/nova/1.1", "http:/
 
 _VERSION: Final = 1
 _WHAT: Final = "pinfold's record in the domain's metadata"
-_MAX_CHARACTERS: Final = 1024 * 1024
 _MAX_NAME: Final = 1024
 _MAX_REQUEST: Final = 256 * 1024
+_MAX_WARNINGS: Final = 64
+_MAX_PAIRS: Final = 4096
 _UNWRITABLE: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 Choice = TypeVar("Choice", EmulatorPolicy, EmulatorPlacement, Kind, ReasonCode)
@@ -59,7 +61,7 @@ def text(record: Record) -> str:
 
 def record_of_text(xml: str) -> Record:
     """The record that `text` wrote. Raises `InvalidRequest` for anything else."""
-    return record_of(xmltext.parsed(xml, _WHAT, root=TAG, limit=_MAX_CHARACTERS))
+    return record_of(xmltext.parsed(xml, _WHAT, root=TAG, limit=MAX_RECORD))
 
 
 def record_of(guest: Element) -> Record:
@@ -103,8 +105,8 @@ def nova_record(metadata: Element) -> NovaRecord | None:
         image = metadata.find(f"{{{namespace}}}instance/{{{namespace}}}image/{{{namespace}}}properties")
         return NovaRecord(
             flavor=flavor.get("name", ""),
-            vcpus=xmltext.text_integer(vcpus, what),
-            memory_mib=xmltext.text_integer(memory, what),
+            vcpus=xmltext.text_integer(vcpus, what, most=MAX_CPU + 1),
+            memory_mib=xmltext.text_integer(memory, what, most=MAX_AMOUNT),
             extra_specs=_pairs(flavor.find(f"{{{namespace}}}extraSpecs"), f"{{{namespace}}}extraSpec"),
             image_properties=_pairs(image, f"{{{namespace}}}property"),
             name=metadata.findtext(f"{{{namespace}}}instance/{{{namespace}}}name", default="").strip(),
@@ -126,7 +128,15 @@ def _pairs(parent: Element | None, tag: str) -> tuple[tuple[str, str], ...] | No
     """The named texts below `parent`, ordered by name; None without it."""
     if parent is None:
         return None
-    return tuple(sorted({item.get("name", ""): (item.text or "") for item in parent.iterfind(tag) if item.get("name")}.items()))
+    return tuple(
+        sorted(
+            {
+                item.get("name", ""): (item.text or "")
+                for item in xmltext.children(parent, tag, _MAX_PAIRS, "Nova's metadata")
+                if item.get("name")
+            }.items()
+        )
+    )
 
 
 def _fit_element(fit: Fit) -> Element:
@@ -165,7 +175,7 @@ def _fit(inner: Element) -> Fit:
         vcpus=xmltext.integer(inner, "vcpus", _WHAT),
         memory_mib=xmltext.integer(inner, "memory_mib", _WHAT),
         disk_gib=xmltext.integer(inner, "disk_gib", _WHAT),
-        cells=tuple(_fit_cell(child) for child in inner.iterfind(_tag("cell"))),
+        cells=tuple(_fit_cell(child) for child in xmltext.children(inner, _tag("cell"), MAX_GUEST_CELLS, _WHAT)),
         float_vcpus=xmltext.cpus(inner, "float_vcpus", _WHAT),
         float_set=xmltext.cpus(inner, "float_set", _WHAT),
         realtime=xmltext.cpus(inner, "realtime", _WHAT),
@@ -174,7 +184,7 @@ def _fit(inner: Element) -> Fit:
         emulator_pcpu=_optional(inner, "emulator_pcpu"),
         idle_siblings=xmltext.cpus(inner, "idle_siblings", _WHAT),
         overhead_millicpu=xmltext.integer(inner, "overhead_millicpu", _WHAT),
-        warnings=tuple(_warning(child) for child in inner.iterfind(_tag("warning"))),
+        warnings=tuple(_warning(child) for child in xmltext.children(inner, _tag("warning"), _MAX_WARNINGS, _WHAT)),
     )
 
 
@@ -202,34 +212,10 @@ def _warning(child: Element) -> Reason:
 
 
 def _checked(fit: Fit) -> Fit:
-    """`fit`, if every vCPU has exactly one place and the emulator has one; a record edited by hand may say anything."""
-    pinned = [vcpu for vcpu, _ in fit.pins]
-    floating = [vcpu for cell in fit.cells for vcpu in cell.float_vcpus] + list(fit.float_vcpus)
-    placed = sorted(pinned + floating)
-    if len(placed) != fit.vcpus or placed != list(range(len(placed))):
-        raise InvalidRequest(f"{_WHAT} does not place each of {count(fit.vcpus, 'vCPU')} exactly once", key=_WHAT)
-    pcpus = [pcpu for _, pcpu in fit.pins]
-    if len(CpuSet(pcpus)) != len(pcpus):
-        raise InvalidRequest(f"{_WHAT} pins two vCPUs to one pCPU", key=_WHAT)
-    if (fit.float_vcpus and not fit.float_set) or any(cell.float_vcpus and not cell.float_set for cell in fit.cells):
-        raise InvalidRequest(f"{_WHAT} has vCPUs that float over no pCPU", key=_WHAT)
-    astray = fit.realtime - CpuSet(pinned)
-    if astray:
-        raise InvalidRequest(f"{_WHAT} makes vCPU {astray.first} realtime, which is not pinned", key=_WHAT)
-    if not fit.emulator:
-        raise InvalidRequest(f"{_WHAT} gives the emulator threads no pCPU", key=_WHAT)
-    return _checked_alone(fit, CpuSet(pcpus))
-
-
-def _checked_alone(fit: Fit, pins: CpuSet) -> Fit:
-    """`fit`, if no pCPU serves the guest twice, and placement and pCPU of the emulator threads agree."""
-    own = CpuSet() if fit.emulator_pcpu is None else CpuSet.of(fit.emulator_pcpu)
-    isolated = fit.emulator_placement is EmulatorPlacement.ISOLATED
-    if isolated != bool(own) or (isolated and fit.emulator != own):
-        raise InvalidRequest(f"{_WHAT} does not say whether the emulator threads have a pCPU of their own", key=_WHAT)
-    twice = (pins & own) | (pins & fit.idle_siblings) | (own & fit.idle_siblings)
-    if twice:
-        raise InvalidRequest(f"{_WHAT} gives pCPU {twice} to two of its own", key=_WHAT)
+    """`fit`, if it can be one; a record edited by hand may say anything."""
+    wrong = broken(fit)
+    if wrong:
+        raise InvalidRequest(f"{_WHAT} {wrong}", key=_WHAT)
     return fit
 
 

@@ -12,7 +12,8 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 from xml.parsers.expat import ParserCreate
 
-_SEPARATOR: Final = " "
+_SEPARATOR: Final = "\x0c"
+"""A character that no XML text can hold: expat refuses a namespace with the separator in it."""
 _TAG: Final = re.compile(rb"""<(?:[^"'>]|"[^"]*"|'[^']*')*>""")
 
 
@@ -57,6 +58,7 @@ class Edit:
 def outline(data: bytes) -> Node:
     """The elements of a well-formed UTF-8 text that was parsed before (`xmltext.parsed` refuses what would be dangerous here)."""
     parser = ParserCreate(encoding="utf-8", namespace_separator=_SEPARATOR)
+    parser.buffer_text = True  # a text comes in few pieces, however many lines it has
     stack: list[Node] = []
     roots: list[Node] = []
 
@@ -103,10 +105,12 @@ def rendered(element: Element, indent: str, level: int) -> str:
 
 def line_start(data: bytes, position: int) -> int:
     """Where the line break before `position` begins if only blanks stand between, else `position` itself."""
-    before = data[:position].rstrip(b" \t")
-    if before.endswith(b"\r\n"):
-        return len(before) - 2
-    return len(before) - 1 if before.endswith(b"\n") else position
+    at = position
+    while at and data[at - 1] in b" \t":
+        at -= 1
+    if data[max(0, at - 2) : at] == b"\r\n":
+        return at - 2
+    return at - 1 if at and data[at - 1] == ord("\n") else position
 
 
 def _tag_end(data: bytes, start: int) -> int:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any, Final
 from xml.etree.ElementTree import Element
 
+from pinfold.core.bounds import MAX_AMOUNT, MAX_CELL, MAX_CPU, MAX_GUEST_CELLS, MAX_IOTHREADS, MAX_PAGE_KIB
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.ledger import ForeignMemory
@@ -26,6 +27,8 @@ _WHAT: Final = "domain XML"
 # virDomainState and virDomainShutoffReason, libvirt's ABI; what is not here runs (or is on its way down).
 _STATES: Final = {3: GuestState.PAUSED, 7: GuestState.PAUSED, 5: GuestState.STOPPED, 6: GuestState.CRASHED}
 _SHUT_OFF, _BY_A_CRASH = 5, 3
+
+_MAX_IOTHREAD_ID: Final = 2**32 - 1
 
 _VCPU_NAME: Final = re.compile(r"CPU ([0-9]+)/")
 # QEMU names it "TC " and its object's id, which libvirt (9.0) makes of the memory's: tc-ram-node0, tc-pc.ram, tc-memdimm0.
@@ -76,7 +79,7 @@ def _defined(text: str, pages: HostPages) -> HostGuest:
         id=uuid,
         name=domain.findtext("name", default=""),
         state=GuestState.STOPPED,
-        vcpus=1 if vcpu is None else xmltext.text_integer(vcpu, _WHAT),
+        vcpus=1 if vcpu is None else xmltext.text_integer(vcpu, _WHAT, most=MAX_CPU + 1),
         memory_mib=memory_mib,
         persistent=False,
         pid=None,
@@ -131,13 +134,13 @@ def asked_pins(domain: Element) -> AskedPins:
         return AskedPins(placement=placement)
     emulator = tune.find("emulatorpin")
     realtime = CpuSet()
-    for item in tune.iterfind("vcpusched"):
+    for item in xmltext.children(tune, "vcpusched", MAX_CPU + 1, _WHAT):
         if item.get("scheduler") in ("fifo", "rr"):
             realtime |= xmltext.cpus(item, "vcpus", _WHAT)
     return AskedPins(
-        vcpus=_pins(tune.iterfind("vcpupin"), "vcpu"),
+        vcpus=_pins(xmltext.children(tune, "vcpupin", MAX_CPU + 1, _WHAT), "vcpu", MAX_CPU),
         emulator=None if emulator is None else xmltext.cpus(emulator, "cpuset", _WHAT),
-        iothreads=_pins(tune.iterfind("iothreadpin"), "iothread"),
+        iothreads=_pins(xmltext.children(tune, "iothreadpin", MAX_IOTHREADS, _WHAT), "iothread", _MAX_IOTHREAD_ID),
         placement=placement,
         realtime=realtime,
     )
@@ -145,9 +148,10 @@ def asked_pins(domain: Element) -> AskedPins:
 
 def iothread_ids(domain: Element) -> tuple[int, ...]:
     """The ids of a domain's iothreads, ascending; libvirt lists them all in every XML that it gives."""
-    listed = sorted(xmltext.integer(item, "id", _WHAT) for item in domain.iterfind("iothreadids/iothread"))
+    items = xmltext.children(domain, "iothreadids/iothread", MAX_IOTHREADS, _WHAT)
+    listed = sorted(xmltext.integer(item, "id", _WHAT, most=_MAX_IOTHREAD_ID) for item in items)
     count = domain.find("iothreads")
-    return tuple(listed) or tuple(range(1, 1 + (0 if count is None else xmltext.text_integer(count, _WHAT))))
+    return tuple(listed) or tuple(range(1, 1 + (0 if count is None else xmltext.text_integer(count, _WHAT, most=MAX_IOTHREADS))))
 
 
 def memory(domain: Element, pages: HostPages) -> tuple[tuple[ForeignMemory, ...], int]:
@@ -270,10 +274,9 @@ def _class(thread: Thread, vcpus: Mapping[int, int], iothreads: Mapping[int, int
     return ThreadClass.EMULATOR, None
 
 
-def _pins(items: Iterable[Element], attribute: str) -> tuple[tuple[int, CpuSet], ...]:
-    return tuple(
-        sorted(((xmltext.integer(item, attribute, _WHAT), xmltext.cpus(item, "cpuset", _WHAT)) for item in items), key=lambda pin: pin[0])
-    )
+def _pins(items: Iterable[Element], attribute: str, most: int) -> tuple[tuple[int, CpuSet], ...]:
+    pins = ((xmltext.integer(item, attribute, _WHAT, most=most), xmltext.cpus(item, "cpuset", _WHAT)) for item in items)
+    return tuple(sorted(pins, key=lambda pin: pin[0]))
 
 
 def _huge_sizes(domain: Element, pages: HostPages) -> dict[int | None, int]:
@@ -282,33 +285,42 @@ def _huge_sizes(domain: Element, pages: HostPages) -> dict[int | None, int]:
     if element is None:
         return {}
     sizes: dict[int | None, int] = {}
-    for page in element.iterfind("page"):
+    for page in xmltext.children(element, "page", MAX_GUEST_CELLS, _WHAT):
         size = xmltext.kib(xmltext.integer(page, "size", _WHAT), page.get("unit"), _WHAT)
-        for cell in xmltext.cpus(page, "nodeset", _WHAT) if page.get("nodeset") else (None,):
+        if not 1 <= size <= MAX_PAGE_KIB:
+            raise InvalidRequest(f"{_WHAT} has huge pages of {size} KiB, 1 to {MAX_PAGE_KIB} are allowed", key=_WHAT)
+        for cell in xmltext.cells(page, "nodeset", MAX_GUEST_CELLS - 1, _WHAT) if page.get("nodeset") else (None,):
             sizes[cell] = size
     return sizes or {None: pages.default_huge_kib}
 
 
 def _guest_cells(domain: Element) -> list[tuple[int, int]]:
     """`(guest cell, KiB)`; a guest without cells is one cell 0."""
-    cells = domain.findall("cpu/numa/cell")
+    cells = xmltext.children(domain, "cpu/numa/cell", MAX_GUEST_CELLS, _WHAT)
     if cells:
         return [
             (
-                xmltext.integer(cell, "id", _WHAT, default=place),
-                xmltext.kib(xmltext.integer(cell, "memory", _WHAT), cell.get("unit"), _WHAT),
+                xmltext.integer(cell, "id", _WHAT, default=place, most=MAX_GUEST_CELLS - 1),
+                _amount_kib(xmltext.integer(cell, "memory", _WHAT), cell.get("unit")),
             )
             for place, cell in enumerate(cells)
         ]
     whole = domain.find("memory")
-    return [(0, 0 if whole is None else xmltext.kib(xmltext.text_integer(whole, _WHAT), whole.get("unit"), _WHAT))]
+    return [(0, 0 if whole is None else _amount_kib(xmltext.text_integer(whole, _WHAT), whole.get("unit")))]
+
+
+def _amount_kib(amount: int, unit: str | None) -> int:
+    kib = xmltext.kib(amount, unit, _WHAT)
+    if kib > MAX_AMOUNT * 1024:
+        raise InvalidRequest(f"{_WHAT} has {kib} KiB of memory, at most {MAX_AMOUNT} MiB are allowed", key=_WHAT)
+    return kib
 
 
 def _host_cells(domain: Element, cell: int, pages: HostPages) -> tuple[int, ...]:
-    for node in domain.iterfind("numatune/memnode"):
+    for node in xmltext.children(domain, "numatune/memnode", MAX_GUEST_CELLS, _WHAT):
         if xmltext.integer(node, "cellid", _WHAT) == cell and node.get("nodeset"):
-            return tuple(xmltext.cpus(node, "nodeset", _WHAT)) or pages.cells
+            return tuple(xmltext.cells(node, "nodeset", MAX_CELL, _WHAT)) or pages.cells
     whole = domain.find("numatune/memory")
     if whole is not None and whole.get("nodeset"):
-        return tuple(xmltext.cpus(whole, "nodeset", _WHAT)) or pages.cells
+        return tuple(xmltext.cells(whole, "nodeset", MAX_CELL, _WHAT)) or pages.cells
     return pages.cells

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 from xml.etree.ElementTree import Element
 
+from pinfold.core.bounds import MAX_IOTHREADS, MAX_TEMPLATE
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.overhead import Masks, masks
@@ -19,11 +20,11 @@ from pinfold.drivers.libvirt.outline import Edit, Node
 from pinfold.drivers.port import GuestSpec
 
 _WHAT: Final = "template"
-_MAX_CHARACTERS: Final = 1024 * 1024
-_MAX_IOTHREADS: Final = 1024
 _CPUTUNE: Final = ("vcpupin", "emulatorpin", "iothreadpin", "vcpusched")
 _BACKING: Final = ("hugepages", "nosharepages", "locked")
 _CPU: Final = ("topology", "numa")
+_ONCE: Final = ("metadata", "memoryBacking", "cputune", "cpu", "clock", "features", "iothreadids", "os")
+"""What our parts go into or before. libvirt reads the pins of every `<cputune>` that there is."""
 
 
 def merged(spec: GuestSpec, make: Make) -> str:
@@ -33,7 +34,7 @@ def merged(spec: GuestSpec, make: Make) -> str:
     """
     _refuse_boot(spec)
     text = spec.template
-    xmltext.parsed(text, _WHAT, root="domain", limit=_MAX_CHARACTERS)
+    xmltext.parsed(text, _WHAT, root="domain", limit=MAX_TEMPLATE)
     return _Merge(text.encode("utf-8")).merged(spec, make)
 
 
@@ -64,7 +65,7 @@ def iothread_ids(count: int, listed: list[int]) -> tuple[int, ...]:
 
 def device_counts(text: str) -> tuple[int, int]:
     """How many disks and network interfaces a template has, for the overhead that they cause. Raises `InvalidRequest`."""
-    return devices(xmltext.parsed(text, _WHAT, root="domain", limit=_MAX_CHARACTERS))
+    return devices(xmltext.parsed(text, _WHAT, root="domain", limit=MAX_TEMPLATE))
 
 
 def devices(domain: Element) -> tuple[int, int]:
@@ -85,6 +86,9 @@ class _Merge:
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.domain = outline.outline(data)
+        for name in _ONCE:
+            if len(self.domain.all(name)) > 1:
+                raise InvalidRequest(f"{_WHAT} has {len(self.domain.all(name))} <{name}>, at most one is allowed", key=_WHAT)
         self.edits: list[Edit] = []
         self.indent = self._indent()
 
@@ -225,6 +229,6 @@ class _Merge:
 
 
 def _iothread_number(what: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) > _MAX_IOTHREADS:
-        raise InvalidRequest(f"{_WHAT} has {what} {text[:60]!r}; a number from 0 to {_MAX_IOTHREADS} is allowed", key=_WHAT)
+    if not (text.isascii() and text.isdigit()) or len(text) > 9 or int(text) > MAX_IOTHREADS:
+        raise InvalidRequest(f"{_WHAT} has {what} {text[:60]!r}; a number from 0 to {MAX_IOTHREADS} is allowed", key=_WHAT)
     return int(text)

@@ -8,11 +8,12 @@ from xml.etree.ElementTree import Element, ParseError
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
+from pinfold.core.bounds import MAX_TAGS, MAX_XML
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 
-MAX_CHARACTERS: Final = 4 * 1024 * 1024
-"""Longer than any capabilities or domain XML seen; the capabilities of a host of 2048 pCPUs take 300 KiB."""
+MAX_INTEGER: Final = 10**18 - 1
+"""The largest number that is read where its meaning sets no bound of its own."""
 
 _BYTES: Final[dict[str, int]] = {"b": 1, "bytes": 1} | {
     unit: int(base**power)
@@ -22,14 +23,16 @@ _BYTES: Final[dict[str, int]] = {"b": 1, "bytes": 1} | {
 """libvirt's units of memory, in lower case."""
 
 
-def parsed(text: str, what: str, *, root: str, limit: int = MAX_CHARACTERS) -> Element:
+def parsed(text: str, what: str, *, root: str, limit: int = MAX_XML) -> Element:
     """The root element of `text`, which must be named `root` (with its namespace in braces, where it has one).
 
-    `what` names the text in the sentences. Raises `InvalidRequest` for a text that is too long, broken (with line and column), of another
-    kind, or that has a document type or entities of its own.
+    `what` names the text in the sentences. Raises `InvalidRequest` for a text that is too long, has too many tags, is broken (with line and
+    column) or of another kind, or has a document type or entities of its own.
     """
     if len(text) > limit:
         raise InvalidRequest(f"{what} has {len(text)} characters, at most {limit} are allowed", key=what)
+    if text.count("<") > MAX_TAGS:
+        raise InvalidRequest(f"{what} has more than {MAX_TAGS} tags", key=what)
     try:
         # Bytes, since a declared encoding other than UTF-8 would be a lie about a str.
         element: Element = fromstring(text.encode("utf-8"), forbid_dtd=True)
@@ -50,17 +53,27 @@ def _reason(error: ParseError) -> str:
 
 
 def _local(tag: str) -> str:
-    return tag.rpartition("}")[2]
+    """The name of a tag, or of the last one of a path, without its namespace."""
+    name = tag.rpartition("}")[2].rpartition("/")[2]
+    return name if len(name) <= 60 else f"{name[:59]}…"
 
 
-def integer(element: Element, attribute: str, what: str, *, default: int | None = None) -> int:
-    """The attribute as a number of at least 0. Raises `InvalidRequest` when it is absent (and has no default) or no such number."""
+def children(parent: Element, path: str, most: int, what: str) -> list[Element]:
+    """The elements at `path` below `parent`, in order. Raises `InvalidRequest` where there are more than `most`."""
+    found = parent.findall(path)
+    if len(found) > most:
+        raise InvalidRequest(f"{what} has {len(found)} <{_local(path)}>, at most {most} are allowed", key=what)
+    return found
+
+
+def integer(element: Element, attribute: str, what: str, *, default: int | None = None, most: int = MAX_INTEGER) -> int:
+    """The attribute as a number from 0 to `most`. Raises `InvalidRequest` when it is absent (and has no default) or no such number."""
     text = element.get(attribute)
     if text is None and default is not None:
         return default
-    if text is None or not (text.isascii() and text.isdigit()) or len(text) > 18:
-        raise InvalidRequest(f"{what}: <{_local(element.tag)}> has {attribute}={text!r}, a number is expected", key=what)
-    return int(text)
+    if text is None:
+        raise InvalidRequest(f"{what}: <{_local(element.tag)}> has no {attribute}, a number is expected", key=what)
+    return _number(text, most, f"{what}: <{_local(element.tag)}> has {attribute}=", what)
 
 
 def cpus(element: Element, attribute: str, what: str) -> CpuSet:
@@ -69,15 +82,33 @@ def cpus(element: Element, attribute: str, what: str) -> CpuSet:
     try:
         return CpuSet.parse(text)
     except InvalidRequest as error:
-        raise InvalidRequest(f"{what}: <{_local(element.tag)}> has {attribute}={text!r}: {error}", key=what) from error
+        raise InvalidRequest(f"{what}: <{_local(element.tag)}> has {attribute}={_shown(text)}: {error}", key=what) from error
 
 
-def text_integer(element: Element, what: str) -> int:
-    """The element's text as a number of at least 0. Raises `InvalidRequest`."""
-    text = (element.text or "").strip()
+def cells(element: Element, attribute: str, most: int, what: str) -> CpuSet:
+    """The attribute as a list of cells from 0 to `most`. Raises `InvalidRequest`."""
+    found = cpus(element, attribute, what)
+    if found.mask >> (most + 1):
+        beyond = next(cell for cell in found if cell > most)
+        raise InvalidRequest(f"{what}: <{_local(element.tag)}> names cell {beyond}, at most {most} is allowed", key=what)
+    return found
+
+
+def text_integer(element: Element, what: str, *, most: int = MAX_INTEGER) -> int:
+    """The element's text as a number from 0 to `most`. Raises `InvalidRequest`."""
+    return _number((element.text or "").strip(), most, f"{what}: <{_local(element.tag)}> holds ", what)
+
+
+def _number(text: str, most: int, beginning: str, what: str) -> int:
     if not (text.isascii() and text.isdigit()) or len(text) > 18:
-        raise InvalidRequest(f"{what}: <{_local(element.tag)}> holds {text!r}, a number is expected", key=what)
+        raise InvalidRequest(f"{beginning}{_shown(text)}, a number is expected", key=what)
+    if int(text) > most:
+        raise InvalidRequest(f"{beginning}{_shown(text)}, at most {most} is allowed", key=what)
     return int(text)
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:59]}…")
 
 
 def kib(amount: int, unit: str | None, what: str) -> int:
@@ -88,5 +119,5 @@ def kib(amount: int, unit: str | None, what: str) -> int:
     """
     factor = _BYTES.get((unit or "KiB").lower())
     if factor is None:
-        raise InvalidRequest(f"{what}: {unit!r} is not a unit of memory; such as KiB, MiB and GiB are", key=what)
+        raise InvalidRequest(f"{what}: {_shown(unit or '')} is not a unit of memory; such as KiB, MiB and GiB are", key=what)
     return -(-amount * factor // 1024)
