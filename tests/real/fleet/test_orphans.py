@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.real.fleet.conftest import UpRig
 from tests.real.fleet.liar import Victim
 from tests.real.fleet.rig import defined, domains
 from tests.real.fleet.watch import environment
@@ -70,3 +71,12 @@ def overlays(victim: Victim) -> Path:
     folder = disk.overlay_path(settings, "11111111-2222-4333-8444-555555555555").parent
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def test_beside_pinfold_up_the_service_is_found_by_itself(up: UpRig) -> None:
+    server = up.api.create(up.api.flavor("f", hw__cpu_policy="dedicated"))
+    up.api.await_status(server, "ACTIVE")
+    command = [sys.executable, "-m", "pinfold.wiring.command", "guest", "orphans", "--remove", "--config", up.process.arguments[-1]]
+    done = subprocess.run(command, env=environment() | {"COLUMNS": "300"}, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0 and done.stdout.startswith("no orphans"), done
+    assert server in domains(up.lab)
