@@ -62,6 +62,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
 )
 _PLACEMENT: Final = "/placement"
 _PLACEMENT_THREADS: Final = 10
+_NOBODY: Final = "00000000-0000-0000-0000-000000000000"
 
 
 def create_app(services: ApiServices) -> FastAPI:
@@ -124,7 +125,13 @@ def _healthz(request: Request) -> Health:
     While Placement is away, reading still works, and so do starts and stops; servers that are created then end in error.
     """
     services: ApiServices = request.app.state.services
-    for name, ask in (("database", services.database.now), ("placement", services.placement.version)):
+
+    def embedded() -> None:
+        """An embedded Placement tells its version also when its database is damaged."""
+        if services.placement_app is not None:
+            services.placement.provider(_NOBODY)
+
+    for name, ask in (("database", services.database.check), ("placement", services.placement.version), ("placement", embedded)):
         try:
             ask()
         except PinfoldError as error:

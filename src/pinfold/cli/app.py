@@ -16,7 +16,7 @@ from pinfold.cli.status import ExitStatus, report
 
 PANELS: Final = {
     "On this host": ("guest", "fit", "host", "audit", "repair", "doctor"),
-    "As a service": ("up", "server", "flavor", "api", "agent"),
+    "As a service": ("up", "server", "flavor", "api", "agent", "database"),
     "More": ("config", "lab", "version"),
 }
 """The commands by the panel of the help that lists them, in its order."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import selectors
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
+from pinfold.store.sqlite_file import file_of, glance, is_damage
 
 _log = logging.getLogger(__name__)
 _CHANNEL: Final = "pinfold"
@@ -69,6 +71,9 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
         self.engine = _engine(url, pool_size)
+        self._file = file_of(url)
+        self._inode = 0
+        self._lost = ""
         self.postgresql = self.engine.dialect.name == "postgresql"
         self._wakeups = Wakeups(self)
 
@@ -76,7 +81,7 @@ class Database:
     def read(self) -> Iterator[sa.Connection]:
         """A connection in a transaction that sees one instant and writes nothing. Raises `Unavailable`."""
         options: dict[str, Any] = {"isolation_level": "REPEATABLE READ"} if self.postgresql else {"pinfold_read": True}
-        with _translated(), self.engine.connect().execution_options(**options) as connection, connection.begin():
+        with self._translated(), self.engine.connect().execution_options(**options) as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -85,7 +90,7 @@ class Database:
 
         Raises `Unavailable`, and `Conflict` when the database undid it in favour of another.
         """
-        with _translated(), self.engine.begin() as connection:
+        with self._translated(), self.engine.begin() as connection:
             connection.info.pop(_TOLD, None)
             yield connection
             told = list(dict.fromkeys(connection.info.pop(_TOLD, [])))
@@ -94,10 +99,56 @@ class Database:
         if told and not self.postgresql:
             self._wakeups.deliver(told)
 
+    def check(self) -> None:
+        """Whether it answers, and its file is there and can be read: a pooled connection remembers what it has read before.
+
+        Raises `Unavailable`.
+        """
+        self.now()
+        if self._file is not None:
+            try:
+                glance(self._file)
+            except sqlite3.Error as error:
+                if is_damage(error):
+                    self._lose(f"the database is damaged ({error})")
+                raise Unavailable(f"the database does not answer: {error}") from error
+
     def now(self) -> float:
         """The database's clock."""
         with self.read() as connection:
             return float(connection.execute(sa.select(EpochNow())).scalar_one())
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        self._refuse_lost()
+        with _translated():
+            try:
+                yield
+            except sa.exc.DatabaseError as error:
+                if is_damage(error.orig):
+                    self._lose(f"the database is damaged ({error.orig})")
+                raise
+
+    def _refuse_lost(self) -> None:
+        """A SQLite file that was deleted or replaced takes what is written, and keeps none of it."""
+        if self._file is not None and not self._lost:
+            try:
+                inode = self._file.stat().st_ino
+            except FileNotFoundError:
+                inode = 0
+            if not self._inode:
+                self._inode = inode  # 0 until SQLite has made it
+            elif inode != self._inode:
+                self._lose("the database file was deleted or replaced while the service ran")
+        if self._lost:
+            raise Unavailable(self._lost)
+
+    def _lose(self, why: str) -> None:
+        """From here on nothing is answered from this database, nor written to it; a person has to bring a backup back."""
+        if not self._lost:
+            self._lost = f"{why}; the service answers again when it is started on a sound one"
+            _log.critical("%s: %s; stop the service, then `pinfold database restore BACKUP`", self._file, why)
+        raise Unavailable(self._lost)
 
     @property
     def wakeups(self) -> Wakeups:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import gc
 import logging
-import os
 import socket
 import ssl
 import threading
@@ -30,18 +28,18 @@ from pinfold.api.heads import BoundedHead
 from pinfold.api.password_checks import PasswordChecks
 from pinfold.api.services import ApiServices
 from pinfold.config.fleet import ApiSettings, FleetSettings
-from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
+from pinfold.core.errors import InvalidRequest, PinfoldError, Unavailable
 from pinfold.scheduler.lifecycle import Lifecycle
 from pinfold.scheduler.reports import Reports
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store.database import Database, upgrade
+from pinfold.store.sqlite_file import alone, damage, file_of, is_gone, make_private
 from pinfold.wiring.accounts import Hangups, followed
 from pinfold.wiring.exposure import refuse_exposure
 
 _log = logging.getLogger(__name__)
 
 _GRACE_SECONDS: Final = 5
-_SQLITE: Final = "sqlite:///"
 _BACKLOG: Final = 512
 _AWAY_SECONDS: Final = 2.0
 """How often a peer that is away is tried again."""
@@ -66,15 +64,18 @@ def open_service(settings: FleetSettings, *, no_auth: bool = False, hangups: Han
     refuse_exposure(settings.api, no_auth=no_auth)
     accounts = None if no_auth else AccountsFile(Path(settings.api.accounts_file))
     with ExitStack() as stack:
-        if settings.database.startswith(_SQLITE):
-            stack.enter_context(_alone(Path(settings.database.removeprefix(_SQLITE))))
+        _check_files(settings)
+        file = file_of(settings.database)
+        if file is not None:
+            stack.enter_context(alone(file))
         database = Database(settings.database, pool_size=settings.pool_size)
         stack.callback(database.close)
         upgrade(database)
         placement_app: Wsgi | None = None
         if isinstance(settings.placement, EmbeddedPlacement):
-            if settings.placement.url.startswith(_SQLITE):
-                _private(Path(settings.placement.url.removeprefix(_SQLITE)))
+            placement_file = file_of(settings.placement.url)
+            if placement_file is not None:
+                make_private(placement_file)
             embedded = load(settings.placement)
             placement, placement_app = embedded.client, embedded.app
         else:
@@ -105,40 +106,28 @@ def open_service(settings: FleetSettings, *, no_auth: bool = False, hangups: Han
 def keeps_state(settings: FleetSettings) -> bool:
     """Whether a database file of the service lies below the state directory."""
     urls = (settings.database, settings.placement.url if isinstance(settings.placement, EmbeddedPlacement) else "")
-    files = (Path(url.removeprefix(_SQLITE)) for url in urls if url.startswith(_SQLITE))
-    return any(file.is_relative_to(settings.host.state_dir) for file in files)
+    return any(file is not None and file.is_relative_to(settings.host.state_dir) for file in map(file_of, urls))
 
 
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """The database file for this process alone: others would not hear of its changes. Raises `Conflict` naming the process that has it."""
-    _private(path)
-    handle = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.pread(handle, 32, 0).decode(errors="replace") or "unknown"
-            raise Conflict(
-                f"process {holder} serves {path} already; several need a PostgreSQL, see [pinfold_database] connection"
-            ) from error
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, str(os.getpid()).encode(), 0)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _private(path: Path) -> None:
-    """Make the database file, so that its owner alone can read it; SQLite gives the files beside it the same mode."""
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise InvalidRequest(f"the database {path} cannot be opened: {error.strerror}", key=str(path)) from error
-    try:
-        os.fchmod(handle, 0o600)
-    finally:
-        os.close(handle)
+def _check_files(settings: FleetSettings) -> None:
+    """Raises `InvalidRequest`, with what to do, for a database file that is damaged, and for one that was here before and is gone."""
+    path = file_of(settings.database)
+    if path is not None and is_gone(path):
+        raise InvalidRequest(
+            f"the database {path} is gone: it was here when the service ran last, and {path}.lock is still here; bring a backup back with "
+            f"`pinfold database restore BACKUP`, or remove {path}.lock to begin with an empty database that knows no server",
+            key=str(path),
+        )
+    if path is not None and path.exists() and (wrong := damage(path)):
+        raise InvalidRequest(
+            f"the database {path} is damaged ({wrong}); bring a backup back with `pinfold database restore BACKUP`", key=str(path)
+        )
+    path = file_of(settings.placement.url) if isinstance(settings.placement, EmbeddedPlacement) else None
+    if path is not None and path.exists() and (wrong := damage(path)):
+        raise InvalidRequest(
+            f"the embedded Placement's database {path} is damaged ({wrong}); move it away, and the service makes it again from its own",
+            key=str(path),
+        )
 
 
 def _prepared(scheduler: Scheduler, placement: Placement) -> bool:

@@ -1,0 +1,136 @@
+"""A SQLite file that is damaged, gone, backed up and brought back."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
+from pinfold.store.database import Database, upgrade
+from pinfold.store.sqlite_file import alone, back_up, damage, is_gone, restore
+
+
+def filled(path: Path, rows: int = 2000) -> Path:
+    """A database of a table with so many rows, in WAL as the service has it."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("CREATE TABLE t (n INTEGER PRIMARY KEY, x TEXT)")
+        connection.executemany("INSERT INTO t (x) VALUES (?)", [(f"row {number} " * 9,) for number in range(rows)])
+        connection.commit()
+    return path
+
+
+def spoil(path: Path) -> None:
+    """Overwrite the middle of the file."""
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(size // 4)
+        file.write(b"\xff" * (size // 2))
+
+
+def rows(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as connection:
+        return int(connection.execute("SELECT count(*) FROM t").fetchone()[0])
+
+
+def test_damage_is_found_and_a_sound_file_has_none(tmp_path: Path) -> None:
+    path = filled(tmp_path / "a.sqlite")
+    assert damage(path) == ""
+    spoil(path)
+    assert damage(path) and "\n" not in damage(path)
+    path.write_bytes(b"not a database at all" * 100)
+    assert damage(path) == "file is not a database"
+    with pytest.raises(InvalidRequest, match="is not a file"):
+        damage(tmp_path)
+
+
+def test_a_backup_is_of_one_instant_though_others_write(tmp_path: Path) -> None:
+    path, ended = filled(tmp_path / "a.sqlite"), threading.Event()
+
+    def write() -> None:
+        with closing(sqlite3.connect(path, timeout=60)) as connection:
+            while not ended.is_set():
+                connection.executemany("INSERT INTO t (x) VALUES (?)", [("pair",), ("pair",)])
+                connection.commit()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for _ in range(3):
+            back_up(path, tmp_path / "b.sqlite")
+            assert damage(tmp_path / "b.sqlite") == "" and rows(tmp_path / "b.sqlite") % 2 == 0
+    finally:
+        ended.set()
+        writer.join()
+    assert (tmp_path / "b.sqlite").stat().st_mode & 0o777 == 0o600
+    assert sorted(entry.name for entry in tmp_path.iterdir() if entry.name.startswith((".", "b"))) == ["b.sqlite"]
+
+
+def test_a_damaged_database_does_not_take_the_last_backups_place(tmp_path: Path) -> None:
+    path = filled(tmp_path / "a.sqlite")
+    back_up(path, tmp_path / "b.sqlite")
+    spoil(path)
+    with pytest.raises(InvalidRequest, match=r"a\.sqlite"):
+        back_up(path, tmp_path / "b.sqlite")
+    assert rows(tmp_path / "b.sqlite") == 2000
+
+
+def test_a_backup_comes_back_and_what_was_there_is_kept(tmp_path: Path) -> None:
+    path = filled(tmp_path / "a.sqlite")
+    back_up(path, tmp_path / "b.sqlite")
+    spoil(path)
+    before = path.read_bytes()
+    kept = restore(path, tmp_path / "b.sqlite")
+    assert kept is not None and kept.read_bytes() == before
+    assert rows(path) == 2000 and damage(path) == ""
+    assert restore(path, tmp_path / "b.sqlite") == tmp_path / "a.sqlite.before-restore-2"
+    path.unlink()
+    assert is_gone(path)
+    assert restore(path, tmp_path / "b.sqlite") is None
+    assert rows(path) == 2000
+
+
+def test_a_database_that_is_served_and_a_backup_that_is_damaged_are_left(tmp_path: Path) -> None:
+    path = filled(tmp_path / "a.sqlite")
+    back_up(path, tmp_path / "b.sqlite")
+    with alone(path), pytest.raises(Conflict, match="serves"):
+        restore(path, tmp_path / "b.sqlite")
+    spoil(tmp_path / "b.sqlite")
+    with pytest.raises(InvalidRequest, match="damaged"):
+        restore(path, tmp_path / "b.sqlite")
+    with pytest.raises(InvalidRequest, match="No such file"):
+        restore(path, tmp_path / "none.sqlite")
+    assert rows(path) == 2000
+    assert not list(tmp_path.glob("*before*"))
+
+
+@pytest.mark.parametrize("harm", ["deleted", "replaced", "damaged"])
+def test_a_service_that_lost_its_file_answers_nothing_more_and_says_it_once(
+    tmp_path: Path, harm: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "a.sqlite"
+    database = Database(f"sqlite:///{path}")
+    upgrade(database)
+    database.check()
+    match harm:
+        case "deleted":
+            path.unlink()
+        case "replaced":
+            back_up(path, tmp_path / "b.sqlite")
+            (tmp_path / "b.sqlite").replace(path)
+        case _:
+            database.close()
+            path.write_bytes(b"\xff" * path.stat().st_size)
+    for _ in range(3):
+        with pytest.raises(Unavailable, match=r"the database .*(deleted|damaged)") as error:
+            database.check()
+        assert str(path) not in str(error.value) and "\n" not in str(error.value)
+        with pytest.raises(Unavailable), database.write():
+            pass
+    said = [record.getMessage() for record in caplog.records if record.levelname == "CRITICAL"]
+    assert len(said) == 1 and str(path) in said[0] and "pinfold database restore" in said[0]
+    database.close()
