@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from docs.bounds_page import limits
 from docs.command_page import commands
 from docs.pages import configuration, extra_specs, findings, reasons
 from docs.policy_page import policies
@@ -29,6 +30,7 @@ def pages() -> dict[str, str]:
         "routes.md": routes(),
         "placement.md": placement(),
         "metrics.md": metrics(),
+        "limits.md": limits(),
     }
     return {name: _NOTE + text for name, text in made.items()}
 

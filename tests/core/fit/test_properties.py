@@ -14,6 +14,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit import fit
 from pinfold.core.fit.check import violations
 from pinfold.core.fit.count import CellCounts, Counts
+from pinfold.core.fit.invariants import broken
 from pinfold.core.fit.model import Fit, NoFit, Strategy
 from pinfold.core.ledger import HostState, Ledger, Role, claim, release, retiring, roles
 from pinfold.core.overhead import masks
@@ -47,6 +48,7 @@ def test_a_fit_breaks_no_rule_and_a_refusal_has_reasons(where: HostState, reques
     answer = fit(request, where, strategy)
     if isinstance(answer, Fit):
         assert violations(request, where, answer) == ()
+        assert broken(answer) == ""
         assert all(masks(answer).vcpus)
     else:
         assert answer.reasons
