@@ -249,7 +249,14 @@ def open_fleet(folder: Path, tables: Path, embedded: Embedded, *, limits: Attemp
     (images / "probe.rom").write_bytes(b"\x00" * 64)
     shutil.copy(tables, folder / "pinfold.db")
     database = Database(f"sqlite:///{folder}/pinfold.db")
+    with fleet_on(database, embedded, images, limits=limits) as made:
+        yield made
+    database.close()
+
+
+@contextmanager
+def fleet_on(database: Database, embedded: Embedded, images: Path, *, limits: AttemptLimits = PATIENT) -> Iterator[Fleet]:
+    """The application on a database that has our tables."""
     services = make_services(database, embedded, images, limits=limits)
     with httpx.Client(transport=InProcess(create_app(services)), base_url="http://pinfold.test", auth=ADMIN, timeout=None) as http:
         yield Fleet(http=http, services=services, database=database, images=images)
-    database.close()

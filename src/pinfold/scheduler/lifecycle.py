@@ -179,7 +179,7 @@ class Lifecycle:
 
         def start(connection: sa.Connection, move: Move) -> None:
             guests.want(connection, guest.id, Desired.RUNNING, task=task, reboot=True, revision=guest.revision)
-            guests.edit(connection, guest.id, details=with_move(guest, move))
+            guests.edit(connection, guest.id, details=with_move(guests.get(connection, guest.id), move))
 
         try:
             move = self._scheduler.replace(guest.id, start) if guest.observed in _AT_REST else None
@@ -212,7 +212,7 @@ class Lifecycle:
             return
         try:
             with self._database.write() as connection:
-                guests.edit(connection, guest.id, details=with_refusals(guest, answer.refusals))
+                guests.edit(connection, guest.id, details=with_refusals(guests.hold(connection, guest.id), answer.refusals))
         except Conflict as error:
             _log.info("guest %s is gone already: %s", guest.id, error)
 

@@ -14,6 +14,15 @@ from pinfold.store.model import AggregateRecord, Pairs
 from pinfold.store.schema import aggregate, aggregate_host
 
 
+def hold(connection: sa.Connection) -> None:
+    """Let nobody else change any aggregate until this transaction ends: rules such as "one zone a host" span them all.
+
+    SQLite has one writer at a time as it is; PostgreSQL's readers are not held up.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.text(f"LOCK TABLE {aggregate.name} IN SHARE ROW EXCLUSIVE MODE"))
+
+
 def create(connection: sa.Connection, *, uuid: str, name: str, metadata: Pairs = ()) -> AggregateRecord:
     """Store a new aggregate without hosts. Raises `Conflict` when the name or the uuid exists."""
     taken = connection.execute(sa.select(aggregate.c.id).where(sa.or_(aggregate.c.name == name, aggregate.c.uuid == uuid))).first()

@@ -47,6 +47,12 @@ def create(connection: sa.Connection, new: FlavorRecord) -> FlavorRecord:
     return found
 
 
+def hold(connection: sa.Connection, flavor_id: str) -> FlavorRecord | None:
+    """The flavor of that id, or None; nobody else changes its extra specs until this transaction ends."""
+    connection.execute(sa.select(flavor.c.id).where(flavor.c.id == flavor_id).with_for_update())
+    return find(connection, flavor_id)
+
+
 def find(connection: sa.Connection, flavor_id: str) -> FlavorRecord | None:
     """The flavor of that id, or None."""
     row = connection.execute(_FIND, {"flavor_id": flavor_id}).mappings().first()

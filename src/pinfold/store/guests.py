@@ -218,6 +218,15 @@ def get(connection: sa.Connection, guest_id: str) -> GuestRecord:
     return found
 
 
+def hold(connection: sa.Connection, guest_id: str) -> GuestRecord:
+    """One guest as it is now, and as it stays until this transaction ends, whoever else wants to change it; deleted ones too.
+
+    What is changed on the ground of what was read is read so. Raises `InvalidRequest` when there is none.
+    """
+    connection.execute(sa.select(guest.c.id).where(guest.c.id == guest_id).with_for_update())
+    return get(connection, guest_id)
+
+
 def find(connection: sa.Connection, guest_id: str) -> GuestRecord | None:
     """One guest, deleted ones too, or None."""
     row = connection.execute(_FIND, {"guest_id": guest_id}).mappings().first()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, NotRequired
 
 import sqlalchemy as sa
@@ -155,9 +157,8 @@ def show_aggregate(aggregate_id: AggregateId, services: Services, version: Versi
 def update_aggregate(aggregate_id: AggregateId, body: UpdateAggregate, services: Services, version: Version) -> AggregateShown:
     """Change an aggregate's name or availability zone."""
     asked = body.aggregate
-    before = _get(services, aggregate_id)
-    metadata = dict(before.metadata) | ({ZONE_KEY: asked.availability_zone} if asked.availability_zone else {})
-    with services.database.write() as connection:
+    with _changing(services, aggregate_id) as (connection, before):
+        metadata = dict(before.metadata) | ({ZONE_KEY: asked.availability_zone} if asked.availability_zone else {})
         _one_zone(connection, before.id, before.hosts, metadata.get(ZONE_KEY))
         rows.edit(connection, aggregate_id, name=asked.name, metadata=tuple(sorted(metadata.items())))
     return _shown(services, aggregate_id, version)
@@ -166,9 +167,9 @@ def update_aggregate(aggregate_id: AggregateId, body: UpdateAggregate, services:
 @router.delete("/{aggregate_id}", status_code=200, response_class=Response)
 def delete_aggregate(aggregate_id: AggregateId, services: Services) -> Response:
     """Forget an aggregate; 409 while it has hosts."""
-    if _get(services, aggregate_id).hosts:
-        raise Conflict(f"Cannot delete aggregate {aggregate_id}: it is not empty")
-    with services.database.write() as connection:
+    with _changing(services, aggregate_id) as (connection, before):
+        if before.hosts:
+            raise Conflict(f"Cannot delete aggregate {aggregate_id}: it is not empty")
         rows.remove(connection, aggregate_id)
     return Response(status_code=200)
 
@@ -176,25 +177,42 @@ def delete_aggregate(aggregate_id: AggregateId, services: Services) -> Response:
 @router.post("/{aggregate_id}/action")
 def act(aggregate_id: AggregateId, body: Annotated[AggregateAction, Body()], services: Services, version: Version) -> AggregateShown:
     """Add a host, remove one, or set metadata: one of them. While Placement is away, its aggregates follow when it is back."""
-    before = _get(services, aggregate_id)
+    with services.database.read() as connection:
+        if rows.find(connection, aggregate_id) is None:
+            raise not_found("Aggregate", aggregate_id)
     if len(body.model_fields_set) != 1:
         raise InvalidRequest("An aggregate action is one of add_host, remove_host and set_metadata", key="action")
     if body.set_metadata is not None:
-        merged: dict[str, str | None] = {**dict(before.metadata), **body.set_metadata.metadata}
-        kept = tuple(sorted((key, value) for key, value in merged.items() if value is not None))
-        with services.database.write() as connection:
-            _one_zone(connection, before.id, before.hosts, dict(kept).get(ZONE_KEY))
-            rows.edit(connection, aggregate_id, metadata=kept)
+        _set_metadata(services, aggregate_id, body.set_metadata.metadata)
     elif body.add_host is not None or body.remove_host is not None:
-        _move(services, before, body)
+        _move(services, aggregate_id, body)
     else:
         raise InvalidRequest("An aggregate action takes an object", key="action")
     return _shown(services, aggregate_id, version)
 
 
-def _move(services: ApiServices, before: AggregateRecord, body: AggregateAction) -> None:
-    name = (body.add_host or body.remove_host or HostName(host="?")).host
+@contextmanager
+def _changing(services: ApiServices, aggregate_id: int) -> Iterator[tuple[sa.Connection, AggregateRecord]]:
+    """A transaction in which nobody else changes an aggregate, and the aggregate as it is then. Raises 404 where there is none."""
     with services.database.write() as connection:
+        rows.hold(connection)
+        found = rows.find(connection, aggregate_id)
+        if found is None:
+            raise not_found("Aggregate", aggregate_id)
+        yield connection, found
+
+
+def _set_metadata(services: ApiServices, aggregate_id: int, change: dict[str, str | None]) -> None:
+    with _changing(services, aggregate_id) as (connection, before):
+        merged: dict[str, str | None] = {**dict(before.metadata), **change}
+        kept = tuple(sorted((key, value) for key, value in merged.items() if value is not None))
+        _one_zone(connection, before.id, before.hosts, dict(kept).get(ZONE_KEY))
+        rows.edit(connection, aggregate_id, metadata=kept)
+
+
+def _move(services: ApiServices, aggregate_id: int, body: AggregateAction) -> None:
+    name = (body.add_host or body.remove_host or HostName(host="?")).host
+    with _changing(services, aggregate_id) as (connection, before):
         host = hosts.find(connection, name)
         if host is None:
             raise ApiError(404, f"Compute host {name} could not be found.")
@@ -249,11 +267,3 @@ def _shown(services: ApiServices, aggregate_id: int, version: Microversion) -> A
 
 def _names(every: tuple[HostRecord, ...]) -> dict[str, str]:
     return {host.id: host.name for host in every}
-
-
-def _get(services: ApiServices, aggregate_id: int) -> AggregateRecord:
-    with services.database.read() as connection:
-        found = rows.find(connection, aggregate_id)
-    if found is None:
-        raise not_found("Aggregate", aggregate_id)
-    return found

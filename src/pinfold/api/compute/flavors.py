@@ -278,8 +278,10 @@ def _set(services: ApiServices, flavor_id: str, specs: dict[str, str]) -> None:
                 f"extra spec {key[:64]!r}: keys and values have at most 255 characters, keys of letters, digits, blanks and _-.:", key=key
             )
         vet_extra_spec(key, value)
-    row = _get(services, flavor_id)
-    if len({*dict(row.flavor.extra_specs), *specs}) > _MOST_SPECS:
-        raise InvalidRequest(f"Flavor {flavor_id}: more than {_MOST_SPECS} extra specs", key="extra_specs")
     with services.database.write() as connection:
+        row = rows.hold(connection, flavor_id)
+        if row is None:
+            raise not_found("Flavor", flavor_id)
+        if len({*dict(row.flavor.extra_specs), *specs}) > _MOST_SPECS:
+            raise InvalidRequest(f"Flavor {flavor_id}: more than {_MOST_SPECS} extra specs", key="extra_specs")
         rows.set_extra_specs(connection, flavor_id, tuple(sorted(specs.items())))

@@ -67,7 +67,7 @@ def delete_metadatum(server_id: str, key: str, services: Services) -> Response:
 def _store_metadata(services: ApiServices, server_id: str, change: Callable[[dict[str, str]], dict[str, str]]) -> Pairs:
     server(services, server_id)
     with services.database.write() as connection:
-        after = change(dict(guests.get(connection, server_id).metadata))
+        after = change(dict(guests.hold(connection, server_id).metadata))
         if len(after) > MOST_METADATA:
             raise ApiError(403, f"Maximum number of metadata items exceeds {MOST_METADATA}")
         return guests.edit(connection, server_id, metadata=tuple(sorted(after.items()))).metadata

@@ -1,0 +1,115 @@
+"""Requests that change the same thing at the same time, on SQLite and a real PostgreSQL: none is lost, no rule is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+from tests.fleet_fixtures import database, postgresql, postgresql_url
+from tests.stories.rig import Fleet, fleet_on
+
+from pinfold.accounting.embedded import Embedded
+from pinfold.store.database import Database
+
+__all__ = ["database", "postgresql", "postgresql_url"]
+
+ROUNDS = 12
+
+
+@pytest.fixture
+def fleet(database: Database, embedded: Embedded, tmp_path: Path) -> Iterator[Fleet]:
+    with fleet_on(database, embedded, tmp_path) as made:
+        made.host("c1")
+        yield made
+
+
+def at_once(*requests: Callable[[], int]) -> list[int]:
+    """The statuses of requests that are sent at the same moment."""
+    start = Barrier(len(requests))
+
+    def send(request: Callable[[], int]) -> int:
+        start.wait()
+        return request()
+
+    with ThreadPoolExecutor(len(requests)) as pool:
+        return list(pool.map(send, requests))
+
+
+def aggregate(fleet: Fleet, name: str, zone: str | None = None) -> int:
+    body = {"aggregate": {"name": name, "availability_zone": zone}}
+    return int(fleet.ask("POST", "/os-aggregates", body, status=200).json()["aggregate"]["id"])
+
+
+def act(fleet: Fleet, group: int, **action: object) -> Callable[[], int]:
+    return lambda: fleet.ask("POST", f"/os-aggregates/{group}/action", action).status_code
+
+
+def zones_of(fleet: Fleet, host: str) -> set[str]:
+    every = fleet.ask("GET", "/os-aggregates", status=200).json()["aggregates"]
+    return {group["availability_zone"] for group in every if host in group["hosts"] and group["availability_zone"]}
+
+
+def test_a_host_that_is_added_to_two_zones_at_once_is_in_one(fleet: Fleet) -> None:
+    for number in range(ROUNDS):
+        one, other = aggregate(fleet, f"a{number}", "north"), aggregate(fleet, f"b{number}", "south")
+        statuses = at_once(*(act(fleet, group, add_host={"host": "c1"}) for group in (one, other)))
+        assert len(zones_of(fleet, "c1")) == 1
+        assert sorted(statuses) == [200, 409]
+        for group in (one, other):
+            act(fleet, group, remove_host={"host": "c1"})()
+
+
+def test_two_aggregates_of_one_host_that_become_zones_at_once_are_not_two_zones(fleet: Fleet) -> None:
+    for number in range(ROUNDS):
+        groups = [aggregate(fleet, f"{letter}{number}") for letter in "ab"]
+        for group in groups:
+            assert act(fleet, group, add_host={"host": "c1"})() == 200
+        changes = [act(fleet, group, set_metadata={"metadata": {"availability_zone": f"zone{group}"}}) for group in groups]
+        assert sorted(at_once(*changes)) == [200, 409]
+        assert len(zones_of(fleet, "c1")) == 1
+        for group in groups:
+            act(fleet, group, remove_host={"host": "c1"})()
+
+
+def test_metadata_of_an_aggregate_that_is_set_at_once_is_all_kept(fleet: Fleet) -> None:
+    group = aggregate(fleet, "a")
+    keys = [f"k{number}" for number in range(ROUNDS)]
+    assert set(at_once(*(act(fleet, group, set_metadata={"metadata": {key: "v"}}) for key in keys))) == {200}
+    shown = fleet.ask("GET", f"/os-aggregates/{group}", status=200).json()["aggregate"]["metadata"]
+    assert sorted(shown) == sorted(keys)
+
+
+def test_metadata_of_a_server_that_is_set_at_once_is_all_kept(fleet: Fleet) -> None:
+    server = fleet.create("vm", fleet.flavor("tiny", vcpus=1))
+    keys = [f"k{number}" for number in range(ROUNDS)]
+
+    def put(key: str) -> Callable[[], int]:
+        return lambda: fleet.ask("PUT", f"/servers/{server}/metadata/{key}", {"meta": {key: "v"}}).status_code
+
+    assert set(at_once(*(put(key) for key in keys))) == {200}
+    assert sorted(fleet.show(server)["metadata"]) == sorted(keys)
+
+
+def test_extra_specs_that_are_set_at_once_are_all_kept(fleet: Fleet) -> None:
+    flavor = fleet.flavor("tiny", vcpus=1)
+    keys = [f"quota:k{number}" for number in range(ROUNDS)]
+
+    def post(specs: dict[str, str]) -> Callable[[], int]:
+        return lambda: fleet.ask("POST", f"/flavors/{flavor}/os-extra_specs", {"extra_specs": specs}).status_code
+
+    assert set(at_once(*(post({"quota:same": "1", key: "1"}) for key in keys))) == {200}
+    shown = fleet.ask("GET", f"/flavors/{flavor}/os-extra_specs", status=200).json()["extra_specs"]
+    assert sorted(shown) == sorted([*keys, "quota:same"])
+
+
+def test_extra_specs_that_are_set_at_once_do_not_exceed_what_one_flavor_may_have(fleet: Fleet) -> None:
+    flavor = fleet.flavor("full", vcpus=1)
+    fleet.ask("POST", f"/flavors/{flavor}/os-extra_specs", {"extra_specs": {f"quota:k{n}": "1" for n in range(127)}}, status=200)
+
+    def post(key: str) -> Callable[[], int]:
+        return lambda: fleet.ask("POST", f"/flavors/{flavor}/os-extra_specs", {"extra_specs": {key: "1"}}).status_code
+
+    assert sorted(at_once(*(post(f"quota:more{number}") for number in range(4)))) == [200, 400, 400, 400]
