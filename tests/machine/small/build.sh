@@ -12,7 +12,7 @@ packages=libvirt-daemon,libvirt-daemon-driver-qemu,libvirt-clients,qemu-system-x
 mkdir -p "$folder"
 exec 9>"$folder/lock"
 flock 9
-recipe=$(cat "$0" "$here/init.sh" "$here/initramfs.sh" | sha256sum)
+recipe=$(cat "$0" "$here/init.sh" "$here/initramfs.sh" "$here/unpack_kernel.py" | sha256sum)
 [ "$(cat "$folder/built" 2>/dev/null || true)" != "$recipe" ] || exit 0
 
 for program in mke2fs wget ar apt-get; do
@@ -52,7 +52,7 @@ rm -rf "$rootfs/lib/modules"
 mkdir -p "$rootfs/lib/modules"
 cp -a "$work/kernel/lib/modules/$release" "$rootfs/lib/modules/"
 chroot "$rootfs" depmod "$release"
-"$here/unpack-kernel.py" "$work/kernel/boot/vmlinuz-$release" "$folder/vmlinux"
+"$here/unpack_kernel.py" "$work/kernel/boot/vmlinuz-$release" "$folder/vmlinux"
 "$here/initramfs.sh" "$work" "$work/tools/bin/busybox" "$rootfs/lib/modules/$release" "$folder/initramfs"
 
 # ---- the disk ----

@@ -12,8 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.real.host.bench import DEDICATED, Bench, pools
+from tests.real.host.bench import DEDICATED, Bench, allowed, pools
 
+from pinfold.core.drift import FindingCode
 from pinfold.core.overhead import ThreadClass
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.libvirt.driver import LibvirtDriver
@@ -103,3 +104,25 @@ def test_realtime_vcpus_run_fifo_under_cgroup_v2_and_the_rest_does_not(bench: Be
     assert schedulers == {0: "other", 1: "fifo"}
     assert {t.scheduler for t in started.sight.threads if t.thread_class is not ThreadClass.VCPU} == {"other"}
     assert sentences(bench) == []
+
+
+def test_a_pcpu_that_was_switched_off_comes_back_by_the_printed_command(bench: Bench) -> None:
+    bench.start(bench.order("web", SHARE))
+    (pin,) = bench.guest("web").pins.vcpus
+    before = masks(bench)
+    Path(f"/sys/devices/system/cpu/cpu{min(pin[1])}/online").write_text("0")
+    try:
+        found = audit(bench.driver, bench.settings).findings
+        assert [finding.code for finding in found] == [FindingCode.PCPU_OFFLINE], [finding.sentence() for finding in found]
+        subprocess.run(["sh", "-c", found[0].repair], check=True)
+    finally:
+        Path(f"/sys/devices/system/cpu/cpu{min(pin[1])}/online").write_text("1")
+    assert sentences(bench) == []
+    assert masks(bench) == before
+
+
+def masks(bench: Bench) -> dict[str, set[str]]:
+    """Where the threads of the guest may run, by name."""
+    pid = bench.guest("web").pid
+    assert pid is not None
+    return allowed(pid)

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Cut the kernel proper (`vmlinux`) out of a `bzImage`. Booting it does not belong here.
 
-Usage: unpack-kernel.py VMLINUZ VMLINUX
+Usage: unpack_kernel.py VMLINUZ VMLINUX
 
 Linux's `Documentation/arch/x86/boot.rst` has the fields: `setup_sects` at 0x1f1, `payload_offset` at 0x248, `payload_length` at 0x24c.
 Debian 12 packs its kernels with LZ4 or XZ; which is told by the payload's first bytes. The last four bytes are the unpacked size.
@@ -22,6 +22,7 @@ PACKERS = {
 
 
 def main(packed: str, unpacked: str) -> None:
+    """Write the kernel proper of the file `packed` to the file `unpacked`."""
     image = Path(packed).read_bytes()
     setup_sectors = image[0x1F1] or 4
     begin = (setup_sectors + 1) * 512 + int.from_bytes(image[0x248:0x24C], "little")
@@ -36,4 +37,5 @@ def main(packed: str, unpacked: str) -> None:
     Path(unpacked).write_bytes(done.stdout)
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])
