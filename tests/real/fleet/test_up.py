@@ -12,6 +12,7 @@ from tests.real.fleet.fleet_rig import LEASE_SECONDS
 from tests.real.fleet.rig import COMPUTE, Domain, Process, defined, domains, virsh
 from tests.real.patience import until
 
+from pinfold.api.accounts import hash_password
 from pinfold.core.cpuset import CpuSet
 from pinfold.lab.witness import LabWitness
 
@@ -171,6 +172,21 @@ def test_secrets_and_databases_are_for_their_owner_alone(up: UpRig) -> None:
         if path.is_file() and not path.name.endswith(".owner"):
             assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
     assert up.api.http.get(f"{COMPUTE}/servers", auth=("admin", "wrong")).status_code == 401
+
+
+def test_sighup_reads_the_accounts_again_and_ends_nothing(up: UpRig) -> None:
+    server = up.api.create(up.api.flavor("f", **SHARE))
+    up.api.await_status(server, "ACTIVE")
+    before, carol = running(up, server), ("carol", "a password")
+    text = (up.state / "accounts").read_text()
+    (up.state / "accounts").write_text(f"{text}carol:reader:{hash_password(carol[1], rounds=4)}\n")
+    up.process.send(signal.SIGHUP)
+    until(lambda: up.api.http.get("/v1/hosts", auth=carol).status_code == 200, "the new account is let in")
+    (up.state / "accounts").write_text(text)
+    up.process.send(signal.SIGHUP)
+    until(lambda: up.api.http.get("/v1/hosts", auth=carol).status_code == 401, "and out again")
+    assert up.process.running
+    assert running(up, server) == before
 
 
 def test_a_second_one_says_in_a_sentence_why_it_cannot_be(up: UpRig) -> None:
