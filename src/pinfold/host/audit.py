@@ -33,7 +33,7 @@ from pinfold.core.request.model import EmulatorPolicy
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Driver, HostGuest, Record, Sight
 from pinfold.host import nova
-from pinfold.host.claims import holders, owners, reading_of, subject_of
+from pinfold.host.claims import owners, reading_of, subject_of
 from pinfold.host.strangers import default_set, strangers
 from pinfold.host.survey import Survey, own_machine, own_pins, survey
 from pinfold.host.verify import verify
@@ -162,7 +162,7 @@ def _siblings(settings: HostSettings, seen: Survey, guest: HostGuest, own: CpuSe
     """Who is pinned to a sibling of the pCPUs of a guest that wants them idle."""
     if not guest.active:
         return ()
-    others = [holder for holder in holders(seen) if holder.guest_id != guest.id]
+    others = [holder for holder in owners(seen) if holder.guest_id != guest.id]
     return busy_siblings(subject_of(settings, guest), own, seen.state.topology.siblings, others, kept=kept)
 
 

@@ -464,6 +464,8 @@ WITHOUT_A_CASE = {
     "threads-unsettled": "no command: the walk is repeated",
     "definition-realtime": "no command: virsh has none for a guest's scheduler",
     "pcpu-offline": "a pCPU that is switched off takes every process of this machine along; its command is one write to sysfs",
+    "sibling-busy": "no command: only Nova, or a new place, gives a guest other cores; in test_strangers.py",
+    "memory-cell": "no command: memory stays where it is until the guest starts anew",
     "foreign-process": "in test_strangers.py: a process of the host is no guest",
     "record-unreadable": "no command; in test_strangers.py",
 }
