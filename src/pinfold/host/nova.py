@@ -190,8 +190,11 @@ class _Pinned:
             findings.append(self._unknown(policy))
         alone = pinned | overhead if policy is EmulatorPolicy.ISOLATE else pinned
         floating = _union(cpus for vcpu, cpus in enumerate(sets) if vcpu not in self.dedicated)
+        # Where one pin is lost the others may be too: none of them is judged, though all are held.
+        whole = all(sets[vcpu] for vcpu in self.dedicated)
+        vcpus = tuple(CpuSet() if vcpu in self.dedicated and not whole else cpus for vcpu, cpus in enumerate(sets))
         return Reading(
-            wanted=Wanted(vcpus=sets, overhead=overhead, realtime=realtime, policy=policy),
+            wanted=Wanted(vcpus=vcpus, overhead=overhead, realtime=realtime, policy=policy),
             place=Place(alone=alone, floating=floating),
             policy=policy,
             stated=self.told is not None,
