@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import takewhile
 from pathlib import Path
 
 from pinfold.config import load
@@ -15,8 +16,10 @@ def test_every_option_stands_in_the_sample_once() -> None:
     lines = sample().splitlines()
     for group in GROUPS:
         assert lines.count(f"[{group.name}]") == 1
+        after = lines[lines.index(f"[{group.name}]") + 1 :]
+        section = list(takewhile(lambda line: not line.startswith("["), after))
         for opt in group.options:
-            assert sum(line.startswith(f"#{opt.name} =") for line in lines) == 1, opt.name
+            assert sum(line.startswith(f"#{opt.name} =") for line in section) == 1, opt.name
 
 
 def test_the_sample_as_it_is_changes_nothing(tmp_path: Path) -> None:
