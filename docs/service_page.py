@@ -52,7 +52,9 @@ _ERRORS = """## Errors
 
 Below `/compute` an error is in Compute's form, `{"itemNotFound": {"code": 404, "message": "…"}}`; elsewhere it is
 `{"error": {"code": "…", "status": 404, "message": "…"}}`. Bodies of more than 1 MiB or 32 levels are refused before anything reads them,
-heads of more than 64 KiB cut off.
+and nobody's body is read who has not shown a right password or token. A head of more than 64 KiB or 128 headers is answered 431, a client
+that takes too long for a head or a body 408, and one with too many connections 429; the connection ends then. `[pinfold_api]` says
+[how long](configuration.md) each may take and how many connections there may be. Up to 8 requests may be sent ahead of the first answer.
 
 Passwords are checked a few at a time, and each client address may send so many wrong ones; beyond that the answer is 429, with the seconds
 to wait in `Retry-After`. A password that opened is remembered, and agents' tokens are never bounded so. `[pinfold_api]` has the options.

@@ -35,7 +35,8 @@ from pinfold.scheduler.schedule import Scheduler
 from pinfold.store import guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.model import NewGuest
-from pinfold.wiring.service import Service, listening_socket, server_of
+from pinfold.wiring.server import server_of
+from pinfold.wiring.service import Service, listening_socket
 
 PASSWORD = "bench"
 REQUEST = ASKS[1].request

@@ -9,6 +9,7 @@ import pytest
 
 from pinfold.config.fleet import FleetSettings, load_fleet
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.settings import ConnectionLimits, TimeLimits
 
 
 def fleet(folder: Path, text: str) -> FleetSettings:
@@ -16,6 +17,21 @@ def fleet(folder: Path, text: str) -> FleetSettings:
     path = folder / "pinfold.conf"
     path.write_text(f"[pinfold_api]\n{text}\n")
     return load_fleet([str(path)])
+
+
+def test_bounds_on_connections_have_defaults_and_can_be_set(tmp_path: Path) -> None:
+    assert (fleet(tmp_path, "").api.connections, fleet(tmp_path, "").api.times) == (ConnectionLimits(), TimeLimits())
+    names = ("connections", "connections_of_strangers", "connections_per_address", "connections_per_account", "connections_per_agent")
+    text = "\n".join(f"{name} = {100 - number}" for number, name in enumerate(names))
+    text += "".join(f"\n{name}_seconds = {number}.5" for number, name in enumerate(("handshake", "head", "body", "idle", "answer"), 1))
+    found = fleet(tmp_path, text).api
+    assert found.connections == ConnectionLimits(total=100, strangers=99, per_address=98, per_account=97, per_agent=96)
+    assert found.times == TimeLimits(handshake=1.5, head=2.5, body=3.5, idle=4.5, answer=5.5)
+
+
+def test_strangers_may_not_fill_everything(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match=r"connections_of_strangers in .*: '100' is not below connections, 100: agents need room"):
+        fleet(tmp_path, "connections = 100\nconnections_of_strangers = 100")
 
 
 def test_trusted_proxies_are_addresses_and_networks(tmp_path: Path) -> None:

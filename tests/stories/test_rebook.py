@@ -20,7 +20,8 @@ from pinfold.config.clouds import clouds_yaml
 from pinfold.config.fleet import ApiSettings
 from pinfold.core.ledger import Booking, Limits, OverheadRates
 from pinfold.wiring.host import open_driver
-from pinfold.wiring.service import Service, listening_socket, server_of, url_of
+from pinfold.wiring.server import server_of
+from pinfold.wiring.service import Service, listening_socket, url_of
 
 RATES = OverheadRates(guest=100, vcpu=0, disk=0, nic=0)
 OPTIONS = Limits(reserved_memory_mib=0, shared_fraction=0.1, rates=RATES)

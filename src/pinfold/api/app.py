@@ -11,7 +11,9 @@ from typing_extensions import TypedDict
 
 from pinfold import __version__
 from pinfold.api import errors, identity, metrics
+from pinfold.api.admission import Admission
 from pinfold.api.agent import routes as agents
+from pinfold.api.agent.tokens import AgentAuthentication
 from pinfold.api.answers import closed
 from pinfold.api.asgi import Receive, Scope, Send
 from pinfold.api.audit import Audit
@@ -37,6 +39,7 @@ from pinfold.api.cross_site import JsonPosts, LoopbackHosts
 from pinfold.api.image import routes as images
 from pinfold.api.openapi import HEALTH, describe
 from pinfold.api.services import ApiServices, Wsgi
+from pinfold.api.shared_answers import shared
 from pinfold.api.v1 import hosts, placements
 from pinfold.core.errors import PinfoldError
 
@@ -66,8 +69,9 @@ _NOBODY: Final = "00000000-0000-0000-0000-000000000000"
 
 
 def create_app(services: ApiServices) -> FastAPI:
-    """The application. Requests pass, in this order: what tells the client's address; without authentication, what keeps foreign names
-    out; the Compute headers; the bounds; the audit log; authentication; what keeps other sites' pages out; what answers for bugs.
+    """The application. Requests pass, in this order: what tells the client's address; the bounds on connections; without authentication,
+    what keeps foreign names out; the Compute headers; the audit log; what answers for bugs; authentication; what keeps other sites' pages
+    out; the bounds on bodies. So nobody's body is read who has not shown who it is.
     """
     app = FastAPI(
         title="pinfold",
@@ -81,20 +85,22 @@ def create_app(services: ApiServices) -> FastAPI:
     errors.install(app, _methods)
     for router in ROUTERS:
         app.include_router(router)
-    app.add_api_route(HEALTH, _healthz, methods=["GET"], tags=["service"])
+    app.add_api_route(HEALTH, shared(_healthz), methods=["GET"], tags=["service"])
     if services.placement_app is not None:
         placement = _Placement(services.placement_app)
         app.mount(_PLACEMENT, placement)
         app.router.routes.append(Route(_PLACEMENT, placement, include_in_schema=False))
     app.openapi = describe(app)  # type: ignore[method-assign]
     for layer, options in (
-        (errors.Unexpected, {}),
-        (JsonPosts, {}),
-        (Authentication, {"checks": services.checks}),
-        (Audit, {}),
         (Bounds, {}),
+        (JsonPosts, {}),
+        (AgentAuthentication, {"database": services.database}),
+        (Authentication, {"checks": services.checks}),
+        (errors.Unexpected, {}),
+        (Audit, {}),
         (ComputeHeaders, {}),
         (LoopbackHosts, {"wanted": services.checks is None}),
+        (Admission, {}),
         (ClientAddress, {"proxies": services.proxies}),
     ):
         app.add_middleware(layer, **options)

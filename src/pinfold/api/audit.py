@@ -104,7 +104,7 @@ class Sparing:
 
 
 class Audit:
-    """ASGI: writes the audit log. It stands outside of authentication and inside of what bounds bodies."""
+    """ASGI: writes the audit log. It stands outside of authentication."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -120,8 +120,8 @@ class Audit:
         async def heard() -> Message:
             nonlocal body
             message = await receive()
-            if message["type"] == "http.request" and not message.get("more_body") and not body:
-                body = message.get("body", b"")
+            if message["type"] == "http.request" and len(body) <= _MOST_BODY:
+                body += message.get("body", b"")
             return message
 
         async def answered(message: Message) -> None:

@@ -10,8 +10,10 @@ import base64
 from typing import Final
 
 from pinfold.api.accounts import Account, Role
+from pinfold.api.admission import admitted
 from pinfold.api.asgi import App, Receive, Scope, Send
 from pinfold.api.client_address import address_block, client_of
+from pinfold.api.connections import Kind
 from pinfold.api.cross_site import AGENTS
 from pinfold.api.errors import send_error
 from pinfold.api.password_checks import PasswordChecks, TooManyAttempts
@@ -74,6 +76,8 @@ class Authentication:
         scope.setdefault("state", {})["account"] = account
         if account.role is Role.READER and scope["method"] not in READING and not is_question(scope):
             await send_error(scope, send, 403, f"The account {account.name} may read only.")
+            return
+        if not await admitted(scope, send, Kind.ACCOUNT, account.name):
             return
         if self._checks is None:
             await self._app(scope, receive, send)

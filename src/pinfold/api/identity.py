@@ -49,14 +49,14 @@ class IdentityVersionAnswer(TypedDict):
 
 @router.get("", include_in_schema=False)
 @router.get("/")
-def list_versions(request: Request) -> IdentityVersions:
+async def list_versions(request: Request) -> IdentityVersions:
     """The one version that is spoken of."""
     return {"versions": {"values": [_version(request)]}}
 
 
 @router.get("/v3")
 @router.get("/v3/", include_in_schema=False)
-def show_version(request: Request) -> IdentityVersionAnswer:
+async def show_version(request: Request) -> IdentityVersionAnswer:
     """The v3 document."""
     return {"version": _version(request)}
 

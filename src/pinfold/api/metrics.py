@@ -39,6 +39,11 @@ PROCESS_METRICS: Final = {
     ),
     "pinfold_accounts_stale": ("Whether the accounts file cannot be used, so that the accounts of before still count.", ()),
     "pinfold_password_checks_waiting": ("Password checks that wait for their turn.", ()),
+    "pinfold_connections": ("Open connections: of strangers, who have sent no right password or token yet, and of others.", ("of",)),
+    "pinfold_connections_ended_total": (
+        "Connections that bounds ended: one that waited gave way to another, or a new one was refused with 429.",
+        ("why",),
+    ),
 }
 """Every metric of one API process, from its start on."""
 
@@ -75,6 +80,7 @@ class _Process(Collector):
         self._services = services
 
     def collect(self) -> Iterator[Metric]:
+        yield from self._connections()
         checks = self._services.checks
         if checks is None:
             return
@@ -86,6 +92,19 @@ class _Process(Collector):
         values = {"pinfold_password_checks_waiting": checks.waiting, "pinfold_accounts_stale": float(bool(checks.doorkeeper.stale))}
         for name, value in values.items():
             yield GaugeMetricFamily(name, PROCESS_METRICS[name][0], value=value)
+
+    def _connections(self) -> Iterator[Metric]:
+        connections = self._services.connections
+        text, labels = PROCESS_METRICS["pinfold_connections"]
+        opened = GaugeMetricFamily("pinfold_connections", text, labels=labels)
+        opened.add_metric(["strangers"], connections.strangers)
+        opened.add_metric(["others"], connections.count - connections.strangers)
+        yield opened
+        text, labels = PROCESS_METRICS["pinfold_connections_ended_total"]
+        ended = CounterMetricFamily("pinfold_connections_ended", text, labels=labels)
+        ended.add_metric(["gave way"], connections.gave_way)
+        ended.add_metric(["refused"], connections.refused)
+        yield ended
 
 
 def _tell_host(families: dict[str, GaugeMetricFamily], ledger: HostLedger) -> None:

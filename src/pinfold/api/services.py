@@ -12,7 +12,9 @@ from fastapi import Depends, Request
 
 from pinfold.accounting.client import Placement
 from pinfold.api.client_address import Proxies
+from pinfold.api.connections import Connections
 from pinfold.api.password_checks import PasswordChecks
+from pinfold.core.settings import DEFAULT_CONNECTIONS
 from pinfold.scheduler.lifecycle import Lifecycle
 from pinfold.scheduler.reports import Reports
 from pinfold.scheduler.schedule import Scheduler
@@ -26,7 +28,7 @@ class ApiServices:
     """The parts behind the routes.
 
     `placement_app` is the embedded Placement, None where a remote one is used. `checks` are None with `--no-auth` alone.
-    `proxies` are those whose word about a client's address counts.
+    `proxies` are those whose word about a client's address counts. `connections` is everybody who is connected.
     `images` is the directory that images come from. `lease_seconds` is how long a host counts as up after a heartbeat.
     """
 
@@ -39,6 +41,7 @@ class ApiServices:
     placement_app: Wsgi | None = None
     checks: PasswordChecks | None = None
     proxies: Proxies = field(default_factory=Proxies)
+    connections: Connections = field(default_factory=lambda: Connections(DEFAULT_CONNECTIONS))
     lease_seconds: float = 30.0
     ended: threading.Event = field(default_factory=threading.Event)
     """Set when the process is about to end: whoever waits for orders is answered at once."""

@@ -11,7 +11,15 @@ from pinfold.accounting.remote import Auth, RemotePlacement
 from pinfold.config.host import host_settings
 from pinfold.config.parse import Values, key_of, parse
 from pinfold.core.errors import InvalidRequest
-from pinfold.core.settings import DEFAULT_LIMITS, AttemptLimits, HostSettings
+from pinfold.core.settings import (
+    DEFAULT_CONNECTIONS,
+    DEFAULT_LIMITS,
+    DEFAULT_TIMES,
+    AttemptLimits,
+    ConnectionLimits,
+    HostSettings,
+    TimeLimits,
+)
 from pinfold.scheduler.model import DEFAULT_SETTINGS, SchedulerSettings
 
 
@@ -27,6 +35,8 @@ class ApiSettings:
     allow_plain_http: bool = False
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
     attempts: AttemptLimits = DEFAULT_LIMITS
+    connections: ConnectionLimits = DEFAULT_CONNECTIONS
+    times: TimeLimits = DEFAULT_TIMES
     lease_seconds: float = 30.0
     heal_seconds: float = 60.0
 
@@ -102,9 +112,30 @@ def _api(values: Values, host: HostSettings) -> ApiSettings:
             waiting_per_address=values.get("pinfold_api", "password_checks_per_address"),
             wrong_per_minute=values.get("pinfold_api", "wrong_passwords_per_minute"),
         ),
+        connections=_connections(values),
+        times=TimeLimits(
+            handshake=values.get("pinfold_api", "handshake_seconds"),
+            head=values.get("pinfold_api", "head_seconds"),
+            body=values.get("pinfold_api", "body_seconds"),
+            idle=values.get("pinfold_api", "idle_seconds"),
+            answer=values.get("pinfold_api", "answer_seconds"),
+        ),
         lease_seconds=values.get("pinfold_api", "lease_seconds"),
         heal_seconds=values.get("pinfold_api", "heal_seconds"),
     )
+
+
+def _connections(values: Values) -> ConnectionLimits:
+    limits = ConnectionLimits(
+        total=values.get("pinfold_api", "connections"),
+        strangers=values.get("pinfold_api", "connections_of_strangers"),
+        per_address=values.get("pinfold_api", "connections_per_address"),
+        per_account=values.get("pinfold_api", "connections_per_account"),
+        per_agent=values.get("pinfold_api", "connections_per_agent"),
+    )
+    if limits.strangers >= limits.total:
+        raise values.refuse("pinfold_api", "connections_of_strangers", f"is not below connections, {limits.total}: agents need room too")
+    return limits
 
 
 def _placement(values: Values, host: HostSettings) -> EmbeddedPlacement | RemotePlacement:

@@ -11,10 +11,10 @@ from itertools import chain
 
 from oslo_config import cfg, types
 
-from pinfold.config import options_fleet, options_host
+from pinfold.config import options_connections, options_fleet, options_host
 from pinfold.config.option_group import OptionGroup, RefusedOption
 
-_PARTS: tuple[tuple[OptionGroup, ...], ...] = (options_host.GROUPS, options_fleet.GROUPS)
+_PARTS: tuple[tuple[OptionGroup, ...], ...] = (options_host.GROUPS, options_fleet.GROUPS, options_connections.GROUPS)
 
 
 def _merged(parts: tuple[tuple[OptionGroup, ...], ...]) -> tuple[OptionGroup, ...]:

@@ -1,4 +1,6 @@
-"""What an operator decided, as frozen values: `HostSettings` for one host, `AttemptLimits` for passwords. `pinfold.config` reads them."""
+"""What an operator decided, as frozen values: `HostSettings` for one host, `AttemptLimits` and others for the API.
+
+`pinfold.config` reads them."""
 
 from __future__ import annotations
 
@@ -49,3 +51,29 @@ class AttemptLimits:
 
 
 DEFAULT_LIMITS: Final = AttemptLimits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLimits:
+    """How many connections the API has at most: in all, of strangers, of strangers of one address, of one account, of one host's agent."""
+
+    total: int = 16384
+    strangers: int = 512
+    per_address: int = 128
+    per_account: int = 256
+    per_agent: int = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeLimits:
+    """How long a client may take, in seconds: for the TLS handshake, a head, a body, until its next request, to take an answer."""
+
+    handshake: float = 10.0
+    head: float = 10.0
+    body: float = 30.0
+    idle: float = 30.0
+    answer: float = 30.0
+
+
+DEFAULT_CONNECTIONS: Final = ConnectionLimits()
+DEFAULT_TIMES: Final = TimeLimits()

@@ -1,11 +1,9 @@
-"""The service's parts put together from settings: database, Placement, scheduler, application; and the server that runs them."""
+"""The service's parts put together from settings: database, Placement, scheduler, application. What serves them is `server`'s."""
 
 from __future__ import annotations
 
-import gc
 import logging
 import socket
-import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +13,6 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
 
-import uvicorn
 from fastapi import FastAPI
 
 from pinfold.accounting.client import Placement
@@ -24,7 +21,7 @@ from pinfold.accounting.remote import connect
 from pinfold.api.accounts_file import AccountsFile
 from pinfold.api.app import create_app
 from pinfold.api.client_address import Proxies
-from pinfold.api.heads import BoundedHead
+from pinfold.api.connections import Connections
 from pinfold.api.password_checks import PasswordChecks
 from pinfold.api.services import ApiServices
 from pinfold.config.fleet import ApiSettings, FleetSettings
@@ -36,6 +33,7 @@ from pinfold.store.database import Database, upgrade
 from pinfold.store.sqlite_file import alone, damage, file_of, is_gone, make_private
 from pinfold.wiring.accounts import Hangups, followed
 from pinfold.wiring.exposure import refuse_exposure
+from pinfold.wiring.open_files import fitting
 
 _log = logging.getLogger(__name__)
 
@@ -94,6 +92,7 @@ def open_service(settings: FleetSettings, *, no_auth: bool = False, hangups: Han
             placement_app=placement_app,
             checks=None if accounts is None else PasswordChecks(accounts.doorkeeper, settings.api.attempts),
             proxies=Proxies(settings.api.trusted_proxies),
+            connections=Connections(fitting(settings.api.connections)),
             lease_seconds=settings.api.lease_seconds,
         )
         tended = _tended(lifecycle, scheduler, settings.api.heal_seconds, prepared=prepared, quiet_seconds=settings.api.lease_seconds)
@@ -212,45 +211,3 @@ def url_of(settings: ApiSettings, listening: socket.socket) -> str:
     host, port = listening.getsockname()[:2]
     scheme = "https" if settings.tls_certificate else "http"
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-
-
-class _Server(uvicorn.Server):
-    """Tells those who wait for orders when it is about to end, so that it does not have to cut them off."""
-
-    ended: threading.Event
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        # What is loaded by now (Placement, the routes, the index) stays as long as the process: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
-        await super().startup(sockets)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self.ended.set()
-        await super().shutdown(sockets)
-
-
-def server_of(service: Service, settings: ApiSettings) -> uvicorn.Server:
-    """The HTTP server for a service; `run(sockets=[…])` serves until `should_exit` is set. Raises `InvalidRequest` for its certificate."""
-    config = uvicorn.Config(
-        service.app,
-        http=BoundedHead,
-        log_config=None,
-        access_log=False,
-        lifespan="off",
-        server_header=False,
-        proxy_headers=False,  # `client_address` reads them: uvicorn believes whoever connects from loopback
-        ssl_certfile=settings.tls_certificate or None,
-        ssl_keyfile=settings.tls_key or None,
-        timeout_graceful_shutdown=_GRACE_SECONDS,
-    )
-    try:
-        config.load()
-    except (OSError, ssl.SSLError) as error:
-        raise InvalidRequest(
-            f"[pinfold_api] tls_certificate {settings.tls_certificate} with tls_key {settings.tls_key} cannot be used: {error}",
-            key="tls_certificate",
-        ) from error
-    server = _Server(config)
-    server.ended = service.services.ended
-    return server

@@ -39,7 +39,8 @@ from pinfold.lab import rom
 from pinfold.store import hosts
 from pinfold.wiring.accounts import hearing_hangups
 from pinfold.wiring.agent import open_agent
-from pinfold.wiring.service import keeps_state, listening_socket, open_service, server_of, url_of
+from pinfold.wiring.server import server_of
+from pinfold.wiring.service import keeps_state, listening_socket, open_service, url_of
 
 CLOUD: Final = "pinfold"
 _STOP_SECONDS: Final = 30

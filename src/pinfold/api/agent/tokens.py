@@ -1,20 +1,33 @@
-"""Agents' tokens: one each, which opens the routes of one host and no others. The store keeps only their digests."""
+"""Agents' tokens: one each, which opens the routes of one host and no others. The store keeps only their digests.
+
+A token is checked before anything of the body is read.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import re
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from fastapi import Request
+from starlette.concurrency import run_in_threadpool
 
-from pinfold.api.errors import ApiError
-from pinfold.api.services import services_of
-from pinfold.core.errors import InvalidRequest
+from pinfold.api.admission import admitted, vouch_for
+from pinfold.api.asgi import App, Receive, Scope, Send
+from pinfold.api.connections import Kind
+from pinfold.api.cross_site import AGENTS
+from pinfold.api.errors import send_error
+from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.store import hosts
+from pinfold.store.database import Database
 
+_THREADS: Final = 2
+_MOST_KNOWN: Final = 65536
+_CHALLENGE: Final = (b"www-authenticate", b'Bearer realm="pinfold"')
 _FORM: Final = re.compile(r"([0-9a-f-]{36})\.([A-Za-z0-9_-]{43})")
 
 
@@ -34,23 +47,65 @@ def digest_of(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def agent_host(request: Request) -> str:
-    """The id of the host whose agent calls. Raises `ApiError` 401 for a missing or wrong token."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    match = _FORM.fullmatch(token.strip())
-    if scheme.lower() != "bearer" or match is None:
-        raise _refusal()
-    with services_of(request).database.read() as connection:
+class AgentAuthentication:
+    """ASGI: lets a request to an agent's route through with its host's id in `scope["state"]["agent_host"]`, or answers 401."""
+
+    def __init__(self, app: App, database: Database) -> None:
+        self._app = app
+        self._database = database
+        self._known: dict[str, str] = {}
+        """The digests of tokens that opened, and their hosts. They are checked each time; knowing them tells an agent from a stranger."""
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="pinfold-token")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith(AGENTS):
+            await self._app(scope, receive, send)
+            return
+        given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
         try:
-            stored = hosts.token_hash(connection, match[1])
-        except InvalidRequest as error:
-            raise _refusal() from error
-    if not hmac.compare_digest(stored, digest_of(token.strip())):
-        raise _refusal()
-    return match[1]
+            host = await self._host(scope, given.decode("latin-1"))
+        except Unavailable as error:
+            await send_error(scope, send, 503, str(error))
+            return
+        if host is None:
+            await send_error(scope, send, 401, "An agent's token is required; `pinfold host add` makes one.", _CHALLENGE)
+        elif await admitted(scope, send, Kind.AGENT, host):
+            scope.setdefault("state", {})["agent_host"] = host
+            await self._app(scope, receive, send)
+
+    async def _host(self, scope: Scope, header: str) -> str | None:
+        """The id of the host whose token a header carries, None for a missing or wrong one.
+
+        A token that opened before is taken for its agent's at once, so that its connection does not give way, and is checked where all
+        requests are served. All others are checked in threads of their own, which strangers may keep busy.
+        """
+        scheme, _, token = header.partition(" ")
+        match = _FORM.fullmatch(token.strip())
+        if scheme.lower() != "bearer" or match is None:
+            return None
+        digest = digest_of(token.strip())
+        if self._known.get(digest) == match[1]:
+            vouch_for(scope, Kind.AGENT, match[1])
+            stored = await run_in_threadpool(self._stored, match[1])
+        else:
+            stored = await asyncio.get_running_loop().run_in_executor(self._threads, self._stored, match[1])
+        if not hmac.compare_digest(stored, digest):
+            self._known.pop(digest, None)
+            return None
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[digest] = match[1]
+        return match[1]
+
+    def _stored(self, host: str) -> str:
+        with self._database.read() as connection:
+            try:
+                return hosts.token_hash(connection, host)
+            except InvalidRequest:
+                return ""
 
 
-def _refusal() -> ApiError:
-    return ApiError(
-        401, "An agent's token is required; `pinfold host add` makes one.", headers={"WWW-Authenticate": 'Bearer realm="pinfold"'}
-    )
+async def agent_host(request: Request) -> str:
+    """The id of the host whose agent calls; a coroutine, since FastAPI calls plain functions in a thread."""
+    host: str = request.state.agent_host
+    return host

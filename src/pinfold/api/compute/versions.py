@@ -48,14 +48,14 @@ class ComputeVersionAnswer(TypedDict):
 
 @router.get("/compute", include_in_schema=False)
 @router.get("/compute/")
-def list_versions(request: Request) -> ComputeVersions:
+async def list_versions(request: Request) -> ComputeVersions:
     """Every major version that is served: v2.1 alone."""
     return {"versions": [_version(request)]}
 
 
 @router.get(ROOT, include_in_schema=False)
 @router.get(f"{ROOT}/")
-def show_version(request: Request) -> ComputeVersionAnswer:
+async def show_version(request: Request) -> ComputeVersionAnswer:
     """The v2.1 document with its range of microversions."""
     media: MediaType = {"base": "application/json", "type": "application/vnd.openstack.compute+json;version=2.1"}
     return {"version": {**_version(request), "media-types": [media]}}

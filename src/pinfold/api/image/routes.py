@@ -87,7 +87,7 @@ class ImageMembers(TypedDict):
 @router.get("", include_in_schema=False)
 @router.get("/")
 @router.get("/versions", include_in_schema=False)
-def list_versions(request: Request) -> ImageVersions:
+async def list_versions(request: Request) -> ImageVersions:
     """The one version of the image API that is served."""
     root = str(request.base_url).rstrip("/")
     return {"versions": [{"id": "v2.9", "status": "CURRENT", "links": [{"rel": "self", "href": f"{root}/image/v2/"}]}]}

@@ -1,0 +1,55 @@
+"""Tells the bounds on connections who is asking. Where a name or a token is checked does not belong here."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pinfold.api.asgi import App, Receive, Scope, Send
+from pinfold.api.client_address import address_block, client_of
+from pinfold.api.connections import CONNECTIONS, MEMBER, Connections, Kind, Member, stranger
+from pinfold.api.errors import send_error
+
+_RETRY: Final = (b"retry-after", b"1")
+
+
+class Admission:
+    """ASGI: counts each request that a trusted proxy passes on as a member by itself, and answers 429 where its client has too many."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        state = scope.get("state", {})
+        member, connections = state.get(MEMBER), state.get(CONNECTIONS)
+        if member is None or member.group[0] is not Kind.PROXY:
+            await self._app(scope, receive, send)
+            return
+        request = stranger(address_block(client_of(scope)), proxied=True)
+        if not connections.enter(request):
+            await _too_many(scope, send)
+            return
+        connections.works(request)
+        try:
+            state[MEMBER] = request
+            await self._app(scope, receive, send)
+        finally:
+            connections.leave(request)
+
+
+async def admitted(scope: Scope, send: Send, kind: Kind, name: str) -> bool:
+    """Whether a request goes on that has shown that it is of an account or an agent; answers 429 where that has too many connections."""
+    if vouch_for(scope, kind, name):
+        return True
+    await _too_many(scope, send)
+    return False
+
+
+def vouch_for(scope: Scope, kind: Kind, name: str) -> bool:
+    """Whether a request may go on as one of an account or an agent; a request that came by no socket may."""
+    state = scope.get("state", {})
+    member, connections = state.get(MEMBER), state.get(CONNECTIONS)
+    return not isinstance(member, Member) or not isinstance(connections, Connections) or connections.vouch(member, kind, name)
+
+
+async def _too_many(scope: Scope, send: Send) -> None:
+    await send_error(scope, send, 429, "Too many connections are open; try again in a second.", _RETRY)

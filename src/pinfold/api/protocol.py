@@ -1,0 +1,367 @@
+"""The HTTP protocol with bounds on what one connection may send, hold and take time for. How many there may be is `connections`'s.
+
+| bound | what happens beyond |
+|---|---|
+| a head: 64 KiB of address and headers, 128 headers | 431, and the connection ends |
+| trailers: 128; any part of a message that is not its body: 64 KiB | 431, and the connection ends |
+| a body: 4096 chunks; with its framing, whoever reads it: 2 MiB | 413, and the connection ends |
+| requests that wait for the answer to an earlier one: 8 | those are answered, then the connection ends |
+| time for a head, for a body | 408, and the connection ends |
+| time in which the client takes nothing of an answer | the connection ends |
+
+Nothing is read while a request waits for an answer to an earlier one, nor before somebody asks for a body. Reads are of 16 KiB at most, of
+4 KiB for strangers, and who sends more has to let others go first. The parser is httptools, in C: h11 has some of these bounds, but spends
+two seconds on 1 MiB in chunks of one byte, in which nobody else is answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import httptools
+from uvicorn.config import Config
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from pinfold.api.connections import CONNECTIONS, MEMBER, Connections, Kind, Member
+from pinfold.api.turns import Turns
+from pinfold.core.settings import TimeLimits
+
+MAX_HEAD: Final = 1 << 16
+"""Bytes of a head: address, names and values, and four more for each header."""
+MAX_HEADERS: Final = 128
+MAX_CHUNKS: Final = 4096
+"""Each costs time, however small it is; clients send chunks of kilobytes."""
+MAX_QUEUED: Final = 8
+MAX_UNREAD: Final = 1 << 21
+"""Bytes of a message's body with its framing, whoever reads it; what the application takes is less, `bounds.MAX_BODY`."""
+_READ: Final = 1 << 14
+_READ_OF_STRANGERS: Final = 1 << 12
+_REQUEST_LINE: Final = 256
+"""What a head has beside what `MAX_HEAD` counts: the method, the version, and a blank more here and there."""
+_PHRASES: Final = {
+    400: b"Bad Request",
+    408: b"Request Timeout",
+    413: b"Content Too Large",
+    431: b"Request Header Fields Too Large",
+}
+
+
+class _BeyondBounds(Exception):
+    """Raised inside the parser, so that it stops at once; `status` says why."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+class _Flow(FlowControl):
+    """Whether the connection is read: by uvicorn's rules, but never while it is held, nor while others have their turn."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__(transport)
+        self.held = False
+        self._yielding = False
+
+    def pause_reading(self) -> None:
+        if not self.read_paused:
+            self.read_paused = True
+            if not self._yielding:
+                self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self.read_paused and not self.held:
+            self.read_paused = False
+            if not self._yielding:
+                self._transport.resume_reading()
+
+    def hold(self) -> None:
+        """Read nothing until `held` is False again."""
+        self.held = True
+        self.pause_reading()
+
+    def yield_turn(self) -> None:
+        """Read nothing until `next_turn`. libuv by itself reads up to 32 times from one connection before it looks at others."""
+        self._yielding = True
+        if not self.read_paused:
+            self._transport.pause_reading()
+
+    def next_turn(self) -> None:
+        """Read on."""
+        self._yielding = False
+        if not self.read_paused and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol on httptools, for one connection, that is one member of `connections`."""
+
+    def __init__(
+        self, config: Config, server_state: ServerState, *, connections: Connections, member: Member, times: TimeLimits, turns: Turns
+    ) -> None:
+        super().__init__(config, server_state, {})
+        self._connections = connections
+        self._member = member
+        self._times = times
+        self._turns = turns
+        self._head = self._headers = self._chunks = self._unfinished = self._message = 0
+        self._in_body = self._lost = self._deaf = False
+        self._refusal = 400
+        self._working: set[asyncio.Task[None]] = set()
+        self._dropped = False
+        self._since: float | None = None
+        """Since when a head or a body is awaited; None while the connection is idle between two requests."""
+        self._blocked: float | None = None
+        """Since when the client takes nothing of an answer, or of the last one before the connection ends."""
+
+    # The connection
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.flow = _Flow(transport)
+        self._since = self.loop.time()
+        self._member.drop = self.drop
+
+    def drop(self) -> None:
+        """End the connection at once, and whatever is done for it."""
+        self._dropped = True
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+        for cycle, _ in self.pipeline:
+            cycle.disconnected = True
+        self.pipeline.clear()
+        self.transport.abort()
+        for task in self._working:
+            task.cancel()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._lost = True
+        self._leave_when_done()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._blocked = self.loop.time()
+        self._connections.waits(self._member)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._blocked = None
+        if self._working:
+            self._connections.works(self._member)
+
+    def look(self, now: float) -> None:
+        """End the connection where its time is up."""
+        if self._blocked is None and self.transport.is_closing():
+            self._blocked = now
+        if self._blocked is not None:
+            if now - self._blocked > self._times.answer:
+                self.transport.abort()
+        elif self._since is not None and (self._in_body or not self._answering):
+            if now - self._since > (self._times.body if self._in_body else self._times.head):
+                self._refuse(408)
+
+    # What comes
+
+    @property
+    def most(self) -> int:
+        """How many bytes to read at once."""
+        return _READ_OF_STRANGERS if self._strange else _READ
+
+    def data_received(self, data: bytes) -> None:
+        if not self._strange:
+            self._parse(data)
+        elif not self._turns.take(lambda: self._parse_in_turn(data)):
+            self._flow.yield_turn()
+
+    def _parse_in_turn(self, data: bytes) -> None:
+        if not self._lost:
+            self._flow.next_turn()
+            self._parse(data)
+
+    def _parse(self, data: bytes) -> None:
+        if self._deaf or self.transport.is_closing():
+            return
+        self._unset_keepalive_if_required()
+        queued = self._answering and not self._in_body
+        self._unfinished += len(data)
+        self._message += len(data)
+        if self._since is None and not self._answering:
+            self._since = self.loop.time()
+        try:
+            self.parser.feed_data(data)
+            if self._unfinished > MAX_HEAD + _REQUEST_LINE:
+                raise _BeyondBounds(431)
+            if self._in_body and self._message > MAX_UNREAD:
+                raise _BeyondBounds(413)
+        except httptools.HttpParserUpgrade:
+            pass  # the request is answered as it stands: there is nothing to upgrade to
+        except httptools.HttpParserError:
+            self._refuse(self._refusal)
+            return
+        except _BeyondBounds as error:
+            self._refuse(error.status)
+            return
+        if queued or self.pipeline:
+            self._flow.hold()
+        elif self._in_body and self.cycle.body and not self.cycle.response_complete:
+            self.flow.pause_reading()  # until the application asks for it
+        elif len(data) == self.most:
+            self._flow.yield_turn()
+            self.loop.call_soon(self._flow.next_turn)
+
+    def on_message_begin(self) -> None:
+        if len(self.pipeline) >= MAX_QUEUED:
+            raise _BeyondBounds(0)
+        super().on_message_begin()
+        self._head = self._headers = self._unfinished = 0
+        self._since = self.loop.time()
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers += 1
+        self._count(len(name) + len(value) + 4)
+        if not self._in_body:  # else it is a trailer: nobody asks for it, and in the headers it would count as one
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self.scope["state"] = {MEMBER: self._member, CONNECTIONS: self._connections}
+        self._connections.works(self._member)
+        super().on_headers_complete()
+        self._in_body = True
+        self._head = self._headers = self._chunks = self._unfinished = self._message = 0
+        self._since = self.loop.time()
+
+    def on_chunk_header(self) -> None:
+        """A chunk begins; uvicorn does not ask to be told."""
+        self._chunks += 1
+        if self._chunks > MAX_CHUNKS:
+            raise self._stop(413)
+
+    def on_body(self, body: bytes) -> None:
+        self._unfinished = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._in_body = False
+        self._unfinished = 0
+        self._since = None
+
+    # What is answered
+
+    def on_response_complete(self) -> None:
+        self._flow.held = bool(self.pipeline)
+        super().on_response_complete()
+        if self._since is not None and not self._in_body:
+            self._since = self.loop.time()
+        if not self._answering:
+            self._connections.waits(self._member)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        async def until_dropped(*arguments: Any) -> None:
+            try:
+                await app(*arguments)
+            except asyncio.CancelledError:
+                if not self._dropped:
+                    raise
+
+        task = self.loop.create_task(cycle.run_asgi(until_dropped))
+        self.tasks.add(task)
+        self._working.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        self._working.discard(task)
+        self._leave_when_done()
+
+    def _leave_when_done(self) -> None:
+        """Leave once the connection is lost and nothing works for it any more: who hangs up early cannot have more done than others."""
+        if self._lost and not self._working:
+            self._connections.leave(self._member)
+
+    @property
+    def _strange(self) -> bool:
+        return self._member.group[0] is Kind.ADDRESS
+
+    @property
+    def _answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    @property
+    def _flow(self) -> _Flow:
+        assert isinstance(self.flow, _Flow)
+        return self.flow
+
+    def _count(self, size: int) -> None:
+        self._head += size
+        self._unfinished = 0 if self._in_body else self._unfinished
+        if self._head > MAX_HEAD or self._headers > MAX_HEADERS:
+            raise self._stop(431)
+
+    def _stop(self, status: int) -> _BeyondBounds:
+        self._refusal = status
+        return _BeyondBounds(status)
+
+    def _refuse(self, status: int) -> None:
+        """Say so where nothing else is being said, and end the connection; what was queued before too much came is answered first."""
+        if self.transport.is_closing():
+            return
+        self._deaf = True
+        if len(self.pipeline) >= MAX_QUEUED:
+            self.pipeline[0][0].keep_alive = False
+            self._flow.hold()
+            return
+        unanswered = self._in_body and self._answering and not self.cycle.response_started and not self.pipeline
+        if unanswered or not (self._in_body or self._answering):
+            head = b"HTTP/1.1 %d %s\r\ncontent-length: 0\r\nconnection: close\r\n\r\n" % (status, _PHRASES[status])
+            self.transport.write(head)
+        if self._answering:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.transport.close()
+
+
+class Reader(asyncio.BufferedProtocol):
+    """Reads for a `BoundedProtocol`, at most 16 KiB at a time, into one buffer for all connections: what is read is parsed at once."""
+
+    _buffer: Final = memoryview(bytearray(_READ))
+
+    def __init__(self, protocol: BoundedProtocol) -> None:
+        self._protocol = protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Bound what TLS keeps before it is read, too."""
+        if hasattr(transport, "set_read_buffer_limits"):
+            transport.set_read_buffer_limits(high=2 * _READ)
+        self._protocol.connection_made(transport)  # type: ignore[arg-type]
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
+        """Where to read into."""
+        return self._buffer[: self._protocol.most]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Parse what was read."""
+        self._protocol.data_received(bytes(self._buffer[:nbytes]))
+
+    def eof_received(self) -> None:
+        """The client sends no more."""
+        self._protocol.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection has ended."""
+        self._protocol.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The client takes nothing of its answer."""
+        self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        """The client goes on to take its answer."""
+        self._protocol.resume_writing()

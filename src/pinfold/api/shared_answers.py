@@ -1,0 +1,30 @@
+"""`shared`: a route whose answer is the same for everybody, worked out once for all who ask at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from fastapi import Request
+from starlette.concurrency import run_in_threadpool
+
+Answer = TypeVar("Answer")
+
+
+def shared(route: Callable[[Request], Answer]) -> Callable[[Request], Awaitable[Answer]]:
+    """The route, called in one thread at a time: who asks meanwhile gets that answer, or that exception, too.
+
+    Anybody may ask for it, and a crowd that does would else fill the threads that agents' requests need.
+    """
+    under_way: asyncio.Task[Answer] | None = None
+
+    @functools.wraps(route)
+    async def answer(request: Request) -> Answer:
+        nonlocal under_way
+        if under_way is None or under_way.done() or under_way.get_loop() is not asyncio.get_running_loop():
+            under_way = asyncio.create_task(run_in_threadpool(route, request))
+        return await asyncio.shield(under_way)
+
+    return answer

@@ -1,0 +1,31 @@
+"""How many connections fit into what this process may open. What is done at the bound is `api.connections`'s."""
+
+from __future__ import annotations
+
+import logging
+import resource
+from dataclasses import replace
+from typing import Final
+
+from pinfold.core.settings import ConnectionLimits
+
+_log = logging.getLogger(__name__)
+
+_OTHERS: Final = 256
+"""Open files that are no connections of clients: databases, logs, Placement."""
+
+
+def fitting(limits: ConnectionLimits) -> ConnectionLimits:
+    """The bounds that fit, once this process may open as many files as they need, or as many as the system's hard limit allows."""
+    wanted = limits.total + _OTHERS
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return limits
+    total = max(soft - _OTHERS, soft // 2)
+    _log.warning(
+        "[pinfold_api] connections is %d, but this process may open %d files: %d connections fit (LimitNOFILE)", limits.total, soft, total
+    )
+    return replace(limits, total=total, strangers=min(limits.strangers, total // 2))

@@ -1,0 +1,80 @@
+"""The HTTP server that runs a service: uvicorn, with the bounds and time-outs of `api.listener` and `api.protocol`."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import ssl
+from typing import Final
+
+import uvicorn
+
+from pinfold.api.connections import Connections
+from pinfold.api.listener import Listener
+from pinfold.api.protocol import BoundedProtocol
+from pinfold.config.fleet import ApiSettings
+from pinfold.core.errors import InvalidRequest
+from pinfold.wiring.service import Service
+
+_GRACE_SECONDS: Final = 5
+
+
+def server_of(service: Service, settings: ApiSettings) -> uvicorn.Server:
+    """The HTTP server for a service; `run(sockets=[…])` serves until `should_exit` is set. Raises `InvalidRequest` for its certificate."""
+    config = uvicorn.Config(
+        service.app,
+        http=BoundedProtocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        server_header=False,
+        proxy_headers=False,  # `client_address` reads them: uvicorn believes whoever connects from loopback
+        timeout_keep_alive=settings.times.idle,  # type: ignore[arg-type]
+        ssl_certfile=settings.tls_certificate or None,
+        ssl_keyfile=settings.tls_key or None,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+    try:
+        config.load()
+    except (OSError, ssl.SSLError) as error:
+        raise InvalidRequest(
+            f"[pinfold_api] tls_certificate {settings.tls_certificate} with tls_key {settings.tls_key} cannot be used: {error}",
+            key="tls_certificate",
+        ) from error
+    return _Server(config, service, settings)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which takes connections by `Listener`, and tells those who wait for orders when it is about to end."""
+
+    def __init__(self, config: uvicorn.Config, service: Service, settings: ApiSettings) -> None:
+        super().__init__(config)
+        self._service = service
+        self._settings = settings
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve the sockets."""
+        # What is loaded by now (Placement, the routes, the index) stays as long as the process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        await super().startup([])
+        listeners = [self._listener(listening, self._service.services.connections) for listening in sockets or []]
+        self.servers = listeners  # type: ignore[assignment]
+        for listener in listeners:
+            listener.start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End, those who wait for orders first, so that they are answered and not cut off."""
+        self._service.services.ended.set()
+        await super().shutdown(sockets)
+
+    def _listener(self, listening: socket.socket, connections: Connections) -> Listener:
+        return Listener(
+            listening,
+            self.config,
+            self.server_state,
+            connections=connections,
+            proxies=self._service.services.proxies,
+            times=self._settings.times,
+        )
