@@ -44,8 +44,9 @@ def test_policies_hold_on_huge_pages_and_realtime_under_cgroup_v2(tmp_path: Path
     assert len(found) >= 4
 
 
-def test_memory_on_the_wrong_cell_is_found_and_a_new_start_helps(tmp_path: Path) -> None:
-    found = outcomes(tmp_path, "tests/machine/small/inside/memory.py")
+@pytest.mark.parametrize("intel", [True, False], ids=["TCG", "nested KVM"])
+def test_memory_on_the_wrong_cell_is_found_and_a_new_start_helps(tmp_path: Path, intel: bool) -> None:
+    found = outcomes(tmp_path, "tests/machine/small/inside/memory.py", intel=intel)
     assert {name: ended for name, ended in found.items() if ended != "passed"} == {}
     assert len(found) == 3
 
