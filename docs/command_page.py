@@ -32,6 +32,13 @@ An error is one sentence on standard error. With `--json` it is one JSON documen
 `kind` is `usage`, `invalid-request`, `conflict`, `unavailable`, `not-placed`, `invariant-violation`, `interrupted` or `internal`;
 `key` names the option, file or extra spec that is wrong, or is null.
 
+## Text from elsewhere
+
+Names of guests, servers and threads, failures and other text that pinfold did not write are shown on one line. A character that does not
+print, such as an escape sequence, a line feed or a sign that reverses the direction of writing, is shown as its escape (`\\n`, `\\x1b`,
+`\\u202e`). `--json` escapes the same characters as JSON does, so that the document keeps the text. Lines of the log follow the first rule.
+A printed command names a guest whose name does not print by its id.
+
 """
 
 _COMPLETION = {"install_completion", "show_completion"}

@@ -55,7 +55,7 @@ def test_the_journal_gets_priorities_and_no_second_time(tmp_path: Path, monkeypa
         found = os.fstat(stream.fileno())
         monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
         lines = log_of(stream, tmp_path / "log", monkeypatch)
-    assert lines == ["<4>pinfold.agent.loop: no orders: the service is away", "<3>pinfold.agent.loop: two", "<3>lines"]
+    assert lines == ["<4>pinfold.agent.loop: no orders: the service is away", r"<3>pinfold.agent.loop: two\nlines"]
 
 
 def test_a_file_gets_times_though_the_parent_wrote_to_the_journal(

@@ -8,9 +8,10 @@ import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from pinfold.cli.status import warn
+from pinfold.core.printable import shown
 
 if TYPE_CHECKING:
     from pinfold.config.fleet import FleetSettings
@@ -64,20 +65,48 @@ def tell_systemd_ready() -> None:
             to.sendto(b"READY=1", "\0" + address[1:] if address.startswith("@") else address)
 
 
-class _JournalFormatter(logging.Formatter):
+class LineFormatter(logging.Formatter):
+    """One line for each record, with escapes for what does not print: no foreign text begins a line of the log.
+
+    A traceback follows in lines of its own, each of them indented.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        # The record keeps the text of its traceback for the next handler; another one may have left its own there.
+        kept, record.exc_text = record.exc_text, None
+        try:
+            return super().format(record)
+        finally:
+            record.exc_text = kept
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        return shown(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's own name
+        return _indented(super().formatException(ei))
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802 - logging's own name
+        return _indented(super().formatStack(stack_info))
+
+
+def _indented(lines: str) -> str:
+    return "\n".join(f"    {shown(line)}" for line in lines.split("\n"))
+
+
+class _JournalFormatter(LineFormatter):
     """Lines for the journal, which adds the time itself; each begins with its priority. Source: sd-daemon(3)."""
 
     _PRIORITIES: Final = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 
     def format(self, record: logging.LogRecord) -> str:
         priority = next((number for level, number in self._PRIORITIES if record.levelno >= level), 7)
-        return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
+        return "\n".join(f"<{priority}>{line}" for line in super().format(record).split("\n"))
 
 
 def _formatter(stream: TextIO) -> logging.Formatter:
     if _is_journal(stream):
         return _JournalFormatter("%(name)s: %(message)s")
-    return logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    return LineFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 
 def _is_journal(stream: TextIO) -> bool:

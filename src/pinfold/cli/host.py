@@ -8,10 +8,11 @@ import typer
 
 from pinfold.cli import completion
 from pinfold.cli import options as opt
-from pinfold.cli.output import console, show, show_json
+from pinfold.cli.output import console, show, show_json, write
 from pinfold.cli.session import open_session, read_configuration
 from pinfold.cli.status import warn
 from pinfold.core.plural import count
+from pinfold.core.printable import shown
 
 if TYPE_CHECKING:
     from pinfold.config import Configuration
@@ -96,7 +97,7 @@ def add(
     if as_json:
         show_json(answer)
     else:
-        print(answer["token"])
+        write(f"{shown(answer['token'])}\n")
 
 
 @app.command()

@@ -15,7 +15,9 @@ import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
+from pinfold.cli.screen import Screen
 from pinfold.core.errors import Unavailable
+from pinfold.core.printable import json_shown
 
 _PIPED_WIDTH = 120
 _PLAIN: Final = str.maketrans("✓✗○·│─╭╮╰╯–…", "vxo.|-++++-~")
@@ -25,7 +27,7 @@ _PLAIN: Final = str.maketrans("✓✗○·│─╭╮╰╯–…", "vxo.|-++++
 def console() -> Console:
     """The console that answers go to. A pipe gets 120 columns, unless $COLUMNS says otherwise, and no colour."""
     width = None if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit() else _PIPED_WIDTH
-    return Console(highlight=False, markup=False, emoji=False, width=width)
+    return Screen(width=width)
 
 
 def show(lines: Iterable[RenderableType], to: Console | None = None) -> None:
@@ -50,8 +52,8 @@ def _print(target: Console, lines: Iterable[RenderableType]) -> None:
 
 
 def show_json(document: Mapping[str, object]) -> None:
-    """Print one JSON document."""
-    write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
+    """Print one JSON document, with escapes for what does not print."""
+    write(json_shown(json.dumps(document, indent=2, ensure_ascii=False)) + "\n")
 
 
 def write(text: str) -> None:
@@ -70,11 +72,11 @@ def write(text: str) -> None:
 @contextmanager
 def waiting(words: str) -> Iterator[None]:
     """Say on standard error what is waited for, with something that moves, where that is a terminal."""
-    target = Console(stderr=True, highlight=False, markup=False, emoji=False)
+    target = Screen(stderr=True)
     if not target.is_terminal:
         yield
         return
-    with target.status(words):
+    with target.status(Text(words)):
         yield
 
 

@@ -13,6 +13,7 @@ from enum import IntEnum
 import typer
 
 from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, PinfoldError, Unavailable
+from pinfold.core.printable import json_shown, shown
 
 
 class ExitStatus(IntEnum):
@@ -89,14 +90,15 @@ def _install(package: str) -> str:
 
 def warn(sentence: str) -> None:
     """Say on standard error what does not stop the command."""
-    print(f"pinfold: warning: {sentence}", file=sys.stderr)
+    print(f"pinfold: warning: {shown(sentence)}", file=sys.stderr)
 
 
 def _say(message: str, kind: str, status: ExitStatus, key: str | None, *, as_json: bool) -> ExitStatus:
     if as_json:
-        print(json.dumps({"error": {"kind": kind, "message": message, "key": key, "status": int(status)}}), file=sys.stderr)
+        document = {"error": {"kind": kind, "message": message, "key": key, "status": int(status)}}
+        print(json_shown(json.dumps(document)), file=sys.stderr)
     else:
-        print(f"pinfold: {message}", file=sys.stderr)
+        print(f"pinfold: {shown(message)}", file=sys.stderr)
     return status
 
 
@@ -109,7 +111,7 @@ def _usage_sentence(error: BaseException) -> str:
 def _keep_traceback(error: BaseException) -> str:
     try:
         handle, path = tempfile.mkstemp(prefix="pinfold-error-", suffix=".txt")
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
             traceback.print_exception(error, file=stream)
     except OSError as failure:
         return f"no file ({failure.strerror})"

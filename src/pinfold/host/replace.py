@@ -17,6 +17,7 @@ from pinfold.core.fit.engine import fit as find_fit
 from pinfold.core.fit.model import Fit, NoFit
 from pinfold.core.ledger import HostState, Ledger, release
 from pinfold.core.plural import count
+from pinfold.core.printable import shell_word
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.core.settings import HostSettings
@@ -56,7 +57,8 @@ def replace(driver: Driver, settings: HostSettings, key: str, *, flavor: Flavor 
         guest = seen.guest(key)
         if guest.active:
             raise InvalidRequest(
-                f"guest {guest.name} is {guest.state.value}, and only a stopped guest is placed again; `pinfold guest stop {guest.name}`",
+                f"guest {guest.name} is {guest.state.value}, and only a stopped guest is placed again; "
+                f"`pinfold guest stop {shell_word(guest.name)}`",
                 key="guest",
             )
         request = _asked(guest, flavor)

@@ -25,6 +25,7 @@ from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, Pi
 from pinfold.core.fit.engine import fit as find_fit
 from pinfold.core.fit.model import Fit, NoFit
 from pinfold.core.overhead import Masks
+from pinfold.core.printable import shell_word
 from pinfold.core.request.model import GuestRequest
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Boot, Driver, GuestSpec, GuestState, HostGuest, Record, Sight
@@ -291,7 +292,7 @@ def _way_out(guest: HostGuest, agent: str) -> str:
     """What gives a stopped guest a place that holds again."""
     if agent:
         return "starting the server again gives it a place in the pools of today"
-    return f"`pinfold guest replace {guest.name}` gives it a place in the pools of today"
+    return f"`pinfold guest replace {shell_word(guest.name)}` gives it a place in the pools of today"
 
 
 def _started(verdict: Verdict, found: Fit, seen: Survey, clock: _Clock) -> Started:

@@ -11,6 +11,7 @@ from rich.text import Text
 from pinfold.cli.views.words import guest_cell, mib, name_width, place_words, short_emulator_words, vcpu_words
 from pinfold.core.fit.model import Fit
 from pinfold.core.pools import Pools
+from pinfold.core.printable import shell_word
 from pinfold.drivers.port import GuestState, HostGuest
 from pinfold.host.orphans import Orphan
 from pinfold.host.places import places
@@ -49,7 +50,7 @@ def replaced_view(done: Replaced) -> list[RenderableType]:
     return [
         *lines,
         Text.assemble((name, "bold"), f": {before} -> {_place(done.after)}"),
-        Text(f"it is stopped, and its disk is as it was; `pinfold guest restart {name}` starts it there"),
+        Text(f"it is stopped, and its disk is as it was; `pinfold guest restart {shell_word(name)}` starts it there"),
     ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -19,9 +19,11 @@ def host_show_view(seen: Survey, chart: HostMap, settings: HostSettings) -> list
     for title in ("cell", "pCPUs", "cores", "dedicated free", "memory free", "huge pages free"):
         table.add_column(title, overflow="fold", no_wrap=title == "cell")
     for cell, drawn in zip(seen.state.topology.cells, chart.cells, strict=True):
-        huge = "\n".join(f"{page_words(pages.size_kib)}: {pages.free:,} of {pages.total:,}" for pages in drawn.pages)
+        huge = [f"{page_words(one.size_kib)}: {one.free:,} of {one.total:,}" for one in drawn.pages]
         memory = f"{mib(drawn.free_mib)} of {mib(cell.memory_mib)}"
-        table.add_row(str(cell.id), str(cell.cpus), str(len(cell.cores)), f"{drawn.free} of {drawn.dedicated}", memory, huge or "none")
+        table.add_row(
+            str(cell.id), str(cell.cpus), str(len(cell.cores)), f"{drawn.free} of {drawn.dedicated}", memory, Group(*huge or ("none",))
+        )
     limits = settings.limits
     rows = Table.grid(padding=(0, 2, 0, 0))
     rows.add_column(no_wrap=True)

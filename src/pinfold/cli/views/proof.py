@@ -9,6 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from pinfold.cli.screen import Hanging
 from pinfold.cli.views.words import emulator_words, guest_words, mib
 from pinfold.core.drift import Finding, Placed, Severity, expected
 from pinfold.core.overhead import ObservedThread, ThreadClass, memory_cell
@@ -35,7 +36,7 @@ def guest_view(
             Text(),
             Padding(proof_table(masks, sight, found, contexts(guest, sight, topology)), (0, 0, 0, 2), expand=False),
             Text(),
-            verdict_line(sight, found),
+            *verdict_lines(sight, found),
         ]
     elif sight is None:
         lines.append(Text("  it does not run: there are no threads to be seen", style="dim"))
@@ -103,7 +104,7 @@ def proof_table(masks: Placed, sight: Sight, findings: Iterable[Finding], contex
     return table
 
 
-def verdict_line(sight: Sight, findings: Iterable[Finding]) -> Text:
+def verdict_lines(sight: Sight, findings: Iterable[Finding]) -> list[Text]:
     """How many threads are where they were recorded to be, and who saw it."""
     found = tuple(findings)
     astray = {tid for finding in found for tid in finding.tids}
@@ -115,13 +116,13 @@ def verdict_line(sight: Sight, findings: Iterable[Finding]) -> Text:
         words += f", and {sum(thread.tid not in astray for thread in kernel)} of {count(len(kernel), 'kernel thread')},"
     words += " may run exactly where recorded"
     drift = any(finding.severity is Severity.DRIFT and finding.tids for finding in found)
-    return Text.assemble(_mark(Severity.DRIFT if drift else None), words, (f"\n  witness: {sight.witness}", "dim"))
+    return [Text.assemble(_mark(Severity.DRIFT if drift else None), words), Text(f"  witness: {sight.witness}", style="dim")]
 
 
 def finding_lines(finding: Finding, indent: int = 0) -> list[RenderableType]:
     """One finding, and below it the command that repairs it, or what to do where no command does. A command is never folded."""
     line = Table.grid(padding=(0, 1, 0, 0))
-    line.add_row(_mark(finding.severity), finding.sentence())
+    line.add_row(_mark(finding.severity), Hanging(finding.sentence()))
     lines: list[RenderableType] = [Padding(line, (0, 0, 0, indent), expand=False)]
     if finding.repair:
         prefix = " " * (indent + 2)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -85,7 +85,7 @@ def flavors_view(flavors: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
         return [Text("no flavors", style="dim")]
     table = _table("flavor", "vCPUs", "memory", "disk", "extra specs")
     for flavor in sorted(flavors, key=lambda flavor: flavor["name"]):
-        specs = "\n".join(f"{key}={value}" for key, value in sorted(flavor["extra_specs"].items()))
+        specs = Group(*(f"{key}={value}" for key, value in sorted(flavor["extra_specs"].items())))
         table.add_row(flavor["name"], str(flavor["vcpus"]), mib(flavor["ram"]), f"{flavor['disk']} GiB", specs)
     return [table]
 
@@ -167,11 +167,12 @@ def _refusals(refusals: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
     """Each host, with its revision that was decided on where it was a decision, and below it what it lacks."""
     lines: list[RenderableType] = []
     for refusal in refusals:
-        revision = refusal.get("revision")
+        revision, sentence = refusal.get("revision"), refusal["sentence"]
         at = "" if revision is None else f", at revision {revision}"
         if refusal.get("host"):
             lines.append(Text.assemble(f"  {refusal['host']}", (at, "dim")))
-        lines += [Padding(Text(sentence), (0, 0, 0, 4)) for sentence in refusal["sentence"].split("; ")]
+        reasons = [sentence] if revision is None else sentence.split("; ")  # a failed start is told in the words of a hypervisor
+        lines += [Padding(Text(reason), (0, 0, 0, 4)) for reason in reasons]
     return lines
 
 

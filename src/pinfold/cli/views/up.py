@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable
 
 from rich.console import RenderableType
 from rich.text import Text
+
+from pinfold.core.printable import shell_word
 
 
 def up_view(
@@ -24,7 +25,7 @@ def up_view(
     lines.append(Text(""))
     lines.append(Text("In another shell:", style="bold"))
     if config:
-        lines.append(Text(f"  export PINFOLD_CONFIG={shlex.quote(config)}", no_wrap=True))
+        lines.append(Text(f"  export PINFOLD_CONFIG={shell_word(config)}", no_wrap=True))
     if clouds_file:
         lines += [Text(f"  export OS_CLIENT_CONFIG_FILE={clouds_file}", no_wrap=True), Text("  export OS_CLOUD=pinfold", no_wrap=True)]
     else:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.model import EmulatorPlacement, Fit
 from pinfold.core.pools import Pools
+from pinfold.core.printable import shown
 from pinfold.drivers.port import HostGuest
 from pinfold.host.places import Places
 from pinfold.host.survey import names_of
@@ -56,16 +58,16 @@ def guest_words(guest: HostGuest) -> str:
     return f"{guest.nova.name} ({guest.name})" if guest.nova is not None and guest.nova.name else guest.name
 
 
-def guest_cell(guest: HostGuest) -> Text:
+def guest_cell(guest: HostGuest) -> RenderableType:
     """A guest's name for a table, with the hypervisor's name below that of Nova's server."""
     if guest.nova is None or not guest.nova.name:
         return Text(guest.name)
-    return Text.assemble(guest.nova.name, "\n", (guest.name, "dim"))
+    return Group(shown(guest.nova.name), Text(shown(guest.name), style="dim"))
 
 
 def name_width(guests: Iterable[HostGuest]) -> int:
     """How wide a column must be that cuts no guest's name, as far as names are of a usual length."""
-    return max((min(len(name), _USUAL_NAME) for guest in guests for name in names_of(guest)), default=0)
+    return max((min(len(shown(name)), _USUAL_NAME) for guest in guests for name in names_of(guest)), default=0)
 
 
 def place_words(found: Places, pools: Pools | None) -> tuple[str, str]:

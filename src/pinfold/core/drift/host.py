@@ -5,7 +5,6 @@ A single guest's threads and definition do not belong here.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -17,6 +16,7 @@ from pinfold.core.drift.guest import iothread_number
 from pinfold.core.fit.model import EmulatorPlacement, Fit
 from pinfold.core.overhead import ObservedThread, ThreadClass
 from pinfold.core.pools import Pools
+from pinfold.core.printable import shell_word
 
 _HARD_REBOOT = "reboot it with `openstack server reboot --hard`, which makes Nova write its definition by the pools of today"
 _POOLS_BACK = "give the pool its pCPUs back"
@@ -303,7 +303,7 @@ def record_unreadable(subject: Subject, problem: str) -> Finding:
     shutdown = f"`{remedy.shutdown(subject)}`, " if subject.active else ""
     advice = (
         f"its pins count as taken; restore the metadata from a backup, read it with the pinfold that wrote it, or have it written again by "
-        f"the guest's flavor: {shutdown}`pinfold guest replace {shlex.quote(subject.name)} --flavor NAME`"
+        f"the guest's flavor: {shutdown}`pinfold guest replace {shell_word(subject.name)} --flavor NAME`"
     )
     return Finding(
         code=FindingCode.RECORD_UNREADABLE,

@@ -7,7 +7,6 @@ cpuset cgroup takes; a pin in the persistent definition names the whole set, so 
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +14,7 @@ from typing import Final
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift.finding import Subject
 from pinfold.core.overhead import ObservedThread
+from pinfold.core.printable import shell_line, shell_word
 
 OWNER: Final = "pinfold"
 """The owner in the record of a guest that was started straight on its host, with no service."""
@@ -68,8 +68,8 @@ def taskset(threads: Iterable[ObservedThread], cpus: CpuSet) -> str:
 
 def _taskset(tids: list[int], cpus: CpuSet, tasks: str) -> str:
     if len(tids) == 1:
-        return f"echo {tids[0]} | tee {shlex.quote(tasks)} && taskset -pc {cpus} {tids[0]}" if tasks else f"taskset -pc {cpus} {tids[0]}"
-    step = f"echo $tid | tee {shlex.quote(tasks)} && taskset -pc {cpus} $tid" if tasks else f"taskset -pc {cpus} $tid"
+        return f"echo {tids[0]} | tee {shell_word(tasks)} && taskset -pc {cpus} {tids[0]}" if tasks else f"taskset -pc {cpus} {tids[0]}"
+    step = f"echo $tid | tee {shell_word(tasks)} && taskset -pc {cpus} $tid" if tasks else f"taskset -pc {cpus} $tid"
     return f"for tid in {' '.join(map(str, tids))}; do {step}; done"
 
 
@@ -95,7 +95,7 @@ def chrt_other(tids: Iterable[int]) -> str:
 
 def shutdown(subject: Subject) -> str:
     """Asks a guest that is not ours to end to shut down."""
-    return shlex.join(("virsh", "-c", subject.uri, "shutdown", _domain(subject)))
+    return shell_line(("virsh", "-c", subject.uri, "shutdown", _domain(subject)))
 
 
 def bring_online(cpus: CpuSet) -> str:
@@ -116,7 +116,7 @@ def replaced(subject: Subject) -> str:
     '`pinfold server start 1 --wait`'
     """
     if subject.owner == OWNER:
-        commands = [f"pinfold guest {verb} {shlex.quote(subject.name)}" for verb in ("stop", "replace", "restart")]
+        commands = [f"pinfold guest {verb} {shell_word(subject.name)}" for verb in ("stop", "replace", "restart")]
     else:
         commands = [f"pinfold server {verb} {subject.id} --wait" for verb in ("stop", "start")]
     return ", ".join(f"`{command}`" for command in (commands if subject.active else commands[1:]))
@@ -131,7 +131,7 @@ def restarted(subject: Subject) -> str:
     '`pinfold server stop 1 --wait`, `pinfold server start 1 --wait`'
     """
     if subject.owner == OWNER:
-        commands = [f"pinfold guest {verb} {shlex.quote(subject.name)}" for verb in ("stop", "restart")]
+        commands = [f"pinfold guest {verb} {shell_word(subject.name)}" for verb in ("stop", "restart")]
     else:
         commands = [f"pinfold server {verb} {subject.id} --wait" for verb in ("stop", "start")]
     return ", ".join(f"`{command}`" for command in commands)
@@ -152,14 +152,15 @@ def _pin(subject: Subject, words: tuple[str, ...], cpus: CpuSet, online: CpuSet,
 
 def _virsh(subject: Subject, words: tuple[str, ...], cpus: CpuSet, *flags: str) -> str:
     verb, *more = words
-    return shlex.join(("virsh", "-c", subject.uri, verb, _domain(subject), *more, str(cpus), *flags))
+    return shell_line(("virsh", "-c", subject.uri, verb, _domain(subject), *more, str(cpus), *flags))
 
 
 def _domain(subject: Subject) -> str:
     """The guest as virsh finds it: by name, but by id where virsh would take the name for something else.
 
     A name of digits is the number of a running domain, most likely another one's; 36 characters are a UUID; a dash begins an option.
+    A name that does not print is not written into a command that a person copies.
     """
     name = subject.name
-    misread = name.strip(" \t+").isdigit() or len(name) == 36 or name.startswith("-")
+    misread = name.strip(" \t+").isdigit() or len(name) == 36 or name.startswith("-") or not name.isprintable()
     return subject.id if misread and subject.id else name

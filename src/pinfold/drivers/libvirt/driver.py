@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +15,7 @@ from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavaila
 from pinfold.core.fit.model import Fit
 from pinfold.core.overhead import Masks, masks
 from pinfold.core.plural import count
+from pinfold.core.printable import shell_line
 from pinfold.core.request.model import GuestRequest
 from pinfold.core.topology import Topology
 from pinfold.drivers.libvirt import capabilities, domain, elements, emit, moves, process, status, waiting
@@ -307,7 +307,7 @@ class LibvirtDriver:
                     time.sleep(0.2)
                     continue
                 process.kill(spec.id)
-                command = shlex.join(("virsh", "-c", self.uri, "undefine", spec.id))  # a name of digits alone would be another domain
+                command = shell_line(("virsh", "-c", self.uri, "undefine", spec.id))  # a name of digits alone would be another domain
                 return f"its process was ended, but its definition may be left: {command}"
             return ""
 

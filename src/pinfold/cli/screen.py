@@ -1,0 +1,66 @@
+"""The console that all answers go through: it shows every text on one line, with escapes for what does not print. Layout is in `views`.
+
+Names, failures and thread names come from guests, hosts and users. An escape sequence in one of them would change the terminal, and a line
+feed would write a line that looks like pinfold's own, so a view never puts a line feed into a text: it uses one renderable for each line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import accumulate
+from typing import Any, Final
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.measure import Measurement
+from rich.padding import Padding
+from rich.segment import Segment
+from rich.text import Span, Text
+
+from pinfold.core.printable import shown, widths
+
+
+class Screen(Console):
+    """A console without markup, on which every text passes `shown`, wherever in a table or a padding it stands."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        return super().render(printable(renderable) if isinstance(renderable, Text) else renderable, options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(shown(text), **options)
+
+
+class Hanging:
+    """A sentence whose later lines are indented, so that none of them looks like a line below it, whatever names the sentence holds."""
+
+    _INDENT: Final = 4
+
+    def __init__(self, sentence: str) -> None:
+        self._text = Text(shown(sentence))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterable[RenderableType]:
+        first, *others = self._text.wrap(console, max(options.max_width - self._INDENT, 1))
+        yield first
+        for line in others:
+            yield Padding(line, (0, 0, 0, self._INDENT))
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement.get(console, options, self._text).with_maximum(options.max_width)
+
+
+def printable(text: Text) -> Text:
+    """The text as it is shown, in the same styles.
+
+    >>> made = printable(Text.assemble(("a\\n", "bold"), "\\x1bb"))
+    >>> made.plain == "a\\\\n\\\\x1bb", made.spans
+    (True, [Span(0, 3, 'bold')])
+    """
+    plain = text.plain
+    if plain.isprintable():
+        return text
+    places = list(accumulate(widths(plain), initial=0))
+    made = text.blank_copy(shown(plain))
+    made.spans = [Span(places[max(span.start, 0)], places[min(span.end, len(plain))], span.style) for span in text.spans]
+    return made
