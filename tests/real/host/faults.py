@@ -138,7 +138,7 @@ _SHARE = Domain(cputune=ON_POOL, specs=SHARE)
 _UNSET = Domain(cputune=OVER_OWN, specs=DEDICATED)
 _FLOATS = Domain(placement="0", specs={})
 _KEPT_BY_CPUSET = "a cpuset cgroup of one pCPU keeps its threads there; taskset says EINVAL"
-_NOT_HERE = "a pCPU that is switched off takes every process of this machine along"
+_NOT_HERE = "in tests/machine/small/inside/policies.py: a pCPU that is switched off takes every process of a machine along"
 _NO_FIFO = "RT group scheduling gives /machine no realtime runtime: chrt says EPERM"
 
 CASES = (
