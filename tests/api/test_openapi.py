@@ -78,7 +78,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory, sqlite_file: Path, placement
         fleet.obey()
         image = fleet.http.get("/image/v2/images").json()["images"][0]["id"]
         known = {"server_id": server, "hypervisor_id": host, "service_id": host, "image_id": image, "aggregate_id": group}
-        yield Asked(fleet=fleet, known=known | {"flavor_id": "tiny", "name": "c1", "key": "a"})
+        yield Asked(fleet=fleet, known=known | {"flavor_id": "tiny", "name": "c1", "key": "a", "pattern": "c1"})
     unload()
 
 

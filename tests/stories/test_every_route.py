@@ -72,6 +72,8 @@ GET /compute/v2.1/os-hypervisors/detail
 GET /compute/v2.1/os-hypervisors/statistics
 GET /compute/v2.1/os-hypervisors/{hypervisor_id}
 GET /compute/v2.1/os-hypervisors/{hypervisor_id}/uptime
+GET /compute/v2.1/os-hypervisors/{pattern}/search
+GET /compute/v2.1/os-hypervisors/{pattern}/servers
 GET /compute/v2.1/os-services
 GET /compute/v2.1/servers
 GET /compute/v2.1/servers/detail
@@ -113,6 +115,7 @@ POST /v1/fits
 CHANGE = """
 POST /compute/v2.1/flavors
 DELETE PUT /compute/v2.1/flavors/{flavor_id}
+POST /compute/v2.1/flavors/{flavor_id}/action
 POST /compute/v2.1/flavors/{flavor_id}/os-extra_specs
 DELETE PUT /compute/v2.1/flavors/{flavor_id}/os-extra_specs/{key}
 POST /compute/v2.1/os-aggregates

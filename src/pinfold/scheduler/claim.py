@@ -109,7 +109,8 @@ class Claimer:
                 return found
             raise
         told, considered = explain(self._index, attempt.request, conditions, attempt.tried)
-        return Refused(guest=wanted.guest, refusals=told, considered=considered)
+        registered = self._index.look(lambda view: len(view.entries))
+        return Refused(guest=wanted.guest, refusals=told, considered=considered, registered=registered)
 
     def _claim_any(self, attempt: _Attempt, conditions: Conditions) -> Claimed | None:
         """Try hosts, the best first, until one is held or the index has no more."""

@@ -112,12 +112,17 @@ class Refused:
     guest: str
     refusals: tuple[HostRefusal, ...]
     considered: int
-    """How many hosts there are; more than the refusals where the fleet is too large to tell each host's reasons."""
+    """How many hosts were asked; more than the refusals where the fleet is too large to tell each host's reasons."""
+    registered: int = 0
+    """How many hosts there are. Some are not asked: the request rules them out, or the guest's start failed there."""
 
     def sentence(self) -> str:
         """All of it in one line, as the guest's fault shows it."""
         if not self.considered:
-            return "No host is registered"
+            if not self.registered:
+                return "No host is registered"
+            every = "The one registered host" if self.registered == 1 else f"None of the {self.registered} registered hosts"
+            return f"{every} may {'not ' if self.registered == 1 else ''}take the guest"
         told = "; ".join(refusal.sentence() for refusal in self.refusals)
         more = self.considered - len(self.refusals)
         return f"No host takes the guest: {told}" + (f"; and {more} more" if more else "")

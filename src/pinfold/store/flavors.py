@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -13,6 +14,9 @@ from pinfold.store import codec
 from pinfold.store.database import EpochNow
 from pinfold.store.model import FlavorRecord, Pairs
 from pinfold.store.schema import flavor, flavor_extra_spec
+
+PROJECTS: Final = "projects"
+"""The detail that names the projects which a flavor is given to, separated by commas."""
 
 # Built once: SQLAlchemy takes longer to build an expression than SQLite to execute it, and these are part of every create.
 _FIND: Final = sa.select(flavor).where(flavor.c.id == sa.bindparam("flavor_id"))
@@ -76,6 +80,16 @@ def all(connection: sa.Connection, *, public: bool | None = None) -> tuple[Flavo
 def describe(connection: sa.Connection, flavor_id: str, description: str | None) -> bool:
     """Change a flavor's description; whether there is such a flavor."""
     return connection.execute(flavor.update().where(flavor.c.id == flavor_id).values(description=description)).rowcount == 1
+
+
+def give(connection: sa.Connection, flavor_id: str, projects: tuple[str, ...]) -> FlavorRecord:
+    """Say which projects, and no others, an existing flavor is given to; their ids have no comma."""
+    found = find(connection, flavor_id)
+    assert found is not None
+    details = {**dict(found.details), PROJECTS: ",".join(projects)}
+    text = codec.encode(tuple(sorted(details.items())), Pairs)
+    connection.execute(flavor.update().where(flavor.c.id == flavor_id).values(details=text))
+    return replace(found, details=tuple(sorted(details.items())))
 
 
 def remove(connection: sa.Connection, flavor_id: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, NotRequired
+from typing import Annotated, Final, NotRequired
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Body, Response
@@ -31,7 +31,9 @@ router = APIRouter(prefix=f"{ROOT}/os-aggregates", tags=["aggregates"])
 
 
 Zone = Annotated[str, Field(min_length=1, max_length=255), Worded(pattern=r"^[^:]+$", allowed="an availability zone has no colon")]
-AggregateId = Annotated[int, Field(ge=1, le=0x7FFFFFFF)]
+AggregateId = int
+"""Any whole number: one that no aggregate can have is answered like one that none has."""
+_LARGEST: Final = 0x7FFFFFFF
 
 
 class _Closed(BaseModel):
@@ -178,8 +180,7 @@ def delete_aggregate(aggregate_id: AggregateId, services: Services) -> Response:
 def act(aggregate_id: AggregateId, body: Annotated[AggregateAction, Body()], services: Services, version: Version) -> AggregateShown:
     """Add a host, remove one, or set metadata: one of them. While Placement is away, its aggregates follow when it is back."""
     with services.database.read() as connection:
-        if rows.find(connection, aggregate_id) is None:
-            raise not_found("Aggregate", aggregate_id)
+        _get(connection, aggregate_id)
     if len(body.model_fields_set) != 1:
         raise InvalidRequest("An aggregate action is one of add_host, remove_host and set_metadata", key="action")
     if body.set_metadata is not None:
@@ -196,10 +197,7 @@ def _changing(services: ApiServices, aggregate_id: int) -> Iterator[tuple[sa.Con
     """A transaction in which nobody else changes an aggregate, and the aggregate as it is then. Raises 404 where there is none."""
     with services.database.write() as connection:
         rows.hold(connection)
-        found = rows.find(connection, aggregate_id)
-        if found is None:
-            raise not_found("Aggregate", aggregate_id)
-        yield connection, found
+        yield connection, _get(connection, aggregate_id)
 
 
 def _set_metadata(services: ApiServices, aggregate_id: int, change: dict[str, str | None]) -> None:
@@ -258,12 +256,17 @@ def _full(entry: AggregateRecord, names: dict[str, str], version: Microversion) 
 
 def _shown(services: ApiServices, aggregate_id: int, version: Microversion) -> AggregateShown:
     with services.database.read() as connection:
-        found = rows.find(connection, aggregate_id)
+        found = _get(connection, aggregate_id)
         names = _names(hosts.all(connection))
-    if found is None:
-        raise not_found("Aggregate", aggregate_id)
     return {"aggregate": _full(found, names, version)}
 
 
 def _names(every: tuple[HostRecord, ...]) -> dict[str, str]:
     return {host.id: host.name for host in every}
+
+
+def _get(connection: sa.Connection, aggregate_id: int) -> AggregateRecord:
+    found = rows.find(connection, aggregate_id) if 0 < aggregate_id <= _LARGEST else None
+    if found is None:
+        raise not_found("Aggregate", aggregate_id)
+    return found

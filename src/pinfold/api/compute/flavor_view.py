@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 from pinfold.api.answers import Link, closed, since
 from pinfold.api.compute.links import links
 from pinfold.api.microversion import Microversion
+from pinfold.store import flavors as rows
 from pinfold.store.model import FlavorRecord
 
 
@@ -62,10 +63,18 @@ class FlavorShown(TypedDict):
 
 
 @closed
-class FlavorAccess(TypedDict):
-    """Who may use a flavor that is not public: nobody in particular."""
+class FlavorGrant(TypedDict):
+    """A flavor and a project that may use it."""
 
-    flavor_access: list[dict[str, str]]
+    flavor_id: str
+    tenant_id: str
+
+
+@closed
+class FlavorAccess(TypedDict):
+    """Who may use a flavor that is not public, by project."""
+
+    flavor_access: list[FlavorGrant]
 
 
 @closed
@@ -73,6 +82,16 @@ class ExtraSpecsShown(TypedDict):
     """Extra specs by key."""
 
     extra_specs: dict[str, str]
+
+
+def projects(row: FlavorRecord) -> tuple[str, ...]:
+    """The ids of the projects that a flavor is given to, in order."""
+    return tuple(filter(None, dict(row.details).get(rows.PROJECTS, "").split(",")))
+
+
+def access(row: FlavorRecord) -> FlavorAccess:
+    """Who may use a flavor that is not public."""
+    return {"flavor_access": [{"flavor_id": row.id, "tenant_id": project} for project in projects(row)]}
 
 
 def full(request: Request, row: FlavorRecord, version: Microversion) -> FlavorInFull:

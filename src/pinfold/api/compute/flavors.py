@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Body, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
 from pinfold.api.answers import Link
 from pinfold.api.compute.flavor_view import (
@@ -17,8 +17,10 @@ from pinfold.api.compute.flavor_view import (
     FlavorList,
     FlavorListInFull,
     FlavorShown,
+    access,
     brief,
     full,
+    projects,
 )
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT, Limit, after_marker, next_page, sized
@@ -38,6 +40,7 @@ router = APIRouter(prefix=ROOT, tags=["flavors"])
 
 _SPEC_KEY: Final = re.compile(r"[a-zA-Z0-9_\-.: ]{1,255}")
 _MOST_SPECS: Final = 128
+_MOST_PROJECTS: Final = 128
 _MAX_INT: Final = 0x7FFFFFFF
 _SORTABLE: Final[dict[str, Callable[[FlavorRecord], Any]]] = {
     "flavorid": lambda row: row.id,
@@ -48,12 +51,31 @@ _SORTABLE: Final[dict[str, Callable[[FlavorRecord], Any]]] = {
     "id": lambda row: row.id,
 }
 
+_TRUE: Final = frozenset({"true", "1", "on", "yes", "y", "t"})
+_FALSE: Final = frozenset({"false", "0", "off", "no", "n", "f"})
+
+
+def _read_boolean(value: object) -> object:
+    """A boolean, or one of the words that Nova reads as one; everything else as it is, to be refused."""
+    word = value.lower() if isinstance(value, str) else None
+    return True if word in _TRUE else False if word in _FALSE else value
+
+
+BooleanWord = Annotated[StrictBool, BeforeValidator(_read_boolean)]
+"""What Nova takes for a boolean: JSON's own, and words such as "True" and "no", which some clients send."""
 Count = Annotated[int, Field(ge=0, le=_MAX_INT)]
 Positive = Annotated[int, Field(ge=1, le=_MAX_INT)]
 FlavorId = Annotated[
     str,
     Field(min_length=1, max_length=255),
     Worded(pattern=r"^[\w.\- ]+$", allowed="a flavor's id has letters, digits, blanks and _.- and nothing else"),
+]
+
+
+ProjectId = Annotated[
+    str,
+    Field(min_length=1, max_length=255),
+    Worded(pattern=r"^[a-zA-Z0-9-]*$", allowed="a project's id has letters, digits and - and nothing else"),
 ]
 
 
@@ -74,7 +96,7 @@ class NewFlavor(_Closed):
     swap: Count = 0
     ephemeral: Count = Field(default=0, alias="OS-FLV-EXT-DATA:ephemeral")
     rxtx_factor: Annotated[float, Field(gt=0, le=3.40282e38)] = 1.0
-    is_public: StrictBool = Field(default=True, alias="os-flavor-access:is_public")
+    is_public: BooleanWord = Field(default=True, alias="os-flavor-access:is_public")
     description: Annotated[str, Field(max_length=65535)] | None = None
 
 
@@ -100,6 +122,19 @@ class ExtraSpecs(_Closed):
     """The body that adds extra specs."""
 
     extra_specs: Annotated[dict[str, str | int | float], Field(min_length=1, max_length=_MOST_SPECS)]
+
+
+class Tenant(_Closed):
+    """A project, by its id."""
+
+    tenant: ProjectId
+
+
+class AccessChange(_Closed):
+    """A flavor's action: who may use it from now on, or no longer."""
+
+    add: Tenant | None = Field(default=None, alias="addTenantAccess")
+    remove: Tenant | None = Field(default=None, alias="removeTenantAccess")
 
 
 class FlavorQuery(BaseModel):
@@ -184,10 +219,36 @@ def delete_flavor(flavor_id: str, services: Services) -> Response:
 
 @router.get("/flavors/{flavor_id}/os-flavor-access")
 def list_access(flavor_id: str, services: Services) -> FlavorAccess:
-    """Who may use a flavor that is not public: nobody in particular, since there are no projects here. 404 for a public one."""
-    if _get(services, flavor_id).public:
+    """The projects that a flavor which is not public is given to. 404 for a public one."""
+    row = _get(services, flavor_id)
+    if row.public:
         raise ApiError(404, "Access list not available for public flavors.")
-    return {"flavor_access": []}
+    return access(row)
+
+
+@router.post("/flavors/{flavor_id}/action")
+def change_access(flavor_id: str, body: AccessChange, services: Services) -> FlavorAccess:
+    """Give a flavor that is not public to a project, or take it back: one of the two."""
+    if len(body.model_fields_set) != 1:
+        raise InvalidRequest("A flavor action is one of addTenantAccess and removeTenantAccess", key="action")
+    with services.database.write() as connection:
+        row = rows.hold(connection, flavor_id)
+        if row is None:
+            raise not_found("Flavor", flavor_id)
+        if row.public:
+            raise ApiError(409, "Can not add access to a public flavor." if body.add else "Can not remove access of a public flavor.")
+        known = set(projects(row))
+        if body.add is not None:
+            if body.add.tenant in known:
+                raise ApiError(409, f"Flavor access already exists for flavor {flavor_id} and project {body.add.tenant} combination.")
+            known.add(body.add.tenant)
+        elif body.remove is not None:
+            if body.remove.tenant not in known:
+                raise ApiError(404, f"Flavor access not found for {flavor_id} / {body.remove.tenant} combination.")
+            known.remove(body.remove.tenant)
+        if len(known) > _MOST_PROJECTS:
+            raise ApiError(403, f"Flavor {flavor_id}: at most {_MOST_PROJECTS} projects may be given access")
+        return access(rows.give(connection, flavor_id, tuple(sorted(known))))
 
 
 @router.get("/flavors/{flavor_id}/os-extra_specs")
@@ -252,15 +313,12 @@ def _list(asked: FlavorQuery, request: Request, services: ApiServices, noun: str
 
 def _public(text: str | None) -> bool | None:
     """What `is_public` asks for: None is both kinds."""
-    match (text or "true").lower():
-        case "none":
-            return None
-        case "true" | "t" | "yes" | "y" | "on" | "1":
-            return True
-        case "false" | "f" | "no" | "n" | "off" | "0":
-            return False
-        case _:
-            raise InvalidRequest(f"is_public is {(text or '')[:64]!r}; it must be true, false or none", key="is_public")
+    if (text or "").lower() == "none":
+        return None
+    asked = _read_boolean(text or "true")
+    if not isinstance(asked, bool):
+        raise InvalidRequest(f"is_public is {(text or '')[:64]!r}; it must be true, false or none", key="is_public")
+    return asked
 
 
 def _get(services: ApiServices, flavor_id: str) -> FlavorRecord:

@@ -142,3 +142,21 @@ class StatisticsShown(TypedDict):
     """The fleet's totals."""
 
     hypervisor_statistics: Statistics
+
+
+@closed
+class HypervisorFound(TypedDict):
+    """A host, as a search before microversion 2.53 shows it."""
+
+    id: str
+    hypervisor_hostname: str
+    state: Literal["up", "down"]
+    status: Literal["enabled", "disabled"]
+    servers: NotRequired[list[HypervisorServer]]
+
+
+@closed
+class HypervisorsFound(TypedDict):
+    """What a search found."""
+
+    hypervisors: list[HypervisorFound]

@@ -21,6 +21,7 @@ from pinfold.api.compute.hypervisor_answers import (
     HypervisorInFull,
     HypervisorList,
     HypervisorListInFull,
+    HypervisorsFound,
     HypervisorShown,
     HypervisorUptimeShown,
     HypervisorWithTotals,
@@ -142,6 +143,18 @@ def show_hypervisor(hypervisor_id: str, services: Services, version: Version, wi
     return {"hypervisor": _full(ledger, there, version, with_servers=with_servers and version >= _BY_ID)}
 
 
+@router.get("/os-hypervisors/{pattern}/search", responses={404: {}})
+def search_hypervisors(pattern: str, services: Services, version: Version) -> HypervisorsFound:
+    """The hosts whose name holds a text; from microversion 2.53 on a listing is narrowed instead, as in Nova."""
+    return {"hypervisors": [_brief(record) for record, _ in _matching(services, pattern, version)]}
+
+
+@router.get("/os-hypervisors/{pattern}/servers", responses={404: {}})
+def list_servers_of_hypervisors(pattern: str, services: Services, version: Version) -> HypervisorsFound:
+    """The same with the servers on them."""
+    return {"hypervisors": [_brief(record, there) for record, there in _matching(services, pattern, version)]}
+
+
 @router.get("/os-hypervisors/{hypervisor_id}/uptime")
 def show_uptime(hypervisor_id: str, services: Services, version: Version) -> HypervisorUptimeShown:
     """How long a host has been up, as its agent told; gone from microversion 2.88 on."""
@@ -154,6 +167,16 @@ def show_uptime(hypervisor_id: str, services: Services, version: Version) -> Hyp
     if not ledger.record.up:
         raise ApiError(400, f"Service of host {ledger.record.name} is down.")
     return {"hypervisor": {**_brief(ledger.record), "uptime": _uptime(ledger.record) or ""}}
+
+
+def _matching(services: ApiServices, pattern: str, version: Microversion) -> list[tuple[HostRecord, tuple[GuestRecord, ...]]]:
+    if version >= _BY_ID:
+        raise ApiError(404, "The resource could not be found.")
+    with services.database.read() as connection:
+        found = [record for record in hosts.all(connection) if pattern.lower() in record.name.lower()]
+        if not found:
+            raise ApiError(404, f"No hypervisor matching '{pattern[:255]}' could be found.")
+        return [(record, _guests(connection, record)) for record in found]
 
 
 def _list(

@@ -15,7 +15,7 @@ Text = Annotated[str, Field(max_length=255)]
 MetadataKey = Annotated[
     str, Worded(pattern=r"^[a-zA-Z0-9-_:. ]{1,255}$", allowed="a key has 1 to 255 letters, digits, blanks and -_:. and nothing else")
 ]
-Metadata = Annotated[dict[MetadataKey, Text], Field(max_length=MOST_METADATA)]
+Metadata = dict[MetadataKey, Text]
 Tag = Annotated[str, Field(min_length=1, max_length=60), Worded(pattern=r"^[^,/]*$", allowed="a tag has no comma and no slash")]
 Many = Annotated[int, Field(ge=1, le=300)]
 
@@ -97,6 +97,8 @@ class ServerChange(_Closed):
     name: Name | None = None
     description: Text | None = None
     hostname: Text | None = None
+    access_ipv4: Annotated[Any, Field(alias="accessIPv4")] = None
+    access_ipv6: Annotated[Any, Field(alias="accessIPv6")] = None
     disk_config: Annotated[Literal["AUTO", "MANUAL"] | None, Field(alias="OS-DCF:diskConfig")] = None
 
 
@@ -116,6 +118,12 @@ class OneMetadatum(_Closed):
     """One entry of a server's metadata."""
 
     meta: Annotated[Metadata, Field(min_length=1, max_length=1)]
+
+
+def refuse_too_much_metadata(metadata: dict[str, str]) -> None:
+    """Raise `ApiError` 403, as Nova does, for more metadata than a server may have."""
+    if len(metadata) > MOST_METADATA:
+        raise ApiError(403, f"Maximum number of metadata items exceeds {MOST_METADATA}")
 
 
 def refuse_meaningless(body: CreateServer) -> None:

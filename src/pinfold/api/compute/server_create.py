@@ -13,7 +13,7 @@ from pinfold.api.accounts import Account
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT, links
 from pinfold.api.compute.server_answers import ServerCreated, ServersReserved
-from pinfold.api.compute.server_bodies import CreateServer, NewServer, refuse_meaningless
+from pinfold.api.compute.server_bodies import CreateServer, NewServer, refuse_meaningless, refuse_too_much_metadata
 from pinfold.api.compute.zones import zone_members
 from pinfold.api.errors import ApiError
 from pinfold.api.image.catalog import CatalogImage, find_image
@@ -45,6 +45,7 @@ async def create_server(
 
 def _create(body: CreateServer, request: Request, services: ApiServices, version: Microversion) -> ServerCreated | ServersReserved:
     asked = body.server
+    refuse_too_much_metadata(body.server.metadata)
     refuse_meaningless(body)
     _refuse_by_version(asked, version)
     account: Account = request.state.account
@@ -59,6 +60,7 @@ def _create(body: CreateServer, request: Request, services: ApiServices, version
     made = []
     for index in range(count):
         details = {
+            "disk_config": asked.disk_config,
             "flavor_id": row.id,
             "hostname": asked.hostname or _hostname(asked.name),
             "image_id": image.id if image else "",

@@ -29,12 +29,22 @@ router = APIRouter(prefix=ROOT, tags=["servers"])
 _STRICT: Final = Microversion(2, 75)
 _WITHOUT_EFFECT: Final = frozenset(
     {
-        *("all_tenants", "project_id", "tenant_id", "user_id", "ip", "ip6", "locked", "config_drive", "key_name", "not-tags", "tags-any"),
-        *("access_ip_v4", "access_ip_v6", "auto_disk_config", "disk_config", "created_at", "launched_at", "terminated_at", "progress"),
-        *("kernel_id", "ramdisk_id", "root_device_name", "launch_index", "not-tags-any", "soft_deleted"),
+        *(
+            "all_tenants",
+            "access_ip_v4",
+            "access_ip_v6",
+            "created_at",
+            "launched_at",
+            "terminated_at",
+            "progress",
+            "kernel_id",
+            "ramdisk_id",
+        ),
+        *("root_device_name", "soft_deleted"),
     }
 )
-"""Filters of Nova's that mean nothing here or are not kept: accepted, and they narrow nothing."""
+"""Filters of Nova's that clients do not offer and that mean nothing here: accepted, and they narrow nothing."""
+_TRUE: Final = frozenset({"true", "1", "yes", "on", "t", "y"})
 
 _SORTS: Final[dict[str, Callable[[GuestRecord], Any]]] = {
     "created_at": lambda guest: (guest.created, guest.id),
@@ -76,6 +86,20 @@ class ServerQuery(BaseModel):
     reservation_id: str | None = None
     availability_zone: str | None = None
     tags: str | None = None
+    tags_any: Annotated[str | None, Field(alias="tags-any")] = None
+    not_tags: Annotated[str | None, Field(alias="not-tags")] = None
+    not_tags_any: Annotated[str | None, Field(alias="not-tags-any")] = None
+    project_id: str | None = None
+    tenant_id: str | None = None
+    user_id: str | None = None
+    ip: str | None = None
+    ip6: str | None = None
+    key_name: str | None = None
+    locked: str | None = None
+    config_drive: str | None = None
+    launch_index: str | None = None
+    disk_config: str | None = None
+    auto_disk_config: str | None = None
     deleted: str | None = None
     changes_since: Annotated[Instant | None, Field(alias="changes-since")] = None
     changes_before: Annotated[Instant | None, Field(alias="changes-before")] = None
@@ -161,11 +185,13 @@ def _in_database(asked: ServerQuery, places: dict[str, Place]) -> GuestFilter | 
     host = asked.host or asked.node or asked.hypervisor_hostname
     if host and host not in named:
         return None
+    if asked.ip or asked.ip6 or asked.key_name or _is_true(asked.locked) or _is_true(asked.config_drive):
+        return None  # no guest has an address that pinfold knows, a key, a lock or a configuration drive
     return GuestFilter(
         name=None if asked.name is None else name_matches(asked.name),
         host=named[host] if host else None,
         ids=None if asked.uuid is None else (asked.uuid,),
-        deleted=(asked.deleted or "").lower() in ("true", "1", "yes", "on", "t", "y"),
+        deleted=_is_true(asked.deleted),
         changed_since=None if asked.changes_since is None else _seconds(asked.changes_since),
     )
 
@@ -174,7 +200,11 @@ def _keeps(asked: ServerQuery, places: dict[str, Place]) -> Callable[[GuestRecor
     """The part of the filters that is told from the rows."""
     statuses, states = {status.upper() for status in asked.status}, {state.lower() for state in asked.vm_state}
     before = None if asked.changes_before is None else _seconds(asked.changes_before)
-    tags = set((asked.tags or "").split(",")) - {""}
+    tags, any_of = _words(asked.tags), _words(asked.tags_any)
+    not_all, not_any = _words(asked.not_tags), _words(asked.not_tags_any)
+    disk_config = asked.disk_config
+    if asked.auto_disk_config is not None:
+        disk_config = "AUTO" if _is_true(asked.auto_disk_config) else "MANUAL"
 
     def keep(guest: GuestRecord) -> bool:
         place = places.get(guest.host or "")
@@ -187,6 +217,11 @@ def _keeps(asked: ServerQuery, places: dict[str, Place]) -> Callable[[GuestRecor
             (asked.image, details.get("image_id", "")),
             (asked.hostname, details.get("hostname")),
             (asked.reservation_id, details.get("reservation_id")),
+            (asked.launch_index, details.get("launch_index", "0")),
+            (disk_config, details.get("disk_config", "MANUAL")),
+            (asked.project_id, guest.project),
+            (asked.tenant_id, guest.project),
+            (asked.user_id, guest.owner),
             (asked.availability_zone, place.zone if place else details.get("zone", "")),
         )
         return (
@@ -195,10 +230,23 @@ def _keeps(asked: ServerQuery, places: dict[str, Place]) -> Callable[[GuestRecor
             and (not states or words.vm_state in states)
             and (asked.description is None or asked.description in guest.description)
             and (before is None or guest.updated <= before)
-            and tags <= set(details.get("tags", "").split(","))
+            and _tagged(_words(details.get("tags")), tags, any_of, not_all, not_any)
         )
 
     return keep
+
+
+def _is_true(text: str | None) -> bool:
+    return (text or "").lower() in _TRUE
+
+
+def _words(text: str | None) -> frozenset[str]:
+    return frozenset((text or "").split(",")) - {""}
+
+
+def _tagged(found: frozenset[str], every: frozenset[str], any_of: frozenset[str], not_all: frozenset[str], not_any: frozenset[str]) -> bool:
+    """Whether tags hold all of `every`, one of `any_of`, not all of `not_all` and none of `not_any`; an empty set asks for nothing."""
+    return every <= found and (not any_of or bool(any_of & found)) and (not not_all or not not_all <= found) and not not_any & found
 
 
 def _after(kept: list[GuestRecord], asked: ServerQuery, marker: GuestRecord | None) -> Sequence[GuestRecord]:

@@ -8,9 +8,9 @@ from fastapi import APIRouter, Response
 
 from pinfold.api.compute.links import ROOT
 from pinfold.api.compute.server_answers import MetadataShown, MetadatumShown
-from pinfold.api.compute.server_bodies import MOST_METADATA, OneMetadatum, ServerMetadata
+from pinfold.api.compute.server_bodies import OneMetadatum, ServerMetadata, refuse_too_much_metadata
 from pinfold.api.compute.servers import server
-from pinfold.api.errors import ApiError, not_found
+from pinfold.api.errors import not_found
 from pinfold.api.services import ApiServices, Services
 from pinfold.core.errors import InvalidRequest
 from pinfold.store import guests
@@ -68,6 +68,5 @@ def _store_metadata(services: ApiServices, server_id: str, change: Callable[[dic
     server(services, server_id)
     with services.database.write() as connection:
         after = change(dict(guests.hold(connection, server_id).metadata))
-        if len(after) > MOST_METADATA:
-            raise ApiError(403, f"Maximum number of metadata items exceeds {MOST_METADATA}")
+        refuse_too_much_metadata(after)
         return guests.edit(connection, server_id, metadata=tuple(sorted(after.items()))).metadata

@@ -70,7 +70,7 @@ def full(request: Request, guest: GuestRecord, place: Place | None, version: Mic
         "accessIPv4": "",
         "accessIPv6": "",
         "hostId": hashlib.sha224(f"{guest.project}{place.host.name}".encode()).hexdigest() if place else "",
-        "OS-DCF:diskConfig": "MANUAL",
+        "OS-DCF:diskConfig": details.get("disk_config", "MANUAL"),
     }
     if words.status in ("ACTIVE", "BUILD"):
         server["progress"] = 100 if words.status == "ACTIVE" else 0

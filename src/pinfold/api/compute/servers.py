@@ -43,9 +43,15 @@ def update_server(server_id: str, body: UpdateServer, request: Request, services
         raise InvalidRequest("description is accepted from microversion 2.19 on", key="description")
     if asked.hostname is not None:
         raise ApiError(501, "hostname cannot be changed: pinfold tells guests nothing.")
+    for key, value in (("accessIPv4", asked.access_ipv4), ("accessIPv6", asked.access_ipv6)):
+        if value not in (None, ""):
+            raise ApiError(501, f"{key} cannot be set: pinfold knows no addresses of its guests.")
     server(services, server_id)
     with services.database.write() as connection:
-        guest = guests.edit(connection, server_id, name=asked.name, description=asked.description)
+        details = None
+        if asked.disk_config is not None:
+            details = tuple(sorted({**dict(guests.hold(connection, server_id).details), "disk_config": asked.disk_config}.items()))
+        guest = guests.edit(connection, server_id, name=asked.name, description=asked.description, details=details)
         return {"server": full(request, guest, _place(connection, guest), version, Form.CHANGED)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from typing import Annotated, Any, Final, Literal, NotRequired, cast
 
 from fastapi import APIRouter, Query, Request
@@ -112,7 +113,7 @@ class ImageQuery(BaseModel):
 
 @router.get("/v2/images")
 def list_images(asked: Annotated[ImageQuery, Query()], services: Services) -> ImageList:
-    """The images by name; `name`, `id`, `limit` and `marker` narrow the listing."""
+    """The images by name; `name`, `id`, `limit` and `marker` narrow the listing, `in:A,B` names several."""
     found = [image for image in read_catalog(services.images) if _matches(image, asked)]
     shown = sized(after_marker(found, [image.id for image in found], asked.marker), asked.limit)
     listing: ImageList = {"images": [view(image) for image in shown], "first": "/v2/images", "schema": "/v2/schemas/images"}
@@ -181,7 +182,18 @@ def _matches(image: CatalogImage, asked: ImageQuery) -> bool:
     shown: dict[str, Any] = {**view(image)}
     wanted = {key: getattr(asked, key) for key in ("name", "id", "disk_format", "status", "visibility")}
     wanted["visibility"] = None if asked.visibility == "all" else asked.visibility
-    return all(value is None or shown[key] == value for key, value in wanted.items())
+    return all(value is None or _one_of(shown[key], value) for key, value in wanted.items())
+
+
+def _one_of(found: str, asked: str) -> bool:
+    """Whether a value is the one that is asked for, or one of several, as Glance's `in:` operator lists them.
+
+    >>> _one_of("b", "in:a,b"), _one_of("b", 'in:"a,b",c'), _one_of("in", "in")
+    (True, False, True)
+    """
+    if not asked.startswith("in:"):
+        return found == asked
+    return found in next(csv.reader([asked.removeprefix("in:")]), [])
 
 
 def _get(services: ApiServices, image_id: str) -> CatalogImage:
