@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tests.real.attack.rig import Target, allow_many_files, serving
+from tests.real.attack.rig import PROXY, Target, allow_many_files, serving
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -19,5 +19,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     """An API with the bounds that it has by default."""
     allow_many_files()
-    with serving(tmp_path_factory.mktemp("attack")) as made:
+    with serving(tmp_path_factory.mktemp("attack"), options=f"trusted_proxies = {PROXY}") as made:
         yield made

@@ -34,6 +34,8 @@ import bcrypt
 import httpx
 from tests.real.fleet.rig import Process
 
+PROXY = "127.8.8.8"
+"""The address that is trusted as a proxy's."""
 MOST_MIB = 400
 SLOWEST_SECONDS = 0.5
 _ATTACKERS_NICE = 10

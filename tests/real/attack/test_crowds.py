@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import socket
 import struct
@@ -9,7 +10,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from tests.real.attack.rig import Target, allow_many_files, crowd, for_a_while, hung_up, serving
+from tests.real.attack.rig import PROXY, Target, allow_many_files, crowd, for_a_while, hung_up, serving
 from tests.real.fleet.test_tls import signed_by_an_authority
 
 GET = b"GET /compute/v2.1 HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -148,3 +149,21 @@ def test_requests_without_pause(target: Target, request_text: bytes) -> None:
 
     with target.holding():
         crowd(100, for_a_while(attack))
+
+
+def test_a_crowd_behind_a_proxy_is_told_to_wait_and_others_behind_it_are_not(target: Target) -> None:
+    def ask(forwarded: str, password: str) -> bytes:
+        secret = base64.b64encode(f"{target.account[0]}:{password}".encode()).decode()
+        with target.connect(source=PROXY) as connection:
+            head = f"GET /v1/hosts HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {forwarded}\r\nAuthorization: Basic {secret}\r\n\r\n"
+            connection.sendall(head.encode())
+            return connection.recv(65536)
+
+    with target.client() as client:
+        client.get("/v1/hosts").raise_for_status()
+    with target.holding():
+        answers = crowd(300, lambda number: ask(*(("192.0.2.1", "wrong") if number % 10 else ("192.0.2.2", target.account[1]))))
+    assert {answer[:13] for answer in answers[::10]} == {b"HTTP/1.1 200 "}
+    refused = [answer for number, answer in enumerate(answers) if number % 10]
+    assert {answer[:13] for answer in refused} <= {b"HTTP/1.1 401 ", b"HTTP/1.1 429 "}
+    assert any(b"Too many connections" in answer and b"retry-after: 1\r\n" in answer for answer in refused)
