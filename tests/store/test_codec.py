@@ -22,7 +22,7 @@ from pinfold.store import codec
 from pinfold.store.model import Amounts, Fault, HostReport, Pairs
 
 _CPUS = st.frozensets(st.integers(0, 200), max_size=8).map(CpuSet)
-_TEXT = st.text(st.characters(exclude_characters="\x00", exclude_categories=("Cs",)), max_size=8)
+_TEXT = st.text(st.one_of(st.characters(exclude_categories=("Cs", "Cc")), st.sampled_from("\n\t")), max_size=8)
 _SMALL = st.integers(0, 2**40)
 _RATIO = st.floats(0.1, 64, allow_nan=False)
 
@@ -44,6 +44,11 @@ def test_every_value_comes_back_as_it_went(as_type: Any) -> None:
         assert codec.encode(codec.decode(text, as_type), as_type) == text
 
     comes_back()
+
+
+def test_a_character_that_no_text_may_hold_is_replaced_on_both_ways() -> None:
+    assert codec.encode((("a\x1b", "\ud800\n"),), Pairs) == '{"v":1,"value":[["a\\ufffd","\\ufffd\\n"]]}'
+    assert codec.decode('{"v":1,"value":[["a\\u001b","\\ud800\\n"]]}', Pairs) == (("a\ufffd", "\ufffd\n"),)
 
 
 def _sequences(as_type: Any) -> st.SearchStrategy[Any]:

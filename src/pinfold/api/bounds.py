@@ -9,7 +9,10 @@ import numpy as np
 from starlette.concurrency import run_in_threadpool
 
 from pinfold.api.asgi import App, Message, Receive, Scope, Send
+from pinfold.api.body_text import text_fault
+from pinfold.api.cross_site import AGENTS
 from pinfold.api.errors import send_error
+from pinfold.core.printable import UNCLEAN
 
 MAX_BODY: Final = 1 << 20
 MAX_DEPTH: Final = 32
@@ -41,8 +44,8 @@ def too_deep(body: bytes, limit: int = MAX_DEPTH) -> bool:
 class Bounds:
     """ASGI: reads a request's whole body, refuses one that is too large (413) or too deep (400), and hands the rest on.
 
-    NUL is refused (400) in the address and as a JSON escape, since a PostgreSQL text holds none; and with it every encoding but UTF-8, in
-    which no JSON text has a byte of that value.
+    NUL is refused (400) in the address, since a PostgreSQL text holds none, and other control characters in the address of a change. What
+    the text of a body may hold is `text_fault`'s to say; agents tell names of threads and failures as they are, which the codec cleans.
     """
 
     def __init__(self, app: App) -> None:
@@ -58,6 +61,9 @@ class Bounds:
         if scope["method"] in ("GET", "HEAD", "OPTIONS"):
             await self._app(scope, receive, send)
             return
+        if UNCLEAN.search(scope["path"]):
+            await send_error(scope, send, 400, "The address holds a control character, which is not allowed.")
+            return
         body = await _whole(receive)
         if body is None:
             return
@@ -65,10 +71,8 @@ class Bounds:
             await send_error(scope, send, 413, f"The request body is larger than {MAX_BODY} bytes.", (b"connection", b"close"))
         elif await _is_too_deep(body):
             await send_error(scope, send, 400, f"The request body nests deeper than {MAX_DEPTH} levels.")
-        elif b"\x00" in body:
-            await send_error(scope, send, 400, "The request body is not text in UTF-8.")
-        elif b"\\u0000" in body:
-            await send_error(scope, send, 400, "The request body holds the character NUL, which is not allowed.")
+        elif fault := text_fault(body, controls=not scope["path"].startswith(AGENTS)):
+            await send_error(scope, send, 400, fault)
         else:
             await self._app(scope, _again(body, receive), send)
 

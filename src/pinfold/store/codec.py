@@ -3,28 +3,34 @@
 The form, version 1: a dataclass is an object of its fields, a CpuSet its cpulist, an Enum its value, a tuple or frozenset an array
 (the set's members ascending), None is null. The outermost object carries `"v": 1`. What is read is checked against the types: a wrong
 type, an unknown field or a missing one without a default is refused with its path. A field that is added later needs a default, and so
-reads old rows; a field that goes or changes its meaning needs a new version and a migration.
+reads old rows; a field that goes or changes its meaning needs a new version and a migration. A character that no text may hold
+(`core.printable`) becomes U+FFFD on both ways: agents tell names and failures as they are, and an earlier pinfold stored them so.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import math
 import types
 import typing
 from collections.abc import Callable
 from enum import Enum
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final, TypeVar
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.printable import cleaned
+
+_log = logging.getLogger(__name__)
 
 VERSION: Final = 1
 _MAX_INT: Final = 2**53
 
 T = TypeVar("T")
+Other = TypeVar("Other")
 _Encode = Callable[[Any], Any]
 _Decode = Callable[[Any, str], Any]
 
@@ -59,6 +65,24 @@ def decode(text: str, as_type: type[T], where: str = "") -> T:
     return from_plain(outer["value"], as_type, where)
 
 
+def readable(text: str, as_type: type[T], where: str, instead: Other) -> T | Other:
+    """The value that `encode` wrote, or `instead` where it cannot be read, which the log says once: one row must not spoil a listing.
+
+    For what agents told. An earlier pinfold took what this one refuses, and the agent's next report replaces it.
+    """
+    try:
+        return decode(text, as_type, where)
+    except InvalidRequest as error:
+        log_once(f"{error}; it is left out")
+        return instead
+
+
+@lru_cache(maxsize=256)
+def log_once(sentence: str) -> None:
+    """A warning for the log, which has it already when the same row is read again."""
+    _log.warning("%s", sentence)
+
+
 def to_plain(value: object, as_type: Any) -> Any:
     """`value` as JSON's own types, without the version: for bodies that carry a version of their own."""
     return _coders(as_type)[0](value)
@@ -83,7 +107,7 @@ def _coders(as_type: Any) -> tuple[_Encode, _Decode]:
 @cache
 def _build(as_type: Any) -> tuple[_Encode, _Decode]:
     if as_type in _SCALARS:
-        return _same, _SCALARS[as_type]
+        return cleaned if as_type is str else _same, _SCALARS[as_type]
     if as_type is CpuSet:
         return str, _cpuset
     if isinstance(as_type, type) and issubclass(as_type, Enum):
@@ -125,7 +149,7 @@ def _number(data: Any, path: str) -> float:
 def _text(data: Any, path: str) -> str:
     if type(data) is not str or "\x00" in data:
         raise _WrongError(f"{path or 'it'} is {_shown(data)}, text is needed")
-    return data
+    return cleaned(data)
 
 
 def _truth(data: Any, path: str) -> bool:

@@ -21,7 +21,7 @@ from pinfold.core.pools import Pools
 from pinfold.core.topology import Topology
 from pinfold.store import claims, codec
 from pinfold.store.database import EpochNow, in_term, tell
-from pinfold.store.model import ClaimRecord, ClaimState, HostLedger, HostMark, HostRecord, HostReport, Pairs, Tombstone
+from pinfold.store.model import NOTHING, ClaimRecord, ClaimState, HostLedger, HostMark, HostRecord, HostReport, Pairs, Tombstone
 from pinfold.store.schema import host, tombstone
 
 _UP = in_term(host.c.heard, host.c.lease_until).label("up")
@@ -312,23 +312,33 @@ def _pools(text: str) -> Pools:
     return codec.decode(text, Pools, "host.pools")
 
 
-def _record(row: sa.RowMapping) -> HostRecord:
+def _reported(row: sa.RowMapping) -> HostReport:
+    """What the agent told of a host; `NOTHING` where it cannot be read, until the agent tells it again."""
     where = f"host {row['name']}"
-    reported = HostReport(
-        topology=_topology(row["topology"]),
-        pools=_pools(row["pools"]),
-        limits=_limits(row["limits"]),
-        foreign=codec.decode(row["foreigners"], tuple[Foreign, ...], where),
-        strategy=Strategy(row["strategy"]),
-        disk_gib=row["disk_gib"],
-        facts=codec.decode(row["facts"], Pairs, where),
-    )
+    try:
+        return HostReport(
+            topology=_topology(row["topology"]),
+            pools=_pools(row["pools"]),
+            limits=_limits(row["limits"]),
+            foreign=codec.decode(row["foreigners"], tuple[Foreign, ...], where),
+            strategy=Strategy(row["strategy"]),
+            disk_gib=row["disk_gib"],
+            facts=codec.readable(row["facts"], Pairs, f"{where}: facts", ()),
+        )
+    except InvalidRequest as error:
+        codec.log_once(
+            f"host {row['name']}: what its agent told cannot be read ({error}); it takes no guests until the agent tells it again"
+        )
+        return NOTHING
+
+
+def _record(row: sa.RowMapping) -> HostRecord:
     return HostRecord(
         id=row["id"],
         name=row["name"],
         revision=row["revision"],
         orders=row["orders"],
-        report=reported,
+        report=_reported(row),
         up=bool(row["up"]),
         lease_until=row["lease_until"],
         disabled=bool(row["disabled"]),

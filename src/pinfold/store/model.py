@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from pinfold.core.bounds import Revision, Uuid
+from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.model import Fit, Strategy
 from pinfold.core.ledger import Foreign, HostState, Limits
 from pinfold.core.pools import Pools
@@ -61,6 +63,10 @@ class HostReport:
     strategy: Strategy = Strategy.PACK
     disk_gib: int | None = None
     facts: Pairs = ()
+
+
+NOTHING: Final = HostReport(topology=Topology(cells=()), pools=Pools(shared=CpuSet(), dedicated=CpuSet()))
+"""What is known of a host whose agent has told nothing yet, or nothing that can be read: no guest fits there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,13 +30,13 @@ from pinfold.agent.loop import owner_of
 from pinfold.api.accounts import hash_password
 from pinfold.api.agent.tokens import digest_of, make_token
 from pinfold.api.services import ApiServices
-from pinfold.api.v1.hosts import NOTHING
 from pinfold.config.clouds import clouds_yaml
 from pinfold.config.fleet import FleetSettings
 from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.host.lock import owning, state_folder
 from pinfold.lab import rom
 from pinfold.store import hosts
+from pinfold.store.model import NOTHING
 from pinfold.wiring.accounts import hearing_hangups
 from pinfold.wiring.agent import open_agent
 from pinfold.wiring.server import server_of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict
@@ -14,18 +14,11 @@ from pinfold.api.services import ApiServices, Services
 from pinfold.api.v1.answers import HostFenced, HostList, HostMap, HostShown, HostWithToken
 from pinfold.api.v1.views import host_view, map_view
 from pinfold.api.worded import Worded
-from pinfold.core.cpuset import CpuSet
-from pinfold.core.pools import Pools
-from pinfold.core.topology import Topology
 from pinfold.store import guests, hosts
 from pinfold.store.guests import GuestFilter
-from pinfold.store.model import HostRecord, HostReport
+from pinfold.store.model import NOTHING, HostRecord
 
 router = APIRouter(prefix="/v1/hosts", tags=["hosts"])
-
-
-NOTHING: Final = HostReport(topology=Topology(cells=()), pools=Pools(shared=CpuSet(), dedicated=CpuSet()))
-"""A host before its agent spoke."""
 
 
 class NewHost(BaseModel):

@@ -75,7 +75,8 @@ def fit_view(fit: Fit) -> FitView:
 def placement_view(guest: GuestRecord, claim: ClaimRecord | None, host: HostRecord | None) -> PlacementView:
     """Where a server's threads are recorded to run, what its agent last saw of them, and what other hosts lacked."""
     move = last_move(guest)
-    report = codec.decode(guest.report, ThreadReport, f"guest {guest.id}") if guest.report else None
+    where = f"guest {guest.id}: what its agent told of its threads"
+    report = codec.readable(guest.report, ThreadReport, where, None) if guest.report else None
     return {
         "server": {"id": guest.id, "name": guest.name},
         "host": host.name if host else None,
