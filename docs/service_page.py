@@ -56,6 +56,9 @@ and nobody's body is read who has not shown a right password or token. A head of
 that takes too long for a head or a body 408, and one with too many connections 429; the connection ends then. `[pinfold_api]` says
 [how long](configuration.md) each may take and how many connections there may be. Up to 8 requests may be sent ahead of the first answer.
 
+A body is text in UTF-8 without NUL and without half of a surrogate pair; in those of users a control character other than a line feed and
+a tab is refused too, with 400. What agents tell is kept with U+FFFD for each of them.
+
 Passwords are checked a few at a time, and each client address may send so many wrong ones; beyond that the answer is 429, with the seconds
 to wait in `Retry-After`. A password that opened is remembered, and agents' tokens are never bounded so. `[pinfold_api]` has the options.
 
