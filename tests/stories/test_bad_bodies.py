@@ -156,7 +156,6 @@ def test_the_image_api_is_read_only_and_never_leaves_its_directory(standing_flee
     names = [row["name"] for row in fleet.http.get("/image/v2/images").json()["images"]]
     assert names == ["probe", "two"]
     (fleet.images / "two.toml").write_text('min_disk = "x"\n')
-    answer = fleet.http.get("/image/v2/images")
-    assert (answer.status_code, "min_disk" in answer.text) == (400, True)
+    assert [row["name"] for row in fleet.http.get("/image/v2/images").json()["images"]] == ["probe"]
     for name in ("away.rom", "two.raw", "two.toml"):  # the other tests of this module have the same images
         (fleet.images / name).unlink()
