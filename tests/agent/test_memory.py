@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from pinfold.agent.memory import read_memory, write_memory
-from pinfold.agent.reconcile import MOST_TOMBSTONES, Booted, Memory, remember_absence
+from pinfold.agent.reconcile import MOST_TOMBSTONES, LastBoot, Memory, remember_absence
 from pinfold.core.errors import InvalidRequest
 from pinfold.store.model import Tombstone
 
-REMEMBERED = Memory(booted=(Booted(guest="a", boot=2, host_boot="b"),), tombstones=(Tombstone(guest="c", revision=7),))
+REMEMBERED = Memory(booted=(LastBoot(guest="a", boot=2, host_boot="b"),), tombstones=(Tombstone(guest="c", revision=7),))
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

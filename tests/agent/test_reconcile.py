@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 from pinfold.agent.reconcile import (
     Act,
-    Booted,
+    LastBoot,
     Memory,
     Order,
     Patience,
-    Present,
+    PresentGuest,
     reconcile,
     remember_absence,
     remember_boot,
@@ -25,12 +25,12 @@ def order(desired: Desired, *, revision: int = 5, boot: int = 1, guest: str = "g
     return Order(guest=guest, claim="c", revision=revision, desired=desired, boot=boot, hard=hard)
 
 
-def present(state: GuestState, *, revision: int = 5, guest: str = "g") -> Present:
-    return Present(guest=guest, state=state, revision=revision)
+def present(state: GuestState, *, revision: int = 5, guest: str = "g") -> PresentGuest:
+    return PresentGuest(guest=guest, state=state, revision=revision)
 
 
 def booted(boot: int = 1, host_boot: str = NOW, failure: str = "") -> Memory:
-    return Memory(booted=(Booted(guest="g", boot=boot, host_boot=host_boot, failure=failure),))
+    return Memory(booted=(LastBoot(guest="g", boot=boot, host_boot=host_boot, failure=failure),))
 
 
 FAILED = booted(2, failure="no such image")
@@ -94,7 +94,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("wanted", "shown", "memory", "act"), CASES.values(), ids=CASES.keys())
-def test_one_guest(wanted: Order, shown: Present | None, memory: Memory, act: Act | None) -> None:
+def test_one_guest(wanted: Order, shown: PresentGuest | None, memory: Memory, act: Act | None) -> None:
     actions = reconcile((wanted,), (shown,) if shown else (), memory, NOW)
     assert [action.act for action in actions] == ([act] if act else [])
 
@@ -143,7 +143,8 @@ order_sets = st.lists(
     unique_by=lambda entry: entry.guest,
 ).map(tuple)
 present_sets = st.lists(
-    st.builds(Present, guest=guests, state=st.sampled_from(GuestState), revision=st.integers(0, 3)), unique_by=lambda entry: entry.guest
+    st.builds(PresentGuest, guest=guests, state=st.sampled_from(GuestState), revision=st.integers(0, 3)),
+    unique_by=lambda entry: entry.guest,
 ).map(tuple)
 memories = st.builds(
     lambda stones, boots: Memory(
@@ -152,7 +153,7 @@ memories = st.builds(
     st.lists(st.builds(Tombstone, guest=guests, revision=st.integers(0, 3)), unique_by=lambda entry: entry.guest),
     st.lists(
         st.builds(
-            Booted, guest=guests, boot=st.integers(1, 3), host_boot=st.sampled_from([NOW, "before"]), failure=st.sampled_from(["", "no"])
+            LastBoot, guest=guests, boot=st.integers(1, 3), host_boot=st.sampled_from([NOW, "before"]), failure=st.sampled_from(["", "no"])
         ),
         unique_by=lambda entry: entry.guest,
     ),
@@ -161,7 +162,7 @@ memories = st.builds(
 
 @given(order_sets, present_sets, memories)
 def test_no_guest_gets_two_actions_and_no_stranger_is_touched(
-    orders: tuple[Order, ...], shown: tuple[Present, ...], memory: Memory
+    orders: tuple[Order, ...], shown: tuple[PresentGuest, ...], memory: Memory
 ) -> None:
     actions = reconcile(orders, shown, memory, NOW)
     assert len({action.guest for action in actions}) == len(actions)
@@ -171,7 +172,7 @@ def test_no_guest_gets_two_actions_and_no_stranger_is_touched(
 
 @given(order_sets, present_sets, memories)
 def test_nothing_but_a_users_delete_removes_a_guest_with_its_disk(
-    orders: tuple[Order, ...], shown: tuple[Present, ...], memory: Memory
+    orders: tuple[Order, ...], shown: tuple[PresentGuest, ...], memory: Memory
 ) -> None:
     unwanted = {entry.guest for entry in orders if entry.desired is Desired.ABSENT}
     for action in reconcile(orders, shown, memory, NOW):
@@ -179,7 +180,7 @@ def test_nothing_but_a_users_delete_removes_a_guest_with_its_disk(
 
 
 @given(order_sets, present_sets, memories)
-def test_performing_every_action_leads_to_rest(orders: tuple[Order, ...], shown: tuple[Present, ...], memory: Memory) -> None:
+def test_performing_every_action_leads_to_rest(orders: tuple[Order, ...], shown: tuple[PresentGuest, ...], memory: Memory) -> None:
     state = {guest.guest: guest for guest in shown}
     for _ in range(6):
         for action in reconcile(orders, tuple(state.values()), memory, NOW):
@@ -187,10 +188,10 @@ def test_performing_every_action_leads_to_rest(orders: tuple[Order, ...], shown:
             if action.act is Act.REPORT_FOREIGN or wanted is None:
                 continue
             if action.act in (Act.START, Act.RESTART, Act.FINISH, Act.REBOOT):
-                state[action.guest] = Present(guest=action.guest, state=GuestState.RUNNING, revision=wanted.revision)
-                memory = remember_boot(memory, Booted(guest=action.guest, boot=wanted.boot, host_boot=NOW))
+                state[action.guest] = PresentGuest(guest=action.guest, state=GuestState.RUNNING, revision=wanted.revision)
+                memory = remember_boot(memory, LastBoot(guest=action.guest, boot=wanted.boot, host_boot=NOW))
             elif action.act in (Act.STOP, Act.SHUT_DOWN):
-                state[action.guest] = Present(guest=action.guest, state=GuestState.STOPPED, revision=state[action.guest].revision)
+                state[action.guest] = PresentGuest(guest=action.guest, state=GuestState.STOPPED, revision=state[action.guest].revision)
             elif action.act in (Act.REMOVE, Act.UNDEFINE):
                 state.pop(action.guest)
             elif action.act is Act.CONFIRM_ABSENT:

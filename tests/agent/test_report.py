@@ -2,7 +2,7 @@
 
 import pytest
 
-from pinfold.agent.reconcile import Booted, Memory, Present
+from pinfold.agent.reconcile import LastBoot, Memory, PresentGuest
 from pinfold.agent.report import guest_report, lost_guests
 from pinfold.agent.wire import GuestOrder, GuestReport, Orders, ThreadReport
 from pinfold.core.cpuset import CpuSet
@@ -13,8 +13,8 @@ from pinfold.store.model import Desired, Observed
 
 FIT = Fit(vcpus=1, memory_mib=64, float_vcpus=CpuSet.of(0), float_set=CpuSet.of(0), emulator=CpuSet.of(0))
 RECORD = Record(guest="g", policy=EmulatorPolicy.UNSET, fit=FIT, revision=5)
-FAILED = Booted(guest="g", boot=2, host_boot="b", failure="no such image")
-FINE = Booted(guest="g", boot=2, host_boot="b")
+FAILED = LastBoot(guest="g", boot=2, host_boot="b", failure="no such image")
+FINE = LastBoot(guest="g", boot=2, host_boot="b")
 SEEN = ThreadReport(witness="procfs")
 
 
@@ -55,7 +55,7 @@ def test_a_guest_that_this_agent_never_booted_says_nothing_of_boots() -> None:
         "it is about to be confirmed gone",
     ],
 )
-def test_a_guest_without_a_definition(desired: Desired, booted: Booted | None, told: GuestReport | None) -> None:
+def test_a_guest_without_a_definition(desired: Desired, booted: LastBoot | None, told: GuestReport | None) -> None:
     order = GuestOrder(
         guest="g",
         name="g",
@@ -69,4 +69,4 @@ def test_a_guest_without_a_definition(desired: Desired, booted: Booted | None, t
     )
     orders, memory = Orders(count=1, orders=(order,)), Memory(booted=(booted,) if booted else ())
     assert lost_guests(orders, (), memory) == ((("g", told),) if told else ())
-    assert lost_guests(orders, (Present(guest="g", state=GuestState.STOPPED, revision=5),), memory) == ()
+    assert lost_guests(orders, (PresentGuest(guest="g", state=GuestState.STOPPED, revision=5),), memory) == ()

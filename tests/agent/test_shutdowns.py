@@ -3,14 +3,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pinfold.agent.reconcile import Order, Present
+from pinfold.agent.reconcile import Order, PresentGuest
 from pinfold.agent.shutdowns import AGAIN_SECONDS, Shutdowns
 from pinfold.drivers.port import GuestState
 from pinfold.store.model import Desired
 
 STOP = Order(guest="g", claim="c", revision=1, desired=Desired.STOPPED)
-RUNS = Present(guest="g", state=GuestState.RUNNING, revision=1)
-OFF = Present(guest="g", state=GuestState.STOPPED, revision=1)
+RUNS = PresentGuest(guest="g", state=GuestState.RUNNING, revision=1)
+OFF = PresentGuest(guest="g", state=GuestState.STOPPED, revision=1)
 G = frozenset({"g"})
 
 

@@ -28,7 +28,7 @@ from tests.stories.rig import ADMIN, Agent, Fleet, InProcess, make_services
 from pinfold import faultpoints
 from pinfold.accounting.embedded import Embedded, EmbeddedPlacement, load, unload
 from pinfold.agent.loop import _wanted
-from pinfold.agent.reconcile import Act, Action, Booted, Memory, Present, reconcile, remember_absence, remember_boot
+from pinfold.agent.reconcile import Act, Action, LastBoot, Memory, PresentGuest, reconcile, remember_absence, remember_boot
 from pinfold.agent.report import lost_guests
 from pinfold.agent.wire import GuestOrder, Orders
 from pinfold.api.app import create_app
@@ -98,7 +98,7 @@ class World:
     def turn(self, failing: bool) -> int:
         """One turn of the agent on the orders that it has; with `failing`, what would start does not. How many actions it took."""
         present = tuple(
-            Present(guest=guest, state=domain.state, revision=domain.revision) for guest, domain in sorted(self.domains.items())
+            PresentGuest(guest=guest, state=domain.state, revision=domain.revision) for guest, domain in sorted(self.domains.items())
         )
         by_guest = {order.guest: order for order in self.orders.orders}
         actions = reconcile(_wanted(self.orders, present), present, self.memory, str(self.boot))
@@ -110,7 +110,7 @@ class World:
             booted = next((entry for entry in self.memory.booted if entry.guest == guest), None)
             boot, failure = (booted.boot, booted.failure) if booted else (None, "")
             self.agent.says(guest, observed, revision=domain.revision, boot=boot, failure=failure)
-        still = tuple(Present(guest=guest, state=domain.state, revision=domain.revision) for guest, domain in self.domains.items())
+        still = tuple(PresentGuest(guest=guest, state=domain.state, revision=domain.revision) for guest, domain in self.domains.items())
         for guest, lost in lost_guests(self.orders, still, self.memory):
             self.agent.says(guest, lost.observed, revision=lost.revision, boot=lost.boot, failure=lost.failure)
         return sum(action.order is not None for action in actions)
@@ -143,7 +143,7 @@ class World:
 
     def _remember_boot(self, action: Action, failure: str) -> None:
         assert action.order is not None
-        booted = Booted(guest=action.guest, boot=action.order.boot, host_boot=str(self.boot), failure=failure)
+        booted = LastBoot(guest=action.guest, boot=action.order.boot, host_boot=str(self.boot), failure=failure)
         self.memory = remember_boot(self.memory, booted)
 
     def _gone(self, action: Action, failure: str) -> None:

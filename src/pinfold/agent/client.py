@@ -1,6 +1,6 @@
-"""`ServiceClient`: how an agent talks to the service over HTTP.
+"""`ServiceClient`: the agent's HTTP connection to the service.
 
-What is said is `agent.wire`'s, what an answer may be `agent.answers`', when is `agent.loop`'s.
+The messages are in `agent.wire`, the parsing of responses is in `agent.responses`, and `agent.loop` decides when to send.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from pinfold.agent.answers import MOST_BYTES, ParsedOrders, parse_orders, parse_welcome, refusal_message
+from pinfold.agent.responses import MOST_BYTES, ParsedOrders, parse_orders, parse_welcome, refusal_message
 from pinfold.agent.wire import Absence, GuestReport, Hello, Welcome
 from pinfold.core.addresses import is_loopback
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
@@ -28,7 +28,7 @@ _MOST_TOKEN_BYTES: Final = 1024
 
 
 def read_token(path: Path) -> str:
-    """The token in a file. Raises `InvalidRequest` when it cannot be read, others can read it, or there is none in it."""
+    """Read the token file. Raises `InvalidRequest` when it cannot be read, when other users can read it, or when it holds no token."""
     try:
         if path.stat().st_mode & 0o077:
             raise InvalidRequest(f"{path}: others can read the agent's token; its mode must be 0600", key=str(path))
@@ -44,16 +44,16 @@ def read_token(path: Path) -> str:
 
 
 class ServiceAway(Unavailable):
-    """The service does not answer, or fails; what was said may have been heard."""
+    """The service did not answer, or failed. It may have received the message."""
 
 
 class ServiceClient:
-    """One agent's connection. Every call raises `ServiceAway` when the service is away, `InvalidRequest` when it refuses what was said."""
+    """One agent's connection. Calls raise `ServiceAway` when the service is away, and `InvalidRequest` when it refuses the message."""
 
     def __init__(
         self, url: str, token: str, *, ca_file: str = "", certificate: str = "", timeout: float = 30.0, allow_plain_http: bool = False
     ) -> None:
-        """`ca_file` has the authorities that are trusted; `certificate` is the one that the service must show, whatever name it bears.
+        """`ca_file` holds the trusted authorities; `certificate` is the one that the service must present, whatever host name is in it.
 
         Raises `InvalidRequest` for a plain `http://` address of another machine, unless that is allowed.
         """
@@ -65,7 +65,7 @@ class ServiceClient:
                 key="api_url",
             )
         verify = _trust(ca_file, certificate)
-        # An answer is read as it comes: compressed, a small one could be of any length.
+        # Ask for no compression: a small compressed response could expand to any length.
         headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"}
         self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout, verify=verify)
         self._timeout = timeout
@@ -76,23 +76,23 @@ class ServiceClient:
         return str(self._http.base_url)
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._http.close()
 
     def hello(self, hello: Hello) -> Welcome:
-        """Report the host, and live."""
+        """Send the host's report, which also counts as a heartbeat."""
         return self._welcome("PUT", "/agent/v1/host", codec.to_plain(hello, Hello))
 
     def heartbeat(self) -> Welcome:
-        """Live; nothing of the host has changed."""
+        """Send a heartbeat: the host has not changed."""
         return self._welcome("POST", "/agent/v1/heartbeat")
 
     def goodbye(self, *, timeout: float | None = None) -> None:
-        """The agent ends in good order."""
+        """Tell the service that the agent ends in good order."""
         self._send("DELETE", "/agent/v1/host", timeout=timeout)
 
     def orders(self, *, after: int, wait: float) -> ParsedOrders:
-        """All orders, once their count is not `after`, or when `wait` seconds have passed."""
+        """All orders, as soon as their count differs from `after`, or after `wait` seconds."""
         query = {"after": str(after), "wait": str(wait)}
         call = "GET /agent/v1/orders"
         body = self._send("GET", "/agent/v1/orders", query=query, timeout=self._timeout + wait + _WAIT_SLACK)
@@ -100,16 +100,16 @@ class ServiceClient:
             return parse_orders(body)
 
     def report(self, guest: str, report: GuestReport) -> None:
-        """What one guest is doing."""
+        """Send the state of one guest."""
         self._send("POST", f"/agent/v1/guests/{quote(guest, safe='')}", codec.to_plain(report, GuestReport))
 
     def absent(self, guest: str, absence: Absence) -> None:
-        """Neither domain nor process of a guest remains."""
+        """Confirm that neither domain nor process of a guest remains."""
         self._send("POST", f"/agent/v1/guests/{quote(guest, safe='')}/absence", codec.to_plain(absence, Absence))
 
     @contextmanager
     def image(self, name: str) -> Iterator[ImageStream]:
-        """The bytes of the image of that name, as they come."""
+        """Stream the bytes of the image of that name."""
         call = f"GET /agent/v1/images/{quote(name, safe='')}"
         with self._translated(), self._http.stream("GET", f"/agent/v1/images/{quote(name, safe='')}") as answer:
             if answer.status_code != 200:
@@ -151,7 +151,7 @@ def _trust(ca_file: str, certificate: str) -> ssl.SSLContext | bool:
         return True
     try:
         context = ssl.create_default_context(cafile=certificate or ca_file)
-    except OSError as error:  # ssl.SSLError is one
+    except OSError as error:  # ssl.SSLError is an OSError
         raise InvalidRequest(f"{certificate or ca_file}: cannot be read as certificates ({error})", key=certificate or ca_file) from error
     if certificate:
         context.check_hostname = False
@@ -160,7 +160,7 @@ def _trust(ca_file: str, certificate: str) -> ssl.SSLContext | bool:
 
 
 class _Translated:
-    """Turns the transport's exceptions into `ServiceAway`."""
+    """Turns exceptions of the HTTP client into `ServiceAway`."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -175,20 +175,20 @@ class _Translated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageStream:
-    """An image that is on its way: the suffix that the service named, and its bytes."""
+    """A download of an image: the file suffix that the service named, and the bytes."""
 
     suffix: str
     _answer: httpx.Response
 
     def copy_to(self, stream: BinaryIO) -> None:
-        """Write it all."""
+        """Write all bytes to the file."""
         for chunk in self._answer.iter_raw(_CHUNK):
             stream.write(chunk)
 
 
 @contextmanager
 def _understood(call: str) -> Iterator[None]:
-    """Turns an answer that cannot be read into `ServiceAway`: nothing is known then."""
+    """Turns a response that cannot be parsed into `ServiceAway`: what the service knows is then unknown."""
     try:
         yield
     except InvalidRequest as error:

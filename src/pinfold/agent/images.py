@@ -1,4 +1,4 @@
-"""An order's image as something to boot: from the agent's own image directory, or fetched from the service once."""
+"""Find the image of an order: in the agent's own image directory, or downloaded once from the service."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from pinfold.host.lock import state_folder
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ @+-]{0,127}")
 _SUFFIXES: Final = (".rom", ".kernel", ".qcow2", ".raw", ".img")
 _fetching: Final = threading.Lock()
-"""Held while an image is fetched: two starts of one image fetch it once."""
+"""Held during a download, so that two starts from one image download it once."""
 
 
 def boot_of(settings: HostSettings, service: ServiceClient, image: str, guest: str) -> Boot:
-    """What a guest of that image boots; nothing at all for ''. Its serial console goes to `STATE_DIR/serial/GUEST.log`.
+    """What a guest of that image boots; an empty `Boot` for ''. Its serial console is written to `STATE_DIR/serial/GUEST.log`.
 
-    Raises `InvalidRequest` when the image is nowhere, `Unavailable` when it had to be fetched and the service is away.
+    Raises `InvalidRequest` when no directory has the image, `Unavailable` when it must be downloaded and the service is away.
     """
     log = str(serial.log_of(settings, guest))
     if not image:
@@ -58,7 +58,7 @@ def _find(settings: HostSettings, service: ServiceClient, image: str) -> Path:
 
 
 def _fetched(settings: HostSettings, service: ServiceClient, image: str) -> Path:
-    """The image, fetched from the service and looked at: it is there whole, or not at all."""
+    """Download and check the image. The file appears whole or not at all."""
     folder = state_folder(settings, "fetched")
     with service.image(image) as coming:
         if coming.suffix not in _SUFFIXES:
@@ -69,7 +69,7 @@ def _fetched(settings: HostSettings, service: ServiceClient, image: str) -> Path
 
 
 def _look_at(suffix: str) -> Callable[[Path], None]:
-    """What is checked of a fetched image: raw ones are bytes alone, a qcow2 one may name other files."""
+    """Check a downloaded image: a raw one is only bytes, but a qcow2 one may name other files."""
 
     def look(path: Path) -> None:
         if suffix == ".qcow2":

@@ -1,4 +1,4 @@
-"""`Lease`: the host's report and the heartbeats that keep it up at the service. What the report says does not belong here (`report`)."""
+"""`Lease`: send the host's reports and heartbeats that keep the host up at the service. The report's content is in `report`."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from pinfold.agent.wire import Hello
 from pinfold.store.model import HostReport
 
 SPEAKS: Final = 0.25
-"""An agent speaks after so much of its lease, so that one heartbeat that is late or lost is no silence."""
+"""The agent sends after this share of its lease, so that one late or lost heartbeat does not end the lease."""
 _OVERDUE: Final = 0.4
-"""After so much of it, somebody else than the agent's turn has to speak."""
+"""After this share of the lease, another thread must send the heartbeat if the agent's turn has not."""
 
 
 def now() -> float:
-    """Seconds by a clock that no one sets and that goes on while the machine is suspended: a lease runs out then as well."""
+    """Seconds of a clock that nobody sets and that goes on while the machine is suspended, because a lease then runs out too."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Sight:
-    """Whether the host could be looked at the last time; entered by each look."""
+    """Records whether the last look at the host succeeded. Enter it for each look."""
 
     def __init__(self) -> None:
         self._began: float | None = None
@@ -35,13 +35,13 @@ class Sight:
         self._began, self._clear = None, kind is None
 
     def fresh(self, seconds: float) -> bool:
-        """Whether the last look succeeded, and none has been going on for longer than that."""
+        """Whether the last look succeeded, and no look has been running for longer than that."""
         began = self._began
         return self._clear and (began is None or now() - began < seconds)
 
 
 class Lease:
-    """What the service has heard of the host `name`, and until when the host is up. Any thread may speak; they take turns."""
+    """What the service knows about the host `name`, and until when the host counts as up. Any thread may send; they take turns."""
 
     def __init__(self, service: ServiceClient, name: str) -> None:
         self._service = service
@@ -54,20 +54,20 @@ class Lease:
 
     @property
     def seconds(self) -> float:
-        """How long the lease is, as the service said last."""
+        """The length of the lease, as the service last said."""
         return self._seconds
 
     @property
     def silent(self) -> bool:
-        """Whether the service has heard nothing for as long as a lease: the host counts as down, or may."""
+        """Whether the service has not heard from the agent for the length of a lease: the host counts as down, or may."""
         return now() - self._spoke > self._seconds
 
     def speak(self, report: HostReport) -> bool:
-        """Report the host where it changed, else live on where it is time. Whether it has to be reported again."""
+        """Send the host's report if it changed, else a heartbeat if one is due. Returns whether the report must be sent again."""
         with self._lock:
             began = now()
             if report != self._reported:
-                self._reported = None  # until the service has answered nobody knows which report it keeps
+                self._reported = None  # Until the service answers, the agent does not know which report it keeps.
                 welcome = self._service.hello(Hello(name=self._name, report=report))
                 self._reported, self._kept = report, welcome.report
                 self._spoke, self._seconds = began, welcome.lease_seconds
@@ -75,9 +75,9 @@ class Lease:
             return self._beat(began) if began - self._spoke >= self._seconds * SPEAKS else False
 
     def beat_if_overdue(self) -> bool:
-        """Live on where the agent's turn is late to say so. Whether the host has to be reported again.
+        """Send a heartbeat if the agent's turn is late with it. Returns whether the report must be sent again.
 
-        After a silence only `speak` ends it: the host may have been fenced meanwhile, and has to be looked at first.
+        After a silence only `speak` ends it: the host may have been fenced meanwhile, so the agent must look at it first.
         """
         with self._lock:
             began = now()
@@ -90,5 +90,5 @@ class Lease:
         self._spoke, self._seconds = began, welcome.lease_seconds
         if welcome.report == self._kept:
             return False
-        self._reported = None  # an earlier report was heard after the last one
+        self._reported = None  # an earlier report arrived after the last one
         return True

@@ -1,9 +1,9 @@
-"""`Agent`: the loop that keeps one host as the service wants it. What to do is decided in `reconcile`, what to say in `report`.
+"""`Agent`: the loop that brings one host to what the service wants. `reconcile` decides on actions, `report` makes the reports.
 
-Each turn: look at the host, report it or send a heartbeat, reconcile, perform. A turn comes when orders or events arrive, when an action is
-over or due again, and at the latest with the next heartbeat. Actions run in threads, one at a time for each guest. A service that is
-silent is asked again and again, and nothing is done meanwhile: its orders may be old by then. The guests go on by themselves.
-A guest that hangs holds up its own actions alone; where a turn takes long, another thread sends the heartbeat.
+Each turn: look at the host, send its report or a heartbeat, reconcile, perform. A turn starts when orders or events arrive, when an action
+has ended or is due again, and at the latest with the next heartbeat. Actions run in threads, one at a time for each guest. While the
+service is silent, the agent keeps asking it and performs nothing, because its orders may be old. The guests go on running. A guest that
+hangs blocks only its own actions. When a turn takes long, another thread sends the heartbeat.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from pinfold.agent.answers import ParsedOrders, RefusedOrder
 from pinfold.agent.client import ServiceAway, ServiceClient
+from pinfold.agent.delivery import Delivery
 from pinfold.agent.lease import SPEAKS, Lease, Sight
 from pinfold.agent.lease import now as _now
 from pinfold.agent.memory import read_memory, write_memory
 from pinfold.agent.pace import Pace
 from pinfold.agent.perform import Performer
-from pinfold.agent.reconcile import Act, Action, Booted, Memory, Order, Present, reconcile, remember_absence, remember_boot
+from pinfold.agent.reconcile import Act, Action, LastBoot, Memory, Order, PresentGuest, reconcile, remember_absence, remember_boot
 from pinfold.agent.report import guest_report, host_report, lost_guests, present_guests, thread_report
+from pinfold.agent.responses import ParsedOrders, RefusedOrder
 from pinfold.agent.shutdowns import Shutdowns
-from pinfold.agent.told import Told
 from pinfold.agent.wire import Absence, GuestOrder, GuestReport, Orders
 from pinfold.agent.workers import Workers
 from pinfold.core.errors import PinfoldError
@@ -45,7 +45,7 @@ _POLL_SECONDS: Final = 25.0
 _BACKOFF_SECONDS: Final = 1.0
 _SHORTEST_PAUSE: Final = 0.05
 _FINISH_SECONDS: Final = 4.0
-"""How long what is under way may take when the agent is to end; with its goodbye and libvirt's, it ends within ten seconds."""
+"""How long running actions may take when the agent ends. With its goodbye and libvirt's, it ends within ten seconds."""
 _GOODBYE_SECONDS: Final = 2.0
 _WAKE_SECONDS: Final = 1.0
 _STARTS: Final = (Act.START, Act.RESTART, Act.FINISH, Act.REBOOT)
@@ -53,7 +53,7 @@ _STARTS: Final = (Act.START, Act.RESTART, Act.FINISH, Act.REBOOT)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostFacts:
-    """What the process knows of its host and the survey does not: the boot id, the disk's size, and facts for people."""
+    """What the process knows about its host beyond the survey: the boot id, the size of the disk, and facts for people."""
 
     host_boot: str
     disk_gib: int | None = None
@@ -61,12 +61,12 @@ class HostFacts:
 
 
 def owner_of(settings: HostSettings) -> str:
-    """The name under which a host's agent owns it and its guests."""
+    """The owner name that a host's agent writes into its host lock and its guests' records."""
     return f"the agent of {settings.host}"
 
 
 class Agent:
-    """One host's agent. `run` returns when `stop` was called; guests go on. The caller owns the host (`host.lock.owning`)."""
+    """The agent of one host. `run` returns after `stop` was called; guests go on. The caller owns the host (`host.lock.owning`)."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Agent:
         self._refused: tuple[RefusedOrder, ...] = ()
         self._busy: set[str] = set()
         self._failures: dict[str, tuple[int, str]] = {}
-        self._told = Told()
+        self._delivery = Delivery()
         self._lease = Lease(service, settings.host)
         self._workers = Workers()
         self._sight = Sight()
@@ -106,13 +106,13 @@ class Agent:
         self._crash: Exception | None = None
 
     def stop(self) -> None:
-        """End `run` soon. Safe from any thread and from signal handlers: an `Event` that the interrupted thread waits for would not be."""
+        """Make `run` return soon. Safe from any thread and from signal handlers; setting an `Event` on which the interrupted thread waits
+        would not be.
+        """
         self._stops.put(None)
 
     def run(self) -> None:
-        """Keep the host as wanted until `stop`. What is under way then is finished if that is soon, and else left to the next agent, as is
-        what waits.
-        """
+        """Keep the host as the service wants it until `stop`. Then wait a short time for running actions; the next agent does the rest."""
         unsubscribe = self._driver.events(self._hear)
         for target, name in ((self._poll, "orders"), (self._beat, "heartbeat")):
             threading.Thread(target=target, name=f"pinfold-{name}", daemon=True).start()
@@ -135,13 +135,15 @@ class Agent:
             raise self._crash
 
     def _await_stop(self) -> None:
-        """Wait for `stop`. A signal may reach another thread: its handler runs when this one wakes, so it does now and then."""
+        """Wait for `stop`. It wakes up now and then, because the handler of a signal that another thread received runs only when this
+        thread wakes.
+        """
         while True:
             with suppress(queue.Empty):
                 return self._stops.get(timeout=_WAKE_SECONDS)
 
     def _turns(self) -> None:
-        """Turn after turn, until the agent ends; what no turn can go on after ends it."""
+        """Take turns until the agent ends. An error after which no turn can succeed ends the agent."""
         try:
             while not self._ended.is_set():
                 self._wake.clear()
@@ -157,7 +159,7 @@ class Agent:
                 self.stop()
 
     def _beat(self) -> None:
-        """Keep the host up while a turn takes its time, as long as libvirt has answered the last time it was looked at."""
+        """Send heartbeats while a turn takes long, as long as the last look at libvirt succeeded."""
         while not self._ended.wait(self._lease.seconds * SPEAKS / 2):
             try:
                 if self._sight.fresh(self._lease.seconds) and self._lease.beat_if_overdue():
@@ -179,7 +181,7 @@ class Agent:
             return max(_SHORTEST_PAUSE, soonest)
 
     def _complain(self, about: str, sentence: str) -> None:
-        """Log a trouble when it begins, changes or ends, and not each time that it is met."""
+        """Log a problem when it begins, changes or ends, not each time that it occurs."""
         if sentence and self._trouble.get(about) != sentence:
             _log.warning("%s", sentence)
         elif not sentence and about in self._trouble:
@@ -194,7 +196,7 @@ class Agent:
         self._wake.set()
 
     def _poll(self) -> None:
-        """Wait for orders, for as long as the agent runs."""
+        """Wait for orders until the agent ends."""
         while not self._ended.is_set():
             asked = _now()
             try:
@@ -209,10 +211,10 @@ class Agent:
                 self._take(found)
                 self._wake.set()
             elif _now() - asked < _BACKOFF_SECONDS:
-                self._ended.wait(_BACKOFF_SECONDS)  # a service that does not wait, though nothing is new, is not asked without a pause
+                self._ended.wait(_BACKOFF_SECONDS)  # pause before asking a service again that answered at once with nothing new
 
     def _take(self, parsed: ParsedOrders) -> Orders:
-        """Go by these orders from now on. Those that cannot be read are refused, each with a line in the log."""
+        """Use these orders from now on. Log a line for each order that was refused."""
         before = {refused.sentence() for refused in self._refused}
         for refused in parsed.refused:
             if refused.sentence() not in before:
@@ -221,7 +223,9 @@ class Agent:
         return parsed.orders
 
     def _turn(self) -> None:
-        """One turn. A guest with an action under way when the turn began is left out: what the survey shows of it may be old already."""
+        """Take one turn. It leaves out guests whose action was running when the turn began, because the survey may show an old state of
+        them.
+        """
         orders = self._current_orders()
         with self._lock:
             moving = frozenset(self._busy)
@@ -245,14 +249,14 @@ class Agent:
         self._workers.begin(name, lambda: self._act(action, ordered, host_boot), starts=action.act in _STARTS)
 
     def _name_hanging(self, seen: Survey) -> None:
-        """Say in the log which guests hang, and which do not any more."""
+        """Log which guests hang, and which no longer do."""
         hanging = {f"hang of guest {guest.id}": f"guest {guest.name} hangs: {guest.hangs}" for guest in seen.guests if guest.hangs}
         over = [about for about in tuple(self._trouble) if about.startswith("hang of ") and about not in hanging]
         for about, sentence in (*hanging.items(), *((about, "") for about in over)):
             self._complain(about, sentence)
 
-    def _due(self, wanted: tuple[Order, ...], present: tuple[Present, ...], host_boot: str, moving: frozenset[str]) -> list[Action]:
-        """What is to be done now; who is to be asked to shut down has its time counted from here."""
+    def _due(self, wanted: tuple[Order, ...], present: tuple[PresentGuest, ...], host_boot: str, moving: frozenset[str]) -> list[Action]:
+        """The actions that are due now. The time to shut down starts here for guests that are asked to."""
         now = _now()
         self._shutdowns.keep(wanted, present)
         actions = reconcile(wanted, present, self._memory, host_boot, self._shutdowns.patience(now))
@@ -263,24 +267,25 @@ class Agent:
         return due
 
     def _current_orders(self) -> Orders:
-        """The orders to go by: read anew at first, and after a silence as long as the lease.
+        """The orders to follow: read anew at the start, and after a silence as long as the lease.
 
-        Before the first orders nobody knows which guests are the service's, and a report would call them all foreign. In a silence the host
-        may have been fenced: then its guests must be told as strangers before it counts as up again.
+        Before the first orders, the agent does not know which guests belong to the service, and its report would call them all foreign.
+        During a silence the host may have been fenced; the guests that it lost must then be reported as foreign before the host counts as
+        up again.
         """
         if self._orders is None or self._lease.silent:
             return self._take(self._service.orders(after=-1, wait=0.0))
         return self._orders
 
     def _speak(self, seen: Survey, facts: HostFacts, orders: Orders) -> None:
-        """Report the host where it changed, else live on. A guest whose order could not be read is the service's all the same."""
+        """Send the host's report if it changed, else a heartbeat. A guest whose order was refused still counts as the service's."""
         ordered = frozenset(order.guest for order in orders.orders) | frozenset(refused.guest for refused in self._refused)
         report = host_report(seen, ordered, strategy=self._settings.strategy, disk_gib=facts.disk_gib, facts=facts.facts)
         if self._lease.speak(report):
-            self._wake.set()  # it is told again in the next turn
+            self._wake.set()  # send it again in the next turn
 
-    def _adopt(self, present: tuple[Present, ...], orders: Orders, host_boot: str, moving: frozenset[str]) -> None:
-        """Remember the boot of a running guest that this agent forgot: it was started, and the agent died before it wrote that down."""
+    def _adopt(self, present: tuple[PresentGuest, ...], orders: Orders, host_boot: str, moving: frozenset[str]) -> None:
+        """Remember the boot of a running guest whose start was not written down, because the agent died between the two."""
         boots = {order.guest: order for order in orders.orders}
         known = {entry.guest for entry in self._memory.booted}
         for guest in present:
@@ -288,10 +293,10 @@ class Agent:
             if order is None or guest.guest in known or guest.guest in moving:
                 continue
             if guest.state is GuestState.RUNNING and guest.revision == order.revision:
-                self._remember(remember_boot(self._memory, Booted(guest=guest.guest, boot=order.boot, host_boot=host_boot)))
+                self._remember(remember_boot(self._memory, LastBoot(guest=guest.guest, boot=order.boot, host_boot=host_boot)))
 
     def _act(self, action: Action, ordered: GuestOrder | None, host_boot: str) -> None:
-        """Perform one action and tell what came of it; whatever fails is tried again in a later turn."""
+        """Perform one action and report its outcome. After any failure a later turn tries again."""
         guest, about = action.guest, f"{action.act.value} of guest {action.guest}"
         try:
             with self._lock:
@@ -301,7 +306,7 @@ class Agent:
                 self._bury(action, outcome.failure)
             elif outcome.booted and action.order is not None:
                 fault_point("agent.started")
-                booted = Booted(guest=guest, boot=action.order.boot, host_boot=host_boot, failure=outcome.failure)
+                booted = LastBoot(guest=guest, boot=action.order.boot, host_boot=host_boot, failure=outcome.failure)
                 with self._lock:
                     self._remember(remember_boot(self._memory, booted))
             self._complain(about, "")
@@ -316,10 +321,10 @@ class Agent:
             self._wake.set()
 
     def _bury(self, action: Action, failure: str) -> None:
-        """Nothing of a guest remains: write that down, then tell the service where it waits for it."""
+        """Write down that nothing of a guest remains, then confirm it to the service if the service waits for it."""
         order = action.order
         if order is None or (action.act is Act.REMOVE and order.desired is not Desired.ABSENT):
-            return  # an earlier claim's remains: the order itself is still to be carried out
+            return  # these were the remains of an earlier claim: the order itself must still be carried out
         fault_point("agent.removed")
         if failure and action.act is not Act.REFUSE_STALE:
             self._failures[order.guest] = (order.revision, failure)
@@ -327,29 +332,29 @@ class Agent:
             self._remember(remember_absence(self._memory, Tombstone(guest=order.guest, revision=order.revision)))
         fault_point("agent.buried")
         if order.claim:
-            # A start that failed is told with its own reason, also where the telling failed and the order now meets its tombstone.
+            # Report the reason of a failed start, also when an earlier report failed and the order now meets its tombstone.
             revision, first = self._failures.get(order.guest, (-1, ""))
             reason = first if failure and revision == order.revision else failure
             self._service.absent(order.guest, Absence(revision=order.revision, failure=reason))
             fault_point("agent.confirmed")
         self._failures.pop(order.guest, None)
-        self._told.forget(order.guest)
+        self._delivery.forget(order.guest)
 
     def _remember(self, memory: Memory) -> None:
         write_memory(self._memory_path, memory)
         self._memory = memory
 
     def _report_guests(self, seen: Survey, orders: Orders, moving: frozenset[str]) -> None:
-        """Tell of every guest of the service whose state changed, and of all threads when a sweep is due.
+        """Report every guest of the service whose state changed, and all threads when a sweep is due.
 
-        One guest that cannot be told of keeps nobody from hearing of the others.
+        An error with one guest does not stop the reports of the others.
         """
         now = _now()
         sweep = now - self._swept >= self._sweep_seconds
         booted = {entry.guest: entry for entry in self._memory.booted}
         ordered = {order.guest: order.revision for order in orders.orders if order.desired is not Desired.ABSENT}
         if sweep:
-            self._told.tell_again()
+            self._delivery.retry_unanswered()
         for guest in seen.ours:
             if guest.record is None or guest.record.owner != self._owner or guest.id in moving:
                 continue
@@ -363,7 +368,7 @@ class Agent:
             self._swept = now
 
     def _guarded(self, guest: str, tell: Callable[[], None]) -> None:
-        """One guest's report; a service that is away ends the turn, everything else is this guest's trouble alone."""
+        """Send one guest's report. A service that is away ends the turn; any other error concerns this guest only."""
         about = f"report of guest {guest}"
         try:
             tell()
@@ -373,11 +378,11 @@ class Agent:
             if isinstance(error, ServiceAway):
                 raise
 
-    def _report_guest(self, guest: HostGuest, booted: Booted | None, seen: Survey, *, sweep: bool) -> None:
-        told = self._told.last(guest.id)
-        known = None if told is None or told.threads is None else replace(told.threads, hangs=guest.hangs)
+    def _report_guest(self, guest: HostGuest, booted: LastBoot | None, seen: Survey, *, sweep: bool) -> None:
+        answered = self._delivery.answered(guest.id)
+        known = None if answered is None or answered.threads is None else replace(answered.threads, hangs=guest.hangs)
         report = guest_report(guest, booted, known)
-        if guest.active and (sweep or report != told):
+        if guest.active and (sweep or report != answered):
             verdict = verify(self._driver, self._settings, guest, online=seen.state.topology.online)
             report = guest_report(guest, booted, thread_report(verdict))
             drift = "; ".join(finding.sentence() for finding in verdict.drift)
@@ -385,11 +390,11 @@ class Agent:
         self._tell(guest.id, report)
 
     def _tell(self, guest: str, report: GuestReport) -> None:
-        self._told.tell(guest, report, self._service.report)
+        self._delivery.send(guest, report, self._service.report)
 
 
-def _wanted(orders: Orders, present: tuple[Present, ...]) -> tuple[Order, ...]:
-    """The orders, and a removal for each guest that is buried at the service but still here."""
+def _wanted(orders: Orders, present: tuple[PresentGuest, ...]) -> tuple[Order, ...]:
+    """The orders, and a removal for each guest that has a tombstone at the service but is still here."""
     wanted = {
         order.guest: Order(
             guest=order.guest, claim=order.claim, revision=order.revision, desired=order.desired, boot=order.boot, hard=order.hard

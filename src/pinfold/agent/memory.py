@@ -1,4 +1,4 @@
-"""What an agent remembers across its own restarts, in one file of its state directory. What it means is `agent.reconcile`'s."""
+"""Read and write what an agent remembers across restarts: one file in its state directory. `agent.reconcile` defines the contents."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pinfold.store import codec
 
 
 def read_memory(path: Path) -> Memory:
-    """The memory in the file; nothing where there is none. Raises `InvalidRequest` for a file that is damaged."""
+    """The memory in the file; an empty memory if there is no file. Raises `InvalidRequest` for a damaged file."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -22,7 +22,7 @@ def read_memory(path: Path) -> Memory:
 
 
 def write_memory(path: Path, memory: Memory) -> None:
-    """Replace the file as a whole, on the disk before this returns: a tombstone that is lost would let a stale order start a guest."""
+    """Replace the whole file, and flush it to disk before returning: a lost tombstone would let a stale order start a guest."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
     part = path.with_name(f".{path.name}.part")
     with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:

@@ -1,4 +1,4 @@
-"""`Pace`: how soon an action that did not lead to rest is tried again. What is tried, and how, does not belong here."""
+"""`Pace`: when to try an action again that did not change the guest's state."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class _Tried:
 
 
 class Pace:
-    """Remembers the last action for each guest. The very same one is due again after a second, then two, four, up to half a minute;
-    another one, or the same for another order, at once. Times are any clock's that only goes forward.
+    """Remembers the last action for each guest. The same action is due again after 1 second, then 2, 4, and so on up to 30. Another action,
+    or the same one for another order, is due at once. Times come from any clock that only goes forward.
 
     >>> pace, action = Pace(), Action(act=__import__("pinfold.agent.reconcile").agent.reconcile.Act.STOP, guest="g")
     >>> pace.done(action, 10.0)
@@ -37,13 +37,13 @@ class Pace:
         return last is None or last.action != action or now >= last.again
 
     def done(self, action: Action, now: float) -> None:
-        """The action was performed, whatever came of it."""
+        """Record that the action was performed, with whatever outcome."""
         last = self._tried.get(action.guest)
         repeated = last is not None and last.action == action and now < last.again + LONGEST_SECONDS
         seconds = min(2 * last.seconds, LONGEST_SECONDS) if repeated and last is not None else FIRST_SECONDS
         self._tried[action.guest] = _Tried(action=action, seconds=seconds, again=now + seconds)
 
     def wait(self, now: float) -> float:
-        """Seconds until something is due again; infinite when nothing is. What was due long ago is forgotten."""
+        """Seconds until an action is due again; infinite when there is none. It forgets actions that were due long ago."""
         self._tried = {guest: tried for guest, tried in self._tried.items() if now < tried.again + LONGEST_SECONDS}
         return min((tried.again - now for tried in self._tried.values() if tried.again > now), default=float("inf"))

@@ -1,4 +1,4 @@
-"""`Performer`: one action of an agent, carried out on its host. When and why does not belong here."""
+"""`Performer`: perform one action of the agent on its host. `reconcile` decides which action and why."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from pinfold.agent.client import ServiceClient
 from pinfold.agent.images import boot_of
 from pinfold.agent.reconcile import Act, Action
-from pinfold.agent.wire import GuestOrder, told_failure
+from pinfold.agent.wire import GuestOrder, shorten_failure
 from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, PinfoldError
 from pinfold.core.fit.model import NoFit
 from pinfold.core.settings import HostSettings
@@ -23,13 +23,13 @@ _log = logging.getLogger(__name__)
 
 
 _FAILED: Final = (InvalidRequest, Conflict, NotPlaced, InvariantViolation)
-"""What a start that failed raises; everything else is a hypervisor or service that is away, and nothing is known then."""
+"""What a failed start raises. Every other exception means that the hypervisor or the service is away, and the outcome is unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of an action: `gone` when nothing of the guest remains, `booted` when its boot was carried out; each with the `failure`
-    where it does not run after all.
+    """The outcome of an action: `gone` when nothing of the guest remains, `booted` when its boot was performed. Each carries a `failure` if
+    the guest does not run after all.
     """
 
     gone: bool = False
@@ -38,9 +38,9 @@ class Outcome:
 
 
 class Performer:
-    """Carries out actions. Every method raises `Unavailable` when the hypervisor or the service is away: then nothing is known.
+    """Performs actions. Every method raises `Unavailable` when the hypervisor or the service is away; the outcome is then unknown.
 
-    The disk of a guest that ran is deleted where the guest is to be absent, and nowhere else.
+    It deletes the disk of a guest that ran only when the service wants the guest absent.
     """
 
     def __init__(self, driver: Driver, settings: HostSettings, service: ServiceClient, owner: str) -> None:
@@ -50,9 +50,9 @@ class Performer:
         self._owner = owner
 
     def perform(self, action: Action, order: GuestOrder | None, *, ran: bool = False) -> Outcome:
-        """Carry out one action; `order` is the service's order for the guest, None where it only has to go.
+        """Perform one action. `order` is the service's order for the guest, None if the guest only has to go.
 
-        `ran` says that the agent remembers a boot of the guest; the order may be from before that.
+        `ran` says that the agent remembers a boot of the guest; the order may be older than that boot.
         """
         guest = action.guest
         match action.act:
@@ -121,26 +121,26 @@ class Performer:
         return Outcome(booted=True)
 
     def _failed(self, order: GuestOrder, error: PinfoldError, ran: bool) -> Outcome:
-        """A guest that never ran is taken away, for the service to try it elsewhere. One that ran stays, with its disk, for its user."""
-        guest, failure = order.guest, told_failure(str(error))
+        """Remove a guest that never ran, so that the service can try another host. A guest that ran stays, with its disk, for its user."""
+        guest, failure = order.guest, shorten_failure(str(error))
         _log.error("guest %s does not run: %s", guest, error)
         if not ran and not order.booted and not disk.has_run(self._settings, guest):
             self._withdraw(guest)
             return Outcome(gone=True, failure=failure)
         found = self._found(guest)
         if found is not None and found.state is GuestState.PAUSED:
-            # One that could not be verified may not stay paused either: its threads are where nobody recorded them.
+            # A guest that could not be verified must not stay paused: its threads are not where its record says.
             stop(self._driver, self._settings, guest, agent=self._owner)
         return Outcome(booted=True, failure=failure)
 
     def _withdraw(self, guest: str) -> None:
-        """No definition of the guest remains, and none of its files unless it ran."""
+        """Remove the guest's definition, and its files unless it ran."""
         self._undefine(guest)
         if not disk.has_run(self._settings, guest):
             self._delete_files(guest)
 
     def _undefine(self, guest: str) -> None:
-        """Neither process nor definition of the guest remains; one that is not there is no error."""
+        """Remove the guest's process and definition; a guest that is not there is no error."""
         found = self._found(guest)
         if found is None:
             return

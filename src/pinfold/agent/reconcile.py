@@ -1,17 +1,17 @@
-"""From what should run on one host and what does, to the next actions: pure. Performing them, and the service, do not belong here.
+"""Compare the guests that should run on one host with those that do, and return the next actions. Pure.
 
-Level-triggered: `reconcile` looks at states, never at messages, so a lost message costs time and nothing else. For each order:
+`reconcile` looks at states, not at messages, so a lost message only costs time. For each order:
 
-1. ABSENT: a guest that is there is removed; one that is gone is confirmed gone, which alone lets the service release its pCPUs.
-2. An order that is not newer than the guest's tombstone is stale: it was overtaken by a removal, and is refused.
-3. RUNNING: a guest that is not there is started; one left paused by a crash of ours is finished; one whose record is of another claim is
-   undefined first, its disk kept; one that stopped is started again only when the order asks for a later boot than the last one, or the
-   host itself rebooted since. A guest that powered itself off stays off, and so does one whose last boot failed.
-4. STOPPED: a guest that runs is stopped, its definition and claim kept.
-5. A stop, and a reboot that is not hard, ask the guest to shut down first; it is ended when its time is over.
+1. ABSENT: remove a guest that is there; confirm that it is gone once it is. Only that lets the service release its pCPUs.
+2. An order that is not newer than the guest's tombstone is stale: a removal overtook it. Refuse it.
+3. RUNNING: start a guest that is not there. Finish the start of one that an agent's crash left paused. Undefine one whose record is of
+   another claim, and keep its disk. Start a stopped one again only when the order asks for a later boot than the last one, or when the
+   host rebooted since. A guest that powered itself off stays off, and so does one whose last boot failed.
+4. STOPPED: stop a guest that runs; keep its definition and claim.
+5. Before a stop or a reboot that is not hard, ask the guest to shut down. End it when its time is over.
 
-Only 1 ever deletes the disk of a guest that ran. A guest of the service that no order names is foreign to this agent: counted, reported,
-never touched.
+Only step 1 deletes the disk of a guest that ran. A guest of the service without an order is foreign to this agent: it is counted and
+reported, but never touched.
 """
 
 from __future__ import annotations
@@ -44,9 +44,10 @@ class Act(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What the service recorded for one guest: the claim it holds here, the revision the claim was made on, and the boot that is wanted.
+    """What the service recorded for one guest: its claim here, the revision at which the claim was made, and the wanted boot.
 
-    `boot` counts the starts that a user asked for: 1 for the create, one more for each start and reboot after. A `hard` one asks no guest.
+    `boot` counts the starts that a user asked for: 1 for the create, plus 1 for each later start and reboot. A `hard` one does not ask the
+    guest to shut down first.
     """
 
     guest: str
@@ -58,8 +59,8 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Present:
-    """One guest of the service that this host shows: its state and the revision in its record."""
+class PresentGuest:
+    """One guest of the service that is on this host: its state, and the revision in its record."""
 
     guest: str
     state: GuestState
@@ -67,8 +68,8 @@ class Present:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Booted:
-    """The last boot that this agent performed for a guest, the host's boot id at that time, and why the guest does not run after all."""
+class LastBoot:
+    """The last boot that this agent performed for a guest, the host's boot id at that time, and why the guest does not run if it failed."""
 
     guest: str
     boot: int
@@ -78,18 +79,18 @@ class Booted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """What the agent remembers across its own restarts, each ordered by guest, each guest once.
+    """What the agent remembers across restarts. Each tuple is ordered by guest, with each guest once.
 
-    A tombstone is a guest that was confirmed gone; no order up to its revision starts the guest again.
+    A tombstone stands for a guest that was confirmed gone. No order up to its revision starts the guest again.
     """
 
-    booted: tuple[Booted, ...] = ()
+    booted: tuple[LastBoot, ...] = ()
     tombstones: tuple[Tombstone, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """The guests that were asked to shut down: those that still have time, and those whose time is over. Without `asks` none is asked."""
+    """The guests that were asked to shut down: those with time left, and those whose time is over. Without `asks`, no guest is asked."""
 
     asks: bool = True
     waiting: frozenset[str] = frozenset()
@@ -98,7 +99,7 @@ class Patience:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """One thing to do, with the order that asks for it (None for REPORT_FOREIGN)."""
+    """One action, with the order that asks for it (None for REPORT_FOREIGN)."""
 
     act: Act
     guest: str
@@ -106,9 +107,9 @@ class Action:
 
 
 def reconcile(
-    orders: tuple[Order, ...], present: tuple[Present, ...], memory: Memory, host_boot: str, patience: Patience = Patience()
+    orders: tuple[Order, ...], present: tuple[PresentGuest, ...], memory: Memory, host_boot: str, patience: Patience = Patience()
 ) -> tuple[Action, ...]:
-    """The actions that lead from `present` towards `orders`, ordered: removals and stops first (they free what starts need), then by guest.
+    """The actions that lead from `present` to `orders`: removals and stops first, because they free what starts need, then by guest.
 
     >>> order = Order(guest="g", claim="c", revision=3, desired=Desired.RUNNING)
     >>> [action.act.value for action in reconcile((order,), (), Memory(), "boot-1")]
@@ -135,7 +136,7 @@ _ENDS = (Act.STOP, Act.REBOOT)
 _ALIVE = (GuestState.RUNNING, GuestState.PAUSED)
 
 
-def _act(order: Order, guest: Present | None, booted: Booted | None, buried: int | None, host_boot: str) -> Act | None:
+def _act(order: Order, guest: PresentGuest | None, booted: LastBoot | None, buried: int | None, host_boot: str) -> Act | None:
     if order.desired is Desired.ABSENT:
         return Act.REMOVE if guest is not None else Act.CONFIRM_ABSENT
     if buried is not None and order.revision <= buried:
@@ -145,7 +146,7 @@ def _act(order: Order, guest: Present | None, booted: Booted | None, buried: int
     return _towards_running(order, guest, booted, host_boot)
 
 
-def _towards_running(order: Order, guest: Present | None, booted: Booted | None, host_boot: str) -> Act | None:
+def _towards_running(order: Order, guest: PresentGuest | None, booted: LastBoot | None, host_boot: str) -> Act | None:
     later = booted is not None and order.boot > booted.boot
     again = booted is None or later or booted.host_boot != host_boot
     if guest is None:
@@ -160,14 +161,14 @@ def _towards_running(order: Order, guest: Present | None, booted: Booted | None,
 
 
 def _asking(act: Act, guest: str, patience: Patience) -> Act | None:
-    """A guest that can hear is asked to shut down, given its time, and only then ended by `act`."""
+    """Ask the guest to shut down if it can hear, wait for its time to pass, and only then end it with `act`."""
     if not patience.asks or guest in patience.over:
         return act
     return None if guest in patience.waiting else Act.SHUT_DOWN
 
 
-def remember_boot(memory: Memory, booted: Booted) -> Memory:
-    """The memory after a boot was performed; it replaces what was remembered of that guest."""
+def remember_boot(memory: Memory, booted: LastBoot) -> Memory:
+    """The memory after a boot was performed. It replaces what was remembered of that guest."""
     kept = [entry for entry in memory.booted if entry.guest != booted.guest]
     return Memory(booted=tuple(sorted([*kept, booted], key=lambda entry: entry.guest)), tombstones=memory.tombstones)
 
@@ -175,7 +176,7 @@ def remember_boot(memory: Memory, booted: Booted) -> Memory:
 def remember_absence(memory: Memory, stone: Tombstone) -> Memory:
     """The memory after a guest was confirmed gone. A tombstone's revision never goes down; the guest's boots are forgotten.
 
-    Of many tombstones those of the newest claims are kept: a stale order is seconds old, not thousands of removals.
+    When there are too many tombstones, keep those of the newest claims: a stale order is seconds old, not thousands of removals.
     """
     older = max((entry.revision for entry in memory.tombstones if entry.guest == stone.guest), default=stone.revision)
     newest = Tombstone(guest=stone.guest, revision=max(older, stone.revision))

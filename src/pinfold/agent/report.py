@@ -1,10 +1,10 @@
-"""What an agent tells of its host and its guests, from a survey and a verdict: pure. Looking at the host does not belong here."""
+"""Make an agent's reports of its host and its guests, from a survey and a verdict. Pure."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from pinfold.agent.reconcile import Booted, Memory, Present
+from pinfold.agent.reconcile import LastBoot, Memory, PresentGuest
 from pinfold.agent.wire import GuestReport, Orders, SeenThread, ThreadReport
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import expected
@@ -23,17 +23,17 @@ _OBSERVED: Final = {
 }
 
 
-def present_guests(guests: tuple[HostGuest, ...], owner: str) -> tuple[Present, ...]:
-    """The service's guests that the host shows, ordered by id: those whose record names `owner`."""
+def present_guests(guests: tuple[HostGuest, ...], owner: str) -> tuple[PresentGuest, ...]:
+    """The service's guests on the host (their record names `owner`), ordered by id."""
     return tuple(
-        Present(guest=guest.id, state=guest.state, revision=guest.record.revision)
+        PresentGuest(guest=guest.id, state=guest.state, revision=guest.record.revision)
         for guest in guests
         if guest.record is not None and guest.record.owner == owner
     )
 
 
 def host_report(seen: Survey, ordered: frozenset[str], *, strategy: Strategy, disk_gib: int | None, facts: Pairs) -> HostReport:
-    """The host as the service should count it. `ordered` are the guests that orders name; every other one is foreign, ours or not."""
+    """The host's report for the service. `ordered` are the guests with an order; every other guest counts as foreign, ours or not."""
     strangers = [_stranger(guest) for guest in seen.ours if guest.id not in ordered]
     foreign = tuple(sorted((*seen.state.ledger.foreign, *filter(None, strangers)), key=lambda other: other.name))
     return HostReport(
@@ -47,9 +47,9 @@ def host_report(seen: Survey, ordered: frozenset[str], *, strategy: Strategy, di
     )
 
 
-def guest_report(guest: HostGuest, booted: Booted | None, threads: ThreadReport | None) -> GuestReport:
-    """What is told of a guest with a record of ours. One that runs, whoever made it run, has no failure to tell of, one that does not
-    run no threads.
+def guest_report(guest: HostGuest, booted: LastBoot | None, threads: ThreadReport | None) -> GuestReport:
+    """The report of a guest that has our record. A running guest has no failure to report, whoever started it; a stopped one has no
+    threads.
     """
     assert guest.record is not None
     return GuestReport(
@@ -61,10 +61,10 @@ def guest_report(guest: HostGuest, booted: Booted | None, threads: ThreadReport 
     )
 
 
-def lost_guests(orders: Orders, present: tuple[Present, ...], memory: Memory) -> tuple[tuple[str, GuestReport], ...]:
-    """`(id, report)` of every guest without a definition that nothing is done about: it is to be stopped, or its last boot failed.
+def lost_guests(orders: Orders, present: tuple[PresentGuest, ...], memory: Memory) -> tuple[tuple[str, GuestReport], ...]:
+    """`(id, report)` of each guest without a definition for which nothing more is done: it is to be stopped, or its last boot failed.
 
-    In the order of the orders.
+    In the order of `orders`.
     """
     here = {guest.guest for guest in present}
     booted = {entry.guest: entry for entry in memory.booted}
@@ -79,7 +79,7 @@ def lost_guests(orders: Orders, present: tuple[Present, ...], memory: Memory) ->
 
 
 def thread_report(verdict: Verdict) -> ThreadReport | None:
-    """Every thread of a running guest, recorded and observed; None for one that does not run."""
+    """Every thread of a running guest, recorded and observed; None for a guest that does not run."""
     if verdict.sight is None:
         return None
     threads = tuple(
@@ -98,7 +98,7 @@ def thread_report(verdict: Verdict) -> ThreadReport | None:
 
 
 def _stranger(guest: HostGuest) -> Foreign | None:
-    """A guest with a record of ours that no order names: what its record holds counts as taken. Pure."""
+    """A guest that has our record but no order: the pCPUs in its record count as taken."""
     if guest.record is None:
         return None
     fit = guest.record.fit

@@ -1,16 +1,16 @@
-"""`Shutdowns`: which guests were asked to shut down, and how much longer they may take. How they are asked does not belong here."""
+"""`Shutdowns`: which guests were asked to shut down, and how much time they have left. Asking them is the performer's work."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
 
-from pinfold.agent.reconcile import Order, Patience, Present
+from pinfold.agent.reconcile import Order, Patience, PresentGuest
 from pinfold.drivers.port import GuestState
 from pinfold.store.model import Desired
 
 AGAIN_SECONDS: Final = 10.0
-"""A guest that still runs is asked again so often, as Nova does it: one that was just booting has not heard the first time."""
+"""How often a running guest is asked again, as Nova does: a guest that was still booting did not notice the first request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,12 @@ class _Asked:
 
 
 class Shutdowns:
-    """Gives every guest `seconds` to shut down, counted from the first time that it is asked for one order; with 0, none is asked.
+    """Gives every guest `seconds` to shut down, counted from the first time that it is asked for one order. With 0, no guest is asked.
+
+    Nothing blocks here, so a slow guest does not delay the others. Times come from any clock that only goes forward. A restarted agent asks
+    again.
+
+    >>> shutdowns = Shutdowns(60.0)
 
     Nothing waits here, so that a guest that takes its time keeps nobody from being served. Times are any clock's that only goes forward.
     An agent that starts anew asks anew.
@@ -37,26 +42,26 @@ class Shutdowns:
         self._asked: dict[str, _Asked] = {}
 
     def asked(self, order: Order, now: float) -> None:
-        """The guest is being asked for this order."""
+        """Record that the guest is being asked to shut down for this order."""
         before = self._asked.get(order.guest)
         about = _about(order)
         since = before.since if before is not None and before.about == about else now
         self._asked[order.guest] = _Asked(about=about, since=since, last=now)
 
-    def keep(self, orders: tuple[Order, ...], present: tuple[Present, ...]) -> None:
-        """Forget the guests that do not run any more, and those of whom something else is wanted by now."""
+    def keep(self, orders: tuple[Order, ...], present: tuple[PresentGuest, ...]) -> None:
+        """Forget guests that no longer run, and guests of whom the service now wants something else."""
         running = {guest.guest for guest in present if guest.state is GuestState.RUNNING}
         wanted = {order.guest: _about(order) for order in orders if order.guest in running}
         self._asked = {guest: asked for guest, asked in self._asked.items() if wanted.get(guest) == asked.about}
 
     def patience(self, now: float) -> Patience:
-        """Who still has time, and who has had it; a guest that is in neither is to be asked, for the first time or again."""
+        """Who still has time, and whose time is over. A guest in neither set must be asked, for the first time or again."""
         over = frozenset(guest for guest, asked in self._asked.items() if now >= asked.since + self._seconds)
         waiting = frozenset(guest for guest, asked in self._asked.items() if now < asked.last + AGAIN_SECONDS)
         return Patience(asks=self._seconds > 0, waiting=waiting - over, over=over)
 
     def wait(self, now: float) -> float:
-        """Seconds until a guest is to be asked again, or its time is over; infinite when nobody was asked."""
+        """Seconds until a guest must be asked again or its time is over; infinite when no guest was asked."""
         times = (min(asked.since + self._seconds, asked.last + AGAIN_SECONDS) for asked in self._asked.values())
         return min((time - now for time in times if time > now), default=float("inf"))
 

@@ -1,5 +1,7 @@
-"""What agents and the service say to one another, as values. The service writes and reads them with `store.codec`, an agent reads what
-it is sent with `agent.answers`; both check the types, and the agent the bounds that stand here too.
+"""The messages between agents and the service, as values. Both sides check types and bounds: the service reads and writes messages with
+`store.codec`, an agent parses them with `agent.responses`. The transport is in `agent.client` and `api.agent`.
+
+| message | from | means |
 
 How they travel does not belong here (`agent.client`, `api.agent`).
 
@@ -26,28 +28,28 @@ from pinfold.core.fit.model import Fit
 from pinfold.core.request.model import GuestRequest
 from pinfold.store.model import Desired, HostReport, Observed, Tombstone
 
-FAILURE_TOLD: Final = 2_000
-"""So many characters of a failure an agent tells; a hypervisor's own text may be of any length, and what it says first matters most."""
+FAILURE_SENT: Final = 2_000
+"""The most characters of a failure that an agent sends. A hypervisor's message may have any length, and its beginning matters most."""
 FAILURE_MOST: Final = 8_000
-"""So many characters of a failure the service takes, of whatever agent."""
+"""The most characters of a failure that the service accepts."""
 
 
 ImageName = Annotated[str, Meta(pattern=r"\A([A-Za-z0-9][A-Za-z0-9._ @+-]{0,127})?\Z")]
-"""The name of an image, without its suffix; '' for none. It is a part of a file's name and of an address, and never leaves its folder."""
+"""The name of an image, without its suffix; '' for none. It becomes a part of a file name and of a URL, and cannot leave its directory."""
 
 
-def told_failure(sentence: str) -> str:
-    """A failure as it is told: whole, or its beginning and an ellipsis, `FAILURE_TOLD` characters together.
+def shorten_failure(sentence: str) -> str:
+    """The failure, cut to its beginning and an ellipsis if it is longer than `FAILURE_SENT` characters.
 
-    >>> told_failure("no such image"), len(told_failure("x" * 3000)), told_failure("x" * 3000)[-2:]
+    >>> shorten_failure("no such image"), len(shorten_failure("x" * 3000)), shorten_failure("x" * 3000)[-2:]
     ('no such image', 2000, 'x…')
     """
-    return sentence if len(sentence) <= FAILURE_TOLD else sentence[: FAILURE_TOLD - 1] + "…"
+    return sentence if len(sentence) <= FAILURE_SENT else sentence[: FAILURE_SENT - 1] + "…"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
-    """The agent's host. The name must be the one that its token was made for."""
+    """The agent's host. The name must be the one for which its token was made."""
 
     name: str
     report: HostReport
@@ -55,10 +57,10 @@ class Hello:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Welcome:
-    """The service's answer: the host's id, its revision, and for how many seconds it counts as up from now.
+    """The service's response: the host's id, its revision, and for how many seconds the host counts as up from now.
 
-    `report` is the digest of the report that the service keeps of the host. A report may be heard late, after a newer one: its agent had
-    given up waiting for the answer. Then the digest is not the one of the answer to the newer report any more.
+    `report` is the digest of the report that the service keeps of the host. An agent that gave up waiting for a response sends a newer
+    report, and the older one may arrive after it. The digest then differs from the one in the response to the newer report.
     """
 
     host: Uuid
@@ -70,9 +72,9 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestOrder:
-    """One guest with the claim that it holds on the agent's host. `image` is an image's name, '' for none.
+    """One guest with its claim on the agent's host. `image` is an image's name, '' for none.
 
-    `boot` is the one that is wanted, `booted` the last that the agent has reported, 0 for none; a `hard` one does not ask the guest.
+    `boot` is the wanted boot, `booted` the last one that the agent reported, 0 for none. A `hard` boot does not ask the guest to shut down.
     """
 
     guest: Uuid
@@ -91,7 +93,7 @@ class GuestOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orders:
-    """All orders, by guest, at one count; `tombstones` are guests that must not be there any more."""
+    """All orders by guest, at one count. `tombstones` are guests that must not be there any more."""
 
     count: int
     orders: tuple[GuestOrder, ...] = ()
@@ -100,7 +102,7 @@ class Orders:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeenThread:
-    """One thread of a guest: where it may run and where it was recorded to."""
+    """One thread of a guest: where it may run, and where its record says."""
 
     tid: int
     name: str
@@ -112,10 +114,10 @@ class SeenThread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThreadReport:
-    """The proof of one guest's placement: every thread, the witness, and the drift in words; `hangs` says why the guest does not answer, ''
-    when it does.
+    """The proof of one guest's placement: every thread, the witness, and the drift in sentences. `hangs` says why the guest does not
+    answer, '' if it does.
 
-    `reported` is when the service heard of it, in seconds since the epoch by the service's clock; an agent leaves it 0.
+    `reported` is when the service received it, in seconds since the epoch by the service's clock; an agent leaves it 0.
     """
 
     witness: str
@@ -127,10 +129,10 @@ class ThreadReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestReport:
-    """What a guest is doing. `boot` is the last one that the agent carried out, None when it does not know.
+    """What a guest is doing. `boot` is the last one that the agent performed, None when the agent does not know.
 
-    `failure` says why that boot led to nothing, '' when it did; the guest keeps its claim and its disk. Raises `InvalidRequest` when it is
-    longer than `FAILURE_MOST`.
+    `failure` says why that boot failed, '' if it did not; the guest keeps its claim and its disk. Raises `InvalidRequest` when it is longer
+    than `FAILURE_MOST`.
     """
 
     revision: int
@@ -145,7 +147,7 @@ class GuestReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Absence:
-    """A guest of the claim of that revision is gone; `failure` says why its first start failed, '' when it was removed as ordered.
+    """The guest of the claim of that revision is gone. `failure` says why its first start failed, '' when it was removed as ordered.
 
     Raises `InvalidRequest` when that is longer than `FAILURE_MOST`.
     """

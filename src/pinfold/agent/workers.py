@@ -1,4 +1,4 @@
-"""`Workers`: the threads in which actions are carried out, one each, so that none waits for another. What they do does not belong here."""
+"""`Workers`: run each action in a thread of its own, so that none waits for another."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _STARTS_AT_ONCE = 4
 
 
 class Workers:
-    """Carries out work, each piece in a thread of its own; of those that start guests only a few at a time, since starts take turns anyway.
+    """Runs each piece of work in its own thread. Only a few guest starts run at a time, because starts take turns anyway.
 
     A thread that hangs does not keep the process from ending.
     """
@@ -22,12 +22,14 @@ class Workers:
         self._ended = False
 
     def begin(self, name: str, work: Callable[[], None], *, starts: bool) -> None:
-        """Begin that work soon; `starts` says that it starts a guest, `name` what it is for a sentence."""
+        """Start the work soon. `starts` says that it starts a guest; `name` describes the work in sentences."""
         target = (lambda: self._start(name, work)) if starts else (lambda: self._do(name, work))
         threading.Thread(target=target, name=f"pinfold {name}", daemon=True).start()
 
     def finish(self, until: float) -> tuple[str, ...]:
-        """Begin nothing more, and wait for what is under way until that time of `time.monotonic`; the names of what still is then."""
+        """Start no more work, and wait for the running work until `until` of `time.monotonic`. Returns the names of the work that still
+        runs.
+        """
         with self._changed:
             self._ended = True
             self._changed.wait_for(lambda: not self._under_way, max(0.0, until - time.monotonic()))

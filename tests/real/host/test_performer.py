@@ -13,7 +13,7 @@ from tests.real.host.bench import DEDICATED, Bench
 from pinfold.agent.client import ServiceClient
 from pinfold.agent.perform import Outcome, Performer
 from pinfold.agent.reconcile import Act, Action
-from pinfold.agent.wire import FAILURE_TOLD, GuestOrder
+from pinfold.agent.wire import FAILURE_SENT, GuestOrder
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import Fit
@@ -97,7 +97,7 @@ def test_a_failure_that_is_very_long_is_told_in_its_beginning(host: Host, tmp_pa
     host.performer._settings = replace(host.bench.settings, images_dir=str(deep))
     outcome = host.do(Act.START)
     assert outcome.gone
-    assert (len(outcome.failure), outcome.failure[-1]) == (FAILURE_TOLD, "…")
+    assert (len(outcome.failure), outcome.failure[-1]) == (FAILURE_SENT, "…")
 
 
 def test_a_later_start_that_fails_keeps_the_disk_and_the_next_one_has_it(host: Host) -> None:

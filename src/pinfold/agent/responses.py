@@ -1,8 +1,8 @@
-"""What the service answers, parsed into checked and bounded values before anything acts on it: pure.
+"""Parse what the service sends to the agent into checked and bounded values. Pure.
 
-The agent is root, and the service may be anybody who got hold of its address. So every id is a UUID, every name and number has a bound, and
-an order that cannot be read is refused alone: the others are carried out. Fields that are not known are ignored, so that a service may be
-newer than its agents. How answers travel does not belong here (`agent.client`).
+The agent runs as root and must not trust its service: another process may have taken over the address. Every id is a UUID, and every name
+and number has a bound. An order that cannot be parsed is refused by itself; the others are carried out. Unknown fields are ignored, so that
+a service may be newer than its agents.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pinfold.core.errors import InvalidRequest
 from pinfold.store.model import Tombstone
 
 MOST_BYTES: Final = 64 << 20
-"""The longest answer that is read at all: ten thousand orders of 6 KiB."""
+"""The longest response that is read: ten thousand orders of 6 KiB each."""
 _MOST_ORDERS: Final = 10_000
 _MOST_ORDER_BYTES: Final = 1 << 20
 _MOST_MESSAGE: Final = 500
@@ -29,21 +29,21 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedOrder:
-    """An order or tombstone that cannot be read: its place in the answer, the guest where that much can be read ('' else), and why."""
+    """An order or tombstone that cannot be parsed: its position, the guest if its id can be read (else ''), and the reason."""
 
     place: str
     guest: str
     why: str
 
     def sentence(self) -> str:
-        """What the log says of it."""
+        """The sentence for the log."""
         about = f" for guest {self.guest}" if self.guest else ""
         return f"{self.place}{about} in the service's answer is refused: {self.why}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParsedOrders:
-    """The orders that can be carried out, and those that are refused."""
+    """The orders that can be carried out, and the refused ones."""
 
     orders: Orders
     refused: tuple[RefusedOrder, ...] = ()
@@ -68,10 +68,10 @@ class _Refusal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_orders(body: bytes) -> ParsedOrders:
-    """All orders of an answer; an order that cannot be read, or a second one for the same guest, is refused alone.
+    """Parse all orders of a response. An order that cannot be parsed, or a second one for the same guest, is refused by itself.
 
-    A tombstone of a guest whose order was refused is left out: it would remove a guest that the service may want.
-    Raises `InvalidRequest` when the answer as a whole cannot be read.
+    A tombstone of a guest whose order was refused is left out, because it could remove a guest that the service wants. Raises
+    `InvalidRequest` when the response as a whole cannot be parsed.
     """
     envelope = _decoded(body, _Envelope)
     orders, refused = _each(envelope.orders, GuestOrder, "order")
@@ -86,12 +86,12 @@ def parse_orders(body: bytes) -> ParsedOrders:
 
 
 def parse_welcome(body: bytes) -> Welcome:
-    """The answer to a report or a heartbeat. Raises `InvalidRequest`."""
+    """Parse the response to a report or a heartbeat. Raises `InvalidRequest`."""
     return _decoded(body, Welcome)
 
 
 def refusal_message(body: bytes) -> str:
-    """The service's own sentence in an answer that is an error, on one line and cut to a length for a log; '' where there is none."""
+    """The message of an error response, on one line and shortened for a log; '' if there is none."""
     try:
         said = _decoded(body, _Refusal).error.message
     except InvalidRequest:
@@ -128,7 +128,7 @@ def _decoded(data: bytes | msgspec.Raw, as_type: type[Value], *, most: int = MOS
 
 
 def _cpu_set(as_type: type, value: Any) -> CpuSet:
-    """The written form of a `CpuSet`, a cpulist. Raises `ValueError`, which msgspec names with its place."""
+    """Parse a cpulist. Raises `ValueError`, to which msgspec adds the path."""
     if as_type is not CpuSet or not isinstance(value, str):
         raise ValueError(f"{value!r:.60} is not a list of CPUs")
     try:

@@ -1,11 +1,11 @@
-"""What counts as told, when answers are lost and reports are heard late."""
+"""Which reports count as received when responses are lost and reports arrive late."""
 
 from __future__ import annotations
 
 import pytest
 
 from pinfold.agent.client import ServiceAway
-from pinfold.agent.told import Told
+from pinfold.agent.delivery import Delivery
 from pinfold.agent.wire import GuestReport
 from pinfold.core.errors import InvalidRequest
 from pinfold.store.model import Observed
@@ -28,38 +28,38 @@ class Line:
 
 
 def test_the_same_is_said_once() -> None:
-    told, line = Told(), Line()
+    delivery, line = Delivery(), Line()
     for report in (RUNS, RUNS, STOPPED, STOPPED, RUNS):
-        told.tell("g", report, line)
-    told.tell_again()
-    told.tell("g", RUNS, line)
+        delivery.send("g", report, line)
+    delivery.retry_unanswered()
+    delivery.send("g", RUNS, line)
     assert line.said == [RUNS, STOPPED, RUNS]
-    assert told.last("g") == RUNS
-    told.forget("g")
-    assert told.last("g") is None
+    assert delivery.answered("g") == RUNS
+    delivery.forget("g")
+    assert delivery.answered("g") is None
 
 
 @pytest.mark.parametrize("error", [ServiceAway("no answer"), InvalidRequest("refused")])
 def test_what_went_unanswered_may_have_been_heard(error: Exception) -> None:
-    told, line = Told(), Line()
-    told.tell("g", RUNS, line)
+    delivery, line = Delivery(), Line()
+    delivery.send("g", RUNS, line)
     line.error = error
     with pytest.raises(type(error)):
-        told.tell("g", STOPPED, line)
+        delivery.send("g", STOPPED, line)
     line.error = None
-    told.tell("g", RUNS, line)
+    delivery.send("g", RUNS, line)
     assert line.said == [RUNS, STOPPED, RUNS]
 
 
 def test_what_went_unanswered_may_be_heard_after_what_followed() -> None:
-    told, line = Told(), Line()
-    told.tell("other", RUNS, line)
+    delivery, line = Delivery(), Line()
+    delivery.send("other", RUNS, line)
     line.error = ServiceAway("no answer")
     with pytest.raises(ServiceAway):
-        told.tell("g", STOPPED, line)
+        delivery.send("g", STOPPED, line)
     line.error = None
     for _ in range(3):
-        told.tell("g", RUNS, line)
-        told.tell("other", RUNS, line)
-        told.tell_again()
+        delivery.send("g", RUNS, line)
+        delivery.send("other", RUNS, line)
+        delivery.retry_unanswered()
     assert line.said == [RUNS, STOPPED, RUNS, RUNS]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.fleet import pinned, report
 
-from pinfold.agent.answers import parse_orders, parse_welcome, refusal_message
+from pinfold.agent.responses import parse_orders, parse_welcome, refusal_message
 from pinfold.agent.wire import GuestOrder, Orders, Welcome
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.engine import fit
