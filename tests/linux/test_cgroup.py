@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.linux.tree import add_thread
+from tests.linux.tree import add_process, add_thread
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import Unavailable
@@ -92,3 +92,16 @@ def test_guests_may_use_at_most_what_their_slice_may(tmp_path: Path, mounts: str
 def test_without_procfs_nothing_is_known(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="mounts cannot be read"):
         cgroup.cpuset_hierarchy(proc=tmp_path)
+
+
+SCOPE = "/machine/qemu-1-web.libvirt-qemu/libvirt"
+
+
+@pytest.mark.parametrize(("where", "leaf"), [(SCOPE, Leaf(kind="vcpu", index=0)), ("/machine/qemu-2-db.libvirt-qemu/libvirt", None)])
+def test_a_kernel_thread_that_is_a_process_of_its_own_has_a_leaf_in_its_guest_s_scope_alone(
+    tmp_path: Path, where: str, leaf: Leaf | None
+) -> None:
+    """In Linux 6.1 KVM's `kvm-nx-lpage-recovery` is no thread of QEMU's."""
+    add_process(tmp_path, 7, cgroup=f"0::{SCOPE}/emulator\n")
+    add_process(tmp_path, 90, comm="kvm-nx-lpage-recovery-7", flags=0x200000, cgroup=f"0::{where}/vcpu0\n")
+    assert cgroup.leaf(7, 90, proc=tmp_path) == leaf

@@ -61,8 +61,14 @@ def cpuset_hierarchy(*, proc: Path = procfs.PROC, root: Path = Path("/")) -> Cpu
 
 
 def leaf(pid: int, tid: int, *, proc: Path = procfs.PROC) -> Leaf | None:
-    """The leaf of the cpuset hierarchy that thread `tid` of process `pid` sits in; None where libvirt made none, or the thread is gone."""
-    return leaf_of_path(procfs.cpuset_path(pid, tid, proc=proc))
+    """The leaf of the cpuset hierarchy that thread `tid` of process `pid` sits in; None where libvirt made none, or the thread is gone.
+
+    A kernel thread that serves the process may be a process of its own; its leaf counts where it lies beside the process's.
+    """
+    path = procfs.cpuset_path(pid, tid, proc=proc)
+    if not path and procfs.in_one_scope(pid, tid, proc=proc):
+        path = procfs.cpuset_path(tid, proc=proc)
+    return leaf_of_path(path)
 
 
 def leaf_of_path(path: str) -> Leaf | None:

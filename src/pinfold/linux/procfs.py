@@ -126,7 +126,7 @@ class KernelThreads:
         names = {f"vhost-{pid}", f"kvm-pit/{pid}", f"kvm-nx-lpage-recovery-{pid}"}
         found = []
         for tid, name in serving:
-            if name in names or (name == _CUT_NAME and _same_scope(pid, int(tid), self._proc)):
+            if name in names or (name == _CUT_NAME and in_one_scope(pid, int(tid), proc=self._proc)):
                 thread = _thread(f"{self._proc}/{tid}", int(tid))
                 if thread is not None and thread.in_kernel:
                     found.append(thread)
@@ -303,6 +303,7 @@ def cpuset_path(pid: int, tid: int | None = None, *, proc: Path = PROC) -> str:
     return unified
 
 
-def _same_scope(pid: int, tid: int, proc: Path) -> bool:
+def in_one_scope(pid: int, tid: int, *, proc: Path = PROC) -> bool:
+    """Whether two processes lie in cgroups of the cpuset hierarchy that have one parent, as those of one guest do."""
     scope = cpuset_path(pid, proc=proc).rpartition("/")[0]
     return scope != "" and scope == cpuset_path(tid, proc=proc).rpartition("/")[0]
