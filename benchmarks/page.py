@@ -13,7 +13,7 @@ PAGES = Path(__file__).resolve().parents[1] / "docs" / "benchmarks"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """One bound of section 15 of the design and what was measured; `least` says that more is better."""
+    """One bound that a benchmark must keep, and what was measured; `least` says that more is better."""
 
     what: str
     measured: float

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import typer
@@ -14,6 +15,9 @@ from docs.samples import documents
 
 from pinfold.cli.app import command_line
 from pinfold.cli.status import ExitStatus
+
+Row = tuple[str, str, str]
+"""An argument or option: name with value, meaning, default."""
 
 _HEAD = """# Commands
 
@@ -40,18 +44,35 @@ print, such as an escape sequence, a line feed or a sign that reverses the direc
 A printed command names a guest whose name does not print by its id.
 
 """
+_COMMON = """## Options that several commands share
 
+Each command below names those that it takes after `Also`.
+
+"""
+_GUEST = """### What describes a guest
+
+`guest start` and `fit` take all of these.
+
+"""
+
+_TITLES = ("argument or option", "meaning", "default")
 _COMPLETION = {"install_completion", "show_completion"}
 
 
 def commands() -> str:
     """Every command with its arguments and options."""
     statuses = table(("status", "meaning"), [(str(status.value), sentence(_status_words()[status.name])) for status in ExitStatus])
+    commands = {path: _rows(command) for path, command in tree()}
+    common, guest = shared(commands)
     parts = [_HEAD.replace("STATUSES", statuses)]
+    parts += [_COMMON, table(_TITLES, common), "\n", _GUEST, table(_TITLES, guest), "\n"]
     for path, command in tree():
         parts.append(f"## pinfold {path}\n\n{_help(command)}\n\n")
-        rows = [_parameter(parameter) for parameter in command.params if parameter.name not in _COMPLETION and parameter.name != "help"]
-        parts.append(table(("argument or option", "meaning", "default"), rows) + "\n" if rows else "")
+        own = [row for row in commands[path] if row not in common and row not in guest]
+        parts.append(table(_TITLES, own) + "\n" if own else "")
+        also = ["[what describes a guest](#what-describes-a-guest)"] if guest[0] in commands[path] else []
+        also += [_name(row) for row in commands[path] if row in common]
+        parts.append(f"Also: {', '.join(also)}.\n\n" if also else "")
     parts.append(
         "## JSON documents\n\nOne document on standard output. Keys are only ever added. CPU sets are texts in the cpulist form. "
         "Commands that ask the service print the bodies of its API.\n"
@@ -59,6 +80,17 @@ def commands() -> str:
     for title, document in documents():
         parts.append(f"\n### {title}\n\n```json\n{json.dumps(document, indent=2, ensure_ascii=False)}\n```\n")
     return "".join(parts)
+
+
+def shared(commands: Mapping[str, list[Row]]) -> tuple[list[Row], list[Row]]:
+    """The options that three commands or more have in common, and the others that `guest start` and `fit` share; each in the order of use.
+
+    Options are the same when name, meaning and default are. Arguments always stand with their command.
+    """
+    counted = Counter(row for rows in commands.values() for row in rows if row[0].startswith("`-"))
+    common = [row for row, count in counted.most_common() if count > 2]
+    guest = [row for row in commands["guest start"] if row in commands["fit"] and row not in common]
+    return common, guest
 
 
 def tree() -> Iterator[tuple[str, Any]]:
@@ -80,7 +112,16 @@ def _help(command: Any) -> str:
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
-def _parameter(parameter: Any) -> tuple[str, str, str]:
+def _rows(command: Any) -> list[Row]:
+    return [_parameter(parameter) for parameter in command.params if parameter.name not in (*_COMPLETION, "help")]
+
+
+def _name(row: Row) -> str:
+    """The long name of an option, without its value."""
+    return code(row[0].strip("`").split(",")[0].split(" ")[0])
+
+
+def _parameter(parameter: Any) -> Row:
     words = " ".join((parameter.help or "").replace("\\[", "[").split())
     if parameter.param_type_name == "argument":
         name = parameter.metavar or parameter.name.upper()

@@ -17,9 +17,13 @@ def code(text: str) -> str:
 
 
 def sentence(text: str) -> str:
-    """The text with a capital and a full stop."""
+    """The text with a capital and a full stop. A first word that has a capital of its own keeps its form: pCPU and PCPU are two things."""
     text = " ".join(text.split())
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".") if text else ""
+    if not text:
+        return ""
+    first = text.split(" ", 1)[0]
+    start = text[:1].upper() if first == first.lower() else text[:1]
+    return start + text[1:] + ("" if text.endswith(".") else ".")
 
 
 def _row(cells: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from benchmarks.page import PAGES, Budget, publish, table
 from pinfold.lab import rom as probe
 
 START_BOUND, SWEEP_BOUND, MEMORY_BOUND = 1.25, 0.3, 80
-"""Of section 15 of the design: our start as a multiple of virsh's, CPU seconds of a sweep over 100 guests, MiB."""
+"""The budgets: our start as a multiple of virsh's, CPU seconds of a sweep over 100 guests, MiB."""
 
 
 def main() -> int:

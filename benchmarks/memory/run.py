@@ -20,7 +20,7 @@ from benchmarks.page import PAGES, Budget, publish, table
 from benchmarks.process import Memory, memory, started
 
 BOUND_MIB = 300
-"""The API with an embedded Placement and 1,000 hosts (section 15 of the design)."""
+"""The budget of an API with an embedded Placement and 1,000 hosts."""
 
 
 def main() -> int:

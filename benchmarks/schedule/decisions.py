@@ -17,7 +17,7 @@ from pinfold.scheduler.model import SchedulerSettings
 
 ANYWHERE = Conditions()
 BUDGET = {1000: 500, 10000: 200}
-"""Decisions per second, by hosts (section 15 of the design)."""
+"""The budget: the least decisions per second, by the number of hosts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,11 +9,11 @@ from benchmarks.schedule.creates import Creates
 from benchmarks.schedule.decisions import BUDGET, Decisions, Mixed
 
 CREATE_BUDGET = 0.45
-"""Our own CPU per create over HTTP, as a share of one bare PUT (section 15 of the design)."""
+"""The budget of our own CPU per create over HTTP, as a share of one bare PUT."""
 
 
 def budgets(mixed: Sequence[Mixed], creates: Sequence[Creates]) -> list[Budget]:
-    """What section 15 of the design bounds."""
+    """Each budget beside what was measured."""
     found = [
         Budget(what=f"decisions per second, {one.hosts} hosts", measured=one.per_second, bound=BUDGET[one.hosts], least=True)
         for one in mixed

@@ -1,4 +1,4 @@
-"""Inventories, amounts and traits: the table of the design, and the promise that Placement never refuses what a fit accepts."""
+"""Inventories, amounts and traits (docs/reference/placement.md), and the promise that Placement never refuses what a fit accepts."""
 
 from __future__ import annotations
 

@@ -66,8 +66,10 @@ def test_every_reason_and_every_finding_is_in_the_reference() -> None:
 
 def test_every_command_option_and_exit_status_is_in_the_reference() -> None:
     page = _page("commands.md")
+    guest = page.split("### What describes a guest\n")[1].split("\n## ")[0]
     for path, command in tree():
         section = page.split(f"## pinfold {path}\n")[1].split("\n## ")[0]
+        section += guest if "(#what-describes-a-guest)" in section else ""
         assert (command.help or "").strip(), f"pinfold {path} has no help"
         for parameter in command.params:
             if parameter.param_type_name == "option" and parameter.name not in ("help", "install_completion", "show_completion"):
@@ -75,6 +77,12 @@ def test_every_command_option_and_exit_status_is_in_the_reference() -> None:
                 assert parameter.help, f"pinfold {path} {parameter.opts[0]} has no help"
     for status in ExitStatus:
         assert f"| {status.value} |" in page
+
+
+def test_an_option_that_many_commands_take_is_described_once() -> None:
+    page = _page("commands.md")
+    for option in ("--json", "--config FILE", "--connect, -c URI", "--flavors FILE"):
+        assert page.count(f"| `{option}` |") == 1, option
 
 
 def test_every_command_takes_json() -> None:

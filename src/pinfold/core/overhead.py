@@ -23,7 +23,7 @@ _CONTEXT_OF_CELL: Final = re.compile(r"TC tc-ram-node([0-9])\Z")
 
 
 class ThreadClass(Enum):
-    """What a thread of a guest is for (section 5 of the design)."""
+    """What a thread of a guest is for."""
 
     VCPU = "vcpu"
     EMULATOR = "emulator"

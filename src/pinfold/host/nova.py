@@ -287,7 +287,7 @@ class _Pinned:
         return emulator is not None and len(emulator) == 1 and emulator <= dedicated and emulator.isdisjoint(pinned)
 
     def _overhead(self, policy: EmulatorPolicy | None, own: CpuSet, pinned: CpuSet) -> tuple[CpuSet, bool]:
-        """Where the emulator threads belong (section 1 of the design), and whether the evidence tells it.
+        """Where the emulator threads belong (docs/reference/policies.md), and whether the evidence tells it.
 
         Without pools nothing is judged, and where a vCPU is lost the guest's own pCPUs are not known; both are said elsewhere.
         """

@@ -1,4 +1,4 @@
-"""The emulator policies on hosts with and without an overhead pool: the table of the design, row by row, and what each books."""
+"""The emulator policies with and without an overhead pool: the table in docs/reference/policies.md by rows, and what each books."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The policy table of the design on running guests, with procfs as the witness: KVM and TCG, with and without cpuset cgroups.
+"""The policy table (docs/reference/policies.md) on running guests, by procfs: KVM and TCG, with and without cpuset cgroups.
 
 The machine's own topology is used, of which two pCPUs are enough: 0 and 1.
 """
