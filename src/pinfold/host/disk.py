@@ -109,7 +109,7 @@ def sweep(settings: HostSettings, guests: Iterable[HostGuest]) -> None:
 def refuse_references(path: Path) -> None:
     """Raises `InvalidRequest` for a qcow2 image that is not whole by itself: the file that it names could be any file of the host.
 
-    Only the header is read (docs/interop/qcow2.txt of QEMU): qemu-img would open what it names.
+    Only the header is read (interop/qcow2 in the documentation of QEMU): qemu-img would open what it names.
     """
     with path.open("rb") as stream:
         header = stream.read(80)
