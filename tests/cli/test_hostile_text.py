@@ -11,12 +11,14 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from rich.console import RenderableType
 from tests.cli.test_host_map import SHARE, STRANGER, survey
 
+import pinfold.cli
 from pinfold.cli import documents
 from pinfold.cli.checks import Checked
 from pinfold.cli.fleet import watch_log
@@ -274,3 +276,11 @@ def test_a_word_of_a_command_reads_on_the_screen_as_the_shell_reads_it(name: str
     assert word.isprintable()
     told = subprocess.run(["bash", "-c", f"printf %s {word}"], env={"LC_ALL": "C.UTF-8"}, capture_output=True, check=True)
     assert told.stdout.decode() == name
+
+
+def test_nothing_of_the_command_line_prints_past_the_functions_that_escape() -> None:
+    folder = Path(pinfold.cli.__file__).parent
+    ways = re.compile(r"(?<!\w)(print|echo|secho|Console)\(|from_markup|sys\.std(out|err)\.write")
+    allowed = {"output.py", "screen.py", "status.py"}
+    assert [path.name for path in folder.rglob("*.py") if path.name not in allowed and ways.search(path.read_text())] == []
+    assert [path.name for path in (folder / "views").glob("*.py") if r"\n" in path.read_text()] == [], "one renderable for each line"
