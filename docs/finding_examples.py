@@ -8,6 +8,7 @@ from dataclasses import replace
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import (
     Definitions,
+    ExpectedMemory,
     Finding,
     FindingCode,
     Holder,
@@ -15,7 +16,6 @@ from pinfold.core.drift import (
     Place,
     Process,
     Subject,
-    WantedMemory,
     busy_siblings,
     compare,
     foreign_floating,
@@ -31,7 +31,7 @@ from pinfold.core.errors import InvalidRequest
 from pinfold.core.overhead import Masks, ObservedThread, ThreadClass
 from pinfold.core.pools import Pools
 from pinfold.drivers.libvirt.metadata import NAMESPACE, record_of_text
-from pinfold.drivers.port import AskedPins, GuestState, HostGuest, NovaRecord, Sight
+from pinfold.drivers.port import DefinedPins, GuestState, HostGuest, NovaRecord, Sight
 from pinfold.host.nova import judged, read
 
 _ONLINE = CpuSet.parse("0-7")
@@ -84,7 +84,7 @@ def _definitions() -> Iterator[Finding]:
     """What definitions ask for, ours and Nova's."""
     pins = ((0, CpuSet.of(2)), (1, CpuSet.of(4)))
     for realtime in (CpuSet(), CpuSet.of(1)):
-        asked = AskedPins(vcpus=pins, emulator=_MASKS.overhead, realtime=realtime)
+        asked = DefinedPins(vcpus=pins, emulator=_MASKS.overhead, realtime=realtime)
         yield from compare(_WEB, _MASKS, None, _ONLINE, definitions=Definitions(live=asked, kept=asked))
     pins = ((0, CpuSet.of(4)), (1, CpuSet.of(5)))
     specs = (("hw:cpu_policy", "dedicated"), ("hw:emulator_threads_policy", "share"))
@@ -96,7 +96,7 @@ def _definitions() -> Iterator[Finding]:
         vcpus=2,
         memory_mib=2048,
         nova=flavor,
-        pins=AskedPins(vcpus=pins, emulator=CpuSet.parse("4-5")),
+        pins=DefinedPins(vcpus=pins, emulator=CpuSet.parse("4-5")),
     )
     router = replace(router, kept=router.pins)
     worker = ObservedThread(tid=5124, name="worker", thread_class=ThreadClass.EMULATOR, allowed=CpuSet.parse("4-5"))
@@ -116,7 +116,7 @@ def _host() -> Iterator[Finding]:
     yield from pools_missing(["router"], "/etc/nova/nova.conf")
     cores = {cpu: CpuSet.of(cpu & ~1, cpu | 1) for cpu in range(8)}
     yield from busy_siblings(_WEB, CpuSet.of(2), cores, [router])
-    memory = WantedMemory(cells=CpuSet.of(0), huge_mib={})
+    memory = ExpectedMemory(cells=CpuSet.of(0), huge_mib={})
     yield from misplaced_memory(_WEB, memory, [Area(kind=AreaKind.PLAIN, page_kib=4, pages=((0, 1000), (1, 131_072)))])
     yield from outside_pools(_WEB, Place(alone=CpuSet.parse("1-2")), _POOLS, _ONLINE)
     yield from outside_pools(_WEB, Place(alone=CpuSet.parse("2-3"), pooled=CpuSet.of(0)), _POOLS, _ONLINE)

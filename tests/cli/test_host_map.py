@@ -19,7 +19,7 @@ from pinfold.core.ledger import Claim, HostState, Ledger, Limits
 from pinfold.core.pools import PoolConfig, build_pools
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
-from pinfold.drivers.port import AskedPins, GuestState, HostGuest, NovaRecord, Record
+from pinfold.drivers.port import DefinedPins, GuestState, HostGuest, NovaRecord, Record
 from pinfold.host.map import host_map
 from pinfold.host.survey import Survey, foreign
 
@@ -67,7 +67,7 @@ STRANGER = HostGuest(
     state=GuestState.RUNNING,
     vcpus=2,
     memory_mib=64,
-    pins=AskedPins(vcpus=((0, CpuSet.of(30)), (1, CpuSet.of(31)))),
+    pins=DefinedPins(vcpus=((0, CpuSet.of(30)), (1, CpuSet.of(31)))),
 )
 
 
@@ -139,7 +139,7 @@ def test_a_pcpu_with_two_owners_and_one_that_is_retiring_stand_out() -> None:
         state=GuestState.RUNNING,
         vcpus=1,
         memory_mib=64,
-        pins=AskedPins(vcpus=((0, CpuSet.of(2)),)),
+        pins=DefinedPins(vcpus=((0, CpuSet.of(2)),)),
     )
     seen = survey("core:6", "0-1", "2-5", [(2, SHARE)])
     both = Survey(state=seen.state, guests=(*seen.guests, twice))
@@ -155,7 +155,7 @@ def test_a_power_managed_host_says_what_is_off_and_for_whom() -> None:
     topology = host("core:8 offline:4-7")
     config = PoolConfig(shared=CpuSet.parse("0-1"), dedicated=CpuSet.parse("2-7"), power_managed=True)
     pools, _ = build_pools(config, topology)
-    stopped = replace(STRANGER, state=GuestState.STOPPED, pins=AskedPins(vcpus=((0, CpuSet.of(4)),)))
+    stopped = replace(STRANGER, state=GuestState.STOPPED, pins=DefinedPins(vcpus=((0, CpuSet.of(4)),)))
     state = HostState(topology=topology, pools=pools, ledger=Ledger(foreign=(foreign(stopped, pools, topology),)), name="c07")
     seen = Survey(state=state, guests=(stopped,), power_managed=True, reserved_pcpus=1)
     text = drawn(seen, 80)
@@ -167,15 +167,15 @@ def test_a_power_managed_host_says_what_is_off_and_for_whom() -> None:
 
 
 def test_novas_guests_are_shown_with_their_servers_names_and_where_their_threads_run() -> None:
-    def nova(number: int, name: str, pins: AskedPins, vcpus: int) -> HostGuest:
+    def nova(number: int, name: str, pins: DefinedPins, vcpus: int) -> HostGuest:
         record = NovaRecord(flavor="m1", vcpus=vcpus, memory_mib=0, name=name)
         guest = f"ffffffff-0000-4000-8000-00000000000{number}"
         return replace(STRANGER, id=guest, name=f"instance-000{number}", vcpus=vcpus, memory_mib=0, huge_mib=1024, nova=record, pins=pins)
 
     guests = (
-        nova(1, "router", AskedPins(vcpus=((0, CpuSet.of(2)),), emulator=CpuSet.of(3)), 1),
-        nova(2, "web", AskedPins(placement=CpuSet.parse("0-1")), 4),
-        nova(3, "db", AskedPins(vcpus=((0, CpuSet.of(4)),), emulator=CpuSet.parse("0-1")), 1),
+        nova(1, "router", DefinedPins(vcpus=((0, CpuSet.of(2)),), emulator=CpuSet.of(3)), 1),
+        nova(2, "web", DefinedPins(placement=CpuSet.parse("0-1")), 4),
+        nova(3, "db", DefinedPins(vcpus=((0, CpuSet.of(4)),), emulator=CpuSet.parse("0-1")), 1),
     )
     seen = survey("core:6", "0-1", "2-5", [], guests)
     text = drawn(seen, 80)

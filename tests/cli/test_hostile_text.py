@@ -36,7 +36,7 @@ from pinfold.core.errors import Conflict, PinfoldError
 from pinfold.core.overhead import ObservedThread, ThreadClass, masks
 from pinfold.core.printable import shell_word
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.port import AskedPins, HostGuest, NovaRecord, Sight
+from pinfold.drivers.port import DefinedPins, HostGuest, NovaRecord, Sight
 from pinfold.host.audit import Audit, GuestAudit, Whose
 from pinfold.host.map import host_map
 from pinfold.host.orphans import Orphan
@@ -137,7 +137,7 @@ _PREVIEW = {"candidates": [], "refusals": [{"host": HOSTILE, "revision": 3, "rea
 
 def _survey() -> Any:
     seen = survey("core:4 pu:1", "0", "1-3", [(1, SHARE)])
-    named = dataclasses.replace(seen, guests=(_guest(), dataclasses.replace(_NOVA, pins=AskedPins())))
+    named = dataclasses.replace(seen, guests=(_guest(), dataclasses.replace(_NOVA, pins=DefinedPins())))
     return dataclasses.replace(named, state=dataclasses.replace(seen.state, name=HOSTILE, traits=frozenset({HOSTILE})))
 
 

@@ -12,11 +12,11 @@ from pinfold.core.drift import (
     Finding,
     FindingCode,
     Holder,
+    InferredMasks,
     Place,
     Process,
     Severity,
     Subject,
-    Wanted,
     compare,
     expected,
     foreign_floating,
@@ -31,7 +31,7 @@ from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
 from pinfold.core.overhead import Masks, ObservedThread, ThreadClass, memory_cell
 from pinfold.core.pools import Pools
 from pinfold.drivers.libvirt import moves
-from pinfold.drivers.port import AskedPins, Sight
+from pinfold.drivers.port import DefinedPins, Sight
 
 ONLINE = CpuSet.parse("0-15")
 WEB = Subject(name="web", id="00000000-0000-0000-0000-000000000001", pid=100, realtime_priority=3, owner="pinfold")
@@ -55,7 +55,7 @@ MAIN = thread(ThreadClass.EMULATOR, "0-1", tid=100, name="qemu-system-x86")
 VCPU0 = thread(ThreadClass.VCPU, "4", tid=110, name="CPU 0/KVM", vcpu=0)
 VCPU1 = thread(ThreadClass.VCPU, "5", tid=111, name="CPU 1/KVM", vcpu=1)
 RIGHT = (MAIN, VCPU0, VCPU1)
-ASKED = AskedPins(vcpus=((0, cpus("4")), (1, cpus("5"))), emulator=cpus("0-1"))
+ASKED = DefinedPins(vcpus=((0, cpus("4")), (1, cpus("5"))), emulator=cpus("0-1"))
 
 
 CONTEXT = thread(ThreadClass.THREAD_CONTEXT, "8-15", tid=104, name="TC tc-ram-node0")
@@ -200,7 +200,7 @@ def test_the_scheduler_is_repaired_with_the_priority_of_the_settings() -> None:
 
 def test_one_wrong_emulator_pin_is_one_finding_that_lists_its_threads() -> None:
     follow = [thread(ThreadClass.EMULATOR, "4", tid=tid, name=name) for tid, name in ((100, "qemu"), (103, "worker"), (104, "worker"))]
-    wrong = AskedPins(vcpus=ASKED.vcpus, emulator=cpus("4"))
+    wrong = DefinedPins(vcpus=ASKED.vcpus, emulator=cpus("4"))
     (finding,) = compare(WEB, MASKS, (*follow, VCPU0, VCPU1), ONLINE, definitions=Definitions(live=wrong, kept=wrong))
     assert finding.sentence() == (
         "guest web: the definition puts the emulator on 4, recorded is 0-1; 3 threads are astray with it: 100 (qemu), 103, 104 (worker)"
@@ -212,7 +212,7 @@ def test_one_wrong_emulator_pin_is_one_finding_that_lists_its_threads() -> None:
 
 def test_kvm_s_thread_that_a_cgroup_took_along_belongs_to_the_wrong_emulator_pin() -> None:
     follow = (thread(ThreadClass.EMULATOR, "4", tid=100, name="qemu"), thread(ThreadClass.KTHREAD, "4", tid=120, name="kvm-nx-lpage-re"))
-    wrong = AskedPins(vcpus=ASKED.vcpus, emulator=cpus("4"))
+    wrong = DefinedPins(vcpus=ASKED.vcpus, emulator=cpus("4"))
     (finding,) = compare(WEB, MASKS, (*follow, VCPU0, VCPU1), ONLINE, definitions=Definitions(live=wrong, kept=ASKED))
     assert [tid for tid, _ in finding.threads] == [100, 120]
     assert finding.severity is Severity.DRIFT
@@ -255,7 +255,7 @@ def test_threads_that_strayed_alike_are_one_finding() -> None:
     ],
 )
 def test_the_live_and_the_persistent_definition_are_each_compared(live: str, kept: str, sentence: str, repair: str) -> None:
-    live_pins, kept_pins = (AskedPins(vcpus=((0, cpus(text)), (1, cpus("5"))), emulator=cpus("0-1")) for text in (live, kept))
+    live_pins, kept_pins = (DefinedPins(vcpus=((0, cpus(text)), (1, cpus("5"))), emulator=cpus("0-1")) for text in (live, kept))
     threads = (MAIN, thread(ThreadClass.VCPU, live, tid=110, vcpu=0), VCPU1)
     (finding,) = compare(WEB, MASKS, threads, ONLINE, definitions=Definitions(live=live_pins, kept=kept_pins))
     assert finding.sentence().startswith(sentence)
@@ -264,7 +264,7 @@ def test_the_live_and_the_persistent_definition_are_each_compared(live: str, kep
 
 def test_a_transient_guest_is_never_told_to_change_a_definition_that_it_does_not_have() -> None:
     transient = Subject(name="web", pid=100, persistent=False)
-    wrong = AskedPins(vcpus=ASKED.vcpus, emulator=cpus("4"))
+    wrong = DefinedPins(vcpus=ASKED.vcpus, emulator=cpus("4"))
     (finding,) = compare(transient, MASKS, RIGHT, ONLINE, definitions=Definitions(live=wrong))
     assert finding.repair == "virsh -c qemu:///system emulatorpin web 0-1 --live"
 
@@ -273,7 +273,7 @@ def test_an_offline_pcpu_of_a_pool_is_kept_in_the_persistent_pin_and_no_thread_i
     masks = Masks(vcpus=(cpus("4"), cpus("5")), overhead=cpus("0-1"))
     online = cpus("0,2-15")
     assert compare(WEB, masks, RIGHT, online, definitions=Definitions(live=ASKED, kept=ASKED)) == ()
-    wrong = AskedPins(vcpus=ASKED.vcpus, emulator=cpus("6"))
+    wrong = DefinedPins(vcpus=ASKED.vcpus, emulator=cpus("6"))
     (finding,) = compare(WEB, masks, RIGHT, online, definitions=Definitions(live=wrong, kept=wrong))
     assert finding.repair == "virsh -c qemu:///system emulatorpin web 0 --live && virsh -c qemu:///system emulatorpin web 0-1 --config"
 
@@ -285,13 +285,13 @@ def test_a_thread_in_a_cgroup_that_is_not_its_own_is_taken_out_first() -> None:
 
 
 def test_kernel_threads_of_a_guest_without_a_record_stay_where_kvm_makes_them() -> None:
-    wanted = Wanted(vcpus=MASKS.vcpus, overhead=MASKS.overhead)
+    wanted = InferredMasks(vcpus=MASKS.vcpus, overhead=MASKS.overhead)
     assert compare(WEB, wanted, (*RIGHT, thread(ThreadClass.KTHREAD, "4", name="kvm-nx-lpage-re")), ONLINE) == ()
 
 
 def test_what_no_evidence_tells_is_not_judged() -> None:
-    wanted = Wanted(vcpus=(CpuSet(), cpus("5")), overhead=CpuSet())
-    anywhere = AskedPins(vcpus=((0, cpus("9")), (1, cpus("5"))), emulator=cpus("9"))
+    wanted = InferredMasks(vcpus=(CpuSet(), cpus("5")), overhead=CpuSet())
+    anywhere = DefinedPins(vcpus=((0, cpus("9")), (1, cpus("5"))), emulator=cpus("9"))
     threads = (thread(ThreadClass.EMULATOR, "9", tid=100), thread(ThreadClass.VCPU, "9", tid=110, vcpu=0), VCPU1)
     assert compare(WEB, wanted, threads, ONLINE, definitions=Definitions(live=anywhere, kept=anywhere, iothreads=1)) == ()
 
@@ -341,21 +341,25 @@ def test_a_guest_whose_name_virsh_would_take_for_another_is_named_by_id(name: st
     [
         pytest.param(ASKED, 0, [], [], id="as recorded"),
         pytest.param(
-            AskedPins(vcpus=((0, cpus("6")), (1, cpus("5"))), emulator=cpus("0-1")),
+            DefinedPins(vcpus=((0, cpus("6")), (1, cpus("5"))), emulator=cpus("0-1")),
             0,
             ["guest web: the definition puts vCPU 0 on 6, recorded is 4"],
             ["virsh -c qemu:///system vcpupin web 0 4 --live --config"],
             id="a vCPU was re-pinned",
         ),
         pytest.param(
-            AskedPins(vcpus=((0, cpus("4")), (1, cpus("5")))),
+            DefinedPins(vcpus=((0, cpus("4")), (1, cpus("5")))),
             0,
             ["guest web: the definition puts the emulator on every pCPU, recorded is 0-1"],
             ["virsh -c qemu:///system emulatorpin web 0-1 --live --config"],
             id="the emulator's pin is gone",
         ),
         pytest.param(
-            AskedPins(vcpus=((0, cpus("4")), (1, cpus("5"))), placement=cpus("0-1")), 0, [], [], id="the default set serves where no pin is"
+            DefinedPins(vcpus=((0, cpus("4")), (1, cpus("5"))), placement=cpus("0-1")),
+            0,
+            [],
+            [],
+            id="the default set serves where no pin is",
         ),
         pytest.param(
             ASKED,
@@ -365,10 +369,10 @@ def test_a_guest_whose_name_virsh_would_take_for_another_is_named_by_id(name: st
             id="an iothread without a pin",
         ),
         pytest.param(
-            AskedPins(vcpus=ASKED.vcpus, emulator=cpus("0-1,31")), 0, [], [], id="an absent pCPU in the definition makes no difference"
+            DefinedPins(vcpus=ASKED.vcpus, emulator=cpus("0-1,31")), 0, [], [], id="an absent pCPU in the definition makes no difference"
         ),
         pytest.param(
-            AskedPins(vcpus=ASKED.vcpus, emulator=cpus("0-1"), realtime=cpus("0")),
+            DefinedPins(vcpus=ASKED.vcpus, emulator=cpus("0-1"), realtime=cpus("0")),
             0,
             ["guest web: the definition makes vCPUs 0 realtime, recorded is nothing"],
             [""],
@@ -376,7 +380,7 @@ def test_a_guest_whose_name_virsh_would_take_for_another_is_named_by_id(name: st
         ),
     ],
 )
-def test_the_definition_against_the_record(asked: AskedPins, iothreads: int, sentences: list[str], repairs: list[str]) -> None:
+def test_the_definition_against_the_record(asked: DefinedPins, iothreads: int, sentences: list[str], repairs: list[str]) -> None:
     findings = compare(WEB, MASKS, None, ONLINE, definitions=Definitions(live=asked, kept=asked, iothreads=iothreads))
     assert [finding.sentence() for finding in findings] == sentences
     assert [finding.repair for finding in findings] == repairs
@@ -385,7 +389,7 @@ def test_the_definition_against_the_record(asked: AskedPins, iothreads: int, sen
 
 def test_a_stopped_guest_is_repaired_in_its_definition_alone() -> None:
     stopped = Subject(name="web", active=False)
-    (finding,) = compare(stopped, MASKS, None, ONLINE, definitions=Definitions(kept=AskedPins(vcpus=ASKED.vcpus)))
+    (finding,) = compare(stopped, MASKS, None, ONLINE, definitions=Definitions(kept=DefinedPins(vcpus=ASKED.vcpus)))
     assert finding.repair == "virsh -c qemu:///system emulatorpin web 0-1 --config"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.drift import Subject, WantedMemory, misplaced_memory
+from pinfold.core.drift import ExpectedMemory, Subject, misplaced_memory
 from pinfold.core.drift.memory import Area, AreaKind
 
 MIB = 256
@@ -21,9 +21,9 @@ def huge(*pages: tuple[int, int]) -> Area:
     return Area(kind=AreaKind.HUGE, page_kib=2048, pages=pages)
 
 
-ON_0 = WantedMemory(cells=CpuSet.of(0), huge_mib={})
-ON_BOTH = WantedMemory(cells=CpuSet.of(0, 1), huge_mib={})
-HUGE_ON_BOTH = WantedMemory(cells=CpuSet.of(0, 1), huge_mib={0: 512, 1: 512})
+ON_0 = ExpectedMemory(cells=CpuSet.of(0), huge_mib={})
+ON_BOTH = ExpectedMemory(cells=CpuSet.of(0, 1), huge_mib={})
+HUGE_ON_BOTH = ExpectedMemory(cells=CpuSet.of(0, 1), huge_mib={0: 512, 1: 512})
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ HUGE_ON_BOTH = WantedMemory(cells=CpuSet.of(0, 1), huge_mib={0: 512, 1: 512})
         pytest.param(HUGE_ON_BOTH, [huge((0, 256)), huge((1, 300))], "", id="plugged in later, and nothing is lacking"),
     ],
 )
-def test_memory_on_a_wrong_cell_is_one_finding(wanted: WantedMemory, areas: list[Area], said: str) -> None:
+def test_memory_on_a_wrong_cell_is_one_finding(wanted: ExpectedMemory, areas: list[Area], said: str) -> None:
     found = misplaced_memory(WEB, wanted, areas)
     assert [finding.sentence().partition(f"guest web: {said}")[0] for finding in found] == ([""] if said else [])
     assert all(finding.advice == "start it anew: `pinfold guest stop web`, `pinfold guest restart web`" for finding in found)

@@ -9,7 +9,7 @@ from pinfold.core.ledger import Claim, HostState, Ledger
 from pinfold.core.pools import Pools
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.core.topology import Topology
-from pinfold.drivers.port import AskedPins, GuestState, HostGuest, NovaRecord, Record
+from pinfold.drivers.port import DefinedPins, GuestState, HostGuest, NovaRecord, Record
 from pinfold.host.survey import Survey, foreign
 
 HOST = host("cell:2 core:4 pu:2")
@@ -53,7 +53,7 @@ def ours(number: int, name: str, recorded: Fit, *, policy: EmulatorPolicy = Emul
         memory_mib=recorded.memory_mib,
         pid=1000 + number if running else None,
         record=Record(guest=uuid(number), policy=policy, fit=recorded),
-        pins=AskedPins(vcpus=tuple((vcpu, CpuSet.of(cpu)) for vcpu, cpu in recorded.pins), emulator=recorded.emulator),
+        pins=DefinedPins(vcpus=tuple((vcpu, CpuSet.of(cpu)) for vcpu, cpu in recorded.pins), emulator=recorded.emulator),
     )
 
 
@@ -69,7 +69,7 @@ def theirs(
     nova: bool = False,
     running: bool = True,
     server: str = "",
-    kept: AskedPins | None = None,
+    kept: DefinedPins | None = None,
 ) -> HostGuest:
     """Somebody else's guest: the pin of each vCPU, or only how many there are. `specs` None: an older Nova, which wrote none."""
     pins = () if isinstance(vcpus, int) else tuple(enumerate(map(cpus, vcpus)))
@@ -84,7 +84,7 @@ def theirs(
         pid=1000 + number if running else None,
         nova=NovaRecord(flavor="m1", vcpus=count, memory_mib=128, extra_specs=told, name=server) if nova else None,
         kept=kept,
-        pins=AskedPins(
+        pins=DefinedPins(
             vcpus=pins,
             emulator=None if emulator is None else cpus(emulator),
             placement=None if placement is None else cpus(placement),

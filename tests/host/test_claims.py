@@ -12,7 +12,7 @@ from pinfold.core.errors import Conflict
 from pinfold.core.hosttext import host
 from pinfold.core.pools import Pools
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.port import AskedPins, HostGuest
+from pinfold.drivers.port import DefinedPins, HostGuest
 from pinfold.host.claims import contested, holders, misplaced, owners
 from pinfold.host.survey import foreign, own_pins
 
@@ -48,7 +48,7 @@ def test_a_stopped_guest_is_a_second_owner_once_it_starts_which_is_a_note() -> N
 
 
 def test_a_guest_of_novas_that_strayed_onto_another_pcpu_is_no_second_owner_there() -> None:
-    strayed = replace(theirs(2, "b", ["2"], emulator="0-1", nova=True), kept=AskedPins(vcpus=((0, cpus("4")),), emulator=cpus("0-1")))
+    strayed = replace(theirs(2, "b", ["2"], emulator="0-1", nova=True), kept=DefinedPins(vcpus=((0, cpus("4")),), emulator=cpus("0-1")))
     seen = surveyed(ours(1, "a", fit("2-3")), strayed)
     assert two_owners(owners(seen)) == ()
     assert [finding.subject for finding in contested(seen, uuid(1))] == ["2"], "but nobody may start there"

@@ -13,7 +13,7 @@ from pinfold.core.hosttext import host
 from pinfold.core.overhead import ObservedThread, ThreadClass
 from pinfold.core.pools import PoolConfig, Pools, build_pools
 from pinfold.core.request.model import EmulatorPolicy
-from pinfold.drivers.port import AskedPins, HostGuest, NovaRecord, Sight
+from pinfold.drivers.port import DefinedPins, HostGuest, NovaRecord, Sight
 from pinfold.host import nova
 
 VM = Subject(name="instance-1", pid=1001)
@@ -33,7 +33,7 @@ def judged(
     return nova.judged(VM, guest, reading, sight, pools, online)
 
 
-def follows(pins: AskedPins, vcpus: int) -> Sight:
+def follows(pins: DefinedPins, vcpus: int) -> Sight:
     """The threads of a guest that are where a definition puts them: the main thread, a worker, and one for each vCPU."""
     default = HOST.online if pins.placement is None else pins.placement
     emulator = default if pins.emulator is None else pins.emulator
@@ -47,13 +47,15 @@ def follows(pins: AskedPins, vcpus: int) -> Sight:
     return Sight(threads=tuple(threads), witness="procfs")
 
 
-def pins(vcpus: str, emulator: str | None = None) -> AskedPins:
+def pins(vcpus: str, emulator: str | None = None) -> DefinedPins:
     """A definition with one pCPU for each vCPU, in words."""
     sets = tuple(enumerate(map(cpus, vcpus.split())))
-    return AskedPins(vcpus=sets, emulator=None if emulator is None else cpus(emulator))
+    return DefinedPins(vcpus=sets, emulator=None if emulator is None else cpus(emulator))
 
 
-def running(live: AskedPins, kept: AskedPins, *, specs: dict[str, str] | None = None, vcpus: int = 2, kept_first: bool = True) -> HostGuest:
+def running(
+    live: DefinedPins, kept: DefinedPins, *, specs: dict[str, str] | None = None, vcpus: int = 2, kept_first: bool = True
+) -> HostGuest:
     """A guest of Nova's that runs by one definition and starts by another, which nobody wrote since its start unless that is said."""
     return dataclasses.replace(theirs(1, "instance-1", vcpus, specs=specs, nova=True, kept=kept), pins=live, kept_first=kept_first)
 
@@ -175,7 +177,7 @@ def test_a_vcpu_re_pinned_live_goes_back_to_its_persistent_pin() -> None:
     ],
 )
 def test_a_persistent_definition_that_nova_cannot_have_written_is_put_right_by_the_live_one(
-    live: AskedPins, kept: AskedPins, specs: dict[str, str]
+    live: DefinedPins, kept: DefinedPins, specs: dict[str, str]
 ) -> None:
     (finding,) = judged(running(live, kept, specs=specs, kept_first=False))
     assert finding.repair == "virsh -c qemu:///system vcpupin instance-1 0 4 --config"
@@ -203,7 +205,7 @@ def test_a_persistent_definition_that_nova_cannot_have_written_is_put_right_by_t
     ],
 )
 def test_two_definitions_that_nova_can_have_written_are_settled_by_which_is_older_or_not_at_all(
-    live: AskedPins, kept: AskedPins, specs: dict[str, str] | None, sentence: str
+    live: DefinedPins, kept: DefinedPins, specs: dict[str, str] | None, sentence: str
 ) -> None:
     (finding,) = judged(running(live, kept, specs=specs, kept_first=False))
     assert sentence in finding.sentence()
@@ -214,7 +216,7 @@ def test_two_definitions_that_nova_can_have_written_are_settled_by_which_is_olde
 
 
 def test_pins_that_are_lost_everywhere_are_reported_without_a_command() -> None:
-    both = AskedPins(vcpus=((0, cpus("2-15")), (1, cpus("5"))), emulator=cpus("0-1"))
+    both = DefinedPins(vcpus=((0, cpus("2-15")), (1, cpus("5"))), emulator=cpus("0-1"))
     (finding,) = judged(running(both, both, specs=SHARE))
     assert finding.sentence() == "guest instance-1: the definition puts vCPU 0 on 2-15, its place is one pCPU of its own"
     assert (finding.repair, "reboot --hard" in finding.advice) == ("", True)
@@ -227,11 +229,11 @@ def test_a_floating_guest_has_no_policy_and_no_pcpu_of_its_own() -> None:
     assert judged(guest) == ()
 
 
-FLOATING = AskedPins(placement=cpus("0-1"))
+FLOATING = DefinedPins(placement=cpus("0-1"))
 
 
 def test_a_floating_guest_that_was_pinned_onto_a_dedicated_pcpu_goes_back_to_the_pool() -> None:
-    onto = AskedPins(placement=cpus("0-1"), vcpus=((0, cpus("9")),))
+    onto = DefinedPins(placement=cpus("0-1"), vcpus=((0, cpus("9")),))
     for kept, flags in ((FLOATING, "--live"), (onto, "--live --config")):
         (finding,) = judged(running(onto, kept, specs={}))
         assert finding.sentence().startswith("guest instance-1: the ")
@@ -249,7 +251,7 @@ def test_a_guest_whose_flavor_and_image_ask_for_nothing_floats_whatever_its_pins
 
 
 def test_a_floating_guest_over_the_dedicated_pool_is_one_finding_that_moves_it_to_the_shared_one() -> None:
-    guest = theirs(1, "instance-1", 2, specs={}, nova=True, kept=AskedPins())
+    guest = theirs(1, "instance-1", 2, specs={}, nova=True, kept=DefinedPins())
     (finding,) = judged(guest)
     assert finding.sentence() == "guest instance-1: its floating vCPUs lie on 2-15, outside the pool of today (0-1)"
     assert finding.repair == (
@@ -260,14 +262,14 @@ def test_a_floating_guest_over_the_dedicated_pool_is_one_finding_that_moves_it_t
 
 
 def test_a_floating_guest_that_may_be_bound_to_a_cell_is_left_to_nova() -> None:
-    both = AskedPins(vcpus=((0, cpus("2-3")), (1, cpus("2-3"))), emulator=cpus("2-3"))
+    both = DefinedPins(vcpus=((0, cpus("2-3")), (1, cpus("2-3"))), emulator=cpus("2-3"))
     for specs in (None, {"hw:numa_nodes": "1"}):
         (finding,) = judged(running(both, both, specs=specs))
         assert (finding.repair, "reboot --hard" in finding.advice) == ("", True)
 
 
 def test_a_guest_that_floats_over_its_cell_s_part_of_the_pool_is_where_it_should_be() -> None:
-    both = AskedPins(vcpus=((0, cpus("0")), (1, cpus("0"))), emulator=cpus("0"))
+    both = DefinedPins(vcpus=((0, cpus("0")), (1, cpus("0"))), emulator=cpus("0"))
     assert judged(running(both, both, specs={"hw:numa_nodes": "1"})) == ()
     assert judged(running(both, both)) == ()
 
@@ -292,7 +294,7 @@ def test_a_mixed_guest_floats_with_its_shared_vcpus() -> None:
 def test_the_floating_vcpu_of_a_mixed_guest_is_known_by_the_flavor_s_mask() -> None:
     mixed = {"hw:cpu_policy": "mixed", "hw:cpu_dedicated_mask": "0", "hw:emulator_threads_policy": "share"}
     onto = pins("4 9", "0-1")
-    kept = AskedPins(vcpus=((0, cpus("4")), (1, cpus("0-1"))), emulator=cpus("0-1"))
+    kept = DefinedPins(vcpus=((0, cpus("4")), (1, cpus("0-1"))), emulator=cpus("0-1"))
     (finding,) = judged(running(onto, kept, specs=mixed))
     assert finding.repair == "virsh -c qemu:///system vcpupin instance-1 1 0-1 --live"
 

@@ -13,7 +13,7 @@ from tests.host.guests import HOST, POOLS, cpus, theirs
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, Subject
 from pinfold.core.overhead import ObservedThread, ThreadClass
-from pinfold.drivers.port import AskedPins, HostGuest, Sight
+from pinfold.drivers.port import DefinedPins, HostGuest, Sight
 from pinfold.host import nova
 
 VM = Subject(name="vm", pid=1001)
@@ -31,11 +31,11 @@ SPECS = st.sampled_from(
 
 
 @st.composite
-def definitions(draw: st.DrawFn) -> AskedPins:
+def definitions(draw: st.DrawFn) -> DefinedPins:
     """Pins of two vCPUs and of the emulator, each there or not."""
     pins = tuple((vcpu, draw(SETS)) for vcpu in range(2) if draw(st.booleans()))
     emulator, placement = draw(st.none() | SETS), draw(st.none() | SETS)
-    return AskedPins(vcpus=pins, emulator=emulator, placement=placement)
+    return DefinedPins(vcpus=pins, emulator=emulator, placement=placement)
 
 
 @st.composite
@@ -91,7 +91,7 @@ def _moved(sight: Sight, tids: set[int], where: CpuSet) -> Sight:
     return dataclasses.replace(sight, threads=threads)
 
 
-def _pinned(asked: AskedPins, vcpu: int | None, where: CpuSet) -> AskedPins:
+def _pinned(asked: DefinedPins, vcpu: int | None, where: CpuSet) -> DefinedPins:
     if vcpu is None:
         return dataclasses.replace(asked, emulator=where)
     return dataclasses.replace(asked, vcpus=tuple(sorted({**dict(asked.vcpus), vcpu: where}.items())))

@@ -26,7 +26,7 @@ from pinfold.core.pools import PoolConfig, build_pools
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.drivers.libvirt.status import HostPages, host_guest
-from pinfold.drivers.port import AskedPins, GuestState, HostGuest
+from pinfold.drivers.port import DefinedPins, GuestState, HostGuest
 
 RECORDED = Path(__file__).with_name("domains.jsonl")
 
@@ -127,7 +127,7 @@ def pages_of(guest: HostGuest) -> Iterator[int]:
         yield pages.size_kib
 
 
-def emulator_kind(pins: AskedPins, sets: tuple[CpuSet, ...], server: Server) -> EmulatorPlacement:
+def emulator_kind(pins: DefinedPins, sets: tuple[CpuSet, ...], server: Server) -> EmulatorPlacement:
     """Where Nova put the emulator threads, in pinfold's words."""
     pools = state(server.host).pools
     emulator = pins.emulator or pins.placement or state(server.host).topology.online

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pinfold.core.drift import Finding, Placed, Severity, expected
+from pinfold.core.drift import ExpectedMasks, Finding, Severity, expected
 from pinfold.core.fit.model import Fit, NoFit
 from pinfold.core.overhead import ObservedThread, masks, memory_cell
 from pinfold.core.reasons import Reason
@@ -139,7 +139,7 @@ def finding_document(finding: Finding) -> Document:
     }
 
 
-def proof_document(guest: HostGuest, recorded: Placed | None, sight: Sight | None, findings: Iterable[Finding]) -> Document:
+def proof_document(guest: HostGuest, recorded: ExpectedMasks | None, sight: Sight | None, findings: Iterable[Finding]) -> Document:
     """One guest with every thread that was seen; `placed` is false where anything drifted."""
     found = tuple(findings)
     return {
@@ -324,7 +324,7 @@ def _booking_document(chart: HostMap) -> Document | None:
     return {"booked": booking.booked_millicpu, "total": booking.total_millicpu, "guests": booking.guests, "others": booking.others}
 
 
-def _thread_document(thread: ObservedThread, recorded: Placed | None, record: Record | None) -> Document:
+def _thread_document(thread: ObservedThread, recorded: ExpectedMasks | None, record: Record | None) -> Document:
     place = None if recorded is None else expected(recorded, thread)
     return {
         "tid": thread.tid,

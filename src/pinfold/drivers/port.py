@@ -89,7 +89,7 @@ class GuestSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AskedPins:
+class DefinedPins:
     """The pins that a definition asks for, as the hypervisor repeats them; None where it says nothing (then the default holds).
 
     `vcpus` and `iothreads` are `(index, set)` pairs, ascending; `realtime` the vCPUs with a realtime scheduler.
@@ -140,8 +140,8 @@ class HostGuest:
     pid: int | None = None
     record: Record | None = None
     nova: NovaRecord | None = None
-    pins: AskedPins = AskedPins()
-    kept: AskedPins | None = None
+    pins: DefinedPins = DefinedPins()
+    kept: DefinedPins | None = None
     kept_first: bool = False
     pages: tuple[ForeignMemory, ...] = ()
     iothreads: int = 0

@@ -11,13 +11,13 @@ from enum import Enum
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import (
+    ExpectedMasks,
+    ExpectedMemory,
     Finding,
     FindingCode,
     Place,
-    Placed,
     Severity,
     Subject,
-    WantedMemory,
     busy_siblings,
     foreign_floating,
     foreign_process,
@@ -61,7 +61,7 @@ class GuestAudit:
     whose: Whose
     policy: EmulatorPolicy | None = None
     inferred: bool = False
-    masks: Placed | None = None
+    masks: ExpectedMasks | None = None
     sight: Sight | None = None
     findings: tuple[Finding, ...] = ()
 
@@ -166,7 +166,7 @@ def _siblings(settings: HostSettings, seen: Survey, guest: HostGuest, own: CpuSe
     return busy_siblings(subject_of(settings, guest), own, seen.state.topology.siblings, others, kept=kept)
 
 
-def _recorded_memory(seen: Survey, fit: Fit) -> WantedMemory | None:
+def _recorded_memory(seen: Survey, fit: Fit) -> ExpectedMemory | None:
     """Where the memory of a guest of ours belongs; None for one without cells, whose memory may lie anywhere."""
     if not fit.cells:
         return None
@@ -175,10 +175,10 @@ def _recorded_memory(seen: Survey, fit: Fit) -> WantedMemory | None:
     for cell in fit.cells:
         if cell.page_kib > small.get(cell.host_cell, cell.page_kib):
             huge[cell.host_cell] = huge.get(cell.host_cell, 0) + cell.memory_mib
-    return WantedMemory(cells=CpuSet(cell.host_cell for cell in fit.cells), huge_mib=huge)
+    return ExpectedMemory(cells=CpuSet(cell.host_cell for cell in fit.cells), huge_mib=huge)
 
 
-def _novas_memory(seen: Survey, guest: HostGuest, place: Place) -> WantedMemory | None:
+def _novas_memory(seen: Survey, guest: HostGuest, place: Place) -> ExpectedMemory | None:
     """Where the memory of a pinned guest of Nova's belongs: beside its pCPUs, as Nova binds it; None where it has others."""
     cell_of = seen.state.topology.cell_of
     cells = CpuSet(cell_of[cpu] for cpu in place.alone if cpu in cell_of)
@@ -187,10 +187,10 @@ def _novas_memory(seen: Survey, guest: HostGuest, place: Place) -> WantedMemory 
     huge: dict[int, int] = {}
     for pages in guest.pages:
         huge[pages.cell] = huge.get(pages.cell, 0) + pages.size_kib * pages.count // 1024
-    return WantedMemory(cells=cells, huge_mib=huge)
+    return ExpectedMemory(cells=cells, huge_mib=huge)
 
 
-def _memory(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest, wanted: WantedMemory | None) -> tuple[Finding, ...]:
+def _memory(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest, wanted: ExpectedMemory | None) -> tuple[Finding, ...]:
     """The memory of a running guest that lies on a wrong cell, where this machine's procfs speaks of the host and it has several cells."""
     topology = seen.state.topology
     several = len(topology.cells) > 1 and driver.local and own_machine(topology)

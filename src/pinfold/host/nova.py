@@ -20,12 +20,12 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.drift import Definitions, Finding, FindingCode, Place, Subject, Wanted, compare, floating_astray, outside_pools
+from pinfold.core.drift import Definitions, Finding, FindingCode, InferredMasks, Place, Subject, compare, floating_astray, outside_pools
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.pools import Pools
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import EmulatorPolicy, Flavor, GuestRequest, Image, ThreadPolicy
-from pinfold.drivers.port import AskedPins, HostGuest, NovaRecord, Sight
+from pinfold.drivers.port import DefinedPins, HostGuest, NovaRecord, Sight
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ class Reading:
     that such a guest is bound to no cell. `findings` are about what no evidence tells.
     """
 
-    wanted: Wanted
+    wanted: InferredMasks
     place: Place
     policy: EmulatorPolicy | None = None
     stated: bool = False
@@ -101,7 +101,7 @@ def judged(
     return tuple(found)
 
 
-def _by_rank(guest: HostGuest) -> tuple[AskedPins, ...]:
+def _by_rank(guest: HostGuest) -> tuple[DefinedPins, ...]:
     """The guest's definitions, the persistent one first."""
     both = (guest.kept, guest.pins) if guest.active else (guest.pins,)
     return tuple(asked for asked in both if asked is not None)
@@ -130,7 +130,7 @@ def _placing(pairs: Iterable[tuple[str, str]], prefix: str) -> tuple[tuple[str, 
     return tuple((key, value) for key, value in pairs if key.startswith(names))
 
 
-def _inferred_dedicated(guest: HostGuest, asked: AskedPins, pools: Pools | None) -> CpuSet:
+def _inferred_dedicated(guest: HostGuest, asked: DefinedPins, pools: Pools | None) -> CpuSet:
     """The vCPUs with a pCPU of their own: pinned to one that is dedicated, or at least not shared.
 
     A cell's part of the shared pool may be one pCPU too.
@@ -140,7 +140,7 @@ def _inferred_dedicated(guest: HostGuest, asked: AskedPins, pools: Pools | None)
 
 
 def _floating(
-    guest: HostGuest, told: GuestRequest | None, asked: tuple[AskedPins, ...], pools: Pools | None, online: CpuSet, cells: int
+    guest: HostGuest, told: GuestRequest | None, asked: tuple[DefinedPins, ...], pools: Pools | None, online: CpuSet, cells: int
 ) -> Reading:
     """A guest that floats: over what Nova gave it of the shared pool, or over the whole of it where that is not within the pool."""
     stated, shared = told is not None, online if pools is None else pools.shared
@@ -150,15 +150,15 @@ def _floating(
         given = [cpus for one in asked for cpus in _float_sets(one, vcpu, online, pinned=bound)]
         sets.append(next((cpus for cpus in given if cpus & online and cpus & online <= shared), CpuSet()))
     if all(sets):
-        wanted = Wanted(vcpus=tuple(sets), overhead=_union(sets))
+        wanted = InferredMasks(vcpus=tuple(sets), overhead=_union(sets))
         return Reading(wanted=wanted, place=Place(floating=wanted.overhead), stated=stated)
     beyond = _union(cpus for vcpu in range(guest.vcpus) for cpus in _float_sets(asked[0], vcpu, online, pinned=True)[:1])
     movable = cells == 1 or not bound or not any(one.vcpus for one in asked)
-    wanted = Wanted(vcpus=(CpuSet(),) * guest.vcpus, overhead=CpuSet())
+    wanted = InferredMasks(vcpus=(CpuSet(),) * guest.vcpus, overhead=CpuSet())
     return Reading(wanted=wanted, place=Place(), stated=stated, beyond=beyond, movable=movable)
 
 
-def _float_sets(asked: AskedPins, vcpu: int, online: CpuSet, *, pinned: bool) -> list[CpuSet]:
+def _float_sets(asked: DefinedPins, vcpu: int, online: CpuSet, *, pinned: bool) -> list[CpuSet]:
     """What one definition gives a floating vCPU, its pin first. Nova pins one only to bind it to a cell."""
     pin = dict(asked.vcpus).get(vcpu) if pinned else None
     return [cpus for cpus in (pin, online if asked.placement is None else asked.placement) if cpus is not None]
@@ -171,7 +171,7 @@ class _Pinned:
     subject: Subject
     guest: HostGuest
     told: GuestRequest | None
-    asked: tuple[AskedPins, ...]
+    asked: tuple[DefinedPins, ...]
     dedicated: CpuSet
     pools: Pools | None
     cells: int
@@ -194,7 +194,7 @@ class _Pinned:
         whole = all(sets[vcpu] for vcpu in self.dedicated)
         vcpus = tuple(CpuSet() if vcpu in self.dedicated and not whole else cpus for vcpu, cpus in enumerate(sets))
         return Reading(
-            wanted=Wanted(vcpus=vcpus, overhead=overhead, realtime=realtime, policy=policy),
+            wanted=InferredMasks(vcpus=vcpus, overhead=overhead, realtime=realtime, policy=policy),
             place=Place(alone=alone, floating=floating),
             policy=policy,
             stated=self.told is not None,
@@ -204,7 +204,7 @@ class _Pinned:
     def _realtime(self) -> CpuSet:
         return self.told.realtime if self.told is not None else self.asked[0].realtime
 
-    def _bases(self) -> tuple[AskedPins, ...]:
+    def _bases(self) -> tuple[DefinedPins, ...]:
         """The definitions that may give the pinned vCPUs their pCPUs: one, or two that differ and can both be what Nova wrote.
 
         1. Those that Nova can have written; where none is, the persistent one.
@@ -217,17 +217,17 @@ class _Pinned:
             possible = agreeing or possible
         return tuple(possible[:1] if self.guest.kept_first else possible)
 
-    def _possible(self, asked: AskedPins) -> bool:
+    def _possible(self, asked: DefinedPins) -> bool:
         pins = dict(asked.vcpus)
         sets = [pins.get(vcpu, CpuSet()) for vcpu in self.dedicated]
         apart = len(_union(sets)) == len(sets) == sum(len(cpus) for cpus in sets)
         return apart and (self.pools is None or _union(sets) <= self.pools.dedicated)
 
-    def _own(self, asked: AskedPins) -> CpuSet:
+    def _own(self, asked: DefinedPins) -> CpuSet:
         realtime = self._realtime()
         return _union(cpus for vcpu, cpus in asked.vcpus if vcpu not in realtime)
 
-    def _vcpu_sets(self, bases: tuple[AskedPins, ...]) -> tuple[CpuSet, ...]:
+    def _vcpu_sets(self, bases: tuple[DefinedPins, ...]) -> tuple[CpuSet, ...]:
         """The place of each vCPU, empty where no evidence gives one. No two pinned vCPUs have the same."""
         sets, taken = [], CpuSet()
         for vcpu in range(self.guest.vcpus):
@@ -249,7 +249,7 @@ class _Pinned:
         shared = self.pools.shared
         return next((cpus for cpus in known if cpus <= shared), shared if self.cells == 1 else CpuSet())
 
-    def _lost(self, bases: tuple[AskedPins, ...], sets: tuple[CpuSet, ...]) -> Iterator[Finding]:
+    def _lost(self, bases: tuple[DefinedPins, ...], sets: tuple[CpuSet, ...]) -> Iterator[Finding]:
         """The vCPUs that no evidence gives a place."""
         for vcpu, cpus in enumerate(sets):
             if not cpus:

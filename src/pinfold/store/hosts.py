@@ -13,11 +13,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pinfold.core.described import check_host
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.fit.model import Strategy
 from pinfold.core.ledger import Claim, Foreign, HostState, Ledger, Limits
 from pinfold.core.pools import Pools
+from pinfold.core.sanity import check_host
 from pinfold.core.topology import Topology
 from pinfold.store import claims, codec
 from pinfold.store.database import EpochNow, in_term, tell

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.request.compile import compile_request
-from pinfold.core.request.merge import MAX_KEYS, Effective, merge
+from pinfold.core.request.merge import MAX_KEYS, EffectiveSpecs, merge
 from pinfold.core.request.model import CpuPolicy, Flavor, Image, PageKind, ThreadPolicy
 
 
@@ -26,8 +26,8 @@ def _pairs(keys: dict[str, str]) -> tuple[tuple[str, str], ...]:
 
 
 def test_nothing_said_is_nothing_asked() -> None:
-    assert merge(flavor()) == Effective()
-    assert merge(flavor(), Image()) == Effective()
+    assert merge(flavor()) == EffectiveSpecs()
+    assert merge(flavor(), Image()) == EffectiveSpecs()
 
 
 # The image alone, the flavor alone, and both alike give the same value.
@@ -181,7 +181,7 @@ def test_an_image_forbids_no_trait() -> None:
 
 def test_foreign_image_properties_are_ignored() -> None:
     foreign = image(os_distro="debian", hw_disk_bus="virtio", hw_cpu_polcy="dedicated", owner="x" * 10000, img_mappings='[{"a": "\n"}]')
-    assert merge(flavor(), foreign) == Effective()
+    assert merge(flavor(), foreign) == EffectiveSpecs()
 
 
 def test_known_image_properties_without_effect_are_listed() -> None:

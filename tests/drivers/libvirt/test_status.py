@@ -16,7 +16,7 @@ from pinfold.drivers.libvirt import emit, status
 from pinfold.drivers.libvirt.capabilities import Platform
 from pinfold.drivers.libvirt.elements import Make
 from pinfold.drivers.libvirt.status import HostPages
-from pinfold.drivers.port import AskedPins, GuestState, HostGuest
+from pinfold.drivers.port import DefinedPins, GuestState, HostGuest
 from pinfold.linux.cgroup import Leaf
 from pinfold.linux.procfs import Thread
 
@@ -35,7 +35,7 @@ def guest(text: str) -> HostGuest:
 
 
 def test_a_domain_that_asks_for_nothing_has_no_pins() -> None:
-    assert status.asked_pins(domain("<vcpu>2</vcpu>")) == AskedPins()
+    assert status.asked_pins(domain("<vcpu>2</vcpu>")) == DefinedPins()
 
 
 def test_every_kind_of_pin_is_read() -> None:

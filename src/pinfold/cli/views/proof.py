@@ -11,7 +11,7 @@ from rich.text import Text
 
 from pinfold.cli.screen import Hanging
 from pinfold.cli.views.words import emulator_words, guest_words, mib
-from pinfold.core.drift import Finding, Placed, Severity, expected
+from pinfold.core.drift import ExpectedMasks, Finding, Severity, expected
 from pinfold.core.overhead import ObservedThread, ThreadClass, memory_cell
 from pinfold.core.plural import count
 from pinfold.core.topology import Topology
@@ -21,7 +21,7 @@ _ORDER = tuple(ThreadClass)
 
 
 def guest_view(
-    guest: HostGuest, masks: Placed | None, sight: Sight | None, findings: Iterable[Finding], topology: Topology | None = None
+    guest: HostGuest, masks: ExpectedMasks | None, sight: Sight | None, findings: Iterable[Finding], topology: Topology | None = None
 ) -> list[RenderableType]:
     """One guest: what it is, the proof where it runs, and what was found, each with its repair. Pure.
 
@@ -74,7 +74,7 @@ def contexts(guest: HostGuest, sight: Sight, topology: Topology | None) -> dict[
     return told
 
 
-def proof_table(masks: Placed, sight: Sight, findings: Iterable[Finding], contexts: Mapping[int, str]) -> Table:
+def proof_table(masks: ExpectedMasks, sight: Sight, findings: Iterable[Finding], contexts: Mapping[int, str]) -> Table:
     """Every thread: class, name, id, the pCPUs that it may run on, those recorded for it, and whether they are the same.
 
     Of thread contexts nothing is recorded; `contexts` says what is known of them, and a dot that they are not judged.

@@ -1,5 +1,6 @@
 """Drift: what was recorded against what the host shows. Reading the host, and repairing it, do not belong here."""
 
+from pinfold.core.drift.expectation import Definitions, ExpectedMasks, InferredMasks, PinDefinition, expected
 from pinfold.core.drift.finding import THREAD_CODES, Finding, FindingCode, Severity, Subject
 from pinfold.core.drift.guest import compare
 from pinfold.core.drift.host import (
@@ -16,26 +17,25 @@ from pinfold.core.drift.host import (
     record_unreadable,
     two_owners,
 )
-from pinfold.core.drift.memory import WantedMemory, misplaced_memory
-from pinfold.core.drift.place import out_of_place
-from pinfold.core.drift.places import Asked, Definitions, Placed, Wanted, expected
+from pinfold.core.drift.memory import ExpectedMemory, misplaced_memory
 from pinfold.core.drift.siblings import busy_siblings
+from pinfold.core.drift.validity import out_of_place
 
 __all__ = [
     "THREAD_CODES",
-    "Asked",
     "Definitions",
+    "ExpectedMasks",
+    "ExpectedMemory",
     "Finding",
     "FindingCode",
     "Holder",
+    "InferredMasks",
     "Owner",
+    "PinDefinition",
     "Place",
-    "Placed",
     "Process",
     "Severity",
     "Subject",
-    "Wanted",
-    "WantedMemory",
     "busy_siblings",
     "compare",
     "expected",

@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import remedy
+from pinfold.core.drift.expectation import Definitions, ExpectedMasks, InferredMasks, PinDefinition, expected
 from pinfold.core.drift.finding import THREAD_CODES, Finding, FindingCode, Subject
-from pinfold.core.drift.places import Asked, Definitions, Placed, Wanted, expected
 from pinfold.core.drift.remedy import Scope
 from pinfold.core.overhead import ObservedThread, ThreadClass
 from pinfold.core.request.model import EmulatorPolicy
@@ -33,7 +33,7 @@ _FOLLOWERS = (ThreadClass.EMULATOR, ThreadClass.VHOST)
 
 def compare(
     subject: Subject,
-    places: Placed,
+    places: ExpectedMasks,
     threads: Iterable[ObservedThread] | None,
     online: CpuSet,
     *,
@@ -86,7 +86,7 @@ class _Pin:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Judge:
     subject: Subject
-    places: Placed
+    places: ExpectedMasks
     definitions: Definitions
     threads: tuple[ObservedThread, ...]
     online: CpuSet
@@ -137,7 +137,7 @@ class _Judge:
     def emulator(self) -> list[Finding]:
         own = tuple(thread for thread in self.threads if thread.thread_class in _FOLLOWERS or thread in self._led())
         pin = self._pin("the emulator", self.places.overhead, own, lambda asked: asked.emulator, remedy.emulatorpin)
-        policy = self.places.policy if isinstance(self.places, Wanted) else None
+        policy = self.places.policy if isinstance(self.places, InferredMasks) else None
         if policy is None:
             return self._judged(pin, FindingCode.DEFINITION_PINS)
         if policy is EmulatorPolicy.SHARE and self._is_part(pin):
@@ -195,7 +195,7 @@ class _Judge:
         for thread in self.threads:
             if thread.thread_class is ThreadClass.THREAD_CONTEXT:
                 continue
-            if thread.thread_class is ThreadClass.KTHREAD and isinstance(self.places, Wanted):
+            if thread.thread_class is ThreadClass.KTHREAD and isinstance(self.places, InferredMasks):
                 continue
             if thread.thread_class is ThreadClass.VCPU and thread.vcpu in self.places.realtime:
                 if thread.scheduler != "fifo":
@@ -261,14 +261,14 @@ class _Judge:
         about: str,
         place: CpuSet,
         threads: tuple[ObservedThread, ...],
-        of: Callable[[Asked], CpuSet | None],
+        of: Callable[[PinDefinition], CpuSet | None],
         command: Callable[[Subject, CpuSet, CpuSet, Scope], str],
         *,
         defined: bool = True,
     ) -> _Pin:
         """The pin with what is wrong of it: definitions that have it right are left out, as are threads in their place."""
 
-        def wrong(asked: Asked | None) -> CpuSet | None:
+        def wrong(asked: PinDefinition | None) -> CpuSet | None:
             if asked is None or not defined or not place & self.online:
                 return None
             said = of(asked)
@@ -329,11 +329,11 @@ def _written_again(subject: Subject) -> str:
     return f"have the definition written again by the record: {remedy.replaced(subject)}" if subject.owner else _NO_DEFINITION
 
 
-def _pin_of(vcpu: int) -> Callable[[Asked], CpuSet | None]:
+def _pin_of(vcpu: int) -> Callable[[PinDefinition], CpuSet | None]:
     return lambda asked: dict(asked.vcpus).get(vcpu)
 
 
-def _iothread_pin_of(number: int) -> Callable[[Asked], CpuSet | None]:
+def _iothread_pin_of(number: int) -> Callable[[PinDefinition], CpuSet | None]:
     return lambda asked: dict(asked.iothreads).get(number)
 
 

@@ -37,14 +37,14 @@ class Area:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WantedMemory:
+class ExpectedMemory:
     """The host cells that a guest's memory belongs on, and how much of it there is on huge pages, in MiB by cell."""
 
     cells: CpuSet
     huge_mib: Mapping[int, int]
 
 
-def misplaced_memory(subject: Subject, wanted: WantedMemory, areas: Iterable[Area]) -> tuple[Finding, ...]:
+def misplaced_memory(subject: Subject, wanted: ExpectedMemory, areas: Iterable[Area]) -> tuple[Finding, ...]:
     """The memory that lies on a cell where it does not belong; at most one finding. Pure.
 
     1. Huge pages are all the guest's: what a cell has beyond its share, as far as another cell lacks it.
@@ -70,7 +70,7 @@ def misplaced_memory(subject: Subject, wanted: WantedMemory, areas: Iterable[Are
     )
 
 
-def _huge_astray(wanted: WantedMemory, areas: tuple[Area, ...]) -> dict[int, int]:
+def _huge_astray(wanted: ExpectedMemory, areas: tuple[Area, ...]) -> dict[int, int]:
     """KiB of huge pages too many by cell, at most as many in all as other cells lack: the lowest cells first."""
     held = _by_cell(area for area in areas if area.kind is AreaKind.HUGE)
     due = {cell: mib * 1024 for cell, mib in wanted.huge_mib.items()}
@@ -84,7 +84,7 @@ def _huge_astray(wanted: WantedMemory, areas: tuple[Area, ...]) -> dict[int, int
     return astray
 
 
-def _plain_astray(wanted: WantedMemory, areas: tuple[Area, ...]) -> dict[int, int]:
+def _plain_astray(wanted: ExpectedMemory, areas: tuple[Area, ...]) -> dict[int, int]:
     plain = (area for area in areas if area.kind is AreaKind.PLAIN)
     large = (area for area in plain if area.page_kib * sum(count for _, count in area.pages) >= _LEAST_AREA_KIB)
     astray = {cell: kib for cell, kib in _by_cell(large).items() if cell not in wanted.cells}

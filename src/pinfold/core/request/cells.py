@@ -5,18 +5,18 @@ from __future__ import annotations
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.plural import count
-from pinfold.core.request.merge import Effective
+from pinfold.core.request.merge import EffectiveSpecs
 from pinfold.core.request.model import Flavor, GuestCell, GuestCpuTopology, PageKind, PageRequest
-from pinfold.core.request.values import Given, indexes
+from pinfold.core.request.values import SpecValue, indexes
 
 
-def build_cells(flavor: Flavor, asked: Effective, dedicated: CpuSet) -> tuple[GuestCell, ...]:
+def build_cells(flavor: Flavor, asked: EffectiveSpecs, dedicated: CpuSet) -> tuple[GuestCell, ...]:
     """The guest cells, ordered by index, or none for a guest that floats.
 
     A guest has cells when it asks for nodes, for a page size or for pinned vCPUs. vCPUs and memory are divided evenly, or as the lists
     say: they partition the vCPUs, and their memories add up to the flavor's. Raises `InvalidRequest`.
 
-    >>> [str(cell.vcpus) for cell in build_cells(Flavor(vcpus=4, memory_mib=512), Effective(), CpuSet.parse("0-3"))]
+    >>> [str(cell.vcpus) for cell in build_cells(Flavor(vcpus=4, memory_mib=512), EffectiveSpecs(), CpuSet.parse("0-3"))]
     ['0-3']
     """
     _check_lists_have_nodes(asked)
@@ -31,8 +31,8 @@ def build_cells(flavor: Flavor, asked: Effective, dedicated: CpuSet) -> tuple[Gu
     return _even(flavor, asked.numa_nodes, dedicated)
 
 
-def _check_lists_have_nodes(asked: Effective) -> None:
-    lists: tuple[tuple[int, Given[object]], ...] = (*asked.numa_cpus, *asked.numa_mem_mib)
+def _check_lists_have_nodes(asked: EffectiveSpecs) -> None:
+    lists: tuple[tuple[int, SpecValue[object]], ...] = (*asked.numa_cpus, *asked.numa_mem_mib)
     if lists and asked.numa_nodes is None:
         given = lists[0][1]
         raise InvalidRequest(f"{given.said()}, but hw:numa_nodes is not set; it needs the number of guest cells", key=given.name)
@@ -46,7 +46,7 @@ def _cell(index: int, vcpus: CpuSet, dedicated: CpuSet, memory_mib: int) -> Gues
     return GuestCell(id=index, vcpus=vcpus, dedicated=vcpus & dedicated, memory_mib=memory_mib)
 
 
-def _even(flavor: Flavor, nodes: Given[int], dedicated: CpuSet) -> tuple[GuestCell, ...]:
+def _even(flavor: Flavor, nodes: SpecValue[int], dedicated: CpuSet) -> tuple[GuestCell, ...]:
     for amount, said in ((flavor.vcpus, count(flavor.vcpus, "vCPU")), (flavor.memory_mib, f"{flavor.memory_mib} MiB of memory")):
         if amount % nodes.value:
             raise InvalidRequest(
@@ -59,10 +59,10 @@ def _even(flavor: Flavor, nodes: Given[int], dedicated: CpuSet) -> tuple[GuestCe
     return tuple(_cell(index, CpuSet.from_mask(part << index * share), dedicated, memory_mib) for index in range(nodes.value))
 
 
-def _listed(nodes: Given[int], asked: Effective, dedicated: CpuSet) -> tuple[GuestCell, ...]:
+def _listed(nodes: SpecValue[int], asked: EffectiveSpecs, dedicated: CpuSet) -> tuple[GuestCell, ...]:
     """The cells that the lists describe. Raises `InvalidRequest` unless each of the cells has both values, and no other has one."""
     cpus, memories = dict(asked.numa_cpus), dict(asked.numa_mem_mib)
-    lists: tuple[tuple[int, Given[object]], ...] = (*asked.numa_cpus, *asked.numa_mem_mib)
+    lists: tuple[tuple[int, SpecValue[object]], ...] = (*asked.numa_cpus, *asked.numa_mem_mib)
     for index, given in lists:
         if index >= nodes.value:
             raise InvalidRequest(
@@ -80,7 +80,7 @@ def _listed(nodes: Given[int], asked: Effective, dedicated: CpuSet) -> tuple[Gue
     return tuple(cells)
 
 
-def _check_partition(flavor: Flavor, asked: Effective) -> None:
+def _check_partition(flavor: Flavor, asked: EffectiveSpecs) -> None:
     """Every vCPU in one cell, and the memories' sum the flavor's."""
     owners: dict[int, str] = {}
     for _, given in asked.numa_cpus:
@@ -104,7 +104,7 @@ def _check_partition(flavor: Flavor, asked: Effective) -> None:
         )
 
 
-def check_pages(page: Given[PageRequest] | None, cells: tuple[GuestCell, ...]) -> None:
+def check_pages(page: SpecValue[PageRequest] | None, cells: tuple[GuestCell, ...]) -> None:
     """Raise `InvalidRequest` unless each cell's memory is a whole number of pages, where the size is explicit."""
     if page is None or page.value.kind is not PageKind.EXPLICIT:
         return
@@ -117,13 +117,13 @@ def check_pages(page: Given[PageRequest] | None, cells: tuple[GuestCell, ...]) -
             )
 
 
-def guest_cpu_topology(vcpus: int, asked: Effective) -> GuestCpuTopology | None:
+def guest_cpu_topology(vcpus: int, asked: EffectiveSpecs) -> GuestCpuTopology | None:
     """What the guest sees, None where nothing is said about it.
 
     The product is the number of vCPUs. What is not given is filled in: threads 1, then sockets as many as are left; where sockets alone
     or sockets and threads are given, cores take what is left. Raises `InvalidRequest` where no whole number does.
 
-    >>> guest_cpu_topology(8, Effective(threads=Given(name="hw:cpu_threads", text="2", value=2)))
+    >>> guest_cpu_topology(8, EffectiveSpecs(threads=SpecValue(name="hw:cpu_threads", text="2", value=2)))
     GuestCpuTopology(sockets=4, cores=1, threads=2)
     """
     given = tuple(part for part in (asked.sockets, asked.cores, asked.threads) if part is not None)

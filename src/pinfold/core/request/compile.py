@@ -7,7 +7,7 @@ from typing import Final
 from pinfold.core.cpuset import MAX_CPU, CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.request.cells import build_cells, check_pages, guest_cpu_topology
-from pinfold.core.request.merge import MAX_MEMORY_MIB, Effective, merge
+from pinfold.core.request.merge import MAX_MEMORY_MIB, EffectiveSpecs, merge
 from pinfold.core.request.model import Flavor, GuestCell, GuestRequest, Image, PageKind, PageRequest
 from pinfold.core.request.policies import decide_policies
 
@@ -67,7 +67,7 @@ def _check_sizes(flavor: Flavor, disks: int, nics: int) -> None:
             raise InvalidRequest(f"{name} is {value}; it must be from {least} to {most}", key=name)
 
 
-def _locked_memory(asked: Effective, realtime: CpuSet, cells: tuple[GuestCell, ...]) -> bool:
+def _locked_memory(asked: EffectiveSpecs, realtime: CpuSet, cells: tuple[GuestCell, ...]) -> bool:
     """Whether the memory is locked: where asked for, and always for realtime guests."""
     given = asked.locked_memory
     if given is None:

@@ -26,10 +26,10 @@ from pinfold.core.request.keys import (
     nearest,
 )
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, Flavor, Image, PageKind, PageRequest, ThreadPolicy
-from pinfold.core.request.values import Given, shown
+from pinfold.core.request.values import SpecValue, shown
 
 T = TypeVar("T")
-Texts = Mapping[str, Given[str]]
+Texts = Mapping[str, SpecValue[str]]
 
 MAX_KEYS: Final = 512
 MAX_KEY_LENGTH: Final = 255
@@ -41,30 +41,30 @@ _TRAIT_SHAPE: Final = re.compile(r"[A-Z0-9_]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Effective:
+class EffectiveSpecs:
     """What flavor and image ask for together: each value with the name that gave it, None where nobody did.
 
     `numa_cpus` and `numa_mem_mib` are ordered by cell index. A realtime mask without realtime is left out. `not_acted_upon` is ordered
     by name.
     """
 
-    cpu_policy: Given[CpuPolicy] | None = None
-    thread_policy: Given[ThreadPolicy] | None = None
-    emulator_policy: Given[EmulatorPolicy] | None = None
-    dedicated_mask: Given[CpuSet] | None = None
-    realtime: Given[bool] | None = None
-    realtime_mask: Given[CpuSet] | None = None
-    numa_nodes: Given[int] | None = None
-    numa_cpus: tuple[tuple[int, Given[CpuSet]], ...] = ()
-    numa_mem_mib: tuple[tuple[int, Given[int]], ...] = ()
-    page: Given[PageRequest] | None = None
-    locked_memory: Given[bool] | None = None
-    sockets: Given[int] | None = None
-    cores: Given[int] | None = None
-    threads: Given[int] | None = None
-    resources_vcpu: Given[int] | None = None
-    resources_pcpu: Given[int] | None = None
-    traits: tuple[Given[bool], ...] = ()
+    cpu_policy: SpecValue[CpuPolicy] | None = None
+    thread_policy: SpecValue[ThreadPolicy] | None = None
+    emulator_policy: SpecValue[EmulatorPolicy] | None = None
+    dedicated_mask: SpecValue[CpuSet] | None = None
+    realtime: SpecValue[bool] | None = None
+    realtime_mask: SpecValue[CpuSet] | None = None
+    numa_nodes: SpecValue[int] | None = None
+    numa_cpus: tuple[tuple[int, SpecValue[CpuSet]], ...] = ()
+    numa_mem_mib: tuple[tuple[int, SpecValue[int]], ...] = ()
+    page: SpecValue[PageRequest] | None = None
+    locked_memory: SpecValue[bool] | None = None
+    sockets: SpecValue[int] | None = None
+    cores: SpecValue[int] | None = None
+    threads: SpecValue[int] | None = None
+    resources_vcpu: SpecValue[int] | None = None
+    resources_pcpu: SpecValue[int] | None = None
+    traits: tuple[SpecValue[bool], ...] = ()
     """`value` is whether the trait is required; `name` is `trait:NAME`."""
     not_acted_upon: tuple[str, ...] = ()
 
@@ -74,7 +74,7 @@ class Effective:
         return self.realtime is not None and self.realtime.value
 
 
-def merge(flavor: Flavor, image: Image | None = None) -> Effective:
+def merge(flavor: Flavor, image: Image | None = None) -> EffectiveSpecs:
     """The values that hold for a guest of this flavor and image. `flavor.vcpus` has to be within its bounds.
 
     Where only one of the two speaks, it holds; where both do, they must mean the same. Two rules are their own:
@@ -91,7 +91,7 @@ def merge(flavor: Flavor, image: Image | None = None) -> Effective:
     mask, mask_idle = _realtime_mask(flavor.vcpus, realtime, ours, theirs)
     count = partial(values.whole_number, least=1, most=MAX_CPU + 1)
     amount = partial(values.whole_number, least=0, most=MAX_CPU + 2)
-    return Effective(
+    return EffectiveSpecs(
         cpu_policy=_one("hw:cpu_policy", values.cpu_policy, ours, theirs),
         thread_policy=_one("hw:cpu_thread_policy", values.thread_policy, ours, theirs),
         emulator_policy=_one("hw:emulator_threads_policy", values.emulator_policy, ours, theirs),
@@ -117,7 +117,7 @@ def _of_flavor(flavor: Flavor) -> tuple[Texts, tuple[str, ...]]:
     """The flavor's texts by key, and the names of those that are not acted upon."""
     if len(flavor.extra_specs) > MAX_KEYS:
         raise InvalidRequest(f"the flavor has {len(flavor.extra_specs)} extra specs; at most {MAX_KEYS} are allowed")
-    texts: dict[str, Given[str]] = {}
+    texts: dict[str, SpecValue[str]] = {}
     idle: list[str] = []
     for name, text in flavor.extra_specs:
         _check_shape(name, text)
@@ -125,7 +125,7 @@ def _of_flavor(flavor: Flavor) -> tuple[Texts, tuple[str, ...]]:
         if name in texts or name in idle:
             raise InvalidRequest(f"{name} stands twice in the flavor; it is allowed once", key=name)
         if _acted_upon(key, name, text):
-            texts[name] = Given(name=name, text=text, value=text)
+            texts[name] = SpecValue(name=name, text=text, value=text)
         else:
             idle.append(name)
     return texts, tuple(idle)
@@ -135,7 +135,7 @@ def _of_image(image: Image) -> tuple[Texts, tuple[str, ...]]:
     """The image's texts by the extra spec they mirror, and the names of those that are not acted upon. Foreign ones are in neither."""
     if len(image.properties) > MAX_KEYS:
         raise InvalidRequest(f"the image has {len(image.properties)} properties; at most {MAX_KEYS} are allowed")
-    texts: dict[str, Given[str]] = {}
+    texts: dict[str, SpecValue[str]] = {}
     idle: list[str] = []
     for name, text in image.properties:
         key = find_image(name)
@@ -149,7 +149,7 @@ def _of_image(image: Image) -> tuple[Texts, tuple[str, ...]]:
         if mirrored in texts:
             raise InvalidRequest(f"{name} stands twice in the image; it is allowed once", key=name)
         if _acted_upon(key, name, text):
-            texts[mirrored] = Given(name=name, text=text, value=text)
+            texts[mirrored] = SpecValue(name=name, text=text, value=text)
         else:
             idle.append(name)
     return texts, tuple(idle)
@@ -189,12 +189,12 @@ def _acted_upon(key: Key, name: str, text: str) -> bool:
     return key.disposition is Disposition.ACTED_UPON
 
 
-def _read(key: str, read: Callable[[str, str], T], texts: Texts) -> Given[T] | None:
+def _read(key: str, read: Callable[[str, str], T], texts: Texts) -> SpecValue[T] | None:
     given = texts.get(key)
-    return None if given is None else Given(name=given.name, text=given.text, value=read(given.name, given.text))
+    return None if given is None else SpecValue(name=given.name, text=given.text, value=read(given.name, given.text))
 
 
-def _one(key: str, read: Callable[[str, str], T], ours: Texts, theirs: Texts) -> Given[T] | None:
+def _one(key: str, read: Callable[[str, str], T], ours: Texts, theirs: Texts) -> SpecValue[T] | None:
     """The value on which flavor and image agree, or the only one given."""
     flavor, image = _read(key, read, ours), _read(key, read, theirs)
     if flavor is not None and image is not None and flavor.value != image.value:
@@ -202,13 +202,13 @@ def _one(key: str, read: Callable[[str, str], T], ours: Texts, theirs: Texts) ->
     return flavor if flavor is not None else image
 
 
-def _disagree(flavor: Given[T], image: Given[T]) -> InvalidRequest:
+def _disagree(flavor: SpecValue[T], image: SpecValue[T]) -> InvalidRequest:
     return InvalidRequest(
         f"{flavor.said()} in the flavor, but {image.said()} in the image; they must agree, or only one be set", key=flavor.name
     )
 
 
-def _per_cell(key: str, read: Callable[[str, str], T], ours: Texts, theirs: Texts) -> tuple[tuple[int, Given[T]], ...]:
+def _per_cell(key: str, read: Callable[[str, str], T], ours: Texts, theirs: Texts) -> tuple[tuple[int, SpecValue[T]], ...]:
     """The values of a key that is given per guest cell, by index. Where both have a list, the lists are equal."""
     flavor, image = _cells_of(key, read, ours), _cells_of(key, read, theirs)
     if flavor and image:
@@ -223,17 +223,17 @@ def _per_cell(key: str, read: Callable[[str, str], T], ours: Texts, theirs: Text
     return tuple(sorted((flavor or image).items(), key=lambda item: item[0]))
 
 
-def _cells_of(key: str, read: Callable[[str, str], T], texts: Texts) -> dict[int, Given[T]]:
-    cells: dict[int, Given[T]] = {}
+def _cells_of(key: str, read: Callable[[str, str], T], texts: Texts) -> dict[int, SpecValue[T]]:
+    cells: dict[int, SpecValue[T]] = {}
     for name, given in texts.items():
         if general_name(name) == key:
             if cell_index(name) >= MAX_CELLS:
                 raise InvalidRequest(f"{given.said()}, but a guest has at most {MAX_CELLS} cells, 0 to {MAX_CELLS - 1}", key=given.name)
-            cells[cell_index(name)] = Given(name=given.name, text=given.text, value=read(given.name, given.text))
+            cells[cell_index(name)] = SpecValue(name=given.name, text=given.text, value=read(given.name, given.text))
     return cells
 
 
-def _page(ours: Texts, theirs: Texts) -> Given[PageRequest] | None:
+def _page(ours: Texts, theirs: Texts) -> SpecValue[PageRequest] | None:
     """The page size. An image narrows a flavor's `large` or `any`; it never widens a choice, nor makes one where the flavor made none."""
     flavor = _read("hw:mem_page_size", values.page_size, ours)
     image = _read("hw:mem_page_size", values.page_size, theirs)
@@ -258,7 +258,9 @@ def _narrows(flavor: PageRequest, image: PageRequest) -> bool:
     return flavor.kind is PageKind.LARGE and image.kind is PageKind.EXPLICIT and image.size_kib > 4
 
 
-def _realtime_mask(vcpus: int, realtime: Given[bool] | None, ours: Texts, theirs: Texts) -> tuple[Given[CpuSet] | None, tuple[str, ...]]:
+def _realtime_mask(
+    vcpus: int, realtime: SpecValue[bool] | None, ours: Texts, theirs: Texts
+) -> tuple[SpecValue[CpuSet] | None, tuple[str, ...]]:
     """The realtime mask, and the names of masks that are idle because nothing is realtime."""
     key = "hw:cpu_realtime_mask"
     if realtime is not None and realtime.value:
@@ -268,7 +270,7 @@ def _realtime_mask(vcpus: int, realtime: Given[bool] | None, ours: Texts, theirs
     return None, tuple(texts[key].name for texts in (ours, theirs) if key in texts)
 
 
-def _traits(ours: Texts, theirs: Texts) -> tuple[Given[bool], ...]:
+def _traits(ours: Texts, theirs: Texts) -> tuple[SpecValue[bool], ...]:
     """The traits of flavor and image together, ordered by name. An image requires; it does not forbid."""
     for name, given in theirs.items():
         if name.startswith("trait:") and not values.required(name, given.text):

@@ -11,9 +11,9 @@ from typing import Final
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.plural import count
-from pinfold.core.request.merge import Effective
+from pinfold.core.request.merge import EffectiveSpecs
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, ThreadPolicy
-from pinfold.core.request.values import Given, indexes
+from pinfold.core.request.values import SpecValue, indexes
 from pinfold.core.traits import HYPERTHREADING
 
 _HYPERTHREADING: Final = f"trait:{HYPERTHREADING}"
@@ -30,7 +30,7 @@ class Policies:
     realtime: CpuSet
 
 
-def decide_policies(vcpus: int, asked: Effective) -> Policies:
+def decide_policies(vcpus: int, asked: EffectiveSpecs) -> Policies:
     """The policies of a guest with so many vCPUs. Raises `InvalidRequest` for combinations that are not allowed.
 
     1. The CPU policy: as given, or as `resources:VCPU|PCPU` say, or shared.
@@ -38,7 +38,7 @@ def decide_policies(vcpus: int, asked: Effective) -> Policies:
     3. Pinned vCPUs: all of a dedicated guest; of a mixed guest the dedicated mask, else the realtime mask.
     4. Thread and emulator policies, which need pinned vCPUs.
 
-    >>> decide_policies(2, Effective()).cpu
+    >>> decide_policies(2, EffectiveSpecs()).cpu
     <CpuPolicy.SHARED: 'shared'>
     """
     cpu = _cpu_policy(vcpus, asked)
@@ -55,7 +55,7 @@ def decide_policies(vcpus: int, asked: Effective) -> Policies:
     return Policies(cpu=cpu, thread=thread, emulator=emulator, dedicated=dedicated, realtime=realtime)
 
 
-def _cpu_policy(vcpus: int, asked: Effective) -> CpuPolicy:
+def _cpu_policy(vcpus: int, asked: EffectiveSpecs) -> CpuPolicy:
     if asked.cpu_policy is not None:
         _check_beside_policy(asked.cpu_policy, asked)
         return asked.cpu_policy.value
@@ -73,7 +73,7 @@ def _cpu_policy(vcpus: int, asked: Effective) -> CpuPolicy:
     return CpuPolicy.SHARED
 
 
-def _check_beside_policy(policy: Given[CpuPolicy], asked: Effective) -> None:
+def _check_beside_policy(policy: SpecValue[CpuPolicy], asked: EffectiveSpecs) -> None:
     """Refuse resource amounts beside a CPU policy; a zero that the policy implies says nothing new."""
     implied_zero = {
         "resources:VCPU": policy.value is CpuPolicy.DEDICATED,
@@ -86,7 +86,7 @@ def _check_beside_policy(policy: Given[CpuPolicy], asked: Effective) -> None:
             )
 
 
-def _check_pinned_count(vcpus: int, pinned: Given[int], asked: Effective) -> None:
+def _check_pinned_count(vcpus: int, pinned: SpecValue[int], asked: EffectiveSpecs) -> None:
     isolate = asked.emulator_policy is not None and asked.emulator_policy.value is EmulatorPolicy.ISOLATE
     needed = vcpus + 1 if isolate else vcpus
     if pinned.value != needed:
@@ -94,14 +94,14 @@ def _check_pinned_count(vcpus: int, pinned: Given[int], asked: Effective) -> Non
         raise InvalidRequest(f"{pinned.said()}, but the flavor has {count(vcpus, 'vCPU')}{more}; it must be {needed}", key=pinned.name)
 
 
-def _realtime(vcpus: int, cpu: CpuPolicy, asked: Effective) -> CpuSet:
+def _realtime(vcpus: int, cpu: CpuPolicy, asked: EffectiveSpecs) -> CpuSet:
     if not asked.is_realtime:
         return CpuSet()
     _check_pinned(cpu, asked.realtime)
     return asked.realtime_mask.value if asked.realtime_mask is not None else CpuSet.from_mask((1 << vcpus) - 1)
 
 
-def _dedicated(vcpus: int, cpu: CpuPolicy, realtime: CpuSet, asked: Effective) -> CpuSet:
+def _dedicated(vcpus: int, cpu: CpuPolicy, realtime: CpuSet, asked: EffectiveSpecs) -> CpuSet:
     mask = asked.dedicated_mask
     if cpu is not CpuPolicy.MIXED:
         if mask is not None:
@@ -115,7 +115,7 @@ def _dedicated(vcpus: int, cpu: CpuPolicy, realtime: CpuSet, asked: Effective) -
     return chosen.value
 
 
-def _mixed_mask(mask: Given[CpuSet] | None, realtime: CpuSet, asked: Effective) -> Given[CpuSet]:
+def _mixed_mask(mask: SpecValue[CpuSet] | None, realtime: CpuSet, asked: EffectiveSpecs) -> SpecValue[CpuSet]:
     """The one mask that names a mixed guest's pinned vCPUs."""
     if mask is not None and realtime:
         raise InvalidRequest(
@@ -134,7 +134,7 @@ def _mixed_mask(mask: Given[CpuSet] | None, realtime: CpuSet, asked: Effective) 
     )
 
 
-def _thread_policy(cpu: CpuPolicy, asked: Effective) -> ThreadPolicy:
+def _thread_policy(cpu: CpuPolicy, asked: EffectiveSpecs) -> ThreadPolicy:
     given = asked.thread_policy
     trait = next((trait for trait in asked.traits if trait.name == _HYPERTHREADING), None)
     if given is not None and trait is not None:
@@ -146,11 +146,11 @@ def _thread_policy(cpu: CpuPolicy, asked: Effective) -> ThreadPolicy:
     return given.value if given is not None else ThreadPolicy.PREFER
 
 
-def _emulator_policy(cpu: CpuPolicy, asked: Effective) -> EmulatorPolicy:
+def _emulator_policy(cpu: CpuPolicy, asked: EffectiveSpecs) -> EmulatorPolicy:
     _check_pinned(cpu, asked.emulator_policy)
     return asked.emulator_policy.value if asked.emulator_policy is not None else EmulatorPolicy.UNSET
 
 
-def _check_pinned(cpu: CpuPolicy, given: Given[object] | None) -> None:
+def _check_pinned(cpu: CpuPolicy, given: SpecValue[object] | None) -> None:
     if given is not None and cpu is CpuPolicy.SHARED:
         raise InvalidRequest(f"{given.said()}, but no vCPU is pinned; it needs hw:cpu_policy dedicated or mixed", key=given.name)

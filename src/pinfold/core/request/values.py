@@ -27,7 +27,7 @@ _SHOWN: Final = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Given(Generic[T_co]):
+class SpecValue(Generic[T_co]):
     """A value that was given, the name that gave it (an extra spec or an image property), and its text."""
 
     name: str
@@ -37,7 +37,7 @@ class Given(Generic[T_co]):
     def said(self) -> str:
         """The beginning of a sentence about it.
 
-        >>> Given(name="hw:cpu_sockets", text="2", value=2).said()
+        >>> SpecValue(name="hw:cpu_sockets", text="2", value=2).said()
         "hw:cpu_sockets is '2'"
         """
         return f"{self.name} is {shown(self.text)}"

@@ -17,7 +17,7 @@ from pinfold.core.fit.invariants import broken
 from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest
-from pinfold.core.request.written import read_request, write_request
+from pinfold.core.request.serialization import read_request, write_request
 from pinfold.drivers.libvirt import xmltext
 from pinfold.drivers.port import NovaRecord, Record
 

@@ -19,7 +19,7 @@ from pinfold.core.errors import InvalidRequest
 from pinfold.core.ledger import ForeignMemory
 from pinfold.core.overhead import ObservedThread, ThreadClass
 from pinfold.drivers.libvirt import metadata, template, xmltext
-from pinfold.drivers.port import AskedPins, GuestState, HostGuest, Record
+from pinfold.drivers.port import DefinedPins, GuestState, HostGuest, Record
 from pinfold.linux.cgroup import Leaf
 from pinfold.linux.procfs import Thread
 
@@ -96,7 +96,7 @@ def _defined(text: str, pages: HostPages) -> HostGuest:
 
 
 @lru_cache(maxsize=512)
-def pins_of(text: str) -> AskedPins:
+def pins_of(text: str) -> DefinedPins:
     """The pins that a domain XML asks for. Raises `InvalidRequest`."""
     return asked_pins(xmltext.parsed(text, _WHAT, root="domain"))
 
@@ -126,18 +126,18 @@ def has_own_nvram(text: str) -> bool:
     return path.rpartition("/")[2].startswith(f"{name}_VARS.")
 
 
-def asked_pins(domain: Element) -> AskedPins:
+def asked_pins(domain: Element) -> DefinedPins:
     """The pins that a domain asks for. Raises `InvalidRequest` for a cpulist that cannot be read."""
     vcpu, tune = domain.find("vcpu"), domain.find("cputune")
     placement = None if vcpu is None or not vcpu.get("cpuset") else xmltext.cpus(vcpu, "cpuset", _WHAT)
     if tune is None:
-        return AskedPins(placement=placement)
+        return DefinedPins(placement=placement)
     emulator = tune.find("emulatorpin")
     realtime = CpuSet()
     for item in xmltext.children(tune, "vcpusched", MAX_CPU + 1, _WHAT):
         if item.get("scheduler") in ("fifo", "rr"):
             realtime |= xmltext.cpus(item, "vcpus", _WHAT)
-    return AskedPins(
+    return DefinedPins(
         vcpus=_pins(xmltext.children(tune, "vcpupin", MAX_CPU + 1, _WHAT), "vcpu", MAX_CPU),
         emulator=None if emulator is None else xmltext.cpus(emulator, "cpuset", _WHAT),
         iothreads=_pins(xmltext.children(tune, "iothreadpin", MAX_IOTHREADS, _WHAT), "iothread", _MAX_IOTHREAD_ID),

@@ -10,8 +10,8 @@ from pinfold.core.overhead import ObservedThread, ThreadClass
 from pinfold.core.request.model import EmulatorPolicy
 
 
-class Placed(Protocol):
-    """Where a guest's threads belong (`core.overhead.Masks`, or `Wanted`)."""
+class ExpectedMasks(Protocol):
+    """Where a guest's threads belong (`core.overhead.Masks`, or `InferredMasks`)."""
 
     @property
     def vcpus(self) -> tuple[CpuSet, ...]:
@@ -30,7 +30,7 @@ class Placed(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class InferredMasks:
     """Where the threads of a guest without a record of ours belong, as far as the evidence tells.
 
     An empty set means that nothing tells it, and is not judged. `policy` is the emulator policy of a guest with pinned vCPUs, else None.
@@ -43,8 +43,8 @@ class Wanted:
     policy: EmulatorPolicy | None = None
 
 
-class Asked(Protocol):
-    """The pins that a definition asks for (`drivers.port.AskedPins`): None where it says nothing."""
+class PinDefinition(Protocol):
+    """The pins that a definition asks for (`drivers.port.DefinedPins`): None where it says nothing."""
 
     @property
     def vcpus(self) -> tuple[tuple[int, CpuSet], ...]:
@@ -76,12 +76,12 @@ class Asked(Protocol):
 class Definitions:
     """What a guest's definitions ask for: the one it runs by, and the one it starts by; None where there is none."""
 
-    live: Asked | None = None
-    kept: Asked | None = None
+    live: PinDefinition | None = None
+    kept: PinDefinition | None = None
     iothreads: int = 0
 
 
-def expected(places: Placed, thread: ObservedThread) -> CpuSet | None:
+def expected(places: ExpectedMasks, thread: ObservedThread) -> CpuSet | None:
     """The pCPUs where a thread belongs, None where nothing tells, and for thread contexts, which libvirt binds to the memory's cell.
 
     `kvm-pit` serves vCPU 0 and belongs beside it; every other kernel thread of a guest of ours belongs with its overhead threads.
@@ -92,7 +92,7 @@ def expected(places: Placed, thread: ObservedThread) -> CpuSet | None:
     if thread.thread_class is ThreadClass.THREAD_CONTEXT:
         return None
     if thread.thread_class is ThreadClass.KTHREAD:
-        if isinstance(places, Wanted):
+        if isinstance(places, InferredMasks):
             return None
         if thread.name.startswith("kvm-pit"):
             return places.vcpus[0]

@@ -18,7 +18,7 @@ from pinfold.core.request.model import GuestRequest
 _VERSION: Final = 1
 
 
-class _Written(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     v: int
     value: GuestRequest
 
@@ -29,7 +29,7 @@ def write_request(request: GuestRequest) -> str:
     >>> write_request(GuestRequest(vcpus=1, memory_mib=64))[:38]
     '{"v":1,"value":{"vcpus":1,"memory_mib"'
     """
-    return _ENCODER.encode(_Written(v=_VERSION, value=replace(request, not_acted_upon=()))).decode("utf-8")
+    return _ENCODER.encode(_Document(v=_VERSION, value=replace(request, not_acted_upon=()))).decode("utf-8")
 
 
 def read_request(text: str) -> GuestRequest:
@@ -60,4 +60,4 @@ def _value(as_type: type, data: Any) -> Any:
 
 
 _ENCODER: Final = msgspec.json.Encoder(enc_hook=_plain, order="deterministic")
-_DECODER: Final = msgspec.json.Decoder(_Written, dec_hook=_value)
+_DECODER: Final = msgspec.json.Decoder(_Document, dec_hook=_value)

@@ -8,7 +8,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor, GuestRequest
-from pinfold.core.request.written import read_request, write_request
+from pinfold.core.request.serialization import read_request, write_request
 from pinfold.store import codec
 
 SPECS = {
