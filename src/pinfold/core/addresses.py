@@ -1,4 +1,4 @@
-"""What a host name in an address tells by itself: pure, nothing is looked up."""
+"""Classify the host name of an address by its text alone, without a lookup. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ipaddress
 
 
 def is_loopback(host: str) -> bool:
-    """Whether the name or address is this machine's own loopback. A name is `localhost` alone, since any other may be anywhere.
+    """Whether the name or address is this machine's loopback. `localhost` is the only name that counts; any other could resolve elsewhere.
 
     >>> [is_loopback(host) for host in ("localhost", "127.0.0.2", "::1", "::ffff:127.0.0.1", "10.0.0.1", "127.0.0.1.example", "")]
     [True, True, True, True, False, False, False]

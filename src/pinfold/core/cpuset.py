@@ -1,4 +1,4 @@
-"""`CpuSet`: an immutable set of CPU indexes. What the CPUs are for (pools, owners) does not belong here."""
+"""`CpuSet`: an immutable set of CPU indexes, and its text form."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from pinfold.core.errors import InvalidRequest
 
 
 class CpuSet:
-    """A set of CPU indexes (pCPUs, or vCPUs where said so), held as one integer bit mask.
+    """A set of CPU indexes, stored as one integer bit mask. The indexes are pCPUs unless the user of the set says vCPUs.
 
-    Ordered ascending, hashable, equal by value. The text form is the Linux cpulist (`0-3,8`), see cpuset(7); `^` excludes on input.
+        Iterates in ascending order; hashable; compares by value. The text form is the Linux cpulist (`0-3,8`), see cpuset(7). Input may
+    exclude CPUs with `^`.
 
-    >>> CpuSet.parse("0-3,8,^2")
-    CpuSet('0-1,3,8')
-    >>> CpuSet.of(4, 5) | CpuSet.of(0), len(CpuSet.parse("0-9")), 3 in CpuSet.parse("0-9")
-    (CpuSet('0,4-5'), 10, True)
+        >>> CpuSet.parse("0-3,8,^2")
+        CpuSet('0-1,3,8')
+        >>> CpuSet.of(4, 5) | CpuSet.of(0), len(CpuSet.parse("0-9")), 3 in CpuSet.parse("0-9")
+        (CpuSet('0,4-5'), 10, True)
     """
 
     __slots__ = ("mask",)
@@ -62,11 +63,10 @@ class CpuSet:
 
     @classmethod
     def parse(cls, text: str) -> CpuSet:
-        """The set that a cpulist names: `0-3,8`, blanks and empty items allowed, `^n` and `^n-m` excluded wherever they stand.
+        """Parse a cpulist such as `0-3,8`. Blanks and empty items are allowed. `^n` and `^n-m` exclude CPUs, at any position in the list.
 
-        An empty text is the empty set. Commas alone name nothing, and exclusions alone have nothing to exclude from: both are refused. So
-        does Nova read its CPU lists (`nova.virt.hardware.parse_cpu_spec`).
-        Raises `InvalidRequest` with the offending part.
+        An empty text is the empty set. Commas alone and exclusions alone are refused, because they select no CPU. These are the rules of
+        Nova (`nova.virt.hardware.parse_cpu_spec`). Raises `InvalidRequest` with the wrong part.
 
         >>> CpuSet.parse(" 1, 4-6 ,^5 "), CpuSet.parse(""), CpuSet.parse("1,,3,")
         (CpuSet('1,4,6'), CpuSet(''), CpuSet('1,3'))
@@ -160,7 +160,7 @@ class CpuSet:
         return (CpuSet.from_mask, (self.mask,))
 
     def isdisjoint(self, other: CpuSet) -> bool:
-        """Whether no CPU is in both."""
+        """Whether the two sets have no CPU in common."""
         return self.mask & other.mask == 0
 
     @property

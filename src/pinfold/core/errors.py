@@ -1,14 +1,14 @@
-"""The exceptions of pinfold, one per kind of cause. "Does not fit" is no exception: it is the value `NoFit` of `core.fit`."""
+"""The exceptions of pinfold, one per kind of cause. "Does not fit" is a value, `core.fit.NoFit`, and not an exception."""
 
 
 class PinfoldError(Exception):
-    """The base of every error that pinfold raises on purpose; its text is one sentence for the operator."""
+    """The base class of pinfold's errors. The text is one sentence for the operator."""
 
 
 class InvalidRequest(PinfoldError):
     """The caller's fault: a key, a value or a file that is not allowed.
 
-    `key` names what was wrong (an extra spec, an option, a path), so that callers can point at it; it is also in the sentence.
+    `key` names the wrong extra spec, option or path, so that callers can point to it. The sentence contains it too.
     """
 
     def __init__(self, message: str, *, key: str | None = None) -> None:
@@ -17,12 +17,12 @@ class InvalidRequest(PinfoldError):
 
 
 class Conflict(PinfoldError):
-    """Somebody else was first: a stale revision or generation. Read again, decide again."""
+    """A stale revision or generation: somebody else wrote first. Read again and decide again."""
 
 
 class Unavailable(PinfoldError):
-    """A peer is away: libvirt, Placement, the database, an agent. Nothing was decided."""
+    """A peer does not answer: libvirt, Placement, the database or an agent. Nothing was decided."""
 
 
 class InvariantViolation(PinfoldError):
-    """A bug of ours: a result broke a promise. Stop, and report it."""
+    """A bug in pinfold: a result breaks an invariant. Stop and report it."""

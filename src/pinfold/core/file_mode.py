@@ -1,4 +1,4 @@
-"""What a file's mode lets others do that they must not. Reading modes, and what follows, does not belong here."""
+"""Which permissions a file's mode gives to group and others beyond those allowed. Pure; the callers read the mode."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ _WRITE, _READ = 0o022, 0o044
 
 
 def exposure(mode: int, allowed: int) -> str:
-    """Who may do what with a file of that mode beyond `allowed`, worst first; '' where nobody. Being passed through or run harms nobody.
+    """The worst permission that `mode` grants beyond `allowed`, as text; '' if there is none. Execute permission does not count.
 
     >>> exposure(0o100660, 0o640), exposure(0o100666, 0o640), exposure(0o100604, 0o640), exposure(0o100640, 0o640)
     ('its group can change it', 'everybody can change it', 'everybody can read it', '')
@@ -21,7 +21,7 @@ def exposure(mode: int, allowed: int) -> str:
 
 
 def refusal(path: str, mode: int, allowed: int, fix: str) -> str:
-    """The sentence about a file that is too open, '' where it is not. `fix` says which modes are right.
+    """The error sentence for a file that is too open, '' if it is not. `fix` names the right modes.
 
     >>> refusal("/etc/pinfold/accounts", 0o100660, 0o640, "0600 or 0640")
     '/etc/pinfold/accounts: its group can change it (mode 0660); its mode must be 0600 or 0640'

@@ -1,4 +1,4 @@
-"""`host`: a topology from a short text, for tests, examples and simulations. Real hosts (libvirt's capabilities) do not belong here."""
+"""`host`: a topology from a short text, for tests, examples and simulations. Real hosts come from libvirt's capabilities."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _HOST_WORDS: Final = ("far", "step", "offline", "ids")
 
 
 def host(text: str) -> Topology:
-    """The topology that a text in the manner of hwloc's synthetic descriptions names. Counts nest: `cell` is per package, `core` per cell.
+    """Parse a text like hwloc's synthetic descriptions into a topology. Counts nest: `cell` is per package, `core` per cell.
 
-    Groups of cells, separated by `/`, hold words separated by blanks:
+    Groups of cells are separated by `/`, the words of a group by blanks:
 
-    - `pack:2 cell:1 core:8 pu:2`: packages (sockets), cells in each, cores in each cell, threads on each core. 1 where not given.
+    - `pack:2 cell:1 core:8 pu:2`: packages (sockets), cells in each, cores in each cell, threads on each core. The default is 1.
       `core:0` makes cells without pCPUs.
-    - `mem:16384`: MiB of each cell, huge pages included (4096 where not given). `mem:0` makes a memory-less cell.
+    - `mem:16384`: MiB of each cell, huge pages included (default 4096). `mem:0` makes a cell without memory.
     - `huge:2048x512,1048576x4`: 512 pages of 2048 KiB and 4 of 1048576 KiB in each cell. `small:64`: the small page in KiB (4).
 
-    Words for the whole host, once, in any group:
+    Words for the whole host; each may occur once, in any group:
 
     - `far`: siblings are numbered far apart, as on Intel machines (on 8 cores 0 and 8), instead of side by side (0 and 1).
     - `step:2`: pCPU ids 0, 2, 4, …; `ids:0,2,8`: the cells' ids; `offline:3,8-9`: these pCPUs exist, but are offline.
@@ -184,7 +184,7 @@ def _distance(one: _Cell, other: _Cell) -> int:
 
 
 def _refuse_too_many(groups: list[_Group]) -> None:
-    """Count what the groups make before anything is made."""
+    """Count what the groups would create, and refuse too much before creating anything."""
     cells = cpus = 0
     for counts in (group.counts for group in groups):
         made = counts["pack"] * counts["cell"]

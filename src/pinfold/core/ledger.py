@@ -1,6 +1,6 @@
-"""A host's recorded state: topology, pools, limits and claims, and the claim and release that lead from one state to the next.
+"""A host's recorded state (topology, pools, limits, claims), and `claim` and `release`, which return the next state.
 
-Who decides a fit (`core.fit`), how a state is stored, and what is observed on the host do not belong here.
+`core.fit` decides fits, `store` stores states, and `core.drift` compares them with what the host shows.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pinfold.core.topology import Topology
 
 
 class Role(Enum):
-    """What one pCPU of dedicated ∪ retiring is doing. Exactly one holds for each."""
+    """What one pCPU of dedicated ∪ retiring is used for. Each has exactly one role."""
 
     FREE = "free"
     VCPU = "vcpu"
@@ -29,7 +29,7 @@ class Role(Enum):
 
 
 class Booking(Enum):
-    """`[overhead] booking`: whether a booked overhead pool refuses a guest or only says so."""
+    """`[overhead] booking`: whether a fully booked overhead pool refuses a guest or only warns."""
 
     ENFORCE = "enforce"
     REPORT = "report"
@@ -37,7 +37,7 @@ class Booking(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverheadRates:
-    """Millicpu of overhead that one `share` guest books: per guest, vCPU, disk and nic."""
+    """The millicpu of overhead that a `share` guest books: per guest, per vCPU, per disk and per NIC."""
 
     guest: int = 20
     vcpu: int = 2
@@ -47,7 +47,7 @@ class OverheadRates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReservedPages:
-    """Pages of one size in one cell that the host keeps for others (`reserved_huge_pages`)."""
+    """Pages of one size in one cell that are not for guests (`reserved_huge_pages`)."""
 
     cell: int
     size_kib: int
@@ -58,7 +58,7 @@ class ReservedPages:
 class Limits:
     """How much of a host may be promised: ratios and reserves, as in Nova.
 
-    Ratios apply to floating guests alone; a guest with cells is backed by real memory and never overcommitted.
+    Ratios apply only to floating guests. A guest with cells is backed by real memory and is never overcommitted.
     `shared_fraction` is the part of the overlap of overhead and shared pool that counts as overhead.
     """
 
@@ -75,7 +75,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignMemory:
-    """Pages in one cell that somebody else's processes hold."""
+    """Pages in one cell that processes other than our guests hold."""
 
     cell: int
     size_kib: int
@@ -84,9 +84,9 @@ class ForeignMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foreign:
-    """Somebody else's domain (or process) on the host: the pCPUs it is pinned to and the pages it holds.
+    """A domain or process on the host that is not ours: the pCPUs it is pinned to and the pages it holds.
 
-    `memory_mib` is what it takes of small-page memory wherever that lies; it joins the host's line of floating memory.
+    `memory_mib` is its small-page memory on all cells; it counts against the host's limit of floating memory.
     """
 
     name: str
@@ -105,7 +105,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
-    """Who holds what of one host. `claims` are ordered by guest id, each id once; `foreign` by name."""
+    """The claims and foreign domains of one host. `claims` are ordered by guest id, each id once; `foreign` is ordered by name."""
 
     claims: tuple[Claim, ...] = ()
     foreign: tuple[Foreign, ...] = ()
@@ -113,9 +113,9 @@ class Ledger:
 
 @dataclass(frozen=True, kw_only=True)
 class HostState:
-    """All that a fit is decided on; two equal states give equal answers.
+    """Everything that a fit depends on. Equal states give equal answers.
 
-    `disk_gib` is None where disks are not accounted. `revision` counts the recorded changes; it takes no part in a fit.
+    `disk_gib` is None if disk space is not accounted. `revision` counts the recorded changes; a fit ignores it.
     """
 
     topology: Topology
@@ -129,15 +129,15 @@ class HostState:
 
     @cached_property
     def counts(self) -> Counts:
-        """What the host has left, counted once; the engine's own, not part of the value."""
+        """What the host has left, counted once. It belongs to the engine and is not part of the value."""
         return Counts.of(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PcpuRole:
-    """What one pCPU of dedicated ∪ retiring is doing, and for whom.
+    """The role of one pCPU of dedicated ∪ retiring, and the guest that it serves.
 
-    `guest` is '' for a free pCPU, the foreign domain's name for a foreign one. `vcpu` is set for VCPU alone.
+    `guest` is '' for a free pCPU and the domain's name for a foreign one. `vcpu` is set only for VCPU.
     """
 
     pcpu: int
@@ -148,10 +148,10 @@ class PcpuRole:
 
 
 def claim(state: HostState, guest: str, fit: Fit) -> HostState:
-    """The state after `guest` took what `fit` says; the revision is one higher.
+    """The state with `fit` claimed by `guest`; the revision increases by one.
 
-    Memory, shared room and bookings were decided by the fit and are not decided again here.
-    Raises `Conflict` when the guest has a claim already, or when any of its pCPUs belongs to another claim or to something foreign.
+    The fit has already decided memory, shared room and bookings; they are not checked again here.
+    Raises `Conflict` if the guest has a claim already, or if a pCPU belongs to another claim or to something foreign.
     """
     claims = state.ledger.claims
     at = bisect_left(claims, guest, key=lambda one: one.guest)
@@ -168,7 +168,7 @@ def claim(state: HostState, guest: str, fit: Fit) -> HostState:
 
 
 def release(state: HostState, guest: str) -> HostState:
-    """The state after `guest` gave back all that it had; the revision is one higher. Raises `Conflict` when it has no claim."""
+    """The state without the claim of `guest`; the revision increases by one. Raises `Conflict` if it has no claim."""
     claims = state.ledger.claims
     at = bisect_left(claims, guest, key=lambda one: one.guest)
     if at == len(claims) or claims[at].guest != guest:
@@ -185,7 +185,7 @@ def _with_claims(state: HostState, claims: tuple[Claim, ...], fit: Fit, *, taken
 
 
 def retiring(state: HostState) -> CpuSet:
-    """The pCPUs that live claims hold and that are in the dedicated pool no more."""
+    """The pCPUs that live claims hold but that are no longer in the dedicated pool."""
     mask = 0
     for one in state.ledger.claims:
         mask |= one.fit.taken.mask
@@ -193,9 +193,9 @@ def retiring(state: HostState) -> CpuSet:
 
 
 def roles(state: HostState) -> dict[int, PcpuRole]:
-    """What each pCPU of dedicated ∪ retiring is doing, ascending by pCPU.
+    """The role of each pCPU of dedicated ∪ retiring, ascending by pCPU.
 
-    A pCPU with two owners (see `conflicts`) is told once: for a claim before something foreign, for the lowest guest id first.
+    A pCPU with two owners (see `conflicts`) is listed once: a claim wins over something foreign, and the lowest guest id wins.
     """
     leaving = retiring(state)
     owned: dict[int, PcpuRole] = {}
@@ -213,7 +213,7 @@ def roles(state: HostState) -> dict[int, PcpuRole]:
 
 
 def conflicts(state: HostState) -> CpuSet:
-    """The pCPUs that two claims hold, or a claim and something foreign; empty unless a ledger was read back from a host gone wrong."""
+    """The pCPUs that two claims hold, or a claim and something foreign. Only a ledger read back from a faulty host has any."""
     once = twice = 0
     for one in state.ledger.claims:
         twice |= once & one.fit.taken.mask

@@ -1,4 +1,4 @@
-"""The classes of a guest's threads, the pCPUs each may run on, and what they book. Reading threads from a host does not belong here."""
+"""The classes of a guest's threads, the pCPUs each may run on, and what they book of the overhead pool."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ThreadClass(Enum):
     IOTHREAD = "iothread"
     VHOST = "vhost"
     THREAD_CONTEXT = "thread-context"
-    """QEMU's `TC …`, which makes the huge pages of one guest cell: libvirt binds it to the memory's host cell. It is no overhead."""
+    """QEMU's `TC …` thread, which allocates the huge pages of one guest cell. libvirt binds it to their host cell; it is not overhead."""
     KTHREAD = "kthread"
 
 
@@ -38,7 +38,7 @@ class ThreadClass(Enum):
 class Masks:
     """The pCPUs that each thread of one guest may run on: `vcpus[n]` for vCPU n, `overhead` for emulator threads, iothreads and vhost.
 
-    No set is empty. `realtime` are the vCPUs that run SCHED_FIFO.
+    No set is empty, except `realtime`: the vCPUs that run SCHED_FIFO.
     """
 
     vcpus: tuple[CpuSet, ...]
@@ -48,10 +48,10 @@ class Masks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObservedThread:
-    """One thread as procfs shows it: id, name, class, its vCPU where it is one, and the pCPUs it may run on.
+    """One thread as procfs shows it: id, name, class, the vCPU that it runs (if any), and the pCPUs it may run on.
 
-    `scheduler` is the policy's name: `other`, `fifo`, `rr`, `batch`, `idle` or `deadline`. `leave_for` is set where a thread sits in a
-    cgroup that is another thread's: the file that takes it to the emulator's.
+    `scheduler` is the policy's name: `other`, `fifo`, `rr`, `batch`, `idle` or `deadline`. If a thread is in another thread's cgroup,
+    `leave_for` is the tasks file of the emulator's cgroup, where it belongs.
     """
 
     tid: int
@@ -64,14 +64,14 @@ class ObservedThread:
 
 
 def masks(fit: Fit) -> Masks:
-    """Where each thread of a guest that was fitted may run.
+    """The pCPUs that each thread of a guest with this fit may run on.
 
     >>> from pinfold.core.fit.model import FitCell
     >>> cell = FitCell(guest_cell=0, host_cell=0, pins=((0, 4), (1, 5)))
     >>> masks(Fit(vcpus=2, memory_mib=64, cells=(cell,), emulator=CpuSet.of(0, 1)))
     Masks(vcpus=(CpuSet('4'), CpuSet('5')), overhead=CpuSet('0-1'), realtime=CpuSet(''))
 
-    Raises `InvariantViolation` when a vCPU has no place, or the emulator none.
+    Raises `InvariantViolation` if a vCPU or the emulator has no pCPU.
     """
     places: dict[int, CpuSet] = dict.fromkeys(fit.float_vcpus, fit.float_set)
     for cell in fit.cells:
@@ -84,9 +84,9 @@ def masks(fit: Fit) -> Masks:
 
 
 def memory_cell(thread: ObservedThread, fit: Fit) -> int | None:
-    """The host cell whose memory a thread context makes; None for any other thread, and where its name does not tell.
+    """The host cell whose memory a thread context allocates; None for other threads, and if the name does not identify the cell.
 
-    libvirt (9.0) names it after the guest cell. The kernel cuts names to 15 characters, so that guest cells 10 to 19 look like cell 1.
+    libvirt (9.0) names the thread after the guest cell. The kernel cuts names to 15 characters, so guest cells 10 to 19 look like cell 1.
 
     >>> from pinfold.core.fit.model import FitCell
     >>> fit = Fit(vcpus=1, memory_mib=64, cells=(FitCell(guest_cell=0, host_cell=1, pins=((0, 4),)),), emulator=CpuSet.of(0))
@@ -101,7 +101,7 @@ def memory_cell(thread: ObservedThread, fit: Fit) -> int | None:
 
 
 def booked_millicpu(request: GuestRequest, rates: OverheadRates) -> int:
-    """What a guest with policy `share` books of an overhead pool, in thousandths of a pCPU.
+    """The millicpu that a guest with policy `share` books of an overhead pool.
 
     >>> from pinfold.core.ledger import OverheadRates
     >>> booked_millicpu(GuestRequest(vcpus=4, memory_mib=64, disks=1, nics=2), OverheadRates())
@@ -111,9 +111,9 @@ def booked_millicpu(request: GuestRequest, rates: OverheadRates) -> int:
 
 
 def capacity_millicpu(pools: Pools, limits: Limits) -> int:
-    """What an overhead pool holds in all, rounded down: its own pCPUs in full, `shared_fraction` of those that it shares with `shared`.
+    """The capacity of the overhead pool, rounded down. pCPUs that are also in the shared pool count by `shared_fraction`.
 
-    0 where no overhead pool is configured, or all of it is offline. The fraction counts as the decimal that it is written as.
+    0 if no overhead pool is configured or all of it is offline. The fraction is exact: the decimal as written.
     """
     if pools.overhead is None:
         return 0

@@ -1,10 +1,10 @@
-"""A number with its noun, wherever a sentence counts something. Other words do not belong here."""
+"""A number with its noun in singular or plural, for sentences."""
 
 from __future__ import annotations
 
 
 def count(number: int, noun: str) -> str:
-    """The number with its noun, in the plural where it takes one; the last word of the noun takes the s.
+    """The number and its noun, such as `2 pCPUs`. The plural adds an s to the last word.
 
     >>> count(1, "pCPU"), count(2, "pCPU"), count(0, "free dedicated pCPU"), count(1200, "page")
     ('1 pCPU', '2 pCPUs', '0 free dedicated pCPUs', '1,200 pages')
@@ -17,7 +17,7 @@ def _agreeing(number: int, noun: str) -> str:
 
 
 class Count(int):
-    """A number that a format string may give a noun; for sentences with other numbers in them, so without separators.
+    """A number that takes its noun from a format string. It has no thousands separators, like the other numbers in such sentences.
 
     >>> "{left:free pCPU}, {left} needed".format(left=Count(1)), f"{Count(1200):page}"
     ('1 free pCPU, 1 needed', '1200 pages')

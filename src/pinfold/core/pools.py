@@ -1,15 +1,15 @@
-"""The pools of a host: which pCPUs run what. Reading configuration files does not belong here, nor who owns a pCPU.
+"""The pools of a host: which pCPUs run what. `config` reads the files, and `ledger` knows who owns a pCPU.
 
-shared    = cpu_shared_set ∩ online          (all online pCPUs where neither set is given)
-dedicated = cpu_dedicated_set ∩ online       (empty where not given)
-overhead  = cpu_overhead_set ∩ online, else shared where cpu_shared_set is given, else none at all
+shared    = cpu_shared_set ∩ online          (all online pCPUs if neither set is given)
+dedicated = cpu_dedicated_set ∩ online       (empty if not given)
+overhead  = cpu_overhead_set ∩ online; if not given, shared if cpu_shared_set is given; otherwise there is no overhead pool
 os        = online − shared − dedicated − overhead
 shared ∩ dedicated = overhead ∩ dedicated = ∅
-retiring  = pinned pCPUs of live claims − dedicated      (the ledger's, since only it knows the claims)
+retiring  = pinned pCPUs of live claims − dedicated      (computed in `ledger`, which knows the claims)
 
-Two options of Nova's nodes are audited, never placed on:
-shared    = dedicated = vcpu_pin_set ∩ online            (where that is given; overhead as above)
-dedicated = cpu_dedicated_set                            (with cpu_power_management: Nova switches on what a guest needs)
+Audits follow two more options of Nova's; pinfold does not place guests by them:
+shared    = dedicated = vcpu_pin_set ∩ online            (if given; overhead as above)
+dedicated = cpu_dedicated_set                            (with cpu_power_management: Nova switches pCPUs on when a guest needs them)
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ EITHER: Final = "vcpu_pin_set"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoolConfig:
-    """The options as given; None where an option is absent.
+    """The options as given; None for an absent option.
 
-    `either` (Nova's `vcpu_pin_set`) is one pool for pinned and floating vCPUs. `power_managed` says that Nova switches dedicated pCPUs off
-    while no guest uses them. Both come from an audit alone.
+    `either` (Nova's `vcpu_pin_set`) is one pool for pinned and floating vCPUs. `power_managed` means that Nova switches dedicated pCPUs
+    off while no guest uses them. Only audits set these two.
     """
 
     shared: CpuSet | None = None
@@ -44,10 +44,10 @@ class PoolConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pools:
-    """The pools' online parts; of a power-managed dedicated pool the offline part too.
+    """The online pCPUs of each pool. A power-managed dedicated pool includes its offline pCPUs too.
 
-    `overhead` is None where no overhead pool is configured, and the empty set where one is configured and wholly offline:
-    the first lets `share` guests float, the second refuses them.
+    `overhead` is None if no overhead pool is configured: then `share` guests float. It is the empty set if one is configured and wholly
+    offline: then `share` guests are refused.
     """
 
     shared: CpuSet
@@ -61,18 +61,18 @@ class Pools:
 
     @property
     def exclusive(self) -> CpuSet:
-        """The dedicated pCPUs that nobody may float over: all of them, but where one pool serves both."""
+        """The dedicated pCPUs that nobody may float over: all of them, unless one pool serves pinned and floating vCPUs."""
         return self.dedicated - self.shared
 
 
 def build_pools(
     config: PoolConfig, topology: Topology, *, isolated: CpuSet = CpuSet(), usable: CpuSet | None = None
 ) -> tuple[Pools, tuple[str, ...]]:
-    """The pools that `config` makes of a host, and what an operator should know about them, a sentence each.
+    """The pools of a host with this configuration, and warnings for the operator, one sentence each.
 
-    `isolated` is the kernel's set (isolcpus), `usable` the cpuset that guests' processes may use, None where nothing limits them.
-    Raises `InvalidRequest` naming the option for a set that is given but empty, a pCPU that the host does not have, and two sets that
-    may not overlap.
+    `isolated` is the kernel's set (isolcpus). `usable` is the cpuset that guests' processes may use, None if nothing limits them.
+    Raises `InvalidRequest` naming the option if a given set is empty, names a pCPU that the host does not have, or overlaps a set that
+    it must not overlap.
 
     >>> from pinfold.core.hosttext import host
     >>> config = PoolConfig(shared=CpuSet.of(0, 1), dedicated=CpuSet.parse("2-4"))
@@ -103,7 +103,7 @@ def build_pools(
 
 
 def configured_pools(config: PoolConfig) -> Pools | None:
-    """The pools with their offline members, as a definition names them; None where the files configure none.
+    """The pools with their offline pCPUs, as definitions name them; None if the files configure no pools.
 
     >>> configured_pools(PoolConfig(shared=CpuSet.parse("0-1"), dedicated=CpuSet.parse("2-7")))
     Pools(shared=CpuSet('0-1'), dedicated=CpuSet('2-7'), overhead=CpuSet('0-1'))
@@ -126,7 +126,7 @@ def _shared_and_dedicated(config: PoolConfig, online: CpuSet) -> tuple[CpuSet, C
 
 
 def check_disjoint(config: PoolConfig) -> None:
-    """Raises `InvalidRequest` naming the option when a set excludes the dedicated one; that can be told without any host.
+    """Raises `InvalidRequest` naming the option if a set overlaps the dedicated one. This needs no host.
 
     >>> check_disjoint(PoolConfig(shared=CpuSet.parse("0-1"), dedicated=CpuSet.parse("1-3")))
     Traceback (most recent call last):
@@ -157,7 +157,7 @@ def _offline_warning(option: str, cpus: CpuSet, online: CpuSet) -> str:
 
 
 def _isolated_warnings(pools: Pools, isolated: CpuSet, own_overhead: bool) -> list[str]:
-    """Each pool that overlaps isolcpus: the kernel does not balance there, so threads that float pile up on one pCPU."""
+    """A warning for each pool that overlaps isolcpus. The kernel does not balance there, so floating threads pile up on one pCPU."""
     warnings = []
     for option, pool in _named(pools, own_overhead):
         overlap = pool & isolated

@@ -1,4 +1,4 @@
-"""Text from outside: which characters it may hold, and how it is shown where it holds others. Layout does not belong here.
+"""Text from outside: which characters it may contain, and how to show those that do not print.
 
 | for | function | rule |
 |---|---|---|
@@ -7,8 +7,8 @@
 | a JSON document | `json_shown` | the same, as JSON's escapes |
 | a shell command | `shell_word` | quoted, and on the screen as a shell reads it |
 
-What prints is what `str.isprintable` says. Escape sequences (ESC, C1), line ends, and the signs that reverse the direction of writing do
-not, nor do blanks of no width.
+`str.isprintable` decides what prints. Escape sequences (ESC, C1), line ends, marks that reverse the direction of writing, and
+zero-width blanks do not print.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from typing import Final
 
 UNCLEAN: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-"""The characters that no text may hold, wherever it is kept."""
+"""The characters that no stored text may contain."""
 
 _HIDDEN: Final = re.compile("[^ -~]")
 _NOT_JSON: Final = re.compile("[^ -~\n]")
@@ -27,7 +27,7 @@ _SHORT: Final = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
 def cleaned(text: str) -> str:
-    """The text with U+FFFD for every character that none may hold.
+    """The text with U+FFFD in place of every forbidden character.
 
     >>> cleaned("a\\x1b[2J\\tb\\n"), cleaned("\\ud800"), cleaned("𝄞")
     ('a\ufffd[2J\\tb\\n', '\ufffd', '𝄞')
@@ -45,7 +45,7 @@ def shown(text: str) -> str:
 
 
 def widths(text: str) -> list[int]:
-    """How many characters of `shown(text)` stand for each character of `text`.
+    """For each character of `text`, the number of characters that `shown` prints for it.
 
     >>> widths("a\\nü")
     [1, 2, 1]
@@ -63,7 +63,7 @@ def json_shown(document: str) -> str:
 
 
 def shell_word(word: str) -> str:
-    r"""One word of a shell command, quoted where a shell would read more into it; with bash's `$'…'` where it does not print.
+    r"""One word of a shell command, quoted if the shell needs it. A word with characters that do not print uses bash's `$'…'`.
 
     >>> print(shell_word("web 1"), shell_word("it's\n\x1b"))
     'web 1' $'it\'s\n\x1b'

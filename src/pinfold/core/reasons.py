@@ -1,6 +1,6 @@
-"""Why a request does not fit a host: a closed set of codes, each with what was needed and what was there.
+"""Why a request does not fit a host: a closed set of codes, each with the amounts needed and available.
 
-The engine, the scheduler, the API and the command line all print these; nothing else explains a refusal.
+The engine, the scheduler, the API and the command line all report these reasons, and no others.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from pinfold.core.plural import Count
 
 
 class Kind(Enum):
-    """Whether waiting can help."""
+    """Whether the request may fit later."""
 
     INSUFFICIENT = "insufficient"
-    """The host would take the request after enough releases, or once what is offline now is back."""
+    """The host can take the request after enough releases, or when its offline pCPUs are back."""
     INFEASIBLE = "infeasible"
-    """This host, even empty, never takes the request."""
+    """This host never takes the request, even when it is empty."""
 
 
 class ReasonCode(Enum):
-    """What was lacking. The value is stable: it is the code in the API, the CLI and the reference."""
+    """What the host lacks. The values are stable: API, CLI and reference use them as codes."""
 
     NO_DEDICATED_POOL = "no-dedicated-pool"
     NO_SHARED_POOL = "no-shared-pool"
@@ -55,8 +55,8 @@ class Reason:
     """One thing that one host, or one of its cells, lacks.
 
     `cell` is the host cell's id, or None for the host as a whole. `needed` and `available` are in the code's unit (pCPUs, vCPUs, MiB,
-    pages, millicpu, cells); both are 0 where counting makes no sense. `detail` names the thing where the code alone does not
-    (a trait, a page size in KiB, a word more).
+    pages, millicpu, cells); both are 0 for codes that count nothing. `detail` names the trait, the page size in KiB or similar that
+    the code leaves open.
     """
 
     code: ReasonCode

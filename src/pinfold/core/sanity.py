@@ -1,7 +1,7 @@
-"""Whether a host that somebody else describes can be one. What is wrong with a host that can be (warnings, drift) does not belong here.
+"""Check that a host in an agent's report is possible: consistent, with numbers in range.
 
-An agent's report is taken as untrusted: one host that contradicts itself, or whose numbers nobody can count with, would stop every decision
-that looks at it.
+Reports are untrusted. One host that contradicts itself, or has absurd numbers, would break every decision that reads it. Warnings and
+drift of a possible host are in `pools` and `drift`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ MAX_RATIO: Final = 1e6
 MAX_MILLICPU: Final = 1_000_000
 
 Amount = tuple[str, float, float, float]
-"""A name, its value, the least and the most that is allowed."""
+"""A name, its value, and the smallest and largest value allowed."""
 
 
 def check_host(topology: Topology, pools: Pools, limits: Limits, foreign: tuple[Foreign, ...], disk_gib: int | None) -> None:
-    """Return when such a host can be. Raises `InvalidRequest` naming the first thing that cannot, its value, and what is allowed.
+    """Check that a host is possible. Raises `InvalidRequest` naming the first impossible value and what is allowed.
 
     >>> from pinfold.core.hosttext import host
     >>> check_host(host("core:4"), Pools(shared=CpuSet.of(0), dedicated=CpuSet.parse("1-4")), Limits(), (), None)
@@ -61,7 +61,7 @@ def _memory(topology: Topology) -> Iterator[Amount]:
 
 
 def _limits(limits: Limits) -> Iterator[Amount]:
-    # The least is what an option may be set to at least (pinfold.config), 0 meaning "not set" there.
+    # The minimum is that of the option (pinfold.config). There, 0 means "not set".
     for name in ("cpu_allocation_ratio", "ram_allocation_ratio", "disk_allocation_ratio"):
         yield name, getattr(limits, name), 1e-6, MAX_RATIO
     yield "shared_fraction", limits.shared_fraction, 0, 1

@@ -1,6 +1,6 @@
-"""What an operator decided, as frozen values: `HostSettings` for one host, `AttemptLimits` and others for the API.
+"""Configuration values, frozen: `HostSettings` for one host; `AttemptLimits`, `ConnectionLimits` and `TimeLimits` for the API.
 
-`pinfold.config` reads them."""
+`pinfold.config` reads them from files."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from pinfold.core.pools import PoolConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSettings:
-    """What an operator decided for one host.
+    """The settings of one host.
 
-    `state_dir` holds overlays, serial logs and the lock; `images_dir` and `templates_dir` are the only folders that images and templates
-    come from when they are named, not given by path. `source` names the file that was read, '' for none. `reserved_pcpus` of the shared
-    pool are kept for the host: only an audit of a Nova node knows such a number.
+    `state_dir` holds overlays, serial logs and the lock. Images and templates that are given by name come only from `images_dir` and
+    `templates_dir`. `source` names the file that was read, '' for none. `reserved_pcpus` of the shared pool are kept for the host; only
+    an audit of a Nova node sets it.
     """
 
     pools: PoolConfig = PoolConfig()
@@ -37,10 +37,10 @@ class HostSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptLimits:
-    """`at_once` checks run at the same time. Up to `waiting` more wait for their turn, of them `waiting_per_address` of one address.
+    """Limits of password checks. `at_once` run at the same time. Up to `waiting` more queue, `waiting_per_address` from one address.
 
-    `wrong_per_minute` is how many wrong passwords one address may send at once, and how many more every minute. A refusal is answered after
-    `refusal_seconds`, so that a connection that guesses on cannot keep the service busy with refusing.
+    One address may send `wrong_per_minute` wrong passwords at once, and as many more every minute. Refusals are sent after
+    `refusal_seconds`, so that a client that guesses on cannot keep the service busy.
     """
 
     at_once: int = 1
@@ -55,7 +55,7 @@ DEFAULT_LIMITS: Final = AttemptLimits()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectionLimits:
-    """How many connections the API has at most: in all, of strangers, of strangers of one address, of one account, of one host's agent."""
+    """The most connections of the API: in all, unauthenticated, unauthenticated per address, per account, per host's agent."""
 
     total: int = 16384
     strangers: int = 512
@@ -66,7 +66,7 @@ class ConnectionLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimeLimits:
-    """How long a client may take, in seconds: for the TLS handshake, a head, a body, until its next request, to take an answer."""
+    """How many seconds a client may take: TLS handshake, request head, body, idle between requests, reading a response."""
 
     handshake: float = 10.0
     head: float = 10.0

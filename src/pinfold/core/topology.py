@@ -1,4 +1,4 @@
-"""What a host is made of: cells, cores, pCPUs, memory pages. What they are used for (pools, claims) does not belong here."""
+"""The hardware of a host: cells, cores, pCPUs and memory pages. `pools` and `ledger` say what they are used for."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class HostCell:
     """One NUMA node of the host.
 
     `cores` holds the online siblings of each physical core, ordered by lowest pCPU; `sockets` the socket id of each core, in the same
-    order. `pages` is ordered by size, the small page first (its total excludes what huge pages took, as libvirt counts).
-    `distances` holds `(cell id, distance)` for every cell, this one included; empty when the host does not tell.
-    A cell without memory or without pCPUs is a cell.
+    order. `pages` is ordered by size, the small page first; its total excludes memory in huge pages, as in libvirt.
+    `distances` holds `(cell id, distance)` for every cell, this one included; empty if the host does not report them.
+    A cell may have no memory or no pCPUs.
     """
 
     id: int
@@ -45,12 +45,12 @@ class HostCell:
 
     @property
     def small_page_kib(self) -> int:
-        """The size of the cell's small page; 4 where the cell has no pages at all."""
+        """The size of the cell's small page in KiB; 4 if the cell has no pages."""
         return self.pages[0].size_kib if self.pages else 4
 
     @property
     def small_memory_mib(self) -> int:
-        """The memory that small pages make up, rounded down."""
+        """The memory in small pages, in MiB, rounded down."""
         return self.pages[0].size_kib * self.pages[0].total // 1024 if self.pages else 0
 
 
@@ -58,7 +58,7 @@ class HostCell:
 class Topology:
     """A host's cells, ordered by id, and the pCPUs that exist but are offline.
 
-    Invariants (kept by `check`): no pCPU stands in two cores or is both online and offline; cell ids ascend; pages ascend by size.
+    Invariants (see `check`): no pCPU is in two cores or both online and offline; cell ids ascend; pages ascend by size.
     """
 
     cells: tuple[HostCell, ...]
@@ -96,7 +96,7 @@ class Topology:
 
 
 def check(topology: Topology) -> None:
-    """Return when the topology keeps its invariants. Raises `InvariantViolation` with the first one that is broken.
+    """Check the invariants of the topology. Raises `InvariantViolation` naming the first one that is broken.
 
     >>> check(Topology(cells=(HostCell(id=1, cores=()), HostCell(id=0, cores=()))))
     Traceback (most recent call last):

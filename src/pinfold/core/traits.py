@@ -1,4 +1,4 @@
-"""The traits that a host has by itself, told from its topology and pools. Those that operators add do not belong here."""
+"""The traits that follow from a host's topology and pools. Operators may add others; those are not decided here."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pinfold.core.topology import Topology
 HYPERTHREADING: Final = "HW_CPU_HYPERTHREADING"
 OVERHEAD_POOL: Final = "CUSTOM_OVERHEAD_POOL"
 OWN_TRAITS: Final = frozenset({HYPERTHREADING, OVERHEAD_POOL})
-"""The traits that we set and take away; every other trait of a host is somebody else's."""
+"""The traits that pinfold adds and removes. It leaves all other traits of a host alone."""
 
 
 def own_traits(topology: Topology, pools: Pools) -> frozenset[str]:
-    """Those of `OWN_TRAITS` that a host has: some core has two or more online threads, an overhead pool is configured.
+    """The members of `OWN_TRAITS` that hold: a core has two or more online threads; an overhead pool is configured.
 
     >>> from pinfold.core.cpuset import CpuSet
     >>> from pinfold.core.hosttext import host
