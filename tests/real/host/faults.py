@@ -138,7 +138,7 @@ _SHARE = Domain(cputune=ON_POOL, specs=SHARE)
 _UNSET = Domain(cputune=OVER_OWN, specs=DEDICATED)
 _FLOATS = Domain(placement="0", specs={})
 _KEPT_BY_CPUSET = "a cpuset cgroup of one pCPU keeps its threads there; taskset says EINVAL"
-_NOT_HERE = "in tests/machine/small/inside/policies.py: a pCPU that is switched off takes every process of a machine along"
+_NOT_HERE = "a pCPU that is switched off takes every process of this machine along; the small machine, with cgroup v2, runs it"
 _NO_FIFO = "RT group scheduling gives /machine no realtime runtime: chrt says EPERM"
 
 CASES = (
@@ -463,7 +463,7 @@ WITHOUT_A_CASE = {
     "threads-unseen": "no command: the process has ended",
     "threads-unsettled": "no command: the walk is repeated",
     "definition-realtime": "no command: virsh has none for a guest's scheduler",
-    "pcpu-offline": "a pCPU that is switched off takes every process of this machine along; its command is one write to sysfs",
+    "pcpu-offline": "in tests/machine/small/inside/policies.py, which can switch a pCPU off",
     "sibling-busy": "no command: only Nova, or a new place, gives a guest other cores; in test_strangers.py",
     "memory-cell": "no command: memory stays where it is until the guest starts anew",
     "foreign-process": "in test_strangers.py: a process of the host is no guest",
