@@ -1,4 +1,4 @@
-"""Drift: what was recorded against what the host shows. Reading the host, and repairing it, do not belong here."""
+"""Drift: differences between what was recorded and what the host shows. Pure; `host` reads and repairs the host."""
 
 from pinfold.core.drift.expectation import Definitions, ExpectedMasks, InferredMasks, PinDefinition, expected
 from pinfold.core.drift.finding import THREAD_CODES, Finding, FindingCode, Severity, Subject

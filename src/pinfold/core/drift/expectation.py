@@ -1,4 +1,4 @@
-"""Where a guest's threads belong, and what its definitions ask for. Comparing the two does not belong here (`guest` does)."""
+"""Where a guest's threads should run, and the pins in its definitions. `guest` compares the two."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pinfold.core.request.model import EmulatorPolicy
 
 
 class ExpectedMasks(Protocol):
-    """Where a guest's threads belong (`core.overhead.Masks`, or `InferredMasks`)."""
+    """The pCPUs where a guest's threads should run: `core.overhead.Masks`, or `InferredMasks`."""
 
     @property
     def vcpus(self) -> tuple[CpuSet, ...]:
-        """The set of each vCPU."""
+        """The pCPUs of each vCPU."""
         ...
 
     @property
     def overhead(self) -> CpuSet:
-        """The set of everything else."""
+        """The pCPUs of all other threads."""
         ...
 
     @property
@@ -31,10 +31,10 @@ class ExpectedMasks(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InferredMasks:
-    """Where the threads of a guest without a record of ours belong, as far as the evidence tells.
+    """The pCPUs where the threads of a guest without our record should run, inferred from other evidence.
 
-    An empty set means that nothing tells it, and is not judged. `policy` is the emulator policy of a guest with pinned vCPUs, else None.
-    The kernel's threads for such a guest are not judged: they stay where KVM makes them, beside vCPU 0.
+    An empty set means unknown; such threads are not judged. `policy` is the emulator policy of a guest with pinned vCPUs, else None.
+    Kernel threads of such a guest are not judged: they stay where KVM creates them, beside vCPU 0.
     """
 
     vcpus: tuple[CpuSet, ...]
@@ -44,7 +44,7 @@ class InferredMasks:
 
 
 class PinDefinition(Protocol):
-    """The pins that a definition asks for (`drivers.port.DefinedPins`): None where it says nothing."""
+    """The pins in a definition (`drivers.port.DefinedPins`). None means that the definition has no such pin."""
 
     @property
     def vcpus(self) -> tuple[tuple[int, CpuSet], ...]:
@@ -53,7 +53,7 @@ class PinDefinition(Protocol):
 
     @property
     def emulator(self) -> CpuSet | None:
-        """The set of the emulator threads."""
+        """The pCPUs of the emulator threads."""
         ...
 
     @property
@@ -63,7 +63,7 @@ class PinDefinition(Protocol):
 
     @property
     def placement(self) -> CpuSet | None:
-        """The default of whatever has no pin."""
+        """The default for threads without a pin."""
         ...
 
     @property
@@ -74,7 +74,7 @@ class PinDefinition(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definitions:
-    """What a guest's definitions ask for: the one it runs by, and the one it starts by; None where there is none."""
+    """The pins of a guest's two definitions: `live` (running now) and `kept` (used at the next start); None if it does not exist."""
 
     live: PinDefinition | None = None
     kept: PinDefinition | None = None
@@ -82,9 +82,9 @@ class Definitions:
 
 
 def expected(places: ExpectedMasks, thread: ObservedThread) -> CpuSet | None:
-    """The pCPUs where a thread belongs, None where nothing tells, and for thread contexts, which libvirt binds to the memory's cell.
+    """The pCPUs where a thread should run; None if unknown, and for thread contexts, which libvirt binds to the memory's cell.
 
-    `kvm-pit` serves vCPU 0 and belongs beside it; every other kernel thread of a guest of ours belongs with its overhead threads.
+    `kvm-pit` serves vCPU 0 and runs with it. All other kernel threads of our guests run with the overhead threads.
     """
     if thread.thread_class is ThreadClass.VCPU:
         known = thread.vcpu is not None and 0 <= thread.vcpu < len(places.vcpus)

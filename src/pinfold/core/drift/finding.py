@@ -1,6 +1,6 @@
-"""`Finding`: one difference between what was recorded and what the host shows. What counts as a difference does not belong here.
+"""`Finding`: one difference between what was recorded and what the host shows.
 
-The codes are a closed set with stable values: the command line, the metrics and the reference print them.
+The codes are a closed set with stable values. The command line, the metrics and the reference use them.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ class Severity(Enum):
     """Whether a finding breaks a promise."""
 
     DRIFT = "drift"
-    """Something is not where it was recorded to be."""
+    """Something is not where the record says."""
     NOTE = "note"
-    """Worth knowing, but outside what pinfold controls or promises."""
+    """Useful to know, but outside what pinfold controls or promises."""
 
 
 class FindingCode(Enum):
-    """What differs. The value is stable."""
+    """The kind of difference. The values are stable."""
 
     VCPU_THREAD = "vcpu-thread"
     EMULATOR_THREAD = "emulator-thread"
@@ -57,18 +57,18 @@ THREAD_CODES = {
     ThreadClass.VHOST: FindingCode.VHOST_THREAD,
     ThreadClass.KTHREAD: FindingCode.KERNEL_THREAD,
 }
-"""The code of a thread that runs elsewhere than recorded, by its class."""
+"""The code for a thread that runs elsewhere than recorded, by thread class."""
 
 _NOTES = frozenset({FindingCode.KERNEL_THREAD, FindingCode.THREADS_UNSETTLED, FindingCode.POOL_PART})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """The guest that findings are about, and what a repair command must name.
+    """The guest that findings are about, with what repair commands need.
 
-    `pid` is the hypervisor's process, whose main thread has that id. `realtime_priority` is what a realtime vCPU should run at.
-    `persistent` says that the hypervisor keeps a definition beyond the run. `owner` is who looks after the guest: `pinfold` for one started
-    straight on the host, the service's agent, or '' for one that is not ours and has no record, whose place follows from other evidence.
+    `pid` is the hypervisor's process and the id of its main thread. `realtime_priority` is the priority of realtime vCPUs.
+    `persistent` means that the hypervisor keeps the definition after the guest stops. `owner` is who manages the guest: `pinfold` if it
+    was started directly on the host, the service's agent, or '' for a guest without our record, whose place is inferred.
     """
 
     name: str
@@ -83,13 +83,13 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One difference. `recorded` and `observed` are texts: a cpulist for CPU sets, a scheduler's name, or '' where they say nothing.
+    """One difference. `recorded` and `observed` are texts: a cpulist, a scheduler's name, or '' if they do not apply.
 
     `guest` is the guest's name ('' for the host's own findings), `thread` and `tid` the thread, `subject` what else it is about
-    (a vCPU, a pool, a process, pCPUs). `threads` are all threads that the one cause has led astray, ordered by id; `tid` and `thread` are
-    the first of them. `definition` says which of a guest's definitions is meant. `by_record` is False where the right place comes from
-    other evidence than a record of ours. `repair` is the exact shell command that undoes the difference; '' when nothing safe does, and
-    then `advice` says why and what to do. `minor` makes a note of what else were drift.
+    (a vCPU, a pool, a process, pCPUs). `threads` are all misplaced threads with the same cause, ordered by id; `tid` and `thread` are
+    the first of them. `definition` names the guest's definition that is wrong. `by_record` is False if the right place was inferred
+    and not recorded. `repair` is the exact shell command that undoes the difference; '' if no command is safe, and then `advice` says
+    why and what to do. `minor` turns drift into a note.
     """
 
     code: FindingCode
@@ -110,7 +110,7 @@ class Finding:
 
     @property
     def severity(self) -> Severity:
-        """DRIFT, except for what pinfold cannot control: kernel threads, and what breaks no promise."""
+        """NOTE for what pinfold cannot control (such as kernel threads) and for what breaks no promise; otherwise DRIFT."""
         note = self.minor or self.code in _NOTES or self.thread_class is ThreadClass.KTHREAD
         return Severity.NOTE if note else Severity.DRIFT
 
@@ -148,7 +148,7 @@ class Finding:
 
 
 def _listed(threads: tuple[tuple[int, str], ...]) -> str:
-    """The threads by id and name; equal names are said once.
+    """The threads by id and name; equal names appear once.
 
     >>> _listed(((71, "worker"), (72, "worker"), (80, "vnc_worker")))
     '71, 72 (worker), 80 (vnc_worker)'
@@ -161,7 +161,7 @@ def _listed(threads: tuple[tuple[int, str], ...]) -> str:
 
 
 _BY_DEFINITION = frozenset({FindingCode.DEFINITION_PINS, FindingCode.EMULATOR_POLICY, FindingCode.POOL_PART, FindingCode.OUTSIDE_POOL})
-"""Findings about a definition, which may have led threads astray."""
+"""Findings about a definition. Threads that follow it may be misplaced too."""
 
 _SENTENCES = {
     FindingCode.VCPU_THREAD: "vCPU thread {threads} may run on {observed}, {place} {recorded}",

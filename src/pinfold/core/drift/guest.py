@@ -1,11 +1,11 @@
-"""What differs between the place of one guest and its threads and definitions. Differences between guests and pools do not belong here.
+"""Compare one guest's threads and definitions with its place. `host` compares guests with pools and with each other.
 
-A thread is where it should be when the online pCPUs that it may run on are exactly the online ones of its place. Wider is a broken promise;
-so is narrower, since a thread held to a part of its set queues behind whatever else runs there. Offline pCPUs are left out on both sides:
-a cpuset cgroup takes them out of every mask, and without one they stay there and mean nothing.
+A thread is right if the online pCPUs of its mask equal the online pCPUs of its place. A wider mask breaks the promise. A narrower one does
+too, because the thread queues behind everything else on those pCPUs. Offline pCPUs are ignored on both sides: a cpuset cgroup removes them
+from every mask; without one they stay in the mask and have no effect.
 
-One cause is one finding. A wrong pin is the cause of the threads that follow it, so these are listed with it; threads that are astray under
-a right pin are grouped by class and by where they may run.
+One cause gives one finding. A finding about a wrong pin lists the threads that follow the pin. Misplaced threads under a right pin are
+grouped by class and mask.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NO_DEFINITION = "edit the definition; the scheduler is applied at the guest's s
 _NOT_OURS = "look at the definition; the record was made for another number of vCPUs"
 _UNKNOWN = Definitions()
 _FOLLOWERS = (ThreadClass.EMULATOR, ThreadClass.VHOST)
-"""The threads that the emulator's pin is for."""
+"""The thread classes that follow the emulator's pin."""
 
 
 def compare(
@@ -40,9 +40,9 @@ def compare(
     definitions: Definitions = _UNKNOWN,
     stable: bool = True,
 ) -> tuple[Finding, ...]:
-    """What differs between where a guest belongs and what was seen of it: pins and their threads, schedulers, vCPUs, offline pCPUs.
+    """Compare a guest's place with its observed threads and definitions: pins, threads, schedulers, vCPUs, offline pCPUs. Pure.
 
-    `threads` are None for a guest that does not run; `online` is the host's online pCPUs; `stable` is False where the walk gave up. Pure.
+    `threads` is None for a guest that does not run. `online` is the host's online pCPUs. `stable` is False if threads kept appearing.
     """
     seen = () if threads is None else tuple(threads)
     judge = _Judge(subject=subject, places=places, definitions=definitions, threads=seen, online=online)
@@ -60,7 +60,7 @@ def compare(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pin:
-    """One pin: whose it is, where it should be, where the two definitions have it, and the threads it is for."""
+    """One pin: its owner, its right pCPUs, its value in the two definitions if wrong, and the threads that follow it."""
 
     about: str
     place: CpuSet
@@ -76,7 +76,7 @@ class _Pin:
         return "live definition" if self.live is not None else "persistent definition"
 
     def observed(self, online: CpuSet) -> str:
-        """Where the definitions that are wrong have it."""
+        """The value of the pin in the definitions that are wrong."""
         live, kept = ("every pCPU" if cpus == online else str(cpus) for cpus in (self.live, self.kept))
         if self.live is None or self.kept is None or live == kept:
             return kept if self.live is None else live
@@ -167,7 +167,7 @@ class _Judge:
         return found + self._by_mask(rest, self.places.overhead, lambda group: remedy.taskset(group, self.places.overhead & self.online))
 
     def _led(self) -> tuple[ObservedThread, ...]:
-        """The kernel's threads that a wrong emulator pin has taken along, as a cpuset cgroup does."""
+        """The kernel threads that followed a wrong emulator pin, which happens with a cpuset cgroup."""
         live = self.definitions.live
         if live is None or live.emulator is None or live.emulator & self.online == self.places.overhead & self.online:
             return ()
@@ -242,7 +242,7 @@ class _Judge:
         return [self.finding(FindingCode.VCPU_MISSING, subject=f"vCPU {vcpu}", advice=_NO_THREAD) for vcpu in absent]
 
     def offline(self) -> list[Finding]:
-        """Threads of which no pCPU is left: the kernel then lets them run anywhere, so no mask could be right."""
+        """Threads whose pCPUs are all offline. The kernel then lets them run anywhere, so no mask is right."""
         places = [(f"vCPU {vcpu}", cpus) for vcpu, cpus in enumerate(self.places.vcpus)] + [("the emulator", self.places.overhead)]
         return [
             self.finding(
@@ -266,7 +266,7 @@ class _Judge:
         *,
         defined: bool = True,
     ) -> _Pin:
-        """The pin with what is wrong of it: definitions that have it right are left out, as are threads in their place."""
+        """The pin with its wrong definitions and misplaced threads; those that are right are left out."""
 
         def wrong(asked: PinDefinition | None) -> CpuSet | None:
             if asked is None or not defined or not place & self.online:
@@ -282,7 +282,7 @@ class _Judge:
         )
 
     def _is_part(self, pin: _Pin) -> bool:
-        """Whether whatever differs stays within the pin's place."""
+        """Whether all differing masks are subsets of the pin's place."""
         sets = [cpus for cpus in (pin.live, pin.kept) if cpus is not None] + [thread.allowed for thread in pin.threads]
         defined = pin.live is not None or pin.kept is not None
         return defined and all(cpus & self.online <= pin.place and cpus & self.online for cpus in sets)
@@ -305,16 +305,16 @@ class _Judge:
         ]
 
     def _moved(self, pin: _Pin, threads: Iterable[ObservedThread], scope: Scope) -> str:
-        """The command that moves a pin and the threads that libvirt leaves behind: all but the one that it pins by itself."""
+        """The command that changes a pin and moves the threads that libvirt does not move: all but the main one."""
         group = tuple(threads)
-        # A remote hypervisor tells no thread ids (0): its word is about the class as a whole.
+        # A remote hypervisor gives no thread ids (0): its answer is about the whole class.
         led = [thread for thread in group if thread.thread_class not in _FOLLOWERS or thread.tid in (self.subject.pid, 0)]
         rest = [thread for thread in group if thread not in led]
         virsh = pin.command(self.subject, pin.place, self.online, scope) if led or pin.live is not None or scope.kept else ""
         return remedy.joined((virsh, remedy.taskset(rest, pin.place & self.online)))
 
     def _by_mask(self, threads: Iterable[ObservedThread], place: CpuSet, command: Callable[[list[ObservedThread]], str]) -> list[Finding]:
-        """One finding for each class and each set that its threads may run on."""
+        """One finding for each thread class and mask."""
         groups: dict[tuple[ThreadClass, CpuSet], list[ObservedThread]] = {}
         for thread in threads:
             groups.setdefault((thread.thread_class, thread.allowed), []).append(thread)
@@ -325,7 +325,7 @@ class _Judge:
 
 
 def _written_again(subject: Subject) -> str:
-    """What to do about a definition that virsh has no command for."""
+    """Advice for a definition that no virsh command can correct."""
     return f"have the definition written again by the record: {remedy.replaced(subject)}" if subject.owner else _NO_DEFINITION
 
 
@@ -346,6 +346,6 @@ def _iothreadpin(number: int) -> Callable[[Subject, CpuSet, CpuSet, Scope], str]
 
 
 def iothread_number(thread: ObservedThread) -> int | None:
-    """The iothread's number by its name. The kernel cuts a name to 15 characters: a number of six digits or more may have lost its tail."""
+    """The iothread's number, from its name. The kernel cuts names to 15 characters, so a number of six or more digits may be incomplete."""
     match = re.fullmatch(r"(?:IO iothread|iothread )(\d+)", thread.name)
     return int(match[1]) if match and len(thread.name) < 15 else None

@@ -1,6 +1,6 @@
-"""What differs between a host's pools and who runs on them: two owners, guests outside their pools, strangers on dedicated pCPUs.
+"""Compare a host's pools with who uses them: pCPUs with two owners, guests outside the pools, foreign processes on dedicated pCPUs.
 
-A single guest's threads and definition do not belong here.
+`guest` compares the threads and definitions of a single guest.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from pinfold.core.printable import shell_word
 _HARD_REBOOT = "reboot it with `openstack server reboot --hard`, which makes Nova write its definition by the pools of today"
 _POOLS_BACK = "give the pool its pCPUs back"
 _UNHELD = (ThreadClass.KTHREAD, ThreadClass.THREAD_CONTEXT)
-"""Nothing in a definition holds the kernel's threads, which float by nature, nor thread contexts, which stay with the memory."""
+"""Classes that no pin in a definition moves: kernel threads float, and thread contexts stay on the memory's cell."""
 _OTHERS_PINS = "give it pins outside cpu_dedicated_set in its own definition"
 
 
 class Owner(Enum):
-    """Whose guest a holder is: who can give it other pCPUs."""
+    """Who manages a holder's guest and can give it other pCPUs."""
 
     OURS = "ours"
     NOVA = "nova"
@@ -35,11 +35,11 @@ class Owner(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """Somebody who is pinned to pCPUs. `name` is how findings call it, `guest` its bare name.
+    """A guest that is pinned to pCPUs. `name` is its name in findings, `guest` its bare name.
 
-    `alone` says that they are its own by right: a guest of ours, or a pinned one of Nova's. Others may share their pins with their like.
-    `keeper` is who looks after a guest of ours (`Subject.owner`). `runs` is False for one that is stopped: it will want its pCPUs when it
-    starts.
+    `alone` means that nobody else may use them: a guest of ours, or a pinned one of Nova's. Others may share pCPUs with each other.
+    `keeper` is who manages a guest of ours (`Subject.owner`). `runs` is False for a stopped guest, which needs its pCPUs at its next
+    start.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Holder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where one guest has been put: pCPUs of its `alone`, the set its vCPUs are `floating` over, and the overhead pool it uses or None."""
+    """The place of one guest: the pCPUs it has `alone`, the set its vCPUs are `floating` over, and the overhead pool it uses, or None."""
 
     alone: CpuSet = CpuSet()
     floating: CpuSet = CpuSet()
@@ -63,9 +63,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """A process that belongs to no guest here, and for each of its threads the pCPUs that it may run on.
+    """A process that belongs to no guest here, with the pCPUs that each of its threads may run on.
 
-    `machine` describes the virtual machine that it is, run by another libvirt or by none; '' where it is none. `keeper` says who runs that.
+    `machine` describes the virtual machine that it runs for another libvirt, or for none; '' if it is no virtual machine. `keeper`
+    names who runs that virtual machine.
     """
 
     pid: int
@@ -85,7 +86,7 @@ def place_of(fit: Fit) -> Place:
 
 
 def two_owners(holders: Iterable[Holder]) -> tuple[Finding, ...]:
-    """The pCPUs that somebody holds alone and somebody else is pinned to; one finding per group of holders, by lowest pCPU. Pure.
+    """pCPUs of one holder that another holder is pinned to. One finding per group of holders, ordered by lowest pCPU. Pure.
 
     >>> [f.sentence() for f in two_owners([Holder(name="a", cpus=CpuSet.parse("2-5")), Holder(name="b", cpus=CpuSet.parse("4-7"))])]
     ['pCPU 4-5 has more than one owner: a, b']
@@ -120,9 +121,9 @@ def _with_state(holder: Holder) -> str:
 
 
 def _parting(group: list[Holder]) -> str:
-    """What gives one of the guests other pCPUs: one of Nova's first, since Nova can do that without a loss, then ours, then others'.
+    """Advice to move one of the guests: first one of Nova's, which Nova moves without loss, then ours, then others.
 
-    A guest that is stopped is moved before one that runs.
+    Stopped guests come before running ones.
     """
     order = (Owner.NOVA, Owner.OURS, Owner.OTHER)
     one = min(group, key=lambda holder: (order.index(holder.owner), holder.runs, holder.name))
@@ -139,10 +140,10 @@ def _parting(group: list[Holder]) -> str:
 
 
 def outside_pools(subject: Subject, place: Place, pools: Pools, online: CpuSet) -> tuple[Finding, ...]:
-    """Where a guest's place no longer lies within the pools: pins, then floating vCPUs, then overhead threads. Pure.
+    """Findings about a guest's place outside the pools: pins, then floating vCPUs, then overhead threads. Pure.
 
-    Offline pCPUs are left out: they are in no pool, and are reported by themselves. Overhead threads on a part of the pool are a note,
-    since a pool that has grown breaks no promise to the guest.
+    Offline pCPUs are ignored: they are in no pool, and another finding reports them. Overhead threads on a part of the pool are a note,
+    because a pool that has grown breaks no promise to the guest.
     """
     findings = []
     pins = (place.alone & online) - pools.dedicated
@@ -174,7 +175,7 @@ def _outside(subject: Subject, about: str, observed: CpuSet, pool: CpuSet, *, co
 
 
 def place_again(subject: Subject) -> str:
-    """What to do about a guest of ours whose place is not in the pools any more."""
+    """Advice for a guest of ours whose place is no longer in the pools."""
     stop = "stop the guest, " if subject.active else ""
     return f"{stop}give it a place in the pools of today and start it, its disk stays: {remedy.replaced(subject)}; or {_POOLS_BACK}"
 
@@ -182,10 +183,10 @@ def place_again(subject: Subject) -> str:
 def floating_astray(
     subject: Subject, place: CpuSet, threads: Iterable[ObservedThread], vcpus: int, pools: Pools, online: CpuSet, *, movable: bool
 ) -> tuple[Finding, ...]:
-    """A floating guest of Nova's whose definitions let it float beyond the shared pool; at most one finding. Pure.
+    """A finding for a floating guest of Nova's whose definitions let it float beyond the shared pool; at most one. Pure.
 
-    `place` is the set that they give. The repair moves the whole guest to the shared pool; it needs `movable`, which says that the guest
-    is bound to no cell of the host.
+    `place` is the set in the definitions. The repair moves the whole guest to the shared pool. It exists only if the guest is `movable`:
+    not bound to a host cell.
     """
     outside = (place & online) - pools.shared
     if not outside:
@@ -209,9 +210,9 @@ def floating_astray(
 def foreign_floating(
     subject: Subject, threads: Iterable[ObservedThread], own: CpuSet, vcpus: int, pools: Pools, online: CpuSet
 ) -> tuple[Finding, ...]:
-    """A guest of somebody else's that may run on dedicated pCPUs which are not its own pins; at most one finding. Pure.
+    """A finding for a foreign guest that may run on dedicated pCPUs other than its own pins; at most one. Pure.
 
-    `own` are its pins. The repair keeps each thread to what it may use outside the dedicated pool, or moves it to the shared pool.
+    `own` are its pins. The repair removes the dedicated pCPUs from each thread's mask; a thread with no others goes to the shared pool.
     """
     seen = tuple(thread for thread in threads if thread.thread_class not in _UNHELD)
     astray = (_union(thread.allowed for thread in seen) & online - own) & pools.exclusive
@@ -233,7 +234,7 @@ def foreign_floating(
 
 
 def _floated(subject: Subject, threads: tuple[ObservedThread, ...], vcpus: int, shared: CpuSet, online: CpuSet, *, keep: bool) -> str:
-    """The command that puts every thread of a guest on the shared pool; with `keep` no thread may use more of it than before."""
+    """The command that moves every thread of a guest to the shared pool. With `keep` no thread gets pCPUs that it did not have."""
 
     def target(of: Iterable[ObservedThread]) -> CpuSet:
         within = _union(thread.allowed for thread in of) & shared
@@ -252,11 +253,11 @@ def _floated(subject: Subject, threads: tuple[ObservedThread, ...], vcpus: int, 
 
 
 def foreign_process(process: Process, pools: Pools, online: CpuSet, default: CpuSet) -> tuple[Finding, ...]:
-    """A process of the host with threads that are bound to dedicated pCPUs; at most one finding. Pure.
+    """A finding for a host process with threads bound to dedicated pCPUs; at most one. Pure.
 
-    A thread that may run on every online pCPU, or on the set that the host gives all processes (`default`, the init process's), is bound
-    to none: where those lie is the affair of `isolcpus` and of the service manager. A virtual machine of somebody else's gets no command:
-    its vCPUs are pinned where they are, and only who runs it knows why.
+    A thread is not bound if it may run on every online pCPU, or on the set of all processes (`default`, the init process's): `isolcpus`
+    and the service manager decide where those run. A foreign virtual machine gets no repair command, because only who runs it knows why
+    its vCPUs are pinned there.
     """
     astray = _union(allowed for allowed in process.allowed if allowed != default and not online <= allowed) & pools.exclusive
     if not astray:
@@ -281,7 +282,7 @@ def foreign_process(process: Process, pools: Pools, online: CpuSet, default: Cpu
 
 
 def pools_missing(guests: Iterable[str], source: str) -> tuple[Finding, ...]:
-    """Guests with pinned vCPUs on a host whose configuration names no pools; at most one finding. `source` is the file, '' for none."""
+    """A finding for pinned guests on a host whose configuration names no pools; at most one. `source` is the file, '' for none."""
     names = sorted(guests)
     if not names:
         return ()
@@ -299,7 +300,7 @@ def pools_missing(guests: Iterable[str], source: str) -> tuple[Finding, ...]:
 
 
 def record_unreadable(subject: Subject, problem: str) -> Finding:
-    """A guest that bears a record of ours which cannot be read; it counts as somebody else's until it can."""
+    """A finding for a guest with a record of ours that cannot be read. The guest counts as foreign until it can be read."""
     shutdown = f"`{remedy.shutdown(subject)}`, " if subject.active else ""
     advice = (
         f"its pins count as taken; restore the metadata from a backup, read it with the pinfold that wrote it, or have it written again by "

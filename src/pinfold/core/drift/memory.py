@@ -1,4 +1,4 @@
-"""Whether the memory of a guest lies on the cells that it was given. Reading where memory lies does not belong here (`linux.numa`)."""
+"""Whether a guest's memory is on the host cells of its place. `linux.numa` reads where memory is."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _HARD_REBOOT: Final = "reboot it with `openstack server reboot --hard`: QEMU the
 
 
 class AreaKind(Enum):
-    """What backs an area of a process's memory."""
+    """What backs a memory area of a process."""
 
     HUGE = "huge"
-    """Huge pages: of a hypervisor's process, guest memory alone."""
+    """Huge pages. In a hypervisor's process they are guest memory only."""
     PLAIN = "plain"
-    """Memory of nobody's file: a guest's, or the process's own."""
+    """Anonymous memory: the guest's, or the process's own."""
     OTHER = "other"
-    """The heap, stacks, programs and other files: no guest's memory."""
+    """Heap, stacks, programs and other files: never guest memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Area:
-    """One area of a process's memory: what backs it, the size of its pages, and `(cell, pages)` for each cell that has some of them."""
+    """One memory area of a process: its kind, page size, and `(cell, pages)` for each cell that holds some."""
 
     kind: AreaKind
     page_kib: int
@@ -38,18 +38,18 @@ class Area:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedMemory:
-    """The host cells that a guest's memory belongs on, and how much of it there is on huge pages, in MiB by cell."""
+    """The host cells that a guest's memory should be on, and the MiB in huge pages that each should hold."""
 
     cells: CpuSet
     huge_mib: Mapping[int, int]
 
 
 def misplaced_memory(subject: Subject, wanted: ExpectedMemory, areas: Iterable[Area]) -> tuple[Finding, ...]:
-    """The memory that lies on a cell where it does not belong; at most one finding. Pure.
+    """A finding for guest memory on a wrong cell; at most one. Pure.
 
-    1. Huge pages are all the guest's: what a cell has beyond its share, as far as another cell lacks it.
-    2. Other memory of a hypervisor is the guest's where an area holds 8 MiB or more. What lies off the wanted cells counts from 32 MiB on:
-       below that it may be QEMU's own.
+    1. All huge pages are the guest's. What a cell has beyond its share counts, up to what other cells lack.
+    2. Areas of other memory are the guest's if they hold 8 MiB or more. Memory off the expected cells counts from 32 MiB on; less may be
+       QEMU's own.
     """
     seen = tuple(areas)
     astray = _huge_astray(wanted, seen)
@@ -71,7 +71,7 @@ def misplaced_memory(subject: Subject, wanted: ExpectedMemory, areas: Iterable[A
 
 
 def _huge_astray(wanted: ExpectedMemory, areas: tuple[Area, ...]) -> dict[int, int]:
-    """KiB of huge pages too many by cell, at most as many in all as other cells lack: the lowest cells first."""
+    """The surplus of huge pages by cell in KiB, lowest cells first, limited in total to what other cells lack."""
     held = _by_cell(area for area in areas if area.kind is AreaKind.HUGE)
     due = {cell: mib * 1024 for cell, mib in wanted.huge_mib.items()}
     lacking = sum(kib - min(kib, held.get(cell, 0)) for cell, kib in due.items())

@@ -1,8 +1,8 @@
-"""The shell commands that repair findings, as text. Running them does not belong here.
+"""The shell commands that repair findings, as text. pinfold prints them and never runs them.
 
-Every command names the libvirt address, quotes what a shell would read, and works when pasted by root on the host. `virsh` is used for what
-libvirt moves; `taskset` and `chrt` (util-linux) for threads that it does not. A live pin names online pCPUs alone, which is all that a
-cpuset cgroup takes; a pin in the persistent definition names the whole set, so that a pCPU that is offline today is not lost.
+Every command names the libvirt address, quotes its words, and works when root pastes it on the host. `virsh` moves what libvirt can move;
+`taskset` and `chrt` (util-linux) move other threads. Live pins name only online pCPUs, because a cpuset cgroup accepts no others. Pins in
+the persistent definition name the whole set, so that a pCPU that is offline today is not lost.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from pinfold.core.overhead import ObservedThread
 from pinfold.core.printable import shell_line, shell_word
 
 OWNER: Final = "pinfold"
-"""The owner in the record of a guest that was started straight on its host, with no service."""
+"""The owner in the record of a guest that was started directly on its host, without the service."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What a command changes: the guest as it runs (`live`), and its persistent definition (`kept`)."""
+    """What a command changes: the running guest (`live`), the persistent definition (`kept`), or both."""
 
     live: bool = True
     kept: bool = True
@@ -32,7 +32,7 @@ BOTH = Scope()
 
 
 def vcpupin(subject: Subject, vcpu: int, cpus: CpuSet, online: CpuSet, scope: Scope = BOTH) -> str:
-    """Puts one vCPU on `cpus`.
+    """Pins one vCPU to `cpus`.
 
     >>> vcpupin(Subject(name="web 1"), 0, CpuSet.of(4), CpuSet.parse("0-7"))
     "virsh -c qemu:///system vcpupin 'web 1' 0 4 --live --config"
@@ -43,17 +43,17 @@ def vcpupin(subject: Subject, vcpu: int, cpus: CpuSet, online: CpuSet, scope: Sc
 
 
 def emulatorpin(subject: Subject, cpus: CpuSet, online: CpuSet, scope: Scope = BOTH) -> str:
-    """Puts the emulator threads on `cpus`. Live, libvirt moves the main thread, and the others only where a cpuset cgroup holds them."""
+    """Pins the emulator threads to `cpus`. Live, libvirt moves only the main thread unless a cpuset cgroup holds the others."""
     return _pin(subject, ("emulatorpin",), cpus, online, scope)
 
 
 def iothreadpin(subject: Subject, iothread: int, cpus: CpuSet, online: CpuSet, scope: Scope = BOTH) -> str:
-    """Puts one iothread on `cpus`."""
+    """Pins one iothread to `cpus`."""
     return _pin(subject, ("iothreadpin", str(iothread)), cpus, online, scope)
 
 
 def taskset(threads: Iterable[ObservedThread], cpus: CpuSet) -> str:
-    """Puts threads on `cpus`, out of the cgroup that keeps them elsewhere where they are in one.
+    """Moves threads to `cpus`, and out of a cgroup that would hold them elsewhere.
 
     >>> from pinfold.core.overhead import ThreadClass
     >>> worker = ObservedThread(tid=71, name="worker", thread_class=ThreadClass.EMULATOR, allowed=CpuSet.of(4))
@@ -74,7 +74,7 @@ def _taskset(tids: list[int], cpus: CpuSet, tasks: str) -> str:
 
 
 def taskset_process(pid: int, cpus: CpuSet) -> str:
-    """Puts every thread of a process on `cpus`."""
+    """Moves every thread of a process to `cpus`."""
     return f"taskset -apc {cpus} {pid}"
 
 
@@ -94,7 +94,7 @@ def chrt_other(tids: Iterable[int]) -> str:
 
 
 def shutdown(subject: Subject) -> str:
-    """Asks a guest that is not ours to end to shut down."""
+    """Asks a foreign guest to shut down."""
     return shell_line(("virsh", "-c", subject.uri, "shutdown", _domain(subject)))
 
 
@@ -108,7 +108,7 @@ def bring_online(cpus: CpuSet) -> str:
 
 
 def replaced(subject: Subject) -> str:
-    """What gives a guest of ours a place in the pools of today, as commands in backquotes; its id and its disk stay.
+    """The commands, in backquotes, that give a guest of ours a place in the current pools. Its id and disk stay.
 
     >>> replaced(Subject(name="web", owner="pinfold"))
     '`pinfold guest stop web`, `pinfold guest replace web`, `pinfold guest restart web`'
@@ -123,7 +123,7 @@ def replaced(subject: Subject) -> str:
 
 
 def restarted(subject: Subject) -> str:
-    """What ends the process of a guest of ours and starts another in the same place, as commands in backquotes.
+    """The commands, in backquotes, that end a guest of ours and start it again in the same place.
 
     >>> restarted(Subject(name="web 1", owner="pinfold"))
     "`pinfold guest stop 'web 1'`, `pinfold guest restart 'web 1'`"
@@ -138,7 +138,7 @@ def restarted(subject: Subject) -> str:
 
 
 def joined(commands: Iterable[str]) -> str:
-    """Commands that run one after the other, each once; empty ones are left out."""
+    """The commands as one line that runs them in order, each once; empty ones are left out."""
     return " && ".join(dict.fromkeys(command for command in commands if command))
 
 
@@ -156,10 +156,10 @@ def _virsh(subject: Subject, words: tuple[str, ...], cpus: CpuSet, *flags: str) 
 
 
 def _domain(subject: Subject) -> str:
-    """The guest as virsh finds it: by name, but by id where virsh would take the name for something else.
+    """The guest's name for virsh, or its id if virsh would misread the name.
 
-    A name of digits is the number of a running domain, most likely another one's; 36 characters are a UUID; a dash begins an option.
-    A name that does not print is not written into a command that a person copies.
+    virsh reads digits as a running domain's number, 36 characters as a UUID, and a leading dash as an option. A name with characters
+    that do not print is replaced too, because a person copies the command.
     """
     name = subject.name
     misread = name.strip(" \t+").isdigit() or len(name) == 36 or name.startswith("-") or not name.isprintable()

@@ -1,4 +1,4 @@
-"""Whether the SMT siblings of a guest that wants whole cores are idle. Who owns a pCPU is in `host`."""
+"""Whether the SMT siblings of a guest with thread policy `isolate` are idle."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _MIGRATE = "migrate one of them to another host with Nova, or resize it; stoppin
 def busy_siblings(
     subject: Subject, own: CpuSet, siblings: Mapping[int, CpuSet], others: Iterable[Holder], *, kept: CpuSet = CpuSet()
 ) -> tuple[Finding, ...]:
-    """The siblings of a guest's `own` pCPUs that running guests are pinned to; at most one finding. Pure.
+    """A finding for siblings of a guest's `own` pCPUs that running guests are pinned to; at most one. Pure.
 
-    `siblings` are the online pCPUs of each pCPU's core, itself included. `kept` are siblings that the guest holds as its own: whoever is
-    pinned there too is a second owner, which is a finding by itself.
+    `siblings` are the online pCPUs of each pCPU's core, itself included. `kept` are siblings that the guest holds; another guest pinned
+    there is a second owner, which `host.two_owners` reports.
     """
     idle = 0
     for cpu in own:

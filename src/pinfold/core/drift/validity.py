@@ -1,6 +1,6 @@
-"""Whether the place that a guest was given still holds on its host: pools that moved, pCPUs that went offline. Pure.
+"""Whether a recorded fit is still valid on its host: pools may have changed, and pCPUs may have gone offline. Pure.
 
-Who else holds the same pCPUs is `two_owners`'s to say, and giving the guest another place the engine's.
+`host.two_owners` finds pCPUs that somebody else holds too.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pinfold.core.pools import Pools
 
 
 def out_of_place(subject: Subject, fit: Fit, pools: Pools, online: CpuSet) -> tuple[Finding, ...]:
-    """Where a recorded fit no longer lies within the pools, then its own pCPUs that are offline. Pure.
+    """The findings about pCPUs of a recorded fit that are no longer in the pools, then about its offline pCPUs. Pure.
 
-    A note among the findings breaks no promise: an overhead pool that has grown.
+    A finding that is only a note, such as an overhead pool that has grown, breaks no promise.
     """
     place = place_of(fit)
     offline = place.alone - online

@@ -1,1 +1,1 @@
-"""What a guest asks for: the extra specs that are known, how flavor and image merge, and the request that comes of it."""
+"""A guest's request: the known extra specs, how flavor and image merge, and the compiled `GuestRequest`."""

@@ -1,4 +1,4 @@
-"""The guest's cells, and the sockets, cores and threads that it sees. Which vCPUs are pinned is decided before (`policies`)."""
+"""The guest's cells, and the sockets, cores and threads that it sees. `policies` has already decided which vCPUs are pinned."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pinfold.core.request.values import SpecValue, indexes
 def build_cells(flavor: Flavor, asked: EffectiveSpecs, dedicated: CpuSet) -> tuple[GuestCell, ...]:
     """The guest cells, ordered by index, or none for a guest that floats.
 
-    A guest has cells when it asks for nodes, for a page size or for pinned vCPUs. vCPUs and memory are divided evenly, or as the lists
-    say: they partition the vCPUs, and their memories add up to the flavor's. Raises `InvalidRequest`.
+    A guest has cells if it asks for nodes, for a page size or for pinned vCPUs. vCPUs and memory are divided evenly, or by the lists.
+    Lists must partition the vCPUs and add up to the flavor's memory. Raises `InvalidRequest`.
 
     >>> [str(cell.vcpus) for cell in build_cells(Flavor(vcpus=4, memory_mib=512), EffectiveSpecs(), CpuSet.parse("0-3"))]
     ['0-3']
@@ -60,7 +60,7 @@ def _even(flavor: Flavor, nodes: SpecValue[int], dedicated: CpuSet) -> tuple[Gue
 
 
 def _listed(nodes: SpecValue[int], asked: EffectiveSpecs, dedicated: CpuSet) -> tuple[GuestCell, ...]:
-    """The cells that the lists describe. Raises `InvalidRequest` unless each of the cells has both values, and no other has one."""
+    """The cells that the lists describe. Raises `InvalidRequest` if a cell lacks one of the two values, or a list names another cell."""
     cpus, memories = dict(asked.numa_cpus), dict(asked.numa_mem_mib)
     lists: tuple[tuple[int, SpecValue[object]], ...] = (*asked.numa_cpus, *asked.numa_mem_mib)
     for index, given in lists:
@@ -81,7 +81,7 @@ def _listed(nodes: SpecValue[int], asked: EffectiveSpecs, dedicated: CpuSet) -> 
 
 
 def _check_partition(flavor: Flavor, asked: EffectiveSpecs) -> None:
-    """Every vCPU in one cell, and the memories' sum the flavor's."""
+    """Check that each vCPU is in exactly one cell and that the cells' memories add up to the flavor's."""
     owners: dict[int, str] = {}
     for _, given in asked.numa_cpus:
         for vcpu in given.value:
@@ -105,7 +105,7 @@ def _check_partition(flavor: Flavor, asked: EffectiveSpecs) -> None:
 
 
 def check_pages(page: SpecValue[PageRequest] | None, cells: tuple[GuestCell, ...]) -> None:
-    """Raise `InvalidRequest` unless each cell's memory is a whole number of pages, where the size is explicit."""
+    """Raise `InvalidRequest` if the page size is explicit and some cell's memory is not a whole number of pages."""
     if page is None or page.value.kind is not PageKind.EXPLICIT:
         return
     for cell in cells:
@@ -118,10 +118,10 @@ def check_pages(page: SpecValue[PageRequest] | None, cells: tuple[GuestCell, ...
 
 
 def guest_cpu_topology(vcpus: int, asked: EffectiveSpecs) -> GuestCpuTopology | None:
-    """What the guest sees, None where nothing is said about it.
+    """The sockets, cores and threads that the guest sees; None if no key asks for any.
 
-    The product is the number of vCPUs. What is not given is filled in: threads 1, then sockets as many as are left; where sockets alone
-    or sockets and threads are given, cores take what is left. Raises `InvalidRequest` where no whole number does.
+    Their product is the number of vCPUs. Missing values are filled in: threads are 1, and sockets take the rest. If sockets are given and
+    cores are not, cores take the rest. Raises `InvalidRequest` if no whole number fits.
 
     >>> guest_cpu_topology(8, EffectiveSpecs(threads=SpecValue(name="hw:cpu_threads", text="2", value=2)))
     GuestCpuTopology(sockets=4, cores=1, threads=2)
@@ -139,7 +139,7 @@ def guest_cpu_topology(vcpus: int, asked: EffectiveSpecs) -> GuestCpuTopology | 
     rest = vcpus // product
     sockets, cores, threads = (None if part is None else part.value for part in (asked.sockets, asked.cores, asked.threads))
     if threads is None:
-        # Given sockets and cores, threads are all that can take the rest; else more threads help nobody, as in Nova.
+        # If sockets and cores are given, threads take the rest. Otherwise there is one thread per core, as in Nova.
         threads, rest = (rest, 1) if sockets is not None and cores is not None else (1, rest)
     if sockets is None:
         sockets, rest = rest, 1

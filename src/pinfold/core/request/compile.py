@@ -1,4 +1,4 @@
-"""`compile_request`: a flavor and an image into the request that the engine serves. Hosts do not belong here."""
+"""`compile_request`: turn a flavor and an image into the request that the engine reads. It does not depend on a host."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ MAX_DEVICES: Final = 1024
 
 
 def compile_request(flavor: Flavor, image: Image | None = None, *, disks: int = 0, nics: int = 0) -> GuestRequest:
-    """The request of a guest of this flavor and image, with every default filled in.
+    """The request of a guest with this flavor and image, every default filled in.
 
-    `disks` and `nics` count its devices. A request compiled once serves any number of hosts. Flavors are taken as untrusted: the sizes
-    are bounded (8192 vCPUs, 2^31 - 1 MiB and GiB, 1024 devices of a kind, 512 keys), and whatever is wrong is an
-    `InvalidRequest` whose `key` and sentence name the key, with the value and what is allowed.
+    `disks` and `nics` count its devices. Compile a request once for any number of hosts. Flavors are untrusted: sizes are bounded
+    (8192 vCPUs, 2^31 - 1 MiB and GiB, 1024 devices of a kind, 512 keys). Raises `InvalidRequest` naming the key, its value and what is
+    allowed.
 
     >>> specs = (("hw:cpu_policy", "dedicated"), ("hw:emulator_threads_policy", "share"), ("hw:numa_nodes", "2"))
     >>> request = compile_request(Flavor(vcpus=4, memory_mib=2048, extra_specs=specs))
@@ -68,7 +68,7 @@ def _check_sizes(flavor: Flavor, disks: int, nics: int) -> None:
 
 
 def _locked_memory(asked: EffectiveSpecs, realtime: CpuSet, cells: tuple[GuestCell, ...]) -> bool:
-    """Whether the memory is locked: where asked for, and always for realtime guests."""
+    """Whether the memory is locked: if asked for, and always for realtime guests."""
     given = asked.locked_memory
     if given is None:
         return bool(realtime)

@@ -1,6 +1,6 @@
-"""The registry of extra specs and image properties: what each means, what it may say, and what is done with it.
+"""The registry of extra specs and image properties: meaning, allowed values, and what pinfold does with each.
 
-The reference is generated from it. Reading values does not belong here (`values` does), nor merging flavor and image (`merge` does).
+The reference is generated from it. `values` reads values, and `merge` merges flavor and image.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Final
 
 
 class Disposition(Enum):
-    """What is done with a key."""
+    """What pinfold does with a key."""
 
     ACTED_UPON = "acted upon"
-    """It decides something about CPUs or memory."""
+    """It affects CPUs or memory."""
     ACCEPTED = "accepted"
     """It has no effect on CPUs and memory; the request lists it as not acted upon."""
     UNSUPPORTED = "unsupported"
-    """It would change the placement in a way that is not there yet; refused by name, with the reason."""
+    """It would affect the placement in a way that pinfold does not implement. It is refused, with the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ _NO_RESOURCES: Final = "only vCPUs, memory and disk of the flavor are counted, t
 _NO_GROUPS: Final = "a host is one resource provider, so there are no groups of resources or traits to keep apart"
 
 MAX_CELLS: Final = 128
-"""The largest number of guest cells; Nova reads no more of them either."""
+"""The largest number of guest cells, as in Nova."""
 
 ACTED_UPON: Final = (
     Key(
@@ -246,14 +246,14 @@ _GROUPED: Final = re.compile(r"(resources|trait)[A-Za-z0-9_-]+:.*", re.DOTALL)
 
 
 def find(name: str) -> Key | None:
-    """The key that an extra spec of that name is; None for a `hw:` key that nobody knows.
+    """The registered key for the name of an extra spec; None for an unknown `hw:` key.
 
-    Every name outside `hw:` is found, at last as `NAMESPACE:NAME` or `NAME`.
+    Every name outside `hw:` has a key, in the last resort `NAMESPACE:NAME` or `NAME`.
 
     >>> find("hw:numa_mem.1").name, find("resources1:PCPU").name, find("quota:cpu_shares").name, find("hw:cpu_polisy")
     ('hw:numa_mem.N', 'resourcesGROUP:CLASS', 'quota:NAME', None)
     """
-    # `hw:numa_cpus.N` with the letter is how the registry writes it, not a key that somebody can set.
+    # The registry writes `hw:numa_cpus.N` with the letter N; nobody can set that as a key.
     exact = None if name.endswith(".N") else _BY_NAME.get(general_name(name))
     if exact is not None:
         return exact
@@ -271,7 +271,7 @@ def find(name: str) -> Key | None:
 
 
 def find_image(name: str) -> Key | None:
-    """The key that an image property of that name mirrors; None for a foreign property.
+    """The registered key that an image property mirrors; None for a property that pinfold does not know.
 
     >>> find_image("hw_numa_cpus.0").name, find_image("os_distro"), find_image("hw_emulator_threads_policy")
     ('hw:numa_cpus.N', None, None)
@@ -304,7 +304,7 @@ def cell_index(name: str) -> int:
 
 
 def nearest(name: str) -> str:
-    """The known `hw:` key that is spelled most like `name`, '' where none is near. Ties go to difflib's order, which is fixed.
+    """The known `hw:` key with the spelling closest to `name`, '' if none is close. Ties follow difflib's fixed order.
 
     >>> nearest("hw:emulator_threads"), nearest("hw:emulator_thread_policy"), nearest("hw:xyz")
     ('hw:emulator_threads_policy', 'hw:emulator_threads_policy', '')
@@ -315,7 +315,7 @@ def nearest(name: str) -> str:
 
 
 def flavor_spelling(name: str) -> str:
-    """The extra spec that was meant by a flavor key spelled like an image property, '' where it is not.
+    """The extra spec that a flavor key spelled like an image property should be; '' if it is not spelled so.
 
     >>> flavor_spelling("hw_cpu_policy"), flavor_spelling("hw_emulator_threads_policy"), flavor_spelling("hw_disk_bus")
     ('hw:cpu_policy', 'hw:emulator_threads_policy', '')

@@ -1,6 +1,6 @@
-"""Flavor and image into one set of values: which keys are known, and what holds when both speak.
+"""Merge flavor and image into one set of values, and refuse unknown keys and conflicts.
 
-How values are read belongs to `values`, what they mean together to `policies`, `cells` and `compile`.
+`values` reads single values; `policies`, `cells` and `compile` decide what they mean together.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ _TRAIT_SHAPE: Final = re.compile(r"[A-Z0-9_]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EffectiveSpecs:
-    """What flavor and image ask for together: each value with the name that gave it, None where nobody did.
+    """The merged values of flavor and image, each with the name of its key; None if neither gives one.
 
-    `numa_cpus` and `numa_mem_mib` are ordered by cell index. A realtime mask without realtime is left out. `not_acted_upon` is ordered
+    `numa_cpus` and `numa_mem_mib` are ordered by cell index. A realtime mask without realtime is omitted. `not_acted_upon` is ordered
     by name.
     """
 
@@ -75,12 +75,12 @@ class EffectiveSpecs:
 
 
 def merge(flavor: Flavor, image: Image | None = None) -> EffectiveSpecs:
-    """The values that hold for a guest of this flavor and image. `flavor.vcpus` has to be within its bounds.
+    """The merged values for a guest with this flavor and image. `flavor.vcpus` must be within its bounds.
 
-    Where only one of the two speaks, it holds; where both do, they must mean the same. Two rules are their own:
-    an image may name a page size only where the flavor leaves the choice, and an image's realtime mask is idle without realtime.
+    A value from only one of them holds. If both give one, they must mean the same. There are two exceptions: an image may name a page
+    size only if the flavor leaves the choice, and an image's realtime mask has no effect without realtime.
 
-    Raises `InvalidRequest` for unknown, unsupported and malformed keys and for disagreement.
+    Raises `InvalidRequest` for unknown, unsupported and malformed keys and for conflicts.
 
     >>> merge(Flavor(vcpus=2, memory_mib=512, extra_specs=(("hw:cpu_policy", "dedicated"),))).cpu_policy.value
     <CpuPolicy.DEDICATED: 'dedicated'>
@@ -132,7 +132,7 @@ def _of_flavor(flavor: Flavor) -> tuple[Texts, tuple[str, ...]]:
 
 
 def _of_image(image: Image) -> tuple[Texts, tuple[str, ...]]:
-    """The image's texts by the extra spec they mirror, and the names of those that are not acted upon. Foreign ones are in neither."""
+    """The image's texts by the extra spec they mirror, and the names of those not acted upon. Unknown properties are in neither."""
     if len(image.properties) > MAX_KEYS:
         raise InvalidRequest(f"the image has {len(image.properties)} properties; at most {MAX_KEYS} are allowed")
     texts: dict[str, SpecValue[str]] = {}
@@ -140,7 +140,7 @@ def _of_image(image: Image) -> tuple[Texts, tuple[str, ...]]:
     for name, text in image.properties:
         key = find_image(name)
         if key is None:
-            # A property that looks like one of ours but has no meaning in Nova: ignored as Nova does, but said.
+            # The property looks like one of ours but has no meaning in Nova. Ignore it as Nova does, and report it.
             idle.extend([name] if flavor_spelling(name) else [])
             continue
         _check_shape(name, text)
@@ -168,7 +168,7 @@ def _check_shape(name: str, text: str) -> None:
 
 
 def _known(name: str) -> Key:
-    """The key of a flavor's extra spec. Raises `InvalidRequest` for unknown ones, with the right name where it is near."""
+    """The key of a flavor's extra spec. Raises `InvalidRequest` for an unknown one, with a similar known name."""
     meant = flavor_spelling(name)
     if meant:
         raise InvalidRequest(f"{name} is an image property; in a flavor the key is {meant}", key=name)
@@ -181,7 +181,7 @@ def _known(name: str) -> Key:
 
 
 def _acted_upon(key: Key, name: str, text: str) -> bool:
-    """Whether the key decides something. Raises `InvalidRequest` for an unsupported one, unless it is switched off."""
+    """Whether pinfold acts upon the key. Raises `InvalidRequest` for an unsupported one, unless its value switches it off."""
     if key.disposition is Disposition.UNSUPPORTED:
         if key.name == "hw:mem_encryption" and not values.boolean(name, text):
             return False
@@ -234,7 +234,7 @@ def _cells_of(key: str, read: Callable[[str, str], T], texts: Texts) -> dict[int
 
 
 def _page(ours: Texts, theirs: Texts) -> SpecValue[PageRequest] | None:
-    """The page size. An image narrows a flavor's `large` or `any`; it never widens a choice, nor makes one where the flavor made none."""
+    """The page size. An image may narrow a flavor's `large` or `any`. It may not widen a choice, nor choose if the flavor does not."""
     flavor = _read("hw:mem_page_size", values.page_size, ours)
     image = _read("hw:mem_page_size", values.page_size, theirs)
     if image is None:
@@ -254,14 +254,14 @@ def _page(ours: Texts, theirs: Texts) -> SpecValue[PageRequest] | None:
 def _narrows(flavor: PageRequest, image: PageRequest) -> bool:
     if flavor.kind is PageKind.ANY:
         return True
-    # 4 KiB is the smallest page of every architecture, so it is nowhere a large one.
+    # 4 KiB is never a large page: it is the smallest page on every architecture.
     return flavor.kind is PageKind.LARGE and image.kind is PageKind.EXPLICIT and image.size_kib > 4
 
 
 def _realtime_mask(
     vcpus: int, realtime: SpecValue[bool] | None, ours: Texts, theirs: Texts
 ) -> tuple[SpecValue[CpuSet] | None, tuple[str, ...]]:
-    """The realtime mask, and the names of masks that are idle because nothing is realtime."""
+    """The realtime mask, and the names of masks without effect because nothing is realtime."""
     key = "hw:cpu_realtime_mask"
     if realtime is not None and realtime.value:
         return _one(key, partial(values.vcpu_mask, vcpus=vcpus), ours, theirs), ()

@@ -1,4 +1,4 @@
-"""`Flavor`, `Image` and the `GuestRequest` that they become: plain values. How keys are read and merged does not belong here."""
+"""`Flavor`, `Image` and `GuestRequest`: plain values. `compile` turns the first two into the third."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ThreadPolicy(Enum):
 
 
 class EmulatorPolicy(Enum):
-    """`hw:emulator_threads_policy`; UNSET floats the emulator threads over the guest's own pCPUs."""
+    """`hw:emulator_threads_policy`. With UNSET the emulator threads float over the guest's own pCPUs."""
 
     UNSET = "unset"
     SHARE = "share"
@@ -34,7 +34,7 @@ class EmulatorPolicy(Enum):
 
 
 class PageKind(Enum):
-    """How `hw:mem_page_size` names its pages. EXPLICIT carries a size in KiB beside it."""
+    """The kind of value in `hw:mem_page_size`. EXPLICIT comes with a size in KiB."""
 
     SMALL = "small"
     LARGE = "large"
@@ -44,10 +44,10 @@ class PageKind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRequest:
-    """The pages that the guest's memory is made of. `size_kib` is 0 except for EXPLICIT.
+    """The page size for the guest's memory. `size_kib` is 0 except for EXPLICIT.
 
-    SMALL takes the cell's small page; LARGE the largest page but the small one that divides the cell's memory and of which enough are
-    free; ANY the same with the small page as the last choice; EXPLICIT that size alone. A guest with cells and no page size is SMALL.
+    SMALL is the cell's small page. LARGE is the largest other page that divides the cell's memory and of which enough are free. ANY is
+    LARGE, with the small page as the last choice. EXPLICIT is exactly that size. A guest with cells and no page size is SMALL.
     """
 
     kind: PageKind
@@ -67,7 +67,7 @@ class Flavor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """An image's properties, as far as placement is concerned: `(key, value)` pairs, ordered by key, every key once."""
+    """The properties of an image that matter for placement: `(key, value)` pairs, ordered by key, every key once."""
 
     properties: tuple[tuple[str, str], ...] = ()
     name: str = ""
@@ -93,15 +93,15 @@ class GuestCell:
 
     @property
     def shared(self) -> CpuSet:
-        """The cell's vCPUs that are not pinned; they float over the shared pool of the host cell."""
+        """The cell's vCPUs that are not pinned. They float over the host cell's part of the shared pool."""
         return self.vcpus - self.dedicated
 
 
 @dataclass(frozen=True, kw_only=True)
 class GuestRequest:
-    """A guest as the engine sees it: every default filled in, every combination already allowed.
+    """A guest as the engine reads it: every default filled in, every combination checked.
 
-    All CPU sets here are vCPU indexes, 0 to `vcpus - 1`. `cells` is empty for a guest that floats over the shared pool; otherwise the
+    All CPU sets hold vCPU indexes, 0 to `vcpus - 1`. `cells` is empty for a guest that floats over the shared pool; otherwise the
     cells partition the vCPUs and their memories add up to `memory_mib`. `realtime` is a subset of the dedicated vCPUs.
     `disks` and `nics` count devices, for the overhead that they cause.
     """
@@ -116,7 +116,7 @@ class GuestRequest:
     cells: tuple[GuestCell, ...] = ()
     page: PageRequest = PageRequest(kind=PageKind.SMALL)
     explicit_page: bool = False
-    """Whether a page size was asked for; then the memory is backed by it and locked to it."""
+    """Whether the flavor or image names a page size. Then the memory uses that size only."""
     locked_memory: bool = False
     cpu_topology: GuestCpuTopology | None = None
     traits_required: frozenset[str] = frozenset()
@@ -124,11 +124,11 @@ class GuestRequest:
     disks: Count = 0
     nics: Count = 0
     not_acted_upon: tuple[str, ...] = ()
-    """Keys that were understood and accepted, but that have no effect on CPUs and memory."""
+    """Accepted keys that have no effect on CPUs and memory."""
 
     @property
     def dedicated(self) -> CpuSet:
-        """The vCPUs that get a pCPU each."""
+        """The vCPUs that get one pCPU each."""
         mask = 0
         for cell in self.cells:
             mask |= cell.dedicated.mask

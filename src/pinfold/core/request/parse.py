@@ -1,4 +1,4 @@
-"""`openstack flavor show -f json` into a `Flavor`. What its extra specs mean does not belong here."""
+"""Parse the output of `openstack flavor show -f json` into a `Flavor`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pinfold.core.request.model import Flavor
 from pinfold.core.request.values import shown
 
 MAX_TEXT: Final = 1 << 18
-"""The longest text that is read, in characters."""
+"""The longest accepted text, in characters."""
 
 _PAIR_ENDS: Final = re.compile(r"', (?=[^=']+=')")
 _EPHEMERAL: Final = "OS-FLV-EXT-DATA:ephemeral"
@@ -20,8 +20,9 @@ _EPHEMERAL: Final = "OS-FLV-EXT-DATA:ephemeral"
 def flavor_from_openstack_json(text: str) -> Flavor:
     """The flavor that `openstack flavor show NAME -f json` printed.
 
-    `ram` is MiB, `disk` and `OS-FLV-EXT-DATA:ephemeral` GiB, `swap` MiB; the disk is their sum, swap rounded up to whole GiB, as Nova
-    allocates. `properties` is an object, or the text of older clients (`hw:cpu_policy='dedicated', …`). Other fields are not read.
+    `ram` is MiB, `disk` and `OS-FLV-EXT-DATA:ephemeral` are GiB, `swap` is MiB. The flavor's disk is the sum of the last three, with swap
+    rounded up to whole GiB, as Nova allocates it. `properties` is an object, or the text of older clients
+    (`hw:cpu_policy='dedicated', …`). Other fields are ignored.
     Raises `InvalidRequest`.
 
     >>> flavor_from_openstack_json('{"name": "nfv", "vcpus": 2, "ram": 512, "disk": 1, "properties": {"hw:cpu_policy": "dedicated"}}')
@@ -65,7 +66,7 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _amount(fields: dict[str, object], name: str, default: int | None) -> int:
-    """A whole number of the flavor; '' and null are the default, as older clients print no swap."""
+    """A whole number of the flavor. '' and null mean the default, because older clients print '' for no swap."""
     value = fields.get(name)
     if value in (None, "") and default is not None:
         return default
@@ -88,7 +89,7 @@ def _properties(value: object) -> dict[str, str]:
 
 
 def _property(name: str, value: object) -> str:
-    """The text of one property; numbers and truth values, which people write by hand, as Nova would spell them."""
+    """The text of one property. Hand-written numbers and booleans become texts as Nova spells them."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):

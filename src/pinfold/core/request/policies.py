@@ -1,6 +1,6 @@
-"""Which policies hold, which vCPUs are pinned and which are realtime; every combination that makes no sense is refused here.
+"""Decide the policies, the pinned vCPUs and the realtime vCPUs, and refuse combinations that make no sense.
 
-How the vCPUs are divided into guest cells does not belong here (`cells` does).
+`cells` divides the vCPUs into guest cells.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Policies:
 
 
 def decide_policies(vcpus: int, asked: EffectiveSpecs) -> Policies:
-    """The policies of a guest with so many vCPUs. Raises `InvalidRequest` for combinations that are not allowed.
+    """The policies of a guest with this number of vCPUs. Raises `InvalidRequest` for combinations that are not allowed.
 
-    1. The CPU policy: as given, or as `resources:VCPU|PCPU` say, or shared.
+    1. The CPU policy: as given, else from `resources:VCPU|PCPU`, else shared.
     2. Realtime vCPUs: all, or the mask's.
     3. Pinned vCPUs: all of a dedicated guest; of a mixed guest the dedicated mask, else the realtime mask.
     4. Thread and emulator policies, which need pinned vCPUs.
@@ -74,7 +74,7 @@ def _cpu_policy(vcpus: int, asked: EffectiveSpecs) -> CpuPolicy:
 
 
 def _check_beside_policy(policy: SpecValue[CpuPolicy], asked: EffectiveSpecs) -> None:
-    """Refuse resource amounts beside a CPU policy; a zero that the policy implies says nothing new."""
+    """Refuse resource amounts beside a CPU policy. A zero that the policy implies anyway is allowed."""
     implied_zero = {
         "resources:VCPU": policy.value is CpuPolicy.DEDICATED,
         "resources:PCPU": policy.value is CpuPolicy.SHARED,

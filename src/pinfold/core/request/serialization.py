@@ -1,7 +1,7 @@
-"""A `GuestRequest` as JSON text and back: the form that a guest's own definition keeps it in. Where the text is kept does not belong here.
+"""Write a `GuestRequest` as JSON text and read it back. A guest's own definition stores this text.
 
-The form is that of `store.codec`: `{"v": 1, "value": {…}}`, a CpuSet as its cpulist, an Enum as its value. What has no effect on CPUs and
-memory (`not_acted_upon`) is left out. A field that is added later needs a default, and so reads old texts.
+The form is that of `store.codec`: `{"v": 1, "value": {…}}`, a CpuSet as its cpulist, an Enum as its value. `not_acted_upon` is left out,
+because it has no effect on CPUs and memory. Every field added later needs a default, so that old texts can be read.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def write_request(request: GuestRequest) -> str:
 
 
 def read_request(text: str) -> GuestRequest:
-    """The request that `write_request` wrote. Raises `InvalidRequest` for anything else.
+    """Read a text of `write_request`. Raises `InvalidRequest` for anything else.
 
     >>> read_request(write_request(GuestRequest(vcpus=2, memory_mib=64))).vcpus
     2

@@ -1,4 +1,4 @@
-"""The values of extra specs: text to value, or one sentence that says what is allowed. Which values go together does not belong here."""
+"""Parse the values of extra specs: text to value, or one sentence that says what is allowed."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ _SHOWN: Final = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpecValue(Generic[T_co]):
-    """A value that was given, the name that gave it (an extra spec or an image property), and its text."""
+    """A value, the name of its extra spec or image property, and its text."""
 
     name: str
     text: str
     value: T_co
 
     def said(self) -> str:
-        """The beginning of a sentence about it.
+        """The beginning of a sentence about the value.
 
         >>> SpecValue(name="hw:cpu_sockets", text="2", value=2).said()
         "hw:cpu_sockets is '2'"
@@ -44,7 +44,7 @@ class SpecValue(Generic[T_co]):
 
 
 def shown(text: str) -> str:
-    """The text in quotes, its end left out where it is long.
+    """The text in quotes, shortened if it is long.
 
     >>> shown("dedicated"), len(shown("x" * 5000))
     ("'dedicated'", 63)
@@ -53,7 +53,7 @@ def shown(text: str) -> str:
 
 
 def indexes(count: int) -> str:
-    """The indexes of so many things, as a sentence has them.
+    """The indexes of `count` things, as text for a sentence.
 
     >>> indexes(4), indexes(1)
     ('0 to 3', '0')
@@ -62,7 +62,7 @@ def indexes(count: int) -> str:
 
 
 def not_allowed(name: str, text: str) -> InvalidRequest:
-    """The refusal of a value that its key does not allow.
+    """The error for a value that its key does not allow.
 
     >>> str(not_allowed("hw:emulator_threads_policy", "pool"))
     "hw:emulator_threads_policy is 'pool'; it must be share or isolate"
@@ -78,17 +78,17 @@ def _key(name: str) -> Key:
 
 
 def cpu_policy(name: str, text: str) -> CpuPolicy:
-    """The CPU policy, spelled exactly."""
+    """The CPU policy. The spelling must be exact."""
     return _word(_CPU_POLICIES, name, text)
 
 
 def thread_policy(name: str, text: str) -> ThreadPolicy:
-    """The thread policy, spelled exactly."""
+    """The thread policy. The spelling must be exact."""
     return _word(_THREAD_POLICIES, name, text)
 
 
 def emulator_policy(name: str, text: str) -> EmulatorPolicy:
-    """The emulator policy, SHARE or ISOLATE, spelled exactly."""
+    """The emulator policy, SHARE or ISOLATE. The spelling must be exact."""
     return _word(_EMULATOR_POLICIES, name, text)
 
 
@@ -104,7 +104,7 @@ def _word(words: dict[str, T], name: str, text: str) -> T:
 
 
 def boolean(name: str, text: str) -> bool:
-    """The truth of a word, in any case; a word that is neither true nor false is refused, where Nova takes it as false.
+    """A boolean, in upper or lower case. Other words are refused; Nova reads them as false.
 
     >>> boolean("hw:locked_memory", "Yes"), boolean("hw:locked_memory", "0")
     (True, False)
@@ -116,7 +116,7 @@ def boolean(name: str, text: str) -> bool:
 
 
 def whole_number(name: str, text: str, *, least: int, most: int) -> int:
-    """The number within the bounds, both included.
+    """A whole number from `least` to `most`, both included.
 
     >>> whole_number("hw:numa_nodes", "2", least=1, most=128)
     2
@@ -127,9 +127,9 @@ def whole_number(name: str, text: str, *, least: int, most: int) -> int:
 
 
 def page_size(name: str, text: str) -> PageRequest:
-    """The pages that a size names. A bare number is KiB; units are powers of 1024, with or without `i`, with or without `B`.
+    """Parse a page size. A bare number is KiB. Units are powers of 1024, with or without `i` and `B`.
 
-    Bits are refused: `2Mb` would be a quarter of a megabyte. Raises `InvalidRequest`.
+    Bits (`2Mb`) are refused. Raises `InvalidRequest`.
 
     >>> page_size("hw:mem_page_size", "2MB") == page_size("hw:mem_page_size", "2048")
     True
@@ -162,7 +162,7 @@ def _page_unit(name: str, text: str, unit: str) -> int:
 
 
 def vcpu_list(name: str, text: str, *, vcpus: int) -> CpuSet:
-    """The vCPUs of a list, at least one, all below `vcpus`. Raises `InvalidRequest`.
+    """Parse a list of vCPUs: at least one, all below `vcpus`. Raises `InvalidRequest`.
 
     >>> vcpu_list("hw:numa_cpus.0", "0-1,3", vcpus=4)
     CpuSet('0-1,3')
@@ -171,7 +171,7 @@ def vcpu_list(name: str, text: str, *, vcpus: int) -> CpuSet:
 
 
 def vcpu_mask(name: str, text: str, *, vcpus: int) -> CpuSet:
-    """The vCPUs of a mask, at least one; with a leading `^`, all but those that are excluded. Raises `InvalidRequest`.
+    """Parse a mask of vCPUs: at least one. With a leading `^`, all vCPUs except the excluded ones. Raises `InvalidRequest`.
 
     >>> vcpu_mask("hw:cpu_realtime_mask", "^0-1", vcpus=8), vcpu_mask("hw:cpu_realtime_mask", "0-3,^2", vcpus=8)
     (CpuSet('2-7'), CpuSet('0-1,3'))
@@ -181,7 +181,7 @@ def vcpu_mask(name: str, text: str, *, vcpus: int) -> CpuSet:
 
 
 def _parsed(name: str, text: str, full: str, vcpus: int) -> CpuSet:
-    """The set that `full` names; `text` is what was given. Every vCPU that is named, excluded ones too, has to exist."""
+    """Parse `full`; errors quote `text`. Every named vCPU must exist, also an excluded one."""
     try:
         cpus, named = CpuSet.parse(full), CpuSet.parse(full.replace("^", ""))
     except InvalidRequest as error:

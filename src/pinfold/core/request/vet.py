@@ -1,4 +1,4 @@
-"""`vet_extra_spec`: whether one extra spec may stand in a flavor at all. How several go together is `compile_request`'s to say."""
+"""`vet_extra_spec`: check one extra spec by itself. `compile_request` checks combinations."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pinfold.core.request.model import Flavor
 
 
 def vet_extra_spec(key: str, value: str) -> None:
-    """Raise `InvalidRequest` when the key is unknown or unsupported, or its value malformed, whatever the flavor's size.
+    """Raise `InvalidRequest` if the key is unknown or unsupported, or its value is malformed for a flavor of any size.
 
-    A flavor is filled key by key, so that a key which needs another one (`hw:numa_cpus.0` needs `hw:numa_nodes`) is no fault yet.
+    Users set extra specs one by one, so a key may lack another one that it needs (`hw:numa_cpus.0` needs `hw:numa_nodes`).
 
     >>> vet_extra_spec("hw:emulator_threads_policy", "share")
     >>> vet_extra_spec("hw:emulator_threads", "share")
