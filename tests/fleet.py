@@ -11,7 +11,7 @@ from pinfold.core.ledger import Limits
 from pinfold.core.pools import Pools
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, Flavor, GuestCell, GuestRequest, ThreadPolicy
 from pinfold.core.topology import HostCell, PagePool, Topology
-from pinfold.scheduler.model import Wanted
+from pinfold.scheduler.model import HostSearch
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.model import ClaimRecord, ClaimState, HostReport, NewGuest
@@ -86,9 +86,9 @@ def add_guest(database: Database, request: GuestRequest, name: str = "vm") -> st
     return guest
 
 
-def wanted(guest: str, request: GuestRequest, **more: object) -> Wanted:
+def wanted(guest: str, request: GuestRequest, **more: object) -> HostSearch:
     """What the scheduler is asked."""
-    return Wanted(guest=guest, request=request, **more)  # type: ignore[arg-type]
+    return HostSearch(guest=guest, request=request, **more)  # type: ignore[arg-type]
 
 
 def at_rest(database: Database, placement: Placement) -> None:

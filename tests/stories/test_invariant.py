@@ -36,7 +36,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.model import Fit
 from pinfold.core.ledger import Limits
 from pinfold.drivers.port import GuestState
-from pinfold.scheduler.model import Healed, SchedulerSettings
+from pinfold.scheduler.model import HealSummary, SchedulerSettings
 from pinfold.store import claims, codec, guests
 from pinfold.store.database import Database
 from pinfold.store.model import HostReport, Observed, Tombstone
@@ -365,7 +365,7 @@ class Service(RuleBasedStateMachine):
             assert healed.problems == ()
             for world in self.worlds.values():
                 world.listen()
-            if not sum(world.turn(failing=False) for world in self.worlds.values()) and healed == Healed():
+            if not sum(world.turn(failing=False) for world in self.worlds.values()) and healed == HealSummary():
                 return
         raise AssertionError(f"no rest: {healed}")
 

@@ -1,1 +1,1 @@
-"""Which host takes a guest, and the claim that makes it so: index, filter, rank and choose decide; claim, release and heal act."""
+"""Find a host for each guest and claim it. index, filter, rank and choose decide; claim, release and heal act."""

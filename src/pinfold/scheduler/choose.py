@@ -1,4 +1,4 @@
-"""Which of the best hosts is taken: one of the top few, by a hash of the guest's id, so that replicas do not fight over the very best."""
+"""Choose one of the best few hosts by a hash of the guest's id, so that replicas do not compete for the very best one."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ Scored = tuple[tuple[int, ...], Candidate]
 
 
 def choose(guest: str, scored: Sequence[Scored], top: int) -> tuple[Candidate, ...]:
-    """The candidates in the order in which they are to be tried: the `top` best by hash of guest and host, then the others by score.
+    """The candidates in the order in which to try them: the `top` best by a hash of guest and host, then the others by score.
 
-    A host without an overhead pool is never put before one with it by the hash alone (the score's first part). Ties go by name.
+    The hash alone never puts a host without an overhead pool before one with it (the first part of the score). Ties go by name.
     """
     ordered = sorted(scored, key=lambda one: (one[0], one[1].name, one[1].host))
     few = [one for one in ordered[:top] if one[0][0] == ordered[0][0][0]]

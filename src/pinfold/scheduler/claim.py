@@ -1,14 +1,15 @@
-"""The claim protocol, step by step. Which hosts are worth claiming is `decide`'s to say; what a dead claimer leaves behind is `heal`'s.
+"""The claim protocol. `decide` says which hosts are worth claiming; `heal` clears up after a claimer that died.
 
-0. The claim row, `intended`, with a deadline by the database's clock and the amounts; for another host or other amounts it is redirected.
-1. The allocation in Placement, with no consumer generation at first; later ones with the generation that was read *before* the claim row
-   was redirected, so that a claimer whose claim was abandoned meanwhile can never overwrite its successor's allocation.
-2. One transaction: the host's revision from the one that was decided on to the next, the claim from `intended` to `held`, the pCPUs to
-   their owner, the guest to its host. Each must hit exactly its row, or all of it is undone.
+0. Write the claim row: `intended`, with a deadline by the database's clock, and the amounts. For another host or other amounts,
+   redirect it.
+1. Write the allocation in Placement: first without a consumer generation; later ones with the generation that was read *before* the
+   claim row was redirected. So a claimer whose claim was abandoned meanwhile can never overwrite its successor's allocation.
+2. In one transaction, move the host's revision from the one of the decision to the next, the claim from `intended` to `held`, the pCPUs
+   to their owner and the guest to its host. Each statement must hit exactly its row, or all of it is rolled back.
 
-A stale revision is fitted again on the same host, at most `STALE_TRIES` times; then, and for a lack of room, the next host's turn comes.
-When all have refused, what changed since is looked at, and hosts that only others were faster on are asked once more.
-At every instant Placement >= ledger: the allocation is there before the pins, and goes after them.
+If a revision is stale, fit again on the same host, at most `STALE_TRIES` times; then, or when room is lacking, try the next host. If all
+hosts refuse, refresh the index and retry those that refused only because others were faster. At every instant Placement >= ledger: the
+allocation is written before the pins and removed after them.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from pinfold.core.request.model import GuestRequest
 from pinfold.faultpoints import fault_point
 from pinfold.scheduler.decide import Conditions, closed, decide, explain, refusal, untrait
 from pinfold.scheduler.index import Entry, Index
-from pinfold.scheduler.model import Candidate, Claimed, HostRefusal, Refused, SchedulerSettings, Wanted
+from pinfold.scheduler.model import Candidate, Claimed, HostRefusal, HostSearch, Refused, SchedulerSettings
 from pinfold.scheduler.refresh import Freshness
 from pinfold.scheduler.traits import PlacementSets
 from pinfold.store import claims, guests, hosts
@@ -49,14 +50,14 @@ _log = logging.getLogger(__name__)
 
 
 class _StaleError(Exception):
-    """The host is not at the revision that was decided on any more."""
+    """The host's revision is no longer the one of the decision."""
 
 
 @dataclass(slots=True)
 class _Attempt:
-    """One create under way: what was written so far, and what refused."""
+    """One create in progress: what was written so far, and what refused."""
 
-    wanted: Wanted
+    wanted: HostSearch
     request: GuestRequest
     claim: str = ""
     host: str = ""
@@ -64,7 +65,7 @@ class _Attempt:
     tried: dict[str, HostRefusal] = field(default_factory=dict)
 
     def ask_again(self) -> None:
-        """Forget the refusals that say only that others were faster: they may have been, and have gone again since."""
+        """Drop the refusals that only say that others were faster: those may have released the host since."""
         self.tried = {host: told for host, told in self.tried.items() if not {one.code for one in told.no_fit.reasons} <= _OVERTAKEN}
 
 
@@ -86,10 +87,10 @@ class Claimer:
         self._fresh = freshness
         self._sets = sets
         self._settings = settings
-        # Threads of one process wait for each other here, so that only other processes can make them stale.
+        # Threads of one process take turns here, so that only other processes can make their revision stale.
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
-    def create(self, wanted: Wanted) -> Claimed | Refused:
+    def create(self, wanted: HostSearch) -> Claimed | Refused:
         """See `Scheduler.create`."""
         attempt = _Attempt(wanted=wanted, request=untrait(wanted.request))
         try:
@@ -113,7 +114,7 @@ class Claimer:
         return Refused(guest=wanted.guest, refusals=told, considered=considered, registered=registered)
 
     def _claim_any(self, attempt: _Attempt, conditions: Conditions) -> Claimed | None:
-        """Try hosts, the best first, until one is held or the index has no more."""
+        """Try hosts from the best on, until one is held or the index has no more."""
         while True:
             left = replace(conditions, exclude=conditions.exclude | attempt.tried.keys())
             decision = decide(self._index, attempt.wanted.guest, attempt.request, left, self._settings)
@@ -161,8 +162,8 @@ class Claimer:
         return known if known is not None and known.state.revision > revision else self._fresh.host(host)
 
     def _waited(self, attempt: _Attempt, host: str, attempts: int) -> bool:
-        """Placement lacks the room that the ledger has. Where claims are coming or going there, wait for them, longer each time: what they
-        end in is the truth. False where nothing is under way, or it takes too long.
+        """Placement lacks room that the ledger has. Wait, longer each time, for claims that come or go there to end. Returns False when
+        there are none, or when it takes too long.
         """
         with self._database.read() as connection:
             waiting = attempts + 1 < STALE_TRIES and claims.under_way(connection, host, attempt.wanted.guest)
@@ -178,7 +179,7 @@ class Claimer:
         return refusal(entry, answer) if isinstance(answer, NoFit) else answer
 
     def _book(self, attempt: _Attempt, entry: Entry, wanted: Fit, booked: Amounts) -> None:
-        """Steps 0 and 1: the claim row, then the allocation. Raises `OverCapacity`."""
+        """Steps 0 and 1: write the claim row, then the allocation. Raises `OverCapacity`."""
         generation: int | None = None
         if attempt.booked:
             generation = self._generation(attempt)
@@ -192,7 +193,7 @@ class Claimer:
                 generation = _UNSEEN_GENERATION if found is None and generation is None else found
                 continue
             except InvalidRequest as error:
-                # A provider that is not there (yet) has no room; the healer makes it.
+                # A missing provider has no room; the healer creates it.
                 raise OverCapacity(str(error)) from error
             attempt.host, attempt.booked = entry.id, booked
             fault_point("claim.allocated")
@@ -216,7 +217,7 @@ class Claimer:
         return None if found is None else found.generation
 
     def _hold(self, attempt: _Attempt, entry: Entry, wanted: Fit, revision: int) -> Claimed:
-        """Step 2. Raises `_StaleError` when the host has moved on."""
+        """Step 2. Raises `_StaleError` when the host's revision has changed."""
         guest = attempt.wanted.guest
         with self._locks[entry.id]:
             known = self._index.get(entry.id)
@@ -236,7 +237,7 @@ class Claimer:
         return Claimed(claim=attempt.claim, guest=guest, host=entry.id, name=entry.name, revision=made, fit=wanted, refusals=refusals)
 
     def _give_up(self, attempt: _Attempt) -> None:
-        """Every call was answered, so nothing can land late: leave nothing behind."""
+        """Remove everything that the attempt wrote. Every call was answered, so nothing can arrive late."""
         if not attempt.claim:
             return
         with self._database.write() as connection:
@@ -247,7 +248,9 @@ class Claimer:
             claims.forget(connection, attempt.claim)
 
     def _resolve(self, attempt: _Attempt) -> Claimed | None:
-        """After an error: the claim, if it is held after all (a commit whose answer was lost); otherwise let the healer know at once."""
+        """After an error, return the claim if it is held after all (the response to a commit was lost); otherwise hand it to the healer at
+        once.
+        """
         if not attempt.claim:
             return None
         try:
@@ -277,10 +280,10 @@ class Claimer:
 
 
 def clear(database: Database, placement: Placement, guest: str) -> bool:
-    """Empty the allocation of a guest without a live claim; whether there was one.
+    """Empty the allocation of a guest that has no live claim. Returns whether there was one.
 
-    The allocation is read before the claims are: whoever claims for the guest after that changes the consumer's generation, and the
-    emptying is refused. Raises `Conflict` then, and when the guest has a live claim; `Unavailable`.
+    It reads the allocation before the claims: whoever claims for the guest after that changes the consumer's generation, and the emptying
+    is refused. Raises `Conflict` then, and when the guest has a live claim; `Unavailable`.
     """
     found = placement.allocation(guest)
     if found is None or not found.ours:

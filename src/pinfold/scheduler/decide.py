@@ -1,4 +1,6 @@
-"""From a request to hosts worth claiming: filter, fit the best, rank, choose; and the reasons of the hosts that are not. Claims nothing."""
+"""Turn a request into hosts worth claiming (filter, fit the best, rank, choose), and give the reasons of the other hosts. It claims
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -19,18 +21,18 @@ from pinfold.scheduler.model import Candidate, HostRefusal, SchedulerSettings
 from pinfold.scheduler.rank import rough, score
 
 EXPLAINED: Final = 500
-"""Of a fleet that refuses a guest, so many hosts tell their reasons."""
+"""The most hosts whose reasons a refusal by the fleet gives."""
 
 _FIRST: Final = 32
 _PASSING: Final = (ReasonCode.STALE, ReasonCode.PLACEMENT)
-"""What a host says of others who claim there at the same moment."""
+"""The reasons that say that others are claiming on the host at the same moment."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """What a host must be, apart from having room, as sets of host ids; read from Placement just before.
+    """What a host must be besides having room, as sets of host ids read from Placement just before.
 
-    `required` and `forbidden` are `(trait, the hosts that have it)`. Hosts outside `hosts` or in `exclude` are not considered at all.
+    `required` and `forbidden` are `(trait, the hosts that have it)`. Hosts outside `hosts` or in `exclude` are not considered.
     """
 
     hosts: frozenset[str] | None = None
@@ -39,17 +41,17 @@ class Conditions:
     forbidden: tuple[tuple[str, frozenset[str]], ...] = ()
 
     def considers(self, host: str) -> bool:
-        """Whether the host takes part."""
+        """Whether the host is considered."""
         return host not in self.exclude and (self.hosts is None or host in self.hosts)
 
     def reasons(self, host: str) -> tuple[Reason, ...]:
-        """The traits that the host lacks or has in vain."""
+        """The required traits that the host lacks, and the forbidden ones that it has."""
         missing = [(ReasonCode.MISSING_TRAIT, trait) for trait, having in self.required if host not in having]
         unwanted = [(ReasonCode.FORBIDDEN_TRAIT, trait) for trait, having in self.forbidden if host in having]
         return tuple(Reason(code=code, kind=Kind.INFEASIBLE, detail=trait) for code, trait in (*missing, *unwanted))
 
     def mask(self, entries: Sequence[Entry]) -> Mask | None:
-        """For each entry, whether it passes; None where every host does."""
+        """For each entry, whether it passes; None if every host does."""
         if self.hosts is None and not self.exclude and not self.required and not self.forbidden:
             return None
         passing = (self.considers(entry.id) and not self.reasons(entry.id) for entry in entries)
@@ -58,24 +60,24 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """The hosts to claim, in the order in which to try them, and the refusals that were met on the way."""
+    """The hosts to claim in the order in which to try them, and the refusals met on the way."""
 
     candidates: tuple[Candidate, ...]
     refusals: tuple[HostRefusal, ...]
 
 
 def untrait(request: GuestRequest) -> GuestRequest:
-    """The request without its traits, which `Conditions` decide on: a host's state in the index has none."""
+    """The request without its traits, on which `Conditions` decides: host states in the index carry no traits."""
     if not request.traits_required and not request.traits_forbidden:
         return request
     return replace(request, traits_required=frozenset(), traits_forbidden=frozenset())
 
 
 def decide(index: Index, guest: str, request: GuestRequest, conditions: Conditions, settings: SchedulerSettings) -> Decision:
-    """The best hosts for a request without traits. No candidates means that no host of this index takes it now.
+    """The best hosts for a request without traits. No candidates means that no host in this index takes the guest now.
 
-    1. The filter leaves the hosts that may have room; `rough` orders them.
-    2. They are fitted in that order until `tried` fits are found (or as many tries have failed as well, and one is found).
+    1. The filter keeps the hosts that may have room; `rough` orders them.
+    2. They are fitted in that order until there are `tried` fits, or until there is one fit and as many hosts have refused.
     3. The fits are scored; one of the top few comes first.
     """
     wanted = need(request)
@@ -114,10 +116,10 @@ def _try(
 def explain(
     index: Index, request: GuestRequest, conditions: Conditions, known: dict[str, HostRefusal]
 ) -> tuple[tuple[HostRefusal, ...], int]:
-    """Why each considered host refuses, by name, at most `EXPLAINED` of them, and how many are considered.
+    """Why each considered host refuses, by name, at most `EXPLAINED` of them; and how many hosts are considered.
 
-    `known` refusals were met while trying, and stand, but for those that only say that others were faster: where the host has no room by
-    now, it says what lacks. A host that has got room meanwhile says that it changed.
+    `known` refusals, met while trying, are kept, except those that only say that others were faster: if the host has no room by now, the
+    reason says what it lacks. A host that got room meanwhile says that it changed.
     """
     entries = index.look(lambda view: sorted(view.entries, key=lambda entry: (entry.name, entry.id)))
     considered = [entry for entry in entries if conditions.considers(entry.id)]
@@ -133,7 +135,7 @@ def explain(
 
 
 def closed(entry: Entry, conditions: Conditions) -> HostRefusal | None:
-    """Why a host takes no guest, or not this one, whatever room it has; None when there is no such reason."""
+    """Why a host takes no guest, or not this one, however much room it has; None if there is no such reason."""
     if not entry.up or entry.fenced:
         reasons: tuple[Reason, ...] = (Reason(code=ReasonCode.HOST_DOWN, kind=Kind.INSUFFICIENT),)
     elif entry.disabled:
@@ -145,7 +147,7 @@ def closed(entry: Entry, conditions: Conditions) -> HostRefusal | None:
 
 
 def refusal(entry: Entry, answer: NoFit) -> HostRefusal:
-    """The refusal of one host at the revision that it was decided on."""
+    """The refusal of one host at the revision of the decision."""
     return HostRefusal(host=entry.id, name=entry.name, revision=entry.state.revision, no_fit=answer)
 
 
@@ -155,12 +157,12 @@ def candidate(entry: Entry, answer: Fit) -> Candidate:
 
 
 def _changed() -> NoFit:
-    """Room came free between the decision and its explanation."""
+    """The reason of a host where room became free between the decision and its explanation."""
     return NoFit(reasons=(Reason(code=ReasonCode.STALE, kind=Kind.INSUFFICIENT, needed=1),))
 
 
 def preview(index: Index, request: GuestRequest, conditions: Conditions, settings: SchedulerSettings) -> Decision:
-    """Every host that takes the guest, by score and name, and the refusals of all the others, by name."""
+    """Every host that takes the guest, by score and name; and the refusals of all others, by name."""
     entries = index.look(lambda view: sorted(view.entries, key=lambda entry: (entry.name, entry.id)))
     scored: list[Scored] = []
     refusals = []

@@ -1,7 +1,4 @@
-"""What is told of a guest that hosts refused or failed to start: its fault, and what is kept of them while it has none. Pure.
-
-Why a host refuses does not belong here (`core.fit`), nor when a guest is in error (`lifecycle`, `reports`).
-"""
+"""Write the fault of a guest that hosts refused or failed to start, and keep the refusals of a guest that has no fault. Pure."""
 
 from __future__ import annotations
 
@@ -18,8 +15,8 @@ _LONGEST: Final = 4096
 
 
 def refused_by(guest: GuestRecord) -> tuple[tuple[str, int | None, str], ...]:
-    """`(host name, revision, sentence)` of every host that did not take the guest, by name: of its fault, or of those tried before one took
-    it. The revision is the host's that the refusal was decided on, None where the start failed there.
+    """`(host name, revision, sentence)` of every host that did not take the guest, by name, from its fault or from the attempts before it
+    was placed. The revision is the host's at the decision, None if the start failed there.
     """
     if guest.fault is not None:
         at = dict(guest.fault.revisions)
@@ -33,29 +30,29 @@ def refused_by(guest: GuestRecord) -> tuple[tuple[str, int | None, str], ...]:
 
 
 def failed_starts(guest: GuestRecord) -> Pairs:
-    """`(host name, sentence)` of every host that the guest's start failed on, ordered by name."""
+    """`(host name, sentence)` of every host on which the guest's start failed, ordered by name."""
     told = (text.partition(": ") for key, text in guest.details if key.startswith(_FAILED_ON))
     return tuple(sorted((name, sentence) for name, _, sentence in told))
 
 
 def failed_on(guest: GuestRecord) -> frozenset[str]:
-    """The ids of the hosts that the guest's start failed on."""
+    """The ids of the hosts on which the guest's start failed."""
     return frozenset(key.removeprefix(_FAILED_ON) for key, _ in guest.details if key.startswith(_FAILED_ON))
 
 
 def with_failed_start(guest: GuestRecord, host_id: str, name: str, failure: str) -> Pairs:
-    """The guest's details, and that its start failed on that host; ordered by key."""
+    """The guest's details plus the failed start on that host, ordered by key."""
     return tuple(sorted((dict(guest.details) | {f"{_FAILED_ON}{host_id}": f"{name}: the start failed: {failure}"}).items()))
 
 
 def with_refusals(guest: GuestRecord, refusals: tuple[HostRefusal, ...]) -> Pairs:
-    """The guest's details, and the hosts that refused before another one took it, as many as there is room for; ordered by key."""
+    """The guest's details plus the hosts that refused before another one took it, as many as there is room for; ordered by key."""
     told = "".join(f"{refusal.revision} {refusal.sentence()}\n" for refusal in refusals)
     return tuple(sorted((dict(guest.details) | {_REFUSED: told[: told.rfind("\n", 0, _LONGEST)]}).items()))
 
 
 def nowhere(guest: GuestRecord, code: int, message: str, refusals: tuple[HostRefusal, ...] = ()) -> Fault:
-    """The fault of a guest that has no host; the starts that failed before are told with it."""
+    """The fault of a guest that has no host, including the starts that failed before."""
     failed = failed_starts(guest)
     return Fault(
         code=code,

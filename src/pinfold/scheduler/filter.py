@@ -1,4 +1,6 @@
-"""Which hosts are worth a fit, decided on all of them at once. Sound, not complete: `core.fit` alone says yes."""
+"""Find the hosts that are worth a fit, all at once. It never drops a host that fits, but may keep one that does not: only `core.fit` says
+yes.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """What a request needs of any host, as numbers; `pins` and `memory_mib` per guest cell, each ordered from the largest."""
+    """What a request needs of any host, as numbers. `pins` and `memory_mib` are per guest cell, each sorted from the largest."""
 
     request: GuestRequest
     pins: tuple[int, ...]

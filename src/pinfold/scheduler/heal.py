@@ -1,14 +1,14 @@
-"""Putting right what crashes left behind. Every step is safe to repeat, and safe beside claimers, releasers and other healers.
+"""Repair what crashes left behind. Every step can be repeated, and is safe beside claimers, releasers and other healers.
 
-1. Leases that a clock's jump left in the future end. Intended claims past their deadline become `abandoned`, by the claimer's own
-   compare-and-set: exactly one of the two wins.
-2. Abandoned and releasing claims: their allocation is emptied. An abandoned one is looked at again until no late PUT can land any more.
-3. Consumers of our type on our providers that have no live claim are emptied: what a late PUT left behind after all.
-4. Held claims whose allocation is missing or wrong get it back.
-5. Providers whose inventories, traits or aggregates differ are put right.
-6. Guests that are wanted absent and hold nothing are marked deleted; those on a fenced host are released first.
+1. End leases that a jump of the clock left in the future. Turn intended claims past their deadline into `abandoned` ones, by the
+   claimer's own compare-and-set: exactly one of the two wins.
+2. Empty the allocations of abandoned and releasing claims. Check an abandoned one again until no late PUT can arrive any more.
+3. Empty consumers of our type on our providers that have no live claim: the result of a late PUT.
+4. Restore the allocation of a held claim if it is missing or wrong.
+5. Correct providers whose inventories, traits or aggregates differ.
+6. Mark guests deleted that are wanted absent and hold nothing; release those on a fenced host first.
 
-Placement is read before the claims in 2 and 3, so that whoever claims in between changes the generation, and the emptying is refused.
+Steps 2 and 3 read Placement before the claims, so that a claimer that comes in between changes the generation and the emptying is refused.
 Consumers of another type are never touched.
 """
 
@@ -23,7 +23,7 @@ from pinfold.accounting.client import Placement
 from pinfold.core.errors import Conflict, PinfoldError, Unavailable
 from pinfold.faultpoints import fault_point
 from pinfold.scheduler.claim import clear
-from pinfold.scheduler.model import Healed, SchedulerSettings
+from pinfold.scheduler.model import HealSummary, SchedulerSettings
 from pinfold.scheduler.providers import Providers
 from pinfold.scheduler.release import Releaser
 from pinfold.store import claims, guests, hosts
@@ -32,9 +32,9 @@ from pinfold.store.model import ClaimRecord, ClaimState, Desired, HostRecord
 
 _log = logging.getLogger(__name__)
 _AT_ONCE = 100
-"""So many claims are read or abandoned at once; a run takes all of them all the same."""
+"""How many claims are read or abandoned at once; one run still takes all of them."""
 _SWEPT = 50
-"""So many hosts are compared with Placement in one run; the next run goes on with the next ones."""
+"""How many hosts one run compares with Placement; the next run continues with the next ones."""
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class _Tally:
 
 
 class Healer:
-    """Heals, a share of the fleet at a time. Not to be run twice at once in one process; in several is fine."""
+    """Heals a part of the fleet at a time. One process must not run it twice at once; several processes may."""
 
     def __init__(
         self, database: Database, placement: Placement, providers: Providers, releaser: Releaser, settings: SchedulerSettings
@@ -60,8 +60,10 @@ class Healer:
         self._settings = settings
         self._next = 0
 
-    def run(self, *, all_hosts: bool = False) -> Healed:
-        """One run, over `_SWEPT` hosts or all of them. Raises `Unavailable` when Placement or the database is away; what was done stays."""
+    def run(self, *, all_hosts: bool = False) -> HealSummary:
+        """Heal once, over `_SWEPT` hosts or all of them. Raises `Unavailable` when Placement or the database is away; what was done
+        stays.
+        """
         tally = _Tally()
         self._expire(tally)
         self._finish(tally)
@@ -70,7 +72,7 @@ class Healer:
         self._bury_the_unwanted(tally)
         with self._database.read() as connection:
             stopped = guests.interrupted(connection, self._settings.claim_seconds)
-        return Healed(
+        return HealSummary(
             abandoned=tally.abandoned,
             emptied=tally.emptied,
             released=tally.released,
@@ -101,7 +103,7 @@ class Healer:
                 self._guard(tally, f"claim {claim.id}", lambda claim=claim: self._look_again(tally, claim))  # type: ignore[misc]
 
     def _unfinished(self) -> Iterator[ClaimRecord]:
-        """Every claim that is releasing or abandoned, once, read a few at a time: those that were looked at and stay come first again."""
+        """Every releasing or abandoned claim once, read a few at a time: claims that were checked and stay come first again."""
         seen: set[str] = set()
         while True:
             with self._database.read() as connection:
@@ -187,14 +189,14 @@ class Healer:
             guests.remove(connection, guest)
 
     def _clear(self, guest: str) -> bool:
-        """Empty, unless somebody claims for the guest: then there is nothing to heal."""
+        """Empty the allocation, unless somebody claims for the guest: then there is nothing to heal."""
         try:
             return clear(self._database, self._placement, guest)
         except Conflict:
             return False
 
     def _guard(self, tally: _Tally, subject: str, step: Callable[[], None]) -> None:
-        """One broken row or provider must not keep the others from being healed; a peer that is away ends the run."""
+        """Log an error of one row or provider, so that the others are still healed. A peer that is away ends the run."""
         try:
             step()
         except Unavailable:

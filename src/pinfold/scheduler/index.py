@@ -1,7 +1,7 @@
-"""`Index`: every host's state in memory, and the columns of numbers that `filter` and `rank` look at. Reading the store is `refresh`'s.
+"""`Index`: the state of every host in memory, and the columns of numbers for `filter` and `rank`. `refresh` reads it from the store.
 
-The columns are derived from each host's counts and are necessary conditions only: what they exclude, a fit would refuse; what they leave,
-a fit decides. One row per host; a row is written anew when its host's state changes.
+The columns are derived from each host's counts and are only necessary conditions: a fit would refuse every host that they exclude, and
+decides about the others. There is one row per host; it is rewritten when the host's state changes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pinfold.core.ledger import HostState
 from pinfold.store.model import HostLedger, HostMark
 
 WIDTH: Final = 8
-"""How many host cells a row tells apart, the emptiest first; further cells are known only in sum."""
+"""How many host cells a row keeps apart, the emptiest first; further cells count only in the sums."""
 
 AMPLE: Final = 2**50
 """What stands for "without limit"."""
@@ -62,7 +62,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One host. `state.traits` is empty: traits are asked of Placement when a request names some."""
+    """One host. `state.traits` is empty: when a request names traits, Placement is asked."""
 
     id: str
     name: str
@@ -81,7 +81,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The index at one moment: `entries[row]` and `numbers[row]`. Neither must be changed."""
+    """The index at one moment: `entries[row]` and `numbers[row]`. Change neither."""
 
     entries: Sequence[Entry]
     numbers: Numbers
@@ -93,7 +93,7 @@ class View:
 
 
 class Index:
-    """Safe to share between threads: every method is one step. The order of rows means nothing."""
+    """Safe to share between threads: every method is one step. The order of rows has no meaning."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -105,7 +105,7 @@ class Index:
         return len(self._entries)
 
     def put(self, entries: Iterable[Entry]) -> None:
-        """Add hosts, or replace what is known of them."""
+        """Add hosts, or replace what is known about them."""
         with self._lock:
             for entry in entries:
                 self._put(entry)
@@ -125,28 +125,28 @@ class Index:
                 self._entries.pop()
 
     def get(self, host: str) -> Entry | None:
-        """What is known of one host, or None."""
+        """The entry of one host, or None."""
         with self._lock:
             row = self._rows.get(host)
             return None if row is None else self._entries[row]
 
     def claimed(self, host: str, guest: str, fit: Fit, revision: int) -> None:
-        """A claim is held that made the host's revision `revision`; an index that has missed others in between learns it by `refresh`."""
+        """Add a held claim that made the host's revision `revision`. If the index missed other changes, it learns this one by `refresh`."""
         self._change(host, revision, lambda state: ledger.claim(state, guest, fit))
 
     def released(self, host: str, guest: str, revision: int) -> None:
-        """A claim's pins were given back, as above."""
+        """Remove the pins of a released claim, under the same condition."""
         self._change(host, revision, lambda state: ledger.release(state, guest))
 
     def look(self, see: Callable[[View], T]) -> T:
-        """What `see` makes of the index as it is now. The view is good until `see` returns, which it must do soon; entries may be kept."""
+        """Return what `see` makes of the index now. The view is valid until `see` returns, which must be soon; entries may be kept."""
         with self._lock:
             return see(View(self._entries, self._numbers[: len(self._entries)]))
 
     def stale(self, marks: Iterable[HostMark]) -> tuple[frozenset[str], frozenset[str]]:
-        """Compare with the store's marks of all hosts: the hosts to read anew, and those that are gone.
+        """Compare with the store's marks of all hosts: returns the hosts to read anew, and those that are gone.
 
-        What a mark tells itself (up, disabled) is taken over at once.
+        It takes over at once what a mark itself says (up, disabled).
         """
         reread: set[str] = set()
         seen: set[str] = set()
@@ -197,7 +197,7 @@ class Index:
 
 
 def entry(found: HostLedger) -> Entry:
-    """A host as the store told it."""
+    """The entry of a host from the store."""
     record = found.record
     return Entry(
         id=record.id,

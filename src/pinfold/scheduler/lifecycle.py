@@ -1,7 +1,6 @@
-"""What users ask of guests, turned into claims and orders; and the tending that goes on with what a dead process left half-way.
+"""Turn what users want of guests into claims and orders; `tend` continues what a dead process left unfinished.
 
-What agents and operators say of guests does not belong here (`reports`), nor how a claim is made or healed (`schedule`), nor how anything
-is shown.
+`reports` handles what agents and operators say about guests; `schedule` makes and heals claims.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import sqlalchemy as sa
 
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.scheduler.faults import failed_on, nowhere, with_refusals
-from pinfold.scheduler.model import Claimed, Healed, HostRefusal, Move, Refused, Wanted
+from pinfold.scheduler.model import Claimed, HealSummary, HostRefusal, HostSearch, Move, Refused
 from pinfold.scheduler.moves import with_move
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store import claims, guests, hosts
@@ -25,14 +24,14 @@ from pinfold.store.model import ClaimState, Desired, GuestRecord, NewGuest, Obse
 _log = logging.getLogger(__name__)
 
 _AT_REST: Final = (Observed.STOPPED, Observed.CRASHED, Observed.ABSENT)
-"""What an agent has said of a guest that holds no pCPU busy."""
+"""The observed states in which a guest keeps no pCPU busy."""
 _ONLY_ON: Final = "only_on"
 DELETED_SECONDS: Final = 30 * 86400.0
-"""For how long a guest that is gone can still be asked for."""
+"""How long the row of a deleted guest is kept."""
 TOMBSTONE_SECONDS: Final = 30 * 86400.0
-"""For how long at least a host is told of guests that are gone from it."""
+"""How long, at least, a host gets the tombstones of guests that are gone from it."""
 TOMBSTONE_CHANGES: Final = 2000
-"""A host is told of guests that are gone from it until its ledger has changed so often since: more often than any host has guests."""
+"""A host also gets a tombstone until its ledger has changed this often since: more often than any host has guests."""
 
 _MEMBER_OF: Final = "member_of"
 REBOOTING: Final = "rebooting"
@@ -40,17 +39,17 @@ REBOOTING_HARD: Final = "rebooting_hard"
 
 
 class Lifecycle:
-    """The service's verbs for guests. Safe to share between threads; any number of processes may use one on the same database."""
+    """The service's operations on guests. Safe to share between threads; any number of processes may use one on the same database."""
 
     def __init__(self, database: Database, scheduler: Scheduler) -> None:
         self._database = database
         self._scheduler = scheduler
 
     def create(self, new: NewGuest, *, only_on: str = "", member_of: frozenset[str] = frozenset()) -> None:
-        """Store a guest and find it a host; a guest that no host takes is stored with its fault, each host's reasons in it.
+        """Store a guest and find a host for it. A guest that no host takes is stored with its fault, which holds each host's reasons.
 
-        `only_on` is the one host id allowed, '' for any; `member_of` are Placement aggregates, of one of which the host must be a member.
-        Raises `Conflict` when the id exists, `Unavailable` when the database is away before the guest is stored.
+        `only_on` is the only allowed host id, '' for any; `member_of` are Placement aggregates, in one of which the host must be. Raises
+        `Conflict` when the id exists, `Unavailable` when the database is away before the guest is stored.
         """
         hints = {_ONLY_ON: only_on, _MEMBER_OF: ",".join(sorted(member_of))}
         details = dict(new.details) | {key: value for key, value in hints.items() if value}
@@ -59,10 +58,10 @@ class Lifecycle:
         self.place(stored)
 
     def place(self, guest: GuestRecord) -> None:
-        """Find a host for a stored guest that has none, and claim it there. What goes wrong becomes the guest's fault."""
+        """Find and claim a host for a stored guest that has none. Any failure becomes the guest's fault."""
         details = dict(guest.details)
         only_on = details.get(_ONLY_ON, "")
-        wanted = Wanted(
+        wanted = HostSearch(
             guest=guest.id,
             request=guest.request,
             hosts=frozenset({only_on}) if only_on else None,
@@ -86,10 +85,10 @@ class Lifecycle:
             self._keep_refusals(guest, answer)
 
     def start(self, guest_id: str) -> GuestRecord:
-        """The user wants a stopped guest, or one whose start failed, to run.
+        """Start a stopped guest, or one whose start failed.
 
-        Where its claim no longer lies within its host's pools it starts in another place there, and its details say so.
-        Raises `Conflict` when it runs, something is under way, or its place is lost and its host has no other.
+        If its claim no longer lies within its host's pools, it starts in another place there, and its details say so. Raises `Conflict`
+        when it runs, when something is under way, or when its place is lost and its host has no other.
         """
         guest = self._quiet(guest_id, "start")
         if guest.desired is Desired.RUNNING and guest.observed in (Observed.RUNNING, Observed.PAUSED):
@@ -97,16 +96,16 @@ class Lifecycle:
         return self._boot(guest, "powering-on")
 
     def stop(self, guest_id: str) -> GuestRecord:
-        """The user wants a running guest to shut down, its claim kept. Raises `Conflict` when it does not run or something is under way."""
+        """Shut down a running guest and keep its claim. Raises `Conflict` when it does not run or something is under way."""
         guest = self._quiet(guest_id, "stop")
         if guest.desired is not Desired.RUNNING or guest.observed not in (Observed.RUNNING, Observed.PAUSED):
             raise Conflict(f"Cannot 'stop' instance {guest_id} while it is in vm_state {_at_rest(guest)}")
         return self._want(guest, Desired.STOPPED, "powering-off")
 
     def reboot(self, guest_id: str, *, hard: bool) -> GuestRecord:
-        """The user wants one boot more: of a running guest, which is asked to shut down first, or `hard`, of any guest on a host.
+        """Boot a guest once more: a running guest, which is asked to shut down first, or with `hard` any guest on a host.
 
-        Raises `Conflict` when something is under way; a hard reboot may overtake one that is not, as in Nova.
+        Raises `Conflict` when something is under way; as in Nova, a hard reboot may overtake one that is not.
         """
         guest = self._quiet(guest_id, "reboot", unless=REBOOTING if hard else "")
         if not hard and (guest.desired is not Desired.RUNNING or guest.observed is not Observed.RUNNING):
@@ -114,7 +113,7 @@ class Lifecycle:
         return self._boot(guest, REBOOTING_HARD if hard else REBOOTING)
 
     def delete(self, guest_id: str) -> None:
-        """The user wants the guest gone: at once where no host holds it, else when its agent has confirmed.
+        """Delete a guest: at once if no host holds it, else when its agent has confirmed that it is gone.
 
         Raises `InvalidRequest` when there is none. A guest on a host that is away stays, deleting, until the host returns or is fenced.
         """
@@ -125,11 +124,11 @@ class Lifecycle:
             guests.want(connection, guest_id, Desired.ABSENT, task="deleting")
         self.remove_if_unwanted(guest_id)
 
-    def tend(self, *, place: bool = True) -> Healed:
-        """Heal, place again what a dead process left half-way, remove unwanted guests that nothing holds, and forget what is long gone.
+    def tend(self, *, place: bool = True) -> HealSummary:
+        """Heal, place guests whose placing a dead process left unfinished, remove unwanted guests that nothing holds, and purge old rows.
 
-        Run at the start, then on a schedule; `place` only once the agents have had the time to speak. While every host is down, as for a
-        moment after the database's clock has jumped, nothing is placed either: it could only be refused.
+        Call it at the start, then on a schedule; set `place` only after the agents have had time to send a heartbeat. While every host is
+        down, as for a moment after the database's clock has jumped, it places nothing, because every host would refuse.
         """
         healed = self._scheduler.heal()
         with self._database.read() as connection:
@@ -149,12 +148,12 @@ class Lifecycle:
         return healed
 
     def get(self, guest_id: str) -> GuestRecord:
-        """One guest, deleted ones too. Raises `InvalidRequest` when there is none."""
+        """One guest, including deleted ones. Raises `InvalidRequest` when there is none."""
         with self._database.read() as connection:
             return guests.get(connection, guest_id)
 
     def fail(self, guest: GuestRecord, code: int, message: str, refusals: tuple[HostRefusal, ...] = ()) -> None:
-        """Put a guest that has no host in error; one that is gone already is left."""
+        """Put a guest that has no host in error; leave one that is gone already."""
         try:
             with self._database.write() as connection:
                 guests.fail(connection, guest.id, nowhere(guest, code, message, refusals))
@@ -162,7 +161,9 @@ class Lifecycle:
             _log.info("guest %s is gone already: %s", guest.id, error)
 
     def remove_if_unwanted(self, guest_id: str) -> None:
-        """Remove a guest that is wanted absent and that nothing holds: no host, no claim but one whose allocation is being emptied."""
+        """Remove a guest that is wanted absent and that nothing holds: no host, and no claim except one whose allocation is being
+        emptied.
+        """
         try:
             with self._database.write() as connection:
                 guest = guests.find(connection, guest_id)
@@ -175,7 +176,7 @@ class Lifecycle:
             _log.info("guest %s is gone already: %s", guest_id, error)
 
     def _boot(self, guest: GuestRecord, task: str) -> GuestRecord:
-        """One boot more; of a guest at rest in a place that its host's pools still have, or in another one there."""
+        """Ask for one boot more. A guest at rest keeps its place if its host's pools still have it, else it gets another one there."""
 
         def start(connection: sa.Connection, move: Move) -> None:
             guests.want(connection, guest.id, Desired.RUNNING, task=task, reboot=True, revision=guest.revision)
@@ -190,7 +191,7 @@ class Lifecycle:
         words = "; ".join(move.because)
         _log.warning("guest %s starts in another place on %s, %s -> %s: %s", guest.id, move.host, move.before, move.after, words)
         assert guest.host is not None
-        self._scheduler.sync_host_or_later(guest.host)  # pCPUs that the pools had lost are not claimed any more
+        self._scheduler.sync_host_or_later(guest.host)  # the claim no longer holds pCPUs that the pools lost
         return self.get(guest.id)
 
     def _want(self, guest: GuestRecord, desired: Desired, task: str, *, reboot: bool = False) -> GuestRecord:
@@ -198,7 +199,7 @@ class Lifecycle:
             return guests.want(connection, guest.id, desired, task=task, reboot=reboot, revision=guest.revision)
 
     def _quiet(self, guest_id: str, verb: str, *, unless: str = "") -> GuestRecord:
-        """The guest, when nothing is under way but a task `unless`, and a host holds it. Raises `Conflict`."""
+        """The guest, if a host holds it and nothing is under way except a task in `unless`. Raises `Conflict`."""
         guest = self.get(guest_id)
         if guest.task not in ("", unless) or guest.desired is Desired.ABSENT:
             raise Conflict(f"Cannot '{verb}' instance {guest_id} while it is in task_state {guest.task or 'deleting'}")
@@ -207,7 +208,7 @@ class Lifecycle:
         return guest
 
     def _keep_refusals(self, guest: GuestRecord, answer: Claimed) -> None:
-        """What other hosts lacked is kept with the guest, also when one took it."""
+        """Keep with the guest what other hosts lacked, also when one took it."""
         if not answer.refusals:
             return
         try:
@@ -218,7 +219,7 @@ class Lifecycle:
 
 
 def _at_rest(guest: GuestRecord) -> str:
-    """Nova's word for a guest with which nothing is under way and that cannot be told to stop."""
+    """Nova's word for a guest that cannot be asked to stop and with which nothing is under way."""
     if guest.fault is not None:
         return "error"
     return "paused" if guest.observed is Observed.PAUSED else "stopped"

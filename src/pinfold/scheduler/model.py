@@ -1,4 +1,4 @@
-"""What the scheduler is asked and what it answers. How it decides does not belong here."""
+"""The scheduler's settings, requests and results."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pinfold.core.request.model import GuestRequest
 class SchedulerSettings:
     """The scheduler's options.
 
-    `claim_seconds` is how long a claim may stay intended before the healer takes it for dead: longer than Placement's slowest answer.
-    The index looks for changed hosts at most every `refresh_seconds`, at traits and aggregates every `traits_seconds`.
-    `tried` hosts are fitted exactly for one decision (more only if those refuse), and one of the `top` best is taken.
+    After `claim_seconds` the healer treats an intended claim as dead; it must be longer than Placement's slowest response. The index checks
+    for changed hosts at most every `refresh_seconds`, for traits and aggregates every `traits_seconds`. One decision fits `tried` hosts
+    exactly (more only if those refuse) and takes one of the `top` best.
     """
 
     claim_seconds: float = 60.0
@@ -26,18 +26,18 @@ class SchedulerSettings:
     tried: int = 8
     top: int = 3
     late_seconds: float = 120.0
-    """How long an abandoned claim is remembered, and its consumer looked at again."""
+    """How long an abandoned claim is remembered and its consumer checked again."""
 
 
 DEFAULT_SETTINGS: Final = SchedulerSettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """A guest (its id, already stored) that wants a host.
+class HostSearch:
+    """A stored guest that needs a host.
 
-    `hosts`, where given, are the only host ids allowed; `exclude` are never; `member_of` are uuids of Placement aggregates, of one of which
-    the host must be a member.
+    If given, only the host ids in `hosts` are allowed; those in `exclude` never are. With `member_of` (uuids of Placement aggregates), the
+    host must be a member of one of them.
     """
 
     guest: str
@@ -63,7 +63,7 @@ class HostRefusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A host that takes a guest, at one revision, and how. Candidates are ordered best first."""
+    """A host that takes a guest, at one revision, and the fit. Candidates are ordered best first."""
 
     host: str
     name: str
@@ -73,7 +73,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """What would happen: the hosts that would take the guest, best first, and why the others would not, by name. Nothing is claimed."""
+    """The hosts that would take the guest, best first, and why the others would not, by name. Nothing is claimed."""
 
     candidates: tuple[Candidate, ...]
     refusals: tuple[HostRefusal, ...]
@@ -81,7 +81,7 @@ class Preview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """A held claim: `revision` is the host's that it made. `refusals` are the hosts that were tried before, in that order."""
+    """A held claim. `revision` is the host's revision that the claim made. `refusals` are the hosts tried before, in that order."""
 
     claim: str
     guest: str
@@ -94,8 +94,8 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """A stopped guest's claim that was moved on its host (by name), at the revision that it made: its place before and after, in words,
-    and why the one before was lost.
+    """A stopped guest's claim that moved on its host (by name), at the revision that the move made: the place before and after, in words,
+    and why the old one was lost.
     """
 
     host: str
@@ -107,17 +107,17 @@ class Move:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """No host takes the guest; every host's reasons, by name. Nothing is left of the attempt."""
+    """No host takes the guest; holds every host's reasons, by name. Nothing is left of the attempt."""
 
     guest: str
     refusals: tuple[HostRefusal, ...]
     considered: int
-    """How many hosts were asked; more than the refusals where the fleet is too large to tell each host's reasons."""
+    """How many hosts were asked. It exceeds the number of refusals in a fleet too large to give each host's reasons."""
     registered: int = 0
     """How many hosts there are. Some are not asked: the request rules them out, or the guest's start failed there."""
 
     def sentence(self) -> str:
-        """All of it in one line, as the guest's fault shows it."""
+        """One line with all reasons, as the guest's fault shows it."""
         if not self.considered:
             if not self.registered:
                 return "No host is registered"
@@ -129,8 +129,8 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Healed:
-    """What one run of the healer did; every count is of claims, consumers or providers. `problems` are sentences that need a person."""
+class HealSummary:
+    """What one run of the healer did. Every count is of claims, consumers or providers. `problems` are sentences that need a person."""
 
     abandoned: int = 0
     emptied: int = 0
@@ -138,5 +138,5 @@ class Healed:
     restored: int = 0
     synced: int = 0
     interrupted: tuple[str, ...] = ()
-    """Guests whose scheduling stopped half-way (their process died): wanted, without a host, nothing left of a claim."""
+    """Guests whose scheduling stopped because the process died: wanted, without a host, and without a claim."""
     problems: tuple[str, ...] = ()

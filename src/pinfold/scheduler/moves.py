@@ -1,4 +1,4 @@
-"""What is kept of a guest whose claim was moved on its host, in its details. Moving it does not belong here (`replace`). Pure."""
+"""Record the last move of a guest's claim in the guest's details. `replace` does the move. Pure."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _MOVED: Final = "moved"
 
 
 def with_move(guest: GuestRecord, move: Move) -> Pairs:
-    """The guest's details with its last move; ordered by key."""
+    """The guest's details with its last move, ordered by key."""
     return tuple(sorted((dict(guest.details) | {_MOVED: codec.encode(move, Move)}).items()))
 
 
 def last_move(guest: GuestRecord) -> Move | None:
-    """The guest's last move, None where it was never moved."""
+    """The guest's last move, None if it was never moved."""
     text = dict(guest.details).get(_MOVED)
     return None if text is None else codec.decode(text, Move, f"guest {guest.id}")

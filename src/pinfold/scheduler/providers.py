@@ -1,4 +1,4 @@
-"""Hosts as resource providers: what the store says, made so in Placement. Allocations do not belong here (`claim`, `release`, `heal`)."""
+"""Write hosts to Placement as resource providers. `claim`, `release` and `heal` write the allocations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ _TRIES = 5
 
 
 class Providers:
-    """Keeps providers like the hosts. Safe to share between threads and processes: Placement's generations settle who was first."""
+    """Keeps providers equal to the hosts in the store. Safe to share between threads and processes: Placement's generations decide who was
+    first.
+    """
 
     def __init__(self, database: Database, placement: Placement) -> None:
         self._database = database
@@ -26,7 +28,7 @@ class Providers:
         self._lock = threading.Lock()
 
     def name_things(self) -> None:
-        """Make sure that our resource class and trait exist, once per process."""
+        """Create our resource class and trait if they are missing, once per process."""
         with self._lock:
             if not self._named:
                 self._placement.ensure_resource_class(OVERHEAD)
@@ -34,7 +36,7 @@ class Providers:
                 self._named = True
 
     def sync(self, host: str) -> bool:
-        """Make one host's provider what the store says; whether anything had to change. Raises `Conflict` when it keeps changing."""
+        """Make one host's provider equal to the store. Returns whether anything changed. Raises `Conflict` when it keeps changing."""
         self.name_things()
         for _ in range(_TRIES):
             with self._database.read() as connection:
@@ -54,10 +56,10 @@ class Providers:
         raise Conflict(f"host {host}: its resource provider keeps changing")
 
     def remove(self, host: str) -> None:
-        """Remove the host and its provider. Raises `Conflict` while either is used; then both stay as they are."""
+        """Remove the host and its provider. Raises `Conflict` while either is in use; then both stay as they are."""
         with self._database.write() as connection:
             hosts.remove(connection, host)
-            # Last, and before the host is gone for good: a provider that is made anew lacks what operators had set on it.
+            # Last, but before the commit: a provider that must be created again lacks what operators had set on it.
             self._placement.delete_provider(host)
 
     def _provider(self, host: str, name: str) -> bool:

@@ -1,7 +1,7 @@
-"""Which hosts come first: a rough order of all survivors by their numbers, and the order of those that were fitted. Pure.
+"""Order hosts: a rough order of all hosts that passed the filter, by their numbers, and an exact order of those that were fitted. Pure.
 
-Both prefer, in this order: an overhead pool for a guest that shares it, headroom of that pool, little fragmentation left behind (known
-only after a fit), and a full or an empty host, as the operator has it.
+Both prefer, in this order: an overhead pool for a guest that shares it, free room in that pool, little fragmentation left behind (known
+only after a fit), and a full or an empty host, as the operator configured.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from pinfold.scheduler.filter import Mask, Need, booked
 from pinfold.scheduler.index import POOL, View
 
 STEPS = 10
-"""Headroom is told apart in tenths of the pool: finer differences are noise that would hide fragmentation."""
+"""Headroom is compared in tenths of the pool: finer differences are noise that would hide fragmentation."""
 
 
 def rough(wanted: Need, view: View, left: Mask, strategy: Strategy, guest: str) -> NDArray[np.intp]:
-    """The rows that are left, best first by their numbers; equal ones begin at a place that depends on the guest, so that many
-    schedulers, deciding at once, do not all begin with the same host.
+    """The remaining rows, best first by their numbers. Equal rows start at a position that depends on the guest, so that many schedulers
+    deciding at once do not all start with the same host.
     """
     rows = np.flatnonzero(left)
     if not len(rows):
@@ -39,7 +39,7 @@ def rough(wanted: Need, view: View, left: Mask, strategy: Strategy, guest: str) 
 
 
 def score(request: GuestRequest, before: HostState, fit: Fit, strategy: Strategy) -> tuple[int, ...]:
-    """The rank of one fitted host, lower is better. Deterministic; ties are `choose`'s to break."""
+    """The rank of one fitted host; lower is better. Deterministic; `choose` breaks ties."""
     counts = before.counts
     frame = counts.frame
     has_pool = bool(frame.overhead)

@@ -1,4 +1,4 @@
-"""`Freshness`: keeps the index at the store's revisions, by looking at every host's mark now and then. Deciding does not belong here."""
+"""`Freshness`: keep the index at the store's revisions by reading every host's mark from time to time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pinfold.store.database import Database
 
 
 class Freshness:
-    """Reads into the index what has changed. Safe to share between threads; one reads, the others go on with what there is."""
+    """Reads changes into the index. Safe to share between threads: one reads, the others continue with what there is."""
 
     def __init__(self, database: Database, index: Index, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
@@ -32,12 +32,12 @@ class Freshness:
             self._lock.release()
 
     def now(self) -> None:
-        """Bring the index up to date, whatever it takes. Raises `Unavailable`."""
+        """Bring the index up to date at once. Raises `Unavailable`."""
         with self._lock:
             self._read()
 
     def host(self, host: str) -> Entry | None:
-        """One host, read anew; None when it is gone."""
+        """Read one host again; None when it is gone."""
         self._load((host,))
         return self._index.get(host)
 

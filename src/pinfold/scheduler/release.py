@@ -1,4 +1,4 @@
-"""Giving back what a guest holds: pins first, then the allocation. That nothing of the guest runs any more is the caller's to know."""
+"""Release what a guest holds: first the pins, then the allocation. The caller must know that nothing of the guest runs any more."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Releaser:
                 self._release(found, bury=bury)
                 return
             except Conflict as error:
-                # An intended claim may be held by now, and its guest run. Of a held one, whoever was quicker has only released it too.
+                # An intended claim may be held by now, and its guest may run. A held one can only have been released by somebody faster.
                 if found.state is ClaimState.INTENDED or not left:
                     raise
                 _log.info("guest %s: somebody else releases claim %s: %s", guest, found.id, error)
@@ -61,7 +61,7 @@ class Releaser:
         self.finish(found)
 
     def finish(self, claim: ClaimRecord) -> None:
-        """The second half, for a claim that is releasing: empty the allocation, forget the claim. May be repeated."""
+        """The second half, for a releasing claim: empty the allocation, then forget the claim. Can be repeated."""
         self._clear(claim.guest)
         fault_point("release.emptied")
         with self._database.write() as connection:
@@ -78,7 +78,9 @@ class Releaser:
         raise Conflict(f"guest {guest}: its allocation in Placement keeps changing")
 
     def rebook(self, guest: str) -> None:
-        """See `Scheduler.rebook`. Placement takes the larger of both amounts, then the ledger changes, then Placement takes the new."""
+        """See `Scheduler.rebook`. First Placement takes the larger of both amounts, then the ledger changes, then Placement takes the new
+        ones.
+        """
         with self._database.read() as connection:
             found = claims.live(connection, guest)
             if found is None or found.state is not ClaimState.HELD:
@@ -97,7 +99,7 @@ class Releaser:
                 hosts.bump(connection, found.host, ledger=True)
                 claims.rebook(connection, found.id, amounts=wanted, fit=fit)
             self._fresh.host(found.host)
-            # Also where nothing shrinks: a healer that came between has put back what the ledger said until now.
+            # Also when no amount shrinks: a healer in between may have restored the amounts that the ledger had until now.
             reallocate(self._placement, found, wanted)
         except OverCapacity as error:
             raise Conflict(f"guest {guest} cannot be booked anew on {host.record.name}: {error}") from error
@@ -112,7 +114,7 @@ class Releaser:
 
 
 def reallocate(placement: Placement, claim: ClaimRecord, wanted: Amounts) -> None:
-    """Make the claim's allocation that. Raises `OverCapacity`, and `Conflict` for a guest that has none, since it may be leaving."""
+    """Set the claim's allocation to those amounts. Raises `OverCapacity`, and `Conflict` for a guest without one, which may be leaving."""
     booked = placement.allocation(claim.guest)
     if booked is None or not booked.ours:
         raise Conflict(f"guest {claim.guest} has no allocation of ours; it is leaving, or has to be healed first")
@@ -121,7 +123,7 @@ def reallocate(placement: Placement, claim: ClaimRecord, wanted: Amounts) -> Non
 
 
 def larger(one: Amounts, other: Amounts) -> Amounts:
-    """Of each resource class the larger amount, ordered by class."""
+    """The larger amount of each resource class, ordered by class."""
     found = dict(one)
     for name, amount in other:
         found[name] = max(amount, found.get(name, 0))

@@ -1,15 +1,15 @@
-"""Another place for a stopped guest on the host that holds it, when its claim no longer lies within the host's pools.
+"""Give a stopped guest another place on the host that holds it, when its claim no longer lies within the host's pools.
 
-When a guest is at rest, and what its start asks of its agent, do not belong here (`lifecycle`).
+`lifecycle` decides when a guest is at rest.
 
-1. The claim, its host's ledger and the host's revision are read at one instant, and the guest is fitted as if what it holds were free.
-2. Placement takes the larger of both amounts, where they differ.
-3. One transaction: the host's revision from the one that was decided on to the next, the claim's fit, amounts and revision, the owners of
-   the pCPUs, and what the caller wants of the guest. Each must hit exactly its row, or all of it is undone.
+1. Read the claim, its host's ledger and the host's revision at one instant, and fit the guest as if what it holds were free.
+2. Placement takes the larger of both amounts if they differ.
+3. In one transaction, move the host's revision from the one of the decision to the next, and change the claim's fit, amounts and
+   revision, the owners of the pCPUs, and the caller's rows. Each statement must hit exactly its row, or all of it is rolled back.
 4. Placement takes the new amounts.
 
-A stale revision begins again, at most `TRIES` times. A process that dies before 3 has changed nothing that the healer does not put back;
-one that dies after it leaves the new claim, and the healer does 4. At every instant Placement >= ledger, as for a claim.
+If a revision is stale, start again, at most `TRIES` times. If the process dies before 3, the healer restores what 2 changed. If it dies
+after 3, the new claim stays and the healer does 4. At every instant Placement >= ledger, as for a claim.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ Then = Callable[[sa.Connection, Move], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
-    """A claim, the host that it was read with, and the fit that is to take its place."""
+    """A claim, its host at that moment, and the fit that is to replace the claim's."""
 
     claim: ClaimRecord
     host: HostLedger
@@ -59,7 +59,7 @@ class _Plan:
 
 
 class _StaleError(Exception):
-    """The host is not at the revision that was decided on any more."""
+    """The host's revision is no longer the one of the decision."""
 
 
 class Replacer:
@@ -90,7 +90,7 @@ class Replacer:
             request = guests.get(connection, guest).request
             (host,) = hosts.ledgers(connection, (claim.host,))
         if not host.record.up:
-            return None  # what its pools are today is not known
+            return None  # its pools of today are not known
         because = out_of_place(Subject(name=guest, id=guest), claim.fit, host.state.pools, host.state.topology.online)
         if not because:
             return None
@@ -98,7 +98,7 @@ class Replacer:
         if isinstance(found, NoFit):
             if any(finding.severity is Severity.DRIFT for finding in because):
                 raise Conflict(_nowhere(host, because, found.sentence()))
-            return None  # it lies within the pools, though on a part of one: it starts where it was
+            return None  # it lies within the pools, even if on a part of one: it starts where it was
         return _Plan(claim=claim, host=host, fit=found, amounts=amounts(found, host.state), because=because)
 
     def _carry_out(self, plan: _Plan, then: Then) -> Move:
@@ -142,7 +142,7 @@ class Replacer:
         return move
 
     def _settle(self, claim: ClaimRecord, wanted: Amounts) -> None:
-        """Placement as the ledger says; what stands in the way is left to the healer, which compares both."""
+        """Set Placement to what the ledger says. On failure the healer does it, because it compares both."""
         try:
             reallocate(self._placement, claim, wanted)
         except PinfoldError as error:

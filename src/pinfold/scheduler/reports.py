@@ -1,7 +1,7 @@
-"""What agents and operators say of guests, turned into releases, faults and new places: a guest was seen, is absent, its host is fenced.
+"""Turn what agents and operators say about guests (seen, absent, host fenced) into releases, faults and new places.
 
-One rule holds throughout: a claim is given back only after the agent has confirmed that neither domain nor process remains, or an operator
-has said that the host is powered off. What users ask does not belong here (`lifecycle`), nor how a claim is given back (`release`).
+A claim is released only after the agent confirmed that neither domain nor process remains, or after an operator said that the host is
+powered off. `lifecycle` handles what users ask.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from pinfold.store.model import Desired, GuestRecord, Observed, Pairs
 _log = logging.getLogger(__name__)
 
 MOST_HOSTS_TRIED: Final = 3
-"""A guest whose start failed on so many hosts is in error; the fault lies with the guest more likely than with the hosts."""
+"""A guest whose start failed on this many hosts is put in error: the fault is more likely the guest's than the hosts'."""
 
 
 class Reports:
-    """What is told of guests. Safe to share between threads; any number of processes may use one on the same database."""
+    """Handles reports about guests. Safe to share between threads; any number of processes may use one on the same database."""
 
     def __init__(self, database: Database, scheduler: Scheduler, lifecycle: Lifecycle) -> None:
         self._database = database
@@ -37,10 +37,10 @@ class Reports:
     def seen(
         self, host_id: str, guest_id: str, revision: int, observed: Observed, *, booted: int | None, report: str | None, failure: str = ""
     ) -> None:
-        """An agent reports what one of its guests, of the claim of that revision, is doing.
+        """An agent reports what its guest of the claim at that revision is doing.
 
-        `failure` says why its last boot led to nothing: it is in error then, with its host, claim and disk, until a later boot succeeds.
-        A report about a guest that is not that host's, or of an earlier claim, is dropped with a log entry.
+        `failure` says why its last boot failed: the guest is then in error, with its host, claim and disk, until a later boot succeeds. A
+        report about a guest on another host or of an earlier claim is dropped with a log entry.
         """
         try:
             with self._database.write() as connection:
@@ -58,10 +58,10 @@ class Reports:
             _log.info("host %s reported %s of guest %s, to no effect: %s", host_id, observed.value, guest_id, error)
 
     def absent(self, host_id: str, guest_id: str, revision: int, failure: str = "") -> None:
-        """An agent confirms that neither domain nor process of a guest remains, as of the claim of that revision.
+        """An agent confirms that neither domain nor process of a guest remains, for the claim of that revision.
 
-        An unwanted guest is released and removed. A wanted one was not started there (`failure` says why): it is released and tried
-        elsewhere, on at most `MOST_HOSTS_TRIED` hosts. One that has run before keeps its host, for its disk is there, and is in error. A
+        An unwanted guest is released and removed. A wanted one did not start there (`failure` says why): it is released and tried on
+        another host, on at most `MOST_HOSTS_TRIED` hosts. A guest that ran before keeps its host, where its disk is, and is in error. A
         confirmation of an earlier claim changes nothing.
         """
         with self._database.read() as connection:
@@ -88,10 +88,10 @@ class Reports:
             self._elsewhere(guest, host_id, failure)
 
     def fence(self, host_id: str) -> tuple[str, ...]:
-        """An operator's word that the host is powered off: everything on it is released, its unwanted guests are removed.
+        """An operator says that the host is powered off: release everything on it, and remove its unwanted guests.
 
-        Returns the ids of the guests that were on it and are still wanted; they are in error, without a host, and can be deleted.
-        Raises `Conflict` while the host's lease runs.
+        Returns the ids of the guests that were on it and are still wanted. They are in error, have no host, and can be deleted. Raises
+        `Conflict` while the host's lease runs.
         """
         with self._database.write() as connection:
             hosts.fence(connection, host_id)
@@ -124,7 +124,7 @@ class Reports:
             self._lifecycle.fail(after, 500, f"The start failed on {MOST_HOSTS_TRIED} hosts")
 
     def _displace(self, guest: GuestRecord, host_id: str, *, task: str, details: Pairs | None = None) -> GuestRecord | None:
-        """The guest off that host; None where it was not there any more, since somebody else who was told the same was first."""
+        """Take the guest off that host and return it; None if another process did so first."""
         try:
             with self._database.write() as connection:
                 guests.displace(connection, guest.id, host=host_id, task=task)
@@ -135,19 +135,19 @@ class Reports:
 
 
 def _left_half_way(guest: GuestRecord, host_id: str) -> bool:
-    """Whether a wanted guest that never ran is still on a host that holds no claim for it: whoever released that was cut short then."""
+    """Whether a wanted guest that never ran is on a host that holds no claim for it: an earlier release was interrupted."""
     return guest.host == host_id and guest.desired is not Desired.ABSENT and not guest.booted
 
 
 def _fail_in_place(connection: sa.Connection, guest: GuestRecord, host_id: str, failure: str) -> None:
-    """The guest is in error where it is. A failure that is told again, with nothing tried in between, changes nothing."""
+    """Put the guest in error where it is. Repeating the same failure, with nothing tried in between, changes nothing."""
     fault = in_place(hosts.get(connection, host_id).name, failure)
     if guest.task or guest.fault is None or guest.fault.message != fault.message:
         guests.fail(connection, guest.id, fault)
 
 
 def _done(guest: GuestRecord, observed: Observed, booted: int | None) -> bool:
-    """Whether what is under way is over, now that its agent has seen this."""
+    """Whether the guest's task is over, now that its agent has seen this state."""
     if guest.desired is Desired.STOPPED:
         return observed in (Observed.STOPPED, Observed.CRASHED, Observed.ABSENT)
     if guest.desired is Desired.RUNNING:

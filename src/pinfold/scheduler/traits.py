@@ -1,4 +1,4 @@
-"""`PlacementSets`: which hosts have a trait or are in an aggregate, as Placement says, a few seconds old at most."""
+"""`PlacementSets`: which hosts have a trait or are in an aggregate, according to Placement, at most a few seconds old."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pinfold.accounting.client import Placement
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.scheduler.decide import Conditions
-from pinfold.scheduler.model import Wanted
+from pinfold.scheduler.model import HostSearch
 
 _Key = tuple[str, frozenset[str]]
 
 
 class PlacementSets:
-    """Asks Placement for the traits and aggregates that requests name, and for no others. Safe to share between threads."""
+    """Asks Placement only for the traits and aggregates that requests name. Safe to share between threads."""
 
     def __init__(self, placement: Placement, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._placement = placement
@@ -25,8 +25,8 @@ class PlacementSets:
         self._lock = threading.Lock()
         self._known: dict[_Key, tuple[float, frozenset[str]]] = {}
 
-    def conditions(self, wanted: Wanted) -> Conditions:
-        """What a host must be for that guest. Raises `Unavailable` when Placement has to be asked and is away."""
+    def conditions(self, wanted: HostSearch) -> Conditions:
+        """What a host must be for that guest. Raises `Unavailable` when Placement must be asked and is away."""
         request = wanted.request
         hosts = wanted.hosts
         if wanted.member_of:
@@ -39,8 +39,8 @@ class PlacementSets:
             forbidden=tuple((trait, self._having(trait)) for trait in sorted(request.traits_forbidden)),
         )
 
-    def lost(self, wanted: Wanted, host: str) -> tuple[Reason, ...]:
-        """Why one host, asked anew just before the claim, is not what the guest wants any more; nothing is asked that it does not name."""
+    def lost(self, wanted: HostSearch, host: str) -> tuple[Reason, ...]:
+        """Why one host, checked again just before the claim, no longer meets the request. It asks only about what the request names."""
         request = wanted.request
         try:
             if wanted.member_of and wanted.member_of.isdisjoint(self._placement.aggregates(host)[1]):
@@ -49,7 +49,7 @@ class PlacementSets:
                 return ()
             found = self._placement.traits(host)[1]
         except InvalidRequest as error:
-            # A provider that is not there (yet) has no room; the healer makes it.
+            # A missing provider has no room; the healer creates it.
             return (Reason(code=ReasonCode.PLACEMENT, kind=Kind.INSUFFICIENT, detail=str(error)),)
         having = frozenset({host})
         return Conditions(
@@ -58,7 +58,7 @@ class PlacementSets:
         ).reasons(host)
 
     def forget(self) -> None:
-        """Ask anew next time."""
+        """Ask again next time."""
         with self._lock:
             self._known.clear()
 

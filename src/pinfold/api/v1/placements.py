@@ -15,7 +15,7 @@ from pinfold.api.v1.hosts import find
 from pinfold.api.v1.views import candidate_view, placement_view, refusal_view
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor, Image
-from pinfold.scheduler.model import Wanted
+from pinfold.scheduler.model import HostSearch
 from pinfold.store import claims, flavors, guests, hosts
 
 router = APIRouter(prefix="/v1", tags=["placements"])
@@ -47,7 +47,7 @@ def preview(body: FitQuestion, services: Services) -> FitAnswer:
     """The hosts that would take the guest, best first, and why each other one would not. Nothing is claimed."""
     request = compile_request(_flavor(services, body.flavor), _image(services, body.image))
     only = frozenset({find(services, body.host).id}) if body.host else None
-    answer = services.scheduler.preview(Wanted(guest="", request=request, hosts=only))
+    answer = services.scheduler.preview(HostSearch(guest="", request=request, hosts=only))
     return {
         "candidates": [candidate_view(candidate) for candidate in answer.candidates],
         "refusals": [refusal_view(refusal) for refusal in answer.refusals],
