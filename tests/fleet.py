@@ -14,7 +14,7 @@ from pinfold.core.topology import HostCell, PagePool, Topology
 from pinfold.scheduler.model import HostSearch
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.model import ClaimRecord, ClaimState, HostReport, NewGuest
+from pinfold.store.records import ClaimRecord, ClaimState, HostReport, NewGuest
 
 
 def topology(*, cells: int = 2, cores: int = 4, threads: int = 2, memory_mib: int = 8192) -> Topology:

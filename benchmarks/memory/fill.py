@@ -18,7 +18,7 @@ from pinfold.core.request.model import Flavor
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store import claims, flavors, guests, hosts
 from pinfold.store.database import Database, upgrade
-from pinfold.store.model import FlavorRecord, HostReport, NewGuest
+from pinfold.store.records import FlavorRecord, HostReport, NewGuest
 
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4)
 REQUEST = ASKS[1].request

@@ -21,7 +21,7 @@ from pinfold.accounting.embedded import EmbeddedPlacement, load, unload
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store import flavors, hosts
 from pinfold.store.database import Database, upgrade
-from pinfold.store.model import FlavorRecord, HostReport
+from pinfold.store.records import FlavorRecord, HostReport
 
 HOSTS = 60
 SHAPE = (2, 24, 2)

@@ -8,7 +8,7 @@ from pinfold.agent.client import ServiceAway
 from pinfold.agent.delivery import Delivery
 from pinfold.agent.wire import GuestReport
 from pinfold.core.errors import InvalidRequest
-from pinfold.store.model import Observed
+from pinfold.store.records import Observed
 
 RUNS = GuestReport(revision=1, observed=Observed.RUNNING)
 STOPPED = GuestReport(revision=1, observed=Observed.STOPPED)

@@ -8,7 +8,7 @@ import pytest
 from pinfold.agent.memory import read_memory, write_memory
 from pinfold.agent.reconcile import MOST_TOMBSTONES, LastBoot, Memory, remember_absence
 from pinfold.core.errors import InvalidRequest
-from pinfold.store.model import Tombstone
+from pinfold.store.records import Tombstone
 
 REMEMBERED = Memory(booted=(LastBoot(guest="a", boot=2, host_boot="b"),), tombstones=(Tombstone(guest="c", revision=7),))
 

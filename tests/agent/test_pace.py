@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from pinfold.agent.pace import FIRST_SECONDS, LONGEST_SECONDS, Pace
 from pinfold.agent.reconcile import Act, Action, Order
-from pinfold.store.model import Desired
+from pinfold.store.records import Desired
 
 
 def action(act: Act = Act.START, *, boot: int = 1, guest: str = "g") -> Action:

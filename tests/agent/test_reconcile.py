@@ -16,7 +16,7 @@ from pinfold.agent.reconcile import (
     remember_boot,
 )
 from pinfold.drivers.port import GuestState
-from pinfold.store.model import Desired, Tombstone
+from pinfold.store.records import Desired, Tombstone
 
 NOW = "host-boot-2"
 

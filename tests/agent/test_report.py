@@ -9,7 +9,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.model import Fit
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest
 from pinfold.drivers.port import GuestState, HostGuest, Record
-from pinfold.store.model import Desired, Observed
+from pinfold.store.records import Desired, Observed
 
 FIT = Fit(vcpus=1, memory_mib=64, float_vcpus=CpuSet.of(0), float_set=CpuSet.of(0), emulator=CpuSet.of(0))
 RECORD = Record(guest="g", policy=EmulatorPolicy.UNSET, fit=FIT, revision=5)

@@ -18,7 +18,7 @@ from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import Fit, Strategy
 from pinfold.core.ledger import HostState, Ledger
 from pinfold.store import codec
-from pinfold.store.model import Desired, Tombstone
+from pinfold.store.records import Desired, Tombstone
 
 GUEST = "11111111-2222-4333-8444-555555555555"
 OTHER = "66666666-7777-4888-9999-aaaaaaaaaaaa"

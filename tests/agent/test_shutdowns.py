@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pinfold.agent.reconcile import Order, PresentGuest
 from pinfold.agent.shutdowns import AGAIN_SECONDS, Shutdowns
 from pinfold.drivers.port import GuestState
-from pinfold.store.model import Desired
+from pinfold.store.records import Desired
 
 STOP = Order(guest="g", claim="c", revision=1, desired=Desired.STOPPED)
 RUNS = PresentGuest(guest="g", state=GuestState.RUNNING, revision=1)

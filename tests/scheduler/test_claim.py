@@ -21,7 +21,7 @@ from pinfold.scheduler.model import SchedulerSettings
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store import aggregates, claims, guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.model import ClaimState, Desired, Tombstone
+from pinfold.store.records import ClaimState, Desired, Tombstone
 
 pytestmark = pytest.mark.real_placement
 

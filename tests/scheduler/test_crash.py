@@ -21,7 +21,7 @@ from pinfold.scheduler.model import Claimed, SchedulerSettings
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.model import ClaimState
+from pinfold.store.records import ClaimState
 
 pytestmark = pytest.mark.real_placement
 

@@ -22,7 +22,7 @@ from pinfold.scheduler.filter import need, survivors
 from pinfold.scheduler.index import Entry, Index, numbers
 from pinfold.scheduler.model import HostRefusal, SchedulerSettings
 from pinfold.scheduler.rank import broken_cores
-from pinfold.store.model import HostMark
+from pinfold.store.records import HostMark
 
 SETTINGS = SchedulerSettings()
 GUEST = "11111111-1111-1111-1111-111111111111"

@@ -20,7 +20,7 @@ from pinfold.scheduler.model import Claimed
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.model import ClaimState, Desired
+from pinfold.store.records import ClaimState, Desired
 from pinfold.store.schema import claim as claim_table
 
 pytestmark = pytest.mark.real_placement

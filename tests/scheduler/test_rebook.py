@@ -18,7 +18,7 @@ from pinfold.scheduler.model import Claimed
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store import claims, hosts
 from pinfold.store.database import Database
-from pinfold.store.model import ClaimRecord, HostReport
+from pinfold.store.records import ClaimRecord, HostReport
 
 pytestmark = pytest.mark.real_placement
 

@@ -26,7 +26,7 @@ from pinfold.scheduler.moves import last_move
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.model import ClaimRecord, Desired, GuestRecord, HostReport, Observed
+from pinfold.store.records import ClaimRecord, Desired, GuestRecord, HostReport, Observed
 
 pytestmark = pytest.mark.real_placement
 

@@ -12,7 +12,7 @@ from pinfold.scheduler.reports import Reports
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.model import ClaimState
+from pinfold.store.records import ClaimState
 
 pytestmark = pytest.mark.real_placement
 

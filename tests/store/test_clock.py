@@ -13,7 +13,7 @@ from pinfold.core.fit import fit
 from pinfold.core.fit.model import Fit
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.model import ClaimState
+from pinfold.store.records import ClaimState
 from pinfold.store.schema import metadata
 
 TERM, HOUR, YEAR = 600.0, 3600.0, 365 * 86400.0

@@ -19,7 +19,7 @@ from pinfold.core.pools import Pools
 from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.core.topology import HostCell, PagePool, Topology
 from pinfold.store import codec
-from pinfold.store.model import Amounts, Fault, HostReport, Pairs
+from pinfold.store.records import Amounts, Fault, HostReport, Pairs
 
 _CPUS = st.frozensets(st.integers(0, 200), max_size=8).map(CpuSet)
 _TEXT = st.text(st.one_of(st.characters(exclude_categories=("Cs", "Cc")), st.sampled_from("\n\t")), max_size=8)

@@ -23,7 +23,7 @@ from pinfold.core.request.model import Flavor
 from pinfold.store import aggregates, flavors, guests, hosts
 from pinfold.store.database import Database, tell, upgrade
 from pinfold.store.guests import GuestFilter
-from pinfold.store.model import Desired, Fault, FlavorRecord, NewGuest, Observed, Tombstone
+from pinfold.store.records import Desired, Fault, FlavorRecord, NewGuest, Observed, Tombstone
 from pinfold.store.schema import metadata
 
 PATIENCE = 120.0

@@ -28,7 +28,7 @@ from pinfold.scheduler.reports import Reports
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store import codec
 from pinfold.store.database import Database
-from pinfold.store.model import HostReport, Observed
+from pinfold.store.records import HostReport, Observed
 
 ADMIN = ("alice", "correct horse")
 READER = ("bob", "battery staple")

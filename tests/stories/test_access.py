@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 from tests.stories.rig import READER, C, Fleet, server_body
 
-from pinfold.store.model import Observed
+from pinfold.store.records import Observed
 
 _EVERYWHERE = (
     ("POST", f"{C}/"),

@@ -21,7 +21,7 @@ from pinfold.agent.wire import Absence, GuestReport, Hello, SeenThread, ThreadRe
 from pinfold.core.cpuset import CpuSet
 from pinfold.store import codec
 from pinfold.store.database import Database
-from pinfold.store.model import Observed
+from pinfold.store.records import Observed
 from pinfold.store.schema import guest, host
 
 __all__ = ["database", "embedded", "placement_file", "postgresql", "postgresql_url", "sqlite_file"]

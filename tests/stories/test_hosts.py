@@ -12,7 +12,7 @@ from tests.stories.rig import Fleet
 from pinfold.core.ledger import Limits
 from pinfold.scheduler.lifecycle import DELETED_SECONDS
 from pinfold.store import guests
-from pinfold.store.model import Observed
+from pinfold.store.records import Observed
 from pinfold.store.schema import guest
 
 

@@ -39,7 +39,7 @@ from pinfold.drivers.port import GuestState
 from pinfold.scheduler.model import HealSummary, SchedulerSettings
 from pinfold.store import claims, codec, guests
 from pinfold.store.database import Database
-from pinfold.store.model import HostReport, Observed, Tombstone
+from pinfold.store.records import HostReport, Observed, Tombstone
 
 CLAIM_SECONDS = 0.02
 WHICH = st.integers(0, 59)

@@ -18,7 +18,7 @@ from pinfold.agent.wire import SeenThread, ThreadReport
 from pinfold.api.app import create_app
 from pinfold.cli.app import run
 from pinfold.core.cpuset import CpuSet
-from pinfold.store.model import Observed
+from pinfold.store.records import Observed
 
 Pinfold = Callable[..., tuple[int, str, str]]
 

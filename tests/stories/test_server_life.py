@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.fleet import at_rest
 from tests.stories.rig import Fleet
 
-from pinfold.store.model import Observed
+from pinfold.store.records import Observed
 
 
 def test_a_server_from_its_create_to_nothing_left(fleet: Fleet) -> None:

@@ -6,7 +6,7 @@ from tests.fleet import at_rest
 from tests.stories.rig import Fleet
 
 from pinfold.agent.wire import FAILURE_MOST
-from pinfold.store.model import Observed
+from pinfold.store.records import Observed
 
 
 def _host(fleet: Fleet, server: str) -> str:

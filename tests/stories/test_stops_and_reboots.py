@@ -10,7 +10,7 @@ from tests.stories.rig import Agent, Fleet
 
 from pinfold.agent.wire import GuestReport
 from pinfold.store import codec
-from pinfold.store.model import Observed
+from pinfold.store.records import Observed
 
 START, STOP = {"os-start": None}, {"os-stop": None}
 SOFT, HARD = {"reboot": {"type": "SOFT"}}, {"reboot": {"type": "HARD"}}

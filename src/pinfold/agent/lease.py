@@ -8,7 +8,7 @@ from typing import Final
 
 from pinfold.agent.client import ServiceClient
 from pinfold.agent.wire import Hello
-from pinfold.store.model import HostReport
+from pinfold.store.records import HostReport
 
 SPEAKS: Final = 0.25
 """The agent sends after this share of its lease, so that one late or lost heartbeat does not end the lease."""

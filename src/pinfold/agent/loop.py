@@ -37,7 +37,7 @@ from pinfold.drivers.port import Driver, Event, GuestState, HostGuest
 from pinfold.faultpoints import fault_point
 from pinfold.host.survey import Survey, survey
 from pinfold.host.verify import verify
-from pinfold.store.model import Desired, Pairs, Tombstone
+from pinfold.store.records import Desired, Pairs, Tombstone
 
 _log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from enum import Enum
 from typing import Final
 
 from pinfold.drivers.port import GuestState
-from pinfold.store.model import Desired, Tombstone
+from pinfold.store.records import Desired, Tombstone
 
 MOST_TOMBSTONES: Final = 1000
 

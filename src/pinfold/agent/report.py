@@ -13,7 +13,7 @@ from pinfold.core.ledger import Foreign, ForeignMemory
 from pinfold.drivers.port import GuestState, HostGuest
 from pinfold.host.survey import Survey
 from pinfold.host.verify import Verdict
-from pinfold.store.model import Desired, HostReport, Observed, Pairs
+from pinfold.store.records import Desired, HostReport, Observed, Pairs
 
 _OBSERVED: Final = {
     GuestState.RUNNING: Observed.RUNNING,

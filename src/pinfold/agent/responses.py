@@ -16,7 +16,7 @@ from pinfold.agent.wire import GuestOrder, Orders, Welcome
 from pinfold.core.bounds import Revision, Uuid
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
-from pinfold.store.model import Tombstone
+from pinfold.store.records import Tombstone
 
 MOST_BYTES: Final = 64 << 20
 """The longest response that is read: ten thousand orders of 6 KiB each."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from pinfold.agent.reconcile import Order, Patience, PresentGuest
 from pinfold.drivers.port import GuestState
-from pinfold.store.model import Desired
+from pinfold.store.records import Desired
 
 AGAIN_SECONDS: Final = 10.0
 """How often a running guest is asked again, as Nova does: a guest that was still booting did not notice the first request."""

@@ -26,7 +26,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.model import Fit
 from pinfold.core.request.model import GuestRequest
-from pinfold.store.model import Desired, HostReport, Observed, Tombstone
+from pinfold.store.records import Desired, HostReport, Observed, Tombstone
 
 FAILURE_SENT: Final = 2_000
 """The most characters of a failure that an agent sends. A hypervisor's message may have any length, and its beginning matters most."""

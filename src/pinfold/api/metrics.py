@@ -17,7 +17,7 @@ from pinfold.api.services import ApiServices, services_of
 from pinfold.core.ledger import roles
 from pinfold.core.overhead import capacity_millicpu
 from pinfold.store import guests, hosts
-from pinfold.store.model import HostLedger
+from pinfold.store.records import HostLedger
 
 router = APIRouter(tags=["service"])
 

@@ -38,7 +38,7 @@ from pinfold.scheduler.refresh import Freshness
 from pinfold.scheduler.traits import PlacementSets
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.model import ClaimState
+from pinfold.store.records import ClaimState
 
 STALE_TRIES: Final = 5
 _CONSUMER_TRIES: Final = 5

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from pinfold.scheduler.model import HostRefusal
-from pinfold.store.model import Fault, GuestRecord, Pairs
+from pinfold.store.records import Fault, GuestRecord, Pairs
 
 _FAILED_ON: Final = "failed_on:"
 """One detail for each host that the guest's start failed on: this and the host's id, and the sentence that says why."""

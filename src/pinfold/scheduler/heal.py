@@ -28,7 +28,7 @@ from pinfold.scheduler.providers import Providers
 from pinfold.scheduler.release import Releaser
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.model import ClaimRecord, ClaimState, Desired, HostRecord
+from pinfold.store.records import ClaimRecord, ClaimState, Desired, HostRecord
 
 _log = logging.getLogger(__name__)
 _AT_ONCE = 100

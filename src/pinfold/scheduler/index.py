@@ -18,7 +18,7 @@ from pinfold.core import ledger
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.model import Fit, Strategy
 from pinfold.core.ledger import HostState
-from pinfold.store.model import HostLedger, HostMark
+from pinfold.store.records import HostLedger, HostMark
 
 WIDTH: Final = 8
 """How many host cells a row keeps apart, the emptiest first; further cells count only in the sums."""

@@ -19,7 +19,7 @@ from pinfold.scheduler.schedule import Scheduler
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.guests import GuestFilter
-from pinfold.store.model import ClaimState, Desired, GuestRecord, NewGuest, Observed
+from pinfold.store.records import ClaimState, Desired, GuestRecord, NewGuest, Observed
 
 _log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from pinfold.scheduler.model import Move
 from pinfold.store import codec
-from pinfold.store.model import GuestRecord, Pairs
+from pinfold.store.records import GuestRecord, Pairs
 
 _MOVED: Final = "moved"
 """The last move, in the codec's form."""

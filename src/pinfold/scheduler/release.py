@@ -16,7 +16,7 @@ from pinfold.scheduler.index import Index
 from pinfold.scheduler.refresh import Freshness
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.model import ClaimRecord, ClaimState
+from pinfold.store.records import ClaimRecord, ClaimState
 
 _log = logging.getLogger(__name__)
 _TRIES = 5

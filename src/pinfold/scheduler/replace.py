@@ -38,7 +38,7 @@ from pinfold.scheduler.refresh import Freshness
 from pinfold.scheduler.release import larger, reallocate
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.model import ClaimRecord, ClaimState, HostLedger
+from pinfold.store.records import ClaimRecord, ClaimState, HostLedger
 
 TRIES: Final = 5
 _log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from pinfold.scheduler.schedule import Scheduler
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.guests import GuestFilter
-from pinfold.store.model import Desired, GuestRecord, Observed, Pairs
+from pinfold.store.records import Desired, GuestRecord, Observed, Pairs
 
 _log = logging.getLogger(__name__)
 

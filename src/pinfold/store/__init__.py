@@ -1,1 +1,1 @@
-"""What the fleet remembers: hosts, guests, flavors, claims, aggregates. Rows are the truth; notifications are hints."""
+"""The fleet's database: hosts, guests, flavors, claims, aggregates. The rows are the truth; notifications are only hints."""

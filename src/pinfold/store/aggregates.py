@@ -1,4 +1,4 @@
-"""Aggregates in the store: named sets of hosts with metadata. That they stand in Placement too is `scheduler.providers`' business."""
+"""Store aggregates: named sets of hosts with metadata. `scheduler.providers` copies them to Placement."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import sqlalchemy as sa
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.store import codec
 from pinfold.store.database import EpochNow, tell
-from pinfold.store.model import AggregateRecord, Pairs
+from pinfold.store.records import AggregateRecord, Pairs
 from pinfold.store.schema import aggregate, aggregate_host
 
 
 def hold(connection: sa.Connection) -> None:
-    """Let nobody else change any aggregate until this transaction ends: rules such as "one zone a host" span them all.
+    """Lock all aggregates until this transaction ends, because rules such as "one zone a host" span them all.
 
-    SQLite has one writer at a time as it is; PostgreSQL's readers are not held up.
+    SQLite has only one writer anyway; on PostgreSQL readers are not blocked.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(sa.text(f"LOCK TABLE {aggregate.name} IN SHARE ROW EXCLUSIVE MODE"))
@@ -56,7 +56,7 @@ def all(connection: sa.Connection) -> tuple[AggregateRecord, ...]:  # noqa: A001
 
 
 def edit(connection: sa.Connection, aggregate_id: int, *, name: str | None = None, metadata: Pairs | None = None) -> AggregateRecord:
-    """Change name or metadata (as a whole); None leaves as it is. Raises `Conflict` when the name is taken."""
+    """Change the name, or replace the whole metadata; None leaves it unchanged. Raises `Conflict` when the name is taken."""
     values: dict[str, Any] = {"updated": EpochNow()}
     if name is not None:
         if (
@@ -72,14 +72,14 @@ def edit(connection: sa.Connection, aggregate_id: int, *, name: str | None = Non
 
 
 def remove(connection: sa.Connection, aggregate_id: int) -> None:
-    """Forget an aggregate without hosts. Raises `Conflict` when it has some, `InvalidRequest` when unknown."""
+    """Delete an aggregate without hosts. Raises `Conflict` when it has hosts, `InvalidRequest` when it is unknown."""
     if get(connection, aggregate_id).hosts:
         raise Conflict(f"aggregate {aggregate_id} is not empty")
     connection.execute(aggregate.delete().where(aggregate.c.id == aggregate_id))
 
 
 def add_host(connection: sa.Connection, aggregate_id: int, host: str) -> AggregateRecord:
-    """Add a host (by id). Raises `Conflict` when it is in already, `InvalidRequest` when either is unknown."""
+    """Add a host (by id). Raises `Conflict` when it is a member already, `InvalidRequest` when host or aggregate is unknown."""
     if host in get(connection, aggregate_id).hosts:
         raise Conflict(f"aggregate {aggregate_id} has the host {host} already")
     try:
@@ -90,7 +90,7 @@ def add_host(connection: sa.Connection, aggregate_id: int, host: str) -> Aggrega
 
 
 def remove_host(connection: sa.Connection, aggregate_id: int, host: str) -> AggregateRecord:
-    """Take a host out. Raises `InvalidRequest` when it is not in."""
+    """Remove a host. Raises `InvalidRequest` when it is not a member."""
     member = sa.and_(aggregate_host.c.aggregate == aggregate_id, aggregate_host.c.host == host)
     if connection.execute(aggregate_host.delete().where(member)).rowcount != 1:
         raise InvalidRequest(f"aggregate {aggregate_id} does not have the host {host}")

@@ -1,4 +1,4 @@
-"""Claims in the store, each step a compare-and-set, and the owners of pCPUs. When a step is due does not belong here."""
+"""Store claims and the owners of pCPUs. Each step is a compare-and-set; the scheduler decides when to take it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pinfold.core.fit.model import Fit
 from pinfold.core.ledger import Role
 from pinfold.store import codec
 from pinfold.store.database import EpochNow, in_term
-from pinfold.store.model import Amounts, ClaimRecord, ClaimState
+from pinfold.store.records import Amounts, ClaimRecord, ClaimState
 from pinfold.store.schema import claim, pcpu_owner
 
-# Statements of every create are built once: SQLAlchemy takes longer to build an expression than SQLite to execute it.
+# Build the statements of every create once: SQLAlchemy takes longer to build an expression than SQLite to execute it.
 _SECONDS: Final[sa.BindParameter[float]] = sa.bindparam("seconds", type_=sa.Double())
 _INTEND: Final = claim.insert().values(
     state=ClaimState.INTENDED.value, revision=0, deadline=EpochNow() + _SECONDS, created=EpochNow(), updated=EpochNow()
@@ -30,11 +30,11 @@ _MOVE: Final = (
 _HELD: Final = sa.select(claim).where(claim.c.state == ClaimState.HELD.value).order_by(claim.c.guest, claim.c.id)
 _HELD_ON: Final = _HELD.where(claim.c.host.in_(sa.bindparam("hosts", expanding=True)))
 _LATE: Final = ~in_term(claim.c.updated, claim.c.deadline)
-"""An intended claim's term begins when it was last changed: at its start, or when it was redirected."""
+"""An intended claim's term begins at its last change: when it was stored, or when it was redirected."""
 
 
 def intend(connection: sa.Connection, *, claim_id: str, guest: str, host: str, amounts: Amounts, fit: Fit, seconds: float) -> None:
-    """Store a new claim, `intended` for so many seconds. Raises `Conflict` when the guest has a live claim already."""
+    """Store a new claim that is `intended` for so many seconds. Raises `Conflict` when the guest has a live claim already."""
     try:
         values = {"id": claim_id, "guest": guest, "host": host, "amounts": codec.encode(amounts, Amounts), "fit": codec.encode(fit, Fit)}
         connection.execute(_INTEND, {**values, "seconds": seconds})
@@ -43,7 +43,7 @@ def intend(connection: sa.Connection, *, claim_id: str, guest: str, host: str, a
 
 
 def redirect(connection: sa.Connection, claim_id: str, *, host: str, amounts: Amounts, fit: Fit, seconds: float) -> None:
-    """Point an intended claim at another host or fit, with a new deadline. Raises `Conflict` when it is not intended any more."""
+    """Point an intended claim to another host or fit, with a new deadline. Raises `Conflict` when it is no longer intended."""
     _step(
         connection,
         claim_id,
@@ -56,9 +56,9 @@ def redirect(connection: sa.Connection, claim_id: str, *, host: str, amounts: Am
 
 
 def hold(connection: sa.Connection, claim_id: str, *, guest: str, host: str, fit: Fit, revision: int) -> None:
-    """Make an intended claim `held`, at the host's new revision, and give its guest the pCPUs.
+    """Make an intended claim `held` at the host's new revision, and give the guest its pCPUs.
 
-    Raises `Conflict` when the claim is not intended any more, or a pCPU has an owner.
+    Raises `Conflict` when the claim is no longer intended, or when a pCPU has an owner.
     """
     _step(
         connection, claim_id, (ClaimState.INTENDED,), state=ClaimState.HELD.value, revision=revision, fit=codec.encode(fit, Fit), host=host
@@ -67,9 +67,9 @@ def hold(connection: sa.Connection, claim_id: str, *, guest: str, host: str, fit
 
 
 def move(connection: sa.Connection, was: ClaimRecord, *, fit: Fit, amounts: Amounts, revision: int) -> None:
-    """Another fit on the same host for a held claim, at the host's new revision, and its guest owns those pCPUs instead.
+    """Give a held claim another fit on the same host at the host's new revision, and its guest those pCPUs instead of the old ones.
 
-    Raises `Conflict` when the claim is not held at the revision that it `was` any more, or a pCPU has another owner.
+    Raises `Conflict` when the claim is no longer held at revision `was`, or when a pCPU has another owner.
     """
     values = {"new_fit": codec.encode(fit, Fit), "new_amounts": codec.encode(amounts, Amounts), "new_revision": revision}
     if connection.execute(_MOVE, {"claim_id": was.id, "was": was.revision, **values}).rowcount != 1:
@@ -84,20 +84,20 @@ def abandon(connection: sa.Connection, claim_id: str, *, expired: bool) -> None:
 
 
 def unpin(connection: sa.Connection, claim_id: str) -> None:
-    """Make a held claim `releasing` and take its pCPUs back. Raises `Conflict` when it is not held."""
+    """Make a held claim `releasing` and free its pCPUs. Raises `Conflict` when it is not held."""
     _step(connection, claim_id, (ClaimState.HELD,), state=ClaimState.RELEASING.value)
     connection.execute(pcpu_owner.delete().where(pcpu_owner.c.claim == claim_id))
 
 
 def forget(connection: sa.Connection, claim_id: str) -> None:
-    """Remove a claim that is releasing or abandoned, after its allocation was emptied. Raises `Conflict` in another state."""
+    """Delete a releasing or abandoned claim after its allocation was emptied. Raises `Conflict` in another state."""
     over = (ClaimState.RELEASING.value, ClaimState.ABANDONED.value)
     if connection.execute(claim.delete().where(claim.c.id == claim_id, claim.c.state.in_(over))).rowcount != 1:
         raise Conflict(f"claim {claim_id} is neither releasing nor abandoned")
 
 
 def rebook(connection: sa.Connection, claim_id: str, *, amounts: Amounts, fit: Fit) -> None:
-    """New amounts for a held claim, after options changed; the fit's pCPUs are the same. Raises `Conflict` when it is not held."""
+    """Give a held claim new amounts after options changed; the pCPUs of its fit are the same. Raises `Conflict` when it is not held."""
     _step(connection, claim_id, (ClaimState.HELD,), amounts=codec.encode(amounts, Amounts), fit=codec.encode(fit, Fit))
 
 
@@ -108,7 +108,7 @@ def get(connection: sa.Connection, claim_id: str) -> ClaimRecord | None:
 
 
 def live(connection: sa.Connection, guest: str) -> ClaimRecord | None:
-    """The guest's claim that is not abandoned, or None."""
+    """The guest's claim in any state but abandoned, or None."""
     found = _select(connection, claim.c.guest == guest, claim.c.state != ClaimState.ABANDONED.value)
     return found[0] if found else None
 
@@ -125,33 +125,33 @@ def of_host(connection: sa.Connection, host: str, *states: ClaimState) -> tuple[
 
 
 def held(connection: sa.Connection, hosts: Iterable[str] | None = None) -> tuple[ClaimRecord, ...]:
-    """The held claims of those hosts, of all for None, ordered by guest."""
+    """The held claims of those hosts, or of all hosts for None, ordered by guest."""
     rows = connection.execute(_HELD) if hosts is None else connection.execute(_HELD_ON, {"hosts": list(hosts)})
     return tuple(_record(row) for row in rows.mappings())
 
 
 def under_way(connection: sa.Connection, host: str, guest: str) -> bool:
-    """Whether claims of other guests on the host may be in Placement but not in the ledger: coming, or going."""
+    """Whether claims of other guests on the host may be in Placement but not in the ledger, because they come or go."""
     others = sa.and_(claim.c.host == host, claim.c.guest != guest, claim.c.state != ClaimState.HELD.value)
     return connection.execute(sa.select(claim.c.id).where(others).limit(1)).first() is not None
 
 
 def expired(connection: sa.Connection, limit: int = 100) -> tuple[ClaimRecord, ...]:
-    """Intended claims that are past their deadline, at most `limit`; those that another process is busy with are left out (PostgreSQL)."""
+    """Intended claims past their deadline, at most `limit`. On PostgreSQL it skips those that another process has locked."""
     query = sa.select(claim).where(claim.c.state == ClaimState.INTENDED.value, _LATE)
     rows = connection.execute(query.order_by(claim.c.deadline).limit(limit).with_for_update(skip_locked=True)).mappings()
     return tuple(_record(row) for row in rows)
 
 
 def unfinished(connection: sa.Connection, *, limit: int = 100) -> tuple[ClaimRecord, ...]:
-    """Releasing and abandoned claims, at most `limit`, those first that have waited longest."""
+    """Releasing and abandoned claims, at most `limit`, those that have waited longest first."""
     over = (ClaimState.RELEASING.value, ClaimState.ABANDONED.value)
     rows = connection.execute(sa.select(claim).where(claim.c.state.in_(over)).order_by(claim.c.updated).limit(limit)).mappings()
     return tuple(_record(row) for row in rows)
 
 
 def age(connection: sa.Connection, claim_id: str) -> float:
-    """Seconds by which the database's clock is away from the claim's last change, which may be ahead of it; infinite when it is gone."""
+    """Seconds between the claim's last change and the database's clock, in either direction; infinite when the claim is gone."""
     away = sa.func.abs(EpochNow() - claim.c.updated)
     found = connection.execute(sa.select(away).where(claim.c.id == claim_id)).scalar_one_or_none()
     return float("inf") if found is None else float(found)
@@ -164,7 +164,7 @@ def owners(connection: sa.Connection, host: str) -> dict[int, tuple[str, Role]]:
 
 
 def roles(fit: Fit) -> tuple[tuple[int, Role], ...]:
-    """The pCPUs that a fit takes for its guest alone, each with what it does, ascending."""
+    """The pCPUs that only this guest may use by its fit, each with its role, ascending."""
     taken = dict.fromkeys(fit.pinned, Role.VCPU)
     taken.update(dict.fromkeys(fit.idle_siblings, Role.IDLE_SIBLING))
     if fit.emulator_pcpu is not None:
@@ -183,7 +183,7 @@ def _own(connection: sa.Connection, claim_id: str, *, guest: str, host: str, fit
 
 
 def _step(connection: sa.Connection, claim_id: str, states: tuple[ClaimState, ...], *, late: bool = False, **values: Any) -> None:
-    """Change a claim that is in one of the states; `seconds` among the values is a new deadline from now."""
+    """Change a claim that is in one of the states; `seconds` among the values sets a new deadline from now."""
     query = _stepping(states, late, "seconds" in values)
     if connection.execute(query, {"claim_id": claim_id, **values}).rowcount != 1:
         raise Conflict(f"claim {claim_id} is not {' or '.join(state.value for state in states)} any more")
@@ -207,7 +207,7 @@ def _amounts(text: str) -> Amounts:
     return codec.decode(text, Amounts, "claim.amounts")
 
 
-# About 2 KiB each. Live ones are the index's as well; it is the dead ones that have to stay few.
+# About 2 KiB each. The index keeps the live ones too; only the number of dead ones must stay small.
 @lru_cache(maxsize=16384)
 def _fit(text: str) -> Fit:
     return codec.decode(text, Fit, "claim.fit")

@@ -1,4 +1,9 @@
-"""Values of `core` and of the store to JSON text and back, by the types of their fields. Which column holds what does not belong here.
+"""Convert values of `core` and of the store to JSON text and back, by the types of their fields.
+
+The form, version 1: a dataclass is an object of its fields, a CpuSet its cpulist, an Enum its value, a tuple or frozenset an array (the
+set's members ascending), None is null. The outermost object carries `"v": 1`. Decoding checks the types: a wrong type, an unknown field, or
+a missing field without a default is refused with its path. A field that is added later needs a default, so that old rows can be read. A
+field that is removed or changes its meaning needs a new version and a migration.
 
 The form, version 1: a dataclass is an object of its fields, a CpuSet its cpulist, an Enum its value, a tuple or frozenset an array
 (the set's members ascending), None is null. The outermost object carries `"v": 1`. What is read is checked against the types: a wrong
@@ -36,7 +41,7 @@ _Decode = Callable[[Any, str], Any]
 
 
 def encode(value: object, as_type: Any) -> str:
-    """`value`, which is of the type `as_type`, as JSON text; equal values give equal text.
+    """The JSON text of `value`, which has the type `as_type`. Equal values give equal text.
 
     >>> encode((("b", 2),), tuple[tuple[str, int], ...])
     '{"v":1,"value":[["b",2]]}'
@@ -45,7 +50,7 @@ def encode(value: object, as_type: Any) -> str:
 
 
 def decode(text: str, as_type: type[T], where: str = "") -> T:
-    """The value of type `as_type` that `encode` wrote. Raises `InvalidRequest` that names `where` and the path of what is wrong.
+    """The value of type `as_type` that `encode` wrote. Raises `InvalidRequest` that names `where` and the path of the fault.
 
     >>> decode('{"v":1,"value":"0-3"}', CpuSet)
     CpuSet('0-3')
@@ -84,12 +89,12 @@ def log_once(sentence: str) -> None:
 
 
 def to_plain(value: object, as_type: Any) -> Any:
-    """`value` as JSON's own types, without the version: for bodies that carry a version of their own."""
+    """`value` as JSON types, without the version: for bodies that carry a version themselves."""
     return _coders(as_type)[0](value)
 
 
 def from_plain(data: Any, as_type: type[T], where: str = "") -> T:
-    """The value that `to_plain` gave. Raises `InvalidRequest` as `decode` does."""
+    """The value from which `to_plain` made `plain`. Raises `InvalidRequest` as `decode` does."""
     try:
         return typing.cast("T", _coders(as_type)[1](data, ""))
     except _WrongError as wrong:
@@ -97,7 +102,7 @@ def from_plain(data: Any, as_type: type[T], where: str = "") -> T:
 
 
 class _WrongError(Exception):
-    """What is wrong, with its path; becomes an InvalidRequest at the top."""
+    """A fault and its path; becomes an InvalidRequest at the top."""
 
 
 def _coders(as_type: Any) -> tuple[_Encode, _Decode]:

@@ -1,4 +1,4 @@
-"""The JSON Schema of what `store.codec` writes and reads, from the same types. Checking values is the codec's own."""
+"""Derive the JSON Schema of the forms that `store.codec` writes, from the same types. The codec itself checks values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SCALARS: Final[dict[Any, dict[str, Any]]] = {
 
 
 def schema(as_type: Any) -> dict[str, Any]:
-    """The schema of the plain form of `as_type` (`codec.to_plain`); fields with a default may be left out, others may not be added.
+    """The schema of the plain form of `as_type` (`codec.to_plain`). Fields with a default may be left out; unknown fields are not allowed.
 
     The metadata of a field are further keywords of its schema; its class checks them.
 
@@ -44,7 +44,9 @@ def schema(as_type: Any) -> dict[str, Any]:
 
 
 def _fixed(members: tuple[Any, ...]) -> dict[str, Any]:
-    """An array of so many members. Which is which is not told: `prefixItems` is what schemathesis 4.32 takes for an error."""
+    """An array of that many members of any of the types. It does not say which is which, because schemathesis 4.32 rejects
+    `prefixItems`.
+    """
     kinds = [schema(member) for member in dict.fromkeys(members)]
     return {"type": "array", "items": kinds[0] if len(kinds) == 1 else {"anyOf": kinds}, "minItems": len(members), "maxItems": len(members)}
 

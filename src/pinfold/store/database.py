@@ -1,7 +1,7 @@
-"""`Database`: one engine, its transactions, its clock and its wake-ups. What is written in a transaction does not belong here.
+"""`Database`: one engine, its transactions, its clock and its notifications.
 
-SQLite runs in WAL; a writing transaction begins IMMEDIATE, so that it waits its turn at the start and never deadlocks later. PostgreSQL
-reads at one snapshot (REPEATABLE READ) and writes at READ COMMITTED, where every write of ours names what it expects to find.
+SQLite runs in WAL mode. A writing transaction begins IMMEDIATE, so that it waits at its start and never deadlocks later. PostgreSQL reads
+at one snapshot (REPEATABLE READ) and writes at READ COMMITTED, where each of our writes names the state that it expects.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _NOTIFY: Final = "SELECT pg_notify(%s, topic) FROM unnest(%s) AS topic"
 _CONFLICTS: Final = ("40001", "40P01")
 """PostgreSQL's serialization_failure and deadlock_detected."""
 _TRUSTED_SECONDS: Final = 1.0
-"""A connection that was used so recently is not asked whether it still lives."""
+"""A connection that was used this recently is not checked before its next use."""
 
 
 class EpochNow(FunctionElement[float]):
-    """The database's clock, in seconds since the epoch, as an SQL expression; within one PostgreSQL transaction it moves on."""
+    """The database's clock, in seconds since the epoch, as an SQL expression. It advances within one PostgreSQL transaction."""
 
     type = sa.Double()
     inherit_cache = True
@@ -55,16 +55,16 @@ def _postgresql_now(_element: object, _compiler: object, **_options: object) -> 
 
 
 def in_term(began: sa.ColumnElement[float], until: sa.ColumnElement[float]) -> sa.ColumnElement[bool]:
-    """Whether the database's clock stands within a term, as an SQL expression.
+    """Whether the database's clock is within a term, as an SQL expression.
 
-    A clock may be put back: a term that begins further ahead than it is long is over as well, or what a dead process left would last for as
-    long as the clock jumped.
+    The clock may be set back. A term that begins further ahead than its length is therefore over as well; otherwise what a dead process
+    left would last for as long as the clock jumped.
     """
     return sa.and_(until > EpochNow(), began - EpochNow() < until - began)
 
 
 class Database:
-    """One database of ours. Safe to share between threads; not across fork.
+    """One pinfold database. Safe to share between threads, but not across fork.
 
     `url` is `sqlite:////path/to/file` or `postgresql+psycopg2://…`. Raises `InvalidRequest` for any other kind.
     """
@@ -79,7 +79,7 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
-        """A connection in a transaction that sees one instant and writes nothing. Raises `Unavailable`."""
+        """A connection in a read-only transaction that sees one instant. Raises `Unavailable`."""
         options: dict[str, Any] = {"isolation_level": "REPEATABLE READ"} if self.postgresql else {"pinfold_read": True}
         with self._translated(), self.engine.connect().execution_options(**options) as connection, connection.begin():
             yield connection
@@ -88,7 +88,7 @@ class Database:
     def write(self) -> Iterator[sa.Connection]:
         """A connection in a transaction that commits at the end, or rolls back when the block raises.
 
-        Raises `Unavailable`, and `Conflict` when the database undid it in favour of another.
+        Raises `Unavailable`, and `Conflict` when the database rolled it back in favour of another transaction.
         """
         with self._translated(), self.engine.begin() as connection:
             connection.info.pop(_TOLD, None)
@@ -100,7 +100,7 @@ class Database:
             self._wakeups.deliver(told)
 
     def check(self) -> None:
-        """Whether it answers, and its file is there and can be read: a pooled connection remembers what it has read before.
+        """Check that the database answers and that its file exists and can be read: a pooled connection would answer from its cache.
 
         Raises `Unavailable`.
         """
@@ -130,21 +130,21 @@ class Database:
                 raise
 
     def _refuse_lost(self) -> None:
-        """A SQLite file that was deleted or replaced takes what is written, and keeps none of it."""
+        """Raise for a SQLite file that was deleted or replaced: it would accept writes and lose them."""
         if self._file is not None and not self._lost:
             try:
                 inode = self._file.stat().st_ino
             except FileNotFoundError:
                 inode = 0
             if not self._inode:
-                self._inode = inode  # 0 until SQLite has made it
+                self._inode = inode  # 0 until SQLite has created the file
             elif inode != self._inode:
                 self._lose("the database file was deleted or replaced while the service ran")
         if self._lost:
             raise Unavailable(self._lost)
 
     def _lose(self, why: str) -> None:
-        """From here on nothing is answered from this database, nor written to it; a person has to bring a backup back."""
+        """Refuse every read and write from now on; a person has to restore a backup."""
         if not self._lost:
             self._lost = f"{why}; the service answers again when it is started on a sound one"
             _log.critical("%s: %s; stop the service, then `pinfold database restore BACKUP`", self._file, why)
@@ -152,24 +152,26 @@ class Database:
 
     @property
     def wakeups(self) -> Wakeups:
-        """Who wants to hear of changes."""
+        """Delivers notifications of changes to subscribers."""
         return self._wakeups
 
     def close(self) -> None:
-        """End the listener and every pooled connection."""
+        """Close the listener and every pooled connection."""
         self._wakeups.close()
         self.engine.dispose()
 
 
 def tell(connection: sa.Connection, topic: str) -> None:
-    """Let everyone who listens hear `topic` (such as `host:ID`) once this transaction has committed: a hint, never the truth."""
+    """Notify every subscriber of `topic` (such as `host:ID`) once this transaction has committed. A notification is a hint, not the
+    truth.
+    """
     connection.info.setdefault(_TOLD, []).append(topic)
 
 
 class Wakeups:
-    """Calls back when somebody told a topic: from any process on PostgreSQL, from this one on SQLite.
+    """Calls subscribers back when a topic is notified: by any process on PostgreSQL, by this process on SQLite.
 
-    A listener must also look at the rows every few seconds by itself: hints may be lost.
+    Notifications may be lost, so a subscriber must also read the rows itself every few seconds.
     """
 
     def __init__(self, database: Database) -> None:
@@ -180,7 +182,9 @@ class Wakeups:
         self._closed = threading.Event()
 
     def subscribe(self, callback: Callable[[str], None]) -> Callable[[], None]:
-        """Call `callback(topic)` from a thread of ours for every topic told, until the returned function is called. It must be quick."""
+        """Call `callback(topic)` from a thread of this class for every topic, until the returned function is called. It must return
+        quickly.
+        """
         key = object()
         with self._lock:
             self._callbacks[key] = callback
@@ -195,18 +199,18 @@ class Wakeups:
         return unsubscribe
 
     def deliver(self, topics: list[str]) -> None:
-        """Call everyone back with each topic."""
+        """Call every subscriber with each topic."""
         with self._lock:
             callbacks = list(self._callbacks.values())
         for topic in dict.fromkeys(topics):
             for callback in callbacks:
                 try:
                     callback(topic)
-                except Exception:  # the hint is lost for this one; what was written is written, and the others want to hear of it
+                except Exception:  # this subscriber loses the hint; the rows are written, and the others must still be notified
                     _log.exception("a listener failed to hear of %s", topic)
 
     def close(self) -> None:
-        """End the listening thread."""
+        """Stop the listening thread."""
         self._closed.set()
         if self._thread is not None:
             self._thread.join(timeout=5)
@@ -227,7 +231,7 @@ class Wakeups:
             with connection.cursor() as cursor:
                 cursor.execute(f"LISTEN {_CHANNEL}")
             self.deliver(["*"])
-            # Not select(2), which takes no descriptor above 1023; a service with many agents has more.
+            # Use poll, because select(2) takes no descriptor above 1023, and a service with many agents has more.
             with selectors.DefaultSelector() as selector:
                 selector.register(connection, selectors.EVENT_READ)
                 while not self._closed.is_set():
@@ -241,7 +245,7 @@ class Wakeups:
 
 
 def upgrade(database: Database) -> None:
-    """Bring the tables to the newest revision of `migrations/`; several processes may do so at once."""
+    """Upgrade the tables to the newest revision in `migrations/`. Several processes may do so at once."""
     from alembic import command
     from alembic.config import Config
 

@@ -1,4 +1,4 @@
-"""Flavors in the store, with their extra specs. What an extra spec means does not belong here (`core.request` knows)."""
+"""Store flavors with their extra specs. `core.request` defines what an extra spec means."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pinfold.core.errors import Conflict
 from pinfold.core.request.model import Flavor
 from pinfold.store import codec
 from pinfold.store.database import EpochNow
-from pinfold.store.model import FlavorRecord, Pairs
+from pinfold.store.records import FlavorRecord, Pairs
 from pinfold.store.schema import flavor, flavor_extra_spec
 
 PROJECTS: Final = "projects"
-"""The detail that names the projects which a flavor is given to, separated by commas."""
+"""The detail that holds the projects to which a flavor is granted, separated by commas."""
 
-# Built once: SQLAlchemy takes longer to build an expression than SQLite to execute it, and these are part of every create.
+# Built once, because every create uses them: SQLAlchemy takes longer to build an expression than SQLite to execute it.
 _FIND: Final = sa.select(flavor).where(flavor.c.id == sa.bindparam("flavor_id"))
 _SPECS: Final = sa.select(flavor_extra_spec.c.key, flavor_extra_spec.c.value).where(flavor_extra_spec.c.flavor == sa.bindparam("flavor_id"))
 
@@ -52,7 +52,7 @@ def create(connection: sa.Connection, new: FlavorRecord) -> FlavorRecord:
 
 
 def hold(connection: sa.Connection, flavor_id: str) -> FlavorRecord | None:
-    """The flavor of that id, or None; nobody else changes its extra specs until this transaction ends."""
+    """The flavor of that id, or None. Its extra specs are locked until this transaction ends."""
     connection.execute(sa.select(flavor.c.id).where(flavor.c.id == flavor_id).with_for_update())
     return find(connection, flavor_id)
 
@@ -73,17 +73,17 @@ def named(connection: sa.Connection, name: str) -> FlavorRecord | None:
 
 
 def all(connection: sa.Connection, *, public: bool | None = None) -> tuple[FlavorRecord, ...]:  # noqa: A001
-    """Every flavor (only the public ones, or only the others, where asked), ordered by id."""
+    """Every flavor, or only the public or the private ones, ordered by id."""
     return _select(connection, sa.true() if public is None else flavor.c.public.is_(public))
 
 
 def describe(connection: sa.Connection, flavor_id: str, description: str | None) -> bool:
-    """Change a flavor's description; whether there is such a flavor."""
+    """Change a flavor's description. Returns whether the flavor exists."""
     return connection.execute(flavor.update().where(flavor.c.id == flavor_id).values(description=description)).rowcount == 1
 
 
 def give(connection: sa.Connection, flavor_id: str, projects: tuple[str, ...]) -> FlavorRecord:
-    """Say which projects, and no others, an existing flavor is given to; their ids have no comma."""
+    """Grant an existing flavor to exactly these projects. Their ids contain no comma."""
     found = find(connection, flavor_id)
     assert found is not None
     details = {**dict(found.details), PROJECTS: ",".join(projects)}
@@ -93,7 +93,7 @@ def give(connection: sa.Connection, flavor_id: str, projects: tuple[str, ...]) -
 
 
 def remove(connection: sa.Connection, flavor_id: str) -> bool:
-    """Forget a flavor; guests keep what they were made of. Whether there was one."""
+    """Delete a flavor; guests keep their copy of it. Returns whether it existed."""
     connection.execute(flavor_extra_spec.delete().where(flavor_extra_spec.c.flavor == flavor_id))
     return connection.execute(flavor.delete().where(flavor.c.id == flavor_id)).rowcount == 1
 
@@ -107,7 +107,7 @@ def set_extra_specs(connection: sa.Connection, flavor_id: str, specs: Pairs) -> 
 
 
 def remove_extra_spec(connection: sa.Connection, flavor_id: str, key: str) -> bool:
-    """Remove one extra spec; whether it was there."""
+    """Remove one extra spec. Returns whether it existed."""
     known = sa.and_(flavor_extra_spec.c.flavor == flavor_id, flavor_extra_spec.c.key == key)
     return connection.execute(flavor_extra_spec.delete().where(known)).rowcount == 1
 

@@ -1,4 +1,4 @@
-"""Guests in the store: what the user wants, what the agent saw, and what went wrong. Where a guest's threads go is its claim's to say."""
+"""Store guests: what the user wants, what the agent saw, and the fault. The claim says where a guest's threads run."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.store import claims, codec, hosts
 from pinfold.store.database import EpochNow
-from pinfold.store.model import ClaimState, Desired, Fault, GuestRecord, NewGuest, Observed, Order, Pairs
+from pinfold.store.records import ClaimState, Desired, Fault, GuestRecord, NewGuest, Observed, Order, Pairs
 from pinfold.store.schema import guest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestFilter:
-    """Which guests a listing shows: every field that is not None must match. `host` is an id, `name` a test of the name."""
+    """Which guests a listing shows: every field that is not None must match. `host` is an id, `name` a predicate on the name."""
 
     project: str | None = None
     name: Callable[[str], bool] | None = None
@@ -35,7 +35,7 @@ class GuestFilter:
     deleted: bool | None = False
 
 
-# Built once: SQLAlchemy takes longer to build an expression than SQLite to execute it, and these are part of every create.
+# Built once, because every create uses them: SQLAlchemy takes longer to build an expression than SQLite to execute it.
 _CREATE: Final = (
     guest.insert()
     .values(
@@ -62,7 +62,7 @@ _FIND: Final = sa.select(guest).where(guest.c.id == sa.bindparam("guest_id"))
 
 
 def create(connection: sa.Connection, new: NewGuest) -> GuestRecord:
-    """Store a new guest: wanted running, task `scheduling`, on no host yet. Raises `Conflict` when the id exists."""
+    """Store a new guest: wanted running, with the task `scheduling`, on no host yet. Raises `Conflict` when the id exists."""
     try:
         values = {
             "id": new.id,
@@ -83,7 +83,9 @@ def create(connection: sa.Connection, new: NewGuest) -> GuestRecord:
 
 
 def place(connection: sa.Connection, guest_id: str, host: str) -> None:
-    """The guest's claim is held on that host: its agent is to start it. Raises `Conflict` when the guest is gone or unwanted by now."""
+    """Set the guest's host, whose agent is to start it, after its claim is held. Raises `Conflict` when the guest is gone or unwanted by
+    now.
+    """
     if connection.execute(_PLACE, {"guest_id": guest_id, "host": host}).rowcount != 1:
         raise Conflict(f"guest {guest_id} is gone, or is not wanted any more")
 
@@ -91,10 +93,10 @@ def place(connection: sa.Connection, guest_id: str, host: str) -> None:
 def want(
     connection: sa.Connection, guest_id: str, desired: Desired, *, task: str, reboot: bool = False, revision: int | None = None
 ) -> GuestRecord:
-    """Change what the user wants, with the task that is under way until the agent reports; `reboot` asks for one boot more.
+    """Change what the user wants, with the task that lasts until the agent reports; `reboot` asks for one more boot.
 
-    The host's agent hears of it. Raises `Conflict` when the guest is deleted, wanted absent already (and now is not), or, where given,
-    not at that revision any more.
+    It notifies the host's agent. Raises `Conflict` when the guest is deleted, when it is already wanted absent (and now is not), or when it
+    is not at the given revision.
     """
     conditions = [guest.c.id == guest_id, guest.c.deleted.is_(None)]
     if desired is not Desired.ABSENT:
@@ -102,7 +104,7 @@ def want(
     if revision is not None:
         conditions.append(guest.c.revision == revision)
     boots = {"boots": guest.c.boots + 1} if reboot else {}
-    # The host's row is locked before the guest's, as a claim does it: the other order could deadlock.
+    # Lock the host's row before the guest's, as a claim does: the other order could deadlock.
     host = _host(connection, guest_id)
     while True:
         if host is not None:
@@ -127,9 +129,9 @@ def observe(
     report: str | None = None,
     done: bool = True,
 ) -> GuestRecord:
-    """Store what the agent of `host` saw; with `done`, the task is over; `booted` is the last asked boot that it carried out.
+    """Store what the agent of `host` saw. `done` ends the task; `booted` is the last requested boot that the agent performed.
 
-    The launch time is set when it first runs. Raises `Conflict` when the guest is not that host's (any more).
+    The launch time is set when the guest first runs. Raises `Conflict` when the guest is not on that host, or no longer.
     """
     values: dict[str, Any] = {"observed": observed.value}
     if done:
@@ -144,19 +146,19 @@ def observe(
 
 
 def fail(connection: sa.Connection, guest_id: str, fault: Fault) -> None:
-    """The guest is in error; its task is over. The fault's time is set here. Its claim stays as it is. Raises `Conflict` when deleted."""
+    """Put the guest in error and end its task. The fault's time is set here; the claim stays. Raises `Conflict` when it is deleted."""
     now = float(connection.execute(sa.select(EpochNow())).scalar_one())
     text = codec.encode(replace(fault, created=now), Fault)
     _change(connection, sa.and_(guest.c.id == guest_id, guest.c.deleted.is_(None)), guest_id, task="", fault=text)
 
 
 def mend(connection: sa.Connection, guest_id: str) -> None:
-    """The guest is in error no more."""
+    """Clear the guest's error."""
     _change(connection, sa.and_(guest.c.id == guest_id, guest.c.deleted.is_(None)), guest_id, fault="")
 
 
 def displace(connection: sa.Connection, guest_id: str, *, host: str, task: str) -> None:
-    """The guest is not on that host any more, and nothing of it runs there; with the task `scheduling` it is to be claimed for again.
+    """Take the guest off that host, on which nothing of it runs. With the task `scheduling`, it is to be claimed for again.
 
     Raises `Conflict` when it is on another host, or on none, by now.
     """
@@ -172,7 +174,7 @@ def displace(connection: sa.Connection, guest_id: str, *, host: str, task: str) 
 
 
 def remove(connection: sa.Connection, guest_id: str) -> None:
-    """Mark the guest deleted; the row stays for a while, for who asks. Raises `Conflict` while it has a live claim that pins anything."""
+    """Mark the guest deleted; the row stays readable for a while. Raises `Conflict` while a live claim of it pins anything."""
     found = claims.live(connection, guest_id)
     if found is not None and found.state is not ClaimState.RELEASING:
         raise Conflict(f"guest {guest_id} still has a claim on host {found.host}")
@@ -189,7 +191,7 @@ def edit(
     metadata: Pairs | None = None,
     details: Pairs | None = None,
 ) -> GuestRecord:
-    """Change what the user calls the guest; None leaves as it is. Raises `Conflict` when deleted."""
+    """Change the guest's name and description; None leaves them unchanged. Raises `Conflict` when it is deleted."""
     values: dict[str, Any] = {}
     if name is not None:
         values["name"] = name
@@ -203,7 +205,7 @@ def edit(
 
 
 def purge(connection: sa.Connection, older_than_seconds: float) -> int:
-    """Forget guests that were deleted so long ago and have no claim; how many."""
+    """Delete the rows of guests that were deleted that long ago and have no claim. Returns how many."""
     from pinfold.store.schema import claim
 
     claimed = sa.select(claim.c.id).where(claim.c.guest == guest.c.id).exists()
@@ -211,7 +213,7 @@ def purge(connection: sa.Connection, older_than_seconds: float) -> int:
 
 
 def get(connection: sa.Connection, guest_id: str) -> GuestRecord:
-    """One guest, deleted ones too. Raises `InvalidRequest` when there is none."""
+    """One guest, including deleted ones. Raises `InvalidRequest` when there is none."""
     found = find(connection, guest_id)
     if found is None:
         raise InvalidRequest(f"guest {guest_id}: no such guest")
@@ -219,16 +221,16 @@ def get(connection: sa.Connection, guest_id: str) -> GuestRecord:
 
 
 def hold(connection: sa.Connection, guest_id: str) -> GuestRecord:
-    """One guest as it is now, and as it stays until this transaction ends, whoever else wants to change it; deleted ones too.
+    """One guest, including deleted ones, locked against changes until this transaction ends.
 
-    What is changed on the ground of what was read is read so. Raises `InvalidRequest` when there is none.
+    Use it to read what a change depends on. Raises `InvalidRequest` when there is none.
     """
     connection.execute(sa.select(guest.c.id).where(guest.c.id == guest_id).with_for_update())
     return get(connection, guest_id)
 
 
 def find(connection: sa.Connection, guest_id: str) -> GuestRecord | None:
-    """One guest, deleted ones too, or None."""
+    """One guest, including deleted ones, or None."""
     row = connection.execute(_FIND, {"guest_id": guest_id}).mappings().first()
     return None if row is None else _record(row)
 
@@ -236,7 +238,7 @@ def find(connection: sa.Connection, guest_id: str) -> GuestRecord | None:
 def page(
     connection: sa.Connection, wanted: GuestFilter = GuestFilter(), *, marker: str | None = None, limit: int | None = None
 ) -> tuple[GuestRecord, ...]:
-    """The guests that match, newest first, at most `limit`, after the guest with the id `marker`. Raises `InvalidRequest`."""
+    """The matching guests, newest first, at most `limit`, after the guest with the id `marker`. Raises `InvalidRequest`."""
     conditions, order = _conditions(wanted), (guest.c.created.desc(), guest.c.id.desc())
     if marker is not None:
         after = connection.execute(sa.select(guest.c.created, guest.c.id).where(guest.c.id == marker)).first()
@@ -246,25 +248,27 @@ def page(
     if wanted.name is None:
         query = sa.select(guest).where(*conditions).order_by(*order).limit(limit)
         return tuple(_record(row) for row in connection.execute(query).mappings())
-    # Names alone are read first: a row is large, and most of them are not asked for.
+    # Read only names first: a row is large, and most rows do not match.
     test, named = wanted.name, connection.execute(sa.select(guest.c.id, guest.c.name).where(*conditions).order_by(*order))
     return _in_order(connection, list(islice((row[0] for row in named if test(row[1])), limit)))
 
 
 def orders(connection: sa.Connection, host: str) -> tuple[Order, ...]:
-    """What the host's agent has to look after: every guest with a held claim there, ordered by id. Use a connection of `Database.read`."""
+    """The guests for which the host's agent is responsible: all with a held claim there, ordered by id. Use a connection of
+    `Database.read`.
+    """
     held = {claim.guest: claim for claim in claims.of_host(connection, host, ClaimState.HELD)}
     rows = connection.execute(sa.select(guest).where(guest.c.host == host, guest.c.deleted.is_(None)).order_by(guest.c.id)).mappings()
     return tuple(Order(guest=_record(row), claim=held[row["id"]]) for row in rows if row["id"] in held)
 
 
 def interrupted(connection: sa.Connection, idle_seconds: float, limit: int = 100) -> tuple[GuestRecord, ...]:
-    """Guests whose scheduling nobody is busy with any more: task `scheduling`, no live claim, untouched for so long."""
+    """Guests that no process is scheduling any more: task `scheduling`, no live claim, unchanged for that long."""
     from pinfold.store.schema import claim
 
     claimed = sa.select(claim.c.id).where(claim.c.guest == guest.c.id, claim.c.state != ClaimState.ABANDONED.value).exists()
     query = sa.select(guest).where(guest.c.task == "scheduling", guest.c.deleted.is_(None), ~claimed)
-    idle = sa.func.abs(EpochNow() - guest.c.updated) >= idle_seconds  # one from before the clock was put back is untouched as well
+    idle = sa.func.abs(EpochNow() - guest.c.updated) >= idle_seconds  # a time in the future (the clock was set back) is old too
     rows = connection.execute(query.where(idle).order_by(guest.c.id).limit(limit)).mappings()
     return tuple(_record(row) for row in rows)
 
@@ -325,7 +329,7 @@ def _change(connection: sa.Connection, condition: Any, guest_id: str, **values: 
     return _record(row)
 
 
-# Many guests are of one flavor: its text is made, and read, once.
+# Many guests have the same flavor: encode and decode its text once.
 @lru_cache(maxsize=1024)
 def _flavor_text(flavor: Flavor) -> str:
     return codec.encode(flavor, Flavor)

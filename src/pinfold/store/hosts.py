@@ -1,6 +1,6 @@
-"""Hosts in the store: registration, reports, leases, orders, and a host's state with its claims. Claims' own life is in `claims`.
+"""Store hosts: registration, reports, leases, orders, and a host's state with its claims. `claims` stores the steps of a claim.
 
-Every function takes a connection of `Database.read` or `Database.write`; the writing ones say so by their verb.
+Every function takes a connection of `Database.read` or `Database.write`.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from pinfold.core.sanity import check_host
 from pinfold.core.topology import Topology
 from pinfold.store import claims, codec
 from pinfold.store.database import EpochNow, in_term, tell
-from pinfold.store.model import NOTHING, ClaimRecord, ClaimState, HostLedger, HostMark, HostRecord, HostReport, Pairs, Tombstone
+from pinfold.store.records import NOTHING, ClaimRecord, ClaimState, HostLedger, HostMark, HostRecord, HostReport, Pairs, Tombstone
 from pinfold.store.schema import host, tombstone
 
 _UP = in_term(host.c.heard, host.c.lease_until).label("up")
 _COLUMNS = (*host.c, _UP)
-# Built once: SQLAlchemy takes longer to build an expression than SQLite to execute it, and these are part of every create.
+# Built once, because every create uses them: SQLAlchemy takes longer to build an expression than SQLite to execute it.
 _OPEN = sa.and_(_UP.element, host.c.disabled.is_(False), host.c.fenced.is_(False))
 _AT = sa.and_(host.c.id == sa.bindparam("host_id"), host.c.revision == sa.bindparam("decided_on"))
 _NEXT: dict[str, Any] = {"revision": host.c.revision + 1, "orders": host.c.orders + 1, "updated": EpochNow()}
@@ -42,9 +42,9 @@ _NAMED = sa.select(*_COLUMNS).where(host.c.id.in_(sa.bindparam("ids", expanding=
 def register(
     connection: sa.Connection, *, host_id: str, name: str, report: HostReport, token_hash: str, lease_seconds: float
 ) -> HostRecord:
-    """Store a new host, up for its first lease. `id` is a UUID, and becomes its resource provider's.
+    """Store a new host, up for its first lease. `id` is a UUID, and becomes the id of its resource provider.
 
-    Raises `Conflict` when the id or the name exists, `InvalidRequest` for a host that cannot be.
+    Raises `Conflict` when the id or the name exists, `InvalidRequest` for an impossible host.
     """
     taken = connection.execute(sa.select(host.c.id).where(sa.or_(host.c.id == host_id, host.c.name == name))).first()
     if taken is not None:
@@ -74,9 +74,9 @@ def register(
 
 
 def report(connection: sa.Connection, host_id: str, report: HostReport) -> int:
-    """Store what the agent reports of its host; return the revision, which is one higher when anything that a fit depends on changed.
+    """Store an agent's report of its host. Returns the revision, which is one higher if anything on which a fit depends has changed.
 
-    Raises `InvalidRequest` when there is no such host, or none can be like that.
+    Raises `InvalidRequest` when the host is unknown, or for an impossible host.
     """
     row = connection.execute(sa.select(host).where(host.c.id == host_id).with_for_update()).mappings().first()
     if row is None:
@@ -92,7 +92,7 @@ def report(connection: sa.Connection, host_id: str, report: HostReport) -> int:
 
 
 def report_digest(connection: sa.Connection, host_id: str) -> str:
-    """A digest of the report that is kept of a host: another one for every other report. Raises `InvalidRequest` when there is no host."""
+    """A digest of the stored report, different for every other report. Raises `InvalidRequest` when there is no host."""
     row = connection.execute(_REPORTED, {"host_id": host_id}).first()
     if row is None:
         raise InvalidRequest(f"host {host_id}: no such host")
@@ -100,7 +100,9 @@ def report_digest(connection: sa.Connection, host_id: str) -> str:
 
 
 def heartbeat(connection: sa.Connection, host_id: str, lease_seconds: float) -> None:
-    """Extend the lease by the database's clock; a fenced host that speaks again is fenced no more. Raises `InvalidRequest` when unknown."""
+    """Extend the lease by the database's clock, and unfence a fenced host, because it is alive. Raises `InvalidRequest` when it is
+    unknown.
+    """
     lease = {"heard": EpochNow(), "lease_until": EpochNow() + lease_seconds}
     done = connection.execute(host.update().where(host.c.id == host_id).values(**lease, fenced=False, updated=EpochNow()))
     if done.rowcount != 1:
@@ -108,31 +110,35 @@ def heartbeat(connection: sa.Connection, host_id: str, lease_seconds: float) -> 
 
 
 def expire(connection: sa.Connection, host_id: str) -> None:
-    """End the lease now: the agent said goodbye."""
+    """End the lease now, after the agent's goodbye."""
     connection.execute(host.update().where(host.c.id == host_id).values(lease_until=host.c.heard, updated=EpochNow()))
     tell(connection, f"host:{host_id}")
 
 
 def end_leases_to_come(connection: sa.Connection) -> int:
-    """End every lease that begins further ahead than it is long; how many. The clock was put back since, and a host that died meanwhile
-    would count as up again when the clock gets there. A live one extends its own with its next heartbeat.
+    """End every lease that begins further ahead than its length, and return how many.
+
+    The clock was set back since, and a host that died meanwhile would count as up again when the clock gets there. A live host extends its
+    lease with its next heartbeat.
     """
     term = host.c.lease_until - host.c.heard
     return connection.execute(host.update().where(term > 0, host.c.heard - EpochNow() >= term).values(lease_until=host.c.heard)).rowcount
 
 
 def disable(connection: sa.Connection, host_id: str, reason: str = "") -> None:
-    """Take no new guests there."""
+    """Take no new guests on the host."""
     _set(connection, host_id, disabled=True, disabled_reason=reason)
 
 
 def enable(connection: sa.Connection, host_id: str) -> None:
-    """Take new guests there again."""
+    """Take new guests on the host again."""
     _set(connection, host_id, disabled=False, disabled_reason="")
 
 
 def fence(connection: sa.Connection, host_id: str) -> None:
-    """Record an operator's word that the host is powered off. Raises `Conflict` while its lease runs, `InvalidRequest` when unknown."""
+    """Record an operator's word that the host is powered off. Raises `Conflict` while its lease runs, `InvalidRequest` when it is
+    unknown.
+    """
     # One statement: an agent may speak between a look and a write.
     done = connection.execute(host.update().where(host.c.id == host_id, ~_UP.element).values(fenced=True, updated=EpochNow()))
     if done.rowcount != 1:
@@ -142,7 +148,7 @@ def fence(connection: sa.Connection, host_id: str) -> None:
 
 
 def replace_token(connection: sa.Connection, host_id: str, token_hash: str) -> None:
-    """The agent's new token, as a hash."""
+    """Store the hash of the agent's new token."""
     _set(connection, host_id, token_hash=token_hash)
 
 
@@ -155,7 +161,7 @@ def token_hash(connection: sa.Connection, host_id: str) -> str:
 
 
 def remove(connection: sa.Connection, host_id: str) -> None:
-    """Forget a host that holds no claim. Raises `Conflict` when it does, `InvalidRequest` when there is none."""
+    """Delete a host that holds no claim. Raises `Conflict` when it holds one, `InvalidRequest` when there is no such host."""
     name = get(connection, host_id).name
     if claims.of_host(connection, host_id, *ClaimState):
         raise Conflict(f"host {name} still has claims")
@@ -189,7 +195,7 @@ def all(connection: sa.Connection) -> tuple[HostRecord, ...]:  # noqa: A001
 
 
 def marks(connection: sa.Connection) -> tuple[HostMark, ...]:
-    """What tells which hosts changed, for every host, ordered by id; cheap also for ten thousand."""
+    """The mark of every host, which shows whether the host changed, ordered by id. Cheap even for ten thousand hosts."""
     rows = connection.execute(_MARKS)
     return tuple(
         HostMark(id=row[0], revision=row[1], up=bool(row[2]), disabled=bool(row[3]), disabled_reason=row[4], fenced=bool(row[5]))
@@ -198,8 +204,9 @@ def marks(connection: sa.Connection) -> tuple[HostMark, ...]:
 
 
 def ledgers(connection: sa.Connection, ids: Iterable[str] | None = None) -> tuple[HostLedger, ...]:
-    """Hosts (all of them for None) with their held claims, ordered by name. The connection must come from `Database.read`, which
-    sees one instant, unless the caller holds the host's row.
+    """Those hosts (all of them for None) with their held claims, ordered by name.
+
+    The connection must come from `Database.read`, which sees one instant, unless the caller has locked the host's row.
     """
     wanted = None if ids is None else sorted(set(ids))
     records = _select(connection, sa.true()) if wanted is None else _records(connection.execute(_NAMED, {"ids": wanted}))
@@ -211,10 +218,10 @@ def ledgers(connection: sa.Connection, ids: Iterable[str] | None = None) -> tupl
 
 
 def advance(connection: sa.Connection, host_id: str, revision: int, *, also_disabled: bool = False) -> int:
-    """Count one change of the host's ledger, decided on `revision`, and one order for its agent; return the new revision.
+    """Count one change of the host's ledger, decided on `revision`, and one order for its agent. Returns the new revision.
 
-    Raises `Conflict` when the host has another revision by now, or takes no guests any more: it is down, disabled (unless `also_disabled`,
-    for a guest that it has already) or fenced.
+    Raises `Conflict` when the host has another revision by now, or takes no guests any more: it is down, fenced, or disabled (unless
+    `also_disabled`, for a guest that it has already).
     """
     done = connection.execute(_ADVANCE_DISABLED_TOO if also_disabled else _ADVANCE, {"host_id": host_id, "decided_on": revision})
     if done.rowcount != 1:
@@ -224,7 +231,7 @@ def advance(connection: sa.Connection, host_id: str, revision: int, *, also_disa
 
 
 def bump(connection: sa.Connection, host_id: str, *, ledger: bool) -> int:
-    """Count one order for the host's agent, and with `ledger` one change of its ledger; return the revision. The row stays locked."""
+    """Count one order for the host's agent, and with `ledger` one change of its ledger. Returns the revision; the row stays locked."""
     values: dict[str, Any] = {"orders": host.c.orders + 1, "updated": EpochNow()}
     if ledger:
         values["revision"] = host.c.revision + 1
@@ -236,7 +243,7 @@ def bump(connection: sa.Connection, host_id: str, *, ledger: bool) -> int:
 
 
 def orders(connection: sa.Connection, host_id: str) -> int:
-    """The count of orders, for a long poll: it differs from an earlier one when there is something to hear. Raises `InvalidRequest`."""
+    """The count of orders, for a long poll: it changes when there is something new. Raises `InvalidRequest`."""
     found = connection.execute(sa.select(host.c.orders).where(host.c.id == host_id)).scalar_one_or_none()
     if found is None:
         raise InvalidRequest(f"host {host_id}: no such host")
@@ -244,7 +251,7 @@ def orders(connection: sa.Connection, host_id: str) -> int:
 
 
 def bury(connection: sa.Connection, host_id: str, guest: str, revision: int) -> None:
-    """Remember that `guest` is gone from the host: whatever of it is found there, with a claim of at most `revision`, is to be removed."""
+    """Store a tombstone: whatever of `guest` is found on the host, with a claim of at most `revision`, must be removed."""
     known = sa.and_(tombstone.c.host == host_id, tombstone.c.guest == guest)
     now = sa.select(host.c.revision).where(host.c.id == host_id).scalar_subquery()
     values = {"revision": revision, "buried": now, "created": EpochNow()}
@@ -254,16 +261,16 @@ def bury(connection: sa.Connection, host_id: str, guest: str, revision: int) -> 
 
 
 def tombstones(connection: sa.Connection, host_id: str) -> tuple[Tombstone, ...]:
-    """The guests that are gone from the host, ordered by id."""
+    """The tombstones of the host, ordered by guest id."""
     rows = connection.execute(sa.select(tombstone).where(tombstone.c.host == host_id).order_by(tombstone.c.guest)).mappings()
     return tuple(Tombstone(guest=row["guest"], revision=row["revision"]) for row in rows)
 
 
 def forget_tombstones(connection: sa.Connection, *, older_than_seconds: float, changes: int) -> None:
-    """Forget the tombstones, of every host, that are older than that and that so many changes of their host's ledger have followed.
+    """Delete tombstones that are older than that and that so many changes of their host's ledger have followed.
 
-    The clock alone does not decide: one that jumps ahead would let a host that is away return with guests that nobody knows of. A ledger
-    changes by releases only while its host is away, so the newest `changes` tombstones are all that such a host can need.
+    The clock alone does not decide: a jump ahead would let a host that was away return with guests that nobody knows. While a host is away
+    its ledger changes only by releases, so the newest `changes` tombstones are all that it can need.
     """
     newest = sa.select(host.c.revision).where(host.c.id == tombstone.c.host).scalar_subquery()
     old = tombstone.c.created < EpochNow() - older_than_seconds

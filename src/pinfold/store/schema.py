@@ -1,6 +1,6 @@
-"""The tables. What is written into them, and when, does not belong here; how they came to be is told by `migrations/`.
+"""The tables. `migrations/` holds the steps that created them.
 
-Times are seconds since the epoch by the database's clock. Text columns that hold values of `core` are written by `store.codec`.
+Times are seconds since the epoch by the database's clock. `store.codec` writes the text columns that hold values of `core`.
 """
 
 from __future__ import annotations

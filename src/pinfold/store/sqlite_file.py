@@ -1,4 +1,4 @@
-"""The file of a SQLite database: whether it is sound, who has it, its backup and its return. What stands in it does not belong here."""
+"""The file of a SQLite database: check it, lock it for one process, back it up and restore it."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def file_of(url: str) -> Path | None:
 
 
 def is_damage(error: BaseException | None) -> bool:
-    """Whether SQLite says by this error that the file is damaged, or is no database."""
+    """Whether this SQLite error says that the file is damaged or is no database."""
     return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _BROKEN
 
 
 def damage(path: Path) -> str:
-    """What SQLite's own check finds wrong with a database file; '' for a sound one. Raises `InvalidRequest` when it is no file."""
+    """The result of SQLite's own check of a database file; '' for a sound one. Raises `InvalidRequest` when there is no file."""
     _check_plain(path)
     try:
         with closing(_open(path)) as connection:
@@ -47,24 +47,24 @@ def damage(path: Path) -> str:
 
 
 def glance(path: Path) -> None:
-    """Read the file's schema from the disk. Raises SQLite's error where it is damaged.
+    """Read the file's schema from the disk. Raises SQLite's error when it is damaged.
 
-    It is opened through SQLite: a process that opens and closes the file by itself loses the locks that SQLite has on it.
+    It opens the file through SQLite: a process that opens and closes the file itself loses SQLite's locks on it.
     """
     with closing(_open(path)) as connection:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
 
 
 def is_gone(path: Path) -> bool:
-    """Whether a database was here before and is not any more: its lock file stays when the database goes."""
+    """Whether a database was here before and is now missing: its lock file stays when the database goes."""
     return not path.exists() and _lock_of(path).exists()
 
 
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """The database file, made where there is none, for this process alone: others would not hear of its changes.
+    """Reserve the database file for this process, and create it if it is missing: other processes would not be notified of its changes.
 
-    Raises `Conflict` naming the process that has it, `InvalidRequest` when it cannot be opened.
+    Raises `Conflict` that names the process that has it, `InvalidRequest` when it cannot be opened.
     """
     make_private(path)
     handle = os.open(_lock_of(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -84,7 +84,7 @@ def alone(path: Path) -> Iterator[None]:
 
 
 def make_private(path: Path) -> None:
-    """Make the database file, so that its owner alone can read it; SQLite gives the files beside it the same mode."""
+    """Create the database file so that only its owner can read it. SQLite gives the files beside it the same mode."""
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -96,9 +96,9 @@ def make_private(path: Path) -> None:
 
 
 def back_up(path: Path, target: Path) -> None:
-    """Write a whole copy of a database, at one instant, while others use it. `target` is replaced when the copy is whole and sound.
+    """Write a copy of a database at one instant, while others use it. `target` is replaced only when the copy is whole and sound.
 
-    Raises `InvalidRequest` when the database is absent or damaged, or the target cannot be written.
+    Raises `InvalidRequest` when the database is absent or damaged, or when the target cannot be written.
     """
     _check_plain(path)
     part = target.with_name(f".{target.name}.part")
@@ -124,7 +124,7 @@ def back_up(path: Path, target: Path) -> None:
 
 
 def restore(path: Path, source: Path) -> Path | None:
-    """Put a backup in a database's place, and return where what was there is kept now, None where nothing was.
+    """Put a backup in a database's place. Returns the path to which the old file was moved, None if there was none.
 
     Raises `InvalidRequest` for a backup that is absent or damaged, `Conflict` while a process serves the database.
     """

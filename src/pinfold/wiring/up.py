@@ -36,7 +36,7 @@ from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.host.lock import owning, state_folder
 from pinfold.lab import rom
 from pinfold.store import hosts
-from pinfold.store.model import NOTHING
+from pinfold.store.records import NOTHING
 from pinfold.wiring.accounts import hearing_hangups
 from pinfold.wiring.agent import open_agent
 from pinfold.wiring.server import server_of

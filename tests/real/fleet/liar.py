@@ -21,7 +21,7 @@ from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
 from pinfold.lab.daemon import LabHost
 from pinfold.store import codec
-from pinfold.store.model import Desired
+from pinfold.store.records import Desired
 
 
 @dataclass

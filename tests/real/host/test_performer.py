@@ -22,7 +22,7 @@ from pinfold.core.request.model import Flavor
 from pinfold.drivers.port import GuestState
 from pinfold.host import disk
 from pinfold.host.survey import survey
-from pinfold.store.model import Desired
+from pinfold.store.records import Desired
 
 OWNER = "the agent of bench"
 

@@ -25,7 +25,7 @@ from pinfold.api.worded import Worded
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.store import aggregates as rows
 from pinfold.store import hosts
-from pinfold.store.model import AggregateRecord, HostRecord
+from pinfold.store.records import AggregateRecord, HostRecord
 
 router = APIRouter(prefix=f"{ROOT}/os-aggregates", tags=["aggregates"])
 

@@ -11,7 +11,7 @@ from pinfold.api.answers import Link, closed, since
 from pinfold.api.compute.links import links
 from pinfold.api.microversion import Microversion
 from pinfold.store import flavors as rows
-from pinfold.store.model import FlavorRecord
+from pinfold.store.records import FlavorRecord
 
 
 @closed

@@ -33,7 +33,7 @@ from pinfold.core.errors import InvalidRequest
 from pinfold.core.request.model import Flavor
 from pinfold.core.request.vet import vet_extra_spec
 from pinfold.store import flavors as rows
-from pinfold.store.model import FlavorRecord
+from pinfold.store.records import FlavorRecord
 
 router = APIRouter(prefix=ROOT, tags=["flavors"])
 

@@ -35,7 +35,7 @@ from pinfold.api.services import ApiServices, Services
 from pinfold.core.plural import count
 from pinfold.store import guests, hosts
 from pinfold.store.guests import GuestFilter
-from pinfold.store.model import GuestRecord, HostLedger, HostRecord, Observed
+from pinfold.store.records import GuestRecord, HostLedger, HostRecord, Observed
 
 router = APIRouter(prefix=ROOT, tags=["hypervisors"])
 

@@ -23,7 +23,7 @@ from pinfold.core.errors import InvalidRequest
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
 from pinfold.store import flavors, hosts
-from pinfold.store.model import FlavorRecord, NewGuest
+from pinfold.store.records import FlavorRecord, NewGuest
 
 router = APIRouter(prefix=ROOT, tags=["servers"])
 

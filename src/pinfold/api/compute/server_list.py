@@ -22,7 +22,7 @@ from pinfold.api.services import ApiServices, Services
 from pinfold.core.errors import InvalidRequest
 from pinfold.store import aggregates, guests, hosts
 from pinfold.store.guests import GuestFilter
-from pinfold.store.model import GuestRecord
+from pinfold.store.records import GuestRecord
 
 router = APIRouter(prefix=ROOT, tags=["servers"])
 

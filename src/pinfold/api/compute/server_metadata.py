@@ -14,7 +14,7 @@ from pinfold.api.errors import not_found
 from pinfold.api.services import ApiServices, Services
 from pinfold.core.errors import InvalidRequest
 from pinfold.store import guests
-from pinfold.store.model import Pairs
+from pinfold.store.records import Pairs
 
 router = APIRouter(prefix=ROOT, tags=["servers"])
 

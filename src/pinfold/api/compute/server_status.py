@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pinfold.scheduler.lifecycle import REBOOTING, REBOOTING_HARD
-from pinfold.store.model import Desired, GuestRecord, Observed
+from pinfold.store.records import Desired, GuestRecord, Observed
 
 _REBOOTS: Final = {REBOOTING: "REBOOT", REBOOTING_HARD: "HARD_REBOOT"}
 """The status of a running guest that is being rebooted, by its task. Tasks have Nova's names."""

@@ -23,7 +23,7 @@ from pinfold.api.compute.server_status import Shown, shown
 from pinfold.api.microversion import Microversion
 from pinfold.core.fit.model import Fit
 from pinfold.core.request.model import GuestRequest
-from pinfold.store.model import ClaimRecord, GuestRecord, HostRecord
+from pinfold.store.records import ClaimRecord, GuestRecord, HostRecord
 
 _CHANGED_IN_FULL: Final = Microversion(2, 75)
 

@@ -18,7 +18,7 @@ from pinfold.api.microversion import Microversion
 from pinfold.api.services import ApiServices, Services
 from pinfold.core.errors import InvalidRequest
 from pinfold.store import aggregates, claims, guests, hosts
-from pinfold.store.model import GuestRecord
+from pinfold.store.records import GuestRecord
 
 router = APIRouter(prefix=ROOT, tags=["servers"])
 

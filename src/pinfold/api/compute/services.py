@@ -19,7 +19,7 @@ from pinfold.api.microversion import Microversion
 from pinfold.api.services import ApiServices, Services
 from pinfold.core.errors import InvalidRequest
 from pinfold.store import aggregates, hosts
-from pinfold.store.model import HostRecord
+from pinfold.store.records import HostRecord
 
 router = APIRouter(prefix=f"{ROOT}/os-services", tags=["services"])
 

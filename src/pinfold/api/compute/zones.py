@@ -14,7 +14,7 @@ from pinfold.api.compute.links import ROOT
 from pinfold.api.errors import ApiError
 from pinfold.api.services import ApiServices, Services
 from pinfold.store import aggregates, hosts
-from pinfold.store.model import AggregateRecord, HostRecord
+from pinfold.store.records import AggregateRecord, HostRecord
 
 router = APIRouter(prefix=f"{ROOT}/os-availability-zone", tags=["availability zones"])
 

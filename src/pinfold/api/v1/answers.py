@@ -12,7 +12,7 @@ from pinfold.core.fit.model import EmulatorPlacement
 from pinfold.core.ledger import Role
 from pinfold.core.reasons import Kind, ReasonCode
 from pinfold.core.request.model import EmulatorPolicy
-from pinfold.store.model import ClaimState
+from pinfold.store.records import ClaimState
 
 KindName = Annotated[str, stored(Kind)]
 

@@ -16,7 +16,7 @@ from pinfold.api.v1.views import host_view, map_view
 from pinfold.api.worded import Worded
 from pinfold.store import guests, hosts
 from pinfold.store.guests import GuestFilter
-from pinfold.store.model import NOTHING, HostRecord
+from pinfold.store.records import NOTHING, HostRecord
 
 router = APIRouter(prefix="/v1/hosts", tags=["hosts"])
 

@@ -25,7 +25,7 @@ from pinfold.scheduler.faults import refused_by
 from pinfold.scheduler.model import Candidate, HostRefusal, Move
 from pinfold.scheduler.moves import last_move
 from pinfold.store import codec
-from pinfold.store.model import ClaimRecord, GuestRecord, HostRecord
+from pinfold.store.records import ClaimRecord, GuestRecord, HostRecord
 
 
 def reason_view(reason: Reason) -> ReasonView:

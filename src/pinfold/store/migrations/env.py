@@ -1,4 +1,4 @@
-"""How Alembic runs our migrations: on the connection that `store.database.upgrade` hands over."""
+"""Alembic's environment: run the migrations on the connection that `store.database.upgrade` passes in."""
 
 from alembic import context
 
@@ -6,12 +6,12 @@ from pinfold.store.schema import metadata
 
 
 def run() -> None:
-    """Run what Alembic asked for."""
+    """Run the migrations that Alembic selected."""
     context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, render_as_batch=True)
     with context.begin_transaction():
         context.run_migrations()
 
 
-# Alembic runs this file with a context; whoever else imports it has none.
+# Only Alembic runs this file with a context; an ordinary import has none.
 if hasattr(context, "config"):
     run()

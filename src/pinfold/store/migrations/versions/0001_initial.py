@@ -1,4 +1,4 @@
-"""The tables as they began."""
+"""Create the first tables."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make every table."""
+    """Create every table."""
     op.create_table(
         "aggregate",
         sa.Column("id", sa.Integer(), nullable=False),

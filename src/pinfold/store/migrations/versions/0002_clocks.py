@@ -1,6 +1,6 @@
-"""What makes leases and tombstones independent of jumps of the clock: a lease's begin, and the revision at which a guest was buried.
+"""Make leases and tombstones independent of clock jumps: store a lease's begin, and the revision at which a guest was buried.
 
-A host is down until its next heartbeat after this.
+After this upgrade a host is down until its next heartbeat.
 """
 
 import sqlalchemy as sa

@@ -1,6 +1,6 @@
-"""The values that the store hands out and takes: one record per noun. How they are stored does not belong here.
+"""The values that the store takes and returns: one record per noun.
 
-Times are seconds since the epoch by the database's clock. Pairs are ordered by key, every key once.
+Times are seconds since the epoch by the database's clock. Pairs are ordered by key, with each key once.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Desired(Enum):
 
 
 class Observed(Enum):
-    """What the guest's agent last said of it; UNSEEN before it said anything."""
+    """What the guest's agent reported last; UNSEEN before its first report."""
 
     UNSEEN = "unseen"
     RUNNING = "running"
@@ -41,7 +41,7 @@ class Observed(Enum):
 
 
 class ClaimState(Enum):
-    """How far a claim is. Only HELD claims are the ledger's; every state but ABANDONED excludes another claim of the same guest."""
+    """The stages of a claim. Only HELD claims are in the ledger; every state but ABANDONED excludes another claim of the same guest."""
 
     INTENDED = "intended"
     HELD = "held"
@@ -51,9 +51,9 @@ class ClaimState(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostReport:
-    """What an agent reports of its host; everything of a `HostState` but the claims and the traits.
+    """What an agent reports of its host: everything in a `HostState` except the claims and the traits.
 
-    `facts` is for people and the Compute API: hypervisor type and version, CPU model, agent version, when the machine was `booted`.
+    `facts` is for people and the Compute API: hypervisor type and version, CPU model, agent version, and when the machine was `booted`.
     """
 
     topology: Topology
@@ -66,12 +66,12 @@ class HostReport:
 
 
 NOTHING: Final = HostReport(topology=Topology(cells=()), pools=Pools(shared=CpuSet(), dedicated=CpuSet()))
-"""What is known of a host whose agent has told nothing yet, or nothing that can be read: no guest fits there."""
+"""The report of a host whose agent has sent none yet, or none that can be read: no guest fits there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostRecord:
-    """One host as the store knows it. `up` is its lease by the database's clock at the time of reading."""
+    """One host in the store. `up` says whether its lease ran by the database's clock at the time of reading."""
 
     id: str
     name: str
@@ -89,7 +89,7 @@ class HostRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostLedger:
-    """A host with its claims, read at one instant. `state.traits` is empty: traits are Placement's."""
+    """A host with its claims, read at one instant. `state.traits` is empty, because traits are in Placement."""
 
     record: HostRecord
     state: HostState
@@ -97,7 +97,7 @@ class HostLedger:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostMark:
-    """What tells whether a host changed since it was read."""
+    """Shows whether a host changed since it was read."""
 
     id: str
     revision: int
@@ -109,8 +109,8 @@ class HostMark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """Why a guest is in error: `reasons` holds `(host name, sentence)` for every host that refused, `revisions` the revision of each that
-    was decided on; a host on which the start failed has none.
+    """Why a guest is in error. `reasons` holds `(host name, sentence)` for every host that refused, `revisions` the revision of each
+    decision; a host on which the start failed has no revision.
     """
 
     code: int
@@ -122,7 +122,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewGuest:
-    """A guest that is to be stored. `details` and `metadata` are the API's and the user's; `task` starts as `scheduling`."""
+    """A guest to store. `details` come from the API, `metadata` from the user; `task` starts as `scheduling`."""
 
     id: str
     name: str
@@ -138,11 +138,11 @@ class NewGuest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestRecord:
-    """One guest as the store knows it.
+    """One guest in the store.
 
     `task` is what is under way, in Nova's words (`scheduling`, `spawning`, `powering-off`, `powering-on`, `rebooting`, `rebooting_hard`,
-    `deleting`), '' for nothing.
-    `report` is what the agent last saw of its threads, JSON text of the agent's own form, '' for nothing yet.
+    `deleting`), '' for nothing. `report` is what the agent last saw of the guest's threads, as JSON text in the agent's form, '' for
+    nothing yet.
     """
 
     id: str
@@ -172,7 +172,7 @@ class GuestRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimRecord:
-    """One claim. `amounts` are what it consumes in Placement; `revision` is the host's that it made, 0 before it is held."""
+    """One claim. `amounts` are what it consumes in Placement; `revision` is the host's revision that it made, 0 before it is held."""
 
     id: str
     guest: str
@@ -188,7 +188,7 @@ class ClaimRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """One guest that a host's agent has to look after, with the held claim that says where its threads belong."""
+    """One guest for which a host's agent is responsible, with the held claim that says where its threads run."""
 
     guest: GuestRecord
     claim: ClaimRecord
@@ -196,7 +196,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tombstone:
-    """A guest that is gone from a host: whatever of it is found there with a claim of at most `revision` is to be removed."""
+    """A guest that is gone from a host: whatever of it is found there with a claim of at most `revision` must be removed."""
 
     guest: Uuid
     revision: Revision
@@ -204,7 +204,7 @@ class Tombstone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlavorRecord:
-    """A flavor of the catalogue; `id` is the user's or a UUID. `details` are the Compute API's fields without effect on placement."""
+    """A flavor. `id` is the user's or a UUID. `details` are fields of the Compute API that do not affect placement."""
 
     id: str
     flavor: Flavor
@@ -216,7 +216,7 @@ class FlavorRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AggregateRecord:
-    """A named set of hosts (ids, ascending). `uuid` is its name in Placement."""
+    """A named set of hosts (ids, ascending). `uuid` identifies it in Placement."""
 
     id: int
     uuid: str
