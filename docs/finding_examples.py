@@ -31,7 +31,7 @@ from pinfold.core.errors import InvalidRequest
 from pinfold.core.overhead import Masks, ObservedThread, ThreadClass
 from pinfold.core.pools import Pools
 from pinfold.drivers.libvirt.metadata import NAMESPACE, record_of_text
-from pinfold.drivers.port import DefinedPins, GuestState, HostGuest, NovaRecord, Sight
+from pinfold.drivers.port import DefinedPins, GuestState, HostGuest, NovaRecord, Observation
 from pinfold.host.nova import judged, read
 
 _ONLINE = CpuSet.parse("0-7")
@@ -101,8 +101,8 @@ def _definitions() -> Iterator[Finding]:
     router = replace(router, kept=router.pins)
     worker = ObservedThread(tid=5124, name="worker", thread_class=ThreadClass.EMULATOR, allowed=CpuSet.parse("4-5"))
     main = ObservedThread(tid=5120, name="qemu-system-x86", thread_class=ThreadClass.EMULATOR, allowed=CpuSet.parse("4-5"))
-    sight = Sight(threads=(main, worker), witness="procfs")
-    yield from judged(_OTHER, router, read(_OTHER, router, _POOLS, _ONLINE), sight, _POOLS, _ONLINE)
+    observation = Observation(threads=(main, worker), witness="procfs")
+    yield from judged(_OTHER, router, read(_OTHER, router, _POOLS, _ONLINE), observation, _POOLS, _ONLINE)
     try:
         record_of_text(f'<pinfold:guest xmlns:pinfold="{NAMESPACE}" version="9"/>')
     except InvalidRequest as error:

@@ -8,7 +8,7 @@ from docs.finding_examples import examples
 from docs.markdown import code, sentence, table
 
 from pinfold.config.find import ENVIRONMENT, NOVA_FILE, OWN_FILE
-from pinfold.config.options import GROUPS, REFUSED, described
+from pinfold.config.options import GROUPS, REFUSED, option_descriptions
 from pinfold.core.drift.finding import FindingCode
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.keys import REGISTRY, Disposition, Key
@@ -92,7 +92,7 @@ def configuration() -> str:
     parts = [
         _CONFIGURATION,
     ]
-    for name, options in groupby(described(), key=lambda option: option.group):
+    for name, options in groupby(option_descriptions(), key=lambda option: option.group):
         group = next(group for group in GROUPS if group.name == name)
         parts.append(f"## [{name}]\n\n{group.title}\n\n")
         rows = [(code(one.name), one.help, one.allowed, one.default, "Nova" if one.nova else "") for one in options]

@@ -31,12 +31,12 @@ from pinfold.core.pools import PoolConfig, build_pools
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import EmulatorPolicy, Flavor
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.port import GuestState, HostGuest, Record, Sight
-from pinfold.host.audit import Audit, GuestAudit, Whose
+from pinfold.drivers.port import GuestState, HostGuest, Observation, Record
+from pinfold.host.audit import Audit, GuestAudit, GuestOrigin
 from pinfold.host.map import host_map
 from pinfold.host.orphans import Orphan
-from pinfold.host.repair import Left, Repaired
-from pinfold.host.stop import Stopped
+from pinfold.host.repair import RemainingFinding, RepairedGuest
+from pinfold.host.stop import StopResult
 from pinfold.host.survey import Survey
 from pinfold.host.verify import Verdict
 
@@ -64,13 +64,15 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
         guests=(guest,),
         warnings=warnings,
     )
-    sight = Sight(threads=(_thread(4711, "qemu-system-x86", None, "0"), _thread(4714, "CPU 0/KVM", 0, "1")), witness="procfs")
-    stray = Sight(threads=(_thread(4711, "qemu-system-x86", None, "0-3"),), witness="procfs")
+    observation = Observation(threads=(_thread(4711, "qemu-system-x86", None, "0"), _thread(4714, "CPU 0/KVM", 0, "1")), witness="procfs")
+    stray = Observation(threads=(_thread(4711, "qemu-system-x86", None, "0-3"),), witness="procfs")
     findings = compare(Subject(name="web", id=_ID, pid=4711, owner="pinfold"), masks(placed), stray.threads, topology.online)[:1]
-    judged = GuestAudit(guest=guest, whose=Whose.OURS, policy=EmulatorPolicy.SHARE, masks=masks(placed), sight=stray, findings=findings)
-    drifted = Verdict(guest=guest, masks=masks(placed), sight=stray, findings=findings)
+    judged = GuestAudit(
+        guest=guest, origin=GuestOrigin.OURS, policy=EmulatorPolicy.SHARE, masks=masks(placed), observation=stray, findings=findings
+    )
+    drifted = Verdict(guest=guest, masks=masks(placed), observation=stray, findings=findings)
     why = "the guest is Nova's, and a repair moves guests of ours alone"
-    left = tuple(Left(finding=replace(finding, guest="router", by_record=False), why=why) for finding in findings)
+    left = tuple(RemainingFinding(finding=replace(finding, guest="router", by_record=False), why=why) for finding in findings)
     checked = Checked(
         files=("/etc/pinfold/pinfold.conf",), warnings=(), host="checked against qemu:///system", pools=(("dedicated", "1-3"),)
     )
@@ -79,10 +81,10 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
         ("`fit`, and `guest start` that is refused: it fits", fit_document(placed, request, "c07", ())),
         ("`fit`, and `guest start` that is refused: it does not fit", fit_document(refused, request, "c07", ())),
         ("`guest list`: one of `guests`", guest_document(guest)),
-        ("`guest show`, `guest start`, `guest restart`", proof_document(guest, masks(placed), sight, ())),
+        ("`guest show`, `guest start`, `guest restart`", proof_document(guest, masks(placed), observation, ())),
         ("`audit`", audit_document(Audit(seen=seen, guests=(judged,), host_findings=(), verified=True))),
-        ("`repair`", repair_document((Repaired(before=drifted, after=replace(drifted, findings=())),), left)),
-        ("`guest stop`", stop_document(Stopped(guest=guest, removed=False))),
+        ("`repair`", repair_document((RepairedGuest(before=drifted, after=replace(drifted, findings=())),), left)),
+        ("`guest stop`", stop_document(StopResult(guest=guest, removed=False))),
         ("`guest orphans`", orphans_document((Orphan(guest=guest, holds=placed.taken, disk=None),), removed=False, files_deleted=False)),
         ("`config check`", check_document(checked)),
         ("`doctor`", doctor_document((Checkup(what="KVM", health=Health.GOOD, words="/dev/kvm is there"),))),

@@ -23,7 +23,7 @@ from pinfold.core.hosttext import host
 from pinfold.core.overhead import masks
 from pinfold.core.topology import Topology
 from pinfold.drivers.libvirt import capabilities, metadata, status, template, xmltext
-from pinfold.drivers.libvirt.elements import Make
+from pinfold.drivers.libvirt.elements import BuildContext
 from pinfold.drivers.port import Boot, GuestState, HostGuest, Record
 
 HERE = Path(__file__).parent
@@ -73,7 +73,7 @@ def test_domains_become_guests(text: str) -> None:
 def test_templates_become_domains_with_our_record(text: str) -> None:
     spec = replace(SPECS["mixed"], template=text, boot=Boot())
     read_or_refused(lambda: template.device_counts(text))
-    merged: Any = read_or_refused(lambda: template.merged(spec, Make(platform=PLATFORM)))
+    merged: Any = read_or_refused(lambda: template.merged(spec, BuildContext(platform=PLATFORM)))
     if merged is not None:
         domain = xmltext.parsed(merged, "what was made", root="domain")
         assert len(domain.findall(f"metadata/{metadata.TAG}")) == 1
@@ -136,7 +136,7 @@ def test_a_large_domain_is_read_or_refused_within_the_limits(name: str) -> None:
     read_or_refused(lambda: status.host_guest(text, state=GuestState.RUNNING, persistent=True, pid=7, pages=PAGES))
     read_or_refused(lambda: status.asked_pins(xmltext.parsed(text, "domain XML", root="domain")))
     read_or_refused(lambda: template.repinned(text, masks(SPECS["mixed"].record.fit)))
-    read_or_refused(lambda: template.merged(replace(SPECS["mixed"], template=text, boot=Boot()), Make(platform=PLATFORM)))
+    read_or_refused(lambda: template.merged(replace(SPECS["mixed"], template=text, boot=Boot()), BuildContext(platform=PLATFORM)))
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,9 @@ def test_large_host_texts_are_read_or_refused_within_the_limits(text: str) -> No
 @pytest.mark.parametrize("uri", ["urn:a b", " ", "urn:a&#10;b", "urn:a}b", "urn:{a}", "a&#9;", "urn:ä"])
 def test_a_template_may_have_any_namespace(uri: str) -> None:
     text = TEMPLATES[0].replace("</domain>", f"<x:y xmlns:x='{uri}'><x:z/></x:y></domain>")
-    merged: Any = read_or_refused(lambda: template.merged(replace(SPECS["mixed"], template=text, boot=Boot()), Make(platform=PLATFORM)))
+    merged: Any = read_or_refused(
+        lambda: template.merged(replace(SPECS["mixed"], template=text, boot=Boot()), BuildContext(platform=PLATFORM))
+    )
     if "}" in uri:
         assert merged is None  # ElementTree's own mark
     else:
@@ -195,7 +197,7 @@ def test_a_template_may_have_any_namespace(uri: str) -> None:
 def test_a_template_with_two_of_what_ours_goes_into_is_refused(name: str) -> None:
     text = TEMPLATES[0].replace("</domain>", f"<{name}/><{name}/></domain>")
     with pytest.raises(InvalidRequest, match=f"<{name}>, at most one is allowed"):
-        template.merged(replace(SPECS["mixed"], template=text, boot=Boot()), Make(platform=PLATFORM))
+        template.merged(replace(SPECS["mixed"], template=text, boot=Boot()), BuildContext(platform=PLATFORM))
 
 
 def test_distances_to_nodes_that_are_no_cells_are_left_out() -> None:

@@ -20,7 +20,7 @@ from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, GuestCell, Gue
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Boot, Driver, GuestSpec, Record
 from pinfold.host.lock import owning
-from pinfold.host.start import Started, StartOrder, start
+from pinfold.host.start import StartOrder, StartResult, start
 from pinfold.host.stop import stop
 from pinfold.host.survey import survey
 from pinfold.lab.daemon import LabHost
@@ -86,7 +86,7 @@ def _ours(driver: Driver, settings: HostSettings, rom: Path) -> tuple[float, tup
     began = time.perf_counter()
     outcome = start(driver, settings, order, claimed=spec.record)
     spent = time.perf_counter() - began
-    assert isinstance(outcome, Started), outcome
+    assert isinstance(outcome, StartResult), outcome
     stop(driver, settings, spec.id, remove=True, agent=OWNER)
     return spent * 1e3, outcome.timings
 

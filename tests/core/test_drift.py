@@ -30,8 +30,8 @@ from pinfold.core.drift import (
 from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
 from pinfold.core.overhead import Masks, ObservedThread, ThreadClass, memory_cell
 from pinfold.core.pools import Pools
-from pinfold.drivers.libvirt import moves
-from pinfold.drivers.port import DefinedPins, Sight
+from pinfold.drivers.libvirt import thread_moves
+from pinfold.drivers.port import DefinedPins, Observation
 
 ONLINE = CpuSet.parse("0-15")
 WEB = Subject(name="web", id="00000000-0000-0000-0000-000000000001", pid=100, realtime_priority=3, owner="pinfold")
@@ -77,7 +77,7 @@ def test_a_thread_context_is_never_drift_wherever_libvirt_bound_it(allowed: str)
 
 
 def test_a_thread_context_is_never_moved() -> None:
-    assert moves.misplaced(Sight(threads=(*RIGHT, CONTEXT), witness="procfs"), MASKS) == ()
+    assert thread_moves.misplaced(Observation(threads=(*RIGHT, CONTEXT), witness="procfs"), MASKS) == ()
 
 
 def test_a_thread_context_tells_the_host_cell_whose_memory_it_made() -> None:

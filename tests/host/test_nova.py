@@ -13,7 +13,7 @@ from pinfold.core.hosttext import host
 from pinfold.core.overhead import ObservedThread, ThreadClass
 from pinfold.core.pools import PoolConfig, Pools, build_pools
 from pinfold.core.request.model import EmulatorPolicy
-from pinfold.drivers.port import DefinedPins, HostGuest, NovaRecord, Sight
+from pinfold.drivers.port import DefinedPins, HostGuest, NovaRecord, Observation
 from pinfold.host import nova
 
 VM = Subject(name="instance-1", pid=1001)
@@ -24,16 +24,16 @@ ISOLATE = DEDICATED | {"hw:emulator_threads_policy": "isolate"}
 
 
 def judged(
-    guest: HostGuest, *, pools: Pools | None = POOLS, online: CpuSet = HOST.online, cells: int = 2, sight: Sight | None = None
+    guest: HostGuest, *, pools: Pools | None = POOLS, online: CpuSet = HOST.online, cells: int = 2, observation: Observation | None = None
 ) -> tuple[Finding, ...]:
     """Everything found about a guest of Nova's; by default its threads are where the live definition puts them."""
     reading = nova.read(VM, guest, pools, online, cells=cells)
-    if sight is None and guest.active:
-        sight = follows(guest.pins, guest.vcpus)
-    return nova.judged(VM, guest, reading, sight, pools, online)
+    if observation is None and guest.active:
+        observation = follows(guest.pins, guest.vcpus)
+    return nova.judged(VM, guest, reading, observation, pools, online)
 
 
-def follows(pins: DefinedPins, vcpus: int) -> Sight:
+def follows(pins: DefinedPins, vcpus: int) -> Observation:
     """The threads of a guest that are where a definition puts them: the main thread, a worker, and one for each vCPU."""
     default = HOST.online if pins.placement is None else pins.placement
     emulator = default if pins.emulator is None else pins.emulator
@@ -44,7 +44,7 @@ def follows(pins: DefinedPins, vcpus: int) -> Sight:
     for vcpu in range(vcpus):
         allowed = dict(pins.vcpus).get(vcpu, default)
         threads.append(ObservedThread(tid=1010 + vcpu, name=f"CPU {vcpu}/KVM", thread_class=ThreadClass.VCPU, vcpu=vcpu, allowed=allowed))
-    return Sight(threads=tuple(threads), witness="procfs")
+    return Observation(threads=tuple(threads), witness="procfs")
 
 
 def pins(vcpus: str, emulator: str | None = None) -> DefinedPins:
@@ -341,6 +341,6 @@ def test_a_guest_whose_pcpus_nova_switched_off_is_where_it_should_be() -> None:
     assert (reading.place.alone, judged(stopped, pools=pools, online=topology.online)) == (cpus("4-6"), ())
     awake = theirs(1, "instance-1", ["4", "5"], emulator="6", specs=specs, nova=True)
     threads = (ObservedThread(tid=9, name="CPU 0/KVM", thread_class=ThreadClass.VCPU, vcpu=0, allowed=cpus("0-3")),)
-    found = judged(awake, pools=pools, online=topology.online, sight=Sight(threads=threads, witness="procfs"))
+    found = judged(awake, pools=pools, online=topology.online, observation=Observation(threads=threads, witness="procfs"))
     codes = [finding.code for finding in found if finding.code is FindingCode.PCPU_OFFLINE]
     assert len(codes) == 3, "a guest that runs on none of its pCPUs: two vCPUs and the emulator"

@@ -13,7 +13,7 @@ from tests.host.guests import HOST, POOLS, cpus, theirs
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, Subject
 from pinfold.core.overhead import ObservedThread, ThreadClass
-from pinfold.drivers.port import DefinedPins, HostGuest, Sight
+from pinfold.drivers.port import DefinedPins, HostGuest, Observation
 from pinfold.host import nova
 
 VM = Subject(name="vm", pid=1001)
@@ -39,7 +39,7 @@ def definitions(draw: st.DrawFn) -> DefinedPins:
 
 
 @st.composite
-def guests(draw: st.DrawFn) -> tuple[HostGuest, Sight]:
+def guests(draw: st.DrawFn) -> tuple[HostGuest, Observation]:
     """A running guest with any two definitions, and threads anywhere."""
     live, kept = draw(definitions()), draw(definitions())
     kept = draw(st.sampled_from([live, kept]))
@@ -54,41 +54,41 @@ def guests(draw: st.DrawFn) -> tuple[HostGuest, Sight]:
             for vcpu in range(2)
         ),
     ]
-    return guest, Sight(threads=tuple(threads), witness="procfs")
+    return guest, Observation(threads=tuple(threads), witness="procfs")
 
 
-def judged(guest: HostGuest, sight: Sight) -> tuple[Finding, ...]:
+def judged(guest: HostGuest, observation: Observation) -> tuple[Finding, ...]:
     """Everything found about the guest on a host of two cells."""
-    return nova.judged(VM, guest, nova.read(VM, guest, POOLS, HOST.online, cells=2), sight, POOLS, HOST.online)
+    return nova.judged(VM, guest, nova.read(VM, guest, POOLS, HOST.online, cells=2), observation, POOLS, HOST.online)
 
 
-def obeyed(command: str, guest: HostGuest, sight: Sight) -> tuple[HostGuest, Sight]:
+def obeyed(command: str, guest: HostGuest, observation: Observation) -> tuple[HostGuest, Observation]:
     """The guest after a printed command, as libvirt without cgroups and the kernel obey it."""
     loops = re.sub(r"for tid in ([\d ]+); do taskset -pc (\S+) \$tid; done", _unrolled, command)
     for step in loops.split(" && "):
         words = shlex.split(step)
         if words[0] == "taskset":
-            sight = _moved(sight, {int(words[3])}, cpus(words[2]))
+            observation = _moved(observation, {int(words[3])}, cpus(words[2]))
             continue
         assert words[:3] == ["virsh", "-c", "qemu:///system"]
         verb, where = words[3], cpus(words[6] if words[3] == "vcpupin" else words[5])
         vcpu = int(words[5]) if verb == "vcpupin" else None
         if "--live" in words:
             guest = dataclasses.replace(guest, pins=_pinned(guest.pins, vcpu, where))
-            sight = _moved(sight, {VM.pid or 0} if vcpu is None else {1010 + vcpu}, where)
+            observation = _moved(observation, {VM.pid or 0} if vcpu is None else {1010 + vcpu}, where)
         if "--config" in words:
             assert guest.kept is not None
             guest = dataclasses.replace(guest, kept=_pinned(guest.kept, vcpu, where), kept_first=False)
-    return guest, sight
+    return guest, observation
 
 
 def _unrolled(loop: re.Match[str]) -> str:
     return " && ".join(f"taskset -pc {loop[2]} {tid}" for tid in loop[1].split())
 
 
-def _moved(sight: Sight, tids: set[int], where: CpuSet) -> Sight:
-    threads = tuple(dataclasses.replace(thread, allowed=where) if thread.tid in tids else thread for thread in sight.threads)
-    return dataclasses.replace(sight, threads=threads)
+def _moved(observation: Observation, tids: set[int], where: CpuSet) -> Observation:
+    threads = tuple(dataclasses.replace(thread, allowed=where) if thread.tid in tids else thread for thread in observation.threads)
+    return dataclasses.replace(observation, threads=threads)
 
 
 def _pinned(asked: DefinedPins, vcpu: int | None, where: CpuSet) -> DefinedPins:
@@ -98,27 +98,27 @@ def _pinned(asked: DefinedPins, vcpu: int | None, where: CpuSet) -> DefinedPins:
 
 
 @given(guests())
-def test_the_commands_together_undo_what_they_are_printed_for(drawn: tuple[HostGuest, Sight]) -> None:
-    guest, sight = drawn
-    found = judged(guest, sight)
+def test_the_commands_together_undo_what_they_are_printed_for(drawn: tuple[HostGuest, Observation]) -> None:
+    guest, observation = drawn
+    found = judged(guest, observation)
     repairs = [finding.repair for finding in found if finding.repair]
     assert len(set(repairs)) == len(repairs), "none is printed twice"
     assert all(bool(finding.repair) != bool(finding.advice) for finding in found)
     for repair in repairs:
-        guest, sight = obeyed(repair, guest, sight)
-    left = {(finding.code, finding.subject) for finding in judged(guest, sight)}
+        guest, observation = obeyed(repair, guest, observation)
+    left = {(finding.code, finding.subject) for finding in judged(guest, observation)}
     assert left <= {(finding.code, finding.subject) for finding in found if finding.advice}, "gone, and none has come"
 
 
 @given(guests())
-def test_no_command_gives_a_thread_more_than_its_own(drawn: tuple[HostGuest, Sight]) -> None:
-    guest, sight = drawn
+def test_no_command_gives_a_thread_more_than_its_own(drawn: tuple[HostGuest, Observation]) -> None:
+    guest, observation = drawn
     reading = nova.read(VM, guest, POOLS, HOST.online, cells=2)
     own = reading.place.alone | POOLS.shared
-    for finding in judged(guest, sight):
+    for finding in judged(guest, observation):
         if finding.repair:
-            after = obeyed(finding.repair, guest, sight)[1]
-            for before, now in zip(sight.threads, after.threads, strict=True):
+            after = obeyed(finding.repair, guest, observation)[1]
+            for before, now in zip(observation.threads, after.threads, strict=True):
                 assert now.allowed == before.allowed or now.allowed <= own
                 if now.vcpu is None and now.allowed != before.allowed:
                     assert now.allowed in (reading.wanted.overhead, POOLS.shared)

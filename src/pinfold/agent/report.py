@@ -80,7 +80,7 @@ def lost_guests(orders: Orders, present: tuple[PresentGuest, ...], memory: Memor
 
 def thread_report(verdict: Verdict) -> ThreadReport | None:
     """Every thread of a running guest, recorded and observed; None for a guest that does not run."""
-    if verdict.sight is None:
+    if verdict.observation is None:
         return None
     threads = tuple(
         SeenThread(
@@ -91,10 +91,10 @@ def thread_report(verdict: Verdict) -> ThreadReport | None:
             recorded=expected(verdict.masks, thread) or CpuSet(),
             vcpu=thread.vcpu,
         )
-        for thread in verdict.sight.threads
+        for thread in verdict.observation.threads
     )
     drift = tuple(finding.sentence() for finding in verdict.drift)
-    return ThreadReport(witness=verdict.sight.witness, threads=threads, drift=drift, hangs=verdict.guest.hangs)
+    return ThreadReport(witness=verdict.observation.witness, threads=threads, drift=drift, hangs=verdict.guest.hangs)
 
 
 def _stranger(guest: HostGuest) -> Foreign | None:

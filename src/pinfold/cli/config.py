@@ -16,14 +16,15 @@ app = typer.Typer(help="Print a sample configuration, check one, print a clouds.
 @app.command()
 def sample(as_json: opt.Json = False) -> None:
     """Print every option with its default, ready to be saved as pinfold.conf."""
-    from pinfold.config.options import described
+    from pinfold.config.options import option_descriptions
     from pinfold.config.sample import sample as text
 
     if as_json:
         show_json(
             {
                 "options": [
-                    {"group": o.group, "name": o.name, "allowed": o.allowed, "default": o.default, "help": o.help} for o in described()
+                    {"group": o.group, "name": o.name, "allowed": o.allowed, "default": o.default, "help": o.help}
+                    for o in option_descriptions()
                 ]
             }
         )

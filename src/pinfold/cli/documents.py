@@ -14,7 +14,7 @@ from pinfold.core.overhead import ObservedThread, masks, memory_cell
 from pinfold.core.reasons import Reason
 from pinfold.core.request.model import GuestRequest
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.port import HostGuest, Record, Sight
+from pinfold.drivers.port import HostGuest, Observation, Record
 from pinfold.host.places import places
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from pinfold.host.audit import Audit
     from pinfold.host.map import HostMap, PagesMap, PcpuMap
     from pinfold.host.orphans import Orphan
-    from pinfold.host.repair import Left, Repaired
-    from pinfold.host.replace import Replaced
-    from pinfold.host.stop import Stopped
+    from pinfold.host.repair import RemainingFinding, RepairedGuest
+    from pinfold.host.replace import ReplaceResult
+    from pinfold.host.stop import StopResult
     from pinfold.host.survey import Survey
 
 Document = dict[str, Any]
@@ -87,7 +87,7 @@ def refusal_document(refusal: NoFit, host: str) -> Document:
     return {"fits": False, "host": host, "kind": refusal.kind.value, "reasons": reasons}
 
 
-def replaced_document(done: Replaced) -> Document:
+def replaced_document(done: ReplaceResult) -> Document:
     """A stopped guest whose definition was written again; `before` is null where its record could not be read."""
     return {
         "guest": guest_document(done.guest),
@@ -139,15 +139,17 @@ def finding_document(finding: Finding) -> Document:
     }
 
 
-def proof_document(guest: HostGuest, recorded: ExpectedMasks | None, sight: Sight | None, findings: Iterable[Finding]) -> Document:
+def proof_document(
+    guest: HostGuest, recorded: ExpectedMasks | None, observation: Observation | None, findings: Iterable[Finding]
+) -> Document:
     """One guest with every thread that was seen; `placed` is false where anything drifted."""
     found = tuple(findings)
     return {
         "guest": guest_document(guest),
         "placed": not any(finding.severity is Severity.DRIFT for finding in found),
-        "witness": None if sight is None else sight.witness,
-        "stable": None if sight is None else sight.stable,
-        "threads": [] if sight is None else [_thread_document(thread, recorded, guest.record) for thread in sight.threads],
+        "witness": None if observation is None else observation.witness,
+        "stable": None if observation is None else observation.stable,
+        "threads": [] if observation is None else [_thread_document(thread, recorded, guest.record) for thread in observation.threads],
         "findings": [finding_document(finding) for finding in found],
     }
 
@@ -159,8 +161,8 @@ def audit_document(found: Audit) -> Document:
         "verified": found.verified,
         "drift": len(found.drift),
         "guests": [
-            proof_document(guest.guest, guest.masks, guest.sight, guest.findings)
-            | {"whose": guest.whose.value, "policy": None if guest.policy is None else guest.policy.value, "inferred": guest.inferred}
+            proof_document(guest.guest, guest.masks, guest.observation, guest.findings)
+            | {"whose": guest.origin.value, "policy": None if guest.policy is None else guest.policy.value, "inferred": guest.inferred}
             for guest in found.guests
         ],
         "host_findings": [finding_document(finding) for finding in found.host_findings],
@@ -168,7 +170,7 @@ def audit_document(found: Audit) -> Document:
     }
 
 
-def repair_document(done: Sequence[Repaired], left: Sequence[Left]) -> Document:
+def repair_document(done: Sequence[RepairedGuest], left: Sequence[RemainingFinding]) -> Document:
     """Every guest that had drifted, with what was found and what is left of it; then what else is left of the host's drift, and why."""
     return {
         "repaired": [
@@ -183,7 +185,7 @@ def repair_document(done: Sequence[Repaired], left: Sequence[Left]) -> Document:
     }
 
 
-def stop_document(stopped: Stopped) -> Document:
+def stop_document(stopped: StopResult) -> Document:
     """A guest that no longer runs; `removed` says whether its definition, disk and claim are gone too."""
     return {"stopped": True, "removed": stopped.removed, "guest": guest_document(stopped.guest)}
 

@@ -132,10 +132,10 @@ def _spec(wanted: Asked, found: Fit) -> GuestSpec:
 
 
 def _offline_definition(configuration: Configuration, host: OtherHost) -> Callable[[GuestSpec], str]:
-    from pinfold.drivers.libvirt.elements import Make
+    from pinfold.drivers.libvirt.elements import BuildContext
     from pinfold.drivers.libvirt.emit import definition
 
-    make = Make(platform=host.platform, realtime_priority=configuration.settings.realtime_priority)
+    make = BuildContext(platform=host.platform, realtime_priority=configuration.settings.realtime_priority)
     return lambda spec: definition(spec, make)
 
 

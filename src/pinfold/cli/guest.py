@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pinfold.core.pools import Pools
     from pinfold.core.topology import Topology
     from pinfold.host.audit import GuestAudit
-    from pinfold.host.start import Started
+    from pinfold.host.start import StartResult
     from pinfold.host.verify import Verdict
 
 app = typer.Typer(help="Start, list, show, restart, replace and stop guests on this host.", no_args_is_help=True)
@@ -110,9 +110,9 @@ def show_(context: typer.Context, name: Name, config: opt.Config = None, connect
     with open_session(context, configuration) as session:
         judged, topology = _judged(session, name)
     if as_json:
-        show_json(proof_document(judged.guest, judged.masks, judged.sight, judged.findings))
+        show_json(proof_document(judged.guest, judged.masks, judged.observation, judged.findings))
     else:
-        show(guest_view(judged.guest, judged.masks, judged.sight, judged.findings, topology))
+        show(guest_view(judged.guest, judged.masks, judged.observation, judged.findings, topology))
     if any(finding.severity is Severity.DRIFT for finding in judged.findings):
         raise typer.Exit(ExitStatus.REFUSED)
 
@@ -223,15 +223,15 @@ def _judged(session: Session, name: str) -> tuple[Verdict | GuestAudit, Topology
     raise Conflict(f"guest {guest.name} went away while it was looked at")
 
 
-def _show_started(started: Started, *, as_json: bool) -> None:
+def _show_started(started: StartResult, *, as_json: bool) -> None:
     from pinfold.cli.documents import proof_document
     from pinfold.cli.views.proof import guest_view
 
     if as_json:
-        document = proof_document(started.guest, started.masks, started.sight, started.findings)
+        document = proof_document(started.guest, started.masks, started.observation, started.findings)
         show_json(document | {"warnings": list(started.warnings), "seconds": {step: round(took, 4) for step, took in started.timings}})
         return
     for warning in started.warnings:
         warn(warning)
-    show(guest_view(started.guest, started.masks, started.sight, started.findings))
+    show(guest_view(started.guest, started.masks, started.observation, started.findings))
     show([f"running after {sum(took for _, took in started.timings):.2f} s"])

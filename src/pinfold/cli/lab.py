@@ -13,9 +13,9 @@ from pinfold.cli.options import Json
 from pinfold.cli.output import show, show_json
 from pinfold.core.errors import InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.hosttext import host
-from pinfold.lab import kit
+from pinfold.lab import user_files
 from pinfold.lab.daemon import LabHost, end
-from pinfold.lab.folder import Found, LabFolder, found, reap
+from pinfold.lab.folder import LabFolder, LabListing, list_labs, reap
 from pinfold.lab.record import LabSpec, NoRecordError
 
 DEFAULT_TOPOLOGY: Final = "pack:2 core:8 pu:2 mem:16384"
@@ -67,7 +67,7 @@ def up(
 def lab_names() -> list[str]:
     """What `lab down` can name: labs, and what several hosts were started as. For shells, so that it never fails."""
     try:
-        seen = found(anyones=True).labs
+        seen = list_labs(anyones=True).labs
     except PinfoldError:
         return []
     return sorted({spec.name for _, spec in seen} | {spec.fleet for _, spec in seen if spec.fleet})
@@ -108,7 +108,7 @@ def status(as_json: Json = False) -> None:
     """List the labs that are up. What a killed one left behind is removed first, and named. Needs root."""
     _found_as_root("status")
     left = reap()
-    seen = found().labs
+    seen = list_labs().labs
     if as_json:
         labs = [_document(folder, spec, up=folder.held()) for folder, spec in seen]
         show_json({"labs": labs, "removed": list(left.removed), "problems": list(left.problems)})
@@ -133,10 +133,10 @@ def _unlisted(name: str) -> LabFolder:
     return folder
 
 
-def _found_as_root(command: str) -> Found:
+def _found_as_root(command: str) -> LabListing:
     """The labs. Raises `Unavailable` for another user than root, unless there is nothing that root would see."""
-    seen = found()
-    if os.geteuid() != 0 and seen != Found():
+    seen = list_labs()
+    if os.geteuid() != 0 and seen != LabListing():
         raise Unavailable(f"`pinfold lab {command}` needs root, as `pinfold lab up` does: labs are root's")
     return seen
 
@@ -151,8 +151,8 @@ def start_lab(name: str, text: str | None, *, cgroups: bool, kvm: bool, detached
     shape = None if text is None else host(text)
     lab = LabHost(name, topology=shape, topology_text=text or "", cgroups=cgroups, kvm=kvm, detached=detached, fleet=fleet).up()
     try:
-        pools = kit.machine_pools() if shape is None else kit.pools(shape)
-        kit.write(lab.folder, pools, about=f"Lab {name}: {_SYNTHETIC if shape else _REAL}.")
+        pools = user_files.machine_pools() if shape is None else user_files.pools(shape)
+        user_files.write(lab.folder, pools, about=f"Lab {name}: {_SYNTHETIC if shape else _REAL}.")
     except BaseException:
         lab.down()
         raise

@@ -36,7 +36,7 @@ AUDITED: tuple[OptionGroup, ...] = options_host.AUDITED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Described:
+class OptionDescription:
     """One option in words: its group, name, what is allowed, its default, and its help in one paragraph."""
 
     group: str
@@ -47,10 +47,10 @@ class Described:
     nova: bool
 
 
-def described() -> tuple[Described, ...]:
+def option_descriptions() -> tuple[OptionDescription, ...]:
     """Every option in words, in the order of `GROUPS`."""
     return tuple(
-        Described(
+        OptionDescription(
             group=group.name,
             name=opt.name,
             allowed=allowed(opt),

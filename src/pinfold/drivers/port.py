@@ -185,7 +185,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
+class Observation:
     """What `observe` saw of one guest. `witness` names the source of truth: `procfs`,
     or `lab records (synthetic)`, or `hypervisor's word (unverified)`.
 
@@ -267,7 +267,7 @@ class Driver(Protocol):
         """Move every thread of a running guest to `masks`, and make the definition say so."""
         ...
 
-    def observe(self, guest: HostGuest) -> Sight:
+    def observe(self, guest: HostGuest) -> Observation:
         """Every thread of the guest's process and its kernel threads, walked until stable."""
         ...
 

@@ -31,10 +31,10 @@ from pinfold.core.drift import (
 from pinfold.core.fit.model import Fit
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.port import Driver, HostGuest, Record, Sight
+from pinfold.drivers.port import Driver, HostGuest, Observation, Record
 from pinfold.host import nova
 from pinfold.host.claims import owners, reading_of, subject_of
-from pinfold.host.strangers import default_set, strangers
+from pinfold.host.foreign_processes import default_set, foreign_processes
 from pinfold.host.survey import Survey, own_machine, own_pins, survey
 from pinfold.host.verify import verify
 from pinfold.linux import numa
@@ -42,7 +42,7 @@ from pinfold.linux import numa
 _ON_THE_HOST = "run the audit on the host itself; from afar there is no word on single threads"
 
 
-class Whose(Enum):
+class GuestOrigin(Enum):
     """Who started a guest."""
 
     OURS = "pinfold"
@@ -54,15 +54,15 @@ class Whose(Enum):
 class GuestAudit:
     """One guest judged. `policy` is None where there is none to be kept, `masks` None where nothing tells where its threads belong.
 
-    `inferred` says that the policy was told from pins. `sight` is None for a guest that does not run.
+    `inferred` says that the policy was told from pins. `observation` is None for a guest that does not run.
     """
 
     guest: HostGuest
-    whose: Whose
+    origin: GuestOrigin
     policy: EmulatorPolicy | None = None
     inferred: bool = False
     masks: ExpectedMasks | None = None
-    sight: Sight | None = None
+    observation: Observation | None = None
     findings: tuple[Finding, ...] = ()
 
 
@@ -115,10 +115,10 @@ def _ours(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest
     pools = outside_pools(subject_of(settings, guest), place_of(record.fit), seen.state.pools, online)
     return GuestAudit(
         guest=guest,
-        whose=Whose.OURS,
+        origin=GuestOrigin.OURS,
         policy=record.policy,
         masks=verdict.masks,
-        sight=verdict.sight,
+        observation=verdict.observation,
         findings=(
             *verdict.findings,
             *pools,
@@ -131,17 +131,17 @@ def _ours(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest
 def _nova(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest) -> GuestAudit:
     subject, online = subject_of(settings, guest), seen.state.topology.online
     reading = reading_of(seen, subject, guest)
-    sight = driver.observe(guest) if guest.active else None
+    observation = driver.observe(guest) if guest.active else None
     pools = None if seen.configured is None else seen.state.pools
     return GuestAudit(
         guest=guest,
-        whose=Whose.NOVA,
+        origin=GuestOrigin.NOVA,
         policy=reading.policy,
         inferred=not reading.stated,
         masks=reading.wanted,
-        sight=sight,
+        observation=observation,
         findings=(
-            *nova.judged(subject, guest, reading, sight, pools, online),
+            *nova.judged(subject, guest, reading, observation, pools, online),
             *(_siblings(settings, seen, guest, reading.place.alone) if nova.keeps_siblings_idle(guest) else ()),
             *_memory(driver, settings, seen, guest, _novas_memory(seen, guest, reading.place)),
         ),
@@ -152,10 +152,10 @@ def _other(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGues
     subject, pools, online = subject_of(settings, guest), seen.state.pools, seen.state.topology.online
     findings: tuple[Finding, ...] = (record_unreadable(subject, guest.problem),) if guest.problem else ()
     own = own_pins(guest, seen.state.topology)
-    sight = driver.observe(guest) if guest.active else None
-    if sight is not None:
-        findings += foreign_floating(subject, sight.threads, own, guest.vcpus, pools, online)
-    return GuestAudit(guest=guest, whose=Whose.OTHER, sight=sight, findings=findings)
+    observation = driver.observe(guest) if guest.active else None
+    if observation is not None:
+        findings += foreign_floating(subject, observation.threads, own, guest.vcpus, pools, online)
+    return GuestAudit(guest=guest, origin=GuestOrigin.OTHER, observation=observation, findings=findings)
 
 
 def _siblings(settings: HostSettings, seen: Survey, guest: HostGuest, own: CpuSet, *, kept: CpuSet = CpuSet()) -> tuple[Finding, ...]:
@@ -209,7 +209,7 @@ def _pools_missing(settings: HostSettings, seen: Survey) -> tuple[Finding, ...]:
 
 
 def _strangers(seen: Survey) -> tuple[Finding, ...]:
-    processes = strangers({guest.pid for guest in seen.guests if guest.pid is not None})
+    processes = foreign_processes({guest.pid for guest in seen.guests if guest.pid is not None})
     default, online = default_set(processes), seen.state.topology.online
     return tuple(finding for process in processes for finding in foreign_process(process, seen.state.pools, online, default))
 

@@ -25,7 +25,7 @@ from pinfold.core.errors import InvalidRequest
 from pinfold.core.pools import Pools
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import EmulatorPolicy, Flavor, GuestRequest, Image, ThreadPolicy
-from pinfold.drivers.port import DefinedPins, HostGuest, NovaRecord, Sight
+from pinfold.drivers.port import DefinedPins, HostGuest, NovaRecord, Observation
 
 T = TypeVar("T")
 
@@ -84,19 +84,19 @@ def read(subject: Subject, guest: HostGuest, pools: Pools | None, online: CpuSet
 
 
 def judged(
-    subject: Subject, guest: HostGuest, reading: Reading, sight: Sight | None, pools: Pools | None, online: CpuSet
+    subject: Subject, guest: HostGuest, reading: Reading, observation: Observation | None, pools: Pools | None, online: CpuSet
 ) -> tuple[Finding, ...]:
     """Every finding about a guest of Nova's that was understood so. `pools` are the online ones, None where none are configured.
 
     First what no evidence tells, then where its place no longer lies within the pools, then what differs from its place.
     """
     found = list(reading.findings)
-    threads = None if sight is None else sight.threads
+    threads = None if observation is None else observation.threads
     if pools is not None:
         found += [replace(finding, advice=_MIGRATE) for finding in outside_pools(subject, reading.place, pools, online)]
     if pools is not None and reading.beyond:
         found += floating_astray(subject, reading.beyond, threads or (), guest.vcpus, pools, online, movable=reading.movable)
-    stable = sight is None or sight.stable
+    stable = observation is None or observation.stable
     found += compare(subject, reading.wanted, threads, online, definitions=definitions_of(guest), stable=stable)
     return tuple(found)
 

@@ -9,16 +9,16 @@ from pinfold.core.drift import Finding
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Driver, HostGuest
-from pinfold.host.audit import GuestAudit, Whose, audit
+from pinfold.host.audit import GuestAudit, GuestOrigin, audit
 from pinfold.host.lock import host_lock
 from pinfold.host.survey import pick
 from pinfold.host.verify import Verdict, record_of, verify
 
-_OWNER = {Whose.NOVA: "the guest is Nova's", Whose.OTHER: "the guest is somebody else's"}
+_OWNER = {GuestOrigin.NOVA: "the guest is Nova's", GuestOrigin.OTHER: "the guest is somebody else's"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Repaired:
+class RepairedGuest:
     """One guest that had drifted: the verdict before, and the one after it was pinned again (drift that is left is no longer ours)."""
 
     before: Verdict
@@ -26,7 +26,7 @@ class Repaired:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Left:
+class RemainingFinding:
     """What a repair leaves as it is: the finding's sentence, and why it is left."""
 
     finding: Finding
@@ -37,8 +37,8 @@ class Left:
 class Repair:
     """The guests of ours that had drifted, ordered by id, and the drift of the whole host that is left."""
 
-    done: tuple[Repaired, ...] = ()
-    left: tuple[Left, ...] = ()
+    done: tuple[RepairedGuest, ...] = ()
+    left: tuple[RemainingFinding, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -64,7 +64,7 @@ def repair(driver: Driver, settings: HostSettings, key: str = "") -> Repair:
     return Repair(done=done, left=() if key else _left(driver, settings, done))
 
 
-def _repaired(driver: Driver, settings: HostSettings, guest: HostGuest, online: CpuSet) -> Repaired | None:
+def _repaired(driver: Driver, settings: HostSettings, guest: HostGuest, online: CpuSet) -> RepairedGuest | None:
     if guest.record is None or not guest.active:
         return None
     before = verify(driver, settings, guest, online=online)
@@ -72,19 +72,21 @@ def _repaired(driver: Driver, settings: HostSettings, guest: HostGuest, online: 
         return None
     driver.pin(guest.id, before.masks)
     fresh = pick(driver.guests(), guest.id)
-    return Repaired(before=before, after=verify(driver, settings, fresh, online=online))
+    return RepairedGuest(before=before, after=verify(driver, settings, fresh, online=online))
 
 
-def _left(driver: Driver, settings: HostSettings, done: tuple[Repaired, ...]) -> tuple[Left, ...]:
+def _left(driver: Driver, settings: HostSettings, done: tuple[RepairedGuest, ...]) -> tuple[RemainingFinding, ...]:
     known = {finding for one in done for finding in one.after.findings}
     found = audit(driver, settings)
     whose = {guest.guest.id: guest for guest in found.guests}
-    return tuple(Left(finding=finding, why=_why(whose.get(finding.guest_id))) for finding in found.drift if finding not in known)
+    return tuple(
+        RemainingFinding(finding=finding, why=_why(whose.get(finding.guest_id))) for finding in found.drift if finding not in known
+    )
 
 
 def _why(guest: GuestAudit | None) -> str:
     if guest is None:
         return "it is about the host, not about one guest of ours"
-    if guest.whose is not Whose.OURS:
-        return f"{_OWNER[guest.whose]}, and a repair moves guests of ours alone"
+    if guest.origin is not GuestOrigin.OURS:
+        return f"{_OWNER[guest.origin]}, and a repair moves guests of ours alone"
     return "no pin undoes it" if guest.guest.active else "the guest does not run; a repair moves running guests alone"

@@ -29,7 +29,7 @@ from pinfold.host.verify import record_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Replaced:
+class ReplaceResult:
     """A guest with its definition rewritten. `before` is the place that it had, None where its record could not be read.
 
     `because` says why that place does not hold any more; where it does hold, `after` is the same.
@@ -42,7 +42,7 @@ class Replaced:
     warnings: tuple[str, ...] = ()
 
 
-def replace(driver: Driver, settings: HostSettings, key: str, *, flavor: Flavor | None = None) -> Replaced | NoFit:
+def replace(driver: Driver, settings: HostSettings, key: str, *, flavor: Flavor | None = None) -> ReplaceResult | NoFit:
     """The guest with that name or id in a place that holds, or why there is none on this host now.
 
     `flavor` says what the guest was asked for where its record cannot: one that was damaged, or that an earlier pinfold wrote.
@@ -70,7 +70,9 @@ def replace(driver: Driver, settings: HostSettings, key: str, *, flavor: Flavor 
         record = _record(guest, request, found, "" if flavor is None else flavor.name)
         _refuse_contested(seen, guest, record)
         after = driver.redefine(guest.id, record, request)
-    return Replaced(guest=after, before=guest.record.fit if guest.record else None, after=found, because=because, warnings=seen.warnings)
+    return ReplaceResult(
+        guest=after, before=guest.record.fit if guest.record else None, after=found, because=because, warnings=seen.warnings
+    )
 
 
 def _asked(guest: HostGuest, flavor: Flavor | None) -> GuestRequest:

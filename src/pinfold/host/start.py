@@ -28,7 +28,7 @@ from pinfold.core.overhead import Masks
 from pinfold.core.printable import shell_word
 from pinfold.core.request.model import GuestRequest
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.port import Boot, Driver, GuestSpec, GuestState, HostGuest, Record, Sight
+from pinfold.drivers.port import Boot, Driver, GuestSpec, GuestState, HostGuest, Observation, Record
 from pinfold.faultpoints import fault_point
 from pinfold.host import disk
 from pinfold.host.claims import contested, misplaced
@@ -68,17 +68,17 @@ class StartOrder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Started:
+class StartResult:
     """A guest that runs, and the proof that it is where it should be.
 
-    `sight` is what was seen of its threads before it ran; `findings` are notes alone, since drift would have ended the start.
+    `observation` is what was seen of its threads before it ran; `findings` are notes alone, since drift would have ended the start.
     `timings` holds `(step, seconds)` in the order of the steps.
     """
 
     guest: HostGuest
     fit: Fit
     masks: Masks
-    sight: Sight
+    observation: Observation
     findings: tuple[Finding, ...] = ()
     warnings: tuple[str, ...] = ()
     timings: tuple[tuple[str, float], ...] = ()
@@ -97,7 +97,7 @@ class _Clock:
         self.steps.append((name, time.perf_counter() - began))
 
 
-def start(driver: Driver, settings: HostSettings, order: StartOrder, *, claimed: Record | None = None) -> Started | NoFit:
+def start(driver: Driver, settings: HostSettings, order: StartOrder, *, claimed: Record | None = None) -> StartResult | NoFit:
     """The guest, placed and running, or why it does not fit.
 
     With `claimed`, an agent's start: where the guest goes was decided by the service, and the owner in the record is the host's.
@@ -130,7 +130,7 @@ def start(driver: Driver, settings: HostSettings, order: StartOrder, *, claimed:
     return _started(verdict, found, seen, clock)
 
 
-def restart(driver: Driver, settings: HostSettings, key: str, *, agent: str = "") -> Started:
+def restart(driver: Driver, settings: HostSettings, key: str, *, agent: str = "") -> StartResult:
     """A stopped guest of ours (by name or id), running again where it was recorded. `agent` names the owner of the host that asks.
 
     One that is paused, as a start that was cut short leaves it, is verified and resumed.
@@ -162,7 +162,7 @@ def restart(driver: Driver, settings: HostSettings, key: str, *, agent: str = ""
     return _started(verdict, record.fit, seen, clock)
 
 
-def finish(driver: Driver, settings: HostSettings, key: str, *, agent: str = "") -> Started:
+def finish(driver: Driver, settings: HostSettings, key: str, *, agent: str = "") -> StartResult:
     """A guest of ours that a crash left paused between its start and its resume: verified, then running. Raises as `restart`.
 
     A guest that fails stays paused, for its agent to remove.
@@ -280,7 +280,7 @@ def _settle(driver: Driver, settings: HostSettings, guest: HostGuest, online: Cp
 
 
 def _unsettled(verdict: Verdict) -> bool:
-    return verdict.sight is None or not verdict.sight.stable
+    return verdict.observation is None or not verdict.observation.stable
 
 
 def _not_placed(guest: HostGuest, findings: tuple[Finding, ...], way_out: str = "") -> NotPlaced:
@@ -295,14 +295,14 @@ def _way_out(guest: HostGuest, agent: str) -> str:
     return f"`pinfold guest replace {shell_word(guest.name)}` gives it a place in the pools of today"
 
 
-def _started(verdict: Verdict, found: Fit, seen: Survey, clock: _Clock) -> Started:
-    if verdict.sight is None:
+def _started(verdict: Verdict, found: Fit, seen: Survey, clock: _Clock) -> StartResult:
+    if verdict.observation is None:
         raise InvariantViolation(f"guest {verdict.guest.name} runs, but none of its threads was looked at")
-    return Started(
+    return StartResult(
         guest=replace(verdict.guest, state=GuestState.RUNNING),
         fit=found,
         masks=verdict.masks,
-        sight=verdict.sight,
+        observation=verdict.observation,
         findings=verdict.findings,
         warnings=seen.warnings,
         timings=tuple(clock.steps),

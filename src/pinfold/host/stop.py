@@ -14,7 +14,7 @@ from pinfold.host.verify import record_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stopped:
+class StopResult:
     """A guest that no longer runs: as it was before, and whether its definition, its claim and its disk are gone too."""
 
     guest: HostGuest
@@ -30,7 +30,7 @@ def stop(
     keep_disk: bool = False,
     graceful_seconds: float = 0.0,
     agent: str = "",
-) -> Stopped:
+) -> StopResult:
     """Ends the guest with that name or id; when this returns, no process of it is left.
 
     Without `remove` it stays defined and keeps its claim; with it, its disk is deleted too, unless `keep_disk`. `agent` names the owner
@@ -46,7 +46,7 @@ def stop(
             driver.stop(guest.id, remove=True)
             if not keep_disk:
                 disk.remove(settings, guest.id)
-    return Stopped(guest=guest, removed=remove)
+    return StopResult(guest=guest, removed=remove)
 
 
 def shut_down(driver: Driver, settings: HostSettings, key: str, *, agent: str = "") -> None:

@@ -9,18 +9,18 @@ from pinfold.core.drift import Finding, Severity, compare
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.overhead import Masks, masks
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.port import Driver, HostGuest, Record, Sight
+from pinfold.drivers.port import Driver, HostGuest, Observation, Record
 from pinfold.host.claims import subject_of
 from pinfold.host.nova import definitions_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """One guest, what was recorded of it, and what was seen. `sight` is None for a guest that does not run."""
+    """One guest, what was recorded of it, and what was seen. `observation` is None for a guest that does not run."""
 
     guest: HostGuest
     masks: Masks
-    sight: Sight | None
+    observation: Observation | None
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -45,13 +45,13 @@ def verify(driver: Driver, settings: HostSettings, guest: HostGuest, *, online: 
     """
     recorded = masks(record_of(guest).fit)
     subject = subject_of(settings, guest)
-    sight = driver.observe(guest) if guest.active else None
+    observation = driver.observe(guest) if guest.active else None
     findings = compare(
         subject,
         recorded,
-        None if sight is None else sight.threads,
+        None if observation is None else observation.threads,
         online,
         definitions=definitions_of(guest),
-        stable=sight is None or sight.stable,
+        stable=observation is None or observation.stable,
     )
-    return Verdict(guest=guest, masks=recorded, sight=sight, findings=findings)
+    return Verdict(guest=guest, masks=recorded, observation=observation, findings=findings)

@@ -202,7 +202,7 @@ def guarded() -> Iterator[int]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class LabListing:
     """What is in the folder of the labs: labs with their specifications, by name, and a sentence for each record that is not believed."""
 
     labs: tuple[tuple[LabFolder, LabSpec], ...] = ()
@@ -210,14 +210,14 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reaped:
+class ReapResult:
     """The names of the labs that were removed, and a sentence for each that could not be."""
 
     removed: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
 
-def found(*, anyones: bool = False) -> Found:
+def list_labs(*, anyones: bool = False) -> LabListing:
     """Every lab that was begun, whether it is up or was left behind. Folders that no lab marked are passed over.
 
     With `anyones`, labs of other users too: enough to name them, never to remove them.
@@ -226,7 +226,7 @@ def found(*, anyones: bool = False) -> Found:
         with opened(root()) as top:
             names = sorted(name for name in os.listdir(top) if _NAME.fullmatch(name))
     except FileNotFoundError:
-        return Found()
+        return LabListing()
     seen: list[tuple[LabFolder, LabSpec]] = []
     problems = []
     for name in names:
@@ -237,17 +237,17 @@ def found(*, anyones: bool = False) -> Found:
             continue
         except InvalidRequest as error:
             problems.append(str(error))
-    return Found(labs=tuple(seen), problems=tuple(problems))
+    return LabListing(labs=tuple(seen), problems=tuple(problems))
 
 
 def labs() -> tuple[LabFolder, ...]:
     """The folder of every lab that was begun, by name."""
-    return tuple(folder for folder, _ in found().labs)
+    return tuple(folder for folder, _ in list_labs().labs)
 
 
-def reap() -> Reaped:
+def reap() -> ReapResult:
     """Remove every lab whose keeper has ended without doing so."""
-    before = found()
+    before = list_labs()
     removed, problems = [], list(before.problems)
     for folder, _ in before.labs:
         if folder.held():
@@ -257,7 +257,7 @@ def reap() -> Reaped:
                 removed.append(folder.path.name)
         except PinfoldError as error:
             problems.append(str(error))
-    return Reaped(removed=tuple(removed), problems=tuple(problems))
+    return ReapResult(removed=tuple(removed), problems=tuple(problems))
 
 
 def remove_dead(folder: LabFolder) -> bool:

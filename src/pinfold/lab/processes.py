@@ -1,4 +1,4 @@
-"""Which processes are inside a lab, and their end. Whose folder it is, is decided elsewhere."""
+"""Find the processes inside a lab, and end them."""
 
 from __future__ import annotations
 

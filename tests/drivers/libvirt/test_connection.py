@@ -32,9 +32,9 @@ def test_it_is_a_driver(remote: LibvirtDriver) -> None:
 def test_the_guests_of_another_host_are_listed_and_unverified(remote: LibvirtDriver) -> None:
     (guest,) = remote.guests()
     assert (guest.name, guest.state, guest.pid, guest.record) == ("test", GuestState.RUNNING, None, None)
-    sight = remote.observe(guest)
-    assert sight.witness == "hypervisor's word (unverified)"
-    assert [(thread.tid, thread.thread_class) for thread in sight.threads] == [
+    observation = remote.observe(guest)
+    assert observation.witness == "hypervisor's word (unverified)"
+    assert [(thread.tid, thread.thread_class) for thread in observation.threads] == [
         (0, ThreadClass.VCPU),
         (0, ThreadClass.VCPU),
         (0, ThreadClass.EMULATOR),

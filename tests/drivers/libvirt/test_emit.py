@@ -15,10 +15,10 @@ from pinfold.core.errors import InvalidRequest, InvariantViolation
 from pinfold.core.overhead import masks
 from pinfold.drivers.libvirt import emit, status
 from pinfold.drivers.libvirt.capabilities import Platform
-from pinfold.drivers.libvirt.elements import Make
+from pinfold.drivers.libvirt.elements import BuildContext
 from pinfold.drivers.port import GuestState
 
-MAKE = Make(platform=Platform(emulator="/usr/bin/qemu-system-x86_64"))
+MAKE = BuildContext(platform=Platform(emulator="/usr/bin/qemu-system-x86_64"))
 GOLDEN = Path(__file__).parent / "golden"
 
 
@@ -65,13 +65,13 @@ def test_the_same_spec_gives_the_same_text() -> None:
 
 
 def test_realtime_vcpus_get_the_configured_priority_and_no_pit() -> None:
-    text = emit.definition(SPECS["realtime-share"], Make(platform=Platform(), realtime_priority=42))
+    text = emit.definition(SPECS["realtime-share"], BuildContext(platform=Platform(), realtime_priority=42))
     assert '<vcpusched vcpus="1-2" scheduler="fifo" priority="42" />' in text
     assert '<timer name="pit" present="no" />' in text
 
 
 def test_a_page_of_the_host_s_small_size_is_no_huge_page() -> None:
-    power = Make(platform=Platform(arch="ppc64le", small_page_kib=64))
+    power = BuildContext(platform=Platform(arch="ppc64le", small_page_kib=64))
     cells = tuple(replace(cell, page_kib=64) for cell in SPECS["unset"].record.fit.cells)
     spec = replace(SPECS["unset"], record=replace(SPECS["unset"].record, fit=replace(SPECS["unset"].record.fit, cells=cells)))
     text = emit.definition(spec, power)
@@ -80,7 +80,7 @@ def test_a_page_of_the_host_s_small_size_is_no_huge_page() -> None:
 
 
 def test_a_host_without_kvm_emulates_unless_kvm_was_asked_for() -> None:
-    emulating = Make(platform=Platform(virt_types=("qemu",)))
+    emulating = BuildContext(platform=Platform(virt_types=("qemu",)))
     assert '<domain xmlns:pinfold="urn:pinfold:guest:1" type="qemu">' in emit.definition(SPECS["unset"], emulating)
     with pytest.raises(InvalidRequest, match="virt_type 'kvm' is not to be had on this host; it has qemu"):
         emit.definition(replace(SPECS["unset"], virt_type="kvm"), emulating)

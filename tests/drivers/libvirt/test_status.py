@@ -14,7 +14,7 @@ from pinfold.core.ledger import ForeignMemory
 from pinfold.core.overhead import ThreadClass
 from pinfold.drivers.libvirt import emit, status
 from pinfold.drivers.libvirt.capabilities import Platform
-from pinfold.drivers.libvirt.elements import Make
+from pinfold.drivers.libvirt.elements import BuildContext
 from pinfold.drivers.libvirt.status import HostPages
 from pinfold.drivers.port import DefinedPins, GuestState, HostGuest
 from pinfold.linux.cgroup import Leaf
@@ -87,14 +87,14 @@ def test_the_default_huge_page_is_the_host_s() -> None:
 
 
 def test_a_record_that_cannot_be_read_is_the_guest_s_problem() -> None:
-    text = emit.definition(SPECS["unset"], Make(platform=Platform()))
+    text = emit.definition(SPECS["unset"], BuildContext(platform=Platform()))
     seen = guest(text.replace('policy="unset"', 'policy="x"'))
     assert seen.record is None
     assert "has policy='x'" in seen.problem
 
 
 def test_a_copied_definition_is_not_the_guest_that_its_record_names() -> None:
-    text = emit.definition(SPECS["unset"], Make(platform=Platform())).replace("<uuid>5d2c1f60", "<uuid>ffffffff")
+    text = emit.definition(SPECS["unset"], BuildContext(platform=Platform())).replace("<uuid>5d2c1f60", "<uuid>ffffffff")
     assert guest(text).record is None
     assert "the definition was copied" in guest(text).problem
 
@@ -229,5 +229,5 @@ def test_a_thread_is_classified_by_id_before_name(
 
 
 def test_a_hypervisor_s_word_has_no_thread_ids() -> None:
-    told = status.told([CpuSet.of(4)], CpuSet.of(0), {1: CpuSet.of(0)})
+    told = status.unverified_threads([CpuSet.of(4)], CpuSet.of(0), {1: CpuSet.of(0)})
     assert [(item.tid, item.thread_class) for item in told] == [(0, ThreadClass.VCPU), (0, ThreadClass.EMULATOR), (0, ThreadClass.IOTHREAD)]

@@ -19,10 +19,10 @@ from pinfold.core.fit.model import Fit, FitCell
 from pinfold.core.overhead import Masks, masks
 from pinfold.drivers.libvirt import elements, emit, status, template
 from pinfold.drivers.libvirt.capabilities import Platform
-from pinfold.drivers.libvirt.elements import Make
+from pinfold.drivers.libvirt.elements import BuildContext
 from pinfold.drivers.port import Boot, GuestSpec, GuestState, HostGuest
 
-MAKE = Make(platform=Platform())
+MAKE = BuildContext(platform=Platform())
 FOLDER = Path(__file__).parent / "templates"
 PAIRS = [
     ("virt-manager", "share-with-pool"),

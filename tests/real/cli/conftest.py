@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from pinfold.drivers.libvirt.driver import LibvirtDriver
-from pinfold.lab import kit
+from pinfold.lab import user_files
 from pinfold.lab.daemon import LabHost
 
 Pinfold = Callable[..., "subprocess.CompletedProcess[str]"]
 
-FLAVORS = tuple(replace(flavor, vcpus=1, ram_mib=64) for flavor in kit.FLAVORS if flavor.name in ("pinned", "share", "isolate"))
+FLAVORS = tuple(replace(flavor, vcpus=1, ram_mib=64) for flavor in user_files.FLAVORS if flavor.name in ("pinned", "share", "isolate"))
 """Small enough for the machine's own topology."""
 
 
@@ -35,7 +35,7 @@ def real_pinfold(lab: LabHost, tmp_path: Path) -> Iterator[Pinfold]:
 
 def _pinfold(lab: LabHost, folder: Path, *, shared: str, dedicated: str) -> Iterator[Pinfold]:
     folder.chmod(0o711)
-    (folder / "flavors.toml").write_text(kit.flavors_file(FLAVORS))
+    (folder / "flavors.toml").write_text(user_files.flavors_file(FLAVORS))
     config = folder / "pinfold.conf"
     config.write_text(
         f"[compute]\ncpu_shared_set = {shared}\ncpu_dedicated_set = {dedicated}\n"

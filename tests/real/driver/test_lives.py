@@ -19,7 +19,7 @@ from tests.real.patience import PATIENCE_SECONDS, until
 
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.overhead import masks
-from pinfold.drivers.libvirt import moves
+from pinfold.drivers.libvirt import thread_moves
 from pinfold.drivers.libvirt.driver import LibvirtDriver
 from pinfold.drivers.port import Event, EventKind, GuestState
 from pinfold.lab import rom
@@ -40,7 +40,7 @@ def test_a_stopped_guest_starts_again_in_its_place(driver: LibvirtDriver, idle_r
     again = driver.restart(spec.id)
     assert (again.state, again.record) == (GuestState.PAUSED, spec.record)
     driver.resume(spec.id)
-    assert moves.misplaced(driver.observe(again), masks(spec.record.fit)) == ()
+    assert thread_moves.misplaced(driver.observe(again), masks(spec.record.fit)) == ()
 
 
 def test_stopping_and_removing_leaves_nothing_and_may_be_repeated(driver: LibvirtDriver, idle_rom: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_template_starts_with_what_is_its_own(driver: LibvirtDriver, idle_rom:
     spec = pinned(idle_rom, emulator="0", template=template)
     started = driver.start(spec)
     driver.resume(spec.id)
-    assert moves.misplaced(driver.observe(started), masks(spec.record.fit)) == ()
+    assert thread_moves.misplaced(driver.observe(started), masks(spec.record.fit)) == ()
     dumped = subprocess.run(["virsh", "-q", "-c", driver.uri, "dumpxml", spec.id], check=True, capture_output=True, text=True).stdout
     for kept in ("<description>kept</description>", "<qemu:arg value='timestamp=on'/>"):
         assert kept in dumped
@@ -154,7 +154,7 @@ def test_everything_is_read_back_after_a_restart_of_the_daemon(driver: LibvirtDr
     (after,) = driver.guests()
     assert after == before
     until(lambda: driver.observe(after) == driver.observe(before), "both are seen alike, with no worker ending in between")
-    assert moves.misplaced(driver.observe(after), masks(spec.record.fit)) == ()
+    assert thread_moves.misplaced(driver.observe(after), masks(spec.record.fit)) == ()
     driver.stop(spec.id, remove=True)
     # While libvirt 9.0 still reconnects to a guest after its own restart, a destroy ends the guest without a word; the undefine is told.
     until(lambda: any(event.kind in (EventKind.STOPPED, EventKind.UNDEFINED) and event.guest == spec.id for event in seen))

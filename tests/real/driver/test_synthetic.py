@@ -12,7 +12,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
 from pinfold.core.overhead import masks
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, GuestCell, GuestRequest
-from pinfold.drivers.libvirt import moves
+from pinfold.drivers.libvirt import thread_moves
 from pinfold.drivers.libvirt.driver import LibvirtDriver
 from pinfold.drivers.port import Boot, GuestSpec, Record
 from pinfold.lab.daemon import LabHost
@@ -67,8 +67,13 @@ def test_what_was_asked_of_every_thread_is_what_was_recorded(synthetic: LibvirtD
     spec = two_cells(idle_rom)
     guest = synthetic.start(spec)
     synthetic.resume(spec.id)
-    sight = synthetic.observe(guest)
-    assert sight.witness == "lab records (synthetic)"
-    kinds = {thread.thread_class.value for thread in moves.misplaced(sight, masks(spec.record.fit))}
+    observation = synthetic.observe(guest)
+    assert observation.witness == "lab records (synthetic)"
+    kinds = {thread.thread_class.value for thread in thread_moves.misplaced(observation, masks(spec.record.fit))}
     assert kinds <= {"kthread"}
-    assert {thread.vcpu: str(thread.allowed) for thread in sight.threads if thread.vcpu is not None} == {0: "8", 1: "9", 2: "24", 3: "25"}
+    assert {thread.vcpu: str(thread.allowed) for thread in observation.threads if thread.vcpu is not None} == {
+        0: "8",
+        1: "9",
+        2: "24",
+        3: "25",
+    }

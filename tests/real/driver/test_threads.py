@@ -19,7 +19,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.overhead import Masks, ThreadClass, masks
 from pinfold.core.request.model import EmulatorPolicy
-from pinfold.drivers.libvirt import moves
+from pinfold.drivers.libvirt import thread_moves
 from pinfold.drivers.libvirt.driver import LibvirtDriver
 from pinfold.drivers.port import Boot, GuestSpec, GuestState, HostGuest
 from pinfold.lab.daemon import LabHost
@@ -39,9 +39,9 @@ def kernel_masks(pid: int) -> dict[int, set[int]]:
 
 
 def check(driver: LibvirtDriver, spec: GuestSpec, wanted: Masks, *, busy: bool = False) -> None:
-    """The driver's sight finds no thread misplaced, and the kernel says the same of every thread in it.
+    """The driver's observation finds no thread misplaced, and the kernel says the same of every thread in it.
 
-    Workers come and go between the two; so the two are compared when the same threads were there before and after the sight. Of a guest
+    Workers come and go between the two; so the two are compared when the same threads were there before and after it. Of a guest
     whose disk is `busy` one may be misplaced: QEMU makes a worker also while a vCPU's thread runs its block layer, and that has the vCPU's
     place. It is seen, and a pin brings it back.
     """
@@ -51,14 +51,14 @@ def check(driver: LibvirtDriver, spec: GuestSpec, wanted: Masks, *, busy: bool =
 
     def in_place() -> bool:
         before = kernel_masks(pid)
-        sight = driver.observe(seen)
-        if before != kernel_masks(pid) or not sight.stable:
+        observation = driver.observe(seen)
+        if before != kernel_masks(pid) or not observation.stable:
             return False
-        assert sight.witness == "procfs"
-        told = {thread.tid: set(thread.allowed) for thread in sight.threads}
+        assert observation.witness == "procfs"
+        told = {thread.tid: set(thread.allowed) for thread in observation.threads}
         assert {tid: told.get(tid) for tid in before} == before
-        assert [thread.vcpu for thread in sight.threads if thread.thread_class is ThreadClass.VCPU] == list(range(len(wanted.vcpus)))
-        strays = moves.misplaced(sight, wanted)
+        assert [thread.vcpu for thread in observation.threads if thread.thread_class is ThreadClass.VCPU] == list(range(len(wanted.vcpus)))
+        strays = thread_moves.misplaced(observation, wanted)
         if busy and strays:
             assert {thread.thread_class for thread in strays} == {ThreadClass.EMULATOR}
             assert {thread.allowed for thread in strays} <= set(wanted.vcpus)
@@ -173,7 +173,7 @@ def test_a_stray_thread_is_seen_and_brought_back(driver: LibvirtDriver, idle_rom
         return
     os.sched_setaffinity(pid, {0, 1})
     wanted = masks(spec.record.fit)
-    assert [thread.tid for thread in moves.misplaced(driver.observe(guest(driver, spec)), wanted)] == [pid]
+    assert [thread.tid for thread in thread_moves.misplaced(driver.observe(guest(driver, spec)), wanted)] == [pid]
     driver.pin(spec.id, wanted)
     check(driver, spec, wanted)
 
@@ -244,8 +244,8 @@ def test_a_guest_that_is_not_ours_is_seen_with_its_pins_and_left_alone(driver: L
     seen = guest(driver, spec)
     assert (seen.record, seen.problem, seen.persistent, seen.active) == (None, "", False, True)
     assert seen.pins.vcpus == ((0, CpuSet.of(1)),)
-    sight = driver.observe(seen)
-    classes = [thread.thread_class for thread in sight.threads]
+    observation = driver.observe(seen)
+    classes = [thread.thread_class for thread in observation.threads]
     assert (classes.count(ThreadClass.VCPU), classes.count(ThreadClass.IOTHREAD)) == (1, 1)
     dumped = subprocess.run(["virsh", "-q", "-c", driver.uri, "dominfo", "theirs"], check=True, capture_output=True, text=True)
     assert "custom-monitor" not in dumped.stdout

@@ -14,7 +14,7 @@ from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Boot, Driver, HostGuest
-from pinfold.host.start import Started, StartOrder, start
+from pinfold.host.start import StartOrder, StartResult, start
 from pinfold.lab.daemon import LabHost
 
 DEDICATED = {"hw:cpu_policy": "dedicated"}
@@ -45,7 +45,7 @@ class Bench:
         request = compile_request(flavor, disks=1 if boot is not None and boot.disk else 0)
         return StartOrder(id=str(uuid.uuid4()), name=name, request=request, boot=boot or Boot(rom=str(self.rom)))
 
-    def start(self, order: StartOrder) -> Started:
+    def start(self, order: StartOrder) -> StartResult:
         """The guest, which has to fit."""
         found = start(self.driver, self.settings, order)
         assert not isinstance(found, NoFit), found.sentence()

@@ -24,8 +24,8 @@ from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavaila
 from pinfold.core.fit.model import NoFit
 from pinfold.core.pools import PoolConfig
 from pinfold.core.reasons import Kind
-from pinfold.drivers.port import Boot, Driver, GuestState, HostGuest, Sight
-from pinfold.host.start import NotPlaced, Started, StartOrder, restart, start
+from pinfold.drivers.port import Boot, Driver, GuestState, HostGuest, Observation
+from pinfold.host.start import NotPlaced, StartOrder, StartResult, restart, start
 from pinfold.host.stop import stop
 from pinfold.host.undo import Undo
 
@@ -138,7 +138,7 @@ class Straying:
         self._driver = driver
         self._times = times
 
-    def observe(self, guest: HostGuest) -> Sight:
+    def observe(self, guest: HostGuest) -> Observation:
         """The threads, one of them astray."""
         if self._times > 0:
             self._times -= 1
@@ -154,7 +154,7 @@ def test_a_thread_that_strays_once_is_put_back_before_the_guest_runs(bench: Benc
         pytest.skip("a cpuset cgroup keeps threads where they are")
     straying: Any = Straying(bench.driver, times=1)
     found = start(straying, bench.settings, bench.order("web", DEDICATED))
-    assert isinstance(found, Started)
+    assert isinstance(found, StartResult)
     assert found.findings == ()
 
 

@@ -47,8 +47,8 @@ def test_a_mix_of_flavors_until_one_is_refused(bench: Bench) -> None:
         if isinstance(found, NoFit):
             refusal = found
             break
-        assert found.sight.witness == "lab records (synthetic)"
-        assert {t.allowed for t in found.sight.threads if t.thread_class is ThreadClass.EMULATOR} == {found.masks.overhead}
+        assert found.observation.witness == "lab records (synthetic)"
+        assert {t.allowed for t in found.observation.threads if t.thread_class is ThreadClass.EMULATOR} == {found.masks.overhead}
     assert refusal is not None
     seen = survey(bench.driver, bench.settings)
     taken = [claim.fit.taken for claim in seen.state.ledger.claims]
@@ -80,5 +80,5 @@ def may_lock_memory() -> bool:
 @pytest.mark.skipif(not may_lock_memory(), reason="without CAP_SYS_RESOURCE libvirt cannot lock a realtime guest's memory")
 def test_realtime_vcpus_run_fifo_and_the_rest_does_not(bench: Bench) -> None:
     started = bench.start(bench.order("rt", SHARE | {"hw:cpu_realtime": "yes", "hw:cpu_realtime_mask": "^0"}, vcpus=2))
-    schedulers = {thread.vcpu: thread.scheduler for thread in started.sight.threads if thread.thread_class is ThreadClass.VCPU}
+    schedulers = {thread.vcpu: thread.scheduler for thread in started.observation.threads if thread.thread_class is ThreadClass.VCPU}
     assert schedulers == {0: "other", 1: "fifo"}

@@ -19,7 +19,7 @@ from pinfold.core.overhead import ObservedThread, ThreadClass
 from pinfold.drivers.port import Boot, GuestState
 from pinfold.host.audit import audit
 from pinfold.host.repair import repair
-from pinfold.host.start import Started, restart
+from pinfold.host.start import StartResult, restart
 from pinfold.host.stop import stop
 from pinfold.host.verify import Verdict, verify
 from pinfold.linux import cgroup, procfs
@@ -57,10 +57,10 @@ def verdict_on(bench: Bench, name: str) -> Verdict:
     return verify(bench.driver, bench.settings, bench.guest(name), online=bench.driver.topology().online)
 
 
-def overhead_threads(seen: Started | Verdict) -> list[ObservedThread]:
+def overhead_threads(seen: StartResult | Verdict) -> list[ObservedThread]:
     """The emulator's threads of a guest, its main thread and workers."""
-    assert seen.sight is not None
-    return [thread for thread in seen.sight.threads if thread.thread_class is ThreadClass.EMULATOR]
+    assert seen.observation is not None
+    return [thread for thread in seen.observation.threads if thread.thread_class is ThreadClass.EMULATOR]
 
 
 def strayed(bench: Bench) -> list[Finding]:
@@ -75,9 +75,9 @@ def test_every_thread_is_where_the_policy_says(
 ) -> None:
     bench = bench.with_pools(**pools)
     started = bench.start(bench.order("web", specs))
-    assert started.sight.witness == "procfs"
+    assert started.observation.witness == "procfs"
     assert started.guest.state is GuestState.RUNNING
-    assert {thread.thread_class for thread in started.sight.threads} >= {ThreadClass.EMULATOR, ThreadClass.VCPU}
+    assert {thread.thread_class for thread in started.observation.threads} >= {ThreadClass.EMULATOR, ThreadClass.VCPU}
     check(bench, "web", vcpu, overhead)
     # KVM makes a thread when the guest first runs, which on a busy machine is later than its start looks for it: that is a note, no drift.
     findings = [finding for guest in audit(bench.driver, bench.settings).guests for finding in guest.findings]
@@ -114,7 +114,7 @@ def test_late_threads_stay_where_the_policy_says(bench: Bench, disk_rom: Path, t
     image, copy = tmp_path / "disk.img", tmp_path / "copy.img"
     image.write_bytes(os.urandom(16 << 20))
     started = bench.start(bench.order("busy", SHARE, boot=Boot(rom=str(disk_rom), disk=str(image))))
-    known = {thread.tid for thread in started.sight.threads}
+    known = {thread.tid for thread in started.observation.threads}
     # A copy of the disk, asked for by a client of the monitor, reads on many threads at once; they linger for ten seconds.
     virsh(bench, "blockcopy", "busy", "vda", str(copy), "--format", "raw", "--transient-job", "--wait", "--finish")
     verdict = verdict_on(bench, "busy")
@@ -145,7 +145,7 @@ def test_a_worker_that_was_made_on_a_vcpu_is_reported_and_repaired(bench: Bench)
     started = bench.start(bench.order("web", SHARE))
     pid = started.guest.pid
     assert pid is not None
-    vcpu = next(thread.tid for thread in started.sight.threads if thread.thread_class is ThreadClass.VCPU)
+    vcpu = next(thread.tid for thread in started.observation.threads if thread.thread_class is ThreadClass.VCPU)
     worker = next(thread.tid for thread in overhead_threads(started) if thread.tid != pid)
     if bench.lab.cgroups == "none":
         os.sched_setaffinity(worker, {1})
@@ -162,7 +162,7 @@ def test_a_worker_that_was_made_on_a_vcpu_is_reported_and_repaired(bench: Bench)
 
 def test_iothreads_run_with_the_overhead(bench: Bench) -> None:
     started = bench.start(bench.order("web", SHARE, boot=Boot(rom=str(bench.rom), iothreads=2)))
-    places = [str(thread.allowed) for thread in started.sight.threads if thread.thread_class is ThreadClass.IOTHREAD]
+    places = [str(thread.allowed) for thread in started.observation.threads if thread.thread_class is ThreadClass.IOTHREAD]
     assert places == ["0", "0"]
     check(bench, "web", "1", "0")
 
@@ -212,7 +212,7 @@ def test_a_thread_that_strays_is_found_and_the_printed_command_repairs_it(bench:
 
 def test_a_scheduler_that_was_never_recorded_is_found_and_the_printed_command_repairs_it(bench: Bench) -> None:
     started = bench.start(bench.order("web", SHARE))
-    vcpu = next(thread.tid for thread in started.sight.threads if thread.thread_class is ThreadClass.VCPU)
+    vcpu = next(thread.tid for thread in started.observation.threads if thread.thread_class is ThreadClass.VCPU)
     done = subprocess.run(["chrt", "--fifo", "--pid", "1", str(vcpu)], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         pytest.skip(f"this machine grants no realtime scheduler there: {done.stderr.strip()}")

@@ -50,8 +50,8 @@ def test_a_remote_host_is_judged_by_its_word_and_never_changed(bench: Bench, tmp
         judged = audit(driver, settings)
         assert not judged.verified
         assert [finding.sentence() for finding in judged.findings] == []
-        assert judged.guests[0].sight is not None
-        assert judged.guests[0].sight.witness == "hypervisor's word (unverified)"
+        assert judged.guests[0].observation is not None
+        assert judged.guests[0].observation.witness == "hypervisor's word (unverified)"
         virsh(bench, "emulatorpin", "web", "1", "--live")
         codes = {finding.code.value for finding in audit(driver, settings).findings}
         assert codes == {"definition-pins"}

@@ -20,7 +20,7 @@ from pinfold.drivers.port import Boot
 from pinfold.host import disk
 from pinfold.host.audit import audit
 from pinfold.host.lock import owning
-from pinfold.host.replace import Replaced
+from pinfold.host.replace import ReplaceResult
 from pinfold.host.replace import replace as replace_guest
 from pinfold.host.start import NotPlaced, restart
 from pinfold.host.stop import stop
@@ -54,7 +54,7 @@ def _bytes(overlay: Path) -> str:
     return hashlib.sha256(overlay.read_bytes()).hexdigest()
 
 
-def _replaced(bench: Bench, name: str, flavor: Flavor | None = None) -> Replaced:
+def _replaced(bench: Bench, name: str, flavor: Flavor | None = None) -> ReplaceResult:
     done = replace_guest(bench.driver, bench.settings, name, flavor=flavor)
     assert not isinstance(done, NoFit), done.sentence()
     return done

@@ -15,7 +15,7 @@ from pinfold.core.drift import Finding, Severity
 from pinfold.core.errors import InvalidRequest, PinfoldError
 from pinfold.core.fit.model import NoFit
 from pinfold.core.request.model import EmulatorPolicy
-from pinfold.host.audit import Whose, audit
+from pinfold.host.audit import GuestOrigin, audit
 from pinfold.host.repair import repair
 from pinfold.host.start import restart, start
 from pinfold.host.stop import stop
@@ -97,7 +97,7 @@ def test_a_guest_of_novas_is_judged_by_its_policy(
     define(bench, "vm", cputune=f"{PINNED}<emulatorpin cpuset='{emulator}'/>", nova=True, specs=specs)
     before = everything(bench)
     (judged,) = audit(bench.driver, bench.settings).guests
-    assert (judged.whose, judged.policy, judged.inferred) == (Whose.NOVA, policy, specs is None)
+    assert (judged.origin, judged.policy, judged.inferred) == (GuestOrigin.NOVA, policy, specs is None)
     drift = [finding for finding in judged.findings if finding.severity is Severity.DRIFT]
     assert [finding.sentence().partition(";")[0] for finding in drift] == expected
     assert before.unchanged(everything(bench))

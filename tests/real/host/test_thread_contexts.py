@@ -18,8 +18,8 @@ from pinfold.core.overhead import ThreadClass
 from pinfold.core.settings import HostSettings
 from pinfold.core.topology import HostCell, PagePool, Topology
 from pinfold.drivers.libvirt.driver import LibvirtDriver
-from pinfold.drivers.port import Sight
-from pinfold.host.audit import Whose, audit
+from pinfold.drivers.port import Observation
+from pinfold.host.audit import GuestOrigin, audit
 from pinfold.host.stop import stop
 from pinfold.lab.daemon import LabHost
 from pinfold.lab.witness import witness_of
@@ -57,14 +57,14 @@ def bench(synthetic_lab: LabHost, idle_rom: Path, tmp_path: Path) -> Iterator[Be
         driver.close()
 
 
-def contexts(sight: Sight) -> dict[str, str]:
+def contexts(observation: Observation) -> dict[str, str]:
     """The thread contexts of a guest, and where each may run."""
-    return {thread.name: str(thread.allowed) for thread in sight.threads if thread.thread_class is ThreadClass.THREAD_CONTEXT}
+    return {thread.name: str(thread.allowed) for thread in observation.threads if thread.thread_class is ThreadClass.THREAD_CONTEXT}
 
 
 def test_a_guest_of_ours_keeps_its_thread_context_on_the_memory_s_cell_and_nothing_is_found(bench: Bench) -> None:
     started = bench.start(bench.order("huge", HUGE))
-    assert (str(started.masks.overhead), contexts(started.sight)) == ("0-1", {"TC tc-ram-node0": "4-7"})
+    assert (str(started.masks.overhead), contexts(started.observation)) == ("0-1", {"TC tc-ram-node0": "4-7"})
     bench.driver.pin(started.guest.id, started.masks)
     assert contexts(bench.driver.observe(bench.guest("huge"))) == {"TC tc-ram-node0": "4-7"}
     assert [finding.sentence() for guest in audit(bench.driver, bench.settings).guests for finding in guest.findings] == []
@@ -80,7 +80,7 @@ def test_a_floating_domain_of_somebody_else_s_is_not_said_to_float_over_dedicate
     virsh(bench, "define", str(tmp_path / "other.xml"))
     virsh(bench, "start", "other")
     (judged,) = audit(bench.driver, bench.settings).guests
-    assert judged.whose is Whose.OTHER
-    assert judged.sight is not None
-    assert contexts(judged.sight) == {"TC tc-pc.ram": "4-7"}
+    assert judged.origin is GuestOrigin.OTHER
+    assert judged.observation is not None
+    assert contexts(judged.observation) == {"TC tc-pc.ram": "4-7"}
     assert [finding.sentence() for finding in judged.findings] == []

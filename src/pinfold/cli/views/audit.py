@@ -12,10 +12,10 @@ from pinfold.cli.views.proof import finding_lines
 from pinfold.cli.views.words import guest_cell, name_width
 from pinfold.core.drift import Severity
 from pinfold.core.plural import count
-from pinfold.host.audit import Audit, GuestAudit, Whose
+from pinfold.host.audit import Audit, GuestAudit, GuestOrigin
 from pinfold.host.repair import Repair
 
-_WHOSE = {Whose.OURS: "ours", Whose.NOVA: "Nova's", Whose.OTHER: "not ours"}
+_WHOSE = {GuestOrigin.OURS: "ours", GuestOrigin.NOVA: "Nova's", GuestOrigin.OTHER: "not ours"}
 
 
 def audit_view(found: Audit) -> list[RenderableType]:
@@ -58,17 +58,17 @@ def _guests(found: Audit) -> Table:
         table.add_row(
             Text("✗", style="bold red") if drift else Text("✓", style="bold green"),
             guest_cell(audit.guest),
-            _WHOSE[audit.whose],
+            _WHOSE[audit.origin],
             audit.guest.state.value,
             policy,
-            "" if audit.sight is None else str(len(audit.sight.threads)),
+            "" if audit.observation is None else str(len(audit.observation.threads)),
             words or ("as recorded" if audit.masks is not None else ""),
         )
     return table
 
 
 def _ordered(found: Audit) -> list[GuestAudit]:
-    return sorted(found.guests, key=lambda one: (list(Whose).index(one.whose), one.guest.name))
+    return sorted(found.guests, key=lambda one: (list(GuestOrigin).index(one.origin), one.guest.name))
 
 
 def _sum(found: Audit) -> list[RenderableType]:
@@ -76,7 +76,7 @@ def _sum(found: Audit) -> list[RenderableType]:
     notes = len(found.findings) - drift
     words = f"{count(len(found.guests), 'guest')} looked at: {count(drift, 'finding')}" + (f", {count(notes, 'note')}" if notes else "")
     lines: list[RenderableType] = [Text.assemble(("✗ ", "bold red") if drift else ("✓ ", "bold green"), words)]
-    witnesses = sorted({guest.sight.witness for guest in found.guests if guest.sight is not None})
+    witnesses = sorted({guest.observation.witness for guest in found.guests if guest.observation is not None})
     if witnesses:
         lines.append(Text(f"  witness: {', '.join(witnesses)}", style="dim"))
     if not found.verified:

@@ -15,7 +15,7 @@ from pinfold.core.printable import shell_word
 from pinfold.drivers.port import GuestState, HostGuest
 from pinfold.host.orphans import Orphan
 from pinfold.host.places import places
-from pinfold.host.replace import Replaced
+from pinfold.host.replace import ReplaceResult
 
 _STYLES = {GuestState.RUNNING: "green", GuestState.PAUSED: "yellow", GuestState.CRASHED: "bold red", GuestState.STOPPED: "dim"}
 
@@ -40,7 +40,7 @@ def guests_view(guests: Sequence[HostGuest], pools: Pools | None) -> list[Render
     return [table]
 
 
-def replaced_view(done: Replaced) -> list[RenderableType]:
+def replaced_view(done: ReplaceResult) -> list[RenderableType]:
     """A guest's place before and after, and why it changed. Pure."""
     name = done.guest.name
     if done.before == done.after:

@@ -15,13 +15,17 @@ from pinfold.core.drift import ExpectedMasks, Finding, Severity, expected
 from pinfold.core.overhead import ObservedThread, ThreadClass, memory_cell
 from pinfold.core.plural import count
 from pinfold.core.topology import Topology
-from pinfold.drivers.port import HostGuest, Sight
+from pinfold.drivers.port import HostGuest, Observation
 
 _ORDER = tuple(ThreadClass)
 
 
 def guest_view(
-    guest: HostGuest, masks: ExpectedMasks | None, sight: Sight | None, findings: Iterable[Finding], topology: Topology | None = None
+    guest: HostGuest,
+    masks: ExpectedMasks | None,
+    observation: Observation | None,
+    findings: Iterable[Finding],
+    topology: Topology | None = None,
 ) -> list[RenderableType]:
     """One guest: what it is, the proof where it runs, and what was found, each with its repair. Pure.
 
@@ -29,16 +33,16 @@ def guest_view(
     """
     found = tuple(findings)
     lines: list[RenderableType] = guest_head(guest)
-    if sight is not None and masks is None:
-        lines.append(Text(f"  {count(len(sight.threads), 'thread')} seen; nothing was recorded of this guest", style="dim"))
-    elif sight is not None and masks is not None:
+    if observation is not None and masks is None:
+        lines.append(Text(f"  {count(len(observation.threads), 'thread')} seen; nothing was recorded of this guest", style="dim"))
+    elif observation is not None and masks is not None:
         lines += [
             Text(),
-            Padding(proof_table(masks, sight, found, contexts(guest, sight, topology)), (0, 0, 0, 2), expand=False),
+            Padding(proof_table(masks, observation, found, contexts(guest, observation, topology)), (0, 0, 0, 2), expand=False),
             Text(),
-            *verdict_lines(sight, found),
+            *verdict_lines(observation, found),
         ]
-    elif sight is None:
+    elif observation is None:
         lines.append(Text("  it does not run: there are no threads to be seen", style="dim"))
     about = [finding for finding in found if finding.tid is None or finding.repair or finding.advice]
     return lines + [line for finding in about for line in finding_lines(finding)]
@@ -63,10 +67,10 @@ def guest_head(guest: HostGuest) -> list[RenderableType]:
     return lines
 
 
-def contexts(guest: HostGuest, sight: Sight, topology: Topology | None) -> dict[int, str]:
+def contexts(guest: HostGuest, observation: Observation, topology: Topology | None) -> dict[int, str]:
     """For each thread context (by thread id) the host cell whose memory it made, with the cell's pCPUs where the topology is known."""
     told = {}
-    for thread in sight.threads:
+    for thread in observation.threads:
         cell = None if guest.record is None else memory_cell(thread, guest.record.fit)
         if cell is not None:
             pcpus = [f" ({known.cpus})" for known in (topology.cells if topology else ()) if known.id == cell]
@@ -74,7 +78,7 @@ def contexts(guest: HostGuest, sight: Sight, topology: Topology | None) -> dict[
     return told
 
 
-def proof_table(masks: ExpectedMasks, sight: Sight, findings: Iterable[Finding], contexts: Mapping[int, str]) -> Table:
+def proof_table(masks: ExpectedMasks, observation: Observation, findings: Iterable[Finding], contexts: Mapping[int, str]) -> Table:
     """Every thread: class, name, id, the pCPUs that it may run on, those recorded for it, and whether they are the same.
 
     Of thread contexts nothing is recorded; `contexts` says what is known of them, and a dot that they are not judged.
@@ -84,7 +88,7 @@ def proof_table(masks: ExpectedMasks, sight: Sight, findings: Iterable[Finding],
         for tid in finding.tids:
             if worst.get(tid) is not Severity.DRIFT:
                 worst[tid] = finding.severity
-    fifo = any(thread.scheduler != "other" for thread in sight.threads)
+    fifo = any(thread.scheduler != "other" for thread in observation.threads)
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     table.add_column("class", no_wrap=True)
     table.add_column("thread", overflow="fold")
@@ -94,7 +98,7 @@ def proof_table(masks: ExpectedMasks, sight: Sight, findings: Iterable[Finding],
     table.add_column("may run on", overflow="fold")
     table.add_column("recorded", overflow="fold")
     table.add_column("", no_wrap=True)
-    for thread in sorted(sight.threads, key=_order):
+    for thread in sorted(observation.threads, key=_order):
         recorded = expected(masks, thread)
         scheduler = [thread.scheduler] if fifo else []
         judged = thread.thread_class is not ThreadClass.THREAD_CONTEXT
@@ -104,19 +108,19 @@ def proof_table(masks: ExpectedMasks, sight: Sight, findings: Iterable[Finding],
     return table
 
 
-def verdict_lines(sight: Sight, findings: Iterable[Finding]) -> list[Text]:
+def verdict_lines(observation: Observation, findings: Iterable[Finding]) -> list[Text]:
     """How many threads are where they were recorded to be, and who saw it."""
     found = tuple(findings)
     astray = {tid for finding in found for tid in finding.tids}
-    own = [thread for thread in sight.threads if thread.thread_class not in (ThreadClass.KTHREAD, ThreadClass.THREAD_CONTEXT)]
-    kernel = [thread for thread in sight.threads if thread.thread_class is ThreadClass.KTHREAD]
+    own = [thread for thread in observation.threads if thread.thread_class not in (ThreadClass.KTHREAD, ThreadClass.THREAD_CONTEXT)]
+    kernel = [thread for thread in observation.threads if thread.thread_class is ThreadClass.KTHREAD]
     right = sum(thread.tid not in astray for thread in own)
     words = f" {right} of {count(len(own), 'thread')}"
     if kernel:
         words += f", and {sum(thread.tid not in astray for thread in kernel)} of {count(len(kernel), 'kernel thread')},"
     words += " may run exactly where recorded"
     drift = any(finding.severity is Severity.DRIFT and finding.tids for finding in found)
-    return [Text.assemble(_mark(Severity.DRIFT if drift else None), words), Text(f"  witness: {sight.witness}", style="dim")]
+    return [Text.assemble(_mark(Severity.DRIFT if drift else None), words), Text(f"  witness: {observation.witness}", style="dim")]
 
 
 def finding_lines(finding: Finding, indent: int = 0) -> list[RenderableType]:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import libvirt as _untyped
 
 from pinfold.core.errors import Unavailable
-from pinfold.drivers.libvirt import errors, events, waiting
+from pinfold.drivers.libvirt import deadline, errors, events
 from pinfold.drivers.libvirt.address import Address
 from pinfold.drivers.libvirt.calls import Calls
 from pinfold.drivers.port import Event
@@ -83,7 +83,7 @@ class Connection:
             self._callbacks.clear()
             connection, self._open = self._open, None
         with suppress(TimeoutError):  # a daemon that hangs is not waited for
-            waiting.within(_CLOSE_SECONDS, lambda: self._let_go(connection))
+            deadline.within(_CLOSE_SECONDS, lambda: self._let_go(connection))
 
     def _let_go(self, connection: Any) -> None:
         self.calls.close()
@@ -109,7 +109,7 @@ class Connection:
         if not self.address.local:
             return libvirt.openReadOnly(uri)
         # A daemon that takes the call but never answers would hold it up for good. (A remote one may ask a person for a password.)
-        return waiting.within(_OPEN_SECONDS, lambda: libvirt.open(uri))
+        return deadline.within(_OPEN_SECONDS, lambda: libvirt.open(uri))
 
     def _watch(self, connection: Any) -> None:
         """Keepalive and events, where the connection's driver has them."""

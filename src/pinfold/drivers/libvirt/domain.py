@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.overhead import Masks
-from pinfold.drivers.libvirt import errors, moves, status, template, xmltext
+from pinfold.drivers.libvirt import errors, status, template, thread_moves, xmltext
 from pinfold.drivers.libvirt.connection import libvirt
 
 _UNDEFINE: Final[int] = (
@@ -75,7 +75,7 @@ def undefine(domain: Any) -> None:
 def pin_live(domain: Any, wanted: Masks) -> None:
     """libvirt's own live pins, thread class by class. Without a cpuset cgroup they leave threads behind (`moves`)."""
     live = libvirt.VIR_DOMAIN_AFFECT_LIVE
-    size = 1 + max(moves.asked(wanted))
+    size = 1 + max(thread_moves.named_cpus(wanted))
     domain.pinEmulator(status.row(wanted.overhead, size), live)
     for row in domain.ioThreadInfo(live):
         domain.pinIOThread(row[0], status.row(wanted.overhead, size), live)

@@ -18,14 +18,14 @@ from pinfold.core.plural import count
 from pinfold.core.printable import shell_line
 from pinfold.core.request.model import GuestRequest
 from pinfold.core.topology import Topology
-from pinfold.drivers.libvirt import capabilities, domain, elements, emit, moves, process, status, waiting
+from pinfold.drivers.libvirt import capabilities, deadline, domain, elements, emit, process, status, thread_moves
 from pinfold.drivers.libvirt.address import address
 from pinfold.drivers.libvirt.connection import Connection, absent_is_fine
-from pinfold.drivers.libvirt.elements import Make
+from pinfold.drivers.libvirt.elements import BuildContext
 from pinfold.drivers.libvirt.guests import Guests
 from pinfold.drivers.libvirt.threads import Threads
 from pinfold.drivers.libvirt.witness import AffinityWitness
-from pinfold.drivers.port import Event, GuestSpec, HostGuest, Record, Sight
+from pinfold.drivers.port import Event, GuestSpec, HostGuest, Observation, Record
 from pinfold.linux import procfs, sysfs
 
 _log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class LibvirtDriver:
 
     def definition(self, spec: GuestSpec) -> str:
         """The domain XML that `start` would use. Raises `InvalidRequest`."""
-        return emit.definition(spec, Make(platform=self._guests.platform(), realtime_priority=self._priority))
+        return emit.definition(spec, BuildContext(platform=self._guests.platform(), realtime_priority=self._priority))
 
     def start(self, spec: GuestSpec) -> HostGuest:
         """Define the guest, start it paused, place KVM's own threads. See `Driver.start`."""
@@ -203,9 +203,9 @@ class LibvirtDriver:
                 f"{expected(masks, thread)} was asked"
             )
 
-    def observe(self, guest: HostGuest) -> Sight:
+    def observe(self, guest: HostGuest) -> Observation:
         """Every thread of the guest. See `Driver.observe`."""
-        return self._threads.sight(guest)
+        return self._threads.observation(guest)
 
     def events(self, callback: Callable[[Event], None]) -> Callable[[], None]:
         """Call back for each event until the returned function is called. See `Driver.events`."""
@@ -223,7 +223,7 @@ class LibvirtDriver:
         """libvirt trims absent pCPUs from a mask without a word, so that they never reach it."""
         with self._connection.translated("the online pCPUs cannot be read"):
             _, online, _ = self._connection.live().getCPUMap(0)
-        absent = moves.asked(wanted) - status.cpus_of(online)
+        absent = thread_moves.named_cpus(wanted) - status.cpus_of(online)
         if absent:
             raise InvalidRequest(f"pCPU {absent} is not online on this host", key="pins")
 
@@ -283,7 +283,7 @@ class LibvirtDriver:
         """Ask the guest to shut down, and wait for that at most so long; what stands in the way is no error, since it is ended then."""
         with suppress(PinfoldError):
             self.shut_down(guest.id)
-            waiting.until(lambda: not self._guests.one(guest.id).active, seconds, pause=0.05)
+            deadline.until(lambda: not self._guests.one(guest.id).active, seconds, pause=0.05)
 
     def _end_hanging(self, guest: HostGuest, ticks: int | None) -> None:
         """End at once a process that is known not to answer: until libvirt does that, after ten seconds, no guest can be listed."""

@@ -22,7 +22,7 @@ X86: Final = ("x86_64", "i686")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Make:
+class BuildContext:
     """What a definition is made with beside the spec: the host's platform, and the priority of realtime vCPUs."""
 
     platform: Platform
@@ -81,7 +81,7 @@ def allocating(fit: Fit, small_page_kib: int, *, at_once: bool = False) -> CpuSe
     return CpuSet(pcpu for cell in cells for pcpu in (*(pcpu for _, pcpu in cell.pins), *cell.float_set))
 
 
-def cputune(spec: GuestSpec, iothread_ids: Iterable[int], make: Make) -> list[Element]:
+def cputune(spec: GuestSpec, iothread_ids: Iterable[int], make: BuildContext) -> list[Element]:
     """The children of `<cputune>`: the pins, and FIFO for realtime vCPUs."""
     fit = spec.record.fit
     children = pins(masks(fit), iothread_ids)
@@ -121,7 +121,7 @@ def cpu(spec: GuestSpec) -> list[Element]:
     return children
 
 
-def memory_backing(spec: GuestSpec, make: Make) -> list[Element]:
+def memory_backing(spec: GuestSpec, make: BuildContext) -> list[Element]:
     """The children of `<memoryBacking>`: huge pages of each guest cell, and locked, unshared memory for realtime guests."""
     sizes: dict[int, list[int]] = {}
     for cell in spec.record.fit.cells:
@@ -140,14 +140,14 @@ def memory_backing(spec: GuestSpec, make: Make) -> list[Element]:
     return children
 
 
-def without_pit(spec: GuestSpec, make: Make) -> Element | None:
+def without_pit(spec: GuestSpec, make: BuildContext) -> Element | None:
     """`<timer>` that says a realtime guest has no PIT; None for all others."""
     if not spec.record.fit.realtime or make.platform.arch not in X86:
         return None
     return Element("timer", {"name": "pit", "present": "no"})
 
 
-def without_kernel_pit(spec: GuestSpec, make: Make, virt_type: str) -> Element | None:
+def without_kernel_pit(spec: GuestSpec, make: BuildContext, virt_type: str) -> Element | None:
     """`<ioapic>` that keeps KVM's PIT, and its thread on vCPU 0's pCPU, away from a realtime guest; None for all others.
 
     libvirt (9.0) passes the timer's absence on to QEMU as a tick policy alone, and KVM makes its `kvm-pit` thread all the same. It does

@@ -11,11 +11,11 @@ from xml.etree.ElementTree import Element, SubElement
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.overhead import masks
 from pinfold.drivers.libvirt import elements, template
-from pinfold.drivers.libvirt.elements import Make
+from pinfold.drivers.libvirt.elements import BuildContext
 from pinfold.drivers.port import GuestSpec
 
 
-def definition(spec: GuestSpec, make: Make) -> str:
+def definition(spec: GuestSpec, make: BuildContext) -> str:
     """The domain XML of `spec`: the same for the first boot, a migration's destination and an audit.
 
     Raises `InvalidRequest` for a template that cannot be used, and for a kind of virtualization that the host lacks.
@@ -28,7 +28,7 @@ def definition(spec: GuestSpec, make: Make) -> str:
     return _own_domain(spec, make)
 
 
-def _own_domain(spec: GuestSpec, make: Make) -> str:
+def _own_domain(spec: GuestSpec, make: BuildContext) -> str:
     virt_type = spec.virt_type or make.platform.best_virt_type
     domain = Element("domain", {"type": virt_type})
     domain.extend(elements.identity(spec))
@@ -54,7 +54,7 @@ def _own_domain(spec: GuestSpec, make: Make) -> str:
     return ElementTree.tostring(domain, encoding="unicode") + "\n"
 
 
-def _os(spec: GuestSpec, make: Make) -> Element:
+def _os(spec: GuestSpec, make: BuildContext) -> Element:
     os, boot = Element("os"), spec.boot
     kind = SubElement(os, "type", {"arch": make.platform.arch})
     kind.text = "hvm"
@@ -71,7 +71,7 @@ def _os(spec: GuestSpec, make: Make) -> Element:
     return os
 
 
-def _machine(spec: GuestSpec, make: Make, virt_type: str) -> list[Element]:
+def _machine(spec: GuestSpec, make: BuildContext, virt_type: str) -> list[Element]:
     found = []
     if make.platform.arch in elements.X86:
         features = Element("features")
@@ -89,7 +89,7 @@ def _machine(spec: GuestSpec, make: Make, virt_type: str) -> list[Element]:
     return found
 
 
-def _devices(spec: GuestSpec, make: Make) -> Element:
+def _devices(spec: GuestSpec, make: BuildContext) -> Element:
     devices, boot = Element("devices"), spec.boot
     if make.platform.emulator:
         SubElement(devices, "emulator").text = make.platform.emulator

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from pinfold.drivers.libvirt import waiting
+from pinfold.drivers.libvirt import deadline
 from pinfold.drivers.libvirt.status import Status, status_file
 from pinfold.linux import procfs
 
@@ -77,7 +77,7 @@ def status_of(state_dir: str, name: str) -> Status | None:
 
 def ended(pid: int, start_ticks: int) -> bool:
     """Whether the process that began at `start_ticks` is gone, waiting for it at most 15 seconds."""
-    return waiting.until(lambda: procfs.start_ticks(pid) != start_ticks, END_SECONDS)
+    return deadline.until(lambda: procfs.start_ticks(pid) != start_ticks, END_SECONDS)
 
 
 def doing(pid: int) -> str:

@@ -220,7 +220,7 @@ def cpus_of(bools: Iterable[bool]) -> CpuSet:
     return CpuSet(cpu for cpu, on in enumerate(bools) if on)
 
 
-def told(vcpus: Sequence[CpuSet], emulator: CpuSet, iothreads: Mapping[int, CpuSet]) -> tuple[ObservedThread, ...]:
+def unverified_threads(vcpus: Sequence[CpuSet], emulator: CpuSet, iothreads: Mapping[int, CpuSet]) -> tuple[ObservedThread, ...]:
     """Threads by a hypervisor's word alone, which gives no thread ids: vCPUs, the emulator, iothreads."""
     found = [
         ObservedThread(tid=0, name=f"vCPU {index}", thread_class=ThreadClass.VCPU, allowed=cpus, vcpu=index)

@@ -15,7 +15,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.overhead import Masks, masks
 from pinfold.drivers.libvirt import elements, metadata, outline, xmltext
-from pinfold.drivers.libvirt.elements import Make
+from pinfold.drivers.libvirt.elements import BuildContext
 from pinfold.drivers.libvirt.outline import Edit, Node
 from pinfold.drivers.port import GuestSpec
 
@@ -27,7 +27,7 @@ _ONCE: Final = ("metadata", "memoryBacking", "cputune", "cpu", "clock", "feature
 """What our parts go into or before. libvirt reads the pins of every `<cputune>` that there is."""
 
 
-def merged(spec: GuestSpec, make: Make) -> str:
+def merged(spec: GuestSpec, make: BuildContext) -> str:
     """The template of `spec` with our parts; `spec.boot` may add iothreads to it, and nothing else.
 
     Raises `InvalidRequest` for a template that is too long, broken or no domain, and for a boot source beside it.
@@ -92,7 +92,7 @@ class _Merge:
         self.edits: list[Edit] = []
         self.indent = self._indent()
 
-    def merged(self, spec: GuestSpec, make: Make) -> str:
+    def merged(self, spec: GuestSpec, make: BuildContext) -> str:
         if self.domain.inner_start < 0:
             raise InvalidRequest(f"{_WHAT} is an empty <domain/>", key=_WHAT)
         self._domain_type(spec.virt_type)

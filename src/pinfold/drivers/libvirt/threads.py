@@ -7,11 +7,11 @@ from functools import partial
 from typing import Any, Final
 
 from pinfold.core.overhead import Masks, ObservedThread
-from pinfold.drivers.libvirt import moves, process, status, witness
+from pinfold.drivers.libvirt import process, status, thread_moves, witness
 from pinfold.drivers.libvirt.connection import Connection, libvirt
 from pinfold.drivers.libvirt.guests import Guests
 from pinfold.drivers.libvirt.witness import AffinityWitness
-from pinfold.drivers.port import GuestHangs, HostGuest, Sight
+from pinfold.drivers.port import GuestHangs, HostGuest, Observation
 from pinfold.linux import procfs
 
 _ASK_SECONDS: Final = 3.0
@@ -27,15 +27,15 @@ class Threads:
         self._kernel = procfs.KernelThreads()
         self._iothreads: dict[str, tuple[tuple[int, ...], Mapping[int, int]]] = {}
 
-    def sight(self, guest: HostGuest) -> Sight:
+    def observation(self, guest: HostGuest) -> Observation:
         """Every thread of the guest. See `Driver.observe`."""
         if not self._connection.address.local:
             return self._unverified(guest)
         # Read anew, since the process that `guest` knew may have ended and its id be another's.
         pid = process.pid_of(self._connection.address.state_dir, guest.name)
         if pid is None:
-            return Sight(threads=(), witness=witness.PROCFS if self._told is None else self._told.label)
-        return witness.sight(
+            return Observation(threads=(), witness=witness.PROCFS if self._told is None else self._told.label)
+        return witness.observation(
             pid,
             vcpus=self._vcpu_threads(guest, pid),
             iothreads=lambda: self._iothread_threads(guest, pid),
@@ -47,14 +47,14 @@ class Threads:
         """Move what is misplaced and return what still is. Where another witness speaks the kernel may lack the pCPUs."""
         pid, told, move = guest.pid, self._told, None
         if pid is not None and told is None:
-            move = partial(moves.by_kernel, pid)
+            move = partial(thread_moves.by_kernel, pid)
         elif isinstance(told, witness.ThreadMover):
-            move = partial(moves.by_witness, told)
-        return moves.place(lambda: self.sight(guest), wanted, move, kernel_only=kernel_only)
+            move = partial(thread_moves.by_witness, told)
+        return thread_moves.place(lambda: self.observation(guest), wanted, move, kernel_only=kernel_only)
 
     def place_late(self, guest: HostGuest, wanted: Masks) -> None:
         """Place the kernel thread that KVM makes only when the guest first runs."""
-        if guest.pid is not None and self._told is None and moves.late_kernel_thread(guest.pid):
+        if guest.pid is not None and self._told is None and thread_moves.late_kernel_thread(guest.pid):
             self.place(guest, wanted, kernel_only=True)
 
     def _vcpu_threads(self, guest: HostGuest, pid: int) -> Mapping[int, int]:
@@ -94,12 +94,14 @@ class Threads:
             # Names are left then; a guest that has just ended has no threads to ask about.
             return ""
 
-    def _unverified(self, guest: HostGuest) -> Sight:
+    def _unverified(self, guest: HostGuest) -> Observation:
         """What a remote libvirt says of its own pins."""
         with self._connection.translated(f"the pins of guest {guest.name} cannot be read"):
             domain = self._guests.domain(guest.id)
             if not guest.active:
-                return Sight(threads=(), witness=witness.UNVERIFIED)
+                return Observation(threads=(), witness=witness.UNVERIFIED)
             rows = {row[0]: status.cpus_of(row[1]) for row in (domain.ioThreadInfo(0) if guest.iothreads else [])}
-            threads = status.told([status.cpus_of(row) for row in domain.vcpus()[1]], status.cpus_of(domain.emulatorPinInfo(0)), rows)
-        return Sight(threads=threads, witness=witness.UNVERIFIED)
+            threads = status.unverified_threads(
+                [status.cpus_of(row) for row in domain.vcpus()[1]], status.cpus_of(domain.emulatorPinInfo(0)), rows
+            )
+        return Observation(threads=threads, witness=witness.UNVERIFIED)

@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.overhead import ObservedThread, ThreadClass
 from pinfold.drivers.libvirt import status
-from pinfold.drivers.port import Sight
+from pinfold.drivers.port import Observation
 from pinfold.linux import cgroup, procfs
 
 PROCFS = "procfs"
@@ -18,11 +18,11 @@ UNVERIFIED = "hypervisor's word (unverified)"
 
 
 class AffinityWitness(Protocol):
-    """Another source than procfs for what a thread may run on, such as a lab's records. It is named in every `Sight`."""
+    """Another source than procfs for what a thread may run on, such as a lab's records. It is named in every `Observation`."""
 
     @property
     def label(self) -> str:
-        """What `Sight.witness` says."""
+        """What `Observation.witness` says."""
         ...
 
     def allowed(self, tid: int) -> CpuSet | None:
@@ -39,7 +39,7 @@ class ThreadMover(Protocol):
         ...
 
 
-def sight(
+def observation(
     pid: int,
     *,
     vcpus: Mapping[int, int],
@@ -47,7 +47,7 @@ def sight(
     witness: AffinityWitness | None = None,
     kernel: procfs.KernelThreads,
     proc: Path = procfs.PROC,
-) -> Sight:
+) -> Observation:
     """All threads of process `pid` and the kernel's on its behalf, walked until stable and classified.
 
     `vcpus` maps thread ids to vCPUs, empty where libvirt did not tell; `iothreads` is asked only where no cgroup tells them.
@@ -61,10 +61,10 @@ def sight(
         for thread in status.classified(walk.threads, vcpus=vcpus, iothreads=known, leaves=leaves)
     )
     if witness is None:
-        return Sight(threads=found, witness=PROCFS, stable=walk.stable)
+        return Observation(threads=found, witness=PROCFS, stable=walk.stable)
     # A witness that sees what libvirt and QEMU ask for sees nothing of the kernel's own threads: they are left out rather than guessed.
     seen = (thread for thread in found if thread.thread_class is not ThreadClass.KTHREAD or witness.allowed(thread.tid) is not None)
-    return Sight(threads=tuple(_as_told(thread, pid, witness) for thread in seen), witness=witness.label, stable=walk.stable)
+    return Observation(threads=tuple(_as_told(thread, pid, witness) for thread in seen), witness=witness.label, stable=walk.stable)
 
 
 def _in_its_cgroup(thread: ObservedThread, pid: int, leaf: cgroup.Leaf | None, proc: Path) -> ObservedThread:

@@ -59,8 +59,8 @@ def sentences(bench: Bench) -> list[str]:
 
 def test_a_share_guest_on_huge_pages_of_a_cell_without_a_pool_starts_and_starts_again(bench: Bench) -> None:
     started = bench.start(bench.order("huge", SHARE | HUGE))
-    assert {str(t.allowed) for t in started.sight.threads if t.thread_class is ThreadClass.EMULATOR} == {"0-1"}
-    (context,) = (t for t in started.sight.threads if t.thread_class is ThreadClass.THREAD_CONTEXT)
+    assert {str(t.allowed) for t in started.observation.threads if t.thread_class is ThreadClass.EMULATOR} == {"0-1"}
+    (context,) = (t for t in started.observation.threads if t.thread_class is ThreadClass.THREAD_CONTEXT)
     assert context.name == "TC tc-ram-node0"
     pages = Path(f"/proc/{started.guest.pid}/numa_maps").read_text()
     huge = [line for line in pages.splitlines() if "huge" in line and "ram-node0" in line]
@@ -68,7 +68,7 @@ def test_a_share_guest_on_huge_pages_of_a_cell_without_a_pool_starts_and_starts_
     assert sentences(bench) == []
     stop(bench.driver, bench.settings, started.guest.id, remove=False)
     again = restart(bench.driver, bench.settings, "huge")
-    assert {str(t.allowed) for t in again.sight.threads if t.thread_class is ThreadClass.EMULATOR} == {"0-1"}
+    assert {str(t.allowed) for t in again.observation.threads if t.thread_class is ThreadClass.EMULATOR} == {"0-1"}
     assert sentences(bench) == []
 
 
@@ -85,8 +85,8 @@ def test_a_template_that_wants_small_pages_at_once_starts_on_a_cell_without_a_po
     <os><type arch='x86_64' machine='pc'>hvm</type><loader readonly='yes' type='rom'>{bench.rom}</loader></os>
     <devices><emulator>/usr/bin/qemu-system-x86_64</emulator><memballoon model='none'/></devices></domain>"""
     started = bench.start(replace(bench.order("once", SHARE, boot=Boot()), template=template))
-    assert [t.name for t in started.sight.threads if t.thread_class is ThreadClass.THREAD_CONTEXT] == ["TC tc-ram-node0"]
-    assert {str(t.allowed) for t in started.sight.threads if t.thread_class is ThreadClass.EMULATOR} == {"0-1"}
+    assert [t.name for t in started.observation.threads if t.thread_class is ThreadClass.THREAD_CONTEXT] == ["TC tc-ram-node0"]
+    assert {str(t.allowed) for t in started.observation.threads if t.thread_class is ThreadClass.EMULATOR} == {"0-1"}
     assert sentences(bench) == []
 
 
@@ -100,9 +100,9 @@ def test_isolate_over_two_cells_of_huge_pages_starts(bench: Bench) -> None:
 
 def test_realtime_vcpus_run_fifo_under_cgroup_v2_and_the_rest_does_not(bench: Bench) -> None:
     started = bench.start(bench.order("rt", SHARE | {"hw:cpu_realtime": "yes", "hw:cpu_realtime_mask": "^0"}, vcpus=2))
-    schedulers = {thread.vcpu: thread.scheduler for thread in started.sight.threads if thread.thread_class is ThreadClass.VCPU}
+    schedulers = {thread.vcpu: thread.scheduler for thread in started.observation.threads if thread.thread_class is ThreadClass.VCPU}
     assert schedulers == {0: "other", 1: "fifo"}
-    assert {t.scheduler for t in started.sight.threads if t.thread_class is not ThreadClass.VCPU} == {"other"}
+    assert {t.scheduler for t in started.observation.threads if t.thread_class is not ThreadClass.VCPU} == {"other"}
     assert sentences(bench) == []
 
 

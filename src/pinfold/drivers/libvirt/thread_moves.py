@@ -16,16 +16,16 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import expected
 from pinfold.core.errors import Unavailable
 from pinfold.core.overhead import Masks, ObservedThread, ThreadClass
-from pinfold.drivers.libvirt import waiting
+from pinfold.drivers.libvirt import deadline
 from pinfold.drivers.libvirt.witness import ThreadMover
-from pinfold.drivers.port import Sight
+from pinfold.drivers.port import Observation
 from pinfold.linux import cgroup, procfs
 
 _ROUNDS: Final = 3
 _LATE_SECONDS: Final = 0.1
 
 
-def asked(masks: Masks) -> CpuSet:
+def named_cpus(masks: Masks) -> CpuSet:
     """Every pCPU that `masks` names."""
     union = masks.overhead
     for cpus in masks.vcpus:
@@ -33,15 +33,15 @@ def asked(masks: Masks) -> CpuSet:
     return union
 
 
-def misplaced(sight: Sight, masks: Masks) -> tuple[ObservedThread, ...]:
-    """The threads that may run elsewhere than `masks` says, in the order of the sight."""
-    return tuple(thread for thread in sight.threads if (want := expected(masks, thread)) is not None and thread.allowed != want)
+def misplaced(observation: Observation, masks: Masks) -> tuple[ObservedThread, ...]:
+    """The threads that may run elsewhere than `masks` says, in the order of the observation."""
+    return tuple(thread for thread in observation.threads if (want := expected(masks, thread)) is not None and thread.allowed != want)
 
 
 Move = Callable[[ObservedThread, CpuSet], None]
 
 
-def place(observe: Callable[[], Sight], masks: Masks, move: Move | None, *, kernel_only: bool = False) -> tuple[ObservedThread, ...]:
+def place(observe: Callable[[], Observation], masks: Masks, move: Move | None, *, kernel_only: bool = False) -> tuple[ObservedThread, ...]:
     """Move what is misplaced, and return what still is in the end, the kernel's own threads aside.
 
     With `kernel_only` just the kernel's are moved, once; without `move` nothing is. New threads inherit the main thread's mask, so three
@@ -72,7 +72,7 @@ def late_kernel_thread(pid: int) -> bool:
 
     # Emulated guests never have it. Their vCPU threads say so in their names, good enough to save a wait.
     emulated = any(thread.comm.endswith("/TCG") for thread in procfs.threads(pid))
-    return not emulated and waiting.until(made, _LATE_SECONDS)
+    return not emulated and deadline.until(made, _LATE_SECONDS)
 
 
 def by_kernel(pid: int, thread: ObservedThread, cpus: CpuSet) -> None:

@@ -12,7 +12,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.hosttext import host
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Image
-from pinfold.lab import kit
+from pinfold.lab import user_files
 from pinfold.lab.folder import LabFolder
 
 
@@ -26,14 +26,14 @@ from pinfold.lab.folder import LabFolder
     ],
 )
 def test_pools_suit_the_topology(text: str, shared: str, dedicated: str) -> None:
-    found = kit.pools(host(text))
+    found = user_files.pools(host(text))
     assert (str(found.shared), str(found.dedicated)) == (shared, dedicated)
 
 
 def test_the_configuration_is_one_that_pinfold_reads(tmp_path: Path) -> None:
     folder = LabFolder(tmp_path)
-    pools = kit.LabPools(shared=CpuSet.of(0), dedicated=CpuSet.parse("1-3"))
-    folder.configuration.write_text(kit.configuration(folder, pools, about="A lab."))
+    pools = user_files.LabPools(shared=CpuSet.of(0), dedicated=CpuSet.parse("1-3"))
+    folder.configuration.write_text(user_files.configuration(folder, pools, about="A lab."))
     read = load([str(folder.configuration)])
     assert not read.warnings
     assert read.settings.uri == folder.uri
@@ -41,7 +41,7 @@ def test_the_configuration_is_one_that_pinfold_reads(tmp_path: Path) -> None:
 
 def test_every_flavor_is_a_request_that_pinfold_understands(tmp_path: Path) -> None:
     path = tmp_path / "flavors.toml"
-    path.write_text(kit.flavors_file())
+    path.write_text(user_files.flavors_file())
     flavors = read_flavors(str(path))
     assert list(flavors) == ["float", "pinned", "share", "isolate", "cores", "mixed", "wide"]
     for flavor in flavors.values():

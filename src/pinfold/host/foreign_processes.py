@@ -17,7 +17,7 @@ _FOLDER: Final = re.compile(r"(/[^\s\"',]*)/domain-[0-9]+-")
 """The folder of a libvirt in the path of one of its guests' folders."""
 
 
-def strangers(guests: Collection[int], *, proc: Path = procfs.PROC) -> tuple[Process, ...]:
+def foreign_processes(guests: Collection[int], *, proc: Path = procfs.PROC) -> tuple[Process, ...]:
     """Every process but the guests' (by process id) and the kernel's threads, ordered by id. Raises `Unavailable` without procfs."""
     try:
         pids = sorted(int(entry.name) for entry in proc.iterdir() if entry.name.isdigit())
@@ -36,7 +36,7 @@ def strangers(guests: Collection[int], *, proc: Path = procfs.PROC) -> tuple[Pro
 
 
 def default_set(processes: Collection[Process]) -> CpuSet:
-    """The set that the host gives every process: that of the init process, or the empty set where it is out of sight."""
+    """The set that the host gives every process: that of the init process, or the empty set where it is not readable."""
     return next((process.allowed[0] for process in processes if process.pid == 1), CpuSet())
 
 
