@@ -10,9 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
-from pinfold.accounting.answers import CONSUMER_TYPE, OverCapacity
 from pinfold.accounting.client import Placement
 from pinfold.accounting.embedded import Embedded, EmbeddedPlacement, load
+from pinfold.accounting.placement_responses import CONSUMER_TYPE, OverCapacity
 from pinfold.accounting.remote import Auth, RemotePlacement, connect
 from pinfold.accounting.resources import Inventory
 from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, Unavailable

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from tests.fleet import add_guest, add_host, at_rest, pinned, wanted
 from tests.scheduler.claiming import EAGER, create, refuse, synced_hosts
 
-from pinfold.accounting.answers import Allocation
 from pinfold.accounting.client import Placement
+from pinfold.accounting.placement_responses import Allocation
 from pinfold.accounting.resources import PCPU
 from pinfold.core.errors import Conflict
 from pinfold.core.reasons import ReasonCode

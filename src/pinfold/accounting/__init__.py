@@ -1,1 +1,1 @@
-"""OpenStack Placement: what a host offers and a guest consumes, and the one client for an embedded or a remote Placement."""
+"""OpenStack Placement: what a host offers and a guest consumes, and one client for an embedded or a remote Placement."""

@@ -1,7 +1,7 @@
-"""`Placement`: the calls of OpenStack Placement that pinfold makes, typed, over any transport. What is put there does not belong here.
+"""`Placement`: the typed calls of OpenStack Placement that pinfold makes, over any transport.
 
 The source is the Placement API reference, microversion 1.39. A conflict of generations raises `Conflict`, a lack of room `OverCapacity`,
-a Placement that is away, slow or broken `Unavailable`; anything else that is refused is a bug of ours or a wrong setting.
+and a Placement that is away, slow or broken `Unavailable`. Any other refusal is a bug in pinfold or a wrong setting.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from urllib.parse import quote
 
 import httpx
 
-from pinfold.accounting import answers
-from pinfold.accounting.answers import CONSUMER_TYPE, Allocation, Provider
+from pinfold.accounting import placement_responses as responses
+from pinfold.accounting.placement_responses import CONSUMER_TYPE, Allocation, Provider
 from pinfold.accounting.resources import Amounts, Inventories
 from pinfold.core.errors import InvalidRequest, Unavailable
 
 MICROVERSION: Final = "placement 1.39"
 
 _GLANCE_SECONDS: Final = 3.0
-"""For how long somebody who only asks whether Placement is there waits for it."""
+"""How long a caller waits who only asks whether Placement is there."""
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
-    """The project and user that our consumers are booked on in Placement."""
+    """The Placement project and user to which our consumers belong."""
 
     project: str = "pinfold"
     user: str = "pinfold"
@@ -40,13 +40,13 @@ DEFAULT_OWNER: Final = Owner()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Away:
-    """Placement does not answer: since when, in seconds since the epoch by this machine's clock, and what came of the last call."""
+    """Placement does not answer: since when, in seconds since the epoch by this machine's clock, and why the last call failed."""
 
     since: float
     why: str
 
     def sentence(self) -> str:
-        """Both, for an operator.
+        """One sentence for an operator.
 
         >>> Away(since=0.0, why="Placement at http://p does not answer").sentence()
         'away since 1970-01-01T00:00:00Z: Placement at http://p does not answer'
@@ -55,10 +55,10 @@ class Away:
 
 
 class Placement:
-    """The client. Safe to share between threads as far as its `httpx.Client` is, which is.
+    """The client. It can be shared between threads because its `httpx.Client` can.
 
-    `http` has the base URL, the authentication and the timeouts; `accounting.remote` and `accounting.embedded` make one. Where its base
-    URL is not known yet, `locate` finds it before the first call; it raises `Unavailable` when it cannot yet.
+    `http` has the base URL, the authentication and the timeouts; `accounting.remote` and `accounting.embedded` make one. If its base URL is
+    not known yet, `locate` finds it before the first call, and raises `Unavailable` when it cannot.
     """
 
     def __init__(self, http: httpx.Client, owner: Owner = DEFAULT_OWNER, *, locate: Callable[[], str] | None = None) -> None:
@@ -69,38 +69,38 @@ class Placement:
 
     @property
     def away(self) -> Away | None:
-        """Since when no call was answered, None where the last one was."""
+        """Since when no call was answered, None if the last one was."""
         return self._away
 
     def close(self) -> None:
-        """Let go of the connections."""
+        """Close the connections."""
         self._http.close()
 
     def version(self) -> str:
-        """The newest microversion that this Placement speaks, asked for with little patience. Raises `Unavailable`."""
-        return self._read("GET", "/", answers.newest_version, seconds=_GLANCE_SECONDS)
+        """The newest microversion of this Placement, requested with a short timeout. Raises `Unavailable`."""
+        return self._read("GET", "/", responses.newest_version, seconds=_GLANCE_SECONDS)
 
     # -- names ------------------------------------------------------------------------------------------------------------------------
 
     def ensure_resource_class(self, name: str) -> None:
-        """Make sure that the custom resource class exists."""
+        """Create the custom resource class if it is missing."""
         self._call("PUT", f"/resource_classes/{name}")
 
     def ensure_trait(self, name: str) -> None:
-        """Make sure that the custom trait exists."""
+        """Create the custom trait if it is missing."""
         self._call("PUT", f"/traits/{name}")
 
     # -- providers --------------------------------------------------------------------------------------------------------------------
 
     def providers(self) -> tuple[Provider, ...]:
         """Every resource provider, ordered by uuid."""
-        return tuple(sorted(self._read("GET", "/resource_providers", answers.providers), key=lambda provider: provider.uuid))
+        return tuple(sorted(self._read("GET", "/resource_providers", responses.providers), key=lambda provider: provider.uuid))
 
     def providers_with(self, trait: str) -> frozenset[str]:
-        """The uuids of the providers that have the trait; none where Placement does not know it."""
+        """The uuids of the providers that have the trait; none when Placement does not know it."""
         try:
             return frozenset(
-                found.uuid for found in self._read("GET", f"/resource_providers?required={quote(trait, safe='')}", answers.providers)
+                found.uuid for found in self._read("GET", f"/resource_providers?required={quote(trait, safe='')}", responses.providers)
             )
         except InvalidRequest as error:
             if "No such trait" in str(error):
@@ -112,79 +112,82 @@ class Placement:
         if not aggregates:
             return frozenset()
         path = f"/resource_providers?member_of=in:{','.join(sorted(aggregates))}"
-        return frozenset(found.uuid for found in self._read("GET", path, answers.providers))
+        return frozenset(found.uuid for found in self._read("GET", path, responses.providers))
 
     def provider(self, uuid: str) -> Provider | None:
         """One resource provider, or None."""
-        return self._read("GET", f"/resource_providers/{uuid}", answers.provider, missing=True)
+        return self._read("GET", f"/resource_providers/{uuid}", responses.provider, missing=True)
 
     def create_provider(self, uuid: str, name: str) -> Provider:
-        """Make a root provider. Raises `Conflict` when the uuid or the name exists."""
-        return self._read("POST", "/resource_providers", answers.provider, {"uuid": uuid, "name": name})
+        """Create a root provider. Raises `Conflict` when the uuid or the name exists."""
+        return self._read("POST", "/resource_providers", responses.provider, {"uuid": uuid, "name": name})
 
     def delete_provider(self, uuid: str) -> None:
-        """Remove a provider without allocations; one that is not there is no error. Raises `Conflict` while it has some."""
+        """Delete a provider without allocations; a missing one is no error. Raises `Conflict` while it has allocations."""
         self._call("DELETE", f"/resource_providers/{uuid}", missing=True)
 
     def inventories(self, uuid: str) -> tuple[int, Inventories]:
         """The provider's generation and inventories, ordered by resource class. Raises `InvalidRequest` when there is no such provider."""
         return self._read(
-            "GET", f"/resource_providers/{uuid}/inventories", lambda body: (answers.generation(body), answers.inventories(body))
+            "GET", f"/resource_providers/{uuid}/inventories", lambda body: (responses.generation(body), responses.inventories(body))
         )
 
     def put_inventories(self, uuid: str, generation: int, inventories: Inventories) -> int:
-        """Replace the provider's inventories; the new generation.
+        """Replace the provider's inventories. Returns the new generation.
 
-        Raises `Conflict` when the provider has changed since `generation`, or a class in use would go.
+        Raises `Conflict` when the provider has changed since `generation`, or when a class in use would be removed.
         """
         body = {"resource_provider_generation": generation, "inventories": {name: asdict(values) for name, values in inventories}}
-        return self._read("PUT", f"/resource_providers/{uuid}/inventories", answers.generation, body)
+        return self._read("PUT", f"/resource_providers/{uuid}/inventories", responses.generation, body)
 
     def traits(self, uuid: str) -> tuple[int, frozenset[str]]:
         """The provider's generation and traits."""
         return self._read(
-            "GET", f"/resource_providers/{uuid}/traits", lambda body: (answers.generation(body), answers.names(body, "traits"))
+            "GET", f"/resource_providers/{uuid}/traits", lambda body: (responses.generation(body), responses.names(body, "traits"))
         )
 
     def put_traits(self, uuid: str, generation: int, traits: frozenset[str]) -> int:
-        """Replace the provider's traits; the new generation. Raises `Conflict` when the provider has changed since."""
+        """Replace the provider's traits. Returns the new generation. Raises `Conflict` when the provider has changed since `generation`."""
         body = {"resource_provider_generation": generation, "traits": sorted(traits)}
-        return self._read("PUT", f"/resource_providers/{uuid}/traits", answers.generation, body)
+        return self._read("PUT", f"/resource_providers/{uuid}/traits", responses.generation, body)
 
     def aggregates(self, uuid: str) -> tuple[int, frozenset[str]]:
         """The provider's generation and the uuids of its aggregates."""
         return self._read(
-            "GET", f"/resource_providers/{uuid}/aggregates", lambda body: (answers.generation(body), answers.names(body, "aggregates"))
+            "GET", f"/resource_providers/{uuid}/aggregates", lambda body: (responses.generation(body), responses.names(body, "aggregates"))
         )
 
     def put_aggregates(self, uuid: str, generation: int, aggregates: frozenset[str]) -> int:
-        """Replace the provider's aggregates; the new generation. Raises `Conflict` when the provider has changed since."""
+        """Replace the provider's aggregates. Returns the new generation. Raises `Conflict` when the provider has changed since
+        `generation`.
+        """
         body = {"resource_provider_generation": generation, "aggregates": sorted(aggregates)}
-        return self._read("PUT", f"/resource_providers/{uuid}/aggregates", answers.generation, body)
+        return self._read("PUT", f"/resource_providers/{uuid}/aggregates", responses.generation, body)
 
     def usages(self, uuid: str) -> Amounts:
-        """What is used of the provider, ordered by resource class, zeros included."""
-        return self._read("GET", f"/resource_providers/{uuid}/usages", lambda body: answers.amounts(body, "usages"))
+        """What is used of the provider, ordered by resource class, including zeros."""
+        return self._read("GET", f"/resource_providers/{uuid}/usages", lambda body: responses.amounts(body, "usages"))
 
     # -- allocations ------------------------------------------------------------------------------------------------------------------
 
     def provider_allocations(self, uuid: str) -> tuple[tuple[str, Amounts], ...]:
         """What each consumer, ours or not, consumes of the provider, ordered by consumer."""
-        return self._read("GET", f"/resource_providers/{uuid}/allocations", answers.consumed)
+        return self._read("GET", f"/resource_providers/{uuid}/allocations", responses.consumed)
 
     def allocation(self, consumer: str) -> Allocation | None:
-        """All that the consumer consumes, with its generation; None where that is nothing."""
-        return self._read("GET", f"/allocations/{consumer}", lambda body: answers.allocation(consumer, body))
+        """Everything that the consumer consumes, with its generation; None when it consumes nothing."""
+        return self._read("GET", f"/allocations/{consumer}", lambda body: responses.allocation(consumer, body))
 
     def allocate(self, consumer: str, provider: str, amounts: Amounts, *, generation: int | None) -> None:
-        """Make the consumer consume just that of just that provider. `generation` None is for a consumer that consumes nothing yet.
+        """Set the consumer's allocation to these amounts of this provider only. `generation` is None for a consumer that consumes nothing
+        yet.
 
         Raises `Conflict` when the consumer has changed since `generation`, `OverCapacity` when the provider lacks room.
         """
         self._put_allocations(consumer, {provider: {"resources": dict(amounts)}}, generation)
 
     def empty(self, allocation: Allocation) -> None:
-        """Make the consumer consume nothing. Raises `Conflict` when it has changed since it was read."""
+        """Remove the consumer's allocation. Raises `Conflict` when it has changed since it was read."""
         self._put_allocations(allocation.consumer, {}, allocation.generation)
 
     def _put_allocations(self, consumer: str, providers: Mapping[str, Any], generation: int | None) -> None:
@@ -198,7 +201,7 @@ class Placement:
         self._call("PUT", f"/allocations/{consumer}", body)
 
     def _call(self, method: str, path: str, body: object = None, *, missing: bool = False) -> None:
-        """Ask for something whose answer says nothing but that it is done, or 404 where `missing` is allowed."""
+        """Make a call whose response has no content; `missing` allows 404."""
         self._answer(method, path, body, missing=missing, seconds=None)
         self._away = None
 
@@ -216,10 +219,12 @@ class Placement:
         missing: bool = False,
         seconds: float | None = None,
     ) -> T | None:
-        """What `read` makes of the JSON; None for 404 where `missing` is allowed. Raises `Unavailable` for JSON of another shape."""
+        """Parse the JSON of a response with `read`; None for a 404 that `missing` allows. Raises `Unavailable` for JSON of another
+        shape.
+        """
         answer = self._answer(method, path, body, missing=missing, seconds=seconds)
         try:
-            found = None if answer is None else read(answers.json_of(answer))
+            found = None if answer is None else read(responses.json_of(answer))
         except ValueError as error:
             where = str(self._http.base_url).rstrip("/")
             raise self._missed(f"what is at {where} answers {method} {path} with {error}; it is no Placement") from error
@@ -227,13 +232,13 @@ class Placement:
         return found
 
     def _answer(self, method: str, path: str, body: object, *, missing: bool, seconds: float | None) -> httpx.Response | None:
-        """The answer; None for 404 where `missing` is allowed."""
+        """The response; None for a 404 that `missing` allows."""
         patience = self._http.timeout if seconds is None else httpx.Timeout(seconds)
         try:
             if self._locate is not None and not self._http.base_url.host:
                 self._http.base_url = self._locate()
             answer = self._http.request(method, path, json=body, headers={"OpenStack-API-Version": MICROVERSION}, timeout=patience)
-        except Unavailable as error:  # what lets us in, or tells where, is away
+        except Unavailable as error:  # the service that gives tokens or the address is away
             raise self._missed(str(error)) from error
         except (httpx.HTTPError, OSError) as error:
             where = str(self._http.base_url).rstrip("/")
@@ -245,14 +250,14 @@ class Placement:
             )
         if answer.is_success or (missing and answer.status_code == httpx.codes.NOT_FOUND):
             return answer if answer.is_success else None
-        refusal = answers.refusal(f"{method} {path}", answer)
+        refusal = responses.refusal(f"{method} {path}", answer)
         if isinstance(refusal, Unavailable):
             raise self._missed(str(refusal))
         self._away = None
         raise refusal
 
     def _missed(self, why: str) -> Unavailable:
-        """The error for a call that was not answered; the first of several says since when."""
+        """The error for a call that was not answered. The first of several in a row sets the time since when."""
         known = self._away
         self._away = Away(since=time.time() if known is None else known.since, why=why)
         return Unavailable(why)

@@ -1,6 +1,6 @@
-"""OpenStack Placement in this process: the real WSGI application on a database of its own. What is asked of it does not belong here.
+"""OpenStack Placement in this process: the real WSGI application on its own database.
 
-One database per process: Placement keeps its engine and its synchronised names in module globals.
+There is one database per process, because Placement keeps its engine and its synchronised names in module globals.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddedPlacement:
-    """Which database Placement has: `sqlite:////path` (of its own, not ours) or `postgresql+psycopg2://…` (one of its own, too).
+    """Placement's database: `sqlite:////path` or `postgresql+psycopg2://…`, separate from pinfold's own.
 
-    `pool_size` must be at least twice the threads that ask, else Placement stalls.
+    `pool_size` must be at least twice the number of threads that make calls, else Placement stalls.
     """
 
     url: str
@@ -39,7 +39,9 @@ class EmbeddedPlacement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedded:
-    """A loaded Placement: the application, to be mounted behind authentication (it has none), and the client that calls it directly."""
+    """A loaded Placement: the application, which has no authentication and must be mounted behind one, and a client that calls it
+    directly.
+    """
 
     app: Wsgi
     client: Placement
@@ -50,10 +52,10 @@ _loading = threading.Lock()
 
 
 def load(settings: EmbeddedPlacement) -> Embedded:
-    """Load Placement on that database, its tables made where missing; a second call for the same database gives the same one.
+    """Load Placement on that database and create missing tables. A second call for the same database returns the same Placement.
 
-    Raises `InvalidRequest` for a database that it cannot use, `InvariantViolation` for a second one in this process, `Unavailable` when
-    the database does not answer.
+    Raises `InvalidRequest` for a database that it cannot use, `InvariantViolation` for a second database in this process, `Unavailable`
+    when the database does not answer.
     """
     with _loading:
         if settings.url in _loaded:
@@ -105,7 +107,7 @@ def _load_app(settings: EmbeddedPlacement) -> Wsgi:
 
 @contextmanager
 def _first_come(url: str) -> Iterator[None]:
-    """One process at a time, by a lock of PostgreSQL's: Placement's own migrations fail where two processes make the tables at once."""
+    """Let one process at a time in, by a lock in PostgreSQL: Placement's migrations fail when two processes create the tables at once."""
     import sqlalchemy as sa
 
     engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
@@ -135,7 +137,9 @@ def _recipe(settings: EmbeddedPlacement) -> Wsgi:
 
 
 class _Serial:
-    """One writer at a time, in this process by a lock and among processes by `flock`: SQLite's own locks make Placement answer 500."""
+    """Lets one writer in at a time, by a lock in this process and `flock` among processes: with SQLite's own locks Placement answers
+    500.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path

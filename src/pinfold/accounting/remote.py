@@ -1,4 +1,4 @@
-"""A client for a Placement that runs elsewhere: address, credentials, timeouts. An embedded one is `accounting.embedded`'s."""
+"""Connect to a Placement that runs elsewhere: address, credentials, timeouts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pinfold.core.errors import InvalidRequest, Unavailable
 
 
 class Auth(Enum):
-    """How a remote Placement wants to be asked."""
+    """How to authenticate to a remote Placement."""
 
     NONE = "none"
     """no credentials: a Placement with `auth_strategy = noauth2` gets the token `admin`"""
@@ -26,10 +26,10 @@ class Auth(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemotePlacement:
-    """Where a Placement is, and how to be let in. Secrets do not show in the repr.
+    """Where a Placement is, and the credentials. The repr does not show secrets.
 
-    `url` may be '' with KEYSTONE, which then looks it up in the catalogue (service type `placement`, in `region`).
-    `ca` is a file with certificates, '' for the system's own.
+    `url` may be '' with KEYSTONE, which then finds it in the catalogue (service type `placement`, in `region`). `ca` is a file with
+    certificates, '' for the system's own.
     """
 
     url: str
@@ -50,10 +50,10 @@ class RemotePlacement:
 
 
 def connect(remote: RemotePlacement) -> Placement:
-    """A client for that Placement; nothing is asked of it yet, nor of Keystone: either may be away.
+    """A client for that Placement. It makes no call to Placement or Keystone yet, because either may be away.
 
-    Raises `InvalidRequest` for settings that contradict each other. Where `url` is '', the first call looks it up, and raises
-    `InvalidRequest` when the catalogue has no Placement.
+    Raises `InvalidRequest` for settings that contradict each other. If `url` is '', the first call looks it up, and raises `InvalidRequest`
+    when the catalogue has no Placement.
     """
     headers: dict[str, str] = {}
     auth: httpx.Auth | None = None
@@ -91,7 +91,7 @@ def _trust(ca: str) -> Any:
 
 
 class _KeystoneAuth(httpx.Auth):
-    """Puts keystoneauth's token on each request, a fresh one after a 401."""
+    """Adds keystoneauth's token to each request, and a fresh one after a 401."""
 
     def __init__(self, session: Any) -> None:
         self._session = session
@@ -126,7 +126,7 @@ def _token(session: Any) -> str:
     try:
         return str(session.get_token())
     except ClientException as error:
-        raise Unavailable(f"Keystone gives no token for Placement: {_told(error)}") from error
+        raise Unavailable(f"Keystone gives no token for Placement: {_reason(error)}") from error
 
 
 def _catalogue_url(session: Any, region: str) -> str:
@@ -137,12 +137,12 @@ def _catalogue_url(session: Any, region: str) -> str:
     except EndpointNotFound:
         found = None
     except ClientException as error:
-        raise Unavailable(f"Keystone does not tell where Placement is: {_told(error)}") from error
+        raise Unavailable(f"Keystone does not tell where Placement is: {_reason(error)}") from error
     if not found:
         raise InvalidRequest(f"Keystone's catalogue has no placement service in region {region!r}", key="region_name")
     return str(found).rstrip("/")
 
 
-def _told(error: Exception) -> str:
-    """Keystone's error without what urllib3 adds to it: the first part names the address."""
+def _reason(error: Exception) -> str:
+    """Keystone's error without the part that urllib3 adds: the first part names the address."""
     return f"{type(error).__name__}: {str(error).partition(': HTTP')[0]}"

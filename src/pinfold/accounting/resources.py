@@ -1,8 +1,8 @@
-"""What a host offers and what a fit consumes, in Placement's words. Pure; talking to Placement does not belong here.
+"""Express what a host offers and what a fit consumes in Placement's terms. Pure.
 
-Placement is necessary, never sufficient: whatever `core.fit` accepts on a host, Placement's arithmetic accepts with these inventories,
-`amount <= max_unit` and `used + amount <= (total - reserved) * allocation_ratio`. Where the two count differently, the inventory is the
-laxer one, and the fit decides. (Claims that were made under laxer options than today's may overdraw an inventory; then Placement refuses
+Placement's check is necessary but not sufficient: it accepts, with these inventories, whatever `core.fit` accepts on a host: `amount <=
+max_unit` and `used + amount <= (total - reserved) * allocation_ratio`. If the two count differently, the inventory is the more generous
+one, and the fit decides. (Claims that were made under more generous options than today's may overdraw an inventory; Placement then refuses
 until enough of them are gone.)
 """
 
@@ -31,7 +31,7 @@ Amounts = tuple[tuple[str, int], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
-    """One resource class of a provider, with Placement's own field names. `capacity` is what may be used of it in all."""
+    """One resource class of a provider, with Placement's field names. `capacity` is how much of it can be used in total."""
 
     total: int
     reserved: int = 0
@@ -42,7 +42,7 @@ class Inventory:
 
     @property
     def capacity(self) -> float:
-        """What Placement compares usage with."""
+        """The number with which Placement compares usage."""
         return (self.total - self.reserved) * self.allocation_ratio
 
 
@@ -50,10 +50,10 @@ Inventories = tuple[tuple[str, Inventory], ...]
 
 
 def inventories(host: HostState, used: Amounts = ()) -> Inventories:
-    """The inventories of a host's provider, ordered by resource class; a class of which there is nothing, and is nothing used, is absent.
+    """The inventories of a host's provider, ordered by resource class. A class with no amount and no usage is left out.
 
-    A class that is used but offered no more (a pool that was taken away) stays, full, until the last user goes: Placement does not let go
-    of an inventory in use. `used` is what Placement says is used, by whomever; what claims use counts without it.
+    A class that is used but no longer offered (its pool was removed) stays, full, until its last user goes: Placement does not delete an
+    inventory in use. `used` is the total usage according to Placement; it may leave out what claims use.
     """
     offered = {
         PCPU: _dedicated(host),
@@ -74,7 +74,7 @@ def inventories(host: HostState, used: Amounts = ()) -> Inventories:
 
 
 def amounts(fit: Fit, host: HostState) -> Amounts:
-    """What a fit consumes of that host, ordered by resource class, without zeros; no disk where the host accounts none.
+    """What a fit consumes on that host, ordered by resource class, without zeros. A host that accounts no disk gets no disk amount.
 
     >>> from pinfold.core.cpuset import CpuSet
     >>> from pinfold.core.pools import Pools
@@ -122,9 +122,9 @@ def _memory(host: HostState) -> Inventory | None:
         reserved_of = {pages.size_kib: pages.count for pages in host.limits.reserved_pages if pages.cell == cell.id}
         kept += sum(pages.size_kib * min(pages.total, reserved_of.get(pages.size_kib, 0)) for pages in cell.pages[1:])
     total = -(-(small + huge) // 1024)
-    # The reserve is of small pages; what it exceeds them by takes nothing from a guest on huge pages.
+    # The reserve consists of small pages; what exceeds them takes nothing from a guest on huge pages.
     reserved = min(host.limits.reserved_memory_mib, small // 1024) + kept // 1024
-    # The ratio stretches and shrinks floating guests alone: with a ratio below one, guests with cells may still use all that there is.
+    # The ratio affects only floating guests: with a ratio below one, guests with cells may still use everything.
     ratio = max(Fraction(1), _exact(host.limits.ram_allocation_ratio))
     return _stretched(total, reserved, (total - reserved) * ratio)
 
@@ -133,7 +133,7 @@ def _disk(host: HostState) -> Inventory | None:
     if not host.disk_gib:
         return None
     ratio = _exact(host.limits.disk_allocation_ratio)
-    # A fit takes the reserve from what the ratio stretched, Placement stretches what the reserve left.
+    # A fit subtracts the reserve after applying the ratio; Placement subtracts it before.
     reserved = min(host.disk_gib, math.floor(host.limits.reserved_disk_gib / ratio))
     return _stretched(host.disk_gib, reserved, (host.disk_gib - reserved) * ratio)
 
@@ -141,13 +141,13 @@ def _disk(host: HostState) -> Inventory | None:
 def _overhead(host: HostState) -> Inventory | None:
     total = capacity_millicpu(host.pools, host.limits)
     if host.limits.booking is Booking.REPORT and host.pools.overhead and host.counts.frame.books:
-        # A pool of less than one millicpu is still never to refuse, and Placement knows no inventory of nothing.
+        # A pool of less than one millicpu must still not refuse, and Placement has no empty inventories.
         return Inventory(total=total or 1, allocation_ratio=float(UNLIMITED), max_unit=UNLIMITED)
     return Inventory(total=total, max_unit=total) if total else None
 
 
 def _stretched(total: int, reserved: int, capacity: Fraction) -> Inventory | None:
-    """An inventory whose capacity in Placement's floats is at least the whole part of `capacity`; None where that is nothing."""
+    """An inventory whose capacity, in Placement's floats, is at least the whole part of `capacity`; None if that is zero."""
     whole = math.floor(capacity)
     if whole < 1:
         return None
@@ -158,5 +158,5 @@ def _stretched(total: int, reserved: int, capacity: Fraction) -> Inventory | Non
 
 
 def _exact(ratio: float) -> Fraction:
-    """The decimal that an operator wrote, not the float next to it."""
+    """The decimal that the operator wrote, instead of the nearest float."""
     return Fraction(str(ratio))

@@ -22,8 +22,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from pinfold.accounting.answers import OverCapacity
 from pinfold.accounting.client import Placement
+from pinfold.accounting.placement_responses import OverCapacity
 from pinfold.accounting.resources import Amounts, amounts
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.fit import fit

@@ -18,8 +18,8 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from pinfold.accounting.answers import OverCapacity
 from pinfold.accounting.client import Placement
+from pinfold.accounting.placement_responses import OverCapacity
 from pinfold.core.errors import Conflict, PinfoldError, Unavailable
 from pinfold.faultpoints import fault_point
 from pinfold.scheduler.claim import clear

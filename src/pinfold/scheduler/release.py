@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 
-from pinfold.accounting.answers import OverCapacity
 from pinfold.accounting.client import Placement
+from pinfold.accounting.placement_responses import OverCapacity
 from pinfold.accounting.resources import Amounts, amounts
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.fit.booking import rebooked

@@ -21,8 +21,8 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from pinfold.accounting.answers import OverCapacity
 from pinfold.accounting.client import Placement
+from pinfold.accounting.placement_responses import OverCapacity
 from pinfold.accounting.resources import Amounts, amounts
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, Severity, Subject, out_of_place

@@ -1,7 +1,7 @@
-"""What Placement answers, read: values from JSON of the expected shape, errors from refusals. Asking does not belong here (`client`).
+"""Parse Placement's responses: JSON of the expected shape into values, refusals into errors.
 
-The source is the Placement API reference, microversion 1.39. Every reader of a body raises `ValueError`, which says what was there instead,
-for JSON of another shape: what answers then is no Placement.
+The source is the Placement API reference, microversion 1.39. Every parser of a body raises `ValueError`, which says what it found, for JSON
+of another shape: the server is then not Placement.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavaila
 CONSUMER_TYPE: Final = "PINFOLD_GUEST"
 _PREFIX: Final = "There was a conflict when trying to complete your request. "
 _KINDS: Final = {str: "text", int: "whole number", float: "number", list: "list", dict: "object"}
-"""JSON's words for the types of values that are read."""
+"""JSON's words for the types that are parsed."""
 
 T = TypeVar("T")
 
 
 class OverCapacity(PinfoldError):
-    """Placement has no room for an allocation on that provider; its own sentence follows."""
+    """Placement has no room for an allocation on that provider. The message includes Placement's own sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,16 +48,16 @@ class Allocation:
 
     @property
     def ours(self) -> bool:
-        """Whether a pinfold made it; the healer touches no other."""
+        """Whether a pinfold service made it; the healer touches no other."""
         return self.consumer_type == CONSUMER_TYPE
 
 
 def refusal(call: str, answer: httpx.Response) -> PinfoldError:
-    """The error that a refusal is; `call` says what was refused."""
+    """The error for a refusal; `call` says what was refused."""
     code, detail = _error(answer)
     sentence = f"Placement refused {call} with {answer.status_code}: {detail}"
     if answer.status_code == httpx.codes.CONFLICT:
-        # Placement has no error code of its own for a lack of room (1.39); its sentence is stable since 1.0.
+        # Placement has no separate error code for a lack of room (1.39); its sentence is stable since 1.0.
         lacking = code == "placement.undefined_code" and ("exceed the capacity" in detail or "Unable to allocate inventory" in detail)
         return OverCapacity(detail.removeprefix(_PREFIX)) if lacking else Conflict(sentence)
     if answer.status_code >= 500 or answer.status_code in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.REQUEST_TIMEOUT):
@@ -68,7 +68,7 @@ def refusal(call: str, answer: httpx.Response) -> PinfoldError:
 
 
 def _error(answer: httpx.Response) -> tuple[str, str]:
-    """Placement's error code and one line of its own explanation."""
+    """Placement's error code, and one line of its explanation."""
     try:
         first = answer.json()["errors"][0]
         return str(first.get("code", "")), " ".join(str(first["detail"]).split())
@@ -77,7 +77,7 @@ def _error(answer: httpx.Response) -> tuple[str, str]:
 
 
 def json_of(answer: httpx.Response) -> Any:
-    """The JSON of an answer. Raises `ValueError` where it is none."""
+    """The JSON of a response. Raises `ValueError` for any other body."""
     try:
         return answer.json()
     except ValueError as error:
@@ -85,16 +85,16 @@ def json_of(answer: httpx.Response) -> Any:
 
 
 def _take(body: Any, key: str, kind: type[T]) -> T:
-    """The value of a key in a JSON object. Raises `ValueError` where there is no such object or key, or the value is of another type."""
+    """The value of a key in a JSON object. Raises `ValueError` when there is no object or key, or when the value has another type."""
     found = body.get(key) if isinstance(body, dict) else None
-    # A whole number is a float too, and true is no number.
+    # Accept a whole number as a float, but no boolean as a number.
     if not isinstance(found, (int, float) if kind is float else kind) or isinstance(found, bool):
         raise ValueError(f"JSON without the {_KINDS[kind]} {key!r}")
     return cast("T", found)
 
 
 def _rows(body: Any, key: str) -> list[Any]:
-    """A list that has something in it."""
+    """The list `key`, which must not be empty."""
     found = _take(body, key, list)
     if not found:
         raise ValueError(f"JSON whose list {key!r} is empty")
@@ -115,7 +115,7 @@ def newest_version(body: Any) -> str:
 
 
 def generation(body: Any) -> int:
-    """The generation of the resource provider that was asked about."""
+    """The generation of the requested resource provider."""
     return _take(body, "resource_provider_generation", int)
 
 
@@ -153,12 +153,12 @@ def amounts(body: Any, key: str) -> Amounts:
 
 
 def consumed(body: Any) -> tuple[tuple[str, Amounts], ...]:
-    """What each consumer consumes, or what is consumed of each provider; ordered by its id."""
+    """What each consumer consumes, or what is consumed of each provider, ordered by its id."""
     return tuple(sorted((uuid, amounts(found, "resources")) for uuid, found in _take(body, "allocations", dict).items()))
 
 
 def allocation(consumer: str, body: Any) -> Allocation | None:
-    """All that the consumer consumes; None where that is nothing."""
+    """Everything that the consumer consumes; None when it consumes nothing."""
     providers = consumed(body)
     if not providers:
         return None
