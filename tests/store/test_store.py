@@ -38,6 +38,15 @@ def test_the_migrations_make_the_tables_that_the_schema_names(database: Database
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
+def test_tables_of_a_later_pinfold_are_refused_and_stay_as_they_are(database: Database) -> None:
+    with database.write() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(InvalidRequest, match="of a later pinfold: its tables have revision 9999, this pinfold knows 0001 to "):
+        upgrade(database)
+    with database.read() as connection:
+        assert connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one() == "9999"
+
+
 def test_a_host_comes_back_as_it_was_registered(database: Database) -> None:
     reported = dataclasses.replace(report(), facts=(("hypervisor", "QEMU"),), foreign=(Foreign(name="x", cpus=CpuSet.of(4)),))
     host = add_host(database, "c01", reported)

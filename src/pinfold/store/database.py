@@ -245,17 +245,32 @@ class Wakeups:
 
 
 def upgrade(database: Database) -> None:
-    """Upgrade the tables to the newest revision in `migrations/`. Several processes may do so at once."""
+    """Upgrade the tables to the newest revision in `migrations/`. Several processes may do so at once.
+
+    Raises `InvalidRequest`, and changes nothing, if a later pinfold has changed the tables.
+    """
     from alembic import command
     from alembic.config import Config
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
 
     config = Config()
     config.set_main_option("script_location", str(resources.files("pinfold.store") / "migrations").replace("%", "%%"))
     with database.write() as connection:
         if database.postgresql:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(0x70696E66)))
+        found = MigrationContext.configure(connection).get_current_revision()
+        _refuse_later(found, [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()])
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def _refuse_later(found: str | None, known: list[str]) -> None:
+    if found is not None and found not in known:
+        raise InvalidRequest(
+            f"the database is of a later pinfold: its tables have revision {found}, this pinfold knows {known[-1]} to {known[0]}; "
+            "run the later pinfold, or restore a backup that this one made"
+        )
 
 
 def _engine(url: str, pool_size: int) -> sa.Engine:
