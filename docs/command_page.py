@@ -14,7 +14,7 @@ from docs.markdown import code, sentence, table
 from docs.samples import documents
 
 from pinfold.cli.app import command_line
-from pinfold.cli.status import ExitStatus
+from pinfold.cli.exit_status import ExitStatus
 
 Row = tuple[str, str, str]
 """An argument or option: name with value, meaning, default."""

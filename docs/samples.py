@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from pinfold.cli.checks import Checked
+from pinfold.cli.checks import CheckResult
 from pinfold.cli.documents import (
     audit_document,
     check_document,
@@ -73,7 +73,7 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
     drifted = Verdict(guest=guest, masks=masks(placed), observation=stray, findings=findings)
     why = "the guest is Nova's, and a repair moves guests of ours alone"
     left = tuple(RemainingFinding(finding=replace(finding, guest="router", by_record=False), why=why) for finding in findings)
-    checked = Checked(
+    checked = CheckResult(
         files=("/etc/pinfold/pinfold.conf",), warnings=(), host="checked against qemu:///system", pools=(("dedicated", "1-3"),)
     )
     settings = HostSettings(pools=_CONFIG, source="/etc/pinfold/pinfold.conf")

@@ -20,12 +20,12 @@ from tests.cli.test_host_map import SHARE, STRANGER, survey
 
 import pinfold.cli
 from pinfold.cli import documents
-from pinfold.cli.checks import Checked
+from pinfold.cli.checks import CheckResult
+from pinfold.cli.exit_status import report, warn
 from pinfold.cli.fleet import watch_log
 from pinfold.cli.output import show, show_json, waiting
 from pinfold.cli.prerequisites import Checkup, Health
 from pinfold.cli.screen import Screen
-from pinfold.cli.status import report, warn
 from pinfold.cli.views import checks, host_show, proof, servers
 from pinfold.cli.views.audit import audit_view, repair_view
 from pinfold.cli.views.guests import guests_view, orphans_view, replaced_view
@@ -161,7 +161,7 @@ _SCREENS: dict[str, Callable[[], Iterable[RenderableType]]] = {
     "guest orphans": lambda: orphans_view([Orphan(guest=_guest(), holds=CpuSet.of(1), disk=None)], removed=False, files_deleted=False),
     "audit": lambda: audit_view(_audit()),
     "repair": lambda: repair_view(_repaired()),
-    "config check": lambda: checks.check_view(Checked(files=(HOSTILE,), errors=(HOSTILE,), warnings=(HOSTILE,), host=HOSTILE)),
+    "config check": lambda: checks.check_view(CheckResult(files=(HOSTILE,), errors=(HOSTILE,), warnings=(HOSTILE,), host=HOSTILE)),
     "doctor": lambda: checks.doctor_view([Checkup(what=HOSTILE, health=Health.BAD, words=HOSTILE, repair=HOSTILE)]),
     "plain lines": lambda: [f"guest {HOSTILE} no longer runs"],
 }
@@ -285,6 +285,6 @@ def test_a_word_of_a_command_reads_on_the_screen_as_the_shell_reads_it(name: str
 def test_nothing_of_the_command_line_prints_past_the_functions_that_escape() -> None:
     folder = Path(pinfold.cli.__file__).parent
     ways = re.compile(r"(?<!\w)(print|echo|secho|Console)\(|from_markup|sys\.std(out|err)\.write")
-    allowed = {"output.py", "screen.py", "status.py"}
+    allowed = {"output.py", "screen.py", "exit_status.py"}
     assert [path.name for path in folder.rglob("*.py") if path.name not in allowed and ways.search(path.read_text())] == []
     assert [path.name for path in (folder / "views").glob("*.py") if r"\n" in path.read_text()] == [], "one renderable for each line"

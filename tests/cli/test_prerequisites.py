@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from pinfold.cli.prerequisites import Health, Wanted, huge_page_checkups, realtime_checkups, wanted_of
+from pinfold.cli.prerequisites import Health, Needs, huge_page_checkups, needs_of, realtime_checkups
 from pinfold.cli.views.checks import doctor_view
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
@@ -16,10 +16,10 @@ from pinfold.linux.sysfs import HugePages
 
 ROOT = Grants(process="libvirtd", pid=7, sys_nice=True, sys_resource=True, rtprio=0, memlock_kib=8192)
 FREE = RealtimeShare(runtime_us=-1, period_us=1_000_000)
-REALTIME = Wanted(realtime=True, locked=True)
+REALTIME = Needs(realtime=True, locked=True)
 
 
-def realtime(daemon: Grants = ROOT, share: RealtimeShare = FREE, wanted: Wanted = REALTIME) -> list[tuple[Health, str, str]]:
+def realtime(daemon: Grants = ROOT, share: RealtimeShare = FREE, wanted: Needs = REALTIME) -> list[tuple[Health, str, str]]:
     return [(one.health, one.words, one.repair) for one in realtime_checkups(daemon, share, wanted, priority=1)]
 
 
@@ -59,8 +59,8 @@ def test_locked_memory_needs_the_capability_or_no_limit(memlock: int | None, hea
 def test_what_no_flavor_asks_for_is_no_fault() -> None:
     bare = replace(ROOT, sys_nice=False, sys_resource=False)
     share = RealtimeShare(runtime_us=950_000, period_us=1_000_000)
-    assert {health for health, _, _ in realtime(bare, share, Wanted())} == {Health.UNUSED}
-    assert [health for health, _, _ in realtime(bare, share, Wanted(locked=True))] == [Health.UNUSED, Health.UNUSED, Health.POOR]
+    assert {health for health, _, _ in realtime(bare, share, Needs())} == {Health.UNUSED}
+    assert [health for health, _, _ in realtime(bare, share, Needs(locked=True))] == [Health.UNUSED, Health.UNUSED, Health.POOR]
 
 
 SMALL = HugePages(cell=0, size_kib=2048, total=0, free=0)
@@ -68,7 +68,11 @@ LARGE = HugePages(cell=0, size_kib=1 << 20, total=0, free=0)
 MOUNT = HugePageMount(path="/dev/hugepages", size_kib=None)
 
 
-def pages(*found: HugePages, mounts: tuple[HugePageMount, ...] = (MOUNT,), wanted: Wanted = Wanted()) -> list[tuple[Health, str, str]]:  # noqa: B008
+def pages(
+    *found: HugePages,
+    mounts: tuple[HugePageMount, ...] = (MOUNT,),
+    wanted: Needs = Needs(),  # noqa: B008
+) -> list[tuple[Health, str, str]]:
     return [(one.health, one.words, one.repair) for one in huge_page_checkups(found, mounts, wanted, default_kib=2048)]
 
 
@@ -80,12 +84,15 @@ def test_sizes_of_which_none_is_reserved_are_told_with_how_to() -> None:
 
 
 def test_a_size_that_a_flavor_names_is_missed_and_any_size_serves_large() -> None:
-    assert [health for health, *_ in pages(SMALL, LARGE, wanted=Wanted(page_kib=frozenset({1 << 20})))] == [Health.UNUSED, Health.POOR]
-    assert [health for health, *_ in pages(SMALL, LARGE, wanted=Wanted(large_pages=True))] == [Health.POOR, Health.UNUSED]
+    assert [health for health, *_ in pages(SMALL, LARGE, wanted=Needs(page_kib=frozenset({1 << 20})))] == [
+        Health.UNUSED,
+        Health.POOR,
+    ]
+    assert [health for health, *_ in pages(SMALL, LARGE, wanted=Needs(large_pages=True))] == [Health.POOR, Health.UNUSED]
     some = replace(SMALL, total=8, free=3)
-    assert [health for health, *_ in pages(some, LARGE, wanted=Wanted(large_pages=True))] == [Health.GOOD, Health.UNUSED]
+    assert [health for health, *_ in pages(some, LARGE, wanted=Needs(large_pages=True))] == [Health.GOOD, Health.UNUSED]
     mounts = (MOUNT, HugePageMount(path="/dev/hugepages1G", size_kib=1 << 20))
-    found = pages(SMALL, replace(LARGE, total=2, free=2), mounts=mounts, wanted=Wanted(large_pages=True))
+    found = pages(SMALL, replace(LARGE, total=2, free=2), mounts=mounts, wanted=Needs(large_pages=True))
     assert [health for health, *_ in found] == [Health.UNUSED, Health.GOOD]
 
 
@@ -98,7 +105,7 @@ def test_reserved_pages_are_no_use_without_a_mount_of_their_size() -> None:
 
 def test_a_kernel_without_huge_pages_is_a_lack_only_where_they_are_asked_for() -> None:
     assert [health for health, *_ in pages()] == [Health.UNUSED]
-    assert [health for health, *_ in pages(wanted=Wanted(large_pages=True))] == [Health.POOR]
+    assert [health for health, *_ in pages(wanted=Needs(large_pages=True))] == [Health.POOR]
 
 
 def test_flavors_say_what_they_want() -> None:
@@ -110,13 +117,13 @@ def test_flavors_say_what_they_want() -> None:
         request(mem_page_size="1GB"),
         request(mem_page_size="large"),
     ]
-    assert wanted_of(map(compile_request, flavors)) == Wanted(realtime=True, locked=True, large_pages=True, page_kib=frozenset({1 << 20}))
-    assert wanted_of([compile_request(request())]) == Wanted()
+    assert needs_of(map(compile_request, flavors)) == Needs(realtime=True, locked=True, large_pages=True, page_kib=frozenset({1 << 20}))
+    assert needs_of([compile_request(request())]) == Needs()
 
 
 def test_a_repair_stays_in_one_piece_on_a_narrow_screen() -> None:
     console = Console(width=60, color_system=None)
-    found = huge_page_checkups([SMALL], [], Wanted(), default_kib=2048)
+    found = huge_page_checkups([SMALL], [], Needs(), default_kib=2048)
     with console.capture() as captured:
         for line in doctor_view(found):
             console.print(line, soft_wrap=bool(getattr(line, "no_wrap", False)))

@@ -13,7 +13,7 @@ from pinfold.accounting import resources
 from pinfold.api.app import ROUTERS
 from pinfold.api.errors import CODES
 from pinfold.api.metrics import METRICS, PROCESS_METRICS
-from pinfold.cli.status import ExitStatus
+from pinfold.cli.exit_status import ExitStatus
 from pinfold.config.options import GROUPS, REFUSED
 from pinfold.core.drift.finding import FindingCode
 from pinfold.core.reasons import ReasonCode

@@ -14,8 +14,8 @@ from tests.stories.rig import ADMIN, Fleet
 
 from pinfold.api.app import create_app
 from pinfold.cli.app import run
+from pinfold.cli.exit_status import ExitStatus
 from pinfold.cli.session import Parts
-from pinfold.cli.status import ExitStatus
 from pinfold.config.clouds import clouds_yaml
 from pinfold.config.fleet import ApiSettings
 from pinfold.core.ledger import Booking, Limits, OverheadRates

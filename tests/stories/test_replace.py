@@ -10,8 +10,8 @@ from tests.stories.rig import Fleet
 from tests.stories.test_rebook import served
 
 from pinfold.cli.app import run
+from pinfold.cli.exit_status import ExitStatus
 from pinfold.cli.session import Parts
-from pinfold.cli.status import ExitStatus
 from pinfold.wiring.host import open_driver
 
 __all__ = ["served"]

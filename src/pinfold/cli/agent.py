@@ -1,4 +1,4 @@
-"""`pinfold agent`: the service's hand on this host."""
+"""`pinfold agent`: run the agent of this host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line as a whole: which commands there are, and how one runs. What a command does stands in its own file."""
+"""The whole command line: the list of commands, and how one is run."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
+from pinfold.cli.exit_status import ExitStatus, report
 from pinfold.cli.output import silence
 from pinfold.cli.session import Parts
-from pinfold.cli.status import ExitStatus, report
 
 PANELS: Final = {
     "On this host": ("guest", "fit", "host", "audit", "repair", "doctor"),
@@ -22,14 +22,14 @@ PANELS: Final = {
 """The commands by the panel of the help that lists them, in its order."""
 
 COMMANDS: Final = {name: f"pinfold.cli.{name}" for names in PANELS.values() for name in names}
-"""Command or group -> its module, in the order of the help. A module has `app`, a Typer group, or a function of the command's name.
+"""Command or group -> its module, in the order of the help. A module has `app`, a Typer group, or a function with the command's name.
 
 Only the module of the command that is run is imported, so that one command does not pay for the others.
 """
 
 
 def command_line(only: str | None = None) -> typer.Typer:
-    """The tree of commands; with `only`, the name of one of them, that branch alone."""
+    """The tree of commands; with `only`, just the branch of that command."""
     root = typer.Typer(
         name="pinfold",
         cls=_InOrder,
@@ -48,7 +48,7 @@ def command_line(only: str | None = None) -> typer.Typer:
 
 
 def run(argv: Sequence[str], parts: Parts) -> int:
-    """Run one command line to its exit status. Nothing is raised: what goes wrong is said on standard error."""
+    """Run one command line and return its exit status. It raises nothing: errors are printed on standard error."""
     as_json = "--json" in argv
     try:
         completing = any(name.endswith("_COMPLETE") for name in os.environ)
@@ -63,14 +63,14 @@ def run(argv: Sequence[str], parts: Parts) -> int:
     except SystemExit as ended:
         if not isinstance(ended.__context__, BrokenPipeError):
             raise
-        silence()  # Typer takes a reader who has seen enough of the help for a failure
+        silence()  # Typer treats a closed pipe while it prints the help as a failure
         return ExitStatus.OK
     except (Exception, KeyboardInterrupt) as error:
         return report(error, as_json=as_json)
 
 
 class _InOrder(TyperGroup):
-    """The root group, which lists its commands as `COMMANDS` does; Typer would list single commands before groups."""
+    """The root group, which lists its commands in the order of `COMMANDS`; Typer would list single commands before groups."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(super().list_commands(ctx), key=list(COMMANDS).index)
@@ -89,7 +89,7 @@ def _root(
         bool, typer.Option("--version", help="Print the version, as the command `version` does.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
-    """Keep the group a group, also while one command alone is mounted."""
+    """Keep the group a group even if only one command is mounted."""
 
 
 def _mount(root: typer.Typer, name: str, module: object, panel: str) -> None:

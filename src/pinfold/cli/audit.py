@@ -1,13 +1,13 @@
-"""`pinfold audit`: every guest of this host and every thread of it, recorded against observed. It changes nothing."""
+"""`pinfold audit`: compare recorded and observed placement of every guest and thread on this host. It changes nothing."""
 
 from __future__ import annotations
 
 import typer
 
 from pinfold.cli import options as opt
+from pinfold.cli.exit_status import ExitStatus, warn
 from pinfold.cli.output import show, show_json
 from pinfold.cli.session import open_session, read_configuration
-from pinfold.cli.status import ExitStatus, warn
 
 
 def audit(context: typer.Context, config: opt.Config = None, connect: opt.Connect = None, as_json: opt.Json = False) -> None:

@@ -1,4 +1,4 @@
-"""What `config check` and `doctor` look at. How it is shown does not belong here."""
+"""The checks of `config check` and `doctor`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from pinfold.cli.prerequisites import Checkup, Health, huge_page_checkups, realtime_checkups, wanted_of
+from pinfold.cli.prerequisites import Checkup, Health, huge_page_checkups, needs_of, realtime_checkups
 from pinfold.cli.session import open_session
 from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.core.plural import count
@@ -26,11 +26,11 @@ _NOT_USABLE: Final = "not checked against this host: these files cannot be used"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
-    """What a check of configuration files found: files, warnings in their order, and the pools that they make of this host.
+class CheckResult:
+    """The result of checking configuration files: the files, the warnings in order, and the pools that they define on this host.
 
-    `errors` are what makes the files unusable. `host` says what the pools were checked against, or why they were not. `pools` holds
-    `(name, cpulist)`.
+    `errors` make the files unusable. `host` says against what the pools were checked, or why they were not. `pools` holds `(name,
+    cpulist)`.
     """
 
     files: tuple[str, ...]
@@ -40,10 +40,10 @@ class Checked:
     pools: tuple[tuple[str, str], ...] = ()
 
 
-def check_configuration(context: typer.Context, files: Sequence[str], uri: str | None, *, offline: bool) -> Checked:
-    """The files checked, and their pools against this host where libvirt answers.
+def check_configuration(context: typer.Context, files: Sequence[str], uri: str | None, *, offline: bool) -> CheckResult:
+    """Check the files, and their pools against this host if libvirt answers.
 
-    Raises `InvalidRequest` for a file that is named and not there.
+    Raises `InvalidRequest` for a named file that does not exist.
     """
     from pinfold.config import find_files
     from pinfold.config.check import repeated
@@ -57,7 +57,7 @@ def check_configuration(context: typer.Context, files: Sequence[str], uri: str |
     errors += wrong
     warnings = [*(configuration.warnings if configuration is not None else ()), *repeated(entries)]
     if configuration is None:
-        return Checked(files=found, warnings=tuple(warnings), host=_NOT_USABLE, errors=tuple(errors))
+        return CheckResult(files=found, warnings=tuple(warnings), host=_NOT_USABLE, errors=tuple(errors))
     flavors_wrong, flavors_odd = _flavors(configuration)
     errors, warnings = [*errors, *flavors_wrong], [*warnings, *flavors_odd, *image_problems(Path(configuration.settings.images_dir))]
     if uri:
@@ -65,22 +65,22 @@ def check_configuration(context: typer.Context, files: Sequence[str], uri: str |
     try:
         check_disjoint(configuration.settings.pools)
         if errors:
-            return Checked(files=found, warnings=tuple(warnings), host=_NOT_USABLE, errors=tuple(errors))
+            return CheckResult(files=found, warnings=tuple(warnings), host=_NOT_USABLE, errors=tuple(errors))
         if offline:
-            return Checked(files=found, warnings=tuple(warnings), host="not checked against this host (--offline)")
+            return CheckResult(files=found, warnings=tuple(warnings), host="not checked against this host (--offline)")
         with open_session(context, configuration) as session:
             seen = survey(session.driver, session.settings)
     except Unavailable as error:
-        return Checked(files=found, warnings=tuple(warnings), host=f"not checked against this host: {error}")
+        return CheckResult(files=found, warnings=tuple(warnings), host=f"not checked against this host: {error}")
     except InvalidRequest as error:
-        return Checked(files=found, warnings=tuple(warnings), host=_NOT_USABLE, errors=(*errors, str(error)))
+        return CheckResult(files=found, warnings=tuple(warnings), host=_NOT_USABLE, errors=(*errors, str(error)))
     pools = seen.state.pools
     shown = (("dedicated", str(pools.dedicated)), ("shared", str(pools.shared)), ("overhead", str(pools.overhead or "")))
-    return Checked(files=found, warnings=(*warnings, *seen.warnings), host=f"checked against {configuration.settings.uri}", pools=shown)
+    return CheckResult(files=found, warnings=(*warnings, *seen.warnings), host=f"checked against {configuration.settings.uri}", pools=shown)
 
 
 def _flavors(configuration: Configuration) -> tuple[list[str], list[str]]:
-    """What is wrong with the flavors file, and what is odd about it: a file that is named and not there, flavors that are no request."""
+    """Errors and warnings about the flavors file: a named file that does not exist, and flavors that are no valid request."""
     from pinfold.config.flavors import check_flavors
 
     file = configuration.flavors_file
@@ -93,7 +93,7 @@ def _flavors(configuration: Configuration) -> tuple[list[str], list[str]]:
 
 
 def image_problems(directory: Path) -> list[str]:
-    """One sentence for each file of the image directory that makes no image."""
+    """One sentence for each file of the image directory that is no usable image."""
     from pinfold.api.image.catalog import inspect_catalog
 
     try:
@@ -103,7 +103,7 @@ def image_problems(directory: Path) -> list[str]:
 
 
 def flavor_problems(flavors: Sequence[Flavor]) -> list[str]:
-    """One sentence for each flavor that no guest can be made of."""
+    """One sentence for each flavor from which no guest can be made."""
     from pinfold.core.request.compile import compile_request
 
     problems = []
@@ -116,7 +116,7 @@ def flavor_problems(flavors: Sequence[Flavor]) -> list[str]:
 
 
 def checkups(context: typer.Context, configuration: Configuration) -> tuple[Checkup, ...]:
-    """Everything that a start of a guest needs, in the order in which it needs it."""
+    """Check everything that the start of a guest needs, in the order in which it needs it."""
     from pinfold.host.survey import survey
 
     found = (
@@ -128,7 +128,7 @@ def checkups(context: typer.Context, configuration: Configuration) -> tuple[Chec
     )
     try:
         with open_session(context, configuration) as session:
-            special = _special(configuration)  # a daemon that its socket starts runs only by now
+            special = _special(configuration)  # a socket-activated daemon runs only by now
             seen = survey(session.driver, session.settings)
     except (Unavailable, InvalidRequest) as error:
         return (*found, *_special(configuration), Checkup(what="libvirt and pools", health=Health.BAD, words=str(error)))
@@ -179,7 +179,7 @@ def _state_dir(configuration: Configuration) -> Checkup:
 
 
 def _special(configuration: Configuration) -> list[Checkup]:
-    """What realtime guests and huge pages need of this machine; nothing where the guests run on another."""
+    """What realtime guests and huge pages need of this machine; nothing if the guests run on another machine."""
     from pinfold.drivers.libvirt.address import address
     from pinfold.drivers.libvirt.process import daemon_pid
     from pinfold.linux import grants, procfs, sysfs
@@ -189,7 +189,7 @@ def _special(configuration: Configuration) -> list[Checkup]:
     if not where.local:
         return []
     try:
-        wanted = wanted_of(_requests(configuration))
+        wanted = needs_of(_requests(configuration))
     except InvalidRequest as error:
         return [Checkup(what="flavors", health=Health.POOR, words=str(error))]
     pid = daemon_pid(where.state_dir)
@@ -204,7 +204,7 @@ def _special(configuration: Configuration) -> list[Checkup]:
 
 
 def _requests(configuration: Configuration) -> list[GuestRequest]:
-    """The flavors of the flavors file as requests; those that are no request are `config check`'s to name."""
+    """The flavors of the flavors file as requests. `config check` reports those that are no valid request."""
     from pinfold.config.flavors import read_flavors
     from pinfold.core.request.compile import compile_request
 

@@ -1,4 +1,4 @@
-"""The names that a shell completes: guests, servers, flavors, images and hosts as they are now. Labs stand in `lab`.
+"""Complete names in a shell: guests, servers, flavors, images and hosts as they are now. `lab` completes the names of labs.
 
 A shell that completes has no place for an error, and nobody to wait: where names cannot be had within moments there are none.
 """
@@ -23,7 +23,7 @@ def _completed(names: Callable[[typer.Context], Iterable[str]]) -> Names:
     def complete(context: typer.Context, incomplete: str) -> list[str]:
         try:
             return sorted({name for name in names(context) if name.startswith(incomplete) and name.isprintable()})
-        except Exception:  # whatever it is, the command itself will say it
+        except Exception:  # the command itself will report the error
             return []
 
     return complete

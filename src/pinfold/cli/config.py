@@ -1,4 +1,4 @@
-"""`pinfold config`: print a sample, check files, print a clouds.yaml entry, make an account. Reading them is in `pinfold.config`."""
+"""`pinfold config`: print a sample, check files, print a clouds.yaml entry, or make an account. `pinfold.config` reads the files."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Annotated
 import typer
 
 from pinfold.cli import options as opt
+from pinfold.cli.exit_status import ExitStatus
 from pinfold.cli.output import show, show_json, write
-from pinfold.cli.status import ExitStatus
 
 app = typer.Typer(help="Print a sample configuration, check one, print a clouds.yaml entry, make an account.", no_args_is_help=True)
 
 
 @app.command()
 def sample(as_json: opt.Json = False) -> None:
-    """Print every option with its default, ready to be saved as pinfold.conf."""
+    """Print every option with its default, as a file to save as pinfold.conf."""
     from pinfold.config.options import option_descriptions
     from pinfold.config.sample import sample as text
 
@@ -76,10 +76,10 @@ def clouds(
     config: opt.Config = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Print a clouds.yaml entry that lets OpenStack's clients in: that of this host's `pinfold up`, or one for the API at `--url`.
+    """Print a clouds.yaml entry for OpenStack's clients: that of this host's `pinfold up`, or one for the API at `--url`.
 
-    Where the configuration names a remote Placement, so do the entries. The password is read from a file or asked for, never taken from the
-    command line.
+    With a remote Placement in the configuration, the entry names it too. The password is read from a file or asked for, never taken from
+    the command line.
     """
     from pinfold.cli.fleet import read_fleet
     from pinfold.config.clouds import clouds_yaml
@@ -108,7 +108,7 @@ def account(
     ] = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Print a line for the accounts file, the password hashed."""
+    """Print a line for the accounts file, with the password hashed."""
     from pinfold.api.accounts import Role, hash_password, parse_accounts
     from pinfold.core.errors import InvalidRequest
 
@@ -123,7 +123,7 @@ def account(
 
 
 def _clouds_here(config: list[str] | None) -> str:
-    """The clouds.yaml that `pinfold up` left in the state directory. Raises `InvalidRequest` where there is none that can be used."""
+    """The clouds.yaml that `pinfold up` left in the state directory. Raises `InvalidRequest` when there is no usable one."""
     import os
     from pathlib import Path
 
@@ -140,7 +140,9 @@ def _clouds_here(config: list[str] | None) -> str:
 
 
 def _password(file: str | None) -> str:
-    """A password, without the end of its line; asked for at a terminal. Raises `InvalidRequest` for none, or a file that cannot be read."""
+    """Read a password from the file, or ask for it at a terminal; the line end is dropped. Raises `InvalidRequest` for an empty one or an
+    unreadable file.
+    """
     import sys
 
     from pinfold.config.parse import read_text

@@ -1,4 +1,4 @@
-"""`pinfold database`: check, back up and restore the service's own SQLite database. A PostgreSQL is backed up with its own tools."""
+"""`pinfold database`: check, back up and restore the service's SQLite database. Back up PostgreSQL with its own tools."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from pinfold.cli import options as opt
+from pinfold.cli.exit_status import ExitStatus
 from pinfold.cli.output import show, show_json
-from pinfold.cli.status import ExitStatus
 from pinfold.core.errors import InvalidRequest
 
 app = typer.Typer(help="Check, back up and restore the service's SQLite database.", no_args_is_help=True)
@@ -36,7 +36,7 @@ def backup(
     config: opt.Config = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Write a copy of the database as it is at one instant; the service goes on meanwhile."""
+    """Write a copy of the database as of one instant; the service goes on meanwhile."""
     from pinfold.store.sqlite_file import back_up
 
     path, made = _file(config), Path(target).absolute()
@@ -51,7 +51,7 @@ def backup(
 def restore(
     source: Annotated[str, typer.Argument(metavar="FILE", help="A backup.")], config: opt.Config = None, as_json: opt.Json = False
 ) -> None:
-    """Put a backup in the database's place. The service must not run; what is there now is kept beside it."""
+    """Replace the database with a backup. The service must not run; the current file is kept beside it."""
     from pinfold.store.sqlite_file import restore as bring_back
 
     path, backed_up = _file(config), Path(source).absolute()

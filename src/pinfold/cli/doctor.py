@@ -1,21 +1,20 @@
-"""`pinfold doctor`: what this host needs for guests to be placed, and what of it is missing."""
+"""`pinfold doctor`: check what this host needs for placing guests, and report what is missing."""
 
 from __future__ import annotations
 
 import typer
 
 from pinfold.cli import options as opt
+from pinfold.cli.exit_status import ExitStatus
 from pinfold.cli.output import show, show_json
 from pinfold.cli.session import read_configuration
-from pinfold.cli.status import ExitStatus
 
 
 def doctor(context: typer.Context, config: opt.Config = None, connect: opt.Connect = None, as_json: opt.Json = False) -> None:
-    """Check what this host needs for guests to be placed.
+    """Check what this host needs for placing guests.
 
-    Configuration, KVM, qemu-img, cgroups, the state directory, what realtime guests and huge pages need, libvirt and the pools.
-    What no flavor of the flavors file asks for is told, with a dot, and no fault.
-    Exit status 1: something is missing or looks wrong.
+    Configuration, KVM, qemu-img, cgroups, the state directory, what realtime guests and huge pages need, libvirt and the pools. What no
+    flavor of the flavors file needs is shown with a dot and counts as no fault. Exit status 1: something is missing or looks wrong.
     """
     from pinfold.cli.checks import checkups
     from pinfold.cli.documents import doctor_document

@@ -1,6 +1,6 @@
-"""The JSON documents that commands print with `--json`: their keys and shapes are stable. What they look like on a screen is in `views`.
+"""The JSON documents that commands print with `--json`. Their keys and shapes are stable.
 
-CPU sets are texts in the cpulist form, ids are texts, sizes carry their unit in the key.
+CPU sets are cpulists, ids are strings, and keys of sizes carry the unit.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pinfold.drivers.port import HostGuest, Observation, Record
 from pinfold.host.places import places
 
 if TYPE_CHECKING:
-    from pinfold.cli.checks import Checked
+    from pinfold.cli.checks import CheckResult
     from pinfold.cli.prerequisites import Checkup
     from pinfold.host.audit import Audit
     from pinfold.host.map import HostMap, PagesMap, PcpuMap
@@ -45,7 +45,7 @@ def reason_document(reason: Reason) -> Document:
 
 
 def placement_document(fit: Fit) -> Document:
-    """Where everything of one guest goes."""
+    """Where every part of one guest runs."""
     return {
         "vcpus": fit.vcpus,
         "memory_mib": fit.memory_mib,
@@ -88,7 +88,7 @@ def refusal_document(refusal: NoFit, host: str) -> Document:
 
 
 def replaced_document(done: ReplaceResult) -> Document:
-    """A stopped guest whose definition was written again; `before` is null where its record could not be read."""
+    """A stopped guest whose definition was rewritten; `before` is null if its record could not be read."""
     return {
         "guest": guest_document(done.guest),
         "moved": done.before != done.after,
@@ -120,7 +120,7 @@ def guest_document(guest: HostGuest) -> Document:
 
 
 def finding_document(finding: Finding) -> Document:
-    """One finding: its stable code, its severity, what it is about, and the repair or the advice."""
+    """One finding: its stable code, its severity, its subject, and the repair or the advice."""
     return {
         "code": finding.code.value,
         "severity": finding.severity.value,
@@ -142,7 +142,7 @@ def finding_document(finding: Finding) -> Document:
 def proof_document(
     guest: HostGuest, recorded: ExpectedMasks | None, observation: Observation | None, findings: Iterable[Finding]
 ) -> Document:
-    """One guest with every thread that was seen; `placed` is false where anything drifted."""
+    """One guest with every thread that was seen; `placed` is false if anything drifted."""
     found = tuple(findings)
     return {
         "guest": guest_document(guest),
@@ -155,7 +155,7 @@ def proof_document(
 
 
 def audit_document(found: Audit) -> Document:
-    """A whole host judged: `verified` is false from afar; `drift` counts the findings that break a promise."""
+    """The audit of a whole host. `verified` is false when it ran from another machine; `drift` counts the findings that break a promise."""
     return {
         "host": found.seen.state.name,
         "verified": found.verified,
@@ -171,7 +171,7 @@ def audit_document(found: Audit) -> Document:
 
 
 def repair_document(done: Sequence[RepairedGuest], left: Sequence[RemainingFinding]) -> Document:
-    """Every guest that had drifted, with what was found and what is left of it; then what else is left of the host's drift, and why."""
+    """Every guest that had drifted, with what was found and what remains; then the remaining drift of the host, and why."""
     return {
         "repaired": [
             {
@@ -186,12 +186,12 @@ def repair_document(done: Sequence[RepairedGuest], left: Sequence[RemainingFindi
 
 
 def stop_document(stopped: StopResult) -> Document:
-    """A guest that no longer runs; `removed` says whether its definition, disk and claim are gone too."""
+    """A guest that was stopped; `removed` says whether its definition, disk and claim are gone too."""
     return {"stopped": True, "removed": stopped.removed, "guest": guest_document(stopped.guest)}
 
 
 def orphans_document(found: Sequence[Orphan], *, removed: bool, files_deleted: bool) -> Document:
-    """The guests that no service knows: the pCPUs that each holds alone, and where its disk is, null without one."""
+    """The guests that no service knows: the pCPUs that only each of them may use, and the path of its disk, null without one."""
     rows = [
         {**guest_document(orphan.guest), "holds": str(orphan.holds), "disk": None if orphan.disk is None else str(orphan.disk)}
         for orphan in found
@@ -199,8 +199,8 @@ def orphans_document(found: Sequence[Orphan], *, removed: bool, files_deleted: b
     return {"orphans": rows, "removed": removed, "files_deleted": files_deleted}
 
 
-def check_document(found: Checked) -> Document:
-    """Configuration files, their errors, what looks wrong in them, and the pools that they make of this host, if it was asked."""
+def check_document(found: CheckResult) -> Document:
+    """Configuration files, their errors and warnings, and the pools that they define on this host, if they were checked against it."""
     return {
         "files": list(found.files),
         "errors": list(found.errors),
@@ -211,12 +211,12 @@ def check_document(found: Checked) -> Document:
 
 
 def doctor_document(found: Sequence[Checkup]) -> Document:
-    """Every prerequisite: `health` is good, unused, poor or bad."""
+    """Every prerequisite; `health` is good, unused, poor or bad."""
     return {"checks": [{"what": one.what, "health": one.health.value, "words": one.words, "repair": one.repair} for one in found]}
 
 
 def host_document(seen: Survey, chart: HostMap, settings: HostSettings) -> Document:
-    """A host in figures: pools, cells, limits, and how much is free."""
+    """The numbers of a host: pools, cells, limits, and what is free."""
     state, limits = seen.state, settings.limits
     return {
         "host": state.name,
@@ -266,7 +266,7 @@ def host_document(seen: Survey, chart: HostMap, settings: HostSettings) -> Docum
 
 
 def map_document(chart: HostMap) -> Document:
-    """A host pCPU by pCPU: pool, role and owners."""
+    """Every pCPU of a host: pool, role and owners."""
     return {
         "host": chart.name,
         "cells": [

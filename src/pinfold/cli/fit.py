@@ -1,4 +1,4 @@
-"""`pinfold fit`: what would happen to a guest, where and why not. Nothing is started or changed."""
+"""`pinfold fit`: show where a guest would go, or why it does not fit. It starts and changes nothing."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import typer
 
 from pinfold.cli import completion
 from pinfold.cli import options as opt
+from pinfold.cli.exit_status import ExitStatus, warn
 from pinfold.cli.guest_options import GuestOptions, takes_guest_options
 from pinfold.cli.output import show, show_json, write
 from pinfold.cli.session import open_session, read_configuration
-from pinfold.cli.status import ExitStatus, warn
 
 if TYPE_CHECKING:
-    from pinfold.cli.asked import Asked
-    from pinfold.cli.other_host import OtherHost
+    from pinfold.cli.guest_description import GuestDescription
+    from pinfold.cli.trial_host import TrialHost
     from pinfold.config import Configuration
     from pinfold.core.fit.model import Fit
     from pinfold.drivers.port import GuestSpec
@@ -59,9 +59,9 @@ def fit(
     connect: opt.Connect = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Say where a guest would go, or why it does not fit; nothing is started.
+    """Show where a guest would go, or why it does not fit; nothing is started.
 
-    On this host, on another that is only described, or, with FLAVOR, on the hosts of the service.
+    On this host, on another one that is described by a file or a text, or, with FLAVOR, on the hosts of the service.
 
     Exit status 0: it fits. 1: it does not, and the reasons are printed.
     """
@@ -70,28 +70,34 @@ def fit(
 
         ask_service(service_flavor, guest.image or "", config, as_json=as_json)
         return
-    from pinfold.cli.asked import asked
+    from pinfold.cli.guest_description import describe_guest
 
     configuration = read_configuration(config, connect, only_looks=True, quiet=as_json)
     configuration = _with_pools(configuration, shared=shared, dedicated=dedicated, overhead=overhead)
-    wanted = asked(configuration, guest)
+    wanted = describe_guest(configuration, guest)
     if capabilities or host_text:
-        from pinfold.cli.other_host import other_host
+        from pinfold.cli.trial_host import trial_host
 
-        other = other_host(configuration.settings, capabilities, host_text)
+        other = trial_host(configuration.settings, capabilities, host_text)
         _answer(other, configuration, wanted, definition=_offline_definition(configuration, other), xml=xml, as_json=as_json)
         return
-    from pinfold.cli.other_host import OtherHost
+    from pinfold.cli.trial_host import TrialHost
     from pinfold.host.survey import survey
 
     with open_session(context, configuration) as session:
         seen = survey(session.driver, session.settings)
-        here = OtherHost(state=seen.state, warnings=seen.warnings)
+        here = TrialHost(state=seen.state, warnings=seen.warnings)
         _answer(here, configuration, wanted, definition=session.driver.definition, xml=xml, as_json=as_json)
 
 
 def _answer(
-    host: OtherHost, configuration: Configuration, wanted: Asked, *, definition: Callable[[GuestSpec], str], xml: bool, as_json: bool
+    host: TrialHost,
+    configuration: Configuration,
+    wanted: GuestDescription,
+    *,
+    definition: Callable[[GuestSpec], str],
+    xml: bool,
+    as_json: bool,
 ) -> None:
     from pinfold.cli.documents import fit_document
     from pinfold.cli.views.fit import fit_view, refusal_view
@@ -116,7 +122,7 @@ def _answer(
         raise typer.Exit(ExitStatus.REFUSED)
 
 
-def _spec(wanted: Asked, found: Fit) -> GuestSpec:
+def _spec(wanted: GuestDescription, found: Fit) -> GuestSpec:
     from pinfold.drivers.port import GuestSpec, Record
 
     record = Record(guest=_NO_GUEST, policy=wanted.request.emulator_policy, fit=found, flavor=wanted.flavor.name, request=wanted.request)
@@ -131,7 +137,7 @@ def _spec(wanted: Asked, found: Fit) -> GuestSpec:
     )
 
 
-def _offline_definition(configuration: Configuration, host: OtherHost) -> Callable[[GuestSpec], str]:
+def _offline_definition(configuration: Configuration, host: TrialHost) -> Callable[[GuestSpec], str]:
     from pinfold.drivers.libvirt.elements import BuildContext
     from pinfold.drivers.libvirt.emit import definition
 
@@ -140,7 +146,7 @@ def _offline_definition(configuration: Configuration, host: OtherHost) -> Callab
 
 
 def _with_pools(configuration: Configuration, *, shared: str | None, dedicated: str | None, overhead: str | None) -> Configuration:
-    """The configuration with the pools that the options name; given one, none is taken from the files."""
+    """The configuration with the pools from the options. If one is given, none is taken from the files."""
     from pinfold.core.cpuset import CpuSet
     from pinfold.core.pools import PoolConfig
 

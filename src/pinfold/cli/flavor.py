@@ -1,4 +1,4 @@
-"""`pinfold flavor`: flavors of the service. What would happen to a server of one is `pinfold fit FLAVOR`'s to say."""
+"""`pinfold flavor`: manage the service's flavors. `pinfold fit FLAVOR` shows where a server of one would go."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def create(
     config: opt.Config = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Create a flavor. An extra spec that is wrong is refused before anything is made."""
-    from pinfold.cli.asked import pairs
+    """Create a flavor. If an extra spec is wrong, nothing is created."""
+    from pinfold.cli.guest_description import pairs
     from pinfold.core.request.vet import vet_extra_spec
 
     specs = dict(pairs("--property", properties or ()))
@@ -70,7 +70,7 @@ def set_(
     as_json: opt.Json = False,
 ) -> None:
     """Add or replace extra specs of a flavor; servers that exist keep theirs."""
-    from pinfold.cli.asked import pairs
+    from pinfold.cli.guest_description import pairs
 
     specs = dict(pairs("--property", properties))
     with open_access(config) as service:

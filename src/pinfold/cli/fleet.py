@@ -1,4 +1,4 @@
-"""What the commands that run a part of the service share: settings with what the command line said, the log, and the word to systemd."""
+"""Shared parts of the commands that run the service or an agent: settings, the log, and the notification to systemd."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
-from pinfold.cli.status import warn
+from pinfold.cli.exit_status import warn
 from pinfold.core.printable import shown
 
 if TYPE_CHECKING:
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 
 AUDIT: Final = "pinfold.audit"
-"""The logger of who changed what, `pinfold.api.audit`'s; its lines are always written."""
+"""The logger of the audit log, `pinfold.api.audit_log`; its lines are always written."""
 
 
 def read_fleet(named: Sequence[str] | None, uri: str | None, listen: str | None, port: int | None, *, quiet: bool) -> FleetSettings:
-    """The fleet's settings for one command. Slips in the files are said on standard error, unless `quiet`. Raises `InvalidRequest`."""
+    """The fleet's settings for one command. Warnings about the files go to standard error, unless `quiet`. Raises `InvalidRequest`."""
     from pinfold.config import find_files, load
     from pinfold.config.fleet import load_fleet
 
@@ -36,7 +36,7 @@ def read_fleet(named: Sequence[str] | None, uri: str | None, listen: str | None,
 
 
 def placement_there(settings: FleetSettings) -> str:
-    """The sentence that says where Placement is, for the screen; '' where it is embedded."""
+    """The sentence that says where Placement is, for the screen; '' if it is embedded."""
     from pinfold.accounting.remote import RemotePlacement
 
     if not isinstance(settings.placement, RemotePlacement):
@@ -45,7 +45,7 @@ def placement_there(settings: FleetSettings) -> str:
 
 
 def watch_log(*, verbose: bool) -> None:
-    """Write the log to standard error: warnings and worse, or every step."""
+    """Write the log to standard error: warnings and errors, or every step."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_formatter(sys.stderr))
     root = logging.getLogger()
@@ -53,12 +53,12 @@ def watch_log(*, verbose: bool) -> None:
     root.setLevel(logging.WARNING)
     logging.getLogger("pinfold").setLevel(logging.INFO if verbose else logging.WARNING)
     logging.getLogger(AUDIT).setLevel(logging.INFO)
-    # Placement logs at DEBUG and INFO what each request did; its warnings are worth hearing.
+    # Placement logs every request at DEBUG and INFO; only its warnings are useful.
     logging.getLogger("placement").setLevel(logging.WARNING)
 
 
 def tell_systemd_ready() -> None:
-    """Tell systemd that the service has begun its work, where systemd asks (`Type=notify`). Source: sd_notify(3)."""
+    """Tell systemd that the service is ready, if systemd waits for it (`Type=notify`). Source: sd_notify(3)."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
@@ -66,13 +66,13 @@ def tell_systemd_ready() -> None:
 
 
 class LineFormatter(logging.Formatter):
-    """One line for each record, with escapes for what does not print: no foreign text begins a line of the log.
+    """Writes each record on one line, with escapes for non-printing characters, so that no foreign text begins a log line.
 
-    A traceback follows in lines of its own, each of them indented.
+    A traceback follows on lines of its own, each indented.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        # The record keeps the text of its traceback for the next handler; another one may have left its own there.
+        # Clear the cached traceback text: the record passes it from one handler to the next.
         kept, record.exc_text = record.exc_text, None
         try:
             return super().format(record)
@@ -94,7 +94,7 @@ def _indented(lines: str) -> str:
 
 
 class _JournalFormatter(LineFormatter):
-    """Lines for the journal, which adds the time itself; each begins with its priority. Source: sd-daemon(3)."""
+    """Lines for the journal, which adds the time itself. Each begins with its priority. Source: sd-daemon(3)."""
 
     _PRIORITIES: Final = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 
@@ -116,6 +116,6 @@ def _is_journal(stream: TextIO) -> bool:
         return False
     try:
         found = os.fstat(stream.fileno())
-    except (OSError, ValueError):  # closed, or no file at all
+    except (OSError, ValueError):  # the stream is closed or no file
         return False
     return named == f"{found.st_dev}:{found.st_ino}"

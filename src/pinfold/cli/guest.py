@@ -1,4 +1,4 @@
-"""`pinfold guest`: start, list, show, restart, replace and stop guests straight on one libvirt, with no service."""
+"""`pinfold guest`: start, list, show, restart, replace and stop guests directly on one libvirt, without a service."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import typer
 
 from pinfold.cli import completion
 from pinfold.cli import options as opt
+from pinfold.cli.exit_status import ExitStatus, warn
 from pinfold.cli.guest_options import GuestOptions, takes_guest_options
 from pinfold.cli.orphans import orphans
 from pinfold.cli.output import show, show_json
 from pinfold.cli.session import Session, open_session, read_configuration
-from pinfold.cli.status import ExitStatus, warn
 from pinfold.core.errors import Conflict, InvalidRequest
 
 if TYPE_CHECKING:
@@ -46,16 +46,16 @@ def start(
 ) -> None:
     """Place a guest, start it, and show where each of its threads runs.
 
-    It starts paused, every thread is checked, and only then does it run; if one is elsewhere, nothing is left of the guest.
-    Exit status 1: it does not fit, or could not be placed.
+    The guest starts paused, and runs only after every thread was checked. If a thread is elsewhere, the guest is removed completely. Exit
+    status 1: it does not fit, or could not be placed.
     """
-    from pinfold.cli.asked import asked, refuse_without_boot
+    from pinfold.cli.guest_description import describe_guest, refuse_without_boot
     from pinfold.core.fit.model import NoFit
     from pinfold.host.start import StartOrder
     from pinfold.host.start import start as start_guest
 
     configuration = read_configuration(config, connect, only_looks=False, quiet=as_json)
-    wanted = asked(configuration, guest)
+    wanted = describe_guest(configuration, guest)
     refuse_without_boot(wanted)
     order = StartOrder(
         id=str(uuid.uuid4()),
@@ -82,7 +82,7 @@ def start(
 
 @app.command("list")
 def list_(context: typer.Context, config: opt.Config = None, connect: opt.Connect = None, as_json: opt.Json = False) -> None:
-    """List the guests of this host, ours and others'."""
+    """List the guests of this host, pinfold's and others."""
     from pinfold.cli.documents import guest_document
     from pinfold.cli.views.guests import guests_view
 
@@ -97,10 +97,10 @@ def list_(context: typer.Context, config: opt.Config = None, connect: opt.Connec
 
 @app.command("show")
 def show_(context: typer.Context, name: Name, config: opt.Config = None, connect: opt.Connect = None, as_json: opt.Json = False) -> None:
-    """Show one guest and the proof: every thread, where it may run, and where it should.
+    """Show one guest with the proof: every thread, where it may run, and where it should.
 
-    Guests of ours are judged by their record, guests of Nova's as `pinfold audit` judges them.
-    Exit status 1: a thread, or the definition, is not as it should be.
+    Guests of ours are compared with their record, Nova's guests as `pinfold audit` does it. Exit status 1: a thread, or the definition, is
+    not as it should be.
     """
     from pinfold.cli.documents import proof_document
     from pinfold.cli.views.proof import guest_view
@@ -119,7 +119,7 @@ def show_(context: typer.Context, name: Name, config: opt.Config = None, connect
 
 @app.command()
 def restart(context: typer.Context, name: Name, config: opt.Config = None, connect: opt.Connect = None, as_json: opt.Json = False) -> None:
-    """Start a stopped guest of ours again, where it was before."""
+    """Start a stopped guest of ours again, in the same place."""
     from pinfold.host.start import restart as restart_guest
 
     configuration = read_configuration(config, connect, only_looks=False, quiet=as_json)
@@ -139,9 +139,9 @@ def replace(
     connect: opt.Connect = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Give a stopped guest of ours a place in the pools of today. Its id and its disk stay, and it stays stopped.
+    """Give a stopped guest of ours a place in today's pools. Its id and its disk stay, and it stays stopped.
 
-    A place that still holds is kept, and the definition is written again by the record. Exit status 1: the guest does not fit now; each
+    A place that still holds is kept, and the definition is rewritten from the record. Exit status 1: the guest does not fit now; every
     reason is shown, and nothing has changed.
     """
     from pinfold.cli.documents import refusal_document, replaced_document
@@ -179,7 +179,7 @@ def stop(
     connect: opt.Connect = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Switch a guest of ours off. It keeps its pCPUs and its disk, unless --remove is given."""
+    """Stop a guest of ours. It keeps its pCPUs and its disk, unless --remove is given."""
     from pinfold.cli.documents import stop_document
     from pinfold.host.stop import stop as stop_guest
 
@@ -197,7 +197,7 @@ app.command("orphans")(orphans)
 
 
 def _pools(session: Session) -> Pools | None:
-    """The pools of the host, None where the configured ones do not fit it: a list of guests does not depend on them."""
+    """The pools of the host; None if the configured ones do not fit it, because a list of guests does not depend on them."""
     from pinfold.core.pools import build_pools
 
     try:
@@ -207,7 +207,9 @@ def _pools(session: Session) -> Pools | None:
 
 
 def _judged(session: Session, name: str) -> tuple[Verdict | GuestAudit, Topology]:
-    """The guest with that name or id, by its record where it is ours, else as an audit of the host sees it; and the host's topology."""
+    """The guest with that name or id and the host's topology. A guest of ours is judged by its record, any other as in an audit of the
+    host.
+    """
     from pinfold.host.audit import audit
     from pinfold.host.survey import pick
     from pinfold.host.verify import verify

@@ -1,4 +1,4 @@
-"""The options that describe a guest, which `fit` and `guest start` both take. What they ask for is worked out in `asked`."""
+"""The options that describe a guest, shared by `fit` and `guest start`. `guest_description` turns them into a guest."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _boot: Final = partial(typer.Option, rich_help_panel="What the guest boots")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestOptions:
-    """A guest as the command line describes it, each field an option as given; None where it was not."""
+    """The options that describe a guest, as given on the command line; None if not given."""
 
     flavor: Annotated[
         str | None, _flavor("--flavor", metavar="NAME", help="A flavor of the flavors file.", autocompletion=completion.file_flavors)
@@ -65,9 +65,9 @@ class GuestOptions:
 
 
 def takes_guest_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with its parameter `guest` spread over the options of `GuestOptions`, in their order, in its place.
+    """The command with its parameter `guest` replaced by the options of `GuestOptions`, in their order.
 
-    Typer reads a command's options off its signature, and knows no parameter that is several of them.
+    Typer reads a command's options from its signature and cannot expand one parameter into several options.
     """
     hints = get_type_hints(GuestOptions, include_extras=True)
 

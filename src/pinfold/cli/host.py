@@ -1,4 +1,4 @@
-"""`pinfold host`: what this host has and who runs where on it; and the hosts of the service."""
+"""`pinfold host`: show this host and what runs on it; list and manage the hosts of the service."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import typer
 
 from pinfold.cli import completion
 from pinfold.cli import options as opt
+from pinfold.cli.exit_status import warn
 from pinfold.cli.output import console, show, show_json, write
 from pinfold.cli.session import open_session, read_configuration
-from pinfold.cli.status import warn
 from pinfold.core.plural import count
 from pinfold.core.printable import shown
 
@@ -26,7 +26,7 @@ Name = Annotated[str, typer.Argument(metavar="HOST", help="The host's name.", au
 
 @app.command("show")
 def show_(context: typer.Context, config: opt.Config = None, connect: opt.Connect = None, as_json: opt.Json = False) -> None:
-    """Show the host's cells, its pools and what is left of them, and the settings that count."""
+    """Show the host's cells, its pools and what is free in them, and the settings that matter."""
     from pinfold.cli.documents import host_document
     from pinfold.cli.views.host_map import host_head
     from pinfold.cli.views.host_show import host_show_view
@@ -55,7 +55,7 @@ def map_(context: typer.Context, config: opt.Config = None, connect: opt.Connect
 
 
 def _surveyed(context: typer.Context, configuration: Configuration, *, quiet: bool) -> tuple[Survey, HostMap]:
-    """This host and its map; what is odd about it is said on standard error, unless `quiet`."""
+    """This host and its map. Warnings go to standard error, unless `quiet`."""
     from pinfold.host.map import host_map
     from pinfold.host.survey import survey
 
@@ -88,7 +88,7 @@ def add(
     config: opt.Config = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Make a host known to the service, and print its agent's token. The token is shown once and kept nowhere."""
+    """Add a host to the service, and print its agent's token. The token is shown only once and not stored."""
     from pinfold.cli.service import open_access, segment
 
     with open_access(config) as service:
@@ -107,7 +107,7 @@ def fence(
     config: opt.Config = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Give back everything that a silent host holds. Only on your word that it is powered off: nobody else can know."""
+    """Release everything that a silent host holds. Only do this when the host is powered off: the service cannot check it."""
     from pinfold.cli.service import open_access, segment
     from pinfold.core.errors import InvalidRequest
 
@@ -127,7 +127,7 @@ def fence(
 
 @app.command()
 def remove(name: Name, config: opt.Config = None, as_json: opt.Json = False) -> None:
-    """Forget a host of the service that holds nothing any more."""
+    """Remove a host from the service, if nothing is left on it."""
     from pinfold.cli.service import open_access, segment
 
     with open_access(config) as service:

@@ -1,4 +1,4 @@
-"""`pinfold lab up|down|status`: private libvirt hosts on this machine, for trying. What a lab is made of stands in `pinfold.lab`."""
+"""`pinfold lab up|down|status`: run private libvirt hosts on this machine for trying things out. `pinfold.lab` implements them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def up(
     tcg: Annotated[bool, typer.Option("--tcg", help="Hide /dev/kvm: guests are emulated.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Start a lab and print what it takes to use it. Needs root. It runs until `pinfold lab down`."""
+    """Start a lab and print how to use it. Needs root. It runs until `pinfold lab down`."""
     if real and topology is not None:
         raise InvalidRequest("--real and --topology exclude each other: a lab has the machine's own topology or a synthetic one")
     text = None if real else topology or DEFAULT_TOPOLOGY
@@ -65,7 +65,7 @@ def up(
 
 
 def lab_names() -> list[str]:
-    """What `lab down` can name: labs, and what several hosts were started as. For shells, so that it never fails."""
+    """The names that `lab down` accepts: labs, and groups of several hosts. It never fails, because shells call it."""
     try:
         seen = list_labs(anyones=True).labs
     except PinfoldError:
@@ -86,7 +86,7 @@ def down(
     every: Annotated[bool, typer.Option("--all", help="Every lab on this machine.")] = False,
     as_json: Json = False,
 ) -> None:
-    """End a lab and its guests, and remove its folder. NAME of `lab up NAME --hosts N` ends all its hosts. Needs root."""
+    """Stop a lab and its guests, and remove its folder. The NAME of `lab up NAME --hosts N` stops all its hosts. Needs root."""
     if (name is None) != every:
         raise InvalidRequest("name one lab, or say --all", key="NAME")
     seen = _found_as_root("down")
@@ -105,7 +105,7 @@ def down(
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """List the labs that are up. What a killed one left behind is removed first, and named. Needs root."""
+    """List the labs that are up. Leftovers of killed labs are removed first, and named. Needs root."""
     _found_as_root("status")
     left = reap()
     seen = list_labs().labs
@@ -123,7 +123,7 @@ def status(as_json: Json = False) -> None:
 
 
 def _unlisted(name: str) -> LabFolder:
-    """A lab that is up though its record cannot be believed: its keeper knows what it is. Raises `InvalidRequest` for any other name."""
+    """A lab that is up although its record is damaged: its keeper process knows its state. Raises `InvalidRequest` for any other name."""
     folder = LabFolder.named(name)
     try:
         if not folder.held():
@@ -134,7 +134,7 @@ def _unlisted(name: str) -> LabFolder:
 
 
 def _found_as_root(command: str) -> LabListing:
-    """The labs. Raises `Unavailable` for another user than root, unless there is nothing that root would see."""
+    """The labs. Raises `Unavailable` for a user other than root, unless there is nothing that root would see."""
     seen = list_labs()
     if os.geteuid() != 0 and seen != LabListing():
         raise Unavailable(f"`pinfold lab {command}` needs root, as `pinfold lab up` does: labs are root's")
@@ -142,11 +142,10 @@ def _found_as_root(command: str) -> LabListing:
 
 
 def start_lab(name: str, text: str | None, *, cgroups: bool, kvm: bool, detached: bool, fleet: str = "") -> LabHost:
-    """A lab that is up, with its configuration, flavors and images; `text` is its topology, None for the machine's own.
+    """Start a lab and return it, with its configuration, flavors and images. `text` is its topology, None for the machine's own.
 
-    One that is not `detached` ends with this process. `fleet` is what several hosts are started as.
-
-    Raises `InvalidRequest`, `Conflict` when the name is taken, `Unavailable`.
+    A lab that is not `detached` ends with this process. `fleet` is the name of the group of hosts that it is part of. Raises
+    `InvalidRequest`, `Conflict` when the name is taken, `Unavailable`.
     """
     shape = None if text is None else host(text)
     lab = LabHost(name, topology=shape, topology_text=text or "", cgroups=cgroups, kvm=kvm, detached=detached, fleet=fleet).up()

@@ -1,4 +1,4 @@
-"""The options that several commands share, each with its one wording. Options of one command stand beside it."""
+"""The options that several commands share, each defined once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pinfold guest orphans`: what is left on this host of a service that lost its database, or is gone."""
+"""`pinfold guest orphans`: find guests on this host of a service that lost its database, or is gone."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def orphans(
     connect: opt.Connect = None,
     as_json: opt.Json = False,
 ) -> None:
-    """List the guests that a service started here and that it does not know any more; with --remove, stop and forget them.
+    """List the guests here that a service started and no longer knows; with --remove, stop and remove them.
 
-    The service is asked with the agent's token. Guests that it knows, that `pinfold guest start` made, or that are not ours are left alone.
-    Without --remove nothing is changed.
+    The service is asked with the agent's token. Guests that it knows, guests of `pinfold guest start` and guests that are not ours are left
+    alone. Without --remove nothing is changed.
     """
     from pinfold.cli.documents import orphans_document
     from pinfold.cli.views.guests import orphans_view
@@ -47,7 +47,7 @@ def orphans(
         raise InvalidRequest("--delete-files goes with --remove", key="--delete-files")
     configuration = read_configuration(config, connect, only_looks=False, quiet=as_json)
     with open_session(context, configuration) as session:
-        # The host is looked at first: a guest that the service makes meanwhile is not there yet, or known by then.
+        # Look at the host first: a guest that the service creates meanwhile is then either not seen or known.
         guests = session.driver.guests()
         known = _nobody(session.settings) if service_is_gone else _known(config, connect)
         found = left.orphans(session.settings, guests, known)
@@ -60,7 +60,7 @@ def orphans(
 
 
 def _nobody(settings: HostSettings) -> frozenset[str]:
-    """No guest is known to anybody, by the operator's word. Raises `Conflict` while an agent still works for a service."""
+    """No guest is known to any service, by the operator's word. Raises `Conflict` while an agent still works for a service."""
     from pinfold.host.lock import running_agent
 
     process = running_agent(settings)
@@ -70,7 +70,7 @@ def _nobody(settings: HostSettings) -> frozenset[str]:
 
 
 def _known(config: opt.Config, connect: opt.Connect) -> frozenset[str]:
-    """The ids of the guests that the service has on this host, those that it cannot tell of in full included. Raises `Unavailable`."""
+    """The ids of the guests that the service has on this host, including those whose order cannot be parsed. Raises `Unavailable`."""
     from pinfold.cli.fleet import read_fleet
 
     settings = read_fleet(config, connect, None, None, quiet=True)
@@ -87,7 +87,7 @@ def _known(config: opt.Config, connect: opt.Connect) -> frozenset[str]:
 
 
 def _client(settings: FleetSettings) -> ServiceClient:
-    """The service that the host's agent asks: the one that is named, or the `pinfold up` that left a clouds.yaml here."""
+    """A client of the service that the host's agent uses: the configured one, or the `pinfold up` that left a clouds.yaml here."""
     from pinfold.agent.client import ServiceClient, read_token
     from pinfold.cli.service import read_access
 

@@ -1,4 +1,4 @@
-"""How an answer is printed: one JSON document, or lines for people, coloured on a terminal alone. Layout is in `views`."""
+"""Print a response: one JSON document, or lines for people, with colour only on a terminal. `views` does the layout."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from pinfold.core.printable import json_shown
 
 _PIPED_WIDTH = 120
 _PLAIN: Final = str.maketrans("✓✗○·│─╭╮╰╯–…", "vxo.|-++++-~")
-"""What stands for the signs of the screens where the terminal's encoding has none of them."""
+"""Replacements for the symbols of the screens, for terminals whose encoding lacks them."""
 
 
 def console() -> Console:
-    """The console that answers go to. A pipe gets 120 columns, unless $COLUMNS says otherwise, and no colour."""
+    """The console for output. A pipe gets 120 columns, unless $COLUMNS is set, and no colour."""
     width = None if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit() else _PIPED_WIDTH
     return Screen(width=width)
 
 
 def show(lines: Iterable[RenderableType], to: Console | None = None) -> None:
-    """Print one renderable after the other; a text with `no_wrap` is not folded, so that a command in it can be copied.
+    """Print the renderables one after another. A text with `no_wrap` is not folded, so that a command in it can be copied.
 
-    Blanks at the ends of lines are left out where it is not a terminal.
+    Trailing blanks are removed unless it is a terminal.
     """
     target, lines = to or console(), list(lines)
     if not lines:
@@ -52,16 +52,16 @@ def _print(target: Console, lines: Iterable[RenderableType]) -> None:
 
 
 def show_json(document: Mapping[str, object]) -> None:
-    """Print one JSON document, with escapes for what does not print."""
+    """Print one JSON document, with escapes for non-printing characters."""
     write(json_shown(json.dumps(document, indent=2, ensure_ascii=False)) + "\n")
 
 
 def write(text: str) -> None:
-    """Write text to standard output, at once. Raises `Unavailable` when it cannot be written, such as on a full disk."""
+    """Write text to standard output at once. Raises `Unavailable` when that fails, such as on a full disk."""
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader has seen enough, as `head` does
+    except BrokenPipeError:  # the reader closed the pipe, as `head` does
         silence()
         raise typer.Exit from None
     except OSError as error:
@@ -71,7 +71,7 @@ def write(text: str) -> None:
 
 @contextmanager
 def waiting(words: str) -> Iterator[None]:
-    """Say on standard error what is waited for, with something that moves, where that is a terminal."""
+    """Show on standard error, with a spinner, what the command waits for, if that is a terminal."""
     target = Screen(stderr=True)
     if not target.is_terminal:
         yield
@@ -81,7 +81,7 @@ def waiting(words: str) -> Iterator[None]:
 
 
 def plain_signs() -> None:
-    """Let standard output and error take every text: what their encoding lacks becomes a plain sign, or '?'."""
+    """Let standard output and error accept every text: characters that their encoding lacks become plain ones, or '?'."""
     codecs.register_error("plain-signs", _plain)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -89,7 +89,7 @@ def plain_signs() -> None:
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:
-    """A codec's error handler, for encoding.
+    """A codec's error handler for encoding.
 
     >>> _plain(UnicodeEncodeError("ascii", "a ✗ ü", 2, 3, "")), _plain(UnicodeEncodeError("ascii", "ü", 0, 1, ""))
     (('x', 3), ('?', 1))
@@ -101,5 +101,5 @@ def _plain(error: UnicodeError) -> tuple[str, int]:
 
 
 def silence() -> None:
-    """Give up standard output, or Python complains once more while it closes it."""
+    """Close standard output, so that Python prints no second error when it closes it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

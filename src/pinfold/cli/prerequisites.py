@@ -1,4 +1,4 @@
-"""Whether what a host grants suffices for realtime guests and for huge pages, and what to do where not. Pure; reading it is `linux`'s."""
+"""Judge whether a host is ready for realtime guests and for huge pages, and give the repair if not. Pure; `linux` reads the values."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
-from pinfold.cli.views.words import page_words
+from pinfold.cli.views.phrases import page_words
 from pinfold.core.request.model import GuestRequest, PageKind
 from pinfold.linux.grants import Grants, HugePageMount, RealtimeShare
 from pinfold.linux.sysfs import HugePages
@@ -18,7 +18,7 @@ _SOME: Final = 512
 
 
 class Health(Enum):
-    """How one prerequisite stands."""
+    """The health of one prerequisite."""
 
     GOOD = "good"
     UNUSED = "unused"
@@ -31,7 +31,7 @@ class Health(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkup:
-    """One prerequisite: what it is, how it stands, and what was seen. `repair` is the shell command that mends it, '' where none does."""
+    """One prerequisite: its name, its health, and what was seen. `repair` is the shell command that fixes it, '' if there is none."""
 
     what: str
     health: Health
@@ -40,8 +40,8 @@ class Checkup:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What the flavors of a host ask for beyond the ordinary: realtime vCPUs, locked memory, large pages of any size, or of those sizes."""
+class Needs:
+    """What the flavors of a host need beyond the ordinary: realtime vCPUs, locked memory, large pages of any size, or of certain sizes."""
 
     realtime: bool = False
     locked: bool = False
@@ -49,11 +49,11 @@ class Wanted:
     page_kib: frozenset[int] = frozenset()
 
 
-def wanted_of(requests: Iterable[GuestRequest]) -> Wanted:
+def needs_of(requests: Iterable[GuestRequest]) -> Needs:
     """What guests of these requests need."""
     asked = tuple(requests)
     pages = [request.page for request in asked if request.explicit_page]
-    return Wanted(
+    return Needs(
         realtime=any(request.realtime for request in asked),
         locked=any(request.locked_memory for request in asked),
         large_pages=any(page.kind is PageKind.LARGE for page in pages),
@@ -61,10 +61,10 @@ def wanted_of(requests: Iterable[GuestRequest]) -> Wanted:
     )
 
 
-def realtime_checkups(daemon: Grants, share: RealtimeShare, wanted: Wanted, *, priority: int) -> list[Checkup]:
+def realtime_checkups(daemon: Grants, share: RealtimeShare, wanted: Needs, *, priority: int) -> list[Checkup]:
     """Whether `daemon`, which starts the guests, can give vCPUs SCHED_FIFO at `priority`, and guests locked memory.
 
-    The sources are sched(7), the kernel's sched-rt-group.rst, and libvirt's `<vcpusched>` and `<locked/>`.
+    Sources: sched(7), the kernel's sched-rt-group.rst, and libvirt's `<vcpusched>` and `<locked/>`.
     """
     who = f"{daemon.process} ({daemon.pid})"
     lacking = Health.POOR if wanted.realtime else Health.UNUSED
@@ -105,9 +105,9 @@ def _throttling(share: RealtimeShare, lacking: Health) -> Checkup:
 
 
 def huge_page_checkups(
-    pages: Sequence[HugePages], mounts: Sequence[HugePageMount], wanted: Wanted, *, default_kib: int | None
+    pages: Sequence[HugePages], mounts: Sequence[HugePageMount], wanted: Needs, *, default_kib: int | None
 ) -> list[Checkup]:
-    """For each size of huge pages that the kernel has, ascending, whether some are reserved, and mounted where libvirt finds them."""
+    """For each huge page size of the kernel, ascending, whether pages are reserved, and mounted where libvirt finds them."""
     sizes = sorted({page.size_kib for page in pages})
     if not sizes:
         asked = wanted.large_pages or bool(wanted.page_kib)
@@ -125,7 +125,7 @@ def huge_page_checkups(
 
 
 def _huge_pages(cells: Sequence[HugePages], mounted: Sequence[str], *, asked: bool) -> Checkup:
-    """One size: `cells` are its pages in each cell."""
+    """One page size; `cells` are its pages in each cell."""
     size = cells[0].size_kib
     what, letter = f"huge pages, {page_words(size)}", page_words(size).replace(" ", "").removesuffix("iB")
     if not any(cell.total for cell in cells):

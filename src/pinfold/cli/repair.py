@@ -1,4 +1,4 @@
-"""`pinfold repair`: put the threads of our guests back where they were recorded, and say what is left. Others' are never touched."""
+"""`pinfold repair`: pin drifted threads of our guests back to their record, and report what is left. It never touches other guests."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import typer
 
 from pinfold.cli import completion
 from pinfold.cli import options as opt
+from pinfold.cli.exit_status import ExitStatus
 from pinfold.cli.output import show, show_json
 from pinfold.cli.session import open_session, read_configuration
-from pinfold.cli.status import ExitStatus
 
 
 def repair(
@@ -25,10 +25,10 @@ def repair(
     connect: opt.Connect = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Pin every thread of our guests that has drifted back to where it was recorded.
+    """Pin every drifted thread of our guests back to where its record says.
 
-    Guests that pinfold did not start are left as they are. What is left is listed with the reason; `audit` has the commands for it.
-    Exit status 1: something is left that is not as it should be.
+    Guests that pinfold did not start are left alone. What remains is listed with the reason; `audit` has the commands for it. Exit status
+    1: something remains that is not as it should be.
     """
     from pinfold.cli.documents import repair_document
     from pinfold.cli.views.audit import repair_view

@@ -1,7 +1,8 @@
-"""The console that all answers go through: it shows every text on one line, with escapes for what does not print. Layout is in `views`.
+"""The console for all output. It shows every text on one line, with escapes for non-printing characters.
 
 Names, failures and thread names come from guests, hosts and users. An escape sequence in one of them would change the terminal, and a line
-feed would write a line that looks like pinfold's own, so a view never puts a line feed into a text: it uses one renderable for each line.
+feed would add a line that looks like pinfold's own. Views therefore never put a line feed into a text; they use one renderable for each
+line.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pinfold.core.printable import shown, widths
 
 
 class Screen(Console):
-    """A console without markup, on which every text passes `shown`, wherever in a table or a padding it stands."""
+    """A console without markup that passes every text through `shown`, including texts inside tables and paddings."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(highlight=False, markup=False, emoji=False, **options)
@@ -33,7 +34,7 @@ class Screen(Console):
 
 
 class Hanging:
-    """A sentence whose later lines are indented, so that none of them looks like a line below it, whatever names the sentence holds."""
+    """A sentence whose later lines are indented, so that no name in it can imitate a separate line."""
 
     _INDENT: Final = 4
 
@@ -51,7 +52,7 @@ class Hanging:
 
 
 def printable(text: Text) -> Text:
-    """The text as it is shown, in the same styles.
+    """The text with escapes for non-printing characters, and with the same styles.
 
     >>> made = printable(Text.assemble(("a\\n", "bold"), "\\x1bb"))
     >>> made.plain == "a\\\\n\\\\x1bb", made.spans

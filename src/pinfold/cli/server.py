@@ -1,4 +1,4 @@
-"""`pinfold server`: servers of the service, with what the Compute API has no words for."""
+"""`pinfold server`: manage servers of the service, and show what the Compute API cannot express."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import typer
 
 from pinfold.cli import completion
 from pinfold.cli import options as opt
+from pinfold.cli.exit_status import ExitStatus
 from pinfold.cli.output import show, show_json, waiting
 from pinfold.cli.service import Service, open_access, segment
-from pinfold.cli.status import ExitStatus
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
 
 app = typer.Typer(help="Create, list, show, stop, start, reboot, rebook and delete servers of the service.", no_args_is_help=True)
@@ -26,7 +26,7 @@ _LOOK_SECONDS: Final = 0.3
 
 @app.command("list")
 def list_(config: opt.Config = None, as_json: opt.Json = False) -> None:
-    """List the servers: where they are and what they do."""
+    """List the servers with their hosts and states."""
     from pinfold.cli.views.servers import servers_view
 
     with open_access(config) as service:
@@ -62,7 +62,7 @@ def create(
     as_json: opt.Json = False,
 ) -> None:
     """Create a server, or several with --count. Exit status 1: one of them is in error; each host's reasons are shown."""
-    from pinfold.cli.asked import pairs
+    from pinfold.cli.guest_description import pairs
 
     with open_access(config) as service:
         body: dict[str, Any] = {"name": name, "flavorRef": service.flavor(flavor)["id"], "networks": "none"}
@@ -87,7 +87,7 @@ def create(
 def delete(names: Names, wait: Wait = False, config: opt.Config = None, as_json: opt.Json = False) -> None:
     """Delete servers. Each is gone when its host's agent has confirmed that nothing of it remains.
 
-    Every name is looked up first: where one is unknown, nothing is deleted.
+    All names are looked up first: if one is unknown, nothing is deleted.
     """
     with open_access(config) as service:
         servers = list({server["id"]: server for server in map(service.server, names)}.values())
@@ -107,10 +107,10 @@ def stop(name: Name, wait: Wait = False, config: opt.Config = None, as_json: opt
 
 @app.command()
 def start(name: Name, wait: Wait = False, config: opt.Config = None, as_json: opt.Json = False) -> None:
-    """Start a stopped server, or one whose start failed, where it was.
+    """Start a stopped server, or one whose start failed, in the same place.
 
-    Where its place is not in its host's pools any more, it starts in another place there, its disk kept, and that is shown; exit status 4:
-    the host has no other place now. Exit status 1 with --wait: it is in error, the reason is shown.
+    If its host's pools no longer have that place, it starts in another place there with its disk, and the move is shown; exit status 4: the
+    host has no other place now. Exit status 1 with --wait: the server is in error, and the reason is shown.
     """
     _act(name, {"os-start": None}, ("ACTIVE",), wait=wait, config=config, as_json=as_json)
 
@@ -125,7 +125,7 @@ def reboot(
     config: opt.Config = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Reboot a running server. Exit status 1 with --wait: it is in error, the reason is shown."""
+    """Reboot a running server. Exit status 1 with --wait: the server is in error, and the reason is shown."""
     _act(name, {"reboot": {"type": "HARD" if hard else "SOFT"}}, ("ACTIVE",), wait=wait, config=config, as_json=as_json)
 
 
@@ -138,9 +138,9 @@ def rebook(
     config: opt.Config = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Book the overhead of servers with today's options instead of those they were claimed with; no thread is moved.
+    """Book the overhead of servers by today's options instead of earlier ones; no thread moves.
 
-    Exit status 1: an overhead pool has no room; such a server keeps what it booked, and the others are booked.
+    Exit status 1: an overhead pool has no room; such a server keeps its booking, and the others are booked.
     """
     from pinfold.cli.views.servers import rebooked_view
 
@@ -160,7 +160,7 @@ def rebook(
 
 
 def _rebook(service: Service, server: dict[str, Any]) -> dict[str, Any]:
-    """What one server books afterwards, and why that is not what today's options say ('' where it is)."""
+    """What one server books afterwards, and why it is not what today's options say ('' if it is)."""
     refused = ""
     try:
         service.ask("POST", f"/v1/servers/{segment(server['id'])}/rebook")
@@ -172,7 +172,7 @@ def _rebook(service: Service, server: dict[str, Any]) -> dict[str, Any]:
 
 
 def _act(name: str, action: dict[str, Any], until: tuple[str, ...], *, wait: bool, config: list[str] | None, as_json: bool) -> None:
-    """Ask for an action, and say where it made the server start in another place than before."""
+    """Request an action, and report if it made the server start in another place than before."""
     from pinfold.cli.views.servers import moved_view
 
     with open_access(config) as service:
@@ -219,7 +219,7 @@ def _wait_gone(service: Service, server: dict[str, Any]) -> None:
 
 
 def _made(service: Service, first: str, count: int) -> list[dict[str, Any]]:
-    """The servers of one create, by their order in it; the answer to a create names the first of them alone."""
+    """The servers of one create, in their order; the response to a create names only the first."""
     server: dict[str, Any] = service.compute("GET", f"/servers/{segment(first)}")["server"]
     if count == 1:
         return [server]
@@ -229,7 +229,7 @@ def _made(service: Service, first: str, count: int) -> list[dict[str, Any]]:
 
 
 def _show_made(service: Service, servers: list[dict[str, Any]], *, as_json: bool) -> None:
-    """One server in full, or several as a list, and in full those that are in error."""
+    """Show one server in full; show several as a list, and in full those that are in error."""
     from rich.text import Text
 
     from pinfold.cli.views.servers import server_view, servers_view

@@ -1,7 +1,7 @@
-"""`Service`: how commands talk to pinfold's API, and where its address and credentials come from. What is asked is each command's own.
+"""`Service`: the commands' client of pinfold's API, with its address and credentials.
 
-A clouds.yaml says both, in this order: the one of `$OS_CLIENT_CONFIG_FILE` with `$OS_CLOUD`, or the one that `pinfold up` left in the
-state directory.
+A clouds.yaml holds both: first the one of `$OS_CLIENT_CONFIG_FILE` with `$OS_CLOUD`, then the one that `pinfold up` left in the state
+directory.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
 
-if TYPE_CHECKING:  # every command's help, and every command on one host, works without httpx and PyYAML
+if TYPE_CHECKING:  # Import late: the help, and every command on one host, works without httpx and PyYAML.
     import httpx
 
 _COMPUTE: Final = "/compute/v2.1"
@@ -25,9 +25,9 @@ _SECONDS: Final = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """Where a service is and who asks. `username` is '' for a service without authentication; the password does not show in the repr.
+    """The address of a service and the credentials. `username` is '' for a service without authentication; the repr hides the password.
 
-    `source` is the clouds.yaml that says so.
+    `source` is the clouds.yaml that holds them.
     """
 
     url: str
@@ -41,7 +41,7 @@ class Access:
 
 
 def find_access(environ: Mapping[str, str], state_dir: str) -> Access:
-    """The access that the environment or the state directory names. Raises `InvalidRequest` that says what to set where there is none."""
+    """The access that the environment or the state directory names. Raises `InvalidRequest` that says what to set when there is none."""
     named = environ.get("OS_CLIENT_CONFIG_FILE", "")
     path = Path(named or Path(state_dir, "clouds.yaml"))
     cloud = environ.get("OS_CLOUD") or "pinfold"
@@ -54,7 +54,7 @@ def find_access(environ: Mapping[str, str], state_dir: str) -> Access:
 
 
 def read_access(path: Path, cloud: str) -> Access:
-    """The access to one cloud of a clouds.yaml. Raises `InvalidRequest` naming the file and what it lacks."""
+    """The access to one cloud of a clouds.yaml. Raises `InvalidRequest` that names the file and what it lacks."""
     import yaml
 
     from pinfold.config.parse import read_text
@@ -82,7 +82,7 @@ def read_access(path: Path, cloud: str) -> Access:
 
 
 class Service:
-    """One service. Every call raises `Unavailable` when it is away, and otherwise what its answer means."""
+    """One service. Every call raises `Unavailable` when it is away, and otherwise the error that its response stands for."""
 
     def __init__(self, access: Access, *, seconds: float = _SECONDS) -> None:
         import httpx
@@ -98,19 +98,19 @@ class Service:
         )
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         self._http.close()
 
     def compute(self, method: str, path: str, body: object = None, query: Mapping[str, str] | None = None) -> Any:
-        """Ask the Compute API; `path` begins after its version."""
+        """Call the Compute API; `path` begins after its version."""
         return self.ask(method, _COMPUTE + path, body, query)
 
     def ask(self, method: str, path: str, body: object = None, query: Mapping[str, str] | None = None) -> Any:
-        """Ask for a path; the JSON of the answer, None where it has no body."""
+        """Call a path. Returns the JSON of the response, None if it has no body."""
         import httpx
 
         try:
-            # A POST says its type also without a body: the service refuses what a page of another site could send.
+            # Send the type even without a body: the service refuses a POST that a page of another site could send.
             headers = {"Content-Type": "application/json"} if method == "POST" else {}
             more = {} if body is None else {"json": body}
             answer = self._http.request(method, path, params=query, headers=headers, **more)  # type: ignore[arg-type]
@@ -155,7 +155,7 @@ class Service:
                 return found
 
     def _refuse(self, answer: httpx.Response) -> None:
-        """Raise what a refusal means, in the service's own words."""
+        """Raise the error that a refusal stands for, with the service's own sentence."""
         try:
             message = next(iter(answer.json().values()))["message"]
         except (ValueError, AttributeError, KeyError, TypeError, StopIteration):
@@ -189,9 +189,9 @@ def _one(found: Sequence[dict[str, Any]], noun: str, name: str) -> dict[str, Any
 
 @contextmanager
 def open_access(config: Sequence[str] | None, *, seconds: float = _SECONDS) -> Iterator[Service]:
-    """The service for one command, until the block ends; an answer may take so long. Raises `InvalidRequest` where none is named.
+    """The service for one command, until the block ends. `timeout` bounds each response. Raises `InvalidRequest` when none is configured.
 
-    A missing package is said before a missing clouds.yaml: with a base installation the advice to run `pinfold up` would lead nowhere.
+    It reports a missing package before a missing clouds.yaml: with a base installation, the advice to run `pinfold up` would not help.
     """
     import httpx  # noqa: F401
     import yaml  # noqa: F401
@@ -207,7 +207,7 @@ def open_access(config: Sequence[str] | None, *, seconds: float = _SECONDS) -> I
 
 
 def segment(text: str) -> str:
-    """A text as one segment of an address.
+    """Escape a text as one segment of a URL path.
 
     >>> segment("a/b c")
     'a%2Fb%20c'

@@ -1,4 +1,4 @@
-"""`pinfold fit FLAVOR`: what would happen to a server of the service, on every host of it."""
+"""`pinfold fit FLAVOR`: show what would happen to a server of the service on every host."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import typer
 
+from pinfold.cli.exit_status import ExitStatus
 from pinfold.cli.output import show, show_json
 from pinfold.cli.service import open_access
-from pinfold.cli.status import ExitStatus
 
 
 def ask_service(flavor: str, image: str, config: Sequence[str] | None, *, as_json: bool) -> None:
-    """Print which hosts would take a server of that flavor (by name or id) and where, and why each other one would not.
+    """Print which hosts would take a server of that flavor (by name or id) and where, and why the others would not.
 
     Nothing is created. Exit status 1: no host takes it.
     """

@@ -1,4 +1,4 @@
-"""What a process gives to every command: how a driver is opened, and the configuration asked for. Wiring does not belong here."""
+"""What a process passes to every command: how to open a driver, and the configuration."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
 
-from pinfold.cli.status import warn
+from pinfold.cli.exit_status import warn
 
 if TYPE_CHECKING:  # `--help` answers without oslo.config and the core
     from pinfold.config import Configuration
@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # `--help` answers without oslo.config and the core
 
 
 class Processes(Protocol):
-    """The service's processes; each runs until a signal, and calls `ready` once it works."""
+    """The service's processes. Each runs until a signal, and calls `ready` once it works."""
 
     def up(self, settings: FleetSettings, *, no_auth: bool, ready: Callable[[Any], None]) -> None:
         """API, Placement and agent in one."""
@@ -37,9 +37,9 @@ class Processes(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What commands are given by the process that runs them.
+    """What a process passes to its commands.
 
-    `open_driver` connects to the host's hypervisor until the block ends; `processes` are None where no service can be run.
+    `open_driver` connects to the host's hypervisor until the block ends; `processes` is None if no service can be run.
     """
 
     open_driver: Callable[[HostSettings], AbstractContextManager[Driver]]
@@ -55,17 +55,17 @@ class Session:
 
     @property
     def settings(self) -> HostSettings:
-        """The host's settings, with what the command line said in place of what the files say."""
+        """The host's settings; options of the command line replace those of the files."""
         return self.configuration.settings
 
 
 def read_configuration(
     named: Sequence[str] | None, uri: str | None, *, only_looks: bool, quiet: bool, audits: bool = False
 ) -> Configuration:
-    """The configuration for one command. With `only_looks`, a nova.conf that lies in its usual place will do.
+    """The configuration for one command. With `only_looks`, a nova.conf in its usual place may serve.
 
-    With `audits`, it may also hold the options of Nova's by which pinfold places no guests. Slips in the files are said on
-    standard error, unless `quiet`. Raises `InvalidRequest`.
+    With `audits`, it may also hold Nova's options by which pinfold places no guests. Warnings about the files go to standard error, unless
+    `quiet`. Raises `InvalidRequest`.
     """
     from pinfold.config import find_files, load
 

@@ -1,4 +1,4 @@
-"""`pinfold up`: the whole service and this host's agent in one process. Putting the parts together is `wiring`'s."""
+"""`pinfold up`: run the whole service and this host's agent in one process. `wiring` assembles the parts."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from pinfold.cli import options as opt
+from pinfold.cli.exit_status import warn
 from pinfold.cli.fleet import placement_there, read_fleet, tell_systemd_ready, watch_log
 from pinfold.cli.output import show, show_json
-from pinfold.cli.status import warn
 from pinfold.core.errors import InvalidRequest
 
 NoAuth = Annotated[bool, typer.Option("--no-auth", help="Let anybody in; then only 127.0.0.1 or ::1 may be listened on.")]
@@ -40,8 +40,8 @@ def up(
 ) -> None:
     """Run the API, an embedded Placement and this host's agent, until Ctrl-C.
 
-    The first start makes an account, a clouds.yaml for OpenStack's clients and a tiny image to boot. Guests go on when it ends,
-    those of --lab aside.
+    The first start makes an account, a clouds.yaml for OpenStack's clients and a tiny image to boot. When it ends, guests go on, except
+    those of --lab.
     """
     with ExitStack() as stack:
         if lab:
@@ -70,7 +70,7 @@ def up(
 
 
 def _lab(stack: ExitStack) -> str:
-    """A lab until the stack is left, or the process is gone; its configuration file."""
+    """Run a lab until the stack is closed or the process ends. Returns the path of its configuration file."""
     from pinfold.cli.lab import DEFAULT_TOPOLOGY, start_lab
 
     host = start_lab(f"up-{os.getpid()}", DEFAULT_TOPOLOGY, cgroups=False, kvm=True, detached=False)

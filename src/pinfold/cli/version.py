@@ -1,4 +1,4 @@
-"""`pinfold version`: what is installed."""
+"""`pinfold version`: print the installed versions."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What answers look like on a screen: values in, Rich renderables out. Asking for the values does not belong here."""
+"""Screen layouts of responses: values in, Rich renderables out."""

@@ -1,4 +1,4 @@
-"""An audit on a screen: what was looked at, and every finding with its repair. Judging does not belong here."""
+"""The screen of an audit: what was checked, and every finding with its repair."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from rich.console import JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from pinfold.cli.views.phrases import guest_cell, name_width
 from pinfold.cli.views.proof import finding_lines
-from pinfold.cli.views.words import guest_cell, name_width
 from pinfold.core.drift import Severity
 from pinfold.core.plural import count
 from pinfold.host.audit import Audit, GuestAudit, GuestOrigin
@@ -19,7 +19,7 @@ _WHOSE = {GuestOrigin.OURS: "ours", GuestOrigin.NOVA: "Nova's", GuestOrigin.OTHE
 
 
 def audit_view(found: Audit) -> list[RenderableType]:
-    """Every guest in a table, then every finding with its repair, and the sum. Pure."""
+    """Every guest in a table, then every finding with its repair, then the totals. Pure."""
     lines: list[RenderableType] = [_guests(found), Text()] if found.guests else []
     for finding in (*(one for guest in _ordered(found) for one in guest.findings), *found.host_findings):
         lines += finding_lines(finding)
@@ -27,7 +27,7 @@ def audit_view(found: Audit) -> list[RenderableType]:
 
 
 def repair_view(done: Repair) -> list[RenderableType]:
-    """One line for each guest that had drifted with what is left of it, then what is left of the host and why. Pure."""
+    """One line for each guest that had drifted with what remains of it, then what remains of the host's drift and why. Pure."""
     lines: list[RenderableType] = []
     for one in done.done:
         left = one.after.drift

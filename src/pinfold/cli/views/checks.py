@@ -1,4 +1,4 @@
-"""What a check found, on a screen."""
+"""The screens of `config check` and `doctor`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pinfold.cli.checks import Checked
+from pinfold.cli.checks import CheckResult
 from pinfold.cli.prerequisites import Checkup, Health
 
 
-def check_view(found: Checked) -> list[RenderableType]:
-    """The files, the errors, the warnings, and the pools that they make of this host. Pure."""
+def check_view(found: CheckResult) -> list[RenderableType]:
+    """The files, the errors, the warnings, and the pools that they define on this host. Pure."""
     lines: list[RenderableType] = [Text(f"read {', '.join(found.files)}" if found.files else "no file: every option has its default")]
     lines += [Text.assemble(("✗ ", "bold red"), error) for error in found.errors]
     lines += [Text.assemble(("○ ", "bold yellow"), warning) for warning in found.warnings]
@@ -28,7 +28,7 @@ def check_view(found: Checked) -> list[RenderableType]:
 
 
 def doctor_view(found: Sequence[Checkup]) -> list[RenderableType]:
-    """One line for each prerequisite, and its repair below it, unbroken so that it can be copied. Pure."""
+    """One line for each prerequisite, with its repair below it on one line so that it can be copied. Pure."""
     signs = {
         Health.GOOD: ("✓", "bold green"),
         Health.UNUSED: ("·", "dim"),

@@ -1,4 +1,4 @@
-"""A fit, or why there is none, on a screen. Deciding does not belong here."""
+"""The screen of a fit, or of the reasons why there is none."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from pinfold.cli.views.words import emulator_words, mib, page_words
+from pinfold.cli.views.phrases import emulator_words, mib, page_words
 from pinfold.core.fit.model import EmulatorPlacement, Fit, NoFit
 from pinfold.core.ledger import HostState
 from pinfold.core.overhead import capacity_millicpu
@@ -48,7 +48,7 @@ def fit_view(fit: Fit, request: GuestRequest, state: HostState) -> list[Renderab
 
 
 def refusal_view(refusal: NoFit, host: str) -> list[RenderableType]:
-    """Every reason, one a line, and whether waiting can help. Pure."""
+    """Every reason on a line, and whether waiting can help. Pure."""
     if refusal.kind is Kind.INFEASIBLE:
         ever = "never, not even when it is empty"
     elif any(reason.code is ReasonCode.OVERHEAD_POOL_OFFLINE for reason in refusal.reasons):

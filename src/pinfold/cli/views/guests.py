@@ -1,4 +1,4 @@
-"""A list of guests on a screen. What one guest's threads do is in `proof`."""
+"""The screen of a list of guests. `proof` shows the threads of one guest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pinfold.cli.views.words import guest_cell, mib, name_width, place_words, short_emulator_words, vcpu_words
+from pinfold.cli.views.phrases import guest_cell, mib, name_width, place_words, short_emulator_words, vcpu_words
 from pinfold.core.fit.model import Fit
 from pinfold.core.pools import Pools
 from pinfold.core.printable import shell_word
@@ -21,7 +21,7 @@ _STYLES = {GuestState.RUNNING: "green", GuestState.PAUSED: "yellow", GuestState.
 
 
 def guests_view(guests: Sequence[HostGuest], pools: Pools | None) -> list[RenderableType]:
-    """One line for each guest, ours first, by name; `pools` are None where the configured ones do not fit the host. Pure."""
+    """One line for each guest, ours first, by name. `pools` is None if the configured ones do not fit the host. Pure."""
     if not guests:
         return [Text("no guests", style="dim")]
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
@@ -55,7 +55,7 @@ def replaced_view(done: ReplaceResult) -> list[RenderableType]:
 
 
 def orphans_view(found: Sequence[Orphan], *, removed: bool, files_deleted: bool) -> list[RenderableType]:
-    """The guests that no service knows, and what became of them, or would. Pure."""
+    """The guests that no service knows, and what happened to them, or would. Pure."""
     if not found:
         return [Text("no orphans: the service knows every guest that it has on this host", style="dim")]
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))

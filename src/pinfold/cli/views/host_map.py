@@ -1,4 +1,4 @@
-"""The map of a host in text: cells, cores with siblings side by side, pools, owners, a legend. Surveying a host does not belong here."""
+"""The map of a host in text: cells, cores with siblings side by side, pools, owners, a legend."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pinfold.cli.views.marks import CLASH, FREE, Mark, guest_marks, owner_mark, pool_mark
-from pinfold.cli.views.words import guest_cell, mib, name_width, page_words, place_words, short_emulator_words, vcpu_words
+from pinfold.cli.views.phrases import guest_cell, mib, name_width, page_words, place_words, short_emulator_words, vcpu_words
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.ledger import Role
 from pinfold.core.overhead import ThreadClass
@@ -41,7 +41,7 @@ def host_map_view(seen: Survey, chart: HostMap, width: int) -> list[RenderableTy
 
 
 def _held_offline(seen: Survey, chart: HostMap) -> list[RenderableType]:
-    """The offline pCPUs that guests hold; where Nova switches pCPUs off, a stopped guest's are off by intent."""
+    """The offline pCPUs that guests hold. If Nova switches pCPUs off, those of a stopped guest are off on purpose."""
     running = {guest.name for guest in seen.guests if guest.active}
     lines: list[RenderableType] = []
     resting = [pcpu for pcpu in chart.offline if pcpu.pcpu in seen.switched_off and running.isdisjoint(use.guest for use in pcpu.owners)]
@@ -56,7 +56,7 @@ def _held_offline(seen: Survey, chart: HostMap) -> list[RenderableType]:
 
 
 def host_head(seen: Survey, chart: HostMap) -> list[RenderableType]:
-    """What the host is made of, and its pools with what is left of them."""
+    """The host's parts, and its pools with what is free in them."""
     topology = seen.state.topology
     sockets = {core.socket for cell in chart.cells for core in cell.cores} - {None}
     cores = sum(len(cell.cores) for cell in chart.cells)
@@ -108,7 +108,7 @@ def _cell_head(cell: CellMap) -> Text:
 
 
 class _Rows:
-    """The rows of every cell, laid out alike: `per_row` cores side by side, each pCPU in a column of the same width."""
+    """The rows of every cell in one layout: `per_row` cores side by side, every pCPU in a column of the same width."""
 
     def __init__(self, owners: Mapping[int, Mark], width: int) -> None:
         self._owners = owners

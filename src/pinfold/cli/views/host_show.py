@@ -1,4 +1,4 @@
-"""One host in figures on a screen: cells, memory and the settings that count. Its pCPUs one by one are in `host_map`."""
+"""The screen of one host's numbers: cells, memory and the settings that matter. `host_map` shows its single pCPUs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from pinfold.cli.views.words import mib, page_words
+from pinfold.cli.views.phrases import mib, page_words
 from pinfold.core.plural import count
 from pinfold.core.settings import HostSettings
 from pinfold.host.map import HostMap
@@ -14,7 +14,7 @@ from pinfold.host.survey import Survey
 
 
 def host_show_view(seen: Survey, chart: HostMap, settings: HostSettings) -> list[RenderableType]:
-    """The cells as a table, then the limits, the libvirt and the configuration that were used. Pure."""
+    """A table of the cells, then the limits, and the libvirt and configuration in use. Pure."""
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
     for title in ("cell", "pCPUs", "cores", "dedicated free", "memory free", "huge pages free"):
         table.add_column(title, overflow="fold", no_wrap=title == "cell")

@@ -1,4 +1,4 @@
-"""The short marks that stand for guests and pCPUs on the map, and their colours. Laying them out does not belong here."""
+"""The short marks for guests and pCPUs on the map, and their colours."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLASH = "!"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """What stands on one pCPU of the map: a few characters and a Rich style."""
+    """The mark of one pCPU on the map: a few characters and a Rich style."""
 
     text: str
     style: str = ""
@@ -38,7 +38,7 @@ def letters(position: int) -> str:
 
 
 def guest_marks(seen: Survey) -> Mapping[str, Mark]:
-    """The mark of every guest by name: our guests are A, B, …, those of others x1, x2, …; both in the order of their names."""
+    """The mark of every guest by name: ours are A, B, …, others x1, x2, …, both in the order of their names."""
     marks: dict[str, Mark] = {}
     ours = others = 0
     for guest in sorted(seen.guests, key=lambda guest: guest.name):
@@ -63,11 +63,11 @@ def pool_mark(pcpu: PcpuMap) -> Mark:
 
 
 def owner_mark(pcpu: PcpuMap, guests: Mapping[str, Mark]) -> Mark:
-    """What runs on a pCPU.
+    """The mark of what runs on a pCPU.
 
-    `A0` is vCPU 0 of guest A, `Ae` its emulator threads, `A-` a sibling that it keeps idle, `x1` a guest that is not ours,
-    `x1e` the emulator threads of that one on a pCPU of their own, `·` a free dedicated pCPU; `!` follows where two own one. Elsewhere it
-    is `v` for floating vCPUs, `e` for overhead threads.
+    `A0` is vCPU 0 of guest A, `Ae` its emulator threads, `A-` a sibling that it keeps idle, `x1` a guest that is not ours, `x1e` the
+    emulator threads of that guest on a separate pCPU, `·` a free dedicated pCPU; `!` follows if two guests own one. In the other pools it
+    is `v` for floating vCPUs and `e` for overhead threads.
     """
     if len(pcpu.owners) > 1:
         return Mark(text=guests[pcpu.owners[0].guest].text + CLASH, style="bold white on red")

@@ -1,4 +1,4 @@
-"""The proof of one guest on a screen: every thread, where it may run and where it should. Judging threads does not belong here."""
+"""The screen of one guest's proof: every thread, where it may run and where it should."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pinfold.cli.screen import Hanging
-from pinfold.cli.views.words import emulator_words, guest_words, mib
+from pinfold.cli.views.phrases import emulator_words, guest_words, mib
 from pinfold.core.drift import ExpectedMasks, Finding, Severity, expected
 from pinfold.core.overhead import ObservedThread, ThreadClass, memory_cell
 from pinfold.core.plural import count
@@ -27,9 +27,9 @@ def guest_view(
     findings: Iterable[Finding],
     topology: Topology | None = None,
 ) -> list[RenderableType]:
-    """One guest: what it is, the proof where it runs, and what was found, each with its repair. Pure.
+    """One guest: its head, the proof if it runs, and the findings, each with its repair. Pure.
 
-    `topology` is the host's, None where it is not at hand: it tells the pCPUs of the cells that thread contexts serve.
+    `topology` is the host's, None if it is not known; it gives the pCPUs of the cells that thread contexts serve.
     """
     found = tuple(findings)
     lines: list[RenderableType] = guest_head(guest)
@@ -49,7 +49,7 @@ def guest_view(
 
 
 def guest_head(guest: HostGuest) -> list[RenderableType]:
-    """What a guest is: name, state, size, policy and id."""
+    """A guest's name, state, size, policy and id."""
     head = Text.assemble(
         (guest_words(guest), "bold"), f": {guest.state.value}, {count(guest.vcpus, 'vCPU')}, {mib(guest.whole_memory_mib)}"
     )
@@ -68,7 +68,7 @@ def guest_head(guest: HostGuest) -> list[RenderableType]:
 
 
 def contexts(guest: HostGuest, observation: Observation, topology: Topology | None) -> dict[int, str]:
-    """For each thread context (by thread id) the host cell whose memory it made, with the cell's pCPUs where the topology is known."""
+    """For each thread context (by thread id) the host cell whose memory it allocated, with the cell's pCPUs if the topology is known."""
     told = {}
     for thread in observation.threads:
         cell = None if guest.record is None else memory_cell(thread, guest.record.fit)
@@ -79,9 +79,9 @@ def contexts(guest: HostGuest, observation: Observation, topology: Topology | No
 
 
 def proof_table(masks: ExpectedMasks, observation: Observation, findings: Iterable[Finding], contexts: Mapping[int, str]) -> Table:
-    """Every thread: class, name, id, the pCPUs that it may run on, those recorded for it, and whether they are the same.
+    """Every thread: class, name, id, the pCPUs on which it may run, those in its record, and whether they are the same.
 
-    Of thread contexts nothing is recorded; `contexts` says what is known of them, and a dot that they are not judged.
+    Thread contexts have no record; `contexts` says what is known about them, and a dot says that they are not judged.
     """
     worst: dict[int, Severity] = {}
     for finding in findings:
@@ -109,7 +109,7 @@ def proof_table(masks: ExpectedMasks, observation: Observation, findings: Iterab
 
 
 def verdict_lines(observation: Observation, findings: Iterable[Finding]) -> list[Text]:
-    """How many threads are where they were recorded to be, and who saw it."""
+    """How many threads are where their record says, and which witness saw them."""
     found = tuple(findings)
     astray = {tid for finding in found for tid in finding.tids}
     own = [thread for thread in observation.threads if thread.thread_class not in (ThreadClass.KTHREAD, ThreadClass.THREAD_CONTEXT)]
@@ -124,7 +124,7 @@ def verdict_lines(observation: Observation, findings: Iterable[Finding]) -> list
 
 
 def finding_lines(finding: Finding, indent: int = 0) -> list[RenderableType]:
-    """One finding, and below it the command that repairs it, or what to do where no command does. A command is never folded."""
+    """One finding, and below it the command that repairs it, or what to do if no command does. A command is never folded."""
     line = Table.grid(padding=(0, 1, 0, 0))
     line.add_row(_mark(finding.severity), Hanging(finding.sentence()))
     lines: list[RenderableType] = [Padding(line, (0, 0, 0, indent), expand=False)]

@@ -1,4 +1,4 @@
-"""Servers and flavors of the service on a screen. What they mean is the API's to say."""
+"""The screens of the service's servers, flavors and hosts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from pinfold.cli.views.words import mib
+from pinfold.cli.views.phrases import mib
 from pinfold.core.overhead import ThreadClass
 from pinfold.core.plural import count
 
@@ -35,7 +35,7 @@ def servers_view(servers: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
 
 
 def rebooked_view(servers: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
-    """One line for each server that was to be booked anew: what it books, and what stood in the way. Pure."""
+    """One line for each server whose overhead was booked again: what it books, or why not. Pure."""
     lines: list[RenderableType] = []
     for server in servers:
         books = Text(f"{server['name']}: books {server['overhead_millicpu']} millicpu of the overhead pool")
@@ -44,7 +44,7 @@ def rebooked_view(servers: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
 
 
 def server_view(server: Mapping[str, Any], placement: Mapping[str, Any]) -> list[RenderableType]:
-    """One server: what it is, where it is recorded to run, what its agent last saw, what other hosts lacked. Pure."""
+    """One server: its head, its recorded placement, what its agent last saw, and what other hosts lacked. Pure."""
     flavor, claim = server["flavor"], placement["claim"]
     head = Text.assemble((server["name"], "bold"), ": ", _status(server), f", {count(flavor['vcpus'], 'vCPU')}, {mib(flavor['ram'])}")
     lines: list[RenderableType] = [head.append(f", flavor {flavor['original_name']}")]
@@ -74,7 +74,7 @@ def server_view(server: Mapping[str, Any], placement: Mapping[str, Any]) -> list
 
 
 def moved_view(name: str, moved: Mapping[str, Any]) -> list[RenderableType]:
-    """That a server starts in another place than before, and why. Pure."""
+    """A line that says that a server starts in another place than before, and why. Pure."""
     words = f"{name} starts in another place on {moved['host']}: {moved['before']} -> {moved['after']}"
     return [Text(words), *(Text(f"  {sentence}", style="dim") for sentence in moved["because"])]
 
@@ -130,7 +130,7 @@ def hosts_view(hosts: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
 
 
 def _threads(observed: Mapping[str, Any], *, running: bool) -> list[RenderableType]:
-    """Every thread as the agent saw it; those of a server that does not run are not judged, and the time is said."""
+    """Every thread as the agent saw it, with the time. Threads of a server that does not run are not judged."""
     table = _table("class", "thread", "tid", "may run on" if running else "might run on", "recorded", "")
     for thread in sorted(observed["threads"], key=lambda thread: (thread["thread_class"] != "vcpu", thread["vcpu"] or 0, thread["tid"])):
         kind = f"vcpu {thread['vcpu']}" if thread["vcpu"] is not None else thread["thread_class"]
@@ -164,14 +164,14 @@ def _moment(seconds: float) -> str:
 
 
 def _refusals(refusals: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
-    """Each host, with its revision that was decided on where it was a decision, and below it what it lacks."""
+    """Each host, with the revision of the decision if it was one, and below it what the host lacks."""
     lines: list[RenderableType] = []
     for refusal in refusals:
         revision, sentence = refusal.get("revision"), refusal["sentence"]
         at = "" if revision is None else f", at revision {revision}"
         if refusal.get("host"):
             lines.append(Text.assemble(f"  {refusal['host']}", (at, "dim")))
-        reasons = [sentence] if revision is None else sentence.split("; ")  # a failed start is told in the words of a hypervisor
+        reasons = [sentence] if revision is None else sentence.split("; ")  # the sentence of a failed start comes from a hypervisor
         lines += [Padding(Text(reason), (0, 0, 0, 4)) for reason in reasons]
     return lines
 

@@ -13,9 +13,9 @@ from pinfold.core.printable import shell_word
 def up_view(
     url: str, clouds_file: str, host: str, images_dir: str, *, config: str = "", lab: bool = False, placement: str = ""
 ) -> Iterable[RenderableType]:
-    """The address, the lines to export, a first server, and what Ctrl-C ends: with `lab`, the host too. Pure.
+    """The address, the lines to export, a first server, and what ends with Ctrl-C: with `lab`, the host too. Pure.
 
-    `config` is the value of $PINFOLD_CONFIG that makes the commands on one host see the same host; '' where they do without it.
+    `config` is the value of $PINFOLD_CONFIG with which commands see the same host; '' if they need none.
     """
     parts = f"API and the agent of {host}. {placement}" if placement else f"API, Placement, and the agent of {host}."
     lines = [Text.assemble(("pinfold is up", "bold"), f" at {url}: {parts}")]

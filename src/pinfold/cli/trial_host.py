@@ -1,4 +1,4 @@
-"""An empty host that is described, not surveyed: by libvirt's capabilities or by a short text. Surveying this host does not belong here."""
+"""An empty host for trying a fit, described by libvirt's capabilities or by a short text instead of a survey."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OtherHost:
-    """A host that a fit is tried on: its state, warnings about its pools, and what its guests are made of."""
+class TrialHost:
+    """A host on which a fit is tried: its state, warnings about its pools, and its platform."""
 
     state: HostState
     warnings: tuple[str, ...] = ()
     platform: Platform = field(default_factory=Platform)
 
 
-def other_host(settings: HostSettings, capabilities: str | None, text: str | None) -> OtherHost:
+def trial_host(settings: HostSettings, capabilities: str | None, text: str | None) -> TrialHost:
     """The empty host that a capabilities file or a text describes, with the pools of `settings`.
 
-    Raises `InvalidRequest` when both are given, when neither can be read, and for pools that do not fit the host.
+    Raises `InvalidRequest` when both or unreadable ones are given, and for pools that do not fit the host.
     """
     from pinfold.config.parse import read_text
     from pinfold.core.ledger import HostState
@@ -45,4 +45,4 @@ def other_host(settings: HostSettings, capabilities: str | None, text: str | Non
         topology, name = parse_host(text or ""), "the described host"
     pools, warnings = build_pools(settings.pools, topology)
     state = HostState(topology=topology, pools=pools, limits=settings.limits, traits=own_traits(topology, pools), name=name)
-    return OtherHost(state=state, warnings=tuple(warnings), platform=platform)
+    return TrialHost(state=state, warnings=tuple(warnings), platform=platform)

@@ -1,4 +1,4 @@
-"""What the options of `fit` and `guest start` ask for: a flavor, image properties, what to boot. Whether it fits does not belong here."""
+"""Turn the options of `fit` and `guest start` into a guest: its flavor, its image properties and what it boots."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _TEMPLATE_SUFFIXES = ("", ".xml")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A guest as asked for: its flavor and compiled request, what it boots, and the text of its template or ''."""
+class GuestDescription:
+    """A guest as the options describe it: its flavor and compiled request, what it boots, and the text of its template or ''."""
 
     flavor: Flavor
     request: GuestRequest
@@ -31,8 +31,8 @@ class Asked:
     virt_type: str
 
 
-def asked(configuration: Configuration, options: GuestOptions) -> Asked:
-    """The guest that the options describe. Raises `InvalidRequest` naming the option, the file or the key that is wrong."""
+def describe_guest(configuration: Configuration, options: GuestOptions) -> GuestDescription:
+    """The guest that the options describe. Raises `InvalidRequest` that names the wrong option, file or key."""
     from pinfold.core.request.compile import compile_request
     from pinfold.drivers.libvirt.template import device_counts
 
@@ -49,18 +49,18 @@ def asked(configuration: Configuration, options: GuestOptions) -> Asked:
         raise InvalidRequest(f"--disk-format {options.disk_format!r} is not allowed; raw or qcow2 is", key="--disk-format")
     if options.virt_type not in (None, "kvm", "qemu"):
         raise InvalidRequest(f"--virt-type {options.virt_type!r} is not allowed; kvm or qemu is", key="--virt-type")
-    return Asked(flavor=flavor, request=request, boot=boot, template=template, virt_type=options.virt_type or "")
+    return GuestDescription(flavor=flavor, request=request, boot=boot, template=template, virt_type=options.virt_type or "")
 
 
-def refuse_without_boot(wanted: Asked) -> None:
-    """Raises `InvalidRequest` for a guest that would boot nothing; a template says itself what its guest boots."""
+def refuse_without_boot(wanted: GuestDescription) -> None:
+    """Raises `InvalidRequest` for a guest that would boot nothing. A template itself says what its guest boots."""
     boot = wanted.boot
     if not (boot.rom or boot.kernel or boot.disk or wanted.template):
         raise InvalidRequest("there is nothing to boot: give --image, --disk-file, --kernel, --rom or --template", key="--image")
 
 
 def _flavor(configuration: Configuration, options: GuestOptions) -> Flavor:
-    """The flavor by name, from JSON, or from --vcpus and --ram; what stands beside a name or JSON replaces its parts."""
+    """The flavor by name, from JSON, or from --vcpus and --ram. Other options replace parts of a named or JSON flavor."""
     from pinfold.config.flavors import find_flavor
 
     if options.flavor is not None and options.flavor_json is not None:
@@ -96,7 +96,7 @@ def _flavor_of_json(file: str) -> Flavor:
 
 
 def pairs(option: str, texts: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """The `KEY=VALUE` texts of an option, ordered by key. Raises `InvalidRequest` for one that is none, or a key given twice.
+    """The `KEY=VALUE` texts of an option, ordered by key. Raises `InvalidRequest` for another form, or for a key given twice.
 
     >>> pairs("--property", ["hw:cpu_policy=dedicated", "a=b=c"])
     (('a', 'b=c'), ('hw:cpu_policy', 'dedicated'))
@@ -141,7 +141,7 @@ def _template(configuration: Configuration, name: str | None) -> str:
 
 
 def _named(name: str, folder: str, what: str, option: str, suffixes: Sequence[str]) -> str:
-    """The path of an image or template: a name without a slash lies in its folder, anything else is a path."""
+    """The path of an image or template: a name without a slash is in the configured directory, anything else is a path."""
     if "/" in name:
         return str(Path(name).absolute())
     for suffix in suffixes:

@@ -1,4 +1,4 @@
-"""Small phrases that several views share: counts, sizes, and where a fit puts vCPUs and emulator threads. Layout does not belong here."""
+"""Small phrases that several views share: counts, sizes, and where a fit puts vCPUs and emulator threads."""
 
 from __future__ import annotations
 
@@ -54,24 +54,24 @@ def vcpu_words(fit: Fit) -> str:
 
 
 def guest_words(guest: HostGuest) -> str:
-    """A guest's name; before it the name of Nova's server, where there is one."""
+    """A guest's name, preceded by the name of Nova's server if there is one."""
     return f"{guest.nova.name} ({guest.name})" if guest.nova is not None and guest.nova.name else guest.name
 
 
 def guest_cell(guest: HostGuest) -> RenderableType:
-    """A guest's name for a table, with the hypervisor's name below that of Nova's server."""
+    """A guest's name for a table cell; for a Nova server, the hypervisor's name is below it."""
     if guest.nova is None or not guest.nova.name:
         return Text(guest.name)
     return Group(shown(guest.nova.name), Text(shown(guest.name), style="dim"))
 
 
 def name_width(guests: Iterable[HostGuest]) -> int:
-    """How wide a column must be that cuts no guest's name, as far as names are of a usual length."""
+    """How wide a column must be to show every guest's name in full, up to a usual length."""
     return max((min(len(shown(name)), _USUAL_NAME) for guest in guests for name in names_of(guest)), default=0)
 
 
 def place_words(found: Places, pools: Pools | None) -> tuple[str, str]:
-    """Where the vCPUs, and where the emulator threads, of a guest that is not ours run."""
+    """Where the vCPUs, and the emulator threads, of a guest that is not ours run."""
     parts = [str(found.pinned)] if found.pinned else []
     if found.floats:
         where = "everywhere" if found.floating is None else f"over {found.floating}"
@@ -92,14 +92,14 @@ def _foreign_emulator_words(found: Places, pools: Pools | None) -> str:
 
 
 def emulator_words(fit: Fit) -> str:
-    """What the emulator threads of a fit run on."""
+    """The pCPUs of the emulator threads of a fit."""
     if fit.emulator_placement is EmulatorPlacement.FLOAT and not fit.cells:
         return "the shared pool"
     return _EMULATOR[fit.emulator_placement]
 
 
 def short_emulator_words(fit: Fit) -> str:
-    """The same for a narrow column, with the pCPU where it is one."""
+    """The same for a narrow column, with the pCPU if it is only one."""
     return f"{fit.emulator_pcpu}, its own" if fit.emulator_pcpu is not None else emulator_words(fit).removeprefix("over ")
 
 

@@ -1,4 +1,4 @@
-"""Exit statuses, and how an error that reaches the top becomes one sentence. What commands do does not belong here."""
+"""Exit statuses, and how an error at the top becomes one sentence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pinfold.core.printable import json_shown, shown
 
 
 class ExitStatus(IntEnum):
-    """What a command's exit status says."""
+    """The meaning of a command's exit status."""
 
     OK = 0
     """done; for `audit` and `doctor`: nothing found"""
@@ -44,13 +44,14 @@ _KINDS: tuple[tuple[type[PinfoldError], str, ExitStatus], ...] = (
 
 
 _BASE = frozenset({"defusedxml", "libvirt", "libvirtmod", "msgspec", "oslo_config", "rich", "typer"})
-"""What every installation has, by the names that Python imports."""
+"""The packages of every installation, by their import names."""
 
 
 def report(error: BaseException, *, as_json: bool) -> ExitStatus:
-    """Say on standard error what went wrong, in one sentence or one JSON document, and return the exit status for it.
+    """Print an error on standard error, as one sentence or one JSON document, and return the exit status for it.
 
-    An error that is not pinfold's own is a bug: its traceback goes to a file that only the user can read, and the sentence names the file.
+    An error that is not one of pinfold's is a bug: its traceback goes to a file that only the user can read, and the sentence names the
+    file.
     """
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return _say("interrupted", "interrupted", ExitStatus.INTERRUPTED, None, as_json=as_json)
@@ -58,8 +59,8 @@ def report(error: BaseException, *, as_json: bool) -> ExitStatus:
         other = (re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower(), ExitStatus.REFUSED)
         kind, status = next(((kind, status) for cls, kind, status in _KINDS if isinstance(error, cls)), other)
         return _say(str(error), kind, status, getattr(error, "key", None), as_json=as_json)
-    if hasattr(error, "format_message"):  # the parser's own: an unknown option, a missing argument
-        if not str(error):  # a group without a command, whose help is on the screen already
+    if hasattr(error, "format_message"):  # an error of the parser: an unknown option, a missing argument
+        if not str(error):  # a group without a command: its help is already printed
             return ExitStatus.BAD_INPUT
         return _say(_usage_sentence(error), "usage", ExitStatus.BAD_INPUT, None, as_json=as_json)
     if missing := _missing_package(error):
@@ -70,7 +71,7 @@ def report(error: BaseException, *, as_json: bool) -> ExitStatus:
 
 
 def _missing_package(error: BaseException) -> str:
-    """The package of an extra that a command could not import; '' for every other error, modules of pinfold itself included."""
+    """The package of an extra that a command could not import; '' for every other error, including a missing module of pinfold itself."""
     if not isinstance(error, ModuleNotFoundError) or not error.name:
         return ""
     package = error.name.partition(".")[0]
@@ -78,7 +79,7 @@ def _missing_package(error: BaseException) -> str:
 
 
 def _install(package: str) -> str:
-    """What a user types to have a missing package.
+    """How to install a missing package.
 
     >>> _install("httpx")
     "install the service's parts: pip install 'pinfold[fleet]'"
@@ -89,7 +90,7 @@ def _install(package: str) -> str:
 
 
 def warn(sentence: str) -> None:
-    """Say on standard error what does not stop the command."""
+    """Print a warning on standard error; the command goes on."""
     print(f"pinfold: warning: {shown(sentence)}", file=sys.stderr)
 
 
