@@ -35,7 +35,7 @@ from pinfold.scheduler.schedule import Scheduler
 from pinfold.store import guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.records import NewGuest
-from pinfold.wiring.server import server_of
+from pinfold.wiring.http_server import server_of
 from pinfold.wiring.service import Service, listening_socket
 
 PASSWORD = "bench"

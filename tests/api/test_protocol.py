@@ -19,7 +19,7 @@ from pinfold.api.connections import Connections
 from pinfold.api.protocol import MAX_CHUNKS, MAX_HEAD, MAX_HEADERS, MAX_QUEUED
 from pinfold.config.fleet import ApiSettings
 from pinfold.core.settings import ConnectionLimits, TimeLimits
-from pinfold.wiring.server import server_of
+from pinfold.wiring.http_server import server_of
 
 SHORT = TimeLimits(head=0.5, body=0.5, idle=0.5, answer=0.5)
 LONG = 60.0

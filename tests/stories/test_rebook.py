@@ -20,7 +20,7 @@ from pinfold.config.clouds import clouds_yaml
 from pinfold.config.fleet import ApiSettings
 from pinfold.core.ledger import Booking, Limits, OverheadRates
 from pinfold.wiring.host import open_driver
-from pinfold.wiring.server import server_of
+from pinfold.wiring.http_server import server_of
 from pinfold.wiring.service import Service, listening_socket, url_of
 
 RATES = OverheadRates(guest=100, vcpu=0, disk=0, nic=0)

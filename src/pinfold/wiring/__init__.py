@@ -1,1 +1,1 @@
-"""The composition roots: one file per process."""
+"""The composition roots: one module per process."""

@@ -1,4 +1,4 @@
-"""When the accounts file is looked at: every second, and when the process is sent SIGHUP."""
+"""Read the accounts file again: every second, and when the process receives SIGHUP."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _log = logging.getLogger(__name__)
 LOOK_SECONDS: Final = 1.0
 
 Hangups = SimpleQueue[bool]
-"""One item for each SIGHUP; False ends who waits. A simple queue may be filled from a signal handler, even while it is being filled."""
+"""One item for each SIGHUP; False stops the reader. A signal handler may put into a SimpleQueue even while it interrupts another put."""
 
 
 @contextmanager
 def hearing_hangups() -> Iterator[Hangups]:
-    """SIGHUP ends nothing until the block ends; it asks for the accounts to be read again. For the main thread."""
+    """Until the block ends, SIGHUP asks for the accounts to be read again and no longer ends the process. For the main thread."""
     heard: Hangups = SimpleQueue()
     before = signal.signal(signal.SIGHUP, lambda *_: heard.put(True))
     try:
@@ -33,7 +33,7 @@ def hearing_hangups() -> Iterator[Hangups]:
 
 @contextmanager
 def followed(accounts: AccountsFile, hangups: Hangups) -> Iterator[None]:
-    """Keep the accounts as their file is, in a thread, until the block ends."""
+    """Keep the accounts equal to their file, in a thread, until the block ends."""
 
     def follow() -> None:
         while True:
@@ -45,7 +45,7 @@ def followed(accounts: AccountsFile, hangups: Hangups) -> Iterator[None]:
                 return
             try:
                 accounts.refresh(asked=bool(asked))
-            except Exception:  # a bug in one look must not end all looking
+            except Exception:  # a bug in one check must not end all checks
                 _log.exception("the accounts file is looked at again")
 
     thread = threading.Thread(target=follow, name="pinfold-accounts", daemon=True)

@@ -1,6 +1,6 @@
-"""The agent's parts put together: its libvirt, its service, and what the process knows of its host; and the process that is an agent alone.
+"""Assemble the agent: its libvirt, its service, and what the process knows of its host; and run the agent as a process.
 
-Nothing of the service is imported here: an agent has a hypervisor's memory to spare for guests.
+This module imports nothing of the service, so that an agent leaves the hypervisor's memory to guests.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _CPUINFO: Final = Path("/proc/cpuinfo")
 
 @contextmanager
 def open_agent(settings: FleetSettings, service: ServiceClient) -> Iterator[Agent]:
-    """An agent for the host's libvirt, let go of when the block ends. Raises `Unavailable` when libvirt cannot be reached."""
-    booted = procfs.boot_time()  # once: a clock that is set moves it, and every change of a fact is a report of the whole host
+    """An agent for the host's libvirt, closed when the block ends. Raises `Unavailable` when libvirt cannot be reached."""
+    booted = procfs.boot_time()  # read once: setting the clock changes it, and every changed fact causes a full report of the host
     with open_driver(settings.host) as driver:
         yield Agent(
             driver,
@@ -47,7 +47,7 @@ def open_agent(settings: FleetSettings, service: ServiceClient) -> Iterator[Agen
 
 
 def serve_agent(settings: FleetSettings, *, ready: Callable[[str], None]) -> None:
-    """Run this host's agent alone until SIGINT or SIGTERM. Raises `InvalidRequest` where no service is named."""
+    """Run only this host's agent until SIGINT or SIGTERM. Raises `InvalidRequest` when no service is configured."""
     signal.signal(signal.SIGHUP, lambda *_: _log.warning("SIGHUP is ignored: the agent reads its settings at its start; restart it"))
     if not settings.agent.api_url:
         raise InvalidRequest("[pinfold_agent] api_url is not set; the agent has to know its service", key="api_url")
@@ -67,8 +67,9 @@ def serve_agent(settings: FleetSettings, *, ready: Callable[[str], None]) -> Non
 
 
 def host_facts(settings: HostSettings, service: str, *, version: int, booted: int | None) -> HostFacts:
-    """What this machine says of itself: its boot, the disk that overlays go to, and facts for people; its address is the one that it has
-    towards the service. `version` is the hypervisor's, `booted` when the machine was started, in seconds since the epoch.
+    """Facts of this machine: its boot id, the size of the disk for overlays, and facts for people, with its address towards the service.
+
+    `version` is the hypervisor's, `booted` when the machine was started, in seconds since the epoch.
     """
     disk = os.statvfs(settings.state_dir)
     model = next((line.partition(":")[2].strip() for line in _CPUINFO.read_text().splitlines() if line.startswith("model name")), "")
@@ -88,7 +89,7 @@ def host_facts(settings: HostSettings, service: str, *, version: int, booted: in
 
 
 def address_towards(url: str) -> str:
-    """The address that this machine's packets to the URL's host would come from; loopback where there is no way. Nothing is sent.
+    """The address from which this machine would send to the URL's host; loopback if there is no route. Nothing is sent.
 
     >>> address_towards("http://127.0.0.1:8774")
     '127.0.0.1'

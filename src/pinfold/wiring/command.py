@@ -1,4 +1,4 @@
-"""The process of the command line: the commands, given what they need of this host."""
+"""The process of the command line: it passes the commands what they need of this host."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ServiceProcesses:
-    """The service's processes, imported when one is run: a command on one host does not pay for them."""
+    """The service's processes, imported only when one is run, because a command on one host does not need them."""
 
     def up(self, settings: FleetSettings, *, no_auth: bool, ready: Callable[[Any], None]) -> None:
         """See `wiring.up`."""

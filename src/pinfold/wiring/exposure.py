@@ -1,4 +1,4 @@
-"""What the service refuses to start with, since it would lie open: addresses without authentication or TLS, and a key that others reach."""
+"""Refuse to start an open service: an address without authentication or TLS, or a key that other users can read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pinfold.core.file_mode import refusal
 
 
 def refuse_exposure(settings: ApiSettings, *, no_auth: bool) -> None:
-    """Raise `InvalidRequest`, naming the option or the file, where the service would be open to those it is not meant for."""
+    """Raise `InvalidRequest`, naming the option or the file, when others than the intended users could reach the service."""
     if not is_loopback(settings.listen):
         if no_auth:
             raise InvalidRequest(

@@ -1,4 +1,4 @@
-"""What a command needs of one host: the driver for its libvirt, with the right witness. What is done with it does not belong here."""
+"""Open the driver for a host's libvirt, with the right witness."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # a command that needs no host does not pay for it
+if TYPE_CHECKING:  # imported late, because a command without a host does not need it
     from pinfold.core.settings import HostSettings
     from pinfold.drivers.port import Driver
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # a command that needs no host does not pay for it
 def open_driver(settings: HostSettings) -> Iterator[Driver]:
     """The driver for the host's libvirt, closed when the block ends. Raises `Unavailable` when it cannot be reached.
 
-    On a synthetic lab procfs shows folded masks, so that the lab's own records are the witness there, and every sight says so.
+    On a synthetic lab, procfs shows folded masks. There the lab's own records are the witness, and every sight says so.
     """
     from pinfold.drivers.libvirt.driver import LibvirtDriver
     from pinfold.lab.witness import witness_of

@@ -1,4 +1,4 @@
-"""How many connections fit into what this process may open. What is done at the bound is `api.connections`'s."""
+"""Fit the bounds on connections to the number of files that this process may open. `api.connections` enforces the bounds."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pinfold.core.settings import ConnectionLimits
 _log = logging.getLogger(__name__)
 
 _OTHERS: Final = 256
-"""Open files that are no connections of clients: databases, logs, Placement."""
+"""Open files that are not connections of clients: databases, logs, Placement."""
 
 
 def fitting(limits: ConnectionLimits) -> ConnectionLimits:
-    """The bounds that fit, once this process may open as many files as they need, or as many as the system's hard limit allows."""
+    """Raise this process's limit on open files as far as needed and allowed, and return the bounds that fit into it."""
     wanted = limits.total + _OTHERS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < wanted:

@@ -1,4 +1,4 @@
-"""The service's parts put together from settings: database, Placement, scheduler, application. What serves them is `server`'s."""
+"""Assemble the service from settings: database, Placement, scheduler, application. `http_server` serves it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _AWAY_SECONDS: Final = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """A service that is put together: its application, and the parts that `up` uses beside it."""
+    """An assembled service: its application, and the parts that `up` also uses."""
 
     app: FastAPI
     services: ApiServices
@@ -55,9 +55,9 @@ class Service:
 def open_service(settings: FleetSettings, *, no_auth: bool = False, hangups: Hangups | None = None) -> Iterator[Service]:
     """The service on its database and Placement, healed once and tended until the block ends.
 
-    A remote Placement may be away: the service starts all the same, and catches up when it returns. The accounts follow their file, and
-    are read again at each of the `hangups`.
-    Raises `InvalidRequest` for settings that cannot be, `Unavailable` when the database, or that of an embedded Placement, is away.
+    The service starts even if a remote Placement is away, and catches up when it returns. The accounts follow their file, and are read
+    again at each of the `hangups`. Raises `InvalidRequest` for impossible settings, `Unavailable` when the database, or that of an embedded
+    Placement, is away.
     """
     refuse_exposure(settings.api, no_auth=no_auth)
     accounts = None if no_auth else AccountsFile(Path(settings.api.accounts_file))
@@ -109,7 +109,7 @@ def keeps_state(settings: FleetSettings) -> bool:
 
 
 def _check_files(settings: FleetSettings) -> None:
-    """Raises `InvalidRequest`, with what to do, for a database file that is damaged, and for one that was here before and is gone."""
+    """Raise `InvalidRequest`, with what to do, for a database file that is damaged, and for one that existed before and is gone."""
     path = file_of(settings.database)
     if path is not None and is_gone(path):
         raise InvalidRequest(
@@ -130,7 +130,7 @@ def _check_files(settings: FleetSettings) -> None:
 
 
 def _prepared(scheduler: Scheduler, placement: Placement) -> bool:
-    """Whether the scheduler is ready; not while Placement is away, which is tried again."""
+    """Whether the scheduler is ready. It is not while Placement is away; the caller tries again."""
     try:
         scheduler.start()
     except Unavailable as error:
@@ -143,11 +143,11 @@ def _prepared(scheduler: Scheduler, placement: Placement) -> bool:
 
 @contextmanager
 def _tended(lifecycle: Lifecycle, scheduler: Scheduler, seconds: float, *, prepared: bool, quiet_seconds: float) -> Iterator[None]:
-    """Put right what crashes left behind, at once and then every so many seconds, until the block ends.
+    """Repair what crashes left behind, at once and then every so many seconds, until the block ends.
 
-    After a run that a peer's absence ended, and where nothing is `prepared` yet, all hosts are caught up with as soon as the peer is back;
-    so they are where a change of a host could not be told to Placement.
-    Guests are placed again only after `quiet_seconds`: where no API ran for a while, every host is down until its agent has spoken.
+    After a run that failed because a peer was away, while nothing is `prepared` yet, and after a change of a host could not be written to
+    Placement, all hosts are synchronised as soon as the peer is back. Guests are placed again only after `quiet_seconds`: after a time
+    without an API, every host is down until its agent has sent a heartbeat.
     """
     ended, began = threading.Event(), time.monotonic()
 
@@ -181,7 +181,7 @@ def _tended(lifecycle: Lifecycle, scheduler: Scheduler, seconds: float, *, prepa
 
 
 def _rest(ended: threading.Event, scheduler: Scheduler, seconds: float) -> bool:
-    """Wait so long, unless it ends first; False, and at once, where a host was left behind meanwhile."""
+    """Wait that long, or until `ended` is set. Returns False, and at once, when a host was left behind meanwhile."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0 and not ended.wait(min(left, _AWAY_SECONDS)):
         if scheduler.behind:
@@ -190,9 +190,9 @@ def _rest(ended: threading.Event, scheduler: Scheduler, seconds: float) -> bool:
 
 
 def listening_socket(settings: ApiSettings) -> socket.socket:
-    """A socket that listens where the settings say: who connects waits until the server is there.
+    """A socket that listens at the configured address; connections wait until the server runs.
 
-    Raises `Unavailable` when the address is taken or not this machine's.
+    Raises `Unavailable` when the address is taken or is not this machine's.
     """
     family = socket.AF_INET6 if ":" in settings.listen else socket.AF_INET
     made = socket.socket(family, socket.SOCK_STREAM)

@@ -1,8 +1,8 @@
-"""`pinfold up`: API, embedded Placement and this host's agent in one process, with everything that a first start needs made by itself.
+"""`pinfold up`: API, embedded Placement and this host's agent in one process. It creates everything that the first start needs.
 
 1. The state directory, an account `admin` with a random password, and a clouds.yaml of mode 0600 that holds it.
-2. The service, on a socket that listens before anything else can fail for it.
-3. This host and its agent's token, where the service does not know it yet.
+2. The service, on a socket that listens before anything else of it can fail.
+3. This host and its agent's token, if the service does not know it yet.
 4. The agent; then both run until a signal.
 """
 
@@ -39,7 +39,7 @@ from pinfold.store import hosts
 from pinfold.store.records import NOTHING
 from pinfold.wiring.accounts import hearing_hangups
 from pinfold.wiring.agent import open_agent
-from pinfold.wiring.server import server_of
+from pinfold.wiring.http_server import server_of
 from pinfold.wiring.service import keeps_state, listening_socket, open_service, url_of
 
 CLOUD: Final = "pinfold"
@@ -49,7 +49,7 @@ _LOOK_SECONDS: Final = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Up:
-    """What is up: the address, the file with the credentials ('' with `no_auth`), and what looked odd on the way."""
+    """The running service: its address, the file with the credentials ('' with `no_auth`), and warnings from its start."""
 
     url: str
     clouds_file: str
@@ -59,10 +59,10 @@ class Up:
 
 
 def up(settings: FleetSettings, *, no_auth: bool, ready: Callable[[Up], None]) -> None:
-    """Run it all until SIGINT or SIGTERM; SIGHUP has the accounts read again. `ready` is called once requests are answered.
+    """Run everything until SIGINT or SIGTERM; SIGHUP makes it read the accounts again. `ready` is called once requests are answered.
 
-    Raises `Conflict` when another process is this host's agent or serves its database, `InvalidRequest` for settings that cannot be,
-    `Unavailable` when libvirt, the database or the port is not to be had.
+    Raises `Conflict` when another process is this host's agent or serves its database, `InvalidRequest` for impossible settings,
+    `Unavailable` when libvirt, the database or the port is not available.
     """
     state = state_folder(settings.host)
     with hearing_hangups() as hangups, owning(settings.host, owner_of(settings.host)), ExitStack() as stack:
@@ -74,7 +74,7 @@ def up(settings: FleetSettings, *, no_auth: bool, ready: Callable[[Up], None]) -
         service = stack.enter_context(open_service(settings, no_auth=no_auth, hangups=hangups))
         token = _token(service.services, settings.host.host, Path(settings.agent.token_file))
         stack.enter_context(_serving(server_of(service, settings.api), listening))
-        # Whatever address it listens on, it is this machine's: nothing leaves it.
+        # Its address is always this machine's: nothing leaves it.
         client = ServiceClient(_local(url), token, certificate=settings.api.tls_certificate, allow_plain_http=True)
         stack.callback(client.close)
         agent = stack.enter_context(open_agent(settings, client))
@@ -87,7 +87,7 @@ def up(settings: FleetSettings, *, no_auth: bool, ready: Callable[[Up], None]) -
 
 @contextmanager
 def _serving(server: uvicorn.Server, listening: socket.socket) -> Iterator[None]:
-    """The server in a thread of its own, from its first answer until the block ends. Raises `Unavailable` when it ends by itself."""
+    """Run the server in its own thread, from its first response until the block ends. Raises `Unavailable` when it ends by itself."""
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="pinfold-api", daemon=True)
     thread.start()
     try:
@@ -102,7 +102,7 @@ def _serving(server: uvicorn.Server, listening: socket.socket) -> Iterator[None]
 
 
 def _images(folder: Path) -> tuple[str, ...]:
-    """Make the image directory; where it is empty, put the 64 KiB probe into it, so that there is something to boot."""
+    """Create the image directory. If it is empty, put the 64 KiB probe into it, so that there is something to boot."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o755)
     except OSError as error:
@@ -117,9 +117,9 @@ def _images(folder: Path) -> tuple[str, ...]:
 
 
 def _credentials(state: Path, settings: FleetSettings, url: str) -> tuple[str, tuple[str, ...]]:
-    """The clouds.yaml with the account `admin`; made with the accounts file at the first start, its address kept up to date after.
+    """The clouds.yaml with the account `admin`. The first start creates it with the accounts file; later starts update its address.
 
-    '' and a warning where the accounts file is the operator's own.
+    '' and a warning if the accounts file is the operator's own.
     """
     clouds, accounts = state / "clouds.yaml", Path(settings.api.accounts_file)
     kept = state / "admin.password"
@@ -134,19 +134,19 @@ def _credentials(state: Path, settings: FleetSettings, url: str) -> tuple[str, t
 
 
 def _trusted(settings: FleetSettings) -> str:
-    """What clients shall trust in place of the system's authorities: the agent's `ca_file`, or a certificate that signed itself."""
+    """What clients trust instead of the system's authorities: the agent's `ca_file`, or a self-signed certificate."""
     own = settings.api.tls_certificate
     if settings.agent.ca_file or not own:
         return settings.agent.ca_file
     try:
         known = ssl.create_default_context(cafile=own).get_ca_certs()
     except OSError:
-        return ""  # what is wrong with it is said when the server takes it
+        return ""  # the server reports what is wrong with it
     return own if any(found["issuer"] == found["subject"] for found in known) else ""
 
 
 def _write_secret(path: Path, text: str) -> None:
-    """Replace a file that its owner alone can read, whole or not at all."""
+    """Replace a file that only its owner can read, whole or not at all."""
     part = path.with_name(f".{path.name}.part")
     with suppress(FileNotFoundError):
         part.unlink()
@@ -157,7 +157,7 @@ def _write_secret(path: Path, text: str) -> None:
 
 
 def _token(services: ApiServices, name: str, path: Path) -> str:
-    """This host's token: the one in the file where the service knows it, else a new one."""
+    """This host's token: the one in the file if the service knows it, else a new one."""
     with services.database.read() as connection:
         known = hosts.find(connection, name)
         stored = hosts.token_hash(connection, known.id) if known else ""
@@ -177,16 +177,16 @@ def _token(services: ApiServices, name: str, path: Path) -> str:
 
 
 def _local(url: str) -> str:
-    """The address by which this process reaches itself: a socket that listens on every address has loopback too."""
+    """The address at which this process reaches itself: loopback for a socket that listens on every address."""
     parts = urlsplit(url)
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(parts.hostname or "", "")  # noqa: S104
     return f"{parts.scheme}://{host}:{parts.port}" if host else url
 
 
 def serve_api(settings: FleetSettings, *, no_auth: bool, ready: Callable[[str], None]) -> None:
-    """Run the API alone until SIGINT or SIGTERM; SIGHUP has the accounts read again.
+    """Run only the API until SIGINT or SIGTERM; SIGHUP makes it read the accounts again.
 
-    The state directory is made only where a database is kept in it.
+    The state directory is created only if a database is in it.
     """
     if keeps_state(settings):
         state_folder(settings.host)

@@ -29,7 +29,7 @@ def server_of(service: Service, settings: ApiSettings) -> uvicorn.Server:
         access_log=False,
         lifespan="off",
         server_header=False,
-        proxy_headers=False,  # `client_address` reads them: uvicorn believes whoever connects from loopback
+        proxy_headers=False,  # `client_address` reads them: uvicorn trusts any client on loopback
         timeout_keep_alive=settings.times.idle,  # type: ignore[arg-type]
         ssl_certfile=settings.tls_certificate or None,
         ssl_keyfile=settings.tls_key or None,
@@ -46,7 +46,7 @@ def server_of(service: Service, settings: ApiSettings) -> uvicorn.Server:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which takes connections by `Listener`, and tells those who wait for orders when it is about to end."""
+    """uvicorn's server with connections from `Listener`; before it ends, it notifies the requests that wait for orders."""
 
     def __init__(self, config: uvicorn.Config, service: Service, settings: ApiSettings) -> None:
         super().__init__(config)
@@ -54,8 +54,8 @@ class _Server(uvicorn.Server):
         self._settings = settings
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve the sockets."""
-        # What is loaded by now (Placement, the routes, the index) stays as long as the process: the collector need not look at it again.
+        """Listen on the sockets."""
+        # What is loaded now (Placement, the routes, the index) lives as long as the process: the collector need not check it again.
         gc.collect()
         gc.freeze()
         await super().startup([])
@@ -65,7 +65,7 @@ class _Server(uvicorn.Server):
             listener.start()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End, those who wait for orders first, so that they are answered and not cut off."""
+        """End; first the requests that wait for orders, so that they are answered and not cut off."""
         self._service.services.ended.set()
         await super().shutdown(sockets)
 
