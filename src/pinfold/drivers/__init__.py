@@ -1,1 +1,1 @@
-"""Hypervisors: the port that pinfold speaks, and one package for each hypervisor behind it."""
+"""Hypervisors: the port that pinfold uses, and one package for each hypervisor that implements it."""

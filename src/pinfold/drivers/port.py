@@ -1,4 +1,4 @@
-"""`Driver`: what pinfold asks of a hypervisor on one host, and the values that pass. How a hypervisor does it does not belong here.
+"""`Driver`: the interface to a hypervisor on one host, and its values. Each hypervisor implements it in a package of its own.
 
 The Protocol is small on purpose, so that another hypervisor fits: Xen, whose emulator is a stub domain with pins of its own, has the same
 topology, start, pin, observe and events; only its witness is not procfs.
@@ -21,7 +21,7 @@ from pinfold.core.topology import Topology
 
 
 class GuestHangs(Unavailable):
-    """One guest does not answer: its hypervisor process is stopped, or waits for something. Other guests are not touched by it."""
+    """One guest does not answer: its hypervisor process is stopped or waits for something. Other guests are not affected."""
 
     def __init__(self, message: str, *, guest: str = "") -> None:
         super().__init__(message)
@@ -29,7 +29,7 @@ class GuestHangs(Unavailable):
 
 
 class GuestState(Enum):
-    """What a guest is doing, as the hypervisor says."""
+    """The state of a guest, as the hypervisor reports it."""
 
     RUNNING = "running"
     PAUSED = "paused"
@@ -39,11 +39,11 @@ class GuestState(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What pinfold writes into a guest's own definition, so that a host is read back with no database.
+    """The record that pinfold writes into a guest's own definition, so that a host can be read back without a database.
 
-    `guest` is the id (UUID text), `policy` what was asked of the emulator threads, `fit` what was decided, `revision` the ledger's count
-    it was decided on, `flavor` and `owner` names for people (`owner` is `pinfold` for a guest started straight on the host, else the
-    service). `request` is what was asked, None in the record of an earlier pinfold.
+    `guest` is the id (UUID text), `policy` the requested emulator policy, `fit` the decision, `revision` the ledger revision that it was
+    decided on. `flavor` and `owner` are names for people; `owner` is `pinfold` for a guest started directly on the host, else the
+    service. `request` is the request, None in the record of an older pinfold.
     """
 
     guest: str
@@ -57,9 +57,9 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Boot:
-    """What a guest starts from: a ROM, a kernel, a disk, any mix of them, or nothing at all. Paths are absolute on the host.
+    """What a guest boots from: any of a ROM, a kernel and a disk, or nothing. Paths are absolute on the host.
 
-    `disk_format` is `raw` or `qcow2`. Networks come with a template.
+    `disk_format` is `raw` or `qcow2`. A guest has networks only if its template has.
     """
 
     rom: str = ""
@@ -74,9 +74,9 @@ class Boot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestSpec:
-    """One guest to be defined: what was asked, what was decided, what it boots, and the user's own definition as template or ''.
+    """One guest to define: record, request, boot sources, and the user's own definition as template, or ''.
 
-    `virt_type` is `kvm`, `qemu` (emulated, TCG) or '' for the best the host has.
+    `virt_type` is `kvm`, `qemu` (emulated, TCG) or '' for the best that the host has.
     """
 
     id: str
@@ -90,7 +90,7 @@ class GuestSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefinedPins:
-    """The pins that a definition asks for, as the hypervisor repeats them; None where it says nothing (then the default holds).
+    """The pins in a definition, as the hypervisor reports them. None means no pin, and then the default applies.
 
     `vcpus` and `iothreads` are `(index, set)` pairs, ascending; `realtime` the vCPUs with a realtime scheduler.
     `placement` is the definition's own default set (libvirt's `<vcpu cpuset=…>`), used by whatever has no pin.
@@ -105,9 +105,9 @@ class DefinedPins:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NovaRecord:
-    """What Nova's own metadata in a domain tells: the flavor's name, size and extra specs, the image's properties, the server's name.
+    """Nova's metadata in a domain: the flavor's name, size and extra specs, the image's properties, the server's name.
 
-    Extra specs and properties are None where Nova did not write them; empty ones were written, and say that there are none.
+    Extra specs and properties are None if Nova did not write them, and empty if Nova wrote that there are none.
     """
 
     flavor: str
@@ -120,15 +120,14 @@ class NovaRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostGuest:
-    """One guest that the hypervisor knows, ours (`record` is set) or somebody else's.
+    """One guest that the hypervisor knows: ours (`record` is set) or foreign.
 
-    `pid` is the hypervisor's process (None when it does not run, or is out of reach). `pages` and `memory_mib` are what its definition
-    takes of huge pages per cell and of small-page memory; `huge_mib` is what those huge pages hold. `pins` are those of the definition
-    that it runs by, or will start by; `kept` those of the persistent definition of a guest that runs, None where it has none; `kept_first`
-    says that this one was last written before the guest started, so that what differs was changed live. `disks` and `nics` are how many
-    devices it has. `problem` says why a record of ours could not be read; such a guest counts as foreign. `hangs` says
-    in a sentence that the guest does not answer, and '' where nothing is known of that; what is told of a guest that cannot even be read is
-    what was read last.
+    `pid` is the hypervisor's process, None if it does not run or cannot be read. `pages` and `memory_mib` are the huge pages per cell and
+    the small-page memory that its definition takes; `huge_mib` is the memory in those huge pages. `pins` are the pins of the live
+    definition, or of the next start's if it is stopped. `kept` are the pins of a running guest's persistent definition, None if it has
+    none. `kept_first` means that `kept` was last written before the guest started, so differences were made live. `disks` and `nics` count
+    its devices. `problem` says why our record could not be read; such a guest counts as foreign. `hangs` is a sentence that the guest
+    does not answer, '' if that is not known; a guest that cannot be read is shown as last read.
     """
 
     id: str
@@ -158,12 +157,12 @@ class HostGuest:
 
     @property
     def active(self) -> bool:
-        """Whether a hypervisor process runs it, paused or not."""
+        """Whether it has a hypervisor process, running or paused."""
         return self.state in (GuestState.RUNNING, GuestState.PAUSED)
 
 
 class EventKind(Enum):
-    """What happened to a guest, or to the connection itself."""
+    """What happened to a guest or to the connection."""
 
     STARTED = "started"
     STOPPED = "stopped"
@@ -177,7 +176,7 @@ class EventKind(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One event; `guest` is '' for the connection's own."""
+    """One event. `guest` is '' for an event of the connection."""
 
     kind: EventKind
     guest: str = ""
@@ -186,10 +185,10 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What `observe` saw of one guest. `witness` names the source of truth: `procfs`,
-    or `lab records (synthetic)`, or `hypervisor's word (unverified)`.
+    """The threads of one guest, from `observe`. `witness` names the source: `procfs`, `lab records (synthetic)` or `hypervisor's word
+    (unverified)`.
 
-    Threads are ordered by id. `stable` is False when threads kept appearing until the walk gave up.
+    Threads are ordered by id. `stable` is False if new threads kept appearing until the walk gave up.
     """
 
     threads: tuple[ObservedThread, ...]
@@ -198,8 +197,9 @@ class Observation:
 
 
 class Driver(Protocol):
-    """One hypervisor on one host. Every method raises `Unavailable` when the hypervisor is away, and those that are about one guest
-    `GuestHangs` when that guest does not answer in time.
+    """One hypervisor on one host.
+
+    Every method raises `Unavailable` if the hypervisor is away. Methods about one guest raise `GuestHangs` if it does not answer in time.
     """
 
     @property
@@ -209,7 +209,7 @@ class Driver(Protocol):
 
     @property
     def local(self) -> bool:
-        """Whether the host's own procfs is ours to read; a remote one is read-only and unverified."""
+        """Whether the hypervisor runs on this machine, so that procfs shows its threads. A remote one is read-only and unverified."""
         ...
 
     def hypervisor_version(self) -> int:
@@ -225,26 +225,26 @@ class Driver(Protocol):
         ...
 
     def definition(self, spec: GuestSpec) -> str:
-        """The definition (libvirt: domain XML) that `start` would use. Pure. Raises `InvalidRequest` for a template that cannot be used."""
+        """The definition (libvirt: domain XML) that `start` would use. Pure. Raises `InvalidRequest` for an unusable template."""
         ...
 
     def start(self, spec: GuestSpec) -> HostGuest:
         """Define the guest, start it paused, and return it.
 
-        Nothing is left behind on failure. Raises `InvalidRequest` when the hypervisor refuses the definition, `Conflict` when the id or
-        name exists, `Unavailable` when it went away in the middle.
+        A failed start leaves nothing behind. Raises `InvalidRequest` if the hypervisor refuses the definition, `Conflict` if the id or
+        name exists, `Unavailable` if the hypervisor went away in the middle.
         """
         ...
 
     def restart(self, guest: str) -> HostGuest:
-        """Start, paused, a guest that is defined and stopped. Raises `InvalidRequest` when there is none."""
+        """Start a stopped guest, paused. Raises `InvalidRequest` if there is none."""
         ...
 
     def redefine(self, guest: str, record: Record, request: GuestRequest) -> HostGuest:
-        """Write the places of `record`, and the record, into the definition of a guest that does not run; the rest of it stays.
+        """Write `record` and its pins into the definition of a stopped guest. The rest of the definition stays.
 
-        The old definition stays when this fails. Raises `InvalidRequest` for a guest that runs, has a saved state, or is not there, and
-        when the hypervisor refuses the definition.
+        On failure the old definition stays. Raises `InvalidRequest` if the guest runs, has a saved state or does not exist, and if the
+        hypervisor refuses the definition.
         """
         ...
 
@@ -253,28 +253,28 @@ class Driver(Protocol):
         ...
 
     def shut_down(self, guest: str) -> None:
-        """Ask a guest to shut down, as a press of its power button does, and return at once. One that is not there is no error."""
+        """Press the guest's power button and return at once. A guest that does not exist is no error."""
         ...
 
     def stop(self, guest: str, *, remove: bool, graceful_seconds: float = 0.0) -> None:
-        """End the guest's process (asking it first, for so long, where asked for); with `remove`, forget its definition too.
+        """End the guest's process, after asking it to shut down if a time for that is given. With `remove`, remove its definition too.
 
-        Returns when no process is left. A guest that is not there is no error.
+        Returns when no process is left. A guest that does not exist is no error.
         """
         ...
 
     def pin(self, guest: str, masks: Masks) -> None:
-        """Move every thread of a running guest to `masks`, and make the definition say so."""
+        """Move every thread of a running guest to `masks`, and write the pins into its definition."""
         ...
 
     def observe(self, guest: HostGuest) -> Observation:
-        """Every thread of the guest's process and its kernel threads, walked until stable."""
+        """Observe every thread of the guest's process and its kernel threads, reading until the list is stable."""
         ...
 
     def events(self, callback: Callable[[Event], None]) -> Callable[[], None]:
-        """Call back (from a thread of the driver's) for each event until the returned function is called."""
+        """Call back for each event, from a thread of the driver, until the returned function is called."""
         ...
 
     def close(self) -> None:
-        """Let go of the hypervisor. Guests are not touched."""
+        """Close the connection to the hypervisor. Guests are not affected."""
         ...

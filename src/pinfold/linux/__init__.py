@@ -1,1 +1,1 @@
-"""Readers of this host's procfs, sysfs and cgroups. They decide nothing."""
+"""Readers of this host's procfs, sysfs and cgroups. They do not decide anything."""

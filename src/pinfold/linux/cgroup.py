@@ -1,4 +1,4 @@
-"""The cpuset cgroups of this host: version, leaf of a thread, reach of a slice. Moving threads does not belong here."""
+"""Read the cpuset cgroups of this host: the version, a thread's leaf, the pCPUs of a slice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LEAF: Final = re.compile(r"(emulator|vcpu|iothread)([0-9]*)\Z")
 
 
 class CgroupVersion(Enum):
-    """Which kind of hierarchy holds the cpuset controller."""
+    """The kind of hierarchy that has the cpuset controller."""
 
     V1 = "cgroup v1"
     V2 = "cgroup v2"
@@ -42,7 +42,7 @@ class Leaf:
 def cpuset_hierarchy(*, proc: Path = procfs.PROC, root: Path = Path("/")) -> CpusetHierarchy:
     """The mounted hierarchy that has the cpuset controller, version 1 before version 2 where a host mounts both.
 
-    `root` stands before the mount points, for recorded hosts. Raises `Unavailable` when procfs may not be read.
+    `root` is a prefix of the mount points, for recorded hosts. Raises `Unavailable` if procfs may not be read.
     """
     unified = ""
     try:
@@ -72,7 +72,7 @@ def leaf(pid: int, tid: int, *, proc: Path = procfs.PROC) -> Leaf | None:
 
 
 def leaf_of_path(path: str) -> Leaf | None:
-    """The leaf that ends a cgroup path, or None where it is not one of libvirt's.
+    """The leaf at the end of a cgroup path; None if it is not one of libvirt's.
 
     >>> leaf_of_path("/machine.slice/machine-qemu.scope/libvirt/vcpu3")
     Leaf(kind='vcpu', index=3)
@@ -86,17 +86,17 @@ def leaf_of_path(path: str) -> Leaf | None:
 
 
 def tasks_file(pid: int, *, proc: Path = procfs.PROC) -> str:
-    """The file that takes a thread id to the cpuset cgroup of a process's main thread."""
+    """The tasks file of the cpuset cgroup of a process's main thread."""
     hierarchy = cpuset_hierarchy(proc=proc)
     name = "tasks" if hierarchy.version is CgroupVersion.V1 else "cgroup.threads"
     return str(Path(hierarchy.root) / procfs.cpuset_path(pid, pid, proc=proc).lstrip("/") / name)
 
 
 def machine_cpus(*, proc: Path = procfs.PROC, root: Path = Path("/")) -> CpuSet | None:
-    """The pCPUs that guests may use at most: the effective cpuset of `machine.slice`.
+    """All pCPUs that guests may use: the effective cpuset of `machine.slice`.
 
-    Without systemd that of `machine`, without either that of the top; None where no cpuset hierarchy is mounted.
-    Raises `Unavailable` when procfs may not be read.
+    Without systemd it is that of `machine`, without either that of the root; None if no cpuset hierarchy is mounted.
+    Raises `Unavailable` if procfs may not be read.
     """
     hierarchy = cpuset_hierarchy(proc=proc, root=root)
     if hierarchy.version is CgroupVersion.NONE:

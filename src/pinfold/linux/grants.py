@@ -1,4 +1,4 @@
-"""What the kernel grants a process of realtime scheduling, locked memory and huge pages. Whether that is enough does not belong here."""
+"""Read what the kernel allows a process: realtime scheduling, locked memory and huge pages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _UNITS: Final = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grants:
-    """What one process may do, and thereby start in others.
+    """What one process may do, and its children too.
 
     `sys_nice` and `sys_resource` are its capabilities of those names. `rtprio` is its limit of realtime priority, `memlock_kib` its hard
     limit of locked memory, None for none (getrlimit(2), capabilities(7)).
@@ -33,9 +33,9 @@ class Grants:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RealtimeShare:
-    """How much of each period realtime threads may run in all: `runtime_us` is -1 for all of it.
+    """How much of each period all realtime threads together may run: `runtime_us` is -1 for all of it.
 
-    `groups` is where cgroup v1 divides that among its groups, each new one getting nothing (CONFIG_RT_GROUP_SCHED); '' where none does.
+    `groups` is where cgroup v1 divides this among its groups, where each new group gets nothing (CONFIG_RT_GROUP_SCHED); '' if it does not.
     """
 
     runtime_us: int
@@ -45,14 +45,14 @@ class RealtimeShare:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HugePageMount:
-    """A mounted hugetlbfs; `size_kib` is None where the mount says no size, and then the kernel's default."""
+    """A mounted hugetlbfs. `size_kib` is None if the mount names no size; then it has the kernel's default size."""
 
     path: str
     size_kib: int | None
 
 
 def grants(pid: int, *, proc: Path = PROC) -> Grants | None:
-    """What process `pid` may do; None when it is gone. Raises `Unavailable` when procfs may not be read."""
+    """What process `pid` may do; None if it is gone. Raises `Unavailable` if procfs may not be read."""
     try:
         status = (proc / str(pid) / "status").read_text(encoding="utf-8", errors="replace")
         limits = (proc / str(pid) / "limits").read_text(encoding="ascii")
@@ -74,7 +74,7 @@ def grants(pid: int, *, proc: Path = PROC) -> Grants | None:
 
 
 def realtime_share(*, proc: Path = PROC, root: Path = Path("/")) -> RealtimeShare:
-    """What the kernel leaves to realtime threads. `root` stands before mount points. Raises `Unavailable` when procfs may not be read."""
+    """The kernel's share for realtime threads. `root` is a prefix of mount points. Raises `Unavailable` if procfs may not be read."""
     groups = ""
     for mount_point, kind, options in _mounts(proc):
         if kind == "cgroup" and "cpu" in options and (root / mount_point.lstrip("/") / "cpu.rt_runtime_us").exists():

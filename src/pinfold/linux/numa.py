@@ -1,4 +1,4 @@
-"""Where the memory of a process lies, by NUMA node, as `/proc/PID/numa_maps` shows it. Judging it does not belong here.
+"""Read where the memory of a process is, by NUMA node, from `/proc/PID/numa_maps`.
 
 The format is the kernel's (Documentation/filesystems/proc.rst, numa_memory_policy): one line for each area, with its address, its policy
 and words such as `anon=5`, `huge`, `file=…`, `N0=3`, `kernelpagesize_kB=4`. Pages are counted by their node, in pages of that size.
@@ -16,17 +16,17 @@ from pinfold.core.errors import Unavailable
 from pinfold.linux.procfs import PROC
 
 _MOST_BYTES: Final = 4 << 20
-"""A hypervisor has some hundreds of areas, about 100 bytes a line; what lies beyond so many bytes is left out."""
+"""The most bytes that are read. A hypervisor has some hundreds of areas of about 100 bytes each; text beyond is ignored."""
 _NODE: Final = re.compile(r"N([0-9]{1,6})=([0-9]{1,18})")
 _PAGE: Final = re.compile(r"kernelpagesize_kB=([0-9]{1,9})")
 _SHARED: Final = ("file=/memfd:", "file=/dev/zero", "file=/dev/shm/", "file=/var/lib/libvirt/qemu/ram/")
-"""Files that hold a guest's memory where its definition asks for shared memory."""
+"""Files that hold a guest's memory if its definition asks for shared memory."""
 
 
 def areas(pid: int, *, proc: Path = PROC) -> tuple[Area, ...]:
-    """Every area of process `pid` that has pages in memory, by address; none where the process is gone or the kernel knows no NUMA.
+    """Every area of process `pid` with pages in memory, by address; none if the process is gone or the kernel has no NUMA.
 
-    Raises `Unavailable` when procfs may not be read.
+    Raises `Unavailable` if procfs may not be read.
     """
     try:
         with open(f"{proc}/{pid}/numa_maps", "rb") as file:
@@ -40,7 +40,7 @@ def areas(pid: int, *, proc: Path = PROC) -> tuple[Area, ...]:
 
 
 def _area(line: str) -> Area | None:
-    """One line; None for an area without pages, and for a line of another form."""
+    """Parse one line; None for an area without pages, and for a line of another form."""
     words = line.split()[2:]
     pages = tuple((int(found[1]), int(found[2])) for found in map(_NODE.fullmatch, words) if found)
     size = next((int(found[1]) for found in map(_PAGE.fullmatch, words) if found), 0)

@@ -1,7 +1,7 @@
-"""Threads as procfs shows them: a process's own, and the kernel's on its behalf. What a thread is for does not belong here.
+"""Read threads from procfs: those of a process, and the kernel threads that serve it.
 
-Everything reads below one root (`proc`), so that a recorded tree serves as well as the machine's own. A thread that ends while it is read
-is left out; nothing else is forgiven.
+All functions read below one root (`proc`), so that tests can use a recorded tree. A thread that ends while it is read is left out; every
+other failure is an error.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _REMEMBER_SECONDS: Final = 60.0
 _CUT_NAME: Final = "kvm-nx-lpage-re"
 _KTHREADD: Final = "2"
 _SERVING: Final = ("vhost-", "kvm-pit/", "kvm-nx-lpage-re")
-"""How the names of the kernel's threads for virtual machines begin."""
+"""The prefixes of the names of kernel threads for virtual machines."""
 _GONE: Final = (errno.ENOENT, errno.ESRCH, errno.ENOTDIR)
 
 Value = TypeVar("Value")
@@ -49,7 +49,7 @@ class Thread:
     """One thread at one moment.
 
     `comm` is its name, cut by the kernel to 15 characters for threads of processes. `allowed` is `Cpus_allowed_list`.
-    `scheduler` is `other`, `fifo`, `rr`, `batch`, `idle`, `deadline` or `ext`, and `priority` its realtime priority, 0 without one.
+    `scheduler` is `other`, `fifo`, `rr`, `batch`, `idle`, `deadline` or `ext`. `priority` is its realtime priority, 0 without one.
     `state` is the letter of proc(5). `start_ticks` counts clock ticks since boot; with `tid` it names a thread for good.
     `in_kernel` is set for threads that never leave the kernel: kernel threads, and the user workers of a process (vhost since 6.4).
     `io_worker` marks io_uring's.
@@ -68,16 +68,16 @@ class Thread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Walk:
-    """The threads of one process, ordered by id; `stable` is False when new ones still appeared in the last walk."""
+    """The threads of one process, ordered by id. `stable` is False if new ones still appeared in the last walk."""
 
     threads: tuple[Thread, ...]
     stable: bool = True
 
 
 def threads(pid: int, *, proc: Path = PROC) -> tuple[Thread, ...]:
-    """The threads of process `pid` in one walk, ordered by id; none when there is no such process.
+    """The threads of process `pid` in one walk, ordered by id; none if there is no such process.
 
-    Raises `Unavailable` when procfs may not be read.
+    Raises `Unavailable` if procfs may not be read.
     """
     found = (_thread(f"{proc}/{pid}/task/{tid}", tid) for tid in _task_ids(pid, proc))
     return tuple(thread for thread in found if thread is not None)
@@ -86,7 +86,7 @@ def threads(pid: int, *, proc: Path = PROC) -> tuple[Thread, ...]:
 def settled_threads(pid: int, *, proc: Path = PROC, also: Callable[[], tuple[Thread, ...]] = tuple) -> Walk:
     """The threads of process `pid`, walked until two walks in a row show the same ones with the same masks, at most twelve times.
 
-    `also` gives further threads to be walked along with them (the kernel's). Raises `Unavailable` when procfs may not be read.
+    `also` returns further threads to include in each walk (kernel threads). Raises `Unavailable` if procfs may not be read.
     """
     before = threads(pid, proc=proc) + also()
     for _ in range(_WALKS):
@@ -98,10 +98,10 @@ def settled_threads(pid: int, *, proc: Path = PROC, also: Callable[[], tuple[Thr
 
 
 class KernelThreads:
-    """Finds the kernel's own threads that serve virtual machines, by the names the kernel gave them.
+    """Finds the kernel threads that serve virtual machines, by their names.
 
-    To look at many guests in a row it remembers which processes are of no interest, each for at most a minute and as long as it stays,
-    so that a reused id is not overlooked for long.
+    It remembers for at most a minute which processes are not such threads, so that many guests can be read quickly. The limit is for
+    process ids that are used again.
     """
 
     def __init__(self, *, proc: Path = PROC, clock: Callable[[], float] = time.monotonic) -> None:
@@ -133,9 +133,9 @@ class KernelThreads:
         return tuple(sorted(found, key=lambda thread: thread.tid))
 
     def _look(self) -> None:
-        """Read the names of the processes that are new; all of them once a minute. A sweep does this for every guest, twice.
+        """Read the names of new processes, and of all processes once a minute. A sweep does this twice for every guest.
 
-        Listing /proc is slow, and in vain while the kernel has given out no process id since (the last field of `loadavg`, proc(5)).
+        Listing /proc is slow. Skip it while the kernel has given out no new process id (the last field of `loadavg`, proc(5)).
         """
         now, newest = self._clock(), (_read(f"{self._proc}/loadavg") or "").rpartition(" ")[2]
         if newest and newest == self._newest and now - self._since <= _REMEMBER_SECONDS:
@@ -152,7 +152,7 @@ class KernelThreads:
             if name is None:
                 continue
             if name == "kthreadd\n" and tid != _KTHREADD:
-                # A kernel thread has its parent's name until it is given its own: look again.
+                # A new kernel thread has its parent's name until it gets its own: read it again next time.
                 self._newest = ""
                 continue
             if name.startswith(_SERVING):
@@ -161,12 +161,12 @@ class KernelThreads:
 
 
 def kernel_threads(pid: int, *, proc: Path = PROC) -> tuple[Thread, ...]:
-    """The kernel's own threads that serve the virtual machine of process `pid`; see `KernelThreads.of`."""
+    """The kernel threads that serve the virtual machine of process `pid`; see `KernelThreads.of`."""
     return KernelThreads(proc=proc).of(pid)
 
 
 def schedstat(pid: int, tid: int, *, proc: Path = PROC) -> SchedStat | None:
-    """How long a thread ran and waited so far; None when it is gone, or on a kernel without CONFIG_SCHED_INFO."""
+    """How long a thread has run and waited so far; None if it is gone, or on a kernel without CONFIG_SCHED_INFO."""
     text = _read(f"{proc}/{pid}/task/{tid}/schedstat")
     if not text:
         return None
@@ -175,7 +175,7 @@ def schedstat(pid: int, tid: int, *, proc: Path = PROC) -> SchedStat | None:
 
 
 def start_ticks(pid: int, *, proc: Path = PROC) -> int | None:
-    """When process `pid` began, in clock ticks since boot; None when there is none. A zombie counts as none."""
+    """When process `pid` began, in clock ticks since boot; None if there is none or it is a zombie."""
     text = _read(f"{proc}/{pid}/stat")
     if text is None:
         return None
@@ -184,7 +184,7 @@ def start_ticks(pid: int, *, proc: Path = PROC) -> int | None:
 
 
 def boot_time(*, proc: Path = PROC) -> int | None:
-    """When the machine was started, in seconds since the epoch; None where procfs does not tell."""
+    """When the machine booted, in seconds since the epoch; None if procfs does not show it."""
     for line in (_read(f"{proc}/stat") or "").splitlines():
         if line.startswith("btime "):
             return int(line.split()[1])
@@ -198,7 +198,7 @@ def state(pid: int, *, proc: Path = PROC) -> str:
 
 
 def processes_with(*arguments: str, proc: Path = PROC) -> tuple[int, ...]:
-    """The ids of the processes that were started with those very arguments, one right after the other, ascending."""
+    """The ids, ascending, of the processes whose command line contains these arguments in a row."""
     wanted = "".join(f"\0{argument}" for argument in arguments) + "\0"
     found = []
     for pid in _process_ids(proc):
@@ -209,12 +209,12 @@ def processes_with(*arguments: str, proc: Path = PROC) -> tuple[int, ...]:
 
 
 def arguments(pid: int, *, proc: Path = PROC) -> tuple[str, ...]:
-    """What process `pid` was started with, the program first; nothing when there is none."""
+    """The command line of process `pid`, the program first; empty if there is no such process."""
     return tuple((_read(f"{proc}/{pid}/cmdline") or "").rstrip("\0").split("\0"))
 
 
 def default_huge_page_kib(*, proc: Path = PROC) -> int | None:
-    """The size of huge page that is meant where none is named; None on a kernel without huge pages."""
+    """The kernel's default huge page size in KiB; None on a kernel without huge pages."""
     for line in (_read(f"{proc}/meminfo") or "").splitlines():
         if line.startswith("Hugepagesize:"):
             return int(line.split()[1])
@@ -231,7 +231,7 @@ def _thread(folder: str, tid: int) -> Thread | None:
         return None
     fields = _stat_fields(stat)
     if fields[0] in "ZX":
-        # A zombie has no place to run; its mask is what it once was.
+        # A zombie does not run; its mask is left over.
         return None
     flags, policy = int(fields[6]), int(fields[38])
     _, found, rest = status.partition("\nCpus_allowed_list:")
@@ -268,7 +268,7 @@ def _numbers(folder: str) -> list[int]:
 
 
 def _read(path: str) -> str | None:
-    # Plain strings and bytes: a sweep reads tens of thousands of these.
+    # Use plain strings and bytes: a sweep reads tens of thousands of these.
     def read() -> bytes:
         with open(path, "rb", buffering=0) as file:
             return file.read()
@@ -278,7 +278,7 @@ def _read(path: str) -> str | None:
 
 
 def _forgiving(read: Callable[[], Value], what: str) -> Value | None:
-    """What `read` returns, or None when the thread it reads about has ended."""
+    """Call `read` and return its result; None if the thread has ended."""
     try:
         return read()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""The host's pCPUs and huge pages as sysfs shows them: online, offline, isolated, free. Topology (libvirt's) does not belong here."""
+"""Read the host's pCPUs and huge pages from sysfs: online, offline, isolated, free. The topology comes from libvirt."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _HUGE: Final = re.compile(r"hugepages-([0-9]+)kB\Z")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HugePages:
-    """The huge pages of one size in one cell: `total` of them, `free` not in use at this moment."""
+    """The huge pages of one size in one cell: `total` of them, of which `free` are not in use."""
 
     cell: int
     size_kib: int
@@ -32,20 +32,20 @@ def online(*, sys: Path = SYS) -> CpuSet:
 
 
 def offline(*, sys: Path = SYS) -> CpuSet:
-    """The pCPUs that are present but offline. (The kernel's own `offline` file also names pCPUs that are not there at all.)"""
+    """The pCPUs that are present but offline. (The kernel's own `offline` file also names pCPUs that are not present.)"""
     return _cpulist(sys / "devices/system/cpu/present") - online(sys=sys)
 
 
 def isolated(*, sys: Path = SYS) -> CpuSet:
-    """The pCPUs that the kernel was told to keep out of its balancing (`isolcpus=`); empty on kernels that do not tell."""
+    """The pCPUs that `isolcpus=` excludes from load balancing; empty on kernels that do not report them."""
     path = sys / "devices/system/cpu/isolated"
     return _cpulist(path) if path.exists() else CpuSet()
 
 
 def huge_pages(*, sys: Path = SYS) -> tuple[HugePages, ...]:
-    """The huge pages of every cell, ordered by cell and size; none on a kernel without them.
+    """The huge pages of every cell, ordered by cell and size; none on a kernel without huge pages.
 
-    Raises `Unavailable` when sysfs may not be read.
+    Raises `Unavailable` if sysfs may not be read.
     """
     found = []
     for node in _children(sys / "devices/system/node", _NODE):

@@ -1,1 +1,1 @@
-"""The libvirt driver: capabilities to topology, fit to domain XML, metadata and back; one module connects."""
+"""The libvirt driver: capabilities to topology, fit to domain XML, records to metadata and back. Only `connection` imports libvirt."""

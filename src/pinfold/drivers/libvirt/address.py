@@ -1,4 +1,4 @@
-"""What a libvirt URI says before anybody connects: whether it is this host's, and where its daemon keeps its run-time files. Pure."""
+"""What a libvirt URI says without a connection: whether it is local, and where its daemon keeps run-time files. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SYSTEM: Final = "/run/libvirt"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """`local`: the hypervisor's processes are this host's. `state_dir` holds NAME.pid and NAME.xml of running guests, '' if remote."""
+    """`local`: the hypervisor's processes run on this host. `state_dir` holds NAME.pid and NAME.xml of running guests, '' if remote."""
 
     uri: str
     local: bool
@@ -23,8 +23,8 @@ class Address:
 def address(uri: str, *, run_dir: str = "", session_dir: str = "") -> Address:
     """The address of a URI. `run_dir` overrides where libvirtd's `/run/libvirt` is; `session_dir` is $XDG_RUNTIME_DIR.
 
-    A URI that names a host, or goes by any transport but a UNIX socket, is remote, whatever the host's name.
-    Raises `InvalidRequest` for one that is no libvirt URI.
+    A URI with a host name (any name), or with a transport other than a UNIX socket, is remote.
+    Raises `InvalidRequest` for a text that is no libvirt URI.
 
     >>> address("qemu+unix:///system?socket=/tmp/lab/run/libvirt-sock").state_dir
     '/tmp/lab/run/qemu'

@@ -1,13 +1,14 @@
-"""`Calls`: calls to libvirt about one guest, each with a deadline, so that a guest that hangs holds up nobody else.
+"""`Calls`: calls to libvirt about one guest, each with a deadline, so that a hanging guest does not block the others.
 
-Facts of libvirt 9.0 that it is made for:
+It works around these facts of libvirt 9.0:
 
-1. A call that reaches QEMU's monitor (shutdown, cont, a query) waits for QEMU without a limit. Meanwhile the domain can be read.
-2. A daemon carries out five calls of one connection at a time, and reads no further, not even a keepalive: five hanging calls make that
-   connection useless. So each call here has a connection of its own while it lasts; idle ones are used again.
-3. A destroy sends SIGTERM and after ten seconds SIGKILL, and holds the domain's lock meanwhile: it cannot be read then, nor any be listed.
+1. A call that reaches QEMU's monitor (shutdown, cont, a query) waits for QEMU without a limit. The domain can still be read meanwhile.
+2. A daemon runs five calls of one connection at a time and then stops reading, even keepalives. Five hanging calls block the connection.
+   So each call here uses its own connection while it lasts; idle connections are reused.
+3. A destroy sends SIGTERM and after ten seconds SIGKILL. It holds the domain's lock meanwhile, so reading this domain and listing any
+   domain block.
 
-What is called, and what a hang means, does not belong here (`guests`, `driver`).
+`guests` and `driver` decide what to call and what a hang means.
 """
 
 from __future__ import annotations
@@ -28,18 +29,18 @@ Answer = TypeVar("Answer")
 
 
 class OverdueError(Exception):
-    """A call has not answered by its deadline; it goes on."""
+    """A call has not returned by its deadline. It is still running."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hang:
-    """A call about a guest that is overdue: which one, and since when (seconds since the epoch)."""
+    """An overdue call about a guest: its name, and when it started (seconds since the epoch)."""
 
     act: str
     since: float
 
     def sentence(self) -> str:
-        """What is known of it.
+        """The hang as a sentence.
 
         >>> Hang(act="shutdown", since=0.0).sentence()
         'libvirt has not answered its shutdown since 1970-01-01 00:00:00 UTC'
@@ -49,7 +50,7 @@ class Hang:
 
 @dataclass(slots=True, eq=False)
 class Call(Generic[Answer]):
-    """One call under way; its answers come one after the other. `guest` is '' while it is about none in particular."""
+    """One running call, which may give several answers. `guest` is '' while it is about no particular guest."""
 
     act: str
     guest: str
@@ -64,15 +65,15 @@ class Call(Generic[Answer]):
         self._answers.put((value, None))
 
     def keep(self, value: Answer) -> None:
-        """Give one answer when the call has ended, and its connection may be used again."""
+        """Keep an answer, and give it after the call has ended and its connection is free again."""
         self._kept = value
 
     def end(self, error: Exception | None) -> None:
-        """The call has ended."""
+        """Mark the call as ended, and give the kept answer."""
         self._answers.put((self._kept, error))
 
     def next(self, seconds: float | None) -> Answer:
-        """The next answer; raises the call's error, or `OverdueError` when there is none within that time."""
+        """The next answer. Raises the call's error, or `OverdueError` if there is no answer within that time."""
         try:
             value, error = self._answers.get(timeout=seconds)
         except queue.Empty:
@@ -83,8 +84,10 @@ class Call(Generic[Answer]):
 
 
 class Calls:
-    """Calls on connections that `opened` opens. With `patient` there are no deadlines, and all calls share one connection: for a remote
-    libvirt, whose connection may have asked a person for a password. Any thread may use it.
+    """Calls on connections that `opened` opens. Any thread may use it.
+
+    With `patient` there are no deadlines, and all calls share one connection. This is for a remote libvirt, which may have asked a
+    person for a password.
     """
 
     def __init__(self, opened: Callable[[], Any], *, patient: bool) -> None:
@@ -105,10 +108,10 @@ class Calls:
         even_hanging: bool = False,
         hurry: tuple[float, Callable[[], None]] | None = None,
     ) -> Answer:
-        """What `function` returns or raises, given a connection.
+        """Call `function` with a connection, and return or raise what it does.
 
-        Raises `GuestHangs` when it takes longer than that, or at once where an earlier act on the guest is overdue, unless `even_hanging`.
-        `hurry` is done when the answer is not there after so many seconds.
+        Raises `GuestHangs` if it takes longer than its deadline, or at once if an earlier act on the guest is overdue, unless
+        `even_hanging`. `hurry` is called if there is no answer after its number of seconds.
         """
         if not even_hanging:
             self.refuse_hanging(guest)
@@ -124,7 +127,7 @@ class Calls:
             raise _hangs(guest, Hang(act=act, since=call.since)) from None
 
     def read(self, function: Callable[[Any], Iterator[Answer]]) -> Call[Answer]:
-        """Begin to read guest after guest; `function` yields the answers. Who is to blame when one does not come, the caller says."""
+        """Start reading guests. `function` yields one answer per guest. If one is overdue, the caller names the guest with `blame`."""
 
         def work(call: Call[Answer], connection: Any) -> None:
             for value in function(connection):
@@ -135,34 +138,34 @@ class Calls:
         return self._begin("reading", "", work, reads=True)
 
     def blame(self, call: Call[Any], guest: str) -> None:
-        """The call is overdue because of that guest ('' for nobody known); it is left to itself until it returns."""
+        """Record that the call is overdue because of that guest ('' if unknown). The call keeps running until it returns."""
         with self._lock:
             call.guest, call.overdue = guest, True
 
     def hang(self, guest: str, *, reads: bool = False) -> Hang | None:
-        """The oldest act on that guest that is overdue, or the oldest reading of it; None where there is none."""
+        """The oldest overdue act on that guest, else the oldest overdue reading of it, else None."""
         with self._lock:
             return next((Hang(act=call.act, since=call.since) for call in self._open if _stuck(call, guest, reads=reads)), None)
 
     def refuse_hanging(self, guest: str) -> None:
-        """Raises `GuestHangs` where an act on that guest is overdue: one more would hang as well."""
+        """Raises `GuestHangs` if an act on that guest is overdue, because another one would hang too."""
         hang = self.hang(guest)
         if hang is not None:
             raise _hangs(guest, hang)
 
     def seconds(self, seconds: float) -> float | None:
-        """That deadline, where there are any."""
+        """The given deadline, or None where calls have no deadline."""
         return None if self._patient else seconds
 
     def close(self) -> None:
-        """Let go of idle connections; the others are closed when their calls return."""
+        """Close idle connections. The others are closed when their calls return."""
         with self._lock:
             self._closed, idle, self._idle = True, self._idle, []
         for connection in idle:
             _close(connection)
 
     def _begin(self, act: str, guest: str, work: Callable[[Call[Answer], Any], None], *, reads: bool) -> Call[Answer]:
-        """A new call, whose work has begun in a thread; `work` is given a connection."""
+        """Start `work` in a thread with a connection, and return the call."""
         call: Call[Answer] = Call(act=act, guest=guest, since=time.time(), reads=reads)
         with self._lock:
             self._open.append(call)
@@ -216,7 +219,7 @@ def _hangs(guest: str, hang: Hang) -> GuestHangs:
 def _alive(connection: Any) -> bool:
     try:
         return bool(connection.isAlive() == 1)
-    except Exception:  # libvirt's own error, whose type is `connection`'s to import
+    except Exception:  # libvirt's own error; only `connection` imports its type
         return False
 
 

@@ -1,6 +1,6 @@
-"""Capabilities XML -> `Topology`, and what the hypervisor can run. Pure; asking libvirt for the XML does not belong here.
+"""Parse capabilities XML into a `Topology` and the `Platform` for guests. Pure.
 
-The format is libvirt's formatcaps. It leaves out offline pCPUs (some releases list them bare), so these come from elsewhere.
+The format is libvirt's formatcaps. It omits offline pCPUs (some releases list only their ids), so the caller passes them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MAX_PAGE_SIZES: Final = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """What guests of this host are made of: architecture, kinds of virtualization (`kvm`, `qemu`), emulator, and the small page."""
+    """What the host offers to guests: architecture, kinds of virtualization (`kvm`, `qemu`), emulator, and the small page's size."""
 
     arch: str = "x86_64"
     virt_types: tuple[str, ...] = ("kvm", "qemu")
@@ -30,12 +30,12 @@ class Platform:
 
     @property
     def best_virt_type(self) -> str:
-        """`kvm` where the host has it, else `qemu`."""
+        """`kvm` if the host has it, else `qemu`."""
         return "kvm" if "kvm" in self.virt_types else "qemu"
 
 
 def topology(text: str, *, offline: CpuSet = CpuSet()) -> Topology:
-    """The host of a capabilities XML; `offline` are the pCPUs that exist but do not run.
+    """The topology in a capabilities XML. `offline` are the pCPUs that exist but are offline.
 
     Cells are ordered by id, cores by lowest pCPU, pages by size. Raises `InvalidRequest` for a text that is not libvirt's.
     """
@@ -53,9 +53,9 @@ def topology(text: str, *, offline: CpuSet = CpuSet()) -> Topology:
 
 
 def _with_whole_distances(cells: list[HostCell]) -> tuple[HostCell, ...]:
-    """The cells with their distances to each other alone; a cell that leaves one out tells none.
+    """The cells with only their distances to each other. A cell with an incomplete list gets none.
 
-    libvirt lists every NUMA node that the kernel knows a distance to, also one that is no cell because it has neither pCPUs nor memory.
+    libvirt lists the distance to every NUMA node of the kernel, also to nodes that are no cells because they have neither pCPUs nor memory.
     """
     ids = {cell.id for cell in cells}
     told = [tuple(pair for pair in cell.distances if pair[0] in ids) for cell in cells]
@@ -65,7 +65,7 @@ def _with_whole_distances(cells: list[HostCell]) -> tuple[HostCell, ...]:
 
 
 def platform(text: str) -> Platform:
-    """What guests can be made of. Raises `InvalidRequest` for a text that is not libvirt's."""
+    """The platform in a capabilities XML. Raises `InvalidRequest` for a text that is not libvirt's."""
     host = xmltext.parsed(text, _WHAT, root="capabilities")
     arch = host.findtext("host/cpu/arch", default="")
     guest = next((item for item in host.iterfind("guest/arch") if item.get("name") == arch), None)
@@ -87,7 +87,7 @@ def _cell(element: Element, offline: CpuSet) -> HostCell:
     for cpu in cpus:
         number = xmltext.integer(cpu, "id", _WHAT)
         if number not in listed or (cpu.get("siblings") is None and cpu.get("socket_id") is None):
-            # Some releases list an offline pCPU with nothing but its id.
+            # Some releases list an offline pCPU with its id alone.
             continue
         siblings = (xmltext.cpus(cpu, "siblings", _WHAT) & listed) | CpuSet.of(number)
         cores.setdefault(siblings, xmltext.integer(cpu, "socket_id", _WHAT, default=0))

@@ -1,7 +1,7 @@
-"""`Connection`: one libvirt, opened again whenever it was lost. What is asked of it does not belong here (`driver`, `guests`, `domain`).
+"""`Connection`: the connection to one libvirt, reopened whenever it was lost.
 
-The only module that imports libvirt-python, which has no types: it is `Any` from one line on. Its errors are translated in one place. Its
-event loop runs in one daemon thread for the whole process, and is registered before the first connection is opened.
+This is the only module that imports libvirt-python, which has no types and is `Any` here. `translated` translates its errors. Its event
+loop runs in one daemon thread for the whole process and is registered before the first connection.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _CLOSE_SECONDS: Final = 2.0
 class Connection:
     """The connection to the libvirt at `address`, and its events. A remote one is opened read-only.
 
-    It is opened at once, and again whenever it was lost; events survive that. Any thread may use it.
-    Raises `Unavailable` when libvirt cannot be reached.
+    It opens at once, and again whenever it was lost; event registrations survive that. Any thread may use it.
+    Raises `Unavailable` if libvirt cannot be reached.
     """
 
     def __init__(self, address: Address) -> None:
@@ -46,7 +46,7 @@ class Connection:
         self.live()
 
     def live(self) -> Any:
-        """libvirt's own object, of a connection that is up. Raises `Unavailable`."""
+        """libvirt's own object of a working connection. Raises `Unavailable`."""
         with self._lock:
             if self._closed:
                 raise Unavailable(f"the connection to {self.address.uri} was closed")
@@ -65,7 +65,7 @@ class Connection:
 
     @contextmanager
     def translated(self, what: str, connection: Any = None) -> Iterator[None]:
-        """The one place where libvirt's errors become ours; `what` says which act failed, `connection` where another one was used."""
+        """Translate libvirt's errors within the block. `what` names the act; `connection` is the connection used if it is another one."""
         try:
             yield
         except libvirt.libvirtError as error:
@@ -77,12 +77,12 @@ class Connection:
         return self._callbacks.add(callback)
 
     def close(self) -> None:
-        """Let go of libvirt, and call nobody back any more. A closed connection raises `Unavailable`."""
+        """Close the connection and stop all callbacks. A closed connection raises `Unavailable`."""
         with self._lock:
             self._closed = True
             self._callbacks.clear()
             connection, self._open = self._open, None
-        with suppress(TimeoutError):  # a daemon that hangs is not waited for
+        with suppress(TimeoutError):  # do not wait for a daemon that hangs
             deadline.within(_CLOSE_SECONDS, lambda: self._let_go(connection))
 
     def _let_go(self, connection: Any) -> None:
@@ -91,7 +91,7 @@ class Connection:
             self._release(connection)
 
     def _apart(self) -> Any:
-        """A connection for the calls about one guest at a time, without events."""
+        """A connection for calls about one guest, without events."""
         if not self.address.local:
             return self.live()
         if self._closed:
@@ -108,7 +108,7 @@ class Connection:
         uri = self.address.uri
         if not self.address.local:
             return libvirt.openReadOnly(uri)
-        # A daemon that takes the call but never answers would hold it up for good. (A remote one may ask a person for a password.)
+        # A daemon may accept the call and never answer. (A remote one may ask a person for a password, so it gets no limit.)
         return deadline.within(_OPEN_SECONDS, lambda: libvirt.open(uri))
 
     def _watch(self, connection: Any) -> None:
@@ -123,7 +123,7 @@ class Connection:
         )
 
     def _release(self, connection: Any) -> None:
-        """Close a connection, dead or alive; each registration would hold it open."""
+        """Close a connection, dead or alive. Remove its registrations first, since each would keep it open."""
         for number in self._registered:
             with suppress(libvirt.libvirtError):
                 connection.domainEventDeregisterAny(number)
@@ -154,7 +154,7 @@ def _lost(connection: Any) -> bool:
 
 @contextmanager
 def absent_is_fine() -> Iterator[None]:
-    """A guest that is gone is no error within."""
+    """Ignore the error that a guest does not exist."""
     try:
         yield
     except libvirt.libvirtError as error:
@@ -167,7 +167,7 @@ _loop_thread: threading.Thread | None = None
 
 
 def _start_event_loop() -> None:
-    """Register libvirt's event loop and run it, once in a process."""
+    """Register libvirt's event loop and run it, once per process."""
     global _loop_thread
     with _LOOP:
         if _loop_thread is not None:

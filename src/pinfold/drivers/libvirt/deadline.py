@@ -1,4 +1,4 @@
-"""Waiting for a condition, or for a call that may never return. What is waited for does not belong here."""
+"""Wait with a time limit for a condition, or for a call that may never return."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Answer = TypeVar("Answer")
 
 
 def until(done: Callable[[], bool], seconds: float, *, pause: float = POLL_SECONDS) -> bool:
-    """Whether `done` came true within that time."""
+    """Wait until `done` is true, at most that long. Returns whether it became true."""
     end = time.monotonic() + seconds
     while not done():
         if time.monotonic() >= end:
@@ -24,7 +24,7 @@ def until(done: Callable[[], bool], seconds: float, *, pause: float = POLL_SECON
 
 
 def within(seconds: float, call: Callable[[], Answer]) -> Answer:
-    """What `call` returns or raises, made in a thread of its own; `TimeoutError` when it took longer. It is then left to itself."""
+    """Run `call` in a thread and return or raise what it does. Raises `TimeoutError` if it takes longer; the call then keeps running."""
     answers: queue.SimpleQueue[tuple[Answer | None, Exception | None]] = queue.SimpleQueue()
 
     def ask() -> None:

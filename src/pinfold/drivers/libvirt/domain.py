@@ -1,6 +1,6 @@
-"""What is done to one libvirt domain: start, end, undefine, pin. When and why does not belong here (`driver`).
+"""Acts on one libvirt domain: start, end, undefine, pin. `driver` decides when.
 
-Each function takes libvirt's own objects and raises libvirt's own error, which the caller translates.
+Each function takes libvirt's own objects and raises libvirt's own errors; the caller translates them.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ _KEEP_NVRAM: Final[int] = libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM
 
 
 def start_paused(domain: Any) -> None:
-    """Start it, with its vCPUs held."""
+    """Start the domain paused."""
     domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
 
 
 def definition(domain: Any) -> str:
-    """Its definition as it is kept for the next start, passwords included."""
+    """The definition that the next start uses, passwords included."""
     text: str = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE)
     return text
 
 
 def makes_memory_at_once(text: str) -> bool:
-    """Whether a definition wants all of its memory made at the start (`<allocation mode='immediate'/>`, from a template). Pure.
+    """Whether a definition allocates all memory at the start (`<allocation mode='immediate'/>`, from a template). Pure.
 
     >>> makes_memory_at_once("<domain><memoryBacking><allocation mode='immediate'/></memoryBacking></domain>")
     True
@@ -43,12 +43,12 @@ def makes_memory_at_once(text: str) -> bool:
 
 
 def start_paused_with_emulator_on(connection: Any, domain: Any, cpus: CpuSet) -> None:
-    """Start it, with its vCPUs held and its emulator threads on those pCPUs; its definition stays as it is."""
+    """Start the domain paused with its emulator threads on those pCPUs. The stored definition does not change."""
     connection.createXML(template.with_emulator_on(definition(domain), cpus), libvirt.VIR_DOMAIN_START_PAUSED)
 
 
 def shut_down(domain: Any) -> None:
-    """Ask it to shut down. One that has ended is no error."""
+    """Ask the domain to shut down. One that has ended is no error."""
     try:
         domain.shutdown()
     except libvirt.libvirtError as error:
@@ -57,7 +57,7 @@ def shut_down(domain: Any) -> None:
 
 
 def end(domain: Any) -> None:
-    """End its process. One that has ended is no error."""
+    """End the domain's process. One that has ended is no error."""
     if domain.isActive():
         try:
             domain.destroy()
@@ -68,12 +68,12 @@ def end(domain: Any) -> None:
 
 
 def undefine(domain: Any) -> None:
-    """Forget its definition, and the firmware's variables where libvirt made them."""
+    """Remove the domain's definition, and the firmware variables if libvirt created them."""
     domain.undefineFlags(_UNDEFINE | (_FORGET_NVRAM if status.has_own_nvram(domain.XMLDesc(0)) else _KEEP_NVRAM))
 
 
 def pin_live(domain: Any, wanted: Masks) -> None:
-    """libvirt's own live pins, thread class by class. Without a cpuset cgroup they leave threads behind (`moves`)."""
+    """Set libvirt's live pins, thread class by class. Without a cpuset cgroup some threads do not follow; `thread_moves` moves them."""
     live = libvirt.VIR_DOMAIN_AFFECT_LIVE
     size = 1 + max(thread_moves.named_cpus(wanted))
     domain.pinEmulator(status.row(wanted.overhead, size), live)
@@ -84,7 +84,7 @@ def pin_live(domain: Any, wanted: Masks) -> None:
 
 
 def pin_definition(connection: Any, domain: Any, wanted: Masks) -> None:
-    """Replace the pins of its definition whole, where it has one beyond its run."""
+    """Replace all pins in the domain's persistent definition, if it has one."""
     if not domain.isPersistent():
         return
     connection.defineXML(template.repinned(definition(domain), wanted))

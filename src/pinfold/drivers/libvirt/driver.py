@@ -1,4 +1,4 @@
-"""`LibvirtDriver`: one libvirt as a `Driver`. What XML means does not belong here (`emit`, `status`), nor how libvirt is reached."""
+"""`LibvirtDriver`: the `Driver` of one libvirt. `emit` writes XML, `status` reads it, and `connection` reaches libvirt."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ _log = logging.getLogger(__name__)
 
 _CLEANUP_SECONDS: Final = 3.0
 _START_SECONDS: Final = 600.0
-"""Making a guest's huge pages may take minutes."""
+"""Allocating a guest's huge pages may take minutes."""
 _ASK_SECONDS: Final = 10.0
 _CHANGE_SECONDS: Final = 30.0
 _END_SECONDS: Final = 60.0
-"""libvirt itself waits half a minute for an earlier act on the guest, and a quarter for its process to end."""
+"""libvirt itself waits 30 seconds for an earlier act on the guest, and 15 for its process to end."""
 _GRACE_SECONDS: Final = 1.0
-"""How long a process that does not answer has to end by itself."""
+"""How long a process that does not answer may take to end by itself."""
 
 
 class LibvirtDriver:
     """The `Driver` of one libvirt.
 
     `run_dir` is the daemon's `/run/libvirt`, taken from the URI's socket unless given. `witness` is another witness than procfs.
-    A remote URI is opened read-only. The connection is opened at once, and again whenever it was lost; events survive that.
-    Raises `Unavailable` when libvirt cannot be reached, `InvalidRequest` for a URI that cannot be.
+    A remote URI is opened read-only. The connection opens at once, and again whenever it was lost; event registrations survive that.
+    Raises `Unavailable` if libvirt cannot be reached, `InvalidRequest` for an invalid URI.
     """
 
     def __init__(self, uri: str, *, run_dir: str = "", witness: AffinityWitness | None = None, realtime_priority: int = 1) -> None:
@@ -58,16 +58,16 @@ class LibvirtDriver:
 
     @property
     def uri(self) -> str:
-        """The address that was given."""
+        """The libvirt URI."""
         return self._connection.address.uri
 
     @property
     def local(self) -> bool:
-        """Whether the guests' processes are this host's."""
+        """Whether the guests' processes run on this host."""
         return self._connection.address.local
 
     def hypervisor_version(self) -> int:
-        """QEMU's version, by libvirt's count: 7002011 for 7.2.11. Raises `Unavailable`."""
+        """QEMU's version as libvirt's number: 7002011 for 7.2.11. Raises `Unavailable`."""
         with self._connection.translated("the hypervisor's version cannot be read"):
             return int(self._connection.live().getVersion())
 
@@ -76,12 +76,12 @@ class LibvirtDriver:
         with self._connection.translated("the host's topology cannot be read"):
             connection = self._connection.live()
             text, (_, online, _) = connection.getCapabilities(), connection.getCPUMap(0)
-        # libvirt's map cannot tell an absent pCPU from an offline one; this host's sysfs can, unless the daemon sees another (in a lab).
+        # libvirt's map does not tell absent pCPUs from offline ones. This host's sysfs does, unless the daemon sees another host (a lab).
         seen = self.local and self._procfs_speaks
         return capabilities.topology(text, offline=sysfs.offline() if seen else status.cpus_of(not up for up in online))
 
     def guests(self) -> tuple[HostGuest, ...]:
-        """Every guest, ordered by id; one that ends while it is read is left out. Raises `Unavailable`."""
+        """Every guest, ordered by id, except those that end while they are read. Raises `Unavailable`."""
         return self._guests.all()
 
     def definition(self, spec: GuestSpec) -> str:
@@ -89,7 +89,7 @@ class LibvirtDriver:
         return emit.definition(spec, BuildContext(platform=self._guests.platform(), realtime_priority=self._priority))
 
     def start(self, spec: GuestSpec) -> HostGuest:
-        """Define the guest, start it paused, place KVM's own threads. See `Driver.start`."""
+        """Define the guest, start it paused, move KVM's own threads. See `Driver.start`."""
         self._refuse_remote()
         wanted = masks(spec.record.fit)
         self._refuse_absent(wanted)
@@ -145,7 +145,7 @@ class LibvirtDriver:
         return self._guests.one(guest)
 
     def resume(self, guest: str) -> None:
-        """Let a paused guest run, and place the thread that KVM makes only now. See `Driver.resume`."""
+        """Let a paused guest run, and move the thread that KVM creates only now. See `Driver.resume`."""
         self._refuse_remote()
         what = f"guest {guest} cannot be resumed"
         self._guests.act(guest, "resume", what, _CHANGE_SECONDS, lambda connection: self._guests.domain(guest, connection).resume())
@@ -175,10 +175,10 @@ class LibvirtDriver:
     def pin(self, guest: str, masks: Masks) -> None:
         """Move every thread of a running guest, live and in its definition. See `Driver.pin`.
 
-        1. Libvirt's own live pins, thread class by class.
-        2. What they left behind is moved thread by thread; new threads inherit the main thread's mask, so this ends.
-        3. The definition's pins are replaced whole, with the default set that later iothreads take.
-        Raises `InvalidRequest` for an absent pCPU or a guest that does not run, `Unavailable` when a thread is still elsewhere.
+        1. Set libvirt's live pins, thread class by class.
+        2. Move the threads that did not follow, one by one. New threads inherit the main thread's mask, so this ends.
+        3. Replace all pins in the definition, and the default set for iothreads added later.
+        Raises `InvalidRequest` for an absent pCPU or a guest that does not run, `Unavailable` if a thread is still elsewhere.
         """
         self._refuse_remote()
         self._refuse_absent(masks)
@@ -212,7 +212,7 @@ class LibvirtDriver:
         return self._connection.events(callback)
 
     def close(self) -> None:
-        """Let go of libvirt. A closed driver raises `Unavailable`."""
+        """Close the connection to libvirt. A closed driver raises `Unavailable`."""
         self._connection.close()
 
     def _refuse_remote(self) -> None:
@@ -220,7 +220,7 @@ class LibvirtDriver:
             raise InvalidRequest(f"{self.uri} is remote and read-only; act on the host itself", key="uri")
 
     def _refuse_absent(self, wanted: Masks) -> None:
-        """libvirt trims absent pCPUs from a mask without a word, so that they never reach it."""
+        """Raises `InvalidRequest` for absent pCPUs, because libvirt drops them from a mask without an error."""
         with self._connection.translated("the online pCPUs cannot be read"):
             _, online, _ = self._connection.live().getCPUMap(0)
         absent = thread_moves.named_cpus(wanted) - status.cpus_of(online)
@@ -228,10 +228,11 @@ class LibvirtDriver:
             raise InvalidRequest(f"pCPU {absent} is not online on this host", key="pins")
 
     def _start_paused(self, guest: str, what: str, fit: Fit | None) -> bool:
-        """Start it so that QEMU can make its memory, and return whether its emulator threads may run on more than their pin says by then.
+        """Start the guest so that QEMU can allocate its memory. Returns whether its emulator threads may now run on more than their pin.
 
-        libvirt (9.0) puts QEMU into a cpuset of the emulator threads' pCPUs before it runs, and QEMU (since 7.2) binds the thread that
-        makes a cell's memory to that host cell, which the kernel refuses where the two do not meet. So it starts with its own pCPUs too.
+        libvirt (9.0) puts QEMU into a cpuset of the emulator threads' pCPUs before QEMU runs. QEMU (since 7.2) binds the thread that
+        allocates a cell's memory to that host cell; the kernel refuses if the cpuset has none of its pCPUs. So the guest starts with its
+        own pCPUs added to the cpuset.
         """
         small = self._guests.platform().small_page_kib
 
@@ -247,7 +248,7 @@ class LibvirtDriver:
         return self._guests.act(guest, "start", what, _START_SECONDS, start)
 
     def _placed(self, guest: str, fit: Fit, *, widened: bool) -> HostGuest:
-        """A guest that `_start_paused` started, with the threads put where libvirt did not put them."""
+        """A guest that `_start_paused` started, after moving the threads that libvirt did not place."""
         if widened:
             self.pin(guest, masks(fit))
             return self._guests.one(guest)
@@ -280,13 +281,13 @@ class LibvirtDriver:
             raise Unavailable(f"process {pid} of guest {guest.name} does not end")
 
     def _end_gracefully(self, guest: HostGuest, seconds: float) -> None:
-        """Ask the guest to shut down, and wait for that at most so long; what stands in the way is no error, since it is ended then."""
+        """Ask the guest to shut down and wait at most that long. Failures are ignored, because the caller ends the guest afterwards."""
         with suppress(PinfoldError):
             self.shut_down(guest.id)
             deadline.until(lambda: not self._guests.one(guest.id).active, seconds, pause=0.05)
 
     def _end_hanging(self, guest: HostGuest, ticks: int | None) -> None:
-        """End at once a process that is known not to answer: until libvirt does that, after ten seconds, no guest can be listed."""
+        """Kill a process that is known not to answer. libvirt would do so only after ten seconds, and no guest can be listed until then."""
         pid = guest.pid
         if pid is None or ticks is None or not (process.is_stopped(pid) or self._connection.calls.hang(guest.id) is not None):
             return
@@ -294,9 +295,9 @@ class LibvirtDriver:
         process.end_now(pid, ticks)
 
     def _remove_remains(self, spec: GuestSpec) -> str:
-        """Undo a start that failed, and return what to add to its error: '' when nothing is left.
+        """Undo a failed start, and return what to add to its error: '' if nothing is left.
 
-        A daemon that died takes a moment to come back, if it does. If it does not, the guest's process is ended without it.
+        A daemon that died may come back after a moment. If it does not, the guest's process is killed without it.
         """
         until = time.monotonic() + _CLEANUP_SECONDS
         while True:
@@ -307,12 +308,13 @@ class LibvirtDriver:
                     time.sleep(0.2)
                     continue
                 process.kill(spec.id)
-                command = shell_line(("virsh", "-c", self.uri, "undefine", spec.id))  # a name of digits alone would be another domain
+                # By id, because virsh reads a name of digits as a domain's number.
+                command = shell_line(("virsh", "-c", self.uri, "undefine", spec.id))
                 return f"its process was ended, but its definition may be left: {command}"
             return ""
 
 
 def _if_there(connection: Any, guest: str, act: Callable[[Any], None]) -> None:
-    """Do it to the guest; one that is gone is no error."""
+    """Apply the act to the guest; one that is gone is no error."""
     with absent_is_fine():
         act(connection.lookupByUUIDString(guest))

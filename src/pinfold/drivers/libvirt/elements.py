@@ -1,6 +1,6 @@
-"""The elements of a domain that pinfold owns, from a `GuestSpec`. Where they go in a domain, and the rest of it, do not belong here.
+"""The elements of domain XML that pinfold owns, made from a `GuestSpec`. `emit` and `template` put them into a domain.
 
-The same elements serve boot, migration and audit. Sources: libvirt's formatdomain (CPU tuning, NUMA tuning, memory backing).
+Boot, migration and audit use the same elements. Sources: libvirt's formatdomain (CPU tuning, NUMA tuning, memory backing).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ X86: Final = ("x86_64", "i686")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildContext:
-    """What a definition is made with beside the spec: the host's platform, and the priority of realtime vCPUs."""
+    """What a definition needs beside the spec: the host's platform, and the priority of realtime vCPUs."""
 
     platform: Platform
     realtime_priority: int = 1
@@ -37,14 +37,14 @@ def identity(spec: GuestSpec) -> tuple[Element, Element]:
 
 
 def memory(spec: GuestSpec) -> tuple[Element, Element]:
-    """`<memory>` and `<currentMemory>`; what the fit charged, not what the request may have rounded."""
+    """`<memory>` and `<currentMemory>`: the amount that the fit charged."""
     whole, current = Element("memory", {"unit": "KiB"}), Element("currentMemory", {"unit": "KiB"})
     whole.text = current.text = str(spec.record.fit.memory_mib * 1024)
     return whole, current
 
 
 def vcpu(wanted: Masks) -> Element:
-    """`<vcpu>`. Its cpuset is the overhead set, since libvirt gives it to iothreads that are added later."""
+    """`<vcpu>`. Its cpuset is the overhead set, because libvirt applies it to iothreads that are added later."""
     element = Element("vcpu", {"placement": "static", "cpuset": _cpulist(wanted.overhead, "the emulator threads")})
     element.text = str(len(wanted.vcpus))
     return element
@@ -58,7 +58,7 @@ def iothreads(count: int) -> Element:
 
 
 def pins(wanted: Masks, iothread_ids: Iterable[int]) -> list[Element]:
-    """A pin for each vCPU, ascending, for the emulator, and for each iothread; none of them empty."""
+    """A pin for each vCPU, ascending, for the emulator, and for each iothread. No pin is empty."""
     children = [
         Element("vcpupin", {"vcpu": str(index), "cpuset": _cpulist(cpus, f"vCPU {index}")}) for index, cpus in enumerate(wanted.vcpus)
     ]
@@ -73,9 +73,9 @@ def emulator_pin(cpus: CpuSet) -> Element:
 
 
 def allocating(fit: Fit, small_page_kib: int, *, at_once: bool = False) -> CpuSet:
-    """The guest's own pCPUs on the host cells whose memory is made at its start: huge pages, and with `at_once` small ones too.
+    """The guest's own pCPUs on host cells whose memory is allocated at the start: huge pages, and with `at_once` small pages too.
 
-    Empty where none is.
+    Empty if no cell allocates memory at the start.
     """
     cells = [cell for cell in fit.cells if at_once or cell.page_kib > small_page_kib]
     return CpuSet(pcpu for cell in cells for pcpu in (*(pcpu for _, pcpu in cell.pins), *cell.float_set))
@@ -105,7 +105,7 @@ def numatune(spec: GuestSpec) -> Element | None:
 
 
 def cpu(spec: GuestSpec) -> list[Element]:
-    """The children of `<cpu>`: the topology that was asked for, and the guest's cells. No model: such a guest runs on any host."""
+    """The children of `<cpu>`: the requested topology and the guest's cells. Without a model the guest runs on any host."""
     children = []
     topology = spec.request.cpu_topology
     if topology is not None:
@@ -141,17 +141,17 @@ def memory_backing(spec: GuestSpec, make: BuildContext) -> list[Element]:
 
 
 def without_pit(spec: GuestSpec, make: BuildContext) -> Element | None:
-    """`<timer>` that says a realtime guest has no PIT; None for all others."""
+    """The `<timer>` that removes the PIT of a realtime guest; None for all others."""
     if not spec.record.fit.realtime or make.platform.arch not in X86:
         return None
     return Element("timer", {"name": "pit", "present": "no"})
 
 
 def without_kernel_pit(spec: GuestSpec, make: BuildContext, virt_type: str) -> Element | None:
-    """`<ioapic>` that keeps KVM's PIT, and its thread on vCPU 0's pCPU, away from a realtime guest; None for all others.
+    """The `<ioapic>` that avoids KVM's PIT, and its thread on vCPU 0's pCPU, for a realtime guest; None for all others.
 
-    libvirt (9.0) passes the timer's absence on to QEMU as a tick policy alone, and KVM makes its `kvm-pit` thread all the same. It does
-    not where QEMU has the interrupt controller's old half; message-signalled interrupts stay in the kernel.
+    libvirt (9.0) passes the timer's absence to QEMU only as a tick policy, and KVM still creates its `kvm-pit` thread. It does not if
+    QEMU emulates the legacy part of the interrupt controller (a split irqchip). Message-signalled interrupts stay in the kernel.
     """
     if virt_type != "kvm" or without_pit(spec, make) is None:
         return None
@@ -165,6 +165,6 @@ def record(spec: GuestSpec) -> Element:
 
 def _cpulist(cpus: CpuSet, what: str) -> str:
     if not cpus:
-        # libvirt takes an empty cpuset for "anywhere".
+        # libvirt reads an empty cpuset as "anywhere".
         raise InvariantViolation(f"a fit gives {what} no CPU")
     return str(cpus)

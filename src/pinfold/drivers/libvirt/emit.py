@@ -1,6 +1,6 @@
-"""`GuestSpec` -> domain XML: a minimal domain of our own, or the user's own one with our parts put in. Pure.
+"""Turn a `GuestSpec` into domain XML: a minimal domain, or the user's template with our elements. Pure.
 
-What is ours in a domain stands in `elements`, how it is put into another's in `template`.
+`elements` makes our elements, and `template` puts them into a template.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from pinfold.drivers.port import GuestSpec
 
 
 def definition(spec: GuestSpec, make: BuildContext) -> str:
-    """The domain XML of `spec`: the same for the first boot, a migration's destination and an audit.
+    """The domain XML of `spec`. First boot, migration destination and audit all use this XML.
 
-    Raises `InvalidRequest` for a template that cannot be used, and for a kind of virtualization that the host lacks.
+    Raises `InvalidRequest` for an unusable template, and for a kind of virtualization that the host lacks.
     """
     if spec.virt_type and spec.virt_type not in make.platform.virt_types:
         allowed = ", ".join(make.platform.virt_types) or "none"

@@ -1,4 +1,4 @@
-"""libvirt's error numbers and sentences -> ours. Pure; catching them does not belong here."""
+"""Translate libvirt's error numbers and messages into our exceptions. Pure; `connection` catches the errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TAKEN: Final = ("already exists with uuid", "domain is already running")
 
 
 _REMEDIES: Final = (
-    # The profile of libvirt 9.0 lacks what QEMU 7.2 reads to place huge pages on a cell.
+    # The AppArmor profile of libvirt 9.0 forbids files that QEMU 7.2 reads to place huge pages on a cell.
     (
         "The nodes select no CPUs",
         "AppArmor keeps QEMU from /sys/devices/system/node/node*/cpumap; allow it in /etc/apparmor.d/local/abstractions/libvirt-qemu",
@@ -28,8 +28,10 @@ _REMEDIES: Final = (
 
 
 def translated(what: str, code: int, message: str, *, lost: bool) -> PinfoldError:
-    """The exception for what failed: `Unavailable` where libvirt is away or the connection was `lost`, `Conflict` where the guest
-    exists or runs already, `InvalidRequest` for whatever libvirt or QEMU refuse.
+    """The exception for a failed act.
+
+    `Unavailable` if libvirt is away or the connection was `lost`, `Conflict` if the guest exists or runs already, `InvalidRequest` for
+    everything that libvirt or QEMU refuses.
 
     >>> translated("guest web cannot be started", 1, "internal error: QEMU said\\nno", lost=False)
     InvalidRequest('guest web cannot be started: internal error: QEMU said no')
@@ -46,7 +48,7 @@ def translated(what: str, code: int, message: str, *, lost: bool) -> PinfoldErro
 
 
 def unreachable(error: Exception) -> str:
-    """Why no connection was made; a user whom libvirt does not let in is told who is.
+    """Why the connection failed. For a user without permission, the text says who has it.
 
     >>> unreachable(RuntimeError("authentication unavailable: no polkit agent available"))
     'authentication unavailable: no polkit agent available; run this as root, or as a member of the group libvirt'
@@ -56,5 +58,5 @@ def unreachable(error: Exception) -> str:
 
 
 def sentence(message: str) -> str:
-    """libvirt's message on one line; QEMU's own complaints come with line breaks."""
+    """libvirt's message on one line. Messages from QEMU contain line breaks."""
     return " ".join(message.split())

@@ -1,4 +1,4 @@
-"""libvirt's event numbers -> `Event`, and who is called back. Pure but for the calls; registering with libvirt does not belong here.
+"""Translate libvirt's event numbers into `Event`, and keep the list of callbacks. `connection` registers with libvirt.
 
 The numbers are libvirt's ABI: virDomainEventType, virDomainEventStoppedDetailType and virConnectCloseReason.
 """
@@ -27,7 +27,7 @@ _CLOSED: Final = ("error", "end of file", "no answer to keepalive", "closed by t
 
 
 def lifecycle(guest: str, event: int, detail: int) -> Event | None:
-    """The event of a lifecycle callback; None for one that changes nothing here (a guest that has begun to shut down).
+    """The event of a lifecycle callback; None for one that changes nothing for pinfold (a guest begins to shut down).
 
     >>> lifecycle("g", 5, 5)
     Event(kind=<EventKind.STOPPED: 'stopped'>, guest='g', detail='failed')
@@ -39,7 +39,7 @@ def lifecycle(guest: str, event: int, detail: int) -> Event | None:
 
 
 def tunable(guest: str, changed: Mapping[str, object]) -> Event:
-    """The event of a tunable callback: which pins changed, and to what.
+    """The event of a tunable callback: the pins that changed, and their new values.
 
     >>> tunable("g", {"cputune.emulatorpin": "0-1"}).detail
     'emulatorpin=0-1'
@@ -58,14 +58,14 @@ def _word(words: tuple[str, ...], index: int) -> str:
 
 
 class Callbacks:
-    """Who wants events; added to and removed from by any thread."""
+    """The callbacks for events. Any thread may add and remove them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._wanted: list[Callable[[Event], None]] = []
 
     def add(self, callback: Callable[[Event], None]) -> Callable[[], None]:
-        """Call back from now on, until the returned function is called."""
+        """Add a callback. Calling the returned function removes it."""
         with self._lock:
             self._wanted.append(callback)
 
@@ -76,12 +76,12 @@ class Callbacks:
         return remove
 
     def clear(self) -> None:
-        """Call nobody back any more."""
+        """Remove all callbacks."""
         with self._lock:
             self._wanted.clear()
 
     def emit(self, event: Event | None) -> None:
-        """Call everybody back, in the order they were added, outside the lock."""
+        """Call all callbacks, in the order they were added, outside the lock."""
         with self._lock:
             wanted = tuple(self._wanted) if event is not None else ()
         for callback in wanted:

@@ -1,4 +1,4 @@
-"""`Guests`: the domains of one libvirt, read as `HostGuest`s. What changes them does not belong here (`domain`), nor their threads."""
+"""`Guests`: read the domains of one libvirt as `HostGuest`s. `domain` changes them, and `threads` reads their threads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pinfold.linux import procfs
 
 _LIST_SECONDS: Final = 4.0
 _READ_SECONDS: Final = 2.0
-"""Reading a domain takes a millisecond, unless libvirtd holds it while a process does not end."""
+"""Reading a domain takes a millisecond, unless libvirtd locks it while it waits for a process to end."""
 
 Answer = TypeVar("Answer")
 
@@ -25,15 +25,15 @@ _log = logging.getLogger(__name__)
 _STARTING: Final = (3, 11)
 """VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_STARTING_UP."""
 _HOLDER: Final = "monitor="
-"""libvirt's sentence goes on `(held by monitor=…)` where it knows who is at the guest."""
+"""If libvirt knows the act that it waits for, its message continues with `(held by monitor=…)`."""
 
 
 class Guests:
     """Reads the guests of `connection`.
 
-    A ghost is a guest without a process that libvirt takes for starting: it was killed in the middle of that, after it wrote the guest's
-    status file and before there was a process. libvirt 9.0 leaves such a guest as it is, refuses every act on it, and no restart helps. It
-    holds nothing; one that was found is not listed any more.
+    A ghost is a guest without a process that libvirt believes to be starting: libvirtd was killed during a start, after it wrote the
+    guest's status file and before the process existed. libvirt 9.0 refuses every act on such a guest, even after a restart. A ghost holds
+    nothing. Once found, it is no longer listed.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -44,14 +44,14 @@ class Guests:
         self._ghosts: set[str] = set()
         self._lock = threading.Lock()
         self._known: dict[str, HostGuest | None] = {}
-        """Every guest as it was read last; None for one that an event told of, and that was not read yet."""
+        """Every guest as last read; None for one that is known only from an event."""
         connection.events(self._hear)
 
     def all(self) -> tuple[HostGuest, ...]:
-        """Every guest, ordered by id; one that ends while it is read is left out. Raises `Unavailable`.
+        """Every guest, ordered by id, except those that end while they are read. Raises `Unavailable`.
 
-        One that cannot be read in time is as it was read last. Where one keeps libvirt from listing them, those are read that were there
-        last, and those that libvirt told of since.
+        A guest that cannot be read in time appears as last read. If a guest blocks libvirt's list of guests, this reads the guests that
+        were there last and those that events have named since.
         """
         self._ready()
         found: list[HostGuest | None] = []
@@ -63,7 +63,7 @@ class Guests:
         return tuple(sorted(listed, key=lambda guest: guest.id))
 
     def _collect(self, reading: Call[Any], ids: tuple[str, ...] | None, found: list[HostGuest | None]) -> tuple[str, ...]:
-        """Add what a reading gives to `found`; the ids that are left to be read since one of them did not come."""
+        """Add what a reading gives to `found`. Returns the ids that are still to be read because one of them blocked."""
         try:
             listed: tuple[str, ...] = reading.next(self._calls.seconds(_LIST_SECONDS))
         except OverdueError:
@@ -85,7 +85,7 @@ class Guests:
         return ()
 
     def _read(self, connection: Any, ids: tuple[str, ...] | None) -> Iterator[Any]:
-        """The ids of the guests (all of them where none are given), then each guest, None for one that has gone."""
+        """Yields the ids of the guests (all if none are given), then each guest, None for one that has gone."""
         domains: list[Any] = []
         if ids is None:
             with self._connection.translated("the guests cannot be listed", connection):
@@ -99,7 +99,7 @@ class Guests:
                 yield self._seen(connection, guest, domains[index] if domains else None)
 
     def one(self, guest: str) -> HostGuest:
-        """The guest with that id. Raises `InvalidRequest` when there is none, `Unavailable`, and `GuestHangs` when it cannot be read."""
+        """The guest with that id. Raises `InvalidRequest` if there is none, `Unavailable`, and `GuestHangs` if it cannot be read."""
         self._ready()
         if self._calls.hang(guest, reads=True) is not None:
             return self._as_last_read(guest)
@@ -130,7 +130,7 @@ class Guests:
         even_hanging: bool = False,
         hurry: tuple[float, Callable[[], None]] | None = None,
     ) -> Answer:
-        """What `function` returns, given a connection of its own; `what` says what failed. See `Calls.call`."""
+        """Call `function` with a connection of its own and return its result. `what` names the act in errors. See `Calls.call`."""
 
         self._ready()
 
@@ -141,7 +141,7 @@ class Guests:
         return self._calls.call(guest, act, seconds, run, even_hanging=even_hanging, hurry=hurry)
 
     def _ready(self) -> None:
-        """Have the connection that events come by, opened again where it was lost, and what every guest is read with."""
+        """Reopen the event connection if it was lost, and return what is needed to read every guest."""
         self._connection.live()
         self._known_host()
 
@@ -160,20 +160,20 @@ class Guests:
         return replace(known, hangs=self._hangs(known))
 
     def _hangs(self, guest: HostGuest) -> str:
-        """Why the guest counts as hanging; '' where no call about it is overdue."""
+        """Why the guest counts as hanging; '' if no call about it is overdue."""
         hang = self._calls.hang(guest.id) or self._calls.hang(guest.id, reads=True)
         if hang is None:
             return ""
         return hang.sentence() + (f"; its QEMU process {guest.pid} {process.doing(guest.pid)}" if guest.pid is not None else "")
 
     def _hear(self, event: Event) -> None:
-        """Remember a guest that libvirt tells of, for the time while it cannot be listed."""
+        """Remember a guest that an event names, in case guests cannot be listed."""
         if event.kind in (EventKind.DEFINED, EventKind.STARTED) and event.guest:
             with self._lock:
                 self._known.setdefault(event.guest, None)
 
     def domain(self, guest: str, connection: Any = None) -> Any:
-        """libvirt's own object of the guest with that id. Raises `InvalidRequest` when there is none, and libvirt's own error."""
+        """libvirt's own object of the guest with that id. Raises `InvalidRequest` if there is none, and libvirt's own error."""
         try:
             return (connection or self._connection.live()).lookupByUUIDString(guest)
         except libvirt.libvirtError as error:
@@ -182,15 +182,15 @@ class Guests:
             raise
 
     def is_ghost(self, guest: HostGuest) -> bool:
-        """Whether the guest was found to be a ghost, and still is."""
+        """Whether the guest is a ghost that was found earlier and has not gone."""
         return guest.id in self._ghosts and guest.active and guest.pid is None
 
     def find_ghost(self, guest: HostGuest, refused: PinfoldError) -> bool:
-        """Whether a guest is a ghost that libvirt would not end. All of these tell it:
+        """Whether a guest that libvirt would not end is a ghost. All of these must hold:
 
-        1. libvirt waited in vain for an act on the guest to end, and cannot name the one that it waits for: no start is under way.
-        2. The guest is paused since it is starting, and has no process in libvirt's status file.
-        3. No QEMU of that guest runs.
+        1. libvirt timed out waiting for an act on the guest and cannot name the act, so no start is running.
+        2. The guest is paused because it is starting, and libvirt's status file has no process for it.
+        3. No QEMU process of that guest runs.
         """
         cause = refused.__cause__
         if not isinstance(cause, libvirt.libvirtError) or cause.get_error_code() != errors.TIMED_OUT or _HOLDER in str(cause):
@@ -206,7 +206,7 @@ class Guests:
         return True
 
     def refuse_existing(self, spec: GuestSpec) -> None:
-        """Raises `Conflict` when a guest has the id or the name already."""
+        """Raises `Conflict` if a guest with this id or name exists."""
         for lookup, value, what in (("lookupByUUIDString", spec.id, "id"), ("lookupByName", spec.name, "name")):
             with self._connection.translated(f"guest {spec.name} cannot be looked up"), absent_is_fine():
                 getattr(self._connection.live(), lookup)(value)
@@ -219,7 +219,7 @@ class Guests:
         return self._known_host()[0]
 
     def _known_host(self) -> tuple[capabilities.Platform, status.HostPages]:
-        """What never changes while a host is up: the platform, the cells, the default huge page."""
+        """What does not change while a host is up: the platform, the cells, the default huge page."""
         if self._host is None:
             with self._connection.translated("the host's capabilities cannot be read"):
                 text = self._connection.live().getCapabilities()
@@ -229,7 +229,7 @@ class Guests:
         return self._host
 
     def _seen(self, connection: Any, guest_id: str, domain: Any = None) -> HostGuest | None:
-        """The guest as it is now, None for one that has gone."""
+        """The guest as it is now; None if it has gone."""
         with self._connection.translated("a guest cannot be read", connection), absent_is_fine():
             if domain is None:
                 domain = connection.lookupByUUIDString(guest_id)

@@ -1,4 +1,4 @@
-"""`Record` <-> the metadata element of a domain, and Nova's metadata -> `NovaRecord`. The rest of a domain does not belong here.
+"""Write and read a `Record` as the metadata element of a domain, and read Nova's metadata as a `NovaRecord`.
 
 The element is `<pinfold:guest>` in the namespace `urn:pinfold:guest:1`. A reader of version 1 refuses what a later version wrote.
 """
@@ -88,10 +88,10 @@ def record_of(guest: Element) -> Record:
 
 
 def nova_record(metadata: Element) -> NovaRecord | None:
-    """What Nova wrote into a domain's `<metadata>`, None where it wrote nothing.
+    """What Nova wrote into a domain's `<metadata>`; None if it wrote nothing.
 
-    The server's name, flavor name, vCPUs and memory are there in every release; extra specs and image properties since 2025.1, ordered
-    by key.
+    Every release writes the server's name, the flavor's name, vCPUs and memory. Releases since 2025.1 also write extra specs and image
+    properties, ordered by key here.
     Raises `InvalidRequest` when they cannot be read.
     """
     what = "Nova's metadata"
@@ -115,7 +115,7 @@ def nova_record(metadata: Element) -> NovaRecord | None:
 
 
 def _request(asked: Element | None, policy: EmulatorPolicy, fit: Fit) -> GuestRequest | None:
-    """What was asked, None where an earlier pinfold did not write it; it must be of the guest that was placed."""
+    """The recorded request; None in a record of an older pinfold. It must match the recorded fit."""
     if asked is None:
         return None
     request = read_request(asked.text or "")
@@ -212,7 +212,7 @@ def _warning(child: Element) -> Reason:
 
 
 def _checked(fit: Fit) -> Fit:
-    """`fit`, if it can be one; a record edited by hand may say anything."""
+    """Check that `fit` is possible, because a record edited by hand may contain anything."""
     wrong = broken(fit)
     if wrong:
         raise InvalidRequest(f"{_WHAT} {wrong}", key=_WHAT)

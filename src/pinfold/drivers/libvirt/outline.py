@@ -1,7 +1,4 @@
-"""Where each element of an XML text begins and ends, so that parts of it can be replaced and every other byte survives.
-
-What is replaced, and why, does not belong here.
-"""
+"""Find where each element of an XML text begins and ends, and replace parts of the text without changing any other byte."""
 
 from __future__ import annotations
 
@@ -13,13 +10,13 @@ from xml.etree.ElementTree import Element
 from xml.parsers.expat import ParserCreate
 
 _SEPARATOR: Final = "\x0c"
-"""A character that no XML text can hold: expat refuses a namespace with the separator in it."""
+"""A character that no XML text can contain: expat refuses a namespace that contains the separator."""
 _TAG: Final = re.compile(rb"""<(?:[^"'>]|"[^"]*"|'[^']*')*>""")
 
 
 @dataclass(slots=True, kw_only=True)
 class Node:
-    """One element of a text, as byte offsets: `start` to `end` all of it, `inner_start` to `inner_end` what it holds.
+    """One element of a text, as byte offsets: `start` to `end` for all of it, `inner_start` to `inner_end` for its content.
 
     `name` is the local name, `namespace` '' without one. `inner_start` is -1 for an element written `<a/>`.
     """
@@ -35,7 +32,7 @@ class Node:
     text: str = ""
 
     def find(self, *names: str) -> Node | None:
-        """The first child without namespace, by one name a level."""
+        """The first descendant along these names, one name per level, without namespace."""
         node: Node | None = self
         for name in names:
             node = None if node is None else next((child for child in node.children if child.name == name and not child.namespace), None)
@@ -48,7 +45,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit:
-    """Bytes `start` to `end` become `text`; where both are equal, it is put in there."""
+    """Replace bytes `start` to `end` with `text`; insert it if both are equal."""
 
     start: int
     end: int
@@ -56,9 +53,9 @@ class Edit:
 
 
 def outline(data: bytes) -> Node:
-    """The elements of a well-formed UTF-8 text that was parsed before (`xmltext.parsed` refuses what would be dangerous here)."""
+    """The elements of a well-formed UTF-8 text. Parse it with `xmltext.parsed` first, which refuses dangerous texts."""
     parser = ParserCreate(encoding="utf-8", namespace_separator=_SEPARATOR)
-    parser.buffer_text = True  # a text comes in few pieces, however many lines it has
+    parser.buffer_text = True  # deliver a text in few pieces, however many lines it has
     stack: list[Node] = []
     roots: list[Node] = []
 
@@ -89,7 +86,7 @@ def outline(data: bytes) -> Node:
 
 
 def applied(data: bytes, edits: list[Edit]) -> str:
-    """The text with every edit made; edits do not overlap, and those at one place keep their order."""
+    """The text with all edits applied. Edits must not overlap; edits at the same place keep their order."""
     parts, position = [], 0
     for edit in sorted(edits, key=lambda edit: (edit.start, edit.end)):
         parts += [data[position : edit.start], edit.text.encode("utf-8")]
@@ -98,13 +95,13 @@ def applied(data: bytes, edits: list[Edit]) -> str:
 
 
 def rendered(element: Element, indent: str, level: int) -> str:
-    """The element as text, its further lines indented for that level."""
+    """The element as text, with all lines but the first indented for that level."""
     ElementTree.indent(element, space=indent)
     return ElementTree.tostring(element, encoding="unicode").replace("\n", "\n" + indent * level)
 
 
 def line_start(data: bytes, position: int) -> int:
-    """Where the line break before `position` begins if only blanks stand between, else `position` itself."""
+    """The start of the line break before `position` if only blanks are between, else `position` itself."""
     at = position
     while at and data[at - 1] in b" \t":
         at -= 1

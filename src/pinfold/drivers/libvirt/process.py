@@ -1,4 +1,4 @@
-"""A guest's QEMU process: found by libvirt's pid file, awaited, ended; and libvirt's own. Threads belong in `witness` and `moves`."""
+"""Find, await and end a guest's QEMU process, and find libvirt's own. Threads are in `witness` and `thread_moves`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _DOING: Final = {
     "t": "is stopped by a debugger",
     "D": "waits in the kernel, for a disk or the network most likely",
 }
-"""By the letter of proc(5)."""
+"""By the state letter of proc(5)."""
 
 
 def pid_of(state_dir: str, name: str) -> int | None:
-    """The live process of guest `name`, from the pid file in `state_dir`; None when there is none, or it is not ours to read."""
+    """The live process of guest `name`, from the pid file in `state_dir`; None if there is none or the file may not be read."""
     if not state_dir:
         return None
     return _pid_in(Path(state_dir) / f"{name}.pid")
@@ -38,9 +38,9 @@ def _pid_in(path: Path) -> int | None:
 
 
 def daemon_pid(state_dir: str) -> int | None:
-    """The live process of the libvirt whose guests' files are in `state_dir`, by its pid file; None when there is none to be found.
+    """The live process of the libvirt with this `state_dir`, from its pid file; None if none is found.
 
-    It lies beside the sockets' folder (`/run/libvirtd.pid`, or `/run/virtqemud.pid` of a daemon for QEMU alone), or in it.
+    The pid file is beside the folder of the sockets (`/run/libvirtd.pid`, or `/run/virtqemud.pid` of the QEMU daemon), or in it.
     """
     if not state_dir:
         return None
@@ -53,9 +53,9 @@ def daemon_pid(state_dir: str) -> int | None:
 
 
 def defined_before_start(state_dir: str, name: str) -> bool:
-    """Whether guest `name` runs, and its persistent definition was last written before it started; False where that cannot be told.
+    """Whether guest `name` runs and its persistent definition was last written before it started; False if unknown.
 
-    libvirt of the system keeps definitions in `/etc/libvirt/qemu`, as its daemon sees it, and writes a guest's pid file at its start.
+    The system's libvirt stores definitions in `/etc/libvirt/qemu`, as its daemon sees it, and writes a guest's pid file at the start.
     """
     daemon = daemon_pid(state_dir)
     if daemon is None:
@@ -68,7 +68,7 @@ def defined_before_start(state_dir: str, name: str) -> bool:
 
 
 def status_of(state_dir: str, name: str) -> Status | None:
-    """What libvirt's status file of guest `name` tells; None when there is none, or it is not ours to read (it is root's)."""
+    """The content of libvirt's status file of guest `name`; None if there is none or only root may read it."""
     try:
         return status_file((Path(state_dir) / f"{name}.xml").read_text(encoding="utf-8"))
     except (FileNotFoundError, PermissionError):
@@ -76,22 +76,22 @@ def status_of(state_dir: str, name: str) -> Status | None:
 
 
 def ended(pid: int, start_ticks: int) -> bool:
-    """Whether the process that began at `start_ticks` is gone, waiting for it at most 15 seconds."""
+    """Wait at most 15 seconds for the process that began at `start_ticks` to end. Returns whether it has ended."""
     return deadline.until(lambda: procfs.start_ticks(pid) != start_ticks, END_SECONDS)
 
 
 def doing(pid: int) -> str:
-    """What keeps a process from answering, as far as the kernel tells; for a sentence whose subject it is."""
+    """Why a process does not answer, as far as the kernel shows; the predicate of a sentence about the process."""
     return _DOING.get(procfs.state(pid), "does not answer")
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether a signal or a debugger has stopped the process: it does not even hear SIGTERM."""
+    """Whether a signal or a debugger has stopped the process, so that it does not react to SIGTERM."""
     return procfs.state(pid) in ("T", "t")
 
 
 def end_now(pid: int, start_ticks: int) -> None:
-    """SIGKILL for the process that began then; one that has ended is no error."""
+    """Send SIGKILL to the process that began at `start_ticks`; one that has ended is no error."""
     if procfs.start_ticks(pid) == start_ticks:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
@@ -100,7 +100,7 @@ def end_now(pid: int, start_ticks: int) -> None:
 def kill(guest: str) -> None:
     """End the QEMU of the guest with that id, and wait for its end.
 
-    It is known by `-uuid ID`, as libvirt starts it: the id alone may be in the command line of whoever just asks for the guest.
+    libvirt starts it with `-uuid ID`. The id alone is not enough, because other commands about the guest may contain it.
     """
     for pid in procfs.processes_with("-uuid", guest):
         ticks = procfs.start_ticks(pid)

@@ -1,6 +1,6 @@
-"""Domain XML, libvirt's status file and QMP answers -> what a guest asks for and which of its threads is which. Pure.
+"""Read domain XML, libvirt's status file and QMP answers: a guest's definition, and the class of each of its threads. Pure.
 
-Threads are told apart by id, never by name where an id is known: names are cut to 15 characters, and a guest's own software can race them.
+Threads are identified by id. Names serve only if no id is known: the kernel cuts them to 15 characters, and they may be set late.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from pinfold.linux.cgroup import Leaf
 from pinfold.linux.procfs import Thread
 
 _WHAT: Final = "domain XML"
-# virDomainState and virDomainShutoffReason, libvirt's ABI; what is not here runs (or is on its way down).
+# virDomainState and virDomainShutoffReason, libvirt's ABI. States that are not listed here count as running.
 _STATES: Final = {3: GuestState.PAUSED, 7: GuestState.PAUSED, 5: GuestState.STOPPED, 6: GuestState.CRASHED}
 _SHUT_OFF, _BY_A_CRASH = 5, 3
 
 _MAX_IOTHREAD_ID: Final = 2**32 - 1
 
 _VCPU_NAME: Final = re.compile(r"CPU ([0-9]+)/")
-# QEMU names it "TC " and its object's id, which libvirt (9.0) makes of the memory's: tc-ram-node0, tc-pc.ram, tc-memdimm0.
+# QEMU names the thread "TC " plus its object's id. libvirt (9.0) derives the id from the memory's: tc-ram-node0, tc-pc.ram, tc-memdimm0.
 _CONTEXT_NAME: Final = re.compile(r"TC tc-")
 _IOTHREAD_NAME: Final = re.compile(r"IO iothread([0-9]*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """What libvirt's status file of a running guest tells: its process, and the thread of each vCPU (tid -> index)."""
+    """The content of libvirt's status file of a running guest: its process, and the thread of each vCPU (tid -> index)."""
 
     pid: int
     vcpus: Mapping[int, int] = field(default_factory=dict)
@@ -46,21 +46,21 @@ class Status:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostPages:
-    """What a definition leaves to the host: its cells, and the huge page that `<hugepages/>` without a size means."""
+    """What a definition takes from the host: its cells, and the huge page size that `<hugepages/>` without a size means."""
 
     cells: tuple[int, ...] = (0,)
     default_huge_kib: int = 2048
 
 
 def host_guest(text: str, *, state: GuestState, persistent: bool, pid: int | None, pages: HostPages) -> HostGuest:
-    """The guest of a domain XML. A record of ours that cannot be read becomes its `problem`. Raises `InvalidRequest` for a broken XML."""
+    """The guest of a domain XML. If our record cannot be read, `problem` says why. Raises `InvalidRequest` for broken XML."""
     return replace(_defined(text, pages), state=state, persistent=persistent, pid=pid)
 
 
-# An agent looks at every guest every few seconds, and their definitions hardly ever change.
+# An agent reads every guest every few seconds, and definitions hardly ever change.
 @lru_cache(maxsize=512)
 def _defined(text: str, pages: HostPages) -> HostGuest:
-    """What the XML alone tells; state, persistence and process stand in for what it does not."""
+    """The guest from the XML alone; state, persistence and process are placeholders."""
     domain = xmltext.parsed(text, _WHAT, root="domain")
     uuid = domain.findtext("uuid", default="")
     record, nova, problem = None, None, ""
@@ -102,14 +102,14 @@ def pins_of(text: str) -> DefinedPins:
 
 
 def state_of(state: int, reason: int) -> GuestState:
-    """The state of a domain by libvirt's numbers; one that was shut off by a crash is CRASHED."""
+    """The state of a domain from libvirt's numbers. One that was shut off by a crash is CRASHED."""
     if (state, reason) == (_SHUT_OFF, _BY_A_CRASH):
         return GuestState.CRASHED
     return _STATES.get(state, GuestState.RUNNING)
 
 
 def _record(ours: Element, uuid: str) -> tuple[Record | None, str]:
-    """The record, or None and why not."""
+    """The record, or None and the reason."""
     try:
         record = metadata.record_of(ours)
     except InvalidRequest as error:
@@ -120,14 +120,14 @@ def _record(ours: Element, uuid: str) -> tuple[Record | None, str]:
 
 
 def has_own_nvram(text: str) -> bool:
-    """Whether a domain's firmware variables are a file that libvirt made and named for it; a template's own must outlive the guest."""
+    """Whether libvirt created and named the domain's firmware variables. A file named by a template must outlive the guest."""
     domain = xmltext.parsed(text, _WHAT, root="domain")
     name, path = domain.findtext("name", default=""), domain.findtext("os/nvram", default="")
     return path.rpartition("/")[2].startswith(f"{name}_VARS.")
 
 
 def asked_pins(domain: Element) -> DefinedPins:
-    """The pins that a domain asks for. Raises `InvalidRequest` for a cpulist that cannot be read."""
+    """The pins in a domain. Raises `InvalidRequest` for a cpulist that cannot be read."""
     vcpu, tune = domain.find("vcpu"), domain.find("cputune")
     placement = None if vcpu is None or not vcpu.get("cpuset") else xmltext.cpus(vcpu, "cpuset", _WHAT)
     if tune is None:
@@ -147,7 +147,7 @@ def asked_pins(domain: Element) -> DefinedPins:
 
 
 def iothread_ids(domain: Element) -> tuple[int, ...]:
-    """The ids of a domain's iothreads, ascending; libvirt lists them all in every XML that it gives."""
+    """The ids of a domain's iothreads, ascending. libvirt lists all of them in every XML that it prints."""
     items = xmltext.children(domain, "iothreadids/iothread", MAX_IOTHREADS, _WHAT)
     listed = sorted(xmltext.integer(item, "id", _WHAT, most=_MAX_IOTHREAD_ID) for item in items)
     count = domain.find("iothreads")
@@ -157,7 +157,7 @@ def iothread_ids(domain: Element) -> tuple[int, ...]:
 def memory(domain: Element, pages: HostPages) -> tuple[tuple[ForeignMemory, ...], int]:
     """The huge pages that a domain takes in each host cell, ordered by cell and size, and its small-page memory in MiB.
 
-    A guest cell whose host cell is not said is spread evenly over the cells that it may use, rounded up.
+    A guest cell without a fixed host cell is spread evenly over the cells that it may use, rounded up.
     """
     huge = _huge_sizes(domain, pages)
     counts: dict[tuple[int, int], int] = {}
@@ -176,8 +176,8 @@ def memory(domain: Element, pages: HostPages) -> tuple[tuple[ForeignMemory, ...]
 
 
 def status_file(text: str) -> Status:
-    """What `/run/libvirt/qemu/NAME.xml` tells. Raises `InvalidRequest` for another text."""
-    # What follows the vCPUs is long (QEMU's capabilities, the whole domain) and is read for every guest of every sweep.
+    """The content of `/run/libvirt/qemu/NAME.xml`. Raises `InvalidRequest` for another text."""
+    # The text after the vCPUs is long (QEMU's capabilities, the whole domain). Skip it, since every sweep reads this for every guest.
     head, found, _ = text.partition("<qemuCaps>")
     root = xmltext.parsed(f"{head}</domstatus>" if found else text, "libvirt's status file", root="domstatus")
     vcpus = {
@@ -187,7 +187,7 @@ def status_file(text: str) -> Status:
 
 
 def qmp_vcpus(answer: str) -> dict[int, int]:
-    """Thread id -> vCPU of a `query-cpus-fast` answer; thread ids that vCPUs share (single-threaded TCG) are left out."""
+    """Thread id -> vCPU in a `query-cpus-fast` answer. Thread ids that several vCPUs share (single-threaded TCG) are left out."""
     found: dict[int, list[int]] = {}
     for item in _returned(answer):
         found.setdefault(int(item["thread-id"]), []).append(int(item["cpu-index"]))
@@ -195,7 +195,7 @@ def qmp_vcpus(answer: str) -> dict[int, int]:
 
 
 def qmp_iothreads(answer: str) -> dict[int, int]:
-    """Thread id -> iothread id of a `query-iothreads` answer; the monitor's own iothread has no id and is left out."""
+    """Thread id -> iothread id in a `query-iothreads` answer. The monitor's own iothread has no id and is left out."""
     found = {}
     for item in _returned(answer):
         match = re.fullmatch(r"iothread([0-9]+)", str(item["id"]))
@@ -205,13 +205,13 @@ def qmp_iothreads(answer: str) -> dict[int, int]:
 
 
 def _returned(answer: str) -> list[dict[str, Any]]:
-    """What a QMP answer returns; nothing for an error, which libvirt hands on as it is, and for no answer."""
+    """The return value of a QMP answer; empty for an error and for no answer."""
     returned: list[dict[str, Any]] = json.loads(answer).get("return", []) if answer else []
     return returned
 
 
 def row(cpus: CpuSet, size: int) -> tuple[bool, ...]:
-    """A CPU set as libvirt-python's pin functions take it: one truth value a pCPU, `size` of them."""
+    """A CPU set as libvirt-python's pin functions take it: `size` booleans, one per pCPU."""
     return tuple(cpu in cpus for cpu in range(size))
 
 
@@ -221,7 +221,7 @@ def cpus_of(bools: Iterable[bool]) -> CpuSet:
 
 
 def unverified_threads(vcpus: Sequence[CpuSet], emulator: CpuSet, iothreads: Mapping[int, CpuSet]) -> tuple[ObservedThread, ...]:
-    """Threads by a hypervisor's word alone, which gives no thread ids: vCPUs, the emulator, iothreads."""
+    """The threads that a remote hypervisor reports, without thread ids: vCPUs, the emulator, iothreads."""
     found = [
         ObservedThread(tid=0, name=f"vCPU {index}", thread_class=ThreadClass.VCPU, allowed=cpus, vcpu=index)
         for index, cpus in enumerate(vcpus)
@@ -237,13 +237,13 @@ def unverified_threads(vcpus: Sequence[CpuSet], emulator: CpuSet, iothreads: Map
 def classified(
     threads: Iterable[Thread], *, vcpus: Mapping[int, int], iothreads: Mapping[int, int], leaves: Mapping[int, Leaf]
 ) -> tuple[ObservedThread, ...]:
-    """Each thread with its class, in the order given. `vcpus` and `iothreads` map ids of threads to indexes, `leaves` to cgroup leaves.
+    """Each thread with its class, in the given order. `vcpus` and `iothreads` map thread ids to indexes, `leaves` to cgroup leaves.
 
-    1. io_uring's workers are the emulator's; what else never leaves the kernel is vhost or KVM's, by the name the kernel gave it.
-    2. A vCPU by libvirt's or QEMU's thread id; where neither told any, by its leaf; where there is no leaf, by name.
-    3. An iothread by QEMU's thread id, by its leaf, or by name where neither is known.
-    4. A thread context by name, where its leaf is the emulator's or none: nothing tells its id once libvirt has removed its object.
-    5. All others are the emulator's, also one in a vCPU's leaf that is not the vCPU.
+    1. io_uring workers are emulator threads. All other threads that never leave the kernel are vhost or KVM's, by the kernel's name.
+    2. A vCPU is known by the thread id from libvirt or QEMU; if there are none, by its leaf; if there is no leaf, by name.
+    3. An iothread is known by QEMU's thread id or by its leaf; if neither is known, by name.
+    4. A thread context is known by name, if its leaf is the emulator's or none. Its id is unknown once libvirt has removed its object.
+    5. All others are emulator threads, also a thread in a vCPU's leaf that is not the vCPU.
     """
     return tuple(_observed(thread, vcpus, iothreads, leaves.get(thread.tid)) for thread in threads)
 
@@ -280,7 +280,7 @@ def _pins(items: Iterable[Element], attribute: str, most: int) -> tuple[tuple[in
 
 
 def _huge_sizes(domain: Element, pages: HostPages) -> dict[int | None, int]:
-    """Guest cell -> huge page in KiB; None stands for every cell that is not named. Empty without huge pages."""
+    """Guest cell -> huge page in KiB. The key None stands for all cells not named. Empty without huge pages."""
     element = domain.find("memoryBacking/hugepages")
     if element is None:
         return {}
@@ -295,7 +295,7 @@ def _huge_sizes(domain: Element, pages: HostPages) -> dict[int | None, int]:
 
 
 def _guest_cells(domain: Element) -> list[tuple[int, int]]:
-    """`(guest cell, KiB)`; a guest without cells is one cell 0."""
+    """`(guest cell, KiB)` for each cell. A guest without cells counts as one cell 0."""
     cells = xmltext.children(domain, "cpu/numa/cell", MAX_GUEST_CELLS, _WHAT)
     if cells:
         return [

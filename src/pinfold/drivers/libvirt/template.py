@@ -1,4 +1,4 @@
-"""The user's own domain XML with our parts put in. What our parts are does not belong here (`elements` knows).
+"""Put our elements into the user's own domain XML. `elements` makes them.
 
 Ours are name, uuid, memory, our metadata, vcpu, iothreads, numatune, the pins and vCPU schedulers in cputune, huge pages and locking in
 memoryBacking, numa and topology in cpu. Every other byte survives: comments, unknown namespaces and their prefixes, order, white space.
@@ -24,13 +24,13 @@ _CPUTUNE: Final = ("vcpupin", "emulatorpin", "iothreadpin", "vcpusched")
 _BACKING: Final = ("hugepages", "nosharepages", "locked")
 _CPU: Final = ("topology", "numa")
 _ONCE: Final = ("metadata", "memoryBacking", "cputune", "cpu", "clock", "features", "iothreadids", "os")
-"""What our parts go into or before. libvirt reads the pins of every `<cputune>` that there is."""
+"""The elements that ours go into or before. libvirt reads the pins of every `<cputune>` in a domain."""
 
 
 def merged(spec: GuestSpec, make: BuildContext) -> str:
-    """The template of `spec` with our parts; `spec.boot` may add iothreads to it, and nothing else.
+    """The template of `spec` with our elements. `spec.boot` may add iothreads and nothing else.
 
-    Raises `InvalidRequest` for a template that is too long, broken or no domain, and for a boot source beside it.
+    Raises `InvalidRequest` for a template that is too long, broken or no domain, and for a boot source in `spec.boot`.
     """
     _refuse_boot(spec)
     text = spec.template
@@ -39,19 +39,19 @@ def merged(spec: GuestSpec, make: BuildContext) -> str:
 
 
 def repinned(text: str, wanted: Masks) -> str:
-    """A domain XML with the pins of its cputune, and its `<vcpu>`, replaced; schedulers stay. Raises `InvalidRequest` for a broken text."""
+    """A domain XML with its `<vcpu>` and the pins in its cputune replaced. Schedulers stay. Raises `InvalidRequest` for a broken text."""
     xmltext.parsed(text, "domain XML", root="domain")
     return _Merge(text.encode("utf-8")).repinned(wanted)
 
 
 def with_emulator_on(text: str, cpus: CpuSet) -> str:
-    """A domain XML with its emulator threads on other pCPUs, and nothing else changed. Raises `InvalidRequest` for a broken text."""
+    """A domain XML with another emulator pin and no other change. Raises `InvalidRequest` for a broken text."""
     xmltext.parsed(text, "domain XML", root="domain")
     return _Merge(text.encode("utf-8")).with_emulator_on(cpus)
 
 
 def iothread_ids(count: int, listed: list[int]) -> tuple[int, ...]:
-    """The ids that libvirt gives to `count` iothreads of which some are listed: the lowest free ones for the rest. Ascending.
+    """The ids that libvirt gives to `count` iothreads, ascending. Listed ones keep their ids; the others get the lowest free ids.
 
     >>> iothread_ids(3, [2])
     (1, 2, 3)
@@ -64,12 +64,12 @@ def iothread_ids(count: int, listed: list[int]) -> tuple[int, ...]:
 
 
 def device_counts(text: str) -> tuple[int, int]:
-    """How many disks and network interfaces a template has, for the overhead that they cause. Raises `InvalidRequest`."""
+    """The numbers of disks and network interfaces in a template, which determine its overhead. Raises `InvalidRequest`."""
     return devices(xmltext.parsed(text, _WHAT, root="domain", limit=MAX_TEMPLATE))
 
 
 def devices(domain: Element) -> tuple[int, int]:
-    """How many disks and network interfaces a domain has."""
+    """The numbers of disks and network interfaces in a domain."""
     disks = [disk for disk in domain.iterfind("devices/disk") if disk.get("device", "disk") in ("disk", "lun")]
     return len(disks), len(domain.findall("devices/interface"))
 
@@ -150,7 +150,7 @@ class _Merge:
         self._whole("currentMemory", current)
 
     def _iothreads(self, spec: GuestSpec) -> tuple[int, ...]:
-        """The ids of the guest's iothreads: the template's own, and more where the boot asks for more."""
+        """The ids of the guest's iothreads: the template's own, and more if the boot asks for more."""
         listed, own = self._listed_iothreads(), self._own_iothreads()
         if spec.boot.iothreads > own:
             self._whole("iothreads", elements.iothreads(spec.boot.iothreads))
@@ -183,7 +183,7 @@ class _Merge:
             self._children("features", features, [], [ioapic])
 
     def _whole(self, name: str, element: Element | None) -> None:
-        """Replace the first child of that name, drop any other; put the element in where there is none."""
+        """Replace the first child of that name and remove others; insert the element if there is none."""
         nodes = self.domain.all(name)
         if element is not None and nodes:
             self.edits.append(Edit(start=nodes[0].start, end=nodes[0].end, text=outline.rendered(element, self.indent, 1)))
@@ -219,7 +219,7 @@ class _Merge:
         self.edits.append(Edit(start=at, end=at, text=text + ending))
 
     def _put_in(self, element: Element) -> None:
-        """Put a new child before `<os>`, or last where there is none; libvirt takes any order."""
+        """Insert a new child before `<os>`, or at the end if there is no `<os>`. libvirt accepts any order."""
         node = self.domain.find("os")
         at = outline.line_start(self.data, node.start if node is not None else self.domain.inner_end)
         self.edits.append(Edit(start=at, end=at, text=f"\n{self.indent}{outline.rendered(element, self.indent, 1)}"))

@@ -1,7 +1,7 @@
-"""Moving single threads where libvirt does not: stragglers of a live pin, and KVM's own. Deciding the pins does not belong here.
+"""Move single threads that libvirt does not move: those that do not follow a live pin, and KVM's own.
 
-Without a cpuset cgroup libvirt's live `pinEmulator` moves the main thread alone. `kvm-nx-lpage-recovery` inherits vCPU 0's pCPU and cgroup,
-as now and then a worker of QEMU's seems to, and `kvm-pit` starts out anywhere.
+Without a cpuset cgroup, libvirt's live `pinEmulator` moves only the main thread. `kvm-nx-lpage-recovery` inherits vCPU 0's pCPU and
+cgroup, and now and then a QEMU worker does too. `kvm-pit` starts on any pCPU.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def named_cpus(masks: Masks) -> CpuSet:
 
 
 def misplaced(observation: Observation, masks: Masks) -> tuple[ObservedThread, ...]:
-    """The threads that may run elsewhere than `masks` says, in the order of the observation."""
+    """The threads whose mask differs from `masks`, in the order of the observation."""
     return tuple(thread for thread in observation.threads if (want := expected(masks, thread)) is not None and thread.allowed != want)
 
 
@@ -42,11 +42,10 @@ Move = Callable[[ObservedThread, CpuSet], None]
 
 
 def place(observe: Callable[[], Observation], masks: Masks, move: Move | None, *, kernel_only: bool = False) -> tuple[ObservedThread, ...]:
-    """Move what is misplaced, and return what still is in the end, the kernel's own threads aside.
+    """Move misplaced threads, and return those that are still misplaced, except kernel threads.
 
-    With `kernel_only` just the kernel's are moved, once; without `move` nothing is. New threads inherit the main thread's mask, so three
-    rounds suffice.
-    Raises `Unavailable` when a thread cannot be moved.
+    With `kernel_only` only kernel threads are moved, once. Without `move` nothing is moved. New threads inherit the main thread's mask,
+    so three rounds suffice. Raises `Unavailable` if a thread cannot be moved.
     """
     left = misplaced(observe(), masks)
     for _ in range(1 if kernel_only else _ROUNDS):
@@ -62,30 +61,30 @@ def place(observe: Callable[[], Observation], masks: Masks, move: Move | None, *
 
 
 def late_kernel_thread(pid: int) -> bool:
-    """Whether `kvm-nx-lpage-recovery` is there, which newer kernels make when vCPU 0 first runs, as a thread of the process.
+    """Whether `kvm-nx-lpage-recovery` exists. Newer kernels create it when vCPU 0 first runs, as a thread of the process.
 
-    Waits for it a tenth of a second, since it inherits that vCPU's place and wants to be moved at once.
+    Waits for it for a tenth of a second, because it inherits that vCPU's place and must be moved at once.
     """
 
     def made() -> bool:
         return any(thread.in_kernel and thread.comm.startswith("kvm-nx-lpage") for thread in procfs.threads(pid))
 
-    # Emulated guests never have it. Their vCPU threads say so in their names, good enough to save a wait.
+    # Emulated guests never have it. The names of their vCPU threads are good enough evidence to skip the wait.
     emulated = any(thread.comm.endswith("/TCG") for thread in procfs.threads(pid))
     return not emulated and deadline.until(made, _LATE_SECONDS)
 
 
 def by_kernel(pid: int, thread: ObservedThread, cpus: CpuSet) -> None:
-    """Let a thread of process `pid`, or of the kernel on its behalf, run on `cpus` alone.
+    """Restrict a thread of process `pid`, or a kernel thread that serves it, to `cpus`.
 
-    A thread that has ended is no error, nor is one of the kernel's that cannot be moved: the next look reports it.
-    Raises `Unavailable` when the kernel refuses any other.
+    A thread that has ended is no error. A kernel thread that cannot be moved is no error either, because the next observation reports it.
+    Raises `Unavailable` if the kernel refuses to move any other thread.
     """
     if thread.thread_class is not ThreadClass.VCPU:
         _leave_vcpu_cgroup(pid, thread.tid)
     try:
         if thread.thread_class is ThreadClass.KTHREAD and thread.scheduler != "other":
-            # Inherited from a realtime vCPU; no other thread of its new place should starve.
+            # It inherited the policy of a realtime vCPU and would starve the other threads in its new place.
             os.sched_setscheduler(thread.tid, os.SCHED_OTHER, os.sched_param(0))
         os.sched_setaffinity(thread.tid, cpus)
     except ProcessLookupError:
@@ -97,14 +96,14 @@ def by_kernel(pid: int, thread: ObservedThread, cpus: CpuSet) -> None:
 
 
 def by_witness(mover: ThreadMover, thread: ObservedThread, cpus: CpuSet) -> None:
-    """The same through a witness that moves threads in its own way."""
+    """The same through a witness that can move threads."""
     mover.move(thread.tid, cpus)
 
 
 def _leave_vcpu_cgroup(pid: int, tid: int) -> None:
-    """Move a thread that inherited a vCPU's cpuset cgroup to the emulator's, which the main thread is in.
+    """Move a thread that inherited a vCPU's cpuset cgroup to the emulator's cgroup, which holds the main thread.
 
-    KVM's own threads are found there, and on a busy machine now and then a worker of QEMU's (7.2).
+    This happens to KVM's own threads, and on a busy machine now and then to a QEMU worker (7.2).
     """
     where = cgroup.leaf(pid, tid)
     if where is None or where.kind != "vcpu":

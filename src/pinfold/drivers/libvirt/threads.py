@@ -1,4 +1,4 @@
-"""`Threads`: which thread of a guest is which, where each may run, and moving those elsewhere. Deciding pins does not belong here."""
+"""`Threads`: find the class and mask of each thread of a guest, and move misplaced threads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ASK_SECONDS: Final = 3.0
 
 
 class Threads:
-    """Looks at the threads of `guests`; `told` is another witness than procfs, None for procfs itself."""
+    """Reads and moves the threads of `guests`. `told` is the witness to use instead of procfs, None for procfs."""
 
     def __init__(self, connection: Connection, guests: Guests, told: AffinityWitness | None) -> None:
         self._connection = connection
@@ -31,7 +31,7 @@ class Threads:
         """Every thread of the guest. See `Driver.observe`."""
         if not self._connection.address.local:
             return self._unverified(guest)
-        # Read anew, since the process that `guest` knew may have ended and its id be another's.
+        # Read it again: the process that `guest` knew may have ended, and its id may belong to another process.
         pid = process.pid_of(self._connection.address.state_dir, guest.name)
         if pid is None:
             return Observation(threads=(), witness=witness.PROCFS if self._told is None else self._told.label)
@@ -44,7 +44,7 @@ class Threads:
         )
 
     def place(self, guest: HostGuest, wanted: Masks, *, kernel_only: bool = False) -> tuple[ObservedThread, ...]:
-        """Move what is misplaced and return what still is. Where another witness speaks the kernel may lack the pCPUs."""
+        """Move misplaced threads and return those still misplaced. With another witness than procfs, the kernel may lack the pCPUs."""
         pid, told, move = guest.pid, self._told, None
         if pid is not None and told is None:
             move = partial(thread_moves.by_kernel, pid)
@@ -53,19 +53,19 @@ class Threads:
         return thread_moves.place(lambda: self.observation(guest), wanted, move, kernel_only=kernel_only)
 
     def place_late(self, guest: HostGuest, wanted: Masks) -> None:
-        """Place the kernel thread that KVM makes only when the guest first runs."""
+        """Move the kernel thread that KVM creates only when the guest first runs."""
         if guest.pid is not None and self._told is None and thread_moves.late_kernel_thread(guest.pid):
             self.place(guest, wanted, kernel_only=True)
 
     def _vcpu_threads(self, guest: HostGuest, pid: int) -> Mapping[int, int]:
-        """Thread id -> vCPU from libvirt's status file, else (for guests of ours) from QEMU itself."""
+        """Thread id -> vCPU, from libvirt's status file, else (only for our guests) from QEMU itself."""
         told = process.status_of(self._connection.address.state_dir, guest.name)
         if told is not None and told.pid == pid and told.vcpus:
             return told.vcpus
         return status.qmp_vcpus(answer) if (answer := self._ask(guest, "query-cpus-fast")) else {}
 
     def _iothread_threads(self, guest: HostGuest, pid: int) -> Mapping[int, int]:
-        """Thread id -> iothread from QEMU, asked once a process: the question runs on the very threads that should be left in peace."""
+        """Thread id -> iothread, from QEMU. Asked once per process, because the answer costs time on the emulator threads."""
         if not guest.iothreads:
             return {}
         asked, known = self._iothreads.get(guest.id, ((), {}))
@@ -78,7 +78,7 @@ class Threads:
         return known
 
     def _ask(self, guest: HostGuest, command: str) -> str:
-        """QEMU's answer, '' where it cannot be had. It marks the guest as tainted, so that guests of others are not asked."""
+        """QEMU's answer, '' on failure. The query marks the guest as tainted, so foreign guests are never asked."""
         if guest.record is None:
             return ""
         import libvirt_qemu
@@ -91,11 +91,11 @@ class Threads:
         try:
             return self._connection.calls.call(guest.id, f"query {command}", _ASK_SECONDS, ask)
         except (libvirt.libvirtError, GuestHangs):
-            # Names are left then; a guest that has just ended has no threads to ask about.
+            # The caller falls back to names. A guest that has just ended has no threads.
             return ""
 
     def _unverified(self, guest: HostGuest) -> Observation:
-        """What a remote libvirt says of its own pins."""
+        """The pins that a remote libvirt reports."""
         with self._connection.translated(f"the pins of guest {guest.name} cannot be read"):
             domain = self._guests.domain(guest.id)
             if not guest.active:

@@ -1,4 +1,4 @@
-"""What the threads of a guest are really allowed, from procfs or another witness. What they should be does not belong here."""
+"""Read the masks of a guest's threads, from procfs or another witness."""
 
 from __future__ import annotations
 
@@ -62,20 +62,20 @@ def observation(
     )
     if witness is None:
         return Observation(threads=found, witness=PROCFS, stable=walk.stable)
-    # A witness that sees what libvirt and QEMU ask for sees nothing of the kernel's own threads: they are left out rather than guessed.
+    # Such a witness sees only what libvirt and QEMU ask for, so kernel threads are left out.
     seen = (thread for thread in found if thread.thread_class is not ThreadClass.KTHREAD or witness.allowed(thread.tid) is not None)
     return Observation(threads=tuple(_as_told(thread, pid, witness) for thread in seen), witness=witness.label, stable=walk.stable)
 
 
 def _in_its_cgroup(thread: ObservedThread, pid: int, leaf: cgroup.Leaf | None, proc: Path) -> ObservedThread:
-    """The thread, with the way out of a vCPU's or iothread's cgroup where it sits in one that is not its own."""
+    """The thread, with `leave_for` set if it is in a cgroup of a vCPU or iothread that is not its own."""
     if leaf is None or leaf.kind == "emulator" or thread.thread_class in (ThreadClass.VCPU, ThreadClass.IOTHREAD):
         return thread
     return replace(thread, leave_for=cgroup.tasks_file(pid, proc=proc))
 
 
 def _as_told(thread: ObservedThread, pid: int, witness: AffinityWitness) -> ObservedThread:
-    """The thread with the witness's word; one it knows nothing of was never moved, and has the main thread's."""
+    """The thread with the mask from the witness. A thread that the witness does not know was never moved and has the main thread's mask."""
     told = witness.allowed(thread.tid)
     if told is None:
         told = witness.allowed(pid)

@@ -1,4 +1,4 @@
-"""XML from elsewhere, parsed within bounds and refused in one sentence. What the elements mean does not belong here."""
+"""Parse XML from outside within bounds; an error is one sentence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 
 MAX_INTEGER: Final = 10**18 - 1
-"""The largest number that is read where its meaning sets no bound of its own."""
+"""The largest accepted number if its meaning has no bound of its own."""
 
 _BYTES: Final[dict[str, int]] = {"b": 1, "bytes": 1} | {
     unit: int(base**power)
@@ -24,17 +24,17 @@ _BYTES: Final[dict[str, int]] = {"b": 1, "bytes": 1} | {
 
 
 def parsed(text: str, what: str, *, root: str, limit: int = MAX_XML) -> Element:
-    """The root element of `text`, which must be named `root` (with its namespace in braces, where it has one).
+    """The root element of `text`. It must be named `root` (with its namespace in braces, if it has one).
 
-    `what` names the text in the sentences. Raises `InvalidRequest` for a text that is too long, has too many tags, is broken (with line and
-    column) or of another kind, or has a document type or entities of its own.
+    `what` names the text in errors. Raises `InvalidRequest` for a text that is too long, has too many tags, is broken (with line and
+    column), has another root, or has a document type or entities.
     """
     if len(text) > limit:
         raise InvalidRequest(f"{what} has {len(text)} characters, at most {limit} are allowed", key=what)
     if text.count("<") > MAX_TAGS:
         raise InvalidRequest(f"{what} has more than {MAX_TAGS} tags", key=what)
     try:
-        # Bytes, since a declared encoding other than UTF-8 would be a lie about a str.
+        # Parse bytes: a str is UTF-8 here, whatever encoding the text declares.
         element: Element = fromstring(text.encode("utf-8"), forbid_dtd=True)
     except ParseError as error:
         line, column = error.position
@@ -53,13 +53,13 @@ def _reason(error: ParseError) -> str:
 
 
 def _local(tag: str) -> str:
-    """The name of a tag, or of the last one of a path, without its namespace."""
+    """The name of a tag, or of the last tag of a path, without its namespace."""
     name = tag.rpartition("}")[2].rpartition("/")[2]
     return name if len(name) <= 60 else f"{name[:59]}…"
 
 
 def children(parent: Element, path: str, most: int, what: str) -> list[Element]:
-    """The elements at `path` below `parent`, in order. Raises `InvalidRequest` where there are more than `most`."""
+    """The elements at `path` below `parent`, in order. Raises `InvalidRequest` if there are more than `most`."""
     found = parent.findall(path)
     if len(found) > most:
         raise InvalidRequest(f"{what} has {len(found)} <{_local(path)}>, at most {most} are allowed", key=what)
@@ -67,7 +67,7 @@ def children(parent: Element, path: str, most: int, what: str) -> list[Element]:
 
 
 def integer(element: Element, attribute: str, what: str, *, default: int | None = None, most: int = MAX_INTEGER) -> int:
-    """The attribute as a number from 0 to `most`. Raises `InvalidRequest` when it is absent (and has no default) or no such number."""
+    """The attribute as a number from 0 to `most`. Raises `InvalidRequest` if it is absent without a default, or no such number."""
     text = element.get(attribute)
     if text is None and default is not None:
         return default
