@@ -1,0 +1,281 @@
+"""From recorded questions to today's answers, both plain JSON: the one module of the replay that knows pinfold's types.
+
+Where constructors, modules or written forms change, this module follows. Questions have the form that databases of the recorded code hold
+(version 1 of `store.codec`), so what reads old databases reads them.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+from tests.replay.recording import Answers
+from tests.replay.still import CONTEXT, PAGES, Still, open_still
+
+from pinfold.agent.client import ServiceClient
+from pinfold.agent.reconcile import LastBoot
+from pinfold.agent.report import guest_report, host_report, thread_report
+from pinfold.agent.wire import Absence, GuestReport, Hello, Orders, Welcome
+from pinfold.cli.app import run
+from pinfold.cli.documents import doctor_document, guest_document, placement_document, refusal_document
+from pinfold.cli.prerequisites import Checkup, Health
+from pinfold.cli.session import Parts
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.fit.engine import fit
+from pinfold.core.fit.model import Fit, Strategy
+from pinfold.core.hosttext import host as topology_of
+from pinfold.core.ledger import Claim, HostState, Ledger
+from pinfold.core.pools import PoolConfig, build_pools
+from pinfold.core.request.compile import compile_request
+from pinfold.core.request.model import Flavor, GuestRequest
+from pinfold.core.settings import HostSettings
+from pinfold.drivers.libvirt import emit
+from pinfold.drivers.libvirt.capabilities import Platform
+from pinfold.drivers.libvirt.elements import BuildContext
+from pinfold.drivers.libvirt.status import host_guest
+from pinfold.drivers.port import Boot, GuestSpec, GuestState, Record
+from pinfold.host.survey import survey
+from pinfold.host.verify import verify
+from pinfold.store import aggregates, claims, codec, flavors, guests, hosts
+from pinfold.store.database import Database, upgrade
+from pinfold.store.guests import GuestFilter
+from pinfold.store.records import AggregateRecord, ClaimRecord, ClaimState, FlavorRecord, GuestRecord, HostLedger, Order, Tombstone
+
+# -- fits and domains -----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """One recorded host with its strategy, read once for all the requests that are put to it."""
+
+    state: HostState
+    strategy: Strategy
+
+    @classmethod
+    def read(cls, plain: Any) -> Host:
+        return cls(state=codec.from_plain(plain["state"], HostState), strategy=Strategy(plain["strategy"]))
+
+    def answer(self, request: Any) -> Any:
+        """The fit, or the kind of the refusal and its reasons, as `--json` prints them; a crash where the engine crashes."""
+        try:
+            found = fit(codec.from_plain(request, GuestRequest), self.state, self.strategy)
+        except Exception as error:  # a crash is an answer that differs, and the other requests are asked too
+            return {"crash": repr(error)}
+        return placement_document(found) if isinstance(found, Fit) else refusal_document(found, "")
+
+    def domain(self, request: Any, number: int) -> str:
+        """The domain XML of a request that fits; `number` varies what has nothing to do with the fit."""
+        wanted = codec.from_plain(request, GuestRequest)
+        found = fit(wanted, self.state, self.strategy)
+        assert isinstance(found, Fit), found
+        small = min((page.size_kib for cell in self.state.topology.cells for page in cell.pages), default=4)
+        make = BuildContext(
+            platform=Platform(emulator="/usr/bin/qemu-system-x86_64", small_page_kib=small), realtime_priority=1 + number % 3
+        )
+        return emit.definition(_spec(wanted, found, number), make)
+
+
+def accepted(answer: Any) -> bool:
+    """Whether that answer of `Host.answer` is a fit."""
+    return "vcpus" in answer
+
+
+def host_plain(state: HostState, strategy: Strategy) -> Any:
+    """A host in the form that `Host.read` reads."""
+    return {"state": codec.to_plain(state, HostState), "strategy": strategy.value}
+
+
+def request_plain(request: GuestRequest) -> Any:
+    """A request in the form that `Host.answer` reads, without what has its default."""
+    plain, least = codec.to_plain(request, GuestRequest), codec.to_plain(GuestRequest(vcpus=1, memory_mib=1), GuestRequest)
+    return {key: value for key, value in plain.items() if key in ("vcpus", "memory_mib") or value != least[key]}
+
+
+def read_domain(xml: str) -> Any:
+    """What today's code reads in a domain that the recorded code wrote."""
+    return guest_document(host_guest(xml, state=GuestState.STOPPED, persistent=True, pid=None, pages=PAGES))
+
+
+_BOOTS = (
+    Boot(rom="/srv/images/idle.rom"),
+    Boot(disk="/srv/disks/a & b.qcow2", disk_format="qcow2", serial_log="/srv/logs/a.log", iothreads=2),
+    Boot(kernel="/srv/vmlinuz", initrd="/srv/initrd", cmdline="console=ttyS0"),
+    Boot(),
+)
+
+
+def _spec(request: GuestRequest, found: Fit, number: int) -> GuestSpec:
+    guest = f"00000000-0000-4000-9000-{number:012d}"
+    record = Record(
+        guest=guest,
+        policy=request.emulator_policy,
+        fit=found,
+        revision=number,
+        flavor=f"flavor {number % 7}" if number % 7 else "",
+        owner="pinfold" if number % 2 else "00000000-0000-4000-a000-000000000001",
+        request=request if number % 5 else None,
+    )
+    virt_type = ("", "kvm", "qemu")[number % 3]
+    return GuestSpec(id=guest, name=f"guest-{number}", request=request, record=record, boot=_BOOTS[number % 4], virt_type=virt_type)
+
+
+def empty_host(shape: str, shared: str, dedicated: str) -> HostState:
+    """A host of that shape with those pools and without guests. For the making of questions."""
+    topology = topology_of(shape)
+    pools, _ = build_pools(PoolConfig(shared=CpuSet.parse(shared), dedicated=CpuSet.parse(dedicated)), topology)
+    return HostState(topology=topology, pools=pools, name="h1")
+
+
+def flavored_domains(flavors: list[dict[str, Any]], state: HostState) -> list[str]:
+    """The domains of guests of those flavors, each placed by the engine beside those before it. For the making of questions."""
+    made: list[str] = []
+    for number, plain in enumerate(flavors, start=1):
+        flavor = Flavor(name="f", vcpus=plain["vcpus"], memory_mib=plain["ram"], extra_specs=tuple(sorted(plain["specs"].items())))
+        request = compile_request(flavor)
+        found = fit(request, state)
+        assert isinstance(found, Fit), (plain, found)
+        spec = _spec(request, found, number)
+        made.append(emit.definition(spec, CONTEXT))
+        state = replace(state, ledger=Ledger(claims=(*state.ledger.claims, Claim(guest=spec.id, fit=found))))
+    return made
+
+
+# -- commands -------------------------------------------------------------------------------------------------------------------------
+
+
+def command(host: Any, argv: list[str]) -> Any:
+    """What a command prints, on a hypervisor that holds still: its status, and its document or its text."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        status = run(argv, Parts(open_driver=lambda settings: open_still(host)))
+    text = out.getvalue()
+    return {"status": status, "out": json.loads(text) if "--json" in argv and text else text, "err": err.getvalue()}
+
+
+def doctor() -> Any:
+    """The document of `doctor`: what it finds is this machine's, so the values are made up."""
+    return doctor_document([Checkup(what=f"the {health.value} one", health=health, words="as it is", repair="") for health in Health])
+
+
+# -- messages of agents ---------------------------------------------------------------------------------------------------------------
+
+
+def agent_messages(host: Any, welcome: Any, orders: Any) -> Answers:
+    """What an agent sends, byte for byte as it arrives at a listening socket, and what it reads in the service's answers."""
+    heard: dict[str, Any] = {}
+    with _listening(heard, welcome, orders) as url:
+        client = ServiceClient(url, "token")
+        driver, settings = Still.read(host), HostSettings(host="h1")
+        seen = survey(driver, settings)
+        reported = host_report(seen, frozenset(), strategy=Strategy.SPREAD, disk_gib=100, facts=(("booted", "1"), ("cpu", "x")))
+        answered = {"welcome": client.hello(Hello(name="h1", report=reported)), "heartbeat": client.heartbeat()}
+        told = {name: codec.to_plain(value, Welcome) for name, value in answered.items()}
+        for number, guest in enumerate(seen.ours):
+            threads = thread_report(verify(driver, settings, guest, online=seen.state.topology.online))
+            booted = None if number % 3 == 0 else LastBoot(guest=guest.id, boot=number, host_boot="b", failure="no image" * (number % 2))
+            client.report(guest.id, guest_report(guest, booted, threads))
+            client.absent(guest.id, Absence(revision=number, failure="it went away" * (number % 2)))
+        parsed = client.orders(after=-1, wait=0.0)
+        told["orders"] = codec.to_plain(parsed.orders, Orders)
+        told["refused orders"] = [order.sentence() for order in parsed.refused]
+        client.goodbye()
+        client.close()
+    return {**heard, **{f"read {name}": value for name, value in told.items()}}
+
+
+def service_reads(case: str, body: Any) -> Any:
+    """A message of an agent as the service understands it, written again; None for one without a body."""
+    kind: Any = Hello if case.endswith("/host") else Absence if case.endswith("/absence") else GuestReport
+    return None if body is None else codec.to_plain(codec.from_plain(body, kind), kind)
+
+
+@contextmanager
+def _listening(heard: dict[str, Any], welcome: Any, orders: Any) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            length = int(self.headers.get("Content-Length", "0"))
+            heard[f"{self.command} {self.path}"] = json.loads(self.rfile.read(length)) if length else None
+            body = json.dumps(orders if "/orders" in self.path else welcome).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_PUT = do_POST = do_DELETE = _answer  # noqa: N815
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+# -- databases ------------------------------------------------------------------------------------------------------------------------
+
+
+def read_database(url: str) -> Answers:
+    """Everything that the store reads in a database of an earlier pinfold, after today's migrations."""
+    database = Database(url)
+    upgrade(database)
+    found: Answers = {}
+    with database.read() as connection:
+        for ledger in hosts.ledgers(connection):
+            host, name = ledger.record.id, ledger.record.name
+            found[f"host {name}"] = codec.to_plain(ledger, HostLedger)
+            found[f"claims of {name}"] = _plain(claims.of_host(connection, host, *ClaimState), ClaimRecord)
+            owned = claims.owners(connection, host)
+            found[f"owners on {name}"] = {str(pcpu): [guest, role.value] for pcpu, (guest, role) in owned.items()}
+            found[f"orders of {name}"] = _plain(guests.orders(connection, host), Order)
+            found[f"tombstones of {name}"] = _plain(hosts.tombstones(connection, host), Tombstone)
+        for guest in guests.page(connection, GuestFilter(deleted=None)):
+            found[f"guest {guest.name}"] = codec.to_plain(guest, GuestRecord)
+        found["flavors"] = _plain(flavors.all(connection), FlavorRecord)
+        found["aggregates"] = _plain(aggregates.all(connection), AggregateRecord)
+    database.close()
+    return found
+
+
+def leave_claims_half_way(database: Database, made: dict[str, str]) -> None:
+    """Claims as a crash leaves them: `made` are servers' ids by the state that the claim of each is left in. For the recording alone."""
+    with database.write() as connection:
+        for number, (state, guest) in enumerate(made.items()):
+            held = claims.live(connection, guest)
+            assert held is not None
+            claims.unpin(connection, held.id)
+            if state == "releasing":
+                continue
+            claims.forget(connection, held.id)
+            claim = f"00000000-0000-4000-b000-{number:012d}"
+            claims.intend(connection, claim_id=claim, guest=guest, host=held.host, amounts=held.amounts, fit=held.fit, seconds=1e10)
+            if state == "abandoned":
+                claims.abandon(connection, claim, expired=False)
+
+
+def lengthen_leases(database: Database) -> None:
+    """Hosts that are up stay so for some hundred years: a recorded database is read at any time. For the recording alone."""
+    with database.write() as connection:
+        text = "UPDATE host SET lease_until = lease_until + 1e10 WHERE lease_until > heard"
+        connection.exec_driver_sql(text)
+
+
+def end_lease(database: Database, host: str) -> None:
+    """The host counts as down from now on."""
+    with database.write() as connection:
+        hosts.expire(connection, host)
+
+
+def _plain(values: Any, as_type: Any) -> list[Any]:
+    return [codec.to_plain(value, as_type) for value in values]

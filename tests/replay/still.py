@@ -1,0 +1,107 @@
+"""A hypervisor that holds still: a host, domains and threads as recorded. For commands in the test's own process; part of the adapter.
+
+It proves nothing about libvirt. What it shows are texts that real hypervisors and procfs gave, or would give, and it takes every order
+without doing anything, so that the documents of commands come out the same in every run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.hosttext import host as topology_of
+from pinfold.core.overhead import Masks, ObservedThread, ThreadClass
+from pinfold.core.request.model import GuestRequest
+from pinfold.core.topology import Topology
+from pinfold.drivers.libvirt import emit
+from pinfold.drivers.libvirt.capabilities import Platform
+from pinfold.drivers.libvirt.elements import BuildContext
+from pinfold.drivers.libvirt.status import HostPages, host_guest
+from pinfold.drivers.port import Driver, Event, GuestSpec, GuestState, HostGuest, Observation, Record
+
+PAGES = HostPages(cells=tuple(range(16)))
+CONTEXT = BuildContext(platform=Platform(emulator="/usr/bin/qemu-system-x86_64"))
+
+
+@dataclass(frozen=True)
+class Still:
+    """The `Driver` of one recorded host."""
+
+    shape: str
+    domains: tuple[Any, ...]
+    uri: str = "qemu:///system"
+    local: bool = True
+
+    @classmethod
+    def read(cls, plain: Any) -> Still:
+        """`plain` has the host text `shape`, and `domains`: xml, state, pid, threads."""
+        return cls(shape=plain["shape"], domains=tuple(plain["domains"]))
+
+    def hypervisor_version(self) -> int:
+        return 7_002_011
+
+    def topology(self) -> Topology:
+        return topology_of(self.shape)
+
+    def guests(self) -> tuple[HostGuest, ...]:
+        return tuple(sorted((self._guest(domain) for domain in self.domains), key=lambda guest: guest.id))
+
+    def definition(self, spec: GuestSpec) -> str:
+        return emit.definition(spec, CONTEXT)
+
+    def observe(self, guest: HostGuest) -> Observation:
+        for domain in self.domains:
+            if self._guest(domain).id == guest.id:
+                return Observation(threads=tuple(map(_thread, domain["threads"])), witness="procfs", stable=domain.get("stable", True))
+        raise AssertionError(guest.id)
+
+    def start(self, spec: GuestSpec) -> HostGuest:
+        raise NotImplementedError
+
+    def restart(self, guest: str) -> HostGuest:
+        raise NotImplementedError
+
+    def redefine(self, guest: str, record: Record, request: GuestRequest) -> HostGuest:
+        (known,) = (one for one in self.guests() if one.id == guest)
+        return replace(known, record=record)
+
+    def resume(self, guest: str) -> None:
+        pass
+
+    def shut_down(self, guest: str) -> None:
+        pass
+
+    def stop(self, guest: str, *, remove: bool, graceful_seconds: float = 0.0) -> None:
+        pass
+
+    def pin(self, guest: str, masks: Masks) -> None:
+        pass
+
+    def events(self, callback: Callable[[Event], None]) -> Callable[[], None]:
+        return lambda: None
+
+    def close(self) -> None:
+        pass
+
+    def _guest(self, domain: Any) -> HostGuest:
+        return host_guest(domain["xml"], state=GuestState(domain["state"]), persistent=True, pid=domain["pid"], pages=PAGES)
+
+
+@contextmanager
+def open_still(plain: Any) -> Iterator[Driver]:
+    """The driver of one recorded host."""
+    yield Still.read(plain)
+
+
+def _thread(plain: Any) -> ObservedThread:
+    return ObservedThread(
+        tid=plain["tid"],
+        name=plain["name"],
+        thread_class=ThreadClass(plain["class"]),
+        allowed=CpuSet.parse(plain["allowed"]),
+        vcpu=plain.get("vcpu"),
+        scheduler=plain.get("scheduler", "other"),
+    )
