@@ -88,3 +88,9 @@ def test_every_page_is_linked_from_the_table_of_contents() -> None:
     folders = ("tutorial", "how-to", "reference", "explanation")
     written = {page.resolve() for folder in folders for page in (ROOT / "docs" / folder).glob("*.md")}
     assert sorted(str(page.relative_to(ROOT)) for page in written - linked) == []
+
+
+def test_every_decision_has_a_number_of_its_own() -> None:
+    names = sorted(page.name for page in (ROOT / "docs" / "design").glob("*.md"))
+    assert [name[:4] for name in names] == sorted({name[:4] for name in names})
+    assert [name for name in names if not (ROOT / "docs" / "design" / name).read_text(encoding="utf-8").startswith(f"# {name[:4]}: ")] == []

@@ -1,6 +1,7 @@
-"""Private libvirt hosts for trying and testing, with the real topology or a synthetic one. Nothing else imports this.
+"""Private libvirt hosts to try pinfold on and to test it with, of the real topology or a synthetic one.
 
-A lab lives in one folder, by default `/run/pinfold-lab/NAME`. What another part may rely on, with no import:
+`cli.lab`, `wiring`, tests and benchmarks import this package, and no other part does.
+A lab lives in one folder, by default `/run/pinfold-lab/NAME`. Other parts may rely on these files:
 
 - `run/` is the folder of the socket that the URI names; inside the lab it is `/run/libvirt`.
 - `run/pinfold-lab.json` tells the witness: `{"name", "synthetic", "records", "sysfs", ...}`.
