@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -69,3 +72,19 @@ def test_every_metric_that_a_page_names_exists() -> None:
 def test_every_code_has_a_line_in_the_table_of_symptoms(codes: type[FindingCode] | type[ReasonCode]) -> None:
     text = _SYMPTOMS.read_text(encoding="utf-8")
     assert [code.value for code in codes if f"`{code.value}`" not in text] == []
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["a pool apart", "the shared pool"])
+def test_the_example_of_the_overhead_pool_is_what_fit_says(tmp_path: Path, shared: bool) -> None:
+    page = (DOCS / "how-to" / "size-the-overhead-pool.md").read_text(encoding="utf-8")
+    block = next(found for found in re.findall(r"^```\n(.*?)^```$", page, re.MULTILINE | re.DOTALL) if "--host-text" in found)
+    instead = re.search(r"With `(.+?)` in place of `(.+?)` the pool is the\s+shared one", page)
+    assert instead is not None
+    pinfold = f"{sys.executable} -m pinfold"
+    typed = (block.replace(instead[2], instead[1]) if shared else block).replace("pinfold fit", f"{pinfold} fit")
+    environment = os.environ | {"PINFOLD_CONFIG": os.devnull}
+    done = subprocess.run(["bash", "-euc", typed], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    expected = re.search(r"`(overhead booked .+? in all)`", page)
+    assert expected is not None
+    assert expected[1] in done.stdout
