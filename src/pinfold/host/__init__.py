@@ -1,1 +1,1 @@
-"""What is done on one host, with or without a service: survey, place, start, stop, verify."""
+"""Operations on one host, with or without the service: survey, place, start, stop, verify, repair."""

@@ -1,7 +1,7 @@
-"""Every guest of a host and every thread of it, recorded against observed; changes nothing. Repairing does not belong here (`host.repair`).
+"""Compare every guest of a host, and each of its threads, with its record. Changes nothing; `host.repair` repairs.
 
-Guests of ours are judged by their record. Guests of Nova's are judged by what Nova wrote into their definition, by the pools of the
-configuration, and by their pins (`host.nova`). Everybody else's are judged by one rule: a dedicated pCPU is nobody's to float over.
+Our guests are judged by their record. Nova's guests are judged by what Nova wrote into their definition, by the configured pools, and by
+their pins (`host.nova`). For all other guests there is one rule: they may not float over dedicated pCPUs.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _ON_THE_HOST = "run the audit on the host itself; from afar there is no word on 
 
 
 class GuestOrigin(Enum):
-    """Who started a guest."""
+    """Who created a guest."""
 
     OURS = "pinfold"
     NOVA = "nova"
@@ -52,9 +52,9 @@ class GuestOrigin(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestAudit:
-    """One guest judged. `policy` is None where there is none to be kept, `masks` None where nothing tells where its threads belong.
+    """The result for one guest. `policy` is None if there is none; `masks` is None if the right place of its threads is unknown.
 
-    `inferred` says that the policy was told from pins. `observation` is None for a guest that does not run.
+    `inferred` means that the policy was inferred from pins. `observation` is None for a guest that does not run.
     """
 
     guest: HostGuest
@@ -68,9 +68,9 @@ class GuestAudit:
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """A whole host judged: its guests, ordered by id, and the findings about the host as a whole.
+    """The result for a host: its guests, ordered by id, and the findings about the host as a whole.
 
-    `verified` is False for a remote hypervisor: then every finding rests on its word.
+    `verified` is False for a remote hypervisor, whose reports cannot be checked against procfs.
     """
 
     seen: Survey
@@ -90,7 +90,7 @@ class Audit:
 
 
 def audit(driver: Driver, settings: HostSettings) -> Audit:
-    """The host judged as it is now. Raises `Unavailable` when the hypervisor or procfs is out of reach, `InvalidRequest` for bad pools."""
+    """Audit the host as it is now. Raises `Unavailable` if the hypervisor or procfs cannot be read, `InvalidRequest` for bad pools."""
     seen = survey(driver, settings)
     guests = tuple(_judge(driver, settings, seen, guest) for guest in seen.guests)
     found = two_owners(owners(seen)) + _pools_missing(settings, seen)
@@ -159,7 +159,7 @@ def _other(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGues
 
 
 def _siblings(settings: HostSettings, seen: Survey, guest: HostGuest, own: CpuSet, *, kept: CpuSet = CpuSet()) -> tuple[Finding, ...]:
-    """Who is pinned to a sibling of the pCPUs of a guest that wants them idle."""
+    """The finding if somebody is pinned to SMT siblings that a guest wants idle."""
     if not guest.active:
         return ()
     others = [holder for holder in owners(seen) if holder.guest_id != guest.id]
@@ -167,7 +167,7 @@ def _siblings(settings: HostSettings, seen: Survey, guest: HostGuest, own: CpuSe
 
 
 def _recorded_memory(seen: Survey, fit: Fit) -> ExpectedMemory | None:
-    """Where the memory of a guest of ours belongs; None for one without cells, whose memory may lie anywhere."""
+    """The cells for the memory of a guest of ours; None for a guest without cells, whose memory may be anywhere."""
     if not fit.cells:
         return None
     small = {cell.id: cell.small_page_kib for cell in seen.state.topology.cells}
@@ -179,7 +179,7 @@ def _recorded_memory(seen: Survey, fit: Fit) -> ExpectedMemory | None:
 
 
 def _novas_memory(seen: Survey, guest: HostGuest, place: Place) -> ExpectedMemory | None:
-    """Where the memory of a pinned guest of Nova's belongs: beside its pCPUs, as Nova binds it; None where it has others."""
+    """The cells for the memory of a pinned guest of Nova's: those of its pCPUs, as Nova binds it; None for other guests."""
     cell_of = seen.state.topology.cell_of
     cells = CpuSet(cell_of[cpu] for cpu in place.alone if cpu in cell_of)
     if not cells or place.floating:
@@ -191,7 +191,7 @@ def _novas_memory(seen: Survey, guest: HostGuest, place: Place) -> ExpectedMemor
 
 
 def _memory(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest, wanted: ExpectedMemory | None) -> tuple[Finding, ...]:
-    """The memory of a running guest that lies on a wrong cell, where this machine's procfs speaks of the host and it has several cells."""
+    """The finding for memory of a running guest on a wrong cell. Needs a host with several cells that this machine's procfs shows."""
     topology = seen.state.topology
     several = len(topology.cells) > 1 and driver.local and own_machine(topology)
     if wanted is None or not several or not guest.active or guest.pid is None:
@@ -200,7 +200,7 @@ def _memory(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGue
 
 
 def _pools_missing(settings: HostSettings, seen: Survey) -> tuple[Finding, ...]:
-    """The guests of Nova's whose policies cannot be judged, where no pools are configured."""
+    """The finding for Nova's guests that cannot be judged because no pools are configured."""
     if seen.configured is not None:
         return ()
     theirs = [guest for guest in seen.guests if guest.record is None and guest.nova is not None]
@@ -215,7 +215,7 @@ def _strangers(seen: Survey) -> tuple[Finding, ...]:
 
 
 def _from_afar(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """What can be said from another machine: nothing of schedulers, which libvirt does not tell, and no command for a single thread."""
+    """The findings that hold from another machine: none about schedulers, which libvirt does not report, and no commands for threads."""
     told = [finding for finding in findings if finding.code not in (FindingCode.REALTIME_MISSING, FindingCode.REALTIME_UNEXPECTED)]
     return tuple(
         replace(finding, repair="", advice=_ON_THE_HOST) if finding.repair and not finding.repair.startswith("virsh ") else finding

@@ -1,4 +1,4 @@
-"""Who holds which pCPU of a surveyed host, and whether one guest's record still holds there. Pure; repairing does not belong here."""
+"""Who holds which pCPU of a surveyed host, and whether a guest's record is still valid there. Pure."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def subject_of(settings: HostSettings, guest: HostGuest) -> Subject:
 
 
 def owners(seen: Survey) -> tuple[Holder, ...]:
-    """Who each pinned pCPU of the host belongs to, ordered by guest id: by our records, by what Nova decided, by strangers' pins.
+    """The owners of pinned pCPUs, ordered by guest id: from our records, Nova's decisions, and the pins of foreign guests.
 
-    Where a guest of Nova's is pinned against what Nova decided is a finding about that guest, and gives nobody a second owner.
+    Pins of a Nova guest that differ from Nova's decision are a finding about that guest; they make no second owner.
     """
     return tuple(_holder(seen, guest) for guest in seen.guests)
 
 
 def holders(seen: Survey) -> tuple[Holder, ...]:
-    """Everybody who is pinned on the host, ordered by guest id: ours and Nova's pinned guests hold their pCPUs alone.
+    """Everybody who is pinned on the host, ordered by guest id. Our guests and Nova's pinned guests hold their pCPUs alone.
 
-    What else a guest of Nova's is pinned to, such as where its emulator threads run, it holds together with others.
+    Other pins of a Nova guest, such as its emulator's, are shared with others.
     """
     return tuple(holder for guest in seen.guests for holder in _holders(seen, guest))
 
@@ -70,26 +70,26 @@ def _holder(seen: Survey, guest: HostGuest) -> Holder:
 
 
 def reading_of(seen: Survey, subject: Subject, guest: HostGuest) -> nova.Reading:
-    """What is understood of a guest of Nova's on a surveyed host."""
+    """The reading of a Nova guest on a surveyed host."""
     topology = seen.state.topology
     return nova.read(subject, guest, seen.configured, topology.online, cells=len(topology.cells))
 
 
 def contested(seen: Survey, guest: str) -> tuple[Finding, ...]:
-    """The pCPUs of the guest with that id which somebody else holds too. Raises `Conflict` when somebody has removed the guest."""
+    """The pCPUs of the guest with that id that somebody else holds too. Raises `Conflict` if somebody has removed the guest."""
     mine = next((_holder(seen, other) for other in seen.guests if other.id == guest), None)
     if mine is None:
         raise Conflict(f"guest {guest} is not on this host any more: somebody else removed it")
     others = (holder for other in seen.guests if other.id != guest for holder in _holders(seen, other))
-    # Whoever is stopped comes back to its pCPUs, and counts like one that runs.
+    # A stopped guest comes back to its pCPUs, so it counts like a running one.
     shared = (replace(other, cpus=other.cpus & mine.cpus, runs=True) for other in others)
     return two_owners([replace(mine, runs=True), *shared])
 
 
 def misplaced(seen: Survey, settings: HostSettings, guest: HostGuest, fit: Fit) -> tuple[Finding, ...]:
-    """Why the recorded fit of a guest of ours no longer holds on this host: lost pCPUs, pools that moved, offline pCPUs.
+    """Why the recorded fit of a guest of ours is no longer valid on this host: lost pCPUs, changed pools, offline pCPUs.
 
-    Notes are left out: an overhead pool that has grown takes nothing from the guest.
+    Notes are left out, such as an overhead pool that has grown, because they take nothing from the guest.
     """
     online = seen.state.topology.online
     found = contested(seen, guest.id) + out_of_place(subject_of(settings, guest), fit, seen.state.pools, online)

@@ -1,8 +1,8 @@
-"""What a guest boots from: its files are there, and its disk is an overlay of its own. Domain XML does not belong here.
+"""Prepare a guest's boot files: check that they exist, and give its disk an overlay.
 
-Overlays are qcow2 files `STATE_DIR/overlays/HOST/ID.qcow2`; the image below is only read. Beside one whose guest never ran lies the empty
-file `ID.starting`: what a guest may have written to has none, and is deleted by `remove` alone.
-Formats are never guessed from content, since a raw image can pretend to be a qcow2 one whose backing file is any file of the host.
+Overlays are qcow2 files `STATE_DIR/overlays/HOST/ID.qcow2`; the image below is only read. An empty file `ID.starting` beside an overlay
+means that its guest never ran. Without it the guest may have written to the overlay, and only `remove` deletes it.
+Formats are never guessed from content, because a raw image can pretend to be a qcow2 image with any file of the host as backing file.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ FORMATS: Final = ("raw", "qcow2")
 _GIB: Final = 1024**3
 _SECONDS: Final = 60.0
 _EXTERNAL_DATA: Final = 1 << 2
-"""The incompatible feature of a qcow2 image whose content is in another file."""
+"""The incompatible feature bit of a qcow2 image with its content in another file."""
 _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 _log = logging.getLogger(__name__)
 
 
 def overlay_path(settings: HostSettings, guest: str) -> Path:
-    """Where the overlay of the guest with that id lies, made or not. Raises `InvalidRequest` for an id that is no UUID in plain form."""
+    """The path of the overlay of the guest with that id; it may not exist. Raises `InvalidRequest` if the id is no UUID in plain form."""
     return files.inside(_folder(settings), f"{_checked(guest)}.qcow2")
 
 
 def prepare(settings: HostSettings, guest: str, boot: Boot, disk_gib: int, *, again: bool = False) -> Boot:
-    """The boot with its disk replaced by the guest's overlay: the one that there is, else a fresh one of `disk_gib` GiB (the image's own
-    size where that is 0).
+    """The boot with its disk replaced by the guest's overlay.
 
-    Raises `InvalidRequest` naming the file that is missing or cannot be used, and when the state directory is full; no fresh overlay is
-    left then. A guest that starts `again` has one: that it is missing is an error, not a reason to begin with an empty disk.
+    Uses the existing overlay, else creates one of `disk_gib` GiB (0 means the image's size). Raises `InvalidRequest` naming the file if
+    it is missing or unusable, and if the state directory is full; a new overlay is then removed. A guest that starts `again` must have
+    its overlay: a missing one is an error, so that it never starts with an empty disk.
     """
     for what, path in (("ROM", boot.rom), ("kernel", boot.kernel), ("initrd", boot.initrd), ("image", boot.disk)):
         if path:
@@ -55,7 +55,7 @@ def prepare(settings: HostSettings, guest: str, boot: Boot, disk_gib: int, *, ag
     if overlay.is_symlink():
         raise InvalidRequest(f"{overlay} is a link; a guest's disk is a file in that folder", key=str(overlay))
     if overlay.exists():
-        # A guest whose definition somebody removed comes back on the disk that it had.
+        # If somebody removed only the guest's definition, its disk is still there: use it.
         return replace(boot, disk=str(overlay), disk_format="qcow2")
     if again:
         raise InvalidRequest(f"the disk of guest {guest}, which ran before, is not at {overlay}", key=str(overlay))
@@ -72,26 +72,26 @@ def prepare(settings: HostSettings, guest: str, boot: Boot, disk_gib: int, *, ag
 
 
 def remove(settings: HostSettings, guest: str) -> None:
-    """Deletes the guest's overlay; none is no error."""
+    """Deletes the guest's overlay; a missing one is no error."""
     files.remove(_folder(settings), f"{_checked(guest)}.qcow2")
     settled(settings, guest)
 
 
 def settled(settings: HostSettings, guest: str) -> None:
-    """The guest is about to run, or is gone: its overlay is nobody's to sweep any more."""
+    """Mark the overlay as kept, because the guest is about to run or is gone. `sweep` no longer deletes it."""
     files.remove(_folder(settings), f"{_checked(guest)}.starting")
 
 
 def has_run(settings: HostSettings, guest: str) -> bool:
-    """Whether there is an overlay that the guest may have written to."""
+    """Whether the guest has an overlay that it may have written to."""
     return overlay_path(settings, guest).exists() and not _starting(settings, guest).exists()
 
 
 def sweep(settings: HostSettings, guests: Iterable[HostGuest]) -> None:
-    """Deletes what starts left whose process was killed before libvirt knew their guest. Only under the host's lock, with every guest.
+    """Deletes overlays of starts that were killed before libvirt knew the guest. Call it under the host's lock, with every guest.
 
-    An overlay that was settled is never deleted: it is somebody's disk, whatever became of the definition. A guest that is not paused as
-    its start left it may have been let run by hand, which settles its overlay as well.
+    It never deletes a settled overlay: that is somebody's disk, even without a definition. If a guest is no longer paused as its start
+    left it, somebody may have resumed it by hand; then its overlay is settled too.
     """
     known = {guest.id: guest for guest in guests}
     for name in files.names(_folder(settings)):
@@ -107,9 +107,9 @@ def sweep(settings: HostSettings, guests: Iterable[HostGuest]) -> None:
 
 
 def refuse_references(path: Path) -> None:
-    """Raises `InvalidRequest` for a qcow2 image that is not whole by itself: the file that it names could be any file of the host.
+    """Raises `InvalidRequest` for a qcow2 image that needs another file, because that could be any file of the host.
 
-    Only the header is read (interop/qcow2 in the documentation of QEMU): qemu-img would open what it names.
+    Reads only the header (interop/qcow2 in the documentation of QEMU), because qemu-img would open the other file.
     """
     with path.open("rb") as stream:
         header = stream.read(80)
@@ -118,7 +118,7 @@ def refuse_references(path: Path) -> None:
     version, backing = int.from_bytes(header[4:8], "big"), int.from_bytes(header[8:16], "big")
     features = int.from_bytes(header[72:80], "big") if version >= 3 else 0
     if backing or features & _EXTERNAL_DATA:
-        raise InvalidRequest("the image names another file to be read; one that is whole by itself is allowed", key="image")
+        raise InvalidRequest("the image needs another file; only a self-contained image is allowed", key="image")
 
 
 def _folder(settings: HostSettings) -> Path:
@@ -145,7 +145,7 @@ def _check_file(what: str, path: str) -> None:
 
 
 def _size(boot: Boot, disk_gib: int) -> int:
-    """The overlay's size in bytes. Raises `InvalidRequest` when the image is larger than what was asked."""
+    """The overlay's size in bytes. Raises `InvalidRequest` if the image is larger than the requested disk."""
     answer = json.loads(_qemu_img("info", "--output=json", "-f", boot.disk_format, boot.disk))
     image = int(answer["virtual-size"])
     if disk_gib == 0:

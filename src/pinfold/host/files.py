@@ -1,7 +1,6 @@
-"""Files in one of pinfold's own folders whose names are made of something that came from outside: they are made and deleted there alone.
+"""Create and delete files in pinfold's own folders when their names come from outside. They can never leave the folder.
 
-A name is one component, and the folder is held open while it is used: neither `..` nor a link leads anywhere else. What a file means does
-not belong here.
+A name is one path component, and the folder is held open while it is used, so neither `..` nor a link leads elsewhere.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ @+-]{0,199}", re.ASCII)
 
 
 def inside(folder: Path, name: str) -> Path:
-    """Where the file of that name lies, made or not. Raises `InvalidRequest` for a name that could be another folder's, or hidden."""
+    """The path of the file with that name; it may not exist. Raises `InvalidRequest` for a name that leaves the folder or is hidden."""
     if not _NAME.fullmatch(name):
         raise InvalidRequest(
             f"{name[:64]!r} is not allowed as a file's name in {folder}; letters, digits, blanks and ._@+- are, a letter or digit first",
@@ -29,14 +28,14 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def remove(folder: Path, name: str) -> None:
-    """Delete the file of that name; none is no error, and of a link the link is deleted. Raises `InvalidRequest` as `inside`."""
+    """Delete the file with that name; a link itself is deleted, and a missing file is no error. Raises `InvalidRequest` as `inside`."""
     inside(folder, name)
     with suppress(FileNotFoundError), _opened(folder) as handle:
         os.unlink(name, dir_fd=handle)
 
 
 def names(folder: Path) -> tuple[str, ...]:
-    """The names in the folder, ascending; none where there is no folder."""
+    """The names in the folder, ascending; none if there is no folder."""
     try:
         return tuple(sorted(os.listdir(folder)))
     except FileNotFoundError:
@@ -45,9 +44,9 @@ def names(folder: Path) -> tuple[str, ...]:
 
 @contextmanager
 def written(folder: Path, name: str, *, check: Callable[[Path], None] = lambda _: None) -> Iterator[BinaryIO]:
-    """A stream into a new file of that name, which is there, whole, when the block ends well and `check` of its path raised nothing.
+    """A stream into a new file. The file appears under its name, complete, when the block and then `check` of its path succeed.
 
-    What had the name before is replaced, a link included. Raises `InvalidRequest` as `inside`.
+    It replaces an existing file or link of that name. Raises `InvalidRequest` as `inside`.
     """
     inside(folder, name)
     part = f".{name}.part"

@@ -1,4 +1,4 @@
-"""The processes of this machine that belong to no guest, and where each of their threads may run. Judging them does not belong here."""
+"""Find the processes of this machine that belong to no guest, and the pCPUs that each of their threads may run on."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def default_set(processes: Collection[Process]) -> CpuSet:
 
 
 def _machine(arguments: Sequence[str]) -> tuple[str, str]:
-    """Which virtual machine a process is and who runs it, by the arguments it was started with; `('', '')` where it is none.
+    """The virtual machine that a process runs and who manages it, from its command line; `('', '')` if it is none.
 
-    libvirt names the guest (`-name guest=NAME,…`) and hands QEMU a secret in the guest's folder below its own.
+    libvirt passes the guest's name (`-name guest=NAME,…`) and the path of a secret in the guest's folder below libvirt's.
 
     >>> _machine(["/usr/bin/qemu-system-x86_64", "-name", "guest=web,debug-threads=on", "-object", "/var/lib/libvirt/qemu/domain-1-web/x"])
     ('guest web', 'the libvirt that keeps its guests in /var/lib/libvirt/qemu')

@@ -1,9 +1,7 @@
 """One writer per host: the lock around survey, fit and define, and the mark of an agent that owns the host.
 
-What is decided under the lock does not belong here.
-
-The lock is `flock` on a file whose name is a digest of the hypervisor's address, in the state directory. Two configurations with
-different state directories do not exclude one another; the check of disjointness before a guest runs (`host.start`) still does.
+The lock is `flock` on a file in the state directory, named by a digest of the hypervisor's address. Two configurations with different
+state directories do not exclude each other. Then only the check for other owners before a guest runs (`host.start`) protects.
 """
 
 from __future__ import annotations
@@ -23,16 +21,16 @@ from pinfold.core.file_mode import refusal
 from pinfold.core.settings import HostSettings
 
 WAIT_SECONDS: Final = 60.0
-"""How long a start waits for another one; a start holds the lock for less than a second."""
+"""How long a start waits for the lock. A start holds it for less than a second."""
 
 _POLL_SECONDS: Final = 0.02
 
 
 def state_folder(settings: HostSettings, *parts: str) -> Path:
-    """A folder below the state directory, made where it is missing (mode 0711: QEMU passes through it, nobody lists it).
+    """A folder below the state directory, created if missing (mode 0711: QEMU can pass through it, nobody can list it).
 
-    Raises `InvalidRequest` naming the folder when it cannot be made, and when everybody can change what is in the state directory: its
-    disks, tokens and accounts would be anybody's.
+    Raises `InvalidRequest` naming the folder if it cannot be created, or if everybody can write to the state directory, which holds
+    disks, tokens and accounts.
     """
     folder, top = Path(settings.state_dir, *parts), Path(settings.state_dir)
     try:
@@ -47,9 +45,9 @@ def state_folder(settings: HostSettings, *parts: str) -> Path:
 
 @contextmanager
 def host_lock(settings: HostSettings, *, wait_seconds: float = WAIT_SECONDS) -> Iterator[None]:
-    """Holds the host's lock. Raises `Unavailable`, naming the holder, when it is not free within `wait_seconds`.
+    """Holds the host's lock for the block. Raises `Unavailable`, naming the holder, if it is not free within `wait_seconds`.
 
-    The kernel lets go of it when the process ends, however it ends.
+    The kernel releases it when the process ends, also after a crash.
     """
     path = _path(settings, "lock")
     handle = _open(path)
@@ -86,7 +84,7 @@ def _acquire(handle: int, path: Path, wait_seconds: float) -> None:
 
 
 def owner(settings: HostSettings) -> str:
-    """The name of the agent that owns the host, '' when nobody does."""
+    """The name of the agent that owns the host, '' if none does."""
     path = _path(settings, "owner")
     try:
         return path.read_text(encoding="utf-8").strip()
@@ -99,7 +97,7 @@ def owner(settings: HostSettings) -> str:
 def take_ownership(settings: HostSettings, name: str) -> None:
     """Marks the host as owned by the agent `name`, until `give_up_ownership`; an agent that dies still owns it.
 
-    Raises `InvalidRequest` when another one owns it.
+    Raises `InvalidRequest` if another agent owns it.
     """
     present = owner(settings)
     if present not in ("", name):
@@ -116,16 +114,16 @@ def take_ownership(settings: HostSettings, name: str) -> None:
 
 
 def give_up_ownership(settings: HostSettings) -> None:
-    """Removes the mark; none is no error."""
+    """Removes the mark; a missing one is no error."""
     _path(settings, "owner").unlink(missing_ok=True)
 
 
 @contextmanager
 def owning(settings: HostSettings, name: str) -> Iterator[None]:
-    """Owns the host as the agent `name` until the block ends; one process at a time.
+    """Owns the host as the agent `name` for the block; one process at a time.
 
-    The mark of a process that was killed stays, and the next process of the same name takes it over. Raises `Conflict` naming the process
-    that is this host's agent already, `InvalidRequest` when an agent of another name owns the host.
+    The mark of a killed process stays, and the next process with the same name takes it over. Raises `Conflict` naming the process that
+    is already this host's agent, `InvalidRequest` if an agent with another name owns the host.
     """
     path = _path(settings, "agent")
     handle = _open(path)
@@ -147,7 +145,7 @@ def owning(settings: HostSettings, name: str) -> Iterator[None]:
 
 
 def running_agent(settings: HostSettings) -> str:
-    """The process that is this host's agent now, '' when none runs; the mark of one that was killed does not count."""
+    """The process that is this host's agent now, '' if none runs. The mark of a killed process does not count."""
     handle = _open(_path(settings, "agent"))
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -160,14 +158,14 @@ def running_agent(settings: HostSettings) -> str:
 
 
 def refuse_if_owned(settings: HostSettings, action: str, *, by: str = "") -> None:
-    """Raises `InvalidRequest` naming the agent when one owns the host, and it is not `by`: two deciders would undo each other's work."""
+    """Raises `InvalidRequest` if an agent other than `by` owns the host, because two deciders would undo each other's work."""
     present = owner(settings)
     if present not in ("", by):
         raise InvalidRequest(f"{action} is refused: the host {settings.uri} is owned by {present}; ask its service instead", key="owner")
 
 
 def host_key(settings: HostSettings) -> str:
-    """The hypervisor's address as part of a file's name: two hypervisors may share one state directory."""
+    """The hypervisor's address as part of a file name, so that two hypervisors can share a state directory."""
     return hashlib.sha256(settings.uri.encode()).hexdigest()[:16]
 
 

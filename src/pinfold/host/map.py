@@ -1,4 +1,4 @@
-"""`HostMap`: sockets, cells, cores and pCPUs of one host, each pCPU with its pool, role and owner. Drawing it does not belong here."""
+"""`HostMap`: sockets, cells, cores and pCPUs of one host, each pCPU with its pool, role and owner. `cli.views` draws it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pinfold.host.survey import Survey, own_pins
 
 
 class Pool(Enum):
-    """The pool that a pCPU belongs to; one that is shared and overhead at once is SHARED, with `overhead` set beside it.
+    """The pool of a pCPU. One in both the shared and the overhead pool is SHARED, and its `overhead` is set.
 
     EITHER is Nova's `vcpu_pin_set`: one pool for pinned and floating vCPUs.
     """
@@ -30,7 +30,7 @@ class Pool(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """One guest's use of one pCPU: the guest's name, what of it runs there, and which vCPU where that is one.
+    """One guest's use of one pCPU: the guest's name, the thread class that runs there, and the vCPU if it is one.
 
     `thread_class` is None for a sibling that the guest keeps idle.
     """
@@ -43,10 +43,10 @@ class Use:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PcpuMap:
-    """One pCPU. `owners` are those who hold it, ours first: none when it is free, two when something is wrong.
+    """One pCPU. `owners` are those who hold it, ours first: none if it is free, two if something is wrong.
 
-    `overhead` says that the overhead pool has it, `retiring` that it has left the dedicated pool while it is held. `vcpus_float` and
-    `overhead_runs` say whether floating vCPUs, and overhead threads of guests that do not hold it, may run there now.
+    `overhead`: it is in the overhead pool. `retiring`: it has left the dedicated pool while somebody holds it. `vcpus_float` and
+    `overhead_runs`: floating vCPUs, and overhead threads of guests that do not hold it, may run there now.
     """
 
     pcpu: int
@@ -62,7 +62,7 @@ class PcpuMap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoreMap:
-    """The online siblings of one core, ascending; `socket` is None where the host does not tell."""
+    """The online siblings of one core, ascending. `socket` is None if the host does not report it."""
 
     socket: int | None
     pcpus: tuple[PcpuMap, ...]
@@ -70,7 +70,7 @@ class CoreMap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PagesMap:
-    """The huge pages of one size in one cell: all of them, and what no guest holds and the host does not reserve."""
+    """The huge pages of one size in one cell: all, and those that no guest holds and the host does not reserve."""
 
     size_kib: int
     total: int
@@ -81,8 +81,8 @@ class PagesMap:
 class CellMap:
     """One host cell: its cores, ordered by lowest pCPU, its memory, and how many of its dedicated pCPUs are free.
 
-    `free_mib` is what guests with cells leave of its small-page memory, and the host's reserve of pages; `pages` are its huge pages,
-    ordered by size.
+    `free_mib` is its small-page memory less the reserve of pages and the memory of guests with cells. `pages` are its huge pages, ordered
+    by size.
     """
 
     cell: int
@@ -96,9 +96,9 @@ class CellMap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverheadBooking:
-    """The overhead pool in thousandths of a pCPU: booked by claims, and in all; `guests` counts those that use it.
+    """The overhead pool in millicpu: booked by claims, and in total. `guests` counts the guests that use it.
 
-    `others` counts the running guests that are not ours whose emulator threads are on the pool; they book nothing.
+    `others` counts running foreign guests with emulator threads on the pool; they book nothing.
     """
 
     pool: CpuSet
@@ -110,10 +110,10 @@ class OverheadBooking:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostMap:
-    """A whole host: its cells, ordered by id, the offline pCPUs that somebody still holds, and the overhead pool, None without one.
+    """A host: its cells, ordered by id, the offline pCPUs that somebody still holds, and the overhead pool or None.
 
-    `free` counts the free pCPUs of the dedicated pool, those among them that are switched off by intent included; `floating_vcpus` the
-    vCPUs that float, those of running guests that are not ours included. `floating_mib` is the memory that a guest without cells may have.
+    `free` counts the free pCPUs of the dedicated pool, also those that Nova has switched off. `floating_vcpus` counts the vCPUs that
+    float, also those of running foreign guests. `floating_mib` is the memory available to a guest without cells.
     """
 
     name: str
@@ -165,7 +165,7 @@ def host_map(seen: Survey) -> HostMap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Floats:
-    """How many vCPUs float, over which pCPUs, and where overhead threads run apart from their guest's own pCPUs."""
+    """The number of floating vCPUs, the pCPUs they float over, and the pCPUs of overhead threads outside their guest's own pCPUs."""
 
     vcpus: int
     floating: CpuSet
@@ -173,7 +173,7 @@ class _Floats:
 
 
 def _floats(seen: Survey) -> _Floats:
-    """Ours by their claims, running or not; those of others by their pins, while they run."""
+    """Count our guests by their claims, running or not, and foreign guests by their pins while they run."""
     online, vcpus = seen.state.topology.online, 0
     floating = overhead = CpuSet()
     for claim in seen.state.ledger.claims:
@@ -214,7 +214,7 @@ def _pcpu(cpu: int, pools: Pools, owners: dict[int, tuple[Use, ...]], floats: _F
 
 
 def _owners(seen: Survey) -> dict[int, tuple[Use, ...]]:
-    """For each pCPU that is held, who holds it: ours before strangers, by guest id. Strangers' pins count in the dedicated pool alone."""
+    """Who holds each held pCPU: our guests before foreign ones, by guest id. Foreign pins count only in the dedicated pool."""
     owners: dict[int, tuple[Use, ...]] = {}
     for guest in sorted(seen.guests, key=lambda guest: (guest.record is None, guest.id)):
         for cpu, use in _uses(guest, seen):

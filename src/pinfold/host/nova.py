@@ -1,16 +1,16 @@
-"""Where the threads of a guest of Nova's belong, by what Nova wrote into its domain and by the pools. Pure.
+"""Infer where the threads of a Nova guest should run, from what Nova wrote into its domain and from the pools. Pure.
 
-What Nova should have decided does not belong here. The order of the evidence, from the strongest on (docs/design/0005-evidence.md):
+The evidence, strongest first (docs/design/0005-evidence.md):
 
-1. The flavor and the image in the domain's metadata, which newer Novas write. They give the policies, also where they say nothing.
-2. The persistent definition. It gives what a policy leaves open: the pCPU of each pinned vCPU, the cells of a guest that floats.
-3. The live definition, which is never the record. It serves only where the persistent one cannot be what Nova wrote.
+1. The flavor and the image in the domain's metadata, which newer Novas write. They give the policies; a missing key means no policy.
+2. The persistent definition. It gives what a policy leaves open: the pCPU of each pinned vCPU, the cells of a floating guest.
+3. The live definition. It counts only if Nova cannot have written the persistent one.
 
-Where both can be, the persistent one counts if nobody wrote it since the guest started: then it is the live one that was changed. Else
-nothing on the host tells which of the two Nova wrote, and no command is safe.
+If Nova can have written both, the persistent one counts if nobody wrote it since the guest started, because then the live one was changed.
+Otherwise nothing on the host shows which of the two Nova wrote, and no command is safe.
 
 Older Novas do not write the flavor's extra specs. Then the policy is inferred from the emulator's pin, which Nova always writes for a
-pinned guest: the overhead pool means `share`, the guest's own pCPUs mean no policy, one dedicated pCPU that no vCPU has means `isolate`.
+pinned guest: the overhead pool means `share`, the guest's own pCPUs mean no policy, one dedicated pCPU without a vCPU means `isolate`.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ T = TypeVar("T")
 _HARD_REBOOT = "reboot it with `openstack server reboot --hard`, which makes Nova write its pins anew"
 _MIGRATE = "migrate or resize it, so that Nova places it by the pools of today; or give the pool its pCPUs back"
 _PLACING_KEYS = ("cpu_policy", "emulator_threads_policy", "cpu_dedicated_mask", "cpu_realtime", "numa_", "mem_page_size")
-"""What the keys that decide where threads go begin with, after `hw:` of a flavor or `hw_` of an image."""
+"""The prefixes of keys that affect placement, after `hw:` in a flavor or `hw_` in an image."""
 _PINNED = ("hw:cpu_policy", "dedicated")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """A domain of Nova's, understood: where its threads belong, what it holds of the host, and its emulator policy.
+    """What the evidence says about a Nova domain: where its threads should run, what it holds, and its emulator policy.
 
-    `policy` is None for a guest that floats, and where the evidence fits no policy. `stated` says that Nova wrote the policies, else they
-    are inferred. `beyond` is where the definitions of a floating guest let it run, when that is not within the shared pool; `movable` says
-    that such a guest is bound to no cell. `findings` are about what no evidence tells.
+    `policy` is None for a floating guest, and if the evidence fits no policy. `stated`: Nova wrote the policies; otherwise they are
+    inferred. `beyond` is the set that a floating guest's definitions allow, if it is not within the shared pool. `movable`: such a guest
+    is bound to no cell. `findings` are about missing evidence.
     """
 
     wanted: InferredMasks
@@ -55,7 +55,7 @@ class Reading:
 
 
 def keeps_siblings_idle(guest: HostGuest) -> bool:
-    """Whether the thread policy that Nova wrote, of flavor or image, keeps the SMT siblings of the guest's pCPUs idle."""
+    """Whether the thread policy that Nova wrote, from flavor or image, keeps the SMT siblings of the guest's pCPUs idle."""
     if guest.nova is None:
         return False
     specs, properties = dict(guest.nova.extra_specs or ()), dict(guest.nova.image_properties or ())
@@ -64,16 +64,16 @@ def keeps_siblings_idle(guest: HostGuest) -> bool:
 
 
 def definitions_of(guest: HostGuest) -> Definitions:
-    """The two definitions of a guest, as far as there are two."""
+    """The live and the persistent definition of a guest, None if one does not exist."""
     if not guest.active:
         return Definitions(kept=guest.pins, iothreads=guest.iothreads)
     return Definitions(live=guest.pins, kept=guest.kept, iothreads=guest.iothreads)
 
 
 def read(subject: Subject, guest: HostGuest, pools: Pools | None, online: CpuSet, *, cells: int = 1) -> Reading:
-    """Where a guest of Nova's belongs. Needs `guest.nova`.
+    """Infer where a Nova guest should run. Needs `guest.nova`.
 
-    `pools` are the configured ones with their offline members, None where none are configured; `cells` is how many the host has.
+    `pools` are the configured pools with their offline members, None if none are configured. `cells` is the number of host cells.
     """
     told = _told(guest.nova) if guest.nova is not None else None
     asked = _by_rank(guest)
@@ -86,9 +86,9 @@ def read(subject: Subject, guest: HostGuest, pools: Pools | None, online: CpuSet
 def judged(
     subject: Subject, guest: HostGuest, reading: Reading, observation: Observation | None, pools: Pools | None, online: CpuSet
 ) -> tuple[Finding, ...]:
-    """Every finding about a guest of Nova's that was understood so. `pools` are the online ones, None where none are configured.
+    """Every finding about a Nova guest with this reading. `pools` are the online ones, None if none are configured.
 
-    First what no evidence tells, then where its place no longer lies within the pools, then what differs from its place.
+    First missing evidence, then its place outside the pools, then differences from its place.
     """
     found = list(reading.findings)
     threads = None if observation is None else observation.threads
@@ -108,9 +108,9 @@ def _by_rank(guest: HostGuest) -> tuple[DefinedPins, ...]:
 
 
 def _told(nova: NovaRecord) -> GuestRequest | None:
-    """What flavor and image ask for; None where Nova did not write them, or where they cannot be understood.
+    """The policies of flavor and image; None if Nova did not write them or they cannot be read.
 
-    An emulator policy needs pinned vCPUs: where only it is told, something that is not written pinned them.
+    An emulator policy needs pinned vCPUs. If it is the only policy written, something unwritten pinned the vCPUs.
     """
     if nova.extra_specs is None:
         return None
@@ -133,7 +133,7 @@ def _placing(pairs: Iterable[tuple[str, str]], prefix: str) -> tuple[tuple[str, 
 def _inferred_dedicated(guest: HostGuest, asked: DefinedPins, pools: Pools | None) -> CpuSet:
     """The vCPUs with a pCPU of their own: pinned to one that is dedicated, or at least not shared.
 
-    A cell's part of the shared pool may be one pCPU too.
+    A pin to one shared pCPU does not count, because a cell's part of the shared pool may be a single pCPU.
     """
     single = {vcpu: cpus for vcpu, cpus in asked.vcpus if len(cpus) == 1 and vcpu < guest.vcpus}
     return CpuSet(vcpu for vcpu, cpus in single.items() if pools is None or cpus <= pools.dedicated or not cpus <= pools.shared)
@@ -142,7 +142,7 @@ def _inferred_dedicated(guest: HostGuest, asked: DefinedPins, pools: Pools | Non
 def _floating(
     guest: HostGuest, told: GuestRequest | None, asked: tuple[DefinedPins, ...], pools: Pools | None, online: CpuSet, cells: int
 ) -> Reading:
-    """A guest that floats: over what Nova gave it of the shared pool, or over the whole of it where that is not within the pool."""
+    """The reading of a floating guest: it floats over its set in the definition, or over the shared pool if the set is not within it."""
     stated, shared = told is not None, online if pools is None else pools.shared
     bound = told is None or bool(told.cells)
     sets = []
@@ -159,14 +159,14 @@ def _floating(
 
 
 def _float_sets(asked: DefinedPins, vcpu: int, online: CpuSet, *, pinned: bool) -> list[CpuSet]:
-    """What one definition gives a floating vCPU, its pin first. Nova pins one only to bind it to a cell."""
+    """The set of each floating vCPU in one definition: its pin, else the default. Nova pins it only to bind it to a cell."""
     pin = dict(asked.vcpus).get(vcpu) if pinned else None
     return [cpus for cpus in (pin, online if asked.placement is None else asked.placement) if cpus is not None]
 
 
 @dataclass(frozen=True, slots=True)
 class _Pinned:
-    """A guest with pinned vCPUs, on its way to a reading."""
+    """Works out the reading of a guest with pinned vCPUs."""
 
     subject: Subject
     guest: HostGuest
@@ -190,7 +190,7 @@ class _Pinned:
             findings.append(self._unknown(policy))
         alone = pinned | overhead if policy is EmulatorPolicy.ISOLATE else pinned
         floating = _union(cpus for vcpu, cpus in enumerate(sets) if vcpu not in self.dedicated)
-        # Where one pin is lost the others may be too: none of them is judged, though all are held.
+        # If one pin is unknown the others may be wrong too: judge none of them, but count all as held.
         whole = all(sets[vcpu] for vcpu in self.dedicated)
         vcpus = tuple(CpuSet() if vcpu in self.dedicated and not whole else cpus for vcpu, cpus in enumerate(sets))
         return Reading(
@@ -205,11 +205,11 @@ class _Pinned:
         return self.told.realtime if self.told is not None else self.asked[0].realtime
 
     def _bases(self) -> tuple[DefinedPins, ...]:
-        """The definitions that may give the pinned vCPUs their pCPUs: one, or two that differ and can both be what Nova wrote.
+        """The definitions that may hold the pCPUs of pinned vCPUs: one, or two that differ if Nova can have written both.
 
-        1. Those that Nova can have written; where none is, the persistent one.
-        2. Where Nova stated no emulator policy, one whose emulator pin agrees with its own vCPUs.
-        3. The persistent one, if nobody wrote it since the guest started.
+        1. Take those that Nova can have written; if there is none, take the persistent one.
+        2. If Nova stated no emulator policy, prefer one with an emulator pin that agrees with its own vCPUs.
+        3. Prefer the persistent one if nobody wrote it since the guest started.
         """
         possible = [asked for asked in self.asked if self._possible(asked)] or list(self.asked[:1])
         if self.told is None or self.told.emulator_policy is EmulatorPolicy.UNSET:
@@ -228,7 +228,7 @@ class _Pinned:
         return _union(cpus for vcpu, cpus in asked.vcpus if vcpu not in realtime)
 
     def _vcpu_sets(self, bases: tuple[DefinedPins, ...]) -> tuple[CpuSet, ...]:
-        """The place of each vCPU, empty where no evidence gives one. No two pinned vCPUs have the same."""
+        """The place of each vCPU, empty if unknown. No two pinned vCPUs have the same place."""
         sets, taken = [], CpuSet()
         for vcpu in range(self.guest.vcpus):
             if vcpu not in self.dedicated:
@@ -241,7 +241,7 @@ class _Pinned:
         return tuple(sets)
 
     def _float_set(self, vcpu: int) -> CpuSet:
-        """Where a mixed guest's vCPU floats: over its cell's part of the shared pool."""
+        """The set that a mixed guest's vCPU floats over: its cell's part of the shared pool."""
         given = [dict(asked.vcpus).get(vcpu, asked.placement) for asked in self.asked]
         known = [cpus for cpus in given if cpus]
         if self.pools is None:
@@ -250,7 +250,7 @@ class _Pinned:
         return next((cpus for cpus in known if cpus <= shared), shared if self.cells == 1 else CpuSet())
 
     def _lost(self, bases: tuple[DefinedPins, ...], sets: tuple[CpuSet, ...]) -> Iterator[Finding]:
-        """The vCPUs that no evidence gives a place."""
+        """The finding for vCPUs without known places."""
         for vcpu, cpus in enumerate(sets):
             if not cpus:
                 yield self._finding(
@@ -267,7 +267,7 @@ class _Pinned:
         return self._first([policy for policy in inferred if policy is not None])
 
     def _first(self, found: list[T]) -> T | None:
-        """The one that counts of what the definitions say, the persistent one's first; None where nothing tells which."""
+        """The value that counts among those of the definitions, the persistent one's first; None if it cannot be known."""
         settled = self.guest.kept_first or len(set(found)) == 1
         return found[0] if found and settled else None
 
@@ -287,9 +287,9 @@ class _Pinned:
         return emulator is not None and len(emulator) == 1 and emulator <= dedicated and emulator.isdisjoint(pinned)
 
     def _overhead(self, policy: EmulatorPolicy | None, own: CpuSet, pinned: CpuSet) -> tuple[CpuSet, bool]:
-        """Where the emulator threads belong (docs/reference/policies.md), and whether the evidence tells it.
+        """The place of the emulator threads (docs/reference/policies.md), and whether the evidence shows it.
 
-        Without pools nothing is judged, and where a vCPU is lost the guest's own pCPUs are not known; both are said elsewhere.
+        Without pools nothing is judged. If a vCPU's place is unknown, so are the guest's own pCPUs. Other findings report both.
         """
         if self.pools is None:
             return CpuSet(), True
@@ -302,7 +302,7 @@ class _Pinned:
         return (own, True) if policy is not None else (CpuSet(), False)
 
     def _unknown(self, policy: EmulatorPolicy | None) -> Finding:
-        """An emulator pin that fits no policy, or not the policy that asks for a pCPU that only Nova knows."""
+        """The finding for an emulator pin that fits no policy, or not the stated policy if only Nova knows the right pCPU."""
         dedicated = self.pools.dedicated if self.pools is not None else CpuSet()
         isolate = f"one pCPU of {dedicated} that no vCPU has"
         return self._finding(
@@ -326,7 +326,7 @@ class _Pinned:
 
 
 def _said(sets: list[CpuSet | None]) -> str:
-    """What definitions say, the live one first: once where they agree."""
+    """The values of the definitions as text, the live one first; a single value if they agree."""
     words = list(dict.fromkeys("every pCPU" if cpus is None else str(cpus) for cpus in sets))
     return words[0] if len(words) == 1 else f"{words[0]} now and on {words[1]} from the next start on"
 

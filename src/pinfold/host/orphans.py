@@ -1,7 +1,7 @@
-"""Guests that a service started here and that no service knows any more: after its database was lost, or it is gone for good.
+"""Guests that a service started here and no service knows any more, because its database or the whole service was lost.
 
-Their host's agent never touches them, since it cannot tell them from another service's; they hold their pCPUs until an operator decides.
-Who knows which guests does not belong here (`agent.client`).
+The host's agent never touches them, because they may belong to another service. They hold their pCPUs until an operator decides.
+`agent.client` asks the service which guests it knows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pinfold.host.stop import stop
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orphan:
-    """One guest without a service: the pCPUs that it holds alone, and its disk, None where it has none of ours."""
+    """One guest without a service: the pCPUs that it holds alone, and its disk, None if it has none of ours."""
 
     guest: HostGuest
     holds: CpuSet
@@ -29,9 +29,9 @@ class Orphan:
 
 
 def orphans(settings: HostSettings, guests: Iterable[HostGuest], known: frozenset[str]) -> tuple[Orphan, ...]:
-    """The guests with a record that a host's agent wrote and an id that is not `known`, ordered by name.
+    """The guests with an agent's record and an id that is not `known`, ordered by name.
 
-    Guests that were started straight on the host have no service, and are never among them.
+    Guests that were started directly on the host have no service and are never orphans.
     """
     found = []
     for guest in guests:
@@ -43,7 +43,7 @@ def orphans(settings: HostSettings, guests: Iterable[HostGuest], known: frozense
 
 
 def remove(driver: Driver, settings: HostSettings, orphan: Orphan, *, delete_files: bool) -> None:
-    """End the guest and forget its definition, so that its pCPUs are free; its disk and its serial logs stay, unless they are to go too.
+    """End the guest and remove its definition, so that its pCPUs are free. Delete its disk and serial logs only with `delete_files`.
 
     Raises as `host.stop.stop`.
     """

@@ -1,4 +1,4 @@
-"""`Places`: where the pins of a guest that is not ours put its threads. Judging pins, and the places of our guests, do not belong here."""
+"""`Places`: where the pins of a foreign guest put its threads. `core.overhead.masks` gives the places of our guests."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pinfold.drivers.port import HostGuest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """`pinned` are the pCPUs that vCPUs have one each; `floats` counts the other vCPUs, which share `floating`.
+    """`pinned` are the pCPUs with one vCPU each. `floats` counts the other vCPUs, which share `floating`.
 
-    `emulator` is for the emulator threads. None stands for every online pCPU. `emulator_alone` says that the emulator threads have one
-    pCPU to themselves, as policy `isolate` gives them.
+    `emulator` is the set of the emulator threads. None means every online pCPU. `emulator_alone` means that the emulator threads have a
+    pCPU of their own, as with policy `isolate`.
     """
 
     pinned: CpuSet
@@ -26,10 +26,10 @@ class Places:
 
 
 def places(guest: HostGuest, pools: Pools | None) -> Places:
-    """The places that the definition of a guest names. Pure.
+    """The places in a guest's definition. Pure.
 
-    A pin to one pCPU is the vCPU's own unless that pCPU is of the shared pool alone, or Nova says that the guest floats. Without `pools`
-    no pCPU counts as shared, and none as the emulator's own.
+    A vCPU pinned to one pCPU owns it, unless that pCPU is only in the shared pool or Nova says that the guest floats. Without `pools` no
+    pCPU counts as shared or as the emulator's own.
     """
     shared = pools.shared - pools.dedicated if pools is not None else CpuSet()
     floats = guest.nova is not None and dict(guest.nova.extra_specs or ()).get("hw:cpu_policy") == CpuPolicy.SHARED.value

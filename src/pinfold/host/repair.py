@@ -1,4 +1,4 @@
-"""Putting the threads of our guests back where they were recorded, and telling what is left. What counts as drift does not belong here."""
+"""Move the threads of our guests back to their recorded places, and report the drift that remains. `core.drift` finds drift."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _OWNER = {GuestOrigin.NOVA: "the guest is Nova's", GuestOrigin.OTHER: "the guest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepairedGuest:
-    """One guest that had drifted: the verdict before, and the one after it was pinned again (drift that is left is no longer ours)."""
+    """One guest that had drifted: the verdict before the repair and the verdict after it was pinned again."""
 
     before: Verdict
     after: Verdict
@@ -27,7 +27,7 @@ class RepairedGuest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemainingFinding:
-    """What a repair leaves as it is: the finding's sentence, and why it is left."""
+    """A finding that a repair does not change, and why."""
 
     finding: Finding
     why: str
@@ -35,23 +35,23 @@ class RemainingFinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repair:
-    """The guests of ours that had drifted, ordered by id, and the drift of the whole host that is left."""
+    """Our guests that had drifted, ordered by id, and the remaining drift of the whole host."""
 
     done: tuple[RepairedGuest, ...] = ()
     left: tuple[RemainingFinding, ...] = ()
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is left."""
+        """Whether no drift remains."""
         return not self.left and not any(one.after.drift for one in self.done)
 
 
 def repair(driver: Driver, settings: HostSettings, key: str = "") -> Repair:
-    """Pins every running guest of ours that has drifted, or only the one with that name or id, then tells what is left.
+    """Pins all our running guests that have drifted, or only the one with that name or id, and reports the drift that remains.
 
-    What is left of the guests in `done` stands in their verdict after the repair; everything else that the audit finds is in `left`. With
-    `key` it is left out. Raises `InvalidRequest` for a remote host or a guest that is not there or not ours, `Unavailable` when the
-    hypervisor is away.
+    Remaining drift of guests in `done` is in their verdict after the repair. All other drift is in `left`; with `key` it is empty.
+    Raises `InvalidRequest` for a remote host, and for a guest that does not exist or is not ours; `Unavailable` if the hypervisor is
+    away.
     """
     if not driver.local:
         raise InvalidRequest(f"threads are moved on their own host alone; {driver.uri} is remote and read-only", key="uri")

@@ -1,8 +1,8 @@
-"""Giving a stopped guest of ours another place on its host, by the pools of today. Starting it does not belong here (`host.start`).
+"""Give a stopped guest of ours a new place on its host in the current pools. `host.start` starts it.
 
-Under the host's lock: survey, fit as if what the guest holds were free, check that nobody else holds any of it, rewrite the definition.
-The guest's id, its disk and the rest of its definition stay. The hypervisor replaces a definition whole or not at all, and everything that
-can be refused is refused before, so that on failure the old definition stays.
+Under the host's lock: survey, fit as if the guest's own resources were free, check that nobody else holds the new place, and rewrite the
+definition. The guest's id, its disk and the rest of its definition stay. The hypervisor replaces a definition whole or not at all, and all
+checks come before that, so on failure the old definition stays.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from pinfold.host.verify import record_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplaceResult:
-    """A guest with its definition rewritten. `before` is the place that it had, None where its record could not be read.
+    """A guest with its definition rewritten. `before` is its old place, None if its record could not be read.
 
-    `because` says why that place does not hold any more; where it does hold, `after` is the same.
+    `because` says why the old place is no longer valid. If it still is, `after` is the same place.
     """
 
     guest: HostGuest
@@ -43,11 +43,11 @@ class ReplaceResult:
 
 
 def replace(driver: Driver, settings: HostSettings, key: str, *, flavor: Flavor | None = None) -> ReplaceResult | NoFit:
-    """The guest with that name or id in a place that holds, or why there is none on this host now.
+    """Give the guest with that name or id a valid place, or return why this host has none now.
 
-    `flavor` says what the guest was asked for where its record cannot: one that was damaged, or that an earlier pinfold wrote.
-    Raises `InvalidRequest` when there is no such guest, it is not ours, it runs, its record needs a flavor or has no use for one, and where
-    the host is remote or owned by an agent; `Conflict` when somebody else holds a pCPU of the new place; `Unavailable`.
+    `flavor` replaces the request if the record lacks it: a damaged record, or one of an older pinfold. Raises `InvalidRequest` if there is
+    no such guest, it is not ours or it runs, if its record needs a flavor or must not have one, and if the host is remote or owned by an
+    agent; `Conflict` if somebody else holds a pCPU of the new place; `Unavailable`.
     """
     if not driver.local:
         raise InvalidRequest(f"a guest is placed on its own host alone; {driver.uri} is remote and read-only", key="uri")
@@ -76,7 +76,7 @@ def replace(driver: Driver, settings: HostSettings, key: str, *, flavor: Flavor 
 
 
 def _asked(guest: HostGuest, flavor: Flavor | None) -> GuestRequest:
-    """What the guest was asked for: by its record, or by its flavor where the record does not say it."""
+    """The guest's request: from its record, else from the flavor."""
     record = None if _damaged(guest) else record_of(guest)
     if record is not None and record.request is not None:
         if flavor is not None:
@@ -123,7 +123,7 @@ def _because(seen: Survey, settings: HostSettings, guest: HostGuest) -> tuple[Fi
 
 
 def _without(state: HostState, guest: HostGuest) -> HostState:
-    """The host as it would be without the guest: what it holds may be given to it again."""
+    """The host without the guest, so that the guest may get its own resources again."""
     if guest.record is not None:
         return release(state, guest.id)
     others = tuple(other for other in state.ledger.foreign if other.name != guest.name)
@@ -131,7 +131,7 @@ def _without(state: HostState, guest: HostGuest) -> HostState:
 
 
 def _refuse_contested(seen: Survey, guest: HostGuest, placed: Record) -> None:
-    """Raises `Conflict` where the new place is not the guest's alone: the engine trusts the ledger, this looks at everybody's pins."""
+    """Raises `Conflict` if somebody else holds a pCPU of the new place. The engine trusts the ledger; this checks everybody's pins."""
     there = dataclasses.replace(guest, record=placed, problem="")
     others = tuple(there if other.id == guest.id else other for other in seen.guests)
     lost = contested(dataclasses.replace(seen, guests=others), guest.id)

@@ -1,4 +1,4 @@
-"""The serial logs of an agent's guests: `STATE_DIR/serial/GUEST.log`, and the older ones that virtlogd keeps beside it."""
+"""The serial logs of an agent's guests: `STATE_DIR/serial/GUEST.log`, and the rotated ones that virtlogd keeps beside it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _ROTATED: Final = re.compile(r"\.[0-9]{1,4}", re.ASCII)
 
 
 def log_of(settings: HostSettings, guest: str) -> Path:
-    """Where the log of the guest with that id is written, in a folder that is there."""
+    """The path of the log of the guest with that id. Its folder exists."""
     return files.inside(state_folder(settings, "serial"), f"{guest}.log")
 
 
 def forget(settings: HostSettings, guest: str) -> None:
-    """Delete a guest's serial log and those that virtlogd rotated (`GUEST.log.0`, `.1` and so on); none is no error."""
+    """Delete a guest's serial log and its rotated logs (`GUEST.log.0`, `.1` and so on). Missing ones are no error."""
     folder = Path(settings.state_dir, "serial")
     for name in files.names(folder):
         if name == f"{guest}.log" or _ROTATED.fullmatch(name.removeprefix(f"{guest}.log")):

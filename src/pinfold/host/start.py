@@ -1,10 +1,10 @@
-"""One guest from request to running, in the four steps below. Stopping one does not belong here.
+"""Start one guest, from request to running, in four steps:
 
-1. Under the host's lock: survey, fit, make the overlay, define, start paused. From then on the guest's record is its claim.
-2. Walk its threads until stable and compare each with what was recorded; where one differs, pin once more and look again.
-3. Survey again: no pCPU of the guest may have another owner, whatever a writer without our lock did meanwhile.
+1. Under the host's lock: survey, fit, create the overlay, define, start paused. From then on the guest's record is its claim.
+2. Read its threads until stable and compare each with the record. If one differs, pin once more and compare again.
+3. Survey again: no pCPU of the guest may have another owner, because somebody may have written without our lock.
 4. Resume.
-Whatever fails, the guest, its definition and its files are gone again before the error is raised; a disk that was there before stays.
+If a step fails, the guest, its definition and its files are removed before the error is raised. A disk that existed before stays.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
 
 
 class NotPlaced(PinfoldError):
-    """A guest's threads could not be put, or kept, where they were recorded; `findings` says which. It was not started."""
+    """The guest was not started, because its threads are not in their recorded places. `findings` names them."""
 
     def __init__(self, message: str, *, findings: tuple[Finding, ...]) -> None:
         super().__init__(message)
@@ -50,11 +50,11 @@ class NotPlaced(PinfoldError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartOrder:
-    """One guest to be placed and started. `id` is a UUID in text form that the caller made; `flavor` is a name for people.
+    """One guest to place and start. The caller makes `id`, a UUID in text form; `flavor` is a name for people.
 
-    `boot.disk` is an image that stays as it is: the guest writes to an overlay of its own, `request.disk_gib` in size where that is given.
-    `template` is domain XML or ''. `virt_type` is `kvm`, `qemu` or '' for the best the host has. A guest that starts `again` ran here
-    before, and its disk must be there.
+    The image in `boot.disk` is not changed: the guest writes to an overlay, of size `request.disk_gib` if given. `template` is domain XML
+    or ''. `virt_type` is `kvm`, `qemu` or '' for the best that the host has. A guest that starts `again` ran here before, and its disk
+    must exist.
     """
 
     id: str
@@ -69,9 +69,9 @@ class StartOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartResult:
-    """A guest that runs, and the proof that it is where it should be.
+    """A running guest, and the proof of its place.
 
-    `observation` is what was seen of its threads before it ran; `findings` are notes alone, since drift would have ended the start.
+    `observation` shows its threads before it ran. `findings` are only notes, because drift would have stopped the start.
     `timings` holds `(step, seconds)` in the order of the steps.
     """
 
@@ -86,7 +86,7 @@ class StartResult:
 
 @dataclass(slots=True)
 class _Clock:
-    """How long each step took, in the order of the steps."""
+    """Measures how long each step takes, in the order of the steps."""
 
     steps: list[tuple[str, float]] = field(default_factory=list)
 
@@ -98,13 +98,12 @@ class _Clock:
 
 
 def start(driver: Driver, settings: HostSettings, order: StartOrder, *, claimed: Record | None = None) -> StartResult | NoFit:
-    """The guest, placed and running, or why it does not fit.
+    """Place and start the guest, or return why it does not fit.
 
-    With `claimed`, an agent's start: where the guest goes was decided by the service, and the owner in the record is the host's.
-    Raises `InvalidRequest` for a name, file or template that cannot be used, and where the host is remote or owned by an agent; `Conflict`
-    when the name or id is taken or a pCPU was lost to another writer; `NotPlaced` when a thread is not where it should be;
-    `Unavailable` when the hypervisor is away. Nothing of the guest is left in any of these cases but a disk
-    that was there before, unless the error says so.
+    `claimed` is given in an agent's start: the service has decided the place, and the record's owner is the host's agent.
+    Raises `InvalidRequest` for an unusable name, file or template, and if the host is remote or owned by an agent; `Conflict` if the name
+    or id is taken or another writer took a pCPU; `NotPlaced` if a thread is not in its place; `Unavailable` if the hypervisor is away. In
+    all these cases nothing of the guest is left except a disk that existed before, unless the error says otherwise.
     """
     check_order(order)
     _refuse(driver, settings, claimed.owner if claimed else "")
@@ -131,12 +130,12 @@ def start(driver: Driver, settings: HostSettings, order: StartOrder, *, claimed:
 
 
 def restart(driver: Driver, settings: HostSettings, key: str, *, agent: str = "") -> StartResult:
-    """A stopped guest of ours (by name or id), running again where it was recorded. `agent` names the owner of the host that asks.
+    """Start a stopped guest of ours (by name or id) in its recorded place. `agent` is the caller's name if it is the host's agent.
 
-    One that is paused, as a start that was cut short leaves it, is verified and resumed.
+    A paused guest, which an interrupted start leaves, is verified and resumed.
 
-    Its claim was kept while it was stopped, but pools may have changed and others may have pinned themselves. Raises `NotPlaced` when
-    its record no longer holds, `InvalidRequest` when there is no such guest, it is not ours, or it runs; the rest as `start`.
+    The guest kept its claim while it was stopped, but pools may have changed and others may be pinned there. Raises `NotPlaced` if its
+    record is no longer valid, `InvalidRequest` if there is no such guest, it is not ours, or it runs; otherwise as `start`.
     A guest that fails to restart stays defined and stopped.
     """
     _refuse(driver, settings, agent)
@@ -163,9 +162,9 @@ def restart(driver: Driver, settings: HostSettings, key: str, *, agent: str = ""
 
 
 def finish(driver: Driver, settings: HostSettings, key: str, *, agent: str = "") -> StartResult:
-    """A guest of ours that a crash left paused between its start and its resume: verified, then running. Raises as `restart`.
+    """Verify and resume a guest of ours that a crash left paused between start and resume. Raises as `restart`.
 
-    A guest that fails stays paused, for its agent to remove.
+    A guest that fails stays paused; its agent removes it.
     """
     _refuse(driver, settings, agent)
     clock = _Clock()
@@ -179,7 +178,7 @@ def finish(driver: Driver, settings: HostSettings, key: str, *, agent: str = "")
 
 
 def check_order(order: StartOrder) -> None:
-    """Raises `InvalidRequest` for an id that is no UUID or a name that could not be a file's, a domain's and a shell word's at once."""
+    """Raises `InvalidRequest` if the id is no UUID, or the name is not valid as a file name, a domain name and a shell word."""
     try:
         canonical = str(uuid.UUID(order.id))
     except ValueError as error:
@@ -219,10 +218,10 @@ def _spec(settings: HostSettings, order: StartOrder, boot: Boot, record: Record)
 
 
 def _start_paused(driver: Driver, spec: GuestSpec, undo: Undo) -> HostGuest:
-    """The guest, started paused, with its removal promised.
+    """Start the guest paused, and add its removal to `undo`.
 
-    A driver takes back a start that fails, and a taken id belongs to somebody, so that a `Conflict` promises nothing. But a hypervisor
-    that died in the middle, or a user's interrupt, may have left the guest defined.
+    If the hypervisor refuses the guest, nothing is added: the driver has undone its start, and an existing guest belongs to somebody. If
+    the hypervisor died in the middle or the user interrupted, the guest may still be defined, so its removal is added.
     """
     try:
         guest = driver.start(spec)
@@ -259,18 +258,18 @@ def _run(driver: Driver, settings: HostSettings, guest: HostGuest, seen: Survey,
 
 
 def _settle(driver: Driver, settings: HostSettings, guest: HostGuest, online: CpuSet) -> Verdict:
-    """Looks at every thread; pins once more and looks again where one is elsewhere (born while libvirt pinned, or not moved by it)."""
+    """Compares every thread. If one is misplaced (created while libvirt pinned, or not moved by it), pins once more and compares again."""
     verdict = verify(driver, settings, guest, online=online)
     if verdict.drift or _unsettled(verdict):
         try:
             driver.pin(guest.id, verdict.masks)
         except Unavailable as error:
-            # A thread that cannot be moved is told by name; a hypervisor that is away answers the second look no better.
+            # The second comparison names a thread that cannot be moved, and raises if the hypervisor is away.
             verdict = verify(driver, settings, guest, online=online)
             if not verdict.drift:
                 raise
             raise _not_placed(guest, verdict.drift) from error
-        # Read anew: the pin has rewritten a definition that somebody changed while the guest was stopped.
+        # Read it again: the pin has corrected a definition that somebody changed while the guest was stopped.
         verdict = verify(driver, settings, pick(driver.guests(), guest.id), online=online)
     if verdict.drift:
         raise _not_placed(guest, verdict.drift)
@@ -289,7 +288,7 @@ def _not_placed(guest: HostGuest, findings: tuple[Finding, ...], way_out: str = 
 
 
 def _way_out(guest: HostGuest, agent: str) -> str:
-    """What gives a stopped guest a place that holds again."""
+    """Advice that gives a stopped guest a valid place again."""
     if agent:
         return "starting the server again gives it a place in the pools of today"
     return f"`pinfold guest replace {shell_word(guest.name)}` gives it a place in the pools of today"

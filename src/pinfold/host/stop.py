@@ -1,4 +1,4 @@
-"""Ending a guest of ours. Other people's guests are never touched."""
+"""End a guest of ours. Foreign guests are never touched."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pinfold.host.verify import record_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopResult:
-    """A guest that no longer runs: as it was before, and whether its definition, its claim and its disk are gone too."""
+    """A guest that no longer runs, as it was before, and whether its definition, claim and disk were removed too."""
 
     guest: HostGuest
     removed: bool
@@ -31,15 +31,15 @@ def stop(
     graceful_seconds: float = 0.0,
     agent: str = "",
 ) -> StopResult:
-    """Ends the guest with that name or id; when this returns, no process of it is left.
+    """Ends the guest with that name or id. When this returns, no process of it is left.
 
-    Without `remove` it stays defined and keeps its claim; with it, its disk is deleted too, unless `keep_disk`. `agent` names the owner
-    of the host that asks.
-    Raises `InvalidRequest` when there is no such guest, it is not ours, or the host is remote or owned by an agent; `Unavailable` when the
+    Without `remove` the guest stays defined and keeps its claim. With it, its disk is deleted too, unless `keep_disk`. `agent` is the
+    caller's name if it is the host's agent.
+    Raises `InvalidRequest` if there is no such guest, it is not ours, or the host is remote or owned by an agent; `Unavailable` if the
     hypervisor is away.
     """
     guest = _ours(driver, settings, key, agent)
-    # Outside the lock: a guest may take its time to shut down, and its process to end; others want to start meanwhile.
+    # Outside the lock, because a shutdown may take long and others must be able to start meanwhile.
     driver.stop(guest.id, remove=False, graceful_seconds=graceful_seconds)
     if remove:
         with host_lock(settings):

@@ -1,7 +1,4 @@
-"""What one host has and who holds it: topology, pools, our guests' records as claims, everybody else's as foreign.
-
-Deciding anything does not belong here.
-"""
+"""Read one host: topology, pools, our guests' records as claims, and all other guests as foreign. Decides nothing."""
 
 from __future__ import annotations
 
@@ -24,8 +21,8 @@ from pinfold.linux import cgroup, sysfs
 class Survey:
     """One host at one moment: its state as the engine reads it, every guest (ordered by id), and the warnings about its pools.
 
-    `reserved_pcpus` of the shared pool are kept for the host. `power_managed` says that Nova switches dedicated pCPUs off and on.
-    `configured` are the pools with their offline members, None where no file configures any.
+    `reserved_pcpus` of the shared pool are kept for the host. `power_managed` means that Nova switches dedicated pCPUs off and on.
+    `configured` are the pools with their offline members, None if no file configures pools.
     """
 
     state: HostState
@@ -37,7 +34,7 @@ class Survey:
 
     @property
     def switched_off(self) -> CpuSet:
-        """The dedicated pCPUs that are offline by intent, until a guest needs them."""
+        """The dedicated pCPUs that Nova has switched off until a guest needs them."""
         return self.state.pools.dedicated - self.state.topology.online if self.power_managed else CpuSet()
 
     @property
@@ -46,14 +43,14 @@ class Survey:
         return tuple(guest for guest in self.guests if guest.record is not None)
 
     def guest(self, key: str) -> HostGuest:
-        """The guest with that name or id, whosever it is. Raises `InvalidRequest` with the nearest name when there is none."""
+        """The guest with that name or id, ours or foreign. Raises `InvalidRequest` with the nearest name if there is none."""
         return pick(self.guests, key)
 
 
 def pick(guests: tuple[HostGuest, ...], key: str) -> HostGuest:
-    """The guest with that name or id, or the only server of Nova's with that name.
+    """The guest with that name or id, or the only Nova server with that name.
 
-    Raises `InvalidRequest` with the nearest name when there is none, and for a server's name that several have.
+    Raises `InvalidRequest` with the nearest name if there is none, and if several servers have the name.
     """
     for guest in guests:
         if key in (guest.name, guest.id):
@@ -70,14 +67,14 @@ def pick(guests: tuple[HostGuest, ...], key: str) -> HostGuest:
 
 
 def names_of(guest: HostGuest) -> tuple[str, ...]:
-    """The names that a guest goes by: the hypervisor's, then the server's of Nova where there is one."""
+    """The names of a guest: the hypervisor's, then Nova's name of the server, if any."""
     return (guest.name, guest.nova.name) if guest.nova is not None and guest.nova.name else (guest.name,)
 
 
 def survey(driver: Driver, settings: HostSettings) -> Survey:
-    """The host as it is now. Raises `Unavailable` when the hypervisor is away, `InvalidRequest` when the pools do not fit the host.
+    """Survey the host as it is now. Raises `Unavailable` if the hypervisor is away, `InvalidRequest` if the pools do not fit the host.
 
-    A guest of ours that is stopped keeps its claim. So does a claimed pCPU that has left the dedicated pool: it is retiring.
+    A stopped guest of ours keeps its claim. A claimed pCPU that has left the dedicated pool stays claimed; it is retiring.
     """
     topology = driver.topology()
     isolated, usable = _kernel_sets(driver, topology)
@@ -106,9 +103,9 @@ def survey(driver: Driver, settings: HostSettings) -> Survey:
 
 
 def foreign(guest: HostGuest, pools: Pools, topology: Topology) -> Foreign:
-    """What somebody else's guest holds: its pins within the dedicated pool, and while it runs its memory. Pure.
+    """What a foreign guest holds: its pins within the dedicated pool, and its memory while it runs. Pure.
 
-    A stopped guest keeps its pins, since it comes back to exactly these pCPUs, but holds no memory.
+    A stopped guest keeps its pins, because it comes back to these pCPUs, but holds no memory.
     """
     pages, memory = (guest.pages, guest.memory_mib) if guest.active else ((), 0)
     return Foreign(name=guest.name, cpus=own_pins(guest, topology) & pools.dedicated, pages=pages, memory_mib=memory)
@@ -117,7 +114,7 @@ def foreign(guest: HostGuest, pools: Pools, topology: Topology) -> Foreign:
 def own_pins(guest: HostGuest, topology: Topology) -> CpuSet:
     """Every pCPU that the guest's definition pins a vCPU, the emulator or an iothread to. Pure.
 
-    A set that covers the whole host binds nothing and is left out; so is `<vcpu cpuset>`, which is where a guest floats.
+    A set that covers the whole host is ignored, because it binds nothing. So is `<vcpu cpuset>`, over which a guest floats.
     """
     sets = [cpus for _, cpus in guest.pins.vcpus] + [cpus for _, cpus in guest.pins.iothreads]
     if guest.pins.emulator is not None:
@@ -130,9 +127,9 @@ def own_pins(guest: HostGuest, topology: Topology) -> CpuSet:
 
 
 def _kernel_sets(driver: Driver, topology: Topology) -> tuple[CpuSet, CpuSet | None]:
-    """The kernel's `isolated` pCPUs and those that guests may use, where this machine's own files speak of that host.
+    """The kernel's `isolated` pCPUs and those that guests may use, if this machine's files describe that host.
 
-    They do not for a remote hypervisor, nor for a lab whose topology is synthetic: nothing is known there.
+    For a remote hypervisor and a synthetic lab they do not, and nothing is known.
     """
     if not driver.local or not own_machine(topology):
         return CpuSet(), None
@@ -140,5 +137,5 @@ def _kernel_sets(driver: Driver, topology: Topology) -> tuple[CpuSet, CpuSet | N
 
 
 def own_machine(topology: Topology) -> bool:
-    """Whether a local hypervisor's topology is this machine's own, so that its sysfs and procfs speak of the same pCPUs."""
+    """Whether a local hypervisor's topology is this machine's own, so that sysfs and procfs show the same pCPUs."""
     return sysfs.online() == topology.online

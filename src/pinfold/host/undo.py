@@ -1,4 +1,4 @@
-"""`Undo`: the steps that take back what a failed start has done. What the steps are does not belong here."""
+"""`Undo`: runs the steps that undo a failed start. `host.start` adds the steps."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Final
 from pinfold.core.errors import PinfoldError, Unavailable
 
 WAIT_SECONDS: Final = 10.0
-"""How long a step waits for a hypervisor that has gone away: a service manager restarts libvirtd within seconds."""
+"""How long a step waits for a hypervisor that is away. A service manager restarts libvirtd within seconds."""
 
 _POLL_SECONDS: Final = 0.25
 _log = logging.getLogger(__name__)
 
 
 class Undo:
-    """Runs its steps, the last first, when its block ends before `forget` was called.
+    """Runs its steps, the last first, if its block ends before `forget` is called.
 
-    Where a step fails too, the error that is raised says what is left and what stood in the way; the other steps still run.
+    If a step fails too, the other steps still run, and the error says what is left and why.
     """
 
     def __init__(self, *, wait_seconds: float = WAIT_SECONDS) -> None:
@@ -28,11 +28,11 @@ class Undo:
         self._wait_seconds = wait_seconds
 
     def add(self, what: str, step: Callable[[], None]) -> None:
-        """Remembers how to take back `what`. Add it before the deed where the deed may be half done."""
+        """Adds the step that undoes `what`. Add it before an act that may fail halfway."""
         self._steps.append((what, step))
 
     def forget(self) -> None:
-        """All is well: nothing is to be taken back."""
+        """Drops all steps, because the start succeeded."""
         self._steps.clear()
 
     def __enter__(self) -> Undo:

@@ -1,4 +1,4 @@
-"""One guest of ours, recorded against observed: its definition and every thread. Other people's guests belong in `host.audit`."""
+"""Compare one guest of ours with its record: its definition and every thread. `host.audit` covers foreign guests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pinfold.host.nova import definitions_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """One guest, what was recorded of it, and what was seen. `observation` is None for a guest that does not run."""
+    """One guest, its recorded masks, and its observed threads. `observation` is None for a guest that does not run."""
 
     guest: HostGuest
     masks: Masks
@@ -30,7 +30,7 @@ class Verdict:
 
 
 def record_of(guest: HostGuest) -> Record:
-    """The guest's record. Raises `InvalidRequest` for a guest that is not ours, or whose record cannot be read."""
+    """The guest's record. Raises `InvalidRequest` if the guest is not ours or its record cannot be read."""
     if guest.record is None:
         why = f"its record cannot be read: {guest.problem}" if guest.problem else "pinfold did not start it, and leaves it alone"
         raise InvalidRequest(f"guest {guest.name} is not ours: {why}", key="guest")
@@ -40,8 +40,7 @@ def record_of(guest: HostGuest) -> Record:
 def verify(driver: Driver, settings: HostSettings, guest: HostGuest, *, online: CpuSet) -> Verdict:
     """The verdict on one guest of ours; `online` is the host's online pCPUs.
 
-    Raises `InvalidRequest` for a guest that is
-    not ours, `Unavailable` when procfs or the hypervisor is out of reach.
+    Raises `InvalidRequest` for a guest that is not ours, `Unavailable` if procfs or the hypervisor cannot be read.
     """
     recorded = masks(record_of(guest).fit)
     subject = subject_of(settings, guest)
