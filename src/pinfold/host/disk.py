@@ -118,7 +118,7 @@ def refuse_references(path: Path) -> None:
     version, backing = int.from_bytes(header[4:8], "big"), int.from_bytes(header[8:16], "big")
     features = int.from_bytes(header[72:80], "big") if version >= 3 else 0
     if backing or features & _EXTERNAL_DATA:
-        raise InvalidRequest("the image needs another file; only a self-contained image is allowed", key="image")
+        raise InvalidRequest("the image names another file; only a self-contained image is allowed", key="image")
 
 
 def _folder(settings: HostSettings) -> Path:
