@@ -1,1 +1,1 @@
-"""The HTTP application: OpenStack's Compute and image APIs, agents, and what those have no words for. One file per noun."""
+"""The HTTP application: OpenStack's Compute and image APIs, the agents' API, and `/v1` for the rest. One module per noun."""

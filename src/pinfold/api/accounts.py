@@ -1,6 +1,6 @@
-"""Who may call the API: accounts with hashed passwords and a role, read from one file. How a password is checked does not belong here.
+"""Accounts that may call the API, with hashed passwords and roles, read from one file. `doorkeeper` checks passwords.
 
-The file has one account a line, `name:role:hash`, the hash as bcrypt writes it; blank lines and lines that start with `#` are skipped.
+The file has one account a line, `name:role:hash`, with the hash as bcrypt writes it. Blank lines and lines that start with `#` are skipped.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from pinfold.core.file_mode import refusal
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _HASH: Final = re.compile(r"\$2[aby]\$(0[4-9]|1[0-6])\$[./A-Za-z0-9]{53}")
-"""bcrypt's form, of a cost from 4 to 16: one check at 16 takes seconds, and every check costs as much as the dearest account's."""
+"""bcrypt's form, with a cost from 4 to 16: one check at 16 takes seconds, and every check costs as much as that of the most expensive
+account.
+"""
 _MAX_FILE: Final = 1 << 20
 MAX_PASSWORD: Final = 72
-"""bcrypt reads no more bytes than these; a longer password is refused instead of cut."""
+"""bcrypt reads only this many bytes; a longer password is refused instead of truncated."""
 ROUNDS: Final = 12
 """bcrypt's cost for new passwords, as a power of two."""
 
@@ -50,7 +52,7 @@ class Account:
 
 
 def parse_accounts(text: str, source: str) -> tuple[Account, ...]:
-    """The accounts of a file's text, in its order. Raises `InvalidRequest` naming `source`, the line and what is allowed.
+    """The accounts in a file's text, in its order. Raises `InvalidRequest` that names `source`, the line and what is allowed.
 
     >>> parse_accounts("# nobody yet\\n", "accounts")
     ()
@@ -73,14 +75,14 @@ def parse_accounts(text: str, source: str) -> tuple[Account, ...]:
 
 
 def read_accounts(path: Path) -> tuple[Account, ...]:
-    """The accounts of a file. Raises `InvalidRequest` when it cannot be read, is too large, or lets others read or change it."""
+    """The accounts of a file. Raises `InvalidRequest` when it cannot be read, is too large, or can be read or changed by others."""
     return parse_accounts(read_accounts_text(path), str(path))
 
 
 def read_accounts_text(path: Path) -> str:
-    """The text of an accounts file. Raises `InvalidRequest` as `read_accounts` does, but for its lines."""
+    """The text of an accounts file. Raises `InvalidRequest` as `read_accounts` does, except for faults in lines."""
     try:
-        # A FIFO would keep whoever opens it waiting.
+        # Opening a FIFO would block.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), encoding="utf-8") as stream:
             info = os.fstat(stream.fileno())
             if not stat.S_ISREG(info.st_mode):
@@ -95,7 +97,7 @@ def read_accounts_text(path: Path) -> str:
 
 
 def hash_password(password: str, *, rounds: int = ROUNDS) -> str:
-    """The bcrypt text of a password, 2 to the power of `rounds` rounds.
+    """The bcrypt hash of a password, with 2 to the power of `rounds` rounds.
 
     Raises `InvalidRequest` for an empty password and for one of more than 72 bytes.
     """

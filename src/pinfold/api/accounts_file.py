@@ -1,4 +1,4 @@
-"""`AccountsFile`: the doorkeeper's accounts follow their file. When it is looked at does not belong here."""
+"""`AccountsFile`: keep the doorkeeper's accounts equal to their file. The caller decides when to read it again."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ _log = logging.getLogger(__name__)
 
 
 class AccountsFile:
-    """A file of accounts, and the doorkeeper that knows them. Raises `InvalidRequest` where the file cannot be used at the start.
+    """A file of accounts, and the doorkeeper that uses them. Raises `InvalidRequest` when the file cannot be used at the start.
 
-    Later a file that cannot be used, is gone or names nobody changes nothing: the accounts of before still count, and `doorkeeper.stale`
-    says why.
+    If the file later cannot be used, is gone or has no accounts, the earlier accounts stay valid, and `doorkeeper.stale` says why.
     """
 
     def __init__(self, path: Path) -> None:
@@ -26,9 +25,9 @@ class AccountsFile:
         self.doorkeeper = Doorkeeper(self._accounts)
 
     def refresh(self, *, asked: bool = False) -> None:
-        """Take over what has changed in the file. It is read whole each time, which no clock of a file system can fool.
+        """Read the file and take over changes. It is read whole each time, so the clock of a file system cannot hide a change.
 
-        `asked` is whether somebody waits for word in the log, also where nothing has changed.
+        `asked` says that an operator waits for a log entry, even if nothing has changed.
         """
         try:
             text = read_accounts_text(self._path)
@@ -50,7 +49,7 @@ class AccountsFile:
 
 
 def difference(before: tuple[Account, ...], after: tuple[Account, ...]) -> str:
-    """Which accounts came, went and changed.
+    """Which accounts were added, removed and changed.
 
     >>> difference((), ())
     'no account differs'

@@ -1,4 +1,4 @@
-"""Tells the bounds on connections who is asking. Where a name or a token is checked does not belong here."""
+"""`Admission`: tell the bounds on connections which account or agent a request belongs to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _RETRY: Final = (b"retry-after", b"1")
 
 
 class Admission:
-    """ASGI: counts each request that a trusted proxy passes on as a member by itself, and answers 429 where its client has too many."""
+    """ASGI: counts each request from a trusted proxy as a separate member, and answers 429 when its client has too many."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -37,7 +37,7 @@ class Admission:
 
 
 async def admitted(scope: Scope, send: Send, kind: Kind, name: str) -> bool:
-    """Whether a request goes on that has shown that it is of an account or an agent; answers 429 where that has too many connections."""
+    """Whether a request of a known account or agent goes on; answers 429 when that one has too many connections."""
     if vouch_for(scope, kind, name):
         return True
     await _too_many(scope, send)
@@ -45,7 +45,7 @@ async def admitted(scope: Scope, send: Send, kind: Kind, name: str) -> bool:
 
 
 def vouch_for(scope: Scope, kind: Kind, name: str) -> bool:
-    """Whether a request may go on as one of an account or an agent; a request that came by no socket may."""
+    """Whether a request may go on as one of an account or an agent. A request without a socket always may."""
     state = scope.get("state", {})
     member, connections = state.get(MEMBER), state.get(CONNECTIONS)
     return not isinstance(member, Member) or not isinstance(connections, Connections) or connections.vouch(member, kind, name)

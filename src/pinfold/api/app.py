@@ -1,4 +1,4 @@
-"""`create_app`: the ASGI application, from the services it works with. What a route does is in its noun's file."""
+"""`create_app`: build the ASGI application from the services that it uses."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from pinfold.api import errors, identity, metrics
 from pinfold.api.admission import Admission
 from pinfold.api.agent import routes as agents
 from pinfold.api.agent.tokens import AgentAuthentication
-from pinfold.api.answers import closed
 from pinfold.api.asgi import Receive, Scope, Send
-from pinfold.api.audit import Audit
+from pinfold.api.audit_log import AuditLog
 from pinfold.api.auth import Authentication
 from pinfold.api.bounds import Bounds
 from pinfold.api.client_address import ClientAddress
@@ -38,13 +37,14 @@ from pinfold.api.compute.headers import ComputeHeaders
 from pinfold.api.cross_site import JsonPosts, LoopbackHosts
 from pinfold.api.image import routes as images
 from pinfold.api.openapi import HEALTH, describe
+from pinfold.api.response_schema import closed
 from pinfold.api.services import ApiServices, Wsgi
-from pinfold.api.shared_answers import shared
+from pinfold.api.shared_response import shared
 from pinfold.api.v1 import hosts, placements
 from pinfold.core.errors import PinfoldError
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
-    server_create.router,  # what costs most by itself is found first: routes are tried one after another
+    server_create.router,  # routes are tried one after another, so the most frequent ones come first
     versions.router,
     identity.router,
     flavors.router,
@@ -69,9 +69,9 @@ _NOBODY: Final = "00000000-0000-0000-0000-000000000000"
 
 
 def create_app(services: ApiServices) -> FastAPI:
-    """The application. Requests pass, in this order: what tells the client's address; the bounds on connections; without authentication,
-    what keeps foreign names out; the Compute headers; the audit log; what answers for bugs; authentication; what keeps other sites' pages
-    out; the bounds on bodies. So nobody's body is read who has not shown who it is.
+    """The application. Every request passes these layers in order: the client's address; the bounds on connections; without authentication,
+    the check of the `Host` name; the Compute headers; the audit log; the handler of unexpected errors; authentication; the protection
+    from other sites' pages; the bounds on bodies. So nobody's body is read before the caller is authenticated.
     """
     app = FastAPI(
         title="pinfold",
@@ -96,8 +96,8 @@ def create_app(services: ApiServices) -> FastAPI:
         (JsonPosts, {}),
         (AgentAuthentication, {"database": services.database}),
         (Authentication, {"checks": services.checks}),
-        (errors.Unexpected, {}),
-        (Audit, {}),
+        (errors.UnexpectedErrors, {}),
+        (AuditLog, {}),
         (ComputeHeaders, {}),
         (LoopbackHosts, {"wanted": services.checks is None}),
         (Admission, {}),
@@ -108,14 +108,14 @@ def create_app(services: ApiServices) -> FastAPI:
 
 
 def _methods(scope: Scope) -> frozenset[str]:
-    """The methods that some route has for the path of a request."""
+    """The methods that the routes for a request's path accept."""
     routes = (route for router in ROUTERS for route in router.routes if isinstance(route, Route))
     return frozenset(method for route in routes if route.matches(scope)[0] is not Match.NONE for method in route.methods or ())
 
 
 @closed
 class Health(TypedDict):
-    """Every part that requests need answers."""
+    """Whether every part that requests need answers."""
 
     status: Literal["ok"]
     database: Literal["ok"]
@@ -127,13 +127,13 @@ class Health(TypedDict):
 def _healthz(request: Request) -> Health:
     """Whether the database and Placement answer: 200 with both named, or 503 with the one that does not, and since when.
 
-    `accounts` are `stale` while the accounts file cannot be used and those of before still count, `off` without authentication.
-    While Placement is away, reading still works, and so do starts and stops; servers that are created then end in error.
+    `accounts` are `stale` while the accounts file cannot be used and the earlier accounts stay valid, `off` without authentication. While
+    Placement is away, reading, starting and stopping still work; new servers end in error.
     """
     services: ApiServices = request.app.state.services
 
     def embedded() -> None:
-        """An embedded Placement tells its version also when its database is damaged."""
+        """Read from the embedded Placement's database: it returns its version even when the database is damaged."""
         if services.placement_app is not None:
             services.placement.provider(_NOBODY)
 
@@ -150,7 +150,7 @@ def _healthz(request: Request) -> Health:
 
 
 class _Placement:
-    """ASGI: the embedded Placement, which trusts whoever stands in front of it: the account that got here is its admin."""
+    """ASGI: the embedded Placement, which trusts its callers. Every account that gets here is its admin."""
 
     def __init__(self, app: Wsgi) -> None:
         self._app = WSGIMiddleware(app, workers=_PLACEMENT_THREADS)
@@ -159,6 +159,6 @@ class _Placement:
         kept = [(name, value) for name, value in scope["headers"] if name not in (b"x-auth-token", b"authorization")]
         asked = {**scope, "headers": [*kept, (b"x-auth-token", b"admin")]}
         if scope["path"] == _PLACEMENT:
-            # Its version document, asked for without the slash; a mount answers for what follows the slash alone.
+            # The version document may be requested without the slash, but a mount only matches paths after the slash.
             asked |= {"root_path": _PLACEMENT, "path": f"{_PLACEMENT}/"}
         await self._app(asked, receive, send)

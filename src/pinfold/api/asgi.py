@@ -1,4 +1,4 @@
-"""The types of ASGI, as the parts in front of the routes use them."""
+"""The ASGI types that the layers in front of the routes use."""
 
 from __future__ import annotations
 

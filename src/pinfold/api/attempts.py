@@ -1,7 +1,4 @@
-"""How many password checks one address may have under way, and how many wrong passwords it may send: pure, the clock is the caller's.
-
-Running the checks does not belong here.
-"""
+"""`Attempts`: bound the running password checks and the wrong passwords of one address. Pure; the caller passes the time."""
 
 from __future__ import annotations
 
@@ -13,12 +10,12 @@ from typing import Final
 from pinfold.core.settings import AttemptLimits
 
 _MOST_ADDRESSES: Final = 10_000
-"""How many addresses are remembered, more than can have a check under way; the ones that were quiet the longest are forgotten first."""
+"""How many addresses are remembered; more than can have a check running. The addresses that were quiet the longest are forgotten first."""
 
 
 @dataclass(slots=True)
 class _Address:
-    """What one address has under way, and its wrong passwords: `wrong` of them at the time `at`, fewer by the minute."""
+    """The running checks of one address, and its wrong passwords: `wrong` of them at time `at`, fewer with every minute."""
 
     under_way: int = 0
     wrong: float = 0.0
@@ -26,14 +23,14 @@ class _Address:
 
 
 class Attempts:
-    """Counts by address. A check is asked for (`wait_seconds`), then begins, then ends. For one thread."""
+    """Counts by address. For each check, call `wait_seconds`, then `begin`, then `end`. For one thread."""
 
     def __init__(self, limits: AttemptLimits) -> None:
         self._limits = limits
         self._addresses: OrderedDict[str, _Address] = OrderedDict()
 
     def wait_seconds(self, address: str, now: float) -> float:
-        """0 where a check for that address may begin, else after how many seconds asking again may help."""
+        """0 if a check for that address may begin, else after how many seconds to ask again."""
         found = self._addresses.get(address)
         if found is None:
             return 0.0
@@ -43,14 +40,14 @@ class Attempts:
         return 1.0 if found.under_way >= self._limits.waiting_per_address else 0.0
 
     def rank(self, address: str, now: float) -> int:
-        """Whose turn is first: the lower rank's. It is how many wrong passwords came from there lately, so that who sends none goes before
-        those that guess.
+        """The address's rank in the queue; the lowest goes first. It is the number of recent wrong passwords, so that clients without any
+        go before those that guess.
         """
         found = self._addresses.get(address)
         return 0 if found is None else math.ceil(self._wrong(found, now))
 
     def begin(self, address: str, now: float) -> None:
-        """A check for that address is under way."""
+        """A check for that address begins."""
         found = self._addresses.setdefault(address, _Address(at=now))
         self._addresses.move_to_end(address)
         found.under_way += 1
@@ -58,7 +55,7 @@ class Attempts:
             del self._addresses[next(key for key, other in self._addresses.items() if not other.under_way)]
 
     def end(self, address: str, now: float, *, wrong: bool) -> None:
-        """That check is over."""
+        """A check for that address has ended."""
         found = self._addresses[address]
         found.under_way -= 1
         if wrong:

@@ -1,6 +1,6 @@
-"""HTTP Basic authentication in front of every route, but the few that tell nothing. Agents' tokens are checked by their own routes.
+"""HTTP Basic authentication in front of all routes except a few public ones. Agents' routes check their own tokens.
 
-OpenStack clients send it with `auth_type: http_basic`. Readers may ask, admins may also change.
+OpenStack clients use it with `auth_type: http_basic`. Readers may read; admins may also change.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ OPEN: Final = frozenset(
         *("/identity", "/identity/", "/identity/v3", "/identity/v3/", "/placement", "/placement/"),
     }
 )
-"""Health, and the version documents, which clients read before they say who they are."""
+"""Public paths: health, and the version documents, which clients read before they authenticate."""
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 QUESTIONS: Final = ("/v1/fits",)
-"""Paths whose POST asks and changes nothing."""
+"""Paths whose POST changes nothing."""
 _CHALLENGE: Final = (b"www-authenticate", b'Basic realm="pinfold", charset="UTF-8"')
 ANYBODY: Final = Account(name="anybody", role=Role.ADMIN, hash="")
-"""Who calls when authentication is switched off."""
+"""The account of every caller when authentication is switched off."""
 
 
 def credentials_of(header: str) -> tuple[str, str] | None:
-    """Name and password of an `Authorization` header, None where it is not well-formed Basic. Source: RFC 7617.
+    """Name and password of an `Authorization` header, None if it is not well-formed Basic. Source: RFC 7617.
 
     >>> of = credentials_of
     >>> of("Basic YWxpY2U6c2VjcmV0OnRvbw=="), of("Bearer x"), of("Basic ???"), of("Basic \xff")
@@ -47,13 +47,13 @@ def credentials_of(header: str) -> tuple[str, str] | None:
         return None
     try:
         name, colon, password = base64.b64decode(token.strip(), validate=True).decode().partition(":")
-    except ValueError:  # no base64, or not of UTF-8
+    except ValueError:  # not base64, or not UTF-8
         return None
     return (name, password) if colon else None
 
 
 class Authentication:
-    """ASGI: lets a request through with its account in `scope["state"]["account"]`, or answers 401, 403 or 429."""
+    """ASGI: passes a request on with its account in `scope["state"]["account"]`, or answers 401, 403 or 429."""
 
     def __init__(self, app: App, checks: PasswordChecks | None) -> None:
         self._app = app
@@ -95,7 +95,7 @@ async def _admit(scope: Scope, checks: PasswordChecks) -> Account | None:
 
 
 def is_question(scope: Scope) -> bool:
-    """Whether a request asks and changes nothing, though its method is another."""
+    """Whether a request changes nothing, although its method suggests a change."""
     return scope["path"] in QUESTIONS
 
 

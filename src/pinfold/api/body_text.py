@@ -1,6 +1,6 @@
-"""Which characters the text of a request's body may hold, before anything parses it. What a body must contain does not belong here.
+"""Check which characters the text of a request's body holds, before anything parses it.
 
-All of it is done by a few searches, in time that grows with the body's length alone.
+It uses only a few searches, in time that grows linearly with the length of the body.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _CONTROL: Final = re.compile(r"[\x7f-\x9f]|\\[bfr]|\\u00(?:0[0-8b-fB-F]|1[0-9a-f
 
 
 def text_fault(body: bytes, *, controls: bool) -> str:
-    """One sentence about a character that no text of a body may hold; '' where there is none.
+    """One sentence about a character that no text of a body may hold; '' if there is none.
 
     Refused are NUL, half of a surrogate pair, and with `controls` every control character but a line feed and a tab.
 
@@ -33,7 +33,7 @@ def text_fault(body: bytes, *, controls: bool) -> str:
     if "\x00" in text:
         return "The request body is not text in UTF-8."
     if "\\" in text:
-        text = text.replace(_ESCAPED_BACKSLASH, "  ")  # every backslash that is left begins an escape
+        text = text.replace(_ESCAPED_BACKSLASH, "  ")  # every remaining backslash begins an escape
     if "\\u0000" in text:
         return "The request body holds the character NUL, which is not allowed."
     if half := _HALF.search(_PAIR.sub(" ", text) if "\\u" in text else ""):

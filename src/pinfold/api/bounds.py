@@ -1,4 +1,4 @@
-"""Bounds on request bodies, before anything parses them: size, depth and encoding. What a body must contain does not belong here."""
+"""Bounds on request bodies, checked before anything parses them: size, depth and encoding."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pinfold.core.printable import UNCLEAN
 MAX_BODY: Final = 1 << 20
 MAX_DEPTH: Final = 32
 _LARGE: Final = 1 << 14
-"""From so many bytes on, a body is looked at in a thread, so that other requests do not wait."""
+"""Bodies of at least this many bytes are checked in a thread, so that other requests do not wait."""
 _TEXT: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _STEPS: Final = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _OTHERS: Final = bytes(set(range(256)) - set(b"[{]}"))
@@ -42,10 +42,10 @@ def too_deep(body: bytes, limit: int = MAX_DEPTH) -> bool:
 
 
 class Bounds:
-    """ASGI: reads a request's whole body, refuses one that is too large (413) or too deep (400), and hands the rest on.
+    """ASGI: reads a request's whole body, refuses one that is too large (413) or too deep (400), and passes the rest on.
 
-    NUL is refused (400) in the address, since a PostgreSQL text holds none, and other control characters in the address of a change. What
-    the text of a body may hold is `text_fault`'s to say; agents tell names of threads and failures as they are, which the codec cleans.
+    It refuses (400) NUL in the address, because PostgreSQL cannot store it, and other control characters in the address of a change.
+    `text_fault` checks the text of a body. Agents send names of threads and failures unchanged, and the codec cleans them.
     """
 
     def __init__(self, app: App) -> None:
@@ -82,7 +82,7 @@ async def _is_too_deep(body: bytes) -> bool:
 
 
 async def _whole(receive: Receive) -> bytes | None:
-    """The request's body, no more of it than tells that it is too large; None when the client has gone."""
+    """The request's body, or enough of it to know that it is too large; None when the client has gone."""
     body = bytearray()
     while len(body) <= MAX_BODY:
         message = await receive()
@@ -95,7 +95,7 @@ async def _whole(receive: Receive) -> bytes | None:
 
 
 def _again(body: bytes, receive: Receive) -> Receive:
-    """What the application receives: the body, then whatever else comes."""
+    """What the application receives: the body, then further messages."""
     handed = False
 
     async def again() -> Message:

@@ -1,4 +1,6 @@
-"""The address of a client: the connection's, or the one that a trusted proxy forwarded. What is bounded by address does not belong here.
+"""Find the address of a client: the connection's, or the one that a trusted proxy forwarded.
+
+| who connects | the client's address |
 
 | who connects | the client's address |
 |---|---|
@@ -24,13 +26,13 @@ _HTTP: Final = frozenset({"http", "https"})
 
 
 class Proxies:
-    """The proxies whose word about a client's address is taken: none, unless networks are given."""
+    """The proxies that are trusted to forward a client's address; none unless networks are given."""
 
     def __init__(self, networks: Iterable[Network] = ()) -> None:
         self._networks = tuple(networks)
 
     def trusts(self, host: str) -> bool:
-        """Whether that address is a trusted proxy's.
+        """Whether that address belongs to a trusted proxy.
 
         >>> proxies = Proxies([IPv4Network("10.0.0.0/8")])
         >>> proxies.trusts("10.1.2.3"), proxies.trusts("::ffff:10.1.2.3"), proxies.trusts("192.0.2.1"), proxies.trusts("x")
@@ -40,7 +42,7 @@ class Proxies:
         return address is not None and any(address in network for network in self._networks)
 
     def client(self, peer: str, forwarded: Iterable[str]) -> str:
-        """The client's address, of a connection from `peer` with these `X-Forwarded-For` headers, in their order.
+        """The client's address, for a connection from `peer` with these `X-Forwarded-For` headers, in their order.
 
         >>> proxies = Proxies([IPv4Network("10.0.0.0/8")])
         >>> proxies.client("10.0.0.1", ["192.0.2.9, 192.0.2.1", "10.0.0.2"]), proxies.client("192.0.2.7", ["192.0.2.9"])
@@ -52,7 +54,7 @@ class Proxies:
         for entry in reversed([part for header in forwarded for part in header.split(",")]):
             address = _parse(_without_port(entry.strip()))
             if address is None:
-                break  # whoever wrote what is left of it is not trusted
+                break  # the rest of the header was written by somebody untrusted
             nearest = str(address)
             if not self.trusts(nearest):
                 break
@@ -60,7 +62,7 @@ class Proxies:
 
 
 def canonical(host: str) -> str:
-    """The one written form of an address; `UNKNOWN` for what is none.
+    """The canonical form of an address; `UNKNOWN` for anything else.
 
     >>> canonical("::ffff:192.0.2.1"), canonical("2001:DB8::0:1"), canonical("")
     ('192.0.2.1', '2001:db8::1', 'unknown')
@@ -70,7 +72,7 @@ def canonical(host: str) -> str:
 
 
 def address_block(host: str) -> str:
-    """What a bound per address counts together: an IPv4 address, or the /64 of an IPv6 address.
+    """The unit to which bounds per address apply: an IPv4 address, or the /64 of an IPv6 address.
 
     >>> address_block("192.0.2.1"), address_block("2001:db8:0:1::2"), address_block("unknown")
     ('192.0.2.1', '2001:db8:0:1::/64', 'unknown')
@@ -82,7 +84,7 @@ def address_block(host: str) -> str:
 
 
 class ClientAddress:
-    """ASGI: puts the client's address, and behind a trusted proxy the scheme that the client used, into the scope."""
+    """ASGI: puts the client's address into the scope, and behind a trusted proxy also the client's scheme."""
 
     def __init__(self, app: App, proxies: Proxies) -> None:
         self._app = app
@@ -100,7 +102,7 @@ class ClientAddress:
 
 
 def client_of(scope: Scope) -> str:
-    """The client's address, as `ClientAddress` put it into the scope."""
+    """The client's address that `ClientAddress` put into the scope."""
     return str(scope["client"][0])
 
 

@@ -1,4 +1,19 @@
-"""How many connections there may be, and which gives way to a new one. Sockets do not belong here.
+"""Bound the number of connections, and decide which one is dropped for a new one. `listener` and `protocol` handle the sockets.
+
+| who | counted | at most |
+|---|---|---|
+| a stranger, who is not authenticated yet | by its address, or its /64 of IPv6 | `per_address`; all of them `strangers` |
+| an account | by its name | `per_account` |
+| an agent | by its host | `per_agent` |
+| everybody | together | `total` |
+
+At a bound, a member of the same group is dropped for the newcomer: among strangers the one that came first, whatever it is doing; of an
+account or an agent the one that has waited longest, but never one whose request is being answered. So a crowd keeps nobody out: a client
+that shows a password or a token soon after connecting is no longer a stranger. `strangers` is below `total`; only accounts and agents can
+fill the rest.
+
+A trusted proxy's connection carries many clients, so it counts only in `total`. Each request that it passes on is a separate member, which
+is never dropped: if a client has too many of them, the newcomer is refused.
 
 | who | counted | at most |
 |---|---|---|
@@ -27,11 +42,11 @@ from pinfold.core.settings import ConnectionLimits
 
 MEMBER: Final = "pinfold.member"
 CONNECTIONS: Final = "pinfold.connections"
-"""Where `scope["state"]` has the `Member` whose request it is, and the `Connections` that counts it."""
+"""The key in `scope["state"]` for the `Member` whose request it is, and the `Connections` that counts it."""
 
 
 class Kind(Enum):
-    """What a group has in common."""
+    """What the members of a group have in common."""
 
     ADDRESS = "address"
     ACCOUNT = "account"
@@ -45,7 +60,7 @@ _PROXY: Final[Group] = (Kind.PROXY, "")
 
 @dataclass(eq=False, slots=True)
 class Member:
-    """One connection, or one request that a trusted proxy passed on. `drop` ends it; only `Connections` changes the rest."""
+    """One connection, or one request that a trusted proxy passed on. `drop` ends it; only `Connections` changes the other fields."""
 
     group: Group
     drop: Callable[[], object] = lambda: None
@@ -55,7 +70,7 @@ class Member:
 
 
 def stranger(address: str, drop: Callable[[], object] = lambda: None, *, proxied: bool = False) -> Member:
-    """A member that has not shown yet who it is."""
+    """A member that is not authenticated yet."""
     return Member((Kind.ADDRESS, address), drop, proxied)
 
 
@@ -65,13 +80,13 @@ def proxy(drop: Callable[[], object] = lambda: None) -> Member:
 
 
 class Connections:
-    """Everybody who is connected. For one thread. A new member waits; `works` and `waits` say when its request is being answered."""
+    """All connections. For one thread. A new member waits; call `works` and `waits` when its request begins and ends."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self._limits = limits
         self._total = self._strangers = 0
         self._counts: dict[Group, int] = {}
-        # Dictionaries keep the order in which their keys came: the first one has waited longest.
+        # Dictionaries keep insertion order: the first one has waited longest.
         self._waiting: dict[Group, dict[Member, None]] = {}
         self.gave_way = self.refused = 0
 
@@ -82,7 +97,7 @@ class Connections:
 
     @property
     def strangers(self) -> int:
-        """How many of them have not shown who they are."""
+        """How many connections are not authenticated."""
         return self._strangers
 
     def enter(self, member: Member) -> bool:
@@ -99,14 +114,14 @@ class Connections:
         return True
 
     def leave(self, member: Member) -> None:
-        """A member is gone; one that has left already is no error."""
+        """Remove a member; one that has left already is no error."""
         if member.entered:
             member.entered = False
             self._total -= not member.proxied
             self._part(member)
 
     def works(self, member: Member) -> None:
-        """A request of the member is being answered: it does not give way, unless it is a stranger's."""
+        """A request of the member is being answered: the member is not dropped, unless it is a stranger."""
         if not self._has_fixed_place(member):
             self._take_out(member)
 
@@ -116,20 +131,20 @@ class Connections:
             waiting.pop(member, None)
 
     def waits(self, member: Member) -> None:
-        """Nothing of the member is being answered, or it does not take its answer: it waits from now on."""
+        """Nothing of the member is being answered, or it does not read its response: it waits from now on."""
         if member.entered and not self._has_fixed_place(member):
             waiting = self._waiting.setdefault(member.group, {})
             waiting.pop(member, None)
             waiting[member] = None
 
     def _has_fixed_place(self, member: Member) -> bool:
-        """Whether it is a stranger's connection, which waits from its beginning on."""
+        """Whether it is a stranger's connection, which counts as waiting from its beginning."""
         return member.group[0] is Kind.ADDRESS and not member.proxied and member in self._waiting.get(member.group, {})
 
     def vouch(self, member: Member, kind: Kind, name: str) -> bool:
-        """Whether a member, whose request shows that it is an account or an agent, may go on as that. Others of it may be dropped.
+        """Whether a member whose request is authenticated may go on as that account or agent. Others of the same one may be dropped.
 
-        A member that another group counts moves; one that is refused stays what it was.
+        An admitted member moves to the group of the account or agent; a refused one stays in its group.
         """
         group = (kind, name)
         if member.group == group or not member.entered or member.group is _PROXY:
@@ -142,7 +157,7 @@ class Connections:
         return True
 
     def make_room(self) -> bool:
-        """Drop one that waits, a stranger first, where the system itself can take no more; False where nobody waits."""
+        """Drop a waiting member, a stranger first, when the system can accept no more connections; False if none waits."""
         return self._drop_first(self._largest_waiting(Kind.ADDRESS)) or self._drop_first(self._largest_waiting())
 
     def _room_in(self, group: Group) -> bool:
@@ -161,7 +176,7 @@ class Connections:
         return self._total < self._limits.total or self.make_room()
 
     def _largest_waiting(self, kind: Kind | None = None) -> Group | None:
-        """The group with the most members that wait, so that one address with many gives way before many with one each."""
+        """The group with the most waiting members, so that an address with many connections loses one before addresses with one each."""
         found = (group for group, waiting in self._waiting.items() if waiting and (kind is None or group[0] is kind))
         return max(found, key=lambda group: len(self._waiting[group]), default=None)
 

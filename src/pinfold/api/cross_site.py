@@ -1,12 +1,12 @@
-"""What a web page of another site must not bring about through an administrator's browser. Who may call at all does not belong here.
+"""Protect from web pages of other sites that act through an administrator's browser.
 
 A browser adds HTTP Basic credentials by itself, and under `--no-auth` none are needed. Two rules keep other sites out:
 
-1. A POST says `Content-Type: application/json`, also without a body. A page of another site can send GET, HEAD and POST, and with a POST
-   only the types of forms; for everything else a browser asks first, and is never allowed here.
+1. A POST must say `Content-Type: application/json`, even without a body. A page of another site can send GET, HEAD and POST, and with
+   a POST only the types of forms; for everything else a browser asks first, and pinfold never allows it.
    Source: the Fetch Standard, "CORS-safelisted request-header".
-2. Without authentication the `Host` is a name of loopback: another site's name that suddenly means 127.0.0.1 (DNS rebinding) makes its
-   pages ours in the eyes of a browser, and rule 1 does not hold them.
+2. Without authentication the `Host` must be a name of loopback. Another site's name that suddenly means 127.0.0.1 (DNS rebinding) makes
+   its pages look like pinfold's to a browser, so rule 1 does not stop them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pinfold.core.addresses import is_loopback
 
 _JSON: Final = "application/json"
 AGENTS: Final = "/agent/"
-"""Agents' routes take a token, which no browser adds by itself."""
+"""Agents' routes need a token, which no browser adds by itself."""
 
 
 def sendable_by_a_form(method: str, path: str, content_type: str) -> bool:
@@ -32,7 +32,7 @@ def sendable_by_a_form(method: str, path: str, content_type: str) -> bool:
 
 
 def names_loopback(host: str) -> bool:
-    """Whether a `Host` header names this machine's loopback, with a port or without.
+    """Whether a `Host` header names this machine's loopback, with or without a port.
 
     >>> [names_loopback(host) for host in ("localhost", "127.0.0.1:8774", "[::1]:8774", "evil.example", "127.0.0.1.evil.example", "")]
     [True, True, True, False, False, False]
@@ -56,7 +56,7 @@ class JsonPosts:
 
 
 class LoopbackHosts:
-    """ASGI: answers 403 where the `Host` is no name of loopback. It is `wanted` in front of a service without authentication."""
+    """ASGI: answers 403 if the `Host` is not a name of loopback. With `wanted`, for a service without authentication."""
 
     def __init__(self, app: App, *, wanted: bool) -> None:
         self._app = app

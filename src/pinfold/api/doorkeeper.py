@@ -1,4 +1,4 @@
-"""`Doorkeeper`: which account a name and a password open. How many checks run at once, and for whom, does not belong here."""
+"""`Doorkeeper`: find the account that a name and a password open. `password_checks` bounds how many checks run at once."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import bcrypt
 from pinfold.api.accounts import MAX_PASSWORD, ROUNDS, Account
 
 _REMEMBER_SECONDS: Final = 3600.0
-"""For how long a password is remembered after its last use. It may be long: whatever changes an account ends it at once."""
+"""How long a password is remembered after its last use. It may be long, because any change of an account ends it at once."""
 _REMEMBER_MOST: Final = 1024
 
 
 class Doorkeeper:
-    """The accounts as they are now, and the passwords that opened them.
+    """The current accounts, and the passwords that were accepted for them.
 
-    A password that opened is remembered, so that bcrypt's cost is paid once and not by every request. What is remembered is a keyed digest
-    under a key of this process, never a password. Safe for many threads.
+    An accepted password is remembered, so that only its first request pays for bcrypt. The memory holds a digest keyed with a key of this
+    process, never the password. Safe for many threads.
     """
 
     def __init__(self, accounts: tuple[Account, ...], *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -39,7 +39,7 @@ class Doorkeeper:
         self.replace(accounts)
 
     def replace(self, accounts: tuple[Account, ...]) -> None:
-        """From now on these are the accounts. What a removed or changed account had, its remembered password included, is over."""
+        """Set the accounts. Removed and changed accounts lose their remembered passwords."""
         most = max((account.rounds for account in accounts), default=ROUNDS)
         if most != self._most:
             self._nobody = bcrypt.hashpw(os.urandom(16), bcrypt.gensalt(rounds=most)).decode()
@@ -48,11 +48,11 @@ class Doorkeeper:
         self.stale = ""
 
     def holds(self, account: Account) -> bool:
-        """Whether that account still is as it was when it was let in."""
+        """Whether that account is unchanged since it was admitted."""
         return self._accounts.get(account.name) == account
 
     def remembered(self, name: str, password: str) -> Account | None:
-        """The account, where that password opened it and was used since within the last hour; answers at once."""
+        """The account, if that password was accepted and used within the last hour. Returns at once."""
         account = self._accounts.get(name)
         digest = self._digest(name, account.hash if account else "", password)
         now = self._clock()
@@ -66,8 +66,8 @@ class Doorkeeper:
     def admit(self, name: str, password: str) -> Account | None:
         """The account, or None when the name is unknown or the password wrong.
 
-        It costs the same whatever is given, so that nobody tells names by the time: as much as the dearest account's hash. A hash of fewer
-        rounds is followed by checks of as many more: 2^r + (2^r + 2^(r+1) + … + 2^(m-1)) = 2^m.
+        Every check costs as much as the most expensive account's hash, so that the time does not reveal which names exist. After a hash of
+        fewer rounds come checks that make up the difference: 2^r + (2^r + 2^(r+1) + … + 2^(m-1)) = 2^m.
         """
         account = self._accounts.get(name)
         hashed, most, nobody = (account.hash if account else self._nobody), self._most, self._nobody

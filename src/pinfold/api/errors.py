@@ -1,4 +1,6 @@
-"""Every error of the HTTP application, in the form of the API that was asked. Which sentence an error has is its raiser's.
+"""Write every error of the HTTP application in the form of the requested API.
+
+| path | form |
 
 | path | form |
 |---|---|
@@ -59,7 +61,7 @@ CODES: Final = {
 
 
 class ApiError(PinfoldError):
-    """An answer other than success that is no error of a lower layer: not found, forbidden, not implemented."""
+    """An error response that stands for no error of a lower layer: not found, forbidden, not implemented."""
 
     def __init__(self, status: int, message: str, *, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
@@ -68,12 +70,12 @@ class ApiError(PinfoldError):
 
 
 def not_found(what: str, name: object) -> ApiError:
-    """The error for a thing that is not there."""
+    """The error for an object that does not exist."""
     return ApiError(404, f"{what} {str(name)[:255]} could not be found.")
 
 
 def error_body(path: str, status: int, message: str, **more: Any) -> bytes:
-    """The body of an error, in the form of the API that `path` belongs to.
+    """The body of an error, in the form of the API to which `path` belongs.
 
     >>> error_body("/compute/v2.1/servers", 404, "gone")
     b'{"itemNotFound": {"code": 404, "message": "gone"}}'
@@ -87,7 +89,7 @@ def error_body(path: str, status: int, message: str, **more: Any) -> bytes:
 
 
 def install(app: FastAPI, methods: Callable[[Scope], frozenset[str]]) -> None:
-    """Answer every error of the application in its form. `methods` are those that the path of a request allows, for 405."""
+    """Write every error of the application in its form. `methods` returns those that the path of a request allows, for 405."""
 
     def answer(request: Request, status: int, message: str, headers: Mapping[str, str] | None = None, **more: Any) -> Response:
         body = error_body(request.url.path, status, message, **more)
@@ -124,8 +126,8 @@ def install(app: FastAPI, methods: Callable[[Scope], frozenset[str]]) -> None:
     app.add_exception_handler(RequestValidationError, malformed)
 
 
-class Unexpected:
-    """ASGI: answers 500 for an exception that nothing else answers, inside the headers of the API; its text stays in the log."""
+class UnexpectedErrors:
+    """ASGI: answers 500 to an exception that nothing else handles, inside the headers of the API. Its text stays in the log."""
 
     def __init__(self, app: App) -> None:
         self._app = app
@@ -148,7 +150,7 @@ class Unexpected:
 
 
 async def send_error(scope: Scope, send: Send, status: int, message: str, *headers: tuple[bytes, bytes], **more: Any) -> None:
-    """Answer with an error from outside the routes."""
+    """Send an error from outside the routes."""
     body = error_body(scope["path"], status, message, **more)
     ours = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *headers]
     await send({"type": "http.response.start", "status": status, "headers": ours})
@@ -170,7 +172,7 @@ def _status(error: Exception) -> int:
 
 
 def _first_fault(error: RequestValidationError) -> str:
-    """One sentence about the first thing that the schema refuses: where it stands, what it was, what is allowed."""
+    """One sentence about the first thing that the schema refuses: its place, its value, and what is allowed."""
     fault = error.errors()[0]
     if fault["type"] == "json_invalid":
         return f"The request body is no JSON text: {fault['ctx']['error']} at character {fault['loc'][-1]}."
@@ -181,7 +183,7 @@ def _first_fault(error: RequestValidationError) -> str:
 
 
 def _place(loc: Sequence[str | int], body: object) -> str:
-    """Where a fault stands, without the names that pydantic has for the members of a union.
+    """The place of a fault, without the names that pydantic gives to the members of a union.
 
     >>> _place(("body", "flavor", "id", "constrained-str"), {"flavor": {"id": "?"}})
     'flavor.id'

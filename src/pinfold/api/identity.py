@@ -1,6 +1,6 @@
-"""The version document of an identity service, and nothing more of one: clients look for it before they create a flavor.
+"""The version document of an identity service, which clients request before they create a flavor. Nothing else of Keystone exists.
 
-Who calls is told by HTTP Basic on every request; there are no projects, domains or tokens here.
+Every request authenticates with HTTP Basic; there are no projects, domains or tokens.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from typing_extensions import TypedDict
 
-from pinfold.api.answers import Link, MediaType, closed
 from pinfold.api.compute.links import base
+from pinfold.api.response_schema import Link, MediaType, closed
 
 router = APIRouter(prefix="/identity", tags=["versions"])
 
@@ -28,7 +28,7 @@ class IdentityVersion(_Media):
 
 @closed
 class IdentityVersionList(TypedDict):
-    """The versions, below a key as Keystone has it."""
+    """The versions, under a key as in Keystone."""
 
     values: list[IdentityVersion]
 
@@ -50,7 +50,7 @@ class IdentityVersionAnswer(TypedDict):
 @router.get("", include_in_schema=False)
 @router.get("/")
 async def list_versions(request: Request) -> IdentityVersions:
-    """The one version that is spoken of."""
+    """The only version."""
     return {"versions": {"values": [_version(request)]}}
 
 

@@ -1,7 +1,7 @@
-"""Takes connections from a listening socket within the bounds of `connections`, before and after TLS, and ends those that take too long.
+"""Accept connections from a listening socket within the bounds of `connections`, before and after TLS, and drop slow ones.
 
-uvicorn's own way would know a connection only once its TLS handshake is over, and none of its time-outs. What a connection may send is
-`protocol`'s.
+uvicorn itself would see a connection only after its TLS handshake, and has none of these time-outs. `protocol` bounds what a connection may
+send.
 """
 
 from __future__ import annotations
@@ -26,19 +26,20 @@ from pinfold.core.settings import TimeLimits
 _log = logging.getLogger(__name__)
 
 _AT_ONCE: Final = 16
-"""How many connections are taken before others have their turn. Some five turns pass until a new one has said who it is: fewer must come
-in them than `connections_per_address`, or it would have to give way."""
+"""How many connections are accepted before other work has its turn. A new client needs about five turns to authenticate. Fewer than
+`connections_per_address` must arrive in that time, or the client would be dropped.
+"""
 _LOOK_SECONDS: Final = 0.5
 _TELL_SECONDS: Final = 60.0
 _REST_SECONDS: Final = 0.1
 _PACE_SECONDS: Final = 0.005
-"""How long the next ones wait where some had to give way: who has just connected gets the time to say who it is."""
+"""How long to wait after connections had to be dropped, so that new clients have time to authenticate."""
 _FULL: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _REFUSAL: Final = b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
 class Listener:
-    """What serves one listening socket, from `start` to `close`; the socket itself is the caller's. For the loop's thread."""
+    """Serves one listening socket, from `start` to `close`; the caller owns the socket. For the loop's thread."""
 
     def __init__(
         self,
@@ -64,13 +65,13 @@ class Listener:
         self._tell_at = 0.0
 
     def start(self) -> None:
-        """Take connections from now on."""
+        """Accept connections from now on."""
         self._listening.setblocking(False)
         self._loop.add_reader(self._listening.fileno(), self._accept)
         self._look()
 
     def close(self) -> None:
-        """Take no more connections; those that are open go on, those that shake hands do not."""
+        """Accept no more connections. Open ones go on; those in a TLS handshake end."""
         self._loop.remove_reader(self._listening.fileno())
         if self._timer is not None:
             self._timer.cancel()
@@ -78,7 +79,7 @@ class Listener:
             task.cancel()
 
     async def wait_closed(self) -> None:
-        """As a server of asyncio has it; there is nothing to wait for."""
+        """Return at once. asyncio's servers have this method, but there is nothing to wait for."""
 
     def _accept(self) -> None:
         gave_way = self._connections.gave_way
@@ -120,12 +121,12 @@ class Listener:
         try:
             made.setblocking(False)
             await self._loop.connect_accepted_socket(lambda: Reader(protocol), made, **secure)
-        except (OSError, ssl.SSLError, asyncio.CancelledError):  # it gave up, was too slow, or gave way
+        except (OSError, ssl.SSLError, asyncio.CancelledError):  # the client gave up, was too slow, or was dropped
             made.close()
             self._connections.leave(member)
 
     def _rest(self, error: OSError) -> None:
-        """The system has no file left: one that waits gives way, and others get a moment to end."""
+        """The system has no file descriptor left: drop a waiting connection, and pause so that others can end."""
         _log.warning("no connection can be taken: %s; raise the limit of open files (LimitNOFILE)", error.strerror)
         self._connections.make_room()
         self._pause(_REST_SECONDS)
@@ -139,7 +140,7 @@ class Listener:
             self._loop.add_reader(self._listening.fileno(), self._accept)
 
     def _look(self) -> None:
-        """End what takes too long, and tell in the log once a minute how many had to give way."""
+        """Drop connections that take too long, and log once a minute how many were dropped for new ones."""
         now = self._loop.time()
         for connection in list(self._state.connections):
             if isinstance(connection, BoundedProtocol):

@@ -1,4 +1,4 @@
-"""`/metrics` for Prometheus: the fleet's, read from the store when asked, so that every replica tells the same; and this process's own."""
+"""`/metrics` for Prometheus: the fleet's metrics, read from the store and so equal on every replica; and those of this process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from pinfold.api.compute.server_status import shown
+from pinfold.api.compute.server_status import server_status
 from pinfold.api.password_checks import Outcome
 from pinfold.api.services import ApiServices, services_of
 from pinfold.core.ledger import roles
@@ -50,7 +50,7 @@ PROCESS_METRICS: Final = {
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
 def metrics(request: Request) -> Response:
-    """The metrics in Prometheus' text form."""
+    """The metrics in Prometheus' text format."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Fleet(services_of(request)))
     registry.register(_Process(services_of(request)))
@@ -69,7 +69,7 @@ class _Fleet(Collector):
         for ledger in ledgers:
             _tell_host(families, ledger)
         up = {ledger.record.id: ledger.record.up for ledger in ledgers}
-        statuses = Counter(shown(guest, host_up=up.get(guest.host or "", False)).status for guest in every)
+        statuses = Counter(server_status(guest, host_up=up.get(guest.host or "", False)).status for guest in every)
         for status, count in sorted(statuses.items()):
             families["pinfold_servers"].add_metric([status], count)
         yield from families.values()

@@ -1,4 +1,4 @@
-"""Compute's microversions: which one a request asks for, and the headers that answer. What changes with them is in each noun's file."""
+"""Negotiate the Compute API's microversion, and write its response headers. Each noun's module implements the changes."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ NEWEST: Final = Microversion(2, 96)
 
 
 class MalformedVersion(PinfoldError):
-    """The header is no version at all: HTTP 400."""
+    """The header is not a version: HTTP 400."""
 
 
 class UnsupportedVersion(PinfoldError):
-    """A version outside what is served: HTTP 406."""
+    """A version that is not served: HTTP 406."""
 
 
 def negotiate(standard: str | None, legacy: str | None) -> Microversion:
-    """The microversion that two request headers ask for; 2.1 where they say nothing, the newest for `latest`.
+    """The microversion that two request headers ask for: 2.1 without one, the newest for `latest`.
 
     `standard` is `OpenStack-API-Version` (which may list several services), and wins; `legacy` is `X-OpenStack-Nova-API-Version`.
     Raises `MalformedVersion` and `UnsupportedVersion`. Source: OpenStack API-SIG, "Microversion Specification".
@@ -67,7 +67,7 @@ def negotiate(standard: str | None, legacy: str | None) -> Microversion:
 
 
 def answer_headers(version: Microversion) -> dict[str, str]:
-    """The headers of an answer that was made at that version."""
+    """The headers of a response at that version."""
     return {
         "OpenStack-API-Version": f"compute {version}",
         "X-OpenStack-Nova-API-Version": str(version),

@@ -1,7 +1,7 @@
-"""The OpenAPI document: what FastAPI tells of the routes, made true for what stands in front of them.
+"""The OpenAPI document: FastAPI's, corrected for the layers in front of the routes.
 
-What a route answers on success is its return type. Errors have one form per API and never FastAPI's own 422. Which ones a route may answer
-follows from its path and method; a route says by itself (`responses`) what does not follow. A 500 is always a bug, and declared nowhere.
+A route's return type is its response on success. Errors have one form per API, and never FastAPI's own 422. The path and method of a route
+determine its possible errors; the route itself adds others (`responses`). A 500 is always a bug and is declared nowhere.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _COMPUTE_HEADERS: Final = ("OpenStack-API-Version", "X-OpenStack-Nova-API-Versio
 
 
 def describe(app: FastAPI) -> Callable[[], dict[str, Any]]:
-    """The function that FastAPI asks for the document; it is made once."""
+    """The function that FastAPI calls for the document, which is made once."""
     made: dict[str, Any] = {}
 
     def document() -> dict[str, Any]:
@@ -84,7 +84,7 @@ def _make_true(document: dict[str, Any]) -> None:
 
 
 def refusals(path: str, verb: str) -> frozenset[int]:
-    """The statuses of errors that any route of that path and method may answer.
+    """The error statuses that any route with that path and method may answer.
 
     >>> sorted(refusals("/v1/hosts", "get"))
     [400, 401, 429, 503]

@@ -1,7 +1,7 @@
-"""`PasswordChecks`: passwords are checked in threads of their own, in a fair order and within bounds. What the bounds are is `attempts`'s.
+"""`PasswordChecks`: check passwords in separate threads, in a fair order and within the bounds of `attempts`.
 
-bcrypt takes a third of a second of a CPU by design. In the threads that serve requests, a handful of clients with wrong passwords would
-keep everybody else waiting.
+bcrypt takes a third of a second of CPU by design. In the threads that serve requests, a few clients with wrong passwords would block
+everybody else.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LONGEST_RETRY: Final = 60
 
 
 class Outcome(Enum):
-    """What became of a request with a name and a password."""
+    """The outcome of a request with a name and a password."""
 
     REMEMBERED = "remembered"
     RIGHT = "right"
@@ -34,7 +34,7 @@ class Outcome(Enum):
 
 
 class TooManyAttempts(Exception):
-    """The password is not checked now. `retry_seconds` is when to ask again, `answer_after_seconds` when to say so."""
+    """The password is not checked now. `retry_seconds` is when to ask again, `answer_after_seconds` when to answer that."""
 
     def __init__(self, retry_seconds: int, answer_after_seconds: float) -> None:
         super().__init__(f"ask again in {retry_seconds} s")
@@ -44,7 +44,7 @@ class TooManyAttempts(Exception):
 
 @dataclass(order=True, slots=True)
 class _Waiting:
-    """A check that waits for its turn: the lowest rank first, then who came first."""
+    """A check that waits for its turn: the lowest rank first, then the earliest."""
 
     rank: int
     number: int
@@ -52,9 +52,9 @@ class _Waiting:
 
 
 class PasswordChecks:
-    """For one event loop. `outcomes` counts what became of each request, `waiting` how many wait now.
+    """For one event loop. `outcomes` counts the outcomes of requests, `waiting` the checks that wait now.
 
-    A connection (client's address and port) that a password opened is not bounded any more: it can have one check under way at most.
+    A connection (client's address and port) on which a password was accepted is no longer bounded: it can have only one check running.
     """
 
     def __init__(self, doorkeeper: Doorkeeper, limits: AttemptLimits = DEFAULT_LIMITS) -> None:
@@ -75,7 +75,7 @@ class PasswordChecks:
         return len(self._queue)
 
     async def admit(self, name: str, password: str, *, address: str, connection: tuple[str, int]) -> Account | None:
-        """The account that this opens, or None. `address` is what bounds count together. Raises `TooManyAttempts` beyond the bounds."""
+        """The account that these credentials open, or None. Bounds apply to each `address`. Raises `TooManyAttempts` beyond the bounds."""
         account = self.doorkeeper.remembered(name, password)
         if account is not None:
             self.outcomes[Outcome.REMEMBERED] += 1
@@ -102,7 +102,7 @@ class PasswordChecks:
         return account
 
     async def _turn(self, rank: int) -> None:
-        """Wait until this check may run. Where the queue is full, the last in it has to go, or this one."""
+        """Wait until this check may run. In a full queue the last check is refused, which may be this one."""
         if self._running < self.limits.at_once:
             self._running += 1
             return
@@ -134,7 +134,7 @@ class PasswordChecks:
             self._next()
 
     def _next(self) -> None:
-        """Hand the turn that is over to the first in the queue."""
+        """Give the ended turn to the first check in the queue."""
         while self._queue:
             first = min(self._queue)
             self._queue.remove(first)

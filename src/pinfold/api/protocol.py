@@ -1,4 +1,17 @@
-"""The HTTP protocol with bounds on what one connection may send, hold and take time for. How many there may be is `connections`'s.
+"""The HTTP protocol, with bounds on what one connection may send, hold and take time for. `connections` bounds their number.
+
+| bound | what happens beyond |
+|---|---|
+| a head: 64 KiB of address and headers, 128 headers | 431, and the connection ends |
+| trailers: 128; any part of a message that is not its body: 64 KiB | 431, and the connection ends |
+| a body: 4096 chunks; with its framing, whoever reads it: 2 MiB | 413, and the connection ends |
+| requests that wait for the response to an earlier one: 8 | those are answered, then the connection ends |
+| time for a head, for a body | 408, and the connection ends |
+| time in which the client reads nothing of a response | the connection ends |
+
+The connection is not read while a request waits for the response to an earlier one, nor before the application asks for a body. One read
+takes at most 16 KiB, 4 KiB for strangers, and a client that sends more must let others go first. The parser is httptools, in C: h11 has
+some of these bounds, but needs two seconds for 1 MiB in chunks of one byte, during which nobody else is answered.
 
 | bound | what happens beyond |
 |---|---|
@@ -30,17 +43,17 @@ from pinfold.api.turns import Turns
 from pinfold.core.settings import TimeLimits
 
 MAX_HEAD: Final = 1 << 16
-"""Bytes of a head: address, names and values, and four more for each header."""
+"""Bytes of a head: address, names and values, plus four for each header."""
 MAX_HEADERS: Final = 128
 MAX_CHUNKS: Final = 4096
-"""Each costs time, however small it is; clients send chunks of kilobytes."""
+"""Every chunk costs time, however small; clients send chunks of kilobytes."""
 MAX_QUEUED: Final = 8
 MAX_UNREAD: Final = 1 << 21
-"""Bytes of a message's body with its framing, whoever reads it; what the application takes is less, `bounds.MAX_BODY`."""
+"""Bytes of a message's body with its framing, whoever reads it. The application accepts less: `bounds.MAX_BODY`."""
 _READ: Final = 1 << 14
 _READ_OF_STRANGERS: Final = 1 << 12
 _REQUEST_LINE: Final = 256
-"""What a head has beside what `MAX_HEAD` counts: the method, the version, and a blank more here and there."""
+"""The bytes of a head that `MAX_HEAD` does not count: the method, the version, and some blanks."""
 _PHRASES: Final = {
     400: b"Bad Request",
     408: b"Request Timeout",
@@ -50,7 +63,7 @@ _PHRASES: Final = {
 
 
 class _BeyondBounds(Exception):
-    """Raised inside the parser, so that it stops at once; `status` says why."""
+    """Raised inside the parser to stop it at once; `status` says why."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -58,7 +71,7 @@ class _BeyondBounds(Exception):
 
 
 class _Flow(FlowControl):
-    """Whether the connection is read: by uvicorn's rules, but never while it is held, nor while others have their turn."""
+    """Decides whether the connection is read: by uvicorn's rules, but never while it is held, nor while others have their turn."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         super().__init__(transport)
@@ -78,25 +91,25 @@ class _Flow(FlowControl):
                 self._transport.resume_reading()
 
     def hold(self) -> None:
-        """Read nothing until `held` is False again."""
+        """Stop reading until it is called with False."""
         self.held = True
         self.pause_reading()
 
     def yield_turn(self) -> None:
-        """Read nothing until `next_turn`. libuv by itself reads up to 32 times from one connection before it looks at others."""
+        """Stop reading until `next_turn`. By itself libuv reads one connection up to 32 times before it reads others."""
         self._yielding = True
         if not self.read_paused:
             self._transport.pause_reading()
 
     def next_turn(self) -> None:
-        """Read on."""
+        """Continue reading."""
         self._yielding = False
         if not self.read_paused and not self._transport.is_closing():
             self._transport.resume_reading()
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol on httptools, for one connection, that is one member of `connections`."""
+    """uvicorn's protocol on httptools for one connection, which is one member of `connections`."""
 
     def __init__(
         self, config: Config, server_state: ServerState, *, connections: Connections, member: Member, times: TimeLimits, turns: Turns
@@ -125,7 +138,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._member.drop = self.drop
 
     def drop(self) -> None:
-        """End the connection at once, and whatever is done for it."""
+        """End the connection at once, and all work for it."""
         self._dropped = True
         if self.cycle is not None:
             self.cycle.disconnected = True
@@ -153,7 +166,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._connections.works(self._member)
 
     def look(self, now: float) -> None:
-        """End the connection where its time is up."""
+        """End the connection if its time is over."""
         if self._blocked is None and self.transport.is_closing():
             self._blocked = now
         if self._blocked is not None:
@@ -197,7 +210,7 @@ class BoundedProtocol(HttpToolsProtocol):
             if self._in_body and self._message > MAX_UNREAD:
                 raise _BeyondBounds(413)
         except httptools.HttpParserUpgrade:
-            pass  # the request is answered as it stands: there is nothing to upgrade to
+            pass  # answer the request without an upgrade: there is nothing to upgrade to
         except httptools.HttpParserError:
             self._refuse(self._refusal)
             return
@@ -207,7 +220,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if queued or self.pipeline:
             self._flow.hold()
         elif self._in_body and self.cycle.body and not self.cycle.response_complete:
-            self.flow.pause_reading()  # until the application asks for it
+            self.flow.pause_reading()  # stop reading until the application asks for it
         elif len(data) == self.most:
             self._flow.yield_turn()
             self.loop.call_soon(self._flow.next_turn)
@@ -226,7 +239,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers += 1
         self._count(len(name) + len(value) + 4)
-        if not self._in_body:  # else it is a trailer: nobody asks for it, and in the headers it would count as one
+        if not self._in_body:  # else it is a trailer, which nobody reads; among the headers it would count as one
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -238,7 +251,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._since = self.loop.time()
 
     def on_chunk_header(self) -> None:
-        """A chunk begins; uvicorn does not ask to be told."""
+        """A chunk begins. uvicorn itself does not use this callback."""
         self._chunks += 1
         if self._chunks > MAX_CHUNKS:
             raise self._stop(413)
@@ -282,7 +295,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._leave_when_done()
 
     def _leave_when_done(self) -> None:
-        """Leave once the connection is lost and nothing works for it any more: who hangs up early cannot have more done than others."""
+        """Leave the group only when the connection is lost and no work for it remains: hanging up early must not allow a client more work
+        than others.
+        """
         if self._lost and not self._working:
             self._connections.leave(self._member)
 
@@ -310,7 +325,9 @@ class BoundedProtocol(HttpToolsProtocol):
         return _BeyondBounds(status)
 
     def _refuse(self, status: int) -> None:
-        """Say so where nothing else is being said, and end the connection; what was queued before too much came is answered first."""
+        """Send the refusal, unless a response is being sent, and end the connection. Requests queued before the fault are answered
+        first.
+        """
         if self.transport.is_closing():
             return
         self._deaf = True
@@ -329,7 +346,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 class Reader(asyncio.BufferedProtocol):
-    """Reads for a `BoundedProtocol`, at most 16 KiB at a time, into one buffer for all connections: what is read is parsed at once."""
+    """Reads for a `BoundedProtocol`, at most 16 KiB at a time, into one buffer for all connections, because input is parsed at once."""
 
     _buffer: Final = memoryview(bytearray(_READ))
 
@@ -337,17 +354,17 @@ class Reader(asyncio.BufferedProtocol):
         self._protocol = protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Bound what TLS keeps before it is read, too."""
+        """Bound TLS's buffer of unread data, too."""
         if hasattr(transport, "set_read_buffer_limits"):
             transport.set_read_buffer_limits(high=2 * _READ)
         self._protocol.connection_made(transport)  # type: ignore[arg-type]
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002
-        """Where to read into."""
+        """The buffer to read into."""
         return self._buffer[: self._protocol.most]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Parse what was read."""
+        """Parse the new bytes."""
         self._protocol.data_received(bytes(self._buffer[:nbytes]))
 
     def eof_received(self) -> None:
@@ -359,9 +376,9 @@ class Reader(asyncio.BufferedProtocol):
         self._protocol.connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """The client takes nothing of its answer."""
+        """The client does not read its response."""
         self._protocol.pause_writing()
 
     def resume_writing(self) -> None:
-        """The client goes on to take its answer."""
+        """The client reads its response again."""
         self._protocol.resume_writing()

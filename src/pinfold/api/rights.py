@@ -1,4 +1,4 @@
-"""`while_it_holds`: a request is served for as long as its account is as it was when it was let in. Letting it in does not belong here."""
+"""`while_it_holds`: serve a request only as long as its account is unchanged since it was admitted."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class _Ended(Exception):
 
 
 async def while_it_holds(doorkeeper: Doorkeeper, account: Account, app: App, scope: Scope, receive: Receive, send: Send) -> None:
-    """Serve one request. Once the account is removed or changed, nothing more of the request is heard, and nothing more is answered.
+    """Serve one request. Once the account is removed or changed, nothing more is read from the request or sent in response.
 
-    An answer that has not begun becomes 401; one that has breaks off. What was changed by then stays changed.
+    A response that has not begun becomes 401; one that has begun breaks off. Changes that were made by then stay.
     """
     began = refused = False
 

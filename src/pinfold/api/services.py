@@ -1,4 +1,4 @@
-"""What the routes work with: one value that the composition root makes. Making it does not belong here."""
+"""`ApiServices`: the parts that the routes use, assembled by the composition root."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 class ApiServices:
     """The parts behind the routes.
 
-    `placement_app` is the embedded Placement, None where a remote one is used. `checks` are None with `--no-auth` alone.
-    `proxies` are those whose word about a client's address counts. `connections` is everybody who is connected.
-    `images` is the directory that images come from. `lease_seconds` is how long a host counts as up after a heartbeat.
+    `placement_app` is the embedded Placement, None with a remote one. `checks` is None only with `--no-auth`. `proxies` are trusted to
+    forward a client's address. `connections` counts all connections. `images` is the directory of images. `lease_seconds` is how long a
+    host counts as up after a heartbeat.
     """
 
     database: Database
@@ -48,15 +48,15 @@ class ApiServices:
 
 
 def services_of(request: Request) -> ApiServices:
-    """The services that this application was made with."""
+    """The services with which this application was created."""
     found: ApiServices = request.app.state.services
     return found
 
 
 async def _services(request: Request) -> ApiServices:
-    """The same as a dependency; a coroutine, since FastAPI calls plain functions in a thread."""
+    """The same as a dependency. It is a coroutine, because FastAPI calls plain functions in a thread."""
     return services_of(request)
 
 
 Services = Annotated[ApiServices, Depends(_services)]
-"""The type of a route's parameter that gets the services."""
+"""The type of a route's parameter that receives the services."""

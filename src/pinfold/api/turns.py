@@ -1,4 +1,4 @@
-"""How long strangers may keep the event loop busy before others have their turn. Whose bytes are whose is `protocol`'s."""
+"""`Turns`: bound how long strangers' work may keep the event loop busy before others have their turn."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ _SECONDS: Final = 0.005
 
 
 class Turns:
-    """Work of strangers, in its order; in each round of the loop as much as takes 5 ms, the rest in the next rounds.
+    """Does strangers' work in order: as much as takes 5 ms in each round of the loop, the rest in later rounds.
 
-    However many connect, and whatever their bytes cost to parse: an agent's request waits a few milliseconds in each round, not seconds.
+    So an agent's request waits a few milliseconds in each round instead of seconds, however many strangers connect and however expensive
+    their bytes are to parse.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -24,7 +25,7 @@ class Turns:
         self._due = False
 
     def take(self, work: Callable[[], None]) -> bool:
-        """Do it now where there is time, and say so; else in its turn."""
+        """Do the work now and return True if there is time; else do it in its turn."""
         if not self._due:
             self._due = True
             self._loop.call_soon(self._round)
@@ -43,6 +44,6 @@ class Turns:
             self._loop.call_soon(self._round)
 
     def _do(self, work: Callable[[], None]) -> None:
-        began = time.perf_counter()  # the clock of uvloop stands still within a round
+        began = time.perf_counter()  # uvloop's clock does not advance within a round
         work()
         self._spent += time.perf_counter() - began

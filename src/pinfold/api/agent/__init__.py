@@ -1,1 +1,1 @@
-"""The routes that agents use, each with a token that opens one host."""
+"""The routes for agents. Each agent's token opens them for one host only."""

@@ -1,4 +1,4 @@
-"""What agents ask and report. Their bodies are `agent.wire` values in the codec's form; what follows from them is `Lifecycle`'s."""
+"""The routes for agents' reports and orders. Their bodies are `agent.wire` values in the codec's form."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from starlette.concurrency import run_in_threadpool
 
 from pinfold.agent.wire import Absence, GuestOrder, GuestReport, Hello, Orders, ThreadReport, Welcome
 from pinfold.api.agent.tokens import agent_host
-from pinfold.api.answers import stored
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.image.catalog import read_catalog
 from pinfold.api.image.routes import BYTES
+from pinfold.api.response_schema import stored
 from pinfold.api.services import ApiServices, Services
 from pinfold.scheduler.lifecycle import REBOOTING_HARD
 from pinfold.store import codec, guests, hosts
@@ -33,13 +33,13 @@ OrdersAnswer = Annotated[dict[str, Any], stored(Orders)]
 
 LONGEST_WAIT: Final = 60.0
 _LOOK_SECONDS: Final = 1.0
-"""How often the rows are looked at while nobody told of a change: hints may be lost."""
+"""How often the rows are read while no notification arrives, because notifications may be lost."""
 
 
 @router.put("/host", responses={403: {}})
 def report_host(body: HelloBody, host: Host, services: Services) -> WelcomeAnswer:
-    """The agent's host as it is, and its heartbeat. A changed report bumps the revision and reaches Placement before the answer, or as soon
-    as Placement is there again.
+    """Store the report of the agent's host, which also counts as a heartbeat. A change that raises the revision reaches Placement before
+    the response, or as soon as Placement is back.
     """
     hello = codec.from_plain(body, Hello, "host report")
     with services.database.write() as connection:
@@ -56,7 +56,7 @@ def report_host(body: HelloBody, host: Host, services: Services) -> WelcomeAnswe
 
 @router.post("/heartbeat")
 def heartbeat(host: Host, services: Services) -> WelcomeAnswer:
-    """The agent lives; nothing of its host has changed."""
+    """Extend the lease of the agent's host, which has not changed."""
     with services.database.write() as connection:
         hosts.heartbeat(connection, host, services.lease_seconds)
         welcome = _welcome(connection, host, services)
@@ -65,7 +65,7 @@ def heartbeat(host: Host, services: Services) -> WelcomeAnswer:
 
 @router.delete("/host", status_code=204, response_class=Response)
 def say_goodbye(host: Host, services: Services) -> Response:
-    """The agent ends in good order: its host is down from now on. Its guests go on."""
+    """End the lease of the agent's host: it is down from now on. Its guests go on."""
     with services.database.write() as connection:
         hosts.expire(connection, host)
     return Response(status_code=204)
@@ -79,7 +79,7 @@ async def wait_for_orders(
     after: Annotated[int, Query(ge=-1)] = -1,
     wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT)] = 0.0,
 ) -> OrdersAnswer:
-    """All orders of the host, as soon as their count is not `after` any more, or after `wait` seconds."""
+    """All orders of the host, as soon as their count differs from `after`, or after `wait` seconds."""
     loop = asyncio.get_running_loop()
     changed = asyncio.Event()
 
@@ -106,7 +106,7 @@ async def wait_for_orders(
 
 @router.post("/guests/{guest_id}", status_code=204, response_class=Response)
 def report_guest(guest_id: str, body: GuestReportBody, host: Host, services: Services) -> Response:
-    """What one of the host's guests is doing, and where its threads are."""
+    """Store what one of the host's guests is doing, and where its threads are."""
     report = codec.from_plain(body, GuestReport, "guest report")
     threads = None if report.threads is None else codec.encode(replace(report.threads, reported=time.time()), ThreadReport)
     services.reports.seen(host, guest_id, report.revision, report.observed, booted=report.boot, report=threads, failure=report.failure)
@@ -115,7 +115,7 @@ def report_guest(guest_id: str, body: GuestReportBody, host: Host, services: Ser
 
 @router.post("/guests/{guest_id}/absence", status_code=204, response_class=Response)
 def report_absence(guest_id: str, body: AbsenceBody, host: Host, services: Services) -> Response:
-    """Neither domain nor process of a guest remains on the host: its claim may be given back."""
+    """Release the claim of a guest of which neither domain nor process remains on the host."""
     absence = codec.from_plain(body, Absence, "absence")
     services.reports.absent(host, guest_id, absence.revision, absence.failure)
     return Response(status_code=204)
@@ -123,7 +123,7 @@ def report_absence(guest_id: str, body: AbsenceBody, host: Host, services: Servi
 
 @router.get("/images/{name}", response_class=FileResponse, responses={200: BYTES}, dependencies=[Depends(agent_host)])
 def download_image(name: str, services: Services) -> FileResponse:
-    """An image's bytes by its name, for an agent whose own directory lacks it; the file's suffix is in `X-Pinfold-Suffix`."""
+    """An image's bytes by its name, for an agent whose own directory lacks it. The file's suffix is in `X-Pinfold-Suffix`."""
     for image in read_catalog(services.images):
         if image.name == name:
             return FileResponse(image.path, media_type="application/octet-stream", headers={"X-Pinfold-Suffix": image.suffix})

@@ -1,6 +1,6 @@
-"""Agents' tokens: one each, which opens the routes of one host and no others. The store keeps only their digests.
+"""Agents' tokens: one per agent, which opens the routes of one host only. The store keeps only their digests.
 
-A token is checked before anything of the body is read.
+A token is checked before any byte of the body is read.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _FORM: Final = re.compile(r"([0-9a-f-]{36})\.([A-Za-z0-9_-]{43})")
 
 
 def make_token(host_id: str) -> tuple[str, str]:
-    """A new token for that host, and the digest of it that is stored. The token is shown once.
+    """A new token for that host, and the digest of it for the store. The token is shown once.
 
     >>> token, digest = make_token("8c2b1d06-6a2f-5f0a-9c55-6c8ad1b5ef1e")
     >>> token.startswith("8c2b1d06-6a2f-5f0a-9c55-6c8ad1b5ef1e."), digest == digest_of(token)
@@ -43,12 +43,12 @@ def make_token(host_id: str) -> tuple[str, str]:
 
 
 def digest_of(token: str) -> str:
-    """What is stored of a token. It has 256 random bits, so that one round of SHA-256 is enough."""
+    """The stored digest of a token. A token has 256 random bits, so one round of SHA-256 is enough."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 class AgentAuthentication:
-    """ASGI: lets a request to an agent's route through with its host's id in `scope["state"]["agent_host"]`, or answers 401."""
+    """ASGI: passes a request for an agent's route on with its host's id in `scope["state"]["agent_host"]`, or answers 401."""
 
     def __init__(self, app: App, database: Database) -> None:
         self._app = app
@@ -74,10 +74,10 @@ class AgentAuthentication:
             await self._app(scope, receive, send)
 
     async def _host(self, scope: Scope, header: str) -> str | None:
-        """The id of the host whose token a header carries, None for a missing or wrong one.
+        """The id of the host whose token the header carries, None for a missing or wrong one.
 
-        A token that opened before is taken for its agent's at once, so that its connection does not give way, and is checked where all
-        requests are served. All others are checked in threads of their own, which strangers may keep busy.
+        A token that was valid before counts as its agent's at once, so that its connection is kept, and is checked in the threads that
+        serve all requests. Any other token is checked in separate threads, which strangers may keep busy.
         """
         scheme, _, token = header.partition(" ")
         match = _FORM.fullmatch(token.strip())
@@ -106,6 +106,6 @@ class AgentAuthentication:
 
 
 async def agent_host(request: Request) -> str:
-    """The id of the host whose agent calls; a coroutine, since FastAPI calls plain functions in a thread."""
+    """The id of the host whose agent calls. It is a coroutine, because FastAPI calls plain functions in a thread."""
     host: str = request.state.agent_host
     return host

@@ -1,1 +1,1 @@
-"""The OpenStack Compute API v2.1, as far as placing CPUs needs it. One file per noun."""
+"""The OpenStack Compute API v2.1, as far as the placement of CPUs needs it. One module per noun."""

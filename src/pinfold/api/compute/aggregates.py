@@ -1,4 +1,4 @@
-"""Aggregates in the Compute API: named sets of hosts. Each is an aggregate in Placement too, and may make an availability zone."""
+"""Aggregates in the Compute API: named sets of hosts. Each is also an aggregate in Placement, and may define an availability zone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from fastapi import APIRouter, Body, Response
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
-from pinfold.api.answers import closed, since
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.instants import micro_instant
 from pinfold.api.compute.links import ROOT
@@ -20,8 +19,9 @@ from pinfold.api.compute.names import Name
 from pinfold.api.compute.zones import ZONE_KEY, zones
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.microversion import Microversion
+from pinfold.api.response_schema import closed, since
 from pinfold.api.services import ApiServices, Services
-from pinfold.api.worded import Worded
+from pinfold.api.text_pattern import TextPattern
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.store import aggregates as rows
 from pinfold.store import hosts
@@ -30,9 +30,9 @@ from pinfold.store.records import AggregateRecord, HostRecord
 router = APIRouter(prefix=f"{ROOT}/os-aggregates", tags=["aggregates"])
 
 
-Zone = Annotated[str, Field(min_length=1, max_length=255), Worded(pattern=r"^[^:]+$", allowed="an availability zone has no colon")]
+Zone = Annotated[str, Field(min_length=1, max_length=255), TextPattern(pattern=r"^[^:]+$", allowed="an availability zone has no colon")]
 AggregateId = int
-"""Any whole number: one that no aggregate can have is answered like one that none has."""
+"""Any whole number: one that no aggregate can have is answered like an unknown one."""
 _LARGEST: Final = 0x7FFFFFFF
 
 
@@ -54,7 +54,7 @@ class CreateAggregate(_Closed):
 
 
 class AggregateChange(_Closed):
-    """What may be changed of an aggregate."""
+    """The changes to an aggregate."""
 
     name: Name | None = None
     availability_zone: Zone | None = None
@@ -81,7 +81,7 @@ class MetadataChange(_Closed):
 
 
 class AggregateAction(_Closed):
-    """One of the three things done to an aggregate."""
+    """One of the three actions on an aggregate."""
 
     add_host: HostName | None = None
     remove_host: HostName | None = None
@@ -90,7 +90,7 @@ class AggregateAction(_Closed):
 
 @closed
 class AggregateInBrief(TypedDict):
-    """An aggregate as the answer to its create shows it."""
+    """An aggregate in the response to its create."""
 
     id: int
     name: str
@@ -194,7 +194,7 @@ def act(aggregate_id: AggregateId, body: Annotated[AggregateAction, Body()], ser
 
 @contextmanager
 def _changing(services: ApiServices, aggregate_id: int) -> Iterator[tuple[sa.Connection, AggregateRecord]]:
-    """A transaction in which nobody else changes an aggregate, and the aggregate as it is then. Raises 404 where there is none."""
+    """A transaction in which nobody else can change an aggregate, and the aggregate as read in it. Raises 404 when there is none."""
     with services.database.write() as connection:
         rows.hold(connection)
         yield connection, _get(connection, aggregate_id)

@@ -1,4 +1,4 @@
-"""A flavor as the Compute API shows it, by microversion. Pure but for the links."""
+"""Show a flavor in the Compute API, by microversion. Pure except for the links."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Annotated, NotRequired
 from starlette.requests import Request
 from typing_extensions import TypedDict
 
-from pinfold.api.answers import Link, closed, since
 from pinfold.api.compute.links import links
 from pinfold.api.microversion import Microversion
+from pinfold.api.response_schema import Link, closed, since
 from pinfold.store import flavors as rows
 from pinfold.store.records import FlavorRecord
 
@@ -85,7 +85,7 @@ class ExtraSpecsShown(TypedDict):
 
 
 def projects(row: FlavorRecord) -> tuple[str, ...]:
-    """The ids of the projects that a flavor is given to, in order."""
+    """The ids of the projects to which a flavor is granted, in order."""
     return tuple(filter(None, dict(row.details).get(rows.PROJECTS, "").split(",")))
 
 
@@ -95,7 +95,7 @@ def access(row: FlavorRecord) -> FlavorAccess:
 
 
 def full(request: Request, row: FlavorRecord, version: Microversion) -> FlavorInFull:
-    """A flavor in full, as that microversion shows it."""
+    """A flavor in full at that microversion."""
     details = dict(row.details)
     swap = int(details.get("swap", "0"))
     shown: FlavorInFull = {
@@ -119,7 +119,7 @@ def full(request: Request, row: FlavorRecord, version: Microversion) -> FlavorIn
 
 
 def brief(request: Request, row: FlavorRecord, version: Microversion) -> FlavorInBrief:
-    """A flavor as a listing without detail shows it."""
+    """A flavor in a listing without detail."""
     shown: FlavorInBrief = {"id": row.id, "name": row.flavor.name, "links": links(request, "flavors", row.id)}
     if version >= Microversion(2, 55):
         shown["description"] = row.description

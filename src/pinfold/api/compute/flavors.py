@@ -1,4 +1,4 @@
-"""Flavors and their extra specs in the Compute API. What an extra spec means is `core.request`'s to say."""
+"""Flavors and their extra specs in the Compute API. `core.request` defines the meaning of extra specs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
-from pinfold.api.answers import Link
 from pinfold.api.compute.flavor_view import (
     ExtraSpecsShown,
     FlavorAccess,
@@ -27,8 +26,9 @@ from pinfold.api.compute.links import ROOT, Limit, after_marker, next_page, size
 from pinfold.api.compute.names import Name
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.microversion import Microversion
+from pinfold.api.response_schema import Link
 from pinfold.api.services import ApiServices, Services
-from pinfold.api.worded import Worded
+from pinfold.api.text_pattern import TextPattern
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.request.model import Flavor
 from pinfold.core.request.vet import vet_extra_spec
@@ -56,31 +56,31 @@ _FALSE: Final = frozenset({"false", "0", "off", "no", "n", "f"})
 
 
 def _read_boolean(value: object) -> object:
-    """A boolean, or one of the words that Nova reads as one; everything else as it is, to be refused."""
+    """A boolean, or a word that Nova accepts as one; everything else unchanged, so that it is refused."""
     word = value.lower() if isinstance(value, str) else None
     return True if word in _TRUE else False if word in _FALSE else value
 
 
 BooleanWord = Annotated[StrictBool, BeforeValidator(_read_boolean)]
-"""What Nova takes for a boolean: JSON's own, and words such as "True" and "no", which some clients send."""
+"""What Nova accepts as a boolean: JSON's own, and words such as "True" and "no", which some clients send."""
 Count = Annotated[int, Field(ge=0, le=_MAX_INT)]
 Positive = Annotated[int, Field(ge=1, le=_MAX_INT)]
 FlavorId = Annotated[
     str,
     Field(min_length=1, max_length=255),
-    Worded(pattern=r"^[\w.\- ]+$", allowed="a flavor's id has letters, digits, blanks and _.- and nothing else"),
+    TextPattern(pattern=r"^[\w.\- ]+$", allowed="a flavor's id has letters, digits, blanks and _.- and nothing else"),
 ]
 
 
 ProjectId = Annotated[
     str,
     Field(min_length=1, max_length=255),
-    Worded(pattern=r"^[a-zA-Z0-9-]*$", allowed="a project's id has letters, digits and - and nothing else"),
+    TextPattern(pattern=r"^[a-zA-Z0-9-]*$", allowed="a project's id has letters, digits and - and nothing else"),
 ]
 
 
 class _Closed(BaseModel):
-    """No key but those named; OpenStack's clients send numbers as text in places, so numbers are read from text too."""
+    """A body without unknown keys. OpenStack's clients send some numbers as text, so numbers are read from text too."""
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
@@ -107,7 +107,7 @@ class CreateFlavor(_Closed):
 
 
 class FlavorChange(_Closed):
-    """What may be changed of a flavor: its description."""
+    """The changes to a flavor: its description."""
 
     description: Annotated[str, Field(max_length=65535)] | None
 
@@ -131,14 +131,14 @@ class Tenant(_Closed):
 
 
 class AccessChange(_Closed):
-    """A flavor's action: who may use it from now on, or no longer."""
+    """A flavor's action: grant access to a project, or remove it."""
 
     add: Tenant | None = Field(default=None, alias="addTenantAccess")
     remove: Tenant | None = Field(default=None, alias="removeTenantAccess")
 
 
 class FlavorQuery(BaseModel):
-    """What a listing of flavors may be asked."""
+    """The query parameters of a listing of flavors."""
 
     limit: Limit = None
     marker: str | None = None
@@ -297,7 +297,7 @@ def delete_extra_spec(flavor_id: str, key: str, services: Services) -> Response:
 
 
 def _no_spec(flavor_id: str, key: str) -> ApiError:
-    """The error for an extra spec that a flavor has not, in Nova's words."""
+    """The error for an extra spec that a flavor does not have, in Nova's words."""
     return ApiError(404, f"Flavor {flavor_id} has no extra specs with key {key[:255]}.")
 
 
@@ -312,7 +312,7 @@ def _list(asked: FlavorQuery, request: Request, services: ApiServices, noun: str
 
 
 def _public(text: str | None) -> bool | None:
-    """What `is_public` asks for: None is both kinds."""
+    """The kinds of flavors that `is_public` selects; None is both."""
     if (text or "").lower() == "none":
         return None
     asked = _read_boolean(text or "true")

@@ -1,4 +1,4 @@
-"""The headers of every Compute request and answer: the microversion, and an id for the logs."""
+"""The headers of every Compute request and response: the microversion, and an id for the logs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pinfold.api.microversion import NEWEST, OLDEST, MalformedVersion, Microvers
 
 
 class ComputeHeaders:
-    """ASGI: negotiates the microversion into `scope["state"]["microversion"]`, and puts it and the request id on every answer.
+    """ASGI: negotiates the microversion into `scope["state"]["microversion"]`, and adds it and the request id to every response.
 
-    A version that cannot be served is answered here: 400 when it is malformed, 406 when it is none of ours.
+    It answers a version that cannot be served itself: 400 for a malformed one, 406 for an unsupported one.
     """
 
     def __init__(self, app: App) -> None:
@@ -50,13 +50,13 @@ class ComputeHeaders:
 
 
 async def version_of(request: Request) -> Microversion:
-    """The microversion that a request is served at; a coroutine, since FastAPI calls plain functions in a thread."""
+    """The microversion at which a request is served. It is a coroutine, because FastAPI calls plain functions in a thread."""
     version: Microversion = request.state.microversion
     return version
 
 
 Version = Annotated[Microversion, Depends(version_of)]
-"""The type of a route's parameter that gets the microversion."""
+"""The type of a route's parameter that receives the microversion."""
 
 
 def _encoded(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:

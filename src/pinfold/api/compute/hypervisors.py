@@ -12,9 +12,8 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel
 
-from pinfold.api.answers import Link
 from pinfold.api.compute.headers import Version
-from pinfold.api.compute.hypervisor_answers import (
+from pinfold.api.compute.hypervisor_schemas import (
     CpuInfo,
     HypervisorDescribed,
     HypervisorInBrief,
@@ -31,6 +30,7 @@ from pinfold.api.compute.hypervisor_answers import (
 from pinfold.api.compute.links import ROOT, Limit, after_marker, next_page, sized
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.microversion import Microversion
+from pinfold.api.response_schema import Link
 from pinfold.api.services import ApiServices, Services
 from pinfold.core.plural import count
 from pinfold.store import guests, hosts
@@ -48,7 +48,7 @@ _USAGE_GONE: Final = Microversion(2, 88)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """A host's totals and what of them is promised, in the Compute API's old words: vCPUs, MiB, GiB, servers."""
+    """A host's totals and what of them is promised, in the Compute API's old units: vCPUs, MiB, GiB, servers."""
 
     vcpus: int
     vcpus_used: int
@@ -77,7 +77,7 @@ class Usage:
 
 
 class HypervisorQuery(BaseModel):
-    """What a listing of hypervisors may be asked."""
+    """The query parameters of a listing of hypervisors."""
 
     limit: Limit = None
     marker: str | None = None
@@ -114,7 +114,7 @@ def list_hypervisors_detail(asked: Asked, request: Request, services: Services, 
 
 @router.get("/os-hypervisors/statistics", responses={404: {}})
 def show_statistics(services: Services, version: Version) -> StatisticsShown:
-    """The fleet's totals; gone from microversion 2.88 on, as in Nova: Placement tells them."""
+    """The fleet's totals. As in Nova, they are gone from microversion 2.88 on, because Placement has them."""
     if version >= _USAGE_GONE:
         raise ApiError(404, "The resource could not be found.")
     with services.database.read() as connection:
@@ -145,7 +145,7 @@ def show_hypervisor(hypervisor_id: str, services: Services, version: Version, wi
 
 @router.get("/os-hypervisors/{pattern}/search", responses={404: {}})
 def search_hypervisors(pattern: str, services: Services, version: Version) -> HypervisorsFound:
-    """The hosts whose name holds a text; from microversion 2.53 on a listing is narrowed instead, as in Nova."""
+    """The hosts whose name contains a text. As in Nova, a filter of the listing replaces it from microversion 2.53 on."""
     return {"hypervisors": [_brief(record) for record, _ in _matching(services, pattern, version)]}
 
 
@@ -157,7 +157,7 @@ def list_servers_of_hypervisors(pattern: str, services: Services, version: Versi
 
 @router.get("/os-hypervisors/{hypervisor_id}/uptime")
 def show_uptime(hypervisor_id: str, services: Services, version: Version) -> HypervisorUptimeShown:
-    """How long a host has been up, as its agent told; gone from microversion 2.88 on."""
+    """How long a host has been up, as its agent reported. It is gone from microversion 2.88 on."""
     if version >= _USAGE_GONE:
         raise ApiError(404, "The resource could not be found.")
     with services.database.read() as connection:
@@ -227,19 +227,19 @@ def _full(
 
 
 def _whole_number(facts: Mapping[str, str], name: str) -> int:
-    """A fact that is a whole number; 0 for one that is missing, or that no honest agent tells."""
+    """A fact that is a whole number; 0 if it is missing or impossible."""
     text = facts.get(name, "")
     return int(text) if re.fullmatch(r"[0-9]{1,12}", text, re.ASCII) else 0
 
 
 def _uptime(host: HostRecord) -> str | None:
-    """How long a host has been up; None for one that is silent, or that did not tell when it was started."""
+    """How long a host has been up; None if it is silent or did not report when it was started."""
     booted, now = _whole_number(dict(host.report.facts), "booted"), time.time()
     return up_words(now - booted) if 0 < booted <= now and host.up else None
 
 
 def up_words(seconds: float) -> str:
-    """A duration as `uptime` writes it.
+    """A duration in the format of `uptime`.
 
     >>> up_words(4 * 86400 + 3 * 3600 + 5 * 60), up_words(86400), up_words(59)
     ('up 4 days, 3:05', 'up 1 day, 0:00', 'up 0:00')

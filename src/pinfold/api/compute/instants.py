@@ -1,4 +1,4 @@
-"""Times as the Compute API writes them, of which it has two ways."""
+"""Write times in the two formats of the Compute API."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 
 def instant(seconds: float) -> str:
-    """A time with its zone and no fraction.
+    """A time with its zone and without a fraction.
 
     >>> instant(0.0)
     '1970-01-01T00:00:00Z'
@@ -15,7 +15,7 @@ def instant(seconds: float) -> str:
 
 
 def micro_instant(seconds: float) -> str:
-    """A time with microseconds and no zone; it is UTC all the same.
+    """A time in UTC with microseconds, written without a zone.
 
     >>> micro_instant(0.5)
     '1970-01-01T00:00:00.500000'

@@ -1,4 +1,4 @@
-"""Limits in the Compute API: there are none on what a host can give, and what pinfold has not is limited to nothing."""
+"""GET /limits: unlimited for what hosts provide, zero for what pinfold lacks."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Annotated, Final, NotRequired
 from fastapi import APIRouter
 from typing_extensions import TypedDict
 
-from pinfold.api.answers import before, closed
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT
 from pinfold.api.compute.server_bodies import MOST_METADATA
 from pinfold.api.microversion import Microversion
+from pinfold.api.response_schema import before, closed
 from pinfold.api.services import Services
 from pinfold.store import guests
 
@@ -22,7 +22,7 @@ _UNLIMITED: Final = -1
 
 @closed
 class AbsoluteLimits(TypedDict):
-    """What may be had at most, -1 for as much as there is, and what is had by now: servers, vCPUs and MiB."""
+    """Limits, -1 for unlimited, and current use: servers, vCPUs and MiB."""
 
     maxTotalInstances: int
     maxTotalCores: int
@@ -47,7 +47,7 @@ class AbsoluteLimits(TypedDict):
 
 @closed
 class Limits(TypedDict):
-    """The absolute limits, and those of a rate, of which there are none."""
+    """The absolute limits, and the rate limits, of which there are none."""
 
     absolute: AbsoluteLimits
     rate: list[dict[str, str]]
@@ -62,7 +62,7 @@ class LimitsShown(TypedDict):
 
 @router.get("")
 def show_limits(services: Services, version: Version) -> LimitsShown:
-    """What is in use. Hosts alone limit it; of networks, key pairs and server groups there is nothing."""
+    """What is in use. Only hosts limit it; the limit of networks, key pairs and server groups is zero."""
     with services.database.read() as connection:
         flavors = [guest.flavor for guest in guests.page(connection)]
     absolute: AbsoluteLimits = {

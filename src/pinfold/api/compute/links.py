@@ -1,4 +1,4 @@
-"""Absolute links to the things of the Compute API, and the paging of its listings."""
+"""Absolute links to objects of the Compute API, and the paging of its listings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from pydantic import Field
 from starlette.requests import Request
 
-from pinfold.api.answers import Link
+from pinfold.api.response_schema import Link
 from pinfold.core.errors import InvalidRequest
 
 ROOT: Final = "/compute/v2.1"
@@ -25,13 +25,13 @@ Thing = TypeVar("Thing")
 def base(request: Request) -> str:
     """The address that the client used, without a path.
 
-    Only a proxy that `[pinfold_api] trusted_proxies` names is believed that it was HTTPS.
+    Its scheme is HTTPS behind a proxy only if `[pinfold_api] trusted_proxies` names that proxy.
     """
     return str(request.base_url).rstrip("/")
 
 
 def links(request: Request, noun: str, name: object) -> list[Link]:
-    """The `self` and `bookmark` links of one thing, as every Compute answer has them."""
+    """The `self` and `bookmark` links of one object, as in every Compute response."""
     root = base(request)
     return [
         {"rel": "self", "href": f"{root}{ROOT}/{noun}/{name}"},
@@ -40,12 +40,12 @@ def links(request: Request, noun: str, name: object) -> list[Link]:
 
 
 def sized(items: Sequence[Thing], limit: int | None) -> Sequence[Thing]:
-    """The first `limit` items, `MOST` where nothing is asked."""
+    """The first `limit` items; `MOST` without a limit."""
     return items[: MOST if limit is None else min(limit, MOST)]
 
 
 def next_page(request: Request, noun: str, items: Sequence[Thing], limit: int | None, last_id: str | None) -> list[Link]:
-    """The link to the page that follows `items`, where that page is full; else nothing."""
+    """The link to the page that follows `items` if that page is full; else nothing."""
     size = MOST if limit is None else min(limit, MOST)
     if size == 0 or len(items) < size or last_id is None:
         return []

@@ -1,8 +1,8 @@
-"""What things may be called in the Compute API, and the regular expressions that find them by name.
+"""Allowed names in the Compute API, and regular expressions that search for names.
 
-An expression is matched in time that grows with the name alone. Its syntax is RE2's, that of Python's `re` without look-around and
-back-references; it is the same on every database, and matched in this process: `re` could be kept busy for hours by one request, and
-PostgreSQL's own syntax is another.
+An expression is matched in time that grows linearly with the name. Its syntax is RE2's, that of Python's `re` without look-around and
+back-references. It runs in this process and is the same for every database: one request could keep `re` busy for hours, and PostgreSQL has
+a different syntax.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Annotated, Final
 import re2
 from pydantic import Field
 
-from pinfold.api.worded import Worded
+from pinfold.api.text_pattern import TextPattern
 from pinfold.core.errors import InvalidRequest
 
 Name = Annotated[
     str,
     Field(min_length=1, max_length=255),
-    Worded(
+    TextPattern(
         pattern=r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$",
         allowed="a name has no control characters, and no blanks at its ends",
     ),
@@ -28,11 +28,11 @@ Name = Annotated[
 
 _LONGEST: Final = 1024
 _MEMORY: Final = 1 << 17
-"""Bytes for an expression and its matching: enough for any name spelt out; it keeps the worst expression below a millisecond a name."""
+"""Bytes for an expression and its matching: enough for any literal name; the worst expression stays below a millisecond a name."""
 
 
 def name_matches(pattern: str) -> Callable[[str], bool]:
-    """The test whether the expression occurs in a name. Raises `InvalidRequest`, in Nova's words, for one that cannot be used.
+    """A test whether the expression occurs in a name. Raises `InvalidRequest`, in Nova's words, for an unusable expression.
 
     >>> [name for name in ("vm1", "vm12", "my.vm1") if name_matches("^vm.$")(name)]
     ['vm1']

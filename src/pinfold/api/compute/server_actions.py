@@ -1,4 +1,4 @@
-"""What a user does to a server: start, stop, reboot. Nova's other actions answer 501."""
+"""Actions on a server: start, stop, reboot. Nova's other actions answer 501."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ _KNOWN: Final = frozenset(
 def act(server_id: str, body: Annotated[dict[str, Any], Body(min_length=1, max_length=1)], services: Services) -> Response:
     """Start, stop or reboot a server; 409 when its state or something under way forbids it.
 
-    A stopped one whose place is not in its host's pools any more starts in another place there; 409 with the reasons where there is none.
+    If the host's pools no longer have a stopped server's place, it starts in another place there; 409 with the reasons if there is none.
     """
     action, argument = next(iter(body.items()))
     server(services, server_id)

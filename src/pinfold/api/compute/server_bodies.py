@@ -1,4 +1,4 @@
-"""The bodies that server routes take, as schemas: what is not named here is refused, what has no meaning here is refused by name."""
+"""Schemas of the bodies of server routes. Unknown keys are refused; known keys without a meaning in pinfold are refused by name."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from pinfold.api.compute.names import Name
 from pinfold.api.errors import ApiError
-from pinfold.api.worded import Worded
+from pinfold.api.text_pattern import TextPattern
 
 MOST_METADATA: Final = 128
 Text = Annotated[str, Field(max_length=255)]
 MetadataKey = Annotated[
-    str, Worded(pattern=r"^[a-zA-Z0-9-_:. ]{1,255}$", allowed="a key has 1 to 255 letters, digits, blanks and -_:. and nothing else")
+    str, TextPattern(pattern=r"^[a-zA-Z0-9-_:. ]{1,255}$", allowed="a key has 1 to 255 letters, digits, blanks and -_:. and nothing else")
 ]
 Metadata = dict[MetadataKey, Text]
-Tag = Annotated[str, Field(min_length=1, max_length=60), Worded(pattern=r"^[^,/]*$", allowed="a tag has no comma and no slash")]
+Tag = Annotated[str, Field(min_length=1, max_length=60), TextPattern(pattern=r"^[^,/]*$", allowed="a tag has no comma and no slash")]
 Many = Annotated[int, Field(ge=1, le=300)]
 
 _MEANINGLESS: Final = (
@@ -37,7 +37,7 @@ class _Closed(BaseModel):
 
 
 class BlockDevice(_Closed):
-    """A disk of a new server. Only the image itself as the boot disk is possible; clients send it beside `imageRef`."""
+    """A disk of a new server. It can only be the image itself as the boot disk, which clients send beside `imageRef`."""
 
     uuid: Text = ""
     source_type: Literal["image", "blank", "snapshot", "volume"] = "image"
@@ -84,7 +84,7 @@ class NewServer(_Closed):
 
 
 class CreateServer(_Closed):
-    """The envelope of a create. Hints of other schedulers are refused unless they are empty."""
+    """The envelope of a create. Scheduler hints must be empty."""
 
     server: NewServer
     hints: Annotated[dict[str, Any], Field(alias="os:scheduler_hints")] = Field(default_factory=dict)
@@ -92,7 +92,7 @@ class CreateServer(_Closed):
 
 
 class ServerChange(_Closed):
-    """What may be changed of a server: what it is called."""
+    """The changes to a server: its name and description."""
 
     name: Name | None = None
     description: Text | None = None
@@ -121,13 +121,13 @@ class OneMetadatum(_Closed):
 
 
 def refuse_too_much_metadata(metadata: dict[str, str]) -> None:
-    """Raise `ApiError` 403, as Nova does, for more metadata than a server may have."""
+    """Raise `ApiError` 403, as Nova does, when a server's metadata has too many entries."""
     if len(metadata) > MOST_METADATA:
         raise ApiError(403, f"Maximum number of metadata items exceeds {MOST_METADATA}")
 
 
 def refuse_meaningless(body: CreateServer) -> None:
-    """Raise `ApiError` 501 for what pinfold has no part for: networks, volumes, keys, user data, scheduler hints."""
+    """Raise `ApiError` 501 for features that pinfold lacks: networks, volumes, keys, user data, scheduler hints."""
     asked = body.server.model_dump(by_alias=True)
     for key in _MEANINGLESS:
         if asked[key] not in (None, "", [], {}):

@@ -1,4 +1,4 @@
-"""Making servers in the Compute API: a body becomes guests that want a host. Which host takes them does not belong here."""
+"""Create servers in the Compute API: turn a body into guests and place them. The scheduler chooses the hosts."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from starlette.concurrency import run_in_threadpool
 from pinfold.api.accounts import Account
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT, links
-from pinfold.api.compute.server_answers import ServerCreated, ServersReserved
 from pinfold.api.compute.server_bodies import CreateServer, NewServer, refuse_meaningless, refuse_too_much_metadata
+from pinfold.api.compute.server_schemas import ServerCreated, ServersReserved
 from pinfold.api.compute.zones import zone_members
 from pinfold.api.errors import ApiError
 from pinfold.api.image.catalog import CatalogImage, find_image
@@ -28,7 +28,7 @@ from pinfold.store.records import FlavorRecord, NewGuest
 router = APIRouter(prefix=ROOT, tags=["servers"])
 
 PROJECT: Final = "pinfold"
-"""The one project there is: pinfold is no multi-tenant cloud."""
+"""The only project: pinfold has no tenants."""
 
 _SINCE: Final = (("description", 19), ("tags", 52), ("host", 74), ("hypervisor_hostname", 74), ("hostname", 90))
 _NETWORKS_NEEDED: Final = Microversion(2, 37)
@@ -38,8 +38,10 @@ _NETWORKS_NEEDED: Final = Microversion(2, 37)
 async def create_server(
     body: Annotated[CreateServer, Body()], request: Request, services: Services, version: Version
 ) -> ServerCreated | ServersReserved:
-    """Make one server or several. They are scheduled before the answer; one that no host takes is in error, with every host's reasons."""
-    # One visit to a thread, not two: FastAPI checks the answer of a plain function in another one.
+    """Create one server or several. They are scheduled before the response; a server that no host takes is in error, with every host's
+    reasons.
+    """
+    # Use one thread visit instead of two: FastAPI checks the response of a plain function in a second one.
     return await run_in_threadpool(_create, body, request, services, version)
 
 
@@ -133,14 +135,14 @@ def _check_size(flavor: Flavor, image: CatalogImage | None) -> None:
 
 
 def _disks(flavor: Flavor, image: CatalogImage | None) -> int:
-    """How many disks the guest will have: its image's own, or an empty one where the flavor has a size; a ROM or kernel is none."""
+    """How many disks the guest will have: the one of its image, or an empty one if the flavor has a size; none for a ROM or kernel."""
     if image is not None and image.suffix in (".raw", ".img", ".qcow2"):
         return 1
     return 1 if flavor.disk_gib else 0
 
 
 def _forced_host(services: ApiServices, name: str | None, zone: str | None) -> tuple[str, str]:
-    """The id of the one host asked for ('' for any) and the zone; `ZONE:HOST` names both, as Nova's admins write it."""
+    """The id of the requested host ('' for any) and the zone. `ZONE:HOST` names both, as Nova's admins write it."""
     asked_zone, _, in_zone = (zone or "").partition(":")
     name = name or in_zone.partition(":")[0]
     if not name:
@@ -153,7 +155,7 @@ def _forced_host(services: ApiServices, name: str | None, zone: str | None) -> t
 
 
 def _hostname(name: str) -> str:
-    """A host name made of a server's name, as Nova makes it.
+    """A host name derived from a server's name, as Nova does it.
 
     >>> _hostname("My server_1!")
     'my-server-1'

@@ -1,4 +1,4 @@
-"""Listings of servers in the Compute API: filters, order and pages. How one server is shown does not belong here."""
+"""Listings of servers in the Compute API: filters, order and pages. `server_view` shows each server."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NaiveDatetime
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import MOST, ROOT, Limit, after_marker, next_page
 from pinfold.api.compute.names import name_matches
-from pinfold.api.compute.server_answers import ServerList, ServerListInFull
-from pinfold.api.compute.server_status import Shown, shown
+from pinfold.api.compute.server_schemas import ServerList, ServerListInFull
+from pinfold.api.compute.server_status import ServerStatus, server_status
 from pinfold.api.compute.server_view import Form, Place, brief, full
 from pinfold.api.compute.zones import DEFAULT_ZONE, zones
 from pinfold.api.microversion import Microversion
@@ -43,7 +43,7 @@ _WITHOUT_EFFECT: Final = frozenset(
         *("root_device_name", "soft_deleted"),
     }
 )
-"""Filters of Nova's that clients do not offer and that mean nothing here: accepted, and they narrow nothing."""
+"""Filters of Nova that clients do not offer and that mean nothing here: accepted and ignored."""
 _TRUE: Final = frozenset({"true", "1", "yes", "on", "t", "y"})
 
 _SORTS: Final[dict[str, Callable[[GuestRecord], Any]]] = {
@@ -62,7 +62,7 @@ Instant = Annotated[AwareDatetime | NaiveDatetime, Field(examples=["2026-01-31T1
 
 
 class ServerQuery(BaseModel):
-    """What a listing of servers may be asked."""
+    """The query parameters of a listing of servers."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -110,7 +110,7 @@ Asked = Annotated[ServerQuery, Query()]
 
 @router.get("/servers")
 def list_servers(asked: Asked, request: Request, services: Services, version: Version) -> ServerList:
-    """The servers, in brief, newest first unless asked otherwise."""
+    """The servers, in brief, newest first by default."""
     _refuse_unknown(request, version)
     found = [guest for guest, _ in _page(services, asked)]
     listing: ServerList = {"servers": [brief(request, guest) for guest in found]}
@@ -121,7 +121,7 @@ def list_servers(asked: Asked, request: Request, services: Services, version: Ve
 
 @router.get("/servers/detail")
 def list_servers_detail(asked: Asked, request: Request, services: Services, version: Version) -> ServerListInFull:
-    """The servers, in full, newest first unless asked otherwise."""
+    """The servers, in full, newest first by default."""
     _refuse_unknown(request, version)
     found = _page(services, asked)
     last = _last([guest for guest, _ in found])
@@ -132,7 +132,7 @@ def list_servers_detail(asked: Asked, request: Request, services: Services, vers
 
 
 def _refuse_unknown(request: Request, version: Microversion) -> None:
-    """Before microversion 2.75 a filter that nobody knows is ignored, as in Nova; from then on it is refused."""
+    """Refuse an unknown filter from microversion 2.75 on; ignore it before, as Nova does."""
     if version < _STRICT:
         return
     known = {field.alias or name for name, field in ServerQuery.model_fields.items()} | _WITHOUT_EFFECT
@@ -142,7 +142,7 @@ def _refuse_unknown(request: Request, version: Microversion) -> None:
 
 
 def _page(services: ApiServices, asked: ServerQuery) -> list[tuple[GuestRecord, Place | None]]:
-    """One page of the guests that are asked for, each with where it is."""
+    """One page of the matching guests, each with its host."""
     limit = MOST if asked.limit is None else min(asked.limit, MOST)
     with services.database.read() as connection:
         marker = None if asked.marker is None else guests.find(connection, asked.marker)
@@ -166,7 +166,7 @@ def _page(services: ApiServices, asked: ServerQuery) -> list[tuple[GuestRecord, 
 def _newest(
     connection: sa.Connection, wanted: GuestFilter, keep: Callable[[GuestRecord], bool], marker: str | None, limit: int
 ) -> Iterator[GuestRecord]:
-    """The first `limit` guests that are kept, read in pages so that a long table is not read whole."""
+    """The first `limit` matching guests, read in pages so that a long table is not read whole."""
     left = limit
     while left:
         chunk = guests.page(connection, wanted, marker=marker, limit=limit)
@@ -180,13 +180,13 @@ def _newest(
 
 
 def _in_database(asked: ServerQuery, places: dict[str, Place]) -> GuestFilter | None:
-    """The part of the filters that the database applies; None where no guest can match."""
+    """The filters that the database applies; None if no guest can match."""
     named = {place.host.name: host for host, place in places.items()}
     host = asked.host or asked.node or asked.hypervisor_hostname
     if host and host not in named:
         return None
     if asked.ip or asked.ip6 or asked.key_name or _is_true(asked.locked) or _is_true(asked.config_drive):
-        return None  # no guest has an address that pinfold knows, a key, a lock or a configuration drive
+        return None  # pinfold knows no guest's address, key, lock or configuration drive
     return GuestFilter(
         name=None if asked.name is None else name_matches(asked.name),
         host=named[host] if host else None,
@@ -197,7 +197,7 @@ def _in_database(asked: ServerQuery, places: dict[str, Place]) -> GuestFilter | 
 
 
 def _keeps(asked: ServerQuery, places: dict[str, Place]) -> Callable[[GuestRecord], bool]:
-    """The part of the filters that is told from the rows."""
+    """The filters that are applied to the rows."""
     statuses, states = {status.upper() for status in asked.status}, {state.lower() for state in asked.vm_state}
     before = None if asked.changes_before is None else _seconds(asked.changes_before)
     tags, any_of = _words(asked.tags), _words(asked.tags_any)
@@ -209,7 +209,7 @@ def _keeps(asked: ServerQuery, places: dict[str, Place]) -> Callable[[GuestRecor
     def keep(guest: GuestRecord) -> bool:
         place = places.get(guest.host or "")
         details = dict(guest.details)
-        words: Shown = shown(guest, host_up=place is not None and place.host.up)
+        words: ServerStatus = server_status(guest, host_up=place is not None and place.host.up)
         equal = (
             (asked.task_state, words.task_state or "None"),
             (asked.power_state, str(words.power_state)),
@@ -245,12 +245,12 @@ def _words(text: str | None) -> frozenset[str]:
 
 
 def _tagged(found: frozenset[str], every: frozenset[str], any_of: frozenset[str], not_all: frozenset[str], not_any: frozenset[str]) -> bool:
-    """Whether tags hold all of `every`, one of `any_of`, not all of `not_all` and none of `not_any`; an empty set asks for nothing."""
+    """Whether tags hold all of `every`, one of `any_of`, not all of `not_all` and none of `not_any`. An empty set has no effect."""
     return every <= found and (not any_of or bool(any_of & found)) and (not not_all or not not_all <= found) and not not_any & found
 
 
 def _after(kept: list[GuestRecord], asked: ServerQuery, marker: GuestRecord | None) -> Sequence[GuestRecord]:
-    """The guests in the order that is asked for, those that follow the marker; which need not be among them (any more)."""
+    """The guests in the requested order that follow the marker. The marker itself may not be among them (any more)."""
     every = _sorted([*kept, *([] if marker is None or marker in kept else [marker])], asked)
     return after_marker(every, [guest.id for guest in every], asked.marker)
 

@@ -1,4 +1,4 @@
-"""Servers' metadata in the Compute API: pairs of text that users keep with a server. They have no effect."""
+"""Servers' metadata in the Compute API: pairs of text that users store with a server. They have no effect."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 from fastapi import APIRouter, Response
 
 from pinfold.api.compute.links import ROOT
-from pinfold.api.compute.server_answers import MetadataShown, MetadatumShown
 from pinfold.api.compute.server_bodies import OneMetadatum, ServerMetadata, refuse_too_much_metadata
+from pinfold.api.compute.server_schemas import MetadataShown, MetadatumShown
 from pinfold.api.compute.servers import server
 from pinfold.api.errors import not_found
 from pinfold.api.services import ApiServices, Services

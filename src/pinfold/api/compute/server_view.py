@@ -1,4 +1,4 @@
-"""A guest as the Compute API shows a server, by microversion, and its NUMA topology. Pure but for the links."""
+"""Show a guest as a server of the Compute API, by microversion, and its NUMA topology. Pure except for the links."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from starlette.requests import Request
 
 from pinfold.api.compute.instants import instant, micro_instant
 from pinfold.api.compute.links import base, links
-from pinfold.api.compute.server_answers import (
+from pinfold.api.compute.server_schemas import (
     FlavorCopy,
     FlavorReference,
     ServerInBrief,
@@ -19,7 +19,7 @@ from pinfold.api.compute.server_answers import (
     TopologyNode,
     TopologyShown,
 )
-from pinfold.api.compute.server_status import Shown, shown
+from pinfold.api.compute.server_status import ServerStatus, server_status
 from pinfold.api.microversion import Microversion
 from pinfold.core.fit.model import Fit
 from pinfold.core.request.model import GuestRequest
@@ -30,14 +30,14 @@ _CHANGED_IN_FULL: Final = Microversion(2, 75)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a server is: its host, and that host's availability zone."""
+    """A server's host, and that host's availability zone."""
 
     host: HostRecord
     zone: str
 
 
 class Form(Enum):
-    """Which answer shows the server: they differ by a few keys."""
+    """The response in which a server is shown; they differ by a few keys."""
 
     SHOWN = "shown"
     LISTED = "listed"
@@ -51,8 +51,8 @@ def brief(request: Request, guest: GuestRecord) -> ServerInBrief:
 
 
 def full(request: Request, guest: GuestRecord, place: Place | None, version: Microversion, form: Form = Form.SHOWN) -> ServerInFull:
-    """A server in full, as that microversion shows it in that kind of answer; `place` is None for a server on no host."""
-    words = shown(guest, host_up=place is not None and place.host.up)
+    """A server in full at that microversion, in that kind of response. `place` is None for a server without a host."""
+    words = server_status(guest, host_up=place is not None and place.host.up)
     details = dict(guest.details)
     image_id = details.get("image_id", "")
     image_links = [{"rel": "bookmark", "href": f"{base(request)}/compute/images/{image_id}"}]
@@ -102,7 +102,7 @@ def topology(request: GuestRequest, fit: Fit) -> TopologyShown:
 
 
 def numa_of(guest: GuestRecord, claim: ClaimRecord | None) -> TopologyShown:
-    """The topology of a guest that a host holds; without a claim there is none to show."""
+    """The topology of a guest with a claim; without a claim there is none."""
     return {"nodes": [], "pagesize_kb": None} if claim is None else topology(guest.request, claim.fit)
 
 
@@ -122,15 +122,17 @@ def _flavor(request: Request, guest: GuestRecord, version: Microversion) -> Flav
     }
 
 
-def _extended(guest: GuestRecord, place: Place | None, version: Microversion, words: Shown, details: dict[str, str]) -> dict[str, Any]:
-    """What was once an extension each: where the server is, what it is doing, when it ran."""
+def _extended(
+    guest: GuestRecord, place: Place | None, version: Microversion, state: ServerStatus, details: dict[str, str]
+) -> dict[str, Any]:
+    """The keys of former API extensions: where the server is, what it is doing, when it ran."""
     extended: dict[str, Any] = {
         "config_drive": "",
         "key_name": None,
         "OS-EXT-AZ:availability_zone": place.zone if place else details.get("zone", ""),
-        "OS-EXT-STS:vm_state": words.vm_state,
-        "OS-EXT-STS:task_state": words.task_state,
-        "OS-EXT-STS:power_state": words.power_state,
+        "OS-EXT-STS:vm_state": state.vm_state,
+        "OS-EXT-STS:task_state": state.task_state,
+        "OS-EXT-STS:power_state": state.power_state,
         "OS-EXT-SRV-ATTR:host": place.host.name if place else None,
         "OS-EXT-SRV-ATTR:hypervisor_hostname": place.host.name if place else None,
         "OS-EXT-SRV-ATTR:instance_name": f"instance-{guest.id}",
@@ -162,7 +164,7 @@ def _host_status(place: Place | None) -> str:
 
 
 def _later(guest: GuestRecord, version: Microversion, details: dict[str, str], form: Form) -> dict[str, Any]:
-    """What microversions after 2.1 add to every form, each with the version that added it."""
+    """The keys that microversions after 2.1 add to every form, each with the version that added it."""
     added: tuple[tuple[int, dict[str, Any]], ...] = (
         (9, {"locked": False}),
         (19, {"description": guest.description or None}),

@@ -1,4 +1,4 @@
-"""One server in the Compute API: show, change, delete, and its NUMA topology. Making, listing and actions have files of their own."""
+"""One server in the Compute API: show, change, delete, and its NUMA topology."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from fastapi import APIRouter, Request, Response
 
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT
-from pinfold.api.compute.server_answers import ServerShown, TopologyShown
 from pinfold.api.compute.server_bodies import UpdateServer
+from pinfold.api.compute.server_schemas import ServerShown, TopologyShown
 from pinfold.api.compute.server_view import Form, Place, full, numa_of
 from pinfold.api.compute.zones import DEFAULT_ZONE, zones
 from pinfold.api.errors import ApiError, not_found
@@ -57,7 +57,7 @@ def update_server(server_id: str, body: UpdateServer, request: Request, services
 
 @router.delete("/servers/{server_id}", status_code=204, response_class=Response)
 def delete_server(server_id: str, services: Services) -> Response:
-    """Have a server removed. It is gone when its agent has confirmed that nothing of it remains."""
+    """Delete a server. It is gone when its agent has confirmed that nothing of it remains."""
     server(services, server_id)
     services.lifecycle.delete(server_id)
     return Response(status_code=204)

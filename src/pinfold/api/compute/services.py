@@ -1,4 +1,6 @@
-"""Agents as the Compute API's services: who is up, who takes new guests. Every agent is shown as `nova-compute`, which clients ask for."""
+"""Agents as the Compute API's services: which are up, which take new guests. Every agent appears as `nova-compute`, the name that clients
+expect.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,13 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from typing_extensions import TypedDict
 
-from pinfold.api.answers import closed, since
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.instants import micro_instant
 from pinfold.api.compute.links import ROOT
 from pinfold.api.compute.zones import DEFAULT_ZONE, zones
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.microversion import Microversion
+from pinfold.api.response_schema import closed, since
 from pinfold.api.services import ApiServices, Services
 from pinfold.core.errors import InvalidRequest
 from pinfold.store import aggregates, hosts
@@ -36,7 +38,7 @@ class _Closed(BaseModel):
 
 
 class ServiceChange(_Closed):
-    """What may be changed of a service from microversion 2.53 on."""
+    """The changes to a service from microversion 2.53 on."""
 
     status: Literal["enabled", "disabled"] | None = None
     disabled_reason: Annotated[str, Field(min_length=1, max_length=255)] | None = None
@@ -68,7 +70,7 @@ class ServiceEntry(TypedDict):
 
 @closed
 class ServiceSwitched(TypedDict):
-    """What was done to an agent, as it is told before microversion 2.53."""
+    """The change to an agent, in a response before microversion 2.53."""
 
     host: str
     binary: str
@@ -178,7 +180,7 @@ def _view(host: HostRecord, zone: str, version: Microversion) -> ServiceEntry:
 
 
 def number(host_id: str) -> int:
-    """The number that clients before microversion 2.53 know a host by: the first 52 bits of its id.
+    """The number by which clients before microversion 2.53 know a host: the first 52 bits of its id.
 
     >>> number("8c2b1d06-6a2f-5f0a-9c55-6c8ad1b5ef1e")
     2465868775072501

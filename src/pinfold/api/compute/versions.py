@@ -1,13 +1,13 @@
-"""The version documents of the Compute API: what every client asks first."""
+"""The version documents of the Compute API, which every client requests first."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter, Request
 from typing_extensions import TypedDict
 
-from pinfold.api.answers import Link, MediaType, closed
 from pinfold.api.compute.links import ROOT, base
 from pinfold.api.microversion import NEWEST, OLDEST
+from pinfold.api.response_schema import Link, MediaType, closed
 
 router = APIRouter(tags=["versions"])
 

@@ -1,4 +1,4 @@
-"""Availability zones: each is made by the aggregates that carry its name. A host in none of them is in `nova`, as clients expect."""
+"""Availability zones: the aggregates with a zone's name define it. A host in none of them is in `nova`, as clients expect."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Final
 from fastapi import APIRouter
 from typing_extensions import TypedDict
 
-from pinfold.api.answers import closed
 from pinfold.api.compute.instants import micro_instant
 from pinfold.api.compute.links import ROOT
 from pinfold.api.errors import ApiError
+from pinfold.api.response_schema import closed
 from pinfold.api.services import ApiServices, Services
 from pinfold.store import aggregates, hosts
 from pinfold.store.records import AggregateRecord, HostRecord
@@ -24,14 +24,14 @@ ZONE_KEY: Final = "availability_zone"
 
 
 def zones(groups: Iterable[AggregateRecord]) -> dict[str, str]:
-    """The zone of each host that is in one, by host id. A host is in one at most; the aggregates see to that."""
+    """The zone of each host that is in one, by host id. The aggregates ensure that a host is in at most one."""
     return {host: zone for group in groups for host in group.hosts if (zone := dict(group.metadata).get(ZONE_KEY))}
 
 
 def zone_members(services: ApiServices, zone: str) -> frozenset[str]:
-    """The Placement aggregates that make up a zone; none for '' and `nova`, which every host will do for.
+    """The Placement aggregates that define a zone; none for '' and `nova`, which every host satisfies.
 
-    Raises `ApiError` 400 for a zone that no aggregate makes.
+    Raises `ApiError` 400 for a zone that no aggregate defines.
     """
     if zone in ("", DEFAULT_ZONE):
         return frozenset()
@@ -52,7 +52,7 @@ class ZoneState(TypedDict):
 
 @closed
 class ZoneService(TypedDict):
-    """An agent: whether it speaks, and whether it takes servers."""
+    """An agent: whether it is up, and whether it takes servers."""
 
     available: bool
     active: bool
@@ -61,7 +61,7 @@ class ZoneService(TypedDict):
 
 @closed
 class ZoneEntry(TypedDict):
-    """A zone; `hosts` has the services of each host by name in the detailed listing, and is null in the other."""
+    """A zone. In the detailed listing `hosts` has the services of each host by name; in the other it is null."""
 
     zoneName: str
     zoneState: ZoneState

@@ -1,6 +1,6 @@
 """The images of one directory: `NAME.raw`, `.qcow2`, `.img`, `.rom` or `.kernel`, each with an optional `NAME.toml` of properties.
 
-HTTP does not belong here. Names never leave the directory: what is not a plain file in it (a link, a folder, a dotfile) is no image.
+Names never leave the directory: a link, a folder or a dotfile in it is no image.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _MAX_PROPERTIES: Final = 65536
 _MAX_COUNT: Final = 256
 _MAX_IMAGES: Final = 10_000
 _PLAINLY: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-"""A FIFO is opened without waiting for its writer, and a link not at all."""
+"""Open a FIFO without waiting for its writer, and never follow a link."""
 _log = logging.getLogger(__name__)
 _Marks = tuple[tuple[str, int, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogImage:
-    """One image: its id is derived from its name, so that every process tells the same.
+    """One image. Its id is derived from its name, so that every process gives the same id.
 
     `properties` are `(key, value)` pairs ordered by key; `min_disk_gib` and `min_ram_mib` are taken out of them.
     """
@@ -58,11 +58,11 @@ class CatalogImage:
 
     @property
     def etag(self) -> str:
-        """A tag that changes when the file does; not a checksum of its content."""
+        """A tag that changes with the file; it is no checksum of its content."""
         return hashlib.sha256(f"{self.name}\0{self.size}\0{self.modified.timestamp()}".encode()).hexdigest()[:32]
 
     def as_image(self) -> Image:
-        """What placement needs to know of it."""
+        """What placement needs to know about it."""
         return Image(name=self.name, properties=self.properties)
 
 
@@ -77,9 +77,9 @@ def image_id(name: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Catalog:
-    """Every image of a directory, ordered by name, and one sentence for each file that makes no image of a name.
+    """Every image of a directory, ordered by name, and one sentence for each file that makes no image.
 
-    The sentences name paths: they are for the log and for the commands of whoever may read the directory.
+    The sentences name paths; they are for the log, and for commands of users who may read the directory.
     """
 
     images: tuple[CatalogImage, ...] = ()
@@ -87,17 +87,15 @@ class Catalog:
 
 
 def read_catalog(directory: Path) -> tuple[CatalogImage, ...]:
-    """Every image of the directory, ordered by name. An absent directory holds none. What has not changed is not read again.
+    """Every image of the directory, ordered by name; none if the directory is absent. Unchanged files are not read again.
 
-    A file that makes no image keeps nobody from the others; it is logged, once.
+    A file that makes no image is logged once, and does not affect the others.
     """
     return _catalog(directory, _marks(directory)).images
 
 
 def inspect_catalog(directory: Path) -> Catalog:
-    """The same with what is wrong in the directory: a name that two files share, a property file that cannot be used, a link, a file that
-    cannot be read.
-    """
+    """The images, and what is wrong in the directory: a name of two files, a bad property file, a link, an unreadable file."""
     return _read(directory, _marks(directory))
 
 
@@ -107,7 +105,7 @@ def find_image(directory: Path, image_id: str) -> CatalogImage | None:
 
 
 def _marks(directory: Path) -> _Marks:
-    """What tells whether anything in the directory changed: name, change time, size and mode of every file."""
+    """What shows whether anything in the directory changed: name, change time, size and mode of every file."""
     try:
         with os.scandir(directory) as entries:
             found = [(entry.name, info) for entry in entries if (info := _stat(entry)) is not None]
@@ -119,7 +117,7 @@ def _marks(directory: Path) -> _Marks:
 
 
 def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
-    """What the directory says of a file; None for one that has just gone."""
+    """The file's status; None if it has just gone."""
     try:
         return entry.stat(follow_symlinks=False)
     except OSError:
@@ -136,7 +134,7 @@ def _catalog(directory: Path, marks: _Marks) -> Catalog:
 
 @lru_cache(maxsize=_MAX_COUNT)
 def _tell(problem: str) -> None:
-    """Log a problem; not again while it stays the same, though the directory changes all the time while an image is copied into it."""
+    """Log a problem once, even though the directory keeps changing while an image is copied into it."""
     _log.warning("not an image: %s", problem)
 
 
@@ -159,7 +157,7 @@ def _read(directory: Path, marks: _Marks) -> Catalog:
 
 
 def _image(files: list[tuple[Path, int]]) -> CatalogImage:
-    """The image that the files of one name make. Raises `InvalidRequest` that names the file."""
+    """The image of the files of one name. Raises `InvalidRequest` that names the file."""
     (path, mode), *others = files
     if others:
         names = " and ".join(other.name for other, _ in files)
@@ -196,7 +194,7 @@ def _kind(mode: int) -> str:
 
 
 def _properties(path: Path) -> dict[str, str]:
-    """The properties of a TOML file: a flat table of strings, numbers and booleans, told as text the way the image API tells them."""
+    """The properties in a TOML file: a flat table of strings, numbers and booleans, converted to text as in the image API."""
     try:
         handle = os.open(path, _PLAINLY)
     except FileNotFoundError:

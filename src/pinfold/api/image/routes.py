@@ -1,4 +1,4 @@
-"""The image API v2, as far as clients need it to name an image: versions, list, show, schema. Nothing is uploaded or changed here."""
+"""The image API v2, as far as clients need it to name an image: versions, list, show, schema. It is read-only."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
-from pinfold.api.answers import Link, closed
 from pinfold.api.compute.links import Limit, after_marker, sized
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.image.catalog import CatalogImage, find_image, read_catalog
+from pinfold.api.response_schema import Link, closed
 from pinfold.api.services import ApiServices, Services
 
 router = APIRouter(prefix="/image", tags=["images"])
 
 
 BYTES: Final[dict[str, Any]] = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
-"""The answer that is a file."""
+"""The response that is a file."""
 
 
 @closed
@@ -41,7 +41,7 @@ class ImageVersions(TypedDict):
 
 @with_config(ConfigDict(extra="allow", strict=True, json_schema_extra={"additionalProperties": {"type": "string"}}))
 class ImageShown(TypedDict):
-    """An image. What else it carries are its properties, every one a text."""
+    """An image. Its other keys are its properties, each a text."""
 
     id: str
     name: str
@@ -79,7 +79,7 @@ class ImageList(TypedDict):
 
 @closed
 class ImageMembers(TypedDict):
-    """Who shares an image: nobody."""
+    """Projects with which an image is shared: none."""
 
     members: list[dict[str, str]]
     schema: str
@@ -89,13 +89,13 @@ class ImageMembers(TypedDict):
 @router.get("/")
 @router.get("/versions", include_in_schema=False)
 async def list_versions(request: Request) -> ImageVersions:
-    """The one version of the image API that is served."""
+    """The only served version of the image API."""
     root = str(request.base_url).rstrip("/")
     return {"versions": [{"id": "v2.9", "status": "CURRENT", "links": [{"rel": "self", "href": f"{root}/image/v2/"}]}]}
 
 
 class ImageQuery(BaseModel):
-    """What a listing of images may be asked; `size_min` and the like are ignored."""
+    """The query parameters of a listing of images. `size_min` and similar ones are ignored."""
 
     limit: Limit = None
     marker: str | None = None
@@ -137,19 +137,19 @@ def download_image(image_id: str, services: Services) -> FileResponse:
 
 @router.get("/v2/images/{image_id}/members")
 def list_members(image_id: str, services: Services) -> ImageMembers:
-    """Who shares an image: nobody, every image is public."""
+    """Projects with which an image is shared: none, because every image is public."""
     _get(services, image_id)
     return {"members": [], "schema": "/v2/schemas/members"}
 
 
 @router.api_route("/v2/{rest:path}", methods=["POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
 def change_nothing() -> None:
-    """Images are files of the configured directory; they change there."""
+    """Refuse changes: images are files of the configured directory, and change there."""
     raise ApiError(501, "Images are read-only here: put files into the configured image directory.")
 
 
 def view(image: CatalogImage) -> ImageShown:
-    """An image as the image API v2 shows it, its properties beside the fixed fields."""
+    """An image in the image API v2, with its properties beside the fixed fields."""
     moment = image.modified.strftime("%Y-%m-%dT%H:%M:%SZ")
     fixed: ImageShown = {
         "id": image.id,
@@ -186,7 +186,7 @@ def _matches(image: CatalogImage, asked: ImageQuery) -> bool:
 
 
 def _one_of(found: str, asked: str) -> bool:
-    """Whether a value is the one that is asked for, or one of several, as Glance's `in:` operator lists them.
+    """Whether a value equals the requested one, or is in a list of Glance's `in:` operator.
 
     >>> _one_of("b", "in:a,b"), _one_of("b", 'in:"a,b",c'), _one_of("in", "in")
     (True, False, True)

@@ -1,1 +1,1 @@
-"""What the Compute API has no words for: emulator CPUs, maps, fits with reasons, drift."""
+"""`/v1`: what the Compute API cannot express, such as emulator CPUs, maps, fits with reasons, and drift."""

@@ -1,4 +1,4 @@
-"""Hosts in `/v1`: add one and its agent's token, list, map, fence, forget."""
+"""Hosts in `/v1`: add one with its agent's token, list, map, fence, remove."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict
 from pinfold.api.agent.tokens import make_token
 from pinfold.api.errors import not_found
 from pinfold.api.services import ApiServices, Services
-from pinfold.api.v1.answers import HostFenced, HostList, HostMap, HostShown, HostWithToken
+from pinfold.api.text_pattern import TextPattern
+from pinfold.api.v1.schemas import HostFenced, HostList, HostMap, HostShown, HostWithToken
 from pinfold.api.v1.views import host_view, map_view
-from pinfold.api.worded import Worded
 from pinfold.store import guests, hosts
 from pinfold.store.guests import GuestFilter
 from pinfold.store.records import NOTHING, HostRecord
@@ -27,7 +27,7 @@ class NewHost(BaseModel):
     model_config = ConfigDict(extra="forbid")
     name: Annotated[
         str,
-        Worded(
+        TextPattern(
             pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,252}$",
             allowed="a host's name has 1 to 253 letters, digits and _.- and begins with a letter or a digit",
         ),
@@ -50,7 +50,7 @@ def list_hosts(services: Services) -> HostList:
 
 @router.post("", status_code=201)
 def add_host(body: NewHost, services: Services) -> HostWithToken:
-    """Make a host known, and its agent's token. The token is shown here and never again. 409 when the name exists."""
+    """Add a host and its agent's token. Only this response shows the token. 409 when the name exists."""
     host_id = str(uuid.uuid4())
     token, digest = make_token(host_id)
     with services.database.write() as connection:
@@ -60,7 +60,7 @@ def add_host(body: NewHost, services: Services) -> HostWithToken:
 
 @router.post("/{name}/token")
 def renew_token(name: str, services: Services) -> HostWithToken:
-    """Make a new token for a host's agent; the old one opens nothing any more."""
+    """Make a new token for a host's agent; the old one becomes invalid."""
     host = find(services, name)
     token, digest = make_token(host.id)
     with services.database.write() as connection:
@@ -76,7 +76,7 @@ def show_host(name: str, services: Services) -> HostShown:
 
 @router.delete("/{name}", status_code=204, response_class=Response)
 def remove_host(name: str, services: Services) -> Response:
-    """Forget a host, its provider in Placement too; 409 while it has claims."""
+    """Remove a host and its provider in Placement; 409 while it has claims."""
     services.scheduler.remove_host(find(services, name).id)
     return Response(status_code=204)
 
@@ -93,7 +93,7 @@ def show_map(name: str, services: Services) -> HostMap:
 
 @router.post("/{name}/fence")
 def fence(name: str, body: Fence, services: Services) -> HostFenced:
-    """Take the operator's word that a host is powered off, and give back what it holds. 409 while its agent speaks."""
+    """Take the operator's word that a host is powered off, and release what it holds. 409 while its agent sends heartbeats."""
     assert body.powered_off
     lost = services.reports.fence(find(services, name).id)
     return {"host": host_view(find(services, name)), "lost": list(lost)}

@@ -1,4 +1,4 @@
-"""Servers' placements, and fits before anything is created, in `/v1`."""
+"""Servers' placements in `/v1`, and fits of guests that do not exist yet."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.image.catalog import read_catalog
 from pinfold.api.services import ApiServices, Services
-from pinfold.api.v1.answers import FitAnswer, PlacementView
 from pinfold.api.v1.hosts import find
+from pinfold.api.v1.schemas import FitAnswer, PlacementView
 from pinfold.api.v1.views import candidate_view, placement_view, refusal_view
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor, Image
@@ -34,7 +34,7 @@ class InlineFlavor(BaseModel):
 
 
 class FitQuestion(BaseModel):
-    """What would happen to a guest of that flavor (by name or id, or told here) and image (by name or id), on any host or on one."""
+    """A flavor (by name or id, or inline) and an image (by name or id) to fit on any host or on one."""
 
     model_config = ConfigDict(extra="forbid")
     flavor: Text | InlineFlavor
@@ -44,7 +44,7 @@ class FitQuestion(BaseModel):
 
 @router.post("/fits", responses={404: {}})
 def preview(body: FitQuestion, services: Services) -> FitAnswer:
-    """The hosts that would take the guest, best first, and why each other one would not. Nothing is claimed."""
+    """The hosts that would take the guest, best first, and why the others would not. Nothing is claimed."""
     request = compile_request(_flavor(services, body.flavor), _image(services, body.image))
     only = frozenset({find(services, body.host).id}) if body.host else None
     answer = services.scheduler.preview(HostSearch(guest="", request=request, hosts=only))
@@ -69,7 +69,7 @@ def show_placement(server_id: str, services: Services) -> PlacementView:
 
 @router.post("/servers/{server_id}/rebook", status_code=204, response_class=Response)
 def rebook(server_id: str, services: Services) -> Response:
-    """Book a server's overhead with today's options instead of those it was claimed with."""
+    """Book a server's overhead by today's options instead of earlier ones."""
     with services.database.read() as connection:
         guest = guests.find(connection, server_id)
     if guest is None or guest.deleted is not None:

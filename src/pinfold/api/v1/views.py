@@ -1,11 +1,11 @@
-"""What `/v1` shows of fits, refusals, placements and hosts, from the store's records. Pure. The keys are `v1.answers`'s."""
+"""Fill the schemas of `/v1` for fits, refusals, placements and hosts from the store's records. Pure."""
 
 from __future__ import annotations
 
 import json
 
 from pinfold.agent.wire import ThreadReport
-from pinfold.api.v1.answers import (
+from pinfold.api.v1.schemas import (
     CandidateView,
     FitView,
     HostMap,
@@ -29,7 +29,7 @@ from pinfold.store.records import ClaimRecord, GuestRecord, HostRecord
 
 
 def reason_view(reason: Reason) -> ReasonView:
-    """One reason: its stable code, what was needed and what was there, and the sentence."""
+    """One reason: its stable code, the needed and the available amount, and the sentence."""
     return {
         "code": reason.code.value,
         "kind": reason.kind.value,
@@ -51,12 +51,12 @@ def refusal_view(refusal: HostRefusal) -> RefusalView:
 
 
 def candidate_view(candidate: Candidate) -> CandidateView:
-    """A host that takes a guest, and how."""
+    """A host that takes a guest, and the fit."""
     return {"host": candidate.name, "revision": candidate.revision, "fit": fit_view(candidate.fit)}
 
 
 def fit_view(fit: Fit) -> FitView:
-    """A fit: the pCPUs of every vCPU and of the emulator threads as cpulists, cells with their memory, and what it books."""
+    """A fit: the pCPUs of every vCPU and of the emulator threads as cpulists, cells with their memory, and the amounts that it books."""
     placed = masks(fit)
     return {
         "vcpus": {str(vcpu): str(cpus) for vcpu, cpus in enumerate(placed.vcpus)},

@@ -1,4 +1,4 @@
-"""What the Compute API says of hypervisors, key by key. Where the values come from does not belong here."""
+"""Schemas of the Compute API's hypervisors, key by key. `hypervisors` fills them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from pinfold.api.answers import Link, closed, since
+from pinfold.api.response_schema import Link, closed, since
 
 
 @closed
@@ -19,7 +19,7 @@ class HypervisorServer(TypedDict):
 
 @closed
 class HypervisorInBrief(TypedDict):
-    """A host. `servers` is there where they were asked for and there are some."""
+    """A host. `servers` is present if they were requested and there are some."""
 
     id: str
     hypervisor_hostname: str
@@ -45,7 +45,7 @@ class HypervisorService(TypedDict):
 
 
 class HypervisorDescribed(HypervisorInBrief):
-    """What every microversion tells of a host in full."""
+    """The keys of a host in full that every microversion has."""
 
     hypervisor_type: str
     hypervisor_version: int
@@ -95,7 +95,7 @@ class Totals(TypedDict):
 
 @closed
 class HypervisorWithTotals(HypervisorDescribed, Totals):
-    """A host before microversion 2.88. `cpu_info` is an object from 2.28 on, before that its text."""
+    """A host before microversion 2.88. `cpu_info` is an object from 2.28 on, and text before that."""
 
     cpu_info: CpuInfo | str
 
@@ -146,7 +146,7 @@ class StatisticsShown(TypedDict):
 
 @closed
 class HypervisorFound(TypedDict):
-    """A host, as a search before microversion 2.53 shows it."""
+    """A host in a search before microversion 2.53."""
 
     id: str
     hypervisor_hostname: str
@@ -157,6 +157,6 @@ class HypervisorFound(TypedDict):
 
 @closed
 class HypervisorsFound(TypedDict):
-    """What a search found."""
+    """The results of a search."""
 
     hypervisors: list[HypervisorFound]

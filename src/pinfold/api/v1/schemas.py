@@ -1,4 +1,4 @@
-"""What `/v1` says of hosts, fits and placements, key by key; sets of pCPUs are Linux cpulists. How they are made is `v1.views`'s."""
+"""Schemas of `/v1`'s hosts, fits and placements, key by key; sets of pCPUs are Linux cpulists. `v1.views` fills them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from typing_extensions import TypedDict
 
 from pinfold.agent.wire import ThreadReport
-from pinfold.api.answers import closed, stored
+from pinfold.api.response_schema import closed, stored
 from pinfold.core.fit.model import EmulatorPlacement
 from pinfold.core.ledger import Role
 from pinfold.core.reasons import Kind, ReasonCode
@@ -19,7 +19,7 @@ KindName = Annotated[str, stored(Kind)]
 
 @closed
 class ReasonView(TypedDict):
-    """Why a host or a cell does not take a guest: the stable code, what was needed and what was there, and the sentence."""
+    """Why a host or a cell does not take a guest: the stable code, the needed and the available amount, and the sentence."""
 
     code: Annotated[str, stored(ReasonCode)]
     kind: KindName
@@ -49,7 +49,7 @@ class EmulatorView(TypedDict):
 
 @closed
 class CellView(TypedDict):
-    """One of a guest's cells on the host's."""
+    """One of a guest's cells and the host cell that holds it."""
 
     guest_cell: int
     host_cell: int
@@ -59,7 +59,7 @@ class CellView(TypedDict):
 
 @closed
 class FitView(TypedDict):
-    """A fit: the pCPUs of every vCPU and of the emulator threads, its cells with their memory, and what it books."""
+    """A fit: the pCPUs of every vCPU and of the emulator threads, its cells with their memory, and the amounts that it books."""
 
     vcpus: dict[str, str]
     emulator: EmulatorView
@@ -72,7 +72,7 @@ class FitView(TypedDict):
 
 @closed
 class CandidateView(TypedDict):
-    """A host that takes a guest, and how."""
+    """A host that takes a guest, and the fit."""
 
     host: str
     revision: int
@@ -81,7 +81,7 @@ class CandidateView(TypedDict):
 
 @closed
 class FitAnswer(TypedDict):
-    """The hosts that would take a guest, best first, why the others would not, and the extra specs without effect."""
+    """The hosts that would take a guest, best first; why the others would not; and the extra specs without effect."""
 
     candidates: list[CandidateView]
     refusals: list[RefusalView]
@@ -90,7 +90,7 @@ class FitAnswer(TypedDict):
 
 @closed
 class ServerName(TypedDict):
-    """Which server."""
+    """A server's id and name."""
 
     id: str
     name: str
@@ -98,7 +98,7 @@ class ServerName(TypedDict):
 
 @closed
 class ClaimView(TypedDict):
-    """What a server holds: `amounts` are its allocation in Placement, by resource class."""
+    """A server's claim; `amounts` are its allocation in Placement, by resource class."""
 
     id: str
     state: Annotated[str, stored(ClaimState)]
@@ -109,7 +109,7 @@ class ClaimView(TypedDict):
 
 @closed
 class HostSentence(TypedDict):
-    """What a host lacked, at which revision, or why a start failed there."""
+    """What a host lacked, at which revision; or why a start failed there."""
 
     host: str
     revision: int | None
@@ -118,7 +118,7 @@ class HostSentence(TypedDict):
 
 @closed
 class MoveView(TypedDict):
-    """A server's last move on its host: at which revision, its place before and after in words, and why the one before was lost."""
+    """A server's last move on its host: the revision, its place before and after in words, and why the old one was lost."""
 
     host: str
     revision: int
@@ -131,7 +131,7 @@ class MoveView(TypedDict):
 class PlacementView(TypedDict):
     """Where a server's threads are recorded to run, what its agent last saw of them, and what other hosts lacked.
 
-    `moved` is null for a server that never started in another place than it was created in.
+    `moved` is null for a server that has always had the place of its creation.
     """
 
     server: ServerName
@@ -147,7 +147,7 @@ class PlacementView(TypedDict):
 
 @closed
 class PoolsView(TypedDict):
-    """A host's pools; `overhead` is null where none is configured."""
+    """A host's pools; `overhead` is null if none is configured."""
 
     shared: str
     dedicated: str
@@ -174,7 +174,7 @@ PoolName = Literal["dedicated", "shared", "overhead", "host"]
 
 @closed
 class PcpuView(TypedDict):
-    """One pCPU: where it is, its pool, and who has it. `role` is null for a pCPU outside the dedicated pool."""
+    """One pCPU: its position, its pool, and its owner. `role` is null for a pCPU outside the dedicated pool."""
 
     pcpu: int
     cell: int
@@ -223,7 +223,7 @@ class HostShown(TypedDict):
 
 @closed
 class HostWithToken(HostShown):
-    """A host and its agent's new token, which is shown here alone."""
+    """A host and its agent's new token, which only this response shows."""
 
     token: str
 

@@ -1,4 +1,6 @@
-"""The audit log: who was refused, and who changed what, from where, and how it was answered. One line of JSON each, without secrets.
+"""The audit log: refused logins, and changes with their account, client and result. Each entry is one line of JSON without secrets.
+
+| key | value |
 
 | key | value |
 |---|---|
@@ -33,7 +35,7 @@ _log = logging.getLogger(LOGGER)
 _NAMING: Final = frozenset(
     {"name", "id", "host", "uuid", "type", "zone", "availability_zone", "flavorRef", "imageRef", "binary", "status", "powered_off"}
 )
-"""The keys of a body whose values say what is changed, and are never secret."""
+"""The keys of a body whose values say what is changed and are never secret."""
 _MOST_BODY: Final = 1 << 16
 _MOST_KEYS: Final = 8
 _MOST_TEXT: Final = 128
@@ -44,7 +46,7 @@ _TOKEN: Final = re.compile(r"bearer +([0-9a-f-]{36})\.", re.IGNORECASE)
 
 
 def gist(body: bytes) -> dict[str, Any]:
-    """What a body asks for, in a few words: its first keys, and the values of those in `_NAMING` on its first two levels.
+    """A summary of a body: its first keys, and the values of the keys in `_NAMING` on its first two levels.
 
     >>> gist(b'{"server": {"name": "vm1", "adminPass": "secret", "networks": "none"}}')
     {'keys': ['server'], 'name': 'vm1'}
@@ -72,18 +74,18 @@ def line(entry: Mapping[str, Any]) -> str:
     return json.dumps(entry).replace("\x7f", "\\u007f")
 
 
-class Sparing:
-    """Which refused logins get a line: for one address one in ten seconds, and in all so many in a second. For one thread."""
+class LoginLogLimit:
+    """Limits the lines about refused logins: one in ten seconds for each address, and so many a second in total. For one thread."""
 
     def __init__(self) -> None:
         self._addresses: OrderedDict[str, tuple[float, int]] = OrderedDict()
         self._second, self._lines = 0, 0
 
     def unlogged(self, address: str, now: float) -> int | None:
-        """How many were passed over since the last line about that address; None where this one is passed over, too.
+        """How many logins were not logged since the last line about that address; None if this one is not logged either.
 
-        >>> sparing = Sparing()
-        >>> [sparing.unlogged("a", now) for now in (0.0, 1.0, 2.0, 10.0)], sparing.unlogged("b", 10.0)
+        >>> limit = LoginLogLimit()
+        >>> [limit.unlogged("a", now) for now in (0.0, 1.0, 2.0, 10.0)], limit.unlogged("b", 10.0)
         ([0, None, None, 2], 0)
         """
         if int(now) != self._second:
@@ -103,12 +105,12 @@ class Sparing:
             self._addresses.popitem(last=False)
 
 
-class Audit:
+class AuditLog:
     """ASGI: writes the audit log. It stands outside of authentication."""
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._sparing = Sparing()
+        self._limit = LoginLogLimit()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -141,13 +143,13 @@ class Audit:
                 self._refused(scope, status)
 
     def _refused(self, scope: Scope, status: int) -> None:
-        """A line about credentials that were given and not accepted, unless there were too many."""
+        """Log credentials that were refused, unless there were too many."""
         given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"), "")
         if not given:
             return
         found = credentials_of(given)
         token = _TOKEN.match(given) if scope["path"].startswith(AGENTS) else None
-        unlogged = self._sparing.unlogged(address_block(client_of(scope)), time.monotonic())
+        unlogged = self._limit.unlogged(address_block(client_of(scope)), time.monotonic())
         if unlogged is not None:
             name = found[0] if found else token[1] if token else ""
             self._write("login", scope, name[:_MOST_TEXT], status, **({"unlogged": unlogged} if unlogged else {}))

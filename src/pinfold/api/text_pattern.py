@@ -1,4 +1,4 @@
-"""`Worded`: a pattern for a text in a body, whose refusal says in words what is allowed. What a name may be does not belong here."""
+"""`TextPattern`: a pattern for a text in a body, with a sentence that says what is allowed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pydantic_core import CoreSchema, core_schema
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Worded:
-    """Put it last into an `Annotated[str, …]`: the text must match `pattern`, and a refusal has `allowed` in place of it.
+class TextPattern:
+    """Put it last into an `Annotated[str, …]`: the text must match `pattern`, and a refusal shows `allowed` instead of the pattern.
 
-    The schema shows the pattern all the same. Bounds of the length stand before it, in a `Field`, with their own words.
+    The schema still shows the pattern. Put bounds on the length before it, in a `Field`; they have their own messages.
     """
 
     pattern: str

@@ -1,4 +1,4 @@
-"""`shared`: a route whose answer is the same for everybody, worked out once for all who ask at the same time."""
+"""`shared`: compute a response that is the same for everybody once for all requests of the same time."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Answer = TypeVar("Answer")
 
 
 def shared(route: Callable[[Request], Answer]) -> Callable[[Request], Awaitable[Answer]]:
-    """The route, called in one thread at a time: who asks meanwhile gets that answer, or that exception, too.
+    """The route, called in one thread at a time: requests that arrive meanwhile get the same response or exception.
 
-    Anybody may ask for it, and a crowd that does would else fill the threads that agents' requests need.
+    Anybody may call such a route; without this, a crowd could fill the threads that agents' requests need.
     """
     under_way: asyncio.Task[Answer] | None = None
 

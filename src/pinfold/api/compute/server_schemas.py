@@ -1,4 +1,4 @@
-"""What the Compute API says of servers, key by key. Where the values come from is `server_view`'s to say."""
+"""Schemas of the Compute API's servers, key by key. `server_view` fills them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
-from pinfold.api.answers import Link, closed, since
+from pinfold.api.response_schema import Link, closed, since
 
 
 @closed
@@ -20,7 +20,7 @@ class ServerInBrief(TypedDict):
 
 @closed
 class ServerImage(TypedDict):
-    """The image that a server was made of."""
+    """The image from which a server was made."""
 
     id: str
     links: list[Link]
@@ -36,7 +36,7 @@ class FlavorReference(TypedDict):
 
 @closed
 class FlavorCopy(TypedDict):
-    """A server's flavor from microversion 2.47 on, as it was when the server was made."""
+    """A server's flavor from microversion 2.47 on, as it was when the server was created."""
 
     original_name: str
     vcpus: int
@@ -49,7 +49,7 @@ class FlavorCopy(TypedDict):
 
 @closed
 class ServerFault(TypedDict):
-    """Why a server is in error: which host lacked what."""
+    """Why a server is in error: the hosts and what each lacked."""
 
     code: int
     created: str
@@ -83,8 +83,8 @@ _Prefixed = TypedDict(
 
 @closed
 class ServerInFull(ServerInBrief, _Prefixed):
-    """A server in full. The keys with a prefix, `config_drive`, `key_name` and `host_status` are in the answer to a change from
-    microversion 2.75 on.
+    """A server in full. From microversion 2.75 on, the response to a change also has the keys with a prefix, `config_drive`, `key_name` and
+    `host_status`.
     """
 
     status: str
@@ -141,7 +141,7 @@ _DiskConfig = TypedDict("_DiskConfig", {"OS-DCF:diskConfig": Literal["AUTO", "MA
 
 @closed
 class NewServerReference(_DiskConfig):
-    """A server that was just made."""
+    """A server that was just created."""
 
     id: str
     links: list[Link]
@@ -149,14 +149,14 @@ class NewServerReference(_DiskConfig):
 
 @closed
 class ServerCreated(TypedDict):
-    """The first of the servers that were made."""
+    """The first of the created servers."""
 
     server: NewServerReference
 
 
 @closed
 class ServersReserved(TypedDict):
-    """What several servers can be found by, where `return_reservation_id` asked for it."""
+    """The id for finding several servers, if `return_reservation_id` was set."""
 
     reservation_id: str
 
