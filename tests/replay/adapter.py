@@ -150,12 +150,15 @@ def flavored_domains(flavors: list[dict[str, Any]], state: HostState) -> list[st
 
 
 def command(host: Any, argv: list[str]) -> Any:
-    """What a command prints, on a hypervisor that holds still: its status, and its document or its text."""
+    """What a command prints, on a hypervisor that holds still: its status, and its document or its text. Of times only the names stay."""
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         status = run(argv, Parts(open_driver=lambda settings: open_still(host)))
     text = out.getvalue()
-    return {"status": status, "out": json.loads(text) if "--json" in argv and text else text, "err": err.getvalue()}
+    document = json.loads(text) if "--json" in argv and text else text
+    if isinstance(document, dict) and "seconds" in document:
+        document["seconds"] = list(document["seconds"])
+    return {"status": status, "out": document, "err": err.getvalue()}
 
 
 def doctor() -> Any:

@@ -10,6 +10,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
+from xml.etree import ElementTree
 
 from tests.replay import adapter
 from tests.replay.recording import Answers, Names, read_answers, read_text
@@ -28,6 +29,19 @@ SERVICE_COMMANDS = (
     "flavor show mixed",
     "fit share",
     "fit large",
+    "server stop running",
+    "server start stopped",
+    "server reboot --hard mixed",
+    "server rebook share",
+    "server create new --flavor tiny --image probe --host c1",
+    "server delete building",
+    "flavor create extra --vcpus 2 --ram 64 -p hw:cpu_policy=dedicated",
+    "flavor set extra -p hw:numa_nodes=1",
+    "flavor delete extra",
+    "host add c9",
+    "host add c9 --renew",
+    "host fence c5 --powered-off",
+    "host remove c9",
 )
 
 
@@ -68,11 +82,18 @@ def documents(folder: Path) -> Answers:
     for host in still_hosts():
         (folder / "pinfold.conf").write_text(host["config"].replace("FOLDER", str(folder)))
         (folder / "flavors.toml").write_text(host["flavors"])
-        known = Names({str(folder): "FOLDER"})
+        (folder / "a.rom").write_bytes(b"\0" * 64)
+        known = Names({str(folder): "FOLDER", **_guest_names(host["domains"])})
         with patch.dict(os.environ, {"PINFOLD_CONFIG": str(folder / "pinfold.conf"), "COLUMNS": "120"}):
             for line in host["commands"]:
-                found[f"{host['name']}: {line}"] = known(adapter.command(host, line.split()))
+                found[f"{host['name']}: {line}"] = known(adapter.command(host, line.replace("FOLDER", str(folder)).split()))
     return found
+
+
+def _guest_names(domains: list[Any]) -> dict[str, str]:
+    """The names of guests by their ids."""
+    roots = [ElementTree.fromstring(domain["xml"]) for domain in domains]
+    return {root.findtext("uuid", ""): f"<guest {root.findtext('name')}>" for root in roots}
 
 
 def still_hosts() -> list[Any]:

@@ -86,6 +86,9 @@ def make_still(nova: list[str]) -> None:
         "guest show instance-00000001 --json",
         "guest stop guest-1 --json",
         "guest replace guest-7 --json",
+        "guest restart guest-7 --json",
+        "guest start new --flavor huge --rom FOLDER/a.rom --json",
+        "guest orphans --service-is-gone --json",
         "guest replace guest-1 --json",
     ]
     commands += [f"{line} --json" for line in OTHERS]

@@ -53,20 +53,17 @@ class Still:
         return emit.definition(spec, CONTEXT)
 
     def observe(self, guest: HostGuest) -> Observation:
-        for domain in self.domains:
-            if self._guest(domain).id == guest.id:
-                return Observation(threads=tuple(map(_thread, domain["threads"])), witness="procfs", stable=domain.get("stable", True))
-        raise AssertionError(guest.id)
+        threads = next(domain["threads"] for domain in self.domains if self._guest(domain).id == guest.id)
+        return Observation(threads=tuple(map(_thread, threads)), witness="procfs")
 
     def start(self, spec: GuestSpec) -> HostGuest:
-        raise NotImplementedError
+        raise NotImplementedError("a host that holds still gets no new guest")
 
     def restart(self, guest: str) -> HostGuest:
-        raise NotImplementedError
+        return replace(self._known(guest), state=GuestState.PAUSED, pid=2000)
 
     def redefine(self, guest: str, record: Record, request: GuestRequest) -> HostGuest:
-        (known,) = (one for one in self.guests() if one.id == guest)
-        return replace(known, record=record)
+        return replace(self._known(guest), record=record)
 
     def resume(self, guest: str) -> None:
         pass
@@ -85,6 +82,9 @@ class Still:
 
     def close(self) -> None:
         pass
+
+    def _known(self, guest: str) -> HostGuest:
+        return next(one for one in self.guests() if one.id == guest)
 
     def _guest(self, domain: Any) -> HostGuest:
         return host_guest(domain["xml"], state=GuestState(domain["state"]), persistent=True, pid=domain["pid"], pages=PAGES)
