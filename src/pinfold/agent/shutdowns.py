@@ -27,11 +27,6 @@ class Shutdowns:
     again.
 
     >>> shutdowns = Shutdowns(60.0)
-
-    Nothing waits here, so that a guest that takes its time keeps nobody from being served. Times are any clock's that only goes forward.
-    An agent that starts anew asks anew.
-
-    >>> shutdowns = Shutdowns(60.0)
     >>> shutdowns.asked(Order(guest="g", claim="c", revision=3, desired=Desired.STOPPED), 100.0)
     >>> shutdowns.patience(101.0).waiting, shutdowns.patience(110.0).waiting, shutdowns.patience(160.0).over
     (frozenset({'g'}), frozenset(), frozenset({'g'}))

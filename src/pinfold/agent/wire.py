@@ -2,14 +2,10 @@
 `store.codec`, an agent parses them with `agent.responses`. The transport is in `agent.client` and `api.agent`.
 
 | message | from | means |
-
-How they travel does not belong here (`agent.client`, `api.agent`).
-
-| message | from | means |
 |---|---|---|
-| `Hello` | agent | this is my host as I see it; also the heartbeat |
-| `Welcome` | service | your lease, and the count of orders that you will hear of |
-| `Orders` | service | everything that your host should run, whole each time |
+| `Hello` | agent | the report of my host, which is also a heartbeat |
+| `Welcome` | service | your lease, and the count of orders that comes next |
+| `Orders` | service | all guests that your host should run, complete each time |
 | `GuestReport` | agent | what one of your guests is doing |
 | `Absence` | agent | neither domain nor process of it remains |
 """

@@ -1,16 +1,14 @@
 """The audit log: refused logins, and changes with their account, client and result. Each entry is one line of JSON without secrets.
 
 | key | value |
-
-| key | value |
 |---|---|
 | `event` | `login` for credentials that were not accepted, `change` for a request that changes something |
-| `account` | the account's name; of a refused login, the name that was given, for an agent its host's id |
+| `account` | the account's name; for a refused login the given name, for an agent its host's id |
 | `client` | the client's address |
 | `method`, `path` | the request |
 | `asked` | the first keys of its body, and what of it names things |
 | `answer` | the HTTP status |
-| `request` | the id that the client was told, where it was told one |
+| `request` | the request id in the response, if it has one |
 | `unlogged` | how many more such logins were refused since the last line about that address |
 """
 

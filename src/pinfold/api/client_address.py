@@ -1,8 +1,6 @@
 """Find the address of a client: the connection's, or the one that a trusted proxy forwarded.
 
 | who connects | the client's address |
-
-| who connects | the client's address |
 |---|---|
 | anybody but a trusted proxy | the connection's; `X-Forwarded-For` means nothing, since anybody can write it |
 | a trusted proxy | the last address in `X-Forwarded-For` that is not a trusted proxy's own |

@@ -14,21 +14,6 @@ fill the rest.
 
 A trusted proxy's connection carries many clients, so it counts only in `total`. Each request that it passes on is a separate member, which
 is never dropped: if a client has too many of them, the newcomer is refused.
-
-| who | counted | at most |
-|---|---|---|
-| a stranger, who has not shown yet who it is | by its address, or its /64 of IPv6 | `per_address`; all of them `strangers` |
-| an account | by its name | `per_account` |
-| an agent | by its host | `per_agent` |
-| everybody | together | `total` |
-
-Where a bound is reached, somebody of the same group gives way to the newcomer: of strangers who came first, whatever they are doing; of an
-account or an agent who has waited longest, but nobody whose request is being answered. So a crowd keeps nobody out: whoever can show a
-password or a token soon after the connection is made is no stranger any more. `strangers` is below `total`: the rest is room that only
-accounts and agents can fill.
-
-A trusted proxy's connection carries many clients. It counts in `total` alone. Each request that it passes on is a member by itself, which
-does not give way: where a client has too many of them, the newcomer is refused.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """Write every error of the HTTP application in the form of the requested API.
 
 | path | form |
-
-| path | form |
 |---|---|
 | `/compute` | `{"itemNotFound": {"code": 404, "message": …}}`, as the Compute API |
 | `/placement` | `{"errors": [{"status": 401, "title": "Unauthorized", "detail": …, "code": "pinfold.unauthorized"}]}`, as Placement |

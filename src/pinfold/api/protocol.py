@@ -12,19 +12,6 @@
 The connection is not read while a request waits for the response to an earlier one, nor before the application asks for a body. One read
 takes at most 16 KiB, 4 KiB for strangers, and a client that sends more must let others go first. The parser is httptools, in C: h11 has
 some of these bounds, but needs two seconds for 1 MiB in chunks of one byte, during which nobody else is answered.
-
-| bound | what happens beyond |
-|---|---|
-| a head: 64 KiB of address and headers, 128 headers | 431, and the connection ends |
-| trailers: 128; any part of a message that is not its body: 64 KiB | 431, and the connection ends |
-| a body: 4096 chunks; with its framing, whoever reads it: 2 MiB | 413, and the connection ends |
-| requests that wait for the answer to an earlier one: 8 | those are answered, then the connection ends |
-| time for a head, for a body | 408, and the connection ends |
-| time in which the client takes nothing of an answer | the connection ends |
-
-Nothing is read while a request waits for an answer to an earlier one, nor before somebody asks for a body. Reads are of 16 KiB at most, of
-4 KiB for strangers, and who sends more has to let others go first. The parser is httptools, in C: h11 has some of these bounds, but spends
-two seconds on 1 MiB in chunks of one byte, in which nobody else is answered.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class ApiServices:
     connections: Connections = field(default_factory=lambda: Connections(DEFAULT_CONNECTIONS))
     lease_seconds: float = 30.0
     ended: threading.Event = field(default_factory=threading.Event)
-    """Set when the process is about to end: whoever waits for orders is answered at once."""
+    """Set when the process is about to end: requests that wait for orders are answered at once."""
 
 
 def services_of(request: Request) -> ApiServices:

@@ -11,11 +11,10 @@ from pinfold.cli.session import open_session, read_configuration
 
 
 def audit(context: typer.Context, config: opt.Config = None, connect: opt.Connect = None, as_json: opt.Json = False) -> None:
-    """Compare recorded with observed, every guest and thread; nothing is changed.
+    """Compare recorded and observed placement of every guest and thread; nothing is changed.
 
-    Each difference comes with the exact command that repairs it. It also runs on a Nova compute node with its nova.conf: guests of
-    Nova's are judged by their pins, their flavors and the pools.
-    Exit status 1: something is not as it should be. Notes alone leave it 0.
+    Each difference comes with the exact command that repairs it. It also runs on a Nova compute node with its nova.conf: guests of Nova's
+    are judged by their pins, their flavors and the pools. Exit status 1: something is not as it should be. Notes alone leave it 0.
     """
     from pinfold.cli.documents import audit_document
     from pinfold.cli.views.audit import audit_view

@@ -1,6 +1,6 @@
 """Complete names in a shell: guests, servers, flavors, images and hosts as they are now. `lab` completes the names of labs.
 
-A shell that completes has no place for an error, and nobody to wait: where names cannot be had within moments there are none.
+A shell cannot show an error and its user does not want to wait: if the names are not available within moments, there are none.
 """
 
 from __future__ import annotations

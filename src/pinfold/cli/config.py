@@ -69,7 +69,7 @@ def clouds(
     ] = None,
     username: Annotated[str, typer.Option("--username", metavar="NAME", help="The account.")] = "admin",
     password_file: Annotated[
-        str | None, typer.Option("--password-file", metavar="FILE", help="Where the password stands; default: standard input.")
+        str | None, typer.Option("--password-file", metavar="FILE", help="The file with the password; default: standard input.")
     ] = None,
     no_auth: Annotated[bool, typer.Option("--no-auth", help="The API was started with --no-auth.")] = False,
     ca_file: Annotated[str, typer.Option("--ca-file", metavar="FILE", help="Certificates that clients shall trust.")] = "",
@@ -104,7 +104,7 @@ def account(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The account's name.")],
     role: Annotated[str, typer.Option("--role", metavar="ROLE", help="admin, or reader.")] = "reader",
     password_file: Annotated[
-        str | None, typer.Option("--password-file", metavar="FILE", help="Where the password stands; default: standard input.")
+        str | None, typer.Option("--password-file", metavar="FILE", help="The file with the password; default: standard input.")
     ] = None,
     as_json: opt.Json = False,
 ) -> None:

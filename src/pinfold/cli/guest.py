@@ -133,7 +133,7 @@ def replace(
     context: typer.Context,
     name: Name,
     flavor: Annotated[
-        str | None, typer.Option("--flavor", metavar="NAME", help="The guest's flavor, where its record does not say what was asked for.")
+        str | None, typer.Option("--flavor", metavar="NAME", help="The guest's flavor, if its record does not hold its request.")
     ] = None,
     config: opt.Config = None,
     connect: opt.Connect = None,

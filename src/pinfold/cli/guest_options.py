@@ -61,7 +61,7 @@ class GuestOptions:
     ] = None
     virt_type: Annotated[str | None, _boot("--virt-type", metavar="kvm|qemu", help="KVM, or emulation; default: the best there is.")] = None
     iothreads: Annotated[int, _boot("--iothreads", metavar="N", min=0, max=64, help="Number of iothreads.")] = 0
-    serial_log: Annotated[str | None, _boot("--serial-log", metavar="FILE", help="Where the guest's serial console is written to.")] = None
+    serial_log: Annotated[str | None, _boot("--serial-log", metavar="FILE", help="The file for the guest's serial console.")] = None
 
 
 def takes_guest_options(command: Callable[..., None]) -> Callable[..., None]:

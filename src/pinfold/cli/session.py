@@ -27,11 +27,11 @@ class Processes(Protocol):
         ...
 
     def api(self, settings: FleetSettings, *, no_auth: bool, ready: Callable[[str], None]) -> None:
-        """The API alone."""
+        """Only the API."""
         ...
 
     def agent(self, settings: FleetSettings, *, ready: Callable[[str], None]) -> None:
-        """This host's agent alone."""
+        """Only this host's agent."""
         ...
 
 

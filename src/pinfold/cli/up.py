@@ -16,7 +16,7 @@ from pinfold.cli.output import show, show_json
 from pinfold.core.errors import InvalidRequest
 
 NoAuth = Annotated[bool, typer.Option("--no-auth", help="Let anybody in; then only 127.0.0.1 or ::1 may be listened on.")]
-Lab = Annotated[bool, typer.Option("--lab", help="On a synthetic host of its own, which ends with it. Needs root.")]
+Lab = Annotated[bool, typer.Option("--lab", help="Use a separate synthetic host, which ends with the service. Needs root.")]
 Listen = Annotated[
     str | None, typer.Option("--listen", metavar="ADDRESS", help="The address to listen on, in place of \\[pinfold_api] listen.")
 ]

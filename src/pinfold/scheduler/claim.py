@@ -44,7 +44,9 @@ STALE_TRIES: Final = 5
 _CONSUMER_TRIES: Final = 5
 _SETTLE_SECONDS: Final = 0.1
 _UNSEEN_GENERATION: Final = 0
-"""Of a consumer that Placement (16.0) keeps of an allocation that it refused for a provider that is not there: a read shows none."""
+"""The generation of a consumer that Placement (16.0) keeps after it refused an allocation for a missing provider; a read does not show
+it.
+"""
 _OVERTAKEN: Final = frozenset({ReasonCode.STALE, ReasonCode.PLACEMENT})
 _log = logging.getLogger(__name__)
 

@@ -24,7 +24,7 @@ WIDTH: Final = 8
 """How many host cells a row keeps apart, the emptiest first; further cells count only in the sums."""
 
 AMPLE: Final = 2**50
-"""What stands for "without limit"."""
+"""The number for "without limit"."""
 
 NO_POOL: Final = 0
 POOL_OFFLINE: Final = 1

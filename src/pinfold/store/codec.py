@@ -3,13 +3,9 @@
 The form, version 1: a dataclass is an object of its fields, a CpuSet its cpulist, an Enum its value, a tuple or frozenset an array (the
 set's members ascending), None is null. The outermost object carries `"v": 1`. Decoding checks the types: a wrong type, an unknown field, or
 a missing field without a default is refused with its path. A field that is added later needs a default, so that old rows can be read. A
-field that is removed or changes its meaning needs a new version and a migration.
-
-The form, version 1: a dataclass is an object of its fields, a CpuSet its cpulist, an Enum its value, a tuple or frozenset an array
-(the set's members ascending), None is null. The outermost object carries `"v": 1`. What is read is checked against the types: a wrong
-type, an unknown field or a missing one without a default is refused with its path. A field that is added later needs a default, and so
-reads old rows; a field that goes or changes its meaning needs a new version and a migration. A character that no text may hold
-(`core.printable`) becomes U+FFFD on both ways: agents tell names and failures as they are, and an earlier pinfold stored them so.
+field that is removed or changes its meaning needs a new version and a migration. A character that is not allowed in a text
+(`core.printable`) becomes U+FFFD in both directions, because agents send names and failures unchanged and an earlier pinfold stored them
+so.
 """
 
 from __future__ import annotations
@@ -71,9 +67,9 @@ def decode(text: str, as_type: type[T], where: str = "") -> T:
 
 
 def readable(text: str, as_type: type[T], where: str, instead: Other) -> T | Other:
-    """The value that `encode` wrote, or `instead` where it cannot be read, which the log says once: one row must not spoil a listing.
+    """The value that `encode` wrote, or `instead` if it cannot be read. The log says so once; one bad row must not break a listing.
 
-    For what agents told. An earlier pinfold took what this one refuses, and the agent's next report replaces it.
+    For values from agents: an earlier pinfold accepted some that this one refuses, and the agent's next report replaces them.
     """
     try:
         return decode(text, as_type, where)
@@ -84,7 +80,7 @@ def readable(text: str, as_type: type[T], where: str, instead: Other) -> T | Oth
 
 @lru_cache(maxsize=256)
 def log_once(sentence: str) -> None:
-    """A warning for the log, which has it already when the same row is read again."""
+    """Log a warning, unless the log has it already from an earlier read of the same row."""
     _log.warning("%s", sentence)
 
 

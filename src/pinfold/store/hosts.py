@@ -139,7 +139,7 @@ def fence(connection: sa.Connection, host_id: str) -> None:
     """Record an operator's word that the host is powered off. Raises `Conflict` while its lease runs, `InvalidRequest` when it is
     unknown.
     """
-    # One statement: an agent may speak between a look and a write.
+    # Use one statement: a heartbeat may arrive between a read and a write.
     done = connection.execute(host.update().where(host.c.id == host_id, ~_UP.element).values(fenced=True, updated=EpochNow()))
     if done.rowcount != 1:
         get(connection, host_id)
@@ -320,7 +320,7 @@ def _pools(text: str) -> Pools:
 
 
 def _reported(row: sa.RowMapping) -> HostReport:
-    """What the agent told of a host; `NOTHING` where it cannot be read, until the agent tells it again."""
+    """What the agent reported of its host; `NOTHING` if it cannot be read, until the agent's next report."""
     where = f"host {row['name']}"
     try:
         return HostReport(

@@ -115,7 +115,7 @@ def report_guest(guest_id: str, body: GuestReportBody, host: Host, services: Ser
 
 @router.post("/guests/{guest_id}/absence", status_code=204, response_class=Response)
 def report_absence(guest_id: str, body: AbsenceBody, host: Host, services: Services) -> Response:
-    """Release the claim of a guest of which neither domain nor process remains on the host."""
+    """Confirm that neither domain nor process of a guest remains on the host: its claim may be released."""
     absence = codec.from_plain(body, Absence, "absence")
     services.reports.absent(host, guest_id, absence.revision, absence.failure)
     return Response(status_code=204)

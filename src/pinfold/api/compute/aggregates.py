@@ -178,7 +178,7 @@ def delete_aggregate(aggregate_id: AggregateId, services: Services) -> Response:
 
 @router.post("/{aggregate_id}/action")
 def act(aggregate_id: AggregateId, body: Annotated[AggregateAction, Body()], services: Services, version: Version) -> AggregateShown:
-    """Add a host, remove one, or set metadata: one of them. While Placement is away, its aggregates follow when it is back."""
+    """Add a host, remove one, or set metadata: exactly one of them. While Placement is away, its aggregates follow later."""
     with services.database.read() as connection:
         _get(connection, aggregate_id)
     if len(body.model_fields_set) != 1:

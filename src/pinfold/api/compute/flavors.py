@@ -228,7 +228,7 @@ def list_access(flavor_id: str, services: Services) -> FlavorAccess:
 
 @router.post("/flavors/{flavor_id}/action")
 def change_access(flavor_id: str, body: AccessChange, services: Services) -> FlavorAccess:
-    """Give a flavor that is not public to a project, or take it back: one of the two."""
+    """Grant a flavor that is not public to a project, or take it back: one of the two."""
     if len(body.model_fields_set) != 1:
         raise InvalidRequest("A flavor action is one of addTenantAccess and removeTenantAccess", key="action")
     with services.database.write() as connection:
@@ -259,7 +259,7 @@ def list_extra_specs(flavor_id: str, services: Services) -> ExtraSpecsShown:
 
 @router.post("/flavors/{flavor_id}/os-extra_specs")
 def create_extra_specs(flavor_id: str, body: ExtraSpecs, services: Services) -> ExtraSpecsShown:
-    """Add or replace extra specs. Each must be known and its value allowed; how they go together is told when a server is made of them."""
+    """Add or replace extra specs. Each must be known and its value allowed; their combination is checked when a server is created."""
     specs = {key: str(value) for key, value in body.extra_specs.items()}
     _set(services, flavor_id, specs)
     return {"extra_specs": specs}

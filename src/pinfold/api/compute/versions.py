@@ -49,7 +49,7 @@ class ComputeVersionAnswer(TypedDict):
 @router.get("/compute", include_in_schema=False)
 @router.get("/compute/")
 async def list_versions(request: Request) -> ComputeVersions:
-    """Every major version that is served: v2.1 alone."""
+    """Every served major version: only v2.1."""
     return {"versions": [_version(request)]}
 
 

@@ -20,7 +20,7 @@ router = APIRouter(prefix=f"{ROOT}/os-availability-zone", tags=["availability zo
 
 DEFAULT_ZONE: Final = "nova"
 ZONE_KEY: Final = "availability_zone"
-"""The key of an aggregate's metadata that makes it a zone."""
+"""The key in an aggregate's metadata that names its zone."""
 
 
 def zones(groups: Iterable[AggregateRecord]) -> dict[str, str]:

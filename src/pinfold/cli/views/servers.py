@@ -155,11 +155,7 @@ def _threads(observed: Mapping[str, Any], *, running: bool) -> list[RenderableTy
 
 
 def _moment(seconds: float) -> str:
-    """A time as people read it.
-
-    >>> _moment(1795841504.5)
-    '2026-11-28 04:51:44 UTC'
-    """
+    """A time for people."""
     return f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
