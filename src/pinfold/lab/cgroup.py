@@ -1,4 +1,4 @@
-"""A cgroup tree of the lab's own in every hierarchy, so that two libvirtds never meet in `/machine`. What is below it is libvirt's."""
+"""Create and remove a lab's own cgroup in every hierarchy, so that two libvirtds do not share `/machine`. libvirt owns what is below."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _LEAF: Final = "daemons"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hierarchy:
-    """One mounted cgroup hierarchy: where, `version` 1 or 2, and its controllers (of version 2, those it offers at the mount point).
+    """One mounted cgroup hierarchy: mount point, `version` 1 or 2, and controllers (for version 2, those available at the mount point).
 
-    `elsewhere` are further mount points of the very same tree, as a chroot with a `/sys` of its own makes them.
+    `elsewhere` are other mount points of the same tree, such as the `/sys` of a chroot.
     """
 
     mount: Path
@@ -28,7 +28,7 @@ class Hierarchy:
 
 
 def hierarchies(mountinfo: str | None = None) -> tuple[Hierarchy, ...]:
-    """The cgroup hierarchies in the order of `/proc/self/mountinfo` (proc(5)), of which another text may be given.
+    """The cgroup hierarchies in the order of `/proc/self/mountinfo` (proc(5)). Tests may give another text.
 
     >>> hierarchies("30 25 0:26 / /cg/cpuset rw,relatime - cgroup cgroup rw,cpuset")
     (Hierarchy(mount=PosixPath('/cg/cpuset'), elsewhere=(), version=1, controllers=frozenset({'cpuset'})),)
@@ -54,12 +54,12 @@ def hierarchies(mountinfo: str | None = None) -> tuple[Hierarchy, ...]:
 
 
 def version(found: tuple[Hierarchy, ...]) -> str:
-    """What confines a guest's CPUs on this machine: `v1`, `v2`, or `none` where no hierarchy has the cpuset controller."""
+    """The version of the hierarchy with the cpuset controller on this machine: `v1`, `v2`, or `none`."""
     return next((f"v{hierarchy.version}" for hierarchy in found if "cpuset" in hierarchy.controllers), "none")
 
 
 def create(found: tuple[Hierarchy, ...], group: str) -> None:
-    """Make `group` below every mount point, with all CPUs and all controllers. Raises `OSError` where that is not allowed."""
+    """Create `group` below every mount point, with all CPUs and all controllers. Raises `OSError` if that is not allowed."""
     for hierarchy in found:
         path = hierarchy.mount / group
         if hierarchy.version == 2:
@@ -75,7 +75,7 @@ def create(found: tuple[Hierarchy, ...], group: str) -> None:
 def become_root(found: tuple[Hierarchy, ...], group: str) -> None:
     """Give this process a cgroup namespace whose root is `group`.
 
-    Version 2 allows no process in a group that hands controllers to groups below, so it ends in a leaf of its own.
+    Version 2 allows no process in a group that passes controllers to its children, so the process moves into a leaf.
     """
     for hierarchy in found:
         _enter(hierarchy.mount / group)
@@ -87,28 +87,28 @@ def become_root(found: tuple[Hierarchy, ...], group: str) -> None:
 
 
 def join(found: tuple[Hierarchy, ...], group: str) -> None:
-    """Move this process into `group`, of version 2 into its leaf."""
+    """Move this process into `group`, or into its leaf in version 2."""
     for hierarchy in found:
         path = hierarchy.mount / group
         _enter(path / _LEAF if hierarchy.version == 2 else path)
 
 
 def members(group: str) -> set[int]:
-    """The processes in `group` and below, over all hierarchies; none without a group."""
+    """The processes in `group` and below, over all hierarchies; none if the group does not exist."""
     found: set[int] = set()
     for hierarchy in hierarchies() if group else ():
         for path, _, _ in os.walk(hierarchy.mount / group):
             try:
                 found |= {int(pid) for pid in (Path(path) / "cgroup.procs").read_text().split()}
             except OSError as error:
-                # Gone meanwhile; or a threaded group of version 2, whose processes stand in the group above.
+                # The group is gone, or it is a threaded group of version 2, whose processes are listed in its parent.
                 if error.errno not in (errno.ENOENT, errno.ENODEV, errno.EOPNOTSUPP):
                     raise
     return found - {0}
 
 
 def remove(group: str, *, patience_seconds: float = 30.0) -> None:
-    """Remove `group` and all below it from every hierarchy; its processes must have ended. Raises `OSError` when something keeps it."""
+    """Remove `group` and all below it from every hierarchy. Its processes must have ended. Raises `OSError` if it cannot be removed."""
     deadline = time.monotonic() + patience_seconds
     for hierarchy in hierarchies():
         for path, _, _ in os.walk(hierarchy.mount / group, topdown=False):

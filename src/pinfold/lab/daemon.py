@@ -1,8 +1,8 @@
-"""`LabHost`: a private libvirtd with the real topology or a synthetic one, as a context manager. The process behind it is `keeper`.
+"""`LabHost`: a private libvirtd with the real topology or a synthetic one, as a context manager. Its process is `keeper`.
 
-A lab needs root, for its namespaces. It never touches the machine's own libvirtd: the daemons have `/etc/libvirt`, `/run/libvirt`,
-`/var/{lib,log,cache}/libvirt` and cgroups of their own, and no D-Bus. In a synthetic lab the pCPUs are shown, and what is asked of them is
-recorded by a shim (`shim.c`), not enforced.
+A lab needs root for its namespaces. It never touches the machine's own libvirtd: its daemons have their own `/etc/libvirt`,
+`/run/libvirt`, `/var/{lib,log,cache}/libvirt` and cgroups, and no D-Bus. In a synthetic lab libvirtd sees the synthetic pCPUs, and a shim
+(`shim.c`) records the requested affinities without enforcing them.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _COMMAND_SECONDS: Final = 240.0
 
 
 class LabHost:
-    """One lab host. Use it as a context manager; or `up` and `down`, where `detached` lets it outlive this process.
+    """One lab host. Use it as a context manager, or call `up` and `down`. With `detached` it outlives this process.
 
-    With `topology` it is synthetic and has no cgroups; without, it has the machine's own, and cgroups unless told otherwise.
-    `kvm=False` hides `/dev/kvm`, so that guests are emulated (TCG). `topology_text` is what people are shown, `fleet` the name that
-    several hosts were started by.
+    With `topology` it is synthetic and has no cgroups. Without, it has the machine's topology, and cgroups unless switched off.
+    `kvm=False` hides `/dev/kvm`, so that guests are emulated (TCG). `topology_text` is the topology shown to people. `fleet` is the common
+    name of several hosts that were started together.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class LabHost:
 
     @classmethod
     def of(cls, folder: LabFolder) -> LabHost:
-        """A lab that another process brought up. Raises `InvalidRequest` when there is none."""
+        """A lab that another process started. Raises `InvalidRequest` if there is none."""
         lab = cls.__new__(cls)
         lab.folder, lab.spec = folder, folder.spec()
         lab._topology, lab._detached, lab._process = None, True, None
@@ -80,7 +80,7 @@ class LabHost:
 
     @property
     def run_dir(self) -> Path:
-        """What the lab's libvirtd has as `/run/libvirt`."""
+        """The folder that the lab's libvirtd sees as `/run/libvirt`."""
         return self.folder.run
 
     @property
@@ -90,7 +90,7 @@ class LabHost:
 
     @property
     def synthetic(self) -> bool:
-        """Whether its topology is made up, so that affinities are recorded and not enforced."""
+        """Whether its topology is synthetic, so that affinities are recorded and not enforced."""
         return self.spec.synthetic
 
     @property
@@ -100,16 +100,16 @@ class LabHost:
 
     @property
     def cgroups(self) -> str:
-        """What confines guests: `v1`, `v2` or `none`."""
+        """The cgroup version that confines guests: `v1`, `v2` or `none`."""
         return cgroup.version(cgroup.hierarchies()) if self.spec.cgroups else "none"
 
     @property
     def witness(self) -> str:
-        """What tells where a thread may run, in the words of the driver port."""
+        """The witness of threads' masks, by its name in the driver port."""
         return witness.SYNTHETIC if self.synthetic else witness.REAL
 
     def up(self) -> Self:
-        """Start it, and return when it answers. Raises `Conflict` when the name is taken, `Unavailable` when it cannot be had."""
+        """Start the lab and return when it answers. Raises `Conflict` if the name is taken, `Unavailable` if it cannot start."""
         _require_root()
         reap()
         lock = self.folder.begin(self.spec)
@@ -121,7 +121,7 @@ class LabHost:
         return self
 
     def down(self) -> None:
-        """End it, its guests included, and remove its folder. A lab that is not there is no error."""
+        """End the lab and its guests, and remove its folder. A lab that does not exist is no error."""
         if self._process is not None:
             assert self._process.stdin is not None
             self._process.stdin.close()
@@ -132,11 +132,11 @@ class LabHost:
             end(self.folder)
 
     def restart_daemon(self) -> None:
-        """End libvirtd in order and start it again, under its running guests."""
+        """Stop libvirtd cleanly and start it again while its guests run."""
         command(self.folder, "restart")
 
     def kill_daemon(self) -> None:
-        """End libvirtd by SIGKILL. Guests go on; nothing answers until `start_daemon`."""
+        """Kill libvirtd with SIGKILL. Guests keep running; nothing answers until `start_daemon`."""
         command(self.folder, "kill")
 
     def start_daemon(self) -> None:
@@ -172,7 +172,7 @@ class LabHost:
         try:
             with process.stdout:
                 said = process.stdout.readline().strip()
-        except BaseException:  # Ctrl-C: the keeper has a session of its own, and would go on
+        except BaseException:  # Ctrl-C: the keeper has its own session and would keep running
             process.terminate()
             process.wait(_COMMAND_SECONDS)
             raise
@@ -183,13 +183,13 @@ class LabHost:
             assert process.stdin is not None
             with process.stdin:
                 process.stdin.write("stay\n")
-            process.returncode = 0  # it outlives us
+            process.returncode = 0  # it outlives this process
         else:
             self._process = process
 
 
 def command(folder: LabFolder, text: str) -> None:
-    """Tell a lab's keeper one command and return when it is done. Raises `Unavailable` with what the keeper says, or when it is away."""
+    """Send one command to a lab's keeper and return when it is done. Raises `Unavailable` with the keeper's error, or if it is away."""
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as control:
         control.settimeout(_COMMAND_SECONDS)
         try:
@@ -203,9 +203,9 @@ def command(folder: LabFolder, text: str) -> None:
 
 
 def end(folder: LabFolder) -> None:
-    """End the lab in that folder, up or left behind, and its guests. A lab that is not there is no error.
+    """End the lab in that folder, running or left behind, and its guests. A lab that does not exist is no error.
 
-    Raises `InvalidRequest` for a folder whose record cannot be believed, `Conflict` for what keeps the folder from being removed.
+    Raises `InvalidRequest` for a folder with an untrusted record, `Conflict` if the folder cannot be removed.
     """
     if folder.held():
         command(folder, "down")
@@ -213,7 +213,7 @@ def end(folder: LabFolder) -> None:
 
 
 def missing() -> tuple[str, ...]:
-    """What a lab needs and this machine lacks, one sentence each; empty when a lab can be had."""
+    """What a lab needs and this machine lacks, one sentence each; empty if a lab can be started."""
     found = []
     if os.geteuid() != 0:
         found.append("root, for the namespaces of a lab")

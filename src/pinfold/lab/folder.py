@@ -1,7 +1,7 @@
-"""The lab's folder: where its files are, who holds it, and the end of what was left behind. Starting daemons does not belong here.
+"""The lab's folder: its files, who holds it, and the removal of labs left behind. `keeper` starts the daemons.
 
-Only a folder that a lab marked as its own (`record`) is ever removed. Folders are opened without following links and handled by their file
-descriptor, so that nobody can put another in their place; mount points are named and left.
+Only a folder that a lab marked as its own (`record`) is ever removed. Folders are opened without following links and used by file
+descriptor, so that nobody can replace them. A mount point is an error that names it, and stays.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LOCK: Final = "lock"
 
 
 def root() -> Path:
-    """Where labs live: `$PINFOLD_LAB_ROOT`, else `/run/pinfold-lab`."""
+    """The folder of all labs: `$PINFOLD_LAB_ROOT`, else `/run/pinfold-lab`."""
     return Path(os.path.abspath(os.environ.get("PINFOLD_LAB_ROOT") or "/run/pinfold-lab"))
 
 
@@ -42,7 +42,7 @@ class LabFolder:
 
     @classmethod
     def named(cls, name: str) -> LabFolder:
-        """The folder for that name. Raises `InvalidRequest` for a name that cannot be one."""
+        """The folder for that name. Raises `InvalidRequest` for an invalid name."""
         if not _NAME.fullmatch(name):
             raise InvalidRequest(
                 f"lab name {name!r}: a name starts with a lower-case letter and has up to 24 letters, digits and '-'", key="NAME"
@@ -54,12 +54,12 @@ class LabFolder:
 
     @property
     def run(self) -> Path:
-        """What the lab sees as `/run/libvirt`; the socket is here."""
+        """The folder that the lab sees as `/run/libvirt`, with the socket."""
         return self.path / "run"
 
     @property
     def records(self) -> Path:
-        """Where the shim writes what was asked per thread (a synthetic lab alone)."""
+        """Where the shim writes the requested mask of each thread (only in a synthetic lab)."""
         return self.run / "fakecpu"
 
     @property
@@ -74,21 +74,21 @@ class LabFolder:
 
     @property
     def configuration(self) -> Path:
-        """A `pinfold.conf` that names the URI and pools that suit the topology."""
+        """The lab's `pinfold.conf`, with the URI and pools for the topology."""
         return self.path / "pinfold.conf"
 
     def spec(self, *, anyones: bool = False) -> LabSpec:
-        """What was asked of it, also of another user's with `anyones`.
+        """The lab's specification; with `anyones` also of another user's lab.
 
-        Raises `InvalidRequest` when there is no such lab, and for a record that cannot be believed.
+        Raises `InvalidRequest` if there is no such lab or its record is untrusted.
         """
         with self._open() as fd:
             return record.read(fd, self.path, anyones=anyones)
 
     def begin(self, spec: LabSpec) -> int:
-        """Make the folder, mark it, and return its lock: a file descriptor that holds it for as long as it is open, in whichever process.
+        """Create the folder, mark it, and return its lock: a file descriptor that holds the lab while any process has it open.
 
-        Raises `Conflict` where the name is taken, by a lab or by somebody else's folder.
+        Raises `Conflict` if a lab or another folder has the name.
         """
         with guarded() as top:
             try:
@@ -107,7 +107,7 @@ class LabFolder:
             return lock
 
     def held(self) -> bool:
-        """Whether a keeper runs for it. Nothing is made in it, and it may be gone meanwhile."""
+        """Whether a keeper runs for the lab. Creates nothing; the folder may have gone."""
         try:
             with self._open() as fd:
                 lock = _lock_of(fd)
@@ -130,9 +130,9 @@ class LabFolder:
             return ()
 
     def remove(self, spec: LabSpec, lock: int) -> None:
-        """End what runs inside, and remove cgroups and folder. Whoever holds `lock` may call this, others' creations and removals kept out.
+        """End all processes inside, and remove cgroups and folder. Call it with the lab's `lock`, within `guarded`.
 
-        Raises `Conflict` where the lock is another folder's, for a mount point, and for processes that do not end.
+        Raises `Conflict` if the lock is another folder's, for a mount point, and for processes that do not end.
         """
         with self._open() as fd, opened(self.path.parent) as top:
             if not os.path.samestat(os.fstat(lock), os.stat(_LOCK, dir_fd=fd, follow_symlinks=False)):
@@ -172,7 +172,7 @@ class LabFolder:
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[int]:
-    """A file descriptor of the folder that labs live in. Raises `FileNotFoundError`, `InvalidRequest` for a link or a file."""
+    """A file descriptor of the folder of all labs. Raises `FileNotFoundError`, and `InvalidRequest` for a link or a file."""
     try:
         fd = tree.open_folder(path)
     except NotADirectoryError:
@@ -188,7 +188,7 @@ def opened(path: Path) -> Iterator[int]:
 
 @contextlib.contextmanager
 def guarded() -> Iterator[int]:
-    """Keep others from making or removing labs for the length of the block, which gets a file descriptor of their folder."""
+    """Keep others from creating or removing labs during the block. Yields a file descriptor of the folder of all labs."""
     path = root()
     if not path.is_symlink():
         path.mkdir(parents=True, exist_ok=True, mode=0o755)
@@ -203,7 +203,7 @@ def guarded() -> Iterator[int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabListing:
-    """What is in the folder of the labs: labs with their specifications, by name, and a sentence for each record that is not believed."""
+    """The labs with their specifications, by name, and a sentence for each untrusted record."""
 
     labs: tuple[tuple[LabFolder, LabSpec], ...] = ()
     problems: tuple[str, ...] = ()
@@ -211,16 +211,16 @@ class LabListing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReapResult:
-    """The names of the labs that were removed, and a sentence for each that could not be."""
+    """The names of the removed labs, and a sentence for each that could not be removed."""
 
     removed: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
 
 def list_labs(*, anyones: bool = False) -> LabListing:
-    """Every lab that was begun, whether it is up or was left behind. Folders that no lab marked are passed over.
+    """Every lab, running or left behind. Folders that no lab marked are ignored.
 
-    With `anyones`, labs of other users too: enough to name them, never to remove them.
+    With `anyones`, it lists labs of other users too, to name them but never to remove them.
     """
     try:
         with opened(root()) as top:
@@ -241,12 +241,12 @@ def list_labs(*, anyones: bool = False) -> LabListing:
 
 
 def labs() -> tuple[LabFolder, ...]:
-    """The folder of every lab that was begun, by name."""
+    """The folder of every lab, running or left behind, by name."""
     return tuple(folder for folder, _ in list_labs().labs)
 
 
 def reap() -> ReapResult:
-    """Remove every lab whose keeper has ended without doing so."""
+    """Remove every lab that its keeper left behind."""
     before = list_labs()
     removed, problems = [], list(before.problems)
     for folder, _ in before.labs:
@@ -261,9 +261,9 @@ def reap() -> ReapResult:
 
 
 def remove_dead(folder: LabFolder) -> bool:
-    """Remove one lab unless somebody holds it or was faster, which returns False. What was known before the lock is looked at anew.
+    """Remove one lab that nobody holds. Returns False if somebody holds it or has removed it. Reads everything again under the lock.
 
-    Raises `InvalidRequest` for a record that cannot be believed, and what `LabFolder.remove` raises.
+    Raises `InvalidRequest` for an untrusted record, and what `LabFolder.remove` raises.
     """
     with guarded():
         try:
@@ -283,7 +283,7 @@ def remove_dead(folder: LabFolder) -> bool:
 
 
 def _lock_of(folder: int, flags: int = 0) -> int:
-    """The lock file of the lab. Raises `FileNotFoundError`, and `Conflict` for a link in its place."""
+    """Open the lab's lock file. Raises `FileNotFoundError`, and `Conflict` for a link in its place."""
     try:
         return os.open(_LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | flags, 0o600, dir_fd=folder)
     except OSError as error:

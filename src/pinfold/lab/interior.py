@@ -1,4 +1,4 @@
-"""What a lab holds: folders, the daemons' configuration, and the mounts that put them where libvirt looks. Processes are `keeper`'s."""
+"""The inside of a lab: folders, the daemons' configuration, and the mounts that put them where libvirt looks. `keeper` runs processes."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _PRIVATE: Final = {
 def program(name: str) -> str:
     """The path of a daemon inside the lab.
 
-    It is another than the distribution's, because AppArmor's profile for that one keeps the daemon out of the lab's folders, and drops the
-    shim on the way to QEMU.
+    It differs from the distribution's path, because AppArmor's profile for that path denies the daemon the lab's folders and does not pass
+    the shim on to QEMU.
     """
     return f"/run/libvirt/bin/{name}"
 
 
 def furnish(folder: LabFolder, spec: LabSpec) -> None:
-    """Make the lab's folders and write the daemons' configuration into them."""
+    """Create the lab's folders and write the daemons' configuration."""
     for name in ("etc/qemu", "run", "lib/qemu", "lib/images", "lib/boot", "log"):
         (folder.path / name).mkdir(parents=True, exist_ok=True)
     if spec.synthetic:
@@ -66,13 +66,13 @@ def _write_lines(path: Path, *lines: str) -> None:
 
 
 def mount(folder: LabFolder, spec: LabSpec, found: tuple[cgroup.Hierarchy, ...]) -> None:
-    """Give this process a mount namespace in which libvirt finds the lab's folders, cgroups and topology in its usual places.
+    """Give this process a mount namespace with the lab's folders, cgroups and topology in the places where libvirt looks.
 
-    Raises `OSError` for what is not allowed, `Unavailable` for what is missing.
+    Raises `OSError` if something is not allowed, `Unavailable` if something is missing.
     """
     namespace.private_mounts()
     for hierarchy in found:
-        for point in (*hierarchy.elsewhere, hierarchy.mount):  # the source lies below the last
+        for point in (*hierarchy.elsewhere, hierarchy.mount):  # the source of the bind mounts is below the last one
             namespace.bind(hierarchy.mount / spec.group, point)
     for name, target in _PRIVATE.items():
         Path(target).mkdir(parents=True, exist_ok=True)
@@ -83,11 +83,11 @@ def mount(folder: LabFolder, spec: LabSpec, found: tuple[cgroup.Hierarchy, ...])
         (folder.run / "bin").mkdir(exist_ok=True)
         (folder.run / "bin" / name).touch()
         namespace.bind(_installed(name), Path(program(name)))
-    # Without D-Bus libvirt makes cgroups itself, and never asks the machine's systemd for a scope.
+    # Without D-Bus libvirt creates cgroups itself and does not ask the machine's systemd for a scope.
     if Path("/run/dbus").is_dir():
         namespace.mount("tmpfs", Path("/run/dbus"), "size=4k,mode=755")
     if not spec.kvm and Path("/dev/kvm").exists():
-        # libvirt takes what it may read and write there for a working KVM, so this may not be written.
+        # libvirt takes a readable and writable file for a working KVM, so this one is not writable.
         nothing = folder.path / "no-kvm"
         nothing.touch()
         namespace.bind(nothing, Path("/dev/kvm"))
@@ -106,7 +106,7 @@ def mount(folder: LabFolder, spec: LabSpec, found: tuple[cgroup.Hierarchy, ...])
 
 
 def _compile_shim(spec: LabSpec) -> None:
-    """Compile the shim onto a file system of its own: `/run` may be mounted noexec."""
+    """Compile the shim onto its own file system, because `/run` may be mounted noexec."""
     where = Path(SHIM).parent
     where.mkdir()
     namespace.mount("tmpfs", where, "size=1m,mode=755")
@@ -120,7 +120,7 @@ def _compile_shim(spec: LabSpec) -> None:
 
 
 def cache(spec: LabSpec) -> Path:
-    """What libvirt found out about QEMU, kept between labs: asking anew takes seconds. A lab without KVM has its own.
+    """libvirt's cache of QEMU capabilities, kept between labs because probing takes seconds. Labs without KVM have a separate one.
 
     Raises `Unavailable` for a link in its place.
     """

@@ -1,9 +1,9 @@
-"""The process that holds one lab: it makes the namespaces, starts the daemons, reaps guests, and cleans up. `daemon.LabHost` starts it.
+"""The process of one lab: it creates the namespaces, starts the daemons, reaps guests, and cleans up. `daemon.LabHost` starts it.
 
-`python -m pinfold.lab.keeper FOLDER LOCK_FD`. It prints `ready`, or one sentence of what went wrong. While it runs it obeys one-line
-commands on the folder's control socket. It ends on `down`, on SIGTERM, and when its standard input ends before it read `stay` there: with
-the process that started it, then. It stays in the machine's own namespaces; a child makes the lab's, and each daemon enters them, so that
-the clean-up sees the machine as it is. What the lab holds is in `interior`.
+`python -m pinfold.lab.keeper FOLDER LOCK_FD`. It prints `ready`, or one sentence about the error. Then it obeys one-line commands on the
+folder's control socket. It ends on `down` and on SIGTERM. It also ends when its standard input ends, that is, together with the process
+that started it, unless it has read `stay` there. It stays in the machine's own namespaces, so that the clean-up sees the machine as it is.
+A child creates the lab's namespaces, and each daemon enters them. `interior` sets up their content.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pinfold.lab.folder import LabFolder, guarded
 
 _STAY: Final = b"stay\n"
 _READY_SECONDS: Final = 120.0
-"""libvirtd with a fresh cache asks QEMU for its capabilities first: a second where nothing else runs, much more on a busy machine."""
+"""libvirtd with an empty cache first asks QEMU for its capabilities. That takes a second, or much more on a busy machine."""
 
 _PURGE_SECONDS: Final = 1.0
 
@@ -47,7 +47,7 @@ class Keeper:
         self._run = -1
 
     def start(self) -> None:
-        """Make the lab and return when libvirtd answers. Raises `Unavailable` when it does not, `OSError` for what is not allowed."""
+        """Create the lab and return when libvirtd answers. Raises `Unavailable` if it does not, `OSError` if something is not allowed."""
         interior.furnish(self.folder, self.spec)
         namespace.adopt_orphans()
         if self.spec.group:
@@ -58,7 +58,7 @@ class Keeper:
         self.start_libvirtd()
 
     def start_libvirtd(self) -> None:
-        """Start libvirtd where it does not run, and return when it answers."""
+        """Start libvirtd if it does not run, and return when it answers."""
         if "libvirtd" not in self.daemons:
             preloaded = ([interior.SHIM] if self.spec.synthetic else []) + os.environ.get("LD_PRELOAD", "").split()
             self._spawn("libvirtd", {"LD_PRELOAD": " ".join(preloaded)} if preloaded else {})
@@ -72,7 +72,7 @@ class Keeper:
             time.sleep(0.02)
 
     def end_libvirtd(self, sent: signal.Signals) -> None:
-        """End libvirtd and return when it has ended; guests go on."""
+        """End libvirtd and return when it has ended. Guests keep running."""
         pid = self.daemons.get("libvirtd")
         if pid is None:
             return
@@ -89,7 +89,7 @@ class Keeper:
         return next((line for line in reversed(lines) if line.strip()), "nothing")
 
     def reap(self) -> None:
-        """Collect every child that has ended: daemons, and guests, which are orphans of libvirtd."""
+        """Reap every child that has ended: daemons, and guests, which are orphans of libvirtd."""
         while True:
             try:
                 pid, _ = os.waitpid(-1, os.WNOHANG)
@@ -102,10 +102,10 @@ class Keeper:
                     del self.daemons[name]
 
     def purge(self) -> None:
-        """Forget what was asked for threads that have ended, before their ids are used again."""
+        """Delete the records of threads that have ended, before their ids are used again."""
         with contextlib.suppress(FileNotFoundError):
             for entry in os.listdir(self.folder.records):
-                writer = entry.rpartition(".")[2]  # of a record (its own thread), or of one that was never finished
+                writer = entry.rpartition(".")[2]  # the name of a record (a thread id), or of an unfinished record
                 if not os.path.exists(f"/proc/{writer}"):
                     (self.folder.records / entry).unlink(missing_ok=True)
 
@@ -137,7 +137,7 @@ class Keeper:
                     cgroup.become_root(self._hierarchies, self.spec.group)
                 interior.mount(self.folder, self.spec, self._hierarchies)
                 os.write(made_write, b"+")
-            except BaseException as error:  # the parent tells; this process only ends
+            except BaseException as error:  # the parent reports the error; this process only ends
                 os.write(made_write, str(error).encode())
             os.read(go_read, 1)
             os._exit(0)
@@ -177,7 +177,7 @@ class Keeper:
             cgroup.join(self._hierarchies, self.spec.group)
         for kind, fd in self._namespaces:
             namespace.enter(fd, kind)
-        # Entering a mount namespace leaves a chroot; nothing may start that would see the machine's own /run/libvirt.
+        # Entering a mount namespace leaves a chroot. Start nothing that would see the machine's own /run/libvirt.
         os.fchdir(self._root)
         os.chroot(".")
         if not os.path.samefile("/run/libvirt", self._run):
@@ -186,8 +186,8 @@ class Keeper:
 
 
 def _daemon_environment() -> dict[str, str]:
-    keep = ("PATH", "LANG", "TMPDIR", "PINFOLD_CLOCK")  # the last: a test's clock, see tests/survive/clock.c
-    # libvirt wants some home; a daemon of root's keeps nothing in it.
+    keep = ("PATH", "LANG", "TMPDIR", "PINFOLD_CLOCK")  # the last one is a test's clock, see tests/survive/clock.c
+    # libvirt needs a home; root's daemon stores nothing in it.
     return {"PATH": os.defpath, "HOME": "/", **{name: os.environ[name] for name in keep if name in os.environ}}
 
 
@@ -201,7 +201,7 @@ def _answers(uri: str) -> bool:
 
 
 def _obey(keeper: Keeper, command: str) -> bool:
-    """Do what one line says. Returns False for the last command there is."""
+    """Obey one line. Returns False for `down`, the last command."""
     match command:
         case "restart":
             keeper.end_libvirtd(signal.SIGTERM)
@@ -218,7 +218,7 @@ def _obey(keeper: Keeper, command: str) -> bool:
 
 
 def _serve(keeper: Keeper, control: socket.socket) -> None:
-    """Obey commands, reap and purge until told to end."""
+    """Obey commands, reap and purge until the keeper must end."""
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_write, False)
     os.set_blocking(wake_read, False)
@@ -250,7 +250,7 @@ def _serve(keeper: Keeper, control: socket.socket) -> None:
 
 
 def _answer(keeper: Keeper, connection: socket.socket) -> bool:
-    """Read one command, obey it and say so. Returns whether it was the last: after `down` nothing runs, also where files had to stay."""
+    """Read one command, obey it and answer. Returns whether it was the last: after `down` nothing runs, even if files had to stay."""
     connection.settimeout(5.0)
     last = False
     try:
@@ -267,9 +267,9 @@ def _answer(keeper: Keeper, connection: socket.socket) -> bool:
 
 
 def main(path: str, lock_fd: str) -> int:
-    """Keep the lab in the folder `path` until told to end. Returns the exit status."""
+    """Run the lab in the folder `path` until told to end. Returns the exit status."""
     os.set_inheritable(int(lock_fd), False)
-    libvirt.registerErrorHandler(lambda *_: None, None)  # it would print what we poll for
+    libvirt.registerErrorHandler(lambda *_: None, None)  # libvirt would print the errors of polling
     keeper = Keeper(LabFolder(Path(path)), int(lock_fd))
     (keeper.folder.path / "keeper.pid").write_text(f"{os.getpid()}\n")
     control = socket.socket(socket.AF_UNIX)

@@ -1,4 +1,4 @@
-"""The few Linux calls that Python lacks: mount namespaces, mounts, process options. What a lab does with them does not belong here."""
+"""Linux calls that Python lacks: mount namespaces, mounts, process options."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def bind(source: Path, target: Path) -> None:
 
 
 def make_read_only(target: Path) -> None:
-    """Make what is bound at `target` read-only there."""
+    """Make the bind mount at `target` read-only."""
     _check(_libc.mount(None, bytes(target), None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY, None), f"{target} made read-only")
 
 

@@ -19,8 +19,8 @@ _MACHINES_OWN: Final = "/run/libvirt"
 def inside(folder: int, group: str) -> tuple[int, ...]:
     """Every process inside the lab whose folder is behind that file descriptor, ascending.
 
-    It sees the lab's `run` as `/run/libvirt`, or it is in the lab's cgroups. A `run` that is a link, a mount point, or this process's own
-    `/run/libvirt` tells nothing.
+    A process is inside if it sees the lab's `run` as `/run/libvirt`, or if it is in the lab's cgroups. A `run` that is a link, a mount
+    point, or this process's own `/run/libvirt` does not count.
     """
     found = cgroup.members(group)
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
@@ -35,9 +35,9 @@ def inside(folder: int, group: str) -> tuple[int, ...]:
 
 
 def end(find: Callable[[], tuple[int, ...]], *, asked_seconds: float = 2.5, killed_seconds: float = 60.0) -> tuple[int, ...]:
-    """End the processes that `find` names, by SIGTERM and, where that takes longer, by SIGKILL. Returns the ids of those that did not end.
+    """End the processes that `find` returns, with SIGTERM and later SIGKILL. Returns the ids of those that did not end.
 
-    Each is held by a pidfd and looked at once more, so that no other process is hit when an id is used again.
+    Each is held by a pidfd and checked once more, so that a reused id never hits another process.
     """
     handles: dict[int, int] = {}
     for pid in find():
@@ -62,7 +62,7 @@ def _is(path: str, own: os.stat_result) -> bool:
 
 
 def _signal_and_wait(handles: dict[int, int], sent: signal.Signals, patience_seconds: float) -> None:
-    """Signal every process and drop from `handles` those that end in time; a zombie that nobody waits for has ended too."""
+    """Signal every process and remove from `handles` those that end in time. A zombie counts as ended."""
     for fd in handles.values():
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(fd, sent)

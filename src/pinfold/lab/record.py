@@ -1,4 +1,4 @@
-"""`lab.json`: what was asked of a lab, and the mark by which its folder is known as a lab's. Removing folders does not belong here."""
+"""`lab.json`: a lab's specification, and the mark that its folder belongs to a lab. `folder` removes folders."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _GROUP: Final = "pinfold-lab-{name}-[0-9]{{1,10}}"
 
 
 class LabSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What was asked of one lab host. `topology` is the text for people; `synthetic` whether it is made up.
+    """The specification of one lab host. `topology` is a text for people; `synthetic` says whether it is a synthetic one.
 
-    `fleet` is the name that several hosts were started by, empty for a single one. `group` is the name of its cgroup, empty without.
+    `fleet` is the common name of several hosts started together, empty for a single one. `group` is the name of its cgroup, or empty.
     """
 
     name: str
@@ -37,18 +37,18 @@ class LabSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Record(LabSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The file: the version of its form, the inode of the folder that it was written for, and the specification."""
+    """The file: its version, the inode of the folder that it was written for, and the specification."""
 
     pinfold_lab: int
     inode: int
 
 
 class NoRecordError(InvalidRequest):
-    """The folder has no `lab.json`: no lab made it, or not yet."""
+    """The folder has no `lab.json`: no lab made it, or the lab is still being created."""
 
 
 def write(folder: int, spec: LabSpec) -> None:
-    """Mark the folder behind that file descriptor as the lab's; the file is there whole or not at all."""
+    """Mark the folder behind that file descriptor as the lab's. The file is written atomically."""
     record = _Record(pinfold_lab=_VERSION, inode=os.fstat(folder).st_ino, **msgspec.structs.asdict(spec))
     part = f".{NAME}.part"
     fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=folder)
@@ -58,12 +58,12 @@ def write(folder: int, spec: LabSpec) -> None:
 
 
 def read(folder: int, path: Path, *, anyones: bool = False) -> LabSpec:
-    """What the record in the folder behind that file descriptor says; `path` is where the folder is, for sentences.
+    """Read the record in the folder behind that file descriptor. `path` is the folder's path, for errors.
 
-    Only a lab of this user's own, in the very folder that it was written for, is believed: the folder is removed by it, and processes are
-    ended by it. With `anyones` another user's is read too, to name it.
+    A record is trusted only if this user owns it and it was written for this very folder, because folders are removed and processes ended
+    by it. With `anyones` another user's record is read too, to name the lab.
 
-    Raises `NoRecordError` where there is no record, `InvalidRequest` for one that cannot be believed.
+    Raises `NoRecordError` if there is no record, `InvalidRequest` for an untrusted one.
     """
     try:
         record = msgspec.json.decode(_bytes(folder, anyones), type=_Record)
@@ -87,7 +87,7 @@ def read(folder: int, path: Path, *, anyones: bool = False) -> LabSpec:
 
 
 class _UnfitError(Exception):
-    """Why a file is not to be read."""
+    """Why a file must not be read."""
 
 
 def _bytes(folder: int, anyones: bool) -> bytes:

@@ -1,4 +1,4 @@
-"""The probe guest's ROM: built from `probe/` by gcc and ld, its behaviour stamped in. What a guest needs besides does not belong here."""
+"""Build the probe guest's ROM from `probe/` with gcc and ld, and stamp its parameters into it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RESET: Final = 0xFFF0
 
 
 class Behaviour(IntEnum):
-    """What the probe does: sleep for good, use its vCPU up, do I/O at a steady tick and sleep between, or measure its own latency."""
+    """What the probe does: sleep forever, spin, do I/O at a steady tick, or measure its own latency."""
 
     IDLE = 0
     SPIN = 1
@@ -29,7 +29,7 @@ class Behaviour(IntEnum):
 
 
 class Io(IntEnum):
-    """What I/O it does: none, reads or writes on a virtio disk, or letters on the serial line."""
+    """The kind of I/O: none, reads or writes on a virtio disk, or letters on the serial line."""
 
     NONE = 0
     DISK = 1
@@ -38,9 +38,9 @@ class Io(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameters:
-    """What is stamped into the ROM, in the order of `probe.c`. `tsc_khz` matters to MEASURE alone.
+    """The parameters in the ROM, in the order of `probe.c`. Only MEASURE uses `tsc_khz`.
 
-    A guest powers itself off when its power button is pressed; one with `deaf` does not hear it.
+    A guest powers off when its power button is pressed, unless it is `deaf`.
     """
 
     behaviour: Behaviour = Behaviour.IDLE
@@ -57,14 +57,14 @@ class Parameters:
 
 
 def write(path: Path, parameters: Parameters | None = None) -> Path:
-    """Write a ROM of 64 KiB with these parameters to `path`, and return that. Raises `Unavailable` without gcc and binutils."""
+    """Write a ROM of 64 KiB with these parameters to `path`, and return `path`. Raises `Unavailable` without gcc and binutils."""
     path.write_bytes(stamp(build(), parameters or Parameters()))
     path.chmod(0o644)
     return path
 
 
 def stamp(rom: bytes, parameters: Parameters) -> bytes:
-    """The ROM with the parameters in their place. Pure."""
+    """The ROM with the parameters stamped in. Pure."""
     packed = struct.pack("<11I", *astuple(parameters))
     at = rom.index(_MARK) + len(_MARK)
     return rom[:at] + packed + rom[at + len(packed) :]
@@ -72,7 +72,7 @@ def stamp(rom: bytes, parameters: Parameters) -> bytes:
 
 @functools.cache
 def build() -> bytes:
-    """The ROM as compiled, 64 KiB. Raises `Unavailable` when a tool is missing or fails."""
+    """The compiled ROM, 64 KiB. Raises `Unavailable` if a tool is missing or fails."""
     with resources.as_file(resources.files("pinfold.lab") / "probe") as source, tempfile.TemporaryDirectory(prefix="pinfold-rom-") as made:
         out = Path(made)
         freestanding = ["-ffreestanding", "-fno-pic", "-fno-pie", "-mno-red-zone", "-mgeneral-regs-only", "-fno-stack-protector"]
@@ -91,7 +91,7 @@ def build() -> bytes:
 
 
 def bucket_start_ns(bucket: int) -> int:
-    """The shortest time that `probe.c` counts in that bucket of its histograms, in nanoseconds.
+    """The lower bound of a histogram bucket of `probe.c`, in nanoseconds.
 
     >>> [bucket_start_ns(n) for n in (0, 15, 16, 17, 24)]
     [0, 15, 16, 18, 32]

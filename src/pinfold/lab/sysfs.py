@@ -1,4 +1,4 @@
-"""A topology as the files of `/sys/devices/system/{cpu,node}`, for a libvirtd to read. Reading such files does not belong here."""
+"""Write a topology as the files of `/sys/devices/system/{cpu,node}`, for a lab's libvirtd. `linux.sysfs` reads such files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _REMOTE_DISTANCE = 21
 
 
 def write(topology: Topology, root: Path) -> None:
-    """Write the topology below `root`, which stands for `/sys`: `devices/system/cpu`, `devices/system/node`."""
+    """Write the topology below `root`, which takes the place of `/sys`: `devices/system/cpu`, `devices/system/node`."""
     base = root / "devices/system"
     for name, text in files(topology).items():
         path = base / name
@@ -25,7 +25,7 @@ def write(topology: Topology, root: Path) -> None:
 
 
 def files(topology: Topology) -> dict[str, str]:
-    """The text of every file, by its path below `devices/system`, without the last line end. Pure.
+    """The text of every file without its last line end, by path below `devices/system`. Pure.
 
     >>> from pinfold.core.topology import HostCell
     >>> one = Topology(cells=(HostCell(id=0, cores=(CpuSet.of(0, 2), CpuSet.of(1, 3)), memory_mib=64),))

@@ -1,4 +1,4 @@
-"""Folders held by file descriptor, so that no link is followed and no mount point is crossed. What a folder means does not belong here."""
+"""Open and empty folders by file descriptor, without following links or crossing mount points."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pinfold.core.errors import Conflict
 
 _MAX_DEPTH: Final = 100
 _NO_FOLDER: Final = (errno.ENOTDIR, errno.ELOOP)
-"""What Linux answers to O_DIRECTORY | O_NOFOLLOW for a file and for a link."""
+"""Linux's errors for O_DIRECTORY | O_NOFOLLOW on a file and on a link."""
 
 
 def open_folder(name: str | Path, *, inside: int | None = None) -> int:
@@ -26,27 +26,27 @@ def open_folder(name: str | Path, *, inside: int | None = None) -> int:
 
 
 def mount_of(fd: int) -> int:
-    """The id of the mount that `fd` was opened on (proc(5), fdinfo). It tells a bind mount of the same file system too."""
+    """The id of the mount that `fd` was opened on (proc(5), fdinfo). It differs for a bind mount of the same file system too."""
     lines = Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith("mnt_id:")))
 
 
 def path_of(fd: int) -> Path:
-    """Where the folder behind `fd` is now."""
+    """The current path of the folder behind `fd`."""
     return Path(os.readlink(f"/proc/self/fd/{fd}"))
 
 
 def mount_points(fd: int) -> tuple[Path, ...]:
-    """The mount points that are the folder behind `fd` or lie inside it, in the order of `/proc/self/mountinfo`."""
+    """The mount points at or inside the folder behind `fd`, in the order of `/proc/self/mountinfo`."""
     top = path_of(fd)
     points = (Path(_unescaped(line.split()[4])) for line in Path("/proc/self/mountinfo").read_text().splitlines())
     return tuple(point for point in points if point == top or top in point.parents)
 
 
 def empty(fd: int, *, last: tuple[str, ...] = (), depth: int = 0) -> None:
-    """Remove everything in the folder behind `fd`, the names of `last` after all others and in that order.
+    """Remove everything in the folder behind `fd`; the names in `last` come last, in that order.
 
-    Links are removed, not followed. Raises `Conflict` at a mount point, which stays as it is. Somebody else may remove files meanwhile.
+    Links are removed, not followed. Raises `Conflict` at a mount point, which stays. Others may remove files at the same time.
     """
     if depth > _MAX_DEPTH:
         raise Conflict(f"{path_of(fd)} is more than {_MAX_DEPTH} folders deep; remove it yourself")
@@ -78,5 +78,5 @@ def _remove(fd: int, name: str, depth: int) -> None:
 
 
 def _unescaped(text: str) -> str:
-    r"""A path of mountinfo as it is: blanks, tabs, newlines and backslashes are written there in octal."""
+    r"""Decode a path of mountinfo, which writes blanks, tabs, newlines and backslashes in octal."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)

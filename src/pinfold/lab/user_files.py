@@ -1,4 +1,4 @@
-"""What a lab gives to its user: a pinfold.conf with pools that suit, flavors to try, a ROM to boot. Daemons do not belong here."""
+"""The files that a lab gives its user: a pinfold.conf with pools for the topology, flavors to try, a ROM and a disk to boot."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FLAVORS: Final = (
     LabFlavor(name="mixed", vcpus=4, ram_mib=1024, specs=(("hw:cpu_policy", "mixed"), ("hw:cpu_dedicated_mask", "^0"), _SHARE)),
     LabFlavor(name="wide", vcpus=8, ram_mib=4096, specs=(_DEDICATED, ("hw:numa_nodes", "2"), _SHARE)),
 )
-"""What there is to try in a lab. Its guest is a ROM of 64 KiB, so that memory is a number and hardly used."""
+"""The flavors of a lab. Its guest is a ROM of 64 KiB and uses hardly any of its memory."""
 
 
 def flavors_file(flavors: Iterable[LabFlavor] = FLAVORS) -> str:
@@ -63,14 +63,16 @@ def flavors_file(flavors: Iterable[LabFlavor] = FLAVORS) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabPools:
-    """The two pools of a lab's configuration; `dedicated` is empty where one core is all there is."""
+    """The two pools of a lab's configuration. `dedicated` is empty if the host has only one core."""
 
     shared: CpuSet
     dedicated: CpuSet
 
 
 def pools(topology: Topology) -> LabPools:
-    """The first core of every cell that has another one is shared; the rest is dedicated. A host without such a cell shares everything.
+    """The pools for a host: the first core of every cell with several cores is shared, the rest dedicated.
+
+    Without a cell with several cores all is shared.
 
     >>> from pinfold.core.hosttext import host
     >>> pools(host("cell:2 core:4 pu:2"))
@@ -86,7 +88,7 @@ def pools(topology: Topology) -> LabPools:
 
 
 def machine_pools(system: Path = Path("/sys/devices/system/cpu")) -> LabPools:
-    """The same for the machine's own topology, by its sysfs: the core of the first pCPU is shared, the rest dedicated."""
+    """The pools for this machine, from its sysfs: the core of the first pCPU is shared, the rest dedicated."""
     usable = CpuSet(os.sched_getaffinity(0))
     siblings = (system / f"cpu{usable.first}/topology/thread_siblings_list").read_text()
     shared = CpuSet.parse(siblings.strip()) & usable

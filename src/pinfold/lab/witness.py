@@ -1,7 +1,7 @@
-"""`LabWitness`: what was asked for the threads of a synthetic lab, from the shim's records. It is no proof of where a thread ran.
+"""`LabWitness`: the masks requested for the threads of a synthetic lab, from the shim's records. They do not prove where a thread ran.
 
-It has the form that the libvirt driver takes another witness in. Whoever composes a process gives it to the driver; a lab with the
-machine's own topology needs none, since there procfs is the witness.
+It implements the libvirt driver's protocol for a witness. `wiring` gives it to the driver. A lab with the machine's own topology needs
+none, because procfs is the witness there.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ class LabWitness:
 
     @property
     def label(self) -> str:
-        """How its word is labelled, so that nobody takes it for procfs."""
+        """The label of this witness, so that nobody takes it for procfs."""
         return SYNTHETIC
 
     def allowed(self, tid: int) -> CpuSet | None:
-        """The pCPUs that were asked for the thread, at its creation or since; None where the shim saw neither."""
+        """The pCPUs last requested for the thread, at its creation or later; None if the shim saw no request."""
         try:
             return CpuSet.parse((self.records / str(tid)).read_text().strip())
         except FileNotFoundError:
             return None
 
     def move(self, tid: int, cpus: CpuSet) -> None:
-        """Ask for those pCPUs for a thread from outside, as the shim does from within: folded onto real CPUs, and recorded.
+        """Move a thread to those pCPUs as the shim does: fold them onto real CPUs, and record the request.
 
-        A thread that has ended is no error. Raises `Unavailable` when the kernel refuses.
+        A thread that has ended is no error. Raises `Unavailable` if the kernel refuses.
         """
         real = sorted(os.sched_getaffinity(os.getpid()))
         try:
@@ -58,16 +58,16 @@ class LabWitness:
 
 
 class _Mark(msgspec.Struct, frozen=True, kw_only=True):
-    """What a lab says of itself beside its socket. Other keys are for people."""
+    """A lab's description beside its socket. Other keys are for people."""
 
     synthetic: bool
     records: str = ""
 
 
 def witness_of(uri: str) -> LabWitness | None:
-    """The witness for a libvirt URI: that of the synthetic lab whose socket it names, None for every other libvirt.
+    """The witness for a libvirt URI, if the URI names the socket of a synthetic lab; None for every other libvirt.
 
-    Raises `InvalidRequest` for a mark that cannot be read.
+    Raises `InvalidRequest` if the lab's description cannot be read.
 
     >>> witness_of("qemu:///system") is None
     True
