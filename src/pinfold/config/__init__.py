@@ -1,4 +1,4 @@
-"""The one reader of configuration: `pinfold.conf` or `nova.conf` in, frozen values out. What is decided with them does not belong here."""
+"""Read configuration: `pinfold.conf` or `nova.conf` in, frozen values out. No other package reads these files."""
 
 from pinfold.config.find import find_files
 from pinfold.config.host import Configuration, load

@@ -1,6 +1,6 @@
-"""What looks wrong in configuration files though oslo.config takes it: unknown, misplaced and repeated keys.
+"""Find likely mistakes in configuration files that oslo.config accepts: unknown, misplaced and repeated keys.
 
-Checking pools against a host does not belong here.
+`core.pools` checks pools against a host.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pinfold.config.parse import Entry
 _OURS = {group.name: tuple(opt.name for opt in group.options) for group in GROUPS}
 _NOT_NOVAS = {group.name: tuple(name for name in _OURS[group.name] if name not in group.nova) for group in GROUPS}
 _HOMES = {group.name: _OURS[group.name] if group.name == "compute" else _NOT_NOVAS[group.name] for group in options_host.GROUPS}
-"""The groups whose options have names of their own; the service's (`port`, `password`) are anybody's."""
+"""The groups with distinctive option names. The service's names (`port`, `password`) occur in many groups."""
 _EXCLUSIVE = frozenset(group.name for group in GROUPS if group.exclusive)
 _REPEATABLE = frozenset({"reserved_huge_pages"})
 
@@ -33,14 +33,14 @@ _NOVA_NEIGHBOURS = frozenset(
         "hostname",
     }
 )
-"""Nova's keys that resemble ours and are right as they are."""
+"""Nova's keys that resemble ours and are not mistakes."""
 
 
 def misspelled(entries: Iterable[Entry]) -> tuple[str, ...]:
-    """One sentence for each key that was ignored and looks like a slip, in the order of the files.
+    """One sentence for each ignored key that looks like a mistake, in the order of the files.
 
-    In `[overhead]` and `[pinfold]`, which Nova has not, every unknown key is one. In the groups that Nova has too, a key is one when it
-    is close to an option of that group, or is an option of another group; Nova's many other keys are none of our business.
+    In `[overhead]` and `[pinfold]`, which Nova does not have, every unknown key is a mistake. In groups that Nova has too, a key is a
+    mistake if it resembles an option of that group or is an option of another group; Nova's other keys are ignored.
     """
     found: list[str] = []
     for entry in entries:
@@ -51,7 +51,7 @@ def misspelled(entries: Iterable[Entry]) -> tuple[str, ...]:
 
 
 def repeated(entries: Iterable[Entry]) -> tuple[str, ...]:
-    """One sentence for each option of ours that stands twice in one file; the last line wins, which is seldom meant."""
+    """One sentence for each of our options that occurs twice in one file. The last line wins, which is seldom intended."""
     seen: set[tuple[str, str, str]] = set()
     found: list[str] = []
     for entry in entries:

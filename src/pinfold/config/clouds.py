@@ -1,4 +1,4 @@
-"""A clouds.yaml entry that lets OpenStack clients in. Who may call is decided by the accounts file."""
+"""Write a clouds.yaml entry for OpenStack clients. The accounts file decides who may call."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from pinfold.accounting.remote import Auth, RemotePlacement
 def clouds_yaml(
     cloud: str, url: str, username: str, password: str, *, ca_file: str = "", placement: EmbeddedPlacement | RemotePlacement | None = None
 ) -> str:
-    """The text of a clouds.yaml with one cloud, for HTTP Basic; with '' as the username, for a service without authentication.
+    """The text of a clouds.yaml with one cloud for HTTP Basic, or without authentication if the username is ''.
 
-    A remote `placement` is asked at its own address, with credentials of its own: for those there is a second cloud, `CLOUD-placement`.
-    What is secret of them is not written.
-    Texts are written as JSON, which YAML reads as they are.
+    A remote `placement` has its own address and credentials, so it gets a second cloud, `CLOUD-placement`. Secrets are not written.
+    Texts are written as JSON, which is valid YAML.
 
     >>> print(clouds_yaml("pinfold", "http://127.0.0.1:8774", "", ""), end="")
     clouds:
@@ -34,7 +33,7 @@ def clouds_yaml(
     remote = placement if isinstance(placement, RemotePlacement) else None
     there = f"{url}/placement" if remote is None else remote.url
     lines = ["clouds:", f"  {_quoted(cloud)}:", f"    auth_type: {'http_basic' if username else 'none'}", "    auth:"]
-    # osc-placement asks nobody but this endpoint; every other client goes by its own override (osc-placement 4.9).
+    # osc-placement (4.9) uses only this endpoint; every other client has its own override.
     lines.append(f"      endpoint: {_quoted(there or f'{url}/compute/v2.1')}")
     if username:
         lines += [f"      username: {_quoted(username)}", f"      password: {_quoted(password)}"]
@@ -54,7 +53,7 @@ def clouds_yaml(
 
 
 def _of_placement(remote: RemotePlacement) -> Iterator[str]:
-    """The entry of a Placement that runs elsewhere: its address, and how it wants to be asked."""
+    """The entry of a remote Placement: its address and authentication."""
     kinds = {Auth.NONE: "admin_token", Auth.TOKEN: "admin_token", Auth.BASIC: "http_basic", Auth.KEYSTONE: "password"}
     yield f"    auth_type: {kinds[remote.auth]}"
     yield "    auth:"

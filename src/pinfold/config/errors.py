@@ -1,4 +1,4 @@
-"""Every error of configuration files, not the first alone. What looks like a slip and can be used does not belong here (`check`)."""
+"""Collect every error of configuration files, not only the first. `check` finds likely mistakes in valid files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _KEYS = frozenset(key_of(group.name, opt.name) for group in (*GROUPS, *AUDITED) 
 
 
 def readable(files: Sequence[str]) -> tuple[tuple[str, ...], tuple[Entry, ...], list[str]]:
-    """The files that can be read, their lines, and what is wrong with each of the others."""
+    """The files that can be read, their lines, and an error for each other file."""
     good: list[str] = []
     entries: list[Entry] = []
     errors: list[str] = []
@@ -27,9 +27,9 @@ def readable(files: Sequence[str]) -> tuple[tuple[str, ...], tuple[Entry, ...], 
 
 
 def usable(files: Sequence[str]) -> tuple[Configuration | None, list[str]]:
-    """The configuration of the files as if options with errors were not given, and every error; None where they cannot be told apart.
+    """The configuration without the options that have errors, and every error; None if an error cannot be attributed to an option.
 
-    The options of the service are judged where its packages are installed.
+    The options of the service are checked only if its packages are installed.
     """
     without: set[str] = set()
     errors: list[str] = []

@@ -1,4 +1,4 @@
-"""Which configuration files are read: the named ones, or the first of the usual places. What stands in them does not belong here."""
+"""Find the configuration files to read: the named ones, or those in the first usual place that has any."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _MAX_DROP_INS = 64
 def find_files(
     named: Sequence[str], environ: Mapping[str, str], *, nova: bool, own_file: str = OWN_FILE, nova_file: str = NOVA_FILE
 ) -> tuple[str, ...]:
-    """The files to read, in the order in which later ones win; empty where there is none, and then the defaults hold.
+    """The files to read; later ones win. Empty if there is none; then the defaults apply.
 
     1. The files named on the command line. 2. Those of `$PINFOLD_CONFIG`, separated by colons. 3. /etc/pinfold/pinfold.conf.
-    4. /etc/nova/nova.conf, for commands that only look (`nova`): nobody starts guests on Nova's pools without saying so.
-    After each file come the `*.conf` of the folder of its name with `.d` added, by name, as Nova reads `nova.conf.d`.
-    A folder of the current directory is never searched. Raises `InvalidRequest` for a named file that does not exist.
+    4. /etc/nova/nova.conf, only for commands that change nothing (`nova`), so that nobody starts guests on Nova's pools by accident.
+    After each file come the `*.conf` files of its folder with `.d` added, by name, as Nova reads `nova.conf.d`.
+    The current directory is never searched. Raises `InvalidRequest` for a named file that does not exist.
     """
     chosen = [name for name in named if name]
     origin = "--config"

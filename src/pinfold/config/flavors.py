@@ -1,4 +1,4 @@
-"""The flavors file: TOML in, `Flavor` out, every slip one sentence. What the extra specs mean does not belong here.
+"""Read the flavors file: TOML in, `Flavor` out. Every error is one sentence.
 
 [flavors."rt.share"]
 vcpus = 4
@@ -37,7 +37,7 @@ def read_flavors(file: str) -> Mapping[str, Flavor]:
 
 
 def check_flavors(file: str) -> tuple[tuple[Flavor, ...], tuple[InvalidRequest, ...]]:
-    """The flavors of the file that can be read, and what is wrong with each of the others."""
+    """The valid flavors of the file, and an error for each of the others."""
     flavors, errors = [], []
     try:
         tables = _tables(file)
@@ -71,7 +71,7 @@ def _tables(file: str) -> Mapping[str, object]:
 
 
 def find_flavor(file: str, name: str) -> Flavor:
-    """The flavor of that name. Raises `InvalidRequest`, with the nearest name, where the file has none."""
+    """The flavor of that name. Raises `InvalidRequest` with the nearest name if the file has none."""
     flavors = read_flavors(file)
     if name in flavors:
         return flavors[name]

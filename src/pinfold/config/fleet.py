@@ -1,4 +1,4 @@
-"""`FleetSettings` from configuration files: what the service and its agents need beyond one host's settings."""
+"""Read `FleetSettings` from configuration files: the settings of the service and its agents beyond those of one host."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from pinfold.scheduler.model import DEFAULT_SETTINGS, SchedulerSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiSettings:
-    """Where the API listens and who may call it. `tls_certificate` and `tls_key` are both '' or both set."""
+    """The API's address, TLS files and accounts. `tls_certificate` and `tls_key` are both '' or both set."""
 
     listen: str = "127.0.0.1"
     port: int = 8774
@@ -43,7 +43,7 @@ class ApiSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSettings:
-    """Whom the agent asks, how it shows who it is, and what it gives its guests time for."""
+    """The agent's service, its credentials, and the time limits for its guests."""
 
     api_url: str = ""
     token_file: str = ""
@@ -55,7 +55,7 @@ class AgentSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetSettings:
-    """Everything for the processes of the service. Secrets do not show in the repr."""
+    """The settings of the service's processes. The repr hides secrets."""
 
     host: HostSettings
     database: str = field(repr=False)
@@ -67,7 +67,7 @@ class FleetSettings:
 
 
 def load_fleet(files: Sequence[str], *, without: Collection[str] = ()) -> FleetSettings:
-    """The fleet's settings in `files`, later ones winning; options in `without` count as not given, as `parse` has it.
+    """The fleet's settings in `files`; later ones win. Options in `without` count as not given, as in `parse`.
 
     Raises `InvalidRequest` naming the file, the key, the value and what is allowed.
     """

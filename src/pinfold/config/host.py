@@ -1,4 +1,4 @@
-"""`HostSettings` from configuration files: pools, limits and folders of one host. Finding the files does not belong here."""
+"""Read `HostSettings` from configuration files: pools, limits and folders of one host. `find` finds the files."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _UNITS_KIB = {"": 1, "K": 1, "M": 1024, "G": 1024 * 1024, "T": 1024 * 1024 * 102
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """What the files say: the host's settings, the flavors file, and what looks like a slip in keys that were ignored.
+    """The content of the files: the host's settings, the flavors file, and likely mistakes in ignored keys.
 
-    `flavors_named` says that they name that file. `files` are those that were read, in order; empty where the defaults hold.
+    `flavors_named` means that the files name the flavors file. `files` are those that were read, in order; empty if the defaults apply.
     """
 
     settings: HostSettings
@@ -34,9 +34,9 @@ class Configuration:
 
 
 def load(files: Sequence[str], *, audits: bool = False, without: Collection[str] = ()) -> Configuration:
-    """The configuration in `files`, later ones winning; no files give the defaults.
+    """The configuration in `files`; later ones win. Without files the defaults apply.
 
-    With `audits`, for a command that only looks at a host, the options of Nova's that placing refuses are followed too.
+    With `audits`, for a command that changes nothing, it also follows the options of Nova's that placing refuses.
     `without` names options that count as not given, as errors name them.
     Raises `InvalidRequest` naming the file, the key, the value and what is allowed.
     """
@@ -52,7 +52,7 @@ def load(files: Sequence[str], *, audits: bool = False, without: Collection[str]
 
 
 def host_settings(values: Values) -> HostSettings:
-    """One host's settings. Raises `InvalidRequest` for a value that makes no sense, with the file and the key."""
+    """One host's settings. Raises `InvalidRequest` with the file and the key for a value that makes no sense."""
     state_dir = values.path("pinfold", "state_dir", "/var/lib/pinfold")
     packing = values.get("compute", "packing_host_numa_cells_allocation_strategy")
     return HostSettings(
@@ -75,7 +75,7 @@ def host_settings(values: Values) -> HostSettings:
 
 
 def _audited(values: Values, settings: HostSettings) -> HostSettings:
-    """The settings with what Nova's options that placing refuses make of the host."""
+    """The settings with those options of Nova's applied that placing refuses."""
     pools = replace(
         settings.pools,
         either=_cpus(values, "vcpu_pin_set", group="DEFAULT"),
@@ -86,7 +86,7 @@ def _audited(values: Values, settings: HostSettings) -> HostSettings:
 
 def _limits(values: Values) -> Limits:
     def ratio(name: str) -> float:
-        # Nova takes 0 for "not set": it was the default before the initial_* options existed.
+        # Nova reads 0 as "not set": it was the default before the initial_* options existed.
         return float(values.get("DEFAULT", f"{name}_allocation_ratio") or values.get("DEFAULT", f"initial_{name}_allocation_ratio"))
 
     return Limits(
@@ -108,7 +108,7 @@ def _limits(values: Values) -> Limits:
 
 
 def _cpus(values: Values, name: str, *, group: str = "compute") -> CpuSet | None:
-    """The CPU list of an option as Nova reads it: one that is empty is not set."""
+    """The CPU list of an option. As in Nova, an empty one counts as not set."""
     text = values.get(group, name)
     if text is None or not text.strip():
         return None

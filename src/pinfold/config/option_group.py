@@ -1,4 +1,4 @@
-"""`OptionGroup` and `RefusedOption`: the two shapes that a table of options is made of. The options themselves do not belong here."""
+"""`OptionGroup` and `RefusedOption`: the two types in the table of options. The options are in `options_<part>.py`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from oslo_config import cfg
 class OptionGroup:
     """One `[section]` of a configuration file.
 
-    `title` says what it is for. `nova` names those of its options that Nova has too, with the same meaning. A group is `exclusive` when
-    Nova has none of that name, so that every unknown key in it is a mistake.
+    `title` says what it is for. `nova` names its options that Nova has too, with the same meaning. A group is `exclusive` if Nova has no
+    group of that name; then every unknown key in it is a mistake.
     """
 
     name: str
@@ -30,10 +30,10 @@ class OptionGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefusedOption:
-    """An option of Nova's that would change a placement in a way that pinfold does not follow.
+    """An option of Nova's that affects placement in a way that pinfold does not implement.
 
-    `harmless` are the values that mean nothing and pass. `instead` is the rest of the sentence: what replaces it, or why it is refused.
-    `audited` says what the commands that only look at a host make of it.
+    `harmless` are values without effect, which are accepted. `instead` completes the sentence: what replaces it, or why it is refused.
+    `audited` says how the commands that change nothing use it.
     """
 
     group: str

@@ -1,7 +1,7 @@
-"""The table of every option: groups of oslo.config options, and what Nova has that is refused. Reading files does not belong here.
+"""The table of all options: groups of oslo.config options, and the options of Nova's that are refused.
 
-A part of pinfold that has options of its own keeps them in `options_<part>.py`, which exports `GROUPS`, and is listed here once; the
-reader, the sample, the check and the reference are all made from this table. Two parts may add to one group.
+Each part of pinfold with options has a module `options_<part>.py`, which exports `GROUPS` and is listed here once. The reader, the sample,
+the check and the reference all use this table. Two parts may add to one group.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ def _merged(parts: tuple[tuple[OptionGroup, ...], ...]) -> tuple[OptionGroup, ..
 
 
 GROUPS: tuple[OptionGroup, ...] = _merged(_PARTS)
-"""Every group once, in the order of the sample and the reference."""
+"""All groups, each once, in the order of the sample and the reference."""
 
 REFUSED: tuple[RefusedOption, ...] = options_host.REFUSED
-"""Options of Nova's that pinfold does not place guests by, each with the sentence that says why."""
+"""Options of Nova's that pinfold does not follow when it places guests, each with the reason."""
 
 AUDITED: tuple[OptionGroup, ...] = options_host.AUDITED
-"""The same options with their types, for the commands that only look at a host."""
+"""The same options with their types, for the commands that change nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptionDescription:
-    """One option in words: its group, name, what is allowed, its default, and its help in one paragraph."""
+    """The description of one option: group, name, allowed values, default, and help in one paragraph."""
 
     group: str
     name: str
@@ -48,7 +48,7 @@ class OptionDescription:
 
 
 def option_descriptions() -> tuple[OptionDescription, ...]:
-    """Every option in words, in the order of `GROUPS`."""
+    """The description of every option, in the order of `GROUPS`."""
     return tuple(
         OptionDescription(
             group=group.name,
@@ -64,7 +64,7 @@ def option_descriptions() -> tuple[OptionDescription, ...]:
 
 
 def allowed(opt: cfg.Opt) -> str:
-    """What an option takes, as it stands in errors, in the sample and in the reference.
+    """The values that an option allows, as text for errors, the sample and the reference.
 
     >>> allowed(cfg.FloatOpt("ratio", min=0.0))
     'a number of 0 or more'
@@ -87,7 +87,7 @@ def allowed(opt: cfg.Opt) -> str:
 
 
 def default_text(opt: cfg.Opt) -> str:
-    """An option's default as it would stand in a file; `not set` where there is none."""
+    """An option's default as written in a file; `not set` if there is none."""
     if opt.sample_default is not None:
         return str(opt.sample_default)
     if opt.default is None or opt.default == "":

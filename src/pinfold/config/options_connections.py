@@ -1,4 +1,4 @@
-"""The options that bound what clients of the API may hold and how long they may take. They add to the group of the API's own options."""
+"""The options that limit the API's clients: connections and times. They extend the group of the API's other options."""
 
 from __future__ import annotations
 

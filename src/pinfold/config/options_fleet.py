@@ -1,4 +1,4 @@
-"""The options of the service and its agents: database, Placement, the API's address, credentials. One host's own do not belong here."""
+"""The options of the service and its agents: database, Placement, the API's address, credentials. A host's are in `options_host`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options of one host: pools, ratios, reserves, overhead rates, libvirt and folders. Options of the service do not belong here."""
+"""The options of one host: pools, ratios, reserves, overhead rates, libvirt and folders. The service's are in `options_fleet`."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ AUDITED: tuple[OptionGroup, ...] = (
         name="libvirt", title="Options of Nova's that placing refuses.", options=(cfg.BoolOpt("cpu_power_management", default=False),)
     ),
 )
-"""The options of `REFUSED` with their types: the commands that only look at a host read them."""
+"""The options of `REFUSED` with their types, for the commands that change nothing."""
 
 REFUSED: tuple[RefusedOption, ...] = (
     RefusedOption(

@@ -1,4 +1,4 @@
-"""Configuration files as text, and what oslo.config makes of them; each error is a sentence. What values mean is decided elsewhere."""
+"""Parse configuration files with oslo.config. Each error is a sentence. `host` and `fleet` interpret the values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pinfold.core.errors import InvalidRequest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One `key = value` of a file: where it stands and its text."""
+    """One `key = value` of a file: its position and its text."""
 
     file: str
     group: str
@@ -28,7 +28,7 @@ class Entry:
 
 
 class Values:
-    """Every option of the table with the value that the files give it. Values are looked up, never set."""
+    """The value of every option in the table, from the files. Read only."""
 
     def __init__(self, files: tuple[str, ...], entries: tuple[Entry, ...], conf: cfg.ConfigOpts) -> None:
         self.files = files
@@ -39,22 +39,22 @@ class Values:
         """The value of one option, or its default. Raises `InvalidRequest` naming file, key, value and what is allowed."""
         try:
             value = self._conf[name] if group == "DEFAULT" else self._conf[group][name]
-        except (cfg.Error, ValueError, RecursionError) as error:  # `host = $host` names itself for good
+        except (cfg.Error, ValueError, RecursionError) as error:  # `host = $host` refers to itself without end
             entry = self.given(group, name)
             if entry is not None and "$" in entry.value:
                 raise self.refuse(group, name, "names another option, which these files do not give; write its value") from error
             raise self.refuse(group, name, f"is not allowed; {allowed(_option(group, name))} is") from error
         opt = _option(group, name)
-        nothing = value is None and opt.default is not None  # "key =" is no number, and not the default either
-        endless = isinstance(value, float) and not isfinite(value)  # "nan" is below no bound
+        nothing = value is None and opt.default is not None  # "key =" is neither a number nor the default
+        endless = isinstance(value, float) and not isfinite(value)  # "nan" passes every comparison with a bound
         if nothing or endless:
             raise self.refuse(group, name, f"is not allowed; {allowed(opt)} is")
         return value
 
     def path(self, group: str, name: str, default: str = "") -> str:
-        """A path option, `default` where it is not set; a relative one starts at the folder of the file that it stands in.
+        """A path option, `default` if it is not set. A relative path starts at the folder of the file that sets it.
 
-        Raises `InvalidRequest` for an empty one, and for a home that nobody has.
+        Raises `InvalidRequest` for an empty path, and for the home of an unknown user.
         """
         text = self.get(group, name)
         if text is None:
@@ -68,7 +68,7 @@ class Values:
             raise self.refuse(group, name, "names a user who has no home here; write the whole path") from error
 
     def given(self, group: str, name: str) -> Entry | None:
-        """The line that decides an option: the last one of the last file; None where no file has it."""
+        """The line that decides an option: the last one of the last file; None if no file sets it."""
         found = None
         for entry in self.entries:
             if entry.group == group and entry.key == name:
@@ -76,7 +76,7 @@ class Values:
         return found
 
     def refuse(self, group: str, name: str, why: str) -> InvalidRequest:
-        """The error that says what is wrong with the value of an option, and where it stands."""
+        """The error for the value of an option, with its file and line."""
         entry = self.given(group, name)
         if entry is None:
             return InvalidRequest(f"[{group}] {name} {why}", key=key_of(group, name))
@@ -85,11 +85,11 @@ class Values:
 
 
 def parse(files: Sequence[str], *, audits: bool = False, without: Collection[str] = ()) -> Values:
-    """The values of every option, read from `files`; later files win. The environment is not read.
+    """The values of every option in `files`; later files win. The environment is not read.
 
-    With `audits`, the options that placing refuses are read like the others. `without` names options, each as the key of an error does
-    (`[group] name`), that count as not given. Raises `InvalidRequest` for a file that cannot be read or parsed, for a refused option and
-    for a value that its option does not take.
+    With `audits`, the options that placing refuses are read like the others. `without` names options (`[group] name`, as in the key of an
+    error) that count as not given. Raises `InvalidRequest` for a file that cannot be read or parsed, for a refused option and for a value
+    that its option does not allow.
     """
     entries = tuple(entry for file in files for entry in read_entries(file) if key_of(entry.group, entry.key) not in without)
     conf = cfg.ConfigOpts()
@@ -114,12 +114,12 @@ def parse(files: Sequence[str], *, audits: bool = False, without: Collection[str
 
 
 def key_of(group: str, name: str) -> str:
-    """An option as errors name it."""
+    """The name of an option in errors: `[group] name`."""
     return f"[{group}] {name}"
 
 
 def read_entries(file: str) -> tuple[Entry, ...]:
-    """Every line of a configuration file, in order. Raises `InvalidRequest` when it is unreadable, too large, binary or malformed."""
+    """Every line of a configuration file, in order. Raises `InvalidRequest` if it is unreadable, too large, binary or malformed."""
     text = read_text(file, "configuration file")
     parser = _Lines(file)
     try:
@@ -135,7 +135,7 @@ def read_entries(file: str) -> tuple[Entry, ...]:
 
 
 def read_text(file: str, what: str) -> str:
-    """The text of a file of at most 1 MiB. Raises `InvalidRequest` naming `what` it is, the file, and why it is not one."""
+    """The text of a file of at most 1 MiB. Raises `InvalidRequest` naming `what` it should be, the file, and why it is not."""
     path = Path(file)
     try:
         if path.is_dir():
@@ -156,12 +156,12 @@ def read_text(file: str, what: str) -> str:
 
 
 def shortened(text: str, limit: int = 60) -> str:
-    """The text, cut where it would drown the sentence that it stands in."""
+    """The text, shortened to fit into a sentence."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 class _Lines(cfg.ConfigParser):  # type: ignore[misc]
-    """oslo.config's own parser, so that what is checked is what it reads; group names as it compares them."""
+    """oslo.config's own parser, so that checks see what oslo.config reads. Group names are normalized as oslo.config compares them."""
 
     def __init__(self, file: str) -> None:
         super().__init__(file, {})
@@ -179,7 +179,7 @@ class _Lines(cfg.ConfigParser):  # type: ignore[misc]
 
 
 def _register_referenced(conf: cfg.ConfigOpts, entries: tuple[Entry, ...]) -> None:
-    """Make `host = $my_ip` work as it does in Nova: options of others that values refer to are texts of group DEFAULT."""
+    """Make `host = $my_ip` work as in Nova: register unknown options that values refer to as texts of group DEFAULT."""
     given = {entry.key for entry in entries if entry.group == "DEFAULT"}
     ours = {opt.name for group in (*GROUPS, *AUDITED) if group.name == "DEFAULT" for opt in group.options}
     referenced = {name for entry in entries for name in re.findall(r"\$\{?(\w+)", entry.value)}

@@ -1,4 +1,4 @@
-"""A sample `pinfold.conf`, made from the table of options. Reading one does not belong here."""
+"""Write a sample `pinfold.conf` from the table of options."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HEAD = """\
 
 
 def sample() -> str:
-    """The file's text. Every option stands in it once, commented out; uncommented as it is, the text changes nothing but what it says."""
+    """The file's text. It has every option once, commented out, with its default. Uncommenting a line changes only that option."""
     parts = [_HEAD]
     for group in GROUPS:
         parts.append(f"\n[{group.name}]\n{_comment(group.title)}")
