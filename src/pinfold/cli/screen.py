@@ -42,10 +42,13 @@ class Hanging:
         self._text = Text(shown(sentence))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterable[RenderableType]:
-        first, *others = self._text.wrap(console, max(options.max_width - self._INDENT, 1))
+        first, *others = self._text.wrap(console, options.max_width)
         yield first
-        for line in others:
-            yield Padding(line, (0, 0, 0, self._INDENT))
+        if others:
+            rest = self._text[len(first.plain) :]
+            rest.plain = rest.plain.lstrip(" ")
+            for line in rest.wrap(console, max(options.max_width - self._INDENT, 1)):
+                yield Padding(line, (0, 0, 0, self._INDENT))
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         return Measurement.get(console, options, self._text).with_maximum(options.max_width)

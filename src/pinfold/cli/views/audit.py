@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rich.console import JustifyMethod, RenderableType
-from rich.table import Table
+from rich.console import RenderableType
 from rich.text import Text
 
-from pinfold.cli.views.phrases import guest_cell, name_width
+from pinfold.cli.views.columns import Columns
+from pinfold.cli.views.phrases import guest_cell
 from pinfold.cli.views.proof import finding_lines
 from pinfold.core.drift import Severity
 from pinfold.core.plural import count
@@ -44,12 +44,8 @@ def repair_view(done: Repair) -> list[RenderableType]:
     return lines
 
 
-def _guests(found: Audit) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for title in ("", "guest", "whose", "state", "policy", "threads", ""):
-        width = name_width(audit.guest for audit in found.guests) if title == "guest" else None
-        justify: JustifyMethod = "right" if title == "threads" else "left"
-        table.add_column(title, justify=justify, overflow="fold", no_wrap=title in ("state", "threads"), min_width=width)
+def _guests(found: Audit) -> Columns:
+    table = Columns("", "guest", "whose", "state", "policy", "threads", "", whole=("state", ""), right=("threads",))
     for audit in _ordered(found):
         drift = sum(finding.severity is Severity.DRIFT for finding in audit.findings)
         notes = len(audit.findings) - drift

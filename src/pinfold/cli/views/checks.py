@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from pinfold.cli.checks import CheckResult
 from pinfold.cli.prerequisites import Checkup, Health
+from pinfold.cli.views.columns import Columns
 
 
 def check_view(found: CheckResult) -> list[RenderableType]:
@@ -18,7 +18,7 @@ def check_view(found: CheckResult) -> list[RenderableType]:
     lines += [Text.assemble(("✗ ", "bold red"), error) for error in found.errors]
     lines += [Text.assemble(("○ ", "bold yellow"), warning) for warning in found.warnings]
     if found.pools:
-        table = Table.grid(padding=(0, 2, 0, 0))
+        table = Columns("", "", titled=False)
         for name, cpus in found.pools:
             table.add_row(f"  {name}", cpus or "none")
         lines.append(table)
@@ -38,11 +38,8 @@ def doctor_view(found: Sequence[Checkup]) -> list[RenderableType]:
     width = max((len(one.what) for one in found), default=0)
     lines: list[RenderableType] = []
     for one in found:
-        row = Table.grid(padding=(0, 2, 0, 0))
-        row.add_column(width=1)
-        row.add_column(width=width)
-        row.add_column(overflow="fold")
-        row.add_row(Text(*signs[one.health]), Text(one.what, style="bold"), one.words)
+        row = Columns("", "", "", whole=("",), titled=False)
+        row.add_row(Text(*signs[one.health]), Text(one.what.ljust(width), style="bold"), one.words)
         lines.append(row)
         if one.repair:
             lines.append(Text.assemble(" " * (width + 5), ("repair: ", "dim"), (one.repair, "bold"), no_wrap=True))

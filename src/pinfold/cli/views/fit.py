@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from rich.console import RenderableType
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
+from pinfold.cli.views.columns import Columns
 from pinfold.cli.views.phrases import emulator_words, mib, page_words
 from pinfold.core.fit.model import EmulatorPlacement, Fit, NoFit
 from pinfold.core.ledger import HostState
@@ -20,7 +20,7 @@ def fit_view(fit: Fit, request: GuestRequest, state: HostState) -> list[Renderab
     """Where every vCPU, the memory and the emulator threads would go. Pure."""
     where = f" on {state.name}" if state.name else ""
     lines: list[RenderableType] = [Text.assemble(("fits", "bold green"), f"{where}: {count(fit.vcpus, 'vCPU')}, {mib(fit.memory_mib)}")]
-    table = Table.grid(padding=(0, 2, 0, 0))
+    table = Columns("", "", "", titled=False)
     for cell in fit.cells:
         pages = f"{mib(cell.memory_mib)} in pages of {page_words(cell.page_kib)}"
         table.add_row(f"guest cell {cell.guest_cell}", f"host cell {cell.host_cell}", pages)

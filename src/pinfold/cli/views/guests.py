@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from pinfold.cli.views.phrases import guest_cell, mib, name_width, place_words, short_emulator_words, vcpu_words
+from pinfold.cli.views.columns import Columns
+from pinfold.cli.views.phrases import guest_cell, mib, place_words, short_emulator_words, vcpu_words
 from pinfold.core.fit.model import Fit
 from pinfold.core.pools import Pools
 from pinfold.core.printable import shell_word
@@ -24,10 +24,7 @@ def guests_view(guests: Sequence[HostGuest], pools: Pools | None) -> list[Render
     """One line for each guest, ours first, by name. `pools` is None if the configured ones do not fit the host. Pure."""
     if not guests:
         return [Text("no guests", style="dim")]
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for title in ("guest", "state", "memory", "vCPUs on", "emulator threads on", "policy", "flavor"):
-        width = name_width(guests) if title == "guest" else len(title) if title == "flavor" else None
-        table.add_column(title, overflow="fold", no_wrap=title in ("state", "memory"), min_width=width)
+    table = Columns("guest", "state", "memory", "vCPUs on", "emulator threads on", "policy", "flavor", whole=("state", "memory"))
     for guest in sorted(guests, key=lambda guest: (guest.record is None, guest.name)):
         state = Text(guest.state.value, style=_STYLES[guest.state])
         record = guest.record
@@ -58,9 +55,7 @@ def orphans_view(found: Sequence[Orphan], *, removed: bool, files_deleted: bool)
     """The guests that no service knows, and what happened to them, or would. Pure."""
     if not found:
         return [Text("no orphans: the service knows every guest that it has on this host", style="dim")]
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for title in ("guest", "state", "pCPUs", "owner", "disk"):
-        table.add_column(title, overflow="fold")
+    table = Columns("guest", "state", "pCPUs", "owner", "disk", whole=("state",))
     for orphan in found:
         guest = orphan.guest
         state = Text(guest.state.value, style=_STYLES[guest.state])

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
+from pinfold.cli.views.columns import Columns
 from pinfold.cli.views.marks import CLASH, FREE, Mark, guest_marks, owner_mark, pool_mark
-from pinfold.cli.views.phrases import guest_cell, mib, name_width, page_words, place_words, short_emulator_words, vcpu_words
+from pinfold.cli.views.phrases import guest_cell, mib, page_words, place_words, short_emulator_words, vcpu_words
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.ledger import Role
 from pinfold.core.overhead import ThreadClass
@@ -69,12 +69,9 @@ def host_head(seen: Survey, chart: HostMap) -> list[RenderableType]:
     return [head, _pools(seen, chart)]
 
 
-def _pools(seen: Survey, chart: HostMap) -> Table:
+def _pools(seen: Survey, chart: HostMap) -> Columns:
     pools = seen.state.pools
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    table.add_column(overflow="fold")
+    table = Columns("", "", "", titled=False)
     free = f"{chart.free} of {count(len(pools.dedicated), 'pCPU')} free"
     if seen.switched_off:
         free += f", {seen.switched_off} switched off until a guest needs them"
@@ -140,11 +137,8 @@ class _Rows:
         return line
 
 
-def _guests(seen: Survey, marks: Mapping[str, Mark]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for title in ("", "guest", "state", "vCPUs on", "emulator threads on", "flavor"):
-        width = name_width(seen.guests) if title == "guest" else None
-        table.add_column(title, overflow="fold", no_wrap=title in ("", "state"), min_width=width)
+def _guests(seen: Survey, marks: Mapping[str, Mark]) -> Columns:
+    table = Columns("", "guest", "state", "vCPUs on", "emulator threads on", "flavor", whole=("", "state"))
     for guest in sorted(seen.guests, key=lambda guest: (guest.record is None, guest.name)):
         mark = Text(marks[guest.name].text, style=marks[guest.name].style)
         if guest.record is not None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
+from pinfold.cli.views.columns import Columns
 from pinfold.cli.views.phrases import mib, page_words
 from pinfold.core.plural import count
 from pinfold.core.settings import HostSettings
@@ -15,9 +15,7 @@ from pinfold.host.survey import Survey
 
 def host_show_view(seen: Survey, chart: HostMap, settings: HostSettings) -> list[RenderableType]:
     """A table of the cells, then the limits, and the libvirt and configuration in use. Pure."""
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for title in ("cell", "pCPUs", "cores", "dedicated free", "memory free", "huge pages free"):
-        table.add_column(title, overflow="fold", no_wrap=title == "cell")
+    table = Columns("cell", "pCPUs", "cores", "dedicated free", "memory free", "huge pages free")
     for cell, drawn in zip(seen.state.topology.cells, chart.cells, strict=True):
         huge = [f"{page_words(one.size_kib)}: {one.free:,} of {one.total:,}" for one in drawn.pages]
         memory = f"{mib(drawn.free_mib)} of {mib(cell.memory_mib)}"
@@ -25,9 +23,7 @@ def host_show_view(seen: Survey, chart: HostMap, settings: HostSettings) -> list
             str(cell.id), str(cell.cpus), str(len(cell.cores)), f"{drawn.free} of {drawn.dedicated}", memory, Group(*huge or ("none",))
         )
     limits = settings.limits
-    rows = Table.grid(padding=(0, 2, 0, 0))
-    rows.add_column(no_wrap=True)
-    rows.add_column(overflow="fold")
+    rows = Columns("", "", titled=False)
     rows.add_row(
         "ratios", f"cpu {limits.cpu_allocation_ratio:g}, ram {limits.ram_allocation_ratio:g}, disk {limits.disk_allocation_ratio:g}"
     )

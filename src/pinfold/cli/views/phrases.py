@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
-
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -14,9 +11,6 @@ from pinfold.core.pools import Pools
 from pinfold.core.printable import shown
 from pinfold.drivers.port import HostGuest
 from pinfold.host.places import Places
-from pinfold.host.survey import names_of
-
-_USUAL_NAME: Final = 24
 
 _EMULATOR = {
     EmulatorPlacement.FLOAT: "over the guest's own pCPUs",
@@ -63,11 +57,6 @@ def guest_cell(guest: HostGuest) -> RenderableType:
     if guest.nova is None or not guest.nova.name:
         return Text(guest.name)
     return Group(shown(guest.nova.name), Text(shown(guest.name), style="dim"))
-
-
-def name_width(guests: Iterable[HostGuest]) -> int:
-    """How wide a column must be to show every guest's name in full, up to a usual length."""
-    return max((min(len(shown(name)), _USUAL_NAME) for guest in guests for name in names_of(guest)), default=0)
 
 
 def place_words(found: Places, pools: Pools | None) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pinfold.cli.screen import Hanging
+from pinfold.cli.views.columns import Columns
 from pinfold.cli.views.phrases import emulator_words, guest_words, mib
 from pinfold.core.drift import ExpectedMasks, Finding, Severity, expected
 from pinfold.core.overhead import ObservedThread, ThreadClass, memory_cell
@@ -78,7 +79,7 @@ def contexts(guest: HostGuest, observation: Observation, topology: Topology | No
     return told
 
 
-def proof_table(masks: ExpectedMasks, observation: Observation, findings: Iterable[Finding], contexts: Mapping[int, str]) -> Table:
+def proof_table(masks: ExpectedMasks, observation: Observation, findings: Iterable[Finding], contexts: Mapping[int, str]) -> Columns:
     """Every thread: class, name, id, the pCPUs on which it may run, those in its record, and whether they are the same.
 
     Thread contexts have no record; `contexts` says what is known about them, and a dot says that they are not judged.
@@ -89,15 +90,8 @@ def proof_table(masks: ExpectedMasks, observation: Observation, findings: Iterab
             if worst.get(tid) is not Severity.DRIFT:
                 worst[tid] = finding.severity
     fifo = any(thread.scheduler != "other" for thread in observation.threads)
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("class", no_wrap=True)
-    table.add_column("thread", overflow="fold")
-    table.add_column("tid", justify="right", no_wrap=True)
-    for title in ("scheduler",) if fifo else ():
-        table.add_column(title, no_wrap=True)
-    table.add_column("may run on", overflow="fold")
-    table.add_column("recorded", overflow="fold")
-    table.add_column("", no_wrap=True)
+    titles = ("class", "thread", "tid", *(("scheduler",) if fifo else ()), "may run on", "recorded", "")
+    table = Columns(*titles, whole=("class", "tid", "scheduler", ""), right=("tid",))
     for thread in sorted(observation.threads, key=_order):
         recorded = expected(masks, thread)
         scheduler = [thread.scheduler] if fifo else []

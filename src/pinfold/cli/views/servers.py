@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
+from pinfold.cli.views.columns import Columns
 from pinfold.cli.views.phrases import mib
 from pinfold.core.overhead import ThreadClass
 from pinfold.core.plural import count
@@ -25,7 +25,7 @@ def servers_view(servers: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
     """One line for each server, by name. Pure."""
     if not servers:
         return [Text("no servers", style="dim")]
-    table = _table("server", "status", "host", "flavor", "vCPUs", "memory", "id")
+    table = Columns("server", "status", "host", "flavor", "vCPUs", "memory", "id")
     for server in sorted(servers, key=lambda server: (server["name"], server["id"])):
         flavor = server["flavor"]
         host = server["OS-EXT-SRV-ATTR:host"] or "-"
@@ -83,7 +83,7 @@ def flavors_view(flavors: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
     """One line for each flavor, by name. Pure."""
     if not flavors:
         return [Text("no flavors", style="dim")]
-    table = _table("flavor", "vCPUs", "memory", "disk", "extra specs")
+    table = Columns("flavor", "vCPUs", "memory", "disk", "extra specs")
     for flavor in sorted(flavors, key=lambda flavor: flavor["name"]):
         specs = Group(*(f"{key}={value}" for key, value in sorted(flavor["extra_specs"].items())))
         table.add_row(flavor["name"], str(flavor["vcpus"]), mib(flavor["ram"]), f"{flavor['disk']} GiB", specs)
@@ -94,7 +94,7 @@ def preview_view(answer: Mapping[str, Any]) -> list[RenderableType]:
     """The hosts that would take a guest, best first, and what the others lack. Pure."""
     lines: list[RenderableType] = []
     if answer["candidates"]:
-        table = _table("host", "vCPUs on", "emulator threads on")
+        table = Columns("host", "vCPUs on", "emulator threads on")
         for candidate in answer["candidates"]:
             fit = candidate["fit"]
             emulator = f"{fit['emulator']['pcpus']}, {_EMULATOR[fit['emulator']['placement']]}"
@@ -117,7 +117,7 @@ def hosts_view(hosts: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
     """One line for each host of the service, by name. Pure."""
     if not hosts:
         return [Text("no hosts; `pinfold host add NAME` makes one known", style="dim")]
-    table = _table("host", "state", "cells", "dedicated", "shared", "overhead", "takes new guests")
+    table = Columns("host", "state", "cells", "dedicated", "shared", "overhead", "takes new guests")
     for host in hosts:
         pools = host["pools"]
         state = Text("up", style="green") if host["up"] else Text("fenced" if host["fenced"] else "down", style="bold red")
@@ -131,7 +131,7 @@ def hosts_view(hosts: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
 
 def _threads(observed: Mapping[str, Any], *, running: bool) -> list[RenderableType]:
     """Every thread as the agent saw it, with the time. Threads of a server that does not run are not judged."""
-    table = _table("class", "thread", "tid", "may run on" if running else "might run on", "recorded", "")
+    table = Columns("class", "thread", "tid", "may run on" if running else "might run on", "recorded", "")
     for thread in sorted(observed["threads"], key=lambda thread: (thread["thread_class"] != "vcpu", thread["vcpu"] or 0, thread["tid"])):
         kind = f"vcpu {thread['vcpu']}" if thread["vcpu"] is not None else thread["thread_class"]
         right = thread["allowed"] == thread["recorded"]
@@ -176,10 +176,3 @@ def _status(server: Mapping[str, Any]) -> Text:
     task = server["OS-EXT-STS:task_state"]
     status = server["status"]
     return Text(status if task is None else f"{status}, {task}", style=_STYLES.get(status, ""))
-
-
-def _table(*titles: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-    for title in titles:
-        table.add_column(title, overflow="fold", min_width=max((len(word) for word in title.split()), default=0))
-    return table

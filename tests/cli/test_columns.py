@@ -1,0 +1,85 @@
+"""Lists on narrow screens: every letter of every cell is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from rich.console import RenderableType
+from tests.cli.test_host_map import CORES, ISOLATE, PINNED, SHARE, survey
+
+from pinfold.cli.screen import Hanging, Screen
+from pinfold.cli.views.audit import audit_view
+from pinfold.cli.views.columns import Columns
+from pinfold.cli.views.guests import guests_view
+from pinfold.cli.views.host_map import host_map_view
+from pinfold.core.drift import Finding, FindingCode
+from pinfold.drivers.port import HostGuest, Record
+from pinfold.host.audit import Audit, GuestAudit, GuestOrigin
+from pinfold.host.map import host_map
+from pinfold.host.survey import Survey
+
+WIDTHS = (20, 40, 60, 80, 120)
+
+
+def printed(lines: Sequence[RenderableType], width: int) -> list[str]:
+    screen = Screen(width=width)
+    with screen.capture() as captured:
+        for line in lines:
+            screen.print(line)
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+def letters(text: str) -> list[str]:
+    """The letters and digits of a text in alphabetical order: folding and the place of a cell change nothing about them."""
+    return sorted(sign for sign in text if sign.isalnum())
+
+
+def seen_with(names: str) -> Survey:
+    seen = survey("pack:2 core:8 pu:2 mem:16384", "0-3,16-19", "4-15,20-31", [(2, SHARE), (2, ISOLATE), (2, CORES), (2, PINNED)])
+    guests = [replace(guest, name=names.format(guest.id), record=_flavored(guest)) for guest in seen.guests]
+    return replace(seen, guests=tuple(guests))
+
+
+def _flavored(guest: HostGuest) -> Record:
+    assert guest.record is not None
+    return replace(guest.record, flavor="isolate-large")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("names", ["vm{0:.8}", "instance-{0}"], ids=["short names", "names of the service"])
+class TestNothingIsLost:
+    def test_in_a_list_of_guests(self, names: str, width: int) -> None:
+        seen = seen_with(names)
+        lines = guests_view(seen.guests, seen.state.pools)
+        assert letters("".join(printed(lines, width))) == letters("".join(printed(lines, 400)))
+
+    def test_in_an_audit(self, names: str, width: int) -> None:
+        seen = seen_with(names)
+        finding = Finding(code=FindingCode.THREADS_UNSETTLED, guest="vm", repair="virsh emulatorpin vm 0")
+        audits = [GuestAudit(guest=guest, origin=GuestOrigin.OURS, findings=(finding,)) for guest in seen.guests]
+        lines = audit_view(Audit(seen=seen, guests=tuple(audits), host_findings=(), verified=True))[:1]
+        assert letters("".join(printed(lines, width))) == letters("".join(printed(lines, 400)))
+
+    def test_in_the_guests_of_a_map(self, names: str, width: int) -> None:
+        seen = seen_with(names)
+        lines = [line for line in host_map_view(seen, host_map(seen), 400) if isinstance(line, Columns)]
+        assert len(lines) == 2
+        assert letters("".join(printed(lines, width))) == letters("".join(printed(lines, 400)))
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_short_words_stay_whole_where_there_is_room_for_them(width: int) -> None:
+    seen = seen_with("instance-{0}")
+    words = " ".join(printed(guests_view(seen.guests, seen.state.pools), width)).split()
+    assert {"running", "isolate"} <= set(words)
+
+
+def test_a_sentence_that_fits_on_one_line_is_not_folded() -> None:
+    assert printed([Hanging("x" * 18 + " y")], 20) == ["x" * 18 + " y"]
+
+
+def test_later_lines_of_a_sentence_are_indented() -> None:
+    assert printed([Hanging("one two three four five six seven")], 20) == ["one two three four", "    five six seven"]
+    assert printed([Hanging("a" * 45)], 20) == ["a" * 20, "    " + "a" * 16, "    " + "a" * 9]
