@@ -132,6 +132,18 @@ def test_a_record_on_an_offline_pcpu_does_not_hold() -> None:
         pytest.param(theirs(1, "x", 2), "", 128, id="one without pins"),
         pytest.param(theirs(1, "x", 2, placement="2-5"), "", 128, id="floating over a set is no pin"),
         pytest.param(theirs(1, "x", ["4"], running=False), "4", 0, id="a stopped one keeps its pins, but no memory"),
+        pytest.param(
+            theirs(1, "x", ["5"], kept=DefinedPins(vcpus=((0, cpus("4")),))), "4-5", 128, id="one pinned elsewhere live holds both pCPUs"
+        ),
+        pytest.param(
+            theirs(1, "x", ["4"], emulator="0-1", kept=DefinedPins(vcpus=((0, cpus("4")),), emulator=cpus("6"))),
+            "4,6",
+            128,
+            id="its emulator was moved live from a pCPU of its own",
+        ),
+        pytest.param(
+            theirs(1, "x", ["4"], kept=DefinedPins(vcpus=((0, cpus("0-15")),))), "4", 128, id="the next start binds it to nothing"
+        ),
     ],
 )
 def test_what_a_stranger_holds(guest: HostGuest, expected_cpus: str, memory: int) -> None:

@@ -13,7 +13,7 @@ from pinfold.core.pools import Pools, build_pools, configured_pools
 from pinfold.core.settings import HostSettings
 from pinfold.core.topology import Topology
 from pinfold.core.traits import own_traits
-from pinfold.drivers.port import Driver, HostGuest
+from pinfold.drivers.port import DefinedPins, Driver, HostGuest
 from pinfold.linux import cgroup, sysfs
 
 
@@ -112,18 +112,22 @@ def foreign(guest: HostGuest, pools: Pools, topology: Topology) -> Foreign:
 
 
 def own_pins(guest: HostGuest, topology: Topology) -> CpuSet:
-    """Every pCPU that the guest's definition pins a vCPU, the emulator or an iothread to. Pure.
+    """Every pCPU that either definition of the guest pins a vCPU, the emulator or an iothread to. Pure.
 
-    A set that covers the whole host is ignored, because it binds nothing. So is `<vcpu cpuset>`, over which a guest floats.
+    A running guest that somebody pinned elsewhere uses the pCPUs of its live definition now, and comes back to those of its persistent
+    definition. A set that covers the whole host is ignored, because it binds nothing. So is `<vcpu cpuset>`, over which a guest floats.
     """
-    sets = [cpus for _, cpus in guest.pins.vcpus] + [cpus for _, cpus in guest.pins.iothreads]
-    if guest.pins.emulator is not None:
-        sets.append(guest.pins.emulator)
     mask = 0
-    for cpus in sets:
-        if not topology.online <= cpus:
-            mask |= cpus.mask
+    for pins in (guest.pins, guest.kept):
+        for cpus in () if pins is None else _pinned_sets(pins):
+            if not topology.online <= cpus:
+                mask |= cpus.mask
     return CpuSet.from_mask(mask)
+
+
+def _pinned_sets(pins: DefinedPins) -> tuple[CpuSet, ...]:
+    emulator = () if pins.emulator is None else (pins.emulator,)
+    return (*(cpus for _, cpus in pins.vcpus), *emulator, *(cpus for _, cpus in pins.iothreads))
 
 
 def _kernel_sets(driver: Driver, topology: Topology) -> tuple[CpuSet, CpuSet | None]:

@@ -39,6 +39,14 @@ def test_a_strangers_pins_are_taken_while_it_runs_and_while_it_is_stopped(bench:
     bench.start(bench.order("web", DEDICATED))
 
 
+def test_a_guest_pinned_elsewhere_live_keeps_the_pcpus_of_its_persistent_definition(bench: Bench) -> None:
+    define(bench, "vm", cputune="<vcpupin vcpu='0' cpuset='1'/><emulatorpin cpuset='0'/>", nova=True)
+    virsh(bench, "vcpupin", "vm", "0", "0", "--live")
+    seen = survey(bench.driver, bench.settings)
+    assert [str(other.cpus) for other in seen.state.ledger.foreign] == ["1"]
+    assert isinstance(start(bench.driver, bench.settings, bench.order("web", DEDICATED)), NoFit)
+
+
 def test_a_stranger_is_never_stopped_or_moved(bench: Bench) -> None:
     define(bench, "stranger")
     before = everything(bench)
