@@ -55,6 +55,8 @@ def replace(driver: Driver, settings: HostSettings, key: str, *, flavor: Flavor 
     with host_lock(settings):
         seen = survey(driver, settings)
         guest = seen.guest(key)
+        if not _damaged(guest):
+            record_of(guest)  # raises for a guest that is not ours, whose operator must not be told to stop it with pinfold
         if guest.active:
             raise InvalidRequest(
                 f"guest {guest.name} is {guest.state.value}, and only a stopped guest is placed again; "

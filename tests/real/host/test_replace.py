@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.real.host.bench import DEDICATED, Bench
-from tests.real.host.domains import virsh
+from tests.real.host.domains import define, virsh
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
@@ -156,6 +156,12 @@ def test_a_running_guest_a_saved_one_a_strangers_and_one_of_an_agents_are_left(b
     with pytest.raises(InvalidRequest, match="saved state"):
         replace_guest(bench.driver, bench.settings, "web")
     assert virsh(bench, "dumpxml", "--inactive", "web") == before
+
+
+def test_a_running_guest_of_somebody_elses_is_refused_because_it_is_not_ours(bench: Bench) -> None:
+    define(bench, "vm", cputune="<vcpupin vcpu='0' cpuset='1'/>", nova=True)
+    with pytest.raises(InvalidRequest, match="guest vm is not ours: pinfold did not start it"):
+        replace_guest(bench.driver, bench.settings, "vm")
 
 
 def test_a_record_that_was_damaged_is_written_again_by_the_flavor(bench: Bench) -> None:
