@@ -12,7 +12,7 @@ from pinfold.cli.output import show
 from pinfold.cli.views.audit import audit_view, repair_view
 from pinfold.cli.views.proof import guest_view
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.drift import Subject, compare
+from pinfold.core.drift import InferredMasks, Subject, compare
 from pinfold.core.overhead import ObservedThread, ThreadClass, masks
 from pinfold.drivers.port import HostGuest, Observation
 from pinfold.host.audit import Audit, GuestAudit, GuestOrigin
@@ -70,6 +70,19 @@ def test_a_thread_context_stands_with_its_memory_s_cell_and_is_not_judged(capsys
     assert "✓ 2 of 2 threads may run exactly where recorded" in lines
     (document,) = (row for row in proof_document(guest, verdict.masks, verdict.observation, ())["threads"] if row["tid"] == 73)
     assert (document["class"], document["recorded"], document["memory_cell"]) == ("thread-context", None, 0)
+
+
+def test_threads_whose_place_nobody_knows_are_not_judged_and_not_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    _, guest, verdict = _verdict(_threads("1", "0"))
+    known = InferredMasks(vcpus=(CpuSet.parse("1"),), overhead=CpuSet())
+    show(guest_view(guest, known, verdict.observation, ()))
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "emulator qemu-system-x86 71 0 nothing ·" in lines
+    assert "✓ 1 of 1 thread may run exactly where recorded; 1 not judged" in lines
+    show(guest_view(guest, InferredMasks(vcpus=(CpuSet(),), overhead=CpuSet()), verdict.observation, ()))
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "vcpu 0 CPU 0/KVM 74 1 nothing ·" in lines
+    assert "· no thread was judged: nothing shows where they should run" in lines
 
 
 def test_a_stray_thread_stands_out_with_a_command_that_is_not_folded(capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,6 +27,16 @@ def test_a_thread_context_is_shown_without_a_verdict() -> None:
     assert "thread-context TC tc-ram-node0 7 8-15 by libvirt ·" in [" ".join(line.split()) for line in captured.get().splitlines()]
 
 
+def test_a_thread_without_a_recorded_place_is_not_judged() -> None:
+    emulator = {"tid": 7, "name": "qemu", "thread_class": "emulator", "allowed": "8-15", "recorded": "", "vcpu": None}
+    observed = {"threads": [emulator], "drift": [], "witness": "procfs", "reported": 1795841504.0}
+    console = Console(width=200)
+    with console.capture() as captured:
+        for line in server_view(SERVER, {"host": None, "claim": None, "observed": observed, "refusals": []}):
+            console.print(line)
+    assert "emulator qemu 7 8-15 nothing ·" in [" ".join(line.split()) for line in captured.get().splitlines()]
+
+
 def test_a_refusal_names_the_revision_that_it_was_decided_on_and_a_failed_start_has_none() -> None:
     refusals = [
         {"host": "c07", "revision": 12, "sentence": "cell 1 has 7 free dedicated pCPUs, 8 needed"},

@@ -41,7 +41,7 @@ def guest_view(
             Text(),
             Padding(proof_table(masks, observation, found, contexts(guest, observation, topology)), (0, 0, 0, 2), expand=False),
             Text(),
-            *verdict_lines(observation, found),
+            *verdict_lines(masks, observation, found),
         ]
     elif observation is None:
         lines.append(Text("  it does not run: there are no threads to be seen", style="dim"))
@@ -82,7 +82,7 @@ def contexts(guest: HostGuest, observation: Observation, topology: Topology | No
 def proof_table(masks: ExpectedMasks, observation: Observation, findings: Iterable[Finding], contexts: Mapping[int, str]) -> Columns:
     """Every thread: class, name, id, the pCPUs on which it may run, those in its record, and whether they are the same.
 
-    Thread contexts have no record; `contexts` says what is known about them, and a dot says that they are not judged.
+    A dot says that a thread is not judged, because nobody knows its place. `contexts` says what is known about thread contexts.
     """
     worst: dict[int, Severity] = {}
     for finding in findings:
@@ -95,26 +95,36 @@ def proof_table(masks: ExpectedMasks, observation: Observation, findings: Iterab
     for thread in sorted(observation.threads, key=_order):
         recorded = expected(masks, thread)
         scheduler = [thread.scheduler] if fifo else []
-        judged = thread.thread_class is not ThreadClass.THREAD_CONTEXT
-        mark = _mark(worst.get(thread.tid)) if judged else Text("·", style="dim")
-        place = str(recorded or "nothing") if judged else contexts.get(thread.tid, "by libvirt")
+        mark = _mark(worst.get(thread.tid)) if recorded or thread.tid in worst else _unjudged()
+        context = thread.thread_class is ThreadClass.THREAD_CONTEXT
+        place = contexts.get(thread.tid, "by libvirt") if context else str(recorded or "nothing")
         table.add_row(_class(thread), thread.name, str(thread.tid), *scheduler, str(thread.allowed), place, mark)
     return table
 
 
-def verdict_lines(observation: Observation, findings: Iterable[Finding]) -> list[Text]:
-    """How many threads are where their record says, and which witness saw them."""
+def verdict_lines(masks: ExpectedMasks, observation: Observation, findings: Iterable[Finding]) -> list[Text]:
+    """How many of the judged threads are where their record says, how many are not judged, and which witness saw them.
+
+    Thread contexts are left out: libvirt places them.
+    """
     found = tuple(findings)
     astray = {tid for finding in found for tid in finding.tids}
-    own = [thread for thread in observation.threads if thread.thread_class not in (ThreadClass.KTHREAD, ThreadClass.THREAD_CONTEXT)]
-    kernel = [thread for thread in observation.threads if thread.thread_class is ThreadClass.KTHREAD]
+    seen = [thread for thread in observation.threads if thread.thread_class is not ThreadClass.THREAD_CONTEXT]
+    judged = [thread for thread in seen if thread.tid in astray or expected(masks, thread)]
+    witness = Text(f"  witness: {observation.witness}", style="dim")
+    if not judged:
+        return [Text.assemble(_unjudged(), " no thread was judged: nothing shows where they should run"), witness]
+    own = [thread for thread in judged if thread.thread_class is not ThreadClass.KTHREAD]
+    kernel = [thread for thread in judged if thread.thread_class is ThreadClass.KTHREAD]
     right = sum(thread.tid not in astray for thread in own)
     words = f" {right} of {count(len(own), 'thread')}"
     if kernel:
         words += f", and {sum(thread.tid not in astray for thread in kernel)} of {count(len(kernel), 'kernel thread')},"
     words += " may run exactly where recorded"
+    if len(judged) < len(seen):
+        words += f"; {len(seen) - len(judged)} not judged"
     drift = any(finding.severity is Severity.DRIFT and finding.tids for finding in found)
-    return [Text.assemble(_mark(Severity.DRIFT if drift else None), words), Text(f"  witness: {observation.witness}", style="dim")]
+    return [Text.assemble(_mark(Severity.DRIFT if drift else None), words), witness]
 
 
 def finding_lines(finding: Finding, indent: int = 0) -> list[RenderableType]:
@@ -134,6 +144,10 @@ def _mark(severity: Severity | None) -> Text:
     if severity is None:
         return Text("✓", style="bold green")
     return Text("✗", style="bold red") if severity is Severity.DRIFT else Text("○", style="bold yellow")
+
+
+def _unjudged() -> Text:
+    return Text("·", style="dim")
 
 
 def _class(thread: ObservedThread) -> str:

@@ -130,15 +130,19 @@ def hosts_view(hosts: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
 
 
 def _threads(observed: Mapping[str, Any], *, running: bool) -> list[RenderableType]:
-    """Every thread as the agent saw it, with the time. Threads of a server that does not run are not judged."""
+    """Every thread as the agent saw it, with the time. Threads of a server that does not run are not judged.
+
+    A dot marks a thread without a recorded place. A vCPU without one is wrong: the record is for fewer vCPUs.
+    """
     table = Columns("class", "thread", "tid", "may run on" if running else "might run on", "recorded", "")
     for thread in sorted(observed["threads"], key=lambda thread: (thread["thread_class"] != "vcpu", thread["vcpu"] or 0, thread["tid"])):
         kind = f"vcpu {thread['vcpu']}" if thread["vcpu"] is not None else thread["thread_class"]
         right = thread["allowed"] == thread["recorded"]
         mark = Text("✓", style="bold green") if right else Text("✗", style="bold red")
-        place = thread["recorded"] or "nothing"
-        if thread["thread_class"] == ThreadClass.THREAD_CONTEXT.value:
-            place, mark = "by libvirt", Text("·", style="dim")
+        if not thread["recorded"] and thread["thread_class"] != ThreadClass.VCPU.value:
+            mark = Text("·", style="dim")
+        nothing = "by libvirt" if thread["thread_class"] == ThreadClass.THREAD_CONTEXT.value else "nothing"
+        place = thread["recorded"] or nothing
         table.add_row(kind, thread["name"], str(thread["tid"]), thread["allowed"], place, mark if running else Text())
     if not running:
         when = _moment(observed["reported"]) if observed["reported"] else "a time that was not kept"
