@@ -427,6 +427,21 @@ def test_places_against_the_pools(place: Place, sentences: list[str]) -> None:
     assert [finding.sentence() for finding in outside_pools(WEB, place, POOLS, ONLINE)] == sentences
 
 
+@pytest.mark.parametrize(
+    ("owner", "first"),
+    [
+        pytest.param("pinfold", "", id="started on its host: the command reads the files itself"),
+        pytest.param("the agent of c01", "restart the agent of c01, which reads its pools only when it starts", id="a server"),
+    ],
+)
+def test_who_places_a_guest_reads_the_new_pools_before_the_guest_starts(owner: str, first: str) -> None:
+    (finding,) = outside_pools(replace(WEB, owner=owner), Place(alone=cpus("3")), POOLS, ONLINE)
+    before, _, after = finding.advice.partition("stop the guest")
+    assert after
+    assert before.startswith(first) and bool(before) is bool(first)
+    assert ("`systemctl restart pinfold-agent`" in before) is bool(first)
+
+
 def test_a_vanished_overhead_pool_is_drift_and_a_grown_one_a_note() -> None:
     none = Pools(shared=cpus("0-3"), dedicated=cpus("4-15"))
     (gone,) = outside_pools(WEB, Place(pooled=cpus("0-3")), none, ONLINE)

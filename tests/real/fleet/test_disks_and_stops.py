@@ -174,19 +174,20 @@ def test_a_disk_outlives_whatever_becomes_of_its_guest_until_the_user_deletes_it
 
 
 def test_a_server_outside_of_the_pools_starts_in_another_place_on_its_disk(up: UpRig) -> None:
-    """The agent reads other pools; what `pinfold audit` advises about a guest of the service is run word by word."""
+    """The pools change below a running agent; what `pinfold audit` advises about a guest of the service is done word by word."""
     server = up.api.create(up.api.flavor("f", **SHARE), image="counter")
     booted(up, server, 1)
     disk, config = overlay(up, server), Path(up.process.arguments[-1])
     before, text = up.api.placement(server)["claim"], config.read_text()
     config.write_text(text.replace("cpu_shared_set = 0-1,16-17", "cpu_shared_set = 0-15").replace("= 2-15,18-31", "= 16-31"))
     try:
-        up.restart()
         audited = json.loads(pinfold(up, "audit", "--json").stdout)
         advice = next(finding["advice"] for finding in audited["guests"][0]["findings"] if finding["code"] == "outside-pool")
         commands = re.findall("`pinfold ([^`]+)`", advice)
-        assert commands == [f"server stop {server} --wait", f"server start {server} --wait"]
-        stopped, started = (pinfold(up, *command.split()) for command in commands)
+        assert advice.startswith("restart the agent of ") and commands[0] == "up"
+        assert commands[1:] == [f"server stop {server} --wait", f"server start {server} --wait"]
+        up.restart()
+        stopped, started = (pinfold(up, *command.split()) for command in commands[1:])
         assert (stopped.returncode, started.returncode) == (0, 0), (stopped, started)
         assert "starts in another place" in started.stdout and "outside the pool of today (16-31)" in started.stdout
         booted(up, server, 2)

@@ -177,7 +177,8 @@ def _outside(subject: Subject, about: str, observed: CpuSet, pool: CpuSet, *, co
 def place_again(subject: Subject) -> str:
     """Advice for a guest of ours whose place is no longer in the pools."""
     stop = "stop the guest, " if subject.active else ""
-    return f"{stop}give it a place in the pools of today and start it, its disk stays: {remedy.replaced(subject)}; or {_POOLS_BACK}"
+    first = remedy.reread_pools(subject)
+    return f"{first}{stop}give it a place in the pools of today and start it, its disk stays: {remedy.replaced(subject)}; or {_POOLS_BACK}"
 
 
 def floating_astray(

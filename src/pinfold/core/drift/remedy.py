@@ -122,6 +122,24 @@ def replaced(subject: Subject) -> str:
     return ", ".join(f"`{command}`" for command in (commands if subject.active else commands[1:]))
 
 
+def reread_pools(subject: Subject) -> str:
+    """How the service that manages a guest comes to use the pools of today, as the start of a sentence; '' for a guest without a service.
+
+    An agent reads its configuration only when it starts. Until then it places guests by the pools of before.
+
+    >>> reread_pools(Subject(name="web", owner="pinfold"))
+    ''
+    >>> reread_pools(Subject(name="instance-1", id="1", owner="the agent of c01")).partition(",")[0]
+    'restart the agent of c01'
+    """
+    if subject.owner == OWNER:
+        return ""
+    return (
+        f"restart {subject.owner}, which reads its pools only when it starts (`systemctl restart pinfold-agent`; "
+        "where `pinfold up` runs, end it and start it again); then "
+    )
+
+
 def restarted(subject: Subject) -> str:
     """The commands, in backquotes, that end a guest of ours and start it again in the same place.
 
