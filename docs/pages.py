@@ -99,7 +99,7 @@ def configuration() -> str:
         parts.append(table(("option", "meaning", "allowed", "default", ""), rows) + "\n")
     parts.append(
         "## Refused\n\nCommands that place guests refuse these options of Nova's by name, wherever they come from. "
-        "Commands that only look at a host (`audit`, `host map`, `host show`, `guest list`, `guest show`) read them.\n\n"
+        "Commands that place no guests (`audit`, `repair`, `host map`, `host show`, `guest list`, `guest show`) read them.\n\n"
     )
     rows = [
         (code(f"[{one.group}] {one.name}"), sentence(one.instead), ", ".join(map(code, one.harmless)) or "–", sentence(one.audited))

@@ -72,6 +72,45 @@ def test_check_of_a_file_that_cannot_be_used_is_status_2(pinfold: Pinfold, tmp_p
     assert "write [compute] cpu_dedicated_set for pinned" in " ".join(answer.out.split())
 
 
+def test_check_takes_its_files_by_option_too(pinfold: Pinfold, tmp_path: Path) -> None:
+    first, second = tmp_path / "a.conf", tmp_path / "b.conf"
+    first.write_text("[compute]\ncpu_shared_set = 0\n")
+    second.write_text("[compute]\ncpu_dedicated_set = 1\n")
+    answer = pinfold("config", "check", "--offline", "--config", str(first), "--config", str(second))
+    assert (answer.status, answer.err) == (0, "")
+    assert f"read {first}, {second}" in " ".join(answer.out.split())
+    both = pinfold("config", "check", "--offline", str(first), "--config", str(second), "--json")
+    assert json.loads(both.out)["files"] == [str(first), str(second)]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "[DEFAULT]\nvcpu_pin_set = 1-3",
+        "[DEFAULT]\nreserved_host_cpus = 2",
+        "[libvirt]\ncpu_power_management = true",
+    ],
+)
+def test_check_of_a_nova_conf_that_only_audits_read_says_who_reads_it(pinfold: Pinfold, tmp_path: Path, lines: str) -> None:
+    path = tmp_path / "nova.conf"
+    path.write_text(lines + "\n")
+    answer = pinfold("config", "check", str(path), "--json")
+    assert answer.status == 2
+    assert json.loads(answer.out)["host"] == (
+        "not checked against this host: these files cannot be used to place guests; audit, repair, host and guest list|show read them"
+    )
+    for command in (("audit",), ("repair",), ("host", "map"), ("host", "show"), ("guest", "list"), ("guest", "show", "web")):
+        done = pinfold(*command, "--config", str(path))
+        assert done.err.startswith("pinfold: libvirt at qemu:///system cannot be reached"), command
+
+
+def test_check_of_a_nova_conf_that_audits_cannot_read_either_says_so(pinfold: Pinfold, tmp_path: Path) -> None:
+    path = tmp_path / "nova.conf"
+    path.write_text("[DEFAULT]\nvcpu_pin_set = 1-3\n[compute]\ncpu_dedicated_set = 1-3\n")
+    answer = pinfold("config", "check", "--offline", str(path), "--json")
+    assert json.loads(answer.out)["host"] == "not checked against this host: these files cannot be used"
+
+
 def test_check_lists_every_error(pinfold: Pinfold, tmp_path: Path) -> None:
     (tmp_path / "flavors.toml").write_text("[flavors.a]\nvcpus = 0\nram = 64\n[flavors.b]\nram = 64\n[flavors.c]\nvcpus = 1\nram = 64\n")
     path = tmp_path / "bad.conf"

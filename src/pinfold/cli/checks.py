@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pinfold.host.survey import Survey
 
 _NOT_USABLE: Final = "not checked against this host: these files cannot be used"
+_NOT_TO_PLACE: Final = f"{_NOT_USABLE} to place guests; audit, repair, host and guest list|show read them"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ def check_configuration(context: typer.Context, files: Sequence[str], uri: str |
     errors += wrong
     warnings = [*(configuration.warnings if configuration is not None else ()), *repeated(entries)]
     if configuration is None:
-        return CheckResult(files=found, warnings=tuple(warnings), host=_NOT_USABLE, errors=tuple(errors))
+        return CheckResult(files=found, warnings=tuple(warnings), host=_unusable(found), errors=tuple(errors))
     flavors_wrong, flavors_odd = _flavors(configuration)
     errors, warnings = [*errors, *flavors_wrong], [*warnings, *flavors_odd, *image_problems(Path(configuration.settings.images_dir))]
     if uri:
@@ -65,7 +66,7 @@ def check_configuration(context: typer.Context, files: Sequence[str], uri: str |
     try:
         check_disjoint(configuration.settings.pools)
         if errors:
-            return CheckResult(files=found, warnings=tuple(warnings), host=_NOT_USABLE, errors=tuple(errors))
+            return CheckResult(files=found, warnings=tuple(warnings), host=_unusable(found), errors=tuple(errors))
         if offline:
             return CheckResult(files=found, warnings=tuple(warnings), host="not checked against this host (--offline)")
         with open_session(context, configuration) as session:
@@ -73,10 +74,24 @@ def check_configuration(context: typer.Context, files: Sequence[str], uri: str |
     except Unavailable as error:
         return CheckResult(files=found, warnings=tuple(warnings), host=f"not checked against this host: {error}")
     except InvalidRequest as error:
-        return CheckResult(files=found, warnings=tuple(warnings), host=_NOT_USABLE, errors=(*errors, str(error)))
+        return CheckResult(files=found, warnings=tuple(warnings), host=_unusable(found), errors=(*errors, str(error)))
     pools = seen.state.pools
     shown = (("dedicated", str(pools.dedicated)), ("shared", str(pools.shared)), ("overhead", str(pools.overhead or "")))
     return CheckResult(files=found, warnings=(*warnings, *seen.warnings), host=f"checked against {configuration.settings.uri}", pools=shown)
+
+
+def _unusable(files: Sequence[str]) -> str:
+    """What files with errors can still be used for: nothing, or the commands that place no guests."""
+    from pinfold.config import load
+    from pinfold.core.pools import check_disjoint
+
+    try:
+        load(files)
+    except InvalidRequest:
+        with suppress(InvalidRequest):
+            check_disjoint(load(files, audits=True).settings.pools)
+            return _NOT_TO_PLACE
+    return _NOT_USABLE
 
 
 def _flavors(configuration: Configuration) -> tuple[list[str], list[str]]:

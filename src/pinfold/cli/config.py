@@ -38,18 +38,20 @@ def check(
     files: Annotated[
         list[str] | None, typer.Argument(metavar="FILE", help="The files to check; default: those that commands read.")
     ] = None,
+    config: opt.Config = None,
     offline: Annotated[bool, typer.Option("--offline", help="Leave out the check of the pools against this host.")] = False,
     connect: opt.Connect = None,
     as_json: opt.Json = False,
 ) -> None:
     """Check configuration files: values, misspelled and misplaced keys, the flavors file, and the pools against this host.
 
-    Every error is listed. Exit status 0: nothing found. 1: something looks wrong, but the files can be used. 2: they cannot.
+    Files may be named as arguments and with `--config`; later ones win. Every error is listed. Exit status 0: nothing found. 1: something
+    looks wrong, but the files can be used. 2: they cannot.
     """
     from pinfold.cli.checks import check_configuration
     from pinfold.cli.documents import check_document
 
-    found = check_configuration(context, files or (), connect, offline=offline)
+    found = check_configuration(context, (*(files or ()), *(config or ())), connect, offline=offline)
     if as_json:
         show_json(check_document(found))
     else:

@@ -34,7 +34,7 @@ def repair(
     from pinfold.cli.views.audit import repair_view
     from pinfold.host.repair import repair as repair_host
 
-    configuration = read_configuration(config, connect, only_looks=False, quiet=as_json)
+    configuration = read_configuration(config, connect, only_looks=False, quiet=as_json, audits=True)
     with open_session(context, configuration) as session:
         done = repair_host(session.driver, session.settings, name or "")
     if as_json:

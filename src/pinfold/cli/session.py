@@ -64,8 +64,8 @@ def read_configuration(
 ) -> Configuration:
     """The configuration for one command. With `only_looks`, a nova.conf in its usual place may serve.
 
-    With `audits`, it may also hold Nova's options by which pinfold places no guests. Warnings about the files go to standard error, unless
-    `quiet`. Raises `InvalidRequest`.
+    With `audits`, for commands that place no guests, it may also hold Nova's options by which pinfold places none. Warnings about the files
+    go to standard error, unless `quiet`. Raises `InvalidRequest`.
     """
     from pinfold.config import find_files, load
 

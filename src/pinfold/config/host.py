@@ -36,7 +36,7 @@ class Configuration:
 def load(files: Sequence[str], *, audits: bool = False, without: Collection[str] = ()) -> Configuration:
     """The configuration in `files`; later ones win. Without files the defaults apply.
 
-    With `audits`, for a command that changes nothing, it also follows the options of Nova's that placing refuses.
+    With `audits`, for a command that places no guests, it also follows the options of Nova's that placing refuses.
     `without` names options that count as not given, as errors name them.
     Raises `InvalidRequest` naming the file, the key, the value and what is allowed.
     """

@@ -172,7 +172,7 @@ AUDITED: tuple[OptionGroup, ...] = (
         name="libvirt", title="Options of Nova's that placing refuses.", options=(cfg.BoolOpt("cpu_power_management", default=False),)
     ),
 )
-"""The options of `REFUSED` with their types, for the commands that change nothing."""
+"""The options of `REFUSED` with their types, for the commands that place no guests."""
 
 REFUSED: tuple[RefusedOption, ...] = (
     RefusedOption(
