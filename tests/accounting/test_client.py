@@ -204,7 +204,7 @@ def test_a_page_in_place_of_an_answer_is_no_placement() -> None:
 
 
 class _Odd(BaseHTTPRequestHandler):
-    """Answers every request with the same JSON, whatever is asked."""
+    """Answers every request with the same JSON."""
 
     said: str
 
@@ -266,7 +266,7 @@ def odd() -> Iterator[Placement]:
 def test_json_of_another_shape_is_no_placement(odd: Placement, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     for said in ODD:
         if name.startswith("put_") and said == ODD[-1]:
-            continue  # a generation is all that the answer to a change must have
+            continue  # the response to a change only needs a generation
         monkeypatch.setattr(_Odd, "said", said, raising=False)
         with pytest.raises(Unavailable, match=r"^what is at http://127.0.0.1:\d+ answers (GET|PUT|POST) /\S* with .*; it is no Placement$"):
             READS[name](odd)

@@ -151,7 +151,7 @@ def test_a_class_in_use_stays_full_when_its_pool_goes() -> None:
 
 
 def placement_accepts(state: HostState, answer: Fit) -> bool:
-    """Placement's own arithmetic (its `_check_capacity_exceeded`), on the inventories and the usage of that state."""
+    """Placement's own check (`_check_capacity_exceeded`), on the inventories and the usage of that state."""
     offered = dict(inventories(state))
     used: Counter[str] = Counter()
     for one in state.ledger.claims:

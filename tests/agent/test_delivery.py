@@ -15,7 +15,7 @@ STOPPED = GuestReport(revision=1, observed=Observed.STOPPED)
 
 
 class Line:
-    """Keeps what was said on it; `error` is what comes back instead of an answer."""
+    """Records the sent reports; raises `error` instead of returning a response, if it is set."""
 
     def __init__(self) -> None:
         self.said: list[GuestReport] = []

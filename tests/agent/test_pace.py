@@ -1,4 +1,4 @@
-"""How soon what did not help is tried again."""
+"""When an action that did not help is tried again."""
 
 from hypothesis import given
 from hypothesis import strategies as st

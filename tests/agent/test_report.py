@@ -1,4 +1,4 @@
-"""What is told of a guest: by its state, its last boot, and where it has no definition any more."""
+"""The reports of guests: by state, by last boot, and without a definition."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What an agent makes of the service's answers, the service's own and a liar's."""
+"""How an agent parses responses of the real service and of a hostile one."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def order(guest: str = GUEST) -> GuestOrder:
 
 
 def written(*orders: GuestOrder, stones: tuple[Tombstone, ...] = ()) -> dict[str, Any]:
-    """An answer as the service writes it."""
+    """A response as the service writes it."""
     plain: dict[str, Any] = codec.to_plain(Orders(count=7, orders=orders, tombstones=stones), Orders)
     return plain
 

@@ -1,4 +1,4 @@
-"""An agent's connection, and what it refuses before it sends a byte."""
+"""An agent's connection, and the settings that it refuses before it sends a byte."""
 
 from __future__ import annotations
 

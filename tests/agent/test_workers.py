@@ -1,4 +1,4 @@
-"""Actions in threads of their own."""
+"""Actions in separate threads."""
 
 from __future__ import annotations
 

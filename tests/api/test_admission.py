@@ -1,4 +1,4 @@
-"""Requests that a trusted proxy passes on are bounded by the address that it names, and freed when they end."""
+"""Requests from a trusted proxy are bounded by the client address in them, and leave the count when they end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bounds on password checks by address, on a clock that the test turns."""
+"""Bounds on password checks by address, with a clock that the test sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The client's address: whose word about it counts."""
+"""The client's address, and which proxies are trusted to name it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is let in, and who gives way."""
+"""Which connections are let in, and which are dropped for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which account a name and a password open, for how long that is remembered, and that the time tells no names."""
+"""Which account a name and a password open, how long that is remembered, and that timing does not reveal names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What anybody may ask without a password is answered by the loop: in the threads, a crowd of strangers would stand before the agents."""
+"""Routes without a password are answered by the event loop: in the threads, a crowd of strangers would delay the agents."""
 
 from __future__ import annotations
 

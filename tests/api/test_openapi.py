@@ -1,4 +1,4 @@
-"""The OpenAPI document is true: whatever is asked is answered as it declares, status, headers and every key of the body, never with 5xx."""
+"""The OpenAPI document is true: every response has the declared status, headers and body, and none is a 5xx."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Asked:
     known: dict[str, Any]
 
     def answer(self, case: Any) -> httpx.Response:
-        """The answer to a case, as an admin or an agent asks it. Raises what httpx raises for what no client can send."""
+        """The response to a case, requested by an admin or an agent. Raises what httpx raises for requests that no client can send."""
         asked = case.as_transport_kwargs(base_url="http://pinfold.test")
         asked["headers"].pop("Authorization", None)
         asked.pop("cookies", None)

@@ -1,4 +1,4 @@
-"""Password checks side by side: who is served first, who is refused, and that nobody holds a turn who has gone."""
+"""Concurrent password checks: who is served first, who is refused, and that a client that has gone holds no turn."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Site:
         return socket.create_connection(self.address, timeout=LONG)
 
     def ask(self, *parts: bytes) -> tuple[bytes, bool]:
-        """What is answered to those bytes until the server has no more to say, and whether it hung up before it had taken them all."""
+        """The response to those bytes until the server ends, and whether it hung up before it read all of them."""
         heard, taken = b"", False
         with self.connect() as connection:
             try:
@@ -60,7 +60,7 @@ def site() -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def hasty() -> Iterator[Site]:
-    """The same with short time-outs."""
+    """A site with short time-outs."""
     yield from _serve(SHORT)
 
 
@@ -100,7 +100,7 @@ async def _size(receive: Receive) -> int:
 
 
 def _heard(connection: socket.socket) -> bytes:
-    """All that the server says until it hangs up."""
+    """Everything that the server sends until it hangs up."""
     heard = b""
     try:
         while more := connection.recv(65536):
@@ -111,7 +111,7 @@ def _heard(connection: socket.socket) -> bytes:
 
 
 def head_of(size: int) -> bytes:
-    """A head that `MAX_HEAD` counts as so many bytes."""
+    """A head of that many bytes as `MAX_HEAD` counts them."""
     return b"GET / HTTP/1.1\r\nX-Big: " + b"a" * (size - len("/") - len("X-Big") - 4) + b"\r\n\r\n"
 
 

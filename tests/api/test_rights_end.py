@@ -1,4 +1,4 @@
-"""An account that is removed while its request is at work: what it still says is not heard, and what it asked for it does not get."""
+"""An account is removed while its request is served: the rest of the request is not read, and no response is sent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DOOR_TEXT = f"alice:admin:{hash_password('secret', rounds=4)}"
 
 
 def _ask(make_app: Callable[[Doorkeeper], App]) -> list[Message]:
-    """What a request of alice's is answered."""
+    """The response to a request of alice."""
     door = Doorkeeper(parse_accounts(DOOR_TEXT, "accounts"))
     sent: list[Message] = []
 

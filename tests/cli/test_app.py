@@ -64,7 +64,7 @@ def test_errors_are_one_json_document_on_standard_error_with_json(pinfold: Pinfo
 
 
 class _NotPlaced(PinfoldError):
-    """An error that knows no status of its own."""
+    """An error that has no exit status."""
 
 
 @pytest.mark.parametrize(

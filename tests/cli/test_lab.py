@@ -1,4 +1,4 @@
-"""What `pinfold lab` says where no lab can be started: without root, with names that are several hosts, in a shell's completion."""
+"""`pinfold lab` where no lab can be started: without root, with names of several hosts, in a shell's completion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What realtime guests and huge pages need: each lack with its repair, and whether it counts as one."""
+"""What realtime guests and huge pages need: every lack with its repair and its severity."""
 
 from __future__ import annotations
 

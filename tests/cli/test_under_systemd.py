@@ -1,4 +1,4 @@
-"""What a process of the service says to systemd: that it is ready, and a log that the journal can sort by priority."""
+"""What a process of the service sends to systemd: that it is ready, and a log that the journal can sort by priority."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A process of its own that creates or deletes guests, for the tests that kill it."""
+"""A separate process that creates or deletes guests, for the tests that kill it."""
 
 from __future__ import annotations
 

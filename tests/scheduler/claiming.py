@@ -1,4 +1,4 @@
-"""What the tests of claims share: settings, and the two outcomes of a create."""
+"""Shared parts of the tests of claims: settings, and the two outcomes of a create."""
 
 from __future__ import annotations
 

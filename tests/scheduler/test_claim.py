@@ -131,7 +131,7 @@ def test_when_placement_lacks_room_the_next_host_is_taken(database: Database, sc
 def test_a_host_that_had_room_only_after_it_was_asked_is_asked_once_more(
     database: Database, scheduler: Scheduler, placement: Placement, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Placement lacks room on both hosts, and the first one's is given back while the second is asked."""
+    """Placement lacks room on both hosts, and the room of the first one is released while the second is tried."""
     strangers = {host: str(uuid.uuid4()) for host in synced_hosts(database, scheduler, "c01", "c02")}
     for host, consumer in strangers.items():
         placement.allocate(consumer, host, ((PCPU, 13),), generation=None)

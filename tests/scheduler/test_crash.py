@@ -1,4 +1,4 @@
-"""A claimer, a releaser or a healer that is killed at any named point leaves nothing that the next healing does not put right."""
+"""A claimer, releaser or healer that is killed at any named point leaves nothing that the next healing does not repair."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def placement(embedded: Embedded) -> Placement:
 
 
 def killed_at(point: str, tmp_path: Path, database: Database, *arguments: str) -> None:
-    """Run a claimer that dies at the point, prove that it was reached, and wait until the database has undone what it had not committed."""
+    """Run a claimer that dies at the point, prove that it got there, and wait until the database has rolled back its transaction."""
     log = tmp_path / "hits"
     environment = {**os.environ, "PINFOLD_FAULT": point, "PINFOLD_FAULT_LOG": str(log), "PYTHONPATH": "src:."}
     url = database.engine.url.render_as_string(hide_password=False)
@@ -129,7 +129,7 @@ def test_a_provider_that_was_half_made_is_finished(database: Database, placement
 
 
 def test_a_claimer_that_slept_through_its_deadline_gets_nothing(database: Database, placement: Placement, tmp_path: Path) -> None:
-    """Stopped after its allocation, abandoned and emptied meanwhile, then continued: its transaction must not hit."""
+    """It is stopped after its allocation; its claim is abandoned and emptied; then it continues, and its transaction must fail."""
     scheduler = Scheduler(database, placement, EAGER)
     host = add_host(database, "c01")
     scheduler.sync_host(host)

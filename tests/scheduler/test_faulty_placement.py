@@ -19,7 +19,7 @@ pytestmark = pytest.mark.real_placement
 
 
 class _Faulty(httpx.BaseTransport):
-    """Stands before the real Placement, and fails the next mutating calls: before they reach it, or after."""
+    """Stands in front of the real Placement and fails the next mutating calls, before or after they reach it."""
 
     def __init__(self, real: httpx.BaseTransport) -> None:
         self.real = real

@@ -110,7 +110,7 @@ def test_a_late_put_never_harms_the_guests_next_claim(database: Database, schedu
 
 
 def test_a_claimer_whose_claim_was_abandoned_gets_nothing(database: Database, scheduler: Scheduler, placement: Placement) -> None:
-    """The healer comes between the claimer's PUT and its transaction: Placement answers, and at that moment the deadline is over."""
+    """The healer runs between the claimer's PUT and its transaction: the deadline is over at the moment when Placement answers."""
     (host,) = synced_hosts(database, scheduler, "c01")
     guest = add_guest(database, pinned(2))
     healer = Scheduler(database, placement, dataclasses.replace(EAGER, late_seconds=3600))

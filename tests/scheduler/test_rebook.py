@@ -1,4 +1,4 @@
-"""Booking a guest's overhead anew after its host's options changed, on real databases and a real Placement."""
+"""Booking a guest's overhead again after its host's options changed, on real databases and a real Placement."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_where_booking_is_reported_the_pool_is_overbooked_with_a_warning(
 
 
 def test_a_healer_that_comes_between_does_not_leave_placement_behind(database: Database, placement: Placement) -> None:
-    """Placement is told first where a booking grows; a healer that sees that would put the ledger's smaller amounts back."""
+    """A growing booking is written to Placement first; a healer that sees it would restore the ledger's smaller amounts."""
     healer = Scheduler(database, placement, EAGER)
     healer.start()
     (host,) = synced_hosts(database, healer, "c01")
@@ -134,7 +134,7 @@ def test_a_healer_that_comes_between_does_not_leave_placement_behind(database: D
 
 
 def test_a_guest_whose_allocation_is_gone_is_not_given_one(database: Database, scheduler: Scheduler, placement: Placement) -> None:
-    """It may be about to be released; the healer gives a held claim its allocation back."""
+    """The guest may be about to be released; the healer restores the allocation of a held claim."""
     (host,) = synced_hosts(database, scheduler, "c01")
     made = _sharing(database, scheduler)
     _change(database, scheduler, host, _rates(200))

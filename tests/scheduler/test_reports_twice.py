@@ -18,7 +18,7 @@ pytestmark = pytest.mark.real_placement
 
 
 class Late(Scheduler):
-    """A replica that was overtaken: what `first` does happens after it has looked, and before it releases."""
+    """A replica that is overtaken: `first` runs after it has looked and before it releases."""
 
     first: list[object]
 

@@ -1,4 +1,4 @@
-"""What is stored when the database's clock jumps: every stored time moves the other way, which is the same to whoever reads it."""
+"""The stored values when the database's clock jumps. The test moves every stored time the other way, which looks the same to a reader."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TERM, HOUR, YEAR = 600.0, 3600.0, 365 * 86400.0
 
 
 def jump(database: Database, seconds: float) -> None:
-    """The clock is put forward, or back."""
+    """Set the clock forward, or back."""
     with database.write() as connection:
         for table in metadata.tables.values():
             moved = {column.name: column - seconds for column in table.c if isinstance(column.type, sa.Double)}

@@ -1,4 +1,4 @@
-"""Values to text and back: nothing is lost, nothing wrong is read, and version 1 stays version 1."""
+"""Values to text and back: nothing is lost, wrong text is refused, and version 1 stays version 1."""
 
 from __future__ import annotations
 

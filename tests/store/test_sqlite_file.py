@@ -1,4 +1,4 @@
-"""A SQLite file that is damaged, gone, backed up and brought back."""
+"""A SQLite file that is damaged, missing, backed up and restored."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pinfold.store.sqlite_file import alone, back_up, damage, is_gone, restore
 
 
 def filled(path: Path, rows: int = 2000) -> Path:
-    """A database of a table with so many rows, in WAL as the service has it."""
+    """A database with one table of that many rows, in WAL mode like the service's."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("CREATE TABLE t (n INTEGER PRIMARY KEY, x TEXT)")

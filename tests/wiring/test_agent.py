@@ -1,4 +1,4 @@
-"""What the agent's process loads."""
+"""The modules that the agent's process loads."""
 
 from __future__ import annotations
 

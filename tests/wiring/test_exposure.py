@@ -1,4 +1,4 @@
-"""A service that would lie open does not start, and says which option or file is wrong."""
+"""An open service does not start, and names the wrong option or file."""
 
 from __future__ import annotations
 

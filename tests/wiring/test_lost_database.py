@@ -61,7 +61,7 @@ class Api:
         return self.process.wait(PATIENCE)
 
     def refused(self) -> str:
-        """What it says when it does not start."""
+        """The message of a start that fails."""
         command = [sys.executable, "-m", "pinfold.wiring.command", "api", "--no-auth"]
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
         assert done.returncode == 2, done
@@ -72,7 +72,7 @@ class Api:
         return [flavor["name"] for flavor in self.http.get("/compute/v2.1/flavors").json()["flavors"]]
 
     def harm(self, how: str) -> None:
-        """Delete the file, or overwrite every page that it has, the log of changes too."""
+        """Delete the file, or overwrite every page of it and of its log."""
         for path in (self.database, Path(f"{self.database}-wal")):
             if how == "deleted":
                 path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The service put together on a Placement elsewhere that comes and goes: it starts, and catches up by itself."""
+"""The service with a remote Placement that comes and goes: it starts, and catches up by itself."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class _Quiet(WSGIRequestHandler):
 
 
 class Site:
-    """A WSGI application on a port of loopback, there between `start` and `end`."""
+    """A WSGI application on a loopback port, available between `start` and `end`."""
 
     def __init__(self, app: Wsgi) -> None:
         self.port = free_port()
@@ -78,7 +78,7 @@ def settings(folder: Path, remote: RemotePlacement) -> FleetSettings:
 
 
 def until(met: Callable[[], bool], what: str) -> None:
-    """Wait until it is so; fail after two minutes."""
+    """Wait until the condition holds; fail after two minutes."""
     end = time.monotonic() + 120
     while not met():
         assert time.monotonic() < end, what
@@ -103,7 +103,7 @@ def test_a_host_left_behind_is_caught_up_with_as_soon_as_placement_is_back(tmp_p
 
 
 class _Keystone:
-    """As much of Keystone as gives a token and a catalogue in which Placement is at `placement`."""
+    """The part of Keystone that gives a token and a catalogue with Placement at `placement`."""
 
     def __init__(self, placement: str) -> None:
         interface = {"interface": "internal", "region": "here", "region_id": "here", "url": placement, "id": "e"}
@@ -166,7 +166,7 @@ def test_a_catalogue_without_placement_is_a_wrong_setting(tmp_path: Path) -> Non
 
 
 class _Ready(Exception):
-    """Ends the API at the moment that it is ready."""
+    """Ends the API as soon as it is ready."""
 
 
 @pytest.mark.parametrize("kept", [False, True], ids=["databases elsewhere", "a database below it"])

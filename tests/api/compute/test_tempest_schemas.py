@@ -1,4 +1,4 @@
-"""Every Compute answer at every microversion whose form differs, checked by tempest's own schemas, headers included."""
+"""Every Compute response, at every microversion with a different form, is valid by tempest's schemas, headers included."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Standing:
     servers: dict[str, str]
 
     def check(self, version: str, noun: str, schema: str, method: str, path: str, body: Any = None) -> Any:
-        """The parsed answer to one call, after tempest's schema and the headers were checked."""
+        """The parsed response to one call, after checking tempest's schema and the headers."""
         answer = self.fleet.ask(method, path, body, version=version)
         parsed = answer.json() if answer.content else None
         rest_client.RestClient.validate_response(_schema(noun, version, schema), _Seen(answer), parsed)
@@ -71,7 +71,7 @@ class Standing:
 
 
 class _Seen(dict[str, str]):
-    """An answer as tempest knows one."""
+    """A response in the form that tempest expects."""
 
     def __init__(self, answer: httpx.Response) -> None:
         super().__init__(answer.headers)
@@ -79,7 +79,7 @@ class _Seen(dict[str, str]):
 
 
 def check_headers(answer: httpx.Response, version: str) -> None:
-    """What every Compute answer carries."""
+    """Check the headers that every Compute response must have."""
     assert answer.headers["x-openstack-nova-api-version"] == version
     assert answer.headers["openstack-api-version"] == f"compute {version}"
     assert {"openstack-api-version", "x-openstack-nova-api-version"} <= set(re.split(r", *", answer.headers["vary"].lower()))
