@@ -6,7 +6,7 @@
 | `account` | the account's name; for a refused login the given name, for an agent its host's id |
 | `client` | the client's address |
 | `method`, `path` | the request |
-| `asked` | the first keys of its body, and what of it names things |
+| `asked` | the first keys of its body, and the names in it |
 | `answer` | the HTTP status |
 | `request` | the request id in the response, if it has one |
 | `unlogged` | how many more such logins were refused since the last line about that address |
