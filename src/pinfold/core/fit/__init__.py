@@ -11,7 +11,7 @@ __all__ = ["fit"]
 
 
 def __getattr__(name: str) -> object:
-    """Import the engine on first use: the ledger needs this package's values, and the engine needs the ledger's."""
+    """Import the engine on first use. It needs the ledger, and the ledger needs this package's values."""
     if name == "fit":
         from pinfold.core.fit.engine import fit
 

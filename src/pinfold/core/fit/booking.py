@@ -1,4 +1,4 @@
-"""What a guest books of a host's overhead pool, when it is placed and when options changed since. Choosing pCPUs does not belong here."""
+"""What a guest books of the overhead pool: when it is placed, and again after the options have changed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def booking(request: GuestRequest, frame: Frame, room: int) -> tuple[int, Reason | None]:
-    """The millicpu that a guest on the overhead pool books, and what speaks against it where more than `room` millicpu would be booked."""
+    """The millicpu that a guest books of the overhead pool, and a refusal or warning if that is more than `room`."""
     if not frame.books:
         return 0, None
     millicpu = booked_millicpu(request, frame.rates)
@@ -27,9 +27,9 @@ def booking(request: GuestRequest, frame: Frame, room: int) -> tuple[int, Reason
 
 
 def rebooked(fit: Fit, request: GuestRequest, state: HostState) -> Fit | NoFit:
-    """The same placement with what it books by today's options, or why the pool has no room for that. Pure.
+    """The same placement with its booking under the current options, or why the pool has no room for it. Pure.
 
-    `state` holds the fit as a claim. With `booking=report` there is always room, and a fit beyond it carries a warning.
+    `state` has the fit as a claim. With `booking=report` the answer is always a fit, with a warning if the pool is overbooked.
     """
     if fit.emulator_placement is not EmulatorPlacement.POOL:
         return fit

@@ -1,4 +1,4 @@
-"""The invariants of a fit, twice: as sentences from the host state alone, and as masks on every answer. No searching here."""
+"""Check the rules of a fit in two independent ways: as sentences, from the host state alone, and as masks, on every answer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def holds(demand: Demand, counts: Counts, fit: Fit) -> bool:
-    """Whether a fit that the engine made is valid, as far as masks and counts tell; it reads the answer, not the search."""
+    """Whether a fit of the engine is valid by masks and counts. It reads only the answer, not the search."""
     taken = small = 0
     by_id = counts.by_id
     hosts: list[CellCounts] = []
@@ -69,7 +69,7 @@ def _paired(hosts: list[CellCounts], taken: int) -> bool:
 
 
 def _alone(hosts: list[CellCounts], taken: int, idle: int) -> bool:
-    """Whether every pCPU of `taken` has a core of its own, wholly free, whose other threads are `idle`, and nothing else is."""
+    """Whether every pCPU of `taken` has a wholly free core of its own, and `idle` is exactly the other threads of these cores."""
     siblings = 0
     for host in hosts:
         for core, _ in host.frame.cores:
@@ -82,9 +82,9 @@ def _alone(hosts: list[CellCounts], taken: int, idle: int) -> bool:
 
 
 def violations(request: GuestRequest, state: HostState, fit: Fit) -> tuple[str, ...]:
-    """Every rule of docs/design/0001-what-fits.md that `fit` breaks, a sentence each; empty for a valid placement.
+    """Every rule of docs/design/0001-what-fits.md that `fit` breaks, one sentence each; empty for a valid placement.
 
-    Derived from the host state alone: it shares neither counts nor search with the engine. Preferences are no rules.
+    It uses only the host state and shares neither counts nor search with the engine. Preferences are not rules.
     """
     return tuple(
         sentence

@@ -1,4 +1,4 @@
-"""Which pCPUs of one host cell carry a guest cell's vCPUs, by thread policy. Whether they suffice was counted before (`count`).
+"""Choose the pCPUs of one host cell for a guest cell's vCPUs, by thread policy. `count` has checked that there are enough.
 
 The answers list pCPUs core by core, each core's threads ascending, so that consecutive vCPUs become siblings.
 """
@@ -11,9 +11,9 @@ from pinfold.core.fit.count import CellCounts, Threads
 
 
 def choose(cell: CellCounts, pins: int, *, required: bool, isolated: bool) -> Threads:
-    """`pins` free pCPUs of the cell by thread policy; with `isolated`, the first thread of as many whole cores.
+    """Choose `pins` free pCPUs of the cell by thread policy; with `isolated`, the first thread of as many whole cores.
 
-    The caller has counted that there are enough. Where whole cores are all of one size, the usual answers of `fill` are a slice of theirs.
+    The caller has checked that there are enough. If all whole cores have one size, the usual answer of `fill` is a slice of their threads.
     """
     if isolated:
         return isolate(cell, pins)
@@ -31,11 +31,11 @@ def choose(cell: CellCounts, pins: int, *, required: bool, isolated: bool) -> Th
 
 
 def fill(cell: CellCounts, wholes: Iterable[Threads], brokens: Iterable[Threads], pins: int) -> Threads:
-    """`pins` pCPUs of the given cores: whole cores that are filled, then broken ones, and a whole core is broken last.
+    """Choose `pins` pCPUs of the given cores: fill whole cores first, then use broken ones, and break a whole core last.
 
-    1. Take whole cores, the larger first, as long as the guest fills them.
-    2. Take the rest from broken cores: the smallest that holds all of it, else the largest, again and again.
-    3. Take what is still missing from a whole core that was left, the smallest that suffices.
+    1. Take whole cores, larger ones first, as long as the guest fills them.
+    2. Take the rest from broken cores: the smallest that holds all of it, else the largest, repeatedly.
+    3. Take what is still missing from the smallest remaining whole core that suffices.
     """
     chosen: list[int] = []
     left: list[Threads] = []
@@ -56,7 +56,7 @@ def fill(cell: CellCounts, wholes: Iterable[Threads], brokens: Iterable[Threads]
 
 
 def isolate(cell: CellCounts, cores: int) -> Threads:
-    """The first thread of `cores` whole cores: those with the fewest siblings to idle first, then by lowest pCPU."""
+    """The first thread of `cores` whole cores: those with the fewest siblings first, then by lowest pCPU."""
     if cell.whole_size:
         return tuple([core[0] for core in cell.wholes[:cores]])
     return tuple(sorted(core[0] for core in sorted(cell.wholes, key=len)[:cores]))

@@ -1,7 +1,7 @@
-"""`Counts`: what each cell of a host has left, by core shape, page size and shared room. Choosing among it does not belong here.
+"""`Counts`: what each cell of a host has left, by core shape, page size and shared room.
 
-A host's counts are derived once per `HostState` and kept with it; a claim or a release derives the next ones from them and recounts
-only the cells that it touches. All of this is internal to the engine: bit masks, integers and tuples, changed by nobody.
+Counts are computed once per `HostState` and stored with it. A claim or a release computes the next counts from them and recounts only the
+cells that it changes. All of this is internal to the engine: bit masks, integers and tuples that never change.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _shared_room = attrgetter("shared_room")
 
 
 class CellFrame:
-    """What never changes about one host cell: its cores, its part of the shared pool, its pages less the reserved ones.
+    """The constant parts of one host cell: its cores, its part of the shared pool, its pages without the reserved ones.
 
-    `cores` are `(mask, pCPUs)` by lowest pCPU, `core_of` the mask of each pCPU's core; `rank` orders the cell's pCPUs core by core.
+    `cores` are `(mask, pCPUs)` by lowest pCPU. `core_of` is the mask of each pCPU's core. `rank` orders the cell's pCPUs core by core.
     """
 
     __slots__ = (
@@ -67,10 +67,10 @@ class CellFrame:
 
 
 class Frame:
-    """What claims do not change about a host: cells, pools, capacities as exact integers.
+    """The parts of a host that claims do not change: cells, pools, capacities as exact integers.
 
-    Ratios and fractions count as the decimals that they are written as. `vcpu_cap` is the host's line of floating vCPUs;
-    `books` is False where the overhead pool is all the shared pool's (`shared_fraction` 0), or where there is none.
+    Ratios and fractions are exact: the decimals as written. `vcpu_cap` is the host's limit of floating vCPUs. `books` is False if there
+    is no overhead pool, or if it counts as shared only (`shared_fraction` 0).
     """
 
     __slots__ = (
@@ -121,9 +121,9 @@ class Frame:
 class CellCounts:
     """What one host cell has left.
 
-    `wholes` are the cores whose every online sibling is free, `brokens` the free parts of the others (`broken` as a mask), by lowest pCPU;
-    `whole_threads` the pCPUs of `wholes` in one row, and `whole_size` their common number of threads (0 where it varies). `n_paired`
-    counts free pCPUs on cores with two or more of them. `huge` are `(size in KiB, free pages)`, the largest first.
+    `wholes` are the cores with all online siblings free, and `brokens` the free parts of other cores (`broken` as a mask), by lowest pCPU.
+    `whole_threads` are the pCPUs of `wholes` in a row, and `whole_size` their common number of threads (0 if it varies). `n_paired` counts
+    free pCPUs on cores with two or more free ones. `huge` are `(size in KiB, free pages)`, the largest first.
     """
 
     __slots__ = (
@@ -181,10 +181,10 @@ class CellCounts:
 
 
 class Counts:
-    """What a whole host has left. Rooms are what one more guest may still ask for; a room may be negative where the host is overdrawn.
+    """What a whole host has left. A room is the most that one more guest may take; it is negative if the host is overdrawn.
 
-    `cells` stand in the topology's order. `floating_room_mib` is for a guest without cells,
-    `strict_room_mib` for the small pages of guest cells.
+    `cells` are in the topology's order. `floating_room_mib` is for a guest without cells, `strict_room_mib` for the small pages of guest
+    cells.
     """
 
     __slots__ = (
@@ -225,7 +225,7 @@ class Counts:
 
     @classmethod
     def of_empty(cls, counts: Counts, state: HostState) -> Counts:
-        """The same host without claims and without anything foreign; counted once per host, not per claim."""
+        """Count the same host without claims and foreign guests. Done once per host, not per claim."""
         frame = counts.frame
         if frame.empty is None:
             frame.empty = cls._count(frame, state, empty=True)
@@ -259,7 +259,7 @@ class Counts:
         return new
 
     def after(self, fit: Fit, state: HostState, *, taken: bool) -> Counts:
-        """The counts of `state`, which differs from this one's by one fit that was taken or given back."""
+        """The counts of `state`, which differs from the counted state by one claimed or released fit."""
         frame = self.frame
         new = Counts.__new__(Counts)
         new.frame, new.foreign, new.foreign_kib = frame, self.foreign, self.foreign_kib
@@ -307,7 +307,7 @@ class Counts:
         self.orders: list[tuple[CellCounts, ...] | None] = [None] * 4
 
     def order(self, strategy: Strategy, pins: bool) -> tuple[CellCounts, ...]:
-        """The cells by preference: PACK the least free first, SPREAD the most; ties by id. Without pins, free means shared room."""
+        """The cells by preference: PACK puts the least free first, SPREAD the most; ties by id. Without pins, free means shared room."""
         key = (0 if pins else 1) + (0 if strategy is _PACK else 2)
         kept = self.orders[key]
         if kept is None:
@@ -317,7 +317,7 @@ class Counts:
 
 
 def exact(number: float) -> Fraction:
-    """The decimal that a configured number is written as: 0.1 is one tenth, not the nearest binary fraction.
+    """The exact decimal value of a configured number: 0.1 is one tenth, not the nearest binary fraction.
 
     >>> exact(1.1) * 10, exact(4)
     (Fraction(11, 1), Fraction(4, 1))
@@ -326,7 +326,7 @@ def exact(number: float) -> Fraction:
 
 
 def _frame_of(state: HostState) -> Frame:
-    """The host's frame, kept with its topology as long as pools, limits, traits and disk stay the same."""
+    """The host's frame. It is stored with the topology and reused while pools, limits, traits and disk stay the same."""
     key = (state.pools, state.limits, state.traits, state.disk_gib)
     kept: tuple[object, Frame] | None = state.topology.__dict__.get("_frame")
     if kept is None or kept[0] != key:

@@ -1,4 +1,4 @@
-"""`Demand`: a request compiled once for any number of hosts. What a host has (`count`) does not belong here."""
+"""`Demand`: a request compiled once for any number of hosts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _KEY: Final = "hw:emulator_threads_policy"
 
 
 class CellNeed:
-    """What guest cells of one kind ask of a host cell: so many pins, so many floating vCPUs, so much memory."""
+    """What guest cells of one kind need of a host cell: numbers of pins and floating vCPUs, and memory."""
 
     __slots__ = ("floats", "memory_kib", "memory_mib", "pins")
 
@@ -24,7 +24,7 @@ class CellNeed:
 
 
 class CellDemand:
-    """One guest cell: its kind (a position in `Demand.kinds`), which of its vCPUs are pinned and floating; `realtime` is a mask."""
+    """One guest cell: its kind (an index into `Demand.kinds`), its pinned and its floating vCPUs. `realtime` is a mask."""
 
     __slots__ = ("float_vcpus", "floats", "guest_cell", "kind", "memory_mib", "pins", "realtime", "vcpus")
 
@@ -40,10 +40,10 @@ class CellDemand:
 
 
 class Demand:
-    """A request as the search reads it: numbers for what a host must have, kinds for guest cells that ask for the same.
+    """A request as the search reads it: the amounts that a host must have, and one kind for all guest cells with equal needs.
 
-    `kinds` are in the order of their first guest cell. `floating` counts all vCPUs that float, in cells or not. `explicit_kib` is the page
-    size asked for by number, else 0; `may_be_small` holds where the page's kind allows the small page.
+    `kinds` are in the order of their first guest cell. `floating` counts all vCPUs that float, in cells or not. `explicit_kib` is the
+    explicit page size, else 0. `may_be_small` means that the page's kind allows the small page.
     """
 
     __slots__ = (
@@ -67,7 +67,7 @@ class Demand:
     )
 
     def __init__(self, request: GuestRequest) -> None:
-        """Compile. Raises `InvalidRequest` for an emulator policy without pinned vCPUs, and for none where all vCPUs are realtime."""
+        """Compile. Raises `InvalidRequest` for an emulator policy without pinned vCPUs, and for none if all vCPUs are realtime."""
         self.request = request
         self.kinds, self.cells = _kinds(request)
         self.pins = sum(len(cell.vcpus) for cell in self.cells)
@@ -96,7 +96,7 @@ class Demand:
 
 
 def prepare(request: GuestRequest) -> Demand:
-    """The request's demand, compiled at the first call and kept with the request, which never changes.
+    """The request's demand. It is compiled at the first call and stored with the request, which never changes.
 
     Raises `InvalidRequest` as `Demand` does.
     """

@@ -1,4 +1,4 @@
-"""Which pCPU an isolated emulator gets beside the vCPUs of one guest cell. Which cell carries it is the matching's affair (`engine`)."""
+"""Choose the pCPU of an isolated emulator beside the vCPUs of one guest cell. `place` chooses that guest cell."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pinfold.core.plural import count
 
 
 def choose(cell: CellCounts, guest: CellDemand, *, required: bool, isolated: bool) -> tuple[Threads, int]:
-    """The pCPUs of the cell's vCPUs, in the order of `guest.vcpus`, and the emulator's pCPU.
+    """Choose the pCPUs of the cell's vCPUs, in the order of `guest.vcpus`, and the emulator's pCPU.
 
-    1. Thread policy `isolate`: a whole core each, the emulator's after the vCPUs'.
-    2. Choose the vCPUs' pCPUs by thread policy, then the emulator's among the rest: a thread of a broken core first.
-    3. Where only siblings of realtime vCPUs are left, choose the vCPUs' pCPUs again around each core that could carry the emulator.
+    1. With thread policy `isolate`, give each a whole core, the emulator's last.
+    2. Otherwise choose the vCPUs' pCPUs by thread policy, then the emulator's from the rest, on a broken core if possible.
+    3. If only siblings of realtime vCPUs are left, choose the vCPUs' pCPUs again around each core that could carry the emulator.
     """
     pins = guest.pins
     if isolated:
@@ -34,7 +34,7 @@ def choose(cell: CellCounts, guest: CellDemand, *, required: bool, isolated: boo
 
 
 def _beside(cell: CellCounts, guest: CellDemand, pcpus: Threads, realtime: int) -> int | None:
-    """The free pCPU that is not in `pcpus` nor a sibling of a vCPU in `realtime`: on a core that is broken anyway, then the lowest."""
+    """A free pCPU that is neither in `pcpus` nor a sibling of a vCPU in `realtime`: on a broken core first, then the lowest."""
     cores_of = cell.frame.core_of
     taken = avoid = 0
     broken = cell.broken
@@ -50,10 +50,10 @@ def _beside(cell: CellCounts, guest: CellDemand, pcpus: Threads, realtime: int) 
 
 
 def _choose_again(cell: CellCounts, guest: CellDemand, required: bool) -> tuple[Threads, int] | None:
-    """Pins and emulator such that no realtime vCPU is on the emulator's core; None where there is no such choice.
+    """Pins and emulator with no realtime vCPU on the emulator's core; None if there is no such choice.
 
-    A core that carries the emulator gives as few of its other threads as needed to vCPUs, and to none that is realtime.
-    Cores on which fewer vCPUs must be come first, then broken ones, then the lowest.
+    The emulator's core gives as few other threads as possible to vCPUs, and none to realtime ones.
+    The order is: cores that need fewer vCPUs, then broken cores, then the lowest.
     """
     ordinary = [vcpu for vcpu in guest.vcpus if not guest.realtime >> vcpu & 1]
     pins = len(guest.vcpus)

@@ -1,6 +1,6 @@
-"""`fit`: one valid placement of a guest on a host, or why there is none. What "valid" means is docs/design/0001-what-fits.md.
+"""`fit`: one valid placement of a guest on a host, or why there is none. docs/design/0001-what-fits.md defines "valid".
 
-1. Host: traits, pools, the lines of vCPUs, memory, disk and overhead (`room.host_takes`).
+1. Host: traits, pools, the limits of vCPUs, memory, disk and overhead (`room.host_takes`).
 2. Counts: what each host cell has left (`count`), against what each kind of guest cell needs (`room`).
 3. Host cells for the guest cells (`place`, by `match`).
 4. pCPUs inside each chosen cell, by thread policy (`cores`, `emulator`).
@@ -37,10 +37,10 @@ _set_mask = CpuSet.__dict__["mask"].__set__
 def fit(request: GuestRequest, state: HostState, strategy: Strategy = Strategy.PACK) -> Fit | NoFit:
     """A valid placement of `request` on `state`, or the reasons why there is none.
 
-    Pure and deterministic; sound and complete by docs/design/0001-what-fits.md. The first call on a state counts it, the first call with
-    a request compiles it; both are kept with the values, which do not change.
-    Raises `InvalidRequest` for a request that no host may be asked (an emulator policy without pinned vCPUs), `InvariantViolation` when
-    the engine's own answer is wrong.
+    Pure and deterministic; sound and complete by docs/design/0001-what-fits.md. The first call with a state counts it, and the first
+    call with a request compiles it. Both results are stored with the values, which do not change.
+    Raises `InvalidRequest` for an invalid request (an emulator policy without pinned vCPUs), `InvariantViolation` if the engine's own
+    answer is wrong.
     """
     demand = prepare(request)
     counts = state.counts
@@ -59,7 +59,7 @@ def fit(request: GuestRequest, state: HostState, strategy: Strategy = Strategy.P
 
 
 def _refuse(demand: Demand, state: HostState) -> NoFit:
-    """A refusal that finds its reasons when they are read."""
+    """A refusal that works out its reasons when they are first read."""
     new: NoFit = _new(NoFit)
     new.__dict__["_explain"] = partial(explain, demand, state)
     return new
@@ -109,9 +109,9 @@ def _pin(demand: Demand, counts: Counts, placed: Placed) -> Fit:
 
 
 def _with_overhead(demand: Demand, counts: Counts, cells: tuple[FitCell, ...], ordinary: int, idle: int, emulator_pcpu: int | None) -> Fit:
-    """The whole fit: where the emulator threads go, what they book, and a warning where the pool is booked beyond its capacity.
+    """The fit with the emulator threads' place and booking, and a warning if the pool is booked beyond its capacity.
 
-    `ordinary` are the guest's own pCPUs, those of realtime vCPUs apart.
+    `ordinary` are the guest's own pCPUs without those of realtime vCPUs.
     """
     request, frame = demand.request, counts.frame
     millicpu = 0
@@ -140,7 +140,7 @@ def _filled(
     millicpu: int,
     warnings: tuple[Reason, ...],
 ) -> Fit:
-    """`Fit(…)` with every field given, through its dict: the constructor of a frozen dataclass would be a third of the whole decision."""
+    """`Fit(…)` with every field given, set through its dict. The constructor of a frozen dataclass would take a third of the decision."""
     answer: Fit = _new(Fit)
     fields = answer.__dict__
     fields["vcpus"] = request.vcpus

@@ -1,4 +1,4 @@
-"""`explain`: why a host refuses a request, and whether it always will. Evaluated for refusals alone; deciding one does not belong here."""
+"""`explain`: why a host refuses a request, and whether it always will. It runs only after the engine has refused."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _PLACEMENT: Final = (ReasonCode.GUEST_CELL, ReasonCode.CELL_COMBINATION, ReasonC
 def explain(demand: Demand, state: HostState) -> tuple[Reason, ...]:
     """Every reason why `state` refuses `demand`, those of the host first.
 
-    A host's reason that holds of the empty host too is INFEASIBLE and tells the empty host's numbers; so the refusal is INFEASIBLE exactly
-    when the empty host refuses for more than an overhead pool that is offline now. Raises `InvariantViolation` when there is no reason at
-    all: then the search was wrong.
+    A reason of the host that the empty host has too is INFEASIBLE and gives the empty host's numbers. So the refusal is INFEASIBLE exactly
+    if the empty host refuses for any reason besides an offline overhead pool. Raises `InvariantViolation` if there is no reason, because
+    then the search was wrong.
     """
     counts = state.counts
     empty = Counts.of_empty(counts, state)
@@ -51,7 +51,7 @@ def _by_code(reason: Reason) -> tuple[int, str]:
 
 
 def _host_reasons(demand: Demand, counts: Counts, kind: Kind) -> Iterator[Reason]:
-    """What the host as a whole lacks, from its nature to its cells; empty exactly when it has a placement."""
+    """What the host as a whole lacks: traits and pools first, cells last. Empty exactly if it has a placement."""
     frame, request = counts.frame, demand.request
     for trait in sorted(request.traits_required - frame.traits):
         yield Reason(code=ReasonCode.MISSING_TRAIT, kind=Kind.INFEASIBLE, detail=trait)
@@ -80,7 +80,7 @@ def _overhead_reasons(demand: Demand, counts: Counts, kind: Kind) -> Iterator[Re
         if demand.all_realtime:
             yield Reason(code=ReasonCode.NO_OVERHEAD_POOL, kind=kind)
     elif not frame.overhead:
-        # No release brings its pCPUs back, but whoever took them offline can.
+        # No release brings its pCPUs back, but switching them on does.
         yield Reason(code=ReasonCode.OVERHEAD_POOL_OFFLINE, kind=Kind.INSUFFICIENT)
     elif frame.books and frame.enforces:
         millicpu = booked_millicpu(demand.request, frame.rates)
@@ -89,7 +89,7 @@ def _overhead_reasons(demand: Demand, counts: Counts, kind: Kind) -> Iterator[Re
 
 
 def _placement_reasons(demand: Demand, counts: Counts, kind: Kind) -> Iterator[Reason]:
-    """Why the guest cells find no host cells: one alone, all together, with the emulator's pCPU, or for the host's small memory."""
+    """Why the guest cells get no host cells: one by itself, all together, with the emulator's pCPU, or by the host's small memory."""
     if len(demand.cells) > len(counts.cells):
         yield Reason(code=ReasonCode.TOO_FEW_CELLS, kind=kind, needed=len(demand.cells), available=len(counts.cells))
         return
@@ -116,14 +116,14 @@ def _placement_reasons(demand: Demand, counts: Counts, kind: Kind) -> Iterator[R
 
 
 def _carried(demand: Demand, counts: Counts, allowed: list[int], carrier: int) -> bool:
-    """Whether all guest cells find a place with the emulator in that one."""
+    """Whether all guest cells have a placement with the emulator in that guest cell."""
     rows = [allowed[cell.kind] for cell in demand.cells]
     rows[carrier] = _allowed(demand, demand.kinds[demand.cells[carrier].kind], counts, 1)
     return most(rows) == len(rows)
 
 
 def _no_carrier(demand: Demand, counts: Counts, kind: Kind) -> Reason:
-    """The vCPUs find their places, the isolated emulator does not."""
+    """The reason if the vCPUs can be placed but the isolated emulator cannot."""
     free = sum(len(cell.wholes) if demand.isolated_threads else cell.n_free for cell in counts.cells)
     if free <= demand.pins:
         return Reason(code=ReasonCode.EMULATOR_PCPU, kind=kind, needed=demand.pins + 1, available=free)
@@ -134,7 +134,7 @@ def _no_carrier(demand: Demand, counts: Counts, kind: Kind) -> Reason:
 
 
 def _allowed(demand: Demand, need: CellNeed, counts: Counts, extra: int) -> int:
-    """The positions of the host cells that take the guest cell, as a mask."""
+    """The indexes of the host cells that take the guest cell, as a mask."""
     mask = 0
     for cell in counts.cells:
         if _fits(demand, cell, need, extra):
@@ -147,7 +147,7 @@ def _fits(demand: Demand, cell: CellCounts, need: CellNeed, extra: int) -> bool:
 
 
 def _cell_reasons(demand: Demand, cell: CellCounts, empty: CellCounts) -> list[Reason]:
-    """What one host cell lacks for the kinds of guest cells that it does not take; each code once, with its least need."""
+    """What one host cell lacks for the kinds of guest cells that it does not take. Each code occurs once, with the smallest need."""
     never = not any(_fits(demand, empty, need, 0) for need in demand.kinds)
     judged, kind = (empty, Kind.INFEASIBLE) if never else (cell, Kind.INSUFFICIENT)
     found: list[Reason] = []

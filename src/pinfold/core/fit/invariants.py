@@ -1,4 +1,4 @@
-"""What holds of every fit on any host: one that is read back from a record may say anything. Whether it fits a host is `check`'s."""
+"""The rules that every fit obeys on any host. A fit from a record may break them. `check` compares a fit with a host."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pinfold.core.plural import count
 
 
 def broken(fit: Fit) -> str:
-    """What is wrong with the fit, as the rest of a sentence that begins with its name ('' where all holds). The first rule that breaks.
+    """The first rule that the fit breaks, as the predicate of a sentence about it; '' if it breaks none.
 
     >>> broken(Fit(vcpus=1, memory_mib=64, float_vcpus=CpuSet.of(0), float_set=CpuSet.of(4), emulator=CpuSet.of(4)))
     ''
@@ -56,7 +56,7 @@ def _cell(cell: FitCell) -> Iterator[str]:
 
 
 def _vcpus(fit: Fit) -> Iterator[str]:
-    """Every vCPU has exactly one place."""
+    """Check that every vCPU has exactly one place."""
     placed = sorted([vcpu for vcpu, _ in fit.pins] + [vcpu for cell in fit.cells for vcpu in cell.float_vcpus] + list(fit.float_vcpus))
     if len(placed) != fit.vcpus or placed != list(range(len(placed))):
         yield f"does not place each of {count(fit.vcpus, 'vCPU')} exactly once"
@@ -68,7 +68,7 @@ def _vcpus(fit: Fit) -> Iterator[str]:
 
 
 def _pcpus(fit: Fit) -> Iterator[str]:
-    """No pCPU serves the guest twice, the emulator threads have one, and their placement agrees with it."""
+    """Check that no pCPU serves the guest twice, and that the emulator threads have pCPUs that agree with their placement."""
     pcpus = [pcpu for _, pcpu in fit.pins]
     beyond = [pcpu for pcpu in (*pcpus, fit.emulator_pcpu or 0) if not 0 <= pcpu <= MAX_CPU]
     if beyond:

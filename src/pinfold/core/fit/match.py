@@ -1,4 +1,4 @@
-"""The cheapest way to give every guest cell a host cell of its own. What an edge costs or forbids does not belong here."""
+"""Give every guest cell a host cell of its own at the lowest cost. `place` sets the costs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ Costs = Sequence[Sequence[int | None]]
 
 
 def cheapest(costs: Costs) -> tuple[int, ...] | None:
-    """For each row the column it gets, all distinct, with the least sum of `costs[row][column]`; None where there is no such matching.
+    """A distinct column for each row with the smallest sum of `costs[row][column]`; None if there is no such matching.
 
-    None as a cost forbids the pair. The Hungarian method with potentials, one shortest augmenting path for each row, see Kuhn (1955) and
-    Jonker and Volgenant (1987): O(rows² · columns), exact for any integers. Equal sums are decided by the lowest columns met first.
+    A cost of None forbids the pair. The Hungarian method with potentials, one shortest augmenting path for each row, see Kuhn (1955) and
+    Jonker and Volgenant (1987): O(rows² · columns), exact for any integers. Among equal sums the lowest columns win.
 
     >>> cheapest([[4, 1, 3], [2, 0, 5], [3, 2, 2]])
     (1, 0, 2)
@@ -33,7 +33,7 @@ def cheapest(costs: Costs) -> tuple[int, ...] | None:
 
 
 def _augment(costs: Costs, start: int, row_price: list[int], column_price: list[int], owner: list[int]) -> bool:
-    """Give `start` a column along the shortest augmenting path; False where none exists."""
+    """Give `start` a column along the shortest augmenting path; False if there is none."""
     distance: list[int | None] = [None] * len(owner)
     before = [-1] * len(owner)
     done: list[int] = []
@@ -73,10 +73,10 @@ def _augment(costs: Costs, start: int, row_price: list[int], column_price: list[
 
 
 def first_columns(rows: int, columns: Sequence[tuple[int, int]]) -> tuple[int, ...] | None:
-    """For each of `rows` rows the column it gets, all distinct, from the earliest columns that allow it; None where there is no matching.
+    """A distinct column for each of `rows` rows, from the earliest columns that allow it; None if there is no matching.
 
-    `columns` holds `(column, mask of the rows that it may serve)` by preference. Where the price of a pair is the column's alone, columns
-    form a transversal matroid (Edmonds and Fulkerson, 1965), so taking each one that can still be served is the cheapest matching.
+    `columns` holds `(column, mask of the rows that it may serve)` by preference. If the cost of a pair depends only on the column, columns
+    form a transversal matroid (Edmonds and Fulkerson, 1965), so taking each one that still matches gives the cheapest matching.
 
     >>> first_columns(2, [(7, 0b01), (5, 0b01), (3, 0b11)])
     (7, 3)
@@ -112,7 +112,7 @@ def first_columns(rows: int, columns: Sequence[tuple[int, int]]) -> tuple[int, .
 
 
 def most(allowed: Sequence[int]) -> int:
-    """How many rows can have a column of their own at most; `allowed[row]` is the bit mask of its columns.
+    """The largest number of rows that can each have a column of their own; `allowed[row]` is the bit mask of a row's columns.
 
     >>> most([0b01, 0b01, 0b11])
     2

@@ -1,4 +1,4 @@
-"""`Fit`, `NoFit` and `Strategy`: what the engine answers and how it prefers. How it decides does not belong here."""
+"""`Fit`, `NoFit` and `Strategy`: the engine's answers, and its preference among host cells."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pinfold.core.reasons import Kind, Reason
 
 
 class Strategy(Enum):
-    """Which host cells a guest's cells prefer: the fullest that still fit, or the emptiest."""
+    """Which host cells to prefer: the fullest that fit (PACK), or the emptiest (SPREAD)."""
 
     PACK = "pack"
     SPREAD = "spread"
 
 
 class EmulatorPlacement(Enum):
-    """Where the emulator threads really go on this host, after the policy met the host's pools."""
+    """Where the emulator threads run on this host, by policy and pools."""
 
     FLOAT = "float"
     """over the guest's own pCPUs"""
@@ -35,7 +35,7 @@ class FitCell:
     """One guest cell on one host cell.
 
     `pins` holds `(vCPU, pCPU)` ascending by vCPU, one for each dedicated vCPU. `float_set` is the host cell's part of the shared pool
-    where the cell has shared vCPUs (`float_vcpus`), else empty. `page_kib` is the size that was chosen.
+    if the cell has shared vCPUs (`float_vcpus`), else empty. `page_kib` is the chosen page size.
     """
 
     guest_cell: CellIndex
@@ -49,11 +49,11 @@ class FitCell:
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
-    """A valid placement of one guest on one host; everything that a ledger charges and that a domain needs.
+    """A valid placement of one guest on one host: everything that a ledger charges and a domain needs.
 
-    `cells` is ordered by guest cell, empty for a guest without cells; then `float_vcpus` float over `float_set`, the shared pool.
-    `emulator` is never empty. `emulator_pcpu` is set for ISOLATED alone, and then `emulator` holds just it.
-    `idle_siblings` are dedicated pCPUs that thread policy `isolate` keeps empty; they are charged like pins.
+    `cells` is ordered by guest cell. It is empty for a guest without cells; then `float_vcpus` float over `float_set`, the shared pool.
+    `emulator` is never empty. `emulator_pcpu` is set only for ISOLATED, and then `emulator` is that pCPU.
+    `idle_siblings` are dedicated pCPUs that thread policy `isolate` keeps idle; they are charged like pins.
     """
 
     vcpus: VcpuCount
@@ -69,7 +69,7 @@ class Fit:
     idle_siblings: CpuSet = CpuSet()
     overhead_millicpu: Count = 0
     warnings: tuple[Reason, ...] = ()
-    """Such as an overhead pool that is booked beyond its total while `booking=report`."""
+    """For example, an overhead pool that is booked beyond its total with `booking=report`."""
 
     @property
     def pins(self) -> tuple[tuple[int, int], ...]:
@@ -87,7 +87,7 @@ class Fit:
 
     @cached_property
     def taken(self) -> CpuSet:
-        """Every pCPU that belongs to this guest alone: pins, emulator pCPU, idle siblings."""
+        """Every pCPU that only this guest may use: pins, emulator pCPU, idle siblings."""
         mask = self.pinned.mask | self.idle_siblings.mask
         if self.emulator_pcpu is not None:
             mask |= 1 << self.emulator_pcpu
@@ -95,16 +95,16 @@ class Fit:
 
     @property
     def floating_count(self) -> int:
-        """How many vCPUs float over shared pCPUs, in cells or not: what the guest consumes of `VCPU`."""
+        """The number of vCPUs that float over shared pCPUs, in cells or not: the guest's `VCPU` in Placement."""
         return len(self.float_vcpus) + sum(len(cell.float_vcpus) for cell in self.cells)
 
 
 @dataclass(frozen=True, kw_only=True)
 class NoFit:
-    """Why a guest does not go there. Reasons are ordered: the host's first, then by cell, then by code; never empty.
+    """Why a guest does not fit on a host. Reasons are never empty and ordered: the host's first, then by cell, then by code.
 
-    A refusal of the engine works its reasons out when they are first read, from the request and the state that it was decided on, which
-    do not change; a search over many hosts mostly wants the no alone.
+    A refusal of the engine works out its reasons when they are first read, from its request and state, which do not change. A search over
+    many hosts mostly does not read them.
     """
 
     reasons: tuple[Reason, ...]
@@ -124,7 +124,7 @@ class NoFit:
 
     @property
     def kind(self) -> Kind:
-        """INFEASIBLE when the empty host, all of its overhead pool online, would refuse as well, else INSUFFICIENT."""
+        """INFEASIBLE if the empty host with its whole overhead pool online would refuse too, else INSUFFICIENT."""
         infeasible = any(reason.kind is Kind.INFEASIBLE and reason.cell is None for reason in self.reasons)
         return Kind.INFEASIBLE if infeasible else Kind.INSUFFICIENT
 

@@ -1,7 +1,7 @@
-"""Which host cell each guest cell gets, and which guest cell carries an isolated emulator. Choosing pCPUs does not belong here.
+"""Choose a host cell for each guest cell, and the guest cell that carries an isolated emulator. `cores` chooses pCPUs.
 
-The cheapest distinct host cells by PACK or SPREAD; where their pages would overdraw the host's line of small memory, those with the least
-small memory. With an isolated emulator once per kind of guest cell that may carry it: guest cell 0 first, then the cheapest.
+Take the cheapest distinct host cells by PACK or SPREAD. If their pages would exceed the host's limit of small memory, take those with the
+least small memory. With an isolated emulator, try each kind of guest cell that may carry it: guest cell 0 first, then the cheapest.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ Placed = tuple[tuple[CellCounts, ...], int]
 """The host cell of each guest cell, and the position of the guest cell that carries an isolated emulator (-1 for none)."""
 
 RowKind = tuple[int, int]
-"""What makes two guest cells the same to the matching: the kind, and 1 where it carries the emulator."""
+"""The matching treats two guest cells as equal if this is equal: the kind, and 1 if the cell carries the emulator."""
 
 Edges = list[tuple[int, int] | None]
-"""For each host cell `(cost, small memory in MiB)`, None where it does not take the guest cell."""
+"""For each host cell `(cost, small memory in MiB)`, or None if it does not take the guest cell."""
 
 
 def place(demand: Demand, counts: Counts, strategy: Strategy) -> Placed | None:
@@ -87,7 +87,7 @@ def _first_cells(demand: Demand, need: CellNeed, order: tuple[CellCounts, ...]) 
 
 
 def carriers(demand: Demand) -> list[int]:
-    """The guest cells that are worth trying as the emulator's carrier: the first of each kind; [-1] where none is needed."""
+    """The guest cells to try as the emulator's carrier: the first of each kind; [-1] if none is needed."""
     if not demand.isolates_emulator:
         return [-1]
     first: dict[int, int] = {}
@@ -117,7 +117,7 @@ def _match(demand: Demand, counts: Counts, strategy: Strategy, carrier: int) -> 
 
 
 def _match_by_cell(demand: Demand, order: tuple[CellCounts, ...], kinds: list[RowKind]) -> tuple[int, ...] | None:
-    """The same where the price of a pair is the host cell's alone: guest cells that all pin, or all pin nothing."""
+    """The same if the cost of a pair depends only on the host cell: all guest cells pin, or none does."""
     rows: dict[RowKind, int] = {}
     for row, kind in enumerate(kinds):
         rows[kind] = rows.get(kind, 0) | 1 << row
@@ -161,7 +161,7 @@ def _rows(demand: Demand, counts: Counts, strategy: Strategy, kinds: list[RowKin
 
 
 def _lightest(edges: list[Edges]) -> tuple[int, ...] | None:
-    """The matching with the least small memory, and among those the cheapest."""
+    """The cheapest of the matchings with the least small memory."""
     heavy = 1 + sum(max((edge[0] for edge in row if edge is not None), default=0) for row in edges)
     return cheapest([[None if edge is None else edge[1] * heavy + edge[0] for edge in row] for row in edges])
 
@@ -169,8 +169,8 @@ def _lightest(edges: list[Edges]) -> tuple[int, ...] | None:
 def _edges(demand: Demand, need: CellNeed, carries: int, counts: Counts, strategy: Strategy) -> Edges:
     """The edges of one kind of guest cell.
 
-    The cost is the number of free pCPUs (or shared room), for SPREAD what is missing to the largest, and then the cell's position:
-    a sum of costs compares first by pCPUs, then by the set of cells.
+    The cost is the number of free pCPUs (or shared room) and then the cell's position. SPREAD uses the largest number minus the cell's.
+    A sum of costs compares first by pCPUs, then by the set of cells.
     """
     pins = need.pins + carries > 0
     width = len(counts.cells)

@@ -1,4 +1,4 @@
-"""What a host, and one host cell, take of a demand: what search and explanation share. Which cell is best does not belong here."""
+"""Whether a host, or one host cell, has room for a demand. Search and explanation share these rules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pinfold.core.overhead import booked_millicpu
 
 
 def host_takes(demand: Demand, counts: Counts) -> bool:
-    """Whether the host as a whole has room, as far as that does not depend on which cells are chosen."""
+    """Whether the host as a whole has room, without regard to the choice of cells."""
     frame = counts.frame
     request = demand.request
     if demand.traits and not (request.traits_required <= frame.traits and request.traits_forbidden.isdisjoint(frame.traits)):
@@ -46,9 +46,9 @@ def takes(cell: CellCounts, need: CellNeed, extra: int, demand: Demand) -> bool:
 
 
 def page_for(cell: CellCounts, need: CellNeed, demand: Demand) -> int:
-    """The page size in KiB that the guest cell's memory gets in this host cell; 0 where none suffices.
+    """The page size in KiB for the guest cell's memory in this host cell; 0 if none suffices.
 
-    `large` and `any` take the largest size that works, for then the host's line of small memory is touched last.
+    `large` and `any` take the largest size that works, so that small memory is used last.
     """
     small = cell.frame.small_kib
     if not demand.only_small_pages:
