@@ -24,9 +24,9 @@ from pinfold.accounting.client import Placement
 from pinfold.accounting.embedded import EmbeddedPlacement, load
 from pinfold.api.accounts import hash_password, parse_accounts
 from pinfold.api.app import create_app
+from pinfold.api.dependencies import ApiServices
 from pinfold.api.doorkeeper import Doorkeeper
 from pinfold.api.password_checks import PasswordChecks
-from pinfold.api.services import ApiServices
 from pinfold.config.fleet import ApiSettings
 from pinfold.core.request.model import Flavor
 from pinfold.scheduler.lifecycle import Lifecycle

@@ -18,9 +18,9 @@ from pinfold.accounting.embedded import Embedded
 from pinfold.agent.wire import Absence, GuestReport, Hello, ThreadReport
 from pinfold.api.accounts import hash_password, parse_accounts
 from pinfold.api.app import create_app
+from pinfold.api.dependencies import ApiServices
 from pinfold.api.doorkeeper import Doorkeeper
 from pinfold.api.password_checks import PasswordChecks
-from pinfold.api.services import ApiServices
 from pinfold.core.settings import AttemptLimits
 from pinfold.scheduler.lifecycle import Lifecycle
 from pinfold.scheduler.model import SchedulerSettings

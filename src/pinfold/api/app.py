@@ -35,10 +35,10 @@ from pinfold.api.compute import (
 from pinfold.api.compute import services as compute_services
 from pinfold.api.compute.headers import ComputeHeaders
 from pinfold.api.cross_site import JsonPosts, LoopbackHosts
+from pinfold.api.dependencies import ApiServices, Wsgi
 from pinfold.api.image import routes as images
 from pinfold.api.openapi import HEALTH, describe
 from pinfold.api.response_schema import closed
-from pinfold.api.services import ApiServices, Wsgi
 from pinfold.api.shared_response import shared
 from pinfold.api.v1 import hosts, placements
 from pinfold.core.errors import PinfoldError

@@ -12,8 +12,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from pinfold.api.compute.server_status import server_status
+from pinfold.api.dependencies import ApiServices, services_of
 from pinfold.api.password_checks import Outcome
-from pinfold.api.services import ApiServices, services_of
 from pinfold.core.ledger import roles
 from pinfold.core.overhead import capacity_millicpu
 from pinfold.store import guests, hosts

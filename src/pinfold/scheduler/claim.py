@@ -34,8 +34,8 @@ from pinfold.faultpoints import fault_point
 from pinfold.scheduler.decide import Conditions, closed, decide, explain, refusal, untrait
 from pinfold.scheduler.index import Entry, Index
 from pinfold.scheduler.model import Candidate, Claimed, HostRefusal, HostSearch, Refused, SchedulerSettings
+from pinfold.scheduler.placement_sets import PlacementSets
 from pinfold.scheduler.refresh import Freshness
-from pinfold.scheduler.traits import PlacementSets
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimState

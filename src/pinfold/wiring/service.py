@@ -22,8 +22,8 @@ from pinfold.api.accounts_file import AccountsFile
 from pinfold.api.app import create_app
 from pinfold.api.client_address import Proxies
 from pinfold.api.connections import Connections
+from pinfold.api.dependencies import ApiServices
 from pinfold.api.password_checks import PasswordChecks
-from pinfold.api.services import ApiServices
 from pinfold.config.fleet import ApiSettings, FleetSettings
 from pinfold.core.errors import InvalidRequest, PinfoldError, Unavailable
 from pinfold.scheduler.lifecycle import Lifecycle

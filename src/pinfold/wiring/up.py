@@ -29,7 +29,7 @@ from pinfold.agent.client import ServiceClient, read_token
 from pinfold.agent.loop import owner_of
 from pinfold.api.accounts import hash_password
 from pinfold.api.agent.tokens import digest_of, make_token
-from pinfold.api.services import ApiServices
+from pinfold.api.dependencies import ApiServices
 from pinfold.config.clouds import clouds_yaml
 from pinfold.config.fleet import FleetSettings
 from pinfold.core.errors import InvalidRequest, Unavailable

@@ -14,11 +14,11 @@ from starlette.concurrency import run_in_threadpool
 
 from pinfold.agent.wire import Absence, GuestOrder, GuestReport, Hello, Orders, ThreadReport, Welcome
 from pinfold.api.agent.tokens import agent_host
+from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.image.catalog import read_catalog
 from pinfold.api.image.routes import BYTES
 from pinfold.api.response_schema import stored
-from pinfold.api.services import ApiServices, Services
 from pinfold.scheduler.lifecycle import REBOOTING_HARD
 from pinfold.store import codec, guests, hosts
 

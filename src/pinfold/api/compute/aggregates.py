@@ -17,10 +17,10 @@ from pinfold.api.compute.instants import micro_instant
 from pinfold.api.compute.links import ROOT
 from pinfold.api.compute.names import Name
 from pinfold.api.compute.zones import ZONE_KEY, zones
+from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.microversion import Microversion
 from pinfold.api.response_schema import closed, since
-from pinfold.api.services import ApiServices, Services
 from pinfold.api.text_pattern import TextPattern
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.store import aggregates as rows

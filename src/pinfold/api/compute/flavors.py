@@ -24,10 +24,10 @@ from pinfold.api.compute.flavor_view import (
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT, Limit, after_marker, next_page, sized
 from pinfold.api.compute.names import Name
+from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.microversion import Microversion
 from pinfold.api.response_schema import Link
-from pinfold.api.services import ApiServices, Services
 from pinfold.api.text_pattern import TextPattern
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.request.model import Flavor

@@ -28,10 +28,10 @@ from pinfold.api.compute.hypervisor_schemas import (
     Totals,
 )
 from pinfold.api.compute.links import ROOT, Limit, after_marker, next_page, sized
+from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.microversion import Microversion
 from pinfold.api.response_schema import Link
-from pinfold.api.services import ApiServices, Services
 from pinfold.core.plural import count
 from pinfold.store import guests, hosts
 from pinfold.store.guests import GuestFilter

@@ -8,8 +8,8 @@ from fastapi import APIRouter, Body, Response
 
 from pinfold.api.compute.links import ROOT
 from pinfold.api.compute.servers import server
+from pinfold.api.dependencies import Services
 from pinfold.api.errors import ApiError
-from pinfold.api.services import Services
 from pinfold.core.errors import InvalidRequest
 
 router = APIRouter(prefix=ROOT, tags=["servers"])

@@ -15,10 +15,10 @@ from pinfold.api.compute.links import ROOT, links
 from pinfold.api.compute.server_bodies import CreateServer, NewServer, refuse_meaningless, refuse_too_much_metadata
 from pinfold.api.compute.server_schemas import ServerCreated, ServersReserved
 from pinfold.api.compute.zones import zone_members
+from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.image.catalog import CatalogImage, find_image
 from pinfold.api.microversion import Microversion
-from pinfold.api.services import ApiServices, Services
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor

@@ -17,8 +17,8 @@ from pinfold.api.compute.server_schemas import ServerList, ServerListInFull
 from pinfold.api.compute.server_status import ServerStatus, server_status
 from pinfold.api.compute.server_view import Form, Place, brief, full
 from pinfold.api.compute.zones import DEFAULT_ZONE, zones
+from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.microversion import Microversion
-from pinfold.api.services import ApiServices, Services
 from pinfold.core.errors import InvalidRequest
 from pinfold.store import aggregates, guests, hosts
 from pinfold.store.guests import GuestFilter

@@ -10,8 +10,8 @@ from pinfold.api.compute.links import ROOT
 from pinfold.api.compute.server_bodies import OneMetadatum, ServerMetadata, refuse_too_much_metadata
 from pinfold.api.compute.server_schemas import MetadataShown, MetadatumShown
 from pinfold.api.compute.servers import server
+from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import not_found
-from pinfold.api.services import ApiServices, Services
 from pinfold.core.errors import InvalidRequest
 from pinfold.store import guests
 from pinfold.store.records import Pairs

@@ -13,9 +13,9 @@ from pinfold.api.compute.server_bodies import UpdateServer
 from pinfold.api.compute.server_schemas import ServerShown, TopologyShown
 from pinfold.api.compute.server_view import Form, Place, full, numa_of
 from pinfold.api.compute.zones import DEFAULT_ZONE, zones
+from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.microversion import Microversion
-from pinfold.api.services import ApiServices, Services
 from pinfold.core.errors import InvalidRequest
 from pinfold.store import aggregates, claims, guests, hosts
 from pinfold.store.records import GuestRecord

@@ -10,9 +10,9 @@ from typing_extensions import TypedDict
 
 from pinfold.api.compute.instants import micro_instant
 from pinfold.api.compute.links import ROOT
+from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.response_schema import closed
-from pinfold.api.services import ApiServices, Services
 from pinfold.store import aggregates, hosts
 from pinfold.store.records import AggregateRecord, HostRecord
 

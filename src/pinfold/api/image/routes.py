@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
 from pinfold.api.compute.links import Limit, after_marker, sized
+from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.image.catalog import CatalogImage, find_image, read_catalog
 from pinfold.api.response_schema import Link, closed
-from pinfold.api.services import ApiServices, Services
 
 router = APIRouter(prefix="/image", tags=["images"])
 

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict
 
 from pinfold.api.agent.tokens import make_token
+from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import not_found
-from pinfold.api.services import ApiServices, Services
 from pinfold.api.text_pattern import TextPattern
 from pinfold.api.v1.schemas import HostFenced, HostList, HostMap, HostShown, HostWithToken
 from pinfold.api.v1.views import host_view, map_view

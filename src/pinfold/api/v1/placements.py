@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.image.catalog import read_catalog
-from pinfold.api.services import ApiServices, Services
 from pinfold.api.v1.hosts import find
 from pinfold.api.v1.schemas import FitAnswer, PlacementView
 from pinfold.api.v1.views import candidate_view, placement_view, refusal_view
