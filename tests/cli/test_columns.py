@@ -14,11 +14,12 @@ from pinfold.cli.views.audit import audit_view
 from pinfold.cli.views.columns import Columns
 from pinfold.cli.views.guests import guests_view
 from pinfold.cli.views.host_map import host_map_view
+from pinfold.cli.views.proof import guest_head
 from pinfold.core.drift import Finding, FindingCode
 from pinfold.drivers.port import HostGuest, Record
 from pinfold.host.audit import Audit, GuestAudit, GuestOrigin
 from pinfold.host.map import host_map
-from pinfold.host.survey import Survey
+from pinfold.host.survey import Survey, pick
 
 WIDTHS = (20, 40, 60, 80, 120)
 
@@ -83,3 +84,18 @@ def test_a_sentence_that_fits_on_one_line_is_not_folded() -> None:
 def test_later_lines_of_a_sentence_are_indented() -> None:
     assert printed([Hanging("one two three four five six seven")], 20) == ["one two three four", "    five six seven"]
     assert printed([Hanging("a" * 45)], 20) == ["a" * 20, "    " + "a" * 16, "    " + "a" * 9]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_server_of_the_service_is_shown_by_its_name_above_the_hypervisor_s(width: int) -> None:
+    seen = seen_with("instance-{0:.8}")
+    guests = [replace(guest, record=replace(_flavored(guest), server=f"vm{place}")) for place, guest in enumerate(seen.guests)]
+    seen = replace(seen, guests=tuple(guests))
+    audits = tuple(GuestAudit(guest=guest, origin=GuestOrigin.OURS) for guest in guests)
+    for lines in (
+        guests_view(guests, seen.state.pools),
+        audit_view(Audit(seen=seen, guests=audits, host_findings=(), verified=True)),
+        host_map_view(seen, host_map(seen), width),
+    ):
+        assert {"vm0", "vm1", "vm2", "vm3"} <= set(" ".join(printed(lines, width)).split())
+    assert "vm2 (instance-00000002): running" in printed(guest_head(pick(seen.guests, "vm2")), width)[0]

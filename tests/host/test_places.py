@@ -37,7 +37,7 @@ def test_a_guest_is_found_by_the_name_of_its_server() -> None:
     assert pick((one, two), "web") is one
     assert pick((one, two), "instance-2") is two
     twin = theirs(3, "instance-3", 1, nova=True, server="web")
-    with pytest.raises(InvalidRequest, match="several servers of Nova's are called 'web'; name one of the guests instance-1, instance-3"):
+    with pytest.raises(InvalidRequest, match="several servers are called 'web'; name one of the guests instance-1, instance-3"):
         pick((one, two, twin), "web")
     with pytest.raises(InvalidRequest, match="did you mean web"):
         pick((one, two), "wep")

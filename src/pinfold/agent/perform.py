@@ -89,6 +89,7 @@ class Performer:
             flavor=order.flavor,
             owner=self._owner,
             request=order.request,
+            server=order.name,
         )
         fault_point("agent.start")
         try:

@@ -111,7 +111,13 @@ def guest_document(guest: HostGuest) -> Document:
         "pid": guest.pid,
         "record": None
         if record is None
-        else {"policy": record.policy.value, "flavor": record.flavor, "owner": record.owner, "placement": placement_document(record.fit)},
+        else {
+            "policy": record.policy.value,
+            "flavor": record.flavor,
+            "owner": record.owner,
+            "server": record.server,
+            "placement": placement_document(record.fit),
+        },
         "nova_name": None if guest.nova is None else guest.nova.name,
         "nova_flavor": None if guest.nova is None else guest.nova.flavor,
         "pins": None if record is not None else _places_document(guest),

@@ -43,7 +43,8 @@ class Record:
 
     `guest` is the id (UUID text), `policy` the requested emulator policy, `fit` the decision, `revision` the ledger revision that it was
     decided on. `flavor` and `owner` are names for people; `owner` is `pinfold` for a guest started directly on the host, else the
-    service. `request` is the request, None in the record of an older pinfold.
+    service. `request` is the request, None in the record of an older pinfold. `server` is the name of the service's server when the guest
+    was started, '' without one and in the record of an older pinfold.
     """
 
     guest: str
@@ -53,6 +54,7 @@ class Record:
     flavor: str = ""
     owner: str = "pinfold"
     request: GuestRequest | None = None
+    server: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +156,13 @@ class HostGuest:
     def whole_memory_mib(self) -> int:
         """The guest's memory in all, on small pages and on huge ones."""
         return self.memory_mib + self.huge_mib
+
+    @property
+    def server(self) -> str:
+        """The name of the server that the guest is for pinfold's service or for Nova; '' if there is none."""
+        if self.record is not None:
+            return self.record.server
+        return "" if self.nova is None else self.nova.name
 
     @property
     def active(self) -> bool:

@@ -48,27 +48,27 @@ class Survey:
 
 
 def pick(guests: tuple[HostGuest, ...], key: str) -> HostGuest:
-    """The guest with that name or id, or the only Nova server with that name.
+    """The guest with that name or id, or the only server with that name.
 
     Raises `InvalidRequest` with the nearest name if there is none, and if several servers have the name.
     """
     for guest in guests:
         if key in (guest.name, guest.id):
             return guest
-    servers = [guest for guest in guests if guest.nova is not None and guest.nova.name == key]
+    servers = [guest for guest in guests if guest.server == key]
     if len(servers) == 1:
         return servers[0]
     if servers:
         names = ", ".join(guest.name for guest in servers)
-        raise InvalidRequest(f"several servers of Nova's are called {key!r}; name one of the guests {names}", key="guest")
+        raise InvalidRequest(f"several servers are called {key!r}; name one of the guests {names}", key="guest")
     near = difflib.get_close_matches(key, [name for guest in guests for name in names_of(guest)], n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise InvalidRequest(f"there is no guest {key!r} on this host{hint}", key="guest")
 
 
 def names_of(guest: HostGuest) -> tuple[str, ...]:
-    """The names of a guest: the hypervisor's, then Nova's name of the server, if any."""
-    return (guest.name, guest.nova.name) if guest.nova is not None and guest.nova.name else (guest.name,)
+    """The names of a guest: the hypervisor's, then that of its server, if any."""
+    return (guest.name, guest.server) if guest.server else (guest.name,)
 
 
 def survey(driver: Driver, settings: HostSettings) -> Survey:

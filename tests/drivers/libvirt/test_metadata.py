@@ -80,7 +80,14 @@ def fits(draw: st.DrawFn) -> Fit:
 
 
 RECORDS = st.builds(
-    Record, guest=st.uuids().map(str), policy=st.sampled_from(EmulatorPolicy), fit=fits(), revision=NUMBERS, flavor=NAMES, owner=NAMES
+    Record,
+    guest=st.uuids().map(str),
+    policy=st.sampled_from(EmulatorPolicy),
+    fit=fits(),
+    revision=NUMBERS,
+    flavor=NAMES,
+    owner=NAMES,
+    server=NAMES,
 )
 
 
@@ -119,6 +126,20 @@ def test_what_was_asked_is_refused_in_one_sentence_when_it_was_spoilt(text: str)
     with pytest.raises(InvalidRequest, match=r"record") as error:
         metadata.record_of(root)
     assert "\n" not in str(error.value)
+
+
+def test_an_earlier_pinfolds_record_names_no_server() -> None:
+    record = SPECS["unset"].record
+    assert "server" not in metadata.element(record).attrib
+    assert metadata.record_of_text(metadata.text(record)).server == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "written"), [("a\0b", "a\ufffdb"), ("\ud800", "\ufffd"), ("x" * 2000, "x" * 1024)], ids=["a control character", "half", "long"]
+)
+def test_a_server_s_name_that_xml_cannot_hold_is_written_as_far_as_it_can(name: str, written: str) -> None:
+    record = replace(SPECS["unset"].record, server=name)
+    assert metadata.record_of_text(metadata.text(record)).server == written
 
 
 @pytest.mark.parametrize("flavor", ["a\0b", "\x1b[1m", "\ud800", "x" * 2000])

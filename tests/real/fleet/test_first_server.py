@@ -64,6 +64,11 @@ def test_every_line_with_the_real_client_on_real_guests(up: UpRig, tmp_path: Pat
     ours = run([sys.executable, "-m", "pinfold.wiring.command", "server", "show", "vm1", "--json"], ours_of(up, tmp_path))
     assert ours["placement"]["claim"]["fit"]["emulator"]["pcpus"] == str(witness.allowed(domain.pid)) == "0-1,16-17"
 
+    own = ours_of(up, tmp_path)
+    for words in (["guest", "show", "vm1"], ["guest", "list"], ["host", "map"], ["audit"]):
+        printed = run([sys.executable, "-m", "pinfold.wiring.command", *words], own)
+        assert "vm1" in printed and f"instance-{made['id']}" in printed, printed
+
     (provider,) = openstack("resource provider list -f json")
     assert provider["name"] == up.host
     inventory = openstack(f"resource provider inventory list {provider['uuid']} -f json")

@@ -143,7 +143,7 @@ def _guests(seen: Survey, marks: Mapping[str, Mark]) -> Columns:
         mark = Text(marks[guest.name].text, style=marks[guest.name].style)
         if guest.record is not None:
             fit = guest.record.fit
-            table.add_row(mark, guest.name, guest.state.value, vcpu_words(fit), short_emulator_words(fit), guest.record.flavor)
+            table.add_row(mark, guest_cell(guest), guest.state.value, vcpu_words(fit), short_emulator_words(fit), guest.record.flavor)
         else:
             flavor = guest.nova.flavor if guest.nova is not None else ""
             where = place_words(places(guest, seen.state.pools), seen.state.pools)

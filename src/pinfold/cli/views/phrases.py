@@ -48,15 +48,15 @@ def vcpu_words(fit: Fit) -> str:
 
 
 def guest_words(guest: HostGuest) -> str:
-    """A guest's name, preceded by the name of Nova's server if there is one."""
-    return f"{guest.nova.name} ({guest.name})" if guest.nova is not None and guest.nova.name else guest.name
+    """A guest's name, preceded by the name of its server if there is one."""
+    return f"{guest.server} ({guest.name})" if guest.server else guest.name
 
 
 def guest_cell(guest: HostGuest) -> RenderableType:
-    """A guest's name for a table cell; for a Nova server, the hypervisor's name is below it."""
-    if guest.nova is None or not guest.nova.name:
+    """A guest's name for a table cell; for the guest of a server, the hypervisor's name is below the server's."""
+    if not guest.server:
         return Text(guest.name)
-    return Group(shown(guest.nova.name), Text(shown(guest.name), style="dim"))
+    return Group(shown(guest.server), Text(shown(guest.name), style="dim"))
 
 
 def place_words(found: Places, pools: Pools | None) -> tuple[str, str]:

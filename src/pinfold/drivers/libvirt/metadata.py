@@ -46,6 +46,8 @@ def element(record: Record) -> Element:
     guest.set("owner", _name("owner", record.owner))
     if record.flavor:
         guest.set("flavor", _name("flavor", record.flavor))
+    if record.server:  # a name for people, which must not keep a guest from starting
+        guest.set("server", _UNWRITABLE.sub("\N{REPLACEMENT CHARACTER}", record.server)[:_MAX_NAME])
     guest.append(_fit_element(record.fit))
     if record.request is not None:
         asked = Element(_tag("request"))
@@ -84,6 +86,7 @@ def record_of(guest: Element) -> Record:
         flavor=_named(guest, "flavor", default=""),
         owner=_named(guest, "owner"),
         request=_request(guest.find(_tag("request")), policy, fit),
+        server=_named(guest, "server", default=""),
     )
 
 
