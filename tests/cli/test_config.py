@@ -61,7 +61,7 @@ def test_check_of_pools_that_overlap_needs_no_host(pinfold: Pinfold, tmp_path: P
     path.write_text("[compute]\ncpu_shared_set = 0-1\ncpu_dedicated_set = 1-3\n", encoding="utf-8")
     answer = pinfold("config", "check", "--offline", str(path))
     assert answer.status == 2
-    assert "✗ cpu_shared_set and cpu_dedicated_set overlap in pCPUs 1" in answer.out
+    assert "✗ cpu_shared_set and cpu_dedicated_set overlap in pCPU 1" in answer.out
 
 
 def test_check_of_a_file_that_cannot_be_used_is_status_2(pinfold: Pinfold, tmp_path: Path) -> None:

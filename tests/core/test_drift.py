@@ -473,7 +473,7 @@ def test_two_owners_are_grouped_by_who_they_are() -> None:
         ]
     )
     assert [finding.sentence() for finding in findings] == [
-        "pCPU 6-7 has more than one owner: guest a, guest b",
+        "pCPUs 6-7 have more than one owner: guest a, guest b",
         "pCPU 9 has more than one owner: guest b, guest c",
     ]
 

@@ -19,7 +19,7 @@ def test_a_sibling_that_somebody_is_pinned_to_is_busy() -> None:
     ]
     (finding,) = busy_siblings(NOVAS, cpus("2,4"), CORES, others)
     assert finding.sentence() == (
-        "guest instance-1: thread policy isolate keeps the siblings of its pCPUs idle, but pCPU 3,5 has foreign guest x, guest web"
+        "guest instance-1: thread policy isolate keeps the siblings of its pCPUs idle, but pCPUs 3,5 have foreign guest x, guest web"
     )
     assert finding.advice.startswith("migrate one of them")
 

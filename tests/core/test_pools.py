@@ -54,16 +54,16 @@ def test_the_set_equations(given: PoolConfig, shared: str, dedicated: str, overh
         pytest.param(
             config("0-2", "2-4"),
             "cpu_shared_set",
-            "cpu_shared_set and cpu_dedicated_set overlap in pCPUs 2",
+            "cpu_shared_set and cpu_dedicated_set overlap in pCPU 2",
             id="shared overlaps dedicated",
         ),
         pytest.param(
             config("0", "2-4", "4-5"),
             "cpu_overhead_set",
-            "cpu_overhead_set and cpu_dedicated_set overlap in pCPUs 4",
+            "cpu_overhead_set and cpu_dedicated_set overlap in pCPU 4",
             id="overhead overlaps",
         ),
-        pytest.param(config("0,6", "2,6"), "cpu_shared_set", "overlap in pCPUs 6", id="an overlap that is offline now"),
+        pytest.param(config("0,6", "2,6"), "cpu_shared_set", "overlap in pCPU 6", id="an overlap that is offline now"),
     ],
 )
 def test_refusals(given: PoolConfig, key: str, sentence: str) -> None:
@@ -76,22 +76,20 @@ def test_refusals(given: PoolConfig, key: str, sentence: str) -> None:
     ("given", "isolated", "usable", "fragments"),
     [
         pytest.param(config("0-1", "2-5"), "", None, [], id="nothing to say"),
-        pytest.param(config("0,6", "2-5"), "", None, ["cpu_shared_set names pCPUs 6, which are offline; the rest"], id="offline members"),
+        pytest.param(config("0,6", "2-5"), "", None, ["cpu_shared_set names pCPU 6, which is offline; the rest"], id="offline members"),
         pytest.param(config("6", "2-5"), "", None, ["the pool is empty until they are back"], id="a pool that is wholly offline"),
-        pytest.param(config("0-1", "2-5"), "1", None, ["cpu_shared_set has pCPUs 1, which the kernel isolates"], id="isolcpus and shared"),
+        pytest.param(config("0-1", "2-5"), "1", None, ["cpu_shared_set has pCPU 1, which the kernel isolates"], id="isolcpus and shared"),
         pytest.param(
             config("0-1", "2-5"), "4-5", None, ["cpu_dedicated_set has pCPUs 4-5, which the kernel isolates"], id="isolcpus and dedicated"
         ),
         pytest.param(
-            config("0-1", "2-3", "4"), "4", None, ["cpu_overhead_set has pCPUs 4, which the kernel isolates"], id="isolcpus and overhead"
+            config("0-1", "2-3", "4"), "4", None, ["cpu_overhead_set has pCPU 4, which the kernel isolates"], id="isolcpus and overhead"
         ),
+        pytest.param(config("0", "1-3"), "", None, ["cpu_dedicated_set has pCPU 1, whose SMT siblings are in another pool"], id="siblings"),
         pytest.param(
-            config("0", "1-3"), "", None, ["cpu_dedicated_set has pCPUs 1, whose SMT siblings are in another pool"], id="siblings"
+            config("0-1", "2,4-5", "3"), "", None, ["cpu_dedicated_set has pCPU 2, whose SMT siblings"], id="siblings in overhead"
         ),
-        pytest.param(
-            config("0-1", "2,4-5", "3"), "", None, ["cpu_dedicated_set has pCPUs 2, whose SMT siblings"], id="siblings in overhead"
-        ),
-        pytest.param(config("0-1", "2-5"), "", "0-4", ["cpu_dedicated_set has pCPUs 5, which the cpuset of machine.slice"], id="usable"),
+        pytest.param(config("0-1", "2-5"), "", "0-4", ["cpu_dedicated_set has pCPU 5, which the cpuset of machine.slice"], id="usable"),
         pytest.param(config(), "", "0-4", ["cpu_shared_set has pCPUs 5,7, which the cpuset of machine.slice"], id="usable and defaults"),
     ],
 )
@@ -108,7 +106,7 @@ def test_one_pool_for_pinned_and_floating_vcpus_as_vcpu_pin_set_makes_it() -> No
     topology = host("core:4 pu:2 offline:7")
     pools, warnings = build_pools(PoolConfig(either=cpus("2-7")), topology)
     assert (pools.shared, pools.dedicated, pools.overhead, pools.exclusive) == (cpus("2-6"), cpus("2-6"), None, cpus(""))
-    assert warnings == ("vcpu_pin_set names pCPUs 7, which are offline; the rest of the pool is used",)
+    assert warnings == ("vcpu_pin_set names pCPU 7, which is offline; the rest of the pool is used",)
     pools, _ = build_pools(PoolConfig(either=cpus("2-7"), shared=cpus("0-1")), topology)
     assert (pools.shared, pools.overhead) == (cpus("2-6"), cpus("0-1"))
     with pytest.raises(InvalidRequest, match="vcpu_pin_set and cpu_dedicated_set exclude each other, as in Nova"):

@@ -80,7 +80,7 @@ def test_where_a_guest_of_novas_lets_its_emulator_float_is_no_place_of_anybody_a
             ["pCPU 2 has more than one owner: guest a, guest b"],
             id="a stopped one's emulator pCPU",
         ),
-        pytest.param(theirs(2, "b", ["2-5"]), ["pCPU 2-3 has more than one owner: foreign guest b, guest a"], id="a stranger's pins"),
+        pytest.param(theirs(2, "b", ["2-5"]), ["pCPUs 2-3 have more than one owner: foreign guest b, guest a"], id="a stranger's pins"),
         pytest.param(theirs(2, "b", ["0-15"]), [], id="a stranger's pin to the whole host binds nothing"),
     ],
 )

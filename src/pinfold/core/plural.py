@@ -12,6 +12,15 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {_agreeing(number, noun)}"
 
 
+def pcpus(cpulist: str) -> str:
+    """The pCPUs of a cpulist with their noun, for sentences.
+
+    >>> pcpus("4"), pcpus("4-5"), pcpus("4,6")
+    ('pCPU 4', 'pCPUs 4-5', 'pCPUs 4,6')
+    """
+    return f"pCPU {cpulist}" if cpulist.isdigit() else f"pCPUs {cpulist}"
+
+
 def _agreeing(number: int, noun: str) -> str:
     return noun if number == 1 else f"{noun}s"
 

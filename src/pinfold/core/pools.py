@@ -19,6 +19,7 @@ from typing import Final
 
 from pinfold.core.cpuset import MAX_CPU, CpuSet
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.plural import pcpus
 from pinfold.core.topology import Topology
 
 SHARED: Final = "cpu_shared_set"
@@ -78,7 +79,7 @@ def build_pools(
     >>> config = PoolConfig(shared=CpuSet.of(0, 1), dedicated=CpuSet.parse("2-4"))
     >>> build_pools(config, host("core:6 offline:4"))
     (Pools(shared=CpuSet('0-1'), dedicated=CpuSet('2-3'), overhead=CpuSet('0-1')), \
-('cpu_dedicated_set names pCPUs 4, which are offline; the rest of the pool is used',))
+('cpu_dedicated_set names pCPU 4, which is offline; the rest of the pool is used',))
     """
     given = {SHARED: config.shared, DEDICATED: config.dedicated, OVERHEAD: config.overhead, EITHER: config.either}
     for option, cpus in given.items():
@@ -131,14 +132,14 @@ def check_disjoint(config: PoolConfig) -> None:
     >>> check_disjoint(PoolConfig(shared=CpuSet.parse("0-1"), dedicated=CpuSet.parse("1-3")))
     Traceback (most recent call last):
     ...
-    pinfold.core.errors.InvalidRequest: cpu_shared_set and cpu_dedicated_set overlap in pCPUs 1; a pCPU is in one of them at most
+    pinfold.core.errors.InvalidRequest: cpu_shared_set and cpu_dedicated_set overlap in pCPU 1; a pCPU is in one of them at most
     """
     if config.either is not None and config.dedicated is not None:
         raise InvalidRequest(f"{EITHER} and {DEDICATED} exclude each other, as in Nova; leave one of them out", key=EITHER)
     for option, other in ((SHARED, config.shared), (OVERHEAD, config.overhead)):
         if other is not None and config.dedicated is not None and not other.isdisjoint(config.dedicated):
             raise InvalidRequest(
-                f"{option} and {DEDICATED} overlap in pCPUs {other & config.dedicated}; a pCPU is in one of them at most", key=option
+                f"{option} and {DEDICATED} overlap in {pcpus(str(other & config.dedicated))}; a pCPU is in one of them at most", key=option
             )
 
 
@@ -148,12 +149,13 @@ def _check_members(option: str, cpus: CpuSet, topology: Topology) -> None:
     absent = cpus - topology.online - topology.offline
     if absent:
         present = topology.online | topology.offline
-        raise InvalidRequest(f"{option} names pCPUs {absent}, which this host does not have; it has {present}", key=option)
+        raise InvalidRequest(f"{option} names {pcpus(str(absent))}, which this host does not have; it has {present}", key=option)
 
 
 def _offline_warning(option: str, cpus: CpuSet, online: CpuSet) -> str:
     rest = "the rest of the pool is used" if not cpus.isdisjoint(online) else "the pool is empty until they are back"
-    return f"{option} names pCPUs {cpus - online}, which are offline; {rest}"
+    gone = cpus - online
+    return f"{option} names {pcpus(str(gone))}, which {'is' if len(gone) == 1 else 'are'} offline; {rest}"
 
 
 def _isolated_warnings(pools: Pools, isolated: CpuSet, own_overhead: bool) -> list[str]:
@@ -163,12 +165,13 @@ def _isolated_warnings(pools: Pools, isolated: CpuSet, own_overhead: bool) -> li
         overlap = pool & isolated
         if overlap and option == DEDICATED:
             warnings.append(
-                f"{option} has pCPUs {overlap}, which the kernel isolates (isolcpus): emulator threads that float over "
+                f"{option} has {pcpus(str(overlap))}, which the kernel isolates (isolcpus): emulator threads that float over "
                 "a guest's own pCPUs all stay on one of them"
             )
         elif overlap:
             warnings.append(
-                f"{option} has pCPUs {overlap}, which the kernel isolates (isolcpus): threads that float there all stay on one of them"
+                f"{option} has {pcpus(str(overlap))}, which the kernel isolates (isolcpus): "
+                "threads that float there all stay on one of them"
             )
     return warnings
 
@@ -182,14 +185,15 @@ def _sibling_warnings(pools: Pools, topology: Topology) -> list[str]:
                 mixed |= (core & pools.exclusive).mask
     if not mixed:
         return []
-    return [f"{DEDICATED} has pCPUs {CpuSet.from_mask(mixed)}, whose SMT siblings are in another pool and disturb the guests pinned there"]
+    disturbed = pcpus(str(CpuSet.from_mask(mixed)))
+    return [f"{DEDICATED} has {disturbed}, whose SMT siblings are in another pool and disturb the guests pinned there"]
 
 
 def _usable_warnings(pools: Pools, usable: CpuSet | None, online: CpuSet, own_overhead: bool) -> list[str]:
     if usable is None:
         return []
     return [
-        f"{option} has pCPUs {(pool & online) - usable}, which the cpuset of machine.slice ({usable}) does not let guests use"
+        f"{option} has {pcpus(str((pool & online) - usable))}, which the cpuset of machine.slice ({usable}) does not let guests use"
         for option, pool in _named(pools, own_overhead)
         if not pool & online <= usable
     ]

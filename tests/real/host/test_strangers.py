@@ -67,7 +67,7 @@ def test_a_stranger_that_floats_over_the_dedicated_pool_is_reported_and_the_comm
     define(bench, "stranger")
     judged = audit(bench.driver, bench.settings)
     (finding,) = judged.guests[0].findings
-    assert finding.sentence() == "guest stranger: it may run on the dedicated pCPUs 1, none of which is its own"
+    assert finding.sentence() == "guest stranger: it may run on the dedicated pCPU 1, none of which is its own"
     subprocess.run(["sh", "-c", finding.repair], check=True, capture_output=True)
     assert sentences(bench) == []
 
@@ -143,7 +143,7 @@ def test_a_process_bound_to_a_dedicated_pcpu_is_reported_and_the_command_moves_i
     sleeper = subprocess.Popen(["taskset", "-c", "1", "sleep", "3600"])
     try:
         found = until(lambda: bound(bench, sleeper.pid), "it is bound")
-        assert [finding.sentence() for finding in found] == [f"process {sleeper.pid} (sleep) is bound to the dedicated pCPUs 1"]
+        assert [finding.sentence() for finding in found] == [f"process {sleeper.pid} (sleep) is bound to the dedicated pCPU 1"]
         subprocess.run(["sh", "-c", found[0].repair], check=True, capture_output=True)
         assert bound(bench, sleeper.pid) == []
     finally:
@@ -151,14 +151,26 @@ def test_a_process_bound_to_a_dedicated_pcpu_is_reported_and_the_command_moves_i
         sleeper.wait()
 
 
-def test_a_machine_of_another_libvirt_is_named_and_never_moved(bench: Bench, own_bench: Bench) -> None:
+def test_a_machine_of_another_lab_is_named_with_its_lab_and_never_moved(bench: Bench, own_bench: Bench) -> None:
     define(own_bench, "other", cputune=f"{PINNED}<emulatorpin cpuset='0'/>")
     pid = own_bench.guest("other").pid
     (finding,) = [one for one in audit(bench.driver, bench.settings).host_findings if one.tid == pid]
-    assert finding.sentence() == f"virtual machine {pid} (qemu-system-x86) is bound to the dedicated pCPUs 1"
+    assert finding.sentence() == f"virtual machine {pid} (qemu-system-x86) is bound to the dedicated pCPU 1"
     assert finding.repair == ""
-    assert finding.advice.startswith("it is guest other, run by the libvirt that keeps its guests in /")
+    name = own_bench.lab.folder.path.name
+    assert finding.advice == f"it is guest other, run by lab {name}; audit it there, and let only one of the two use these pCPUs"
     own_bench.driver.stop(own_bench.guest("other").id, remove=True)
+
+
+def test_a_machine_of_a_synthetic_lab_is_said_to_be_folded_onto_real_cpus(bench: Bench, synthetic_bench: Bench) -> None:
+    define(synthetic_bench, "folded", cputune="<vcpupin vcpu='0' cpuset='3'/><emulatorpin cpuset='0'/>")
+    pid = synthetic_bench.guest("folded").pid
+    (finding,) = [one for one in audit(bench.driver, bench.settings).host_findings if one.tid == pid]
+    name = synthetic_bench.lab.folder.path.name
+    assert finding.advice == (
+        f"it is guest folded, run by lab {name}; the pCPUs of that lab are made up, and the lab folds its guests onto CPUs of "
+        "this machine: end the lab, or leave these pCPUs out of cpu_dedicated_set"
+    )
 
 
 def bound(bench: Bench, pid: int) -> list[Finding]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from pinfold.core.overhead import ThreadClass
-from pinfold.core.plural import count
+from pinfold.core.plural import count, pcpus
 
 
 class Severity(Enum):
@@ -125,7 +125,7 @@ class Finding:
         >>> Finding(code=FindingCode.EMULATOR_THREAD, guest="web", tid=71, thread="worker", recorded="0-1", observed="0-15").sentence()
         'guest web: emulator thread 71 (worker) may run on 0-15, recorded is 0-1'
         >>> Finding(code=FindingCode.TWO_OWNERS, subject="4-5", observed="guest a, guest b").sentence()
-        'pCPU 4-5 has more than one owner: guest a, guest b'
+        'pCPUs 4-5 have more than one owner: guest a, guest b'
         """
         where = f"guest {self.guest}: " if self.guest else ""
         named = self.threads or (((self.tid, self.thread),) if self.tid is not None else ())
@@ -140,6 +140,9 @@ class Finding:
             definition=self.definition,
             recorded=self.recorded or "nothing",
             observed=self.observed or "nothing",
+            observed_pcpus=pcpus(self.observed),
+            subject_pcpus=pcpus(self.subject),
+            subject_have="has" if self.subject.isdigit() else "have",
         )
         if self.code in _BY_DEFINITION and self.threads:
             are = "is" if len(self.threads) == 1 else "are"
@@ -179,13 +182,13 @@ _SENTENCES = {
     FindingCode.DEFINITION_REALTIME: "the {definition} makes vCPUs {observed} realtime, {place} {recorded}",
     FindingCode.EMULATOR_POLICY: "policy {subject} wants emulator threads on {recorded}, the {definition} puts them on {observed}",
     FindingCode.PCPU_OFFLINE: "{subject} was recorded on {recorded}, of which {observed} is offline",
-    FindingCode.TWO_OWNERS: "pCPU {subject} has more than one owner: {observed}",
+    FindingCode.TWO_OWNERS: "{subject_pcpus} {subject_have} more than one owner: {observed}",
     FindingCode.OUTSIDE_POOL: "{subject} lie on {observed}, outside the pool of today ({recorded})",
     FindingCode.POOL_PART: "{subject} lie on {observed}, only a part of the pool of today ({recorded})",
-    FindingCode.FOREIGN_FLOATING: "{subject} may run on the dedicated pCPUs {observed}, none of which is its own",
-    FindingCode.FOREIGN_PROCESS: "{subject} {threads} is bound to the dedicated pCPUs {observed}",
+    FindingCode.FOREIGN_FLOATING: "{subject} may run on the dedicated {observed_pcpus}, none of which is its own",
+    FindingCode.FOREIGN_PROCESS: "{subject} {threads} is bound to the dedicated {observed_pcpus}",
     FindingCode.RECORD_UNREADABLE: "the record in its definition cannot be read: {observed}",
-    FindingCode.SIBLING_BUSY: "thread policy isolate keeps the siblings of its pCPUs idle, but pCPU {subject} has {observed}",
+    FindingCode.SIBLING_BUSY: "thread policy isolate keeps the siblings of its pCPUs idle, but {subject_pcpus} {subject_have} {observed}",
     FindingCode.MEMORY_CELL: "{subject} of its memory lie on cell {observed}, their place is cell {recorded}",
     FindingCode.POOLS_MISSING: "neither cpu_shared_set nor cpu_dedicated_set is set, but {subject}: {observed}",
 }

@@ -22,6 +22,11 @@ _HARD_REBOOT = "reboot it with `openstack server reboot --hard`, which makes Nov
 _POOLS_BACK = "give the pool its pCPUs back"
 _UNHELD = (ThreadClass.KTHREAD, ThreadClass.THREAD_CONTEXT)
 """Classes that no pin in a definition moves: kernel threads float, and thread contexts stay on the memory's cell."""
+_AUDIT_THERE = "audit it there, and let only one of the two use these pCPUs"
+_FOLDED = (
+    "the pCPUs of that lab are made up, and the lab folds its guests onto CPUs of this machine: end the lab, or leave these pCPUs out of "
+    "cpu_dedicated_set"
+)
 _OTHERS_PINS = "give it pins outside cpu_dedicated_set in its own definition"
 
 
@@ -66,7 +71,7 @@ class Process:
     """A process that belongs to no guest here, with the pCPUs that each of its threads may run on.
 
     `machine` describes the virtual machine that it runs for another libvirt, or for none; '' if it is no virtual machine. `keeper`
-    names who runs that virtual machine.
+    names who runs that virtual machine. `folded`: a synthetic lab runs it, which folds made-up pCPUs onto the CPUs of this machine.
     """
 
     pid: int
@@ -74,6 +79,7 @@ class Process:
     allowed: tuple[CpuSet, ...]
     machine: str = ""
     keeper: str = ""
+    folded: bool = False
 
 
 def place_of(fit: Fit) -> Place:
@@ -89,7 +95,7 @@ def two_owners(holders: Iterable[Holder]) -> tuple[Finding, ...]:
     """pCPUs of one holder that another holder is pinned to. One finding per group of holders, ordered by lowest pCPU. Pure.
 
     >>> [f.sentence() for f in two_owners([Holder(name="a", cpus=CpuSet.parse("2-5")), Holder(name="b", cpus=CpuSet.parse("4-7"))])]
-    ['pCPU 4-5 has more than one owner: a, b']
+    ['pCPUs 4-5 have more than one owner: a, b']
     """
     owners: dict[int, list[Holder]] = {}
     for holder in holders:
@@ -267,7 +273,7 @@ def foreign_process(process: Process, pools: Pools, online: CpuSet, default: Cpu
     repair = remedy.taskset_process(process.pid, elsewhere) if elsewhere and not process.machine else ""
     advice = "every online pCPU is dedicated; leave the host some in cpu_dedicated_set"
     if process.machine:
-        advice = f"it is {process.machine}, run by {process.keeper}; audit it there, and let only one of the two use these pCPUs"
+        advice = f"it is {process.machine}, run by {process.keeper}; {_FOLDED if process.folded else _AUDIT_THERE}"
     return (
         Finding(
             code=FindingCode.FOREIGN_PROCESS,
