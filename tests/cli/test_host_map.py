@@ -190,7 +190,27 @@ def test_novas_guests_are_shown_with_their_servers_names_and_where_their_threads
     assert "the overhead pool" in text
     screen = Console(width=80, highlight=False, markup=False, emoji=False)
     with screen.capture() as captured:
-        screen.print(*guests_view(guests, seen.state.pools))
+        screen.print(*guests_view(guests, seen))
     listed = captured.get()
     assert "1 GiB" in listed and "Nova's" in listed
     assert max(map(len, listed.splitlines())) <= 80
+
+
+def test_a_stray_pin_is_marked_and_is_no_second_owner() -> None:
+    home = DefinedPins(vcpus=((0, CpuSet.of(4)),), emulator=CpuSet.parse("0-1"))
+    moved = replace(
+        STRANGER,
+        vcpus=1,
+        nova=NovaRecord(flavor="m1", vcpus=1, memory_mib=64),
+        pins=replace(home, emulator=CpuSet.of(2)),
+        kept=home,
+        kept_first=True,
+    )
+    seen = survey("core:6", "0-1", "2-5", [(1, PINNED)], [moved])
+    assert seen.guests[0].record is not None and str(seen.guests[0].record.fit.pinned) == "3"
+    text = drawn(replace(seen, configured=seen.state.pools), 120)
+    (runs,) = [line for line in text.splitlines() if line.startswith("  runs")]
+    assert runs.replace("│", " ").split()[-4:] == ["x1e~", "A0", "x1", "·"]
+    assert "~ pinned here, but belongs elsewhere: see pinfold audit" in text
+    assert "two owners" not in text
+    assert "the overhead pool, now 2, its own" in text

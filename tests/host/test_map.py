@@ -12,6 +12,7 @@ from pinfold.core.hosttext import host
 from pinfold.core.ledger import ForeignMemory, Role, roles
 from pinfold.core.overhead import ThreadClass
 from pinfold.core.pools import Pools
+from pinfold.drivers.port import DefinedPins
 from pinfold.host.map import HostMap, PcpuMap, Pool, host_map
 
 
@@ -129,3 +130,20 @@ def test_each_cell_says_what_memory_and_huge_pages_are_left() -> None:
         [(2048, 512, 512)],
     ]
     assert [cell.free_mib for cell in seen.cells] == [3072 - 64, 3072]
+
+
+def test_a_guest_of_novas_that_was_pinned_elsewhere_live_owns_its_home_and_is_a_stray_elsewhere() -> None:
+    home = DefinedPins(vcpus=((0, cpus("4")),), emulator=cpus("0-1"))
+    moved = theirs(2, "x", ["5"], emulator="2", nova=True, kept=home)
+    seen = host_map(surveyed(ours(1, "a", fit("2")), replace(moved, kept_first=True)))
+    found = {p: [(use.guest, use.stray) for use in pcpu(seen, p).owners] for p in (2, 4, 5)}
+    assert found == {2: [("a", False), ("x", True)], 4: [("x", False)], 5: [("x", True)]}
+    assert not any(pcpu(seen, p).contested for p in range(16))
+    assert seen.overhead is not None
+    assert seen.overhead.others == 1
+
+
+def test_two_owners_on_the_map_are_the_two_owners_of_an_audit() -> None:
+    strangers = (theirs(3, "x", ["6"]), theirs(4, "y", ["6"]))
+    seen = host_map(surveyed(ours(1, "a", fit("2")), ours(2, "b", fit("2")), *strangers))
+    assert [p for p in range(16) if pcpu(seen, p).contested] == [2], "strangers may share a pCPU with each other"

@@ -297,6 +297,7 @@ def _pcpu_document(pcpu: PcpuMap) -> Document:
         "overhead": pcpu.overhead,
         "role": None if pcpu.role is None else pcpu.role.value,
         "retiring": pcpu.retiring,
+        "contested": pcpu.contested,
         "vcpus_float": pcpu.vcpus_float,
         "overhead_runs": pcpu.overhead_runs,
         "owners": [
@@ -305,6 +306,7 @@ def _pcpu_document(pcpu: PcpuMap) -> Document:
                 "role": use.role.value,
                 "thread_class": None if use.thread_class is None else use.thread_class.value,
                 "vcpu": use.vcpu,
+                "stray": use.stray,
             }
             for use in pcpu.owners
         ],

@@ -17,10 +17,10 @@ from pinfold.cli.session import Session, open_session, read_configuration
 from pinfold.core.errors import Conflict, InvalidRequest
 
 if TYPE_CHECKING:
-    from pinfold.core.pools import Pools
     from pinfold.core.topology import Topology
     from pinfold.host.audit import GuestAudit
     from pinfold.host.start import StartResult
+    from pinfold.host.survey import Survey
     from pinfold.host.verify import Verdict
 
 app = typer.Typer(help="Start, list, show, restart, replace and stop guests on this host.", no_args_is_help=True)
@@ -88,11 +88,12 @@ def list_(context: typer.Context, config: opt.Config = None, connect: opt.Connec
 
     configuration = read_configuration(config, connect, only_looks=True, quiet=as_json, audits=True)
     with open_session(context, configuration) as session:
-        guests, pools = session.driver.guests(), _pools(session)
+        seen = _survey(session)
+        guests = session.driver.guests() if seen is None else seen.guests
     if as_json:
         show_json({"guests": [guest_document(guest) for guest in guests]})
     else:
-        show(guests_view(guests, pools))
+        show(guests_view(guests, seen))
 
 
 @app.command("show")
@@ -196,12 +197,12 @@ def stop(
 app.command("orphans")(orphans)
 
 
-def _pools(session: Session) -> Pools | None:
-    """The pools of the host; None if the configured ones do not fit it, because a list of guests does not depend on them."""
-    from pinfold.core.pools import build_pools
+def _survey(session: Session) -> Survey | None:
+    """The survey of the host; None if the configured pools do not fit it, because a list of guests does not depend on them."""
+    from pinfold.host.survey import survey
 
     try:
-        return build_pools(session.settings.pools, session.driver.topology())[0]
+        return survey(session.driver, session.settings)
     except InvalidRequest:
         return None
 

@@ -11,6 +11,7 @@ from pinfold.core.fit.model import Fit
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import HostGuest
 from pinfold.host import nova
+from pinfold.host.places import Places, belonging, places
 from pinfold.host.survey import Survey, own_pins
 
 
@@ -73,6 +74,14 @@ def reading_of(seen: Survey, subject: Subject, guest: HostGuest) -> nova.Reading
     """The reading of a Nova guest on a surveyed host."""
     topology = seen.state.topology
     return nova.read(subject, guest, seen.configured, topology.online, cells=len(topology.cells))
+
+
+def places_of(seen: Survey, guest: HostGuest) -> Places:
+    """Where a foreign guest belongs: a Nova guest by the evidence of an audit, any other by its pins, and so is Nova's without pools."""
+    pools = seen.state.pools
+    if guest.nova is None or guest.problem or seen.configured is None:
+        return places(guest, pools)
+    return belonging(guest, reading_of(seen, Subject(name=guest.name), guest), pools, seen.state.topology.online)
 
 
 def contested(seen: Survey, guest: str) -> tuple[Finding, ...]:

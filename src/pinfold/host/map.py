@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from enum import Enum
 
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift import two_owners
 from pinfold.core.fit.model import EmulatorPlacement
 from pinfold.core.ledger import Role
 from pinfold.core.overhead import ThreadClass, capacity_millicpu
 from pinfold.core.pools import Pools
 from pinfold.drivers.port import HostGuest
-from pinfold.host.places import places
+from pinfold.host.claims import owners as owners_of
+from pinfold.host.claims import places_of
+from pinfold.host.places import Places, places
 from pinfold.host.survey import Survey, own_pins
 
 
@@ -32,27 +35,31 @@ class Pool(Enum):
 class Use:
     """One guest's use of one pCPU: the guest's name, the thread class that runs there, and the vCPU if it is one.
 
-    `thread_class` is None for a sibling that the guest keeps idle.
+    `thread_class` is None for a sibling that the guest keeps idle. `stray` means that a definition of a Nova guest pins it here, but it
+    does not belong here.
     """
 
     guest: str
     role: Role
     thread_class: ThreadClass | None = None
     vcpu: int | None = None
+    stray: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PcpuMap:
-    """One pCPU. `owners` are those who hold it, ours first: none if it is free, two if something is wrong.
+    """One pCPU. `owners` are those who hold it, ours first and strays last: none if it is free.
 
-    `overhead`: it is in the overhead pool. `retiring`: it has left the dedicated pool while somebody holds it. `vcpus_float` and
-    `overhead_runs`: floating vCPUs, and overhead threads of guests that do not hold it, may run there now.
+    `contested`: an audit finds two owners. `overhead`: it is in the overhead pool. `retiring`: it has left the dedicated pool while
+    somebody holds it. `vcpus_float` and `overhead_runs`: floating vCPUs, and overhead threads of guests that do not hold it, may run there
+    now.
     """
 
     pcpu: int
     pool: Pool
     role: Role | None = None
     owners: tuple[Use, ...] = ()
+    contested: bool = False
     overhead: bool = False
     retiring: bool = False
     offline: bool = False
@@ -128,12 +135,13 @@ class HostMap:
 def host_map(seen: Survey) -> HostMap:
     """The map of a surveyed host."""
     owners, floats = _owners(seen), _floats(seen)
+    contested = _contested(seen)
     topology, pools, counts = seen.state.topology, seen.state.pools, seen.state.counts
     cells = []
     for cell in topology.cells:
         sockets = cell.sockets or (None,) * len(cell.cores)
         cores = tuple(
-            CoreMap(socket=socket, pcpus=tuple(_pcpu(cpu, pools, owners, floats, topology.offline) for cpu in core))
+            CoreMap(socket=socket, pcpus=tuple(_pcpu(cpu, pools, owners, floats, topology.offline, contested) for cpu in core))
             for core, socket in zip(cell.cores, sockets, strict=True)
         )
         dedicated = cell.cpus & pools.dedicated
@@ -155,7 +163,7 @@ def host_map(seen: Survey) -> HostMap:
     return HostMap(
         name=seen.state.name,
         cells=tuple(cells),
-        offline=tuple(_pcpu(cpu, pools, owners, floats, lost) for cpu in lost),
+        offline=tuple(_pcpu(cpu, pools, owners, floats, lost, contested) for cpu in lost),
         overhead=_booking(seen),
         free=sum(cpu not in owners for cpu in pools.dedicated),
         floating_vcpus=floats.vcpus,
@@ -191,7 +199,7 @@ def _floats(seen: Survey) -> _Floats:
     return _Floats(vcpus=vcpus, floating=floating, overhead=overhead)
 
 
-def _pcpu(cpu: int, pools: Pools, owners: dict[int, tuple[Use, ...]], floats: _Floats, offline: CpuSet) -> PcpuMap:
+def _pcpu(cpu: int, pools: Pools, owners: dict[int, tuple[Use, ...]], floats: _Floats, offline: CpuSet, contested: CpuSet) -> PcpuMap:
     uses = owners.get(cpu, ())
     dedicated, held = cpu in pools.dedicated, any(use.role is not Role.FOREIGN for use in uses)
     if dedicated:
@@ -205,6 +213,7 @@ def _pcpu(cpu: int, pools: Pools, owners: dict[int, tuple[Use, ...]], floats: _F
         pool=pool,
         role=uses[0].role if uses else Role.FREE if dedicated else None,
         owners=uses,
+        contested=cpu in contested,
         overhead=pools.overhead is not None and cpu in pools.overhead,
         retiring=held and not dedicated,
         offline=cpu in offline,
@@ -213,31 +222,48 @@ def _pcpu(cpu: int, pools: Pools, owners: dict[int, tuple[Use, ...]], floats: _F
     )
 
 
+def _contested(seen: Survey) -> CpuSet:
+    """The pCPUs that an audit reports as having more than one owner."""
+    return CpuSet(cpu for finding in two_owners(owners_of(seen)) for cpu in CpuSet.parse(finding.subject))
+
+
 def _owners(seen: Survey) -> dict[int, tuple[Use, ...]]:
-    """Who holds each held pCPU: our guests before foreign ones, by guest id. Foreign pins count only in the dedicated pool."""
+    """Who holds each held pCPU: our guests, foreign ones, strays; by guest id. Foreign pins count only in the dedicated pool."""
     owners: dict[int, tuple[Use, ...]] = {}
-    for guest in sorted(seen.guests, key=lambda guest: (guest.record is None, guest.id)):
-        for cpu, use in _uses(guest, seen):
-            owners[cpu] = (*owners.get(cpu, ()), use)
+    uses = [(guest.record is None, use.stray, guest.id, cpu, use) for guest in seen.guests for cpu, use in _uses(guest, seen)]
+    for _, _, _, cpu, use in sorted(uses, key=lambda one: one[:4]):
+        owners[cpu] = (*owners.get(cpu, ()), use)
     return owners
+
+
+def _foreign_uses(guest: HostGuest, seen: Survey) -> list[tuple[int, Use]]:
+    """The dedicated pCPUs that a foreign guest belongs on, or that one of its definitions pins it to."""
+    home = places_of(seen, guest)
+    kept = () if guest.kept is None else guest.kept.vcpus
+    pins = {cpu: vcpu for vcpu, cpus in (*reversed(guest.pins.vcpus), *reversed(kept)) for cpu in cpus}
+    judged = guest.nova is not None and not guest.problem and seen.configured is not None
+    return [
+        (
+            cpu,
+            Use(
+                guest=guest.name,
+                role=Role.FOREIGN,
+                thread_class=ThreadClass.VCPU if cpu in pins else ThreadClass.EMULATOR,
+                vcpu=pins.get(cpu),
+                stray=judged and not _belongs(cpu, home),
+            ),
+        )
+        for cpu in own_pins(guest, seen.state.topology) & seen.state.pools.dedicated
+    ]
+
+
+def _belongs(cpu: int, home: Places) -> bool:
+    return cpu in home.pinned or home.floating is None or cpu in home.floating or home.emulator is None or cpu in home.emulator
 
 
 def _uses(guest: HostGuest, seen: Survey) -> list[tuple[int, Use]]:
     if guest.record is None:
-        pins = {cpu: vcpu for vcpu, cpus in reversed(guest.pins.vcpus) for cpu in cpus}
-        taken = own_pins(guest, seen.state.topology) & seen.state.pools.dedicated
-        return [
-            (
-                cpu,
-                Use(
-                    guest=guest.name,
-                    role=Role.FOREIGN,
-                    thread_class=ThreadClass.VCPU if cpu in pins else ThreadClass.EMULATOR,
-                    vcpu=pins.get(cpu),
-                ),
-            )
-            for cpu in taken
-        ]
+        return _foreign_uses(guest, seen)
     fit = guest.record.fit
     uses = [(cpu, Use(guest=guest.name, role=Role.VCPU, thread_class=ThreadClass.VCPU, vcpu=vcpu)) for vcpu, cpu in fit.pins]
     if fit.emulator_pcpu is not None:
@@ -250,7 +276,7 @@ def _booking(seen: Survey) -> OverheadBooking | None:
     pool = seen.state.pools.overhead
     if pool is None:
         return None
-    others = [places(guest, seen.state.pools) for guest in seen.guests if guest.record is None and guest.active]
+    others = [places_of(seen, guest) for guest in seen.guests if guest.record is None and guest.active]
     users = [claim.fit for claim in seen.state.ledger.claims if claim.fit.emulator_placement is EmulatorPlacement.POOL]
     return OverheadBooking(
         pool=pool,

@@ -41,14 +41,15 @@ class Reading:
     """What the evidence says about a Nova domain: where its threads should run, what it holds, and its emulator policy.
 
     `policy` is None for a floating guest, and if the evidence fits no policy. `stated`: Nova wrote the policies; otherwise they are
-    inferred. `beyond` is the set that a floating guest's definitions allow, if it is not within the shared pool. `movable`: such a guest
-    is bound to no cell. `findings` are about missing evidence.
+    inferred. `dedicated` are the vCPUs with one pCPU each. `beyond` is the set that a floating guest's definitions allow, if it is not
+    within the shared pool. `movable`: such a guest is bound to no cell. `findings` are about missing evidence.
     """
 
     wanted: InferredMasks
     place: Place
     policy: EmulatorPolicy | None = None
     stated: bool = False
+    dedicated: CpuSet = CpuSet()
     beyond: CpuSet = CpuSet()
     movable: bool = False
     findings: tuple[Finding, ...] = ()
@@ -198,6 +199,7 @@ class _Pinned:
             place=Place(alone=alone, floating=floating),
             policy=policy,
             stated=self.told is not None,
+            dedicated=self.dedicated,
             findings=tuple(findings),
         )
 

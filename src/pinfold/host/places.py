@@ -1,4 +1,4 @@
-"""`Places`: where the pins of a foreign guest put its threads. `core.overhead.masks` gives the places of our guests."""
+"""`Places`: where a foreign guest's threads belong, and where its pins put them. `core.overhead.masks` gives the places of our guests."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from dataclasses import dataclass
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.pools import Pools
-from pinfold.core.request.model import CpuPolicy
+from pinfold.core.request.model import CpuPolicy, EmulatorPolicy
 from pinfold.drivers.port import HostGuest
+from pinfold.host.nova import Reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
     """`pinned` are the pCPUs with one vCPU each. `floats` counts the other vCPUs, which share `floating`.
 
-    `emulator` is the set of the emulator threads. None means every online pCPU. `emulator_alone` means that the emulator threads have a
-    pCPU of their own, as with policy `isolate`.
+    `emulator` is the set of the emulator threads, empty if unknown. None means every online pCPU. `emulator_alone` means that the emulator
+    threads have a pCPU of their own, as with policy `isolate`. `unknown` counts the vCPUs whose place the evidence does not show.
     """
 
     pinned: CpuSet
@@ -23,10 +24,41 @@ class Places:
     floating: CpuSet | None
     emulator: CpuSet | None
     emulator_alone: bool = False
+    unknown: int = 0
+
+    def same(self, other: Places, online: CpuSet) -> tuple[bool, bool]:
+        """Whether both put the vCPUs, and the emulator threads, on the same online pCPUs."""
+
+        def reach(cpus: CpuSet | None) -> CpuSet:
+            return online if cpus is None else cpus & online
+
+        mine, theirs = ((one.pinned, one.floats, one.unknown, reach(one.floating)) for one in (self, other))
+        return mine == theirs, reach(self.emulator) == reach(other.emulator)
+
+
+def belonging(guest: HostGuest, reading: Reading, pools: Pools, online: CpuSet) -> Places:
+    """Where a Nova guest belongs by the evidence that an audit judges it by (`host.nova`). Pure.
+
+    A floating guest whose definitions lie outside the shared pool belongs nowhere; its live pins count.
+    """
+    if reading.beyond:
+        return places(guest, pools)
+    overhead = reading.wanted.overhead
+    isolated = reading.policy is EmulatorPolicy.ISOLATE and bool(overhead)
+    pinned = reading.place.alone - overhead if isolated else reading.place.alone
+    lost = sum(not cpus for vcpu, cpus in enumerate(reading.wanted.vcpus) if vcpu not in reading.dedicated)
+    return Places(
+        pinned=pinned,
+        floats=guest.vcpus - len(reading.dedicated) - lost,
+        floating=reading.place.floating & online,
+        emulator=overhead & online or overhead,
+        emulator_alone=isolated,
+        unknown=len(reading.dedicated) - len(pinned) + lost,
+    )
 
 
 def places(guest: HostGuest, pools: Pools | None) -> Places:
-    """The places in a guest's definition. Pure.
+    """The places in a guest's definition, the live one if it runs. Pure.
 
     A vCPU pinned to one pCPU owns it, unless that pCPU is only in the shared pool or Nova says that the guest floats. Without `pools` no
     pCPU counts as shared or as the emulator's own.

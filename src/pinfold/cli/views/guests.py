@@ -8,20 +8,19 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from pinfold.cli.views.columns import Columns
-from pinfold.cli.views.phrases import guest_cell, mib, place_words, short_emulator_words, vcpu_words
+from pinfold.cli.views.phrases import foreign_words, guest_cell, mib, short_emulator_words, vcpu_words
 from pinfold.core.fit.model import Fit
-from pinfold.core.pools import Pools
 from pinfold.core.printable import shell_word
 from pinfold.drivers.port import GuestState, HostGuest
 from pinfold.host.orphans import Orphan
-from pinfold.host.places import places
 from pinfold.host.replace import ReplaceResult
+from pinfold.host.survey import Survey
 
 _STYLES = {GuestState.RUNNING: "green", GuestState.PAUSED: "yellow", GuestState.CRASHED: "bold red", GuestState.STOPPED: "dim"}
 
 
-def guests_view(guests: Sequence[HostGuest], pools: Pools | None) -> list[RenderableType]:
-    """One line for each guest, ours first, by name. `pools` is None if the configured ones do not fit the host. Pure."""
+def guests_view(guests: Sequence[HostGuest], seen: Survey | None) -> list[RenderableType]:
+    """One line for each guest, ours first, by name. `seen` is None if the configured pools do not fit the host. Pure."""
     if not guests:
         return [Text("no guests", style="dim")]
     table = Columns("guest", "state", "memory", "vCPUs on", "emulator threads on", "policy", "flavor", whole=("state", "memory"))
@@ -32,7 +31,7 @@ def guests_view(guests: Sequence[HostGuest], pools: Pools | None) -> list[Render
             row = (vcpu_words(record.fit), short_emulator_words(record.fit), record.policy.value, record.flavor)
         else:
             whose = "not ours" if guest.nova is None else "Nova's"
-            row = (*place_words(places(guest, pools), pools), whose, guest.nova.flavor if guest.nova is not None else "")
+            row = (*foreign_words(seen, guest), whose, guest.nova.flavor if guest.nova is not None else "")
         table.add_row(guest_cell(guest), state, mib(guest.whole_memory_mib), *row)
     return [table]
 

@@ -9,14 +9,13 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from pinfold.cli.views.columns import Columns
-from pinfold.cli.views.marks import CLASH, FREE, Mark, guest_marks, owner_mark, pool_mark
-from pinfold.cli.views.phrases import guest_cell, mib, page_words, place_words, short_emulator_words, vcpu_words
+from pinfold.cli.views.marks import CLASH, FREE, STRAY, Mark, guest_marks, owner_mark, pool_mark
+from pinfold.cli.views.phrases import foreign_words, guest_cell, mib, page_words, short_emulator_words, vcpu_words
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.ledger import Role
 from pinfold.core.overhead import ThreadClass
 from pinfold.core.plural import count
 from pinfold.host.map import CellMap, CoreMap, HostMap, PcpuMap
-from pinfold.host.places import places
 from pinfold.host.survey import Survey
 
 _LABEL = 7
@@ -146,7 +145,7 @@ def _guests(seen: Survey, marks: Mapping[str, Mark]) -> Columns:
             table.add_row(mark, guest_cell(guest), guest.state.value, vcpu_words(fit), short_emulator_words(fit), guest.record.flavor)
         else:
             flavor = guest.nova.flavor if guest.nova is not None else ""
-            where = place_words(places(guest, seen.state.pools), seen.state.pools)
+            where = foreign_words(seen, guest)
             table.add_row(mark, guest_cell(guest), guest.state.value, *where, flavor)
     return table
 
@@ -163,7 +162,8 @@ def _legend(pcpus: Sequence[PcpuMap], owners: Mapping[int, Mark], width: int) ->
         ("v", "floating vCPUs", bool(texts & {"v", "ve"})),
         ("e", "overhead threads of guests", bool(texts & {"e", "ve"})),
         (FREE, "free", FREE in texts),
-        (CLASH, "two owners: see pinfold audit", any(len(pcpu.owners) > 1 for pcpu in pcpus)),
+        (CLASH, "two owners: see pinfold audit", any(pcpu.contested and pcpu.owners for pcpu in pcpus)),
+        (STRAY, "pinned here, but belongs elsewhere: see pinfold audit", any(use.stray for use in uses)),
         ("R", "retiring: held, but no longer dedicated", any(pcpu.retiring for pcpu in pcpus)),
     )
     lines: list[Text] = []

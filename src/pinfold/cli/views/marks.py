@@ -13,6 +13,7 @@ from pinfold.host.survey import Survey
 GUEST_STYLES = ("bold cyan", "bold yellow", "bold magenta", "bold blue", "bold green", "bold bright_red")
 FREE = "·"
 CLASH = "!"
+STRAY = "~"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,14 +67,15 @@ def owner_mark(pcpu: PcpuMap, guests: Mapping[str, Mark]) -> Mark:
     """The mark of what runs on a pCPU.
 
     `A0` is vCPU 0 of guest A, `Ae` its emulator threads, `A-` a sibling that it keeps idle, `x1` a guest that is not ours, `x1e` the
-    emulator threads of that guest on a separate pCPU, `·` a free dedicated pCPU; `!` follows if two guests own one. In the other pools it
-    is `v` for floating vCPUs and `e` for overhead threads.
+    emulator threads of that guest on a separate pCPU, `·` a free dedicated pCPU. `!` follows if an audit finds two owners, `~` if a guest
+    of Nova's is pinned there but belongs elsewhere. In the other pools it is `v` for floating vCPUs and `e` for overhead threads.
     """
-    if len(pcpu.owners) > 1:
+    if pcpu.contested and pcpu.owners:
         return Mark(text=guests[pcpu.owners[0].guest].text + CLASH, style="bold white on red")
     if pcpu.owners:
         guest = guests[pcpu.owners[0].guest]
-        return Mark(text=guest.text + _suffix(pcpu.owners[0]), style=guest.style)
+        stray = pcpu.owners[-1].stray
+        return Mark(text=guest.text + _suffix(pcpu.owners[0]) + STRAY * stray, style="bold yellow" if stray else guest.style)
     crowd = "v" * pcpu.vcpus_float + "e" * pcpu.overhead_runs
     if crowd and pcpu.pool is not Pool.DEDICATED:
         return Mark(text=crowd, style="green")

@@ -10,7 +10,9 @@ from pinfold.core.fit.model import EmulatorPlacement, Fit
 from pinfold.core.pools import Pools
 from pinfold.core.printable import shown
 from pinfold.drivers.port import HostGuest
-from pinfold.host.places import Places
+from pinfold.host.claims import places_of
+from pinfold.host.places import Places, places
+from pinfold.host.survey import Survey
 
 _EMULATOR = {
     EmulatorPlacement.FLOAT: "over the guest's own pCPUs",
@@ -59,18 +61,41 @@ def guest_cell(guest: HostGuest) -> RenderableType:
     return Group(shown(guest.server), Text(shown(guest.name), style="dim"))
 
 
+def foreign_words(seen: Survey | None, guest: HostGuest) -> tuple[str, str]:
+    """Where the vCPUs, and the emulator threads, of a guest that is not ours belong, and where its live pins put them if elsewhere.
+
+    `seen` is the host's survey, None if its pools are unknown: then the pins alone count.
+    """
+    if seen is None:
+        return place_words(places(guest, None), None)
+    pools, home = seen.state.pools, places_of(seen, guest)
+    there = place_words(home, pools)
+    if not guest.active:
+        return there
+    now = places(guest, pools)
+    same = home.same(now, seen.state.topology.online)
+    vcpus, emulator = (
+        word if is_home else f"{word}, now {here}" for word, here, is_home in zip(there, place_words(now, pools), same, strict=True)
+    )
+    return vcpus, emulator
+
+
 def place_words(found: Places, pools: Pools | None) -> tuple[str, str]:
     """Where the vCPUs, and the emulator threads, of a guest that is not ours run."""
     parts = [str(found.pinned)] if found.pinned else []
     if found.floats:
         where = "everywhere" if found.floating is None else f"over {found.floating}"
         parts.append(f"{found.floats} float {where}")
+    if found.unknown:
+        parts.append(f"{found.unknown} unknown")
     return ", ".join(parts), _foreign_emulator_words(found, pools)
 
 
 def _foreign_emulator_words(found: Places, pools: Pools | None) -> str:
     if found.emulator is None:
         return "everywhere"
+    if not found.emulator:
+        return "unknown"
     if found.emulator_alone:
         return f"{found.emulator}, its own"
     if found.pinned and found.emulator == found.pinned:
