@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from tests.host.guests import HOST, POOLS, cpus, theirs
+from tests.host.guests import HOST, POOLS, cpus, fit, ours, surveyed, theirs
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, FindingCode, Severity, Subject
@@ -15,6 +15,7 @@ from pinfold.core.pools import PoolConfig, Pools, build_pools
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.drivers.port import DefinedPins, HostGuest, NovaRecord, Observation
 from pinfold.host import nova
+from pinfold.host.claims import reading_of
 
 VM = Subject(name="instance-1", pid=1001)
 NO_POOL = Pools(shared=cpus(""), dedicated=cpus("2-15"))
@@ -213,6 +214,31 @@ def test_two_definitions_that_nova_can_have_written_are_settled_by_which_is_olde
     (settled,) = judged(running(live, kept, specs=specs))
     assert settled.repair.startswith("virsh ")
     assert "--config" not in settled.repair
+
+
+@pytest.mark.parametrize(
+    ("live", "kept", "specs", "scope"),
+    [
+        pytest.param(pins("9 5", "0-1"), pins("4 5", "0-1"), SHARE, "--live", id="a vCPU, live"),
+        pytest.param(pins("4 5", "0-1"), pins("9 5", "0-1"), SHARE, "--config", id="a vCPU, for the next start"),
+        pytest.param(pins("4 5", "9"), pins("4 5", "8"), ISOLATE, "--live", id="an isolated emulator"),
+        pytest.param(pins("4 5", "9"), pins("4 5", "0-1"), None, "--live", id="an emulator, its policy inferred"),
+    ],
+)
+def test_a_definition_that_takes_a_pcpu_of_ours_is_not_what_nova_wrote(
+    live: DefinedPins, kept: DefinedPins, specs: dict[str, str] | None, scope: str
+) -> None:
+    guest = running(live, kept, specs=specs, kept_first=False)
+    web = ours(2, "web", fit("9", emulator="0-1"))
+    reading = reading_of(surveyed(guest, web), VM, guest)
+    (finding,) = nova.judged(VM, guest, reading, follows(live, 2), POOLS, HOST.online)
+    assert finding.repair.startswith("virsh ")
+    assert scope in finding.repair
+    assert ("--config" in finding.repair) == (scope == "--config")
+    twice = surveyed(guest, web, ours(3, "db", fit("4,8", emulator="0-1")))
+    if specs is not None:
+        both = nova.judged(VM, guest, reading_of(twice, VM, guest), follows(live, 2), POOLS, HOST.online)
+        assert all(not finding.repair for finding in both), "both definitions take one"
 
 
 def test_pins_that_are_lost_everywhere_are_reported_without_a_command() -> None:

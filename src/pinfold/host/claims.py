@@ -72,8 +72,11 @@ def _holder(seen: Survey, guest: HostGuest) -> Holder:
 
 def reading_of(seen: Survey, subject: Subject, guest: HostGuest) -> nova.Reading:
     """The reading of a Nova guest on a surveyed host."""
-    topology = seen.state.topology
-    return nova.read(subject, guest, seen.configured, topology.online, cells=len(topology.cells))
+    topology, taken = seen.state.topology, 0
+    for claim in seen.state.ledger.claims if guest.active and not guest.kept_first else ():
+        taken |= claim.fit.taken.mask
+    ours = CpuSet.from_mask(taken)
+    return nova.read(subject, guest, seen.configured, topology.online, cells=len(topology.cells), ours=ours)
 
 
 def places_of(seen: Survey, guest: HostGuest) -> Places:

@@ -7,7 +7,8 @@ The evidence, strongest first (docs/design/0005-evidence.md):
 3. The live definition. It counts only if Nova cannot have written the persistent one.
 
 If Nova can have written both, the persistent one counts if nobody wrote it since the guest started, because then the live one was changed.
-Otherwise nothing on the host shows which of the two Nova wrote, and no command is safe.
+Failing that, the one counts that takes no pCPU of a guest of ours, if the other takes one. Otherwise nothing on the host shows which of the
+two Nova wrote, and no command is safe.
 
 Older Novas do not write the flavor's extra specs. Then the policy is inferred from the emulator's pin, which Nova always writes for a
 pinned guest: the overhead pool means `share`, the guest's own pCPUs mean no policy, one dedicated pCPU without a vCPU means `isolate`.
@@ -71,13 +72,14 @@ def definitions_of(guest: HostGuest) -> Definitions:
     return Definitions(live=guest.pins, kept=guest.kept, iothreads=guest.iothreads)
 
 
-def read(subject: Subject, guest: HostGuest, pools: Pools | None, online: CpuSet, *, cells: int = 1) -> Reading:
+def read(subject: Subject, guest: HostGuest, pools: Pools | None, online: CpuSet, *, cells: int = 1, ours: CpuSet = CpuSet()) -> Reading:
     """Infer where a Nova guest should run. Needs `guest.nova`.
 
     `pools` are the configured pools with their offline members, None if none are configured. `cells` is the number of host cells.
+    `ours` are the pCPUs that guests of ours hold alone.
     """
     told = _told(guest.nova) if guest.nova is not None else None
-    asked = _by_rank(guest)
+    asked = _by_rank(guest, ours)
     dedicated = told.dedicated if told is not None else _inferred_dedicated(guest, asked[0], pools)
     if dedicated:
         return _Pinned(subject, guest, told, asked, dedicated, pools, cells).reading()
@@ -102,10 +104,21 @@ def judged(
     return tuple(found)
 
 
-def _by_rank(guest: HostGuest) -> tuple[DefinedPins, ...]:
-    """The guest's definitions, the persistent one first."""
+def _by_rank(guest: HostGuest, ours: CpuSet) -> tuple[DefinedPins, ...]:
+    """The guest's definitions, the persistent one first.
+
+    A definition that takes a pCPU of ours is left out if the other takes none and their age does not show which one was changed.
+    """
     both = (guest.kept, guest.pins) if guest.active else (guest.pins,)
-    return tuple(asked for asked in both if asked is not None)
+    found = tuple(asked for asked in both if asked is not None)
+    apart = tuple(asked for asked in found if _taken(asked).isdisjoint(ours))
+    return apart if apart and not guest.kept_first else found
+
+
+def _taken(asked: DefinedPins) -> CpuSet:
+    """The pCPUs that a definition names one by one, for a vCPU or the emulator."""
+    sets = [cpus for _, cpus in asked.vcpus] + ([] if asked.emulator is None else [asked.emulator])
+    return _union(cpus for cpus in sets if len(cpus) == 1)
 
 
 def _told(nova: NovaRecord) -> GuestRequest | None:
