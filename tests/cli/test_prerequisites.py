@@ -7,10 +7,12 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from pinfold.cli.prerequisites import Health, Needs, huge_page_checkups, needs_of, realtime_checkups
+from pinfold.cli.prerequisites import Health, Needs, huge_page_checkups, lab_page_checkups, libvirt_start, needs_of, realtime_checkups
 from pinfold.cli.views.checks import doctor_view
+from pinfold.core.hosttext import host
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
+from pinfold.drivers.libvirt.address import address
 from pinfold.linux.grants import Grants, HugePageMount, RealtimeShare
 from pinfold.linux.sysfs import HugePages
 
@@ -61,6 +63,50 @@ def test_what_no_flavor_asks_for_is_no_fault() -> None:
     share = RealtimeShare(runtime_us=950_000, period_us=1_000_000)
     assert {health for health, _, _ in realtime(bare, share, Needs())} == {Health.UNUSED}
     assert [health for health, _, _ in realtime(bare, share, Needs(locked=True))] == [Health.UNUSED, Health.UNUSED, Health.POOR]
+
+
+def test_a_lab_is_given_no_command_for_the_libvirt_of_the_machine() -> None:
+    bare = replace(ROOT, sys_nice=False, sys_resource=False)
+    share = RealtimeShare(runtime_us=950_000, period_us=1_000_000)
+    fifo, throttling, locked = realtime_checkups(bare, share, REALTIME, priority=1, lab=True)
+    assert [one.health for one in (fifo, throttling, locked)] == [Health.POOR] * 3
+    assert throttling.repair == "sysctl -w kernel.sched_rt_runtime_us=-1"  # the kernel is the machine's
+    for one in (fifo, locked):
+        assert one.repair == "" and one.words.endswith("; start the lab anew from a shell that may do it")
+    (fifo, *_) = realtime_checkups(ROOT, replace(FREE, groups="/sys/fs/cgroup/cpu"), REALTIME, priority=1, lab=True)
+    assert (
+        fifo.health is Health.POOR
+        and "/etc/libvirt" not in fifo.words
+        and fifo.words.endswith("; a lab without cgroups (`--no-cgroups`) may")
+    )
+
+
+def test_the_huge_pages_of_a_lab_are_those_of_its_topology() -> None:
+    none, some = host("cell:2 core:4"), host("cell:2 core:4 huge:2048x8")
+    assert [one.health for one in lab_page_checkups(none, Needs())] == [Health.UNUSED]
+    (lacking,) = lab_page_checkups(none, Needs(large_pages=True))
+    assert (lacking.health, lacking.repair) == (Health.POOR, "")
+    assert lacking.words == "this lab has none; a new lab has some with a topology such as 'cell:2 core:8 huge:2048x512'"
+    (good,) = lab_page_checkups(some, Needs(page_kib=frozenset({2048})))
+    assert (good.health, good.words) == (Health.GOOD, "this lab has 8 of 2 MiB in cell 0, 8 of 2 MiB in cell 1")
+    (other,) = lab_page_checkups(some, Needs(page_kib=frozenset({1 << 20})))
+    assert other.health is Health.POOR
+
+
+@pytest.mark.parametrize(
+    ("uri", "programs", "expected"),
+    [
+        pytest.param("qemu:///system", ("libvirtd",), "systemctl start libvirtd", id="the system's"),
+        pytest.param("qemu:///system", ("libvirtd", "virtqemud"), "systemctl start libvirtd", id="both"),
+        pytest.param("qemu+unix:///system", ("virtqemud",), "systemctl start virtqemud", id="the modular daemon"),
+        pytest.param("qemu:///system", (), "", id="not installed"),
+        pytest.param("qemu+unix:///system?socket=/run/pinfold-lab/a/run/libvirt-sock", ("libvirtd",), "", id="a lab"),
+        pytest.param("qemu:///session", ("libvirtd",), "", id="a user's"),
+        pytest.param("qemu+ssh://c07/system", ("libvirtd",), "", id="another host's"),
+    ],
+)
+def test_a_libvirt_that_is_away_is_started_where_it_is_the_systems(uri: str, programs: tuple[str, ...], expected: str) -> None:
+    assert libvirt_start(address(uri, session_dir="/run/user/7"), programs) == expected
 
 
 SMALL = HugePages(cell=0, size_kib=2048, total=0, free=0)

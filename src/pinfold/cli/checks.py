@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from pinfold.cli.prerequisites import Checkup, Health, huge_page_checkups, needs_of, realtime_checkups
+from pinfold.cli.prerequisites import (
+    LIBVIRT_DAEMONS,
+    Checkup,
+    Health,
+    huge_page_checkups,
+    lab_page_checkups,
+    libvirt_start,
+    needs_of,
+    realtime_checkups,
+)
 from pinfold.cli.session import open_session
 from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.core.plural import count
@@ -20,6 +29,8 @@ from pinfold.core.request.model import Flavor, GuestRequest
 
 if TYPE_CHECKING:
     from pinfold.config import Configuration
+    from pinfold.core.topology import Topology
+    from pinfold.drivers.libvirt.address import Address
     from pinfold.host.survey import Survey
 
 _NOT_USABLE: Final = "not checked against this host: these files cannot be used"
@@ -143,10 +154,11 @@ def checkups(context: typer.Context, configuration: Configuration) -> tuple[Chec
     )
     try:
         with open_session(context, configuration) as session:
-            special = _special(configuration)  # a socket-activated daemon runs only by now
             seen = survey(session.driver, session.settings)
+            special = _special(configuration, seen.state.topology)  # a socket-activated daemon runs only by now
     except (Unavailable, InvalidRequest) as error:
-        return (*found, *_special(configuration), Checkup(what="libvirt and pools", health=Health.BAD, words=str(error)))
+        repair = _libvirt_start(configuration) if isinstance(error, Unavailable) else ""
+        return (*found, *_special(configuration), Checkup(what="libvirt and pools", health=Health.BAD, words=str(error), repair=repair))
     guests = (
         f"{configuration.settings.uri} answers; {count(len(seen.ours), 'guest')} of ours, {len(seen.guests) - len(seen.ours)} of others"
     )
@@ -193,20 +205,47 @@ def _state_dir(configuration: Configuration) -> Checkup:
     return Checkup(what="state_dir", health=Health.GOOD, words=f"{folder}" + ("" if nearest == folder else ", made when it is needed"))
 
 
-def _special(configuration: Configuration) -> list[Checkup]:
-    """What realtime guests and huge pages need of this machine; nothing if the guests run on another machine."""
+def _in_lab(configuration: Configuration) -> bool:
+    """Whether the libvirt of the configuration is a lab's (`pinfold lab up`), which leaves its mark beside its socket."""
+    where = _address(configuration)
+    return where.local and Path(where.state_dir).with_name("pinfold-lab.json").exists()
+
+
+def _address(configuration: Configuration) -> Address:
     from pinfold.drivers.libvirt.address import address
+
+    return address(configuration.settings.uri, session_dir=os.environ.get("XDG_RUNTIME_DIR", ""))
+
+
+def _libvirt_start(configuration: Configuration) -> str:
+    """The command that starts a libvirt that does not answer; '' where it runs, or where its socket is there and closed to this user."""
+    from pinfold.drivers.libvirt.process import daemon_pid
+
+    where = _address(configuration)
+    socket = Path(where.state_dir).with_name("libvirt-sock")
+    if daemon_pid(where.state_dir) is not None or (socket.exists() and not os.access(socket, os.W_OK)):
+        return ""
+    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    return libvirt_start(where, [name for name in LIBVIRT_DAEMONS if shutil.which(name, path=path)])
+
+
+def _special(configuration: Configuration, topology: Topology | None = None) -> list[Checkup]:
+    """What realtime guests and huge pages need of this machine; nothing if the guests run on another machine.
+
+    The `topology` counts in a lab alone; without it, nothing is known of a lab's huge pages.
+    """
     from pinfold.drivers.libvirt.process import daemon_pid
     from pinfold.linux import grants, procfs, sysfs
 
     settings = configuration.settings
-    where = address(settings.uri, session_dir=os.environ.get("XDG_RUNTIME_DIR", ""))
+    where = _address(configuration)
     if not where.local:
         return []
     try:
         wanted = needs_of(_requests(configuration))
     except InvalidRequest as error:
         return [Checkup(what="flavors", health=Health.POOR, words=str(error))]
+    lab = _in_lab(configuration)
     pid = daemon_pid(where.state_dir)
     daemon = None if pid is None else grants.grants(pid)
     found = []
@@ -214,7 +253,9 @@ def _special(configuration: Configuration) -> list[Checkup]:
         words = "libvirt's daemon does not run, or its pid file is elsewhere: what it may give to realtime guests is not known"
         found.append(Checkup(what="realtime", health=Health.POOR if wanted.realtime else Health.UNUSED, words=words))
     else:
-        found += realtime_checkups(daemon, grants.realtime_share(), wanted, priority=settings.realtime_priority)
+        found += realtime_checkups(daemon, grants.realtime_share(), wanted, priority=settings.realtime_priority, lab=lab)
+    if lab:
+        return found if topology is None else found + lab_page_checkups(topology, wanted)
     return found + huge_page_checkups(sysfs.huge_pages(), grants.huge_page_mounts(), wanted, default_kib=procfs.default_huge_page_kib())
 
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
 from pinfold.cli.views.phrases import page_words
 from pinfold.core.request.model import GuestRequest, PageKind
+from pinfold.core.topology import Topology
+from pinfold.drivers.libvirt.address import SYSTEM_STATE_DIR, Address
 from pinfold.linux.grants import Grants, HugePageMount, RealtimeShare
 from pinfold.linux.sysfs import HugePages
 
 _GIB_KIB: Final = 1 << 20
+LIBVIRT_DAEMONS: Final = ("libvirtd", "virtqemud")
+"""The services of systemd that answer at qemu:///system, the usual one of Debian and Ubuntu first."""
 _SOME: Final = 512
 """Pages to begin with."""
 
@@ -61,9 +65,10 @@ def needs_of(requests: Iterable[GuestRequest]) -> Needs:
     )
 
 
-def realtime_checkups(daemon: Grants, share: RealtimeShare, wanted: Needs, *, priority: int) -> list[Checkup]:
+def realtime_checkups(daemon: Grants, share: RealtimeShare, wanted: Needs, *, priority: int, lab: bool = False) -> list[Checkup]:
     """Whether `daemon`, which starts the guests, can give vCPUs SCHED_FIFO at `priority`, and guests locked memory.
 
+    The daemon of a `lab` is no service of the machine: the lab's options, and the shell that started it, decide what it may do.
     Sources: sched(7), the kernel's sched-rt-group.rst, and libvirt's `<vcpusched>` and `<locked/>`.
     """
     who = f"{daemon.process} ({daemon.pid})"
@@ -71,19 +76,26 @@ def realtime_checkups(daemon: Grants, share: RealtimeShare, wanted: Needs, *, pr
     fifo = Checkup(what="SCHED_FIFO", health=Health.GOOD, words=f"{who} may give it to vCPUs, at priority {priority}")
     if not daemon.sys_nice and daemon.rtprio < priority:
         words = f"{who} lacks CAP_SYS_NICE, and its limit of realtime priority is {daemon.rtprio}, {priority} needed"
-        fifo = replace(fifo, health=lacking, words=words, repair=_limit(daemon, f"LimitRTPRIO={priority}"))
+        fifo = _lacking(fifo, lacking, words, "" if lab else _limit(daemon, f"LimitRTPRIO={priority}"))
     elif share.groups:
-        words = (
-            f"cgroup v1 at {share.groups} gives each new group no realtime at all; take cpu out of cgroup_controllers in "
-            f"/etc/libvirt/qemu.conf and restart {daemon.process}, or boot with systemd.unified_cgroup_hierarchy=1"
+        way_out = (
+            "a lab without cgroups (`--no-cgroups`) may"
+            if lab
+            else f"take cpu out of cgroup_controllers in /etc/libvirt/qemu.conf and restart {daemon.process}, or boot with "
+            "systemd.unified_cgroup_hierarchy=1"
         )
-        fifo = replace(fifo, health=lacking, words=words)
+        fifo = replace(fifo, health=lacking, words=f"cgroup v1 at {share.groups} gives each new group no realtime at all; {way_out}")
     locked = Checkup(what="locked memory", health=Health.GOOD, words=f"{who} may lift a guest's limit of it")
     if not daemon.sys_resource and daemon.memlock_kib is not None:
         words = f"{who} lacks CAP_SYS_RESOURCE, and no guest of it may lock more than {daemon.memlock_kib >> 10} MiB"
         health = Health.POOR if wanted.realtime or wanted.locked else Health.UNUSED
-        locked = replace(locked, health=health, words=words, repair=_limit(daemon, "LimitMEMLOCK=infinity"))
+        locked = _lacking(locked, health, words, "" if lab else _limit(daemon, "LimitMEMLOCK=infinity"))
     return [fifo, _throttling(share, lacking), locked]
+
+
+def _lacking(one: Checkup, health: Health, words: str, repair: str) -> Checkup:
+    """The checkup of something that the daemon may not do. Without a repair the daemon is a lab's."""
+    return replace(one, health=health, words=words if repair else f"{words}; start the lab anew from a shell that may do it", repair=repair)
 
 
 def _limit(daemon: Grants, setting: str) -> str:
@@ -143,3 +155,23 @@ def _huge_pages(cells: Sequence[HugePages], mounted: Sequence[str], *, asked: bo
         repair = f"mkdir -p {folder} && mount -t hugetlbfs -o pagesize={letter} hugetlbfs {folder} && systemctl restart libvirtd"
         return Checkup(what=what, health=Health.POOR, words=words, repair=repair)
     return Checkup(what=what, health=Health.GOOD, words=f"{counts}; mounted at {', '.join(mounted)}")
+
+
+def lab_page_checkups(topology: Topology, wanted: Needs) -> list[Checkup]:
+    """Whether a lab has huge pages. They are those of its topology, which the machine's own files in sysfs do not show."""
+    what, found = "huge pages", [(cell.id, page) for cell in topology.cells for page in cell.pages[1:] if page.total]
+    sizes = {page.size_kib for _, page in found}
+    lacking = not wanted.page_kib <= sizes or (wanted.large_pages and not sizes)
+    some = ", ".join(f"{page.total} of {page_words(page.size_kib)} in cell {cell}" for cell, page in found)
+    if lacking or not found:
+        words = f"this lab has {some or 'none'}; a new lab has some with a topology such as 'cell:2 core:8 huge:2048x512'"
+        return [Checkup(what=what, health=Health.POOR if lacking else Health.UNUSED, words=words)]
+    return [Checkup(what=what, health=Health.GOOD, words=f"this lab has {some}")]
+
+
+def libvirt_start(where: Address, installed: Collection[str]) -> str:
+    """The command that starts the libvirt at that address; '' where it is no service of this machine, or none is `installed`."""
+    if not where.local or where.state_dir != SYSTEM_STATE_DIR:
+        return ""
+    daemon = next((name for name in LIBVIRT_DAEMONS if name in installed), "")
+    return f"systemctl start {daemon}" if daemon else ""

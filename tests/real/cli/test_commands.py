@@ -33,6 +33,17 @@ def test_a_guest_is_started_shown_stopped_and_restarted(pinfold: Pinfold, idle_r
     assert pinfold("guest", "list").stdout == "no guests\n"
 
 
+def test_doctor_in_a_lab_prints_no_command_for_the_libvirt_of_the_machine(pinfold: Pinfold, tmp_path: Path) -> None:
+    specs = {"hw:cpu_policy": "dedicated", "hw:cpu_realtime": "yes", "hw:cpu_realtime_mask": "^0", "hw:mem_page_size": "large"}
+    lines = ["[flavors.rt]", "vcpus = 2", "ram = 64", "[flavors.rt.properties]", *(f'"{key}" = "{value}"' for key, value in specs.items())]
+    (tmp_path / "flavors.toml").write_text("\n".join(lines) + "\n")
+    done = pinfold("doctor", "--json", status=1)
+    checks = {check["what"]: check for check in json.loads(done.stdout)["checks"]}
+    assert checks["libvirt"]["health"] == "good"
+    assert checks["huge pages"]["words"].startswith("this lab has none; a new lab has some with a topology such as")
+    assert "systemctl" not in done.stdout and "hugetlbfs" not in done.stdout
+
+
 def test_the_host_is_drawn_shown_and_audited(pinfold: Pinfold, idle_rom: Path) -> None:
     pinfold("guest", "start", "a", "--flavor", "share", "--rom", str(idle_rom))
     pinfold("guest", "start", "b", "--flavor", "isolate", "--rom", str(idle_rom))

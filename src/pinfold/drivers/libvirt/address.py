@@ -9,6 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 from pinfold.core.errors import InvalidRequest
 
 _SYSTEM: Final = "/run/libvirt"
+SYSTEM_STATE_DIR: Final = f"{_SYSTEM}/qemu"
+"""The `state_dir` of the system's libvirt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
