@@ -10,6 +10,7 @@ from tests.real.host.bench import DEDICATED, Bench, pools
 from tests.real.host.domains import define, everything, virsh
 from tests.real.patience import until
 
+from pinfold.cli.views.phrases import foreign_words
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, Severity
 from pinfold.core.errors import InvalidRequest, PinfoldError
@@ -45,6 +46,12 @@ def test_a_guest_pinned_elsewhere_live_keeps_the_pcpus_of_its_persistent_definit
     seen = survey(bench.driver, bench.settings)
     assert [str(other.cpus) for other in seen.state.ledger.foreign] == ["1"]
     assert isinstance(start(bench.driver, bench.settings, bench.order("web", DEDICATED)), NoFit)
+    assert foreign_words(seen, seen.guest("vm")) == ("1, now 1 float over 0", "the overhead pool")
+    virsh(bench, "vcpupin", "vm", "0", "1", "--live")
+    virsh(bench, "emulatorpin", "vm", "1", "--live")
+    seen = survey(bench.driver, bench.settings)
+    assert foreign_words(seen, seen.guest("vm")) == ("1", "the overhead pool, now the guest's own pCPUs")
+    assert [finding.repair.startswith("virsh ") for finding in audit(bench.driver, bench.settings).guests[0].findings] == [True]
 
 
 def test_a_stranger_is_never_stopped_or_moved(bench: Bench) -> None:
