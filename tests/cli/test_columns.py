@@ -7,14 +7,16 @@ from dataclasses import replace
 
 import pytest
 from rich.console import RenderableType
+from rich.text import Text
 from tests.cli.test_host_map import CORES, ISOLATE, PINNED, SHARE, survey
 
+from pinfold.cli.output import show
 from pinfold.cli.screen import Hanging, Screen
 from pinfold.cli.views.audit import audit_view
 from pinfold.cli.views.columns import Columns
 from pinfold.cli.views.guests import guests_view
 from pinfold.cli.views.host_map import host_map_view
-from pinfold.cli.views.proof import guest_head
+from pinfold.cli.views.proof import findings_lines, guest_head
 from pinfold.core.drift import Finding, FindingCode
 from pinfold.drivers.port import HostGuest, Record
 from pinfold.host.audit import Audit, GuestAudit, GuestOrigin
@@ -53,7 +55,7 @@ def _flavored(guest: HostGuest) -> Record:
 class TestNothingIsLost:
     def test_in_a_list_of_guests(self, names: str, width: int) -> None:
         seen = seen_with(names)
-        lines = guests_view(seen.guests, seen.state.pools)
+        lines = guests_view(seen.guests, seen)
         assert letters("".join(printed(lines, width))) == letters("".join(printed(lines, 400)))
 
     def test_in_an_audit(self, names: str, width: int) -> None:
@@ -73,7 +75,7 @@ class TestNothingIsLost:
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_short_words_stay_whole_where_there_is_room_for_them(width: int) -> None:
     seen = seen_with("instance-{0}")
-    words = " ".join(printed(guests_view(seen.guests, seen.state.pools), width)).split()
+    words = " ".join(printed(guests_view(seen.guests, seen), width)).split()
     assert {"running", "isolate"} <= set(words)
 
 
@@ -93,9 +95,23 @@ def test_a_server_of_the_service_is_shown_by_its_name_above_the_hypervisor_s(wid
     seen = replace(seen, guests=tuple(guests))
     audits = tuple(GuestAudit(guest=guest, origin=GuestOrigin.OURS) for guest in guests)
     for lines in (
-        guests_view(guests, seen.state.pools),
+        guests_view(guests, seen),
         audit_view(Audit(seen=seen, guests=audits, host_findings=(), verified=True)),
         host_map_view(seen, host_map(seen), width),
     ):
         assert {"vm0", "vm1", "vm2", "vm3"} <= set(" ".join(printed(lines, width)).split())
     assert "vm2 (instance-00000002): running" in printed(guest_head(pick(seen.guests, "vm2")), width)[0]
+
+
+def test_advice_that_findings_of_one_guest_share_is_given_once() -> None:
+    advice = "stop the guest and give it a place in the pools of today"
+    outside = Finding(code=FindingCode.OUTSIDE_POOL, guest="a", subject="its pins", observed="1", recorded="2", advice=advice)
+    part = replace(outside, code=FindingCode.POOL_PART, subject="its overhead threads")
+    lines = printed(findings_lines([outside, part, replace(outside, guest="b")]), 120)
+    assert [line.strip() == advice for line in lines] == [False, False, True, False, True]
+
+
+def test_the_later_lines_of_any_long_text_are_indented(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    show(["one two three four five six", Text("  one two three four five six")])
+    assert capsys.readouterr().out.splitlines() == ["one two three four", "    five six", "  one two three four", "      five six"]

@@ -175,3 +175,11 @@ def test_a_policy_of_somebody_else_stays_as_it_is(machine: Machine) -> None:
     os.killpg(run.pid, signal.SIGTERM)
     run.wait()
     assert machine.policy() == theirs
+
+
+def test_progress_is_the_last_line_that_is_no_warning(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("Collecting rich\nWARNING: Location of the cache is not writable\n  warning: something else\n")
+    function = subprocess.run(["sed", "-n", "/^progress_of()/,/^}/p", str(SETUP)], capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(["sh", "-c", f'{function}progress_of "$1"', "sh", str(log)], capture_output=True, text=True, check=True)
+    assert told.stdout == "Collecting rich\n"

@@ -17,6 +17,7 @@ from tests.stories.rig import ADMIN, Fleet
 from pinfold.agent.wire import SeenThread, ThreadReport
 from pinfold.api.app import create_app
 from pinfold.cli.app import run
+from pinfold.cli.exit_status import ExitStatus
 from pinfold.core.cpuset import CpuSet
 from pinfold.store.records import Observed
 
@@ -108,6 +109,23 @@ def test_several_servers_are_deleted_at_once_or_none(fleet: Fleet, pinfold: Pinf
     assert (status, json.loads(out)) == (0, {"servers": [made["a"], made["b"]], "asked": "delete"})
     status, out, _ = pinfold("server list --json")
     assert [server["name"] for server in json.loads(out)["servers"]] == ["c"]
+
+
+def test_a_command_that_waited_says_what_happened(fleet: Fleet, pinfold: Pinfold) -> None:
+    fleet.host("c1")
+    fleet.create("vm1", fleet.flavor("tiny", vcpus=1))
+    fleet.obey()
+
+    def answered(command: str, sentence: str) -> bool:
+        status, out, err = pinfold(f"server {command} vm1 --wait")
+        if status == ExitStatus.CONFLICT:  # the agent has reported in the same moment
+            return False
+        assert (status, out, err) == (0, f"server vm1 {sentence}\n", "")
+        return True
+
+    with obeying(fleet):
+        for command, sentence in {"stop": "is stopped", "start": "runs", "reboot": "has rebooted", "delete": "is deleted"}.items():
+            until(lambda command=command, sentence=sentence: answered(command, sentence), f"{command} is answered")  # type: ignore[misc]
 
 
 def test_a_server_without_an_image_has_nothing_to_boot(pinfold: Pinfold) -> None:

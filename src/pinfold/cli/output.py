@@ -15,7 +15,7 @@ import typer
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from pinfold.cli.screen import Screen
+from pinfold.cli.screen import Hanging, Screen
 from pinfold.core.errors import Unavailable
 from pinfold.core.printable import json_shown
 
@@ -31,7 +31,9 @@ def console() -> Console:
 
 
 def show(lines: Iterable[RenderableType], to: Console | None = None) -> None:
-    """Print the renderables one after another. A text with `no_wrap` is not folded, so that a command in it can be copied.
+    """Print the renderables one after another. The later lines of a folded text are indented.
+
+    A text with `no_wrap` is not folded, so that a command in it can be copied.
 
     Trailing blanks are removed unless it is a terminal.
     """
@@ -48,7 +50,10 @@ def show(lines: Iterable[RenderableType], to: Console | None = None) -> None:
 
 def _print(target: Console, lines: Iterable[RenderableType]) -> None:
     for line in lines:
-        target.print(line, soft_wrap=isinstance(line, Text) and bool(line.no_wrap))
+        if isinstance(line, Text) and line.no_wrap:
+            target.print(line, soft_wrap=True)
+        else:
+            target.print(Hanging(line) if isinstance(line, str | Text) else line)
 
 
 def show_json(document: Mapping[str, object]) -> None:

@@ -38,8 +38,9 @@ class Hanging:
 
     _INDENT: Final = 4
 
-    def __init__(self, sentence: str) -> None:
-        self._text = Text(shown(sentence))
+    def __init__(self, sentence: str | Text) -> None:
+        self._text = Text(shown(sentence)) if isinstance(sentence, str) else printable(sentence)
+        self._hang = self._INDENT + len(self._text.plain) - len(self._text.plain.lstrip(" "))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterable[RenderableType]:
         first, *others = self._text.wrap(console, options.max_width)
@@ -47,8 +48,8 @@ class Hanging:
         if others:
             rest = self._text[len(first.plain) :]
             rest.plain = rest.plain.lstrip(" ")
-            for line in rest.wrap(console, max(options.max_width - self._INDENT, 1)):
-                yield Padding(line, (0, 0, 0, self._INDENT))
+            for line in rest.wrap(console, max(options.max_width - self._hang, 1)):
+                yield Padding(line, (0, 0, 0, self._hang))
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         return Measurement.get(console, options, self._text).with_maximum(options.max_width)

@@ -20,6 +20,7 @@ Name = Annotated[str, typer.Argument(metavar="SERVER", help="The server's name o
 Names = Annotated[list[str], typer.Argument(metavar="SERVER...", help="Servers, by name or id.", autocompletion=completion.servers)]
 Wait = Annotated[bool, typer.Option("--wait", help="Return when it is done, or has failed.")]
 
+_DONE: Final = {"os-stop": "is stopped", "os-start": "runs", "reboot": "has rebooted"}
 _SECONDS: Final = 600.0
 _LOOK_SECONDS: Final = 0.3
 
@@ -97,6 +98,8 @@ def delete(names: Names, wait: Wait = False, config: opt.Config = None, as_json:
             _wait_gone(service, server)
     if as_json:
         show_json({"servers": [server["id"] for server in servers], "asked": "delete"})
+    elif wait:
+        show([f"server {server['name']} is deleted" for server in servers])
 
 
 @app.command()
@@ -188,8 +191,11 @@ def _act(name: str, action: dict[str, Any], until: tuple[str, ...], *, wait: boo
         if server["status"] == "ERROR" and wait:
             _show(service, server, as_json=as_json)
             raise typer.Exit(ExitStatus.REFUSED)
+    asked = next(iter(action))
     if as_json:
-        show_json({"server": server["id"], "asked": next(iter(action)), "moved": moved})
+        show_json({"server": server["id"], "asked": asked, "moved": moved})
+    elif wait:
+        show([f"server {server['name']} {_DONE[asked]}"])
 
 
 def _placement(service: Service, server: dict[str, Any]) -> dict[str, Any]:

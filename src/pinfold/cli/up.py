@@ -67,6 +67,8 @@ def up(
             tell_systemd_ready()
 
         context.obj.processes.up(settings, no_auth=no_auth, ready=ready)
+    if not as_json:
+        show(["pinfold, its lab and its guests have ended" if lab else "pinfold has ended; guests go on"])
 
 
 def _lab(stack: ExitStack) -> str:

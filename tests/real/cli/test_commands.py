@@ -159,6 +159,9 @@ def test_a_guest_of_novas_is_shown_by_its_pins(pinfold: Pinfold, synthetic_lab: 
     assert shown["guest"]["nova_flavor"] == "nfv"
     assert {thread["recorded"] for thread in shown["threads"] if thread["class"] == "vcpu"} == {"30", "31"}
     assert "instance-00000007  Nova's" in pinfold("audit").stdout
+    assert "policy share" in pinfold("guest", "show", "instance-00000007").stdout
+    (line,) = [line for line in pinfold("guest", "list").stdout.splitlines() if line.startswith("instance-00000007")]
+    assert "Nova's" in line and "share, told from" in line
     refused = pinfold("guest", "stop", "instance-00000007", status=2)
     assert "is not ours" in refused.stderr
 

@@ -28,8 +28,21 @@ def test_its_lab_ends_with_it(ending: signal.Signals, lab_possible: None) -> Non
         lab = Path(json.loads(text)["clouds_file"]).parents[1]
         assert _held(lab)
         up.send_signal(ending)
+        assert ending is signal.SIGKILL or up.stdout.read() == ""
         assert up.wait(240) == (0 if ending is signal.SIGINT else -signal.SIGKILL)
     until(lambda: not _held(lab), "its lab ends")
+
+
+def test_ctrl_c_ends_with_a_sentence(lab_possible: None) -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1"}
+    argv = [sys.executable, "-m", "pinfold", "up", "--lab", "--port", "0"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment) as up:
+        assert up.stdout is not None
+        while (line := up.stdout.readline()) and not line.startswith("Ctrl-C ends pinfold"):
+            pass
+        up.send_signal(signal.SIGINT)
+        assert up.stdout.read() == "pinfold, its lab and its guests have ended\n"
+        assert up.wait(240) == 0
 
 
 def _held(lab: Path) -> bool:

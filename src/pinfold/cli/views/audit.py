@@ -8,8 +8,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from pinfold.cli.views.columns import Columns
-from pinfold.cli.views.phrases import guest_cell
-from pinfold.cli.views.proof import finding_lines
+from pinfold.cli.views.phrases import guest_cell, policy_words
+from pinfold.cli.views.proof import finding_lines, findings_lines
 from pinfold.core.drift import Severity
 from pinfold.core.plural import count
 from pinfold.host.audit import Audit, GuestAudit, GuestOrigin
@@ -21,8 +21,7 @@ _WHOSE = {GuestOrigin.OURS: "ours", GuestOrigin.NOVA: "Nova's", GuestOrigin.OTHE
 def audit_view(found: Audit) -> list[RenderableType]:
     """Every guest in a table, then every finding with its repair, then the totals. Pure."""
     lines: list[RenderableType] = [_guests(found), Text()] if found.guests else []
-    for finding in (*(one for guest in _ordered(found) for one in guest.findings), *found.host_findings):
-        lines += finding_lines(finding)
+    lines += findings_lines((*(one for guest in _ordered(found) for one in guest.findings), *found.host_findings))
     return [*lines, *([Text()] if found.findings else []), *_sum(found)]
 
 
@@ -50,13 +49,12 @@ def _guests(found: Audit) -> Columns:
         drift = sum(finding.severity is Severity.DRIFT for finding in audit.findings)
         notes = len(audit.findings) - drift
         words = ", ".join([*([count(drift, "finding")] if drift else []), *([count(notes, "note")] if notes else [])])
-        policy = "" if audit.policy is None else audit.policy.value + (", told from its pins" if audit.inferred else "")
         table.add_row(
             Text("✗", style="bold red") if drift else Text("✓", style="bold green"),
             guest_cell(audit.guest),
             _WHOSE[audit.origin],
             audit.guest.state.value,
-            policy,
+            policy_words(audit.policy, inferred=audit.inferred),
             "" if audit.observation is None else str(len(audit.observation.threads)),
             words or ("as recorded" if audit.masks is not None else ""),
         )

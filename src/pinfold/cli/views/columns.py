@@ -36,8 +36,9 @@ class Columns:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterable[RenderableType]:
         needs = self._needs(console, options)
         room = options.max_width
-        gap = max(min(_GAP, (room - len(needs)) // max(len(needs) - 1, 1)), 0)
-        widths = column_widths(needs, room - gap * (len(needs) - 1))
+        gaps = len(needs) - 1
+        gap = _GAP if sum(least for least, _ in needs) + _GAP * gaps <= room else 1 if len(needs) + gaps <= room else 0
+        widths = column_widths(needs, room - gap * gaps)
         table = Table(box=None, pad_edge=False, header_style="dim", show_header=self._titled, padding=(0, gap, 0, 0))
         for title, width in zip(self._titles, widths, strict=True):
             table.add_column(title, justify="right" if title in self._right else "left", overflow="fold", width=width)

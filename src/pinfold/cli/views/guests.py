@@ -8,10 +8,12 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from pinfold.cli.views.columns import Columns
-from pinfold.cli.views.phrases import foreign_words, guest_cell, mib, short_emulator_words, vcpu_words
+from pinfold.cli.views.phrases import foreign_words, guest_cell, mib, policy_words, short_emulator_words, vcpu_words
+from pinfold.core.drift import Subject
 from pinfold.core.fit.model import Fit
 from pinfold.core.printable import shell_word
 from pinfold.drivers.port import GuestState, HostGuest
+from pinfold.host.claims import reading_of
 from pinfold.host.orphans import Orphan
 from pinfold.host.replace import ReplaceResult
 from pinfold.host.survey import Survey
@@ -23,17 +25,29 @@ def guests_view(guests: Sequence[HostGuest], seen: Survey | None) -> list[Render
     """One line for each guest, ours first, by name. `seen` is None if the configured pools do not fit the host. Pure."""
     if not guests:
         return [Text("no guests", style="dim")]
-    table = Columns("guest", "state", "memory", "vCPUs on", "emulator threads on", "policy", "flavor", whole=("state", "memory"))
+    mixed = any(guest.record is None for guest in guests)  # only then is it said whose each guest is
+    titles = ("guest", "state", "memory", "vCPUs on", "emulator threads on", *(("whose",) if mixed else ()), "policy", "flavor")
+    table = Columns(*titles, whole=("state", "memory"))
     for guest in sorted(guests, key=lambda guest: (guest.record is None, guest.name)):
         state = Text(guest.state.value, style=_STYLES[guest.state])
         record = guest.record
         if record is not None:
-            row = (vcpu_words(record.fit), short_emulator_words(record.fit), record.policy.value, record.flavor)
+            where, whose = (vcpu_words(record.fit), short_emulator_words(record.fit)), "ours"
+            policy, flavor = policy_words(record.policy), record.flavor
         else:
-            whose = "not ours" if guest.nova is None else "Nova's"
-            row = (*foreign_words(seen, guest), whose, guest.nova.flavor if guest.nova is not None else "")
-        table.add_row(guest_cell(guest), state, mib(guest.whole_memory_mib), *row)
+            where, whose = foreign_words(seen, guest), "not ours" if guest.nova is None else "Nova's"
+            policy, flavor = _novas_policy(seen, guest), "" if guest.nova is None else guest.nova.flavor
+        owner = (whose,) if mixed else ()
+        table.add_row(guest_cell(guest), state, mib(guest.whole_memory_mib), *where, *owner, policy, flavor)
     return [table]
+
+
+def _novas_policy(seen: Survey | None, guest: HostGuest) -> str:
+    """The policy of a guest of Nova's as an audit shows it; '' for any other guest, and where it is not known."""
+    if seen is None or guest.nova is None:
+        return ""
+    reading = reading_of(seen, Subject(name=guest.name), guest)
+    return policy_words(reading.policy, inferred=not reading.stated)
 
 
 def replaced_view(done: ReplaceResult) -> list[RenderableType]:

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from pinfold.cli.views.columns import Columns
 from pinfold.cli.views.marks import CLASH, FREE, STRAY, Mark, guest_marks, owner_mark, pool_mark
-from pinfold.cli.views.phrases import foreign_words, guest_cell, mib, page_words, short_emulator_words, vcpu_words
+from pinfold.cli.views.phrases import foreign_words, guest_cell, mib_of, page_words, short_emulator_words, vcpu_words
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.ledger import Role
 from pinfold.core.overhead import ThreadClass
@@ -97,7 +97,7 @@ def _cell_head(cell: CellMap) -> Text:
     line = Text.assemble((f"cell {cell.cell}", "bold"), f": {count(sum(len(core.pcpus) for core in cell.cores), 'pCPU')}")
     if cell.dedicated:
         line.append(f", {cell.free} of {cell.dedicated} dedicated free")
-    line.append(f", {mib(cell.free_mib)} of {mib(cell.memory_mib)} free")
+    line.append(f", {mib_of(cell.free_mib, cell.memory_mib)} free")
     for pages in cell.pages:
         line.append(f", {pages.free:,} of {count(pages.total, 'page')} of {page_words(pages.size_kib)} free")
     return line

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from pinfold.cli.views.columns import Columns
-from pinfold.cli.views.phrases import mib, page_words
+from pinfold.cli.views.phrases import mib, mib_of, page_words
 from pinfold.core.plural import count
 from pinfold.core.settings import HostSettings
 from pinfold.host.map import HostMap
 from pinfold.host.survey import Survey
+
+_LABEL: Final = len("configuration")
 
 
 def host_show_view(seen: Survey, chart: HostMap, settings: HostSettings) -> list[RenderableType]:
@@ -18,21 +22,24 @@ def host_show_view(seen: Survey, chart: HostMap, settings: HostSettings) -> list
     table = Columns("cell", "pCPUs", "cores", "dedicated free", "memory free", "huge pages free")
     for cell, drawn in zip(seen.state.topology.cells, chart.cells, strict=True):
         huge = [f"{page_words(one.size_kib)}: {one.free:,} of {one.total:,}" for one in drawn.pages]
-        memory = f"{mib(drawn.free_mib)} of {mib(cell.memory_mib)}"
+        memory = mib_of(drawn.free_mib, cell.memory_mib)
         table.add_row(
             str(cell.id), str(cell.cpus), str(len(cell.cores)), f"{drawn.free} of {drawn.dedicated}", memory, Group(*huge or ("none",))
         )
     limits = settings.limits
     rows = Columns("", "", titled=False)
-    rows.add_row(
-        "ratios", f"cpu {limits.cpu_allocation_ratio:g}, ram {limits.ram_allocation_ratio:g}, disk {limits.disk_allocation_ratio:g}"
-    )
+    ratios = f"cpu {limits.cpu_allocation_ratio:g}, ram {limits.ram_allocation_ratio:g}, disk {limits.disk_allocation_ratio:g}"
+    rows.add_row("ratios".ljust(_LABEL), ratios)
     rows.add_row("memory", f"{mib(chart.floating_mib)} free for guests without cells")
     rows.add_row("reserved", f"{mib(limits.reserved_memory_mib)} of memory, {limits.reserved_disk_gib} GiB of disk")
     rows.add_row("overhead", f"booking {limits.booking.value}, shared fraction {limits.shared_fraction:g}")
     rows.add_row("host cells", f"{settings.strategy.value}")
     rows.add_row("traits", ", ".join(sorted(seen.state.traits)) or "none")
     rows.add_row("guests", f"{count(len(seen.ours), 'guest')} of ours, {len(seen.guests) - len(seen.ours)} of others")
-    rows.add_row("libvirt", settings.uri)
-    rows.add_row("configuration", settings.source or "none: every option has its default")
-    return [Text(), table, Text(), rows]
+    # An address and a path are not folded, so that they can be copied.
+    copied = [
+        Text(f"{what:<{_LABEL}}  {words}", no_wrap=True) for what, words in (("libvirt", settings.uri), ("configuration", settings.source))
+    ]
+    if not settings.source:
+        copied[-1].append("none: every option has its default")
+    return [Text(), table, Text(), rows, *copied]

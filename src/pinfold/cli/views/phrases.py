@@ -9,6 +9,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.model import EmulatorPlacement, Fit
 from pinfold.core.pools import Pools
 from pinfold.core.printable import shown
+from pinfold.core.request.model import EmulatorPolicy
 from pinfold.drivers.port import HostGuest
 from pinfold.host.claims import places_of
 from pinfold.host.places import Places, places
@@ -28,6 +29,21 @@ def mib(amount: int) -> str:
     ('512 MiB', '2 GiB', '2,500 MiB')
     """
     return f"{amount // 1024:,} GiB" if amount and amount % 1024 == 0 else f"{amount:,} MiB"
+
+
+def mib_of(free: int, total: int) -> str:
+    """A part of an amount of memory, both exact and in the same unit.
+
+    >>> mib_of(15872, 16384), mib_of(15360, 16384), mib_of(16192, 16384), mib_of(64, 512)
+    ('15.5 of 16 GiB', '15 of 16 GiB', '16,192 of 16,384 MiB', '64 of 512 MiB')
+    """
+    if total < 1024 or free % 256 or total % 256:
+        return f"{free:,} of {total:,} MiB"
+    return f"{_decimal(free / 1024)} of {_decimal(total / 1024)} GiB"
+
+
+def _decimal(amount: float) -> str:
+    return f"{amount:,.2f}".rstrip("0").rstrip(".")
 
 
 def page_words(size_kib: int) -> str:
@@ -78,6 +94,11 @@ def foreign_words(seen: Survey | None, guest: HostGuest) -> tuple[str, str]:
         word if is_home else f"{word}, now {here}" for word, here, is_home in zip(there, place_words(now, pools), same, strict=True)
     )
     return vcpus, emulator
+
+
+def policy_words(policy: EmulatorPolicy | None, *, inferred: bool = False) -> str:
+    """The emulator policy of a guest, '' if it has none, and that it is told from the guest's pins if nobody wrote it down."""
+    return "" if policy is None else policy.value + (", told from its pins" if inferred else "")
 
 
 def place_words(found: Places, pools: Pools | None) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from rich.console import RenderableType
 from rich.padding import Padding
@@ -11,10 +12,11 @@ from rich.text import Text
 
 from pinfold.cli.screen import Hanging
 from pinfold.cli.views.columns import Columns
-from pinfold.cli.views.phrases import emulator_words, guest_words, mib
-from pinfold.core.drift import ExpectedMasks, Finding, Severity, expected
+from pinfold.cli.views.phrases import emulator_words, guest_words, mib, policy_words
+from pinfold.core.drift import ExpectedMasks, Finding, InferredMasks, Severity, expected
 from pinfold.core.overhead import ObservedThread, ThreadClass, memory_cell
 from pinfold.core.plural import count
+from pinfold.core.request.model import EmulatorPolicy
 from pinfold.core.topology import Topology
 from pinfold.drivers.port import HostGuest, Observation
 
@@ -33,7 +35,7 @@ def guest_view(
     `topology` is the host's, None if it is not known; it gives the pCPUs of the cells that thread contexts serve.
     """
     found = tuple(findings)
-    lines: list[RenderableType] = guest_head(guest)
+    lines: list[RenderableType] = guest_head(guest, masks.policy if isinstance(masks, InferredMasks) else None)
     if observation is not None and masks is None:
         lines.append(Text(f"  {count(len(observation.threads), 'thread')} seen; nothing was recorded of this guest", style="dim"))
     elif observation is not None and masks is not None:
@@ -46,11 +48,11 @@ def guest_view(
     elif observation is None:
         lines.append(Text("  it does not run: there are no threads to be seen", style="dim"))
     about = [finding for finding in found if finding.tid is None or finding.repair or finding.advice]
-    return lines + [line for finding in about for line in finding_lines(finding)]
+    return lines + findings_lines(about)
 
 
-def guest_head(guest: HostGuest) -> list[RenderableType]:
-    """A guest's name, state, size, policy and id."""
+def guest_head(guest: HostGuest, policy: EmulatorPolicy | None = None) -> list[RenderableType]:
+    """A guest's name, state, size, policy and id. `policy` is that of a guest without our record, None if it is not known."""
     head = Text.assemble(
         (guest_words(guest), "bold"), f": {guest.state.value}, {count(guest.vcpus, 'vCPU')}, {mib(guest.whole_memory_mib)}"
     )
@@ -62,7 +64,8 @@ def guest_head(guest: HostGuest) -> list[RenderableType]:
         lines.append(Text(f"  policy {guest.record.policy.value}: emulator threads on {fit.emulator}, {emulator_words(fit)}"))
         lines += [Text(f"  guest cell {cell.guest_cell} on host cell {cell.host_cell}") for cell in fit.cells]
     elif guest.nova is not None:
-        lines.append(Text(f"  a guest of Nova's, flavor {guest.nova.flavor}"))
+        known = "" if policy is None else f", policy {policy_words(policy)}"
+        lines.append(Text(f"  a guest of Nova's, flavor {guest.nova.flavor}{known}"))
     process = f", process {guest.pid}" if guest.pid is not None else ""
     lines.append(Text(f"  id {guest.id}{process}", style="dim"))
     return lines
@@ -125,6 +128,19 @@ def verdict_lines(masks: ExpectedMasks, observation: Observation, findings: Iter
         words += f"; {len(seen) - len(judged)} not judged"
     drift = any(finding.severity is Severity.DRIFT and finding.tids for finding in found)
     return [Text.assemble(_mark(Severity.DRIFT if drift else None), words), witness]
+
+
+def findings_lines(findings: Iterable[Finding]) -> list[RenderableType]:
+    """All findings. Advice that several findings of one guest share is given once, below the last of them."""
+    found = tuple(findings)
+    last = {(finding.guest_id or finding.guest, finding.advice): place for place, finding in enumerate(found)}
+    return [
+        line
+        for place, finding in enumerate(found)
+        for line in finding_lines(
+            finding if last[finding.guest_id or finding.guest, finding.advice] == place else replace(finding, advice="")
+        )
+    ]
 
 
 def finding_lines(finding: Finding, indent: int = 0) -> list[RenderableType]:
