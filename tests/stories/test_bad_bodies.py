@@ -88,7 +88,7 @@ _FLAVORS: dict[str, dict[str, Any]] = {
     "a negative disk": {"disk": -1},
     "an id with a slash": {"id": "a/b"},
     "a boolean for a count": {"ram": None},
-    "a public flag that is text": {"os-flavor-access:is_public": "yes"},
+    "a public flag that is no boolean": {"os-flavor-access:is_public": "maybe"},
 }
 
 
