@@ -30,8 +30,9 @@ sys.exit(run(sys.argv[1:], Parts(open_driver=None)))
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The root of the labs, empty; anybody may look into it."""
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_mode & 0o005 != 0o005 and folder.owner() == tmp_path.owner():
+            folder.chmod(0o755)
     found = tmp_path / "labs"
     found.mkdir()
     monkeypatch.setenv("PINFOLD_LAB_ROOT", str(found))
@@ -46,7 +47,7 @@ def dead_lab(name: str, fleet: str = "") -> LabFolder:
 
 def command(*words: str, code: tuple[str, ...] = ("-m", "pinfold.wiring.command"), **variables: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join(entry for entry in sys.path if entry)
-    environment = os.environ | {"PYTHONPATH": path} | variables
+    environment = os.environ | {"PYTHONPATH": path, "COLUMNS": "400"} | variables
     return subprocess.run([sys.executable, *code, *words], env=environment, capture_output=True, text=True, check=False)
 
 
@@ -83,7 +84,7 @@ def test_a_damaged_record_is_said_by_every_command(place: Path) -> None:
     folder = dead_lab("a")
     (folder.path / "lab.json").write_text("{")
     sentence = f"{folder.path}/lab.json is damaged"
-    assert sentence in command("lab", "status").stdout.replace("\n", " ")
+    assert sentence in " ".join(command("lab", "status").stdout.split())
     assert sentence in command("lab", "status", "--json").stdout
     assert sentence in command("lab", "down", "a").stderr
     assert folder.path.exists()

@@ -290,7 +290,7 @@ def test_the_command_line_brings_labs_up_and_down(lab_name: str, lab_possible: N
         assert pinfold("lab", "up", f"{name}1")[0] == 4
         damaged = LabFolder.named(f"{name}1").path / "lab.json"
         damaged.write_text("{")
-        assert "lab.json is damaged" in pinfold("lab", "status")[1].replace("\n", " ")
+        assert "lab.json is damaged" in " ".join(pinfold("lab", "status")[1].split())
         assert f"lab {name}2 is up (cell:2 core:2)" in pinfold("lab", "status")[1]
     finally:
         assert pinfold("lab", "down", f"{name}1")[0] == 0  # its keeper knows what it is

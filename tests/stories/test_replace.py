@@ -32,7 +32,7 @@ def test_a_server_that_starts_in_another_place_says_so_and_keeps_saying_it(serve
     agent.hello(report(shared="0-13"))
 
     assert _pinfold("server", "start", "vm1") == ExitStatus.OK
-    out = capsys.readouterr().out
+    out = " ".join(capsys.readouterr().out.split())
     assert "vm1 starts in another place on c1: vCPUs on 2-3, emulator threads on 0-1 -> vCPUs on 14-15, emulator threads on 0-13" in out
     assert "its pins lie on 2-3, outside the pool of today (14-15)" in out
     served.obey()
