@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -44,7 +45,8 @@ class Site:
             try:
                 for part in parts:
                     connection.sendall(part)
-                connection.shutdown(socket.SHUT_WR)
+                with suppress(OSError):  # the server may have ended the connection already
+                    connection.shutdown(socket.SHUT_WR)
                 taken = True
                 while more := connection.recv(65536):
                     heard += more

@@ -39,7 +39,17 @@ class Machine:
             (place / "bin").mkdir(parents=True)
             shutil.copy(SETUP, place / "bin" / "setup")
         path = f"{self.folder / 'programs'}:/usr/bin:/bin"
-        command = ["nsenter", "-m", "-t", str(self.keeper.pid), "env", f"PATH={path}", f"CLONE={clone}", str(place / "bin" / "setup")]
+        command = [
+            "nsenter",
+            "-m",
+            "-t",
+            str(self.keeper.pid),
+            "env",
+            "--default-signal=HUP,INT,TERM",
+            f"PATH={path}",
+            f"CLONE={clone}",
+            str(place / "bin" / "setup"),
+        ]
         with (self.folder / f"{clone}.log").open("ab") as log:
             run = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd="/", start_new_session=True)
         self.runs.append(run)
