@@ -8,8 +8,8 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import NoFit, Strategy
+from pinfold.core.host import HostState
 from pinfold.core.hosttext import host
-from pinfold.core.ledger import HostState
 from pinfold.core.overhead import masks
 from pinfold.core.pools import PoolConfig, build_pools
 from pinfold.core.request.compile import compile_request

@@ -24,8 +24,8 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Subject, compare
 from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import Fit, NoFit, Strategy
+from pinfold.core.host import Claim, HostState, Ledger
 from pinfold.core.hosttext import host
-from pinfold.core.ledger import Claim, HostState, Ledger
 from pinfold.core.overhead import ObservedThread, ThreadClass, masks
 from pinfold.core.pools import PoolConfig, build_pools
 from pinfold.core.request.compile import compile_request

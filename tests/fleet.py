@@ -7,7 +7,7 @@ import uuid
 from pinfold.accounting.client import Placement
 from pinfold.core import ledger
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.ledger import Limits
+from pinfold.core.host import Limits
 from pinfold.core.pools import Pools
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, Flavor, GuestCell, GuestRequest, ThreadPolicy
 from pinfold.core.topology import HostCell, PagePool, Topology

@@ -11,7 +11,7 @@ from benchmarks.fit.timing import median_ns, serve
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import Fit, FitCell, Strategy
-from pinfold.core.ledger import Claim, HostState, Ledger, Limits
+from pinfold.core.host import Claim, HostState, Ledger, Limits
 from pinfold.core.pools import Pools
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor, GuestRequest

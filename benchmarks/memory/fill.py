@@ -13,7 +13,7 @@ from pinfold.accounting.client import CONSUMER_TYPE, DEFAULT_OWNER, MICROVERSION
 from pinfold.accounting.embedded import EmbeddedPlacement, Wsgi, load, unload
 from pinfold.accounting.resources import amounts
 from pinfold.api.agent.tokens import make_token
-from pinfold.core.ledger import HostState
+from pinfold.core.host import HostState
 from pinfold.core.request.model import Flavor
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store import claims, flavors, guests, hosts

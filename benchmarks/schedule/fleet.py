@@ -10,7 +10,7 @@ from pinfold.core import ledger
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit import fit
 from pinfold.core.fit.model import Fit
-from pinfold.core.ledger import HostState, Limits
+from pinfold.core.host import HostState, Limits
 from pinfold.core.pools import Pools
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, GuestCell, GuestRequest, ThreadPolicy
 from pinfold.core.topology import HostCell, PagePool, Topology

@@ -13,7 +13,8 @@ from pinfold.accounting.resources import DISK_GB, MEMORY_MB, OVERHEAD, PCPU, UNL
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit import fit
 from pinfold.core.fit.model import Fit
-from pinfold.core.ledger import Booking, Foreign, HostState, Ledger, Limits, claim
+from pinfold.core.host import Booking, Foreign, HostState, Ledger, Limits
+from pinfold.core.ledger import claim
 from pinfold.core.pools import Pools
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest, ThreadPolicy
 

@@ -16,7 +16,7 @@ from pinfold.agent.wire import GuestOrder, Orders, Welcome
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import Fit, Strategy
-from pinfold.core.ledger import HostState, Ledger
+from pinfold.core.host import HostState, Ledger
 from pinfold.store import codec
 from pinfold.store.records import Desired, Tombstone
 

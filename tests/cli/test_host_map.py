@@ -14,8 +14,8 @@ from pinfold.cli.views.marks import letters
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import Fit, Strategy
+from pinfold.core.host import Claim, HostState, Ledger, Limits
 from pinfold.core.hosttext import host
-from pinfold.core.ledger import Claim, HostState, Ledger, Limits
 from pinfold.core.pools import PoolConfig, build_pools
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor

@@ -11,7 +11,7 @@ from pinfold.config import load
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.model import Strategy
-from pinfold.core.ledger import Booking, Limits, OverheadRates, ReservedPages
+from pinfold.core.host import Booking, Limits, OverheadRates, ReservedPages
 from pinfold.core.pools import PoolConfig
 
 NOVA = """\

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit import fit
 from pinfold.core.fit.model import Fit, FitCell, NoFit, Strategy
+from pinfold.core.host import Booking, Claim, Foreign, ForeignMemory, HostState, Ledger, Limits, ReservedPages
 from pinfold.core.hosttext import host
-from pinfold.core.ledger import Booking, Claim, Foreign, ForeignMemory, HostState, Ledger, Limits, ReservedPages
 from pinfold.core.pools import Pools
 from pinfold.core.request.model import (
     CpuPolicy,

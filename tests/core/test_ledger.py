@@ -8,7 +8,8 @@ import pytest
 from tests.core.hosts import cpus, fits, guest, holding, state
 
 from pinfold.core.errors import Conflict
-from pinfold.core.ledger import Claim, Foreign, Ledger, Role, claim, conflicts, release, retiring, roles
+from pinfold.core.host import Claim, Foreign, Ledger
+from pinfold.core.ledger import Role, claim, conflicts, release, retiring, roles
 from pinfold.core.pools import Pools
 from pinfold.core.request.model import EmulatorPolicy, ThreadPolicy
 

@@ -7,7 +7,7 @@ from tests.core.hosts import cpus, fits, guest, state
 
 from pinfold.core.errors import InvariantViolation
 from pinfold.core.fit.model import Fit
-from pinfold.core.ledger import Limits, OverheadRates
+from pinfold.core.host import Limits, OverheadRates
 from pinfold.core.overhead import booked_millicpu, capacity_millicpu, masks
 from pinfold.core.pools import Pools
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest

@@ -8,8 +8,8 @@ import pytest
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.host import Foreign, ForeignMemory, Limits, OverheadRates, ReservedPages
 from pinfold.core.hosttext import host
-from pinfold.core.ledger import Foreign, ForeignMemory, Limits, OverheadRates, ReservedPages
 from pinfold.core.pools import Pools
 from pinfold.core.sanity import check_host
 from pinfold.core.topology import HostCell, PagePool, Topology

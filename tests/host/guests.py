@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
+from pinfold.core.host import Claim, HostState, Ledger
 from pinfold.core.hosttext import host
-from pinfold.core.ledger import Claim, HostState, Ledger
 from pinfold.core.pools import Pools
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.core.topology import Topology

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.host.guests import HOST, POOLS, cpus, fit, ours, surveyed, theirs
 
+from pinfold.core.host import ForeignMemory
 from pinfold.core.hosttext import host
-from pinfold.core.ledger import ForeignMemory, Role, roles
+from pinfold.core.ledger import Role, roles
 from pinfold.core.overhead import ThreadClass
 from pinfold.core.pools import Pools
 from pinfold.drivers.port import DefinedPins

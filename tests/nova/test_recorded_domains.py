@@ -19,8 +19,8 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import EmulatorPlacement, Fit
+from pinfold.core.host import HostState, Limits
 from pinfold.core.hosttext import host
-from pinfold.core.ledger import HostState, Limits
 from pinfold.core.overhead import masks
 from pinfold.core.pools import PoolConfig, build_pools
 from pinfold.core.request.compile import compile_request

@@ -14,7 +14,7 @@ from pinfold.accounting.client import Placement
 from pinfold.accounting.resources import OVERHEAD, PCPU
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import Conflict
-from pinfold.core.ledger import Foreign, Limits, OverheadRates
+from pinfold.core.host import Foreign, Limits, OverheadRates
 from pinfold.core.reasons import ReasonCode
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.scheduler.model import SchedulerSettings

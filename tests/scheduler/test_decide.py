@@ -13,7 +13,7 @@ from pinfold.core import ledger
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit import fit
 from pinfold.core.fit.model import Fit, NoFit, Strategy
-from pinfold.core.ledger import Foreign, HostState, Ledger, Limits
+from pinfold.core.host import Foreign, HostState, Ledger, Limits, OverheadRates
 from pinfold.core.pools import Pools
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest
@@ -140,7 +140,7 @@ def test_a_host_with_an_overhead_pool_comes_before_one_without() -> None:
 
 def test_a_host_with_more_headroom_of_the_pool_comes_first() -> None:
     booked = _fill(
-        _state(limits=Limits(reserved_memory_mib=0, rates=ledger.OverheadRates(guest=300))), pinned(1, emulator=EmulatorPolicy.SHARE), 2
+        _state(limits=Limits(reserved_memory_mib=0, rates=OverheadRates(guest=300))), pinned(1, emulator=EmulatorPolicy.SHARE), 2
     )
     index = _index(_entry("booked", booked), _entry("fresh"))
     only_the_best = dataclasses.replace(SETTINGS, top=1)

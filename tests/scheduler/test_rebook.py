@@ -11,7 +11,7 @@ from tests.scheduler.claiming import EAGER, create, synced_hosts
 from pinfold.accounting.client import Placement
 from pinfold.accounting.resources import OVERHEAD
 from pinfold.core.errors import Conflict, InvalidRequest
-from pinfold.core.ledger import Booking, Limits, OverheadRates
+from pinfold.core.host import Booking, Limits, OverheadRates
 from pinfold.core.reasons import ReasonCode
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.scheduler.model import Claimed

@@ -17,7 +17,7 @@ from pinfold.accounting.client import Placement
 from pinfold.accounting.resources import OVERHEAD, PCPU
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import Conflict
-from pinfold.core.ledger import OverheadRates
+from pinfold.core.host import OverheadRates
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest
 from pinfold.faultpoints import POINTS
 from pinfold.scheduler.lifecycle import Lifecycle

@@ -14,7 +14,7 @@ from tests.fleet import pinned, report
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
-from pinfold.core.ledger import Foreign, ForeignMemory, Limits, OverheadRates, ReservedPages
+from pinfold.core.host import Foreign, ForeignMemory, Limits, OverheadRates, ReservedPages
 from pinfold.core.pools import Pools
 from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.core.topology import HostCell, PagePool, Topology

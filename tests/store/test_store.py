@@ -18,7 +18,7 @@ from tests.postgres import PostgreSQL
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
-from pinfold.core.ledger import Foreign
+from pinfold.core.host import Foreign
 from pinfold.core.request.model import Flavor
 from pinfold.store import aggregates, flavors, guests, hosts
 from pinfold.store.database import Database, tell, upgrade

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from tests.fleet import at_rest, report
 from tests.stories.rig import Fleet
 
-from pinfold.core.ledger import Limits
+from pinfold.core.host import Limits
 from pinfold.scheduler.lifecycle import DELETED_SECONDS
 from pinfold.store import guests
 from pinfold.store.records import Observed

@@ -34,7 +34,7 @@ from pinfold.agent.wire import GuestOrder, Orders
 from pinfold.api.app import create_app
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.model import Fit
-from pinfold.core.ledger import Limits
+from pinfold.core.host import Limits
 from pinfold.drivers.port import GuestState
 from pinfold.scheduler.model import HealSummary, SchedulerSettings
 from pinfold.store import claims, codec, guests

@@ -18,7 +18,7 @@ from pinfold.cli.exit_status import ExitStatus
 from pinfold.cli.session import Parts
 from pinfold.config.clouds import clouds_yaml
 from pinfold.config.fleet import ApiSettings
-from pinfold.core.ledger import Booking, Limits, OverheadRates
+from pinfold.core.host import Booking, Limits, OverheadRates
 from pinfold.wiring.host import open_driver
 from pinfold.wiring.http_server import server_of
 from pinfold.wiring.service import Service, listening_socket, url_of

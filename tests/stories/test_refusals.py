@@ -7,7 +7,7 @@ import re
 from tests.fleet import at_rest, report
 from tests.stories.rig import Fleet, server_body
 
-from pinfold.core.ledger import Limits, OverheadRates
+from pinfold.core.host import Limits, OverheadRates
 
 _NARROW = Limits(reserved_memory_mib=0, shared_fraction=0.1, rates=OverheadRates(guest=50, vcpu=20, disk=0, nic=0))
 """An overhead pool of 200 millicpu, of which a guest of two vCPUs books 90."""

@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import Final
 
 from pinfold.core.fit.model import Fit
-from pinfold.core.ledger import Booking, HostState
+from pinfold.core.host import Booking, HostState
 from pinfold.core.overhead import capacity_millicpu
 
 PCPU: Final = "PCPU"

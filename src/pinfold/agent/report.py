@@ -9,7 +9,7 @@ from pinfold.agent.wire import GuestReport, Orders, SeenThread, ThreadReport
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import expected
 from pinfold.core.fit.model import Strategy
-from pinfold.core.ledger import Foreign, ForeignMemory
+from pinfold.core.host import Foreign, ForeignMemory
 from pinfold.drivers.port import GuestState, HostGuest
 from pinfold.host.survey import Survey
 from pinfold.host.verify import Verdict

@@ -9,7 +9,7 @@ from pinfold.core.errors import InvalidRequest
 from pinfold.drivers.libvirt.capabilities import Platform
 
 if TYPE_CHECKING:
-    from pinfold.core.ledger import HostState
+    from pinfold.core.host import HostState
     from pinfold.core.settings import HostSettings
 
 
@@ -28,7 +28,7 @@ def trial_host(settings: HostSettings, capabilities: str | None, text: str | Non
     Raises `InvalidRequest` when both or unreadable ones are given, and for pools that do not fit the host.
     """
     from pinfold.config.parse import read_text
-    from pinfold.core.ledger import HostState
+    from pinfold.core.host import HostState
     from pinfold.core.pools import build_pools
     from pinfold.core.traits import own_traits
     from pinfold.drivers.libvirt import capabilities as reader

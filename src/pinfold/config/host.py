@@ -12,7 +12,7 @@ from pinfold.config.parse import Values, parse, shortened
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.model import Strategy
-from pinfold.core.ledger import Booking, Limits, OverheadRates, ReservedPages
+from pinfold.core.host import Booking, Limits, OverheadRates, ReservedPages
 from pinfold.core.pools import PoolConfig
 from pinfold.core.settings import HostSettings
 

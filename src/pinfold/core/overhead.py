@@ -16,7 +16,7 @@ from pinfold.core.pools import Pools
 from pinfold.core.request.model import GuestRequest
 
 if TYPE_CHECKING:
-    from pinfold.core.ledger import Limits, OverheadRates
+    from pinfold.core.host import Limits, OverheadRates
 
 
 _CONTEXT_OF_CELL: Final = re.compile(r"TC tc-ram-node([0-9])\Z")
@@ -103,7 +103,7 @@ def memory_cell(thread: ObservedThread, fit: Fit) -> int | None:
 def booked_millicpu(request: GuestRequest, rates: OverheadRates) -> int:
     """The millicpu that a guest with policy `share` books of an overhead pool.
 
-    >>> from pinfold.core.ledger import OverheadRates
+    >>> from pinfold.core.host import OverheadRates
     >>> booked_millicpu(GuestRequest(vcpus=4, memory_mib=64, disks=1, nics=2), OverheadRates())
     58
     """

@@ -13,7 +13,7 @@ from pinfold.core import topology as topologies
 from pinfold.core.bounds import MAX_AMOUNT, MAX_CELLS
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest, InvariantViolation
-from pinfold.core.ledger import Foreign, Limits
+from pinfold.core.host import Foreign, Limits
 from pinfold.core.pools import Pools
 from pinfold.core.topology import Topology
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pinfold.core.fit.model import Strategy
-from pinfold.core.ledger import Limits
+from pinfold.core.host import Limits
 from pinfold.core.pools import PoolConfig
 
 

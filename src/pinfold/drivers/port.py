@@ -14,7 +14,7 @@ from typing import Protocol
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import Unavailable
 from pinfold.core.fit.model import Fit
-from pinfold.core.ledger import ForeignMemory
+from pinfold.core.host import ForeignMemory
 from pinfold.core.overhead import Masks, ObservedThread
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest
 from pinfold.core.topology import Topology

@@ -15,7 +15,8 @@ from pinfold.core.drift.remedy import OWNER
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.fit.engine import fit as find_fit
 from pinfold.core.fit.model import Fit, NoFit
-from pinfold.core.ledger import HostState, Ledger, release
+from pinfold.core.host import HostState, Ledger
+from pinfold.core.ledger import release
 from pinfold.core.plural import count
 from pinfold.core.printable import shell_word
 from pinfold.core.request.compile import compile_request

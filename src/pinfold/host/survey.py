@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
-from pinfold.core.ledger import Claim, Foreign, HostState, Ledger
+from pinfold.core.host import Claim, Foreign, HostState, Ledger
 from pinfold.core.pools import Pools, build_pools, configured_pools
 from pinfold.core.settings import HostSettings
 from pinfold.core.topology import Topology

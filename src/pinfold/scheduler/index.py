@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pinfold.core import ledger
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.model import Fit, Strategy
-from pinfold.core.ledger import HostState
+from pinfold.core.host import HostState
 from pinfold.store.records import HostLedger, HostMark
 
 WIDTH: Final = 8

@@ -7,7 +7,7 @@ import threading
 from pinfold.accounting.client import Placement
 from pinfold.accounting.resources import OVERHEAD, inventories
 from pinfold.core.errors import Conflict, InvalidRequest
-from pinfold.core.ledger import HostState
+from pinfold.core.host import HostState
 from pinfold.core.traits import OVERHEAD_POOL, OWN_TRAITS, own_traits
 from pinfold.faultpoints import fault_point
 from pinfold.store import aggregates, hosts

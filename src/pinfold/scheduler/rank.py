@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pinfold.core.fit.model import Fit, Strategy
-from pinfold.core.ledger import HostState
+from pinfold.core.host import HostState
 from pinfold.core.request.model import GuestRequest
 from pinfold.scheduler.filter import Mask, Need, booked
 from pinfold.scheduler.index import POOL, View

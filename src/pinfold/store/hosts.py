@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.fit.model import Strategy
-from pinfold.core.ledger import Claim, Foreign, HostState, Ledger, Limits
+from pinfold.core.host import Claim, Foreign, HostState, Ledger, Limits
 from pinfold.core.pools import Pools
 from pinfold.core.sanity import check_host
 from pinfold.core.topology import Topology

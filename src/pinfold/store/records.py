@@ -12,7 +12,7 @@ from typing import Final
 from pinfold.core.bounds import Revision, Uuid
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.model import Fit, Strategy
-from pinfold.core.ledger import Foreign, HostState, Limits
+from pinfold.core.host import Foreign, HostState, Limits
 from pinfold.core.pools import Pools
 from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.core.topology import Topology

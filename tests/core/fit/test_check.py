@@ -10,7 +10,8 @@ from tests.core.hosts import cpus, explicit, fits, guest, state
 from pinfold.core.fit.check import holds, violations
 from pinfold.core.fit.demand import prepare
 from pinfold.core.fit.model import EmulatorPlacement, Fit
-from pinfold.core.ledger import HostState, Limits, claim
+from pinfold.core.host import HostState, Limits
+from pinfold.core.ledger import claim
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest, ThreadPolicy
 
 WHERE = state("pack:2 core:4 pu:2 mem:64 huge:2048x8", shared="0-1,8-9", overhead="0-1", disk_gib=10)

@@ -8,7 +8,8 @@ from tests.core.hosts import cpus, fits, guest, refused, state
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit import fit
 from pinfold.core.fit.model import EmulatorPlacement, NoFit
-from pinfold.core.ledger import Booking, Limits, claim
+from pinfold.core.host import Booking, Limits
+from pinfold.core.ledger import claim
 from pinfold.core.reasons import Kind, ReasonCode
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest, ThreadPolicy
 

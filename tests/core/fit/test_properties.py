@@ -16,7 +16,8 @@ from pinfold.core.fit.check import violations
 from pinfold.core.fit.count import CellCounts, Counts
 from pinfold.core.fit.invariants import broken
 from pinfold.core.fit.model import Fit, NoFit, Strategy
-from pinfold.core.ledger import HostState, Ledger, Role, claim, release, retiring, roles
+from pinfold.core.host import HostState, Ledger
+from pinfold.core.ledger import Role, claim, release, retiring, roles
 from pinfold.core.overhead import masks
 from pinfold.core.pools import Pools
 from pinfold.core.reasons import Kind, ReasonCode

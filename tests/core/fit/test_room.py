@@ -7,7 +7,8 @@ from tests.core.hosts import ANY, LARGE, NO_RESERVE, SMALL, cpus, explicit, fits
 
 from pinfold.core.fit import fit
 from pinfold.core.fit.model import NoFit
-from pinfold.core.ledger import Foreign, ForeignMemory, Limits, ReservedPages, claim, release
+from pinfold.core.host import Foreign, ForeignMemory, Limits, ReservedPages
+from pinfold.core.ledger import claim, release
 from pinfold.core.reasons import Kind, ReasonCode
 from pinfold.core.request.model import GuestRequest, PageRequest
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.core.hosts import ANY, LARGE, cpus, fits, guest, places, refused, state
 
-from pinfold.core.ledger import Foreign
+from pinfold.core.host import Foreign
 from pinfold.core.reasons import Kind, ReasonCode
 from pinfold.core.request.model import EmulatorPolicy, ThreadPolicy
 

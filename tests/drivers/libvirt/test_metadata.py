@@ -14,8 +14,9 @@ from tests.drivers.libvirt.specs import SPECS
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
+from pinfold.core.host import HostState
 from pinfold.core.hosttext import host
-from pinfold.core.ledger import HostState, claim, release
+from pinfold.core.ledger import claim, release
 from pinfold.core.pools import PoolConfig, build_pools
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.model import EmulatorPolicy

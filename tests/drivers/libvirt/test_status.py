@@ -10,7 +10,7 @@ from tests.drivers.libvirt.specs import SPECS
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
-from pinfold.core.ledger import ForeignMemory
+from pinfold.core.host import ForeignMemory
 from pinfold.core.overhead import ThreadClass
 from pinfold.drivers.libvirt import emit, status
 from pinfold.drivers.libvirt.capabilities import Platform

@@ -16,7 +16,7 @@ from tests.real.fleet.rig import Process
 from pinfold.agent.wire import GuestOrder, Hello, Welcome
 from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import Fit
-from pinfold.core.ledger import Claim, HostState, Ledger
+from pinfold.core.host import Claim, HostState, Ledger
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
 from pinfold.lab.daemon import LabHost

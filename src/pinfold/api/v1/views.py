@@ -18,7 +18,8 @@ from pinfold.api.v1.schemas import (
     RefusalView,
 )
 from pinfold.core.fit.model import Fit
-from pinfold.core.ledger import HostState, roles
+from pinfold.core.host import HostState
+from pinfold.core.ledger import roles
 from pinfold.core.overhead import capacity_millicpu, masks
 from pinfold.core.reasons import Reason
 from pinfold.scheduler.faults import refused_by

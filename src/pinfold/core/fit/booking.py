@@ -12,7 +12,7 @@ from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.model import GuestRequest
 
 if TYPE_CHECKING:
-    from pinfold.core.ledger import HostState
+    from pinfold.core.host import HostState
 
 
 def booking(request: GuestRequest, frame: Frame, room: int) -> tuple[int, Reason | None]:

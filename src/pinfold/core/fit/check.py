@@ -14,7 +14,7 @@ from pinfold.core.plural import Count
 from pinfold.core.request.model import EmulatorPolicy, GuestCell, GuestRequest, PageKind, ThreadPolicy
 
 if TYPE_CHECKING:
-    from pinfold.core.ledger import HostState
+    from pinfold.core.host import HostState
 
 
 def holds(demand: Demand, counts: Counts, fit: Fit) -> bool:

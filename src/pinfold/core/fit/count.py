@@ -18,7 +18,7 @@ from pinfold.core.overhead import capacity_millicpu
 from pinfold.core.topology import HostCell
 
 if TYPE_CHECKING:
-    from pinfold.core.ledger import HostState
+    from pinfold.core.host import HostState
 
 Threads = tuple[int, ...]
 

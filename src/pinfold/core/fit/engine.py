@@ -22,7 +22,7 @@ from pinfold.core.fit.explain import explain
 from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell, NoFit, Strategy
 from pinfold.core.fit.place import Placed, place
 from pinfold.core.fit.room import host_takes, page_for
-from pinfold.core.ledger import HostState
+from pinfold.core.host import HostState
 from pinfold.core.reasons import Reason
 from pinfold.core.request.model import GuestRequest
 

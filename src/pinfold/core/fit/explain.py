@@ -15,7 +15,7 @@ from pinfold.core.overhead import booked_millicpu
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 
 if TYPE_CHECKING:
-    from pinfold.core.ledger import HostState
+    from pinfold.core.host import HostState
 
 _ORDER: Final = {code: position for position, code in enumerate(ReasonCode)}
 _WITH_EMULATOR: Final = " with the pCPU of the emulator threads"

@@ -16,7 +16,7 @@ from xml.etree.ElementTree import Element
 from pinfold.core.bounds import MAX_AMOUNT, MAX_CELL, MAX_CPU, MAX_GUEST_CELLS, MAX_IOTHREADS, MAX_PAGE_KIB
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
-from pinfold.core.ledger import ForeignMemory
+from pinfold.core.host import ForeignMemory
 from pinfold.core.overhead import ObservedThread, ThreadClass
 from pinfold.drivers.libvirt import metadata, template, xmltext
 from pinfold.drivers.port import DefinedPins, GuestState, HostGuest, Record

@@ -1,0 +1,118 @@
+"""The values of one host: topology, pools, limits, claims and foreign domains. `ledger` has the functions that change them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.fit.count import Counts
+from pinfold.core.fit.model import Fit
+from pinfold.core.pools import Pools
+from pinfold.core.topology import Topology
+
+
+class Booking(Enum):
+    """`[overhead] booking`: whether a fully booked overhead pool refuses a guest or only warns."""
+
+    ENFORCE = "enforce"
+    REPORT = "report"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverheadRates:
+    """The millicpu of overhead that a `share` guest books: per guest, per vCPU, per disk and per NIC."""
+
+    guest: int = 20
+    vcpu: int = 2
+    disk: int = 10
+    nic: int = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReservedPages:
+    """Pages of one size in one cell that are not for guests (`reserved_huge_pages`)."""
+
+    cell: int
+    size_kib: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much of a host may be promised: ratios and reserves, as in Nova.
+
+    Ratios apply only to floating guests. A guest with cells is backed by real memory and is never overcommitted.
+    `shared_fraction` is the part of the overlap of overhead and shared pool that counts as overhead.
+    """
+
+    cpu_allocation_ratio: float = 4.0
+    ram_allocation_ratio: float = 1.0
+    disk_allocation_ratio: float = 1.0
+    reserved_memory_mib: int = 512
+    reserved_disk_gib: int = 0
+    reserved_pages: tuple[ReservedPages, ...] = ()
+    shared_fraction: float = 0.5
+    booking: Booking = Booking.ENFORCE
+    rates: OverheadRates = OverheadRates()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignMemory:
+    """Pages in one cell that processes other than our guests hold."""
+
+    cell: int
+    size_kib: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foreign:
+    """A domain or process on the host that is not ours: the pCPUs it is pinned to and the pages it holds.
+
+    `memory_mib` is its small-page memory on all cells; it counts against the host's limit of floating memory.
+    """
+
+    name: str
+    cpus: CpuSet = CpuSet()
+    pages: tuple[ForeignMemory, ...] = ()
+    memory_mib: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A fit recorded for one guest. `guest` is its id, a UUID in text form."""
+
+    guest: str
+    fit: Fit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """The claims and foreign domains of one host. `claims` are ordered by guest id, each id once; `foreign` is ordered by name."""
+
+    claims: tuple[Claim, ...] = ()
+    foreign: tuple[Foreign, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostState:
+    """Everything that a fit depends on. Equal states give equal answers.
+
+    `disk_gib` is None if disk space is not accounted. `revision` counts the recorded changes; a fit ignores it.
+    """
+
+    topology: Topology
+    pools: Pools
+    limits: Limits = Limits()
+    ledger: Ledger = Ledger()
+    traits: frozenset[str] = frozenset()
+    disk_gib: int | None = None
+    revision: int = field(default=0, compare=False)
+    name: str = field(default="", compare=False)
+
+    @cached_property
+    def counts(self) -> Counts:
+        """What the host has left, counted once. It belongs to the engine and is not part of the value."""
+        return Counts.of(self)
