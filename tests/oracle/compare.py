@@ -14,7 +14,7 @@ from tests.oracle.room import at_best, read
 from tests.oracle.valid import valid
 
 from pinfold.core.fit.model import Fit, NoFit, Strategy
-from pinfold.core.ledger import HostState
+from pinfold.core.host import HostState
 from pinfold.core.reasons import Kind
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, GuestRequest, ThreadPolicy
 

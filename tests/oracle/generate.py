@@ -17,7 +17,7 @@ from tests.oracle.room import CellRoom, Room, emptied, read
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell, Strategy
-from pinfold.core.ledger import Claim, HostState, Ledger
+from pinfold.core.host import Claim, HostState, Ledger
 from pinfold.core.pools import Pools
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, GuestCell, GuestRequest, PageKind, PageRequest, ThreadPolicy
 

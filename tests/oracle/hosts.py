@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from random import Random
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.ledger import Booking, Foreign, ForeignMemory, HostState, Ledger, Limits, OverheadRates, ReservedPages
+from pinfold.core.host import Booking, Foreign, ForeignMemory, HostState, Ledger, Limits, OverheadRates, ReservedPages
 from pinfold.core.pools import Pools
 from pinfold.core.topology import HostCell, PagePool, Topology
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.oracle import cpsat, enumeration
 from tests.oracle.room import Room, read
 
-from pinfold.core.ledger import HostState
+from pinfold.core.host import HostState
 from pinfold.core.request.model import GuestRequest
 
 MOST_CELLS = 4

@@ -14,7 +14,7 @@ from tests.oracle.oracle import is_small
 from tests.oracle.room import CellRoom, Room, read
 
 from pinfold.core.fit.model import Fit, FitCell, Strategy
-from pinfold.core.ledger import HostState
+from pinfold.core.host import HostState
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest, ThreadPolicy
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from pinfold.core.ledger import Booking, HostState, Ledger, OverheadRates
+from pinfold.core.host import Booking, HostState, Ledger, OverheadRates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
