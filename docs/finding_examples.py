@@ -30,9 +30,11 @@ from pinfold.core.drift.memory import Area, AreaKind
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.overhead import Masks, ObservedThread, ThreadClass
 from pinfold.core.pools import Pools
+from pinfold.drivers.kvm.thread_class import of_class
 from pinfold.drivers.libvirt.metadata import NAMESPACE, record_of_text
 from pinfold.drivers.port import DefinedPins, GuestState, HostGuest, NovaRecord, Observation
 from pinfold.host.nova import judged, read
+from pinfold.linux.procfs import Thread
 
 _ONLINE = CpuSet.parse("0-7")
 _POOLS = Pools(shared=CpuSet.parse("0-1"), dedicated=CpuSet.parse("2-7"), overhead=CpuSet.parse("0-1"))
@@ -62,7 +64,7 @@ def _threads() -> Iterator[Finding]:
         (4721, "vhost-4711", ThreadClass.VHOST, "0-7"),
         (4722, "kvm-nx-lpage-re", ThreadClass.KTHREAD, "2"),
     ):
-        yield from _of(*_VCPUS, ObservedThread(tid=tid, name=name, thread_class=kind, allowed=CpuSet.parse(cpus)))
+        yield from _of(*_VCPUS, of_class(Thread(tid=tid, comm=name, allowed=CpuSet.parse(cpus)), kind))
     strayed = ObservedThread(tid=4718, name="CPU 0/KVM", thread_class=ThreadClass.VCPU, allowed=CpuSet.parse("2-7"), vcpu=0)
     third = ObservedThread(tid=4720, name="CPU 2/KVM", thread_class=ThreadClass.VCPU, allowed=CpuSet.of(4), vcpu=2)
     worker = ObservedThread(tid=4730, name="worker", thread_class=ThreadClass.EMULATOR, allowed=_MASKS.overhead, scheduler="fifo")

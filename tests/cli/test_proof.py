@@ -60,7 +60,9 @@ def test_every_thread_stands_with_what_it_may_and_what_was_recorded(capsys: pyte
 
 
 def test_a_thread_context_stands_with_its_memory_s_cell_and_is_not_judged(capsys: pytest.CaptureFixture[str]) -> None:
-    context = ObservedThread(tid=73, name="TC tc-ram-node0", thread_class=ThreadClass.THREAD_CONTEXT, allowed=CpuSet.parse("0-3"))
+    context = ObservedThread(
+        tid=73, name="TC tc-ram-node0", thread_class=ThreadClass.THREAD_CONTEXT, allowed=CpuSet.parse("0-3"), guest_cell=0
+    )
     observation = _threads("1", "0")
     seen, guest, verdict = _verdict(dataclasses.replace(observation, threads=(*observation.threads, context)))
     assert verdict.findings == ()

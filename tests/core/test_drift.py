@@ -30,8 +30,10 @@ from pinfold.core.drift import (
 from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
 from pinfold.core.overhead import Masks, ObservedThread, ThreadClass, memory_cell
 from pinfold.core.pools import Pools
-from pinfold.drivers.libvirt import thread_moves
+from pinfold.drivers.kvm import thread_moves
+from pinfold.drivers.kvm.thread_class import of_class
 from pinfold.drivers.port import DefinedPins, Observation
+from pinfold.linux.procfs import Thread
 
 ONLINE = CpuSet.parse("0-15")
 WEB = Subject(name="web", id="00000000-0000-0000-0000-000000000001", pid=100, realtime_priority=3, owner="pinfold")
@@ -48,7 +50,7 @@ REALTIME = Masks(vcpus=(cpus("4"), cpus("5")), overhead=cpus("0-1"), realtime=cp
 def thread(
     kind: ThreadClass, allowed: str, *, tid: int = 101, name: str = "x", vcpu: int | None = None, sched: str = "other"
 ) -> ObservedThread:
-    return ObservedThread(tid=tid, name=name, thread_class=kind, allowed=cpus(allowed), vcpu=vcpu, scheduler=sched)
+    return of_class(Thread(tid=tid, comm=name, allowed=cpus(allowed), scheduler=sched), kind, vcpu)
 
 
 MAIN = thread(ThreadClass.EMULATOR, "0-1", tid=100, name="qemu-system-x86")
@@ -58,7 +60,11 @@ RIGHT = (MAIN, VCPU0, VCPU1)
 ASKED = DefinedPins(vcpus=((0, cpus("4")), (1, cpus("5"))), emulator=cpus("0-1"))
 
 
-CONTEXT = thread(ThreadClass.THREAD_CONTEXT, "8-15", tid=104, name="TC tc-ram-node0")
+def context(name: str, kind: ThreadClass = ThreadClass.THREAD_CONTEXT) -> ObservedThread:
+    return thread(kind, "8-15", tid=104, name=name)
+
+
+CONTEXT = context("TC tc-ram-node0")
 
 
 def codes(findings: tuple[Finding, ...]) -> list[str]:
@@ -71,9 +77,9 @@ def test_a_guest_as_recorded_has_no_findings() -> None:
 
 @pytest.mark.parametrize("allowed", ["8-15", "0-1", "4", "0-15"])
 def test_a_thread_context_is_never_drift_wherever_libvirt_bound_it(allowed: str) -> None:
-    context = thread(ThreadClass.THREAD_CONTEXT, allowed, tid=104, name="TC tc-ram-node0", sched="fifo")
-    assert expected(MASKS, context) is None
-    assert compare(WEB, REALTIME, (MAIN, VCPU0, thread(ThreadClass.VCPU, "5", vcpu=1, sched="fifo"), context), ONLINE) == ()
+    maker = thread(ThreadClass.THREAD_CONTEXT, allowed, tid=104, name="TC tc-ram-node0", sched="fifo")
+    assert expected(MASKS, maker) is None
+    assert compare(WEB, REALTIME, (MAIN, VCPU0, thread(ThreadClass.VCPU, "5", vcpu=1, sched="fifo"), maker), ONLINE) == ()
 
 
 def test_a_thread_context_is_never_moved() -> None:
@@ -84,15 +90,15 @@ def test_a_thread_context_tells_the_host_cell_whose_memory_it_made() -> None:
     cells = tuple(FitCell(guest_cell=guest, host_cell=host, pins=((guest, 4 + guest),)) for guest, host in ((0, 3), (1, 2)))
     fit = Fit(vcpus=2, memory_mib=64, cells=cells, emulator=cpus("0"))
     assert memory_cell(CONTEXT, fit) == 3
-    assert memory_cell(replace(CONTEXT, name="TC tc-ram-node1"), fit) == 2
-    assert memory_cell(replace(CONTEXT, name="TC tc-pc.ram"), fit) is None
-    assert memory_cell(replace(CONTEXT, thread_class=ThreadClass.EMULATOR), fit) is None
+    assert memory_cell(context("TC tc-ram-node1"), fit) == 2
+    assert memory_cell(context("TC tc-pc.ram"), fit) is None
+    assert memory_cell(context("TC tc-ram-node0", ThreadClass.EMULATOR), fit) is None
 
 
 def test_a_name_that_the_kernel_cut_tells_no_host_cell() -> None:
     cells = tuple(FitCell(guest_cell=index, host_cell=index, pins=((index, index),)) for index in range(11))
     fit = Fit(vcpus=11, memory_mib=64, cells=cells, emulator=cpus("0"))
-    assert memory_cell(replace(CONTEXT, name="TC tc-ram-node1"), fit) is None
+    assert memory_cell(context("TC tc-ram-node1"), fit) is None
 
 
 @pytest.mark.parametrize(
@@ -527,7 +533,7 @@ def test_every_code_has_a_sentence_and_a_value_of_its_own() -> None:
 def test_a_remote_hypervisors_word_is_about_classes_and_virsh_repairs_them() -> None:
     far = Subject(name="web", uri="qemu+ssh://c07/system")
     emulator = thread(ThreadClass.EMULATOR, "9", tid=0, name="emulator")
-    iothread = thread(ThreadClass.IOTHREAD, "9", tid=0, name="iothread 2")
+    iothread = replace(thread(ThreadClass.IOTHREAD, "9", tid=0, name="iothread 2"), iothread=2)
     findings = compare(far, MASKS, (emulator, iothread, VCPU0, VCPU1), ONLINE)
     assert [finding.repair for finding in findings] == [
         "virsh -c qemu+ssh://c07/system emulatorpin web 0-1 --live",

@@ -16,11 +16,13 @@ from pinfold.core.hosttext import host as topology_of
 from pinfold.core.overhead import Masks, ObservedThread, ThreadClass
 from pinfold.core.request.model import GuestRequest
 from pinfold.core.topology import Topology
+from pinfold.drivers.kvm.thread_class import of_class
 from pinfold.drivers.libvirt import emit
 from pinfold.drivers.libvirt.capabilities import Platform
 from pinfold.drivers.libvirt.elements import BuildContext
 from pinfold.drivers.libvirt.status import HostPages, host_guest
 from pinfold.drivers.port import Driver, Event, GuestSpec, GuestState, HostGuest, Observation, Record
+from pinfold.linux.procfs import Thread
 
 PAGES = HostPages(cells=tuple(range(16)))
 CONTEXT = BuildContext(platform=Platform(emulator="/usr/bin/qemu-system-x86_64"))
@@ -97,11 +99,5 @@ def open_still(plain: Any) -> Iterator[Driver]:
 
 
 def _thread(plain: Any) -> ObservedThread:
-    return ObservedThread(
-        tid=plain["tid"],
-        name=plain["name"],
-        thread_class=ThreadClass(plain["class"]),
-        allowed=CpuSet.parse(plain["allowed"]),
-        vcpu=plain.get("vcpu"),
-        scheduler=plain.get("scheduler", "other"),
-    )
+    seen = Thread(tid=plain["tid"], comm=plain["name"], allowed=CpuSet.parse(plain["allowed"]), scheduler=plain.get("scheduler", "other"))
+    return of_class(seen, ThreadClass(plain["class"]), plain.get("vcpu"))

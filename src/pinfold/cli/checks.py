@@ -219,7 +219,7 @@ def _address(configuration: Configuration) -> Address:
 
 def _libvirt_start(configuration: Configuration) -> str:
     """The command that starts a libvirt that does not answer; '' where it runs, or where its socket is there and closed to this user."""
-    from pinfold.drivers.libvirt.process import daemon_pid
+    from pinfold.drivers.libvirt.state_files import daemon_pid
 
     where = _address(configuration)
     socket = Path(where.state_dir).with_name("libvirt-sock")
@@ -234,7 +234,7 @@ def _special(configuration: Configuration, topology: Topology | None = None) -> 
 
     The `topology` counts in a lab alone; without it, nothing is known of a lab's huge pages.
     """
-    from pinfold.drivers.libvirt.process import daemon_pid
+    from pinfold.drivers.libvirt.state_files import daemon_pid
     from pinfold.linux import grants, procfs, sysfs
 
     settings = configuration.settings

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
 from math import floor
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvariantViolation
@@ -17,9 +16,6 @@ from pinfold.core.request.model import GuestRequest
 
 if TYPE_CHECKING:
     from pinfold.core.host import Limits, OverheadRates
-
-
-_CONTEXT_OF_CELL: Final = re.compile(r"TC tc-ram-node([0-9])\Z")
 
 
 class ThreadClass(Enum):
@@ -50,6 +46,8 @@ class Masks:
 class ObservedThread:
     """One thread as procfs shows it: id, name, class, the vCPU that it runs (if any), and the pCPUs it may run on.
 
+    `iothread` is an iothread's number, None if its name does not tell it. `serves` is the vCPU beside which a kernel thread belongs, None
+    for those that belong with the overhead threads. `guest_cell` is the guest cell whose memory a thread context allocates, if known.
     `scheduler` is the policy's name: `other`, `fifo`, `rr`, `batch`, `idle` or `deadline`. If a thread is in another thread's cgroup,
     `leave_for` is the tasks file of the emulator's cgroup, where it belongs.
     """
@@ -59,6 +57,9 @@ class ObservedThread:
     thread_class: ThreadClass
     allowed: CpuSet
     vcpu: int | None = None
+    iothread: int | None = None
+    serves: int | None = None
+    guest_cell: int | None = None
     scheduler: str = "other"
     leave_for: str = ""
 
@@ -86,18 +87,17 @@ def masks(fit: Fit) -> Masks:
 def memory_cell(thread: ObservedThread, fit: Fit) -> int | None:
     """The host cell whose memory a thread context allocates; None for other threads, and if the name does not identify the cell.
 
-    libvirt (9.0) names the thread after the guest cell. The kernel cuts names to 15 characters, so guest cells 10 to 19 look like cell 1.
+    A thread's name tells one digit of its guest cell, so cells 10 to 19 look like cell 1.
 
     >>> from pinfold.core.fit.model import FitCell
     >>> fit = Fit(vcpus=1, memory_mib=64, cells=(FitCell(guest_cell=0, host_cell=1, pins=((0, 4),)),), emulator=CpuSet.of(0))
-    >>> context = ObservedThread(tid=7, name="TC tc-ram-node0", thread_class=ThreadClass.THREAD_CONTEXT, allowed=CpuSet.of(4, 5))
+    >>> context = ObservedThread(tid=7, name="TC", thread_class=ThreadClass.THREAD_CONTEXT, allowed=CpuSet.of(4, 5), guest_cell=0)
     >>> memory_cell(context, fit)
     1
     """
-    named = _CONTEXT_OF_CELL.match(thread.name) if thread.thread_class is ThreadClass.THREAD_CONTEXT else None
-    if named is None or any(cell.guest_cell > 9 for cell in fit.cells):
+    if thread.guest_cell is None or any(cell.guest_cell > 9 for cell in fit.cells):
         return None
-    return next((cell.host_cell for cell in fit.cells if cell.guest_cell == int(named[1])), None)
+    return next((cell.host_cell for cell in fit.cells if cell.guest_cell == thread.guest_cell), None)
 
 
 def booked_millicpu(request: GuestRequest, rates: OverheadRates) -> int:

@@ -16,6 +16,7 @@ import pytest
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Subject, compare
 from pinfold.core.overhead import Masks, ThreadClass
+from pinfold.drivers.kvm.thread_class import classified
 from pinfold.drivers.libvirt import status, template
 from pinfold.linux.cgroup import leaf_of_path
 from pinfold.linux.procfs import Thread
@@ -31,7 +32,7 @@ def observed(threads: list[dict[str, str]]) -> tuple[Any, ...]:
     seen = [Thread(tid=tid, comm=row["name"], allowed=CpuSet.parse(row["allowed"])) for tid, row in enumerate(threads, 100)]
     leaves = {tid: leaf for tid, row in enumerate(threads, 100) if (leaf := leaf_of_path(f"/{row['cgroup']}")) is not None}
     vcpus = {thread.tid: 0 for thread in seen if thread.comm.startswith("CPU 0/")}
-    return status.classified(seen, vcpus=vcpus, iothreads={}, leaves=leaves)
+    return classified(seen, vcpus=vcpus, iothreads={}, leaves=leaves)
 
 
 def asked(case: dict[str, Any]) -> Masks:

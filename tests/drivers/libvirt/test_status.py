@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -17,8 +16,6 @@ from pinfold.drivers.libvirt.capabilities import Platform
 from pinfold.drivers.libvirt.elements import BuildContext
 from pinfold.drivers.libvirt.status import HostPages
 from pinfold.drivers.port import DefinedPins, GuestState, HostGuest
-from pinfold.linux.cgroup import Leaf
-from pinfold.linux.procfs import Thread
 
 HUGE_IN_CELL_1 = "<memoryBacking><hugepages><page size='2048' unit='KiB' nodeset='1'/></hugepages></memoryBacking>"
 TUNED = "<numatune><memory mode='strict' nodeset='0-1'/><memnode cellid='1' mode='strict' nodeset='0'/></numatune>"
@@ -144,88 +141,6 @@ def test_a_status_file_tells_process_and_vcpu_threads() -> None:
 
 def test_a_status_file_without_vcpu_threads_tells_the_process() -> None:
     assert dict(status.status_file("<domstatus pid='9'><vcpus/></domstatus>").vcpus) == {}
-
-
-def test_qmp_answers_tell_thread_ids() -> None:
-    cpus = '{"return": [{"thread-id": 104, "cpu-index": 0, "qom-path": "/m"}, {"thread-id": 105, "cpu-index": 1}]}'
-    assert status.qmp_vcpus(cpus) == {104: 0, 105: 1}
-    assert status.qmp_vcpus(cpus.replace("105", "104")) == {}
-    threads = '{"return": [{"thread-id": 9, "id": "iothread3"}, {"thread-id": 8, "id": "mon_iothread"}]}'
-    assert status.qmp_iothreads(threads) == {9: 3}
-
-
-@pytest.mark.parametrize("answer", ['{"error": {"class": "CommandNotFound", "desc": "x"}, "id": "libvirt-9"}', "{}", ""])
-def test_a_monitor_that_refuses_to_tell_tells_of_no_thread(answer: str) -> None:
-    assert status.qmp_vcpus(answer) == {}
-    assert status.qmp_iothreads(answer) == {}
-
-
-def thread(tid: int, comm: str, **more: bool) -> Thread:
-    return replace(Thread(tid=tid, comm=comm, allowed=CpuSet.of(0)), **more)  # type: ignore[arg-type]
-
-
-VCPU, EMULATOR, IOTHREAD = (ThreadClass.VCPU, 0), (ThreadClass.EMULATOR, None), (ThreadClass.IOTHREAD, None)
-CONTEXT = (ThreadClass.THREAD_CONTEXT, None)
-
-
-@pytest.mark.parametrize(
-    ("seen", "vcpus", "iothreads", "leaf", "expected"),
-    [
-        (thread(5, "CPU 0/KVM"), {5: 0}, {}, None, VCPU),
-        (thread(5, "qemu-system-x86"), {5: 0}, {}, Leaf(kind="emulator"), VCPU),
-        (thread(5, "qemu-system-x86"), {}, {}, Leaf(kind="vcpu", index=0), VCPU),
-        (thread(5, "CPU 0/TCG"), {}, {}, None, VCPU),
-        (thread(5, "CPU 0/KVM"), {}, {}, Leaf(kind="emulator"), EMULATOR),
-        (thread(5, "CPU 0/KVM"), {6: 0}, {}, None, EMULATOR),
-        (thread(5, "worker"), {6: 0}, {}, Leaf(kind="vcpu", index=0), EMULATOR),
-        (thread(5, "qemu-system-x86"), {}, {5: 1}, None, IOTHREAD),
-        (thread(5, "IO iothread1"), {}, {}, Leaf(kind="iothread", index=1), IOTHREAD),
-        (thread(5, "IO iothread1"), {}, {}, None, IOTHREAD),
-        (thread(5, "IO iothread1"), {}, {7: 1}, None, EMULATOR),
-        (thread(5, "IO iothread1"), {}, {}, Leaf(kind="emulator"), EMULATOR),
-        (thread(5, "IO mon_iothread"), {}, {}, None, EMULATOR),
-        (thread(5, "call_rcu"), {}, {}, None, EMULATOR),
-        (thread(5, "iou-wrk-4", in_kernel=True, io_worker=True), {}, {}, Leaf(kind="emulator"), EMULATOR),
-        (thread(5, "vhost-4", in_kernel=True), {}, {}, None, (ThreadClass.VHOST, None)),
-        (thread(5, "vhost-4"), {}, {}, None, EMULATOR),
-        (thread(5, "kvm-nx-lpage-re", in_kernel=True), {}, {}, Leaf(kind="vcpu", index=0), (ThreadClass.KTHREAD, None)),
-        (thread(5, "kvm-pit/4", in_kernel=True), {}, {}, None, (ThreadClass.KTHREAD, None)),
-        (thread(5, "TC tc-ram-node1"), {6: 0}, {}, Leaf(kind="emulator"), CONTEXT),
-        (thread(5, "TC tc-pc.ram"), {6: 0}, {7: 1}, None, CONTEXT),
-        (thread(5, "TC tc-ram-node0"), {6: 0}, {}, Leaf(kind="vcpu", index=0), EMULATOR),
-        (thread(5, "TC tc-ram-node0"), {5: 0}, {}, None, VCPU),
-    ],
-    ids=[
-        "status file",
-        "status file over name and leaf",
-        "leaf",
-        "name as the last resort",
-        "leaf over name",
-        "not the vCPU that the status file names",
-        "a stranger in a vCPU's leaf",
-        "iothread by QEMU's word",
-        "iothread by leaf",
-        "iothread by name",
-        "a name that QEMU's word denies",
-        "a name that the leaf denies",
-        "the monitor's iothread",
-        "rcu",
-        "io_uring worker",
-        "vhost",
-        "a thread that calls itself vhost",
-        "nx recovery",
-        "pit",
-        "thread context in the emulator's leaf",
-        "thread context of a guest without cells",
-        "a thread in a vCPU's leaf that calls itself a thread context",
-        "a vCPU that calls itself a thread context",
-    ],
-)
-def test_a_thread_is_classified_by_id_before_name(
-    seen: Thread, vcpus: dict[int, int], iothreads: dict[int, int], leaf: Leaf | None, expected: tuple[ThreadClass, int | None]
-) -> None:
-    (found,) = status.classified([seen], vcpus=vcpus, iothreads=iothreads, leaves={} if leaf is None else {5: leaf})
-    assert (found.thread_class, found.vcpu) == expected
 
 
 def test_a_hypervisor_s_word_has_no_thread_ids() -> None:

@@ -19,7 +19,7 @@ from tests.real.patience import PATIENCE_SECONDS, until
 
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.overhead import masks
-from pinfold.drivers.libvirt import thread_moves
+from pinfold.drivers.kvm import thread_moves
 from pinfold.drivers.libvirt.driver import LibvirtDriver
 from pinfold.drivers.port import Event, EventKind, GuestState
 from pinfold.lab import rom

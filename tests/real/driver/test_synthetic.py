@@ -12,7 +12,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
 from pinfold.core.overhead import masks
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, GuestCell, GuestRequest
-from pinfold.drivers.libvirt import thread_moves
+from pinfold.drivers.kvm import thread_moves
 from pinfold.drivers.libvirt.driver import LibvirtDriver
 from pinfold.drivers.port import Boot, GuestSpec, Record
 from pinfold.lab.daemon import LabHost

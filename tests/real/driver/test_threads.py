@@ -19,7 +19,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.overhead import Masks, ThreadClass, masks
 from pinfold.core.request.model import EmulatorPolicy
-from pinfold.drivers.libvirt import thread_moves
+from pinfold.drivers.kvm import thread_moves
 from pinfold.drivers.libvirt.driver import LibvirtDriver
 from pinfold.drivers.port import Boot, GuestSpec, GuestState, HostGuest
 from pinfold.lab.daemon import LabHost

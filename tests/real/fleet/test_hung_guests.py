@@ -21,7 +21,7 @@ from tests.real.fleet.rig import domains
 from tests.real.fleet.watch import environment
 from tests.real.patience import until
 
-from pinfold.drivers.libvirt import process
+from pinfold.drivers.libvirt import state_files
 
 SHARE = {"hw__cpu_policy": "dedicated", "hw__emulator_threads_policy": "share"}
 HUNG = 5
@@ -102,7 +102,7 @@ def test_an_agent_ends_soon_whoever_hangs(victim: Victim, hung: str) -> None:
     if hung == "service":
         victim.liar.silent.set()
         time.sleep(3)  # by now it waits for the answer to a heartbeat
-    daemon = process.daemon_pid(str(victim.lab.run_dir / "qemu"))
+    daemon = state_files.daemon_pid(str(victim.lab.run_dir / "qemu"))
     assert daemon is not None
     with stopped([daemon] if hung == "libvirtd" else []):
         time.sleep(1)

@@ -84,7 +84,7 @@ class Definitions:
 def expected(places: ExpectedMasks, thread: ObservedThread) -> CpuSet | None:
     """The pCPUs where a thread should run; None if unknown, and for thread contexts, which libvirt binds to the memory's cell.
 
-    `kvm-pit` serves vCPU 0 and runs with it. All other kernel threads of our guests run with the overhead threads.
+    A kernel thread that serves one vCPU runs with it. All other kernel threads of our guests run with the overhead threads.
     """
     if thread.thread_class is ThreadClass.VCPU:
         known = thread.vcpu is not None and 0 <= thread.vcpu < len(places.vcpus)
@@ -94,6 +94,6 @@ def expected(places: ExpectedMasks, thread: ObservedThread) -> CpuSet | None:
     if thread.thread_class is ThreadClass.KTHREAD:
         if isinstance(places, InferredMasks):
             return None
-        if thread.name.startswith("kvm-pit"):
-            return places.vcpus[0]
+        if thread.serves is not None:
+            return places.vcpus[thread.serves]
     return places.overhead or None

@@ -10,7 +10,6 @@ grouped by class and mask.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
@@ -149,7 +148,7 @@ class _Judge:
         by_number: dict[int | None, list[ObservedThread]] = {}
         for thread in self.threads:
             if thread.thread_class is ThreadClass.IOTHREAD:
-                by_number.setdefault(iothread_number(thread), []).append(thread)
+                by_number.setdefault(thread.iothread, []).append(thread)
         pinned = [asked for asked in (self.definitions.live, self.definitions.kept) if asked is not None]
         numbers = {number for asked in pinned for number, _ in asked.iothreads} | set(range(1, self.definitions.iothreads + 1))
         for number in sorted(numbers | {number for number in by_number if number is not None}):
@@ -343,9 +342,3 @@ def _vcpupin(vcpu: int) -> Callable[[Subject, CpuSet, CpuSet, Scope], str]:
 
 def _iothreadpin(number: int) -> Callable[[Subject, CpuSet, CpuSet, Scope], str]:
     return lambda subject, cpus, online, scope: remedy.iothreadpin(subject, number, cpus, online, scope)
-
-
-def iothread_number(thread: ObservedThread) -> int | None:
-    """The iothread's number, from its name. The kernel cuts names to 15 characters, so a number of six or more digits may be incomplete."""
-    match = re.fullmatch(r"(?:IO iothread|iothread )(\d+)", thread.name)
-    return int(match[1]) if match and len(thread.name) < 15 else None

@@ -12,7 +12,6 @@ from enum import Enum
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import remedy
 from pinfold.core.drift.finding import Finding, FindingCode, Subject
-from pinfold.core.drift.guest import iothread_number
 from pinfold.core.fit.model import EmulatorPlacement, Fit
 from pinfold.core.overhead import ObservedThread, ThreadClass
 from pinfold.core.pools import Pools
@@ -248,11 +247,11 @@ def _floated(subject: Subject, threads: tuple[ObservedThread, ...], vcpus: int, 
         return within if within and keep else shared
 
     overhead = [thread for thread in threads if thread.thread_class not in (ThreadClass.VCPU, ThreadClass.IOTHREAD)]
-    iothreads = sorted({number for thread in threads if (number := iothread_number(thread)) is not None})
+    iothreads = sorted({thread.iothread for thread in threads if thread.iothread is not None})
     commands = [remedy.vcpupin(subject, vcpu, target(thread for thread in threads if thread.vcpu == vcpu), online) for vcpu in range(vcpus)]
     commands.append(remedy.emulatorpin(subject, target(overhead), online))
     commands += [
-        remedy.iothreadpin(subject, number, target(thread for thread in threads if iothread_number(thread) == number), online)
+        remedy.iothreadpin(subject, number, target(thread for thread in threads if thread.iothread == number), online)
         for number in iothreads
     ]
     left = [thread for thread in overhead if thread.tid not in (subject.pid, 0) and thread.allowed & online != target(overhead)]

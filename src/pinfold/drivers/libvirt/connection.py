@@ -14,7 +14,8 @@ from typing import Any, Final
 import libvirt as _untyped
 
 from pinfold.core.errors import Unavailable
-from pinfold.drivers.libvirt import deadline, errors, events
+from pinfold.drivers.kvm import deadline
+from pinfold.drivers.libvirt import errors, events
 from pinfold.drivers.libvirt.address import Address
 from pinfold.drivers.libvirt.calls import Calls
 from pinfold.drivers.port import Event

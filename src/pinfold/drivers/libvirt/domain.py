@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.overhead import Masks
-from pinfold.drivers.libvirt import errors, status, template, thread_moves, xmltext
+from pinfold.drivers.kvm import thread_moves
+from pinfold.drivers.libvirt import errors, status, template, xmltext
 from pinfold.drivers.libvirt.connection import libvirt
 
 _UNDEFINE: Final[int] = (

@@ -18,13 +18,14 @@ from pinfold.core.plural import count
 from pinfold.core.printable import shell_line
 from pinfold.core.request.model import GuestRequest
 from pinfold.core.topology import Topology
-from pinfold.drivers.libvirt import capabilities, deadline, domain, elements, emit, process, status, thread_moves
+from pinfold.drivers.kvm import deadline, process, thread_moves
+from pinfold.drivers.kvm.witness import AffinityWitness
+from pinfold.drivers.libvirt import capabilities, domain, elements, emit, status
 from pinfold.drivers.libvirt.address import address
 from pinfold.drivers.libvirt.connection import Connection, absent_is_fine
 from pinfold.drivers.libvirt.elements import BuildContext
 from pinfold.drivers.libvirt.guests import Guests
 from pinfold.drivers.libvirt.threads import Threads
-from pinfold.drivers.libvirt.witness import AffinityWitness
 from pinfold.drivers.port import Event, GuestSpec, HostGuest, Observation, Record
 from pinfold.linux import procfs, sysfs
 

@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import Any, Final, TypeVar
 
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
-from pinfold.drivers.libvirt import capabilities, errors, process, status
+from pinfold.drivers.kvm import process
+from pinfold.drivers.libvirt import capabilities, errors, state_files, status
 from pinfold.drivers.libvirt.calls import Call, OverdueError
 from pinfold.drivers.libvirt.connection import Connection, absent_is_fine, libvirt
 from pinfold.drivers.port import Event, EventKind, GuestSpec, HostGuest
@@ -197,7 +198,7 @@ class Guests:
             return False
         with self._connection.translated(f"guest {guest.name} cannot be read"):
             state = tuple(self.domain(guest.id).state())
-        known = process.status_of(self._address.state_dir, guest.name)
+        known = state_files.status_of(self._address.state_dir, guest.name)
         if state != _STARTING or known is None or known.pid or procfs.processes_with("-uuid", guest.id):
             return False
         if guest.id not in self._ghosts:
@@ -244,8 +245,8 @@ class Guests:
                 raise InvalidRequest(f"guest {domain.name()} cannot be read: {error}", key="guest") from error
             if guest.active:
                 kept = status.pins_of(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)) if persistent else None
-                first = kept not in (None, guest.pins) and process.defined_before_start(self._address.state_dir, guest.name)
-                guest = replace(guest, pid=process.pid_of(self._address.state_dir, guest.name), kept=kept, kept_first=first)
+                first = kept not in (None, guest.pins) and state_files.defined_before_start(self._address.state_dir, guest.name)
+                guest = replace(guest, pid=state_files.pid_of(self._address.state_dir, guest.name), kept=kept, kept_first=first)
             with self._lock:
                 self._known[guest.id] = guest
             hangs = self._hangs(guest)

@@ -1,16 +1,11 @@
-"""Read domain XML, libvirt's status file and QMP answers: a guest's definition, and the class of each of its threads. Pure.
-
-Threads are identified by id. Names serve only if no id is known: the kernel cuts them to 15 characters, and they may be set late.
-"""
+"""Read domain XML and libvirt's status file: a guest's definition, and the threads of its vCPUs. Pure."""
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 from xml.etree.ElementTree import Element
 
 from pinfold.core.bounds import MAX_AMOUNT, MAX_CELL, MAX_CPU, MAX_GUEST_CELLS, MAX_IOTHREADS, MAX_PAGE_KIB
@@ -20,8 +15,6 @@ from pinfold.core.host import ForeignMemory
 from pinfold.core.overhead import ObservedThread, ThreadClass
 from pinfold.drivers.libvirt import metadata, template, xmltext
 from pinfold.drivers.port import DefinedPins, GuestState, HostGuest, Record
-from pinfold.linux.cgroup import Leaf
-from pinfold.linux.procfs import Thread
 
 _WHAT: Final = "domain XML"
 # virDomainState and virDomainShutoffReason, libvirt's ABI. States that are not listed here count as running.
@@ -29,11 +22,6 @@ _STATES: Final = {3: GuestState.PAUSED, 7: GuestState.PAUSED, 5: GuestState.STOP
 _SHUT_OFF, _BY_A_CRASH = 5, 3
 
 _MAX_IOTHREAD_ID: Final = 2**32 - 1
-
-_VCPU_NAME: Final = re.compile(r"CPU ([0-9]+)/")
-# QEMU names the thread "TC " plus its object's id. libvirt (9.0) derives the id from the memory's: tc-ram-node0, tc-pc.ram, tc-memdimm0.
-_CONTEXT_NAME: Final = re.compile(r"TC tc-")
-_IOTHREAD_NAME: Final = re.compile(r"IO iothread([0-9]*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,30 +174,6 @@ def status_file(text: str) -> Status:
     return Status(pid=xmltext.integer(root, "pid", "libvirt's status file"), vcpus={tid: index for tid, index in vcpus.items() if tid})
 
 
-def qmp_vcpus(answer: str) -> dict[int, int]:
-    """Thread id -> vCPU in a `query-cpus-fast` answer. Thread ids that several vCPUs share (single-threaded TCG) are left out."""
-    found: dict[int, list[int]] = {}
-    for item in _returned(answer):
-        found.setdefault(int(item["thread-id"]), []).append(int(item["cpu-index"]))
-    return {tid: indexes[0] for tid, indexes in found.items() if len(indexes) == 1}
-
-
-def qmp_iothreads(answer: str) -> dict[int, int]:
-    """Thread id -> iothread id in a `query-iothreads` answer. The monitor's own iothread has no id and is left out."""
-    found = {}
-    for item in _returned(answer):
-        match = re.fullmatch(r"iothread([0-9]+)", str(item["id"]))
-        if match is not None:
-            found[int(item["thread-id"])] = int(match[1])
-    return found
-
-
-def _returned(answer: str) -> list[dict[str, Any]]:
-    """The return value of a QMP answer; empty for an error and for no answer."""
-    returned: list[dict[str, Any]] = json.loads(answer).get("return", []) if answer else []
-    return returned
-
-
 def row(cpus: CpuSet, size: int) -> tuple[bool, ...]:
     """A CPU set as libvirt-python's pin functions take it: `size` booleans, one per pCPU."""
     return tuple(cpu in cpus for cpu in range(size))
@@ -228,50 +192,10 @@ def unverified_threads(vcpus: Sequence[CpuSet], emulator: CpuSet, iothreads: Map
     ]
     found.append(ObservedThread(tid=0, name="emulator", thread_class=ThreadClass.EMULATOR, allowed=emulator))
     found += [
-        ObservedThread(tid=0, name=f"iothread {index}", thread_class=ThreadClass.IOTHREAD, allowed=cpus)
+        ObservedThread(tid=0, name=f"iothread {index}", thread_class=ThreadClass.IOTHREAD, allowed=cpus, iothread=index)
         for index, cpus in sorted(iothreads.items())
     ]
     return tuple(found)
-
-
-def classified(
-    threads: Iterable[Thread], *, vcpus: Mapping[int, int], iothreads: Mapping[int, int], leaves: Mapping[int, Leaf]
-) -> tuple[ObservedThread, ...]:
-    """Each thread with its class, in the given order. `vcpus` and `iothreads` map thread ids to indexes, `leaves` to cgroup leaves.
-
-    1. io_uring workers are emulator threads. All other threads that never leave the kernel are vhost or KVM's, by the kernel's name.
-    2. A vCPU is known by the thread id from libvirt or QEMU; if there are none, by its leaf; if there is no leaf, by name.
-    3. An iothread is known by QEMU's thread id or by its leaf; if neither is known, by name.
-    4. A thread context is known by name, if its leaf is the emulator's or none. Its id is unknown once libvirt has removed its object.
-    5. All others are emulator threads, also a thread in a vCPU's leaf that is not the vCPU.
-    """
-    return tuple(_observed(thread, vcpus, iothreads, leaves.get(thread.tid)) for thread in threads)
-
-
-def _observed(thread: Thread, vcpus: Mapping[int, int], iothreads: Mapping[int, int], leaf: Leaf | None) -> ObservedThread:
-    kind, index = _class(thread, vcpus, iothreads, leaf)
-    return ObservedThread(
-        tid=thread.tid, name=thread.comm, thread_class=kind, allowed=thread.allowed, vcpu=index, scheduler=thread.scheduler
-    )
-
-
-def _class(thread: Thread, vcpus: Mapping[int, int], iothreads: Mapping[int, int], leaf: Leaf | None) -> tuple[ThreadClass, int | None]:
-    if thread.io_worker:
-        return ThreadClass.EMULATOR, None
-    if thread.in_kernel:
-        return (ThreadClass.VHOST if thread.comm.startswith("vhost-") else ThreadClass.KTHREAD), None
-    index = vcpus.get(thread.tid)
-    if index is None and not vcpus:
-        named = _VCPU_NAME.match(thread.comm) if leaf is None else None
-        index = leaf.index if leaf is not None and leaf.kind == "vcpu" else int(named[1]) if named else None
-    if index is not None:
-        return ThreadClass.VCPU, index
-    by_name = leaf is None and not iothreads and _IOTHREAD_NAME.match(thread.comm) is not None
-    if thread.tid in iothreads or (leaf is not None and leaf.kind == "iothread") or by_name:
-        return ThreadClass.IOTHREAD, None
-    if _CONTEXT_NAME.match(thread.comm) and (leaf is None or leaf.kind == "emulator"):
-        return ThreadClass.THREAD_CONTEXT, None
-    return ThreadClass.EMULATOR, None
 
 
 def _pins(items: Iterable[Element], attribute: str, most: int) -> tuple[tuple[int, CpuSet], ...]:

@@ -7,10 +7,11 @@ from functools import partial
 from typing import Any, Final
 
 from pinfold.core.overhead import Masks, ObservedThread
-from pinfold.drivers.libvirt import process, status, thread_moves, witness
+from pinfold.drivers.kvm import qmp, thread_moves, witness
+from pinfold.drivers.kvm.witness import AffinityWitness
+from pinfold.drivers.libvirt import state_files, status
 from pinfold.drivers.libvirt.connection import Connection, libvirt
 from pinfold.drivers.libvirt.guests import Guests
-from pinfold.drivers.libvirt.witness import AffinityWitness
 from pinfold.drivers.port import GuestHangs, HostGuest, Observation
 from pinfold.linux import procfs
 
@@ -32,7 +33,7 @@ class Threads:
         if not self._connection.address.local:
             return self._unverified(guest)
         # Read it again: the process that `guest` knew may have ended, and its id may belong to another process.
-        pid = process.pid_of(self._connection.address.state_dir, guest.name)
+        pid = state_files.pid_of(self._connection.address.state_dir, guest.name)
         if pid is None:
             return Observation(threads=(), witness=witness.PROCFS if self._told is None else self._told.label)
         return witness.observation(
@@ -59,10 +60,10 @@ class Threads:
 
     def _vcpu_threads(self, guest: HostGuest, pid: int) -> Mapping[int, int]:
         """Thread id -> vCPU, from libvirt's status file, else (only for our guests) from QEMU itself."""
-        told = process.status_of(self._connection.address.state_dir, guest.name)
+        told = state_files.status_of(self._connection.address.state_dir, guest.name)
         if told is not None and told.pid == pid and told.vcpus:
             return told.vcpus
-        return status.qmp_vcpus(answer) if (answer := self._ask(guest, "query-cpus-fast")) else {}
+        return qmp.vcpu_threads(answer) if (answer := self._ask(guest, "query-cpus-fast")) else {}
 
     def _iothread_threads(self, guest: HostGuest, pid: int) -> Mapping[int, int]:
         """Thread id -> iothread, from QEMU. Asked once per process, because the answer costs time on the emulator threads."""
@@ -73,7 +74,7 @@ class Threads:
             answer = self._ask(guest, "query-iothreads")
             if not answer:
                 return {}
-            known = status.qmp_iothreads(answer)
+            known = qmp.iothread_threads(answer)
             self._iothreads[guest.id] = ((pid, guest.iothreads), known)
         return known
 

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.overhead import ObservedThread, ThreadClass
-from pinfold.drivers.libvirt import status
+from pinfold.drivers.kvm import thread_class
 from pinfold.drivers.port import Observation
 from pinfold.linux import cgroup, procfs
 
@@ -58,7 +58,7 @@ def observation(
     known = {} if leaves or not walk.threads else iothreads()
     found = tuple(
         _in_its_cgroup(thread, pid, leaves.get(thread.tid), proc)
-        for thread in status.classified(walk.threads, vcpus=vcpus, iothreads=known, leaves=leaves)
+        for thread in thread_class.classified(walk.threads, vcpus=vcpus, iothreads=known, leaves=leaves)
     )
     if witness is None:
         return Observation(threads=found, witness=PROCFS, stable=walk.stable)

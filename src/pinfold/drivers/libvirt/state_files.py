@@ -1,24 +1,12 @@
-"""Find, await and end a guest's QEMU process, and find libvirt's own. Threads are in `witness` and `thread_moves`."""
+"""Read what libvirt stores about running guests in files: a guest's process and vCPU threads, and libvirt's own process."""
 
 from __future__ import annotations
 
 import os
-import signal
-from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
-from pinfold.drivers.libvirt import deadline
 from pinfold.drivers.libvirt.status import Status, status_file
 from pinfold.linux import procfs
-
-END_SECONDS: Final = 15.0
-_DOING: Final = {
-    "T": "is stopped by a signal (SIGCONT lets it go on)",
-    "t": "is stopped by a debugger",
-    "D": "waits in the kernel, for a disk or the network most likely",
-}
-"""By the state letter of proc(5)."""
 
 
 def pid_of(state_dir: str, name: str) -> int | None:
@@ -73,38 +61,3 @@ def status_of(state_dir: str, name: str) -> Status | None:
         return status_file((Path(state_dir) / f"{name}.xml").read_text(encoding="utf-8"))
     except (FileNotFoundError, PermissionError):
         return None
-
-
-def ended(pid: int, start_ticks: int) -> bool:
-    """Wait at most 15 seconds for the process that began at `start_ticks` to end. Returns whether it has ended."""
-    return deadline.until(lambda: procfs.start_ticks(pid) != start_ticks, END_SECONDS)
-
-
-def doing(pid: int) -> str:
-    """Why a process does not answer, as far as the kernel shows; the predicate of a sentence about the process."""
-    return _DOING.get(procfs.state(pid), "does not answer")
-
-
-def is_stopped(pid: int) -> bool:
-    """Whether a signal or a debugger has stopped the process, so that it does not react to SIGTERM."""
-    return procfs.state(pid) in ("T", "t")
-
-
-def end_now(pid: int, start_ticks: int) -> None:
-    """Send SIGKILL to the process that began at `start_ticks`; one that has ended is no error."""
-    if procfs.start_ticks(pid) == start_ticks:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-
-
-def kill(guest: str) -> None:
-    """End the QEMU of the guest with that id, and wait for its end.
-
-    libvirt starts it with `-uuid ID`. The id alone is not enough, because other commands about the guest may contain it.
-    """
-    for pid in procfs.processes_with("-uuid", guest):
-        ticks = procfs.start_ticks(pid)
-        if ticks is not None:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            ended(pid, ticks)

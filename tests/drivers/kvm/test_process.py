@@ -6,7 +6,7 @@ import subprocess
 import sys
 import uuid
 
-from pinfold.drivers.libvirt import process
+from pinfold.drivers.kvm import process
 
 
 def _asleep(*arguments: str) -> subprocess.Popen[bytes]:

@@ -16,8 +16,8 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import expected
 from pinfold.core.errors import Unavailable
 from pinfold.core.overhead import Masks, ObservedThread, ThreadClass
-from pinfold.drivers.libvirt import deadline
-from pinfold.drivers.libvirt.witness import ThreadMover
+from pinfold.drivers.kvm import deadline
+from pinfold.drivers.kvm.witness import ThreadMover
 from pinfold.drivers.port import Observation
 from pinfold.linux import cgroup, procfs
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from pinfold.drivers.libvirt import deadline
+from pinfold.drivers.kvm import deadline
 
 
 def test_a_call_that_answers_in_time_is_as_if_it_were_made_here() -> None:
