@@ -143,15 +143,25 @@ def with_states(fleet: Fleet) -> None:
 
 def sqlite_read(folder: Path) -> Answers:
     """What is read of the recorded SQLite file."""
+    return adapter.read_database(recorded_sqlite(folder))
+
+
+def recorded_sqlite(folder: Path) -> str:
+    """The address of the recorded SQLite file, written into the folder."""
     path = folder / "recorded.db"
     connection = sqlite3.connect(path)
     connection.executescript(read_text("sqlite.sql"))
     connection.close()
-    return adapter.read_database(f"sqlite:///{path}")
+    return f"sqlite:///{path}"
 
 
 def postgresql_read(url: str) -> Answers:
     """What is read of the recorded PostgreSQL dump, in an empty database at that address."""
+    return adapter.read_database(recorded_postgresql(url))
+
+
+def recorded_postgresql(url: str) -> str:
+    """The address of an empty database, with the recorded PostgreSQL dump in it from now on."""
     import psycopg2
     import sqlalchemy as sa
 
@@ -160,7 +170,7 @@ def postgresql_read(url: str) -> Answers:
     with connection, connection.cursor() as cursor:
         cursor.execute(read_text("postgresql.sql"))
     connection.close()
-    return adapter.read_database(url)
+    return url
 
 
 def with_ids(value: Any) -> Any:

@@ -21,12 +21,11 @@ from pinfold.core.host import OverheadRates
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest
 from pinfold.faultpoints import POINTS
 from pinfold.scheduler.lifecycle import Lifecycle
-from pinfold.scheduler.model import Claimed, Move
-from pinfold.scheduler.moves import last_move
+from pinfold.scheduler.model import Claimed
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.records import ClaimRecord, Desired, GuestRecord, HostReport, Observed
+from pinfold.store.records import ClaimRecord, Desired, GuestRecord, HostReport, Move, Observed
 
 pytestmark = pytest.mark.real_placement
 
@@ -71,7 +70,7 @@ def test_a_stopped_guest_outside_of_the_pools_starts_in_another_place_and_says_s
     assert claim.id == made.claim and claim.revision > made.revision
     assert claim.fit.taken <= CpuSet.parse("8-15") and claim.fit.emulator == CpuSet.parse("0-7")
     assert (guest.desired, guest.task, guest.boots) == (Desired.RUNNING, "powering-on", 2)
-    move = last_move(guest)
+    move = guest.moved
     assert move == Move(
         host="c01",
         revision=claim.revision,
@@ -96,7 +95,7 @@ def test_a_place_that_holds_is_left_and_so_is_that_of_a_guest_that_runs(
     lifecycle = Lifecycle(database, scheduler)
     lifecycle.start(made.guest)
     claim, guest = _now(database, made.guest)
-    assert (claim.revision, claim.fit, last_move(guest)) == (made.revision, made.fit, None)
+    assert (claim.revision, claim.fit, guest.moved) == (made.revision, made.fit, None)
     with database.write() as connection:
         guests.observe(connection, running.guest, Observed.RUNNING, host=host, booted=1)
     _change(database, scheduler, host, AFTER)
@@ -218,7 +217,7 @@ def test_a_guest_that_is_deleted_meanwhile_is_not_moved(database: Database, plac
     with pytest.raises(Conflict):
         Lifecycle(database, Scheduler(database, Meanwhile(placement._http), EAGER)).start(made.guest)
     claim, guest = _now(database, made.guest)
-    assert (claim.fit, claim.revision, last_move(guest)) == (made.fit, made.revision, None)
+    assert (claim.fit, claim.revision, guest.moved) == (made.fit, made.revision, None)
     at_rest(database, placement)
 
 
@@ -237,7 +236,7 @@ def test_a_service_killed_anywhere_leaves_the_whole_move_or_nothing_of_it(
     at_rest(database, placement)
     claim, guest = _now(database, made.guest)
     if point == "replace.held":
-        assert claim.fit.taken <= CpuSet.parse("8-15") and guest.task == "powering-on" and last_move(guest) is not None
+        assert claim.fit.taken <= CpuSet.parse("8-15") and guest.task == "powering-on" and guest.moved is not None
     else:
         assert (claim.fit, claim.revision, guest.desired) == (made.fit, made.revision, Desired.STOPPED)
         Lifecycle(database, scheduler).start(made.guest)

@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from pinfold.scheduler.model import HostRefusal
-from pinfold.store.records import Fault, GuestRecord, Pairs
+from pinfold.store.records import Fault, GuestRecord, Pairs, PastRefusal
 
-_FAILED_ON: Final = "failed_on:"
-"""One detail for each host that the guest's start failed on: this and the host's id, and the sentence that says why."""
-_REFUSED: Final = "refused"
-"""One line for each host that refused before another one took the guest: its revision, its name, and the sentence."""
-_LONGEST: Final = 4096
+_MOST_TEXT: Final = 4096
+"""The most characters of all the refusals that are kept with a guest."""
 
 
 def refused_by(guest: GuestRecord) -> tuple[tuple[str, int | None, str], ...]:
@@ -21,34 +18,31 @@ def refused_by(guest: GuestRecord) -> tuple[tuple[str, int | None, str], ...]:
     if guest.fault is not None:
         at = dict(guest.fault.revisions)
         return tuple((name, at.get(name), sentence) for name, sentence in guest.fault.reasons)
-    told: list[tuple[str, int | None, str]] = [(name, None, sentence) for name, sentence in failed_starts(guest)]
-    for line in dict(guest.details).get(_REFUSED, "").splitlines():
-        revision, _, refusal = line.partition(" ")
-        name, _, sentence = refusal.partition(": ")
-        told.append((name, int(revision), sentence))
-    return tuple(sorted(told, key=lambda one: (one[0], one[2])))
+    failed: list[tuple[str, int | None, str]] = [(name, None, sentence) for name, sentence in failed_starts(guest)]
+    refused = [(one.host, one.revision, one.sentence) for one in guest.refusals]
+    return tuple(sorted([*failed, *refused], key=lambda one: (one[0], one[2])))
 
 
 def failed_starts(guest: GuestRecord) -> Pairs:
     """`(host name, sentence)` of every host on which the guest's start failed, ordered by name."""
-    told = (text.partition(": ") for key, text in guest.details if key.startswith(_FAILED_ON))
-    return tuple(sorted((name, sentence) for name, _, sentence in told))
+    return tuple(sorted((one.name, one.sentence) for one in guest.failed_on))
 
 
 def failed_on(guest: GuestRecord) -> frozenset[str]:
     """The ids of the hosts on which the guest's start failed."""
-    return frozenset(key.removeprefix(_FAILED_ON) for key, _ in guest.details if key.startswith(_FAILED_ON))
+    return frozenset(one.host for one in guest.failed_on)
 
 
-def with_failed_start(guest: GuestRecord, host_id: str, name: str, failure: str) -> Pairs:
-    """The guest's details plus the failed start on that host, ordered by key."""
-    return tuple(sorted((dict(guest.details) | {f"{_FAILED_ON}{host_id}": f"{name}: the start failed: {failure}"}).items()))
-
-
-def with_refusals(guest: GuestRecord, refusals: tuple[HostRefusal, ...]) -> Pairs:
-    """The guest's details plus the hosts that refused before another one took it, as many as there is room for; ordered by key."""
-    told = "".join(f"{refusal.revision} {refusal.sentence()}\n" for refusal in refusals)
-    return tuple(sorted((dict(guest.details) | {_REFUSED: told[: told.rfind("\n", 0, _LONGEST)]}).items()))
+def past_refusals(refusals: tuple[HostRefusal, ...]) -> tuple[PastRefusal, ...]:
+    """The refusals to keep with a guest that another host took: the first ones, up to `_MOST_TEXT` characters."""
+    kept, length = [], 0
+    for refusal in refusals:
+        one = PastRefusal(host=refusal.name, revision=refusal.revision, sentence=refusal.no_fit.sentence())
+        length += len(one.host) + len(one.sentence)
+        if length > _MOST_TEXT:
+            break
+        kept.append(one)
+    return tuple(kept)
 
 
 def nowhere(guest: GuestRecord, code: int, message: str, refusals: tuple[HostRefusal, ...] = ()) -> Fault:

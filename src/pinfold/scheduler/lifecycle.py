@@ -6,26 +6,23 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import Final
 
 import sqlalchemy as sa
 
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
-from pinfold.scheduler.faults import failed_on, nowhere, with_refusals
-from pinfold.scheduler.model import Claimed, HealSummary, HostRefusal, HostSearch, Move, Refused
-from pinfold.scheduler.moves import with_move
+from pinfold.scheduler.faults import failed_on, nowhere, past_refusals
+from pinfold.scheduler.model import Claimed, HealSummary, HostRefusal, HostSearch, Refused
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.guests import GuestFilter
-from pinfold.store.records import ClaimState, Desired, GuestRecord, NewGuest, Observed
+from pinfold.store.records import ClaimState, Desired, GuestRecord, Move, NewGuest, Observed
 
 _log = logging.getLogger(__name__)
 
 _AT_REST: Final = (Observed.STOPPED, Observed.CRASHED, Observed.ABSENT)
 """The observed states in which a guest keeps no pCPU busy."""
-_ONLY_ON: Final = "only_on"
 DELETED_SECONDS: Final = 30 * 86400.0
 """How long the row of a deleted guest is kept."""
 TOMBSTONE_SECONDS: Final = 30 * 86400.0
@@ -33,7 +30,6 @@ TOMBSTONE_SECONDS: Final = 30 * 86400.0
 TOMBSTONE_CHANGES: Final = 2000
 """A host also gets a tombstone until its ledger has changed this often since: more often than any host has guests."""
 
-_MEMBER_OF: Final = "member_of"
 REBOOTING: Final = "rebooting"
 REBOOTING_HARD: Final = "rebooting_hard"
 
@@ -45,28 +41,23 @@ class Lifecycle:
         self._database = database
         self._scheduler = scheduler
 
-    def create(self, new: NewGuest, *, only_on: str = "", member_of: frozenset[str] = frozenset()) -> None:
+    def create(self, new: NewGuest) -> None:
         """Store a guest and find a host for it. A guest that no host takes is stored with its fault, which holds each host's reasons.
 
-        `only_on` is the only allowed host id, '' for any; `member_of` are Placement aggregates, in one of which the host must be. Raises
-        `Conflict` when the id exists, `Unavailable` when the database is away before the guest is stored.
+        Raises `Conflict` when the id exists, `Unavailable` when the database is away before the guest is stored.
         """
-        hints = {_ONLY_ON: only_on, _MEMBER_OF: ",".join(sorted(member_of))}
-        details = dict(new.details) | {key: value for key, value in hints.items() if value}
         with self._database.write() as connection:
-            stored = guests.create(connection, replace(new, details=tuple(sorted(details.items()))))
+            stored = guests.create(connection, new)
         self.place(stored)
 
     def place(self, guest: GuestRecord) -> None:
         """Find and claim a host for a stored guest that has none. Any failure becomes the guest's fault."""
-        details = dict(guest.details)
-        only_on = details.get(_ONLY_ON, "")
         wanted = HostSearch(
             guest=guest.id,
             request=guest.request,
-            hosts=frozenset({only_on}) if only_on else None,
+            hosts=frozenset({guest.only_on}) if guest.only_on else None,
             exclude=failed_on(guest),
-            member_of=frozenset(filter(None, details.get(_MEMBER_OF, "").split(","))),
+            member_of=guest.member_of,
         )
         try:
             answer = self._scheduler.create(wanted)
@@ -87,7 +78,7 @@ class Lifecycle:
     def start(self, guest_id: str) -> GuestRecord:
         """Start a stopped guest, or one whose start failed.
 
-        If its claim no longer lies within its host's pools, it starts in another place there, and its details say so. Raises `Conflict`
+        If its claim no longer lies within its host's pools, it starts in another place there, and its record says so. Raises `Conflict`
         when it runs, when something is under way, or when its place is lost and its host has no other.
         """
         guest = self._quiet(guest_id, "start")
@@ -180,7 +171,7 @@ class Lifecycle:
 
         def start(connection: sa.Connection, move: Move) -> None:
             guests.want(connection, guest.id, Desired.RUNNING, task=task, reboot=True, revision=guest.revision)
-            guests.edit(connection, guest.id, details=with_move(guests.get(connection, guest.id), move))
+            guests.note_move(connection, guest.id, move)
 
         try:
             move = self._scheduler.replace(guest.id, start) if guest.observed in _AT_REST else None
@@ -213,7 +204,7 @@ class Lifecycle:
             return
         try:
             with self._database.write() as connection:
-                guests.edit(connection, guest.id, details=with_refusals(guests.hold(connection, guest.id), answer.refusals))
+                guests.note_refusals(connection, guest.id, past_refusals(answer.refusals))
         except Conflict as error:
             _log.info("guest %s is gone already: %s", guest.id, error)
 

@@ -93,19 +93,6 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Move:
-    """A stopped guest's claim that moved on its host (by name), at the revision that the move made: the place before and after, in words,
-    and why the old one was lost.
-    """
-
-    host: str
-    revision: int
-    before: str
-    after: str
-    because: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
     """No host takes the guest; holds every host's reasons, by name. Nothing is left of the attempt."""
 

@@ -33,12 +33,11 @@ from pinfold.core.ledger import release
 from pinfold.core.overhead import masks
 from pinfold.faultpoints import fault_point
 from pinfold.scheduler.decide import untrait
-from pinfold.scheduler.model import Move
 from pinfold.scheduler.refresh import Freshness
 from pinfold.scheduler.release import larger, reallocate
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.records import ClaimRecord, ClaimState, HostLedger
+from pinfold.store.records import ClaimRecord, ClaimState, HostLedger, Move
 
 TRIES: Final = 5
 _log = logging.getLogger(__name__)

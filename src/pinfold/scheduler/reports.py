@@ -12,13 +12,13 @@ from typing import Final
 import sqlalchemy as sa
 
 from pinfold.core.errors import Conflict, InvalidRequest
-from pinfold.scheduler.faults import failed_on, in_place, with_failed_start
+from pinfold.scheduler.faults import failed_on, in_place
 from pinfold.scheduler.lifecycle import Lifecycle
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.guests import GuestFilter
-from pinfold.store.records import Desired, GuestRecord, Observed, Pairs
+from pinfold.store.records import Desired, FailedStart, GuestRecord, Observed
 
 _log = logging.getLogger(__name__)
 
@@ -115,7 +115,8 @@ class Reports:
     def _elsewhere(self, guest: GuestRecord, host_id: str, failure: str) -> None:
         with self._database.read() as connection:
             name = hosts.get(connection, host_id).name
-        after = self._displace(guest, host_id, task="scheduling", details=with_failed_start(guest, host_id, name, failure))
+        failed = FailedStart(host=host_id, name=name, sentence=f"the start failed: {failure}")
+        after = self._displace(guest, host_id, task="scheduling", failed=failed)
         if after is None:
             return
         if len(failed_on(after)) < MOST_HOSTS_TRIED:
@@ -123,12 +124,12 @@ class Reports:
         else:
             self._lifecycle.fail(after, 500, f"The start failed on {MOST_HOSTS_TRIED} hosts")
 
-    def _displace(self, guest: GuestRecord, host_id: str, *, task: str, details: Pairs | None = None) -> GuestRecord | None:
+    def _displace(self, guest: GuestRecord, host_id: str, *, task: str, failed: FailedStart | None = None) -> GuestRecord | None:
         """Take the guest off that host and return it; None if another process did so first."""
         try:
             with self._database.write() as connection:
                 guests.displace(connection, guest.id, host=host_id, task=task)
-                return guests.edit(connection, guest.id, details=details)
+                return guests.get(connection, guest.id) if failed is None else guests.note_failed_start(connection, guest.id, failed)
         except Conflict as error:
             _log.info("guest %s has left host %s already: %s", guest.id, host_id, error)
             return None

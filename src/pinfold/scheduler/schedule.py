@@ -11,13 +11,14 @@ from pinfold.scheduler import decide
 from pinfold.scheduler.claim import Claimer
 from pinfold.scheduler.heal import Healer
 from pinfold.scheduler.index import Index
-from pinfold.scheduler.model import DEFAULT_SETTINGS, Claimed, HealSummary, HostSearch, Move, Preview, Refused, SchedulerSettings
+from pinfold.scheduler.model import DEFAULT_SETTINGS, Claimed, HealSummary, HostSearch, Preview, Refused, SchedulerSettings
 from pinfold.scheduler.placement_sets import PlacementSets
 from pinfold.scheduler.providers import Providers
 from pinfold.scheduler.refresh import Freshness
 from pinfold.scheduler.release import Releaser
 from pinfold.scheduler.replace import Replacer, Then
 from pinfold.store.database import Database
+from pinfold.store.records import Move
 
 _log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
@@ -14,7 +14,7 @@ from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.store import claims, codec, hosts
 from pinfold.store.database import EpochNow
-from pinfold.store.records import ClaimState, Desired, Fault, GuestRecord, NewGuest, Observed, Order, Pairs
+from pinfold.store.records import ClaimState, Desired, FailedStart, Fault, GuestRecord, Move, NewGuest, Observed, Order, Pairs, PastRefusal
 from pinfold.store.schema import guest
 
 
@@ -75,6 +75,8 @@ def create(connection: sa.Connection, new: NewGuest) -> GuestRecord:
             "image": new.image,
             "properties": codec.encode(new.metadata, Pairs),
             "details": codec.encode(new.details, Pairs),
+            "only_on": new.only_on,
+            "member_of": _text(new.member_of, frozenset[str]),
         }
         made = _record(connection.execute(_CREATE, values).mappings().one())
     except sa.exc.IntegrityError as error:
@@ -171,6 +173,22 @@ def displace(connection: sa.Connection, guest_id: str, *, host: str, task: str) 
         report="",
         task=task,
     )
+
+
+def note_failed_start(connection: sa.Connection, guest_id: str, failed: FailedStart) -> GuestRecord:
+    """Add a host on which the guest's start failed. Raises `Conflict` when the guest is deleted."""
+    known = {one.host: one for one in hold(connection, guest_id).failed_on} | {failed.host: failed}
+    return _note(connection, guest_id, failed_on=_text(tuple(known[host] for host in sorted(known)), tuple[FailedStart, ...]))
+
+
+def note_refusals(connection: sa.Connection, guest_id: str, refusals: tuple[PastRefusal, ...]) -> None:
+    """Store which hosts refused before one took the guest. Raises `Conflict` when the guest is deleted."""
+    _note(connection, guest_id, refusals=_text(refusals, tuple[PastRefusal, ...]))
+
+
+def note_move(connection: sa.Connection, guest_id: str, move: Move) -> None:
+    """Store the last move of the guest's claim. Raises `Conflict` when the guest is deleted."""
+    _note(connection, guest_id, moved=codec.encode(move, Move))
 
 
 def remove(connection: sa.Connection, guest_id: str) -> None:
@@ -321,6 +339,15 @@ def _in_order(connection: sa.Connection, ids: list[str]) -> tuple[GuestRecord, .
     return tuple(found[guest_id] for guest_id in ids)
 
 
+def _note(connection: sa.Connection, guest_id: str, **values: str) -> GuestRecord:
+    return _change(connection, sa.and_(guest.c.id == guest_id, guest.c.deleted.is_(None)), guest_id, **values)
+
+
+def _text(value: Collection[object], as_type: Any) -> str:
+    """The text of a collection, '' for an empty one."""
+    return codec.encode(value, as_type) if value else ""
+
+
 def _change(connection: sa.Connection, condition: Any, guest_id: str, **values: Any) -> GuestRecord:
     query = guest.update().where(condition).values(**values, revision=guest.c.revision + 1, updated=EpochNow()).returning(guest)
     row = connection.execute(query).mappings().first()
@@ -370,6 +397,11 @@ def _record(row: sa.RowMapping) -> GuestRecord:
         image=row["image"],
         metadata=codec.decode(row["properties"], Pairs, where),
         details=codec.decode(row["details"], Pairs, where),
+        only_on=row["only_on"],
+        member_of=codec.decode(row["member_of"], frozenset[str], where) if row["member_of"] else frozenset(),
+        failed_on=codec.decode(row["failed_on"], tuple[FailedStart, ...], where) if row["failed_on"] else (),
+        refusals=codec.decode(row["refusals"], tuple[PastRefusal, ...], where) if row["refusals"] else (),
+        moved=codec.decode(row["moved"], Move, where) if row["moved"] else None,
         report=row["report"],
         fault=codec.decode(row["fault"], Fault, where) if row["fault"] else None,
         created=row["created"],

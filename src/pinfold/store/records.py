@@ -121,8 +121,42 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FailedStart:
+    """A host (id and name) on which a guest's start failed, and why."""
+
+    host: str
+    name: str
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastRefusal:
+    """A host (by name) that refused a guest before another one took it: its revision at the decision, and why."""
+
+    host: str
+    revision: int
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """A stopped guest's claim that moved on its host (by name), at the revision that the move made: the place before and after, in words,
+    and why the old one was lost.
+    """
+
+    host: str
+    revision: int
+    before: str
+    after: str
+    because: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewGuest:
-    """A guest to store. `details` come from the API, `metadata` from the user; `task` starts as `scheduling`."""
+    """A guest to store. `details` come from the API, `metadata` from the user; `task` starts as `scheduling`.
+
+    `only_on` is the only allowed host id, '' for any; `member_of` are Placement aggregates, in one of which the host must be.
+    """
 
     id: str
     name: str
@@ -134,6 +168,8 @@ class NewGuest:
     description: str = ""
     metadata: Pairs = ()
     details: Pairs = ()
+    only_on: str = ""
+    member_of: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +178,9 @@ class GuestRecord:
 
     `task` is what is under way, in Nova's words (`scheduling`, `spawning`, `powering-off`, `powering-on`, `rebooting`, `rebooting_hard`,
     `deleting`), '' for nothing. `report` is what the agent last saw of the guest's threads, as JSON text in the agent's form, '' for
-    nothing yet.
+    nothing yet. `details` are for the Compute API. For the scheduler: `only_on` and `member_of` say which hosts are allowed (see
+    `NewGuest`), `failed_on` on which the start failed, ordered by host id, `refusals` which refused before one took the guest, and `moved`
+    is the last move.
     """
 
     id: str
@@ -162,6 +200,11 @@ class GuestRecord:
     image: str
     metadata: Pairs
     details: Pairs
+    only_on: str
+    member_of: frozenset[str]
+    failed_on: tuple[FailedStart, ...]
+    refusals: tuple[PastRefusal, ...]
+    moved: Move | None
     report: str
     fault: Fault | None
     created: float

@@ -82,8 +82,10 @@ def _create(body: CreateServer, request: Request, services: ApiServices, version
             description=asked.description or (asked.name if version < Microversion(2, 19) else ""),
             metadata=tuple(sorted(asked.metadata.items())),
             details=tuple(sorted((key, value) for key, value in details.items() if value)),
+            only_on=only_on,
+            member_of=member_of,
         )
-        services.lifecycle.create(new, only_on=only_on, member_of=member_of)
+        services.lifecycle.create(new)
         made.append(new.id)
     if str(asked.return_reservation_id).lower() in ("true", "1"):
         return {"reservation_id": reservation}

@@ -23,10 +23,9 @@ from pinfold.core.ledger import roles
 from pinfold.core.overhead import capacity_millicpu, masks
 from pinfold.core.reasons import Reason
 from pinfold.scheduler.faults import refused_by
-from pinfold.scheduler.model import Candidate, HostRefusal, Move
-from pinfold.scheduler.moves import last_move
+from pinfold.scheduler.model import Candidate, HostRefusal
 from pinfold.store import codec
-from pinfold.store.records import ClaimRecord, GuestRecord, HostRecord
+from pinfold.store.records import ClaimRecord, GuestRecord, HostRecord, Move
 
 
 def reason_view(reason: Reason) -> ReasonView:
@@ -75,7 +74,6 @@ def fit_view(fit: Fit) -> FitView:
 
 def placement_view(guest: GuestRecord, claim: ClaimRecord | None, host: HostRecord | None) -> PlacementView:
     """Where a server's threads are recorded to run, what its agent last saw of them, and what other hosts lacked."""
-    move = last_move(guest)
     where = f"guest {guest.id}: what its agent told of its threads"
     report = codec.readable(guest.report, ThreadReport, where, None) if guest.report else None
     return {
@@ -93,7 +91,7 @@ def placement_view(guest: GuestRecord, claim: ClaimRecord | None, host: HostReco
             "fit": fit_view(claim.fit),
         },
         "observed": None if report is None else json.loads(codec.encode(report, ThreadReport))["value"],
-        "moved": None if move is None else move_view(move),
+        "moved": None if guest.moved is None else move_view(guest.moved),
         "refusals": [{"host": name, "revision": revision, "sentence": sentence} for name, revision, sentence in refused_by(guest)],
         "not_acted_upon": list(guest.request.not_acted_upon),
     }

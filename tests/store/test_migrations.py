@@ -1,0 +1,98 @@
+"""Databases of an earlier pinfold: what the migrations make of their rows, also when the process is killed among them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from tests.postgres import PostgreSQL
+from tests.replay import adapter, families
+
+from pinfold.store import guests
+from pinfold.store.database import Database, upgrade
+from pinfold.store.guests import GuestFilter
+from pinfold.store.records import FailedStart, PastRefusal
+
+PATIENCE = 240.0
+"""Seconds until another process is taken to hang, however slow the machine is."""
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.real_postgresql)])
+def earlier(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of a recorded database, with the tables of revision 0002."""
+    if request.param == "sqlite":
+        yield families.recorded_sqlite(tmp_path)
+    else:
+        server: PostgreSQL = request.getfixturevalue("postgresql")
+        yield families.recorded_postgresql(server.create_database())
+
+
+def test_what_the_scheduler_kept_among_the_details_is_in_columns(earlier: str) -> None:
+    database = Database(earlier)
+    kept = (
+        '{"v":1,"value":[["failed_on:00000000-0000-4000-8000-000000000001","c02: the start failed: no such image: x"],["flavor_id","f"],'
+        '["member_of","a,b"],["only_on","00000000-0000-4000-8000-000000000002"],["refused","7 c03: cell 0: too small\\n9 c04: disabled"]]}'
+    )
+    with database.write() as connection:
+        connection.execute(sa.text("UPDATE guest SET details = :kept WHERE name = 'running'"), {"kept": kept})
+    upgrade(database)
+    with database.read() as connection:
+        found = {guest.name: guest for guest in guests.page(connection, GuestFilter(deleted=None))}
+    running, moved, plain = found["running"], found["moved"], found["nowhere"]
+    assert running.details == (("flavor_id", "f"),)
+    assert (running.only_on, running.member_of) == ("00000000-0000-4000-8000-000000000002", frozenset({"a", "b"}))
+    assert running.failed_on == (
+        FailedStart(host="00000000-0000-4000-8000-000000000001", name="c02", sentence="the start failed: no such image: x"),
+    )
+    assert running.refusals == (
+        PastRefusal(host="c03", revision=7, sentence="cell 0: too small"),
+        PastRefusal(host="c04", revision=9, sentence="disabled"),
+    )
+    assert moved.moved is not None and moved.moved.host == "c3" and moved.moved.because
+    assert (plain.only_on, plain.member_of, plain.failed_on, plain.refusals, plain.moved) == ("", frozenset(), (), (), None)
+    database.close()
+
+
+def test_an_upgrade_that_is_killed_anywhere_changes_nothing_and_succeeds_the_next_time(earlier: str, tmp_path: Path) -> None:
+    statements = _statements_of_an_upgrade(tmp_path)
+    untouched = _tables(earlier)
+    for last in sorted({statements // 4, statements // 2, 3 * statements // 4, statements}):
+        died = _upgrade(earlier, str(last))
+        assert died.returncode == -signal.SIGKILL, (last, statements, died.stderr)
+        assert _tables(earlier) == untouched
+    done = _upgrade(earlier)
+    assert done.returncode == 0, done.stderr
+    assert _tables(earlier)["alembic_version"] != untouched["alembic_version"]
+    assert adapter.read_database(earlier)
+
+
+def _upgrade(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.store.migrating", url, *arguments]
+    environment = {**os.environ, "PYTHONPATH": "src:."}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+
+def _statements_of_an_upgrade(folder: Path) -> int:
+    """How many statements an upgrade of the recorded SQLite file executes; PostgreSQL's are about as many."""
+    (folder / "counted").mkdir()
+    done = _upgrade(families.recorded_sqlite(folder / "counted"))
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+def _tables(url: str) -> dict[str, list[tuple[object, ...]]]:
+    """Every table with its columns' names and all rows."""
+    database = Database(url)
+    with database.read() as connection:
+        found = {}
+        for name in sorted(sa.inspect(connection).get_table_names()):
+            rows = connection.execute(sa.text(f'SELECT * FROM "{name}"'))
+            found[name] = [tuple(rows.keys()), *sorted((tuple(row) for row in rows), key=repr)]
+    database.close()
+    return found
