@@ -178,6 +178,17 @@ def test_requests_that_are_sent_ahead_are_answered_in_order_up_to_the_bound(site
             assert [int(part.rpartition(b"\r\n")[2] or b"0") for part in answers.split(b"HTTP/1.1 200 OK")[1:]] == list(range(MAX_QUEUED))
 
 
+def test_the_body_of_a_request_that_was_sent_ahead_may_come_after_the_answer_before_it(hasty: Site) -> None:
+    """The client's time for the body begins when the server reads again, not while it answers the request before."""
+    with hasty.connect() as connection:
+        connection.sendall(b"GET /slow HTTP/1.1\r\n\r\n" + b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\n")
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        connection.sendall(b"body")
+        heard = _heard(connection)
+        assert heard.startswith(b"HTTP/1.1 200 "), heard
+        assert heard.endswith(b"4")
+
+
 def test_more_requests_sent_ahead_than_the_bound_end_the_connection_after_those_that_count(site: Site) -> None:
     heard, _ = site.ask(GET * 500)
     assert heard.count(b"HTTP/1.1 200 ") == MAX_QUEUED + 1

@@ -48,6 +48,9 @@ _FINISH_SECONDS: Final = 4.0
 """How long running actions may take when the agent ends. With its goodbye and libvirt's, it ends within ten seconds."""
 _GOODBYE_SECONDS: Final = 2.0
 _WAKE_SECONDS: Final = 1.0
+_GLANCE_SECONDS: Final = 0.02
+_REPORT_SECONDS: Final = 10.0
+"""How long to wait for the host's first report before those who wait for it are told that there is none."""
 _STARTS: Final = (Act.START, Act.RESTART, Act.FINISH, Act.REBOOT)
 
 
@@ -92,6 +95,7 @@ class Agent:
         self._lock = threading.RLock()
         self._wake = threading.Event()
         self._ended = threading.Event()
+        self._reported = threading.Event()
         self._stops: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._orders: Orders | None = None
         self._refused: tuple[RefusedOrder, ...] = ()
@@ -111,15 +115,21 @@ class Agent:
         """
         self._stops.put(None)
 
-    def run(self) -> None:
-        """Keep the host as the service wants it until `stop`. Then wait a short time for running actions; the next agent does the rest."""
+    def run(self, reported: Callable[[bool], None] = lambda _: None) -> None:
+        """Keep the host as the service wants it until `stop`. Then wait a short time for running actions; the next agent does the rest.
+
+        `reported` is called once, in this thread: with True when the service has the host's first report, with False if that takes longer
+        than 10 seconds.
+        """
         unsubscribe = self._driver.events(self._hear)
         for target, name in ((self._poll, "orders"), (self._beat, "heartbeat")):
             threading.Thread(target=target, name=f"pinfold-{name}", daemon=True).start()
         turns = threading.Thread(target=self._turns, name="pinfold-turns", daemon=True)
         turns.start()
         try:
-            self._await_stop()
+            if not self._await_stop(self._reported):
+                reported(self._reported.is_set())
+                self._await_stop()
         finally:
             self._ended.set()
             self._wake.set()
@@ -134,13 +144,17 @@ class Agent:
         if self._crash is not None:
             raise self._crash
 
-    def _await_stop(self) -> None:
-        """Wait for `stop`. It wakes up now and then, because the handler of a signal that another thread received runs only when this
-        thread wakes.
+    def _await_stop(self, sooner: threading.Event | None = None) -> bool:
+        """Wait for `stop`; with `sooner` no longer than until that happens, or 10 seconds. Returns whether `stop` was called.
+
+        It wakes up now and then, because the handler of a signal that another thread received runs only when this thread wakes.
         """
-        while True:
+        until = time.monotonic() + _REPORT_SECONDS
+        while sooner is None or not (sooner.is_set() or time.monotonic() > until):
             with suppress(queue.Empty):
-                return self._stops.get(timeout=_WAKE_SECONDS)
+                self._stops.get(timeout=_WAKE_SECONDS if sooner is None else _GLANCE_SECONDS)
+                return True
+        return False
 
     def _turns(self) -> None:
         """Take turns until the agent ends. An error after which no turn can succeed ends the agent."""
@@ -283,6 +297,7 @@ class Agent:
         report = host_report(seen, ordered, strategy=self._settings.strategy, disk_gib=facts.disk_gib, facts=facts.facts)
         if self._lease.speak(report):
             self._wake.set()  # send it again in the next turn
+        self._reported.set()
 
     def _adopt(self, present: tuple[PresentGuest, ...], orders: Orders, host_boot: str, moving: frozenset[str]) -> None:
         """Remember the boot of a running guest whose start was not written down, because the agent died between the two."""

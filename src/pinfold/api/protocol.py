@@ -160,7 +160,9 @@ class BoundedProtocol(HttpToolsProtocol):
             if now - self._blocked > self._times.answer:
                 self.transport.abort()
         elif self._since is not None and (self._in_body or not self._answering):
-            if now - self._since > (self._times.body if self._in_body else self._times.head):
+            if self._flow.read_paused:
+                self._since = now  # the client is not late with what nobody reads
+            elif now - self._since > (self._times.body if self._in_body else self._times.head):
                 self._refuse(408)
 
     # What comes
@@ -256,7 +258,7 @@ class BoundedProtocol(HttpToolsProtocol):
     # What is answered
 
     def on_response_complete(self) -> None:
-        self._flow.held = bool(self.pipeline)
+        self._flow.held = len(self.pipeline) > 1  # the first of them is next, and its body may still be missing
         super().on_response_complete()
         if self._since is not None and not self._in_body:
             self._since = self.loop.time()

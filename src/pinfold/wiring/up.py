@@ -3,7 +3,7 @@
 1. The state directory, an account `admin` with a random password, and a clouds.yaml of mode 0600 that holds it.
 2. The service, on a socket that listens before anything else of it can fail.
 3. This host and its agent's token, if the service does not know it yet.
-4. The agent; then both run until a signal.
+4. The agent. `ready` is called when the host has reported and takes guests; then both run until a signal.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -59,7 +59,8 @@ class Up:
 
 
 def up(settings: FleetSettings, *, no_auth: bool, ready: Callable[[Up], None]) -> None:
-    """Run everything until SIGINT or SIGTERM; SIGHUP makes it read the accounts again. `ready` is called once requests are answered.
+    """Run everything until SIGINT or SIGTERM; SIGHUP makes it read the accounts again. `ready` is called once requests are answered
+    and the host takes guests, or with a warning if the host does not report.
 
     Raises `Conflict` when another process is this host's agent or serves its database, `InvalidRequest` for impossible settings,
     `Unavailable` when libvirt, the database or the port is not available.
@@ -81,8 +82,11 @@ def up(settings: FleetSettings, *, no_auth: bool, ready: Callable[[Up], None]) -
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: agent.stop())
         told = Up(url=url, clouds_file=clouds, host=settings.host.host, images_dir=settings.host.images_dir, warnings=(*images, *missing))
-        ready(told)
-        agent.run()
+        agent.run(lambda reported: ready(told if reported else replace(told, warnings=(*told.warnings, _silent(told.host)))))
+
+
+def _silent(host: str) -> str:
+    return f"host {host} has not reported to the service yet, so no guest starts there; the log says why"
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """`python -m tests.real.attack.observer URL TOKEN_FILE PID [CA_FILE]`: an agent's heartbeats and a process's memory, while others attack.
 
+Beside them it asks `control`, whose slowest answer says how slow the machine itself was meanwhile.
+
 A process of its own, so that what the attackers cost in the test's process does not count as the API's. Says `ready` after its first
 heartbeat; ends when standard input does, and then prints what it saw as one line of JSON. What is too much is decided by `rig`.
 """
@@ -7,6 +9,7 @@ heartbeat; ends when standard input does, and then prints what it saw as one lin
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import threading
 import time
@@ -30,19 +33,41 @@ def resident_mib(pid: int) -> float:
 def main(url: str, token_file: str, pid: str, ca_file: str = "") -> None:
     """Beat and look until standard input ends."""
     token, ended = Path(token_file).read_text(), threading.Event()
-    seen: dict[str, Any] = {"beats": 0, "slowest": 0.0, "slowest_fresh": 0.0, "failures": [], "peak_mib": 0.0}
+    seen: dict[str, Any] = {"beats": 0, "slowest": 0.0, "slowest_fresh": 0.0, "slowest_control": 0.0, "failures": [], "peak_mib": 0.0}
 
     def look() -> None:
         while not ended.is_set():
             seen["peak_mib"] = max(seen["peak_mib"], resident_mib(int(pid)))
             ended.wait(_PAUSE_SECONDS)
 
+    control = subprocess.Popen(
+        [sys.executable, "-m", "tests.real.attack.control", str(Path(token_file).parent)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert control.stdin is not None
+    assert control.stdout is not None
+    ask, told = control.stdin, control.stdout
+
+    def ask_control() -> None:
+        while not ended.is_set():
+            began = time.monotonic()
+            ask.write(b"?\n")
+            ask.flush()
+            assert told.readline() == b"?\n"
+            seen["slowest_control"] = max(seen["slowest_control"], time.monotonic() - began)
+            ended.wait(_PAUSE_SECONDS)
+        ask.close()
+        control.wait()
+
+    ask.write(b"?\n")
+    ask.flush()
+    told.readline()
     steady = ServiceClient(url, token, ca_file=ca_file)
     steady.heartbeat()
-    looker = threading.Thread(target=look)
-    looker.start()
+    watchers = [threading.Thread(target=look), threading.Thread(target=ask_control)]
+    for watcher in watchers:
+        watcher.start()
     threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
-    print("ready", flush=True)
+    print(f"ready {control.pid}", flush=True)
     while not ended.is_set():
         fresh = seen["beats"] % _FRESH_EVERY == 0
         client = ServiceClient(url, token, ca_file=ca_file) if fresh else steady
@@ -57,7 +82,8 @@ def main(url: str, token_file: str, pid: str, ca_file: str = "") -> None:
         if fresh:
             client.close()
         ended.wait(_PAUSE_SECONDS)
-    looker.join()
+    for watcher in watchers:
+        watcher.join()
     print(json.dumps(seen), flush=True)
 
 

@@ -6,7 +6,7 @@ How to write an attack:
         with target.holding() as seen:          # an agent's heartbeats and the API's memory are watched from here ...
             attack(target, ...)                 # ... while plain sockets to `target.address`, or threads by `crowd`, do what they do ...
         assert seen.beats > 10                  # ... to here: then `holding` itself fails the test when the API used 400 MiB or more,
-                                                # or when a heartbeat took 0.5 s or failed
+                                                # or when a heartbeat failed, or took 0.5 s longer than the machine itself needed
 
 `serving(folder, options=…, tls=…)` starts another API with other options of `[pinfold_api]`. `target.account` may call it, with an
 ordinary bcrypt cost. Everything is on loopback. `seen` has its numbers once the block has ended.
@@ -38,6 +38,8 @@ PROXY = "127.8.8.8"
 """The address that is trusted as a proxy's."""
 MOST_MIB = 400
 SLOWEST_SECONDS = 0.5
+TURNS = 3
+"""A heartbeat takes at least so many turns of a processor or the disk for the one of `control`: the API reads, commits and answers."""
 _ATTACKERS_NICE = 10
 
 
@@ -49,6 +51,8 @@ class Seen:
     slowest: float = 0.0
     slowest_fresh: float = 0.0
     """The slowest heartbeat that made a new connection."""
+    slowest_control: float = 0.0
+    """The slowest answer of `control` meanwhile: what the machine itself needed, with other suites on it."""
     peak_mib: float = 0.0
     failures: list[str] = field(default_factory=list)
 
@@ -56,7 +60,7 @@ class Seen:
         """Fail the test where the API did not hold."""
         assert not self.failures, self
         assert self.peak_mib < MOST_MIB, self
-        assert max(self.slowest, self.slowest_fresh) < SLOWEST_SECONDS, self
+        assert max(self.slowest, self.slowest_fresh) < SLOWEST_SECONDS + TURNS * self.slowest_control, self
 
 
 @dataclass
@@ -105,8 +109,9 @@ class Target:
         )
         try:
             assert observer.stdout is not None
-            assert observer.stdout.readline() == "ready\n"
-            for pid in (observer.pid, self.process.pid):
+            ready, control = observer.stdout.readline().split()
+            assert ready == "ready"
+            for pid in (observer.pid, self.process.pid, int(control)):
                 _prefer(pid)
             yield seen
             told, _ = observer.communicate(timeout=60)

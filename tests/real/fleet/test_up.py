@@ -7,9 +7,10 @@ import stat
 from typing import Any
 
 import pytest
+from tests.ports import free_port
 from tests.real.fleet.conftest import UpRig
 from tests.real.fleet.fleet_rig import LEASE_SECONDS
-from tests.real.fleet.rig import COMPUTE, Domain, Process, defined, domains, virsh
+from tests.real.fleet.rig import COMPUTE, Domain, Process, defined, domains, ending, virsh
 from tests.real.patience import until
 
 from pinfold.api.accounts import hash_password
@@ -37,6 +38,24 @@ def recorded(up: UpRig, server: str) -> dict[str, Any]:
     """What the service recorded."""
     fit: dict[str, Any] = up.api.placement(server)["claim"]["fit"]
     return fit
+
+
+def test_it_is_ready_when_its_host_takes_guests(up: UpRig) -> None:
+    assert up.process.end() == 0
+    up.process.start()
+    up.start_asking()
+    assert up.api.host(up.host)["up"] is True
+
+
+def test_a_host_that_cannot_report_is_said_when_it_is_ready(up: UpRig) -> None:
+    config = up.process.folder / "beyond.conf"
+    config.write_text(f"[pinfold]\nstate_dir = {up.process.folder}/beyond\n[libvirt]\nconnection_uri = {up.lab.uri}\n")
+    with config.open("a") as file:
+        file.write(f"[pinfold_api]\nport = {free_port()}\n[compute]\ncpu_dedicated_set = 900\n")
+    other = Process(("up", "--config", str(config)), up.process.folder, "beyond")
+    with ending(other):
+        other.start()
+        assert "has not reported to the service yet" in other.errors()
 
 
 def test_a_servers_life(up: UpRig) -> None:
