@@ -1,7 +1,6 @@
 """`python -m tests.real.attack.control FOLDER`: what the machine itself needs for a line in, a small durable write and a line out.
 
-Other suites share the processors and the disk with the API that is attacked. What this process needs for so little, at the same time and
-with the same priority, is what they cost.
+Other suites share the disk with the API that is attacked. What this process needs for so little, at the same time, is what they cost.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """`python -m tests.real.attack.observer URL TOKEN_FILE PID [CA_FILE]`: an agent's heartbeats and a process's memory, while others attack.
 
-Beside them it asks `control`, whose slowest answer says how slow the machine itself was meanwhile.
+The time of a heartbeat is without the time in which the API or this process could have run but had no processor, since other suites had
+them all. Beside the heartbeats it asks `control`, whose slowest answer says how slow the disk was meanwhile.
 
 A process of its own, so that what the attackers cost in the test's process does not count as the API's. Says `ready` after its first
 heartbeat; ends when standard input does, and then prints what it saw as one line of JSON. What is too much is decided by `rig`.
@@ -9,10 +10,12 @@ heartbeat; ends when standard input does, and then prints what it saw as one lin
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +33,40 @@ def resident_mib(pid: int) -> float:
     return int(line.split()[1]) / 1024
 
 
+def schedule(pid: int) -> dict[int, tuple[int, int]]:
+    """For how many nanoseconds each thread of a process has run, and could have run but had no processor."""
+    found = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            ran, waited, _ = (task / "schedstat").read_text().split()
+            found[int(task.name)] = int(ran), int(waited)
+    return found
+
+
+def starved_by_others(before: dict[int, tuple[int, int]], after: dict[int, tuple[int, int]], main: int, took: float) -> float:
+    """For how many of those seconds the main thread, and the one of the others that waited longest, had no processor.
+
+    The share of the processors that the process used itself is never counted: others did not have that.
+    """
+    grown = {thread: [now - then for now, then in zip(after[thread], before.get(thread, (0, 0)), strict=True)] for thread in after}
+    ran = sum(growth[0] for growth in grown.values()) / 1e9
+    waits = {thread: growth[1] / 1e9 for thread, growth in grown.items()}
+    starved = waits.pop(main, 0.0) + max(waits.values(), default=0.0)
+    return max(0.0, min(starved, took - ran / len(os.sched_getaffinity(0))))
+
+
 def main(url: str, token_file: str, pid: str, ca_file: str = "") -> None:
     """Beat and look until standard input ends."""
     token, ended = Path(token_file).read_text(), threading.Event()
-    seen: dict[str, Any] = {"beats": 0, "slowest": 0.0, "slowest_fresh": 0.0, "slowest_control": 0.0, "failures": [], "peak_mib": 0.0}
+    seen: dict[str, Any] = {
+        "beats": 0,
+        "slowest": 0.0,
+        "slowest_fresh": 0.0,
+        "slowest_control": 0.0,
+        "longest_starved": 0.0,
+        "failures": [],
+        "peak_mib": 0.0,
+    }
 
     def look() -> None:
         while not ended.is_set():
@@ -71,12 +104,16 @@ def main(url: str, token_file: str, pid: str, ca_file: str = "") -> None:
     while not ended.is_set():
         fresh = seen["beats"] % _FRESH_EVERY == 0
         client = ServiceClient(url, token, ca_file=ca_file) if fresh else steady
-        began = time.monotonic()
+        pids = (int(pid), os.getpid())
+        before, began = [schedule(each) for each in pids], time.monotonic()
         try:
             client.heartbeat()
         except PinfoldError as error:
             seen["failures"].append(str(error)[:300])
         took = time.monotonic() - began
+        starved = sum(starved_by_others(was, schedule(each), each, took) for was, each in zip(before, pids, strict=True))
+        seen["longest_starved"] = max(seen["longest_starved"], starved)
+        took -= min(starved, took)
         seen["slowest_fresh" if fresh else "slowest"] = max(seen["slowest_fresh" if fresh else "slowest"], took)
         seen["beats"] += 1
         if fresh:

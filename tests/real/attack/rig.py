@@ -5,7 +5,7 @@ How to write an attack:
     def test_an_attack(target: Target) -> None:
         with target.holding() as seen:          # an agent's heartbeats and the API's memory are watched from here ...
             attack(target, ...)                 # ... while plain sockets to `target.address`, or threads by `crowd`, do what they do ...
-        assert seen.beats > 10                  # ... to here: then `holding` itself fails the test when the API used 400 MiB or more,
+        assert seen.beats > 1                   # ... to here: then `holding` itself fails the test when the API used 400 MiB or more,
                                                 # or when a heartbeat failed, or took 0.5 s longer than the machine itself needed
 
 `serving(folder, options=…, tls=…)` starts another API with other options of `[pinfold_api]`. `target.account` may call it, with an
@@ -33,13 +33,12 @@ from urllib.parse import urlsplit
 import bcrypt
 import httpx
 from tests.real.fleet.rig import Process
+from tests.real.patience import PATIENCE_SECONDS
 
 PROXY = "127.8.8.8"
 """The address that is trusted as a proxy's."""
 MOST_MIB = 400
 SLOWEST_SECONDS = 0.5
-TURNS = 3
-"""A heartbeat takes at least so many turns of a processor or the disk for the one of `control`: the API reads, commits and answers."""
 _ATTACKERS_NICE = 10
 
 
@@ -52,7 +51,12 @@ class Seen:
     slowest_fresh: float = 0.0
     """The slowest heartbeat that made a new connection."""
     slowest_control: float = 0.0
-    """The slowest answer of `control` meanwhile: what the machine itself needed, with other suites on it."""
+    """The slowest answer of `control` meanwhile: what the machine's disk needed, with other suites on it."""
+    longest_starved: float = 0.0
+    """For how long the API and the agent had no processor during one heartbeat, since other suites had them all.
+
+    It is not in the times; but one thread waits for another that waits, so a time may hold as much again.
+    """
     peak_mib: float = 0.0
     failures: list[str] = field(default_factory=list)
 
@@ -60,7 +64,7 @@ class Seen:
         """Fail the test where the API did not hold."""
         assert not self.failures, self
         assert self.peak_mib < MOST_MIB, self
-        assert max(self.slowest, self.slowest_fresh) < SLOWEST_SECONDS + TURNS * self.slowest_control, self
+        assert max(self.slowest, self.slowest_fresh) < SLOWEST_SECONDS + self.slowest_control + self.longest_starved, self
 
 
 @dataclass
@@ -202,7 +206,7 @@ def pour(connection: socket.socket, data: bytes, *, most: int, patience: float =
     return taken
 
 
-def hung_up(connection: socket.socket, *, patience: float = 30.0) -> bool:
+def hung_up(connection: socket.socket, *, patience: float = PATIENCE_SECONDS) -> bool:
     """Whether the other side hangs up within that time; what it says before is skipped."""
     connection.settimeout(patience)
     try:

@@ -12,12 +12,15 @@ from collections.abc import Iterator
 import pytest
 from tests.real.attack.rig import PROXY, Target, allow_many_files, crowd, for_a_while, hung_up, serving
 from tests.real.fleet.test_tls import signed_by_an_authority
+from tests.real.patience import until
 
 GET = b"GET /compute/v2.1 HTTP/1.1\r\nHost: x\r\n\r\n"
 HASTY = "handshake_seconds = 1\nhead_seconds = 1\nbody_seconds = 1\nidle_seconds = 1\nanswer_seconds = 1"
 MANY = 1500
 MOST_STRANGERS = 512
 MOST_PER_ADDRESS = 128
+SOONER_THAN_TIMEOUTS = 6.0
+"""Seconds, fewer than a client has for its first request."""
 
 
 @pytest.fixture(scope="module")
@@ -67,12 +70,7 @@ def connected(target: Target, count: int, *, addresses: int, first: bytes = b"")
 @pytest.mark.parametrize("first", [b"", GET, b"GET / HT"], ids=["say nothing", "ask once", "begin to ask"])
 def test_idle_connections(target: Target, addresses: int, most: int, first: bytes) -> None:
     with target.holding(), connected(target, MANY, addresses=addresses, first=first) as connections:
-        time.sleep(0.5)
-        for connection in connections:
-            connection.setblocking(False)
-            with contextlib.suppress(OSError):
-                connection.recv(65536)
-        assert still_open(connections) <= most + 1
+        until(lambda: still_open(connections) <= most + 1, "the others are hung up", seconds=SOONER_THAN_TIMEOUTS)
 
 
 def test_heads_that_come_byte_by_byte(target: Target) -> None:
@@ -87,10 +85,7 @@ def test_heads_that_come_byte_by_byte(target: Target) -> None:
 def test_handshakes_that_stall(hasty: Target) -> None:
     hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"x" * 20  # the beginning of a ClientHello, of 512 bytes
     with hasty.holding(), connected(hasty, MANY, addresses=400, first=hello) as connections:
-        until = time.monotonic() + 30
-        while still_open(connections) and time.monotonic() < until:
-            time.sleep(0.1)
-        assert still_open(connections) == 0
+        until(lambda: not still_open(connections), "all are hung up")
 
 
 def test_requests_that_stall_over_tls(hasty: Target) -> None:
