@@ -1,5 +1,7 @@
 """The reports of guests: by state, by last boot, and without a definition."""
 
+from dataclasses import replace
+
 import pytest
 
 from pinfold.agent.reconcile import LastBoot, Memory, PresentGuest
@@ -7,6 +9,7 @@ from pinfold.agent.report import guest_report, lost_guests
 from pinfold.agent.wire import GuestOrder, GuestReport, Orders, ThreadReport
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.model import Fit
+from pinfold.core.identity import ClaimId
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest
 from pinfold.drivers.port import GuestState, HostGuest, Record
 from pinfold.store.records import Desired, Observed
@@ -59,7 +62,7 @@ def test_a_guest_without_a_definition(desired: Desired, booted: LastBoot | None,
     order = GuestOrder(
         guest="g",
         name="g",
-        claim="c",
+        claim=ClaimId("c"),
         revision=5,
         desired=desired,
         boot=2,
@@ -68,5 +71,5 @@ def test_a_guest_without_a_definition(desired: Desired, booted: LastBoot | None,
         fit=FIT,
     )
     orders, memory = Orders(count=1, orders=(order,)), Memory(booted=(booted,) if booted else ())
-    assert lost_guests(orders, (), memory) == ((("g", told),) if told else ())
+    assert lost_guests(orders, (), memory) == ((("g", replace(told, claim=order.claim)),) if told else ())
     assert lost_guests(orders, (PresentGuest(guest="g", state=GuestState.STOPPED, revision=5),), memory) == ()

@@ -17,6 +17,7 @@ from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import Fit, Strategy
 from pinfold.core.host import HostState, Ledger
+from pinfold.core.identity import ClaimId
 from pinfold.store import codec
 from pinfold.store.records import Desired, Tombstone
 
@@ -117,6 +118,13 @@ def test_a_tombstone_with_a_path_is_refused_alone() -> None:
     parsed = parse_orders(body(plain))
     assert [stone.guest for stone in parsed.orders.tombstones] == [OTHER]
     assert [refused.place for refused in parsed.refused] == ["tombstone 1"]
+
+
+def test_a_guest_may_have_a_tombstone_for_each_of_its_claims() -> None:
+    first, second = (Tombstone(guest=GUEST, revision=revision, claim=ClaimId(str(uuid.uuid4()))) for revision in (1, 4))
+    parsed = parse_orders(body(written(stones=(first, second))))
+    assert (parsed.orders.tombstones, parsed.refused) == ((first, second), ())
+    assert parse_orders(body(written(stones=(first, first)))).refused[0].place == "tombstone 2"
 
 
 def test_a_guest_with_two_orders_or_an_unreadable_one_is_left_alone() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,35 @@ def test_a_token_file_without_a_token_is_its_own_sentence(tmp_path: Path, text: 
     path.chmod(0o600)
     with pytest.raises(InvalidRequest, match=sentence):
         read_token(path)
+
+
+def test_a_service_of_an_earlier_pinfold_is_refused_in_one_sentence() -> None:
+    sent: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            sent.append(self.path)
+            body = b'{"count": 3, "orders": [], "tombstones": []}'
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.handle_request).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        client = ServiceClient(url, "token")
+        with pytest.raises(InvalidRequest) as refused:
+            client.orders(after=-1, wait=0.0)
+        client.close()
+    assert sent == ["/agent/v1/orders?after=-1&wait=0.0&protocol=2"]
+    assert str(refused.value) == (
+        f"the service at {url} is of an earlier pinfold: it speaks version 1 of the agents' protocol, this agent speaks version 2; "
+        "upgrade the service before its agents"
+    )
 
 
 def test_a_token_is_read_without_its_line_end(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from tests.replay.still import CONTEXT, PAGES, Still, open_still
 from pinfold.agent.client import ServiceClient
 from pinfold.agent.reconcile import LastBoot
 from pinfold.agent.report import guest_report, host_report, thread_report
-from pinfold.agent.wire import Absence, GuestReport, Hello, Orders, Welcome
+from pinfold.agent.wire import PROTOCOL, Absence, GuestReport, Hello, Orders, Welcome
 from pinfold.cli.app import run
 from pinfold.cli.documents import doctor_document, guest_document, placement_document, refusal_document
 from pinfold.cli.prerequisites import Checkup, Health
@@ -172,7 +172,7 @@ def doctor() -> Any:
 def agent_messages(host: Any, welcome: Any, orders: Any) -> Answers:
     """What an agent sends, byte for byte as it arrives at a listening socket, and what it reads in the service's answers."""
     heard: dict[str, Any] = {}
-    with _listening(heard, welcome, orders) as url:
+    with _listening(heard, welcome, orders | {"protocol": PROTOCOL}) as url:
         client = ServiceClient(url, "token")
         driver, settings = Still.read(host), HostSettings(host="h1")
         seen = survey(driver, settings)
@@ -203,7 +203,8 @@ def _listening(heard: dict[str, Any], welcome: Any, orders: Any) -> Iterator[str
     class Handler(BaseHTTPRequestHandler):
         def _answer(self) -> None:
             length = int(self.headers.get("Content-Length", "0"))
-            heard[f"{self.command} {self.path}"] = json.loads(self.rfile.read(length)) if length else None
+            path = self.path.removesuffix(f"&protocol={PROTOCOL}")
+            heard[f"{self.command} {path}"] = json.loads(self.rfile.read(length)) if length else None
             body = json.dumps(orders if "/orders" in self.path else welcome).encode()
             self.send_response(200)
             self.send_header("Content-Length", str(len(body)))

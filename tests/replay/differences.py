@@ -34,16 +34,48 @@ def _scheduler_details(guest: Any) -> Any:
 def _in_orders(orders: Any) -> Any:
     for order in orders:
         _scheduler_details(order["guest"])
+        _plain_claims([order["claim"]])
     return orders
 
 
-_COLUMNS = "what the scheduler keeps of a guest has columns of its own"
+def _plain_claims(claims: Any) -> Any:
+    for claim in claims:
+        assert (claim.pop("role"), claim.pop("held")) == ("runs", claim["revision"])
+    return claims
 
-DIFFERENCES: tuple[Difference, ...] = tuple(
-    difference
-    for family in ("sqlite-read", "postgresql-read")
-    for difference in (
-        Difference(family=family, cases="guest *", reason=_COLUMNS, undo=_scheduler_details),
-        Difference(family=family, cases="orders of *", reason=_COLUMNS, undo=_in_orders),
-    )
+
+def _no_claim(message: Any) -> Any:
+    """A message, a tombstone or several, that named no claim."""
+    for one in message if isinstance(message, list) else [message]:
+        one.pop("claim", None)
+    return message
+
+
+def _orders_1(orders: Any) -> Any:
+    del orders["protocol"]
+    for order in orders["orders"]:
+        del order["held"]
+    return orders | {"tombstones": _no_claim(orders["tombstones"])}
+
+
+_COLUMNS = "what the scheduler keeps of a guest has columns of its own"
+_ROLES = "a claim has a role, and the revision at which it was held"
+_NAMED = "reports, absences and tombstones name the claim"
+
+DIFFERENCES: tuple[Difference, ...] = (
+    *(
+        difference
+        for family in ("sqlite-read", "postgresql-read")
+        for difference in (
+            Difference(family=family, cases="guest *", reason=_COLUMNS, undo=_scheduler_details),
+            Difference(family=family, cases="orders of *", reason=f"{_COLUMNS}; {_ROLES}", undo=_in_orders),
+            Difference(family=family, cases="claims of *", reason=_ROLES, undo=_plain_claims),
+            Difference(family=family, cases="tombstones of *", reason=_NAMED, undo=_no_claim),
+        )
+    ),
+    *(
+        Difference(family=family, cases="POST /agent/v1/guests/*", reason=_NAMED, undo=_no_claim)
+        for family in ("messages", "messages-read")
+    ),
+    Difference(family="messages", cases="read orders", reason=_NAMED, undo=_orders_1),
 )

@@ -67,6 +67,9 @@ class Still:
     def redefine(self, guest: str, record: Record, request: GuestRequest) -> HostGuest:
         return replace(self._known(guest), record=record)
 
+    def amend(self, guest: str, record: Record) -> None:
+        pass
+
     def resume(self, guest: str) -> None:
         pass
 

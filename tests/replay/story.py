@@ -89,6 +89,8 @@ def _hosts(fleet: Fleet) -> dict[str, Agent]:
     fleet.http.post("/v1/hosts", json={"name": "c1"})
     fleet.http.post("/v1/hosts", json={"name": "never-seen"})
     fleet.http.post("/v1/hosts/c2/token", json={})
+    for agent in hosts.values():
+        agent.protocol = 1  # that of the agents of the recorded code
     for name, parts in FLAVORS.items():
         fleet.flavor(name, **parts)
     fleet.ask("PUT", "/flavors/tiny", {"flavor": {"description": "one vCPU"}})

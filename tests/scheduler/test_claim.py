@@ -298,7 +298,7 @@ def test_release_after_fencing_leaves_a_tombstone(database: Database, scheduler:
     made = create(database, scheduler, pinned(6))
     scheduler.release(made.guest, bury=True)
     with database.read() as connection:
-        assert hosts.tombstones(connection, host) == (Tombstone(guest=made.guest, revision=made.revision),)
+        assert hosts.tombstones(connection, host) == (Tombstone(guest=made.guest, revision=made.revision, claim=made.claim),)
     at_rest(database, placement)
 
 

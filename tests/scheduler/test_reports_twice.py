@@ -8,7 +8,8 @@ from tests.scheduler.claiming import EAGER, create, synced_hosts
 
 from pinfold.accounting.client import Placement
 from pinfold.scheduler.lifecycle import Lifecycle
-from pinfold.scheduler.reports import Reports
+from pinfold.scheduler.model import Claimed
+from pinfold.scheduler.reports import ClaimName, Reports
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
@@ -32,6 +33,10 @@ def _reports(database: Database, scheduler: Scheduler) -> Reports:
     return Reports(database, scheduler, Lifecycle(database, scheduler))
 
 
+def _named(made: Claimed) -> ClaimName:
+    return ClaimName(claim=made.claim, revision=made.revision)
+
+
 def _held(database: Database, guest: str) -> tuple[str, str | None]:
     """The host of the guest's held claim, and the guest's own host."""
     with database.read() as connection:
@@ -46,8 +51,8 @@ def test_a_failed_start_that_is_told_twice_at_once_releases_the_failed_claim_alo
     quick.start()
     first, second = synced_hosts(database, quick, "c01", "c02")
     made = create(database, quick, pinned(2), hosts=frozenset({first}))
-    late.first = [lambda: _reports(database, quick).absent(first, made.guest, made.revision, "no KVM")]
-    _reports(database, late).absent(first, made.guest, made.revision, "no KVM")
+    late.first = [lambda: _reports(database, quick).absent(first, made.guest, _named(made), "no KVM")]
+    _reports(database, late).absent(first, made.guest, _named(made), "no KVM")
     assert _held(database, made.guest) == (second, second)
     with database.read() as connection:
         assert hosts.tombstones(connection, second) == ()
@@ -59,7 +64,7 @@ def test_a_fence_does_not_release_what_went_elsewhere_meanwhile(database: Databa
     quick.start()
     first, second = synced_hosts(database, quick, "c01", "c02")
     made = create(database, quick, pinned(2), hosts=frozenset({first}))
-    late.first = [lambda: _reports(database, quick).absent(first, made.guest, made.revision, "no KVM")]
+    late.first = [lambda: _reports(database, quick).absent(first, made.guest, _named(made), "no KVM")]
     with database.write() as connection:
         hosts.expire(connection, first)
     assert _reports(database, late).fence(first) == ()
@@ -106,6 +111,6 @@ def test_a_failed_start_whose_report_was_cut_short_is_placed_elsewhere(database:
         impatient = Lifecycle(database, Scheduler(database, placement, EAGER.__class__(refresh_seconds=0, claim_seconds=0)))
         impatient.tend()
     else:
-        _reports(database, scheduler).absent(first, made.guest, made.revision, "no KVM")
+        _reports(database, scheduler).absent(first, made.guest, _named(made), "no KVM")
     assert _held(database, made.guest) == (second, second)
     at_rest(database, placement)

@@ -13,7 +13,7 @@ from pinfold.core.fit import fit
 from pinfold.core.fit.model import Fit
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.records import ClaimState
+from pinfold.store.records import ClaimState, Tombstone
 from pinfold.store.schema import metadata
 
 TERM, HOUR, YEAR = 600.0, 3600.0, 365 * 86400.0
@@ -123,10 +123,10 @@ def test_a_guest_whose_scheduler_died_is_found_after_a_jump(database: Database, 
 def test_a_clock_that_is_a_year_ahead_lets_no_host_forget_its_newest_tombstones(database: Database) -> None:
     host, old, new = add_host(database, "c01"), str(uuid.uuid4()), str(uuid.uuid4())
     with database.write() as connection:
-        hosts.bury(connection, host, old, 1)
+        hosts.bury(connection, host, Tombstone(guest=old, revision=1))
         for _ in range(3):
             hosts.bump(connection, host, ledger=True)
-        hosts.bury(connection, host, new, 1)
+        hosts.bury(connection, host, Tombstone(guest=new, revision=1))
         hosts.bump(connection, host, ledger=True)
     jump(database, YEAR)
     with database.write() as connection:

@@ -6,35 +6,33 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import sqlalchemy as sa
 from tests.postgres import PostgreSQL
 from tests.replay import adapter, families
 
-from pinfold.store import guests
+from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database, upgrade
 from pinfold.store.guests import GuestFilter
-from pinfold.store.records import FailedStart, PastRefusal
+from pinfold.store.records import ClaimRole, ClaimState, FailedStart, PastRefusal
 
 PATIENCE = 240.0
 """Seconds until another process is taken to hang, however slow the machine is."""
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.real_postgresql)])
-def earlier(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The address of a recorded database, with the tables of revision 0002."""
+def recorded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
+    """Makes a recorded database with the tables of revision 0002, a fresh one each time; returns its address."""
     if request.param == "sqlite":
-        yield families.recorded_sqlite(tmp_path)
-    else:
-        server: PostgreSQL = request.getfixturevalue("postgresql")
-        yield families.recorded_postgresql(server.create_database())
+        return lambda: families.recorded_sqlite(tmp_path_factory.mktemp("recorded"))
+    server: PostgreSQL = request.getfixturevalue("postgresql")
+    return lambda: families.recorded_postgresql(server.create_database())
 
 
-def test_what_the_scheduler_kept_among_the_details_is_in_columns(earlier: str) -> None:
-    database = Database(earlier)
+def test_what_the_scheduler_kept_among_the_details_is_in_columns(recorded: Callable[[], str]) -> None:
+    database = Database(recorded())
     kept = (
         '{"v":1,"value":[["failed_on:00000000-0000-4000-8000-000000000001","c02: the start failed: no such image: x"],["flavor_id","f"],'
         '["member_of","a,b"],["only_on","00000000-0000-4000-8000-000000000002"],["refused","7 c03: cell 0: too small\\n9 c04: disabled"]]}'
@@ -59,9 +57,22 @@ def test_what_the_scheduler_kept_among_the_details_is_in_columns(earlier: str) -
     database.close()
 
 
-def test_an_upgrade_that_is_killed_anywhere_changes_nothing_and_succeeds_the_next_time(earlier: str, tmp_path: Path) -> None:
-    statements = _statements_of_an_upgrade(tmp_path)
-    untouched = _tables(earlier)
+def test_every_claim_has_a_role_and_the_revision_by_which_earlier_agents_know_it(recorded: Callable[[], str]) -> None:
+    database = Database(recorded())
+    upgrade(database)
+    with database.read() as connection:
+        found = [claim for host in hosts.all(connection) for claim in claims.of_host(connection, host.id, *ClaimState)]
+        stones = [stone for host in hosts.all(connection) for stone in hosts.tombstones(connection, host.id)]
+    assert found and {claim.role for claim in found} == {ClaimRole.RUNS}
+    assert all(claim.held == claim.revision and len(claim.id) == 36 for claim in found)
+    assert stones and {stone.claim for stone in stones} == {None}
+    database.close()
+
+
+def test_an_upgrade_that_is_killed_anywhere_changes_nothing_and_succeeds_the_next_time(recorded: Callable[[], str]) -> None:
+    counted, earlier = _upgrade(recorded()), recorded()
+    assert counted.returncode == 0, counted.stderr
+    statements, untouched = int(counted.stdout), _tables(earlier)
     for last in sorted({statements // 4, statements // 2, 3 * statements // 4, statements}):
         died = _upgrade(earlier, str(last))
         assert died.returncode == -signal.SIGKILL, (last, statements, died.stderr)
@@ -76,14 +87,6 @@ def _upgrade(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "tests.store.migrating", url, *arguments]
     environment = {**os.environ, "PYTHONPATH": "src:."}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
-
-
-def _statements_of_an_upgrade(folder: Path) -> int:
-    """How many statements an upgrade of the recorded SQLite file executes; PostgreSQL's are about as many."""
-    (folder / "counted").mkdir()
-    done = _upgrade(families.recorded_sqlite(folder / "counted"))
-    assert done.returncode == 0, done.stderr
-    return int(done.stdout)
 
 
 def _tables(url: str) -> dict[str, list[tuple[object, ...]]]:

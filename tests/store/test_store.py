@@ -19,6 +19,7 @@ from tests.postgres import PostgreSQL
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
 from pinfold.core.host import Foreign
+from pinfold.core.identity import ClaimId
 from pinfold.core.request.model import Flavor
 from pinfold.store import aggregates, flavors, guests, hosts
 from pinfold.store.database import Database, tell, upgrade
@@ -156,12 +157,18 @@ def test_a_host_is_advanced_only_from_the_revision_that_was_decided_on(database:
         assert hosts.orders(connection, host) == 2
 
 
-def test_tombstones_remember_the_latest_revision_and_are_forgotten(database: Database) -> None:
+def test_tombstones_remember_each_claim_at_its_latest_revision_and_are_forgotten(database: Database) -> None:
     host, guest = add_host(database, "c01"), str(uuid.uuid4())
+    first, second = (ClaimId(str(uuid.UUID(int=number))) for number in (1, 2))
+    stones = (
+        Tombstone(guest=guest, revision=2),
+        Tombstone(guest=guest, revision=5, claim=first),
+        Tombstone(guest=guest, revision=4, claim=second),
+    )
     with database.write() as connection:
-        hosts.bury(connection, host, guest, 3)
-        hosts.bury(connection, host, guest, 5)
-        assert hosts.tombstones(connection, host) == (Tombstone(guest=guest, revision=5),)
+        for stone in (dataclasses.replace(stones[1], revision=3), *stones):
+            hosts.bury(connection, host, stone)
+        assert hosts.tombstones(connection, host) == stones
         hosts.bump(connection, host, ledger=True)
         hosts.forget_tombstones(connection, older_than_seconds=3600, changes=0)
         hosts.forget_tombstones(connection, older_than_seconds=-1, changes=1)

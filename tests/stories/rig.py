@@ -15,12 +15,13 @@ import httpx
 from tests.fleet import report
 
 from pinfold.accounting.embedded import Embedded
-from pinfold.agent.wire import Absence, GuestReport, Hello, ThreadReport
+from pinfold.agent.wire import PROTOCOL, Absence, GuestReport, Hello, ThreadReport
 from pinfold.api.accounts import hash_password, parse_accounts
 from pinfold.api.app import create_app
 from pinfold.api.dependencies import ApiServices
 from pinfold.api.doorkeeper import Doorkeeper
 from pinfold.api.password_checks import PasswordChecks
+from pinfold.core.identity import ClaimId
 from pinfold.core.settings import AttemptLimits
 from pinfold.scheduler.lifecycle import Lifecycle
 from pinfold.scheduler.model import SchedulerSettings
@@ -77,7 +78,7 @@ class InProcess(httpx.BaseTransport):
 
 @dataclass
 class Agent:
-    """A host's agent as the test plays it: it says what it is told to say, and nothing of itself."""
+    """A host's agent as the test plays it: it says what it is told to say, and nothing of itself. One of protocol 1 names no claims."""
 
     http: httpx.Client
     id: str
@@ -85,6 +86,7 @@ class Agent:
     token: str
     reported: HostReport
     running: dict[str, int] = field(default_factory=dict)
+    protocol: int = PROTOCOL
 
     def ask(self, method: str, path: str, body: Any = None, *, token: str | None = None) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.token if token is None else token}"}
@@ -95,7 +97,8 @@ class Agent:
         return self.ask("PUT", "/host", codec.to_plain(Hello(name=name or self.name, report=self.reported), Hello))
 
     def orders(self, after: int = -1, wait: float = 0.0) -> dict[str, Any]:
-        answer = self.ask("GET", f"/orders?after={after}&wait={wait}")
+        speaks = f"&protocol={self.protocol}" if self.protocol > 1 else ""
+        answer = self.ask("GET", f"/orders?after={after}&wait={wait}{speaks}")
         assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
         return found
@@ -113,24 +116,32 @@ class Agent:
         revision: int = 0,
         threads: ThreadReport | None = None,
         failure: str = "",
+        claim: ClaimId | None = None,
     ) -> httpx.Response:
-        told = GuestReport(revision=revision, observed=observed, boot=boot, threads=threads, failure=failure)
-        return self.ask("POST", f"/guests/{guest}", codec.to_plain(told, GuestReport))
+        told = GuestReport(revision=revision, observed=observed, boot=boot, threads=threads, failure=failure, claim=claim)
+        return self.ask("POST", f"/guests/{guest}", self._said(told, GuestReport))
 
-    def gone(self, guest: str, revision: int, failure: str = "") -> httpx.Response:
-        return self.ask("POST", f"/guests/{guest}/absence", codec.to_plain(Absence(revision=revision, failure=failure), Absence))
+    def gone(self, guest: str, revision: int, failure: str = "", claim: ClaimId | None = None) -> httpx.Response:
+        said = Absence(revision=revision, failure=failure, claim=claim)
+        return self.ask("POST", f"/guests/{guest}/absence", self._said(said, Absence))
+
+    def _said(self, value: GuestReport | Absence, as_type: Any) -> Any:
+        plain = codec.to_plain(value, as_type)
+        if self.protocol == 1:
+            del plain["claim"]
+        return plain
 
     def obey(self) -> None:
         """Carry out every order as an honest agent would, at once, and report it."""
         for order in self.orders()["orders"]:
-            guest = order["guest"]
+            guest, claim = order["guest"], order["claim"] if self.protocol > 1 else None
             match order["desired"]:
                 case "running":
-                    self.says(guest, Observed.RUNNING, boot=order["boot"], revision=order["revision"])
+                    self.says(guest, Observed.RUNNING, boot=order["boot"], revision=order["revision"], claim=claim)
                 case "stopped":
-                    self.says(guest, Observed.STOPPED, boot=order["boot"], revision=order["revision"])
+                    self.says(guest, Observed.STOPPED, boot=order["boot"], revision=order["revision"], claim=claim)
                 case _:
-                    self.gone(guest, order["revision"])
+                    self.gone(guest, order["revision"], claim=claim)
 
 
 class _NoAuth(httpx.Auth):

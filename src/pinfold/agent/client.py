@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 import httpx
 
 from pinfold.agent.responses import MOST_BYTES, ParsedOrders, parse_orders, parse_welcome, refusal_message
-from pinfold.agent.wire import Absence, GuestReport, Hello, Welcome
+from pinfold.agent.wire import PROTOCOL, Absence, GuestReport, Hello, Welcome
 from pinfold.core.addresses import is_loopback
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.store import codec
@@ -92,12 +92,20 @@ class ServiceClient:
         self._send("DELETE", "/agent/v1/host", timeout=timeout)
 
     def orders(self, *, after: int, wait: float) -> ParsedOrders:
-        """All orders, as soon as their count differs from `after`, or after `wait` seconds."""
-        query = {"after": str(after), "wait": str(wait)}
+        """All orders, as soon as their count differs from `after`, or after `wait` seconds. Raises `InvalidRequest` for a service of an
+        earlier pinfold.
+        """
+        query = {"after": str(after), "wait": str(wait), "protocol": str(PROTOCOL)}
         call = "GET /agent/v1/orders"
         body = self._send("GET", "/agent/v1/orders", query=query, timeout=self._timeout + wait + _WAIT_SLACK)
         with _understood(call):
-            return parse_orders(body)
+            parsed = parse_orders(body)
+        if parsed.orders.protocol < PROTOCOL:
+            raise InvalidRequest(
+                f"the service at {self.url} is of an earlier pinfold: it speaks version {parsed.orders.protocol} of the agents' protocol, "
+                f"this agent speaks version {PROTOCOL}; upgrade the service before its agents"
+            )
+        return parsed
 
     def report(self, guest: str, report: GuestReport) -> None:
         """Send the state of one guest."""

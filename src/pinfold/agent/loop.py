@@ -346,11 +346,11 @@ class Agent:
         with self._lock:
             self._remember(remember_absence(self._memory, Tombstone(guest=order.guest, revision=order.revision)))
         fault_point("agent.buried")
-        if order.claim:
+        if order.claim is not None:
             # Report the reason of a failed start, also when an earlier report failed and the order now meets its tombstone.
             revision, first = self._failures.get(order.guest, (-1, ""))
             reason = first if failure and revision == order.revision else failure
-            self._service.absent(order.guest, Absence(revision=order.revision, failure=reason))
+            self._service.absent(order.guest, Absence(revision=order.revision, failure=reason, claim=order.claim))
             fault_point("agent.confirmed")
         self._failures.pop(order.guest, None)
         self._delivery.forget(order.guest)
@@ -419,5 +419,5 @@ def _wanted(orders: Orders, present: tuple[PresentGuest, ...]) -> tuple[Order, .
     here = {guest.guest: guest.revision for guest in present}
     for stone in orders.tombstones:
         if stone.guest not in wanted and here.get(stone.guest, stone.revision + 1) <= stone.revision:
-            wanted[stone.guest] = Order(guest=stone.guest, claim="", revision=stone.revision, desired=Desired.ABSENT)
+            wanted[stone.guest] = Order(guest=stone.guest, claim=None, revision=stone.revision, desired=Desired.ABSENT)
     return tuple(wanted[guest] for guest in sorted(wanted))

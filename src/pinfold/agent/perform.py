@@ -85,6 +85,7 @@ class Performer:
             guest=order.guest,
             policy=order.request.emulator_policy,
             fit=order.fit,
+            claim=order.claim,
             revision=order.revision,
             flavor=order.flavor,
             owner=self._owner,

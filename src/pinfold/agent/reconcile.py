@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from pinfold.core.identity import ClaimId
 from pinfold.drivers.port import GuestState
 from pinfold.store.records import Desired, Tombstone
 
@@ -51,7 +52,7 @@ class Order:
     """
 
     guest: str
-    claim: str
+    claim: ClaimId | None
     revision: int
     desired: Desired
     boot: int = 1

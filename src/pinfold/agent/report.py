@@ -58,6 +58,7 @@ def guest_report(guest: HostGuest, booted: LastBoot | None, threads: ThreadRepor
         boot=None if booted is None else booted.boot,
         threads=threads if guest.active else None,
         failure="" if booted is None or guest.active else booted.failure,
+        claim=guest.record.claim,
     )
 
 
@@ -74,7 +75,8 @@ def lost_guests(orders: Orders, present: tuple[PresentGuest, ...], memory: Memor
         failure = "" if last is None else last.failure
         if order.guest not in here and (order.desired is Desired.STOPPED or (order.desired is Desired.RUNNING and failure)):
             boot = None if last is None else last.boot
-            lost.append((order.guest, GuestReport(revision=order.revision, observed=Observed.ABSENT, boot=boot, failure=failure)))
+            report = GuestReport(revision=order.revision, observed=Observed.ABSENT, boot=boot, failure=failure, claim=order.claim)
+            lost.append((order.guest, report))
     return tuple(lost)
 
 

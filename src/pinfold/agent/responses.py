@@ -7,6 +7,7 @@ a service may be newer than its agents.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeVar
 
@@ -53,6 +54,7 @@ class _Envelope(msgspec.Struct, frozen=True, kw_only=True):
     count: Revision
     orders: Annotated[tuple[msgspec.Raw, ...], msgspec.Meta(max_length=_MOST_ORDERS)] = ()
     tombstones: Annotated[tuple[msgspec.Raw, ...], msgspec.Meta(max_length=_MOST_ORDERS)] = ()
+    protocol: Revision = 1
 
 
 class _Subject(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,19 +70,21 @@ class _Refusal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_orders(body: bytes) -> ParsedOrders:
-    """Parse all orders of a response. An order that cannot be parsed, or a second one for the same guest, is refused by itself.
+    """Parse all orders of a response. One that cannot be parsed, a second order for a guest or a second tombstone for a claim is refused by
+    itself.
 
     A tombstone of a guest whose order was refused is left out, because it could remove a guest that the service wants. Raises
     `InvalidRequest` when the response as a whole cannot be parsed.
     """
     envelope = _decoded(body, _Envelope)
-    orders, refused = _each(envelope.orders, GuestOrder, "order")
-    stones, refused_stones = _each(envelope.tombstones, Tombstone, "tombstone")
+    orders, refused = _each(envelope.orders, GuestOrder, "order", lambda order: order.guest)
+    stones, refused_stones = _each(envelope.tombstones, Tombstone, "tombstone", lambda stone: (stone.guest, stone.claim))
     unclear = {order.guest for order in refused}
     known = Orders(
         count=envelope.count,
         orders=tuple(order for order in orders if order.guest not in unclear),
         tombstones=tuple(stone for stone in stones if stone.guest not in unclear),
+        protocol=envelope.protocol,
     )
     return ParsedOrders(orders=known, refused=(*refused, *refused_stones))
 
@@ -99,8 +103,10 @@ def refusal_message(body: bytes) -> str:
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in said[:_MOST_MESSAGE])
 
 
-def _each(raws: tuple[msgspec.Raw, ...], as_type: type[Value], what: str) -> tuple[list[Value], list[RefusedOrder]]:
-    read: dict[str, Value] = {}
+def _each(
+    raws: tuple[msgspec.Raw, ...], as_type: type[Value], what: str, key: Callable[[Value], Hashable]
+) -> tuple[list[Value], list[RefusedOrder]]:
+    read: dict[Hashable, Value] = {}
     refused = []
     for index, raw in enumerate(raws):
         place = f"{what} {index + 1}"
@@ -110,9 +116,10 @@ def _each(raws: tuple[msgspec.Raw, ...], as_type: type[Value], what: str) -> tup
             refused.append(RefusedOrder(place=place, guest="", why=str(error)))
             continue
         try:
-            if subject in read:
+            value = _decoded(raw, as_type, most=_MOST_ORDER_BYTES)
+            if key(value) in read:
                 raise InvalidRequest("there is another one for the same guest before it")
-            read[subject] = _decoded(raw, as_type, most=_MOST_ORDER_BYTES)
+            read[key(value)] = value
         except InvalidRequest as error:
             refused.append(RefusedOrder(place=place, guest=subject, why=str(error)))
     return list(read.values()), refused

@@ -17,13 +17,18 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from pinfold.core.bounds import Name, Revision, Uuid
+from pinfold.core.bounds import ClaimUuid, Name, Revision, Uuid
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.model import Fit
 from pinfold.core.request.model import GuestRequest
 from pinfold.store.records import Desired, HostReport, Observed, Tombstone
 
+PROTOCOL: Final = 2
+"""The version of these messages. Version 1 lacks the ids of claims in reports and tombstones.
+
+A service understands agents of both versions. An agent needs a service of its own version.
+"""
 FAILURE_SENT: Final = 2_000
 """The most characters of a failure that an agent sends. A hypervisor's message may have any length, and its beginning matters most."""
 FAILURE_MOST: Final = 8_000
@@ -70,12 +75,13 @@ class Welcome:
 class GuestOrder:
     """One guest with its claim on the agent's host. `image` is an image's name, '' for none.
 
+    `revision` is the claim's last one. `held` is the one at which it was held or moved: a record without a claim's id names it by that.
     `boot` is the wanted boot, `booted` the last one that the agent reported, 0 for none. A `hard` boot does not ask the guest to shut down.
     """
 
     guest: Uuid
     name: Name
-    claim: Uuid
+    claim: ClaimUuid
     revision: Revision
     desired: Desired
     boot: Revision
@@ -85,15 +91,17 @@ class GuestOrder:
     image: ImageName = ""
     booted: Revision = 0
     hard: bool = False
+    held: Revision = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orders:
-    """All orders by guest, at one count. `tombstones` are guests that must not be there any more."""
+    """All orders by guest, at one count. `tombstones` are claims of which nothing must be there any more. `protocol` is the service's."""
 
     count: int
     orders: tuple[GuestOrder, ...] = ()
     tombstones: tuple[Tombstone, ...] = ()
+    protocol: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +133,9 @@ class ThreadReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestReport:
-    """What a guest is doing. `boot` is the last one that the agent performed, None when the agent does not know.
+    """What a guest of that claim is doing. `boot` is the last one that the agent performed, None when the agent does not know.
+
+    `claim` and `revision` are those of the guest's record. An earlier pinfold's has no claim, and names it by the revision.
 
     `failure` says why that boot failed, '' if it did not; the guest keeps its claim and its disk. Raises `InvalidRequest` when it is longer
     than `FAILURE_MOST`.
@@ -136,6 +146,7 @@ class GuestReport:
     boot: int | None = None
     threads: ThreadReport | None = None
     failure: str = field(default="", metadata={"maxLength": FAILURE_MOST})
+    claim: ClaimUuid | None = None
 
     def __post_init__(self) -> None:
         _bounded(self.failure)
@@ -143,13 +154,14 @@ class GuestReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Absence:
-    """The guest of the claim of that revision is gone. `failure` says why its first start failed, '' when it was removed as ordered.
+    """The guest of that claim is gone. `failure` says why its first start failed, '' when it was removed as ordered.
 
     Raises `InvalidRequest` when that is longer than `FAILURE_MOST`.
     """
 
     revision: int
     failure: str = field(default="", metadata={"maxLength": FAILURE_MOST})
+    claim: ClaimUuid | None = None
 
     def __post_init__(self) -> None:
         _bounded(self.failure)

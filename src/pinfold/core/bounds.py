@@ -10,6 +10,8 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
+from pinfold.core.identity import ClaimId
+
 MAX_CPU: Final = 8191
 """The highest CPU index: the kernel's largest NR_CPUS (8192) minus one."""
 
@@ -75,6 +77,9 @@ Revision = Annotated[int, Meta(ge=0, le=2**53)]
 
 Uuid = Annotated[str, Meta(pattern=r"\A[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")]
 """A UUID in lower case with hyphens. It is safe in a path and in a URL."""
+
+ClaimUuid = Annotated[ClaimId, Meta(pattern=r"\A[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")]
+"""The id of a claim, as a `Uuid`."""
 
 Name = Annotated[str, Meta(max_length=255)]
 """A name that a person chose."""

@@ -15,6 +15,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import Unavailable
 from pinfold.core.fit.model import Fit
 from pinfold.core.host import ForeignMemory
+from pinfold.core.identity import ClaimId
 from pinfold.core.overhead import Masks, ObservedThread
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest
 from pinfold.core.topology import Topology
@@ -41,15 +42,16 @@ class GuestState(Enum):
 class Record:
     """The record that pinfold writes into a guest's own definition, so that a host can be read back without a database.
 
-    `guest` is the id (UUID text), `policy` the requested emulator policy, `fit` the decision, `revision` the ledger revision that it was
-    decided on. `flavor` and `owner` are names for people; `owner` is `pinfold` for a guest started directly on the host, else the
-    service. `request` is the request, None in the record of an older pinfold. `server` is the name of the service's server when the guest
-    was started, '' without one and in the record of an older pinfold.
+    `guest` is the id (UUID text), `policy` the requested emulator policy, `fit` the decision. `claim` is the id of the claim, None in the
+    record of an older pinfold; `revision` is the claim's last one. `flavor` and `owner` are names for people; `owner` is `pinfold` for a
+    guest started directly on the host, else the service. `request` is the request, None in the record of an older pinfold. `server` is the
+    name of the service's server when the guest was started, '' without one and in the record of an older pinfold.
     """
 
     guest: str
     policy: EmulatorPolicy
     fit: Fit
+    claim: ClaimId | None = None
     revision: int = 0
     flavor: str = ""
     owner: str = "pinfold"
@@ -254,6 +256,13 @@ class Driver(Protocol):
 
         On failure the old definition stays. Raises `InvalidRequest` if the guest runs, has a saved state or does not exist, and if the
         hypervisor refuses the definition.
+        """
+        ...
+
+    def amend(self, guest: str, record: Record) -> None:
+        """Write `record` in place of the guest's, in its running definition and in the kept one. Its pins stay.
+
+        Raises `InvalidRequest` if there is no such guest.
         """
         ...
 

@@ -24,6 +24,7 @@ from pinfold.core.drift.remedy import OWNER
 from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, PinfoldError, Unavailable
 from pinfold.core.fit.engine import fit as find_fit
 from pinfold.core.fit.model import Fit, NoFit
+from pinfold.core.identity import ClaimId
 from pinfold.core.overhead import Masks
 from pinfold.core.printable import shell_word
 from pinfold.core.request.model import GuestRequest
@@ -206,8 +207,8 @@ def _refuse_taken(seen: Survey, order: StartOrder) -> None:
 
 
 def _record(order: StartOrder, found: Fit) -> Record:
-    policy = order.request.emulator_policy
-    return Record(guest=order.id, policy=policy, fit=found, flavor=order.flavor, owner=OWNER, request=order.request)
+    policy, claim = order.request.emulator_policy, ClaimId(str(uuid.uuid4()))
+    return Record(guest=order.id, policy=policy, fit=found, claim=claim, flavor=order.flavor, owner=OWNER, request=order.request)
 
 
 def _spec(settings: HostSettings, order: StartOrder, boot: Boot, record: Record) -> GuestSpec:

@@ -28,6 +28,7 @@ from pinfold.accounting.resources import Amounts, amounts
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.fit import fit
 from pinfold.core.fit.model import Fit, NoFit
+from pinfold.core.identity import ClaimId
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.model import GuestRequest
 from pinfold.faultpoints import fault_point
@@ -61,7 +62,7 @@ class _Attempt:
 
     wanted: HostSearch
     request: GuestRequest
-    claim: str = ""
+    claim: ClaimId | None = None
     host: str = ""
     booked: Amounts = ()
     tried: dict[str, HostRefusal] = field(default_factory=dict)
@@ -205,10 +206,10 @@ class Claimer:
     def _intend(self, attempt: _Attempt, host: str, wanted: Fit, booked: Amounts) -> None:
         seconds = self._settings.claim_seconds
         with self._database.write() as connection:
-            if attempt.claim:
+            if attempt.claim is not None:
                 claims.redirect(connection, attempt.claim, host=host, amounts=booked, fit=wanted, seconds=seconds)
                 return
-            claim = str(uuid.uuid4())
+            claim = ClaimId(str(uuid.uuid4()))
             claims.intend(connection, claim_id=claim, guest=attempt.wanted.guest, host=host, amounts=booked, fit=wanted, seconds=seconds)
         attempt.claim = claim
 
@@ -220,7 +221,8 @@ class Claimer:
 
     def _hold(self, attempt: _Attempt, entry: Entry, wanted: Fit, revision: int) -> Claimed:
         """Step 2. Raises `_StaleError` when the host's revision has changed."""
-        guest = attempt.wanted.guest
+        guest, claim = attempt.wanted.guest, attempt.claim
+        assert claim is not None
         with self._locks[entry.id]:
             known = self._index.get(entry.id)
             if known is not None and known.state.revision > revision:
@@ -230,17 +232,17 @@ class Claimer:
                     made = hosts.advance(connection, entry.id, revision)
                 except Conflict as error:
                     raise _StaleError from error
-                claims.hold(connection, attempt.claim, guest=guest, host=entry.id, fit=wanted, revision=made)
+                claims.hold(connection, claim, guest=guest, host=entry.id, fit=wanted, revision=made)
                 guests.place(connection, guest, entry.id)
                 fault_point("claim.pinned")
             self._index.claimed(entry.id, guest, wanted, made)
         fault_point("claim.held")
         refusals = tuple(attempt.tried.values())
-        return Claimed(claim=attempt.claim, guest=guest, host=entry.id, name=entry.name, revision=made, fit=wanted, refusals=refusals)
+        return Claimed(claim=claim, guest=guest, host=entry.id, name=entry.name, revision=made, fit=wanted, refusals=refusals)
 
     def _give_up(self, attempt: _Attempt) -> None:
         """Remove everything that the attempt wrote. Every call was answered, so nothing can arrive late."""
-        if not attempt.claim:
+        if attempt.claim is None:
             return
         with self._database.write() as connection:
             claims.abandon(connection, attempt.claim, expired=False)
@@ -253,7 +255,7 @@ class Claimer:
         """After an error, return the claim if it is held after all (the response to a commit was lost); otherwise hand it to the healer at
         once.
         """
-        if not attempt.claim:
+        if attempt.claim is None:
             return None
         try:
             with self._database.read() as connection:

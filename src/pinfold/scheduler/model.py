@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pinfold.core.fit.model import Fit, NoFit, Strategy
+from pinfold.core.identity import ClaimId
 from pinfold.core.request.model import GuestRequest
 
 
@@ -83,7 +84,7 @@ class Preview:
 class Claimed:
     """A held claim. `revision` is the host's revision that the claim made. `refusals` are the hosts tried before, in that order."""
 
-    claim: str
+    claim: ClaimId
     guest: str
     host: str
     name: str

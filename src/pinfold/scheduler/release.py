@@ -10,13 +10,14 @@ from pinfold.accounting.resources import Amounts, amounts
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.fit.booking import rebooked
 from pinfold.core.fit.model import NoFit
+from pinfold.core.identity import ClaimId
 from pinfold.faultpoints import fault_point
 from pinfold.scheduler.claim import clear
 from pinfold.scheduler.index import Index
 from pinfold.scheduler.refresh import Freshness
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.records import ClaimRecord, ClaimState
+from pinfold.store.records import ClaimRecord, ClaimState, Tombstone
 
 _log = logging.getLogger(__name__)
 _TRIES = 5
@@ -31,12 +32,12 @@ class Releaser:
         self._index = index
         self._fresh = freshness
 
-    def release(self, guest: str, *, claim: str = "", bury: bool) -> None:
+    def release(self, guest: str, *, claim: ClaimId | None = None, bury: bool) -> None:
         """See `Scheduler.release`."""
         for left in reversed(range(_TRIES)):
             with self._database.read() as connection:
                 found = claims.live(connection, guest)
-            if found is None or (claim and found.id != claim):
+            if found is None or (claim is not None and found.id != claim):
                 return
             fault_point("release.begin")
             try:
@@ -109,7 +110,7 @@ class Releaser:
             revision = hosts.bump(connection, claim.host, ledger=True)
             claims.unpin(connection, claim.id)
             if bury:
-                hosts.bury(connection, claim.host, claim.guest, claim.revision)
+                hosts.bury(connection, claim.host, Tombstone(guest=claim.guest, revision=claim.revision, claim=claim.id))
         self._index.released(claim.host, claim.guest, revision)
 
 

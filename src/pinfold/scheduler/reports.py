@@ -7,23 +7,41 @@ powered off. `lifecycle` handles what users ask.
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import Final
 
 import sqlalchemy as sa
 
 from pinfold.core.errors import Conflict, InvalidRequest
+from pinfold.core.identity import ClaimId
 from pinfold.scheduler.faults import failed_on, in_place
 from pinfold.scheduler.lifecycle import Lifecycle
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.guests import GuestFilter
-from pinfold.store.records import Desired, FailedStart, GuestRecord, Observed
+from pinfold.store.records import ClaimRecord, Desired, FailedStart, GuestRecord, Observed
 
 _log = logging.getLogger(__name__)
 
 MOST_HOSTS_TRIED: Final = 3
 """A guest whose start failed on this many hosts is put in error: the fault is more likely the guest's than the hosts'."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimName:
+    """How an agent names a claim: by its id, or by a revision if it is of an earlier pinfold or read the record of one."""
+
+    claim: ClaimId | None
+    revision: int
+
+    def means(self, found: ClaimRecord) -> bool:
+        """Whether it is this claim."""
+        return self.revision == found.held if self.claim is None else self.claim == found.id
+
+    def sentence(self) -> str:
+        """Such as `claim of revision 7`."""
+        return f"claim of revision {self.revision}" if self.claim is None else f"claim {self.claim}"
 
 
 class Reports:
@@ -35,9 +53,17 @@ class Reports:
         self._lifecycle = lifecycle
 
     def seen(
-        self, host_id: str, guest_id: str, revision: int, observed: Observed, *, booted: int | None, report: str | None, failure: str = ""
+        self,
+        host_id: str,
+        guest_id: str,
+        named: ClaimName,
+        observed: Observed,
+        *,
+        booted: int | None,
+        report: str | None,
+        failure: str = "",
     ) -> None:
-        """An agent reports what its guest of the claim at that revision is doing.
+        """An agent reports what its guest of that claim is doing.
 
         `failure` says why its last boot failed: the guest is then in error, with its host, claim and disk, until a later boot succeeds. A
         report about a guest on another host or of an earlier claim is dropped with a log entry.
@@ -46,8 +72,8 @@ class Reports:
             with self._database.write() as connection:
                 guest = guests.get(connection, guest_id)
                 claim = claims.live(connection, guest_id)
-                if claim is None or claim.host != host_id or claim.revision != revision:
-                    raise Conflict(f"the host has no claim of revision {revision} for it")
+                if claim is None or claim.host != host_id or not named.means(claim):
+                    raise Conflict(f"the host has no {named.sentence()} for it")
                 done = _done(guest, observed, booted)
                 after = guests.observe(connection, guest_id, observed, host=host_id, booted=booted, report=report, done=done)
                 if failure and done and guest.desired is Desired.RUNNING:
@@ -57,8 +83,8 @@ class Reports:
         except (Conflict, InvalidRequest) as error:
             _log.info("host %s reported %s of guest %s, to no effect: %s", host_id, observed.value, guest_id, error)
 
-    def absent(self, host_id: str, guest_id: str, revision: int, failure: str = "") -> None:
-        """An agent confirms that neither domain nor process of a guest remains, for the claim of that revision.
+    def absent(self, host_id: str, guest_id: str, named: ClaimName, failure: str = "") -> None:
+        """An agent confirms that neither domain nor process of a guest remains, for that claim.
 
         An unwanted guest is released and removed. A wanted one did not start there (`failure` says why): it is released and tried on
         another host, on at most `MOST_HOSTS_TRIED` hosts. A guest that ran before keeps its host, where its disk is, and is in error. A
@@ -67,7 +93,7 @@ class Reports:
         with self._database.read() as connection:
             guest = guests.find(connection, guest_id)
             claim = claims.live(connection, guest_id)
-        if guest is None or claim is None or claim.host != host_id or claim.revision != revision:
+        if guest is None or claim is None or claim.host != host_id or not named.means(claim):
             if guest is not None:
                 self._lifecycle.remove_if_unwanted(guest_id)
             if guest is not None and claim is None and _left_half_way(guest, host_id) and failure:
@@ -101,8 +127,9 @@ class Reports:
             held = claims.of_guests(connection, [guest.id for guest in there])
         lost = []
         for guest in there:
-            if guest.id in held:
-                self._scheduler.release(guest.id, claim=held[guest.id].id, bury=True)
+            for claim in held.get(guest.id, ()):
+                if claim.host == host_id:
+                    self._scheduler.release(guest.id, claim=claim.id, bury=True)
             if guest.desired is Desired.ABSENT:
                 self._lifecycle.remove_if_unwanted(guest.id)
                 continue

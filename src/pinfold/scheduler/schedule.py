@@ -7,6 +7,7 @@ import threading
 
 from pinfold.accounting.client import Placement
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
+from pinfold.core.identity import ClaimId
 from pinfold.scheduler import decide
 from pinfold.scheduler.claim import Claimer
 from pinfold.scheduler.heal import Healer
@@ -68,7 +69,7 @@ class Scheduler:
         """
         return self._claimer.create(wanted)
 
-    def release(self, guest: str, *, claim: str = "", bury: bool = False) -> None:
+    def release(self, guest: str, *, claim: ClaimId | None = None, bury: bool = False) -> None:
         """Release everything that the guest holds: first the pins, then the allocation.
 
         Call it only after its agent confirmed that neither domain nor process remains, or after the host was fenced; with `bury`, it leaves

@@ -10,10 +10,11 @@ import sqlalchemy as sa
 
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.model import Fit
+from pinfold.core.identity import ClaimId
 from pinfold.core.ledger import Role
 from pinfold.store import codec
 from pinfold.store.database import EpochNow, in_term
-from pinfold.store.records import Amounts, ClaimRecord, ClaimState
+from pinfold.store.records import Amounts, ClaimRecord, ClaimRole, ClaimState
 from pinfold.store.schema import claim, pcpu_owner
 
 # Build the statements of every create once: SQLAlchemy takes longer to build an expression than SQLite to execute it.
@@ -25,7 +26,13 @@ _OWN: Final = pcpu_owner.insert()
 _MOVE: Final = (
     claim.update()
     .where(claim.c.id == sa.bindparam("claim_id"), claim.c.state == ClaimState.HELD.value, claim.c.revision == sa.bindparam("was"))
-    .values(fit=sa.bindparam("new_fit"), amounts=sa.bindparam("new_amounts"), revision=sa.bindparam("new_revision"), updated=EpochNow())
+    .values(
+        fit=sa.bindparam("new_fit"),
+        amounts=sa.bindparam("new_amounts"),
+        revision=sa.bindparam("new_revision"),
+        held=sa.bindparam("new_revision"),
+        updated=EpochNow(),
+    )
 )
 _HELD: Final = sa.select(claim).where(claim.c.state == ClaimState.HELD.value).order_by(claim.c.guest, claim.c.id)
 _HELD_ON: Final = _HELD.where(claim.c.host.in_(sa.bindparam("hosts", expanding=True)))
@@ -33,16 +40,26 @@ _LATE: Final = ~in_term(claim.c.updated, claim.c.deadline)
 """An intended claim's term begins at its last change: when it was stored, or when it was redirected."""
 
 
-def intend(connection: sa.Connection, *, claim_id: str, guest: str, host: str, amounts: Amounts, fit: Fit, seconds: float) -> None:
-    """Store a new claim that is `intended` for so many seconds. Raises `Conflict` when the guest has a live claim already."""
+def intend(
+    connection: sa.Connection,
+    *,
+    claim_id: ClaimId,
+    guest: str,
+    host: str,
+    amounts: Amounts,
+    fit: Fit,
+    seconds: float,
+    role: ClaimRole = ClaimRole.RUNS,
+) -> None:
+    """Store a new claim that is `intended` for so many seconds. Raises `Conflict` when the guest has a live claim of that role already."""
     try:
         values = {"id": claim_id, "guest": guest, "host": host, "amounts": codec.encode(amounts, Amounts), "fit": codec.encode(fit, Fit)}
-        connection.execute(_INTEND, {**values, "seconds": seconds})
+        connection.execute(_INTEND, {**values, "role": role.value, "seconds": seconds})
     except sa.exc.IntegrityError as error:
         raise Conflict(f"guest {guest} has a claim already, or is not stored") from error
 
 
-def redirect(connection: sa.Connection, claim_id: str, *, host: str, amounts: Amounts, fit: Fit, seconds: float) -> None:
+def redirect(connection: sa.Connection, claim_id: ClaimId, *, host: str, amounts: Amounts, fit: Fit, seconds: float) -> None:
     """Point an intended claim to another host or fit, with a new deadline. Raises `Conflict` when it is no longer intended."""
     _step(
         connection,
@@ -55,14 +72,13 @@ def redirect(connection: sa.Connection, claim_id: str, *, host: str, amounts: Am
     )
 
 
-def hold(connection: sa.Connection, claim_id: str, *, guest: str, host: str, fit: Fit, revision: int) -> None:
+def hold(connection: sa.Connection, claim_id: ClaimId, *, guest: str, host: str, fit: Fit, revision: int) -> None:
     """Make an intended claim `held` at the host's new revision, and give the guest its pCPUs.
 
     Raises `Conflict` when the claim is no longer intended, or when a pCPU has an owner.
     """
-    _step(
-        connection, claim_id, (ClaimState.INTENDED,), state=ClaimState.HELD.value, revision=revision, fit=codec.encode(fit, Fit), host=host
-    )
+    text = codec.encode(fit, Fit)
+    _step(connection, claim_id, (ClaimState.INTENDED,), state=ClaimState.HELD.value, revision=revision, held=revision, fit=text, host=host)
     _own(connection, claim_id, guest=guest, host=host, fit=fit)
 
 
@@ -78,45 +94,51 @@ def move(connection: sa.Connection, was: ClaimRecord, *, fit: Fit, amounts: Amou
     _own(connection, was.id, guest=was.guest, host=was.host, fit=fit)
 
 
-def abandon(connection: sa.Connection, claim_id: str, *, expired: bool) -> None:
+def abandon(connection: sa.Connection, claim_id: ClaimId, *, expired: bool) -> None:
     """Make an intended claim `abandoned`; with `expired`, only if its deadline has passed. Raises `Conflict` otherwise."""
     _step(connection, claim_id, (ClaimState.INTENDED,), late=expired, state=ClaimState.ABANDONED.value)
 
 
-def unpin(connection: sa.Connection, claim_id: str) -> None:
+def unpin(connection: sa.Connection, claim_id: ClaimId) -> None:
     """Make a held claim `releasing` and free its pCPUs. Raises `Conflict` when it is not held."""
     _step(connection, claim_id, (ClaimState.HELD,), state=ClaimState.RELEASING.value)
     connection.execute(pcpu_owner.delete().where(pcpu_owner.c.claim == claim_id))
 
 
-def forget(connection: sa.Connection, claim_id: str) -> None:
+def forget(connection: sa.Connection, claim_id: ClaimId) -> None:
     """Delete a releasing or abandoned claim after its allocation was emptied. Raises `Conflict` in another state."""
     over = (ClaimState.RELEASING.value, ClaimState.ABANDONED.value)
     if connection.execute(claim.delete().where(claim.c.id == claim_id, claim.c.state.in_(over))).rowcount != 1:
         raise Conflict(f"claim {claim_id} is neither releasing nor abandoned")
 
 
-def rebook(connection: sa.Connection, claim_id: str, *, amounts: Amounts, fit: Fit) -> None:
+def rebook(connection: sa.Connection, claim_id: ClaimId, *, amounts: Amounts, fit: Fit) -> None:
     """Give a held claim new amounts after options changed; the pCPUs of its fit are the same. Raises `Conflict` when it is not held."""
     _step(connection, claim_id, (ClaimState.HELD,), amounts=codec.encode(amounts, Amounts), fit=codec.encode(fit, Fit))
 
 
-def get(connection: sa.Connection, claim_id: str) -> ClaimRecord | None:
+def get(connection: sa.Connection, claim_id: ClaimId) -> ClaimRecord | None:
     """The claim of that id, or None."""
     found = _select(connection, claim.c.id == claim_id)
     return found[0] if found else None
 
 
 def live(connection: sa.Connection, guest: str) -> ClaimRecord | None:
-    """The guest's claim in any state but abandoned, or None."""
-    found = _select(connection, claim.c.guest == guest, claim.c.state != ClaimState.ABANDONED.value)
-    return found[0] if found else None
+    """The claim by which the guest runs, in any state but abandoned, or None."""
+    return next((found for found in all_live(connection, guest) if found.role is ClaimRole.RUNS), None)
 
 
-def of_guests(connection: sa.Connection, guests: Iterable[str]) -> dict[str, ClaimRecord]:
-    """The live claim of each guest that has one."""
-    wanted = list(guests)
-    return {found.guest: found for found in _select(connection, claim.c.guest.in_(wanted), claim.c.state != ClaimState.ABANDONED.value)}
+def all_live(connection: sa.Connection, guest: str) -> tuple[ClaimRecord, ...]:
+    """The guest's claims of every role, in any state but abandoned, ordered by id."""
+    return of_guests(connection, (guest,)).get(guest, ())
+
+
+def of_guests(connection: sa.Connection, guests: Iterable[str]) -> dict[str, tuple[ClaimRecord, ...]]:
+    """The live claims of each guest that has any, ordered by id."""
+    found: dict[str, tuple[ClaimRecord, ...]] = {}
+    for one in _select(connection, claim.c.guest.in_(list(guests)), claim.c.state != ClaimState.ABANDONED.value):
+        found[one.guest] = (*found.get(one.guest, ()), one)
+    return found
 
 
 def of_host(connection: sa.Connection, host: str, *states: ClaimState) -> tuple[ClaimRecord, ...]:
@@ -150,7 +172,7 @@ def unfinished(connection: sa.Connection, *, limit: int = 100) -> tuple[ClaimRec
     return tuple(_record(row) for row in rows)
 
 
-def age(connection: sa.Connection, claim_id: str) -> float:
+def age(connection: sa.Connection, claim_id: ClaimId) -> float:
     """Seconds between the claim's last change and the database's clock, in either direction; infinite when the claim is gone."""
     away = sa.func.abs(EpochNow() - claim.c.updated)
     found = connection.execute(sa.select(away).where(claim.c.id == claim_id)).scalar_one_or_none()
@@ -172,7 +194,7 @@ def roles(fit: Fit) -> tuple[tuple[int, Role], ...]:
     return tuple(sorted(taken.items()))
 
 
-def _own(connection: sa.Connection, claim_id: str, *, guest: str, host: str, fit: Fit) -> None:
+def _own(connection: sa.Connection, claim_id: ClaimId, *, guest: str, host: str, fit: Fit) -> None:
     rows = [{"host": host, "pcpu": pcpu, "guest": guest, "claim": claim_id, "role": role.value} for pcpu, role in roles(fit)]
     if not rows:
         return
@@ -182,7 +204,7 @@ def _own(connection: sa.Connection, claim_id: str, *, guest: str, host: str, fit
         raise Conflict(f"host {host}: one of the pCPUs {fit.taken} has an owner already") from error
 
 
-def _step(connection: sa.Connection, claim_id: str, states: tuple[ClaimState, ...], *, late: bool = False, **values: Any) -> None:
+def _step(connection: sa.Connection, claim_id: ClaimId, states: tuple[ClaimState, ...], *, late: bool = False, **values: Any) -> None:
     """Change a claim that is in one of the states; `seconds` among the values sets a new deadline from now."""
     query = _stepping(states, late, "seconds" in values)
     if connection.execute(query, {"claim_id": claim_id, **values}).rowcount != 1:
@@ -223,6 +245,8 @@ def _record(row: sa.RowMapping) -> ClaimRecord:
         amounts=_amounts(row["amounts"]),
         fit=_fit(row["fit"]),
         revision=row["revision"],
+        role=ClaimRole(row["role"]),
+        held=row["held"],
         created=row["created"],
         updated=row["updated"],
     )

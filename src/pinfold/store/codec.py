@@ -107,6 +107,8 @@ def _coders(as_type: Any) -> tuple[_Encode, _Decode]:
 
 @cache
 def _build(as_type: Any) -> tuple[_Encode, _Decode]:
+    if isinstance(as_type, typing.NewType):
+        return _build(as_type.__supertype__)
     if as_type in _SCALARS:
         return cleaned if as_type is str else _same, _SCALARS[as_type]
     if as_type is CpuSet:

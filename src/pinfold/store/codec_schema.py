@@ -27,6 +27,8 @@ def schema(as_type: Any) -> dict[str, Any]:
     >>> schema(tuple[tuple[str, bool], ...])["items"]["items"]
     {'anyOf': [{'type': 'string'}, {'type': 'boolean'}]}
     """
+    if isinstance(as_type, typing.NewType):
+        return schema(as_type.__supertype__)
     if as_type in _SCALARS:
         return dict(_SCALARS[as_type])
     if isinstance(as_type, type) and issubclass(as_type, Enum):

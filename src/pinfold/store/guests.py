@@ -14,7 +14,20 @@ from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.store import claims, codec, hosts
 from pinfold.store.database import EpochNow
-from pinfold.store.records import ClaimState, Desired, FailedStart, Fault, GuestRecord, Move, NewGuest, Observed, Order, Pairs, PastRefusal
+from pinfold.store.records import (
+    ClaimRole,
+    ClaimState,
+    Desired,
+    FailedStart,
+    Fault,
+    GuestRecord,
+    Move,
+    NewGuest,
+    Observed,
+    Order,
+    Pairs,
+    PastRefusal,
+)
 from pinfold.store.schema import guest
 
 
@@ -193,9 +206,9 @@ def note_move(connection: sa.Connection, guest_id: str, move: Move) -> None:
 
 def remove(connection: sa.Connection, guest_id: str) -> None:
     """Mark the guest deleted; the row stays readable for a while. Raises `Conflict` while a live claim of it pins anything."""
-    found = claims.live(connection, guest_id)
-    if found is not None and found.state is not ClaimState.RELEASING:
-        raise Conflict(f"guest {guest_id} still has a claim on host {found.host}")
+    for found in claims.all_live(connection, guest_id):
+        if found.state is not ClaimState.RELEASING:
+            raise Conflict(f"guest {guest_id} still has a claim on host {found.host}")
     unwanted = Desired.ABSENT.value
     _change(connection, guest.c.id == guest_id, guest_id, deleted=EpochNow(), desired=unwanted, observed=unwanted, task="", host=None)
 
@@ -275,7 +288,7 @@ def orders(connection: sa.Connection, host: str) -> tuple[Order, ...]:
     """The guests for which the host's agent is responsible: all with a held claim there, ordered by id. Use a connection of
     `Database.read`.
     """
-    held = {claim.guest: claim for claim in claims.of_host(connection, host, ClaimState.HELD)}
+    held = {claim.guest: claim for claim in claims.of_host(connection, host, ClaimState.HELD) if claim.role is ClaimRole.RUNS}
     rows = connection.execute(sa.select(guest).where(guest.c.host == host, guest.c.deleted.is_(None)).order_by(guest.c.id)).mappings()
     return tuple(Order(guest=_record(row), claim=held[row["id"]]) for row in rows if row["id"] in held)
 

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.fit.model import Strategy
 from pinfold.core.host import Claim, Foreign, HostState, Ledger, Limits
+from pinfold.core.identity import ClaimId
 from pinfold.core.pools import Pools
 from pinfold.core.sanity import check_host
 from pinfold.core.topology import Topology
@@ -250,20 +251,22 @@ def orders(connection: sa.Connection, host_id: str) -> int:
     return int(found)
 
 
-def bury(connection: sa.Connection, host_id: str, guest: str, revision: int) -> None:
-    """Store a tombstone: whatever of `guest` is found on the host, with a claim of at most `revision`, must be removed."""
-    known = sa.and_(tombstone.c.host == host_id, tombstone.c.guest == guest)
+def bury(connection: sa.Connection, host_id: str, stone: Tombstone) -> None:
+    """Store a tombstone of that host."""
+    key = {"host": host_id, "guest": stone.guest, "claim": stone.claim or ""}
+    known = sa.and_(*(tombstone.c[name] == value for name, value in key.items()))
     now = sa.select(host.c.revision).where(host.c.id == host_id).scalar_subquery()
-    values = {"revision": revision, "buried": now, "created": EpochNow()}
+    values = {"revision": stone.revision, "buried": now, "created": EpochNow()}
     changed = connection.execute(tombstone.update().where(known).values(**values))
     if not changed.rowcount:
-        connection.execute(tombstone.insert().values(host=host_id, guest=guest, **values))
+        connection.execute(tombstone.insert().values(**key, **values))
 
 
 def tombstones(connection: sa.Connection, host_id: str) -> tuple[Tombstone, ...]:
-    """The tombstones of the host, ordered by guest id."""
-    rows = connection.execute(sa.select(tombstone).where(tombstone.c.host == host_id).order_by(tombstone.c.guest)).mappings()
-    return tuple(Tombstone(guest=row["guest"], revision=row["revision"]) for row in rows)
+    """The tombstones of the host, ordered by guest id and claim id."""
+    order = (tombstone.c.guest, tombstone.c.claim)
+    rows = connection.execute(sa.select(tombstone).where(tombstone.c.host == host_id).order_by(*order)).mappings()
+    return tuple(Tombstone(guest=row["guest"], revision=row["revision"], claim=ClaimId(row["claim"]) or None) for row in rows)
 
 
 def forget_tombstones(connection: sa.Connection, *, older_than_seconds: float, changes: int) -> None:

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from pinfold.core.bounds import Revision, Uuid
+from pinfold.core.bounds import ClaimUuid, Revision, Uuid
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.model import Fit, Strategy
 from pinfold.core.host import Foreign, HostState, Limits
+from pinfold.core.identity import ClaimId
 from pinfold.core.pools import Pools
 from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.core.topology import Topology
@@ -40,8 +41,18 @@ class Observed(Enum):
     ABSENT = "absent"
 
 
+class ClaimRole(Enum):
+    """What a claim is for: the guest runs there, comes there, or leaves there. A guest has at most one live claim of each role."""
+
+    RUNS = "runs"
+    INCOMING = "incoming"
+    OUTGOING = "outgoing"
+
+
 class ClaimState(Enum):
-    """The stages of a claim. Only HELD claims are in the ledger; every state but ABANDONED excludes another claim of the same guest."""
+    """The stages of a claim. Only HELD claims are in the ledger; every state but ABANDONED excludes another claim of the same
+    guest in the same role.
+    """
 
     INTENDED = "intended"
     HELD = "held"
@@ -215,9 +226,11 @@ class GuestRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimRecord:
-    """One claim. `amounts` are what it consumes in Placement; `revision` is the host's revision that it made, 0 before it is held."""
+    """One claim. `amounts` are what it consumes in Placement. `revision` is the host's revision that its last change made, 0 before it is
+    held; `held` is the revision at which it was held, or moved to another place. Agents that know no claim ids know it by that.
+    """
 
-    id: str
+    id: ClaimId
     guest: str
     host: str
     state: ClaimState
@@ -227,6 +240,8 @@ class ClaimRecord:
     revision: int
     created: float
     updated: float
+    role: ClaimRole = ClaimRole.RUNS
+    held: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -239,10 +254,15 @@ class Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tombstone:
-    """A guest that is gone from a host: whatever of it is found there with a claim of at most `revision` must be removed."""
+    """A claim that is over on a host: whatever of its guest is found there for that claim must be removed.
+
+    `revision` is the claim's last one. What names no claim (`claim` is None in a tombstone of an earlier pinfold, and so is a record's) is
+    compared by it.
+    """
 
     guest: Uuid
     revision: Revision
+    claim: ClaimUuid | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
 from pinfold.core.host import HostState
 from pinfold.core.hosttext import host
+from pinfold.core.identity import ClaimId
 from pinfold.core.ledger import claim, release
 from pinfold.core.pools import PoolConfig, build_pools
 from pinfold.core.reasons import Kind, Reason, ReasonCode
@@ -85,6 +86,7 @@ RECORDS = st.builds(
     guest=st.uuids().map(str),
     policy=st.sampled_from(EmulatorPolicy),
     fit=fits(),
+    claim=st.none() | st.uuids().map(str).map(ClaimId),
     revision=NUMBERS,
     flavor=NAMES,
     owner=NAMES,
@@ -129,6 +131,10 @@ def test_what_was_asked_is_refused_in_one_sentence_when_it_was_spoilt(text: str)
     assert "\n" not in str(error.value)
 
 
+def test_an_earlier_pinfolds_record_names_no_claim() -> None:
+    assert "claim" not in metadata.element(SPECS["unset"].record).attrib
+
+
 def test_an_earlier_pinfolds_record_names_no_server() -> None:
     record = SPECS["unset"].record
     assert "server" not in metadata.element(record).attrib
@@ -154,6 +160,7 @@ def test_a_name_that_xml_cannot_hold_is_refused(flavor: str) -> None:
     ("old", "new", "sentence"),
     [
         ('version="1"', 'version="2"', "is of version 2, this pinfold reads version 1"),
+        ('policy="unset"', 'policy="unset" claim="../x"', "has claim='../x', a UUID is expected"),
         ('policy="unset"', 'policy="sahre"', "has policy='sahre', one of unset, share, isolate is expected"),
         ('emulator="4,20"', "", "gives the emulator threads no pCPU"),
         ('pins="0:4 1:20"', 'pins="0:4"', "does not place each of 2 vCPUs exactly once"),

@@ -18,6 +18,7 @@ from tests.real.driver.guests import pinned
 from tests.real.patience import PATIENCE_SECONDS, until
 
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
+from pinfold.core.identity import ClaimId
 from pinfold.core.overhead import masks
 from pinfold.drivers.kvm import thread_moves
 from pinfold.drivers.libvirt.driver import LibvirtDriver
@@ -41,6 +42,27 @@ def test_a_stopped_guest_starts_again_in_its_place(driver: LibvirtDriver, idle_r
     assert (again.state, again.record) == (GuestState.PAUSED, spec.record)
     driver.resume(spec.id)
     assert thread_moves.misplaced(driver.observe(again), masks(spec.record.fit)) == ()
+
+
+def test_a_record_is_amended_while_its_guest_runs_and_while_it_is_stopped(driver: LibvirtDriver, idle_rom: Path) -> None:
+    spec = pinned(idle_rom, emulator="0")
+    asked = replace(spec.record, request=spec.request)
+    began = driver.start(spec)
+    pins = (began.pins, began.kept)
+    driver.resume(spec.id)
+    for revision in (8, 9):
+        amended = replace(asked, claim=ClaimId("00000000-0000-4000-8000-00000000000c"), revision=revision)
+        driver.amend(spec.id, amended)
+        (runs,) = driver.guests()
+        assert (runs.state, runs.pid, runs.record, runs.problem) == (GuestState.RUNNING, began.pid, amended, "")
+        assert (runs.pins, runs.kept) == pins
+    driver.stop(spec.id, remove=False)
+    (stopped,) = driver.guests()
+    assert (stopped.state, stopped.record) == (GuestState.STOPPED, amended)
+    driver.amend(spec.id, asked)
+    assert driver.restart(spec.id).record == asked
+    with pytest.raises(InvalidRequest, match="there is no guest with the id"):
+        driver.amend("00000000-0000-4000-8000-0000000000ff", asked)
 
 
 def test_stopping_and_removing_leaves_nothing_and_may_be_repeated(driver: LibvirtDriver, idle_rom: Path) -> None:

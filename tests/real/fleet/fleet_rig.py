@@ -26,6 +26,7 @@ from tests.real.patience import until
 from tests.survive.clock import WallClock
 from tests.survive.proxy import Fault, FaultProxy
 
+from pinfold.agent.wire import PROTOCOL
 from pinfold.lab.daemon import LabHost
 
 ACCOUNT = ("admin", "correct horse battery staple")
@@ -144,7 +145,7 @@ class Fleet:
     def orders(self, host: FleetHost) -> Any:
         """What a host's agent is told."""
         token = (host.state / "agent.token").read_text()
-        url, headers = f"{self.apis[0].told['url']}/agent/v1/orders", {"Authorization": f"Bearer {token}"}
+        url, headers = f"{self.apis[0].told['url']}/agent/v1/orders?protocol={PROTOCOL}", {"Authorization": f"Bearer {token}"}
         return httpx.get(url, headers=headers, timeout=180.0).json()
 
     @contextlib.contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.real.fleet.rig import Process
 
-from pinfold.agent.wire import GuestOrder, Hello, Welcome
+from pinfold.agent.wire import PROTOCOL, GuestOrder, Hello, Welcome
 from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import Fit
 from pinfold.core.host import Claim, HostState, Ledger
@@ -28,7 +28,7 @@ from pinfold.store.records import Desired
 class Liar:
     """A service of three lines: what it orders and which image it gives is the test's; it keeps what it heard."""
 
-    orders: dict[str, Any] = field(default_factory=lambda: {"count": 0})
+    orders: dict[str, Any] = field(default_factory=lambda: {"count": 0, "protocol": PROTOCOL})
     image: bytes = b""
     suffix: str = ".rom"
     hello: dict[str, Any] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class Liar:
 
     def order(self, *orders: dict[str, Any], tombstones: tuple[dict[str, Any], ...] = ()) -> None:
         """Give these orders from now on."""
-        self.orders = {"count": self.orders["count"] + 1, "orders": list(orders), "tombstones": list(tombstones)}
+        self.orders = {"count": self.orders["count"] + 1, "orders": list(orders), "tombstones": list(tombstones), "protocol": PROTOCOL}
 
     def wanted(self, image: str, **changes: Any) -> dict[str, Any]:
         """An order as a true service gives it, for the host that has said hello; with changes."""

@@ -17,6 +17,7 @@ from pinfold.agent.wire import FAILURE_SENT, GuestOrder
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import Fit
+from pinfold.core.identity import ClaimId
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
 from pinfold.drivers.port import GuestState
@@ -69,7 +70,7 @@ def host(synthetic_bench: Bench, tmp_path: Path) -> Iterator[Host]:
     order = GuestOrder(
         guest=str(uuid.uuid4()),
         name="vm",
-        claim="c",
+        claim=ClaimId(str(uuid.uuid4())),
         revision=3,
         desired=Desired.RUNNING,
         boot=1,

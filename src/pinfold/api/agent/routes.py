@@ -12,7 +12,8 @@ from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from fastapi.responses import FileResponse
 from starlette.concurrency import run_in_threadpool
 
-from pinfold.agent.wire import Absence, GuestOrder, GuestReport, Hello, Orders, ThreadReport, Welcome
+from pinfold.agent.wire import PROTOCOL, Absence, GuestOrder, GuestReport, Hello, Orders, ThreadReport, Welcome
+from pinfold.api.agent.protocol_1 import orders_1
 from pinfold.api.agent.tokens import agent_host
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError, not_found
@@ -20,6 +21,7 @@ from pinfold.api.image.catalog import read_catalog
 from pinfold.api.image.routes import BYTES
 from pinfold.api.response_schema import stored
 from pinfold.scheduler.lifecycle import REBOOTING_HARD
+from pinfold.scheduler.reports import ClaimName
 from pinfold.store import codec, guests, hosts
 
 router = APIRouter(prefix="/agent/v1", tags=["agents"])
@@ -78,6 +80,7 @@ async def wait_for_orders(
     services: Services,
     after: Annotated[int, Query(ge=-1)] = -1,
     wait: Annotated[float, Query(ge=0, le=LONGEST_WAIT)] = 0.0,
+    protocol: Annotated[int, Query(ge=1, le=1000, description="The version of the protocol that the agent speaks.")] = 1,
 ) -> OrdersAnswer:
     """All orders of the host, as soon as their count differs from `after`, or after `wait` seconds."""
     loop = asyncio.get_running_loop()
@@ -95,7 +98,8 @@ async def wait_for_orders(
             count = await run_in_threadpool(_count, services, host)
             left = deadline - time.monotonic()
             if count != after or left <= 0 or services.ended.is_set() or await request.is_disconnected():
-                return await run_in_threadpool(_orders, services, host)
+                orders = await run_in_threadpool(_orders, services, host)
+                return _plain(orders, Orders) if protocol > 1 else orders_1(orders)
             try:
                 await asyncio.wait_for(changed.wait(), min(left, _LOOK_SECONDS))
             except TimeoutError:
@@ -109,7 +113,8 @@ def report_guest(guest_id: str, body: GuestReportBody, host: Host, services: Ser
     """Store what one of the host's guests is doing, and where its threads are."""
     report = codec.from_plain(body, GuestReport, "guest report")
     threads = None if report.threads is None else codec.encode(replace(report.threads, reported=time.time()), ThreadReport)
-    services.reports.seen(host, guest_id, report.revision, report.observed, booted=report.boot, report=threads, failure=report.failure)
+    named = ClaimName(claim=report.claim, revision=report.revision)
+    services.reports.seen(host, guest_id, named, report.observed, booted=report.boot, report=threads, failure=report.failure)
     return Response(status_code=204)
 
 
@@ -117,7 +122,7 @@ def report_guest(guest_id: str, body: GuestReportBody, host: Host, services: Ser
 def report_absence(guest_id: str, body: AbsenceBody, host: Host, services: Services) -> Response:
     """Confirm that neither domain nor process of a guest remains on the host: its claim may be released."""
     absence = codec.from_plain(body, Absence, "absence")
-    services.reports.absent(host, guest_id, absence.revision, absence.failure)
+    services.reports.absent(host, guest_id, ClaimName(claim=absence.claim, revision=absence.revision), absence.failure)
     return Response(status_code=204)
 
 
@@ -135,7 +140,7 @@ def _count(services: ApiServices, host: str) -> int:
         return hosts.orders(connection, host)
 
 
-def _orders(services: ApiServices, host: str) -> dict[str, Any]:
+def _orders(services: ApiServices, host: str) -> Orders:
     with services.database.read() as connection:
         count = hosts.orders(connection, host)
         found = guests.orders(connection, host)
@@ -154,10 +159,11 @@ def _orders(services: ApiServices, host: str) -> dict[str, Any]:
             image=order.guest.image,
             booted=order.guest.booted,
             hard=order.guest.task == REBOOTING_HARD,
+            held=order.claim.held,
         )
         for order in found
     )
-    return _plain(Orders(count=count, orders=orders, tombstones=stones), Orders)
+    return Orders(count=count, orders=orders, tombstones=stones, protocol=PROTOCOL)
 
 
 def _welcome(connection: sa.Connection, host: str, services: ApiServices) -> Welcome:

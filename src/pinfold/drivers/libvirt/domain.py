@@ -10,7 +10,7 @@ from typing import Any, Final
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.overhead import Masks
 from pinfold.drivers.kvm import thread_moves
-from pinfold.drivers.libvirt import errors, status, template, xmltext
+from pinfold.drivers.libvirt import errors, metadata, status, template, xmltext
 from pinfold.drivers.libvirt.connection import libvirt
 
 _UNDEFINE: Final[int] = (
@@ -71,6 +71,14 @@ def end(domain: Any) -> None:
 def undefine(domain: Any) -> None:
     """Remove the domain's definition, and the firmware variables if libvirt created them."""
     domain.undefineFlags(_UNDEFINE | (_FORGET_NVRAM if status.has_own_nvram(domain.XMLDesc(0)) else _KEEP_NVRAM))
+
+
+def amend(domain: Any, record: str) -> None:
+    """Replace our record in the domain's metadata: in the definition, and in the running domain."""
+    flags = libvirt.VIR_DOMAIN_AFFECT_CONFIG if domain.isPersistent() else 0
+    if domain.isActive():
+        flags |= libvirt.VIR_DOMAIN_AFFECT_LIVE
+    domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, record, metadata.PREFIX, metadata.NAMESPACE, flags)
 
 
 def pin_live(domain: Any, wanted: Masks) -> None:

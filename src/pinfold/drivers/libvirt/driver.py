@@ -20,7 +20,7 @@ from pinfold.core.request.model import GuestRequest
 from pinfold.core.topology import Topology
 from pinfold.drivers.kvm import deadline, process, thread_moves
 from pinfold.drivers.kvm.witness import AffinityWitness
-from pinfold.drivers.libvirt import capabilities, domain, elements, emit, status
+from pinfold.drivers.libvirt import capabilities, domain, elements, emit, metadata, status
 from pinfold.drivers.libvirt.address import address
 from pinfold.drivers.libvirt.connection import Connection, absent_is_fine
 from pinfold.drivers.libvirt.elements import BuildContext
@@ -144,6 +144,15 @@ class LibvirtDriver:
 
         self._guests.act(guest, "definition", f"guest {known.name} cannot be defined", _CHANGE_SECONDS, define)
         return self._guests.one(guest)
+
+    def amend(self, guest: str, record: Record) -> None:
+        """Write a new record into a guest's metadata, live and in its definition. See `Driver.amend`."""
+        self._refuse_remote()
+        what = f"the record of guest {guest} cannot be written"
+        text = metadata.text_without_prefix(record)
+        self._guests.act(
+            guest, "record", what, _CHANGE_SECONDS, lambda connection: domain.amend(self._guests.domain(guest, connection), text)
+        )
 
     def resume(self, guest: str) -> None:
         """Let a paused guest run, and move the thread that KVM creates only now. See `Driver.resume`."""

@@ -15,6 +15,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.invariants import broken
 from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
+from pinfold.core.identity import ClaimId
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest
 from pinfold.core.request.serialization import read_request, write_request
@@ -32,6 +33,7 @@ _MAX_NAME: Final = 1024
 _MAX_REQUEST: Final = 256 * 1024
 _MAX_WARNINGS: Final = 64
 _MAX_PAIRS: Final = 4096
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _UNWRITABLE: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 Choice = TypeVar("Choice", EmulatorPolicy, EmulatorPlacement, Kind, ReasonCode)
@@ -42,6 +44,8 @@ ElementTree.register_namespace(PREFIX, NAMESPACE)
 def element(record: Record) -> Element:
     """The `<pinfold:guest>` element of a record. Raises `InvalidRequest` for a name that XML cannot hold."""
     guest = Element(TAG, {"version": str(_VERSION), "id": _name("id", record.guest), "policy": record.policy.value})
+    if record.claim is not None:
+        guest.set("claim", _name("claim", record.claim))
     guest.set("revision", str(record.revision))
     guest.set("owner", _name("owner", record.owner))
     if record.flavor:
@@ -57,8 +61,18 @@ def element(record: Record) -> Element:
 
 
 def text(record: Record) -> str:
-    """The element of a record as text, as libvirt's `setMetadata` takes it. Raises `InvalidRequest` like `element`."""
+    """The element of a record as text. Raises `InvalidRequest` like `element`."""
     return ElementTree.tostring(element(record), encoding="unicode")
+
+
+def text_without_prefix(record: Record) -> str:
+    """The same as libvirt's `setMetadata` takes it: libvirt itself puts the outermost element into the namespace, and fails if the element
+    declares our prefix already. Raises `InvalidRequest` like `element`.
+    """
+    guest = element(record)
+    empty = ElementTree.tostring(Element("guest", guest.attrib), encoding="unicode", short_empty_elements=False)
+    inner = "".join(ElementTree.tostring(child, encoding="unicode") for child in guest)
+    return f"{empty.removesuffix('</guest>')}{inner}</guest>"
 
 
 def record_of_text(xml: str) -> Record:
@@ -82,12 +96,21 @@ def record_of(guest: Element) -> Record:
         guest=_named(guest, "id"),
         policy=policy,
         fit=fit,
+        claim=_claim(guest),
         revision=xmltext.integer(guest, "revision", _WHAT),
         flavor=_named(guest, "flavor", default=""),
         owner=_named(guest, "owner"),
         request=_request(guest.find(_tag("request")), policy, fit),
         server=_named(guest, "server", default=""),
     )
+
+
+def _claim(guest: Element) -> ClaimId | None:
+    """The claim's id; None in a record of an older pinfold."""
+    value = guest.get("claim")
+    if value is not None and not _UUID.fullmatch(value):
+        raise InvalidRequest(f"{_WHAT} has claim={value[:_MAX_NAME]!r}, a UUID is expected", key=_WHAT)
+    return None if value is None else ClaimId(value)
 
 
 def nova_record(metadata: Element) -> NovaRecord | None:

@@ -1,0 +1,73 @@
+"""Orders in the form of protocol 1, for agents that were not upgraded yet. Pure.
+
+Such an agent refuses every field that it does not know, and undefines a guest whose record has another revision than its order. So it gets
+only the fields of its time, and the revision at which the claim was held, which no amendment changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias
+
+from pinfold.agent.wire import Orders
+from pinfold.store import codec
+from pinfold.store.records import Tombstone
+
+_Form: TypeAlias = Mapping[str, "_Form"] | None
+
+
+def _form(*keys: str, **nested: _Form) -> _Form:
+    return {**dict.fromkeys(keys), **nested}
+
+
+_REASON: Final = _form("code", "kind", "cell", "needed", "available", "detail")
+_FIT_CELL: Final = _form("guest_cell", "host_cell", "pins", "float_vcpus", "float_set", "memory_mib", "page_kib")
+_FIT: Final = _form(
+    *("vcpus", "memory_mib", "disk_gib", "float_vcpus", "float_set", "realtime", "emulator_placement", "emulator", "emulator_pcpu"),
+    *("idle_siblings", "overhead_millicpu"),
+    cells=_FIT_CELL,
+    warnings=_REASON,
+)
+_REQUEST: Final = _form(
+    *("vcpus", "memory_mib", "disk_gib", "cpu_policy", "thread_policy", "emulator_policy", "realtime", "explicit_page", "locked_memory"),
+    *("traits_required", "traits_forbidden", "disks", "nics", "not_acted_upon"),
+    cells=_form("id", "vcpus", "dedicated", "memory_mib"),
+    page=_form("kind", "size_kib"),
+    cpu_topology=_form("sockets", "cores", "threads"),
+)
+_ORDER: Final = _form(
+    *("guest", "name", "claim", "revision", "desired", "boot", "flavor", "image", "booted", "hard"), request=_REQUEST, fit=_FIT
+)
+_WARNINGS: Final = ("overhead-booked",)
+"""The codes of the warnings that such an agent knows."""
+
+
+def orders_1(orders: Orders) -> dict[str, Any]:
+    """The answer of `GET /agent/v1/orders` for an agent of protocol 1."""
+    plain = codec.to_plain(orders, Orders)
+    return {
+        "count": orders.count,
+        "orders": [_order(order) for order in plain["orders"]],
+        "tombstones": [{"guest": stone.guest, "revision": stone.revision} for stone in _last(orders.tombstones)],
+    }
+
+
+def _order(plain: Any) -> Any:
+    order = _kept(plain, _ORDER)
+    warnings = [warning for warning in order["fit"].get("warnings", ()) if warning["code"] in _WARNINGS]
+    return order | {"revision": plain["held"], "fit": order["fit"] | {"warnings": warnings}}
+
+
+def _last(stones: tuple[Tombstone, ...]) -> tuple[Tombstone, ...]:
+    """One tombstone for each guest, that of its latest claim."""
+    latest = {stone.guest: stone for stone in sorted(stones, key=lambda stone: stone.revision)}
+    return tuple(latest[guest] for guest in sorted(latest))
+
+
+def _kept(value: Any, form: _Form) -> Any:
+    """The parts of a JSON value that the form names."""
+    if form is None or value is None:
+        return value
+    if isinstance(value, list):
+        return [_kept(item, form) for item in value]
+    return {key: _kept(item, form[key]) for key, item in value.items() if key in form}
