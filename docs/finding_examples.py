@@ -27,15 +27,18 @@ from pinfold.core.drift import (
     two_owners,
 )
 from pinfold.core.drift.memory import Area, AreaKind
+from pinfold.core.drift.steps import ShutDown
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.overhead import Masks, ObservedThread, ThreadClass
 from pinfold.core.pools import Pools
 from pinfold.drivers.kvm.thread_class import of_class
+from pinfold.drivers.libvirt.commands import repair_command
 from pinfold.drivers.libvirt.metadata import NAMESPACE, record_of_text
 from pinfold.drivers.port import DefinedPins, GuestState, HostGuest, NovaRecord, Observation
 from pinfold.host.nova import judged, read
 from pinfold.linux.procfs import Thread
 
+_URI = "qemu:///system"
 _ONLINE = CpuSet.parse("0-7")
 _POOLS = Pools(shared=CpuSet.parse("0-1"), dedicated=CpuSet.parse("2-7"), overhead=CpuSet.parse("0-1"))
 _WEB = Subject(name="web", id="3f6a1c52-7c1e-4a5e-9d0b-0a4b6f1f2d11", pid=4711, owner="pinfold")
@@ -52,7 +55,8 @@ def examples() -> dict[FindingCode, Finding]:
     """The first finding of each code."""
     found: dict[FindingCode, Finding] = {}
     for finding in (*_threads(), *_definitions(), *_host()):
-        found.setdefault(finding.code, finding)
+        subject = _WEB if finding.guest == _WEB.name else _OTHER
+        found.setdefault(finding.code, replace(finding, repair=repair_command(_URI, subject, finding.steps)))
     return found
 
 
@@ -108,7 +112,7 @@ def _definitions() -> Iterator[Finding]:
     try:
         record_of_text(f'<pinfold:guest xmlns:pinfold="{NAMESPACE}" version="9"/>')
     except InvalidRequest as error:
-        yield record_unreadable(_WEB, str(error))
+        yield record_unreadable(_WEB, str(error), repair_command(_URI, _WEB, (ShutDown(),)))
 
 
 def _host() -> Iterator[Finding]:

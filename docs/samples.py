@@ -31,6 +31,7 @@ from pinfold.core.pools import PoolConfig, build_pools
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import EmulatorPolicy, Flavor
 from pinfold.core.settings import HostSettings
+from pinfold.drivers.libvirt.commands import repair_command
 from pinfold.drivers.port import GuestState, HostGuest, Observation, Record
 from pinfold.host.audit import Audit, GuestAudit, GuestOrigin
 from pinfold.host.map import host_map
@@ -66,7 +67,9 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
     )
     observation = Observation(threads=(_thread(4711, "qemu-system-x86", None, "0"), _thread(4714, "CPU 0/KVM", 0, "1")), witness="procfs")
     stray = Observation(threads=(_thread(4711, "qemu-system-x86", None, "0-3"),), witness="procfs")
-    findings = compare(Subject(name="web", id=_ID, pid=4711, owner="pinfold"), masks(placed), stray.threads, topology.online)[:1]
+    subject = Subject(name="web", id=_ID, pid=4711, owner="pinfold")
+    (finding,) = compare(subject, masks(placed), stray.threads, topology.online)[:1]
+    findings = (replace(finding, repair=repair_command("qemu:///system", subject, finding.steps)),)
     judged = GuestAudit(
         guest=guest, origin=GuestOrigin.OURS, policy=EmulatorPolicy.SHARE, masks=masks(placed), observation=stray, findings=findings
     )

@@ -32,10 +32,12 @@ from pinfold.cli.views.guests import guests_view, orphans_view, replaced_view
 from pinfold.cli.views.host_map import host_map_view
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, FindingCode, Subject, compare, remedy
+from pinfold.core.drift.steps import Pin, Pinned, ShutDown
 from pinfold.core.errors import Conflict, PinfoldError
 from pinfold.core.overhead import ObservedThread, ThreadClass, masks
 from pinfold.core.printable import shell_word
 from pinfold.core.settings import HostSettings
+from pinfold.drivers.libvirt.commands import repair_command
 from pinfold.drivers.port import DefinedPins, HostGuest, NovaRecord, Observation
 from pinfold.host.audit import Audit, GuestAudit, GuestOrigin
 from pinfold.host.map import host_map
@@ -266,9 +268,9 @@ def test_foreign_text_begins_no_line_of_the_log(logged: io.StringIO) -> None:
 
 def test_a_command_names_a_guest_whose_name_does_not_print_by_its_id() -> None:
     subject = Subject(name=HOSTILE, id="11111111-0000-4000-8000-000000000000", owner="pinfold")
-    pin = remedy.vcpupin(subject, 0, CpuSet.of(4), CpuSet.parse("0-7"))
-    assert shlex.split(pin)[4] == subject.id
-    assert shlex.split(remedy.shutdown(subject))[4] == subject.id
+    pin = Pin(what=Pinned.VCPU, cpus=CpuSet.of(4), online=CpuSet.of(4), live=True)
+    for step in (pin, ShutDown()):
+        assert shlex.split(repair_command("qemu:///system", subject, (step,)))[4] == subject.id
     for commands in (remedy.replaced(subject), remedy.restarted(subject)):
         assert commands.isprintable()
         assert "\n" not in commands

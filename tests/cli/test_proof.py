@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 from tests.cli.test_host_map import SHARE, survey
+from tests.repairs import repairable
 
 from pinfold.cli.documents import proof_document
 from pinfold.cli.output import show
@@ -38,9 +39,9 @@ def _verdict(observation: Observation | None) -> tuple[Survey, HostGuest, Verdic
     guest = dataclasses.replace(seen.guests[0], pid=71)
     assert guest.record is not None
     recorded = masks(guest.record.fit)
-    subject = Subject(name=guest.name, id=guest.id, uri=LONG, pid=71, owner="pinfold")
+    subject = Subject(name=guest.name, id=guest.id, pid=71, owner="pinfold")
     findings = () if observation is None else compare(subject, recorded, observation.threads, seen.state.topology.online)
-    return seen, guest, Verdict(guest=guest, masks=recorded, observation=observation, findings=findings)
+    return seen, guest, Verdict(guest=guest, masks=recorded, observation=observation, findings=repairable(subject, findings, uri=LONG))
 
 
 @pytest.fixture(autouse=True)

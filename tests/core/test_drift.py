@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from tests.repairs import repairable
 
+from pinfold.core import drift
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import (
     Definitions,
@@ -17,14 +20,11 @@ from pinfold.core.drift import (
     Process,
     Severity,
     Subject,
-    compare,
     expected,
-    foreign_floating,
-    foreign_process,
     outside_pools,
     place_of,
     record_unreadable,
-    remedy,
+    steps,
     two_owners,
 )
 from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
@@ -32,6 +32,7 @@ from pinfold.core.overhead import Masks, ObservedThread, ThreadClass, memory_cel
 from pinfold.core.pools import Pools
 from pinfold.drivers.kvm import thread_moves
 from pinfold.drivers.kvm.thread_class import of_class
+from pinfold.drivers.libvirt.commands import repair_command
 from pinfold.drivers.port import DefinedPins, Observation
 from pinfold.linux.procfs import Thread
 
@@ -65,6 +66,21 @@ def context(name: str, kind: ThreadClass = ThreadClass.THREAD_CONTEXT) -> Observ
 
 
 CONTEXT = context("TC tc-ram-node0")
+
+
+def compare(subject: Subject, *rest: Any, uri: str = "qemu:///system", local: bool = True, **more: Any) -> tuple[Finding, ...]:
+    """`drift.compare`, with the commands of libvirt."""
+    return repairable(subject, drift.compare(subject, *rest, **more), uri=uri, local=local)
+
+
+def foreign_floating(subject: Subject, *rest: Any) -> tuple[Finding, ...]:
+    """`drift.foreign_floating`, with the commands of libvirt."""
+    return repairable(subject, drift.foreign_floating(subject, *rest))
+
+
+def foreign_process(*rest: Any) -> tuple[Finding, ...]:
+    """`drift.foreign_process`, with its commands."""
+    return repairable(Subject(name=""), drift.foreign_process(*rest))
 
 
 def codes(findings: tuple[Finding, ...]) -> list[str]:
@@ -327,8 +343,8 @@ def test_the_place_of_each_class() -> None:
 
 
 def test_commands_quote_what_a_shell_would_read() -> None:
-    subject = Subject(name="a b;c", uri="qemu+unix:///system?socket=/x y", pid=100)
-    (finding,) = compare(subject, MASKS, (thread(ThreadClass.EMULATOR, "9", tid=100), VCPU0, VCPU1), ONLINE)
+    uri, subject = "qemu+unix:///system?socket=/x y", Subject(name="a b;c", pid=100)
+    (finding,) = compare(subject, MASKS, (thread(ThreadClass.EMULATOR, "9", tid=100), VCPU0, VCPU1), ONLINE, uri=uri)
     assert finding.repair == "virsh -c 'qemu+unix:///system?socket=/x y' emulatorpin 'a b;c' 0-1 --live"
 
 
@@ -337,7 +353,8 @@ def test_commands_quote_what_a_shell_would_read() -> None:
     [("web", "web"), ("7a", "7a"), ("7", "an-id"), ("+7", "an-id"), ("--live", "an-id"), ("5d2c1f60-7a0c-4a53-9c5e-0f4f3f0b6c11", "an-id")],
 )
 def test_a_guest_whose_name_virsh_would_take_for_another_is_named_by_id(name: str, named: str) -> None:
-    assert remedy.emulatorpin(Subject(name=name, id="an-id"), CpuSet.of(4), ONLINE) == (
+    pin = steps.Pin(what=steps.Pinned.EMULATOR, cpus=CpuSet.of(4), online=CpuSet.of(4), live=True, kept=True)
+    assert repair_command("qemu:///system", Subject(name=name, id="an-id"), (pin,)) == (
         f"virsh -c qemu:///system emulatorpin {named} 4 --live --config"
     )
 
@@ -520,7 +537,7 @@ def test_guests_that_merely_share_their_pins_are_no_two_owners() -> None:
 
 
 def test_an_unreadable_record_says_why() -> None:
-    finding = record_unreadable(WEB, "no fit in it")
+    finding = record_unreadable(WEB, "no fit in it", "virsh -c qemu:///system shutdown web")
     assert finding.sentence() == "guest web: the record in its definition cannot be read: no fit in it"
 
 
@@ -531,10 +548,10 @@ def test_every_code_has_a_sentence_and_a_value_of_its_own() -> None:
 
 
 def test_a_remote_hypervisors_word_is_about_classes_and_virsh_repairs_them() -> None:
-    far = Subject(name="web", uri="qemu+ssh://c07/system")
+    far = Subject(name="web")
     emulator = thread(ThreadClass.EMULATOR, "9", tid=0, name="emulator")
     iothread = replace(thread(ThreadClass.IOTHREAD, "9", tid=0, name="iothread 2"), iothread=2)
-    findings = compare(far, MASKS, (emulator, iothread, VCPU0, VCPU1), ONLINE)
+    findings = compare(far, MASKS, (emulator, iothread, VCPU0, VCPU1), ONLINE, uri="qemu+ssh://c07/system", local=False)
     assert [finding.repair for finding in findings] == [
         "virsh -c qemu+ssh://c07/system emulatorpin web 0-1 --live",
         "virsh -c qemu+ssh://c07/system iothreadpin web 2 0-1 --live",

@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 from tests.host.guests import HOST, POOLS, cpus, fit, ours, surveyed, theirs
+from tests.repairs import repairable
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, FindingCode, Severity, Subject
@@ -31,7 +32,7 @@ def judged(
     reading = nova.read(VM, guest, pools, online, cells=cells)
     if observation is None and guest.active:
         observation = follows(guest.pins, guest.vcpus)
-    return nova.judged(VM, guest, reading, observation, pools, online)
+    return repairable(VM, nova.judged(VM, guest, reading, observation, pools, online))
 
 
 def follows(pins: DefinedPins, vcpus: int) -> Observation:
@@ -231,13 +232,13 @@ def test_a_definition_that_takes_a_pcpu_of_ours_is_not_what_nova_wrote(
     guest = running(live, kept, specs=specs, kept_first=False)
     web = ours(2, "web", fit("9", emulator="0-1"))
     reading = reading_of(surveyed(guest, web), VM, guest)
-    (finding,) = nova.judged(VM, guest, reading, follows(live, 2), POOLS, HOST.online)
+    (finding,) = repairable(VM, nova.judged(VM, guest, reading, follows(live, 2), POOLS, HOST.online))
     assert finding.repair.startswith("virsh ")
     assert scope in finding.repair
     assert ("--config" in finding.repair) == (scope == "--config")
     twice = surveyed(guest, web, ours(3, "db", fit("4,8", emulator="0-1")))
     if specs is not None:
-        both = nova.judged(VM, guest, reading_of(twice, VM, guest), follows(live, 2), POOLS, HOST.online)
+        both = repairable(VM, nova.judged(VM, guest, reading_of(twice, VM, guest), follows(live, 2), POOLS, HOST.online))
         assert all(not finding.repair for finding in both), "both definitions take one"
 
 

@@ -9,6 +9,7 @@ import shlex
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.host.guests import HOST, POOLS, cpus, theirs
+from tests.repairs import repairable
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, Subject
@@ -59,7 +60,8 @@ def guests(draw: st.DrawFn) -> tuple[HostGuest, Observation]:
 
 def judged(guest: HostGuest, observation: Observation) -> tuple[Finding, ...]:
     """Everything found about the guest on a host of two cells."""
-    return nova.judged(VM, guest, nova.read(VM, guest, POOLS, HOST.online, cells=2), observation, POOLS, HOST.online)
+    found = nova.judged(VM, guest, nova.read(VM, guest, POOLS, HOST.online, cells=2), observation, POOLS, HOST.online)
+    return repairable(VM, found)
 
 
 def obeyed(command: str, guest: HostGuest, observation: Observation) -> tuple[HostGuest, Observation]:

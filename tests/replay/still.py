@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift import Subject
+from pinfold.core.drift.steps import Step
 from pinfold.core.hosttext import host as topology_of
 from pinfold.core.overhead import Masks, ObservedThread, ThreadClass
 from pinfold.core.request.model import GuestRequest
@@ -19,6 +21,7 @@ from pinfold.core.topology import Topology
 from pinfold.drivers.kvm.thread_class import of_class
 from pinfold.drivers.libvirt import emit
 from pinfold.drivers.libvirt.capabilities import Platform
+from pinfold.drivers.libvirt.commands import repair_command
 from pinfold.drivers.libvirt.elements import BuildContext
 from pinfold.drivers.libvirt.status import HostPages, host_guest
 from pinfold.drivers.port import Driver, Event, GuestSpec, GuestState, HostGuest, Observation, Record
@@ -81,6 +84,9 @@ class Still:
 
     def pin(self, guest: str, masks: Masks) -> None:
         pass
+
+    def repair_command(self, subject: Subject, steps: tuple[Step, ...]) -> str:
+        return repair_command(self.uri, subject, steps)
 
     def events(self, callback: Callable[[Event], None]) -> Callable[[], None]:
         return lambda: None

@@ -12,6 +12,8 @@ from enum import Enum
 from typing import Protocol
 
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift import Subject
+from pinfold.core.drift.steps import Step
 from pinfold.core.errors import Unavailable
 from pinfold.core.fit.model import Fit
 from pinfold.core.host import ForeignMemory
@@ -287,6 +289,10 @@ class Driver(Protocol):
 
     def observe(self, guest: HostGuest) -> Observation:
         """Observe every thread of the guest's process and its kernel threads, reading until the list is stable."""
+        ...
+
+    def repair_command(self, subject: Subject, steps: tuple[Step, ...]) -> str:
+        """The shell command that takes the steps of a finding about `subject`; '' if no command can, from here. Pure."""
         ...
 
     def events(self, callback: Callable[[Event], None]) -> Callable[[], None]:

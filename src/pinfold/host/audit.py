@@ -28,6 +28,7 @@ from pinfold.core.drift import (
     record_unreadable,
     two_owners,
 )
+from pinfold.core.drift.steps import ShutDown
 from pinfold.core.fit.model import Fit
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.core.settings import HostSettings
@@ -36,7 +37,7 @@ from pinfold.host import nova
 from pinfold.host.claims import owners, reading_of, subject_of
 from pinfold.host.foreign_processes import default_set, foreign_processes
 from pinfold.host.survey import Survey, own_machine, own_pins, survey
-from pinfold.host.verify import verify
+from pinfold.host.verify import verify, with_commands
 from pinfold.linux import numa
 
 _ON_THE_HOST = "run the audit on the host itself; from afar there is no word on single threads"
@@ -95,7 +96,7 @@ def audit(driver: Driver, settings: HostSettings) -> Audit:
     guests = tuple(_judge(driver, settings, seen, guest) for guest in seen.guests)
     found = two_owners(owners(seen)) + _pools_missing(settings, seen)
     if driver.local and own_machine(seen.state.topology):
-        found += _strangers(seen)
+        found += with_commands(driver, Subject(name=""), _strangers(seen))
     if not driver.local:
         guests = tuple(replace(guest, findings=_from_afar(guest.findings)) for guest in guests)
     return Audit(seen=seen, guests=guests, host_findings=found, verified=driver.local)
@@ -141,7 +142,7 @@ def _nova(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest
         masks=reading.wanted,
         observation=observation,
         findings=(
-            *nova.judged(subject, guest, reading, observation, pools, online),
+            *with_commands(driver, subject, nova.judged(subject, guest, reading, observation, pools, online)),
             *(_siblings(settings, seen, guest, reading.place.alone) if nova.keeps_siblings_idle(guest) else ()),
             *_memory(driver, settings, seen, guest, _novas_memory(seen, guest, reading.place)),
         ),
@@ -150,11 +151,14 @@ def _nova(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest
 
 def _other(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest) -> GuestAudit:
     subject, pools, online = subject_of(settings, guest), seen.state.pools, seen.state.topology.online
-    findings: tuple[Finding, ...] = (record_unreadable(subject, guest.problem),) if guest.problem else ()
+    findings: tuple[Finding, ...] = ()
+    if guest.problem:
+        findings = (record_unreadable(subject, guest.problem, driver.repair_command(subject, (ShutDown(),))),)
     own = own_pins(guest, seen.state.topology)
     observation = driver.observe(guest) if guest.active else None
     if observation is not None:
-        findings += foreign_floating(subject, observation.threads, own, guest.vcpus, pools, online)
+        found = foreign_floating(subject, observation.threads, own, guest.vcpus, pools, online)
+        findings += with_commands(driver, subject, found)
     return GuestAudit(guest=guest, origin=GuestOrigin.OTHER, observation=observation, findings=findings)
 
 
@@ -215,9 +219,6 @@ def _strangers(seen: Survey) -> tuple[Finding, ...]:
 
 
 def _from_afar(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """The findings that hold from another machine: none about schedulers, which libvirt does not report, and no commands for threads."""
+    """The findings that hold from another machine: none about schedulers, which are not seen there. Some have no command from there."""
     told = [finding for finding in findings if finding.code not in (FindingCode.REALTIME_MISSING, FindingCode.REALTIME_UNEXPECTED)]
-    return tuple(
-        replace(finding, repair="", advice=_ON_THE_HOST) if finding.repair and not finding.repair.startswith("virsh ") else finding
-        for finding in told
-    )
+    return tuple(replace(finding, advice=_ON_THE_HOST) if finding.steps and not finding.repair else finding for finding in told)

@@ -20,7 +20,6 @@ def subject_of(settings: HostSettings, guest: HostGuest) -> Subject:
     return Subject(
         name=guest.name,
         id=guest.id,
-        uri=settings.uri,
         pid=guest.pid,
         active=guest.active,
         realtime_priority=settings.realtime_priority,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.drift import Finding, Severity, compare
+from pinfold.core.drift import Finding, Severity, Subject, compare
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.overhead import Masks, masks
 from pinfold.core.settings import HostSettings
@@ -53,4 +54,11 @@ def verify(driver: Driver, settings: HostSettings, guest: HostGuest, *, online: 
         definitions=definitions_of(guest),
         stable=observation is None or observation.stable,
     )
-    return Verdict(guest=guest, masks=recorded, observation=observation, findings=findings)
+    return Verdict(guest=guest, masks=recorded, observation=observation, findings=with_commands(driver, subject, findings))
+
+
+def with_commands(driver: Driver, subject: Subject, findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """The findings about `subject`, with the driver's commands that repair them."""
+    return tuple(
+        replace(finding, repair=driver.repair_command(subject, finding.steps)) if finding.steps else finding for finding in findings
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from pinfold.core.drift.steps import Step
 from pinfold.core.overhead import ThreadClass
 from pinfold.core.plural import count, pcpus
 
@@ -64,7 +65,7 @@ _NOTES = frozenset({FindingCode.KERNEL_THREAD, FindingCode.THREADS_UNSETTLED, Fi
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """The guest that findings are about, with what repair commands need.
+    """The guest that findings are about, with what repairs need.
 
     `pid` is the hypervisor's process and the id of its main thread. `realtime_priority` is the priority of realtime vCPUs.
     `persistent` means that the hypervisor keeps the definition after the guest stops. `owner` is who manages the guest: `pinfold` if it
@@ -73,7 +74,6 @@ class Subject:
 
     name: str
     id: str = ""
-    uri: str = "qemu:///system"
     pid: int | None = None
     active: bool = True
     realtime_priority: int = 1
@@ -88,8 +88,8 @@ class Finding:
     `guest` is the guest's name ('' for the host's own findings), `thread` and `tid` the thread, `subject` what else it is about
     (a vCPU, a pool, a process, pCPUs). `threads` are all misplaced threads with the same cause, ordered by id; `tid` and `thread` are
     the first of them. `definition` names the guest's definition that is wrong. `by_record` is False if the right place was inferred
-    and not recorded. `repair` is the exact shell command that undoes the difference; '' if no command is safe, and then `advice` says
-    why and what to do. `minor` turns drift into a note.
+    and not recorded. `steps` undo the difference, and `repair` is the exact shell command that takes them, which the driver adds. If there
+    is none, `advice` says why and what to do. `minor` turns drift into a note.
     """
 
     code: FindingCode
@@ -101,6 +101,7 @@ class Finding:
     subject: str = ""
     recorded: str = ""
     observed: str = ""
+    steps: tuple[Step, ...] = ()
     repair: str = ""
     advice: str = ""
     threads: tuple[tuple[int, str], ...] = ()

@@ -17,7 +17,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import remedy
 from pinfold.core.drift.expectation import Definitions, ExpectedMasks, InferredMasks, PinDefinition, expected
 from pinfold.core.drift.finding import THREAD_CODES, Finding, FindingCode, Subject
-from pinfold.core.drift.remedy import Scope
+from pinfold.core.drift.steps import Move, Pin, Pinned, Schedule, Step, SwitchOn
 from pinfold.core.overhead import ObservedThread, ThreadClass
 from pinfold.core.request.model import EmulatorPolicy
 
@@ -59,14 +59,15 @@ def compare(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pin:
-    """One pin: its owner, its right pCPUs, its value in the two definitions if wrong, and the threads that follow it."""
+    """One pin: its owner, its right pCPUs, its value in the two definitions if wrong, and the misplaced threads that follow it."""
 
     about: str
+    what: Pinned
+    index: int
     place: CpuSet
     live: CpuSet | None
     kept: CpuSet | None
     threads: tuple[ObservedThread, ...]
-    command: Callable[[Subject, CpuSet, CpuSet, Scope], str]
 
     @property
     def definition(self) -> str:
@@ -99,7 +100,7 @@ class _Judge:
         recorded: str = "",
         observed: str = "",
         definition: str = "definition",
-        repair: str = "",
+        step: Step | None = None,
         advice: str = "",
     ) -> Finding:
         named = tuple(threads)
@@ -118,7 +119,7 @@ class _Judge:
             recorded=recorded,
             observed=observed,
             definition=definition,
-            repair=repair,
+            steps=() if step is None else (step,),
             advice=advice,
         )
 
@@ -129,13 +130,13 @@ class _Judge:
         found = []
         for vcpu, place in enumerate(self.places.vcpus):
             own = tuple(thread for thread in self.threads if thread.thread_class is ThreadClass.VCPU and thread.vcpu == vcpu)
-            pin = self._pin(f"vCPU {vcpu}", place, own, _pin_of(vcpu), _vcpupin(vcpu))
+            pin = self._pin(f"vCPU {vcpu}", place, own, _pin_of(vcpu), Pinned.VCPU, vcpu)
             found += self._judged(pin, FindingCode.DEFINITION_PINS)
         return found
 
     def emulator(self) -> list[Finding]:
         own = tuple(thread for thread in self.threads if thread.thread_class in _FOLLOWERS or thread in self._led())
-        pin = self._pin("the emulator", self.places.overhead, own, lambda asked: asked.emulator, remedy.emulatorpin)
+        pin = self._pin("the emulator", self.places.overhead, own, lambda asked: asked.emulator, Pinned.EMULATOR)
         policy = self.places.policy if isinstance(self.places, InferredMasks) else None
         if policy is None:
             return self._judged(pin, FindingCode.DEFINITION_PINS)
@@ -158,12 +159,13 @@ class _Judge:
                 self.places.overhead,
                 own,
                 _iothread_pin_of(number),
-                _iothreadpin(number),
+                Pinned.IOTHREAD,
+                number,
                 defined=number in numbers,
             )
             found += self._judged(pin, FindingCode.DEFINITION_PINS)
         rest = [thread for thread in by_number.get(None, ()) if self.astray(thread, self.places.overhead)]
-        return found + self._by_mask(rest, self.places.overhead, lambda group: remedy.taskset(group, self.places.overhead & self.online))
+        return found + self._by_mask(rest, self.places.overhead, lambda group: self._move(group, self.places.overhead))
 
     def _led(self) -> tuple[ObservedThread, ...]:
         """The kernel threads that followed a wrong emulator pin, which happens with a cpuset cgroup."""
@@ -182,9 +184,9 @@ class _Judge:
         for thread in self.threads:
             place = expected(self.places, thread) if thread.thread_class is ThreadClass.KTHREAD else None
             if place and self.astray(thread, place) and thread not in led:
-                repair = remedy.taskset([thread], place & self.online)
+                step = self._move([thread], place)
                 found.append(
-                    self.finding(FindingCode.KERNEL_THREAD, [thread], recorded=str(place), observed=str(thread.allowed), repair=repair)
+                    self.finding(FindingCode.KERNEL_THREAD, [thread], recorded=str(place), observed=str(thread.allowed), step=step)
                 )
         return found
 
@@ -198,15 +200,15 @@ class _Judge:
                 continue
             if thread.thread_class is ThreadClass.VCPU and thread.vcpu in self.places.realtime:
                 if thread.scheduler != "fifo":
-                    repair = remedy.chrt_fifo(thread.tid, self.subject.realtime_priority)
+                    step = Schedule(tids=(thread.tid,), priority=self.subject.realtime_priority)
                     found.append(
-                        self.finding(FindingCode.REALTIME_MISSING, [thread], recorded="fifo", observed=thread.scheduler, repair=repair)
+                        self.finding(FindingCode.REALTIME_MISSING, [thread], recorded="fifo", observed=thread.scheduler, step=step)
                     )
             elif thread.scheduler in _REALTIME:
                 stray.setdefault(thread.scheduler, []).append(thread)
         for scheduler, group in sorted(stray.items()):
-            repair = remedy.chrt_other(sorted(thread.tid for thread in group))
-            found.append(self.finding(FindingCode.REALTIME_UNEXPECTED, group, recorded="other", observed=scheduler, repair=repair))
+            step = Schedule(tids=tuple(sorted(thread.tid for thread in group)))
+            found.append(self.finding(FindingCode.REALTIME_UNEXPECTED, group, recorded="other", observed=scheduler, step=step))
         return found + self._defined_realtime()
 
     def _defined_realtime(self) -> list[Finding]:
@@ -249,7 +251,7 @@ class _Judge:
                 subject=name,
                 recorded=str(cpus),
                 observed=str(cpus - self.online),
-                repair=remedy.bring_online(cpus - self.online),
+                step=SwitchOn(cpus=cpus - self.online),
             )
             for name, cpus in places
             if cpus and not cpus & self.online
@@ -261,7 +263,8 @@ class _Judge:
         place: CpuSet,
         threads: tuple[ObservedThread, ...],
         of: Callable[[PinDefinition], CpuSet | None],
-        command: Callable[[Subject, CpuSet, CpuSet, Scope], str],
+        what: Pinned,
+        index: int = 0,
         *,
         defined: bool = True,
     ) -> _Pin:
@@ -275,9 +278,14 @@ class _Judge:
             said = self.online if said is None else said
             return None if said & self.online == place & self.online else said
 
-        astray = tuple(thread for thread in threads if self.astray(thread, place))
         return _Pin(
-            about=about, place=place, live=wrong(self.definitions.live), kept=wrong(self.definitions.kept), threads=astray, command=command
+            about=about,
+            what=what,
+            index=index,
+            place=place,
+            live=wrong(self.definitions.live),
+            kept=wrong(self.definitions.kept),
+            threads=tuple(thread for thread in threads if self.astray(thread, place)),
         )
 
     def _is_part(self, pin: _Pin) -> bool:
@@ -288,9 +296,7 @@ class _Judge:
 
     def _judged(self, pin: _Pin, code: FindingCode) -> list[Finding]:
         if pin.live is None and pin.kept is None:
-            return self._by_mask(pin.threads, pin.place, lambda group: self._moved(pin, group, Scope(live=True, kept=False)))
-        live = pin.live is not None or bool(pin.threads)
-        repair = self._moved(pin, pin.threads, Scope(live=live, kept=pin.kept is not None))
+            return self._by_mask(pin.threads, pin.place, lambda group: self._repinned(pin, group))
         return [
             self.finding(
                 code,
@@ -299,32 +305,38 @@ class _Judge:
                 recorded=str(pin.place),
                 observed=pin.observed(self.online),
                 definition="definition" if self.definitions.live is None else pin.definition,
-                repair=repair,
+                step=self._repinned(pin, pin.threads),
             )
         ]
 
-    def _moved(self, pin: _Pin, threads: Iterable[ObservedThread], scope: Scope) -> str:
-        """The command that changes a pin and moves the threads that libvirt does not move: all but the main one."""
-        group = tuple(threads)
-        # A remote hypervisor gives no thread ids (0): its answer is about the whole class.
-        led = [thread for thread in group if thread.thread_class not in _FOLLOWERS or thread.tid in (self.subject.pid, 0)]
-        rest = [thread for thread in group if thread not in led]
-        virsh = pin.command(self.subject, pin.place, self.online, scope) if led or pin.live is not None or scope.kept else ""
-        return remedy.joined((virsh, remedy.taskset(rest, pin.place & self.online)))
+    def _repinned(self, pin: _Pin, threads: Iterable[ObservedThread]) -> Step:
+        """Set a pin again in the definitions where it is wrong, and move the threads to it."""
+        return Pin(
+            what=pin.what,
+            index=pin.index,
+            cpus=pin.place,
+            online=pin.place & self.online,
+            live=pin.live is not None,
+            kept=pin.kept is not None,
+            threads=tuple(threads),
+        )
 
-    def _by_mask(self, threads: Iterable[ObservedThread], place: CpuSet, command: Callable[[list[ObservedThread]], str]) -> list[Finding]:
+    def _move(self, threads: Iterable[ObservedThread], place: CpuSet) -> Step:
+        return Move(threads=tuple(threads), cpus=place & self.online)
+
+    def _by_mask(self, threads: Iterable[ObservedThread], place: CpuSet, step: Callable[[list[ObservedThread]], Step]) -> list[Finding]:
         """One finding for each thread class and mask."""
         groups: dict[tuple[ThreadClass, CpuSet], list[ObservedThread]] = {}
         for thread in threads:
             groups.setdefault((thread.thread_class, thread.allowed), []).append(thread)
         return [
-            self.finding(THREAD_CODES[kind], group, recorded=str(place), observed=str(allowed), repair=command(group))
+            self.finding(THREAD_CODES[kind], group, recorded=str(place), observed=str(allowed), step=step(group))
             for (kind, allowed), group in groups.items()
         ]
 
 
 def _written_again(subject: Subject) -> str:
-    """Advice for a definition that no virsh command can correct."""
+    """Advice for a definition that no command can correct."""
     return f"have the definition written again by the record: {remedy.replaced(subject)}" if subject.owner else _NO_DEFINITION
 
 
@@ -334,11 +346,3 @@ def _pin_of(vcpu: int) -> Callable[[PinDefinition], CpuSet | None]:
 
 def _iothread_pin_of(number: int) -> Callable[[PinDefinition], CpuSet | None]:
     return lambda asked: dict(asked.iothreads).get(number)
-
-
-def _vcpupin(vcpu: int) -> Callable[[Subject, CpuSet, CpuSet, Scope], str]:
-    return lambda subject, cpus, online, scope: remedy.vcpupin(subject, vcpu, cpus, online, scope)
-
-
-def _iothreadpin(number: int) -> Callable[[Subject, CpuSet, CpuSet, Scope], str]:
-    return lambda subject, cpus, online, scope: remedy.iothreadpin(subject, number, cpus, online, scope)

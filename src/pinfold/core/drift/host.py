@@ -12,6 +12,7 @@ from enum import Enum
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import remedy
 from pinfold.core.drift.finding import Finding, FindingCode, Subject
+from pinfold.core.drift.steps import MoveProcess, Pin, Pinned, Step
 from pinfold.core.fit.model import EmulatorPlacement, Fit
 from pinfold.core.overhead import ObservedThread, ThreadClass
 from pinfold.core.pools import Pools
@@ -198,7 +199,7 @@ def floating_astray(
     if not outside:
         return ()
     seen = tuple(thread for thread in threads if thread.thread_class not in _UNHELD)
-    repair = _floated(subject, seen, vcpus, pools.shared, online, keep=False) if movable and pools.shared else ""
+    steps = _floated(seen, vcpus, pools.shared, online, keep=False) if movable and pools.shared else ()
     return (
         Finding(
             code=FindingCode.OUTSIDE_POOL,
@@ -207,8 +208,8 @@ def floating_astray(
             subject="its floating vCPUs",
             recorded=str(pools.shared),
             observed=str(outside),
-            repair=repair,
-            advice="" if repair else _HARD_REBOOT,
+            steps=steps,
+            advice="" if steps else _HARD_REBOOT,
         ),
     )
 
@@ -224,7 +225,7 @@ def foreign_floating(
     astray = (_union(thread.allowed for thread in seen) & online - own) & pools.exclusive
     if not astray:
         return ()
-    repair = _floated(subject, seen, vcpus, pools.shared, online, keep=True) if pools.shared and not own else ""
+    steps = _floated(seen, vcpus, pools.shared, online, keep=True) if pools.shared and not own else ()
     return (
         Finding(
             code=FindingCode.FOREIGN_FLOATING,
@@ -233,29 +234,28 @@ def foreign_floating(
             subject="it",
             recorded=str(own),
             observed=str(astray),
-            repair=repair,
-            advice="" if repair else _OTHERS_PINS,
+            steps=steps,
+            advice="" if steps else _OTHERS_PINS,
         ),
     )
 
 
-def _floated(subject: Subject, threads: tuple[ObservedThread, ...], vcpus: int, shared: CpuSet, online: CpuSet, *, keep: bool) -> str:
-    """The command that moves every thread of a guest to the shared pool. With `keep` no thread gets pCPUs that it did not have."""
+def _floated(threads: tuple[ObservedThread, ...], vcpus: int, shared: CpuSet, online: CpuSet, *, keep: bool) -> tuple[Step, ...]:
+    """The steps that move every thread of a guest to the shared pool. With `keep` no thread gets pCPUs that it did not have."""
 
-    def target(of: Iterable[ObservedThread]) -> CpuSet:
+    def pin(what: Pinned, of: tuple[ObservedThread, ...], index: int = 0) -> Step:
         within = _union(thread.allowed for thread in of) & shared
-        return within if within and keep else shared
+        cpus = within if within and keep else shared
+        astray = tuple(thread for thread in of if thread.allowed & online != cpus)
+        return Pin(what=what, index=index, cpus=cpus, online=cpus & online, live=True, kept=True, threads=astray)
 
-    overhead = [thread for thread in threads if thread.thread_class not in (ThreadClass.VCPU, ThreadClass.IOTHREAD)]
     iothreads = sorted({thread.iothread for thread in threads if thread.iothread is not None})
-    commands = [remedy.vcpupin(subject, vcpu, target(thread for thread in threads if thread.vcpu == vcpu), online) for vcpu in range(vcpus)]
-    commands.append(remedy.emulatorpin(subject, target(overhead), online))
-    commands += [
-        remedy.iothreadpin(subject, number, target(thread for thread in threads if thread.iothread == number), online)
-        for number in iothreads
-    ]
-    left = [thread for thread in overhead if thread.tid not in (subject.pid, 0) and thread.allowed & online != target(overhead)]
-    return remedy.joined([*commands, remedy.taskset(left, target(overhead)) if left else ""])
+    overhead = tuple(thread for thread in threads if thread.thread_class not in (ThreadClass.VCPU, ThreadClass.IOTHREAD))
+    return (
+        *(pin(Pinned.VCPU, tuple(thread for thread in threads if thread.vcpu == vcpu), vcpu) for vcpu in range(vcpus)),
+        pin(Pinned.EMULATOR, overhead),
+        *(pin(Pinned.IOTHREAD, tuple(thread for thread in threads if thread.iothread == number), number) for number in iothreads),
+    )
 
 
 def foreign_process(process: Process, pools: Pools, online: CpuSet, default: CpuSet) -> tuple[Finding, ...]:
@@ -269,7 +269,7 @@ def foreign_process(process: Process, pools: Pools, online: CpuSet, default: Cpu
     if not astray:
         return ()
     elsewhere = online - pools.dedicated
-    repair = remedy.taskset_process(process.pid, elsewhere) if elsewhere and not process.machine else ""
+    steps = (MoveProcess(pid=process.pid, cpus=elsewhere),) if elsewhere and not process.machine else ()
     advice = "every online pCPU is dedicated; leave the host some in cpu_dedicated_set"
     if process.machine:
         advice = f"it is {process.machine}, run by {process.keeper}; {_FOLDED if process.folded else _AUDIT_THERE}"
@@ -281,8 +281,8 @@ def foreign_process(process: Process, pools: Pools, online: CpuSet, default: Cpu
             subject="virtual machine" if process.machine else "process",
             recorded=str(elsewhere),
             observed=str(astray),
-            repair=repair,
-            advice="" if repair else advice,
+            steps=steps,
+            advice="" if steps else advice,
         ),
     )
 
@@ -305,12 +305,15 @@ def pools_missing(guests: Iterable[str], source: str) -> tuple[Finding, ...]:
     )
 
 
-def record_unreadable(subject: Subject, problem: str) -> Finding:
-    """A finding for a guest with a record of ours that cannot be read. The guest counts as foreign until it can be read."""
-    shutdown = f"`{remedy.shutdown(subject)}`, " if subject.active else ""
+def record_unreadable(subject: Subject, problem: str, shutdown: str) -> Finding:
+    """A finding for a guest with a record of ours that cannot be read. The guest counts as foreign until it can be read.
+
+    `shutdown` is the command that asks it to shut down.
+    """
+    first = f"`{shutdown}`, " if subject.active and shutdown else ""
     advice = (
         f"its pins count as taken; restore the metadata from a backup, read it with the pinfold that wrote it, or have it written again by "
-        f"the guest's flavor: {shutdown}`pinfold guest replace {shell_word(subject.name)} --flavor NAME`"
+        f"the guest's flavor: {first}`pinfold guest replace {shell_word(subject.name)} --flavor NAME`"
     )
     return Finding(
         code=FindingCode.RECORD_UNREADABLE,

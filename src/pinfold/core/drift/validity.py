@@ -8,7 +8,7 @@ from __future__ import annotations
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift.finding import Finding, FindingCode, Subject
 from pinfold.core.drift.host import outside_pools, place_of
-from pinfold.core.drift.remedy import bring_online
+from pinfold.core.drift.steps import SwitchOn
 from pinfold.core.fit.model import Fit
 from pinfold.core.pools import Pools
 
@@ -30,6 +30,6 @@ def out_of_place(subject: Subject, fit: Fit, pools: Pools, online: CpuSet) -> tu
         subject="it",
         recorded=str(place.alone),
         observed=str(offline),
-        repair=bring_online(offline),
+        steps=(SwitchOn(cpus=offline),),
     )
     return (*found, gone)

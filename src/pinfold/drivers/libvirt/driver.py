@@ -10,7 +10,8 @@ from contextlib import suppress
 from typing import Any, Final
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.drift import expected
+from pinfold.core.drift import Subject, expected
+from pinfold.core.drift.steps import Step
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.fit.model import Fit
 from pinfold.core.overhead import Masks, masks
@@ -20,7 +21,7 @@ from pinfold.core.request.model import GuestRequest
 from pinfold.core.topology import Topology
 from pinfold.drivers.kvm import deadline, process, thread_moves
 from pinfold.drivers.kvm.witness import AffinityWitness
-from pinfold.drivers.libvirt import capabilities, domain, elements, emit, metadata, status
+from pinfold.drivers.libvirt import capabilities, commands, domain, elements, emit, metadata, status
 from pinfold.drivers.libvirt.address import address
 from pinfold.drivers.libvirt.connection import Connection, absent_is_fine
 from pinfold.drivers.libvirt.elements import BuildContext
@@ -216,6 +217,10 @@ class LibvirtDriver:
     def observe(self, guest: HostGuest) -> Observation:
         """Every thread of the guest. See `Driver.observe`."""
         return self._threads.observation(guest)
+
+    def repair_command(self, subject: Subject, steps: tuple[Step, ...]) -> str:
+        """The command that takes the steps of a finding. See `Driver.repair_command`."""
+        return commands.repair_command(self.uri, subject, steps, local=self.local)
 
     def events(self, callback: Callable[[Event], None]) -> Callable[[], None]:
         """Call back for each event until the returned function is called. See `Driver.events`."""
