@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -63,13 +64,24 @@ class Keeper:
             preloaded = ([interior.SHIM] if self.spec.synthetic else []) + os.environ.get("LD_PRELOAD", "").split()
             self._spawn("libvirtd", {"LD_PRELOAD": " ".join(preloaded)} if preloaded else {})
         deadline = time.monotonic() + _READY_SECONDS
-        while not _answers(self.folder.uri):
-            self.reap()
+        while not self._answers():
             if "libvirtd" not in self.daemons:
                 raise Unavailable(f"libvirtd ended at once; it said last: {self._last_words()}")
             if time.monotonic() > deadline:
                 raise Unavailable(f"libvirtd did not answer within {_READY_SECONDS:.0f} s; it said last: {self._last_words()}")
             time.sleep(0.02)
+
+    def _answers(self) -> bool:
+        """Whether libvirtd lets a client in. Goes on reaping: as it starts, libvirtd waits until the QEMU that it asked for its
+        capabilities is gone, an orphan that only this process can reap, and lets nobody in before.
+        """
+        with ThreadPoolExecutor(max_workers=1) as asker:
+            answers = asker.submit(_lets_in, self.folder.uri)
+            while not answers.done():
+                self.reap()
+                time.sleep(0.02)
+            self.reap()
+            return answers.result()
 
     def end_libvirtd(self, sent: signal.Signals) -> None:
         """End libvirtd and return when it has ended. Guests keep running."""
@@ -191,7 +203,7 @@ def _daemon_environment() -> dict[str, str]:
     return {"PATH": os.defpath, "HOME": "/", **{name: os.environ[name] for name in keep if name in os.environ}}
 
 
-def _answers(uri: str) -> bool:
+def _lets_in(uri: str) -> bool:
     try:
         connection = libvirt.open(uri)
     except libvirt.libvirtError:
