@@ -19,7 +19,6 @@ from pinfold.cli.documents import (
     repair_document,
     stop_document,
 )
-from pinfold.cli.prerequisites import Checkup, Health
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Subject, compare
 from pinfold.core.fit.engine import fit
@@ -31,6 +30,7 @@ from pinfold.core.pools import PoolConfig, build_pools
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import EmulatorPolicy, Flavor
 from pinfold.core.settings import HostSettings
+from pinfold.drivers.checkup import Checkup, Health
 from pinfold.drivers.libvirt.commands import repair_command
 from pinfold.drivers.port import GuestState, HostGuest, Observation, Record
 from pinfold.host.audit import Audit, GuestAudit, GuestOrigin

@@ -24,7 +24,6 @@ from pinfold.cli.checks import CheckResult
 from pinfold.cli.exit_status import report, warn
 from pinfold.cli.fleet import watch_log
 from pinfold.cli.output import show, show_json, waiting
-from pinfold.cli.prerequisites import Checkup, Health
 from pinfold.cli.screen import Screen
 from pinfold.cli.views import checks, host_show, proof, servers
 from pinfold.cli.views.audit import audit_view, repair_view
@@ -37,6 +36,7 @@ from pinfold.core.errors import Conflict, PinfoldError
 from pinfold.core.overhead import ObservedThread, ThreadClass, masks
 from pinfold.core.printable import shell_word
 from pinfold.core.settings import HostSettings
+from pinfold.drivers.checkup import Checkup, Health
 from pinfold.drivers.libvirt.commands import repair_command
 from pinfold.drivers.port import DefinedPins, HostGuest, NovaRecord, Observation
 from pinfold.host.audit import Audit, GuestAudit, GuestOrigin

@@ -24,7 +24,6 @@ from pinfold.agent.report import guest_report, host_report, thread_report
 from pinfold.agent.wire import PROTOCOL, Absence, GuestReport, Hello, Orders, Welcome
 from pinfold.cli.app import run
 from pinfold.cli.documents import doctor_document, guest_document, placement_document, refusal_document
-from pinfold.cli.prerequisites import Checkup, Health
 from pinfold.cli.session import Parts
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.engine import fit
@@ -35,6 +34,7 @@ from pinfold.core.pools import PoolConfig, build_pools
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.core.settings import HostSettings
+from pinfold.drivers.checkup import Checkup, Health
 from pinfold.drivers.libvirt import emit
 from pinfold.drivers.libvirt.capabilities import Platform
 from pinfold.drivers.libvirt.elements import BuildContext

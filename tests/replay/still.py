@@ -45,6 +45,9 @@ class Still:
         """`plain` has the host text `shape`, and `domains`: xml, state, pid, threads."""
         return cls(shape=plain["shape"], domains=tuple(plain["domains"]))
 
+    def platform_name(self) -> str:
+        return "QEMU"
+
     def hypervisor_version(self) -> int:
         return 7_002_011
 

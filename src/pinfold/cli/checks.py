@@ -12,25 +12,15 @@ from typing import TYPE_CHECKING, Final
 
 import typer
 
-from pinfold.cli.prerequisites import (
-    LIBVIRT_DAEMONS,
-    Checkup,
-    Health,
-    huge_page_checkups,
-    lab_page_checkups,
-    libvirt_start,
-    needs_of,
-    realtime_checkups,
-)
 from pinfold.cli.session import open_session
 from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.core.plural import count
 from pinfold.core.request.model import Flavor, GuestRequest
+from pinfold.drivers.checkup import Checkup, Health, needs_of
 
 if TYPE_CHECKING:
     from pinfold.config import Configuration
     from pinfold.core.topology import Topology
-    from pinfold.drivers.libvirt.address import Address
     from pinfold.host.survey import Survey
 
 _NOT_USABLE: Final = "not checked against this host: these files cannot be used"
@@ -143,8 +133,11 @@ def flavor_problems(flavors: Sequence[Flavor]) -> list[str]:
 
 def checkups(context: typer.Context, configuration: Configuration) -> tuple[Checkup, ...]:
     """Check everything that the start of a guest needs, in the order in which it needs it."""
+    from pinfold.drivers.registry import kind_of
     from pinfold.host.survey import survey
 
+    uri = configuration.settings.uri
+    kind = kind_of(uri)
     found = (
         _configuration(configuration),
         _kvm(),
@@ -157,12 +150,14 @@ def checkups(context: typer.Context, configuration: Configuration) -> tuple[Chec
             seen = survey(session.driver, session.settings)
             special = _special(configuration, seen.state.topology)  # a socket-activated daemon runs only by now
     except (Unavailable, InvalidRequest) as error:
-        repair = _libvirt_start(configuration) if isinstance(error, Unavailable) else ""
-        return (*found, *_special(configuration), Checkup(what="libvirt and pools", health=Health.BAD, words=str(error), repair=repair))
-    guests = (
-        f"{configuration.settings.uri} answers; {count(len(seen.ours), 'guest')} of ours, {len(seen.guests) - len(seen.ours)} of others"
-    )
-    return (*found, *special, Checkup(what="libvirt", health=Health.GOOD, words=guests), *_pools(seen))
+        repair = kind.start_command(uri) if isinstance(error, Unavailable) else ""
+        return (
+            *found,
+            *_special(configuration),
+            Checkup(what=f"{kind.name} and pools", health=Health.BAD, words=str(error), repair=repair),
+        )
+    guests = f"{uri} answers; {count(len(seen.ours), 'guest')} of ours, {len(seen.guests) - len(seen.ours)} of others"
+    return (*found, *special, Checkup(what=kind.name, health=Health.GOOD, words=guests), *_pools(seen))
 
 
 def _configuration(configuration: Configuration) -> Checkup:
@@ -205,58 +200,16 @@ def _state_dir(configuration: Configuration) -> Checkup:
     return Checkup(what="state_dir", health=Health.GOOD, words=f"{folder}" + ("" if nearest == folder else ", made when it is needed"))
 
 
-def _in_lab(configuration: Configuration) -> bool:
-    """Whether the libvirt of the configuration is a lab's (`pinfold lab up`), which leaves its mark beside its socket."""
-    where = _address(configuration)
-    return where.local and Path(where.state_dir).with_name("pinfold-lab.json").exists()
-
-
-def _address(configuration: Configuration) -> Address:
-    from pinfold.drivers.libvirt.address import address
-
-    return address(configuration.settings.uri, session_dir=os.environ.get("XDG_RUNTIME_DIR", ""))
-
-
-def _libvirt_start(configuration: Configuration) -> str:
-    """The command that starts a libvirt that does not answer; '' where it runs, or where its socket is there and closed to this user."""
-    from pinfold.drivers.libvirt.state_files import daemon_pid
-
-    where = _address(configuration)
-    socket = Path(where.state_dir).with_name("libvirt-sock")
-    if daemon_pid(where.state_dir) is not None or (socket.exists() and not os.access(socket, os.W_OK)):
-        return ""
-    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
-    return libvirt_start(where, [name for name in LIBVIRT_DAEMONS if shutil.which(name, path=path)])
-
-
-def _special(configuration: Configuration, topology: Topology | None = None) -> list[Checkup]:
-    """What realtime guests and huge pages need of this machine; nothing if the guests run on another machine.
-
-    The `topology` counts in a lab alone; without it, nothing is known of a lab's huge pages.
-    """
-    from pinfold.drivers.libvirt.state_files import daemon_pid
-    from pinfold.linux import grants, procfs, sysfs
+def _special(configuration: Configuration, topology: Topology | None = None) -> tuple[Checkup, ...]:
+    """What realtime guests and huge pages need of the hypervisor. `topology` is the host's, None if it is not reached."""
+    from pinfold.drivers.registry import kind_of
 
     settings = configuration.settings
-    where = _address(configuration)
-    if not where.local:
-        return []
     try:
-        wanted = needs_of(_requests(configuration))
+        needs = needs_of(_requests(configuration))
     except InvalidRequest as error:
-        return [Checkup(what="flavors", health=Health.POOR, words=str(error))]
-    lab = _in_lab(configuration)
-    pid = daemon_pid(where.state_dir)
-    daemon = None if pid is None else grants.grants(pid)
-    found = []
-    if daemon is None:
-        words = "libvirt's daemon does not run, or its pid file is elsewhere: what it may give to realtime guests is not known"
-        found.append(Checkup(what="realtime", health=Health.POOR if wanted.realtime else Health.UNUSED, words=words))
-    else:
-        found += realtime_checkups(daemon, grants.realtime_share(), wanted, priority=settings.realtime_priority, lab=lab)
-    if lab:
-        return found if topology is None else found + lab_page_checkups(topology, wanted)
-    return found + huge_page_checkups(sysfs.huge_pages(), grants.huge_page_mounts(), wanted, default_kib=procfs.default_huge_page_kib())
+        return (Checkup(what="flavors", health=Health.POOR, words=str(error)),)
+    return kind_of(settings.uri).checkups(settings.uri, needs, realtime_priority=settings.realtime_priority, topology=topology)
 
 
 def _requests(configuration: Configuration) -> list[GuestRequest]:

@@ -18,8 +18,8 @@ def doctor(context: typer.Context, config: opt.Config = None, connect: opt.Conne
     """
     from pinfold.cli.checks import checkups
     from pinfold.cli.documents import doctor_document
-    from pinfold.cli.prerequisites import Health
     from pinfold.cli.views.checks import doctor_view
+    from pinfold.drivers.checkup import Health
 
     configuration = read_configuration(config, connect, only_looks=True, quiet=True)
     found = checkups(context, configuration)

@@ -19,7 +19,7 @@ from pinfold.host.places import places
 
 if TYPE_CHECKING:
     from pinfold.cli.checks import CheckResult
-    from pinfold.cli.prerequisites import Checkup
+    from pinfold.drivers.checkup import Checkup
     from pinfold.host.audit import Audit
     from pinfold.host.map import HostMap, PagesMap, PcpuMap
     from pinfold.host.orphans import Orphan

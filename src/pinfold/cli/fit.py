@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -79,15 +78,15 @@ def fit(
         from pinfold.cli.trial_host import trial_host
 
         other = trial_host(configuration.settings, capabilities, host_text)
-        _answer(other, configuration, wanted, definition=_offline_definition(configuration, other), xml=xml, as_json=as_json)
+        _answer(other, configuration, wanted, xml=xml, as_json=as_json)
         return
     from pinfold.cli.trial_host import TrialHost
     from pinfold.host.survey import survey
 
     with open_session(context, configuration) as session:
         seen = survey(session.driver, session.settings)
-        here = TrialHost(state=seen.state, warnings=seen.warnings)
-        _answer(here, configuration, wanted, definition=session.driver.definition, xml=xml, as_json=as_json)
+        here = TrialHost(state=seen.state, definition=session.driver.definition, warnings=seen.warnings)
+        _answer(here, configuration, wanted, xml=xml, as_json=as_json)
 
 
 def _answer(
@@ -95,7 +94,6 @@ def _answer(
     configuration: Configuration,
     wanted: GuestDescription,
     *,
-    definition: Callable[[GuestSpec], str],
     xml: bool,
     as_json: bool,
 ) -> None:
@@ -111,11 +109,11 @@ def _answer(
             warn(warning)
     if as_json:
         document = fit_document(found, wanted.request, host.state.name, host.warnings)
-        show_json(document | ({"xml": definition(_spec(wanted, found))} if xml and not isinstance(found, NoFit) else {}))
+        show_json(document | ({"xml": host.definition(_spec(wanted, found))} if xml and not isinstance(found, NoFit) else {}))
     elif isinstance(found, NoFit):
         show(refusal_view(found, host.state.name))
     elif xml:
-        write(definition(_spec(wanted, found)))
+        write(host.definition(_spec(wanted, found)))
     else:
         show(fit_view(found, wanted.request, host.state))
     if refused:
@@ -135,14 +133,6 @@ def _spec(wanted: GuestDescription, found: Fit) -> GuestSpec:
         template=wanted.template,
         virt_type=wanted.virt_type,
     )
-
-
-def _offline_definition(configuration: Configuration, host: TrialHost) -> Callable[[GuestSpec], str]:
-    from pinfold.drivers.libvirt.elements import BuildContext
-    from pinfold.drivers.libvirt.emit import definition
-
-    make = BuildContext(platform=host.platform, realtime_priority=configuration.settings.realtime_priority)
-    return lambda spec: definition(spec, make)
 
 
 def _with_pools(configuration: Configuration, *, shared: str | None, dedicated: str | None, overhead: str | None) -> Configuration:

@@ -34,17 +34,18 @@ class GuestDescription:
 def describe_guest(configuration: Configuration, options: GuestOptions) -> GuestDescription:
     """The guest that the options describe. Raises `InvalidRequest` that names the wrong option, file or key."""
     from pinfold.core.request.compile import compile_request
-    from pinfold.drivers.libvirt.template import device_counts
+    from pinfold.drivers.port import DeviceCounts
+    from pinfold.drivers.registry import kind_of
 
     flavor = _flavor(configuration, options)
     image = Image(properties=pairs("--image-property", options.image_properties or ()), name=options.image or "")
     template = _template(configuration, options.template)
     boot = _boot(configuration, options)
     try:
-        disks, nics = device_counts(template) if template else (0, 0)
+        devices = kind_of(configuration.settings.uri).device_counts(template) if template else DeviceCounts()
     except InvalidRequest as error:
         raise InvalidRequest(f"--template {options.template}: {error}", key="--template") from error
-    request = compile_request(flavor, image, disks=disks + bool(boot.disk), nics=nics)
+    request = compile_request(flavor, image, disks=devices.disks + bool(boot.disk), nics=devices.nics)
     if options.disk_format not in (None, "raw", "qcow2"):
         raise InvalidRequest(f"--disk-format {options.disk_format!r} is not allowed; raw or qcow2 is", key="--disk-format")
     if options.virt_type not in (None, "kvm", "qemu"):

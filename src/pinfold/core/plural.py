@@ -1,4 +1,4 @@
-"""A number with its noun in singular or plural, for sentences."""
+"""Numbers in sentences: with a noun in singular or plural, and amounts of memory in their usual unit."""
 
 from __future__ import annotations
 
@@ -34,3 +34,23 @@ class Count(int):
 
     def __format__(self, noun: str) -> str:
         return f"{int(self)} {_agreeing(self, noun)}" if noun else str(int(self))
+
+
+def mib(amount: int) -> str:
+    """An amount of memory in the largest unit that keeps it whole.
+
+    >>> mib(512), mib(2048), mib(2500)
+    ('512 MiB', '2 GiB', '2,500 MiB')
+    """
+    return f"{amount // 1024:,} GiB" if amount and amount % 1024 == 0 else f"{amount:,} MiB"
+
+
+def page_words(size_kib: int) -> str:
+    """A page size in its usual unit.
+
+    >>> page_words(4), page_words(2048), page_words(1048576)
+    ('4 KiB', '2 MiB', '1 GiB')
+    """
+    if size_kib % 1024:
+        return f"{size_kib} KiB"
+    return mib(size_kib // 1024)

@@ -40,7 +40,9 @@ def open_agent(settings: FleetSettings, service: ServiceClient) -> Iterator[Agen
             driver,
             settings.host,
             service,
-            lambda: host_facts(settings.host, service.url, version=driver.hypervisor_version(), booted=booted),
+            lambda: host_facts(
+                settings.host, service.url, hypervisor=driver.platform_name(), version=driver.hypervisor_version(), booted=booted
+            ),
             sweep_seconds=settings.agent.sweep_seconds,
             shutdown_seconds=settings.agent.shutdown_seconds,
         )
@@ -66,10 +68,10 @@ def serve_agent(settings: FleetSettings, *, ready: Callable[[str], None]) -> Non
         agent.run()
 
 
-def host_facts(settings: HostSettings, service: str, *, version: int, booted: int | None) -> HostFacts:
+def host_facts(settings: HostSettings, service: str, *, hypervisor: str, version: int, booted: int | None) -> HostFacts:
     """Facts of this machine: its boot id, the size of the disk for overlays, and facts for people, with its address towards the service.
 
-    `version` is the hypervisor's, `booted` when the machine was started, in seconds since the epoch.
+    `hypervisor` is its name and `version` its version, `booted` when the machine was started, in seconds since the epoch.
     """
     disk = os.statvfs(settings.state_dir)
     model = next((line.partition(":")[2].strip() for line in _CPUINFO.read_text().splitlines() if line.startswith("model name")), "")
@@ -82,7 +84,7 @@ def host_facts(settings: HostSettings, service: str, *, version: int, booted: in
             ("cpu_model", model),
             ("host_ip", address_towards(service)),
             ("hostname", socket.gethostname()),
-            ("hypervisor_type", "QEMU"),
+            ("hypervisor_type", hypervisor),
             ("hypervisor_version", str(version)),
         ),
     )

@@ -1,4 +1,4 @@
-"""Open the driver for a host's libvirt, with the right witness."""
+"""Open the driver for a host, with the right witness."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:  # imported late, because a command without a host does not ne
 
 @contextmanager
 def open_driver(settings: HostSettings) -> Iterator[Driver]:
-    """The driver for the host's libvirt, closed when the block ends. Raises `Unavailable` when it cannot be reached.
+    """The driver for the host, closed when the block ends. Raises `Unavailable` when it cannot be reached.
 
     On a synthetic lab, procfs shows folded masks. There the lab's own records are the witness, and every sight says so.
     """
-    from pinfold.drivers.libvirt.driver import LibvirtDriver
+    from pinfold.drivers import registry
     from pinfold.lab.witness import witness_of
 
-    driver = LibvirtDriver(settings.uri, witness=witness_of(settings.uri), realtime_priority=settings.realtime_priority)
+    driver = registry.open_driver(settings.uri, witness=witness_of(settings.uri), realtime_priority=settings.realtime_priority)
     try:
         yield driver
     finally:

@@ -8,8 +8,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from pinfold.cli.checks import CheckResult
-from pinfold.cli.prerequisites import Checkup, Health
 from pinfold.cli.views.columns import Columns
+from pinfold.drivers.checkup import Checkup, Health
 
 
 def check_view(found: CheckResult) -> list[RenderableType]:

@@ -7,11 +7,11 @@ from rich.padding import Padding
 from rich.text import Text
 
 from pinfold.cli.views.columns import Columns
-from pinfold.cli.views.phrases import emulator_words, mib, page_words
+from pinfold.cli.views.phrases import emulator_words
 from pinfold.core.fit.model import EmulatorPlacement, Fit, NoFit
 from pinfold.core.host import HostState
 from pinfold.core.overhead import capacity_millicpu
-from pinfold.core.plural import count
+from pinfold.core.plural import count, mib, page_words
 from pinfold.core.reasons import Kind, ReasonCode
 from pinfold.core.request.model import GuestRequest
 

@@ -8,9 +8,10 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from pinfold.cli.views.columns import Columns
-from pinfold.cli.views.phrases import foreign_words, guest_cell, mib, policy_words, short_emulator_words, vcpu_words
+from pinfold.cli.views.phrases import foreign_words, guest_cell, policy_words, short_emulator_words, vcpu_words
 from pinfold.core.drift import Subject
 from pinfold.core.fit.model import Fit
+from pinfold.core.plural import mib
 from pinfold.core.printable import shell_word
 from pinfold.drivers.port import GuestState, HostGuest
 from pinfold.host.claims import reading_of

@@ -10,11 +10,11 @@ from rich.text import Text
 
 from pinfold.cli.views.columns import Columns
 from pinfold.cli.views.marks import CLASH, FREE, STRAY, Mark, guest_marks, owner_mark, pool_mark
-from pinfold.cli.views.phrases import foreign_words, guest_cell, mib_of, page_words, short_emulator_words, vcpu_words
+from pinfold.cli.views.phrases import foreign_words, guest_cell, mib_of, short_emulator_words, vcpu_words
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.ledger import Role
 from pinfold.core.overhead import ThreadClass
-from pinfold.core.plural import count
+from pinfold.core.plural import count, page_words
 from pinfold.host.map import CellMap, CoreMap, HostMap, PcpuMap
 from pinfold.host.survey import Survey
 

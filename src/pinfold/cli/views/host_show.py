@@ -8,8 +8,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from pinfold.cli.views.columns import Columns
-from pinfold.cli.views.phrases import mib, mib_of, page_words
-from pinfold.core.plural import count
+from pinfold.cli.views.phrases import mib_of
+from pinfold.core.plural import count, mib, page_words
 from pinfold.core.settings import HostSettings
 from pinfold.host.map import HostMap
 from pinfold.host.survey import Survey

@@ -22,15 +22,6 @@ _EMULATOR = {
 }
 
 
-def mib(amount: int) -> str:
-    """An amount of memory in the largest unit that keeps it whole.
-
-    >>> mib(512), mib(2048), mib(2500)
-    ('512 MiB', '2 GiB', '2,500 MiB')
-    """
-    return f"{amount // 1024:,} GiB" if amount and amount % 1024 == 0 else f"{amount:,} MiB"
-
-
 def mib_of(free: int, total: int) -> str:
     """A part of an amount of memory, both exact and in the same unit.
 
@@ -44,17 +35,6 @@ def mib_of(free: int, total: int) -> str:
 
 def _decimal(amount: float) -> str:
     return f"{amount:,.2f}".rstrip("0").rstrip(".")
-
-
-def page_words(size_kib: int) -> str:
-    """A page size in its usual unit.
-
-    >>> page_words(4), page_words(2048), page_words(1048576)
-    ('4 KiB', '2 MiB', '1 GiB')
-    """
-    if size_kib % 1024:
-        return f"{size_kib} KiB"
-    return mib(size_kib // 1024)
 
 
 def vcpu_words(fit: Fit) -> str:

@@ -12,10 +12,10 @@ from rich.text import Text
 
 from pinfold.cli.screen import Hanging
 from pinfold.cli.views.columns import Columns
-from pinfold.cli.views.phrases import emulator_words, guest_words, mib, policy_words
+from pinfold.cli.views.phrases import emulator_words, guest_words, policy_words
 from pinfold.core.drift import ExpectedMasks, Finding, InferredMasks, Severity, expected
 from pinfold.core.overhead import ObservedThread, ThreadClass, memory_cell
-from pinfold.core.plural import count
+from pinfold.core.plural import count, mib
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.core.topology import Topology
 from pinfold.drivers.port import HostGuest, Observation

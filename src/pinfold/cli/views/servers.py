@@ -11,9 +11,8 @@ from rich.padding import Padding
 from rich.text import Text
 
 from pinfold.cli.views.columns import Columns
-from pinfold.cli.views.phrases import mib
 from pinfold.core.overhead import ThreadClass
-from pinfold.core.plural import count
+from pinfold.core.plural import count, mib
 
 _STYLES: Final = {"ACTIVE": "green", "ERROR": "bold red", "BUILD": "yellow", "UNKNOWN": "bold yellow", "SHUTOFF": "dim"}
 _RUNNING: Final = (1, 3)

@@ -10,24 +10,11 @@ from typing import Protocol, runtime_checkable
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.overhead import ObservedThread, ThreadClass
 from pinfold.drivers.kvm import thread_class
-from pinfold.drivers.port import Observation
+from pinfold.drivers.port import Observation, Witness
 from pinfold.linux import cgroup, procfs
 
 PROCFS = "procfs"
 UNVERIFIED = "hypervisor's word (unverified)"
-
-
-class AffinityWitness(Protocol):
-    """Another source than procfs for what a thread may run on, such as a lab's records. It is named in every `Observation`."""
-
-    @property
-    def label(self) -> str:
-        """What `Observation.witness` says."""
-        ...
-
-    def allowed(self, tid: int) -> CpuSet | None:
-        """The pCPUs of that thread, None where this witness knows nothing of it."""
-        ...
 
 
 @runtime_checkable
@@ -44,7 +31,7 @@ def observation(
     *,
     vcpus: Mapping[int, int],
     iothreads: Callable[[], Mapping[int, int]],
-    witness: AffinityWitness | None = None,
+    witness: Witness | None = None,
     kernel: procfs.KernelThreads,
     proc: Path = procfs.PROC,
 ) -> Observation:
@@ -74,7 +61,7 @@ def _in_its_cgroup(thread: ObservedThread, pid: int, leaf: cgroup.Leaf | None, p
     return replace(thread, leave_for=cgroup.tasks_file(pid, proc=proc))
 
 
-def _as_told(thread: ObservedThread, pid: int, witness: AffinityWitness) -> ObservedThread:
+def _as_told(thread: ObservedThread, pid: int, witness: Witness) -> ObservedThread:
     """The thread with the mask from the witness. A thread that the witness does not know was never moved and has the main thread's mask."""
     told = witness.allowed(thread.tid)
     if told is None:

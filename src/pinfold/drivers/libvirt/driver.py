@@ -20,14 +20,13 @@ from pinfold.core.printable import shell_line
 from pinfold.core.request.model import GuestRequest
 from pinfold.core.topology import Topology
 from pinfold.drivers.kvm import deadline, process, thread_moves
-from pinfold.drivers.kvm.witness import AffinityWitness
 from pinfold.drivers.libvirt import capabilities, commands, domain, elements, emit, metadata, status
 from pinfold.drivers.libvirt.address import address
 from pinfold.drivers.libvirt.connection import Connection, absent_is_fine
 from pinfold.drivers.libvirt.elements import BuildContext
 from pinfold.drivers.libvirt.guests import Guests
 from pinfold.drivers.libvirt.threads import Threads
-from pinfold.drivers.port import Event, GuestSpec, HostGuest, Observation, Record
+from pinfold.drivers.port import Event, GuestSpec, HostGuest, Observation, Record, Witness
 from pinfold.linux import procfs, sysfs
 
 _log = logging.getLogger(__name__)
@@ -51,7 +50,7 @@ class LibvirtDriver:
     Raises `Unavailable` if libvirt cannot be reached, `InvalidRequest` for an invalid URI.
     """
 
-    def __init__(self, uri: str, *, run_dir: str = "", witness: AffinityWitness | None = None, realtime_priority: int = 1) -> None:
+    def __init__(self, uri: str, *, run_dir: str = "", witness: Witness | None = None, realtime_priority: int = 1) -> None:
         self._connection = Connection(address(uri, run_dir=run_dir, session_dir=os.environ.get("XDG_RUNTIME_DIR", "")))
         self._guests = Guests(self._connection)
         self._threads = Threads(self._connection, self._guests, witness)
@@ -67,6 +66,10 @@ class LibvirtDriver:
     def local(self) -> bool:
         """Whether the guests' processes run on this host."""
         return self._connection.address.local
+
+    def platform_name(self) -> str:
+        """Always QEMU: it is the only hypervisor whose definitions this driver writes."""
+        return "QEMU"
 
     def hypervisor_version(self) -> int:
         """QEMU's version as libvirt's number: 7002011 for 7.2.11. Raises `Unavailable`."""

@@ -8,11 +8,10 @@ from typing import Any, Final
 
 from pinfold.core.overhead import Masks, ObservedThread
 from pinfold.drivers.kvm import qmp, thread_moves, witness
-from pinfold.drivers.kvm.witness import AffinityWitness
 from pinfold.drivers.libvirt import state_files, status
 from pinfold.drivers.libvirt.connection import Connection, libvirt
 from pinfold.drivers.libvirt.guests import Guests
-from pinfold.drivers.port import GuestHangs, HostGuest, Observation
+from pinfold.drivers.port import GuestHangs, HostGuest, Observation, Witness
 from pinfold.linux import procfs
 
 _ASK_SECONDS: Final = 3.0
@@ -21,7 +20,7 @@ _ASK_SECONDS: Final = 3.0
 class Threads:
     """Reads and moves the threads of `guests`. `told` is the witness to use instead of procfs, None for procfs."""
 
-    def __init__(self, connection: Connection, guests: Guests, told: AffinityWitness | None) -> None:
+    def __init__(self, connection: Connection, guests: Guests, told: Witness | None) -> None:
         self._connection = connection
         self._guests = guests
         self._told = told

@@ -7,12 +7,13 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from pinfold.cli.prerequisites import Health, Needs, huge_page_checkups, lab_page_checkups, libvirt_start, needs_of, realtime_checkups
 from pinfold.cli.views.checks import doctor_view
 from pinfold.core.hosttext import host
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
+from pinfold.drivers.checkup import Health, Needs, needs_of
 from pinfold.drivers.libvirt.address import address
+from pinfold.drivers.libvirt.prerequisites import huge_page_checkups, lab_page_checkups, libvirt_start, realtime_checkups
 from pinfold.linux.grants import Grants, HugePageMount, RealtimeShare
 from pinfold.linux.sysfs import HugePages
 

@@ -1,15 +1,15 @@
-"""Judge whether a host is ready for realtime guests and for huge pages, and give the repair if not. Pure; `linux` reads the values."""
+"""Judge whether a host of libvirt's is ready for realtime guests and for huge pages, and give the repair if not. Pure; `linux` reads."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
-from enum import Enum
+from collections.abc import Collection, Sequence
 from typing import Final
 
-from pinfold.cli.views.phrases import page_words
-from pinfold.core.request.model import GuestRequest, PageKind
+from msgspec.structs import replace
+
+from pinfold.core.plural import page_words
 from pinfold.core.topology import Topology
+from pinfold.drivers.checkup import Checkup, Health, Needs
 from pinfold.drivers.libvirt.address import SYSTEM_STATE_DIR, Address
 from pinfold.linux.grants import Grants, HugePageMount, RealtimeShare
 from pinfold.linux.sysfs import HugePages
@@ -19,50 +19,6 @@ LIBVIRT_DAEMONS: Final = ("libvirtd", "virtqemud")
 """The services of systemd that answer at qemu:///system, the usual one of Debian and Ubuntu first."""
 _SOME: Final = 512
 """Pages to begin with."""
-
-
-class Health(Enum):
-    """The health of one prerequisite."""
-
-    GOOD = "good"
-    UNUSED = "unused"
-    """it is not met, and no flavor of the flavors file asks for what needs it"""
-    POOR = "poor"
-    """guests start, but something is less than it could be, or some guests do not start"""
-    BAD = "bad"
-    """guests do not start"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checkup:
-    """One prerequisite: its name, its health, and what was seen. `repair` is the shell command that fixes it, '' if there is none."""
-
-    what: str
-    health: Health
-    words: str
-    repair: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Needs:
-    """What the flavors of a host need beyond the ordinary: realtime vCPUs, locked memory, large pages of any size, or of certain sizes."""
-
-    realtime: bool = False
-    locked: bool = False
-    large_pages: bool = False
-    page_kib: frozenset[int] = frozenset()
-
-
-def needs_of(requests: Iterable[GuestRequest]) -> Needs:
-    """What guests of these requests need."""
-    asked = tuple(requests)
-    pages = [request.page for request in asked if request.explicit_page]
-    return Needs(
-        realtime=any(request.realtime for request in asked),
-        locked=any(request.locked_memory for request in asked),
-        large_pages=any(page.kind is PageKind.LARGE for page in pages),
-        page_kib=frozenset(page.size_kib for page in pages if page.kind is PageKind.EXPLICIT),
-    )
 
 
 def realtime_checkups(daemon: Grants, share: RealtimeShare, wanted: Needs, *, priority: int, lab: bool = False) -> list[Checkup]:

@@ -1,0 +1,81 @@
+"""`LibvirtKind`: the kind of driver that connects to a libvirt, and what is known of a libvirt without a connection."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from pinfold.core.topology import Topology
+from pinfold.drivers.checkup import Checkup, Health, Needs
+from pinfold.drivers.libvirt import capabilities, emit, prerequisites, state_files, template
+from pinfold.drivers.libvirt.address import Address, address
+from pinfold.drivers.libvirt.elements import BuildContext
+from pinfold.drivers.port import AnotherHost, DeviceCounts, Driver, GuestSpec, Witness
+from pinfold.linux import grants, procfs, sysfs
+
+
+class LibvirtKind:
+    """See `DriverKind`."""
+
+    name = "libvirt"
+
+    def open(self, uri: str, *, witness: Witness | None, realtime_priority: int) -> Driver:
+        """The driver of the libvirt at a URI. See `DriverKind.open`."""
+        from pinfold.drivers.libvirt.driver import LibvirtDriver  # libvirt-python is needed only here
+
+        return LibvirtDriver(uri, witness=witness, realtime_priority=realtime_priority)
+
+    def device_counts(self, text: str) -> DeviceCounts:
+        """The devices in a template. See `DriverKind.device_counts`."""
+        disks, nics = template.device_counts(text)
+        return DeviceCounts(disks=disks, nics=nics)
+
+    def another_host(self, description: str, *, realtime_priority: int) -> AnotherHost:
+        """The host with these capabilities. See `DriverKind.another_host`."""
+        make = BuildContext(platform=capabilities.platform(description), realtime_priority=realtime_priority)
+        return AnotherHost(topology=capabilities.topology(description), definition=lambda spec: emit.definition(spec, make))
+
+    def writer(self, *, realtime_priority: int) -> Callable[[GuestSpec], str]:
+        """How domain XML is written for an x86 host. See `DriverKind.writer`."""
+        make = BuildContext(platform=capabilities.Platform(), realtime_priority=realtime_priority)
+        return lambda spec: emit.definition(spec, make)
+
+    def checkups(self, uri: str, needs: Needs, *, realtime_priority: int, topology: Topology | None) -> tuple[Checkup, ...]:
+        """What realtime guests and huge pages need of this machine; nothing if the guests run on another machine.
+
+        The `topology` counts in a lab alone; without it, nothing is known of a lab's huge pages.
+        """
+        where = _address(uri)
+        if not where.local:
+            return ()
+        lab = Path(where.state_dir).with_name("pinfold-lab.json").exists()
+        pid = state_files.daemon_pid(where.state_dir)
+        daemon = None if pid is None else grants.grants(pid)
+        found: list[Checkup] = []
+        if daemon is None:
+            words = "libvirt's daemon does not run, or its pid file is elsewhere: what it may give to realtime guests is not known"
+            found.append(Checkup(what="realtime", health=Health.POOR if needs.realtime else Health.UNUSED, words=words))
+        else:
+            found += prerequisites.realtime_checkups(daemon, grants.realtime_share(), needs, priority=realtime_priority, lab=lab)
+        if lab:
+            found += [] if topology is None else prerequisites.lab_page_checkups(topology, needs)
+        else:
+            default_kib = procfs.default_huge_page_kib()
+            found += prerequisites.huge_page_checkups(sysfs.huge_pages(), grants.huge_page_mounts(), needs, default_kib=default_kib)
+        return tuple(found)
+
+    def start_command(self, uri: str) -> str:
+        """The command that starts a libvirt; '' where it runs, or where its socket is there and closed to this user."""
+        where = _address(uri)
+        socket = Path(where.state_dir).with_name("libvirt-sock")
+        if state_files.daemon_pid(where.state_dir) is not None or (socket.exists() and not os.access(socket, os.W_OK)):
+            return ""
+        path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+        installed = [name for name in prerequisites.LIBVIRT_DAEMONS if shutil.which(name, path=path)]
+        return prerequisites.libvirt_start(where, installed)
+
+
+def _address(uri: str) -> Address:
+    return address(uri, session_dir=os.environ.get("XDG_RUNTIME_DIR", ""))

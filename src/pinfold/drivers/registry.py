@@ -1,0 +1,21 @@
+"""Which driver serves an address: the only place that knows the drivers. All others know `drivers.port`."""
+
+from __future__ import annotations
+
+from pinfold.drivers.port import Driver, DriverKind, Witness
+
+
+def kind_of(uri: str) -> DriverKind:  # noqa: ARG001  # one kind so far
+    """The kind of driver for an address. Every address that no other driver claims is a libvirt URI."""
+    from pinfold.drivers.libvirt.kind import LibvirtKind
+
+    return LibvirtKind()
+
+
+def open_driver(uri: str, *, witness: Witness | None = None, realtime_priority: int = 1) -> Driver:
+    """A driver that is connected to the hypervisor at an address.
+
+    `witness` is another witness than procfs, `realtime_priority` that of realtime vCPUs. Raises `Unavailable` if the hypervisor is away,
+    `InvalidRequest` for an address that cannot be used.
+    """
+    return kind_of(uri).open(uri, witness=witness, realtime_priority=realtime_priority)
