@@ -95,8 +95,8 @@ CASES = {
 
 @pytest.mark.parametrize(("wanted", "shown", "memory", "act"), CASES.values(), ids=CASES.keys())
 def test_one_guest(wanted: Order, shown: PresentGuest | None, memory: Memory, act: Act | None) -> None:
-    actions = reconcile((wanted,), (shown,) if shown else (), memory, NOW)
-    assert [action.act for action in actions] == ([act] if act else [])
+    tasks = reconcile((wanted,), (shown,) if shown else (), memory, NOW)
+    assert [task.act for task in tasks] == ([act] if act else [])
 
 
 ASKED = Patience(waiting=frozenset({"g"}))
@@ -115,18 +115,18 @@ ENDINGS = {
 
 @pytest.mark.parametrize(("wanted", "patience", "act"), ENDINGS.values(), ids=ENDINGS.keys())
 def test_a_running_guest_that_is_to_end(wanted: Order, patience: Patience, act: Act | None) -> None:
-    actions = reconcile((wanted,), (present(GuestState.RUNNING),), booted(), NOW, patience)
-    assert [action.act for action in actions] == ([act] if act else [])
+    tasks = reconcile((wanted,), (present(GuestState.RUNNING),), booted(), NOW, patience)
+    assert [task.act for task in tasks] == ([act] if act else [])
 
 
 def test_a_guest_without_an_order_is_foreign_and_only_reported() -> None:
-    assert [action.act for action in reconcile((), (present(GuestState.RUNNING),), booted(), NOW)] == [Act.REPORT_FOREIGN]
+    assert [task.act for task in reconcile((), (present(GuestState.RUNNING),), booted(), NOW)] == [Act.REPORT_FOREIGN]
 
 
 def test_removals_come_before_starts() -> None:
     orders = (order(Desired.RUNNING, guest="a"), order(Desired.ABSENT, guest="z"), order(Desired.STOPPED, guest="y"))
     shown = (present(GuestState.RUNNING, guest="z"), present(GuestState.RUNNING, guest="y"))
-    assert [action.act for action in reconcile(orders, shown, Memory(), NOW)] == [Act.REMOVE, Act.SHUT_DOWN, Act.START]
+    assert [task.act for task in reconcile(orders, shown, Memory(), NOW)] == [Act.REMOVE, Act.SHUT_DOWN, Act.START]
 
 
 guests = st.sampled_from(["a", "b", "c"])
@@ -164,10 +164,10 @@ memories = st.builds(
 def test_no_guest_gets_two_actions_and_no_stranger_is_touched(
     orders: tuple[Order, ...], shown: tuple[PresentGuest, ...], memory: Memory
 ) -> None:
-    actions = reconcile(orders, shown, memory, NOW)
-    assert len({action.guest for action in actions}) == len(actions)
+    tasks = reconcile(orders, shown, memory, NOW)
+    assert len({task.guest for task in tasks}) == len(tasks)
     named = {entry.guest for entry in orders}
-    assert all(action.act is Act.REPORT_FOREIGN for action in actions if action.guest not in named)
+    assert all(task.act is Act.REPORT_FOREIGN for task in tasks if task.guest not in named)
 
 
 @given(order_sets, present_sets, memories)
@@ -175,28 +175,28 @@ def test_nothing_but_a_users_delete_removes_a_guest_with_its_disk(
     orders: tuple[Order, ...], shown: tuple[PresentGuest, ...], memory: Memory
 ) -> None:
     unwanted = {entry.guest for entry in orders if entry.desired is Desired.ABSENT}
-    for action in reconcile(orders, shown, memory, NOW):
-        assert action.act not in (Act.REMOVE, Act.CONFIRM_ABSENT) or action.guest in unwanted
+    for task in reconcile(orders, shown, memory, NOW):
+        assert task.act not in (Act.REMOVE, Act.CONFIRM_ABSENT) or task.guest in unwanted
 
 
 @given(order_sets, present_sets, memories)
 def test_performing_every_action_leads_to_rest(orders: tuple[Order, ...], shown: tuple[PresentGuest, ...], memory: Memory) -> None:
     state = {guest.guest: guest for guest in shown}
     for _ in range(6):
-        for action in reconcile(orders, tuple(state.values()), memory, NOW):
-            wanted = action.order
-            if action.act is Act.REPORT_FOREIGN or wanted is None:
+        for task in reconcile(orders, tuple(state.values()), memory, NOW):
+            wanted = task.order
+            if task.act is Act.REPORT_FOREIGN or wanted is None:
                 continue
-            if action.act in (Act.START, Act.RESTART, Act.FINISH, Act.REBOOT):
-                state[action.guest] = PresentGuest(guest=action.guest, state=GuestState.RUNNING, revision=wanted.revision)
-                memory = remember_boot(memory, LastBoot(guest=action.guest, boot=wanted.boot, host_boot=NOW))
-            elif action.act in (Act.STOP, Act.SHUT_DOWN):
-                state[action.guest] = PresentGuest(guest=action.guest, state=GuestState.STOPPED, revision=state[action.guest].revision)
-            elif action.act in (Act.REMOVE, Act.UNDEFINE):
-                state.pop(action.guest)
-            elif action.act is Act.CONFIRM_ABSENT:
-                memory = remember_absence(memory, Tombstone(guest=action.guest, revision=wanted.revision))
-    rest = {action.act for action in reconcile(orders, tuple(state.values()), memory, NOW)}
+            if task.act in (Act.START, Act.RESTART, Act.FINISH, Act.REBOOT):
+                state[task.guest] = PresentGuest(guest=task.guest, state=GuestState.RUNNING, revision=wanted.revision)
+                memory = remember_boot(memory, LastBoot(guest=task.guest, boot=wanted.boot, host_boot=NOW))
+            elif task.act in (Act.STOP, Act.SHUT_DOWN):
+                state[task.guest] = PresentGuest(guest=task.guest, state=GuestState.STOPPED, revision=state[task.guest].revision)
+            elif task.act in (Act.REMOVE, Act.UNDEFINE):
+                state.pop(task.guest)
+            elif task.act is Act.CONFIRM_ABSENT:
+                memory = remember_absence(memory, Tombstone(guest=task.guest, revision=wanted.revision))
+    rest = {task.act for task in reconcile(orders, tuple(state.values()), memory, NOW)}
     assert rest <= {Act.CONFIRM_ABSENT, Act.REFUSE_STALE, Act.REPORT_FOREIGN}
 
 

@@ -1,12 +1,13 @@
 """Placement >= ledger >= running domains after every step of any history, and equal once all is at rest: the invariant as a property.
 
 Users, operators and agents act in any order over the real routes, on SQLite and the real Placement; API processes die at named points.
-A host is a model: its domains, and an agent that decides by the real `reconcile`, perhaps on orders that are old by then. What real
-processes and real guests do is shown in `tests/real/fleet`.
+A host is a model: its domains, and an agent that is the real `step`, perhaps on orders that are old by then; agents are killed, too. What
+real processes and real guests do is shown in `tests/real/fleet`.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -27,21 +28,61 @@ from tests.stories.rig import ADMIN, Agent, Fleet, InProcess, make_services
 
 from pinfold import faultpoints
 from pinfold.accounting.embedded import Embedded, EmbeddedPlacement, load, unload
-from pinfold.agent.loop import _wanted
-from pinfold.agent.reconcile import Act, Action, LastBoot, Memory, PresentGuest, reconcile, remember_absence, remember_boot
-from pinfold.agent.report import lost_guests
-from pinfold.agent.wire import GuestOrder, Orders
+from pinfold.agent.actions import (
+    Action,
+    Announce,
+    Confirm,
+    Log,
+    Look,
+    Perform,
+    PollOrders,
+    ReadOrders,
+    SaveMemory,
+    SaveStories,
+    SendGuest,
+    SendHeartbeat,
+    SendReport,
+    Verify,
+)
+from pinfold.agent.events import (
+    Confirmed,
+    Event,
+    Failed,
+    HostFacts,
+    Looked,
+    Moment,
+    OrdersRead,
+    Outcome,
+    Performed,
+    Reported,
+    Saved,
+    StoriesSaved,
+    Tick,
+    Verified,
+    Welcomed,
+)
+from pinfold.agent.reconcile import Act, Memory, Task
+from pinfold.agent.responses import parse_orders, parse_welcome
+from pinfold.agent.state import Rules, State, starting
+from pinfold.agent.step import step
+from pinfold.agent.wire import GuestOrder, GuestReport
 from pinfold.api.app import create_app
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.model import Fit
-from pinfold.core.host import Limits
-from pinfold.drivers.port import GuestState
+from pinfold.core.host import Claim, HostState, Ledger, Limits
+from pinfold.core.identity import ClaimId
+from pinfold.core.request.model import EmulatorPolicy
+from pinfold.drivers.port import GuestState, HostGuest, Record
+from pinfold.host.survey import Survey
 from pinfold.scheduler.model import HealSummary, SchedulerSettings
 from pinfold.store import claims, codec, guests
 from pinfold.store.database import Database
-from pinfold.store.records import HostReport, Observed, Tombstone
+from pinfold.store.records import HostReport
 
 CLAIM_SECONDS = 0.02
+TURN_SECONDS = 40.0
+"""What passes on a host's clock between two turns: a task that failed is due again."""
+RULES = Rules(owner="the agent")
 WHICH = st.integers(0, 59)
 """One of what there is, counted round. What is drawn may not depend on what there is: that depends on clocks, and no history could be run
 again. For the same reason no rule has a precondition; one that finds nothing to act on does nothing.
@@ -70,6 +111,7 @@ class DiedError(BaseException):
 class Domain:
     """A domain on a host: what its record says, and whether it runs."""
 
+    claim: ClaimId
     revision: int
     fit: Fit
     state: GuestState
@@ -77,81 +119,166 @@ class Domain:
 
 @dataclass(repr=False)
 class World:
-    """One host: its domains outlive its agent, and the agent's memory outlives its process."""
+    """One host: its domains outlive its agent, and so does the memory that its agent has saved. The agent is the real `step`.
+
+    Its actions are performed one after another. A look that begins another turn, and the poll for orders, stay under way until the history
+    comes back to this host: what others do meanwhile happens within the turn. `dies_at` is the action at which the agent is killed.
+    """
 
     agent: Agent
     domains: dict[str, Domain] = field(default_factory=dict)
     disks: set[str] = field(default_factory=set)
     """The guests that ran here, and whose disk nobody deleted."""
-    memory: Memory = field(default_factory=Memory)
-    orders: Orders = field(default_factory=lambda: Orders(count=-1))
+    saved: Memory = field(default_factory=Memory)
+    state: State = field(default_factory=lambda: starting(Memory(), RULES, 0.0))
+    pending: list[Action] = field(default_factory=list)
+    now: float = 0.0
     boot: int = 1
     up: bool = True
+    failing: bool = False
+    dies_at: str = ""
+    died: DiedError | None = None
 
     def __repr__(self) -> str:
         return self.agent.name
 
-    def listen(self) -> None:
-        """Read the orders anew."""
-        self.orders = codec.from_plain(self.agent.orders(), Orders, "orders")
+    def turn(self, *, fresh: bool, failing: bool = False, whole: bool = False) -> int:
+        """One turn of the agent, on the orders that it has or on fresh ones. With `failing`, what would start does not.
 
-    def turn(self, failing: bool) -> int:
-        """One turn of the agent on the orders that it has; with `failing`, what would start does not. How many actions it took."""
-        present = tuple(
-            PresentGuest(guest=guest, state=domain.state, revision=domain.revision) for guest, domain in sorted(self.domains.items())
+        With `whole`, as many turns as there is something to do. How many tasks it performed.
+        """
+        self.now, self.failing, performed = self.now + TURN_SECONDS, failing, 0
+        polls = [action for action in self.pending if isinstance(action, PollOrders)]
+        events: list[Event] = [Tick(when=self._when())]
+        events += [self._answered(action) for action in self.pending if not isinstance(action, PollOrders)]
+        events += [self._answered(action) for action in polls] if fresh else []
+        self.pending = [] if fresh else polls
+        looks = 0
+        while events:
+            self.state, actions = step(self.state, events.pop(0))
+            for action in actions:
+                looks += isinstance(action, Look)
+                if type(action).__name__ == self.dies_at:
+                    self._restart()
+                    events.clear()
+                    break
+                if isinstance(action, PollOrders) or (isinstance(action, Look) and looks > 1 and not whole):
+                    self.pending.append(action)
+                elif not isinstance(action, Log | Announce):
+                    performed += isinstance(action, Perform)
+                    events.append(self._answered(action))
+        died, self.died = self.died, None
+        if died is not None:
+            raise died
+        return performed
+
+    def _restart(self) -> None:
+        """Another agent takes over, knowing what the dead one saved."""
+        self.state, self.pending, self.dies_at = starting(self.saved, RULES, self.now), [], ""
+
+    def _when(self) -> Moment:
+        return Moment(at=self.now)
+
+    def _answered(self, action: Action) -> Event:
+        """Perform one action. Nobody answers once the API has died, nor does it answer what killed it."""
+        try:
+            if self.died is not None and not isinstance(action, Look | Verify | Perform | SaveMemory | SaveStories):
+                raise self.died
+            return self._performed(action)
+        except DiedError as died:
+            self.died = died
+            return Failed(action=action, why="it is away", away=True, when=self._when())
+        except AssertionError as refused:
+            return Failed(action=action, why=str(refused), when=self._when())
+
+    def _performed(self, action: Action) -> Event:
+        when = self._when()
+        match action:
+            case ReadOrders() | PollOrders():
+                parsed = parse_orders(json.dumps(self.agent.orders()).encode())
+                return OrdersRead(parsed=parsed, polled=isinstance(action, PollOrders), when=when)
+            case Look():
+                return Looked(seen=self._seen(), facts=HostFacts(host_boot=str(self.boot)), when=when)
+            case SendReport(report=reported):
+                return Welcomed(welcome=parse_welcome(_accepted(self.agent.hello(reported))), when=when)
+            case SendHeartbeat():
+                return Welcomed(welcome=parse_welcome(_accepted(self.agent.ask("POST", "/heartbeat"))), when=when)
+            case Verify():
+                return Verified(threads=None, drift="", when=when)
+            case SendGuest(guest=guest, report=told):
+                _accepted(self.agent.ask("POST", f"/guests/{guest}", codec.to_plain(told, GuestReport)))
+                return Reported(guest=guest, report=told, when=when)
+            case Perform(task=task, order=order, ran=ran):
+                return Performed(guest=task.guest, outcome=self._act(task, order, ran=ran), when=when)
+            case SaveMemory(memory=memory):
+                self.saved = memory
+                return Saved(memory=memory, when=when)
+            case SaveStories(stories=stories):
+                return StoriesSaved(stories=stories, when=when)
+            case Confirm(guest=guest, absence=absence):
+                _accepted(self.agent.gone(guest, absence.revision, absence.failure, absence.claim))
+                return Confirmed(guest=guest, when=when)
+            case _:
+                raise ValueError(action)
+
+    def _seen(self) -> Survey:
+        reported = self.agent.reported
+        found = tuple(
+            HostGuest(
+                id=guest,
+                name=guest,
+                state=domain.state,
+                vcpus=domain.fit.vcpus,
+                memory_mib=domain.fit.memory_mib,
+                record=Record(
+                    guest=guest,
+                    policy=EmulatorPolicy.UNSET,
+                    fit=domain.fit,
+                    claim=domain.claim,
+                    revision=domain.revision,
+                    owner=RULES.owner,
+                ),
+            )
+            for guest, domain in sorted(self.domains.items())
         )
-        by_guest = {order.guest: order for order in self.orders.orders}
-        actions = reconcile(_wanted(self.orders, present), present, self.memory, str(self.boot))
-        for action in actions:
-            if action.order is not None:
-                self._act(action, by_guest.get(action.guest), failing)
-        for guest, domain in self.domains.items():
-            observed = Observed.RUNNING if domain.state is GuestState.RUNNING else Observed.STOPPED
-            booted = next((entry for entry in self.memory.booted if entry.guest == guest), None)
-            boot, failure = (booted.boot, booted.failure) if booted else (None, "")
-            self.agent.says(guest, observed, revision=domain.revision, boot=boot, failure=failure)
-        still = tuple(PresentGuest(guest=guest, state=domain.state, revision=domain.revision) for guest, domain in self.domains.items())
-        for guest, lost in lost_guests(self.orders, still, self.memory):
-            self.agent.says(guest, lost.observed, revision=lost.revision, boot=lost.boot, failure=lost.failure)
-        return sum(action.order is not None for action in actions)
+        held = Ledger(claims=tuple(Claim(guest=guest.id, fit=guest.record.fit) for guest in found if guest.record is not None))
+        host = HostState(
+            topology=reported.topology, pools=reported.pools, limits=reported.limits, ledger=held, traits=frozenset(), name="h"
+        )
+        return Survey(state=host, guests=found)
 
-    def _act(self, action: Action, order: GuestOrder | None, failing: bool) -> None:
-        guest = action.guest
-        assert action.order is not None
-        ran = guest in self.disks or (order is not None and order.booted > 0)
-        match action.act:
-            case Act.START if order is not None and not failing:
-                self.domains[guest] = Domain(revision=order.revision, fit=order.fit, state=GuestState.RUNNING)
+    def _act(self, task: Task, order: GuestOrder | None, *, ran: bool) -> Outcome:
+        guest = task.guest
+        ran = ran or guest in self.disks or (order is not None and order.booted > 0)
+        failure = "it does not start" if self.failing else ""
+        match task.act:
+            case Act.START if order is not None and not self.failing:
+                self.domains[guest] = Domain(claim=order.claim, revision=order.revision, fit=order.fit, state=GuestState.RUNNING)
                 self.disks.add(guest)
-                self._remember_boot(action, "")
-            case Act.START if ran:
-                self._remember_boot(action, "it does not start")
+                return Outcome(booted=True)
             case Act.START:
-                self._gone(action, "it does not start")
+                return Outcome(booted=ran, gone=not ran, failure=failure)
             case Act.RESTART | Act.FINISH | Act.REBOOT:
-                self.domains[guest].state = GuestState.STOPPED if failing else GuestState.RUNNING
-                self._remember_boot(action, "it does not start" if failing else "")
+                self.domains[guest].state = GuestState.STOPPED if self.failing else GuestState.RUNNING
+                return Outcome(booted=True, failure=failure)
             case Act.STOP | Act.SHUT_DOWN:
                 self.domains[guest].state = GuestState.STOPPED
+                return Outcome()
             case Act.UNDEFINE:
                 del self.domains[guest]
+                return Outcome()
             case Act.REMOVE | Act.CONFIRM_ABSENT:
                 self.disks.discard(guest)
-                self._gone(action, "")
-            case Act.REFUSE_STALE:
-                self._gone(action, "it is stale")
+                self.domains.pop(guest, None)
+                return Outcome(gone=True)
+            case _:
+                self.domains.pop(guest, None)
+                return Outcome(gone=True, failure="it is stale")
 
-    def _remember_boot(self, action: Action, failure: str) -> None:
-        assert action.order is not None
-        booted = LastBoot(guest=action.guest, boot=action.order.boot, host_boot=str(self.boot), failure=failure)
-        self.memory = remember_boot(self.memory, booted)
 
-    def _gone(self, action: Action, failure: str) -> None:
-        assert action.order is not None
-        self.domains.pop(action.guest, None)
-        self.memory = remember_absence(self.memory, Tombstone(guest=action.guest, revision=action.order.revision))
-        if action.order.claim:
-            self.agent.gone(action.guest, action.order.revision, failure)
+def _accepted(answer: httpx.Response) -> bytes:
+    assert answer.is_success, answer.text
+    return answer.content
 
 
 class Service(RuleBasedStateMachine):
@@ -214,8 +341,7 @@ class Service(RuleBasedStateMachine):
         for flavor in ("share", *flavors):
             self.fleet.create("vm", flavor)
         for world in self.worlds.values():
-            world.listen()
-            world.turn(failing=False)
+            world.turn(fresh=True)
 
     def _add(self, shape: HostReport) -> None:
         name = f"c{len(self.worlds)}"
@@ -255,10 +381,9 @@ class Service(RuleBasedStateMachine):
         world = self._a_world(which, up=False)
         if world is None:
             return
-        world.listen()
         world.up = True
         with self._mortal():
-            world.agent.hello()
+            world.turn(fresh=True)
 
     @rule(which=WHICH)
     def power_fails_and_the_host_is_fenced(self, which: int) -> None:
@@ -277,9 +402,13 @@ class Service(RuleBasedStateMachine):
         if world is None:
             return
         with self._mortal():
-            if fresh or world.orders.count < 0:
-                world.listen()
-            world.turn(failing)
+            world.turn(fresh=fresh, failing=failing)
+
+    @rule(which=WHICH, action=st.sampled_from(("Perform", "SaveMemory", "Confirm", "SendGuest")))
+    def an_agent_will_be_killed(self, which: int, action: str) -> None:
+        world = self._a_world(which, up=True)
+        if world is not None:
+            world.dies_at = action
 
     # -- users -----------------------------------------------------------------------------------------------------------------------
 
@@ -331,7 +460,7 @@ class Service(RuleBasedStateMachine):
                     continue
                 claim = held.get((host, guest))
                 assert claim is not None, f"{guest} runs on {world.agent.name} without a claim"
-                assert (claim.revision, claim.fit.taken) == (domain.revision, domain.fit.taken)
+                assert (claim.id, claim.revision, claim.fit.taken) == (domain.claim, domain.revision, domain.fit.taken)
                 assert {pcpu for pcpu, (owner, _) in owners[host].items() if owner == guest} == set(domain.fit.taken)
         assert ran <= {(world.agent.id, guest) for world in self.worlds.values() for guest in world.disks}, "a disk is lost"
 
@@ -345,9 +474,8 @@ class Service(RuleBasedStateMachine):
     def _come_to_rest(self) -> None:
         self.fault = None
         for world in self.worlds.values():
-            world.listen()
-            world.up = True
-            assert world.agent.hello().status_code == 200
+            world.up, world.dies_at = True, ""
+            world.turn(fresh=True)
         self._settle()
         self._equal()
         for server in self._stored():
@@ -363,9 +491,7 @@ class Service(RuleBasedStateMachine):
             time.sleep(CLAIM_SECONDS * 1.5)
             healed = self.fleet.services.lifecycle.tend()
             assert healed.problems == ()
-            for world in self.worlds.values():
-                world.listen()
-            if not sum(world.turn(failing=False) for world in self.worlds.values()) and healed == HealSummary():
+            if not sum(world.turn(fresh=True, whole=True) for world in self.worlds.values()) and healed == HealSummary():
                 return
         raise AssertionError(f"no rest: {healed}")
 
@@ -376,7 +502,7 @@ class Service(RuleBasedStateMachine):
         with self.database.read() as connection:
             held = {(claim.host, claim.guest) for claim in claims.held(connection)}
         defined = {(world.agent.id, guest) for world in self.worlds.values() for guest in world.domains}
-        failed = {(world.agent.id, entry.guest) for world in self.worlds.values() for entry in world.memory.booted if entry.failure}
+        failed = {(world.agent.id, entry.guest) for world in self.worlds.values() for entry in world.saved.booted if entry.failure}
         assert defined <= held <= defined | failed
 
     # -- choosing --------------------------------------------------------------------------------------------------------------------

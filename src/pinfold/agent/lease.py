@@ -1,94 +1,86 @@
-"""`Lease`: send the host's reports and heartbeats that keep the host up at the service. The report's content is in `report`."""
+"""The lease that keeps the host up at the service, and whether the agent may prolong it. Pure; the report's content is in `report`."""
 
 from __future__ import annotations
 
-import threading
-import time
 from typing import Final
 
-from pinfold.agent.client import ServiceClient
-from pinfold.agent.wire import Hello
+from msgspec import Struct
+from msgspec.structs import replace
+
+from pinfold.agent.wire import Welcome
 from pinfold.store.records import HostReport
 
 SPEAKS: Final = 0.25
 """The agent sends after this share of its lease, so that one late or lost heartbeat does not end the lease."""
 _OVERDUE: Final = 0.4
-"""After this share of the lease, another thread must send the heartbeat if the agent's turn has not."""
+"""After this share of the lease, a heartbeat is sent although the agent's turn has not come to it."""
+_NEVER: Final = float("-inf")
 
 
-def now() -> float:
-    """Seconds of a clock that nobody sets and that goes on while the machine is suspended, because a lease then runs out too."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+class Sight(Struct, frozen=True, kw_only=True):
+    """Whether the last look at the host succeeded, and when the present one began (None if there is none)."""
 
+    began: float | None = None
+    clear: bool = False
 
-class Sight:
-    """Records whether the last look at the host succeeded. Enter it for each look."""
-
-    def __init__(self) -> None:
-        self._began: float | None = None
-        self._clear = False
-
-    def __enter__(self) -> None:
-        self._began = now()
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        self._began, self._clear = None, kind is None
-
-    def fresh(self, seconds: float) -> bool:
+    def fresh(self, seconds: float, now: float) -> bool:
         """Whether the last look succeeded, and no look has been running for longer than that."""
-        began = self._began
-        return self._clear and (began is None or now() - began < seconds)
+        return self.clear and (self.began is None or now - self.began < seconds)
 
 
-class Lease:
-    """What the service knows about the host `name`, and until when the host counts as up. Any thread may send; they take turns."""
+class Message(Struct, frozen=True, kw_only=True):
+    """A message of the lease that is under way: the host's report, or a heartbeat (None). `in_turn` says that the turn waits for it."""
 
-    def __init__(self, service: ServiceClient, name: str) -> None:
-        self._service = service
-        self._name = name
-        self._lock = threading.Lock()
-        self._reported: HostReport | None = None
-        self._kept = ""
-        self._spoke = float("-inf")
-        self._seconds = 6.0
+    at: float
+    report: HostReport | None
+    in_turn: bool
 
-    @property
-    def seconds(self) -> float:
-        """The length of the lease, as the service last said."""
-        return self._seconds
 
-    @property
-    def silent(self) -> bool:
+class Lease(Struct, frozen=True, kw_only=True):
+    """What the service knows about the host, and until when the host counts as up. At most one message is under way.
+
+    `reported` is the acknowledged report, None when that is not known; `digest` is the service's digest of it.
+    """
+
+    reported: HostReport | None = None
+    digest: str = ""
+    spoke: float = _NEVER
+    seconds: float = 6.0
+    sent: Message | None = None
+
+    def silent(self, now: float) -> bool:
         """Whether the service has not heard from the agent for the length of a lease: the host counts as down, or may."""
-        return now() - self._spoke > self._seconds
+        return now - self.spoke > self.seconds
 
-    def speak(self, report: HostReport) -> bool:
-        """Send the host's report if it changed, else a heartbeat if one is due. Returns whether the report must be sent again."""
-        with self._lock:
-            began = now()
-            if report != self._reported:
-                self._reported = None  # Until the service answers, the agent does not know which report it keeps.
-                welcome = self._service.hello(Hello(name=self._name, report=report))
-                self._reported, self._kept = report, welcome.report
-                self._spoke, self._seconds = began, welcome.lease_seconds
-                return False
-            return self._beat(began) if began - self._spoke >= self._seconds * SPEAKS else False
+    def due(self, now: float) -> bool:
+        """Whether the turn must send a heartbeat."""
+        return now - self.spoke >= self.seconds * SPEAKS
 
-    def beat_if_overdue(self) -> bool:
-        """Send a heartbeat if the agent's turn is late with it. Returns whether the report must be sent again.
+    def overdue(self, now: float) -> bool:
+        """Whether a heartbeat must be sent although the turn has not sent it.
 
-        After a silence only `speak` ends it: the host may have been fenced meanwhile, so the agent must look at it first.
+        After a silence only the turn ends it: the host may have been fenced meanwhile, so the agent must look at it first.
         """
-        with self._lock:
-            began = now()
-            if self._reported is None or not self._seconds * _OVERDUE <= began - self._spoke <= self._seconds:
-                return False
-            return self._beat(began)
+        idle = self.sent is None and self.reported is not None
+        return idle and self.seconds * _OVERDUE <= now - self.spoke <= self.seconds
 
-    def _beat(self, began: float) -> bool:
-        welcome = self._service.heartbeat()
-        self._spoke, self._seconds = began, welcome.lease_seconds
-        if welcome.report == self._kept:
-            return False
-        self._reported = None  # an earlier report arrived after the last one
-        return True
+
+def send(lease: Lease, message: Message) -> Lease:
+    """The lease while a message is under way. Until a report is answered, the agent does not know which one the service keeps."""
+    return replace(lease, sent=message, reported=lease.reported if message.report is None else None)
+
+
+def unanswered(lease: Lease) -> Lease:
+    """The lease after its message was not answered."""
+    return replace(lease, sent=None)
+
+
+def answered(lease: Lease, message: Message, welcome: Welcome) -> Lease:
+    """The lease after its message was answered. It runs from when the message was sent.
+
+    When the answer to a heartbeat shows that the service keeps another report, an earlier one arrived after the last one: `reported` is
+    then None, and the report must be sent again.
+    """
+    reported = lease.reported if message.report is None else message.report
+    digest = lease.digest if message.report is None else welcome.report
+    return Lease(reported=reported if digest == welcome.report else None, digest=digest, spoke=message.at, seconds=welcome.lease_seconds)

@@ -1,9 +1,7 @@
-"""`Agent`: the loop that brings one host to what the service wants. `reconcile` decides on actions, `report` makes the reports.
+"""`Agent`: the loop around `step`. It performs the actions that `step` returns, each in a thread of its own, and feeds the answers back.
 
-Each turn: look at the host, send its report or a heartbeat, reconcile, perform. A turn starts when orders or events arrive, when an action
-has ended or is due again, and at the latest with the next heartbeat. Actions run in threads, one at a time for each guest. While the
-service is silent, the agent keeps asking it and performs nothing, because its orders may be old. The guests go on running. A guest that
-hangs blocks only its own actions. When a turn takes long, another thread sends the heartbeat.
+So nothing holds up anything else: a guest that hangs blocks only its own task, and a look at the host that takes long blocks no heartbeat.
+What is done and when is decided in `step`.
 """
 
 from __future__ import annotations
@@ -13,54 +11,71 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, assert_never
 
+from pinfold.agent.actions import (
+    Action,
+    Announce,
+    Confirm,
+    Log,
+    Look,
+    Perform,
+    PollOrders,
+    ReadOrders,
+    SaveMemory,
+    SaveStories,
+    SendGuest,
+    SendHeartbeat,
+    SendReport,
+    Verify,
+)
 from pinfold.agent.client import ServiceAway, ServiceClient
-from pinfold.agent.delivery import Delivery
-from pinfold.agent.lease import SPEAKS, Lease, Sight
-from pinfold.agent.lease import now as _now
+from pinfold.agent.events import (
+    Confirmed,
+    Event,
+    Failed,
+    HostChanged,
+    HostFacts,
+    Looked,
+    Moment,
+    OrdersRead,
+    Performed,
+    Reported,
+    Saved,
+    Stop,
+    StoriesSaved,
+    Tick,
+    Verified,
+    Welcomed,
+)
+from pinfold.agent.lease import SPEAKS
 from pinfold.agent.memory import read_memory, write_memory
-from pinfold.agent.pace import Pace
 from pinfold.agent.perform import Performer
-from pinfold.agent.reconcile import Act, Action, LastBoot, Memory, Order, PresentGuest, reconcile, remember_absence, remember_boot
-from pinfold.agent.report import guest_report, host_report, lost_guests, present_guests, thread_report
-from pinfold.agent.responses import ParsedOrders, RefusedOrder
-from pinfold.agent.shutdowns import Shutdowns
-from pinfold.agent.wire import Absence, GuestOrder, GuestReport, Orders
-from pinfold.agent.workers import Workers
-from pinfold.core.errors import PinfoldError
+from pinfold.agent.report import thread_report
+from pinfold.agent.state import Rules, starting
+from pinfold.agent.step import due_at, step
+from pinfold.agent.story import Stories
+from pinfold.agent.story_file import read_stories, stories_path, write_stories
+from pinfold.agent.wire import Hello
+from pinfold.agent.work import buries
+from pinfold.core.errors import InvalidRequest, PinfoldError
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.port import Driver, Event, GuestState, HostGuest
+from pinfold.drivers.port import Driver
 from pinfold.faultpoints import fault_point
-from pinfold.host.survey import Survey, survey
+from pinfold.host.survey import survey
 from pinfold.host.verify import verify
-from pinfold.store.records import Desired, Pairs, Tombstone
 
 _log = logging.getLogger(__name__)
 
 _POLL_SECONDS: Final = 25.0
-_BACKOFF_SECONDS: Final = 1.0
 _SHORTEST_PAUSE: Final = 0.05
 _FINISH_SECONDS: Final = 4.0
-"""How long running actions may take when the agent ends. With its goodbye and libvirt's, it ends within ten seconds."""
+"""How long actions under way may take when the agent ends. With its goodbye and libvirt's, it ends within ten seconds."""
 _GOODBYE_SECONDS: Final = 2.0
 _WAKE_SECONDS: Final = 1.0
-_GLANCE_SECONDS: Final = 0.02
-_REPORT_SECONDS: Final = 10.0
-"""How long to wait for the host's first report before those who wait for it are told that there is none."""
-_STARTS: Final = (Act.START, Act.RESTART, Act.FINISH, Act.REBOOT)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostFacts:
-    """What the process knows about its host beyond the survey: the boot id, the size of the disk, and facts for people."""
-
-    host_boot: str
-    disk_gib: int | None = None
-    facts: Pairs = ()
+"""The loop wakes this often, because the handler of a signal that another thread received runs only when this thread wakes."""
+_NEVER: Final = float("inf")
 
 
 def owner_of(settings: HostSettings) -> str:
@@ -85,102 +100,129 @@ class Agent:
         self._settings = settings
         self._service = service
         self._facts = facts
-        self._sweep_seconds = sweep_seconds
-        self._owner = owner_of(settings)
+        owner = owner_of(settings)
         self._memory_path = Path(settings.state_dir, "agent.memory")
-        self._memory = read_memory(self._memory_path)
-        self._performer = Performer(driver, settings, service, self._owner)
-        self._pace = Pace()
-        self._shutdowns = Shutdowns(shutdown_seconds)
-        self._lock = threading.RLock()
-        self._wake = threading.Event()
-        self._ended = threading.Event()
-        self._reported = threading.Event()
-        self._stops: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._orders: Orders | None = None
-        self._refused: tuple[RefusedOrder, ...] = ()
-        self._busy: set[str] = set()
-        self._failures: dict[str, tuple[int, str]] = {}
-        self._delivery = Delivery()
-        self._lease = Lease(service, settings.host)
-        self._workers = Workers()
-        self._sight = Sight()
-        self._swept = float("-inf")
-        self._trouble: dict[str, str] = {}
+        self._stories_path = stories_path(settings)
+        self._performer = Performer(driver, settings, service, owner)
+        rules = Rules(owner=owner, strategy=settings.strategy, sweep_seconds=sweep_seconds, shutdown_seconds=shutdown_seconds)
+        self._state = starting(read_memory(self._memory_path), rules, _now().at, _stories(self._stories_path))
+        self._events: queue.SimpleQueue[Event | Exception] = queue.SimpleQueue()
+        self._reported: Callable[[bool], None] = lambda _: None
         self._crash: Exception | None = None
 
     def stop(self) -> None:
-        """Make `run` return soon. Safe from any thread and from signal handlers; setting an `Event` on which the interrupted thread waits
-        would not be.
-        """
-        self._stops.put(None)
+        """Make `run` return soon. Safe from any thread, and from signal handlers: a SimpleQueue may be put into while it is waited for."""
+        self._events.put(Stop(when=_now()))
 
     def run(self, reported: Callable[[bool], None] = lambda _: None) -> None:
         """Keep the host as the service wants it until `stop`. Then wait a short time for running actions; the next agent does the rest.
 
         `reported` is called once, in this thread: with True when the service has the host's first report, with False if that takes longer
-        than 10 seconds.
+        than 10 seconds. An error after which nothing can succeed ends the agent, and is raised.
         """
-        unsubscribe = self._driver.events(self._hear)
-        for target, name in ((self._poll, "orders"), (self._beat, "heartbeat")):
-            threading.Thread(target=target, name=f"pinfold-{name}", daemon=True).start()
-        turns = threading.Thread(target=self._turns, name="pinfold-turns", daemon=True)
-        turns.start()
+        self._reported = reported
+        unsubscribe = self._driver.events(lambda event: self._events.put(HostChanged(when=_now(), event=event)))
         try:
-            if not self._await_stop(self._reported):
-                reported(self._reported.is_set())
-                self._await_stop()
+            self._go()
         finally:
-            self._ended.set()
-            self._wake.set()
             unsubscribe()
-            until = time.monotonic() + _FINISH_SECONDS
-            turns.join(_FINISH_SECONDS)
-            for action in self._workers.finish(until):
-                _log.warning("%s is still under way; the next agent sees to it", action)
-        goodbye = threading.Thread(target=self._say_goodbye, daemon=True)
-        goodbye.start()
-        goodbye.join(_GOODBYE_SECONDS)
+            goodbye = threading.Thread(target=self._say_goodbye, daemon=True)
+            goodbye.start()
+            goodbye.join(_GOODBYE_SECONDS)
         if self._crash is not None:
             raise self._crash
 
-    def _await_stop(self, sooner: threading.Event | None = None) -> bool:
-        """Wait for `stop`; with `sooner` no longer than until that happens, or 10 seconds. Returns whether `stop` was called.
-
-        It wakes up now and then, because the handler of a signal that another thread received runs only when this thread wakes.
-        """
-        until = time.monotonic() + _REPORT_SECONDS
-        while sooner is None or not (sooner.is_set() or time.monotonic() > until):
-            with suppress(queue.Empty):
-                self._stops.get(timeout=_WAKE_SECONDS if sooner is None else _GLANCE_SECONDS)
-                return True
-        return False
-
-    def _turns(self) -> None:
-        """Take turns until the agent ends. An error after which no turn can succeed ends the agent."""
-        try:
-            while not self._ended.is_set():
-                self._wake.clear()
-                try:
-                    self._turn()
-                    self._complain("turn", "")
-                except (PinfoldError, OSError) as error:
-                    self._complain("turn", str(error))
-                self._wake.wait(self._pause())
-        except Exception as error:
-            if not self._ended.is_set():
-                self._crash = error
-                self.stop()
-
-    def _beat(self) -> None:
-        """Send heartbeats while a turn takes long, as long as the last look at libvirt succeeded."""
-        while not self._ended.wait(self._lease.seconds * SPEAKS / 2):
+    def _go(self) -> None:
+        until = _NEVER
+        while not (self._state.ending and self._state.idle) and time.monotonic() < until:
             try:
-                if self._sight.fresh(self._lease.seconds) and self._lease.beat_if_overdue():
-                    self._wake.set()
-                self._complain("heartbeat", "")
-            except PinfoldError as error:
-                self._complain("heartbeat", f"no heartbeat: {error}")
+                event = self._events.get(timeout=self._pause())
+            except queue.Empty:
+                event = Tick(when=_now())
+            if isinstance(event, Exception):
+                self._crash = event
+                event = Stop(when=_now())
+            self._feed(event)
+            if isinstance(event, Stop):
+                until = min(until, time.monotonic() + _FINISH_SECONDS)
+        for status in self._state.guests.values():
+            if status.work is not None:
+                _log.warning("%s is still under way; the next agent sees to it", status.work.sentence)
+
+    def _feed(self, event: Event) -> None:
+        self._state, actions = step(self._state, event)
+        for action in actions:
+            if isinstance(action, Log):
+                _log.log(action.level, "%s", action.sentence)
+            elif isinstance(action, Announce):
+                self._reported(action.reported)
+            else:
+                threading.Thread(target=self._perform, args=(action,), name=f"pinfold {type(action).__name__}", daemon=True).start()
+
+    def _pause(self) -> float:
+        longest = min(_WAKE_SECONDS, self._state.lease.seconds * SPEAKS / 2)
+        return max(_SHORTEST_PAUSE, min(longest, due_at(self._state) - _now().at))
+
+    def _perform(self, action: Action) -> None:
+        """Perform one action, and feed its answer back. A bug that a guest's task meets concerns that guest; any other ends the agent."""
+        try:
+            self._events.put(self._answer(action))
+        except (PinfoldError, OSError) as error:
+            self._events.put(Failed(when=_now(), action=action, why=str(error), away=isinstance(error, ServiceAway)))
+        except Exception as error:
+            if not isinstance(action, Perform | Confirm):
+                self._events.put(error)
+                return
+            _log.exception("%s", type(action).__name__)
+            self._events.put(Failed(when=_now(), action=action, why=f"{type(error).__name__} {error}".rstrip()))
+
+    def _answer(self, action: Action) -> Event:
+        """Perform one action. Raises what its effect raises."""
+        match action:
+            case ReadOrders():
+                return OrdersRead(parsed=self._service.orders(after=-1, wait=0.0), polled=False, when=_now())
+            case PollOrders(after=after):
+                return OrdersRead(parsed=self._service.orders(after=after, wait=_POLL_SECONDS), polled=True, when=_now())
+            case Look():
+                return Looked(seen=survey(self._driver, self._settings), facts=self._facts(), when=_now())
+            case SendReport(report=report):
+                return Welcomed(welcome=self._service.hello(Hello(name=self._settings.host, report=report)), when=_now())
+            case SendHeartbeat():
+                return Welcomed(welcome=self._service.heartbeat(), when=_now())
+            case Verify():
+                return self._verify(action)
+            case SendGuest(guest=guest, report=told):
+                self._service.report(guest, told)
+                return Reported(guest=guest, report=told, when=_now())
+            case Perform():
+                return self._perform_task(action)
+            case Confirm(guest=guest, absence=absence):
+                fault_point("agent.buried")
+                self._service.absent(guest, absence)
+                fault_point("agent.confirmed")
+                return Confirmed(guest=guest, when=_now())
+            case SaveMemory(memory=memory):
+                write_memory(self._memory_path, memory)
+                return Saved(memory=memory, when=_now())
+            case SaveStories(stories=stories):
+                write_stories(self._stories_path, stories)
+                return StoriesSaved(stories=stories, when=_now())
+            case Log() | Announce():
+                raise AssertionError("these are performed at once")
+            case _:
+                assert_never(action)
+
+    def _verify(self, action: Verify) -> Verified:
+        verdict = verify(self._driver, self._settings, action.guest, online=action.online)
+        return Verified(threads=thread_report(verdict), drift="; ".join(finding.sentence() for finding in verdict.drift), when=_now())
+
+    def _perform_task(self, action: Perform) -> Performed:
+        outcome = self._performer.perform(action.task, action.order, ran=action.ran)
+        if outcome.gone and buries(action.task):
+            fault_point("agent.removed")
+        elif outcome.booted:
+            fault_point("agent.started")
+        return Performed(guest=action.task.guest, outcome=outcome, when=_now())
 
     def _say_goodbye(self) -> None:
         try:
@@ -188,236 +230,15 @@ class Agent:
         except PinfoldError as error:
             _log.info("no goodbye: %s", error)
 
-    def _pause(self) -> float:
-        with self._lock:
-            now = _now()
-            soonest = min(self._lease.seconds * SPEAKS, self._sweep_seconds, self._pace.wait(now), self._shutdowns.wait(now))
-            return max(_SHORTEST_PAUSE, soonest)
 
-    def _complain(self, about: str, sentence: str) -> None:
-        """Log a problem when it begins, changes or ends, not each time that it occurs."""
-        if sentence and self._trouble.get(about) != sentence:
-            _log.warning("%s", sentence)
-        elif not sentence and about in self._trouble:
-            _log.warning("over: %s", self._trouble[about])
-        if sentence:
-            self._trouble[about] = sentence
-        else:
-            self._trouble.pop(about, None)
-
-    def _hear(self, event: Event) -> None:
-        _log.debug("%s %s", event.kind.value, event.guest)
-        self._wake.set()
-
-    def _poll(self) -> None:
-        """Wait for orders until the agent ends."""
-        while not self._ended.is_set():
-            asked = _now()
-            try:
-                found = self._service.orders(after=self._orders.count if self._orders else -1, wait=_POLL_SECONDS)
-            except PinfoldError as error:
-                if not self._ended.is_set():
-                    self._complain("orders", f"no orders: {error}")
-                    self._ended.wait(_BACKOFF_SECONDS)
-                continue
-            self._complain("orders", "")
-            if self._orders is None or found.orders.count != self._orders.count:
-                self._take(found)
-                self._wake.set()
-            elif _now() - asked < _BACKOFF_SECONDS:
-                self._ended.wait(_BACKOFF_SECONDS)  # pause before asking a service again that answered at once with nothing new
-
-    def _take(self, parsed: ParsedOrders) -> Orders:
-        """Use these orders from now on. Log a line for each order that was refused."""
-        before = {refused.sentence() for refused in self._refused}
-        for refused in parsed.refused:
-            if refused.sentence() not in before:
-                _log.error("%s", refused.sentence())
-        self._refused, self._orders = parsed.refused, parsed.orders
-        return parsed.orders
-
-    def _turn(self) -> None:
-        """Take one turn. It leaves out guests whose action was running when the turn began, because the survey may show an old state of
-        them.
-        """
-        orders = self._current_orders()
-        with self._lock:
-            moving = frozenset(self._busy)
-        with self._sight:
-            seen = survey(self._driver, self._settings)
-        self._name_hanging(seen)
-        facts = self._facts()
-        self._speak(seen, facts, orders)
-        present = present_guests(seen.guests, self._owner)
-        with self._lock:
-            self._adopt(present, orders, facts.host_boot, moving)
-            due = self._due(_wanted(orders, present), present, facts.host_boot, moving)
-            self._busy.update(action.guest for action in due)
-        by_guest = {order.guest: order for order in orders.orders}
-        for action in due:
-            self._begin(action, by_guest.get(action.guest), facts.host_boot)
-        self._report_guests(seen, orders, moving | {action.guest for action in due})
-
-    def _begin(self, action: Action, ordered: GuestOrder | None, host_boot: str) -> None:
-        name = f"{action.act.value} of guest {action.guest}"
-        self._workers.begin(name, lambda: self._act(action, ordered, host_boot), starts=action.act in _STARTS)
-
-    def _name_hanging(self, seen: Survey) -> None:
-        """Log which guests hang, and which no longer do."""
-        hanging = {f"hang of guest {guest.id}": f"guest {guest.name} hangs: {guest.hangs}" for guest in seen.guests if guest.hangs}
-        over = [about for about in tuple(self._trouble) if about.startswith("hang of ") and about not in hanging]
-        for about, sentence in (*hanging.items(), *((about, "") for about in over)):
-            self._complain(about, sentence)
-
-    def _due(self, wanted: tuple[Order, ...], present: tuple[PresentGuest, ...], host_boot: str, moving: frozenset[str]) -> list[Action]:
-        """The actions that are due now. The time to shut down starts here for guests that are asked to."""
-        now = _now()
-        self._shutdowns.keep(wanted, present)
-        actions = reconcile(wanted, present, self._memory, host_boot, self._shutdowns.patience(now))
-        due = [action for action in actions if action.order is not None and action.guest not in moving and self._pace.due(action, now)]
-        for action in due:
-            if action.act is Act.SHUT_DOWN and action.order is not None:
-                self._shutdowns.asked(action.order, now)
-        return due
-
-    def _current_orders(self) -> Orders:
-        """The orders to follow: read anew at the start, and after a silence as long as the lease.
-
-        Before the first orders, the agent does not know which guests belong to the service, and its report would call them all foreign.
-        During a silence the host may have been fenced; the guests that it lost must then be reported as foreign before the host counts as
-        up again.
-        """
-        if self._orders is None or self._lease.silent:
-            return self._take(self._service.orders(after=-1, wait=0.0))
-        return self._orders
-
-    def _speak(self, seen: Survey, facts: HostFacts, orders: Orders) -> None:
-        """Send the host's report if it changed, else a heartbeat. A guest whose order was refused still counts as the service's."""
-        ordered = frozenset(order.guest for order in orders.orders) | frozenset(refused.guest for refused in self._refused)
-        report = host_report(seen, ordered, strategy=self._settings.strategy, disk_gib=facts.disk_gib, facts=facts.facts)
-        if self._lease.speak(report):
-            self._wake.set()  # send it again in the next turn
-        self._reported.set()
-
-    def _adopt(self, present: tuple[PresentGuest, ...], orders: Orders, host_boot: str, moving: frozenset[str]) -> None:
-        """Remember the boot of a running guest whose start was not written down, because the agent died between the two."""
-        boots = {order.guest: order for order in orders.orders}
-        known = {entry.guest for entry in self._memory.booted}
-        for guest in present:
-            order = boots.get(guest.guest)
-            if order is None or guest.guest in known or guest.guest in moving:
-                continue
-            if guest.state is GuestState.RUNNING and guest.revision == order.revision:
-                self._remember(remember_boot(self._memory, LastBoot(guest=guest.guest, boot=order.boot, host_boot=host_boot)))
-
-    def _act(self, action: Action, ordered: GuestOrder | None, host_boot: str) -> None:
-        """Perform one action and report its outcome. After any failure a later turn tries again."""
-        guest, about = action.guest, f"{action.act.value} of guest {action.guest}"
-        try:
-            with self._lock:
-                ran = any(entry.guest == guest for entry in self._memory.booted)
-            outcome = self._performer.perform(action, ordered, ran=ran)
-            if outcome.gone:
-                self._bury(action, outcome.failure)
-            elif outcome.booted and action.order is not None:
-                fault_point("agent.started")
-                booted = LastBoot(guest=guest, boot=action.order.boot, host_boot=host_boot, failure=outcome.failure)
-                with self._lock:
-                    self._remember(remember_boot(self._memory, booted))
-            self._complain(about, "")
-        except (PinfoldError, OSError) as error:
-            self._complain(about, f"{about} is tried again: {error}")
-        except Exception:
-            _log.exception("%s", about)
-        finally:
-            with self._lock:
-                self._busy.discard(guest)
-                self._pace.done(action, _now())
-            self._wake.set()
-
-    def _bury(self, action: Action, failure: str) -> None:
-        """Write down that nothing of a guest remains, then confirm it to the service if the service waits for it."""
-        order = action.order
-        if order is None or (action.act is Act.REMOVE and order.desired is not Desired.ABSENT):
-            return  # these were the remains of an earlier claim: the order itself must still be carried out
-        fault_point("agent.removed")
-        if failure and action.act is not Act.REFUSE_STALE:
-            self._failures[order.guest] = (order.revision, failure)
-        with self._lock:
-            self._remember(remember_absence(self._memory, Tombstone(guest=order.guest, revision=order.revision)))
-        fault_point("agent.buried")
-        if order.claim is not None:
-            # Report the reason of a failed start, also when an earlier report failed and the order now meets its tombstone.
-            revision, first = self._failures.get(order.guest, (-1, ""))
-            reason = first if failure and revision == order.revision else failure
-            self._service.absent(order.guest, Absence(revision=order.revision, failure=reason, claim=order.claim))
-            fault_point("agent.confirmed")
-        self._failures.pop(order.guest, None)
-        self._delivery.forget(order.guest)
-
-    def _remember(self, memory: Memory) -> None:
-        write_memory(self._memory_path, memory)
-        self._memory = memory
-
-    def _report_guests(self, seen: Survey, orders: Orders, moving: frozenset[str]) -> None:
-        """Report every guest of the service whose state changed, and all threads when a sweep is due.
-
-        An error with one guest does not stop the reports of the others.
-        """
-        now = _now()
-        sweep = now - self._swept >= self._sweep_seconds
-        booted = {entry.guest: entry for entry in self._memory.booted}
-        ordered = {order.guest: order.revision for order in orders.orders if order.desired is not Desired.ABSENT}
-        if sweep:
-            self._delivery.retry_unanswered()
-        for guest in seen.ours:
-            if guest.record is None or guest.record.owner != self._owner or guest.id in moving:
-                continue
-            if ordered.get(guest.id) != guest.record.revision:
-                continue
-            self._guarded(guest.id, lambda guest=guest: self._report_guest(guest, booted.get(guest.id), seen, sweep=sweep))  # type: ignore[misc]
-        for lost, report in lost_guests(orders, present_guests(seen.guests, self._owner), self._memory):
-            if lost not in moving:
-                self._guarded(lost, lambda lost=lost, report=report: self._tell(lost, report))  # type: ignore[misc]
-        if sweep:
-            self._swept = now
-
-    def _guarded(self, guest: str, tell: Callable[[], None]) -> None:
-        """Send one guest's report. A service that is away ends the turn; any other error concerns this guest only."""
-        about = f"report of guest {guest}"
-        try:
-            tell()
-            self._complain(about, "")
-        except PinfoldError as error:
-            self._complain(about, f"{about}: {error}")
-            if isinstance(error, ServiceAway):
-                raise
-
-    def _report_guest(self, guest: HostGuest, booted: LastBoot | None, seen: Survey, *, sweep: bool) -> None:
-        answered = self._delivery.answered(guest.id)
-        known = None if answered is None or answered.threads is None else replace(answered.threads, hangs=guest.hangs)
-        report = guest_report(guest, booted, known)
-        if guest.active and (sweep or report != answered):
-            verdict = verify(self._driver, self._settings, guest, online=seen.state.topology.online)
-            report = guest_report(guest, booted, thread_report(verdict))
-            drift = "; ".join(finding.sentence() for finding in verdict.drift)
-            self._complain(f"drift of guest {guest.id}", f"guest {guest.name} has drifted: {drift}" if drift else "")
-        self._tell(guest.id, report)
-
-    def _tell(self, guest: str, report: GuestReport) -> None:
-        self._delivery.send(guest, report, self._service.report)
+def _now() -> Moment:
+    return Moment(at=time.clock_gettime(time.CLOCK_BOOTTIME), time=time.time())
 
 
-def _wanted(orders: Orders, present: tuple[PresentGuest, ...]) -> tuple[Order, ...]:
-    """The orders, and a removal for each guest that has a tombstone at the service but is still here."""
-    wanted = {
-        order.guest: Order(
-            guest=order.guest, claim=order.claim, revision=order.revision, desired=order.desired, boot=order.boot, hard=order.hard
-        )
-        for order in orders.orders
-    }
-    here = {guest.guest: guest.revision for guest in present}
-    for stone in orders.tombstones:
-        if stone.guest not in wanted and here.get(stone.guest, stone.revision + 1) <= stone.revision:
-            wanted[stone.guest] = Order(guest=stone.guest, claim=None, revision=stone.revision, desired=Desired.ABSENT)
-    return tuple(wanted[guest] for guest in sorted(wanted))
+def _stories(path: Path) -> Stories:
+    """The stories in their file. A damaged file is logged and replaced: no guest depends on it."""
+    try:
+        return read_stories(path)
+    except InvalidRequest as error:
+        _log.warning("%s; the agent begins with new ones", error)
+        return {}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from pinfold.agent.files import replace_file
 from pinfold.agent.reconcile import Memory
 from pinfold.core.errors import InvalidRequest
 from pinfold.store import codec
@@ -22,16 +22,5 @@ def read_memory(path: Path) -> Memory:
 
 
 def write_memory(path: Path, memory: Memory) -> None:
-    """Replace the whole file, and flush it to disk before returning: a lost tombstone would let a stale order start a guest."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
-    part = path.with_name(f".{path.name}.part")
-    with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
-        stream.write(codec.encode(memory, Memory))
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    """Replace the whole file, flushed to disk: a lost tombstone would let a stale order start a guest."""
+    replace_file(path, codec.encode(memory, Memory).encode())

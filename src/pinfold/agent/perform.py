@@ -1,14 +1,14 @@
-"""`Performer`: perform one action of the agent on its host. `reconcile` decides which action and why."""
+"""`Performer`: perform one task of the agent on its host. `reconcile` decides which task and why."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import Final
 
 from pinfold.agent.client import ServiceClient
+from pinfold.agent.events import Outcome
 from pinfold.agent.images import boot_of
-from pinfold.agent.reconcile import Act, Action
+from pinfold.agent.reconcile import Act, Task
 from pinfold.agent.wire import GuestOrder, shorten_failure
 from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, PinfoldError
 from pinfold.core.fit.model import NoFit
@@ -26,19 +26,8 @@ _FAILED: Final = (InvalidRequest, Conflict, NotPlaced, InvariantViolation)
 """What a failed start raises. Every other exception means that the hypervisor or the service is away, and the outcome is unknown."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """The outcome of an action: `gone` when nothing of the guest remains, `booted` when its boot was performed. Each carries a `failure` if
-    the guest does not run after all.
-    """
-
-    gone: bool = False
-    booted: bool = False
-    failure: str = ""
-
-
 class Performer:
-    """Performs actions. Every method raises `Unavailable` when the hypervisor or the service is away; the outcome is then unknown.
+    """Performs tasks. Every method raises `Unavailable` when the hypervisor or the service is away; the outcome is then unknown.
 
     It deletes the disk of a guest that ran only when the service wants the guest absent.
     """
@@ -49,17 +38,17 @@ class Performer:
         self._service = service
         self._owner = owner
 
-    def perform(self, action: Action, order: GuestOrder | None, *, ran: bool = False) -> Outcome:
-        """Perform one action. `order` is the service's order for the guest, None if the guest only has to go.
+    def perform(self, task: Task, order: GuestOrder | None, *, ran: bool = False) -> Outcome:
+        """Perform one task. `order` is the service's order for the guest, None if the guest only has to go.
 
         `ran` says that the agent remembers a boot of the guest; the order may be older than that boot.
         """
-        guest = action.guest
-        match action.act:
+        guest = task.guest
+        match task.act:
             case Act.START if order is not None:
                 return self._start(order, ran)
             case Act.RESTART | Act.FINISH | Act.REBOOT if order is not None:
-                return self._boot(action.act, order, ran)
+                return self._boot(task.act, order, ran)
             case Act.SHUT_DOWN:
                 shut_down(self._driver, self._settings, guest, agent=self._owner)
                 return Outcome()

@@ -1,4 +1,4 @@
-"""Compare the guests that should run on one host with those that do, and return the next actions. Pure.
+"""Compare the guests that should run on one host with those that do, and return the next tasks. Pure.
 
 `reconcile` looks at states, not at messages, so a lost message only costs time. For each order:
 
@@ -99,8 +99,8 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Action:
-    """One action, with the order that asks for it (None for REPORT_FOREIGN)."""
+class Task:
+    """One task, with the order that asks for it (None for REPORT_FOREIGN)."""
 
     act: Act
     guest: str
@@ -109,27 +109,27 @@ class Action:
 
 def reconcile(
     orders: tuple[Order, ...], present: tuple[PresentGuest, ...], memory: Memory, host_boot: str, patience: Patience = Patience()
-) -> tuple[Action, ...]:
-    """The actions that lead from `present` to `orders`: removals and stops first, because they free what starts need, then by guest.
+) -> tuple[Task, ...]:
+    """The tasks that lead from `present` to `orders`: removals and stops first, because they free what starts need, then by guest.
 
     >>> order = Order(guest="g", claim="c", revision=3, desired=Desired.RUNNING)
-    >>> [action.act.value for action in reconcile((order,), (), Memory(), "boot-1")]
+    >>> [task.act.value for task in reconcile((order,), (), Memory(), "boot-1")]
     ['start']
     """
     seen = {guest.guest: guest for guest in present}
     booted = {entry.guest: entry for entry in memory.booted}
     tombstones = {stone.guest: stone.revision for stone in memory.tombstones}
-    actions = []
+    tasks = []
     for order in orders:
         guest = seen.get(order.guest)
         act = _act(order, guest, booted.get(order.guest), tombstones.get(order.guest), host_boot)
         if act in _ENDS and guest is not None and guest.state is GuestState.RUNNING and not order.hard:
             act = _asking(act, order.guest, patience)
         if act is not None:
-            actions.append(Action(act=act, guest=order.guest, order=order))
+            tasks.append(Task(act=act, guest=order.guest, order=order))
     named = {order.guest for order in orders}
-    actions.extend(Action(act=Act.REPORT_FOREIGN, guest=guest) for guest in seen if guest not in named)
-    return tuple(sorted(actions, key=lambda action: (_FIRST.index(action.act) if action.act in _FIRST else len(_FIRST), action.guest)))
+    tasks.extend(Task(act=Act.REPORT_FOREIGN, guest=guest) for guest in seen if guest not in named)
+    return tuple(sorted(tasks, key=lambda task: (_FIRST.index(task.act) if task.act in _FIRST else len(_FIRST), task.guest)))
 
 
 _FIRST = (Act.REMOVE, Act.UNDEFINE, Act.STOP, Act.SHUT_DOWN, Act.CONFIRM_ABSENT)

@@ -1,65 +1,63 @@
-"""`Shutdowns`: which guests were asked to shut down, and how much time they have left. Asking them is the performer's work."""
+"""Which guests were asked to shut down, and how much time they have left. Pure; asking them is the performer's work.
+
+Nothing waits here, so a slow guest does not delay the others. A restarted agent asks again.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import Final
 
-from pinfold.agent.reconcile import Order, Patience, PresentGuest
-from pinfold.drivers.port import GuestState
+from msgspec import Struct
+
+from pinfold.agent.reconcile import Order, Patience
 from pinfold.store.records import Desired
 
 AGAIN_SECONDS: Final = 10.0
 """How often a running guest is asked again, as Nova does: a guest that was still booting did not notice the first request."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Asked:
-    about: tuple[Desired, int, int]
+class Request(Struct, frozen=True, kw_only=True):
+    """A guest was asked to shut down for one order: first at `since`, last at `last`. Times come from any clock that only goes forward."""
+
+    order: tuple[Desired, int, int]
     since: float
     last: float
 
 
-class Shutdowns:
-    """Gives every guest `seconds` to shut down, counted from the first time that it is asked for one order. With 0, no guest is asked.
+def ask(before: Request | None, order: Order, now: float) -> Request:
+    """The request after the guest was asked again. Its time counts from the first request for the same order.
 
-    Nothing blocks here, so a slow guest does not delay the others. Times come from any clock that only goes forward. A restarted agent asks
-    again.
-
-    >>> shutdowns = Shutdowns(60.0)
-    >>> shutdowns.asked(Order(guest="g", claim="c", revision=3, desired=Desired.STOPPED), 100.0)
-    >>> shutdowns.patience(101.0).waiting, shutdowns.patience(110.0).waiting, shutdowns.patience(160.0).over
-    (frozenset({'g'}), frozenset(), frozenset({'g'}))
+    >>> stop = Order(guest="g", claim="c", revision=3, desired=Desired.STOPPED)
+    >>> requests = {"g": ask(None, stop, 100.0)}
+    >>> [(sorted(found.waiting), sorted(found.over)) for found in (patience(requests, 60.0, now) for now in (101.0, 110.0, 160.0))]
+    [(['g'], []), ([], []), ([], ['g'])]
     """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-        self._asked: dict[str, _Asked] = {}
-
-    def asked(self, order: Order, now: float) -> None:
-        """Record that the guest is being asked to shut down for this order."""
-        before = self._asked.get(order.guest)
-        about = _about(order)
-        since = before.since if before is not None and before.about == about else now
-        self._asked[order.guest] = _Asked(about=about, since=since, last=now)
-
-    def keep(self, orders: tuple[Order, ...], present: tuple[PresentGuest, ...]) -> None:
-        """Forget guests that no longer run, and guests of whom the service now wants something else."""
-        running = {guest.guest for guest in present if guest.state is GuestState.RUNNING}
-        wanted = {order.guest: _about(order) for order in orders if order.guest in running}
-        self._asked = {guest: asked for guest, asked in self._asked.items() if wanted.get(guest) == asked.about}
-
-    def patience(self, now: float) -> Patience:
-        """Who still has time, and whose time is over. A guest in neither set must be asked, for the first time or again."""
-        over = frozenset(guest for guest, asked in self._asked.items() if now >= asked.since + self._seconds)
-        waiting = frozenset(guest for guest, asked in self._asked.items() if now < asked.last + AGAIN_SECONDS)
-        return Patience(asks=self._seconds > 0, waiting=waiting - over, over=over)
-
-    def wait(self, now: float) -> float:
-        """Seconds until a guest must be asked again or its time is over; infinite when no guest was asked."""
-        times = (min(asked.since + self._seconds, asked.last + AGAIN_SECONDS) for asked in self._asked.values())
-        return min((time - now for time in times if time > now), default=float("inf"))
+    key = _key(order)
+    since = before.since if before is not None and before.order == key else now
+    return Request(order=key, since=since, last=now)
 
 
-def _about(order: Order) -> tuple[Desired, int, int]:
+def still_wanted(request: Request, order: Order | None, *, running: bool) -> bool:
+    """Whether the guest still runs, and the service still wants what it was asked for."""
+    return running and order is not None and _key(order) == request.order
+
+
+def patience(requests: Mapping[str, Request], seconds: float, now: float) -> Patience:
+    """Who still has time, and whose time is over. A guest in neither set must be asked, for the first time or again.
+
+    With `seconds` of 0, no guest is asked.
+    """
+    over = frozenset(guest for guest, request in requests.items() if now >= request.since + seconds)
+    waiting = frozenset(guest for guest, request in requests.items() if now < request.last + AGAIN_SECONDS)
+    return Patience(asks=seconds > 0, waiting=waiting - over, over=over)
+
+
+def wait(requests: Iterable[Request], seconds: float, now: float) -> float:
+    """Seconds until a guest must be asked again or its time is over; infinite when no guest was asked."""
+    times = (min(request.since + seconds, request.last + AGAIN_SECONDS) for request in requests)
+    return min((time - now for time in times if time > now), default=float("inf"))
+
+
+def _key(order: Order) -> tuple[Desired, int, int]:
     return order.desired, order.boot, order.revision

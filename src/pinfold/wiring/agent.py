@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 
 from pinfold import __version__
 from pinfold.agent.client import ServiceClient, read_token
-from pinfold.agent.loop import Agent, HostFacts, owner_of
+from pinfold.agent.events import HostFacts
+from pinfold.agent.loop import Agent, owner_of
 from pinfold.config.fleet import FleetSettings
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.settings import HostSettings

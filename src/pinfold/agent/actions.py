@@ -1,0 +1,125 @@
+"""What `step` asks the loop to do. `loop` performs each action; the event that answers it is named here. Values only.
+
+| action | answered by |
+|---|---|
+| `ReadOrders`, `PollOrders` | `OrdersRead` |
+| `Look` | `Looked` |
+| `SendReport`, `SendHeartbeat` | `Welcomed` |
+| `Verify` | `Verified` |
+| `SendGuest` | `Reported` |
+| `Perform` | `Performed` |
+| `Confirm` | `Confirmed` |
+| `SaveMemory`, `SaveStories` | `Saved`, `StoriesSaved` |
+| `Log`, `Announce` | nothing |
+
+Every action that is answered may also be answered by `Failed`. `step` never has two of one kind under way, except `Perform` and `Confirm`,
+of which each guest has at most one.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from pinfold.agent.reconcile import Memory, Task
+from pinfold.agent.story import Stories
+from pinfold.agent.wire import Absence, GuestOrder, GuestReport
+from pinfold.core.cpuset import CpuSet
+from pinfold.drivers.port import HostGuest
+from pinfold.store.records import HostReport
+
+
+class ReadOrders(Struct, frozen=True, kw_only=True):
+    """Read all orders now."""
+
+
+class PollOrders(Struct, frozen=True, kw_only=True):
+    """Wait until the count of the orders differs from `after`, then read them."""
+
+    after: int
+
+
+class Look(Struct, frozen=True, kw_only=True):
+    """Survey the host."""
+
+
+class SendReport(Struct, frozen=True, kw_only=True):
+    """Send the report of the host."""
+
+    report: HostReport
+
+
+class SendHeartbeat(Struct, frozen=True, kw_only=True):
+    """Send a heartbeat: the host has not changed."""
+
+
+class Verify(Struct, frozen=True, kw_only=True):
+    """Compare every thread of a running guest with its record. `online` are the host's pCPUs."""
+
+    guest: HostGuest
+    online: CpuSet
+
+
+class SendGuest(Struct, frozen=True, kw_only=True):
+    """Send the report of one guest."""
+
+    guest: str
+    report: GuestReport
+
+
+class Perform(Struct, frozen=True, kw_only=True):
+    """Perform a task about one guest. `ran` says that the agent remembers a boot of it; `order` may be older than that boot."""
+
+    task: Task
+    order: GuestOrder | None
+    ran: bool
+
+
+class Confirm(Struct, frozen=True, kw_only=True):
+    """Confirm to the service that nothing of a guest remains."""
+
+    guest: str
+    absence: Absence
+
+
+class SaveMemory(Struct, frozen=True, kw_only=True):
+    """Write the memory to its file, and flush it to the disk."""
+
+    memory: Memory
+
+
+class SaveStories(Struct, frozen=True, kw_only=True):
+    """Write the stories to their file."""
+
+    stories: Stories
+
+
+class Log(Struct, frozen=True, kw_only=True):
+    """Write one sentence to the log. `level` is one of `logging`."""
+
+    level: int
+    sentence: str
+
+
+class Announce(Struct, frozen=True, kw_only=True):
+    """Tell the process, once, whether the service has the first report of the host: True as soon as it has, False if that takes long."""
+
+    reported: bool
+
+
+Action: TypeAlias = (
+    ReadOrders
+    | PollOrders
+    | Look
+    | SendReport
+    | SendHeartbeat
+    | Verify
+    | SendGuest
+    | Perform
+    | Confirm
+    | SaveMemory
+    | SaveStories
+    | Log
+    | Announce
+)

@@ -1,0 +1,145 @@
+"""What the loop tells `step`: time that passed, what others did, and the answers to actions. Values only."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from pinfold.agent import actions
+from pinfold.agent.reconcile import Memory
+from pinfold.agent.responses import ParsedOrders
+from pinfold.agent.story import Stories
+from pinfold.agent.wire import GuestReport, ThreadReport, Welcome
+from pinfold.drivers.port import Event as HostEvent
+from pinfold.host.survey import Survey
+from pinfold.store.records import Pairs
+
+
+class Moment(Struct, frozen=True, kw_only=True):
+    """One moment on two clocks. `at` is for durations: nobody sets that clock, and it goes on while the machine is suspended, because a
+    lease then runs out too. `time` is for people, in seconds since the epoch.
+    """
+
+    at: float
+    time: float = 0.0
+
+
+class HostFacts(Struct, frozen=True, kw_only=True):
+    """What the process knows about its host beyond the survey: the boot id, the size of the disk, and facts for people."""
+
+    host_boot: str
+    disk_gib: int | None = None
+    facts: Pairs = ()
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """The outcome of a task: `gone` when nothing of the guest remains, `booted` when its boot was performed. Each carries a `failure` if
+    the guest does not run after all.
+    """
+
+    gone: bool = False
+    booted: bool = False
+    failure: str = ""
+
+
+class Tick(Struct, frozen=True, kw_only=True):
+    """Time has passed."""
+
+    when: Moment
+
+
+class HostChanged(Struct, frozen=True, kw_only=True):
+    """The hypervisor reports an event."""
+
+    when: Moment
+    event: HostEvent
+
+
+class Stop(Struct, frozen=True, kw_only=True):
+    """The process is to end: begin nothing more."""
+
+    when: Moment
+
+
+class OrdersRead(Struct, frozen=True, kw_only=True):
+    """All orders; `polled` answers `PollOrders`, else `ReadOrders`."""
+
+    when: Moment
+    parsed: ParsedOrders
+    polled: bool
+
+
+class Looked(Struct, frozen=True, kw_only=True):
+    """The host as it is now."""
+
+    when: Moment
+    seen: Survey
+    facts: HostFacts
+
+
+class Welcomed(Struct, frozen=True, kw_only=True):
+    """The service has answered the host's report or heartbeat."""
+
+    when: Moment
+    welcome: Welcome
+
+
+class Verified(Struct, frozen=True, kw_only=True):
+    """Every thread of a guest (None if it ended meanwhile), and its drift in one sentence, '' for none."""
+
+    when: Moment
+    threads: ThreadReport | None
+    drift: str
+
+
+class Reported(Struct, frozen=True, kw_only=True):
+    """The service has acknowledged the report of a guest."""
+
+    when: Moment
+    guest: str
+    report: GuestReport
+
+
+class Performed(Struct, frozen=True, kw_only=True):
+    """The task of a guest has ended."""
+
+    when: Moment
+    guest: str
+    outcome: Outcome
+
+
+class Confirmed(Struct, frozen=True, kw_only=True):
+    """The service has acknowledged that nothing of a guest remains."""
+
+    when: Moment
+    guest: str
+
+
+class Saved(Struct, frozen=True, kw_only=True):
+    """This memory is in its file."""
+
+    when: Moment
+    memory: Memory
+
+
+class StoriesSaved(Struct, frozen=True, kw_only=True):
+    """These stories are in their file."""
+
+    when: Moment
+    stories: Stories
+
+
+class Failed(Struct, frozen=True, kw_only=True):
+    """An action did not succeed. `away` says that the service did not answer; it may have received the message all the same."""
+
+    when: Moment
+    action: actions.Action
+    why: str
+    away: bool = False
+
+
+Answer: TypeAlias = Looked | Verified | Reported | Performed | Confirmed | Saved | StoriesSaved
+"""The answers that concern the turn or one guest only."""
+
+Event: TypeAlias = Tick | HostChanged | Stop | OrdersRead | Welcomed | Failed | Answer

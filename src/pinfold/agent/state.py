@@ -1,0 +1,159 @@
+"""What an agent knows and is doing: the state that `step` turns into the next one. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final
+
+from msgspec import Struct
+
+from pinfold.agent.events import HostFacts, Outcome
+from pinfold.agent.lease import Lease, Sight
+from pinfold.agent.pace import Attempt
+from pinfold.agent.reconcile import Act, Memory, Task
+from pinfold.agent.responses import RefusedOrder
+from pinfold.agent.shutdowns import Request
+from pinfold.agent.story import Stories
+from pinfold.agent.wire import GuestOrder, GuestReport, Orders
+from pinfold.core.fit.model import Strategy
+from pinfold.drivers.port import GuestState, HostGuest
+from pinfold.host.survey import Survey
+
+STARTS: Final = (Act.START, Act.RESTART, Act.FINISH, Act.REBOOT)
+STARTS_AT_ONCE: Final = 4
+"""Only a few guests are started at a time, because starts take turns on a host anyway."""
+ANNOUNCE_SECONDS: Final = 10.0
+"""How long the first report of the host may take before the process is told that it is missing."""
+_NEVER: Final = float("-inf")
+
+
+class Rules(Struct, frozen=True, kw_only=True):
+    """What does not change while the agent runs."""
+
+    owner: str
+    strategy: Strategy = Strategy.PACK
+    sweep_seconds: float = 10.0
+    shutdown_seconds: float = 60.0
+
+
+class Work(Struct, frozen=True, kw_only=True):
+    """The task that is under way for a guest. It waits for others to start first, is performed, and then written down and confirmed.
+
+    `outcome` is set once it was performed, `confirming` while the service is told.
+    """
+
+    task: Task
+    order: GuestOrder | None
+    host_boot: str
+    begun: bool = False
+    outcome: Outcome | None = None
+    confirming: bool = False
+
+    @property
+    def sentence(self) -> str:
+        """What it is, for sentences in the log."""
+        return f"{self.task.act.value} of guest {self.task.guest}"
+
+    @property
+    def starting(self) -> bool:
+        """Whether it takes one of the few places for starts."""
+        return self.begun and self.task.act in STARTS
+
+
+class FailedStart(Struct, frozen=True, kw_only=True):
+    """Why the start for the claim of `revision` failed. Kept until the service has acknowledged it."""
+
+    revision: int
+    failure: str
+
+
+class GuestStatus(Struct, frozen=True, kw_only=True):
+    """What the agent knows of one guest, and does with it.
+
+    `answered` is the report that the service acknowledged last, None when that is not known. A report without an answer may still have been
+    stored, or may be stored later, after a newer one. The service's knowledge is then unknown: the next report is sent, and, once it
+    has been acknowledged, the newest is sent again at the next sweep (`unsure`).
+    """
+
+    work: Work | None = None
+    attempt: Attempt | None = None
+    shutdown: Request | None = None
+    failed_start: FailedStart | None = None
+    answered: GuestReport | None = None
+    unsure: bool = False
+    observed: GuestState | None = None
+
+
+class Phase(Enum):
+    """What a turn waits for."""
+
+    ORDERS = "orders"
+    LOOK = "look"
+    LEASE = "lease"
+    MEMORY = "memory"
+    REPORTS = "reports"
+
+
+class Turn(Struct, frozen=True, kw_only=True):
+    """One turn: orders, look, report or heartbeat, tasks, reports of guests.
+
+    `moving` are the guests whose task was under way when the look began, or began in this turn: the look may show an old state of them.
+    `due` are the reports that are still to be sent: guests on the host, then the reports of those that are gone. `sweep` is when a sweep
+    began, None if this turn is no sweep.
+    """
+
+    phase: Phase
+    orders: Orders = Orders(count=-1)
+    ordered: frozenset[str] = frozenset()
+    moving: frozenset[str] = frozenset()
+    seen: Survey | None = None
+    facts: HostFacts = HostFacts(host_boot="")
+    due: tuple[HostGuest | tuple[str, GuestReport], ...] = ()
+    sweep: float | None = None
+
+
+class State(Struct, frozen=True, kw_only=True):
+    """Everything that `step` decides on.
+
+    `saved` is the memory that is known to be in its file. `announce_at` is when the process is told at the latest whether the service has
+    the host's first report, None once it was told. `stale` says that something happened after the last look began. `waiting` are the guests
+    whose start waits for its place, in order. `troubles` are the problems that the log names as not over, by what they are about.
+    """
+
+    rules: Rules
+    memory: Memory = Memory()
+    saved: Memory = Memory()
+    saving: bool = False
+    orders: Orders | None = None
+    refused: tuple[RefusedOrder, ...] = ()
+    polling: bool = False
+    polled: float = _NEVER
+    poll_again: float = _NEVER
+    lease: Lease = Lease()
+    announce_at: float | None
+    sight: Sight = Sight()
+    turn: Turn | None = None
+    stale: bool = False
+    turn_again: float = _NEVER
+    swept: float = _NEVER
+    guests: Mapping[str, GuestStatus] = {}
+    waiting: tuple[str, ...] = ()
+    troubles: Mapping[str, str] = {}
+    stories: Stories = {}
+    stories_saved: Stories = {}
+    stories_again: float = _NEVER
+    saving_stories: bool = False
+    ending: bool = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is under way that an agent that ends should wait for."""
+        at_work = any(status.work is not None for status in self.guests.values())
+        written = not self.saving and not self.saving_stories and self.stories is self.stories_saved
+        return written and not at_work and self.turn is None and self.lease.sent is None
+
+
+def starting(memory: Memory, rules: Rules, at: float, stories: Stories = {}) -> State:  # noqa: B006 - nobody changes a Mapping
+    """The state of an agent that begins at that moment, with this memory and these stories, which are in their files."""
+    return State(rules=rules, memory=memory, saved=memory, stories=stories, stories_saved=stories, announce_at=at + ANNOUNCE_SECONDS)

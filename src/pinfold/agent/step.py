@@ -1,0 +1,231 @@
+"""`step`: the agent as a function of its state and one event. Pure: it decides, and the loop performs what it returns.
+
+The agent takes turns (`turn`): read the orders if need be, look at the host, send its report or a heartbeat, begin the tasks that
+`reconcile` names, report the guests. A turn begins when orders or events arrive, when a task has ended or is due again, and at the latest
+with the next heartbeat. Beside the turns, and held up by none: orders are polled, a heartbeat that is overdue is sent, and each guest's
+task goes its way (`work`). While the service is silent, the agent keeps asking it and begins nothing, because its orders may be old.
+
+>>> from pinfold.agent.events import Moment
+>>> from pinfold.agent.reconcile import Memory
+>>> from pinfold.agent.state import Rules, starting
+>>> state, actions = step(starting(Memory(), Rules(owner="the agent of c1"), 0.0), Tick(when=Moment(at=0.0)))
+>>> [type(action).__name__ for action in actions]
+['PollOrders', 'ReadOrders']
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from pinfold.agent import turn, work
+from pinfold.agent.actions import (
+    Action,
+    Announce,
+    Confirm,
+    Look,
+    Perform,
+    PollOrders,
+    ReadOrders,
+    SaveMemory,
+    SaveStories,
+    SendGuest,
+    SendHeartbeat,
+    SendReport,
+    Verify,
+)
+from pinfold.agent.draft import Draft
+from pinfold.agent.events import (
+    Answer,
+    Confirmed,
+    Event,
+    Failed,
+    HostChanged,
+    Looked,
+    OrdersRead,
+    Performed,
+    Reported,
+    Saved,
+    Stop,
+    StoriesSaved,
+    Tick,
+    Verified,
+    Welcomed,
+)
+from pinfold.agent.lease import Message, Sight, answered, send, unanswered
+from pinfold.agent.responses import ParsedOrders
+from pinfold.agent.state import Phase, State
+
+BACKOFF_SECONDS: Final = 1.0
+"""The pause before a service is asked for orders again that failed, or that answered at once with nothing new."""
+STORIES_SECONDS: Final = 1.0
+"""The shortest time between two writings of the stories."""
+
+
+def step(state: State, event: Event) -> tuple[State, tuple[Action, ...]]:
+    """The next state, and the actions to perform, in order. Each answer comes back as an event, in any order and at any time."""
+    draft = Draft(state, event.when)
+    _hear(draft, event)
+    _go_on(draft)
+    return draft.state, tuple(draft.actions)
+
+
+def due_at(state: State) -> float:
+    """When a `Tick` is due at the latest, by the clock of `Moment.at`."""
+    times = [] if state.turn is not None else [state.turn_again]
+    times += [] if state.polling else [state.poll_again]
+    return min(times, default=float("inf"))
+
+
+def _hear(draft: Draft, event: Event) -> None:
+    match event:
+        case Tick():
+            pass
+        case HostChanged(event=change):
+            draft.note(change.guest, f"the hypervisor says: {change.kind.value} {change.detail}".rstrip())
+            draft.change(stale=True)
+        case Stop():
+            _end(draft)
+        case OrdersRead(parsed=parsed, polled=polled):
+            _take_orders(draft, parsed, polled=polled)
+        case Welcomed():
+            _welcomed(draft, event)
+        case Failed():
+            _failed(draft, event)
+        case _:
+            _answered(draft, event)
+
+
+def _answered(draft: Draft, event: Answer) -> None:
+    match event:
+        case Looked(seen=seen, facts=facts):
+            turn.looked(draft, seen, facts)
+        case Verified(threads=threads, drift=drift):
+            turn.verified(draft, threads, drift)
+        case Reported(guest=guest, report=report):
+            turn.reported(draft, guest, report)
+        case Performed(guest=guest, outcome=outcome):
+            work.performed(draft, guest, outcome)
+        case Confirmed(guest=guest):
+            work.confirmed(draft, guest)
+        case Saved(memory=memory):
+            work.saved(draft, memory)
+            if draft.waits_for(Phase.MEMORY) and not draft.state.saving:
+                turn.decide(draft)
+        case StoriesSaved(stories=stories):
+            draft.change(stories_saved=stories, saving_stories=False, stories_again=draft.now + STORIES_SECONDS)
+            draft.complain("stories", "")
+
+
+def _failed(draft: Draft, event: Failed) -> None:
+    match event.action:
+        case PollOrders():
+            draft.change(polling=False, poll_again=draft.now + BACKOFF_SECONDS)
+            draft.complain("orders", f"no orders: {event.why}")
+        case SendReport() | SendHeartbeat():
+            _unwelcome(draft, event.why)
+        case Perform(task=task):
+            work.failed(draft, task.guest, event.why)
+        case Confirm(guest=guest):
+            work.failed(draft, guest, event.why)
+        case SaveMemory():
+            work.not_saved(draft, event.why)
+            if draft.waits_for(Phase.MEMORY):
+                turn.fail(draft, event.why)
+        case SaveStories(stories=stories):
+            draft.change(stories_saved=stories, saving_stories=False)  # the next entry writes them again
+            draft.complain("stories", f"the stories of guests cannot be written: {event.why}")
+        case Look():
+            draft.change(sight=Sight())
+            turn.fail(draft, event.why)
+        case ReadOrders():
+            turn.fail(draft, event.why)
+        case Verify(guest=seen):
+            turn.not_reported(draft, seen.id, event.why, away=event.away)
+        case SendGuest(guest=guest):
+            turn.not_reported(draft, guest, event.why, away=event.away)
+
+
+def _end(draft: Draft) -> None:
+    """Begin nothing more. What is under way goes on; a start that waits for its place is left to the next agent."""
+    for guest in draft.state.waiting:
+        draft.change_guest(guest, work=None)
+    draft.change(ending=True, waiting=())
+
+
+def _take_orders(draft: Draft, parsed: ParsedOrders, *, polled: bool) -> None:
+    before = draft.state.orders
+    if polled:
+        hasty = draft.now - draft.state.polled < BACKOFF_SECONDS
+        news = before is None or parsed.orders.count != before.count
+        draft.change(polling=False, poll_again=draft.now if news or not hasty else draft.now + BACKOFF_SECONDS)
+        draft.complain("orders", "")
+        if not news:
+            return
+        draft.change(stale=True)
+    known = {refused.sentence() for refused in draft.state.refused}
+    for sentence in (refused.sentence() for refused in parsed.refused):
+        if sentence not in known:
+            draft.log(logging.ERROR, sentence)
+    draft.change(orders=parsed.orders, refused=parsed.refused)
+    work.note_orders(draft, before)
+    if not polled:
+        turn.look(draft)
+
+
+def _welcomed(draft: Draft, event: Welcomed) -> None:
+    sent = draft.state.lease.sent
+    assert sent is not None
+    lease = answered(draft.state.lease, sent, event.welcome)
+    draft.change(lease=lease, stale=draft.state.stale or lease.reported is None)
+    draft.complain("heartbeat", "")
+    if sent.report is not None:
+        _announce(draft, reported=True)
+    _after_message(draft, sent, "")
+
+
+def _announce(draft: Draft, *, reported: bool) -> None:
+    if draft.state.announce_at is not None:
+        draft.change(announce_at=None)
+        draft.do(Announce(reported=reported))
+
+
+def _unwelcome(draft: Draft, why: str) -> None:
+    sent = draft.state.lease.sent
+    assert sent is not None
+    draft.change(lease=unanswered(draft.state.lease))
+    if not sent.in_turn:
+        draft.complain("heartbeat", f"no heartbeat: {why}")
+    _after_message(draft, sent, why)
+
+
+def _after_message(draft: Draft, sent: Message, why: str) -> None:
+    """Let the turn go on that waited for its own message, or for a heartbeat that was overdue."""
+    if not draft.waits_for(Phase.LEASE):
+        return
+    if not sent.in_turn:
+        turn.speak(draft)
+    elif why:
+        turn.fail(draft, why)
+    else:
+        turn.decide(draft)
+
+
+def _go_on(draft: Draft) -> None:
+    """Begin what is due, whatever the event was."""
+    state = draft.state
+    if state.stories is not state.stories_saved and not state.saving_stories and (draft.now >= state.stories_again or state.ending):
+        draft.change(saving_stories=True)
+        draft.do(SaveStories(stories=state.stories))
+    if state.ending:
+        return
+    if state.announce_at is not None and draft.now >= state.announce_at:
+        _announce(draft, reported=False)
+    if not state.polling and draft.now >= state.poll_again:
+        draft.change(polling=True, polled=draft.now)
+        draft.do(PollOrders(after=state.orders.count if state.orders else -1))
+    if state.lease.overdue(draft.now) and state.sight.fresh(state.lease.seconds, draft.now):
+        draft.change(lease=send(state.lease, Message(at=draft.now, report=None, in_turn=False)))
+        draft.do(SendHeartbeat())
+    if state.turn is None and (state.stale or draft.now >= state.turn_again):
+        turn.begin(draft)

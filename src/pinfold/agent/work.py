@@ -1,0 +1,162 @@
+"""The task of each guest on its way: waiting for its place, performed, written down, confirmed. Part of `step`.
+
+What was done is written down before the service is told: a lost tombstone would let a stale order start the guest again. After any failure
+a later turn tries again.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from pinfold.agent import pace, shutdowns
+from pinfold.agent.actions import Confirm, Perform, SaveMemory
+from pinfold.agent.draft import Draft
+from pinfold.agent.events import Outcome
+from pinfold.agent.reconcile import Act, LastBoot, Memory, Order, Task, remember_absence, remember_boot
+from pinfold.agent.state import STARTS, STARTS_AT_ONCE, FailedStart, Work
+from pinfold.agent.wire import Absence, GuestOrder, Orders
+from pinfold.store.records import Desired, Tombstone
+
+
+def buries(task: Task) -> bool:
+    """Whether the guest of this task is gone for good when nothing of it remains.
+
+    It is not when these were the remains of an earlier claim: the order itself must then still be carried out.
+    """
+    return task.order is not None and not (task.act is Act.REMOVE and task.order.desired is not Desired.ABSENT)
+
+
+def note_orders(draft: Draft, before: Orders | None) -> None:
+    """Tell in the stories which orders are new or have changed."""
+    orders = draft.state.orders
+    assert orders is not None
+    known = {} if before is None else {order.guest: order for order in before.orders}
+    for order in orders.orders:
+        old = known.get(order.guest)
+        if old is not None and (old.desired, old.boot, old.claim, old.revision) == (order.desired, order.boot, order.claim, order.revision):
+            continue
+        draft.change_guest(order.guest)
+        what = f"the service orders: {order.desired.value}, boot {order.boot}, claim {order.claim} of revision {order.revision}"
+        draft.note(order.guest, what, name=order.name)
+
+
+def begin(draft: Draft, task: Task, order: GuestOrder | None, host_boot: str) -> None:
+    """Begin a guest's task, or let it wait if it is a start and as many as may are under way."""
+    if task.act is Act.SHUT_DOWN and task.order is not None:
+        draft.change_guest(task.guest, shutdown=shutdowns.ask(draft.guest(task.guest).shutdown, task.order, draft.now))
+    draft.change_guest(task.guest, work=Work(task=task, order=order, host_boot=host_boot))
+    if task.act in STARTS:
+        draft.change(waiting=(*draft.state.waiting, task.guest))
+        _begin_starts(draft)
+    else:
+        _perform(draft, task.guest)
+
+
+def performed(draft: Draft, guest: str, outcome: Outcome) -> None:
+    """Remember what was done, and write it down; a task that changed nothing to remember has ended."""
+    work = _work(draft, guest)
+    order = work.task.order
+    if outcome.gone and order is not None and buries(work.task):
+        if outcome.failure and work.task.act is not Act.REFUSE_STALE:
+            draft.change_guest(guest, failed_start=FailedStart(revision=order.revision, failure=outcome.failure))
+        draft.note(guest, f"{work.task.act.value}: nothing of it remains; {outcome.failure}".removesuffix("; "))
+        draft.change(memory=remember_absence(draft.state.memory, Tombstone(guest=guest, revision=order.revision)))
+    elif outcome.booted and order is not None:
+        draft.note(guest, f"{work.task.act.value}: {outcome.failure or 'done'}")
+        booted = LastBoot(guest=guest, boot=order.boot, host_boot=work.host_boot, failure=outcome.failure)
+        draft.change(memory=remember_boot(draft.state.memory, booted))
+    else:
+        draft.note(guest, f"{work.task.act.value}: done")
+        _finish(draft, guest, "")
+        return
+    draft.change_guest(guest, work=replace(work, outcome=outcome))
+    save(draft)
+
+
+def save(draft: Draft) -> None:
+    """Write the memory down. If that is under way already, `saved` sees to what has changed since."""
+    if not draft.state.saving:
+        draft.change(saving=True)
+        draft.do(SaveMemory(memory=draft.state.memory))
+
+
+def saved(draft: Draft, memory: Memory) -> None:
+    """Confirm the guests that are gone, and end the tasks of those that were started, as they are written down now."""
+    draft.change(saved=memory, saving=False)
+    if memory != draft.state.memory:
+        save(draft)
+        return
+    for guest, work in _written(draft):
+        if work.outcome is not None and work.outcome.gone and work.task.order is not None and work.task.order.claim is not None:
+            draft.change_guest(guest, work=replace(work, confirming=True))
+            draft.do(Confirm(guest=guest, absence=_absence(draft, work.task.order, work.outcome)))
+        elif work.outcome is not None and work.outcome.gone:
+            confirmed(draft, guest)
+        else:
+            _finish(draft, guest, "")
+
+
+def not_saved(draft: Draft, why: str) -> None:
+    """Let the tasks fail that were to be written down."""
+    draft.change(saving=False)
+    for guest, _ in _written(draft):
+        failed(draft, guest, why)
+
+
+def confirmed(draft: Draft, guest: str) -> None:
+    """Forget a guest that is gone, as far as reports go."""
+    draft.note(guest, "the service is told that it is gone")
+    draft.change_guest(guest, failed_start=None, answered=None, observed=None)
+    _finish(draft, guest, "")
+
+
+def failed(draft: Draft, guest: str, why: str) -> None:
+    """End the task without success."""
+    _finish(draft, guest, why)
+
+
+def _absence(draft: Draft, order: Order, outcome: Outcome) -> Absence:
+    """The confirmation. After one that was not answered, the order meets its tombstone; the reason is then still the failed start's."""
+    first = draft.guest(order.guest).failed_start
+    known = first is not None and first.revision == order.revision and outcome.failure
+    failure = first.failure if known and first is not None else outcome.failure
+    return Absence(revision=order.revision, failure=failure, claim=order.claim)
+
+
+def _written(draft: Draft) -> list[tuple[str, Work]]:
+    """The guests whose task was performed and is being written down."""
+    works = [(guest, status.work) for guest, status in draft.state.guests.items()]
+    return [(guest, work) for guest, work in works if work is not None and work.outcome is not None and not work.confirming]
+
+
+def _finish(draft: Draft, guest: str, why: str) -> None:
+    work = _work(draft, guest)
+    draft.complain(work.sentence, f"{work.sentence} is tried again: {why}" if why else "", guest=guest)
+    attempt = pace.performed(draft.guest(guest).attempt, work.task, draft.now)
+    draft.change_guest(guest, work=None, attempt=attempt)
+    draft.change(stale=True)
+    _begin_starts(draft)
+
+
+def _begin_starts(draft: Draft) -> None:
+    """Begin the starts that wait, as long as there is a place."""
+    while draft.state.waiting and not draft.state.ending:
+        if sum(status.work is not None and status.work.starting for status in draft.state.guests.values()) >= STARTS_AT_ONCE:
+            return
+        guest, *others = draft.state.waiting
+        draft.change(waiting=tuple(others))
+        _perform(draft, guest)
+
+
+def _perform(draft: Draft, guest: str) -> None:
+    work = replace(_work(draft, guest), begun=True)
+    draft.change_guest(guest, work=work)
+    draft.note(guest, f"{work.task.act.value} begins")
+    ran = any(entry.guest == guest for entry in draft.state.memory.booted)
+    draft.do(Perform(task=work.task, order=work.order, ran=ran))
+
+
+def _work(draft: Draft, guest: str) -> Work:
+    work = draft.guest(guest).work
+    assert work is not None, f"guest {guest} has no task"
+    return work
