@@ -108,6 +108,18 @@ def test_after_a_silence_the_orders_are_read_anew_before_the_host_is_reported() 
     assert kinds(script.orders()) == ["Look"]
 
 
+def test_a_look_that_outlasts_the_lease_counts_for_nothing_until_the_orders_are_read_anew() -> None:
+    script = up()
+    script.sees()
+    script.welcome()
+    assert kinds(script.passes(LEASE * 0.25)) == ["Look"]
+    script.at += LEASE
+    assert script.sees() == [ReadOrders()]
+    assert kinds(script.orders()) == ["Look"]
+    script.at += LEASE
+    assert kinds(script.sees()) == ["SendHeartbeat"]
+
+
 def test_a_service_that_answers_at_once_with_nothing_new_is_asked_again_after_a_pause() -> None:
     script = up()
     assert kinds(script.orders(count=1, polled=True)) == []
@@ -179,7 +191,7 @@ def test_a_turn_waits_for_the_heartbeat_that_is_under_way_and_begins_nothing() -
     assert kinds(script.tell(Saved(memory=script.state.memory, when=script.when()))) == ["Verify"]
     assert SendHeartbeat() in script.passes(LEASE * 0.5)
     script.fails(script.begun[-2], "procfs is away", away=False)
-    script.passes(LEASE)
+    script.passes(LEASE * 0.3)
     assert kinds(script.sees()) == []
     script.fails(SendHeartbeat())
     assert "no heartbeat: no answer" in script.logged

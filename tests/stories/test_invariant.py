@@ -159,7 +159,7 @@ class World:
             for action in actions:
                 looks += isinstance(action, Look)
                 if type(action).__name__ == self.dies_at:
-                    self._restart()
+                    self.restart()
                     events.clear()
                     break
                 if isinstance(action, PollOrders) or (isinstance(action, Look) and looks > 1 and not whole):
@@ -172,7 +172,7 @@ class World:
             raise died
         return performed
 
-    def _restart(self) -> None:
+    def restart(self) -> None:
         """Another agent takes over, knowing what the dead one saved."""
         self.state, self.pending, self.dies_at = starting(self.saved, RULES, self.now), [], ""
 
@@ -368,13 +368,18 @@ class Service(RuleBasedStateMachine):
         with self._mortal():
             world.agent.hello(replace(world.agent.reported, pools=pools))
 
-    @rule(which=WHICH)
-    def agent_falls_silent(self, which: int) -> None:
+    @rule(which=WHICH, ended=st.booleans())
+    def agent_falls_silent(self, which: int, ended: bool) -> None:
+        """It has ended, or is cut off for longer than its lease, perhaps within a turn."""
         world = self._a_world(which, up=True)
         if world is None:
             return
         world.up = False
         world.agent.ask("DELETE", "/host")
+        if ended:
+            world.restart()
+        else:
+            world.now += 2 * world.state.lease.seconds
 
     @rule(which=WHICH)
     def agent_returns(self, which: int) -> None:
@@ -393,6 +398,7 @@ class Service(RuleBasedStateMachine):
         for domain in world.domains.values():
             domain.state = GuestState.STOPPED
         world.boot += 1
+        world.restart()
         with self._mortal():
             self.fleet.http.post(f"/v1/hosts/{world.agent.name}/fence", json={"powered_off": True})
 

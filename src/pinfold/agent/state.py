@@ -98,12 +98,13 @@ class Phase(Enum):
 class Turn(Struct, frozen=True, kw_only=True):
     """One turn: orders, look, report or heartbeat, tasks, reports of guests.
 
-    `moving` are the guests whose task was under way when the look began, or began in this turn: the look may show an old state of them.
-    `due` are the reports that are still to be sent: guests on the host, then the reports of those that are gone. `sweep` is when a sweep
-    began, None if this turn is no sweep.
+    It follows `orders`, read before it or, if `fresh`, in it. `moving` are the guests whose task was under way when the look began, or
+    began in this turn: the look may show an old state of them. `due` are the reports that are still to be sent: guests on the host, then
+    the reports of those that are gone. `sweep` is when a sweep began, None if this turn is no sweep.
     """
 
     phase: Phase
+    fresh: bool = False
     orders: Orders = Orders(count=-1)
     ordered: frozenset[str] = frozenset()
     moving: frozenset[str] = frozenset()

@@ -170,7 +170,7 @@ def _take_orders(draft: Draft, parsed: ParsedOrders, *, polled: bool) -> None:
     draft.change(orders=parsed.orders, refused=parsed.refused)
     work.note_orders(draft, before)
     if not polled:
-        turn.look(draft)
+        turn.look(draft, fresh=True)
 
 
 def _welcomed(draft: Draft, event: Welcomed) -> None:

@@ -35,11 +35,11 @@ def begin(draft: Draft) -> None:
     if draft.state.orders is None or draft.state.lease.silent(draft.now):
         draft.do(ReadOrders())
     else:
-        look(draft)
+        look(draft, fresh=False)
 
 
-def look(draft: Draft) -> None:
-    """Look at the host. The whole turn follows the orders that are known now."""
+def look(draft: Draft, *, fresh: bool) -> None:
+    """Look at the host. The whole turn follows the orders that are known now; `fresh` says that it has read them itself."""
     if _ended(draft):
         return
     orders = draft.state.orders
@@ -47,7 +47,7 @@ def look(draft: Draft) -> None:
     ordered = frozenset(order.guest for order in orders.orders) | frozenset(refused.guest for refused in draft.state.refused)
     moving = frozenset(guest for guest, status in draft.state.guests.items() if status.work is not None)
     draft.change(sight=Sight(began=draft.now, clear=draft.state.sight.clear))
-    draft.change_turn(phase=Phase.LOOK, orders=orders, ordered=ordered, moving=moving)
+    draft.change_turn(phase=Phase.LOOK, fresh=fresh, orders=orders, ordered=ordered, moving=moving)
     draft.do(Look())
 
 
@@ -74,6 +74,9 @@ def speak(draft: Draft) -> None:
     turn, lease, rules = draft.turn, draft.state.lease, draft.state.rules
     if lease.sent is not None:
         return  # go on when the heartbeat that is under way has been answered
+    if lease.silent(draft.now) and not turn.fresh:
+        begin(draft)  # the lease has run out during the look
+        return
     report = host_report(draft.seen, turn.ordered, strategy=rules.strategy, disk_gib=turn.facts.disk_gib, facts=turn.facts.facts)
     if report != lease.reported:
         draft.change(lease=send(lease, Message(at=draft.now, report=report, in_turn=True)))
