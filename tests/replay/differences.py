@@ -58,6 +58,17 @@ def _orders_1(orders: Any) -> Any:
     return orders | {"tombstones": _no_claim(orders["tombstones"])}
 
 
+def _plain_findings(document: Any) -> Any:
+    """The document with findings that have no more than their sentence to say which definition is wrong, and by what."""
+    if isinstance(document, list):
+        return [_plain_findings(one) for one in document]
+    if not isinstance(document, dict):
+        return document
+    if {"code", "sentence", "by_record", "definition"} <= document.keys():
+        document = {key: value for key, value in document.items() if key not in ("by_record", "definition")}
+    return {key: _plain_findings(value) for key, value in document.items()}
+
+
 _COLUMNS = "what the scheduler keeps of a guest has columns of its own"
 _ROLES = "a claim has a role, and the revision at which it was held"
 _NAMED = "reports, absences and tombstones name the claim"
@@ -78,4 +89,5 @@ DIFFERENCES: tuple[Difference, ...] = (
         for family in ("messages", "messages-read")
     ),
     Difference(family="messages", cases="read orders", reason=_NAMED, undo=_orders_1),
+    Difference(family="documents", reason="a finding says all that its sentence is made of", undo=_plain_findings),
 )

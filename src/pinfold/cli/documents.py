@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pinfold.core.drift import ExpectedMasks, Finding, Severity, expected
+from pinfold.core.drift import ExpectedMasks, Finding, Severity, expected, written
 from pinfold.core.fit.model import Fit, NoFit
 from pinfold.core.overhead import ObservedThread, masks, memory_cell
 from pinfold.core.reasons import Reason
@@ -93,7 +93,7 @@ def replaced_document(done: ReplaceResult) -> Document:
         "guest": guest_document(done.guest),
         "moved": done.before != done.after,
         "before": None if done.before is None else placement_document(done.before),
-        "because": [finding_document(finding) for finding in done.because],
+        "because": [written.document(finding) for finding in done.because],
         "warnings": list(done.warnings),
     }
 
@@ -125,26 +125,6 @@ def guest_document(guest: HostGuest) -> Document:
     }
 
 
-def finding_document(finding: Finding) -> Document:
-    """One finding: its stable code, its severity, its subject, and the repair or the advice."""
-    return {
-        "code": finding.code.value,
-        "severity": finding.severity.value,
-        "guest": finding.guest,
-        "guest_id": finding.guest_id,
-        "tid": finding.tid,
-        "thread": finding.thread,
-        "thread_class": None if finding.thread_class is None else finding.thread_class.value,
-        "threads": [{"tid": tid, "name": name} for tid, name in finding.threads],
-        "subject": finding.subject,
-        "recorded": finding.recorded,
-        "observed": finding.observed,
-        "sentence": finding.sentence(),
-        "repair": finding.repair,
-        "advice": finding.advice,
-    }
-
-
 def proof_document(
     guest: HostGuest, recorded: ExpectedMasks | None, observation: Observation | None, findings: Iterable[Finding]
 ) -> Document:
@@ -156,7 +136,7 @@ def proof_document(
         "witness": None if observation is None else observation.witness,
         "stable": None if observation is None else observation.stable,
         "threads": [] if observation is None else [_thread_document(thread, recorded, guest.record) for thread in observation.threads],
-        "findings": [finding_document(finding) for finding in found],
+        "findings": [written.document(finding) for finding in found],
     }
 
 
@@ -171,7 +151,7 @@ def audit_document(found: Audit) -> Document:
             | {"whose": guest.origin.value, "policy": None if guest.policy is None else guest.policy.value, "inferred": guest.inferred}
             for guest in found.guests
         ],
-        "host_findings": [finding_document(finding) for finding in found.host_findings],
+        "host_findings": [written.document(finding) for finding in found.host_findings],
         "warnings": list(found.seen.warnings),
     }
 
@@ -182,12 +162,12 @@ def repair_document(done: Sequence[RepairedGuest], left: Sequence[RemainingFindi
         "repaired": [
             {
                 "guest": guest_document(one.before.guest),
-                "found": [finding_document(finding) for finding in one.before.drift],
-                "left": [finding_document(finding) for finding in one.after.drift],
+                "found": [written.document(finding) for finding in one.before.drift],
+                "left": [written.document(finding) for finding in one.after.drift],
             }
             for one in done
         ],
-        "left": [finding_document(one.finding) | {"why": one.why} for one in left],
+        "left": [written.document(one.finding) | {"why": one.why} for one in left],
     }
 
 
