@@ -49,6 +49,7 @@ def id_of(number: int) -> str:
 
 
 G, H = id_of(1), id_of(2)
+CLAIM = ClaimId(id_of(99))
 
 
 def order(guest: str = G, desired: Desired = Desired.RUNNING, *, boot: int = 1, revision: int = 3) -> GuestOrder:
@@ -56,19 +57,22 @@ def order(guest: str = G, desired: Desired = Desired.RUNNING, *, boot: int = 1, 
     return GuestOrder(
         guest=guest,
         name=f"server-{guest[-1]}",
-        claim=ClaimId(id_of(99)),
+        claim=CLAIM,
         revision=revision,
         desired=desired,
         boot=boot,
         flavor="f",
         request=pinned(1),
         fit=FIT,
+        held=revision,
     )
 
 
-def guest(key: str = G, state: GuestState = GuestState.STOPPED, *, revision: int = 3, hangs: str = "") -> HostGuest:
+def guest(
+    key: str = G, state: GuestState = GuestState.STOPPED, *, revision: int = 3, hangs: str = "", claim: ClaimId | None = CLAIM
+) -> HostGuest:
     """A guest of the service on the host."""
-    record = Record(guest=key, policy=EmulatorPolicy.UNSET, fit=FIT, revision=revision, owner=OWNER)
+    record = Record(guest=key, policy=EmulatorPolicy.UNSET, fit=FIT, claim=claim, revision=revision, owner=OWNER)
     return HostGuest(id=key, name=f"instance-{key}", state=state, vcpus=1, memory_mib=64, record=record, hangs=hangs)
 
 

@@ -1,5 +1,7 @@
 """What the agent does next, case by case."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +17,7 @@ from pinfold.agent.reconcile import (
     remember_absence,
     remember_boot,
 )
+from pinfold.core.identity import ClaimId
 from pinfold.drivers.port import GuestState
 from pinfold.store.records import Desired, Tombstone
 
@@ -22,11 +25,15 @@ NOW = "host-boot-2"
 
 
 def order(desired: Desired, *, revision: int = 5, boot: int = 1, guest: str = "g", hard: bool = False) -> Order:
-    return Order(guest=guest, claim="c", revision=revision, desired=desired, boot=boot, hard=hard)
+    return Order(guest=guest, claim=_claim(revision), revision=revision, desired=desired, boot=boot, hard=hard, held=revision)
 
 
 def present(state: GuestState, *, revision: int = 5, guest: str = "g") -> PresentGuest:
-    return PresentGuest(guest=guest, state=state, revision=revision)
+    return PresentGuest(guest=guest, state=state, revision=revision, claim=_claim(revision))
+
+
+def _claim(held: int) -> ClaimId:
+    return ClaimId(f"claim {held}")
 
 
 def booted(boot: int = 1, host_boot: str = NOW, failure: str = "") -> Memory:
@@ -36,7 +43,10 @@ def booted(boot: int = 1, host_boot: str = NOW, failure: str = "") -> Memory:
 FAILED = booted(2, failure="no such image")
 
 
-BURIED = Memory(tombstones=(Tombstone(guest="g", revision=5),))
+BURIED = Memory(tombstones=(Tombstone(guest="g", revision=5, claim=_claim(5)),))
+
+UNNAMED = Memory(tombstones=(Tombstone(guest="g", revision=5),))
+AMENDED = replace(order(Desired.RUNNING), revision=9)
 
 CASES = {
     "a guest that is not there is started": (order(Desired.RUNNING), None, Memory(), Act.START),
@@ -90,6 +100,39 @@ CASES = {
     "a late start order meets its tombstone": (order(Desired.RUNNING), None, BURIED, Act.REFUSE_STALE),
     "a newer claim of a buried guest starts": (order(Desired.RUNNING, revision=6), None, BURIED, Act.START),
     "an absence is confirmed again for a buried guest": (order(Desired.ABSENT), None, BURIED, Act.CONFIRM_ABSENT),
+    "a late start order for an amended claim meets its tombstone": (
+        replace(order(Desired.RUNNING), revision=9),
+        None,
+        BURIED,
+        Act.REFUSE_STALE,
+    ),
+    "an older claim of a buried guest is no matter of its tombstone": (order(Desired.RUNNING, revision=4), None, BURIED, Act.START),
+    "a late start order meets the tombstone of an earlier pinfold": (order(Desired.RUNNING), None, UNNAMED, Act.REFUSE_STALE),
+    "a newer claim passes the tombstone of an earlier pinfold": (order(Desired.RUNNING, revision=6), None, UNNAMED, Act.START),
+    "a running guest whose claim was amended gets its record amended": (AMENDED, present(GuestState.RUNNING), booted(), Act.AMEND),
+    "so does one that a crash left paused": (AMENDED, present(GuestState.PAUSED), Memory(), Act.AMEND),
+    "and one that is off": (AMENDED, present(GuestState.STOPPED), booted(), Act.AMEND),
+    "and one that is to be rebooted, before that": (replace(AMENDED, boot=2, hard=True), present(GuestState.RUNNING), booted(), Act.AMEND),
+    "an older order amends nothing": (order(Desired.RUNNING), replace(present(GuestState.RUNNING), revision=9), booted(), None),
+    "a record that names no claim is known by its revision, and amended": (
+        order(Desired.RUNNING),
+        replace(present(GuestState.RUNNING), claim=None),
+        booted(),
+        Act.AMEND,
+    ),
+    "also where the claim was amended since": (AMENDED, replace(present(GuestState.RUNNING), claim=None), booted(), Act.AMEND),
+    "also of a guest that is to stay off": (
+        order(Desired.STOPPED),
+        replace(present(GuestState.STOPPED), claim=None),
+        booted(),
+        Act.AMEND,
+    ),
+    "a record that names no claim and has another revision is of another claim": (
+        order(Desired.RUNNING),
+        replace(present(GuestState.STOPPED, revision=4), claim=None),
+        booted(),
+        Act.UNDEFINE,
+    ),
 }
 
 
@@ -130,12 +173,14 @@ def test_removals_come_before_starts() -> None:
 
 
 guests = st.sampled_from(["a", "b", "c"])
+claims = st.integers(1, 2).map(_claim)
 order_sets = st.lists(
     st.builds(
         Order,
         guest=guests,
-        claim=st.just("c"),
+        claim=claims,
         revision=st.integers(0, 3),
+        held=st.integers(0, 3),
         desired=st.sampled_from(Desired),
         boot=st.integers(1, 3),
         hard=st.booleans(),
@@ -143,14 +188,17 @@ order_sets = st.lists(
     unique_by=lambda entry: entry.guest,
 ).map(tuple)
 present_sets = st.lists(
-    st.builds(PresentGuest, guest=guests, state=st.sampled_from(GuestState), revision=st.integers(0, 3)),
+    st.builds(PresentGuest, guest=guests, state=st.sampled_from(GuestState), revision=st.integers(0, 3), claim=st.none() | claims),
     unique_by=lambda entry: entry.guest,
 ).map(tuple)
 memories = st.builds(
     lambda stones, boots: Memory(
         booted=tuple(sorted(boots, key=lambda entry: entry.guest)), tombstones=tuple(sorted(stones, key=lambda stone: stone.guest))
     ),
-    st.lists(st.builds(Tombstone, guest=guests, revision=st.integers(0, 3)), unique_by=lambda entry: entry.guest),
+    st.lists(
+        st.builds(Tombstone, guest=guests, revision=st.integers(0, 3), claim=st.none() | claims),
+        unique_by=lambda entry: (entry.guest, entry.claim),
+    ),
     st.lists(
         st.builds(
             LastBoot, guest=guests, boot=st.integers(1, 3), host_boot=st.sampled_from([NOW, "before"]), failure=st.sampled_from(["", "no"])
@@ -188,10 +236,12 @@ def test_performing_every_action_leads_to_rest(orders: tuple[Order, ...], shown:
             if task.act is Act.REPORT_FOREIGN or wanted is None:
                 continue
             if task.act in (Act.START, Act.RESTART, Act.FINISH, Act.REBOOT):
-                state[task.guest] = PresentGuest(guest=task.guest, state=GuestState.RUNNING, revision=wanted.revision)
+                state[task.guest] = replace(_follow(wanted), state=GuestState.RUNNING)
                 memory = remember_boot(memory, LastBoot(guest=task.guest, boot=wanted.boot, host_boot=NOW))
             elif task.act in (Act.STOP, Act.SHUT_DOWN):
-                state[task.guest] = PresentGuest(guest=task.guest, state=GuestState.STOPPED, revision=state[task.guest].revision)
+                state[task.guest] = replace(state[task.guest], state=GuestState.STOPPED)
+            elif task.act is Act.AMEND:
+                state[task.guest] = replace(_follow(wanted), state=state[task.guest].state)
             elif task.act in (Act.REMOVE, Act.UNDEFINE):
                 state.pop(task.guest)
             elif task.act is Act.CONFIRM_ABSENT:
@@ -200,9 +250,13 @@ def test_performing_every_action_leads_to_rest(orders: tuple[Order, ...], shown:
     assert rest <= {Act.CONFIRM_ABSENT, Act.REFUSE_STALE, Act.REPORT_FOREIGN}
 
 
-@given(memories, st.integers(0, 9))
-def test_a_tombstone_never_goes_back(memory: Memory, revision: int) -> None:
-    before = {stone.guest: stone.revision for stone in memory.tombstones}
-    after = {stone.guest: stone.revision for stone in remember_absence(memory, Tombstone(guest="a", revision=revision)).tombstones}
-    assert after["a"] == max(revision, before.get("a", revision))
-    assert all(after[guest] == kept for guest, kept in before.items() if guest != "a")
+def _follow(wanted: Order) -> PresentGuest:
+    return PresentGuest(guest=wanted.guest, state=GuestState.STOPPED, revision=wanted.revision, claim=wanted.claim)
+
+
+@given(memories, st.integers(0, 9), st.none() | claims)
+def test_a_tombstone_never_goes_back(memory: Memory, revision: int, claim: ClaimId | None) -> None:
+    stone = Tombstone(guest="a", revision=revision, claim=claim)
+    before = {(one.guest, one.claim): one.revision for one in memory.tombstones}
+    after = {(one.guest, one.claim): one.revision for one in remember_absence(memory, stone).tombstones}
+    assert after == before | {("a", claim): max(revision, before.get(("a", claim), revision))}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from tests.agent.script import LEASE, RULES, G, H, Script, guest, id_of, kinds, order
+from tests.agent.script import CLAIM, LEASE, RULES, G, H, Script, guest, id_of, kinds, order
 
 from pinfold.agent.actions import (
     Announce,
@@ -233,7 +235,7 @@ def removing() -> Script:
 def test_a_removal_is_confirmed_only_once_its_tombstone_is_in_its_file() -> None:
     script = removing()
     memory = script.state.memory
-    assert memory.tombstones == (Tombstone(guest=G, revision=3),)
+    assert memory.tombstones == (Tombstone(guest=G, revision=3, claim=CLAIM),)
     begun = script.tell(Saved(memory=memory, when=script.when()))
     assert [action for action in begun if isinstance(action, Confirm)] != []
     script.tell(Confirmed(guest=G, when=script.when()))
@@ -465,3 +467,14 @@ def test_stories_are_written_soon_but_not_all_the_time() -> None:
         action for action in script.tell(StoriesSaved(stories=first.stories, when=script.when())) if isinstance(action, SaveStories)
     ]
     assert [action for action in script.passes(1.0) if isinstance(action, SaveStories)]
+
+
+def test_a_running_guest_gets_its_record_amended_after_its_claim() -> None:
+    script = Script(Memory(booted=(LastBoot(guest=G, boot=1, host_boot="boot-1"),)))
+    amended = replace(order(), revision=8)
+    script.plays((amended,), guest(state=GuestState.RUNNING, revision=3))
+    begun = [action for action in script.begun if isinstance(action, Perform)]
+    assert [(action.task.act, action.order) for action in begun] == [(Act.AMEND, amended)]
+    script.ends(outcome=Outcome())
+    script.plays((amended,), guest(state=GuestState.RUNNING, revision=8))
+    assert [action for action in script.begun if isinstance(action, Perform)] == begun

@@ -47,15 +47,23 @@ def _claim(database: Database, guest: str) -> ClaimRecord:
     return found
 
 
+def _revision(database: Database, host: str) -> int:
+    with database.read() as connection:
+        return hosts.get(connection, host).revision
+
+
 def test_rates_that_rose_and_fell_are_booked(database: Database, scheduler: Scheduler, placement: Placement) -> None:
     (host,) = synced_hosts(database, scheduler, "c01")
     made = _sharing(database, scheduler)
+    held = _claim(database, made.guest).held
     for rate, expected in ((200, 208), (5, 13), (5, 13)):
         _change(database, scheduler, host, _rates(rate))
         assert dict(placement.usages(host))[OVERHEAD] != expected or rate == 5
         scheduler.rebook(made.guest)
         assert dict(placement.usages(host))[OVERHEAD] == expected
-        assert _claim(database, made.guest).fit.taken == made.fit.taken
+        claim = _claim(database, made.guest)
+        assert (claim.id, claim.held, claim.fit.taken) == (made.claim, held, made.fit.taken)
+        assert held < claim.revision and (rate != 200 or claim.revision == _revision(database, host))
         at_rest(database, placement)
     with pytest.raises(InvalidRequest, match="holds no claim"):
         scheduler.rebook(add_guest(database, pinned(1)))

@@ -69,7 +69,7 @@ from pinfold.agent.wire import GuestOrder, GuestReport
 from pinfold.api.app import create_app
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.model import Fit
-from pinfold.core.host import Claim, HostState, Ledger, Limits
+from pinfold.core.host import Claim, HostState, Ledger, Limits, OverheadRates
 from pinfold.core.identity import ClaimId
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.drivers.port import GuestState, HostGuest, Record
@@ -264,6 +264,9 @@ class World:
             case Act.STOP | Act.SHUT_DOWN:
                 self.domains[guest].state = GuestState.STOPPED
                 return Outcome()
+            case Act.AMEND if order is not None:
+                self.domains[guest] = replace(self.domains[guest], revision=order.revision, fit=order.fit)
+                return Outcome()
             case Act.UNDEFINE:
                 del self.domains[guest]
                 return Outcome()
@@ -432,6 +435,17 @@ class Service(RuleBasedStateMachine):
         with self._mortal():
             assert self.fleet.ask("POST", f"/servers/{server}/action", body).status_code in (202, 404, 409)
 
+    @rule(which=WHICH, rate=st.sampled_from((1, 20)))
+    def rates_change_and_a_server_is_booked_anew(self, which: int, rate: int) -> None:
+        server = self._a_server(which)
+        world = self._a_world(which, up=True)
+        if server is None or world is None:
+            return
+        limits = replace(world.agent.reported.limits, rates=OverheadRates(guest=rate))
+        with self._mortal():
+            world.agent.hello(replace(world.agent.reported, limits=limits))
+            assert self.fleet.http.post(f"/v1/servers/{server}/rebook", json={}).status_code in (204, 400, 404, 409)
+
     @rule(which=WHICH)
     def delete(self, which: int) -> None:
         server = self._a_server(which)
@@ -466,7 +480,8 @@ class Service(RuleBasedStateMachine):
                     continue
                 claim = held.get((host, guest))
                 assert claim is not None, f"{guest} runs on {world.agent.name} without a claim"
-                assert (claim.id, claim.revision, claim.fit.taken) == (domain.claim, domain.revision, domain.fit.taken)
+                assert claim.id == domain.claim and domain.revision <= claim.revision
+                assert claim.fit.taken == domain.fit.taken
                 assert {pcpu for pcpu, (owner, _) in owners[host].items() if owner == guest} == set(domain.fit.taken)
         assert ran <= {(world.agent.id, guest) for world in self.worlds.values() for guest in world.disks}, "a disk is lost"
 

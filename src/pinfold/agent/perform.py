@@ -16,6 +16,7 @@ from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Driver, GuestState, HostGuest, Record
 from pinfold.faultpoints import fault_point
 from pinfold.host import disk, serial
+from pinfold.host.amend import amend
 from pinfold.host.start import NotPlaced, StartOrder, finish, restart, start
 from pinfold.host.stop import shut_down, stop
 
@@ -55,6 +56,9 @@ class Performer:
             case Act.STOP:
                 stop(self._driver, self._settings, guest, agent=self._owner)
                 return Outcome()
+            case Act.AMEND if order is not None:
+                amend(self._driver, self._settings, self._record(order), agent=self._owner)
+                return Outcome()
             case Act.UNDEFINE:
                 self._undefine(guest)
                 return Outcome()
@@ -69,8 +73,8 @@ class Performer:
             case _:
                 return Outcome()
 
-    def _start(self, order: GuestOrder, ran: bool) -> Outcome:
-        record = Record(
+    def _record(self, order: GuestOrder) -> Record:
+        return Record(
             guest=order.guest,
             policy=order.request.emulator_policy,
             fit=order.fit,
@@ -81,6 +85,9 @@ class Performer:
             request=order.request,
             server=order.name,
         )
+
+    def _start(self, order: GuestOrder, ran: bool) -> Outcome:
+        record = self._record(order)
         fault_point("agent.start")
         try:
             asked = StartOrder(

@@ -3,12 +3,13 @@
 `reconcile` looks at states, not at messages, so a lost message only costs time. For each order:
 
 1. ABSENT: remove a guest that is there; confirm that it is gone once it is. Only that lets the service release its pCPUs.
-2. An order that is not newer than the guest's tombstone is stale: a removal overtook it. Refuse it.
-3. RUNNING: start a guest that is not there. Finish the start of one that an agent's crash left paused. Undefine one whose record is of
+2. An order for a claim that has a tombstone is stale: a removal overtook it. Refuse it.
+3. Amend the record of a guest whose claim has changed since, or whose record does not name its claim yet. The guest goes on.
+4. RUNNING: start a guest that is not there. Finish the start of one that an agent's crash left paused. Undefine one whose record is of
    another claim, and keep its disk. Start a stopped one again only when the order asks for a later boot than the last one, or when the
    host rebooted since. A guest that powered itself off stays off, and so does one whose last boot failed.
-4. STOPPED: stop a guest that runs; keep its definition and claim.
-5. Before a stop or a reboot that is not hard, ask the guest to shut down. End it when its time is over.
+5. STOPPED: stop a guest that runs; keep its definition and claim.
+6. Before a stop or a reboot that is not hard, ask the guest to shut down. End it when its time is over.
 
 Only step 1 deletes the disk of a guest that ran. A guest of the service without an order is foreign to this agent: it is counted and
 reported, but never touched.
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from pinfold.agent.wire import GuestOrder
 from pinfold.core.identity import ClaimId
 from pinfold.drivers.port import GuestState
 from pinfold.store.records import Desired, Tombstone
@@ -37,6 +39,7 @@ class Act(Enum):
     SHUT_DOWN = "shut down"
     STOP = "stop"
     UNDEFINE = "undefine"
+    AMEND = "amend"
     REMOVE = "remove"
     CONFIRM_ABSENT = "confirm absent"
     REFUSE_STALE = "refuse stale"
@@ -45,7 +48,10 @@ class Act(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What the service recorded for one guest: its claim here, the revision at which the claim was made, and the wanted boot.
+    """What the service recorded for one guest: its claim here and the wanted boot.
+
+    `revision` is the claim's last one, `held` the one at which it was held or moved. `claim` is None for a guest that has a tombstone and
+    no order: the service does not wait to hear that it is gone.
 
     `boot` counts the starts that a user asked for: 1 for the create, plus 1 for each later start and reboot. A `hard` one does not ask the
     guest to shut down first.
@@ -57,15 +63,20 @@ class Order:
     desired: Desired
     boot: int = 1
     hard: bool = False
+    held: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PresentGuest:
-    """One guest of the service that is on this host: its state, and the revision in its record."""
+    """One guest of the service that is on this host: its state, and the claim and revision in its record.
+
+    The record of an earlier pinfold names no claim.
+    """
 
     guest: str
     state: GuestState
     revision: int
+    claim: ClaimId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +91,9 @@ class LastBoot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """What the agent remembers across restarts. Each tuple is ordered by guest, with each guest once.
+    """What the agent remembers across restarts: boots by guest, each guest once, and tombstones by guest and claim, each claim once.
 
-    A tombstone stands for a guest that was confirmed gone. No order up to its revision starts the guest again.
+    A tombstone stands for a claim whose guest was confirmed gone. No order for that claim starts the guest again.
     """
 
     booted: tuple[LastBoot, ...] = ()
@@ -112,17 +123,17 @@ def reconcile(
 ) -> tuple[Task, ...]:
     """The tasks that lead from `present` to `orders`: removals and stops first, because they free what starts need, then by guest.
 
-    >>> order = Order(guest="g", claim="c", revision=3, desired=Desired.RUNNING)
+    >>> order = Order(guest="g", claim=ClaimId("c"), revision=3, desired=Desired.RUNNING)
     >>> [task.act.value for task in reconcile((order,), (), Memory(), "boot-1")]
     ['start']
     """
     seen = {guest.guest: guest for guest in present}
     booted = {entry.guest: entry for entry in memory.booted}
-    tombstones = {stone.guest: stone.revision for stone in memory.tombstones}
+    over = {order.guest for order in orders for stone in memory.tombstones if is_over(stone, order.guest, order.claim, order.held)}
     tasks = []
     for order in orders:
         guest = seen.get(order.guest)
-        act = _act(order, guest, booted.get(order.guest), tombstones.get(order.guest), host_boot)
+        act = _act(order, guest, booted.get(order.guest), order.guest in over, host_boot)
         if act in _ENDS and guest is not None and guest.state is GuestState.RUNNING and not order.hard:
             act = _asking(act, order.guest, patience)
         if act is not None:
@@ -132,16 +143,32 @@ def reconcile(
     return tuple(sorted(tasks, key=lambda task: (_FIRST.index(task.act) if task.act in _FIRST else len(_FIRST), task.guest)))
 
 
-_FIRST = (Act.REMOVE, Act.UNDEFINE, Act.STOP, Act.SHUT_DOWN, Act.CONFIRM_ABSENT)
+_FIRST = (Act.REMOVE, Act.UNDEFINE, Act.STOP, Act.SHUT_DOWN, Act.AMEND, Act.CONFIRM_ABSENT)
 _ENDS = (Act.STOP, Act.REBOOT)
 _ALIVE = (GuestState.RUNNING, GuestState.PAUSED)
 
 
-def _act(order: Order, guest: PresentGuest | None, booted: LastBoot | None, buried: int | None, host_boot: str) -> Act | None:
+def is_of(order: Order | GuestOrder, claim: ClaimId | None, revision: int) -> bool:
+    """Whether a record with that claim and revision is of the order's claim. A record that names no claim is known by the revision at which
+    the claim was held.
+    """
+    return revision == order.held if claim is None else claim == order.claim
+
+
+def is_over(stone: Tombstone, guest: str, claim: ClaimId | None, revision: int) -> bool:
+    """Whether the tombstone is that of the guest's claim. If one of the two names no claim, the earlier revision is over."""
+    if stone.guest != guest:
+        return False
+    return revision <= stone.revision if claim is None or stone.claim is None else claim == stone.claim
+
+
+def _act(order: Order, guest: PresentGuest | None, booted: LastBoot | None, over: bool, host_boot: str) -> Act | None:
     if order.desired is Desired.ABSENT:
         return Act.REMOVE if guest is not None else Act.CONFIRM_ABSENT
-    if buried is not None and order.revision <= buried:
+    if over:
         return Act.REFUSE_STALE
+    if guest is not None and is_of(order, guest.claim, guest.revision) and (guest.claim is None or guest.revision < order.revision):
+        return Act.AMEND
     if order.desired is Desired.STOPPED:
         return Act.STOP if guest is not None and guest.state in _ALIVE else None
     return _towards_running(order, guest, booted, host_boot)
@@ -152,7 +179,7 @@ def _towards_running(order: Order, guest: PresentGuest | None, booted: LastBoot 
     again = booted is None or later or booted.host_boot != host_boot
     if guest is None:
         return Act.START if booted is None or again or not booted.failure else None
-    if guest.revision != order.revision:
+    if not is_of(order, guest.claim, guest.revision):
         return Act.UNDEFINE
     if guest.state is GuestState.PAUSED:
         return Act.REBOOT if later else Act.FINISH
@@ -175,15 +202,15 @@ def remember_boot(memory: Memory, booted: LastBoot) -> Memory:
 
 
 def remember_absence(memory: Memory, stone: Tombstone) -> Memory:
-    """The memory after a guest was confirmed gone. A tombstone's revision never goes down; the guest's boots are forgotten.
+    """The memory after a claim's guest was confirmed gone. A tombstone's revision never goes down; the guest's boots are forgotten.
 
     When there are too many tombstones, keep those of the newest claims: a stale order is seconds old, not thousands of removals.
     """
-    older = max((entry.revision for entry in memory.tombstones if entry.guest == stone.guest), default=stone.revision)
-    newest = Tombstone(guest=stone.guest, revision=max(older, stone.revision))
-    others = sorted((entry for entry in memory.tombstones if entry.guest != stone.guest), key=lambda entry: (entry.revision, entry.guest))
-    kept = others[-(MOST_TOMBSTONES - 1) :]
+    same = [entry for entry in memory.tombstones if (entry.guest, entry.claim) == (stone.guest, stone.claim)]
+    others = [entry for entry in memory.tombstones if entry not in same]
+    newest = max([*same, stone], key=lambda entry: entry.revision)
+    kept = sorted(others, key=lambda entry: (entry.revision, entry.guest))[-(MOST_TOMBSTONES - 1) :]
     return Memory(
         booted=tuple(entry for entry in memory.booted if entry.guest != stone.guest),
-        tombstones=tuple(sorted([*kept, newest], key=lambda entry: entry.guest)),
+        tombstones=tuple(sorted([*kept, newest], key=lambda entry: (entry.guest, entry.claim or ""))),
     )

@@ -26,7 +26,7 @@ _OBSERVED: Final = {
 def present_guests(guests: tuple[HostGuest, ...], owner: str) -> tuple[PresentGuest, ...]:
     """The service's guests on the host (their record names `owner`), ordered by id."""
     return tuple(
-        PresentGuest(guest=guest.id, state=guest.state, revision=guest.record.revision)
+        PresentGuest(guest=guest.id, state=guest.state, revision=guest.record.revision, claim=guest.record.claim)
         for guest in guests
         if guest.record is not None and guest.record.owner == owner
     )

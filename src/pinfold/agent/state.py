@@ -17,6 +17,7 @@ from pinfold.agent.shutdowns import Request
 from pinfold.agent.story import Stories
 from pinfold.agent.wire import GuestOrder, GuestReport, Orders
 from pinfold.core.fit.model import Strategy
+from pinfold.core.identity import ClaimId
 from pinfold.drivers.port import GuestState, HostGuest
 from pinfold.host.survey import Survey
 
@@ -62,9 +63,9 @@ class Work(Struct, frozen=True, kw_only=True):
 
 
 class FailedStart(Struct, frozen=True, kw_only=True):
-    """Why the start for the claim of `revision` failed. Kept until the service has acknowledged it."""
+    """Why the start for that claim failed. Kept until the service has acknowledged it."""
 
-    revision: int
+    claim: ClaimId | None
     failure: str
 
 

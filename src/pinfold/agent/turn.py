@@ -14,7 +14,7 @@ from pinfold.agent.actions import Look, ReadOrders, SendGuest, SendHeartbeat, Se
 from pinfold.agent.draft import Draft
 from pinfold.agent.events import HostFacts
 from pinfold.agent.lease import SPEAKS, Message, Sight, send
-from pinfold.agent.reconcile import LastBoot, Order, PresentGuest, Task, reconcile, remember_boot
+from pinfold.agent.reconcile import LastBoot, Order, PresentGuest, Task, is_of, is_over, reconcile, remember_boot
 from pinfold.agent.report import guest_report, host_report, lost_guests, present_guests
 from pinfold.agent.state import Phase, Turn
 from pinfold.agent.wire import GuestReport, Orders, ThreadReport
@@ -113,13 +113,20 @@ def wanted_orders(orders: Orders, present: tuple[PresentGuest, ...]) -> tuple[Or
     """The orders, and a removal for each guest that has a tombstone at the service but is still here."""
     wanted = {
         order.guest: Order(
-            guest=order.guest, claim=order.claim, revision=order.revision, desired=order.desired, boot=order.boot, hard=order.hard
+            guest=order.guest,
+            claim=order.claim,
+            revision=order.revision,
+            desired=order.desired,
+            boot=order.boot,
+            hard=order.hard,
+            held=order.held,
         )
         for order in orders.orders
     }
-    here = {guest.guest: guest.revision for guest in present}
+    here = {guest.guest: guest for guest in present}
     for stone in orders.tombstones:
-        if stone.guest not in wanted and here.get(stone.guest, stone.revision + 1) <= stone.revision:
+        guest = here.get(stone.guest)
+        if stone.guest not in wanted and guest is not None and is_over(stone, guest.guest, guest.claim, guest.revision):
             wanted[stone.guest] = Order(guest=stone.guest, claim=None, revision=stone.revision, desired=Desired.ABSENT)
     return tuple(wanted[guest] for guest in sorted(wanted))
 
@@ -145,7 +152,7 @@ def _adopt(draft: Draft, present: tuple[PresentGuest, ...]) -> None:
         order = orders.get(guest.guest)
         if order is None or guest.guest in known or guest.guest in turn.moving:
             continue
-        if guest.state is GuestState.RUNNING and guest.revision == order.revision:
+        if guest.state is GuestState.RUNNING and is_of(order, guest.claim, guest.revision):
             booted = LastBoot(guest=guest.guest, boot=order.boot, host_boot=turn.facts.host_boot)
             draft.change(memory=remember_boot(draft.state.memory, booted))
             draft.note(guest.guest, f"it runs by an earlier agent's start, remembered as boot {order.boot}")
@@ -177,12 +184,9 @@ def _plan_reports(draft: Draft, present: tuple[PresentGuest, ...]) -> None:
         for guest, status in state.guests.items():
             if status.unsure and status.answered is not None:
                 draft.change_guest(guest, unsure=False, answered=None)
-    ordered = {order.guest: order.revision for order in turn.orders.orders if order.desired is not Desired.ABSENT}
-    here = tuple(
-        guest
-        for guest in draft.seen.ours
-        if guest.record is not None and guest.record.owner == state.rules.owner and ordered.get(guest.id) == guest.record.revision
-    )
+    ordered = {order.guest: order for order in turn.orders.orders if order.desired is not Desired.ABSENT}
+    named = {guest.guest for guest in present if guest.guest in ordered and is_of(ordered[guest.guest], guest.claim, guest.revision)}
+    here = tuple(guest for guest in draft.seen.ours if guest.id in named)
     lost = lost_guests(turn.orders, present, state.memory)
     due = (*(guest for guest in here if guest.id not in turn.moving), *(each for each in lost if each[0] not in turn.moving))
     draft.change_turn(phase=Phase.REPORTS, due=due, sweep=draft.now if sweep else None)

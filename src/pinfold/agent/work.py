@@ -58,9 +58,9 @@ def performed(draft: Draft, guest: str, outcome: Outcome) -> None:
     order = work.task.order
     if outcome.gone and order is not None and buries(work.task):
         if outcome.failure and work.task.act is not Act.REFUSE_STALE:
-            draft.change_guest(guest, failed_start=FailedStart(revision=order.revision, failure=outcome.failure))
+            draft.change_guest(guest, failed_start=FailedStart(claim=order.claim, failure=outcome.failure))
         draft.note(guest, f"{work.task.act.value}: nothing of it remains; {outcome.failure}".removesuffix("; "))
-        draft.change(memory=remember_absence(draft.state.memory, Tombstone(guest=guest, revision=order.revision)))
+        draft.change(memory=remember_absence(draft.state.memory, Tombstone(guest=guest, revision=order.revision, claim=order.claim)))
     elif outcome.booted and order is not None:
         draft.note(guest, f"{work.task.act.value}: {outcome.failure or 'done'}")
         booted = LastBoot(guest=guest, boot=order.boot, host_boot=work.host_boot, failure=outcome.failure)
@@ -118,7 +118,7 @@ def failed(draft: Draft, guest: str, why: str) -> None:
 def _absence(draft: Draft, order: Order, outcome: Outcome) -> Absence:
     """The confirmation. After one that was not answered, the order meets its tombstone; the reason is then still the failed start's."""
     first = draft.guest(order.guest).failed_start
-    known = first is not None and first.revision == order.revision and outcome.failure
+    known = first is not None and first.claim == order.claim and outcome.failure
     failure = first.failure if known and first is not None else outcome.failure
     return Absence(revision=order.revision, failure=failure, claim=order.claim)
 

@@ -133,7 +133,7 @@ def start(driver: Driver, settings: HostSettings, order: StartOrder, *, claimed:
 def restart(driver: Driver, settings: HostSettings, key: str, *, agent: str = "") -> StartResult:
     """Start a stopped guest of ours (by name or id) in its recorded place. `agent` is the caller's name if it is the host's agent.
 
-    A paused guest, which an interrupted start leaves, is verified and resumed.
+    A paused guest, which an interrupted start leaves, is verified and resumed. A record of an older pinfold gets the id of its claim.
 
     The guest kept its claim while it was stopped, but pools may have changed and others may be pinned there. Raises `NotPlaced` if its
     record is no longer valid, `InvalidRequest` if there is no such guest, it is not ours, or it runs; otherwise as `start`.
@@ -155,6 +155,8 @@ def restart(driver: Driver, settings: HostSettings, key: str, *, agent: str = ""
             if findings:
                 raise _not_placed(guest, findings, _way_out(guest, agent))
             with clock.step("start paused"):
+                if record.claim is None:
+                    driver.amend(guest.id, replace(record, claim=_new_claim()))
                 undo.add(f"guest {guest.name}", lambda: driver.stop(guest.id, remove=False))
                 guest = driver.restart(guest.id)
         verdict = _run(driver, settings, guest, seen, clock)
@@ -207,8 +209,13 @@ def _refuse_taken(seen: Survey, order: StartOrder) -> None:
 
 
 def _record(order: StartOrder, found: Fit) -> Record:
-    policy, claim = order.request.emulator_policy, ClaimId(str(uuid.uuid4()))
-    return Record(guest=order.id, policy=policy, fit=found, claim=claim, flavor=order.flavor, owner=OWNER, request=order.request)
+    policy = order.request.emulator_policy
+    return Record(guest=order.id, policy=policy, fit=found, claim=_new_claim(), flavor=order.flavor, owner=OWNER, request=order.request)
+
+
+def _new_claim() -> ClaimId:
+    """The id of a claim on a host without a service."""
+    return ClaimId(str(uuid.uuid4()))
 
 
 def _spec(settings: HostSettings, order: StartOrder, boot: Boot, record: Record) -> GuestSpec:

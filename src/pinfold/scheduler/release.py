@@ -97,8 +97,8 @@ class Releaser:
         try:
             reallocate(self._placement, found, larger(found.amounts, wanted))
             with self._database.write() as connection:
-                hosts.bump(connection, found.host, ledger=True)
-                claims.rebook(connection, found.id, amounts=wanted, fit=fit)
+                made = hosts.bump(connection, found.host, ledger=True)
+                claims.amend(connection, found, amounts=wanted, fit=fit, revision=made)
             self._fresh.host(found.host)
             # Also when no amount shrinks: a healer in between may have restored the amounts that the ledger had until now.
             reallocate(self._placement, found, wanted)

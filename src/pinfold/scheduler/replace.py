@@ -128,7 +128,7 @@ class Replacer:
                 made = hosts.advance(connection, claim.host, host.record.revision, also_disabled=True)
             except Conflict as error:
                 raise _StaleError from error
-            claims.move(connection, claim, fit=plan.fit, amounts=plan.amounts, revision=made)
+            claims.amend(connection, claim, fit=plan.fit, amounts=plan.amounts, revision=made, moved=True)
             move = Move(
                 host=host.record.name,
                 revision=made,

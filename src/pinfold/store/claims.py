@@ -23,14 +23,14 @@ _INTEND: Final = claim.insert().values(
     state=ClaimState.INTENDED.value, revision=0, deadline=EpochNow() + _SECONDS, created=EpochNow(), updated=EpochNow()
 )
 _OWN: Final = pcpu_owner.insert()
-_MOVE: Final = (
+_AMEND: Final = (
     claim.update()
     .where(claim.c.id == sa.bindparam("claim_id"), claim.c.state == ClaimState.HELD.value, claim.c.revision == sa.bindparam("was"))
     .values(
         fit=sa.bindparam("new_fit"),
         amounts=sa.bindparam("new_amounts"),
         revision=sa.bindparam("new_revision"),
-        held=sa.bindparam("new_revision"),
+        held=sa.bindparam("new_held"),
         updated=EpochNow(),
     )
 )
@@ -82,16 +82,20 @@ def hold(connection: sa.Connection, claim_id: ClaimId, *, guest: str, host: str,
     _own(connection, claim_id, guest=guest, host=host, fit=fit)
 
 
-def move(connection: sa.Connection, was: ClaimRecord, *, fit: Fit, amounts: Amounts, revision: int) -> None:
-    """Give a held claim another fit on the same host at the host's new revision, and its guest those pCPUs instead of the old ones.
+def amend(connection: sa.Connection, was: ClaimRecord, *, fit: Fit, amounts: Amounts, revision: int, moved: bool = False) -> None:
+    """Give a held claim another fit or other amounts on the same host, at the host's new revision, and its guest the pCPUs of the fit.
 
-    Raises `Conflict` when the claim is no longer held at revision `was`, or when a pCPU has another owner.
+    The guest goes on, and its record follows. With `moved`, the guest does not run and starts in another place: an agent that knows no
+    claim ids takes it for another claim. Raises `Conflict` when the claim is no longer held at revision `was`, or when a pCPU has another
+    owner.
     """
     values = {"new_fit": codec.encode(fit, Fit), "new_amounts": codec.encode(amounts, Amounts), "new_revision": revision}
-    if connection.execute(_MOVE, {"claim_id": was.id, "was": was.revision, **values}).rowcount != 1:
+    values["new_held"] = revision if moved else was.held
+    if connection.execute(_AMEND, {"claim_id": was.id, "was": was.revision, **values}).rowcount != 1:
         raise Conflict(f"claim {was.id} is not held at revision {was.revision} any more")
-    connection.execute(pcpu_owner.delete().where(pcpu_owner.c.claim == was.id))
-    _own(connection, was.id, guest=was.guest, host=was.host, fit=fit)
+    if roles(fit) != roles(was.fit):
+        connection.execute(pcpu_owner.delete().where(pcpu_owner.c.claim == was.id))
+        _own(connection, was.id, guest=was.guest, host=was.host, fit=fit)
 
 
 def abandon(connection: sa.Connection, claim_id: ClaimId, *, expired: bool) -> None:
@@ -110,11 +114,6 @@ def forget(connection: sa.Connection, claim_id: ClaimId) -> None:
     over = (ClaimState.RELEASING.value, ClaimState.ABANDONED.value)
     if connection.execute(claim.delete().where(claim.c.id == claim_id, claim.c.state.in_(over))).rowcount != 1:
         raise Conflict(f"claim {claim_id} is neither releasing nor abandoned")
-
-
-def rebook(connection: sa.Connection, claim_id: ClaimId, *, amounts: Amounts, fit: Fit) -> None:
-    """Give a held claim new amounts after options changed; the pCPUs of its fit are the same. Raises `Conflict` when it is not held."""
-    _step(connection, claim_id, (ClaimState.HELD,), amounts=codec.encode(amounts, Amounts), fit=codec.encode(fit, Fit))
 
 
 def get(connection: sa.Connection, claim_id: ClaimId) -> ClaimRecord | None:

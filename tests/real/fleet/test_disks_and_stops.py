@@ -9,6 +9,7 @@ import json
 import re
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -202,6 +203,33 @@ def test_a_server_outside_of_the_pools_starts_in_another_place_on_its_disk(up: U
         up.restart()
 
 
+def test_a_server_that_is_booked_anew_runs_on_and_its_record_follows(up: UpRig) -> None:
+    """The overhead's rate changes below a running server, and `server rebook` amends its claim."""
+    server = up.api.create(up.api.flavor("f", **SHARE), image="counter")
+    booted(up, server, 1)
+    config, before, process = Path(up.process.arguments[-1]), up.api.placement(server)["claim"], domains(up.lab)[server]
+    text = config.read_text()
+    config.write_text(text + "\n[overhead]\nguest_millicpu = 55\n")
+    try:
+        up.restart()
+        assert pinfold(up, "server", "rebook", server).returncode == 0
+        after = up.api.placement(server)["claim"]
+        assert after["id"] == before["id"] and after["revision"] > before["revision"]
+        assert after["amounts"]["CUSTOM_OVERHEAD_MILLICPU"] == before["amounts"]["CUSTOM_OVERHEAD_MILLICPU"] + 35
+        millicpu = after["amounts"]["CUSTOM_OVERHEAD_MILLICPU"]
+
+        def follows() -> bool:
+            record = virsh(up.lab, "metadata", server, "urn:pinfold:guest:1")
+            return all(part in record for part in (after["id"], str(after["revision"]), f'overhead_millicpu="{millicpu}"'))
+
+        until(follows, "the record follows the claim")
+        assert domains(up.lab)[server] == process and up.api.show(server)["status"] == "ACTIVE"
+        assert pinfold(up, "audit").returncode == 0
+    finally:
+        config.write_text(text)
+        up.restart()
+
+
 def _end_the_stranger(up: UpRig) -> None:
     """See to it that the foreign guest has ended. On a busy machine libvirt may have lost it as the daemon started anew, and ended it."""
     subprocess.run(["virsh", "-c", up.lab.uri, "destroy", "stranger"], capture_output=True, check=False, timeout=240)
@@ -211,7 +239,7 @@ def _end_the_stranger(up: UpRig) -> None:
 def _change_the_claim(up: UpRig, server: str) -> None:
     """Give the definition the record of another claim, and end the guest."""
     text = virsh(up.lab, "dumpxml", "--inactive", server)
-    changed, count = re.subn(r'revision="\d+"|revision=\'\d+\'', "revision='0'", text)
+    changed, count = re.subn(r"""(<pinfold:guest[^>]* claim=)['"][-0-9a-f]{36}['"]""", rf"\1'{uuid.uuid4()}'", text)
     assert count == 1, text
     definition = up.process.folder / "changed.xml"
     definition.write_text(changed)

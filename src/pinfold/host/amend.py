@@ -1,0 +1,32 @@
+"""Let a guest's record follow its claim, while the guest goes on. `agent.reconcile` decides when."""
+
+from __future__ import annotations
+
+from pinfold.core.errors import InvalidRequest
+from pinfold.core.overhead import masks
+from pinfold.core.settings import HostSettings
+from pinfold.drivers.port import Driver, Record
+from pinfold.host.lock import host_lock, refuse_if_owned
+from pinfold.host.survey import pick
+from pinfold.host.verify import record_of
+
+
+def amend(driver: Driver, settings: HostSettings, record: Record, *, agent: str = "") -> None:
+    """Write `record` in place of the guest's own. `agent` is the caller's name if it is the host's agent.
+
+    If the places differ too, the threads of a running guest move to the new ones first: a crash in between leaves the older record, and
+    this is done again. Raises `InvalidRequest` if there is no such guest, it is not ours, or the record is of another owner; `Unavailable`.
+    """
+    refuse_if_owned(settings, "guest amend", by=agent)
+    with host_lock(settings):
+        guest = pick(driver.guests(), record.guest)
+        known = record_of(guest)
+        if known.owner != record.owner:
+            raise InvalidRequest(f"guest {guest.name} is of {known.owner}, not of {record.owner}; its record is left", key="guest")
+        moves = masks(known.fit) != masks(record.fit)
+        if moves and not guest.active and record.request is not None:
+            driver.redefine(guest.id, record, record.request)
+            return
+        if moves:
+            driver.pin(guest.id, masks(record.fit))
+        driver.amend(guest.id, record)
