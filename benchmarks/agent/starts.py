@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.fit import fit
+from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import Fit
 from pinfold.core.pools import PoolConfig
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, GuestCell, GuestRequest

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import platform
 from typing import Any
 
 from benchmarks.fit.scenarios import SMALL_KIB, Cell, Scenario
 from benchmarks.fit.timing import median_ns, serve
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.fit.engine import fit
+from pinfold.core.fit.count import Counts, count_host
+from pinfold.core.fit.demand import prepare
+from pinfold.core.fit.engine import fit, search
+from pinfold.core.fit.explain import explain
 from pinfold.core.fit.model import Fit, FitCell, Strategy
 from pinfold.core.host import Claim, HostState, Ledger, Limits
 from pinfold.core.pools import Pools
@@ -76,29 +78,24 @@ def decide(scenario: Scenario) -> dict[str, Any]:
 
 def timed(scenario: Scenario) -> dict[str, Any]:
     """The medians of one decision on a prepared state with a compiled request: alone, with the reasons of a refusal, after a change."""
-    request, state = request_of(scenario), state_of(scenario)
+    demand, counts = prepare(request_of(scenario)), count_host(state_of(scenario))
 
-    def changed(count: int) -> list[HostState]:
-        return [dataclasses.replace(state) for _ in range(count)]
+    def decide_on(known: Counts) -> Fit | None:
+        return search(demand, known, Strategy.SPREAD)
 
     return {
-        "ns": median_ns(lambda count: [state] * count, lambda one: fit(request, one, Strategy.SPREAD)),
-        "explained_ns": median_ns(
-            lambda count: [state] * count, lambda one: getattr(fit(request, one, Strategy.SPREAD), "reasons", None), 200
-        ),
-        "changed_ns": median_ns(changed, lambda one: fit(request, one, Strategy.SPREAD), 100),
+        "ns": median_ns(lambda count: [counts] * count, decide_on),
+        "explained_ns": median_ns(lambda count: [counts] * count, lambda one: decide_on(one) or explain(demand, one), 200),
+        "changed_ns": median_ns(lambda count: [counts.state] * count, lambda one: decide_on(count_host(one, counts.frame)), 100),
     }
 
 
 def aside(scenario: Scenario) -> dict[str, Any]:
     """What stands outside the decision: compiling the flavor, and the first decision of a request on a prepared state."""
-    request, state = request_of(scenario), state_of(scenario)
-    fit(request, state, Strategy.SPREAD)
+    request, counts = request_of(scenario), count_host(state_of(scenario))
     return {
         "request": median_ns(lambda count: [scenario] * count, request_of, 200),
-        "first": median_ns(
-            lambda count: [dataclasses.replace(request) for _ in range(count)], lambda one: fit(one, state, Strategy.SPREAD), 200
-        ),
+        "first": median_ns(lambda count: [request] * count, lambda one: search(prepare(one), counts, Strategy.SPREAD), 200),
     }
 
 

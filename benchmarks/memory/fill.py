@@ -21,7 +21,7 @@ from pinfold.store.database import Database, upgrade
 from pinfold.store.records import FlavorRecord, HostReport, NewGuest
 
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4)
-REQUEST = ASKS[1].request
+REQUEST = ASKS[1].demand.request
 SPECS = (("hw:cpu_policy", "dedicated"), ("hw:emulator_threads_policy", "share"))
 FLAVOR = Flavor(vcpus=REQUEST.vcpus, memory_mib=REQUEST.memory_mib, name="bench", extra_specs=SPECS)
 

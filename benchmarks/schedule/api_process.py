@@ -39,7 +39,7 @@ from pinfold.wiring.http_server import server_of
 from pinfold.wiring.service import Service, listening_socket
 
 PASSWORD = "bench"
-REQUEST = ASKS[1].request
+REQUEST = ASKS[1].demand.request
 SPECS = (("hw:cpu_policy", "dedicated"), ("hw:emulator_threads_policy", "share"))
 FLAVOR = Flavor(vcpus=REQUEST.vcpus, memory_mib=REQUEST.memory_mib, name="bench", extra_specs=SPECS)
 

@@ -10,7 +10,7 @@ import statistics
 import time
 from dataclasses import dataclass
 
-from benchmarks.schedule.fleet import ASKS, Ask, fleet
+from benchmarks.schedule.fleet import ASKS, Ask, entry, fleet
 from pinfold.scheduler.decide import Conditions, decide
 from pinfold.scheduler.index import Index
 from pinfold.scheduler.model import SchedulerSettings
@@ -47,10 +47,10 @@ class Mixed:
 
 def measure(hosts: int, rounds: int) -> tuple[tuple[Decisions, ...], Mixed]:
     """Every kind of request `rounds` times on a fleet of so many hosts, then the mix."""
-    entries = fleet(hosts)
+    states = fleet(hosts)
     index = Index()
     began = time.process_time()
-    index.put(entries)
+    index.put([entry(number, state) for number, state in enumerate(states)])
     load = time.process_time() - began
     settings = SchedulerSettings()
     gc.collect()
@@ -63,9 +63,9 @@ def _one(index: Index, hosts: int, ask: Ask, settings: SchedulerSettings, rounds
     samples, taken = [], False
     for number in range(rounds + 2):
         began = time.process_time_ns()
-        decision = decide(index, f"guest-{number}", ask.request, ANYWHERE, settings)
+        candidates = decide(index, f"guest-{number}", ask.demand, ANYWHERE, settings)
         spent = (time.process_time_ns() - began) / 1000
-        taken = bool(decision.candidates)
+        taken = bool(candidates)
         if number >= 2:
             samples.append(spent)
     samples.sort()
@@ -79,15 +79,15 @@ def _mix(index: Index, settings: SchedulerSettings, rounds: int) -> float:
     for number in range(rounds):
         for kind, ask in enumerate(ASKS):
             guest = f"mixed-{number}-{kind}"
-            decision = decide(index, guest, ask.request, ANYWHERE, settings)
+            candidates = decide(index, guest, ask.demand, ANYWHERE, settings)
             count += 1
-            if decision.candidates:
-                best = decision.candidates[0]
+            if candidates:
+                best = candidates[0]
                 index.claimed(best.host, guest, best.fit, best.revision + 1)
                 held.append((best.host, guest))
             if len(held) > 20:
                 host, oldest = held.pop(0)
-                entry = index.get(host)
-                assert entry is not None
-                index.released(host, oldest, entry.state.revision + 1)
+                known = index.get(host)
+                assert known is not None
+                index.released(host, oldest, known.state.revision + 1)
     return count / (time.process_time() - began)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
+
+from msgspec.structs import replace
 
 from pinfold.core import ledger
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.fit import fit
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.demand import Demand, prepare
+from pinfold.core.fit.engine import search
 from pinfold.core.host import HostState, Limits
 from pinfold.core.pools import Pools
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, GuestCell, GuestRequest, ThreadPolicy
 from pinfold.core.topology import HostCell, PagePool, Topology
-from pinfold.scheduler.index import Entry
+from pinfold.scheduler.index import Entry, counts_of
 
 SHAPES = ((2, 16, 2), (2, 24, 2), (1, 32, 2), (4, 12, 2), (8, 8, 1))
 """Cells, cores in each, threads of each."""
@@ -25,7 +27,7 @@ class Ask:
     """One kind of request, `hard` where it fits few hosts or none."""
 
     name: str
-    request: GuestRequest
+    demand: Demand
     hard: bool
 
 
@@ -60,22 +62,22 @@ def pinned(
 
 
 ASKS = (
-    Ask(name="2 floating vCPUs", request=GuestRequest(vcpus=2, memory_mib=1024), hard=False),
-    Ask(name="4 pinned, share", request=pinned(4, emulator=EmulatorPolicy.SHARE), hard=False),
-    Ask(name="4 pinned, isolate", request=pinned(4, emulator=EmulatorPolicy.ISOLATE), hard=False),
-    Ask(name="16 pinned on 2 cells, share", request=pinned(16, 2, emulator=EmulatorPolicy.SHARE), hard=True),
-    Ask(name="8 whole cores, isolate", request=pinned(8, threads=ThreadPolicy.ISOLATE, emulator=EmulatorPolicy.ISOLATE), hard=True),
-    Ask(name="32 pinned on 4 cells", request=pinned(32, 4), hard=True),
-    Ask(name="refused: 64 pinned on 8 cells, isolate", request=pinned(64, 8, emulator=EmulatorPolicy.ISOLATE), hard=True),
+    Ask(name="2 floating vCPUs", demand=prepare(GuestRequest(vcpus=2, memory_mib=1024)), hard=False),
+    Ask(name="4 pinned, share", demand=prepare(pinned(4, emulator=EmulatorPolicy.SHARE)), hard=False),
+    Ask(name="4 pinned, isolate", demand=prepare(pinned(4, emulator=EmulatorPolicy.ISOLATE)), hard=False),
+    Ask(name="16 pinned on 2 cells, share", demand=prepare(pinned(16, 2, emulator=EmulatorPolicy.SHARE)), hard=True),
+    Ask(name="8 whole cores, isolate", demand=prepare(pinned(8, threads=ThreadPolicy.ISOLATE, emulator=EmulatorPolicy.ISOLATE)), hard=True),
+    Ask(name="32 pinned on 4 cells", demand=prepare(pinned(32, 4)), hard=True),
+    Ask(name="refused: 64 pinned on 8 cells, isolate", demand=prepare(pinned(64, 8, emulator=EmulatorPolicy.ISOLATE)), hard=True),
 )
 
 _FILL = (
-    (GuestRequest(vcpus=1, memory_mib=512), 2),
-    (pinned(2, emulator=EmulatorPolicy.SHARE), 3),
-    (pinned(4, emulator=EmulatorPolicy.SHARE), 4),
-    (pinned(4, emulator=EmulatorPolicy.ISOLATE), 2),
-    (pinned(8, 2), 2),
-    (pinned(2, threads=ThreadPolicy.ISOLATE), 1),
+    (prepare(GuestRequest(vcpus=1, memory_mib=512)), 2),
+    (prepare(pinned(2, emulator=EmulatorPolicy.SHARE)), 3),
+    (prepare(pinned(4, emulator=EmulatorPolicy.SHARE)), 4),
+    (prepare(pinned(4, emulator=EmulatorPolicy.ISOLATE)), 2),
+    (prepare(pinned(8, 2)), 2),
+    (prepare(pinned(2, threads=ThreadPolicy.ISOLATE)), 1),
 )
 
 
@@ -107,26 +109,25 @@ def empty(shape: tuple[int, int, int]) -> HostState:
 def filled(state: HostState, share: float, rng: Random) -> HostState:
     """The host with guests until about that share of its dedicated pCPUs is taken."""
     wanted = int(len(state.pools.dedicated) * share)
-    requests, weights = zip(*_FILL, strict=True)
+    demands, weights = zip(*_FILL, strict=True)
+    counts = counts_of(state)
     misses = 0
-    while misses < 5 and len(state.pools.dedicated) - state.counts.free.bit_count() < wanted:
-        answer = fit(rng.choices(requests, weights)[0], state)
-        if isinstance(answer, Fit):
-            state = ledger.claim(state, str(uuid.UUID(int=rng.getrandbits(128))), answer)
-        else:
+    while misses < 5 and len(state.pools.dedicated) - counts.free.bit_count() < wanted:
+        answer = search(rng.choices(demands, weights)[0], counts)
+        if answer is None:
             misses += 1
-    return state
+        else:
+            counts = counts.after(answer, ledger.claim(counts.state, str(uuid.UUID(int=rng.getrandbits(128))), answer), taken=True)
+    return counts.state
 
 
-def fleet(hosts: int, seed: int = 1) -> tuple[Entry, ...]:
-    """So many hosts: a tenth empty, the others up to full, most of them rather full."""
+def fleet(hosts: int, seed: int = 1) -> tuple[HostState, ...]:
+    """So many hosts: a tenth empty, the others up to full, most of them rather full. Beyond 400 they repeat, each a value of its own."""
     rng = Random(seed)
     kinds = [filled(empty(rng.choice(SHAPES)), rng.choice((0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0)), rng) for _ in range(min(hosts, 400))]
-    entries = []
-    for number in range(hosts):
-        state = kinds[number % len(kinds)]
-        name = f"c{number:05}"
-        # Beyond 400 the hosts repeat, each a value of its own, as if it had been read from the store.
-        own = HostState(**{field: getattr(state, field) for field in state.__dataclass_fields__})
-        entries.append(Entry(id=str(uuid.UUID(int=number + 1)), name=name, state=replace(own, name=name)))
-    return tuple(entries)
+    return tuple(replace(kinds[number % len(kinds)], name=f"c{number:05}") for number in range(hosts))
+
+
+def entry(number: int, state: HostState) -> Entry:
+    """The host as the index has it."""
+    return Entry(id=str(uuid.UUID(int=number + 1)), name=state.name, counts=counts_of(state))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 
 import pytest
+from msgspec import structs
 from tests.fleet import floating, pinned, report
 from tests.oracle.generate import case
 
 from pinfold.accounting.resources import DISK_GB, MEMORY_MB, OVERHEAD, PCPU, UNLIMITED, VCPU, Inventory, amounts, inventories
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.fit import fit
+from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import Fit
 from pinfold.core.host import Booking, Foreign, HostState, Ledger, Limits
 from pinfold.core.ledger import claim
@@ -46,7 +46,7 @@ def _claimed(state: HostState, *requests: GuestRequest) -> HostState:
 
 
 def test_an_empty_host_offers_what_the_table_says() -> None:
-    limits = dataclasses.replace(NO_RESERVE, reserved_memory_mib=512, reserved_disk_gib=10)
+    limits = structs.replace(NO_RESERVE, reserved_memory_mib=512, reserved_disk_gib=10)
     assert dict(inventories(_state(limits))) == {
         PCPU: Inventory(total=14, max_unit=14),
         VCPU: Inventory(total=2, allocation_ratio=2.0, max_unit=4),
@@ -71,7 +71,7 @@ def test_an_empty_host_offers_what_the_table_says() -> None:
     ],
 )
 def test_no_pcpu_is_sold_twice(shared: str, overhead: str | None, fraction: float, millicpu: int | None, vcpus: int | None) -> None:
-    state = _state(dataclasses.replace(NO_RESERVE, shared_fraction=fraction), shared=shared, overhead=overhead)
+    state = _state(structs.replace(NO_RESERVE, shared_fraction=fraction), shared=shared, overhead=overhead)
     booked, floats = _offer(state, OVERHEAD), _offer(state, VCPU)
     assert (booked and booked.total) == millicpu
     assert (floats and floats.max_unit) == vcpus
@@ -107,7 +107,7 @@ def test_a_host_that_accounts_no_disk_is_asked_for_none() -> None:
 
 
 def test_report_never_refuses_and_still_counts() -> None:
-    state = _state(dataclasses.replace(NO_RESERVE, booking=Booking.REPORT))
+    state = _state(structs.replace(NO_RESERVE, booking=Booking.REPORT))
     offered = _offer(state, OVERHEAD)
     assert offered is not None
     assert offered.total == 1000
@@ -115,32 +115,32 @@ def test_report_never_refuses_and_still_counts() -> None:
 
 
 def test_report_does_not_refuse_where_the_fraction_leaves_less_than_one_millicpu() -> None:
-    limits = dataclasses.replace(NO_RESERVE, booking=Booking.REPORT, shared_fraction=0.0004)
+    limits = structs.replace(NO_RESERVE, booking=Booking.REPORT, shared_fraction=0.0004)
     state = _state(limits, shared="0", overhead="0")
     answer = _fit(pinned(4, emulator=EmulatorPolicy.SHARE), state)
     assert dict(amounts(answer, state))[OVERHEAD] == 28
     assert placement_accepts(state, answer)
-    assert _offer(dataclasses.replace(state, limits=dataclasses.replace(limits, shared_fraction=0.0)), OVERHEAD) is None
-    assert _offer(dataclasses.replace(state, limits=dataclasses.replace(limits, booking=Booking.ENFORCE)), OVERHEAD) is None
+    assert _offer(structs.replace(state, limits=structs.replace(limits, shared_fraction=0.0)), OVERHEAD) is None
+    assert _offer(structs.replace(state, limits=structs.replace(limits, booking=Booking.ENFORCE)), OVERHEAD) is None
 
 
 def test_foreign_pins_are_reserved_unless_a_claim_holds_them() -> None:
     state = _claimed(_state(), pinned(2))
     taken = state.ledger.claims[0].fit.taken
     foreign = Foreign(name="x", cpus=CpuSet.of(taken.first, 14, 15, 0))
-    seen = dataclasses.replace(state, ledger=Ledger(claims=state.ledger.claims, foreign=(foreign,)))
+    seen = structs.replace(state, ledger=Ledger(claims=state.ledger.claims, foreign=(foreign,)))
     assert _offer(seen, PCPU) == Inventory(total=14, reserved=2, max_unit=14)
 
 
 def test_a_pool_that_shrank_offers_what_is_still_claimed() -> None:
     state = _claimed(_state(), pinned(2))
-    left = dataclasses.replace(state, pools=Pools(shared=CpuSet.parse("0-1"), dedicated=CpuSet(), overhead=None))
+    left = structs.replace(state, pools=Pools(shared=CpuSet.parse("0-1"), dedicated=CpuSet(), overhead=None))
     assert _offer(left, PCPU) == Inventory(total=2, max_unit=2)
 
 
 def test_a_class_in_use_stays_full_when_its_pool_goes() -> None:
     state = _claimed(_state(), pinned(2, emulator=EmulatorPolicy.SHARE), floating(2))
-    left = dataclasses.replace(state, pools=Pools(shared=CpuSet(), dedicated=state.pools.dedicated, overhead=None))
+    left = structs.replace(state, pools=Pools(shared=CpuSet(), dedicated=state.pools.dedicated, overhead=None))
     assert _offer(left, VCPU) == Inventory(total=2, max_unit=2)
     assert _offer(left, OVERHEAD) == Inventory(total=24, max_unit=24)
     by_others = dict(inventories(left, ((OVERHEAD, 30), (VCPU, 1), ("CUSTOM_FPGA", 3), (PCPU, 99), ("CUSTOM_GPU", 0))))
@@ -181,10 +181,10 @@ def test_placement_accepts_whatever_fits() -> None:
 
 def test_placement_accepts_until_the_host_is_full() -> None:
     for cpu, ram, disk, fraction in ((1.1, 1.3, 1.7, 0.3), (16.0, 1.0, 0.7, 0.5), (0.9, 0.6, 1.1, 0.1), (3.3, 1.1, 1.0, 0.0)):
-        limits = dataclasses.replace(
+        limits = structs.replace(
             NO_RESERVE, cpu_allocation_ratio=cpu, ram_allocation_ratio=ram, disk_allocation_ratio=disk, shared_fraction=fraction
         )
-        state = _state(dataclasses.replace(limits, reserved_memory_mib=300, reserved_disk_gib=7), shared="0-2", overhead="0-2")
+        state = _state(structs.replace(limits, reserved_memory_mib=300, reserved_disk_gib=7), shared="0-2", overhead="0-2")
         for index in range(400):
             request = floating(1, memory_mib=97) if index % 3 else pinned(1, memory_mib=131, emulator=EmulatorPolicy.SHARE)
             answer = fit(request, state)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from rich.console import RenderableType
 from tests.cli.test_host_map import SHARE, STRANGER, survey
 
@@ -144,7 +145,7 @@ _PREVIEW = {"candidates": [], "refusals": [{"host": HOSTILE, "revision": 3, "rea
 def _survey() -> Any:
     seen = survey("core:4 pu:1", "0", "1-3", [(1, SHARE)])
     named = dataclasses.replace(seen, guests=(_guest(), dataclasses.replace(_NOVA, pins=DefinedPins())))
-    return dataclasses.replace(named, state=dataclasses.replace(seen.state, name=HOSTILE, traits=frozenset({HOSTILE})))
+    return dataclasses.replace(named, state=structs.replace(seen.state, name=HOSTILE, traits=frozenset({HOSTILE})))
 
 
 _SCREENS: dict[str, Callable[[], Iterable[RenderableType]]] = {

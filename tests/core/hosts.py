@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.fit import fit
+from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import Fit, FitCell, NoFit, Strategy
 from pinfold.core.host import Booking, Claim, Foreign, ForeignMemory, HostState, Ledger, Limits, ReservedPages
 from pinfold.core.hosttext import host

@@ -82,10 +82,12 @@ def test_algebra_is_that_of_sets(a: set[int], b: set[int]) -> None:
 
 def test_a_set_does_not_change() -> None:
     one = CpuSet.of(1, 2)
-    with pytest.raises(AttributeError, match="does not change"):
-        one.mask = 0
-    with pytest.raises(AttributeError, match="does not change"):
+    with pytest.raises(AttributeError):
+        one.mask = 0  # type: ignore[misc]
+    with pytest.raises(AttributeError):
         del one.mask
+    with pytest.raises(AttributeError):
+        one.other = 0  # type: ignore[attr-defined]
     assert copy.deepcopy(one) == pickle.loads(pickle.dumps(one)) == CpuSet.parse("1-2")
 
 

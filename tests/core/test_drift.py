@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 from tests.repairs import repairable
 
 from pinfold.core import drift
@@ -301,7 +302,7 @@ def test_an_offline_pcpu_of_a_pool_is_kept_in_the_persistent_pin_and_no_thread_i
 
 
 def test_a_thread_in_a_cgroup_that_is_not_its_own_is_taken_out_first() -> None:
-    lost = replace(thread(ThreadClass.KTHREAD, "4", name="kvm-nx-lpage-re"), leave_for="/cg/emulator/tasks")
+    lost = structs.replace(thread(ThreadClass.KTHREAD, "4", name="kvm-nx-lpage-re"), leave_for="/cg/emulator/tasks")
     (finding,) = compare(WEB, MASKS, (*RIGHT, lost), ONLINE)
     assert finding.repair == "echo 101 | tee /cg/emulator/tasks && taskset -pc 0-1 101"
 
@@ -550,7 +551,7 @@ def test_every_code_has_a_sentence_and_a_value_of_its_own() -> None:
 def test_a_remote_hypervisors_word_is_about_classes_and_virsh_repairs_them() -> None:
     far = Subject(name="web")
     emulator = thread(ThreadClass.EMULATOR, "9", tid=0, name="emulator")
-    iothread = replace(thread(ThreadClass.IOTHREAD, "9", tid=0, name="iothread 2"), iothread=2)
+    iothread = structs.replace(thread(ThreadClass.IOTHREAD, "9", tid=0, name="iothread 2"), iothread=2)
     findings = compare(far, MASKS, (emulator, iothread, VCPU0, VCPU1), ONLINE, uri="qemu+ssh://c07/system", local=False)
     assert [finding.repair for finding in findings] == [
         "virsh -c qemu+ssh://c07/system emulatorpin web 0-1 --live",

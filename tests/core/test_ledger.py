@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from tests.core.hosts import cpus, fits, guest, holding, state
 
 from pinfold.core.errors import Conflict

@@ -8,6 +8,7 @@ import shlex
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from tests.host.guests import HOST, POOLS, cpus, theirs
 from tests.repairs import repairable
 
@@ -89,7 +90,7 @@ def _unrolled(loop: re.Match[str]) -> str:
 
 
 def _moved(observation: Observation, tids: set[int], where: CpuSet) -> Observation:
-    threads = tuple(dataclasses.replace(thread, allowed=where) if thread.tid in tids else thread for thread in observation.threads)
+    threads = tuple(structs.replace(thread, allowed=where) if thread.tid in tids else thread for thread in observation.threads)
     return dataclasses.replace(observation, threads=threads)
 
 

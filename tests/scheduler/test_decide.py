@@ -6,12 +6,15 @@ import dataclasses
 from collections import Counter
 
 import pytest
+from msgspec import structs
 from tests.fleet import floating, pinned, report
 from tests.oracle.generate import case
 
 from pinfold.core import ledger
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.fit import fit
+from pinfold.core.fit.count import count_host
+from pinfold.core.fit.demand import prepare
+from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import Fit, NoFit, Strategy
 from pinfold.core.host import Foreign, HostState, Ledger, Limits, OverheadRates
 from pinfold.core.pools import Pools
@@ -34,7 +37,7 @@ def _state(*, shared: str = "0-1", overhead: bool = True, limits: Limits | None 
 
 
 def _entry(name: str, state: HostState | None = None, **more: object) -> Entry:
-    return dataclasses.replace(Entry(id=f"id-{name}", name=name, state=state or _state()), **more)  # type: ignore[arg-type]
+    return dataclasses.replace(Entry(id=f"id-{name}", name=name, counts=count_host(state or _state())), **more)  # type: ignore[arg-type]
 
 
 def _index(*entries: Entry) -> Index:
@@ -44,7 +47,7 @@ def _index(*entries: Entry) -> Index:
 
 
 def _first(index: Index, request: GuestRequest, guest: str = GUEST, settings: SchedulerSettings = SETTINGS) -> str:
-    return decide(index, guest, request, Conditions(), settings).candidates[0].name
+    return decide(index, guest, prepare(request), Conditions(), settings)[0].name
 
 
 def _fill(state: HostState, request: GuestRequest, count: int) -> HostState:
@@ -59,10 +62,10 @@ def test_the_filter_never_drops_a_host_that_fits_and_drops_most_that_do_not() ->
     outcomes: Counter[tuple[bool, bool]] = Counter()
     for number in range(1500):
         asked = case(3, number)
-        state = dataclasses.replace(asked.state, traits=frozenset())
+        state = structs.replace(asked.state, traits=frozenset())
         request = untrait(asked.request)
         fits = isinstance(fit(request, state, asked.strategy), Fit)
-        entry = Entry(id="x", name="x", state=state, strategy=asked.strategy)
+        entry = Entry(id="x", name="x", counts=count_host(state), strategy=asked.strategy)
         left = bool(_index(entry).look(lambda view, request=request: survivors(need(request), view))[0])  # type: ignore[misc]
         assert left or not fits, asked.seed
         outcomes[fits, left] += 1
@@ -82,10 +85,11 @@ def test_a_row_after_claims_and_releases_is_the_row_of_the_same_state_from_nothi
         index.claimed("id-c01", guest, answer, state.revision)
     state = ledger.release(state, "22222222-2222-2222-2222-000000000001")
     index.released("id-c01", "22222222-2222-2222-2222-000000000001", state.revision)
-    anew = HostState(**{field.name: getattr(state, field.name) for field in dataclasses.fields(state)})
     row = index.look(lambda view: list(map(int, view.numbers[0])))
-    assert row == numbers(_entry("c01", anew))
-    assert index.get("id-c01") == _entry("c01", state)
+    assert row == numbers(_entry("c01", state))
+    found = index.get("id-c01")
+    assert found is not None
+    assert found.state == state
 
 
 def test_a_claim_that_skips_a_revision_waits_for_the_store() -> None:
@@ -105,7 +109,7 @@ def test_hosts_come_and_go() -> None:
     assert len(index) == 20
     names = index.look(lambda view: {entry.name for entry in view.entries})
     assert names == {f"c{number:02}" for number in range(1, 40, 2)}
-    assert {one.name for one in preview(index, pinned(1), Conditions(), SETTINGS).candidates} == names
+    assert {one.name for one in preview(index, prepare(pinned(1)), Conditions(), SETTINGS).candidates} == names
 
 
 def test_marks_tell_what_to_read_anew_and_what_is_gone() -> None:
@@ -120,7 +124,7 @@ def test_marks_tell_what_to_read_anew_and_what_is_gone() -> None:
     found = index.get("id-c01")
     assert found is not None
     assert not found.open
-    assert {one.name for one in decide(index, GUEST, pinned(1), Conditions(), SETTINGS).candidates} == {"c02", "c03"}
+    assert {one.name for one in decide(index, GUEST, prepare(pinned(1)), Conditions(), SETTINGS)} == {"c02", "c03"}
 
 
 def test_an_older_state_never_replaces_a_newer_one() -> None:
@@ -156,40 +160,42 @@ def test_full_or_empty_hosts_come_first_as_asked(strategy: Strategy, expected: s
 
 
 def test_fragments_are_used_before_whole_cores_are_broken() -> None:
-    fragmented = dataclasses.replace(_state(), ledger=Ledger(foreign=(Foreign(name="x", cpus=CpuSet.of(3)),)))
+    fragmented = structs.replace(_state(), ledger=Ledger(foreign=(Foreign(name="x", cpus=CpuSet.of(3)),)))
     index = _index(_entry("whole"), _entry("fragmented", fragmented))
     settings = dataclasses.replace(SETTINGS, top=1)
     assert _first(index, pinned(1), settings=settings) == "fragmented"
     answer = fit(pinned(1), _state())
     assert isinstance(answer, Fit)
-    assert broken_cores(_state(), answer) == 1
-    assert broken_cores(fragmented, fit(pinned(1), fragmented)) == 0  # type: ignore[arg-type]
+    assert broken_cores(count_host(_state()), answer) == 1
+    assert broken_cores(count_host(fragmented), fit(pinned(1), fragmented)) == 0  # type: ignore[arg-type]
 
 
 def test_replicas_spread_guests_over_the_top_few_and_agree_on_each() -> None:
     entries = [_entry(f"c{number:02}") for number in range(5)]
     forth, back = _index(*entries), _index(*entries[::-1])
     chosen = Counter()
+    demand = prepare(pinned(2))
     for number in range(60):
         guest = f"guest-{number}"
         first = _first(forth, pinned(2), guest=guest)
         chosen[first] += 1
-        assert decide(forth, guest, pinned(2), Conditions(), SETTINGS) == decide(forth, guest, pinned(2), Conditions(), SETTINGS)
-        assert len(decide(back, guest, pinned(2), Conditions(), SETTINGS).candidates) == 5
+        found = decide(forth, guest, demand, Conditions(), SETTINGS)
+        assert found == decide(forth, guest, demand, Conditions(), SETTINGS)
+        assert len(decide(back, guest, demand, Conditions(), SETTINGS)) == 5
     assert len(chosen) >= 3
 
 
 def test_every_candidate_is_offered_after_the_top_few() -> None:
     index = _index(*(_entry(f"c{number:02}") for number in range(6)))
-    found = decide(index, GUEST, pinned(2), Conditions(), SETTINGS).candidates
+    found = decide(index, GUEST, prepare(pinned(2)), Conditions(), SETTINGS)
     assert {one.name for one in found} == {f"c{number:02}" for number in range(6)}
 
 
 def test_hosts_that_the_filter_could_not_drop_are_all_fitted_before_a_refusal() -> None:
     # Two guest cells fit no host of which each cell alone has room for one but memory only in sum.
     index = _index(*(_entry(f"c{number:02}") for number in range(50)), _entry("big", _state(shared="0")))
-    found = decide(index, GUEST, pinned(8), Conditions(), SETTINGS)
-    assert found.candidates
+    found = decide(index, GUEST, prepare(pinned(8)), Conditions(), SETTINGS)
+    assert found
 
 
 def test_conditions_leave_only_the_hosts_that_they_name() -> None:
@@ -201,8 +207,8 @@ def test_conditions_leave_only_the_hosts_that_they_name() -> None:
         required=(("CUSTOM_FAST", having),),
         forbidden=(("CUSTOM_OLD", frozenset({"id-c00"})),),
     )
-    assert [one.name for one in decide(index, GUEST, pinned(2), conditions, SETTINGS).candidates] == ["c01"]
-    told, considered = explain(index, pinned(99), conditions, {})
+    assert [one.name for one in decide(index, GUEST, prepare(pinned(2)), conditions, SETTINGS)] == ["c01"]
+    told, considered = explain(index, prepare(pinned(99)), conditions, {})
     assert considered == 2
     assert [one.sentence().partition(";")[0] for one in told][1] == "c03: the host lacks the trait CUSTOM_FAST"
 
@@ -210,7 +216,7 @@ def test_conditions_leave_only_the_hosts_that_they_name() -> None:
 def test_every_refused_host_says_why() -> None:
     full = _fill(_state(), pinned(7), 1)
     full = _fill(full, pinned(1), 0)
-    no_pool = dataclasses.replace(_state(), pools=Pools(shared=CpuSet.parse("0-15"), dedicated=CpuSet(), overhead=None))
+    no_pool = structs.replace(_state(), pools=Pools(shared=CpuSet.parse("0-15"), dedicated=CpuSet(), overhead=None))
     index = _index(
         _entry("a-down", up=False),
         _entry("b-disabled", disabled=True, disabled_reason="broken fan"),
@@ -218,8 +224,8 @@ def test_every_refused_host_says_why() -> None:
         _entry("d-full", full),
         _entry("e-none", no_pool),
     )
-    assert decide(index, GUEST, pinned(8), Conditions(), SETTINGS).candidates == ()
-    told, considered = explain(index, pinned(8), Conditions(), {})
+    assert decide(index, GUEST, prepare(pinned(8)), Conditions(), SETTINGS) == ()
+    told, considered = explain(index, prepare(pinned(8)), Conditions(), {})
     assert considered == 5
     assert [(one.name, one.no_fit.reasons[0].code) for one in told[:3]] == [
         ("a-down", ReasonCode.HOST_DOWN),
@@ -229,19 +235,19 @@ def test_every_refused_host_says_why() -> None:
     assert told[1].sentence() == "b-disabled: the host is disabled: broken fan"
     assert {reason.code for reason in told[3].no_fit.reasons} & {ReasonCode.DEDICATED_PCPUS, ReasonCode.CELL_COMBINATION}
     assert told[4].no_fit.reasons[0].code is ReasonCode.NO_DEDICATED_POOL
-    assert preview(index, pinned(8), Conditions(), SETTINGS).refusals == told
+    assert preview(index, prepare(pinned(8)), Conditions(), SETTINGS).refusals == told
 
 
 def test_no_host_at_all_is_no_candidate() -> None:
-    assert decide(Index(), GUEST, pinned(1), Conditions(), SETTINGS).candidates == ()
-    assert explain(Index(), pinned(1), Conditions(), {}) == ((), 0)
+    assert decide(Index(), GUEST, prepare(pinned(1)), Conditions(), SETTINGS) == ()
+    assert explain(Index(), prepare(pinned(1)), Conditions(), {}) == ((), 0)
 
 
 def test_a_refusal_that_others_were_faster_gives_way_to_what_lacks_by_now() -> None:
     full = _entry("full", _fill(_state(revision=9), pinned(6), 2))
     faster = NoFit(reasons=(Reason(code=ReasonCode.STALE, kind=Kind.INSUFFICIENT, needed=5),))
     known = {one: HostRefusal(host=one, name=one.removeprefix("id-"), revision=4, no_fit=faster) for one in ("id-full", "id-roomy")}
-    told, _ = explain(_index(full, _entry("roomy", _state(revision=9))), pinned(4), Conditions(), known)
+    told, _ = explain(_index(full, _entry("roomy", _state(revision=9))), prepare(pinned(4)), Conditions(), known)
     assert [(one.name, one.revision) for one in told] == [("full", 11), ("roomy", 4)]
     assert ReasonCode.STALE not in {reason.code for reason in told[0].no_fit.reasons}
     assert told[1] == known["id-roomy"]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
+from msgspec import structs
 from tests.fleet import add_guest, at_rest, pinned, report
 from tests.scheduler.claiming import EAGER, create, synced_hosts
 
@@ -33,7 +32,7 @@ def _change(database: Database, scheduler: Scheduler, host: str, reported: HostR
 
 
 def _rates(guest: int, **more: object) -> HostReport:
-    return report(limits=dataclasses.replace(OPTIONS, rates=OverheadRates(guest=guest), **more))  # type: ignore[arg-type]
+    return report(limits=structs.replace(OPTIONS, rates=OverheadRates(guest=guest), **more))  # type: ignore[arg-type]
 
 
 def _sharing(database: Database, scheduler: Scheduler) -> Claimed:
@@ -75,7 +74,7 @@ def test_a_fraction_of_nothing_books_nothing_and_a_fraction_books_again(
     (host,) = synced_hosts(database, scheduler, "c01")
     made = _sharing(database, scheduler)
     for fraction, expected in ((0.0, 0), (0.5, 28)):
-        _change(database, scheduler, host, report(limits=dataclasses.replace(OPTIONS, shared_fraction=fraction)))
+        _change(database, scheduler, host, report(limits=structs.replace(OPTIONS, shared_fraction=fraction)))
         scheduler.rebook(made.guest)
         scheduler.sync_host(host)
         assert dict(placement.usages(host)).get(OVERHEAD, 0) == expected

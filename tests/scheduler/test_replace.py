@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from tests.fleet import add_guest, at_rest, pinned, report, wanted
 from tests.scheduler.claiming import EAGER, create, synced_hosts
 from tests.scheduler.test_crash import killed_at
@@ -139,7 +140,7 @@ def test_what_it_books_follows_the_options_of_today(database: Database, schedule
     (host,) = synced_hosts(database, scheduler, "c01")
     made = _stopped(database, scheduler)
     for rate, shared in ((200, "0-7"), (5, "8-15")):
-        limits = dataclasses.replace(AFTER.limits, rates=OverheadRates(guest=rate))
+        limits = structs.replace(AFTER.limits, rates=OverheadRates(guest=rate))
         _change(database, scheduler, host, dataclasses.replace(report(shared=shared), limits=limits))
         Lifecycle(database, scheduler).start(made.guest)
         assert dict(placement.usages(host))[OVERHEAD] == rate + 4
@@ -153,7 +154,7 @@ def test_a_healer_that_comes_between_does_not_leave_placement_behind(database: D
     healer.start()
     (host,) = synced_hosts(database, healer, "c01")
     made = _stopped(database, healer)
-    _change(database, healer, host, dataclasses.replace(AFTER, limits=dataclasses.replace(AFTER.limits, rates=OverheadRates(guest=200))))
+    _change(database, healer, host, dataclasses.replace(AFTER, limits=structs.replace(AFTER.limits, rates=OverheadRates(guest=200))))
     told = []
 
     class Watched(Placement):
@@ -204,7 +205,7 @@ def test_a_guest_that_is_deleted_meanwhile_is_not_moved(database: Database, plac
     scheduler.start()
     (host,) = synced_hosts(database, scheduler, "c01")
     made = _stopped(database, scheduler)
-    limits = dataclasses.replace(AFTER.limits, rates=OverheadRates(guest=200))
+    limits = structs.replace(AFTER.limits, rates=OverheadRates(guest=200))
     _change(database, scheduler, host, dataclasses.replace(AFTER, limits=limits))
 
     class Meanwhile(Placement):
@@ -228,7 +229,7 @@ def test_a_service_killed_anywhere_leaves_the_whole_move_or_nothing_of_it(
     scheduler = Scheduler(database, placement, EAGER)
     (host,) = synced_hosts(database, scheduler, "c01")
     made = _stopped(database, scheduler)
-    limits = dataclasses.replace(AFTER.limits, rates=OverheadRates(guest=200))
+    limits = structs.replace(AFTER.limits, rates=OverheadRates(guest=200))
     _change(database, scheduler, host, dataclasses.replace(AFTER, limits=limits))
     killed_at(point, tmp_path, database, "start", made.guest)
     time.sleep(0.15)

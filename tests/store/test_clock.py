@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from tests.fleet import add_guest, add_host, pinned
 
 from pinfold.core.errors import Conflict
-from pinfold.core.fit import fit
+from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import Fit
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database

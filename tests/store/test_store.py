@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from msgspec import structs
 from tests.fleet import add_guest, add_host, pinned, report
 from tests.postgres import PostgreSQL
 
@@ -82,7 +83,7 @@ def test_every_part_of_a_report_counts_in_its_digest(database: Database) -> None
     others = (
         report(cells=1),
         report(shared="0-3"),
-        dataclasses.replace(first, limits=dataclasses.replace(first.limits, ram_allocation_ratio=1.25)),
+        dataclasses.replace(first, limits=structs.replace(first.limits, ram_allocation_ratio=1.25)),
         dataclasses.replace(first, foreign=(Foreign(name="x", cpus=CpuSet.of(4)),)),
         dataclasses.replace(first, strategy=next(one for one in type(first.strategy) if one is not first.strategy)),
         dataclasses.replace(first, disk_gib=77),

@@ -6,6 +6,7 @@ import dataclasses
 import time
 
 import sqlalchemy as sa
+from msgspec import structs
 from tests.fleet import at_rest, report
 from tests.stories.rig import Fleet
 
@@ -51,11 +52,11 @@ def test_a_silent_host_has_unknown_servers_and_takes_no_others(fleet: Fleet) -> 
 def test_a_report_that_contradicts_itself_is_refused_and_harms_no_other_host(fleet: Fleet) -> None:
     sane, broken = fleet.host("c1"), fleet.host("c2")
     before = broken.reported
-    cells = dataclasses.replace(before.topology, cells=(*before.topology.cells, dataclasses.replace(before.topology.cells[0], id=9)))
+    cells = structs.replace(before.topology, cells=(*before.topology.cells, structs.replace(before.topology.cells[0], id=9)))
     for reported, said in (
         (dataclasses.replace(before, topology=cells), "stands in two cores"),
         (dataclasses.replace(before, limits=Limits(cpu_allocation_ratio=1e300)), "cpu_allocation_ratio is 1e+300"),
-        (dataclasses.replace(before, pools=dataclasses.replace(before.pools, shared=before.pools.dedicated)), "in the dedicated pool"),
+        (dataclasses.replace(before, pools=structs.replace(before.pools, shared=before.pools.dedicated)), "in the dedicated pool"),
     ):
         answer = broken.hello(reported)
         assert answer.status_code == 400

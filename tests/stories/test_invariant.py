@@ -23,6 +23,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from msgspec import structs
 from tests.fleet import at_rest, placement_covers_the_ledger, report
 from tests.stories.rig import ADMIN, Agent, Fleet, InProcess, make_services
 
@@ -363,11 +364,11 @@ class Service(RuleBasedStateMachine):
         whole = world.agent.reported.topology.online
         pools = world.agent.reported.pools
         if change == "shrink":
-            pools = replace(pools, dedicated=whole - pools.shared - CpuSet(sorted(whole)[-2:]))
+            pools = structs.replace(pools, dedicated=whole - pools.shared - CpuSet(sorted(whole)[-2:]))
         elif change == "restore":
-            pools = replace(pools, dedicated=whole - pools.shared, overhead=pools.shared)
+            pools = structs.replace(pools, dedicated=whole - pools.shared, overhead=pools.shared)
         else:
-            pools = replace(pools, overhead=None)
+            pools = structs.replace(pools, overhead=None)
         with self._mortal():
             world.agent.hello(replace(world.agent.reported, pools=pools))
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from tests.fleet import at_rest, report
 from tests.stories.rig import ADMIN, Fleet
 
@@ -54,7 +54,7 @@ def test_servers_are_booked_anew_by_command(served: Fleet, capsys: pytest.Captur
     first, second = served.create("vm1", "share"), served.create("vm2", "share")
     assert served.usage("c1")["CUSTOM_OVERHEAD_MILLICPU"] == 200
 
-    agent.hello(report(limits=dataclasses.replace(OPTIONS, rates=dataclasses.replace(RATES, guest=30))))
+    agent.hello(report(limits=structs.replace(OPTIONS, rates=structs.replace(RATES, guest=30))))
     assert served.usage("c1")["CUSTOM_OVERHEAD_MILLICPU"] == 200, "changed options apply to new claims alone"
     assert run(("server", "rebook", "vm1"), Parts(open_driver=open_driver)) == ExitStatus.OK
     assert capsys.readouterr().out == "vm1: books 30 millicpu of the overhead pool\n"
@@ -64,14 +64,14 @@ def test_servers_are_booked_anew_by_command(served: Fleet, capsys: pytest.Captur
     assert {one["server"]: one["overhead_millicpu"] for one in told} == {first: 30, second: 30}
     assert served.usage("c1")["CUSTOM_OVERHEAD_MILLICPU"] == 60
 
-    agent.hello(report(limits=dataclasses.replace(OPTIONS, rates=dataclasses.replace(RATES, guest=150))))
+    agent.hello(report(limits=structs.replace(OPTIONS, rates=structs.replace(RATES, guest=150))))
     assert run(("server", "rebook", "vm1", "vm2"), Parts(open_driver=open_driver)) == ExitStatus.REFUSED
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "vm1: books 150 millicpu of the overhead pool"
     assert lines[1].startswith("vm2: books 30 millicpu of the overhead pool, as before: ")
     assert "overhead pool has 50 of 150 millicpu free" in " ".join(" ".join(lines[1:]).split())
 
-    agent.hello(report(limits=dataclasses.replace(agent.reported.limits, booking=Booking.REPORT)))
+    agent.hello(report(limits=structs.replace(agent.reported.limits, booking=Booking.REPORT)))
     assert run(("server", "rebook", "vm2"), Parts(open_driver=open_driver)) == ExitStatus.OK
     assert served.usage("c1")["CUSTOM_OVERHEAD_MILLICPU"] == 300
     capsys.readouterr()

@@ -13,6 +13,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import httpx
 import pytest
+from msgspec import structs
 from tests.fleet import add_host
 from tests.fleet_fixtures import embedded, placement_file
 from tests.ports import free_port
@@ -173,7 +174,7 @@ class _Ready(Exception):
 def test_the_api_makes_the_state_directory_only_for_what_it_keeps_there(tmp_path: Path, kept: bool) -> None:
     wanted = settings(tmp_path, RemotePlacement(url=f"http://127.0.0.1:{free_port()}"))
     state = tmp_path / "state"
-    host = dataclasses.replace(wanted.host, state_dir=str(state))
+    host = structs.replace(wanted.host, state_dir=str(state))
     database = f"sqlite:///{state if kept else tmp_path}/pinfold.sqlite"
 
     def ready(url: str) -> None:

@@ -15,7 +15,7 @@ from typing import Final
 
 from pinfold.core.fit.model import Fit
 from pinfold.core.host import Booking, HostState
-from pinfold.core.overhead import capacity_millicpu
+from pinfold.core.overhead import books_overhead, capacity_millicpu
 
 PCPU: Final = "PCPU"
 VCPU: Final = "VCPU"
@@ -140,7 +140,7 @@ def _disk(host: HostState) -> Inventory | None:
 
 def _overhead(host: HostState) -> Inventory | None:
     total = capacity_millicpu(host.pools, host.limits)
-    if host.limits.booking is Booking.REPORT and host.pools.overhead and host.counts.frame.books:
+    if host.limits.booking is Booking.REPORT and host.pools.overhead and books_overhead(host.pools, host.limits):
         # A pool of less than one millicpu must still not refuse, and Placement has no empty inventories.
         return Inventory(total=total or 1, allocation_ratio=float(UNLIMITED), max_unit=UNLIMITED)
     return Inventory(total=total, max_unit=total) if total else None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import typer
+from msgspec import structs
 
 from pinfold.cli.session import open_session
 from pinfold.core.errors import InvalidRequest, Unavailable
@@ -63,7 +64,7 @@ def check_configuration(context: typer.Context, files: Sequence[str], uri: str |
     flavors_wrong, flavors_odd = _flavors(configuration)
     errors, warnings = [*errors, *flavors_wrong], [*warnings, *flavors_odd, *image_problems(Path(configuration.settings.images_dir))]
     if uri:
-        configuration = replace(configuration, settings=replace(configuration.settings, uri=uri))
+        configuration = replace(configuration, settings=structs.replace(configuration.settings, uri=uri))
     try:
         check_disjoint(configuration.settings.pools)
         if errors:

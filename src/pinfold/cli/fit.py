@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
+from msgspec import structs
 
 from pinfold.cli import completion
 from pinfold.cli import options as opt
@@ -144,4 +145,4 @@ def _with_pools(configuration: Configuration, *, shared: str | None, dedicated: 
         return configuration
     sets = [None if text is None else CpuSet.parse(text) for text in (shared, dedicated, overhead)]
     pools = PoolConfig(shared=sets[0], dedicated=sets[1], overhead=sets[2])
-    return replace(configuration, settings=replace(configuration.settings, pools=pools))
+    return replace(configuration, settings=structs.replace(configuration.settings, pools=pools))

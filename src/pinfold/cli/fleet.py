@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TextIO
 
+from msgspec import structs
+
 from pinfold.cli.exit_status import warn
 from pinfold.core.printable import shown
 
@@ -32,7 +34,7 @@ def read_fleet(named: Sequence[str] | None, uri: str | None, listen: str | None,
             warn(sentence)
     settings = load_fleet(files)
     api = replace(settings.api, listen=listen or settings.api.listen, port=settings.api.port if port is None else port)
-    return replace(settings, host=replace(settings.host, uri=uri or settings.host.uri), api=api)
+    return replace(settings, host=structs.replace(settings.host, uri=uri or settings.host.uri), api=api)
 
 
 def placement_there(settings: FleetSettings) -> str:

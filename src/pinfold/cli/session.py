@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import typer
+from msgspec import structs
 
 from pinfold.cli.exit_status import warn
 
@@ -74,7 +75,7 @@ def read_configuration(
         for sentence in configuration.warnings:
             warn(sentence)
     if uri:
-        configuration = replace(configuration, settings=replace(configuration.settings, uri=uri))
+        configuration = replace(configuration, settings=structs.replace(configuration.settings, uri=uri))
     return configuration
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from pinfold.core.bounds import MAX_CPU as MAX_CPU
 from pinfold.core.bounds import MAX_CPU_LIST
 from pinfold.core.errors import InvalidRequest
+
+_ALL: Final = (1 << MAX_CPU + 1) - 1
 
 
 class CpuSet:
@@ -21,23 +24,22 @@ class CpuSet:
         (CpuSet('0,4-5'), 10, True)
     """
 
-    __slots__ = ("mask",)
-    mask: int
+    __slots__ = ("_mask",)
 
-    def __init__(self, cpus: Iterable[int] = ()) -> None:
-        """The set of the given indexes. Raises `InvalidRequest` when one is negative or above `MAX_CPU`."""
-        mask = 0
+    def __init__(self, cpus: Iterable[int] = (), mask: int = 0) -> None:
+        """The set of the given indexes and of the bits of `mask` (bit n is CPU n). Raises `InvalidRequest` outside of 0 to `MAX_CPU`."""
         for cpu in cpus:
             if not 0 <= cpu <= MAX_CPU:
                 raise InvalidRequest(f"CPU index {cpu} is not within 0-{MAX_CPU}")
             mask |= 1 << cpu
-        object.__setattr__(self, "mask", mask)
+        if not 0 <= mask <= _ALL:
+            raise InvalidRequest(f"a CPU mask must lie within CPUs 0-{MAX_CPU}")
+        self._mask = mask
 
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError("a CpuSet does not change")
-
-    def __delattr__(self, name: str) -> None:
-        raise AttributeError("a CpuSet does not change")
+    @property
+    def mask(self) -> int:
+        """The set as a bit mask: bit n is CPU n."""
+        return self._mask
 
     @classmethod
     def of(cls, *cpus: int) -> CpuSet:
@@ -55,11 +57,7 @@ class CpuSet:
         >>> CpuSet.from_mask(0b1011)
         CpuSet('0-1,3')
         """
-        if mask < 0 or mask >> (MAX_CPU + 1):
-            raise InvalidRequest(f"a CPU mask must lie within CPUs 0-{MAX_CPU}")
-        new = cls.__new__(cls)
-        object.__setattr__(new, "mask", mask)
-        return new
+        return cls((), mask)
 
     @classmethod
     def parse(cls, text: str) -> CpuSet:
@@ -108,7 +106,7 @@ class CpuSet:
         >>> list(CpuSet.parse("0-3,8").ranges())
         [(0, 3), (8, 8)]
         """
-        mask, base = self.mask, 0
+        mask, base = self._mask, 0
         while mask:
             skip = (mask & -mask).bit_length() - 1
             mask >>= skip
@@ -119,56 +117,53 @@ class CpuSet:
             base += run
 
     def __iter__(self) -> Iterator[int]:
-        mask = self.mask
+        mask = self._mask
         while mask:
             low = mask & -mask
             yield low.bit_length() - 1
             mask ^= low
 
     def __len__(self) -> int:
-        return self.mask.bit_count()
+        return self._mask.bit_count()
 
     def __bool__(self) -> bool:
-        return self.mask != 0
+        return self._mask != 0
 
     def __contains__(self, cpu: object) -> bool:
-        return isinstance(cpu, int) and cpu >= 0 and bool(self.mask >> cpu & 1)
+        return isinstance(cpu, int) and cpu >= 0 and bool(self._mask >> cpu & 1)
 
     def __eq__(self, other: object) -> bool:
-        return self.mask == other.mask if isinstance(other, CpuSet) else NotImplemented
+        return self._mask == other._mask if isinstance(other, CpuSet) else NotImplemented
 
     def __hash__(self) -> int:
-        return hash((CpuSet, self.mask))
+        return hash((CpuSet, self._mask))
 
     def __or__(self, other: CpuSet) -> CpuSet:
-        return CpuSet.from_mask(self.mask | other.mask)
+        return CpuSet((), self._mask | other._mask)
 
     def __and__(self, other: CpuSet) -> CpuSet:
-        return CpuSet.from_mask(self.mask & other.mask)
+        return CpuSet((), self._mask & other._mask)
 
     def __sub__(self, other: CpuSet) -> CpuSet:
-        return CpuSet.from_mask(self.mask & ~other.mask)
+        return CpuSet((), self._mask & ~other._mask)
 
     def __xor__(self, other: CpuSet) -> CpuSet:
-        return CpuSet.from_mask(self.mask ^ other.mask)
+        return CpuSet((), self._mask ^ other._mask)
 
     def __le__(self, other: CpuSet) -> bool:
         """Whether every CPU of this set is in `other`."""
-        return self.mask & ~other.mask == 0
-
-    def __reduce__(self) -> tuple[object, tuple[int]]:
-        return (CpuSet.from_mask, (self.mask,))
+        return self._mask & ~other._mask == 0
 
     def isdisjoint(self, other: CpuSet) -> bool:
         """Whether the two sets have no CPU in common."""
-        return self.mask & other.mask == 0
+        return self._mask & other._mask == 0
 
     @property
     def first(self) -> int:
         """The lowest index. Raises `ValueError` on the empty set."""
-        if not self.mask:
+        if not self._mask:
             raise ValueError("the empty set has no first CPU")
-        return (self.mask & -self.mask).bit_length() - 1
+        return (self._mask & -self._mask).bit_length() - 1
 
 
 def _range_mask(text: str, item: str, shown: str) -> int:

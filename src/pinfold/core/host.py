@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
-from functools import cached_property
+
+from msgspec import Struct
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.fit.count import Counts
 from pinfold.core.fit.model import Fit
 from pinfold.core.pools import Pools
 from pinfold.core.topology import Topology
@@ -20,8 +19,7 @@ class Booking(Enum):
     REPORT = "report"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OverheadRates:
+class OverheadRates(Struct, frozen=True, kw_only=True):
     """The millicpu of overhead that a `share` guest books: per guest, per vCPU, per disk and per NIC."""
 
     guest: int = 20
@@ -30,8 +28,7 @@ class OverheadRates:
     nic: int = 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReservedPages:
+class ReservedPages(Struct, frozen=True, kw_only=True):
     """Pages of one size in one cell that are not for guests (`reserved_huge_pages`)."""
 
     cell: int
@@ -39,8 +36,7 @@ class ReservedPages:
     count: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """How much of a host may be promised: ratios and reserves, as in Nova.
 
     Ratios apply only to floating guests. A guest with cells is backed by real memory and is never overcommitted.
@@ -58,8 +54,7 @@ class Limits:
     rates: OverheadRates = OverheadRates()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ForeignMemory:
+class ForeignMemory(Struct, frozen=True, kw_only=True):
     """Pages in one cell that processes other than our guests hold."""
 
     cell: int
@@ -67,8 +62,7 @@ class ForeignMemory:
     count: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Foreign:
+class Foreign(Struct, frozen=True, kw_only=True):
     """A domain or process on the host that is not ours: the pCPUs it is pinned to and the pages it holds.
 
     `memory_mib` is its small-page memory on all cells; it counts against the host's limit of floating memory.
@@ -80,24 +74,21 @@ class Foreign:
     memory_mib: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(Struct, frozen=True, kw_only=True):
     """A fit recorded for one guest. `guest` is its id, a UUID in text form."""
 
     guest: str
     fit: Fit
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ledger:
+class Ledger(Struct, frozen=True, kw_only=True):
     """The claims and foreign domains of one host. `claims` are ordered by guest id, each id once; `foreign` is ordered by name."""
 
     claims: tuple[Claim, ...] = ()
     foreign: tuple[Foreign, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class HostState:
+class HostState(Struct, frozen=True, kw_only=True):
     """Everything that a fit depends on. Equal states give equal answers.
 
     `disk_gib` is None if disk space is not accounted. `revision` counts the recorded changes; a fit ignores it.
@@ -109,10 +100,5 @@ class HostState:
     ledger: Ledger = Ledger()
     traits: frozenset[str] = frozenset()
     disk_gib: int | None = None
-    revision: int = field(default=0, compare=False)
-    name: str = field(default="", compare=False)
-
-    @cached_property
-    def counts(self) -> Counts:
-        """What the host has left, counted once. It belongs to the engine and is not part of the value."""
-        return Counts.of(self)
+    revision: int = 0
+    name: str = ""

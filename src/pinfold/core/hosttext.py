@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
+
+from msgspec import Struct, field
 
 from pinfold.core.bounds import MAX_AMOUNT, MAX_CELL, MAX_CELLS, MAX_CPU, MAX_HOST_TEXT, MAX_PAGE_KIB
 from pinfold.core.cpuset import CpuSet
@@ -65,14 +66,12 @@ def host(text: str) -> Topology:
     return topology
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Group:
+class _Group(Struct, frozen=True, kw_only=True):
     counts: dict[str, int]
     huge: tuple[PagePool, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Cell:
+class _Cell(Struct, frozen=True, kw_only=True):
     """A cell before its pCPUs have ids: the positions of its cores, counted over the host."""
 
     package: int
@@ -82,8 +81,7 @@ class _Cell:
     huge: tuple[PagePool, ...]
 
 
-@dataclass(slots=True, kw_only=True)
-class _Builder:
+class _Builder(Struct, kw_only=True):
     step: int
     offline: CpuSet
     plan: list[_Cell] = field(default_factory=list)

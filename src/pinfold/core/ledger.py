@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, replace
 from enum import Enum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import Conflict
@@ -25,8 +27,7 @@ class Role(Enum):
     FOREIGN = "foreign"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PcpuRole:
+class PcpuRole(Struct, frozen=True, kw_only=True):
     """The role of one pCPU of dedicated ∪ retiring, and the guest that it serves.
 
     `guest` is '' for a free pCPU and the domain's name for a foreign one. `vcpu` is set only for VCPU.
@@ -56,7 +57,7 @@ def claim(state: HostState, guest: str, fit: Fit) -> HostState:
     for foreign in state.ledger.foreign:
         if not taken.isdisjoint(foreign.cpus):
             raise Conflict(f"pCPU {(taken & foreign.cpus).first} belongs to {foreign.name}, which is not ours")
-    return _with_claims(state, (*claims[:at], Claim(guest=guest, fit=fit), *claims[at:]), fit, taken=True)
+    return _with_claims(state, (*claims[:at], Claim(guest=guest, fit=fit), *claims[at:]))
 
 
 def release(state: HostState, guest: str) -> HostState:
@@ -65,15 +66,11 @@ def release(state: HostState, guest: str) -> HostState:
     at = bisect_left(claims, guest, key=lambda one: one.guest)
     if at == len(claims) or claims[at].guest != guest:
         raise Conflict(f"guest {guest} has no claim on host {state.name or '(unnamed)'}")
-    return _with_claims(state, (*claims[:at], *claims[at + 1 :]), claims[at].fit, taken=False)
+    return _with_claims(state, (*claims[:at], *claims[at + 1 :]))
 
 
-def _with_claims(state: HostState, claims: tuple[Claim, ...], fit: Fit, *, taken: bool) -> HostState:
-    ledger = Ledger(claims=claims, foreign=state.ledger.foreign)
-    new = replace(state, ledger=ledger, revision=state.revision + 1)
-    if "counts" in state.__dict__:
-        new.__dict__["counts"] = state.counts.after(fit, new, taken=taken)
-    return new
+def _with_claims(state: HostState, claims: tuple[Claim, ...]) -> HostState:
+    return replace(state, ledger=Ledger(claims=claims, foreign=state.ledger.foreign), revision=state.revision + 1)
 
 
 def retiring(state: HostState) -> CpuSet:

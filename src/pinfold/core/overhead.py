@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
 from math import floor
-from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvariantViolation
 from pinfold.core.fit.model import Fit
+from pinfold.core.host import Limits, OverheadRates
 from pinfold.core.pools import Pools
 from pinfold.core.request.model import GuestRequest
-
-if TYPE_CHECKING:
-    from pinfold.core.host import Limits, OverheadRates
 
 
 class ThreadClass(Enum):
@@ -30,8 +28,7 @@ class ThreadClass(Enum):
     KTHREAD = "kthread"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Masks:
+class Masks(Struct, frozen=True, kw_only=True):
     """The pCPUs that each thread of one guest may run on: `vcpus[n]` for vCPU n, `overhead` for emulator threads, iothreads and vhost.
 
     No set is empty, except `realtime`: the vCPUs that run SCHED_FIFO.
@@ -42,8 +39,7 @@ class Masks:
     realtime: CpuSet = CpuSet()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObservedThread:
+class ObservedThread(Struct, frozen=True, kw_only=True):
     """One thread as procfs shows it: id, name, class, the vCPU that it runs (if any), and the pCPUs it may run on.
 
     `iothread` is an iothread's number, None if its name does not tell it. `serves` is the vCPU beside which a kernel thread belongs, None
@@ -103,11 +99,15 @@ def memory_cell(thread: ObservedThread, fit: Fit) -> int | None:
 def booked_millicpu(request: GuestRequest, rates: OverheadRates) -> int:
     """The millicpu that a guest with policy `share` books of an overhead pool.
 
-    >>> from pinfold.core.host import OverheadRates
     >>> booked_millicpu(GuestRequest(vcpus=4, memory_mib=64, disks=1, nics=2), OverheadRates())
     58
     """
     return rates.guest + rates.vcpu * request.vcpus + rates.disk * request.disks + rates.nic * request.nics
+
+
+def books_overhead(pools: Pools, limits: Limits) -> bool:
+    """Whether guests book millicpu on this host: it has an overhead pool, and not one that counts as shared only (`shared_fraction` 0)."""
+    return pools.overhead is not None and not (limits.shared_fraction == 0 and pools.overhead <= pools.shared)
 
 
 def capacity_millicpu(pools: Pools, limits: Limits) -> int:

@@ -14,8 +14,9 @@ dedicated = cpu_dedicated_set                            (with cpu_power_managem
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from pinfold.core.cpuset import MAX_CPU, CpuSet
 from pinfold.core.errors import InvalidRequest
@@ -28,8 +29,7 @@ OVERHEAD: Final = "cpu_overhead_set"
 EITHER: Final = "vcpu_pin_set"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolConfig:
+class PoolConfig(Struct, frozen=True, kw_only=True):
     """The options as given; None for an absent option.
 
     `either` (Nova's `vcpu_pin_set`) is one pool for pinned and floating vCPUs. `power_managed` means that Nova switches dedicated pCPUs
@@ -43,8 +43,7 @@ class PoolConfig:
     power_managed: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pools:
+class Pools(Struct, frozen=True, kw_only=True):
     """The online pCPUs of each pool. A power-managed dedicated pool includes its offline pCPUs too.
 
     `overhead` is None if no overhead pool is configured: then `share` guests float. It is the empty set if one is configured and wholly

@@ -5,8 +5,9 @@ The engine, the scheduler, the API and the command line all report these reasons
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from pinfold.core.plural import Count
 
@@ -50,8 +51,7 @@ class ReasonCode(Enum):
     STALE = "stale"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reason:
+class Reason(Struct, frozen=True, kw_only=True):
     """One thing that one host, or one of its cells, lacks.
 
     `cell` is the host cell's id, or None for the host as a whole. `needed` and `available` are in the code's unit (pCPUs, vCPUs, MiB,

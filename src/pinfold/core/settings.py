@@ -4,16 +4,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from pinfold.core.fit.model import Strategy
 from pinfold.core.host import Limits
 from pinfold.core.pools import PoolConfig
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostSettings:
+class HostSettings(Struct, frozen=True, kw_only=True):
     """The settings of one host.
 
     `state_dir` holds overlays, serial logs and the lock. Images and templates that are given by name come only from `images_dir` and
@@ -35,8 +35,7 @@ class HostSettings:
     reserved_pcpus: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttemptLimits:
+class AttemptLimits(Struct, frozen=True, kw_only=True):
     """Limits of password checks. `at_once` run at the same time. Up to `waiting` more queue, `waiting_per_address` from one address.
 
     One address may send `wrong_per_minute` wrong passwords at once, and as many more every minute. Refusals are sent after
@@ -53,8 +52,7 @@ class AttemptLimits:
 DEFAULT_LIMITS: Final = AttemptLimits()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectionLimits:
+class ConnectionLimits(Struct, frozen=True, kw_only=True):
     """The most connections of the API: in all, unauthenticated, unauthenticated per address, per account, per host's agent."""
 
     total: int = 16384
@@ -64,8 +62,7 @@ class ConnectionLimits:
     per_agent: int = 32
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimeLimits:
+class TimeLimits(Struct, frozen=True, kw_only=True):
     """How many seconds a client may take: TLS handshake, request head, body, idle between requests, reading a response."""
 
     handshake: float = 10.0

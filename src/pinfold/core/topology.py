@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+
+from msgspec import Struct
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvariantViolation
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PagePool:
+class PagePool(Struct, frozen=True, kw_only=True):
     """All pages of one size in one cell: `total` pages of `size_kib` KiB."""
 
     size_kib: int
     total: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostCell:
+class HostCell(Struct, frozen=True, kw_only=True):
     """One NUMA node of the host.
 
     `cores` holds the online siblings of each physical core, ordered by lowest pCPU; `sockets` the socket id of each core, in the same
@@ -54,8 +53,7 @@ class HostCell:
         return self.pages[0].size_kib * self.pages[0].total // 1024 if self.pages else 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Topology:
+class Topology(Struct, frozen=True, kw_only=True, dict=True):
     """A host's cells, ordered by id, and the pCPUs that exist but are offline.
 
     Invariants (see `check`): no pCPU is in two cores or both online and offline; cell ids ascend; pages ascend by size.

@@ -7,6 +7,7 @@ from enum import Enum
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import two_owners
+from pinfold.core.fit.count import count_host
 from pinfold.core.fit.model import EmulatorPlacement
 from pinfold.core.ledger import Role
 from pinfold.core.overhead import ThreadClass, capacity_millicpu
@@ -136,7 +137,7 @@ def host_map(seen: Survey) -> HostMap:
     """The map of a surveyed host."""
     owners, floats = _owners(seen), _floats(seen)
     contested = _contested(seen)
-    topology, pools, counts = seen.state.topology, seen.state.pools, seen.state.counts
+    topology, pools, counts = seen.state.topology, seen.state.pools, count_host(seen.state)
     cells = []
     for cell in topology.cells:
         sockets = cell.sockets or (None,) * len(cell.cores)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from msgspec import structs
+
 from pinfold.core.drift import Finding, out_of_place
 from pinfold.core.drift.remedy import OWNER
 from pinfold.core.errors import Conflict, InvalidRequest
@@ -130,7 +132,7 @@ def _without(state: HostState, guest: HostGuest) -> HostState:
     if guest.record is not None:
         return release(state, guest.id)
     others = tuple(other for other in state.ledger.foreign if other.name != guest.name)
-    return dataclasses.replace(state, ledger=Ledger(claims=state.ledger.claims, foreign=others))
+    return structs.replace(state, ledger=Ledger(claims=state.ledger.claims, foreign=others))
 
 
 def _refuse_contested(seen: Survey, guest: HostGuest, placed: Record) -> None:

@@ -26,13 +26,12 @@ from pinfold.accounting.client import Placement
 from pinfold.accounting.placement_responses import OverCapacity
 from pinfold.accounting.resources import Amounts, amounts
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
-from pinfold.core.fit import fit
+from pinfold.core.fit.demand import Demand, prepare
 from pinfold.core.fit.model import Fit, NoFit
 from pinfold.core.identity import ClaimId
 from pinfold.core.reasons import Kind, Reason, ReasonCode
-from pinfold.core.request.model import GuestRequest
 from pinfold.faultpoints import fault_point
-from pinfold.scheduler.decide import Conditions, closed, decide, explain, refusal, untrait
+from pinfold.scheduler.decide import Conditions, closed, decide, explain, fit_on, refusal, untrait
 from pinfold.scheduler.index import Entry, Index
 from pinfold.scheduler.model import Candidate, Claimed, HostRefusal, HostSearch, Refused, SchedulerSettings
 from pinfold.scheduler.placement_sets import PlacementSets
@@ -61,7 +60,7 @@ class _Attempt:
     """One create in progress: what was written so far, and what refused."""
 
     wanted: HostSearch
-    request: GuestRequest
+    demand: Demand
     claim: ClaimId | None = None
     host: str = ""
     booked: Amounts = ()
@@ -95,7 +94,7 @@ class Claimer:
 
     def create(self, wanted: HostSearch) -> Claimed | Refused:
         """See `Scheduler.create`."""
-        attempt = _Attempt(wanted=wanted, request=untrait(wanted.request))
+        attempt = _Attempt(wanted=wanted, demand=prepare(untrait(wanted.request)))
         try:
             self._fresh.look()
             conditions = self._sets.conditions(wanted)
@@ -112,7 +111,7 @@ class Claimer:
             if found is not None:
                 return found
             raise
-        told, considered = explain(self._index, attempt.request, conditions, attempt.tried)
+        told, considered = explain(self._index, attempt.demand, conditions, attempt.tried)
         registered = self._index.look(lambda view: len(view.entries))
         return Refused(guest=wanted.guest, refusals=told, considered=considered, registered=registered)
 
@@ -120,10 +119,10 @@ class Claimer:
         """Try hosts from the best on, until one is held or the index has no more."""
         while True:
             left = replace(conditions, exclude=conditions.exclude | attempt.tried.keys())
-            decision = decide(self._index, attempt.wanted.guest, attempt.request, left, self._settings)
-            if not decision.candidates:
+            candidates = decide(self._index, attempt.wanted.guest, attempt.demand, left, self._settings)
+            if not candidates:
                 return None
-            for candidate in decision.candidates:
+            for candidate in candidates:
                 outcome = self._claim_on(attempt, candidate)
                 if isinstance(outcome, Claimed):
                     return outcome
@@ -178,7 +177,7 @@ class Claimer:
         shut = closed(entry, Conditions())
         if shut is not None:
             return shut
-        answer = fit(attempt.request, entry.state, entry.strategy)
+        answer = fit_on(entry, attempt.demand)
         return refusal(entry, answer) if isinstance(answer, NoFit) else answer
 
     def _book(self, attempt: _Attempt, entry: Entry, wanted: Fit, booked: Amounts) -> None:

@@ -5,19 +5,22 @@ nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from msgspec.structs import replace
 
-from pinfold.core.fit import fit
+from pinfold.core.fit import explain as why
+from pinfold.core.fit.demand import Demand
+from pinfold.core.fit.engine import search
 from pinfold.core.fit.model import Fit, NoFit
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.model import GuestRequest
 from pinfold.scheduler.choose import Scored, choose
 from pinfold.scheduler.filter import Mask, need, survivors
 from pinfold.scheduler.index import Entry, Index, View
-from pinfold.scheduler.model import Candidate, HostRefusal, SchedulerSettings
+from pinfold.scheduler.model import Candidate, HostRefusal, Preview, SchedulerSettings
 from pinfold.scheduler.rank import rough, score
 
 EXPLAINED: Final = 500
@@ -58,14 +61,6 @@ class Conditions:
         return np.fromiter(passing, dtype=np.bool_, count=len(entries))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    """The hosts to claim in the order in which to try them, and the refusals met on the way."""
-
-    candidates: tuple[Candidate, ...]
-    refusals: tuple[HostRefusal, ...]
-
-
 def untrait(request: GuestRequest) -> GuestRequest:
     """The request without its traits, on which `Conditions` decides: host states in the index carry no traits."""
     if not request.traits_required and not request.traits_forbidden:
@@ -73,14 +68,14 @@ def untrait(request: GuestRequest) -> GuestRequest:
     return replace(request, traits_required=frozenset(), traits_forbidden=frozenset())
 
 
-def decide(index: Index, guest: str, request: GuestRequest, conditions: Conditions, settings: SchedulerSettings) -> Decision:
-    """The best hosts for a request without traits. No candidates means that no host in this index takes the guest now.
+def decide(index: Index, guest: str, demand: Demand, conditions: Conditions, settings: SchedulerSettings) -> tuple[Candidate, ...]:
+    """The best hosts for a request without traits, in the order in which to try them; empty if no host in this index takes the guest now.
 
     1. The filter keeps the hosts that may have room; `rough` orders them.
     2. They are fitted in that order until there are `tried` fits, or until there is one fit and as many hosts have refused.
     3. The fits are scored; one of the top few comes first.
     """
-    wanted = need(request)
+    wanted = need(demand.request)
 
     def find(limit: int | None) -> list[Entry]:
         def see(view: View) -> list[Entry]:
@@ -93,29 +88,30 @@ def decide(index: Index, guest: str, request: GuestRequest, conditions: Conditio
         return index.look(see)
 
     scored: list[Scored] = []
-    refused: dict[str, HostRefusal] = {}
-    _try(find(_FIRST), request, settings, scored, refused)
+    refused: set[str] = set()
+    _try(find(_FIRST), demand, settings, scored, refused)
     if not scored:
-        _try([entry for entry in find(None) if entry.id not in refused], request, settings, scored, refused)
-    return Decision(candidates=choose(guest, scored, settings.top), refusals=tuple(refused.values()))
+        _try([entry for entry in find(None) if entry.id not in refused], demand, settings, scored, refused)
+    return choose(guest, scored, settings.top)
 
 
-def _try(
-    entries: Iterable[Entry], request: GuestRequest, settings: SchedulerSettings, scored: list[Scored], refused: dict[str, HostRefusal]
-) -> None:
+def _try(entries: Iterable[Entry], demand: Demand, settings: SchedulerSettings, scored: list[Scored], refused: set[str]) -> None:
     for entry in entries:
         if len(scored) >= settings.tried or (scored and len(scored) + len(refused) >= 2 * settings.tried):
             return
-        answer = fit(request, entry.state, entry.strategy)
-        if isinstance(answer, NoFit):
-            refused[entry.id] = refusal(entry, answer)
+        found = search(demand, entry.counts, entry.strategy)
+        if found is None:
+            refused.add(entry.id)
         else:
-            scored.append((score(request, entry.state, answer, settings.strategy), candidate(entry, answer)))
+            scored.append(_scored(demand, entry, found, settings))
 
 
-def explain(
-    index: Index, request: GuestRequest, conditions: Conditions, known: dict[str, HostRefusal]
-) -> tuple[tuple[HostRefusal, ...], int]:
+def _scored(demand: Demand, entry: Entry, found: Fit, settings: SchedulerSettings) -> Scored:
+    candidate = Candidate(host=entry.id, name=entry.name, revision=entry.state.revision, fit=found)
+    return score(demand.request, entry.counts, found, settings.strategy), candidate
+
+
+def explain(index: Index, demand: Demand, conditions: Conditions, known: dict[str, HostRefusal]) -> tuple[tuple[HostRefusal, ...], int]:
     """Why each considered host refuses, by name, at most `EXPLAINED` of them; and how many hosts are considered.
 
     `known` refusals, met while trying, are kept, except those that only say that others were faster: if the host has no room by now, the
@@ -127,7 +123,7 @@ def explain(
     for entry in considered[:EXPLAINED]:
         told = known.get(entry.id) or closed(entry, conditions)
         if told is None or all(reason.code in _PASSING for reason in told.no_fit.reasons):
-            answer = fit(request, entry.state, entry.strategy)
+            answer = fit_on(entry, demand)
             if isinstance(answer, NoFit):
                 told = refusal(entry, answer)
         found.append(told or refusal(entry, _changed()))
@@ -151,9 +147,9 @@ def refusal(entry: Entry, answer: NoFit) -> HostRefusal:
     return HostRefusal(host=entry.id, name=entry.name, revision=entry.state.revision, no_fit=answer)
 
 
-def candidate(entry: Entry, answer: Fit) -> Candidate:
-    """A host that would take the guest."""
-    return Candidate(host=entry.id, name=entry.name, revision=entry.state.revision, fit=answer)
+def fit_on(entry: Entry, demand: Demand) -> Fit | NoFit:
+    """The fit on one host, or its reasons."""
+    return search(demand, entry.counts, entry.strategy) or NoFit(reasons=why.explain(demand, entry.counts))
 
 
 def _changed() -> NoFit:
@@ -161,7 +157,7 @@ def _changed() -> NoFit:
     return NoFit(reasons=(Reason(code=ReasonCode.STALE, kind=Kind.INSUFFICIENT, needed=1),))
 
 
-def preview(index: Index, request: GuestRequest, conditions: Conditions, settings: SchedulerSettings) -> Decision:
+def preview(index: Index, demand: Demand, conditions: Conditions, settings: SchedulerSettings) -> Preview:
     """Every host that takes the guest, by score and name; and the refusals of all others, by name."""
     entries = index.look(lambda view: sorted(view.entries, key=lambda entry: (entry.name, entry.id)))
     scored: list[Scored] = []
@@ -170,12 +166,13 @@ def preview(index: Index, request: GuestRequest, conditions: Conditions, setting
         if not conditions.considers(entry.id):
             continue
         told = closed(entry, conditions)
-        answer = fit(request, entry.state, entry.strategy)
         if told is not None:
             refusals.append(told)
-        elif isinstance(answer, NoFit):
+            continue
+        answer = fit_on(entry, demand)
+        if isinstance(answer, NoFit):
             refusals.append(refusal(entry, answer))
         else:
-            scored.append((score(request, entry.state, answer, settings.strategy), candidate(entry, answer)))
+            scored.append(_scored(demand, entry, answer, settings))
     ordered = sorted(scored, key=lambda one: (one[0], one[1].name, one[1].host))
-    return Decision(candidates=tuple(found for _, found in ordered), refusals=tuple(refusals))
+    return Preview(candidates=tuple(found for _, found in ordered), refusals=tuple(refusals))

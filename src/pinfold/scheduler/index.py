@@ -1,7 +1,7 @@
 """`Index`: the state of every host in memory, and the columns of numbers for `filter` and `rank`. `refresh` reads it from the store.
 
-The columns are derived from each host's counts and are only necessary conditions: a fit would refuse every host that they exclude, and
-decides about the others. There is one row per host; it is rewritten when the host's state changes.
+The index keeps each host's counts. The columns are derived from them and are only necessary conditions: a fit would refuse every host that
+they exclude, and decides about the others. There is one row per host; it is rewritten when the host's state changes.
 """
 
 from __future__ import annotations
@@ -9,15 +9,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final, TypeVar
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from pinfold.core import ledger
 from pinfold.core.errors import Conflict
+from pinfold.core.fit.count import Counts, Frame, count_host
 from pinfold.core.fit.model import Fit, Strategy
-from pinfold.core.host import HostState
+from pinfold.core.host import HostState, Ledger
 from pinfold.store.records import HostLedger, HostMark
 
 WIDTH: Final = 8
@@ -62,16 +65,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One host. `state.traits` is empty: when a request names traits, Placement is asked."""
+    """One host, counted. `state.traits` is empty: when a request names traits, Placement is asked."""
 
     id: str
     name: str
-    state: HostState
+    counts: Counts
     strategy: Strategy = Strategy.PACK
     up: bool = True
     disabled: bool = False
     disabled_reason: str = ""
     fenced: bool = False
+
+    @property
+    def state(self) -> HostState:
+        """The host's state, which was counted."""
+        return self.counts.state
 
     @property
     def open(self) -> bool:
@@ -132,11 +140,21 @@ class Index:
 
     def claimed(self, host: str, guest: str, fit: Fit, revision: int) -> None:
         """Add a held claim that made the host's revision `revision`. If the index missed other changes, it learns this one by `refresh`."""
-        self._change(host, revision, lambda state: ledger.claim(state, guest, fit))
+
+        def step(counts: Counts) -> Counts:
+            return counts.after(fit, ledger.claim(counts.state, guest, fit), taken=True)
+
+        self._change(host, revision, step)
 
     def released(self, host: str, guest: str, revision: int) -> None:
         """Remove the pins of a released claim, under the same condition."""
-        self._change(host, revision, lambda state: ledger.release(state, guest))
+
+        def step(counts: Counts) -> Counts:
+            state = ledger.release(counts.state, guest)
+            fit = next(claim.fit for claim in counts.state.ledger.claims if claim.guest == guest)
+            return counts.after(fit, state, taken=False)
+
+        self._change(host, revision, step)
 
     def look(self, see: Callable[[View], T]) -> T:
         """Return what `see` makes of the index now. The view is valid until `see` returns, which must be soon; entries may be kept."""
@@ -165,7 +183,7 @@ class Index:
             return
         self._put(replace(entry, up=mark.up, disabled=mark.disabled, disabled_reason=mark.disabled_reason, fenced=mark.fenced))
 
-    def _change(self, host: str, revision: int, step: Callable[[HostState], HostState]) -> None:
+    def _change(self, host: str, revision: int, step: Callable[[Counts], Counts]) -> None:
         with self._lock:
             row = self._rows.get(host)
             if row is None:
@@ -174,10 +192,10 @@ class Index:
             if entry.state.revision != revision - 1:
                 return
             try:
-                state = step(entry.state)
+                counts = step(entry.counts)
             except Conflict:
                 return
-            self._put(replace(entry, state=state))
+            self._put(replace(entry, counts=counts))
 
     def _put(self, entry: Entry) -> None:
         row = self._rows.get(entry.id)
@@ -202,7 +220,7 @@ def entry(found: HostLedger) -> Entry:
     return Entry(
         id=record.id,
         name=record.name,
-        state=found.state,
+        counts=counts_of(found.state),
         strategy=record.report.strategy,
         up=record.up,
         disabled=record.disabled,
@@ -211,9 +229,19 @@ def entry(found: HostLedger) -> Entry:
     )
 
 
+def counts_of(state: HostState) -> Counts:
+    """Count a host. Hosts that are alike share the frame: a fleet has many of them."""
+    return count_host(state, _frame(structs.replace(state, ledger=Ledger(), revision=0, name="")))
+
+
+@lru_cache(maxsize=256)
+def _frame(bare: HostState) -> Frame:
+    return Frame(bare)
+
+
 def numbers(entry: Entry) -> list[int]:
     """The row of one host, in the order of the columns."""
-    counts = entry.state.counts
+    counts = entry.counts
     frame = counts.frame
     books = frame.books and frame.enforces
     pool = NO_POOL if frame.overhead is None else POOL if frame.overhead else POOL_OFFLINE

@@ -11,9 +11,9 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from pinfold.core.fit.count import Counts
 from pinfold.core.fit.model import Fit, Strategy
-from pinfold.core.host import HostState
-from pinfold.core.request.model import GuestRequest
+from pinfold.core.request.model import EmulatorPolicy, GuestRequest
 from pinfold.scheduler.filter import Mask, Need, booked
 from pinfold.scheduler.index import POOL, View
 
@@ -38,9 +38,8 @@ def rough(wanted: Need, view: View, left: Mask, strategy: Strategy, guest: str) 
     return rows[np.lexsort(keys)]
 
 
-def score(request: GuestRequest, before: HostState, fit: Fit, strategy: Strategy) -> tuple[int, ...]:
+def score(request: GuestRequest, counts: Counts, fit: Fit, strategy: Strategy) -> tuple[int, ...]:
     """The rank of one fitted host; lower is better. Deterministic; `choose` breaks ties."""
-    counts = before.counts
     frame = counts.frame
     has_pool = bool(frame.overhead)
     headroom = 0
@@ -50,15 +49,15 @@ def score(request: GuestRequest, before: HostState, fit: Fit, strategy: Strategy
         left = counts.free.bit_count() - len(fit.taken)
     else:
         left = counts.vcpu_room - fit.floating_count
-    sharing = request.emulator_policy.value == "share"
-    return (int(sharing and not has_pool), -headroom, broken_cores(before, fit), left if strategy is Strategy.PACK else -left)
+    sharing = request.emulator_policy is EmulatorPolicy.SHARE
+    return (int(sharing and not has_pool), -headroom, broken_cores(counts, fit), left if strategy is Strategy.PACK else -left)
 
 
-def broken_cores(before: HostState, fit: Fit) -> int:
+def broken_cores(counts: Counts, fit: Fit) -> int:
     """How many whole cores the fit breaks without using all of their threads."""
     taken = fit.taken.mask
     broken = 0
-    for cell in before.counts.cells:
+    for cell in counts.cells:
         for threads in cell.wholes:
             used = sum(taken >> pcpu & 1 for pcpu in threads)
             broken += 0 < used < len(threads)

@@ -27,7 +27,7 @@ from pinfold.accounting.resources import Amounts, amounts
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, Severity, Subject, out_of_place
 from pinfold.core.errors import Conflict, PinfoldError
-from pinfold.core.fit import fit
+from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import Fit, NoFit
 from pinfold.core.ledger import release
 from pinfold.core.overhead import masks

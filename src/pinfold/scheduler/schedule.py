@@ -7,6 +7,7 @@ import threading
 
 from pinfold.accounting.client import Placement
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
+from pinfold.core.fit.demand import prepare
 from pinfold.core.identity import ClaimId
 from pinfold.scheduler import decide
 from pinfold.scheduler.claim import Claimer
@@ -57,8 +58,7 @@ class Scheduler:
         """Every host that would take the guest, best first, and the reasons of the others. The guest need not be stored."""
         self._fresh.now()
         conditions = self._sets.conditions(wanted)
-        decision = decide.preview(self._index, decide.untrait(wanted.request), conditions, self._settings)
-        return Preview(candidates=decision.candidates, refusals=decision.refusals)
+        return decide.preview(self._index, prepare(decide.untrait(wanted.request)), conditions, self._settings)
 
     def create(self, wanted: HostSearch) -> Claimed | Refused:
         """Find a host and claim it by the protocol in `claim`. The guest's row must exist (`store.guests.create`).

@@ -1,9 +1,9 @@
 """Convert values of `core` and of the store to JSON text and back, by the types of their fields.
 
-The form, version 1: a dataclass is an object of its fields, a CpuSet its cpulist, an Enum its value, a tuple or frozenset an array (the
-set's members ascending), None is null. The outermost object carries `"v": 1`. Decoding checks the types: a wrong type, an unknown field, or
-a missing field without a default is refused with its path. A field that is added later needs a default, so that old rows can be read. A
-field that is removed or changes its meaning needs a new version and a migration. A character that is not allowed in a text
+The form, version 1: a Struct or dataclass is an object of its fields, a CpuSet its cpulist, an Enum its value, a tuple or frozenset an
+array (the set's members ascending), None is null. The outermost object carries `"v": 1`. Decoding checks the types: a wrong type, an
+unknown field, or a missing field without a default is refused with its path. A field that is added later needs a default, so that old rows
+can be read. A field that is removed or changes its meaning needs a new version and a migration. A character that is not allowed in a text
 (`core.printable`) becomes U+FFFD in both directions, because agents send names and failures unchanged and an earlier pinfold stored them
 so.
 """
@@ -20,6 +20,8 @@ from collections.abc import Callable
 from enum import Enum
 from functools import cache, lru_cache
 from typing import Any, Final, TypeVar
+
+import msgspec
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
@@ -115,8 +117,10 @@ def _build(as_type: Any) -> tuple[_Encode, _Decode]:
         return str, _cpuset
     if isinstance(as_type, type) and issubclass(as_type, Enum):
         return _enum_value, _enum(as_type)
-    if dataclasses.is_dataclass(as_type):
-        return _dataclass(typing.cast("type", as_type))
+    if isinstance(as_type, typing.NewType):
+        return _build(as_type.__supertype__)
+    if has_fields(as_type):
+        return _object(as_type)
     origin, arguments = typing.get_origin(as_type), typing.get_args(as_type)
     if origin in (types.UnionType, typing.Union) and len(arguments) == 2 and arguments[1] is type(None):
         return _optional(arguments[0])
@@ -216,14 +220,10 @@ def _fixed(inner: tuple[Any, ...]) -> tuple[_Encode, _Decode]:
     return write, read
 
 
-def _dataclass(as_type: type) -> tuple[_Encode, _Decode]:
+def _object(as_type: type) -> tuple[_Encode, _Decode]:
     hints = typing.get_type_hints(as_type)
-    fields = {field.name: _build(hints[field.name]) for field in dataclasses.fields(as_type) if field.init}
-    needed = {
-        field.name
-        for field in dataclasses.fields(as_type)
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    }
+    needed = fields_of(as_type)
+    fields = {name: _build(hints[name]) for name in needed}
 
     def write(value: Any) -> dict[str, Any]:
         return {name: coder[0](getattr(value, name)) for name, coder in fields.items()}
@@ -231,7 +231,8 @@ def _dataclass(as_type: type) -> tuple[_Encode, _Decode]:
     def read(data: Any, path: str) -> Any:
         if type(data) is not dict:
             raise _WrongError(f"{path or 'it'} is {_shown(data)}, an object is needed")
-        unknown, missing = sorted(data.keys() - fields.keys()), sorted(needed - data.keys())
+        unknown = sorted(data.keys() - fields.keys())
+        missing = sorted(name for name in needed if needed[name] and name not in data)
         if unknown:
             raise _WrongError(f"{path}.{unknown[0][:60]} is not known, allowed are {', '.join(fields)}")
         if missing:
@@ -242,6 +243,19 @@ def _dataclass(as_type: type) -> tuple[_Encode, _Decode]:
             raise _WrongError(f"{path or 'it'}: {error}") from error
 
     return write, read
+
+
+def has_fields(as_type: Any) -> bool:
+    """Whether the type is a Struct or a dataclass."""
+    return isinstance(as_type, type) and (issubclass(as_type, msgspec.Struct) or dataclasses.is_dataclass(as_type))
+
+
+def fields_of(as_type: Any) -> dict[str, bool]:
+    """The fields of a Struct or dataclass, in order, and whether each must be given."""
+    if issubclass(as_type, msgspec.Struct):
+        return {field.name: field.required for field in msgspec.structs.fields(as_type)}
+    fields = [field for field in dataclasses.fields(as_type) if field.init]
+    return {field.name: field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING for field in fields}
 
 
 def _shown(data: Any) -> str:

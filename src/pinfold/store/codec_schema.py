@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any, Final
 
 from pinfold.core.cpuset import CpuSet
+from pinfold.store.codec import fields_of, has_fields
 
 _SCALARS: Final[dict[Any, dict[str, Any]]] = {
     int: {"type": "integer", "minimum": -(2**53), "maximum": 2**53},
@@ -33,8 +34,10 @@ def schema(as_type: Any) -> dict[str, Any]:
         return dict(_SCALARS[as_type])
     if isinstance(as_type, type) and issubclass(as_type, Enum):
         return {"enum": [member.value for member in as_type]}
-    if dataclasses.is_dataclass(as_type):
-        return _object(typing.cast("type", as_type))
+    if isinstance(as_type, typing.NewType):
+        return schema(as_type.__supertype__)
+    if has_fields(as_type):
+        return _object(as_type)
     origin, arguments = typing.get_origin(as_type), typing.get_args(as_type)
     if origin in (types.UnionType, typing.Union):
         return {"anyOf": [schema(arguments[0]), {"type": "null"}]}
@@ -55,12 +58,12 @@ def _fixed(members: tuple[Any, ...]) -> dict[str, Any]:
 
 def _object(as_type: type) -> dict[str, Any]:
     hints = typing.get_type_hints(as_type)
-    fields = [field for field in dataclasses.fields(as_type) if field.init]
-    needed = [field.name for field in fields if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING]
+    fields = fields_of(as_type)
+    more = {field.name: dict(field.metadata) for field in dataclasses.fields(as_type)} if dataclasses.is_dataclass(as_type) else {}
     return {
         "type": "object",
         "title": as_type.__name__,
-        "properties": {field.name: schema(hints[field.name]) | dict(field.metadata) for field in fields},
-        "required": needed,
+        "properties": {name: schema(hints[name]) | more.get(name, {}) for name in fields},
+        "required": [name for name in fields if fields[name]],
         "additionalProperties": False,
     }

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import resource
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from pinfold.core.settings import ConnectionLimits
 

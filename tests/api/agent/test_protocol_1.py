@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from tests.agent.test_responses import GUEST, OTHER, order
 
 from pinfold.agent.wire import PROTOCOL, GuestOrder, Orders
@@ -36,7 +37,7 @@ def an_order(guest: str = GUEST) -> GuestOrder:
     made = order(guest)
     known = Reason(code=ReasonCode.OVERHEAD_BOOKED, kind=Kind.INSUFFICIENT, needed=9)
     later = Reason(code=ReasonCode.STALE, kind=Kind.INSUFFICIENT)
-    return replace(made, held=3, revision=8, fit=replace(made.fit, warnings=(known, later)))
+    return replace(made, held=3, revision=8, fit=structs.replace(made.fit, warnings=(known, later)))
 
 
 STONES = (

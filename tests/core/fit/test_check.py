@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from tests.core.hosts import cpus, explicit, fits, guest, state
 
 from pinfold.core.fit.check import holds, violations
+from pinfold.core.fit.count import count_host
 from pinfold.core.fit.demand import prepare
 from pinfold.core.fit.model import EmulatorPlacement, Fit
 from pinfold.core.host import HostState, Limits
@@ -117,12 +117,12 @@ def test_an_overdrawn_line_is_named() -> None:
 )
 def test_the_quick_check_rejects_as_well(request_: GuestRequest, changes: dict[str, object]) -> None:
     answer = fits(request_, WHERE)
-    assert holds(prepare(request_), WHERE.counts, answer)
-    assert not holds(prepare(request_), WHERE.counts, cell(answer, 0, **changes))
+    assert holds(prepare(request_), count_host(WHERE), answer)
+    assert not holds(prepare(request_), count_host(WHERE), cell(answer, 0, **changes))
 
 
 def test_the_quick_check_wants_the_emulator() -> None:
     answer = fits(MIXED, WHERE)
     where: HostState = WHERE
     for changes in ({"emulator_pcpu": None}, {"emulator_pcpu": 2}, {"emulator": cpus("")}):
-        assert not holds(prepare(MIXED), where.counts, replace(answer, **changes))  # type: ignore[arg-type]
+        assert not holds(prepare(MIXED), count_host(where), replace(answer, **changes))  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import pytest
 from tests.core.hosts import cpus, fits, guest, refused, state
 
 from pinfold.core.errors import InvalidRequest
-from pinfold.core.fit import fit
+from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import EmulatorPlacement, NoFit
 from pinfold.core.host import Booking, Limits
 from pinfold.core.ledger import claim

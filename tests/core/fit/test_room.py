@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.core.hosts import ANY, LARGE, NO_RESERVE, SMALL, cpus, explicit, fits, guest, refused, state
 
-from pinfold.core.fit import fit
+from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import NoFit
 from pinfold.core.host import Foreign, ForeignMemory, Limits, ReservedPages
 from pinfold.core.ledger import claim, release

@@ -6,6 +6,7 @@ import pytest
 from tests.core.hosts import cpus, fits, guest, places, refused, state
 
 from pinfold.core.fit import cores
+from pinfold.core.fit.count import count_host
 from pinfold.core.fit.model import Strategy
 from pinfold.core.reasons import ReasonCode
 from pinfold.core.request.model import EmulatorPolicy, ThreadPolicy
@@ -143,7 +144,7 @@ def test_the_short_ways_of_choosing_agree_with_the_long_one(text: str, required:
     online = list(state(text).topology.online)
     for chosen in range(1, 2 ** len(online)):
         free = ",".join(str(pcpu) for bit, pcpu in enumerate(online) if chosen >> bit & 1)
-        cell = state(text, dedicated=free).counts.cells[0]
+        cell = count_host(state(text, dedicated=free)).cells[0]
         wholes = [core for core in cell.wholes if len(core) > required]
         brokens = [core for core in cell.brokens if len(core) > required]
         for pins in range(1, (cell.n_paired if required else cell.n_free) + 1):

@@ -7,6 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from msgspec import structs
 from tests.drivers.libvirt.golden import check
 from tests.drivers.libvirt.specs import SPECS
 
@@ -55,7 +56,7 @@ def test_no_cpuset_is_ever_empty(name: str) -> None:
 
 def test_an_empty_emulator_set_is_a_bug_of_ours() -> None:
     spec = SPECS["unset"]
-    broken = replace(spec, record=replace(spec.record, fit=replace(spec.record.fit, emulator=CpuSet())))
+    broken = replace(spec, record=replace(spec.record, fit=structs.replace(spec.record.fit, emulator=CpuSet())))
     with pytest.raises(InvariantViolation, match="emulator threads"):
         emit.definition(broken, MAKE)
 
@@ -72,8 +73,8 @@ def test_realtime_vcpus_get_the_configured_priority_and_no_pit() -> None:
 
 def test_a_page_of_the_host_s_small_size_is_no_huge_page() -> None:
     power = BuildContext(platform=Platform(arch="ppc64le", small_page_kib=64))
-    cells = tuple(replace(cell, page_kib=64) for cell in SPECS["unset"].record.fit.cells)
-    spec = replace(SPECS["unset"], record=replace(SPECS["unset"].record, fit=replace(SPECS["unset"].record.fit, cells=cells)))
+    cells = tuple(structs.replace(cell, page_kib=64) for cell in SPECS["unset"].record.fit.cells)
+    spec = replace(SPECS["unset"], record=replace(SPECS["unset"].record, fit=structs.replace(SPECS["unset"].record.fit, cells=cells)))
     text = emit.definition(spec, power)
     assert "hugepages" not in text
     assert "machine=" not in text

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from tests.drivers.libvirt.golden import check
 from tests.drivers.libvirt.specs import SPECS
 
@@ -124,7 +125,7 @@ def test_huge_pages_are_made_on_the_guest_s_own_pcpus_of_their_cells_alone() -> 
     mixed = FitCell(guest_cell=2, host_cell=2, pins=((2, 36),), float_vcpus=CpuSet.of(3), float_set=CpuSet.of(32, 33), page_kib=1048576)
     fit = Fit(vcpus=4, memory_mib=64, cells=(small, huge, mixed), emulator=CpuSet.of(0))
     assert elements.allocating(fit, 4) == CpuSet.of(20, 32, 33, 36)
-    assert elements.allocating(replace(fit, cells=(small,)), 4) == CpuSet()
+    assert elements.allocating(structs.replace(fit, cells=(small,)), 4) == CpuSet()
 
 
 def test_small_pages_that_a_template_wants_at_once_are_made_on_their_cells_too() -> None:

@@ -7,6 +7,8 @@ import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from msgspec import structs
+
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.model import NoFit
 from pinfold.core.pools import PoolConfig
@@ -37,7 +39,7 @@ class Bench:
 
     def with_pools(self, *, shared: str | None = None, dedicated: str | None = None, overhead: str | None = None) -> Bench:
         """The same with other pools."""
-        return replace(self, settings=replace(self.settings, pools=pools(shared=shared, dedicated=dedicated, overhead=overhead)))
+        return replace(self, settings=structs.replace(self.settings, pools=pools(shared=shared, dedicated=dedicated, overhead=overhead)))
 
     def order(self, name: str, specs: dict[str, str] | None = None, *, vcpus: int = 1, boot: Boot | None = None) -> StartOrder:
         """An order for a guest of 16 MiB that boots the ROM."""

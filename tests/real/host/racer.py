@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import uuid
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import PinfoldError

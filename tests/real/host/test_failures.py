@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from tests.real.host.bench import DEDICATED, Bench, pools, processes
 from tests.real.patience import PATIENCE_SECONDS, until
 
@@ -88,7 +89,7 @@ def test_what_does_not_fit_is_a_value(bench: Bench) -> None:
     ids=["overlapping pools", "an absent pCPU", "an empty pool"],
 )
 def test_bad_pools(bench: Bench, config: PoolConfig, sentence: str) -> None:
-    bench = replace(bench, settings=replace(bench.settings, pools=config))
+    bench = replace(bench, settings=structs.replace(bench.settings, pools=config))
     refused(bench, bench.order("web", DEDICATED), sentence)
 
 
@@ -96,7 +97,7 @@ def test_a_full_state_directory(bench: Bench, tmp_path: Path, small_filesystem: 
     image = tmp_path / "disk.img"
     with image.open("wb") as file:
         file.truncate(8 << 20)
-    bench = replace(bench, settings=replace(bench.settings, state_dir=str(small_filesystem)))
+    bench = replace(bench, settings=structs.replace(bench.settings, state_dir=str(small_filesystem)))
     refused(bench, bench.order("web", DEDICATED, boot=Boot(rom=str(bench.rom), disk=str(image))), "No space left on device")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from tests.real.host.bench import DEDICATED, Bench
 
 from pinfold.agent.client import ServiceClient
@@ -64,7 +65,7 @@ def host(synthetic_bench: Bench, tmp_path: Path) -> Iterator[Host]:
     image = images / "disk.raw"
     image.write_bytes(bytes(1 << 20))
     image.chmod(0o644)
-    bench = replace(synthetic_bench, settings=replace(synthetic_bench.settings, images_dir=str(images), host="bench"))
+    bench = replace(synthetic_bench, settings=structs.replace(synthetic_bench.settings, images_dir=str(images), host="bench"))
     request = compile_request(Flavor(vcpus=1, memory_mib=16, extra_specs=tuple(DEDICATED.items())), disks=1)
     found = fit(request, survey(bench.driver, bench.settings).state, bench.settings.strategy)
     assert isinstance(found, Fit)
@@ -96,7 +97,7 @@ def test_a_failure_that_is_very_long_is_told_in_its_beginning(host: Host, tmp_pa
     deep = tmp_path.joinpath(*["x" * 200] * 12)
     deep.mkdir(parents=True)
     (deep / "disk.qcow2").write_bytes(b"no qcow2")
-    host.performer._settings = replace(host.bench.settings, images_dir=str(deep))
+    host.performer._settings = structs.replace(host.bench.settings, images_dir=str(deep))
     outcome = host.do(Act.START)
     assert outcome.gone
     assert (len(outcome.failure), outcome.failure[-1]) == (FAILURE_SENT, "…")

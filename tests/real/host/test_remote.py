@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.real.host.bench import DEDICATED, Bench
 from tests.real.host.domains import virsh
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from tests.real.host.bench import DEDICATED, Bench
 from tests.real.host.domains import define, virsh
 
@@ -183,7 +184,7 @@ def test_a_record_that_was_damaged_is_written_again_by_the_flavor(bench: Bench) 
         replace_guest(bench.driver, bench.settings, "web")
     flavor = Flavor(vcpus=1, memory_mib=16, extra_specs=tuple(sorted(SHARE.items())), name="small")
     with pytest.raises(InvalidRequest, match=r"1 vCPU and 16 MiB.*2 vCPUs"):
-        replace_guest(bench.driver, bench.settings, "web", flavor=replace(flavor, vcpus=2))
+        replace_guest(bench.driver, bench.settings, "web", flavor=structs.replace(flavor, vcpus=2))
     assert _replaced(bench, "web", flavor).before is None
     assert restart(bench.driver, bench.settings, "web").fit.taken == CpuSet.of(1)
     assert not drift(bench)
@@ -201,7 +202,7 @@ def test_a_guest_of_an_earlier_pinfold_is_placed_again_by_its_flavor(bench: Benc
     with pytest.raises(InvalidRequest, match=r"earlier pinfold.*--flavor"):
         replace_guest(turned.driver, turned.settings, "old")
     with pytest.raises(InvalidRequest, match="emulator policy share"):
-        replace_guest(turned.driver, turned.settings, "old", flavor=replace(flavor, extra_specs=tuple(DEDICATED.items())))
+        replace_guest(turned.driver, turned.settings, "old", flavor=structs.replace(flavor, extra_specs=tuple(DEDICATED.items())))
     assert _replaced(turned, "old", flavor).after.taken == CpuSet.of(0)
     with pytest.raises(InvalidRequest, match="says what was asked for"):
         replace_guest(turned.driver, turned.settings, "old", flavor=flavor)

@@ -6,6 +6,7 @@ import subprocess
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 from tests.real.host.bench import DEDICATED, Bench, pools
 from tests.real.host.domains import define, everything, virsh
 from tests.real.patience import until
@@ -202,7 +203,7 @@ def test_a_record_that_somebody_broke_makes_the_guest_foreign(bench: Bench) -> N
 
 
 def test_a_busy_sibling_of_a_guest_of_novas_that_wants_whole_cores_is_reported(synthetic_bench: Bench) -> None:
-    bench = replace(synthetic_bench, settings=replace(synthetic_bench.settings, pools=pools(shared="0-1", dedicated="2-31")))
+    bench = replace(synthetic_bench, settings=structs.replace(synthetic_bench.settings, pools=pools(shared="0-1", dedicated="2-31")))
     specs = {"hw:cpu_policy": "dedicated", "hw:cpu_thread_policy": "isolate"}
     pins = "<vcpupin vcpu='0' cpuset='{0}'/><emulatorpin cpuset='{0}'/>"
     define(bench, "whole", cputune=pins.format(4), nova=True, specs=specs)

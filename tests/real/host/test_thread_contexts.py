@@ -6,10 +6,10 @@ The host is synthetic: libvirt and QEMU ask for a real thread context, whose aff
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.real.host.bench import DEDICATED, Bench, pools
 from tests.real.host.domains import virsh
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from msgspec.structs import replace
 
-from pinfold.core.fit.count import Frame
+from pinfold.core.fit.count import Frame, count_host
 from pinfold.core.fit.model import EmulatorPlacement, Fit, NoFit
+from pinfold.core.host import HostState
 from pinfold.core.overhead import booked_millicpu
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.model import GuestRequest
-
-if TYPE_CHECKING:
-    from pinfold.core.host import HostState
 
 
 def booking(request: GuestRequest, frame: Frame, room: int) -> tuple[int, Reason | None]:
@@ -33,8 +30,9 @@ def rebooked(fit: Fit, request: GuestRequest, state: HostState) -> Fit | NoFit:
     """
     if fit.emulator_placement is not EmulatorPlacement.POOL:
         return fit
-    frame = state.counts.frame
-    millicpu, lacking = booking(request, frame, state.counts.overhead_room + fit.overhead_millicpu)
+    counts = count_host(state)
+    frame = counts.frame
+    millicpu, lacking = booking(request, frame, counts.overhead_room + fit.overhead_millicpu)
     if lacking is not None and frame.enforces and millicpu > fit.overhead_millicpu:
         return NoFit(reasons=(lacking,))
     return replace(fit, overhead_millicpu=millicpu, warnings=() if lacking is None else (lacking,))

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 from pinfold.core.fit.count import CellCounts, Counts
 from pinfold.core.fit.demand import Demand
 from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
+from pinfold.core.host import Booking, HostState
 from pinfold.core.overhead import booked_millicpu, capacity_millicpu
 from pinfold.core.plural import Count
 from pinfold.core.request.model import EmulatorPolicy, GuestCell, GuestRequest, PageKind, ThreadPolicy
-
-if TYPE_CHECKING:
-    from pinfold.core.host import HostState
 
 
 def holds(demand: Demand, counts: Counts, fit: Fit) -> bool:
@@ -260,7 +257,7 @@ def _of_booking(request: GuestRequest, state: HostState, fit: Fit, *, booked: bo
         yield f"the fit books {fit.overhead_millicpu} millicpu, the rates say {millicpu}"
     total = sum(claim.fit.overhead_millicpu for claim in state.ledger.claims) + millicpu
     over = booked and not free_of_charge and total > capacity_millicpu(pools, limits)
-    if over and limits.booking.value == "enforce":
+    if over and limits.booking is Booking.ENFORCE:
         yield f"the overhead pool is booked with {total} millicpu, more than it holds"
     if bool(fit.warnings) != over:
         yield "the warning about a booked overhead pool is missing" if over else "there is a warning about nothing"

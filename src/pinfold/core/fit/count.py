@@ -1,24 +1,26 @@
 """`Counts`: what each cell of a host has left, by core shape, page size and shared room.
 
-Counts are computed once per `HostState` and stored with it. A claim or a release computes the next counts from them and recounts only the
-cells that it changes. All of this is internal to the engine: bit masks, integers and tuples that never change.
+Who asks about a host more than once keeps its counts. `Counts.after` computes the next counts of a claim or release and recounts only the
+cells that it changes. `Frame` is the part that many counts share. Apart from two caches, neither changes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from fractions import Fraction
+from functools import cached_property
 from itertools import chain
 from math import floor
 from operator import attrgetter
-from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pinfold.core.fit.model import Fit, FitCell, Strategy
-from pinfold.core.overhead import capacity_millicpu
+from pinfold.core.host import Booking, HostState, Ledger, Limits
+from pinfold.core.overhead import books_overhead, capacity_millicpu
+from pinfold.core.pools import Pools
 from pinfold.core.topology import HostCell
-
-if TYPE_CHECKING:
-    from pinfold.core.host import HostState
 
 Threads = tuple[int, ...]
 
@@ -67,44 +69,24 @@ class CellFrame:
 
 
 class Frame:
-    """The parts of a host that claims do not change: cells, pools, capacities as exact integers.
+    """The parts of a host that claims do not change: cells, pools, capacities as exact integers. Hosts that are alike may share it.
 
     Ratios and fractions are exact: the decimals as written. `vcpu_cap` is the host's limit of floating vCPUs. `books` is False if there
     is no overhead pool, or if it counts as shared only (`shared_fraction` 0).
     """
 
-    __slots__ = (
-        "books",
-        "cells",
-        "dedicated",
-        "disk_cap",
-        "effective_ratio",
-        "empty",
-        "enforces",
-        "n_shared",
-        "overhead",
-        "overhead_cap",
-        "ram_ratio",
-        "rates",
-        "reserved_memory_kib",
-        "reserved_pages",
-        "shared",
-        "small_total_kib",
-        "traits",
-        "vcpu_cap",
-    )
-
     def __init__(self, state: HostState) -> None:
         pools, limits = state.pools, state.limits
+        self._empty = replace(state, ledger=Ledger())
         self.dedicated = pools.dedicated.mask & state.topology.online.mask
         self.shared = pools.shared
         self.n_shared = len(pools.shared)
         self.overhead = pools.overhead
-        self.effective_ratio = _effective_ratio(state).as_integer_ratio()
+        self.effective_ratio = _effective_ratio(pools, limits).as_integer_ratio()
         self.vcpu_cap = self.n_shared * self.effective_ratio[0] // self.effective_ratio[1]
         self.overhead_cap = capacity_millicpu(pools, limits)
-        self.books = pools.overhead is not None and not (limits.shared_fraction == 0 and pools.overhead <= pools.shared)
-        self.enforces = limits.booking.value == "enforce"
+        self.books = books_overhead(pools, limits)
+        self.enforces = limits.booking is Booking.ENFORCE
         self.rates = limits.rates
         self.ram_ratio = exact(limits.ram_allocation_ratio).as_integer_ratio()
         self.reserved_memory_kib = limits.reserved_memory_mib * 1024
@@ -114,8 +96,13 @@ class Frame:
         )
         self.traits = state.traits
         self.cells = tuple(CellFrame(position, cell, self) for position, cell in enumerate(state.topology.cells))
+        self.small_of = {cell.id: cell.small_kib for cell in self.cells}
         self.small_total_kib = sum(cell.small_total_kib for cell in self.cells)
-        self.empty: Counts | None = None
+
+    @cached_property
+    def empty(self) -> Counts:
+        """The counts of the host without claims and foreign domains. Only explanations need them."""
+        return _count(self, self._empty)
 
 
 class CellCounts:
@@ -180,140 +167,126 @@ class CellCounts:
         self.whole_size = sizes.pop() if len(sizes) == 1 else 0
 
 
+class Usage(Struct, frozen=True, kw_only=True):
+    """What claims use of a host as a whole; pCPUs and pages are counted by cell. `strict_mib` is small-page memory of guest cells."""
+
+    vcpus: int = 0
+    booked: int = 0
+    disk_gib: int = 0
+    floating_mib: int = 0
+    strict_mib: int = 0
+
+    def plus(self, fit: Fit, frame: Frame, sign: int) -> Usage:
+        """The usage with the fit added (`sign` 1) or removed (-1)."""
+        strict = sum([cell.memory_mib for cell in fit.cells if cell.page_kib == frame.small_of.get(cell.host_cell)])
+        return Usage(
+            vcpus=self.vcpus + sign * fit.floating_count,
+            booked=self.booked + sign * fit.overhead_millicpu,
+            disk_gib=self.disk_gib + sign * fit.disk_gib,
+            floating_mib=self.floating_mib + (0 if fit.cells else sign * fit.memory_mib),
+            strict_mib=self.strict_mib + sign * strict,
+        )
+
+
 class Counts:
     """What a whole host has left. A room is the most that one more guest may take; it is negative if the host is overdrawn.
 
     `cells` are in the topology's order. `floating_room_mib` is for a guest without cells, `strict_room_mib` for the small pages of guest
-    cells.
+    cells. `foreign` is the mask of pCPUs that are not ours.
     """
 
     __slots__ = (
-        "booked",
+        "_orders",
         "by_id",
         "cells",
         "disk_room",
-        "disk_used",
-        "floating_mib",
         "floating_room_mib",
         "foreign",
         "foreign_kib",
         "frame",
         "free",
-        "orders",
         "overhead_room",
-        "strict_mib",
+        "state",
         "strict_room_mib",
+        "usage",
         "vcpu_room",
-        "vcpus",
     )
 
-    frame: Frame
-    cells: tuple[CellCounts, ...]
-    free: int
-    foreign: int
-    foreign_kib: int
-    floating_mib: int
-    strict_mib: int
-    vcpus: int
-    booked: int
-    disk_used: int
-
-    @classmethod
-    def of(cls, state: HostState) -> Counts:
-        """Count a host from nothing."""
-        return cls._count(_frame_of(state), state)
-
-    @classmethod
-    def of_empty(cls, counts: Counts, state: HostState) -> Counts:
-        """Count the same host without claims and foreign guests. Done once per host, not per claim."""
-        frame = counts.frame
-        if frame.empty is None:
-            frame.empty = cls._count(frame, state, empty=True)
-        return frame.empty
-
-    @classmethod
-    def _count(cls, frame: Frame, state: HostState, *, empty: bool = False) -> Counts:
-        new = cls.__new__(cls)
-        fits = () if empty else tuple(claim.fit for claim in state.ledger.claims)
-        foreign = () if empty else state.ledger.foreign
-        new.frame = frame
-        new.foreign = 0
-        foreign_pages: dict[tuple[int, int], int] = {}
-        for other in foreign:
-            new.foreign |= other.cpus.mask
-            for page in other.pages:
-                foreign_pages[page.cell, page.size_kib] = foreign_pages.get((page.cell, page.size_kib), 0) + page.count
-        new.free = _free(frame, new.foreign, fits)
-        parts: dict[int, list[FitCell]] = {cell.id: [] for cell in frame.cells}
-        for fit in fits:
-            for part in fit.cells:
-                parts.setdefault(part.host_cell, []).append(part)
-        new.cells = tuple([_count_cell(cell, new.free, parts[cell.id], foreign_pages) for cell in frame.cells])
-        small = sum(foreign_pages.get((cell.id, cell.small_kib), 0) * cell.small_kib for cell in frame.cells)
-        new.foreign_kib = small + sum(other.memory_mib for other in foreign) * 1024
-        small_of = {cell.id: cell.small_kib for cell in frame.cells}
-        new.floating_mib = new.strict_mib = new.vcpus = new.booked = new.disk_used = 0
-        for fit in fits:
-            new._charge(fit, small_of, 1)
-        new._rooms()
-        return new
+    def __init__(
+        self, state: HostState, frame: Frame, *, cells: tuple[CellCounts, ...], free: int, foreign: int, foreign_kib: int, usage: Usage
+    ) -> None:
+        self.state = state
+        self.frame = frame
+        self.cells = cells
+        self.by_id = {cell.frame.id: cell for cell in cells}
+        self.free = free
+        self.foreign = foreign
+        self.foreign_kib = foreign_kib
+        self.usage = usage
+        self.vcpu_room = frame.vcpu_cap - usage.vcpus
+        self.overhead_room = frame.overhead_cap - usage.booked
+        self.disk_room = None if frame.disk_cap is None else frame.disk_cap - usage.disk_gib
+        over, under = frame.ram_ratio
+        rest = frame.small_total_kib - frame.reserved_memory_kib - foreign_kib - usage.strict_mib * 1024
+        self.floating_room_mib = rest * over // (1024 * under) - usage.floating_mib
+        self.strict_room_mib = (rest * over - usage.floating_mib * 1024 * under) // (1024 * over)
+        self._orders: list[tuple[CellCounts, ...] | None] = [None] * 4
 
     def after(self, fit: Fit, state: HostState, *, taken: bool) -> Counts:
         """The counts of `state`, which differs from the counted state by one claimed or released fit."""
         frame = self.frame
-        new = Counts.__new__(Counts)
-        new.frame, new.foreign, new.foreign_kib = frame, self.foreign, self.foreign_kib
         if taken:
-            new.free = self.free & ~fit.taken.mask
+            free = self.free & ~fit.taken.mask
         else:
-            new.free = _free(frame, self.foreign, (claim.fit for claim in state.ledger.claims))
+            free = _free(frame, self.foreign, (claim.fit for claim in state.ledger.claims))
         sign = 1 if taken else -1
-        changed = new.free ^ self.free
+        changed = free ^ self.free
         guest_cells = {cell.host_cell: cell for cell in fit.cells}
-        new.cells = tuple(
+        cells = tuple(
             [
-                _recount(cell, new.free, guest_cells.get(cell.frame.id), sign)
+                _recount(cell, free, guest_cells.get(cell.frame.id), sign)
                 if cell.frame.id in guest_cells or changed & cell.frame.mask
                 else cell
                 for cell in self.cells
             ]
         )
-        new.floating_mib, new.strict_mib, new.vcpus = self.floating_mib, self.strict_mib, self.vcpus
-        new.booked, new.disk_used = self.booked, self.disk_used
-        new._charge(fit, {cell.id: cell.small_kib for cell in frame.cells}, sign)
-        new._rooms()
-        return new
-
-    def _charge(self, fit: Fit, small_of: dict[int, int], sign: int) -> None:
-        self.vcpus += sign * fit.floating_count
-        self.booked += sign * fit.overhead_millicpu
-        self.disk_used += sign * fit.disk_gib
-        if not fit.cells:
-            self.floating_mib += sign * fit.memory_mib
-        for cell in fit.cells:
-            if cell.page_kib == small_of.get(cell.host_cell):
-                self.strict_mib += sign * cell.memory_mib
-
-    def _rooms(self) -> None:
-        frame = self.frame
-        self.vcpu_room = frame.vcpu_cap - self.vcpus
-        self.overhead_room = frame.overhead_cap - self.booked
-        self.disk_room = None if frame.disk_cap is None else frame.disk_cap - self.disk_used
-        over, under = frame.ram_ratio
-        rest = frame.small_total_kib - frame.reserved_memory_kib - self.foreign_kib - self.strict_mib * 1024
-        self.floating_room_mib = rest * over // (1024 * under) - self.floating_mib
-        self.strict_room_mib = (rest * over - self.floating_mib * 1024 * under) // (1024 * over)
-        self.by_id = {cell.frame.id: cell for cell in self.cells}
-        self.orders: list[tuple[CellCounts, ...] | None] = [None] * 4
+        usage = self.usage.plus(fit, frame, sign)
+        return Counts(state, frame, cells=cells, free=free, foreign=self.foreign, foreign_kib=self.foreign_kib, usage=usage)
 
     def order(self, strategy: Strategy, pins: bool) -> tuple[CellCounts, ...]:
         """The cells by preference: PACK puts the least free first, SPREAD the most; ties by id. Without pins, free means shared room."""
         key = (0 if pins else 1) + (0 if strategy is _PACK else 2)
-        kept = self.orders[key]
+        kept = self._orders[key]
         if kept is None:
             measure = _free_pcpus if pins else _shared_room
-            kept = self.orders[key] = tuple(sorted(self.cells, key=measure, reverse=strategy is not _PACK))
+            kept = self._orders[key] = tuple(sorted(self.cells, key=measure, reverse=strategy is not _PACK))
         return kept
+
+
+def count_host(state: HostState, frame: Frame | None = None) -> Counts:
+    """Count a host from nothing. `frame` is its frame, where the caller has it."""
+    return _count(frame or Frame(state), state)
+
+
+def _count(frame: Frame, state: HostState) -> Counts:
+    fits, foreign = tuple(claim.fit for claim in state.ledger.claims), state.ledger.foreign
+    foreign_cpus = 0
+    foreign_pages: dict[tuple[int, int], int] = {}
+    for other in foreign:
+        foreign_cpus |= other.cpus.mask
+        for page in other.pages:
+            foreign_pages[page.cell, page.size_kib] = foreign_pages.get((page.cell, page.size_kib), 0) + page.count
+    free = _free(frame, foreign_cpus, fits)
+    parts: dict[int, list[FitCell]] = {cell.id: [] for cell in frame.cells}
+    usage = Usage()
+    for fit in fits:
+        usage = usage.plus(fit, frame, 1)
+        for part in fit.cells:
+            parts.setdefault(part.host_cell, []).append(part)
+    cells = tuple([_count_cell(cell, free, parts[cell.id], foreign_pages) for cell in frame.cells])
+    small = sum(foreign_pages.get((cell.id, cell.small_kib), 0) * cell.small_kib for cell in frame.cells)
+    foreign_kib = small + sum(other.memory_mib for other in foreign) * 1024
+    return Counts(state, frame, cells=cells, free=free, foreign=foreign_cpus, foreign_kib=foreign_kib, usage=usage)
 
 
 def exact(number: float) -> Fraction:
@@ -325,17 +298,7 @@ def exact(number: float) -> Fraction:
     return Fraction(str(number))
 
 
-def _frame_of(state: HostState) -> Frame:
-    """The host's frame. It is stored with the topology and reused while pools, limits, traits and disk stay the same."""
-    key = (state.pools, state.limits, state.traits, state.disk_gib)
-    kept: tuple[object, Frame] | None = state.topology.__dict__.get("_frame")
-    if kept is None or kept[0] != key:
-        kept = state.topology.__dict__["_frame"] = (key, Frame(state))
-    return kept[1]
-
-
-def _effective_ratio(state: HostState) -> Fraction:
-    pools, limits = state.pools, state.limits
+def _effective_ratio(pools: Pools, limits: Limits) -> Fraction:
     shared = len(pools.shared)
     if not shared:
         return Fraction(0)

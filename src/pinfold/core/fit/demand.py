@@ -1,120 +1,117 @@
-"""`Demand`: a request compiled once for any number of hosts."""
+"""`prepare` compiles a request once for any number of hosts. Its answer, `Demand`, is what the search reads; the caller keeps it."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from msgspec import Struct
+
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
-from pinfold.core.request.model import EmulatorPolicy, GuestCell, GuestRequest, PageKind, PageRequest, ThreadPolicy
+from pinfold.core.request.model import EmulatorPolicy, GuestRequest, PageKind, ThreadPolicy
 
 _KEY: Final = "hw:emulator_threads_policy"
 
 
-class CellNeed:
+class CellNeed(Struct, frozen=True, kw_only=True):
     """What guest cells of one kind need of a host cell: numbers of pins and floating vCPUs, and memory."""
 
-    __slots__ = ("floats", "memory_kib", "memory_mib", "pins")
-
-    def __init__(self, pins: int, floats: int, memory_mib: int) -> None:
-        self.pins = pins
-        self.floats = floats
-        self.memory_mib = memory_mib
-        self.memory_kib = memory_mib * 1024
+    pins: int
+    floats: int
+    memory_mib: int
+    memory_kib: int
 
 
-class CellDemand:
+class CellDemand(Struct, frozen=True, kw_only=True):
     """One guest cell: its kind (an index into `Demand.kinds`), its pinned and its floating vCPUs. `realtime` is a mask."""
 
-    __slots__ = ("float_vcpus", "floats", "guest_cell", "kind", "memory_mib", "pins", "realtime", "vcpus")
-
-    def __init__(self, cell: GuestCell, kind: int, realtime: CpuSet) -> None:
-        self.guest_cell = cell.id
-        self.kind = kind
-        self.vcpus = tuple(cell.dedicated)
-        self.pins = len(self.vcpus)
-        self.realtime = (realtime & cell.dedicated).mask
-        self.float_vcpus = cell.shared
-        self.floats = len(self.float_vcpus)
-        self.memory_mib = cell.memory_mib
+    guest_cell: int
+    kind: int
+    vcpus: tuple[int, ...]
+    pins: int
+    realtime: int
+    float_vcpus: CpuSet
+    floats: int
+    memory_mib: int
 
 
-class Demand:
+class Demand(Struct, frozen=True, kw_only=True):
     """A request as the search reads it: the amounts that a host must have, and one kind for all guest cells with equal needs.
 
     `kinds` are in the order of their first guest cell. `floating` counts all vCPUs that float, in cells or not. `explicit_kib` is the
     explicit page size, else 0. `may_be_small` means that the page's kind allows the small page.
     """
 
-    __slots__ = (
-        "all_realtime",
-        "cells",
-        "disk_gib",
-        "explicit_kib",
-        "float_vcpus",
-        "floating",
-        "isolated_threads",
-        "isolates_emulator",
-        "kinds",
-        "may_be_small",
-        "one_kind",
-        "only_small_pages",
-        "pins",
-        "request",
-        "required_threads",
-        "shares_emulator",
-        "traits",
-    )
-
-    def __init__(self, request: GuestRequest) -> None:
-        """Compile. Raises `InvalidRequest` for an emulator policy without pinned vCPUs, and for none if all vCPUs are realtime."""
-        self.request = request
-        self.kinds, self.cells = _kinds(request)
-        self.pins = sum(len(cell.vcpus) for cell in self.cells)
-        self.floating = request.vcpus - self.pins
-        self.float_vcpus = request.floating
-        self.disk_gib = request.disk_gib
-        self.traits = bool(request.traits_required or request.traits_forbidden)
-        self.all_realtime = bool(self.pins) and request.realtime == request.dedicated and not self.floating
-        self.isolates_emulator = request.emulator_policy is EmulatorPolicy.ISOLATE
-        self.shares_emulator = request.emulator_policy is EmulatorPolicy.SHARE
-        self.isolated_threads = request.thread_policy is ThreadPolicy.ISOLATE
-        self.required_threads = request.thread_policy is ThreadPolicy.REQUIRE
-        page: PageRequest = request.page
-        self.only_small_pages = page.kind is PageKind.SMALL
-        self.explicit_kib = page.size_kib if page.kind is PageKind.EXPLICIT else 0
-        self.may_be_small = page.kind in (PageKind.SMALL, PageKind.ANY)
-        self.one_kind = len(self.kinds) == 1
-        if not self.pins and request.emulator_policy is not EmulatorPolicy.UNSET:
-            raise InvalidRequest(
-                f"{_KEY}={request.emulator_policy.value} needs hw:cpu_policy=dedicated or mixed: the guest has no pinned vCPU", key=_KEY
-            )
-        if self.all_realtime and request.emulator_policy is EmulatorPolicy.UNSET:
-            raise InvalidRequest(
-                f"{_KEY} must be share or isolate where all vCPUs are realtime: emulator threads have no pCPU to float over", key=_KEY
-            )
+    request: GuestRequest
+    kinds: tuple[CellNeed, ...]
+    cells: tuple[CellDemand, ...]
+    one_kind: bool
+    pins: int
+    floating: int
+    float_vcpus: CpuSet
+    disk_gib: int
+    traits: bool
+    all_realtime: bool
+    isolates_emulator: bool
+    shares_emulator: bool
+    isolated_threads: bool
+    required_threads: bool
+    only_small_pages: bool
+    explicit_kib: int
+    may_be_small: bool
 
 
 def prepare(request: GuestRequest) -> Demand:
-    """The request's demand. It is compiled at the first call and stored with the request, which never changes.
-
-    Raises `InvalidRequest` as `Demand` does.
-    """
-    kept = request.__dict__.get("_demand")
-    if kept is None:
-        kept = request.__dict__["_demand"] = Demand(request)
-    demand: Demand = kept
-    return demand
+    """The request's demand. Raises `InvalidRequest` for an emulator policy without pinned vCPUs, and for none if all vCPUs are realtime."""
+    kinds, cells = _kinds(request)
+    pins = sum(cell.pins for cell in cells)
+    all_realtime = bool(pins) and pins == request.vcpus and request.realtime == request.dedicated
+    policy, page = request.emulator_policy, request.page
+    if not pins and policy is not EmulatorPolicy.UNSET:
+        raise InvalidRequest(f"{_KEY}={policy.value} needs hw:cpu_policy=dedicated or mixed: the guest has no pinned vCPU", key=_KEY)
+    if all_realtime and policy is EmulatorPolicy.UNSET:
+        raise InvalidRequest(
+            f"{_KEY} must be share or isolate where all vCPUs are realtime: emulator threads have no pCPU to float over", key=_KEY
+        )
+    return Demand(
+        request=request,
+        kinds=kinds,
+        cells=cells,
+        one_kind=len(kinds) == 1,
+        pins=pins,
+        floating=request.vcpus - pins,
+        float_vcpus=request.floating,
+        disk_gib=request.disk_gib,
+        traits=bool(request.traits_required or request.traits_forbidden),
+        all_realtime=all_realtime,
+        isolates_emulator=policy is EmulatorPolicy.ISOLATE,
+        shares_emulator=policy is EmulatorPolicy.SHARE,
+        isolated_threads=request.thread_policy is ThreadPolicy.ISOLATE,
+        required_threads=request.thread_policy is ThreadPolicy.REQUIRE,
+        only_small_pages=page.kind is PageKind.SMALL,
+        explicit_kib=page.size_kib if page.kind is PageKind.EXPLICIT else 0,
+        may_be_small=page.kind in (PageKind.SMALL, PageKind.ANY),
+    )
 
 
 def _kinds(request: GuestRequest) -> tuple[tuple[CellNeed, ...], tuple[CellDemand, ...]]:
-    positions: dict[tuple[int, int, int], int] = {}
     kinds: list[CellNeed] = []
     cells: list[CellDemand] = []
     for cell in request.cells:
-        key = (len(cell.dedicated), len(cell.shared), cell.memory_mib)
-        if key not in positions:
-            positions[key] = len(kinds)
-            kinds.append(CellNeed(*key))
-        cells.append(CellDemand(cell, positions[key], request.realtime))
+        pins, floating = tuple(cell.dedicated), cell.shared
+        need = CellNeed(pins=len(pins), floats=len(floating), memory_mib=cell.memory_mib, memory_kib=cell.memory_mib * 1024)
+        if need not in kinds:
+            kinds.append(need)
+        cells.append(
+            CellDemand(
+                guest_cell=cell.id,
+                kind=kinds.index(need),
+                vcpus=pins,
+                pins=len(pins),
+                realtime=(request.realtime & cell.dedicated).mask,
+                float_vcpus=floating,
+                floats=len(floating),
+                memory_mib=cell.memory_mib,
+            )
+        )
     return tuple(kinds), tuple(cells)

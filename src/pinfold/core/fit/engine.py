@@ -1,5 +1,7 @@
 """`fit`: one valid placement of a guest on a host, or why there is none. docs/design/0001-what-fits.md defines "valid".
 
+`search` is the part of it that many questions share: it takes the compiled request and the host's counts, which the caller keeps.
+
 1. Host: traits, pools, the limits of vCPUs, memory, disk and overhead (`room.host_takes`).
 2. Counts: what each host cell has left (`count`), against what each kind of guest cell needs (`room`).
 3. Host cells for the guest cells (`place`, by `match`).
@@ -9,14 +11,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Final
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvariantViolation
 from pinfold.core.fit import check, cores, emulator
 from pinfold.core.fit.booking import booking
-from pinfold.core.fit.count import Counts, Threads
+from pinfold.core.fit.count import Counts, Threads, count_host
 from pinfold.core.fit.demand import Demand, prepare
 from pinfold.core.fit.explain import explain
 from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell, NoFit, Strategy
@@ -30,39 +31,35 @@ _NONE: Final = CpuSet()
 _FLOAT: Final = EmulatorPlacement.FLOAT
 _POOL: Final = EmulatorPlacement.POOL
 _ISOLATED: Final = EmulatorPlacement.ISOLATED
-_new = object.__new__
-_set_mask = CpuSet.__dict__["mask"].__set__
 
 
 def fit(request: GuestRequest, state: HostState, strategy: Strategy = Strategy.PACK) -> Fit | NoFit:
     """A valid placement of `request` on `state`, or the reasons why there is none.
 
-    Pure and deterministic; sound and complete by docs/design/0001-what-fits.md. The first call with a state counts it, and the first
-    call with a request compiles it. Both results are stored with the values, which do not change.
+    Pure and deterministic; sound and complete by docs/design/0001-what-fits.md. It compiles the request and counts the host: who asks
+    about many hosts or about many guests keeps both and calls `search`, and `explain` where it needs the reasons.
     Raises `InvalidRequest` for an invalid request (an emulator policy without pinned vCPUs), `InvariantViolation` if the engine's own
     answer is wrong.
     """
-    demand = prepare(request)
-    counts = state.counts
+    demand, counts = prepare(request), count_host(state)
+    return search(demand, counts, strategy) or NoFit(reasons=explain(demand, counts))
+
+
+def search(demand: Demand, counts: Counts, strategy: Strategy = Strategy.PACK) -> Fit | None:
+    """A valid placement of the compiled request on the counted host; None where there is none. Raises `InvariantViolation` as `fit`."""
     if not host_takes(demand, counts):
-        return _refuse(demand, state)
+        return None
     if not demand.cells:
         answer = _float(demand, counts)
     else:
         placed = place(demand, counts, strategy)
         if placed is None:
-            return _refuse(demand, state)
+            return None
         answer = _pin(demand, counts, placed)
     if not check.holds(demand, counts, answer):
-        raise InvariantViolation("a fit breaks its own invariants: " + "; ".join(check.violations(request, state, answer)))
+        sentences = check.violations(demand.request, counts.state, answer)
+        raise InvariantViolation("a fit breaks its own invariants: " + "; ".join(sentences))
     return answer
-
-
-def _refuse(demand: Demand, state: HostState) -> NoFit:
-    """A refusal that works out its reasons when they are first read."""
-    new: NoFit = _new(NoFit)
-    new.__dict__["_explain"] = partial(explain, demand, state)
-    return new
 
 
 def _pin(demand: Demand, counts: Counts, placed: Placed) -> Fit:
@@ -95,16 +92,8 @@ def _pin(demand: Demand, counts: Counts, placed: Placed) -> Fit:
         if guest.floats:
             float_set = frame.shared
             ordinary |= float_set.mask
-        new: FitCell = _new(FitCell)
-        fields = new.__dict__
-        fields["guest_cell"] = guest.guest_cell
-        fields["host_cell"] = frame.id
-        fields["pins"] = pins
-        fields["float_vcpus"] = guest.float_vcpus
-        fields["float_set"] = float_set
-        fields["memory_mib"] = guest.memory_mib
-        fields["page_kib"] = frame.small_kib if demand.only_small_pages else page_for(cell, demand.kinds[guest.kind], demand)
-        fit_cells.append(new)
+        page_kib = frame.small_kib if demand.only_small_pages else page_for(cell, demand.kinds[guest.kind], demand)
+        fit_cells.append(FitCell(guest.guest_cell, frame.id, pins, guest.float_vcpus, float_set, guest.memory_mib, page_kib))
     return _with_overhead(demand, counts, tuple(fit_cells), ordinary, idle, emulator_pcpu)
 
 
@@ -117,57 +106,40 @@ def _with_overhead(demand: Demand, counts: Counts, cells: tuple[FitCell, ...], o
     millicpu = 0
     warnings: tuple[Reason, ...] = ()
     if emulator_pcpu is not None:
-        placement, mask = _ISOLATED, _cpus(1 << emulator_pcpu)
+        placement, emulator_cpus = _ISOLATED, CpuSet((), 1 << emulator_pcpu)
     elif not demand.shares_emulator or frame.overhead is None:
-        placement, mask = _FLOAT, _cpus(ordinary)
+        placement, emulator_cpus = _FLOAT, CpuSet((), ordinary)
     else:
-        placement, mask = _POOL, frame.overhead
+        placement, emulator_cpus = _POOL, frame.overhead
         millicpu, lacking = booking(request, frame, counts.overhead_room)
         if lacking is not None:
             warnings = (lacking,)
-    return _filled(request, cells, _NONE, _NONE, placement, mask, emulator_pcpu, _cpus(idle) if idle else _NONE, millicpu, warnings)
-
-
-def _filled(
-    request: GuestRequest,
-    cells: tuple[FitCell, ...],
-    float_vcpus: CpuSet,
-    float_set: CpuSet,
-    placement: EmulatorPlacement,
-    emulator_cpus: CpuSet,
-    emulator_pcpu: int | None,
-    idle_siblings: CpuSet,
-    millicpu: int,
-    warnings: tuple[Reason, ...],
-) -> Fit:
-    """`Fit(…)` with every field given, set through its dict. The constructor of a frozen dataclass would take a third of the decision."""
-    answer: Fit = _new(Fit)
-    fields = answer.__dict__
-    fields["vcpus"] = request.vcpus
-    fields["memory_mib"] = request.memory_mib
-    fields["disk_gib"] = request.disk_gib
-    fields["cells"] = cells
-    fields["float_vcpus"] = float_vcpus
-    fields["float_set"] = float_set
-    fields["realtime"] = request.realtime
-    fields["emulator_placement"] = placement
-    fields["emulator"] = emulator_cpus
-    fields["emulator_pcpu"] = emulator_pcpu
-    fields["idle_siblings"] = idle_siblings
-    fields["overhead_millicpu"] = millicpu
-    fields["warnings"] = warnings
-    return answer
-
-
-def _cpus(mask: int) -> CpuSet:
-    """`CpuSet.from_mask` for a mask of pCPUs that are known to exist."""
-    new: CpuSet = _new(CpuSet)
-    _set_mask(new, mask)
-    return new
+    return Fit(
+        request.vcpus,
+        request.memory_mib,
+        request.disk_gib,
+        cells,
+        _NONE,
+        _NONE,
+        request.realtime,
+        placement,
+        emulator_cpus,
+        emulator_pcpu,
+        CpuSet((), idle) if idle else _NONE,
+        millicpu,
+        warnings,
+    )
 
 
 def _float(demand: Demand, counts: Counts) -> Fit:
     """The fit of a guest without cells: everything on the shared pool."""
-    request = demand.request
-    shared = counts.frame.shared
-    return _filled(request, (), demand.float_vcpus, shared, _FLOAT, shared, None, _NONE, 0, ())
+    request, shared = demand.request, counts.frame.shared
+    return Fit(
+        vcpus=request.vcpus,
+        memory_mib=request.memory_mib,
+        disk_gib=request.disk_gib,
+        float_vcpus=demand.float_vcpus,
+        float_set=shared,
+        realtime=request.realtime,
+        emulator=shared,
+    )

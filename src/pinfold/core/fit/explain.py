@@ -1,9 +1,9 @@
-"""`explain`: why a host refuses a request, and whether it always will. It runs only after the engine has refused."""
+"""`explain`: why a host refuses a request, and whether it always will. Call it after `engine.search` found no place."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pinfold.core.errors import InvariantViolation
 from pinfold.core.fit.count import CellCounts, Counts
@@ -14,29 +14,25 @@ from pinfold.core.fit.room import page_for, takes
 from pinfold.core.overhead import booked_millicpu
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 
-if TYPE_CHECKING:
-    from pinfold.core.host import HostState
-
 _ORDER: Final = {code: position for position, code in enumerate(ReasonCode)}
 _WITH_EMULATOR: Final = " with the pCPU of the emulator threads"
 _PLACEMENT: Final = (ReasonCode.GUEST_CELL, ReasonCode.CELL_COMBINATION, ReasonCode.EMULATOR_PCPU, ReasonCode.TOO_FEW_CELLS)
 
 
-def explain(demand: Demand, state: HostState) -> tuple[Reason, ...]:
-    """Every reason why `state` refuses `demand`, those of the host first.
+def explain(demand: Demand, counts: Counts) -> tuple[Reason, ...]:
+    """Every reason why the counted host refuses `demand`, those of the host first.
 
     A reason of the host that the empty host has too is INFEASIBLE and gives the empty host's numbers. So the refusal is INFEASIBLE exactly
     if the empty host refuses for any reason besides an offline overhead pool. Raises `InvariantViolation` if there is no reason, because
     then the search was wrong.
     """
-    counts = state.counts
-    empty = Counts.of_empty(counts, state)
+    empty = counts.frame.empty
     reasons = list(_host_reasons(demand, empty, Kind.INFEASIBLE))
     for reason in _host_reasons(demand, counts, Kind.INSUFFICIENT):
         if not any(known.code is reason.code and known.detail == reason.detail for known in reasons):
             reasons.append(reason)
     if not reasons:
-        raise InvariantViolation(f"host {state.name or '(unnamed)'} refuses a request and has no reason to")
+        raise InvariantViolation(f"host {counts.state.name or '(unnamed)'} refuses a request and has no reason to")
     lacks_cells = any(reason.code in _PLACEMENT for reason in reasons)
     if len(reasons) > 1:
         reasons.sort(key=_by_code)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+from msgspec import Struct
 
 
 class Disposition(Enum):
@@ -23,8 +24,7 @@ class Disposition(Enum):
     """It would affect the placement in a way that pinfold does not implement. It is refused, with the reason."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
+class Key(Struct, frozen=True, kw_only=True):
     """One extra spec.
 
     In `name`, capitals stand for what varies: `hw:numa_cpus.N` for the guest cell's index, `trait:NAME`. `allowed` completes "it must

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeVar
+
+from msgspec import Struct
 
 from pinfold.core.cpuset import MAX_CPU, CpuSet
 from pinfold.core.errors import InvalidRequest
@@ -40,8 +41,7 @@ _KEY_SHAPE: Final = re.compile(r"[A-Za-z0-9_.: -]+")
 _TRAIT_SHAPE: Final = re.compile(r"[A-Z0-9_]+")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EffectiveSpecs:
+class EffectiveSpecs(Struct, frozen=True, kw_only=True):
     """The merged values of flavor and image, each with the name of its key; None if neither gives one.
 
     `numa_cpus` and `numa_mem_mib` are ordered by cell index. A realtime mask without realtime is omitted. `not_acted_upon` is ordered

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from pinfold.core.bounds import CellIndex, Count, MemoryMib, VcpuCount
 from pinfold.core.cpuset import CpuSet
@@ -42,8 +43,7 @@ class PageKind(Enum):
     EXPLICIT = "explicit"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PageRequest:
+class PageRequest(Struct, frozen=True, kw_only=True):
     """The page size for the guest's memory. `size_kib` is 0 except for EXPLICIT.
 
     SMALL is the cell's small page. LARGE is the largest other page that divides the cell's memory and of which enough are free. ANY is
@@ -54,8 +54,7 @@ class PageRequest:
     size_kib: Count = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flavor:
+class Flavor(Struct, frozen=True, kw_only=True):
     """A flavor as Nova has it. `extra_specs` are `(key, value)` pairs, ordered by key, every key once."""
 
     vcpus: int
@@ -65,16 +64,14 @@ class Flavor:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
+class Image(Struct, frozen=True, kw_only=True):
     """The properties of an image that matter for placement: `(key, value)` pairs, ordered by key, every key once."""
 
     properties: tuple[tuple[str, str], ...] = ()
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuestCpuTopology:
+class GuestCpuTopology(Struct, frozen=True, kw_only=True):
     """Sockets, cores and threads that the guest sees; their product is its number of vCPUs."""
 
     sockets: VcpuCount
@@ -82,8 +79,7 @@ class GuestCpuTopology:
     threads: VcpuCount
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuestCell:
+class GuestCell(Struct, frozen=True, kw_only=True):
     """One NUMA cell of the guest: its vCPUs, those of them that are pinned (`dedicated`, a subset), and its memory."""
 
     id: CellIndex
@@ -97,8 +93,7 @@ class GuestCell:
         return self.vcpus - self.dedicated
 
 
-@dataclass(frozen=True, kw_only=True)
-class GuestRequest:
+class GuestRequest(Struct, frozen=True, kw_only=True):
     """A guest as the engine reads it: every default filled in, every combination checked.
 
     All CPU sets hold vCPU indexes, 0 to `vcpus - 1`. `cells` is empty for a guest that floats over the shared pool; otherwise the

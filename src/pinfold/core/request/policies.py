@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
@@ -19,8 +20,7 @@ from pinfold.core.traits import HYPERTHREADING
 _HYPERTHREADING: Final = f"trait:{HYPERTHREADING}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policies:
+class Policies(Struct, frozen=True, kw_only=True):
     """The policies with their defaults. `dedicated` are the vCPUs that are pinned, `realtime` a subset of them."""
 
     cpu: CpuPolicy

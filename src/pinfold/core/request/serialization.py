@@ -6,10 +6,10 @@ because it has no effect on CPUs and memory. Every field added later needs a def
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest

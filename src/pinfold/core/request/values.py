@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
+
+from msgspec import Struct
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
@@ -26,8 +27,7 @@ _MAX_DIGITS: Final = 16
 _SHOWN: Final = 60
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpecValue(Generic[T_co]):
+class SpecValue(Struct, Generic[T_co], frozen=True, kw_only=True):
     """A value, the name of its extra spec or image property, and its text."""
 
     name: str

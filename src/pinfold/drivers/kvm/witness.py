@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
+
+from msgspec.structs import replace
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.overhead import ObservedThread, ThreadClass

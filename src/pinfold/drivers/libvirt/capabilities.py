@@ -5,9 +5,11 @@ The format is libvirt's formatcaps. It omits offline pCPUs (some releases list o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 from xml.etree.ElementTree import Element
+
+from msgspec.structs import replace
 
 from pinfold.core.bounds import MAX_AMOUNT, MAX_CELL, MAX_CELLS, MAX_CPU, MAX_PAGE_KIB
 from pinfold.core.cpuset import CpuSet

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from tests.real.host.bench import DEDICATED, Bench, pools
 from tests.real.host.domains import virsh
 from tests.real.patience import until
@@ -41,7 +42,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     tmp_path.chmod(0o711)
     with LabHost("memory") as lab:
         settings = HostSettings(uri=lab.uri, state_dir=str(tmp_path / "state"), pools=pools(shared="0-1", dedicated="4-7"))
-        settings = replace(settings, limits=replace(settings.limits, reserved_memory_mib=0))
+        settings = structs.replace(settings, limits=structs.replace(settings.limits, reserved_memory_mib=0))
         driver = LibvirtDriver(lab.uri)
         try:
             yield Bench(lab=lab, driver=driver, settings=settings, rom=rom.write(tmp_path / "idle.rom"))

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from tests.real.host.bench import DEDICATED, Bench, allowed, pools
 
 from pinfold.core.drift import FindingCode
@@ -41,7 +42,7 @@ def bench(lab: LabHost, tmp_path: Path) -> Iterator[Bench]:
     """The shared pool lies in cell 0 alone; the dedicated pCPUs in cell 1."""
     tmp_path.chmod(0o711)
     settings = HostSettings(uri=lab.uri, state_dir=str(tmp_path / "state"), pools=pools(shared="0-1", dedicated="4-7"))
-    settings = replace(settings, limits=replace(settings.limits, reserved_memory_mib=0))
+    settings = structs.replace(settings, limits=structs.replace(settings.limits, reserved_memory_mib=0))
     driver = LibvirtDriver(lab.uri)
     try:
         yield Bench(lab=lab, driver=driver, settings=settings, rom=rom.write(tmp_path / "idle.rom"))
