@@ -6,9 +6,10 @@ Claims are placed by the oracle's own random valid placements, never by the engi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 
+from msgspec.structs import replace
 from tests.oracle.boundary import near_boundary
 from tests.oracle.enumeration import Placement, T, placements
 from tests.oracle.hosts import LARGE, SMALL, TRAITS, random_foreign, random_host

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from msgspec import structs
+
 from pinfold.core.host import Booking, HostState, Ledger, OverheadRates
 
 
@@ -75,7 +77,7 @@ def written(ratio: float) -> Fraction:
 
 def emptied(state: HostState) -> HostState:
     """The same host with no claims and nothing foreign."""
-    return replace(state, ledger=Ledger())
+    return structs.replace(state, ledger=Ledger())
 
 
 def at_best(state: HostState) -> Room:
