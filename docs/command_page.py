@@ -100,10 +100,9 @@ def tree() -> Iterator[tuple[str, Any]]:
 
 def _walk(path: str, command: Any) -> Iterator[tuple[str, Any]]:
     children = getattr(command, "commands", None)
-    if children is None:
+    if children is None or command.invoke_without_command:
         yield path, command
-        return
-    for name in command.list_commands(None):
+    for name in command.list_commands(None) if children else ():
         yield from _walk(f"{path} {name}".strip(), children[name])
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from pinfold.agent.story import noted, story
+from pinfold.cli.agent import story_document
 from pinfold.cli.checks import CheckResult
 from pinfold.cli.documents import (
     audit_document,
@@ -79,6 +81,7 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
     checked = CheckResult(
         files=("/etc/pinfold/pinfold.conf",), warnings=(), host="checked against qemu:///system", pools=(("dedicated", "1-3"),)
     )
+    stories = noted(noted({}, _ID, "start begins", time=1_764_316_800.0, name="web"), _ID, "it is running", time=1_764_316_801.0)
     settings = HostSettings(pools=_CONFIG, source="/etc/pinfold/pinfold.conf")
     return [
         ("`fit`, and `guest start` that is refused: it fits", fit_document(placed, request, "c07", ())),
@@ -91,6 +94,7 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
         ("`guest orphans`", orphans_document((Orphan(guest=guest, holds=placed.taken, disk=None),), removed=False, files_deleted=False)),
         ("`config check`", check_document(checked)),
         ("`doctor`", doctor_document((Checkup(what="KVM", health=Health.GOOD, words="/dev/kvm is there"),))),
+        ("`agent story`", story_document(story(stories, _ID))),
         ("`host show`", host_document(seen, host_map(seen), settings)),
         ("`host map`", map_document(host_map(seen))),
     ]

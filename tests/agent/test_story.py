@@ -33,6 +33,8 @@ def test_a_story_is_found_by_id_by_the_hypervisors_name_and_by_the_servers() -> 
 def test_a_guest_without_a_story_is_one_sentence(key: str, sentence: str) -> None:
     with pytest.raises(InvalidRequest, match=f"^{sentence.replace('?', '[?]')}$"):
         story(TOLD, key)
+    with pytest.raises(InvalidRequest, match=r"^no agent of this host has noted anything about a guest yet$"):
+        story({}, key)
 
 
 def test_of_two_servers_with_one_name_the_guests_are_named() -> None:

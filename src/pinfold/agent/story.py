@@ -58,7 +58,7 @@ def noted(stories: Stories, guest: str, what: str, *, time: float, name: str = "
 
 
 def story(stories: Stories, key: str) -> Story:
-    """The story of the guest with that id, that name on the hypervisor, or that name of its server, if no other guest has it.
+    """The story of the guest with that id, that name on the hypervisor, or that name of its server.
 
     Raises `InvalidRequest` with the nearest name if there is none, and if several servers have the name.
     """
@@ -70,6 +70,8 @@ def story(stories: Stories, key: str) -> Story:
         raise InvalidRequest(
             f"several servers are called {key!r}; name one of the guests {', '.join(each.guest for each in named)}", key="guest"
         )
+    if not stories:
+        raise InvalidRequest("no agent of this host has noted anything about a guest yet", key="guest")
     near = difflib.get_close_matches(key, [name for each in stories.values() for name in (each.guest, each.name) if name], n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise InvalidRequest(f"the agent of this host has no story of a guest {key!r}{hint}", key="guest")

@@ -20,7 +20,7 @@ _MOST_BYTES: Final = 32 << 20
 class _File(msgspec.Struct, frozen=True, kw_only=True):
     """The written form, version 1; the guest that something happened to last is the last one."""
 
-    v: Literal[1] = 1
+    v: Literal[1]
     stories: Annotated[tuple[Story, ...], Meta(max_length=MOST_STORIES)] = ()
 
 
@@ -49,4 +49,4 @@ def read_stories(path: Path) -> Stories:
 
 def write_stories(path: Path, stories: Stories) -> None:
     """Replace the file."""
-    replace_file(path, msgspec.json.encode(_File(stories=tuple(stories.values()))))
+    replace_file(path, msgspec.json.encode(_File(v=1, stories=tuple(stories.values()))))

@@ -5,6 +5,7 @@ A signal stops their processes, which is how hung ones look to libvirt. Five at 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -86,7 +87,18 @@ def test_an_agent_whose_guests_hang_ends_soon_and_the_next_one_goes_on(victim: V
         assert time.monotonic() - began < END_SECONDS
         agent.start()
         until(lambda: all(f"{order['guest']} hangs" in agent.errors() for order in orders), "the next agent says which guests hang")
+        until(lambda: "hangs" in _story(victim, orders[0]["guest"])[-1], "the story of a guest says that it hangs")
+    told = _story(victim, orders[0]["guest"])
+    assert told[0].startswith("the service orders: running, boot 1")
+    assert [what for what in told if what.startswith("start")] == ["start begins", "start: done"]
     until(lambda: not domains(victim.lab), "the guests hear their shutdown")
+
+
+def _story(victim: Victim, guest: str) -> list[str]:
+    """What `pinfold agent story` tells of a guest."""
+    command = [sys.executable, "-m", "pinfold.wiring.command", "agent", "story", guest, "--config", victim.agent.arguments[-1], "--json"]
+    answer = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True, timeout=600)
+    return [event["what"] for event in json.loads(answer.stdout)["events"]]
 
 
 def test_an_agent_survives_a_hangup(victim: Victim) -> None:
