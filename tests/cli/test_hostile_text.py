@@ -26,13 +26,14 @@ from pinfold.cli.exit_status import report, warn
 from pinfold.cli.fleet import watch_log
 from pinfold.cli.output import show, show_json, waiting
 from pinfold.cli.screen import Screen
-from pinfold.cli.views import checks, host_show, proof, servers
+from pinfold.cli.views import checks, drift, host_show, proof, servers
 from pinfold.cli.views.audit import audit_view, repair_view
 from pinfold.cli.views.guests import guests_view, orphans_view, replaced_view
 from pinfold.cli.views.host_map import host_map_view
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, FindingCode, Subject, compare, remedy
 from pinfold.core.drift.steps import Pin, Pinned, ShutDown
+from pinfold.core.drift.written import document
 from pinfold.core.errors import Conflict, PinfoldError
 from pinfold.core.overhead import ObservedThread, ThreadClass, masks
 from pinfold.core.printable import shell_word
@@ -139,6 +140,14 @@ _HOST = {
     "disabled_reason": HOSTILE,
     "pools": {"shared": "0", "dedicated": "1", "overhead": None},
 }
+_COUNT = {"code": "foreign-process", "severity": "drift", "count": 3}
+_DRIFT = {
+    "host": HOSTILE,
+    "up": False,
+    "reported": 1.0,
+    "findings": [document(_FOUND), document(_HOST_FOUND)],
+    "counts": [_COUNT],
+}
 _PREVIEW = {"candidates": [], "refusals": [{"host": HOSTILE, "revision": 3, "reasons": [{"sentence": HOSTILE}]}]}
 
 
@@ -156,6 +165,7 @@ _SCREENS: dict[str, Callable[[], Iterable[RenderableType]]] = {
     "flavor list": lambda: servers.flavors_view([_FLAVOR]),
     "fit of the service": lambda: servers.preview_view(_PREVIEW),
     "host list": lambda: servers.hosts_view([_HOST]),
+    "host drift": lambda: drift.drift_view(_DRIFT),
     "host show": lambda: host_show.host_show_view(_survey(), host_map(_survey()), HostSettings(source=HOSTILE)),
     "host map": lambda: host_map_view(_survey(), host_map(_survey()), 120),
     "guest list": lambda: guests_view([_guest(), _NOVA], None),

@@ -102,8 +102,10 @@ GET /placement/resource_providers/{uuid}/usages
 GET /placement/traits
 GET /placement/traits/{name}
 GET /placement/usages
+GET /v1/drift
 GET /v1/hosts
 GET /v1/hosts/{name}
+GET /v1/hosts/{name}/drift
 GET /v1/hosts/{name}/map
 GET /v1/servers/{server_id}/placement
 """
@@ -152,6 +154,7 @@ POST /agent/v1/guests/{guest_id}
 POST /agent/v1/guests/{guest_id}/absence
 POST /agent/v1/heartbeat
 DELETE PUT /agent/v1/host
+PUT /agent/v1/host/findings
 GET /agent/v1/images/{name}
 GET /agent/v1/orders
 """

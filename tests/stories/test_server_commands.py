@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import uvicorn
 from tests.ports import free_port
 from tests.real.patience import until
 from tests.stories.rig import ADMIN, Fleet
+from tests.stories.test_drift import PART, PROCESS, STRAY, finds
 
 from pinfold.agent.wire import SeenThread, ThreadReport
 from pinfold.api.app import create_app
@@ -195,3 +197,23 @@ def test_a_shell_completes_servers_flavors_images_and_hosts(
     assert completed("server create x --host d") == ["d1"]
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", "/nonexistent")
     assert completed("server show ") == []
+
+
+def test_the_drift_of_a_host_is_shown_with_what_undoes_it(fleet: Fleet, pinfold: Pinfold) -> None:
+    c1 = fleet.host("c1")
+    assert pinfold("host drift c1") == (0, "the agent of c1 has reported no audit\n", "")
+    assert pinfold("host drift nobody")[0] == 2
+
+    finds(c1, STRAY, PART, *(replace(PROCESS, tid=number) for number in range(1_100)))
+    status, out, _ = pinfold("host drift c1 --json")
+    assert (status, json.loads(out)) == (1, fleet.http.get("/v1/hosts/c1/drift").json())
+    status, out, _ = pinfold("host drift c1")
+    assert status == 1
+    assert "✗ guest instance-1: vCPU thread 71 (CPU 0/KVM) may run on 0-15, recorded is 2\n  repair: taskset -pc 2 71\n" in out
+    assert "the report leaves out more of the same: 101 foreign-process, 1 pool-part; pinfold audit on the host shows all" in out
+    assert "✗ c1: 1,101 findings, 1 note\n  as its agent reported at 20" in out
+
+    finds(c1, PART)
+    status, out, _ = pinfold("host drift c1")
+    assert status == 0
+    assert "✓ c1: 0 findings, 1 note" in out

@@ -5,7 +5,6 @@ The messages are in `agent.wire`, the parsing of responses is in `agent.response
 
 from __future__ import annotations
 
-import json
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +14,12 @@ from typing import BinaryIO, Final
 from urllib.parse import quote, urlsplit
 
 import httpx
+import msgspec
 
 from pinfold.agent.responses import MOST_BYTES, ParsedOrders, parse_orders, parse_welcome, refusal_message
 from pinfold.agent.wire import PROTOCOL, Absence, GuestReport, Hello, Welcome
 from pinfold.core.addresses import is_loopback
+from pinfold.core.drift.written import FindingsReport
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.store import codec
 
@@ -87,6 +88,10 @@ class ServiceClient:
         """Send a heartbeat: the host has not changed."""
         return self._welcome("POST", "/agent/v1/heartbeat")
 
+    def findings(self, report: FindingsReport) -> None:
+        """Send what the audit of the host found."""
+        self._send("PUT", "/agent/v1/host/findings", msgspec.to_builtins(report))
+
     def goodbye(self, *, timeout: float | None = None) -> None:
         """Tell the service that the agent ends in good order."""
         self._send("DELETE", "/agent/v1/host", timeout=timeout)
@@ -139,7 +144,7 @@ class ServiceClient:
             self._http.stream(
                 method,
                 path,
-                content=None if plain is None else json.dumps(plain),
+                content=None if plain is None else msgspec.json.encode(plain),
                 headers={} if plain is None else {"Content-Type": "application/json"},
                 params=query,
                 timeout=self._timeout if timeout is None else timeout,

@@ -8,6 +8,7 @@
 | `Orders` | service | all guests that your host should run, complete each time |
 | `GuestReport` | agent | what one of your guests is doing |
 | `Absence` | agent | neither domain nor process of it remains |
+| `core.drift.written.FindingsReport` | agent | what the audit of my host found, complete each time |
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from pinfold.core.request.model import GuestRequest
 from pinfold.store.records import Desired, HostReport, Observed, Tombstone
 
 PROTOCOL: Final = 2
-"""The version of these messages. Version 1 lacks the ids of claims in reports and tombstones.
+"""The version of these messages. Version 1 lacks the ids of claims in reports and tombstones, and the report of findings.
 
 A service understands agents of both versions. An agent needs a service of its own version.
 """

@@ -16,7 +16,7 @@ from pinfold.api.dependencies import ApiServices, services_of
 from pinfold.api.password_checks import Outcome
 from pinfold.core.ledger import roles
 from pinfold.core.overhead import capacity_millicpu
-from pinfold.store import guests, hosts
+from pinfold.store import findings, guests, hosts
 from pinfold.store.records import HostLedger
 
 router = APIRouter(tags=["service"])
@@ -30,6 +30,14 @@ METRICS: Final = {
     "pinfold_overhead_capacity_millicpu": ("What guests may book of the overhead pool.", ("host",)),
     "pinfold_floating_vcpus": ("vCPUs that float over the shared pool.", ("host",)),
     "pinfold_servers": ("Servers, by status.", ("status",)),
+    "pinfold_findings": (
+        "What the audit of the host's agent found, by code and severity: `drift` breaks a promise, `note` does not.",
+        ("host", "code", "severity"),
+    ),
+    "pinfold_findings_reported_timestamp_seconds": (
+        "When the host's agent last reported what its audit found, in seconds since the epoch; at the latest every five minutes.",
+        ("host",),
+    ),
 }
 """Every metric of the fleet: its meaning and labels."""
 PROCESS_METRICS: Final = {
@@ -66,12 +74,18 @@ class _Fleet(Collector):
         with self._services.database.read() as connection:
             ledgers = hosts.ledgers(connection)
             every = guests.page(connection)
+            counts, audited = findings.counts(connection), findings.all_reported(connection)
         for ledger in ledgers:
             _tell_host(families, ledger)
         up = {ledger.record.id: ledger.record.up for ledger in ledgers}
         statuses = Counter(server_status(guest, host_up=up.get(guest.host or "", False)).status for guest in every)
         for status, count in sorted(statuses.items()):
             families["pinfold_servers"].add_metric([status], count)
+        for each in counts:
+            labels = [each.host, each.count.code.value, each.count.severity.value]
+            families["pinfold_findings"].add_metric(labels, each.count.count)
+        for host, reported in audited:
+            families["pinfold_findings_reported_timestamp_seconds"].add_metric([host], reported)
         yield from families.values()
 
 

@@ -6,8 +6,10 @@ it becomes a 500 with the text in the log. A key that only some microversions ha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
 from pydantic import ConfigDict, Field, WithJsonSchema, with_config
 from typing_extensions import TypedDict
 
@@ -32,6 +34,23 @@ def stored(as_type: Any) -> Any:
     value.
     """
     return WithJsonSchema(schema(as_type))
+
+
+def written_as(as_type: Any) -> Any:
+    """The schema of a value in the form of msgspec, for a `dict` that msgspec makes or reads."""
+    (top,), parts = msgspec.json.schema_components((as_type,), ref_template="{name}")
+    return WithJsonSchema(_inlined(top, parts))
+
+
+def _inlined(schema: Any, parts: Mapping[str, Any]) -> Any:
+    """The schema with its parts in the places that refer to them."""
+    if isinstance(schema, list):
+        return [_inlined(one, parts) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inlined(parts[schema["$ref"]], parts)
+    return {key: _inlined(value, parts) for key, value in schema.items()}
 
 
 @closed

@@ -8,7 +8,7 @@ import typer
 
 from pinfold.cli import completion
 from pinfold.cli import options as opt
-from pinfold.cli.exit_status import warn
+from pinfold.cli.exit_status import ExitStatus, warn
 from pinfold.cli.output import console, show, show_json, write
 from pinfold.cli.session import open_session, read_configuration
 from pinfold.core.plural import count
@@ -123,6 +123,26 @@ def fence(
     else:
         lost = answer["lost"]
         show([f"host {name} is fenced; it had {count(len(lost), 'server')}" + (", now in error: " + ", ".join(lost) if lost else "")])
+
+
+@app.command()
+def drift(name: Name, config: opt.Config = None, as_json: opt.Json = False) -> None:
+    """Show what the audit of the host's agent found, and how to undo each finding; run the commands on that host.
+
+    Exit status 1: something is not as it should be. Notes alone leave it 0.
+    """
+    from pinfold.cli.service import open_access, segment
+    from pinfold.cli.views.drift import drift_view
+    from pinfold.core.drift import Severity
+
+    with open_access(config) as service:
+        answer = service.ask("GET", f"/v1/hosts/{segment(name)}/drift")
+    if as_json:
+        show_json(answer)
+    else:
+        show(drift_view(answer))
+    if any(each["severity"] == Severity.DRIFT.value for each in answer["counts"]):
+        raise typer.Exit(ExitStatus.REFUSED)
 
 
 @app.command()

@@ -20,7 +20,7 @@ from pinfold.core.identity import ClaimId
 from pinfold.core.pools import Pools
 from pinfold.core.sanity import check_host
 from pinfold.core.topology import Topology
-from pinfold.store import claims, codec
+from pinfold.store import claims, codec, findings
 from pinfold.store.database import EpochNow, in_term, tell
 from pinfold.store.records import NOTHING, ClaimRecord, ClaimState, HostLedger, HostMark, HostRecord, HostReport, Pairs, Tombstone
 from pinfold.store.schema import host, tombstone
@@ -145,6 +145,7 @@ def fence(connection: sa.Connection, host_id: str) -> None:
     if done.rowcount != 1:
         get(connection, host_id)
         raise Conflict(f"host {host_id} is up: its agent spoke within the lease; power it off first")
+    findings.forget(connection, host_id)
     tell(connection, f"host:{host_id}")
 
 
@@ -167,6 +168,7 @@ def remove(connection: sa.Connection, host_id: str) -> None:
     if claims.of_host(connection, host_id, *ClaimState):
         raise Conflict(f"host {name} still has claims")
     connection.execute(tombstone.delete().where(tombstone.c.host == host_id))
+    findings.forget(connection, host_id)
     try:
         done = connection.execute(host.delete().where(host.c.id == host_id))
     except sa.exc.IntegrityError as error:

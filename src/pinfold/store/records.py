@@ -11,6 +11,7 @@ from typing import Final
 
 from pinfold.core.bounds import ClaimUuid, Revision, Uuid
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift.written import FindingCount, WrittenFinding
 from pinfold.core.fit.model import Fit, Strategy
 from pinfold.core.host import Foreign, HostState, Limits
 from pinfold.core.identity import ClaimId
@@ -263,6 +264,23 @@ class Tombstone:
     guest: Uuid
     revision: Revision
     claim: ClaimUuid | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostFinding:
+    """What an agent's audit found on a host (by name), and its place in the agent's report. `finding` is None if it cannot be read."""
+
+    host: str
+    number: int
+    finding: WrittenFinding | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostCount:
+    """How many findings of one code and severity a host (by name) has."""
+
+    host: str
+    count: FindingCount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

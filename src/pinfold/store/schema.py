@@ -1,6 +1,7 @@
 """The tables. `migrations/` holds the steps that created them.
 
-Times are seconds since the epoch by the database's clock. `store.codec` writes the text columns that hold values of `core`.
+Times are seconds since the epoch by the database's clock. `store.codec` writes the text columns that hold values of `core`, and
+`core.drift.written` the findings.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ host = sa.Table(
     sa.Column("token_hash", sa.String(128), nullable=False),
     sa.Column("lease_until", _TIME, nullable=False),
     sa.Column("heard", _TIME, nullable=False, server_default="0", comment="when its lease began"),
+    sa.Column("audited", _TIME, comment="when its agent last reported its findings; null before that"),
     sa.Column("created", _TIME, nullable=False),
     sa.Column("updated", _TIME, nullable=False),
 )
@@ -168,4 +170,23 @@ tombstone = sa.Table(
     sa.Column("revision", sa.BigInteger, nullable=False, comment="orders up to this revision of the host are void for the guest"),
     sa.Column("buried", sa.BigInteger, nullable=False, server_default="0", comment="the host's revision when the guest went"),
     sa.Column("created", _TIME, nullable=False),
+)
+
+finding = sa.Table(
+    "finding",
+    metadata,
+    sa.Column("host", _ID, sa.ForeignKey("host.id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False, comment="its place in the agent's report"),
+    sa.Column("code", sa.String(32), nullable=False),
+    sa.Column("severity", sa.String(16), nullable=False),
+    sa.Column("value", sa.Text, nullable=False),
+)
+
+finding_count = sa.Table(
+    "finding_count",
+    metadata,
+    sa.Column("host", _ID, sa.ForeignKey("host.id"), primary_key=True),
+    sa.Column("code", sa.String(32), primary_key=True),
+    sa.Column("severity", sa.String(16), primary_key=True),
+    sa.Column("count", sa.BigInteger, nullable=False, comment="with those that the report leaves out"),
 )

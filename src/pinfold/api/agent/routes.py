@@ -19,10 +19,11 @@ from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.image.catalog import read_catalog
 from pinfold.api.image.routes import BYTES
-from pinfold.api.response_schema import stored
+from pinfold.api.response_schema import stored, written_as
+from pinfold.core.drift.written import FindingsReport, accept
 from pinfold.scheduler.lifecycle import REBOOTING_HARD
 from pinfold.scheduler.reports import ClaimName
-from pinfold.store import codec, guests, hosts
+from pinfold.store import codec, findings, guests, hosts
 
 router = APIRouter(prefix="/agent/v1", tags=["agents"])
 
@@ -30,6 +31,7 @@ Host = Annotated[str, Depends(agent_host)]
 HelloBody = Annotated[dict[str, Any], Body(), stored(Hello)]
 GuestReportBody = Annotated[dict[str, Any], Body(), stored(GuestReport)]
 AbsenceBody = Annotated[dict[str, Any], Body(), stored(Absence)]
+FindingsBody = Annotated[dict[str, Any], Body(), written_as(FindingsReport)]
 WelcomeAnswer = Annotated[dict[str, Any], stored(Welcome)]
 OrdersAnswer = Annotated[dict[str, Any], stored(Orders)]
 
@@ -54,6 +56,15 @@ def report_host(body: HelloBody, host: Host, services: Services) -> WelcomeAnswe
     if revision != known.revision or not known.up:
         services.scheduler.sync_host_or_later(host)
     return _plain(welcome, Welcome)
+
+
+@router.put("/host/findings", status_code=204, response_class=Response)
+def report_findings(body: FindingsBody, host: Host, services: Services) -> Response:
+    """Store what the audit of the agent's host found, in place of what the one before it found."""
+    report = accept(body)
+    with services.database.write() as connection:
+        findings.keep(connection, host, report)
+    return Response(status_code=204)
 
 
 @router.post("/heartbeat")

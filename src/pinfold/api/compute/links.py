@@ -44,13 +44,15 @@ def sized(items: Sequence[Thing], limit: int | None) -> Sequence[Thing]:
     return items[: MOST if limit is None else min(limit, MOST)]
 
 
-def next_page(request: Request, noun: str, items: Sequence[Thing], limit: int | None, last_id: str | None) -> list[Link]:
+def next_page(
+    request: Request, noun: str, items: Sequence[Thing], limit: int | None, last_id: str | None, *, root: str = ROOT
+) -> list[Link]:
     """The link to the page that follows `items` if that page is full; else nothing."""
     size = MOST if limit is None else min(limit, MOST)
     if size == 0 or len(items) < size or last_id is None:
         return []
     query = [(key, value) for key, value in request.query_params.multi_items() if key != "marker"]
-    href = f"{base(request)}{ROOT}/{noun}?{urlencode([*query, ('marker', last_id)])}"
+    href = f"{base(request)}{root}/{noun}?{urlencode([*query, ('marker', last_id)])}"
     return [{"rel": "next", "href": href}]
 
 

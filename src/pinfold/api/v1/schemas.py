@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
 from pinfold.agent.wire import ThreadReport
-from pinfold.api.response_schema import closed, stored
+from pinfold.api.response_schema import Link, closed, stored, written_as
+from pinfold.core.drift import FindingCode, Severity
+from pinfold.core.drift.written import WrittenFinding
 from pinfold.core.fit.model import EmulatorPlacement
 from pinfold.core.ledger import Role
 from pinfold.core.reasons import Kind, ReasonCode
@@ -233,3 +235,57 @@ class HostFenced(HostShown):
     """A host that was fenced, and the ids of the servers that were lost with it."""
 
     lost: list[str]
+
+
+Finding = Annotated[dict[str, Any], written_as(WrittenFinding)]
+
+
+@closed
+class FindingOfHost(TypedDict):
+    """A finding of an agent's audit, and the host. `id` is the marker for the page that follows it."""
+
+    id: str
+    host: str
+    finding: Finding
+
+
+@closed
+class CountOfHost(TypedDict):
+    """How many findings of a code and severity a host has."""
+
+    host: str
+    code: Annotated[str, stored(FindingCode)]
+    severity: Annotated[str, stored(Severity)]
+    count: int
+
+
+@closed
+class Drift(TypedDict):
+    """A page of findings by the host's name, and how many there are on each host."""
+
+    findings: list[FindingOfHost]
+    findings_links: NotRequired[list[Link]]
+    counts: list[CountOfHost]
+
+
+@closed
+class CountView(TypedDict):
+    """How many findings have a code and severity."""
+
+    code: Annotated[str, stored(FindingCode)]
+    severity: Annotated[str, stored(Severity)]
+    count: int
+
+
+@closed
+class HostDrift(TypedDict):
+    """What the audit of a host's agent found. `counts` has all findings, also those that a report of more than 1,000 leaves out.
+
+    `reported` is when the agent sent it, in seconds since the epoch; null if it never did, as an agent of an earlier pinfold.
+    """
+
+    host: str
+    up: bool
+    reported: float | None
+    findings: list[Finding]
+    counts: list[CountView]

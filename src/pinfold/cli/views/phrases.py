@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -35,6 +37,15 @@ def mib_of(free: int, total: int) -> str:
 
 def _decimal(amount: float) -> str:
     return f"{amount:,.2f}".rstrip("0").rstrip(".")
+
+
+def moment(seconds: float) -> str:
+    """A time for people.
+
+    >>> moment(1.8e9)
+    '2027-01-15 08:00:00 UTC'
+    """
+    return f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def vcpu_words(fit: Fit) -> str:

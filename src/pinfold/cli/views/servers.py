@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from rich.console import Group, RenderableType
@@ -11,6 +10,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from pinfold.cli.views.columns import Columns
+from pinfold.cli.views.phrases import moment
 from pinfold.core.overhead import ThreadClass
 from pinfold.core.plural import count, mib
 
@@ -144,7 +144,7 @@ def _threads(observed: Mapping[str, Any], *, running: bool) -> list[RenderableTy
         place = thread["recorded"] or nothing
         table.add_row(kind, thread["name"], str(thread["tid"]), thread["allowed"], place, mark if running else Text())
     if not running:
-        when = _moment(observed["reported"]) if observed["reported"] else "a time that was not kept"
+        when = moment(observed["reported"]) if observed["reported"] else "a time that was not kept"
         words = f"  not known to run now; these threads were last reported at {when}; witness: {observed['witness']}"
         return [Text(words, style="yellow"), Padding(table, (0, 0, 0, 2), expand=False)]
     hangs = [f"the guest hangs: {observed['hangs']}"] if observed.get("hangs") else []
@@ -155,11 +155,6 @@ def _threads(observed: Mapping[str, Any], *, running: bool) -> list[RenderableTy
         *drift,
         Text(f"  as its agent last saw it; witness: {observed['witness']}", style="dim"),
     ]
-
-
-def _moment(seconds: float) -> str:
-    """A time for people."""
-    return f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _refusals(refusals: Sequence[Mapping[str, Any]]) -> list[RenderableType]:

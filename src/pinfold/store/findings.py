@@ -1,0 +1,111 @@
+"""Store what agents' audits found: the last report of each host, a row for each finding, and their numbers by code and severity.
+
+Every function takes a connection of `Database.read` or `Database.write`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import sqlalchemy as sa
+
+from pinfold.core.drift import FindingCode, Severity
+from pinfold.core.drift.written import FindingCount, FindingsReport, WrittenFinding, decode, encode
+from pinfold.core.errors import InvalidRequest
+from pinfold.store import codec
+from pinfold.store.database import EpochNow
+from pinfold.store.records import HostCount, HostFinding
+from pinfold.store.schema import finding, finding_count, host
+
+
+def keep(connection: sa.Connection, host_id: str, report: FindingsReport) -> None:
+    """Store an agent's report in place of the one before it. Raises `InvalidRequest` when there is no such host."""
+    # This locks the host's row first, so that two reports of one host take turns.
+    done = connection.execute(host.update().where(host.c.id == host_id).values(audited=EpochNow()))
+    if done.rowcount != 1:
+        raise InvalidRequest(f"host {host_id}: no such host")
+    _delete(connection, host_id)
+    rows = [
+        {"host": host_id, "number": number, "code": one.code.value, "severity": one.severity.value, "value": encode(one)}
+        for number, one in enumerate(report.findings)
+    ]
+    counts = [{"host": host_id, "code": each.code.value, "severity": each.severity.value, "count": each.count} for each in report.counts]
+    if rows:
+        connection.execute(finding.insert(), rows)
+    if counts:
+        connection.execute(finding_count.insert(), counts)
+
+
+def forget(connection: sa.Connection, host_id: str) -> None:
+    """Delete a host's report: the host is gone, or has no power."""
+    _delete(connection, host_id)
+    connection.execute(host.update().where(host.c.id == host_id).values(audited=None))
+
+
+def reported(connection: sa.Connection, host_id: str) -> float | None:
+    """When the host's agent last reported what an audit found, in seconds since the epoch by the database's clock; None for never."""
+    found: float | None = connection.execute(sa.select(host.c.audited).where(host.c.id == host_id)).scalar_one_or_none()
+    return found
+
+
+def all_reported(connection: sa.Connection) -> tuple[tuple[str, float], ...]:
+    """`(host name, time)` of each host whose agent has reported, by name."""
+    rows = connection.execute(sa.select(host.c.name, host.c.audited).where(host.c.audited.is_not(None)).order_by(host.c.name))
+    return tuple((row[0], row[1]) for row in rows)
+
+
+def of_host(connection: sa.Connection, host_id: str) -> tuple[WrittenFinding, ...]:
+    """The findings of a host, in the order of its report."""
+    rows = connection.execute(sa.select(finding).where(finding.c.host == host_id).order_by(finding.c.number)).mappings()
+    return tuple(read for row in rows if (read := _read(row)) is not None)
+
+
+def page(
+    connection: sa.Connection,
+    *,
+    after: tuple[str, int] | None = None,
+    limit: int,
+    code: FindingCode | None = None,
+    severity: Severity | None = None,
+) -> tuple[HostFinding, ...]:
+    """At most `limit` findings of all hosts, by the host's name and the place in its report, after the one with that name and place."""
+    chosen = sa.select(host.c.name, finding).join(host, host.c.id == finding.c.host).order_by(host.c.name, finding.c.number).limit(limit)
+    if after is not None:
+        name, number = after
+        chosen = chosen.where(sa.or_(host.c.name > name, sa.and_(host.c.name == name, finding.c.number > number)))
+    if code is not None:
+        chosen = chosen.where(finding.c.code == code.value)
+    if severity is not None:
+        chosen = chosen.where(finding.c.severity == severity.value)
+    rows = connection.execute(chosen).mappings()
+    return tuple(HostFinding(host=row["name"], number=row["number"], finding=_read(row)) for row in rows)
+
+
+def counts(connection: sa.Connection, host_id: str | None = None) -> tuple[HostCount, ...]:
+    """How many findings each host has, or one host, by the host's name, code and severity. Findings that a report leaves out count too."""
+    chosen = sa.select(host.c.name, finding_count).join(host, host.c.id == finding_count.c.host)
+    if host_id is not None:
+        chosen = chosen.where(host.c.id == host_id)
+    rows = connection.execute(chosen.order_by(host.c.name, finding_count.c.code, finding_count.c.severity)).mappings()
+    return tuple(HostCount(host=row["name"], count=each) for row in rows for each in _count(row))
+
+
+def _delete(connection: sa.Connection, host_id: str) -> None:
+    for table in (finding, finding_count):
+        connection.execute(table.delete().where(table.c.host == host_id))
+
+
+def _read(row: Any) -> WrittenFinding | None:
+    """The finding of a row; None, with a line in the log, if it cannot be read. The agent's next report replaces it."""
+    try:
+        return decode(row["value"])
+    except InvalidRequest as error:
+        codec.log_once(f"finding {row['number']} of host {row['host']}: {error}; it is left out")
+        return None
+
+
+def _count(row: Any) -> Iterable[FindingCount]:
+    """The count of a row; nothing for a code that this pinfold does not know."""
+    if row["code"] in {code.value for code in FindingCode}:
+        yield FindingCount(code=FindingCode(row["code"]), severity=Severity(row["severity"]), count=row["count"])
