@@ -39,6 +39,7 @@ class Still:
     domains: tuple[Any, ...]
     uri: str = "qemu:///system"
     local: bool = True
+    sole_manager: bool = False
 
     @classmethod
     def read(cls, plain: Any) -> Still:

@@ -16,5 +16,11 @@ Config = Annotated[
     ),
 ]
 Connect = Annotated[
-    str | None, typer.Option("--connect", "-c", metavar="URI", help="The libvirt to work on, in place of \\[libvirt] connection_uri.")
+    str | None,
+    typer.Option(
+        "--connect",
+        "-c",
+        metavar="URI",
+        help="The libvirt to work on, in place of \\[libvirt] connection_uri; or processes:, for QEMU processes that no libvirt keeps.",
+    ),
 ]

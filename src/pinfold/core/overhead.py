@@ -26,6 +26,8 @@ class ThreadClass(Enum):
     THREAD_CONTEXT = "thread-context"
     """QEMU's `TC …` thread, which allocates the huge pages of one guest cell. libvirt binds it to their host cell; it is not overhead."""
     KTHREAD = "kthread"
+    UNKNOWN = "unknown"
+    """A thread of which nothing tells what it is for. It is shown, and never judged or moved."""
 
 
 class Masks(Struct, frozen=True, kw_only=True):

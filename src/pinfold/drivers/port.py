@@ -226,6 +226,11 @@ class Driver(Protocol):
         """Whether the hypervisor runs on this machine, so that procfs shows its threads. A remote one is read-only and unverified."""
         ...
 
+    @property
+    def sole_manager(self) -> bool:
+        """Whether nobody else manages the pins of the guests. Then a repair may move any guest's threads, not only those of ours."""
+        ...
+
     def platform_name(self) -> str:
         """The hypervisor's name for people, such as `QEMU`."""
         ...

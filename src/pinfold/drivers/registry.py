@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from pinfold.drivers.kvm.machine import machine_of
 from pinfold.drivers.port import Driver, DriverKind, Witness
 
+__all__ = ["kind_of", "machine_of", "open_driver"]
 
-def kind_of(uri: str) -> DriverKind:  # noqa: ARG001  # one kind so far
+
+def kind_of(uri: str) -> DriverKind:
     """The kind of driver for an address. Every address that no other driver claims is a libvirt URI."""
+    if uri.partition(":")[0] == "processes":
+        from pinfold.drivers.processes.kind import ProcessesKind
+
+        return ProcessesKind()
     from pinfold.drivers.libvirt.kind import LibvirtKind
 
     return LibvirtKind()

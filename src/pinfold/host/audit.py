@@ -93,7 +93,7 @@ class Audit:
 def audit(driver: Driver, settings: HostSettings) -> Audit:
     """Audit the host as it is now. Raises `Unavailable` if the hypervisor or procfs cannot be read, `InvalidRequest` for bad pools."""
     seen = survey(driver, settings)
-    guests = tuple(_judge(driver, settings, seen, guest) for guest in seen.guests)
+    guests = tuple(judge(driver, settings, seen, guest) for guest in seen.guests)
     found = two_owners(owners(seen)) + _pools_missing(settings, seen)
     if driver.local and own_machine(seen.state.topology):
         found += with_commands(driver, Subject(name=""), _strangers(seen))
@@ -102,7 +102,8 @@ def audit(driver: Driver, settings: HostSettings) -> Audit:
     return Audit(seen=seen, guests=guests, host_findings=found, verified=driver.local)
 
 
-def _judge(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest) -> GuestAudit:
+def judge(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest) -> GuestAudit:
+    """The result for one guest of a surveyed host."""
     if guest.record is not None:
         return _ours(driver, settings, seen, guest, guest.record)
     if guest.nova is not None and not guest.problem:

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding
+from pinfold.core.drift.steps import Pin, Pinned
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.overhead import Masks
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Driver, HostGuest
-from pinfold.host.audit import GuestAudit, GuestOrigin, audit
+from pinfold.host.audit import GuestAudit, GuestOrigin, audit, judge
 from pinfold.host.lock import host_lock
-from pinfold.host.survey import pick
+from pinfold.host.survey import pick, survey
 from pinfold.host.verify import Verdict, record_of, verify
 
 _OWNER = {GuestOrigin.NOVA: "the guest is Nova's", GuestOrigin.OTHER: "the guest is somebody else's"}
@@ -49,6 +51,7 @@ class Repair:
 def repair(driver: Driver, settings: HostSettings, key: str = "") -> Repair:
     """Pins all our running guests that have drifted, or only the one with that name or id, and reports the drift that remains.
 
+    Where nobody else manages the guests' pins (`Driver.sole_manager`), guests without our record are moved off pCPUs that are not theirs.
     Remaining drift of guests in `done` is in their verdict after the repair. All other drift is in `left`; with `key` it is empty.
     Raises `InvalidRequest` for a remote host, and for a guest that does not exist or is not ours; `Unavailable` if the hypervisor is
     away.
@@ -59,12 +62,15 @@ def repair(driver: Driver, settings: HostSettings, key: str = "") -> Repair:
         guests, online = driver.guests(), driver.topology().online
         if key:
             guests = (pick(guests, key),)
-            record_of(guests[0])
+            if not driver.sole_manager:
+                record_of(guests[0])
         done = tuple(one for guest in guests if (one := _repaired(driver, settings, guest, online)) is not None)
     return Repair(done=done, left=() if key else _left(driver, settings, done))
 
 
 def _repaired(driver: Driver, settings: HostSettings, guest: HostGuest, online: CpuSet) -> RepairedGuest | None:
+    if guest.record is None and driver.sole_manager:
+        return _moved(driver, settings, guest)
     if guest.record is None or not guest.active:
         return None
     before = verify(driver, settings, guest, online=online)
@@ -75,18 +81,39 @@ def _repaired(driver: Driver, settings: HostSettings, guest: HostGuest, online: 
     return RepairedGuest(before=before, after=verify(driver, settings, fresh, online=online))
 
 
+def _moved(driver: Driver, settings: HostSettings, guest: HostGuest) -> RepairedGuest | None:
+    """Move the threads of a guest without a record as an audit's findings say; None if they say nothing that can be done."""
+    before = judge(driver, settings, survey(driver, settings), guest)
+    pins = [step for finding in before.findings for step in finding.steps if isinstance(step, Pin)]
+    vcpus = {pin.index: pin.cpus for pin in pins if pin.what is Pinned.VCPU}
+    overhead = next((pin.cpus for pin in pins if pin.what is Pinned.EMULATOR), None)
+    if overhead is None:
+        return None
+    wanted = Masks(vcpus=tuple(vcpus[vcpu] for vcpu in range(guest.vcpus)), overhead=overhead)
+    driver.pin(guest.id, wanted)
+    seen = survey(driver, settings)
+    after = judge(driver, settings, seen, seen.guest(guest.id))
+    return RepairedGuest(before=_verdict(before, wanted), after=_verdict(after, wanted))
+
+
+def _verdict(found: GuestAudit, wanted: Masks) -> Verdict:
+    return Verdict(guest=found.guest, masks=wanted, observation=found.observation, findings=found.findings)
+
+
 def _left(driver: Driver, settings: HostSettings, done: tuple[RepairedGuest, ...]) -> tuple[RemainingFinding, ...]:
     known = {finding for one in done for finding in one.after.findings}
     found = audit(driver, settings)
     whose = {guest.guest.id: guest for guest in found.guests}
     return tuple(
-        RemainingFinding(finding=finding, why=_why(whose.get(finding.guest_id))) for finding in found.drift if finding not in known
+        RemainingFinding(finding=finding, why=_why(whose.get(finding.guest_id), alone=driver.sole_manager))
+        for finding in found.drift
+        if finding not in known
     )
 
 
-def _why(guest: GuestAudit | None) -> str:
+def _why(guest: GuestAudit | None, *, alone: bool) -> str:
     if guest is None:
         return "it is about the host, not about one guest of ours"
-    if guest.origin is not GuestOrigin.OURS:
+    if guest.origin is not GuestOrigin.OURS and not alone:
         return f"{_OWNER[guest.origin]}, and a repair moves guests of ours alone"
     return "no pin undoes it" if guest.guest.active else "the guest does not run; a repair moves running guests alone"

@@ -28,6 +28,7 @@ _WALKS: Final = 12
 _REMEMBER_SECONDS: Final = 60.0
 _CUT_NAME: Final = "kvm-nx-lpage-re"
 _KTHREADD: Final = "2"
+_MOST_ARGUMENTS: Final = 256 * 1024
 _SERVING: Final = ("vhost-", "kvm-pit/", "kvm-nx-lpage-re")
 """The prefixes of the names of kernel threads for virtual machines."""
 _GONE: Final = (errno.ENOENT, errno.ESRCH, errno.ENOTDIR)
@@ -209,14 +210,55 @@ def processes_with(*arguments: str, proc: Path = PROC) -> tuple[int, ...]:
 
 
 def arguments(pid: int, *, proc: Path = PROC) -> tuple[str, ...]:
-    """The command line of process `pid`, the program first; empty if there is no such process."""
-    return tuple((_read(f"{proc}/{pid}/cmdline") or "").rstrip("\0").split("\0"))
+    """The command line of process `pid`, the program first; empty if there is no such process. Of a longer one, the first 256 KiB."""
+    return tuple((_read(f"{proc}/{pid}/cmdline", _MOST_ARGUMENTS) or "").rstrip("\0").split("\0"))
 
 
 def default_huge_page_kib(*, proc: Path = PROC) -> int | None:
     """The kernel's default huge page size in KiB; None on a kernel without huge pages."""
-    for line in (_read(f"{proc}/meminfo") or "").splitlines():
-        if line.startswith("Hugepagesize:"):
+    return _amount_kib(f"{proc}/meminfo", "Hugepagesize:")
+
+
+def memory_kib(*, proc: Path = PROC) -> int:
+    """The machine's memory in KiB. Raises `Unavailable` if procfs does not tell it."""
+    found = _amount_kib(f"{proc}/meminfo", "MemTotal:")
+    if found is None:
+        raise Unavailable(f"{proc}/meminfo has no MemTotal")
+    return found
+
+
+def huge_kib(pid: int, *, proc: Path = PROC) -> int:
+    """The memory that process `pid` has in huge pages, in KiB; 0 if there is no such process."""
+    return _amount_kib(f"{proc}/{pid}/status", "HugetlbPages:") or 0
+
+
+def inner_thread_ids(pid: int, *, proc: Path = PROC) -> dict[int, int]:
+    """Each thread of process `pid` by the id that it has in its own PID namespace (`NSpid` in proc(5))."""
+    found = {}
+    for tid in _task_ids(pid, proc):
+        for line in (_read(f"{proc}/{pid}/task/{tid}/status") or "").splitlines():
+            if line.startswith("NSpid:"):
+                found[int(line.split()[-1])] = tid
+    return found
+
+
+def process_ids(*, proc: Path = PROC) -> tuple[int, ...]:
+    """The ids of all processes, ascending."""
+    return tuple(_process_ids(proc))
+
+
+def program(pid: int, *, proc: Path = PROC) -> str:
+    """The path of the file that process `pid` executes; '' if it may not be read, or if there is no such process."""
+    try:
+        return os.readlink(f"{proc}/{pid}/exe").removesuffix(" (deleted)")
+    except OSError:
+        return ""
+
+
+def _amount_kib(path: str, key: str) -> int | None:
+    """The amount of a line such as `MemTotal: 4 kB`; None without it."""
+    for line in (_read(path) or "").splitlines():
+        if line.startswith(key):
             return int(line.split()[1])
     return None
 
@@ -267,11 +309,11 @@ def _numbers(folder: str) -> list[int]:
     return sorted(int(name) for name in _forgiving(lambda: os.listdir(folder), folder) or () if name.isdigit())
 
 
-def _read(path: str) -> str | None:
+def _read(path: str, most_bytes: int = -1) -> str | None:
     # Use plain strings and bytes: a sweep reads tens of thousands of these.
     def read() -> bytes:
         with open(path, "rb", buffering=0) as file:
-            return file.read()
+            return file.read(most_bytes)
 
     content = _forgiving(read, path)
     return None if content is None else content.decode("utf-8", errors="replace")

@@ -1,4 +1,4 @@
-"""Read the host's pCPUs and huge pages from sysfs: online, offline, isolated, free. The topology comes from libvirt."""
+"""Read the host's pCPUs, cells and huge pages from sysfs, file by file. `topology` puts them together."""
 
 from __future__ import annotations
 
@@ -54,6 +54,43 @@ def huge_pages(*, sys: Path = SYS) -> tuple[HugePages, ...]:
             total, free = int(_text(folder / "nr_hugepages")), int(_text(folder / "free_hugepages"))
             found.append(HugePages(cell=node, size_kib=size, total=total, free=free))
     return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One NUMA node: its pCPUs, its memory, and its distance to every node, in the order of their ids."""
+
+    cpus: CpuSet
+    memory_kib: int
+    distances: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """The core of a pCPU: all its pCPUs, and its socket."""
+
+    siblings: CpuSet
+    socket: int
+
+
+def nodes(*, sys: Path = SYS) -> tuple[int, ...]:
+    """The ids of the NUMA nodes, ascending; none on a kernel without NUMA."""
+    return tuple(_children(sys / "devices/system/node", _NODE))
+
+
+def node(number: int, *, sys: Path = SYS) -> Node:
+    """One NUMA node. Raises `Unavailable` if sysfs may not be read."""
+    folder = sys / f"devices/system/node/node{number}"
+    total = re.search(r"MemTotal:\s+([0-9]+) kB", _text(folder / "meminfo"))
+    distances = tuple(map(int, _text(folder / "distance").split()))
+    return Node(cpus=_cpulist(folder / "cpulist"), memory_kib=int(total[1]) if total else 0, distances=distances)
+
+
+def core(cpu: int, *, sys: Path = SYS) -> Core:
+    """The core of an online pCPU. The kernel writes socket -1 if it does not know it; that counts as 0."""
+    folder = sys / f"devices/system/cpu/cpu{cpu}/topology"
+    socket = int(_text(folder / "physical_package_id"))
+    return Core(siblings=_cpulist(folder / "thread_siblings_list"), socket=0 if socket < 0 else socket)
 
 
 def _children(folder: Path, pattern: re.Pattern[str]) -> list[int]:

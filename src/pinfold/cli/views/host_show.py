@@ -11,6 +11,7 @@ from pinfold.cli.views.columns import Columns
 from pinfold.cli.views.phrases import mib_of
 from pinfold.core.plural import count, mib, page_words
 from pinfold.core.settings import HostSettings
+from pinfold.drivers.registry import kind_of
 from pinfold.host.map import HostMap
 from pinfold.host.survey import Survey
 
@@ -18,7 +19,7 @@ _LABEL: Final = len("configuration")
 
 
 def host_show_view(seen: Survey, chart: HostMap, settings: HostSettings) -> list[RenderableType]:
-    """A table of the cells, then the limits, and the libvirt and configuration in use. Pure."""
+    """A table of the cells, then the limits, and the address and configuration in use. Pure."""
     table = Columns("cell", "pCPUs", "cores", "dedicated free", "memory free", "huge pages free")
     for cell, drawn in zip(seen.state.topology.cells, chart.cells, strict=True):
         huge = [f"{page_words(one.size_kib)}: {one.free:,} of {one.total:,}" for one in drawn.pages]
@@ -37,9 +38,8 @@ def host_show_view(seen: Survey, chart: HostMap, settings: HostSettings) -> list
     rows.add_row("traits", ", ".join(sorted(seen.state.traits)) or "none")
     rows.add_row("guests", f"{count(len(seen.ours), 'guest')} of ours, {len(seen.guests) - len(seen.ours)} of others")
     # An address and a path are not folded, so that they can be copied.
-    copied = [
-        Text(f"{what:<{_LABEL}}  {words}", no_wrap=True) for what, words in (("libvirt", settings.uri), ("configuration", settings.source))
-    ]
+    words = ((kind_of(settings.uri).name, settings.uri), ("configuration", settings.source))
+    copied = [Text(f"{what:<{_LABEL}}  {value}", no_wrap=True) for what, value in words]
     if not settings.source:
         copied[-1].append("none: every option has its default")
     return [Text(), table, Text(), rows, *copied]

@@ -13,6 +13,7 @@ from rich.text import Text
 from pinfold.cli.screen import Hanging
 from pinfold.cli.views.columns import Columns
 from pinfold.cli.views.phrases import emulator_words, guest_words, policy_words
+from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import ExpectedMasks, Finding, InferredMasks, Severity, expected
 from pinfold.core.overhead import ObservedThread, ThreadClass, memory_cell
 from pinfold.core.plural import count, mib
@@ -36,16 +37,17 @@ def guest_view(
     """
     found = tuple(findings)
     lines: list[RenderableType] = guest_head(guest, masks.policy if isinstance(masks, InferredMasks) else None)
-    if observation is not None and masks is None:
-        lines.append(Text(f"  {count(len(observation.threads), 'thread')} seen; nothing was recorded of this guest", style="dim"))
-    elif observation is not None and masks is not None:
+    if observation is not None:
+        known = masks or InferredMasks(vcpus=(CpuSet(),) * guest.vcpus, overhead=CpuSet())
+        if masks is None:
+            lines.append(Text(f"  {count(len(observation.threads), 'thread')} seen; nothing was recorded of this guest", style="dim"))
         lines += [
             Text(),
-            Padding(proof_table(masks, observation, found, contexts(guest, observation, topology)), (0, 0, 0, 2), expand=False),
+            Padding(proof_table(known, observation, found, contexts(guest, observation, topology)), (0, 0, 0, 2), expand=False),
             Text(),
-            *verdict_lines(masks, observation, found),
+            *(verdict_lines(masks, observation, found) if masks is not None else [Text(f"  witness: {observation.witness}", style="dim")]),
         ]
-    elif observation is None:
+    else:
         lines.append(Text("  it does not run: there are no threads to be seen", style="dim"))
     about = [finding for finding in found if finding.tid is None or finding.repair or finding.advice]
     return lines + findings_lines(about)

@@ -84,12 +84,14 @@ class Definitions:
 def expected(places: ExpectedMasks, thread: ObservedThread) -> CpuSet | None:
     """The pCPUs where a thread should run; None if unknown, and for thread contexts, which libvirt binds to the memory's cell.
 
+    Nobody knows the place of a thread of class UNKNOWN.
+
     A kernel thread that serves one vCPU runs with it. All other kernel threads of our guests run with the overhead threads.
     """
     if thread.thread_class is ThreadClass.VCPU:
         known = thread.vcpu is not None and 0 <= thread.vcpu < len(places.vcpus)
         return (places.vcpus[thread.vcpu] or None) if known and thread.vcpu is not None else None
-    if thread.thread_class is ThreadClass.THREAD_CONTEXT:
+    if thread.thread_class in (ThreadClass.THREAD_CONTEXT, ThreadClass.UNKNOWN):
         return None
     if thread.thread_class is ThreadClass.KTHREAD:
         if isinstance(places, InferredMasks):

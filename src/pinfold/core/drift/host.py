@@ -12,22 +12,26 @@ from enum import Enum
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import remedy
 from pinfold.core.drift.finding import Finding, FindingCode, Subject
-from pinfold.core.drift.steps import MoveProcess, Pin, Pinned, Step
+from pinfold.core.drift.steps import Move, MoveProcess, Pin, Pinned, Step
 from pinfold.core.fit.model import EmulatorPlacement, Fit
 from pinfold.core.overhead import ObservedThread, ThreadClass
+from pinfold.core.plural import count
 from pinfold.core.pools import Pools
 from pinfold.core.printable import shell_word
 
 _HARD_REBOOT = "reboot it with `openstack server reboot --hard`, which makes Nova write its definition by the pools of today"
 _POOLS_BACK = "give the pool its pCPUs back"
-_UNHELD = (ThreadClass.KTHREAD, ThreadClass.THREAD_CONTEXT)
-"""Classes that no pin in a definition moves: kernel threads float, and thread contexts stay on the memory's cell."""
+_UNHELD = (ThreadClass.KTHREAD, ThreadClass.THREAD_CONTEXT, ThreadClass.UNKNOWN)
+"""Classes that no pin moves: kernel threads float, thread contexts stay on the memory's cell, and nobody knows what the others do."""
 _AUDIT_THERE = "audit it there, and let only one of the two use these pCPUs"
 _FOLDED = (
     "the pCPUs of that lab are made up, and the lab folds its guests onto CPUs of this machine: end the lab, or leave these pCPUs out of "
     "cpu_dedicated_set"
 )
 _OTHERS_PINS = "give it pins outside cpu_dedicated_set in its own definition"
+_OTHERS_MASKS = "move its threads outside cpu_dedicated_set, or pin all of them"
+_MOST_NAMED = 8
+_NAME_THREADS = "start it with `-name NAME,debug-threads=on` or with a QMP socket, so that its threads can be told apart"
 
 
 class Owner(Enum):
@@ -217,31 +221,48 @@ def floating_astray(
 def foreign_floating(
     subject: Subject, threads: Iterable[ObservedThread], own: CpuSet, vcpus: int, pools: Pools, online: CpuSet
 ) -> tuple[Finding, ...]:
-    """A finding for a foreign guest that may run on dedicated pCPUs other than its own pins; at most one. Pure.
+    """A finding for a foreign guest that may run on dedicated pCPUs other than its own pins, and one for threads of unknown class. Pure.
 
     `own` are its pins. The repair removes the dedicated pCPUs from each thread's mask; a thread with no others goes to the shared pool.
+    Threads of unknown class are not moved.
     """
-    seen = tuple(thread for thread in threads if thread.thread_class not in _UNHELD)
-    astray = (_union(thread.allowed for thread in seen) & online - own) & pools.exclusive
-    if not astray:
-        return ()
-    steps = _floated(seen, vcpus, pools.shared, online, keep=True) if pools.shared and not own else ()
-    return (
-        Finding(
-            code=FindingCode.FOREIGN_FLOATING,
-            guest=subject.name,
-            guest_id=subject.id,
-            subject="it",
-            recorded=str(own),
-            observed=str(astray),
-            steps=steps,
-            advice="" if steps else _OTHERS_PINS,
-        ),
+    whole = tuple(threads)
+    seen = tuple(thread for thread in whole if thread.thread_class not in _UNHELD)
+    unknown = tuple(thread for thread in whole if thread.thread_class is ThreadClass.UNKNOWN)
+    found = []
+    if astray := _beyond(seen, own, pools, online):
+        steps = _floated(seen, vcpus, pools.shared, online, keep=True) if pools.shared and not own else ()
+        advice = "" if steps else _OTHERS_PINS if subject.persistent else _OTHERS_MASKS
+        found.append(_floats(subject, "it", own, astray, steps, advice))
+    if astray := _beyond(unknown, own, pools, online):
+        names = ", ".join(str(thread.tid) for thread in unknown[:_MOST_NAMED]) + (" and others" if len(unknown) > _MOST_NAMED else "")
+        found.append(_floats(subject, f"what is not known ({count(len(unknown), 'thread')}: {names})", own, astray, (), _NAME_THREADS))
+    return tuple(found)
+
+
+def _beyond(threads: Iterable[ObservedThread], own: CpuSet, pools: Pools, online: CpuSet) -> CpuSet:
+    """The dedicated pCPUs that the threads may run on, other than the guest's own."""
+    return (_union(thread.allowed for thread in threads) & online - own) & pools.exclusive
+
+
+def _floats(subject: Subject, about: str, own: CpuSet, astray: CpuSet, steps: tuple[Step, ...], advice: str) -> Finding:
+    return Finding(
+        code=FindingCode.FOREIGN_FLOATING,
+        guest=subject.name,
+        guest_id=subject.id,
+        subject=about,
+        recorded=str(own),
+        observed=str(astray),
+        steps=steps,
+        advice=advice,
     )
 
 
 def _floated(threads: tuple[ObservedThread, ...], vcpus: int, shared: CpuSet, online: CpuSet, *, keep: bool) -> tuple[Step, ...]:
-    """The steps that move every thread of a guest to the shared pool. With `keep` no thread gets pCPUs that it did not have."""
+    """The steps that move every thread of a guest to the shared pool. With `keep` no thread gets pCPUs that it did not have.
+
+    An iothread without a number cannot be pinned; it is moved.
+    """
 
     def pin(what: Pinned, of: tuple[ObservedThread, ...], index: int = 0) -> Step:
         within = _union(thread.allowed for thread in of) & shared
@@ -251,10 +272,13 @@ def _floated(threads: tuple[ObservedThread, ...], vcpus: int, shared: CpuSet, on
 
     iothreads = sorted({thread.iothread for thread in threads if thread.iothread is not None})
     overhead = tuple(thread for thread in threads if thread.thread_class not in (ThreadClass.VCPU, ThreadClass.IOTHREAD))
+    rest = tuple(thread for thread in threads if thread.thread_class is ThreadClass.IOTHREAD and thread.iothread is None)
+    loose = tuple(thread for thread in rest if thread.allowed & online - shared)
     return (
         *(pin(Pinned.VCPU, tuple(thread for thread in threads if thread.vcpu == vcpu), vcpu) for vcpu in range(vcpus)),
         pin(Pinned.EMULATOR, overhead),
         *(pin(Pinned.IOTHREAD, tuple(thread for thread in threads if thread.iothread == number), number) for number in iothreads),
+        *((Move(threads=loose, cpus=shared & online),) if loose else ()),
     )
 
 

@@ -1,31 +1,69 @@
-"""Read the answers of QEMU's monitor (QMP) about threads. Pure."""
+"""Read the answers of QEMU's monitor (QMP) about threads. Pure. An answer of another form raises `msgspec.MsgspecError`."""
 
 from __future__ import annotations
 
-import json
 import re
-from typing import Any
+from typing import Final
+
+import msgspec
+
+_MONITOR_THREAD: Final = "mon_iothread"
 
 
-def vcpu_threads(answer: str) -> dict[int, int]:
+class _Cpu(msgspec.Struct, frozen=True, rename="kebab"):
+    thread_id: int
+    cpu_index: int
+
+
+class _Iothread(msgspec.Struct, frozen=True, rename="kebab"):
+    id: str
+    thread_id: int
+
+
+class _Run(msgspec.Struct, frozen=True):
+    running: bool = True
+
+
+class _Cpus(msgspec.Struct, frozen=True):
+    returned: tuple[_Cpu, ...] = msgspec.field(default=(), name="return")
+
+
+class _Iothreads(msgspec.Struct, frozen=True):
+    returned: tuple[_Iothread, ...] = msgspec.field(default=(), name="return")
+
+
+class _Status(msgspec.Struct, frozen=True):
+    returned: _Run = msgspec.field(default=_Run(), name="return")
+
+
+def vcpu_threads(answer: str | bytes) -> dict[int, int]:
     """Thread id -> vCPU in a `query-cpus-fast` answer. Thread ids that several vCPUs share (single-threaded TCG) are left out."""
-    found: dict[int, list[int]] = {}
-    for item in _returned(answer):
-        found.setdefault(int(item["thread-id"]), []).append(int(item["cpu-index"]))
-    return {tid: indexes[0] for tid, indexes in found.items() if len(indexes) == 1}
+    return {tid: indexes[0] for tid, indexes in _by_thread(answer).items() if len(indexes) == 1}
 
 
-def iothread_threads(answer: str) -> dict[int, int]:
-    """Thread id -> iothread id in a `query-iothreads` answer. The monitor's own iothread has no id and is left out."""
-    found = {}
-    for item in _returned(answer):
-        match = re.fullmatch(r"iothread([0-9]+)", str(item["id"]))
-        if match is not None:
-            found[int(item["thread-id"])] = int(match[1])
+def shared_vcpu_threads(answer: str | bytes) -> frozenset[int]:
+    """The thread ids that several vCPUs share in a `query-cpus-fast` answer."""
+    return frozenset(tid for tid, indexes in _by_thread(answer).items() if len(indexes) > 1)
+
+
+def iothread_threads(answer: str | bytes) -> dict[int, int | None]:
+    """Thread id -> iothread's number in a `query-iothreads` answer, None for an id without number. The monitor's own is left out."""
+    found: dict[int, int | None] = {}
+    for item in msgspec.json.decode(answer, type=_Iothreads).returned if answer else ():
+        number = re.fullmatch(r"iothread([0-9]{1,9})", item.id)
+        if item.id != _MONITOR_THREAD:
+            found[item.thread_id] = int(number[1]) if number else None
     return found
 
 
-def _returned(answer: str) -> list[dict[str, Any]]:
-    """The return value of a QMP answer; empty for an error and for no answer."""
-    returned: list[dict[str, Any]] = json.loads(answer).get("return", []) if answer else []
-    return returned
+def is_running(answer: str | bytes) -> bool:
+    """Whether the guest's vCPUs run, by a `query-status` answer."""
+    return msgspec.json.decode(answer, type=_Status).returned.running
+
+
+def _by_thread(answer: str | bytes) -> dict[int, list[int]]:
+    """Thread id -> vCPUs; empty for an error and for no answer."""
+    found: dict[int, list[int]] = {}
+    for item in msgspec.json.decode(answer, type=_Cpus).returned if answer else ():
+        found.setdefault(item.thread_id, []).append(item.cpu_index)
+    return found

@@ -25,7 +25,7 @@ _PIT_NAME: Final = "kvm-pit"
 
 
 def classified(
-    threads: Iterable[Thread], *, vcpus: Mapping[int, int], iothreads: Mapping[int, int], leaves: Mapping[int, Leaf]
+    threads: Iterable[Thread], *, vcpus: Mapping[int, int], iothreads: Mapping[int, int | None], leaves: Mapping[int, Leaf]
 ) -> tuple[ObservedThread, ...]:
     """Each thread with its class, in the given order. `vcpus` and `iothreads` map thread ids to indexes, `leaves` to cgroup leaves.
 
@@ -67,7 +67,9 @@ def of_class(thread: Thread, kind: ThreadClass, vcpu: int | None = None) -> Obse
     )
 
 
-def _class(thread: Thread, vcpus: Mapping[int, int], iothreads: Mapping[int, int], leaf: Leaf | None) -> tuple[ThreadClass, int | None]:
+def _class(
+    thread: Thread, vcpus: Mapping[int, int], iothreads: Mapping[int, int | None], leaf: Leaf | None
+) -> tuple[ThreadClass, int | None]:
     if thread.io_worker:
         return ThreadClass.EMULATOR, None
     if thread.in_kernel:

@@ -31,7 +31,7 @@ def observation(
     pid: int,
     *,
     vcpus: Mapping[int, int],
-    iothreads: Callable[[], Mapping[int, int]],
+    iothreads: Callable[[], Mapping[int, int | None]],
     witness: Witness | None = None,
     kernel: procfs.KernelThreads,
     proc: Path = procfs.PROC,

@@ -67,6 +67,11 @@ class LibvirtDriver:
         """Whether the guests' processes run on this host."""
         return self._connection.address.local
 
+    @property
+    def sole_manager(self) -> bool:
+        """Always False: libvirt's guests have definitions, and whoever wrote them manages their pins."""
+        return False
+
     def platform_name(self) -> str:
         """Always QEMU: it is the only hypervisor whose definitions this driver writes."""
         return "QEMU"

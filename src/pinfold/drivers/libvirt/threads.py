@@ -25,7 +25,7 @@ class Threads:
         self._guests = guests
         self._told = told
         self._kernel = procfs.KernelThreads()
-        self._iothreads: dict[str, tuple[tuple[int, ...], Mapping[int, int]]] = {}
+        self._iothreads: dict[str, tuple[tuple[int, ...], Mapping[int, int | None]]] = {}
 
     def observation(self, guest: HostGuest) -> Observation:
         """Every thread of the guest. See `Driver.observe`."""
@@ -64,7 +64,7 @@ class Threads:
             return told.vcpus
         return qmp.vcpu_threads(answer) if (answer := self._ask(guest, "query-cpus-fast")) else {}
 
-    def _iothread_threads(self, guest: HostGuest, pid: int) -> Mapping[int, int]:
+    def _iothread_threads(self, guest: HostGuest, pid: int) -> Mapping[int, int | None]:
         """Thread id -> iothread, from QEMU. Asked once per process, because the answer costs time on the emulator threads."""
         if not guest.iothreads:
             return {}

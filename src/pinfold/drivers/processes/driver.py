@@ -1,0 +1,175 @@
+"""`ProcessesDriver`: the `Driver` of QEMU processes with no libvirt in reach. It observes and moves threads, and starts nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Final, NoReturn
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift import Subject, expected
+from pinfold.core.drift.steps import Step
+from pinfold.core.errors import InvalidRequest, Unavailable
+from pinfold.core.overhead import Masks, ObservedThread, ThreadClass
+from pinfold.core.request.model import GuestRequest
+from pinfold.core.topology import Topology
+from pinfold.drivers.kvm import commands, thread_moves, witness
+from pinfold.drivers.kvm.process import doing, is_stopped
+from pinfold.drivers.port import DefinedPins, Event, GuestSpec, GuestState, HostGuest, Observation, Record
+from pinfold.drivers.processes import search
+from pinfold.drivers.processes.search import Process
+from pinfold.drivers.processes.threads import Threads
+from pinfold.linux import procfs, sysfs, topology
+
+URI: Final = "processes:"
+_UNHELD: Final = (ThreadClass.KTHREAD, ThreadClass.THREAD_CONTEXT, ThreadClass.UNKNOWN)
+
+
+class ProcessesDriver:
+    """The `Driver` of this machine's QEMU processes. A guest has no record and no definition, so its pins are its threads' masks."""
+
+    uri = URI
+    local = True
+    sole_manager = True
+
+    def __init__(self) -> None:
+        self._threads = Threads()
+
+    def platform_name(self) -> str:
+        """Always QEMU."""
+        return "QEMU"
+
+    def hypervisor_version(self) -> int:
+        """Always 0: processes may be of several versions."""
+        return 0
+
+    def topology(self) -> Topology:
+        """This machine as sysfs shows it. Raises `Unavailable`."""
+        return topology.topology()
+
+    def guests(self) -> tuple[HostGuest, ...]:
+        """Every guest, ordered by id. Raises `Unavailable` if procfs may not be read."""
+        return tuple(sorted(map(self._guest, search.processes()), key=lambda guest: guest.id))
+
+    def definition(self, spec: GuestSpec) -> str:
+        """Refused, always with `InvalidRequest`."""
+        refuse(f"guest {spec.name} cannot be defined")
+
+    def start(self, spec: GuestSpec) -> HostGuest:
+        """Refused, always with `InvalidRequest`."""
+        refuse(f"guest {spec.name} cannot be started")
+
+    def restart(self, guest: str) -> HostGuest:
+        """Refused, always with `InvalidRequest`."""
+        refuse(f"guest {guest} cannot be started")
+
+    def redefine(self, guest: str, record: Record, request: GuestRequest) -> HostGuest:  # noqa: ARG002  # the port's
+        """Refused, always with `InvalidRequest`."""
+        refuse(f"guest {guest} cannot be defined")
+
+    def amend(self, guest: str, record: Record) -> None:  # noqa: ARG002  # the port's
+        """Refused, always with `InvalidRequest`."""
+        refuse(f"no record can be written into guest {guest}")
+
+    def resume(self, guest: str) -> None:
+        """Refused, always with `InvalidRequest`."""
+        refuse(f"guest {guest} cannot be resumed")
+
+    def shut_down(self, guest: str) -> None:
+        """Refused, always with `InvalidRequest`."""
+        refuse(f"guest {guest} cannot be shut down")
+
+    def stop(self, guest: str, *, remove: bool, graceful_seconds: float = 0.0) -> None:  # noqa: ARG002  # the port's
+        """Refused, always with `InvalidRequest`."""
+        refuse(f"guest {guest} cannot be stopped")
+
+    def pin(self, guest: str, masks: Masks) -> None:
+        """Move every thread of known class to `masks`, with the kernel alone. See `Driver.pin`.
+
+        Before each thread is moved, the process id and start time are compared, so that no other process's thread is moved. Raises
+        `InvalidRequest` for an absent pCPU and a guest that does not exist, `Unavailable` if a thread is still elsewhere.
+        """
+        absent = thread_moves.named_cpus(masks) - sysfs.online()
+        if absent:
+            raise InvalidRequest(f"pCPU {absent} is not online on this host", key="pins")
+        process = self._process(guest)
+        left = thread_moves.place(lambda: self._threads.observation(process), masks, partial(_move, process))
+        if left:
+            thread = left[0]
+            raise Unavailable(
+                f"thread {thread.tid} ({thread.name}) of guest {process.name} may run on {thread.allowed} after the pin, "
+                f"{expected(masks, thread)} was asked"
+            )
+
+    def observe(self, guest: HostGuest) -> Observation:
+        """Every thread of the guest, none if its process has ended. See `Driver.observe`."""
+        process = self._find(guest.id)
+        return Observation(threads=(), witness=witness.PROCFS) if process is None else self._threads.observation(process)
+
+    def repair_command(self, subject: Subject, steps: tuple[Step, ...]) -> str:  # noqa: ARG002  # the port's
+        """The command that moves the threads. See `Driver.repair_command`."""
+        return commands.joined(map(commands.command, steps))
+
+    def events(self, callback: Callable[[Event], None]) -> Callable[[], None]:  # noqa: ARG002  # the port's
+        """Nothing is ever heard: the kernel tells nobody that a process starts."""
+        return lambda: None
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    def _find(self, guest: str) -> Process | None:
+        return next((process for process in search.processes() if process.id == guest), None)
+
+    def _process(self, guest: str) -> Process:
+        process = self._find(guest)
+        if process is not None:
+            return process
+        raise InvalidRequest(f"there is no QEMU process of guest {guest!r} on this host any more", key="guest")
+
+    def _guest(self, process: Process) -> HostGuest:
+        told, threads = self._threads.answer(process), self._threads.observation(process).threads
+        seen = {thread.vcpu for thread in threads if thread.thread_class is ThreadClass.VCPU}
+        huge_mib = min(procfs.huge_kib(process.pid) // 1024, process.line.memory_mib)
+        stopped = is_stopped(process.pid)
+        return HostGuest(
+            id=process.id,
+            name=process.name,
+            state=GuestState.PAUSED if stopped or (told is not None and told.paused) else GuestState.RUNNING,
+            vcpus=max(process.line.vcpus, len(seen)),
+            memory_mib=process.line.memory_mib - huge_mib,
+            huge_mib=huge_mib,
+            persistent=False,
+            pid=process.pid,
+            pins=_pins(threads, sysfs.online()),
+            iothreads=sum(thread.thread_class is ThreadClass.IOTHREAD for thread in threads),
+            hangs=f"its QEMU process {process.pid} {doing(process.pid)}" if stopped else "",
+        )
+
+
+def refuse(what: str) -> NoReturn:
+    """Raise `InvalidRequest`: no guest is started, stopped or defined here."""
+    raise InvalidRequest(f"{what} at {URI} because only threads are watched and moved there; use what starts its QEMU process", key="uri")
+
+
+def _pins(threads: tuple[ObservedThread, ...], online: CpuSet) -> DefinedPins:
+    """The masks of a guest's threads as pins: a vCPU with one pCPU is pinned there, and all others float over what their masks name."""
+    pinned = {
+        thread.vcpu: thread.allowed
+        for thread in threads
+        if thread.thread_class is ThreadClass.VCPU and thread.vcpu is not None and len(thread.allowed & online) == 1
+    }
+    floating = 0
+    for thread in threads:
+        if thread.thread_class not in _UNHELD and thread.vcpu not in pinned:
+            floating |= thread.allowed.mask
+    anywhere = CpuSet.from_mask(floating)
+    return DefinedPins(vcpus=tuple(sorted(pinned.items())), placement=None if not anywhere or online <= anywhere else anywhere)
+
+
+def _move(process: Process, thread: ObservedThread, cpus: CpuSet) -> None:
+    """Restrict a thread to `cpus`, if it is still one of the process. Raises `Unavailable` if the process is another one by now."""
+    if not search.is_still(process):
+        raise Unavailable(f"process {process.pid} of guest {process.name} ended while its threads were moved")
+    if thread.thread_class in (ThreadClass.KTHREAD, ThreadClass.VHOST) or os.path.exists(f"{procfs.PROC}/{process.pid}/task/{thread.tid}"):
+        thread_moves.by_kernel(process.pid, thread, cpus)

@@ -1,0 +1,209 @@
+"""`--connect processes:` on QEMU started by hand: found, shown, audited, repaired by the printed commands and by `pinfold repair`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from typing import Any
+
+import msgspec
+import pytest
+from tests.real.patience import until
+from tests.real.processes.conftest import Bench
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.errors import InvalidRequest, Unavailable
+from pinfold.core.overhead import Masks
+from pinfold.drivers import registry
+from pinfold.drivers.processes import search
+from pinfold.drivers.processes.threads import Threads
+from pinfold.linux import procfs
+
+
+def classes(shown: Any) -> dict[str, int]:
+    """How many threads of each class a document shows."""
+    found: dict[str, int] = {}
+    for thread in shown["threads"]:
+        found[thread["class"]] = found.get(thread["class"], 0) + 1
+    return found
+
+
+def masks(pid: int) -> set[str]:
+    """The masks of a process's threads, as the kernel has them."""
+    return {str(CpuSet(os.sched_getaffinity(int(tid)))) for tid in os.listdir(f"/proc/{pid}/task")}
+
+
+def test_a_guest_is_listed_with_what_its_command_line_tells(bench: Bench, kind: str) -> None:
+    hand = bench.start(kind)
+    (guest,) = [one for one in json.loads(bench.pinfold("guest", "list", "--json"))["guests"] if one["name"] == hand.name]
+    assert (guest["id"], guest["vcpus"], guest["memory_mib"], guest["state"]) == (hand.id, 2, 16, "paused")
+    assert hand.name in bench.pinfold("guest", "list")
+
+
+def test_a_guest_that_runs_is_said_to_run(bench: Bench, kind: str) -> None:
+    hand = bench.start(kind, paused=False)
+    assert bench.shown(hand)["guest"]["state"] == "running"
+    os.kill(hand.pid, signal.SIGSTOP)
+    until(lambda: procfs.state(hand.pid) == "T", "it is stopped")
+    stopped = bench.shown(hand)
+    os.kill(hand.pid, signal.SIGCONT)
+    assert stopped["guest"]["state"] == "paused"
+
+
+@pytest.mark.parametrize(("monitor", "names"), [(True, True), (True, False), (False, True)], ids=["both", "monitor", "names"])
+def test_threads_are_told_by_the_monitor_or_by_name(bench: Bench, kind: str, *, monitor: bool, names: bool) -> None:
+    hand = bench.start(kind, "-object", "iothread,id=io0", monitor=monitor, names=names)
+    shown = bench.shown(hand)
+    found = classes(shown)
+    assert (found["vcpu"], found["iothread"], "unknown" in found) == (2, 1, False)
+    assert {thread["vcpu"] for thread in shown["threads"] if thread["class"] == "vcpu"} == {0, 1}
+
+
+def test_what_neither_tells_is_unknown_and_is_shown_and_not_moved(bench: Bench, kind: str) -> None:
+    hand = bench.start(kind, monitor=False, names=False)
+    shown = bench.shown(hand)
+    unknown = [thread for thread in shown["threads"] if thread["class"] == "unknown"]
+    assert len(unknown) >= 2
+    moved, left = shown["findings"]
+    assert moved["repair"] and not left["repair"]
+    assert "debug-threads=on" in left["advice"]
+    assert not any(str(thread["tid"]) in moved["repair"].split() for thread in unknown)
+    assert "unknown" in bench.pinfold("guest", "show", hand.name, status=1)
+    bench.pinfold("repair", hand.name, status=1)
+    assert all(os.sched_getaffinity(thread["tid"]) == {0, 1} for thread in unknown)
+    assert os.sched_getaffinity(hand.pid) == {0}
+
+
+def test_a_thread_that_runs_several_vcpus_is_unknown(bench: Bench) -> None:
+    hand = bench.start("tcg,thread=single")
+    assert classes(bench.shown(hand)).get("vcpu") is None
+    assert classes(bench.shown(hand))["unknown"] == 1
+
+
+def test_a_monitor_that_another_client_holds_does_not_hang_and_names_serve(bench: Bench, kind: str) -> None:
+    hand = bench.start(kind)
+    with socket.socket(socket.AF_UNIX) as holder:
+        holder.connect(hand.socket)
+        assert b"QMP" in holder.recv(4096)
+        assert classes(bench.shown(hand))["vcpu"] == 2
+        holder.sendall(b'{"execute": "qmp_capabilities"}\n')
+        assert b"return" in holder.recv(4096), "the client that holds it is not disturbed"
+    until(lambda: bench.shown(hand)["guest"]["state"] == "paused", "it answers again after the other client has gone")
+
+
+def test_the_printed_command_undoes_what_it_is_printed_for(bench: Bench, kind: str) -> None:
+    hand = bench.start(kind, "-object", "iothread,id=io0", "-object", "iothread,id=iothread7")
+    judged = bench.audited(hand)
+    (finding,) = judged["findings"]
+    assert (finding["code"], finding["observed"]) == ("foreign-floating", "1")
+    subprocess.run(["sh", "-c", finding["repair"]], check=True, capture_output=True)
+    assert masks(hand.pid) == {"0"}
+    assert bench.audited(hand)["findings"] == []
+
+
+def test_a_repair_moves_every_thread_of_one_guest(bench: Bench, kind: str) -> None:
+    hand, other = bench.start(kind, "-object", "iothread,id=io0"), bench.start(kind)
+    document = json.loads(bench.pinfold("repair", hand.name, "--json"))
+    assert ([one["guest"]["name"] for one in document["repaired"]], document["repaired"][0]["left"]) == ([hand.name], [])
+    assert masks(hand.pid) == {"0"}
+    assert masks(other.pid) == {"0-1"}
+
+
+def test_a_vcpu_with_one_pcpu_is_pinned_and_holds_it(bench: Bench, kind: str) -> None:
+    hand = bench.start(kind, vcpus=1)
+    vcpu = next(thread for thread in bench.shown(hand)["threads"] if thread["class"] == "vcpu")
+    for tid in os.listdir(f"/proc/{hand.pid}/task"):
+        os.sched_setaffinity(int(tid), {1 if int(tid) == vcpu["tid"] else 0})
+    assert bench.audited(hand)["findings"] == []
+    host = json.loads(bench.pinfold("host", "map", "--json"))
+    (pcpu,) = [pcpu for cell in host["cells"] for core in cell["cores"] for pcpu in core["pcpus"] if pcpu["pcpu"] == 1]
+    assert hand.name in {use["guest"] for use in pcpu["owners"]}
+
+
+def test_a_process_of_another_pid_namespace_is_told_by_our_thread_ids(bench: Bench, kind: str) -> None:
+    before = ("unshare", "--pid", "--fork", "--kill-child")
+    hand = bench.start(kind, names=False, before=before)
+    shown = bench.shown(hand)
+    assert (classes(shown)["vcpu"], "unknown" in classes(shown)) == (2, False)
+    assert {thread["tid"] for thread in shown["threads"]} == {int(tid) for tid in os.listdir(f"/proc/{hand.pid}/task")}
+
+
+def test_two_processes_with_one_id_are_told_apart(bench: Bench) -> None:
+    first = bench.start("tcg")
+    second = bench.start("tcg", "-uuid", first.id)
+    found = {one["name"]: one["id"] for one in json.loads(bench.pinfold("guest", "list", "--json"))["guests"]}
+    assert (found[first.name], found[second.name]) == (f"pid-{first.pid}", f"pid-{second.pid}")
+    assert f"process {second.pid}" in bench.pinfold("guest", "show", f"pid-{second.pid}", status=1)
+
+
+def test_a_name_that_does_not_print_is_shown_escaped(bench: Bench) -> None:
+    hand = bench.start("tcg", "-name", "a\x1b[2Jb,debug-threads=on")
+    shown = bench.pinfold("guest", "show", hand.id, status=1)
+    assert "\x1b[2J" not in shown
+    assert "\x1b[2J" not in bench.pinfold("guest", "list")
+
+
+def test_a_process_that_only_calls_itself_qemu_is_no_guest(bench: Bench) -> None:
+    process = subprocess.Popen(["qemu-system-x86_64", "600"], executable="/bin/sleep")
+    try:
+        assert process.pid not in {one.pid for one in search.processes()}
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("guest", "start", "new", "--vcpus", "1", "--ram", "16", "--kernel", "/etc/hostname"),
+        ("fit", "--vcpus", "1", "--ram", "16", "--xml"),
+    ],
+    ids=["start", "definition"],
+)
+def test_a_start_is_refused_in_one_sentence(bench: Bench, words: tuple[str, ...]) -> None:
+    done = bench.run(*words)
+    assert done.returncode == 2
+    assert "at processes: because only threads are watched and moved there" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_every_act_on_a_life_is_refused(bench: Bench) -> None:
+    hand = bench.start("tcg")
+    driver = registry.open_driver("processes:")
+    for act in (driver.restart, driver.resume, driver.shut_down, lambda guest: driver.stop(guest, remove=True)):
+        with pytest.raises(InvalidRequest, match="because only threads are watched and moved there"):
+            act(hand.id)
+    assert hand.process.poll() is None
+    with pytest.raises(InvalidRequest, match="'processes:x' is not allowed; processes: is"):
+        registry.open_driver("processes:x")
+
+
+def test_no_thread_of_a_process_that_took_over_the_id_is_moved(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    hand = bench.start("tcg")
+    (process,) = [one for one in search.processes() if one.pid == hand.pid]
+    old = msgspec.structs.replace(process, start_ticks=process.start_ticks - 1)
+    assert Threads().observation(old).threads == ()
+    monkeypatch.setattr(search, "is_still", lambda one: False)
+    with pytest.raises(Unavailable, match="ended while its threads were moved"):
+        registry.open_driver("processes:").pin(hand.id, Masks(vcpus=(CpuSet.of(0),) * 2, overhead=CpuSet.of(0)))
+    assert masks(hand.pid) == {"0-1"}
+
+
+def test_pins_that_the_host_lacks_are_refused(bench: Bench) -> None:
+    hand = bench.start("tcg")
+    with pytest.raises(InvalidRequest, match="pCPU 4000 is not online"):
+        registry.open_driver("processes:").pin(hand.id, Masks(vcpus=(CpuSet.of(4000),) * 2, overhead=CpuSet.of(0)))
+
+
+def test_a_guest_that_has_gone_has_no_threads_and_cannot_be_pinned(bench: Bench) -> None:
+    hand = bench.start("tcg")
+    driver = registry.open_driver("processes:")
+    (guest,) = [one for one in driver.guests() if one.id == hand.id]
+    os.kill(hand.pid, signal.SIGKILL)
+    hand.process.wait()
+    assert driver.observe(guest).threads == ()
+    with pytest.raises(InvalidRequest, match="any more"):
+        driver.pin(guest.id, Masks(vcpus=(CpuSet.of(0),) * 2, overhead=CpuSet.of(0)))
