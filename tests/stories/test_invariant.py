@@ -442,7 +442,7 @@ class Service(RuleBasedStateMachine):
         world = self._a_world(which, up=True)
         if server is None or world is None:
             return
-        limits = replace(world.agent.reported.limits, rates=OverheadRates(guest=rate))
+        limits = structs.replace(world.agent.reported.limits, rates=OverheadRates(guest=rate))
         with self._mortal():
             world.agent.hello(replace(world.agent.reported, limits=limits))
             assert self.fleet.http.post(f"/v1/servers/{server}/rebook", json={}).status_code in (204, 400, 404, 409)

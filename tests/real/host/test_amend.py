@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 from tests.real.host.bench import DEDICATED, Bench
 
 from pinfold.core.cpuset import CpuSet
@@ -33,7 +34,9 @@ def test_a_running_guest_keeps_its_process_when_its_claim_is_amended(synthetic_b
     (cell,) = named.fit.cells
     free = [pcpu for pcpu in CpuSet.parse("2-7") if pcpu not in named.fit.taken]
     pins = tuple((vcpu, pcpu) for (vcpu, _), pcpu in zip(cell.pins, free, strict=False))
-    moved = replace(named, revision=8, fit=replace(named.fit, cells=(replace(cell, pins=pins),), emulator=CpuSet.of(*free[:2])))
+    moved = replace(
+        named, revision=8, fit=structs.replace(named.fit, cells=(structs.replace(cell, pins=pins),), emulator=CpuSet.of(*free[:2]))
+    )
     amend(bench.driver, bench.settings, moved)
     now = bench.guest("vm")
     assert (now.pid, now.record) == (began.pid, moved)
