@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
 from pinfold.agent.wire import GuestOrder, Orders, Welcome
 from pinfold.core.bounds import Revision, Uuid
-from pinfold.core.cpuset import CpuSet
+from pinfold.core.encoding import dec_hook
 from pinfold.core.errors import InvalidRequest
 from pinfold.store.records import Tombstone
 
@@ -129,16 +129,6 @@ def _decoded(data: bytes | msgspec.Raw, as_type: type[Value], *, most: int = MOS
     if len(memoryview(data)) > most:
         raise InvalidRequest(f"it is longer than {most} bytes")
     try:
-        return msgspec.json.decode(data, type=as_type, dec_hook=_cpu_set)
+        return msgspec.json.decode(data, type=as_type, dec_hook=dec_hook)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise InvalidRequest(str(error)[:_MOST_MESSAGE]) from error
-
-
-def _cpu_set(as_type: type, value: Any) -> CpuSet:
-    """Parse a cpulist. Raises `ValueError`, to which msgspec adds the path."""
-    if as_type is not CpuSet or not isinstance(value, str):
-        raise ValueError(f"{value!r:.60} is not a list of CPUs")
-    try:
-        return CpuSet.parse(value)
-    except InvalidRequest as error:
-        raise ValueError(str(error)) from error

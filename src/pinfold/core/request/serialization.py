@@ -6,12 +6,12 @@ because it has no effect on CPUs and memory. Every field added later needs a def
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
 
-from pinfold.core.cpuset import CpuSet
+from pinfold.core.encoding import decoder, encoder
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.request.model import GuestRequest
 
@@ -47,17 +47,5 @@ def read_request(text: str) -> GuestRequest:
     return written.value
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, CpuSet):
-        return str(value)
-    raise NotImplementedError(f"{type(value)} has no written form")
-
-
-def _value(as_type: type, data: Any) -> Any:
-    if as_type is CpuSet and isinstance(data, str):
-        return CpuSet.parse(data)
-    raise ValueError(f"{str(data)[:60]!r} is no {as_type.__name__}")
-
-
-_ENCODER: Final = msgspec.json.Encoder(enc_hook=_plain, order="deterministic")
-_DECODER: Final = msgspec.json.Decoder(_Document, dec_hook=_value)
+_ENCODER: Final = encoder()
+_DECODER: Final = decoder(_Document)
