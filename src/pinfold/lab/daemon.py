@@ -32,7 +32,7 @@ class LabHost:
 
     With `topology` it is synthetic and has no cgroups. Without, it has the machine's topology, and cgroups unless switched off.
     `kvm=False` hides `/dev/kvm`, so that guests are emulated (TCG). `topology_text` is the topology shown to people. `fleet` is the common
-    name of several hosts that were started together.
+    name of several hosts that were started together. `spec` is what another process recorded of a lab that it started.
     """
 
     def __init__(
@@ -45,11 +45,15 @@ class LabHost:
         kvm: bool = True,
         detached: bool = False,
         fleet: str = "",
+        spec: LabSpec | None = None,
     ) -> None:
         self.folder = LabFolder.named(name)
         self._topology = topology
         self._detached = detached
         self._process: subprocess.Popen[str] | None = None
+        if spec is not None:
+            self.spec = spec
+            return
         confined = cgroups and topology is None and cgroup.version(cgroup.hierarchies()) != "none"
         if cgroups and topology is None and not confined:
             raise Unavailable("this machine has no cpuset cgroup; use a lab without cgroups")
@@ -68,10 +72,8 @@ class LabHost:
     @classmethod
     def of(cls, folder: LabFolder) -> LabHost:
         """A lab that another process started. Raises `InvalidRequest` if there is none."""
-        lab = cls.__new__(cls)
-        lab.folder, lab.spec = folder, folder.spec()
-        lab._topology, lab._detached, lab._process = None, True, None
-        return lab
+        spec = folder.spec()
+        return cls(spec.name, detached=True, spec=spec)
 
     @property
     def uri(self) -> str:
