@@ -15,7 +15,7 @@ import msgspec
 
 from pinfold.agent.wire import GuestOrder, Orders, Welcome
 from pinfold.core.bounds import Revision, Uuid
-from pinfold.core.encoding import dec_hook
+from pinfold.core.encoding import json_reader
 from pinfold.core.errors import InvalidRequest
 from pinfold.store.records import Tombstone
 
@@ -26,6 +26,7 @@ _MOST_ORDER_BYTES: Final = 1 << 20
 _MOST_MESSAGE: Final = 500
 
 Value = TypeVar("Value")
+Data = TypeVar("Data", bytes, msgspec.Raw)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +77,9 @@ def parse_orders(body: bytes) -> ParsedOrders:
     A tombstone of a guest whose order was refused is left out, because it could remove a guest that the service wants. Raises
     `InvalidRequest` when the response as a whole cannot be parsed.
     """
-    envelope = _decoded(body, _Envelope)
-    orders, refused = _each(envelope.orders, GuestOrder, "order", lambda order: order.guest)
-    stones, refused_stones = _each(envelope.tombstones, Tombstone, "tombstone", lambda stone: (stone.guest, stone.claim))
+    envelope = _decoded(body, _read_envelope)
+    orders, refused = _each(envelope.orders, _read_order, "order", lambda order: order.guest)
+    stones, refused_stones = _each(envelope.tombstones, _read_tombstone, "tombstone", lambda stone: (stone.guest, stone.claim))
     unclear = {order.guest for order in refused}
     known = Orders(
         count=envelope.count,
@@ -91,32 +92,32 @@ def parse_orders(body: bytes) -> ParsedOrders:
 
 def parse_welcome(body: bytes) -> Welcome:
     """Parse the response to a report or a heartbeat. Raises `InvalidRequest`."""
-    return _decoded(body, Welcome)
+    return _decoded(body, _read_welcome)
 
 
 def refusal_message(body: bytes) -> str:
     """The message of an error response, on one line and shortened for a log; '' if there is none."""
     try:
-        said = _decoded(body, _Refusal).error.message
+        said = _decoded(body, _read_refusal).error.message
     except InvalidRequest:
         return ""
     return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in said[:_MOST_MESSAGE])
 
 
 def _each(
-    raws: tuple[msgspec.Raw, ...], as_type: type[Value], what: str, key: Callable[[Value], Hashable]
+    raws: tuple[msgspec.Raw, ...], reading: Callable[[msgspec.Raw], Value], what: str, key: Callable[[Value], Hashable]
 ) -> tuple[list[Value], list[RefusedOrder]]:
     read: dict[Hashable, Value] = {}
     refused = []
     for index, raw in enumerate(raws):
         place = f"{what} {index + 1}"
         try:
-            subject = _decoded(raw, _Subject).guest
+            subject = _decoded(raw, _read_subject).guest
         except InvalidRequest as error:
             refused.append(RefusedOrder(place=place, guest="", why=str(error)))
             continue
         try:
-            value = _decoded(raw, as_type, most=_MOST_ORDER_BYTES)
+            value = _decoded(raw, reading, most=_MOST_ORDER_BYTES)
             if key(value) in read:
                 raise InvalidRequest("there is another one for the same guest before it")
             read[key(value)] = value
@@ -125,10 +126,18 @@ def _each(
     return list(read.values()), refused
 
 
-def _decoded(data: bytes | msgspec.Raw, as_type: type[Value], *, most: int = MOST_BYTES) -> Value:
+def _decoded(data: Data, reading: Callable[[Data], Value], *, most: int = MOST_BYTES) -> Value:
     if len(memoryview(data)) > most:
         raise InvalidRequest(f"it is longer than {most} bytes")
     try:
-        return msgspec.json.decode(data, type=as_type, dec_hook=dec_hook)
+        return reading(data)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise InvalidRequest(str(error)[:_MOST_MESSAGE]) from error
+
+
+_read_envelope = json_reader(_Envelope)
+_read_welcome = json_reader(Welcome)
+_read_refusal = json_reader(_Refusal)
+_read_subject = json_reader(_Subject)
+_read_order = json_reader(GuestOrder)
+_read_tombstone = json_reader(Tombstone)

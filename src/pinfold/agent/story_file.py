@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from pinfold.agent.files import replace_file
 from pinfold.agent.story import MOST_STORIES, Stories, Story
+from pinfold.core.encoding import json_reader
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.settings import HostSettings
 
@@ -22,6 +23,9 @@ class _File(msgspec.Struct, frozen=True, kw_only=True):
 
     v: Literal[1]
     stories: Annotated[tuple[Story, ...], Meta(max_length=MOST_STORIES)] = ()
+
+
+_read_file = json_reader(_File)
 
 
 def stories_path(settings: HostSettings) -> Path:
@@ -41,7 +45,7 @@ def read_stories(path: Path) -> Stories:
     if len(data) > _MOST_BYTES:
         raise InvalidRequest(f"{path}: the stories of guests are larger than {_MOST_BYTES >> 20} MiB", key=str(path))
     try:
-        found = msgspec.json.decode(data, type=_File)
+        found = _read_file(data)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise InvalidRequest(f"{path} does not hold the stories of guests: {error}", key=str(path)) from error
     return {story.guest: story for story in found.stories}

@@ -1,7 +1,13 @@
-"""How msgspec writes and reads the values of `core` as JSON: a `CpuSet` as its cpulist, everything else in msgspec's own way."""
+"""How msgspec writes and reads the values of `core` as JSON: a `CpuSet` as its cpulist, everything else in msgspec's own way.
+
+Make a reader at module level, never in a function: msgspec 0.22 describes a Struct to itself when it is first read. Another thread that
+reads the same Struct meanwhile finds the description half made, and the process ends with SIGSEGV. Modules are imported by one thread at a
+time, so a reader that is made then is safe.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
@@ -34,10 +40,24 @@ def encoder() -> msgspec.json.Encoder:
     return msgspec.json.Encoder(enc_hook=enc_hook, order="deterministic")
 
 
-def decoder(as_type: type[T]) -> msgspec.json.Decoder[T]:
-    """A decoder for a type of `core`, or one that has such types in it. It raises `msgspec.MsgspecError`.
+def json_reader(as_type: type[T]) -> Callable[[bytes | str | msgspec.Raw], T]:
+    """What turns JSON into a value of that type. It raises `msgspec.MsgspecError`, `UnicodeError` or `RecursionError` for other text.
 
-    >>> decoder(CpuSet).decode('"0-3,8"')
+    >>> json_reader(CpuSet)('"0-3,8"')
     CpuSet('0-3,8')
     """
-    return msgspec.json.Decoder(as_type, dec_hook=dec_hook)
+    return msgspec.json.Decoder(as_type, dec_hook=dec_hook).decode
+
+
+def reader(as_type: type[T]) -> Callable[[object], T]:
+    """What turns JSON's own types into a value of that type. It raises `msgspec.ValidationError` for others.
+
+    >>> reader(CpuSet)("0-3,8")
+    CpuSet('0-3,8')
+    """
+    msgspec.json.Decoder(as_type, dec_hook=dec_hook)  # describes the type now
+
+    def read(plain: object) -> T:
+        return msgspec.convert(plain, as_type, dec_hook=dec_hook)
+
+    return read

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from pinfold.core.encoding import json_reader
 from pinfold.core.errors import InvalidRequest
 
 NAME: Final = "lab.json"
@@ -43,6 +44,9 @@ class _Record(LabSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
     inode: int
 
 
+_read_record = json_reader(_Record)
+
+
 class NoRecordError(InvalidRequest):
     """The folder has no `lab.json`: no lab made it, or the lab is still being created."""
 
@@ -66,7 +70,7 @@ def read(folder: int, path: Path, *, anyones: bool = False) -> LabSpec:
     Raises `NoRecordError` if there is no record, `InvalidRequest` for an untrusted one.
     """
     try:
-        record = msgspec.json.decode(_bytes(folder, anyones), type=_Record)
+        record = _read_record(_bytes(folder, anyones))
     except FileNotFoundError:
         raise NoRecordError(f"there is no lab {path.name!r} in {path.parent}", key="NAME") from None
     except msgspec.ValidationError as error:

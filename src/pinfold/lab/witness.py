@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.encoding import json_reader
 from pinfold.core.errors import InvalidRequest, Unavailable
 
 MARKER: Final = "pinfold-lab.json"
@@ -64,6 +65,9 @@ class _Mark(msgspec.Struct, frozen=True, kw_only=True):
     records: str = ""
 
 
+_read_mark = json_reader(_Mark)
+
+
 def witness_of(uri: str) -> LabWitness | None:
     """The witness for a libvirt URI, if the URI names the socket of a synthetic lab; None for every other libvirt.
 
@@ -75,7 +79,7 @@ def witness_of(uri: str) -> LabWitness | None:
     for socket in parse_qs(urlsplit(uri).query).get("socket", ()):
         marker = Path(socket).with_name(MARKER)
         try:
-            mark = msgspec.json.decode(marker.read_bytes(), type=_Mark)
+            mark = _read_mark(marker.read_bytes())
         except FileNotFoundError:
             continue
         except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:

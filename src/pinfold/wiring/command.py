@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -40,6 +41,7 @@ class ServiceProcesses:
 def main() -> NoReturn:
     """The entry point `pinfold`."""
     plain_signs()
+    faulthandler.enable()  # a process that a fault in a C library ends says where that happened
     sys.exit(run(sys.argv[1:], Parts(open_driver=open_driver, processes=ServiceProcesses())))
 
 

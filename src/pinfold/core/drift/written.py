@@ -18,6 +18,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from pinfold.core.drift.finding import Finding, FindingCode, Severity
+from pinfold.core.encoding import json_reader, reader
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.overhead import ThreadClass
 from pinfold.core.printable import cleaned
@@ -93,6 +94,11 @@ class _Stored(Struct, frozen=True, kw_only=True):
     value: WrittenFinding
 
 
+_read_stored = json_reader(_Stored)
+_read_finding = reader(WrittenFinding)
+_read_report = reader(FindingsReport)
+
+
 def write(finding: Finding) -> WrittenFinding:
     """The form of a finding.
 
@@ -148,7 +154,7 @@ def document(finding: Finding) -> dict[str, Any]:
 
 def from_document(plain: object) -> Finding:
     """The finding of a document. Raises `InvalidRequest`."""
-    return read(_converted(plain, WrittenFinding, "finding"))
+    return read(_converted(plain, _read_finding, "finding"))
 
 
 def encode(written: WrittenFinding) -> str:
@@ -159,7 +165,7 @@ def encode(written: WrittenFinding) -> str:
 def decode(text: str) -> WrittenFinding:
     """The finding of a stored text. Raises `InvalidRequest` for another version and for other text."""
     try:
-        return msgspec.json.decode(text, type=_Stored).value
+        return _read_stored(text).value
     except msgspec.MsgspecError as error:
         raise InvalidRequest(f"it is no finding of version {VERSION}: {error}") from error
 
@@ -182,7 +188,7 @@ def findings_report(findings: Iterable[Finding]) -> FindingsReport:
 
 def accept(plain: object) -> FindingsReport:
     """The report that an agent sent, as JSON types, with the sentences rendered anew. Raises `InvalidRequest`."""
-    report = _converted(plain, FindingsReport, "findings")
+    report = _converted(plain, _read_report, "findings")
     return replace(report, findings=tuple(write(read(_changed(finding, cleaned))) for finding in report.findings))
 
 
@@ -230,8 +236,8 @@ def _counts(counted: Counter[tuple[FindingCode, Severity]]) -> tuple[FindingCoun
     return tuple(FindingCount(code=code, severity=severity, count=count) for (code, severity), count in ordered)
 
 
-def _converted(plain: object, as_type: type[T], what: str) -> T:
+def _converted(plain: object, reading: Callable[[object], T], what: str) -> T:
     try:
-        return msgspec.convert(plain, as_type)
+        return reading(plain)
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"{what}: {error}") from error

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from pinfold.core.encoding import decoder, encoder
+from pinfold.core.encoding import encoder, json_reader
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.request.model import GuestRequest
 
@@ -39,7 +39,7 @@ def read_request(text: str) -> GuestRequest:
     2
     """
     try:
-        written = _DECODER.decode(text)
+        written = _read_document(text)
     except (msgspec.DecodeError, InvalidRequest, ValueError) as error:
         raise InvalidRequest(f"the request in its record cannot be read: {error}", key="request") from error
     if written.v != _VERSION:
@@ -48,4 +48,4 @@ def read_request(text: str) -> GuestRequest:
 
 
 _ENCODER: Final = encoder()
-_DECODER: Final = decoder(_Document)
+_read_document = json_reader(_Document)

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 
 import msgspec
 
+from pinfold.core.encoding import json_reader
 from pinfold.linux import mount_namespace, procfs
 
 _FOLDER: Final = re.compile(r"(/[^\s\"',]*)/domain-[0-9]+-")
@@ -38,6 +39,9 @@ class _LabMark(msgspec.Struct, frozen=True, kw_only=True):
 
     name: Annotated[str, msgspec.Meta(pattern=_LAB_NAME)]
     synthetic: bool
+
+
+_read_lab_mark = json_reader(_LabMark)
 
 
 def machine_of(pid: int, *, proc: Path = procfs.PROC) -> Machine | None:
@@ -85,7 +89,7 @@ def _kept(name: str, pid: int, folder: str, proc: Path) -> Machine:
     if mount_namespace.leads_to_the_same(pid, folder, proc=proc):
         return Machine(name=name, keeper=f"the libvirt that keeps its guests in {folder}", reachable=True)
     try:
-        lab = msgspec.json.decode(mount_namespace.content(pid, _LAB_MARK, most_bytes=_LAB_MARK_BYTES, proc=proc), type=_LabMark)
+        lab = _read_lab_mark(mount_namespace.content(pid, _LAB_MARK, most_bytes=_LAB_MARK_BYTES, proc=proc))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Machine(name=name, keeper="another libvirt, in a mount namespace of its own")
     return Machine(name=name, keeper=f"lab {lab.name}", folded=lab.synthetic)

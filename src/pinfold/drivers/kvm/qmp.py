@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from pinfold.core.encoding import json_reader
+
 _MONITOR_THREAD: Final = "mon_iothread"
 
 
@@ -36,6 +38,9 @@ class _Status(msgspec.Struct, frozen=True):
     returned: _Run = msgspec.field(default=_Run(), name="return")
 
 
+_read_cpus, _read_iothreads, _read_status = json_reader(_Cpus), json_reader(_Iothreads), json_reader(_Status)
+
+
 def vcpu_threads(answer: str | bytes) -> dict[int, int]:
     """Thread id -> vCPU in a `query-cpus-fast` answer. Thread ids that several vCPUs share (single-threaded TCG) are left out."""
     return {tid: indexes[0] for tid, indexes in _by_thread(answer).items() if len(indexes) == 1}
@@ -49,7 +54,7 @@ def shared_vcpu_threads(answer: str | bytes) -> frozenset[int]:
 def iothread_threads(answer: str | bytes) -> dict[int, int | None]:
     """Thread id -> iothread's number in a `query-iothreads` answer, None for an id without number. The monitor's own is left out."""
     found: dict[int, int | None] = {}
-    for item in msgspec.json.decode(answer, type=_Iothreads).returned if answer else ():
+    for item in _read_iothreads(answer).returned if answer else ():
         number = re.fullmatch(r"iothread([0-9]{1,9})", item.id)
         if item.id != _MONITOR_THREAD:
             found[item.thread_id] = int(number[1]) if number else None
@@ -58,12 +63,12 @@ def iothread_threads(answer: str | bytes) -> dict[int, int | None]:
 
 def is_running(answer: str | bytes) -> bool:
     """Whether the guest's vCPUs run, by a `query-status` answer."""
-    return msgspec.json.decode(answer, type=_Status).returned.running
+    return _read_status(answer).returned.running
 
 
 def _by_thread(answer: str | bytes) -> dict[int, list[int]]:
     """Thread id -> vCPUs; empty for an error and for no answer."""
     found: dict[int, list[int]] = {}
-    for item in msgspec.json.decode(answer, type=_Cpus).returned if answer else ():
+    for item in _read_cpus(answer).returned if answer else ():
         found.setdefault(item.thread_id, []).append(item.cpu_index)
     return found

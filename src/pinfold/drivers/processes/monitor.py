@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from pinfold.core.encoding import json_reader
 from pinfold.drivers.kvm import qmp
 from pinfold.linux.procfs import PROC
 
@@ -114,9 +115,12 @@ class _Dialogue:
         return left
 
 
+_read_message = json_reader(dict[str, msgspec.Raw])
+
+
 def _said(line: bytes) -> frozenset[str]:
     """The keys of a message."""
-    return frozenset(msgspec.json.decode(line, type=dict[str, msgspec.Raw]))
+    return frozenset(_read_message(line))
 
 
 def _asked(dialogue: _Dialogue) -> Answer:
