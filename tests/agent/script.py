@@ -31,13 +31,19 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.model import Fit
 from pinfold.core.host import HostState, Ledger
 from pinfold.core.identity import ClaimId
+from pinfold.core.options import Option
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.drivers.port import GuestState, HostGuest, Record
 from pinfold.host.survey import Survey
 from pinfold.store.records import Desired
 
 OWNER = "the agent of c1"
-RULES = Rules(owner=OWNER, sweep_seconds=10.0, shutdown_seconds=60.0)
+RULES = Rules(
+    owner=OWNER,
+    sweep_seconds=10.0,
+    shutdown_seconds=60.0,
+    options=(Option(key="[a] b", value="1"), Option(key="[a] c", value="old", secret=True)),
+)
 FACTS = HostFacts(host_boot="boot-1")
 LEASE = 6.0
 FIT = Fit(vcpus=1, memory_mib=64, float_vcpus=CpuSet.of(0), float_set=CpuSet.of(0), emulator=CpuSet.of(0))

@@ -13,6 +13,7 @@ from pinfold.agent.actions import (
     Look,
     Perform,
     PollOrders,
+    ReadOptions,
     ReadOrders,
     SaveMemory,
     SaveStories,
@@ -21,12 +22,13 @@ from pinfold.agent.actions import (
     SendReport,
     Verify,
 )
-from pinfold.agent.events import Confirmed, HostChanged, Moment, Outcome, Saved, Stop, StoriesSaved, Tick
+from pinfold.agent.events import Confirmed, HostChanged, HungUp, Moment, OptionsRead, Outcome, Saved, Stop, StoriesSaved, Tick
 from pinfold.agent.reconcile import Act, LastBoot, Memory
 from pinfold.agent.responses import RefusedOrder
 from pinfold.agent.state import STARTS_AT_ONCE, starting
 from pinfold.agent.step import step
 from pinfold.agent.wire import GuestOrder
+from pinfold.core.options import Option
 from pinfold.drivers.port import Event, EventKind, GuestState
 from pinfold.store.records import Desired, Tombstone
 
@@ -413,6 +415,34 @@ def test_drift_and_hangs_are_logged_when_they_begin_and_when_they_end() -> None:
         f"over: {name} hangs: no answer",
         f"over: {name} has drifted: a thread strays",
     ]
+
+
+# -- SIGHUP ------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_hangup_logs_which_options_differ_and_changes_nothing() -> None:
+    script = Script()
+    script.passes(0.0)
+    before = script.state
+    assert script.tell(HungUp(when=script.when())) == [ReadOptions()]
+    script.tell(OptionsRead(options=(Option(key="[a] b", value="2"), Option(key="[a] c", value="x", secret=True)), when=script.when()))
+    (sentence,) = script.logged
+    assert sentence == (
+        "SIGHUP: the configuration was read again: [a] b was '1' and is '2', [a] c has another value, which is secret; "
+        "start this process again to use it"
+    )
+    assert script.state == before
+
+
+def test_a_configuration_that_is_wrong_now_is_one_sentence() -> None:
+    script = Script()
+    script.passes(0.0)
+    before = script.state
+    script.fails(ReadOptions(), "[a] b in c.conf: 'x' is not allowed", away=False)
+    assert script.logged == [
+        "SIGHUP: the configuration stays as it was, because what is in its files now is wrong: [a] b in c.conf: 'x' is not allowed"
+    ]
+    assert script.state == before
 
 
 # -- the end, and stories ----------------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@
 | `Perform` | `Performed` |
 | `Confirm` | `Confirmed` |
 | `SaveMemory`, `SaveStories` | `Saved`, `StoriesSaved` |
+| `ReadOptions` | `OptionsRead` |
 | `Log`, `Announce` | nothing |
 
 Every action that is answered may also be answered by `Failed`. `step` never has two of one kind under way, except `Perform` and `Confirm`,
@@ -95,6 +96,10 @@ class SaveStories(Struct, frozen=True, kw_only=True):
     stories: Stories
 
 
+class ReadOptions(Struct, frozen=True, kw_only=True):
+    """Read the configuration again."""
+
+
 class Log(Struct, frozen=True, kw_only=True):
     """Write one sentence to the log. `level` is one of `logging`."""
 
@@ -120,6 +125,7 @@ Action: TypeAlias = (
     | Confirm
     | SaveMemory
     | SaveStories
+    | ReadOptions
     | Log
     | Announce
 )

@@ -11,6 +11,7 @@ from pinfold.agent.reconcile import Memory
 from pinfold.agent.responses import ParsedOrders
 from pinfold.agent.story import Stories
 from pinfold.agent.wire import GuestReport, ThreadReport, Welcome
+from pinfold.core.options import Option
 from pinfold.drivers.port import Event as HostEvent
 from pinfold.host.survey import Survey
 from pinfold.store.records import Pairs
@@ -130,6 +131,19 @@ class StoriesSaved(Struct, frozen=True, kw_only=True):
     stories: Stories
 
 
+class HungUp(Struct, frozen=True, kw_only=True):
+    """The process has received SIGHUP."""
+
+    when: Moment
+
+
+class OptionsRead(Struct, frozen=True, kw_only=True):
+    """Every option, as the files of the configuration have it now."""
+
+    when: Moment
+    options: tuple[Option, ...]
+
+
 class Failed(Struct, frozen=True, kw_only=True):
     """An action did not succeed. `away` says that the service did not answer; it may have received the message all the same."""
 
@@ -142,4 +156,4 @@ class Failed(Struct, frozen=True, kw_only=True):
 Answer: TypeAlias = Looked | Verified | Reported | Performed | Confirmed | Saved | StoriesSaved
 """The answers that concern the turn or one guest only."""
 
-Event: TypeAlias = Tick | HostChanged | Stop | OrdersRead | Welcomed | Failed | Answer
+Event: TypeAlias = Tick | HostChanged | Stop | HungUp | OptionsRead | OrdersRead | Welcomed | Failed | Answer

@@ -22,6 +22,7 @@ from pinfold.agent.actions import (
     Look,
     Perform,
     PollOrders,
+    ReadOptions,
     ReadOrders,
     SaveMemory,
     SaveStories,
@@ -37,8 +38,10 @@ from pinfold.agent.events import (
     Failed,
     HostChanged,
     HostFacts,
+    HungUp,
     Looked,
     Moment,
+    OptionsRead,
     OrdersRead,
     Performed,
     Reported,
@@ -60,6 +63,7 @@ from pinfold.agent.story_file import read_stories, stories_path, write_stories
 from pinfold.agent.wire import Hello
 from pinfold.agent.work import buries
 from pinfold.core.errors import InvalidRequest, PinfoldError
+from pinfold.core.options import Option
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Driver
 from pinfold.faultpoints import fault_point
@@ -95,6 +99,8 @@ class Agent:
         *,
         sweep_seconds: float,
         shutdown_seconds: float,
+        options: tuple[Option, ...],
+        read_options: Callable[[], tuple[Option, ...]],
     ) -> None:
         self._driver = driver
         self._settings = settings
@@ -104,7 +110,10 @@ class Agent:
         self._memory_path = Path(settings.state_dir, "agent.memory")
         self._stories_path = stories_path(settings)
         self._performer = Performer(driver, settings, service, owner)
-        rules = Rules(owner=owner, strategy=settings.strategy, sweep_seconds=sweep_seconds, shutdown_seconds=shutdown_seconds)
+        self._read_options = read_options
+        rules = Rules(
+            owner=owner, strategy=settings.strategy, sweep_seconds=sweep_seconds, shutdown_seconds=shutdown_seconds, options=options
+        )
         self._state = starting(read_memory(self._memory_path), rules, _now().at, _stories(self._stories_path))
         self._events: queue.SimpleQueue[Event | Exception] = queue.SimpleQueue()
         self._reported: Callable[[bool], None] = lambda _: None
@@ -113,6 +122,10 @@ class Agent:
     def stop(self) -> None:
         """Make `run` return soon. Safe from any thread, and from signal handlers: a SimpleQueue may be put into while it is waited for."""
         self._events.put(Stop(when=_now()))
+
+    def hang_up(self) -> None:
+        """Hear a SIGHUP: the configuration is read again, and the log says what has changed. Safe where `stop` is."""
+        self._events.put(HungUp(when=_now()))
 
     def run(self, reported: Callable[[bool], None] = lambda _: None) -> None:
         """Keep the host as the service wants it until `stop`. Then wait a short time for running actions; the next agent does the rest.
@@ -207,6 +220,8 @@ class Agent:
             case SaveStories(stories=stories):
                 write_stories(self._stories_path, stories)
                 return StoriesSaved(stories=stories, when=_now())
+            case ReadOptions():
+                return OptionsRead(options=self._read_options(), when=_now())
             case Log() | Announce():
                 raise AssertionError("these are performed at once")
             case _:

@@ -18,6 +18,7 @@ from pinfold.agent.story import Stories
 from pinfold.agent.wire import GuestOrder, GuestReport, Orders
 from pinfold.core.fit.model import Strategy
 from pinfold.core.identity import ClaimId
+from pinfold.core.options import Option
 from pinfold.drivers.port import GuestState, HostGuest
 from pinfold.host.survey import Survey
 
@@ -30,12 +31,13 @@ _NEVER: Final = float("-inf")
 
 
 class Rules(Struct, frozen=True, kw_only=True):
-    """What does not change while the agent runs."""
+    """What does not change while the agent runs. `options` are those of the configuration that it runs with."""
 
     owner: str
     strategy: Strategy = Strategy.PACK
     sweep_seconds: float = 10.0
     shutdown_seconds: float = 60.0
+    options: tuple[Option, ...] = ()
 
 
 class Work(Struct, frozen=True, kw_only=True):

@@ -26,6 +26,7 @@ from pinfold.agent.actions import (
     Look,
     Perform,
     PollOrders,
+    ReadOptions,
     ReadOrders,
     SaveMemory,
     SaveStories,
@@ -41,7 +42,9 @@ from pinfold.agent.events import (
     Event,
     Failed,
     HostChanged,
+    HungUp,
     Looked,
+    OptionsRead,
     OrdersRead,
     Performed,
     Reported,
@@ -55,6 +58,7 @@ from pinfold.agent.events import (
 from pinfold.agent.lease import Message, Sight, answered, send, unanswered
 from pinfold.agent.responses import ParsedOrders
 from pinfold.agent.state import Phase, State
+from pinfold.core.options import difference, refusal
 
 BACKOFF_SECONDS: Final = 1.0
 """The pause before a service is asked for orders again that failed, or that answered at once with nothing new."""
@@ -86,6 +90,10 @@ def _hear(draft: Draft, event: Event) -> None:
             draft.change(stale=True)
         case Stop():
             _end(draft)
+        case HungUp():
+            draft.do(ReadOptions())
+        case OptionsRead(options=options):
+            draft.log(logging.WARNING, f"SIGHUP: {difference(draft.state.rules.options, options)}")
         case OrdersRead(parsed=parsed, polled=polled):
             _take_orders(draft, parsed, polled=polled)
         case Welcomed():
@@ -135,6 +143,8 @@ def _failed(draft: Draft, event: Failed) -> None:
         case SaveStories(stories=stories):
             draft.change(stories_saved=stories, saving_stories=False)  # the next entry writes them again
             draft.complain("stories", f"the stories of guests cannot be written: {event.why}")
+        case ReadOptions():
+            draft.log(logging.ERROR, f"SIGHUP: {refusal(event.why)}")
         case Look():
             draft.change(sight=Sight())
             turn.fail(draft, event.why)

@@ -8,9 +8,11 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from pinfold.accounting.embedded import EmbeddedPlacement
 from pinfold.accounting.remote import Auth, RemotePlacement
+from pinfold.config.find import find_again
 from pinfold.config.host import host_settings
 from pinfold.config.parse import Values, key_of, parse
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.options import Option
 from pinfold.core.settings import (
     DEFAULT_CONNECTIONS,
     DEFAULT_LIMITS,
@@ -55,7 +57,7 @@ class AgentSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetSettings:
-    """The settings of the service's processes. The repr hides secrets."""
+    """The settings of the service's processes, the files that they were read from, and every option. The repr hides secrets."""
 
     host: HostSettings
     database: str = field(repr=False)
@@ -64,6 +66,8 @@ class FleetSettings:
     api: ApiSettings = ApiSettings()
     agent: AgentSettings = AgentSettings()
     scheduler: SchedulerSettings = DEFAULT_SETTINGS
+    files: tuple[str, ...] = ()
+    options: tuple[Option, ...] = field(default=(), repr=False)
 
 
 def load_fleet(files: Sequence[str], *, without: Collection[str] = ()) -> FleetSettings:
@@ -88,7 +92,14 @@ def load_fleet(files: Sequence[str], *, without: Collection[str] = ()) -> FleetS
             shutdown_seconds=values.get("pinfold_agent", "shutdown_seconds"),
         ),
         scheduler=SchedulerSettings(claim_seconds=values.get("pinfold_api", "claim_seconds")),
+        files=values.files,
+        options=values.options(),
     )
+
+
+def options_now(settings: FleetSettings) -> tuple[Option, ...]:
+    """Every option as the files of these settings have it now. Raises `InvalidRequest` when settings can no longer be read from them."""
+    return load_fleet(find_again(settings.files)).options
 
 
 def _api(values: Values, host: HostSettings) -> ApiSettings:

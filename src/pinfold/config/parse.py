@@ -15,6 +15,7 @@ from oslo_config import cfg
 from pinfold.config.options import AUDITED, GROUPS, REFUSED, allowed
 from pinfold.core.bounds import MAX_FILE_BYTES
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.options import Option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,14 @@ class Values:
             if entry.group == group and entry.key == name:
                 found = entry
         return found
+
+    def options(self) -> tuple[Option, ...]:
+        """Every option with its value, in the order of the table."""
+        return tuple(
+            Option(key=key_of(group.name, opt.name), value=_text(self.get(group.name, opt.name)), secret=bool(opt.secret))
+            for group in GROUPS
+            for opt in group.options
+        )
 
     def refuse(self, group: str, name: str, why: str) -> InvalidRequest:
         """The error for the value of an option, with its file and line."""
@@ -191,6 +200,12 @@ def _refuse_by_name(values: Values) -> None:
         entry = values.given(refused.group, refused.name)
         if entry is not None and entry.value.strip().lower() not in refused.harmless:
             raise values.refuse(refused.group, refused.name, f"is refused: {refused.instead}")
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return "" if value is None else str(value)
 
 
 def _is_secret(group: str, name: str) -> bool:

@@ -5,7 +5,6 @@ This module imports nothing of the service, so that an agent leaves the hypervis
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import socket
@@ -19,14 +18,12 @@ from pinfold import __version__
 from pinfold.agent.client import ServiceClient, read_token
 from pinfold.agent.events import HostFacts
 from pinfold.agent.loop import Agent, owner_of
-from pinfold.config.fleet import FleetSettings
+from pinfold.config.fleet import FleetSettings, options_now
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.settings import HostSettings
 from pinfold.host.lock import owning, state_folder
 from pinfold.linux import procfs
 from pinfold.wiring.host import open_driver
-
-_log = logging.getLogger(__name__)
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _CPUINFO: Final = Path("/proc/cpuinfo")
@@ -46,12 +43,17 @@ def open_agent(settings: FleetSettings, service: ServiceClient) -> Iterator[Agen
             ),
             sweep_seconds=settings.agent.sweep_seconds,
             shutdown_seconds=settings.agent.shutdown_seconds,
+            options=settings.options,
+            read_options=lambda: options_now(settings),
         )
 
 
 def serve_agent(settings: FleetSettings, *, ready: Callable[[str], None]) -> None:
-    """Run only this host's agent until SIGINT or SIGTERM. Raises `InvalidRequest` when no service is configured."""
-    signal.signal(signal.SIGHUP, lambda *_: _log.warning("SIGHUP is ignored: the agent reads its settings at its start; restart it"))
+    """Run only this host's agent until SIGINT or SIGTERM; SIGHUP makes it read the configuration again.
+
+    Raises `InvalidRequest` when no service is configured.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is an agent that hears it
     if not settings.agent.api_url:
         raise InvalidRequest("[pinfold_agent] api_url is not set; the agent has to know its service", key="api_url")
     state_folder(settings.host)
@@ -65,6 +67,7 @@ def serve_agent(settings: FleetSettings, *, ready: Callable[[str], None]) -> Non
     ):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: agent.stop())
+        signal.signal(signal.SIGHUP, lambda *_: agent.hang_up())
         ready(settings.agent.api_url)
         agent.run()
 

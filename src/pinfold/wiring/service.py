@@ -6,7 +6,7 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +31,8 @@ from pinfold.scheduler.reports import Reports
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store.database import Database, upgrade
 from pinfold.store.sqlite_file import alone, damage, file_of, is_gone, make_private
-from pinfold.wiring.accounts import Hangups, followed
 from pinfold.wiring.exposure import refuse_exposure
+from pinfold.wiring.hangups import Hangups, listening
 from pinfold.wiring.open_files import fitting
 
 _log = logging.getLogger(__name__)
@@ -52,12 +52,14 @@ class Service:
 
 
 @contextmanager
-def open_service(settings: FleetSettings, *, no_auth: bool = False, hangups: Hangups | None = None) -> Iterator[Service]:
+def open_service(
+    settings: FleetSettings, *, no_auth: bool = False, hangups: Hangups | None = None, heard: Callable[[], None] = lambda: None
+) -> Iterator[Service]:
     """The service on its database and Placement, healed once and tended until the block ends.
 
     The service starts even if a remote Placement is away, and catches up when it returns. The accounts follow their file, and are read
-    again at each of the `hangups`. Raises `InvalidRequest` for impossible settings, `Unavailable` when the database, or that of an embedded
-    Placement, is away.
+    again at each of the `hangups`; `heard` is then called, too. Raises `InvalidRequest` for impossible settings, `Unavailable` when the
+    database, or that of an embedded Placement, is away.
     """
     refuse_exposure(settings.api, no_auth=no_auth)
     accounts = None if no_auth else AccountsFile(Path(settings.api.accounts_file))
@@ -97,8 +99,7 @@ def open_service(settings: FleetSettings, *, no_auth: bool = False, hangups: Han
         )
         tended = _tended(lifecycle, scheduler, settings.api.heal_seconds, prepared=prepared, quiet_seconds=settings.api.lease_seconds)
         stack.enter_context(tended)
-        if accounts is not None:
-            stack.enter_context(followed(accounts, SimpleQueue() if hangups is None else hangups))
+        stack.enter_context(listening(SimpleQueue() if hangups is None else hangups, accounts, heard))
         yield Service(app=create_app(services), services=services)
 
 

@@ -37,8 +37,8 @@ from pinfold.host.lock import owning, state_folder
 from pinfold.lab import rom
 from pinfold.store import hosts
 from pinfold.store.records import NOTHING
-from pinfold.wiring.accounts import hearing_hangups
 from pinfold.wiring.agent import open_agent
+from pinfold.wiring.hangups import hearing_hangups, log_difference
 from pinfold.wiring.http_server import server_of
 from pinfold.wiring.service import keeps_state, listening_socket, open_service, url_of
 
@@ -59,8 +59,8 @@ class Up:
 
 
 def up(settings: FleetSettings, *, no_auth: bool, ready: Callable[[Up], None]) -> None:
-    """Run everything until SIGINT or SIGTERM; SIGHUP makes it read the accounts again. `ready` is called once requests are answered
-    and the host takes guests, or with a warning if the host does not report.
+    """Run everything until SIGINT or SIGTERM; SIGHUP makes it read accounts and configuration again. `ready` is called once requests are
+    answered and the host takes guests, or with a warning if the host does not report.
 
     Raises `Conflict` when another process is this host's agent or serves its database, `InvalidRequest` for impossible settings,
     `Unavailable` when libvirt, the database or the port is not available.
@@ -81,6 +81,12 @@ def up(settings: FleetSettings, *, no_auth: bool, ready: Callable[[Up], None]) -
         agent = stack.enter_context(open_agent(settings, client))
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: agent.stop())
+
+        def hear(*_: object) -> None:
+            hangups.put(True)
+            agent.hang_up()
+
+        signal.signal(signal.SIGHUP, hear)
         told = Up(url=url, clouds_file=clouds, host=settings.host.host, images_dir=settings.host.images_dir, warnings=(*images, *missing))
         agent.run(lambda reported: ready(told if reported else replace(told, warnings=(*told.warnings, _silent(told.host)))))
 
@@ -188,7 +194,7 @@ def _local(url: str) -> str:
 
 
 def serve_api(settings: FleetSettings, *, no_auth: bool, ready: Callable[[str], None]) -> None:
-    """Run only the API until SIGINT or SIGTERM; SIGHUP makes it read the accounts again.
+    """Run only the API until SIGINT or SIGTERM; SIGHUP makes it read accounts and configuration again.
 
     The state directory is created only if a database is in it.
     """
@@ -197,7 +203,7 @@ def serve_api(settings: FleetSettings, *, no_auth: bool, ready: Callable[[str], 
     with (
         hearing_hangups() as hangups,
         closing(listening_socket(settings.api)) as listening,
-        open_service(settings, no_auth=no_auth, hangups=hangups) as service,
+        open_service(settings, no_auth=no_auth, hangups=hangups, heard=lambda: log_difference(settings)) as service,
     ):
         server = server_of(service, settings.api)
         ready(url_of(settings.api, listening))

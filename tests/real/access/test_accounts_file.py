@@ -92,6 +92,7 @@ def test_sighup_reads_them_at_once_and_ends_nothing(api: Api) -> None:
         api.process.send(signal.SIGHUP)
     until(lambda: "was read again; it is as it was" in api.process.errors()[said:], "the log tells that too")
     assert api.status(ADMIN) == 200
+    assert "SIGHUP: the configuration was read again; it is what this process runs with" in api.process.errors()[said:]
     assert (api.process.running, api.process.pid) == (True, pid)
 
 

@@ -102,8 +102,17 @@ def _story(victim: Victim, guest: str) -> list[str]:
 
 
 def test_an_agent_survives_a_hangup(victim: Victim) -> None:
-    victim.agent.send(signal.SIGHUP)
-    until(lambda: "SIGHUP is ignored" in victim.agent.errors(), "its log says so")
+    config = Path(victim.agent.arguments[-1])
+    text = config.read_text()
+    for seconds, sentence in (
+        ("1", "SIGHUP: the configuration was read again; it is what this process runs with"),
+        ("7", "[pinfold_agent] sweep_seconds was '1.0' and is '7.0'; start this process again to use it"),
+        ("often", "SIGHUP: the configuration stays as it was, because what is in its files now is wrong: [pinfold_agent] sweep_seconds"),
+    ):
+        changed = text.replace("sweep_seconds = 1", f"sweep_seconds = {seconds}")
+        config.write_text(changed)
+        victim.agent.send(signal.SIGHUP)
+        until(lambda sentence=sentence: sentence in victim.agent.errors(), "its log tells the difference")  # type: ignore[misc]
     heard = len(victim.liar.heard)
     until(lambda: len(victim.liar.heard) > heard, "it goes on")
     assert victim.agent.end() == 0

@@ -194,7 +194,7 @@ def test_secrets_and_databases_are_for_their_owner_alone(up: UpRig) -> None:
     assert up.api.http.get(f"{COMPUTE}/servers", auth=("admin", "wrong")).status_code == 401
 
 
-def test_sighup_reads_the_accounts_again_and_ends_nothing(up: UpRig) -> None:
+def test_sighup_reads_accounts_and_configuration_again_and_ends_nothing(up: UpRig) -> None:
     server = up.api.create(up.api.flavor("f", **SHARE))
     up.api.await_status(server, "ACTIVE")
     before, carol = running(up, server), ("carol", "a password")
@@ -205,6 +205,7 @@ def test_sighup_reads_the_accounts_again_and_ends_nothing(up: UpRig) -> None:
     (up.state / "accounts").write_text(text)
     up.process.send(signal.SIGHUP)
     until(lambda: up.api.http.get("/v1/hosts", auth=carol).status_code == 401, "and out again")
+    until(lambda: up.process.errors().count("it is what this process runs with") == 2, "the log says that the configuration is as it was")
     assert up.process.running
     assert running(up, server) == before
 
