@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.model import Fit
+from pinfold.core.identity import GuestId
 from pinfold.core.pools import Pools
 from pinfold.core.topology import Topology
 
@@ -75,9 +76,9 @@ class Foreign(Struct, frozen=True, kw_only=True):
 
 
 class Claim(Struct, frozen=True, kw_only=True):
-    """A fit recorded for one guest. `guest` is its id, a UUID in text form."""
+    """A fit recorded for one guest."""
 
-    guest: str
+    guest: GuestId
     fit: Fit
 
 

@@ -15,6 +15,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.model import Fit
 from pinfold.core.host import Claim, HostState, Ledger
+from pinfold.core.identity import GuestId
 
 
 class Role(Enum):
@@ -40,7 +41,7 @@ class PcpuRole(Struct, frozen=True, kw_only=True):
     vcpu: int | None = None
 
 
-def claim(state: HostState, guest: str, fit: Fit) -> HostState:
+def claim(state: HostState, guest: GuestId, fit: Fit) -> HostState:
     """The state with `fit` claimed by `guest`; the revision increases by one.
 
     The fit has already decided memory, shared room and bookings; they are not checked again here.
@@ -60,7 +61,7 @@ def claim(state: HostState, guest: str, fit: Fit) -> HostState:
     return _with_claims(state, (*claims[:at], Claim(guest=guest, fit=fit), *claims[at:]))
 
 
-def release(state: HostState, guest: str) -> HostState:
+def release(state: HostState, guest: GuestId) -> HostState:
     """The state without the claim of `guest`; the revision increases by one. Raises `Conflict` if it has no claim."""
     claims = state.ledger.claims
     at = bisect_left(claims, guest, key=lambda one: one.guest)

@@ -17,7 +17,7 @@ from pinfold.core.drift.steps import Step
 from pinfold.core.errors import Unavailable
 from pinfold.core.fit.model import Fit
 from pinfold.core.host import ForeignMemory
-from pinfold.core.identity import ClaimId
+from pinfold.core.identity import ClaimId, GuestId
 from pinfold.core.overhead import Masks, ObservedThread
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest
 from pinfold.core.topology import Topology
@@ -137,7 +137,7 @@ class HostGuest:
     does not answer, '' if that is not known; a guest that cannot be read is shown as last read.
     """
 
-    id: str
+    id: GuestId
     name: str
     state: GuestState
     vcpus: int

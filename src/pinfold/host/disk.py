@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from pinfold.core.errors import InvalidRequest, Unavailable
+from pinfold.core.identity import GuestId
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Boot, GuestState, HostGuest
 from pinfold.host import files
@@ -98,7 +99,7 @@ def sweep(settings: HostSettings, guests: Iterable[HostGuest]) -> None:
         started = name.removesuffix(".starting")
         if started == name or not _ID.fullmatch(started):
             continue
-        guest = known.get(started)
+        guest = known.get(GuestId(started))
         if guest is None:
             _log.warning("the start of guest %s was killed; its overlay is deleted", started)
             remove(settings, started)

@@ -8,6 +8,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding
 from pinfold.core.drift.steps import Pin, Pinned
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.identity import GuestId
 from pinfold.core.overhead import Masks
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Driver, HostGuest
@@ -105,7 +106,7 @@ def _left(driver: Driver, settings: HostSettings, done: tuple[RepairedGuest, ...
     found = audit(driver, settings)
     whose = {guest.guest.id: guest for guest in found.guests}
     return tuple(
-        RemainingFinding(finding=finding, why=_why(whose.get(finding.guest_id), alone=driver.sole_manager))
+        RemainingFinding(finding=finding, why=_why(whose.get(GuestId(finding.guest_id)), alone=driver.sole_manager))
         for finding in found.drift
         if finding not in known
     )

@@ -21,6 +21,7 @@ from pinfold.core.errors import Conflict
 from pinfold.core.fit.count import Counts, Frame, count_host
 from pinfold.core.fit.model import Fit, Strategy
 from pinfold.core.host import HostState, Ledger
+from pinfold.core.identity import GuestId
 from pinfold.store.records import HostLedger, HostMark
 
 WIDTH: Final = 8
@@ -138,7 +139,7 @@ class Index:
             row = self._rows.get(host)
             return None if row is None else self._entries[row]
 
-    def claimed(self, host: str, guest: str, fit: Fit, revision: int) -> None:
+    def claimed(self, host: str, guest: GuestId, fit: Fit, revision: int) -> None:
         """Add a held claim that made the host's revision `revision`. If the index missed other changes, it learns this one by `refresh`."""
 
         def step(counts: Counts) -> Counts:
@@ -146,7 +147,7 @@ class Index:
 
         self._change(host, revision, step)
 
-    def released(self, host: str, guest: str, revision: int) -> None:
+    def released(self, host: str, guest: GuestId, revision: int) -> None:
         """Remove the pins of a released claim, under the same condition."""
 
         def step(counts: Counts) -> Counts:

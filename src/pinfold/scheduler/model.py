@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pinfold.core.fit.model import Fit, NoFit, Strategy
-from pinfold.core.identity import ClaimId
+from pinfold.core.identity import ClaimId, GuestId
 from pinfold.core.request.model import GuestRequest
 
 
@@ -41,7 +41,7 @@ class HostSearch:
     host must be a member of one of them.
     """
 
-    guest: str
+    guest: GuestId
     request: GuestRequest
     hosts: frozenset[str] | None = None
     exclude: frozenset[str] = frozenset()

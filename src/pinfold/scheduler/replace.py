@@ -29,6 +29,7 @@ from pinfold.core.drift import Finding, Severity, Subject, out_of_place
 from pinfold.core.errors import Conflict, PinfoldError
 from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import Fit, NoFit
+from pinfold.core.identity import GuestId
 from pinfold.core.ledger import release
 from pinfold.core.overhead import masks
 from pinfold.faultpoints import fault_point
@@ -69,7 +70,7 @@ class Replacer:
         self._placement = placement
         self._fresh = freshness
 
-    def replace(self, guest: str, then: Then) -> Move | None:
+    def replace(self, guest: GuestId, then: Then) -> Move | None:
         """See `Scheduler.replace`."""
         for _ in range(TRIES):
             plan = self._plan(guest)
@@ -81,7 +82,7 @@ class Replacer:
                 continue
         raise Conflict(f"guest {guest}: its host changed {TRIES} times while another place was looked for; try again")
 
-    def _plan(self, guest: str) -> _Plan | None:
+    def _plan(self, guest: GuestId) -> _Plan | None:
         with self._database.read() as connection:
             claim = claims.live(connection, guest)
             if claim is None or claim.state is not ClaimState.HELD:

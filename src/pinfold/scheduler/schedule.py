@@ -8,7 +8,7 @@ import threading
 from pinfold.accounting.client import Placement
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
 from pinfold.core.fit.demand import prepare
-from pinfold.core.identity import ClaimId
+from pinfold.core.identity import ClaimId, GuestId
 from pinfold.scheduler import decide
 from pinfold.scheduler.claim import Claimer
 from pinfold.scheduler.heal import Healer
@@ -90,7 +90,7 @@ class Scheduler:
         """
         self._releaser.rebook(guest)
 
-    def replace(self, guest: str, then: Then) -> Move | None:
+    def replace(self, guest: GuestId, then: Then) -> Move | None:
         """Give a guest that does not run another place on its host, by the protocol in `replace`, if its claim no longer lies within the
         host's pools.
 

@@ -14,7 +14,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift.written import FindingCount, WrittenFinding
 from pinfold.core.fit.model import Fit, Strategy
 from pinfold.core.host import Foreign, HostState, Limits
-from pinfold.core.identity import ClaimId
+from pinfold.core.identity import ClaimId, GuestId
 from pinfold.core.pools import Pools
 from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.core.topology import Topology
@@ -195,7 +195,7 @@ class GuestRecord:
     is the last move.
     """
 
-    id: str
+    id: GuestId
     name: str
     project: str
     owner: str
@@ -232,7 +232,7 @@ class ClaimRecord:
     """
 
     id: ClaimId
-    guest: str
+    guest: GuestId
     host: str
     state: ClaimState
     deadline: float

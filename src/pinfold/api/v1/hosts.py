@@ -87,7 +87,7 @@ def show_map(name: str, services: Services) -> HostMap:
     host = find(services, name)
     with services.database.read() as connection:
         ledger = hosts.ledgers(connection, [host.id])[0]
-        names = {guest.id: guest.name for guest in guests.page(connection, GuestFilter(host=host.id))}
+        names: dict[str, str] = {guest.id: guest.name for guest in guests.page(connection, GuestFilter(host=host.id))}
     return map_view(ledger.state, names)
 
 

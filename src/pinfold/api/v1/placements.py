@@ -13,6 +13,7 @@ from pinfold.api.image.catalog import read_catalog
 from pinfold.api.v1.hosts import find
 from pinfold.api.v1.schemas import FitAnswer, PlacementView
 from pinfold.api.v1.views import candidate_view, placement_view, refusal_view
+from pinfold.core.identity import GuestId
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor, Image
 from pinfold.scheduler.model import HostSearch
@@ -47,7 +48,7 @@ def preview(body: FitQuestion, services: Services) -> FitAnswer:
     """The hosts that would take the guest, best first, and why the others would not. Nothing is claimed."""
     request = compile_request(_flavor(services, body.flavor), _image(services, body.image))
     only = frozenset({find(services, body.host).id}) if body.host else None
-    answer = services.scheduler.preview(HostSearch(guest="", request=request, hosts=only))
+    answer = services.scheduler.preview(HostSearch(guest=GuestId(""), request=request, hosts=only))
     return {
         "candidates": [candidate_view(candidate) for candidate in answer.candidates],
         "refusals": [refusal_view(refusal) for refusal in answer.refusals],

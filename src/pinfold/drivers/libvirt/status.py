@@ -12,6 +12,7 @@ from pinfold.core.bounds import MAX_AMOUNT, MAX_CELL, MAX_CPU, MAX_GUEST_CELLS, 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.host import ForeignMemory
+from pinfold.core.identity import GuestId
 from pinfold.core.overhead import ObservedThread, ThreadClass
 from pinfold.drivers.libvirt import metadata, template, xmltext
 from pinfold.drivers.port import DefinedPins, GuestState, HostGuest, Record
@@ -64,7 +65,7 @@ def _defined(text: str, pages: HostPages) -> HostGuest:
     taken, memory_mib = memory(domain, pages)
     disks, nics = template.devices(domain)
     return HostGuest(
-        id=uuid,
+        id=GuestId(uuid),
         name=domain.findtext("name", default=""),
         state=GuestState.STOPPED,
         vcpus=1 if vcpu is None else xmltext.text_integer(vcpu, _WHAT, most=MAX_CPU + 1),

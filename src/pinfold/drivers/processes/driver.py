@@ -11,6 +11,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Subject, expected
 from pinfold.core.drift.steps import Step
 from pinfold.core.errors import InvalidRequest, Unavailable
+from pinfold.core.identity import GuestId
 from pinfold.core.overhead import Masks, ObservedThread, ThreadClass
 from pinfold.core.request.model import GuestRequest
 from pinfold.core.topology import Topology
@@ -133,7 +134,7 @@ class ProcessesDriver:
         huge_mib = min(procfs.huge_kib(process.pid) // 1024, process.line.memory_mib)
         stopped = is_stopped(process.pid)
         return HostGuest(
-            id=process.id,
+            id=GuestId(process.id),
             name=process.name,
             state=GuestState.PAUSED if stopped or (told is not None and told.paused) else GuestState.RUNNING,
             vcpus=max(process.line.vcpus, len(seen)),
