@@ -1,10 +1,9 @@
 """What the agent does next, case by case."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from pinfold.agent.reconcile import (
     Act,

@@ -17,9 +17,10 @@ reported, but never touched.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+from msgspec import Struct
 
 from pinfold.agent.wire import GuestOrder
 from pinfold.core.identity import ClaimId
@@ -46,8 +47,7 @@ class Act(Enum):
     REPORT_FOREIGN = "report foreign"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Order(Struct, frozen=True, kw_only=True):
     """What the service recorded for one guest: its claim here and the wanted boot.
 
     `revision` is the claim's last one, `held` the one at which it was held or moved. `claim` is None for a guest that has a tombstone and
@@ -66,8 +66,7 @@ class Order:
     held: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PresentGuest:
+class PresentGuest(Struct, frozen=True, kw_only=True):
     """One guest of the service that is on this host: its state, and the claim and revision in its record.
 
     The record of an earlier pinfold names no claim.
@@ -79,8 +78,7 @@ class PresentGuest:
     claim: ClaimId | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LastBoot:
+class LastBoot(Struct, frozen=True, kw_only=True):
     """The last boot that this agent performed for a guest, the host's boot id at that time, and why the guest does not run if it failed."""
 
     guest: str
@@ -89,8 +87,7 @@ class LastBoot:
     failure: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class Memory(Struct, frozen=True, kw_only=True):
     """What the agent remembers across restarts: boots by guest, each guest once, and tombstones by guest and claim, each claim once.
 
     A tombstone stands for a claim whose guest was confirmed gone. No order for that claim starts the guest again.
@@ -100,8 +97,7 @@ class Memory:
     tombstones: tuple[Tombstone, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class Patience(Struct, frozen=True, kw_only=True):
     """The guests that were asked to shut down: those with time left, and those whose time is over. Without `asks`, no guest is asked."""
 
     asks: bool = True
@@ -109,8 +105,11 @@ class Patience:
     over: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+NO_REQUESTS: Final = Patience()
+"""No guest was asked to shut down yet."""
+
+
+class Task(Struct, frozen=True, kw_only=True):
     """One task, with the order that asks for it (None for REPORT_FOREIGN)."""
 
     act: Act
@@ -119,7 +118,7 @@ class Task:
 
 
 def reconcile(
-    orders: tuple[Order, ...], present: tuple[PresentGuest, ...], memory: Memory, host_boot: str, patience: Patience = Patience()
+    orders: tuple[Order, ...], present: tuple[PresentGuest, ...], memory: Memory, host_boot: str, patience: Patience = NO_REQUESTS
 ) -> tuple[Task, ...]:
     """The tasks that lead from `present` to `orders`: removals and stops first, because they free what starts need, then by guest.
 

@@ -8,10 +8,10 @@ a service may be newer than its agents.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from typing import Annotated, Final, TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from pinfold.agent.wire import GuestOrder, Orders, Welcome
 from pinfold.core.bounds import Revision, Uuid
@@ -29,8 +29,7 @@ Value = TypeVar("Value")
 Data = TypeVar("Data", bytes, msgspec.Raw)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefusedOrder:
+class RefusedOrder(Struct, frozen=True, kw_only=True):
     """An order or tombstone that cannot be parsed: its position, the guest if its id can be read (else ''), and the reason."""
 
     place: str
@@ -43,30 +42,29 @@ class RefusedOrder:
         return f"{self.place}{about} in the service's answer is refused: {self.why}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParsedOrders:
+class ParsedOrders(Struct, frozen=True, kw_only=True):
     """The orders that can be carried out, and the refused ones."""
 
     orders: Orders
     refused: tuple[RefusedOrder, ...] = ()
 
 
-class _Envelope(msgspec.Struct, frozen=True, kw_only=True):
+class _Envelope(Struct, frozen=True, kw_only=True):
     count: Revision
     orders: Annotated[tuple[msgspec.Raw, ...], msgspec.Meta(max_length=_MOST_ORDERS)] = ()
     tombstones: Annotated[tuple[msgspec.Raw, ...], msgspec.Meta(max_length=_MOST_ORDERS)] = ()
     protocol: Revision = 1
 
 
-class _Subject(msgspec.Struct, frozen=True, kw_only=True):
+class _Subject(Struct, frozen=True, kw_only=True):
     guest: Uuid
 
 
-class _Message(msgspec.Struct, frozen=True, kw_only=True):
+class _Message(Struct, frozen=True, kw_only=True):
     message: str
 
 
-class _Refusal(msgspec.Struct, frozen=True, kw_only=True):
+class _Refusal(Struct, frozen=True, kw_only=True):
     error: _Message
 
 
