@@ -14,8 +14,8 @@ from fractions import Fraction
 from typing import Final
 
 from pinfold.core.fit.model import Fit
-from pinfold.core.host import Booking, HostState
-from pinfold.core.overhead import books_overhead, capacity_millicpu
+from pinfold.core.host import HostState, exact
+from pinfold.core.overhead import PoolState, floating_pcpus, pool_of
 
 PCPU: Final = "PCPU"
 VCPU: Final = "VCPU"
@@ -107,11 +107,8 @@ def _dedicated(host: HostState) -> Inventory | None:
 
 
 def _shared(host: HostState) -> Inventory | None:
-    size, overlap = len(host.pools.shared), 0
-    if host.pools.overhead is not None:
-        overlap = len(host.pools.overhead & host.pools.shared)
-    left = size - _exact(host.limits.shared_fraction) * overlap
-    return _stretched(size, 0, _exact(host.limits.cpu_allocation_ratio) * left)
+    left = floating_pcpus(host.pools, host.limits)
+    return _stretched(len(host.pools.shared), 0, exact(host.limits.cpu_allocation_ratio) * left)
 
 
 def _memory(host: HostState) -> Inventory | None:
@@ -125,22 +122,23 @@ def _memory(host: HostState) -> Inventory | None:
     # The reserve consists of small pages; what exceeds them takes nothing from a guest on huge pages.
     reserved = min(host.limits.reserved_memory_mib, small // 1024) + kept // 1024
     # The ratio affects only floating guests: with a ratio below one, guests with cells may still use everything.
-    ratio = max(Fraction(1), _exact(host.limits.ram_allocation_ratio))
+    ratio = max(Fraction(1), exact(host.limits.ram_allocation_ratio))
     return _stretched(total, reserved, (total - reserved) * ratio)
 
 
 def _disk(host: HostState) -> Inventory | None:
     if not host.disk_gib:
         return None
-    ratio = _exact(host.limits.disk_allocation_ratio)
+    ratio = exact(host.limits.disk_allocation_ratio)
     # A fit subtracts the reserve after applying the ratio; Placement subtracts it before.
     reserved = min(host.disk_gib, math.floor(host.limits.reserved_disk_gib / ratio))
     return _stretched(host.disk_gib, reserved, (host.disk_gib - reserved) * ratio)
 
 
 def _overhead(host: HostState) -> Inventory | None:
-    total = capacity_millicpu(host.pools, host.limits)
-    if host.limits.booking is Booking.REPORT and host.pools.overhead and books_overhead(host.pools, host.limits):
+    pool = pool_of(host.pools, host.limits)
+    total = pool.capacity
+    if pool.state is PoolState.ONLINE and pool.books and not pool.enforces:
         # A pool of less than one millicpu must still not refuse, and Placement has no empty inventories.
         return Inventory(total=total or 1, allocation_ratio=float(UNLIMITED), max_unit=UNLIMITED)
     return Inventory(total=total, max_unit=total) if total else None
@@ -155,8 +153,3 @@ def _stretched(total: int, reserved: int, capacity: Fraction) -> Inventory | Non
     while (total - reserved) * ratio < whole:
         ratio = math.nextafter(ratio, math.inf)
     return Inventory(total=total, reserved=reserved, allocation_ratio=ratio, max_unit=min(whole, UNLIMITED))
-
-
-def _exact(ratio: float) -> Fraction:
-    """The decimal that the operator wrote, instead of the nearest float."""
-    return Fraction(str(ratio))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from fractions import Fraction
 
 from msgspec import Struct
 
@@ -53,6 +54,15 @@ class Limits(Struct, frozen=True, kw_only=True):
     shared_fraction: float = 0.5
     booking: Booking = Booking.ENFORCE
     rates: OverheadRates = OverheadRates()
+
+
+def exact(number: float) -> Fraction:
+    """The exact decimal value of a configured number: 0.1 is one tenth, not the nearest binary fraction.
+
+    >>> exact(1.1) * 10, exact(4)
+    (Fraction(11, 1), Fraction(4, 1))
+    """
+    return Fraction(str(number))
 
 
 class ForeignMemory(Struct, frozen=True, kw_only=True):

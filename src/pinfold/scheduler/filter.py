@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pinfold.core.request.model import EmulatorPolicy, GuestRequest, PageKind, ThreadPolicy
-from pinfold.scheduler.index import CELL_FREE, CELL_MEMORY, CELL_PAIRED, CELL_WHOLES, NO_POOL, POOL, WIDTH, View
+from pinfold.core.overhead import table
+from pinfold.core.request.model import GuestRequest, PageKind, ThreadPolicy
+from pinfold.scheduler.index import CELL_FREE, CELL_MEMORY, CELL_PAIRED, CELL_WHOLES, WIDTH, View
 
 Mask = NDArray[np.bool_]
 
@@ -27,7 +28,7 @@ class Need:
     whole_cores: bool
     paired: bool
     shares: bool
-    pool_only: bool
+    all_realtime: bool
     small_pages: bool
 
 
@@ -35,18 +36,17 @@ def need(request: GuestRequest) -> Need:
     """Compile a request for the filter."""
     pins = sorted((len(cell.dedicated) for cell in request.cells), reverse=True)
     dedicated = sum(pins)
-    isolates = request.emulator_policy is EmulatorPolicy.ISOLATE
     small = request.page.kind is PageKind.SMALL
     return Need(
         request=request,
         pins=tuple(pins[:WIDTH]),
         memory_mib=tuple(sorted((cell.memory_mib for cell in request.cells), reverse=True)[:WIDTH]),
-        taken=dedicated + (1 if isolates else 0),
+        taken=dedicated + table.own_pcpus(request.emulator_policy),
         floating=request.vcpus - dedicated,
         whole_cores=request.thread_policy is ThreadPolicy.ISOLATE and dedicated > 0,
         paired=request.thread_policy is ThreadPolicy.REQUIRE,
-        shares=request.emulator_policy is EmulatorPolicy.SHARE,
-        pool_only=dedicated > 0 and dedicated == request.vcpus and len(request.realtime) == request.vcpus,
+        shares=table.depends_on_host(request.emulator_policy),
+        all_realtime=dedicated > 0 and dedicated == request.vcpus and len(request.realtime) == request.vcpus,
         small_pages=small,
     )
 
@@ -80,9 +80,11 @@ def survivors(wanted: Need, view: View) -> Mask:
 
 def _overhead(wanted: Need, view: View) -> Mask:
     pool = view.column("pool")
-    takes: Mask = (pool == POOL) & (view.column("overhead_room") >= booked(wanted, view))
-    if not wanted.pool_only:
-        takes |= pool == NO_POOL
+    room = view.column("overhead_room") >= booked(wanted, view)
+    takes = np.zeros(len(pool), dtype=np.bool_)
+    for state, rule in enumerate(table.rules(wanted.request.emulator_policy)):
+        if rule.refusal is None and not (wanted.all_realtime and rule.realtime_refusal):
+            takes |= ((pool == state) & room) if rule.books else pool == state
     return takes
 
 

@@ -30,10 +30,6 @@ WIDTH: Final = 8
 AMPLE: Final = 2**50
 """The number for "without limit"."""
 
-NO_POOL: Final = 0
-POOL_OFFLINE: Final = 1
-POOL: Final = 2
-
 _NAMES: Final = (
     "open",
     "cells",
@@ -244,8 +240,7 @@ def numbers(entry: Entry) -> list[int]:
     """The row of one host, in the order of the columns."""
     counts = entry.counts
     frame = counts.frame
-    books = frame.books and frame.enforces
-    pool = NO_POOL if frame.overhead is None else POOL if frame.overhead else POOL_OFFLINE
+    pool = frame.pool
     memory = [cell.small_free_mib + sum(size * free for size, free in cell.huge) // 1024 for cell in counts.cells]
     row = [
         int(entry.open),
@@ -258,13 +253,13 @@ def numbers(entry: Entry) -> list[int]:
         counts.floating_room_mib,
         counts.strict_room_mib,
         AMPLE if counts.disk_room is None else counts.disk_room,
-        pool,
-        counts.overhead_room if books else AMPLE,
-        frame.overhead_cap,
-        frame.rates.guest,
-        frame.rates.vcpu,
-        frame.rates.disk,
-        frame.rates.nic,
+        int(pool.state),
+        counts.overhead_room if pool.books and pool.enforces else AMPLE,
+        pool.capacity,
+        pool.rates.guest,
+        pool.rates.vcpu,
+        pool.rates.disk,
+        pool.rates.nic,
     ]
     for values in (
         [cell.n_free for cell in counts.cells],

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from pinfold.core.fit.count import Counts
 from pinfold.core.fit.model import Fit, Strategy
-from pinfold.core.request.model import EmulatorPolicy, GuestRequest
+from pinfold.core.overhead.table import PoolState, rules
+from pinfold.core.request.model import GuestRequest
 from pinfold.scheduler.filter import Mask, Need, booked
-from pinfold.scheduler.index import POOL, View
+from pinfold.scheduler.index import View
 
 STEPS = 10
 """Headroom is compared in tenths of the pool: finer differences are noise that would hide fragmentation."""
@@ -31,7 +32,7 @@ def rough(wanted: Need, view: View, left: Mask, strategy: Strategy, guest: str) 
     room = view.column("vcpu_room" if not wanted.taken else "free")[rows]
     keys = [(rows + _turn(guest)) % len(view.entries), room if strategy is Strategy.PACK else -room]
     if wanted.shares:
-        pool = view.column("pool")[rows] == POOL
+        pool = view.column("pool")[rows] == PoolState.ONLINE
         total = np.maximum(view.column("overhead_cap")[rows], 1)
         free = view.column("overhead_room")[rows] - booked(wanted, view)[rows]
         keys += [-np.where(pool, np.clip(free * STEPS // total, -STEPS, STEPS), 0), ~pool]
@@ -40,17 +41,16 @@ def rough(wanted: Need, view: View, left: Mask, strategy: Strategy, guest: str) 
 
 def score(request: GuestRequest, counts: Counts, fit: Fit, strategy: Strategy) -> tuple[int, ...]:
     """The rank of one fitted host; lower is better. Deterministic; `choose` breaks ties."""
-    frame = counts.frame
-    has_pool = bool(frame.overhead)
+    capacity = counts.frame.pool.capacity
     headroom = 0
-    if fit.overhead_millicpu and frame.overhead_cap:
-        headroom = max(-STEPS, (counts.overhead_room - fit.overhead_millicpu) * STEPS // frame.overhead_cap)
+    if fit.overhead_millicpu and capacity:
+        headroom = max(-STEPS, (counts.overhead_room - fit.overhead_millicpu) * STEPS // capacity)
     if request.cells:
         left = counts.free.bit_count() - len(fit.taken)
     else:
         left = counts.vcpu_room - fit.floating_count
-    sharing = request.emulator_policy is EmulatorPolicy.SHARE
-    return (int(sharing and not has_pool), -headroom, broken_cores(counts, fit), left if strategy is Strategy.PACK else -left)
+    lacks_pool = fit.emulator_placement is not rules(request.emulator_policy)[PoolState.ONLINE].placement
+    return (int(lacks_pool), -headroom, broken_cores(counts, fit), left if strategy is Strategy.PACK else -left)
 
 
 def broken_cores(counts: Counts, fit: Fit) -> int:

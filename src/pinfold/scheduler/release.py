@@ -8,9 +8,9 @@ from pinfold.accounting.client import Placement
 from pinfold.accounting.placement_responses import OverCapacity
 from pinfold.accounting.resources import Amounts, amounts
 from pinfold.core.errors import Conflict, InvalidRequest
-from pinfold.core.fit.booking import rebooked
 from pinfold.core.fit.model import NoFit
 from pinfold.core.identity import ClaimId
+from pinfold.core.overhead import rebooked
 from pinfold.faultpoints import fault_point
 from pinfold.scheduler.claim import clear
 from pinfold.scheduler.index import Index

@@ -8,10 +8,11 @@ from fractions import Fraction
 from pinfold.core.fit.count import CellCounts, Counts
 from pinfold.core.fit.demand import Demand
 from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
-from pinfold.core.host import Booking, HostState
-from pinfold.core.overhead import booked_millicpu, capacity_millicpu
+from pinfold.core.host import HostState, exact
+from pinfold.core.overhead import table
+from pinfold.core.overhead.pool import booking, floating_pcpus, free_millicpu, pool_of
 from pinfold.core.plural import Count
-from pinfold.core.request.model import EmulatorPolicy, GuestCell, GuestRequest, PageKind, ThreadPolicy
+from pinfold.core.request.model import GuestCell, GuestRequest, PageKind, ThreadPolicy
 
 
 def holds(demand: Demand, counts: Counts, fit: Fit) -> bool:
@@ -42,8 +43,8 @@ def holds(demand: Demand, counts: Counts, fit: Fit) -> bool:
             return False
     if (demand.required_threads and not _paired(hosts, taken)) or (small and small > counts.strict_room_mib):
         return False
-    if demand.isolates_emulator or fit.emulator_pcpu is not None:
-        if fit.emulator_pcpu is None or not demand.isolates_emulator:
+    if demand.own_pcpus or fit.emulator_pcpu is not None:
+        if fit.emulator_pcpu is None or not demand.own_pcpus:
             return False
         mask = 1 << fit.emulator_pcpu
         if taken & mask or not any(mask & host.free for host in hosts):
@@ -154,11 +155,8 @@ def _of_threads(request: GuestRequest, state: HostState, fit: Fit) -> Iterator[s
 
 
 def _effective_ratio(state: HostState) -> Fraction:
-    shared, overhead = state.pools.shared, state.pools.overhead
-    overlap = 0 if overhead is None else len(overhead & shared)
-    limits = state.limits
-    pcpus = len(shared) - Fraction(str(limits.shared_fraction)) * overlap
-    return Fraction(str(limits.cpu_allocation_ratio)) * pcpus / len(shared) if shared else Fraction(0)
+    shared = len(state.pools.shared)
+    return exact(state.limits.cpu_allocation_ratio) * floating_pcpus(state.pools, state.limits) / shared if shared else Fraction(0)
 
 
 def _of_floating(_request: GuestRequest, state: HostState, fit: Fit) -> Iterator[str]:
@@ -194,7 +192,7 @@ def _of_memory(request: GuestRequest, state: HostState, fit: Fit) -> Iterator[st
     held += sum(page.count * page.size_kib for page in limits.reserved_pages if small.get(page.cell) == page.size_kib)
     mib = limits.reserved_memory_mib + sum(other.memory_mib for other in foreign)
     mib += sum(cell.memory_mib for one in fits for cell in one.cells if cell.page_kib == small.get(cell.host_cell))
-    floating = sum(one.memory_mib for one in fits if not one.cells) / Fraction(str(limits.ram_allocation_ratio))
+    floating = sum(one.memory_mib for one in fits if not one.cells) / exact(limits.ram_allocation_ratio)
     if mib + floating + Fraction(held, 1024) > Fraction(total, 1024):
         yield f"the host's small-page memory of {total // 1024} MiB is overdrawn"
 
@@ -227,40 +225,36 @@ def _of_pages(request: GuestRequest, state: HostState, cell: FitCell, asked: Gue
 
 
 def _of_emulator(request: GuestRequest, state: HostState, fit: Fit) -> Iterator[str]:
-    policy, pool = request.emulator_policy, state.pools.overhead
-    placement = EmulatorPlacement.FLOAT
-    expected = fit.float_set.mask
-    for cell in fit.cells:
-        expected |= cell.float_set.mask
-        for vcpu, pcpu in cell.pins:
-            if vcpu not in request.realtime:
-                expected |= 1 << pcpu
-    if policy is EmulatorPolicy.ISOLATE:
-        placement = EmulatorPlacement.ISOLATED
+    rule = table.rule(request.emulator_policy, state.pools.overhead)
+    if rule.placement is EmulatorPlacement.ISOLATED:
         expected = 0 if fit.emulator_pcpu is None else 1 << fit.emulator_pcpu
         if fit.emulator_pcpu is None or state.topology.cell_of.get(fit.emulator_pcpu) not in {cell.host_cell for cell in fit.cells}:
             yield "the isolated emulator has no pCPU in a cell of the guest"
-    elif policy is EmulatorPolicy.SHARE and pool is not None:
-        placement, expected = EmulatorPlacement.POOL, pool.mask
-    if policy is not EmulatorPolicy.ISOLATE and fit.emulator_pcpu is not None:
+    elif rule.placement is EmulatorPlacement.POOL:
+        expected = 0 if state.pools.overhead is None else state.pools.overhead.mask
+    else:
+        expected = fit.float_set.mask
+        for cell in fit.cells:
+            expected |= cell.float_set.mask
+            for vcpu, pcpu in cell.pins:
+                if vcpu not in request.realtime:
+                    expected |= 1 << pcpu
+    if not rule.own_pcpus and fit.emulator_pcpu is not None:
         yield "an emulator pCPU was given that nobody asked for"
-    if fit.emulator_placement is not placement or fit.emulator.mask != expected or not expected:
+    if fit.emulator_placement is not rule.placement or fit.emulator.mask != expected or not expected:
         yield f"the emulator threads are on {fit.emulator} ({fit.emulator_placement.value}), against the policy"
-    yield from _of_booking(request, state, fit, booked=placement is EmulatorPlacement.POOL)
+    yield from _of_booking(request, state, fit, books=rule.books)
 
 
-def _of_booking(request: GuestRequest, state: HostState, fit: Fit, *, booked: bool) -> Iterator[str]:
-    pools, limits = state.pools, state.limits
-    free_of_charge = limits.shared_fraction == 0 and pools.overhead is not None and pools.overhead <= pools.shared
-    millicpu = booked_millicpu(request, limits.rates) if booked and not free_of_charge else 0
+def _of_booking(request: GuestRequest, state: HostState, fit: Fit, *, books: bool) -> Iterator[str]:
+    pool = pool_of(state.pools, state.limits)
+    millicpu, warnings = booking(request, pool, free_millicpu(state)) if books else (0, ())
     if fit.overhead_millicpu != millicpu:
         yield f"the fit books {fit.overhead_millicpu} millicpu, the rates say {millicpu}"
-    total = sum(claim.fit.overhead_millicpu for claim in state.ledger.claims) + millicpu
-    over = booked and not free_of_charge and total > capacity_millicpu(pools, limits)
-    if over and limits.booking is Booking.ENFORCE:
-        yield f"the overhead pool is booked with {total} millicpu, more than it holds"
-    if bool(fit.warnings) != over:
-        yield "the warning about a booked overhead pool is missing" if over else "there is a warning about nothing"
+    if warnings and pool.enforces:
+        yield f"the overhead pool is booked with {pool.capacity - free_millicpu(state) + millicpu} millicpu, more than it holds"
+    if bool(fit.warnings) != bool(warnings):
+        yield "the warning about a booked overhead pool is missing" if warnings else "there is a warning about nothing"
 
 
 def _of_host(request: GuestRequest, state: HostState, fit: Fit) -> Iterator[str]:
@@ -270,5 +264,5 @@ def _of_host(request: GuestRequest, state: HostState, fit: Fit) -> Iterator[str]
         yield f"the host has the forbidden trait {trait}"
     if state.disk_gib is not None:
         used = state.limits.reserved_disk_gib + sum(claim.fit.disk_gib for claim in state.ledger.claims) + fit.disk_gib
-        if used > state.disk_gib * Fraction(str(state.limits.disk_allocation_ratio)):
+        if used > state.disk_gib * exact(state.limits.disk_allocation_ratio):
             yield f"{used} GiB of disk are promised, more than the host has"

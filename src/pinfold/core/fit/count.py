@@ -17,9 +17,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pinfold.core.fit.model import Fit, FitCell, Strategy
-from pinfold.core.host import Booking, HostState, Ledger, Limits
-from pinfold.core.overhead import books_overhead, capacity_millicpu
-from pinfold.core.pools import Pools
+from pinfold.core.host import HostState, Ledger, exact
+from pinfold.core.overhead.pool import floating_pcpus, pool_of
 from pinfold.core.topology import HostCell
 
 Threads = tuple[int, ...]
@@ -71,8 +70,7 @@ class CellFrame:
 class Frame:
     """The parts of a host that claims do not change: cells, pools, capacities as exact integers. Hosts that are alike may share it.
 
-    Ratios and fractions are exact: the decimals as written. `vcpu_cap` is the host's limit of floating vCPUs. `books` is False if there
-    is no overhead pool, or if it counts as shared only (`shared_fraction` 0).
+    Ratios and fractions are exact: the decimals as written. `vcpu_cap` is the host's limit of floating vCPUs. `pool` is the overhead pool.
     """
 
     def __init__(self, state: HostState) -> None:
@@ -81,13 +79,10 @@ class Frame:
         self.dedicated = pools.dedicated.mask & state.topology.online.mask
         self.shared = pools.shared
         self.n_shared = len(pools.shared)
-        self.overhead = pools.overhead
-        self.effective_ratio = _effective_ratio(pools, limits).as_integer_ratio()
+        self.pool = pool_of(pools, limits)
+        ratio = exact(limits.cpu_allocation_ratio) * floating_pcpus(pools, limits) / self.n_shared if self.n_shared else Fraction(0)
+        self.effective_ratio = ratio.as_integer_ratio()
         self.vcpu_cap = self.n_shared * self.effective_ratio[0] // self.effective_ratio[1]
-        self.overhead_cap = capacity_millicpu(pools, limits)
-        self.books = books_overhead(pools, limits)
-        self.enforces = limits.booking is Booking.ENFORCE
-        self.rates = limits.rates
         self.ram_ratio = exact(limits.ram_allocation_ratio).as_integer_ratio()
         self.reserved_memory_kib = limits.reserved_memory_mib * 1024
         self.reserved_pages = limits.reserved_pages
@@ -224,7 +219,7 @@ class Counts:
         self.foreign_kib = foreign_kib
         self.usage = usage
         self.vcpu_room = frame.vcpu_cap - usage.vcpus
-        self.overhead_room = frame.overhead_cap - usage.booked
+        self.overhead_room = frame.pool.capacity - usage.booked
         self.disk_room = None if frame.disk_cap is None else frame.disk_cap - usage.disk_gib
         over, under = frame.ram_ratio
         rest = frame.small_total_kib - frame.reserved_memory_kib - foreign_kib - usage.strict_mib * 1024
@@ -287,23 +282,6 @@ def _count(frame: Frame, state: HostState) -> Counts:
     small = sum(foreign_pages.get((cell.id, cell.small_kib), 0) * cell.small_kib for cell in frame.cells)
     foreign_kib = small + sum(other.memory_mib for other in foreign) * 1024
     return Counts(state, frame, cells=cells, free=free, foreign=foreign_cpus, foreign_kib=foreign_kib, usage=usage)
-
-
-def exact(number: float) -> Fraction:
-    """The exact decimal value of a configured number: 0.1 is one tenth, not the nearest binary fraction.
-
-    >>> exact(1.1) * 10, exact(4)
-    (Fraction(11, 1), Fraction(4, 1))
-    """
-    return Fraction(str(number))
-
-
-def _effective_ratio(pools: Pools, limits: Limits) -> Fraction:
-    shared = len(pools.shared)
-    if not shared:
-        return Fraction(0)
-    overlap = 0 if pools.overhead is None else len(pools.overhead & pools.shared)
-    return exact(limits.cpu_allocation_ratio) * (shared - exact(limits.shared_fraction) * overlap) / shared
 
 
 def _free(frame: Frame, foreign: int, fits: Iterable[Fit]) -> int:

@@ -8,7 +8,9 @@ from msgspec import Struct
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
-from pinfold.core.request.model import EmulatorPolicy, GuestRequest, PageKind, ThreadPolicy
+from pinfold.core.overhead import table
+from pinfold.core.overhead.table import Rule
+from pinfold.core.request.model import GuestRequest, PageKind, ThreadPolicy
 
 _KEY: Final = "hw:emulator_threads_policy"
 
@@ -39,7 +41,9 @@ class Demand(Struct, frozen=True, kw_only=True):
     """A request as the search reads it: the amounts that a host must have, and one kind for all guest cells with equal needs.
 
     `kinds` are in the order of their first guest cell. `floating` counts all vCPUs that float, in cells or not. `explicit_kib` is the
-    explicit page size, else 0. `may_be_small` means that the page's kind allows the small page.
+    explicit page size, else 0. `may_be_small` means that the page's kind allows the small page. `rules` are those of the emulator policy,
+    by the state of a host's overhead pool. `own_pcpus` counts the pCPUs of isolated emulator threads. `asks_pool` means that a host's
+    overhead pool decides whether it takes the guest.
     """
 
     request: GuestRequest
@@ -52,8 +56,9 @@ class Demand(Struct, frozen=True, kw_only=True):
     disk_gib: int
     traits: bool
     all_realtime: bool
-    isolates_emulator: bool
-    shares_emulator: bool
+    rules: tuple[Rule, Rule, Rule]
+    own_pcpus: int
+    asks_pool: bool
     isolated_threads: bool
     required_threads: bool
     only_small_pages: bool
@@ -67,9 +72,9 @@ def prepare(request: GuestRequest) -> Demand:
     pins = sum(cell.pins for cell in cells)
     all_realtime = bool(pins) and pins == request.vcpus and request.realtime == request.dedicated
     policy, page = request.emulator_policy, request.page
-    if not pins and policy is not EmulatorPolicy.UNSET:
+    if not pins and table.needs_pinned(policy):
         raise InvalidRequest(f"{_KEY}={policy.value} needs hw:cpu_policy=dedicated or mixed: the guest has no pinned vCPU", key=_KEY)
-    if all_realtime and policy is EmulatorPolicy.UNSET:
+    if all_realtime and table.needs_ordinary(policy):
         raise InvalidRequest(
             f"{_KEY} must be share or isolate where all vCPUs are realtime: emulator threads have no pCPU to float over", key=_KEY
         )
@@ -84,8 +89,9 @@ def prepare(request: GuestRequest) -> Demand:
         disk_gib=request.disk_gib,
         traits=bool(request.traits_required or request.traits_forbidden),
         all_realtime=all_realtime,
-        isolates_emulator=policy is EmulatorPolicy.ISOLATE,
-        shares_emulator=policy is EmulatorPolicy.SHARE,
+        rules=table.rules(policy),
+        own_pcpus=table.own_pcpus(policy),
+        asks_pool=table.depends_on_host(policy),
         isolated_threads=request.thread_policy is ThreadPolicy.ISOLATE,
         required_threads=request.thread_policy is ThreadPolicy.REQUIRE,
         only_small_pages=page.kind is PageKind.SMALL,

@@ -16,7 +16,6 @@ from typing import Final
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvariantViolation
 from pinfold.core.fit import check, cores, emulator
-from pinfold.core.fit.booking import booking
 from pinfold.core.fit.count import Counts, Threads, count_host
 from pinfold.core.fit.demand import Demand, prepare
 from pinfold.core.fit.explain import explain
@@ -24,13 +23,14 @@ from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell, NoFit, Strat
 from pinfold.core.fit.place import Placed, place
 from pinfold.core.fit.room import host_takes, page_for
 from pinfold.core.host import HostState
+from pinfold.core.overhead.pool import booking
+from pinfold.core.overhead.table import Rule
 from pinfold.core.reasons import Reason
 from pinfold.core.request.model import GuestRequest
 
 _NONE: Final = CpuSet()
 _FLOAT: Final = EmulatorPlacement.FLOAT
 _POOL: Final = EmulatorPlacement.POOL
-_ISOLATED: Final = EmulatorPlacement.ISOLATED
 
 
 def fit(request: GuestRequest, state: HostState, strategy: Strategy = Strategy.PACK) -> Fit | NoFit:
@@ -69,7 +69,8 @@ def _pin(demand: Demand, counts: Counts, placed: Placed) -> Fit:
     ordinary = idle = 0
     emulator_pcpu: int | None = None
     isolated, required = demand.isolated_threads, demand.required_threads
-    own = not demand.isolates_emulator and (not demand.shares_emulator or counts.frame.overhead is None)
+    rule = demand.rules[counts.frame.pool.state]
+    own = rule.placement is _FLOAT
     for position, guest in enumerate(demand.cells):
         cell = host_cells[position]
         frame = cell.frame
@@ -94,26 +95,26 @@ def _pin(demand: Demand, counts: Counts, placed: Placed) -> Fit:
             ordinary |= float_set.mask
         page_kib = frame.small_kib if demand.only_small_pages else page_for(cell, demand.kinds[guest.kind], demand)
         fit_cells.append(FitCell(guest.guest_cell, frame.id, pins, guest.float_vcpus, float_set, guest.memory_mib, page_kib))
-    return _with_overhead(demand, counts, tuple(fit_cells), ordinary, idle, emulator_pcpu)
+    if emulator_pcpu is not None:
+        ordinary = 1 << emulator_pcpu
+    return _with_overhead(demand, counts, rule, tuple(fit_cells), ordinary, idle, emulator_pcpu)
 
 
-def _with_overhead(demand: Demand, counts: Counts, cells: tuple[FitCell, ...], ordinary: int, idle: int, emulator_pcpu: int | None) -> Fit:
-    """The fit with the emulator threads' place and booking, and a warning if the pool is booked beyond its capacity.
+def _with_overhead(
+    demand: Demand, counts: Counts, rule: Rule, cells: tuple[FitCell, ...], own: int, idle: int, emulator_pcpu: int | None
+) -> Fit:
+    """The fit with the place and the booking of the overhead threads, by their rule; with a warning if the pool is booked beyond capacity.
 
-    `ordinary` are the guest's own pCPUs without those of realtime vCPUs.
+    `own` are the pCPUs of the emulator threads outside the pool: their own one, or the guest's without those of realtime vCPUs.
     """
-    request, frame = demand.request, counts.frame
+    request, pool = demand.request, counts.frame.pool
     millicpu = 0
     warnings: tuple[Reason, ...] = ()
-    if emulator_pcpu is not None:
-        placement, emulator_cpus = _ISOLATED, CpuSet((), 1 << emulator_pcpu)
-    elif not demand.shares_emulator or frame.overhead is None:
-        placement, emulator_cpus = _FLOAT, CpuSet((), ordinary)
+    if rule.placement is _POOL:
+        emulator_cpus = pool.cpus
+        millicpu, warnings = booking(request, pool, counts.overhead_room)
     else:
-        placement, emulator_cpus = _POOL, frame.overhead
-        millicpu, lacking = booking(request, frame, counts.overhead_room)
-        if lacking is not None:
-            warnings = (lacking,)
+        emulator_cpus = CpuSet((), own)
     return Fit(
         request.vcpus,
         request.memory_mib,
@@ -122,7 +123,7 @@ def _with_overhead(demand: Demand, counts: Counts, cells: tuple[FitCell, ...], o
         _NONE,
         _NONE,
         request.realtime,
-        placement,
+        rule.placement,
         emulator_cpus,
         emulator_pcpu,
         CpuSet((), idle) if idle else _NONE,

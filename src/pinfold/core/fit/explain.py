@@ -10,8 +10,7 @@ from pinfold.core.fit.count import CellCounts, Counts
 from pinfold.core.fit.demand import CellNeed, Demand
 from pinfold.core.fit.match import most
 from pinfold.core.fit.place import carriers, least_small_mib
-from pinfold.core.fit.room import page_for, takes
-from pinfold.core.overhead import booked_millicpu
+from pinfold.core.fit.room import overhead_lack, page_for, takes
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 
 _ORDER: Final = {code: position for position, code in enumerate(ReasonCode)}
@@ -62,26 +61,16 @@ def _host_reasons(demand: Demand, counts: Counts, kind: Kind) -> Iterator[Reason
     room = counts.strict_room_mib if demand.cells else counts.floating_room_mib
     if (demand.only_small_pages or not demand.cells) and request.memory_mib > room:
         yield Reason(code=ReasonCode.MEMORY, kind=kind, needed=request.memory_mib, available=room)
-    if demand.shares_emulator:
-        yield from _overhead_reasons(demand, counts, kind)
+    lacking = overhead_lack(demand, counts) if demand.asks_pool else None
+    if lacking is not None:
+        code, needed, available = lacking
+        # No release brings an offline pool back, but switching its pCPUs on does.
+        passing = Kind.INSUFFICIENT if code is ReasonCode.OVERHEAD_POOL_OFFLINE else kind
+        yield Reason(code=code, kind=passing, needed=needed, available=available)
     if demand.pins and not frame.dedicated:
         yield Reason(code=ReasonCode.NO_DEDICATED_POOL, kind=kind, needed=demand.pins)
     elif demand.cells and (frame.n_shared or not demand.floating):
         yield from _placement_reasons(demand, counts, kind)
-
-
-def _overhead_reasons(demand: Demand, counts: Counts, kind: Kind) -> Iterator[Reason]:
-    frame = counts.frame
-    if frame.overhead is None:
-        if demand.all_realtime:
-            yield Reason(code=ReasonCode.NO_OVERHEAD_POOL, kind=kind)
-    elif not frame.overhead:
-        # No release brings its pCPUs back, but switching them on does.
-        yield Reason(code=ReasonCode.OVERHEAD_POOL_OFFLINE, kind=Kind.INSUFFICIENT)
-    elif frame.books and frame.enforces:
-        millicpu = booked_millicpu(demand.request, frame.rates)
-        if millicpu > counts.overhead_room:
-            yield Reason(code=ReasonCode.OVERHEAD_BOOKED, kind=kind, needed=millicpu, available=counts.overhead_room)
 
 
 def _placement_reasons(demand: Demand, counts: Counts, kind: Kind) -> Iterator[Reason]:
@@ -101,7 +90,7 @@ def _placement_reasons(demand: Demand, counts: Counts, kind: Kind) -> Iterator[R
         yield Reason(code=ReasonCode.CELL_COMBINATION, kind=kind, needed=len(demand.cells), available=together)
         return
     if demand.only_small_pages:
-        if demand.isolates_emulator and not any(_carried(demand, counts, allowed, carrier) for carrier in carriers(demand)):
+        if demand.own_pcpus and not any(_carried(demand, counts, allowed, carrier) for carrier in carriers(demand)):
             yield _no_carrier(demand, counts, kind)
         return
     lightest = [small for carrier in carriers(demand) if (small := least_small_mib(demand, counts, carrier)) is not None]
@@ -159,7 +148,7 @@ def _cell_reasons(demand: Demand, cell: CellCounts, empty: CellCounts) -> list[R
 
 
 def _lacks(demand: Demand, cell: CellCounts, need: CellNeed) -> Iterator[tuple[ReasonCode, int, int, str]]:
-    pins, extra = need.pins, int(demand.isolates_emulator)
+    pins, extra = need.pins, demand.own_pcpus
     free = len(cell.wholes) if demand.isolated_threads else cell.n_free
     if demand.required_threads and pins > cell.n_paired:
         yield ReasonCode.THREAD_SIBLINGS, pins, cell.n_paired, ""

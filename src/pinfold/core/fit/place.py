@@ -28,7 +28,7 @@ def place(demand: Demand, counts: Counts, strategy: Strategy) -> Placed | None:
         return None
     if demand.one_kind:
         return _place_equal(demand, counts, strategy)
-    if not demand.isolates_emulator:
+    if not demand.own_pcpus:
         found = _match(demand, counts, strategy, -1)
         return None if found is None else (found[0], -1)
     first, *others = carriers(demand)
@@ -66,7 +66,7 @@ def _place_equal(demand: Demand, counts: Counts, strategy: Strategy) -> Placed |
 def _first_cells(demand: Demand, need: CellNeed, order: tuple[CellCounts, ...]) -> Placed | None:
     """The first host cells that take a guest cell each, one of them with the emulator where it is isolated."""
     left = len(demand.cells)
-    waits = demand.isolates_emulator
+    waits = demand.own_pcpus > 0
     carrier: CellCounts | None = None
     chosen: list[CellCounts] = []
     for cell in order:
@@ -88,7 +88,7 @@ def _first_cells(demand: Demand, need: CellNeed, order: tuple[CellCounts, ...]) 
 
 def carriers(demand: Demand) -> list[int]:
     """The guest cells to try as the emulator's carrier: the first of each kind; [-1] if none is needed."""
-    if not demand.isolates_emulator:
+    if not demand.own_pcpus:
         return [-1]
     first: dict[int, int] = {}
     for position, cell in enumerate(demand.cells):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pinfold.core.fit.count import CellCounts, Counts
 from pinfold.core.fit.demand import CellNeed, Demand
-from pinfold.core.overhead import booked_millicpu
+from pinfold.core.overhead.pool import Lack, lack
 
 
 def host_takes(demand: Demand, counts: Counts) -> bool:
@@ -21,16 +21,13 @@ def host_takes(demand: Demand, counts: Counts) -> bool:
         return request.memory_mib <= counts.floating_room_mib
     if demand.only_small_pages and request.memory_mib > counts.strict_room_mib:
         return False
-    return not demand.shares_emulator or _overhead_takes(demand, counts)
+    return not demand.asks_pool or overhead_lack(demand, counts) is None
 
 
-def _overhead_takes(demand: Demand, counts: Counts) -> bool:
-    frame = counts.frame
-    if frame.overhead is None:
-        return not demand.all_realtime
-    if not frame.overhead:
-        return False
-    return not (frame.books and frame.enforces) or booked_millicpu(demand.request, frame.rates) <= counts.overhead_room
+def overhead_lack(demand: Demand, counts: Counts) -> Lack | None:
+    """What the host lacks for the overhead threads; None if it lacks nothing."""
+    pool = counts.frame.pool
+    return lack(demand.rules[pool.state], pool, demand.request, counts.overhead_room, all_realtime=demand.all_realtime)
 
 
 def takes(cell: CellCounts, need: CellNeed, extra: int, demand: Demand) -> bool:

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.overhead import table
 from pinfold.core.plural import count
 from pinfold.core.request.merge import EffectiveSpecs
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, ThreadPolicy
@@ -46,7 +47,7 @@ def decide_policies(vcpus: int, asked: EffectiveSpecs) -> Policies:
     dedicated = _dedicated(vcpus, cpu, realtime, asked)
     thread = _thread_policy(cpu, asked)
     emulator = _emulator_policy(cpu, asked)
-    if len(realtime) == vcpus and emulator is EmulatorPolicy.UNSET:
+    if len(realtime) == vcpus and table.needs_ordinary(emulator):
         raise InvalidRequest(
             f"hw:cpu_realtime makes every vCPU ({indexes(vcpus)}) realtime, which leaves none for the emulator threads; "
             "hw:emulator_threads_policy must be share or isolate, or hw:cpu_realtime_mask must leave a vCPU out",
@@ -87,10 +88,10 @@ def _check_beside_policy(policy: SpecValue[CpuPolicy], asked: EffectiveSpecs) ->
 
 
 def _check_pinned_count(vcpus: int, pinned: SpecValue[int], asked: EffectiveSpecs) -> None:
-    isolate = asked.emulator_policy is not None and asked.emulator_policy.value is EmulatorPolicy.ISOLATE
-    needed = vcpus + 1 if isolate else vcpus
+    policy = _emulator(asked)
+    needed = vcpus + table.own_pcpus(policy)
     if pinned.value != needed:
-        more = " and hw:emulator_threads_policy=isolate needs one more" if isolate else ""
+        more = f" and hw:emulator_threads_policy={policy.value} needs one more" if needed > vcpus else ""
         raise InvalidRequest(f"{pinned.said()}, but the flavor has {count(vcpus, 'vCPU')}{more}; it must be {needed}", key=pinned.name)
 
 
@@ -147,8 +148,14 @@ def _thread_policy(cpu: CpuPolicy, asked: EffectiveSpecs) -> ThreadPolicy:
 
 
 def _emulator_policy(cpu: CpuPolicy, asked: EffectiveSpecs) -> EmulatorPolicy:
-    _check_pinned(cpu, asked.emulator_policy)
-    return asked.emulator_policy.value if asked.emulator_policy is not None else EmulatorPolicy.UNSET
+    policy = _emulator(asked)
+    if table.needs_pinned(policy):
+        _check_pinned(cpu, asked.emulator_policy)
+    return policy
+
+
+def _emulator(asked: EffectiveSpecs) -> EmulatorPolicy:
+    return EmulatorPolicy.UNSET if asked.emulator_policy is None else asked.emulator_policy.value
 
 
 def _check_pinned(cpu: CpuPolicy, given: SpecValue[object] | None) -> None:

@@ -1,19 +1,14 @@
-"""The classes of a guest's threads, the pCPUs each may run on, and what they book of the overhead pool."""
+"""The classes of a guest's threads, and the pCPUs that each may run on. `table` has the rule that a fit follows."""
 
 from __future__ import annotations
 
 from enum import Enum
-from fractions import Fraction
-from math import floor
 
 from msgspec import Struct
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvariantViolation
 from pinfold.core.fit.model import Fit
-from pinfold.core.host import Limits, OverheadRates
-from pinfold.core.pools import Pools
-from pinfold.core.request.model import GuestRequest
 
 
 class ThreadClass(Enum):
@@ -96,28 +91,3 @@ def memory_cell(thread: ObservedThread, fit: Fit) -> int | None:
     if thread.guest_cell is None or any(cell.guest_cell > 9 for cell in fit.cells):
         return None
     return next((cell.host_cell for cell in fit.cells if cell.guest_cell == thread.guest_cell), None)
-
-
-def booked_millicpu(request: GuestRequest, rates: OverheadRates) -> int:
-    """The millicpu that a guest with policy `share` books of an overhead pool.
-
-    >>> booked_millicpu(GuestRequest(vcpus=4, memory_mib=64, disks=1, nics=2), OverheadRates())
-    58
-    """
-    return rates.guest + rates.vcpu * request.vcpus + rates.disk * request.disks + rates.nic * request.nics
-
-
-def books_overhead(pools: Pools, limits: Limits) -> bool:
-    """Whether guests book millicpu on this host: it has an overhead pool, and not one that counts as shared only (`shared_fraction` 0)."""
-    return pools.overhead is not None and not (limits.shared_fraction == 0 and pools.overhead <= pools.shared)
-
-
-def capacity_millicpu(pools: Pools, limits: Limits) -> int:
-    """The capacity of the overhead pool, rounded down. pCPUs that are also in the shared pool count by `shared_fraction`.
-
-    0 if no overhead pool is configured or all of it is offline. The fraction is exact: the decimal as written.
-    """
-    if pools.overhead is None:
-        return 0
-    overlap = len(pools.overhead & pools.shared)
-    return 1000 * (len(pools.overhead) - overlap) + floor(Fraction(str(limits.shared_fraction)) * 1000 * overlap)

@@ -1,0 +1,24 @@
+"""Overhead threads: the table of the policies (`table`), the pool and its booking (`pool`), and the threads of a guest (`threads`)."""
+
+from pinfold.core.overhead.pool import OverheadPool, booked_millicpu, capacity_millicpu, floating_pcpus, pool_of, rebooked
+from pinfold.core.overhead.table import PoolState, Rule, rule, rules, state_of
+from pinfold.core.overhead.threads import Masks, ObservedThread, ThreadClass, masks, memory_cell
+
+__all__ = [
+    "Masks",
+    "ObservedThread",
+    "OverheadPool",
+    "PoolState",
+    "Rule",
+    "ThreadClass",
+    "booked_millicpu",
+    "capacity_millicpu",
+    "floating_pcpus",
+    "masks",
+    "memory_cell",
+    "pool_of",
+    "rebooked",
+    "rule",
+    "rules",
+    "state_of",
+]
