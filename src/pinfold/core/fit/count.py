@@ -165,21 +165,35 @@ class CellCounts:
 class Usage(Struct, frozen=True, kw_only=True):
     """What claims use of a host as a whole; pCPUs and pages are counted by cell. `strict_mib` is small-page memory of guest cells."""
 
-    vcpus: int = 0
-    booked: int = 0
-    disk_gib: int = 0
-    floating_mib: int = 0
-    strict_mib: int = 0
+    vcpus: int
+    booked: int
+    disk_gib: int
+    floating_mib: int
+    strict_mib: int
 
-    def plus(self, fit: Fit, frame: Frame, sign: int) -> Usage:
-        """The usage with the fit added (`sign` 1) or removed (-1)."""
-        strict = sum([cell.memory_mib for cell in fit.cells if cell.page_kib == frame.small_of.get(cell.host_cell)])
+    @classmethod
+    def of(cls, fits: Iterable[Fit], frame: Frame) -> Usage:
+        """What the fits use together."""
+        vcpus = booked = disk = floating = strict = 0
+        for fit in fits:
+            vcpus += fit.floating_count
+            booked += fit.overhead_millicpu
+            disk += fit.disk_gib
+            if not fit.cells:
+                floating += fit.memory_mib
+            for cell in fit.cells:
+                if cell.page_kib == frame.small_of.get(cell.host_cell):
+                    strict += cell.memory_mib
+        return cls(vcpus=vcpus, booked=booked, disk_gib=disk, floating_mib=floating, strict_mib=strict)
+
+    def plus(self, other: Usage, sign: int) -> Usage:
+        """The usage with the other added (`sign` 1) or removed (-1)."""
         return Usage(
-            vcpus=self.vcpus + sign * fit.floating_count,
-            booked=self.booked + sign * fit.overhead_millicpu,
-            disk_gib=self.disk_gib + sign * fit.disk_gib,
-            floating_mib=self.floating_mib + (0 if fit.cells else sign * fit.memory_mib),
-            strict_mib=self.strict_mib + sign * strict,
+            vcpus=self.vcpus + sign * other.vcpus,
+            booked=self.booked + sign * other.booked,
+            disk_gib=self.disk_gib + sign * other.disk_gib,
+            floating_mib=self.floating_mib + sign * other.floating_mib,
+            strict_mib=self.strict_mib + sign * other.strict_mib,
         )
 
 
@@ -245,7 +259,7 @@ class Counts:
                 for cell in self.cells
             ]
         )
-        usage = self.usage.plus(fit, frame, sign)
+        usage = self.usage.plus(Usage.of((fit,), frame), sign)
         return Counts(state, frame, cells=cells, free=free, foreign=self.foreign, foreign_kib=self.foreign_kib, usage=usage)
 
     def order(self, strategy: Strategy, pins: bool) -> tuple[CellCounts, ...]:
@@ -273,15 +287,13 @@ def _count(frame: Frame, state: HostState) -> Counts:
             foreign_pages[page.cell, page.size_kib] = foreign_pages.get((page.cell, page.size_kib), 0) + page.count
     free = _free(frame, foreign_cpus, fits)
     parts: dict[int, list[FitCell]] = {cell.id: [] for cell in frame.cells}
-    usage = Usage()
     for fit in fits:
-        usage = usage.plus(fit, frame, 1)
         for part in fit.cells:
             parts.setdefault(part.host_cell, []).append(part)
     cells = tuple([_count_cell(cell, free, parts[cell.id], foreign_pages) for cell in frame.cells])
     small = sum(foreign_pages.get((cell.id, cell.small_kib), 0) * cell.small_kib for cell in frame.cells)
     foreign_kib = small + sum(other.memory_mib for other in foreign) * 1024
-    return Counts(state, frame, cells=cells, free=free, foreign=foreign_cpus, foreign_kib=foreign_kib, usage=usage)
+    return Counts(state, frame, cells=cells, free=free, foreign=foreign_cpus, foreign_kib=foreign_kib, usage=Usage.of(fits, frame))
 
 
 def _free(frame: Frame, foreign: int, fits: Iterable[Fit]) -> int:
