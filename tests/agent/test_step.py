@@ -36,8 +36,8 @@ from pinfold.store.records import Desired, Tombstone
 def up(*orders: GuestOrder) -> Script:
     """An agent that has read its orders, and whose look is under way."""
     script = Script()
-    assert kinds(script.passes(0.0)) == ["PollOrders", "ReadOrders"]
-    assert kinds(script.orders(*orders)) == ["Look"]
+    assert kinds(script.passes(0.0)) == ["ReadOrders"]
+    assert kinds(script.orders(*orders)) == ["Look", "PollOrders"]
     return script
 
 

@@ -10,7 +10,7 @@ task goes its way (`work`). While the service is silent, the agent keeps asking 
 >>> from pinfold.agent.state import Rules, starting
 >>> state, actions = step(starting(Memory(), Rules(owner="the agent of c1"), 0.0), Tick(when=Moment(at=0.0)))
 >>> [type(action).__name__ for action in actions]
-['PollOrders', 'ReadOrders']
+['ReadOrders']
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def step(state: State, event: Event) -> tuple[State, tuple[Action, ...]]:
 def due_at(state: State) -> float:
     """When a `Tick` is due at the latest, by the clock of `Moment.at`."""
     times = [] if state.turn is not None else [state.turn_again]
-    times += [] if state.polling else [state.poll_again]
+    times += [] if state.polling or state.orders is None else [state.poll_again]
     return min(times, default=float("inf"))
 
 
@@ -231,9 +231,9 @@ def _go_on(draft: Draft) -> None:
         return
     if state.announce_at is not None and draft.now >= state.announce_at:
         _announce(draft, reported=False)
-    if not state.polling and draft.now >= state.poll_again:
+    if state.orders is not None and not state.polling and draft.now >= state.poll_again:
         draft.change(polling=True, polled=draft.now)
-        draft.do(PollOrders(after=state.orders.count if state.orders else -1))
+        draft.do(PollOrders(after=state.orders.count))
     if state.lease.overdue(draft.now) and state.sight.fresh(state.lease.seconds, draft.now):
         draft.change(lease=send(state.lease, Message(at=draft.now, report=None, in_turn=False)))
         draft.do(SendHeartbeat())
