@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from msgspec import structs
+
 from pinfold.agent.story import noted, story
 from pinfold.cli.agent import story_document
 from pinfold.cli.checks import CheckResult
@@ -71,13 +73,13 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
     stray = Observation(threads=(_thread(4711, "qemu-system-x86", None, "0-3"),), witness="procfs")
     subject = Subject(name="web", id=_ID, pid=4711, owner="pinfold")
     (finding,) = compare(subject, masks(placed), stray.threads, topology.online)[:1]
-    findings = (replace(finding, repair=repair_command("qemu:///system", subject, finding.steps)),)
+    findings = (structs.replace(finding, repair=repair_command("qemu:///system", subject, finding.steps)),)
     judged = GuestAudit(
         guest=guest, origin=GuestOrigin.OURS, policy=EmulatorPolicy.SHARE, masks=masks(placed), observation=stray, findings=findings
     )
     drifted = Verdict(guest=guest, masks=masks(placed), observation=stray, findings=findings)
     why = "the guest is Nova's, and a repair moves guests of ours alone"
-    left = tuple(RemainingFinding(finding=replace(finding, guest="router", by_record=False), why=why) for finding in findings)
+    left = tuple(RemainingFinding(finding=structs.replace(finding, guest="router", by_record=False), why=why) for finding in findings)
     checked = CheckResult(
         files=("/etc/pinfold/pinfold.conf",), warnings=(), host="checked against qemu:///system", pools=(("dedicated", "1-3"),)
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from pinfold.core.drift import Finding, Subject
 from pinfold.drivers.libvirt.commands import repair_command

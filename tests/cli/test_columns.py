@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 from rich.console import RenderableType
 from rich.text import Text
 from tests.cli.test_host_map import CORES, ISOLATE, PINNED, SHARE, survey
@@ -41,13 +42,13 @@ def letters(text: str) -> list[str]:
 
 def seen_with(names: str) -> Survey:
     seen = survey("pack:2 core:8 pu:2 mem:16384", "0-3,16-19", "4-15,20-31", [(2, SHARE), (2, ISOLATE), (2, CORES), (2, PINNED)])
-    guests = [replace(guest, name=names.format(guest.id), record=_flavored(guest)) for guest in seen.guests]
+    guests = [structs.replace(guest, name=names.format(guest.id), record=_flavored(guest)) for guest in seen.guests]
     return replace(seen, guests=tuple(guests))
 
 
 def _flavored(guest: HostGuest) -> Record:
     assert guest.record is not None
-    return replace(guest.record, flavor="isolate-large")
+    return structs.replace(guest.record, flavor="isolate-large")
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -91,7 +92,9 @@ def test_later_lines_of_a_sentence_are_indented() -> None:
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_a_server_of_the_service_is_shown_by_its_name_above_the_hypervisor_s(width: int) -> None:
     seen = seen_with("instance-{0:.8}")
-    guests = [replace(guest, record=replace(_flavored(guest), server=f"vm{place}")) for place, guest in enumerate(seen.guests)]
+    guests = [
+        structs.replace(guest, record=structs.replace(_flavored(guest), server=f"vm{place}")) for place, guest in enumerate(seen.guests)
+    ]
     seen = replace(seen, guests=tuple(guests))
     audits = tuple(GuestAudit(guest=guest, origin=GuestOrigin.OURS) for guest in guests)
     for lines in (
@@ -106,8 +109,8 @@ def test_a_server_of_the_service_is_shown_by_its_name_above_the_hypervisor_s(wid
 def test_advice_that_findings_of_one_guest_share_is_given_once() -> None:
     advice = "stop the guest and give it a place in the pools of today"
     outside = Finding(code=FindingCode.OUTSIDE_POOL, guest="a", subject="its pins", observed="1", recorded="2", advice=advice)
-    part = replace(outside, code=FindingCode.POOL_PART, subject="its overhead threads")
-    lines = printed(findings_lines([outside, part, replace(outside, guest="b")]), 120)
+    part = structs.replace(outside, code=FindingCode.POOL_PART, subject="its overhead threads")
+    lines = printed(findings_lines([outside, part, structs.replace(outside, guest="b")]), 120)
     assert [line.strip() == advice for line in lines] == [False, False, True, False, True]
 
 

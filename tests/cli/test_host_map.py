@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 from rich.console import Console
 
 from pinfold.cli.views.guests import guests_view
@@ -155,14 +156,14 @@ def test_a_power_managed_host_says_what_is_off_and_for_whom() -> None:
     topology = host("core:8 offline:4-7")
     config = PoolConfig(shared=CpuSet.parse("0-1"), dedicated=CpuSet.parse("2-7"), power_managed=True)
     pools, _ = build_pools(config, topology)
-    stopped = replace(STRANGER, state=GuestState.STOPPED, pins=DefinedPins(vcpus=((0, CpuSet.of(4)),)))
+    stopped = structs.replace(STRANGER, state=GuestState.STOPPED, pins=DefinedPins(vcpus=((0, CpuSet.of(4)),)))
     state = HostState(topology=topology, pools=pools, ledger=Ledger(foreign=(foreign(stopped, pools, topology),)), name="c07")
     seen = Survey(state=state, guests=(stopped,), power_managed=True, reserved_pcpus=1)
     text = drawn(seen, 80)
     assert "5 of 6 pCPUs free, 4-7 switched off until a guest needs them" in " ".join(text.split())
     assert "2 pCPUs, 1 kept for the host, 0 floating vCPUs" in text
     assert "switched off, and held by stopped guests: 4 (instance-0001)" in text
-    running = Survey(state=state, guests=(replace(stopped, state=GuestState.RUNNING),), power_managed=True)
+    running = Survey(state=state, guests=(structs.replace(stopped, state=GuestState.RUNNING),), power_managed=True)
     assert "offline, but held: 4 (instance-0001)" in drawn(running, 80)
 
 
@@ -170,7 +171,9 @@ def test_novas_guests_are_shown_with_their_servers_names_and_where_their_threads
     def nova(number: int, name: str, pins: DefinedPins, vcpus: int) -> HostGuest:
         record = NovaRecord(flavor="m1", vcpus=vcpus, memory_mib=0, name=name)
         guest = f"ffffffff-0000-4000-8000-00000000000{number}"
-        return replace(STRANGER, id=guest, name=f"instance-000{number}", vcpus=vcpus, memory_mib=0, huge_mib=1024, nova=record, pins=pins)
+        return structs.replace(
+            STRANGER, id=guest, name=f"instance-000{number}", vcpus=vcpus, memory_mib=0, huge_mib=1024, nova=record, pins=pins
+        )
 
     guests = (
         nova(1, "router", DefinedPins(vcpus=((0, CpuSet.of(2)),), emulator=CpuSet.of(3)), 1),
@@ -198,11 +201,11 @@ def test_novas_guests_are_shown_with_their_servers_names_and_where_their_threads
 
 def test_a_stray_pin_is_marked_and_is_no_second_owner() -> None:
     home = DefinedPins(vcpus=((0, CpuSet.of(4)),), emulator=CpuSet.parse("0-1"))
-    moved = replace(
+    moved = structs.replace(
         STRANGER,
         vcpus=1,
         nova=NovaRecord(flavor="m1", vcpus=1, memory_mib=64),
-        pins=replace(home, emulator=CpuSet.of(2)),
+        pins=structs.replace(home, emulator=CpuSet.of(2)),
         kept=home,
         kept_first=True,
     )

@@ -59,10 +59,10 @@ def _guest(**more: Any) -> HostGuest:
     seen = survey("core:4", "0", "1-3", [(1, SHARE)])
     (guest,) = seen.guests
     assert guest.record is not None
-    return dataclasses.replace(guest, name=HOSTILE, pid=71, record=dataclasses.replace(guest.record, flavor=HOSTILE), **more)
+    return structs.replace(guest, name=HOSTILE, pid=71, record=structs.replace(guest.record, flavor=HOSTILE), **more)
 
 
-_NOVA = dataclasses.replace(STRANGER, name=HOSTILE, nova=NovaRecord(name=HOSTILE, flavor=HOSTILE, vcpus=2, memory_mib=64))
+_NOVA = structs.replace(STRANGER, name=HOSTILE, nova=NovaRecord(name=HOSTILE, flavor=HOSTILE, vcpus=2, memory_mib=64))
 _SIGHT = Observation(
     threads=(
         ObservedThread(tid=71, name=HOSTILE, thread_class=ThreadClass.EMULATOR, allowed=CpuSet.parse("0-3")),
@@ -153,7 +153,7 @@ _PREVIEW = {"candidates": [], "refusals": [{"host": HOSTILE, "revision": 3, "rea
 
 def _survey() -> Any:
     seen = survey("core:4 pu:1", "0", "1-3", [(1, SHARE)])
-    named = dataclasses.replace(seen, guests=(_guest(), dataclasses.replace(_NOVA, pins=DefinedPins())))
+    named = dataclasses.replace(seen, guests=(_guest(), structs.replace(_NOVA, pins=DefinedPins())))
     return dataclasses.replace(named, state=structs.replace(seen.state, name=HOSTILE, traits=frozenset({HOSTILE})))
 
 

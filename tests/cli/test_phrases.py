@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from tests.host.guests import cpus, surveyed, theirs
 
 from pinfold.cli.views.phrases import foreign_words

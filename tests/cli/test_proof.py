@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from msgspec import structs
 from tests.cli.test_host_map import SHARE, survey
 from tests.repairs import repairable
 
@@ -36,7 +37,7 @@ def _threads(vcpu: str, emulator: str) -> Observation:
 
 def _verdict(observation: Observation | None) -> tuple[Survey, HostGuest, Verdict]:
     seen = survey("core:4", "0", "1-3", [(1, SHARE)])
-    guest = dataclasses.replace(seen.guests[0], pid=71)
+    guest = structs.replace(seen.guests[0], pid=71)
     assert guest.record is not None
     recorded = masks(guest.record.fit)
     subject = Subject(name=guest.name, id=guest.id, pid=71, owner="pinfold")
@@ -65,7 +66,7 @@ def test_a_thread_context_stands_with_its_memory_s_cell_and_is_not_judged(capsys
         tid=73, name="TC tc-ram-node0", thread_class=ThreadClass.THREAD_CONTEXT, allowed=CpuSet.parse("0-3"), guest_cell=0
     )
     observation = _threads("1", "0")
-    seen, guest, verdict = _verdict(dataclasses.replace(observation, threads=(*observation.threads, context)))
+    seen, guest, verdict = _verdict(structs.replace(observation, threads=(*observation.threads, context)))
     assert verdict.findings == ()
     show(guest_view(guest, verdict.masks, verdict.observation, verdict.findings, seen.state.topology))
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]

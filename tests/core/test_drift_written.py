@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 from docs.finding_examples import examples
+from msgspec.structs import replace
 
 from pinfold.core.drift import Finding, FindingCode, Severity, written
 from pinfold.core.errors import InvalidRequest

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from tests.host.guests import HOST, POOLS, cpus, fit, ours, surveyed, theirs, uuid
 
 from pinfold.core.drift import Severity, two_owners

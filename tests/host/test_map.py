@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from tests.host.guests import HOST, POOLS, cpus, fit, ours, surveyed, theirs
 
 from pinfold.core.host import ForeignMemory
@@ -124,7 +125,9 @@ def test_the_isolated_emulator_pcpu_of_a_guest_that_is_not_ours_is_told_apart() 
 
 def test_each_cell_says_what_memory_and_huge_pages_are_left() -> None:
     topology = host("cell:2 core:4 pu:2 mem:4096 huge:2048x512")
-    held = replace(theirs(1, "x", ["4"], nova=True), memory_mib=0, huge_mib=256, pages=(ForeignMemory(cell=0, size_kib=2048, count=128),))
+    held = structs.replace(
+        theirs(1, "x", ["4"], nova=True), memory_mib=0, huge_mib=256, pages=(ForeignMemory(cell=0, size_kib=2048, count=128),)
+    )
     seen = host_map(surveyed(held, ours(2, "a", fit("10")), topology=topology))
     assert [[(pages.size_kib, pages.total, pages.free) for pages in cell.pages] for cell in seen.cells] == [
         [(2048, 512, 384)],
@@ -136,7 +139,7 @@ def test_each_cell_says_what_memory_and_huge_pages_are_left() -> None:
 def test_a_guest_of_novas_that_was_pinned_elsewhere_live_owns_its_home_and_is_a_stray_elsewhere() -> None:
     home = DefinedPins(vcpus=((0, cpus("4")),), emulator=cpus("0-1"))
     moved = theirs(2, "x", ["5"], emulator="2", nova=True, kept=home)
-    seen = host_map(surveyed(ours(1, "a", fit("2")), replace(moved, kept_first=True)))
+    seen = host_map(surveyed(ours(1, "a", fit("2")), structs.replace(moved, kept_first=True)))
     found = {p: [(use.guest, use.stray) for use in pcpu(seen, p).owners] for p in (2, 4, 5)}
     assert found == {2: [("a", False), ("x", True)], 4: [("x", False)], 5: [("x", True)]}
     assert not any(pcpu(seen, p).contested for p in range(16))

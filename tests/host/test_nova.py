@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
+from msgspec import structs
 from tests.host.guests import HOST, POOLS, cpus, fit, ours, surveyed, theirs
 from tests.repairs import repairable
 
@@ -59,7 +58,7 @@ def running(
     live: DefinedPins, kept: DefinedPins, *, specs: dict[str, str] | None = None, vcpus: int = 2, kept_first: bool = True
 ) -> HostGuest:
     """A guest of Nova's that runs by one definition and starts by another, which nobody wrote since its start unless that is said."""
-    return dataclasses.replace(theirs(1, "instance-1", vcpus, specs=specs, nova=True, kept=kept), pins=live, kept_first=kept_first)
+    return structs.replace(theirs(1, "instance-1", vcpus, specs=specs, nova=True, kept=kept), pins=live, kept_first=kept_first)
 
 
 @pytest.mark.parametrize(
@@ -273,7 +272,7 @@ def test_a_guest_whose_flavor_and_image_ask_for_nothing_floats_whatever_its_pins
     reading = nova.read(VM, running(both, both, specs={}), POOLS, HOST.online)
     assert (reading.place.alone, reading.beyond) == (cpus(""), cpus("4-5"))
     pinned = NovaRecord(flavor="m1", vcpus=2, memory_mib=64, extra_specs=(), image_properties=(("hw_cpu_policy", "dedicated"),))
-    by_image = dataclasses.replace(running(both, both), nova=pinned)
+    by_image = structs.replace(running(both, both), nova=pinned)
     assert nova.read(VM, by_image, POOLS, HOST.online).place.alone == cpus("4-5")
 
 

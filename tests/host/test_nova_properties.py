@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import shlex
 
@@ -45,7 +44,7 @@ def guests(draw: st.DrawFn) -> tuple[HostGuest, Observation]:
     """A running guest with any two definitions, and threads anywhere."""
     live, kept = draw(definitions()), draw(definitions())
     kept = draw(st.sampled_from([live, kept]))
-    guest = dataclasses.replace(
+    guest = structs.replace(
         theirs(1, "vm", 2, specs=draw(SPECS), nova=True, kept=kept), pins=live, kept_first=draw(st.booleans()) and live != kept
     )
     threads = [
@@ -77,11 +76,11 @@ def obeyed(command: str, guest: HostGuest, observation: Observation) -> tuple[Ho
         verb, where = words[3], cpus(words[6] if words[3] == "vcpupin" else words[5])
         vcpu = int(words[5]) if verb == "vcpupin" else None
         if "--live" in words:
-            guest = dataclasses.replace(guest, pins=_pinned(guest.pins, vcpu, where))
+            guest = structs.replace(guest, pins=_pinned(guest.pins, vcpu, where))
             observation = _moved(observation, {VM.pid or 0} if vcpu is None else {1010 + vcpu}, where)
         if "--config" in words:
             assert guest.kept is not None
-            guest = dataclasses.replace(guest, kept=_pinned(guest.kept, vcpu, where), kept_first=False)
+            guest = structs.replace(guest, kept=_pinned(guest.kept, vcpu, where), kept_first=False)
     return guest, observation
 
 
@@ -91,13 +90,13 @@ def _unrolled(loop: re.Match[str]) -> str:
 
 def _moved(observation: Observation, tids: set[int], where: CpuSet) -> Observation:
     threads = tuple(structs.replace(thread, allowed=where) if thread.tid in tids else thread for thread in observation.threads)
-    return dataclasses.replace(observation, threads=threads)
+    return structs.replace(observation, threads=threads)
 
 
 def _pinned(asked: DefinedPins, vcpu: int | None, where: CpuSet) -> DefinedPins:
     if vcpu is None:
-        return dataclasses.replace(asked, emulator=where)
-    return dataclasses.replace(asked, vcpus=tuple(sorted({**dict(asked.vcpus), vcpu: where}.items())))
+        return structs.replace(asked, emulator=where)
+    return structs.replace(asked, vcpus=tuple(sorted({**dict(asked.vcpus), vcpu: where}.items())))
 
 
 @given(guests())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
+from msgspec.structs import replace
 from tests.fleet import add_host
 
 from pinfold.core.drift import Finding, FindingCode, Severity

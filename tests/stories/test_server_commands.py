@@ -6,11 +6,11 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import uvicorn
+from msgspec.structs import replace
 from tests.ports import free_port
 from tests.real.patience import until
 from tests.stories.rig import ADMIN, Fleet

@@ -7,9 +7,10 @@ topology, start, pin, observe and events; only its witness is not procfs.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
+
+from msgspec import Struct
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Subject
@@ -41,8 +42,7 @@ class GuestState(Enum):
     CRASHED = "crashed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class Record(Struct, frozen=True, kw_only=True):
     """The record that pinfold writes into a guest's own definition, so that a host can be read back without a database.
 
     `guest` is the id (UUID text), `policy` the requested emulator policy, `fit` the decision. `claim` is the id of the claim, None in the
@@ -62,8 +62,7 @@ class Record:
     server: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Boot:
+class Boot(Struct, frozen=True, kw_only=True):
     """What a guest boots from: any of a ROM, a kernel and a disk, or nothing. Paths are absolute on the host.
 
     `disk_format` is `raw` or `qcow2`. A guest has networks only if its template has.
@@ -79,8 +78,7 @@ class Boot:
     iothreads: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuestSpec:
+class GuestSpec(Struct, frozen=True, kw_only=True):
     """One guest to define: record, request, boot sources, and the user's own definition as template, or ''.
 
     `virt_type` is `kvm`, `qemu` (emulated, TCG) or '' for the best that the host has.
@@ -95,8 +93,7 @@ class GuestSpec:
     virt_type: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DefinedPins:
+class DefinedPins(Struct, frozen=True, kw_only=True):
     """The pins in a definition, as the hypervisor reports them. None means no pin, and then the default applies.
 
     `vcpus` and `iothreads` are `(index, set)` pairs, ascending; `realtime` the vCPUs with a realtime scheduler.
@@ -110,8 +107,7 @@ class DefinedPins:
     realtime: CpuSet = CpuSet()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NovaRecord:
+class NovaRecord(Struct, frozen=True, kw_only=True):
     """Nova's metadata in a domain: the flavor's name, size and extra specs, the image's properties, the server's name.
 
     Extra specs and properties are None if Nova did not write them, and empty if Nova wrote that there are none.
@@ -125,8 +121,7 @@ class NovaRecord:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostGuest:
+class HostGuest(Struct, frozen=True, kw_only=True):
     """One guest that the hypervisor knows: ours (`record` is set) or foreign.
 
     `pid` is the hypervisor's process, None if it does not run or cannot be read. `pages` and `memory_mib` are the huge pages per cell and
@@ -188,8 +183,7 @@ class EventKind(Enum):
     DISCONNECTED = "disconnected"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(Struct, frozen=True, kw_only=True):
     """One event. `guest` is '' for an event of the connection."""
 
     kind: EventKind
@@ -197,8 +191,7 @@ class Event:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Observation:
+class Observation(Struct, frozen=True, kw_only=True):
     """The threads of one guest, from `observe`. `witness` names the source: `procfs`, `lab records (synthetic)` or `hypervisor's word
     (unverified)`.
 
@@ -314,16 +307,14 @@ class Driver(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeviceCounts:
+class DeviceCounts(Struct, frozen=True, kw_only=True):
     """The devices of a guest that cost overhead."""
 
     disks: int = 0
     nics: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnotherHost:
+class AnotherHost(Struct, frozen=True, kw_only=True):
     """A host that is described and not reached: its topology, and how definitions for it are written."""
 
     topology: Topology

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from msgspec import structs
+
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import (
     ExpectedMasks,
@@ -222,4 +224,4 @@ def _strangers(seen: Survey) -> tuple[Finding, ...]:
 def _from_afar(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     """The findings that hold from another machine: none about schedulers, which are not seen there. Some have no command from there."""
     told = [finding for finding in findings if finding.code not in (FindingCode.REALTIME_MISSING, FindingCode.REALTIME_UNEXPECTED)]
-    return tuple(replace(finding, advice=_ON_THE_HOST) if finding.steps and not finding.repair else finding for finding in told)
+    return tuple(structs.replace(finding, advice=_ON_THE_HOST) if finding.steps and not finding.repair else finding for finding in told)

@@ -12,9 +12,10 @@ import logging
 import re
 import subprocess
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
+
+from msgspec.structs import replace
 
 from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.core.identity import GuestId

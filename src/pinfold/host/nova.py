@@ -17,8 +17,10 @@ pinned guest: the overhead pool means `share`, the guest's own pCPUs mean no pol
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypeVar
+
+from msgspec.structs import replace
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Definitions, Finding, FindingCode, InferredMasks, Place, Subject, compare, floating_astray, outside_pools

@@ -116,7 +116,7 @@ def _damaged(guest: HostGuest) -> bool:
 
 def _record(guest: HostGuest, request: GuestRequest, found: Fit, flavor: str) -> Record:
     if guest.record is not None:
-        return dataclasses.replace(guest.record, fit=found, request=request)
+        return structs.replace(guest.record, fit=found, request=request)
     return Record(guest=guest.id, policy=request.emulator_policy, fit=found, flavor=flavor, owner=OWNER, request=request)
 
 
@@ -137,7 +137,7 @@ def _without(state: HostState, guest: HostGuest) -> HostState:
 
 def _refuse_contested(seen: Survey, guest: HostGuest, placed: Record) -> None:
     """Raises `Conflict` if somebody else holds a pCPU of the new place. The engine trusts the ledger; this checks everybody's pins."""
-    there = dataclasses.replace(guest, record=placed, problem="")
+    there = structs.replace(guest, record=placed, problem="")
     others = tuple(there if other.id == guest.id else other for other in seen.guests)
     lost = contested(dataclasses.replace(seen, guests=others), guest.id)
     if lost:

@@ -8,11 +8,11 @@ import signal
 import subprocess
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import libvirt
 import pytest
+from msgspec.structs import replace
 from tests.drivers.libvirt.specs import SPECS
 from tests.real.driver.guests import pinned
 from tests.real.patience import PATIENCE_SECONDS, until

@@ -7,11 +7,11 @@ import os
 import shutil
 import subprocess
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import libvirt
 import pytest
+from msgspec.structs import replace
 from tests.real.driver.guests import floating, pinned
 from tests.real.patience import until
 

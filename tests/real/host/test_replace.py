@@ -196,7 +196,7 @@ def test_a_guest_of_an_earlier_pinfold_is_placed_again_by_its_flavor(bench: Benc
     stop(bench.driver, bench.settings, "old")
     guest = bench.guest("old")
     assert guest.record is not None
-    bench.driver.redefine(guest.id, replace(guest.record, request=None), order.request)
+    bench.driver.redefine(guest.id, structs.replace(guest.record, request=None), order.request)
     turned = bench.with_pools(shared="1", dedicated="0")
     flavor = Flavor(vcpus=1, memory_mib=16, extra_specs=tuple(sorted(SHARE.items())), name="small")
     with pytest.raises(InvalidRequest, match=r"earlier pinfold.*--flavor"):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.overhead import ObservedThread, ThreadClass
@@ -29,8 +30,7 @@ class ExpectedMasks(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InferredMasks:
+class InferredMasks(Struct, frozen=True, kw_only=True):
     """The pCPUs where the threads of a guest without our record should run, inferred from other evidence.
 
     An empty set means unknown; such threads are not judged. `policy` is the emulator policy of a guest with pinned vCPUs, else None.
@@ -72,8 +72,7 @@ class PinDefinition(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Definitions:
+class Definitions(Struct, frozen=True, kw_only=True):
     """The pins of a guest's two definitions: `live` (running now) and `kept` (used at the next start); None if it does not exist."""
 
     live: PinDefinition | None = None

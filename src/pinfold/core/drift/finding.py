@@ -5,8 +5,9 @@ The codes are a closed set with stable values. The command line, the metrics and
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from pinfold.core.drift.steps import Step
 from pinfold.core.overhead import ThreadClass
@@ -63,8 +64,7 @@ THREAD_CODES = {
 _NOTES = frozenset({FindingCode.KERNEL_THREAD, FindingCode.THREADS_UNSETTLED, FindingCode.POOL_PART})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
+class Subject(Struct, frozen=True, kw_only=True):
     """The guest that findings are about, with what repairs need.
 
     `pid` is the hypervisor's process and the id of its main thread. `realtime_priority` is the priority of realtime vCPUs.
@@ -81,8 +81,7 @@ class Subject:
     owner: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(Struct, frozen=True, kw_only=True):
     """One difference. `recorded` and `observed` are texts: a cpulist, a scheduler's name, or '' if they do not apply.
 
     `guest` is the guest's name ('' for the host's own findings), `thread` and `tid` the thread, `subject` what else it is about

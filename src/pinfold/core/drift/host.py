@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import remedy
@@ -42,8 +43,7 @@ class Owner(Enum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
+class Holder(Struct, frozen=True, kw_only=True):
     """A guest that is pinned to pCPUs. `name` is its name in findings, `guest` its bare name.
 
     `alone` means that nobody else may use them: a guest of ours, or a pinned one of Nova's. Others may share pCPUs with each other.
@@ -61,8 +61,7 @@ class Holder:
     runs: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Place(Struct, frozen=True, kw_only=True):
     """The place of one guest: the pCPUs it has `alone`, the set its vCPUs are `floating` over, and the overhead pool it uses, or None."""
 
     alone: CpuSet = CpuSet()
@@ -70,8 +69,7 @@ class Place:
     pooled: CpuSet | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Process:
+class Process(Struct, frozen=True, kw_only=True):
     """A process that belongs to no guest here, with the pCPUs that each of its threads may run on.
 
     `machine` describes the virtual machine that it runs for another libvirt, or for none; '' if it is no virtual machine. `keeper`

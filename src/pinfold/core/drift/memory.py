@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+from msgspec import Struct
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import remedy
@@ -27,8 +28,7 @@ class AreaKind(Enum):
     """Heap, stacks, programs and other files: never guest memory."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Area:
+class Area(Struct, frozen=True, kw_only=True):
     """One memory area of a process: its kind, page size, and `(cell, pages)` for each cell that holds some."""
 
     kind: AreaKind
@@ -36,8 +36,7 @@ class Area:
     pages: tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExpectedMemory:
+class ExpectedMemory(Struct, frozen=True, kw_only=True):
     """The host cells that a guest's memory should be on, and the MiB in huge pages that each should hold."""
 
     cells: CpuSet

@@ -92,7 +92,8 @@ def by_kernel(pid: int, thread: ObservedThread, cpus: CpuSet) -> None:
     except OSError as error:
         if thread.thread_class is ThreadClass.KTHREAD:
             return
-        raise Unavailable(f"thread {thread.tid} ({thread.name}) cannot be moved to pCPU {cpus}: {error.strerror}") from error
+        why = "its cpuset cgroup allows none of them" if error.errno == errno.EINVAL else error.strerror
+        raise Unavailable(f"thread {thread.tid} ({thread.name}) cannot be moved to pCPU {cpus}: {why}") from error
 
 
 def by_witness(mover: ThreadMover, thread: ObservedThread, cpus: CpuSet) -> None:

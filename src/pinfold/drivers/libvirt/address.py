@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
+
+from msgspec import Struct
 
 from pinfold.core.errors import InvalidRequest
 
@@ -13,8 +14,7 @@ SYSTEM_STATE_DIR: Final = f"{_SYSTEM}/qemu"
 """The `state_dir` of the system's libvirt."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
+class Address(Struct, frozen=True, kw_only=True):
     """`local`: the hypervisor's processes run on this host. `state_dir` holds NAME.pid and NAME.xml of running guests, '' if remote."""
 
     uri: str

@@ -5,10 +5,10 @@ The format is libvirt's formatcaps. It omits offline pCPUs (some releases list o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 from xml.etree.ElementTree import Element
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from pinfold.core.bounds import MAX_AMOUNT, MAX_CELL, MAX_CELLS, MAX_CPU, MAX_PAGE_KIB
@@ -21,8 +21,7 @@ _WHAT: Final = "capabilities XML"
 _MAX_PAGE_SIZES: Final = 64
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Platform:
+class Platform(Struct, frozen=True, kw_only=True):
     """What the host offers to guests: architecture, kinds of virtualization (`kvm`, `qemu`), emulator, and the small page's size."""
 
     arch: str = "x86_64"

@@ -6,9 +6,10 @@ Boot, migration and audit use the same elements. Sources: libvirt's formatdomain
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 from xml.etree.ElementTree import Element, SubElement
+
+from msgspec import Struct
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvariantViolation
@@ -21,8 +22,7 @@ from pinfold.drivers.port import GuestSpec
 X86: Final = ("x86_64", "i686")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildContext:
+class BuildContext(Struct, frozen=True, kw_only=True):
     """What a definition needs beside the spec: the host's platform, and the priority of realtime vCPUs."""
 
     platform: Platform

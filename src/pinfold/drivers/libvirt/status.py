@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
 from xml.etree.ElementTree import Element
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from pinfold.core.bounds import MAX_AMOUNT, MAX_CELL, MAX_CPU, MAX_GUEST_CELLS, MAX_IOTHREADS, MAX_PAGE_KIB
 from pinfold.core.cpuset import CpuSet
@@ -25,16 +27,14 @@ _SHUT_OFF, _BY_A_CRASH = 5, 3
 _MAX_IOTHREAD_ID: Final = 2**32 - 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
+class Status(Struct, frozen=True, kw_only=True):
     """The content of libvirt's status file of a running guest: its process, and the thread of each vCPU (tid -> index)."""
 
     pid: int
     vcpus: Mapping[int, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostPages:
+class HostPages(Struct, frozen=True, kw_only=True):
     """What a definition takes from the host: its cells, and the huge page size that `<hugepages/>` without a size means."""
 
     cells: tuple[int, ...] = (0,)

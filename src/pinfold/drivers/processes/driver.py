@@ -36,6 +36,7 @@ class ProcessesDriver:
 
     def __init__(self) -> None:
         self._threads = Threads()
+        self._known: dict[str, Process] = {}
 
     def platform_name(self) -> str:
         """Always QEMU."""
@@ -50,8 +51,10 @@ class ProcessesDriver:
         return topology.topology()
 
     def guests(self) -> tuple[HostGuest, ...]:
-        """Every guest, ordered by id. Raises `Unavailable` if procfs may not be read."""
-        return tuple(sorted(map(self._guest, search.processes()), key=lambda guest: guest.id))
+        """Every guest, ordered by id, except those that end while they are read. Raises `Unavailable` if procfs may not be read."""
+        self._known = {process.id: process for process in search.processes()}
+        read = [(process, self._guest(process)) for process in self._known.values()]
+        return tuple(sorted((guest for process, guest in read if search.is_still(process)), key=lambda guest: guest.id))
 
     def definition(self, spec: GuestSpec) -> str:
         """Refused, always with `InvalidRequest`."""
@@ -120,6 +123,9 @@ class ProcessesDriver:
         """There is nothing to close."""
 
     def _find(self, guest: str) -> Process | None:
+        known = self._known.get(guest)
+        if known is not None and search.is_still(known):
+            return known
         return next((process for process in search.processes() if process.id == guest), None)
 
     def _process(self, guest: str) -> Process:
