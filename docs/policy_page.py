@@ -10,15 +10,16 @@ from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import NoFit, Strategy
 from pinfold.core.host import HostState
 from pinfold.core.hosttext import host
-from pinfold.core.overhead import masks
+from pinfold.core.overhead import PoolState, masks, rules
 from pinfold.core.pools import PoolConfig, build_pools
 from pinfold.core.request.compile import compile_request
-from pinfold.core.request.model import Flavor
+from pinfold.core.request.model import EmulatorPolicy, Flavor
 
 _SHAPE = "core:8 pu:2"
 _WITH_POOL = PoolConfig(shared=CpuSet.parse("0-3"), dedicated=CpuSet.parse("4-15"))
 _WITHOUT_POOL = PoolConfig(dedicated=CpuSet.parse("4-15"))
 _DEDICATED = {"hw:cpu_policy": "dedicated"}
+_STATES = {PoolState.ONLINE: "online", PoolState.OFFLINE: "configured, all its pCPUs offline", PoolState.NONE: "none configured"}
 _ROWS: tuple[tuple[str, dict[str, str]], ...] = (
     ("pinned, policy unset", _DEDICATED),
     ("pinned, share", _DEDICATED | {"hw:emulator_threads_policy": "share"}),
@@ -37,16 +38,8 @@ _ROWS: tuple[tuple[str, dict[str, str]], ...] = (
 def policies() -> str:
     """The contract of the policies and the answers of the engine."""
     contract = table(
-        ("`hw:emulator_threads_policy`", "an overhead pool is configured", "none is configured"),
-        (
-            ("unset", "emulator threads float over the guest's own pCPUs", "the same"),
-            (
-                "`share`",
-                "emulator threads of every such guest run on that pool, none on the guest's dedicated pCPUs",
-                "they float over the guest's own pCPUs",
-            ),
-            ("`isolate`", "one more pCPU of the dedicated pool, for this guest alone, runs them", "the same"),
-        ),
+        ("`hw:emulator_threads_policy`", "overhead pool", "emulator threads", "the guest books", "the host must have"),
+        [row for policy in EmulatorPolicy for row in _contract(policy)],
     )
     rows = [(name, _answer(specs, _WITH_POOL), _answer(specs, _WITHOUT_POOL)) for name, specs in _ROWS]
     answers = table(("guest of 2 vCPUs", "shared 0-3, dedicated 4-15", "dedicated 4-15 alone"), rows)
@@ -65,6 +58,16 @@ guests; it never lets them float. The policy has no image property, as in Nova: 
 On an empty host of the shape `{_SHAPE}` (8 cores of two threads). `v0` is vCPU 0, `emu` the emulator threads.
 
 {answers}"""
+
+
+def _contract(policy: EmulatorPolicy) -> list[tuple[str, ...]]:
+    """The rows of one policy; one row where the pool makes no difference."""
+    name = "unset" if policy is EmulatorPolicy.UNSET else code(policy.value)
+    by_state = {state: rules(policy)[state] for state in (PoolState.ONLINE, PoolState.OFFLINE, PoolState.NONE)}
+    if len(set(by_state.values())) == 1:
+        one = by_state[PoolState.NONE]
+        return [(name, "any or none", one.sentence, one.booked(), one.needed())]
+    return [(name, _STATES[state], one.sentence, one.booked(), one.needed()) for state, one in by_state.items()]
 
 
 def _answer(specs: dict[str, str], config: PoolConfig) -> str:

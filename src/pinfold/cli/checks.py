@@ -15,8 +15,9 @@ from msgspec import structs
 
 from pinfold.cli.session import open_session
 from pinfold.core.errors import InvalidRequest, Unavailable
+from pinfold.core.overhead import PoolState, rules
 from pinfold.core.plural import count
-from pinfold.core.request.model import Flavor, GuestRequest
+from pinfold.core.request.model import EmulatorPolicy, Flavor, GuestRequest
 from pinfold.drivers.checkup import Checkup, Health, needs_of
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ def _pools(seen: Survey) -> list[Checkup]:
     if not pools.dedicated:
         poor.append("there is no dedicated pool (cpu_dedicated_set): guests with pinned vCPUs fit nowhere on this host")
     elif pools.overhead is None:
-        poor.append("there is no overhead pool: emulator threads of policy share float over their guest's own pCPUs")
+        poor.append(f"there is no overhead pool: emulator threads of policy share {rules(EmulatorPolicy.SHARE)[PoolState.NONE].sentence}")
     if poor:
         return [Checkup(what="pools", health=Health.POOR, words=sentence) for sentence in poor]
     words = f"dedicated {pools.dedicated}, shared {pools.shared or 'none'}, overhead {pools.overhead}"

@@ -25,6 +25,8 @@ from msgspec.structs import replace
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Definitions, Finding, FindingCode, InferredMasks, Place, Subject, compare, floating_astray, outside_pools
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.overhead import table
+from pinfold.core.overhead.evidence import inferred_policy, is_alone
 from pinfold.core.pools import Pools
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import EmulatorPolicy, Flavor, GuestRequest, Image, ThreadPolicy
@@ -204,7 +206,7 @@ class _Pinned:
         overhead, known = self._overhead(policy, own, pinned)
         if not known:
             findings.append(self._unknown(policy))
-        alone = pinned | overhead if policy is EmulatorPolicy.ISOLATE else pinned
+        alone = pinned | overhead if table.own_pcpus(policy) else pinned
         floating = _union(cpus for vcpu, cpus in enumerate(sets) if vcpu not in self.dedicated)
         # If one pin is unknown the others may be wrong too: judge none of them, but count all as held.
         whole = all(sets[vcpu] for vcpu in self.dedicated)
@@ -229,7 +231,7 @@ class _Pinned:
         3. Prefer the persistent one if nobody wrote it since the guest started.
         """
         possible = [asked for asked in self.asked if self._possible(asked)] or list(self.asked[:1])
-        if self.told is None or self.told.emulator_policy is EmulatorPolicy.UNSET:
+        if self.told is None or table.needs_ordinary(self.told.emulator_policy):
             agreeing = [asked for asked in possible if asked.emulator == self._own(asked)]
             possible = agreeing or possible
         return tuple(possible[:1] if self.guest.kept_first else possible)
@@ -289,34 +291,21 @@ class _Pinned:
         return found[0] if found and settled else None
 
     def _inferred(self, emulator: CpuSet | None, own: CpuSet, pinned: CpuSet) -> EmulatorPolicy | None:
-        if not emulator or self.pools is None:
-            return None
-        if emulator == own:
-            return EmulatorPolicy.UNSET
-        if self._is_isolated(emulator, pinned):
-            return EmulatorPolicy.ISOLATE
-        if self.pools.overhead is not None and emulator.isdisjoint(self.pools.dedicated | pinned):
-            return EmulatorPolicy.SHARE
-        return None
-
-    def _is_isolated(self, emulator: CpuSet | None, pinned: CpuSet) -> bool:
-        dedicated = self.pools.dedicated if self.pools is not None else CpuSet()
-        return emulator is not None and len(emulator) == 1 and emulator <= dedicated and emulator.isdisjoint(pinned)
+        return None if emulator is None or self.pools is None else inferred_policy(emulator, own, pinned, self.pools)
 
     def _overhead(self, policy: EmulatorPolicy | None, own: CpuSet, pinned: CpuSet) -> tuple[CpuSet, bool]:
-        """The place of the emulator threads (docs/reference/policies.md), and whether the evidence shows it.
+        """The place of the emulator threads by the table of policies, and whether the evidence shows it.
 
         Without pools nothing is judged. If a vCPU's place is unknown, so are the guest's own pCPUs. Other findings report both.
         """
         if self.pools is None:
             return CpuSet(), True
-        if policy is EmulatorPolicy.ISOLATE:
-            known = [asked.emulator for asked in self.asked if asked.emulator is not None and self._is_isolated(asked.emulator, pinned)]
-            alone = self._first(known)
-            return (CpuSet(), False) if alone is None else (alone, True)
-        if policy is EmulatorPolicy.SHARE and self.pools.overhead is not None:
-            return self.pools.overhead, True
-        return (own, True) if policy is not None else (CpuSet(), False)
+        if policy is None:
+            return CpuSet(), False
+        known = [asked.emulator for asked in self.asked if asked.emulator is not None and is_alone(asked.emulator, pinned, self.pools)]
+        alone = self._first(known)
+        place = table.pcpus(table.rule(policy, self.pools.overhead).placement, self.pools.overhead, own, alone or CpuSet())
+        return place, alone is not None or not table.own_pcpus(policy)
 
     def _unknown(self, policy: EmulatorPolicy | None) -> Finding:
         """The finding for an emulator pin that fits no policy, or not the stated policy if only Nova knows the right pCPU."""

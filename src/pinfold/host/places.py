@@ -1,12 +1,14 @@
-"""`Places`: where a foreign guest's threads belong, and where its pins put them. `core.overhead.masks` gives the places of our guests."""
+"""`Places`: where a foreign guest's threads belong, and where its pins put them. `core.overhead` gives the places of our guests."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.overhead import table
+from pinfold.core.overhead.evidence import is_alone
 from pinfold.core.pools import Pools
-from pinfold.core.request.model import CpuPolicy, EmulatorPolicy
+from pinfold.core.request.model import CpuPolicy
 from pinfold.drivers.port import HostGuest
 from pinfold.host.nova import Reading
 
@@ -44,7 +46,7 @@ def belonging(guest: HostGuest, reading: Reading, pools: Pools, online: CpuSet) 
     if reading.beyond:
         return places(guest, pools)
     overhead = reading.wanted.overhead
-    isolated = reading.policy is EmulatorPolicy.ISOLATE and bool(overhead)
+    isolated = table.own_pcpus(reading.policy) > 0 and bool(overhead)
     pinned = reading.place.alone - overhead if isolated else reading.place.alone
     lost = sum(not cpus for vcpu, cpus in enumerate(reading.wanted.vcpus) if vcpu not in reading.dedicated)
     return Places(
@@ -79,7 +81,7 @@ def places(guest: HostGuest, pools: Pools | None) -> Places:
         floating |= 0 if cpus is None else cpus.mask
     emulator = guest.pins.placement if guest.pins.emulator is None else guest.pins.emulator
     own = CpuSet.from_mask(pinned)
-    alone = pools is not None and bool(own) and emulator is not None and len(emulator) == 1 and emulator <= pools.dedicated - own
+    alone = pools is not None and bool(own) and is_alone(emulator, own, pools)
     return Places(
         pinned=own,
         floats=count,

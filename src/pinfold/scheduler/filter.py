@@ -45,7 +45,7 @@ def need(request: GuestRequest) -> Need:
         floating=request.vcpus - dedicated,
         whole_cores=request.thread_policy is ThreadPolicy.ISOLATE and dedicated > 0,
         paired=request.thread_policy is ThreadPolicy.REQUIRE,
-        shares=table.depends_on_host(request.emulator_policy),
+        shares=table.uses_pool(request.emulator_policy),
         all_realtime=dedicated > 0 and dedicated == request.vcpus and len(request.realtime) == request.vcpus,
         small_pages=small,
     )

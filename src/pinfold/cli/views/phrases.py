@@ -9,6 +9,7 @@ from rich.text import Text
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.model import EmulatorPlacement, Fit
+from pinfold.core.overhead.table import PLACES
 from pinfold.core.pools import Pools
 from pinfold.core.printable import shown
 from pinfold.core.request.model import EmulatorPolicy
@@ -16,12 +17,6 @@ from pinfold.drivers.port import HostGuest
 from pinfold.host.claims import places_of
 from pinfold.host.places import Places, places
 from pinfold.host.survey import Survey
-
-_EMULATOR = {
-    EmulatorPlacement.FLOAT: "over the guest's own pCPUs",
-    EmulatorPlacement.POOL: "the overhead pool",
-    EmulatorPlacement.ISOLATED: "a pCPU of their own",
-}
 
 
 def mib_of(free: int, total: int) -> str:
@@ -111,17 +106,17 @@ def _foreign_emulator_words(found: Places, pools: Pools | None) -> str:
     if found.emulator_alone:
         return f"{found.emulator}, its own"
     if found.pinned and found.emulator == found.pinned:
-        return "the guest's own pCPUs"
+        return PLACES[EmulatorPlacement.FLOAT]
     if pools is not None and found.pinned and found.emulator == pools.overhead:
-        return "the overhead pool"
+        return PLACES[EmulatorPlacement.POOL]
     return "the shared pool" if pools is not None and found.emulator == pools.shared else str(found.emulator)
 
 
 def emulator_words(fit: Fit) -> str:
     """The pCPUs of the emulator threads of a fit."""
-    if fit.emulator_placement is EmulatorPlacement.FLOAT and not fit.cells:
-        return "the shared pool"
-    return _EMULATOR[fit.emulator_placement]
+    if fit.emulator_placement is EmulatorPlacement.FLOAT:
+        return f"over {PLACES[fit.emulator_placement]}" if fit.cells else "the shared pool"
+    return PLACES[fit.emulator_placement]
 
 
 def short_emulator_words(fit: Fit) -> str:

@@ -18,8 +18,7 @@ from pinfold.core.drift import remedy
 from pinfold.core.drift.expectation import Definitions, ExpectedMasks, InferredMasks, PinDefinition, expected
 from pinfold.core.drift.finding import THREAD_CODES, Finding, FindingCode, Subject
 from pinfold.core.drift.steps import Move, Pin, Pinned, Schedule, Step, SwitchOn
-from pinfold.core.overhead import ObservedThread, ThreadClass
-from pinfold.core.request.model import EmulatorPolicy
+from pinfold.core.overhead import ObservedThread, ThreadClass, table
 
 _REALTIME = frozenset({"fifo", "rr", "deadline"})
 _NO_THREAD = "stop the guest and start it again; a vCPU thread cannot be made from outside"
@@ -140,7 +139,7 @@ class _Judge:
         policy = self.places.policy if isinstance(self.places, InferredMasks) else None
         if policy is None:
             return self._judged(pin, FindingCode.DEFINITION_PINS)
-        if policy is EmulatorPolicy.SHARE and self._is_part(pin):
+        if table.uses_pool(policy) and self._is_part(pin):
             return self._judged(replace(pin, about="its overhead threads"), FindingCode.POOL_PART)
         return self._judged(replace(pin, about=policy.value), FindingCode.EMULATOR_POLICY)
 

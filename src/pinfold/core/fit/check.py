@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from fractions import Fraction
 
+from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.count import CellCounts, Counts
 from pinfold.core.fit.demand import Demand
-from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
+from pinfold.core.fit.model import Fit, FitCell
 from pinfold.core.host import HostState, exact
 from pinfold.core.overhead import table
 from pinfold.core.overhead.pool import booking, floating_pcpus, free_millicpu, pool_of
@@ -226,22 +227,19 @@ def _of_pages(request: GuestRequest, state: HostState, cell: FitCell, asked: Gue
 
 def _of_emulator(request: GuestRequest, state: HostState, fit: Fit) -> Iterator[str]:
     rule = table.rule(request.emulator_policy, state.pools.overhead)
-    if rule.placement is EmulatorPlacement.ISOLATED:
-        expected = 0 if fit.emulator_pcpu is None else 1 << fit.emulator_pcpu
-        if fit.emulator_pcpu is None or state.topology.cell_of.get(fit.emulator_pcpu) not in {cell.host_cell for cell in fit.cells}:
-            yield "the isolated emulator has no pCPU in a cell of the guest"
-    elif rule.placement is EmulatorPlacement.POOL:
-        expected = 0 if state.pools.overhead is None else state.pools.overhead.mask
-    else:
-        expected = fit.float_set.mask
-        for cell in fit.cells:
-            expected |= cell.float_set.mask
-            for vcpu, pcpu in cell.pins:
-                if vcpu not in request.realtime:
-                    expected |= 1 << pcpu
+    own = fit.float_set.mask
+    for cell in fit.cells:
+        own |= cell.float_set.mask
+        for vcpu, pcpu in cell.pins:
+            if vcpu not in request.realtime:
+                own |= 1 << pcpu
+    alone = CpuSet() if fit.emulator_pcpu is None else CpuSet.of(fit.emulator_pcpu)
+    expected = table.pcpus(rule.placement, state.pools.overhead, CpuSet.from_mask(own), alone)
+    if rule.own_pcpus and state.topology.cell_of.get(alone.first if alone else -1) not in {cell.host_cell for cell in fit.cells}:
+        yield "the isolated emulator has no pCPU in a cell of the guest"
     if not rule.own_pcpus and fit.emulator_pcpu is not None:
         yield "an emulator pCPU was given that nobody asked for"
-    if fit.emulator_placement is not rule.placement or fit.emulator.mask != expected or not expected:
+    if fit.emulator_placement is not rule.placement or fit.emulator != expected or not expected:
         yield f"the emulator threads are on {fit.emulator} ({fit.emulator_placement.value}), against the policy"
     yield from _of_booking(request, state, fit, books=rule.books)
 

@@ -91,7 +91,7 @@ def prepare(request: GuestRequest) -> Demand:
         all_realtime=all_realtime,
         rules=table.rules(policy),
         own_pcpus=table.own_pcpus(policy),
-        asks_pool=table.depends_on_host(policy),
+        asks_pool=table.uses_pool(policy),
         isolated_threads=request.thread_policy is ThreadPolicy.ISOLATE,
         required_threads=request.thread_policy is ThreadPolicy.REQUIRE,
         only_small_pages=page.kind is PageKind.SMALL,

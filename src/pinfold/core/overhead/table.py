@@ -60,20 +60,24 @@ class Rule(Struct, frozen=True, kw_only=True):
         return "nothing; a guest whose vCPUs are all realtime is refused"
 
 
-_OVER_ITS_OWN: Final = "float over the guest's own pCPUs"
+_OVER_ITS_OWN: Final = "float over their guest's own pCPUs"
 _FLOAT: Final = Rule(placement=EmulatorPlacement.FLOAT, sentence=_OVER_ITS_OWN)
 _ISOLATED: Final = Rule(
-    placement=EmulatorPlacement.ISOLATED, sentence="run on one more pCPU of the dedicated pool, for this guest alone", own_pcpus=1
+    placement=EmulatorPlacement.ISOLATED, sentence="run on one more pCPU of the dedicated pool, for their guest alone", own_pcpus=1
 )
 
 TABLE: Final[dict[EmulatorPolicy, tuple[Rule, Rule, Rule]]] = {
     EmulatorPolicy.UNSET: (_FLOAT, _FLOAT, _FLOAT),
     EmulatorPolicy.SHARE: (
         Rule(placement=EmulatorPlacement.FLOAT, sentence=_OVER_ITS_OWN, realtime_refusal=ReasonCode.NO_OVERHEAD_POOL),
-        Rule(placement=EmulatorPlacement.POOL, sentence="run on the overhead pool, none on the guest's dedicated pCPUs", books=True),
         Rule(
             placement=EmulatorPlacement.POOL,
-            sentence="would run on the overhead pool, and never float instead",
+            sentence="run on that pool, as those of every such guest, and none on the guest's dedicated pCPUs",
+            books=True,
+        ),
+        Rule(
+            placement=EmulatorPlacement.POOL,
+            sentence="have no pCPU until the pool is online; they never float instead",
             books=True,
             refusal=ReasonCode.OVERHEAD_POOL_OFFLINE,
         ),
@@ -111,9 +115,20 @@ def state_of(overhead: CpuSet | None) -> PoolState:
     return PoolState.ONLINE if overhead else PoolState.OFFLINE
 
 
-def depends_on_host(policy: EmulatorPolicy) -> bool:
-    """Whether a host's overhead pool decides if it takes a guest with this policy."""
-    return any(one.books or one.refusal is not None or one.realtime_refusal is not None for one in TABLE[policy])
+def uses_pool(policy: EmulatorPolicy) -> bool:
+    """Whether the overhead threads run on a host's overhead pool where it has one. Then the pool decides if the host takes the guest."""
+    return any(one.placement is EmulatorPlacement.POOL for one in TABLE[policy])
+
+
+def pcpus(placement: EmulatorPlacement, overhead: CpuSet | None, own: CpuSet, alone: CpuSet) -> CpuSet:
+    """The pCPUs of the overhead threads with this placement.
+
+    `overhead` is the host's overhead pool. `own` are the guest's own pCPUs: those of its vCPUs that are not realtime, and what its other
+    vCPUs float over. `alone` is the pCPU of isolated emulator threads.
+    """
+    if placement is EmulatorPlacement.ISOLATED:
+        return alone
+    return overhead or CpuSet() if placement is EmulatorPlacement.POOL else own
 
 
 def own_pcpus(policy: EmulatorPolicy | None) -> int:
