@@ -477,7 +477,7 @@ def test_a_story_tells_what_happened_to_a_guest_and_no_strangers() -> None:
     story = script.state.stories[G]
     assert story.name == "server-1"
     assert [entry.what for entry in story.entries] == [
-        f"the service orders: running, boot 1, claim {id_of(99)} of revision 3",
+        f"an agent begins; the service orders: running, boot 1, claim {id_of(99)} of revision 3",
         "start begins",
         "start: done",
         "it is running",

@@ -36,7 +36,8 @@ def note_orders(draft: Draft, before: Orders | None) -> None:
         if old is not None and (old.desired, old.boot, old.claim, old.revision) == (order.desired, order.boot, order.claim, order.revision):
             continue
         draft.change_guest(order.guest)
-        what = f"the service orders: {order.desired.value}, boot {order.boot}, claim {order.claim} of revision {order.revision}"
+        begins = "an agent begins; " if before is None else ""
+        what = f"{begins}the service orders: {order.desired.value}, boot {order.boot}, claim {order.claim} of revision {order.revision}"
         draft.note(order.guest, what, name=order.name)
 
 
