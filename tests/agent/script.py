@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from tests.fleet import pinned, report
 
-from pinfold.agent.actions import Action, Log, Look, Perform, ReadOrders, SaveStories, SendGuest, SendHeartbeat, SendReport, Verify
+from pinfold.agent.actions import Action, Audit, Log, Look, Perform, ReadOrders, SaveStories, SendGuest, SendHeartbeat, SendReport, Verify
 from pinfold.agent.events import (
     Event,
     Failed,
@@ -172,5 +172,5 @@ class Script:
 
 
 def kinds(actions: list[Action]) -> list[str]:
-    """The names of the actions, without those that write stories."""
-    return [type(action).__name__ for action in actions if not isinstance(action, SaveStories)]
+    """The names of the actions, without those that write stories and that begin audits."""
+    return [type(action).__name__ for action in actions if not isinstance(action, SaveStories | Audit)]

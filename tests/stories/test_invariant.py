@@ -23,7 +23,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from msgspec import structs
+from msgspec import structs, to_builtins
 from tests.fleet import at_rest, placement_covers_the_ledger, report
 from tests.stories.rig import ADMIN, Agent, Fleet, InProcess, make_services
 
@@ -32,6 +32,7 @@ from pinfold.accounting.embedded import Embedded, EmbeddedPlacement, load, unloa
 from pinfold.agent.actions import (
     Action,
     Announce,
+    Audit,
     Confirm,
     Log,
     Look,
@@ -40,15 +41,18 @@ from pinfold.agent.actions import (
     ReadOrders,
     SaveMemory,
     SaveStories,
+    SendFindings,
     SendGuest,
     SendHeartbeat,
     SendReport,
     Verify,
 )
 from pinfold.agent.events import (
+    Audited,
     Confirmed,
     Event,
     Failed,
+    FindingsSent,
     HostFacts,
     Looked,
     Moment,
@@ -183,7 +187,7 @@ class World:
     def _answered(self, action: Action) -> Event:
         """Perform one action. Nobody answers once the API has died, nor does it answer what killed it."""
         try:
-            if self.died is not None and not isinstance(action, Look | Verify | Perform | SaveMemory | SaveStories):
+            if self.died is not None and not isinstance(action, Look | Verify | Audit | Perform | SaveMemory | SaveStories):
                 raise self.died
             return self._performed(action)
         except DiedError as died:
@@ -206,6 +210,11 @@ class World:
                 return Welcomed(welcome=parse_welcome(_accepted(self.agent.ask("POST", "/heartbeat"))), when=when)
             case Verify():
                 return Verified(threads=None, drift="", when=when)
+            case Audit():
+                return Audited(findings=(), when=when)
+            case SendFindings(report=findings):
+                _accepted(self.agent.ask("PUT", "/host/findings", to_builtins(findings)))
+                return FindingsSent(report=findings, when=when)
             case SendGuest(guest=guest, report=told):
                 _accepted(self.agent.ask("POST", f"/guests/{guest}", codec.to_plain(told, GuestReport)))
                 return Reported(guest=guest, report=told, when=when)

@@ -7,6 +7,8 @@
 | `SendReport`, `SendHeartbeat` | `Welcomed` |
 | `Verify` | `Verified` |
 | `SendGuest` | `Reported` |
+| `Audit` | `Audited` |
+| `SendFindings` | `FindingsSent` |
 | `Perform` | `Performed` |
 | `Confirm` | `Confirmed` |
 | `SaveMemory`, `SaveStories` | `Saved`, `StoriesSaved` |
@@ -27,7 +29,9 @@ from pinfold.agent.reconcile import Memory, Task
 from pinfold.agent.story import Stories
 from pinfold.agent.wire import Absence, GuestOrder, GuestReport
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift.written import FindingsReport
 from pinfold.drivers.port import HostGuest
+from pinfold.host.survey import Survey
 from pinfold.store.records import HostReport
 
 
@@ -67,6 +71,18 @@ class SendGuest(Struct, frozen=True, kw_only=True):
 
     guest: str
     report: GuestReport
+
+
+class Audit(Struct, frozen=True, kw_only=True):
+    """Audit the host as it was seen: every guest, ours or not, and the host as a whole."""
+
+    seen: Survey
+
+
+class SendFindings(Struct, frozen=True, kw_only=True):
+    """Send what the audit found."""
+
+    report: FindingsReport
 
 
 class Perform(Struct, frozen=True, kw_only=True):
@@ -121,6 +137,8 @@ Action: TypeAlias = (
     | SendHeartbeat
     | Verify
     | SendGuest
+    | Audit
+    | SendFindings
     | Perform
     | Confirm
     | SaveMemory

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -11,6 +12,8 @@ from pinfold.agent.reconcile import Memory
 from pinfold.agent.responses import ParsedOrders
 from pinfold.agent.story import Stories
 from pinfold.agent.wire import GuestReport, ThreadReport, Welcome
+from pinfold.core.drift import Finding
+from pinfold.core.drift.written import FindingsReport
 from pinfold.core.options import Option
 from pinfold.drivers.port import Event as HostEvent
 from pinfold.host.survey import Survey
@@ -102,6 +105,21 @@ class Reported(Struct, frozen=True, kw_only=True):
     report: GuestReport
 
 
+class Audited(Struct, frozen=True, kw_only=True):
+    """What the audit found, and why guests (by id) could not be read."""
+
+    when: Moment
+    findings: tuple[Finding, ...]
+    unread: Mapping[str, str] = {}
+
+
+class FindingsSent(Struct, frozen=True, kw_only=True):
+    """The service has acknowledged what the audit found."""
+
+    when: Moment
+    report: FindingsReport
+
+
 class Performed(Struct, frozen=True, kw_only=True):
     """The task of a guest has ended."""
 
@@ -153,7 +171,7 @@ class Failed(Struct, frozen=True, kw_only=True):
     away: bool = False
 
 
-Answer: TypeAlias = Looked | Verified | Reported | Performed | Confirmed | Saved | StoriesSaved
-"""The answers that concern the turn or one guest only."""
+Answer: TypeAlias = Looked | Verified | Reported | Audited | FindingsSent | Performed | Confirmed | Saved | StoriesSaved
+"""The answers that do not concern orders or the lease."""
 
 Event: TypeAlias = Tick | HostChanged | Stop | HungUp | OptionsRead | OrdersRead | Welcomed | Failed | Answer

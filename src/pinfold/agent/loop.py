@@ -17,6 +17,7 @@ from typing import Final, assert_never
 from pinfold.agent.actions import (
     Action,
     Announce,
+    Audit,
     Confirm,
     Log,
     Look,
@@ -26,6 +27,7 @@ from pinfold.agent.actions import (
     ReadOrders,
     SaveMemory,
     SaveStories,
+    SendFindings,
     SendGuest,
     SendHeartbeat,
     SendReport,
@@ -33,9 +35,11 @@ from pinfold.agent.actions import (
 )
 from pinfold.agent.client import ServiceAway, ServiceClient
 from pinfold.agent.events import (
+    Audited,
     Confirmed,
     Event,
     Failed,
+    FindingsSent,
     HostChanged,
     HostFacts,
     HungUp,
@@ -67,6 +71,7 @@ from pinfold.core.options import Option
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Driver
 from pinfold.faultpoints import fault_point
+from pinfold.host.audit import audit_of
 from pinfold.host.survey import survey
 from pinfold.host.verify import verify
 
@@ -204,9 +209,10 @@ class Agent:
                 return Welcomed(welcome=self._service.heartbeat(), when=_now())
             case Verify():
                 return self._verify(action)
-            case SendGuest(guest=guest, report=told):
-                self._service.report(guest, told)
-                return Reported(guest=guest, report=told, when=_now())
+            case SendGuest() | SendFindings():
+                return self._send(action)
+            case Audit():
+                return self._audit(action)
             case Perform():
                 return self._perform_task(action)
             case Confirm(guest=guest, absence=absence):
@@ -214,12 +220,8 @@ class Agent:
                 self._service.absent(guest, absence)
                 fault_point("agent.confirmed")
                 return Confirmed(guest=guest, when=_now())
-            case SaveMemory(memory=memory):
-                write_memory(self._memory_path, memory)
-                return Saved(memory=memory, when=_now())
-            case SaveStories(stories=stories):
-                write_stories(self._stories_path, stories)
-                return StoriesSaved(stories=stories, when=_now())
+            case SaveMemory() | SaveStories():
+                return self._save(action)
             case ReadOptions():
                 return OptionsRead(options=self._read_options(), when=_now())
             case Log() | Announce():
@@ -230,6 +232,25 @@ class Agent:
     def _verify(self, action: Verify) -> Verified:
         verdict = verify(self._driver, self._settings, action.guest, online=action.online)
         return Verified(threads=thread_report(verdict), drift="; ".join(finding.sentence() for finding in verdict.drift), when=_now())
+
+    def _send(self, action: SendGuest | SendFindings) -> Event:
+        if isinstance(action, SendFindings):
+            self._service.findings(action.report)
+            return FindingsSent(report=action.report, when=_now())
+        self._service.report(action.guest, action.report)
+        return Reported(guest=action.guest, report=action.report, when=_now())
+
+    def _save(self, action: SaveMemory | SaveStories) -> Event:
+        if isinstance(action, SaveMemory):
+            write_memory(self._memory_path, action.memory)
+            return Saved(memory=action.memory, when=_now())
+        write_stories(self._stories_path, action.stories)
+        return StoriesSaved(stories=action.stories, when=_now())
+
+    def _audit(self, action: Audit) -> Audited:
+        unread: dict[str, str] = {}
+        found = audit_of(self._driver, self._settings, action.seen, lambda guest, error: unread.update({guest.id: str(error)}))
+        return Audited(findings=found.findings, unread=unread, when=_now())
 
     def _perform_task(self, action: Perform) -> Performed:
         outcome = self._performer.perform(action.task, action.order, ran=action.ran)

@@ -16,6 +16,7 @@ from pinfold.agent.responses import RefusedOrder
 from pinfold.agent.shutdowns import Request
 from pinfold.agent.story import Stories
 from pinfold.agent.wire import GuestOrder, GuestReport, Orders
+from pinfold.core.drift import Finding
 from pinfold.core.fit.model import Strategy
 from pinfold.core.identity import ClaimId
 from pinfold.core.options import Option
@@ -117,6 +118,22 @@ class Turn(Struct, frozen=True, kw_only=True):
     sweep: float | None = None
 
 
+class Audits(Struct, frozen=True, kw_only=True):
+    """The audits of the host. `began` is when the one under way began, and the next begins not before `again`.
+
+    `moving` are the guests whose task was under way when it began. `findings` are those of the last one. `answered` is the identity of the
+    report that the service acknowledged last, at `answered_at`; None when that is not known.
+    """
+
+    began: float | None = None
+    again: float = _NEVER
+    moving: frozenset[str] = frozenset()
+    findings: tuple[Finding, ...] = ()
+    sending: bool = False
+    answered: frozenset[object] | None = None
+    answered_at: float = _NEVER
+
+
 class State(Struct, frozen=True, kw_only=True):
     """Everything that `step` decides on.
 
@@ -141,6 +158,7 @@ class State(Struct, frozen=True, kw_only=True):
     stale: bool = False
     turn_again: float = _NEVER
     swept: float = _NEVER
+    audits: Audits = Audits()
     guests: Mapping[str, GuestStatus] = {}
     waiting: tuple[str, ...] = ()
     troubles: Mapping[str, str] = {}

@@ -2,8 +2,9 @@
 
 The agent takes turns (`turn`): read the orders if need be, look at the host, send its report or a heartbeat, begin the tasks that
 `reconcile` names, report the guests. A turn begins when orders or events arrive, when a task has ended or is due again, and at the latest
-with the next heartbeat. Beside the turns, and held up by none: orders are polled, a heartbeat that is overdue is sent, and each guest's
-task goes its way (`work`). While the service is silent, the agent keeps asking it and begins nothing, because its orders may be old.
+with the next heartbeat. Beside the turns, and held up by none: orders are polled, a heartbeat that is overdue is sent, each guest's
+task goes its way (`work`), and the host is audited (`audits`). While the service is silent, the agent keeps asking it and begins nothing,
+because its orders may be old.
 
 >>> from pinfold.agent.events import Moment
 >>> from pinfold.agent.reconcile import Memory
@@ -18,10 +19,11 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from pinfold.agent import turn, work
+from pinfold.agent import audits, turn, work
 from pinfold.agent.actions import (
     Action,
     Announce,
+    Audit,
     Confirm,
     Look,
     Perform,
@@ -30,6 +32,7 @@ from pinfold.agent.actions import (
     ReadOrders,
     SaveMemory,
     SaveStories,
+    SendFindings,
     SendGuest,
     SendHeartbeat,
     SendReport,
@@ -38,9 +41,11 @@ from pinfold.agent.actions import (
 from pinfold.agent.draft import Draft
 from pinfold.agent.events import (
     Answer,
+    Audited,
     Confirmed,
     Event,
     Failed,
+    FindingsSent,
     HostChanged,
     HungUp,
     Looked,
@@ -112,6 +117,10 @@ def _answered(draft: Draft, event: Answer) -> None:
             turn.verified(draft, threads, drift)
         case Reported(guest=guest, report=report):
             turn.reported(draft, guest, report)
+        case Audited(findings=findings, unread=unread):
+            audits.audited(draft, findings, unread)
+        case FindingsSent(report=report):
+            audits.sent(draft, report)
         case Performed(guest=guest, outcome=outcome):
             work.performed(draft, guest, outcome)
         case Confirmed(guest=guest):
@@ -140,6 +149,8 @@ def _failed(draft: Draft, event: Failed) -> None:
             work.not_saved(draft, event.why)
             if draft.waits_for(Phase.MEMORY):
                 turn.fail(draft, event.why)
+        case Audit() | SendFindings():
+            audits.failed(draft, event.action, event.why)
         case SaveStories(stories=stories):
             draft.change(stories_saved=stories, saving_stories=False)  # the next entry writes them again
             draft.complain("stories", f"the stories of guests cannot be written: {event.why}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from pinfold.agent import pace, shutdowns, work
+from pinfold.agent import audits, pace, shutdowns, work
 from pinfold.agent.actions import Look, ReadOrders, SendGuest, SendHeartbeat, SendReport, Verify
 from pinfold.agent.draft import Draft
 from pinfold.agent.events import HostFacts
@@ -106,6 +106,8 @@ def decide(draft: Draft) -> None:
         work.begin(draft, task, by_guest.get(task.guest), turn.facts.host_boot)
     draft.change_turn(moving=turn.moving | {task.guest for task in tasks})
     _plan_reports(draft, present)
+    if draft.turn.sweep is not None:
+        audits.begin(draft)
     report(draft)
 
 

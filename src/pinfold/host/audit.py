@@ -6,6 +6,7 @@ their pins (`host.nova`). For all other guests there is one rule: they may not f
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -31,6 +32,7 @@ from pinfold.core.drift import (
     two_owners,
 )
 from pinfold.core.drift.steps import ShutDown
+from pinfold.core.errors import PinfoldError
 from pinfold.core.fit.model import Fit
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.core.settings import HostSettings
@@ -94,14 +96,27 @@ class Audit:
 
 def audit(driver: Driver, settings: HostSettings) -> Audit:
     """Audit the host as it is now. Raises `Unavailable` if the hypervisor or procfs cannot be read, `InvalidRequest` for bad pools."""
-    seen = survey(driver, settings)
-    guests = tuple(judge(driver, settings, seen, guest) for guest in seen.guests)
+    return audit_of(driver, settings, survey(driver, settings))
+
+
+def audit_of(
+    driver: Driver, settings: HostSettings, seen: Survey, unreadable: Callable[[HostGuest, PinfoldError], None] | None = None
+) -> Audit:
+    """Audit the host of a survey. If a guest cannot be read, raises `Unavailable`, or calls `unreadable` and leaves the guest out."""
+    guests: list[GuestAudit] = []
+    for guest in seen.guests:
+        try:
+            guests.append(judge(driver, settings, seen, guest))
+        except PinfoldError as error:
+            if unreadable is None:
+                raise
+            unreadable(guest, error)
     found = two_owners(owners(seen)) + _pools_missing(settings, seen)
     if driver.local and own_machine(seen.state.topology):
         found += with_commands(driver, Subject(name=""), _strangers(seen))
     if not driver.local:
-        guests = tuple(replace(guest, findings=_from_afar(guest.findings)) for guest in guests)
-    return Audit(seen=seen, guests=guests, host_findings=found, verified=driver.local)
+        guests = [replace(guest, findings=_from_afar(guest.findings)) for guest in guests]
+    return Audit(seen=seen, guests=tuple(guests), host_findings=found, verified=driver.local)
 
 
 def judge(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest) -> GuestAudit:

@@ -1,0 +1,78 @@
+"""The agent's audits of its host, beside its turns: when one begins, and when the service is told what it found. Part of `step`.
+
+A sweep begins an audit. A report is sent when there is something new, and otherwise from time to time, so that the numbers at the service
+do not grow old. An audit reads how the memory of every guest lies, which may take long: it then waits in proportion before the next one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from msgspec.structs import replace
+
+from pinfold.agent.actions import Audit, SendFindings
+from pinfold.agent.draft import Draft
+from pinfold.agent.state import Audits
+from pinfold.core.drift import Finding, Severity
+from pinfold.core.drift.written import FindingsReport, findings_report, identity
+
+REFRESH_SECONDS: Final = 300.0
+"""After this time a report is sent again, even if it holds nothing new."""
+_REST: Final = 10.0
+"""An audit is followed by a pause of so many times its length, or the next sweep, whichever is later."""
+
+
+def begin(draft: Draft) -> None:
+    """Begin an audit of what the present turn has seen, unless one is under way or has ended just now."""
+    audits = draft.state.audits
+    if audits.began is None and draft.now >= audits.again:
+        _change(draft, began=draft.now, moving=draft.turn.moving)
+        draft.do(Audit(seen=draft.seen))
+
+
+def audited(draft: Draft, findings: tuple[Finding, ...], unread: Mapping[str, str]) -> None:
+    """Log the drift of the host as a whole, and report all findings.
+
+    Left out are guests with a task that was under way, because they were changing. Of guests that could not be read (id and reason) the
+    findings of before stand.
+    """
+    before = draft.state.audits
+    assert before.began is not None
+    busy = before.moving | {guest for guest, status in draft.state.guests.items() if status.work is not None}
+    known = tuple(finding for finding in findings if finding.guest_id not in busy)
+    known += tuple(finding for finding in before.findings if finding.guest_id in unread)
+    _change(draft, began=None, again=draft.now + _REST * (draft.now - before.began), moving=frozenset(), findings=known)
+    draft.complain("audit", "; ".join(f"guest {guest} cannot be audited: {why}" for guest, why in sorted(unread.items())))
+    of_host = "; ".join(one.sentence() for one in known if not one.guest and one.severity is Severity.DRIFT)
+    draft.complain("drift of the host", f"the host has drifted: {of_host}" if of_host else "")
+    _send(draft, findings_report(known))
+
+
+def sent(draft: Draft, report: FindingsReport) -> None:
+    """Keep what the service has acknowledged."""
+    _change(draft, sending=False, answered=identity(report), answered_at=draft.now)
+    draft.complain("findings", "")
+
+
+def failed(draft: Draft, action: Audit | SendFindings, why: str) -> None:
+    """Audit again at a later sweep. After a report, send the next one, whatever it holds: the service may have stored this one, or not."""
+    if isinstance(action, Audit):
+        _change(draft, began=None, moving=frozenset())
+        draft.complain("audit", f"the host cannot be audited: {why}")
+    else:
+        _change(draft, sending=False, answered=None)
+        draft.complain("findings", f"the findings of the audit are not reported: {why}")
+
+
+def _send(draft: Draft, report: FindingsReport) -> None:
+    audits = draft.state.audits
+    old = audits.answered is None or draft.now - audits.answered_at >= REFRESH_SECONDS
+    if not audits.sending and not draft.state.ending and (old or identity(report) != audits.answered):
+        _change(draft, sending=True)
+        draft.do(SendFindings(report=report))
+
+
+def _change(draft: Draft, **fields: object) -> None:
+    audits: Audits = replace(draft.state.audits, **fields)
+    draft.change(audits=audits)

@@ -1,0 +1,103 @@
+"""What strays on a host is seen at `/v1/hosts/NAME/drift` within a sweep, and is gone after the printed command. procfs is the witness."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.ports import free_port
+from tests.real.fleet.conftest import QUICK, UpRig, service_of
+from tests.real.fleet.rig import Process, configuration, domains, ending
+from tests.real.patience import until
+
+from pinfold.lab.daemon import LabHost
+
+
+@pytest.fixture
+def own(lab_name: str, lab_possible: None, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[UpRig]:
+    """`pinfold up` on a lab with the machine's own topology and no cgroups, which would hold threads in their places."""
+    if (os.cpu_count() or 1) < 2:
+        pytest.skip("this needs a shared and a dedicated pCPU")
+    kind = "KVM" if Path("/dev/kvm").exists() else "TCG"
+    request.node.user_properties.append(("witness", f"{kind}, no cgroups, procfs"))
+    state, config, name = tmp_path / "state", tmp_path / "pinfold.conf", f"{lab_name}-drift"
+    for each in (tmp_path, tmp_path.parent):
+        each.chmod(0o711)
+    with LabHost(name, cgroups=False) as lab:
+        text = configuration(lab, state, host=name, shared="0", dedicated="1", pinfold_api=QUICK, pinfold_agent="sweep_seconds = 1")
+        config.write_text(text)
+        process = Process(("up", "--port", str(free_port()), "--config", str(config)), tmp_path, "up")
+        with ending(process):
+            process.start()
+            rig = UpRig(lab=lab, process=process, host=name, state=state, api=service_of(process, state))
+            rig.api.await_host(name, up=True)
+            yield rig
+            rig.api.delete_others()
+
+
+def drift(own: UpRig) -> dict[str, Any]:
+    """What the host's agent found last."""
+    found: dict[str, Any] = own.api.ask("GET", f"/v1/hosts/{own.host}/drift")
+    return found
+
+
+def about(own: UpRig, pid: int) -> dict[str, Any] | None:
+    """The finding about a thread or process; others on this machine may be bound to the pCPU, too."""
+    return next((one for one in drift(own)["findings"] if one["tid"] == pid), None)
+
+
+def found(own: UpRig, pid: int) -> dict[str, Any]:
+    """The finding about a thread or process, as soon as it is reported."""
+    until(lambda: about(own, pid) is not None, f"{pid} is reported")
+    one = about(own, pid)
+    assert one is not None
+    return one
+
+
+def test_a_vcpu_and_a_process_that_stray_are_reported_until_the_printed_commands_have_run(own: UpRig) -> None:
+    api = own.api
+    server = api.create(api.flavor("pin", vcpus=1, hw__cpu_policy="dedicated", hw__emulator_threads_policy="share"))
+    api.await_status(server, "ACTIVE")
+    until(lambda: drift(own)["reported"] is not None, "the first audit is reported")
+    (vcpu,) = domains(own.lab)[server].vcpus
+    assert about(own, vcpu) is None
+
+    subprocess.run(["taskset", "-pc", "0", str(vcpu)], check=True, capture_output=True)
+    stray = subprocess.Popen(["taskset", "-c", "1", "sleep", "3600"])
+    try:
+        strayed, bound = found(own, vcpu), found(own, stray.pid)
+        assert (strayed["code"], strayed["severity"], strayed["guest_id"]) == ("vcpu-thread", "drift", server)
+        assert (strayed["thread_class"], strayed["recorded"], strayed["observed"]) == ("vcpu", "1", "0")
+        assert (bound["code"], bound["sentence"]) == (
+            "foreign-process",
+            f"process {stray.pid} (sleep) is bound to the dedicated pCPU 1",
+        )
+        line = f'pinfold_findings{{code="vcpu-thread",host="{own.host}",severity="drift"}} 1.0'
+        assert line in api.http.get("/metrics").text.splitlines()
+        every = [one["finding"]["tid"] for one in api.ask("GET", "/v1/drift")["findings"] if one["host"] == own.host]
+        assert {vcpu, stray.pid} <= set(every)
+        shown = command(own, "host", "drift", own.host)
+        assert shown.returncode == 1
+        assert f"repair: {strayed['repair']}\n" in shown.stdout
+        assert json.loads(command(own, "host", "drift", own.host, "--json").stdout)["host"] == own.host
+
+        for finding in (strayed, bound):
+            subprocess.run(["sh", "-c", finding["repair"]], check=True, capture_output=True)
+        until(lambda: about(own, vcpu) is None and about(own, stray.pid) is None, "nothing strays any more")
+        assert os.sched_getaffinity(vcpu) == {1}
+    finally:
+        stray.kill()
+        stray.wait()
+
+
+def command(own: UpRig, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """One command against the service."""
+    environment = {**os.environ, "OS_CLIENT_CONFIG_FILE": str(own.clouds), "OS_CLOUD": "pinfold"}
+    line = [sys.executable, "-m", "pinfold.wiring.command", *arguments]
+    return subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
