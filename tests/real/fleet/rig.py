@@ -36,6 +36,8 @@ class Process:
     folder: Path
     name: str
     environment: dict[str, str] = field(default_factory=dict)
+    sources: str = ""
+    """The folder of another version's sources, '' for those under test."""
     told: dict[str, Any] = field(default_factory=dict)
     _process: subprocess.Popen[bytes] | None = None
     _starts: int = 0
@@ -50,7 +52,7 @@ class Process:
         # Compiled modules go to a folder of the tests' own: where nothing may be written beside the sources, each start would compile anew.
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         environment |= {"PYTHONPYCACHEPREFIX": f"{tempfile.gettempdir()}/pinfold-tests-pycache"}
-        environment |= {"PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+        environment |= {"PYTHONPATH": os.pathsep.join(entry for entry in (self.sources, *sys.path) if entry)}
         environment |= {"PINFOLD_FAULT": fault} if fault else {}
         with self._file("out").open("ab") as out, self._file("err").open("ab") as err:
             self._process = subprocess.Popen(
