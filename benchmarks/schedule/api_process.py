@@ -83,7 +83,7 @@ class Meter:
         """The CPU of Placement's application for one PUT of a new consumer; it is emptied after."""
         placement, consumer = self._services.placement, str(uuid.uuid4())
         before = self._metered.cpu
-        placement.allocate(consumer, self._provider, (("MEMORY_MB", 64), ("PCPU", 1)), generation=None)
+        placement.allocate(consumer, ((self._provider, (("MEMORY_MB", 64), ("PCPU", 1))),), generation=None)
         spent = self._metered.cpu - before
         found = placement.allocation(consumer)
         assert found is not None

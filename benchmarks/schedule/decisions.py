@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 
 from benchmarks.schedule.fleet import ASKS, Ask, entry, fleet
+from pinfold.core.host import Claim
 from pinfold.scheduler.decide import Conditions, decide
 from pinfold.scheduler.index import Index
 from pinfold.scheduler.model import SchedulerSettings
@@ -83,11 +84,11 @@ def _mix(index: Index, settings: SchedulerSettings, rounds: int) -> float:
             count += 1
             if candidates:
                 best = candidates[0]
-                index.claimed(best.host, guest, best.fit, best.revision + 1)
+                index.claimed(best.host, Claim(guest=guest, fit=best.fit), best.revision + 1)
                 held.append((best.host, guest))
             if len(held) > 20:
                 host, oldest = held.pop(0)
                 known = index.get(host)
                 assert known is not None
-                index.released(host, oldest, known.state.revision + 1)
+                index.released(host, oldest, None, known.state.revision + 1)
     return count / (time.process_time() - began)

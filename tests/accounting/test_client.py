@@ -82,7 +82,7 @@ def test_traits_and_aggregates_come_back_as_they_were_put(placement: Placement) 
 def test_an_allocation_is_made_read_replaced_and_emptied(placement: Placement) -> None:
     first, second, guest = _provider(placement), _provider(placement), str(uuid.uuid4())
     assert placement.allocation(guest) is None
-    placement.allocate(guest, first, (("PCPU", 3),), generation=None)
+    placement.allocate(guest, ((first, (("PCPU", 3),)),), generation=None)
     found = placement.allocation(guest)
     assert found is not None
     assert found.providers == ((first, (("PCPU", 3),)),)
@@ -90,7 +90,7 @@ def test_an_allocation_is_made_read_replaced_and_emptied(placement: Placement) -
     assert found.ours
     assert placement.provider_allocations(first) == ((guest, (("PCPU", 3),)),)
     assert placement.usages(first) == (("PCPU", 3),)
-    placement.allocate(guest, second, (("PCPU", 2),), generation=found.generation)
+    placement.allocate(guest, ((second, (("PCPU", 2),)),), generation=found.generation)
     assert placement.usages(first) == (("PCPU", 0),)
     with pytest.raises(Conflict):
         placement.empty(found)
@@ -103,34 +103,34 @@ def test_an_allocation_is_made_read_replaced_and_emptied(placement: Placement) -
 
 def test_a_second_first_allocation_is_a_conflict(placement: Placement) -> None:
     provider, guest = _provider(placement), str(uuid.uuid4())
-    placement.allocate(guest, provider, (("PCPU", 1),), generation=None)
+    placement.allocate(guest, ((provider, (("PCPU", 1),)),), generation=None)
     with pytest.raises(Conflict):
-        placement.allocate(guest, provider, (("PCPU", 1),), generation=None)
+        placement.allocate(guest, ((provider, (("PCPU", 1),)),), generation=None)
 
 
 def test_a_lack_of_room_is_told_from_a_conflict(placement: Placement) -> None:
     provider = _provider(placement)
-    placement.allocate(str(uuid.uuid4()), provider, (("PCPU", 3),), generation=None)
+    placement.allocate(str(uuid.uuid4()), ((provider, (("PCPU", 3),)),), generation=None)
     with pytest.raises(OverCapacity, match="PCPU"):
-        placement.allocate(str(uuid.uuid4()), provider, (("PCPU", 2),), generation=None)
+        placement.allocate(str(uuid.uuid4()), ((provider, (("PCPU", 2),)),), generation=None)
     with pytest.raises(OverCapacity, match="violate inventory constraints"):
-        placement.allocate(str(uuid.uuid4()), provider, (("PCPU", 5),), generation=None)
+        placement.allocate(str(uuid.uuid4()), ((provider, (("PCPU", 5),)),), generation=None)
 
 
 def test_a_class_that_is_not_offered_is_a_lack_of_room(placement: Placement) -> None:
     provider = _provider(placement)
     with pytest.raises(OverCapacity):
-        placement.allocate(str(uuid.uuid4()), provider, (("VCPU", 1),), generation=None)
+        placement.allocate(str(uuid.uuid4()), ((provider, (("VCPU", 1),)),), generation=None)
 
 
 def test_a_provider_that_is_not_there_is_our_mistake(placement: Placement) -> None:
     with pytest.raises(InvalidRequest):
-        placement.allocate(str(uuid.uuid4()), str(uuid.uuid4()), (("PCPU", 1),), generation=None)
+        placement.allocate(str(uuid.uuid4()), ((str(uuid.uuid4()), (("PCPU", 1),)),), generation=None)
 
 
 def test_inventory_in_use_is_not_taken_away(placement: Placement) -> None:
     provider = _provider(placement)
-    placement.allocate(str(uuid.uuid4()), provider, (("PCPU", 1),), generation=None)
+    placement.allocate(str(uuid.uuid4()), ((provider, (("PCPU", 1),)),), generation=None)
     generation, _ = placement.inventories(provider)
     with pytest.raises(Conflict):
         placement.put_inventories(provider, generation, ())
@@ -143,7 +143,7 @@ def test_many_threads_write_on_sqlite_without_an_error(placement: Placement) -> 
     def run() -> None:
         for _ in range(3):
             try:
-                placement.allocate(str(uuid.uuid4()), provider, (("PCPU", 1),), generation=None)
+                placement.allocate(str(uuid.uuid4()), ((provider, (("PCPU", 1),)),), generation=None)
                 outcomes.append("placed")
             except OverCapacity:
                 outcomes.append("full")

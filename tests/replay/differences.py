@@ -44,6 +44,12 @@ def _plain_claims(claims: Any) -> Any:
     return claims
 
 
+def _ledger_claims(host: Any) -> Any:
+    for claim in host["state"]["ledger"]["claims"]:
+        del claim["id"]
+    return host
+
+
 def _no_claim(message: Any) -> Any:
     """A message, a tombstone or several, that named no claim."""
     for one in message if isinstance(message, list) else [message]:
@@ -71,7 +77,7 @@ def _plain_findings(document: Any) -> Any:
 
 _COLUMNS = "what the scheduler keeps of a guest has columns of its own"
 _ROLES = "a claim has a role, and the revision at which it was held"
-_NAMED = "reports, absences and tombstones name the claim"
+_NAMED = "reports, absences, tombstones and ledgers name the claim"
 
 DIFFERENCES: tuple[Difference, ...] = (
     *(
@@ -81,6 +87,7 @@ DIFFERENCES: tuple[Difference, ...] = (
             Difference(family=family, cases="guest *", reason=_COLUMNS, undo=_scheduler_details),
             Difference(family=family, cases="orders of *", reason=f"{_COLUMNS}; {_ROLES}", undo=_in_orders),
             Difference(family=family, cases="claims of *", reason=_ROLES, undo=_plain_claims),
+            Difference(family=family, cases="host *", reason=_NAMED, undo=_ledger_claims),
             Difference(family=family, cases="tombstones of *", reason=_NAMED, undo=_no_claim),
         )
     ),

@@ -11,7 +11,7 @@ from tests.fleet import add_guest, add_host, at_rest, floating, pinned, report, 
 from tests.scheduler.claiming import EAGER, SLOW_EYES, create, refuse, synced_hosts
 
 from pinfold.accounting.client import Placement
-from pinfold.accounting.resources import OVERHEAD, PCPU
+from pinfold.accounting.resources import OVERHEAD, PCPU, Shares
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import Conflict
 from pinfold.core.host import Foreign, Limits, OverheadRates
@@ -118,7 +118,7 @@ def test_a_host_that_is_down_or_disabled_is_no_candidate(database: Database, sch
 def test_when_placement_lacks_room_the_next_host_is_taken(database: Database, scheduler: Scheduler, placement: Placement) -> None:
     full, free = synced_hosts(database, scheduler, "full", "free")
     stranger = Placement(placement._http)
-    stranger.allocate(str(uuid.uuid4()), full, ((PCPU, 13),), generation=None)
+    stranger.allocate(str(uuid.uuid4()), ((full, ((PCPU, 13),)),), generation=None)
     for _ in range(2):
         assert create(database, scheduler, pinned(6)).host == free
     refused = refuse(database, scheduler, pinned(6))
@@ -134,17 +134,17 @@ def test_a_host_that_had_room_only_after_it_was_asked_is_asked_once_more(
     """Placement lacks room on both hosts, and the room of the first one is released while the second is tried."""
     strangers = {host: str(uuid.uuid4()) for host in synced_hosts(database, scheduler, "c01", "c02")}
     for host, consumer in strangers.items():
-        placement.allocate(consumer, host, ((PCPU, 13),), generation=None)
+        placement.allocate(consumer, ((host, ((PCPU, 13),)),), generation=None)
     asked: list[str] = []
     allocate = Placement.allocate
 
-    def allocating(self: Placement, consumer: str, host: str, *rest: Any, **more: Any) -> None:
-        asked.append(host)
+    def allocating(self: Placement, consumer: str, shares: Shares, **more: Any) -> None:
+        asked.append(shares[0][0])
         if len(asked) == 2:
             found = placement.allocation(strangers[asked[0]])
             assert found is not None
             placement.empty(found)
-        allocate(self, consumer, host, *rest, **more)
+        allocate(self, consumer, shares, **more)
 
     monkeypatch.setattr(Placement, "allocate", allocating)
     made = create(database, scheduler, pinned(6))
@@ -349,7 +349,7 @@ def test_a_host_that_cannot_be_removed_keeps_its_provider_as_it_is(database: Dat
     with database.write() as connection:
         aggregates.remove_host(connection, group.id, host)
     somebody = str(uuid.uuid4())
-    placement.allocate(somebody, host, ((PCPU, 1),), generation=None)
+    placement.allocate(somebody, ((host, ((PCPU, 1),)),), generation=None)
     with pytest.raises(Conflict):
         scheduler.remove_host(host)
     with database.read() as connection:

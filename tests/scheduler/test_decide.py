@@ -16,7 +16,7 @@ from pinfold.core.fit.count import count_host
 from pinfold.core.fit.demand import prepare
 from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import Fit, NoFit, Strategy
-from pinfold.core.host import Foreign, HostState, Ledger, Limits, OverheadRates
+from pinfold.core.host import Claim, Foreign, HostState, Ledger, Limits, OverheadRates
 from pinfold.core.pools import Pools
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest
@@ -82,9 +82,9 @@ def test_a_row_after_claims_and_releases_is_the_row_of_the_same_state_from_nothi
         answer = fit(pinned(2, emulator=EmulatorPolicy.SHARE), state)
         assert isinstance(answer, Fit)
         state = ledger.claim(state, guest, answer)
-        index.claimed("id-c01", guest, answer, state.revision)
+        index.claimed("id-c01", Claim(guest=guest, fit=answer), state.revision)
     state = ledger.release(state, "22222222-2222-2222-2222-000000000001")
-    index.released("id-c01", "22222222-2222-2222-2222-000000000001", state.revision)
+    index.released("id-c01", "22222222-2222-2222-2222-000000000001", None, state.revision)
     row = index.look(lambda view: list(map(int, view.numbers[0])))
     assert row == numbers(_entry("c01", state))
     found = index.get("id-c01")
@@ -96,7 +96,7 @@ def test_a_claim_that_skips_a_revision_waits_for_the_store() -> None:
     index = _index(_entry("c01"))
     answer = fit(pinned(2), _state())
     assert isinstance(answer, Fit)
-    index.claimed("id-c01", GUEST, answer, 3)
+    index.claimed("id-c01", Claim(guest=GUEST, fit=answer), 3)
     entry = index.get("id-c01")
     assert entry is not None
     assert entry.state.revision == 1

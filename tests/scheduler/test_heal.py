@@ -44,7 +44,7 @@ def _intend(database: Database, host: str, request: GuestRequest, *, seconds: fl
 def test_an_expired_claim_is_abandoned_and_emptied(database: Database, scheduler: Scheduler, placement: Placement) -> None:
     (host,) = synced_hosts(database, scheduler, "c01")
     guest, claim = _intend(database, host, pinned(2), seconds=-1)
-    placement.allocate(guest, host, ((PCPU, 2),), generation=None)
+    placement.allocate(guest, ((host, ((PCPU, 2),)),), generation=None)
     healed = scheduler.heal()
     assert (healed.abandoned, healed.emptied) == (1, 1)
     at_rest(database, placement)
@@ -55,7 +55,7 @@ def test_an_expired_claim_is_abandoned_and_emptied(database: Database, scheduler
 def test_a_claim_within_its_deadline_is_left_alone(database: Database, scheduler: Scheduler, placement: Placement) -> None:
     (host,) = synced_hosts(database, scheduler, "c01")
     guest, claim = _intend(database, host, pinned(2), seconds=600)
-    placement.allocate(guest, host, ((PCPU, 2),), generation=None)
+    placement.allocate(guest, ((host, ((PCPU, 2),)),), generation=None)
     healed = scheduler.heal()
     assert (healed.abandoned, healed.emptied) == (0, 0)
     assert placement.allocation(guest) is not None
@@ -86,12 +86,12 @@ def test_a_late_put_of_an_abandoned_claim_is_emptied(database: Database, placeme
     (host,) = synced_hosts(database, patient, "c01")
     guest, claim = _intend(database, host, pinned(2), seconds=-1)
     assert patient.heal().abandoned == 1
-    placement.allocate(guest, host, ((PCPU, 2),), generation=None)
+    placement.allocate(guest, ((host, ((PCPU, 2),)),), generation=None)
     assert patient.heal().emptied == 1
     with database.write() as connection:
         assert claims.get(connection, claim) is not None
         claims.forget(connection, claim)
-    placement.allocate(guest, host, ((PCPU, 2),), generation=None)
+    placement.allocate(guest, ((host, ((PCPU, 2),)),), generation=None)
     assert patient.heal().emptied == 1
     at_rest(database, placement)
 
@@ -100,11 +100,11 @@ def test_a_late_put_never_harms_the_guests_next_claim(database: Database, schedu
     (host,) = synced_hosts(database, scheduler, "c01")
     guest, _ = _intend(database, host, pinned(2), seconds=-1)
     scheduler.heal()
-    placement.allocate(guest, host, ((PCPU, 2),), generation=None)
+    placement.allocate(guest, ((host, ((PCPU, 2),)),), generation=None)
     made = scheduler.create(wanted(guest, pinned(3)))
     assert isinstance(made, Claimed)
     with pytest.raises(Conflict):
-        placement.allocate(guest, host, ((PCPU, 2),), generation=None)
+        placement.allocate(guest, ((host, ((PCPU, 2),)),), generation=None)
     scheduler.heal()
     at_rest(database, placement)
 
@@ -154,7 +154,7 @@ def test_an_allocation_that_was_lost_or_changed_is_restored(database: Database, 
     at_rest(database, placement)
     found = placement.allocation(made.guest)
     assert found is not None
-    placement.allocate(made.guest, second, ((PCPU, 1),), generation=found.generation)
+    placement.allocate(made.guest, ((second, ((PCPU, 1),)),), generation=found.generation)
     assert scheduler.heal().restored == 1
     at_rest(database, placement)
 
@@ -252,6 +252,6 @@ def test_scheduling_that_stopped_half_way_is_told(database: Database, placement:
 def test_a_guest_whose_claim_is_only_intended_can_be_released(database: Database, scheduler: Scheduler, placement: Placement) -> None:
     (host,) = synced_hosts(database, scheduler, "c01")
     guest, _ = _intend(database, host, pinned(2), seconds=600)
-    placement.allocate(guest, host, ((PCPU, 2),), generation=None)
+    placement.allocate(guest, ((host, ((PCPU, 2),)),), generation=None)
     scheduler.release(guest)
     at_rest(database, placement)

@@ -17,7 +17,7 @@ import httpx
 
 from pinfold.accounting import placement_responses as responses
 from pinfold.accounting.placement_responses import CONSUMER_TYPE, Allocation, Provider
-from pinfold.accounting.resources import Amounts, Inventories
+from pinfold.accounting.resources import Amounts, Inventories, Shares
 from pinfold.core.errors import InvalidRequest, Unavailable
 
 MICROVERSION: Final = "placement 1.39"
@@ -178,13 +178,12 @@ class Placement:
         """Everything that the consumer consumes, with its generation; None when it consumes nothing."""
         return self._read("GET", f"/allocations/{consumer}", lambda body: responses.allocation(consumer, body))
 
-    def allocate(self, consumer: str, provider: str, amounts: Amounts, *, generation: int | None) -> None:
-        """Set the consumer's allocation to these amounts of this provider only. `generation` is None for a consumer that consumes nothing
-        yet.
+    def allocate(self, consumer: str, shares: Shares, *, generation: int | None) -> None:
+        """Set the consumer's allocation to these shares only. `generation` is None for a consumer that consumes nothing yet.
 
-        Raises `Conflict` when the consumer has changed since `generation`, `OverCapacity` when the provider lacks room.
+        Raises `Conflict` when the consumer has changed since `generation`, `OverCapacity` when a provider lacks room.
         """
-        self._put_allocations(consumer, {provider: {"resources": dict(amounts)}}, generation)
+        self._put_allocations(consumer, {provider: {"resources": dict(amounts)} for provider, amounts in shares}, generation)
 
     def empty(self, allocation: Allocation) -> None:
         """Remove the consumer's allocation. Raises `Conflict` when it has changed since it was read."""

@@ -9,6 +9,7 @@ until enough of them are gone.)
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
@@ -27,6 +28,22 @@ UNLIMITED: Final = 2**31 - 1
 """Placement's largest integer."""
 
 Amounts = tuple[tuple[str, int], ...]
+Shares = tuple[tuple[str, Amounts], ...]
+"""What one consumer consumes of each provider, ordered by provider; each amount is ordered by resource class."""
+
+
+def union(parts: Iterable[tuple[str, Amounts]]) -> Shares:
+    """The sum of what several claims of one guest consume, each of one provider.
+
+    >>> union([("h2", (("PCPU", 2),)), ("h1", (("PCPU", 1),)), ("h2", (("MEMORY_MB", 64), ("PCPU", 3)))])
+    (('h1', (('PCPU', 1),)), ('h2', (('MEMORY_MB', 64), ('PCPU', 5))))
+    """
+    found: dict[str, dict[str, int]] = {}
+    for provider, consumed in parts:
+        mine = found.setdefault(provider, {})
+        for name, amount in consumed:
+            mine[name] = mine.get(name, 0) + amount
+    return tuple((provider, tuple(sorted(found[provider].items()))) for provider in sorted(found))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.model import Fit
-from pinfold.core.identity import GuestId
+from pinfold.core.identity import ClaimId, GuestId
 from pinfold.core.pools import Pools
 from pinfold.core.topology import Topology
 
@@ -86,14 +86,17 @@ class Foreign(Struct, frozen=True, kw_only=True):
 
 
 class Claim(Struct, frozen=True, kw_only=True):
-    """A fit recorded for one guest."""
+    """A fit recorded for one guest. `id` is None where a guest has one claim."""
 
     guest: GuestId
     fit: Fit
+    id: ClaimId | None = None
 
 
 class Ledger(Struct, frozen=True, kw_only=True):
-    """The claims and foreign domains of one host. `claims` are ordered by guest id, each id once; `foreign` is ordered by name."""
+    """The claims and foreign domains of one host. `claims` are ordered by guest id and claim id, each pair once; `foreign` is
+    ordered by name.
+    """
 
     claims: tuple[Claim, ...] = ()
     foreign: tuple[Foreign, ...] = ()

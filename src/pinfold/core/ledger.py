@@ -15,7 +15,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.model import Fit
 from pinfold.core.host import Claim, HostState, Ledger
-from pinfold.core.identity import GuestId
+from pinfold.core.identity import ClaimId, GuestId
 
 
 class Role(Enum):
@@ -41,15 +41,15 @@ class PcpuRole(Struct, frozen=True, kw_only=True):
     vcpu: int | None = None
 
 
-def claim(state: HostState, guest: GuestId, fit: Fit) -> HostState:
+def claim(state: HostState, guest: GuestId, fit: Fit, id: ClaimId | None = None) -> HostState:  # noqa: A002
     """The state with `fit` claimed by `guest`; the revision increases by one.
 
     The fit has already decided memory, shared room and bookings; they are not checked again here.
-    Raises `Conflict` if the guest has a claim already, or if a pCPU belongs to another claim or to something foreign.
+    Raises `Conflict` if the guest has that claim already, or if a pCPU belongs to another claim or to something foreign.
     """
     claims = state.ledger.claims
-    at = bisect_left(claims, guest, key=lambda one: one.guest)
-    if at < len(claims) and claims[at].guest == guest:
+    at = _position(claims, guest, id)
+    if at < len(claims) and (claims[at].guest, claims[at].id) == (guest, id):
         raise Conflict(f"guest {guest} has a claim on host {state.name or '(unnamed)'} already")
     taken = fit.taken
     for other in claims:
@@ -58,16 +58,21 @@ def claim(state: HostState, guest: GuestId, fit: Fit) -> HostState:
     for foreign in state.ledger.foreign:
         if not taken.isdisjoint(foreign.cpus):
             raise Conflict(f"pCPU {(taken & foreign.cpus).first} belongs to {foreign.name}, which is not ours")
-    return _with_claims(state, (*claims[:at], Claim(guest=guest, fit=fit), *claims[at:]))
+    return _with_claims(state, (*claims[:at], Claim(guest=guest, fit=fit, id=id), *claims[at:]))
 
 
-def release(state: HostState, guest: GuestId) -> HostState:
-    """The state without the claim of `guest`; the revision increases by one. Raises `Conflict` if it has no claim."""
+def release(state: HostState, guest: GuestId, id: ClaimId | None = None) -> HostState:  # noqa: A002
+    """The state without that claim of `guest`; the revision increases by one. Raises `Conflict` if it has no such claim."""
     claims = state.ledger.claims
-    at = bisect_left(claims, guest, key=lambda one: one.guest)
-    if at == len(claims) or claims[at].guest != guest:
+    at = _position(claims, guest, id)
+    if at == len(claims) or (claims[at].guest, claims[at].id) != (guest, id):
         raise Conflict(f"guest {guest} has no claim on host {state.name or '(unnamed)'}")
     return _with_claims(state, (*claims[:at], *claims[at + 1 :]))
+
+
+def _position(claims: tuple[Claim, ...], guest: GuestId, id: ClaimId | None) -> int:  # noqa: A002
+    """Where the claim is, or belongs."""
+    return bisect_left(claims, (guest, id or ""), key=lambda one: (one.guest, one.id or ""))
 
 
 def _with_claims(state: HostState, claims: tuple[Claim, ...]) -> HostState:

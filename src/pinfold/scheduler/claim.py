@@ -2,8 +2,9 @@
 
 0. Write the claim row: `intended`, with a deadline by the database's clock, and the amounts. For another host or other amounts,
    redirect it.
-1. Write the allocation in Placement: first without a consumer generation; later ones with the generation that was read *before* the
-   claim row was redirected. So a claimer whose claim was abandoned meanwhile can never overwrite its successor's allocation.
+1. Write the allocation in Placement, which holds the guest's other claims too: first without a consumer generation; later ones with the
+   generation that was read *before* the claim row was redirected. So a claimer whose claim was abandoned meanwhile can never overwrite its
+   successor's allocation.
 2. In one transaction, move the host's revision from the one of the decision to the next, the claim from `intended` to `held`, the pCPUs
    to their owner and the guest to its host. Each statement must hit exactly its row, or all of it is rolled back.
 
@@ -24,13 +25,15 @@ from typing import Final
 
 from pinfold.accounting.client import Placement
 from pinfold.accounting.placement_responses import OverCapacity
-from pinfold.accounting.resources import Amounts, amounts
+from pinfold.accounting.resources import Amounts, Shares, amounts, union
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.fit.demand import Demand, prepare
 from pinfold.core.fit.model import Fit, NoFit
+from pinfold.core.host import Claim
 from pinfold.core.identity import ClaimId
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.faultpoints import fault_point
+from pinfold.scheduler.booking import booked_by, settle
 from pinfold.scheduler.decide import Conditions, closed, decide, explain, fit_on, refusal, untrait
 from pinfold.scheduler.index import Entry, Index
 from pinfold.scheduler.model import Candidate, Claimed, HostRefusal, HostSearch, Refused, SchedulerSettings
@@ -38,7 +41,7 @@ from pinfold.scheduler.placement_sets import PlacementSets
 from pinfold.scheduler.refresh import Freshness
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.records import ClaimState
+from pinfold.store.records import ClaimRole, ClaimState
 
 STALE_TRIES: Final = 5
 _CONSUMER_TRIES: Final = 5
@@ -186,10 +189,10 @@ class Claimer:
         if attempt.booked:
             generation = self._generation(attempt)
         for _ in range(_CONSUMER_TRIES):
-            self._intend(attempt, entry.id, wanted, booked)
+            shares = self._intend(attempt, entry.id, wanted, booked, alone=generation is None)
             fault_point("claim.intended")
             try:
-                self._placement.allocate(attempt.wanted.guest, entry.id, booked, generation=generation)
+                self._placement.allocate(attempt.wanted.guest, shares, generation=generation)
             except Conflict:
                 found = self._generation(attempt)
                 generation = _UNSEEN_GENERATION if found is None and generation is None else found
@@ -202,15 +205,29 @@ class Claimer:
             return
         raise Conflict(f"guest {attempt.wanted.guest}: its allocation in Placement keeps changing")
 
-    def _intend(self, attempt: _Attempt, host: str, wanted: Fit, booked: Amounts) -> None:
-        seconds = self._settings.claim_seconds
+    def _intend(self, attempt: _Attempt, host: str, wanted: Fit, booked: Amounts, *, alone: bool) -> Shares:
+        """Write the claim row. Returns the allocation that the guest is to have: that of this claim, and unless it is `alone` in Placement,
+        of the guest's other claims.
+        """
+        search, seconds, claim = attempt.wanted, self._settings.claim_seconds, attempt.claim
         with self._database.write() as connection:
-            if attempt.claim is not None:
-                claims.redirect(connection, attempt.claim, host=host, amounts=booked, fit=wanted, seconds=seconds)
-                return
-            claim = ClaimId(str(uuid.uuid4()))
-            claims.intend(connection, claim_id=claim, guest=attempt.wanted.guest, host=host, amounts=booked, fit=wanted, seconds=seconds)
+            if claim is not None:
+                claims.redirect(connection, claim, host=host, amounts=booked, fit=wanted, seconds=seconds)
+            else:
+                claim = ClaimId(str(uuid.uuid4()))
+                claims.intend(
+                    connection,
+                    claim_id=claim,
+                    guest=search.guest,
+                    host=host,
+                    amounts=booked,
+                    fit=wanted,
+                    seconds=seconds,
+                    role=search.role,
+                )
+            shares = union([(host, booked)]) if alone else booked_by(connection, search.guest)
         attempt.claim = claim
+        return shares
 
     def _generation(self, attempt: _Attempt) -> int | None:
         found = self._placement.allocation(attempt.wanted.guest)
@@ -232,9 +249,10 @@ class Claimer:
                 except Conflict as error:
                     raise _StaleError from error
                 claims.hold(connection, claim, guest=guest, host=entry.id, fit=wanted, revision=made)
-                guests.place(connection, guest, entry.id)
+                if attempt.wanted.role is ClaimRole.RUNS:
+                    guests.place(connection, guest, entry.id)
                 fault_point("claim.pinned")
-            self._index.claimed(entry.id, guest, wanted, made)
+            self._index.claimed(entry.id, Claim(guest=guest, fit=wanted, id=claim), made)
         fault_point("claim.held")
         refusals = tuple(attempt.tried.values())
         return Claimed(claim=claim, guest=guest, host=entry.id, name=entry.name, revision=made, fit=wanted, refusals=refusals)
@@ -246,7 +264,7 @@ class Claimer:
         with self._database.write() as connection:
             claims.abandon(connection, attempt.claim, expired=False)
         if attempt.booked:
-            clear(self._database, self._placement, attempt.wanted.guest)
+            settle(self._database, self._placement, attempt.wanted.guest)
         with self._database.write() as connection:
             claims.forget(connection, attempt.claim)
 
@@ -276,27 +294,10 @@ class Claimer:
             if found.state is ClaimState.INTENDED:
                 with self._database.write() as connection:
                     claims.abandon(connection, attempt.claim, expired=False)
-            clear(self._database, self._placement, attempt.wanted.guest)
+            settle(self._database, self._placement, attempt.wanted.guest)
         except (Unavailable, Conflict) as error:
             _log.warning("claim %s is left to the healer: %s", attempt.claim, error)
         return None
-
-
-def clear(database: Database, placement: Placement, guest: str) -> bool:
-    """Empty the allocation of a guest that has no live claim. Returns whether there was one.
-
-    It reads the allocation before the claims: whoever claims for the guest after that changes the consumer's generation, and the emptying
-    is refused. Raises `Conflict` then, and when the guest has a live claim; `Unavailable`.
-    """
-    found = placement.allocation(guest)
-    if found is None or not found.ours:
-        return False
-    with database.read() as connection:
-        live = claims.live(connection, guest)
-    if live is not None and live.state is not ClaimState.RELEASING:
-        raise Conflict(f"guest {guest} has a live claim")
-    placement.empty(found)
-    return True
 
 
 def _refused(candidate: Candidate, code: ReasonCode, needed: int = 0) -> HostRefusal:

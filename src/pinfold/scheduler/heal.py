@@ -2,9 +2,9 @@
 
 1. End leases that a jump of the clock left in the future. Turn intended claims past their deadline into `abandoned` ones, by the
    claimer's own compare-and-set: exactly one of the two wins.
-2. Empty the allocations of abandoned and releasing claims. Check an abandoned one again until no late PUT can arrive any more.
+2. Take abandoned and releasing claims out of their guests' allocations. Check an abandoned one again until no late PUT can arrive any more.
 3. Empty consumers of our type on our providers that have no live claim: the result of a late PUT.
-4. Restore the allocation of a held claim if it is missing or wrong.
+4. Restore the allocation of a guest with held claims if it is missing or wrong.
 5. Correct providers whose inventories, traits or aggregates differ.
 6. Mark guests deleted that are wanted absent and hold nothing; release those on a fenced host first.
 
@@ -22,7 +22,7 @@ from pinfold.accounting.client import Placement
 from pinfold.accounting.placement_responses import OverCapacity
 from pinfold.core.errors import Conflict, PinfoldError, Unavailable
 from pinfold.faultpoints import fault_point
-from pinfold.scheduler.claim import clear
+from pinfold.scheduler.booking import settle, together
 from pinfold.scheduler.model import HealSummary, SchedulerSettings
 from pinfold.scheduler.providers import Providers
 from pinfold.scheduler.release import Releaser
@@ -140,30 +140,30 @@ class Healer:
             tally.synced += 1
         booked = dict(self._placement.provider_allocations(host.id))
         with self._database.read() as connection:
-            live = claims.of_guests(connection, booked)
             held = claims.of_host(connection, host.id, ClaimState.HELD)
+            live = claims.of_guests(connection, {*booked, *(claim.guest for claim in held)})
         for consumer in booked.keys() - live.keys():
             if self._clear(consumer):
                 tally.emptied += 1
-        for claim in held:
-            if booked.get(claim.guest) != claim.amounts:
-                self._restore(tally, host, claim)
+        for guest in sorted({claim.guest for claim in held}):
+            if booked.get(guest) != dict(together(live[guest])).get(host.id):
+                self._restore(tally, host, guest)
 
-    def _restore(self, tally: _Tally, host: HostRecord, claim: ClaimRecord) -> None:
-        found = self._placement.allocation(claim.guest)
+    def _restore(self, tally: _Tally, host: HostRecord, guest: str) -> None:
+        """Give a guest the allocation that its claims need. One that is claimed for at this moment is left to its claimer."""
+        found = self._placement.allocation(guest)
         if found is not None and not found.ours:
-            tally.problems.append(f"guest {claim.guest}: Placement has a consumer of that id, of the type {found.consumer_type}")
-            return
-        if found is not None and found.providers == ((claim.host, claim.amounts),):
+            tally.problems.append(f"guest {guest}: Placement has a consumer of that id, of the type {found.consumer_type}")
             return
         with self._database.read() as connection:
-            now = claims.get(connection, claim.id)
-        if now is None or now.state is not ClaimState.HELD or now.amounts != claim.amounts:
+            live = claims.all_live(connection, guest)
+        wanted = together(live)
+        if not wanted or any(claim.state is ClaimState.INTENDED for claim in live) or (found is not None and found.providers == wanted):
             return
         try:
-            self._placement.allocate(claim.guest, claim.host, claim.amounts, generation=None if found is None else found.generation)
+            self._placement.allocate(guest, wanted, generation=None if found is None else found.generation)
         except OverCapacity as error:
-            tally.problems.append(f"guest {claim.guest} on {host.name} runs without its allocation: {error}")
+            tally.problems.append(f"guest {guest} on {host.name} runs without its allocation: {error}")
             return
         tally.restored += 1
 
@@ -189,9 +189,9 @@ class Healer:
             guests.remove(connection, guest)
 
     def _clear(self, guest: str) -> bool:
-        """Empty the allocation, unless somebody claims for the guest: then there is nothing to heal."""
+        """Take what no claim needs out of the allocation, unless somebody is claiming for the guest: then there is nothing to heal."""
         try:
-            return clear(self._database, self._placement, guest)
+            return settle(self._database, self._placement, guest, even_intended=False)
         except Conflict:
             return False
 

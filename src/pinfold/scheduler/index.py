@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from pinfold.core import ledger
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.count import Counts, Frame, count_host
-from pinfold.core.fit.model import Fit, Strategy
-from pinfold.core.host import HostState, Ledger
-from pinfold.core.identity import GuestId
+from pinfold.core.fit.model import Strategy
+from pinfold.core.host import Claim, HostState, Ledger
+from pinfold.core.identity import ClaimId, GuestId
 from pinfold.store.records import HostLedger, HostMark
 
 WIDTH: Final = 8
@@ -135,20 +135,20 @@ class Index:
             row = self._rows.get(host)
             return None if row is None else self._entries[row]
 
-    def claimed(self, host: str, guest: GuestId, fit: Fit, revision: int) -> None:
+    def claimed(self, host: str, claim: Claim, revision: int) -> None:
         """Add a held claim that made the host's revision `revision`. If the index missed other changes, it learns this one by `refresh`."""
 
         def step(counts: Counts) -> Counts:
-            return counts.after(fit, ledger.claim(counts.state, guest, fit), taken=True)
+            return counts.after(claim.fit, ledger.claim(counts.state, claim.guest, claim.fit, claim.id), taken=True)
 
         self._change(host, revision, step)
 
-    def released(self, host: str, guest: GuestId, revision: int) -> None:
+    def released(self, host: str, guest: GuestId, claim: ClaimId | None, revision: int) -> None:
         """Remove the pins of a released claim, under the same condition."""
 
         def step(counts: Counts) -> Counts:
-            state = ledger.release(counts.state, guest)
-            fit = next(claim.fit for claim in counts.state.ledger.claims if claim.guest == guest)
+            state = ledger.release(counts.state, guest, claim)
+            fit = next(one.fit for one in counts.state.ledger.claims if (one.guest, one.id) == (guest, claim))
             return counts.after(fit, state, taken=False)
 
         self._change(host, revision, step)

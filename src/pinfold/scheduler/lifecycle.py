@@ -160,8 +160,7 @@ class Lifecycle:
                 guest = guests.find(connection, guest_id)
                 if guest is None or guest.deleted is not None or guest.desired is not Desired.ABSENT:
                     return
-                claim = claims.live(connection, guest_id)
-                if claim is None or claim.state is ClaimState.RELEASING:
+                if all(claim.state is ClaimState.RELEASING for claim in claims.all_live(connection, guest_id)):
                     guests.remove(connection, guest_id)
         except Conflict as error:
             _log.info("guest %s is gone already: %s", guest_id, error)

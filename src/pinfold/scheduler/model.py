@@ -8,6 +8,7 @@ from typing import Final
 from pinfold.core.fit.model import Fit, NoFit, Strategy
 from pinfold.core.identity import ClaimId, GuestId
 from pinfold.core.request.model import GuestRequest
+from pinfold.store.records import ClaimRole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,7 @@ class HostSearch:
     """A stored guest that needs a host.
 
     If given, only the host ids in `hosts` are allowed; those in `exclude` never are. With `member_of` (uuids of Placement aggregates), the
-    host must be a member of one of them.
+    host must be a member of one of them. `role` is that of the claim to make.
     """
 
     guest: GuestId
@@ -46,6 +47,7 @@ class HostSearch:
     hosts: frozenset[str] | None = None
     exclude: frozenset[str] = frozenset()
     member_of: frozenset[str] = frozenset()
+    role: ClaimRole = ClaimRole.RUNS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

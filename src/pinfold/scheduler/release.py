@@ -12,7 +12,7 @@ from pinfold.core.fit.model import NoFit
 from pinfold.core.identity import ClaimId
 from pinfold.core.overhead import rebooked
 from pinfold.faultpoints import fault_point
-from pinfold.scheduler.claim import clear
+from pinfold.scheduler.booking import reallocate, settle
 from pinfold.scheduler.index import Index
 from pinfold.scheduler.refresh import Freshness
 from pinfold.store import claims, guests, hosts
@@ -34,10 +34,17 @@ class Releaser:
 
     def release(self, guest: str, *, claim: ClaimId | None = None, bury: bool) -> None:
         """See `Scheduler.release`."""
+        with self._database.read() as connection:
+            found = claims.all_live(connection, guest)
+        for one in found:
+            if claim is None or one.id == claim:
+                self._release_one(one.id, bury=bury)
+
+    def _release_one(self, claim: ClaimId, *, bury: bool) -> None:
         for left in reversed(range(_TRIES)):
             with self._database.read() as connection:
-                found = claims.live(connection, guest)
-            if found is None or (claim is not None and found.id != claim):
+                found = claims.get(connection, claim)
+            if found is None or found.state is ClaimState.ABANDONED:
                 return
             fault_point("release.begin")
             try:
@@ -47,14 +54,13 @@ class Releaser:
                 # An intended claim may be held by now, and its guest may run. A held one can only have been released by somebody faster.
                 if found.state is ClaimState.INTENDED or not left:
                     raise
-                _log.info("guest %s: somebody else releases claim %s: %s", guest, found.id, error)
-                claim = found.id
+                _log.info("guest %s: somebody else releases claim %s: %s", found.guest, claim, error)
 
     def _release(self, found: ClaimRecord, *, bury: bool) -> None:
         if found.state is ClaimState.INTENDED:
             with self._database.write() as connection:
                 claims.abandon(connection, found.id, expired=False)
-            self._clear(found.guest)
+            self._settle(found.guest)
             return
         if found.state is ClaimState.HELD:
             self._unpin(found, bury=bury)
@@ -62,17 +68,17 @@ class Releaser:
         self.finish(found)
 
     def finish(self, claim: ClaimRecord) -> None:
-        """The second half, for a releasing claim: empty the allocation, then forget the claim. Can be repeated."""
-        self._clear(claim.guest)
+        """The second half, for a releasing claim: take the claim out of the guest's allocation, then forget it. Can be repeated."""
+        self._settle(claim.guest)
         fault_point("release.emptied")
         with self._database.write() as connection:
             if claims.get(connection, claim.id) is not None:
                 claims.forget(connection, claim.id)
 
-    def _clear(self, guest: str) -> None:
+    def _settle(self, guest: str) -> None:
         for _ in range(_TRIES):
             try:
-                clear(self._database, self._placement, guest)
+                settle(self._database, self._placement, guest)
                 return
             except Conflict:
                 continue
@@ -95,13 +101,13 @@ class Releaser:
         if fit == found.fit and wanted == found.amounts:
             return
         try:
-            reallocate(self._placement, found, larger(found.amounts, wanted))
+            reallocate(self._database, self._placement, found, larger(found.amounts, wanted))
             with self._database.write() as connection:
                 made = hosts.bump(connection, found.host, ledger=True)
                 claims.amend(connection, found, amounts=wanted, fit=fit, revision=made)
             self._fresh.host(found.host)
             # Also when no amount shrinks: a healer in between may have restored the amounts that the ledger had until now.
-            reallocate(self._placement, found, wanted)
+            reallocate(self._database, self._placement, found, wanted)
         except OverCapacity as error:
             raise Conflict(f"guest {guest} cannot be booked anew on {host.record.name}: {error}") from error
 
@@ -111,16 +117,7 @@ class Releaser:
             claims.unpin(connection, claim.id)
             if bury:
                 hosts.bury(connection, claim.host, Tombstone(guest=claim.guest, revision=claim.revision, claim=claim.id))
-        self._index.released(claim.host, claim.guest, revision)
-
-
-def reallocate(placement: Placement, claim: ClaimRecord, wanted: Amounts) -> None:
-    """Set the claim's allocation to those amounts. Raises `OverCapacity`, and `Conflict` for a guest without one, which may be leaving."""
-    booked = placement.allocation(claim.guest)
-    if booked is None or not booked.ours:
-        raise Conflict(f"guest {claim.guest} has no allocation of ours; it is leaving, or has to be healed first")
-    if booked.providers != ((claim.host, wanted),):
-        placement.allocate(claim.guest, claim.host, wanted, generation=booked.generation)
+        self._index.released(claim.host, claim.guest, claim.id, revision)
 
 
 def larger(one: Amounts, other: Amounts) -> Amounts:

@@ -33,9 +33,10 @@ from pinfold.core.identity import GuestId
 from pinfold.core.ledger import release
 from pinfold.core.overhead import masks
 from pinfold.faultpoints import fault_point
+from pinfold.scheduler.booking import reallocate
 from pinfold.scheduler.decide import untrait
 from pinfold.scheduler.refresh import Freshness
-from pinfold.scheduler.release import larger, reallocate
+from pinfold.scheduler.release import larger
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimRecord, ClaimState, HostLedger, Move
@@ -94,7 +95,7 @@ class Replacer:
         because = out_of_place(Subject(name=guest, id=guest), claim.fit, host.state.pools, host.state.topology.online)
         if not because:
             return None
-        found = fit(untrait(request), release(host.state, guest), host.record.report.strategy)
+        found = fit(untrait(request), release(host.state, guest, claim.id), host.record.report.strategy)
         if isinstance(found, NoFit):
             if any(finding.severity is Severity.DRIFT for finding in because):
                 raise Conflict(_nowhere(host, because, found.sentence()))
@@ -106,7 +107,7 @@ class Replacer:
         grows = both != plan.claim.amounts
         if grows:
             try:
-                reallocate(self._placement, plan.claim, both)
+                reallocate(self._database, self._placement, plan.claim, both)
             except OverCapacity as error:
                 raise Conflict(_nowhere(plan.host, plan.because, str(error))) from error
         fault_point("replace.allocated")
@@ -144,7 +145,7 @@ class Replacer:
     def _settle(self, claim: ClaimRecord, wanted: Amounts) -> None:
         """Set Placement to what the ledger says. On failure the healer does it, because it compares both."""
         try:
-            reallocate(self._placement, claim, wanted)
+            reallocate(self._database, self._placement, claim, wanted)
         except PinfoldError as error:
             _log.warning("guest %s: its allocation is left to the healer: %s", claim.guest, error)
 

@@ -20,7 +20,7 @@ from pinfold.scheduler.schedule import Scheduler
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.guests import GuestFilter
-from pinfold.store.records import ClaimRecord, Desired, FailedStart, GuestRecord, Observed
+from pinfold.store.records import ClaimRecord, ClaimState, Desired, FailedStart, GuestRecord, Observed
 
 _log = logging.getLogger(__name__)
 
@@ -124,12 +124,11 @@ class Reports:
             name = hosts.get(connection, host_id).name
         with self._database.read() as connection:
             there = guests.page(connection, GuestFilter(host=host_id))
-            held = claims.of_guests(connection, [guest.id for guest in there])
+            held = claims.of_host(connection, host_id, ClaimState.HELD, ClaimState.RELEASING)
+        for claim in held:
+            self._scheduler.release(claim.guest, claim=claim.id, bury=True)
         lost = []
         for guest in there:
-            for claim in held.get(guest.id, ()):
-                if claim.host == host_id:
-                    self._scheduler.release(guest.id, claim=claim.id, bury=True)
             if guest.desired is Desired.ABSENT:
                 self._lifecycle.remove_if_unwanted(guest.id)
                 continue

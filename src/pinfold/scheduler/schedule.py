@@ -64,8 +64,8 @@ class Scheduler:
         """Find a host and claim it by the protocol in `claim`. The guest's row must exist (`store.guests.create`).
 
         On success the guest is on its host with the task `spawning`, and the host's agent has been notified. A refusal leaves the guest's
-        row as it is; the caller stores the fault. Raises `Conflict` when the guest has a live claim, is gone or is wanted absent by now, or
-        when the healer was faster; `Unavailable` when Placement or the database went away (the healer then clears up).
+        row as it is; the caller stores the fault. Raises `Conflict` when the guest has a live claim of that role, is gone or is wanted
+        absent by now, or when the healer was faster; `Unavailable` when Placement or the database went away (the healer then clears up).
         """
         return self._claimer.create(wanted)
 

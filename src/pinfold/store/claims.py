@@ -146,7 +146,7 @@ def of_host(connection: sa.Connection, host: str, *states: ClaimState) -> tuple[
 
 
 def held(connection: sa.Connection, hosts: Iterable[str] | None = None) -> tuple[ClaimRecord, ...]:
-    """The held claims of those hosts, or of all hosts for None, ordered by guest."""
+    """The held claims of those hosts, or of all hosts for None, ordered by guest and id."""
     rows = connection.execute(_HELD) if hosts is None else connection.execute(_HELD_ON, {"hosts": list(hosts)})
     return tuple(_record(row) for row in rows.mappings())
 

@@ -362,7 +362,7 @@ def _record(row: sa.RowMapping) -> HostRecord:
 
 
 def _state(record: HostRecord, held: list[ClaimRecord]) -> HostState:
-    recorded = tuple(Claim(guest=claim.guest, fit=claim.fit) for claim in sorted(held, key=lambda claim: claim.guest))
+    recorded = tuple(Claim(guest=one.guest, fit=one.fit, id=one.id) for one in sorted(held, key=lambda one: (one.guest, one.id)))
     reported = record.report
     return HostState(
         topology=reported.topology,
