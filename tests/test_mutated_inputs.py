@@ -22,8 +22,9 @@ from pinfold.core.fit.invariants import broken
 from pinfold.core.hosttext import host
 from pinfold.core.overhead import masks
 from pinfold.core.topology import Topology
-from pinfold.drivers.libvirt import capabilities, metadata, status, template, xmltext
-from pinfold.drivers.libvirt.elements import BuildContext
+from pinfold.drivers.libvirt import capabilities, definition, hardware, metadata, pins, template, xmltext
+from pinfold.drivers.libvirt.capabilities import BuildContext
+from pinfold.drivers.libvirt.guest_memory import HostPages
 from pinfold.drivers.port import Boot, GuestState, HostGuest, Record
 
 HERE = Path(__file__).parent
@@ -33,7 +34,7 @@ DOMAINS = [path.read_text(encoding="utf-8") for path in sorted(HERE.glob("driver
 TEMPLATES = [path.read_text(encoding="utf-8") for path in sorted(HERE.glob("drivers/libvirt/templates/*.in.xml"))]
 RECORDS = [metadata.text(spec.record) for spec in SPECS.values()]
 PLATFORM = capabilities.Platform()
-PAGES = status.HostPages(cells=(0, 1))
+PAGES = HostPages(cells=(0, 1))
 
 
 @given(text=xml(HOSTS))
@@ -61,10 +62,10 @@ def test_records_become_a_fit_that_keeps_its_invariants_and_is_written_again(tex
 
 @given(text=xml(DOMAINS))
 def test_domains_become_guests(text: str) -> None:
-    read: Any = read_or_refused(lambda: status.host_guest(text, state=GuestState.RUNNING, persistent=True, pid=7, pages=PAGES))
+    read: Any = read_or_refused(lambda: definition.host_guest(text, state=GuestState.RUNNING, persistent=True, pid=7, pages=PAGES))
     if read is not None:
         assert isinstance(read, HostGuest) and read.memory_mib >= 0 and read.iothreads <= 1024
-    read_or_refused(lambda: status.has_own_nvram(text))
+    read_or_refused(lambda: hardware.has_own_nvram(text))
     read_or_refused(lambda: template.repinned(text, masks(SPECS["mixed"].record.fit)))
     read_or_refused(lambda: template.with_emulator_on(text, CpuSet.of(1)))
 
@@ -72,7 +73,7 @@ def test_domains_become_guests(text: str) -> None:
 @given(text=xml(TEMPLATES))
 def test_templates_become_domains_with_our_record(text: str) -> None:
     spec = replace(SPECS["mixed"], template=text, boot=Boot())
-    read_or_refused(lambda: template.device_counts(text))
+    read_or_refused(lambda: hardware.device_counts(text))
     merged: Any = read_or_refused(lambda: template.merged(spec, BuildContext(platform=PLATFORM)))
     if merged is not None:
         domain = xmltext.parsed(merged, "what was made", root="domain")
@@ -133,8 +134,8 @@ LARGE = {
 @pytest.mark.parametrize("name", LARGE)
 def test_a_large_domain_is_read_or_refused_within_the_limits(name: str) -> None:
     text = LARGE[name]
-    read_or_refused(lambda: status.host_guest(text, state=GuestState.RUNNING, persistent=True, pid=7, pages=PAGES))
-    read_or_refused(lambda: status.asked_pins(xmltext.parsed(text, "domain XML", root="domain")))
+    read_or_refused(lambda: definition.host_guest(text, state=GuestState.RUNNING, persistent=True, pid=7, pages=PAGES))
+    read_or_refused(lambda: pins.asked_pins(xmltext.parsed(text, "domain XML", root="domain")))
     read_or_refused(lambda: template.repinned(text, masks(SPECS["mixed"].record.fit)))
     read_or_refused(lambda: template.merged(replace(SPECS["mixed"], template=text, boot=Boot()), BuildContext(platform=PLATFORM)))
 

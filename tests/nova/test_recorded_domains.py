@@ -25,7 +25,8 @@ from pinfold.core.overhead import masks
 from pinfold.core.pools import PoolConfig, build_pools
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor, GuestRequest
-from pinfold.drivers.libvirt.status import HostPages, host_guest
+from pinfold.drivers.libvirt.definition import host_guest
+from pinfold.drivers.libvirt.guest_memory import HostPages
 from pinfold.drivers.port import DefinedPins, GuestState, HostGuest
 
 RECORDED = Path(__file__).with_name("domains.jsonl")

@@ -36,10 +36,9 @@ from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.checkup import Checkup, Health
-from pinfold.drivers.libvirt import emit
-from pinfold.drivers.libvirt.capabilities import Platform
-from pinfold.drivers.libvirt.elements import BuildContext
-from pinfold.drivers.libvirt.status import host_guest
+from pinfold.drivers.libvirt import definition
+from pinfold.drivers.libvirt.capabilities import BuildContext, Platform
+from pinfold.drivers.libvirt.definition import host_guest
 from pinfold.drivers.port import Boot, GuestSpec, GuestState, Record
 from pinfold.host.survey import survey
 from pinfold.host.verify import verify
@@ -79,7 +78,7 @@ class Host:
         make = BuildContext(
             platform=Platform(emulator="/usr/bin/qemu-system-x86_64", small_page_kib=small), realtime_priority=1 + number % 3
         )
-        return emit.definition(_spec(wanted, found, number), make)
+        return definition.definition(_spec(wanted, found, number), make)
 
 
 def accepted(answer: Any) -> bool:
@@ -142,7 +141,7 @@ def flavored_domains(flavors: list[dict[str, Any]], state: HostState) -> list[st
         found = fit(request, state)
         assert isinstance(found, Fit), (plain, found)
         spec = _spec(request, found, number)
-        made.append(emit.definition(spec, CONTEXT))
+        made.append(definition.definition(spec, CONTEXT))
         state = replace(state, ledger=Ledger(claims=(*state.ledger.claims, Claim(guest=spec.id, fit=found))))
     return made
 

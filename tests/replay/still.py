@@ -21,11 +21,11 @@ from pinfold.core.overhead import Masks, ObservedThread, ThreadClass
 from pinfold.core.request.model import GuestRequest
 from pinfold.core.topology import Topology
 from pinfold.drivers.kvm.thread_class import of_class
-from pinfold.drivers.libvirt import emit
-from pinfold.drivers.libvirt.capabilities import Platform
+from pinfold.drivers.libvirt import definition
+from pinfold.drivers.libvirt.capabilities import BuildContext, Platform
 from pinfold.drivers.libvirt.commands import repair_command
-from pinfold.drivers.libvirt.elements import BuildContext
-from pinfold.drivers.libvirt.status import HostPages, host_guest
+from pinfold.drivers.libvirt.definition import host_guest
+from pinfold.drivers.libvirt.guest_memory import HostPages
 from pinfold.drivers.port import Driver, Event, GuestSpec, GuestState, HostGuest, Observation, Record
 from pinfold.linux.procfs import Thread
 
@@ -61,7 +61,7 @@ class Still:
         return tuple(sorted((self._guest(domain) for domain in self.domains), key=lambda guest: guest.id))
 
     def definition(self, spec: GuestSpec) -> str:
-        return emit.definition(spec, CONTEXT)
+        return definition.definition(spec, CONTEXT)
 
     def observe(self, guest: HostGuest) -> Observation:
         threads = next(domain["threads"] for domain in self.domains if self._guest(domain).id == guest.id)

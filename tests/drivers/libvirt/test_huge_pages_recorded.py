@@ -17,7 +17,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Subject, compare
 from pinfold.core.overhead import Masks, ThreadClass
 from pinfold.drivers.kvm.thread_class import classified
-from pinfold.drivers.libvirt import status, template
+from pinfold.drivers.libvirt import pins, template
 from pinfold.linux.cgroup import leaf_of_path
 from pinfold.linux.procfs import Thread
 
@@ -37,9 +37,9 @@ def observed(threads: list[dict[str, str]]) -> tuple[Any, ...]:
 
 def asked(case: dict[str, Any]) -> Masks:
     """The pins of a recorded definition; `pin` is what was set later."""
-    pins = status.asked_pins(ElementTree.fromstring(case["xml"]))
-    emulator = CpuSet.parse(case["pin"]) if "pin" in case else pins.emulator
-    return Masks(vcpus=(dict(pins.vcpus).get(0, pins.placement or ONLINE),), overhead=emulator or pins.placement or ONLINE)
+    found = pins.asked_pins(ElementTree.fromstring(case["xml"]))
+    emulator = CpuSet.parse(case["pin"]) if "pin" in case else found.emulator
+    return Masks(vcpus=(dict(found.vcpus).get(0, found.placement or ONLINE),), overhead=emulator or found.placement or ONLINE)
 
 
 def test_qemu_refuses_huge_pages_of_a_cell_that_its_cpuset_has_no_pcpu_of() -> None:

@@ -11,10 +11,9 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.host import ForeignMemory
 from pinfold.core.overhead import ThreadClass
-from pinfold.drivers.libvirt import emit, status
-from pinfold.drivers.libvirt.capabilities import Platform
-from pinfold.drivers.libvirt.elements import BuildContext
-from pinfold.drivers.libvirt.status import HostPages
+from pinfold.drivers.libvirt import definition, guest_memory, hardware, pins, status
+from pinfold.drivers.libvirt.capabilities import BuildContext, Platform
+from pinfold.drivers.libvirt.guest_memory import HostPages
 from pinfold.drivers.port import DefinedPins, GuestState, HostGuest
 
 HUGE_IN_CELL_1 = "<memoryBacking><hugepages><page size='2048' unit='KiB' nodeset='1'/></hugepages></memoryBacking>"
@@ -28,24 +27,24 @@ def domain(inner: str) -> ElementTree.Element:
 
 
 def guest(text: str) -> HostGuest:
-    return status.host_guest(text, state=GuestState.RUNNING, persistent=True, pid=7, pages=TWO)
+    return definition.host_guest(text, state=GuestState.RUNNING, persistent=True, pid=7, pages=TWO)
 
 
 def test_a_domain_that_asks_for_nothing_has_no_pins() -> None:
-    assert status.asked_pins(domain("<vcpu>2</vcpu>")) == DefinedPins()
+    assert pins.asked_pins(domain("<vcpu>2</vcpu>")) == DefinedPins()
 
 
 def test_every_kind_of_pin_is_read() -> None:
-    pins = status.asked_pins(
+    found = pins.asked_pins(
         domain(
             "<vcpu cpuset='0-7,^3'>2</vcpu><cputune><vcpupin vcpu='1' cpuset='5'/><vcpupin vcpu='0' cpuset='4'/><emulatorpin cpuset='0-1'/>"
             "<iothreadpin iothread='2' cpuset='1'/><vcpusched vcpus='0' scheduler='fifo' priority='1'/>"
             "<vcpusched vcpus='1' scheduler='batch'/></cputune>"
         )
     )
-    assert pins.vcpus == ((0, CpuSet.of(4)), (1, CpuSet.of(5)))
-    assert (pins.emulator, pins.iothreads) == (CpuSet.of(0, 1), ((2, CpuSet.of(1)),))
-    assert (pins.placement, pins.realtime) == (CpuSet.parse("0-2,4-7"), CpuSet.of(0))
+    assert found.vcpus == ((0, CpuSet.of(4)), (1, CpuSet.of(5)))
+    assert (found.emulator, found.iothreads) == (CpuSet.of(0, 1), ((2, CpuSet.of(1)),))
+    assert (found.placement, found.realtime) == (CpuSet.parse("0-2,4-7"), CpuSet.of(0))
 
 
 @pytest.mark.parametrize(
@@ -72,26 +71,26 @@ def test_every_kind_of_pin_is_read() -> None:
     ids=["small", "locked", "default huge page in one cell", "cells not said", "one guest cell of two"],
 )
 def test_memory_is_counted_by_page_size_and_host_cell(inner: str, pages: tuple[ForeignMemory, ...], memory_mib: int) -> None:
-    assert status.memory(domain(inner), TWO) == (pages, memory_mib)
+    assert guest_memory.taken(domain(inner), TWO) == (pages, memory_mib)
     text = f"<domain><name>g</name><memory unit='MiB'>4096</memory>{inner}</domain>"
-    seen = status.host_guest(text, state=GuestState.RUNNING, persistent=True, pid=7, pages=TWO)
+    seen = definition.host_guest(text, state=GuestState.RUNNING, persistent=True, pid=7, pages=TWO)
     assert (seen.whole_memory_mib, seen.huge_mib) == (4096, 4096 - memory_mib), "huge pages count as memory"
 
 
 def test_the_default_huge_page_is_the_host_s() -> None:
-    pages, _ = status.memory(domain("<memoryBacking><hugepages/></memoryBacking>"), HostPages(cells=(0,), default_huge_kib=1048576))
+    pages, _ = guest_memory.taken(domain("<memoryBacking><hugepages/></memoryBacking>"), HostPages(cells=(0,), default_huge_kib=1048576))
     assert pages == (ForeignMemory(cell=0, size_kib=1048576, count=4),)
 
 
 def test_a_record_that_cannot_be_read_is_the_guest_s_problem() -> None:
-    text = emit.definition(SPECS["unset"], BuildContext(platform=Platform()))
+    text = definition.definition(SPECS["unset"], BuildContext(platform=Platform()))
     seen = guest(text.replace('policy="unset"', 'policy="x"'))
     assert seen.record is None
     assert "has policy='x'" in seen.problem
 
 
 def test_a_copied_definition_is_not_the_guest_that_its_record_names() -> None:
-    text = emit.definition(SPECS["unset"], BuildContext(platform=Platform())).replace("<uuid>5d2c1f60", "<uuid>ffffffff")
+    text = definition.definition(SPECS["unset"], BuildContext(platform=Platform())).replace("<uuid>5d2c1f60", "<uuid>ffffffff")
     assert guest(text).record is None
     assert "the definition was copied" in guest(text).problem
 
@@ -112,7 +111,7 @@ def test_a_cpulist_that_cannot_be_read_is_refused() -> None:
     ids=["none", "made by libvirt", "of a template", "of a guest with a longer name"],
 )
 def test_only_firmware_variables_that_libvirt_made_for_the_guest_are_its_own(nvram: str, own: bool) -> None:
-    assert status.has_own_nvram(ElementTree.tostring(domain(f"<os>{nvram}</os>"), encoding="unicode")) is own
+    assert hardware.has_own_nvram(ElementTree.tostring(domain(f"<os>{nvram}</os>"), encoding="unicode")) is own
 
 
 STATUS = """<!--

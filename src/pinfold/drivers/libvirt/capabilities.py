@@ -35,6 +35,13 @@ class Platform(Struct, frozen=True, kw_only=True):
         return "kvm" if "kvm" in self.virt_types else "qemu"
 
 
+class BuildContext(Struct, frozen=True, kw_only=True):
+    """What a definition needs beside the spec: the host's platform, and the priority of realtime vCPUs."""
+
+    platform: Platform
+    realtime_priority: int = 1
+
+
 def topology(text: str, *, offline: CpuSet = CpuSet()) -> Topology:
     """The topology in a capabilities XML. `offline` are the pCPUs that exist but are offline.
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.overhead import Masks
 from pinfold.drivers.kvm import thread_moves
-from pinfold.drivers.libvirt import errors, metadata, status, template, xmltext
+from pinfold.drivers.libvirt import errors, hardware, metadata, pins, template
 from pinfold.drivers.libvirt.connection import libvirt
 
 _UNDEFINE: Final[int] = (
@@ -31,16 +31,6 @@ def definition(domain: Any) -> str:
     """The definition that the next start uses, passwords included."""
     text: str = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE)
     return text
-
-
-def makes_memory_at_once(text: str) -> bool:
-    """Whether a definition allocates all memory at the start (`<allocation mode='immediate'/>`, from a template). Pure.
-
-    >>> makes_memory_at_once("<domain><memoryBacking><allocation mode='immediate'/></memoryBacking></domain>")
-    True
-    """
-    allocation = xmltext.parsed(text, "domain XML", root="domain").find("memoryBacking/allocation")
-    return allocation is not None and allocation.get("mode") == "immediate"
 
 
 def start_paused_with_emulator_on(connection: Any, domain: Any, cpus: CpuSet) -> None:
@@ -70,7 +60,7 @@ def end(domain: Any) -> None:
 
 def undefine(domain: Any) -> None:
     """Remove the domain's definition, and the firmware variables if libvirt created them."""
-    domain.undefineFlags(_UNDEFINE | (_FORGET_NVRAM if status.has_own_nvram(domain.XMLDesc(0)) else _KEEP_NVRAM))
+    domain.undefineFlags(_UNDEFINE | (_FORGET_NVRAM if hardware.has_own_nvram(domain.XMLDesc(0)) else _KEEP_NVRAM))
 
 
 def amend(domain: Any, record: str) -> None:
@@ -85,11 +75,11 @@ def pin_live(domain: Any, wanted: Masks) -> None:
     """Set libvirt's live pins, thread class by class. Without a cpuset cgroup some threads do not follow; `thread_moves` moves them."""
     live = libvirt.VIR_DOMAIN_AFFECT_LIVE
     size = 1 + max(thread_moves.named_cpus(wanted))
-    domain.pinEmulator(status.row(wanted.overhead, size), live)
+    domain.pinEmulator(pins.row(wanted.overhead, size), live)
     for row in domain.ioThreadInfo(live):
-        domain.pinIOThread(row[0], status.row(wanted.overhead, size), live)
+        domain.pinIOThread(row[0], pins.row(wanted.overhead, size), live)
     for index, cpus in enumerate(wanted.vcpus):
-        domain.pinVcpuFlags(index, status.row(cpus, size), live)
+        domain.pinVcpuFlags(index, pins.row(cpus, size), live)
 
 
 def pin_definition(connection: Any, domain: Any, wanted: Masks) -> None:

@@ -1,4 +1,4 @@
-"""`LibvirtDriver`: the `Driver` of one libvirt. `emit` writes XML, `status` reads it, and `connection` reaches libvirt."""
+"""`LibvirtDriver`: the `Driver` of one libvirt. `definition` writes and reads XML, and `connection` reaches libvirt."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from pinfold.core.printable import shell_line
 from pinfold.core.request.model import GuestRequest
 from pinfold.core.topology import Topology
 from pinfold.drivers.kvm import deadline, process, thread_moves
-from pinfold.drivers.libvirt import capabilities, commands, domain, elements, emit, metadata, status
+from pinfold.drivers.libvirt import capabilities, commands, definition, domain, guest_memory, metadata, pins
 from pinfold.drivers.libvirt.address import address
+from pinfold.drivers.libvirt.capabilities import BuildContext
 from pinfold.drivers.libvirt.connection import Connection, absent_is_fine
-from pinfold.drivers.libvirt.elements import BuildContext
 from pinfold.drivers.libvirt.guests import Guests
 from pinfold.drivers.libvirt.threads import Threads
 from pinfold.drivers.port import Event, GuestSpec, HostGuest, Observation, Record, Witness
@@ -88,7 +88,7 @@ class LibvirtDriver:
             text, (_, online, _) = connection.getCapabilities(), connection.getCPUMap(0)
         # libvirt's map does not tell absent pCPUs from offline ones. This host's sysfs does, unless the daemon sees another host (a lab).
         seen = self.local and self._procfs_speaks
-        return capabilities.topology(text, offline=sysfs.offline() if seen else status.cpus_of(not up for up in online))
+        return capabilities.topology(text, offline=sysfs.offline() if seen else pins.cpus_of(not up for up in online))
 
     def guests(self) -> tuple[HostGuest, ...]:
         """Every guest, ordered by id, except those that end while they are read. Raises `Unavailable`."""
@@ -96,7 +96,7 @@ class LibvirtDriver:
 
     def definition(self, spec: GuestSpec) -> str:
         """The domain XML that `start` would use. Raises `InvalidRequest`."""
-        return emit.definition(spec, BuildContext(platform=self._guests.platform(), realtime_priority=self._priority))
+        return definition.definition(spec, BuildContext(platform=self._guests.platform(), realtime_priority=self._priority))
 
     def start(self, spec: GuestSpec) -> HostGuest:
         """Define the guest, start it paused, move KVM's own threads. See `Driver.start`."""
@@ -246,7 +246,7 @@ class LibvirtDriver:
         """Raises `InvalidRequest` for absent pCPUs, because libvirt drops them from a mask without an error."""
         with self._connection.translated("the online pCPUs cannot be read"):
             _, online, _ = self._connection.live().getCPUMap(0)
-        absent = thread_moves.named_cpus(wanted) - status.cpus_of(online)
+        absent = thread_moves.named_cpus(wanted) - pins.cpus_of(online)
         if absent:
             raise InvalidRequest(f"pCPU {absent} is not online on this host", key="pins")
 
@@ -261,7 +261,7 @@ class LibvirtDriver:
 
         def start(connection: Any) -> bool:
             found = self._guests.domain(guest, connection)
-            own = elements.allocating(fit, small, at_once=domain.makes_memory_at_once(domain.definition(found))) if fit else CpuSet()
+            own = guest_memory.allocating(fit, small, at_once=guest_memory.is_made_at_once(domain.definition(found))) if fit else CpuSet()
             if fit and own - fit.emulator:
                 domain.start_paused_with_emulator_on(connection, found, fit.emulator | own)
                 return True

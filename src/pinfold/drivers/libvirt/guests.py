@@ -11,9 +11,10 @@ from msgspec.structs import replace
 
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.drivers.kvm import process
-from pinfold.drivers.libvirt import capabilities, errors, state_files, status
+from pinfold.drivers.libvirt import capabilities, definition, errors, pins, state_files, status
 from pinfold.drivers.libvirt.calls import Call, OverdueError
 from pinfold.drivers.libvirt.connection import Connection, absent_is_fine, libvirt
+from pinfold.drivers.libvirt.guest_memory import HostPages
 from pinfold.drivers.port import Event, EventKind, GuestSpec, HostGuest
 from pinfold.linux import procfs
 
@@ -42,7 +43,7 @@ class Guests:
         self._connection = connection
         self._calls = connection.calls
         self._address = connection.address
-        self._host: tuple[capabilities.Platform, status.HostPages] | None = None
+        self._host: tuple[capabilities.Platform, HostPages] | None = None
         self._ghosts: set[str] = set()
         self._lock = threading.Lock()
         self._known: dict[str, HostGuest | None] = {}
@@ -220,14 +221,14 @@ class Guests:
         """What the host can emulate. Raises `Unavailable`."""
         return self._known_host()[0]
 
-    def _known_host(self) -> tuple[capabilities.Platform, status.HostPages]:
+    def _known_host(self) -> tuple[capabilities.Platform, HostPages]:
         """What does not change while a host is up: the platform, the cells, the default huge page."""
         if self._host is None:
             with self._connection.translated("the host's capabilities cannot be read"):
                 text = self._connection.live().getCapabilities()
             cells = tuple(cell.id for cell in capabilities.topology(text).cells)
             huge = procfs.default_huge_page_kib() if self._address.local else None
-            self._host = (capabilities.platform(text), status.HostPages(cells=cells, default_huge_kib=huge or 2048))
+            self._host = (capabilities.platform(text), HostPages(cells=cells, default_huge_kib=huge or 2048))
         return self._host
 
     def _seen(self, connection: Any, guest_id: str, domain: Any = None) -> HostGuest | None:
@@ -239,13 +240,13 @@ class Guests:
             text = domain.XMLDesc(0)
             persistent = bool(domain.isPersistent())
             try:
-                guest = status.host_guest(
+                guest = definition.host_guest(
                     text, state=status.state_of(state, reason), persistent=persistent, pid=None, pages=self._known_host()[1]
                 )
             except InvalidRequest as error:
                 raise InvalidRequest(f"guest {domain.name()} cannot be read: {error}", key="guest") from error
             if guest.active:
-                kept = status.pins_of(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)) if persistent else None
+                kept = pins.pins_of(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)) if persistent else None
                 first = kept not in (None, guest.pins) and state_files.defined_before_start(self._address.state_dir, guest.name)
                 guest = replace(guest, pid=state_files.pid_of(self._address.state_dir, guest.name), kept=kept, kept_first=first)
             with self._lock:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from pinfold.core.topology import Topology
 from pinfold.drivers.checkup import Checkup, Health, Needs
-from pinfold.drivers.libvirt import capabilities, emit, prerequisites, state_files, template
+from pinfold.drivers.libvirt import capabilities, definition, hardware, prerequisites, state_files
 from pinfold.drivers.libvirt.address import Address, address
-from pinfold.drivers.libvirt.elements import BuildContext
+from pinfold.drivers.libvirt.capabilities import BuildContext
 from pinfold.drivers.port import AnotherHost, DeviceCounts, Driver, GuestSpec, Witness
 from pinfold.linux import grants, procfs, sysfs
 
@@ -29,18 +29,18 @@ class LibvirtKind:
 
     def device_counts(self, text: str) -> DeviceCounts:
         """The devices in a template. See `DriverKind.device_counts`."""
-        disks, nics = template.device_counts(text)
+        disks, nics = hardware.device_counts(text)
         return DeviceCounts(disks=disks, nics=nics)
 
     def another_host(self, description: str, *, realtime_priority: int) -> AnotherHost:
         """The host with these capabilities. See `DriverKind.another_host`."""
         make = BuildContext(platform=capabilities.platform(description), realtime_priority=realtime_priority)
-        return AnotherHost(topology=capabilities.topology(description), definition=lambda spec: emit.definition(spec, make))
+        return AnotherHost(topology=capabilities.topology(description), definition=lambda spec: definition.definition(spec, make))
 
     def writer(self, *, realtime_priority: int) -> Callable[[GuestSpec], str]:
         """How domain XML is written for an x86 host. See `DriverKind.writer`."""
         make = BuildContext(platform=capabilities.Platform(), realtime_priority=realtime_priority)
-        return lambda spec: emit.definition(spec, make)
+        return lambda spec: definition.definition(spec, make)
 
     def checkups(self, uri: str, needs: Needs, *, realtime_priority: int, topology: Topology | None) -> tuple[Checkup, ...]:
         """What realtime guests and huge pages need of this machine; nothing if the guests run on another machine.

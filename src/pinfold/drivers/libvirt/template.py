@@ -1,4 +1,4 @@
-"""Put our elements into the user's own domain XML. `elements` makes them.
+"""Put our elements into the user's own domain XML. `pins`, `guest_memory`, `hardware` and `metadata` make them.
 
 Ours are name, uuid, memory, our metadata, vcpu, iothreads, numatune, the pins and vCPU schedulers in cputune, huge pages and locking in
 memoryBacking, numa and topology in cpu. Every other byte survives: comments, unknown namespaces and their prefixes, order, white space.
@@ -14,8 +14,8 @@ from pinfold.core.bounds import MAX_IOTHREADS, MAX_TEMPLATE
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.overhead import Masks, masks
-from pinfold.drivers.libvirt import elements, metadata, outline, xmltext
-from pinfold.drivers.libvirt.elements import BuildContext
+from pinfold.drivers.libvirt import guest_memory, hardware, metadata, outline, pins, xmltext
+from pinfold.drivers.libvirt.capabilities import BuildContext
 from pinfold.drivers.libvirt.outline import Edit, Node
 from pinfold.drivers.port import GuestSpec
 
@@ -63,17 +63,6 @@ def iothread_ids(count: int, listed: list[int]) -> tuple[int, ...]:
     return tuple(sorted(ids))
 
 
-def device_counts(text: str) -> tuple[int, int]:
-    """The numbers of disks and network interfaces in a template, which determine its overhead. Raises `InvalidRequest`."""
-    return devices(xmltext.parsed(text, _WHAT, root="domain", limit=MAX_TEMPLATE))
-
-
-def devices(domain: Element) -> tuple[int, int]:
-    """The numbers of disks and network interfaces in a domain."""
-    disks = [disk for disk in domain.iterfind("devices/disk") if disk.get("device", "disk") in ("disk", "lun")]
-    return len(disks), len(domain.findall("devices/interface"))
-
-
 def _refuse_boot(spec: GuestSpec) -> None:
     for name in ("rom", "kernel", "initrd", "cmdline", "disk"):
         if getattr(spec.boot, name):
@@ -96,29 +85,29 @@ class _Merge:
         if self.domain.inner_start < 0:
             raise InvalidRequest(f"{_WHAT} is an empty <domain/>", key=_WHAT)
         self._domain_type(spec.virt_type)
-        for element in elements.identity(spec):
+        for element in hardware.identity(spec):
             self._whole(element.tag, element)
         self._record(spec)
         self._memory(spec)
-        self._inside("memoryBacking", _BACKING, elements.memory_backing(spec, make))
-        self._whole("vcpu", elements.vcpu(masks(spec.record.fit)))
+        self._inside("memoryBacking", _BACKING, guest_memory.memory_backing(spec, make))
+        self._whole("vcpu", pins.vcpu(masks(spec.record.fit)))
         self._whole("vcpus", None)
         ids = self._iothreads(spec)
-        self._inside("cputune", _CPUTUNE, elements.cputune(spec, ids, make))
-        self._whole("numatune", elements.numatune(spec))
-        self._inside("cpu", _CPU, elements.cpu(spec))
+        self._inside("cputune", _CPUTUNE, pins.cputune(spec, ids, make))
+        self._whole("numatune", guest_memory.numatune(spec))
+        self._inside("cpu", _CPU, guest_memory.cpu(spec))
         virt_type = spec.virt_type or self.domain.attributes.get("type", "")
-        self._without_pit(elements.without_pit(spec, make), elements.without_kernel_pit(spec, make, virt_type))
+        self._without_pit(hardware.without_pit(spec, make), hardware.without_kernel_pit(spec, make, virt_type))
         return outline.applied(self.data, self.edits)
 
     def repinned(self, wanted: Masks) -> str:
         ids = self._listed_iothreads()
-        self._whole("vcpu", elements.vcpu(wanted))
-        self._inside("cputune", ("vcpupin", "emulatorpin", "iothreadpin"), elements.pins(wanted, iothread_ids(self._own_iothreads(), ids)))
+        self._whole("vcpu", pins.vcpu(wanted))
+        self._inside("cputune", ("vcpupin", "emulatorpin", "iothreadpin"), pins.pins(wanted, iothread_ids(self._own_iothreads(), ids)))
         return outline.applied(self.data, self.edits)
 
     def with_emulator_on(self, cpus: CpuSet) -> str:
-        self._inside("cputune", ("emulatorpin",), [elements.emulator_pin(cpus)])
+        self._inside("cputune", ("emulatorpin",), [pins.emulator_pin(cpus)])
         return outline.applied(self.data, self.edits)
 
     def _indent(self) -> str:
@@ -142,7 +131,7 @@ class _Merge:
         raise InvalidRequest(f"{_WHAT} has no type in its <domain>, and virt_type is {virt_type!r}", key=_WHAT)
 
     def _memory(self, spec: GuestSpec) -> None:
-        whole, current = elements.memory(spec)
+        whole, current = guest_memory.amounts(spec)
         old = self.domain.find("memory")
         if old is not None and "dumpCore" in old.attributes:
             whole.set("dumpCore", old.attributes["dumpCore"])
@@ -153,7 +142,7 @@ class _Merge:
         """The ids of the guest's iothreads: the template's own, and more if the boot asks for more."""
         listed, own = self._listed_iothreads(), self._own_iothreads()
         if spec.boot.iothreads > own:
-            self._whole("iothreads", elements.iothreads(spec.boot.iothreads))
+            self._whole("iothreads", pins.iothreads(spec.boot.iothreads))
         return iothread_ids(max(own, spec.boot.iothreads), listed)
 
     def _listed_iothreads(self) -> list[int]:
@@ -165,7 +154,7 @@ class _Merge:
         return len(self._listed_iothreads()) if old is None else _iothread_number("<iothreads> with", old.text.strip())
 
     def _record(self, spec: GuestSpec) -> None:
-        node, record = self.domain.find("metadata"), elements.record(spec)
+        node, record = self.domain.find("metadata"), metadata.element(spec.record)
         ours = [] if node is None else [child for child in node.children if child.namespace == metadata.NAMESPACE]
         self._children("metadata", node, ours, [record])
 

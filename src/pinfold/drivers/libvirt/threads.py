@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pinfold.core.overhead import Masks, ObservedThread
 from pinfold.drivers.kvm import qmp, thread_moves, witness
-from pinfold.drivers.libvirt import state_files, status
+from pinfold.drivers.libvirt import pins, state_files, status
 from pinfold.drivers.libvirt.connection import Connection, libvirt
 from pinfold.drivers.libvirt.guests import Guests
 from pinfold.drivers.port import GuestHangs, HostGuest, Observation, Witness
@@ -100,8 +100,8 @@ class Threads:
             domain = self._guests.domain(guest.id)
             if not guest.active:
                 return Observation(threads=(), witness=witness.UNVERIFIED)
-            rows = {row[0]: status.cpus_of(row[1]) for row in (domain.ioThreadInfo(0) if guest.iothreads else [])}
+            rows = {row[0]: pins.cpus_of(row[1]) for row in (domain.ioThreadInfo(0) if guest.iothreads else [])}
             threads = status.unverified_threads(
-                [status.cpus_of(row) for row in domain.vcpus()[1]], status.cpus_of(domain.emulatorPinInfo(0)), rows
+                [pins.cpus_of(row) for row in domain.vcpus()[1]], pins.cpus_of(domain.emulatorPinInfo(0)), rows
             )
         return Observation(threads=threads, witness=witness.UNVERIFIED)

@@ -14,9 +14,9 @@ from tests.drivers.libvirt.specs import SPECS
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest, InvariantViolation
 from pinfold.core.overhead import masks
-from pinfold.drivers.libvirt import emit, status
-from pinfold.drivers.libvirt.capabilities import Platform
-from pinfold.drivers.libvirt.elements import BuildContext
+from pinfold.drivers.libvirt import definition
+from pinfold.drivers.libvirt.capabilities import BuildContext, Platform
+from pinfold.drivers.libvirt.guest_memory import HostPages
 from pinfold.drivers.port import GuestState
 
 MAKE = BuildContext(platform=Platform(emulator="/usr/bin/qemu-system-x86_64"))
@@ -25,15 +25,15 @@ GOLDEN = Path(__file__).parent / "golden"
 
 @pytest.mark.parametrize("name", SPECS)
 def test_each_guest_has_the_domain_that_was_reviewed(name: str) -> None:
-    check(GOLDEN / f"{name}.xml", emit.definition(SPECS[name], MAKE))
+    check(GOLDEN / f"{name}.xml", definition.definition(SPECS[name], MAKE))
 
 
 @pytest.mark.parametrize("name", SPECS)
 def test_what_is_emitted_is_read_back_as_it_was_meant(name: str) -> None:
     spec = SPECS[name]
-    text = emit.definition(spec, MAKE)
-    pages = status.HostPages(cells=(0, 1))
-    guest = status.host_guest(text, state=GuestState.STOPPED, persistent=True, pid=None, pages=pages)
+    text = definition.definition(spec, MAKE)
+    pages = HostPages(cells=(0, 1))
+    guest = definition.host_guest(text, state=GuestState.STOPPED, persistent=True, pid=None, pages=pages)
     wanted = masks(spec.record.fit)
     assert (guest.id, guest.name, guest.record, guest.problem) == (spec.id, spec.name, spec.record, "")
     assert tuple(cpus for _, cpus in guest.pins.vcpus) == wanted.vcpus
@@ -47,7 +47,7 @@ def test_what_is_emitted_is_read_back_as_it_was_meant(name: str) -> None:
 
 @pytest.mark.parametrize("name", SPECS)
 def test_no_cpuset_is_ever_empty(name: str) -> None:
-    domain = ElementTree.fromstring(emit.definition(SPECS[name], MAKE))
+    domain = ElementTree.fromstring(definition.definition(SPECS[name], MAKE))
     for element in domain.iter():
         for attribute in ("cpuset", "nodeset", "vcpus", "cpus"):
             if attribute in element.attrib and not element.tag.startswith("{"):
@@ -58,15 +58,15 @@ def test_an_empty_emulator_set_is_a_bug_of_ours() -> None:
     spec = SPECS["unset"]
     broken = replace(spec, record=replace(spec.record, fit=structs.replace(spec.record.fit, emulator=CpuSet())))
     with pytest.raises(InvariantViolation, match="emulator threads"):
-        emit.definition(broken, MAKE)
+        definition.definition(broken, MAKE)
 
 
 def test_the_same_spec_gives_the_same_text() -> None:
-    assert emit.definition(SPECS["mixed"], MAKE) == emit.definition(SPECS["mixed"], MAKE)
+    assert definition.definition(SPECS["mixed"], MAKE) == definition.definition(SPECS["mixed"], MAKE)
 
 
 def test_realtime_vcpus_get_the_configured_priority_and_no_pit() -> None:
-    text = emit.definition(SPECS["realtime-share"], BuildContext(platform=Platform(), realtime_priority=42))
+    text = definition.definition(SPECS["realtime-share"], BuildContext(platform=Platform(), realtime_priority=42))
     assert '<vcpusched vcpus="1-2" scheduler="fifo" priority="42" />' in text
     assert '<timer name="pit" present="no" />' in text
 
@@ -75,13 +75,13 @@ def test_a_page_of_the_host_s_small_size_is_no_huge_page() -> None:
     power = BuildContext(platform=Platform(arch="ppc64le", small_page_kib=64))
     cells = tuple(structs.replace(cell, page_kib=64) for cell in SPECS["unset"].record.fit.cells)
     spec = replace(SPECS["unset"], record=replace(SPECS["unset"].record, fit=structs.replace(SPECS["unset"].record.fit, cells=cells)))
-    text = emit.definition(spec, power)
+    text = definition.definition(spec, power)
     assert "hugepages" not in text
     assert "machine=" not in text
 
 
 def test_a_host_without_kvm_emulates_unless_kvm_was_asked_for() -> None:
     emulating = BuildContext(platform=Platform(virt_types=("qemu",)))
-    assert '<domain xmlns:pinfold="urn:pinfold:guest:1" type="qemu">' in emit.definition(SPECS["unset"], emulating)
+    assert '<domain xmlns:pinfold="urn:pinfold:guest:1" type="qemu">' in definition.definition(SPECS["unset"], emulating)
     with pytest.raises(InvalidRequest, match="virt_type 'kvm' is not to be had on this host; it has qemu"):
-        emit.definition(replace(SPECS["unset"], virt_type="kvm"), emulating)
+        definition.definition(replace(SPECS["unset"], virt_type="kvm"), emulating)

@@ -1,0 +1,114 @@
+"""The other elements of domain XML that pinfold writes: name, id, boot, features, clock, devices. It reads few of them. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+from xml.etree.ElementTree import Element, SubElement
+
+from pinfold.core.bounds import MAX_TEMPLATE
+from pinfold.drivers.libvirt import xmltext
+from pinfold.drivers.libvirt.capabilities import BuildContext
+from pinfold.drivers.port import GuestSpec
+
+X86: Final = ("x86_64", "i686")
+_WHAT: Final = "template"
+
+
+def identity(spec: GuestSpec) -> tuple[Element, Element]:
+    """`<name>` and `<uuid>`."""
+    name, uuid = Element("name"), Element("uuid")
+    name.text, uuid.text = spec.name, spec.id
+    return name, uuid
+
+
+def os_(spec: GuestSpec, make: BuildContext) -> Element:
+    """`<os>`: the machine, and what it boots."""
+    os, boot = Element("os"), spec.boot
+    kind = SubElement(os, "type", {"arch": make.platform.arch})
+    kind.text = "hvm"
+    if make.platform.arch in X86:
+        kind.set("machine", "pc")
+    if boot.rom:
+        loader = SubElement(os, "loader", {"readonly": "yes", "type": "rom"})
+        loader.text = boot.rom
+    for name, value in (("kernel", boot.kernel), ("initrd", boot.initrd), ("cmdline", boot.cmdline)):
+        if value:
+            SubElement(os, name).text = value
+    if boot.disk:
+        SubElement(os, "boot", {"dev": "hd"})
+    return os
+
+
+def features_and_clock(spec: GuestSpec, make: BuildContext, virt_type: str) -> list[Element]:
+    """`<features>` on x86, and `<clock>`."""
+    found = []
+    if make.platform.arch in X86:
+        features = Element("features")
+        SubElement(features, "acpi")
+        SubElement(features, "apic")
+        ioapic = without_kernel_pit(spec, make, virt_type)
+        if ioapic is not None:
+            features.append(ioapic)
+        found.append(features)
+    clock = Element("clock", {"offset": "utc"})
+    timer = without_pit(spec, make)
+    if timer is not None:
+        clock.append(timer)
+    found.append(clock)
+    return found
+
+
+def devices_of(spec: GuestSpec, make: BuildContext) -> Element:
+    """`<devices>`: the disk, a serial line, and nothing that pinfold does not need."""
+    devices, boot = Element("devices"), spec.boot
+    if make.platform.emulator:
+        SubElement(devices, "emulator").text = make.platform.emulator
+    if boot.disk:
+        disk = SubElement(devices, "disk", {"type": "file", "device": "disk"})
+        driver = SubElement(disk, "driver", {"name": "qemu", "type": boot.disk_format})
+        if boot.iothreads:
+            driver.set("iothread", "1")
+        SubElement(disk, "source", {"file": boot.disk})
+        SubElement(disk, "target", {"dev": "vda", "bus": "virtio"})
+    SubElement(devices, "controller", {"type": "usb", "model": "none"})
+    serial = SubElement(devices, "serial", {"type": "file" if boot.serial_log else "null"})
+    if boot.serial_log:
+        SubElement(serial, "source", {"path": boot.serial_log})
+    SubElement(devices, "memballoon", {"model": "none"})
+    return devices
+
+
+def without_pit(spec: GuestSpec, make: BuildContext) -> Element | None:
+    """The `<timer>` that removes the PIT of a realtime guest; None for all others."""
+    if not spec.record.fit.realtime or make.platform.arch not in X86:
+        return None
+    return Element("timer", {"name": "pit", "present": "no"})
+
+
+def without_kernel_pit(spec: GuestSpec, make: BuildContext, virt_type: str) -> Element | None:
+    """The `<ioapic>` that avoids KVM's PIT, and its thread on vCPU 0's pCPU, for a realtime guest; None for all others.
+
+    libvirt (9.0) passes the timer's absence to QEMU only as a tick policy, and KVM still creates its `kvm-pit` thread. It does not if
+    QEMU emulates the legacy part of the interrupt controller (a split irqchip). Message-signalled interrupts stay in the kernel.
+    """
+    if virt_type != "kvm" or without_pit(spec, make) is None:
+        return None
+    return Element("ioapic", {"driver": "qemu"})
+
+
+def has_own_nvram(text: str) -> bool:
+    """Whether libvirt created and named the domain's firmware variables. A file named by a template must outlive the guest."""
+    domain = xmltext.parsed(text, _WHAT, root="domain")
+    name, path = domain.findtext("name", default=""), domain.findtext("os/nvram", default="")
+    return path.rpartition("/")[2].startswith(f"{name}_VARS.")
+
+
+def device_counts(text: str) -> tuple[int, int]:
+    """The numbers of disks and network interfaces in a template, which determine its overhead. Raises `InvalidRequest`."""
+    return devices(xmltext.parsed(text, _WHAT, root="domain", limit=MAX_TEMPLATE))
+
+
+def devices(domain: Element) -> tuple[int, int]:
+    """The numbers of disks and network interfaces in a domain."""
+    disks = [disk for disk in domain.iterfind("devices/disk") if disk.get("device", "disk") in ("disk", "lun")]
+    return len(disks), len(domain.findall("devices/interface"))
