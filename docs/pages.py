@@ -10,6 +10,7 @@ from docs.markdown import code, sentence, table
 from pinfold.config.find import ENVIRONMENT, NOVA_FILE, OWN_FILE
 from pinfold.config.options import GROUPS, REFUSED, option_descriptions
 from pinfold.core.drift.finding import FindingCode
+from pinfold.core.drift.written import MOST_COMMAND, MOST_FINDINGS, MOST_TEXT, VERSION, WrittenFinding
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.keys import REGISTRY, Disposition, Key
 
@@ -162,6 +163,26 @@ def _sentence(reason: ReasonCode) -> str:
     return Reason(code=reason, kind=Kind.INSUFFICIENT, cell=1, needed=8, available=7, detail=detail).sentence()
 
 
+_FINDING_KEYS = {
+    "code": "the code",
+    "severity": "`drift` or `note`",
+    "guest": "the guest's name at the hypervisor, empty for the host's own findings",
+    "guest_id": "its id, for a server the server's",
+    "tid": "the first thread, or the process; null if it is about no thread",
+    "thread": "its name",
+    "thread_class": "its class, null if the threads are of several",
+    "threads": "all threads with the same cause, each with `tid` and `name`",
+    "definition": "which definition of the guest is wrong",
+    "by_record": "whether the right place is recorded; false if it was inferred",
+    "subject": "what else it is about: a vCPU, a pool, pCPUs, an amount",
+    "recorded": "what should be: a list of pCPUs or cells, a scheduler",
+    "observed": "what is, or who the owners are",
+    "sentence": "all that in one sentence",
+    "repair": "the shell command that undoes it; run it on that host",
+    "advice": "what to do where no command undoes it",
+}
+
+
 def findings() -> str:
     """Every finding code, its severity, meaning and sentence, and what undoes it."""
     made = examples()
@@ -170,7 +191,8 @@ def findings() -> str:
         example = made[found]
         undoes = code(example.repair) if example.repair else sentence(example.advice)
         rows.append((code(found.value), example.severity.value, _FINDINGS[found], example.sentence(), undoes))
-    return """# Findings
+    return (
+        """# Findings
 
 What `pinfold audit` and `pinfold guest show` find: differences between what was recorded and what the host shows. The codes are stable.
 Each finding carries the exact command that undoes it, or the advice that stands in its place. The examples are of a host with pCPUs 0-1
@@ -178,4 +200,19 @@ shared and 2-7 dedicated, and of its guest `web`, recorded with its vCPUs on pCP
 
 `drift` breaks a promise, and makes the exit status 1. `note` is worth knowing, but outside of what pinfold controls.
 
-""" + table(("code", "severity", "when", "sentence, for example", "what undoes it"), rows)
+"""
+        + table(("code", "severity", "when", "sentence, for example", "what undoes it"), rows)
+        + _finding_form()
+    )
+
+
+def _finding_form() -> str:
+    rows = [(code(name), _FINDING_KEYS[name]) for name in WrittenFinding.__struct_fields__]
+    return f"""
+## As JSON
+
+`--json`, `/v1/drift`, `/v1/hosts/NAME/drift` and the agents' reports write a finding alike. A report of an agent holds at most
+{MOST_FINDINGS:,} findings, those that break a promise first, and texts of at most {MOST_TEXT:,} characters; a command that is longer than
+{MOST_COMMAND:,} is left out. The store keeps the same form with its version, {VERSION}.
+
+""" + table(("key", "what it is"), rows)

@@ -14,10 +14,11 @@ from tests.real.patience import until
 from pinfold.cli.views.phrases import foreign_words
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, Severity
-from pinfold.core.errors import InvalidRequest, PinfoldError
+from pinfold.core.errors import InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.fit.model import NoFit
 from pinfold.core.request.model import EmulatorPolicy
-from pinfold.host.audit import GuestOrigin, audit
+from pinfold.drivers.port import HostGuest, Observation
+from pinfold.host.audit import GuestOrigin, audit, audit_of
 from pinfold.host.repair import repair
 from pinfold.host.start import restart, start
 from pinfold.host.stop import stop
@@ -214,3 +215,22 @@ def test_a_busy_sibling_of_a_guest_of_novas_that_wants_whole_cores_is_reported(s
     ]
     virsh(bench, "destroy", "beside")
     assert sentences(bench) == []
+
+
+def test_a_guest_that_cannot_be_read_hides_no_finding_of_another(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    define(bench, "broken")
+    define(bench, "vm", cputune=f"{PINNED}<emulatorpin cpuset='1'/>", nova=True)
+    observe = bench.driver.observe
+
+    def failing(guest: HostGuest) -> Observation:
+        if guest.name == "broken":
+            raise Unavailable("procfs cannot be read")
+        return observe(guest)
+
+    monkeypatch.setattr(bench.driver, "observe", failing)
+    seen, unread = survey(bench.driver, bench.settings), dict[str, str]()
+    found = audit_of(bench.driver, bench.settings, seen, lambda guest, error: unread.update({guest.name: str(error)}))
+    assert unread == {"broken": "procfs cannot be read"}
+    assert [one.guest.name for one in found.guests] == ["vm"]
+    with pytest.raises(Unavailable, match="procfs cannot be read"):
+        audit(bench.driver, bench.settings)
