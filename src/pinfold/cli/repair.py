@@ -27,8 +27,8 @@ def repair(
 ) -> None:
     """Pin every drifted thread of our guests back to where its record says.
 
-    Guests that pinfold did not start are left alone. What remains is listed with the reason; `audit` has the commands for it. Exit status
-    1: something remains that is not as it should be.
+    Guests that pinfold did not start are left alone, except at `processes:`: there they are moved off dedicated pCPUs. What remains is
+    listed with the reason; `audit` has the commands for it. Exit status 1: something remains that is not as it should be.
     """
     from pinfold.cli.documents import repair_document
     from pinfold.cli.views.audit import repair_view

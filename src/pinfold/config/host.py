@@ -155,7 +155,9 @@ def _file_of_pages(values: Values) -> str:
 
 
 def _uri(values: Values) -> str:
-    uri = str(values.get("libvirt", "connection_uri") or "qemu:///system")
-    if not re.fullmatch(r"qemu(\+[a-z0-9]+)?://\S{1,1000}", uri):
-        raise values.refuse("libvirt", "connection_uri", "is not allowed; a libvirt URI of QEMU is, such as qemu:///system")
+    from pinfold.drivers.registry import DEFAULT_URI, refusal  # late, so that completion answers fast
+
+    uri = str(values.get("libvirt", "connection_uri") or DEFAULT_URI)
+    if why := refusal(uri):
+        raise values.refuse("libvirt", "connection_uri", why)
     return uri

@@ -1,4 +1,4 @@
-"""`host`: a topology from a short text, for tests, examples and simulations. Real hosts come from libvirt's capabilities."""
+"""`host`: a topology from a short text, for tests, examples and simulations. Real hosts come from a driver."""
 
 from __future__ import annotations
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 from pinfold.drivers.kvm.machine import machine_of
 from pinfold.drivers.port import Driver, DriverKind, Witness
 
-__all__ = ["kind_of", "machine_of", "open_driver"]
+__all__ = ["DEFAULT_URI", "kind_of", "machine_of", "open_driver", "refusal"]
+
+DEFAULT_URI: Final = "qemu:///system"
+"""Where guests are placed if no configuration says otherwise."""
 
 
 def kind_of(uri: str) -> DriverKind:
@@ -26,3 +32,13 @@ def open_driver(uri: str, *, witness: Witness | None = None, realtime_priority: 
     `InvalidRequest` for an address that cannot be used.
     """
     return kind_of(uri).open(uri, witness=witness, realtime_priority=realtime_priority)
+
+
+def refusal(uri: str) -> str:
+    """What an address has to be so that guests can be placed there, as the rest of a sentence; '' if `uri` is one.
+
+    >>> refusal("qemu:///system"), refusal("processes:")
+    ('', 'is not allowed; a libvirt URI of QEMU is, such as qemu:///system')
+    """
+    placing = re.fullmatch(r"qemu(\+[a-z0-9]+)?://\S{1,1000}", uri)
+    return "" if placing else f"is not allowed; a libvirt URI of QEMU is, such as {DEFAULT_URI}"

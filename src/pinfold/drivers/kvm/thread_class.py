@@ -22,6 +22,8 @@ _CONTEXT_NAME: Final = re.compile(r"TC tc-")
 _CONTEXT_OF_CELL: Final = re.compile(r"TC tc-ram-node([0-9])\Z")
 _IOTHREAD_NAME: Final = re.compile(r"IO iothread([0-9]*)")
 _PIT_NAME: Final = "kvm-pit"
+_ANY_IOTHREAD_NAME: Final = re.compile(r"IO (?!mon_iothread)")
+_OVERHEAD_NAME: Final = re.compile(r"call_rcu|worker|vnc_worker|IO mon_iothread|SPICE Worker|(?:live_)?migration|multifd|mig/|dump_thread")
 
 
 def classified(
@@ -46,6 +48,16 @@ def iothread_number(name: str) -> int | None:
     """
     found = re.fullmatch(r"IO iothread(\d+)", name)
     return int(found[1]) if found and len(name) < _CUT else None
+
+
+def is_iothread_name(name: str) -> bool:
+    """Whether QEMU gives an iothread that name, whatever its id. libvirt's have ids such as `iothread1`; others are the user's choice."""
+    return _ANY_IOTHREAD_NAME.match(name) is not None
+
+
+def is_overhead_name(name: str) -> bool:
+    """Whether QEMU (`-name debug-threads=on`) gives that name to a thread of its own that is no iothread."""
+    return _OVERHEAD_NAME.match(name) is not None
 
 
 def of_class(thread: Thread, kind: ThreadClass, vcpu: int | None = None) -> ObservedThread:

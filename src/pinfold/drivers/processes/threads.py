@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from typing import Final
-
 from msgspec.structs import replace
 
 from pinfold.core.overhead import ObservedThread, ThreadClass
 from pinfold.drivers.kvm import witness
-from pinfold.drivers.kvm.thread_class import classified
+from pinfold.drivers.kvm.thread_class import classified, is_iothread_name, is_overhead_name
 from pinfold.drivers.port import Observation
 from pinfold.drivers.processes import monitor
 from pinfold.drivers.processes.monitor import Answer
 from pinfold.drivers.processes.search import Process
 from pinfold.linux import procfs
-
-_OVERHEAD_NAME: Final = re.compile(r"call_rcu|worker|vnc_worker|IO mon_iothread|SPICE Worker|(?:live_)?migration|multifd|mig/|dump_thread")
-"""Names that QEMU (`-name debug-threads=on`) gives to its own threads."""
-_IOTHREAD_NAME: Final = re.compile(r"IO (?!mon_iothread)")
 
 
 class Threads:
@@ -73,7 +66,7 @@ def _judged(found: tuple[ObservedThread, ...], process: Process, told: Answer | 
     complete = told is not None or vcpus >= set(range(process.line.vcpus))
 
     def is_own(thread: ObservedThread) -> bool:
-        return complete or thread.tid == process.pid or thread.tid in workers or _OVERHEAD_NAME.match(thread.name) is not None
+        return complete or thread.tid == process.pid or thread.tid in workers or is_overhead_name(thread.name)
 
     several = frozenset() if told is None else told.several
     return tuple(
@@ -86,6 +79,6 @@ def _judged(found: tuple[ObservedThread, ...], process: Process, told: Answer | 
 
 def _by_name(thread: ObservedThread) -> ObservedThread:
     """The thread as an iothread if its name says so: outside libvirt its id is the user's choice."""
-    if thread.thread_class is ThreadClass.EMULATOR and _IOTHREAD_NAME.match(thread.name):
+    if thread.thread_class is ThreadClass.EMULATOR and is_iothread_name(thread.name):
         return replace(thread, thread_class=ThreadClass.IOTHREAD)
     return thread
