@@ -52,7 +52,7 @@ class Bench:
     ) -> Hand:
         """A QEMU with these options beside its own. `before` is a command that starts it, such as `unshare`."""
         guest = uuid.uuid4()
-        name, socket = f"hand-{guest.hex[:8]}", str(self.folder / f"{guest.hex[:8]}.qmp")
+        name, socket = f"hand-{guest.hex[:8]}", str(self.folder / "sockets" / f"{guest.hex[:8]}.qmp")
         words = [QEMU, "-accel", kind, "-name", f"guest={name},debug-threads={'on' if names else 'off'}", "-uuid", str(guest)]
         words += ["-smp", str(vcpus), "-m", "16", "-display", "none", "-nodefaults", "-vga", "none", *(["-S"] if paused else []), *more]
         words += ["-bios", str(rom.write(self.folder / "probe.rom"))]
@@ -61,7 +61,7 @@ class Bench:
         pid = process.pid if not before else _child(process.pid)
         hand = Hand(process=process, pid=pid, name=name, id=str(guest), socket=socket if monitor else "")
         self.running.append(hand)
-        until(lambda: _threads(pid) > vcpus and (not monitor or os.path.exists(socket)), f"{name} has its threads")
+        until(lambda: _threads(pid) > vcpus and (not monitor or os.path.exists(f"/proc/{pid}/root{socket}")), f"{name} has its threads")
         return hand
 
     def pinfold(self, *words: str, status: int | None = 0) -> str:
@@ -105,6 +105,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     (tmp_path / "pinfold.conf").write_text(
         f"[compute]\ncpu_shared_set = 0\ncpu_dedicated_set = 1\n[pinfold]\nstate_dir = {tmp_path / 'state'}\n"
     )
+    (tmp_path / "sockets").mkdir()
     running: list[Hand] = []
     yield Bench(folder=tmp_path, running=running)
     for hand in running:

@@ -131,6 +131,14 @@ def test_a_process_of_another_pid_namespace_is_told_by_our_thread_ids(bench: Ben
     assert {thread["tid"] for thread in shown["threads"]} == {int(tid) for tid in os.listdir(f"/proc/{hand.pid}/task")}
 
 
+def test_a_monitor_in_a_mount_namespace_of_its_own_is_asked_there(bench: Bench, kind: str) -> None:
+    sockets = bench.folder / "sockets"
+    before = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", f'mount -t tmpfs own {sockets}; exec "$@"', "sh")
+    hand = bench.start(kind, names=False, before=before)
+    assert list(sockets.iterdir()) == [], "nobody sees it outside"
+    assert classes(bench.shown(hand))["vcpu"] == 2
+
+
 def test_two_processes_with_one_id_are_told_apart(bench: Bench) -> None:
     first = bench.start("tcg")
     second = bench.start("tcg", "-uuid", first.id)
