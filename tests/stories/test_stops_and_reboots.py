@@ -9,8 +9,9 @@ from tests.fleet import at_rest
 from tests.stories.rig import Agent, Fleet
 
 from pinfold.agent.wire import GuestReport
+from pinfold.scheduler.lifecycle import TRIES, Lifecycle
 from pinfold.store import codec
-from pinfold.store.records import Observed
+from pinfold.store.records import GuestRecord, Observed
 
 START, STOP = {"os-start": None}, {"os-stop": None}
 SOFT, HARD = {"reboot": {"type": "SOFT"}}, {"reboot": {"type": "HARD"}}
@@ -182,3 +183,26 @@ def test_orders_tell_whether_a_guest_ran_before(fleet: Fleet, server: str) -> No
     other = fleet.create("vm2", "pin", host="c1")
     c1 = fleet.agents["c1"]
     assert (c1.order(server)["booted"], c1.order(other)["booted"]) == (1, 0)
+
+
+@pytest.mark.parametrize(("overtaken", "status"), [(1, 202), (TRIES, 409)], ids=["once", "each time"])
+def test_a_report_that_comes_between_reading_and_writing_a_server_refuses_no_action(
+    fleet: Fleet, server: str, monkeypatch: pytest.MonkeyPatch, overtaken: int, status: int
+) -> None:
+    """An agent that has just started reports every guest, while users go on."""
+    left, c1, quiet = [overtaken], fleet.agents["c1"], Lifecycle._quiet
+
+    def overtake(lifecycle: Lifecycle, guest_id: str, verb: str, *, unless: str = "") -> GuestRecord:
+        found = quiet(lifecycle, guest_id, verb, unless=unless)
+        if left[0]:
+            left[0] -= 1
+            order = c1.order(server)
+            c1.says(server, Observed.RUNNING, boot=order["boot"], revision=order["revision"])
+        return found
+
+    monkeypatch.setattr(Lifecycle, "_quiet", overtake)
+    for action in (STOP,) if status != 202 else (SOFT, STOP):
+        left[0] = overtaken
+        said = act(fleet, server, action, status=status)
+        assert said == "" or "has changed meanwhile" in said
+        c1.obey()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Final
 
 import sqlalchemy as sa
@@ -29,6 +30,9 @@ TOMBSTONE_SECONDS: Final = 30 * 86400.0
 """How long, at least, a host gets the tombstones of guests that are gone from it."""
 TOMBSTONE_CHANGES: Final = 2000
 """A host also gets a tombstone until its ledger has changed this often since: more often than any host has guests."""
+
+TRIES: Final = 5
+"""How often a change of a guest is tried that reports of its agent overtake."""
 
 REBOOTING: Final = "rebooting"
 REBOOTING_HARD: Final = "rebooting_hard"
@@ -81,27 +85,39 @@ class Lifecycle:
         If its claim no longer lies within its host's pools, it starts in another place there, and its record says so. Raises `Conflict`
         when it runs, when something is under way, or when its place is lost and its host has no other.
         """
-        guest = self._quiet(guest_id, "start")
-        if guest.desired is Desired.RUNNING and guest.observed in (Observed.RUNNING, Observed.PAUSED):
-            raise Conflict(f"Cannot 'start' instance {guest_id} while it is in vm_state active")
-        return self._boot(guest, "powering-on")
+
+        def boot() -> GuestRecord:
+            guest = self._quiet(guest_id, "start")
+            if guest.desired is Desired.RUNNING and guest.observed in (Observed.RUNNING, Observed.PAUSED):
+                raise Conflict(f"Cannot 'start' instance {guest_id} while it is in vm_state active")
+            return self._boot(guest, "powering-on")
+
+        return self._on_newest(guest_id, boot)
 
     def stop(self, guest_id: str) -> GuestRecord:
         """Shut down a running guest and keep its claim. Raises `Conflict` when it does not run or something is under way."""
-        guest = self._quiet(guest_id, "stop")
-        if guest.desired is not Desired.RUNNING or guest.observed not in (Observed.RUNNING, Observed.PAUSED):
-            raise Conflict(f"Cannot 'stop' instance {guest_id} while it is in vm_state {_at_rest(guest)}")
-        return self._want(guest, Desired.STOPPED, "powering-off")
+
+        def end() -> GuestRecord:
+            guest = self._quiet(guest_id, "stop")
+            if guest.desired is not Desired.RUNNING or guest.observed not in (Observed.RUNNING, Observed.PAUSED):
+                raise Conflict(f"Cannot 'stop' instance {guest_id} while it is in vm_state {_at_rest(guest)}")
+            return self._want(guest, Desired.STOPPED, "powering-off")
+
+        return self._on_newest(guest_id, end)
 
     def reboot(self, guest_id: str, *, hard: bool) -> GuestRecord:
         """Boot a guest once more: a running guest, which is asked to shut down first, or with `hard` any guest on a host.
 
         Raises `Conflict` when something is under way; as in Nova, a hard reboot may overtake one that is not.
         """
-        guest = self._quiet(guest_id, "reboot", unless=REBOOTING if hard else "")
-        if not hard and (guest.desired is not Desired.RUNNING or guest.observed is not Observed.RUNNING):
-            raise Conflict(f"Cannot 'reboot' instance {guest_id} while it is in vm_state {_at_rest(guest)}")
-        return self._boot(guest, REBOOTING_HARD if hard else REBOOTING)
+
+        def boot() -> GuestRecord:
+            guest = self._quiet(guest_id, "reboot", unless=REBOOTING if hard else "")
+            if not hard and (guest.desired is not Desired.RUNNING or guest.observed is not Observed.RUNNING):
+                raise Conflict(f"Cannot 'reboot' instance {guest_id} while it is in vm_state {_at_rest(guest)}")
+            return self._boot(guest, REBOOTING_HARD if hard else REBOOTING)
+
+        return self._on_newest(guest_id, boot)
 
     def delete(self, guest_id: str) -> None:
         """Delete a guest: at once if no host holds it, else when its agent has confirmed that it is gone.
@@ -164,6 +180,17 @@ class Lifecycle:
                     guests.remove(connection, guest_id)
         except Conflict as error:
             _log.info("guest %s is gone already: %s", guest_id, error)
+
+    def _on_newest(self, guest_id: str, change: Callable[[], GuestRecord]) -> GuestRecord:
+        """What `change` returns. If the guest changes while it reads and writes it, as a report of its agent does, it is tried again."""
+        for _ in range(TRIES - 1):
+            before = self.get(guest_id).revision
+            try:
+                return change()
+            except Conflict:
+                if self.get(guest_id).revision == before:
+                    raise
+        return change()
 
     def _boot(self, guest: GuestRecord, task: str) -> GuestRecord:
         """Ask for one boot more. A guest at rest keeps its place if its host's pools still have it, else it gets another one there."""
