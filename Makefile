@@ -2,7 +2,7 @@
 python := .venv/bin/python
 compile := .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lock quick check lint formatted types layers pages format bench bench-fit bench-schedule bench-memory bench-agent oracle survive machine docs
+.PHONY: help setup demo test lock quick pythons check lint formatted types layers pages format bench bench-fit bench-schedule bench-memory bench-agent oracle survive machine docs
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ test: ## the whole suite
 
 quick: ## the suite without real parts
 	@bin/test --quick
+
+pythons: ## the suites without real parts on the other Pythons, 3.11 to 3.13
+	@bin/test-pythons
 
 check: lint formatted types layers pages ## ruff, mypy, import-linter and the tests of the docs; `make -k check` goes on after a failure
 
