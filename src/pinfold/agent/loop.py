@@ -14,48 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, assert_never
 
-from pinfold.agent.actions import (
-    Action,
-    Announce,
-    Audit,
-    Confirm,
-    Log,
-    Look,
-    Perform,
-    PollOrders,
-    ReadOptions,
-    ReadOrders,
-    SaveMemory,
-    SaveStories,
-    SendFindings,
-    SendGuest,
-    SendHeartbeat,
-    SendReport,
-    Verify,
-)
+from pinfold.agent import actions, events
+from pinfold.agent.actions import Action
 from pinfold.agent.client import ServiceAway, ServiceClient
-from pinfold.agent.events import (
-    Audited,
-    Confirmed,
-    Event,
-    Failed,
-    FindingsSent,
-    HostChanged,
-    HostFacts,
-    HungUp,
-    Looked,
-    Moment,
-    OptionsRead,
-    OrdersRead,
-    Performed,
-    Reported,
-    Saved,
-    Stop,
-    StoriesSaved,
-    Tick,
-    Verified,
-    Welcomed,
-)
+from pinfold.agent.events import Event, HostFacts, Moment
 from pinfold.agent.lease import SPEAKS
 from pinfold.agent.memory import read_memory, write_memory
 from pinfold.agent.perform import Performer
@@ -126,11 +88,11 @@ class Agent:
 
     def stop(self) -> None:
         """Make `run` return soon. Safe from any thread, and from signal handlers: a SimpleQueue may be put into while it is waited for."""
-        self._events.put(Stop(when=_now()))
+        self._events.put(events.Stop(when=_now()))
 
     def hang_up(self) -> None:
         """Hear a SIGHUP: the configuration is read again, and the log says what has changed. Safe where `stop` is."""
-        self._events.put(HungUp(when=_now()))
+        self._events.put(events.HungUp(when=_now()))
 
     def run(self, reported: Callable[[bool], None] = lambda _: None) -> None:
         """Keep the host as the service wants it until `stop`. Then wait a short time for running actions; the next agent does the rest.
@@ -139,7 +101,7 @@ class Agent:
         than 10 seconds. An error after which nothing can succeed ends the agent, and is raised.
         """
         self._reported = reported
-        unsubscribe = self._driver.events(lambda event: self._events.put(HostChanged(when=_now(), event=event)))
+        unsubscribe = self._driver.events(lambda event: self._events.put(events.HostChanged(when=_now(), event=event)))
         try:
             self._go()
         finally:
@@ -156,23 +118,23 @@ class Agent:
             try:
                 event = self._events.get(timeout=self._pause())
             except queue.Empty:
-                event = Tick(when=_now())
+                event = events.Tick(when=_now())
             if isinstance(event, Exception):
                 self._crash = event
-                event = Stop(when=_now())
+                event = events.Stop(when=_now())
             self._feed(event)
-            if isinstance(event, Stop):
+            if isinstance(event, events.Stop):
                 until = min(until, time.monotonic() + _FINISH_SECONDS)
         for status in self._state.guests.values():
             if status.work is not None:
                 _log.warning("%s is still under way; the next agent sees to it", status.work.sentence)
 
     def _feed(self, event: Event) -> None:
-        self._state, actions = step(self._state, event)
-        for action in actions:
-            if isinstance(action, Log):
+        self._state, asked = step(self._state, event)
+        for action in asked:
+            if isinstance(action, actions.Log):
                 _log.log(action.level, "%s", action.sentence)
-            elif isinstance(action, Announce):
+            elif isinstance(action, actions.Announce):
                 self._reported(action.reported)
             else:
                 threading.Thread(target=self._perform, args=(action,), name=f"pinfold {type(action).__name__}", daemon=True).start()
@@ -186,79 +148,80 @@ class Agent:
         try:
             self._events.put(self._answer(action))
         except (PinfoldError, OSError) as error:
-            self._events.put(Failed(when=_now(), action=action, why=str(error), away=isinstance(error, ServiceAway)))
+            self._events.put(events.Failed(when=_now(), action=action, why=str(error), away=isinstance(error, ServiceAway)))
         except Exception as error:
-            if not isinstance(action, Perform | Confirm):
+            if not isinstance(action, actions.Perform | actions.Confirm):
                 self._events.put(error)
                 return
             _log.exception("%s", type(action).__name__)
-            self._events.put(Failed(when=_now(), action=action, why=f"{type(error).__name__} {error}".rstrip()))
+            self._events.put(events.Failed(when=_now(), action=action, why=f"{type(error).__name__} {error}".rstrip()))
 
     def _answer(self, action: Action) -> Event:
         """Perform one action. Raises what its effect raises."""
         match action:
-            case ReadOrders():
-                return OrdersRead(parsed=self._service.orders(after=-1, wait=0.0), polled=False, when=_now())
-            case PollOrders(after=after):
-                return OrdersRead(parsed=self._service.orders(after=after, wait=_POLL_SECONDS), polled=True, when=_now())
-            case Look():
-                return Looked(seen=survey(self._driver, self._settings), facts=self._facts(), when=_now())
-            case SendReport(report=report):
-                return Welcomed(welcome=self._service.hello(Hello(name=self._settings.host, report=report)), when=_now())
-            case SendHeartbeat():
-                return Welcomed(welcome=self._service.heartbeat(), when=_now())
-            case Verify():
+            case actions.ReadOrders():
+                return events.OrdersRead(parsed=self._service.orders(after=-1, wait=0.0), polled=False, when=_now())
+            case actions.PollOrders(after=after):
+                return events.OrdersRead(parsed=self._service.orders(after=after, wait=_POLL_SECONDS), polled=True, when=_now())
+            case actions.Look():
+                return events.Looked(seen=survey(self._driver, self._settings), facts=self._facts(), when=_now())
+            case actions.SendReport(report=report):
+                return events.Welcomed(welcome=self._service.hello(Hello(name=self._settings.host, report=report)), when=_now())
+            case actions.SendHeartbeat():
+                return events.Welcomed(welcome=self._service.heartbeat(), when=_now())
+            case actions.Verify():
                 return self._verify(action)
-            case SendGuest() | SendFindings():
+            case actions.SendGuest() | actions.SendFindings():
                 return self._send(action)
-            case Audit():
+            case actions.Audit():
                 return self._audit(action)
-            case Perform():
+            case actions.Perform():
                 return self._perform_task(action)
-            case Confirm(guest=guest, absence=absence):
+            case actions.Confirm(guest=guest, absence=absence):
                 fault_point("agent.buried")
                 self._service.absent(guest, absence)
                 fault_point("agent.confirmed")
-                return Confirmed(guest=guest, when=_now())
-            case SaveMemory() | SaveStories():
+                return events.Confirmed(guest=guest, when=_now())
+            case actions.SaveMemory() | actions.SaveStories():
                 return self._save(action)
-            case ReadOptions():
-                return OptionsRead(options=self._read_options(), when=_now())
-            case Log() | Announce():
+            case actions.ReadOptions():
+                return events.OptionsRead(options=self._read_options(), when=_now())
+            case actions.Log() | actions.Announce():
                 raise AssertionError("these are performed at once")
             case _:
                 assert_never(action)
 
-    def _verify(self, action: Verify) -> Verified:
+    def _verify(self, action: actions.Verify) -> events.Verified:
         verdict = verify(self._driver, self._settings, action.guest, online=action.online)
-        return Verified(threads=thread_report(verdict), drift="; ".join(finding.sentence() for finding in verdict.drift), when=_now())
+        drift = "; ".join(finding.sentence() for finding in verdict.drift)
+        return events.Verified(threads=thread_report(verdict), drift=drift, when=_now())
 
-    def _send(self, action: SendGuest | SendFindings) -> Event:
-        if isinstance(action, SendFindings):
+    def _send(self, action: actions.SendGuest | actions.SendFindings) -> Event:
+        if isinstance(action, actions.SendFindings):
             self._service.findings(action.report)
-            return FindingsSent(report=action.report, when=_now())
+            return events.FindingsSent(report=action.report, when=_now())
         self._service.report(action.guest, action.report)
-        return Reported(guest=action.guest, report=action.report, when=_now())
+        return events.Reported(guest=action.guest, report=action.report, when=_now())
 
-    def _save(self, action: SaveMemory | SaveStories) -> Event:
-        if isinstance(action, SaveMemory):
+    def _save(self, action: actions.SaveMemory | actions.SaveStories) -> Event:
+        if isinstance(action, actions.SaveMemory):
             write_memory(self._memory_path, action.memory)
-            return Saved(memory=action.memory, when=_now())
+            return events.Saved(memory=action.memory, when=_now())
         write_stories(self._stories_path, action.stories)
-        return StoriesSaved(stories=action.stories, when=_now())
+        return events.StoriesSaved(stories=action.stories, when=_now())
 
-    def _audit(self, action: Audit) -> Audited:
+    def _audit(self, action: actions.Audit) -> events.Audited:
         unread: dict[str, str] = {}
         found = audit_of(self._driver, self._settings, action.seen, lambda guest, error: unread.update({guest.id: str(error)}))
-        return Audited(findings=found.findings, unread=unread, when=_now())
+        return events.Audited(findings=found.findings, unread=unread, when=_now())
 
-    def _perform_task(self, action: Perform) -> Performed:
+    def _perform_task(self, action: actions.Perform) -> events.Performed:
         outcome = self._performer.perform(action.task, action.order, ran=action.ran)
         if outcome.gone and buries(action.task):
             fault_point("agent.removed")
         elif outcome.booted:
             fault_point("agent.started")
-        return Performed(guest=action.task.guest, outcome=outcome, when=_now())
+        return events.Performed(guest=action.task.guest, outcome=outcome, when=_now())
 
     def _say_goodbye(self) -> None:
         try:

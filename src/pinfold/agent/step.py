@@ -6,7 +6,7 @@ with the next heartbeat. Beside the turns, and held up by none: orders are polle
 task goes its way (`work`), and the host is audited (`audits`). While the service is silent, the agent keeps asking it and begins nothing,
 because its orders may be old.
 
->>> from pinfold.agent.events import Moment
+>>> from pinfold.agent.events import Moment, Tick
 >>> from pinfold.agent.reconcile import Memory
 >>> from pinfold.agent.state import Rules, starting
 >>> state, actions = step(starting(Memory(), Rules(owner="the agent of c1"), 0.0), Tick(when=Moment(at=0.0)))
@@ -19,47 +19,10 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from pinfold.agent import audits, turn, work
-from pinfold.agent.actions import (
-    Action,
-    Announce,
-    Audit,
-    Confirm,
-    Look,
-    Perform,
-    PollOrders,
-    ReadOptions,
-    ReadOrders,
-    SaveMemory,
-    SaveStories,
-    SendFindings,
-    SendGuest,
-    SendHeartbeat,
-    SendReport,
-    Verify,
-)
+from pinfold.agent import actions, audits, events, turn, work
+from pinfold.agent.actions import Action
 from pinfold.agent.draft import Draft
-from pinfold.agent.events import (
-    Answer,
-    Audited,
-    Confirmed,
-    Event,
-    Failed,
-    FindingsSent,
-    HostChanged,
-    HungUp,
-    Looked,
-    OptionsRead,
-    OrdersRead,
-    Performed,
-    Reported,
-    Saved,
-    Stop,
-    StoriesSaved,
-    Tick,
-    Verified,
-    Welcomed,
-)
+from pinfold.agent.events import Event
 from pinfold.agent.lease import Message, Sight, answered, send, unanswered
 from pinfold.agent.responses import ParsedOrders
 from pinfold.agent.state import Phase, State
@@ -88,82 +51,82 @@ def due_at(state: State) -> float:
 
 def _hear(draft: Draft, event: Event) -> None:
     match event:
-        case Tick():
+        case events.Tick():
             pass
-        case HostChanged(event=change):
+        case events.HostChanged(event=change):
             draft.note(change.guest, f"the hypervisor says: {change.kind.value} {change.detail}".rstrip())
             draft.change(stale=True)
-        case Stop():
+        case events.Stop():
             _end(draft)
-        case HungUp():
-            draft.do(ReadOptions())
-        case OptionsRead(options=options):
+        case events.HungUp():
+            draft.do(actions.ReadOptions())
+        case events.OptionsRead(options=options):
             draft.log(logging.WARNING, f"SIGHUP: {difference(draft.state.rules.options, options)}")
-        case OrdersRead(parsed=parsed, polled=polled):
+        case events.OrdersRead(parsed=parsed, polled=polled):
             _take_orders(draft, parsed, polled=polled)
-        case Welcomed():
+        case events.Welcomed():
             _welcomed(draft, event)
-        case Failed():
+        case events.Failed():
             _failed(draft, event)
         case _:
             _answered(draft, event)
 
 
-def _answered(draft: Draft, event: Answer) -> None:
+def _answered(draft: Draft, event: events.Answer) -> None:
     match event:
-        case Looked(seen=seen, facts=facts):
+        case events.Looked(seen=seen, facts=facts):
             turn.looked(draft, seen, facts)
-        case Verified(threads=threads, drift=drift):
+        case events.Verified(threads=threads, drift=drift):
             turn.verified(draft, threads, drift)
-        case Reported(guest=guest, report=report):
+        case events.Reported(guest=guest, report=report):
             turn.reported(draft, guest, report)
-        case Audited(findings=findings, unread=unread):
+        case events.Audited(findings=findings, unread=unread):
             audits.audited(draft, findings, unread)
-        case FindingsSent(report=report):
+        case events.FindingsSent(report=report):
             audits.sent(draft, report)
-        case Performed(guest=guest, outcome=outcome):
+        case events.Performed(guest=guest, outcome=outcome):
             work.performed(draft, guest, outcome)
-        case Confirmed(guest=guest):
+        case events.Confirmed(guest=guest):
             work.confirmed(draft, guest)
-        case Saved(memory=memory):
+        case events.Saved(memory=memory):
             work.saved(draft, memory)
             if draft.waits_for(Phase.MEMORY) and not draft.state.saving:
                 turn.decide(draft)
-        case StoriesSaved(stories=stories):
+        case events.StoriesSaved(stories=stories):
             draft.change(stories_saved=stories, saving_stories=False, stories_again=draft.now + STORIES_SECONDS)
             draft.complain("stories", "")
 
 
-def _failed(draft: Draft, event: Failed) -> None:
+def _failed(draft: Draft, event: events.Failed) -> None:
     match event.action:
-        case PollOrders():
+        case actions.PollOrders():
             draft.change(polling=False, poll_again=draft.now + BACKOFF_SECONDS)
             draft.complain("orders", f"no orders: {event.why}")
-        case SendReport() | SendHeartbeat():
+        case actions.SendReport() | actions.SendHeartbeat():
             _unwelcome(draft, event.why)
-        case Perform(task=task):
+        case actions.Perform(task=task):
             work.failed(draft, task.guest, event.why)
-        case Confirm(guest=guest):
+        case actions.Confirm(guest=guest):
             work.failed(draft, guest, event.why)
-        case SaveMemory():
+        case actions.SaveMemory():
             work.not_saved(draft, event.why)
             if draft.waits_for(Phase.MEMORY):
                 turn.fail(draft, event.why)
-        case Audit() | SendFindings():
+        case actions.Audit() | actions.SendFindings():
             audits.failed(draft, event.action, event.why)
-        case SaveStories(stories=stories):
+        case actions.SaveStories(stories=stories):
             draft.change(stories_saved=stories, saving_stories=False)  # the next entry writes them again
             draft.complain("stories", f"the stories of guests cannot be written: {event.why}")
-        case ReadOptions():
+        case actions.ReadOptions():
             draft.log(logging.ERROR, f"SIGHUP: {refusal(event.why)}")
-        case Look():
+        case actions.Look():
             draft.change(sight=Sight())
             turn.fail(draft, event.why)
-        case ReadOrders():
+        case actions.ReadOrders():
             turn.fail(draft, event.why)
-        case Verify(guest=seen):
+        case actions.Verify(guest=seen):
             turn.not_reported(draft, seen.id, event.why, away=event.away)
-        case SendGuest(guest=guest):
+        case actions.SendGuest(guest=guest):
             turn.not_reported(draft, guest, event.why, away=event.away)
 
 
@@ -194,7 +157,7 @@ def _take_orders(draft: Draft, parsed: ParsedOrders, *, polled: bool) -> None:
         turn.look(draft, fresh=True)
 
 
-def _welcomed(draft: Draft, event: Welcomed) -> None:
+def _welcomed(draft: Draft, event: events.Welcomed) -> None:
     sent = draft.state.lease.sent
     assert sent is not None
     lease = answered(draft.state.lease, sent, event.welcome)
@@ -208,7 +171,7 @@ def _welcomed(draft: Draft, event: Welcomed) -> None:
 def _announce(draft: Draft, *, reported: bool) -> None:
     if draft.state.announce_at is not None:
         draft.change(announce_at=None)
-        draft.do(Announce(reported=reported))
+        draft.do(actions.Announce(reported=reported))
 
 
 def _unwelcome(draft: Draft, why: str) -> None:
@@ -237,16 +200,16 @@ def _go_on(draft: Draft) -> None:
     state = draft.state
     if state.stories is not state.stories_saved and not state.saving_stories and (draft.now >= state.stories_again or state.ending):
         draft.change(saving_stories=True)
-        draft.do(SaveStories(stories=state.stories))
+        draft.do(actions.SaveStories(stories=state.stories))
     if state.ending:
         return
     if state.announce_at is not None and draft.now >= state.announce_at:
         _announce(draft, reported=False)
     if state.orders is not None and not state.polling and draft.now >= state.poll_again:
         draft.change(polling=True, polled=draft.now)
-        draft.do(PollOrders(after=state.orders.count))
+        draft.do(actions.PollOrders(after=state.orders.count))
     if state.lease.overdue(draft.now) and state.sight.fresh(state.lease.seconds, draft.now):
         draft.change(lease=send(state.lease, Message(at=draft.now, report=None, in_turn=False)))
-        draft.do(SendHeartbeat())
+        draft.do(actions.SendHeartbeat())
     if state.turn is None and (state.stale or draft.now >= state.turn_again):
         turn.begin(draft)
