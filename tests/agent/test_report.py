@@ -1,8 +1,7 @@
 """The reports of guests: by state, by last boot, and without a definition."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from pinfold.agent.reconcile import LastBoot, Memory, PresentGuest
 from pinfold.agent.report import guest_report, lost_guests

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from tests.agent.script import CLAIM, LEASE, RULES, G, H, Script, guest, id_of, kinds, order
 
 from pinfold.agent.actions import (

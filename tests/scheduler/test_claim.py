@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import uuid
 from typing import Any
 
 import pytest
+from msgspec import structs
 from tests.fleet import add_guest, add_host, at_rest, floating, pinned, report, wanted
 from tests.scheduler.claiming import EAGER, SLOW_EYES, create, refuse, synced_hosts
 
@@ -183,7 +183,7 @@ def test_a_pool_that_shrank_behind_the_index_is_respected(database: Database, pl
     (host,) = synced_hosts(database, ahead, "c01")
     behind.start()
     with database.write() as connection:
-        hosts.report(connection, host, dataclasses.replace(report(), foreign=(Foreign(name="x", cpus=CpuSet.parse("2-7")),)))
+        hosts.report(connection, host, structs.replace(report(), foreign=(Foreign(name="x", cpus=CpuSet.parse("2-7")),)))
     made = create(database, behind, pinned(6))
     assert made.fit.taken <= CpuSet.parse("8-15")
     at_rest(database, placement)
@@ -323,7 +323,7 @@ def test_a_provider_follows_its_host(database: Database, scheduler: Scheduler, p
     (host,) = synced_hosts(database, scheduler, "c01")
     made = create(database, scheduler, pinned(2, emulator=EmulatorPolicy.SHARE))
     with database.write() as connection:
-        hosts.report(connection, host, dataclasses.replace(report(shared="", overhead=False), disk_gib=None))
+        hosts.report(connection, host, structs.replace(report(shared="", overhead=False), disk_gib=None))
     assert scheduler.heal().synced == 1
     offered = dict(placement.inventories(host)[1])
     assert set(offered) == {PCPU, "MEMORY_MB", "DISK_GB", OVERHEAD}

@@ -147,7 +147,7 @@ def test_a_host_with_more_headroom_of_the_pool_comes_first() -> None:
         _state(limits=Limits(reserved_memory_mib=0, rates=OverheadRates(guest=300))), pinned(1, emulator=EmulatorPolicy.SHARE), 2
     )
     index = _index(_entry("booked", booked), _entry("fresh"))
-    only_the_best = dataclasses.replace(SETTINGS, top=1)
+    only_the_best = structs.replace(SETTINGS, top=1)
     assert _first(index, pinned(2, emulator=EmulatorPolicy.SHARE), settings=only_the_best) == "fresh"
 
 
@@ -155,14 +155,14 @@ def test_a_host_with_more_headroom_of_the_pool_comes_first() -> None:
 @pytest.mark.parametrize("request_", [pinned(2), floating(1)], ids=["pinned", "floating"])
 def test_full_or_empty_hosts_come_first_as_asked(strategy: Strategy, expected: str, request_: GuestRequest) -> None:
     index = _index(_entry("full", _fill(_fill(_state(), floating(1), 2), pinned(2), 1)), _entry("empty"))
-    settings = dataclasses.replace(SETTINGS, strategy=strategy, top=1)
+    settings = structs.replace(SETTINGS, strategy=strategy, top=1)
     assert _first(index, request_, settings=settings) == expected
 
 
 def test_fragments_are_used_before_whole_cores_are_broken() -> None:
     fragmented = structs.replace(_state(), ledger=Ledger(foreign=(Foreign(name="x", cpus=CpuSet.of(3)),)))
     index = _index(_entry("whole"), _entry("fragmented", fragmented))
-    settings = dataclasses.replace(SETTINGS, top=1)
+    settings = structs.replace(SETTINGS, top=1)
     assert _first(index, pinned(1), settings=settings) == "fragmented"
     answer = fit(pinned(1), _state())
     assert isinstance(answer, Fit)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import uuid
 
 import pytest
 import sqlalchemy as sa
+from msgspec import structs
 from tests.fleet import add_guest, add_host, at_rest, pinned, wanted
 from tests.scheduler.claiming import EAGER, create, refuse, synced_hosts
 
@@ -67,7 +67,7 @@ def test_a_claim_within_its_deadline_is_left_alone(database: Database, scheduler
 
 def test_one_run_ends_a_backlog_of_any_length(database: Database, placement: Placement, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pinfold.scheduler.heal._AT_ONCE", 2)
-    patient = Scheduler(database, placement, dataclasses.replace(EAGER, late_seconds=3600))
+    patient = Scheduler(database, placement, structs.replace(EAGER, late_seconds=3600))
     (host,) = synced_hosts(database, patient, "c01")
     kept = {_intend(database, host, pinned(1), seconds=-1)[1] for _ in range(3)}
     assert patient.heal().abandoned == 3
@@ -82,7 +82,7 @@ def test_one_run_ends_a_backlog_of_any_length(database: Database, placement: Pla
 
 
 def test_a_late_put_of_an_abandoned_claim_is_emptied(database: Database, placement: Placement) -> None:
-    patient = Scheduler(database, placement, dataclasses.replace(EAGER, late_seconds=3600))
+    patient = Scheduler(database, placement, structs.replace(EAGER, late_seconds=3600))
     (host,) = synced_hosts(database, patient, "c01")
     guest, claim = _intend(database, host, pinned(2), seconds=-1)
     assert patient.heal().abandoned == 1
@@ -113,7 +113,7 @@ def test_a_claimer_whose_claim_was_abandoned_gets_nothing(database: Database, sc
     """The healer runs between the claimer's PUT and its transaction: the deadline is over at the moment when Placement answers."""
     (host,) = synced_hosts(database, scheduler, "c01")
     guest = add_guest(database, pinned(2))
-    healer = Scheduler(database, placement, dataclasses.replace(EAGER, late_seconds=3600))
+    healer = Scheduler(database, placement, structs.replace(EAGER, late_seconds=3600))
 
     class Slow(Placement):
         def allocate(self, *arguments: object, **named: object) -> None:
@@ -244,7 +244,7 @@ def test_one_guest_that_cannot_be_buried_does_not_keep_the_others_from_it(databa
 
 
 def test_scheduling_that_stopped_half_way_is_told(database: Database, placement: Placement) -> None:
-    scheduler = Scheduler(database, placement, dataclasses.replace(EAGER, claim_seconds=0))
+    scheduler = Scheduler(database, placement, structs.replace(EAGER, claim_seconds=0))
     guest = add_guest(database, pinned(2))
     assert scheduler.heal().interrupted == (guest,)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import threading
 import time
 from pathlib import Path
@@ -141,7 +140,7 @@ def test_what_it_books_follows_the_options_of_today(database: Database, schedule
     made = _stopped(database, scheduler)
     for rate, shared in ((200, "0-7"), (5, "8-15")):
         limits = structs.replace(AFTER.limits, rates=OverheadRates(guest=rate))
-        _change(database, scheduler, host, dataclasses.replace(report(shared=shared), limits=limits))
+        _change(database, scheduler, host, structs.replace(report(shared=shared), limits=limits))
         Lifecycle(database, scheduler).start(made.guest)
         assert dict(placement.usages(host))[OVERHEAD] == rate + 4
         at_rest(database, placement)
@@ -154,7 +153,7 @@ def test_a_healer_that_comes_between_does_not_leave_placement_behind(database: D
     healer.start()
     (host,) = synced_hosts(database, healer, "c01")
     made = _stopped(database, healer)
-    _change(database, healer, host, dataclasses.replace(AFTER, limits=structs.replace(AFTER.limits, rates=OverheadRates(guest=200))))
+    _change(database, healer, host, structs.replace(AFTER, limits=structs.replace(AFTER.limits, rates=OverheadRates(guest=200))))
     told = []
 
     class Watched(Placement):
@@ -206,7 +205,7 @@ def test_a_guest_that_is_deleted_meanwhile_is_not_moved(database: Database, plac
     (host,) = synced_hosts(database, scheduler, "c01")
     made = _stopped(database, scheduler)
     limits = structs.replace(AFTER.limits, rates=OverheadRates(guest=200))
-    _change(database, scheduler, host, dataclasses.replace(AFTER, limits=limits))
+    _change(database, scheduler, host, structs.replace(AFTER, limits=limits))
 
     class Meanwhile(Placement):
         def allocate(self, *arguments: object, **named: object) -> None:
@@ -230,7 +229,7 @@ def test_a_service_killed_anywhere_leaves_the_whole_move_or_nothing_of_it(
     (host,) = synced_hosts(database, scheduler, "c01")
     made = _stopped(database, scheduler)
     limits = structs.replace(AFTER.limits, rates=OverheadRates(guest=200))
-    _change(database, scheduler, host, dataclasses.replace(AFTER, limits=limits))
+    _change(database, scheduler, host, structs.replace(AFTER, limits=limits))
     killed_at(point, tmp_path, database, "start", made.guest)
     time.sleep(0.15)
     scheduler.heal()

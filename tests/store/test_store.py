@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import resource
 import threading
@@ -50,7 +49,7 @@ def test_tables_of_a_later_pinfold_are_refused_and_stay_as_they_are(database: Da
 
 
 def test_a_host_comes_back_as_it_was_registered(database: Database) -> None:
-    reported = dataclasses.replace(report(), facts=(("hypervisor", "QEMU"),), foreign=(Foreign(name="x", cpus=CpuSet.of(4)),))
+    reported = structs.replace(report(), facts=(("hypervisor", "QEMU"),), foreign=(Foreign(name="x", cpus=CpuSet.of(4)),))
     host = add_host(database, "c01", reported)
     with database.read() as connection:
         found = hosts.get(connection, host)
@@ -72,7 +71,7 @@ def test_a_report_raises_the_revision_only_when_a_fit_would_notice(database: Dat
     host = add_host(database, "c01")
     with database.write() as connection:
         assert hosts.report(connection, host, report()) == 1
-        assert hosts.report(connection, host, dataclasses.replace(report(), facts=(("agent", "2"),))) == 1
+        assert hosts.report(connection, host, structs.replace(report(), facts=(("agent", "2"),))) == 1
         assert hosts.report(connection, host, report(shared="0-3")) == 2
         assert hosts.get(connection, host).report == report(shared="0-3")
 
@@ -83,18 +82,18 @@ def test_every_part_of_a_report_counts_in_its_digest(database: Database) -> None
     others = (
         report(cells=1),
         report(shared="0-3"),
-        dataclasses.replace(first, limits=structs.replace(first.limits, ram_allocation_ratio=1.25)),
-        dataclasses.replace(first, foreign=(Foreign(name="x", cpus=CpuSet.of(4)),)),
-        dataclasses.replace(first, strategy=next(one for one in type(first.strategy) if one is not first.strategy)),
-        dataclasses.replace(first, disk_gib=77),
-        dataclasses.replace(first, facts=(("agent", "2"),)),
+        structs.replace(first, limits=structs.replace(first.limits, ram_allocation_ratio=1.25)),
+        structs.replace(first, foreign=(Foreign(name="x", cpus=CpuSet.of(4)),)),
+        structs.replace(first, strategy=next(one for one in type(first.strategy) if one is not first.strategy)),
+        structs.replace(first, disk_gib=77),
+        structs.replace(first, facts=(("agent", "2"),)),
     )
     digests = []
     for told in (first, *others, first):
         with database.write() as connection:
             hosts.report(connection, host, told)
             digests.append(hosts.report_digest(connection, host))
-    assert len(set(digests)) == len(dataclasses.fields(first)) + 1
+    assert len(set(digests)) == len(structs.fields(first)) + 1
     assert digests[0] == digests[-1]
     with database.read() as connection, pytest.raises(InvalidRequest, match="no such host"):
         hosts.report_digest(connection, NOWHERE)
@@ -167,7 +166,7 @@ def test_tombstones_remember_each_claim_at_its_latest_revision_and_are_forgotten
         Tombstone(guest=guest, revision=4, claim=second),
     )
     with database.write() as connection:
-        for stone in (dataclasses.replace(stones[1], revision=3), *stones):
+        for stone in (structs.replace(stones[1], revision=3), *stones):
             hosts.bury(connection, host, stone)
         assert hosts.tombstones(connection, host) == stones
         hosts.bump(connection, host, ledger=True)

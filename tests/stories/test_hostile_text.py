@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
+from msgspec import structs
 from tests.fleet import report
 from tests.fleet_fixtures import database, embedded, placement_file, postgresql, postgresql_url, sqlite_file
 from tests.stories.rig import Agent, C, Fleet, compute, fleet_on, server_body
@@ -224,6 +224,6 @@ def test_a_row_that_an_earlier_version_left_spoils_no_listing(fleet: Fleet, tabl
     made = fleet.create("vm3", "one")
     assert fleet.show(made)["OS-EXT-SRV-ATTR:host"] in ("c1", "c2"), "the other host still takes guests"
     agent = fleet.agents["c1"]
-    assert agent.hello(dataclasses.replace(report(), facts=(("hypervisor_type", "QEMU"),))).status_code == 200
+    assert agent.hello(structs.replace(report(), facts=(("hypervisor_type", "QEMU"),))).status_code == 200
     kinds = [one["hypervisor_type"] for one in fleet.ask("GET", "/os-hypervisors/detail", status=200).json()["hypervisors"]]
     assert kinds[0] == "QEMU", "the agent's next report mends the row"

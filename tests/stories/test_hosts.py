@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 
 import sqlalchemy as sa
@@ -54,9 +53,9 @@ def test_a_report_that_contradicts_itself_is_refused_and_harms_no_other_host(fle
     before = broken.reported
     cells = structs.replace(before.topology, cells=(*before.topology.cells, structs.replace(before.topology.cells[0], id=9)))
     for reported, said in (
-        (dataclasses.replace(before, topology=cells), "stands in two cores"),
-        (dataclasses.replace(before, limits=Limits(cpu_allocation_ratio=1e300)), "cpu_allocation_ratio is 1e+300"),
-        (dataclasses.replace(before, pools=structs.replace(before.pools, shared=before.pools.dedicated)), "in the dedicated pool"),
+        (structs.replace(before, topology=cells), "stands in two cores"),
+        (structs.replace(before, limits=Limits(cpu_allocation_ratio=1e300)), "cpu_allocation_ratio is 1e+300"),
+        (structs.replace(before, pools=structs.replace(before.pools, shared=before.pools.dedicated)), "in the dedicated pool"),
     ):
         answer = broken.hello(reported)
         assert answer.status_code == 400
@@ -184,8 +183,8 @@ def test_what_a_dead_process_left_half_way_is_not_placed_while_every_host_is_dow
 def test_a_hypervisor_shows_its_version_and_for_how_long_it_is_up(fleet: Fleet) -> None:
     booted = str(int(time.time()) - 2 * 86400 - 3 * 3600 - 60)
     facts = (("booted", booted), ("hypervisor_version", "7002011"))
-    fleet.host("c1", dataclasses.replace(report(), facts=facts))
-    fleet.host("lies", dataclasses.replace(report(), facts=(("booted", "soon"), ("hypervisor_version", "٣"))))
+    fleet.host("c1", structs.replace(report(), facts=facts))
+    fleet.host("lies", structs.replace(report(), facts=(("booted", "soon"), ("hypervisor_version", "٣"))))
     shown = {one["hypervisor_hostname"]: one for one in fleet.ask("GET", "/os-hypervisors/detail").json()["hypervisors"]}
     assert (shown["c1"]["hypervisor_version"], shown["c1"]["uptime"]) == (7002011, "up 2 days, 3:01")
     assert (shown["lies"]["hypervisor_version"], shown["lies"]["uptime"]) == (0, None)

@@ -379,7 +379,7 @@ class Service(RuleBasedStateMachine):
         else:
             pools = structs.replace(pools, overhead=None)
         with self._mortal():
-            world.agent.hello(replace(world.agent.reported, pools=pools))
+            world.agent.hello(structs.replace(world.agent.reported, pools=pools))
 
     @rule(which=WHICH, ended=st.booleans())
     def agent_falls_silent(self, which: int, ended: bool) -> None:
@@ -453,7 +453,7 @@ class Service(RuleBasedStateMachine):
             return
         limits = structs.replace(world.agent.reported.limits, rates=OverheadRates(guest=rate))
         with self._mortal():
-            world.agent.hello(replace(world.agent.reported, limits=limits))
+            world.agent.hello(structs.replace(world.agent.reported, limits=limits))
             assert self.fleet.http.post(f"/v1/servers/{server}/rebook", json={}).status_code in (204, 400, 404, 409)
 
     @rule(which=WHICH)

@@ -6,8 +6,9 @@ begins after a pause, except an error with one guest, which keeps back its repor
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from pinfold.agent import audits, pace, shutdowns, work
 from pinfold.agent.actions import Look, ReadOrders, SendGuest, SendHeartbeat, SendReport, Verify

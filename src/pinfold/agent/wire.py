@@ -13,10 +13,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Annotated, Final
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from pinfold.core.bounds import ClaimUuid, Name, Revision, Uuid
 from pinfold.core.cpuset import CpuSet
@@ -40,6 +39,9 @@ ImageName = Annotated[str, Meta(pattern=r"\A([A-Za-z0-9][A-Za-z0-9._ @+-]{0,127}
 """The name of an image, without its suffix; '' for none. It becomes a part of a file name and of a URL, and cannot leave its directory."""
 
 
+Failure = Annotated[str, Meta(extra_json_schema={"maxLength": FAILURE_MOST})]
+
+
 def shorten_failure(sentence: str) -> str:
     """The failure, cut to its beginning and an ellipsis if it is longer than `FAILURE_SENT` characters.
 
@@ -49,16 +51,14 @@ def shorten_failure(sentence: str) -> str:
     return sentence if len(sentence) <= FAILURE_SENT else sentence[: FAILURE_SENT - 1] + "…"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hello:
+class Hello(Struct, frozen=True, kw_only=True):
     """The agent's host. The name must be the one for which its token was made."""
 
     name: str
     report: HostReport
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Welcome:
+class Welcome(Struct, frozen=True, kw_only=True):
     """The service's response: the host's id, its revision, and for how many seconds the host counts as up from now.
 
     `report` is the digest of the report that the service keeps of the host. An agent that gave up waiting for a response sends a newer
@@ -72,8 +72,7 @@ class Welcome:
     lease_seconds: Annotated[float, Meta(ge=0.1, le=86_400.0)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuestOrder:
+class GuestOrder(Struct, frozen=True, kw_only=True):
     """One guest with its claim on the agent's host. `image` is an image's name, '' for none.
 
     `revision` is the claim's last one. `held` is the one at which it was held or moved: a record without a claim's id names it by that.
@@ -95,8 +94,7 @@ class GuestOrder:
     held: Revision = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Orders:
+class Orders(Struct, frozen=True, kw_only=True):
     """All orders by guest, at one count. `tombstones` are claims of which nothing must be there any more. `protocol` is the service's."""
 
     count: int
@@ -105,8 +103,7 @@ class Orders:
     protocol: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SeenThread:
+class SeenThread(Struct, frozen=True, kw_only=True):
     """One thread of a guest: where it may run, and where its record says."""
 
     tid: int
@@ -117,8 +114,7 @@ class SeenThread:
     vcpu: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ThreadReport:
+class ThreadReport(Struct, frozen=True, kw_only=True):
     """The proof of one guest's placement: every thread, the witness, and the drift in sentences. `hangs` says why the guest does not
     answer, '' if it does.
 
@@ -132,8 +128,7 @@ class ThreadReport:
     hangs: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuestReport:
+class GuestReport(Struct, frozen=True, kw_only=True):
     """What a guest of that claim is doing. `boot` is the last one that the agent performed, None when the agent does not know.
 
     `claim` and `revision` are those of the guest's record. An earlier pinfold's has no claim, and names it by the revision.
@@ -146,22 +141,21 @@ class GuestReport:
     observed: Observed
     boot: int | None = None
     threads: ThreadReport | None = None
-    failure: str = field(default="", metadata={"maxLength": FAILURE_MOST})
+    failure: Failure = ""
     claim: ClaimUuid | None = None
 
     def __post_init__(self) -> None:
         _bounded(self.failure)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Absence:
+class Absence(Struct, frozen=True, kw_only=True):
     """The guest of that claim is gone. `failure` says why its first start failed, '' when it was removed as ordered.
 
     Raises `InvalidRequest` when that is longer than `FAILURE_MOST`.
     """
 
     revision: int
-    failure: str = field(default="", metadata={"maxLength": FAILURE_MOST})
+    failure: Failure = ""
     claim: ClaimUuid | None = None
 
     def __post_init__(self) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from pinfold.core.fit.model import Fit, NoFit, Strategy
 from pinfold.core.identity import ClaimId, GuestId
@@ -11,8 +12,7 @@ from pinfold.core.request.model import GuestRequest
 from pinfold.store.records import ClaimRole
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SchedulerSettings:
+class SchedulerSettings(Struct, frozen=True, kw_only=True):
     """The scheduler's options.
 
     After `claim_seconds` the healer treats an intended claim as dead; it must be longer than Placement's slowest response. The index checks
@@ -34,8 +34,7 @@ class SchedulerSettings:
 DEFAULT_SETTINGS: Final = SchedulerSettings()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostSearch:
+class HostSearch(Struct, frozen=True, kw_only=True):
     """A stored guest that needs a host.
 
     If given, only the host ids in `hosts` are allowed; those in `exclude` never are. With `member_of` (uuids of Placement aggregates), the
@@ -50,8 +49,7 @@ class HostSearch:
     role: ClaimRole = ClaimRole.RUNS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostRefusal:
+class HostRefusal(Struct, frozen=True, kw_only=True):
     """Why one host, at one revision, does not take a guest."""
 
     host: str
@@ -64,8 +62,7 @@ class HostRefusal:
         return f"{self.name}: {self.no_fit.sentence()}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class Candidate(Struct, frozen=True, kw_only=True):
     """A host that takes a guest, at one revision, and the fit. Candidates are ordered best first."""
 
     host: str
@@ -74,16 +71,14 @@ class Candidate:
     fit: Fit
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preview:
+class Preview(Struct, frozen=True, kw_only=True):
     """The hosts that would take the guest, best first, and why the others would not, by name. Nothing is claimed."""
 
     candidates: tuple[Candidate, ...]
     refusals: tuple[HostRefusal, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed:
+class Claimed(Struct, frozen=True, kw_only=True):
     """A held claim. `revision` is the host's revision that the claim made. `refusals` are the hosts tried before, in that order."""
 
     claim: ClaimId
@@ -95,8 +90,7 @@ class Claimed:
     refusals: tuple[HostRefusal, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
+class Refused(Struct, frozen=True, kw_only=True):
     """No host takes the guest; holds every host's reasons, by name. Nothing is left of the attempt."""
 
     guest: str
@@ -118,8 +112,7 @@ class Refused:
         return f"No host takes the guest: {told}" + (f"; and {more} more" if more else "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HealSummary:
+class HealSummary(Struct, frozen=True, kw_only=True):
     """What one run of the healer did. Every count is of claims, consumers or providers. `problems` are sentences that need a person."""
 
     abandoned: int = 0

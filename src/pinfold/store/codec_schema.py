@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import types
 import typing
 from enum import Enum
@@ -23,7 +22,7 @@ _SCALARS: Final[dict[Any, dict[str, Any]]] = {
 def schema(as_type: Any) -> dict[str, Any]:
     """The schema of the plain form of `as_type` (`codec.to_plain`). Fields with a default may be left out; unknown fields are not allowed.
 
-    The metadata of a field are further keywords of its schema; its class checks them.
+    `Meta.extra_json_schema` of a field's type are further keywords of its schema; its class checks them.
 
     >>> schema(tuple[tuple[str, bool], ...])["items"]["items"]
     {'anyOf': [{'type': 'string'}, {'type': 'boolean'}]}
@@ -34,8 +33,6 @@ def schema(as_type: Any) -> dict[str, Any]:
         return dict(_SCALARS[as_type])
     if isinstance(as_type, type) and issubclass(as_type, Enum):
         return {"enum": [member.value for member in as_type]}
-    if isinstance(as_type, typing.NewType):
-        return schema(as_type.__supertype__)
     if has_fields(as_type):
         return _object(as_type)
     origin, arguments = typing.get_origin(as_type), typing.get_args(as_type)
@@ -56,14 +53,21 @@ def _fixed(members: tuple[Any, ...]) -> dict[str, Any]:
     return {"type": "array", "items": kinds[0] if len(kinds) == 1 else {"anyOf": kinds}, "minItems": len(members), "maxItems": len(members)}
 
 
+def _further(field_type: Any) -> dict[str, Any]:
+    """What the metadata of an annotated type add to its schema."""
+    found: dict[str, Any] = {}
+    for meta in getattr(field_type, "__metadata__", ()):
+        found |= getattr(meta, "extra_json_schema", None) or {}
+    return found
+
+
 def _object(as_type: type) -> dict[str, Any]:
-    hints = typing.get_type_hints(as_type)
+    hints, full = typing.get_type_hints(as_type), typing.get_type_hints(as_type, include_extras=True)
     fields = fields_of(as_type)
-    more = {field.name: dict(field.metadata) for field in dataclasses.fields(as_type)} if dataclasses.is_dataclass(as_type) else {}
     return {
         "type": "object",
         "title": as_type.__name__,
-        "properties": {name: schema(hints[name]) | more.get(name, {}) for name in fields},
+        "properties": {name: schema(hints[name]) | _further(full[name]) for name in fields},
         "required": [name for name in fields if fields[name]],
         "additionalProperties": False,
     }

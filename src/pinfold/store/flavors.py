@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
 from typing import Any, Final
 
 import sqlalchemy as sa
+from msgspec.structs import replace
 
 from pinfold.core.errors import Conflict
 from pinfold.core.request.model import Flavor

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from typing import Any, Final
 
 import sqlalchemy as sa
+from msgspec.structs import replace
 
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.request.model import Flavor, GuestRequest

@@ -5,9 +5,10 @@ Times are seconds since the epoch by the database's clock. Pairs are ordered by 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Final
+
+from msgspec import Struct
 
 from pinfold.core.bounds import ClaimUuid, Revision, Uuid
 from pinfold.core.cpuset import CpuSet
@@ -61,8 +62,7 @@ class ClaimState(Enum):
     ABANDONED = "abandoned"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostReport:
+class HostReport(Struct, frozen=True, kw_only=True):
     """What an agent reports of its host: everything in a `HostState` except the claims and the traits.
 
     `facts` is for people and the Compute API: hypervisor type and version, CPU model, agent version, and when the machine was `booted`.
@@ -81,8 +81,7 @@ NOTHING: Final = HostReport(topology=Topology(cells=()), pools=Pools(shared=CpuS
 """The report of a host whose agent has sent none yet, or none that can be read: no guest fits there."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostRecord:
+class HostRecord(Struct, frozen=True, kw_only=True):
     """One host in the store. `up` says whether its lease ran by the database's clock at the time of reading."""
 
     id: str
@@ -99,16 +98,14 @@ class HostRecord:
     updated: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostLedger:
+class HostLedger(Struct, frozen=True, kw_only=True):
     """A host with its claims, read at one instant. `state.traits` is empty, because traits are in Placement."""
 
     record: HostRecord
     state: HostState
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostMark:
+class HostMark(Struct, frozen=True, kw_only=True):
     """Shows whether a host changed since it was read."""
 
     id: str
@@ -119,8 +116,7 @@ class HostMark:
     fenced: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
+class Fault(Struct, frozen=True, kw_only=True):
     """Why a guest is in error. `reasons` holds `(host name, sentence)` for every host that refused, `revisions` the revision of each
     decision; a host on which the start failed has no revision.
     """
@@ -132,8 +128,7 @@ class Fault:
     revisions: tuple[tuple[str, int], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailedStart:
+class FailedStart(Struct, frozen=True, kw_only=True):
     """A host (id and name) on which a guest's start failed, and why."""
 
     host: str
@@ -141,8 +136,7 @@ class FailedStart:
     sentence: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PastRefusal:
+class PastRefusal(Struct, frozen=True, kw_only=True):
     """A host (by name) that refused a guest before another one took it: its revision at the decision, and why."""
 
     host: str
@@ -150,8 +144,7 @@ class PastRefusal:
     sentence: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Move:
+class Move(Struct, frozen=True, kw_only=True):
     """A stopped guest's claim that moved on its host (by name), at the revision that the move made: the place before and after, in words,
     and why the old one was lost.
     """
@@ -163,8 +156,7 @@ class Move:
     because: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewGuest:
+class NewGuest(Struct, frozen=True, kw_only=True):
     """A guest to store. `details` come from the API, `metadata` from the user; `task` starts as `scheduling`.
 
     `only_on` is the only allowed host id, '' for any; `member_of` are Placement aggregates, in one of which the host must be.
@@ -184,8 +176,7 @@ class NewGuest:
     member_of: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuestRecord:
+class GuestRecord(Struct, frozen=True, kw_only=True):
     """One guest in the store.
 
     `task` is what is under way, in Nova's words (`scheduling`, `spawning`, `powering-off`, `powering-on`, `rebooting`, `rebooting_hard`,
@@ -225,8 +216,7 @@ class GuestRecord:
     deleted: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimRecord:
+class ClaimRecord(Struct, frozen=True, kw_only=True):
     """One claim. `amounts` are what it consumes in Placement. `revision` is the host's revision that its last change made, 0 before it is
     held; `held` is the revision at which it was held, or moved to another place. Agents that know no claim ids know it by that.
     """
@@ -245,16 +235,14 @@ class ClaimRecord:
     held: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class Order(Struct, frozen=True, kw_only=True):
     """One guest for which a host's agent is responsible, with the held claim that says where its threads run."""
 
     guest: GuestRecord
     claim: ClaimRecord
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tombstone:
+class Tombstone(Struct, frozen=True, kw_only=True):
     """A claim that is over on a host: whatever of its guest is found there for that claim must be removed.
 
     `revision` is the claim's last one. What names no claim (`claim` is None in a tombstone of an earlier pinfold, and so is a record's) is
@@ -266,8 +254,7 @@ class Tombstone:
     claim: ClaimUuid | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostFinding:
+class HostFinding(Struct, frozen=True, kw_only=True):
     """What an agent's audit found on a host (by name), and its place in the agent's report. `finding` is None if it cannot be read."""
 
     host: str
@@ -275,16 +262,14 @@ class HostFinding:
     finding: WrittenFinding | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostCount:
+class HostCount(Struct, frozen=True, kw_only=True):
     """How many findings of one code and severity a host (by name) has."""
 
     host: str
     count: FindingCount
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlavorRecord:
+class FlavorRecord(Struct, frozen=True, kw_only=True):
     """A flavor. `id` is the user's or a UUID. `details` are fields of the Compute API that do not affect placement."""
 
     id: str
@@ -295,8 +280,7 @@ class FlavorRecord:
     created: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AggregateRecord:
+class AggregateRecord(Struct, frozen=True, kw_only=True):
     """A named set of hosts (ids, ascending). `uuid` identifies it in Placement."""
 
     id: int

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import uuid
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +36,7 @@ def an_order(guest: str = GUEST) -> GuestOrder:
     made = order(guest)
     known = Reason(code=ReasonCode.OVERHEAD_BOOKED, kind=Kind.INSUFFICIENT, needed=9)
     later = Reason(code=ReasonCode.STALE, kind=Kind.INSUFFICIENT)
-    return replace(made, held=3, revision=8, fit=structs.replace(made.fit, warnings=(known, later)))
+    return structs.replace(made, held=3, revision=8, fit=structs.replace(made.fit, warnings=(known, later)))
 
 
 STONES = (

@@ -41,7 +41,7 @@ class Host:
 
     def do(self, act: Act, *, booted: int = 0, ran: bool = False) -> Outcome:
         """What comes of one action; the service has heard of so many boots, and its agent remembers one or not."""
-        return self.performer.perform(Task(act=act, guest=self.order.guest), replace(self.order, booted=booted), ran=ran)
+        return self.performer.perform(Task(act=act, guest=self.order.guest), structs.replace(self.order, booted=booted), ran=ran)
 
     @property
     def overlay(self) -> Path:

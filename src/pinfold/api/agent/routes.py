@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import replace
 from typing import Annotated, Any, Final
 
 import sqlalchemy as sa
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from fastapi.responses import FileResponse
+from msgspec.structs import replace
 from starlette.concurrency import run_in_threadpool
 
 from pinfold.agent.wire import PROTOCOL, Absence, GuestOrder, GuestReport, Hello, Orders, ThreadReport, Welcome
