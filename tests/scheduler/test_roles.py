@@ -198,7 +198,7 @@ class Roles(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("examples", [6, pytest.param(150, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [6, pytest.param(60, marks=pytest.mark.slow)])
 def test_several_claims_of_a_guest_keep_the_invariant(sqlite_file: Path, placement_file: Path, tmp_path: Path, examples: int) -> None:
     shutil.copy(sqlite_file, tmp_path / "pinfold.db")
     shutil.copy(placement_file, tmp_path / "placement.db")
