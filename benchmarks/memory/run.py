@@ -18,6 +18,7 @@ from tests.real.fleet.rig import COMPUTE, Process, Service
 from benchmarks.memory.fill import fill
 from benchmarks.page import PAGES, Budget, publish, table
 from benchmarks.process import Memory, memory, started
+from pinfold.api.image.catalog import image_id
 
 BOUND_MIB = 300
 """The budget of an API with an embedded Placement and 1,000 hosts."""
@@ -62,6 +63,7 @@ def _api(folder: Path, database: str, placement: str) -> Process:
     text = f"[pinfold]\nstate_dir = {state}\nimages_dir = {folder}/images\n[pinfold_database]\nconnection = {database}\n"
     text += f"[pinfold_placement]\nembedded_connection = {placement}\n[pinfold_api]\nport = 0\naccounts_file = {folder}/accounts\n"
     (folder / "images").mkdir()
+    (folder / "images/probe.rom").touch()
     (folder / "api.conf").write_text(text)
     return Process(("api", "--config", str(folder / "api.conf")), folder, "api")
 
@@ -74,7 +76,7 @@ def _used(process: Process, agents: Sequence[tuple[str, int]], creates: int) -> 
         time.sleep(2)
         yield f"{len(agents)} agents waiting for orders", memory(process.pid)
         for number in range(creates):
-            body = {"name": f"new-{number}", "flavorRef": "bench", "imageRef": "", "networks": "none"}
+            body = {"name": f"new-{number}", "flavorRef": "bench", "imageRef": image_id("probe"), "networks": "none"}
             api.ask("POST", f"{COMPUTE}/servers", {"server": body}, status=202)
         yield f"{creates} creates", memory(process.pid)
         for path in (f"{COMPUTE}/servers/detail?limit=1000", f"{COMPUTE}/os-hypervisors/detail", "/v1/hosts", "/metrics"):

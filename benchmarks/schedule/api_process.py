@@ -101,6 +101,13 @@ class Meter:
         return {"spent": spent}
 
 
+def _images() -> Path:
+    """A directory with one image, "probe"."""
+    folder = Path(tempfile.mkdtemp(prefix="pinfold-images-"))
+    (folder / "probe.rom").touch()
+    return folder
+
+
 def main(database_url: str, placement_url: str) -> None:
     """Serve until standard input ends."""
     database = Database(database_url)
@@ -118,7 +125,7 @@ def main(database_url: str, placement_url: str) -> None:
         lifecycle=lifecycle,
         reports=Reports(database, scheduler, lifecycle),
         placement=placement,
-        images=Path(tempfile.gettempdir()) / "no-images",
+        images=_images(),
         placement_app=metered,
         checks=PasswordChecks(Doorkeeper(parse_accounts(f"admin:admin:{hash_password(PASSWORD)}", "accounts"))),
     )

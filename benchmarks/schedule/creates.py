@@ -18,6 +18,7 @@ import httpx
 from benchmarks.schedule.api_process import FLAVOR, PASSWORD
 from benchmarks.schedule.fleet import empty
 from pinfold.accounting.embedded import EmbeddedPlacement, load, unload
+from pinfold.api.image.catalog import image_id
 from pinfold.scheduler.schedule import Scheduler
 from pinfold.store import flavors, hosts
 from pinfold.store.database import Database, upgrade
@@ -26,7 +27,7 @@ from pinfold.store.records import FlavorRecord, HostReport
 HOSTS = 60
 SHAPE = (2, 24, 2)
 _WARM = 3
-_BODY = {"server": {"name": "vm", "flavorRef": "bench", "imageRef": "", "networks": "none"}}
+_BODY = {"server": {"name": "vm", "flavorRef": "bench", "imageRef": image_id("probe"), "networks": "none"}}
 _HEADERS = {"OpenStack-API-Version": "compute 2.96"}
 
 

@@ -69,8 +69,6 @@ def dump_postgresql() -> None:
         upgrade(database)
         with tempfile.TemporaryDirectory() as name, placement(Path(name)) as embedded:
             images = Path(name, "images")
-            images.mkdir()
-            (images / "probe.rom").write_bytes(b"\x00" * 64)
             with fleet_on(database, embedded, images) as made:
                 families.with_states(made)
         database.close()

@@ -20,6 +20,7 @@ from pinfold.api.accounts import hash_password, parse_accounts
 from pinfold.api.app import create_app
 from pinfold.api.dependencies import ApiServices
 from pinfold.api.doorkeeper import Doorkeeper
+from pinfold.api.image.catalog import image_id
 from pinfold.api.password_checks import PasswordChecks
 from pinfold.core.identity import ClaimId
 from pinfold.core.settings import AttemptLimits
@@ -35,6 +36,8 @@ ADMIN = ("alice", "correct horse")
 READER = ("bob", "battery staple")
 C = "/compute/v2.1"
 NEWEST = "2.96"
+PROBE = image_id("probe")
+"""The one image that the fleet has."""
 AT_ONCE = SchedulerSettings(refresh_seconds=0.0, traits_seconds=0.0)
 """Nothing is remembered from one request to the next, so that a story's next line sees what the line before did."""
 
@@ -223,7 +226,7 @@ class Fleet:
 
 def server_body(name: str, flavor: str, **more: Any) -> dict[str, Any]:
     """The body of a create without networks, at any microversion from 2.37 on."""
-    return {"name": name, "flavorRef": flavor, "imageRef": "", "networks": "none", **more}
+    return {"name": name, "flavorRef": flavor, "imageRef": PROBE, "networks": "none", **more}
 
 
 def make_services(
@@ -235,7 +238,9 @@ def make_services(
     lease_seconds: float = 3600.0,
     limits: AttemptLimits = PATIENT,
 ) -> ApiServices:
-    """The parts on that database and Placement, with the two accounts."""
+    """The parts on that database and Placement, with the two accounts and the image `PROBE`."""
+    images.mkdir(exist_ok=True)
+    (images / "probe.rom").write_bytes(b"\x00" * 64)
     scheduler = Scheduler(database, embedded.client, settings)
     scheduler.start()
     lifecycle = Lifecycle(database, scheduler)
@@ -256,8 +261,6 @@ def make_services(
 def open_fleet(folder: Path, tables: Path, embedded: Embedded, *, limits: AttemptLimits = PATIENT) -> Iterator[Fleet]:
     """The application in a folder, on a copy of a SQLite file that has our tables; one image, `probe`."""
     images = folder / "images"
-    images.mkdir()
-    (images / "probe.rom").write_bytes(b"\x00" * 64)
     shutil.copy(tables, folder / "pinfold.db")
     database = Database(f"sqlite:///{folder}/pinfold.db")
     with fleet_on(database, embedded, images, limits=limits) as made:

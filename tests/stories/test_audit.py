@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.stories.rig import READER, C, Fleet, server_body
+from tests.stories.rig import PROBE, READER, C, Fleet, server_body
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_what_is_asked_is_told_by_names_and_never_by_secrets(fleet: Fleet, lines
     body = server_body("vm1", "tiny", metadata={"name": "in the metadata"}, adminPass="hunter2", user_data="aHVudGVyMg==")
     fleet.ask("POST", "/servers", {"server": body})
     (made,) = lines()
-    assert made["asked"] == {"keys": ["server"], "name": "vm1", "flavorRef": "tiny", "imageRef": ""}
+    assert made["asked"] == {"keys": ["server"], "name": "vm1", "flavorRef": "tiny", "imageRef": PROBE}
     fleet.http.post("/v1/hosts", json={"name": "c1"})
     assert "token" not in json.dumps(lines())
 

@@ -59,6 +59,7 @@ _SERVERS: dict[str, tuple[dict[str, Any], int, str]] = {
     "a key nobody knows": ({"colour": "red"}, 400, "colour"),
     "an unknown flavor": ({"flavorRef": "none"}, 400, "Flavor none could not be found"),
     "a flavor that is a list": ({"flavorRef": ["tiny"]}, 400, "flavor"),
+    "nothing to boot": ({"imageRef": ""}, 400, "there is nothing to boot: imageRef"),
     "an unknown image": ({"imageRef": "none"}, 400, "Image none could not be found"),
     "no servers at all": ({"min_count": 0}, 400, "min_count"),
     "too many servers": ({"max_count": 10**9}, 400, "max_count"),

@@ -21,6 +21,8 @@ from tests.real.fleet.rig import COMPUTE, Process, Service, ending
 from tests.real.patience import until
 from tests.stories.rig import Agent
 
+from pinfold.api.image.catalog import image_id
+
 
 @dataclass
 class Elsewhere:
@@ -128,7 +130,7 @@ def test_the_service_starts_without_placement_says_so_and_catches_up(elsewhere: 
 
 
 def _server(name: str, flavor: str) -> dict[str, Any]:
-    return {"server": {"name": name, "flavorRef": flavor, "networks": "none"}}
+    return {"server": {"name": name, "flavorRef": flavor, "imageRef": image_id("probe"), "networks": "none"}}
 
 
 def test_the_clients_find_a_remote_placement_by_what_pinfold_prints(elsewhere: Elsewhere, config: Path, tmp_path: Path) -> None:

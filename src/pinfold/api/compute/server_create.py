@@ -54,7 +54,7 @@ def _create(body: CreateServer, request: Request, services: ApiServices, version
     row = _flavor(services, str(asked.flavor))
     image = _image(services, asked.image or next((device.uuid for device in asked.block_device_mapping_v2), ""))
     _check_size(row.flavor, image)
-    compiled = compile_request(row.flavor, None if image is None else image.as_image(), disks=_disks(row.flavor, image), nics=0)
+    compiled = compile_request(row.flavor, image.as_image(), disks=_disks(row.flavor, image), nics=0)
     only_on, zone = _forced_host(services, asked.host or asked.hypervisor_hostname, asked.availability_zone)
     member_of = zone_members(services, zone)
     count = _count(asked)
@@ -65,7 +65,7 @@ def _create(body: CreateServer, request: Request, services: ApiServices, version
             "disk_config": asked.disk_config,
             "flavor_id": row.id,
             "hostname": asked.hostname or _hostname(asked.name),
-            "image_id": image.id if image else "",
+            "image_id": image.id,
             "launch_index": str(index),
             "reservation_id": reservation,
             "tags": ",".join(sorted(set(asked.tags))),
@@ -76,7 +76,7 @@ def _create(body: CreateServer, request: Request, services: ApiServices, version
             name=asked.name if count == 1 else f"{asked.name}-{index + 1}",
             flavor=row.flavor,
             request=compiled,
-            image=image.name if image else "",
+            image=image.name,
             project=PROJECT,
             owner=account.name,
             description=asked.description or (asked.name if version < Microversion(2, 19) else ""),
@@ -117,9 +117,9 @@ def _flavor(services: ApiServices, reference: str) -> FlavorRecord:
     return found
 
 
-def _image(services: ApiServices, reference: str) -> CatalogImage | None:
+def _image(services: ApiServices, reference: str) -> CatalogImage:
     if not reference:
-        return None
+        raise InvalidRequest("there is nothing to boot: imageRef, or a block device with the uuid of an image, is required", key="imageRef")
     image_id = reference.rstrip("/").rsplit("/", 1)[-1]
     found = find_image(services.images, image_id)
     if found is None:
@@ -127,18 +127,16 @@ def _image(services: ApiServices, reference: str) -> CatalogImage | None:
     return found
 
 
-def _check_size(flavor: Flavor, image: CatalogImage | None) -> None:
-    if image is None:
-        return
+def _check_size(flavor: Flavor, image: CatalogImage) -> None:
     if flavor.memory_mib < image.min_ram_mib:
         raise InvalidRequest(f"Flavor's memory is too small for the image: {flavor.memory_mib} MiB, {image.min_ram_mib} MiB needed")
     if 0 < flavor.disk_gib < image.min_disk_gib:
         raise InvalidRequest(f"Flavor's disk is too small for the image: {flavor.disk_gib} GiB, {image.min_disk_gib} GiB needed")
 
 
-def _disks(flavor: Flavor, image: CatalogImage | None) -> int:
+def _disks(flavor: Flavor, image: CatalogImage) -> int:
     """How many disks the guest will have: the one of its image, or an empty one if the flavor has a size; none for a ROM or kernel."""
-    if image is not None and image.suffix in (".raw", ".img", ".qcow2"):
+    if image.suffix in (".raw", ".img", ".qcow2"):
         return 1
     return 1 if flavor.disk_gib else 0
 
