@@ -153,7 +153,7 @@ def _disk(host: HostState) -> Inventory | None:
 
 
 def _overhead(host: HostState) -> Inventory | None:
-    pool = pool_of(host.pools, host.limits)
+    pool = pool_of(host)
     total = pool.capacity
     if pool.state is PoolState.ONLINE and pool.books and not pool.enforces:
         # A pool of less than one millicpu must still not refuse, and Placement has no empty inventories.

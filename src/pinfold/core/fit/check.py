@@ -11,7 +11,8 @@ from pinfold.core.fit.demand import Demand
 from pinfold.core.fit.model import Fit, FitCell
 from pinfold.core.host import HostState, exact
 from pinfold.core.overhead import table
-from pinfold.core.overhead.pool import booking, floating_pcpus, free_millicpu, pool_of
+from pinfold.core.overhead.booking import Booking, book, free_millicpu
+from pinfold.core.overhead.pool import floating_pcpus, pool_of
 from pinfold.core.plural import Count
 from pinfold.core.request.model import GuestCell, GuestRequest, PageKind, ThreadPolicy
 
@@ -245,8 +246,9 @@ def _of_emulator(request: GuestRequest, state: HostState, fit: Fit) -> Iterator[
 
 
 def _of_booking(request: GuestRequest, state: HostState, fit: Fit, *, books: bool) -> Iterator[str]:
-    pool = pool_of(state.pools, state.limits)
-    millicpu, warnings = booking(request, pool, free_millicpu(state)) if books else (0, ())
+    pool = pool_of(state)
+    right = book(request, pool, free_millicpu(state)) if books else Booking(CpuSet(), 0, ())
+    millicpu, warnings = right.millicpu, right.warnings
     if fit.overhead_millicpu != millicpu:
         yield f"the fit books {fit.overhead_millicpu} millicpu, the rates say {millicpu}"
     if warnings and pool.enforces:

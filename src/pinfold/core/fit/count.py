@@ -79,7 +79,7 @@ class Frame:
         self.dedicated = pools.dedicated.mask & state.topology.online.mask
         self.shared = pools.shared
         self.n_shared = len(pools.shared)
-        self.pool = pool_of(pools, limits)
+        self.pool = pool_of(state)
         ratio = exact(limits.cpu_allocation_ratio) * floating_pcpus(pools, limits) / self.n_shared if self.n_shared else Fraction(0)
         self.effective_ratio = ratio.as_integer_ratio()
         self.vcpu_cap = self.n_shared * self.effective_ratio[0] // self.effective_ratio[1]

@@ -23,14 +23,12 @@ from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell, NoFit, Strat
 from pinfold.core.fit.place import Placed, place
 from pinfold.core.fit.room import host_takes, page_for
 from pinfold.core.host import HostState
-from pinfold.core.overhead.pool import booking
+from pinfold.core.overhead.booking import Booking, book
 from pinfold.core.overhead.table import Rule
-from pinfold.core.reasons import Reason
 from pinfold.core.request.model import GuestRequest
 
 _NONE: Final = CpuSet()
 _FLOAT: Final = EmulatorPlacement.FLOAT
-_POOL: Final = EmulatorPlacement.POOL
 
 
 def fit(request: GuestRequest, state: HostState, strategy: Strategy = Strategy.PACK) -> Fit | NoFit:
@@ -108,13 +106,7 @@ def _with_overhead(
     `own` are the pCPUs of the emulator threads outside the pool: their own one, or the guest's without those of realtime vCPUs.
     """
     request, pool = demand.request, counts.frame.pool
-    millicpu = 0
-    warnings: tuple[Reason, ...] = ()
-    if rule.placement is _POOL:
-        emulator_cpus = pool.cpus
-        millicpu, warnings = booking(request, pool, counts.overhead_room)
-    else:
-        emulator_cpus = CpuSet((), own)
+    booked = book(request, pool, counts.overhead_room) if rule.books else Booking(CpuSet((), own), 0, ())
     return Fit(
         request.vcpus,
         request.memory_mib,
@@ -124,11 +116,11 @@ def _with_overhead(
         _NONE,
         request.realtime,
         rule.placement,
-        emulator_cpus,
+        booked.cpus,
         emulator_pcpu,
         CpuSet((), idle) if idle else _NONE,
-        millicpu,
-        warnings,
+        booked.millicpu,
+        booked.warnings,
     )
 
 

@@ -1,6 +1,7 @@
-"""Overhead threads: the table of the policies (`table`), the pool and its booking (`pool`), and the threads of a guest (`threads`)."""
+"""Overhead threads: policies (`table`), the pool of a host (`pool`), what a guest books (`booking`), a guest's threads (`threads`)."""
 
-from pinfold.core.overhead.pool import OverheadPool, booked_millicpu, capacity_millicpu, floating_pcpus, pool_of, rebooked
+from pinfold.core.overhead.booking import rebooked
+from pinfold.core.overhead.pool import OverheadPool, booked_millicpu, capacity_millicpu, floating_pcpus, pool_of
 from pinfold.core.overhead.table import PoolState, Rule, rule, rules, state_of
 from pinfold.core.overhead.threads import Masks, ObservedThread, ThreadClass, masks, memory_cell
 

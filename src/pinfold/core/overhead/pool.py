@@ -1,4 +1,4 @@
-"""The overhead pool of a host: what it holds, what a guest books of it, and when it refuses. `table` says which guests book."""
+"""The overhead pool of a host: what it holds, and when it refuses a guest. `booking` says what a guest books of it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from fractions import Fraction
 from math import floor
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.fit.model import EmulatorPlacement, Fit, NoFit
 from pinfold.core.host import Booking, HostState, Limits, OverheadRates, exact
 from pinfold.core.overhead.table import PoolState, Rule, state_of
 from pinfold.core.pools import Pools
-from pinfold.core.reasons import Kind, Reason, ReasonCode
+from pinfold.core.reasons import ReasonCode
 from pinfold.core.request.model import GuestRequest
 
 Lack = tuple[ReasonCode, int, int]
@@ -35,8 +33,9 @@ class OverheadPool(Struct, frozen=True, kw_only=True):
     rates: OverheadRates
 
 
-def pool_of(pools: Pools, limits: Limits) -> OverheadPool:
-    """The overhead pool of a host with these pools and limits."""
+def pool_of(state: HostState) -> OverheadPool:
+    """The overhead pool of a host."""
+    pools, limits = state.pools, state.limits
     overhead = pools.overhead
     return OverheadPool(
         state=state_of(overhead),
@@ -88,33 +87,3 @@ def lack(rule: Rule, pool: OverheadPool, request: GuestRequest, room: int, *, al
         if millicpu > room:
             return ReasonCode.OVERHEAD_BOOKED, millicpu, room
     return None
-
-
-def booking(request: GuestRequest, pool: OverheadPool, room: int) -> tuple[int, tuple[Reason, ...]]:
-    """The millicpu that a guest on the overhead pool books, and a warning if that is more than `room`."""
-    if not pool.books:
-        return 0, ()
-    millicpu = booked_millicpu(request, pool.rates)
-    if millicpu <= room:
-        return millicpu, ()
-    kind = Kind.INFEASIBLE if millicpu > pool.capacity else Kind.INSUFFICIENT
-    return millicpu, (Reason(code=ReasonCode.OVERHEAD_BOOKED, kind=kind, needed=millicpu, available=room),)
-
-
-def free_millicpu(state: HostState) -> int:
-    """The millicpu of the overhead pool that the claims leave; negative if it is overbooked."""
-    return capacity_millicpu(state.pools, state.limits) - sum(claim.fit.overhead_millicpu for claim in state.ledger.claims)
-
-
-def rebooked(fit: Fit, request: GuestRequest, state: HostState) -> Fit | NoFit:
-    """The same placement with its booking under the current options, or why the pool has no room for it. Pure.
-
-    `state` has the fit as a claim. With `booking=report` the answer is always a fit, with a warning if the pool is overbooked.
-    """
-    if fit.emulator_placement is not EmulatorPlacement.POOL:
-        return fit
-    pool = pool_of(state.pools, state.limits)
-    millicpu, warnings = booking(request, pool, free_millicpu(state) + fit.overhead_millicpu)
-    if warnings and pool.enforces and millicpu > fit.overhead_millicpu:
-        return NoFit(reasons=warnings)
-    return replace(fit, overhead_millicpu=millicpu, warnings=warnings)
