@@ -88,6 +88,16 @@ def _no_image(value: Any) -> Any:
     return without
 
 
+def _overbooked_unread(guest: Any) -> Any:
+    """The guest without its record, if a warning in it has less than no room."""
+    placement = (guest["record"] or {"placement": {"warnings": []}})["placement"]
+    for room in (warning["available"] for warning in placement["warnings"] if warning["available"] < 0):
+        guest["problem"] = f"pinfold's record in the domain's metadata: <warning> has available='{room}', a number is expected"
+        guest["pins"] = {"pinned": placement["taken"], "float_vcpus": 0, "float_set": "", "emulator": placement["emulator"]["cpus"]}
+        guest["record"] = None
+    return guest
+
+
 _COLUMNS = "what the scheduler keeps of a guest has columns of its own"
 _ROLES = "a claim has a role, and the revision at which it was held"
 _NAMED = "reports, absences, tombstones and ledgers name the claim"
@@ -110,5 +120,6 @@ DIFFERENCES: tuple[Difference, ...] = (
     ),
     Difference(family="messages", cases="read orders", reason=_NAMED, undo=_orders_1),
     *(Difference(family=family, reason="a server boots an image", undo=_no_image) for family in ("story", "service-documents")),
+    Difference(family="domains-read", reason="the record of a guest on an overbooked pool can be read", undo=_overbooked_unread),
     Difference(family="documents", reason="a finding says all that its sentence is made of", undo=_plain_findings),
 )

@@ -60,7 +60,7 @@ def fits(draw: st.DrawFn) -> Fit:
         kind=st.sampled_from(Kind),
         cell=st.none() | st.integers(min_value=0, max_value=15),
         needed=NUMBERS,
-        available=NUMBERS,
+        available=st.integers(min_value=-(10**9), max_value=10**9),
         detail=NAMES,
     )
     placement = draw(st.sampled_from(EmulatorPlacement))

@@ -232,9 +232,17 @@ def _warning(child: Element) -> Reason:
         kind=_choice(Kind, child, "kind"),
         cell=_optional(child, "cell"),
         needed=xmltext.integer(child, "needed", _WHAT),
-        available=xmltext.integer(child, "available", _WHAT),
+        available=_signed(child, "available"),
         detail=_named(child, "detail", default=""),
     )
+
+
+def _signed(element: Element, attribute: str) -> int:
+    """A number that may be negative: an overbooked pool has less than no room."""
+    text = element.get(attribute, "")
+    if not text.startswith("-"):
+        return xmltext.integer(element, attribute, _WHAT)
+    return -xmltext.integer(Element(element.tag, {attribute: text[1:]}), attribute, _WHAT)
 
 
 def _checked(fit: Fit) -> Fit:
