@@ -38,6 +38,7 @@ _REASONS = {
     ReasonCode.NO_OVERHEAD_POOL: "Every vCPU is realtime, so that emulator threads of policy share have nowhere to float.",
     ReasonCode.OVERHEAD_POOL_OFFLINE: "Policy share needs the overhead pool; it never lets the threads float instead.",
     ReasonCode.OVERHEAD_BOOKED: "`[overhead] booking = enforce` and the pool's millicpu are booked.",
+    ReasonCode.OVERHEAD_CELL_BOOKED: "A warning: with `[overhead] locality = prefer_local` the guest then books the whole pool.",
     ReasonCode.TOO_FEW_CELLS: "Guest cells go to distinct host cells.",
     ReasonCode.DEDICATED_PCPUS: "Pinned vCPUs take one dedicated pCPU each, all of a guest cell in one host cell.",
     ReasonCode.EMULATOR_PCPU: "Policy isolate takes one dedicated pCPU more.",

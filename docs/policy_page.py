@@ -51,7 +51,8 @@ creates, iothreads, and vhost threads.
 {contract}
 *The guest's own pCPUs* are those of its vCPUs that are not realtime, the float set of a mixed guest's shared vCPUs included. A guest with
 floating vCPUs alone runs entirely on the shared pool. A pool that is configured but wholly offline, or fully booked, refuses `share`
-guests; it never lets them float. The policy has no image property, as in Nova: it is the operator's decision.
+guests; it never lets them float. With `[overhead] locality = prefer_local` a `share` guest has the part of the pool on its own host cells,
+if there is one with room; otherwise the whole pool. The policy has no image property, as in Nova: it is the operator's decision.
 
 ## What the engine answers
 

@@ -11,7 +11,7 @@ from pinfold.config import load
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.model import Strategy
-from pinfold.core.host import Booking, Limits, OverheadRates, ReservedPages
+from pinfold.core.host import Booking, Limits, Locality, OverheadRates, ReservedPages
 from pinfold.core.pools import PoolConfig
 
 NOVA = """\
@@ -118,7 +118,8 @@ def test_a_value_may_refer_to_another_option_of_the_files(write) -> None:
 def test_every_option_of_our_own(write) -> None:
     path = write(
         "[compute]\ncpu_overhead_set = 3\n"
-        "[overhead]\nshared_fraction = 0.25\nbooking = report\nguest_millicpu = 1\nvcpu_millicpu = 2\ndisk_millicpu = 3\nnic_millicpu = 4\n"
+        "[overhead]\nshared_fraction = 0.25\nbooking = report\nlocality = prefer_local\n"
+        "guest_millicpu = 1\nvcpu_millicpu = 2\ndisk_millicpu = 3\nnic_millicpu = 4\n"
         "[libvirt]\nrealtime_scheduler_priority = 7\nconnection_uri = qemu+unix:///system?socket=/run/x/libvirt-sock\n"
         "[pinfold]\nstate_dir = state\nflavors_file = flavors.toml\nimages_dir = /srv/images\n"
     )
@@ -127,6 +128,7 @@ def test_every_option_of_our_own(write) -> None:
     assert settings.pools.overhead == CpuSet.of(3)
     assert settings.limits.shared_fraction == 0.25
     assert settings.limits.booking is Booking.REPORT
+    assert settings.limits.locality is Locality.PREFER_LOCAL
     assert settings.limits.rates == OverheadRates(guest=1, vcpu=2, disk=3, nic=4)
     assert settings.realtime_priority == 7
     assert settings.uri == "qemu+unix:///system?socket=/run/x/libvirt-sock"
@@ -170,6 +172,7 @@ def test_the_environment_is_not_a_source(write, monkeypatch: pytest.MonkeyPatch)
             id="an option that is not ours to resolve",
         ),
         pytest.param("[overhead]\nshared_fraction = 1.5\n", "a number from 0 to 1 is", id="more than all of the overlap"),
+        pytest.param("[overhead]\nlocality = near\n", "'near' is not allowed; pool or prefer_local is", id="an unknown locality"),
         pytest.param("[overhead]\nbooking = maybe\n", "'maybe' is not allowed; enforce or report is", id="an unknown booking"),
         pytest.param("[libvirt]\nvirt_type = lxc\n", "'lxc' is not allowed; kvm or qemu is", id="another hypervisor"),
         pytest.param("[libvirt]\nconnection_uri = xen:///system\n", "a libvirt URI of QEMU is", id="another hypervisor's URI"),

@@ -109,6 +109,7 @@ def tags(case: Case) -> tuple[tuple[str, str], ...]:
         ("guest cells", cells),
         ("overhead pool", case.overhead_kind),
         ("booking", state.limits.booking.value),
+        ("locality", state.limits.locality.value),
         ("strategy", case.strategy.value),
         ("SMT", str(state.topology.threads_per_core)),
         ("host cells", str(len(state.topology.cells)) if len(state.topology.cells) < 5 else "5+"),

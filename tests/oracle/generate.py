@@ -15,10 +15,11 @@ from tests.oracle.enumeration import Placement, T, placements
 from tests.oracle.hosts import LARGE, SMALL, TRAITS, random_foreign, random_host
 from tests.oracle.oracle import feasible_in, is_small
 from tests.oracle.room import CellRoom, Room, emptied, read
+from tests.oracle.valid import local_overhead
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell, Strategy
-from pinfold.core.host import Claim, HostState, Ledger
+from pinfold.core.host import Claim, HostState, Ledger, Limits, Locality, OverheadRates
 from pinfold.core.pools import Pools
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, GuestCell, GuestRequest, PageKind, PageRequest, ThreadPolicy
 
@@ -50,6 +51,7 @@ def case(seed: int, index: int) -> Case:
     name = f"{seed}:{index}"
     rng = Random(name)
     state, kind = random_host(rng, LARGE if rng.random() < LARGE_SHARE else SMALL)
+    state = replace(state, limits=with_locality(Random(f"{name} locality"), state.limits))
     if rng.random() < 0.85:
         state = with_claims(rng, state, rng.choice((1, 2, 2, 3, 4)))
     if rng.random() < 0.5:
@@ -59,6 +61,14 @@ def case(seed: int, index: int) -> Case:
     room = read(emptied(state)) if rng.random() < 0.15 else read(state)
     request = wanted_request(rng, room, read(emptied(state)))
     return Case(seed=name, request=request, state=state, strategy=rng.choice(list(Strategy)), overhead_kind=kind)
+
+
+def with_locality(rng: Random, limits: Limits) -> Limits:
+    """The limits with a locality; where parts of the pool are preferred, often with rates that fill a part with two guests."""
+    locality = rng.choice(list(Locality))
+    if locality is Locality.PREFER_LOCAL and rng.random() < 0.7:
+        limits = replace(limits, rates=OverheadRates(guest=rng.choice((40, 240, 440, 640)), vcpu=7))
+    return replace(limits, locality=locality)
 
 
 def wanted_request(rng: Random, room: Room, empty: Room) -> GuestRequest:
@@ -132,6 +142,8 @@ def as_fit(request: GuestRequest, state: HostState, placement: Placement) -> Fit
     elif request.emulator_policy is EmulatorPolicy.SHARE and state.pools.overhead is not None:
         amount = room.overhead_of(request.vcpus, request.disks, request.nics)
         fit = replace(fit, emulator_placement=EmulatorPlacement.POOL, emulator=state.pools.overhead, overhead_millicpu=amount)
+        local, by_cell, _ = local_overhead(request, room, fit)
+        fit = replace(fit, emulator=CpuSet(local) or fit.emulator, overhead_cells=by_cell)
     else:
         pins = {pcpu for vcpu, pcpu in fit.pins if vcpu not in request.realtime}
         fit = replace(fit, emulator=CpuSet(pins | {pcpu for part in parts for pcpu in part.float_set}))

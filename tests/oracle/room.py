@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from msgspec import structs
 
-from pinfold.core.host import Booking, HostState, Ledger, OverheadRates
+from pinfold.core.host import Booking, HostState, Ledger, Locality, OverheadRates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,8 @@ class CellRoom:
     shared: frozenset[int]
     floating: int
     pages: tuple[PageRoom, ...]
+    overhead: frozenset[int] = frozenset()
+    overhead_booked: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,7 @@ class Room:
     small_memory: Fraction
     overhead_booked: int
     enforce: bool
+    local: bool
     rates: OverheadRates
     disk: Fraction | None
     traits: frozenset[str]
@@ -59,6 +62,11 @@ class Room:
         """Millicpu of the overhead pool; clause 11."""
         pool = self.overhead or frozenset()
         return 1000 * len(pool - self.shared) + self.shared_fraction * 1000 * len(pool & self.shared)
+
+    def part_capacity(self, cell: CellRoom) -> int:
+        """Millicpu of the pool's part on one cell, rounded down; clause 11."""
+        both = len(cell.overhead & self.shared)
+        return int(1000 * (len(cell.overhead) - both) + self.shared_fraction * 1000 * both)
 
     def books_overhead(self) -> bool:
         """Whether `share` guests book anything: not where the fraction is 0 and the pool lies within the shared pool; clause 11."""
@@ -107,6 +115,7 @@ def read(state: HostState) -> Room:
         small_memory=_small_memory(state),
         overhead_booked=sum(fit.overhead_millicpu for fit in fits),
         enforce=limits.booking is Booking.ENFORCE,
+        local=limits.locality is Locality.PREFER_LOCAL,
         rates=limits.rates,
         disk=_disk(state),
         traits=state.traits,
@@ -132,6 +141,8 @@ def _cell(state: HostState, cell_id: int, free: frozenset[int], shared: frozense
         shared=shared & frozenset(cell.cpus),
         floating=sum(len(part.float_vcpus) for part in here),
         pages=tuple(pages),
+        overhead=frozenset(state.pools.overhead or ()) & frozenset(cell.cpus),
+        overhead_booked=sum(amount for claim in state.ledger.claims for where, amount in claim.fit.overhead_cells if where == cell_id),
     )
 
 

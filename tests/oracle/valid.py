@@ -110,7 +110,7 @@ def _emulator(request: GuestRequest, room: Room, fit: Fit) -> list[str]:
     if fit.emulator_pcpu is not None:
         wrong.append(f"emulator pCPU {fit.emulator_pcpu} without ISOLATED")
     if placement is EmulatorPlacement.POOL:
-        expected = room.overhead or frozenset()
+        expected = local_overhead(request, room, fit)[0] or room.overhead or frozenset()
     elif not request.cells:
         expected = room.shared
     else:
@@ -154,11 +154,30 @@ def _idle(request: GuestRequest, state: HostState, fit: Fit) -> list[str]:
     return [] if set(fit.idle_siblings) == expected else [f"idle siblings are {fit.idle_siblings}, should be {sorted(expected)}"]
 
 
+def local_overhead(request: GuestRequest, room: Room, fit: Fit) -> tuple[frozenset[int], tuple[tuple[int, int], ...], list[int]]:
+    """Clause 11 with `prefer_local`: pCPUs and millicpu by cell where the guest runs on its cells' parts, and the cells that lack room."""
+    vcpus = {part.host_cell: len(part.pins) + len(part.float_vcpus) for part in fit.cells}
+    parts = sorted((cell for cell in room.cells if cell.id in vcpus and cell.overhead), key=lambda cell: cell.id)
+    if not room.local or not parts or request.emulator_policy is not EmulatorPolicy.SHARE:
+        return frozenset(), (), []
+    amount = room.overhead_of(request.vcpus, request.disks, request.nics)
+    amounts = {cell.id: amount * vcpus[cell.id] // sum(vcpus[other.id] for other in parts) for cell in parts}
+    amounts[parts[0].id] += amount - sum(amounts.values())
+    full = [cell.id for cell in parts if room.books_overhead() and cell.overhead_booked + amounts[cell.id] > room.part_capacity(cell)]
+    if full:
+        return frozenset(), (), full
+    return frozenset(pcpu for cell in parts for pcpu in cell.overhead), tuple(amounts.items()), []
+
+
 def _booking(request: GuestRequest, room: Room, fit: Fit) -> list[str]:
-    """Clause 11: the amount, and the warning of a pool booked beyond its capacity."""
+    """Clause 11: the amounts, and the warnings of a pool booked beyond its capacity and of parts that lack room."""
     pooled = request.emulator_policy is EmulatorPolicy.SHARE and room.overhead is not None
     amount = room.overhead_of(request.vcpus, request.disks, request.nics) if pooled else 0
+    _, by_cell, full = local_overhead(request, room, fit)
     wrong = [] if fit.overhead_millicpu == amount else [f"books {fit.overhead_millicpu} millicpu, should be {amount}"]
+    if fit.overhead_cells != by_cell:
+        wrong.append(f"books {fit.overhead_cells} by cell, should be {by_cell}")
     over = pooled and room.books_overhead() and room.overhead_booked + amount > room.overhead_capacity()
-    warned = any(warning.code is ReasonCode.OVERHEAD_BOOKED for warning in fit.warnings)
-    return wrong if warned == over else [*wrong, f"warnings are {fit.warnings}, the pool is {'' if over else 'not '}booked over"]
+    expected = [(ReasonCode.OVERHEAD_BOOKED, None)] * over + [(ReasonCode.OVERHEAD_CELL_BOOKED, cell) for cell in full]
+    warned = [(warning.code, warning.cell) for warning in fit.warnings]
+    return wrong if warned == expected else [*wrong, f"warnings are {fit.warnings}, should be {expected}"]

@@ -88,6 +88,16 @@ def _no_image(value: Any) -> Any:
     return without
 
 
+def _whole_pool(value: Any) -> Any:
+    """The value without the locality of overhead threads, which was always the whole pool."""
+    if isinstance(value, list):
+        return [_whole_pool(one) for one in value if not (isinstance(one, dict) and one.get("name") == "locality")]
+    if not isinstance(value, dict):
+        return value
+    later = {"locality": "pool", "overhead_cells": []}
+    return {key: _whole_pool(one) for key, one in value.items() if key not in later or one != later[key]}
+
+
 def _overbooked_unread(guest: Any) -> Any:
     """The guest without its record, if a warning in it has less than no room."""
     placement = (guest["record"] or {"placement": {"warnings": []}})["placement"]
@@ -120,6 +130,19 @@ DIFFERENCES: tuple[Difference, ...] = (
     ),
     Difference(family="messages", cases="read orders", reason=_NAMED, undo=_orders_1),
     *(Difference(family=family, reason="a server boots an image", undo=_no_image) for family in ("story", "service-documents")),
+    *(
+        Difference(
+            family=family, cases=cases, reason="limits and fits say on which part of the pool overhead threads run", undo=_whole_pool
+        )
+        for family, cases in (
+            ("documents", "*: config sample --json"),
+            ("story", "* PUT /agent/v1/host"),
+            ("messages", "*"),
+            ("messages-read", "*"),
+            ("sqlite-read", "*"),
+            ("postgresql-read", "*"),
+        )
+    ),
     Difference(family="domains-read", reason="the record of a guest on an overbooked pool can be read", undo=_overbooked_unread),
     Difference(family="documents", reason="a finding says all that its sentence is made of", undo=_plain_findings),
 )

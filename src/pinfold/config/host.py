@@ -14,7 +14,7 @@ from pinfold.config.parse import Values, parse, shortened
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.model import Strategy
-from pinfold.core.host import Booking, Limits, OverheadRates, ReservedPages
+from pinfold.core.host import Booking, Limits, Locality, OverheadRates, ReservedPages
 from pinfold.core.pools import PoolConfig
 from pinfold.core.settings import HostSettings
 
@@ -100,6 +100,7 @@ def _limits(values: Values) -> Limits:
         reserved_pages=_reserved_pages(values),
         shared_fraction=values.get("overhead", "shared_fraction"),
         booking=Booking(values.get("overhead", "booking")),
+        locality=Locality(values.get("overhead", "locality")),
         rates=OverheadRates(
             guest=values.get("overhead", "guest_millicpu"),
             vcpu=values.get("overhead", "vcpu_millicpu"),

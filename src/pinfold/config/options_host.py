@@ -106,6 +106,14 @@ _OVERHEAD = OptionGroup(
             choices=["enforce", "report"],
             help="Whether a fully booked overhead pool refuses guests of policy share (enforce) or takes them with a warning (report).",
         ),
+        cfg.StrOpt(
+            "locality",
+            default="pool",
+            choices=["pool", "prefer_local"],
+            help="Where the overhead threads of a guest of policy share run: on the whole overhead pool (pool), or on the part of it on "
+            "the guest's host cells (prefer_local). If these cells have no part of the pool, or one of their parts has too little room, "
+            "the threads run on the whole pool.",
+        ),
         cfg.IntOpt(
             "guest_millicpu", default=20, min=0, max=1_000_000, help="What one guest of policy share books, in thousandths of a pCPU."
         ),

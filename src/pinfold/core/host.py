@@ -21,6 +21,15 @@ class Booking(Enum):
     REPORT = "report"
 
 
+class Locality(Enum):
+    """`[overhead] locality`: where the overhead threads of a `share` guest run on the overhead pool."""
+
+    POOL = "pool"
+    """on the whole pool"""
+    PREFER_LOCAL = "prefer_local"
+    """on the part of the pool on the guest's host cells, if there is one with room; otherwise on the whole pool"""
+
+
 class OverheadRates(Struct, frozen=True, kw_only=True):
     """The millicpu of overhead that a `share` guest books: per guest, per vCPU, per disk and per NIC."""
 
@@ -53,6 +62,7 @@ class Limits(Struct, frozen=True, kw_only=True):
     reserved_pages: tuple[ReservedPages, ...] = ()
     shared_fraction: float = 0.5
     booking: Booking = Booking.ENFORCE
+    locality: Locality = Locality.POOL
     rates: OverheadRates = OverheadRates()
 
 

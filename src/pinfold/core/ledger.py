@@ -16,6 +16,8 @@ from pinfold.core.errors import Conflict
 from pinfold.core.fit.model import Fit
 from pinfold.core.host import Claim, HostState, Ledger
 from pinfold.core.identity import ClaimId, GuestId
+from pinfold.core.overhead.booking import overbooked_cells
+from pinfold.core.overhead.pool import pool_of
 
 
 class Role(Enum):
@@ -44,8 +46,9 @@ class PcpuRole(Struct, frozen=True, kw_only=True):
 def claim(state: HostState, guest: GuestId, fit: Fit, id: ClaimId | None = None) -> HostState:  # noqa: A002
     """The state with `fit` claimed by `guest`; the revision increases by one.
 
-    The fit has already decided memory, shared room and bookings; they are not checked again here.
-    Raises `Conflict` if the guest has that claim already, or if a pCPU belongs to another claim or to something foreign.
+    The fit has already decided memory, shared room and the sum of bookings; they are not checked again here.
+    Raises `Conflict` if the guest has that claim already, if a pCPU belongs to another claim or to something foreign, or if the part of
+    the overhead pool on a cell has no room for what the fit books there.
     """
     claims = state.ledger.claims
     at = _position(claims, guest, id)
@@ -58,6 +61,8 @@ def claim(state: HostState, guest: GuestId, fit: Fit, id: ClaimId | None = None)
     for foreign in state.ledger.foreign:
         if not taken.isdisjoint(foreign.cpus):
             raise Conflict(f"pCPU {(taken & foreign.cpus).first} belongs to {foreign.name}, which is not ours")
+    for lacking in overbooked_cells(pool_of(state), fit.overhead_cells, state.ledger) if fit.overhead_cells else ():
+        raise Conflict(f"{lacking.sentence()} by now")
     return _with_claims(state, (*claims[:at], Claim(guest=guest, fit=fit, id=id), *claims[at:]))
 
 

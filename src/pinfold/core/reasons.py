@@ -29,6 +29,7 @@ class ReasonCode(Enum):
     NO_OVERHEAD_POOL = "no-overhead-pool"
     OVERHEAD_POOL_OFFLINE = "overhead-pool-offline"
     OVERHEAD_BOOKED = "overhead-booked"
+    OVERHEAD_CELL_BOOKED = "overhead-cell-booked"
     TOO_FEW_CELLS = "too-few-cells"
     DEDICATED_PCPUS = "dedicated-pcpus"
     EMULATOR_PCPU = "emulator-pcpu"
@@ -96,6 +97,7 @@ _SENTENCES = {
     ReasonCode.NO_OVERHEAD_POOL: "no overhead pool is configured (cpu_shared_set), and all vCPUs are realtime",
     ReasonCode.OVERHEAD_POOL_OFFLINE: "the overhead pool is configured, but all its pCPUs are offline",
     ReasonCode.OVERHEAD_BOOKED: "overhead pool has {available} of {needed} millicpu free",
+    ReasonCode.OVERHEAD_CELL_BOOKED: "the part of the overhead pool on {where} has {available} of {needed} millicpu free",
     ReasonCode.TOO_FEW_CELLS: "the host has {available:cell}, {needed} needed",
     ReasonCode.DEDICATED_PCPUS: "{where} has {available:{ever_dedicated} pCPU}, {needed} needed",
     ReasonCode.EMULATOR_PCPU: "{where} has {available:{ever_dedicated} pCPU}, {needed} needed with one for the emulator threads",

@@ -66,6 +66,8 @@ def fits(draw: st.DrawFn) -> Fit:
     placement = draw(st.sampled_from(EmulatorPlacement))
     alone = placement is EmulatorPlacement.ISOLATED
     pinned = [vcpu for cell in cells for vcpu, _ in cell.pins]
+    hosts = sorted(cell.host_cell for cell in cells) if placement is EmulatorPlacement.POOL else []
+    local = tuple((cell, draw(st.integers(min_value=0, max_value=2**20))) for cell in draw(st.sampled_from([hosts, hosts[:1], []])))
     return Fit(
         vcpus=vcpus,
         memory_mib=sum(cell.memory_mib for cell in cells) if cells else draw(NUMBERS),
@@ -78,7 +80,8 @@ def fits(draw: st.DrawFn) -> Fit:
         emulator=CpuSet.of(pcpus[39]) if alone else draw(SETS),
         emulator_pcpu=pcpus[39] if alone else None,
         idle_siblings=CpuSet(pcpus[vcpus : draw(st.integers(min_value=vcpus, max_value=39))]),
-        overhead_millicpu=draw(NUMBERS),
+        overhead_millicpu=sum(millicpu for _, millicpu in local) if local else draw(NUMBERS),
+        overhead_cells=local,
         warnings=tuple(draw(st.lists(reasons, max_size=3))),
     )
 

@@ -116,7 +116,8 @@ def emulator_words(fit: Fit) -> str:
     """The pCPUs of the emulator threads of a fit."""
     if fit.emulator_placement is EmulatorPlacement.FLOAT:
         return f"over {PLACES[fit.emulator_placement]}" if fit.cells else "the shared pool"
-    return PLACES[fit.emulator_placement]
+    local = " on the guest's cells" if fit.overhead_cells else ""
+    return PLACES[fit.emulator_placement] + local
 
 
 def short_emulator_words(fit: Fit) -> str:

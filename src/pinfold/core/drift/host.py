@@ -62,11 +62,15 @@ class Holder(Struct, frozen=True, kw_only=True):
 
 
 class Place(Struct, frozen=True, kw_only=True):
-    """The place of one guest: the pCPUs it has `alone`, the set its vCPUs are `floating` over, and the overhead pool it uses, or None."""
+    """The place of one guest: the pCPUs it has `alone`, the set its vCPUs are `floating` over, and the overhead pool it uses, or None.
+
+    `local`: it uses a part of the pool on purpose (`[overhead] locality = prefer_local`).
+    """
 
     alone: CpuSet = CpuSet()
     floating: CpuSet = CpuSet()
     pooled: CpuSet | None = None
+    local: bool = False
 
 
 class Process(Struct, frozen=True, kw_only=True):
@@ -90,7 +94,7 @@ def place_of(fit: Fit) -> Place:
     for cell in fit.cells:
         floating |= cell.float_set.mask
     pooled = fit.emulator if fit.emulator_placement is EmulatorPlacement.POOL else None
-    return Place(alone=fit.taken, floating=CpuSet.from_mask(floating), pooled=pooled)
+    return Place(alone=fit.taken, floating=CpuSet.from_mask(floating), pooled=pooled, local=bool(fit.overhead_cells))
 
 
 def two_owners(holders: Iterable[Holder]) -> tuple[Finding, ...]:
@@ -165,7 +169,7 @@ def outside_pools(subject: Subject, place: Place, pools: Pools, online: CpuSet) 
         pooled = place.pooled & online
         if pooled - pool:
             findings.append(_outside(subject, "its overhead threads", pooled - pool, pool))
-        elif pooled and pooled != pool:
+        elif pooled and pooled != pool and not place.local:
             findings.append(_outside(subject, "its overhead threads", pooled, pool, code=FindingCode.POOL_PART))
     return tuple(findings)
 

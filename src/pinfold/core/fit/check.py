@@ -14,6 +14,7 @@ from pinfold.core.overhead import table
 from pinfold.core.overhead.booking import Booking, book, free_millicpu
 from pinfold.core.overhead.pool import floating_pcpus, pool_of
 from pinfold.core.plural import Count
+from pinfold.core.reasons import ReasonCode
 from pinfold.core.request.model import GuestCell, GuestRequest, PageKind, ThreadPolicy
 
 
@@ -235,26 +236,27 @@ def _of_emulator(request: GuestRequest, state: HostState, fit: Fit) -> Iterator[
             if vcpu not in request.realtime:
                 own |= 1 << pcpu
     alone = CpuSet() if fit.emulator_pcpu is None else CpuSet.of(fit.emulator_pcpu)
-    expected = table.pcpus(rule.placement, state.pools.overhead, CpuSet.from_mask(own), alone)
+    pool = pool_of(state)
+    booked = book(request, pool, free_millicpu(state), fit.cells, state.ledger) if rule.books else Booking(pool.cpus, 0, ())
+    expected = table.pcpus(rule.placement, booked.cpus, CpuSet.from_mask(own), alone)
     if rule.own_pcpus and state.topology.cell_of.get(alone.first if alone else -1) not in {cell.host_cell for cell in fit.cells}:
         yield "the isolated emulator has no pCPU in a cell of the guest"
     if not rule.own_pcpus and fit.emulator_pcpu is not None:
         yield "an emulator pCPU was given that nobody asked for"
     if fit.emulator_placement is not rule.placement or fit.emulator != expected or not expected:
         yield f"the emulator threads are on {fit.emulator} ({fit.emulator_placement.value}), against the policy"
-    yield from _of_booking(request, state, fit, books=rule.books)
+    yield from _of_booking(state, fit, booked)
 
 
-def _of_booking(request: GuestRequest, state: HostState, fit: Fit, *, books: bool) -> Iterator[str]:
-    pool = pool_of(state)
-    right = book(request, pool, free_millicpu(state)) if books else Booking(CpuSet(), 0, ())
-    millicpu, warnings = right.millicpu, right.warnings
-    if fit.overhead_millicpu != millicpu:
-        yield f"the fit books {fit.overhead_millicpu} millicpu, the rates say {millicpu}"
-    if warnings and pool.enforces:
-        yield f"the overhead pool is booked with {pool.capacity - free_millicpu(state) + millicpu} millicpu, more than it holds"
-    if bool(fit.warnings) != bool(warnings):
-        yield "the warning about a booked overhead pool is missing" if warnings else "there is a warning about nothing"
+def _of_booking(state: HostState, fit: Fit, right: Booking) -> Iterator[str]:
+    if fit.overhead_millicpu != right.millicpu:
+        yield f"the fit books {fit.overhead_millicpu} millicpu, the rates say {right.millicpu}"
+    if fit.overhead_cells != right.cells:
+        yield f"the fit books {fit.overhead_cells} by cell, the rates say {right.cells}"
+    if pool_of(state).enforces and any(warning.code is ReasonCode.OVERHEAD_BOOKED for warning in right.warnings):
+        yield f"the overhead pool has {free_millicpu(state)} millicpu free, {right.millicpu} are booked"
+    if fit.warnings != right.warnings:
+        yield "the warning about a booked overhead pool is missing" if right.warnings else "there is a warning about nothing"
 
 
 def _of_host(request: GuestRequest, state: HostState, fit: Fit) -> Iterator[str]:

@@ -106,7 +106,7 @@ def _with_overhead(
     `own` are the pCPUs of the emulator threads outside the pool: their own one, or the guest's without those of realtime vCPUs.
     """
     request, pool = demand.request, counts.frame.pool
-    booked = book(request, pool, counts.overhead_room) if rule.books else Booking(CpuSet((), own), 0, ())
+    booked = book(request, pool, counts.overhead_room, cells, counts.state.ledger) if rule.books else Booking(CpuSet((), own), 0, ())
     return Fit(
         request.vcpus,
         request.memory_mib,
@@ -121,6 +121,7 @@ def _with_overhead(
         CpuSet((), idle) if idle else _NONE,
         booked.millicpu,
         booked.warnings,
+        booked.cells,
     )
 
 

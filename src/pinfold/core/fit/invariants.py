@@ -19,7 +19,7 @@ def broken(fit: Fit) -> str:
     >>> broken(Fit(vcpus=2, memory_mib=64, float_vcpus=CpuSet.of(0), float_set=CpuSet.of(4), emulator=CpuSet.of(4)))
     'does not place each of 2 vCPUs exactly once'
     """
-    return next((wrong for rule in (_amounts, _cells, _vcpus, _pcpus) for wrong in rule(fit)), "")
+    return next((wrong for rule in (_amounts, _cells, _vcpus, _pcpus, _overhead) for wrong in rule(fit)), "")
 
 
 def _amounts(fit: Fit) -> Iterator[str]:
@@ -85,3 +85,15 @@ def _pcpus(fit: Fit) -> Iterator[str]:
     twice = (pins & own) | (pins & fit.idle_siblings) | (own & fit.idle_siblings)
     if twice:
         yield f"gives pCPU {twice} to two of its own"
+
+
+def _overhead(fit: Fit) -> Iterator[str]:
+    """Check that what is booked by cell is booked on the guest's host cells, once each, and adds up."""
+    cells = [cell for cell, _ in fit.overhead_cells]
+    if cells and (fit.emulator_placement is not EmulatorPlacement.POOL or cells != sorted(set(cells))):
+        yield "does not book the overhead pool's cells once each, in ascending order"
+    if not set(cells) <= {cell.host_cell for cell in fit.cells}:
+        yield "books the overhead pool on a cell where the guest has no vCPU"
+    amounts = [millicpu for _, millicpu in fit.overhead_cells]
+    if cells and (min(amounts) < 0 or sum(amounts) != fit.overhead_millicpu):
+        yield f"books {fit.overhead_millicpu} millicpu, and by cell another sum"

@@ -52,6 +52,8 @@ class Fit(Struct, frozen=True, dict=True):
     `cells` is ordered by guest cell. It is empty for a guest without cells; then `float_vcpus` float over `float_set`, the shared pool.
     `emulator` is never empty. `emulator_pcpu` is set only for ISOLATED, and then `emulator` is that pCPU.
     `idle_siblings` are dedicated pCPUs that thread policy `isolate` keeps idle; they are charged like pins.
+    `overhead_cells` is empty if the overhead threads run on the whole overhead pool. If they run on the part of it on the guest's host
+    cells, it says what part of `overhead_millicpu` is booked on which host cell, ascending.
     The engine gives the fields by position: 13 keywords take three times as long.
     """
 
@@ -69,6 +71,7 @@ class Fit(Struct, frozen=True, dict=True):
     overhead_millicpu: Count = 0
     warnings: tuple[Reason, ...] = ()
     """For example, an overhead pool that is booked beyond its total with `booking=report`."""
+    overhead_cells: tuple[tuple[CellIndex, Count], ...] = ()
 
     @property
     def pins(self) -> tuple[tuple[int, int], ...]:

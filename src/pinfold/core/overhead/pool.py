@@ -8,7 +8,7 @@ from math import floor
 from msgspec import Struct
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.host import Booking, HostState, Limits, OverheadRates, exact
+from pinfold.core.host import Booking, HostState, Limits, Locality, OverheadRates, exact
 from pinfold.core.overhead.table import PoolState, Rule, state_of
 from pinfold.core.pools import Pools
 from pinfold.core.reasons import ReasonCode
@@ -18,11 +18,20 @@ Lack = tuple[ReasonCode, int, int]
 """What a host lacks for a guest's overhead threads: the code, the millicpu needed and available (0 and 0 if it is not about millicpu)."""
 
 
+class PoolPart(Struct, frozen=True, kw_only=True):
+    """The online pCPUs of the overhead pool on one host cell, and their capacity in millicpu."""
+
+    cell: int
+    cpus: CpuSet
+    capacity: int
+
+
 class OverheadPool(Struct, frozen=True, kw_only=True):
     """The overhead pool of a host, as a fit reads it; the claims are not counted in it.
 
     `cpus` are its online pCPUs, empty for none. `capacity` is in millicpu. `books` is False if there is no pool, or if it counts as shared
     only (`shared_fraction` 0): then guests book nothing. `enforces` means that a booked pool refuses guests.
+    `parts` are ascending by cell, without cells that have none of it. `prefers_local` means that guests prefer those on their host cells.
     """
 
     state: PoolState
@@ -31,6 +40,8 @@ class OverheadPool(Struct, frozen=True, kw_only=True):
     books: bool
     enforces: bool
     rates: OverheadRates
+    parts: tuple[PoolPart, ...]
+    prefers_local: bool
 
 
 def pool_of(state: HostState) -> OverheadPool:
@@ -44,7 +55,15 @@ def pool_of(state: HostState) -> OverheadPool:
         books=overhead is not None and not (limits.shared_fraction == 0 and overhead <= pools.shared),
         enforces=limits.booking is Booking.ENFORCE,
         rates=limits.rates,
+        parts=_parts(state),
+        prefers_local=limits.locality is Locality.PREFER_LOCAL,
     )
+
+
+def _parts(state: HostState) -> tuple[PoolPart, ...]:
+    overhead = state.pools.overhead or CpuSet()
+    cells = sorted((cell.id, cell.cpus & overhead) for cell in state.topology.cells)
+    return tuple(PoolPart(cell=cell, cpus=cpus, capacity=_millicpu(cpus, state.pools.shared, state.limits)) for cell, cpus in cells if cpus)
 
 
 def capacity_millicpu(pools: Pools, limits: Limits) -> int:
@@ -52,17 +71,17 @@ def capacity_millicpu(pools: Pools, limits: Limits) -> int:
 
     0 if no overhead pool is configured or all of it is offline. The fraction is exact: the decimal as written.
     """
-    overlap = _overlap(pools)
-    return 1000 * (len(pools.overhead or ()) - overlap) + floor(exact(limits.shared_fraction) * 1000 * overlap)
+    return _millicpu(pools.overhead or CpuSet(), pools.shared, limits)
+
+
+def _millicpu(cpus: CpuSet, shared: CpuSet, limits: Limits) -> int:
+    overlap = len(cpus & shared)
+    return 1000 * (len(cpus) - overlap) + floor(exact(limits.shared_fraction) * 1000 * overlap)
 
 
 def floating_pcpus(pools: Pools, limits: Limits) -> Fraction:
     """How many pCPUs of the shared pool are left for floating vCPUs: all but the part that counts as overhead."""
-    return len(pools.shared) - exact(limits.shared_fraction) * _overlap(pools)
-
-
-def _overlap(pools: Pools) -> int:
-    return 0 if pools.overhead is None else len(pools.overhead & pools.shared)
+    return len(pools.shared) - exact(limits.shared_fraction) * len(pools.shared & (pools.overhead or CpuSet()))
 
 
 def booked_millicpu(request: GuestRequest, rates: OverheadRates) -> int:

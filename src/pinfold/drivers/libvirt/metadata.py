@@ -172,13 +172,15 @@ def _fit_element(fit: Fit) -> Element:
     if fit.emulator_pcpu is not None:
         inner.set("emulator_pcpu", str(fit.emulator_pcpu))
     inner.set("overhead_millicpu", str(fit.overhead_millicpu))
+    if fit.overhead_cells:
+        inner.set("overhead_cells", _pairs_text(fit.overhead_cells))
     _set_cpus(inner, float_vcpus=fit.float_vcpus, float_set=fit.float_set, realtime=fit.realtime, idle_siblings=fit.idle_siblings)
     for cell in fit.cells:
         child = Element(_tag("cell"), {"guest_cell": str(cell.guest_cell), "host_cell": str(cell.host_cell)})
         child.set("memory_mib", str(cell.memory_mib))
         child.set("page_kib", str(cell.page_kib))
         if cell.pins:
-            child.set("pins", " ".join(f"{vcpu}:{pcpu}" for vcpu, pcpu in cell.pins))
+            child.set("pins", _pairs_text(cell.pins))
         _set_cpus(child, float_vcpus=cell.float_vcpus, float_set=cell.float_set)
         inner.append(child)
     inner.extend(_warning_element(warning) for warning in fit.warnings)
@@ -210,6 +212,7 @@ def _fit(inner: Element) -> Fit:
         emulator_pcpu=_optional(inner, "emulator_pcpu"),
         idle_siblings=xmltext.cpus(inner, "idle_siblings", _WHAT),
         overhead_millicpu=xmltext.integer(inner, "overhead_millicpu", _WHAT),
+        overhead_cells=_pairs_of(inner, "overhead_cells"),
         warnings=tuple(_warning(child) for child in xmltext.children(inner, _tag("warning"), _MAX_WARNINGS, _WHAT)),
     )
 
@@ -218,7 +221,7 @@ def _fit_cell(child: Element) -> FitCell:
     return FitCell(
         guest_cell=xmltext.integer(child, "guest_cell", _WHAT),
         host_cell=xmltext.integer(child, "host_cell", _WHAT),
-        pins=_pins(child.get("pins", "")),
+        pins=_pairs_of(child, "pins"),
         float_vcpus=xmltext.cpus(child, "float_vcpus", _WHAT),
         float_set=xmltext.cpus(child, "float_set", _WHAT),
         memory_mib=xmltext.integer(child, "memory_mib", _WHAT),
@@ -253,14 +256,19 @@ def _checked(fit: Fit) -> Fit:
     return fit
 
 
-def _pins(words: str) -> tuple[tuple[int, int], ...]:
-    pins = []
-    for word in words.split():
-        match = re.fullmatch(r"([0-9]{1,5}):([0-9]{1,5})", word)
+def _pairs_text(pairs: tuple[tuple[int, int], ...]) -> str:
+    return " ".join(f"{one}:{other}" for one, other in pairs)
+
+
+def _pairs_of(element: Element, attribute: str) -> tuple[tuple[int, int], ...]:
+    pairs = []
+    for word in element.get(attribute, "").split():
+        match = re.fullmatch(r"([0-9]{1,5}):([0-9]{1,10})", word)
         if match is None:
-            raise InvalidRequest(f"{_WHAT} has the pin {word!r}, a pair such as 0:4 is expected", key=_WHAT)
-        pins.append((int(match[1]), int(match[2])))
-    return tuple(pins)
+            what = "pin" if attribute == "pins" else f"{attribute} entry"
+            raise InvalidRequest(f"{_WHAT} has the {what} {word!r}, a pair such as 0:4 is expected", key=_WHAT)
+        pairs.append((int(match[1]), int(match[2])))
+    return tuple(pairs)
 
 
 def _choice(kind: type[Choice], element: Element, attribute: str) -> Choice:
