@@ -5,13 +5,16 @@ The topology is synthetic: the witness is what libvirt asked of each thread, not
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from tests.real.host.bench import DEDICATED, Bench
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.model import EmulatorPlacement, NoFit
+from pinfold.core.host import Locality
 from pinfold.core.ledger import Role
 from pinfold.core.overhead import ThreadClass
 from pinfold.drivers.libvirt.driver import LibvirtDriver
@@ -69,6 +72,21 @@ def test_the_ledger_is_read_back_from_the_host_alone(bench: Bench) -> None:
         fresh.close()
     assert after.state == before.state
     assert {claim.fit for claim in after.state.ledger.claims} == fits
+
+
+def test_overhead_threads_run_near_their_guest_if_the_host_prefers_that(bench: Bench) -> None:
+    limits = structs.replace(bench.settings.limits, locality=Locality.PREFER_LOCAL)
+    bench = replace(bench, settings=structs.replace(bench.settings, limits=limits))
+    parts = {0: CpuSet.parse("0-1"), 1: CpuSet.parse("16-17")}
+    for name, specs, vcpus in (("one", SHARE, 10), ("other", SHARE, 10), ("wide", SHARE | {"hw:numa_nodes": "2"}, 4)):
+        found = bench.start(bench.order(name, specs, vcpus=vcpus))
+        cells = [cell.host_cell for cell in found.fit.cells]
+        near = CpuSet(pcpu for cell in cells for pcpu in parts[cell])
+        assert [cell for cell, _ in found.fit.overhead_cells] == cells
+        assert {t.allowed for t in found.observation.threads if t.thread_class is ThreadClass.EMULATOR} == {near}
+    seen = survey(bench.driver, bench.settings)
+    assert sorted(str(claim.fit.emulator) for claim in seen.state.ledger.claims) == ["0-1", "0-1,16-17", "16-17"]
+    assert [guest.findings for guest in audit(bench.driver, bench.settings).guests if guest.findings] == []
 
 
 def may_lock_memory() -> bool:
