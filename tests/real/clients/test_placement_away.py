@@ -64,6 +64,8 @@ def elsewhere(tmp_path: Path) -> Iterator[Elsewhere]:
 @pytest.fixture
 def config(tmp_path: Path, elsewhere: Elsewhere) -> Path:
     write_accounts(tmp_path)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/probe.rom").touch()
     path = tmp_path / "pinfold.conf"
     lines = f"[pinfold]\nstate_dir = {tmp_path}\n[pinfold_api]\nheal_seconds = 5\nclaim_seconds = 600\nlease_seconds = 3600\n"
     path.write_text(f"{lines}[pinfold_placement]\nendpoint_override = {elsewhere.url}\n")
