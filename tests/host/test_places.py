@@ -41,3 +41,10 @@ def test_a_guest_is_found_by_the_name_of_its_server() -> None:
         pick((one, two, twin), "web")
     with pytest.raises(InvalidRequest, match="did you mean web"):
         pick((one, two), "wep")
+
+
+def test_a_name_that_two_guests_have_is_refused_with_their_ids() -> None:
+    one, two = theirs(1, "db", 1), theirs(2, "db", 1)
+    with pytest.raises(InvalidRequest, match=f"several guests are called 'db'; give the id, one of {one.id}, {two.id}"):
+        pick((one, two), "db")
+    assert pick((one, two), two.id) is two

@@ -111,7 +111,7 @@ def audit_of(
             if unreadable is None:
                 raise
             unreadable(guest, error)
-    found = two_owners(owners(seen)) + _pools_missing(settings, seen)
+    found = two_owners(owners(seen)) + _pools_missing(driver, settings, seen)
     if driver.local and own_machine(seen.state.topology):
         found += with_commands(driver, Subject(name=""), _strangers(seen))
     if not driver.local:
@@ -221,12 +221,14 @@ def _memory(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGue
     return misplaced_memory(subject_of(settings, guest), wanted, numa.areas(guest.pid))
 
 
-def _pools_missing(settings: HostSettings, seen: Survey) -> tuple[Finding, ...]:
-    """The finding for Nova's guests that cannot be judged because no pools are configured."""
+def _pools_missing(driver: Driver, settings: HostSettings, seen: Survey) -> tuple[Finding, ...]:
+    """The finding for guests, Nova's or without any manager, that cannot be judged because no pools are configured."""
     if seen.configured is not None:
         return ()
     theirs = [guest for guest in seen.guests if guest.record is None and guest.nova is not None]
     pinned = [guest.name for guest in theirs if reading_of(seen, Subject(name=guest.name), guest).place.alone]
+    if driver.sole_manager:
+        pinned += [guest.name for guest in seen.guests if guest.record is None and guest.pins.vcpus]
     return pools_missing(pinned, settings.source)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.drift import Finding
+from pinfold.core.drift import Finding, Severity
 from pinfold.core.drift.steps import Pin, Pinned
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.identity import GuestId
@@ -42,6 +42,8 @@ class Repair:
 
     done: tuple[RepairedGuest, ...] = ()
     left: tuple[RemainingFinding, ...] = ()
+    named: str = ""
+    """The name of the only guest that was asked for."""
 
     @property
     def complete(self) -> bool:
@@ -53,7 +55,7 @@ def repair(driver: Driver, settings: HostSettings, key: str = "") -> Repair:
     """Pins all our running guests that have drifted, or only the one with that name or id, and reports the drift that remains.
 
     Where nobody else manages the guests' pins (`Driver.sole_manager`), guests without our record are moved off pCPUs that are not theirs.
-    Remaining drift of guests in `done` is in their verdict after the repair. All other drift is in `left`; with `key` it is empty.
+    Remaining drift of guests in `done` is in their verdict after the repair. All other drift is in `left`, with `key` that guest's alone.
     Raises `InvalidRequest` for a remote host, and for a guest that does not exist or is not ours; `Unavailable` if the hypervisor is
     away.
     """
@@ -66,7 +68,10 @@ def repair(driver: Driver, settings: HostSettings, key: str = "") -> Repair:
             if not driver.sole_manager:
                 record_of(guests[0])
         done = tuple(one for guest in guests if (one := _repaired(driver, settings, guest, online)) is not None)
-    return Repair(done=done, left=() if key else _left(driver, settings, done))
+    if key:
+        left = () if done else _left_of(driver, settings, guests[0])
+        return Repair(done=done, left=left, named=guests[0].name)
+    return Repair(done=done, left=_left(driver, settings, done))
 
 
 def _repaired(driver: Driver, settings: HostSettings, guest: HostGuest, online: CpuSet) -> RepairedGuest | None:
@@ -110,6 +115,12 @@ def _left(driver: Driver, settings: HostSettings, done: tuple[RepairedGuest, ...
         for finding in found.drift
         if finding not in known
     )
+
+
+def _left_of(driver: Driver, settings: HostSettings, guest: HostGuest) -> tuple[RemainingFinding, ...]:
+    found = judge(driver, settings, survey(driver, settings), guest)
+    drift = (finding for finding in found.findings if finding.severity is Severity.DRIFT)
+    return tuple(RemainingFinding(finding=finding, why=_why(found, alone=driver.sole_manager)) for finding in drift)
 
 
 def _why(guest: GuestAudit | None, *, alone: bool) -> str:

@@ -50,11 +50,15 @@ class Survey:
 def pick(guests: tuple[HostGuest, ...], key: str) -> HostGuest:
     """The guest with that name or id, or the only server with that name.
 
-    Raises `InvalidRequest` with the nearest name if there is none, and if several servers have the name.
+    Raises `InvalidRequest` with the nearest name if there is none, and if several guests or servers have the name.
     """
-    for guest in guests:
-        if key in (guest.name, guest.id):
-            return guest
+    found = [guest for guest in guests if key == guest.id] or [guest for guest in guests if key == guest.name]
+    if len(found) > 1:
+        raise InvalidRequest(
+            f"several guests are called {key!r}; give the id, one of {', '.join(guest.id for guest in found)}", key="guest"
+        )
+    if found:
+        return found[0]
     servers = [guest for guest in guests if guest.server == key]
     if len(servers) == 1:
         return servers[0]

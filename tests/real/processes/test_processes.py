@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from typing import Any
 
 import msgspec
@@ -215,3 +216,36 @@ def test_a_guest_that_has_gone_has_no_threads_and_cannot_be_pinned(bench: Bench)
     assert driver.observe(guest).threads == ()
     with pytest.raises(InvalidRequest, match="any more"):
         driver.pin(guest.id, Masks(vcpus=(CpuSet.of(0),) * 2, overhead=CpuSet.of(0)))
+
+
+def test_a_repair_of_one_guest_says_what_it_leaves(bench: Bench) -> None:
+    config = bench.folder / "pinfold.conf"
+    config.write_text(config.read_text().replace("cpu_shared_set = 0\ncpu_dedicated_set = 1", "cpu_dedicated_set = 0-1"))
+    hand = bench.start("tcg")
+    told = bench.pinfold("repair", hand.name, status=1)
+    assert "may run on the dedicated" in told
+    assert "✓" not in told
+
+
+def test_without_pools_pinned_guests_are_not_called_healthy(bench: Bench) -> None:
+    config = bench.folder / "pinfold.conf"
+    config.write_text(config.read_text().replace("cpu_shared_set = 0\ncpu_dedicated_set = 1\n", ""))
+    hand = bench.start("tcg")
+    for tid in os.listdir(f"/proc/{hand.pid}/task"):
+        os.sched_setaffinity(int(tid), {1})
+    told = " ".join(bench.pinfold("audit", status=1).split())
+    assert "neither cpu_shared_set nor cpu_dedicated_set is set" in told
+    assert hand.name in told
+
+
+def test_the_guests_of_a_lab_are_its_own_libvirts(bench: Bench, lab_name: str, lab_possible: None) -> None:
+    pinfold = [sys.executable, "-m", "pinfold.wiring.command"]
+    name = f"{lab_name}-own"
+    up = subprocess.run([*pinfold, "lab", "up", name, "--real", "--no-cgroups", "--json"], check=True, capture_output=True, text=True)
+    lab = json.loads(up.stdout)["labs"][0]
+    try:
+        start = [*pinfold, "guest", "start", "kept", "--vcpus", "1", "--ram", "16", "--rom", lab["rom"], "--config", lab["config"]]
+        subprocess.run(start, check=True, capture_output=True)
+        assert "kept" not in bench.pinfold("guest", "list")
+    finally:
+        subprocess.run([*pinfold, "lab", "down", name], check=True, capture_output=True)

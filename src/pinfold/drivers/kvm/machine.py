@@ -24,12 +24,13 @@ _LAB_NAME: Final = "^[a-z][a-z0-9-]{0,40}$"
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """A virtual machine that a process runs: what it is called, and who keeps it, both for people.
 
-    `folded`: a synthetic lab keeps it, which folds made-up pCPUs onto the CPUs of this machine. `reachable`: a libvirt of this machine
-    keeps it, which other processes here can reach.
+    `lab`: the libvirt of a lab keeps it. `folded`: that lab is synthetic, and folds made-up pCPUs onto the CPUs of this machine.
+    `reachable`: a libvirt of this machine keeps it, which other processes here can reach.
     """
 
     name: str
     keeper: str
+    lab: bool = False
     folded: bool = False
     reachable: bool = False
 
@@ -92,4 +93,4 @@ def _kept(name: str, pid: int, folder: str, proc: Path) -> Machine:
         lab = _read_lab_mark(mount_namespace.content(pid, _LAB_MARK, most_bytes=_LAB_MARK_BYTES, proc=proc))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Machine(name=name, keeper="another libvirt, in a mount namespace of its own")
-    return Machine(name=name, keeper=f"lab {lab.name}", folded=lab.synthetic)
+    return Machine(name=name, keeper=f"lab {lab.name}", lab=True, folded=lab.synthetic)

@@ -58,7 +58,7 @@ def _process(pid: int, proc: Path) -> Process | None:
     machine = machine_of(pid, proc=proc)
     # A process writes its own command line, but not which file it executes.
     disguised = bool(program) and "qemu" not in program and program != "kvm"
-    # The pCPUs of a synthetic lab are made up: its threads cannot be judged here.
-    if ticks is None or disguised or machine is None or machine.reachable or machine.folded:
+    # The guests of a lab are its own libvirt's, which its users reach by a socket.
+    if ticks is None or disguised or machine is None or machine.reachable or machine.lab:
         return None
     return Process(pid=pid, start_ticks=ticks, line=command_line.read(arguments))
