@@ -45,6 +45,25 @@ def test_ctrl_c_ends_with_a_sentence(lab_possible: None) -> None:
         assert up.wait(240) == 0
 
 
+def test_what_it_tells_to_export_has_the_configuration_that_it_runs_with(lab_name: str, lab_possible: None) -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUNBUFFERED": "1"}
+    pinfold, name = [sys.executable, "-m", "pinfold"], f"{lab_name}-tells"
+    made = subprocess.run([*pinfold, "lab", "up", name, "--json"], check=True, capture_output=True, text=True, env=environment)
+    config = json.loads(made.stdout)["labs"][0]["config"]
+    try:
+        argv = [*pinfold, "up", "--port", "0"]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, env=environment | {"PINFOLD_CONFIG": config}) as up:
+            assert up.stdout is not None
+            told = []
+            while (line := up.stdout.readline()) and not line.startswith("Ctrl-C ends pinfold"):
+                told.append(line)
+            up.send_signal(signal.SIGINT)
+            assert up.wait(240) == 0
+        assert f"  export PINFOLD_CONFIG={config}\n" in told
+    finally:
+        subprocess.run([*pinfold, "lab", "down", name], check=True, capture_output=True, env=environment)
+
+
 def _held(lab: Path) -> bool:
     """Whether that lab is up."""
     return lab in [folder.path for folder in labs() if folder.held()]
