@@ -35,6 +35,6 @@ def drift_view(document: Mapping[str, Any]) -> list[RenderableType]:
     words = f"{document['host']}: {count(drift, 'finding')}" + (f", {count(notes, 'note')}" if notes else "")
     lines.append(Text.assemble(("✗ ", "bold red") if drift else ("✓ ", "bold green"), words))
     when = f"  as its agent reported at {moment(document['reported'])}"
-    silent = "" if document["up"] else "; the agent is silent now"
+    silent = "; it reports a change after its next sweep, and all anew every 5 minutes" if document["up"] else "; the agent is silent now"
     lines.append(Text(when + silent, style="dim" if document["up"] else "yellow"))
     return lines
