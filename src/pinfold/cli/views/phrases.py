@@ -116,7 +116,8 @@ def emulator_words(fit: Fit) -> str:
     """The pCPUs of the emulator threads of a fit."""
     if fit.emulator_placement is EmulatorPlacement.FLOAT:
         return f"over {PLACES[fit.emulator_placement]}" if fit.cells else "the shared pool"
-    local = " on the guest's cells" if fit.overhead_cells else ""
+    cells = CpuSet(cell for cell, _ in fit.overhead_cells)
+    local = f" on {'cell' if len(cells) == 1 else 'cells'} {cells}" if cells else ""
     return PLACES[fit.emulator_placement] + local
 
 
