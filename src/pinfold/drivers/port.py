@@ -221,7 +221,7 @@ class Driver(Protocol):
 
     @property
     def sole_manager(self) -> bool:
-        """Whether nobody else manages the pins of the guests. Then a repair may move any guest's threads, not only those of ours."""
+        """Whether pinfold alone moves the guests' threads. Then a repair moves those of any guest, else only those of guests of ours."""
         ...
 
     def platform_name(self) -> str:

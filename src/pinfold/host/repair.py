@@ -54,7 +54,7 @@ class Repair:
 def repair(driver: Driver, settings: HostSettings, key: str = "") -> Repair:
     """Pins all our running guests that have drifted, or only the one with that name or id, and reports the drift that remains.
 
-    Where nobody else manages the guests' pins (`Driver.sole_manager`), guests without our record are moved off pCPUs that are not theirs.
+    At `Driver.sole_manager`, it also moves the threads of guests without our record, off the pCPUs that are not theirs.
     Remaining drift of guests in `done` is in their verdict after the repair. All other drift is in `left`, with `key` that guest's alone.
     Raises `InvalidRequest` for a remote host, and for a guest that does not exist or is not ours; `Unavailable` if the hypervisor is
     away.

@@ -26,9 +26,10 @@ def inside(folder: int, group: str) -> tuple[int, ...]:
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         run = tree.open_folder("run", inside=folder)
         try:
-            if tree.mount_of(run) == tree.mount_of(folder) and not _is(_MACHINES_OWN, os.fstat(run)):
+            if tree.mount_of(run) == tree.mount_of(folder) and not _is(Path(_MACHINES_OWN), os.fstat(run)):
                 own = os.fstat(run)
-                found |= {int(entry) for entry in os.listdir("/proc") if entry.isdigit() and _is(f"/proc/{entry}/root/run/libvirt", own)}
+                processes = (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
+                found |= {pid for pid in processes if _is(Path("/proc", str(pid), "root", "run/libvirt"), own)}
         finally:
             os.close(run)
     return tuple(sorted(found - {os.getpid()}))
@@ -54,9 +55,9 @@ def end(find: Callable[[], tuple[int, ...]], *, asked_seconds: float = 2.5, kill
             os.close(fd)
 
 
-def _is(path: str, own: os.stat_result) -> bool:
+def _is(path: Path, own: os.stat_result) -> bool:
     try:
-        return os.path.samestat(os.stat(Path(path)), own)
+        return os.path.samestat(path.stat(), own)
     except OSError:
         return False
 

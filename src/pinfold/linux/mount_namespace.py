@@ -1,4 +1,4 @@
-"""What a path means to another process: whether it leads to the same file as here, and the content of a file as that process sees it.
+"""What a path means to another process: where it leads, whether that is the same file as here, and a file's content.
 
 Sources: mount_namespaces(7), and proc(5) about `/proc/PID/root` and `/proc/PID/ns/mnt`.
 """
@@ -20,7 +20,7 @@ def leads_to_the_same(pid: int, path: str, *, proc: Path = PROC) -> bool:
     try:
         if os.readlink(proc / str(pid) / "ns/mnt") == os.readlink(proc / "self/ns/mnt"):
             return True
-        return os.path.samestat(os.stat(_inside(pid, path, proc)), os.stat(path))
+        return os.path.samestat(os.stat(seen_by(pid, path, proc=proc)), os.stat(path))
     except OSError:
         return False
 
@@ -28,7 +28,7 @@ def leads_to_the_same(pid: int, path: str, *, proc: Path = PROC) -> bool:
 def content(pid: int, path: str, *, most_bytes: int, proc: Path = PROC) -> bytes:
     """The content of the regular file that process `pid` sees at the absolute `path`; empty without one, or where it is larger."""
     try:
-        fd = os.open(_inside(pid, path, proc), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(seen_by(pid, path, proc=proc), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return b""
     with os.fdopen(fd, "rb") as stream:
@@ -36,5 +36,10 @@ def content(pid: int, path: str, *, most_bytes: int, proc: Path = PROC) -> bytes
     return data if len(data) <= most_bytes else b""
 
 
-def _inside(pid: int, path: str, proc: Path) -> Path:
+def seen_by(pid: int, path: str, *, proc: Path = PROC) -> Path:
+    """Where this process finds what process `pid` sees at the absolute `path`.
+
+    >>> seen_by(7, "/run/libvirt").relative_to(PROC).parts
+    ('7', 'root', 'run', 'libvirt')
+    """
     return proc / str(pid) / "root" / path.lstrip("/")

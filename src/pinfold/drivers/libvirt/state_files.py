@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from pinfold.drivers.libvirt.status import Status, status_file
 from pinfold.linux import procfs
+from pinfold.linux.mount_namespace import seen_by
 
 
 def pid_of(state_dir: str, name: str) -> int | None:
@@ -49,7 +49,7 @@ def defined_before_start(state_dir: str, name: str) -> bool:
     if daemon is None:
         return False
     try:
-        defined = os.stat(f"/proc/{daemon}/root/etc/libvirt/qemu/{name}.xml").st_mtime_ns
+        defined = seen_by(daemon, f"/etc/libvirt/qemu/{name}.xml").stat().st_mtime_ns
         return defined < (Path(state_dir) / f"{name}.pid").stat().st_mtime_ns
     except OSError:
         return False

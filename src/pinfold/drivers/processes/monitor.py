@@ -17,6 +17,7 @@ import msgspec
 
 from pinfold.core.encoding import json_reader
 from pinfold.drivers.kvm import qmp
+from pinfold.linux.mount_namespace import seen_by
 from pinfold.linux.procfs import PROC
 
 _HELLO_SECONDS: Final = 1.0
@@ -58,11 +59,10 @@ def ask(pid: int, path: str) -> Answer | None:
 
 def _connect(connection: socket.socket, pid: int, path: str) -> None:
     """Connect to a path as the process sees it. A folder's descriptor keeps the name short: a socket's has at most 107 characters."""
-    seen = f"{PROC}/{pid}/root{path}" if path.startswith("/") else f"{PROC}/{pid}/cwd/{path}"
-    folder, _, name = seen.rpartition("/")
-    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    seen = seen_by(pid, path) if path.startswith("/") else PROC / str(pid) / "cwd" / path
+    descriptor = os.open(seen.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        connection.connect(f"/proc/self/fd/{descriptor}/{name}")
+        connection.connect(f"/proc/self/fd/{descriptor}/{seen.name}")
     finally:
         os.close(descriptor)
 
