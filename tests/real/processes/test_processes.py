@@ -218,13 +218,19 @@ def test_a_guest_that_has_gone_has_no_threads_and_cannot_be_pinned(bench: Bench)
         driver.pin(guest.id, Masks(vcpus=(CpuSet.of(0),) * 2, overhead=CpuSet.of(0)))
 
 
-def test_a_repair_of_one_guest_says_what_it_leaves(bench: Bench) -> None:
+@pytest.mark.parametrize("pinned", [False, True], ids=["it floats", "a vCPU is pinned"])
+def test_a_repair_of_one_guest_says_what_it_leaves(bench: Bench, pinned: bool) -> None:
     config = bench.folder / "pinfold.conf"
     config.write_text(config.read_text().replace("cpu_shared_set = 0\ncpu_dedicated_set = 1", "cpu_dedicated_set = 0-1"))
     hand = bench.start("tcg")
+    if pinned:
+        threads = bench.shown(hand)["threads"]
+        os.sched_setaffinity(next(thread["tid"] for thread in threads if thread["class"] == "vcpu"), {1})
+    before = masks(hand.pid)
     told = bench.pinfold("repair", hand.name, status=1)
     assert "may run on the dedicated" in told
     assert "✓" not in told
+    assert masks(hand.pid) == before
 
 
 def test_without_pools_pinned_guests_are_not_called_healthy(bench: Bench) -> None:
