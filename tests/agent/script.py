@@ -174,3 +174,20 @@ class Script:
 def kinds(actions: list[Action]) -> list[str]:
     """The names of the actions, without those that write stories and that begin audits."""
     return [type(action).__name__ for action in actions if not isinstance(action, SaveStories | Audit)]
+
+
+def up(*orders: GuestOrder) -> Script:
+    """An agent that has read its orders, and whose look is under way."""
+    script = Script()
+    assert kinds(script.passes(0.0)) == ["ReadOrders"]
+    assert kinds(script.orders(*orders)) == ["Look", "PollOrders"]
+    return script
+
+
+def removing() -> Script:
+    """An agent that has performed a removal: the save of its tombstone is under way."""
+    script = up(order(desired=Desired.ABSENT))
+    script.sees(guest())
+    assert kinds(script.welcome()) == ["Announce", "Perform"]
+    assert kinds(script.ends(outcome=Outcome(gone=True))) == ["SaveMemory"]
+    return script

@@ -1,0 +1,134 @@
+"""The work on guests: tasks, what is saved of them, and what is confirmed."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+from tests.agent.script import CLAIM, LEASE, G, H, Script, guest, id_of, kinds, order, removing, up
+
+from pinfold.agent.actions import Confirm, Look, Perform, SaveMemory, SendGuest, Verify
+from pinfold.agent.events import Confirmed, Outcome, Saved, Stop
+from pinfold.agent.reconcile import Act, LastBoot, Memory
+from pinfold.agent.state import STARTS_AT_ONCE
+from pinfold.drivers.port import GuestState
+from pinfold.store.records import Desired, Tombstone
+
+
+def test_a_removal_is_confirmed_only_once_its_tombstone_is_in_its_file() -> None:
+    script = removing()
+    memory = script.state.memory
+    assert memory.tombstones == (Tombstone(guest=G, revision=3, claim=CLAIM),)
+    begun = script.tell(Saved(memory=memory, when=script.when()))
+    assert [action for action in begun if isinstance(action, Confirm)] != []
+    script.tell(Confirmed(guest=G, when=script.when()))
+    assert script.state.guests[G].work is None
+
+
+def test_a_memory_that_cannot_be_written_confirms_nothing_and_lets_nothing_begin() -> None:
+    script = removing()
+    script.fails(SaveMemory(memory=script.state.memory), "the disk is full", away=False)
+    assert f"remove of guest {G} is tried again: the disk is full" in script.logged
+    script.orders(order(H), order(desired=Desired.ABSENT), count=2, polled=True)
+    before = len(script.begun)
+    for _ in range(3):
+        script.plays((), guest())
+        assert script.begun[-1] == SaveMemory(memory=script.state.memory)
+        script.fails(script.begun[-1], "the disk is full", away=False)
+    assert not {"Perform", "Confirm"} & set(kinds(script.begun[before:]))
+    assert script.logged[-1] == "the disk is full"
+
+
+def test_a_confirmation_without_an_answer_is_repeated_with_its_reason() -> None:
+    script = up(order())
+    script.sees()
+    script.welcome()
+    script.ends(outcome=Outcome(gone=True, failure="no such image"))
+    script.tell(Saved(memory=script.state.memory, when=script.when()))
+    (first,) = [action for action in script.begun if isinstance(action, Confirm)]
+    assert first.absence.failure == "no such image"
+    script.fails(first)
+    script.at += 1
+    script.plays(())
+    again = script.begun[-1]
+    assert isinstance(again, Perform)
+    assert again.task.act is Act.REFUSE_STALE
+    script.ends(outcome=Outcome(gone=True, failure="the order is stale"))
+    script.tell(Saved(memory=script.state.memory, when=script.when()))
+    assert [action for action in script.begun if isinstance(action, Confirm)] == [first, first]
+
+
+def test_a_boot_is_in_the_memory_and_in_its_file_before_the_guest_is_reported() -> None:
+    script = up(order())
+    script.sees()
+    script.welcome()
+    begun = script.ends(outcome=Outcome(booted=True))
+    assert begun[0] == SaveMemory(memory=Memory(booted=(LastBoot(guest=G, boot=1, host_boot="boot-1"),)))
+
+
+def test_a_guest_that_an_agent_started_which_died_is_adopted() -> None:
+    script = up(order(boot=4))
+    script.sees(guest(state=GuestState.RUNNING))
+    begun = script.welcome()
+    memory = Memory(booted=(LastBoot(guest=G, boot=4, host_boot="boot-1"),))
+    assert SaveMemory(memory=memory) in begun
+    assert kinds(script.tell(Saved(memory=memory, when=script.when()))) == ["Verify"]
+
+
+def test_a_memory_that_changed_while_it_was_written_is_written_again() -> None:
+    script = up(order(), order(H))
+    script.sees()
+    script.welcome()
+    (first,) = [action for action in script.ends(G, outcome=Outcome(booted=True)) if isinstance(action, SaveMemory)]
+    assert SaveMemory not in [type(action) for action in script.ends(H, outcome=Outcome(booted=True))]
+    begun = script.tell(Saved(memory=first.memory, when=script.when()))
+    assert [len(action.memory.booted) for action in begun if isinstance(action, SaveMemory)] == [2]
+
+
+def test_only_a_few_guests_are_started_at_a_time() -> None:
+    guests = [id_of(number) for number in range(1, STARTS_AT_ONCE + 3)]
+    script = up(*map(order, guests))
+    script.sees()
+    assert kinds(script.welcome()).count("Perform") == STARTS_AT_ONCE
+    begun = script.fails(script.performing(G), "libvirt is away")
+    assert kinds(begun).count("Perform") == 1
+    script.tell(Stop(when=script.when()))
+    begun = script.fails(script.performing(H), "libvirt is away")
+    assert "Perform" not in kinds(begun)
+
+
+def test_a_task_that_failed_is_tried_again_later_and_logged_once() -> None:
+    script = up(order())
+    script.sees()
+    script.welcome()
+    for seconds in (1, 2, 4):
+        script.fails(script.performing(), "libvirt is away")
+        before = kinds(script.begun).count("Perform")
+        until = script.at + seconds
+        while kinds(script.begun).count("Perform") == before:
+            script.plays(())
+        assert until <= script.at < until + LEASE
+    assert script.logged == [f"start of guest {G} is tried again: libvirt is away"]
+
+
+def test_what_a_look_saw_of_a_guest_that_was_moving_is_not_used() -> None:
+    script = up(order())
+    script.sees()
+    script.welcome()
+    script.passes(LEASE * 0.25)
+    assert script.begun[-1] == Look()
+    script.ends(outcome=Outcome(booted=True))
+    script.tell(Saved(memory=script.state.memory, when=script.when()))
+    script.sees()  # it is not there yet
+    before = len(script.begun)
+    script.welcome()
+    assert not [action for action in script.begun[before:] if isinstance(action, Perform | SendGuest | Verify)]
+
+
+def test_a_running_guest_gets_its_record_amended_after_its_claim() -> None:
+    script = Script(Memory(booted=(LastBoot(guest=G, boot=1, host_boot="boot-1"),)))
+    amended = replace(order(), revision=8)
+    script.plays((amended,), guest(state=GuestState.RUNNING, revision=3))
+    begun = [action for action in script.begun if isinstance(action, Perform)]
+    assert [(action.task.act, action.order) for action in begun] == [(Act.AMEND, amended)]
+    script.ends(outcome=Outcome())
+    script.plays((amended,), guest(state=GuestState.RUNNING, revision=8))
+    assert [action for action in script.begun if isinstance(action, Perform)] == begun
