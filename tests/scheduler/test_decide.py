@@ -66,7 +66,7 @@ def test_the_filter_never_drops_a_host_that_fits_and_drops_most_that_do_not() ->
         request = untrait(asked.request)
         fits = isinstance(fit(request, state, asked.strategy), Fit)
         entry = Entry(id="x", name="x", counts=count_host(state), strategy=asked.strategy)
-        left = bool(_index(entry).look(lambda view, request=request: survivors(need(request), view))[0])  # type: ignore[misc]
+        left = bool(_index(entry).look(lambda view, request=request: survivors(need(prepare(request)), view))[0])  # type: ignore[misc]
         assert left or not fits, asked.seed
         outcomes[fits, left] += 1
     refused = outcomes[False, False] + outcomes[False, True]

@@ -75,7 +75,7 @@ def decide(index: Index, guest: str, demand: Demand, conditions: Conditions, set
     2. They are fitted in that order until there are `tried` fits, or until there is one fit and as many hosts have refused.
     3. The fits are scored; one of the top few comes first.
     """
-    wanted = need(demand.request)
+    wanted = need(demand)
 
     def find(limit: int | None) -> list[Entry]:
         def see(view: View) -> list[Entry]:

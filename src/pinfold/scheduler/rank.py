@@ -31,7 +31,7 @@ def rough(wanted: Need, view: View, left: Mask, strategy: Strategy, guest: str) 
         return rows
     room = view.column("vcpu_room" if not wanted.taken else "free")[rows]
     keys = [(rows + _turn(guest)) % len(view.entries), room if strategy is Strategy.PACK else -room]
-    if wanted.shares:
+    if wanted.demand.asks_pool:
         pool = view.column("pool")[rows] == PoolState.ONLINE
         total = np.maximum(view.column("overhead_cap")[rows], 1)
         free = view.column("overhead_room")[rows] - booked(wanted, view)[rows]
