@@ -11,7 +11,7 @@ from pinfold.core.fit.demand import Demand
 from pinfold.core.fit.model import Fit, FitCell
 from pinfold.core.host import HostState, exact
 from pinfold.core.overhead import table
-from pinfold.core.overhead.booking import Booking, book, free_millicpu
+from pinfold.core.overhead.booking import PoolBooking, book, free_millicpu
 from pinfold.core.overhead.pool import floating_pcpus, pool_of
 from pinfold.core.plural import Count
 from pinfold.core.reasons import ReasonCode
@@ -237,7 +237,7 @@ def _of_emulator(request: GuestRequest, state: HostState, fit: Fit) -> Iterator[
                 own |= 1 << pcpu
     alone = CpuSet() if fit.emulator_pcpu is None else CpuSet.of(fit.emulator_pcpu)
     pool = pool_of(state)
-    booked = book(request, pool, free_millicpu(state), fit.cells, state.ledger) if rule.books else Booking(pool.cpus, 0, ())
+    booked = book(request, pool, free_millicpu(state), fit.cells, state.ledger) if rule.books else PoolBooking(pool.cpus, 0, ())
     expected = table.pcpus(rule.placement, booked.cpus, CpuSet.from_mask(own), alone)
     if rule.own_pcpus and state.topology.cell_of.get(alone.first if alone else -1) not in {cell.host_cell for cell in fit.cells}:
         yield "the isolated emulator has no pCPU in a cell of the guest"
@@ -248,7 +248,7 @@ def _of_emulator(request: GuestRequest, state: HostState, fit: Fit) -> Iterator[
     yield from _of_booking(state, fit, booked)
 
 
-def _of_booking(state: HostState, fit: Fit, right: Booking) -> Iterator[str]:
+def _of_booking(state: HostState, fit: Fit, right: PoolBooking) -> Iterator[str]:
     if fit.overhead_millicpu != right.millicpu:
         yield f"the fit books {fit.overhead_millicpu} millicpu, the rates say {right.millicpu}"
     if fit.overhead_cells != right.cells:

@@ -23,7 +23,7 @@ from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell, NoFit, Strat
 from pinfold.core.fit.place import Placed, place
 from pinfold.core.fit.room import host_takes, page_for
 from pinfold.core.host import HostState
-from pinfold.core.overhead.booking import Booking, book
+from pinfold.core.overhead.booking import PoolBooking, book
 from pinfold.core.overhead.table import Rule
 from pinfold.core.request.model import GuestRequest
 
@@ -106,7 +106,7 @@ def _with_overhead(
     `own` are the pCPUs of the emulator threads outside the pool: their own one, or the guest's without those of realtime vCPUs.
     """
     request, pool = demand.request, counts.frame.pool
-    booked = book(request, pool, counts.overhead_room, cells, counts.state.ledger) if rule.books else Booking(CpuSet((), own), 0, ())
+    booked = book(request, pool, counts.overhead_room, cells, counts.state.ledger) if rule.books else PoolBooking(CpuSet((), own), 0, ())
     return Fit(
         request.vcpus,
         request.memory_mib,

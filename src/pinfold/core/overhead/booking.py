@@ -22,7 +22,7 @@ Millicpu = tuple[tuple[int, int], ...]
 """`(host cell, millicpu)`, ascending by cell."""
 
 
-class Booking(Struct, frozen=True):
+class PoolBooking(Struct, frozen=True):
     """The pCPUs of the overhead threads of a guest on the overhead pool, the millicpu it books, and warnings if that is too much.
 
     `cells` are the millicpu by host cell, `Fit.overhead_cells`.
@@ -34,16 +34,23 @@ class Booking(Struct, frozen=True):
     cells: Millicpu = ()
 
 
-def book(request: GuestRequest, pool: OverheadPool, room: int, cells: tuple[FitCell, ...], ledger: Ledger) -> Booking:
+def book(request: GuestRequest, pool: OverheadPool, room: int, cells: tuple[FitCell, ...], ledger: Ledger) -> PoolBooking:
     """What a guest on these cells gets of the overhead pool, and books. `room` is the millicpu that the claims leave of the whole pool."""
-    millicpu = booked_millicpu(request, pool.rates) if pool.books else 0
-    warnings = _overbooked(millicpu, room, pool.capacity) if pool.books else ()
+    millicpu, warnings = _of_whole(request, pool, room)
     local = divided(millicpu, cells, CpuSet(part.cell for part in pool.parts)) if pool.prefers_local else ()
     lacking = overbooked_cells(pool, local, ledger)
     if not local or lacking:
-        return Booking(pool.cpus, millicpu, (*warnings, *lacking))
+        return PoolBooking(pool.cpus, millicpu, (*warnings, *lacking))
     mask = sum(part.cpus.mask for part in pool.parts if part.cell in dict(local))
-    return Booking(CpuSet.from_mask(mask), millicpu, warnings, local)
+    return PoolBooking(CpuSet.from_mask(mask), millicpu, warnings, local)
+
+
+def _of_whole(request: GuestRequest, pool: OverheadPool, room: int) -> tuple[int, tuple[Reason, ...]]:
+    """The millicpu that a guest books of the whole pool, and the reason if that is more than `room`."""
+    if not pool.books:
+        return 0, ()
+    millicpu = booked_millicpu(request, pool.rates)
+    return millicpu, _overbooked(millicpu, room, pool.capacity)
 
 
 def divided(millicpu: int, cells: tuple[FitCell, ...], among: CpuSet) -> Millicpu:
@@ -96,8 +103,7 @@ def rebooked(fit: Fit, request: GuestRequest, state: HostState) -> Fit | NoFit:
         return fit
     pool = pool_of(state)
     others = Ledger(claims=tuple(claim for claim in state.ledger.claims if claim.fit != fit))
-    millicpu = booked_millicpu(request, pool.rates) if pool.books else 0
-    warnings = _overbooked(millicpu, free_millicpu(state) + fit.overhead_millicpu, pool.capacity) if pool.books else ()
+    millicpu, warnings = _of_whole(request, pool, free_millicpu(state) + fit.overhead_millicpu)
     cells = divided(millicpu, fit.cells, CpuSet(cell for cell, _ in fit.overhead_cells))
     warnings += overbooked_cells(pool, cells, others)
     if warnings and pool.enforces and millicpu > fit.overhead_millicpu:
