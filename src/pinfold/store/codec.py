@@ -117,8 +117,6 @@ def _build(as_type: Any) -> tuple[_Encode, _Decode]:
         return str, _cpuset
     if isinstance(as_type, type) and issubclass(as_type, Enum):
         return _enum_value, _enum(as_type)
-    if isinstance(as_type, typing.NewType):
-        return _build(as_type.__supertype__)
     if has_fields(as_type):
         return _object(as_type)
     origin, arguments = typing.get_origin(as_type), typing.get_args(as_type)

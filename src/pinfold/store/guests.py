@@ -29,7 +29,7 @@ from pinfold.store.records import (
     Pairs,
     PastRefusal,
 )
-from pinfold.store.schema import guest
+from pinfold.store.schema import claim, guest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +48,8 @@ class GuestFilter:
     changed_since: float | None = None
     deleted: bool | None = False
 
+
+_HAS_LIVE_CLAIM: Final = sa.select(claim.c.id).where(claim.c.guest == guest.c.id, claim.c.state != ClaimState.ABANDONED.value).exists()
 
 # Built once, because every create uses them: SQLAlchemy takes longer to build an expression than SQLite to execute it.
 _CREATE: Final = (
@@ -238,8 +240,6 @@ def edit(
 
 def purge(connection: sa.Connection, older_than_seconds: float) -> int:
     """Delete the rows of guests that were deleted that long ago and have no claim. Returns how many."""
-    from pinfold.store.schema import claim
-
     claimed = sa.select(claim.c.id).where(claim.c.guest == guest.c.id).exists()
     return connection.execute(guest.delete().where(guest.c.deleted < EpochNow() - older_than_seconds, ~claimed)).rowcount
 
@@ -289,17 +289,14 @@ def orders(connection: sa.Connection, host: str) -> tuple[Order, ...]:
     """The guests for which the host's agent is responsible: all with a held claim there, ordered by id. Use a connection of
     `Database.read`.
     """
-    held = {claim.guest: claim for claim in claims.of_host(connection, host, ClaimState.HELD) if claim.role is ClaimRole.RUNS}
+    held = {one.guest: one for one in claims.of_host(connection, host, ClaimState.HELD) if one.role is ClaimRole.RUNS}
     rows = connection.execute(sa.select(guest).where(guest.c.host == host, guest.c.deleted.is_(None)).order_by(guest.c.id)).mappings()
     return tuple(Order(guest=_record(row), claim=held[row["id"]]) for row in rows if row["id"] in held)
 
 
 def interrupted(connection: sa.Connection, idle_seconds: float, limit: int = 100) -> tuple[GuestRecord, ...]:
     """Guests that no process is scheduling any more: task `scheduling`, no live claim, unchanged for that long."""
-    from pinfold.store.schema import claim
-
-    claimed = sa.select(claim.c.id).where(claim.c.guest == guest.c.id, claim.c.state != ClaimState.ABANDONED.value).exists()
-    query = sa.select(guest).where(guest.c.task == "scheduling", guest.c.deleted.is_(None), ~claimed)
+    query = sa.select(guest).where(guest.c.task == "scheduling", guest.c.deleted.is_(None), ~_HAS_LIVE_CLAIM)
     idle = sa.func.abs(EpochNow() - guest.c.updated) >= idle_seconds  # a time in the future (the clock was set back) is old too
     rows = connection.execute(query.where(idle).order_by(guest.c.id).limit(limit)).mappings()
     return tuple(_record(row) for row in rows)
@@ -307,10 +304,7 @@ def interrupted(connection: sa.Connection, idle_seconds: float, limit: int = 100
 
 def unclaimed(connection: sa.Connection, limit: int = 100) -> tuple[GuestRecord, ...]:
     """Guests that are wanted absent and have no live claim: nothing is left to wait for."""
-    from pinfold.store.schema import claim
-
-    claimed = sa.select(claim.c.id).where(claim.c.guest == guest.c.id, claim.c.state != ClaimState.ABANDONED.value).exists()
-    query = sa.select(guest).where(guest.c.desired == Desired.ABSENT.value, guest.c.deleted.is_(None), ~claimed)
+    query = sa.select(guest).where(guest.c.desired == Desired.ABSENT.value, guest.c.deleted.is_(None), ~_HAS_LIVE_CLAIM)
     return tuple(_record(row) for row in connection.execute(query.order_by(guest.c.id).limit(limit)).mappings())
 
 
