@@ -100,7 +100,7 @@ class Lifecycle:
         def end() -> GuestRecord:
             guest = self._quiet(guest_id, "stop")
             if guest.desired is not Desired.RUNNING or guest.observed not in (Observed.RUNNING, Observed.PAUSED):
-                raise Conflict(f"Cannot 'stop' instance {guest_id} while it is in vm_state {_at_rest(guest)}")
+                raise Conflict(f"Cannot 'stop' instance {guest_id} while it is in vm_state {_vm_state(guest)}")
             return self._want(guest, Desired.STOPPED, "powering-off")
 
         return self._on_newest(guest_id, end)
@@ -114,7 +114,7 @@ class Lifecycle:
         def boot() -> GuestRecord:
             guest = self._quiet(guest_id, "reboot", unless=REBOOTING if hard else "")
             if not hard and (guest.desired is not Desired.RUNNING or guest.observed is not Observed.RUNNING):
-                raise Conflict(f"Cannot 'reboot' instance {guest_id} while it is in vm_state {_at_rest(guest)}")
+                raise Conflict(f"Cannot 'reboot' instance {guest_id} while it is in vm_state {_vm_state(guest)}")
             return self._boot(guest, REBOOTING_HARD if hard else REBOOTING)
 
         return self._on_newest(guest_id, boot)
@@ -235,7 +235,7 @@ class Lifecycle:
             _log.info("guest %s is gone already: %s", guest.id, error)
 
 
-def _at_rest(guest: GuestRecord) -> str:
+def _vm_state(guest: GuestRecord) -> str:
     """Nova's word for a guest that cannot be asked to stop and with which nothing is under way."""
     if guest.fault is not None:
         return "error"
