@@ -9,7 +9,7 @@ from pinfold.store.records import Desired
 
 
 def task(act: Act = Act.START, *, boot: int = 1) -> Task:
-    return Task(act=act, guest="g", order=Order(guest="g", claim="c", revision=1, desired=Desired.RUNNING, boot=boot))
+    return Task(act=act, order=Order(guest="g", claim="c", revision=1, desired=Desired.RUNNING, boot=boot))
 
 
 def test_the_same_task_waits_longer_each_time() -> None:

@@ -161,8 +161,8 @@ def test_a_running_guest_that_is_to_end(wanted: Order, patience: Patience, act: 
     assert [task.act for task in tasks] == ([act] if act else [])
 
 
-def test_a_guest_without_an_order_is_foreign_and_only_reported() -> None:
-    assert [task.act for task in reconcile((), (present(GuestState.RUNNING),), booted(), NOW)] == [Act.REPORT_FOREIGN]
+def test_a_guest_without_an_order_is_left_alone() -> None:
+    assert reconcile((), (present(GuestState.RUNNING),), booted(), NOW) == ()
 
 
 def test_removals_come_before_starts() -> None:
@@ -214,7 +214,7 @@ def test_no_guest_gets_two_actions_and_no_stranger_is_touched(
     tasks = reconcile(orders, shown, memory, NOW)
     assert len({task.guest for task in tasks}) == len(tasks)
     named = {entry.guest for entry in orders}
-    assert all(task.act is Act.REPORT_FOREIGN for task in tasks if task.guest not in named)
+    assert {task.guest for task in tasks} <= named
 
 
 @given(order_sets, present_sets, memories)
@@ -232,8 +232,6 @@ def test_performing_every_action_leads_to_rest(orders: tuple[Order, ...], shown:
     for _ in range(6):
         for task in reconcile(orders, tuple(state.values()), memory, NOW):
             wanted = task.order
-            if task.act is Act.REPORT_FOREIGN or wanted is None:
-                continue
             if task.act in (Act.START, Act.RESTART, Act.FINISH, Act.REBOOT):
                 state[task.guest] = replace(_follow(wanted), state=GuestState.RUNNING)
                 memory = remember_boot(memory, LastBoot(guest=task.guest, boot=wanted.boot, host_boot=NOW))
@@ -246,7 +244,7 @@ def test_performing_every_action_leads_to_rest(orders: tuple[Order, ...], shown:
             elif task.act is Act.CONFIRM_ABSENT:
                 memory = remember_absence(memory, Tombstone(guest=task.guest, revision=wanted.revision))
     rest = {task.act for task in reconcile(orders, tuple(state.values()), memory, NOW)}
-    assert rest <= {Act.CONFIRM_ABSENT, Act.REFUSE_STALE, Act.REPORT_FOREIGN}
+    assert rest <= {Act.CONFIRM_ABSENT, Act.REFUSE_STALE}
 
 
 def _follow(wanted: Order) -> PresentGuest:

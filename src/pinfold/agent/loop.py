@@ -27,7 +27,6 @@ from pinfold.agent.step import due_at, step
 from pinfold.agent.story import Stories
 from pinfold.agent.story_file import read_stories, stories_path, write_stories
 from pinfold.agent.wire import Hello
-from pinfold.agent.work import buries
 from pinfold.core.errors import InvalidRequest, PinfoldError
 from pinfold.core.options import Option
 from pinfold.core.settings import HostSettings
@@ -217,7 +216,7 @@ class Agent:
 
     def _perform_task(self, action: actions.Perform) -> events.Performed:
         outcome = self._performer.perform(action.task, action.order, ran=action.ran)
-        if outcome.gone and buries(action.task):
+        if outcome.gone:
             fault_point("agent.removed")
         elif outcome.booted:
             fault_point("agent.started")

@@ -71,7 +71,7 @@ class Performer:
                 self._withdraw(guest)
                 return Outcome(gone=True, failure="the order is older than the guest's removal from this host")
             case _:
-                return Outcome()
+                raise InvariantViolation(f"{task.act.value} of guest {guest} needs the service's order")
 
     def _record(self, order: GuestOrder) -> Record:
         return Record(

@@ -44,7 +44,6 @@ class Act(Enum):
     REMOVE = "remove"
     CONFIRM_ABSENT = "confirm absent"
     REFUSE_STALE = "refuse stale"
-    REPORT_FOREIGN = "report foreign"
 
 
 class Order(Struct, frozen=True, kw_only=True):
@@ -110,11 +109,15 @@ NO_REQUESTS: Final = Patience()
 
 
 class Task(Struct, frozen=True, kw_only=True):
-    """One task, with the order that asks for it (None for REPORT_FOREIGN)."""
+    """One task, with the order that asks for it."""
 
     act: Act
-    guest: str
-    order: Order | None = None
+    order: Order
+
+    @property
+    def guest(self) -> str:
+        """The guest that it is about."""
+        return self.order.guest
 
 
 def reconcile(
@@ -136,9 +139,7 @@ def reconcile(
         if act in _ENDS and guest is not None and guest.state is GuestState.RUNNING and not order.hard:
             act = _asking(act, order.guest, patience)
         if act is not None:
-            tasks.append(Task(act=act, guest=order.guest, order=order))
-    named = {order.guest for order in orders}
-    tasks.extend(Task(act=Act.REPORT_FOREIGN, guest=guest) for guest in seen if guest not in named)
+            tasks.append(Task(act=act, order=order))
     return tuple(sorted(tasks, key=lambda task: (_FIRST.index(task.act) if task.act in _FIRST else len(_FIRST), task.guest)))
 
 

@@ -172,11 +172,7 @@ def _due_tasks(draft: Draft, turn: Turn, wanted: tuple[Order, ...], present: tup
     requests = {guest: status.shutdown for guest, status in draft.state.guests.items() if status.shutdown is not None}
     patience = shutdowns.patience(requests, draft.state.rules.shutdown_seconds, draft.now)
     tasks = reconcile(wanted, present, draft.state.memory, turn.facts.host_boot, patience)
-    return [
-        task
-        for task in tasks
-        if task.order is not None and task.guest not in turn.moving and pace.due(draft.guest(task.guest).attempt, task, draft.now)
-    ]
+    return [task for task in tasks if task.guest not in turn.moving and pace.due(draft.guest(task.guest).attempt, task, draft.now)]
 
 
 def _plan_reports(draft: Draft, present: tuple[PresentGuest, ...]) -> None:

@@ -15,15 +15,7 @@ from pinfold.agent.events import Outcome
 from pinfold.agent.reconcile import Act, LastBoot, Memory, Order, Task, remember_absence, remember_boot
 from pinfold.agent.state import STARTS, STARTS_AT_ONCE, FailedStart, Work
 from pinfold.agent.wire import Absence, GuestOrder, Orders
-from pinfold.store.records import Desired, Tombstone
-
-
-def buries(task: Task) -> bool:
-    """Whether the guest of this task is gone for good when nothing of it remains.
-
-    It is not when these were the remains of an earlier claim: the order itself must then still be carried out.
-    """
-    return task.order is not None and not (task.act is Act.REMOVE and task.order.desired is not Desired.ABSENT)
+from pinfold.store.records import Tombstone
 
 
 def note_orders(draft: Draft, before: Orders | None) -> None:
@@ -43,7 +35,7 @@ def note_orders(draft: Draft, before: Orders | None) -> None:
 
 def begin(draft: Draft, task: Task, order: GuestOrder | None, host_boot: str) -> None:
     """Begin a guest's task, or let it wait if it is a start and as many as may are under way."""
-    if task.act is Act.SHUT_DOWN and task.order is not None:
+    if task.act is Act.SHUT_DOWN:
         draft.change_guest(task.guest, shutdown=shutdowns.ask(draft.guest(task.guest).shutdown, task.order, draft.now))
     draft.change_guest(task.guest, work=Work(task=task, order=order, host_boot=host_boot))
     if task.act in STARTS:
@@ -57,12 +49,12 @@ def performed(draft: Draft, guest: str, outcome: Outcome) -> None:
     """Remember what was done, and write it down; a task that changed nothing to remember has ended."""
     work = _work(draft, guest)
     order = work.task.order
-    if outcome.gone and order is not None and buries(work.task):
+    if outcome.gone:
         if outcome.failure and work.task.act is not Act.REFUSE_STALE:
             draft.change_guest(guest, failed_start=FailedStart(claim=order.claim, failure=outcome.failure))
         draft.note(guest, f"{work.task.act.value}: nothing of it remains; {outcome.failure}".removesuffix("; "))
         draft.change(memory=remember_absence(draft.state.memory, Tombstone(guest=guest, revision=order.revision, claim=order.claim)))
-    elif outcome.booted and order is not None:
+    elif outcome.booted:
         draft.note(guest, f"{work.task.act.value}: {outcome.failure or 'done'}")
         booted = LastBoot(guest=guest, boot=order.boot, host_boot=work.host_boot, failure=outcome.failure)
         draft.change(memory=remember_boot(draft.state.memory, booted))
@@ -88,13 +80,13 @@ def saved(draft: Draft, memory: Memory) -> None:
         save(draft)
         return
     for guest, work in _written(draft):
-        if work.outcome is not None and work.outcome.gone and work.task.order is not None and work.task.order.claim is not None:
-            draft.change_guest(guest, work=replace(work, confirming=True))
-            draft.do(Confirm(guest=guest, absence=_absence(draft, work.task.order, work.outcome)))
-        elif work.outcome is not None and work.outcome.gone:
+        if work.outcome is None or not work.outcome.gone:
+            _finish(draft, guest, "")
+        elif work.task.order.claim is None:
             confirmed(draft, guest)
         else:
-            _finish(draft, guest, "")
+            draft.change_guest(guest, work=replace(work, confirming=True))
+            draft.do(Confirm(guest=guest, absence=_absence(draft, work.task.order, work.outcome)))
 
 
 def not_saved(draft: Draft, why: str) -> None:
@@ -118,9 +110,9 @@ def failed(draft: Draft, guest: str, why: str) -> None:
 
 def _absence(draft: Draft, order: Order, outcome: Outcome) -> Absence:
     """The confirmation. After one that was not answered, the order meets its tombstone; the reason is then still the failed start's."""
-    first = draft.guest(order.guest).failed_start
-    known = first is not None and first.claim == order.claim and outcome.failure
-    failure = first.failure if known and first is not None else outcome.failure
+    first, failure = draft.guest(order.guest).failed_start, outcome.failure
+    if failure and first is not None and first.claim == order.claim:
+        failure = first.failure
     return Absence(revision=order.revision, failure=failure, claim=order.claim)
 
 

@@ -14,7 +14,7 @@ from tests.real.host.bench import DEDICATED, Bench
 from pinfold.agent.client import ServiceClient
 from pinfold.agent.events import Outcome
 from pinfold.agent.perform import Performer
-from pinfold.agent.reconcile import Act, Task
+from pinfold.agent.reconcile import Act, Order, Task
 from pinfold.agent.wire import FAILURE_SENT, GuestOrder
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.engine import fit
@@ -41,7 +41,12 @@ class Host:
 
     def do(self, act: Act, *, booted: int = 0, ran: bool = False) -> Outcome:
         """What comes of one action; the service has heard of so many boots, and its agent remembers one or not."""
-        return self.performer.perform(Task(act=act, guest=self.order.guest), structs.replace(self.order, booted=booted), ran=ran)
+        return self.performer.perform(self.task(act), structs.replace(self.order, booted=booted), ran=ran)
+
+    def task(self, act: Act) -> Task:
+        """A task for the guest, by its order."""
+        order = self.order
+        return Task(act=act, order=Order(guest=order.guest, claim=order.claim, revision=order.revision, desired=order.desired))
 
     @property
     def overlay(self) -> Path:
@@ -145,7 +150,7 @@ def test_a_guest_of_that_id_that_is_not_the_agents_is_neither_touched_nor_confir
     stranger = Performer(host.bench.driver, host.bench.settings, ServiceClient("http://127.0.0.1:9", "none"), "the agent of another host")
     for act in (Act.REMOVE, Act.CONFIRM_ABSENT, Act.REFUSE_STALE, Act.UNDEFINE):
         with pytest.raises(Conflict, match="is not touched"):
-            stranger.perform(Task(act=act, guest=host.order.guest), host.order)
+            stranger.perform(host.task(act), host.order)
     assert host.states() == [GuestState.RUNNING] and host.overlay.exists()
 
 
