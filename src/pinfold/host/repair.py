@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, Severity
@@ -14,7 +16,7 @@ from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Driver, HostGuest
 from pinfold.host.audit import GuestAudit, GuestOrigin, audit, judge
 from pinfold.host.lock import host_lock
-from pinfold.host.survey import pick, survey
+from pinfold.host.survey import Survey, pick, survey
 from pinfold.host.verify import Verdict, record_of, verify
 
 _OWNER = {GuestOrigin.NOVA: "the guest is Nova's", GuestOrigin.OTHER: "the guest is somebody else's"}
@@ -67,16 +69,19 @@ def repair(driver: Driver, settings: HostSettings, key: str = "") -> Repair:
             guests = (pick(guests, key),)
             if not driver.sole_manager:
                 record_of(guests[0])
-        done = tuple(one for guest in guests if (one := _repaired(driver, settings, guest, online)) is not None)
+        surveyed = cache(lambda: survey(driver, settings))
+        done = tuple(one for guest in guests if (one := _repaired(driver, settings, surveyed, guest, online)) is not None)
     if key:
-        left = () if done else _left_of(driver, settings, guests[0])
+        left = () if done else _left_of(driver, settings, surveyed(), guests[0])
         return Repair(done=done, left=left, named=guests[0].name)
     return Repair(done=done, left=_left(driver, settings, done))
 
 
-def _repaired(driver: Driver, settings: HostSettings, guest: HostGuest, online: CpuSet) -> RepairedGuest | None:
+def _repaired(
+    driver: Driver, settings: HostSettings, surveyed: Callable[[], Survey], guest: HostGuest, online: CpuSet
+) -> RepairedGuest | None:
     if guest.record is None and driver.sole_manager:
-        return _moved(driver, settings, guest)
+        return _moved(driver, settings, surveyed(), guest)
     if guest.record is None or not guest.active:
         return None
     before = verify(driver, settings, guest, online=online)
@@ -87,9 +92,9 @@ def _repaired(driver: Driver, settings: HostSettings, guest: HostGuest, online: 
     return RepairedGuest(before=before, after=verify(driver, settings, fresh, online=online))
 
 
-def _moved(driver: Driver, settings: HostSettings, guest: HostGuest) -> RepairedGuest | None:
+def _moved(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest) -> RepairedGuest | None:
     """Move the threads of a guest without a record as an audit's findings say; None if they say nothing that can be done."""
-    before = judge(driver, settings, survey(driver, settings), guest)
+    before = judge(driver, settings, seen, guest)
     pins = [step for finding in before.findings for step in finding.steps if isinstance(step, Pin)]
     vcpus = {pin.index: pin.cpus for pin in pins if pin.what is Pinned.VCPU}
     overhead = next((pin.cpus for pin in pins if pin.what is Pinned.EMULATOR), None)
@@ -97,8 +102,7 @@ def _moved(driver: Driver, settings: HostSettings, guest: HostGuest) -> Repaired
         return None
     wanted = Masks(vcpus=tuple(vcpus[vcpu] for vcpu in range(guest.vcpus)), overhead=overhead)
     driver.pin(guest.id, wanted)
-    seen = survey(driver, settings)
-    after = judge(driver, settings, seen, seen.guest(guest.id))
+    after = judge(driver, settings, seen, pick(driver.guests(), guest.id))
     return RepairedGuest(before=_verdict(before, wanted), after=_verdict(after, wanted))
 
 
@@ -117,10 +121,10 @@ def _left(driver: Driver, settings: HostSettings, done: tuple[RepairedGuest, ...
     )
 
 
-def _left_of(driver: Driver, settings: HostSettings, guest: HostGuest) -> tuple[RemainingFinding, ...]:
-    found = judge(driver, settings, survey(driver, settings), guest)
-    drift = (finding for finding in found.findings if finding.severity is Severity.DRIFT)
-    return tuple(RemainingFinding(finding=finding, why=_why(found, alone=driver.sole_manager)) for finding in drift)
+def _left_of(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest) -> tuple[RemainingFinding, ...]:
+    found = judge(driver, settings, seen, guest)
+    why = _why(found, alone=driver.sole_manager)
+    return tuple(RemainingFinding(finding=finding, why=why) for finding in found.findings if finding.severity is Severity.DRIFT)
 
 
 def _why(guest: GuestAudit | None, *, alone: bool) -> str:
