@@ -39,16 +39,21 @@ def links(request: Request, noun: str, name: object) -> list[Link]:
     ]
 
 
+def page_size(limit: int | None) -> int:
+    """How many items a page has at most: `limit`, but never more than `MOST`."""
+    return MOST if limit is None else min(limit, MOST)
+
+
 def sized(items: Sequence[Thing], limit: int | None) -> Sequence[Thing]:
-    """The first `limit` items; `MOST` without a limit."""
-    return items[: MOST if limit is None else min(limit, MOST)]
+    """The items of the first page."""
+    return items[: page_size(limit)]
 
 
 def next_page(
     request: Request, noun: str, items: Sequence[Thing], limit: int | None, last_id: str | None, *, root: str = ROOT
 ) -> list[Link]:
     """The link to the page that follows `items` if that page is full; else nothing."""
-    size = MOST if limit is None else min(limit, MOST)
+    size = page_size(limit)
     if size == 0 or len(items) < size or last_id is None:
         return []
     query = [(key, value) for key, value in request.query_params.multi_items() if key != "marker"]

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NaiveDatetime
 
 from pinfold.api.compute.headers import Version
-from pinfold.api.compute.links import MOST, ROOT, Limit, after_marker, next_page
+from pinfold.api.compute.links import ROOT, Limit, after_marker, next_page, page_size
 from pinfold.api.compute.names import name_matches
 from pinfold.api.compute.server_schemas import ServerList, ServerListInFull
 from pinfold.api.compute.server_status import ServerStatus, server_status
@@ -143,7 +143,7 @@ def _refuse_unknown(request: Request, version: Microversion) -> None:
 
 def _page(services: ApiServices, asked: ServerQuery) -> list[tuple[GuestRecord, Place | None]]:
     """One page of the matching guests, each with its host."""
-    limit = MOST if asked.limit is None else min(asked.limit, MOST)
+    limit = page_size(asked.limit)
     with services.database.read() as connection:
         marker = None if asked.marker is None else guests.find(connection, asked.marker)
         if asked.marker is not None and marker is None:

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import msgspec
 from fastapi import APIRouter, Query, Request
 
-from pinfold.api.compute.links import MOST, Limit, next_page
+from pinfold.api.compute.links import Limit, next_page, page_size
 from pinfold.api.dependencies import Services
 from pinfold.api.v1.hosts import find
 from pinfold.api.v1.schemas import CountOfHost, CountView, Drift, FindingOfHost, HostDrift
@@ -34,8 +34,7 @@ def list_drift(
 ) -> Drift:
     """What the agents' audits found on all hosts, by the host's name, and how many findings each host has."""
     with services.database.read() as connection:
-        most = MOST if limit is None else min(limit, MOST)
-        found = findings.page(connection, after=_place(marker), limit=most, code=code, severity=severity)
+        found = findings.page(connection, after=_place(marker), limit=page_size(limit), code=code, severity=severity)
         counts = findings.counts(connection)
     drift: Drift = {
         "findings": [view for one in found for view in _view(one)],

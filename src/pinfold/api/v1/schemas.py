@@ -250,13 +250,19 @@ class FindingOfHost(TypedDict):
 
 
 @closed
-class CountOfHost(TypedDict):
-    """How many findings of a code and severity a host has."""
+class CountView(TypedDict):
+    """How many findings have a code and severity."""
 
-    host: str
     code: Annotated[str, stored(FindingCode)]
     severity: Annotated[str, stored(Severity)]
     count: int
+
+
+@closed
+class CountOfHost(CountView):
+    """How many findings of a code and severity a host has."""
+
+    host: str
 
 
 @closed
@@ -266,15 +272,6 @@ class Drift(TypedDict):
     findings: list[FindingOfHost]
     findings_links: NotRequired[list[Link]]
     counts: list[CountOfHost]
-
-
-@closed
-class CountView(TypedDict):
-    """How many findings have a code and severity."""
-
-    code: Annotated[str, stored(FindingCode)]
-    severity: Annotated[str, stored(Severity)]
-    count: int
 
 
 @closed
