@@ -52,7 +52,7 @@ def listening(hangups: Hangups, accounts: AccountsFile | None, heard: Callable[[
                 if asked:
                     heard()
             except Exception:  # a bug in one check must not end all checks
-                _log.exception("the accounts file is looked at again")
+                _log.exception("the check of accounts and configuration failed; the next one follows")
 
     thread = threading.Thread(target=follow, name="pinfold-hangups", daemon=True)
     thread.start()
