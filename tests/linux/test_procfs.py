@@ -181,6 +181,19 @@ def test_processes_are_found_by_their_arguments(tmp_path: Path) -> None:
         (tmp_path / str(pid) / "cmdline").write_text(arguments)
     assert procfs.processes_with("abc", proc=tmp_path) == (7, 10, 11, 12)
     assert procfs.processes_with("-uuid", "abc", proc=tmp_path) == (7, 12)
+    assert procfs.process_ids(proc=tmp_path) == tuple(range(7, 13))
+    assert procfs.arguments(7, proc=tmp_path) == ("qemu", "-uuid", "abc", "-S")
+
+
+def test_a_kernel_thread_and_a_process_that_is_gone_have_no_arguments(tmp_path: Path) -> None:
+    add_process(tmp_path, 7)
+    (tmp_path / "7" / "cmdline").write_text("")
+    assert procfs.arguments(7, proc=tmp_path) == procfs.arguments(8, proc=tmp_path) == ()
+
+
+def test_processes_cannot_be_listed_without_procfs(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="absent cannot be read: No such file or directory"):
+        procfs.process_ids(proc=tmp_path / "absent")
 
 
 def test_this_process_is_seen_as_it_is() -> None:

@@ -9,19 +9,14 @@ from msgspec.structs import replace
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Process
-from pinfold.core.errors import Unavailable
 from pinfold.drivers.registry import machine_of
 from pinfold.linux import procfs
 
 
 def foreign_processes(guests: Collection[int], *, proc: Path = procfs.PROC) -> tuple[Process, ...]:
     """Every process but the guests' (by process id) and the kernel's threads, ordered by id. Raises `Unavailable` without procfs."""
-    try:
-        pids = sorted(int(entry.name) for entry in proc.iterdir() if entry.name.isdigit())
-    except OSError as error:
-        raise Unavailable(f"{proc} cannot be read: {error.strerror}") from error
     found = []
-    for pid in pids:
+    for pid in procfs.process_ids(proc=proc):
         if pid in guests:
             continue
         threads = [thread for thread in procfs.threads(pid, proc=proc) if not thread.in_kernel]

@@ -202,7 +202,7 @@ def processes_with(*arguments: str, proc: Path = PROC) -> tuple[int, ...]:
     """The ids, ascending, of the processes whose command line contains these arguments in a row."""
     wanted = "".join(f"\0{argument}" for argument in arguments) + "\0"
     found = []
-    for pid in _process_ids(proc):
+    for pid in process_ids(proc=proc):
         text = _read(f"{proc}/{pid}/cmdline")
         if text and wanted in f"\0{text}\0":
             found.append(pid)
@@ -211,7 +211,8 @@ def processes_with(*arguments: str, proc: Path = PROC) -> tuple[int, ...]:
 
 def arguments(pid: int, *, proc: Path = PROC) -> tuple[str, ...]:
     """The command line of process `pid`, the program first; empty if there is no such process. Of a longer one, the first 256 KiB."""
-    return tuple((_read(f"{proc}/{pid}/cmdline", _MOST_ARGUMENTS) or "").rstrip("\0").split("\0"))
+    text = _read(f"{proc}/{pid}/cmdline", _MOST_ARGUMENTS)
+    return tuple(text.rstrip("\0").split("\0")) if text else ()
 
 
 def default_huge_page_kib(*, proc: Path = PROC) -> int | None:
@@ -243,8 +244,12 @@ def inner_thread_ids(pid: int, *, proc: Path = PROC) -> dict[int, int]:
 
 
 def process_ids(*, proc: Path = PROC) -> tuple[int, ...]:
-    """The ids of all processes, ascending."""
-    return tuple(_process_ids(proc))
+    """The ids of all processes, ascending. Raises `Unavailable` if procfs cannot be listed."""
+    try:
+        names = os.listdir(proc)
+    except OSError as error:
+        raise Unavailable(f"{proc} cannot be read: {error.strerror}") from error
+    return tuple(sorted(int(name) for name in names if name.isdigit()))
 
 
 def program(pid: int, *, proc: Path = PROC) -> str:
@@ -298,14 +303,7 @@ def _stat_fields(text: str) -> list[str]:
 
 
 def _task_ids(pid: int, proc: Path) -> list[int]:
-    return _numbers(f"{proc}/{pid}/task")
-
-
-def _process_ids(proc: Path) -> list[int]:
-    return _numbers(str(proc))
-
-
-def _numbers(folder: str) -> list[int]:
+    folder = f"{proc}/{pid}/task"
     return sorted(int(name) for name in _forgiving(lambda: os.listdir(folder), folder) or () if name.isdigit())
 
 
