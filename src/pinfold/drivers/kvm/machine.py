@@ -15,8 +15,8 @@ from pinfold.linux import mount_namespace, procfs
 
 _FOLDER: Final = re.compile(r"(/[^\s\"',]*)/domain-[0-9]+-")
 """The folder of a libvirt in the path of one of its guests' folders."""
-_LAB_MARK: Final = "/run/libvirt/pinfold-lab.json"
-"""Where the processes of a lab see the lab's description."""
+LAB_MARK: Final = "pinfold-lab.json"
+"""The file of a lab's description, in the folder of its libvirt's sockets: `/run/libvirt`, as the processes of the lab see it."""
 _LAB_MARK_BYTES: Final = 64 * 1024
 _LAB_NAME: Final = "^[a-z][a-z0-9-]{0,40}$"
 
@@ -47,7 +47,11 @@ _read_lab_mark = json_reader(_LabMark)
 
 def machine_of(pid: int, *, proc: Path = procfs.PROC) -> Machine | None:
     """The virtual machine that process `pid` runs; None if it runs none."""
-    arguments = procfs.arguments(pid, proc=proc)
+    return machine_of_command(pid, procfs.arguments(pid, proc=proc), proc=proc)
+
+
+def machine_of_command(pid: int, arguments: Sequence[str], *, proc: Path = procfs.PROC) -> Machine | None:
+    """The virtual machine that process `pid` with that command line runs; None if it runs none."""
     if not is_emulator(arguments):
         return None
     name, folder = named(arguments)
@@ -90,7 +94,7 @@ def _kept(name: str, pid: int, folder: str, proc: Path) -> Machine:
     if mount_namespace.leads_to_the_same(pid, folder, proc=proc):
         return Machine(name=name, keeper=f"the libvirt that keeps its guests in {folder}", reachable=True)
     try:
-        lab = _read_lab_mark(mount_namespace.content(pid, _LAB_MARK, most_bytes=_LAB_MARK_BYTES, proc=proc))
+        lab = _read_lab_mark(mount_namespace.content(pid, f"/run/libvirt/{LAB_MARK}", most_bytes=_LAB_MARK_BYTES, proc=proc))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Machine(name=name, keeper="another libvirt, in a mount namespace of its own")
     return Machine(name=name, keeper=f"lab {lab.name}", lab=True, folded=lab.synthetic)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pinfold.core.topology import Topology
 from pinfold.drivers.checkup import Checkup, Health, Needs
+from pinfold.drivers.kvm.machine import LAB_MARK
 from pinfold.drivers.libvirt import capabilities, definition, hardware, prerequisites, state_files
 from pinfold.drivers.libvirt.address import Address, address
 from pinfold.drivers.libvirt.capabilities import BuildContext
@@ -50,7 +51,7 @@ class LibvirtKind:
         where = _address(uri)
         if not where.local:
             return ()
-        lab = Path(where.state_dir).with_name("pinfold-lab.json").exists()
+        lab = Path(where.state_dir).with_name(LAB_MARK).exists()
         pid = state_files.daemon_pid(where.state_dir)
         daemon = None if pid is None else grants.grants(pid)
         found: list[Checkup] = []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from pinfold.drivers.kvm.machine import is_emulator, machine_of
+from pinfold.drivers.kvm.machine import machine_of_command
 from pinfold.drivers.processes import command_line
 from pinfold.drivers.processes.command_line import CommandLine
 from pinfold.linux import procfs
@@ -52,13 +52,13 @@ def _by_pid(process: Process) -> str:
 def _process(pid: int, proc: Path) -> Process | None:
     """The process, None if it is no QEMU or a libvirt of this machine keeps it."""
     arguments = procfs.arguments(pid, proc=proc)
-    if not is_emulator(arguments):
+    machine = machine_of_command(pid, arguments, proc=proc)
+    # The guests of a lab are its own libvirt's, which its users reach by a socket.
+    if machine is None or machine.reachable or machine.lab:
         return None
     ticks, program = procfs.start_ticks(pid, proc=proc), procfs.program(pid, proc=proc).rpartition("/")[2]
-    machine = machine_of(pid, proc=proc)
     # A process writes its own command line, but not which file it executes.
     disguised = bool(program) and "qemu" not in program and program != "kvm"
-    # The guests of a lab are its own libvirt's, which its users reach by a socket.
-    if ticks is None or disguised or machine is None or machine.reachable or machine.lab:
+    if ticks is None or disguised:
         return None
     return Process(pid=pid, start_ticks=ticks, line=command_line.read(arguments))
