@@ -14,7 +14,7 @@ from typing import Final
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import expected
-from pinfold.core.errors import Unavailable
+from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.core.overhead import Masks, ObservedThread, ThreadClass
 from pinfold.drivers.kvm import deadline
 from pinfold.drivers.kvm.witness import ThreadMover
@@ -31,6 +31,24 @@ def named_cpus(masks: Masks) -> CpuSet:
     for cpus in masks.vcpus:
         union |= cpus
     return union
+
+
+def refuse_absent(masks: Masks, online: CpuSet) -> None:
+    """Raises `InvalidRequest` if `masks` names a pCPU that is not `online`. libvirt would drop it from a mask without an error."""
+    absent = named_cpus(masks) - online
+    if absent:
+        raise InvalidRequest(f"pCPU {absent} is not online on this host", key="pins")
+
+
+def refuse_misplaced(guest: str, left: tuple[ObservedThread, ...], masks: Masks) -> None:
+    """Raises `Unavailable` that names the first of the threads that are `left` elsewhere after a pin of the guest; none is no error."""
+    if not left:
+        return
+    thread = left[0]
+    raise Unavailable(
+        f"thread {thread.tid} ({thread.name}) of guest {guest} may run on {thread.allowed} after the pin, "
+        f"{expected(masks, thread)} was asked"
+    )
 
 
 def misplaced(observation: Observation, masks: Masks) -> tuple[ObservedThread, ...]:

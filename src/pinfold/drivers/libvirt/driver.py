@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.drift import Subject, expected
+from pinfold.core.drift import Subject
 from pinfold.core.drift.steps import Step
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.fit.model import Fit
@@ -214,13 +214,7 @@ class LibvirtDriver:
             domain.pin_definition(connection, found, masks)
 
         self._guests.act(guest, "pin", f"guest {known.name} cannot be pinned", _CHANGE_SECONDS, pin)
-        left = self._threads.place(known, masks)
-        if left:
-            thread = left[0]
-            raise Unavailable(
-                f"thread {thread.tid} ({thread.name}) of guest {known.name} may run on {thread.allowed} after the pin, "
-                f"{expected(masks, thread)} was asked"
-            )
+        thread_moves.refuse_misplaced(known.name, self._threads.place(known, masks), masks)
 
     def observe(self, guest: HostGuest) -> Observation:
         """Every thread of the guest. See `Driver.observe`."""
@@ -243,12 +237,10 @@ class LibvirtDriver:
             raise InvalidRequest(f"{self.uri} is remote and read-only; act on the host itself", key="uri")
 
     def _refuse_absent(self, wanted: Masks) -> None:
-        """Raises `InvalidRequest` for absent pCPUs, because libvirt drops them from a mask without an error."""
+        """Raises `InvalidRequest` for pCPUs that this host has not online."""
         with self._connection.translated("the online pCPUs cannot be read"):
             _, online, _ = self._connection.live().getCPUMap(0)
-        absent = thread_moves.named_cpus(wanted) - pins.cpus_of(online)
-        if absent:
-            raise InvalidRequest(f"pCPU {absent} is not online on this host", key="pins")
+        thread_moves.refuse_absent(wanted, pins.cpus_of(online))
 
     def _start_paused(self, guest: str, what: str, fit: Fit | None) -> bool:
         """Start the guest so that QEMU can allocate its memory. Returns whether its emulator threads may now run on more than their pin.

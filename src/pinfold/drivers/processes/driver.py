@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final, NoReturn
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.drift import Subject, expected
+from pinfold.core.drift import Subject
 from pinfold.core.drift.steps import Step
 from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.core.identity import GuestId
@@ -53,7 +53,8 @@ class ProcessesDriver:
     def guests(self) -> tuple[HostGuest, ...]:
         """Every guest, ordered by id, except those that end while they are read. Raises `Unavailable` if procfs may not be read."""
         self._known = {process.id: process for process in search.processes()}
-        read = [(process, self._guest(process)) for process in self._known.values()]
+        online = sysfs.online()
+        read = [(process, self._guest(process, online)) for process in self._known.values()]
         return tuple(sorted((guest for process, guest in read if search.is_still(process)), key=lambda guest: guest.id))
 
     def definition(self, spec: GuestSpec) -> str:
@@ -94,17 +95,10 @@ class ProcessesDriver:
         Before each thread is moved, the process id and start time are compared, so that no other process's thread is moved. Raises
         `InvalidRequest` for an absent pCPU and a guest that does not exist, `Unavailable` if a thread is still elsewhere.
         """
-        absent = thread_moves.named_cpus(masks) - sysfs.online()
-        if absent:
-            raise InvalidRequest(f"pCPU {absent} is not online on this host", key="pins")
+        thread_moves.refuse_absent(masks, sysfs.online())
         process = self._process(guest)
         left = thread_moves.place(lambda: self._threads.observation(process), masks, partial(_move, process))
-        if left:
-            thread = left[0]
-            raise Unavailable(
-                f"thread {thread.tid} ({thread.name}) of guest {process.name} may run on {thread.allowed} after the pin, "
-                f"{expected(masks, thread)} was asked"
-            )
+        thread_moves.refuse_misplaced(process.name, left, masks)
 
     def observe(self, guest: HostGuest) -> Observation:
         """Every thread of the guest, none if its process has ended. See `Driver.observe`."""
@@ -134,7 +128,7 @@ class ProcessesDriver:
             return process
         raise InvalidRequest(f"there is no QEMU process of guest {guest!r} on this host any more", key="guest")
 
-    def _guest(self, process: Process) -> HostGuest:
+    def _guest(self, process: Process, online: CpuSet) -> HostGuest:
         told, threads = self._threads.answer(process), self._threads.observation(process).threads
         seen = {thread.vcpu for thread in threads if thread.thread_class is ThreadClass.VCPU}
         huge_mib = min(procfs.huge_kib(process.pid) // 1024, process.line.memory_mib)
@@ -148,7 +142,7 @@ class ProcessesDriver:
             huge_mib=huge_mib,
             persistent=False,
             pid=process.pid,
-            pins=_pins(threads, sysfs.online()),
+            pins=_pins(threads, online),
             iothreads=sum(thread.thread_class is ThreadClass.IOTHREAD for thread in threads),
             hangs=f"its QEMU process {process.pid} {doing(process.pid)}" if stopped else "",
         )
