@@ -13,7 +13,7 @@ from pinfold.cli import options as opt
 from pinfold.cli.exit_status import warn
 from pinfold.cli.fleet import placement_there, read_fleet, tell_systemd_ready, watch_log
 from pinfold.cli.output import show, show_json
-from pinfold.config.find import ENVIRONMENT
+from pinfold.config.find import named_files
 from pinfold.core.errors import InvalidRequest
 
 NoAuth = Annotated[bool, typer.Option("--no-auth", help="Let anybody in; then only 127.0.0.1 or ::1 may be listened on.")]
@@ -62,8 +62,7 @@ def up(
             else:
                 from pinfold.cli.views.up import up_view
 
-                files = config or os.environ.get(ENVIRONMENT, "").split(":")
-                named = ":".join(str(Path(file).absolute()) for file in files if file)
+                named = ":".join(str(Path(file).absolute()) for file in named_files(config or (), os.environ))
                 placement = placement_there(settings)
                 show(up_view(told.url, told.clouds_file, told.host, told.images_dir, config=named, lab=lab, placement=placement))
             tell_systemd_ready()

@@ -24,10 +24,7 @@ def find_files(
     After each file come the `*.conf` files of its folder with `.d` added, by name, as Nova reads `nova.conf.d`.
     The current directory is never searched. Raises `InvalidRequest` for a named file that does not exist.
     """
-    chosen = [name for name in named if name]
-    origin = "--config"
-    if not chosen:
-        chosen, origin = [name for name in environ.get(ENVIRONMENT, "").split(":") if name], f"${ENVIRONMENT}"
+    chosen, origin = named_files(named, environ), "--config" if any(named) else f"${ENVIRONMENT}"
     if not chosen:
         usual = (own_file, nova_file) if nova else (own_file,)
         chosen, origin = [name for name in usual if os.path.lexists(name)][:1], ""
@@ -39,6 +36,11 @@ def find_files(
         found.append(str(path))
         found.extend(_drop_ins(path))
     return tuple(found)
+
+
+def named_files(named: Sequence[str], environ: Mapping[str, str]) -> list[str]:
+    """The files named on the command line; if there are none, those of `$PINFOLD_CONFIG`."""
+    return [name for name in named if name] or [name for name in environ.get(ENVIRONMENT, "").split(":") if name]
 
 
 def find_again(files: Sequence[str]) -> tuple[str, ...]:
