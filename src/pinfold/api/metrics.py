@@ -77,7 +77,7 @@ class _Fleet(Collector):
             counts, audited = findings.counts(connection), findings.all_reported(connection)
         for ledger in ledgers:
             _tell_host(families, ledger)
-        up = {ledger.record.id: ledger.record.up for ledger in ledgers}
+        up: dict[str, bool] = {ledger.record.id: ledger.record.up for ledger in ledgers}
         statuses = Counter(server_status(guest, host_up=up.get(guest.host or "", False)).status for guest in every)
         for status, count in sorted(statuses.items()):
             families["pinfold_servers"].add_metric([status], count)

@@ -30,7 +30,7 @@ from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavaila
 from pinfold.core.fit.demand import Demand, prepare
 from pinfold.core.fit.model import Fit, NoFit
 from pinfold.core.host import Claim
-from pinfold.core.identity import ClaimId
+from pinfold.core.identity import ClaimId, HostId
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.faultpoints import fault_point
 from pinfold.scheduler.booking import booked_by, settle
@@ -65,9 +65,9 @@ class _Attempt:
     wanted: HostSearch
     demand: Demand
     claim: ClaimId | None = None
-    host: str = ""
+    host: HostId | None = None
     booked: Amounts = ()
-    tried: dict[str, HostRefusal] = field(default_factory=dict)
+    tried: dict[HostId, HostRefusal] = field(default_factory=dict)
 
     def ask_again(self) -> None:
         """Drop the refusals that only say that others were faster: those may have released the host since."""
@@ -93,7 +93,7 @@ class Claimer:
         self._sets = sets
         self._settings = settings
         # Threads of one process take turns here, so that only other processes can make their revision stale.
-        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._locks: defaultdict[HostId, threading.Lock] = defaultdict(threading.Lock)
 
     def create(self, wanted: HostSearch) -> Claimed | Refused:
         """See `Scheduler.create`."""
@@ -162,11 +162,11 @@ class Claimer:
             entry, wanted, revision = newer, answer, newer.state.revision
         return _refused(candidate, ReasonCode.STALE, STALE_TRIES)
 
-    def _newer(self, host: str, revision: int) -> Entry | None:
+    def _newer(self, host: HostId, revision: int) -> Entry | None:
         known = self._index.get(host)
         return known if known is not None and known.state.revision > revision else self._fresh.host(host)
 
-    def _waited(self, attempt: _Attempt, host: str, attempts: int) -> bool:
+    def _waited(self, attempt: _Attempt, host: HostId, attempts: int) -> bool:
         """Placement lacks room that the ledger has. Wait, longer each time, for claims that come or go there to end. Returns False when
         there are none, or when it takes too long.
         """
@@ -205,7 +205,7 @@ class Claimer:
             return
         raise Conflict(f"guest {attempt.wanted.guest}: its allocation in Placement keeps changing")
 
-    def _intend(self, attempt: _Attempt, host: str, wanted: Fit, booked: Amounts, *, alone: bool) -> Shares:
+    def _intend(self, attempt: _Attempt, host: HostId, wanted: Fit, booked: Amounts, *, alone: bool) -> Shares:
         """Write the claim row. Returns the allocation that the guest is to have: that of this claim, and unless it is `alone` in Placement,
         of the guest's other claims.
         """

@@ -15,6 +15,7 @@ from pinfold.core.fit import explain as why
 from pinfold.core.fit.demand import Demand
 from pinfold.core.fit.engine import search
 from pinfold.core.fit.model import Fit, NoFit
+from pinfold.core.identity import HostId
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.model import GuestRequest
 from pinfold.scheduler.choose import Scored, choose
@@ -38,16 +39,16 @@ class Conditions:
     `required` and `forbidden` are `(trait, the hosts that have it)`. Hosts outside `hosts` or in `exclude` are not considered.
     """
 
-    hosts: frozenset[str] | None = None
-    exclude: frozenset[str] = frozenset()
+    hosts: frozenset[HostId] | None = None
+    exclude: frozenset[HostId] = frozenset()
     required: tuple[tuple[str, frozenset[str]], ...] = ()
     forbidden: tuple[tuple[str, frozenset[str]], ...] = ()
 
-    def considers(self, host: str) -> bool:
+    def considers(self, host: HostId) -> bool:
         """Whether the host is considered."""
         return host not in self.exclude and (self.hosts is None or host in self.hosts)
 
-    def reasons(self, host: str) -> tuple[Reason, ...]:
+    def reasons(self, host: HostId) -> tuple[Reason, ...]:
         """The required traits that the host lacks, and the forbidden ones that it has."""
         missing = [(ReasonCode.MISSING_TRAIT, trait) for trait, having in self.required if host not in having]
         unwanted = [(ReasonCode.FORBIDDEN_TRAIT, trait) for trait, having in self.forbidden if host in having]
@@ -88,14 +89,14 @@ def decide(index: Index, guest: str, demand: Demand, conditions: Conditions, set
         return index.look(see)
 
     scored: list[Scored] = []
-    refused: set[str] = set()
+    refused: set[HostId] = set()
     _try(find(_FIRST), demand, settings, scored, refused)
     if not scored:
         _try([entry for entry in find(None) if entry.id not in refused], demand, settings, scored, refused)
     return choose(guest, scored, settings.top)
 
 
-def _try(entries: Iterable[Entry], demand: Demand, settings: SchedulerSettings, scored: list[Scored], refused: set[str]) -> None:
+def _try(entries: Iterable[Entry], demand: Demand, settings: SchedulerSettings, scored: list[Scored], refused: set[HostId]) -> None:
     for entry in entries:
         if len(scored) >= settings.tried or (scored and len(scored) + len(refused) >= 2 * settings.tried):
             return
@@ -111,7 +112,7 @@ def _scored(demand: Demand, entry: Entry, found: Fit, settings: SchedulerSetting
     return score(demand.request, entry.counts, found, settings.strategy), candidate
 
 
-def explain(index: Index, demand: Demand, conditions: Conditions, known: dict[str, HostRefusal]) -> tuple[tuple[HostRefusal, ...], int]:
+def explain(index: Index, demand: Demand, conditions: Conditions, known: dict[HostId, HostRefusal]) -> tuple[tuple[HostRefusal, ...], int]:
     """Why each considered host refuses, by name, at most `EXPLAINED` of them; and how many hosts are considered.
 
     `known` refusals, met while trying, are kept, except those that only say that others were faster: if the host has no room by now, the

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pinfold.core.identity import HostId
 from pinfold.scheduler.model import HostRefusal
 from pinfold.store.records import Fault, GuestRecord, Pairs, PastRefusal
 
@@ -28,7 +29,7 @@ def failed_starts(guest: GuestRecord) -> Pairs:
     return tuple(sorted((one.name, one.sentence) for one in guest.failed_on))
 
 
-def failed_on(guest: GuestRecord) -> frozenset[str]:
+def failed_on(guest: GuestRecord) -> frozenset[HostId]:
     """The ids of the hosts on which the guest's start failed."""
     return frozenset(one.host for one in guest.failed_on)
 

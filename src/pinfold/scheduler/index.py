@@ -21,7 +21,7 @@ from pinfold.core.errors import Conflict
 from pinfold.core.fit.count import Counts, Frame, count_host
 from pinfold.core.fit.model import Strategy
 from pinfold.core.host import Claim, HostState, Ledger
-from pinfold.core.identity import ClaimId, GuestId
+from pinfold.core.identity import ClaimId, GuestId, HostId
 from pinfold.store.records import HostLedger, HostMark
 
 WIDTH: Final = 8
@@ -64,7 +64,7 @@ T = TypeVar("T")
 class Entry:
     """One host, counted. `state.traits` is empty: when a request names traits, Placement is asked."""
 
-    id: str
+    id: HostId
     name: str
     counts: Counts
     strategy: Strategy = Strategy.PACK
@@ -102,7 +102,7 @@ class Index:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._rows: dict[str, int] = {}
+        self._rows: dict[HostId, int] = {}
         self._entries: list[Entry] = []
         self._numbers: Numbers = np.zeros((0, _COLUMNS), dtype=np.int64, order="F")
 
@@ -115,7 +115,7 @@ class Index:
             for entry in entries:
                 self._put(entry)
 
-    def drop(self, hosts: Iterable[str]) -> None:
+    def drop(self, hosts: Iterable[HostId]) -> None:
         """Forget hosts."""
         with self._lock:
             for host in hosts:
@@ -129,13 +129,13 @@ class Index:
                     self._rows[self._entries[row].id] = row
                 self._entries.pop()
 
-    def get(self, host: str) -> Entry | None:
+    def get(self, host: HostId) -> Entry | None:
         """The entry of one host, or None."""
         with self._lock:
             row = self._rows.get(host)
             return None if row is None else self._entries[row]
 
-    def claimed(self, host: str, claim: Claim, revision: int) -> None:
+    def claimed(self, host: HostId, claim: Claim, revision: int) -> None:
         """Add a held claim that made the host's revision `revision`. If the index missed other changes, it learns this one by `refresh`."""
 
         def step(counts: Counts) -> Counts:
@@ -143,7 +143,7 @@ class Index:
 
         self._change(host, revision, step)
 
-    def released(self, host: str, guest: GuestId, claim: ClaimId | None, revision: int) -> None:
+    def released(self, host: HostId, guest: GuestId, claim: ClaimId | None, revision: int) -> None:
         """Remove the pins of a released claim, under the same condition."""
 
         def step(counts: Counts) -> Counts:
@@ -158,13 +158,13 @@ class Index:
         with self._lock:
             return see(View(self._entries, self._numbers[: len(self._entries)]))
 
-    def stale(self, marks: Iterable[HostMark]) -> tuple[frozenset[str], frozenset[str]]:
+    def stale(self, marks: Iterable[HostMark]) -> tuple[frozenset[HostId], frozenset[HostId]]:
         """Compare with the store's marks of all hosts: returns the hosts to read anew, and those that are gone.
 
         It takes over at once what a mark itself says (up, disabled).
         """
-        reread: set[str] = set()
-        seen: set[str] = set()
+        reread: set[HostId] = set()
+        seen: set[HostId] = set()
         with self._lock:
             for mark in marks:
                 seen.add(mark.id)
@@ -180,7 +180,7 @@ class Index:
             return
         self._put(replace(entry, up=mark.up, disabled=mark.disabled, disabled_reason=mark.disabled_reason, fenced=mark.fenced))
 
-    def _change(self, host: str, revision: int, step: Callable[[Counts], Counts]) -> None:
+    def _change(self, host: HostId, revision: int, step: Callable[[Counts], Counts]) -> None:
         with self._lock:
             row = self._rows.get(host)
             if row is None:

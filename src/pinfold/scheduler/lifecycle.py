@@ -12,6 +12,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
+from pinfold.core.identity import HostId
 from pinfold.scheduler.faults import failed_on, nowhere, past_refusals
 from pinfold.scheduler.model import Claimed, HealSummary, HostRefusal, HostSearch, Refused
 from pinfold.scheduler.schedule import Scheduler
@@ -59,7 +60,7 @@ class Lifecycle:
         wanted = HostSearch(
             guest=guest.id,
             request=guest.request,
-            hosts=frozenset({guest.only_on}) if guest.only_on else None,
+            hosts=frozenset({HostId(guest.only_on)}) if guest.only_on else None,
             exclude=failed_on(guest),
             member_of=guest.member_of,
         )

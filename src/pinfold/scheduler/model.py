@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 from pinfold.core.fit.model import Fit, NoFit, Strategy
-from pinfold.core.identity import ClaimId, GuestId
+from pinfold.core.identity import ClaimId, GuestId, HostId
 from pinfold.core.request.model import GuestRequest
 from pinfold.store.records import ClaimRole
 
@@ -43,8 +43,8 @@ class HostSearch(Struct, frozen=True, kw_only=True):
 
     guest: GuestId
     request: GuestRequest
-    hosts: frozenset[str] | None = None
-    exclude: frozenset[str] = frozenset()
+    hosts: frozenset[HostId] | None = None
+    exclude: frozenset[HostId] = frozenset()
     member_of: frozenset[str] = frozenset()
     role: ClaimRole = ClaimRole.RUNS
 
@@ -52,7 +52,7 @@ class HostSearch(Struct, frozen=True, kw_only=True):
 class HostRefusal(Struct, frozen=True, kw_only=True):
     """Why one host, at one revision, does not take a guest."""
 
-    host: str
+    host: HostId
     name: str
     revision: int
     no_fit: NoFit
@@ -65,7 +65,7 @@ class HostRefusal(Struct, frozen=True, kw_only=True):
 class Candidate(Struct, frozen=True, kw_only=True):
     """A host that takes a guest, at one revision, and the fit. Candidates are ordered best first."""
 
-    host: str
+    host: HostId
     name: str
     revision: int
     fit: Fit
@@ -83,7 +83,7 @@ class Claimed(Struct, frozen=True, kw_only=True):
 
     claim: ClaimId
     guest: str
-    host: str
+    host: HostId
     name: str
     revision: int
     fit: Fit

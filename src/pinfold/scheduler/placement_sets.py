@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from pinfold.accounting.client import Placement
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.identity import HostId
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.scheduler.decide import Conditions
 from pinfold.scheduler.model import HostSearch
@@ -23,7 +24,7 @@ class PlacementSets:
         self._seconds = seconds
         self._clock = clock
         self._lock = threading.Lock()
-        self._known: dict[_Key, tuple[float, frozenset[str]]] = {}
+        self._known: dict[_Key, tuple[float, frozenset[HostId]]] = {}
 
     def conditions(self, wanted: HostSearch) -> Conditions:
         """What a host must be for that guest. Raises `Unavailable` when Placement must be asked and is away."""
@@ -39,7 +40,7 @@ class PlacementSets:
             forbidden=tuple((trait, self._having(trait)) for trait in sorted(request.traits_forbidden)),
         )
 
-    def lost(self, wanted: HostSearch, host: str) -> tuple[Reason, ...]:
+    def lost(self, wanted: HostSearch, host: HostId) -> tuple[Reason, ...]:
         """Why one host, checked again just before the claim, no longer meets the request. It asks only about what the request names."""
         request = wanted.request
         try:
@@ -62,10 +63,10 @@ class PlacementSets:
         with self._lock:
             self._known.clear()
 
-    def _having(self, trait: str) -> frozenset[str]:
+    def _having(self, trait: str) -> frozenset[HostId]:
         return self._ask("trait", frozenset({trait}))
 
-    def _ask(self, kind: str, names: frozenset[str]) -> frozenset[str]:
+    def _ask(self, kind: str, names: frozenset[str]) -> frozenset[HostId]:
         key = (kind, names)
         now = self._clock()
         with self._lock:
@@ -73,7 +74,8 @@ class PlacementSets:
         if known is not None and now - known[0] < self._seconds:
             return known[1]
         found = self._placement.providers_in(names) if kind == "member_of" else self._placement.providers_with(next(iter(names)))
+        having = frozenset(map(HostId, found))  # a host's provider has its id
         with self._lock:
             fresh = {other: kept for other, kept in self._known.items() if now - kept[0] < self._seconds}
-            self._known = {**fresh, key: (now, found)}
-        return found
+            self._known = {**fresh, key: (now, having)}
+        return having

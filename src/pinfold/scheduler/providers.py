@@ -8,6 +8,7 @@ from pinfold.accounting.client import Placement
 from pinfold.accounting.resources import OVERHEAD, inventories
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.host import HostState
+from pinfold.core.identity import HostId
 from pinfold.core.traits import OVERHEAD_POOL, OWN_TRAITS, own_traits
 from pinfold.faultpoints import fault_point
 from pinfold.store import aggregates, hosts
@@ -35,7 +36,7 @@ class Providers:
                 self._placement.ensure_trait(OVERHEAD_POOL)
                 self._named = True
 
-    def sync(self, host: str) -> bool:
+    def sync(self, host: HostId) -> bool:
         """Make one host's provider equal to the store. Returns whether anything changed. Raises `Conflict` when it keeps changing."""
         self.name_things()
         for _ in range(_TRIES):
@@ -55,14 +56,14 @@ class Providers:
                 continue
         raise Conflict(f"host {host}: its resource provider keeps changing")
 
-    def remove(self, host: str) -> None:
+    def remove(self, host: HostId) -> None:
         """Remove the host and its provider. Raises `Conflict` while either is in use; then both stay as they are."""
         with self._database.write() as connection:
             hosts.remove(connection, host)
             # Last, but before the commit: a provider that must be created again lacks what operators had set on it.
             self._placement.delete_provider(host)
 
-    def _provider(self, host: str, name: str) -> bool:
+    def _provider(self, host: HostId, name: str) -> bool:
         if self._placement.provider(host) is not None:
             return False
         try:
@@ -72,7 +73,7 @@ class Providers:
                 raise InvalidRequest(f"Placement has a resource provider named {name} with another id") from error
         return True
 
-    def _inventories(self, host: str, state: HostState) -> bool:
+    def _inventories(self, host: HostId, state: HostState) -> bool:
         wanted = inventories(state)
         generation, found = self._placement.inventories(host)
         if dict(found).keys() - dict(wanted).keys():
@@ -83,7 +84,7 @@ class Providers:
         fault_point("provider.inventoried")
         return True
 
-    def _traits(self, host: str, state: HostState) -> bool:
+    def _traits(self, host: HostId, state: HostState) -> bool:
         generation, found = self._placement.traits(host)
         wanted = (found - OWN_TRAITS) | own_traits(state.topology, state.pools)
         if wanted == found:
@@ -91,7 +92,7 @@ class Providers:
         self._placement.put_traits(host, generation, wanted)
         return True
 
-    def _aggregates(self, host: str, member_of: frozenset[str], managed: frozenset[str]) -> bool:
+    def _aggregates(self, host: HostId, member_of: frozenset[str], managed: frozenset[str]) -> bool:
         generation, found = self._placement.aggregates(host)
         wanted = (found - managed) | member_of
         if wanted == found:

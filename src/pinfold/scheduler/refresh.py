@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 
+from pinfold.core.identity import HostId
 from pinfold.scheduler.index import Entry, Index, entry
 from pinfold.store import hosts
 from pinfold.store.database import Database
@@ -36,7 +37,7 @@ class Freshness:
         with self._lock:
             self._read()
 
-    def host(self, host: str) -> Entry | None:
+    def host(self, host: HostId) -> Entry | None:
         """Read one host again; None when it is gone."""
         self._load((host,))
         return self._index.get(host)
@@ -51,7 +52,7 @@ class Freshness:
             self._load(None if len(reread) == len(marks) else reread)
         self._looked = began
 
-    def _load(self, wanted: Iterable[str] | None) -> None:
+    def _load(self, wanted: Iterable[HostId] | None) -> None:
         ids = None if wanted is None else sorted(wanted)
         with self._database.read() as connection:
             found = hosts.ledgers(connection, ids)

@@ -13,7 +13,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from pinfold.core.errors import Conflict, InvalidRequest
-from pinfold.core.identity import ClaimId
+from pinfold.core.identity import ClaimId, HostId
 from pinfold.scheduler.faults import failed_on, in_place
 from pinfold.scheduler.lifecycle import Lifecycle
 from pinfold.scheduler.schedule import Scheduler
@@ -54,7 +54,7 @@ class Reports:
 
     def seen(
         self,
-        host_id: str,
+        host_id: HostId,
         guest_id: str,
         named: ClaimName,
         observed: Observed,
@@ -83,7 +83,7 @@ class Reports:
         except (Conflict, InvalidRequest) as error:
             _log.info("host %s reported %s of guest %s, to no effect: %s", host_id, observed.value, guest_id, error)
 
-    def absent(self, host_id: str, guest_id: str, named: ClaimName, failure: str = "") -> None:
+    def absent(self, host_id: HostId, guest_id: str, named: ClaimName, failure: str = "") -> None:
         """An agent confirms that neither domain nor process of a guest remains, for that claim.
 
         An unwanted guest is released and removed. A wanted one did not start there (`failure` says why): it is released and tried on
@@ -113,7 +113,7 @@ class Reports:
         else:
             self._elsewhere(guest, host_id, failure)
 
-    def fence(self, host_id: str) -> tuple[str, ...]:
+    def fence(self, host_id: HostId) -> tuple[str, ...]:
         """An operator says that the host is powered off: release everything on it, and remove its unwanted guests.
 
         Returns the ids of the guests that were on it and are still wanted. They are in error, have no host, and can be deleted. Raises
@@ -138,7 +138,7 @@ class Reports:
             lost.append(guest.id)
         return tuple(lost)
 
-    def _elsewhere(self, guest: GuestRecord, host_id: str, failure: str) -> None:
+    def _elsewhere(self, guest: GuestRecord, host_id: HostId, failure: str) -> None:
         with self._database.read() as connection:
             name = hosts.get(connection, host_id).name
         failed = FailedStart(host=host_id, name=name, sentence=f"the start failed: {failure}")
@@ -150,7 +150,7 @@ class Reports:
         else:
             self._lifecycle.fail(after, 500, f"The start failed on {MOST_HOSTS_TRIED} hosts")
 
-    def _displace(self, guest: GuestRecord, host_id: str, *, task: str, failed: FailedStart | None = None) -> GuestRecord | None:
+    def _displace(self, guest: GuestRecord, host_id: HostId, *, task: str, failed: FailedStart | None = None) -> GuestRecord | None:
         """Take the guest off that host and return it; None if another process did so first."""
         try:
             with self._database.write() as connection:
@@ -161,12 +161,12 @@ class Reports:
             return None
 
 
-def _left_half_way(guest: GuestRecord, host_id: str) -> bool:
+def _left_half_way(guest: GuestRecord, host_id: HostId) -> bool:
     """Whether a wanted guest that never ran is on a host that holds no claim for it: an earlier release was interrupted."""
     return guest.host == host_id and guest.desired is not Desired.ABSENT and not guest.booted
 
 
-def _fail_in_place(connection: sa.Connection, guest: GuestRecord, host_id: str, failure: str) -> None:
+def _fail_in_place(connection: sa.Connection, guest: GuestRecord, host_id: HostId, failure: str) -> None:
     """Put the guest in error where it is. Repeating the same failure, with nothing tried in between, changes nothing."""
     fault = in_place(hosts.get(connection, host_id).name, failure)
     if guest.task or guest.fault is None or guest.fault.message != fault.message:

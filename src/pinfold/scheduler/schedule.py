@@ -8,7 +8,7 @@ import threading
 from pinfold.accounting.client import Placement
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
 from pinfold.core.fit.demand import prepare
-from pinfold.core.identity import ClaimId, GuestId
+from pinfold.core.identity import ClaimId, GuestId, HostId
 from pinfold.scheduler import decide
 from pinfold.scheduler.claim import Claimer
 from pinfold.scheduler.heal import Healer
@@ -101,7 +101,7 @@ class Scheduler:
         """
         return self._replacer.replace(guest, then)
 
-    def sync_host(self, host: str) -> None:
+    def sync_host(self, host: HostId) -> None:
         """Make the host's provider, inventories, our traits and its aggregates in Placement equal to the store.
 
         Call it after a registration, after a report that changed the revision, and after a change of aggregates. Raises `Unavailable`.
@@ -109,7 +109,7 @@ class Scheduler:
         self._providers.sync(host)
         self._sets.forget()
 
-    def sync_host_or_later(self, host: str) -> None:
+    def sync_host_or_later(self, host: HostId) -> None:
         """Do the same for a change that is already stored and stays: a failure is logged and left to the healer.
 
         Until then Placement has less than the store or as much as before, and refuses what it has no room for, so no claim depends on the
@@ -124,7 +124,7 @@ class Scheduler:
             # Trying again soon would not help; each run of the healer reports it.
             _log.warning("host %s is stored, its resource provider is not: %s", host, error)
 
-    def remove_host(self, host: str) -> None:
+    def remove_host(self, host: HostId) -> None:
         """Forget a host without claims, its provider first. Raises `Conflict` when it has claims or any allocation."""
         self._providers.remove(host)
         self._index.drop((host,))

@@ -8,6 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from pinfold.core.errors import Conflict, InvalidRequest
+from pinfold.core.identity import HostId
 from pinfold.store import codec
 from pinfold.store.database import EpochNow, tell
 from pinfold.store.records import AggregateRecord, Pairs
@@ -78,7 +79,7 @@ def remove(connection: sa.Connection, aggregate_id: int) -> None:
     connection.execute(aggregate.delete().where(aggregate.c.id == aggregate_id))
 
 
-def add_host(connection: sa.Connection, aggregate_id: int, host: str) -> AggregateRecord:
+def add_host(connection: sa.Connection, aggregate_id: int, host: HostId) -> AggregateRecord:
     """Add a host (by id). Raises `Conflict` when it is a member already, `InvalidRequest` when host or aggregate is unknown."""
     if host in get(connection, aggregate_id).hosts:
         raise Conflict(f"aggregate {aggregate_id} has the host {host} already")
@@ -89,7 +90,7 @@ def add_host(connection: sa.Connection, aggregate_id: int, host: str) -> Aggrega
     return _touch(connection, aggregate_id, host)
 
 
-def remove_host(connection: sa.Connection, aggregate_id: int, host: str) -> AggregateRecord:
+def remove_host(connection: sa.Connection, aggregate_id: int, host: HostId) -> AggregateRecord:
     """Remove a host. Raises `InvalidRequest` when it is not a member."""
     member = sa.and_(aggregate_host.c.aggregate == aggregate_id, aggregate_host.c.host == host)
     if connection.execute(aggregate_host.delete().where(member)).rowcount != 1:
@@ -97,7 +98,7 @@ def remove_host(connection: sa.Connection, aggregate_id: int, host: str) -> Aggr
     return _touch(connection, aggregate_id, host)
 
 
-def _touch(connection: sa.Connection, aggregate_id: int, host: str) -> AggregateRecord:
+def _touch(connection: sa.Connection, aggregate_id: int, host: HostId) -> AggregateRecord:
     connection.execute(aggregate.update().where(aggregate.c.id == aggregate_id).values(updated=EpochNow()))
     tell(connection, f"aggregate:{host}")
     return get(connection, aggregate_id)
@@ -105,7 +106,7 @@ def _touch(connection: sa.Connection, aggregate_id: int, host: str) -> Aggregate
 
 def _select(connection: sa.Connection, condition: Any) -> tuple[AggregateRecord, ...]:
     rows = list(connection.execute(sa.select(aggregate).where(condition).order_by(aggregate.c.id)).mappings())
-    members: dict[int, list[str]] = defaultdict(list)
+    members: dict[int, list[HostId]] = defaultdict(list)
     for row in connection.execute(sa.select(aggregate_host).where(aggregate_host.c.aggregate.in_([row["id"] for row in rows]))):
         members[row[0]].append(row[1])
     return tuple(

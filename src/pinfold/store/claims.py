@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.model import Fit
-from pinfold.core.identity import ClaimId
+from pinfold.core.identity import ClaimId, HostId
 from pinfold.core.ledger import Role
 from pinfold.store import codec
 from pinfold.store.database import EpochNow, in_term
@@ -45,7 +45,7 @@ def intend(
     *,
     claim_id: ClaimId,
     guest: str,
-    host: str,
+    host: HostId,
     amounts: Amounts,
     fit: Fit,
     seconds: float,
@@ -59,7 +59,7 @@ def intend(
         raise Conflict(f"guest {guest} has a claim already, or is not stored") from error
 
 
-def redirect(connection: sa.Connection, claim_id: ClaimId, *, host: str, amounts: Amounts, fit: Fit, seconds: float) -> None:
+def redirect(connection: sa.Connection, claim_id: ClaimId, *, host: HostId, amounts: Amounts, fit: Fit, seconds: float) -> None:
     """Point an intended claim to another host or fit, with a new deadline. Raises `Conflict` when it is no longer intended."""
     _step(
         connection,
@@ -72,7 +72,7 @@ def redirect(connection: sa.Connection, claim_id: ClaimId, *, host: str, amounts
     )
 
 
-def hold(connection: sa.Connection, claim_id: ClaimId, *, guest: str, host: str, fit: Fit, revision: int) -> None:
+def hold(connection: sa.Connection, claim_id: ClaimId, *, guest: str, host: HostId, fit: Fit, revision: int) -> None:
     """Make an intended claim `held` at the host's new revision, and give the guest its pCPUs.
 
     Raises `Conflict` when the claim is no longer intended, or when a pCPU has an owner.
@@ -140,18 +140,18 @@ def of_guests(connection: sa.Connection, guests: Iterable[str]) -> dict[str, tup
     return found
 
 
-def of_host(connection: sa.Connection, host: str, *states: ClaimState) -> tuple[ClaimRecord, ...]:
+def of_host(connection: sa.Connection, host: HostId, *states: ClaimState) -> tuple[ClaimRecord, ...]:
     """The host's claims in those states, ordered by guest."""
     return _select(connection, claim.c.host == host, claim.c.state.in_([state.value for state in states]))
 
 
-def held(connection: sa.Connection, hosts: Iterable[str] | None = None) -> tuple[ClaimRecord, ...]:
+def held(connection: sa.Connection, hosts: Iterable[HostId] | None = None) -> tuple[ClaimRecord, ...]:
     """The held claims of those hosts, or of all hosts for None, ordered by guest and id."""
     rows = connection.execute(_HELD) if hosts is None else connection.execute(_HELD_ON, {"hosts": list(hosts)})
     return tuple(_record(row) for row in rows.mappings())
 
 
-def under_way(connection: sa.Connection, host: str, guest: str) -> bool:
+def under_way(connection: sa.Connection, host: HostId, guest: str) -> bool:
     """Whether claims of other guests on the host may be in Placement but not in the ledger, because they come or go."""
     others = sa.and_(claim.c.host == host, claim.c.guest != guest, claim.c.state != ClaimState.HELD.value)
     return connection.execute(sa.select(claim.c.id).where(others).limit(1)).first() is not None
@@ -178,7 +178,7 @@ def age(connection: sa.Connection, claim_id: ClaimId) -> float:
     return float("inf") if found is None else float(found)
 
 
-def owners(connection: sa.Connection, host: str) -> dict[int, tuple[str, Role]]:
+def owners(connection: sa.Connection, host: HostId) -> dict[int, tuple[str, Role]]:
     """The owner `(guest, role)` of each pCPU of the host that has one."""
     rows = connection.execute(sa.select(pcpu_owner).where(pcpu_owner.c.host == host).order_by(pcpu_owner.c.pcpu)).mappings()
     return {row["pcpu"]: (row["guest"], Role(row["role"])) for row in rows}
@@ -193,7 +193,7 @@ def roles(fit: Fit) -> tuple[tuple[int, Role], ...]:
     return tuple(sorted(taken.items()))
 
 
-def _own(connection: sa.Connection, claim_id: ClaimId, *, guest: str, host: str, fit: Fit) -> None:
+def _own(connection: sa.Connection, claim_id: ClaimId, *, guest: str, host: HostId, fit: Fit) -> None:
     rows = [{"host": host, "pcpu": pcpu, "guest": guest, "claim": claim_id, "role": role.value} for pcpu, role in roles(fit)]
     if not rows:
         return

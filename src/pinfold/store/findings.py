@@ -13,13 +13,14 @@ import sqlalchemy as sa
 from pinfold.core.drift import FindingCode, Severity
 from pinfold.core.drift.written import FindingCount, FindingsReport, WrittenFinding, decode, encode
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.identity import HostId
 from pinfold.store import codec
 from pinfold.store.database import EpochNow
 from pinfold.store.records import HostCount, HostFinding
 from pinfold.store.schema import finding, finding_count, host
 
 
-def keep(connection: sa.Connection, host_id: str, report: FindingsReport) -> None:
+def keep(connection: sa.Connection, host_id: HostId, report: FindingsReport) -> None:
     """Store an agent's report in place of the one before it. Raises `InvalidRequest` when there is no such host."""
     # This locks the host's row first, so that two reports of one host take turns.
     done = connection.execute(host.update().where(host.c.id == host_id).values(audited=EpochNow()))
@@ -37,13 +38,13 @@ def keep(connection: sa.Connection, host_id: str, report: FindingsReport) -> Non
         connection.execute(finding_count.insert(), counts)
 
 
-def forget(connection: sa.Connection, host_id: str) -> None:
+def forget(connection: sa.Connection, host_id: HostId) -> None:
     """Delete a host's report: the host is gone, or has no power."""
     _delete(connection, host_id)
     connection.execute(host.update().where(host.c.id == host_id).values(audited=None))
 
 
-def reported(connection: sa.Connection, host_id: str) -> float | None:
+def reported(connection: sa.Connection, host_id: HostId) -> float | None:
     """When the host's agent last reported what an audit found, in seconds since the epoch by the database's clock; None for never."""
     found: float | None = connection.execute(sa.select(host.c.audited).where(host.c.id == host_id)).scalar_one_or_none()
     return found
@@ -55,7 +56,7 @@ def all_reported(connection: sa.Connection) -> tuple[tuple[str, float], ...]:
     return tuple((row[0], row[1]) for row in rows)
 
 
-def of_host(connection: sa.Connection, host_id: str) -> tuple[WrittenFinding, ...]:
+def of_host(connection: sa.Connection, host_id: HostId) -> tuple[WrittenFinding, ...]:
     """The findings of a host, in the order of its report."""
     rows = connection.execute(sa.select(finding).where(finding.c.host == host_id).order_by(finding.c.number)).mappings()
     return tuple(read for row in rows if (read := _read(row)) is not None)
@@ -82,7 +83,7 @@ def page(
     return tuple(HostFinding(host=row["name"], number=row["number"], finding=_read(row)) for row in rows)
 
 
-def counts(connection: sa.Connection, host_id: str | None = None) -> tuple[HostCount, ...]:
+def counts(connection: sa.Connection, host_id: HostId | None = None) -> tuple[HostCount, ...]:
     """How many findings each host has, or one host, by the host's name, code and severity. Findings that a report leaves out count too."""
     chosen = sa.select(host.c.name, finding_count).join(host, host.c.id == finding_count.c.host)
     if host_id is not None:
@@ -91,7 +92,7 @@ def counts(connection: sa.Connection, host_id: str | None = None) -> tuple[HostC
     return tuple(HostCount(host=row["name"], count=each) for row in rows for each in _count(row))
 
 
-def _delete(connection: sa.Connection, host_id: str) -> None:
+def _delete(connection: sa.Connection, host_id: HostId) -> None:
     for table in (finding, finding_count):
         connection.execute(table.delete().where(table.c.host == host_id))
 

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from pinfold.core.errors import Conflict, InvalidRequest
+from pinfold.core.identity import HostId
 from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.store import claims, codec, hosts
 from pinfold.store.database import EpochNow
@@ -100,7 +101,7 @@ def create(connection: sa.Connection, new: NewGuest) -> GuestRecord:
     return made
 
 
-def place(connection: sa.Connection, guest_id: str, host: str) -> None:
+def place(connection: sa.Connection, guest_id: str, host: HostId) -> None:
     """Set the guest's host, whose agent is to start it, after its claim is held. Raises `Conflict` when the guest is gone or unwanted by
     now.
     """
@@ -142,7 +143,7 @@ def observe(
     guest_id: str,
     observed: Observed,
     *,
-    host: str,
+    host: HostId,
     booted: int | None = None,
     report: str | None = None,
     done: bool = True,
@@ -175,7 +176,7 @@ def mend(connection: sa.Connection, guest_id: str) -> None:
     _change(connection, sa.and_(guest.c.id == guest_id, guest.c.deleted.is_(None)), guest_id, fault="")
 
 
-def displace(connection: sa.Connection, guest_id: str, *, host: str, task: str) -> None:
+def displace(connection: sa.Connection, guest_id: str, *, host: HostId, task: str) -> None:
     """Take the guest off that host, on which nothing of it runs. With the task `scheduling`, it is to be claimed for again.
 
     Raises `Conflict` when it is on another host, or on none, by now.
@@ -285,7 +286,7 @@ def page(
     return _in_order(connection, list(islice((row[0] for row in named if test(row[1])), limit)))
 
 
-def orders(connection: sa.Connection, host: str) -> tuple[Order, ...]:
+def orders(connection: sa.Connection, host: HostId) -> tuple[Order, ...]:
     """The guests for which the host's agent is responsible: all with a held claim there, ordered by id. Use a connection of
     `Database.read`.
     """
@@ -314,7 +315,7 @@ def names(connection: sa.Connection, ids: Iterable[str]) -> dict[str, str]:
     return {row[0]: row[1] for row in rows}
 
 
-def _host(connection: sa.Connection, guest_id: str) -> str | None:
+def _host(connection: sa.Connection, guest_id: str) -> HostId | None:
     return connection.execute(sa.select(guest.c.host).where(guest.c.id == guest_id)).scalar_one_or_none()
 
 

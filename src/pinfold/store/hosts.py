@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.fit.model import Strategy
 from pinfold.core.host import Claim, Foreign, HostState, Ledger, Limits
-from pinfold.core.identity import ClaimId
+from pinfold.core.identity import ClaimId, HostId
 from pinfold.core.pools import Pools
 from pinfold.core.sanity import check_host
 from pinfold.core.topology import Topology
@@ -41,7 +41,7 @@ _NAMED = sa.select(*_COLUMNS).where(host.c.id.in_(sa.bindparam("ids", expanding=
 
 
 def register(
-    connection: sa.Connection, *, host_id: str, name: str, report: HostReport, token_hash: str, lease_seconds: float
+    connection: sa.Connection, *, host_id: HostId, name: str, report: HostReport, token_hash: str, lease_seconds: float
 ) -> HostRecord:
     """Store a new host, up for its first lease. `id` is a UUID, and becomes the id of its resource provider.
 
@@ -74,7 +74,7 @@ def register(
     return get(connection, host_id)
 
 
-def report(connection: sa.Connection, host_id: str, report: HostReport) -> int:
+def report(connection: sa.Connection, host_id: HostId, report: HostReport) -> int:
     """Store an agent's report of its host. Returns the revision, which is one higher if anything on which a fit depends has changed.
 
     Raises `InvalidRequest` when the host is unknown, or for an impossible host.
@@ -92,7 +92,7 @@ def report(connection: sa.Connection, host_id: str, report: HostReport) -> int:
     return revision
 
 
-def report_digest(connection: sa.Connection, host_id: str) -> str:
+def report_digest(connection: sa.Connection, host_id: HostId) -> str:
     """A digest of the stored report, different for every other report. Raises `InvalidRequest` when there is no host."""
     row = connection.execute(_REPORTED, {"host_id": host_id}).first()
     if row is None:
@@ -100,7 +100,7 @@ def report_digest(connection: sa.Connection, host_id: str) -> str:
     return hashlib.sha256(json.dumps(tuple(row)).encode()).hexdigest()
 
 
-def heartbeat(connection: sa.Connection, host_id: str, lease_seconds: float) -> None:
+def heartbeat(connection: sa.Connection, host_id: HostId, lease_seconds: float) -> None:
     """Extend the lease by the database's clock, and unfence a fenced host, because it is alive. Raises `InvalidRequest` when it is
     unknown.
     """
@@ -110,7 +110,7 @@ def heartbeat(connection: sa.Connection, host_id: str, lease_seconds: float) -> 
         raise InvalidRequest(f"host {host_id}: no such host")
 
 
-def expire(connection: sa.Connection, host_id: str) -> None:
+def expire(connection: sa.Connection, host_id: HostId) -> None:
     """End the lease now, after the agent's goodbye."""
     connection.execute(host.update().where(host.c.id == host_id).values(lease_until=host.c.heard, updated=EpochNow()))
     tell(connection, f"host:{host_id}")
@@ -126,17 +126,17 @@ def end_leases_to_come(connection: sa.Connection) -> int:
     return connection.execute(host.update().where(term > 0, host.c.heard - EpochNow() >= term).values(lease_until=host.c.heard)).rowcount
 
 
-def disable(connection: sa.Connection, host_id: str, reason: str = "") -> None:
+def disable(connection: sa.Connection, host_id: HostId, reason: str = "") -> None:
     """Take no new guests on the host."""
     _set(connection, host_id, disabled=True, disabled_reason=reason)
 
 
-def enable(connection: sa.Connection, host_id: str) -> None:
+def enable(connection: sa.Connection, host_id: HostId) -> None:
     """Take new guests on the host again."""
     _set(connection, host_id, disabled=False, disabled_reason="")
 
 
-def fence(connection: sa.Connection, host_id: str) -> None:
+def fence(connection: sa.Connection, host_id: HostId) -> None:
     """Record an operator's word that the host is powered off. Raises `Conflict` while its lease runs, `InvalidRequest` when it is
     unknown.
     """
@@ -149,12 +149,12 @@ def fence(connection: sa.Connection, host_id: str) -> None:
     tell(connection, f"host:{host_id}")
 
 
-def replace_token(connection: sa.Connection, host_id: str, token_hash: str) -> None:
+def replace_token(connection: sa.Connection, host_id: HostId, token_hash: str) -> None:
     """Store the hash of the agent's new token."""
     _set(connection, host_id, token_hash=token_hash)
 
 
-def token_hash(connection: sa.Connection, host_id: str) -> str:
+def token_hash(connection: sa.Connection, host_id: HostId) -> str:
     """The hash of the agent's token. Raises `InvalidRequest` when there is no such host."""
     found = connection.execute(sa.select(host.c.token_hash).where(host.c.id == host_id)).scalar_one_or_none()
     if found is None:
@@ -162,7 +162,7 @@ def token_hash(connection: sa.Connection, host_id: str) -> str:
     return str(found)
 
 
-def remove(connection: sa.Connection, host_id: str) -> None:
+def remove(connection: sa.Connection, host_id: HostId) -> None:
     """Delete a host that holds no claim. Raises `Conflict` when it holds one, `InvalidRequest` when there is no such host."""
     name = get(connection, host_id).name
     if claims.of_host(connection, host_id, *ClaimState):
@@ -178,7 +178,7 @@ def remove(connection: sa.Connection, host_id: str) -> None:
     tell(connection, f"host:{host_id}")
 
 
-def get(connection: sa.Connection, host_id: str) -> HostRecord:
+def get(connection: sa.Connection, host_id: HostId) -> HostRecord:
     """One host. Raises `InvalidRequest` when there is none."""
     found = _select(connection, host.c.id == host_id)
     if not found:
@@ -206,21 +206,21 @@ def marks(connection: sa.Connection) -> tuple[HostMark, ...]:
     )
 
 
-def ledgers(connection: sa.Connection, ids: Iterable[str] | None = None) -> tuple[HostLedger, ...]:
+def ledgers(connection: sa.Connection, ids: Iterable[HostId] | None = None) -> tuple[HostLedger, ...]:
     """Those hosts (all of them for None) with their held claims, ordered by name.
 
     The connection must come from `Database.read`, which sees one instant, unless the caller has locked the host's row.
     """
     wanted = None if ids is None else sorted(set(ids))
     records = _select(connection, sa.true()) if wanted is None else _records(connection.execute(_NAMED, {"ids": wanted}))
-    held: dict[str, list[ClaimRecord]] = {record.id: [] for record in records}
+    held: dict[HostId, list[ClaimRecord]] = {record.id: [] for record in records}
     for record in claims.held(connection, wanted):
         if record.host in held:
             held[record.host].append(record)
     return tuple(HostLedger(record=record, state=_state(record, held[record.id])) for record in records)
 
 
-def advance(connection: sa.Connection, host_id: str, revision: int, *, also_disabled: bool = False) -> int:
+def advance(connection: sa.Connection, host_id: HostId, revision: int, *, also_disabled: bool = False) -> int:
     """Count one change of the host's ledger, decided on `revision`, and one order for its agent. Returns the new revision.
 
     Raises `Conflict` when the host has another revision by now, or takes no guests any more: it is down, fenced, or disabled (unless
@@ -233,7 +233,7 @@ def advance(connection: sa.Connection, host_id: str, revision: int, *, also_disa
     return revision + 1
 
 
-def bump(connection: sa.Connection, host_id: str, *, ledger: bool) -> int:
+def bump(connection: sa.Connection, host_id: HostId, *, ledger: bool) -> int:
     """Count one order for the host's agent, and with `ledger` one change of its ledger. Returns the revision; the row stays locked."""
     values: dict[str, Any] = {"orders": host.c.orders + 1, "updated": EpochNow()}
     if ledger:
@@ -245,7 +245,7 @@ def bump(connection: sa.Connection, host_id: str, *, ledger: bool) -> int:
     return int(done)
 
 
-def orders(connection: sa.Connection, host_id: str) -> int:
+def orders(connection: sa.Connection, host_id: HostId) -> int:
     """The count of orders, for a long poll: it changes when there is something new. Raises `InvalidRequest`."""
     found = connection.execute(sa.select(host.c.orders).where(host.c.id == host_id)).scalar_one_or_none()
     if found is None:
@@ -253,7 +253,7 @@ def orders(connection: sa.Connection, host_id: str) -> int:
     return int(found)
 
 
-def bury(connection: sa.Connection, host_id: str, stone: Tombstone) -> None:
+def bury(connection: sa.Connection, host_id: HostId, stone: Tombstone) -> None:
     """Store a tombstone of that host."""
     key = {"host": host_id, "guest": stone.guest, "claim": stone.claim or ""}
     known = sa.and_(*(tombstone.c[name] == value for name, value in key.items()))
@@ -264,7 +264,7 @@ def bury(connection: sa.Connection, host_id: str, stone: Tombstone) -> None:
         connection.execute(tombstone.insert().values(**key, **values))
 
 
-def tombstones(connection: sa.Connection, host_id: str) -> tuple[Tombstone, ...]:
+def tombstones(connection: sa.Connection, host_id: HostId) -> tuple[Tombstone, ...]:
     """The tombstones of the host, ordered by guest id and claim id."""
     order = (tombstone.c.guest, tombstone.c.claim)
     rows = connection.execute(sa.select(tombstone).where(tombstone.c.host == host_id).order_by(*order)).mappings()
@@ -282,7 +282,7 @@ def forget_tombstones(connection: sa.Connection, *, older_than_seconds: float, c
     connection.execute(tombstone.delete().where(old, tombstone.c.buried < newest - changes))
 
 
-def _set(connection: sa.Connection, host_id: str, **values: Any) -> None:
+def _set(connection: sa.Connection, host_id: HostId, **values: Any) -> None:
     if connection.execute(host.update().where(host.c.id == host_id).values(**values, updated=EpochNow())).rowcount != 1:
         raise InvalidRequest(f"host {host_id}: no such host")
     tell(connection, f"host:{host_id}")

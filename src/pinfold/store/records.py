@@ -15,7 +15,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift.written import FindingCount, WrittenFinding
 from pinfold.core.fit.model import Fit, Strategy
 from pinfold.core.host import Foreign, HostState, Limits
-from pinfold.core.identity import ClaimId, GuestId
+from pinfold.core.identity import ClaimId, GuestId, HostId
 from pinfold.core.pools import Pools
 from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.core.topology import Topology
@@ -84,7 +84,7 @@ NOTHING: Final = HostReport(topology=Topology(cells=()), pools=Pools(shared=CpuS
 class HostRecord(Struct, frozen=True, kw_only=True):
     """One host in the store. `up` says whether its lease ran by the database's clock at the time of reading."""
 
-    id: str
+    id: HostId
     name: str
     revision: int
     orders: int
@@ -108,7 +108,7 @@ class HostLedger(Struct, frozen=True, kw_only=True):
 class HostMark(Struct, frozen=True, kw_only=True):
     """Shows whether a host changed since it was read."""
 
-    id: str
+    id: HostId
     revision: int
     up: bool
     disabled: bool
@@ -131,7 +131,7 @@ class Fault(Struct, frozen=True, kw_only=True):
 class FailedStart(Struct, frozen=True, kw_only=True):
     """A host (id and name) on which a guest's start failed, and why."""
 
-    host: str
+    host: HostId
     name: str
     sentence: str
 
@@ -197,7 +197,7 @@ class GuestRecord(Struct, frozen=True, kw_only=True):
     task: str
     boots: int
     booted: int
-    host: str | None
+    host: HostId | None
     flavor: Flavor
     request: GuestRequest
     image: str
@@ -223,7 +223,7 @@ class ClaimRecord(Struct, frozen=True, kw_only=True):
 
     id: ClaimId
     guest: GuestId
-    host: str
+    host: HostId
     state: ClaimState
     deadline: float
     amounts: Amounts
@@ -286,7 +286,7 @@ class AggregateRecord(Struct, frozen=True, kw_only=True):
     id: int
     uuid: str
     name: str
-    hosts: tuple[str, ...]
+    hosts: tuple[HostId, ...]
     metadata: Pairs
     created: float
     updated: float

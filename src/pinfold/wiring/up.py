@@ -33,6 +33,7 @@ from pinfold.api.dependencies import ApiServices
 from pinfold.config.clouds import clouds_yaml
 from pinfold.config.fleet import FleetSettings
 from pinfold.core.errors import InvalidRequest, Unavailable
+from pinfold.core.identity import HostId
 from pinfold.host.lock import owning, state_folder
 from pinfold.lab import rom
 from pinfold.store import hosts
@@ -175,7 +176,7 @@ def _token(services: ApiServices, name: str, path: Path) -> str:
         token = read_token(path)
         if known is not None and digest_of(token) == stored:
             return token
-    host_id = known.id if known else str(uuid.uuid4())
+    host_id = known.id if known else HostId(str(uuid.uuid4()))
     token, digest = make_token(host_id)
     with services.database.write() as connection:
         if known is None:

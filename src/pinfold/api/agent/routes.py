@@ -21,13 +21,14 @@ from pinfold.api.image.catalog import read_catalog
 from pinfold.api.image.routes import BYTES
 from pinfold.api.response_schema import stored, written_as
 from pinfold.core.drift.written import FindingsReport, accept
+from pinfold.core.identity import HostId
 from pinfold.scheduler.lifecycle import REBOOTING_HARD
 from pinfold.scheduler.reports import ClaimName
 from pinfold.store import codec, findings, guests, hosts
 
 router = APIRouter(prefix="/agent/v1", tags=["agents"])
 
-Host = Annotated[str, Depends(agent_host)]
+Host = Annotated[HostId, Depends(agent_host)]
 HelloBody = Annotated[dict[str, Any], Body(), stored(Hello)]
 GuestReportBody = Annotated[dict[str, Any], Body(), stored(GuestReport)]
 AbsenceBody = Annotated[dict[str, Any], Body(), stored(Absence)]
@@ -146,12 +147,12 @@ def download_image(name: str, services: Services) -> FileResponse:
     raise not_found("Image", name)
 
 
-def _count(services: ApiServices, host: str) -> int:
+def _count(services: ApiServices, host: HostId) -> int:
     with services.database.read() as connection:
         return hosts.orders(connection, host)
 
 
-def _orders(services: ApiServices, host: str) -> Orders:
+def _orders(services: ApiServices, host: HostId) -> Orders:
     with services.database.read() as connection:
         count = hosts.orders(connection, host)
         found = guests.orders(connection, host)
@@ -177,7 +178,7 @@ def _orders(services: ApiServices, host: str) -> Orders:
     return Orders(count=count, orders=orders, tombstones=stones, protocol=PROTOCOL)
 
 
-def _welcome(connection: sa.Connection, host: str, services: ApiServices) -> Welcome:
+def _welcome(connection: sa.Connection, host: HostId, services: ApiServices) -> Welcome:
     known, report = hosts.get(connection, host), hosts.report_digest(connection, host)
     return Welcome(host=host, revision=known.revision, report=report, orders=known.orders, lease_seconds=services.lease_seconds)
 

@@ -22,6 +22,7 @@ from pinfold.api.connections import Kind
 from pinfold.api.cross_site import AGENTS
 from pinfold.api.errors import send_error
 from pinfold.core.errors import InvalidRequest, Unavailable
+from pinfold.core.identity import HostId
 from pinfold.store import hosts
 from pinfold.store.database import Database
 
@@ -31,10 +32,10 @@ _CHALLENGE: Final = (b"www-authenticate", b'Bearer realm="pinfold"')
 _FORM: Final = re.compile(r"([0-9a-f-]{36})\.([A-Za-z0-9_-]{43})")
 
 
-def make_token(host_id: str) -> tuple[str, str]:
+def make_token(host_id: HostId) -> tuple[str, str]:
     """A new token for that host, and the digest of it for the store. The token is shown once.
 
-    >>> token, digest = make_token("8c2b1d06-6a2f-5f0a-9c55-6c8ad1b5ef1e")
+    >>> token, digest = make_token(HostId("8c2b1d06-6a2f-5f0a-9c55-6c8ad1b5ef1e"))
     >>> token.startswith("8c2b1d06-6a2f-5f0a-9c55-6c8ad1b5ef1e."), digest == digest_of(token)
     (True, True)
     """
@@ -100,12 +101,12 @@ class AgentAuthentication:
     def _stored(self, host: str) -> str:
         with self._database.read() as connection:
             try:
-                return hosts.token_hash(connection, host)
+                return hosts.token_hash(connection, HostId(host))
             except InvalidRequest:
                 return ""
 
 
-async def agent_host(request: Request) -> str:
+async def agent_host(request: Request) -> HostId:
     """The id of the host whose agent calls. It is a coroutine, because FastAPI calls plain functions in a thread."""
-    host: str = request.state.agent_host
+    host: HostId = request.state.agent_host
     return host

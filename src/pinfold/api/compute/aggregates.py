@@ -23,6 +23,7 @@ from pinfold.api.microversion import Microversion
 from pinfold.api.response_schema import closed, since
 from pinfold.api.text_pattern import TextPattern
 from pinfold.core.errors import Conflict, InvalidRequest
+from pinfold.core.identity import HostId
 from pinfold.store import aggregates as rows
 from pinfold.store import hosts
 from pinfold.store.records import AggregateRecord, HostRecord
@@ -226,7 +227,7 @@ def _move(services: ApiServices, aggregate_id: int, body: AggregateAction) -> No
     services.scheduler.sync_host_or_later(host.id)
 
 
-def _one_zone(connection: sa.Connection, aggregate_id: int, members: tuple[str, ...], zone: str | None) -> None:
+def _one_zone(connection: sa.Connection, aggregate_id: int, members: tuple[HostId, ...], zone: str | None) -> None:
     """Raise `Conflict` when one of the hosts is in another zone by another aggregate."""
     others = zones(group for group in rows.all(connection) if group.id != aggregate_id)
     for host in members:

@@ -32,6 +32,7 @@ from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.microversion import Microversion
 from pinfold.api.response_schema import Link
+from pinfold.core.identity import HostId
 from pinfold.core.plural import count
 from pinfold.store import guests, hosts
 from pinfold.store.guests import GuestFilter
@@ -136,7 +137,7 @@ def show_statistics(services: Services, version: Version) -> StatisticsShown:
 def show_hypervisor(hypervisor_id: str, services: Services, version: Version, with_servers: WithServers = False) -> HypervisorShown:
     """One host by its id."""
     with services.database.read() as connection:
-        ledger = next(iter(hosts.ledgers(connection, [hypervisor_id])), None)
+        ledger = next(iter(hosts.ledgers(connection, [HostId(hypervisor_id)])), None)
         if ledger is None:
             raise not_found("Hypervisor", hypervisor_id)
         there = _guests(connection, ledger.record)
@@ -161,7 +162,7 @@ def show_uptime(hypervisor_id: str, services: Services, version: Version) -> Hyp
     if version >= _USAGE_GONE:
         raise ApiError(404, "The resource could not be found.")
     with services.database.read() as connection:
-        ledger = next(iter(hosts.ledgers(connection, [hypervisor_id])), None)
+        ledger = next(iter(hosts.ledgers(connection, [HostId(hypervisor_id)])), None)
     if ledger is None:
         raise not_found("Hypervisor", hypervisor_id)
     if not ledger.record.up:
@@ -181,7 +182,7 @@ def _matching(services: ApiServices, pattern: str, version: Microversion) -> lis
 
 def _list(
     asked: HypervisorQuery, request: Request, services: ApiServices, version: Microversion, noun: str
-) -> tuple[Sequence[HostLedger], dict[str, tuple[GuestRecord, ...]], list[Link]]:
+) -> tuple[Sequence[HostLedger], dict[HostId, tuple[GuestRecord, ...]], list[Link]]:
     """One page of the hosts, the guests on each by its id, and the link to the next page."""
     pattern = asked.hypervisor_hostname_pattern
     with services.database.read() as connection:

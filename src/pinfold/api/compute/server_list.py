@@ -149,7 +149,7 @@ def _page(services: ApiServices, asked: ServerQuery) -> list[tuple[GuestRecord, 
         if asked.marker is not None and marker is None:
             raise InvalidRequest(f"marker [{asked.marker[:255]}] not found", key="marker")
         of_host = zones(aggregates.all(connection))
-        places = {host.id: Place(host=host, zone=of_host.get(host.id, DEFAULT_ZONE)) for host in hosts.all(connection)}
+        places: dict[str, Place] = {host.id: Place(host=host, zone=of_host.get(host.id, DEFAULT_ZONE)) for host in hosts.all(connection)}
         wanted = _in_database(asked, places)
         if wanted is None or limit == 0:
             return []

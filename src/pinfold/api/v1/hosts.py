@@ -14,6 +14,7 @@ from pinfold.api.errors import not_found
 from pinfold.api.text_pattern import TextPattern
 from pinfold.api.v1.schemas import HostFenced, HostList, HostMap, HostShown, HostWithToken
 from pinfold.api.v1.views import host_view, map_view
+from pinfold.core.identity import HostId
 from pinfold.store import guests, hosts
 from pinfold.store.guests import GuestFilter
 from pinfold.store.records import NOTHING, HostRecord
@@ -51,7 +52,7 @@ def list_hosts(services: Services) -> HostList:
 @router.post("", status_code=201)
 def add_host(body: NewHost, services: Services) -> HostWithToken:
     """Add a host and its agent's token. Only this response shows the token. 409 when the name exists."""
-    host_id = str(uuid.uuid4())
+    host_id = HostId(str(uuid.uuid4()))
     token, digest = make_token(host_id)
     with services.database.write() as connection:
         made = hosts.register(connection, host_id=host_id, name=body.name, report=NOTHING, token_hash=digest, lease_seconds=-1.0)
