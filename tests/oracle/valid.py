@@ -27,7 +27,7 @@ def valid(request: GuestRequest, state: HostState, fit: Fit) -> list[str]:
     else:
         wrong += _no_cells(request, room, fit)
     if not wrong:
-        wrong += _pcpus(request, room, fit) + _emulator(request, room, fit) + _idle(request, state, fit)
+        wrong += _pcpus(request, room, fit) + emulator_wrongs(request, room, fit) + _idle(request, state, fit)
     return wrong + _booking(request, room, fit)
 
 
@@ -97,7 +97,20 @@ def _pcpus(request: GuestRequest, room: Room, fit: Fit) -> list[str]:
     return wrong
 
 
-def _emulator(request: GuestRequest, room: Room, fit: Fit) -> list[str]:
+def floating_wrongs(request: GuestRequest, room: Room, fit: Fit) -> list[str]:
+    """Clauses 1 and 7 for a guest that runs already: what its floating vCPUs float over, whatever its pins are."""
+    if not request.cells:
+        return _no_cells(request, room, fit)
+    cells = {cell.id: cell for cell in room.cells}
+    expected = [cells[part.host_cell].shared if guest.shared else frozenset() for guest, part in zip(request.cells, fit.cells, strict=True)]
+    return [
+        f"vCPUs {part.float_vcpus} float over {part.float_set}, should over {sorted(over)}"
+        for part, over in zip(fit.cells, expected, strict=True)
+        if frozenset(part.float_set) != over
+    ]
+
+
+def emulator_wrongs(request: GuestRequest, room: Room, fit: Fit) -> list[str]:
     """Clauses 4 and 10 to 12."""
     placement, where = _expected_placement(request, room), frozenset(fit.emulator)
     wrong = []
