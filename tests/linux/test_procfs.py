@@ -38,18 +38,10 @@ def test_a_recorded_guest_s_kernel_threads_are_found_by_its_process_id() -> None
     assert procfs.kernel_threads(1, proc=RECORDED) == ()
 
 
-def test_how_long_a_thread_ran_and_waited_is_in_nanoseconds() -> None:
-    stat = procfs.schedstat(PID, 9162, proc=RECORDED)
-    assert stat is not None
-    assert stat.run_ns > 1_000_000
-    assert stat.slices > 10
-
-
 def test_a_process_that_is_gone_has_no_threads(tmp_path: Path) -> None:
     assert procfs.threads(4, proc=tmp_path) == ()
     assert procfs.start_ticks(4, proc=tmp_path) is None
     assert procfs.settled_threads(4, proc=tmp_path) == procfs.Walk(threads=())
-    assert procfs.schedstat(4, 4, proc=tmp_path) is None
 
 
 def test_a_thread_that_ends_between_listing_and_reading_is_left_out(tmp_path: Path) -> None:

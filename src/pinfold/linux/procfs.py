@@ -37,15 +37,6 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SchedStat:
-    """How long a thread ran and how long it waited for a pCPU, in nanoseconds, and in how many slices (`/proc/PID/schedstat`)."""
-
-    run_ns: int
-    run_delay_ns: int
-    slices: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Thread:
     """One thread at one moment.
 
@@ -138,7 +129,7 @@ class KernelThreads:
 
         Listing /proc is slow. Skip it while the kernel has given out no new process id (the last field of `loadavg`, proc(5)).
         """
-        now, newest = self._clock(), (_read(f"{self._proc}/loadavg") or "").rpartition(" ")[2]
+        now, newest = self._clock(), (read_text(f"{self._proc}/loadavg") or "").rpartition(" ")[2]
         if newest and newest == self._newest and now - self._since <= _REMEMBER_SECONDS:
             return
         self._newest = newest
@@ -149,7 +140,7 @@ class KernelThreads:
             self._serving.pop(tid, None)
         self._known &= listed
         for tid in listed - self._known:
-            name = _read(f"{self._proc}/{tid}/comm") if tid.isdigit() else ""
+            name = read_text(f"{self._proc}/{tid}/comm") if tid.isdigit() else ""
             if name is None:
                 continue
             if name == "kthreadd\n" and tid != _KTHREADD:
@@ -166,27 +157,18 @@ def kernel_threads(pid: int, *, proc: Path = PROC) -> tuple[Thread, ...]:
     return KernelThreads(proc=proc).of(pid)
 
 
-def schedstat(pid: int, tid: int, *, proc: Path = PROC) -> SchedStat | None:
-    """How long a thread has run and waited so far; None if it is gone, or on a kernel without CONFIG_SCHED_INFO."""
-    text = _read(f"{proc}/{pid}/task/{tid}/schedstat")
-    if not text:
-        return None
-    run, delay, slices = (int(word) for word in text.split()[:3])
-    return SchedStat(run_ns=run, run_delay_ns=delay, slices=slices)
-
-
 def start_ticks(pid: int, *, proc: Path = PROC) -> int | None:
     """When process `pid` began, in clock ticks since boot; None if there is none or it is a zombie."""
-    text = _read(f"{proc}/{pid}/stat")
+    text = read_text(f"{proc}/{pid}/stat")
     if text is None:
         return None
-    fields = _stat_fields(text)
+    fields = stat_fields(text)
     return None if fields[0] in "ZX" else int(fields[19])
 
 
 def boot_time(*, proc: Path = PROC) -> int | None:
     """When the machine booted, in seconds since the epoch; None if procfs does not show it."""
-    for line in (_read(f"{proc}/stat") or "").splitlines():
+    for line in (read_text(f"{proc}/stat") or "").splitlines():
         if line.startswith("btime "):
             return int(line.split()[1])
     return None
@@ -194,8 +176,8 @@ def boot_time(*, proc: Path = PROC) -> int | None:
 
 def state(pid: int, *, proc: Path = PROC) -> str:
     """The state of process `pid`, a letter of proc(5); '' when there is none."""
-    text = _read(f"{proc}/{pid}/stat")
-    return _stat_fields(text)[0] if text else ""
+    text = read_text(f"{proc}/{pid}/stat")
+    return stat_fields(text)[0] if text else ""
 
 
 def processes_with(*arguments: str, proc: Path = PROC) -> tuple[int, ...]:
@@ -203,7 +185,7 @@ def processes_with(*arguments: str, proc: Path = PROC) -> tuple[int, ...]:
     wanted = "".join(f"\0{argument}" for argument in arguments) + "\0"
     found = []
     for pid in process_ids(proc=proc):
-        text = _read(f"{proc}/{pid}/cmdline")
+        text = read_text(f"{proc}/{pid}/cmdline")
         if text and wanted in f"\0{text}\0":
             found.append(pid)
     return tuple(found)
@@ -211,7 +193,7 @@ def processes_with(*arguments: str, proc: Path = PROC) -> tuple[int, ...]:
 
 def arguments(pid: int, *, proc: Path = PROC) -> tuple[str, ...]:
     """The command line of process `pid`, the program first; empty if there is no such process. Of a longer one, the first 256 KiB."""
-    text = _read(f"{proc}/{pid}/cmdline", _MOST_ARGUMENTS)
+    text = read_text(f"{proc}/{pid}/cmdline", _MOST_ARGUMENTS)
     return tuple(text.rstrip("\0").split("\0")) if text else ()
 
 
@@ -237,7 +219,7 @@ def inner_thread_ids(pid: int, *, proc: Path = PROC) -> dict[int, int]:
     """Each thread of process `pid` by the id that it has in its own PID namespace (`NSpid` in proc(5))."""
     found = {}
     for tid in _task_ids(pid, proc):
-        for line in (_read(f"{proc}/{pid}/task/{tid}/status") or "").splitlines():
+        for line in (read_text(f"{proc}/{pid}/task/{tid}/status") or "").splitlines():
             if line.startswith("NSpid:"):
                 found[int(line.split()[-1])] = tid
     return found
@@ -262,7 +244,7 @@ def program(pid: int, *, proc: Path = PROC) -> str:
 
 def _amount_kib(path: str, key: str) -> int | None:
     """The amount of a line such as `MemTotal: 4 kB`; None without it."""
-    for line in (_read(path) or "").splitlines():
+    for line in (read_text(path) or "").splitlines():
         if line.startswith(key):
             return int(line.split()[1])
     return None
@@ -273,10 +255,10 @@ def _identity(found: tuple[Thread, ...]) -> frozenset[tuple[int, int, str, CpuSe
 
 
 def _thread(folder: str, tid: int) -> Thread | None:
-    stat, status = _read(f"{folder}/stat"), _read(f"{folder}/status")
+    stat, status = read_text(f"{folder}/stat"), read_text(f"{folder}/status")
     if stat is None or status is None:
         return None
-    fields = _stat_fields(stat)
+    fields = stat_fields(stat)
     if fields[0] in "ZX":
         # A zombie does not run; its mask is left over.
         return None
@@ -297,7 +279,7 @@ def _thread(folder: str, tid: int) -> Thread | None:
     )
 
 
-def _stat_fields(text: str) -> list[str]:
+def stat_fields(text: str) -> list[str]:
     """The fields of proc(5)'s `stat` from the third (state) on; the name before them may hold blanks and brackets."""
     return text.rpartition(")")[2].split()
 
@@ -307,7 +289,9 @@ def _task_ids(pid: int, proc: Path) -> list[int]:
     return sorted(int(name) for name in _forgiving(lambda: os.listdir(folder), folder) or () if name.isdigit())
 
 
-def _read(path: str, most_bytes: int = -1) -> str | None:
+def read_text(path: str, most_bytes: int = -1) -> str | None:
+    """The text of a file, at most its first `most_bytes`; None if the thread that it is about has ended. Raises `Unavailable`."""
+
     # Use plain strings and bytes: a sweep reads tens of thousands of these.
     def read() -> bytes:
         with open(path, "rb", buffering=0) as file:
@@ -334,7 +318,7 @@ def cpuset_path(pid: int, tid: int | None = None, *, proc: Path = PROC) -> str:
     """
     folder = f"{proc}/{pid}" if tid is None else f"{proc}/{pid}/task/{tid}"
     unified = ""
-    for line in (_read(f"{folder}/cgroup") or "").splitlines():
+    for line in (read_text(f"{folder}/cgroup") or "").splitlines():
         _, controllers, path = line.split(":", 2)
         if "cpuset" in controllers.split(","):
             return path

@@ -1,0 +1,61 @@
+"""Read how long threads, processes and pCPUs ran and waited. `core.usage` adds it up; `procfs` reads where threads may run.
+
+A thread or process that ends while it is read is left out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from pinfold.core.usage import Times
+from pinfold.linux.procfs import PROC, read_text, stat_fields
+
+_NS_PER_TICK: Final = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+_MOST_BYTES: Final = 256
+"""The three numbers of a `schedstat` have at most 62 bytes."""
+_MOST_STAT_BYTES: Final = 4 << 20
+"""Of `/proc/stat`, whose lines of CPUs come first: a line has at most 220 bytes."""
+_BUSY: Final = (0, 1, 2, 5, 6)
+"""user, nice, system, irq and softirq. The first two include guests' time. Left out: idle, and `steal`. Source: proc(5)."""
+
+
+def thread_times(pid: int, tids: Iterable[int], *, proc: Path = PROC) -> dict[int, tuple[Times, bool]]:
+    """The times of those threads of process `pid` since each began, and whether it is a kernel thread outside the process.
+
+    Empty on a kernel without CONFIG_SCHED_INFO. Raises `Unavailable` if procfs may not be read.
+    """
+    found = {}
+    for tid in tids:
+        text = read_text(f"{proc}/{pid}/task/{tid}/schedstat", _MOST_BYTES)
+        outside = text is None
+        if text is None:
+            text = read_text(f"{proc}/{tid}/schedstat", _MOST_BYTES)
+        if text:
+            run, wait, slices = map(int, text.split()[:3])
+            found[tid] = Times(run_ns=run, wait_ns=wait, slices=slices), outside
+    return found
+
+
+def process_times(pid: int, *, proc: Path = PROC) -> tuple[int, int] | None:
+    """When process `pid` began, in clock ticks since boot, and for how many nanoseconds it ran, with its threads that have ended.
+
+    The time is rounded down, by at most two clock ticks. None if there is no such process.
+    """
+    text = read_text(f"{proc}/{pid}/stat")
+    if text is None:
+        return None
+    fields = stat_fields(text)
+    return int(fields[19]), (int(fields[11]) + int(fields[12])) * _NS_PER_TICK
+
+
+def busy_times(*, proc: Path = PROC) -> dict[int, int]:
+    """For how many nanoseconds each online pCPU did something, since boot. The kernel counts in clock ticks (10 ms on most hosts)."""
+    found = {}
+    for line in (read_text(f"{proc}/stat", _MOST_STAT_BYTES) or "").splitlines():
+        name, *numbers = line.split()
+        if name.startswith("cpu") and name[3:].isdigit():
+            found[int(name[3:])] = sum(int(numbers[place]) for place in _BUSY) * _NS_PER_TICK
+    return found
