@@ -15,7 +15,7 @@ from pinfold.accounting.resources import amounts
 from pinfold.api.agent.tokens import make_token
 from pinfold.core.host import HostState
 from pinfold.core.request.model import Flavor
-from pinfold.scheduler.schedule import Scheduler
+from pinfold.service.schedule import Scheduler
 from pinfold.store import claims, flavors, guests, hosts
 from pinfold.store.database import Database, upgrade
 from pinfold.store.records import FlavorRecord, HostReport, NewGuest

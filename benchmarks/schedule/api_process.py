@@ -29,9 +29,9 @@ from pinfold.api.doorkeeper import Doorkeeper
 from pinfold.api.password_checks import PasswordChecks
 from pinfold.config.fleet import ApiSettings
 from pinfold.core.request.model import Flavor
-from pinfold.scheduler.lifecycle import Lifecycle
-from pinfold.scheduler.reports import Reports
-from pinfold.scheduler.schedule import Scheduler
+from pinfold.service.guests.lifecycle import Lifecycle
+from pinfold.service.guests.reports import Reports
+from pinfold.service.schedule import Scheduler
 from pinfold.store import guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.records import NewGuest

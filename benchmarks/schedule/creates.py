@@ -19,7 +19,7 @@ from benchmarks.schedule.api_process import FLAVOR, PASSWORD
 from benchmarks.schedule.fleet import empty
 from pinfold.accounting.embedded import EmbeddedPlacement, load, unload
 from pinfold.api.image.catalog import image_id
-from pinfold.scheduler.schedule import Scheduler
+from pinfold.service.schedule import Scheduler
 from pinfold.store import flavors, hosts
 from pinfold.store.database import Database, upgrade
 from pinfold.store.records import FlavorRecord, HostReport

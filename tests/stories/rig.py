@@ -24,10 +24,10 @@ from pinfold.api.image.catalog import image_id
 from pinfold.api.password_checks import PasswordChecks
 from pinfold.core.identity import ClaimId
 from pinfold.core.settings import AttemptLimits
-from pinfold.scheduler.lifecycle import Lifecycle
 from pinfold.scheduler.model import SchedulerSettings
-from pinfold.scheduler.reports import Reports
-from pinfold.scheduler.schedule import Scheduler
+from pinfold.service.guests.lifecycle import Lifecycle
+from pinfold.service.guests.reports import Reports
+from pinfold.service.schedule import Scheduler
 from pinfold.store import codec
 from pinfold.store.database import Database
 from pinfold.store.records import HostReport, Observed

@@ -10,7 +10,7 @@ from tests.fleet import at_rest, report
 from tests.stories.rig import Fleet
 
 from pinfold.core.host import Limits
-from pinfold.scheduler.lifecycle import DELETED_SECONDS
+from pinfold.service.guests.lifecycle import DELETED_SECONDS
 from pinfold.store import guests
 from pinfold.store.records import Observed
 from pinfold.store.schema import guest

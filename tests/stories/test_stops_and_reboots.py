@@ -9,7 +9,7 @@ from tests.fleet import at_rest
 from tests.stories.rig import Agent, Fleet
 
 from pinfold.agent.wire import GuestReport
-from pinfold.scheduler.lifecycle import TRIES, Lifecycle
+from pinfold.service.guests.lifecycle import TRIES, Lifecycle
 from pinfold.store import codec
 from pinfold.store.records import GuestRecord, Observed
 

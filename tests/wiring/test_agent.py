@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-HEAVY = ("sqlalchemy", "fastapi", "uvicorn", "numpy", "placement", "pinfold.api", "pinfold.store.database", "pinfold.scheduler.schedule")
+HEAVY = ("sqlalchemy", "fastapi", "uvicorn", "numpy", "placement", "pinfold.api", "pinfold.store.database", "pinfold.service.schedule")
 
 
 def test_an_agent_alone_loads_nothing_of_the_service() -> None:

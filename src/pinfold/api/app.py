@@ -19,21 +19,12 @@ from pinfold.api.audit_log import AuditLog
 from pinfold.api.auth import Authentication
 from pinfold.api.bounds import Bounds
 from pinfold.api.client_address import ClientAddress
-from pinfold.api.compute import (
-    aggregates,
-    flavors,
-    hypervisors,
-    limits,
-    server_actions,
-    server_create,
-    server_list,
-    server_metadata,
-    servers,
-    versions,
-    zones,
-)
+from pinfold.api.compute import aggregates, limits, versions, zones
 from pinfold.api.compute import services as compute_services
+from pinfold.api.compute.flavors import routes as flavors
 from pinfold.api.compute.headers import ComputeHeaders
+from pinfold.api.compute.hypervisors import routes as hypervisors
+from pinfold.api.compute.servers import actions, create, listing, metadata, single
 from pinfold.api.cross_site import JsonPosts, LoopbackHosts
 from pinfold.api.dependencies import ApiServices, Wsgi
 from pinfold.api.image import routes as images
@@ -44,14 +35,14 @@ from pinfold.api.v1 import drift, hosts, placements
 from pinfold.core.errors import PinfoldError
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
-    server_create.router,  # routes are tried one after another, so the most frequent ones come first
+    create.router,  # routes are tried one after another, so the most frequent ones come first
     versions.router,
     identity.router,
     flavors.router,
-    server_list.router,
-    servers.router,
-    server_metadata.router,
-    server_actions.router,
+    listing.router,
+    single.router,
+    metadata.router,
+    actions.router,
     hypervisors.router,
     compute_services.router,
     aggregates.router,

@@ -15,9 +15,9 @@ from pinfold.api.client_address import Proxies
 from pinfold.api.connections import Connections
 from pinfold.api.password_checks import PasswordChecks
 from pinfold.core.settings import DEFAULT_CONNECTIONS
-from pinfold.scheduler.lifecycle import Lifecycle
-from pinfold.scheduler.reports import Reports
-from pinfold.scheduler.schedule import Scheduler
+from pinfold.service.guests.lifecycle import Lifecycle
+from pinfold.service.guests.reports import Reports
+from pinfold.service.schedule import Scheduler
 from pinfold.store.database import Database
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]

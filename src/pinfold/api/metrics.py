@@ -11,7 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from pinfold.api.compute.server_status import server_status
+from pinfold.api.compute.servers.status import server_status
 from pinfold.api.dependencies import ApiServices, services_of
 from pinfold.api.password_checks import Outcome
 from pinfold.core.ledger import roles

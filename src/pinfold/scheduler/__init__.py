@@ -1,1 +1,1 @@
-"""Find a host for each guest and claim it. index, filter, rank and choose decide; claim, release and heal act."""
+"""Decide which host takes a guest. `service.claims` claims it."""

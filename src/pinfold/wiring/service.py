@@ -26,9 +26,9 @@ from pinfold.api.dependencies import ApiServices
 from pinfold.api.password_checks import PasswordChecks
 from pinfold.config.fleet import ApiSettings, FleetSettings
 from pinfold.core.errors import InvalidRequest, PinfoldError, Unavailable
-from pinfold.scheduler.lifecycle import Lifecycle
-from pinfold.scheduler.reports import Reports
-from pinfold.scheduler.schedule import Scheduler
+from pinfold.service.guests.lifecycle import Lifecycle
+from pinfold.service.guests.reports import Reports
+from pinfold.service.schedule import Scheduler
 from pinfold.store.database import Database, upgrade
 from pinfold.store.sqlite_file import alone, damage, file_of, is_gone, make_private
 from pinfold.wiring.exposure import refuse_exposure

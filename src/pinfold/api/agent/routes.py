@@ -22,8 +22,8 @@ from pinfold.api.image.routes import BYTES
 from pinfold.api.response_schema import stored, written_as
 from pinfold.core.drift.written import FindingsReport, accept
 from pinfold.core.identity import HostId
-from pinfold.scheduler.lifecycle import REBOOTING_HARD
-from pinfold.scheduler.reports import ClaimName
+from pinfold.service.guests.lifecycle import REBOOTING_HARD
+from pinfold.service.guests.reports import ClaimName
 from pinfold.store import codec, findings, guests, hosts
 
 router = APIRouter(prefix="/agent/v1", tags=["agents"])

@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT
-from pinfold.api.compute.server_bodies import MOST_METADATA
+from pinfold.api.compute.servers.bodies import MOST_METADATA
 from pinfold.api.dependencies import Services
 from pinfold.api.microversion import Microversion
 from pinfold.api.response_schema import before, closed

@@ -22,8 +22,8 @@ from pinfold.core.host import HostState
 from pinfold.core.ledger import roles
 from pinfold.core.overhead import capacity_millicpu, masks
 from pinfold.core.reasons import Reason
-from pinfold.scheduler.faults import refused_by
 from pinfold.scheduler.model import Candidate, HostRefusal
+from pinfold.service.guests.faults import refused_by
 from pinfold.store import codec
 from pinfold.store.records import ClaimRecord, GuestRecord, HostRecord, Move
 

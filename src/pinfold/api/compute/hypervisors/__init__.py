@@ -1,0 +1,1 @@
+"""Hypervisors of the Compute API: the hosts, as Nova shows them."""

@@ -1,0 +1,163 @@
+"""Create servers in the Compute API: turn a body into guests and place them. The scheduler chooses the hosts."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Body, Request
+from starlette.concurrency import run_in_threadpool
+
+from pinfold.api.accounts import Account
+from pinfold.api.compute.headers import Version
+from pinfold.api.compute.links import ROOT, links
+from pinfold.api.compute.servers.bodies import CreateServer, NewServer, refuse_meaningless, refuse_too_much_metadata
+from pinfold.api.compute.servers.schemas import ServerCreated, ServersReserved
+from pinfold.api.compute.zones import zone_members
+from pinfold.api.dependencies import ApiServices, Services
+from pinfold.api.errors import ApiError
+from pinfold.api.image.catalog import CatalogImage, find_image
+from pinfold.api.microversion import Microversion
+from pinfold.core.errors import InvalidRequest
+from pinfold.core.request.compile import compile_request
+from pinfold.core.request.model import Flavor
+from pinfold.store import flavors, hosts
+from pinfold.store.records import FlavorRecord, NewGuest
+
+router = APIRouter(prefix=ROOT, tags=["servers"])
+
+PROJECT: Final = "pinfold"
+"""The only project: pinfold has no tenants."""
+
+_SINCE: Final = (("description", 19), ("tags", 52), ("host", 74), ("hypervisor_hostname", 74), ("hostname", 90))
+_NETWORKS_NEEDED: Final = Microversion(2, 37)
+
+
+@router.post("/servers", status_code=202, responses={501: {}})
+async def create_server(
+    body: Annotated[CreateServer, Body()], request: Request, services: Services, version: Version
+) -> ServerCreated | ServersReserved:
+    """Create one server or several. They are scheduled before the response; a server that no host takes is in error, with every host's
+    reasons.
+    """
+    # Use one thread visit instead of two: FastAPI checks the response of a plain function in a second one.
+    return await run_in_threadpool(_create, body, request, services, version)
+
+
+def _create(body: CreateServer, request: Request, services: ApiServices, version: Microversion) -> ServerCreated | ServersReserved:
+    asked = body.server
+    refuse_too_much_metadata(body.server.metadata)
+    refuse_meaningless(body)
+    _refuse_by_version(asked, version)
+    account: Account = request.state.account
+    row = _flavor(services, str(asked.flavor))
+    image = _image(services, asked.image or next((device.uuid for device in asked.block_device_mapping_v2), ""))
+    _check_size(row.flavor, image)
+    compiled = compile_request(row.flavor, image.as_image(), disks=_disks(row.flavor, image), nics=0)
+    only_on, zone = _forced_host(services, asked.host or asked.hypervisor_hostname, asked.availability_zone)
+    member_of = zone_members(services, zone)
+    count = _count(asked)
+    reservation = f"r-{uuid.uuid4().hex[:8]}"
+    made = []
+    for index in range(count):
+        details = {
+            "disk_config": asked.disk_config,
+            "flavor_id": row.id,
+            "hostname": asked.hostname or _hostname(asked.name),
+            "image_id": image.id,
+            "launch_index": str(index),
+            "reservation_id": reservation,
+            "tags": ",".join(sorted(set(asked.tags))),
+            "zone": zone,
+        }
+        new = NewGuest(
+            id=str(uuid.uuid4()),
+            name=asked.name if count == 1 else f"{asked.name}-{index + 1}",
+            flavor=row.flavor,
+            request=compiled,
+            image=image.name,
+            project=PROJECT,
+            owner=account.name,
+            description=asked.description or (asked.name if version < Microversion(2, 19) else ""),
+            metadata=tuple(sorted(asked.metadata.items())),
+            details=tuple(sorted((key, value) for key, value in details.items() if value)),
+            only_on=only_on,
+            member_of=member_of,
+        )
+        services.lifecycle.create(new)
+        made.append(new.id)
+    if str(asked.return_reservation_id).lower() in ("true", "1"):
+        return {"reservation_id": reservation}
+    return {"server": {"id": made[0], "links": links(request, "servers", made[0]), "OS-DCF:diskConfig": asked.disk_config}}
+
+
+def _refuse_by_version(asked: NewServer, version: Microversion) -> None:
+    for key, minor in _SINCE:
+        if getattr(asked, key) and version < Microversion(2, minor):
+            raise InvalidRequest(f"{key} is accepted from microversion 2.{minor} on", key=key)
+    if asked.networks is None and version >= _NETWORKS_NEEDED:
+        raise InvalidRequest("Invalid input for field/attribute server. 'networks' is a required property", key="networks")
+
+
+def _count(asked: NewServer) -> int:
+    least = asked.min_count or 1
+    most = asked.max_count or least
+    if most < least:
+        raise InvalidRequest("min_count must be <= max_count", key="min_count")
+    return most
+
+
+def _flavor(services: ApiServices, reference: str) -> FlavorRecord:
+    flavor_id = reference.rstrip("/").rsplit("/", 1)[-1]
+    with services.database.read() as connection:
+        found = flavors.find(connection, flavor_id)
+    if found is None:
+        raise ApiError(400, f"Flavor {flavor_id[:255]} could not be found.")
+    return found
+
+
+def _image(services: ApiServices, reference: str) -> CatalogImage:
+    if not reference:
+        raise InvalidRequest("there is nothing to boot: imageRef, or a block device with the uuid of an image, is required", key="imageRef")
+    image_id = reference.rstrip("/").rsplit("/", 1)[-1]
+    found = find_image(services.images, image_id)
+    if found is None:
+        raise ApiError(400, f"Image {image_id[:255]} could not be found.")
+    return found
+
+
+def _check_size(flavor: Flavor, image: CatalogImage) -> None:
+    if flavor.memory_mib < image.min_ram_mib:
+        raise InvalidRequest(f"Flavor's memory is too small for the image: {flavor.memory_mib} MiB, {image.min_ram_mib} MiB needed")
+    if 0 < flavor.disk_gib < image.min_disk_gib:
+        raise InvalidRequest(f"Flavor's disk is too small for the image: {flavor.disk_gib} GiB, {image.min_disk_gib} GiB needed")
+
+
+def _disks(flavor: Flavor, image: CatalogImage) -> int:
+    """How many disks the guest will have: the one of its image, or an empty one if the flavor has a size; none for a ROM or kernel."""
+    if image.suffix in (".raw", ".img", ".qcow2"):
+        return 1
+    return 1 if flavor.disk_gib else 0
+
+
+def _forced_host(services: ApiServices, name: str | None, zone: str | None) -> tuple[str, str]:
+    """The id of the requested host ('' for any) and the zone. `ZONE:HOST` names both, as Nova's admins write it."""
+    asked_zone, _, in_zone = (zone or "").partition(":")
+    name = name or in_zone.partition(":")[0]
+    if not name:
+        return "", asked_zone
+    with services.database.read() as connection:
+        found = hosts.find(connection, name)
+    if found is None:
+        raise ApiError(400, f"Compute host {name[:255]} could not be found.")
+    return found.id, asked_zone
+
+
+def _hostname(name: str) -> str:
+    """A host name derived from a server's name, as Nova does it.
+
+    >>> _hostname("My server_1!")
+    'my-server-1'
+    """
+    return re.sub(r"[^a-z0-9.-]", "", re.sub(r"[ _]", "-", name.lower())).strip("-.")[:63] or "server"

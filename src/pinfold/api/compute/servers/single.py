@@ -1,0 +1,93 @@
+"""One server in the Compute API: show, change, delete, and its NUMA topology."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sqlalchemy as sa
+from fastapi import APIRouter, Request, Response
+
+from pinfold.api.compute.headers import Version
+from pinfold.api.compute.links import ROOT
+from pinfold.api.compute.servers.bodies import UpdateServer
+from pinfold.api.compute.servers.schemas import ServerShown, TopologyShown
+from pinfold.api.compute.servers.view import Form, Place, full, numa_of
+from pinfold.api.compute.zones import DEFAULT_ZONE, zones
+from pinfold.api.dependencies import ApiServices, Services
+from pinfold.api.errors import ApiError, not_found
+from pinfold.api.microversion import Microversion
+from pinfold.core.errors import InvalidRequest
+from pinfold.store import aggregates, claims, guests, hosts
+from pinfold.store.records import GuestRecord
+
+router = APIRouter(prefix=ROOT, tags=["servers"])
+
+_DESCRIBED: Final = Microversion(2, 19)
+_WITH_TOPOLOGY: Final = Microversion(2, 78)
+_ID_LENGTH: Final = 36
+
+
+@router.get("/servers/{server_id}")
+def show_server(server_id: str, request: Request, services: Services, version: Version) -> ServerShown:
+    """One server by its id; a name is no id."""
+    with services.database.read() as connection:
+        guest = _get(connection, server_id)
+        return {"server": full(request, guest, _place(connection, guest), version)}
+
+
+@router.put("/servers/{server_id}", responses={501: {}})
+def update_server(server_id: str, body: UpdateServer, request: Request, services: Services, version: Version) -> ServerShown:
+    """Change a server's name or description."""
+    asked = body.server
+    if asked.description is not None and version < _DESCRIBED:
+        raise InvalidRequest("description is accepted from microversion 2.19 on", key="description")
+    if asked.hostname is not None:
+        raise ApiError(501, "hostname cannot be changed: pinfold tells guests nothing.")
+    for key, value in (("accessIPv4", asked.access_ipv4), ("accessIPv6", asked.access_ipv6)):
+        if value not in (None, ""):
+            raise ApiError(501, f"{key} cannot be set: pinfold knows no addresses of its guests.")
+    server(services, server_id)
+    with services.database.write() as connection:
+        details = None
+        if asked.disk_config is not None:
+            details = tuple(sorted({**dict(guests.hold(connection, server_id).details), "disk_config": asked.disk_config}.items()))
+        guest = guests.edit(connection, server_id, name=asked.name, description=asked.description, details=details)
+        return {"server": full(request, guest, _place(connection, guest), version, Form.CHANGED)}
+
+
+@router.delete("/servers/{server_id}", status_code=204, response_class=Response)
+def delete_server(server_id: str, services: Services) -> Response:
+    """Delete a server. It is gone when its agent has confirmed that nothing of it remains."""
+    server(services, server_id)
+    services.lifecycle.delete(server_id)
+    return Response(status_code=204)
+
+
+@router.get("/servers/{server_id}/topology")
+def show_topology(server_id: str, services: Services, version: Version) -> TopologyShown:
+    """A server's NUMA topology: its cells, where they are, and the pCPU of each pinned vCPU."""
+    if version < _WITH_TOPOLOGY:
+        raise ApiError(404, "The resource could not be found.")
+    with services.database.read() as connection:
+        guest = _get(connection, server_id)
+        return numa_of(guest, claims.live(connection, guest.id))
+
+
+def server(services: ApiServices, server_id: str) -> GuestRecord:
+    """The guest of that id. Raises `ApiError` 404 when there is none, or it is deleted."""
+    with services.database.read() as connection:
+        return _get(connection, server_id)
+
+
+def _get(connection: sa.Connection, server_id: str) -> GuestRecord:
+    found = guests.find(connection, server_id) if len(server_id) == _ID_LENGTH else None
+    if found is None or found.deleted is not None:
+        raise not_found("Instance", server_id)
+    return found
+
+
+def _place(connection: sa.Connection, guest: GuestRecord) -> Place | None:
+    if guest.host is None:
+        return None
+    host = hosts.get(connection, guest.host)
+    return Place(host=host, zone=zones(aggregates.all(connection)).get(host.id, DEFAULT_ZONE))

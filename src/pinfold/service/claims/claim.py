@@ -1,0 +1,305 @@
+"""The claim protocol. `decide` says which hosts are worth claiming; `heal` clears up after a claimer that died.
+
+0. Write the claim row: `intended`, with a deadline by the database's clock, and the amounts. For another host or other amounts,
+   redirect it.
+1. Write the allocation in Placement, which holds the guest's other claims too: first without a consumer generation; later ones with the
+   generation that was read *before* the claim row was redirected. So a claimer whose claim was abandoned meanwhile can never overwrite its
+   successor's allocation.
+2. In one transaction, move the host's revision from the one of the decision to the next, the claim from `intended` to `held`, the pCPUs
+   to their owner and the guest to its host. Each statement must hit exactly its row, or all of it is rolled back.
+
+If a revision is stale, fit again on the same host, at most `STALE_TRIES` times; then, or when room is lacking, try the next host. If all
+hosts refuse, refresh the index and retry those that refused only because others were faster. At every instant Placement >= ledger: the
+allocation is written before the pins and removed after them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from pinfold.accounting.client import Placement
+from pinfold.accounting.placement_responses import OverCapacity
+from pinfold.accounting.resources import Amounts, Shares, amounts, union
+from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
+from pinfold.core.fit.demand import Demand, prepare
+from pinfold.core.fit.model import Fit, NoFit
+from pinfold.core.host import Claim
+from pinfold.core.identity import ClaimId, HostId
+from pinfold.core.reasons import Kind, Reason, ReasonCode
+from pinfold.faultpoints import fault_point
+from pinfold.scheduler.decide import Conditions, closed, decide, explain, fit_on, refusal, untrait
+from pinfold.scheduler.index import Entry, Index
+from pinfold.scheduler.model import Candidate, Claimed, HostRefusal, HostSearch, Refused, SchedulerSettings
+from pinfold.scheduler.placement_sets import PlacementSets
+from pinfold.scheduler.refresh import Freshness
+from pinfold.service.claims.booking import booked_by, settle
+from pinfold.store import claims, guests, hosts
+from pinfold.store.database import Database
+from pinfold.store.records import ClaimRole, ClaimState
+
+STALE_TRIES: Final = 5
+_CONSUMER_TRIES: Final = 5
+_SETTLE_SECONDS: Final = 0.1
+_UNSEEN_GENERATION: Final = 0
+"""The generation of a consumer that Placement (16.0) keeps after it refused an allocation for a missing provider; a read does not show
+it.
+"""
+_OVERTAKEN: Final = frozenset({ReasonCode.STALE, ReasonCode.PLACEMENT})
+_log = logging.getLogger(__name__)
+
+
+class _StaleError(Exception):
+    """The host's revision is no longer the one of the decision."""
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One create in progress: what was written so far, and what refused."""
+
+    wanted: HostSearch
+    demand: Demand
+    claim: ClaimId | None = None
+    host: HostId | None = None
+    booked: Amounts = ()
+    tried: dict[HostId, HostRefusal] = field(default_factory=dict)
+
+    def ask_again(self) -> None:
+        """Drop the refusals that only say that others were faster: those may have released the host since."""
+        self.tried = {host: told for host, told in self.tried.items() if not {one.code for one in told.no_fit.reasons} <= _OVERTAKEN}
+
+
+class Claimer:
+    """Claims hosts for guests. Safe to share between threads."""
+
+    def __init__(
+        self,
+        database: Database,
+        placement: Placement,
+        index: Index,
+        freshness: Freshness,
+        sets: PlacementSets,
+        settings: SchedulerSettings,
+    ) -> None:
+        self._database = database
+        self._placement = placement
+        self._index = index
+        self._fresh = freshness
+        self._sets = sets
+        self._settings = settings
+        # Threads of one process take turns here, so that only other processes can make their revision stale.
+        self._locks: defaultdict[HostId, threading.Lock] = defaultdict(threading.Lock)
+
+    def create(self, wanted: HostSearch) -> Claimed | Refused:
+        """See `Scheduler.create`."""
+        attempt = _Attempt(wanted=wanted, demand=prepare(untrait(wanted.request)))
+        try:
+            self._fresh.look()
+            conditions = self._sets.conditions(wanted)
+            claimed = self._claim_any(attempt, conditions)
+            if claimed is None:
+                self._fresh.now()
+                attempt.ask_again()
+                claimed = self._claim_any(attempt, conditions)
+            if claimed is not None:
+                return claimed
+            self._give_up(attempt)
+        except PinfoldError:
+            found = self._resolve(attempt)
+            if found is not None:
+                return found
+            raise
+        told, considered = explain(self._index, attempt.demand, conditions, attempt.tried)
+        registered = self._index.look(lambda view: len(view.entries))
+        return Refused(guest=wanted.guest, refusals=told, considered=considered, registered=registered)
+
+    def _claim_any(self, attempt: _Attempt, conditions: Conditions) -> Claimed | None:
+        """Try hosts from the best on, until one is held or the index has no more."""
+        while True:
+            left = replace(conditions, exclude=conditions.exclude | attempt.tried.keys())
+            candidates = decide(self._index, attempt.wanted.guest, attempt.demand, left, self._settings)
+            if not candidates:
+                return None
+            for candidate in candidates:
+                outcome = self._claim_on(attempt, candidate)
+                if isinstance(outcome, Claimed):
+                    return outcome
+                attempt.tried[candidate.host] = outcome
+
+    def _claim_on(self, attempt: _Attempt, candidate: Candidate) -> Claimed | HostRefusal:
+        entry = self._index.get(candidate.host)
+        if entry is None:
+            return _refused(candidate, ReasonCode.HOST_DOWN)
+        lost = self._sets.lost(attempt.wanted, candidate.host)
+        if lost:
+            return refusal(entry, NoFit(reasons=lost))
+        wanted, revision = candidate.fit, candidate.revision
+        for attempts in range(STALE_TRIES):
+            booked = amounts(wanted, entry.state)
+            lacking: OverCapacity | None = None
+            try:
+                if attempt.host != entry.id or attempt.booked != booked:
+                    self._book(attempt, entry, wanted, booked)
+                return self._hold(attempt, entry, wanted, revision)
+            except OverCapacity as error:
+                lacking = error
+            except _StaleError:
+                pass
+            newer = self._newer(candidate.host, revision)
+            if newer is None:
+                return _refused(candidate, ReasonCode.HOST_DOWN)
+            if lacking is not None and newer.state.revision == revision and not self._waited(attempt, candidate.host, attempts):
+                reason = Reason(code=ReasonCode.PLACEMENT, kind=Kind.INSUFFICIENT, detail=str(lacking))
+                return refusal(newer, NoFit(reasons=(reason,)))
+            answer = self._fit_again(attempt, newer)
+            if isinstance(answer, HostRefusal):
+                return answer
+            entry, wanted, revision = newer, answer, newer.state.revision
+        return _refused(candidate, ReasonCode.STALE, STALE_TRIES)
+
+    def _newer(self, host: HostId, revision: int) -> Entry | None:
+        known = self._index.get(host)
+        return known if known is not None and known.state.revision > revision else self._fresh.host(host)
+
+    def _waited(self, attempt: _Attempt, host: HostId, attempts: int) -> bool:
+        """Placement lacks room that the ledger has. Wait, longer each time, for claims that come or go there to end. Returns False when
+        there are none, or when it takes too long.
+        """
+        with self._database.read() as connection:
+            waiting = attempts + 1 < STALE_TRIES and claims.under_way(connection, host, attempt.wanted.guest)
+        if waiting:
+            time.sleep(_SETTLE_SECONDS * 2**attempts)
+        return waiting
+
+    def _fit_again(self, attempt: _Attempt, entry: Entry) -> Fit | HostRefusal:
+        shut = closed(entry, Conditions())
+        if shut is not None:
+            return shut
+        answer = fit_on(entry, attempt.demand)
+        return refusal(entry, answer) if isinstance(answer, NoFit) else answer
+
+    def _book(self, attempt: _Attempt, entry: Entry, wanted: Fit, booked: Amounts) -> None:
+        """Steps 0 and 1: write the claim row, then the allocation. Raises `OverCapacity`."""
+        generation: int | None = None
+        if attempt.booked:
+            generation = self._generation(attempt)
+        for _ in range(_CONSUMER_TRIES):
+            shares = self._intend(attempt, entry.id, wanted, booked, alone=generation is None)
+            fault_point("claim.intended")
+            try:
+                self._placement.allocate(attempt.wanted.guest, shares, generation=generation)
+            except Conflict:
+                found = self._generation(attempt)
+                generation = _UNSEEN_GENERATION if found is None and generation is None else found
+                continue
+            except InvalidRequest as error:
+                # A missing provider has no room; the healer creates it.
+                raise OverCapacity(str(error)) from error
+            attempt.host, attempt.booked = entry.id, booked
+            fault_point("claim.allocated")
+            return
+        raise Conflict(f"guest {attempt.wanted.guest}: its allocation in Placement keeps changing")
+
+    def _intend(self, attempt: _Attempt, host: HostId, wanted: Fit, booked: Amounts, *, alone: bool) -> Shares:
+        """Write the claim row. Returns the allocation that the guest is to have: that of this claim, and unless it is `alone` in Placement,
+        of the guest's other claims.
+        """
+        search, seconds, claim = attempt.wanted, self._settings.claim_seconds, attempt.claim
+        with self._database.write() as connection:
+            if claim is not None:
+                claims.redirect(connection, claim, host=host, amounts=booked, fit=wanted, seconds=seconds)
+            else:
+                claim = ClaimId(str(uuid.uuid4()))
+                claims.intend(
+                    connection,
+                    claim_id=claim,
+                    guest=search.guest,
+                    host=host,
+                    amounts=booked,
+                    fit=wanted,
+                    seconds=seconds,
+                    role=search.role,
+                )
+            shares = union([(host, booked)]) if alone else booked_by(connection, search.guest)
+        attempt.claim = claim
+        return shares
+
+    def _generation(self, attempt: _Attempt) -> int | None:
+        found = self._placement.allocation(attempt.wanted.guest)
+        if found is not None and not found.ours:
+            raise Conflict(f"guest {attempt.wanted.guest}: Placement has a consumer of that id, of the type {found.consumer_type}")
+        return None if found is None else found.generation
+
+    def _hold(self, attempt: _Attempt, entry: Entry, wanted: Fit, revision: int) -> Claimed:
+        """Step 2. Raises `_StaleError` when the host's revision has changed."""
+        guest, claim = attempt.wanted.guest, attempt.claim
+        assert claim is not None
+        with self._locks[entry.id]:
+            known = self._index.get(entry.id)
+            if known is not None and known.state.revision > revision:
+                raise _StaleError
+            with self._database.write() as connection:
+                try:
+                    made = hosts.advance(connection, entry.id, revision)
+                except Conflict as error:
+                    raise _StaleError from error
+                claims.hold(connection, claim, guest=guest, host=entry.id, fit=wanted, revision=made)
+                if attempt.wanted.role is ClaimRole.RUNS:
+                    guests.place(connection, guest, entry.id)
+                fault_point("claim.pinned")
+            self._index.claimed(entry.id, Claim(guest=guest, fit=wanted, id=claim), made)
+        fault_point("claim.held")
+        refusals = tuple(attempt.tried.values())
+        return Claimed(claim=claim, guest=guest, host=entry.id, name=entry.name, revision=made, fit=wanted, refusals=refusals)
+
+    def _give_up(self, attempt: _Attempt) -> None:
+        """Remove everything that the attempt wrote. Every call was answered, so nothing can arrive late."""
+        if attempt.claim is None:
+            return
+        with self._database.write() as connection:
+            claims.abandon(connection, attempt.claim, expired=False)
+        if attempt.booked:
+            settle(self._database, self._placement, attempt.wanted.guest)
+        with self._database.write() as connection:
+            claims.forget(connection, attempt.claim)
+
+    def _resolve(self, attempt: _Attempt) -> Claimed | None:
+        """After an error, return the claim if it is held after all (the response to a commit was lost); otherwise hand it to the healer at
+        once.
+        """
+        if attempt.claim is None:
+            return None
+        try:
+            with self._database.read() as connection:
+                found = claims.get(connection, attempt.claim)
+            if found is None:
+                return None
+            if found.state is ClaimState.HELD:
+                self._fresh.host(found.host)
+                name = self._index.get(found.host)
+                return Claimed(
+                    claim=found.id,
+                    guest=found.guest,
+                    host=found.host,
+                    name=name.name if name else "",
+                    revision=found.revision,
+                    fit=found.fit,
+                    refusals=tuple(attempt.tried.values()),
+                )
+            if found.state is ClaimState.INTENDED:
+                with self._database.write() as connection:
+                    claims.abandon(connection, attempt.claim, expired=False)
+            settle(self._database, self._placement, attempt.wanted.guest)
+        except (Unavailable, Conflict) as error:
+            _log.warning("claim %s is left to the healer: %s", attempt.claim, error)
+        return None
+
+
+def _refused(candidate: Candidate, code: ReasonCode, needed: int = 0) -> HostRefusal:
+    reason = Reason(code=code, kind=Kind.INSUFFICIENT, needed=needed)
+    return HostRefusal(host=candidate.host, name=candidate.name, revision=candidate.revision, no_fit=NoFit(reasons=(reason,)))

@@ -1,0 +1,1 @@
+"""What users ask of guests, and what agents and operators report about them."""

@@ -1,0 +1,243 @@
+"""Turn what users want of guests into claims and orders; `tend` continues what a dead process left unfinished.
+
+`reports` handles what agents and operators say about guests; `service.claims` makes claims, `service.healing` heals them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+import sqlalchemy as sa
+
+from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
+from pinfold.core.identity import HostId
+from pinfold.scheduler.model import Claimed, HealSummary, HostRefusal, HostSearch, Refused
+from pinfold.service.guests.faults import failed_on, nowhere, past_refusals
+from pinfold.service.schedule import Scheduler
+from pinfold.store import claims, guests, hosts
+from pinfold.store.database import Database
+from pinfold.store.guests import GuestFilter
+from pinfold.store.records import ClaimState, Desired, GuestRecord, Move, NewGuest, Observed
+
+_log = logging.getLogger(__name__)
+
+_AT_REST: Final = (Observed.STOPPED, Observed.CRASHED, Observed.ABSENT)
+"""The observed states in which a guest keeps no pCPU busy."""
+DELETED_SECONDS: Final = 30 * 86400.0
+"""How long the row of a deleted guest is kept."""
+TOMBSTONE_SECONDS: Final = 30 * 86400.0
+"""How long, at least, a host gets the tombstones of guests that are gone from it."""
+TOMBSTONE_CHANGES: Final = 2000
+"""A host also gets a tombstone until its ledger has changed this often since: more often than any host has guests."""
+
+TRIES: Final = 5
+"""How often a change of a guest is tried that reports of its agent overtake."""
+
+REBOOTING: Final = "rebooting"
+REBOOTING_HARD: Final = "rebooting_hard"
+
+
+class Lifecycle:
+    """The service's operations on guests. Safe to share between threads; any number of processes may use one on the same database."""
+
+    def __init__(self, database: Database, scheduler: Scheduler) -> None:
+        self._database = database
+        self._scheduler = scheduler
+
+    def create(self, new: NewGuest) -> None:
+        """Store a guest and find a host for it. A guest that no host takes is stored with its fault, which holds each host's reasons.
+
+        Raises `Conflict` when the id exists, `Unavailable` when the database is away before the guest is stored.
+        """
+        with self._database.write() as connection:
+            stored = guests.create(connection, new)
+        self.place(stored)
+
+    def place(self, guest: GuestRecord) -> None:
+        """Find and claim a host for a stored guest that has none. Any failure becomes the guest's fault."""
+        wanted = HostSearch(
+            guest=guest.id,
+            request=guest.request,
+            hosts=frozenset({HostId(guest.only_on)}) if guest.only_on else None,
+            exclude=failed_on(guest),
+            member_of=guest.member_of,
+        )
+        try:
+            answer = self._scheduler.create(wanted)
+        except Conflict as error:
+            _log.info("guest %s was not placed: %s", guest.id, error)
+            self.remove_if_unwanted(guest.id)
+            return
+        except PinfoldError as error:
+            _log.error("guest %s was not placed: %s", guest.id, error)
+            self.fail(guest, 503 if isinstance(error, Unavailable) else 500, f"The guest could not be placed: {error}")
+            return
+        if isinstance(answer, Refused):
+            self.fail(guest, 500, answer.sentence(), answer.refusals)
+        else:
+            _log.info("guest %s is claimed on %s at revision %s", guest.id, answer.name, answer.revision)
+            self._keep_refusals(guest, answer)
+
+    def start(self, guest_id: str) -> GuestRecord:
+        """Start a stopped guest, or one whose start failed.
+
+        If its claim no longer lies within its host's pools, it starts in another place there, and its record says so. Raises `Conflict`
+        when it runs, when something is under way, or when its place is lost and its host has no other.
+        """
+
+        def boot() -> GuestRecord:
+            guest = self._quiet(guest_id, "start")
+            if guest.desired is Desired.RUNNING and guest.observed in (Observed.RUNNING, Observed.PAUSED):
+                raise Conflict(f"Cannot 'start' instance {guest_id} while it is in vm_state active")
+            return self._boot(guest, "powering-on")
+
+        return self._on_newest(guest_id, boot)
+
+    def stop(self, guest_id: str) -> GuestRecord:
+        """Shut down a running guest and keep its claim. Raises `Conflict` when it does not run or something is under way."""
+
+        def end() -> GuestRecord:
+            guest = self._quiet(guest_id, "stop")
+            if guest.desired is not Desired.RUNNING or guest.observed not in (Observed.RUNNING, Observed.PAUSED):
+                raise Conflict(f"Cannot 'stop' instance {guest_id} while it is in vm_state {_vm_state(guest)}")
+            return self._want(guest, Desired.STOPPED, "powering-off")
+
+        return self._on_newest(guest_id, end)
+
+    def reboot(self, guest_id: str, *, hard: bool) -> GuestRecord:
+        """Boot a guest once more: a running guest, which is asked to shut down first, or with `hard` any guest on a host.
+
+        Raises `Conflict` when something is under way; as in Nova, a hard reboot may overtake one that is not.
+        """
+
+        def boot() -> GuestRecord:
+            guest = self._quiet(guest_id, "reboot", unless=REBOOTING if hard else "")
+            if not hard and (guest.desired is not Desired.RUNNING or guest.observed is not Observed.RUNNING):
+                raise Conflict(f"Cannot 'reboot' instance {guest_id} while it is in vm_state {_vm_state(guest)}")
+            return self._boot(guest, REBOOTING_HARD if hard else REBOOTING)
+
+        return self._on_newest(guest_id, boot)
+
+    def delete(self, guest_id: str) -> None:
+        """Delete a guest: at once if no host holds it, else when its agent has confirmed that it is gone.
+
+        Raises `InvalidRequest` when there is none. A guest on a host that is away stays, deleting, until the host returns or is fenced.
+        """
+        guest = self.get(guest_id)
+        if guest.deleted is not None:
+            raise InvalidRequest(f"guest {guest_id}: no such guest")
+        with self._database.write() as connection:
+            guests.want(connection, guest_id, Desired.ABSENT, task="deleting")
+        self.remove_if_unwanted(guest_id)
+
+    def tend(self, *, place: bool = True) -> HealSummary:
+        """Heal, place guests whose placing a dead process left unfinished, remove unwanted guests that nothing holds, and purge old rows.
+
+        Call it at the start, then on a schedule; set `place` only after the agents have had time to send a heartbeat. While every host is
+        down, as for a moment after the database's clock has jumped, it places nothing, because every host would refuse.
+        """
+        healed = self._scheduler.heal()
+        with self._database.read() as connection:
+            known = hosts.marks(connection) if healed.interrupted else ()
+        place = place and (not known or any(host.up for host in known))
+        for guest_id in healed.interrupted if place else ():
+            guest = self.get(guest_id)
+            if guest.desired is not Desired.ABSENT and guest.host is None and guest.task == "scheduling":
+                self.place(guest)
+        with self._database.read() as connection:
+            unwanted = guests.page(connection, GuestFilter(desired=Desired.ABSENT))
+        for guest in unwanted:
+            self.remove_if_unwanted(guest.id)
+        with self._database.write() as connection:
+            guests.purge(connection, DELETED_SECONDS)
+            hosts.forget_tombstones(connection, older_than_seconds=TOMBSTONE_SECONDS, changes=TOMBSTONE_CHANGES)
+        return healed
+
+    def get(self, guest_id: str) -> GuestRecord:
+        """One guest, including deleted ones. Raises `InvalidRequest` when there is none."""
+        with self._database.read() as connection:
+            return guests.get(connection, guest_id)
+
+    def fail(self, guest: GuestRecord, code: int, message: str, refusals: tuple[HostRefusal, ...] = ()) -> None:
+        """Put a guest that has no host in error; leave one that is gone already."""
+        try:
+            with self._database.write() as connection:
+                guests.fail(connection, guest.id, nowhere(guest, code, message, refusals))
+        except Conflict as error:
+            _log.info("guest %s is gone already: %s", guest.id, error)
+
+    def remove_if_unwanted(self, guest_id: str) -> None:
+        """Remove a guest that is wanted absent and that nothing holds: no host, and no claim except one whose allocation is being
+        emptied.
+        """
+        try:
+            with self._database.write() as connection:
+                guest = guests.find(connection, guest_id)
+                if guest is None or guest.deleted is not None or guest.desired is not Desired.ABSENT:
+                    return
+                if all(claim.state is ClaimState.RELEASING for claim in claims.all_live(connection, guest_id)):
+                    guests.remove(connection, guest_id)
+        except Conflict as error:
+            _log.info("guest %s is gone already: %s", guest_id, error)
+
+    def _on_newest(self, guest_id: str, change: Callable[[], GuestRecord]) -> GuestRecord:
+        """What `change` returns. If the guest changes while it reads and writes it, as a report of its agent does, it is tried again."""
+        for _ in range(TRIES - 1):
+            before = self.get(guest_id).revision
+            try:
+                return change()
+            except Conflict:
+                if self.get(guest_id).revision == before:
+                    raise
+        return change()
+
+    def _boot(self, guest: GuestRecord, task: str) -> GuestRecord:
+        """Ask for one boot more. A guest at rest keeps its place if its host's pools still have it, else it gets another one there."""
+
+        def start(connection: sa.Connection, move: Move) -> None:
+            guests.want(connection, guest.id, Desired.RUNNING, task=task, reboot=True, revision=guest.revision)
+            guests.note_move(connection, guest.id, move)
+
+        try:
+            move = self._scheduler.replace(guest.id, start) if guest.observed in _AT_REST else None
+        except Conflict as error:
+            raise Conflict(f"Cannot 'start' instance {guest.id}: {error}") from error
+        if move is None:
+            return self._want(guest, Desired.RUNNING, task, reboot=True)
+        words = "; ".join(move.because)
+        _log.warning("guest %s starts in another place on %s, %s -> %s: %s", guest.id, move.host, move.before, move.after, words)
+        assert guest.host is not None
+        self._scheduler.sync_host_or_later(guest.host)  # the claim no longer holds pCPUs that the pools lost
+        return self.get(guest.id)
+
+    def _want(self, guest: GuestRecord, desired: Desired, task: str, *, reboot: bool = False) -> GuestRecord:
+        with self._database.write() as connection:
+            return guests.want(connection, guest.id, desired, task=task, reboot=reboot, revision=guest.revision)
+
+    def _quiet(self, guest_id: str, verb: str, *, unless: str = "") -> GuestRecord:
+        """The guest, if a host holds it and nothing is under way except a task in `unless`. Raises `Conflict`."""
+        guest = self.get(guest_id)
+        if guest.task not in ("", unless) or guest.desired is Desired.ABSENT:
+            raise Conflict(f"Cannot '{verb}' instance {guest_id} while it is in task_state {guest.task or 'deleting'}")
+        if guest.host is None:
+            raise Conflict(f"Cannot '{verb}' instance {guest_id} while it is in vm_state error")
+        return guest
+
+    def _keep_refusals(self, guest: GuestRecord, answer: Claimed) -> None:
+        """Keep with the guest what other hosts lacked, also when one took it."""
+        if not answer.refusals:
+            return
+        try:
+            with self._database.write() as connection:
+                guests.note_refusals(connection, guest.id, past_refusals(answer.refusals))
+        except Conflict as error:
+            _log.info("guest %s is gone already: %s", guest.id, error)
+
+
+def _vm_state(guest: GuestRecord) -> str:
+    """Nova's word for a guest that cannot be asked to stop and with which nothing is under way."""
+    if guest.fault is not None:
+        return "error"
+    return "paused" if guest.observed is Observed.PAUSED else "stopped"

@@ -1,0 +1,183 @@
+"""Turn what agents and operators say about guests (seen, absent, host fenced) into releases, faults and new places.
+
+A claim is released only after the agent confirmed that neither domain nor process remains, or after an operator said that the host is
+powered off. `lifecycle` handles what users ask.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+import sqlalchemy as sa
+
+from pinfold.core.errors import Conflict, InvalidRequest
+from pinfold.core.identity import ClaimId, HostId
+from pinfold.service.guests.faults import failed_on, in_place
+from pinfold.service.guests.lifecycle import Lifecycle
+from pinfold.service.schedule import Scheduler
+from pinfold.store import claims, guests, hosts
+from pinfold.store.database import Database
+from pinfold.store.guests import GuestFilter
+from pinfold.store.records import ClaimRecord, ClaimState, Desired, FailedStart, GuestRecord, Observed
+
+_log = logging.getLogger(__name__)
+
+MOST_HOSTS_TRIED: Final = 3
+"""A guest whose start failed on this many hosts is put in error: the fault is more likely the guest's than the hosts'."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimName:
+    """How an agent names a claim: by its id, or by a revision if it is of an earlier pinfold or read the record of one."""
+
+    claim: ClaimId | None
+    revision: int
+
+    def means(self, found: ClaimRecord) -> bool:
+        """Whether it is this claim."""
+        return self.revision == found.held if self.claim is None else self.claim == found.id
+
+    def sentence(self) -> str:
+        """Such as `claim of revision 7`."""
+        return f"claim of revision {self.revision}" if self.claim is None else f"claim {self.claim}"
+
+
+class Reports:
+    """Handles reports about guests. Safe to share between threads; any number of processes may use one on the same database."""
+
+    def __init__(self, database: Database, scheduler: Scheduler, lifecycle: Lifecycle) -> None:
+        self._database = database
+        self._scheduler = scheduler
+        self._lifecycle = lifecycle
+
+    def seen(
+        self,
+        host_id: HostId,
+        guest_id: str,
+        named: ClaimName,
+        observed: Observed,
+        *,
+        booted: int | None,
+        report: str | None,
+        failure: str = "",
+    ) -> None:
+        """An agent reports what its guest of that claim is doing.
+
+        `failure` says why its last boot failed: the guest is then in error, with its host, claim and disk, until a later boot succeeds. A
+        report about a guest on another host or of an earlier claim is dropped with a log entry.
+        """
+        try:
+            with self._database.write() as connection:
+                guest = guests.get(connection, guest_id)
+                claim = claims.live(connection, guest_id)
+                if claim is None or claim.host != host_id or not named.means(claim):
+                    raise Conflict(f"the host has no {named.sentence()} for it")
+                done = _done(guest, observed, booted)
+                after = guests.observe(connection, guest_id, observed, host=host_id, booted=booted, report=report, done=done)
+                if failure and done and guest.desired is Desired.RUNNING:
+                    _fail_in_place(connection, guest, host_id, failure)
+                elif after.fault is not None and observed is Observed.RUNNING and done:
+                    guests.mend(connection, guest_id)
+        except (Conflict, InvalidRequest) as error:
+            _log.info("host %s reported %s of guest %s, to no effect: %s", host_id, observed.value, guest_id, error)
+
+    def absent(self, host_id: HostId, guest_id: str, named: ClaimName, failure: str = "") -> None:
+        """An agent confirms that neither domain nor process of a guest remains, for that claim.
+
+        An unwanted guest is released and removed. A wanted one did not start there (`failure` says why): it is released and tried on
+        another host, on at most `MOST_HOSTS_TRIED` hosts. A guest that ran before keeps its host, where its disk is, and is in error. A
+        confirmation of an earlier claim changes nothing.
+        """
+        with self._database.read() as connection:
+            guest = guests.find(connection, guest_id)
+            claim = claims.live(connection, guest_id)
+        if guest is None or claim is None or claim.host != host_id or not named.means(claim):
+            if guest is not None:
+                self._lifecycle.remove_if_unwanted(guest_id)
+            if guest is not None and claim is None and _left_half_way(guest, host_id) and failure:
+                self._elsewhere(guest, host_id, failure)
+            return
+        if guest.desired is not Desired.ABSENT and not failure:
+            _log.warning("host %s lost guest %s, which is wanted; its claim stays", host_id, guest_id)
+            return
+        if guest.desired is not Desired.ABSENT and guest.booted:
+            with self._database.write() as connection:
+                guests.observe(connection, guest_id, Observed.ABSENT, host=host_id)
+                _fail_in_place(connection, guest, host_id, failure)
+            return
+        self._scheduler.release(guest_id, claim=claim.id, bury=True)
+        if guest.desired is Desired.ABSENT:
+            self._lifecycle.remove_if_unwanted(guest_id)
+        else:
+            self._elsewhere(guest, host_id, failure)
+
+    def fence(self, host_id: HostId) -> tuple[str, ...]:
+        """An operator says that the host is powered off: release everything on it, and remove its unwanted guests.
+
+        Returns the ids of the guests that were on it and are still wanted. They are in error, have no host, and can be deleted. Raises
+        `Conflict` while the host's lease runs.
+        """
+        with self._database.write() as connection:
+            hosts.fence(connection, host_id)
+            name = hosts.get(connection, host_id).name
+        with self._database.read() as connection:
+            there = guests.page(connection, GuestFilter(host=host_id))
+            held = claims.of_host(connection, host_id, ClaimState.HELD, ClaimState.RELEASING)
+        for claim in held:
+            self._scheduler.release(claim.guest, claim=claim.id, bury=True)
+        lost = []
+        for guest in there:
+            if guest.desired is Desired.ABSENT:
+                self._lifecycle.remove_if_unwanted(guest.id)
+                continue
+            if self._displace(guest, host_id, task="") is None:
+                continue
+            self._lifecycle.fail(guest, 500, f"The host {name} was fenced while the guest was on it; what it held is released.")
+            lost.append(guest.id)
+        return tuple(lost)
+
+    def _elsewhere(self, guest: GuestRecord, host_id: HostId, failure: str) -> None:
+        with self._database.read() as connection:
+            name = hosts.get(connection, host_id).name
+        failed = FailedStart(host=host_id, name=name, sentence=f"the start failed: {failure}")
+        after = self._displace(guest, host_id, task="scheduling", failed=failed)
+        if after is None:
+            return
+        if len(failed_on(after)) < MOST_HOSTS_TRIED:
+            self._lifecycle.place(after)
+        else:
+            self._lifecycle.fail(after, 500, f"The start failed on {MOST_HOSTS_TRIED} hosts")
+
+    def _displace(self, guest: GuestRecord, host_id: HostId, *, task: str, failed: FailedStart | None = None) -> GuestRecord | None:
+        """Take the guest off that host and return it; None if another process did so first."""
+        try:
+            with self._database.write() as connection:
+                guests.displace(connection, guest.id, host=host_id, task=task)
+                return guests.get(connection, guest.id) if failed is None else guests.note_failed_start(connection, guest.id, failed)
+        except Conflict as error:
+            _log.info("guest %s has left host %s already: %s", guest.id, host_id, error)
+            return None
+
+
+def _left_half_way(guest: GuestRecord, host_id: HostId) -> bool:
+    """Whether a wanted guest that never ran is on a host that holds no claim for it: an earlier release was interrupted."""
+    return guest.host == host_id and guest.desired is not Desired.ABSENT and not guest.booted
+
+
+def _fail_in_place(connection: sa.Connection, guest: GuestRecord, host_id: HostId, failure: str) -> None:
+    """Put the guest in error where it is. Repeating the same failure, with nothing tried in between, changes nothing."""
+    fault = in_place(hosts.get(connection, host_id).name, failure)
+    if guest.task or guest.fault is None or guest.fault.message != fault.message:
+        guests.fail(connection, guest.id, fault)
+
+
+def _done(guest: GuestRecord, observed: Observed, booted: int | None) -> bool:
+    """Whether the guest's task is over, now that its agent has seen this state."""
+    if guest.desired is Desired.STOPPED:
+        return observed in (Observed.STOPPED, Observed.CRASHED, Observed.ABSENT)
+    if guest.desired is Desired.RUNNING:
+        last = guest.booted if booted is None else booted
+        return last >= guest.boots
+    return False

@@ -1,0 +1,180 @@
+"""A claimer, releaser or healer that is killed at any named point leaves nothing that the next healing does not repair."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from tests.fleet import add_guest, add_host, at_rest, pinned, report, wanted
+
+from pinfold.accounting.client import Placement
+from pinfold.accounting.embedded import Embedded
+from pinfold.core.errors import Conflict
+from pinfold.faultpoints import POINTS, fault_point
+from pinfold.scheduler.model import Claimed, SchedulerSettings
+from pinfold.service.schedule import Scheduler
+from pinfold.store import claims, guests, hosts
+from pinfold.store.database import Database
+from pinfold.store.records import ClaimState
+
+pytestmark = pytest.mark.real_placement
+
+PATIENCE = 240.0
+"""Seconds until another process is taken to hang, however slow the machine is."""
+
+EAGER = SchedulerSettings(refresh_seconds=0, claim_seconds=0.1, late_seconds=-1)
+
+
+@pytest.fixture
+def placement(embedded: Embedded) -> Placement:
+    return embedded.client
+
+
+def killed_at(point: str, tmp_path: Path, database: Database, *arguments: str) -> None:
+    """Run a claimer that dies at the point, prove that it got there, and wait until the database has rolled back its transaction."""
+    log = tmp_path / "hits"
+    environment = {**os.environ, "PINFOLD_FAULT": point, "PINFOLD_FAULT_LOG": str(log), "PYTHONPATH": "src:."}
+    url = database.engine.url.render_as_string(hide_password=False)
+    command = [sys.executable, "-m", "tests.service.claimer", url, f"sqlite:///{tmp_path}/placement.db", *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert log.read_text().split()[0] == point
+    deadline = time.monotonic() + PATIENCE
+    while _others_at_work(database):
+        assert time.monotonic() < deadline, "PostgreSQL does not notice that its client has died"
+        time.sleep(0.01)
+
+
+def _others_at_work(database: Database) -> bool:
+    """Whether another connection has a transaction open. SQLite's locks have gone with their process; a PostgreSQL backend outlives it."""
+    if not database.postgresql:
+        return False
+    busy = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND xact_start IS NOT NULL"
+    with database.read() as connection:
+        others = connection.execute(sa.text(f"{busy} AND pid <> pg_backend_pid() AND backend_type = 'client backend'")).scalar_one()
+    return bool(others)
+
+
+@pytest.mark.parametrize("point", [point for point in POINTS if point.startswith("claim.")])
+def test_a_claimer_killed_anywhere_leaves_a_whole_claim_or_none(
+    database: Database, placement: Placement, tmp_path: Path, point: str
+) -> None:
+    scheduler = Scheduler(database, placement, EAGER)
+    host = add_host(database, "c01")
+    scheduler.sync_host(host)
+    killed_at(point, tmp_path, database, "create", "1", "2")
+    with database.read() as connection:
+        (guest,) = guests.page(connection)
+    time.sleep(0.15)
+    scheduler.heal()
+    healed = scheduler.heal()
+    at_rest(database, placement)
+    with database.read() as connection:
+        held = claims.of_host(connection, host, *ClaimState)
+    if point == "claim.held":
+        assert [claim.guest for claim in held] == [guest.id]
+    else:
+        assert held == ()
+        assert healed.interrupted == (guest.id,)
+        assert isinstance(scheduler.create(wanted(guest.id, guest.request)), Claimed)
+        at_rest(database, placement)
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("point", [point for point in POINTS if point.startswith("release.")])
+def test_a_releaser_killed_anywhere_leaves_nothing_behind(database: Database, placement: Placement, tmp_path: Path, point: str) -> None:
+    scheduler = Scheduler(database, placement, EAGER)
+    host = add_host(database, "c01")
+    scheduler.sync_host(host)
+    made = scheduler.create(wanted(add_guest(database, pinned(2)), pinned(2)))
+    assert isinstance(made, Claimed)
+    killed_at(point, tmp_path, database, "release", made.guest)
+    scheduler.heal()
+    at_rest(database, placement)
+    scheduler.release(made.guest)
+    at_rest(database, placement)
+    with database.read() as connection:
+        assert claims.of_host(connection, host, *ClaimState) == ()
+    assert placement.provider_allocations(host) == ()
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("point", [point for point in POINTS if point.startswith("heal.")])
+def test_a_healer_killed_anywhere_is_finished_by_the_next(database: Database, placement: Placement, tmp_path: Path, point: str) -> None:
+    scheduler = Scheduler(database, placement, EAGER)
+    host = add_host(database, "c01")
+    scheduler.sync_host(host)
+    killed_at("claim.allocated", tmp_path, database, "create", "1", "2")
+    time.sleep(0.15)
+    (tmp_path / "hits").unlink()
+    killed_at(point, tmp_path, database, "heal")
+    scheduler.heal()
+    at_rest(database, placement)
+    with database.read() as connection:
+        assert claims.of_host(connection, host, *ClaimState) == ()
+
+
+def test_a_provider_that_was_half_made_is_finished(database: Database, placement: Placement, tmp_path: Path) -> None:
+    scheduler = Scheduler(database, placement, EAGER)
+    host = add_host(database, "c01")
+    killed_at("provider.inventoried", tmp_path, database, "sync", host)
+    assert scheduler.heal().synced == 1
+    assert "CUSTOM_OVERHEAD_POOL" in placement.traits(host)[1]
+
+
+def test_a_claimer_that_slept_through_its_deadline_gets_nothing(database: Database, placement: Placement, tmp_path: Path) -> None:
+    """It is stopped after its allocation; its claim is abandoned and emptied; then it continues, and its transaction must fail."""
+    scheduler = Scheduler(database, placement, EAGER)
+    host = add_host(database, "c01")
+    scheduler.sync_host(host)
+    url = database.engine.url.render_as_string(hide_password=False)
+    log = tmp_path / "hits"
+    sleeper = subprocess.Popen(
+        [sys.executable, "-m", "tests.service.claimer", url, f"sqlite:///{tmp_path}/placement.db", "create", "1", "2"],
+        env={**os.environ, "PINFOLD_FAULT": "claim.allocated:stop", "PINFOLD_FAULT_LOG": str(log), "PYTHONPATH": "src:."},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while not log.exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.2)
+        assert scheduler.heal().abandoned == 1
+        at_rest(database, placement)
+        other = scheduler.create(wanted(add_guest(database, pinned(8)), pinned(8)))
+        assert isinstance(other, Claimed)
+    finally:
+        sleeper.send_signal(signal.SIGCONT)
+        said, _ = sleeper.communicate(timeout=PATIENCE)
+    assert "Conflict" in said
+    at_rest(database, placement)
+
+
+@pytest.mark.real_postgresql
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_host_is_never_advanced_twice_from_one_revision(database: Database) -> None:
+    host = add_host(database, "c01", report())
+    with database.write() as first:
+        hosts.advance(first, host, 1)
+    with pytest.raises(Conflict), database.write() as second:
+        hosts.advance(second, host, 1)
+
+
+def test_fault_points_are_inert_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    for point in POINTS:
+        fault_point(point)
+    monkeypatch.setenv("PINFOLD_FAULT", "another.point")
+    for point in POINTS:
+        fault_point(point)
+    monkeypatch.setenv("PINFOLD_FAULT", "claim.held:explode")
+    with pytest.raises(ValueError, match="explode"):
+        fault_point("claim.held")
+    monkeypatch.setenv("PINFOLD_FAULT", "claim.held:kill:99")
+    fault_point("claim.held")

@@ -1,0 +1,106 @@
+"""Claims and releases while Placement is away, slow or broken."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from tests.fleet import add_guest, add_host, at_rest, pinned, wanted
+from tests.service.claiming import EAGER, create, synced_hosts
+
+from pinfold.accounting.client import Placement
+from pinfold.accounting.embedded import Embedded
+from pinfold.core.errors import Unavailable
+from pinfold.scheduler.model import Claimed
+from pinfold.service.schedule import Scheduler
+from pinfold.store import claims, guests
+from pinfold.store.database import Database
+
+pytestmark = pytest.mark.real_placement
+
+
+class _Faulty(httpx.BaseTransport):
+    """Stands in front of the real Placement and fails the next mutating calls, before or after they reach it."""
+
+    def __init__(self, real: httpx.BaseTransport) -> None:
+        self.real = real
+        self.before: list[httpx.Response | Exception] = []
+        self.after: list[httpx.Response | Exception] = []
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if request.method == "GET":
+            return self.real.handle_request(request)
+        if self.before:
+            return self._fail(self.before.pop(0))
+        answer = self.real.handle_request(request)
+        return self._fail(self.after.pop(0)) if self.after else answer
+
+    def _fail(self, failure: httpx.Response | Exception) -> httpx.Response:
+        if isinstance(failure, Exception):
+            raise failure
+        return failure
+
+
+@pytest.fixture
+def faulty(embedded: Embedded) -> _Faulty:
+    return _Faulty(httpx.WSGITransport(app=embedded.app))
+
+
+def _behind(faulty: _Faulty) -> Placement:
+    return Placement(httpx.Client(transport=faulty, base_url="http://placement", headers={"X-Auth-Token": "admin"}))
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [httpx.ConnectError("away"), httpx.ReadTimeout("slow"), httpx.Response(500, text="oops"), httpx.Response(503, text="busy")],
+    ids=["away", "slow", "500", "503"],
+)
+@pytest.mark.parametrize("landed", [False, True], ids=["before it landed", "after it landed"])
+def test_a_placement_that_fails_during_the_claim_leaves_nothing(
+    database: Database, placement: Placement, faulty: _Faulty, failure: httpx.Response | Exception, landed: bool
+) -> None:
+    scheduler = Scheduler(database, _behind(faulty), EAGER)
+    synced_hosts(database, scheduler, "c01")
+    guest = add_guest(database, pinned(2))
+    (faulty.after if landed else faulty.before).append(failure)
+    with pytest.raises(Unavailable):
+        scheduler.create(wanted(guest, pinned(2)))
+    scheduler.heal()
+    at_rest(database, placement)
+    assert isinstance(scheduler.create(wanted(guest, pinned(2))), Claimed)
+    at_rest(database, placement)
+
+
+def test_a_conflict_in_placement_is_tried_again(database: Database, placement: Placement, faulty: _Faulty) -> None:
+    scheduler = Scheduler(database, _behind(faulty), EAGER)
+    synced_hosts(database, scheduler, "c01")
+    body = {"errors": [{"code": "placement.concurrent_update", "detail": "again"}]}
+    faulty.before += [httpx.Response(409, json=body), httpx.Response(409, json=body)]
+    create(database, scheduler, pinned(2))
+    at_rest(database, placement)
+
+
+def test_a_placement_that_fails_during_the_release_is_made_up_for(database: Database, placement: Placement, faulty: _Faulty) -> None:
+    scheduler = Scheduler(database, _behind(faulty), EAGER)
+    (host,) = synced_hosts(database, scheduler, "c01")
+    made = create(database, scheduler, pinned(2))
+    faulty.before.append(httpx.ConnectError("away"))
+    with pytest.raises(Unavailable):
+        scheduler.release(made.guest)
+    with database.write() as connection:
+        assert claims.owners(connection, host) == {}
+        guests.remove(connection, made.guest)
+    scheduler.heal()
+    at_rest(database, placement)
+
+
+def test_a_host_that_placement_does_not_know_yet_is_passed_over(database: Database, placement: Placement) -> None:
+    scheduler = Scheduler(database, placement, EAGER)
+    scheduler.start()
+    unknown = {add_host(database, name) for name in ("c01", "c02")}
+    synced_hosts(database, scheduler, "c03")
+    for _ in range(4):
+        made = create(database, scheduler, pinned(2))
+        assert made.name == "c03"
+        assert {refused.host for refused in made.refusals} <= unknown
+    scheduler.heal()
+    at_rest(database, placement)

@@ -1,0 +1,116 @@
+"""An agent's report that arrives twice, at two replicas at once, and one that a crash cut short: on real databases and a real Placement."""
+
+from __future__ import annotations
+
+import pytest
+from tests.fleet import at_rest, pinned
+from tests.service.claiming import EAGER, create, synced_hosts
+
+from pinfold.accounting.client import Placement
+from pinfold.scheduler.model import Claimed
+from pinfold.service.guests.lifecycle import Lifecycle
+from pinfold.service.guests.reports import ClaimName, Reports
+from pinfold.service.schedule import Scheduler
+from pinfold.store import claims, guests, hosts
+from pinfold.store.database import Database
+from pinfold.store.records import ClaimState
+
+pytestmark = pytest.mark.real_placement
+
+
+class Late(Scheduler):
+    """A replica that is overtaken: `first` runs after it has looked and before it releases."""
+
+    first: list[object]
+
+    def release(self, guest: str, **how: object) -> None:
+        while self.first:
+            self.first.pop()()  # type: ignore[operator]
+        super().release(guest, **how)  # type: ignore[arg-type]
+
+
+def _reports(database: Database, scheduler: Scheduler) -> Reports:
+    return Reports(database, scheduler, Lifecycle(database, scheduler))
+
+
+def _named(made: Claimed) -> ClaimName:
+    return ClaimName(claim=made.claim, revision=made.revision)
+
+
+def _held(database: Database, guest: str) -> tuple[str, str | None]:
+    """The host of the guest's held claim, and the guest's own host."""
+    with database.read() as connection:
+        claim, found = claims.live(connection, guest), guests.get(connection, guest)
+    assert claim is not None
+    assert claim.state is ClaimState.HELD
+    return claim.host, found.host
+
+
+def test_a_failed_start_that_is_told_twice_at_once_releases_the_failed_claim_alone(database: Database, placement: Placement) -> None:
+    quick, late = Scheduler(database, placement, EAGER), Late(database, placement, EAGER)
+    quick.start()
+    first, second = synced_hosts(database, quick, "c01", "c02")
+    made = create(database, quick, pinned(2), hosts=frozenset({first}))
+    late.first = [lambda: _reports(database, quick).absent(first, made.guest, _named(made), "no KVM")]
+    _reports(database, late).absent(first, made.guest, _named(made), "no KVM")
+    assert _held(database, made.guest) == (second, second)
+    with database.read() as connection:
+        assert hosts.tombstones(connection, second) == ()
+    at_rest(database, placement)
+
+
+def test_a_fence_does_not_release_what_went_elsewhere_meanwhile(database: Database, placement: Placement) -> None:
+    quick, late = Scheduler(database, placement, EAGER), Late(database, placement, EAGER)
+    quick.start()
+    first, second = synced_hosts(database, quick, "c01", "c02")
+    made = create(database, quick, pinned(2), hosts=frozenset({first}))
+    late.first = [lambda: _reports(database, quick).absent(first, made.guest, _named(made), "no KVM")]
+    with database.write() as connection:
+        hosts.expire(connection, first)
+    assert _reports(database, late).fence(first) == ()
+    assert _held(database, made.guest) == (second, second)
+    at_rest(database, placement)
+
+
+@pytest.mark.parametrize("moment", ["release.begin", "release.unpinned", "release.emptied"])
+def test_one_fence_ends_though_somebody_else_releases_the_same_guests(
+    database: Database, placement: Placement, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    scheduler, other = Scheduler(database, placement, EAGER), Scheduler(database, placement, EAGER)
+    scheduler.start()
+    (host,) = synced_hosts(database, scheduler, "c01")
+    there = {create(database, scheduler, pinned(2), hosts=frozenset({host})).guest for _ in range(2)}
+    left = set(there)
+
+    def quicker(point: str) -> None:
+        while point == moment and left:
+            other.release(left.pop(), bury=True)
+
+    monkeypatch.setattr("pinfold.service.claims.release.fault_point", quicker)
+    with database.write() as connection:
+        hosts.expire(connection, host)
+    lost = _reports(database, scheduler).fence(host)
+    assert (left, set(lost)) == (set(), there)
+    with database.read() as connection:
+        assert all(guests.get(connection, guest).fault is not None for guest in lost)
+        assert claims.of_guests(connection, lost) == {}
+    at_rest(database, placement)
+
+
+@pytest.mark.parametrize("displaced", [False, True], ids=["before it left its host", "before it was placed again"])
+def test_a_failed_start_whose_report_was_cut_short_is_placed_elsewhere(database: Database, placement: Placement, displaced: bool) -> None:
+    scheduler = Scheduler(database, placement, EAGER)
+    scheduler.start()
+    first, second = synced_hosts(database, scheduler, "c01", "c02")
+    made = create(database, scheduler, pinned(2), hosts=frozenset({first}))
+    scheduler.release(made.guest, bury=True)
+    if displaced:
+        with database.write() as connection:
+            guests.displace(connection, made.guest, host=first, task="scheduling")
+            hosts.disable(connection, first)
+        impatient = Lifecycle(database, Scheduler(database, placement, EAGER.__class__(refresh_seconds=0, claim_seconds=0)))
+        impatient.tend()
+    else:
+        _reports(database, scheduler).absent(first, made.guest, _named(made), "no KVM")
+    assert _held(database, made.guest) == (second, second)
+    at_rest(database, placement)
