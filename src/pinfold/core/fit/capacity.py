@@ -1,0 +1,146 @@
+"""`capacity`: what a host has left, in guests of each flavor, and the free pCPUs that no flavor can use. `slots` counts the guests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import Enum
+from typing import Final
+
+from msgspec import Struct
+
+from pinfold.core.bounds import Count
+from pinfold.core.fit.count import Counts
+from pinfold.core.fit.demand import Demand
+from pinfold.core.fit.slots import NOTHING, Resource, free_slots
+
+
+class Cause(Enum):
+    """Why no flavor can use a free dedicated pCPU: the resource that lacks beside it, or PCPUS for too few pCPUs in one place."""
+
+    OVERHEAD = "overhead"
+    DISK = "disk"
+    SHARED = "shared"
+    MEMORY = "memory"
+    PAGES = "pages"
+    SIBLINGS = "siblings"
+    PCPUS = "pcpus"
+
+
+class FlavorSlots(Struct, frozen=True, kw_only=True):
+    """How many more guests of a flavor fit."""
+
+    flavor: str
+    slots: Count
+
+
+class StrandedPcpus(Struct, frozen=True, kw_only=True):
+    """How many free dedicated pCPUs no flavor can use, for one cause."""
+
+    cause: Cause
+    pcpus: Count
+
+
+class HostCapacity(Struct, frozen=True, kw_only=True):
+    """What one host has left. A host that takes no new guests has no slots and strands nothing.
+
+    `flavors` are in the order in which they were asked for. `stranded` is in the order of `Cause`, without causes that strand none.
+    """
+
+    host: str
+    takes_guests: bool
+    dedicated_pcpus: Count
+    free_pcpus: Count
+    flavors: tuple[FlavorSlots, ...] = ()
+    stranded: tuple[StrandedPcpus, ...] = ()
+
+
+class CapacitySum(Struct, frozen=True, kw_only=True):
+    """What several hosts have left together."""
+
+    hosts: Count
+    dedicated_pcpus: Count
+    free_pcpus: Count
+    flavors: tuple[FlavorSlots, ...] = ()
+    stranded: tuple[StrandedPcpus, ...] = ()
+
+
+Asked = tuple[str, Demand]
+"""A flavor's name and the demand of a guest of it."""
+
+_RESOURCES: Final = tuple(Resource)
+
+
+def capacity(counts: Counts, flavors: Sequence[Asked], *, takes_guests: bool = True) -> HostCapacity:
+    """What the counted host has left for guests of these flavors. Pure."""
+    slots = [free_slots(demand, counts) if takes_guests else 0 for _, demand in flavors]
+    return HostCapacity(
+        host=counts.state.name,
+        takes_guests=takes_guests,
+        dedicated_pcpus=counts.frame.dedicated.bit_count(),
+        free_pcpus=counts.free.bit_count(),
+        flavors=tuple(FlavorSlots(flavor=name, slots=found) for (name, _), found in zip(flavors, slots, strict=True)),
+        stranded=stranded(counts, [demand for _, demand in flavors]) if takes_guests else (),
+    )
+
+
+def stranded(counts: Counts, demands: Iterable[Demand]) -> tuple[StrandedPcpus, ...]:
+    """The free dedicated pCPUs that no flavor can use, by cause, in the order of `Cause`. Nothing if no flavor pins vCPUs.
+
+    A flavor can use as many pCPUs as its free slots take: vCPUs, emulator and idle siblings. The flavor that can use most decides; a mix of
+    flavors may use more.
+    1. Take the resources to be unlimited, one after another in the order of `Cause`, those before it staying so.
+    2. The pCPUs that become usable with a resource are stranded for the lack of it.
+    3. Those left with all of them unlimited are stranded by PCPUS: what is free in one place is too little for a guest cell.
+    """
+    pinning = [demand for demand in demands if demand.pins]
+    free = counts.free.bit_count()
+    if not pinning:
+        return ()
+    found: list[StrandedPcpus] = []
+    ignored = NOTHING
+    usable = _usable(counts, pinning, ignored, free)
+    for resource in _RESOURCES:
+        if usable == free:
+            return tuple(found)
+        ignored |= {resource}
+        more = _usable(counts, pinning, ignored, free)
+        if more > usable:
+            found.append(StrandedPcpus(cause=Cause(resource.value), pcpus=more - usable))
+            usable = more
+    if usable < free:
+        found.append(StrandedPcpus(cause=Cause.PCPUS, pcpus=free - usable))
+    return tuple(found)
+
+
+def _usable(counts: Counts, demands: Iterable[Demand], ignored: frozenset[Resource], free: int) -> int:
+    """How many of the `free` pCPUs guests of one of the flavors can take."""
+    most = 0
+    for demand in demands:
+        each = demand.pins + demand.own_pcpus
+        if demand.isolated_threads and Resource.SIBLINGS not in ignored:
+            each *= min((len(core) for cell in counts.cells for core in cell.wholes), default=1)
+        most = max(most, free_slots(demand, counts, ignored=ignored) * each)
+        if most >= free:
+            return free
+    return most
+
+
+def total(hosts: Iterable[HostCapacity], names: Sequence[str]) -> CapacitySum:
+    """The sum over hosts, for the flavors of these names in this order."""
+    slots, causes = dict.fromkeys(names, 0), dict.fromkeys(Cause, 0)
+    number = dedicated = free = 0
+    for host in hosts:
+        number += 1
+        dedicated += host.dedicated_pcpus
+        free += host.free_pcpus
+        for each in host.flavors:
+            slots[each.flavor] += each.slots
+        for lost in host.stranded:
+            causes[lost.cause] += lost.pcpus
+    return CapacitySum(
+        hosts=number,
+        dedicated_pcpus=dedicated,
+        free_pcpus=free,
+        flavors=tuple(FlavorSlots(flavor=name, slots=found) for name, found in slots.items()),
+        stranded=tuple(StrandedPcpus(cause=cause, pcpus=pcpus) for cause, pcpus in causes.items() if pcpus),
+    )
