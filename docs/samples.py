@@ -17,7 +17,6 @@ from pinfold.cli.documents import (
     fit_document,
     guest_document,
     host_document,
-    map_document,
     orphans_document,
     proof_document,
     repair_document,
@@ -25,6 +24,7 @@ from pinfold.cli.documents import (
 )
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Subject, compare
+from pinfold.core.encoding import plain
 from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import Fit, NoFit, Strategy
 from pinfold.core.host import Claim, HostState, Ledger
@@ -38,7 +38,7 @@ from pinfold.drivers.checkup import Checkup, Health
 from pinfold.drivers.libvirt.commands import repair_command
 from pinfold.drivers.port import GuestState, HostGuest, Observation, Record
 from pinfold.host.audit import Audit, GuestAudit, GuestOrigin
-from pinfold.host.map import host_map
+from pinfold.host.map import map_of
 from pinfold.host.orphans import Orphan
 from pinfold.host.repair import RemainingFinding, RepairedGuest
 from pinfold.host.stop import StopResult
@@ -97,8 +97,8 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
         ("`config check`", check_document(checked)),
         ("`doctor`", doctor_document((Checkup(what="KVM", health=Health.GOOD, words="/dev/kvm is there"),))),
         ("`agent story`", story_document(story(stories, _ID))),
-        ("`host show`", host_document(seen, host_map(seen), settings)),
-        ("`host map`", map_document(host_map(seen))),
+        ("`host show`", host_document(seen, map_of(seen), settings)),
+        ("`host map`", plain(map_of(seen))),
     ]
 
 

@@ -21,7 +21,7 @@ from pinfold.cli.views.proof import findings_lines, guest_head
 from pinfold.core.drift import Finding, FindingCode
 from pinfold.drivers.port import HostGuest, Record
 from pinfold.host.audit import Audit, GuestAudit, GuestOrigin
-from pinfold.host.map import host_map
+from pinfold.host.map import map_of
 from pinfold.host.survey import Survey, pick
 
 WIDTHS = (20, 40, 60, 80, 120)
@@ -68,7 +68,7 @@ class TestNothingIsLost:
 
     def test_in_the_guests_of_a_map(self, names: str, width: int) -> None:
         seen = seen_with(names)
-        lines = [line for line in host_map_view(seen, host_map(seen), 400) if isinstance(line, Columns)]
+        lines = [line for line in host_map_view(seen, map_of(seen), 400) if isinstance(line, Columns)]
         assert len(lines) == 2
         assert letters("".join(printed(lines, width))) == letters("".join(printed(lines, 400)))
 
@@ -100,7 +100,7 @@ def test_a_server_of_the_service_is_shown_by_its_name_above_the_hypervisor_s(wid
     for lines in (
         guests_view(guests, seen),
         audit_view(Audit(seen=seen, guests=audits, host_findings=(), verified=True)),
-        host_map_view(seen, host_map(seen), width),
+        host_map_view(seen, map_of(seen), width),
     ):
         assert {"vm0", "vm1", "vm2", "vm3"} <= set(" ".join(printed(lines, width)).split())
     assert "vm2 (instance-00000002): running" in printed(guest_head(pick(seen.guests, "vm2")), width)[0]

@@ -8,21 +8,25 @@ from dataclasses import replace
 import pytest
 from msgspec import structs
 from rich.console import Console
+from rich.text import Text
 
 from pinfold.cli.views.guests import guests_view
 from pinfold.cli.views.host_map import host_map_view
 from pinfold.cli.views.marks import letters
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift import Finding, FindingCode
 from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import Fit, Strategy
 from pinfold.core.host import Claim, HostState, Ledger, Limits
 from pinfold.core.hosttext import host
+from pinfold.core.overhead import ThreadClass, masks
 from pinfold.core.pools import PoolConfig, build_pools
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
 from pinfold.drivers.port import DefinedPins, GuestState, HostGuest, NovaRecord, Record
-from pinfold.host.map import host_map
+from pinfold.host.map import map_of
 from pinfold.host.survey import Survey, foreign
+from pinfold.host.verify import Verdict
 
 PINNED = {"hw:cpu_policy": "dedicated"}
 SHARE = PINNED | {"hw:emulator_threads_policy": "share"}
@@ -57,7 +61,7 @@ def drawn(seen: Survey, width: int) -> str:
     """The map as text, without blanks at the ends of lines."""
     screen = Console(width=width, highlight=False, markup=False, emoji=False)
     with screen.capture() as captured:
-        for line in host_map_view(seen, host_map(seen), width):
+        for line in host_map_view(seen, map_of(seen), width):
             screen.print(line)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
@@ -197,6 +201,18 @@ def test_novas_guests_are_shown_with_their_servers_names_and_where_their_threads
     listed = captured.get()
     assert "1 GiB" in listed and "Nova's" in listed
     assert max(map(len, listed.splitlines())) <= 80
+
+
+def test_a_recorded_place_is_marked_if_its_thread_may_run_elsewhere() -> None:
+    seen = survey("core:6", "0-1", "2-5", [(2, PINNED)])
+    (guest,) = seen.guests
+    assert guest.record is not None
+    strayed = Finding(code=FindingCode.VCPU_THREAD, guest_id=guest.id, tid=71, thread_class=ThreadClass.VCPU, recorded="3", observed="0-1")
+    verdict = Verdict(guest=guest, masks=masks(guest.record.fit), observation=None, findings=(strayed,))
+    text = "\n".join(str(line) for line in host_map_view(seen, map_of(seen, [verdict]), 120) if isinstance(line, Text))
+    (runs,) = [line for line in text.splitlines() if line.startswith("  runs")]
+    assert runs.replace("│", " ").split()[-4:] == ["A0", "A1>", "·", "·"]
+    assert "> recorded here, but may run elsewhere: see pinfold audit" in text
 
 
 def test_a_stray_pin_is_marked_and_is_no_second_owner() -> None:

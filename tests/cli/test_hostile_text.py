@@ -34,6 +34,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, FindingCode, Subject, compare, remedy
 from pinfold.core.drift.steps import Pin, Pinned, ShutDown
 from pinfold.core.drift.written import document
+from pinfold.core.encoding import plain
 from pinfold.core.errors import Conflict, PinfoldError
 from pinfold.core.overhead import ObservedThread, ThreadClass, masks
 from pinfold.core.printable import shell_word
@@ -42,7 +43,7 @@ from pinfold.drivers.checkup import Checkup, Health
 from pinfold.drivers.libvirt.commands import repair_command
 from pinfold.drivers.port import DefinedPins, HostGuest, NovaRecord, Observation
 from pinfold.host.audit import Audit, GuestAudit, GuestOrigin
-from pinfold.host.map import host_map
+from pinfold.host.map import map_of
 from pinfold.host.orphans import Orphan
 from pinfold.host.repair import RemainingFinding, Repair, RepairedGuest
 from pinfold.host.replace import ReplaceResult
@@ -166,8 +167,8 @@ _SCREENS: dict[str, Callable[[], Iterable[RenderableType]]] = {
     "fit of the service": lambda: servers.preview_view(_PREVIEW),
     "host list": lambda: servers.hosts_view([_HOST]),
     "host drift": lambda: drift.drift_view(_DRIFT),
-    "host show": lambda: host_show.host_show_view(_survey(), host_map(_survey()), HostSettings(source=HOSTILE)),
-    "host map": lambda: host_map_view(_survey(), host_map(_survey()), 120),
+    "host show": lambda: host_show.host_show_view(_survey(), map_of(_survey()), HostSettings(source=HOSTILE)),
+    "host map": lambda: host_map_view(_survey(), map_of(_survey()), 120),
     "guest list": lambda: guests_view([_guest(), _NOVA], None),
     "guest show": lambda: proof.guest_view(_guest(), _verdict().masks, _SIGHT, _verdict().findings),
     "guest replace": lambda: replaced_view(_replaced()),
@@ -216,7 +217,7 @@ _DOCUMENTS: dict[str, Callable[[], Mapping[str, object]]] = {
     "guest show": lambda: documents.proof_document(_guest(), _verdict().masks, _SIGHT, _verdict().findings),
     "audit": lambda: documents.audit_document(_audit()),
     "repair": lambda: documents.repair_document(_repaired().done, _repaired().left),
-    "host map": lambda: documents.map_document(host_map(_survey())),
+    "host map": lambda: plain(map_of(_survey())),
 }
 
 

@@ -78,6 +78,27 @@ def test_what_an_audit_found_is_shown_until_it_is_over(fleet: Fleet) -> None:
     assert not [line for line in metrics(fleet) if line.startswith("pinfold_findings{")]
 
 
+def test_the_map_of_a_host_marks_the_places_that_the_audit_found_left(fleet: Fleet) -> None:
+    c1 = fleet.host("c1")
+    server = fleet.create("web", fleet.flavor("pin", vcpus=2, hw_cpu_policy="dedicated"))
+
+    def owners() -> dict[int, Any]:
+        answer = fleet.http.get("/v1/hosts/c1/map")
+        assert answer.status_code == 200, answer.text
+        cores = [core for cell in answer.json()["cells"] for core in cell["cores"]]
+        return {pcpu["pcpu"]: owner for core in cores for pcpu in core["pcpus"] for owner in pcpu["owners"]}
+
+    first, second = sorted(owners())
+    assert [(owner["guest"], owner["name"], owner["vcpu"], owner["drifted"]) for owner in owners().values()] == [
+        (server, "web", 0, None),
+        (server, "web", 1, None),
+    ]
+    finds(c1, replace(STRAY, guest_id=server, recorded=str(second)))
+    assert {pcpu: owner["drifted"] for pcpu, owner in owners().items()} == {first: False, second: True}
+    finds(c1, *(replace(PROCESS, tid=number) for number in range(1001)))
+    assert {pcpu: owner["drifted"] for pcpu, owner in owners().items()} == {first: None, second: None}, "the report left some out"
+
+
 def test_the_drift_of_all_hosts_is_read_by_page_and_chosen_by_code_and_severity(fleet: Fleet) -> None:
     c1, c2, _ = fleet.host("c1"), fleet.host("c2"), fleet.host("c3")
     finds(c2, STRAY, PART)

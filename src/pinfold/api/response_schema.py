@@ -13,6 +13,7 @@ import msgspec
 from pydantic import ConfigDict, Field, WithJsonSchema, with_config
 from typing_extensions import TypedDict
 
+from pinfold.core.encoding import schema_hook
 from pinfold.store.codec_schema import schema
 
 closed: Final = with_config(ConfigDict(extra="forbid", strict=True))
@@ -38,7 +39,7 @@ def stored(as_type: Any) -> Any:
 
 def written_as(as_type: Any) -> Any:
     """The schema of a value in the form of msgspec, for a `dict` that msgspec makes or reads."""
-    (top,), parts = msgspec.json.schema_components((as_type,), ref_template="{name}")
+    (top,), parts = msgspec.json.schema_components((as_type,), schema_hook=schema_hook, ref_template="{name}")
     return WithJsonSchema(_inlined(top, parts))
 
 

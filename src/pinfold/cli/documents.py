@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pinfold.core.drift import ExpectedMasks, Finding, Severity, expected, written
+from pinfold.core.encoding import plain
 from pinfold.core.fit.model import Fit, NoFit
 from pinfold.core.overhead import ObservedThread, masks, memory_cell
 from pinfold.core.reasons import Reason
@@ -19,9 +20,9 @@ from pinfold.host.places import places
 
 if TYPE_CHECKING:
     from pinfold.cli.checks import CheckResult
+    from pinfold.core.host_map import HostMap
     from pinfold.drivers.checkup import Checkup
     from pinfold.host.audit import Audit
-    from pinfold.host.map import HostMap, PagesMap, PcpuMap
     from pinfold.host.orphans import Orphan
     from pinfold.host.repair import RemainingFinding, RepairedGuest
     from pinfold.host.replace import ReplaceResult
@@ -223,17 +224,17 @@ def host_document(seen: Survey, chart: HostMap, settings: HostSettings) -> Docum
                 "cores": [str(core) for core in cell.cores],
                 "sockets": list(cell.sockets),
                 "memory_mib": cell.memory_mib,
-                "memory_free_mib": drawn.free_mib,
+                "memory_free_mib": drawn.memory_free_mib,
                 "pages": [{"size_kib": pages.size_kib, "total": pages.total} for pages in cell.pages],
-                "huge_pages": [_pages_document(pages) for pages in drawn.pages],
+                "huge_pages": plain(drawn.huge_pages),
                 "dedicated": drawn.dedicated,
-                "dedicated_free": drawn.free,
+                "dedicated_free": drawn.dedicated_free,
             }
             for cell, drawn in zip(state.topology.cells, chart.cells, strict=True)
         ],
-        "overhead_millicpu": _booking_document(chart),
+        "overhead": plain(chart.overhead),
         "floating_vcpus": chart.floating_vcpus,
-        "floating_memory_free_mib": chart.floating_mib,
+        "floating_memory_free_mib": chart.floating_memory_free_mib,
         "limits": {
             "cpu_allocation_ratio": limits.cpu_allocation_ratio,
             "ram_allocation_ratio": limits.ram_allocation_ratio,
@@ -251,48 +252,6 @@ def host_document(seen: Survey, chart: HostMap, settings: HostSettings) -> Docum
     }
 
 
-def map_document(chart: HostMap) -> Document:
-    """Every pCPU of a host: pool, role and owners."""
-    return {
-        "host": chart.name,
-        "cells": [
-            {
-                "id": cell.cell,
-                "memory_mib": cell.memory_mib,
-                "memory_free_mib": cell.free_mib,
-                "huge_pages": [_pages_document(pages) for pages in cell.pages],
-                "cores": [{"socket": core.socket, "pcpus": [_pcpu_document(pcpu) for pcpu in core.pcpus]} for core in cell.cores],
-            }
-            for cell in chart.cells
-        ],
-        "offline": [_pcpu_document(pcpu) for pcpu in chart.offline],
-        "overhead_millicpu": _booking_document(chart),
-    }
-
-
-def _pcpu_document(pcpu: PcpuMap) -> Document:
-    return {
-        "pcpu": pcpu.pcpu,
-        "pool": pcpu.pool.value,
-        "overhead": pcpu.overhead,
-        "role": None if pcpu.role is None else pcpu.role.value,
-        "retiring": pcpu.retiring,
-        "contested": pcpu.contested,
-        "vcpus_float": pcpu.vcpus_float,
-        "overhead_runs": pcpu.overhead_runs,
-        "owners": [
-            {
-                "guest": use.guest,
-                "role": use.role.value,
-                "thread_class": None if use.thread_class is None else use.thread_class.value,
-                "vcpu": use.vcpu,
-                "stray": use.stray,
-            }
-            for use in pcpu.owners
-        ],
-    }
-
-
 def _places_document(guest: HostGuest) -> Document:
     found = places(guest, None)
     return {
@@ -301,17 +260,6 @@ def _places_document(guest: HostGuest) -> Document:
         "float_set": None if found.floating is None else str(found.floating),
         "emulator": None if found.emulator is None else str(found.emulator),
     }
-
-
-def _pages_document(pages: PagesMap) -> Document:
-    return {"size_kib": pages.size_kib, "total": pages.total, "free": pages.free}
-
-
-def _booking_document(chart: HostMap) -> Document | None:
-    booking = chart.overhead
-    if booking is None:
-        return None
-    return {"booked": booking.booked_millicpu, "total": booking.total_millicpu, "guests": booking.guests, "others": booking.others}
 
 
 def _thread_document(thread: ObservedThread, recorded: ExpectedMasks | None, record: Record | None) -> Document:

@@ -11,12 +11,13 @@ from pinfold.cli import options as opt
 from pinfold.cli.exit_status import ExitStatus, warn
 from pinfold.cli.output import console, show, show_json, write
 from pinfold.cli.session import open_session, read_configuration
+from pinfold.core.encoding import plain
 from pinfold.core.plural import count
 from pinfold.core.printable import shown
 
 if TYPE_CHECKING:
     from pinfold.config import Configuration
-    from pinfold.host.map import HostMap
+    from pinfold.core.host_map import HostMap
     from pinfold.host.survey import Survey
 
 app = typer.Typer(help="Show this host's cells, pools and guests; list, add and fence hosts of the service.", no_args_is_help=True)
@@ -42,29 +43,33 @@ def show_(context: typer.Context, config: opt.Config = None, connect: opt.Connec
 @app.command("map")
 def map_(context: typer.Context, config: opt.Config = None, connect: opt.Connect = None, as_json: opt.Json = False) -> None:
     """Draw the host: cells, cores with their siblings side by side, the pool of each pCPU and what runs there."""
-    from pinfold.cli.documents import map_document
     from pinfold.cli.views.host_map import host_map_view
 
     configuration = read_configuration(config, connect, only_looks=True, quiet=as_json, audits=True)
-    seen, chart = _surveyed(context, configuration, quiet=as_json)
+    seen, chart = _surveyed(context, configuration, quiet=as_json, threads=True)
     if as_json:
-        show_json(map_document(chart))
+        show_json(plain(chart))
     else:
         screen = console()
         show(host_map_view(seen, chart, screen.width), screen)
 
 
-def _surveyed(context: typer.Context, configuration: Configuration, *, quiet: bool) -> tuple[Survey, HostMap]:
-    """This host and its map. Warnings go to standard error, unless `quiet`."""
-    from pinfold.host.map import host_map
+def _surveyed(context: typer.Context, configuration: Configuration, *, quiet: bool, threads: bool = False) -> tuple[Survey, HostMap]:
+    """This host and its map, with `threads` after reading where the threads of our guests may run.
+
+    Warnings go to standard error, unless `quiet`.
+    """
+    from pinfold.host.map import map_of
     from pinfold.host.survey import survey
+    from pinfold.host.verify import verdicts
 
     with open_session(context, configuration) as session:
         seen = survey(session.driver, session.settings)
+        found = verdicts(session.driver, session.settings, seen) if threads else ()
     if not quiet:
         for warning in seen.warnings:
             warn(warning)
-    return seen, host_map(seen)
+    return seen, map_of(seen, found)
 
 
 @app.command("list")

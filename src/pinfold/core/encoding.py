@@ -8,7 +8,7 @@ time, so a reader that is made then is safe.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -38,6 +38,22 @@ def dec_hook(as_type: type, value: object) -> CpuSet:
 def encoder() -> msgspec.json.Encoder:
     """An encoder of values of `core`; equal values give equal text."""
     return msgspec.json.Encoder(enc_hook=enc_hook, order="deterministic")
+
+
+def plain(value: object) -> Any:
+    """The value as JSON's own types.
+
+    >>> plain((CpuSet.parse("0-3,8"), None))
+    ['0-3,8', None]
+    """
+    return msgspec.to_builtins(value, enc_hook=enc_hook)
+
+
+def schema_hook(as_type: type) -> dict[str, Any]:
+    """The JSON Schema of a `CpuSet`, for `msgspec.json.schema_components`."""
+    if as_type is CpuSet:
+        return {"type": "string", "description": "pCPUs as a Linux cpulist, such as `0-3,8`"}
+    raise NotImplementedError(f"{as_type} has no written form")
 
 
 def json_reader(as_type: type[T]) -> Callable[[bytes | str | msgspec.Raw], T]:

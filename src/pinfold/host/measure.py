@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.host_map import HostMap, PcpuMap
 from pinfold.core.overhead import ThreadClass
 from pinfold.core.pools import Pools
 from pinfold.core.usage import GuestTimes, Sample, ThreadTimes
+from pinfold.drivers.port import Observation
 from pinfold.host.audit import Audit, GuestAudit
-from pinfold.host.map import HostMap, PcpuMap
 from pinfold.host.survey import own_machine
 from pinfold.linux import schedstat
 
@@ -73,10 +74,10 @@ def _guest(found: GuestAudit) -> GuestTimes | None:
 
 def _owned(guests: Iterable[GuestAudit], drawn: HostMap) -> Iterator[tuple[int, frozenset[int]]]:
     """Each pCPU that one running guest has alone, with its threads that may run only there and that it has the pCPU for."""
-    known = {found.guest.name: found.observation for found in guests}
+    known: dict[str, Observation | None] = {found.guest.id: found.observation for found in guests}
     for pcpu in pcpus_of(drawn):
         owners = [use for use in pcpu.owners if not use.stray]
-        observation = known.get(owners[0].guest) if len(owners) == 1 else None
+        observation = known.get(owners[0].key) if len(owners) == 1 else None
         if observation is not None:
             classes = (ThreadClass.VCPU,) if owners[0].thread_class is ThreadClass.VCPU else OVERHEAD
             alone = CpuSet.of(pcpu.pcpu)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, Severity, Subject, compare
-from pinfold.core.errors import InvalidRequest
+from pinfold.core.errors import InvalidRequest, PinfoldError
 from pinfold.core.overhead import Masks, masks
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Driver, HostGuest, Observation, Record
 from pinfold.host.claims import subject_of
 from pinfold.host.nova import definitions_of
+from pinfold.host.survey import Survey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +59,15 @@ def verify(driver: Driver, settings: HostSettings, guest: HostGuest, *, online: 
         stable=observation is None or observation.stable,
     )
     return Verdict(guest=guest, masks=recorded, observation=observation, findings=with_commands(driver, subject, findings))
+
+
+def verdicts(driver: Driver, settings: HostSettings, seen: Survey) -> tuple[Verdict, ...]:
+    """The verdicts on the guests of ours on a surveyed host, without those that cannot be read now."""
+    found = []
+    for guest in seen.ours:
+        with suppress(PinfoldError):
+            found.append(verify(driver, settings, guest, online=seen.state.topology.online))
+    return tuple(found)
 
 
 def with_commands(driver: Driver, subject: Subject, findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -123,8 +123,8 @@ def test_the_service_starts_without_placement_says_so_and_catches_up(elsewhere: 
         assert _health(api)[0] == 503
         api.delete(kept, wait=False)
         agent.obey()
-        owners = {entry["guest"] for entry in api.ask("GET", "/v1/hosts/c1/map")["pcpus"]} - {None, ""}
-        assert owners == set()
+        cores = [core for cell in api.ask("GET", "/v1/hosts/c1/map")["cells"] for core in cell["cores"]]
+        assert [owner for core in cores for pcpu in core["pcpus"] for owner in pcpu["owners"]] == []
         elsewhere.start()
         until(lambda: _health(api)[0] == 200, "Placement is back")
         until(lambda: _consumers(elsewhere, agent.id) == set(), "nothing is allocated any more")

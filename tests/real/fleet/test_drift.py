@@ -67,11 +67,13 @@ def test_a_vcpu_and_a_process_that_stray_are_reported_until_the_printed_commands
     until(lambda: drift(own)["reported"] is not None, "the first audit is reported")
     (vcpu,) = domains(own.lab)[server].vcpus
     assert about(own, vcpu) is None
+    assert same_maps(own) == {1: False}
 
     subprocess.run(["taskset", "-pc", "0", str(vcpu)], check=True, capture_output=True)
     stray = subprocess.Popen(["taskset", "-c", "1", "sleep", "3600"])
     try:
         strayed, bound = found(own, vcpu), found(own, stray.pid)
+        assert same_maps(own) == {1: True}
         assert (strayed["code"], strayed["severity"], strayed["guest_id"]) == ("vcpu-thread", "drift", server)
         assert (strayed["thread_class"], strayed["recorded"], strayed["observed"]) == ("vcpu", "1", "0")
         assert (bound["code"], bound["sentence"]) == (
@@ -96,8 +98,19 @@ def test_a_vcpu_and_a_process_that_stray_are_reported_until_the_printed_commands
         stray.wait()
 
 
-def command(own: UpRig, *arguments: str) -> subprocess.CompletedProcess[str]:
+def same_maps(own: UpRig) -> dict[int, bool | None]:
+    """Whether each owned pCPU's thread has drifted, on the one map that the host and the service draw."""
+    configured = {"PINFOLD_CONFIG": own.process.arguments[-1]}
+    here = json.loads(command(own, "host", "map", "--json", **configured).stdout)
+    there = own.api.ask("GET", f"/v1/hosts/{own.host}/map")
+    assert there.pop("revision") > here.pop("revision") == 0
+    assert here == there
+    cores = [core for cell in here["cells"] for core in cell["cores"]]
+    return {pcpu["pcpu"]: owner["drifted"] for core in cores for pcpu in core["pcpus"] for owner in pcpu["owners"]}
+
+
+def command(own: UpRig, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """One command against the service."""
-    environment = {**os.environ, "OS_CLIENT_CONFIG_FILE": str(own.clouds), "OS_CLOUD": "pinfold"}
+    environment = {**os.environ, "OS_CLIENT_CONFIG_FILE": str(own.clouds), "OS_CLOUD": "pinfold", **variables}
     line = [sys.executable, "-m", "pinfold.wiring.command", *arguments]
     return subprocess.run(line, env=environment, capture_output=True, text=True, check=False)

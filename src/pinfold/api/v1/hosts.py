@@ -13,9 +13,12 @@ from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import not_found
 from pinfold.api.text_pattern import TextPattern
 from pinfold.api.v1.schemas import HostFenced, HostList, HostMap, HostShown, HostWithToken
-from pinfold.api.v1.views import host_view, map_view
+from pinfold.api.v1.views import host_view
+from pinfold.core.drift import written
+from pinfold.core.encoding import plain
+from pinfold.core.host_map import Observed, host_map
 from pinfold.core.identity import HostId
-from pinfold.store import guests, hosts
+from pinfold.store import findings, guests, hosts
 from pinfold.store.guests import GuestFilter
 from pinfold.store.records import NOTHING, HostRecord
 
@@ -84,12 +87,21 @@ def remove_host(name: str, services: Services) -> Response:
 
 @router.get("/{name}/map")
 def show_map(name: str, services: Services) -> HostMap:
-    """Every pCPU of a host with its pool, role and owner, and how much of the overhead pool is booked."""
+    """A host's cells, cores and pCPUs, each with its pool, role and owners, as `pinfold host map --json` prints them on the host.
+
+    What its agent does not report is null.
+    """
     host = find(services, name)
     with services.database.read() as connection:
         ledger = hosts.ledgers(connection, [host.id])[0]
-        names: dict[str, str] = {guest.id: guest.name for guest in guests.page(connection, GuestFilter(host=host.id))}
-    return map_view(ledger.state, names)
+        names = {guest.id: guest.name for guest in guests.page(connection, GuestFilter(host=host.id))}
+        found = findings.of_host(connection, host.id)
+        counts = findings.counts(connection, host.id)
+        audited = findings.reported(connection, host.id) is not None and sum(each.count.count for each in counts) == len(found)
+    held = frozenset(claim.guest for claim in ledger.state.ledger.claims)
+    observed = Observed(names=names, findings=tuple(map(written.read, found)), judged=held if audited else frozenset())
+    shown: HostMap = plain(host_map(ledger.state, observed))
+    return shown
 
 
 @router.post("/{name}/fence")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, NotRequired
 
 from typing_extensions import TypedDict
 
 from pinfold.agent.wire import ThreadReport
 from pinfold.api.response_schema import Link, closed, stored, written_as
+from pinfold.core import host_map
 from pinfold.core.drift import FindingCode, Severity
 from pinfold.core.drift.written import WrittenFinding
 from pinfold.core.fit.model import EmulatorPlacement
-from pinfold.core.ledger import Role
 from pinfold.core.reasons import Kind, ReasonCode
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.store.records import ClaimState
@@ -171,42 +171,7 @@ class HostView(TypedDict):
     cells: int
 
 
-PoolName = Literal["dedicated", "shared", "overhead", "host"]
-
-
-@closed
-class PcpuView(TypedDict):
-    """One pCPU: its position, its pool, and its owner. `role` is null for a pCPU outside the dedicated pool."""
-
-    pcpu: int
-    cell: int
-    core: int
-    siblings: str
-    pool: PoolName
-    overhead: bool
-    role: Annotated[str, stored(Role)] | None
-    retiring: bool
-    guest: str | None
-    name: str | None
-    vcpu: int | None
-
-
-@closed
-class OverheadView(TypedDict):
-    """How much of the overhead pool is booked, in thousandths of a pCPU."""
-
-    booked_millicpu: int
-    capacity_millicpu: int
-
-
-@closed
-class HostMap(TypedDict):
-    """Every pCPU of a host, by cell and core."""
-
-    host: str
-    revision: int
-    pcpus: list[PcpuView]
-    overhead: OverheadView
+HostMap = Annotated[dict[str, Any], written_as(host_map.HostMap)]
 
 
 @closed

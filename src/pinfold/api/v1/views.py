@@ -8,19 +8,14 @@ from pinfold.agent.wire import ThreadReport
 from pinfold.api.v1.schemas import (
     CandidateView,
     FitView,
-    HostMap,
     HostView,
     MoveView,
-    PcpuView,
     PlacementView,
-    PoolName,
     ReasonView,
     RefusalView,
 )
 from pinfold.core.fit.model import Fit
-from pinfold.core.host import HostState
-from pinfold.core.ledger import roles
-from pinfold.core.overhead import capacity_millicpu, masks
+from pinfold.core.overhead import masks
 from pinfold.core.reasons import Reason
 from pinfold.scheduler.model import Candidate, HostRefusal
 from pinfold.service.guests.faults import refused_by
@@ -125,38 +120,4 @@ def host_view(host: HostRecord) -> HostView:
             "overhead": None if pools.overhead is None else str(pools.overhead),
         },
         "cells": len(host.report.topology.cells),
-    }
-
-
-def map_view(state: HostState, names: dict[str, str]) -> HostMap:
-    """Every pCPU of a host with its cell, core, pool, role and owner; `names` are guests' names by id."""
-    pools, said = state.pools, roles(state)
-    cpus: list[PcpuView] = []
-    for cell in state.topology.cells:
-        for core, siblings in enumerate(cell.cores):
-            for pcpu in siblings:
-                role = said.get(pcpu)
-                overhead = pools.overhead is not None and pcpu in pools.overhead
-                spare: PoolName = "overhead" if overhead else "host"
-                cpus.append(
-                    {
-                        "pcpu": pcpu,
-                        "cell": cell.id,
-                        "core": core,
-                        "siblings": str(siblings),
-                        "pool": "dedicated" if pcpu in pools.dedicated else "shared" if pcpu in pools.shared else spare,
-                        "overhead": overhead,
-                        "role": role.role.value if role else None,
-                        "retiring": bool(role and role.retiring),
-                        "guest": role.guest if role else None,
-                        "name": names.get(role.guest) if role else None,
-                        "vcpu": role.vcpu if role else None,
-                    }
-                )
-    booked = sum(claim.fit.overhead_millicpu for claim in state.ledger.claims)
-    return {
-        "host": state.name,
-        "revision": state.revision,
-        "pcpus": cpus,
-        "overhead": {"booked_millicpu": booked, "capacity_millicpu": capacity_millicpu(pools, state.limits)},
     }

@@ -9,13 +9,13 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from pinfold.cli.views.columns import Columns
-from pinfold.cli.views.marks import CLASH, FREE, STRAY, Mark, guest_marks, owner_mark, pool_mark
+from pinfold.cli.views.marks import CLASH, DRIFTED, FREE, STRAY, Mark, guest_marks, owner_mark, pool_mark
 from pinfold.cli.views.phrases import foreign_words, guest_cell, mib_of, short_emulator_words, vcpu_words
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.host_map import CellMap, CoreMap, HostMap, PcpuMap
 from pinfold.core.ledger import Role
 from pinfold.core.overhead import ThreadClass
 from pinfold.core.plural import count, page_words
-from pinfold.host.map import CellMap, CoreMap, HostMap, PcpuMap
 from pinfold.host.survey import Survey
 
 _LABEL = 7
@@ -41,15 +41,15 @@ def host_map_view(seen: Survey, chart: HostMap, width: int) -> list[RenderableTy
 
 def _held_offline(seen: Survey, chart: HostMap) -> list[RenderableType]:
     """The offline pCPUs that guests hold. If Nova switches pCPUs off, those of a stopped guest are off on purpose."""
-    running = {guest.name for guest in seen.guests if guest.active}
+    running = {guest.id for guest in seen.guests if guest.active}
     lines: list[RenderableType] = []
-    resting = [pcpu for pcpu in chart.offline if pcpu.pcpu in seen.switched_off and running.isdisjoint(use.guest for use in pcpu.owners)]
+    resting = [pcpu for pcpu in chart.offline if pcpu.pcpu in seen.switched_off and running.isdisjoint(owner.key for owner in pcpu.owners)]
     for words, style, pcpus in (
         ("offline, but held", "bold red", [pcpu for pcpu in chart.offline if pcpu not in resting]),
         ("switched off, and held by stopped guests", "dim", resting),
     ):
         if pcpus:
-            held = ", ".join(f"{pcpu.pcpu} ({', '.join(use.guest for use in pcpu.owners)})" for pcpu in pcpus)
+            held = ", ".join(f"{pcpu.pcpu} ({', '.join(owner.name for owner in pcpu.owners)})" for pcpu in pcpus)
             lines += [Text(f"{words}: {held}", style=style), Text()]
     return lines
 
@@ -62,7 +62,7 @@ def host_head(seen: Survey, chart: HostMap) -> list[RenderableType]:
     smt = f" of {topology.threads_per_core} threads" if topology.threads_per_core > 1 else ""
     parts = [count(len(sockets), "socket")] if sockets else []
     parts += [count(len(chart.cells), "cell"), count(cores, "core") + smt, count(len(topology.online), "pCPU")]
-    head = Text.assemble((chart.name or "this host", "bold"), f": {', '.join(parts)}")
+    head = Text.assemble((chart.host or "this host", "bold"), f": {', '.join(parts)}")
     if topology.offline:
         head.append(f", offline {topology.offline}", style="dim")
     return [head, _pools(seen, chart)]
@@ -71,11 +71,11 @@ def host_head(seen: Survey, chart: HostMap) -> list[RenderableType]:
 def _pools(seen: Survey, chart: HostMap) -> Columns:
     pools = seen.state.pools
     table = Columns("", "", "", titled=False)
-    free = f"{chart.free} of {count(len(pools.dedicated), 'pCPU')} free"
+    free = f"{chart.dedicated_free} of {count(len(pools.dedicated), 'pCPU')} free"
     if seen.switched_off:
         free += f", {seen.switched_off} switched off until a guest needs them"
     table.add_row(Text.assemble(("D", "cyan"), " dedicated"), _or_none(pools.dedicated), free)
-    floating = count(chart.floating_vcpus, "floating vCPU")
+    floating = "unknown floating vCPUs" if chart.floating_vcpus is None else count(chart.floating_vcpus, "floating vCPU")
     kept = f", {seen.reserved_pcpus} kept for the host" if seen.reserved_pcpus else ""
     words = f"{count(len(pools.shared), 'pCPU')}{kept}, {floating}"
     table.add_row(Text.assemble(("S", "green"), " shared"), _or_none(pools.shared), words)
@@ -94,11 +94,11 @@ def _pools(seen: Survey, chart: HostMap) -> Columns:
 
 
 def _cell_head(cell: CellMap) -> Text:
-    line = Text.assemble((f"cell {cell.cell}", "bold"), f": {count(sum(len(core.pcpus) for core in cell.cores), 'pCPU')}")
+    line = Text.assemble((f"cell {cell.id}", "bold"), f": {count(sum(len(core.pcpus) for core in cell.cores), 'pCPU')}")
     if cell.dedicated:
-        line.append(f", {cell.free} of {cell.dedicated} dedicated free")
-    line.append(f", {mib_of(cell.free_mib, cell.memory_mib)} free")
-    for pages in cell.pages:
+        line.append(f", {cell.dedicated_free} of {cell.dedicated} dedicated free")
+    line.append(f", {mib_of(cell.memory_free_mib, cell.memory_mib)} free")
+    for pages in cell.huge_pages:
         line.append(f", {pages.free:,} of {count(pages.total, 'page')} of {page_words(pages.size_kib)} free")
     return line
 
@@ -139,7 +139,7 @@ class _Rows:
 def _guests(seen: Survey, marks: Mapping[str, Mark]) -> Columns:
     table = Columns("", "guest", "state", "vCPUs on", "emulator threads on", "flavor", whole=("", "state"))
     for guest in sorted(seen.guests, key=lambda guest: (guest.record is None, guest.name)):
-        mark = Text(marks[guest.name].text, style=marks[guest.name].style)
+        mark = Text(marks[guest.id].text, style=marks[guest.id].style)
         if guest.record is not None:
             fit = guest.record.fit
             table.add_row(mark, guest_cell(guest), guest.state.value, vcpu_words(fit), short_emulator_words(fit), guest.record.flavor)
@@ -163,6 +163,7 @@ def _legend(pcpus: Sequence[PcpuMap], owners: Mapping[int, Mark], width: int) ->
         ("e", "overhead threads of guests", bool(texts & {"e", "ve"})),
         (FREE, "free", FREE in texts),
         (CLASH, "two owners: see pinfold audit", any(pcpu.contested and pcpu.owners for pcpu in pcpus)),
+        (DRIFTED, "recorded here, but may run elsewhere: see pinfold audit", any(use.drifted for use in uses)),
         (STRAY, "pinned here, but belongs elsewhere: see pinfold audit", any(use.stray for use in uses)),
         ("R", "retiring: held, but no longer dedicated", any(pcpu.retiring for pcpu in pcpus)),
     )

@@ -9,10 +9,10 @@ from rich.text import Text
 
 from pinfold.cli.views.columns import Columns
 from pinfold.cli.views.phrases import mib_of
+from pinfold.core.host_map import HostMap
 from pinfold.core.plural import count, mib, page_words
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.registry import kind_of
-from pinfold.host.map import HostMap
 from pinfold.host.survey import Survey
 
 _LABEL: Final = len("configuration")
@@ -22,16 +22,15 @@ def host_show_view(seen: Survey, chart: HostMap, settings: HostSettings) -> list
     """A table of the cells, then the limits, and the address and configuration in use. Pure."""
     table = Columns("cell", "pCPUs", "cores", "dedicated free", "memory free", "huge pages free")
     for cell, drawn in zip(seen.state.topology.cells, chart.cells, strict=True):
-        huge = [f"{page_words(one.size_kib)}: {one.free:,} of {one.total:,}" for one in drawn.pages]
-        memory = mib_of(drawn.free_mib, cell.memory_mib)
-        table.add_row(
-            str(cell.id), str(cell.cpus), str(len(cell.cores)), f"{drawn.free} of {drawn.dedicated}", memory, Group(*huge or ("none",))
-        )
+        huge = [f"{page_words(one.size_kib)}: {one.free:,} of {one.total:,}" for one in drawn.huge_pages]
+        memory = mib_of(drawn.memory_free_mib, cell.memory_mib)
+        dedicated = f"{drawn.dedicated_free} of {drawn.dedicated}"
+        table.add_row(str(cell.id), str(cell.cpus), str(len(cell.cores)), dedicated, memory, Group(*huge or ("none",)))
     limits = settings.limits
     rows = Columns("", "", titled=False)
     ratios = f"cpu {limits.cpu_allocation_ratio:g}, ram {limits.ram_allocation_ratio:g}, disk {limits.disk_allocation_ratio:g}"
     rows.add_row("ratios".ljust(_LABEL), ratios)
-    rows.add_row("memory", f"{mib(chart.floating_mib)} free for guests without cells")
+    rows.add_row("memory", f"{mib(chart.floating_memory_free_mib)} free for guests without cells")
     rows.add_row("reserved", f"{mib(limits.reserved_memory_mib)} of memory, {limits.reserved_disk_gib} GiB of disk")
     rows.add_row("overhead", f"booking {limits.booking.value}, shared fraction {limits.shared_fraction:g}")
     rows.add_row("host cells", f"{settings.strategy.value}")

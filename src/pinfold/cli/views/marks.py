@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pinfold.core.host_map import Owner, PcpuMap, Pool
 from pinfold.core.ledger import Role
 from pinfold.core.overhead import ThreadClass
-from pinfold.host.map import PcpuMap, Pool, Use
 from pinfold.host.survey import Survey
 
 GUEST_STYLES = ("bold cyan", "bold yellow", "bold magenta", "bold blue", "bold green", "bold bright_red")
 FREE = "·"
 CLASH = "!"
 STRAY = "~"
+DRIFTED = ">"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,16 +40,16 @@ def letters(position: int) -> str:
 
 
 def guest_marks(seen: Survey) -> Mapping[str, Mark]:
-    """The mark of every guest by name: ours are A, B, …, others x1, x2, …, both in the order of their names."""
+    """The mark of every guest by id: ours are A, B, …, others x1, x2, …, both in the order of their names."""
     marks: dict[str, Mark] = {}
     ours = others = 0
     for guest in sorted(seen.guests, key=lambda guest: guest.name):
         if guest.record is not None:
-            marks[guest.name] = Mark(text=letters(ours), style=GUEST_STYLES[ours % len(GUEST_STYLES)])
+            marks[guest.id] = Mark(text=letters(ours), style=GUEST_STYLES[ours % len(GUEST_STYLES)])
             ours += 1
         else:
             others += 1
-            marks[guest.name] = Mark(text=f"x{others}", style="red")
+            marks[guest.id] = Mark(text=f"x{others}", style="red")
     return marks
 
 
@@ -67,22 +68,23 @@ def owner_mark(pcpu: PcpuMap, guests: Mapping[str, Mark]) -> Mark:
     """The mark of what runs on a pCPU.
 
     `A0` is vCPU 0 of guest A, `Ae` its emulator threads, `A-` a sibling that it keeps idle, `x1` a guest that is not ours, `x1e` the
-    emulator threads of that guest on a separate pCPU, `·` a free dedicated pCPU. `!` follows if an audit finds two owners, `~` if a guest
-    of Nova's is pinned there but belongs elsewhere. In the other pools it is `v` for floating vCPUs and `e` for overhead threads.
+    emulator threads of that guest on a separate pCPU, `·` a free dedicated pCPU. `!` follows if there are two owners, `>` if the thread may
+    run elsewhere, `~` if a guest of Nova's is pinned there but belongs elsewhere. In the other pools it is `v` for floating vCPUs and `e`
+    for overhead threads.
     """
     if pcpu.contested and pcpu.owners:
-        return Mark(text=guests[pcpu.owners[0].guest].text + CLASH, style="bold white on red")
+        return Mark(text=guests[pcpu.owners[0].key].text + CLASH, style="bold white on red")
     if pcpu.owners:
-        guest = guests[pcpu.owners[0].guest]
-        stray = pcpu.owners[-1].stray
-        return Mark(text=guest.text + _suffix(pcpu.owners[0]) + STRAY * stray, style="bold yellow" if stray else guest.style)
-    crowd = "v" * pcpu.vcpus_float + "e" * pcpu.overhead_runs
+        guest = guests[pcpu.owners[0].key]
+        astray = DRIFTED * bool(pcpu.owners[0].drifted) + STRAY * bool(pcpu.owners[-1].stray)
+        return Mark(text=guest.text + _suffix(pcpu.owners[0]) + astray, style="bold yellow" if astray else guest.style)
+    crowd = "v" * bool(pcpu.vcpus_float) + "e" * bool(pcpu.overhead_runs)
     if crowd and pcpu.pool is not Pool.DEDICATED:
         return Mark(text=crowd, style="green")
     return Mark(text=FREE if pcpu.pool in (Pool.DEDICATED, Pool.EITHER) else "", style="dim")
 
 
-def _suffix(use: Use) -> str:
+def _suffix(use: Owner) -> str:
     if use.role is Role.FOREIGN:
         return "e" if use.thread_class is ThreadClass.EMULATOR else ""
     if use.role is Role.IDLE_SIBLING:

@@ -1,0 +1,331 @@
+"""`HostMap`: sockets, cells, cores and pCPUs of one host, each pCPU with its pool, role and owners. Pure.
+
+The command line makes it of a survey, the service of its ledger and of what the host's agent reported. The form that msgspec writes is what
+`pinfold host map --json` and `GET /v1/hosts/NAME/map` print. What nobody has seen is None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import Enum
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift import Finding, FindingCode, Severity
+from pinfold.core.errors import InvalidRequest
+from pinfold.core.fit.count import count_host
+from pinfold.core.fit.model import EmulatorPlacement, Fit
+from pinfold.core.host import HostState
+from pinfold.core.identity import GuestId
+from pinfold.core.ledger import Role
+from pinfold.core.overhead import ThreadClass, capacity_millicpu
+from pinfold.core.pools import Pools
+
+
+class Pool(Enum):
+    """The pool of a pCPU. One in both the shared and the overhead pool is SHARED, and its `overhead` is set.
+
+    EITHER is Nova's `vcpu_pin_set`: one pool for pinned and floating vCPUs.
+    """
+
+    DEDICATED = "dedicated"
+    EITHER = "dedicated and shared"
+    SHARED = "shared"
+    OVERHEAD = "overhead"
+    HOST = "host"
+
+
+class Owner(Struct, frozen=True, kw_only=True):
+    """One guest that holds a pCPU: its id and name, the class of the thread that runs there, and the vCPU if it is one.
+
+    `guest` is None for a foreign guest whose id is unknown. `thread_class` is None for a sibling that the guest keeps idle. `stray`: a
+    definition of a Nova guest pins it here, but it does not belong here. `drifted`: the thread may run elsewhere than recorded.
+    """
+
+    guest: GuestId | None
+    name: str
+    role: Role
+    thread_class: ThreadClass | None = None
+    vcpu: int | None = None
+    stray: bool | None = False
+    drifted: bool | None = None
+
+    @property
+    def key(self) -> str:
+        """What tells the guest from the others of the host: its id, else its name."""
+        return self.guest or self.name
+
+
+class PcpuMap(Struct, frozen=True, kw_only=True):
+    """One pCPU. `owners` are those who hold it, ours first and strays last: none if it is free.
+
+    `role` is None outside the dedicated pool, unless somebody holds it. `contested`: it has two owners. `overhead`: it is in the overhead
+    pool. `retiring`: it has left the dedicated pool while somebody holds it. `vcpus_float` and `overhead_runs`: floating vCPUs, and
+    overhead threads of guests that do not hold it, may run there now.
+    """
+
+    pcpu: int
+    pool: Pool
+    overhead: bool
+    role: Role | None
+    retiring: bool
+    contested: bool
+    offline: bool
+    vcpus_float: bool | None
+    overhead_runs: bool | None
+    owners: tuple[Owner, ...]
+
+
+class CoreMap(Struct, frozen=True, kw_only=True):
+    """The online siblings of one core. `socket` is None if the host does not report it."""
+
+    socket: int | None
+    siblings: CpuSet
+    pcpus: tuple[PcpuMap, ...]
+
+
+class PagesMap(Struct, frozen=True, kw_only=True):
+    """The huge pages of one size in one cell: all, and those that no guest holds and the host does not reserve."""
+
+    size_kib: int
+    total: int
+    free: int
+
+
+class CellMap(Struct, frozen=True, kw_only=True):
+    """One host cell: its memory, its huge pages by size, how many of its dedicated pCPUs are free, and its cores by lowest pCPU.
+
+    `memory_free_mib` is its small-page memory less the reserve of pages and the memory of guests with cells.
+    """
+
+    id: int
+    memory_mib: int
+    memory_free_mib: int
+    huge_pages: tuple[PagesMap, ...]
+    dedicated: int
+    dedicated_free: int
+    cores: tuple[CoreMap, ...]
+
+
+class OverheadBooking(Struct, frozen=True, kw_only=True):
+    """The overhead pool in millicpu: booked by claims, and in total. `guests` counts the guests that use it.
+
+    `others` counts running foreign guests with emulator threads on the pool; they book nothing.
+    """
+
+    pool: CpuSet
+    booked_millicpu: int
+    total_millicpu: int
+    guests: int
+    others: int | None
+
+
+class HostMap(Struct, frozen=True, kw_only=True):
+    """A host: its cells, ordered by id, the offline pCPUs that somebody still holds, and the overhead pool or None.
+
+    `revision` counts the changes that the service recorded, 0 for a host without one. `dedicated_free` counts the free pCPUs of the
+    dedicated pool, also those that Nova has switched off. `floating_vcpus` counts the vCPUs that float, also those of running foreign
+    guests. `floating_memory_free_mib` is the memory available to a guest without cells.
+    """
+
+    host: str
+    revision: int
+    cells: tuple[CellMap, ...]
+    offline: tuple[PcpuMap, ...]
+    overhead: OverheadBooking | None
+    dedicated_free: int
+    floating_vcpus: int | None
+    floating_memory_free_mib: int
+
+
+class Stranger(Struct, frozen=True, kw_only=True):
+    """What a host shows of a guest that has no claim: `(pCPU, owner)` for the dedicated pCPUs that it holds or is pinned to.
+
+    `floats` counts its vCPUs that float now, over `floating`. `overhead` are the pCPUs of its overhead threads that are not its own.
+    `pooled`: these threads belong on the overhead pool.
+    """
+
+    held: tuple[tuple[int, Owner], ...] = ()
+    floats: int = 0
+    floating: CpuSet = CpuSet()
+    overhead: CpuSet = CpuSet()
+    pooled: bool = False
+
+
+class Observed(Struct, frozen=True, kw_only=True):
+    """What was observed on a host, beside its state.
+
+    `names` are guests' names by id. `strangers` are all guests without a claim, None if no more is known of them than the ledger has.
+    `findings` are those of an audit. `judged` are the guests whose threads that audit compared with their record.
+    """
+
+    names: Mapping[GuestId, str]
+    strangers: tuple[Stranger, ...] | None = None
+    findings: tuple[Finding, ...] = ()
+    judged: frozenset[GuestId] = frozenset()
+
+
+def host_map(state: HostState, observed: Observed) -> HostMap:
+    """The map of a host."""
+    owners = _owners(state, observed)
+    pcpu = _Pcpus(state, observed, owners)
+    topology, pools, counts = state.topology, state.pools, count_host(state)
+    held = CpuSet(owners)
+    cells = []
+    for cell in topology.cells:
+        dedicated, left = cell.cpus & pools.dedicated, counts.by_id[cell.id]
+        total = {page.size_kib: page.total for page in cell.pages}
+        cells.append(
+            CellMap(
+                id=cell.id,
+                memory_mib=cell.memory_mib,
+                memory_free_mib=left.small_free_mib,
+                huge_pages=tuple(
+                    PagesMap(size_kib=size, total=total[size], free=free) for size, free in reversed(left.huge) if total[size]
+                ),
+                dedicated=len(dedicated),
+                dedicated_free=len(dedicated - held),
+                cores=tuple(
+                    CoreMap(socket=socket, siblings=core, pcpus=tuple(map(pcpu.of, core)))
+                    for core, socket in zip(cell.cores, cell.sockets or (None,) * len(cell.cores), strict=True)
+                ),
+            )
+        )
+    return HostMap(
+        host=state.name,
+        revision=state.revision,
+        cells=tuple(cells),
+        offline=tuple(map(pcpu.of, held - topology.online)),
+        overhead=_booking(state, observed),
+        dedicated_free=len(pools.dedicated - held),
+        floating_vcpus=pcpu.floating_vcpus,
+        floating_memory_free_mib=counts.floating_room_mib,
+    )
+
+
+class _Pcpus:
+    """What is true of the host as a whole while its pCPUs are put on the map.
+
+    `_unseen` is the answer for a pCPU on which nobody was seen to float: False if everybody was seen, else None.
+    """
+
+    def __init__(self, state: HostState, observed: Observed, owners: Mapping[int, tuple[Owner, ...]]) -> None:
+        self._state, self._owners = state, owners
+        self._contested = CpuSet(
+            cpu for finding in observed.findings if finding.code is FindingCode.TWO_OWNERS for cpu in _cpus(finding.subject)
+        )
+        self._unseen = False if _all_known(state, observed) else None
+        vcpus = 0
+        self._floating = self._overhead = CpuSet()
+        for claim in state.ledger.claims:
+            vcpus += claim.fit.floating_count
+            self._floating |= claim.fit.float_set
+            for cell in claim.fit.cells:
+                self._floating |= cell.float_set
+            self._overhead |= claim.fit.emulator - claim.fit.taken
+        for stranger in observed.strangers or ():
+            vcpus += stranger.floats
+            self._floating |= stranger.floating
+            self._overhead |= stranger.overhead
+        self.floating_vcpus = vcpus if _all_known(state, observed) else None
+
+    def of(self, cpu: int) -> PcpuMap:
+        """One pCPU on the map."""
+        pools, owners = self._state.pools, self._owners.get(cpu, ())
+        ours = sum(owner.role is not Role.FOREIGN for owner in owners)
+        dedicated = cpu in pools.dedicated
+        return PcpuMap(
+            pcpu=cpu,
+            pool=_pool(cpu, pools),
+            overhead=pools.overhead is not None and cpu in pools.overhead,
+            role=owners[0].role if owners else Role.FREE if dedicated else None,
+            retiring=ours > 0 and not dedicated,
+            contested=ours > 1 or cpu in self._contested,
+            offline=cpu not in self._state.topology.online,
+            vcpus_float=cpu in self._floating or self._unseen,
+            overhead_runs=cpu in self._overhead or self._unseen,
+            owners=owners,
+        )
+
+
+def _pool(cpu: int, pools: Pools) -> Pool:
+    if cpu in pools.dedicated:
+        return Pool.EITHER if cpu in pools.shared else Pool.DEDICATED
+    if cpu in pools.shared:
+        return Pool.SHARED
+    return Pool.OVERHEAD if pools.overhead is not None and cpu in pools.overhead else Pool.HOST
+
+
+def _all_known(state: HostState, observed: Observed) -> bool:
+    """Whether it is known where the threads of all guests run."""
+    return observed.strangers is not None or not state.ledger.foreign
+
+
+def _owners(state: HostState, observed: Observed) -> dict[int, tuple[Owner, ...]]:
+    """Who holds each held pCPU: our guests by id, then foreign ones, then strays. Foreign pins count only in the dedicated pool."""
+    drifted = _drifted(observed.findings)
+    held: list[tuple[int, Owner]] = []
+    for claim in state.ledger.claims:
+        judged = False if claim.guest in observed.judged else None
+        for cpu, owner in _holds(claim.guest, observed.names.get(claim.guest, claim.guest), claim.fit):
+            astray = (claim.guest, owner.thread_class, cpu) in drifted or judged
+            held.append((cpu, replace(owner, drifted=astray)))
+    foreign = [one for stranger in observed.strangers or () for one in stranger.held]
+    if observed.strangers is None:
+        unknown = [Owner(guest=None, name=other.name, role=Role.FOREIGN, stray=None) for other in state.ledger.foreign]
+        foreign = [(cpu, owner) for other, owner in zip(state.ledger.foreign, unknown, strict=True) for cpu in other.cpus]
+    held += sorted(foreign, key=lambda one: (bool(one[1].stray), one[1].key))
+    owners: dict[int, tuple[Owner, ...]] = {}
+    for cpu, owner in held:
+        owners[cpu] = (*owners.get(cpu, ()), owner)
+    return owners
+
+
+def _holds(guest: GuestId, name: str, fit: Fit) -> Iterable[tuple[int, Owner]]:
+    """The pCPUs that a fit gives to a guest alone."""
+    for vcpu, cpu in fit.pins:
+        yield cpu, Owner(guest=guest, name=name, role=Role.VCPU, thread_class=ThreadClass.VCPU, vcpu=vcpu)
+    if fit.emulator_pcpu is not None:
+        yield fit.emulator_pcpu, Owner(guest=guest, name=name, role=Role.EMULATOR, thread_class=ThreadClass.EMULATOR)
+    idle = Owner(guest=guest, name=name, role=Role.IDLE_SIBLING)
+    for cpu in fit.idle_siblings:
+        yield cpu, idle
+
+
+_OF_A_PLACE = (FindingCode.VCPU_THREAD, FindingCode.EMULATOR_THREAD, FindingCode.DEFINITION_PINS)
+"""Findings that say where a thread should run."""
+
+
+def _drifted(findings: Iterable[Finding]) -> frozenset[tuple[str, ThreadClass | None, int]]:
+    """`(guest id, thread class, pCPU)` of the recorded places whose threads are elsewhere. All overhead threads count as the emulator's."""
+    return frozenset(
+        (finding.guest_id, ThreadClass.VCPU if finding.thread_class is ThreadClass.VCPU else ThreadClass.EMULATOR, cpu)
+        for finding in findings
+        if finding.code in _OF_A_PLACE and finding.tids and finding.severity is Severity.DRIFT
+        for cpu in _cpus(finding.recorded)
+    )
+
+
+def _cpus(text: str) -> CpuSet:
+    """The pCPUs in a finding; none if it has other text there, which an agent may report."""
+    try:
+        return CpuSet.parse(text)
+    except InvalidRequest:
+        return CpuSet()
+
+
+def _booking(state: HostState, observed: Observed) -> OverheadBooking | None:
+    pool = state.pools.overhead
+    if pool is None:
+        return None
+    users = [claim.fit for claim in state.ledger.claims if claim.fit.emulator_placement is EmulatorPlacement.POOL]
+    others = sum(stranger.pooled for stranger in observed.strangers or ())
+    return OverheadBooking(
+        pool=pool,
+        booked_millicpu=sum(fit.overhead_millicpu for fit in users),
+        total_millicpu=capacity_millicpu(state.pools, state.limits),
+        guests=len(users),
+        others=others if _all_known(state, observed) else None,
+    )
