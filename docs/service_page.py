@@ -14,6 +14,7 @@ from pinfold.api.errors import CODES, COMPUTE_ERRORS
 from pinfold.api.metrics import METRICS, PROCESS_METRICS
 from pinfold.api.microversion import NEWEST, OLDEST
 from pinfold.core import traits
+from pinfold.watch.metrics import METRICS as OF_WATCH
 
 _TITLES = {
     "versions": ("Versions", "What clients ask before anything else."),
@@ -65,6 +66,26 @@ to wait in `Retry-After`. A password that opened is remembered, and agents' toke
 
 """
 
+_WATCH = """
+## Of `pinfold watch`
+
+`pinfold watch` tells them of its host, with `--listen` and `--textfile`. Series of a guest carry its id. `pinfold_guest_info` has its name:
+
+```
+rate(pinfold_guest_run_delay_seconds_total{class="emulator"}[5m]) * on (id) group_left (guest) pinfold_guest_info
+```
+
+A counter begins at the first sweep of the process; the counters of a guest that starts later begin at the guest's start. The kernel counts
+for each thread:
+
+- A thread that ends keeps what it had at the last sweep. What it ran after that sweep is in the CPU time of its process, and so is the time
+  of a thread that began and ended between two sweeps. `pinfold_guest_ended_run_seconds_total` has both, and is wrong by two clock ticks
+  (20 ms) at most, however long it counts. How long such a thread waited is lost: at most its waiting within one interval.
+- The kernel counts the busy time of a pCPU in clock ticks (10 ms). What others ran on an owned pCPU is that time less the exact time of its
+  owner, so bursts that are shorter than a tick are right on average only. A sweep after which other threads own the pCPU counts nothing.
+
+"""
+
 _CLASSES = {
     resources.PCPU: (
         "the dedicated pool, and retiring pCPUs still claimed; what foreign guests are pinned to is reserved",
@@ -101,11 +122,19 @@ def routes() -> str:
 def metrics() -> str:
     """Every metric."""
     intro = (
-        "# Metrics\n\n`/metrics` tells them in Prometheus' text form. Those of the fleet are read from the store when asked, so that every "
-        "replica tells the same.\n\n"
+        "# Metrics\n\n## Of the service\n\n`/metrics` of the API tells them in Prometheus' text form. Those of the fleet are read from the "
+        "store when asked, so that every replica tells the same.\n\n"
     )
     own = "\nThese are of the one API process that is asked, since its start:\n\n"
-    return intro + _metric_table(METRICS) + own + _metric_table(PROCESS_METRICS)
+    rows = [(code(name), kind.value, sentence(words), ", ".join(map(code, labels))) for name, (kind, words, labels) in OF_WATCH.items()]
+    return (
+        intro
+        + _metric_table(METRICS)
+        + own
+        + _metric_table(PROCESS_METRICS)
+        + _WATCH
+        + table(("metric", "type", "meaning", "labels"), rows)
+    )
 
 
 def _metric_table(metrics: Mapping[str, tuple[str, tuple[str, ...]]]) -> str:

@@ -20,6 +20,7 @@ from pinfold.core.reasons import ReasonCode
 from pinfold.core.request.keys import REGISTRY
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.core.traits import OWN_TRAITS
+from pinfold.watch.metrics import METRICS as OF_WATCH
 
 
 def _page(name: str) -> str:
@@ -105,7 +106,7 @@ def test_every_route_metric_class_trait_and_error_code_is_in_the_reference() -> 
                 assert (route.endpoint.__doc__ or "").strip(), f"{route.path} says nothing"
     for name in CODES.values():
         assert f"`{name}`" in routes
-    for metric in (*METRICS, *PROCESS_METRICS):
+    for metric in (*METRICS, *PROCESS_METRICS, *OF_WATCH):
         assert f"| `{metric}` |" in _page("metrics.md")
     for name in (resources.PCPU, resources.VCPU, resources.MEMORY_MB, resources.DISK_GB, resources.OVERHEAD, *OWN_TRAITS):
         assert f"| `{name}` |" in _page("placement.md")

@@ -47,6 +47,9 @@ _BASE = frozenset({"defusedxml", "libvirt", "libvirtmod", "msgspec", "oslo_confi
 """The packages of every installation, by their import names."""
 
 
+_OF_THE_WATCH = frozenset({"prometheus_client"})
+
+
 def report(error: BaseException, *, as_json: bool) -> ExitStatus:
     """Print an error on standard error, as one sentence or one JSON document, and return the exit status for it.
 
@@ -86,6 +89,8 @@ def _install(package: str) -> str:
     """
     if package in _BASE:
         return "install pinfold anew: pip install --force-reinstall pinfold"
+    if package in _OF_THE_WATCH:
+        return "install the parts for metrics: pip install 'pinfold[watch]'"
     return "install the service's parts: pip install 'pinfold[fleet]'"
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TextIO
@@ -60,11 +61,33 @@ def watch_log(*, verbose: bool) -> None:
 
 
 def tell_systemd_ready() -> None:
-    """Tell systemd that the service is ready, if systemd waits for it (`Type=notify`). Source: sd_notify(3)."""
+    """Tell systemd that the service is ready, if systemd waits for it (`Type=notify`)."""
+    tell_systemd("READY=1")
+
+
+def tell_systemd(state: str) -> None:
+    """Send one line to systemd, if it listens. Source: sd_notify(3)."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to:
-            to.sendto(b"READY=1", "\0" + address[1:] if address.startswith("@") else address)
+            to.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
+
+
+class Watchdog:
+    """Tells systemd's watchdog that the process is alive, if the unit has one (`WatchdogSec`). Source: sd_watchdog_enabled(3)."""
+
+    def __init__(self) -> None:
+        period, process = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
+        meant = process in ("", str(os.getpid()))
+        self._pause = int(period) / 3_000_000 if period.isdigit() and meant else None
+        self._next = 0.0
+
+    def feed(self) -> None:
+        """Call this all the time; it sends one line in each third of the watchdog's period."""
+        now = time.monotonic()
+        if self._pause is not None and now >= self._next:
+            self._next = now + self._pause
+            tell_systemd("WATCHDOG=1")
 
 
 class LineFormatter(logging.Formatter):

@@ -18,10 +18,11 @@ if TYPE_CHECKING:  # `--help` answers without oslo.config and the core
     from pinfold.config.fleet import FleetSettings
     from pinfold.core.settings import HostSettings
     from pinfold.drivers.port import Driver
+    from pinfold.watch.options import WatchOptions
 
 
 class Processes(Protocol):
-    """The service's processes. Each runs until a signal, and calls `ready` once it works."""
+    """The processes that run until a signal. Each calls `ready` once it works."""
 
     def up(self, settings: FleetSettings, *, no_auth: bool, ready: Callable[[Any], None]) -> None:
         """API, Placement and agent in one."""
@@ -33,6 +34,22 @@ class Processes(Protocol):
 
     def agent(self, settings: FleetSettings, *, ready: Callable[[str], None]) -> None:
         """Only this host's agent."""
+        ...
+
+    def watch(
+        self,
+        settings: HostSettings,
+        options: WatchOptions,
+        *,
+        read_settings: Callable[[], HostSettings],
+        ready: Callable[[str], None],
+        alive: Callable[[], None],
+    ) -> None:
+        """The watch of this host, without a service. `ready` gets the address of the metrics, '' for none."""
+        ...
+
+    def watch_once(self, settings: HostSettings, options: WatchOptions) -> str:
+        """One sweep of the watch. Returns its metrics."""
         ...
 
 

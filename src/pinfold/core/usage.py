@@ -147,7 +147,8 @@ def _guest(before: GuestUsage | None, times: GuestTimes, *, first: bool) -> tupl
         before = GuestUsage(pid=times.pid, start_ticks=times.start_ticks, classes=kept, seen_ns=-ended, ended_ns=ended)
     if first:
         last = {thread.tid: thread for thread in times.threads}
-        return replace(before, base_ns=times.process_ns, last=last), dict.fromkeys(last, _NOTHING)
+        nothing = {thread.thread_class: _NOTHING for thread in times.threads}
+        return replace(before, base_ns=times.process_ns, last=last, classes=nothing), dict.fromkeys(last, _NOTHING)
     classes, seen, deltas = dict(before.classes), before.seen_ns, {}
     for thread in times.threads:
         delta = deltas[thread.tid] = _since(before.last.get(thread.tid), thread)

@@ -14,6 +14,8 @@ from pinfold.wiring.host import open_driver
 
 if TYPE_CHECKING:
     from pinfold.config.fleet import FleetSettings
+    from pinfold.core.settings import HostSettings
+    from pinfold.watch.options import WatchOptions
 
 
 class ServiceProcesses:
@@ -36,6 +38,26 @@ class ServiceProcesses:
         from pinfold.wiring.agent import serve_agent
 
         serve_agent(settings, ready=ready)
+
+    def watch(
+        self,
+        settings: HostSettings,
+        options: WatchOptions,
+        *,
+        read_settings: Callable[[], HostSettings],
+        ready: Callable[[str], None],
+        alive: Callable[[], None],
+    ) -> None:
+        """See `wiring.watch`."""
+        from pinfold.wiring.watch import serve_watch
+
+        serve_watch(settings, options, read_settings=read_settings, ready=ready, alive=alive)
+
+    def watch_once(self, settings: HostSettings, options: WatchOptions) -> str:
+        """See `wiring.watch`."""
+        from pinfold.wiring.watch import watch_once
+
+        return watch_once(settings, options)
 
 
 def main() -> NoReturn:

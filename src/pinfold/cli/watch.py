@@ -1,0 +1,73 @@
+"""`pinfold watch`: a daemon for one host that sweeps, measures and publishes. It needs no service and no database, and changes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pinfold.cli import options as opt
+from pinfold.cli.fleet import Watchdog, tell_systemd_ready, watch_log
+from pinfold.cli.output import show, show_json, write
+from pinfold.cli.session import Processes, read_configuration
+from pinfold.cli.up import Verbose
+from pinfold.core.errors import InvalidRequest
+from pinfold.watch.options import WatchOptions
+
+if TYPE_CHECKING:
+    from pinfold.core.settings import HostSettings
+
+
+def watch(
+    context: typer.Context,
+    once: Annotated[
+        bool,
+        typer.Option(
+            "--once", help="Sweep once and end; counters are since each thread began. Prints the metrics, unless --textfile is given."
+        ),
+    ] = False,
+    interval: Annotated[
+        float, typer.Option(min=1.0, max=3600.0, help="Seconds between two sweeps. Events cause sweeps in between.")
+    ] = 10.0,
+    textfile: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write the metrics there after each sweep, for node_exporter's textfile collector.")
+    ] = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS:PORT|unix:PATH", help="Serve /metrics there: an address on loopback, or a unix socket."),
+    ] = None,
+    verbose: Verbose = False,
+    config: opt.Config = None,
+    connect: opt.Connect = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Watch this host until Ctrl-C or SIGTERM: audit and measure all guests every few seconds, and publish metrics.
+
+    It runs beside what manages the guests: on a Nova compute node with its nova.conf, on a libvirt host, or with --connect processes:.
+    SIGHUP makes it read the configuration again. Metrics need the package prometheus-client: pip install 'pinfold\\[watch]'.
+    """
+
+    def read(*, quiet: bool) -> HostSettings:
+        return read_configuration(config, connect, only_looks=True, quiet=quiet, audits=True).settings
+
+    if once and listen:
+        raise InvalidRequest("--once ends before anybody could ask; leave --listen out", key="--once")
+    processes: Processes = context.obj.processes
+    settings = read(quiet=as_json)
+    options = WatchOptions(interval=interval, listen=listen or "", textfile=textfile or "")
+    watch_log(verbose=verbose)
+    if once:
+        text = processes.watch_once(settings, options)
+        if not textfile:
+            write(text)
+        return
+
+    def ready(where: str) -> None:
+        if as_json:
+            show_json({"host": settings.host, "uri": settings.uri, "metrics": where or None, "textfile": textfile})
+        else:
+            places = " and ".join(filter(None, (where, textfile)))
+            show([f"Watching {settings.uri} on {settings.host} every {interval:g} s." + (f" Metrics are at {places}." if places else "")])
+        tell_systemd_ready()
+
+    processes.watch(settings, options, read_settings=lambda: read(quiet=True), ready=ready, alive=Watchdog().feed)

@@ -1,0 +1,173 @@
+"""`Watch`: the loop around `step`. It performs the actions, one after another in one thread, and feeds the answers back."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, assert_never
+
+from msgspec.structs import replace
+
+from pinfold.core.errors import PinfoldError
+from pinfold.core.settings import HostSettings
+from pinfold.core.usage import Usage
+from pinfold.drivers.port import Driver
+from pinfold.watch import messages
+from pinfold.watch.messages import Action, Event, Moment
+from pinfold.watch.state import State
+from pinfold.watch.step import due_at, step
+from pinfold.watch.sweep import sweep
+
+_log = logging.getLogger(__name__)
+
+_WAKE_SECONDS: Final = 1.0
+"""The loop wakes this often, because the handler of a signal that another thread received runs only when this thread wakes."""
+_SHORTEST_PAUSE: Final = 0.02
+_FINISH_SECONDS: Final = 4.0
+"""How long an action under way may take when the watch ends."""
+
+_STUCK_SECONDS: Final = 300.0
+"""A sweep that takes longer than this hangs. The watch then no longer says that it is alive, so that systemd starts it again."""
+
+Publisher = Callable[[State], None]
+"""Publishes a state somewhere. Raises `PinfoldError` if that fails."""
+
+
+class Watch:
+    """The watch of one host. `run` returns after `stop` was called. It changes nothing on the host."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        settings: HostSettings,
+        *,
+        interval: float,
+        read_settings: Callable[[], HostSettings],
+        publishers: dict[str, Publisher],
+        alive: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`publishers` are called after each sweep, by what they publish; `alive` is called again and again, while nothing hangs."""
+        self._driver = driver
+        self._read_settings = read_settings
+        self._publishers = publishers
+        self._alive = alive
+        self._state = State(settings=settings, interval=interval)
+        self._events: queue.SimpleQueue[Event | Exception] = queue.SimpleQueue()
+        self._actions: queue.SimpleQueue[Action | None] = queue.SimpleQueue()
+        self._busy_since: float | None = None
+
+    @property
+    def state(self) -> State:
+        """The present state. Safe from any thread: a state never changes."""
+        return self._state
+
+    def stop(self) -> None:
+        """Make `run` return soon. Safe from any thread, and from signal handlers: a SimpleQueue may be put into while it is waited for."""
+        self._events.put(messages.Stop(when=_now()))
+
+    def hang_up(self) -> None:
+        """Hear a SIGHUP: the configuration is read again. Safe where `stop` is."""
+        self._events.put(messages.HungUp(when=_now()))
+
+    def once(self) -> State:
+        """Sweep and publish once, in this thread. Threads count from their beginning. Raises what sweep and publishers raise."""
+        self._state = replace(self._state, usage=Usage())
+        swept = self._sweep(messages.Sweep(settings=self._state.settings))
+        self._state, _ = step(self._state, swept)
+        for publish in self._publishers.values():
+            publish(self._state)
+        return self._state
+
+    def run(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Watch until `stop`. `ready` is called after the first sweep, whether or not it succeeded. A bug ends the watch, and is raised."""
+        unsubscribe = self._driver.events(lambda _: self._events.put(messages.HostChanged(when=_now())))
+        worker = threading.Thread(target=self._work, name="pinfold watch", daemon=True)
+        worker.start()
+        try:
+            self._go(ready)
+        finally:
+            unsubscribe()
+            self._actions.put(None)
+            worker.join(_FINISH_SECONDS)
+
+    def _go(self, ready: Callable[[], None]) -> None:
+        told = False
+        while not self._state.ending:
+            try:
+                event = self._events.get(timeout=max(_SHORTEST_PAUSE, min(_WAKE_SECONDS, due_at(self._state) - _now().at)))
+            except queue.Empty:
+                event = messages.Tick(when=_now())
+            if isinstance(event, Exception):
+                raise event
+            self._feed(event)
+            since = self._busy_since
+            if since is None or _now().at - since < _STUCK_SECONDS:
+                self._alive()
+            if not told and self._state.sweeps + self._state.failed_sweeps:
+                told = True
+                ready()
+
+    def _feed(self, event: Event) -> None:
+        self._state, asked = step(self._state, event)
+        for action in asked:
+            if isinstance(action, messages.Log):
+                _log.log(action.level, "%s", action.sentence)
+            else:
+                self._actions.put(action)
+
+    def _work(self) -> None:
+        while (action := self._actions.get()) is not None:
+            self._busy_since = _now().at
+            try:
+                self._events.put(self._answer(action))
+            except Exception as error:
+                self._events.put(error)
+                return
+            self._busy_since = None
+
+    def _answer(self, action: Action) -> Event:
+        match action:
+            case messages.Sweep():
+                try:
+                    return self._sweep(action)
+                except (PinfoldError, OSError) as error:
+                    return messages.SweepFailed(when=_now(), why=str(error))
+            case messages.ReadSettings():
+                try:
+                    return messages.SettingsRead(when=_now(), settings=self._read_settings())
+                except (PinfoldError, OSError) as error:
+                    return messages.SettingsRefused(when=_now(), why=str(error))
+            case messages.Publish():
+                return self._publish()
+            case messages.Log():
+                raise AssertionError("a line of the log is written at once")
+            case _:
+                assert_never(action)
+
+    def _sweep(self, action: messages.Sweep) -> messages.Swept:
+        found = sweep(self._driver, action.settings)
+        return messages.Swept(
+            when=_now(),
+            snapshot=found.snapshot,
+            sample=found.sample,
+            seconds=found.seconds,
+            unread=found.unread,
+            warnings=found.audit.seen.warnings,
+        )
+
+    def _publish(self) -> messages.Published:
+        state, failures = self._state, []
+        for what, publish in self._publishers.items():
+            try:
+                publish(state)
+                failures.append((what, ""))
+            except (PinfoldError, OSError) as error:
+                failures.append((what, f"{what}: {error}"))
+        return messages.Published(when=_now(), failures=tuple(failures))
+
+
+def _now() -> Moment:
+    return Moment(at=time.clock_gettime(time.CLOCK_BOOTTIME), time=time.time())

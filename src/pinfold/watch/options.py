@@ -1,0 +1,13 @@
+"""`WatchOptions`: what the command line says about the watch. What is watched is in `HostSettings`."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class WatchOptions(Struct, frozen=True, kw_only=True):
+    """`interval` is in seconds. `listen` is '' for no listener, `textfile` '' for no file."""
+
+    interval: float = 10.0
+    listen: str = ""
+    textfile: str = ""

@@ -1,0 +1,40 @@
+"""`State`: everything that the watch knows, between two events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from msgspec import Struct
+
+from pinfold.core.settings import HostSettings
+from pinfold.core.usage import Usage
+from pinfold.watch.snapshot import Snapshot
+
+NEVER: Final = float("inf")
+
+
+class State(Struct, frozen=True, kw_only=True):
+    """The state of the watch.
+
+    `snapshot` and `usage` are those of the last sweep that succeeded, at `swept_time` (seconds since the epoch). `due` is when the next
+    sweep begins, `rest_until` the earliest moment for one that an event asks for. `sweeping` and `reading`: that action is under way.
+    `troubles` are present problems by what they are about.
+    """
+
+    settings: HostSettings
+    interval: float
+    due: float = 0.0
+    rest_until: float = 0.0
+    sweeping: bool = False
+    changed: bool = False
+    reading: bool = False
+    ending: bool = False
+    snapshot: Snapshot | None = None
+    usage: Usage | None = None
+    swept_time: float = 0.0
+    sweep_seconds: float = 0.0
+    sweeps: int = 0
+    failed_sweeps: int = 0
+    unread: int = 0
+    troubles: Mapping[str, str] = {}

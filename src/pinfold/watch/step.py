@@ -1,0 +1,148 @@
+"""The watch as a function of its state and one event: the next state, and what the loop is to do. Pure.
+
+A sweep begins every `interval` seconds, and at once when the hypervisor tells of a change. After each sweep the watch rests for a second,
+or for ten times as long as the sweep took, before it follows an event. So a host on which guests come and go all the time is not swept
+all the time.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final, assert_never
+
+from msgspec.structs import replace
+
+from pinfold.core.settings import HostSettings
+from pinfold.core.usage import accumulated
+from pinfold.watch.messages import (
+    Action,
+    Event,
+    HostChanged,
+    HungUp,
+    Log,
+    Moment,
+    Publish,
+    Published,
+    ReadSettings,
+    SettingsRead,
+    SettingsRefused,
+    Stop,
+    Sweep,
+    SweepFailed,
+    Swept,
+    Tick,
+)
+from pinfold.watch.state import State
+
+REST_SECONDS: Final = 1.0
+REST_TIMES: Final = 10.0
+
+
+def step(state: State, event: Event) -> tuple[State, tuple[Action, ...]]:
+    """The state after the event, and what the loop is to do, in this order."""
+    draft = _Draft(state, event.when)
+    match event:
+        case Tick():
+            pass
+        case HostChanged():
+            draft.change(changed=True)
+        case Stop():
+            draft.change(ending=True)
+        case HungUp():
+            _hung_up(draft)
+        case Swept():
+            _swept(draft, event)
+        case SweepFailed(why=why):
+            draft.change(sweeping=False, failed_sweeps=state.failed_sweeps + 1)
+            draft.complain("sweep", f"the host cannot be swept: {why}")
+            _rest(draft, 0.0)
+        case SettingsRead(settings=settings):
+            _settings_read(draft, settings)
+        case SettingsRefused(why=why):
+            draft.change(reading=False)
+            draft.log(logging.ERROR, f"SIGHUP: the configuration of before still counts: {why}")
+        case Published(failures=failures):
+            for about, failure in failures:
+                draft.complain(about, failure)
+        case _:
+            assert_never(event)
+    _begin(draft)
+    return draft.state, tuple(draft.actions)
+
+
+def due_at(state: State) -> float:
+    """When the next sweep begins, unless an event comes first."""
+    return min(state.due, state.rest_until) if state.changed else state.due
+
+
+class _Draft:
+    """The next state and the actions of one step while they are worked out."""
+
+    def __init__(self, state: State, when: Moment) -> None:
+        self.state = state
+        self.when = when
+        self.actions: list[Action] = []
+
+    def change(self, **fields: Any) -> None:
+        self.state = replace(self.state, **fields)
+
+    def do(self, action: Action) -> None:
+        self.actions.append(action)
+
+    def log(self, level: int, sentence: str) -> None:
+        self.do(Log(level=level, sentence=sentence))
+
+    def complain(self, about: str, sentence: str) -> None:
+        """Log a problem, '' for none, when it begins, changes or ends."""
+        before = self.state.troubles.get(about, "")
+        if sentence != before:
+            self.log(logging.WARNING, sentence or f"over: {before}")
+            others = {key: trouble for key, trouble in self.state.troubles.items() if key != about}
+            self.change(troubles={**others, about: sentence} if sentence else others)
+
+
+def _begin(draft: _Draft) -> None:
+    """Begin a sweep if one is due."""
+    state = draft.state
+    if not (state.sweeping or state.ending) and draft.when.at >= due_at(state):
+        draft.change(sweeping=True, changed=False)
+        draft.do(Sweep(settings=state.settings))
+
+
+def _rest(draft: _Draft, seconds: float) -> None:
+    at = draft.when.at
+    draft.change(due=at + draft.state.interval, rest_until=at + max(REST_SECONDS, REST_TIMES * seconds))
+
+
+def _swept(draft: _Draft, event: Swept) -> None:
+    state = draft.state
+    draft.change(
+        sweeping=False,
+        snapshot=event.snapshot,
+        usage=accumulated(state.usage, event.sample),
+        swept_time=event.when.time,
+        sweep_seconds=event.seconds,
+        sweeps=state.sweeps + 1,
+        unread=len(event.unread),
+    )
+    draft.complain("sweep", "")
+    draft.complain("guests", "; ".join(f"guest {name} cannot be read: {why}" for name, why in event.unread))
+    draft.complain("pools", "; ".join(event.warnings))
+    draft.do(Publish())
+    _rest(draft, event.seconds)
+
+
+def _hung_up(draft: _Draft) -> None:
+    if not draft.state.reading:
+        draft.change(reading=True)
+        draft.do(ReadSettings())
+
+
+def _settings_read(draft: _Draft, settings: HostSettings) -> None:
+    """Use the new settings from the next sweep on, which begins now. The connection and the folder of the journal stay."""
+    old = draft.state.settings
+    if settings.uri != old.uri or settings.state_dir != old.state_dir:
+        draft.log(logging.WARNING, "SIGHUP: connection_uri and state_dir stay as they are until the watch is started again")
+    new = replace(settings, uri=old.uri, state_dir=old.state_dir)
+    draft.log(logging.WARNING, "SIGHUP: the configuration has not changed" if new == old else "SIGHUP: the configuration was read again")
+    draft.change(reading=False, settings=new, due=draft.when.at)

@@ -1,0 +1,41 @@
+"""`pinfold watch` beside guests that `virsh` made: what it sees, counts and keeps."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from tests.real.host.bench import Bench
+from tests.real.host.domains import define, everything, virsh
+from tests.real.host.watching import watching
+
+SHARE = {"hw:cpu_policy": "dedicated", "hw:emulator_threads_policy": "share"}
+DRIFT = {"code": "emulator-thread", "class": "emulator"}
+PINS = "<vcpupin vcpu='0' cpuset='1'/><emulatorpin cpuset='0'/>"
+
+pytestmark = pytest.mark.skipif(not {0, 1} <= os.sched_getaffinity(0), reason="the pools are pCPUs 0 and 1")
+
+
+def test_the_watch_counts_what_threads_use_and_sees_one_that_is_moved(bench: Bench, tmp_path: Path) -> None:
+    with watching(tmp_path, bench.lab.uri) as watch:
+        define(bench, "web", cputune=PINS, nova=True, specs=SHARE)
+        web = bench.guest("web")
+        watch.until_value("pinfold_guest_info", guest="web", id=web.id, policy="share", origin="nova", server="vm", state="running")
+        watch.until_value("pinfold_pcpu_owner", pcpu="1", guest="web", **{"class": "vcpu"})
+        watch.until_value("pinfold_guest_run_seconds_total", 0.001, id=web.id, **{"class": "emulator"})
+        watch.until_value("pinfold_guest_slices_total", id=web.id, **{"class": "vcpu"})
+        assert watch.values("pinfold_pool_booked_cpus", pool="overhead") == [pytest.approx(0.022)]
+        assert watch.values("pinfold_pool_guests", pool="overhead") == [1.0]
+        assert watch.values("pinfold_drift", **DRIFT) == []  # other processes of this machine may be on pCPU 1
+        before = everything(bench)
+        assert web.pid is not None
+        os.sched_setaffinity(web.pid, {0, 1} if bench.lab.cgroups == "none" else {0})
+        if bench.lab.cgroups == "none":
+            watch.until_value("pinfold_drift", **DRIFT)
+            os.sched_setaffinity(web.pid, {0})
+            watch.until_none("pinfold_drift", **DRIFT)
+        assert before.unchanged(everything(bench))
+        virsh(bench, "destroy", "web")
+        watch.until_value("pinfold_guest_info", guest="web", state="stopped")
+        watch.until_none("pinfold_guest_run_seconds_total", id=web.id)

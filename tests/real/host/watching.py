@@ -1,0 +1,85 @@
+"""`pinfold watch` as a process of its own, beside a lab host, and what its metrics say."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+from tests.real.patience import until
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watching:
+    """A running watch: its process, its configuration file and its socket."""
+
+    process: subprocess.Popen[str]
+    config: Path
+    path: Path
+
+    def text(self) -> str:
+        """What `/metrics` says now, '' before it is there."""
+        with socket.socket(socket.AF_UNIX) as connection, contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+            connection.settimeout(60)
+            connection.connect(str(self.path))
+            connection.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            found = b""
+            while more := connection.recv(65536):
+                found += more
+            return found.partition(b"\r\n\r\n")[2].decode()
+        return ""
+
+    def values(self, name: str, **labels: str) -> list[float]:
+        """The values of a metric's series with these labels."""
+        assert self.process.poll() is None, "the watch has ended"
+        return [
+            sample.value
+            for family in text_string_to_metric_families(self.text())
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        ]
+
+    def until_value(self, name: str, at_least: float = 1.0, **labels: str) -> None:
+        """Wait until a series with these labels has that value."""
+        until(lambda: any(value >= at_least for value in self.values(name, **labels)), f"{name} {labels} is {at_least}")
+
+    def until_none(self, name: str, **labels: str) -> None:
+        """Wait until no such series is there."""
+        until(lambda: self.text() and not self.values(name, **labels), f"{name} {labels} is gone")
+
+
+def pinfold(config: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """One command of pinfold's with that configuration."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "160"}
+    line = [sys.executable, "-m", "pinfold", *words, "--config", str(config)]
+    return subprocess.run(line, capture_output=True, text=True, env=environment, timeout=600, check=False)
+
+
+@contextlib.contextmanager
+def watching(folder: Path, uri: str, *options: str, interval: int = 1) -> Iterator[Watching]:
+    """A watch of the hypervisor at `uri`, with pCPU 0 shared and pCPU 1 dedicated, until the block ends; it must end well."""
+    config, path = folder / "watch.conf", folder / "w"
+    config.write_text(
+        f"[compute]\ncpu_shared_set = 0\ncpu_dedicated_set = 1\n[libvirt]\nconnection_uri = {uri}\n"
+        f"[pinfold]\nstate_dir = {folder / 'state'}\n"
+    )
+    line = [sys.executable, "-m", "pinfold", "watch", "--config", str(config), "--listen", f"unix:{path}", "--interval", str(interval)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen([*line, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        try:
+            one = Watching(process=process, config=config, path=path)
+            until(lambda: process.poll() is not None or one.text(), "it serves metrics")
+            yield one
+            process.send_signal(signal.SIGTERM)
+            _, errors = process.communicate(timeout=60)
+            assert process.returncode == 0, errors
+            assert "Traceback" not in errors, errors
+        finally:
+            process.kill()

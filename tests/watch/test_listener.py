@@ -1,0 +1,125 @@
+"""`/metrics` over loopback and unix sockets: who is served, for how long, and what an address may be."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from pinfold.core.errors import InvalidRequest
+from pinfold.watch import listener
+
+
+def ask(to: socket.socket, text: bytes = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n") -> bytes:
+    to.settimeout(60)
+    to.sendall(text)
+    found = b""
+    while more := to.recv(65536):
+        found += more
+    return found
+
+
+def unix(path: Path) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX)
+    connection.connect(str(path))
+    return connection
+
+
+def test_a_loopback_address_serves_the_metrics() -> None:
+    with listener.serving(listener.parse("127.0.0.1:0"), lambda: b"a 1\n") as url, urllib.request.urlopen(url, timeout=60) as answer:
+        assert answer.read() == b"a 1\n"
+        assert answer.headers["Content-Type"] == listener.CONTENT_TYPE
+
+
+def test_a_unix_socket_serves_its_group_and_is_gone_afterwards(tmp_path: Path) -> None:
+    path = tmp_path / "watch.sock"
+    with listener.serving(listener.parse(f"unix:{path}"), lambda: b"a 1\n") as where:
+        assert where == f"unix:{path}"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+        with unix(path) as connection:
+            assert ask(connection).endswith(b"\r\n\r\na 1\n")
+        with unix(path) as connection:
+            assert ask(connection, b"GET / HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.0 404")
+        with unix(path) as connection:
+            assert ask(connection, b"POST /metrics HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.0 501")
+    assert not path.exists()
+
+
+def test_the_socket_of_a_killed_watch_is_replaced_and_that_of_a_living_one_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "watch.sock"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    with (
+        listener.serving(str(path), lambda: b""),
+        pytest.raises(InvalidRequest, match="another process listens there"),
+        listener.serving(str(path), lambda: b""),
+    ):
+        pass
+
+
+def test_a_file_is_never_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "precious"
+    path.write_text("x")
+    with pytest.raises(InvalidRequest, match="is a file and no socket"), listener.serving(str(path), lambda: b""):
+        pass
+    assert path.read_text() == "x"
+
+
+def test_idle_clients_lose_their_places_and_everybody_else_is_served_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "_SECONDS", 0.5)
+    monkeypatch.setattr(listener._Handler, "timeout", 0.5)
+    path = tmp_path / "watch.sock"
+    with listener.serving(str(path), lambda: b"a 1\n"):
+        idle = [unix(path) for _ in range(20)]
+        end = time.monotonic() + 60
+        served = b""
+        while not served.endswith(b"a 1\n") and time.monotonic() < end:
+            try:
+                with unix(path) as connection:
+                    served = ask(connection)
+            except OSError:
+                time.sleep(0.05)
+        assert served.endswith(b"a 1\n")
+        for one in idle:
+            one.close()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0.0.0.0:9177",
+        "[::]:9177",
+        "metrics.example:80",
+        "9177",
+        "127.0.0.1",
+        "127.0.0.1:http",
+        "127.0.0.1:70000",
+        "unix:watch.sock",
+        "unix:",
+    ],
+)
+def test_an_address_that_others_could_reach_is_refused(text: str) -> None:
+    with pytest.raises(InvalidRequest, match="--listen"):
+        listener.parse(text)
+
+
+def test_an_address_in_use_is_refused_in_one_sentence() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with (
+            pytest.raises(InvalidRequest, match=f"--listen 127.0.0.1:{port} cannot be used: Address already in use"),
+            listener.serving(("127.0.0.1", port), lambda: b""),
+        ):
+            pass
+
+
+def test_a_long_path_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="at most 107 bytes"):
+        listener.parse(f"unix:{os.fspath(tmp_path)}/{'x' * 120}")
