@@ -18,6 +18,7 @@ from pinfold.cli.documents import (
     guest_document,
     host_document,
     orphans_document,
+    pools_document,
     proof_document,
     repair_document,
     stop_document,
@@ -40,6 +41,7 @@ from pinfold.drivers.port import GuestState, HostGuest, Observation, Record
 from pinfold.host.audit import Audit, GuestAudit, GuestOrigin
 from pinfold.host.map import map_of
 from pinfold.host.orphans import Orphan
+from pinfold.host.pool_change import GuestChange, PoolPlan, ThreadMove
 from pinfold.host.repair import RemainingFinding, RepairedGuest
 from pinfold.host.stop import StopResult
 from pinfold.host.survey import Survey
@@ -84,6 +86,16 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
         files=("/etc/pinfold/pinfold.conf",), warnings=(), host="checked against qemu:///system", pools=(("dedicated", "1-3"),)
     )
     stories = noted(noted({}, _ID, "start begins", time=1_764_316_800.0, name="web"), _ID, "it is running", time=1_764_316_801.0)
+    move = ThreadMove(thread_class=ThreadClass.EMULATOR, count=4, before=CpuSet.of(0), after=CpuSet.of(0, 4))
+    change = GuestChange(
+        guest=guest,
+        origin=GuestOrigin.OURS,
+        before=masks(placed),
+        after=structs.replace(masks(placed), overhead=CpuSet.of(0, 4)),
+        pending=True,
+        moves=(move,),
+        record=record,
+    )
     settings = HostSettings(pools=_CONFIG, source="/etc/pinfold/pinfold.conf")
     return [
         ("`fit`, and `guest start` that is refused: it fits", fit_document(placed, request, "c07", ())),
@@ -98,6 +110,7 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
         ("`doctor`", doctor_document((Checkup(what="KVM", health=Health.GOOD, words="/dev/kvm is there"),))),
         ("`agent story`", story_document(story(stories, _ID))),
         ("`host show`", host_document(seen, map_of(seen), settings)),
+        ("`host pools`", pools_document(PoolPlan(seen=seen, changes=(change,)), None)),
         ("`host map`", plain(map_of(seen))),
     ]
 

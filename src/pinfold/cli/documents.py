@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pinfold.drivers.checkup import Checkup
     from pinfold.host.audit import Audit
     from pinfold.host.orphans import Orphan
+    from pinfold.host.pool_change import AppliedPlan, GuestChange, PoolPlan
     from pinfold.host.repair import RemainingFinding, RepairedGuest
     from pinfold.host.replace import ReplaceResult
     from pinfold.host.stop import StopResult
@@ -249,6 +250,47 @@ def host_document(seen: Survey, chart: HostMap, settings: HostSettings) -> Docum
         "libvirt": settings.uri,
         "configuration": settings.source,
         "warnings": list(seen.warnings),
+    }
+
+
+def pools_document(plan: PoolPlan, done: AppliedPlan | None) -> Document:
+    """What the pools of today mean for the guests; `done` is null for a plan alone. `outcome` says what became of each guest."""
+    pools = plan.seen.state.pools
+    return {
+        "host": plan.seen.state.name,
+        "pools": {
+            "shared": str(pools.shared),
+            "dedicated": str(pools.dedicated),
+            "overhead": None if pools.overhead is None else str(pools.overhead),
+        },
+        "applied": done is not None,
+        "settled": plan.settled if done is None else done.complete,
+        "guests": [_change_document(change, done) for change in plan.changes],
+        "warnings": list(plan.warnings),
+    }
+
+
+def _change_document(change: GuestChange, done: AppliedPlan | None) -> Document:
+    failure = "" if done is None else done.failures.get(change.guest.id, "")
+    outcome = "left" if change.why else "kept" if not change.pending else "pending" if done is None else "failed" if failure else "moved"
+    return {
+        "id": change.guest.id,
+        "name": change.guest.name,
+        "whose": change.origin.value,
+        "outcome": outcome,
+        "moves": [
+            {
+                "class": move.thread_class.value,
+                "vcpu": move.vcpu,
+                "threads": move.count,
+                "from": str(move.before),
+                "to": str(move.after),
+            }
+            for move in change.moves
+        ],
+        "retiring": str(change.retiring),
+        "why": failure or change.why,
+        "later": change.later,
     }
 
 

@@ -54,6 +54,38 @@ def map_(context: typer.Context, config: opt.Config = None, connect: opt.Connect
         show(host_map_view(seen, chart, screen.width), screen)
 
 
+@app.command("pools")
+def pools(
+    context: typer.Context,
+    apply: Annotated[bool, typer.Option("--apply", help="Move the threads and amend the records.")] = False,
+    config: opt.Config = None,
+    connect: opt.Connect = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Show which threads of running guests the pools of today move, from where and to where; with --apply, move them.
+
+    No guest is restarted. Pinned vCPUs keep their pCPUs; those that left the dedicated pool retire with their guest. Nova's guests with
+    emulator policy share follow too. A guest that cannot be moved is moved back. Exit status 1: some guest is not where the pools of
+    today put it.
+    """
+    from pinfold.cli.documents import pools_document
+    from pinfold.cli.views.pool_change import pools_view
+    from pinfold.host import pool_change
+
+    configuration = read_configuration(config, connect, only_looks=not apply, quiet=as_json, audits=True)
+    with open_session(context, configuration) as session:
+        done = pool_change.apply(session.driver, session.settings) if apply else None
+        plan = pool_change.plan(session.driver, session.settings) if done is None else done.plan
+    if as_json:
+        show_json(pools_document(plan, done))
+    else:
+        for warning in plan.warnings:
+            warn(warning)
+        show(pools_view(plan, done))
+    if not (plan.settled if done is None else done.complete):
+        raise typer.Exit(ExitStatus.REFUSED)
+
+
 def _surveyed(context: typer.Context, configuration: Configuration, *, quiet: bool, threads: bool = False) -> tuple[Survey, HostMap]:
     """This host and its map, with `threads` after reading where the threads of our guests may run.
 

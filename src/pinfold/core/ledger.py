@@ -1,4 +1,4 @@
-"""`claim` and `release` return a host's next state; `roles` says what each pCPU is used for.
+"""`claim`, `release` and `amend` return a host's next state; `roles` says what each pCPU is used for.
 
 `core.fit` decides fits, `store` stores states, and `core.drift` compares them with what the host shows.
 """
@@ -73,6 +73,16 @@ def release(state: HostState, guest: GuestId, id: ClaimId | None = None) -> Host
     if at == len(claims) or (claims[at].guest, claims[at].id) != (guest, id):
         raise Conflict(f"guest {guest} has no claim on host {state.name or '(unnamed)'}")
     return _with_claims(state, (*claims[:at], *claims[at + 1 :]))
+
+
+def amend(state: HostState, guest: GuestId, fit: Fit, id: ClaimId | None = None) -> HostState:  # noqa: A002
+    """The state with another fit in that claim of `guest`; the revision increases by one. The caller says that the fit may be there.
+
+    Raises `Conflict` if the guest has no such claim.
+    """
+    claims = release(state, guest, id).ledger.claims
+    at = _position(claims, guest, id)
+    return _with_claims(state, (*claims[:at], Claim(guest=guest, fit=fit, id=id), *claims[at:]))
 
 
 def _position(claims: tuple[Claim, ...], guest: GuestId, id: ClaimId | None) -> int:  # noqa: A002

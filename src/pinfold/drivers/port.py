@@ -13,13 +13,13 @@ from typing import Protocol
 from msgspec import Struct
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.drift import Subject
+from pinfold.core.drift import ExpectedMasks, Subject
 from pinfold.core.drift.steps import Step
 from pinfold.core.errors import Unavailable
 from pinfold.core.fit.model import Fit
 from pinfold.core.host import ForeignMemory
 from pinfold.core.identity import ClaimId, GuestId
-from pinfold.core.overhead import Masks, ObservedThread
+from pinfold.core.overhead import ObservedThread
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest
 from pinfold.core.topology import Topology
 from pinfold.drivers.checkup import Checkup, Needs
@@ -286,8 +286,8 @@ class Driver(Protocol):
         """
         ...
 
-    def pin(self, guest: str, masks: Masks) -> None:
-        """Move every thread of a running guest to `masks`, and write the pins into its definition."""
+    def pin(self, guest: str, masks: ExpectedMasks) -> None:
+        """Move the threads of a running guest to `masks`, and write the pins into its definition. vCPUs with an empty set stay."""
         ...
 
     def observe(self, guest: HostGuest) -> Observation:

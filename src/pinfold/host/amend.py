@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
+from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
-from pinfold.core.overhead import masks
+from pinfold.core.overhead import Masks, masks
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.port import Driver, Record
+from pinfold.drivers.port import Driver, HostGuest, Record
 from pinfold.host.lock import host_lock, refuse_if_owned
 from pinfold.host.survey import pick
 from pinfold.host.verify import record_of
@@ -23,10 +26,24 @@ def amend(driver: Driver, settings: HostSettings, record: Record, *, agent: str 
         known = record_of(guest)
         if known.owner != record.owner:
             raise InvalidRequest(f"guest {guest.name} is of {known.owner}, not of {record.owner}; its record is left", key="guest")
-        moves = masks(known.fit) != masks(record.fit)
-        if moves and not guest.active and record.request is not None:
-            driver.redefine(guest.id, record, record.request)
-            return
-        if moves:
-            driver.pin(guest.id, masks(record.fit))
-        driver.amend(guest.id, record)
+        write(driver, guest, record)
+
+
+def write(driver: Driver, guest: HostGuest, record: Record) -> None:
+    """Move the threads of a guest of ours whose place changes to that in `record`, then write `record`. The caller holds the host's lock.
+
+    Raises `InvalidRequest`, `Unavailable`; a part of the threads may have moved then.
+    """
+    before, after = masks(record_of(guest).fit), masks(record.fit)
+    if before != after and not guest.active and record.request is not None:
+        driver.redefine(guest.id, record, record.request)
+        return
+    if before != after:
+        driver.pin(guest.id, moved(before, after))
+    driver.amend(guest.id, record)
+
+
+def moved(before: Masks, after: Masks) -> Masks:
+    """`after`, with an empty set for each vCPU that stays where it was, so that nothing is asked of its pCPU: it may be offline."""
+    stays = CpuSet(vcpu for vcpu, (old, new) in enumerate(zip(before.vcpus, after.vcpus, strict=True)) if old == new)
+    return replace(after, vcpus=tuple(CpuSet() if vcpu in stays else cpus for vcpu, cpus in enumerate(after.vcpus)))

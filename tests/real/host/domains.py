@@ -25,6 +25,7 @@ def define(
     placement: str = "",
     nova: bool = False,
     specs: dict[str, str] | None = None,
+    iothreads: int = 0,
     run: bool = True,
 ) -> None:
     """Define a domain of somebody else's with virsh, and start it. `specs` None: an older Nova, which writes no extra specs."""
@@ -33,6 +34,7 @@ def define(
     metadata = _NOVA.format(vcpus=vcpus, specs=f"<nova:extraSpecs>{extra}</nova:extraSpecs>" if specs is not None else "") if nova else ""
     text = f"""<domain type='{kind}'><name>{name}</name><uuid>{uuid.uuid4()}</uuid><metadata>{metadata}</metadata>
     <memory unit='MiB'>16</memory><vcpu placement='static'{f" cpuset='{placement}'" if placement else ""}>{vcpus}</vcpu>
+    {f"<iothreads>{iothreads}</iothreads>" if iothreads else ""}
     <cputune>{cputune}</cputune><os><type arch='x86_64' machine='pc'>hvm</type>
     <loader readonly='yes' type='rom'>{bench.rom}</loader></os><devices><emulator>/usr/bin/qemu-system-x86_64</emulator>
     <controller type='usb' model='none'/><memballoon model='none'/></devices></domain>"""

@@ -12,7 +12,7 @@ from pinfold.core.request.model import EmulatorPolicy
 
 
 class ExpectedMasks(Protocol):
-    """The pCPUs where a guest's threads should run: `core.overhead.Masks`, or `InferredMasks`."""
+    """The pCPUs where a guest's threads should run: `core.overhead.Masks`, or `InferredMasks`. Threads with an empty set are left."""
 
     @property
     def vcpus(self) -> tuple[CpuSet, ...]:
@@ -96,5 +96,5 @@ def expected(places: ExpectedMasks, thread: ObservedThread) -> CpuSet | None:
         if isinstance(places, InferredMasks):
             return None
         if thread.serves is not None:
-            return places.vcpus[thread.serves]
+            return places.vcpus[thread.serves] or None
     return places.overhead or None

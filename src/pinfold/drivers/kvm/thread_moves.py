@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import Final
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.drift import expected
+from pinfold.core.drift import ExpectedMasks, expected
 from pinfold.core.errors import InvalidRequest, Unavailable
-from pinfold.core.overhead import Masks, ObservedThread, ThreadClass
+from pinfold.core.overhead import ObservedThread, ThreadClass
 from pinfold.drivers.kvm import deadline
 from pinfold.drivers.kvm.witness import ThreadMover
 from pinfold.drivers.port import Observation
 from pinfold.linux import cgroup, procfs
 
-_ROUNDS: Final = 3
+_ROUNDS: Final = 8
 _LATE_SECONDS: Final = 0.1
 
 
-def named_cpus(masks: Masks) -> CpuSet:
+def named_cpus(masks: ExpectedMasks) -> CpuSet:
     """Every pCPU that `masks` names."""
     union = masks.overhead
     for cpus in masks.vcpus:
@@ -33,14 +33,14 @@ def named_cpus(masks: Masks) -> CpuSet:
     return union
 
 
-def refuse_absent(masks: Masks, online: CpuSet) -> None:
+def refuse_absent(masks: ExpectedMasks, online: CpuSet) -> None:
     """Raises `InvalidRequest` if `masks` names a pCPU that is not `online`. libvirt would drop it from a mask without an error."""
     absent = named_cpus(masks) - online
     if absent:
         raise InvalidRequest(f"pCPU {absent} is not online on this host", key="pins")
 
 
-def refuse_misplaced(guest: str, left: tuple[ObservedThread, ...], masks: Masks) -> None:
+def refuse_misplaced(guest: str, left: tuple[ObservedThread, ...], masks: ExpectedMasks) -> None:
     """Raises `Unavailable` that names the first of the threads that are `left` elsewhere after a pin of the guest; none is no error."""
     if not left:
         return
@@ -51,7 +51,7 @@ def refuse_misplaced(guest: str, left: tuple[ObservedThread, ...], masks: Masks)
     )
 
 
-def misplaced(observation: Observation, masks: Masks) -> tuple[ObservedThread, ...]:
+def misplaced(observation: Observation, masks: ExpectedMasks) -> tuple[ObservedThread, ...]:
     """The threads whose mask differs from `masks`, in the order of the observation."""
     return tuple(thread for thread in observation.threads if (want := expected(masks, thread)) is not None and thread.allowed != want)
 
@@ -59,11 +59,13 @@ def misplaced(observation: Observation, masks: Masks) -> tuple[ObservedThread, .
 Move = Callable[[ObservedThread, CpuSet], None]
 
 
-def place(observe: Callable[[], Observation], masks: Masks, move: Move | None, *, kernel_only: bool = False) -> tuple[ObservedThread, ...]:
+def place(
+    observe: Callable[[], Observation], masks: ExpectedMasks, move: Move | None, *, kernel_only: bool = False
+) -> tuple[ObservedThread, ...]:
     """Move misplaced threads, and return those that are still misplaced, except kernel threads.
 
     With `kernel_only` only kernel threads are moved, once. Without `move` nothing is moved. New threads inherit the main thread's mask,
-    so three rounds suffice. Raises `Unavailable` if a thread cannot be moved.
+    so a few rounds suffice. Raises `Unavailable` if a thread cannot be moved.
     """
     left = misplaced(observe(), masks)
     for _ in range(1 if kernel_only else _ROUNDS):

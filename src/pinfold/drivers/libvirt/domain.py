@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.overhead import Masks
+from pinfold.core.drift import ExpectedMasks
 from pinfold.drivers.kvm import thread_moves
 from pinfold.drivers.libvirt import errors, hardware, metadata, pins, template
 from pinfold.drivers.libvirt.connection import libvirt
@@ -71,7 +71,7 @@ def amend(domain: Any, record: str) -> None:
     domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, record, metadata.PREFIX, metadata.NAMESPACE, flags)
 
 
-def pin_live(domain: Any, wanted: Masks) -> None:
+def pin_live(domain: Any, wanted: ExpectedMasks) -> None:
     """Set libvirt's live pins, thread class by class. Without a cpuset cgroup some threads do not follow; `thread_moves` moves them."""
     live = libvirt.VIR_DOMAIN_AFFECT_LIVE
     size = 1 + max(thread_moves.named_cpus(wanted))
@@ -79,11 +79,11 @@ def pin_live(domain: Any, wanted: Masks) -> None:
     for row in domain.ioThreadInfo(live):
         domain.pinIOThread(row[0], pins.row(wanted.overhead, size), live)
     for index, cpus in enumerate(wanted.vcpus):
-        domain.pinVcpuFlags(index, pins.row(cpus, size), live)
+        if cpus:
+            domain.pinVcpuFlags(index, pins.row(cpus, size), live)
 
 
-def pin_definition(connection: Any, domain: Any, wanted: Masks) -> None:
-    """Replace all pins in the domain's persistent definition, if it has one."""
-    if not domain.isPersistent():
-        return
-    connection.defineXML(template.repinned(definition(domain), wanted))
+def pin_definition(connection: Any, domain: Any, wanted: ExpectedMasks, *, ours: bool) -> None:
+    """Replace the pins in the domain's persistent definition, if it has one; in that of a guest of `ours`, the default set too."""
+    if domain.isPersistent():
+        connection.defineXML(template.repinned(definition(domain), wanted, ours=ours))

@@ -10,11 +10,11 @@ from contextlib import suppress
 from typing import Any, Final
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.drift import Subject
+from pinfold.core.drift import ExpectedMasks, Subject
 from pinfold.core.drift.steps import Step
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.fit.model import Fit
-from pinfold.core.overhead import Masks, masks
+from pinfold.core.overhead import masks
 from pinfold.core.plural import count
 from pinfold.core.printable import shell_line
 from pinfold.core.request.model import GuestRequest
@@ -191,12 +191,12 @@ class LibvirtDriver:
             what = f"guest {known.name} cannot be undefined"
             self._guests.act(guest, "removal", what, _CHANGE_SECONDS, lambda connection: _if_there(connection, guest, domain.undefine))
 
-    def pin(self, guest: str, masks: Masks) -> None:
+    def pin(self, guest: str, masks: ExpectedMasks) -> None:
         """Move every thread of a running guest, live and in its definition. See `Driver.pin`.
 
         1. Set libvirt's live pins, thread class by class.
         2. Move the threads that did not follow, one by one. New threads inherit the main thread's mask, so this ends.
-        3. Replace all pins in the definition, and the default set for iothreads added later.
+        3. Replace these pins in the definition, and in a guest of ours the default set for iothreads added later.
         Raises `InvalidRequest` for an absent pCPU or a guest that does not run, `Unavailable` if a thread is still elsewhere.
         """
         self._refuse_remote()
@@ -211,7 +211,7 @@ class LibvirtDriver:
         def pin(connection: Any) -> None:
             found = self._guests.domain(guest, connection)
             domain.pin_live(found, masks)
-            domain.pin_definition(connection, found, masks)
+            domain.pin_definition(connection, found, masks, ours=known.record is not None)
 
         self._guests.act(guest, "pin", f"guest {known.name} cannot be pinned", _CHANGE_SECONDS, pin)
         thread_moves.refuse_misplaced(known.name, self._threads.place(known, masks), masks)
@@ -236,7 +236,7 @@ class LibvirtDriver:
         if not self.local:
             raise InvalidRequest(f"{self.uri} is remote and read-only; act on the host itself", key="uri")
 
-    def _refuse_absent(self, wanted: Masks) -> None:
+    def _refuse_absent(self, wanted: ExpectedMasks) -> None:
         """Raises `InvalidRequest` for pCPUs that this host has not online."""
         with self._connection.translated("the online pCPUs cannot be read"):
             _, online, _ = self._connection.live().getCPUMap(0)

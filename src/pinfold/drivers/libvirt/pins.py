@@ -9,8 +9,9 @@ from xml.etree.ElementTree import Element
 
 from pinfold.core.bounds import MAX_CPU, MAX_IOTHREADS
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift import ExpectedMasks
 from pinfold.core.errors import InvariantViolation
-from pinfold.core.overhead import Masks, masks
+from pinfold.core.overhead import masks
 from pinfold.drivers.libvirt import xmltext
 from pinfold.drivers.libvirt.capabilities import BuildContext
 from pinfold.drivers.port import DefinedPins, GuestSpec
@@ -19,7 +20,7 @@ _WHAT: Final = "domain XML"
 _MAX_IOTHREAD_ID: Final = 2**32 - 1
 
 
-def vcpu(wanted: Masks) -> Element:
+def vcpu(wanted: ExpectedMasks) -> Element:
     """`<vcpu>`. Its cpuset is the overhead set, because libvirt applies it to iothreads that are added later."""
     element = Element("vcpu", {"placement": "static", "cpuset": cpulist(wanted.overhead, "the emulator threads")})
     element.text = str(len(wanted.vcpus))
@@ -36,20 +37,19 @@ def iothreads(count: int) -> Element:
 def cputune(spec: GuestSpec, iothread_ids: Iterable[int], make: BuildContext) -> list[Element]:
     """The children of `<cputune>`: the pins, and FIFO for realtime vCPUs."""
     fit = spec.record.fit
-    children = pins(masks(fit), iothread_ids)
+    wanted = masks(fit)
+    children = pins(enumerate(wanted.vcpus), wanted.overhead, iothread_ids)
     if fit.realtime:
         attributes = {"vcpus": str(fit.realtime), "scheduler": "fifo", "priority": str(make.realtime_priority)}
         children.append(Element("vcpusched", attributes))
     return children
 
 
-def pins(wanted: Masks, iothread_ids: Iterable[int]) -> list[Element]:
-    """A pin for each vCPU, ascending, for the emulator, and for each iothread. No pin is empty."""
-    children = [
-        Element("vcpupin", {"vcpu": str(index), "cpuset": cpulist(cpus, f"vCPU {index}")}) for index, cpus in enumerate(wanted.vcpus)
-    ]
-    children.append(emulator_pin(wanted.overhead))
-    children.extend(Element("iothreadpin", {"iothread": str(index), "cpuset": str(wanted.overhead)}) for index in iothread_ids)
+def pins(vcpus: Iterable[tuple[int, CpuSet]], overhead: CpuSet, iothread_ids: Iterable[int]) -> list[Element]:
+    """A pin for each of those vCPUs, for the emulator, and for each iothread. No pin is empty."""
+    children = [Element("vcpupin", {"vcpu": str(index), "cpuset": cpulist(cpus, f"vCPU {index}")}) for index, cpus in vcpus]
+    children.append(emulator_pin(overhead))
+    children.extend(Element("iothreadpin", {"iothread": str(index), "cpuset": str(overhead)}) for index in iothread_ids)
     return children
 
 

@@ -12,8 +12,9 @@ from xml.etree.ElementTree import Element
 
 from pinfold.core.bounds import MAX_IOTHREADS, MAX_TEMPLATE
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift import ExpectedMasks
 from pinfold.core.errors import InvalidRequest
-from pinfold.core.overhead import Masks, masks
+from pinfold.core.overhead import masks
 from pinfold.drivers.libvirt import guest_memory, hardware, metadata, outline, pins, xmltext
 from pinfold.drivers.libvirt.capabilities import BuildContext
 from pinfold.drivers.libvirt.outline import Edit, Node
@@ -38,10 +39,14 @@ def merged(spec: GuestSpec, make: BuildContext) -> str:
     return _Merge(text.encode("utf-8")).merged(spec, make)
 
 
-def repinned(text: str, wanted: Masks) -> str:
-    """A domain XML with its `<vcpu>` and the pins in its cputune replaced. Schedulers stay. Raises `InvalidRequest` for a broken text."""
-    xmltext.parsed(text, "domain XML", root="domain")
-    return _Merge(text.encode("utf-8")).repinned(wanted)
+def repinned(text: str, wanted: ExpectedMasks, *, ours: bool = True) -> str:
+    """A domain XML with the pins in its cputune replaced, and its `<vcpu>` if it is one of `ours`. Schedulers stay, and so do the pins of
+    vCPUs with an empty set. Raises `InvalidRequest` for a broken text.
+    """
+    kept = dict(pins.asked_pins(xmltext.parsed(text, "domain XML", root="domain")).vcpus)
+    vcpus = ((index, cpus or kept.get(index)) for index, cpus in enumerate(wanted.vcpus))
+    pinned = [(index, cpus) for index, cpus in vcpus if cpus is not None]
+    return _Merge(text.encode("utf-8")).repinned(wanted, pinned, ours=ours)
 
 
 def with_emulator_on(text: str, cpus: CpuSet) -> str:
@@ -100,10 +105,11 @@ class _Merge:
         self._without_pit(hardware.without_pit(spec, make), hardware.without_kernel_pit(spec, make, virt_type))
         return outline.applied(self.data, self.edits)
 
-    def repinned(self, wanted: Masks) -> str:
-        ids = self._listed_iothreads()
-        self._whole("vcpu", pins.vcpu(wanted))
-        self._inside("cputune", ("vcpupin", "emulatorpin", "iothreadpin"), pins.pins(wanted, iothread_ids(self._own_iothreads(), ids)))
+    def repinned(self, wanted: ExpectedMasks, vcpus: list[tuple[int, CpuSet]], *, ours: bool) -> str:
+        ids = iothread_ids(self._own_iothreads(), self._listed_iothreads())
+        if ours:
+            self._whole("vcpu", pins.vcpu(wanted))
+        self._inside("cputune", ("vcpupin", "emulatorpin", "iothreadpin"), pins.pins(vcpus, wanted.overhead, ids))
         return outline.applied(self.data, self.edits)
 
     def with_emulator_on(self, cpus: CpuSet) -> str:

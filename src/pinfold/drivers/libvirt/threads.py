@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
 
-from pinfold.core.overhead import Masks, ObservedThread
+from pinfold.core.drift import ExpectedMasks
+from pinfold.core.overhead import ObservedThread
 from pinfold.drivers.kvm import qmp, thread_moves, witness
 from pinfold.drivers.libvirt import pins, state_files, status
 from pinfold.drivers.libvirt.connection import Connection, libvirt
@@ -43,7 +44,7 @@ class Threads:
             kernel=self._kernel,
         )
 
-    def place(self, guest: HostGuest, wanted: Masks, *, kernel_only: bool = False) -> tuple[ObservedThread, ...]:
+    def place(self, guest: HostGuest, wanted: ExpectedMasks, *, kernel_only: bool = False) -> tuple[ObservedThread, ...]:
         """Move misplaced threads and return those still misplaced. With another witness than procfs, the kernel may lack the pCPUs."""
         pid, told, move = guest.pid, self._told, None
         if pid is not None and told is None:
@@ -52,7 +53,7 @@ class Threads:
             move = partial(thread_moves.by_witness, told)
         return thread_moves.place(lambda: self.observation(guest), wanted, move, kernel_only=kernel_only)
 
-    def place_late(self, guest: HostGuest, wanted: Masks) -> None:
+    def place_late(self, guest: HostGuest, wanted: ExpectedMasks) -> None:
         """Move the kernel thread that KVM creates only when the guest first runs."""
         if guest.pid is not None and self._told is None and thread_moves.late_kernel_thread(guest.pid):
             self.place(guest, wanted, kernel_only=True)

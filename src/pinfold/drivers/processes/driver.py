@@ -8,11 +8,11 @@ from functools import partial
 from typing import Final, NoReturn
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.drift import Subject
+from pinfold.core.drift import ExpectedMasks, Subject
 from pinfold.core.drift.steps import Step
 from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.core.identity import GuestId
-from pinfold.core.overhead import Masks, ObservedThread, ThreadClass
+from pinfold.core.overhead import ObservedThread, ThreadClass
 from pinfold.core.request.model import GuestRequest
 from pinfold.core.topology import Topology
 from pinfold.drivers.kvm import commands, thread_moves, witness
@@ -89,7 +89,7 @@ class ProcessesDriver:
         """Refused, always with `InvalidRequest`."""
         refuse(f"guest {guest} cannot be stopped")
 
-    def pin(self, guest: str, masks: Masks) -> None:
+    def pin(self, guest: str, masks: ExpectedMasks) -> None:
         """Move every thread of known class to `masks`, with the kernel alone. See `Driver.pin`.
 
         Before each thread is moved, the process id and start time are compared, so that no other process's thread is moved. Raises

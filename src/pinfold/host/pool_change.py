@@ -1,0 +1,248 @@
+"""Let the guests of a host without a service follow its pools of today: first the plan, then the moves. `core.pool_change` decides.
+
+Our guests follow with all their threads that do not run on pCPUs of their own, and their records are amended. Nova's guests of policy
+`share` follow with their overhead threads, and Nova's metadata stays. Guests of an agent are its service's to move.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from msgspec import structs
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift import ExpectedMasks, FindingCode, InferredMasks, Subject, expected, outside_pools, place_of
+from pinfold.core.drift.remedy import OWNER
+from pinfold.core.errors import InvalidRequest, PinfoldError
+from pinfold.core.fit.model import NoFit
+from pinfold.core.host import Claim, HostState
+from pinfold.core.ledger import amend as amend_ledger
+from pinfold.core.overhead import Masks, ThreadClass, masks, table
+from pinfold.core.plural import pcpus
+from pinfold.core.pool_change import follow
+from pinfold.core.printable import shell_word
+from pinfold.core.settings import HostSettings
+from pinfold.drivers.port import Driver, HostGuest, Observation, Record
+from pinfold.host.amend import moved, write
+from pinfold.host.audit import GuestOrigin
+from pinfold.host.claims import reading_of
+from pinfold.host.lock import host_lock, refuse_if_owned
+from pinfold.host.survey import Survey, survey
+
+AT_NOVAS_REBOOT: Final = (
+    "at its next hard reboot Nova writes its pins anew, by the cpu_shared_set that nova-compute was started with: restart nova-compute "
+    "before that, or the threads go back"
+)
+_AGENTS: Final = "its service moves it, once the host's agent has read the pools again: `systemctl reload pinfold-agent`"
+_POLICY_UNKNOWN: Final = (
+    "Nova did not write its emulator policy, and its emulator pin shows none by the pools of today; reboot it with "
+    "`openstack server reboot --hard`"
+)
+_PLACE_UNKNOWN: Final = "the pCPUs that its overhead threads belong on are not known, or offline; `pinfold audit` says more"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadMove:
+    """So many threads of one class with the same mask, and the set that they move to. `vcpu` is set for a vCPU thread."""
+
+    thread_class: ThreadClass
+    count: int
+    before: CpuSet
+    after: CpuSet
+    vcpu: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuestChange:
+    """What the pools of today mean for one guest. `pending`: something of it has to change, and can.
+
+    `before` and `after` are its places; vCPUs that stay have an empty set in `after`. `record` is the amended record, None for a guest of
+    Nova's. `retiring` are pCPUs of its own that left the dedicated pool or are offline; it keeps them. `why` says why it cannot follow,
+    '' if it can. `later` says what will undo the move, '' if nothing does.
+    """
+
+    guest: HostGuest
+    origin: GuestOrigin
+    before: Masks | InferredMasks
+    after: Masks | InferredMasks
+    pending: bool = False
+    moves: tuple[ThreadMove, ...] = ()
+    record: Record | None = None
+    retiring: CpuSet = CpuSet()
+    why: str = ""
+    later: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolPlan:
+    """The guests that the pools of today concern, ordered by id; guests that are in place are left out. `warnings` are about the pools."""
+
+    seen: Survey
+    changes: tuple[GuestChange, ...]
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def settled(self) -> bool:
+        """Whether every guest is where the pools of today put it. A guest that keeps retiring pCPUs is."""
+        return not any(change.pending or change.why for change in self.changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedPlan:
+    """A plan that was carried out. `failures` maps the ids of guests that could not be moved to the reason; they were moved back."""
+
+    plan: PoolPlan
+    failures: dict[str, str]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every guest is where the pools of today put it."""
+        return not self.failures and not any(change.why for change in self.plan.changes)
+
+
+def plan(driver: Driver, settings: HostSettings) -> PoolPlan:
+    """What the pools of today mean for every guest of the host. Reads only.
+
+    Raises `InvalidRequest` if the pools do not fit the host, or for a remote host; `Unavailable`.
+    """
+    if not driver.local:
+        raise InvalidRequest(f"threads are moved on their own host alone; {driver.uri} is remote and read-only", key="uri")
+    seen = survey(driver, settings)
+    state, changes = seen.state, []
+    for guest in seen.guests:
+        if guest.record is not None and guest.record.owner == OWNER:
+            change = _ours(driver, state, guest, guest.record)
+            if change.pending and change.record is not None:
+                state = amend_ledger(state, guest.id, change.record.fit)  # the next guest finds what this one will book
+        elif guest.record is not None:
+            change = _agents(state, guest, guest.record)
+        elif guest.nova is not None and not guest.problem and seen.configured is not None:
+            change = _novas(driver, seen, guest)
+        else:
+            continue
+        if change.pending or change.why or change.retiring:
+            changes.append(change)
+    return PoolPlan(seen=seen, changes=tuple(changes), warnings=(*seen.warnings, *_shared_too_soon(state, changes)))
+
+
+def apply(driver: Driver, settings: HostSettings) -> AppliedPlan:
+    """Make a plan and carry it out, guest by guest in its order, under the host's lock. The masks of all threads are read afterwards.
+
+    A guest that fails is moved back and the others go on, because those that have followed are right by the pools of today. Raises
+    `InvalidRequest` if an agent owns the host, and what `plan` raises.
+    """
+    refuse_if_owned(settings, "host pools --apply")
+    failures: dict[str, str] = {}
+    with host_lock(settings):
+        found = plan(driver, settings)
+        for change in found.changes:
+            if change.pending and (failure := _carry_out(driver, found.seen, change)):
+                failures[change.guest.id] = failure
+    return AppliedPlan(plan=found, failures=failures)
+
+
+def _ours(driver: Driver, state: HostState, guest: HostGuest, record: Record) -> GuestChange:
+    before = masks(record.fit)
+    if record.request is None:
+        name = shell_word(guest.name)
+        why = f"its record does not say what was asked for: stop it, `pinfold guest replace {name} --flavor NAME`, start it"
+        return _left(state, guest, record, GuestOrigin.OURS, why)
+    found = follow(Claim(guest=guest.id, fit=record.fit), record.request, state)
+    if isinstance(found, NoFit):
+        return GuestChange(guest=guest, origin=GuestOrigin.OURS, before=before, after=before, why=found.sentence())
+    after = moved(before, masks(found.fit))
+    return GuestChange(
+        guest=guest,
+        origin=GuestOrigin.OURS,
+        before=before,
+        after=after,
+        pending=found.fit != record.fit,
+        moves=_moves(driver.observe(guest), after) if guest.active and found.fit != record.fit else (),
+        record=structs.replace(record, fit=found.fit),
+        retiring=found.retiring,
+    )
+
+
+def _left(state: HostState, guest: HostGuest, record: Record, origin: GuestOrigin, why: str) -> GuestChange:
+    """A guest with a record that is left where it is, with the reason if that is outside the pools of today."""
+    place = structs.replace(place_of(record.fit), alone=CpuSet())
+    outside = outside_pools(Subject(name=guest.name), place, state.pools, state.topology.online)
+    before = masks(record.fit)
+    retiring = record.fit.taken - (state.pools.dedicated & state.topology.online)
+    return GuestChange(guest=guest, origin=origin, before=before, after=before, retiring=retiring, why=why if outside else "")
+
+
+def _agents(state: HostState, guest: HostGuest, record: Record) -> GuestChange:
+    return _left(state, guest, record, GuestOrigin.OURS, _AGENTS)
+
+
+def _novas(driver: Driver, seen: Survey, guest: HostGuest) -> GuestChange:
+    """The change of a guest of Nova's: its overhead threads, if its policy puts them on the overhead pool."""
+    online = seen.state.topology.online
+    reading = reading_of(seen, Subject(name=guest.name), guest)
+    pinned = guest.pins.emulator or guest.pins.placement or online
+    before = InferredMasks(vcpus=reading.wanted.vcpus, overhead=pinned)
+    after = InferredMasks(vcpus=(CpuSet(),) * guest.vcpus, overhead=reading.wanted.overhead & online)
+    change = GuestChange(guest=guest, origin=GuestOrigin.NOVA, before=before, after=after)
+    if any(finding.code is FindingCode.EMULATOR_POLICY for finding in reading.findings) and reading.policy is None:
+        return replace(change, why=_POLICY_UNKNOWN)
+    if not guest.active or reading.policy is None or not table.uses_pool(reading.policy):
+        return change
+    if not after.overhead:
+        return replace(change, why=_PLACE_UNKNOWN)
+    moves = _moves(driver.observe(guest), after)
+    pending = bool(moves) or pinned & online != after.overhead
+    return replace(change, pending=pending, moves=moves, later=AT_NOVAS_REBOOT if pending else "")
+
+
+def _moves(observation: Observation, after: ExpectedMasks) -> tuple[ThreadMove, ...]:
+    """The threads that are elsewhere, by class, vCPU and mask, in the order of the classes."""
+    found: Counter[tuple[ThreadClass, int | None, CpuSet, CpuSet]] = Counter()
+    for thread in observation.threads:
+        wanted = expected(after, thread)
+        if wanted is not None and thread.allowed != wanted:
+            found[thread.thread_class, thread.vcpu, thread.allowed, wanted] += 1
+    moves = [ThreadMove(thread_class=kind, count=n, before=old, after=new, vcpu=vcpu) for (kind, vcpu, old, new), n in found.items()]
+    order = list(ThreadClass)
+    return tuple(sorted(moves, key=lambda move: (order.index(move.thread_class), move.vcpu or 0, move.before.mask)))
+
+
+def _shared_too_soon(state: HostState, changes: Iterable[GuestChange]) -> list[str]:
+    """A warning for each guest whose retiring pCPUs are in another pool already, so that other threads run beside its vCPUs."""
+    pool = state.pools.shared | (state.pools.overhead or CpuSet())
+    return [
+        f"{pcpus(str(change.retiring & pool))} of guest {change.guest.name} is in the shared or overhead pool already: threads of other "
+        "guests run there beside its own until it ends or is placed again"
+        for change in changes
+        if change.retiring & pool
+    ]
+
+
+def _carry_out(driver: Driver, seen: Survey, change: GuestChange) -> str:
+    """Move the guest's threads and amend its record. Returns '' for success, else why it failed, after moving the threads back."""
+    try:
+        if change.record is None:
+            driver.pin(change.guest.id, change.after)
+        else:
+            write(driver, change.guest, change.record)
+    except PinfoldError as error:
+        return f"{error}{_moved_back(driver, seen, change)}"
+    return ""
+
+
+def _moved_back(driver: Driver, seen: Survey, change: GuestChange) -> str:
+    """Move the threads of a running guest back. Returns '' for success, else why not, as the rest of a sentence."""
+    if not change.guest.active:
+        return ""
+    stays = [not cpus for cpus in change.after.vcpus]
+    vcpus = tuple(CpuSet() if stay else cpus for stay, cpus in zip(stays, change.before.vcpus, strict=True))
+    online = seen.state.topology.online
+    back = structs.replace(change.before, vcpus=vcpus, overhead=change.before.overhead & online)
+    try:
+        driver.pin(change.guest.id, back)
+    except PinfoldError as error:
+        return f"; its threads are on the old set or on the new one, because they could not be moved back: {error}"
+    return "; its threads were moved back"
