@@ -11,7 +11,7 @@ from pinfold.cli.views.checks import doctor_view
 from pinfold.core.hosttext import host
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
-from pinfold.drivers.checkup import Health, Needs, needs_of
+from pinfold.drivers.checkup import Checkup, Health, Needs, needs_of
 from pinfold.drivers.libvirt.address import address
 from pinfold.drivers.libvirt.prerequisites import huge_page_checkups, lab_page_checkups, libvirt_start, realtime_checkups
 from pinfold.linux.grants import Grants, HugePageMount, RealtimeShare
@@ -175,3 +175,20 @@ def test_a_repair_stays_in_one_piece_on_a_narrow_screen() -> None:
         for line in doctor_view(found):
             console.print(line, soft_wrap=bool(getattr(line, "no_wrap", False)))
     assert found[0].repair in captured.get()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_columns_of_long_and_short_lines_begin_at_the_same_place(width: int) -> None:
+    console = Console(width=width, color_system=None)
+    found = [
+        Checkup(what="KVM", health=Health.GOOD, words="it is there"),
+        Checkup(what="huge pages, 2 MiB", health=Health.POOR, words="it lacks a word or two " * 8),
+        Checkup(what="state_dir", health=Health.BAD, words="/var/lib/" + "x" * 150),
+    ]
+    with console.capture() as captured:
+        for line in doctor_view(found):
+            console.print(line)
+    lines = captured.get().splitlines()
+    assert len(lines) > len(found)
+    assert {line[:22].rstrip() for line in lines} == {"✓  KVM", "○  huge pages, 2 MiB", "✗  state_dir", ""}
+    assert all(line[22] != " " for line in lines)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
+from rich.cells import cell_len
 from rich.console import RenderableType
+from rich.table import Column, Table
 from rich.text import Text
 
 from pinfold.cli.checks import CheckResult
 from pinfold.cli.views.columns import Columns
+from pinfold.core.printable import shown
 from pinfold.drivers.checkup import Checkup, Health
+
+_GAP: Final = 2
 
 
 def check_view(found: CheckResult) -> list[RenderableType]:
@@ -35,12 +41,12 @@ def doctor_view(found: Sequence[Checkup]) -> list[RenderableType]:
         Health.POOR: ("○", "bold yellow"),
         Health.BAD: ("✗", "bold red"),
     }
-    width = max((len(one.what) for one in found), default=0)
+    width = max((cell_len(shown(one.what)) for one in found), default=0)
     lines: list[RenderableType] = []
     for one in found:
-        row = Columns("", "", "", whole=("",), titled=False)
-        row.add_row(Text(*signs[one.health]), Text(one.what.ljust(width), style="bold"), one.words)
+        row = Table.grid(Column(width=1), Column(width=width, overflow="fold"), Column(overflow="fold"), padding=(0, _GAP, 0, 0))
+        row.add_row(Text(*signs[one.health]), Text(one.what, style="bold"), one.words)
         lines.append(row)
         if one.repair:
-            lines.append(Text.assemble(" " * (width + 5), ("repair: ", "dim"), (one.repair, "bold"), no_wrap=True))
+            lines.append(Text.assemble(" " * (width + 1 + 2 * _GAP), ("repair: ", "dim"), (one.repair, "bold"), no_wrap=True))
     return lines
