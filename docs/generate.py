@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from docs.bounds_page import limits
+from docs.check_page import checks
 from docs.command_page import commands
 from docs.pages import configuration, extra_specs, findings, reasons
 from docs.policy_page import policies
@@ -26,6 +27,7 @@ def pages() -> dict[str, str]:
         "extra-specs.md": extra_specs(),
         "reasons.md": reasons(),
         "findings.md": findings(),
+        "checks.md": checks(),
         "commands.md": commands(),
         "routes.md": routes(),
         "placement.md": placement(),

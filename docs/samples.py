@@ -35,7 +35,7 @@ from pinfold.core.pools import PoolConfig, build_pools
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import EmulatorPolicy, Flavor
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.checkup import Checkup, Health
+from pinfold.drivers.checkup import Check, Health, Seen
 from pinfold.drivers.libvirt.commands import repair_command
 from pinfold.drivers.port import GuestState, HostGuest, Observation, Record
 from pinfold.host.audit import Audit, GuestAudit, GuestOrigin
@@ -50,6 +50,15 @@ from pinfold.host.verify import Verdict
 _ID = "3f6a1c52-7c1e-4a5e-9d0b-0a4b6f1f2d11"
 _SPECS = (("hw:cpu_policy", "dedicated"), ("hw:emulator_threads_policy", "share"))
 _CONFIG = PoolConfig(shared=CpuSet.of(0), dedicated=CpuSet.of(1, 2, 3))
+_CHECKUPS = (
+    Check.INTERRUPTS.found(
+        Health.POOR,
+        "1 of 24 interrupts are delivered to dedicated pCPUs: 31 (eth0-rx-0)",
+        seen=(Seen(source="/proc/irq/31/effective_affinity_list", value="3"),),
+        advice="where irqbalance runs, name the pCPUs in IRQBALANCE_BANNED_CPULIST too",
+        repair="for irq in 31; do echo 0 > /proc/irq/$irq/smp_affinity_list; done",
+    ),
+)
 
 
 def documents() -> list[tuple[str, dict[str, Any]]]:
@@ -107,7 +116,7 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
         ("`guest stop`", stop_document(StopResult(guest=guest, removed=False))),
         ("`guest orphans`", orphans_document((Orphan(guest=guest, holds=placed.taken, disk=None),), removed=False, files_deleted=False)),
         ("`config check`", check_document(checked)),
-        ("`doctor`", doctor_document((Checkup(what="KVM", health=Health.GOOD, words="/dev/kvm is there"),))),
+        ("`doctor`", doctor_document(_CHECKUPS)),
         ("`agent story`", story_document(story(stories, _ID))),
         ("`host show`", host_document(seen, map_of(seen), settings)),
         ("`host pools`", pools_document(PoolPlan(seen=seen, changes=(change,)), None)),

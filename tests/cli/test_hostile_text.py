@@ -39,7 +39,7 @@ from pinfold.core.errors import Conflict, PinfoldError
 from pinfold.core.overhead import ObservedThread, ThreadClass, masks
 from pinfold.core.printable import shell_word
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.checkup import Checkup, Health
+from pinfold.drivers.checkup import Checkup, Health, Seen
 from pinfold.drivers.libvirt.commands import repair_command
 from pinfold.drivers.port import DefinedPins, HostGuest, NovaRecord, Observation
 from pinfold.host.audit import Audit, GuestAudit, GuestOrigin
@@ -158,6 +158,16 @@ def _survey() -> Any:
     return dataclasses.replace(named, state=structs.replace(seen.state, name=HOSTILE, traits=frozenset({HOSTILE})))
 
 
+_CHECKUP = Checkup(
+    check=HOSTILE,
+    what=HOSTILE,
+    health=Health.BAD,
+    words=HOSTILE,
+    why=HOSTILE,
+    seen=(Seen(source=HOSTILE, value=HOSTILE),),
+    advice=HOSTILE,
+    repair=HOSTILE,
+)
 _SCREENS: dict[str, Callable[[], Iterable[RenderableType]]] = {
     "server list": lambda: servers.servers_view([_server()]),
     "server show": lambda: servers.server_view(_server(), _placement()),
@@ -176,7 +186,7 @@ _SCREENS: dict[str, Callable[[], Iterable[RenderableType]]] = {
     "audit": lambda: audit_view(_audit()),
     "repair": lambda: repair_view(_repaired()),
     "config check": lambda: checks.check_view(CheckResult(files=(HOSTILE,), errors=(HOSTILE,), warnings=(HOSTILE,), host=HOSTILE)),
-    "doctor": lambda: checks.doctor_view([Checkup(what=HOSTILE, health=Health.BAD, words=HOSTILE, repair=HOSTILE)]),
+    "doctor": lambda: checks.doctor_view([_CHECKUP]),
     "plain lines": lambda: [f"guest {HOSTILE} no longer runs"],
 }
 

@@ -20,6 +20,7 @@ from pinfold.core.reasons import ReasonCode
 from pinfold.core.request.keys import REGISTRY
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.core.traits import OWN_TRAITS
+from pinfold.drivers.checkup import Check, Health
 from pinfold.watch.metrics import METRICS as OF_WATCH
 
 
@@ -63,6 +64,13 @@ def test_every_reason_and_every_finding_is_in_the_reference() -> None:
         assert f"| `{reason.value}` |" in _page("reasons.md")
     for finding in FindingCode:
         assert f"| `{finding.value}` |" in _page("findings.md")
+
+
+def test_every_check_of_the_host_is_in_the_reference() -> None:
+    for check in Check:
+        assert f"| `{check.value}` |" in _page("checks.md")
+    for health in Health:
+        assert f"| `{health.value}` |" in _page("checks.md")
 
 
 def test_every_command_option_and_exit_status_is_in_the_reference() -> None:

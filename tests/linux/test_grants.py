@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pinfold.core.errors import Unavailable
-from pinfold.linux.grants import Grants, HugePageMount, RealtimeShare, grants, huge_page_mounts, realtime_share
+from pinfold.linux.grants import Grants, HugePageMount, grants, huge_page_mounts, realtime_groups
 
 LIMITS = (
     "Limit                     Soft Limit           Hard Limit           Units     \n"
@@ -43,27 +43,23 @@ def test_a_process_that_is_gone_is_granted_nothing(tmp_path: Path) -> None:
     assert grants(7, proc=tmp_path) is None
 
 
-def kernel(proc: Path, *, runtime: int, mounts: str = "") -> None:
-    (proc / "sys/kernel").mkdir(parents=True)
-    (proc / "sys/kernel/sched_rt_runtime_us").write_text(f"{runtime}\n")
-    (proc / "sys/kernel/sched_rt_period_us").write_text("1000000\n")
-    (proc / "self").mkdir()
+def kernel(proc: Path, *, mounts: str = "") -> None:
+    (proc / "self").mkdir(parents=True)
     (proc / "self/mounts").write_text(mounts)
 
 
 def test_realtime_is_divided_among_groups_only_where_the_kernel_has_it_so(tmp_path: Path) -> None:
     mounts = "cgroup /cg/cpuset cgroup rw,cpuset 0 0\ncgroup /cg/cpu cgroup rw,relatime,cpu,cpuacct 0 0\n"
-    kernel(tmp_path / "proc", runtime=-1, mounts=mounts)
-    assert realtime_share(proc=tmp_path / "proc", root=tmp_path) == RealtimeShare(runtime_us=-1, period_us=1000000)
+    kernel(tmp_path / "proc", mounts=mounts)
+    assert realtime_groups(proc=tmp_path / "proc", root=tmp_path) == ""
     (tmp_path / "cg/cpu").mkdir(parents=True)
     (tmp_path / "cg/cpu/cpu.rt_runtime_us").write_text("950000\n")
-    assert realtime_share(proc=tmp_path / "proc", root=tmp_path).groups == "/cg/cpu"
+    assert realtime_groups(proc=tmp_path / "proc", root=tmp_path) == "/cg/cpu"
 
 
 def test_mounts_of_huge_pages_tell_their_size_or_mean_the_default(tmp_path: Path) -> None:
     kernel(
         tmp_path,
-        runtime=950000,
         mounts="proc /proc proc rw 0 0\nh /dev/hugepages hugetlbfs rw,relatime 0 0\nh /a hugetlbfs rw,pagesize=2M 0 0\n"
         "h /b hugetlbfs rw,pagesize=1024M 0 0\nh /c hugetlbfs rw,pagesize=64K 0 0\n",
     )
@@ -75,6 +71,17 @@ def test_mounts_of_huge_pages_tell_their_size_or_mean_the_default(tmp_path: Path
     )
 
 
+def test_a_mount_is_found_if_the_process_sees_the_mark_in_it(tmp_path: Path) -> None:
+    (tmp_path / "7/root/b/libvirt/qemu").mkdir(parents=True)
+    (tmp_path / "7/mounts").write_text("h /a hugetlbfs rw,pagesize=2M 0 0\nh /b hugetlbfs rw,pagesize=2M 0 0\n")
+    assert [(mount.path, mount.found) for mount in huge_page_mounts(7, "libvirt/qemu", proc=tmp_path)] == [("/a", False), ("/b", True)]
+
+
+def test_the_mounts_of_a_process_that_may_not_be_read_are_those_of_this_one(tmp_path: Path) -> None:
+    kernel(tmp_path, mounts="h /a hugetlbfs rw,pagesize=2M 0 0\n")
+    assert huge_page_mounts(7, "libvirt/qemu", proc=tmp_path) == (HugePageMount(path="/a", size_kib=2048, found=None),)
+
+
 def test_what_cannot_be_read_is_unavailable(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="mounts cannot be read"):
         huge_page_mounts(proc=tmp_path)
@@ -84,5 +91,5 @@ def test_this_machine_tells_all_of_it() -> None:
     found = grants(os.getpid())
     assert found is not None
     assert found.pid == os.getpid()
-    assert realtime_share().period_us > 0
+    assert isinstance(realtime_groups(), str)
     assert isinstance(huge_page_mounts(), tuple)

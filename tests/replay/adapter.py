@@ -35,7 +35,7 @@ from pinfold.core.pools import PoolConfig, build_pools
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.checkup import Checkup, Health
+from pinfold.drivers.checkup import Check, Health
 from pinfold.drivers.libvirt import definition
 from pinfold.drivers.libvirt.capabilities import BuildContext, Platform
 from pinfold.drivers.libvirt.definition import host_guest
@@ -163,7 +163,7 @@ def command(host: Any, argv: list[str]) -> Any:
 
 def doctor() -> Any:
     """The document of `doctor`: what it finds is this machine's, so the values are made up."""
-    return doctor_document([Checkup(what=f"the {health.value} one", health=health, words="as it is", repair="") for health in Health])
+    return doctor_document([Check.KVM.found(health, "as it is", what=f"the {health.value} one") for health in Health])
 
 
 # -- messages of agents ---------------------------------------------------------------------------------------------------------------

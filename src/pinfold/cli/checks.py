@@ -18,11 +18,12 @@ from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.core.overhead import PoolState, rules
 from pinfold.core.plural import count
 from pinfold.core.request.model import EmulatorPolicy, Flavor, GuestRequest
-from pinfold.drivers.checkup import Checkup, Health, needs_of
+from pinfold.drivers.checkup import Check, Checkup, Health, Needs, Seen, needs_of
 
 if TYPE_CHECKING:
     from pinfold.config import Configuration
     from pinfold.core.topology import Topology
+    from pinfold.host.checkups.facts import PcpuFacts
     from pinfold.host.survey import Survey
 
 _NOT_USABLE: Final = "not checked against this host: these files cannot be used"
@@ -136,52 +137,51 @@ def flavor_problems(flavors: Sequence[Flavor]) -> list[str]:
 def checkups(context: typer.Context, configuration: Configuration) -> tuple[Checkup, ...]:
     """Check everything that the start of a guest needs, in the order in which it needs it."""
     from pinfold.drivers.registry import kind_of
+    from pinfold.host.checkups import host_checkups, machine_facts
     from pinfold.host.survey import survey
 
-    uri = configuration.settings.uri
-    kind = kind_of(uri)
-    found = (
-        _configuration(configuration),
-        _kvm(),
-        _program("qemu-img", "qemu-utils"),
-        _cpuset(),
-        _state_dir(configuration),
-    )
+    settings = configuration.settings
+    kind = kind_of(settings.uri)
+    needs, unreadable = _needs(configuration)
+    found = (_configuration(configuration), _kvm(), _qemu_img(), _cpuset(), _state_dir(configuration), *unreadable)
+
+    def special(topology: Topology | None) -> tuple[Checkup, ...]:
+        return kind.checkups(settings.uri, needs, realtime_priority=settings.realtime_priority, topology=topology)
+
     try:
         with open_session(context, configuration) as session:
             seen = survey(session.driver, session.settings)
-            special = _special(configuration, seen.state.topology)  # a socket-activated daemon runs only by now
+            of_driver = special(seen.state.topology)  # a socket-activated daemon runs only by now
+            facts = machine_facts(session.driver, seen)
+            of_host = host_checkups(session.driver, session.settings, seen, facts, needs)
     except (Unavailable, InvalidRequest) as error:
-        repair = kind.start_command(uri) if isinstance(error, Unavailable) else ""
-        return (
-            *found,
-            *_special(configuration),
-            Checkup(what=f"{kind.name} and pools", health=Health.BAD, words=str(error), repair=repair),
-        )
-    guests = f"{uri} answers; {count(len(seen.ours), 'guest')} of ours, {len(seen.guests) - len(seen.ours)} of others"
-    return (*found, *special, Checkup(what=kind.name, health=Health.GOOD, words=guests), *_pools(seen))
+        repair = kind.start_command(settings.uri) if isinstance(error, Unavailable) else ""
+        return (*found, *special(None), Check.HYPERVISOR.found(Health.BAD, str(error), what=f"{kind.name} and pools", repair=repair))
+    guests = f"{settings.uri} answers; {count(len(seen.ours), 'guest')} of ours, {len(seen.guests) - len(seen.ours)} of others"
+    return (*found, *of_driver, Check.HYPERVISOR.found(Health.GOOD, guests, what=kind.name), *_pools(seen, facts), *of_host)
 
 
 def _configuration(configuration: Configuration) -> Checkup:
     if configuration.warnings:
-        return Checkup(what="configuration", health=Health.POOR, words="; ".join(configuration.warnings))
+        return Check.CONFIGURATION.found(Health.POOR, "; ".join(configuration.warnings))
     words = ", ".join(configuration.files) or "no file: every option has its default"
-    return Checkup(what="configuration", health=Health.GOOD if configuration.files else Health.POOR, words=words)
+    return Check.CONFIGURATION.found(Health.GOOD if configuration.files else Health.POOR, words)
 
 
 def _kvm() -> Checkup:
     if not os.path.exists("/dev/kvm"):
-        return Checkup(what="KVM", health=Health.POOR, words="/dev/kvm is not there: guests are emulated")
+        return Check.KVM.found(Health.POOR, "/dev/kvm is not there: guests are emulated")
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        return Checkup(what="KVM", health=Health.POOR, words="/dev/kvm is there, but this user may not use it; libvirt's may")
-    return Checkup(what="KVM", health=Health.GOOD, words="/dev/kvm is there")
+        return Check.KVM.found(Health.POOR, "/dev/kvm is there, but this user may not use it; libvirt's may")
+    return Check.KVM.found(Health.GOOD, "/dev/kvm is there")
 
 
-def _program(name: str, package: str) -> Checkup:
-    path = shutil.which(name)
+def _qemu_img() -> Checkup:
+    path = shutil.which("qemu-img")
     if path is None:
-        return Checkup(what=name, health=Health.POOR, words=f"it is not installed (package {package}); guests with a disk do not start")
-    return Checkup(what=name, health=Health.GOOD, words=path)
+        words = "it is not installed (package qemu-utils); guests with a disk do not start"
+        return Check.QEMU_IMG.found(Health.POOR, words, seen=(Seen(source="$PATH", value=os.environ.get("PATH", "")),))
+    return Check.QEMU_IMG.found(Health.GOOD, path)
 
 
 def _cpuset() -> Checkup:
@@ -190,28 +190,24 @@ def _cpuset() -> Checkup:
     found = cpuset_hierarchy()
     if found.version is CgroupVersion.NONE:
         words = "there is none: nothing holds threads that a guest starts later, other than what they inherit"
-        return Checkup(what="cpuset cgroup", health=Health.POOR, words=words)
-    return Checkup(what="cpuset cgroup", health=Health.GOOD, words=f"{found.version.value} at {found.root}")
+        return Check.CPUSET_CGROUP.found(Health.POOR, words, seen=(Seen(source="/proc/self/mounts", value="no cpuset"),))
+    return Check.CPUSET_CGROUP.found(Health.GOOD, f"{found.version.value} at {found.root}")
 
 
 def _state_dir(configuration: Configuration) -> Checkup:
     folder = Path(configuration.settings.state_dir)
     nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
     if not os.access(nearest, os.W_OK | os.X_OK):
-        return Checkup(what="state_dir", health=Health.BAD, words=f"{folder} cannot be written by this user")
-    return Checkup(what="state_dir", health=Health.GOOD, words=f"{folder}" + ("" if nearest == folder else ", made when it is needed"))
+        return Check.STATE_DIR.found(Health.BAD, f"{folder} cannot be written by this user")
+    return Check.STATE_DIR.found(Health.GOOD, f"{folder}" + ("" if nearest == folder else ", made when it is needed"))
 
 
-def _special(configuration: Configuration, topology: Topology | None = None) -> tuple[Checkup, ...]:
-    """What realtime guests and huge pages need of the hypervisor. `topology` is the host's, None if it is not reached."""
-    from pinfold.drivers.registry import kind_of
-
-    settings = configuration.settings
+def _needs(configuration: Configuration) -> tuple[Needs, tuple[Checkup, ...]]:
+    """What the flavors need; with a checkup if the flavors file cannot be read."""
     try:
-        needs = needs_of(_requests(configuration))
+        return needs_of(_requests(configuration)), ()
     except InvalidRequest as error:
-        return (Checkup(what="flavors", health=Health.POOR, words=str(error)),)
-    return kind_of(settings.uri).checkups(settings.uri, needs, realtime_priority=settings.realtime_priority, topology=topology)
+        return Needs(), (Check.FLAVORS.found(Health.POOR, str(error)),)
 
 
 def _requests(configuration: Configuration) -> list[GuestRequest]:
@@ -228,14 +224,17 @@ def _requests(configuration: Configuration) -> list[GuestRequest]:
     return found
 
 
-def _pools(seen: Survey) -> list[Checkup]:
-    pools = seen.state.pools
-    poor = list(seen.warnings)
+def _pools(seen: Survey, facts: PcpuFacts | None) -> list[Checkup]:
+    """The pools, and the warnings about them that no check of its own judges."""
+    from pinfold.host.checkups.pools import judged_warnings
+
+    pools, judged = seen.state.pools, judged_warnings(seen, facts)
+    poor = [sentence for sentence in seen.warnings if sentence not in judged]
     if not pools.dedicated:
         poor.append("there is no dedicated pool (cpu_dedicated_set): guests with pinned vCPUs fit nowhere on this host")
     elif pools.overhead is None:
         poor.append(f"there is no overhead pool: emulator threads of policy share {rules(EmulatorPolicy.SHARE)[PoolState.NONE].sentence}")
     if poor:
-        return [Checkup(what="pools", health=Health.POOR, words=sentence) for sentence in poor]
+        return [Check.POOLS.found(Health.POOR, sentence) for sentence in poor]
     words = f"dedicated {pools.dedicated}, shared {pools.shared or 'none'}, overhead {pools.overhead}"
-    return [Checkup(what="pools", health=Health.GOOD, words=words)]
+    return [Check.POOLS.found(Health.GOOD, words)]

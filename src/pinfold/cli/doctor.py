@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from pinfold.cli import options as opt
@@ -10,11 +12,18 @@ from pinfold.cli.output import show, show_json
 from pinfold.cli.session import read_configuration
 
 
-def doctor(context: typer.Context, config: opt.Config = None, connect: opt.Connect = None, as_json: opt.Json = False) -> None:
+def doctor(
+    context: typer.Context,
+    long: Annotated[bool, typer.Option("--long", help="Show the reason, the facts and the advice of every check.")] = False,
+    config: opt.Config = None,
+    connect: opt.Connect = None,
+    as_json: opt.Json = False,
+) -> None:
     """Check what this host needs for placing guests.
 
-    Configuration, KVM, qemu-img, cgroups, the state directory, what realtime guests and huge pages need, libvirt and the pools. What no
-    flavor of the flavors file needs is shown with a dot and counts as no fault. Exit status 1: something is missing or looks wrong.
+    Configuration, KVM, qemu-img, cgroups, the state directory, libvirt, the pools, what realtime guests and huge pages need, and what
+    the kernel runs on dedicated pCPUs. What no flavor of the flavors file needs is shown with a dot and counts as no fault. Exit status 1:
+    something is missing or looks wrong.
     """
     from pinfold.cli.checks import checkups
     from pinfold.cli.documents import doctor_document
@@ -26,6 +35,6 @@ def doctor(context: typer.Context, config: opt.Config = None, connect: opt.Conne
     if as_json:
         show_json(doctor_document(found))
     else:
-        show(doctor_view(found))
+        show(doctor_view(found, long=long))
     if any(one.health in (Health.POOR, Health.BAD) for one in found):
         raise typer.Exit(ExitStatus.REFUSED)

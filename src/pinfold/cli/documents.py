@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from pinfold.core.drift import ExpectedMasks, Finding, Severity, expected, written
 from pinfold.core.encoding import plain
 from pinfold.core.fit.model import Fit, NoFit
@@ -200,7 +202,7 @@ def check_document(found: CheckResult) -> Document:
 
 def doctor_document(found: Sequence[Checkup]) -> Document:
     """Every prerequisite; `health` is good, unused, poor or bad."""
-    return {"checks": [{"what": one.what, "health": one.health.value, "words": one.words, "repair": one.repair} for one in found]}
+    return {"checks": [msgspec.to_builtins(one) for one in found]}
 
 
 def host_document(seen: Survey, chart: HostMap, settings: HostSettings) -> Document:

@@ -95,8 +95,8 @@ def build_pools(
             for option, cpus in given.items()
             if cpus is not None and not cpus <= online and not (config.power_managed and option == DEDICATED)
         ),
-        *_isolated_warnings(pools, isolated, config.overhead is not None),
-        *_sibling_warnings(pools, topology),
+        *(sentence for _, _, sentence in isolation_warnings(pools, isolated, config.overhead is not None)),
+        *sibling_warnings(pools, topology),
         *_usable_warnings(pools, usable, online, config.overhead is not None),
     ]
     return pools, tuple(warnings)
@@ -157,35 +157,40 @@ def _offline_warning(option: str, cpus: CpuSet, online: CpuSet) -> str:
     return f"{option} names {pcpus(str(gone))}, which {'is' if len(gone) == 1 else 'are'} offline; {rest}"
 
 
-def _isolated_warnings(pools: Pools, isolated: CpuSet, own_overhead: bool) -> list[str]:
-    """A warning for each pool that overlaps isolcpus. The kernel does not balance there, so floating threads pile up on one pCPU."""
+def isolation_warnings(pools: Pools, isolated: CpuSet, own_overhead: bool) -> list[tuple[str, CpuSet, str]]:
+    """`(option, pCPUs, warning)` for each pool that overlaps isolcpus. The kernel does not balance there: floating threads share one pCPU.
+
+    `own_overhead` says that cpu_overhead_set is given.
+    """
     warnings = []
     for option, pool in _named(pools, own_overhead):
         overlap = pool & isolated
-        if overlap and option == DEDICATED:
-            warnings.append(
-                f"{option} has {pcpus(str(overlap))}, which the kernel isolates (isolcpus): emulator threads that float over "
-                "a guest's own pCPUs all stay on one of them"
-            )
-        elif overlap:
-            warnings.append(
-                f"{option} has {pcpus(str(overlap))}, which the kernel isolates (isolcpus): "
-                "threads that float there all stay on one of them"
-            )
+        if not overlap:
+            continue
+        which = "emulator threads that float over a guest's own pCPUs all stay on one of them"
+        others = "threads that float there all stay on one of them"
+        words = which if option == DEDICATED else others
+        warnings.append((option, overlap, f"{option} has {pcpus(str(overlap))}, which the kernel isolates (isolcpus): {words}"))
     return warnings
 
 
-def _sibling_warnings(pools: Pools, topology: Topology) -> list[str]:
+def without_siblings_elsewhere(pools: Pools, topology: Topology) -> CpuSet:
+    """The online dedicated pCPUs whose core has no sibling in the shared or the overhead pool."""
     others = pools.shared if pools.overhead is None else pools.shared | pools.overhead
-    mixed = 0
+    whole = 0
     for cell in topology.cells:
         for core in cell.cores:
-            if not core.isdisjoint(others):
-                mixed |= (core & pools.exclusive).mask
+            if core.isdisjoint(others):
+                whole |= (core & pools.exclusive).mask
+    return CpuSet.from_mask(whole)
+
+
+def sibling_warnings(pools: Pools, topology: Topology) -> list[str]:
+    """A warning if cores are split between the dedicated pool and another one; at most one."""
+    mixed = (pools.exclusive & topology.online) - without_siblings_elsewhere(pools, topology)
     if not mixed:
         return []
-    disturbed = pcpus(str(CpuSet.from_mask(mixed)))
-    return [f"{DEDICATED} has {disturbed}, whose SMT siblings are in another pool and disturb the guests pinned there"]
+    return [f"{DEDICATED} has {pcpus(str(mixed))}, whose SMT siblings are in another pool and disturb the guests pinned there"]
 
 
 def _usable_warnings(pools: Pools, usable: CpuSet | None, online: CpuSet, own_overhead: bool) -> list[str]:

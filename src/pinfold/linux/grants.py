@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from pinfold.core.errors import Unavailable
+from pinfold.linux.mount_namespace import seen_by
 from pinfold.linux.procfs import PROC
 
 _CAP_SYS_NICE: Final = 23
@@ -32,23 +33,15 @@ class Grants:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RealtimeShare:
-    """How much of each period all realtime threads together may run: `runtime_us` is -1 for all of it.
-
-    `groups` is where cgroup v1 divides this among its groups, where each new group gets nothing (CONFIG_RT_GROUP_SCHED); '' if it does not.
-    """
-
-    runtime_us: int
-    period_us: int
-    groups: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HugePageMount:
-    """A mounted hugetlbfs. `size_kib` is None if the mount names no size; then it has the kernel's default size."""
+    """A mounted hugetlbfs. `size_kib` is None if the mount names no size; then it has the kernel's default size.
+
+    `found` says whether the hypervisor found it when it started, None if that is not known.
+    """
 
     path: str
     size_kib: int | None
+    found: bool | None = None
 
 
 def grants(pid: int, *, proc: Path = PROC) -> Grants | None:
@@ -73,32 +66,51 @@ def grants(pid: int, *, proc: Path = PROC) -> Grants | None:
     )
 
 
-def realtime_share(*, proc: Path = PROC, root: Path = Path("/")) -> RealtimeShare:
-    """The kernel's share for realtime threads. `root` is a prefix of mount points. Raises `Unavailable` if procfs may not be read."""
+def realtime_groups(*, proc: Path = PROC, root: Path = Path("/")) -> str:
+    """Where cgroup v1 divides the share of realtime threads among its groups, and gives each new one none (CONFIG_RT_GROUP_SCHED).
+
+    '' if it does not. `root` is a prefix of mount points. Raises `Unavailable` if procfs may not be read.
+    """
     groups = ""
     for mount_point, kind, options in _mounts(proc):
         if kind == "cgroup" and "cpu" in options and (root / mount_point.lstrip("/") / "cpu.rt_runtime_us").exists():
             groups = mount_point
-    kernel = proc / "sys" / "kernel"
-    return RealtimeShare(
-        runtime_us=int(_text(kernel / "sched_rt_runtime_us")), period_us=int(_text(kernel / "sched_rt_period_us")), groups=groups
-    )
+    return groups
 
 
-def huge_page_mounts(*, proc: Path = PROC) -> tuple[HugePageMount, ...]:
-    """Every mounted hugetlbfs, in the order of the mounts. Raises `Unavailable` when procfs may not be read."""
+def huge_page_mounts(pid: int | None = None, mark: str = "", *, proc: Path = PROC) -> tuple[HugePageMount, ...]:
+    """Every mounted hugetlbfs that process `pid` sees, in the order of the mounts; those of this process where that may not be read.
+
+    A mount is `found` if it holds the folder `mark`, and if that may be seen. Raises `Unavailable` when procfs may not be read.
+    """
+    try:
+        mounts = _mounts(proc, "self" if pid is None else str(pid))
+    except Unavailable:
+        mounts, pid = _mounts(proc), None
     found = []
-    for mount_point, kind, options in _mounts(proc):
+    for mount_point, kind, options in mounts:
         if kind == "hugetlbfs":
             sizes = [match for option in options if (match := re.fullmatch(r"pagesize=(\d+)([KMG]?)", option))]
             size = int(sizes[0][1]) * _UNITS[sizes[0][2]] >> 10 if sizes else None
-            found.append(HugePageMount(path=mount_point, size_kib=size))
+            marked = None if pid is None else _is_there(seen_by(pid, f"{mount_point}/{mark}", proc=proc))
+            found.append(HugePageMount(path=mount_point, size_kib=size, found=marked))
     return tuple(found)
 
 
-def _mounts(proc: Path) -> list[tuple[str, str, list[str]]]:
-    """`(mount point, kind, options)` of every mount."""
-    rows = (line.split() for line in _text(proc / "self" / "mounts").splitlines())
+def _is_there(path: Path) -> bool | None:
+    """Whether the path exists; None if that may not be seen."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _mounts(proc: Path, process: str = "self") -> list[tuple[str, str, list[str]]]:
+    """`(mount point, kind, options)` of every mount of a process."""
+    rows = (line.split() for line in _text(proc / process / "mounts").splitlines())
     return [(row[1], row[2], row[3].split(",")) for row in rows]
 
 

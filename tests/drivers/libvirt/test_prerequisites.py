@@ -11,23 +11,22 @@ from pinfold.cli.views.checks import doctor_view
 from pinfold.core.hosttext import host
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
-from pinfold.drivers.checkup import Checkup, Health, Needs, needs_of
+from pinfold.drivers.checkup import Check, Health, Needs, needs_of
 from pinfold.drivers.libvirt.address import address
 from pinfold.drivers.libvirt.prerequisites import huge_page_checkups, lab_page_checkups, libvirt_start, realtime_checkups
-from pinfold.linux.grants import Grants, HugePageMount, RealtimeShare
+from pinfold.linux.grants import Grants, HugePageMount
 from pinfold.linux.sysfs import HugePages
 
 ROOT = Grants(process="libvirtd", pid=7, sys_nice=True, sys_resource=True, rtprio=0, memlock_kib=8192)
-FREE = RealtimeShare(runtime_us=-1, period_us=1_000_000)
 REALTIME = Needs(realtime=True, locked=True)
 
 
-def realtime(daemon: Grants = ROOT, share: RealtimeShare = FREE, wanted: Needs = REALTIME) -> list[tuple[Health, str, str]]:
-    return [(one.health, one.words, one.repair) for one in realtime_checkups(daemon, share, wanted, priority=1)]
+def realtime(daemon: Grants = ROOT, groups: str = "", wanted: Needs = REALTIME) -> list[tuple[Health, str, str]]:
+    return [(one.health, one.words, one.repair) for one in realtime_checkups(daemon, groups, wanted, priority=1)]
 
 
 def test_a_daemon_that_may_do_everything_on_a_kernel_that_lets_it_is_good() -> None:
-    assert [health for health, _, _ in realtime()] == [Health.GOOD] * 3
+    assert [health for health, _, _ in realtime()] == [Health.GOOD] * 2
 
 
 @pytest.mark.parametrize(("rtprio", "health"), [(0, Health.POOR), (1, Health.GOOD), (99, Health.GOOD)])
@@ -41,15 +40,9 @@ def test_fifo_needs_the_capability_or_a_priority_limit_as_high_as_asked(rtprio: 
 
 
 def test_groups_without_realtime_stop_fifo_even_where_the_daemon_may() -> None:
-    (health, words, repair), *_ = realtime(share=replace(FREE, groups="/sys/fs/cgroup/cpu"))
+    (health, words, repair), *_ = realtime(groups="/sys/fs/cgroup/cpu")
     assert (health, repair) == (Health.POOR, "")
     assert "cgroup_controllers" in words
-
-
-def test_throttling_stops_a_vcpu_that_never_sleeps() -> None:
-    _, (health, words, repair), _ = realtime(share=RealtimeShare(runtime_us=950_000, period_us=1_000_000))
-    assert (health, repair) == (Health.POOR, "sysctl -w kernel.sched_rt_runtime_us=-1")
-    assert words == "a realtime vCPU that never sleeps is stopped for 50 of every 1000 ms"
 
 
 @pytest.mark.parametrize(("memlock", "health"), [(8192, Health.POOR), (None, Health.GOOD)])
@@ -61,20 +54,17 @@ def test_locked_memory_needs_the_capability_or_no_limit(memlock: int | None, hea
 
 def test_what_no_flavor_asks_for_is_no_fault() -> None:
     bare = replace(ROOT, sys_nice=False, sys_resource=False)
-    share = RealtimeShare(runtime_us=950_000, period_us=1_000_000)
-    assert {health for health, _, _ in realtime(bare, share, Needs())} == {Health.UNUSED}
-    assert [health for health, _, _ in realtime(bare, share, Needs(locked=True))] == [Health.UNUSED, Health.UNUSED, Health.POOR]
+    assert {health for health, _, _ in realtime(bare, wanted=Needs())} == {Health.UNUSED}
+    assert [health for health, _, _ in realtime(bare, wanted=Needs(locked=True))] == [Health.UNUSED, Health.POOR]
 
 
 def test_a_lab_is_given_no_command_for_the_libvirt_of_the_machine() -> None:
     bare = replace(ROOT, sys_nice=False, sys_resource=False)
-    share = RealtimeShare(runtime_us=950_000, period_us=1_000_000)
-    fifo, throttling, locked = realtime_checkups(bare, share, REALTIME, priority=1, lab=True)
-    assert [one.health for one in (fifo, throttling, locked)] == [Health.POOR] * 3
-    assert throttling.repair == "sysctl -w kernel.sched_rt_runtime_us=-1"  # the kernel is the machine's
+    fifo, locked = realtime_checkups(bare, "", REALTIME, priority=1, lab=True)
+    assert [one.health for one in (fifo, locked)] == [Health.POOR] * 2
     for one in (fifo, locked):
         assert one.repair == "" and one.words.endswith("; start the lab anew from a shell that may do it")
-    (fifo, *_) = realtime_checkups(ROOT, replace(FREE, groups="/sys/fs/cgroup/cpu"), REALTIME, priority=1, lab=True)
+    (fifo, *_) = realtime_checkups(ROOT, "/sys/fs/cgroup/cpu", REALTIME, priority=1, lab=True)
     assert (
         fifo.health is Health.POOR
         and "/etc/libvirt" not in fifo.words
@@ -150,6 +140,27 @@ def test_reserved_pages_are_no_use_without_a_mount_of_their_size() -> None:
     assert repair.startswith("mkdir -p /dev/hugepages1G && mount -t hugetlbfs -o pagesize=1G hugetlbfs /dev/hugepages1G && ")
 
 
+def test_a_mount_that_libvirt_did_not_find_at_its_start_needs_a_restart() -> None:
+    late = HugePageMount(path="/dev/hugepages", size_kib=None, found=False)
+    (found, *_) = huge_page_checkups([replace(SMALL, total=8, free=3)], [late], Needs(), default_kib=2048, service="virtqemud")
+    assert (found.health, found.repair) == (Health.POOR, "systemctl restart virtqemud")
+    assert "mounted at /dev/hugepages after libvirt had started" in found.words
+    assert [(fact.source, fact.value) for fact in found.seen][1:] == [("/dev/hugepages/libvirt/qemu", "not there")]
+    early = replace(late, path="/mnt/huge", found=True)
+    (found, *_) = huge_page_checkups([replace(SMALL, total=8, free=3)], [late, early], Needs(), default_kib=2048)
+    assert found.health is Health.GOOD
+
+
+def test_flavors_with_pinned_vcpus_that_all_keep_emulators_away_say_so() -> None:
+    def request(**specs: str) -> Flavor:
+        return Flavor(vcpus=2, memory_mib=2048, extra_specs=tuple(sorted((f"hw:{key}", value) for key, value in specs.items())))
+
+    share, none = request(cpu_policy="dedicated", emulator_threads_policy="share"), request(cpu_policy="dedicated")
+    assert needs_of(map(compile_request, [share, request()])).emulators_apart
+    assert not needs_of(map(compile_request, [share, none])).emulators_apart
+    assert not needs_of(map(compile_request, [request()])).emulators_apart
+
+
 def test_a_kernel_without_huge_pages_is_a_lack_only_where_they_are_asked_for() -> None:
     assert [health for health, *_ in pages()] == [Health.UNUSED]
     assert [health for health, *_ in pages(wanted=Needs(large_pages=True))] == [Health.POOR]
@@ -181,9 +192,9 @@ def test_a_repair_stays_in_one_piece_on_a_narrow_screen() -> None:
 def test_the_columns_of_long_and_short_lines_begin_at_the_same_place(width: int) -> None:
     console = Console(width=width, color_system=None)
     found = [
-        Checkup(what="KVM", health=Health.GOOD, words="it is there"),
-        Checkup(what="huge pages, 2 MiB", health=Health.POOR, words="it lacks a word or two " * 8),
-        Checkup(what="state_dir", health=Health.BAD, words="/var/lib/" + "x" * 150),
+        Check.KVM.found(Health.GOOD, "it is there"),
+        Check.HUGE_PAGES.found(Health.POOR, "it lacks a word or two " * 8, what="huge pages, 2 MiB"),
+        Check.STATE_DIR.found(Health.BAD, "/var/lib/" + "x" * 150),
     ]
     with console.capture() as captured:
         for line in doctor_view(found):

@@ -15,9 +15,13 @@ share=(-p hw:cpu_policy=dedicated -p hw:emulator_threads_policy=share)
 online() { echo "$2" | sudo tee "/sys/devices/system/cpu/cpu$1/online" >/dev/null; }
 
 configure 0-1 2-7
-expect "doctor says that the dedicated pool has isolated pCPUs" bash -c "sudo env PATH=$PATH pinfold doctor | tee /dev/stderr | grep -q isolcpus"
+says() { bash -c "sudo env PATH=$PATH pinfold doctor --json | tee /dev/stderr | grep -q '$1'"; }
+expect "doctor says that the dedicated pool has isolated pCPUs" says 'cpu_dedicated_set has pCPUs 4-5, which the kernel isolates'
+expect "doctor says where the tick interrupts" says 'the tick interrupts the vCPU on dedicated pCPUs 2-3,6-7'
+expect "doctor says where callbacks interrupt" says 'RCU callbacks interrupt the vCPU on dedicated pCPUs 2-3,6-7'
 configure 4-5 0-3,6-7
-expect "doctor warns of a shared pool on isolated pCPUs" bash -c "sudo env PATH=$PATH pinfold doctor | tee /dev/stderr | grep -q isolcpus"
+expect "doctor warns of a shared pool on isolated pCPUs" says 'cpu_shared_set has pCPUs 4-5, which the kernel isolates'
+expect "doctor warns of a shared pool without a tick" says 'nohz_full names pCPUs 4-5 of the shared or overhead pool'
 configure 0 2-7
 if grep -q , /sys/devices/system/cpu/cpu0/topology/thread_siblings_list || grep -q - /sys/devices/system/cpu/cpu0/topology/thread_siblings_list; then
     configure 0 1-7

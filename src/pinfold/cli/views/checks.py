@@ -33,8 +33,11 @@ def check_view(found: CheckResult) -> list[RenderableType]:
     return [*lines, Text(found.host, style="dim")]
 
 
-def doctor_view(found: Sequence[Checkup]) -> list[RenderableType]:
-    """One line for each prerequisite, with its repair below it on one line so that it can be copied. Pure."""
+def doctor_view(found: Sequence[Checkup], *, long: bool = False) -> list[RenderableType]:
+    """One line for each prerequisite, with its repair below it on one line so that it can be copied. Pure.
+
+    Below those that are missing, and with `long` below all, stand the reason for the check, the facts behind the answer, and what to do.
+    """
     signs = {
         Health.GOOD: ("✓", "bold green"),
         Health.UNUSED: ("·", "dim"),
@@ -46,7 +49,15 @@ def doctor_view(found: Sequence[Checkup]) -> list[RenderableType]:
     for one in found:
         row = Table.grid(Column(width=1), Column(width=width, overflow="fold"), Column(overflow="fold"), padding=(0, _GAP, 0, 0))
         row.add_row(Text(*signs[one.health]), Text(one.what, style="bold"), one.words)
+        if long or one.health in (Health.POOR, Health.BAD):
+            for label, text in _details(one):
+                row.add_row("", "", Text.assemble((f"{label}: ", "dim"), text))
         lines.append(row)
         if one.repair:
             lines.append(Text.assemble(" " * (width + 1 + 2 * _GAP), ("repair: ", "dim"), (one.repair, "bold"), no_wrap=True))
     return lines
+
+
+def _details(one: Checkup) -> list[tuple[str, str]]:
+    facts = [("seen", f"{fact.source}: {fact.value}") for fact in one.seen]
+    return [("why", one.why), *facts, *([("do", one.advice)] if one.advice else [])]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pinfold.core.topology import Topology
-from pinfold.drivers.checkup import Checkup, Health, Needs
+from pinfold.drivers.checkup import Check, Checkup, Needs
 from pinfold.drivers.kvm.machine import LAB_MARK
 from pinfold.drivers.libvirt import capabilities, definition, hardware, prerequisites, state_files
 from pinfold.drivers.libvirt.address import Address, address
@@ -57,14 +57,15 @@ class LibvirtKind:
         found: list[Checkup] = []
         if daemon is None:
             words = "libvirt's daemon does not run, or its pid file is elsewhere: what it may give to realtime guests is not known"
-            found.append(Checkup(what="realtime", health=Health.POOR if needs.realtime else Health.UNUSED, words=words))
+            found.append(Check.REALTIME_SCHEDULER.found(needs.realtime_lack, words, what="realtime"))
         else:
-            found += prerequisites.realtime_checkups(daemon, grants.realtime_share(), needs, priority=realtime_priority, lab=lab)
+            found += prerequisites.realtime_checkups(daemon, grants.realtime_groups(), needs, priority=realtime_priority, lab=lab)
         if lab:
             found += [] if topology is None else prerequisites.lab_page_checkups(topology, needs)
         else:
-            default_kib = procfs.default_huge_page_kib()
-            found += prerequisites.huge_page_checkups(sysfs.huge_pages(), grants.huge_page_mounts(), needs, default_kib=default_kib)
+            mounts = grants.huge_page_mounts(None if daemon is None else daemon.pid, prerequisites.LIBVIRT_PAGES)
+            default_kib, service = procfs.default_huge_page_kib(), prerequisites.LIBVIRT_DAEMONS[0] if daemon is None else daemon.process
+            found += prerequisites.huge_page_checkups(sysfs.huge_pages(), mounts, needs, default_kib=default_kib, service=service)
         return tuple(found)
 
     def start_command(self, uri: str) -> str:
