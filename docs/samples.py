@@ -26,6 +26,8 @@ from pinfold.cli.documents import (
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Subject, compare
 from pinfold.core.encoding import plain
+from pinfold.core.fit.capacity import capacity, demands_of
+from pinfold.core.fit.count import count_host
 from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import Fit, NoFit, Strategy
 from pinfold.core.host import Claim, HostState, Ledger
@@ -121,7 +123,15 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
         ("`host show`", host_document(seen, map_of(seen), settings)),
         ("`host pools`", pools_document(PoolPlan(seen=seen, changes=(change,)), None)),
         ("`host map`", plain(map_of(seen))),
+        ("`host capacity`", _capacity(seen.state)),
     ]
+
+
+def _capacity(state: HostState) -> dict[str, Any]:
+    """What `host capacity` prints."""
+    asked, refused = demands_of([Flavor(name="rt.share", vcpus=2, memory_mib=512, extra_specs=_SPECS)])
+    left: dict[str, Any] = plain(capacity(count_host(state), asked))
+    return {**left, "not_counted": plain(refused), "warnings": []}
 
 
 def _thread(tid: int, name: str, vcpu: int | None, cpus: str) -> ObservedThread:

@@ -28,6 +28,7 @@ _TITLES = {
     "images": ("Images", "The image API, read-only over the configured directory."),
     "hosts": ("Hosts", "What Compute has no words for."),
     "placements": ("Placements and fits", "What Compute has no words for."),
+    "capacity": ("Capacity", "How many more guests fit; [Capacity](../how-to/count-free-slots.md) explains the numbers."),
     "drift": ("Drift", "What the agents' audits found; [Findings](findings.md) has every code."),
     "agents": ("Agents", "Each with a bearer token that opens one host. `pinfold host add` makes it."),
     "service": ("The service itself", ""),

@@ -26,7 +26,7 @@ from pinfold.cli.exit_status import report, warn
 from pinfold.cli.fleet import watch_log
 from pinfold.cli.output import show, show_json, waiting
 from pinfold.cli.screen import Screen
-from pinfold.cli.views import checks, drift, host_show, proof, servers
+from pinfold.cli.views import capacity, checks, drift, host_show, proof, servers
 from pinfold.cli.views.audit import audit_view, repair_view
 from pinfold.cli.views.guests import guests_view, orphans_view, replaced_view
 from pinfold.cli.views.host_map import host_map_view
@@ -149,6 +149,17 @@ _DRIFT = {
     "findings": [document(_FOUND), document(_HOST_FOUND)],
     "counts": [_COUNT],
 }
+_CAPACITY = {
+    "host": HOSTILE,
+    "hosts": 1,
+    "takes_guests": True,
+    "dedicated_pcpus": 4,
+    "free_pcpus": 3,
+    "flavors": [{"flavor": HOSTILE, "slots": 1}],
+    "stranded": [{"cause": "memory", "pcpus": 1}],
+}
+_NOT_COUNTED = {"flavor": HOSTILE, "why": HOSTILE}
+_FLEET = {"hosts": [_CAPACITY], "fleet": _CAPACITY, "not_counted": [_NOT_COUNTED], "flavors_left_out": 1}
 _PREVIEW = {"candidates": [], "refusals": [{"host": HOSTILE, "revision": 3, "reasons": [{"sentence": HOSTILE}]}]}
 
 
@@ -176,6 +187,8 @@ _SCREENS: dict[str, Callable[[], Iterable[RenderableType]]] = {
     "flavor list": lambda: servers.flavors_view([_FLAVOR]),
     "fit of the service": lambda: servers.preview_view(_PREVIEW),
     "host list": lambda: servers.hosts_view([_HOST]),
+    "host capacity": lambda: capacity.capacity_view(_CAPACITY, [_NOT_COUNTED]),
+    "host capacity of the service": lambda: capacity.fleet_capacity_view(_FLEET),
     "host drift": lambda: drift.drift_view(_DRIFT),
     "host show": lambda: host_show.host_show_view(_survey(), map_of(_survey()), HostSettings(source=HOSTILE)),
     "host map": lambda: host_map_view(_survey(), map_of(_survey()), 120),

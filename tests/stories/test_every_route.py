@@ -102,6 +102,7 @@ GET /placement/resource_providers/{uuid}/usages
 GET /placement/traits
 GET /placement/traits/{name}
 GET /placement/usages
+GET /v1/capacity
 GET /v1/drift
 GET /v1/hosts
 GET /v1/hosts/{name}

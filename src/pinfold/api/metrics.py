@@ -14,12 +14,17 @@ from prometheus_client.registry import Collector
 from pinfold.api.compute.servers.status import server_status
 from pinfold.api.dependencies import ApiServices, services_of
 from pinfold.api.password_checks import Outcome
+from pinfold.api.v1.capacity import stored_flavors
+from pinfold.core.fit.capacity import HostCapacity
 from pinfold.core.ledger import roles
 from pinfold.core.overhead import capacity_millicpu
 from pinfold.store import findings, guests, hosts
 from pinfold.store.records import HostLedger
 
 router = APIRouter(tags=["service"])
+
+_MOST_FLAVORS: Final = 20
+"""The most flavors for which free slots are told: there is a series for each on each host."""
 
 METRICS: Final = {
     "pinfold_host_up": ("Whether the host's agent spoke within its lease.", ("host",)),
@@ -29,6 +34,14 @@ METRICS: Final = {
     "pinfold_overhead_booked_millicpu": ("What guests have booked of the overhead pool.", ("host",)),
     "pinfold_overhead_capacity_millicpu": ("What guests may book of the overhead pool.", ("host",)),
     "pinfold_floating_vcpus": ("vCPUs that float over the shared pool.", ("host",)),
+    "pinfold_free_slots": (
+        "How many more guests of a flavor fit on the host; of the 20 flavors that come first by name.",
+        ("host", "flavor"),
+    ),
+    "pinfold_stranded_pcpus": (
+        "Free dedicated pCPUs that none of these flavors can use, by the resource that lacks; `pcpus` for too few in one place.",
+        ("host", "cause"),
+    ),
     "pinfold_servers": ("Servers, by status.", ("status",)),
     "pinfold_findings": (
         "What the audit of the host's agent found, by code and severity: `drift` breaks a promise, `note` does not.",
@@ -81,6 +94,9 @@ class _Fleet(Collector):
         statuses = Counter(server_status(guest, host_up=up.get(guest.host or "", False)).status for guest in every)
         for status, count in sorted(statuses.items()):
             families["pinfold_servers"].add_metric([status], count)
+        chosen, _ = stored_flavors(self._services, (), _MOST_FLAVORS)
+        for left in self._services.scheduler.capacity(chosen).hosts:
+            _tell_capacity(families, left)
         for each in counts:
             labels = [each.host, each.count.code.value, each.count.severity.value]
             families["pinfold_findings"].add_metric(labels, each.count.count)
@@ -119,6 +135,13 @@ class _Process(Collector):
         ended.add_metric(["gave way"], connections.gave_way)
         ended.add_metric(["refused"], connections.refused)
         yield ended
+
+
+def _tell_capacity(families: dict[str, GaugeMetricFamily], left: HostCapacity) -> None:
+    for each in left.flavors:
+        families["pinfold_free_slots"].add_metric([left.host, each.flavor], each.slots)
+    for lost in left.stranded:
+        families["pinfold_stranded_pcpus"].add_metric([left.host, lost.cause.value], lost.pcpus)
 
 
 def _tell_host(families: dict[str, GaugeMetricFamily], ledger: HostLedger) -> None:

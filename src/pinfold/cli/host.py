@@ -9,6 +9,7 @@ import typer
 from pinfold.cli import completion
 from pinfold.cli import options as opt
 from pinfold.cli.exit_status import ExitStatus, warn
+from pinfold.cli.host_capacity import capacity
 from pinfold.cli.output import console, show, show_json, write
 from pinfold.cli.session import open_session, read_configuration
 from pinfold.core.encoding import plain
@@ -102,6 +103,9 @@ def _surveyed(context: typer.Context, configuration: Configuration, *, quiet: bo
         for warning in seen.warnings:
             warn(warning)
     return seen, map_of(seen, found)
+
+
+app.command("capacity")(capacity)
 
 
 @app.command("list")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 
 from pinfold.accounting.client import Placement
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
+from pinfold.core.fit.capacity import FleetCapacity
 from pinfold.core.fit.demand import prepare
 from pinfold.core.identity import ClaimId, GuestId, HostId
+from pinfold.core.request.model import Flavor
 from pinfold.scheduler import decide
+from pinfold.scheduler.capacity import CapacityReader
 from pinfold.scheduler.index import Index
 from pinfold.scheduler.model import DEFAULT_SETTINGS, Claimed, HealSummary, HostSearch, Preview, Refused, SchedulerSettings
 from pinfold.scheduler.placement_sets import PlacementSets
@@ -39,6 +43,7 @@ class Scheduler:
         self._releaser = Releaser(database, placement, self._index, self._fresh)
         self._replacer = Replacer(database, placement, self._fresh)
         self._healer = Healer(database, placement, self._providers, self._releaser, settings)
+        self._capacity = CapacityReader(self._index, self._sets)
         self._behind = threading.Event()
 
     @property
@@ -59,6 +64,11 @@ class Scheduler:
         self._fresh.now()
         conditions = self._sets.conditions(wanted)
         return decide.preview(self._index, prepare(decide.untrait(wanted.request)), conditions, self._settings)
+
+    def capacity(self, flavors: Sequence[Flavor]) -> FleetCapacity:
+        """How many more guests of each flavor every host takes, and which free pCPUs none of them can use. Raises `Unavailable`."""
+        self._fresh.look()
+        return self._capacity.read(flavors)
 
     def create(self, wanted: HostSearch) -> Claimed | Refused:
         """Find a host and claim it by the protocol in `claim`. The guest's row must exist (`store.guests.create`).

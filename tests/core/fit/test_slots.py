@@ -16,7 +16,7 @@ from tests.oracle.room import CellRoom, Room, read
 from pinfold.core.fit.count import count_host
 from pinfold.core.fit.demand import Demand, prepare
 from pinfold.core.fit.engine import search
-from pinfold.core.fit.slots import free_slots
+from pinfold.core.fit.slots import free_slots, one_after_another
 from pinfold.core.host import HostState
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest, ThreadPolicy
 
@@ -170,6 +170,14 @@ def test_the_engine_places_one_after_another_no_more_than_the_slots_and_the_firs
     demand, counts = prepare(request), count_host(where)
     slots = free_slots(demand, counts)
     assert (search(demand, counts) is not None) == (slots > 0)
+
+
+@settings(max_examples=200, deadline=None)
+@given(states(), guests())
+def test_the_engine_reaches_the_slots_of_guests_of_one_cell_without_require(where: HostState, request: GuestRequest) -> None:
+    assume(len(request.cells) < 2 and request.thread_policy is not ThreadPolicy.REQUIRE)
+    demand, counts = prepare(request), count_host(where)
+    assert one_after_another(demand, counts) == free_slots(demand, counts)
 
 
 @pytest.mark.parametrize("seed", range(40))

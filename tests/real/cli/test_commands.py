@@ -180,6 +180,21 @@ def test_a_repair_says_what_it_leaves_and_why(pinfold: Pinfold, synthetic_lab: L
     assert (left["code"], left["why"]) == ("outside-pool", "the guest is Nova's, and a repair moves guests of ours alone")
 
 
+def test_the_free_slots_of_the_host_are_the_starts_that_it_takes(pinfold: Pinfold, idle_rom: Path, tmp_path: Path) -> None:
+    wide = ("--vcpus", "9", "--ram", "64", "-p", "hw:cpu_policy=dedicated", "--rom", str(idle_rom))
+    flavors = tmp_path / "wide.toml"
+    flavors.write_text('[flavors.wide]\nvcpus = 9\nram = 64\nproperties = {"hw:cpu_policy" = "dedicated"}\n')
+    left = json.loads(pinfold("host", "capacity", "--flavors", str(flavors), "--json").stdout)
+    assert left["flavors"] == [{"flavor": "wide", "slots": 2}]
+    assert left["stranded"] == [{"cause": "pcpus", "pcpus": 10}]
+    for name in ("a", "b"):
+        pinfold("guest", "start", name, *wide)
+    shown = pinfold("host", "capacity", "--flavors", str(flavors)).stdout
+    assert "10 of 28 dedicated pCPUs free" in shown
+    assert "no flavor can use 10 free pCPUs: there are too few in one place for any guest" in shown
+    pinfold("guest", "start", "c", *wide, status=1)
+
+
 def test_nodes_that_placing_refuses_are_audited(pinfold: Pinfold, synthetic_lab: LabHost, idle_rom: Path, tmp_path: Path) -> None:
     old = tmp_path / "nova.conf"
     old.write_text(f"[DEFAULT]\nvcpu_pin_set = 4-31\nreserved_host_cpus = 2\n[libvirt]\nconnection_uri = {synthetic_lab.uri}\n")

@@ -9,9 +9,12 @@ from typing import Final
 from msgspec import Struct
 
 from pinfold.core.bounds import Count
+from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.count import Counts
-from pinfold.core.fit.demand import Demand
+from pinfold.core.fit.demand import Demand, prepare
 from pinfold.core.fit.slots import NOTHING, Resource, free_slots
+from pinfold.core.request.compile import compile_request
+from pinfold.core.request.model import Flavor
 
 
 class Cause(Enum):
@@ -54,6 +57,13 @@ class HostCapacity(Struct, frozen=True, kw_only=True):
     stranded: tuple[StrandedPcpus, ...] = ()
 
 
+class NotCounted(Struct, frozen=True, kw_only=True):
+    """A flavor whose guests cannot be counted, and why."""
+
+    flavor: str
+    why: str
+
+
 class CapacitySum(Struct, frozen=True, kw_only=True):
     """What several hosts have left together."""
 
@@ -64,22 +74,42 @@ class CapacitySum(Struct, frozen=True, kw_only=True):
     stranded: tuple[StrandedPcpus, ...] = ()
 
 
+class FleetCapacity(Struct, frozen=True, kw_only=True):
+    """What every host has left, by name, and all of them together."""
+
+    hosts: tuple[HostCapacity, ...]
+    fleet: CapacitySum
+    not_counted: tuple[NotCounted, ...] = ()
+
+
 Asked = tuple[str, Demand]
 """A flavor's name and the demand of a guest of it."""
 
 _RESOURCES: Final = tuple(Resource)
 
 
-def capacity(counts: Counts, flavors: Sequence[Asked], *, takes_guests: bool = True) -> HostCapacity:
-    """What the counted host has left for guests of these flavors. Pure."""
-    slots = [free_slots(demand, counts) if takes_guests else 0 for _, demand in flavors]
+def demands_of(flavors: Iterable[Flavor]) -> tuple[tuple[Asked, ...], tuple[NotCounted, ...]]:
+    """The demand of a guest of each flavor, with one disk; and the flavors that are refused as requests. Pure."""
+    asked: list[Asked] = []
+    refused: list[NotCounted] = []
+    for flavor in flavors:
+        try:
+            asked.append((flavor.name, prepare(compile_request(flavor, disks=1))))
+        except InvalidRequest as error:
+            refused.append(NotCounted(flavor=flavor.name, why=str(error)))
+    return tuple(asked), tuple(refused)
+
+
+def capacity(counts: Counts, flavors: Sequence[Asked], *, takes_guests: bool = True, barred: frozenset[str] = frozenset()) -> HostCapacity:
+    """What the counted host has left for guests of these flavors. Flavors named in `barred` may not go there. Pure."""
+    slots = [free_slots(demand, counts) if takes_guests and name not in barred else 0 for name, demand in flavors]
     return HostCapacity(
         host=counts.state.name,
         takes_guests=takes_guests,
         dedicated_pcpus=counts.frame.dedicated.bit_count(),
         free_pcpus=counts.free.bit_count(),
         flavors=tuple(FlavorSlots(flavor=name, slots=found) for (name, _), found in zip(flavors, slots, strict=True)),
-        stranded=stranded(counts, [demand for _, demand in flavors]) if takes_guests else (),
+        stranded=stranded(counts, [demand for name, demand in flavors if name not in barred]) if takes_guests else (),
     )
 
 

@@ -79,7 +79,7 @@ def free_slots(demand: Demand, counts: Counts, most: int = AMPLE, *, ignored: Ig
     if len(demand.cells) > len(counts.cells):
         return 0
     if not demand.one_kind:
-        return _one_after_another(demand, counts, bound)
+        return one_after_another(demand, counts, bound)
     need, cells = demand.kinds[0], len(demand.cells)
     carried = demand.own_pcpus if cells == 1 else 0
     rooms = [_cell_room(cell, need, carried, demand, ignored) for cell in counts.cells]
@@ -90,7 +90,7 @@ def free_slots(demand: Demand, counts: Counts, most: int = AMPLE, *, ignored: Ig
     if not rationed and not carries:
         return bound
     if rationed and carries:
-        return _one_after_another(demand, counts, bound)
+        return one_after_another(demand, counts, bound)
     low, high = 0, bound
     while low < high:
         middle = (low + high + 1) // 2
@@ -143,7 +143,7 @@ def _feasible(slots: int, cells: int, rooms: Sequence[_CellRoom], small: int, pi
     return carried + sum(sorted(gains, reverse=True)[:spare]) >= slots
 
 
-def _one_after_another(demand: Demand, counts: Counts, most: int) -> int:
+def one_after_another(demand: Demand, counts: Counts, most: int = AMPLE) -> int:
     """How many the engine places, one after another, at most `most`."""
     slots = 0
     while slots < most:

@@ -1,0 +1,94 @@
+"""`pinfold host capacity`: how many more guests of each flavor fit, on this host or on all hosts of the service."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pinfold.cli import completion
+from pinfold.cli import options as opt
+from pinfold.cli.exit_status import warn
+from pinfold.cli.output import show, show_json
+from pinfold.cli.session import open_session, read_configuration
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pinfold.config import Configuration
+    from pinfold.core.request.model import Flavor
+
+Names = Annotated[
+    list[str] | None,
+    typer.Option("--flavor", metavar="NAME", help="Only this flavor; may be repeated.", autocompletion=completion.file_flavors),
+]
+File = Annotated[str | None, typer.Option("--flavors", metavar="FILE", help="The flavors file, in place of \\[pinfold] flavors_file.")]
+Fleet = Annotated[bool, typer.Option("--fleet", help="Ask the service about all its hosts and flavors.")]
+
+
+def capacity(
+    context: typer.Context,
+    flavor: Names = None,
+    flavors: File = None,
+    fleet: Fleet = False,
+    config: opt.Config = None,
+    connect: opt.Connect = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Show how many more guests of each flavor fit, and why free pCPUs are of no use to any of them.
+
+    On this host with the flavors of the flavors file, or on the hosts of the service with its flavors. Each flavor is counted as if the
+    host were filled with it alone.
+    """
+    if fleet:
+        _fleet(flavor or (), config, as_json=as_json)
+    else:
+        _host(context, read_configuration(config, connect, only_looks=True, quiet=as_json), flavor or (), flavors, as_json=as_json)
+
+
+def _host(context: typer.Context, configuration: Configuration, names: Sequence[str], file: str | None, *, as_json: bool) -> None:
+    from pinfold.cli.views.capacity import capacity_view
+    from pinfold.core.encoding import plain
+    from pinfold.core.fit.capacity import capacity as capacity_of
+    from pinfold.core.fit.capacity import demands_of
+    from pinfold.core.fit.count import count_host
+    from pinfold.host.survey import survey
+
+    asked, refused = demands_of(_chosen(file or configuration.flavors_file, names))
+    with open_session(context, configuration) as session:
+        seen = survey(session.driver, session.settings)
+    left = plain(capacity_of(count_host(seen.state), asked))
+    not_counted = plain(refused)
+    if as_json:
+        show_json({**left, "not_counted": not_counted, "warnings": list(seen.warnings)})
+        return
+    for warning in seen.warnings:
+        warn(warning)
+    show(capacity_view(left, not_counted))
+
+
+def _chosen(file: str, names: Sequence[str]) -> list[Flavor]:
+    """The flavors of the file, or only those named. Raises `InvalidRequest`."""
+    from pinfold.config.flavors import find_flavor, read_flavors
+
+    return [find_flavor(file, name) for name in dict.fromkeys(names)] if names else list(read_flavors(file).values())
+
+
+def _fleet(names: Sequence[str], config: list[str] | None, *, as_json: bool) -> None:
+    from urllib.parse import urlencode
+
+    from pinfold.cli.service import open_access
+    from pinfold.cli.views.capacity import fleet_capacity_view
+
+    hosts: list[dict[str, Any]] = []
+    with open_access(config) as service:
+        while True:
+            query = [("flavor", name) for name in names] + ([("marker", hosts[-1]["host"])] if hosts else [])
+            answer = service.ask("GET", "/v1/capacity" + (f"?{urlencode(query)}" if query else ""))
+            hosts += answer["hosts"]
+            if not answer.pop("hosts_links", None):
+                break
+    if as_json:
+        show_json({**answer, "hosts": hosts})
+    else:
+        show(fleet_capacity_view({**answer, "hosts": hosts}))

@@ -1,0 +1,68 @@
+"""`CapacityReader`: how many more guests of each flavor every host of the index takes; counted again for the hosts that changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import structs
+
+from pinfold.core.errors import PinfoldError
+from pinfold.core.fit.capacity import Asked, FleetCapacity, HostCapacity, NotCounted, capacity, demands_of, total
+from pinfold.core.fit.count import Counts
+from pinfold.core.identity import GuestId, HostId
+from pinfold.core.request.model import Flavor
+from pinfold.scheduler.decide import Conditions, untrait
+from pinfold.scheduler.index import Entry, Index
+from pinfold.scheduler.model import HostSearch
+from pinfold.scheduler.placement_sets import PlacementSets
+
+_Known = tuple[Counts, bool, frozenset[str], HostCapacity]
+
+
+class CapacityReader:
+    """Safe to share between threads."""
+
+    def __init__(self, index: Index, sets: PlacementSets) -> None:
+        self._index = index
+        self._sets = sets
+        self._flavors: tuple[Flavor, ...] = ()
+        self._known: dict[HostId, _Known] = {}
+
+    def read(self, flavors: Sequence[Flavor]) -> FleetCapacity:
+        """What the hosts of the index have left for guests of these flavors, each with one disk.
+
+        A host that is down, disabled or fenced has no slots. A flavor that names traits while Placement is away is not counted.
+        """
+        wanted = tuple(flavors)
+        asked, conditions, left_out = self._asked(wanted)
+        known = self._known if self._flavors == wanted else {}
+        entries = self._index.look(lambda view: sorted(view.entries, key=lambda entry: (entry.name, entry.id)))
+        fresh = {entry.id: _counted(entry, asked, conditions, known.get(entry.id)) for entry in entries}
+        self._flavors, self._known = wanted, fresh
+        hosts = tuple(found for _, _, _, found in fresh.values())
+        return FleetCapacity(hosts=hosts, fleet=total(hosts, [name for name, _ in asked]), not_counted=left_out)
+
+    def _asked(self, flavors: tuple[Flavor, ...]) -> tuple[tuple[Asked, ...], dict[str, Conditions], tuple[NotCounted, ...]]:
+        """The demands without traits, what hosts must be for the flavors that name traits, and the flavors that are not counted."""
+        asked, refused = demands_of(flavors)
+        kept: list[Asked] = []
+        left_out = list(refused)
+        conditions: dict[str, Conditions] = {}
+        for name, demand in asked:
+            if demand.traits:
+                try:
+                    conditions[name] = self._sets.conditions(HostSearch(guest=GuestId(""), request=demand.request))
+                except PinfoldError as error:
+                    left_out.append(NotCounted(flavor=name, why=str(error)))
+                    continue
+                demand = structs.replace(demand, request=untrait(demand.request), traits=False)
+            kept.append((name, demand))
+        return tuple(kept), conditions, tuple(left_out)
+
+
+def _counted(entry: Entry, asked: Sequence[Asked], conditions: dict[str, Conditions], known: _Known | None) -> _Known:
+    barred = frozenset(name for name, rule in conditions.items() if rule.reasons(entry.id))
+    if known is not None and known[0] is entry.counts and known[1:3] == (entry.open, barred):
+        return known
+    found = capacity(entry.counts, asked, takes_guests=entry.open, barred=barred)
+    return entry.counts, entry.open, barred, structs.replace(found, host=entry.name)
