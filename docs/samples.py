@@ -23,6 +23,7 @@ from pinfold.cli.documents import (
     repair_document,
     stop_document,
 )
+from pinfold.cli.history import entries_document, tenures_document
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Subject, compare
 from pinfold.core.encoding import plain
@@ -48,6 +49,9 @@ from pinfold.host.repair import RemainingFinding, RepairedGuest
 from pinfold.host.stop import StopResult
 from pinfold.host.survey import Survey
 from pinfold.host.verify import Verdict
+from pinfold.watch.changes import Change, ChangeKind
+from pinfold.watch.journal import Entry, Kept
+from pinfold.watch.tenures import tenures
 
 _ID = "3f6a1c52-7c1e-4a5e-9d0b-0a4b6f1f2d11"
 _SPECS = (("hw:cpu_policy", "dedicated"), ("hw:emulator_threads_policy", "share"))
@@ -107,6 +111,12 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
         moves=(move,),
         record=record,
     )
+    told = (
+        Change(kind=ChangeKind.CAME, guest="web", guest_id=_ID, after="nova, share, server vm1"),
+        Change(kind=ChangeKind.OWNER, pcpu=2, after=f"vcpu {_ID} web"),
+    )
+    entries = tuple(Entry(at=1_764_316_800.0, change=change) for change in told)
+    kept = Kept(entries=entries, snapshot=None, begins=1_764_000_000.0, seen=1_764_316_810.0)
     settings = HostSettings(pools=_CONFIG, source="/etc/pinfold/pinfold.conf")
     return [
         ("`fit`, and `guest start` that is refused: it fits", fit_document(placed, request, "c07", ())),
@@ -124,6 +134,8 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
         ("`host pools`", pools_document(PoolPlan(seen=seen, changes=(change,)), None)),
         ("`host map`", plain(map_of(seen))),
         ("`host capacity`", _capacity(seen.state)),
+        ("`history`", entries_document(kept)),
+        ("`history --pcpu`", tenures_document(2, kept, tenures(kept.entries, told[1].after, begins=kept.begins))),
     ]
 
 

@@ -36,15 +36,18 @@ def watch(
         str | None,
         typer.Option(metavar="ADDRESS:PORT|unix:PATH", help="Serve /metrics there: an address on loopback, or a unix socket."),
     ] = None,
+    keep_days: Annotated[int, typer.Option(min=1, max=3650, help="For how many days the journal keeps what changed.")] = 30,
+    keep_mib: Annotated[int, typer.Option(min=1, max=4096, help="The most MiB of the journal; its oldest entries go first.")] = 64,
     verbose: Verbose = False,
     config: opt.Config = None,
     connect: opt.Connect = None,
     as_json: opt.Json = False,
 ) -> None:
-    """Watch this host until Ctrl-C or SIGTERM: audit and measure all guests every few seconds, and publish metrics.
+    """Watch this host until Ctrl-C or SIGTERM: audit and measure all guests every few seconds, publish metrics, and keep a journal.
 
     It runs beside what manages the guests: on a Nova compute node with its nova.conf, on a libvirt host, or with --connect processes:.
-    SIGHUP makes it read the configuration again. Metrics need the package prometheus-client: pip install 'pinfold\\[watch]'.
+    The journal lies in the state directory, and `pinfold history` reads it. SIGHUP makes the watch read the configuration again.
+    Metrics need the package prometheus-client: pip install 'pinfold\\[watch]'.
     """
 
     def read(*, quiet: bool) -> HostSettings:
@@ -54,7 +57,7 @@ def watch(
         raise InvalidRequest("--once ends before anybody could ask; leave --listen out", key="--once")
     processes: Processes = context.obj.processes
     settings = read(quiet=as_json)
-    options = WatchOptions(interval=interval, listen=listen or "", textfile=textfile or "")
+    options = WatchOptions(interval=interval, listen=listen or "", textfile=textfile or "", keep_days=keep_days, keep_mib=keep_mib)
     watch_log(verbose=verbose)
     if once:
         text = processes.watch_once(settings, options)

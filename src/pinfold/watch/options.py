@@ -6,8 +6,10 @@ from msgspec import Struct
 
 
 class WatchOptions(Struct, frozen=True, kw_only=True):
-    """`interval` is in seconds. `listen` is '' for no listener, `textfile` '' for no file."""
+    """`interval` is in seconds. `listen` is '' for no listener, `textfile` '' for no file. The journal keeps `keep_days` and `keep_mib`."""
 
     interval: float = 10.0
     listen: str = ""
     textfile: str = ""
+    keep_days: int = 30
+    keep_mib: int = 64

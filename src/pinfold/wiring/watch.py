@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from pinfold.core.settings import HostSettings
 from pinfold.watch import listener, textfile
+from pinfold.watch.journal import Journal, journal_path
 from pinfold.watch.loop import Publisher, Watch
 from pinfold.watch.options import WatchOptions
+from pinfold.watch.state import State
 from pinfold.wiring.host import open_driver
+
+_log = logging.getLogger(__name__)
 
 
 def watch_once(settings: HostSettings, options: WatchOptions) -> str:
     """Sweep once, write the textfile if there is one, and return the metrics."""
     from pinfold.watch.metrics import render
 
-    with _opened(settings, options, lambda: settings, lambda: None) as watch:
+    with _opened(settings, _publishers(options), options, lambda: settings, lambda: None) as watch:
         return render(watch.once()).decode()
 
 
@@ -39,7 +44,12 @@ def serve_watch(
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a watch that hears it
     address = listener.parse(options.listen) if options.listen else None
     with ExitStack() as stack:
-        watch = stack.enter_context(_opened(settings, options, read_settings, alive))
+        publishers = _publishers(options)
+        journal = stack.enter_context(closing(Journal(journal_path(settings), days=options.keep_days, mib=options.keep_mib)))
+        if journal.put_aside:
+            _log.warning("the journal was damaged and begins anew; the old one is %s", journal.put_aside)
+        publishers["journal"] = lambda state: _keep(journal, state)
+        watch = stack.enter_context(_opened(settings, publishers, options, read_settings, alive))
         where = ""
         if address is not None:
             from pinfold.watch.metrics import render
@@ -51,10 +61,7 @@ def serve_watch(
         watch.run(lambda: ready(where))
 
 
-@contextmanager
-def _opened(
-    settings: HostSettings, options: WatchOptions, read_settings: Callable[[], HostSettings], alive: Callable[[], None]
-) -> Iterator[Watch]:
+def _publishers(options: WatchOptions) -> dict[str, Publisher]:
     publishers: dict[str, Publisher] = {}
     if options.textfile:
         from pinfold.watch.metrics import render
@@ -62,5 +69,21 @@ def _opened(
         path = Path(os.path.abspath(options.textfile))
         textfile.check_path(path)
         publishers["textfile"] = lambda state: textfile.write(path, render(state))
+    return publishers
+
+
+def _keep(journal: Journal, state: State) -> None:
+    if state.snapshot is not None:
+        journal.keep(state.snapshot, state.swept_time)
+
+
+@contextmanager
+def _opened(
+    settings: HostSettings,
+    publishers: dict[str, Publisher],
+    options: WatchOptions,
+    read_settings: Callable[[], HostSettings],
+    alive: Callable[[], None],
+) -> Iterator[Watch]:
     with open_driver(settings) as driver:
         yield Watch(driver, settings, interval=options.interval, read_settings=read_settings, publishers=publishers, alive=alive)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 from tests.real.host.bench import Bench
 from tests.real.host.domains import define, everything, virsh
-from tests.real.host.watching import watching
+from tests.real.host.watching import pinfold, watching
 
 SHARE = {"hw:cpu_policy": "dedicated", "hw:emulator_threads_policy": "share"}
 DRIFT = {"code": "emulator-thread", "class": "emulator"}
@@ -36,6 +37,14 @@ def test_the_watch_counts_what_threads_use_and_sees_one_that_is_moved(bench: Ben
             os.sched_setaffinity(web.pid, {0})
             watch.until_none("pinfold_drift", **DRIFT)
         assert before.unchanged(everything(bench))
+        if bench.lab.cgroups == "none":
+            shown = pinfold(watch.config, "history", "--guest", "web").stdout
+            assert shown.index("drift: guest web: emulator thread") < shown.index("no more drift: guest web: emulator thread")
         virsh(bench, "destroy", "web")
         watch.until_value("pinfold_guest_info", guest="web", state="stopped")
         watch.until_none("pinfold_guest_run_seconds_total", id=web.id)
+        virsh(bench, "undefine", "web")
+        watch.until_none("pinfold_guest_info", guest="web")
+    tenures = json.loads(pinfold(watch.config, "history", "--pcpu", "1", "--json").stdout)["tenures"]
+    assert [[(owner["guest"], owner["class"]) for owner in one["owners"]] for one in tenures] == [[], [("web", "vcpu")], []]
+    assert "guest web does not run any more (nova, share, server vm)" in pinfold(watch.config, "history").stdout

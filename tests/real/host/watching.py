@@ -75,7 +75,7 @@ def watching(folder: Path, uri: str, *options: str, interval: int = 1) -> Iterat
     with subprocess.Popen([*line, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
         try:
             one = Watching(process=process, config=config, path=path)
-            until(lambda: process.poll() is not None or one.text(), "it serves metrics")
+            until(lambda: process.poll() is not None or "pinfold_last_sweep_timestamp_seconds 1" in one.text(), "it has swept")
             yield one
             process.send_signal(signal.SIGTERM)
             _, errors = process.communicate(timeout=60)

@@ -1,0 +1,261 @@
+"""`Journal`: what changed on the host, kept in a SQLite file for a time and up to a size. `changes` finds what changed.
+
+The file also keeps the last snapshot. So a watch that begins anew tells what changed while nobody watched, and two watches of one host, or
+one that is started often, write each change once.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Final
+
+from msgspec import Struct
+
+from pinfold.core.errors import InvalidRequest, Unavailable
+from pinfold.core.settings import HostSettings
+from pinfold.host.lock import host_key, state_folder
+from pinfold.watch import snapshot as snapshots
+from pinfold.watch.changes import EMPTY, Change, ChangeKind, changes
+from pinfold.watch.snapshot import Snapshot
+
+VERSION: Final = 1
+DAY: Final = 86_400.0
+GAP_SECONDS: Final = 60.0
+"""A longer time between two sweeps is written down: what happened meanwhile is known only by its outcome."""
+_PAGE: Final = 4096
+_LEAST_PAGES: Final = 256
+_ROOM: Final = 0.75
+"""When the file is full, the oldest rows go until so much of it is used."""
+_BUSY_SECONDS: Final = 5.0
+
+_COLUMNS: Final = "at, kind, guest, guest_id, pcpu, subject, before, after"
+_SCHEMA: Final = (
+    f"CREATE TABLE changes (id INTEGER PRIMARY KEY, {_COLUMNS})",
+    "CREATE INDEX changes_at ON changes (at)",
+    "CREATE INDEX changes_pcpu ON changes (pcpu, at)",
+    "CREATE INDEX changes_guest ON changes (guest_id, at)",
+    "CREATE TABLE kept (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+)
+
+
+class Entry(Struct, frozen=True, kw_only=True):
+    """One change with its moment, in seconds since the epoch."""
+
+    at: float
+    change: Change
+
+
+class Kept(Struct, frozen=True, kw_only=True):
+    """A part of a journal: entries in order, the last snapshot (None before the first sweep), its begin and its last sweep."""
+
+    entries: tuple[Entry, ...]
+    snapshot: Snapshot | None
+    begins: float
+    seen: float
+
+
+class Journal:
+    """The journal of one host's watch, for one thread at a time. Created if missing; a damaged file is put aside and begun anew.
+
+    `days` and `mib` bound it. Raises `InvalidRequest` if the file cannot be made, `Unavailable` if it cannot be written any more.
+    """
+
+    def __init__(self, path: Path, *, days: float, mib: float) -> None:
+        self.path = path
+        self._days = days
+        self._pages = max(_LEAST_PAGES, int(mib * 1024 * 1024) // _PAGE)
+        self._last: tuple[int, Snapshot] | None = None
+        self.put_aside = ""
+        """Where a damaged file is now, '' if there was none."""
+        try:
+            self._connection = self._opened()
+        except sqlite3.DatabaseError as error:
+            if not _is_damaged(error):
+                raise InvalidRequest(f"the journal {path} cannot be opened: {error}", key=str(path)) from error
+            self.put_aside = str(_put_aside(path))
+            self._connection = self._opened()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def keep(self, now: Snapshot, at: float) -> tuple[Change, ...]:
+        """Write what changed since the last snapshot, and the snapshot. Returns the changes."""
+        with self._writing() as cursor:
+            before, seen = self._before(cursor)
+            found = changes(before or EMPTY, now)
+            if before is not None and at - seen > GAP_SECONDS:
+                found = (Change(kind=ChangeKind.UNWATCHED, before=repr(seen)), *found)
+            self._write(cursor, found, at)
+            if before is None or before != now:
+                cursor.execute("INSERT OR REPLACE INTO kept VALUES ('snapshot', ?)", (snapshots.encode(now),))
+            cursor.execute("INSERT OR REPLACE INTO kept VALUES ('seen', ?)", (repr(at),))
+            if before is None:
+                cursor.execute("INSERT OR IGNORE INTO kept VALUES ('begins', ?)", (repr(at),))
+        self._last = (self._version(), now)
+        return found
+
+    def note(self, change: Change, at: float) -> None:
+        """Write one change that no two snapshots show, such as a repair."""
+        with self._writing() as cursor:
+            self._write(cursor, (change,), at)
+
+    def _before(self, cursor: sqlite3.Cursor) -> tuple[Snapshot | None, float]:
+        seen = cursor.execute("SELECT value FROM kept WHERE name = 'seen'").fetchone()
+        if self._last is not None and self._last[0] == self._version():
+            return self._last[1], float(seen[0])
+        row = cursor.execute("SELECT value FROM kept WHERE name = 'snapshot'").fetchone()
+        return (None if row is None else snapshots.decode(row[0])), float(seen[0]) if seen else 0.0
+
+    def _version(self) -> int:
+        """A number that changes when another connection has written."""
+        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+
+    def _write(self, cursor: sqlite3.Cursor, found: Sequence[Change], at: float) -> None:
+        rows = [(at, one.kind.value, one.guest, one.guest_id, one.pcpu, one.subject, one.before, one.after) for one in found]
+        if not rows:
+            return
+        cursor.execute("DELETE FROM changes WHERE at < ?", (at - self._days * DAY,))
+        self._make_room(cursor)
+        cursor.executemany(f"INSERT INTO changes ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)  # noqa: S608 - no value is in it
+        oldest = cursor.execute("SELECT min(at) FROM changes").fetchone()[0]
+        begins = cursor.execute("SELECT value FROM kept WHERE name = 'begins'").fetchone()
+        if begins is not None and at - float(begins[0]) > self._days * DAY:
+            cursor.execute("INSERT OR REPLACE INTO kept VALUES ('begins', ?)", (repr(oldest),))
+
+    def _make_room(self, cursor: sqlite3.Cursor) -> None:
+        """Delete the oldest quarter of the rows while the file is fuller than it should be."""
+        while self._used() > self._pages * _ROOM:
+            rows = int(cursor.execute("SELECT count(*) FROM changes").fetchone()[0])
+            if rows == 0:
+                return
+            cursor.execute("DELETE FROM changes WHERE id IN (SELECT id FROM changes ORDER BY id LIMIT ?)", (rows // 4 + 1,))
+            oldest = cursor.execute("SELECT min(at) FROM changes").fetchone()[0]
+            if oldest is not None:
+                cursor.execute("INSERT OR REPLACE INTO kept VALUES ('begins', ?)", (repr(oldest),))
+
+    def _used(self) -> int:
+        count, free = (int(self._connection.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "freelist_count"))
+        return count - free
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Cursor]:
+        try:
+            with closing(self._connection.cursor()) as cursor:
+                cursor.execute("BEGIN IMMEDIATE")
+                try:
+                    yield cursor
+                except BaseException:
+                    self._connection.rollback()
+                    self._last = None
+                    raise
+                self._connection.commit()
+        except sqlite3.Error as error:
+            self._last = None
+            raise Unavailable(f"the journal {self.path} cannot be written: {error}") from error
+
+    def _opened(self) -> sqlite3.Connection:
+        try:
+            # Made here, because SQLite would make it readable for everybody. It holds the names of all guests.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        except OSError as error:
+            raise InvalidRequest(f"the journal {self.path} cannot be opened: {error.strerror}", key=str(self.path)) from error
+        connection = sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute(f"PRAGMA page_size = {_PAGE}")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(f"PRAGMA journal_size_limit = {4 << 20}")
+            connection.execute(f"PRAGMA max_page_count = {self._pages}")
+            _make_tables(connection, self.path)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def journal_path(settings: HostSettings) -> Path:
+    """Where the journal of this host lies. Raises `InvalidRequest` if the state directory cannot be made."""
+    return state_folder(settings) / f"host-{host_key(settings)}.journal"
+
+
+def read(
+    path: Path, *, since: float = 0.0, until: float = float("inf"), pcpu: int | None = None, guest: str = "", most: int = 10_000
+) -> Kept:
+    """The entries of a journal from `since` until before `until`, of one pCPU or guest (name or id): the newest `most`, oldest first.
+
+    Of a guest, the pCPUs that it got and gave up count too. Raises `InvalidRequest` if there is no journal, `Unavailable` if it cannot be
+    read.
+    """
+    if not path.is_file():
+        raise InvalidRequest(f"there is no journal {path}; `pinfold watch` writes it", key=str(path))
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)) as connection:
+            if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+                raise InvalidRequest(f"the journal {path} is of another version of pinfold", key=str(path))
+            condition, values = _condition(connection, since, until, pcpu, guest)
+            rows = connection.execute(
+                f"SELECT {_COLUMNS} FROM changes WHERE {condition} ORDER BY id DESC LIMIT ?",  # noqa: S608 - no value is in it
+                (*values, most),
+            ).fetchall()
+            kept = dict(connection.execute("SELECT name, value FROM kept").fetchall())
+    except sqlite3.Error as error:
+        raise Unavailable(f"the journal {path} cannot be read: {error}") from error
+    return Kept(
+        entries=tuple(_entry(row) for row in reversed(rows)),
+        snapshot=snapshots.decode(kept["snapshot"]) if "snapshot" in kept else None,
+        begins=float(kept.get("begins", 0.0)),
+        seen=float(kept.get("seen", 0.0)),
+    )
+
+
+def _condition(connection: sqlite3.Connection, since: float, until: float, pcpu: int | None, guest: str) -> tuple[str, tuple[object, ...]]:
+    """The condition of a query, and the values in it."""
+    parts, values = ["at >= ?", "at < ?"], [since, min(until, 1e12)]
+    if pcpu is not None:
+        return " AND ".join((*parts, "pcpu = ?")), (*values, pcpu)
+    if not guest:
+        return " AND ".join(parts), tuple(values)
+    found = connection.execute("SELECT DISTINCT guest_id FROM changes WHERE guest = ? OR guest_id = ? LIMIT 100", (guest, guest))
+    ids = [row[0] for row in found if row[0]]
+    if not ids:
+        return "0", ()
+    marks = ", ".join("?" * len(ids))
+    owned = " OR ".join("instr(before, ?) OR instr(after, ?)" for _ in ids)
+    texts = [f" {one} " for one in ids for _ in range(2)]
+    return f"{' AND '.join(parts)} AND (guest_id IN ({marks}) OR (pcpu IS NOT NULL AND ({owned})))", (*values, *ids, *texts)
+
+
+def _entry(row: tuple[float, str, str, str, int | None, str, str, str]) -> Entry:
+    at, kind, guest, guest_id, pcpu, subject, before, after = row
+    change = Change(kind=ChangeKind(kind), guest=guest, guest_id=guest_id, pcpu=pcpu, subject=subject, before=before, after=after)
+    return Entry(at=at, change=change)
+
+
+def _make_tables(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version == 0:
+        for statement in _SCHEMA:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute("COMMIT")
+    if version not in (0, VERSION):
+        raise InvalidRequest(f"the journal {path} is of another version of pinfold; move it away", key=str(path))
+
+
+def _is_damaged(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _put_aside(path: Path) -> Path:
+    """Rename a damaged journal, with SQLite's own files beside it."""
+    aside = path.with_name(f"{path.name}.damaged")
+    for suffix in ("-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+    path.replace(aside)
+    return aside
