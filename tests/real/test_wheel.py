@@ -20,7 +20,23 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FLEET = "pip install 'pinfold[fleet]'"
-COMMANDS = ("guest", "fit", "host", "audit", "repair", "doctor", "up", "server", "flavor", "api", "agent", "config", "lab", "version")
+COMMANDS = (
+    "guest",
+    "fit",
+    "host",
+    "audit",
+    "repair",
+    "doctor",
+    "up",
+    "server",
+    "flavor",
+    "api",
+    "agent",
+    "nova",
+    "config",
+    "lab",
+    "version",
+)
 
 pytestmark = [pytest.mark.installs, pytest.mark.timeout(1200)]
 

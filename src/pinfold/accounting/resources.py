@@ -16,13 +16,13 @@ from typing import Final
 
 from pinfold.core.fit.model import Fit
 from pinfold.core.host import HostState, exact
-from pinfold.core.overhead import PoolState, floating_pcpus, pool_of
+from pinfold.core.overhead import RESOURCE_CLASS, PoolState, floating_pcpus, pool_of
 
 PCPU: Final = "PCPU"
 VCPU: Final = "VCPU"
 MEMORY_MB: Final = "MEMORY_MB"
 DISK_GB: Final = "DISK_GB"
-OVERHEAD: Final = "CUSTOM_OVERHEAD_MILLICPU"
+OVERHEAD: Final = RESOURCE_CLASS
 
 UNLIMITED: Final = 2**31 - 1
 """Placement's largest integer."""

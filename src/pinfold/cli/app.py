@@ -17,6 +17,7 @@ from pinfold.cli.session import Parts
 PANELS: Final = {
     "On this host": ("guest", "fit", "host", "audit", "repair", "watch", "history", "doctor"),
     "As a service": ("up", "server", "flavor", "api", "agent", "database"),
+    "Beside Nova": ("nova",),
     "More": ("config", "lab", "version"),
 }
 """The commands by the panel of the help that lists them, in its order."""

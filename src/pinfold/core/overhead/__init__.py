@@ -1,11 +1,12 @@
 """Overhead threads: policies (`table`), the pool of a host (`pool`), what a guest books (`booking`), a guest's threads (`threads`)."""
 
 from pinfold.core.overhead.booking import rebooked
-from pinfold.core.overhead.pool import OverheadPool, booked_millicpu, capacity_millicpu, floating_pcpus, pool_of
+from pinfold.core.overhead.pool import RESOURCE_CLASS, OverheadPool, booked_millicpu, capacity_millicpu, floating_pcpus, pool_of
 from pinfold.core.overhead.table import PoolState, Rule, rule, rules, state_of
 from pinfold.core.overhead.threads import Masks, ObservedThread, ThreadClass, masks, memory_cell
 
 __all__ = [
+    "RESOURCE_CLASS",
     "Masks",
     "ObservedThread",
     "OverheadPool",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 from math import floor
+from typing import Final
 
 from msgspec import Struct
 
@@ -13,6 +14,9 @@ from pinfold.core.overhead.table import PoolState, Rule, state_of
 from pinfold.core.pools import Pools
 from pinfold.core.reasons import ReasonCode
 from pinfold.core.request.model import GuestRequest
+
+RESOURCE_CLASS: Final = "CUSTOM_OVERHEAD_MILLICPU"
+"""Placement's resource class of the millicpu of overhead pools."""
 
 Lack = tuple[ReasonCode, int, int]
 """What a host lacks for a guest's overhead threads: the code, the millicpu needed and available (0 and 0 if it is not about millicpu)."""

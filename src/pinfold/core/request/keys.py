@@ -225,6 +225,11 @@ ACCEPTED: Final = (
     _accepted("hw:viommu_model", "intel, smmuv3, virtio or auto", "The model of the guest's IOMMU.", "hw_viommu_model"),
     _accepted("hw:virtio_packed_ring", _BOOLEAN, "Lets the guest use packed virtio rings.", "hw_virtio_packed_ring"),
     _accepted("hw:watchdog_action", "none, pause, poweroff, reset or disabled", "What the watchdog does.", "hw_watchdog_action"),
+    _accepted(
+        "resources:CUSTOM_OVERHEAD_MILLICPU",
+        "a whole number",
+        "What a guest books of the overhead pool in a Nova cloud; pinfold counts that itself, by [overhead].",
+    ),
     _accepted("aggregate_instance_extra_specs:NAME", _ANYTHING, "Metadata that Nova looks for in a host's aggregates."),
     _accepted("capabilities:NAME", _ANYTHING, "A capability that Nova compares with what the host reports."),
     _accepted("hw_rng:NAME", _ANYTHING, "The guest's random number device."),

@@ -14,7 +14,7 @@ MAX_TEXT: Final = 1 << 18
 """The longest accepted text, in characters."""
 
 _PAIR_ENDS: Final = re.compile(r"', (?=[^=']+=')")
-_EPHEMERAL: Final = "OS-FLV-EXT-DATA:ephemeral"
+EPHEMERAL: Final = "OS-FLV-EXT-DATA:ephemeral"
 
 
 def flavor_from_openstack_json(text: str) -> Flavor:
@@ -32,12 +32,12 @@ def flavor_from_openstack_json(text: str) -> Flavor:
     name = fields.get("name", "")
     if not isinstance(name, str):
         raise InvalidRequest("the flavor's name must be a text", key="name")
-    swap_gib = -(-_amount(fields, "swap", 0) // 1024)
+    swap_gib = -(-amount(fields, "swap", 0) // 1024)
     return Flavor(
-        vcpus=_amount(fields, "vcpus", None),
-        memory_mib=_amount(fields, "ram", None),
-        disk_gib=_amount(fields, "disk", 0) + _amount(fields, _EPHEMERAL, 0) + swap_gib,
-        extra_specs=tuple(sorted(_properties(fields.get("properties")).items())),
+        vcpus=amount(fields, "vcpus", None),
+        memory_mib=amount(fields, "ram", None),
+        disk_gib=amount(fields, "disk", 0) + amount(fields, EPHEMERAL, 0) + swap_gib,
+        extra_specs=tuple(sorted(properties(fields.get("properties")).items())),
         name=name,
     )
 
@@ -46,7 +46,7 @@ def _object(text: str) -> dict[str, object]:
     if len(text) > MAX_TEXT:
         raise InvalidRequest(f"the flavor's JSON has {len(text)} characters; at most {MAX_TEXT} are allowed")
     try:
-        fields: object = json.loads(text, object_pairs_hook=_once)
+        fields: object = json.loads(text, object_pairs_hook=object_once)
     except InvalidRequest:
         raise
     except (ValueError, RecursionError) as error:
@@ -56,7 +56,8 @@ def _object(text: str) -> dict[str, object]:
     return fields
 
 
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def object_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """The object with these pairs, for `json.loads`. Raises `InvalidRequest` for a name that stands twice."""
     found: dict[str, object] = {}
     for name, value in pairs:
         if name in found:
@@ -65,7 +66,7 @@ def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-def _amount(fields: dict[str, object], name: str, default: int | None) -> int:
+def amount(fields: dict[str, object], name: str, default: int | None) -> int:
     """A whole number of the flavor. '' and null mean the default, because older clients print '' for no swap."""
     value = fields.get(name)
     if value in (None, "") and default is not None:
@@ -78,7 +79,8 @@ def _amount(fields: dict[str, object], name: str, default: int | None) -> int:
     return value
 
 
-def _properties(value: object) -> dict[str, str]:
+def properties(value: object) -> dict[str, str]:
+    """The extra specs of a flavor: an object, or the text of older clients. Raises `InvalidRequest`."""
     if value is None or value == "":
         return {}
     if isinstance(value, str):
@@ -113,4 +115,4 @@ def _property_text(text: str) -> dict[str, str]:
         if not equals or not name.strip():
             raise InvalidRequest(f"the flavor's properties hold {shown(pair)}; each must be written key='value'", key="properties")
         found.append((name.strip(), value))
-    return {name: str(value) for name, value in _once(found).items()}
+    return {name: str(value) for name, value in object_once(found).items()}
