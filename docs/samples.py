@@ -31,7 +31,7 @@ from pinfold.core.fit.capacity import capacity, demands_of
 from pinfold.core.fit.count import count_host
 from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import Fit, NoFit, Strategy
-from pinfold.core.host import Claim, HostState, Ledger
+from pinfold.core.host import Claim, HostState, Ledger, Locality
 from pinfold.core.hosttext import host
 from pinfold.core.overhead import ObservedThread, ThreadClass, masks
 from pinfold.core.pools import PoolConfig, build_pools
@@ -98,7 +98,11 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
     why = "the guest is Nova's, and a repair moves guests of ours alone"
     left = tuple(RemainingFinding(finding=structs.replace(finding, guest="router", by_record=False), why=why) for finding in findings)
     checked = CheckResult(
-        files=("/etc/pinfold/pinfold.conf",), warnings=(), host="checked against qemu:///system", pools=(("dedicated", "1-3"),)
+        files=("/etc/pinfold/pinfold.conf",),
+        warnings=(),
+        host="checked against qemu:///system",
+        pools=(("dedicated", "1-3"),),
+        locality=Locality.POOL,
     )
     stories = noted(noted({}, _ID, "start begins", time=1_764_316_800.0, name="web"), _ID, "it is running", time=1_764_316_801.0)
     move = ThreadMove(thread_class=ThreadClass.EMULATOR, count=4, before=CpuSet.of(0), after=CpuSet.of(0, 4))

@@ -28,6 +28,18 @@ def test_check_of_a_good_file_finds_nothing(pinfold: Pinfold, tmp_path: Path) ->
     assert "✓ nothing found" in answer.out
 
 
+@pytest.mark.parametrize(
+    ("line", "locality", "words"),
+    [("", "pool", "run on the whole overhead pool"), ("locality = prefer_local\n", "prefer_local", "on the guest's cells")],
+)
+def test_check_says_where_overhead_threads_run_on_the_pool(pinfold: Pinfold, tmp_path: Path, line: str, locality: str, words: str) -> None:
+    path = tmp_path / "good.conf"
+    path.write_text(f"[overhead]\n{line}")
+    shown = " ".join(pinfold("config", "check", "--offline", str(path)).out.split())
+    assert f" locality {locality}: overhead threads of policy share" in shown and words in shown
+    assert json.loads(pinfold("config", "check", "--offline", str(path), "--json").out)["locality"] == locality
+
+
 def test_check_names_slips_repeats_and_broken_flavors_with_status_1(pinfold: Pinfold, tmp_path: Path) -> None:
     (tmp_path / "flavors.toml").write_text(
         '[flavors.bad]\nvcpus = 1\nram = 64\n[flavors.bad.properties]\n"hw:emulator_threads" = "share"\n'

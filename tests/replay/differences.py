@@ -201,6 +201,8 @@ DIFFERENCES: tuple[Difference, ...] = (
         )
         for family, cases in (
             ("documents", "*: config sample --json"),
+            ("documents", "*: host show*"),
+            ("documents", "*: config check*"),
             ("story", "* PUT /agent/v1/host"),
             ("messages", "*"),
             ("messages-read", "*"),

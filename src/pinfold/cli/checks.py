@@ -22,6 +22,7 @@ from pinfold.drivers.checkup import Check, Checkup, Health, Needs, Seen, needs_o
 
 if TYPE_CHECKING:
     from pinfold.config import Configuration
+    from pinfold.core.host import Locality
     from pinfold.core.topology import Topology
     from pinfold.host.checkups.facts import PcpuFacts
     from pinfold.host.survey import Survey
@@ -35,7 +36,7 @@ class CheckResult:
     """The result of checking configuration files: the files, the warnings in order, and the pools that they define on this host.
 
     `errors` make the files unusable. `host` says against what the pools were checked, or why they were not. `pools` holds `(name,
-    cpulist)`.
+    cpulist)`. `locality` is None if no option can be read.
     """
 
     files: tuple[str, ...]
@@ -43,6 +44,7 @@ class CheckResult:
     host: str
     errors: tuple[str, ...] = ()
     pools: tuple[tuple[str, str], ...] = ()
+    locality: Locality | None = None
 
 
 def check_configuration(context: typer.Context, files: Sequence[str], uri: str | None, *, offline: bool) -> CheckResult:
@@ -67,21 +69,23 @@ def check_configuration(context: typer.Context, files: Sequence[str], uri: str |
     errors, warnings = [*errors, *flavors_wrong], [*warnings, *flavors_odd, *image_problems(Path(configuration.settings.images_dir))]
     if uri:
         configuration = replace(configuration, settings=structs.replace(configuration.settings, uri=uri))
+    locality = configuration.settings.limits.locality
+    read = CheckResult(files=found, warnings=tuple(warnings), host="", errors=tuple(errors), locality=locality)
     try:
         check_disjoint(configuration.settings.pools)
         if errors:
-            return CheckResult(files=found, warnings=tuple(warnings), host=_unusable(found), errors=tuple(errors))
+            return replace(read, host=_unusable(found))
         if offline:
-            return CheckResult(files=found, warnings=tuple(warnings), host="not checked against this host (--offline)")
+            return replace(read, host="not checked against this host (--offline)")
         with open_session(context, configuration) as session:
             seen = survey(session.driver, session.settings)
     except Unavailable as error:
-        return CheckResult(files=found, warnings=tuple(warnings), host=f"not checked against this host: {error}")
+        return replace(read, host=f"not checked against this host: {error}")
     except InvalidRequest as error:
-        return CheckResult(files=found, warnings=tuple(warnings), host=_unusable(found), errors=(*errors, str(error)))
+        return replace(read, host=_unusable(found), errors=(*errors, str(error)))
     pools = seen.state.pools
     shown = (("dedicated", str(pools.dedicated)), ("shared", str(pools.shared)), ("overhead", str(pools.overhead or "")))
-    return CheckResult(files=found, warnings=(*warnings, *seen.warnings), host=f"checked against {configuration.settings.uri}", pools=shown)
+    return replace(read, warnings=(*warnings, *seen.warnings), host=f"checked against {configuration.settings.uri}", pools=shown)
 
 
 def _unusable(files: Sequence[str]) -> str:

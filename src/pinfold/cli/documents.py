@@ -197,6 +197,7 @@ def check_document(found: CheckResult) -> Document:
         "warnings": list(found.warnings),
         "host": found.host,
         "pools": dict(found.pools),
+        "locality": None if found.locality is None else found.locality.value,
     }
 
 
@@ -246,6 +247,7 @@ def host_document(seen: Survey, chart: HostMap, settings: HostSettings) -> Docum
             "reserved_disk_gib": limits.reserved_disk_gib,
             "shared_fraction": limits.shared_fraction,
             "booking": limits.booking.value,
+            "locality": limits.locality.value,
         },
         "strategy": settings.strategy.value,
         "traits": sorted(state.traits),

@@ -12,10 +12,15 @@ from rich.text import Text
 
 from pinfold.cli.checks import CheckResult
 from pinfold.cli.views.columns import Columns
+from pinfold.core.host import Locality
 from pinfold.core.printable import shown
 from pinfold.drivers.checkup import Checkup, Health
 
 _GAP: Final = 2
+_LOCALITY: Final = {
+    Locality.POOL: "overhead threads of policy share run on the whole overhead pool",
+    Locality.PREFER_LOCAL: "overhead threads of policy share run on the part of the overhead pool on the guest's cells, if it has room",
+}
 
 
 def check_view(found: CheckResult) -> list[RenderableType]:
@@ -23,11 +28,12 @@ def check_view(found: CheckResult) -> list[RenderableType]:
     lines: list[RenderableType] = [Text(f"read {', '.join(found.files)}" if found.files else "no file: every option has its default")]
     lines += [Text.assemble(("✗ ", "bold red"), error) for error in found.errors]
     lines += [Text.assemble(("○ ", "bold yellow"), warning) for warning in found.warnings]
-    if found.pools:
-        table = Columns("", "", titled=False)
-        for name, cpus in found.pools:
-            table.add_row(f"  {name}", cpus or "none")
-        lines.append(table)
+    table = Columns("", "", titled=False)
+    for name, cpus in found.pools:
+        table.add_row(f"  {name}", cpus or "none")
+    if found.locality is not None:
+        table.add_row("  locality", f"{found.locality.value}: {_LOCALITY[found.locality]}")
+    lines += [table] if found.pools or found.locality is not None else []
     if not found.warnings and not found.errors:
         lines.append(Text.assemble(("✓ ", "bold green"), "nothing found"))
     return [*lines, Text(found.host, style="dim")]

@@ -32,7 +32,8 @@ def host_show_view(seen: Survey, chart: HostMap, settings: HostSettings) -> list
     rows.add_row("ratios".ljust(_LABEL), ratios)
     rows.add_row("memory", f"{mib(chart.floating_memory_free_mib)} free for guests without cells")
     rows.add_row("reserved", f"{mib(limits.reserved_memory_mib)} of memory, {limits.reserved_disk_gib} GiB of disk")
-    rows.add_row("overhead", f"booking {limits.booking.value}, shared fraction {limits.shared_fraction:g}")
+    fraction = f"shared fraction {limits.shared_fraction:g}"
+    rows.add_row("overhead", f"booking {limits.booking.value}, {fraction}, locality {limits.locality.value}")
     rows.add_row("host cells", f"{settings.strategy.value}")
     rows.add_row("traits", ", ".join(sorted(seen.state.traits)) or "none")
     rows.add_row("guests", f"{count(len(seen.ours), 'guest')} of ours, {len(seen.guests) - len(seen.ours)} of others")
