@@ -146,6 +146,7 @@ _DRIFT = {
     "host": HOSTILE,
     "up": False,
     "reported": 1.0,
+    "witnesses": [HOSTILE],
     "findings": [document(_FOUND), document(_HOST_FOUND)],
     "counts": [_COUNT],
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from rich.console import Console
 
 from pinfold.cli.views.servers import server_view
@@ -35,6 +36,21 @@ def test_a_thread_without_a_recorded_place_is_not_judged() -> None:
         for line in server_view(SERVER, {"host": None, "claim": None, "observed": observed, "refusals": []}):
             console.print(line)
     assert "emulator qemu 7 8-15 nothing ·" in [" ".join(line.split()) for line in captured.get().splitlines()]
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_a_server_that_drifted_names_the_command_that_shows_its_repair(running: bool) -> None:
+    emulator = {"tid": 7, "name": "qemu", "thread_class": "emulator", "allowed": "8-15", "recorded": "0", "vcpu": None}
+    sentence = "guest instance-1: emulator thread 7 (qemu) may run on 8-15, recorded is 0"
+    observed = {"threads": [emulator], "drift": [sentence], "witness": "procfs", "reported": 1795841504.0}
+    placement = {"host": "c07", "host_up": True, "claim": None, "observed": observed, "refusals": []}
+    console = Console(width=200)
+    with console.capture() as captured:
+        for line in server_view(SERVER | {"OS-EXT-STS:power_state": 1 if running else 4}, placement):
+            console.print(line)
+    hint = "  the commands that undo this: pinfold host drift c07"
+    assert (hint in captured.get().splitlines()) is running
+    assert (f"✗ {sentence}" in captured.get().splitlines()) is running
 
 
 def test_a_refusal_names_the_revision_that_it_was_decided_on_and_a_failed_start_has_none() -> None:

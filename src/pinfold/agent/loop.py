@@ -192,7 +192,7 @@ class Agent:
 
     def _verify(self, action: actions.Verify) -> events.Verified:
         verdict = verify(self._driver, self._settings, action.guest, online=action.online)
-        drift = "; ".join(finding.sentence() for finding in verdict.drift)
+        drift = "; ".join(finding.fact() for finding in verdict.drift)
         return events.Verified(threads=thread_report(verdict), drift=drift, when=_now())
 
     def _send(self, action: actions.SendGuest | actions.SendFindings) -> Event:

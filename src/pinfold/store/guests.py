@@ -295,6 +295,13 @@ def orders(connection: sa.Connection, host: HostId) -> tuple[Order, ...]:
     return tuple(Order(guest=_record(row), claim=held[row["id"]]) for row in rows if row["id"] in held)
 
 
+def thread_reports(connection: sa.Connection, host: HostId) -> tuple[tuple[str, str], ...]:
+    """`(guest id, report)` of each guest on that host that runs or is paused and whose agent reported its threads."""
+    active = guest.c.observed.in_((Observed.RUNNING.value, Observed.PAUSED.value))
+    chosen = sa.select(guest.c.id, guest.c.report).where(guest.c.host == host, active, guest.c.report != "", guest.c.deleted.is_(None))
+    return tuple((row[0], row[1]) for row in connection.execute(chosen))
+
+
 def interrupted(connection: sa.Connection, idle_seconds: float, limit: int = 100) -> tuple[GuestRecord, ...]:
     """Guests that no process is scheduling any more: task `scheduling`, no live claim, unchanged for that long."""
     query = sa.select(guest).where(guest.c.task == "scheduling", guest.c.deleted.is_(None), ~_HAS_LIVE_CLAIM)

@@ -87,7 +87,10 @@ def test_a_vcpu_and_a_process_that_stray_are_reported_until_the_printed_commands
         shown = command(own, "host", "drift", own.host)
         assert shown.returncode == 1
         assert f"repair: {strayed['repair']}\n" in shown.stdout
-        assert json.loads(command(own, "host", "drift", own.host, "--json").stdout)["host"] == own.host
+        assert "\n  witness: procfs\n" in shown.stdout
+        assert json.loads(command(own, "host", "drift", own.host, "--json").stdout)["witnesses"] == ["procfs"]
+        assert f"pinfold host drift {own.host}\n" in command(own, "server", "show", server).stdout
+        until(lambda: f" has drifted: vCPU thread {vcpu} (" in story(own, server), "the story names the guest once")
 
         for finding in (strayed, bound):
             subprocess.run(["sh", "-c", finding["repair"]], check=True, capture_output=True)
@@ -107,6 +110,12 @@ def same_maps(own: UpRig) -> dict[int, bool | None]:
     assert here == there
     cores = [core for cell in here["cells"] for core in cell["cores"]]
     return {pcpu["pcpu"]: owner["drifted"] for core in cores for pcpu in core["pcpus"] for owner in pcpu["owners"]}
+
+
+def story(own: UpRig, server: str) -> str:
+    """The story of a server's guest, unfolded."""
+    configured = {"PINFOLD_CONFIG": own.process.arguments[-1]}
+    return " ".join(command(own, "agent", "story", server, **configured).stdout.split())
 
 
 def command(own: UpRig, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -12,10 +12,11 @@ from pinfold.api.compute.links import Limit, next_page, page_size
 from pinfold.api.dependencies import Services
 from pinfold.api.v1.hosts import find
 from pinfold.api.v1.schemas import CountOfHost, CountView, Drift, FindingOfHost, HostDrift
+from pinfold.api.v1.views import thread_report
 from pinfold.core.drift import FindingCode, Severity
 from pinfold.core.drift.written import FindingCount
 from pinfold.core.errors import InvalidRequest
-from pinfold.store import findings
+from pinfold.store import findings, guests
 from pinfold.store.records import HostFinding
 
 router = APIRouter(prefix="/v1", tags=["drift"])
@@ -53,10 +54,13 @@ def show_drift(name: str, services: Services) -> HostDrift:
         reported = findings.reported(connection, host.id)
         found = findings.of_host(connection, host.id)
         counts = findings.counts(connection, host.id)
+        seen = guests.thread_reports(connection, host.id)
+    reports = (thread_report(guest, text) for guest, text in seen)
     return {
         "host": host.name,
         "up": host.up,
         "reported": reported,
+        "witnesses": sorted({report.witness for report in reports if report is not None}),
         "findings": [msgspec.to_builtins(finding) for finding in found],
         "counts": [_count(each.count) for each in counts],
     }

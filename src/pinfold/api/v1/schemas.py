@@ -243,11 +243,13 @@ class Drift(TypedDict):
 class HostDrift(TypedDict):
     """What the audit of a host's agent found. `counts` has all findings, also those that a report of more than 1,000 leaves out.
 
-    `reported` is when the agent sent it, in seconds since the epoch; null if it never did, as an agent of an earlier pinfold.
+    `reported` is when the agent sent it, in seconds since the epoch; null if it never did, as an agent of an earlier pinfold. `witnesses`
+    says which sources showed the agent the threads of the guests that run there.
     """
 
     host: str
     up: bool
     reported: float | None
+    witnesses: list[str]
     findings: list[Finding]
     counts: list[CountView]

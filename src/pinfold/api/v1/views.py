@@ -67,10 +67,14 @@ def fit_view(fit: Fit) -> FitView:
     }
 
 
+def thread_report(guest: str, text: str) -> ThreadReport | None:
+    """What a guest's agent reported of its threads, as stored; None if it reported nothing, or if it cannot be read."""
+    return codec.readable(text, ThreadReport, f"guest {guest}: what its agent told of its threads", None) if text else None
+
+
 def placement_view(guest: GuestRecord, claim: ClaimRecord | None, host: HostRecord | None) -> PlacementView:
     """Where a server's threads are recorded to run, what its agent last saw of them, and what other hosts lacked."""
-    where = f"guest {guest.id}: what its agent told of its threads"
-    report = codec.readable(guest.report, ThreadReport, where, None) if guest.report else None
+    report = thread_report(guest.id, guest.report)
     return {
         "server": {"id": guest.id, "name": guest.name},
         "host": host.name if host else None,

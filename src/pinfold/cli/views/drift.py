@@ -37,4 +37,6 @@ def drift_view(document: Mapping[str, Any]) -> list[RenderableType]:
     when = f"  as its agent reported at {moment(document['reported'])}"
     silent = "; it reports a change after its next sweep, and all anew every 5 minutes" if document["up"] else "; the agent is silent now"
     lines.append(Text(when + silent, style="dim" if document["up"] else "yellow"))
+    if witnesses := document.get("witnesses"):
+        lines.append(Text(f"  witness: {', '.join(witnesses)}", style="dim"))
     return lines

@@ -13,6 +13,7 @@ from pinfold.cli.views.columns import Columns
 from pinfold.cli.views.phrases import moment
 from pinfold.core.overhead import ThreadClass
 from pinfold.core.plural import count, mib
+from pinfold.core.printable import shell_word
 
 _STYLES: Final = {"ACTIVE": "green", "ERROR": "bold red", "BUILD": "yellow", "UNKNOWN": "bold yellow", "SHUTOFF": "dim"}
 _RUNNING: Final = (1, 3)
@@ -68,7 +69,11 @@ def server_view(server: Mapping[str, Any], placement: Mapping[str, Any]) -> list
         lines += [Text(), Text(f"✗ {server['fault']['message'].partition(': ')[0]}", style="bold red")]
     lines += _refusals(placement["refusals"])
     if placement["observed"]:
-        lines += [Text(), *_threads(placement["observed"], running=server["OS-EXT-STS:power_state"] in _RUNNING)]
+        observed, running = placement["observed"], server["OS-EXT-STS:power_state"] in _RUNNING
+        lines += [Text(), *_threads(observed, running=running)]
+        if running and observed["drift"] and placement["host"]:
+            hint = f"  the commands that undo this: pinfold host drift {shell_word(placement['host'])}"
+            lines.append(Text(hint, no_wrap=True))
     return lines
 
 

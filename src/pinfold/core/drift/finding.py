@@ -127,10 +127,17 @@ class Finding(Struct, frozen=True, kw_only=True):
         >>> Finding(code=FindingCode.TWO_OWNERS, subject="4-5", observed="guest a, guest b").sentence()
         'pCPUs 4-5 have more than one owner: guest a, guest b'
         """
-        where = f"guest {self.guest}: " if self.guest else ""
+        return (f"guest {self.guest}: " if self.guest else "") + self.fact()
+
+    def fact(self) -> str:
+        """The sentence without the name of the guest.
+
+        >>> Finding(code=FindingCode.EMULATOR_THREAD, guest="web", tid=71, thread="worker", recorded="0-1", observed="0-15").fact()
+        'emulator thread 71 (worker) may run on 0-15, recorded is 0-1'
+        """
         named = self.threads or (((self.tid, self.thread),) if self.tid is not None else ())
         their = "their" if len(named) > 1 else "its"
-        sentence = where + _SENTENCES[self.code].format(
+        sentence = _SENTENCES[self.code].format(
             threads=_listed(named),
             s="s" if len(named) > 1 else "",
             verb="" if len(named) > 1 else "s",
