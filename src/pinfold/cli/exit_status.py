@@ -9,6 +9,7 @@ import sys
 import tempfile
 import traceback
 from enum import IntEnum
+from typing import Any
 
 import typer
 
@@ -47,6 +48,7 @@ _BASE = frozenset({"defusedxml", "libvirt", "libvirtmod", "msgspec", "oslo_confi
 """The packages of every installation, by their import names."""
 
 
+_MOST_VALUE = 60
 _OF_THE_WATCH = frozenset({"prometheus_client"})
 
 
@@ -109,9 +111,30 @@ def _say(message: str, kind: str, status: ExitStatus, key: str | None, *, as_jso
 
 
 def _usage_sentence(error: BaseException) -> str:
-    message = " ".join(str(getattr(error, "format_message")()).split()).rstrip(".")  # noqa: B009
+    message = _number_sentence(error) or " ".join(str(getattr(error, "format_message")()).split()).rstrip(".")  # noqa: B009
     context = getattr(error, "ctx", None)
     return f"{message}; see '{context.command_path} --help'" if context is not None else message
+
+
+def _number_sentence(error: BaseException) -> str:
+    """The sentence about an option that needs a number and got something else; '' for every other error.
+
+    Typer 0.29 reads values with pydantic, whose words are about inputs and parsers.
+    """
+    option: Any = getattr(error, "param", None)
+    failures = getattr(error.__cause__, "errors", None)
+    reading = option.get_runtime_param() if hasattr(option, "get_runtime_param") else None
+    kind = getattr(reading, "annotation", None)
+    if failures is None or reading is None or kind not in (int, float):
+        return ""
+    noun = "a whole number" if kind is int else "a number"
+    info, value = reading.parameter_info, str(failures()[0]["input"])
+    limits = [f"of at least {info.min:g}"] if info.min is not None else []
+    limits += [f"of at most {info.max:g}"] if info.max is not None else []
+    if len(limits) == 2:
+        limits = [f"from {info.min:g} to {info.max:g}"]
+    given = value if len(value) <= _MOST_VALUE else f"{value[: _MOST_VALUE - 1]}…"
+    return f"{max(option.opts, key=len)} {given!r} is not allowed; {' '.join([noun, *limits])} is"
 
 
 def _keep_traceback(error: BaseException) -> str:
