@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
@@ -64,12 +66,21 @@ def up(
 
                 named = ":".join(str(Path(file).absolute()) for file in named_files(config or (), os.environ))
                 placement = placement_there(settings)
-                show(up_view(told.url, told.clouds_file, told.host, told.images_dir, config=named, lab=lab, placement=placement))
+                where = {"config": named, "folder": _folder(), "placement": placement}
+                show(up_view(told.url, told.clouds_file, told.host, told.images_dir, lab=lab, **where))
             tell_systemd_ready()
 
         context.obj.processes.up(settings, no_auth=no_auth, ready=ready)
     if not as_json:
         show(["pinfold, its lab and its guests have ended" if lab else "pinfold has ended; guests go on"])
+
+
+def _folder() -> str:
+    """The folder of the command `pinfold` that runs, if a shell would not find it there; else ''."""
+    command = Path(sys.argv[0]).absolute()
+    found = shutil.which(command.name)
+    here = found is not None and Path(found).resolve() == command.resolve()
+    return "" if here or command.name != "pinfold" else str(command.parent)
 
 
 def _lab(stack: ExitStack) -> str:

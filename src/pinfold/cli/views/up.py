@@ -11,11 +11,20 @@ from pinfold.core.printable import shell_word
 
 
 def up_view(
-    url: str, clouds_file: str, host: str, images_dir: str, *, config: str = "", lab: bool = False, placement: str = ""
+    url: str,
+    clouds_file: str,
+    host: str,
+    images_dir: str,
+    *,
+    config: str = "",
+    folder: str = "",
+    lab: bool = False,
+    placement: str = "",
 ) -> Iterable[RenderableType]:
     """The address, the lines to export, a first server, and what ends with Ctrl-C: with `lab`, the host too. Pure.
 
-    `config` is the value of $PINFOLD_CONFIG with which commands see the same host; '' if they need none.
+    `config` is the value of $PINFOLD_CONFIG with which commands see the same host; '' if they need none. `folder` is that of the command
+    `pinfold`, '' if a shell finds it without.
     """
     parts = f"API and the agent of {host}. {placement}" if placement else f"API, Placement, and the agent of {host}."
     lines = [Text.assemble(("pinfold is up", "bold"), f" at {url}: {parts}")]
@@ -24,6 +33,8 @@ def up_view(
     lines.append(Text(f"Images come from {images_dir}."))
     lines.append(Text(""))
     lines.append(Text("In another shell:", style="bold"))
+    if folder:
+        lines.append(Text(f"  export PATH={shell_word(folder)}:$PATH", no_wrap=True))
     if config:
         lines.append(Text(f"  export PINFOLD_CONFIG={shell_word(config)}", no_wrap=True))
     if clouds_file:
