@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pinfold.config.fleet import FleetSettings, load_fleet, options_now
+from pinfold.config.fleet import FleetSettings, load_fleet, settings_now
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.options import Option, difference
 from pinfold.core.settings import ConnectionLimits, TimeLimits
@@ -50,19 +50,19 @@ def test_a_proxy_that_is_no_address_is_named(tmp_path: Path, value: str) -> None
 def test_options_are_read_again_from_the_same_files_and_new_ones_beside_them(tmp_path: Path) -> None:
     before = fleet(tmp_path, "port = 1000")
     assert Option(key="[pinfold_api] port", value="1000") in before.options
-    assert options_now(before) == before.options
+    assert settings_now(before).options == before.options
     (tmp_path / "pinfold.conf.d").mkdir()
     (tmp_path / "pinfold.conf.d" / "more.conf").write_text("[pinfold_api]\nport = 1001\n[pinfold_placement]\npassword = hush\n")
-    assert difference(before.options, options_now(before)) == (
+    assert difference(before.options, settings_now(before).options) == (
         "the configuration was read again: [pinfold_placement] password has another value, which is secret, "
         "[pinfold_api] port was '1000' and is '1001'; start this process again to use it"
     )
     after = load_fleet([*before.files, str(tmp_path / "pinfold.conf.d" / "more.conf")])
     (tmp_path / "pinfold.conf.d" / "more.conf").unlink()
-    assert options_now(after) == before.options
+    assert settings_now(after).options == before.options
     (tmp_path / "pinfold.conf").write_text("[pinfold_api]\nport = many\n")
     with pytest.raises(InvalidRequest, match=r"^\[pinfold_api\] port in .*: 'many' is not allowed"):
-        options_now(before)
+        settings_now(before)
 
 
 def test_no_secret_is_in_the_repr_of_settings(tmp_path: Path) -> None:

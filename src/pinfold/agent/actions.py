@@ -13,7 +13,7 @@
 | `Confirm` | `Confirmed` |
 | `SaveMemory`, `SaveStories` | `Saved`, `StoriesSaved` |
 | `ReadOptions` | `OptionsRead` |
-| `Log`, `Announce` | nothing |
+| `Log`, `Announce`, `UsePools` | nothing |
 
 Every action that is answered may also be answered by `Failed`. `step` never has two of one kind under way, except `Perform` and `Confirm`,
 of which each guest has at most one.
@@ -30,6 +30,7 @@ from pinfold.agent.story import Stories
 from pinfold.agent.wire import Absence, GuestOrder, GuestReport
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift.written import FindingsReport
+from pinfold.core.pools import PoolConfig
 from pinfold.drivers.port import HostGuest
 from pinfold.host.survey import Survey
 from pinfold.store.records import HostReport
@@ -123,6 +124,12 @@ class Log(Struct, frozen=True, kw_only=True):
     sentence: str
 
 
+class UsePools(Struct, frozen=True, kw_only=True):
+    """Survey the host and start guests by these pools from now on."""
+
+    pools: PoolConfig
+
+
 class Announce(Struct, frozen=True, kw_only=True):
     """Tell the process, once, whether the service has the first report of the host: True as soon as it has, False if that takes long."""
 
@@ -146,4 +153,5 @@ Action: TypeAlias = (
     | ReadOptions
     | Log
     | Announce
+    | UsePools
 )

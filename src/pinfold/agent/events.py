@@ -15,6 +15,7 @@ from pinfold.agent.wire import GuestReport, ThreadReport, Welcome
 from pinfold.core.drift import Finding
 from pinfold.core.drift.written import FindingsReport
 from pinfold.core.options import Option
+from pinfold.core.pools import PoolConfig
 from pinfold.drivers.port import Event as HostEvent
 from pinfold.host.survey import Survey
 from pinfold.store.records import Pairs
@@ -156,10 +157,11 @@ class HungUp(Struct, frozen=True, kw_only=True):
 
 
 class OptionsRead(Struct, frozen=True, kw_only=True):
-    """Every option, as the files of the configuration have it now."""
+    """Every option, as the files of the configuration have it now, and the pools, which fit the host."""
 
     when: Moment
     options: tuple[Option, ...]
+    pools: PoolConfig
 
 
 class Failed(Struct, frozen=True, kw_only=True):

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, assert_never
 
+from msgspec.structs import replace
+
 from pinfold.agent import actions, events
 from pinfold.agent.actions import Action
 from pinfold.agent.client import ServiceAway, ServiceClient
@@ -29,6 +31,7 @@ from pinfold.agent.story_file import read_stories, stories_path, write_stories
 from pinfold.agent.wire import Hello
 from pinfold.core.errors import InvalidRequest, PinfoldError
 from pinfold.core.options import Option
+from pinfold.core.pools import PoolConfig, build_pools
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Driver
 from pinfold.faultpoints import fault_point
@@ -66,19 +69,24 @@ class Agent:
         sweep_seconds: float,
         shutdown_seconds: float,
         options: tuple[Option, ...],
-        read_options: Callable[[], tuple[Option, ...]],
+        read_options: Callable[[], tuple[tuple[Option, ...], PoolConfig]],
     ) -> None:
         self._driver = driver
         self._settings = settings
         self._service = service
         self._facts = facts
-        owner = owner_of(settings)
+        self._owner = owner = owner_of(settings)
         self._memory_path = Path(settings.state_dir, "agent.memory")
         self._stories_path = stories_path(settings)
         self._performer = Performer(driver, settings, service, owner)
         self._read_options = read_options
         rules = Rules(
-            owner=owner, strategy=settings.strategy, sweep_seconds=sweep_seconds, shutdown_seconds=shutdown_seconds, options=options
+            owner=owner,
+            strategy=settings.strategy,
+            sweep_seconds=sweep_seconds,
+            shutdown_seconds=shutdown_seconds,
+            options=options,
+            pools=settings.pools,
         )
         self._state = starting(read_memory(self._memory_path), rules, _now().at, _stories(self._stories_path))
         self._events: queue.SimpleQueue[Event | Exception] = queue.SimpleQueue()
@@ -90,7 +98,7 @@ class Agent:
         self._events.put(events.Stop(when=_now()))
 
     def hang_up(self) -> None:
-        """Hear a SIGHUP: the configuration is read again, and the log says what has changed. Safe where `stop` is."""
+        """Hear a SIGHUP: read the configuration again, use its pools, and log what has changed. Safe where `stop` is."""
         self._events.put(events.HungUp(when=_now()))
 
     def run(self, reported: Callable[[bool], None] = lambda _: None) -> None:
@@ -135,6 +143,9 @@ class Agent:
                 _log.log(action.level, "%s", action.sentence)
             elif isinstance(action, actions.Announce):
                 self._reported(action.reported)
+            elif isinstance(action, actions.UsePools):
+                self._settings = replace(self._settings, pools=action.pools)
+                self._performer = Performer(self._driver, self._settings, self._service, self._owner)
             else:
                 threading.Thread(target=self._perform, args=(action,), name=f"pinfold {type(action).__name__}", daemon=True).start()
 
@@ -184,8 +195,10 @@ class Agent:
             case actions.SaveMemory() | actions.SaveStories():
                 return self._save(action)
             case actions.ReadOptions():
-                return events.OptionsRead(options=self._read_options(), when=_now())
-            case actions.Log() | actions.Announce():
+                options, pools = self._read_options()
+                build_pools(pools, self._driver.topology())
+                return events.OptionsRead(options=options, pools=pools, when=_now())
+            case actions.Log() | actions.Announce() | actions.UsePools():
                 raise AssertionError("these are performed at once")
             case _:
                 assert_never(action)

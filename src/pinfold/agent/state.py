@@ -20,6 +20,7 @@ from pinfold.core.drift import Finding
 from pinfold.core.fit.model import Strategy
 from pinfold.core.identity import ClaimId
 from pinfold.core.options import Option
+from pinfold.core.pools import PoolConfig
 from pinfold.drivers.port import GuestState, HostGuest
 from pinfold.host.survey import Survey
 
@@ -32,13 +33,14 @@ _NEVER: Final = float("-inf")
 
 
 class Rules(Struct, frozen=True, kw_only=True):
-    """What does not change while the agent runs. `options` are those of the configuration that it runs with."""
+    """What the agent runs with. `options` are those of the configuration; a SIGHUP changes the pools and their options, nothing else."""
 
     owner: str
     strategy: Strategy = Strategy.PACK
     sweep_seconds: float = 10.0
     shutdown_seconds: float = 60.0
     options: tuple[Option, ...] = ()
+    pools: PoolConfig = PoolConfig()
 
 
 class Work(Struct, frozen=True, kw_only=True):

@@ -19,6 +19,8 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from msgspec.structs import replace
+
 from pinfold.agent import actions, audits, events, turn, work
 from pinfold.agent.actions import Action
 from pinfold.agent.draft import Draft
@@ -26,8 +28,11 @@ from pinfold.agent.events import Event
 from pinfold.agent.lease import Message, Sight, answered, send, unanswered
 from pinfold.agent.responses import ParsedOrders
 from pinfold.agent.state import Phase, State
-from pinfold.core.options import difference, refusal
+from pinfold.core.options import Option, difference, refusal, taken_over
+from pinfold.core.pools import DEDICATED, OVERHEAD, SHARED, PoolConfig
 
+POOL_KEYS: Final = frozenset(f"[compute] {name}" for name in (SHARED, DEDICATED, OVERHEAD))
+"""The options that a SIGHUP changes in a running agent."""
 BACKOFF_SECONDS: Final = 1.0
 """The pause before a service is asked for orders again that failed, or that answered at once with nothing new."""
 STORIES_SECONDS: Final = 1.0
@@ -60,8 +65,8 @@ def _hear(draft: Draft, event: Event) -> None:
             _end(draft)
         case events.HungUp():
             draft.do(actions.ReadOptions())
-        case events.OptionsRead(options=options):
-            draft.log(logging.WARNING, f"SIGHUP: {difference(draft.state.rules.options, options)}")
+        case events.OptionsRead(options=options, pools=pools):
+            _take_options(draft, options, pools)
         case events.OrdersRead(parsed=parsed, polled=polled):
             _take_orders(draft, parsed, polled=polled)
         case events.Welcomed():
@@ -135,6 +140,16 @@ def _end(draft: Draft) -> None:
     for guest in draft.state.waiting:
         draft.change_guest(guest, work=None)
     draft.change(ending=True, waiting=())
+
+
+def _take_options(draft: Draft, options: tuple[Option, ...], pools: PoolConfig) -> None:
+    """Log what has changed. Use other pools from now on: look at the host by them, and report them, so that its guests follow."""
+    rules = draft.state.rules
+    draft.log(logging.WARNING, f"SIGHUP: {difference(rules.options, options, POOL_KEYS)}")
+    draft.change(rules=replace(rules, options=taken_over(rules.options, options, POOL_KEYS), pools=pools))
+    if pools != rules.pools:
+        draft.change(stale=True)
+        draft.do(actions.UsePools(pools=pools))
 
 
 def _take_orders(draft: Draft, parsed: ParsedOrders, *, polled: bool) -> None:

@@ -97,9 +97,9 @@ def load_fleet(files: Sequence[str], *, without: Collection[str] = ()) -> FleetS
     )
 
 
-def options_now(settings: FleetSettings) -> tuple[Option, ...]:
-    """Every option as the files of these settings have it now. Raises `InvalidRequest` when settings can no longer be read from them."""
-    return load_fleet(find_again(settings.files)).options
+def settings_now(settings: FleetSettings) -> FleetSettings:
+    """The settings in the files of these settings as they are now. Raises `InvalidRequest` when they can no longer be read."""
+    return load_fleet(find_again(settings.files))
 
 
 def _api(values: Values, host: HostSettings) -> ApiSettings:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from msgspec import Struct
@@ -18,19 +18,37 @@ class Option(Struct, frozen=True, kw_only=True):
     secret: bool = False
 
 
-def difference(before: Iterable[Option], after: Iterable[Option]) -> str:
+def difference(before: Iterable[Option], after: Iterable[Option], live: Collection[str] = ()) -> str:
     """One sentence about the options that differ, in the order of `after`. `before` are those that a process runs with.
+
+    The options with the keys in `live` are used from now on; all others need a new start.
 
     >>> print(difference((Option(key="[a] b", value="1"),), (Option(key="[a] b", value="2"),)))
     the configuration was read again: [a] b was '1' and is '2'; start this process again to use it
+    >>> print(difference((Option(key="[a] b", value="1"),), (Option(key="[a] b", value="2"),), {"[a] b"}))
+    the configuration was read again: [a] b was '1' and is '2', which is used from now on
     >>> print(difference((), ()))
     the configuration was read again; it is what this process runs with
     """
     old = {option.key: option for option in before}
-    changes = [_change(old.get(option.key), option) for option in after if option != old.get(option.key)]
-    if not changes:
+    changed = [option for option in after if option != old.get(option.key)]
+    now, later = ([_change(old.get(one.key), one) for one in changed if (one.key in live) is used] for used in (True, False))
+    if not changed:
         return "the configuration was read again; it is what this process runs with"
-    return f"the configuration was read again: {', '.join(changes)}; start this process again to use it"
+    said = [f"{', '.join(now)}, which is used from now on"] if now else []
+    said += [f"{', '.join(later)}; start this process again to use it"] if later else []
+    return f"the configuration was read again: {'; '.join(said)}"
+
+
+def taken_over(before: tuple[Option, ...], after: Iterable[Option], live: Collection[str]) -> tuple[Option, ...]:
+    """`before` with the values of `after` for the options with the keys in `live`.
+
+    >>> before, after = ((Option(key="a", value=value), Option(key="b", value=value)) for value in "12")
+    >>> [option.value for option in taken_over(before, after, {"a"})]
+    ['2', '1']
+    """
+    new = {option.key: option for option in after if option.key in live}
+    return tuple(new.get(option.key, option) for option in before)
 
 
 def refusal(why: str) -> str:

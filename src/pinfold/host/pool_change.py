@@ -15,7 +15,7 @@ from msgspec import structs
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import ExpectedMasks, FindingCode, InferredMasks, Subject, expected, outside_pools, place_of
-from pinfold.core.drift.remedy import OWNER
+from pinfold.core.drift.remedy import OWNER, followed
 from pinfold.core.errors import InvalidRequest, PinfoldError
 from pinfold.core.fit.model import NoFit
 from pinfold.core.host import Claim, HostState
@@ -36,7 +36,6 @@ AT_NOVAS_REBOOT: Final = (
     "at its next hard reboot Nova writes its pins anew, by the cpu_shared_set that nova-compute was started with: restart nova-compute "
     "before that, or the threads go back"
 )
-_AGENTS: Final = "its service moves it, once the host's agent has read the pools again: `systemctl reload pinfold-agent`"
 _POLICY_UNKNOWN: Final = (
     "Nova did not write its emulator policy, and its emulator pin shows none by the pools of today; reboot it with "
     "`openstack server reboot --hard`"
@@ -118,7 +117,7 @@ def plan(driver: Driver, settings: HostSettings) -> PoolPlan:
             if change.pending and change.record is not None:
                 state = amend_ledger(state, guest.id, change.record.fit)  # the next guest finds what this one will book
         elif guest.record is not None:
-            change = _agents(state, guest, guest.record)
+            change = _left(state, guest, guest.record, followed(Subject(name=guest.name, owner=guest.record.owner)))
         elif guest.nova is not None and not guest.problem and seen.configured is not None:
             change = _novas(driver, seen, guest)
         else:
@@ -149,7 +148,7 @@ def _ours(driver: Driver, state: HostState, guest: HostGuest, record: Record) ->
     if record.request is None:
         name = shell_word(guest.name)
         why = f"its record does not say what was asked for: stop it, `pinfold guest replace {name} --flavor NAME`, start it"
-        return _left(state, guest, record, GuestOrigin.OURS, why)
+        return _left(state, guest, record, why)
     found = follow(Claim(guest=guest.id, fit=record.fit), record.request, state)
     if isinstance(found, NoFit):
         return GuestChange(guest=guest, origin=GuestOrigin.OURS, before=before, after=before, why=found.sentence())
@@ -166,17 +165,13 @@ def _ours(driver: Driver, state: HostState, guest: HostGuest, record: Record) ->
     )
 
 
-def _left(state: HostState, guest: HostGuest, record: Record, origin: GuestOrigin, why: str) -> GuestChange:
+def _left(state: HostState, guest: HostGuest, record: Record, why: str) -> GuestChange:
     """A guest with a record that is left where it is, with the reason if that is outside the pools of today."""
     place = structs.replace(place_of(record.fit), alone=CpuSet())
     outside = outside_pools(Subject(name=guest.name), place, state.pools, state.topology.online)
     before = masks(record.fit)
     retiring = record.fit.taken - (state.pools.dedicated & state.topology.online)
-    return GuestChange(guest=guest, origin=origin, before=before, after=before, retiring=retiring, why=why if outside else "")
-
-
-def _agents(state: HostState, guest: HostGuest, record: Record) -> GuestChange:
-    return _left(state, guest, record, GuestOrigin.OURS, _AGENTS)
+    return GuestChange(guest=guest, origin=GuestOrigin.OURS, before=before, after=before, retiring=retiring, why=why if outside else "")
 
 
 def _novas(driver: Driver, seen: Survey, guest: HostGuest) -> GuestChange:

@@ -6,7 +6,8 @@
 3. Empty consumers of our type on our providers that have no live claim: the result of a late PUT.
 4. Restore the allocation of a guest with held claims if it is missing or wrong.
 5. Correct providers whose inventories, traits or aggregates differ.
-6. Mark guests deleted that are wanted absent and hold nothing; release those on a fenced host first.
+6. Let guests follow the pools that their host's agent reported last.
+7. Mark guests deleted that are wanted absent and hold nothing; release those on a fenced host first.
 
 Steps 2 and 3 read Placement before the claims, so that a claimer that comes in between changes the generation and the emptying is refused.
 Consumers of another type are never touched.
@@ -24,6 +25,7 @@ from pinfold.core.errors import Conflict, PinfoldError, Unavailable
 from pinfold.faultpoints import fault_point
 from pinfold.scheduler.model import HealSummary, SchedulerSettings
 from pinfold.service.claims.booking import settle, together
+from pinfold.service.claims.follow import Follower
 from pinfold.service.claims.release import Releaser
 from pinfold.service.providers import Providers
 from pinfold.store import claims, guests, hosts
@@ -51,12 +53,19 @@ class Healer:
     """Heals a part of the fleet at a time. One process must not run it twice at once; several processes may."""
 
     def __init__(
-        self, database: Database, placement: Placement, providers: Providers, releaser: Releaser, settings: SchedulerSettings
+        self,
+        database: Database,
+        placement: Placement,
+        providers: Providers,
+        releaser: Releaser,
+        follower: Follower,
+        settings: SchedulerSettings,
     ) -> None:
         self._database = database
         self._placement = placement
         self._providers = providers
         self._releaser = releaser
+        self._follower = follower
         self._settings = settings
         self._next = 0
 
@@ -138,6 +147,7 @@ class Healer:
     def _heal_host(self, tally: _Tally, host: HostRecord) -> None:
         if self._providers.sync(host.id):
             tally.synced += 1
+        self._follower.follow(host.id)
         booked = dict(self._placement.provider_allocations(host.id))
         with self._database.read() as connection:
             held = claims.of_host(connection, host.id, ClaimState.HELD)

@@ -18,7 +18,9 @@ from pinfold.scheduler.index import Index
 from pinfold.scheduler.model import DEFAULT_SETTINGS, Claimed, HealSummary, HostSearch, Preview, Refused, SchedulerSettings
 from pinfold.scheduler.placement_sets import PlacementSets
 from pinfold.scheduler.refresh import Freshness
+from pinfold.service.claims.amend import Amender
 from pinfold.service.claims.claim import Claimer
+from pinfold.service.claims.follow import Follower
 from pinfold.service.claims.release import Releaser
 from pinfold.service.claims.replace import Replacer, Then
 from pinfold.service.healing import Healer
@@ -41,8 +43,10 @@ class Scheduler:
         self._providers = Providers(database, placement)
         self._claimer = Claimer(database, placement, self._index, self._fresh, self._sets, settings)
         self._releaser = Releaser(database, placement, self._index, self._fresh)
-        self._replacer = Replacer(database, placement, self._fresh)
-        self._healer = Healer(database, placement, self._providers, self._releaser, settings)
+        amender = Amender(database, placement, self._fresh)
+        self._replacer = Replacer(database, amender)
+        self._follower = Follower(database, amender)
+        self._healer = Healer(database, placement, self._providers, self._releaser, self._follower, settings)
         self._capacity = CapacityReader(self._index, self._sets)
         self._behind = threading.Event()
 
@@ -118,6 +122,19 @@ class Scheduler:
         """
         self._providers.sync(host)
         self._sets.forget()
+
+    def follow_pools_or_later(self, host: HostId) -> None:
+        """The host's agent has reported a change that is stored: make Placement equal to it, then let the host's guests follow its pools.
+
+        A failure is logged and left to the healer. A guest that cannot follow keeps its claim; the log says why.
+        """
+        self.sync_host_or_later(host)
+        try:
+            for sentence in self._follower.follow(host):
+                _log.warning("host %s: %s", host, sentence)
+        except (Unavailable, Conflict) as error:
+            self._behind.set()
+            _log.warning("the guests of host %s follow its pools later: %s", host, error)
 
     def sync_host_or_later(self, host: HostId) -> None:
         """Do the same for a change that is already stored and stays: a failure is logged and left to the healer.

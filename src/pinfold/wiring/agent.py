@@ -18,8 +18,10 @@ from pinfold import __version__
 from pinfold.agent.client import ServiceClient, read_token
 from pinfold.agent.events import HostFacts
 from pinfold.agent.loop import Agent, owner_of
-from pinfold.config.fleet import FleetSettings, options_now
+from pinfold.config.fleet import FleetSettings, settings_now
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.options import Option
+from pinfold.core.pools import PoolConfig
 from pinfold.core.settings import HostSettings
 from pinfold.host.lock import owning, state_folder
 from pinfold.linux import procfs
@@ -44,12 +46,17 @@ def open_agent(settings: FleetSettings, service: ServiceClient) -> Iterator[Agen
             sweep_seconds=settings.agent.sweep_seconds,
             shutdown_seconds=settings.agent.shutdown_seconds,
             options=settings.options,
-            read_options=lambda: options_now(settings),
+            read_options=lambda: _read_again(settings),
         )
 
 
+def _read_again(settings: FleetSettings) -> tuple[tuple[Option, ...], PoolConfig]:
+    now = settings_now(settings)
+    return now.options, now.host.pools
+
+
 def serve_agent(settings: FleetSettings, *, ready: Callable[[str], None]) -> None:
-    """Run only this host's agent until SIGINT or SIGTERM; SIGHUP makes it read the configuration again.
+    """Run only this host's agent until SIGINT or SIGTERM; SIGHUP makes it read the configuration again and use its pools.
 
     Raises `InvalidRequest` when no service is configured.
     """

@@ -11,7 +11,7 @@ from queue import Empty, SimpleQueue
 from typing import Final
 
 from pinfold.api.accounts_file import AccountsFile
-from pinfold.config.fleet import FleetSettings, options_now
+from pinfold.config.fleet import FleetSettings, settings_now
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.options import difference, refusal
 
@@ -66,6 +66,6 @@ def listening(hangups: Hangups, accounts: AccountsFile | None, heard: Callable[[
 def log_difference(settings: FleetSettings) -> None:
     """Log which options differ from those that this process runs with, or why the configuration cannot be used now."""
     try:
-        _log.warning("SIGHUP: %s", difference(settings.options, options_now(settings)))
+        _log.warning("SIGHUP: %s", difference(settings.options, settings_now(settings).options))
     except InvalidRequest as error:
         _log.error("SIGHUP: %s", refusal(str(error)))

@@ -4,23 +4,41 @@ from __future__ import annotations
 
 from tests.agent.script import LEASE, G, Script, removing
 
-from pinfold.agent.actions import Confirm, ReadOptions, SaveStories
+from pinfold.agent.actions import Confirm, Look, ReadOptions, SaveStories, UsePools
 from pinfold.agent.events import Confirmed, HungUp, OptionsRead, Saved, Stop, StoriesSaved
+from pinfold.core.cpuset import CpuSet
 from pinfold.core.options import Option
+from pinfold.core.pools import PoolConfig
+
+OTHERS = (Option(key="[a] b", value="2"), Option(key="[a] c", value="x", secret=True))
 
 
-def test_a_hangup_logs_which_options_differ_and_changes_nothing() -> None:
+def test_a_hangup_logs_which_options_differ_and_changes_nothing_but_pools() -> None:
     script = Script()
     script.passes(0.0)
     before = script.state
     assert script.tell(HungUp(when=script.when())) == [ReadOptions()]
-    script.tell(OptionsRead(options=(Option(key="[a] b", value="2"), Option(key="[a] c", value="x", secret=True)), when=script.when()))
+    script.tell(OptionsRead(options=OTHERS, pools=PoolConfig(), when=script.when()))
     (sentence,) = script.logged
     assert sentence == (
         "SIGHUP: the configuration was read again: [a] b was '1' and is '2', [a] c has another value, which is secret; "
         "start this process again to use it"
     )
     assert script.state == before
+
+
+def test_a_hangup_changes_the_pools_and_reports_the_host_by_them() -> None:
+    script = Script()
+    script.plays(())
+    shared = Option(key="[compute] cpu_shared_set", value="0-1")
+    pools = PoolConfig(shared=CpuSet.of(0, 1))
+    begun = script.tell(OptionsRead(options=(*OTHERS, shared), pools=pools, when=script.when()))
+    assert begun == [UsePools(pools=pools), Look()]
+    assert script.logged[-1] == (
+        "SIGHUP: the configuration was read again: [compute] cpu_shared_set was not set and is '0-1', which is used from now on; "
+        "[a] b was '1' and is '2', [a] c has another value, which is secret; start this process again to use it"
+    )
+    assert script.tell(OptionsRead(options=(*OTHERS, shared), pools=pools, when=script.when())) == [], "they are used already"
 
 
 def test_a_configuration_that_is_wrong_now_is_one_sentence() -> None:

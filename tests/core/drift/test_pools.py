@@ -11,6 +11,8 @@ from pinfold.core.drift import Place, Severity, outside_pools, place_of
 from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
 from pinfold.core.pools import Pools
 
+REREAD = "let the agent of c01 read its pools again (`systemctl reload pinfold-agent`; where `pinfold up` runs, SIGHUP to that process)"
+
 
 @pytest.mark.parametrize(
     ("place", "sentences"),
@@ -44,18 +46,17 @@ def test_places_against_the_pools(place: Place, sentences: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("owner", "first"),
+    ("owner", "pinned", "others"),
     [
-        pytest.param("pinfold", "", id="started on its host: the command reads the files itself"),
-        pytest.param("the agent of c01", "restart the agent of c01, which reads its pools only when it starts", id="a server"),
+        pytest.param("pinfold", "stop the guest, ", "move its threads to the pools of today, without a restart: `", id="on its host"),
+        pytest.param("the agent of c01", f"{REREAD}, then stop the guest, ", f"{REREAD}, and its threads follow", id="a server"),
     ],
 )
-def test_who_places_a_guest_reads_the_new_pools_before_the_guest_starts(owner: str, first: str) -> None:
-    (finding,) = outside_pools(replace(WEB, owner=owner), Place(alone=cpus("3")), POOLS, ONLINE)
-    before, _, after = finding.advice.partition("stop the guest")
-    assert after
-    assert before.startswith(first) and bool(before) is bool(first)
-    assert ("`systemctl restart pinfold-agent`" in before) is bool(first)
+def test_threads_follow_without_a_restart_and_pins_with_one(owner: str, pinned: str, others: str) -> None:
+    everywhere = Place(alone=cpus("3"), floating=cpus("4"), pooled=cpus("4"))
+    pins, floats, pooled = outside_pools(replace(WEB, owner=owner), everywhere, POOLS, ONLINE)
+    assert pins.advice.startswith(pinned)
+    assert floats.advice == pooled.advice and floats.advice.startswith(others)
 
 
 def test_a_vanished_overhead_pool_is_drift_and_a_grown_one_a_note() -> None:

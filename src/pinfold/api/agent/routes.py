@@ -44,7 +44,7 @@ _LOOK_SECONDS: Final = 1.0
 @router.put("/host", responses={403: {}})
 def report_host(body: HelloBody, host: Host, services: Services) -> WelcomeAnswer:
     """Store the report of the agent's host, which also counts as a heartbeat. A change that raises the revision reaches Placement before
-    the response, or as soon as Placement is back.
+    the response, or as soon as Placement is back; the claims of guests whose threads it moves are amended.
     """
     hello = codec.from_plain(body, Hello, "host report")
     with services.database.write() as connection:
@@ -55,7 +55,7 @@ def report_host(body: HelloBody, host: Host, services: Services) -> WelcomeAnswe
         hosts.heartbeat(connection, host, services.lease_seconds)
         welcome = _welcome(connection, host, services)
     if revision != known.revision or not known.up:
-        services.scheduler.sync_host_or_later(host)
+        services.scheduler.follow_pools_or_later(host)
     return _plain(welcome, Welcome)
 
 

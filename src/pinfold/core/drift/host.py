@@ -160,7 +160,7 @@ def outside_pools(subject: Subject, place: Place, pools: Pools, online: CpuSet) 
     findings = []
     pins = (place.alone & online) - pools.dedicated
     if pins:
-        findings.append(_outside(subject, "its pins", pins, pools.dedicated))
+        findings.append(_outside(subject, "its pins", pins, pools.dedicated, advice=place_again(subject)))
     floating = (place.floating & online) - pools.shared
     if floating:
         findings.append(_outside(subject, "its floating vCPUs", floating, pools.shared))
@@ -174,7 +174,9 @@ def outside_pools(subject: Subject, place: Place, pools: Pools, online: CpuSet) 
     return tuple(findings)
 
 
-def _outside(subject: Subject, about: str, observed: CpuSet, pool: CpuSet, *, code: FindingCode = FindingCode.OUTSIDE_POOL) -> Finding:
+def _outside(
+    subject: Subject, about: str, observed: CpuSet, pool: CpuSet, *, code: FindingCode = FindingCode.OUTSIDE_POOL, advice: str = ""
+) -> Finding:
     return Finding(
         code=code,
         guest=subject.name,
@@ -182,14 +184,15 @@ def _outside(subject: Subject, about: str, observed: CpuSet, pool: CpuSet, *, co
         subject=about,
         recorded=str(pool),
         observed=str(observed),
-        advice=place_again(subject) if subject.owner else _POOLS_BACK,
+        advice=advice or f"{remedy.followed(subject)}; or {_POOLS_BACK}" if subject.owner else _POOLS_BACK,
     )
 
 
 def place_again(subject: Subject) -> str:
     """Advice for a guest of ours whose place is no longer in the pools."""
+    reread = remedy.pools_reread(subject)
+    first = f"{reread}, then " if reread else ""
     stop = "stop the guest, " if subject.active else ""
-    first = remedy.reread_pools(subject)
     return f"{first}{stop}give it a place in the pools of today and start it, its disk stays: {remedy.replaced(subject)}; or {_POOLS_BACK}"
 
 

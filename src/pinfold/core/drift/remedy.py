@@ -29,22 +29,28 @@ def replaced(subject: Subject) -> str:
     return ", ".join(f"`{command}`" for command in (commands if subject.active else commands[1:]))
 
 
-def reread_pools(subject: Subject) -> str:
-    """How the service that manages a guest comes to use the pools of today, as the start of a sentence; '' for a guest without a service.
+def followed(subject: Subject) -> str:
+    """How the threads of a guest of ours follow the pools of today without a restart, as the start of a sentence.
 
-    An agent reads its configuration only when it starts. Until then it places guests by the pools of before.
+    >>> followed(Subject(name="web", owner="pinfold"))
+    'move its threads to the pools of today, without a restart: `pinfold host pools --apply`'
+    >>> followed(Subject(name="instance-1", id="1", owner="the agent of c01")).partition(" (")[0]
+    'let the agent of c01 read its pools again'
+    """
+    if subject.owner == OWNER:
+        return "move its threads to the pools of today, without a restart: `pinfold host pools --apply`"
+    return f"{pools_reread(subject)}, and its threads follow without a restart"
 
-    >>> reread_pools(Subject(name="web", owner="pinfold"))
+
+def pools_reread(subject: Subject) -> str:
+    """How the agent that manages a guest comes to use the pools of today, as the start of a sentence; '' for a guest without an agent.
+
+    >>> pools_reread(Subject(name="web", owner="pinfold"))
     ''
-    >>> reread_pools(Subject(name="instance-1", id="1", owner="the agent of c01")).partition(",")[0]
-    'restart the agent of c01'
     """
     if subject.owner == OWNER:
         return ""
-    return (
-        f"restart {subject.owner}, which reads its pools only when it starts (`systemctl restart pinfold-agent`; "
-        "where `pinfold up` runs, end it and start it again); then "
-    )
+    return f"let {subject.owner} read its pools again (`systemctl reload pinfold-agent`; where `pinfold up` runs, SIGHUP to that process)"
 
 
 def restarted(subject: Subject) -> str:

@@ -1,0 +1,66 @@
+"""Amend the claims of a host whose pools have changed, so that its running guests follow. `core.pool_change` decides where to.
+
+The host's agent gets the amended claims with its orders, and moves the threads. Pins stay, so no pCPU changes its owner. If the process
+dies between two guests, the healer goes on. A guest that its user stopped gets a place by the pools of its next start (`replace`).
+"""
+
+from __future__ import annotations
+
+from pinfold.accounting.placement_responses import OverCapacity
+from pinfold.core.errors import Conflict
+from pinfold.core.fit.model import Fit, NoFit
+from pinfold.core.host import Claim
+from pinfold.core.identity import HostId
+from pinfold.core.pool_change import follow
+from pinfold.service.claims.amend import TRIES, Amender, StaleError
+from pinfold.store import guests, hosts
+from pinfold.store.database import Database
+from pinfold.store.records import ClaimRecord, Desired, HostLedger
+
+
+class Follower:
+    """Lets the claims of a host follow its pools. Safe to share between threads and processes."""
+
+    def __init__(self, database: Database, amender: Amender) -> None:
+        self._database = database
+        self._amender = amender
+
+    def follow(self, host: HostId) -> tuple[str, ...]:
+        """Amend every held claim of the host whose threads the pools of today move. Does nothing while the host is away.
+
+        Returns a sentence for each guest that cannot follow; its claim stays. Raises `Conflict` if the host keeps changing, `Unavailable`.
+        """
+        for _ in range(TRIES):
+            try:
+                return self._pass(host)
+            except StaleError:
+                continue
+        raise Conflict(f"host {host} changed {TRIES} times while its guests followed its pools; the healer goes on")
+
+    def _pass(self, host: HostId) -> tuple[str, ...]:
+        left: dict[str, str] = {}
+        while (found := self._next(host, left)) is not None:
+            claim, ledger, fit = found
+            try:
+                self._amender.amend(claim, ledger, fit, lambda *_: None, moved=False)
+            except OverCapacity as error:
+                left[claim.guest] = str(error)
+        return tuple(f"guest {guest}: its threads stay where they are: {why}" for guest, why in sorted(left.items()))
+
+    def _next(self, host: HostId, left: dict[str, str]) -> tuple[ClaimRecord, HostLedger, Fit] | None:
+        """The first guest, by id, whose claim has to change, with the host at that moment. Those that cannot follow are put into `left`."""
+        with self._database.read() as connection:
+            ledgers, orders = hosts.ledgers(connection, (host,)), guests.orders(connection, host)
+        if not ledgers or not ledgers[0].record.up:
+            return None
+        (ledger,) = ledgers
+        for order in orders:
+            claim = order.claim
+            if claim.guest in left or order.guest.desired is not Desired.RUNNING:
+                continue
+            found = follow(Claim(guest=claim.guest, fit=claim.fit, id=claim.id), order.guest.request, ledger.state)
+            if isinstance(found, NoFit):
+                left[claim.guest] = found.sentence()
+            elif found.fit != claim.fit:
+                return claim, ledger, found.fit
+        return None
