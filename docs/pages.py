@@ -10,7 +10,8 @@ from docs.markdown import code, sentence, table
 from pinfold.config.find import ENVIRONMENT, NOVA_FILE, OWN_FILE
 from pinfold.config.options import GROUPS, REFUSED, option_descriptions
 from pinfold.core.drift.finding import FindingCode
-from pinfold.core.drift.written import MOST_COMMAND, MOST_FINDINGS, MOST_TEXT, VERSION, WrittenFinding
+from pinfold.core.drift.written import MOST_COMMAND, MOST_FINDINGS, MOST_TEXT, WrittenFinding
+from pinfold.core.encoding import VERSION
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.keys import REGISTRY, Disposition, Key
 

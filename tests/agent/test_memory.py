@@ -10,7 +10,8 @@ from pinfold.agent.reconcile import MOST_TOMBSTONES, LastBoot, Memory, remember_
 from pinfold.core.errors import InvalidRequest
 from pinfold.store.records import Tombstone
 
-REMEMBERED = Memory(booted=(LastBoot(guest="a", boot=2, host_boot="b"),), tombstones=(Tombstone(guest="c", revision=7),))
+GUEST = "00000000-0000-4000-8000-000000000001"
+REMEMBERED = Memory(booted=(LastBoot(guest="a", boot=2, host_boot="b"),), tombstones=(Tombstone(guest=GUEST, revision=7),))
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

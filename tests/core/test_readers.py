@@ -9,7 +9,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[2] / "src/pinfold"
 DIRECT = {"msgspec.json.decode", "msgspec.json.Decoder", "msgspec.msgpack.decode", "msgspec.convert"}
-MAKERS = {"json_reader", "reader"}
+MAKERS = {"decoder", "json_reader", "reader"}
 
 
 def _calls(tree: ast.AST) -> set[str]:
@@ -40,17 +40,18 @@ def test_threads_that_first_read_one_type_at_a_time_all_read_it() -> None:
     script = """
 import sys, threading
 import msgspec
-from pinfold.core.encoding import json_reader, reader
+from pinfold.core.encoding import decoder, json_reader, reader
 sys.setswitchinterval(1e-6)
 for number in range(40):
     inner = msgspec.defstruct("Inner", [(f"field{n}", int | None, None) for n in range(40)])
     outer = msgspec.defstruct("Outer", [("inner", inner | None, None)] + [(f"field{n}", inner | None, None) for n in range(40)])
-    readers = json_reader(outer), reader(outer)
+    readers = json_reader(outer), reader(outer), decoder(outer)
     barrier = threading.Barrier(4)
     def read():
         barrier.wait()
         assert readers[0](b'{"field39": {"field39": 1}}').field39.field39 == 1
-        assert readers[1]({"field39": {"field39": 1}}).field39.field39 == 1
+        assert readers[1]({"field39": {"field39": 1}}, "it").field39.field39 == 1
+        assert readers[2]('{"v": 1, "value": {"field39": {"field39": 1}}}', "it").field39.field39 == 1
     threads = [threading.Thread(target=read) for _ in range(4)]
     for thread in threads: thread.start()
     for thread in threads: thread.join()

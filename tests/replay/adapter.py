@@ -1,7 +1,7 @@
 """From recorded questions to today's answers, both plain JSON: the one module of the replay that knows pinfold's types.
 
 Where constructors, modules or written forms change, this module follows. Questions have the form that databases of the recorded code hold
-(version 1 of `store.codec`), so what reads old databases reads them.
+(version 1 of stored texts), so what reads old databases reads them.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from tests.replay.still import CONTEXT, PAGES, Still, open_still
 from pinfold.agent.client import ServiceClient
 from pinfold.agent.reconcile import LastBoot
 from pinfold.agent.report import guest_report, host_report, thread_report
-from pinfold.agent.wire import PROTOCOL, Absence, GuestReport, Hello, Orders, Welcome
+from pinfold.agent.wire import PROTOCOL, Absence, GuestReport, Hello
 from pinfold.cli.app import run
 from pinfold.cli.documents import doctor_document, guest_document, placement_document, refusal_document
 from pinfold.cli.session import Parts
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.encoding import plain, reader
 from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import Fit, Strategy
 from pinfold.core.host import Claim, HostState, Ledger
@@ -42,10 +43,16 @@ from pinfold.drivers.libvirt.definition import host_guest
 from pinfold.drivers.port import Boot, GuestSpec, GuestState, Record
 from pinfold.host.survey import survey
 from pinfold.host.verify import verify
-from pinfold.store import aggregates, claims, codec, flavors, guests, hosts
+from pinfold.store import aggregates, claims, flavors, guests, hosts
 from pinfold.store.database import Database, upgrade
 from pinfold.store.guests import GuestFilter
-from pinfold.store.records import AggregateRecord, ClaimRecord, ClaimState, FlavorRecord, GuestRecord, HostLedger, Order, Tombstone
+from pinfold.store.records import ClaimState
+
+_read_host = reader(HostState)
+_read_request = reader(GuestRequest)
+_read_hello = reader(Hello)
+_read_absence = reader(Absence)
+_read_guest_report = reader(GuestReport)
 
 # -- fits and domains -----------------------------------------------------------------------------------------------------------------
 
@@ -59,19 +66,19 @@ class Host:
 
     @classmethod
     def read(cls, plain: Any) -> Host:
-        return cls(state=codec.from_plain(plain["state"], HostState), strategy=Strategy(plain["strategy"]))
+        return cls(state=_read_host(plain["state"], "host"), strategy=Strategy(plain["strategy"]))
 
     def answer(self, request: Any) -> Any:
         """The fit, or the kind of the refusal and its reasons, as `--json` prints them; a crash where the engine crashes."""
         try:
-            found = fit(codec.from_plain(request, GuestRequest), self.state, self.strategy)
+            found = fit(_read_request(request, "request"), self.state, self.strategy)
         except Exception as error:  # a crash is an answer that differs, and the other requests are asked too
             return {"crash": repr(error)}
         return placement_document(found) if isinstance(found, Fit) else refusal_document(found, "")
 
     def domain(self, request: Any, number: int) -> str:
         """The domain XML of a request that fits; `number` varies what has nothing to do with the fit."""
-        wanted = codec.from_plain(request, GuestRequest)
+        wanted = _read_request(request, "request")
         found = fit(wanted, self.state, self.strategy)
         assert isinstance(found, Fit), found
         small = min((page.size_kib for cell in self.state.topology.cells for page in cell.pages), default=4)
@@ -88,13 +95,13 @@ def accepted(answer: Any) -> bool:
 
 def host_plain(state: HostState, strategy: Strategy) -> Any:
     """A host in the form that `Host.read` reads."""
-    return {"state": codec.to_plain(state, HostState), "strategy": strategy.value}
+    return {"state": plain(state), "strategy": strategy.value}
 
 
 def request_plain(request: GuestRequest) -> Any:
     """A request in the form that `Host.answer` reads, without what has its default."""
-    plain, least = codec.to_plain(request, GuestRequest), codec.to_plain(GuestRequest(vcpus=1, memory_mib=1), GuestRequest)
-    return {key: value for key, value in plain.items() if key in ("vcpus", "memory_mib") or value != least[key]}
+    whole, least = plain(request), plain(GuestRequest(vcpus=1, memory_mib=1))
+    return {key: value for key, value in whole.items() if key in ("vcpus", "memory_mib") or value != least[key]}
 
 
 def read_domain(xml: str) -> Any:
@@ -135,11 +142,13 @@ def empty_host(shape: str, shared: str, dedicated: str) -> HostState:
 def flavored_domains(flavors: list[dict[str, Any]], state: HostState) -> list[str]:
     """The domains of guests of those flavors, each placed by the engine beside those before it. For the making of questions."""
     made: list[str] = []
-    for number, plain in enumerate(flavors, start=1):
-        flavor = Flavor(name="f", vcpus=plain["vcpus"], memory_mib=plain["ram"], extra_specs=tuple(sorted(plain["specs"].items())))
+    for number, described in enumerate(flavors, start=1):
+        flavor = Flavor(
+            name="f", vcpus=described["vcpus"], memory_mib=described["ram"], extra_specs=tuple(sorted(described["specs"].items()))
+        )
         request = compile_request(flavor)
         found = fit(request, state)
-        assert isinstance(found, Fit), (plain, found)
+        assert isinstance(found, Fit), (described, found)
         spec = _spec(request, found, number)
         made.append(definition.definition(spec, CONTEXT))
         state = replace(state, ledger=Ledger(claims=(*state.ledger.claims, Claim(guest=spec.id, fit=found))))
@@ -178,14 +187,14 @@ def agent_messages(host: Any, welcome: Any, orders: Any) -> Answers:
         seen = survey(driver, settings)
         reported = host_report(seen, frozenset(), strategy=Strategy.SPREAD, disk_gib=100, facts=(("booted", "1"), ("cpu", "x")))
         answered = {"welcome": client.hello(Hello(name="h1", report=reported)), "heartbeat": client.heartbeat()}
-        told = {name: codec.to_plain(value, Welcome) for name, value in answered.items()}
+        told = {name: plain(value) for name, value in answered.items()}
         for number, guest in enumerate(seen.ours):
             threads = thread_report(verify(driver, settings, guest, online=seen.state.topology.online))
             booted = None if number % 3 == 0 else LastBoot(guest=guest.id, boot=number, host_boot="b", failure="no image" * (number % 2))
             client.report(guest.id, guest_report(guest, booted, threads))
             client.absent(guest.id, Absence(revision=number, failure="it went away" * (number % 2)))
         parsed = client.orders(after=-1, wait=0.0)
-        told["orders"] = codec.to_plain(parsed.orders, Orders)
+        told["orders"] = plain(parsed.orders)
         told["refused orders"] = [order.sentence() for order in parsed.refused]
         client.goodbye()
         client.close()
@@ -194,8 +203,8 @@ def agent_messages(host: Any, welcome: Any, orders: Any) -> Answers:
 
 def service_reads(case: str, body: Any) -> Any:
     """A message of an agent as the service understands it, written again; None for one without a body."""
-    kind: Any = Hello if case.endswith("/host") else Absence if case.endswith("/absence") else GuestReport
-    return None if body is None else codec.to_plain(codec.from_plain(body, kind), kind)
+    read: Any = _read_hello if case.endswith("/host") else _read_absence if case.endswith("/absence") else _read_guest_report
+    return None if body is None else plain(read(body, case))
 
 
 @contextmanager
@@ -238,16 +247,16 @@ def read_database(url: str) -> Answers:
     with database.read() as connection:
         for ledger in hosts.ledgers(connection):
             host, name = ledger.record.id, ledger.record.name
-            found[f"host {name}"] = codec.to_plain(ledger, HostLedger)
-            found[f"claims of {name}"] = _plain(claims.of_host(connection, host, *ClaimState), ClaimRecord)
+            found[f"host {name}"] = plain(ledger)
+            found[f"claims of {name}"] = plain(claims.of_host(connection, host, *ClaimState))
             owned = claims.owners(connection, host)
             found[f"owners on {name}"] = {str(pcpu): [guest, role.value] for pcpu, (guest, role) in owned.items()}
-            found[f"orders of {name}"] = _plain(guests.orders(connection, host), Order)
-            found[f"tombstones of {name}"] = _plain(hosts.tombstones(connection, host), Tombstone)
+            found[f"orders of {name}"] = plain(guests.orders(connection, host))
+            found[f"tombstones of {name}"] = plain(hosts.tombstones(connection, host))
         for guest in guests.page(connection, GuestFilter(deleted=None)):
-            found[f"guest {guest.name}"] = codec.to_plain(guest, GuestRecord)
-        found["flavors"] = _plain(flavors.all(connection), FlavorRecord)
-        found["aggregates"] = _plain(aggregates.all(connection), AggregateRecord)
+            found[f"guest {guest.name}"] = plain(guest)
+        found["flavors"] = plain(flavors.all(connection))
+        found["aggregates"] = plain(aggregates.all(connection))
     database.close()
     return found
 
@@ -279,7 +288,3 @@ def end_lease(database: Database, host: str) -> None:
     """The host counts as down from now on."""
     with database.write() as connection:
         hosts.expire(connection, host)
-
-
-def _plain(values: Any, as_type: Any) -> list[Any]:
-    return [codec.to_plain(value, as_type) for value in values]

@@ -22,13 +22,13 @@ from pinfold.api.dependencies import ApiServices
 from pinfold.api.doorkeeper import Doorkeeper
 from pinfold.api.image.catalog import image_id
 from pinfold.api.password_checks import PasswordChecks
+from pinfold.core.encoding import plain
 from pinfold.core.identity import ClaimId
 from pinfold.core.settings import AttemptLimits
 from pinfold.scheduler.model import SchedulerSettings
 from pinfold.service.guests.lifecycle import Lifecycle
 from pinfold.service.guests.reports import Reports
 from pinfold.service.schedule import Scheduler
-from pinfold.store import codec
 from pinfold.store.database import Database
 from pinfold.store.records import HostReport, Observed
 
@@ -97,7 +97,7 @@ class Agent:
 
     def hello(self, reported: HostReport | None = None, name: str = "") -> httpx.Response:
         self.reported = reported or self.reported
-        return self.ask("PUT", "/host", codec.to_plain(Hello(name=name or self.name, report=self.reported), Hello))
+        return self.ask("PUT", "/host", plain(Hello(name=name or self.name, report=self.reported)))
 
     def orders(self, after: int = -1, wait: float = 0.0) -> dict[str, Any]:
         speaks = f"&protocol={self.protocol}" if self.protocol > 1 else ""
@@ -122,17 +122,17 @@ class Agent:
         claim: ClaimId | None = None,
     ) -> httpx.Response:
         told = GuestReport(revision=revision, observed=observed, boot=boot, threads=threads, failure=failure, claim=claim)
-        return self.ask("POST", f"/guests/{guest}", self._said(told, GuestReport))
+        return self.ask("POST", f"/guests/{guest}", self._said(told))
 
     def gone(self, guest: str, revision: int, failure: str = "", claim: ClaimId | None = None) -> httpx.Response:
         said = Absence(revision=revision, failure=failure, claim=claim)
-        return self.ask("POST", f"/guests/{guest}/absence", self._said(said, Absence))
+        return self.ask("POST", f"/guests/{guest}/absence", self._said(said))
 
-    def _said(self, value: GuestReport | Absence, as_type: Any) -> Any:
-        plain = codec.to_plain(value, as_type)
+    def _said(self, value: GuestReport | Absence) -> Any:
+        said = plain(value)
         if self.protocol == 1:
-            del plain["claim"]
-        return plain
+            del said["claim"]
+        return said
 
     def obey(self) -> None:
         """Carry out every order as an honest agent would, at once, and report it."""

@@ -33,7 +33,7 @@ from pinfold.accounting.embedded import EmbeddedPlacement, load, unload
 from pinfold.agent.wire import Hello
 from pinfold.api.accounts import hash_password, parse_accounts
 from pinfold.api.app import create_app
-from pinfold.store import codec
+from pinfold.core.encoding import plain
 from pinfold.store.schema import metadata
 
 __all__ = ["placement_file", "sqlite_file"]
@@ -238,7 +238,7 @@ class Rig:
         c1 = self.fleet.agents["c1"]
         match method, path:
             case "PUT", "/agent/v1/host":
-                return codec.to_plain(Hello(name="c1", report=c1.reported), Hello)
+                return plain(Hello(name="c1", report=c1.reported))
             case "POST", "/compute/v2.1/servers":
                 return {"server": server_body("vm", "tiny")}
             case "POST", "/compute/v2.1/servers/{server_id}/action":

@@ -19,7 +19,7 @@ from tests.stories.test_every_route import OPEN, READ
 from pinfold.accounting.embedded import Embedded
 from pinfold.agent.wire import Absence, GuestReport, Hello, SeenThread, ThreadReport
 from pinfold.core.cpuset import CpuSet
-from pinfold.store import codec
+from pinfold.core.encoding import plain
 from pinfold.store.database import Database
 from pinfold.store.records import Observed
 from pinfold.store.schema import guest, host
@@ -58,7 +58,7 @@ def raw(agent: Agent, method: str, path: str, body: Any) -> httpx.Response:
 
 
 def hello_of(agent: Agent, fact: str) -> dict[str, Any]:
-    body = codec.to_plain(Hello(name=agent.name, report=agent.reported), Hello)
+    body = plain(Hello(name=agent.name, report=agent.reported))
     return body | {"report": body["report"] | {"facts": [["hypervisor_type", fact]]}}
 
 
@@ -107,7 +107,7 @@ def test_half_of_a_surrogate_pair_from_an_agent_is_refused_and_every_route_still
     agent, server = fleet.agents["c1"], server_of(fleet)
     order = agent.order(server)
     threads = {"witness": "procfs", "threads": [], "drift": ["\ud800"], "reported": 0.0, "hangs": ""}
-    told = codec.to_plain(GuestReport(revision=order["revision"], observed=Observed.RUNNING, boot=1), GuestReport)
+    told = plain(GuestReport(revision=order["revision"], observed=Observed.RUNNING, boot=1))
     refused = [
         raw(agent, "PUT", "/host", hello_of(agent, "\ud800")),
         raw(agent, "POST", f"/guests/{server}", told | {"failure": "\udc00"}),
@@ -128,7 +128,7 @@ def test_control_characters_from_an_agent_are_replaced(fleet: Fleet) -> None:
     assert raw(agent, "PUT", "/host", hello_of(agent, CONTROLS)).status_code == 200
     thread = SeenThread(tid=7, name="x", thread_class="emulator", allowed=CpuSet.of(1), recorded=CpuSet.of(1))
     seen = ThreadReport(witness="procfs", threads=(thread,))
-    body = codec.to_plain(GuestReport(revision=order["revision"], observed=Observed.RUNNING, boot=1, threads=seen), GuestReport)
+    body = plain(GuestReport(revision=order["revision"], observed=Observed.RUNNING, boot=1, threads=seen))
     body["threads"]["threads"][0]["name"] = body["threads"]["drift"] = CONTROLS
     body["threads"]["drift"] = [CONTROLS]
     assert raw(agent, "POST", f"/guests/{server}", body).status_code == 204
@@ -144,7 +144,7 @@ def test_a_failure_with_control_characters_is_shown_with_them_replaced(fleet: Fl
     for agent in fleet.agents.values():
         for order in agent.orders()["orders"]:
             if order["guest"] == made:
-                body = codec.to_plain(Absence(revision=order["revision"], failure=""), Absence) | {"failure": CONTROLS}
+                body = plain(Absence(revision=order["revision"], failure="")) | {"failure": CONTROLS}
                 assert raw(agent, "POST", f"/guests/{made}/absence", body).status_code == 204
     every_answer(fleet)
     assert CLEANED in json.dumps(fleet.http.get(f"/v1/servers/{made}/placement").json(), ensure_ascii=False).replace("\\n", "\n").replace(

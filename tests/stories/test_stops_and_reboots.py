@@ -9,8 +9,8 @@ from tests.fleet import at_rest
 from tests.stories.rig import Agent, Fleet
 
 from pinfold.agent.wire import GuestReport
+from pinfold.core.encoding import plain
 from pinfold.service.guests.lifecycle import TRIES, Lifecycle
-from pinfold.store import codec
 from pinfold.store.records import GuestRecord, Observed
 
 START, STOP = {"os-start": None}, {"os-stop": None}
@@ -40,7 +40,7 @@ def fails(agent: Agent, server: str, failure: str, observed: Observed = Observed
     """The agent says that the boot that is wanted led to nothing."""
     order = agent.order(server)
     told = GuestReport(revision=order["revision"], observed=observed, boot=boot or order["boot"], failure=failure)
-    assert agent.ask("POST", f"/guests/{server}", codec.to_plain(told, GuestReport)).status_code == 204
+    assert agent.ask("POST", f"/guests/{server}", plain(told)).status_code == 204
 
 
 def test_a_server_that_shuts_down_runs_until_it_is_off(fleet: Fleet, server: str) -> None:

@@ -14,14 +14,13 @@ from typing import BinaryIO, Final
 from urllib.parse import quote, urlsplit
 
 import httpx
-import msgspec
 
 from pinfold.agent.responses import MOST_BYTES, ParsedOrders, parse_orders, parse_welcome, refusal_message
 from pinfold.agent.wire import PROTOCOL, Absence, GuestReport, Hello, Welcome
 from pinfold.core.addresses import is_loopback
 from pinfold.core.drift.written import FindingsReport
+from pinfold.core.encoding import json_text
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
-from pinfold.store import codec
 
 _WAIT_SLACK: Final = 10.0
 _CHUNK: Final = 1 << 20
@@ -82,7 +81,7 @@ class ServiceClient:
 
     def hello(self, hello: Hello) -> Welcome:
         """Send the host's report, which also counts as a heartbeat."""
-        return self._welcome("PUT", "/agent/v1/host", codec.to_plain(hello, Hello))
+        return self._welcome("PUT", "/agent/v1/host", hello)
 
     def heartbeat(self) -> Welcome:
         """Send a heartbeat: the host has not changed."""
@@ -90,7 +89,7 @@ class ServiceClient:
 
     def findings(self, report: FindingsReport) -> None:
         """Send what the audit of the host found."""
-        self._send("PUT", "/agent/v1/host/findings", msgspec.to_builtins(report))
+        self._send("PUT", "/agent/v1/host/findings", report)
 
     def goodbye(self, *, timeout: float | None = None) -> None:
         """Tell the service that the agent ends in good order."""
@@ -114,11 +113,11 @@ class ServiceClient:
 
     def report(self, guest: str, report: GuestReport) -> None:
         """Send the state of one guest."""
-        self._send("POST", f"/agent/v1/guests/{quote(guest, safe='')}", codec.to_plain(report, GuestReport))
+        self._send("POST", f"/agent/v1/guests/{quote(guest, safe='')}", report)
 
     def absent(self, guest: str, absence: Absence) -> None:
         """Confirm that neither domain nor process of a guest remains."""
-        self._send("POST", f"/agent/v1/guests/{quote(guest, safe='')}/absence", codec.to_plain(absence, Absence))
+        self._send("POST", f"/agent/v1/guests/{quote(guest, safe='')}/absence", absence)
 
     @contextmanager
     def image(self, name: str) -> Iterator[ImageStream]:
@@ -130,13 +129,13 @@ class ServiceClient:
             _refuse_encoded(answer, call)
             yield ImageStream(suffix=answer.headers.get("X-Pinfold-Suffix", ".raw"), _answer=answer)
 
-    def _welcome(self, method: str, path: str, plain: object = None) -> Welcome:
-        body = self._send(method, path, plain)
+    def _welcome(self, method: str, path: str, message: object = None) -> Welcome:
+        body = self._send(method, path, message)
         with _understood(f"{method} {path}"):
             return parse_welcome(body)
 
     def _send(
-        self, method: str, path: str, plain: object = None, *, query: dict[str, str] | None = None, timeout: float | None = None
+        self, method: str, path: str, message: object = None, *, query: dict[str, str] | None = None, timeout: float | None = None
     ) -> bytes:
         call = f"{method} {path}"
         with (
@@ -144,8 +143,8 @@ class ServiceClient:
             self._http.stream(
                 method,
                 path,
-                content=None if plain is None else msgspec.json.encode(plain),
-                headers={} if plain is None else {"Content-Type": "application/json"},
+                content=None if message is None else json_text(message),
+                headers={} if message is None else {"Content-Type": "application/json"},
                 params=query,
                 timeout=self._timeout if timeout is None else timeout,
             ) as answer,

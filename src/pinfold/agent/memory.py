@@ -6,8 +6,10 @@ from pathlib import Path
 
 from pinfold.agent.files import replace_file
 from pinfold.agent.reconcile import Memory
+from pinfold.core.encoding import decoder, encode
 from pinfold.core.errors import InvalidRequest
-from pinfold.store import codec
+
+_read = decoder(Memory)
 
 
 def read_memory(path: Path) -> Memory:
@@ -18,9 +20,9 @@ def read_memory(path: Path) -> Memory:
         return Memory()
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"{path}: the agent's memory cannot be read ({error})", key=str(path)) from error
-    return codec.decode(text, Memory, str(path))
+    return _read(text, str(path))
 
 
 def write_memory(path: Path, memory: Memory) -> None:
     """Replace the whole file, flushed to disk: a lost tombstone would let a stale order start a guest."""
-    replace_file(path, codec.encode(memory, Memory).encode())
+    replace_file(path, encode(memory).encode())

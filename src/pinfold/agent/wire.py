@@ -1,5 +1,7 @@
-"""The messages between agents and the service, as values. Both sides check types and bounds: the service reads and writes messages with
-`store.codec`, an agent parses them with `agent.responses`. The transport is in `agent.client` and `api.agent`.
+"""The messages between agents and the service, as values.
+
+Both sides write and read them with `core.encoding`, which checks types and bounds. `agent.responses` refuses one order without the others.
+The transport is in `agent.client` and `api.agent`.
 
 | message | from | means |
 |---|---|---|
@@ -19,7 +21,6 @@ from msgspec import Meta, Struct
 
 from pinfold.core.bounds import ClaimUuid, Name, Revision, Uuid
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.model import Fit
 from pinfold.core.request.model import GuestRequest
 from pinfold.store.records import Desired, HostReport, Observed, Tombstone
@@ -39,7 +40,7 @@ ImageName = Annotated[str, Meta(pattern=r"\A([A-Za-z0-9][A-Za-z0-9._ @+-]{0,127}
 """The name of an image, without its suffix; '' for none. It becomes a part of a file name and of a URL, and cannot leave its directory."""
 
 
-Failure = Annotated[str, Meta(extra_json_schema={"maxLength": FAILURE_MOST})]
+Failure = Annotated[str, Meta(max_length=FAILURE_MOST)]
 
 
 def shorten_failure(sentence: str) -> str:
@@ -97,10 +98,10 @@ class GuestOrder(Struct, frozen=True, kw_only=True):
 class Orders(Struct, frozen=True, kw_only=True):
     """All orders by guest, at one count. `tombstones` are claims of which nothing must be there any more. `protocol` is the service's."""
 
-    count: int
+    count: Revision
     orders: tuple[GuestOrder, ...] = ()
     tombstones: tuple[Tombstone, ...] = ()
-    protocol: int = 1
+    protocol: Revision = 1
 
 
 class SeenThread(Struct, frozen=True, kw_only=True):
@@ -133,35 +134,20 @@ class GuestReport(Struct, frozen=True, kw_only=True):
 
     `claim` and `revision` are those of the guest's record. An earlier pinfold's has no claim, and names it by the revision.
 
-    `failure` says why that boot failed, '' if it did not; the guest keeps its claim and its disk. Raises `InvalidRequest` when it is longer
-    than `FAILURE_MOST`.
+    `failure` says why that boot failed, '' if it did not; the guest keeps its claim and its disk.
     """
 
-    revision: int
+    revision: Revision
     observed: Observed
-    boot: int | None = None
+    boot: Revision | None = None
     threads: ThreadReport | None = None
     failure: Failure = ""
     claim: ClaimUuid | None = None
 
-    def __post_init__(self) -> None:
-        _bounded(self.failure)
-
 
 class Absence(Struct, frozen=True, kw_only=True):
-    """The guest of that claim is gone. `failure` says why its first start failed, '' when it was removed as ordered.
+    """The guest of that claim is gone. `failure` says why its first start failed, '' when it was removed as ordered."""
 
-    Raises `InvalidRequest` when that is longer than `FAILURE_MOST`.
-    """
-
-    revision: int
+    revision: Revision
     failure: Failure = ""
     claim: ClaimUuid | None = None
-
-    def __post_init__(self) -> None:
-        _bounded(self.failure)
-
-
-def _bounded(failure: str) -> None:
-    if len(failure) > FAILURE_MOST:
-        raise InvalidRequest(f"failure has {len(failure)} characters, at most {FAILURE_MOST} are allowed", key="failure")

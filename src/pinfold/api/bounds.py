@@ -45,7 +45,7 @@ class Bounds:
     """ASGI: reads a request's whole body, refuses one that is too large (413) or too deep (400), and passes the rest on.
 
     It refuses (400) NUL in the address, because PostgreSQL cannot store it, and other control characters in the address of a change.
-    `text_fault` checks the text of a body. Agents send names of threads and failures unchanged, and the codec cleans them.
+    `text_fault` checks the text of a body. Agents send names of threads and failures unchanged, and `core.encoding` cleans them.
     """
 
     def __init__(self, app: App) -> None:

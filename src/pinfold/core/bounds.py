@@ -75,6 +75,9 @@ Count = Annotated[int, Meta(ge=0, le=2**31)]
 Revision = Annotated[int, Meta(ge=0, le=2**53)]
 """A count that only goes up, such as a host's revision."""
 
+Number = Annotated[int, Meta(ge=-(2**53), le=2**53)]
+"""Any whole number in an agent's report of its host. `sanity` has the narrower bounds."""
+
 Uuid = Annotated[str, Meta(pattern=r"\A[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")]
 """A UUID in lower case with hyphens. It is safe in a path and in a URL."""
 

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from msgspec import Struct
 
+from pinfold.core.bounds import Number
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.model import Fit
 from pinfold.core.identity import ClaimId, GuestId
@@ -33,18 +34,18 @@ class Locality(Enum):
 class OverheadRates(Struct, frozen=True, kw_only=True):
     """The millicpu of overhead that a `share` guest books: per guest, per vCPU, per disk and per NIC."""
 
-    guest: int = 20
-    vcpu: int = 2
-    disk: int = 10
-    nic: int = 10
+    guest: Number = 20
+    vcpu: Number = 2
+    disk: Number = 10
+    nic: Number = 10
 
 
 class ReservedPages(Struct, frozen=True, kw_only=True):
     """Pages of one size in one cell that are not for guests (`reserved_huge_pages`)."""
 
-    cell: int
-    size_kib: int
-    count: int
+    cell: Number
+    size_kib: Number
+    count: Number
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -57,8 +58,8 @@ class Limits(Struct, frozen=True, kw_only=True):
     cpu_allocation_ratio: float = 4.0
     ram_allocation_ratio: float = 1.0
     disk_allocation_ratio: float = 1.0
-    reserved_memory_mib: int = 512
-    reserved_disk_gib: int = 0
+    reserved_memory_mib: Number = 512
+    reserved_disk_gib: Number = 0
     reserved_pages: tuple[ReservedPages, ...] = ()
     shared_fraction: float = 0.5
     booking: Booking = Booking.ENFORCE
@@ -78,9 +79,9 @@ def exact(number: float) -> Fraction:
 class ForeignMemory(Struct, frozen=True, kw_only=True):
     """Pages in one cell that processes other than our guests hold."""
 
-    cell: int
-    size_kib: int
-    count: int
+    cell: Number
+    size_kib: Number
+    count: Number
 
 
 class Foreign(Struct, frozen=True, kw_only=True):
@@ -92,7 +93,7 @@ class Foreign(Struct, frozen=True, kw_only=True):
     name: str
     cpus: CpuSet = CpuSet()
     pages: tuple[ForeignMemory, ...] = ()
-    memory_mib: int = 0
+    memory_mib: Number = 0
 
 
 class Claim(Struct, frozen=True, kw_only=True):
@@ -123,6 +124,6 @@ class HostState(Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     ledger: Ledger = Ledger()
     traits: frozenset[str] = frozenset()
-    disk_gib: int | None = None
+    disk_gib: Number | None = None
     revision: int = 0
     name: str = ""

@@ -5,9 +5,10 @@ The engine, the scheduler, the API and the command line all report these reasons
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from pinfold.core.plural import Count
 
@@ -85,6 +86,17 @@ class Reason(Struct, frozen=True, kw_only=True):
             ever_dedicated=_EVER_DEDICATED[self.kind],
             even=_EVEN[self.kind],
         )
+
+
+class WrittenReason(Reason, frozen=True, kw_only=True, rename={"rendered": "sentence"}):
+    """A reason in its JSON form, which has its sentence too. Reading ignores that."""
+
+    rendered: str
+
+
+def written_reasons(reasons: Iterable[Reason]) -> tuple[WrittenReason, ...]:
+    """The reasons as they are written."""
+    return tuple(WrittenReason(**(structs.asdict(reason) | {"rendered": reason.sentence()})) for reason in reasons)
 
 
 _EVER = {Kind.INSUFFICIENT: "free", Kind.INFEASIBLE: "in all"}

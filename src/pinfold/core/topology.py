@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from msgspec import Struct
 
+from pinfold.core.bounds import Number
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvariantViolation
 
@@ -14,8 +15,8 @@ from pinfold.core.errors import InvariantViolation
 class PagePool(Struct, frozen=True, kw_only=True):
     """All pages of one size in one cell: `total` pages of `size_kib` KiB."""
 
-    size_kib: int
-    total: int
+    size_kib: Number
+    total: Number
 
 
 class HostCell(Struct, frozen=True, kw_only=True):
@@ -27,12 +28,12 @@ class HostCell(Struct, frozen=True, kw_only=True):
     A cell may have no memory or no pCPUs.
     """
 
-    id: int
+    id: Number
     cores: tuple[CpuSet, ...]
-    sockets: tuple[int, ...] = ()
-    memory_mib: int = 0
+    sockets: tuple[Number, ...] = ()
+    memory_mib: Number = 0
     pages: tuple[PagePool, ...] = ()
-    distances: tuple[tuple[int, int], ...] = ()
+    distances: tuple[tuple[Number, Number], ...] = ()
 
     @property
     def cpus(self) -> CpuSet:

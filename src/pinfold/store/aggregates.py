@@ -7,12 +7,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from pinfold.core.encoding import decoder, encode
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.identity import HostId
-from pinfold.store import codec
 from pinfold.store.database import EpochNow, tell
 from pinfold.store.records import AggregateRecord, Pairs
 from pinfold.store.schema import aggregate, aggregate_host
+
+_read_pairs = decoder(Pairs)
 
 
 def hold(connection: sa.Connection) -> None:
@@ -29,7 +31,7 @@ def create(connection: sa.Connection, *, uuid: str, name: str, metadata: Pairs =
     taken = connection.execute(sa.select(aggregate.c.id).where(sa.or_(aggregate.c.name == name, aggregate.c.uuid == uuid))).first()
     if taken is not None:
         raise Conflict(f"aggregate {name!r} exists already")
-    values = {"uuid": uuid, "name": name, "properties": codec.encode(metadata, Pairs), "created": EpochNow(), "updated": EpochNow()}
+    values = {"uuid": uuid, "name": name, "properties": encode(metadata), "created": EpochNow(), "updated": EpochNow()}
     try:
         aggregate_id = connection.execute(aggregate.insert().values(values).returning(aggregate.c.id)).scalar_one()
     except sa.exc.IntegrityError as error:
@@ -67,7 +69,7 @@ def edit(connection: sa.Connection, aggregate_id: int, *, name: str | None = Non
             raise Conflict(f"aggregate {name!r} exists already")
         values["name"] = name
     if metadata is not None:
-        values["properties"] = codec.encode(metadata, Pairs)
+        values["properties"] = encode(metadata)
     connection.execute(aggregate.update().where(aggregate.c.id == aggregate_id).values(values))
     return get(connection, aggregate_id)
 
@@ -115,7 +117,7 @@ def _select(connection: sa.Connection, condition: Any) -> tuple[AggregateRecord,
             uuid=row["uuid"],
             name=row["name"],
             hosts=tuple(sorted(members[row["id"]])),
-            metadata=codec.decode(row["properties"], Pairs, f"aggregate {row['id']}"),
+            metadata=_read_pairs(row["properties"], f"aggregate {row['id']}"),
             created=row["created"],
             updated=row["updated"],
         )

@@ -8,14 +8,18 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from pinfold.core.encoding import decoder, encode
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.model import Fit
+from pinfold.core.fit.written import written
 from pinfold.core.identity import ClaimId, HostId
 from pinfold.core.ledger import Role
-from pinfold.store import codec
 from pinfold.store.database import EpochNow, in_term
 from pinfold.store.records import Amounts, ClaimRecord, ClaimRole, ClaimState
 from pinfold.store.schema import claim, pcpu_owner
+
+_read_amounts = decoder(Amounts)
+_read_fit = decoder(Fit)
 
 # Build the statements of every create once: SQLAlchemy takes longer to build an expression than SQLite to execute it.
 _SECONDS: Final[sa.BindParameter[float]] = sa.bindparam("seconds", type_=sa.Double())
@@ -53,7 +57,7 @@ def intend(
 ) -> None:
     """Store a new claim that is `intended` for so many seconds. Raises `Conflict` when the guest has a live claim of that role already."""
     try:
-        values = {"id": claim_id, "guest": guest, "host": host, "amounts": codec.encode(amounts, Amounts), "fit": codec.encode(fit, Fit)}
+        values = {"id": claim_id, "guest": guest, "host": host, "amounts": encode(amounts), "fit": encode(written(fit))}
         connection.execute(_INTEND, {**values, "role": role.value, "seconds": seconds})
     except sa.exc.IntegrityError as error:
         raise Conflict(f"guest {guest} has a claim already, or is not stored") from error
@@ -66,8 +70,8 @@ def redirect(connection: sa.Connection, claim_id: ClaimId, *, host: HostId, amou
         claim_id,
         (ClaimState.INTENDED,),
         host=host,
-        amounts=codec.encode(amounts, Amounts),
-        fit=codec.encode(fit, Fit),
+        amounts=encode(amounts),
+        fit=encode(written(fit)),
         seconds=seconds,
     )
 
@@ -77,7 +81,7 @@ def hold(connection: sa.Connection, claim_id: ClaimId, *, guest: str, host: Host
 
     Raises `Conflict` when the claim is no longer intended, or when a pCPU has an owner.
     """
-    text = codec.encode(fit, Fit)
+    text = encode(written(fit))
     _step(connection, claim_id, (ClaimState.INTENDED,), state=ClaimState.HELD.value, revision=revision, held=revision, fit=text, host=host)
     _own(connection, claim_id, guest=guest, host=host, fit=fit)
 
@@ -89,7 +93,7 @@ def amend(connection: sa.Connection, was: ClaimRecord, *, fit: Fit, amounts: Amo
     claim ids takes it for another claim. Raises `Conflict` when the claim is no longer held at revision `was`, or when a pCPU has another
     owner.
     """
-    values = {"new_fit": codec.encode(fit, Fit), "new_amounts": codec.encode(amounts, Amounts), "new_revision": revision}
+    values = {"new_fit": encode(written(fit)), "new_amounts": encode(amounts), "new_revision": revision}
     values["new_held"] = revision if moved else was.held
     if connection.execute(_AMEND, {"claim_id": was.id, "was": was.revision, **values}).rowcount != 1:
         raise Conflict(f"claim {was.id} is not held at revision {was.revision} any more")
@@ -225,13 +229,13 @@ def _select(connection: sa.Connection, *conditions: Any) -> tuple[ClaimRecord, .
 
 @lru_cache(maxsize=1024)
 def _amounts(text: str) -> Amounts:
-    return codec.decode(text, Amounts, "claim.amounts")
+    return _read_amounts(text, "claim.amounts")
 
 
 # About 2 KiB each. The index keeps the live ones too; only the number of dead ones must stay small.
 @lru_cache(maxsize=16384)
 def _fit(text: str) -> Fit:
-    return codec.decode(text, Fit, "claim.fit")
+    return _read_fit(text, "claim.fit")
 
 
 def _record(row: sa.RowMapping) -> ClaimRecord:

@@ -11,13 +11,16 @@ from typing import Any
 import sqlalchemy as sa
 
 from pinfold.core.drift import FindingCode, Severity
-from pinfold.core.drift.written import FindingCount, FindingsReport, WrittenFinding, decode, encode
+from pinfold.core.drift.written import FindingCount, FindingsReport, WrittenFinding
+from pinfold.core.encoding import decoder, encode
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.identity import HostId
-from pinfold.store import codec
 from pinfold.store.database import EpochNow
 from pinfold.store.records import HostCount, HostFinding
 from pinfold.store.schema import finding, finding_count, host
+from pinfold.store.unreadable import read_or
+
+_read_finding = decoder(WrittenFinding)
 
 
 def keep(connection: sa.Connection, host_id: HostId, report: FindingsReport) -> None:
@@ -99,11 +102,7 @@ def _delete(connection: sa.Connection, host_id: HostId) -> None:
 
 def _read(row: Any) -> WrittenFinding | None:
     """The finding of a row; None, with a line in the log, if it cannot be read. The agent's next report replaces it."""
-    try:
-        return decode(row["value"])
-    except InvalidRequest as error:
-        codec.log_once(f"finding {row['number']} of host {row['host']}: {error}; it is left out")
-        return None
+    return read_or(_read_finding, row["value"], f"finding {row['number']} of host {row['host']}", None)
 
 
 def _count(row: Any) -> Iterable[FindingCount]:

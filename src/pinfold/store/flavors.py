@@ -8,12 +8,14 @@ from typing import Any, Final
 import sqlalchemy as sa
 from msgspec.structs import replace
 
+from pinfold.core.encoding import decoder, encode
 from pinfold.core.errors import Conflict
 from pinfold.core.request.model import Flavor
-from pinfold.store import codec
 from pinfold.store.database import EpochNow
 from pinfold.store.records import FlavorRecord, Pairs
 from pinfold.store.schema import flavor, flavor_extra_spec
+
+_read_pairs = decoder(Pairs)
 
 PROJECTS: Final = "projects"
 """The detail that holds the projects to which a flavor is granted, separated by commas."""
@@ -39,7 +41,7 @@ def create(connection: sa.Connection, new: FlavorRecord) -> FlavorRecord:
                 disk_gib=size.disk_gib,
                 public=new.public,
                 description=new.description,
-                details=codec.encode(new.details, Pairs),
+                details=encode(new.details),
                 created=EpochNow(),
             )
         )
@@ -87,7 +89,7 @@ def give(connection: sa.Connection, flavor_id: str, projects: tuple[str, ...]) -
     found = find(connection, flavor_id)
     assert found is not None
     details = {**dict(found.details), PROJECTS: ",".join(projects)}
-    text = codec.encode(tuple(sorted(details.items())), Pairs)
+    text = encode(tuple(sorted(details.items())))
     connection.execute(flavor.update().where(flavor.c.id == flavor_id).values(details=text))
     return replace(found, details=tuple(sorted(details.items())))
 
@@ -128,6 +130,6 @@ def _record(row: sa.RowMapping, specs: Pairs) -> FlavorRecord:
         flavor=size,
         public=bool(row["public"]),
         description=row["description"],
-        details=codec.decode(row["details"], Pairs, f"flavor {row['id']}"),
+        details=_read_pairs(row["details"], f"flavor {row['id']}"),
         created=row["created"],
     )

@@ -11,10 +11,11 @@ from typing import Any, Final
 import sqlalchemy as sa
 from msgspec.structs import replace
 
+from pinfold.core.encoding import decoder, encode
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.identity import HostId
 from pinfold.core.request.model import Flavor, GuestRequest
-from pinfold.store import claims, codec, hosts
+from pinfold.store import claims, hosts
 from pinfold.store.database import EpochNow
 from pinfold.store.records import (
     ClaimRole,
@@ -31,6 +32,15 @@ from pinfold.store.records import (
     PastRefusal,
 )
 from pinfold.store.schema import claim, guest
+
+_read_pairs = decoder(Pairs)
+_read_names = decoder(frozenset[str])
+_read_failed_starts = decoder(tuple[FailedStart, ...])
+_read_refusals = decoder(tuple[PastRefusal, ...])
+_read_move = decoder(Move)
+_read_fault = decoder(Fault)
+_read_flavor = decoder(Flavor)
+_read_request = decoder(GuestRequest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,10 +100,10 @@ def create(connection: sa.Connection, new: NewGuest) -> GuestRecord:
             "flavor": _flavor_text(new.flavor),
             "request": _request_text(new.request),
             "image": new.image,
-            "properties": codec.encode(new.metadata, Pairs),
-            "details": codec.encode(new.details, Pairs),
+            "properties": encode(new.metadata),
+            "details": encode(new.details),
             "only_on": new.only_on,
-            "member_of": _text(new.member_of, frozenset[str]),
+            "member_of": _text(new.member_of),
         }
         made = _record(connection.execute(_CREATE, values).mappings().one())
     except sa.exc.IntegrityError as error:
@@ -167,7 +177,7 @@ def observe(
 def fail(connection: sa.Connection, guest_id: str, fault: Fault) -> None:
     """Put the guest in error and end its task. The fault's time is set here; the claim stays. Raises `Conflict` when it is deleted."""
     now = float(connection.execute(sa.select(EpochNow())).scalar_one())
-    text = codec.encode(replace(fault, created=now), Fault)
+    text = encode(replace(fault, created=now))
     _change(connection, sa.and_(guest.c.id == guest_id, guest.c.deleted.is_(None)), guest_id, task="", fault=text)
 
 
@@ -195,17 +205,17 @@ def displace(connection: sa.Connection, guest_id: str, *, host: HostId, task: st
 def note_failed_start(connection: sa.Connection, guest_id: str, failed: FailedStart) -> GuestRecord:
     """Add a host on which the guest's start failed. Raises `Conflict` when the guest is deleted."""
     known = {one.host: one for one in hold(connection, guest_id).failed_on} | {failed.host: failed}
-    return _note(connection, guest_id, failed_on=_text(tuple(known[host] for host in sorted(known)), tuple[FailedStart, ...]))
+    return _note(connection, guest_id, failed_on=_text(tuple(known[host] for host in sorted(known))))
 
 
 def note_refusals(connection: sa.Connection, guest_id: str, refusals: tuple[PastRefusal, ...]) -> None:
     """Store which hosts refused before one took the guest. Raises `Conflict` when the guest is deleted."""
-    _note(connection, guest_id, refusals=_text(refusals, tuple[PastRefusal, ...]))
+    _note(connection, guest_id, refusals=_text(refusals))
 
 
 def note_move(connection: sa.Connection, guest_id: str, move: Move) -> None:
     """Store the last move of the guest's claim. Raises `Conflict` when the guest is deleted."""
-    _note(connection, guest_id, moved=codec.encode(move, Move))
+    _note(connection, guest_id, moved=encode(move))
 
 
 def remove(connection: sa.Connection, guest_id: str) -> None:
@@ -233,9 +243,9 @@ def edit(
     if description is not None:
         values["description"] = description
     if metadata is not None:
-        values["properties"] = codec.encode(metadata, Pairs)
+        values["properties"] = encode(metadata)
     if details is not None:
-        values["details"] = codec.encode(details, Pairs)
+        values["details"] = encode(details)
     return _change(connection, sa.and_(guest.c.id == guest_id, guest.c.deleted.is_(None)), guest_id, **values)
 
 
@@ -359,9 +369,9 @@ def _note(connection: sa.Connection, guest_id: str, **values: str) -> GuestRecor
     return _change(connection, sa.and_(guest.c.id == guest_id, guest.c.deleted.is_(None)), guest_id, **values)
 
 
-def _text(value: Collection[object], as_type: Any) -> str:
+def _text(value: Collection[object]) -> str:
     """The text of a collection, '' for an empty one."""
-    return codec.encode(value, as_type) if value else ""
+    return encode(value) if value else ""
 
 
 def _change(connection: sa.Connection, condition: Any, guest_id: str, **values: Any) -> GuestRecord:
@@ -375,22 +385,22 @@ def _change(connection: sa.Connection, condition: Any, guest_id: str, **values: 
 # Many guests have the same flavor: encode and decode its text once.
 @lru_cache(maxsize=1024)
 def _flavor_text(flavor: Flavor) -> str:
-    return codec.encode(flavor, Flavor)
+    return encode(flavor)
 
 
 @lru_cache(maxsize=1024)
 def _request_text(request: GuestRequest) -> str:
-    return codec.encode(request, GuestRequest)
+    return encode(request)
 
 
 @lru_cache(maxsize=4096)
 def _flavor(text: str) -> Flavor:
-    return codec.decode(text, Flavor, "guest.flavor")
+    return _read_flavor(text, "guest.flavor")
 
 
 @lru_cache(maxsize=4096)
 def _request(text: str) -> GuestRequest:
-    return codec.decode(text, GuestRequest, "guest.request")
+    return _read_request(text, "guest.request")
 
 
 def _record(row: sa.RowMapping) -> GuestRecord:
@@ -411,15 +421,15 @@ def _record(row: sa.RowMapping) -> GuestRecord:
         flavor=_flavor(row["flavor"]),
         request=_request(row["request"]),
         image=row["image"],
-        metadata=codec.decode(row["properties"], Pairs, where),
-        details=codec.decode(row["details"], Pairs, where),
+        metadata=_read_pairs(row["properties"], where),
+        details=_read_pairs(row["details"], where),
         only_on=row["only_on"],
-        member_of=codec.decode(row["member_of"], frozenset[str], where) if row["member_of"] else frozenset(),
-        failed_on=codec.decode(row["failed_on"], tuple[FailedStart, ...], where) if row["failed_on"] else (),
-        refusals=codec.decode(row["refusals"], tuple[PastRefusal, ...], where) if row["refusals"] else (),
-        moved=codec.decode(row["moved"], Move, where) if row["moved"] else None,
+        member_of=_read_names(row["member_of"], where) if row["member_of"] else frozenset(),
+        failed_on=_read_failed_starts(row["failed_on"], where) if row["failed_on"] else (),
+        refusals=_read_refusals(row["refusals"], where) if row["refusals"] else (),
+        moved=_read_move(row["moved"], where) if row["moved"] else None,
         report=row["report"],
-        fault=codec.decode(row["fault"], Fault, where) if row["fault"] else None,
+        fault=_read_fault(row["fault"], where) if row["fault"] else None,
         created=row["created"],
         updated=row["updated"],
         launched=row["launched"],

@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from pinfold.core.encoding import decoder, encode
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.fit.model import Strategy
 from pinfold.core.host import Claim, Foreign, HostState, Ledger, Limits
@@ -20,10 +21,17 @@ from pinfold.core.identity import ClaimId, HostId
 from pinfold.core.pools import Pools
 from pinfold.core.sanity import check_host
 from pinfold.core.topology import Topology
-from pinfold.store import claims, codec, findings
+from pinfold.store import claims, findings
 from pinfold.store.database import EpochNow, in_term, tell
 from pinfold.store.records import NOTHING, ClaimRecord, ClaimState, HostLedger, HostMark, HostRecord, HostReport, Pairs, Tombstone
 from pinfold.store.schema import host, tombstone
+from pinfold.store.unreadable import log_once, read_or
+
+_read_topology = decoder(Topology)
+_read_limits = decoder(Limits)
+_read_pools = decoder(Pools)
+_read_foreign = decoder(tuple[Foreign, ...])
+_read_pairs = decoder(Pairs)
 
 _UP = in_term(host.c.heard, host.c.lease_until).label("up")
 _COLUMNS = (*host.c, _UP)
@@ -299,29 +307,29 @@ def _records(found: sa.CursorResult[Any]) -> tuple[HostRecord, ...]:
 def _report_columns(report: HostReport) -> dict[str, Any]:
     check_host(report.topology, report.pools, report.limits, report.foreign, report.disk_gib)
     return {
-        "topology": codec.encode(report.topology, Topology),
-        "pools": codec.encode(report.pools, Pools),
-        "limits": codec.encode(report.limits, Limits),
-        "foreigners": codec.encode(report.foreign, tuple[Foreign, ...]),
+        "topology": encode(report.topology),
+        "pools": encode(report.pools),
+        "limits": encode(report.limits),
+        "foreigners": encode(report.foreign),
         "strategy": report.strategy.value,
         "disk_gib": report.disk_gib,
-        "facts": codec.encode(report.facts, Pairs),
+        "facts": encode(report.facts),
     }
 
 
 @lru_cache(maxsize=256)
 def _topology(text: str) -> Topology:
-    return codec.decode(text, Topology, "host.topology")
+    return _read_topology(text, "host.topology")
 
 
 @lru_cache(maxsize=256)
 def _limits(text: str) -> Limits:
-    return codec.decode(text, Limits, "host.limits")
+    return _read_limits(text, "host.limits")
 
 
 @lru_cache(maxsize=256)
 def _pools(text: str) -> Pools:
-    return codec.decode(text, Pools, "host.pools")
+    return _read_pools(text, "host.pools")
 
 
 def _reported(row: sa.RowMapping) -> HostReport:
@@ -332,15 +340,13 @@ def _reported(row: sa.RowMapping) -> HostReport:
             topology=_topology(row["topology"]),
             pools=_pools(row["pools"]),
             limits=_limits(row["limits"]),
-            foreign=codec.decode(row["foreigners"], tuple[Foreign, ...], where),
+            foreign=_read_foreign(row["foreigners"], where),
             strategy=Strategy(row["strategy"]),
             disk_gib=row["disk_gib"],
-            facts=codec.readable(row["facts"], Pairs, f"{where}: facts", ()),
+            facts=read_or(_read_pairs, row["facts"], f"{where}: facts", ()),
         )
     except InvalidRequest as error:
-        codec.log_once(
-            f"host {row['name']}: what its agent told cannot be read ({error}); it takes no guests until the agent tells it again"
-        )
+        log_once(f"host {row['name']}: what its agent told cannot be read ({error}); it takes no guests until the agent tells it again")
         return NOTHING
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from pinfold.core.bounds import ClaimUuid, Revision, Uuid
+from pinfold.core.bounds import ClaimUuid, Number, Revision, Uuid
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift.written import FindingCount, WrittenFinding
 from pinfold.core.fit.model import Fit, Strategy
@@ -73,7 +73,7 @@ class HostReport(Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     foreign: tuple[Foreign, ...] = ()
     strategy: Strategy = Strategy.PACK
-    disk_gib: int | None = None
+    disk_gib: Number | None = None
     facts: Pairs = ()
 
 

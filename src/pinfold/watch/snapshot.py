@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift.written import WrittenFinding, findings_report
-from pinfold.core.encoding import encoder, json_reader
+from pinfold.core.encoding import json_reader, json_text
 from pinfold.core.host_map import HostMap, PcpuMap
 from pinfold.core.identity import GuestId
 from pinfold.core.ledger import Role
@@ -90,12 +90,11 @@ class _Stored(Struct, frozen=True, kw_only=True):
 
 
 _read = json_reader(_Stored)
-_write = encoder()
 
 
 def encode(snapshot: Snapshot) -> str:
     """The written form, with its version."""
-    return _write.encode(_Stored(v=VERSION, value=snapshot)).decode()
+    return json_text(_Stored(v=VERSION, value=snapshot))
 
 
 def decode(text: str) -> Snapshot | None:

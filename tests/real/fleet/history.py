@@ -10,12 +10,18 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from pinfold.core.encoding import decoder
 from pinfold.core.fit.model import Fit
 from pinfold.core.host import Claim, Foreign, HostState, Ledger, Limits
 from pinfold.core.pools import Pools
 from pinfold.core.topology import Topology
-from pinfold.store import codec
 from pinfold.store.database import Database
+
+_read_fit = decoder(Fit)
+_read_topology = decoder(Topology)
+_read_pools = decoder(Pools)
+_read_limits = decoder(Limits)
+_read_foreign = decoder(tuple[Foreign, ...])
 
 _HOST: Final = "name, revision, topology, pools, limits, foreigners, disk_gib"
 _TABLES: Final = (
@@ -69,12 +75,12 @@ def _state(row: sa.RowMapping, steps: list[sa.RowMapping]) -> HostState:
     ended = {step["id"] for step in steps if step["state"] == "releasing" and step["revision"] <= row["revision"]}
     past = [step for step in steps if step["state"] == "held" and step["revision"] <= row["revision"]]
     held = {step["guest"]: step["fit"] for step in past if step["id"] not in ended}
-    recorded = tuple(Claim(guest=guest, fit=codec.decode(fit, Fit)) for guest, fit in sorted(held.items()))
+    recorded = tuple(Claim(guest=guest, fit=_read_fit(fit, "claim")) for guest, fit in sorted(held.items()))
     return HostState(
-        topology=codec.decode(row["topology"], Topology),
-        pools=codec.decode(row["pools"], Pools),
-        limits=codec.decode(row["limits"], Limits),
-        ledger=Ledger(claims=recorded, foreign=codec.decode(row["foreigners"], tuple[Foreign, ...])),
+        topology=_read_topology(row["topology"], "host"),
+        pools=_read_pools(row["pools"], "host"),
+        limits=_read_limits(row["limits"], "host"),
+        ledger=Ledger(claims=recorded, foreign=_read_foreign(row["foreigners"], "host")),
         disk_gib=row["disk_gib"],
         revision=row["revision"],
         name=row["name"],

@@ -14,14 +14,16 @@ from typing import Any
 from tests.real.fleet.rig import Process
 
 from pinfold.agent.wire import PROTOCOL, GuestOrder, Hello, Welcome
+from pinfold.core.encoding import plain, reader
 from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import Fit
 from pinfold.core.host import Claim, HostState, Ledger
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
 from pinfold.lab.daemon import LabHost
-from pinfold.store import codec
 from pinfold.store.records import Desired
+
+_read_hello = reader(Hello)
 
 
 @dataclass
@@ -81,7 +83,7 @@ class Liar:
         if "/guests/" in path:
             return 204, b"", {}
         welcome = Welcome(host=str(uuid.uuid4()), revision=1, report="", orders=self.orders["count"], lease_seconds=2.0)
-        return 200, json.dumps(codec.to_plain(welcome, Welcome)).encode(), {}
+        return 200, json.dumps(plain(welcome)).encode(), {}
 
     def order(self, *orders: dict[str, Any], tombstones: tuple[dict[str, Any], ...] = ()) -> None:
         """Give these orders from now on."""
@@ -89,7 +91,7 @@ class Liar:
 
     def wanted(self, image: str, **changes: Any) -> dict[str, Any]:
         """An order as a true service gives it, for the host that has said hello; with changes."""
-        report = codec.from_plain(self.hello, Hello).report
+        report = _read_hello(self.hello, "hello").report
         state = HostState(topology=report.topology, pools=report.pools, limits=report.limits, ledger=Ledger(claims=tuple(self.claims)))
         request = compile_request(Flavor(vcpus=1, memory_mib=16, extra_specs=(("hw:cpu_policy", "dedicated"),)), disks=1)
         found = fit(request, state, report.strategy)
@@ -108,7 +110,7 @@ class Liar:
             fit=found,
             image=image,
         )
-        return {**codec.to_plain(order, GuestOrder), **changes}
+        return {**plain(order), **changes}
 
     def running(self, guest: str) -> bool:
         """Whether the agent has said that the guest runs."""

@@ -53,14 +53,14 @@ from pinfold.agent.reconcile import Act, Memory, Task
 from pinfold.agent.responses import parse_orders, parse_welcome
 from pinfold.agent.state import Rules, State, starting
 from pinfold.agent.step import step
-from pinfold.agent.wire import GuestOrder, GuestReport
+from pinfold.agent.wire import GuestOrder
+from pinfold.core.encoding import plain
 from pinfold.core.fit.model import Fit
 from pinfold.core.host import Claim, HostState, Ledger
 from pinfold.core.identity import ClaimId
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.drivers.port import GuestState, HostGuest, Record
 from pinfold.host.survey import Survey
-from pinfold.store import codec
 
 TURN_SECONDS = 40.0
 """What passes on a host's clock between two turns: a task that failed is due again."""
@@ -175,7 +175,7 @@ class World:
                 _accepted(self.agent.ask("PUT", "/host/findings", to_builtins(findings)))
                 return FindingsSent(report=findings, when=when)
             case SendGuest(guest=guest, report=told):
-                _accepted(self.agent.ask("POST", f"/guests/{guest}", codec.to_plain(told, GuestReport)))
+                _accepted(self.agent.ask("POST", f"/guests/{guest}", plain(told)))
                 return Reported(guest=guest, report=told, when=when)
             case Perform(task=task, order=order, ran=ran):
                 return Performed(guest=task.guest, outcome=self._act(task, order, ran=ran), when=when)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
 from pinfold.agent.wire import Orders
-from pinfold.store import codec
+from pinfold.core.encoding import plain
 from pinfold.store.records import Tombstone
 
 _Form: TypeAlias = Mapping[str, "_Form"] | None
@@ -44,18 +44,18 @@ _WARNINGS: Final = ("overhead-booked",)
 
 def orders_1(orders: Orders) -> dict[str, Any]:
     """The answer of `GET /agent/v1/orders` for an agent of protocol 1."""
-    plain = codec.to_plain(orders, Orders)
+    told = plain(orders)
     return {
         "count": orders.count,
-        "orders": [_order(order) for order in plain["orders"]],
+        "orders": [_order(order) for order in told["orders"]],
         "tombstones": [{"guest": stone.guest, "revision": stone.revision} for stone in _last(orders.tombstones)],
     }
 
 
-def _order(plain: Any) -> Any:
-    order = _kept(plain, _ORDER)
+def _order(told: Any) -> Any:
+    order = _kept(told, _ORDER)
     warnings = [warning for warning in order["fit"].get("warnings", ()) if warning["code"] in _WARNINGS]
-    return order | {"revision": plain["held"], "fit": order["fit"] | {"warnings": warnings}}
+    return order | {"revision": told["held"], "fit": order["fit"] | {"warnings": warnings}}
 
 
 def _last(stones: tuple[Tombstone, ...]) -> tuple[Tombstone, ...]:

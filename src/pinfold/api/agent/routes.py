@@ -1,4 +1,4 @@
-"""The routes for agents' reports and orders. Their bodies are `agent.wire` values in the codec's form."""
+"""The routes for agents' reports and orders. Their bodies are values of `agent.wire`."""
 
 from __future__ import annotations
 
@@ -12,29 +12,35 @@ from fastapi.responses import FileResponse
 from msgspec.structs import replace
 from starlette.concurrency import run_in_threadpool
 
-from pinfold.agent.wire import PROTOCOL, Absence, GuestOrder, GuestReport, Hello, Orders, ThreadReport, Welcome
+from pinfold.agent.wire import PROTOCOL, Absence, GuestOrder, GuestReport, Hello, Orders, Welcome
 from pinfold.api.agent.protocol_1 import orders_1
 from pinfold.api.agent.tokens import agent_host
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError, not_found
 from pinfold.api.image.catalog import read_catalog
 from pinfold.api.image.routes import BYTES
-from pinfold.api.response_schema import stored, written_as
+from pinfold.api.response_schema import written_as
 from pinfold.core.drift.written import FindingsReport, accept
+from pinfold.core.encoding import encode, plain, reader
+from pinfold.core.fit.written import written
 from pinfold.core.identity import HostId
 from pinfold.service.guests.lifecycle import REBOOTING_HARD
 from pinfold.service.guests.reports import ClaimName
-from pinfold.store import codec, findings, guests, hosts
+from pinfold.store import findings, guests, hosts
 
 router = APIRouter(prefix="/agent/v1", tags=["agents"])
 
+_read_hello = reader(Hello)
+_read_guest_report = reader(GuestReport)
+_read_absence = reader(Absence)
+
 Host = Annotated[HostId, Depends(agent_host)]
-HelloBody = Annotated[dict[str, Any], Body(), stored(Hello)]
-GuestReportBody = Annotated[dict[str, Any], Body(), stored(GuestReport)]
-AbsenceBody = Annotated[dict[str, Any], Body(), stored(Absence)]
+HelloBody = Annotated[dict[str, Any], Body(), written_as(Hello)]
+GuestReportBody = Annotated[dict[str, Any], Body(), written_as(GuestReport)]
+AbsenceBody = Annotated[dict[str, Any], Body(), written_as(Absence)]
 FindingsBody = Annotated[dict[str, Any], Body(), written_as(FindingsReport)]
-WelcomeAnswer = Annotated[dict[str, Any], stored(Welcome)]
-OrdersAnswer = Annotated[dict[str, Any], stored(Orders)]
+WelcomeAnswer = Annotated[dict[str, Any], written_as(Welcome)]
+OrdersAnswer = Annotated[dict[str, Any], written_as(Orders)]
 
 LONGEST_WAIT: Final = 60.0
 _LOOK_SECONDS: Final = 1.0
@@ -46,7 +52,7 @@ def report_host(body: HelloBody, host: Host, services: Services) -> WelcomeAnswe
     """Store the report of the agent's host, which also counts as a heartbeat. A change that raises the revision reaches Placement before
     the response, or as soon as Placement is back; the claims of guests whose threads it moves are amended.
     """
-    hello = codec.from_plain(body, Hello, "host report")
+    hello = _read_hello(body, "host report")
     with services.database.write() as connection:
         known = hosts.get(connection, host)
         if hello.name != known.name:
@@ -56,7 +62,7 @@ def report_host(body: HelloBody, host: Host, services: Services) -> WelcomeAnswe
         welcome = _welcome(connection, host, services)
     if revision != known.revision or not known.up:
         services.scheduler.follow_pools_or_later(host)
-    return _plain(welcome, Welcome)
+    return _object(welcome)
 
 
 @router.put("/host/findings", status_code=204, response_class=Response)
@@ -74,7 +80,7 @@ def heartbeat(host: Host, services: Services) -> WelcomeAnswer:
     with services.database.write() as connection:
         hosts.heartbeat(connection, host, services.lease_seconds)
         welcome = _welcome(connection, host, services)
-    return _plain(welcome, Welcome)
+    return _object(welcome)
 
 
 @router.delete("/host", status_code=204, response_class=Response)
@@ -111,7 +117,7 @@ async def wait_for_orders(
             left = deadline - time.monotonic()
             if count != after or left <= 0 or services.ended.is_set() or await request.is_disconnected():
                 orders = await run_in_threadpool(_orders, services, host)
-                return _plain(orders, Orders) if protocol > 1 else orders_1(orders)
+                return _object(orders) if protocol > 1 else orders_1(orders)
             try:
                 await asyncio.wait_for(changed.wait(), min(left, _LOOK_SECONDS))
             except TimeoutError:
@@ -123,8 +129,8 @@ async def wait_for_orders(
 @router.post("/guests/{guest_id}", status_code=204, response_class=Response)
 def report_guest(guest_id: str, body: GuestReportBody, host: Host, services: Services) -> Response:
     """Store what one of the host's guests is doing, and where its threads are."""
-    report = codec.from_plain(body, GuestReport, "guest report")
-    threads = None if report.threads is None else codec.encode(replace(report.threads, reported=time.time()), ThreadReport)
+    report = _read_guest_report(body, "guest report")
+    threads = None if report.threads is None else encode(replace(report.threads, reported=time.time()))
     named = ClaimName(claim=report.claim, revision=report.revision)
     services.reports.seen(host, guest_id, named, report.observed, booted=report.boot, report=threads, failure=report.failure)
     return Response(status_code=204)
@@ -133,7 +139,7 @@ def report_guest(guest_id: str, body: GuestReportBody, host: Host, services: Ser
 @router.post("/guests/{guest_id}/absence", status_code=204, response_class=Response)
 def report_absence(guest_id: str, body: AbsenceBody, host: Host, services: Services) -> Response:
     """Confirm that neither domain nor process of a guest remains on the host: its claim may be released."""
-    absence = codec.from_plain(body, Absence, "absence")
+    absence = _read_absence(body, "absence")
     services.reports.absent(host, guest_id, ClaimName(claim=absence.claim, revision=absence.revision), absence.failure)
     return Response(status_code=204)
 
@@ -167,7 +173,7 @@ def _orders(services: ApiServices, host: HostId) -> Orders:
             boot=order.guest.boots,
             flavor=order.guest.flavor.name,
             request=order.guest.request,
-            fit=order.claim.fit,
+            fit=written(order.claim.fit),
             image=order.guest.image,
             booted=order.guest.booted,
             hard=order.guest.task == REBOOTING_HARD,
@@ -183,6 +189,6 @@ def _welcome(connection: sa.Connection, host: HostId, services: ApiServices) -> 
     return Welcome(host=host, revision=known.revision, report=report, orders=known.orders, lease_seconds=services.lease_seconds)
 
 
-def _plain(value: object, as_type: type) -> dict[str, Any]:
-    answer: dict[str, Any] = codec.to_plain(value, as_type)
+def _object(value: Welcome | Orders) -> dict[str, Any]:
+    answer: dict[str, Any] = plain(value)
     return answer

@@ -7,7 +7,7 @@ from typing import Annotated, Any, NotRequired
 from typing_extensions import TypedDict
 
 from pinfold.agent.wire import ThreadReport
-from pinfold.api.response_schema import Link, closed, stored, written_as
+from pinfold.api.response_schema import Link, closed, written_as
 from pinfold.core import host_map
 from pinfold.core.drift import FindingCode, Severity
 from pinfold.core.drift.written import WrittenFinding
@@ -16,14 +16,14 @@ from pinfold.core.reasons import Kind, ReasonCode
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.store.records import ClaimState
 
-KindName = Annotated[str, stored(Kind)]
+KindName = Annotated[str, written_as(Kind)]
 
 
 @closed
 class ReasonView(TypedDict):
     """Why a host or a cell does not take a guest: the stable code, the needed and the available amount, and the sentence."""
 
-    code: Annotated[str, stored(ReasonCode)]
+    code: Annotated[str, written_as(ReasonCode)]
     kind: KindName
     cell: int | None
     needed: int
@@ -45,7 +45,7 @@ class RefusalView(TypedDict):
 class EmulatorView(TypedDict):
     """Where the emulator threads run, and by which policy."""
 
-    placement: Annotated[str, stored(EmulatorPlacement)]
+    placement: Annotated[str, written_as(EmulatorPlacement)]
     pcpus: str
 
 
@@ -103,7 +103,7 @@ class ClaimView(TypedDict):
     """A server's claim; `amounts` are its allocation in Placement, by resource class."""
 
     id: str
-    state: Annotated[str, stored(ClaimState)]
+    state: Annotated[str, written_as(ClaimState)]
     revision: int
     amounts: dict[str, int]
     fit: FitView
@@ -139,9 +139,9 @@ class PlacementView(TypedDict):
     server: ServerName
     host: str | None
     host_up: bool
-    policy: Annotated[str, stored(EmulatorPolicy)]
+    policy: Annotated[str, written_as(EmulatorPolicy)]
     claim: ClaimView | None
-    observed: Annotated[dict[str, Any], stored(ThreadReport)] | None
+    observed: Annotated[dict[str, Any], written_as(ThreadReport)] | None
     moved: MoveView | None
     refusals: list[HostSentence]
     not_acted_upon: list[str]
@@ -218,8 +218,8 @@ class FindingOfHost(TypedDict):
 class CountView(TypedDict):
     """How many findings have a code and severity."""
 
-    code: Annotated[str, stored(FindingCode)]
-    severity: Annotated[str, stored(Severity)]
+    code: Annotated[str, written_as(FindingCode)]
+    severity: Annotated[str, written_as(Severity)]
     count: int
 
 

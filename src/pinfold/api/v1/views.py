@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from pinfold.agent.wire import ThreadReport
 from pinfold.api.v1.schemas import (
     CandidateView,
@@ -14,13 +12,16 @@ from pinfold.api.v1.schemas import (
     ReasonView,
     RefusalView,
 )
+from pinfold.core.encoding import decoder, plain
 from pinfold.core.fit.model import Fit
 from pinfold.core.overhead import masks
 from pinfold.core.reasons import Reason
 from pinfold.scheduler.model import Candidate, HostRefusal
 from pinfold.service.guests.faults import refused_by
-from pinfold.store import codec
 from pinfold.store.records import ClaimRecord, GuestRecord, HostRecord, Move
+from pinfold.store.unreadable import read_or
+
+_read_threads = decoder(ThreadReport)
 
 
 def reason_view(reason: Reason) -> ReasonView:
@@ -69,7 +70,7 @@ def fit_view(fit: Fit) -> FitView:
 
 def thread_report(guest: str, text: str) -> ThreadReport | None:
     """What a guest's agent reported of its threads, as stored; None if it reported nothing, or if it cannot be read."""
-    return codec.readable(text, ThreadReport, f"guest {guest}: what its agent told of its threads", None) if text else None
+    return read_or(_read_threads, text, f"guest {guest}: what its agent told of its threads", None) if text else None
 
 
 def placement_view(guest: GuestRecord, claim: ClaimRecord | None, host: HostRecord | None) -> PlacementView:
@@ -89,7 +90,7 @@ def placement_view(guest: GuestRecord, claim: ClaimRecord | None, host: HostReco
             "amounts": dict(claim.amounts),
             "fit": fit_view(claim.fit),
         },
-        "observed": None if report is None else json.loads(codec.encode(report, ThreadReport))["value"],
+        "observed": None if report is None else plain(report),
         "moved": None if guest.moved is None else move_view(guest.moved),
         "refusals": [{"host": name, "revision": revision, "sentence": sentence} for name, revision, sentence in refused_by(guest)],
         "not_acted_upon": list(guest.request.not_acted_upon),

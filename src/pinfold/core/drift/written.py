@@ -3,7 +3,6 @@
 | written | by | read by |
 |---|---|---|
 | one finding | `write` | `read` |
-| one finding as a stored text, with the form's version | `encode` | `decode` |
 | what an agent reports of its host | `findings_report` | `accept` |
 """
 
@@ -11,19 +10,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from pinfold.core.drift.finding import Finding, FindingCode, Severity
-from pinfold.core.encoding import json_reader, reader
-from pinfold.core.errors import InvalidRequest
+from pinfold.core.encoding import plain, reader
 from pinfold.core.overhead import ThreadClass
 from pinfold.core.printable import cleaned
 
-VERSION: Final = 1
 MOST_FINDINGS: Final = 1_000
 """The most findings of one report. Of those beyond, only the number is reported."""
 MOST_BYTES: Final = 900_000
@@ -33,7 +30,6 @@ MOST_TEXT: Final = 4_000
 MOST_COMMAND: Final = 64_000
 _TOO_LONG: Final = "its command is too long for a report; `pinfold audit` on the host prints it"
 
-T = TypeVar("T")
 _Text = Annotated[str, Meta(max_length=MOST_TEXT)]
 _Tid = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 
@@ -89,12 +85,6 @@ class FindingsReport(Struct, frozen=True, kw_only=True):
         return _counts(counted)
 
 
-class _Stored(Struct, frozen=True, kw_only=True):
-    v: Literal[1]
-    value: WrittenFinding
-
-
-_read_stored = json_reader(_Stored)
 _read_finding = reader(WrittenFinding)
 _read_report = reader(FindingsReport)
 
@@ -148,26 +138,13 @@ def read(written: WrittenFinding) -> Finding:
 
 def document(finding: Finding) -> dict[str, Any]:
     """The form of a finding as JSON types."""
-    plain: dict[str, Any] = msgspec.to_builtins(write(finding))
-    return plain
+    made: dict[str, Any] = plain(write(finding))
+    return made
 
 
-def from_document(plain: object) -> Finding:
+def from_document(given: object) -> Finding:
     """The finding of a document. Raises `InvalidRequest`."""
-    return read(_converted(plain, _read_finding, "finding"))
-
-
-def encode(written: WrittenFinding) -> str:
-    """The text for the store."""
-    return msgspec.json.encode(_Stored(v=VERSION, value=written)).decode()
-
-
-def decode(text: str) -> WrittenFinding:
-    """The finding of a stored text. Raises `InvalidRequest` for another version and for other text."""
-    try:
-        return _read_stored(text).value
-    except msgspec.MsgspecError as error:
-        raise InvalidRequest(f"it is no finding of version {VERSION}: {error}") from error
+    return read(_read_finding(given, "finding"))
 
 
 def findings_report(findings: Iterable[Finding]) -> FindingsReport:
@@ -186,10 +163,10 @@ def findings_report(findings: Iterable[Finding]) -> FindingsReport:
     return FindingsReport(findings=tuple(kept), more=_counts(left))
 
 
-def accept(plain: object) -> FindingsReport:
+def accept(given: object) -> FindingsReport:
     """The report that an agent sent, as JSON types, with the sentences rendered anew. Raises `InvalidRequest`."""
-    report = _converted(plain, _read_report, "findings")
-    return replace(report, findings=tuple(write(read(_changed(finding, cleaned))) for finding in report.findings))
+    report = _read_report(given, "findings")
+    return replace(report, findings=tuple(write(read(finding)) for finding in report.findings))
 
 
 def identity(report: FindingsReport) -> frozenset[object]:
@@ -234,10 +211,3 @@ def _changed(finding: WrittenFinding, change: Callable[[str], str]) -> WrittenFi
 def _counts(counted: Counter[tuple[FindingCode, Severity]]) -> tuple[FindingCount, ...]:
     ordered = sorted(counted.items(), key=lambda item: (item[0][0].value, item[0][1].value))
     return tuple(FindingCount(code=code, severity=severity, count=count) for (code, severity), count in ordered)
-
-
-def _converted(plain: object, reading: Callable[[object], T], what: str) -> T:
-    try:
-        return reading(plain)
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(f"{what}: {error}") from error

@@ -10,15 +10,17 @@ from typing import Final, TypeVar
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
+from msgspec.structs import replace
+
 from pinfold.core.bounds import MAX_AMOUNT, MAX_CPU, MAX_GUEST_CELLS, MAX_RECORD
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.encoding import decoder, encode
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.invariants import broken
 from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
 from pinfold.core.identity import ClaimId
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest
-from pinfold.core.request.serialization import read_request, write_request
 from pinfold.drivers.libvirt import xmltext
 from pinfold.drivers.port import NovaRecord, Record
 
@@ -35,6 +37,8 @@ _MAX_WARNINGS: Final = 64
 _MAX_PAIRS: Final = 4096
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _UNWRITABLE: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+_read_request = decoder(GuestRequest)
 
 Choice = TypeVar("Choice", EmulatorPolicy, EmulatorPlacement, Kind, ReasonCode)
 
@@ -55,7 +59,7 @@ def element(record: Record) -> Element:
     guest.append(_fit_element(record.fit))
     if record.request is not None:
         asked = Element(_tag("request"))
-        asked.text = _name("request", write_request(record.request), most=_MAX_REQUEST)
+        asked.text = _name("request", encode(replace(record.request, not_acted_upon=())), most=_MAX_REQUEST)
         guest.append(asked)
     return guest
 
@@ -144,7 +148,7 @@ def _request(asked: Element | None, policy: EmulatorPolicy, fit: Fit) -> GuestRe
     """The recorded request; None in a record of an older pinfold. It must match the recorded fit."""
     if asked is None:
         return None
-    request = read_request(asked.text or "")
+    request = _read_request(asked.text or "", f"{_WHAT}, <request>")
     if (request.vcpus, request.emulator_policy) != (fit.vcpus, policy):
         raise InvalidRequest(f"{_WHAT} was asked for another number of vCPUs, or another policy, than it places", key=_WHAT)
     return request
