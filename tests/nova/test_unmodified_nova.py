@@ -86,6 +86,10 @@ def test_nova_keeps_the_allocation_of_a_healed_guest(found: dict[str, Any]) -> N
     assert found["after healing"] == found["before healing"] | {"CUSTOM_OVERHEAD_MILLICPU": BOOKED}
 
 
+def test_nova_moves_a_healed_guest_by_its_own_flavor_so_that_it_books_nothing_again(found: dict[str, Any]) -> None:
+    assert found["after a migration"] == found["before healing"]
+
+
 def test_nova_finds_no_host_for_the_guest_that_is_one_too_many(found: dict[str, Any]) -> None:
     """Four guests of 120 millicpu fit into 500: the healed one, and three of the flavor. pCPUs and memory are left for more."""
     assert [guest["CUSTOM_OVERHEAD_MILLICPU"] for guest in found["booted"]] == [BOOKED] * 3

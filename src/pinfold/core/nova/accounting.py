@@ -167,7 +167,9 @@ def _absent(node: Node, provider: Provider) -> list[Disagreement]:
     """The guests that Placement knows nothing of on this provider."""
     return [
         Disagreement(
-            subject=_guest(guest), sentence=f"has no allocation of {_said(provider)}; Nova must make it before it can book overhead"
+            subject=_guest(guest),
+            sentence=f"has no allocation of {_said(provider)}: look again if it is migrating, else Nova must make one before it can "
+            "book overhead",
         )
         for guest in sorted(node.guests, key=lambda guest: (guest.name, guest.id))
         if guest.id not in provider.consumers
