@@ -16,6 +16,7 @@ from pinfold.api.metrics import METRICS, PROCESS_METRICS
 from pinfold.config.options import GROUPS
 from pinfold.core.drift.finding import FindingCode
 from pinfold.core.reasons import ReasonCode
+from pinfold.watch.metrics import METRICS as OF_WATCH
 
 DOCS = Path(__file__).parents[2] / "docs"
 _PARTS = ("tutorial", "how-to", "explanation")
@@ -63,7 +64,7 @@ def test_a_wrong_command_and_a_wrong_option_are_noticed() -> None:
 
 
 def test_every_metric_that_a_page_names_exists() -> None:
-    known = {*METRICS, *PROCESS_METRICS, *(group.name for group in GROUPS)}
+    known = {*METRICS, *PROCESS_METRICS, *OF_WATCH, *(group.name for group in GROUPS)}
     named = {name for page in PAGES for name in _METRIC.findall(page.read_text(encoding="utf-8"))}
     assert named - known == set()
 

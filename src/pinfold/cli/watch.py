@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -12,10 +12,15 @@ from pinfold.cli.output import show, show_json, write
 from pinfold.cli.session import Processes, read_configuration
 from pinfold.cli.up import Verbose
 from pinfold.core.errors import InvalidRequest
-from pinfold.watch.options import WatchOptions
 
 if TYPE_CHECKING:
     from pinfold.core.settings import HostSettings
+
+_REPAIRED: Final = {
+    "ours": "Threads of pinfold's guests",
+    "nova": "Threads of pinfold's and Nova's guests",
+    "all": "Threads of all guests",
+}
 
 
 def watch(
@@ -38,6 +43,14 @@ def watch(
     ] = None,
     keep_days: Annotated[int, typer.Option(min=1, max=3650, help="For how many days the journal keeps what changed.")] = 30,
     keep_mib: Annotated[int, typer.Option(min=1, max=4096, help="The most MiB of the journal; its oldest entries go first.")] = 64,
+    repair: Annotated[
+        str,
+        typer.Option(
+            metavar="off|ours|nova|all",
+            help="Whose drifted threads it moves back: nobody's, those of our guests, of Nova's too, of all guests. A guest whose repair "
+            "was undone three times is left alone.",
+        ),
+    ] = "off",
     verbose: Verbose = False,
     config: opt.Config = None,
     connect: opt.Connect = None,
@@ -50,14 +63,24 @@ def watch(
     Metrics need the package prometheus-client: pip install 'pinfold\\[watch]'.
     """
 
+    from pinfold.core.settings import RepairScope
+    from pinfold.watch.options import WatchOptions
+
     def read(*, quiet: bool) -> HostSettings:
         return read_configuration(config, connect, only_looks=True, quiet=quiet, audits=True).settings
 
     if once and listen:
         raise InvalidRequest("--once ends before anybody could ask; leave --listen out", key="--once")
+    if once and repair != "off":
+        raise InvalidRequest("--once repairs nothing; `pinfold repair` does", key="--once")
+    scopes = {scope.value: scope for scope in RepairScope}
+    if repair not in scopes:
+        raise InvalidRequest(f"--repair {repair!r:.40}: one of {', '.join(scopes)} is allowed", key="--repair")
     processes: Processes = context.obj.processes
     settings = read(quiet=as_json)
-    options = WatchOptions(interval=interval, listen=listen or "", textfile=textfile or "", keep_days=keep_days, keep_mib=keep_mib)
+    options = WatchOptions(
+        repair=scopes[repair], interval=interval, listen=listen or "", textfile=textfile or "", keep_days=keep_days, keep_mib=keep_mib
+    )
     watch_log(verbose=verbose)
     if once:
         text = processes.watch_once(settings, options)
@@ -70,7 +93,10 @@ def watch(
             show_json({"host": settings.host, "uri": settings.uri, "metrics": where or None, "textfile": textfile})
         else:
             places = " and ".join(filter(None, (where, textfile)))
-            show([f"Watching {settings.uri} on {settings.host} every {interval:g} s." + (f" Metrics are at {places}." if places else "")])
+            lines = [f"Watching {settings.uri} on {settings.host} every {interval:g} s."]
+            lines += [f"Metrics are at {places}."] if places else []
+            lines += [f"{_REPAIRED[repair]} are moved back when they drift."] if repair in _REPAIRED else []
+            show(lines)
         tell_systemd_ready()
 
     processes.watch(settings, options, read_settings=lambda: read(quiet=True), ready=ready, alive=Watchdog().feed)

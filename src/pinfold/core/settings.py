@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Final
 
 from msgspec import Struct
@@ -11,6 +12,15 @@ from msgspec import Struct
 from pinfold.core.fit.model import Strategy
 from pinfold.core.host import Limits
 from pinfold.core.pools import PoolConfig
+
+
+class RepairScope(Enum):
+    """Whose guests may be repaired without being asked for: nobody's, ours, ours and Nova's, everybody's. Each has those before it."""
+
+    OFF = "off"
+    OURS = "ours"
+    NOVA = "nova"
+    ALL = "all"
 
 
 class HostSettings(Struct, frozen=True, kw_only=True):

@@ -286,8 +286,11 @@ class Driver(Protocol):
         """
         ...
 
-    def pin(self, guest: str, masks: ExpectedMasks) -> None:
-        """Move the threads of a running guest to `masks`, and write the pins into its definition. vCPUs with an empty set stay."""
+    def pin(self, guest: str, masks: ExpectedMasks, *, live_only: bool = False) -> None:
+        """Move the threads of a running guest to `masks`, and write the pins into its definition, unless `live_only`.
+
+        vCPUs with an empty set stay.
+        """
         ...
 
     def observe(self, guest: HostGuest) -> Observation:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cache
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.drift import Finding, Severity
-from pinfold.core.drift.steps import Pin, Pinned
+from pinfold.core.drift import ExpectedMasks, Finding, Severity
+from pinfold.core.drift.steps import Move, Pin, Pinned
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.identity import GuestId
 from pinfold.core.overhead import Masks
-from pinfold.core.settings import HostSettings
+from pinfold.core.settings import HostSettings, RepairScope
 from pinfold.drivers.port import Driver, HostGuest
 from pinfold.host.audit import GuestAudit, GuestOrigin, audit, judge
 from pinfold.host.lock import host_lock
@@ -95,15 +95,63 @@ def _repaired(
 def _moved(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest) -> RepairedGuest | None:
     """Move the threads of a guest without a record as an audit's findings say; None if they say nothing that can be done."""
     before = judge(driver, settings, seen, guest)
-    pins = [step for finding in before.findings for step in finding.steps if isinstance(step, Pin)]
+    wanted = _said_by_steps(before)
+    if wanted is None:
+        return None
+    driver.pin(guest.id, wanted)
+    after = judge(driver, settings, seen, pick(driver.guests(), guest.id))
+    return RepairedGuest(before=_verdict(before, wanted), after=_verdict(after, wanted))
+
+
+def _said_by_steps(found: GuestAudit) -> Masks | None:
+    """The place that the findings' own steps give a guest without a record; None if they give none."""
+    pins = [step for finding in found.findings for step in finding.steps if isinstance(step, Pin)]
     vcpus = {pin.index: pin.cpus for pin in pins if pin.what is Pinned.VCPU}
     overhead = next((pin.cpus for pin in pins if pin.what is Pinned.EMULATOR), None)
     if overhead is None:
         return None
-    wanted = Masks(vcpus=tuple(vcpus[vcpu] for vcpu in range(guest.vcpus)), overhead=overhead)
-    driver.pin(guest.id, wanted)
-    after = judge(driver, settings, seen, pick(driver.guests(), guest.id))
-    return RepairedGuest(before=_verdict(before, wanted), after=_verdict(after, wanted))
+    return Masks(vcpus=tuple(vcpus.get(vcpu, CpuSet()) for vcpu in range(found.guest.vcpus)), overhead=overhead)
+
+
+def covers(scope: RepairScope, origin: GuestOrigin) -> bool:
+    """Whether a guest of that origin may be repaired without being asked for.
+
+    >>> covers(RepairScope.NOVA, GuestOrigin.OURS), covers(RepairScope.NOVA, GuestOrigin.OTHER), covers(RepairScope.OFF, GuestOrigin.OURS)
+    (True, False, False)
+    """
+    order = (GuestOrigin.OURS, GuestOrigin.NOVA, GuestOrigin.OTHER)
+    return origin in order[: list(RepairScope).index(scope)]
+
+
+def repairable(found: GuestAudit, scope: RepairScope) -> tuple[Finding, ...]:
+    """The drift of an audited guest that moving its threads undoes, if `scope` covers the guest and its place is known. Pure."""
+    if not covers(scope, found.origin) or not found.guest.active or found.guest.pid is None or _place_of(found) is None:
+        return ()
+    drift = (finding for finding in found.findings if finding.severity is Severity.DRIFT)
+    return tuple(finding for finding in drift if any(isinstance(step, Pin | Move) for step in finding.steps))
+
+
+def repair_guest(driver: Driver, settings: HostSettings, guest: str, scope: RepairScope) -> tuple[Finding, ...]:
+    """Move the threads of one drifted guest back, and return the drift that moving did not undo. Nothing is done if it has not drifted.
+
+    The definition of a guest of Nova's stays, unless a finding says that it is wrong: when it was written is evidence of what Nova wants.
+    Raises `InvalidRequest` if there is no such guest, `Unavailable`.
+    """
+    with host_lock(settings):
+        seen = survey(driver, settings)
+        before = judge(driver, settings, seen, seen.guest(guest))
+        place, found = _place_of(before), repairable(before, scope)
+        if place is None or not found:
+            return ()
+        kept = any(isinstance(step, Pin) and step.kept for finding in found for step in finding.steps)
+        driver.pin(guest, place, live_only=before.origin is GuestOrigin.NOVA and not kept)
+        fresh = survey(driver, settings)
+        return repairable(judge(driver, settings, fresh, fresh.guest(guest)), scope)
+
+
+def _place_of(found: GuestAudit) -> ExpectedMasks | None:
+    """Where the guest's threads belong; None if that is not known for its overhead threads."""
+    return found.masks if found.masks is not None and found.masks.overhead else _said_by_steps(found)
 
 
 def _verdict(found: GuestAudit, wanted: Masks) -> Verdict:

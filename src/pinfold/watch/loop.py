@@ -7,15 +7,18 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final, assert_never
 
 from msgspec.structs import replace
 
 from pinfold.core.errors import PinfoldError
-from pinfold.core.settings import HostSettings
+from pinfold.core.settings import HostSettings, RepairScope
 from pinfold.core.usage import Usage
 from pinfold.drivers.port import Driver
+from pinfold.host.repair import repair_guest
 from pinfold.watch import messages
+from pinfold.watch.changes import Change
 from pinfold.watch.messages import Action, Event, Moment
 from pinfold.watch.state import State
 from pinfold.watch.step import due_at, step
@@ -37,7 +40,7 @@ Publisher = Callable[[State], None]
 
 
 class Watch:
-    """The watch of one host. `run` returns after `stop` was called. It changes nothing on the host."""
+    """The watch of one host. `run` returns after `stop` was called. It repairs what it may, and changes nothing else."""
 
     def __init__(
         self,
@@ -47,14 +50,20 @@ class Watch:
         interval: float,
         read_settings: Callable[[], HostSettings],
         publishers: dict[str, Publisher],
+        scope: RepairScope = RepairScope.OFF,
+        note: Callable[[Change, float], None] = lambda _change, _at: None,
         alive: Callable[[], None] = lambda: None,
     ) -> None:
-        """`publishers` are called after each sweep, by what they publish; `alive` is called again and again, while nothing hangs."""
+        """`scope` says whose guests are repaired. `note` writes one change into the journal.
+
+        `publishers` are called after each sweep, by what they publish. `alive` is called again and again, while nothing hangs.
+        """
         self._driver = driver
         self._read_settings = read_settings
         self._publishers = publishers
+        self._note = note
         self._alive = alive
-        self._state = State(settings=settings, interval=interval)
+        self._state = State(settings=settings, interval=interval, scope=scope)
         self._events: queue.SimpleQueue[Event | Exception] = queue.SimpleQueue()
         self._actions: queue.SimpleQueue[Action | None] = queue.SimpleQueue()
         self._busy_since: float | None = None
@@ -142,13 +151,18 @@ class Watch:
                     return messages.SettingsRefused(when=_now(), why=str(error))
             case messages.Publish():
                 return self._publish()
+            case messages.Repair():
+                return self._repair(action)
+            case messages.Note(change=change):
+                at = _now()
+                return messages.Published(when=at, failures=(("journal", _failure(lambda: self._note(change, at.time))),))
             case messages.Log():
                 raise AssertionError("a line of the log is written at once")
             case _:
                 assert_never(action)
 
     def _sweep(self, action: messages.Sweep) -> messages.Swept:
-        found = sweep(self._driver, action.settings)
+        found = sweep(self._driver, action.settings, action.scope)
         return messages.Swept(
             when=_now(),
             snapshot=found.snapshot,
@@ -156,17 +170,31 @@ class Watch:
             seconds=found.seconds,
             unread=found.unread,
             warnings=found.audit.seen.warnings,
+            drifted=found.drifted,
         )
 
+    def _repair(self, action: messages.Repair) -> messages.Repaired:
+        """Repair one guest. A bug that shows then concerns that guest alone."""
+        try:
+            left = repair_guest(self._driver, action.settings, action.guest.guest_id, action.scope)
+            failure = "; ".join(finding.sentence() for finding in left)
+        except (PinfoldError, OSError) as error:
+            failure = str(error)
+        return messages.Repaired(when=_now(), guest=action.guest, failure=failure)
+
     def _publish(self) -> messages.Published:
-        state, failures = self._state, []
-        for what, publish in self._publishers.items():
-            try:
-                publish(state)
-                failures.append((what, ""))
-            except (PinfoldError, OSError) as error:
-                failures.append((what, f"{what}: {error}"))
-        return messages.Published(when=_now(), failures=tuple(failures))
+        state = self._state
+        failures = tuple((what, _failure(partial(publish, state))) for what, publish in self._publishers.items())
+        return messages.Published(when=_now(), failures=failures)
+
+
+def _failure(act: Callable[[], None]) -> str:
+    """Act, and return why that failed, '' if it did not."""
+    try:
+        act()
+    except (PinfoldError, OSError) as error:
+        return str(error)
+    return ""
 
 
 def _now() -> Moment:

@@ -7,6 +7,8 @@ The loop performs actions one after another in one thread, so a sweep that hangs
 | `Sweep` | `Swept` or `SweepFailed` |
 | `ReadSettings` | `SettingsRead` or `SettingsRefused` |
 | `Publish` | `Published`, with the failures |
+| `Repair` | `Repaired` |
+| `Note` | `Published`, with the failure |
 | `Log` | nothing |
 """
 
@@ -16,8 +18,10 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from pinfold.core.settings import HostSettings
+from pinfold.core.settings import HostSettings, RepairScope
 from pinfold.core.usage import Sample
+from pinfold.watch.changes import Change
+from pinfold.watch.repairs import Drifted
 from pinfold.watch.snapshot import Snapshot
 
 
@@ -55,7 +59,8 @@ class Stop(Struct, frozen=True, kw_only=True):
 class Swept(Struct, frozen=True, kw_only=True):
     """A sweep has ended: what it saw, what was measured, and how long it took.
 
-    `unread` holds each guest that could not be read, by name, with the reason. `warnings` are about the pools.
+    `unread` holds each guest that could not be read, by name, with the reason. `warnings` are about the pools. `drifted` are the guests
+    that may be repaired.
     """
 
     when: Moment
@@ -64,6 +69,7 @@ class Swept(Struct, frozen=True, kw_only=True):
     seconds: float
     unread: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
+    drifted: tuple[Drifted, ...] = ()
 
 
 class SweepFailed(Struct, frozen=True, kw_only=True):
@@ -94,13 +100,36 @@ class Published(Struct, frozen=True, kw_only=True):
     failures: tuple[tuple[str, str], ...] = ()
 
 
-Event: TypeAlias = Tick | HostChanged | HungUp | Stop | Swept | SweepFailed | SettingsRead | SettingsRefused | Published
+class Repaired(Struct, frozen=True, kw_only=True):
+    """A repair has ended. `failure` says why it did not succeed, '' if it did."""
+
+    when: Moment
+    guest: Drifted
+    failure: str = ""
+
+
+Event: TypeAlias = Tick | HostChanged | HungUp | Stop | Swept | SweepFailed | SettingsRead | SettingsRefused | Published | Repaired
 
 
 class Sweep(Struct, frozen=True, kw_only=True):
-    """Survey, audit and measure the host."""
+    """Survey, audit and measure the host. `scope` says which drifted guests are told apart for repair."""
 
     settings: HostSettings
+    scope: RepairScope = RepairScope.OFF
+
+
+class Repair(Struct, frozen=True, kw_only=True):
+    """Move the threads of a drifted guest back."""
+
+    guest: Drifted
+    settings: HostSettings
+    scope: RepairScope
+
+
+class Note(Struct, frozen=True, kw_only=True):
+    """Write one change into the journal."""
+
+    change: Change
 
 
 class ReadSettings(Struct, frozen=True, kw_only=True):
@@ -118,4 +147,4 @@ class Log(Struct, frozen=True, kw_only=True):
     sentence: str
 
 
-Action: TypeAlias = Sweep | ReadSettings | Publish | Log
+Action: TypeAlias = Sweep | Repair | Note | ReadSettings | Publish | Log

@@ -97,6 +97,11 @@ METRICS: Final = {
         "Findings that break a promise, by thread class ('' where none applies) and code.",
         ("class", "code"),
     ),
+    "pinfold_repairs_total": (
+        Kind.COUNTER,
+        "Repairs, by thread class ('' for a definition alone) and result: `done`, `failed`, or `undone` by somebody else afterwards.",
+        ("class", "result"),
+    ),
     "pinfold_notes": (Kind.GAUGE, "Findings that break no promise, by thread class and code.", ("class", "code")),
 }
 """Every metric of the watch: its type, meaning and labels."""
@@ -136,6 +141,8 @@ def rows(state: State) -> Iterator[Row]:
     yield "pinfold_watch_info", (__version__, state.settings.host, state.settings.uri), 1.0
     yield "pinfold_sweeps_total", ("ok",), float(state.sweeps)
     yield "pinfold_sweeps_total", ("failed",), float(state.failed_sweeps)
+    for labels, number in sorted(state.repairs.items()):
+        yield "pinfold_repairs_total", labels, float(number)
     if state.snapshot is None:
         return
     yield "pinfold_sweep_duration_seconds", (), state.sweep_seconds

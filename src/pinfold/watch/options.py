@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from pinfold.core.settings import RepairScope
+
 
 class WatchOptions(Struct, frozen=True, kw_only=True):
     """`interval` is in seconds. `listen` is '' for no listener, `textfile` '' for no file. The journal keeps `keep_days` and `keep_mib`."""
@@ -11,5 +13,6 @@ class WatchOptions(Struct, frozen=True, kw_only=True):
     interval: float = 10.0
     listen: str = ""
     textfile: str = ""
+    repair: RepairScope = RepairScope.OFF
     keep_days: int = 30
     keep_mib: int = 64

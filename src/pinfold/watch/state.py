@@ -7,8 +7,9 @@ from typing import Final
 
 from msgspec import Struct
 
-from pinfold.core.settings import HostSettings
+from pinfold.core.settings import HostSettings, RepairScope
 from pinfold.core.usage import Usage
+from pinfold.watch.repairs import Book
 from pinfold.watch.snapshot import Snapshot
 
 NEVER: Final = float("inf")
@@ -19,11 +20,13 @@ class State(Struct, frozen=True, kw_only=True):
 
     `snapshot` and `usage` are those of the last sweep that succeeded, at `swept_time` (seconds since the epoch). `due` is when the next
     sweep begins, `rest_until` the earliest moment for one that an event asks for. `sweeping` and `reading`: that action is under way.
-    `troubles` are present problems by what they are about.
+    `scope` says whose guests are repaired, `book` what was done about those that had drifted. `repairs` counts repairs by thread class
+    and result. `troubles` are present problems by what they are about.
     """
 
     settings: HostSettings
     interval: float
+    scope: RepairScope = RepairScope.OFF
     due: float = 0.0
     rest_until: float = 0.0
     sweeping: bool = False
@@ -37,4 +40,6 @@ class State(Struct, frozen=True, kw_only=True):
     sweeps: int = 0
     failed_sweeps: int = 0
     unread: int = 0
+    book: Book = {}
+    repairs: Mapping[tuple[str, str], int] = {}
     troubles: Mapping[str, str] = {}

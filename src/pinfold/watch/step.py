@@ -12,8 +12,11 @@ from typing import Any, Final, assert_never
 
 from msgspec.structs import replace
 
+from pinfold.core.drift.written import write
 from pinfold.core.settings import HostSettings
 from pinfold.core.usage import accumulated
+from pinfold.watch import repairs
+from pinfold.watch.changes import Change, ChangeKind
 from pinfold.watch.messages import (
     Action,
     Event,
@@ -21,9 +24,12 @@ from pinfold.watch.messages import (
     HungUp,
     Log,
     Moment,
+    Note,
     Publish,
     Published,
     ReadSettings,
+    Repair,
+    Repaired,
     SettingsRead,
     SettingsRefused,
     Stop,
@@ -32,6 +38,7 @@ from pinfold.watch.messages import (
     Swept,
     Tick,
 )
+from pinfold.watch.repairs import Drifted
 from pinfold.watch.state import State
 
 REST_SECONDS: Final = 1.0
@@ -61,6 +68,8 @@ def step(state: State, event: Event) -> tuple[State, tuple[Action, ...]]:
         case SettingsRefused(why=why):
             draft.change(reading=False)
             draft.log(logging.ERROR, f"SIGHUP: the configuration of before still counts: {why}")
+        case Repaired():
+            _repaired(draft, event)
         case Published(failures=failures):
             for about, failure in failures:
                 draft.complain(about, failure)
@@ -106,19 +115,29 @@ def _begin(draft: _Draft) -> None:
     state = draft.state
     if not (state.sweeping or state.ending) and draft.when.at >= due_at(state):
         draft.change(sweeping=True, changed=False)
-        draft.do(Sweep(settings=state.settings))
+        draft.do(Sweep(settings=state.settings, scope=state.scope))
 
 
 def _rest(draft: _Draft, seconds: float) -> None:
     at = draft.when.at
-    draft.change(due=at + draft.state.interval, rest_until=at + max(REST_SECONDS, REST_TIMES * seconds))
+    again = repairs.next_due(draft.state.book)
+    soonest = at + draft.state.interval
+    draft.change(due=min(soonest, again) if again > at else soonest, rest_until=at + max(REST_SECONDS, REST_TIMES * seconds))
 
 
 def _swept(draft: _Draft, event: Swept) -> None:
     state = draft.state
+    running = frozenset(guest.id for guest in event.snapshot.guests if guest.runs)
+    book, undone = repairs.after_sweep(state.book, event.drifted, running, event.when.at)
+    for one in undone:
+        _count(draft, one, "undone")
+        draft.log(logging.WARNING, f"guest {one.name}: somebody undid its repair")
+        draft.do(Note(change=_change(one, "undone", f"guest {one.name}: somebody undid its repair")))
+    given_up = tuple(map(write, repairs.findings(book)))
     draft.change(
         sweeping=False,
-        snapshot=event.snapshot,
+        book=book,
+        snapshot=replace(event.snapshot, findings=(*event.snapshot.findings, *given_up)),
         usage=accumulated(state.usage, event.sample),
         swept_time=event.when.time,
         sweep_seconds=event.seconds,
@@ -128,8 +147,37 @@ def _swept(draft: _Draft, event: Swept) -> None:
     draft.complain("sweep", "")
     draft.complain("guests", "; ".join(f"guest {name} cannot be read: {why}" for name, why in event.unread))
     draft.complain("pools", "; ".join(event.warnings))
+    draft.complain("repair", "; ".join(f"{finding.sentence}; {finding.advice}" for finding in given_up))
     draft.do(Publish())
+    for one in repairs.due(book, event.when.at):
+        draft.do(Repair(guest=one, settings=draft.state.settings, scope=draft.state.scope))
     _rest(draft, event.seconds)
+
+
+def _repaired(draft: _Draft, event: Repaired) -> None:
+    one = event.guest
+    draft.change(book=repairs.repaired(draft.state.book, one.guest_id, event.when.at, failed=bool(event.failure)))
+    _count(draft, one, "failed" if event.failure else "done")
+    if event.failure:
+        draft.complain(f"repair of {one.guest_id}", f"guest {one.name} cannot be repaired: {event.failure}")
+        return
+    draft.complain(f"repair of {one.guest_id}", "")
+    sentence = f"guest {one.name} was repaired, its threads are in their places; what would undo it: {one.undoer}"
+    draft.log(logging.WARNING, sentence)
+    draft.do(Note(change=_change(one, "done", sentence)))
+    draft.change(changed=True)
+
+
+def _change(one: Drifted, result: str, sentence: str) -> Change:
+    return Change(kind=ChangeKind.REPAIR, guest=one.name, guest_id=one.guest_id, subject=result, after=sentence)
+
+
+def _count(draft: _Draft, one: Drifted, result: str) -> None:
+    """Count a repair once for each class of threads that it was about."""
+    counted = dict(draft.state.repairs)
+    for kind in one.classes:
+        counted[kind, result] = counted.get((kind, result), 0) + 1
+    draft.change(repairs=counted)
 
 
 def _hung_up(draft: _Draft) -> None:

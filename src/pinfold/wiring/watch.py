@@ -8,8 +8,10 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
-from pinfold.core.settings import HostSettings
+from pinfold.core.errors import InvalidRequest
+from pinfold.core.settings import HostSettings, RepairScope
 from pinfold.watch import listener, textfile
 from pinfold.watch.journal import Journal, journal_path
 from pinfold.watch.loop import Publisher, Watch
@@ -24,7 +26,7 @@ def watch_once(settings: HostSettings, options: WatchOptions) -> str:
     """Sweep once, write the textfile if there is one, and return the metrics."""
     from pinfold.watch.metrics import render
 
-    with _opened(settings, _publishers(options), options, lambda: settings, lambda: None) as watch:
+    with _opened(settings, options, _publishers(options), lambda: settings) as watch:
         return render(watch.once()).decode()
 
 
@@ -49,7 +51,9 @@ def serve_watch(
         if journal.put_aside:
             _log.warning("the journal was damaged and begins anew; the old one is %s", journal.put_aside)
         publishers["journal"] = lambda state: _keep(journal, state)
-        watch = stack.enter_context(_opened(settings, publishers, options, read_settings, alive))
+        watch = stack.enter_context(
+            _opened(settings, options, publishers, read_settings, scope=options.repair, note=journal.note, alive=alive)
+        )
         where = ""
         if address is not None:
             from pinfold.watch.metrics import render
@@ -80,10 +84,12 @@ def _keep(journal: Journal, state: State) -> None:
 @contextmanager
 def _opened(
     settings: HostSettings,
-    publishers: dict[str, Publisher],
     options: WatchOptions,
+    publishers: dict[str, Publisher],
     read_settings: Callable[[], HostSettings],
-    alive: Callable[[], None],
+    **more: Any,
 ) -> Iterator[Watch]:
     with open_driver(settings) as driver:
-        yield Watch(driver, settings, interval=options.interval, read_settings=read_settings, publishers=publishers, alive=alive)
+        if options.repair is not RepairScope.OFF and not driver.local:
+            raise InvalidRequest(f"--repair moves threads on their own host alone; {driver.uri} is remote and read-only", key="--repair")
+        yield Watch(driver, settings, interval=options.interval, read_settings=read_settings, publishers=publishers, **more)

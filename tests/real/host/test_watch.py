@@ -11,6 +11,9 @@ from tests.real.host.bench import Bench
 from tests.real.host.domains import define, everything, virsh
 from tests.real.host.watching import pinfold, watching
 
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.overhead import ThreadClass
+
 SHARE = {"hw:cpu_policy": "dedicated", "hw:emulator_threads_policy": "share"}
 DRIFT = {"code": "emulator-thread", "class": "emulator"}
 PINS = "<vcpupin vcpu='0' cpuset='1'/><emulatorpin cpuset='0'/>"
@@ -48,3 +51,24 @@ def test_the_watch_counts_what_threads_use_and_sees_one_that_is_moved(bench: Ben
     tenures = json.loads(pinfold(watch.config, "history", "--pcpu", "1", "--json").stdout)["tenures"]
     assert [[(owner["guest"], owner["class"]) for owner in one["owners"]] for one in tenures] == [[], [("web", "vcpu")], []]
     assert "guest web does not run any more (nova, share, server vm)" in pinfold(watch.config, "history").stdout
+
+
+def test_a_nova_guest_is_repaired_live_and_its_definition_stays(bench: Bench, tmp_path: Path) -> None:
+    with watching(tmp_path, bench.lab.uri, "--repair", "nova") as watch:
+        define(bench, "web", cputune=PINS, nova=True, specs=SHARE)
+        define(bench, "strange", cputune="<vcpupin vcpu='0' cpuset='0'/>")
+        kept = virsh(bench, "dumpxml", "--inactive", "web")
+        watch.until_value("pinfold_guest_info", guest="web", policy="share")
+        watch.until_none("pinfold_drift", **DRIFT)
+        virsh(bench, "emulatorpin", "web", "1", "--live")
+        watch.until_value("pinfold_repairs_total", result="done")
+        watch.until_none("pinfold_drift", code="definition-pins")
+        web = bench.guest("web")
+        assert virsh(bench, "dumpxml", "--inactive", "web") == kept
+        threads = [thread for thread in bench.driver.observe(web).threads if thread.thread_class is ThreadClass.EMULATOR]
+        assert [thread for thread in threads if thread.allowed != CpuSet.of(0)] == []
+        virsh(bench, "emulatorpin", "web", "1", "--live")
+        watch.until_value("pinfold_repairs_total", result="undone")
+        shown = pinfold(watch.config, "history", "--guest", "web").stdout
+        assert "guest web was repaired, its threads are in their places; what would undo it: Nova, when it starts, hard reboots" in shown
+        assert "guest web: somebody undid its repair" in shown

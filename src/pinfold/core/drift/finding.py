@@ -50,6 +50,7 @@ class FindingCode(Enum):
     POOLS_MISSING = "pools-missing"
     SIBLING_BUSY = "sibling-busy"
     MEMORY_CELL = "memory-cell"
+    REPAIR_UNDONE = "repair-undone"
 
 
 THREAD_CODES = {
@@ -196,6 +197,7 @@ _SENTENCES = {
     FindingCode.FOREIGN_PROCESS: "{subject} {threads} is bound to the dedicated {observed_pcpus}",
     FindingCode.RECORD_UNREADABLE: "the record in its definition cannot be read: {observed}",
     FindingCode.SIBLING_BUSY: "thread policy isolate keeps the siblings of its pCPUs idle, but {subject_pcpus} {subject_have} {observed}",
+    FindingCode.REPAIR_UNDONE: "it was repaired {subject}, somebody undid it each time, and so it is left as it is",
     FindingCode.MEMORY_CELL: "{subject} of its memory lie on cell {observed}, their place is cell {recorded}",
     FindingCode.POOLS_MISSING: "neither cpu_shared_set nor cpu_dedicated_set is set, but {subject}: {observed}",
 }

@@ -191,12 +191,12 @@ class LibvirtDriver:
             what = f"guest {known.name} cannot be undefined"
             self._guests.act(guest, "removal", what, _CHANGE_SECONDS, lambda connection: _if_there(connection, guest, domain.undefine))
 
-    def pin(self, guest: str, masks: ExpectedMasks) -> None:
+    def pin(self, guest: str, masks: ExpectedMasks, *, live_only: bool = False) -> None:
         """Move every thread of a running guest, live and in its definition. See `Driver.pin`.
 
         1. Set libvirt's live pins, thread class by class.
         2. Move the threads that did not follow, one by one. New threads inherit the main thread's mask, so this ends.
-        3. Replace these pins in the definition, and in a guest of ours the default set for iothreads added later.
+        3. Replace these pins in the definition, and in a guest of ours the default set for iothreads added later. Not with `live_only`.
         Raises `InvalidRequest` for an absent pCPU or a guest that does not run, `Unavailable` if a thread is still elsewhere.
         """
         self._refuse_remote()
@@ -211,7 +211,8 @@ class LibvirtDriver:
         def pin(connection: Any) -> None:
             found = self._guests.domain(guest, connection)
             domain.pin_live(found, masks)
-            domain.pin_definition(connection, found, masks, ours=known.record is not None)
+            if not live_only:
+                domain.pin_definition(connection, found, masks, ours=known.record is not None)
 
         self._guests.act(guest, "pin", f"guest {known.name} cannot be pinned", _CHANGE_SECONDS, pin)
         thread_moves.refuse_misplaced(known.name, self._threads.place(known, masks), masks)

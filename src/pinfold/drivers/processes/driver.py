@@ -89,7 +89,7 @@ class ProcessesDriver:
         """Refused, always with `InvalidRequest`."""
         refuse(f"guest {guest} cannot be stopped")
 
-    def pin(self, guest: str, masks: ExpectedMasks) -> None:
+    def pin(self, guest: str, masks: ExpectedMasks, *, live_only: bool = False) -> None:  # noqa: ARG002  # no definition here
         """Move every thread of known class to `masks`, with the kernel alone. See `Driver.pin`.
 
         Before each thread is moved, the process id and start time are compared, so that no other process's thread is moved. Raises

@@ -1,0 +1,131 @@
+"""Which guests are repaired when, and when the watch gives up. Pure; `host.repair` moves threads.
+
+1. A guest is repaired when it has drifted for two seconds. What starts or moves a guest passes through wrong places, and is not disturbed.
+2. Drift after a repair that had succeeded means that somebody undid it. The next repair waits: 10 s, then a minute.
+3. After the third undone repair the guest is left alone, and a finding says who undoes it. A guest that is started anew begins anew, and so
+   does one without drift for an hour.
+4. A repair that fails is tried again after 10 s, and then after twice as long each time, up to 10 minutes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from pinfold.core.drift import Finding, FindingCode
+
+MOST_UNDONE: Final = 3
+PAUSES: Final = (10.0, 60.0)
+"""How long the repair after the first and after the second undone one waits."""
+SETTLE_SECONDS: Final = 2.0
+LONGEST_PAUSE: Final = 600.0
+FORGET_SECONDS: Final = 3600.0
+
+
+class Drifted(Struct, frozen=True, kw_only=True):
+    """A guest with drift that a repair can undo, and may. `classes` are those of its misplaced threads, '' for a definition alone.
+
+    `undoer` says who would undo a repair.
+    """
+
+    guest_id: str
+    name: str
+    pid: int
+    classes: tuple[str, ...] = ("",)
+    undoer: str = ""
+
+
+class Attempts(Struct, frozen=True, kw_only=True):
+    """What was done about one guest's process. `stands`: the last repair succeeded, and no drift was seen since.
+
+    `again` is the earliest moment of the next repair, `calm_since` since when there is no drift, None with drift.
+    """
+
+    drifted: Drifted
+    undone: int = 0
+    failed: int = 0
+    stands: bool = False
+    again: float = 0.0
+    calm_since: float | None = None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the guest is left alone."""
+        return self.undone >= MOST_UNDONE
+
+
+Book = Mapping[str, Attempts]
+"""The attempts at each guest, by its id."""
+
+
+def after_sweep(book: Book, drifted: Iterable[Drifted], running: frozenset[str], now: float) -> tuple[Book, tuple[Drifted, ...]]:
+    """The attempts after a sweep that saw these drifted guests, and those of them whose repair was undone since the sweep before."""
+    seen = {one.guest_id: one for one in drifted}
+    after: dict[str, Attempts] = {}
+    undone = []
+    for guest, known in book.items():
+        if guest in seen or guest not in running:
+            continue
+        calm = known.calm_since if known.calm_since is not None else now
+        if now - calm < FORGET_SECONDS:
+            after[guest] = replace(known, calm_since=calm)
+    for guest, one in seen.items():
+        attempts = book.get(guest)
+        if attempts is None or attempts.drifted.pid != one.pid:
+            attempts = Attempts(drifted=one, again=now + SETTLE_SECONDS)
+        elif attempts.calm_since is not None and not attempts.stands:
+            attempts = replace(attempts, again=max(attempts.again, now + SETTLE_SECONDS))
+        elif attempts.stands:
+            number = attempts.undone + 1
+            again = now + PAUSES[min(number, len(PAUSES)) - 1]
+            attempts = replace(attempts, undone=number, stands=False, again=again)
+            undone.append(one)
+        after[guest] = replace(attempts, drifted=one, calm_since=None)
+    return after, tuple(undone)
+
+
+def due(book: Book, now: float) -> tuple[Drifted, ...]:
+    """The guests to repair now, by name."""
+    ready = (one.drifted for one in book.values() if _waits(one) and now >= one.again)
+    return tuple(sorted(ready, key=lambda one: (one.name, one.guest_id)))
+
+
+def next_due(book: Book) -> float:
+    """When the next repair is due, for a sweep then; infinity if none is."""
+    return min((one.again for one in book.values() if _waits(one)), default=float("inf"))
+
+
+def _waits(one: Attempts) -> bool:
+    return one.calm_since is None and not one.stopped and not one.stands
+
+
+def repaired(book: Book, guest: str, now: float, *, failed: bool) -> Book:
+    """The attempts after a repair."""
+    known = book.get(guest)
+    if known is None:
+        return book
+    if failed:
+        pause = min(PAUSES[0] * 2**known.failed, LONGEST_PAUSE)
+        return {**book, guest: replace(known, failed=known.failed + 1, again=now + pause)}
+    return {**book, guest: replace(known, failed=0, stands=True)}
+
+
+def findings(book: Book) -> tuple[Finding, ...]:
+    """A finding for each guest that is left alone, ordered by name."""
+    stopped = sorted((one for one in book.values() if one.stopped), key=lambda one: one.drifted.name)
+    return tuple(undone_finding(one.drifted) for one in stopped)
+
+
+def undone_finding(drifted: Drifted) -> Finding:
+    """The finding that a guest is left alone."""
+    return Finding(
+        code=FindingCode.REPAIR_UNDONE,
+        guest=drifted.name,
+        guest_id=drifted.guest_id,
+        subject=f"{MOST_UNDONE} times",
+        advice=f"what would undo a repair: {drifted.undoer}; `pinfold history --guest` shows when it happened, and a restart of the watch "
+        "begins anew",
+    )
