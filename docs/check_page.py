@@ -28,8 +28,9 @@ seen*, with its path. On another machine's libvirt and on a synthetic lab, the c
 ## What has to be seen at a boot
 
 `isolcpus`, `nohz_full` and `rcu_nocbs` are read by the kernel when it boots. `doctor` names them with the pCPUs of today's pools; it can
-check the result only after the next boot. `tests/machine` boots an emulated host with them. The other commands that it prints act at once,
-and tests run them on made-up files. What they write below `/proc` and `/sys` is lost at the next boot.
+check the result only after the next boot. A test boots an emulated host with them. The other commands that it prints act at once, and
+tests run them, on that host and on made-up files; governors on made-up files alone, since an emulated host has none. What they write
+below `/proc` and `/sys` is lost at the next boot.
 
 Which interrupts the kernel keeps to itself (those of the queues of NVMe, virtio-blk and many network cards) only newer kernels show: their
 `smp_affinity_list` cannot be written. `doctor` then leaves them out of its command. On older kernels a write to such a file fails.

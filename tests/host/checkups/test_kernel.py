@@ -63,7 +63,19 @@ def test_the_command_moves_every_interrupt_that_may_come_and_can_be_moved(tmp_pa
 def test_the_advice_about_managed_interrupts_fits_what_was_booted(tmp_path: Path) -> None:
     assert "isolcpus=managed_irq,LIST at boot" in interrupts(tmp_path / "a", {24: ("0-7", "3")}).advice
     booted = interrupts(tmp_path / "b", {24: ("0-7", "3")}, line="isolcpus=managed_irq,domain,2-7")
-    assert booted.advice.startswith("isolcpus has managed_irq, so managed interrupts stay away")
+    assert booted.advice.startswith("isolcpus has managed_irq: of the interrupts that the kernel keeps, those come that have no other")
+
+
+def test_an_interrupt_that_the_kernel_keeps_is_no_fault_where_it_was_booted_to_keep_them_away(tmp_path: Path) -> None:
+    health = {}
+    for line in ("isolcpus=managed_irq,2-7", "isolcpus=2-7"):
+        root = tmp_path / line
+        machine(root, TOPOLOGY, command_line=line)
+        (interrupt(root / "proc", 30, "4", "4", "virtio1-req.0") / "smp_affinity_list").chmod(0o444)
+        (found,) = kernel.interrupts(DEDICATED, TOPOLOGY.online, pcpu_facts(TOPOLOGY.online, sys=root, proc=root / "proc"), REALTIME)
+        assert found.repair == ""
+        health[line] = found.health
+    assert health == {"isolcpus=managed_irq,2-7": Health.UNUSED, "isolcpus=2-7": Health.POOR}
 
 
 def test_without_another_pcpu_or_a_dedicated_pool_no_command_is_printed(tmp_path: Path) -> None:

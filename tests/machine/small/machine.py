@@ -65,11 +65,12 @@ def build() -> Path:
     return where
 
 
-def run(job: str, out: Path, *, seconds: float = 900, intel: bool = True, log: Path | None = None) -> Done:
+def run(job: str, out: Path, *, seconds: float = 900, intel: bool = True, words: str = "", log: Path | None = None) -> Done:
     """Boot the machine, let it run the shell text `job`, and return what that left in `/out`, unpacked into `out`.
 
     The source tree is at `/pinfold/tree` there and `$PYTHON` runs it. With `intel` the pCPUs have siblings; without, they are AMD's, which
-    emulate KVM (`/dev/kvm`) and have none. `log` is where the console can be followed. A machine that takes longer than `seconds` is ended.
+    emulate KVM (`/dev/kvm`) and have none. `words` are more options for the kernel. `log` is where the console can be followed. A machine
+    that takes longer than `seconds` is ended.
     """
     made = build()
     with tempfile.TemporaryDirectory(prefix="pinfold-small-") as work_name:
@@ -78,7 +79,7 @@ def run(job: str, out: Path, *, seconds: float = 900, intel: bool = True, log: P
         console = log or work / "console.log"
         with (work / "out.tar").open("wb") as file:
             file.truncate(_OUT_MIB << 20)
-        _boot(made, work, console, seconds, vendor="GenuineIntel" if intel else "AuthenticAMD")
+        _boot(made, work, console, seconds, vendor="GenuineIntel" if intel else "AuthenticAMD", words=words)
         out.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(tarfile.ReadError), tarfile.open(work / "out.tar") as archive:
             archive.extractall(out, filter="data")
@@ -86,7 +87,7 @@ def run(job: str, out: Path, *, seconds: float = 900, intel: bool = True, log: P
     return Done(status=_status(said), console=said, out=out)
 
 
-def _boot(made: Path, work: Path, console: Path, seconds: float, *, vendor: str) -> None:
+def _boot(made: Path, work: Path, console: Path, seconds: float, *, vendor: str, words: str) -> None:
     half = 768
     command = ["qemu-system-x86_64", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", f"max,vendor={vendor}", "-machine", "q35"]
     command += ["-display", "none", "-no-user-config", "-nodefaults", "-no-reboot", "-m", f"{2 * half}M"]
@@ -94,7 +95,7 @@ def _boot(made: Path, work: Path, console: Path, seconds: float, *, vendor: str)
     for cell, cpus in enumerate(("0-3", "4-7")):
         command += ["-object", f"memory-backend-ram,id=m{cell},size={half}M", "-numa", f"node,nodeid={cell},memdev=m{cell},cpus={cpus}"]
     command += ["-numa", "dist,src=0,dst=1,val=20"]
-    command += ["-kernel", str(made / "vmlinux"), "-initrd", str(made / "initramfs"), "-append", _KERNEL_WORDS]
+    command += ["-kernel", str(made / "vmlinux"), "-initrd", str(made / "initramfs"), "-append", f"{_KERNEL_WORDS} {words}"]
     command += ["-serial", f"file:{console}"]
     drives = (("disk.ext4", made, "snapshot=on"), ("share.ext4", work, "readonly=on"), ("out.tar", work, "cache=unsafe"))
     for name, where, option in drives:

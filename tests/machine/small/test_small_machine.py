@@ -22,10 +22,10 @@ def _possible() -> None:
         pytest.skip(f"the small machine needs {', '.join(machine.lacking())}")
 
 
-def outcomes(out: Path, *arguments: str, intel: bool = True) -> dict[str, str]:
+def outcomes(out: Path, *arguments: str, intel: bool = True, kernel: str = "") -> dict[str, str]:
     """Each test that pytest runs in the machine with those arguments, by name: `passed`, or the reason why it did not."""
     words = "-p no:cacheprovider -p tests.machine.small.inside.slow --timeout 1200 --junit-xml=/out/junit.xml"
-    done = machine.run(f"$PYTHON -m pytest {words} {shlex.join(arguments)}", out, intel=intel, seconds=7000)
+    done = machine.run(f"$PYTHON -m pytest {words} {shlex.join(arguments)}", out, intel=intel, words=kernel, seconds=7000)
     assert (out / "junit.xml").is_file(), done.console[-5000:]
     return {case.get("name", ""): _ended(case) for case in ElementTree.parse(out / "junit.xml").iter("testcase")}
 
@@ -42,6 +42,13 @@ def test_policies_hold_on_huge_pages_and_realtime_under_cgroup_v2(tmp_path: Path
     found = outcomes(tmp_path, "tests/machine/small/inside/policies.py")
     assert {name: ended for name, ended in found.items() if ended != "passed"} == {}
     assert len(found) >= 4
+
+
+def test_doctor_sees_how_the_kernel_was_booted_and_its_commands_work(tmp_path: Path) -> None:
+    kernel = "isolcpus=managed_irq,domain,4-5 nohz_full=4-5 rcu_nocbs=4-5"
+    found = outcomes(tmp_path, "tests/machine/small/inside/checkups.py", kernel=kernel)
+    assert {name: ended for name, ended in found.items() if ended != "passed"} == {}
+    assert len(found) >= 6
 
 
 @pytest.mark.parametrize("intel", [True, False], ids=["TCG", "nested KVM"])

@@ -18,8 +18,12 @@ _EXAMPLES: Final = 5
 _LETTERS: Final = 40
 _MANAGED: Final = (
     "the kernel keeps the interrupts of many queues itself (NVMe, virtio-blk, network cards), and only newer kernels show which: a write "
-    "fails there with 'Input/output error' or 'Operation not permitted', and isolcpus=managed_irq,LIST at boot keeps those away whose "
-    "queue has another pCPU"
+    "fails there, and isolcpus=managed_irq,LIST at boot keeps those away whose queue has another pCPU; the others come only after I/O "
+    "from the pCPU itself"
+)
+_KEPT_AWAY: Final = (
+    "isolcpus has managed_irq: of the interrupts that the kernel keeps, those come that have no other pCPU, and only after I/O from the "
+    "pCPU itself"
 )
 _BALANCED: Final = "where irqbalance runs, name the pCPUs in IRQBALANCE_BANNED_CPULIST too (/etc/default/irqbalance)"
 _FAIR_SERVER: Final = (6, 12)
@@ -39,13 +43,13 @@ def interrupts(dedicated: CpuSet, online: CpuSet, facts: PcpuFacts, needs: Needs
     there = [one for one in could if (value(one.effective, cpus) or CpuSet()) & dedicated]
     elsewhere, movable = online - dedicated, [one for one in could if not one.allowed.fixed]
     repair = _move(movable, elsewhere) if movable and elsewhere else ""
-    advice = f"{_MANAGED}; {_BALANCED}"
-    if flags := isolation(option(facts.command_line.text, "isolcpus") or "")[0] & {"managed_irq"}:
-        advice = f"isolcpus has {', '.join(flags)}, so managed interrupts stay away if their queue has another pCPU; {_BALANCED}"
+    kept_away = "managed_irq" in isolation(option(facts.command_line.text, "isolcpus") or "")[0]
+    advice = f"{_KEPT_AWAY if kept_away else _MANAGED}; {_BALANCED}"
     if there:
         words = f"{len(there)} of {total} {'is' if len(there) == 1 else 'are'} delivered to dedicated pCPUs: {_some(there)}"
         seen = [fact(one.effective) for one in there[:_EXAMPLES]]
-        return [check.found(needs.realtime_lack, words, seen=seen, advice=advice, repair=repair)]
+        no_fault = kept_away and all(one.allowed.fixed for one in there)
+        return [check.found(Health.UNUSED if no_fault else needs.realtime_lack, words, seen=seen, advice=advice, repair=repair)]
     if could:
         words = f"none of {total} is delivered to a dedicated pCPU now; {len(could)} may be moved there: {_some(could)}"
         seen = [fact(one.allowed) for one in could[:_EXAMPLES]]
