@@ -69,7 +69,7 @@ def lab(request: pytest.FixtureRequest, lab_name: str, lab_possible: None) -> It
 @pytest.fixture(scope="module")
 def synthetic_lab(lab_name: str, lab_possible: None) -> Iterator[LabHost]:
     """A lab host of two cells with eight cores of two threads each: pCPUs 0-15 and 16-31, siblings side by side."""
-    with LabHost(f"{lab_name}-synthetic", topology=_two_cells()) as host:
+    with LabHost(f"{lab_name}-synthetic", topology=two_cells()) as host:
         yield host
 
 
@@ -97,7 +97,8 @@ def disk_rom(tmp_path_factory: pytest.TempPathFactory, lab_possible: None) -> Pa
     return rom.write(tmp_path_factory.mktemp("rom") / "disk.rom", reading)
 
 
-def _two_cells() -> Topology:
+def two_cells() -> Topology:
+    """The topology of the synthetic lab."""
     cells = []
     for cell in range(2):
         cores = tuple(CpuSet.of(cpu, cpu + 1) for cpu in range(16 * cell, 16 * cell + 16, 2))

@@ -84,9 +84,12 @@ def survey(driver: Driver, settings: HostSettings) -> Survey:
     isolated, usable = _kernel_sets(driver, topology)
     pools, warnings = build_pools(settings.pools, topology, isolated=isolated, usable=usable)
     guests = driver.guests()
+    others = [foreign(guest, pools, topology) for guest in guests if guest.record is None]
+    owned = CpuSet(cpu for guest in guests if guest.record is not None for cpu in guest.record.fit.taken)
+    others += [found for guest in guests if (found := lingering(guest, pools.dedicated - owned)) is not None]
     ledger = Ledger(
         claims=tuple(Claim(guest=guest.id, fit=guest.record.fit) for guest in guests if guest.record is not None),
-        foreign=tuple(sorted((foreign(guest, pools, topology) for guest in guests if guest.record is None), key=lambda other: other.name)),
+        foreign=tuple(sorted(others, key=lambda other: other.name)),
     )
     state = HostState(
         topology=topology,
@@ -113,6 +116,21 @@ def foreign(guest: HostGuest, pools: Pools, topology: Topology) -> Foreign:
     """
     pages, memory = (guest.pages, guest.memory_mib) if guest.active else ((), 0)
     return Foreign(name=guest.name, cpus=own_pins(guest, topology) & pools.dedicated, pages=pages, memory_mib=memory)
+
+
+def lingering(guest: HostGuest, unowned: CpuSet) -> Foreign | None:
+    """The `unowned` dedicated pCPUs where threads of a running guest of ours still run, from before the pools changed; None for none.
+
+    Nobody is pinned there until the threads have left. Pure.
+    """
+    if guest.record is None or not guest.active:
+        return None
+    fit = guest.record.fit
+    mask = fit.emulator.mask | fit.float_set.mask
+    for cell in fit.cells:
+        mask |= cell.float_set.mask
+    left = CpuSet.from_mask(mask) & unowned
+    return Foreign(name=f"threads of {guest.name}", cpus=left) if left else None
 
 
 def own_pins(guest: HostGuest, topology: Topology) -> CpuSet:

@@ -6,26 +6,32 @@ The witness is procfs, read without our code.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec import structs
+from tests.real.conftest import two_cells
 from tests.real.host import domains
 from tests.real.host.bench import DEDICATED, Bench, allowed
 from tests.real.patience import until
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest, Unavailable
+from pinfold.core.fit.model import NoFit
 from pinfold.core.overhead import ThreadClass
+from pinfold.core.topology import Topology
 from pinfold.drivers.port import Boot, Driver, GuestState
 from pinfold.host.lock import owning
 from pinfold.host.pool_change import AT_NOVAS_REBOOT, apply, plan
-from pinfold.host.start import restart
+from pinfold.host.start import restart, start
 from pinfold.host.stop import stop
 from pinfold.host.survey import survey
 from pinfold.host.verify import verify
+from pinfold.lab import sysfs
+from pinfold.lab.daemon import LabHost
 
 SHARE = DEDICATED | {"hw:emulator_threads_policy": "share"}
 
@@ -153,6 +159,48 @@ def test_novas_share_guest_follows_with_emulator_and_iothreads_and_keeps_the_res
     assert next(masks for name, masks in found.items() if name.startswith("CPU 0/")) == {"1"}
     assert bench.guest("other") == other
     assert plan(new.driver, new.settings).changes == ()
+
+
+def test_pcpus_that_were_shared_are_given_to_a_guest_as_soon_as_the_threads_have_left(synthetic_bench: Bench) -> None:
+    old = synthetic_bench.with_pools(shared="0-1", dedicated="2-3")
+    old.start(old.order("vm", SHARE, vcpus=2))
+    new = synthetic_bench.with_pools(shared="16-17", dedicated="0-3")
+    more = new.order("more", SHARE, vcpus=2)
+    refused = start(new.driver, new.settings, more)
+    assert isinstance(refused, NoFit) and "cell 0 has 0 free dedicated pCPUs, 2 needed" in refused.sentence()
+    assert apply(new.driver, new.settings).complete
+    assert new.start(more).guest.record is not None and new.guest("more").pins.vcpus == ((0, cpus("0")), (1, cpus("1")))
+
+
+@contextmanager
+def offline(lab: LabHost, cpus: CpuSet) -> Iterator[None]:
+    """The pCPUs are offline for the block, as the lab's sysfs tells libvirtd."""
+    folder = lab.folder.path / "sys/devices/system"
+    cells = [
+        structs.replace(cell, cores=cores, sockets=cell.sockets[: len(cores)])
+        for cell in two_cells().cells
+        for cores in [tuple(core - cpus for core in cell.cores if core - cpus)]
+    ]
+    for topology in (Topology(cells=tuple(cells), offline=cpus), two_cells()):
+        for name, text in sysfs.files(topology).items():
+            (folder / name).write_text(f"{text}\n")
+        if topology.offline:
+            yield
+
+
+def test_threads_leave_offline_pcpus_and_pins_there_retire_until_they_are_back(synthetic_bench: Bench) -> None:
+    bench = synthetic_bench.with_pools(shared="0-1", dedicated="2-15")
+    bench.start(bench.order("vm", SHARE, vcpus=2))
+    began = bench.guest("vm")
+    with offline(bench.lab, cpus("1-2")):
+        (change,) = plan(bench.driver, bench.settings).changes
+        assert (change.pending, change.retiring) == (True, cpus("2"))
+        assert apply(bench.driver, bench.settings).complete
+        now = bench.guest("vm")
+        assert (now.pid, now.pins.emulator, now.pins.vcpus) == (began.pid, cpus("0"), began.pins.vcpus)
+        assert plan(bench.driver, bench.settings).settled
+    assert apply(bench.driver, bench.settings).complete
+    assert bench.guest("vm").record == began.record and plan(bench.driver, bench.settings).changes == ()
 
 
 def test_an_agents_host_is_left_to_its_service(bench: Bench) -> None:
