@@ -22,7 +22,8 @@ which file said so, and what to do, with a command where there is one. `--long` 
 {healths}
 The exit status is 1 if an answer is {poor} or {bad}. A check that matters for realtime guests alone is {poor} only if the flavors file has
 a realtime flavor, and {unused} otherwise. A file that is missing or cannot be understood is never an error: the answer says *cannot be
-seen*, with its path. On another machine's libvirt and on a synthetic lab, the checks that need this machine's own files are left out.
+seen*, with its path. The checks of pools and kernel come after the hypervisor has answered. On another machine's libvirt and on a
+synthetic lab, the checks that need this machine's own files are left out.
 
 {checks}
 ## What has to be seen at a boot

@@ -189,6 +189,16 @@ def test_doctor_says_that_libvirt_is_away(pinfold: Pinfold) -> None:
     assert checks["libvirt and pools"]["health"] == "bad"
 
 
+def test_doctor_looks_at_a_host_whose_pcpus_nova_switches_off(pinfold: Pinfold, tmp_path: Path) -> None:
+    path = tmp_path / "nova.conf"
+    path.write_text("[compute]\ncpu_shared_set = 0\n[libvirt]\ncpu_power_management = true\n")
+    answer = pinfold("doctor", "--json", "--config", str(path))
+    assert answer.status == 1
+    checks = {check["check"]: check for check in json.loads(answer.out)["checks"]}
+    assert checks["configuration"]["health"] == "bad"
+    assert checks["configuration"]["words"].startswith("no guest is placed by these files: [libvirt] cpu_power_management")
+
+
 def test_clouds_prints_an_entry_for_an_address_and_an_account(pinfold: Pinfold, tmp_path: Path) -> None:
     password = tmp_path / "password"
     password.write_text("correct horse\n")

@@ -166,6 +166,12 @@ def checkups(context: typer.Context, configuration: Configuration) -> tuple[Chec
 
 
 def _configuration(configuration: Configuration) -> Checkup:
+    from pinfold.config import load
+
+    try:
+        load(configuration.files)
+    except InvalidRequest as error:
+        return Check.CONFIGURATION.found(Health.BAD, f"no guest is placed by these files: {error}")
     if configuration.warnings:
         return Check.CONFIGURATION.found(Health.POOR, "; ".join(configuration.warnings))
     words = ", ".join(configuration.files) or "no file: every option has its default"

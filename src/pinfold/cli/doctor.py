@@ -30,7 +30,7 @@ def doctor(
     from pinfold.cli.views.checks import doctor_view
     from pinfold.drivers.checkup import Health
 
-    configuration = read_configuration(config, connect, only_looks=True, quiet=True)
+    configuration = read_configuration(config, connect, only_looks=True, quiet=True, audits=True)
     found = checkups(context, configuration)
     if as_json:
         show_json(doctor_document(found))
