@@ -15,7 +15,7 @@ from pinfold.accounting.resources import amounts
 from pinfold.api.agent.tokens import make_token
 from pinfold.core.host import HostState
 from pinfold.core.request.model import Flavor
-from pinfold.service.schedule import Scheduler
+from pinfold.service.fleet import assemble
 from pinfold.store import claims, flavors, guests, hosts
 from pinfold.store.database import Database, upgrade
 from pinfold.store.records import FlavorRecord, HostReport, NewGuest
@@ -39,8 +39,8 @@ def fill(database_url: str, placement_url: str, count: int, seed: int = 1) -> Fi
     database, rng = Database(database_url), Random(seed)
     upgrade(database)
     embedded = load(EmbeddedPlacement(url=placement_url))
-    scheduler = Scheduler(database, embedded.client)
-    scheduler.start()
+    fleet = assemble(database, embedded.client)
+    fleet.healer.start()
     with database.write() as connection:
         flavors.create(connection, FlavorRecord(id="bench", flavor=FLAVOR))
     agents, made = [], 0
@@ -51,7 +51,7 @@ def fill(database_url: str, placement_url: str, count: int, seed: int = 1) -> Fi
         report = HostReport(topology=state.topology, pools=state.pools, limits=state.limits, disk_gib=1000)
         with database.write() as connection:
             hosts.register(connection, host_id=host, name=f"c{number:04}", report=report, token_hash=digest, lease_seconds=86400)
-        scheduler.sync_host(host)
+        fleet.providers.sync(host)
         full = filled(state, rng.choice(SHARES), rng)
         _allocate(embedded.app, host, full)
         _store(database, host, full)

@@ -29,9 +29,7 @@ from pinfold.api.doorkeeper import Doorkeeper
 from pinfold.api.password_checks import PasswordChecks
 from pinfold.config.fleet import ApiSettings
 from pinfold.core.request.model import Flavor
-from pinfold.service.guests.lifecycle import Lifecycle
-from pinfold.service.guests.reports import Reports
-from pinfold.service.schedule import Scheduler
+from pinfold.service.fleet import assemble
 from pinfold.store import guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.records import NewGuest
@@ -94,7 +92,7 @@ class Meter:
         """What a create costs without HTTP: scheduler, store and our client for Placement."""
         guest = str(uuid.uuid4())
         before, taken = time.process_time(), self._metered.cpu
-        self._services.lifecycle.create(NewGuest(id=guest, name="vm", flavor=FLAVOR, request=REQUEST))
+        self._services.fleet.guests.create(NewGuest(id=guest, name="vm", flavor=FLAVOR, request=REQUEST))
         spent = time.process_time() - before - (self._metered.cpu - taken)
         with self._services.database.read() as connection:
             assert guests.get(connection, guest).host is not None
@@ -114,16 +112,13 @@ def main(database_url: str, placement_url: str) -> None:
     metered = Metered(load(EmbeddedPlacement(url=placement_url)).app)
     transport = httpx.WSGITransport(app=metered)
     placement = Placement(httpx.Client(transport=transport, base_url="http://placement.embedded", headers={"X-Auth-Token": "admin"}))
-    scheduler = Scheduler(database, placement)
-    scheduler.start()
+    fleet = assemble(database, placement)
+    fleet.healer.start()
     with database.read() as connection:
         provider = hosts.all(connection)[-1].id
-    lifecycle = Lifecycle(database, scheduler)
     services = ApiServices(
         database=database,
-        scheduler=scheduler,
-        lifecycle=lifecycle,
-        reports=Reports(database, scheduler, lifecycle),
+        fleet=fleet,
         placement=placement,
         images=_images(),
         placement_app=metered,

@@ -19,7 +19,7 @@ from benchmarks.schedule.api_process import FLAVOR, PASSWORD
 from benchmarks.schedule.fleet import empty
 from pinfold.accounting.embedded import EmbeddedPlacement, load, unload
 from pinfold.api.image.catalog import image_id
-from pinfold.service.schedule import Scheduler
+from pinfold.service.fleet import assemble
 from pinfold.store import flavors, hosts
 from pinfold.store.database import Database, upgrade
 from pinfold.store.records import FlavorRecord, HostReport
@@ -67,15 +67,15 @@ def prepare(database_url: str, placement_url: str) -> None:
     """Make the tables, the hosts and the flavor."""
     database = Database(database_url)
     upgrade(database)
-    scheduler = Scheduler(database, load(EmbeddedPlacement(url=placement_url)).client)
-    scheduler.start()
+    fleet = assemble(database, load(EmbeddedPlacement(url=placement_url)).client)
+    fleet.healer.start()
     state = empty(SHAPE)
     report = HostReport(topology=state.topology, pools=state.pools, limits=state.limits)
     for number in range(HOSTS):
         host = str(uuid.uuid4())
         with database.write() as connection:
             hosts.register(connection, host_id=host, name=f"c{number:02}", report=report, token_hash="", lease_seconds=86400)
-        scheduler.sync_host(host)
+        fleet.providers.sync(host)
     with database.write() as connection:
         flavors.create(connection, FlavorRecord(id="bench", flavor=FLAVOR))
     database.close()

@@ -10,9 +10,9 @@ from tests.fleet import add_guest, pinned, wanted
 from pinfold.accounting.embedded import EmbeddedPlacement, load
 from pinfold.core.errors import PinfoldError
 from pinfold.core.request.model import EmulatorPolicy
-from pinfold.scheduler.model import Claimed, SchedulerSettings
-from pinfold.service.guests.lifecycle import Lifecycle
-from pinfold.service.schedule import Scheduler
+from pinfold.scheduler.model import SchedulerSettings
+from pinfold.service.claims.outcome import Claimed
+from pinfold.service.fleet import assemble
 from pinfold.store.database import Database
 
 SETTINGS = SchedulerSettings(claim_seconds=0.1, refresh_seconds=0, late_seconds=-1)
@@ -23,13 +23,13 @@ def main(database_url: str, placement_url: str, act: str, *arguments: str) -> No
     database = Database(database_url)
     placement = load(EmbeddedPlacement(url=placement_url)).client
     settings = SchedulerSettings() if act == "create-many" else SETTINGS
-    scheduler = Scheduler(database, placement, settings)
+    fleet = assemble(database, placement, settings)
     if act in ("create", "create-many"):
         for _ in range(int(arguments[0])):
             request = pinned(int(arguments[1]), emulator=EmulatorPolicy.SHARE)
             guest = add_guest(database, request)
             try:
-                outcome = scheduler.create(wanted(guest, request))
+                outcome = fleet.claimer.create(wanted(guest, request))
             except PinfoldError as error:
                 print(json.dumps({"guest": guest, "error": f"{type(error).__name__}: {error}"}), flush=True)
                 continue
@@ -39,13 +39,13 @@ def main(database_url: str, placement_url: str, act: str, *arguments: str) -> No
                 codes = sorted({reason.code.value for one in outcome.refusals for reason in one.no_fit.reasons})
                 print(json.dumps({"guest": guest, "refused": codes}), flush=True)
     elif act == "release":
-        scheduler.release(arguments[0])
+        fleet.releaser.release(arguments[0])
     elif act == "start":
-        Lifecycle(database, scheduler).start(arguments[0])
+        fleet.guests.start(arguments[0])
     elif act == "heal":
-        scheduler.heal()
+        fleet.healer.heal()
     elif act == "sync":
-        scheduler.sync_host(arguments[0])
+        fleet.providers.sync(arguments[0])
 
 
 if __name__ == "__main__":

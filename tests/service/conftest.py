@@ -8,7 +8,7 @@ from tests.service.claiming import EAGER
 
 from pinfold.accounting.client import Placement
 from pinfold.accounting.embedded import Embedded
-from pinfold.service.schedule import Scheduler
+from pinfold.service.fleet import Fleet, assemble
 from pinfold.store.database import Database
 
 __all__ = ["database", "embedded", "placement_file", "postgresql", "postgresql_url", "sqlite_file"]
@@ -20,7 +20,7 @@ def placement(embedded: Embedded) -> Placement:
 
 
 @pytest.fixture
-def scheduler(database: Database, placement: Placement) -> Scheduler:
-    made = Scheduler(database, placement, EAGER)
-    made.start()
+def fleet(database: Database, placement: Placement) -> Fleet:
+    made = assemble(database, placement, EAGER)
+    made.healer.start()
     return made

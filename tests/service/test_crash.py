@@ -17,8 +17,9 @@ from pinfold.accounting.client import Placement
 from pinfold.accounting.embedded import Embedded
 from pinfold.core.errors import Conflict
 from pinfold.faultpoints import POINTS, fault_point
-from pinfold.scheduler.model import Claimed, SchedulerSettings
-from pinfold.service.schedule import Scheduler
+from pinfold.scheduler.model import SchedulerSettings
+from pinfold.service.claims.outcome import Claimed
+from pinfold.service.fleet import assemble
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimState
@@ -65,15 +66,15 @@ def _others_at_work(database: Database) -> bool:
 def test_a_claimer_killed_anywhere_leaves_a_whole_claim_or_none(
     database: Database, placement: Placement, tmp_path: Path, point: str
 ) -> None:
-    scheduler = Scheduler(database, placement, EAGER)
+    fleet = assemble(database, placement, EAGER)
     host = add_host(database, "c01")
-    scheduler.sync_host(host)
+    fleet.providers.sync(host)
     killed_at(point, tmp_path, database, "create", "1", "2")
     with database.read() as connection:
         (guest,) = guests.page(connection)
     time.sleep(0.15)
-    scheduler.heal()
-    healed = scheduler.heal()
+    fleet.healer.heal()
+    healed = fleet.healer.heal()
     at_rest(database, placement)
     with database.read() as connection:
         held = claims.of_host(connection, host, *ClaimState)
@@ -82,22 +83,22 @@ def test_a_claimer_killed_anywhere_leaves_a_whole_claim_or_none(
     else:
         assert held == ()
         assert healed.interrupted == (guest.id,)
-        assert isinstance(scheduler.create(wanted(guest.id, guest.request)), Claimed)
+        assert isinstance(fleet.claimer.create(wanted(guest.id, guest.request)), Claimed)
         at_rest(database, placement)
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("point", [point for point in POINTS if point.startswith("release.")])
 def test_a_releaser_killed_anywhere_leaves_nothing_behind(database: Database, placement: Placement, tmp_path: Path, point: str) -> None:
-    scheduler = Scheduler(database, placement, EAGER)
+    fleet = assemble(database, placement, EAGER)
     host = add_host(database, "c01")
-    scheduler.sync_host(host)
-    made = scheduler.create(wanted(add_guest(database, pinned(2)), pinned(2)))
+    fleet.providers.sync(host)
+    made = fleet.claimer.create(wanted(add_guest(database, pinned(2)), pinned(2)))
     assert isinstance(made, Claimed)
     killed_at(point, tmp_path, database, "release", made.guest)
-    scheduler.heal()
+    fleet.healer.heal()
     at_rest(database, placement)
-    scheduler.release(made.guest)
+    fleet.releaser.release(made.guest)
     at_rest(database, placement)
     with database.read() as connection:
         assert claims.of_host(connection, host, *ClaimState) == ()
@@ -107,32 +108,32 @@ def test_a_releaser_killed_anywhere_leaves_nothing_behind(database: Database, pl
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("point", [point for point in POINTS if point.startswith("heal.")])
 def test_a_healer_killed_anywhere_is_finished_by_the_next(database: Database, placement: Placement, tmp_path: Path, point: str) -> None:
-    scheduler = Scheduler(database, placement, EAGER)
+    fleet = assemble(database, placement, EAGER)
     host = add_host(database, "c01")
-    scheduler.sync_host(host)
+    fleet.providers.sync(host)
     killed_at("claim.allocated", tmp_path, database, "create", "1", "2")
     time.sleep(0.15)
     (tmp_path / "hits").unlink()
     killed_at(point, tmp_path, database, "heal")
-    scheduler.heal()
+    fleet.healer.heal()
     at_rest(database, placement)
     with database.read() as connection:
         assert claims.of_host(connection, host, *ClaimState) == ()
 
 
 def test_a_provider_that_was_half_made_is_finished(database: Database, placement: Placement, tmp_path: Path) -> None:
-    scheduler = Scheduler(database, placement, EAGER)
+    fleet = assemble(database, placement, EAGER)
     host = add_host(database, "c01")
     killed_at("provider.inventoried", tmp_path, database, "sync", host)
-    assert scheduler.heal().synced == 1
+    assert fleet.healer.heal().synced == 1
     assert "CUSTOM_OVERHEAD_POOL" in placement.traits(host)[1]
 
 
 def test_a_claimer_that_slept_through_its_deadline_gets_nothing(database: Database, placement: Placement, tmp_path: Path) -> None:
     """It is stopped after its allocation; its claim is abandoned and emptied; then it continues, and its transaction must fail."""
-    scheduler = Scheduler(database, placement, EAGER)
+    fleet = assemble(database, placement, EAGER)
     host = add_host(database, "c01")
-    scheduler.sync_host(host)
+    fleet.providers.sync(host)
     url = database.engine.url.render_as_string(hide_password=False)
     log = tmp_path / "hits"
     sleeper = subprocess.Popen(
@@ -146,9 +147,9 @@ def test_a_claimer_that_slept_through_its_deadline_gets_nothing(database: Databa
         while not log.exists() and time.monotonic() < deadline:
             time.sleep(0.02)
         time.sleep(0.2)
-        assert scheduler.heal().abandoned == 1
+        assert fleet.healer.heal().abandoned == 1
         at_rest(database, placement)
-        other = scheduler.create(wanted(add_guest(database, pinned(8)), pinned(8)))
+        other = fleet.claimer.create(wanted(add_guest(database, pinned(8)), pinned(8)))
         assert isinstance(other, Claimed)
     finally:
         sleeper.send_signal(signal.SIGCONT)

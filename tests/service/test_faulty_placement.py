@@ -10,8 +10,8 @@ from tests.service.claiming import EAGER, create, synced_hosts
 from pinfold.accounting.client import Placement
 from pinfold.accounting.embedded import Embedded
 from pinfold.core.errors import Unavailable
-from pinfold.scheduler.model import Claimed
-from pinfold.service.schedule import Scheduler
+from pinfold.service.claims.outcome import Claimed
+from pinfold.service.fleet import assemble
 from pinfold.store import claims, guests
 from pinfold.store.database import Database
 
@@ -58,49 +58,49 @@ def _behind(faulty: _Faulty) -> Placement:
 def test_a_placement_that_fails_during_the_claim_leaves_nothing(
     database: Database, placement: Placement, faulty: _Faulty, failure: httpx.Response | Exception, landed: bool
 ) -> None:
-    scheduler = Scheduler(database, _behind(faulty), EAGER)
-    synced_hosts(database, scheduler, "c01")
+    fleet = assemble(database, _behind(faulty), EAGER)
+    synced_hosts(database, fleet, "c01")
     guest = add_guest(database, pinned(2))
     (faulty.after if landed else faulty.before).append(failure)
     with pytest.raises(Unavailable):
-        scheduler.create(wanted(guest, pinned(2)))
-    scheduler.heal()
+        fleet.claimer.create(wanted(guest, pinned(2)))
+    fleet.healer.heal()
     at_rest(database, placement)
-    assert isinstance(scheduler.create(wanted(guest, pinned(2))), Claimed)
+    assert isinstance(fleet.claimer.create(wanted(guest, pinned(2))), Claimed)
     at_rest(database, placement)
 
 
 def test_a_conflict_in_placement_is_tried_again(database: Database, placement: Placement, faulty: _Faulty) -> None:
-    scheduler = Scheduler(database, _behind(faulty), EAGER)
-    synced_hosts(database, scheduler, "c01")
+    fleet = assemble(database, _behind(faulty), EAGER)
+    synced_hosts(database, fleet, "c01")
     body = {"errors": [{"code": "placement.concurrent_update", "detail": "again"}]}
     faulty.before += [httpx.Response(409, json=body), httpx.Response(409, json=body)]
-    create(database, scheduler, pinned(2))
+    create(database, fleet, pinned(2))
     at_rest(database, placement)
 
 
 def test_a_placement_that_fails_during_the_release_is_made_up_for(database: Database, placement: Placement, faulty: _Faulty) -> None:
-    scheduler = Scheduler(database, _behind(faulty), EAGER)
-    (host,) = synced_hosts(database, scheduler, "c01")
-    made = create(database, scheduler, pinned(2))
+    fleet = assemble(database, _behind(faulty), EAGER)
+    (host,) = synced_hosts(database, fleet, "c01")
+    made = create(database, fleet, pinned(2))
     faulty.before.append(httpx.ConnectError("away"))
     with pytest.raises(Unavailable):
-        scheduler.release(made.guest)
+        fleet.releaser.release(made.guest)
     with database.write() as connection:
         assert claims.owners(connection, host) == {}
         guests.remove(connection, made.guest)
-    scheduler.heal()
+    fleet.healer.heal()
     at_rest(database, placement)
 
 
 def test_a_host_that_placement_does_not_know_yet_is_passed_over(database: Database, placement: Placement) -> None:
-    scheduler = Scheduler(database, placement, EAGER)
-    scheduler.start()
+    fleet = assemble(database, placement, EAGER)
+    fleet.healer.start()
     unknown = {add_host(database, name) for name in ("c01", "c02")}
-    synced_hosts(database, scheduler, "c03")
+    synced_hosts(database, fleet, "c03")
     for _ in range(4):
-        made = create(database, scheduler, pinned(2))
+        made = create(database, fleet, pinned(2))
         assert made.name == "c03"
         assert {refused.host for refused in made.refusals} <= unknown
-    scheduler.heal()
+    fleet.healer.heal()
     at_rest(database, placement)

@@ -17,7 +17,7 @@ from pinfold.core.host import Limits, OverheadRates
 from pinfold.core.ledger import retiring
 from pinfold.core.pools import Pools
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest
-from pinfold.service.schedule import Scheduler
+from pinfold.service.fleet import Fleet, assemble
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimRecord, HostReport
@@ -37,11 +37,11 @@ def other_pools(shared: str, dedicated: str, *, overhead: str | None = None, lim
     return structs.replace(report(), pools=pools, limits=limits)
 
 
-def reported(database: Database, scheduler: Scheduler, host: str, now: HostReport) -> None:
+def reported(database: Database, fleet: Fleet, host: str, now: HostReport) -> None:
     """The host's agent reports, as after a SIGHUP."""
     with database.write() as connection:
         hosts.report(connection, host, now)
-    scheduler.follow_pools_or_later(host)
+    fleet.follower.follow_or_later(host)
 
 
 def claim_of(database: Database, guest: str) -> ClaimRecord:
@@ -51,13 +51,13 @@ def claim_of(database: Database, guest: str) -> ClaimRecord:
     return found
 
 
-def test_a_running_guest_follows_and_its_agent_is_told(database: Database, scheduler: Scheduler, placement: Placement) -> None:
-    (host,) = synced_hosts(database, scheduler, "c01")
-    made, floats = create(database, scheduler, SHARE), create(database, scheduler, floating(2))
+def test_a_running_guest_follows_and_its_agent_is_told(database: Database, fleet: Fleet, placement: Placement) -> None:
+    (host,) = synced_hosts(database, fleet, "c01")
+    made, floats = create(database, fleet, SHARE), create(database, fleet, floating(2))
     before = claim_of(database, made.guest)
     with database.read() as connection:
         count = hosts.orders(connection, host)
-    reported(database, scheduler, host, other_pools("0,8-9", "1-7,10-15"))
+    reported(database, fleet, host, other_pools("0,8-9", "1-7,10-15"))
     after = claim_of(database, made.guest)
     assert (after.id, after.held, after.fit.pins) == (before.id, before.held, before.fit.pins)
     assert after.revision > before.revision and after.fit.emulator == cpus("0,8-9")
@@ -67,47 +67,45 @@ def test_a_running_guest_follows_and_its_agent_is_told(database: Database, sched
         assert {order.claim.id: order.claim.fit for order in guests.orders(connection, host)}[after.id] == after.fit
     assert dict(placement.inventories(host)[1])[OVERHEAD].total == 1500
     at_rest(database, placement)
-    scheduler.follow_pools_or_later(host)
+    fleet.follower.follow_or_later(host)
     assert claim_of(database, made.guest) == after, "nothing is left to do"
 
 
-def test_pcpus_that_retire_stay_in_the_inventory_until_their_guest_goes(
-    database: Database, scheduler: Scheduler, placement: Placement
-) -> None:
-    (host,) = synced_hosts(database, scheduler, "c01")
-    made = create(database, scheduler, pinned(4, emulator=EmulatorPolicy.SHARE))
+def test_pcpus_that_retire_stay_in_the_inventory_until_their_guest_goes(database: Database, fleet: Fleet, placement: Placement) -> None:
+    (host,) = synced_hosts(database, fleet, "c01")
+    made = create(database, fleet, pinned(4, emulator=EmulatorPolicy.SHARE))
     taken = made.fit.taken
     left = report().topology.online - taken - cpus("0-1")
-    reported(database, scheduler, host, other_pools("0-1", str(left)))
+    reported(database, fleet, host, other_pools("0-1", str(left)))
     with database.read() as connection:
         (found,) = hosts.ledgers(connection, (host,))
     assert retiring(found.state) == taken and claim_of(database, made.guest).fit == made.fit
     inventory = dict(placement.inventories(host)[1])[PCPU]
     assert inventory.total - inventory.reserved == len(left | taken)
     assert dict(placement.usages(host))[PCPU] == len(taken), "free is what new guests can have"
-    more = [create(database, scheduler, pinned(2)) for _ in range(len(left) // 2)]
+    more = [create(database, fleet, pinned(2)) for _ in range(len(left) // 2)]
     assert not any(one.fit.taken & taken for one in more), "no new pins on retiring pCPUs"
-    refuse(database, scheduler, pinned(1))
+    refuse(database, fleet, pinned(1))
     at_rest(database, placement)
-    scheduler.release(made.guest)
-    scheduler.sync_host(host)
+    fleet.releaser.release(made.guest)
+    fleet.providers.sync(host)
     assert dict(placement.inventories(host)[1])[PCPU].total == len(left)
 
 
-def test_a_dedicated_pool_that_grows_is_there_at_once(database: Database, scheduler: Scheduler, placement: Placement) -> None:
-    (host,) = synced_hosts(database, scheduler, "c01")
-    reported(database, scheduler, host, other_pools("0-3", "4-5"))
-    made = create(database, scheduler, SHARE)
-    refuse(database, scheduler, SHARE)
-    reported(database, scheduler, host, other_pools("0-1", "2-5"))
+def test_a_dedicated_pool_that_grows_is_there_at_once(database: Database, fleet: Fleet, placement: Placement) -> None:
+    (host,) = synced_hosts(database, fleet, "c01")
+    reported(database, fleet, host, other_pools("0-3", "4-5"))
+    made = create(database, fleet, SHARE)
+    refuse(database, fleet, SHARE)
+    reported(database, fleet, host, other_pools("0-1", "2-5"))
     assert claim_of(database, made.guest).fit.emulator == cpus("0-1")
-    assert create(database, scheduler, SHARE).fit.taken == cpus("2-3")
+    assert create(database, fleet, SHARE).fit.taken == cpus("2-3")
     at_rest(database, placement)
 
 
-def test_an_offline_pcpu_is_the_same_case(database: Database, scheduler: Scheduler, placement: Placement) -> None:
-    (host,) = synced_hosts(database, scheduler, "c01")
-    made = create(database, scheduler, SHARE)
+def test_an_offline_pcpu_is_the_same_case(database: Database, fleet: Fleet, placement: Placement) -> None:
+    (host,) = synced_hosts(database, fleet, "c01")
+    made = create(database, fleet, SHARE)
     lost = made.fit.taken.first
     whole = report()
     cells = tuple(
@@ -117,46 +115,44 @@ def test_an_offline_pcpu_is_the_same_case(database: Database, scheduler: Schedul
     cells = tuple(structs.replace(cell, sockets=cell.sockets[: len(cell.cores)]) for cell in cells)
     topology = structs.replace(whole.topology, cells=cells, offline=CpuSet.of(0, lost))
     pools = Pools(shared=cpus("1"), dedicated=whole.pools.dedicated - CpuSet.of(lost), overhead=cpus("1"))
-    reported(database, scheduler, host, structs.replace(whole, topology=topology, pools=pools))
+    reported(database, fleet, host, structs.replace(whole, topology=topology, pools=pools))
     after = claim_of(database, made.guest).fit
     assert (after.emulator, after.taken) == (cpus("1"), made.fit.taken)
     assert dict(placement.inventories(host)[1])[PCPU].total == 14
     at_rest(database, placement)
 
 
-def test_a_pool_that_is_booked_beyond_its_new_size_still_takes_its_guests(
-    database: Database, scheduler: Scheduler, placement: Placement
-) -> None:
-    (host,) = synced_hosts(database, scheduler, "c01")
-    reported(database, scheduler, host, other_pools("0-1", "2-15", limits=structs.replace(LIMITS, rates=OverheadRates(guest=400))))
-    made = [create(database, scheduler, SHARE) for _ in range(2)]
-    refuse(database, scheduler, SHARE)
+def test_a_pool_that_is_booked_beyond_its_new_size_still_takes_its_guests(database: Database, fleet: Fleet, placement: Placement) -> None:
+    (host,) = synced_hosts(database, fleet, "c01")
+    reported(database, fleet, host, other_pools("0-1", "2-15", limits=structs.replace(LIMITS, rates=OverheadRates(guest=400))))
+    made = [create(database, fleet, SHARE) for _ in range(2)]
+    refuse(database, fleet, SHARE)
     tight = structs.replace(LIMITS, rates=OverheadRates(guest=500))
-    reported(database, scheduler, host, other_pools("0", "1-15", limits=tight))
+    reported(database, fleet, host, other_pools("0", "1-15", limits=tight))
     found = [claim_of(database, one.guest) for one in made]
     assert [claim.fit.emulator for claim in found] == [cpus("0")] * 2
     assert [claim.fit.overhead_millicpu for claim in found] == [404, 404], "they run already"
     at_rest(database, placement)
 
 
-def test_booking_follows_the_rates_of_today_where_threads_move(database: Database, scheduler: Scheduler, placement: Placement) -> None:
-    (host,) = synced_hosts(database, scheduler, "c01")
-    made = create(database, scheduler, SHARE)
+def test_booking_follows_the_rates_of_today_where_threads_move(database: Database, fleet: Fleet, placement: Placement) -> None:
+    (host,) = synced_hosts(database, fleet, "c01")
+    made = create(database, fleet, SHARE)
     dear = structs.replace(LIMITS, rates=OverheadRates(guest=100))
-    reported(database, scheduler, host, structs.replace(report(), limits=dear))
+    reported(database, fleet, host, structs.replace(report(), limits=dear))
     assert claim_of(database, made.guest).fit == made.fit, "its threads do not move"
-    reported(database, scheduler, host, other_pools("0-2", "3-15", limits=dear))
+    reported(database, fleet, host, other_pools("0-2", "3-15", limits=dear))
     assert dict(placement.usages(host))[OVERHEAD] == claim_of(database, made.guest).fit.overhead_millicpu == 104
     at_rest(database, placement)
 
 
 def test_a_guest_that_cannot_follow_is_named_and_the_others_follow(
-    database: Database, scheduler: Scheduler, placement: Placement, caplog: pytest.LogCaptureFixture
+    database: Database, fleet: Fleet, placement: Placement, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (host,) = synced_hosts(database, scheduler, "c01")
-    floats, made = create(database, scheduler, floating(1)), create(database, scheduler, SHARE)
+    (host,) = synced_hosts(database, fleet, "c01")
+    floats, made = create(database, fleet, floating(1)), create(database, fleet, SHARE)
     with caplog.at_level(logging.WARNING):
-        reported(database, scheduler, host, other_pools("", "1-15", overhead="0"))
+        reported(database, fleet, host, other_pools("", "1-15", overhead="0"))
     assert f"guest {floats.guest}: its threads stay where they are: no shared pool is configured" in caplog.text
     assert claim_of(database, floats.guest).fit == floats.fit
     assert claim_of(database, made.guest).fit.emulator == cpus("0")
@@ -164,18 +160,18 @@ def test_a_guest_that_cannot_follow_is_named_and_the_others_follow(
 
 
 def test_the_healer_goes_on_where_a_service_died_and_waits_for_a_host_that_is_away(database: Database, placement: Placement) -> None:
-    scheduler = Scheduler(database, placement, EAGER)
-    scheduler.start()
-    (host,) = synced_hosts(database, scheduler, "c01")
-    made = create(database, scheduler, SHARE)
+    fleet = assemble(database, placement, EAGER)
+    fleet.healer.start()
+    (host,) = synced_hosts(database, fleet, "c01")
+    made = create(database, fleet, SHARE)
     with database.write() as connection:
         hosts.report(connection, host, other_pools("0-3", "4-15"))
         hosts.expire(connection, host)
-    scheduler.heal()
+    fleet.healer.heal()
     assert claim_of(database, made.guest).fit == made.fit
     with database.write() as connection:
         hosts.heartbeat(connection, host, 3600)
-    scheduler.heal()
+    fleet.healer.heal()
     assert claim_of(database, made.guest).fit.emulator == cpus("0-3")
     at_rest(database, placement)
 
@@ -187,20 +183,20 @@ class _Away(Placement):
         raise Unavailable("Placement is away")
 
 
-def test_threads_follow_while_placement_is_away(database: Database, scheduler: Scheduler, placement: Placement) -> None:
-    (host,) = synced_hosts(database, scheduler, "c01")
-    made = create(database, scheduler, SHARE)
-    alone = Scheduler(database, _Away(placement._http), EAGER)
+def test_threads_follow_while_placement_is_away(database: Database, fleet: Fleet, placement: Placement) -> None:
+    (host,) = synced_hosts(database, fleet, "c01")
+    made = create(database, fleet, SHARE)
+    alone = assemble(database, _Away(placement._http), EAGER)
     reported(database, alone, host, other_pools("0-3", "4-15"))
     assert alone.behind and claim_of(database, made.guest).fit.emulator == cpus("0-3")
-    scheduler.sync_host(host)
+    fleet.providers.sync(host)
     at_rest(database, placement)
 
 
-def test_a_request_without_threads_to_move_changes_nothing(database: Database, scheduler: Scheduler, placement: Placement) -> None:
-    (host,) = synced_hosts(database, scheduler, "c01")
+def test_a_request_without_threads_to_move_changes_nothing(database: Database, fleet: Fleet, placement: Placement) -> None:
+    (host,) = synced_hosts(database, fleet, "c01")
     requests: list[GuestRequest] = [pinned(2), pinned(2, emulator=EmulatorPolicy.ISOLATE)]
-    made = [create(database, scheduler, request) for request in requests]
-    reported(database, scheduler, host, other_pools("0-3", "4-15"))
+    made = [create(database, fleet, request) for request in requests]
+    reported(database, fleet, host, other_pools("0-3", "4-15"))
     assert [claim_of(database, one.guest).fit for one in made] == [one.fit for one in made]
     at_rest(database, placement)

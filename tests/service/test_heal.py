@@ -16,8 +16,8 @@ from pinfold.accounting.resources import PCPU
 from pinfold.core.errors import Conflict
 from pinfold.core.reasons import ReasonCode
 from pinfold.core.request.model import GuestRequest
-from pinfold.scheduler.model import Claimed
-from pinfold.service.schedule import Scheduler
+from pinfold.service.claims.outcome import Claimed
+from pinfold.service.fleet import Fleet, assemble
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimState, Desired
@@ -41,22 +41,22 @@ def _intend(database: Database, host: str, request: GuestRequest, *, seconds: fl
     return guest, claim
 
 
-def test_an_expired_claim_is_abandoned_and_emptied(database: Database, scheduler: Scheduler, placement: Placement) -> None:
-    (host,) = synced_hosts(database, scheduler, "c01")
+def test_an_expired_claim_is_abandoned_and_emptied(database: Database, fleet: Fleet, placement: Placement) -> None:
+    (host,) = synced_hosts(database, fleet, "c01")
     guest, claim = _intend(database, host, pinned(2), seconds=-1)
     placement.allocate(guest, ((host, ((PCPU, 2),)),), generation=None)
-    healed = scheduler.heal()
+    healed = fleet.healer.heal()
     assert (healed.abandoned, healed.emptied) == (1, 1)
     at_rest(database, placement)
     with database.read() as connection:
         assert claims.get(connection, claim) is None
 
 
-def test_a_claim_within_its_deadline_is_left_alone(database: Database, scheduler: Scheduler, placement: Placement) -> None:
-    (host,) = synced_hosts(database, scheduler, "c01")
+def test_a_claim_within_its_deadline_is_left_alone(database: Database, fleet: Fleet, placement: Placement) -> None:
+    (host,) = synced_hosts(database, fleet, "c01")
     guest, claim = _intend(database, host, pinned(2), seconds=600)
     placement.allocate(guest, ((host, ((PCPU, 2),)),), generation=None)
-    healed = scheduler.heal()
+    healed = fleet.healer.heal()
     assert (healed.abandoned, healed.emptied) == (0, 0)
     assert placement.allocation(guest) is not None
     with database.read() as connection:
@@ -67,106 +67,106 @@ def test_a_claim_within_its_deadline_is_left_alone(database: Database, scheduler
 
 def test_one_run_ends_a_backlog_of_any_length(database: Database, placement: Placement, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pinfold.service.healing._AT_ONCE", 2)
-    patient = Scheduler(database, placement, structs.replace(EAGER, late_seconds=3600))
+    patient = assemble(database, placement, structs.replace(EAGER, late_seconds=3600))
     (host,) = synced_hosts(database, patient, "c01")
     kept = {_intend(database, host, pinned(1), seconds=-1)[1] for _ in range(3)}
-    assert patient.heal().abandoned == 3
+    assert patient.healer.heal().abandoned == 3
     released = [create(database, patient, pinned(1)) for _ in range(5)]
     with database.write() as connection:
         for made in released:
             claims.unpin(connection, made.claim)
-    assert patient.heal().released == 5
+    assert patient.healer.heal().released == 5
     assert all(placement.allocation(made.guest) is None for made in released)
     with database.read() as connection:
         assert {claim.id for claim in claims.unfinished(connection)} == kept
 
 
 def test_a_late_put_of_an_abandoned_claim_is_emptied(database: Database, placement: Placement) -> None:
-    patient = Scheduler(database, placement, structs.replace(EAGER, late_seconds=3600))
+    patient = assemble(database, placement, structs.replace(EAGER, late_seconds=3600))
     (host,) = synced_hosts(database, patient, "c01")
     guest, claim = _intend(database, host, pinned(2), seconds=-1)
-    assert patient.heal().abandoned == 1
+    assert patient.healer.heal().abandoned == 1
     placement.allocate(guest, ((host, ((PCPU, 2),)),), generation=None)
-    assert patient.heal().emptied == 1
+    assert patient.healer.heal().emptied == 1
     with database.write() as connection:
         assert claims.get(connection, claim) is not None
         claims.forget(connection, claim)
     placement.allocate(guest, ((host, ((PCPU, 2),)),), generation=None)
-    assert patient.heal().emptied == 1
+    assert patient.healer.heal().emptied == 1
     at_rest(database, placement)
 
 
-def test_a_late_put_never_harms_the_guests_next_claim(database: Database, scheduler: Scheduler, placement: Placement) -> None:
-    (host,) = synced_hosts(database, scheduler, "c01")
+def test_a_late_put_never_harms_the_guests_next_claim(database: Database, fleet: Fleet, placement: Placement) -> None:
+    (host,) = synced_hosts(database, fleet, "c01")
     guest, _ = _intend(database, host, pinned(2), seconds=-1)
-    scheduler.heal()
+    fleet.healer.heal()
     placement.allocate(guest, ((host, ((PCPU, 2),)),), generation=None)
-    made = scheduler.create(wanted(guest, pinned(3)))
+    made = fleet.claimer.create(wanted(guest, pinned(3)))
     assert isinstance(made, Claimed)
     with pytest.raises(Conflict):
         placement.allocate(guest, ((host, ((PCPU, 2),)),), generation=None)
-    scheduler.heal()
+    fleet.healer.heal()
     at_rest(database, placement)
 
 
-def test_a_claimer_whose_claim_was_abandoned_gets_nothing(database: Database, scheduler: Scheduler, placement: Placement) -> None:
+def test_a_claimer_whose_claim_was_abandoned_gets_nothing(database: Database, fleet: Fleet, placement: Placement) -> None:
     """The healer runs between the claimer's PUT and its transaction: the deadline is over at the moment when Placement answers."""
-    (host,) = synced_hosts(database, scheduler, "c01")
+    (host,) = synced_hosts(database, fleet, "c01")
     guest = add_guest(database, pinned(2))
-    healer = Scheduler(database, placement, structs.replace(EAGER, late_seconds=3600))
+    healer = assemble(database, placement, structs.replace(EAGER, late_seconds=3600))
 
     class Slow(Placement):
         def allocate(self, *arguments: object, **named: object) -> None:
             super().allocate(*arguments, **named)  # type: ignore[arg-type]
             with database.write() as connection:
                 connection.execute(sa.update(claim_table).values(deadline=0.0))
-            healer.heal()
+            healer.healer.heal()
 
-    slow = Scheduler(database, Slow(placement._http), EAGER)
+    slow = assemble(database, Slow(placement._http), EAGER)
     with pytest.raises(Conflict):
-        slow.create(wanted(guest, pinned(2)))
+        slow.claimer.create(wanted(guest, pinned(2)))
     with database.read() as connection:
         assert claims.live(connection, guest) is None
         assert claims.owners(connection, host) == {}
     at_rest(database, placement)
-    outcome = slow.preview(wanted(guest, pinned(2)))
+    outcome = slow.scheduler.preview(wanted(guest, pinned(2)))
     assert outcome.candidates
 
 
-def test_a_release_that_stopped_half_way_is_finished(database: Database, scheduler: Scheduler, placement: Placement) -> None:
-    (host,) = synced_hosts(database, scheduler, "c01")
-    made = create(database, scheduler, pinned(2))
+def test_a_release_that_stopped_half_way_is_finished(database: Database, fleet: Fleet, placement: Placement) -> None:
+    (host,) = synced_hosts(database, fleet, "c01")
+    made = create(database, fleet, pinned(2))
     with database.write() as connection:
         hosts.bump(connection, host, ledger=True)
         claims.unpin(connection, made.claim)
     assert placement.allocation(made.guest) is not None
-    assert scheduler.heal().released == 1
+    assert fleet.healer.heal().released == 1
     at_rest(database, placement)
 
 
-def test_an_allocation_that_was_lost_or_changed_is_restored(database: Database, scheduler: Scheduler, placement: Placement) -> None:
-    first, second = synced_hosts(database, scheduler, "c01", "c02")
-    made = create(database, scheduler, pinned(2), hosts=frozenset({first}))
+def test_an_allocation_that_was_lost_or_changed_is_restored(database: Database, fleet: Fleet, placement: Placement) -> None:
+    first, second = synced_hosts(database, fleet, "c01", "c02")
+    made = create(database, fleet, pinned(2), hosts=frozenset({first}))
     found = placement.allocation(made.guest)
     assert found is not None
     placement.empty(found)
-    assert scheduler.heal().restored == 1
+    assert fleet.healer.heal().restored == 1
     at_rest(database, placement)
     found = placement.allocation(made.guest)
     assert found is not None
     placement.allocate(made.guest, ((second, ((PCPU, 1),)),), generation=found.generation)
-    assert scheduler.heal().restored == 1
+    assert fleet.healer.heal().restored == 1
     at_rest(database, placement)
 
 
-def test_what_cannot_be_restored_is_told(database: Database, scheduler: Scheduler, placement: Placement) -> None:
-    (host,) = synced_hosts(database, scheduler, "c01")
-    made = create(database, scheduler, pinned(2))
+def test_what_cannot_be_restored_is_told(database: Database, fleet: Fleet, placement: Placement) -> None:
+    (host,) = synced_hosts(database, fleet, "c01")
+    made = create(database, fleet, pinned(2))
     found = placement.allocation(made.guest)
     assert found is not None
     placement.empty(found)
     _foreign_allocation(placement, host, 14)
-    (problem,) = scheduler.heal().problems
+    (problem,) = fleet.healer.heal().problems
     assert "runs without its allocation" in problem
 
 
@@ -184,34 +184,34 @@ def _foreign_allocation(placement: Placement, host: str, count: int) -> str:
     return consumer
 
 
-def test_consumers_of_others_are_never_touched(database: Database, scheduler: Scheduler, placement: Placement) -> None:
-    (host,) = synced_hosts(database, scheduler, "c01")
+def test_consumers_of_others_are_never_touched(database: Database, fleet: Fleet, placement: Placement) -> None:
+    (host,) = synced_hosts(database, fleet, "c01")
     consumer = _foreign_allocation(placement, host, 3)
-    scheduler.heal()
+    fleet.healer.heal()
     assert placement.allocation(consumer) is not None
     assert dict(placement.usages(host))[PCPU] == 3
 
 
-def test_inventory_that_was_changed_by_hand_is_put_right(database: Database, scheduler: Scheduler, placement: Placement) -> None:
-    (host,) = synced_hosts(database, scheduler, "c01")
+def test_inventory_that_was_changed_by_hand_is_put_right(database: Database, fleet: Fleet, placement: Placement) -> None:
+    (host,) = synced_hosts(database, fleet, "c01")
     generation, offered = placement.inventories(host)
     placement.put_inventories(host, generation, offered[:1])
-    assert scheduler.heal().synced == 1
+    assert fleet.healer.heal().synced == 1
     assert placement.inventories(host)[1] == offered
 
 
-def test_a_host_without_its_provider_is_refused_until_it_is_healed(database: Database, scheduler: Scheduler) -> None:
+def test_a_host_without_its_provider_is_refused_until_it_is_healed(database: Database, fleet: Fleet) -> None:
     add_host(database, "c01")
-    refused = refuse(database, scheduler, pinned(2))
+    refused = refuse(database, fleet, pinned(2))
     assert refused.refusals[0].no_fit.reasons[0].code is ReasonCode.PLACEMENT
-    assert scheduler.heal().synced == 1
-    create(database, scheduler, pinned(2))
+    assert fleet.healer.heal().synced == 1
+    create(database, fleet, pinned(2))
 
 
-def test_a_provider_of_the_hosts_name_with_another_id_is_told(database: Database, scheduler: Scheduler, placement: Placement) -> None:
+def test_a_provider_of_the_hosts_name_with_another_id_is_told(database: Database, fleet: Fleet, placement: Placement) -> None:
     placement.create_provider(str(uuid.uuid4()), "c01")
     add_host(database, "c01")
-    (problem,) = scheduler.heal().problems
+    (problem,) = fleet.healer.heal().problems
     assert problem == "host c01: Placement has a resource provider named c01 with another id"
 
 
@@ -224,34 +224,34 @@ def test_one_guest_that_cannot_be_buried_does_not_keep_the_others_from_it(databa
                 raise Conflict("somebody else is at it")
             super().empty(allocation)
 
-    scheduler = Scheduler(database, Busy(placement._http), EAGER)
-    scheduler.start()
-    (host,) = synced_hosts(database, scheduler, "c01")
-    made = sorted(create(database, scheduler, pinned(2)).guest for _ in range(2))
+    fleet = assemble(database, Busy(placement._http), EAGER)
+    fleet.healer.start()
+    (host,) = synced_hosts(database, fleet, "c01")
+    made = sorted(create(database, fleet, pinned(2)).guest for _ in range(2))
     with database.write() as connection:
         for guest in made:
             guests.want(connection, guest, Desired.ABSENT, task="deleting")
         hosts.expire(connection, host)
         hosts.fence(connection, host)
     busy.add(made[0])
-    healed = scheduler.heal()
+    healed = fleet.healer.heal()
     assert (healed.released, healed.problems) == (1, ())
     with database.read() as connection:
         assert guests.get(connection, made[1]).deleted is not None
     busy.clear()
-    scheduler.heal()
+    fleet.healer.heal()
     at_rest(database, placement)
 
 
 def test_scheduling_that_stopped_half_way_is_told(database: Database, placement: Placement) -> None:
-    scheduler = Scheduler(database, placement, structs.replace(EAGER, claim_seconds=0))
+    fleet = assemble(database, placement, structs.replace(EAGER, claim_seconds=0))
     guest = add_guest(database, pinned(2))
-    assert scheduler.heal().interrupted == (guest,)
+    assert fleet.healer.heal().interrupted == (guest,)
 
 
-def test_a_guest_whose_claim_is_only_intended_can_be_released(database: Database, scheduler: Scheduler, placement: Placement) -> None:
-    (host,) = synced_hosts(database, scheduler, "c01")
+def test_a_guest_whose_claim_is_only_intended_can_be_released(database: Database, fleet: Fleet, placement: Placement) -> None:
+    (host,) = synced_hosts(database, fleet, "c01")
     guest, _ = _intend(database, host, pinned(2), seconds=600)
     placement.allocate(guest, ((host, ((PCPU, 2),)),), generation=None)
-    scheduler.release(guest)
+    fleet.releaser.release(guest)
     at_rest(database, placement)

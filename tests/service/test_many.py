@@ -17,9 +17,10 @@ from pinfold.accounting.client import Placement
 from pinfold.accounting.embedded import Embedded
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.request.model import EmulatorPolicy
-from pinfold.scheduler.model import Claimed, Refused, SchedulerSettings
+from pinfold.scheduler.model import SchedulerSettings
 from pinfold.service.claims import claim
-from pinfold.service.schedule import Scheduler
+from pinfold.service.claims.outcome import Claimed, Refused
+from pinfold.service.fleet import assemble
 from pinfold.store.database import Database
 
 pytestmark = pytest.mark.real_placement
@@ -31,23 +32,23 @@ def placement(embedded: Embedded) -> Placement:
 
 
 def _settle(database: Database, placement: Placement) -> None:
-    Scheduler(database, placement, SchedulerSettings(late_seconds=-1)).heal()
+    assemble(database, placement, SchedulerSettings(late_seconds=-1)).healer.heal()
     at_rest(database, placement)
 
 
 def test_threads_of_two_schedulers_never_share_a_pcpu(database: Database, placement: Placement, monkeypatch: pytest.MonkeyPatch) -> None:
     # Who lacks room that others are about to take or to give back waits for them, here as long as the slowest machine's commit takes.
     monkeypatch.setattr(claim, "_SETTLE_SECONDS", 1.0)
-    schedulers = [Scheduler(database, placement) for _ in range(2)]
+    fleets = [assemble(database, placement) for _ in range(2)]
     hosts = [add_host(database, f"c{number}") for number in range(2)]
     for host in hosts:
-        schedulers[0].sync_host(host)
+        fleets[0].providers.sync(host)
     outcomes: list[Claimed | Refused] = []
 
     def run(number: int) -> None:
         for _ in range(4):
             request = pinned(3, emulator=EmulatorPolicy.ISOLATE)
-            outcomes.append(schedulers[number % 2].create(wanted(add_guest(database, request), request)))
+            outcomes.append(fleets[number % 2].claimer.create(wanted(add_guest(database, request), request)))
 
     _together(run, 6)
     claimed = [one for one in outcomes if isinstance(one, Claimed)]
@@ -63,23 +64,23 @@ def test_threads_of_two_schedulers_never_share_a_pcpu(database: Database, placem
 
 
 def test_creates_and_deletes_at_once_end_at_rest(database: Database, placement: Placement) -> None:
-    scheduler = Scheduler(database, placement)
+    fleet = assemble(database, placement)
     host = add_host(database, "c01")
-    scheduler.sync_host(host)
+    fleet.providers.sync(host)
     seen = threading.Event()
 
     def run(_: int) -> None:
         kept: list[str] = []
         for _ in range(4):
             request = pinned(2)
-            outcome = scheduler.create(wanted(add_guest(database, request), request))
+            outcome = fleet.claimer.create(wanted(add_guest(database, request), request))
             if kept:
-                scheduler.release(kept.pop())
+                fleet.releaser.release(kept.pop())
             if isinstance(outcome, Claimed):
                 kept.append(outcome.guest)
         assert seen.wait(120), "no sample shows a held claim, though several are"
         for guest in kept:
-            scheduler.release(guest)
+            fleet.releaser.release(guest)
 
     left = threading.Semaphore(0)
 
@@ -102,9 +103,9 @@ def test_creates_and_deletes_at_once_end_at_rest(database: Database, placement: 
 
 
 def test_processes_never_share_a_pcpu(database: Database, placement: Placement, tmp_path: Path) -> None:
-    scheduler = Scheduler(database, placement)
+    fleet = assemble(database, placement)
     for number in range(2):
-        scheduler.sync_host(add_host(database, f"c{number}"))
+        fleet.providers.sync(add_host(database, f"c{number}"))
     url = database.engine.url.render_as_string(hide_password=False)
     command = [sys.executable, "-m", "tests.service.claimer", url, f"sqlite:///{tmp_path}/placement.db", "create-many", "5", "2"]
     environment = {**os.environ, "PYTHONPATH": "src:."}

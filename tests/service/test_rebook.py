@@ -13,8 +13,8 @@ from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.host import Booking, Limits, OverheadRates
 from pinfold.core.reasons import ReasonCode
 from pinfold.core.request.model import EmulatorPolicy
-from pinfold.scheduler.model import Claimed
-from pinfold.service.schedule import Scheduler
+from pinfold.service.claims.outcome import Claimed
+from pinfold.service.fleet import Fleet, assemble
 from pinfold.store import claims, hosts
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimRecord, HostReport
@@ -24,19 +24,19 @@ pytestmark = pytest.mark.real_placement
 OPTIONS = Limits(reserved_memory_mib=0)
 
 
-def _change(database: Database, scheduler: Scheduler, host: str, reported: HostReport) -> None:
+def _change(database: Database, fleet: Fleet, host: str, reported: HostReport) -> None:
     """The host's agent reports other options, as after a SIGHUP."""
     with database.write() as connection:
         hosts.report(connection, host, reported)
-    scheduler.sync_host(host)
+    fleet.providers.sync(host)
 
 
 def _rates(guest: int, **more: object) -> HostReport:
     return report(limits=structs.replace(OPTIONS, rates=OverheadRates(guest=guest), **more))  # type: ignore[arg-type]
 
 
-def _sharing(database: Database, scheduler: Scheduler) -> Claimed:
-    return create(database, scheduler, pinned(4, emulator=EmulatorPolicy.SHARE))
+def _sharing(database: Database, fleet: Fleet) -> Claimed:
+    return create(database, fleet, pinned(4, emulator=EmulatorPolicy.SHARE))
 
 
 def _claim(database: Database, guest: str) -> ClaimRecord:
@@ -51,78 +51,72 @@ def _revision(database: Database, host: str) -> int:
         return hosts.get(connection, host).revision
 
 
-def test_rates_that_rose_and_fell_are_booked(database: Database, scheduler: Scheduler, placement: Placement) -> None:
-    (host,) = synced_hosts(database, scheduler, "c01")
-    made = _sharing(database, scheduler)
+def test_rates_that_rose_and_fell_are_booked(database: Database, fleet: Fleet, placement: Placement) -> None:
+    (host,) = synced_hosts(database, fleet, "c01")
+    made = _sharing(database, fleet)
     held = _claim(database, made.guest).held
     for rate, expected in ((200, 208), (5, 13), (5, 13)):
-        _change(database, scheduler, host, _rates(rate))
+        _change(database, fleet, host, _rates(rate))
         assert dict(placement.usages(host))[OVERHEAD] != expected or rate == 5
-        scheduler.rebook(made.guest)
+        fleet.rebooker.rebook(made.guest)
         assert dict(placement.usages(host))[OVERHEAD] == expected
         claim = _claim(database, made.guest)
         assert (claim.id, claim.held, claim.fit.taken) == (made.claim, held, made.fit.taken)
         assert held < claim.revision and (rate != 200 or claim.revision == _revision(database, host))
         at_rest(database, placement)
     with pytest.raises(InvalidRequest, match="holds no claim"):
-        scheduler.rebook(add_guest(database, pinned(1)))
+        fleet.rebooker.rebook(add_guest(database, pinned(1)))
 
 
-def test_a_fraction_of_nothing_books_nothing_and_a_fraction_books_again(
-    database: Database, scheduler: Scheduler, placement: Placement
-) -> None:
-    (host,) = synced_hosts(database, scheduler, "c01")
-    made = _sharing(database, scheduler)
+def test_a_fraction_of_nothing_books_nothing_and_a_fraction_books_again(database: Database, fleet: Fleet, placement: Placement) -> None:
+    (host,) = synced_hosts(database, fleet, "c01")
+    made = _sharing(database, fleet)
     for fraction, expected in ((0.0, 0), (0.5, 28)):
-        _change(database, scheduler, host, report(limits=structs.replace(OPTIONS, shared_fraction=fraction)))
-        scheduler.rebook(made.guest)
-        scheduler.sync_host(host)
+        _change(database, fleet, host, report(limits=structs.replace(OPTIONS, shared_fraction=fraction)))
+        fleet.rebooker.rebook(made.guest)
+        fleet.providers.sync(host)
         assert dict(placement.usages(host)).get(OVERHEAD, 0) == expected
         assert _claim(database, made.guest).fit.overhead_millicpu == expected
         at_rest(database, placement)
 
 
-def test_a_guest_that_does_not_share_books_nothing(database: Database, scheduler: Scheduler, placement: Placement) -> None:
-    (host,) = synced_hosts(database, scheduler, "c01")
-    made = create(database, scheduler, pinned(4))
-    scheduler.rebook(made.guest)
+def test_a_guest_that_does_not_share_books_nothing(database: Database, fleet: Fleet, placement: Placement) -> None:
+    (host,) = synced_hosts(database, fleet, "c01")
+    made = create(database, fleet, pinned(4))
+    fleet.rebooker.rebook(made.guest)
     assert dict(placement.usages(host))[OVERHEAD] == 0
     at_rest(database, placement)
 
 
-def test_what_the_pool_has_no_room_for_is_refused_and_changes_nothing(
-    database: Database, scheduler: Scheduler, placement: Placement
-) -> None:
-    (host,) = synced_hosts(database, scheduler, "c01")
-    made = _sharing(database, scheduler)
-    _change(database, scheduler, host, _rates(5000))
+def test_what_the_pool_has_no_room_for_is_refused_and_changes_nothing(database: Database, fleet: Fleet, placement: Placement) -> None:
+    (host,) = synced_hosts(database, fleet, "c01")
+    made = _sharing(database, fleet)
+    _change(database, fleet, host, _rates(5000))
     with pytest.raises(Conflict, match="overhead pool has 1000 of 5008 millicpu free"):
-        scheduler.rebook(made.guest)
+        fleet.rebooker.rebook(made.guest)
     assert _claim(database, made.guest).fit == made.fit
     at_rest(database, placement)
 
 
-def test_where_booking_is_reported_the_pool_is_overbooked_with_a_warning(
-    database: Database, scheduler: Scheduler, placement: Placement
-) -> None:
-    (host,) = synced_hosts(database, scheduler, "c01")
-    made = _sharing(database, scheduler)
-    _change(database, scheduler, host, _rates(5000, booking=Booking.REPORT))
-    scheduler.rebook(made.guest)
+def test_where_booking_is_reported_the_pool_is_overbooked_with_a_warning(database: Database, fleet: Fleet, placement: Placement) -> None:
+    (host,) = synced_hosts(database, fleet, "c01")
+    made = _sharing(database, fleet)
+    _change(database, fleet, host, _rates(5000, booking=Booking.REPORT))
+    fleet.rebooker.rebook(made.guest)
     found = _claim(database, made.guest).fit
     assert found.overhead_millicpu == 5008
     assert [reason.code for reason in found.warnings] == [ReasonCode.OVERHEAD_BOOKED]
     at_rest(database, placement)
-    _change(database, scheduler, host, _rates(20, booking=Booking.REPORT))
-    scheduler.rebook(made.guest)
+    _change(database, fleet, host, _rates(20, booking=Booking.REPORT))
+    fleet.rebooker.rebook(made.guest)
     assert _claim(database, made.guest).fit.warnings == ()
     at_rest(database, placement)
 
 
 def test_a_healer_that_comes_between_does_not_leave_placement_behind(database: Database, placement: Placement) -> None:
     """A growing booking is written to Placement first; a healer that sees it would restore the ledger's smaller amounts."""
-    healer = Scheduler(database, placement, EAGER)
-    healer.start()
+    healer = assemble(database, placement, EAGER)
+    healer.healer.start()
     (host,) = synced_hosts(database, healer, "c01")
     made = _sharing(database, healer)
     _change(database, healer, host, _rates(200))
@@ -132,24 +126,24 @@ def test_a_healer_that_comes_between_does_not_leave_placement_behind(database: D
         def allocate(self, *arguments: object, **named: object) -> None:
             super().allocate(*arguments, **named)  # type: ignore[arg-type]
             if not told:
-                told.append(healer.heal().restored)
+                told.append(healer.healer.heal().restored)
 
-    Scheduler(database, Watched(placement._http), EAGER).rebook(made.guest)
+    assemble(database, Watched(placement._http), EAGER).rebooker.rebook(made.guest)
     assert told == [1]
     assert dict(placement.usages(host))[OVERHEAD] == 208
     at_rest(database, placement)
 
 
-def test_a_guest_whose_allocation_is_gone_is_not_given_one(database: Database, scheduler: Scheduler, placement: Placement) -> None:
+def test_a_guest_whose_allocation_is_gone_is_not_given_one(database: Database, fleet: Fleet, placement: Placement) -> None:
     """The guest may be about to be released; the healer restores the allocation of a held claim."""
-    (host,) = synced_hosts(database, scheduler, "c01")
-    made = _sharing(database, scheduler)
-    _change(database, scheduler, host, _rates(200))
+    (host,) = synced_hosts(database, fleet, "c01")
+    made = _sharing(database, fleet)
+    _change(database, fleet, host, _rates(200))
     found = placement.allocation(made.guest)
     assert found is not None
     placement.empty(found)
     with pytest.raises(Conflict, match="no allocation"):
-        scheduler.rebook(made.guest)
+        fleet.rebooker.rebook(made.guest)
     assert placement.allocation(made.guest) is None
-    scheduler.heal()
+    fleet.healer.heal()
     at_rest(database, placement)

@@ -20,9 +20,8 @@ from pinfold.core.errors import Conflict
 from pinfold.core.host import OverheadRates
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest
 from pinfold.faultpoints import POINTS
-from pinfold.scheduler.model import Claimed
-from pinfold.service.guests.lifecycle import Lifecycle
-from pinfold.service.schedule import Scheduler
+from pinfold.service.claims.outcome import Claimed
+from pinfold.service.fleet import Fleet, assemble
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimRecord, Desired, GuestRecord, HostReport, Move, Observed
@@ -34,16 +33,16 @@ BEFORE, AFTER = report(), report(shared="0-7")
 """All of the first host's pCPUs but 0-1 are dedicated, then 8-15 alone."""
 
 
-def _change(database: Database, scheduler: Scheduler, host: str, reported: HostReport) -> None:
+def _change(database: Database, fleet: Fleet, host: str, reported: HostReport) -> None:
     """The host's agent reports other pools."""
     with database.write() as connection:
         hosts.report(connection, host, reported)
-    scheduler.sync_host(host)
+    fleet.providers.sync(host)
 
 
-def _stopped(database: Database, scheduler: Scheduler, request: GuestRequest = SHARE) -> Claimed:
+def _stopped(database: Database, fleet: Fleet, request: GuestRequest = SHARE) -> Claimed:
     """A guest that ran, and was stopped by its user."""
-    made = create(database, scheduler, request)
+    made = create(database, fleet, request)
     with database.write() as connection:
         guests.want(connection, made.guest, Desired.STOPPED, task="")
         guests.observe(connection, made.guest, Observed.STOPPED, host=made.host, booted=1)
@@ -58,14 +57,14 @@ def _now(database: Database, guest: str) -> tuple[ClaimRecord, GuestRecord]:
 
 
 def test_a_stopped_guest_outside_of_the_pools_starts_in_another_place_and_says_so(
-    database: Database, scheduler: Scheduler, placement: Placement
+    database: Database, fleet: Fleet, placement: Placement
 ) -> None:
-    (host,) = synced_hosts(database, scheduler, "c01")
-    made = _stopped(database, scheduler)
+    (host,) = synced_hosts(database, fleet, "c01")
+    made = _stopped(database, fleet)
     assert made.fit.taken <= CpuSet.parse("2-7")
-    _change(database, scheduler, host, AFTER)
+    _change(database, fleet, host, AFTER)
     assert dict(placement.usages(host))[PCPU] == 2
-    Lifecycle(database, scheduler).start(made.guest)
+    fleet.guests.start(made.guest)
     claim, guest = _now(database, made.guest)
     assert claim.id == made.claim and claim.revision > made.revision
     assert claim.fit.taken <= CpuSet.parse("8-15") and claim.fit.emulator == CpuSet.parse("0-7")
@@ -87,61 +86,58 @@ def test_a_stopped_guest_outside_of_the_pools_starts_in_another_place_and_says_s
     at_rest(database, placement)
 
 
-def test_a_place_that_holds_is_left_and_so_is_that_of_a_guest_that_runs(
-    database: Database, scheduler: Scheduler, placement: Placement
-) -> None:
-    (host,) = synced_hosts(database, scheduler, "c01")
-    made, running = _stopped(database, scheduler), create(database, scheduler, SHARE)
-    lifecycle = Lifecycle(database, scheduler)
-    lifecycle.start(made.guest)
+def test_a_place_that_holds_is_left_and_so_is_that_of_a_guest_that_runs(database: Database, fleet: Fleet, placement: Placement) -> None:
+    (host,) = synced_hosts(database, fleet, "c01")
+    made, running = _stopped(database, fleet), create(database, fleet, SHARE)
+    fleet.guests.start(made.guest)
     claim, guest = _now(database, made.guest)
     assert (claim.revision, claim.fit, guest.moved) == (made.revision, made.fit, None)
     with database.write() as connection:
         guests.observe(connection, running.guest, Observed.RUNNING, host=host, booted=1)
-    _change(database, scheduler, host, AFTER)
-    lifecycle.reboot(running.guest, hard=True)
+    _change(database, fleet, host, AFTER)
+    fleet.guests.reboot(running.guest, hard=True)
     assert _now(database, running.guest)[0].fit == running.fit
     at_rest(database, placement)
 
 
 def test_where_the_host_has_no_other_place_the_start_is_refused_with_the_reasons_of_a_fit_and_nothing_changes(
-    database: Database, scheduler: Scheduler, placement: Placement
+    database: Database, fleet: Fleet, placement: Placement
 ) -> None:
-    (host,) = synced_hosts(database, scheduler, "c01")
-    made = _stopped(database, scheduler)
-    _change(database, scheduler, host, report(shared="0-14"))
+    (host,) = synced_hosts(database, fleet, "c01")
+    made = _stopped(database, fleet)
+    _change(database, fleet, host, report(shared="0-14"))
     before = _now(database, made.guest)
     with pytest.raises(Conflict, match=r"its pins lie on .*, outside the pool of today \(15\).*cell 1 has 1 dedicated pCPUs?, 2 needed"):
-        Lifecycle(database, scheduler).start(made.guest)
+        fleet.guests.start(made.guest)
     assert _now(database, made.guest) == before
     at_rest(database, placement)
 
 
 def test_a_host_that_takes_no_new_guests_places_its_own_again_but_one_that_is_silent_does_not(
-    database: Database, scheduler: Scheduler, placement: Placement
+    database: Database, fleet: Fleet, placement: Placement
 ) -> None:
-    (host,) = synced_hosts(database, scheduler, "c01")
-    made, other = _stopped(database, scheduler), _stopped(database, scheduler)
-    _change(database, scheduler, host, AFTER)
+    (host,) = synced_hosts(database, fleet, "c01")
+    made, other = _stopped(database, fleet), _stopped(database, fleet)
+    _change(database, fleet, host, AFTER)
     with database.write() as connection:
         hosts.disable(connection, host, "maintenance")
-    Lifecycle(database, scheduler).start(made.guest)
+    fleet.guests.start(made.guest)
     assert _now(database, made.guest)[0].fit.taken <= CpuSet.parse("8-15")
     with database.write() as connection:
         hosts.expire(connection, host)
-    Lifecycle(database, scheduler).start(other.guest)
+    fleet.guests.start(other.guest)
     claim, guest = _now(database, other.guest)
     assert (claim.fit, guest.task) == (other.fit, "powering-on"), "what its pools are today is not known"
     at_rest(database, placement)
 
 
-def test_what_it_books_follows_the_options_of_today(database: Database, scheduler: Scheduler, placement: Placement) -> None:
-    (host,) = synced_hosts(database, scheduler, "c01")
-    made = _stopped(database, scheduler)
+def test_what_it_books_follows_the_options_of_today(database: Database, fleet: Fleet, placement: Placement) -> None:
+    (host,) = synced_hosts(database, fleet, "c01")
+    made = _stopped(database, fleet)
     for rate, shared in ((200, "0-7"), (5, "8-15")):
         limits = structs.replace(AFTER.limits, rates=OverheadRates(guest=rate))
-        _change(database, scheduler, host, structs.replace(report(shared=shared), limits=limits))
-        Lifecycle(database, scheduler).start(made.guest)
+        _change(database, fleet, host, structs.replace(report(shared=shared), limits=limits))
+        fleet.guests.start(made.guest)
         assert dict(placement.usages(host))[OVERHEAD] == rate + 4
         at_rest(database, placement)
         with database.write() as connection:
@@ -149,8 +145,8 @@ def test_what_it_books_follows_the_options_of_today(database: Database, schedule
 
 
 def test_a_healer_that_comes_between_does_not_leave_placement_behind(database: Database, placement: Placement) -> None:
-    healer = Scheduler(database, placement, EAGER)
-    healer.start()
+    healer = assemble(database, placement, EAGER)
+    healer.healer.start()
     (host,) = synced_hosts(database, healer, "c01")
     made = _stopped(database, healer)
     _change(database, healer, host, structs.replace(AFTER, limits=structs.replace(AFTER.limits, rates=OverheadRates(guest=200))))
@@ -160,32 +156,32 @@ def test_a_healer_that_comes_between_does_not_leave_placement_behind(database: D
         def allocate(self, *arguments: object, **named: object) -> None:
             super().allocate(*arguments, **named)  # type: ignore[arg-type]
             if not told:
-                told.append(healer.heal().restored)
+                told.append(healer.healer.heal().restored)
 
-    Lifecycle(database, Scheduler(database, Watched(placement._http), EAGER)).start(made.guest)
+    assemble(database, Watched(placement._http), EAGER).guests.start(made.guest)
     assert told == [1]
     at_rest(database, placement)
 
 
 def test_of_many_who_start_a_guest_at_once_one_does_and_creates_on_the_same_host_take_no_pcpu_of_its(
-    database: Database, scheduler: Scheduler, placement: Placement
+    database: Database, fleet: Fleet, placement: Placement
 ) -> None:
-    (host,) = synced_hosts(database, scheduler, "c01")
-    stopped = [_stopped(database, scheduler) for _ in range(2)]
-    _change(database, scheduler, host, AFTER)
+    (host,) = synced_hosts(database, fleet, "c01")
+    stopped = [_stopped(database, fleet) for _ in range(2)]
+    _change(database, fleet, host, AFTER)
     gate, outcomes = threading.Barrier(8), []
 
     def start(guest: str) -> None:
-        own = Scheduler(database, placement, EAGER)
+        own = assemble(database, placement, EAGER)
         gate.wait()
         with contextlib.suppress(Conflict):
-            Lifecycle(database, own).start(guest)
+            own.guests.start(guest)
             outcomes.append(guest)
 
     def make() -> None:
-        own, guest = Scheduler(database, placement, EAGER), add_guest(database, pinned(1))
+        own, guest = assemble(database, placement, EAGER), add_guest(database, pinned(1))
         gate.wait()
-        assert isinstance(own.create(wanted(guest, pinned(1))), Claimed)
+        assert isinstance(own.claimer.create(wanted(guest, pinned(1))), Claimed)
 
     threads = [threading.Thread(target=start, args=(one.guest,)) for one in stopped for _ in range(2)]
     threads += [threading.Thread(target=make) for _ in range(4)]
@@ -200,12 +196,12 @@ def test_of_many_who_start_a_guest_at_once_one_does_and_creates_on_the_same_host
 
 
 def test_a_guest_that_is_deleted_meanwhile_is_not_moved(database: Database, placement: Placement) -> None:
-    scheduler = Scheduler(database, placement, EAGER)
-    scheduler.start()
-    (host,) = synced_hosts(database, scheduler, "c01")
-    made = _stopped(database, scheduler)
+    fleet = assemble(database, placement, EAGER)
+    fleet.healer.start()
+    (host,) = synced_hosts(database, fleet, "c01")
+    made = _stopped(database, fleet)
     limits = structs.replace(AFTER.limits, rates=OverheadRates(guest=200))
-    _change(database, scheduler, host, structs.replace(AFTER, limits=limits))
+    _change(database, fleet, host, structs.replace(AFTER, limits=limits))
 
     class Meanwhile(Placement):
         def allocate(self, *arguments: object, **named: object) -> None:
@@ -215,7 +211,7 @@ def test_a_guest_that_is_deleted_meanwhile_is_not_moved(database: Database, plac
                     guests.want(connection, made.guest, Desired.ABSENT, task="deleting")
 
     with pytest.raises(Conflict):
-        Lifecycle(database, Scheduler(database, Meanwhile(placement._http), EAGER)).start(made.guest)
+        assemble(database, Meanwhile(placement._http), EAGER).guests.start(made.guest)
     claim, guest = _now(database, made.guest)
     assert (claim.fit, claim.revision, guest.moved) == (made.fit, made.revision, None)
     at_rest(database, placement)
@@ -225,20 +221,20 @@ def test_a_guest_that_is_deleted_meanwhile_is_not_moved(database: Database, plac
 def test_a_service_killed_anywhere_leaves_the_whole_move_or_nothing_of_it(
     database: Database, placement: Placement, tmp_path: Path, point: str
 ) -> None:
-    scheduler = Scheduler(database, placement, EAGER)
-    (host,) = synced_hosts(database, scheduler, "c01")
-    made = _stopped(database, scheduler)
+    fleet = assemble(database, placement, EAGER)
+    (host,) = synced_hosts(database, fleet, "c01")
+    made = _stopped(database, fleet)
     limits = structs.replace(AFTER.limits, rates=OverheadRates(guest=200))
-    _change(database, scheduler, host, structs.replace(AFTER, limits=limits))
+    _change(database, fleet, host, structs.replace(AFTER, limits=limits))
     killed_at(point, tmp_path, database, "start", made.guest)
     time.sleep(0.15)
-    scheduler.heal()
+    fleet.healer.heal()
     at_rest(database, placement)
     claim, guest = _now(database, made.guest)
     if point == "replace.held":
         assert claim.fit.taken <= CpuSet.parse("8-15") and guest.task == "powering-on" and guest.moved is not None
     else:
         assert (claim.fit, claim.revision, guest.desired) == (made.fit, made.revision, Desired.STOPPED)
-        Lifecycle(database, scheduler).start(made.guest)
+        fleet.guests.start(made.guest)
         assert _now(database, made.guest)[0].fit.taken <= CpuSet.parse("8-15")
     at_rest(database, placement)

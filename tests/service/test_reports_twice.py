@@ -7,10 +7,11 @@ from tests.fleet import at_rest, pinned
 from tests.service.claiming import EAGER, create, synced_hosts
 
 from pinfold.accounting.client import Placement
-from pinfold.scheduler.model import Claimed
-from pinfold.service.guests.lifecycle import Lifecycle
+from pinfold.scheduler.scheduler import Scheduler
+from pinfold.service.claims.outcome import Claimed
+from pinfold.service.claims.release import Releaser
+from pinfold.service.fleet import assemble
 from pinfold.service.guests.reports import ClaimName, Reports
-from pinfold.service.schedule import Scheduler
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimState
@@ -18,7 +19,7 @@ from pinfold.store.records import ClaimState
 pytestmark = pytest.mark.real_placement
 
 
-class Late(Scheduler):
+class Late(Releaser):
     """A replica that is overtaken: `first` runs after it has looked and before it releases."""
 
     first: list[object]
@@ -27,10 +28,6 @@ class Late(Scheduler):
         while self.first:
             self.first.pop()()  # type: ignore[operator]
         super().release(guest, **how)  # type: ignore[arg-type]
-
-
-def _reports(database: Database, scheduler: Scheduler) -> Reports:
-    return Reports(database, scheduler, Lifecycle(database, scheduler))
 
 
 def _named(made: Claimed) -> ClaimName:
@@ -47,12 +44,12 @@ def _held(database: Database, guest: str) -> tuple[str, str | None]:
 
 
 def test_a_failed_start_that_is_told_twice_at_once_releases_the_failed_claim_alone(database: Database, placement: Placement) -> None:
-    quick, late = Scheduler(database, placement, EAGER), Late(database, placement, EAGER)
-    quick.start()
+    quick, late = assemble(database, placement, EAGER), Late(database, placement, Scheduler(database, placement, EAGER))
+    quick.healer.start()
     first, second = synced_hosts(database, quick, "c01", "c02")
     made = create(database, quick, pinned(2), hosts=frozenset({first}))
-    late.first = [lambda: _reports(database, quick).absent(first, made.guest, _named(made), "no KVM")]
-    _reports(database, late).absent(first, made.guest, _named(made), "no KVM")
+    late.first = [lambda: quick.reports.absent(first, made.guest, _named(made), "no KVM")]
+    Reports(database, late, quick.guests).absent(first, made.guest, _named(made), "no KVM")
     assert _held(database, made.guest) == (second, second)
     with database.read() as connection:
         assert hosts.tombstones(connection, second) == ()
@@ -60,14 +57,14 @@ def test_a_failed_start_that_is_told_twice_at_once_releases_the_failed_claim_alo
 
 
 def test_a_fence_does_not_release_what_went_elsewhere_meanwhile(database: Database, placement: Placement) -> None:
-    quick, late = Scheduler(database, placement, EAGER), Late(database, placement, EAGER)
-    quick.start()
+    quick, late = assemble(database, placement, EAGER), Late(database, placement, Scheduler(database, placement, EAGER))
+    quick.healer.start()
     first, second = synced_hosts(database, quick, "c01", "c02")
     made = create(database, quick, pinned(2), hosts=frozenset({first}))
-    late.first = [lambda: _reports(database, quick).absent(first, made.guest, _named(made), "no KVM")]
+    late.first = [lambda: quick.reports.absent(first, made.guest, _named(made), "no KVM")]
     with database.write() as connection:
         hosts.expire(connection, first)
-    assert _reports(database, late).fence(first) == ()
+    assert Reports(database, late, quick.guests).fence(first) == ()
     assert _held(database, made.guest) == (second, second)
     at_rest(database, placement)
 
@@ -76,20 +73,20 @@ def test_a_fence_does_not_release_what_went_elsewhere_meanwhile(database: Databa
 def test_one_fence_ends_though_somebody_else_releases_the_same_guests(
     database: Database, placement: Placement, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    scheduler, other = Scheduler(database, placement, EAGER), Scheduler(database, placement, EAGER)
-    scheduler.start()
-    (host,) = synced_hosts(database, scheduler, "c01")
-    there = {create(database, scheduler, pinned(2), hosts=frozenset({host})).guest for _ in range(2)}
+    fleet, other = assemble(database, placement, EAGER), assemble(database, placement, EAGER)
+    fleet.healer.start()
+    (host,) = synced_hosts(database, fleet, "c01")
+    there = {create(database, fleet, pinned(2), hosts=frozenset({host})).guest for _ in range(2)}
     left = set(there)
 
     def quicker(point: str) -> None:
         while point == moment and left:
-            other.release(left.pop(), bury=True)
+            other.releaser.release(left.pop(), bury=True)
 
     monkeypatch.setattr("pinfold.service.claims.release.fault_point", quicker)
     with database.write() as connection:
         hosts.expire(connection, host)
-    lost = _reports(database, scheduler).fence(host)
+    lost = fleet.reports.fence(host)
     assert (left, set(lost)) == (set(), there)
     with database.read() as connection:
         assert all(guests.get(connection, guest).fault is not None for guest in lost)
@@ -99,18 +96,18 @@ def test_one_fence_ends_though_somebody_else_releases_the_same_guests(
 
 @pytest.mark.parametrize("displaced", [False, True], ids=["before it left its host", "before it was placed again"])
 def test_a_failed_start_whose_report_was_cut_short_is_placed_elsewhere(database: Database, placement: Placement, displaced: bool) -> None:
-    scheduler = Scheduler(database, placement, EAGER)
-    scheduler.start()
-    first, second = synced_hosts(database, scheduler, "c01", "c02")
-    made = create(database, scheduler, pinned(2), hosts=frozenset({first}))
-    scheduler.release(made.guest, bury=True)
+    fleet = assemble(database, placement, EAGER)
+    fleet.healer.start()
+    first, second = synced_hosts(database, fleet, "c01", "c02")
+    made = create(database, fleet, pinned(2), hosts=frozenset({first}))
+    fleet.releaser.release(made.guest, bury=True)
     if displaced:
         with database.write() as connection:
             guests.displace(connection, made.guest, host=first, task="scheduling")
             hosts.disable(connection, first)
-        impatient = Lifecycle(database, Scheduler(database, placement, EAGER.__class__(refresh_seconds=0, claim_seconds=0)))
-        impatient.tend()
+        impatient = assemble(database, placement, EAGER.__class__(refresh_seconds=0, claim_seconds=0))
+        impatient.healer.tend()
     else:
-        _reports(database, scheduler).absent(first, made.guest, _named(made), "no KVM")
+        fleet.reports.absent(first, made.guest, _named(made), "no KVM")
     assert _held(database, made.guest) == (second, second)
     at_rest(database, placement)

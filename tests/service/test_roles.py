@@ -20,8 +20,8 @@ from pinfold.accounting.resources import PCPU, union
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.host import Limits
 from pinfold.core.request.model import EmulatorPolicy
-from pinfold.scheduler.model import Claimed
-from pinfold.service.schedule import Scheduler
+from pinfold.service.claims.outcome import Claimed
+from pinfold.service.fleet import Fleet, assemble
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimRecord, ClaimRole, ClaimState
@@ -35,29 +35,27 @@ def _claims(database: Database, guest: str) -> dict[ClaimRole, ClaimRecord]:
         return {found.role: found for found in claims.all_live(connection, guest)}
 
 
-def _as(database: Database, scheduler: Scheduler, made: Claimed, role: ClaimRole, host: str) -> Claimed:
+def _as(database: Database, fleet: Fleet, made: Claimed, role: ClaimRole, host: str) -> Claimed:
     """Another claim of the same guest, on that host."""
     with database.read() as connection:
         request = guests.get(connection, made.guest).request
-    outcome = scheduler.create(wanted(made.guest, request, role=role, hosts=frozenset({host})))
+    outcome = fleet.claimer.create(wanted(made.guest, request, role=role, hosts=frozenset({host})))
     assert isinstance(outcome, Claimed), outcome
     return outcome
 
 
-def test_a_guest_holds_one_claim_of_each_role_on_one_host_or_several(
-    database: Database, scheduler: Scheduler, placement: Placement
-) -> None:
-    first, second = synced_hosts(database, scheduler, "c01", "c02")
-    made = create(database, scheduler, pinned(3), hosts=frozenset({first}))
-    coming = _as(database, scheduler, made, INCOMING, second)
-    leaving = _as(database, scheduler, made, OUTGOING, first)
+def test_a_guest_holds_one_claim_of_each_role_on_one_host_or_several(database: Database, fleet: Fleet, placement: Placement) -> None:
+    first, second = synced_hosts(database, fleet, "c01", "c02")
+    made = create(database, fleet, pinned(3), hosts=frozenset({first}))
+    coming = _as(database, fleet, made, INCOMING, second)
+    leaving = _as(database, fleet, made, OUTGOING, first)
     assert leaving.fit.taken.isdisjoint(made.fit.taken)
     found = placement.allocation(made.guest)
     assert found is not None
     assert {host: dict(consumed)[PCPU] for host, consumed in found.providers} == {first: 6, second: 3}
     at_rest(database, placement)
     with pytest.raises(Conflict, match="has a claim already"):
-        _as(database, scheduler, made, INCOMING, first)
+        _as(database, fleet, made, INCOMING, first)
     at_rest(database, placement)
     with database.read() as connection:
         guest = guests.get(connection, made.guest)
@@ -67,51 +65,51 @@ def test_a_guest_holds_one_claim_of_each_role_on_one_host_or_several(
         (ledger,) = hosts.ledgers(connection, (first,))
     assert [claim.id for claim in ledger.state.ledger.claims] == sorted([made.claim, leaving.claim])
 
-    scheduler.release(made.guest, claim=leaving.claim)
+    fleet.releaser.release(made.guest, claim=leaving.claim)
     at_rest(database, placement)
     assert {role: claim.id for role, claim in _claims(database, made.guest).items()} == {
         ClaimRole.RUNS: made.claim,
         INCOMING: coming.claim,
     }
-    scheduler.release(made.guest)
+    fleet.releaser.release(made.guest)
     at_rest(database, placement)
     assert _claims(database, made.guest) == {} and placement.allocation(made.guest) is None
 
 
-def test_a_refused_claim_leaves_the_others_of_its_guest(database: Database, scheduler: Scheduler, placement: Placement) -> None:
-    first, second = synced_hosts(database, scheduler, "c01", "c02")
-    made = create(database, scheduler, pinned(3), hosts=frozenset({first}))
+def test_a_refused_claim_leaves_the_others_of_its_guest(database: Database, fleet: Fleet, placement: Placement) -> None:
+    first, second = synced_hosts(database, fleet, "c01", "c02")
+    made = create(database, fleet, pinned(3), hosts=frozenset({first}))
     for _ in range(4):
-        scheduler.create(wanted(add_guest(database, pinned(3)), pinned(3), hosts=frozenset({second})))
-    refused = scheduler.create(wanted(made.guest, pinned(8), role=INCOMING, hosts=frozenset({second})))
+        fleet.claimer.create(wanted(add_guest(database, pinned(3)), pinned(3), hosts=frozenset({second})))
+    refused = fleet.claimer.create(wanted(made.guest, pinned(8), role=INCOMING, hosts=frozenset({second})))
     assert not isinstance(refused, Claimed)
     assert set(_claims(database, made.guest)) == {ClaimRole.RUNS}
     at_rest(database, placement)
-    assert refuse(database, scheduler, pinned(20)).refusals
+    assert refuse(database, fleet, pinned(20)).refusals
 
 
-def test_a_healer_restores_what_the_claims_of_a_guest_need_together(database: Database, scheduler: Scheduler, placement: Placement) -> None:
-    first, second = synced_hosts(database, scheduler, "c01", "c02")
-    made = create(database, scheduler, pinned(2), hosts=frozenset({first}))
-    _as(database, scheduler, made, INCOMING, second)
+def test_a_healer_restores_what_the_claims_of_a_guest_need_together(database: Database, fleet: Fleet, placement: Placement) -> None:
+    first, second = synced_hosts(database, fleet, "c01", "c02")
+    made = create(database, fleet, pinned(2), hosts=frozenset({first}))
+    _as(database, fleet, made, INCOMING, second)
     found = placement.allocation(made.guest)
     assert found is not None
     placement.allocate(made.guest, found.providers[:1], generation=found.generation)
-    assert scheduler.heal().restored == 1
+    assert fleet.healer.heal().restored == 1
     at_rest(database, placement)
-    assert scheduler.heal().restored == 0
+    assert fleet.healer.heal().restored == 0
 
 
-def test_a_rebook_changes_only_the_claim_by_which_the_guest_runs(database: Database, scheduler: Scheduler, placement: Placement) -> None:
+def test_a_rebook_changes_only_the_claim_by_which_the_guest_runs(database: Database, fleet: Fleet, placement: Placement) -> None:
     share = pinned(2, emulator=EmulatorPolicy.SHARE)
-    first, second = synced_hosts(database, scheduler, "c01", "c02")
-    made = create(database, scheduler, share, hosts=frozenset({first}))
-    coming = _as(database, scheduler, made, INCOMING, second)
+    first, second = synced_hosts(database, fleet, "c01", "c02")
+    made = create(database, fleet, share, hosts=frozenset({first}))
+    coming = _as(database, fleet, made, INCOMING, second)
     with database.write() as connection:
         hosts.report(connection, first, report(limits=Limits(reserved_memory_mib=0, shared_fraction=0.9)))
         hosts.report(connection, first, report(limits=Limits(reserved_memory_mib=0, shared_fraction=0.0)))
-    scheduler.rebook(made.guest)
-    scheduler.sync_host(first)
+    fleet.rebooker.rebook(made.guest)
+    fleet.providers.sync(first)
     now = _claims(database, made.guest)
     assert now[INCOMING].amounts == dict(union([(second, now[INCOMING].amounts)]))[second] and now[INCOMING].id == coming.claim
     assert now[ClaimRole.RUNS].amounts != now[INCOMING].amounts
@@ -136,8 +134,8 @@ class Roles(RuleBasedStateMachine):
         self.stack.callback(unload)
         self.database, self.placement = Database(f"sqlite:///{folder}/pinfold.db"), embedded.client
         self.stack.callback(self.database.close)
-        self.scheduler = Scheduler(self.database, self.placement, EAGER)
-        self.scheduler.start()
+        self.fleet = assemble(self.database, self.placement, EAGER)
+        self.fleet.healer.start()
         self.hosts: list[str] = []
         self.guests: list[str] = []
 
@@ -145,7 +143,7 @@ class Roles(RuleBasedStateMachine):
     def two_hosts_and_two_guests(self) -> None:
         self.hosts = [add_host(self.database, name, report(cells=1, cores=3)) for name in ("c01", "c02")]
         for host in self.hosts:
-            self.scheduler.sync_host(host)
+            self.fleet.providers.sync(host)
         self.guests = [add_guest(self.database, pinned(size, emulator=EmulatorPolicy.SHARE)) for size in (1, 2)]
 
     @rule(guest=st.integers(0, 1), role=st.sampled_from(ClaimRole), host=st.integers(0, 1))
@@ -154,7 +152,7 @@ class Roles(RuleBasedStateMachine):
         request = pinned(guest + 1, emulator=EmulatorPolicy.SHARE)
         search = wanted(self.guests[guest], request, role=role, hosts=frozenset({self.hosts[host]}))
         try:
-            outcome = self.scheduler.create(search)
+            outcome = self.fleet.claimer.create(search)
         except Conflict:
             assert role in before
             return
@@ -166,7 +164,7 @@ class Roles(RuleBasedStateMachine):
     def release(self, guest: int, role: ClaimRole) -> None:
         before = _claims(self.database, self.guests[guest])
         if role in before:
-            self.scheduler.release(self.guests[guest], claim=before.pop(role).id)
+            self.fleet.releaser.release(self.guests[guest], claim=before.pop(role).id)
         assert _claims(self.database, self.guests[guest]) == before
 
     @rule(guest=st.integers(0, 1), fraction=st.sampled_from((0.0, 0.5)))
@@ -175,15 +173,15 @@ class Roles(RuleBasedStateMachine):
         with self.database.write() as connection:
             hosts.report(connection, self.hosts[0], changed)
         with suppress(Conflict, InvalidRequest):
-            self.scheduler.rebook(self.guests[guest])
-        self.scheduler.sync_host(self.hosts[0])
+            self.fleet.rebooker.rebook(self.guests[guest])
+        self.fleet.providers.sync(self.hosts[0])
 
     @rule(guest=st.integers(0, 1))
     def lose_an_allocation(self, guest: int) -> None:
         found = self.placement.allocation(self.guests[guest])
         if found is not None:
             self.placement.empty(found)
-            self.scheduler.heal()
+            self.fleet.healer.heal()
 
     @invariant()
     def ledger_and_placement_agree(self) -> None:

@@ -26,9 +26,7 @@ from pinfold.core.encoding import plain
 from pinfold.core.identity import ClaimId
 from pinfold.core.settings import AttemptLimits
 from pinfold.scheduler.model import SchedulerSettings
-from pinfold.service.guests.lifecycle import Lifecycle
-from pinfold.service.guests.reports import Reports
-from pinfold.service.schedule import Scheduler
+from pinfold.service.fleet import assemble
 from pinfold.store.database import Database
 from pinfold.store.records import HostReport, Observed
 
@@ -241,14 +239,11 @@ def make_services(
     """The parts on that database and Placement, with the two accounts and the image `PROBE`."""
     images.mkdir(exist_ok=True)
     (images / "probe.rom").write_bytes(b"\x00" * 64)
-    scheduler = Scheduler(database, embedded.client, settings)
-    scheduler.start()
-    lifecycle = Lifecycle(database, scheduler)
+    fleet = assemble(database, embedded.client, settings)
+    fleet.healer.start()
     return ApiServices(
         database=database,
-        scheduler=scheduler,
-        lifecycle=lifecycle,
-        reports=Reports(database, scheduler, lifecycle),
+        fleet=fleet,
         placement=embedded.client,
         images=images,
         placement_app=embedded.app,

@@ -10,7 +10,7 @@ from tests.fleet import at_rest, report
 from tests.stories.rig import Fleet
 
 from pinfold.core.host import Limits
-from pinfold.service.guests.lifecycle import DELETED_SECONDS
+from pinfold.service.healing import DELETED_SECONDS
 from pinfold.store import guests
 from pinfold.store.records import Observed
 from pinfold.store.schema import guest
@@ -38,7 +38,7 @@ def test_a_silent_host_has_unknown_servers_and_takes_no_others(fleet: Fleet) -> 
     assert refused["fault"]["message"] == "No host takes the guest: c1: the host is down"
 
     fleet.ask("DELETE", f"/servers/{server}", status=204)
-    fleet.services.lifecycle.tend()
+    fleet.services.fleet.healer.tend()
     assert fleet.show(server)["OS-EXT-STS:task_state"] == "deleting"
     assert fleet.usage("c1")["PCPU"] == 2
 
@@ -114,7 +114,7 @@ def test_a_server_that_is_long_gone_is_forgotten(fleet: Fleet) -> None:
         fleet.ask("DELETE", f"/servers/{server}", status=204)
     with fleet.database.write() as connection:
         connection.execute(sa.update(guest).where(guest.c.id == old).values(deleted=guest.c.deleted - DELETED_SECONDS - 1))
-    fleet.services.lifecycle.tend()
+    fleet.services.fleet.healer.tend()
     with fleet.database.read() as connection:
         assert guests.find(connection, old) is None
         assert guests.find(connection, new) is not None
@@ -168,14 +168,14 @@ def test_a_report_with_other_pools_bumps_the_revision_and_reaches_placement(flee
 def test_what_a_dead_process_left_half_way_is_not_placed_while_every_host_is_down(fleet: Fleet) -> None:
     c1 = fleet.host("c1")
     server = fleet.create("vm", fleet.flavor("pin", vcpus=2, hw_cpu_policy="dedicated"))
-    fleet.services.scheduler.release(server, bury=False)
+    fleet.services.fleet.releaser.release(server, bury=False)
     with fleet.database.write() as connection:
         connection.execute(sa.update(guest).values(task="scheduling", host=None, updated=0.0))
     c1.ask("DELETE", "/host")
-    fleet.services.lifecycle.tend()
+    fleet.services.fleet.healer.tend()
     assert fleet.status(server) == "BUILD"
     c1.hello()
-    fleet.services.lifecycle.tend()
+    fleet.services.fleet.healer.tend()
     assert fleet.show(server)["OS-EXT-SRV-ATTR:host"] == "c1"
     at_rest(fleet.database, fleet.services.placement)
 

@@ -61,15 +61,15 @@ def test_a_first_hello_is_heard_and_the_host_takes_guests_once_placement_knows_i
     assert (welcome.status_code, welcome.json()["host"]) == (200, agent.id)
     assert far.ask("GET", "/os-services").json()["services"][0]["state"] == "up"
     assert _placed(far, "early")[0] == ""
-    assert far.services.scheduler.behind
+    assert far.services.fleet.providers.behind
 
     line.cut = False
     host, fault = _placed(far, "sooner")
     assert host == ""
     assert fault.startswith("No host takes the guest: c1: Placement refused the allocation:")
     assert f"'{agent.id}' that does not exist" in fault
-    far.services.scheduler.start()
-    assert not far.services.scheduler.behind
+    far.services.fleet.healer.start()
+    assert not far.services.fleet.providers.behind
     assert _placed(far, "later") == ("c1", "")
 
 
@@ -79,7 +79,7 @@ def test_a_host_that_changed_is_heard_and_placement_follows(far: Fleet, line: _L
     assert agent.hello(report(cells=1)).status_code == 200
     line.cut = False
     assert far.placement(f"/resource_providers/{agent.id}/inventories")["inventories"]["PCPU"]["total"] == 14
-    far.services.scheduler.heal()
+    far.services.fleet.healer.heal()
     assert far.placement(f"/resource_providers/{agent.id}/inventories")["inventories"]["PCPU"]["total"] == 6
 
 
@@ -91,6 +91,6 @@ def test_an_aggregate_has_its_hosts_at_once_and_placement_follows(far: Fleet, li
         answer = far.ask("POST", f"/os-aggregates/{made['id']}/action", {action: {"host": "c1"}}, status=200)
         assert answer.json()["aggregate"]["hosts"] == members
         line.cut = False
-        far.services.scheduler.heal()
+        far.services.fleet.healer.heal()
         found = far.placement(f"/resource_providers/{agent.id}/aggregates")["aggregates"]
         assert found == ([made["uuid"]] if members else [])

@@ -5,7 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 
-HEAVY = ("sqlalchemy", "fastapi", "uvicorn", "numpy", "placement", "pinfold.api", "pinfold.store.database", "pinfold.service.schedule")
+HEAVY = (
+    "sqlalchemy",
+    "fastapi",
+    "uvicorn",
+    "numpy",
+    "placement",
+    "pinfold.api",
+    "pinfold.store.database",
+    "pinfold.scheduler.scheduler",
+    "pinfold.service.fleet",
+)
 
 
 def test_an_agent_alone_loads_nothing_of_the_service() -> None:

@@ -98,7 +98,7 @@ def test_a_host_left_behind_is_caught_up_with_as_soon_as_placement_is_back(tmp_p
         services = service.services
         placement.end()
         host = add_host(services.database, "c1")
-        services.scheduler.sync_host_or_later(host)
+        services.fleet.providers.sync_or_later(host)
         placement.start()
         until(lambda: knows(placement, host), "the provider is there long before the next healing is due")
 

@@ -15,9 +15,7 @@ from pinfold.api.client_address import Proxies
 from pinfold.api.connections import Connections
 from pinfold.api.password_checks import PasswordChecks
 from pinfold.core.settings import DEFAULT_CONNECTIONS
-from pinfold.service.guests.lifecycle import Lifecycle
-from pinfold.service.guests.reports import Reports
-from pinfold.service.schedule import Scheduler
+from pinfold.service.fleet import Fleet
 from pinfold.store.database import Database
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -33,9 +31,7 @@ class ApiServices:
     """
 
     database: Database
-    scheduler: Scheduler
-    lifecycle: Lifecycle
-    reports: Reports
+    fleet: Fleet
     placement: Placement
     images: Path
     placement_app: Wsgi | None = None

@@ -95,7 +95,7 @@ class _Fleet(Collector):
         for status, count in sorted(statuses.items()):
             families["pinfold_servers"].add_metric([status], count)
         chosen, _ = stored_flavors(self._services, (), _MOST_FLAVORS)
-        for left in self._services.scheduler.capacity(chosen).hosts:
+        for left in self._services.fleet.scheduler.capacity(chosen).hosts:
             _tell_capacity(families, left)
         for each in counts:
             labels = [each.host, each.count.code.value, each.count.severity.value]

@@ -1,4 +1,4 @@
-"""The scheduler's settings, requests and results."""
+"""The scheduler's settings, questions and answers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 from pinfold.core.fit.model import Fit, NoFit, Strategy
-from pinfold.core.identity import ClaimId, GuestId, HostId
+from pinfold.core.identity import GuestId, HostId
 from pinfold.core.request.model import GuestRequest
 from pinfold.store.records import ClaimRole
 
@@ -76,50 +76,3 @@ class Preview(Struct, frozen=True, kw_only=True):
 
     candidates: tuple[Candidate, ...]
     refusals: tuple[HostRefusal, ...]
-
-
-class Claimed(Struct, frozen=True, kw_only=True):
-    """A held claim. `revision` is the host's revision that the claim made. `refusals` are the hosts tried before, in that order."""
-
-    claim: ClaimId
-    guest: str
-    host: HostId
-    name: str
-    revision: int
-    fit: Fit
-    refusals: tuple[HostRefusal, ...] = ()
-
-
-class Refused(Struct, frozen=True, kw_only=True):
-    """No host takes the guest; holds every host's reasons, by name. Nothing is left of the attempt."""
-
-    guest: str
-    refusals: tuple[HostRefusal, ...]
-    considered: int
-    """How many hosts were asked. It exceeds the number of refusals in a fleet too large to give each host's reasons."""
-    registered: int = 0
-    """How many hosts there are. Some are not asked: the request rules them out, or the guest's start failed there."""
-
-    def sentence(self) -> str:
-        """One line with all reasons, as the guest's fault shows it."""
-        if not self.considered:
-            if not self.registered:
-                return "No host is registered"
-            every = "The one registered host" if self.registered == 1 else f"None of the {self.registered} registered hosts"
-            return f"{every} may {'not ' if self.registered == 1 else ''}take the guest"
-        told = "; ".join(refusal.sentence() for refusal in self.refusals)
-        more = self.considered - len(self.refusals)
-        return f"No host takes the guest: {told}" + (f"; and {more} more" if more else "")
-
-
-class HealSummary(Struct, frozen=True, kw_only=True):
-    """What one run of the healer did. Every count is of claims, consumers or providers. `problems` are sentences that need a person."""
-
-    abandoned: int = 0
-    emptied: int = 0
-    released: int = 0
-    restored: int = 0
-    synced: int = 0
-    interrupted: tuple[str, ...] = ()
-    """Guests whose scheduling stopped because the process died: wanted, without a host, and without a claim."""
-    problems: tuple[str, ...] = ()

@@ -18,18 +18,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Final
+
+from msgspec import Struct
 
 from pinfold.accounting.client import Placement
 from pinfold.accounting.placement_responses import OverCapacity
 from pinfold.core.errors import Conflict, PinfoldError, Unavailable
 from pinfold.faultpoints import fault_point
-from pinfold.scheduler.model import HealSummary, SchedulerSettings
+from pinfold.scheduler.scheduler import Scheduler
 from pinfold.service.claims.booking import settle, together
 from pinfold.service.claims.follow import Follower
 from pinfold.service.claims.release import Releaser
+from pinfold.service.guests.lifecycle import Lifecycle
 from pinfold.service.providers import Providers
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
+from pinfold.store.guests import GuestFilter
 from pinfold.store.records import ClaimRecord, ClaimState, Desired, HostRecord
 
 _log = logging.getLogger(__name__)
@@ -37,6 +42,27 @@ _AT_ONCE = 100
 """How many claims are read or abandoned at once; one run still takes all of them."""
 _SWEPT = 50
 """How many hosts one run compares with Placement; the next run continues with the next ones."""
+
+
+DELETED_SECONDS: Final = 30 * 86400.0
+"""How long the row of a deleted guest is kept."""
+TOMBSTONE_SECONDS: Final = 30 * 86400.0
+"""How long, at least, a host gets the tombstones of guests that are gone from it."""
+TOMBSTONE_CHANGES: Final = 2000
+"""A host also gets a tombstone until its ledger has changed this often since: more often than any host has guests."""
+
+
+class HealSummary(Struct, frozen=True, kw_only=True):
+    """What one run of the healer did. Every count is of claims, consumers or providers. `problems` are sentences that need a person."""
+
+    abandoned: int = 0
+    emptied: int = 0
+    released: int = 0
+    restored: int = 0
+    synced: int = 0
+    interrupted: tuple[str, ...] = ()
+    """Guests whose scheduling stopped because the process died: wanted, without a host, and without a claim."""
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -56,22 +82,58 @@ class Healer:
         self,
         database: Database,
         placement: Placement,
+        scheduler: Scheduler,
+        *,
         providers: Providers,
         releaser: Releaser,
         follower: Follower,
-        settings: SchedulerSettings,
+        lifecycle: Lifecycle,
     ) -> None:
         self._database = database
         self._placement = placement
+        self._fresh = scheduler.freshness
+        self._settings = scheduler.settings
         self._providers = providers
         self._releaser = releaser
         self._follower = follower
-        self._settings = settings
+        self._lifecycle = lifecycle
         self._next = 0
 
-    def run(self, *, all_hosts: bool = False) -> HealSummary:
-        """Heal once, over `_SWEPT` hosts or all of them. Raises `Unavailable` when Placement or the database is away; what was done
-        stays.
+    def start(self) -> HealSummary:
+        """Create Placement's names (resource class, traits), heal all hosts, and load the scheduler's index. Raises `Unavailable`."""
+        self._providers.expect_all()
+        self._providers.name_things()
+        healed = self.heal(all_hosts=True)
+        self._fresh.now()
+        return healed
+
+    def tend(self, *, place: bool = True) -> HealSummary:
+        """Heal, place guests whose placing a dead process left unfinished, remove unwanted guests that nothing holds, and purge old rows.
+
+        Call it at the start, then on a schedule; set `place` only after the agents have had time to send a heartbeat. While every host is
+        down, as for a moment after the database's clock has jumped, it places nothing, because every host would refuse.
+        """
+        healed = self.heal()
+        with self._database.read() as connection:
+            known = hosts.marks(connection) if healed.interrupted else ()
+        place = place and (not known or any(host.up for host in known))
+        for guest_id in healed.interrupted if place else ():
+            guest = self._lifecycle.get(guest_id)
+            if guest.desired is not Desired.ABSENT and guest.host is None and guest.task == "scheduling":
+                self._lifecycle.place(guest)
+        with self._database.read() as connection:
+            unwanted = guests.page(connection, GuestFilter(desired=Desired.ABSENT))
+        for guest in unwanted:
+            self._lifecycle.remove_if_unwanted(guest.id)
+        with self._database.write() as connection:
+            guests.purge(connection, DELETED_SECONDS)
+            hosts.forget_tombstones(connection, older_than_seconds=TOMBSTONE_SECONDS, changes=TOMBSTONE_CHANGES)
+        return healed
+
+    def heal(self, *, all_hosts: bool = False) -> HealSummary:
+        """Repair what crashes left behind, over `_SWEPT` hosts or all of them. Any number of processes may do so at once.
+
+        Raises `Unavailable` when Placement or the database is away; what was done stays.
         """
         tally = _Tally()
         self._expire(tally)

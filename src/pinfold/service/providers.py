@@ -1,20 +1,23 @@
-"""Write hosts to Placement as resource providers. `claim`, `release` and `heal` write the allocations."""
+"""Write hosts to Placement as resource providers. `claims` and `healing` write the allocations."""
 
 from __future__ import annotations
 
+import logging
 import threading
 
 from pinfold.accounting.client import Placement
 from pinfold.accounting.resources import OVERHEAD, inventories
-from pinfold.core.errors import Conflict, InvalidRequest
+from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
 from pinfold.core.host import HostState
 from pinfold.core.identity import HostId
 from pinfold.core.traits import OVERHEAD_POOL, OWN_TRAITS, own_traits
 from pinfold.faultpoints import fault_point
+from pinfold.scheduler.scheduler import Scheduler
 from pinfold.store import aggregates, hosts
 from pinfold.store.database import Database
 
 _TRIES = 5
+_log = logging.getLogger(__name__)
 
 
 class Providers:
@@ -22,11 +25,27 @@ class Providers:
     first.
     """
 
-    def __init__(self, database: Database, placement: Placement) -> None:
+    def __init__(self, database: Database, placement: Placement, scheduler: Scheduler) -> None:
         self._database = database
         self._placement = placement
+        self._index = scheduler.index
+        self._sets = scheduler.sets
+        self._behind = threading.Event()
         self._named = False
         self._lock = threading.Lock()
+
+    @property
+    def behind(self) -> bool:
+        """Whether `sync_or_later` left a host to the healer, which has not compared all hosts since."""
+        return self._behind.is_set()
+
+    def leave_to_healer(self) -> None:
+        """Note that a host is left behind."""
+        self._behind.set()
+
+    def expect_all(self) -> None:
+        """Note that all hosts are about to be compared: none is left behind then."""
+        self._behind.clear()
 
     def name_things(self) -> None:
         """Create our resource class and trait if they are missing, once per process."""
@@ -37,7 +56,40 @@ class Providers:
                 self._named = True
 
     def sync(self, host: HostId) -> bool:
-        """Make one host's provider equal to the store. Returns whether anything changed. Raises `Conflict` when it keeps changing."""
+        """Make the host's provider, inventories, our traits and its aggregates in Placement equal to the store.
+
+        Call it after a registration, after a report that changed the revision, and after a change of aggregates. Returns whether anything
+        changed. Raises `Conflict` when it keeps changing; `Unavailable`.
+        """
+        try:
+            return self._sync(host)
+        finally:
+            self._sets.forget()
+
+    def sync_or_later(self, host: HostId) -> None:
+        """Do the same for a change that is already stored and stays: a failure is logged and left to the healer.
+
+        Until then Placement has less than the store or as much as before, and refuses what it has no room for, so no claim depends on the
+        difference.
+        """
+        try:
+            self.sync(host)
+        except (Unavailable, Conflict) as error:
+            self._behind.set()
+            _log.warning("host %s is stored, its resource provider follows later: %s", host, error)
+        except InvalidRequest as error:
+            # Trying again soon would not help; each run of the healer reports it.
+            _log.warning("host %s is stored, its resource provider is not: %s", host, error)
+
+    def remove(self, host: HostId) -> None:
+        """Forget a host without claims, and its provider. Raises `Conflict` while either is in use; then both stay as they are."""
+        with self._database.write() as connection:
+            hosts.remove(connection, host)
+            # Last, but before the commit: a provider that must be created again lacks what operators had set on it.
+            self._placement.delete_provider(host)
+        self._index.drop((host,))
+
+    def _sync(self, host: HostId) -> bool:
         self.name_things()
         for _ in range(_TRIES):
             with self._database.read() as connection:
@@ -55,13 +107,6 @@ class Providers:
             except Conflict:
                 continue
         raise Conflict(f"host {host}: its resource provider keeps changing")
-
-    def remove(self, host: HostId) -> None:
-        """Remove the host and its provider. Raises `Conflict` while either is in use; then both stay as they are."""
-        with self._database.write() as connection:
-            hosts.remove(connection, host)
-            # Last, but before the commit: a provider that must be created again lacks what operators had set on it.
-            self._placement.delete_provider(host)
 
     def _provider(self, host: HostId, name: str) -> bool:
         if self._placement.provider(host) is not None:

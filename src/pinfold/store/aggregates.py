@@ -1,4 +1,4 @@
-"""Store aggregates: named sets of hosts with metadata. `scheduler.providers` copies them to Placement."""
+"""Store aggregates: named sets of hosts with metadata. `service.providers` copies them to Placement."""
 
 from __future__ import annotations
 

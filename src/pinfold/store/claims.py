@@ -1,4 +1,4 @@
-"""Store claims and the owners of pCPUs. Each step is a compare-and-set; the scheduler decides when to take it."""
+"""Store claims and the owners of pCPUs. Each step is a compare-and-set; `service.claims` decides when to take it."""
 
 from __future__ import annotations
 

@@ -26,9 +26,7 @@ from pinfold.api.dependencies import ApiServices
 from pinfold.api.password_checks import PasswordChecks
 from pinfold.config.fleet import ApiSettings, FleetSettings
 from pinfold.core.errors import InvalidRequest, PinfoldError, Unavailable
-from pinfold.service.guests.lifecycle import Lifecycle
-from pinfold.service.guests.reports import Reports
-from pinfold.service.schedule import Scheduler
+from pinfold.service.fleet import Fleet, assemble
 from pinfold.store.database import Database, upgrade
 from pinfold.store.sqlite_file import alone, damage, file_of, is_gone, make_private
 from pinfold.wiring.exposure import refuse_exposure
@@ -81,14 +79,11 @@ def open_service(
         else:
             placement = connect(settings.placement)
             stack.callback(placement.close)
-        scheduler = Scheduler(database, placement, settings.scheduler)
-        prepared = _prepared(scheduler, placement)
-        lifecycle = Lifecycle(database, scheduler)
+        fleet = assemble(database, placement, settings.scheduler)
+        prepared = _prepared(fleet, placement)
         services = ApiServices(
             database=database,
-            scheduler=scheduler,
-            lifecycle=lifecycle,
-            reports=Reports(database, scheduler, lifecycle),
+            fleet=fleet,
             placement=placement,
             images=Path(settings.host.images_dir),
             placement_app=placement_app,
@@ -97,7 +92,7 @@ def open_service(
             connections=Connections(fitting(settings.api.connections)),
             lease_seconds=settings.api.lease_seconds,
         )
-        tended = _tended(lifecycle, scheduler, settings.api.heal_seconds, prepared=prepared, quiet_seconds=settings.api.lease_seconds)
+        tended = _tended(fleet, settings.api.heal_seconds, prepared=prepared, quiet_seconds=settings.api.lease_seconds)
         stack.enter_context(tended)
         stack.enter_context(listening(SimpleQueue() if hangups is None else hangups, accounts, heard))
         yield Service(app=create_app(services), services=services)
@@ -130,10 +125,10 @@ def _check_files(settings: FleetSettings) -> None:
         )
 
 
-def _prepared(scheduler: Scheduler, placement: Placement) -> bool:
-    """Whether the scheduler is ready. It is not while Placement is away; the caller tries again."""
+def _prepared(fleet: Fleet, placement: Placement) -> bool:
+    """Whether the fleet is ready. It is not while Placement is away; the caller tries again."""
     try:
-        scheduler.start()
+        fleet.healer.start()
     except Unavailable as error:
         if placement.away is None:
             raise
@@ -143,7 +138,7 @@ def _prepared(scheduler: Scheduler, placement: Placement) -> bool:
 
 
 @contextmanager
-def _tended(lifecycle: Lifecycle, scheduler: Scheduler, seconds: float, *, prepared: bool, quiet_seconds: float) -> Iterator[None]:
+def _tended(fleet: Fleet, seconds: float, *, prepared: bool, quiet_seconds: float) -> Iterator[None]:
     """Repair what crashes left behind, at once and then every so many seconds, until the block ends.
 
     After a run that failed because a peer was away, while nothing is `prepared` yet, and after a change of a host could not be written to
@@ -157,10 +152,10 @@ def _tended(lifecycle: Lifecycle, scheduler: Scheduler, seconds: float, *, prepa
         while not ended.is_set():
             try:
                 if not whole:
-                    scheduler.start()
+                    fleet.healer.start()
                     _log.info("Placement is what the store says again")
                 whole = True
-                for problem in lifecycle.tend(place=time.monotonic() - began > quiet_seconds).problems:
+                for problem in fleet.healer.tend(place=time.monotonic() - began > quiet_seconds).problems:
                     _log.warning("%s", problem)
             except Unavailable as error:
                 if whole:
@@ -170,7 +165,7 @@ def _tended(lifecycle: Lifecycle, scheduler: Scheduler, seconds: float, *, prepa
                 _log.warning("healing is tried again: %s", error)
             except Exception:  # a bug in one run must not end all healing
                 _log.exception("healing is tried again")
-            whole = _rest(ended, scheduler, seconds if whole else min(seconds, _AWAY_SECONDS)) and whole
+            whole = _rest(ended, fleet, seconds if whole else min(seconds, _AWAY_SECONDS)) and whole
 
     thread = threading.Thread(target=tend, name="pinfold-heal", daemon=True)
     thread.start()
@@ -181,11 +176,11 @@ def _tended(lifecycle: Lifecycle, scheduler: Scheduler, seconds: float, *, prepa
         thread.join(timeout=_GRACE_SECONDS)
 
 
-def _rest(ended: threading.Event, scheduler: Scheduler, seconds: float) -> bool:
+def _rest(ended: threading.Event, fleet: Fleet, seconds: float) -> bool:
     """Wait that long, or until `ended` is set. Returns False, and at once, when a host was left behind meanwhile."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0 and not ended.wait(min(left, _AWAY_SECONDS)):
-        if scheduler.behind:
+        if fleet.providers.behind:
             return False
     return True
 

@@ -29,7 +29,8 @@ from pinfold.api.app import create_app
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.host import Limits, OverheadRates
 from pinfold.drivers.port import GuestState
-from pinfold.scheduler.model import HealSummary, SchedulerSettings
+from pinfold.scheduler.model import SchedulerSettings
+from pinfold.service.healing import HealSummary
 from pinfold.store import claims, guests
 from pinfold.store.database import Database
 from pinfold.store.records import HostReport
@@ -233,7 +234,7 @@ class Service(RuleBasedStateMachine):
     def heal(self) -> None:
         time.sleep(CLAIM_SECONDS * 1.5)
         with self._mortal():
-            self.fleet.services.lifecycle.tend()
+            self.fleet.services.fleet.healer.tend()
 
     # -- what holds ------------------------------------------------------------------------------------------------------------------
 
@@ -281,7 +282,7 @@ class Service(RuleBasedStateMachine):
         """Heal and let the agents work until nobody has anything to do."""
         for _ in range(8):
             time.sleep(CLAIM_SECONDS * 1.5)
-            healed = self.fleet.services.lifecycle.tend()
+            healed = self.fleet.services.fleet.healer.tend()
             assert healed.problems == ()
             if not sum(world.turn(fresh=True, whole=True) for world in self.worlds.values()) and healed == HealSummary():
                 return

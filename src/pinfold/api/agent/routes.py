@@ -61,7 +61,7 @@ def report_host(body: HelloBody, host: Host, services: Services) -> WelcomeAnswe
         hosts.heartbeat(connection, host, services.lease_seconds)
         welcome = _welcome(connection, host, services)
     if revision != known.revision or not known.up:
-        services.scheduler.follow_pools_or_later(host)
+        services.fleet.follower.follow_or_later(host)
     return _object(welcome)
 
 
@@ -132,7 +132,7 @@ def report_guest(guest_id: str, body: GuestReportBody, host: Host, services: Ser
     report = _read_guest_report(body, "guest report")
     threads = None if report.threads is None else encode(replace(report.threads, reported=time.time()))
     named = ClaimName(claim=report.claim, revision=report.revision)
-    services.reports.seen(host, guest_id, named, report.observed, booted=report.boot, report=threads, failure=report.failure)
+    services.fleet.reports.seen(host, guest_id, named, report.observed, booted=report.boot, report=threads, failure=report.failure)
     return Response(status_code=204)
 
 
@@ -140,7 +140,7 @@ def report_guest(guest_id: str, body: GuestReportBody, host: Host, services: Ser
 def report_absence(guest_id: str, body: AbsenceBody, host: Host, services: Services) -> Response:
     """Confirm that neither domain nor process of a guest remains on the host: its claim may be released."""
     absence = _read_absence(body, "absence")
-    services.reports.absent(host, guest_id, ClaimName(claim=absence.claim, revision=absence.revision), absence.failure)
+    services.fleet.reports.absent(host, guest_id, ClaimName(claim=absence.claim, revision=absence.revision), absence.failure)
     return Response(status_code=204)
 
 

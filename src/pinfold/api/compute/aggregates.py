@@ -224,7 +224,7 @@ def _move(services: ApiServices, aggregate_id: int, body: AggregateAction) -> No
             raise ApiError(404, f"Aggregate {before.id} has no host {name}.")
         else:
             rows.remove_host(connection, before.id, host.id)
-    services.scheduler.sync_host_or_later(host.id)
+    services.fleet.providers.sync_or_later(host.id)
 
 
 def _one_zone(connection: sa.Connection, aggregate_id: int, members: tuple[HostId, ...], zone: str | None) -> None:

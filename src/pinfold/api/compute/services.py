@@ -124,7 +124,7 @@ def update_service(service_id: str, body: dict[str, Any], services: Services, ve
 def delete_service(service_id: str, services: Services, version: Version) -> Response:
     """Forget a host, its provider in Placement too; 409 while it has claims."""
     host, _ = _get(services, service_id, numbered=version < _BY_ID)
-    services.scheduler.remove_host(host.id)
+    services.fleet.providers.remove(host.id)
     return Response(status_code=204)
 
 

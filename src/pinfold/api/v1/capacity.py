@@ -49,7 +49,7 @@ def show_capacity(
 ) -> Capacity:
     """How many more guests of each flavor fit on each host and in the fleet, and which free pCPUs no flavor can use."""
     chosen, left_out = stored_flavors(services, flavor or (), MOST_FLAVORS)
-    found = services.scheduler.capacity(chosen)
+    found = services.fleet.scheduler.capacity(chosen)
     rest = after_marker(found.hosts, [host.host for host in found.hosts], marker)
     page = sized(rest, limit)
     answer: Capacity = {

@@ -81,7 +81,7 @@ def show_host(name: str, services: Services) -> HostShown:
 @router.delete("/{name}", status_code=204, response_class=Response)
 def remove_host(name: str, services: Services) -> Response:
     """Remove a host and its provider in Placement; 409 while it has claims."""
-    services.scheduler.remove_host(find(services, name).id)
+    services.fleet.providers.remove(find(services, name).id)
     return Response(status_code=204)
 
 
@@ -108,7 +108,7 @@ def show_map(name: str, services: Services) -> HostMap:
 def fence(name: str, body: Fence, services: Services) -> HostFenced:
     """Take the operator's word that a host is powered off, and release what it holds. 409 while its agent sends heartbeats."""
     assert body.powered_off
-    lost = services.reports.fence(find(services, name).id)
+    lost = services.fleet.reports.fence(find(services, name).id)
     return {"host": host_view(find(services, name)), "lost": list(lost)}
 
 

@@ -48,7 +48,7 @@ def preview(body: FitQuestion, services: Services) -> FitAnswer:
     """The hosts that would take the guest, best first, and why the others would not. Nothing is claimed."""
     request = compile_request(_flavor(services, body.flavor), _image(services, body.image))
     only = frozenset({find(services, body.host).id}) if body.host else None
-    answer = services.scheduler.preview(HostSearch(guest=GuestId(""), request=request, hosts=only))
+    answer = services.fleet.scheduler.preview(HostSearch(guest=GuestId(""), request=request, hosts=only))
     return {
         "candidates": [candidate_view(candidate) for candidate in answer.candidates],
         "refusals": [refusal_view(refusal) for refusal in answer.refusals],
@@ -75,7 +75,7 @@ def rebook(server_id: str, services: Services) -> Response:
         guest = guests.find(connection, server_id)
     if guest is None or guest.deleted is not None:
         raise not_found("Server", server_id)
-    services.scheduler.rebook(server_id)
+    services.fleet.rebooker.rebook(server_id)
     return Response(status_code=204)
 
 

@@ -21,9 +21,8 @@ from pinfold.accounting.resources import Amounts, amounts
 from pinfold.core.errors import Conflict, PinfoldError
 from pinfold.core.fit.model import Fit
 from pinfold.faultpoints import fault_point
-from pinfold.scheduler.refresh import Freshness
-from pinfold.service.claims.booking import reallocate
-from pinfold.service.claims.release import larger
+from pinfold.scheduler.scheduler import Scheduler
+from pinfold.service.claims.booking import larger, reallocate
 from pinfold.store import claims, hosts
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimRecord, HostLedger
@@ -40,10 +39,10 @@ class StaleError(Exception):
 class Amender:
     """Amends claims. Safe to share between threads."""
 
-    def __init__(self, database: Database, placement: Placement, freshness: Freshness) -> None:
+    def __init__(self, database: Database, placement: Placement, scheduler: Scheduler) -> None:
         self._database = database
         self._placement = placement
-        self._fresh = freshness
+        self._fresh = scheduler.freshness
 
     def amend(self, claim: ClaimRecord, host: HostLedger, fit: Fit, then: Callable[[sa.Connection, int], None], *, moved: bool) -> None:
         """Give the claim that fit, decided on `host`. `then` writes in the same transaction; it gets the new revision.

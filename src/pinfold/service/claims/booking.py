@@ -67,3 +67,11 @@ def reallocate(database: Database, placement: Placement, claim: ClaimRecord, wan
     shares = union([(claim.host, wanted), *((host, amounts) for host, amounts in together(others))])
     if booked.providers != shares:
         placement.allocate(claim.guest, shares, generation=booked.generation)
+
+
+def larger(one: Amounts, other: Amounts) -> Amounts:
+    """The larger amount of each resource class, ordered by class."""
+    found = dict(one)
+    for name, amount in other:
+        found[name] = max(amount, found.get(name, 0))
+    return tuple(sorted(found.items()))

@@ -1,4 +1,4 @@
-"""The claim protocol. `decide` says which hosts are worth claiming; `heal` clears up after a claimer that died.
+"""Claim a host for a guest. `scheduler.decide` says which hosts are worth claiming; `healing` clears up after a claimer that died.
 
 0. Write the claim row: `intended`, with a deadline by the database's clock, and the amounts. For another host or other amounts,
    redirect it.
@@ -34,11 +34,11 @@ from pinfold.core.identity import ClaimId, HostId
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.faultpoints import fault_point
 from pinfold.scheduler.decide import Conditions, closed, decide, explain, fit_on, refusal, untrait
-from pinfold.scheduler.index import Entry, Index
-from pinfold.scheduler.model import Candidate, Claimed, HostRefusal, HostSearch, Refused, SchedulerSettings
-from pinfold.scheduler.placement_sets import PlacementSets
-from pinfold.scheduler.refresh import Freshness
+from pinfold.scheduler.index import Entry
+from pinfold.scheduler.model import Candidate, HostRefusal, HostSearch
+from pinfold.scheduler.scheduler import Scheduler
 from pinfold.service.claims.booking import booked_by, settle
+from pinfold.service.claims.outcome import Claimed, Refused
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimRole, ClaimState
@@ -77,26 +77,23 @@ class _Attempt:
 class Claimer:
     """Claims hosts for guests. Safe to share between threads."""
 
-    def __init__(
-        self,
-        database: Database,
-        placement: Placement,
-        index: Index,
-        freshness: Freshness,
-        sets: PlacementSets,
-        settings: SchedulerSettings,
-    ) -> None:
+    def __init__(self, database: Database, placement: Placement, scheduler: Scheduler) -> None:
         self._database = database
         self._placement = placement
-        self._index = index
-        self._fresh = freshness
-        self._sets = sets
-        self._settings = settings
+        self._index = scheduler.index
+        self._fresh = scheduler.freshness
+        self._sets = scheduler.sets
+        self._settings = scheduler.settings
         # Threads of one process take turns here, so that only other processes can make their revision stale.
         self._locks: defaultdict[HostId, threading.Lock] = defaultdict(threading.Lock)
 
     def create(self, wanted: HostSearch) -> Claimed | Refused:
-        """See `Scheduler.create`."""
+        """Find a host and claim it. The guest's row must exist (`store.guests.create`).
+
+        On success the guest is on its host with the task `spawning`, and the host's agent has been notified. A refusal leaves the guest's
+        row as it is; the caller stores the fault. Raises `Conflict` when the guest has a live claim of that role, is gone or is wanted
+        absent by now, or when the healer was faster; `Unavailable` when Placement or the database went away (the healer then clears up).
+        """
         attempt = _Attempt(wanted=wanted, demand=prepare(untrait(wanted.request)))
         try:
             self._fresh.look()

@@ -6,24 +6,43 @@ dies between two guests, the healer goes on. A guest that its user stopped gets 
 
 from __future__ import annotations
 
+import logging
+
 from pinfold.accounting.placement_responses import OverCapacity
-from pinfold.core.errors import Conflict
+from pinfold.core.errors import Conflict, Unavailable
 from pinfold.core.fit.model import Fit, NoFit
 from pinfold.core.host import Claim
 from pinfold.core.identity import HostId
 from pinfold.core.pool_change import follow
 from pinfold.service.claims.amend import TRIES, Amender, StaleError
+from pinfold.service.providers import Providers
 from pinfold.store import guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimRecord, Desired, HostLedger
+
+_log = logging.getLogger(__name__)
 
 
 class Follower:
     """Lets the claims of a host follow its pools. Safe to share between threads and processes."""
 
-    def __init__(self, database: Database, amender: Amender) -> None:
+    def __init__(self, database: Database, amender: Amender, providers: Providers) -> None:
         self._database = database
         self._amender = amender
+        self._providers = providers
+
+    def follow_or_later(self, host: HostId) -> None:
+        """The host's agent has reported a change that is stored: make Placement equal to it, then let the host's guests follow its pools.
+
+        A failure is logged and left to the healer. A guest that cannot follow keeps its claim; the log says why.
+        """
+        self._providers.sync_or_later(host)
+        try:
+            for sentence in self.follow(host):
+                _log.warning("host %s: %s", host, sentence)
+        except (Unavailable, Conflict) as error:
+            self._providers.leave_to_healer()
+            _log.warning("the guests of host %s follow its pools later: %s", host, error)
 
     def follow(self, host: HostId) -> tuple[str, ...]:
         """Amend every held claim of the host whose threads the pools of today move. Does nothing while the host is away.

@@ -5,17 +5,12 @@ from __future__ import annotations
 import logging
 
 from pinfold.accounting.client import Placement
-from pinfold.accounting.placement_responses import OverCapacity
-from pinfold.accounting.resources import Amounts, amounts
-from pinfold.core.errors import Conflict, InvalidRequest
-from pinfold.core.fit.model import NoFit
+from pinfold.core.errors import Conflict
 from pinfold.core.identity import ClaimId
-from pinfold.core.overhead import rebooked
 from pinfold.faultpoints import fault_point
-from pinfold.scheduler.index import Index
-from pinfold.scheduler.refresh import Freshness
-from pinfold.service.claims.booking import reallocate, settle
-from pinfold.store import claims, guests, hosts
+from pinfold.scheduler.scheduler import Scheduler
+from pinfold.service.claims.booking import settle
+from pinfold.store import claims, hosts
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimRecord, ClaimState, Tombstone
 
@@ -24,16 +19,24 @@ _TRIES = 5
 
 
 class Releaser:
-    """Releases and rebooks claims. Safe to share between threads."""
+    """Releases claims. Safe to share between threads."""
 
-    def __init__(self, database: Database, placement: Placement, index: Index, freshness: Freshness) -> None:
+    def __init__(self, database: Database, placement: Placement, scheduler: Scheduler) -> None:
         self._database = database
         self._placement = placement
-        self._index = index
-        self._fresh = freshness
+        self._index = scheduler.index
 
-    def release(self, guest: str, *, claim: ClaimId | None = None, bury: bool) -> None:
-        """See `Scheduler.release`."""
+    def release(self, guest: str, *, claim: ClaimId | None = None, bury: bool = False) -> None:
+        """Release everything that the guest holds: first the pins, then the allocation.
+
+        Call it only after its agent confirmed that neither domain nor process remains, or after the host was fenced; with `bury`, it leaves
+        a tombstone for the agent's return.
+
+        With `claim`, it releases only that claim, because another process may have released it and claimed anew since the caller decided. A
+        guest without a claim or with another one is no error, nor is a release by somebody else at the same time. The guest's row stays
+        (call `store.guests.remove` or `displace` after it). Raises `Unavailable` half-way when Placement is away: the pins are free, and
+        the healer empties the allocation.
+        """
         with self._database.read() as connection:
             found = claims.all_live(connection, guest)
         for one in found:
@@ -84,33 +87,6 @@ class Releaser:
                 continue
         raise Conflict(f"guest {guest}: its allocation in Placement keeps changing")
 
-    def rebook(self, guest: str) -> None:
-        """See `Scheduler.rebook`. First Placement takes the larger of both amounts, then the ledger changes, then Placement takes the new
-        ones.
-        """
-        with self._database.read() as connection:
-            found = claims.live(connection, guest)
-            if found is None or found.state is not ClaimState.HELD:
-                raise InvalidRequest(f"guest {guest} holds no claim")
-            asked = guests.get(connection, guest).request
-            (host,) = hosts.ledgers(connection, (found.host,))
-        fit = rebooked(found.fit, asked, host.state)
-        if isinstance(fit, NoFit):
-            raise Conflict(f"guest {guest} cannot be booked anew on {host.record.name}: {fit.sentence()}")
-        wanted = amounts(fit, host.state)
-        if fit == found.fit and wanted == found.amounts:
-            return
-        try:
-            reallocate(self._database, self._placement, found, larger(found.amounts, wanted))
-            with self._database.write() as connection:
-                made = hosts.bump(connection, found.host, ledger=True)
-                claims.amend(connection, found, amounts=wanted, fit=fit, revision=made)
-            self._fresh.host(found.host)
-            # Also when no amount shrinks: a healer in between may have restored the amounts that the ledger had until now.
-            reallocate(self._database, self._placement, found, wanted)
-        except OverCapacity as error:
-            raise Conflict(f"guest {guest} cannot be booked anew on {host.record.name}: {error}") from error
-
     def _unpin(self, claim: ClaimRecord, *, bury: bool) -> None:
         with self._database.write() as connection:
             revision = hosts.bump(connection, claim.host, ledger=True)
@@ -118,11 +94,3 @@ class Releaser:
             if bury:
                 hosts.bury(connection, claim.host, Tombstone(guest=claim.guest, revision=claim.revision, claim=claim.id))
         self._index.released(claim.host, claim.guest, claim.id, revision)
-
-
-def larger(one: Amounts, other: Amounts) -> Amounts:
-    """The larger amount of each resource class, ordered by class."""
-    found = dict(one)
-    for name, amount in other:
-        found[name] = max(amount, found.get(name, 0))
-    return tuple(sorted(found.items()))

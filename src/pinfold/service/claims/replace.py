@@ -48,7 +48,13 @@ class Replacer:
         self._amender = amender
 
     def replace(self, guest: GuestId, then: Then) -> Move | None:
-        """See `Scheduler.replace`."""
+        """Give a guest that does not run another place on its host, if its claim no longer lies within the host's pools.
+
+        Returns None, and changes nothing, if the claim still holds or the host is away. `then` writes in the same transaction.
+
+        Raises `Conflict`: with the reasons of a fit, if the host has no other place; when somebody else changes the guest or its claim at
+        the same time; and what `then` raises. Raises `Unavailable`.
+        """
         for _ in range(TRIES):
             plan = self._plan(guest)
             if plan is None:

@@ -1,7 +1,4 @@
-"""Turn what users want of guests into claims and orders; `tend` continues what a dead process left unfinished.
-
-`reports` handles what agents and operators say about guests; `service.claims` makes claims, `service.healing` heals them.
-"""
+"""Turn what users want of guests into claims and orders. `reports` handles what agents and operators say about guests."""
 
 from __future__ import annotations
 
@@ -13,25 +10,20 @@ import sqlalchemy as sa
 
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.identity import HostId
-from pinfold.scheduler.model import Claimed, HealSummary, HostRefusal, HostSearch, Refused
+from pinfold.scheduler.model import HostRefusal, HostSearch
+from pinfold.service.claims.claim import Claimer
+from pinfold.service.claims.outcome import Claimed, Refused
+from pinfold.service.claims.replace import Replacer
 from pinfold.service.guests.faults import failed_on, nowhere, past_refusals
-from pinfold.service.schedule import Scheduler
-from pinfold.store import claims, guests, hosts
+from pinfold.service.providers import Providers
+from pinfold.store import claims, guests
 from pinfold.store.database import Database
-from pinfold.store.guests import GuestFilter
 from pinfold.store.records import ClaimState, Desired, GuestRecord, Move, NewGuest, Observed
 
 _log = logging.getLogger(__name__)
 
 _AT_REST: Final = (Observed.STOPPED, Observed.CRASHED, Observed.ABSENT)
 """The observed states in which a guest keeps no pCPU busy."""
-DELETED_SECONDS: Final = 30 * 86400.0
-"""How long the row of a deleted guest is kept."""
-TOMBSTONE_SECONDS: Final = 30 * 86400.0
-"""How long, at least, a host gets the tombstones of guests that are gone from it."""
-TOMBSTONE_CHANGES: Final = 2000
-"""A host also gets a tombstone until its ledger has changed this often since: more often than any host has guests."""
-
 TRIES: Final = 5
 """How often a change of a guest is tried that reports of its agent overtake."""
 
@@ -42,9 +34,11 @@ REBOOTING_HARD: Final = "rebooting_hard"
 class Lifecycle:
     """The service's operations on guests. Safe to share between threads; any number of processes may use one on the same database."""
 
-    def __init__(self, database: Database, scheduler: Scheduler) -> None:
+    def __init__(self, database: Database, claimer: Claimer, replacer: Replacer, providers: Providers) -> None:
         self._database = database
-        self._scheduler = scheduler
+        self._claimer = claimer
+        self._replacer = replacer
+        self._providers = providers
 
     def create(self, new: NewGuest) -> None:
         """Store a guest and find a host for it. A guest that no host takes is stored with its fault, which holds each host's reasons.
@@ -65,7 +59,7 @@ class Lifecycle:
             member_of=guest.member_of,
         )
         try:
-            answer = self._scheduler.create(wanted)
+            answer = self._claimer.create(wanted)
         except Conflict as error:
             _log.info("guest %s was not placed: %s", guest.id, error)
             self.remove_if_unwanted(guest.id)
@@ -132,29 +126,6 @@ class Lifecycle:
             guests.want(connection, guest_id, Desired.ABSENT, task="deleting")
         self.remove_if_unwanted(guest_id)
 
-    def tend(self, *, place: bool = True) -> HealSummary:
-        """Heal, place guests whose placing a dead process left unfinished, remove unwanted guests that nothing holds, and purge old rows.
-
-        Call it at the start, then on a schedule; set `place` only after the agents have had time to send a heartbeat. While every host is
-        down, as for a moment after the database's clock has jumped, it places nothing, because every host would refuse.
-        """
-        healed = self._scheduler.heal()
-        with self._database.read() as connection:
-            known = hosts.marks(connection) if healed.interrupted else ()
-        place = place and (not known or any(host.up for host in known))
-        for guest_id in healed.interrupted if place else ():
-            guest = self.get(guest_id)
-            if guest.desired is not Desired.ABSENT and guest.host is None and guest.task == "scheduling":
-                self.place(guest)
-        with self._database.read() as connection:
-            unwanted = guests.page(connection, GuestFilter(desired=Desired.ABSENT))
-        for guest in unwanted:
-            self.remove_if_unwanted(guest.id)
-        with self._database.write() as connection:
-            guests.purge(connection, DELETED_SECONDS)
-            hosts.forget_tombstones(connection, older_than_seconds=TOMBSTONE_SECONDS, changes=TOMBSTONE_CHANGES)
-        return healed
-
     def get(self, guest_id: str) -> GuestRecord:
         """One guest, including deleted ones. Raises `InvalidRequest` when there is none."""
         with self._database.read() as connection:
@@ -201,7 +172,7 @@ class Lifecycle:
             guests.note_move(connection, guest.id, move)
 
         try:
-            move = self._scheduler.replace(guest.id, start) if guest.observed in _AT_REST else None
+            move = self._replacer.replace(guest.id, start) if guest.observed in _AT_REST else None
         except Conflict as error:
             raise Conflict(f"Cannot 'start' instance {guest.id}: {error}") from error
         if move is None:
@@ -209,7 +180,7 @@ class Lifecycle:
         words = "; ".join(move.because)
         _log.warning("guest %s starts in another place on %s, %s -> %s: %s", guest.id, move.host, move.before, move.after, words)
         assert guest.host is not None
-        self._scheduler.sync_host_or_later(guest.host)  # the claim no longer holds pCPUs that the pools lost
+        self._providers.sync_or_later(guest.host)  # the claim no longer holds pCPUs that the pools lost
         return self.get(guest.id)
 
     def _want(self, guest: GuestRecord, desired: Desired, task: str, *, reboot: bool = False) -> GuestRecord:

@@ -14,9 +14,9 @@ import sqlalchemy as sa
 
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.identity import ClaimId, HostId
+from pinfold.service.claims.release import Releaser
 from pinfold.service.guests.faults import failed_on, in_place
 from pinfold.service.guests.lifecycle import Lifecycle
-from pinfold.service.schedule import Scheduler
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.guests import GuestFilter
@@ -47,9 +47,9 @@ class ClaimName:
 class Reports:
     """Handles reports about guests. Safe to share between threads; any number of processes may use one on the same database."""
 
-    def __init__(self, database: Database, scheduler: Scheduler, lifecycle: Lifecycle) -> None:
+    def __init__(self, database: Database, releaser: Releaser, lifecycle: Lifecycle) -> None:
         self._database = database
-        self._scheduler = scheduler
+        self._releaser = releaser
         self._lifecycle = lifecycle
 
     def seen(
@@ -107,7 +107,7 @@ class Reports:
                 guests.observe(connection, guest_id, Observed.ABSENT, host=host_id)
                 _fail_in_place(connection, guest, host_id, failure)
             return
-        self._scheduler.release(guest_id, claim=claim.id, bury=True)
+        self._releaser.release(guest_id, claim=claim.id, bury=True)
         if guest.desired is Desired.ABSENT:
             self._lifecycle.remove_if_unwanted(guest_id)
         else:
@@ -126,7 +126,7 @@ class Reports:
             there = guests.page(connection, GuestFilter(host=host_id))
             held = claims.of_host(connection, host_id, ClaimState.HELD, ClaimState.RELEASING)
         for claim in held:
-            self._scheduler.release(claim.guest, claim=claim.id, bury=True)
+            self._releaser.release(claim.guest, claim=claim.id, bury=True)
         lost = []
         for guest in there:
             if guest.desired is Desired.ABSENT:

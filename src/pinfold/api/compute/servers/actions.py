@@ -69,14 +69,14 @@ def act(server_id: str, body: Annotated[dict[str, Any], Body(min_length=1, max_l
     server(services, server_id)
     match action:
         case "os-start":
-            services.lifecycle.start(server_id)
+            services.fleet.guests.start(server_id)
         case "os-stop":
-            services.lifecycle.stop(server_id)
+            services.fleet.guests.stop(server_id)
         case "reboot":
             kind = argument.get("type") if isinstance(argument, dict) else None
             if not isinstance(kind, str) or kind.upper() not in ("SOFT", "HARD") or len(argument) != 1:
                 raise InvalidRequest("reboot takes a type, SOFT or HARD", key="type")
-            services.lifecycle.reboot(server_id, hard=kind.upper() == "HARD")
+            services.fleet.guests.reboot(server_id, hard=kind.upper() == "HARD")
         case _ if action in _KNOWN:
             raise ApiError(501, f"The action {action} is not supported.")
         case _:

@@ -85,7 +85,7 @@ def _create(body: CreateServer, request: Request, services: ApiServices, version
             only_on=only_on,
             member_of=member_of,
         )
-        services.lifecycle.create(new)
+        services.fleet.guests.create(new)
         made.append(new.id)
     if str(asked.return_reservation_id).lower() in ("true", "1"):
         return {"reservation_id": reservation}

@@ -59,7 +59,7 @@ def update_server(server_id: str, body: UpdateServer, request: Request, services
 def delete_server(server_id: str, services: Services) -> Response:
     """Delete a server. It is gone when its agent has confirmed that nothing of it remains."""
     server(services, server_id)
-    services.lifecycle.delete(server_id)
+    services.fleet.guests.delete(server_id)
     return Response(status_code=204)
 
 

@@ -1,0 +1,60 @@
+"""`Fleet`: everything that the service does, by noun, on one database and one Placement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pinfold.accounting.client import Placement
+from pinfold.scheduler.model import DEFAULT_SETTINGS, SchedulerSettings
+from pinfold.scheduler.scheduler import Scheduler
+from pinfold.service.claims.amend import Amender
+from pinfold.service.claims.claim import Claimer
+from pinfold.service.claims.follow import Follower
+from pinfold.service.claims.rebook import Rebooker
+from pinfold.service.claims.release import Releaser
+from pinfold.service.claims.replace import Replacer
+from pinfold.service.guests.lifecycle import Lifecycle
+from pinfold.service.guests.reports import Reports
+from pinfold.service.healing import Healer
+from pinfold.service.providers import Providers
+from pinfold.store.database import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """The use cases. Safe to share between threads; any number of processes may have one on the same database and Placement."""
+
+    scheduler: Scheduler
+    claimer: Claimer
+    releaser: Releaser
+    rebooker: Rebooker
+    replacer: Replacer
+    follower: Follower
+    providers: Providers
+    guests: Lifecycle
+    reports: Reports
+    healer: Healer
+
+
+def assemble(database: Database, placement: Placement, settings: SchedulerSettings = DEFAULT_SETTINGS) -> Fleet:
+    """The fleet of that database. Nothing is read yet; `healer.start` does."""
+    scheduler = Scheduler(database, placement, settings)
+    claimer = Claimer(database, placement, scheduler)
+    releaser = Releaser(database, placement, scheduler)
+    providers = Providers(database, placement, scheduler)
+    amender = Amender(database, placement, scheduler)
+    replacer = Replacer(database, amender)
+    follower = Follower(database, amender, providers)
+    guests = Lifecycle(database, claimer, replacer, providers)
+    return Fleet(
+        scheduler=scheduler,
+        claimer=claimer,
+        releaser=releaser,
+        rebooker=Rebooker(database, placement, scheduler),
+        replacer=replacer,
+        follower=follower,
+        providers=providers,
+        guests=guests,
+        reports=Reports(database, releaser, guests),
+        healer=Healer(database, placement, scheduler, providers=providers, releaser=releaser, follower=follower, lifecycle=guests),
+    )
