@@ -1,4 +1,6 @@
-"""Rules of the source that neither ruff nor mypy has: values are made by their constructors, and enums are compared as enums."""
+"""Rules of the source that neither ruff nor mypy has: values are made by their constructors, enums are compared as enums, and the API
+leaves it to the service to write.
+"""
 
 from __future__ import annotations
 
@@ -62,3 +64,9 @@ def test_a_comparison_with_an_enums_text_is_found() -> None:
     assert list(texts_of_enums(ast.parse("over = booking.value == 'enforce'")))
     assert list(texts_of_enums(ast.parse("over = booking.value in ('enforce', 'report')")))
     assert not list(texts_of_enums(ast.parse("over = booking is Booking.ENFORCE")))
+
+
+def test_only_the_service_opens_transactions_that_write() -> None:
+    writers = {str(path.relative_to(SOURCE / "pinfold")) for path in SOURCE.rglob("*.py") if "database.write()" in path.read_text()}
+    assert writers
+    assert not [path for path in writers if not path.startswith(("service/", "store/"))]

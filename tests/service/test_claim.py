@@ -344,14 +344,14 @@ def test_a_host_that_cannot_be_removed_keeps_its_provider_as_it_is(database: Dat
         group = aggregates.create(connection, uuid=str(uuid.uuid4()), name="rack")
         aggregates.add_host(connection, group.id, host)
     with pytest.raises(Conflict, match="aggregates"):
-        fleet.providers.remove(host)
+        fleet.hosts.remove(host)
     assert "CUSTOM_FAST" in placement.traits(host)[1]
     with database.write() as connection:
         aggregates.remove_host(connection, group.id, host)
     somebody = str(uuid.uuid4())
     placement.allocate(somebody, ((host, ((PCPU, 1),)),), generation=None)
     with pytest.raises(Conflict):
-        fleet.providers.remove(host)
+        fleet.hosts.remove(host)
     with database.read() as connection:
         assert hosts.get(connection, host).name == "c01"
 
@@ -360,11 +360,11 @@ def test_a_host_without_claims_is_removed_with_its_provider(database: Database, 
     (host,) = synced_hosts(database, fleet, "c01")
     made = create(database, fleet, pinned(2))
     with pytest.raises(Conflict):
-        fleet.providers.remove(host)
+        fleet.hosts.remove(host)
     fleet.releaser.release(made.guest)
     with database.write() as connection:
         guests.remove(connection, made.guest)
-    fleet.providers.remove(host)
+    fleet.hosts.remove(host)
     assert placement.provider(host) is None
     assert refuse(database, fleet, pinned(1)).considered == 0
 

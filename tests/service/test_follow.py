@@ -188,7 +188,7 @@ def test_threads_follow_while_placement_is_away(database: Database, fleet: Fleet
     made = create(database, fleet, SHARE)
     alone = assemble(database, _Away(placement._http), EAGER)
     reported(database, alone, host, other_pools("0-3", "4-15"))
-    assert alone.behind and claim_of(database, made.guest).fit.emulator == cpus("0-3")
+    assert alone.providers.behind and claim_of(database, made.guest).fit.emulator == cpus("0-3")
     fleet.providers.sync(host)
     at_rest(database, placement)
 

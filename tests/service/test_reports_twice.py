@@ -12,6 +12,7 @@ from pinfold.service.claims.outcome import Claimed
 from pinfold.service.claims.release import Releaser
 from pinfold.service.fleet import assemble
 from pinfold.service.guests.reports import ClaimName, Reports
+from pinfold.service.hosts import Hosts
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimState
@@ -64,7 +65,8 @@ def test_a_fence_does_not_release_what_went_elsewhere_meanwhile(database: Databa
     late.first = [lambda: quick.reports.absent(first, made.guest, _named(made), "no KVM")]
     with database.write() as connection:
         hosts.expire(connection, first)
-    assert Reports(database, late, quick.guests).fence(first) == ()
+    overtaken = Hosts(database, placement, quick.scheduler.index, follower=quick.follower, releaser=late, lifecycle=quick.guests)
+    assert overtaken.fence(first) == ()
     assert _held(database, made.guest) == (second, second)
     at_rest(database, placement)
 
@@ -86,7 +88,7 @@ def test_one_fence_ends_though_somebody_else_releases_the_same_guests(
     monkeypatch.setattr("pinfold.service.claims.release.fault_point", quicker)
     with database.write() as connection:
         hosts.expire(connection, host)
-    lost = fleet.reports.fence(host)
+    lost = fleet.hosts.fence(host)
     assert (left, set(lost)) == (set(), there)
     with database.read() as connection:
         assert all(guests.get(connection, guest).fault is not None for guest in lost)

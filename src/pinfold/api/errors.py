@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 
 from pinfold.api.asgi import App, Message, Receive, Scope, Send
 from pinfold.api.microversion import NEWEST, OLDEST, MalformedVersion, UnsupportedVersion
-from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, PinfoldError, Unavailable
+from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, LimitReached, NotFound, PinfoldError, Unavailable
 
 _log = logging.getLogger(__name__)
 
@@ -59,17 +59,12 @@ CODES: Final = {
 
 
 class ApiError(PinfoldError):
-    """An error response that stands for no error of a lower layer: not found, forbidden, not implemented."""
+    """An error response that stands for no error of a lower layer: forbidden, not implemented."""
 
     def __init__(self, status: int, message: str, *, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.headers = dict(headers or {})
-
-
-def not_found(what: str, name: object) -> ApiError:
-    """The error for an object that does not exist."""
-    return ApiError(404, f"{what} {str(name)[:255]} could not be found.")
 
 
 def error_body(path: str, status: int, message: str, **more: Any) -> bytes:
@@ -157,8 +152,12 @@ async def send_error(scope: Scope, send: Send, status: int, message: str, *heade
 
 def _status(error: Exception) -> int:
     match error:
+        case NotFound():
+            return 404
         case InvalidRequest() | MalformedVersion():
             return 400
+        case LimitReached():
+            return 403
         case Conflict():
             return 409
         case Unavailable():

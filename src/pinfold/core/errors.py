@@ -16,6 +16,14 @@ class InvalidRequest(PinfoldError):
         self.key = key
 
 
+class NotFound(InvalidRequest):
+    """The caller names something that does not exist."""
+
+
+class LimitReached(PinfoldError):
+    """The caller wants more of something than pinfold keeps."""
+
+
 class Conflict(PinfoldError):
     """A stale revision or generation: somebody else wrote first. Read again and decide again."""
 
@@ -26,3 +34,12 @@ class Unavailable(PinfoldError):
 
 class InvariantViolation(PinfoldError):
     """A bug in pinfold: a result breaks an invariant. Stop and report it."""
+
+
+def not_found(what: str, name: object) -> NotFound:
+    """The error for an object that does not exist.
+
+    >>> str(not_found("Flavor", "big"))
+    'Flavor big could not be found.'
+    """
+    return NotFound(f"{what} {str(name)[:255]} could not be found.")

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from pinfold.accounting.client import Placement
 from pinfold.scheduler.model import DEFAULT_SETTINGS, SchedulerSettings
 from pinfold.scheduler.scheduler import Scheduler
+from pinfold.service.aggregates import Aggregates
 from pinfold.service.claims.amend import Amender
 from pinfold.service.claims.claim import Claimer
 from pinfold.service.claims.follow import Follower
 from pinfold.service.claims.rebook import Rebooker
 from pinfold.service.claims.release import Releaser
 from pinfold.service.claims.replace import Replacer
+from pinfold.service.flavors import Flavors
 from pinfold.service.guests.lifecycle import Lifecycle
 from pinfold.service.guests.reports import Reports
 from pinfold.service.healing import Healer
+from pinfold.service.hosts import Hosts
 from pinfold.service.providers import Providers
 from pinfold.store.database import Database
 
@@ -31,6 +34,9 @@ class Fleet:
     replacer: Replacer
     follower: Follower
     providers: Providers
+    hosts: Hosts
+    flavors: Flavors
+    aggregates: Aggregates
     guests: Lifecycle
     reports: Reports
     healer: Healer
@@ -54,6 +60,9 @@ def assemble(database: Database, placement: Placement, settings: SchedulerSettin
         replacer=replacer,
         follower=follower,
         providers=providers,
+        hosts=Hosts(database, placement, scheduler.index, follower=follower, releaser=releaser, lifecycle=guests),
+        flavors=Flavors(database),
+        aggregates=Aggregates(database, providers),
         guests=guests,
         reports=Reports(database, releaser, guests),
         healer=Healer(database, placement, scheduler, providers=providers, releaser=releaser, follower=follower, lifecycle=guests),

@@ -28,7 +28,6 @@ class Providers:
     def __init__(self, database: Database, placement: Placement, scheduler: Scheduler) -> None:
         self._database = database
         self._placement = placement
-        self._index = scheduler.index
         self._sets = scheduler.sets
         self._behind = threading.Event()
         self._named = False
@@ -80,14 +79,6 @@ class Providers:
         except InvalidRequest as error:
             # Trying again soon would not help; each run of the healer reports it.
             _log.warning("host %s is stored, its resource provider is not: %s", host, error)
-
-    def remove(self, host: HostId) -> None:
-        """Forget a host without claims, and its provider. Raises `Conflict` while either is in use; then both stay as they are."""
-        with self._database.write() as connection:
-            hosts.remove(connection, host)
-            # Last, but before the commit: a provider that must be created again lacks what operators had set on it.
-            self._placement.delete_provider(host)
-        self._index.drop((host,))
 
     def _sync(self, host: HostId) -> bool:
         self.name_things()

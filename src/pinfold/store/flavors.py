@@ -17,7 +17,7 @@ from pinfold.store.schema import flavor, flavor_extra_spec
 
 _read_pairs = decoder(Pairs)
 
-PROJECTS: Final = "projects"
+_PROJECTS: Final = "projects"
 """The detail that holds the projects to which a flavor is granted, separated by commas."""
 
 # Built once, because every create uses them: SQLAlchemy takes longer to build an expression than SQLite to execute it.
@@ -84,14 +84,19 @@ def describe(connection: sa.Connection, flavor_id: str, description: str | None)
     return connection.execute(flavor.update().where(flavor.c.id == flavor_id).values(description=description)).rowcount == 1
 
 
-def give(connection: sa.Connection, flavor_id: str, projects: tuple[str, ...]) -> FlavorRecord:
+def give(connection: sa.Connection, flavor_id: str, granted: tuple[str, ...]) -> FlavorRecord:
     """Grant an existing flavor to exactly these projects. Their ids contain no comma."""
     found = find(connection, flavor_id)
     assert found is not None
-    details = {**dict(found.details), PROJECTS: ",".join(projects)}
+    details = {**dict(found.details), _PROJECTS: ",".join(granted)}
     text = encode(tuple(sorted(details.items())))
     connection.execute(flavor.update().where(flavor.c.id == flavor_id).values(details=text))
     return replace(found, details=tuple(sorted(details.items())))
+
+
+def projects(row: FlavorRecord) -> tuple[str, ...]:
+    """The ids of the projects to which a flavor is granted, in order."""
+    return tuple(filter(None, dict(row.details).get(_PROJECTS, "").split(",")))
 
 
 def remove(connection: sa.Connection, flavor_id: str) -> bool:

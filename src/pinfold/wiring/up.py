@@ -37,7 +37,6 @@ from pinfold.core.identity import HostId
 from pinfold.host.lock import owning, state_folder
 from pinfold.lab import rom
 from pinfold.store import hosts
-from pinfold.store.records import NOTHING
 from pinfold.wiring.agent import open_agent
 from pinfold.wiring.hangups import hearing_hangups, log_difference
 from pinfold.wiring.http_server import server_of
@@ -178,11 +177,10 @@ def _token(services: ApiServices, name: str, path: Path) -> str:
             return token
     host_id = known.id if known else HostId(str(uuid.uuid4()))
     token, digest = make_token(host_id)
-    with services.database.write() as connection:
-        if known is None:
-            hosts.register(connection, host_id=host_id, name=name, report=NOTHING, token_hash=digest, lease_seconds=-1.0)
-        else:
-            hosts.replace_token(connection, host_id, digest)
+    if known is None:
+        services.fleet.hosts.add(host_id, name, digest)
+    else:
+        services.fleet.hosts.renew_token(host_id, digest)
     _write_secret(path, token)
     return token
 

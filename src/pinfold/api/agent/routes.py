@@ -6,7 +6,6 @@ import asyncio
 import time
 from typing import Annotated, Any, Final
 
-import sqlalchemy as sa
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from fastapi.responses import FileResponse
 from msgspec.structs import replace
@@ -16,17 +15,19 @@ from pinfold.agent.wire import PROTOCOL, Absence, GuestOrder, GuestReport, Hello
 from pinfold.api.agent.protocol_1 import orders_1
 from pinfold.api.agent.tokens import agent_host
 from pinfold.api.dependencies import ApiServices, Services
-from pinfold.api.errors import ApiError, not_found
+from pinfold.api.errors import ApiError
 from pinfold.api.image.catalog import read_catalog
 from pinfold.api.image.routes import BYTES
 from pinfold.api.response_schema import written_as
 from pinfold.core.drift.written import FindingsReport, accept
 from pinfold.core.encoding import encode, plain, reader
+from pinfold.core.errors import not_found
 from pinfold.core.fit.written import written
 from pinfold.core.identity import HostId
 from pinfold.service.guests.lifecycle import REBOOTING_HARD
 from pinfold.service.guests.reports import ClaimName
-from pinfold.store import findings, guests, hosts
+from pinfold.service.hosts import Lease
+from pinfold.store import guests, hosts
 
 router = APIRouter(prefix="/agent/v1", tags=["agents"])
 
@@ -53,41 +54,30 @@ def report_host(body: HelloBody, host: Host, services: Services) -> WelcomeAnswe
     the response, or as soon as Placement is back; the claims of guests whose threads it moves are amended.
     """
     hello = _read_hello(body, "host report")
-    with services.database.write() as connection:
-        known = hosts.get(connection, host)
-        if hello.name != known.name:
-            raise ApiError(403, f"This token is of host {known.name}, not of {hello.name[:255]}.")
-        revision = hosts.report(connection, host, hello.report)
-        hosts.heartbeat(connection, host, services.lease_seconds)
-        welcome = _welcome(connection, host, services)
-    if revision != known.revision or not known.up:
-        services.fleet.follower.follow_or_later(host)
-    return _object(welcome)
+    with services.database.read() as connection:
+        name = hosts.get(connection, host).name
+    if hello.name != name:
+        raise ApiError(403, f"This token is of host {name}, not of {hello.name[:255]}.")
+    return _welcome(services, services.fleet.hosts.report(host, hello.report, lease_seconds=services.lease_seconds))
 
 
 @router.put("/host/findings", status_code=204, response_class=Response)
 def report_findings(body: FindingsBody, host: Host, services: Services) -> Response:
     """Store what the audit of the agent's host found, in place of what the one before it found."""
-    report = accept(body)
-    with services.database.write() as connection:
-        findings.keep(connection, host, report)
+    services.fleet.hosts.keep_findings(host, accept(body))
     return Response(status_code=204)
 
 
 @router.post("/heartbeat")
 def heartbeat(host: Host, services: Services) -> WelcomeAnswer:
     """Extend the lease of the agent's host, which has not changed."""
-    with services.database.write() as connection:
-        hosts.heartbeat(connection, host, services.lease_seconds)
-        welcome = _welcome(connection, host, services)
-    return _object(welcome)
+    return _welcome(services, services.fleet.hosts.heartbeat(host, lease_seconds=services.lease_seconds))
 
 
 @router.delete("/host", status_code=204, response_class=Response)
 def say_goodbye(host: Host, services: Services) -> Response:
     """End the lease of the agent's host: it is down from now on. Its guests go on."""
-    with services.database.write() as connection:
-        hosts.expire(connection, host)
+    services.fleet.hosts.end_lease(host)
     return Response(status_code=204)
 
 
@@ -184,9 +174,10 @@ def _orders(services: ApiServices, host: HostId) -> Orders:
     return Orders(count=count, orders=orders, tombstones=stones, protocol=PROTOCOL)
 
 
-def _welcome(connection: sa.Connection, host: HostId, services: ApiServices) -> Welcome:
-    known, report = hosts.get(connection, host), hosts.report_digest(connection, host)
-    return Welcome(host=host, revision=known.revision, report=report, orders=known.orders, lease_seconds=services.lease_seconds)
+def _welcome(services: ApiServices, lease: Lease) -> WelcomeAnswer:
+    host, seconds = lease.host, services.lease_seconds
+    welcome = Welcome(host=host.id, revision=host.revision, report=lease.report, orders=host.orders, lease_seconds=seconds)
+    return _object(welcome)
 
 
 def _object(value: Welcome | Orders) -> dict[str, Any]:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated, Final, NotRequired
+from typing import Annotated, NotRequired
 
-import sqlalchemy as sa
 from fastapi import APIRouter, Body, Response
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
@@ -16,14 +12,12 @@ from pinfold.api.compute.headers import Version
 from pinfold.api.compute.instants import micro_instant
 from pinfold.api.compute.links import ROOT
 from pinfold.api.compute.names import Name
-from pinfold.api.compute.zones import ZONE_KEY, zones
 from pinfold.api.dependencies import ApiServices, Services
-from pinfold.api.errors import ApiError, not_found
 from pinfold.api.microversion import Microversion
 from pinfold.api.response_schema import closed, since
 from pinfold.api.text_pattern import TextPattern
-from pinfold.core.errors import Conflict, InvalidRequest
-from pinfold.core.identity import HostId
+from pinfold.core.errors import InvalidRequest
+from pinfold.service.aggregates import ZONE_KEY, get
 from pinfold.store import aggregates as rows
 from pinfold.store import hosts
 from pinfold.store.records import AggregateRecord, HostRecord
@@ -34,7 +28,6 @@ router = APIRouter(prefix=f"{ROOT}/os-aggregates", tags=["aggregates"])
 Zone = Annotated[str, Field(min_length=1, max_length=255), TextPattern(pattern=r"^[^:]+$", allowed="an availability zone has no colon")]
 AggregateId = int
 """Any whole number: one that no aggregate can have is answered like an unknown one."""
-_LARGEST: Final = 0x7FFFFFFF
 
 
 class _Closed(BaseModel):
@@ -144,9 +137,7 @@ def list_aggregates(services: Services, version: Version) -> AggregateList:
 @router.post("")
 def create_aggregate(body: CreateAggregate, services: Services, version: Version) -> AggregateCreated:
     """Make an aggregate without hosts; 409 when its name exists."""
-    zone = body.aggregate.availability_zone
-    with services.database.write() as connection:
-        made = rows.create(connection, uuid=str(uuid.uuid4()), name=body.aggregate.name, metadata=((ZONE_KEY, zone),) if zone else ())
+    made = services.fleet.aggregates.create(body.aggregate.name, body.aggregate.availability_zone)
     return {"aggregate": _brief(made, version)}
 
 
@@ -159,21 +150,14 @@ def show_aggregate(aggregate_id: AggregateId, services: Services, version: Versi
 @router.put("/{aggregate_id}")
 def update_aggregate(aggregate_id: AggregateId, body: UpdateAggregate, services: Services, version: Version) -> AggregateShown:
     """Change an aggregate's name or availability zone."""
-    asked = body.aggregate
-    with _changing(services, aggregate_id) as (connection, before):
-        metadata = dict(before.metadata) | ({ZONE_KEY: asked.availability_zone} if asked.availability_zone else {})
-        _one_zone(connection, before.id, before.hosts, metadata.get(ZONE_KEY))
-        rows.edit(connection, aggregate_id, name=asked.name, metadata=tuple(sorted(metadata.items())))
+    services.fleet.aggregates.edit(aggregate_id, name=body.aggregate.name, zone=body.aggregate.availability_zone)
     return _shown(services, aggregate_id, version)
 
 
 @router.delete("/{aggregate_id}", status_code=200, response_class=Response)
 def delete_aggregate(aggregate_id: AggregateId, services: Services) -> Response:
     """Forget an aggregate; 409 while it has hosts."""
-    with _changing(services, aggregate_id) as (connection, before):
-        if before.hosts:
-            raise Conflict(f"Cannot delete aggregate {aggregate_id}: it is not empty")
-        rows.remove(connection, aggregate_id)
+    services.fleet.aggregates.remove(aggregate_id)
     return Response(status_code=200)
 
 
@@ -181,59 +165,18 @@ def delete_aggregate(aggregate_id: AggregateId, services: Services) -> Response:
 def act(aggregate_id: AggregateId, body: Annotated[AggregateAction, Body()], services: Services, version: Version) -> AggregateShown:
     """Add a host, remove one, or set metadata: exactly one of them. While Placement is away, its aggregates follow later."""
     with services.database.read() as connection:
-        _get(connection, aggregate_id)
+        get(connection, aggregate_id)
     if len(body.model_fields_set) != 1:
         raise InvalidRequest("An aggregate action is one of add_host, remove_host and set_metadata", key="action")
     if body.set_metadata is not None:
-        _set_metadata(services, aggregate_id, body.set_metadata.metadata)
-    elif body.add_host is not None or body.remove_host is not None:
-        _move(services, aggregate_id, body)
+        services.fleet.aggregates.set_metadata(aggregate_id, body.set_metadata.metadata)
+    elif body.add_host is not None:
+        services.fleet.aggregates.add_host(aggregate_id, body.add_host.host)
+    elif body.remove_host is not None:
+        services.fleet.aggregates.remove_host(aggregate_id, body.remove_host.host)
     else:
         raise InvalidRequest("An aggregate action takes an object", key="action")
     return _shown(services, aggregate_id, version)
-
-
-@contextmanager
-def _changing(services: ApiServices, aggregate_id: int) -> Iterator[tuple[sa.Connection, AggregateRecord]]:
-    """A transaction in which nobody else can change an aggregate, and the aggregate as read in it. Raises 404 when there is none."""
-    with services.database.write() as connection:
-        rows.hold(connection)
-        yield connection, _get(connection, aggregate_id)
-
-
-def _set_metadata(services: ApiServices, aggregate_id: int, change: dict[str, str | None]) -> None:
-    with _changing(services, aggregate_id) as (connection, before):
-        merged: dict[str, str | None] = {**dict(before.metadata), **change}
-        kept = tuple(sorted((key, value) for key, value in merged.items() if value is not None))
-        _one_zone(connection, before.id, before.hosts, dict(kept).get(ZONE_KEY))
-        rows.edit(connection, aggregate_id, metadata=kept)
-
-
-def _move(services: ApiServices, aggregate_id: int, body: AggregateAction) -> None:
-    name = (body.add_host or body.remove_host or HostName(host="?")).host
-    with _changing(services, aggregate_id) as (connection, before):
-        host = hosts.find(connection, name)
-        if host is None:
-            raise ApiError(404, f"Compute host {name} could not be found.")
-        if body.add_host is not None:
-            if host.id in before.hosts:
-                raise Conflict(f"Aggregate {before.id} already has host {name}.")
-            _one_zone(connection, before.id, (host.id,), dict(before.metadata).get(ZONE_KEY))
-            rows.add_host(connection, before.id, host.id)
-        elif host.id not in before.hosts:
-            raise ApiError(404, f"Aggregate {before.id} has no host {name}.")
-        else:
-            rows.remove_host(connection, before.id, host.id)
-    services.fleet.providers.sync_or_later(host.id)
-
-
-def _one_zone(connection: sa.Connection, aggregate_id: int, members: tuple[HostId, ...], zone: str | None) -> None:
-    """Raise `Conflict` when one of the hosts is in another zone by another aggregate."""
-    others = zones(group for group in rows.all(connection) if group.id != aggregate_id)
-    for host in members:
-        if zone is not None and others.get(host, zone) != zone:
-            name = hosts.get(connection, host).name
-            raise Conflict(f"Host {name} is in the availability zone {others[host]} already; it cannot be in {zone} as well.")
 
 
 def _brief(entry: AggregateRecord, version: Microversion) -> AggregateInBrief:
@@ -257,17 +200,10 @@ def _full(entry: AggregateRecord, names: dict[str, str], version: Microversion) 
 
 def _shown(services: ApiServices, aggregate_id: int, version: Microversion) -> AggregateShown:
     with services.database.read() as connection:
-        found = _get(connection, aggregate_id)
+        found = get(connection, aggregate_id)
         names = _names(hosts.all(connection))
     return {"aggregate": _full(found, names, version)}
 
 
 def _names(every: tuple[HostRecord, ...]) -> dict[str, str]:
     return {host.id: host.name for host in every}
-
-
-def _get(connection: sa.Connection, aggregate_id: int) -> AggregateRecord:
-    found = rows.find(connection, aggregate_id) if 0 < aggregate_id <= _LARGEST else None
-    if found is None:
-        raise not_found("Aggregate", aggregate_id)
-    return found

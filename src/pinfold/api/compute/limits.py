@@ -9,10 +9,10 @@ from typing_extensions import TypedDict
 
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT
-from pinfold.api.compute.servers.bodies import MOST_METADATA
 from pinfold.api.dependencies import Services
 from pinfold.api.microversion import Microversion
 from pinfold.api.response_schema import before, closed
+from pinfold.service.guests.lifecycle import MOST_METADATA
 from pinfold.store import guests
 
 router = APIRouter(prefix=f"{ROOT}/limits", tags=["limits"])

@@ -14,12 +14,13 @@ from typing_extensions import TypedDict
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.instants import micro_instant
 from pinfold.api.compute.links import ROOT
-from pinfold.api.compute.zones import DEFAULT_ZONE, zones
+from pinfold.api.compute.zones import DEFAULT_ZONE
 from pinfold.api.dependencies import ApiServices, Services
-from pinfold.api.errors import ApiError, not_found
+from pinfold.api.errors import ApiError
 from pinfold.api.microversion import Microversion
 from pinfold.api.response_schema import closed, since
-from pinfold.core.errors import InvalidRequest
+from pinfold.core.errors import InvalidRequest, not_found
+from pinfold.service.aggregates import zones
 from pinfold.store import aggregates, hosts
 from pinfold.store.records import HostRecord
 
@@ -124,7 +125,7 @@ def update_service(service_id: str, body: dict[str, Any], services: Services, ve
 def delete_service(service_id: str, services: Services, version: Version) -> Response:
     """Forget a host, its provider in Placement too; 409 while it has claims."""
     host, _ = _get(services, service_id, numbered=version < _BY_ID)
-    services.fleet.providers.remove(host.id)
+    services.fleet.hosts.remove(host.id)
     return Response(status_code=204)
 
 
@@ -148,11 +149,10 @@ def _update_named(action: str, body: dict[str, Any], services: ApiServices) -> S
 
 
 def _switch(services: ApiServices, host: HostRecord, *, enabled: bool, reason: str) -> None:
-    with services.database.write() as connection:
-        if enabled:
-            hosts.enable(connection, host.id)
-        else:
-            hosts.disable(connection, host.id, reason)
+    if enabled:
+        services.fleet.hosts.enable(host.id)
+    else:
+        services.fleet.hosts.disable(host.id, reason)
 
 
 def _parsed(schema: type[Schema], body: dict[str, Any]) -> Schema:

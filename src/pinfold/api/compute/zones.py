@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 from fastapi import APIRouter
@@ -13,19 +12,13 @@ from pinfold.api.compute.links import ROOT
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.response_schema import closed
+from pinfold.service.aggregates import ZONE_KEY, zones
 from pinfold.store import aggregates, hosts
-from pinfold.store.records import AggregateRecord, HostRecord
+from pinfold.store.records import HostRecord
 
 router = APIRouter(prefix=f"{ROOT}/os-availability-zone", tags=["availability zones"])
 
 DEFAULT_ZONE: Final = "nova"
-ZONE_KEY: Final = "availability_zone"
-"""The key in an aggregate's metadata that names its zone."""
-
-
-def zones(groups: Iterable[AggregateRecord]) -> dict[str, str]:
-    """The zone of each host that is in one, by host id. The aggregates ensure that a host is in at most one."""
-    return {host: zone for group in groups for host in group.hosts if (zone := dict(group.metadata).get(ZONE_KEY))}
 
 
 def zone_members(services: ApiServices, zone: str) -> frozenset[str]:

@@ -12,9 +12,10 @@ from typing_extensions import TypedDict
 
 from pinfold.api.compute.links import Limit, after_marker, sized
 from pinfold.api.dependencies import ApiServices, Services
-from pinfold.api.errors import ApiError, not_found
+from pinfold.api.errors import ApiError
 from pinfold.api.image.catalog import CatalogImage, find_image, read_catalog
 from pinfold.api.response_schema import Link, closed
+from pinfold.core.errors import not_found
 
 router = APIRouter(prefix="/image", tags=["images"])
 

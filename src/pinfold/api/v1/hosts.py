@@ -10,17 +10,17 @@ from pydantic import BaseModel, ConfigDict
 
 from pinfold.api.agent.tokens import make_token
 from pinfold.api.dependencies import ApiServices, Services
-from pinfold.api.errors import not_found
 from pinfold.api.text_pattern import TextPattern
 from pinfold.api.v1.schemas import HostFenced, HostList, HostMap, HostShown, HostWithToken
 from pinfold.api.v1.views import host_view
 from pinfold.core.drift import written
 from pinfold.core.encoding import plain
+from pinfold.core.errors import not_found
 from pinfold.core.host_map import Observed, host_map
 from pinfold.core.identity import HostId
 from pinfold.store import findings, guests, hosts
 from pinfold.store.guests import GuestFilter
-from pinfold.store.records import NOTHING, HostRecord
+from pinfold.store.records import HostRecord
 
 router = APIRouter(prefix="/v1/hosts", tags=["hosts"])
 
@@ -57,9 +57,7 @@ def add_host(body: NewHost, services: Services) -> HostWithToken:
     """Add a host and its agent's token. Only this response shows the token. 409 when the name exists."""
     host_id = HostId(str(uuid.uuid4()))
     token, digest = make_token(host_id)
-    with services.database.write() as connection:
-        made = hosts.register(connection, host_id=host_id, name=body.name, report=NOTHING, token_hash=digest, lease_seconds=-1.0)
-    return {"host": host_view(made), "token": token}
+    return {"host": host_view(services.fleet.hosts.add(host_id, body.name, digest)), "token": token}
 
 
 @router.post("/{name}/token")
@@ -67,8 +65,7 @@ def renew_token(name: str, services: Services) -> HostWithToken:
     """Make a new token for a host's agent; the old one becomes invalid."""
     host = find(services, name)
     token, digest = make_token(host.id)
-    with services.database.write() as connection:
-        hosts.replace_token(connection, host.id, digest)
+    services.fleet.hosts.renew_token(host.id, digest)
     return {"host": host_view(host), "token": token}
 
 
@@ -81,7 +78,7 @@ def show_host(name: str, services: Services) -> HostShown:
 @router.delete("/{name}", status_code=204, response_class=Response)
 def remove_host(name: str, services: Services) -> Response:
     """Remove a host and its provider in Placement; 409 while it has claims."""
-    services.fleet.providers.remove(find(services, name).id)
+    services.fleet.hosts.remove(find(services, name).id)
     return Response(status_code=204)
 
 
@@ -108,7 +105,7 @@ def show_map(name: str, services: Services) -> HostMap:
 def fence(name: str, body: Fence, services: Services) -> HostFenced:
     """Take the operator's word that a host is powered off, and release what it holds. 409 while its agent sends heartbeats."""
     assert body.powered_off
-    lost = services.fleet.reports.fence(find(services, name).id)
+    lost = services.fleet.hosts.fence(find(services, name).id)
     return {"host": host_view(find(services, name)), "lost": list(lost)}
 
 

@@ -8,11 +8,12 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from pinfold.api.dependencies import ApiServices, Services
-from pinfold.api.errors import ApiError, not_found
+from pinfold.api.errors import ApiError
 from pinfold.api.image.catalog import read_catalog
 from pinfold.api.v1.hosts import find
 from pinfold.api.v1.schemas import FitAnswer, PlacementView
 from pinfold.api.v1.views import candidate_view, placement_view, refusal_view
+from pinfold.core.errors import not_found
 from pinfold.core.identity import GuestId
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor, Image

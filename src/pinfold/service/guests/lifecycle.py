@@ -8,7 +8,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
+from pinfold.core.errors import Conflict, InvalidRequest, LimitReached, PinfoldError, Unavailable
 from pinfold.core.identity import HostId
 from pinfold.scheduler.model import HostRefusal, HostSearch
 from pinfold.service.claims.claim import Claimer
@@ -18,12 +18,13 @@ from pinfold.service.guests.faults import failed_on, nowhere, past_refusals
 from pinfold.service.providers import Providers
 from pinfold.store import claims, guests
 from pinfold.store.database import Database
-from pinfold.store.records import ClaimState, Desired, GuestRecord, Move, NewGuest, Observed
+from pinfold.store.records import ClaimState, Desired, FailedStart, GuestRecord, Move, NewGuest, Observed, Pairs
 
 _log = logging.getLogger(__name__)
 
 _AT_REST: Final = (Observed.STOPPED, Observed.CRASHED, Observed.ABSENT)
 """The observed states in which a guest keeps no pCPU busy."""
+MOST_METADATA: Final = 128
 TRIES: Final = 5
 """How often a change of a guest is tried that reports of its agent overtake."""
 
@@ -139,6 +140,31 @@ class Lifecycle:
         except Conflict as error:
             _log.info("guest %s is gone already: %s", guest.id, error)
 
+    def edit(self, guest_id: str, *, name: str | None, description: str | None, disk_config: str | None) -> GuestRecord:
+        """Change what only users see of a guest; None leaves it unchanged."""
+        with self._database.write() as connection:
+            details = None
+            if disk_config is not None:
+                details = tuple(sorted({**dict(guests.hold(connection, guest_id).details), "disk_config": disk_config}.items()))
+            return guests.edit(connection, guest_id, name=name, description=description, details=details)
+
+    def change_metadata(self, guest_id: str, change: Callable[[dict[str, str]], dict[str, str]]) -> Pairs:
+        """Store what `change` makes of a guest's metadata, and return it. Raises `LimitReached` when that is too much."""
+        with self._database.write() as connection:
+            after = change(dict(guests.hold(connection, guest_id).metadata))
+            refuse_too_much_metadata(after)
+            return guests.edit(connection, guest_id, metadata=tuple(sorted(after.items()))).metadata
+
+    def displace(self, guest: GuestRecord, host_id: HostId, *, task: str, failed: FailedStart | None = None) -> GuestRecord | None:
+        """Take the guest off that host and return it; None if another process did so first."""
+        try:
+            with self._database.write() as connection:
+                guests.displace(connection, guest.id, host=host_id, task=task)
+                return guests.get(connection, guest.id) if failed is None else guests.note_failed_start(connection, guest.id, failed)
+        except Conflict as error:
+            _log.info("guest %s has left host %s already: %s", guest.id, host_id, error)
+            return None
+
     def remove_if_unwanted(self, guest_id: str) -> None:
         """Remove a guest that is wanted absent and that nothing holds: no host, and no claim except one whose allocation is being
         emptied.
@@ -205,6 +231,12 @@ class Lifecycle:
                 guests.note_refusals(connection, guest.id, past_refusals(answer.refusals))
         except Conflict as error:
             _log.info("guest %s is gone already: %s", guest.id, error)
+
+
+def refuse_too_much_metadata(metadata: dict[str, str]) -> None:
+    """Raise `LimitReached` when a guest's metadata has too many entries."""
+    if len(metadata) > MOST_METADATA:
+        raise LimitReached(f"Maximum number of metadata items exceeds {MOST_METADATA}")
 
 
 def _vm_state(guest: GuestRecord) -> str:

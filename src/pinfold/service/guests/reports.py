@@ -1,7 +1,7 @@
-"""Turn what agents and operators say about guests (seen, absent, host fenced) into releases, faults and new places.
+"""Turn what agents report about guests (seen, absent) into releases, faults and new places. `lifecycle` handles what users ask.
 
 A claim is released only after the agent confirmed that neither domain nor process remains, or after an operator said that the host is
-powered off. `lifecycle` handles what users ask.
+powered off (`Hosts.fence`).
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from pinfold.service.guests.faults import failed_on, in_place
 from pinfold.service.guests.lifecycle import Lifecycle
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.guests import GuestFilter
-from pinfold.store.records import ClaimRecord, ClaimState, Desired, FailedStart, GuestRecord, Observed
+from pinfold.store.records import ClaimRecord, Desired, FailedStart, GuestRecord, Observed
 
 _log = logging.getLogger(__name__)
 
@@ -113,52 +112,17 @@ class Reports:
         else:
             self._elsewhere(guest, host_id, failure)
 
-    def fence(self, host_id: HostId) -> tuple[str, ...]:
-        """An operator says that the host is powered off: release everything on it, and remove its unwanted guests.
-
-        Returns the ids of the guests that were on it and are still wanted. They are in error, have no host, and can be deleted. Raises
-        `Conflict` while the host's lease runs.
-        """
-        with self._database.write() as connection:
-            hosts.fence(connection, host_id)
-            name = hosts.get(connection, host_id).name
-        with self._database.read() as connection:
-            there = guests.page(connection, GuestFilter(host=host_id))
-            held = claims.of_host(connection, host_id, ClaimState.HELD, ClaimState.RELEASING)
-        for claim in held:
-            self._releaser.release(claim.guest, claim=claim.id, bury=True)
-        lost = []
-        for guest in there:
-            if guest.desired is Desired.ABSENT:
-                self._lifecycle.remove_if_unwanted(guest.id)
-                continue
-            if self._displace(guest, host_id, task="") is None:
-                continue
-            self._lifecycle.fail(guest, 500, f"The host {name} was fenced while the guest was on it; what it held is released.")
-            lost.append(guest.id)
-        return tuple(lost)
-
     def _elsewhere(self, guest: GuestRecord, host_id: HostId, failure: str) -> None:
         with self._database.read() as connection:
             name = hosts.get(connection, host_id).name
         failed = FailedStart(host=host_id, name=name, sentence=f"the start failed: {failure}")
-        after = self._displace(guest, host_id, task="scheduling", failed=failed)
+        after = self._lifecycle.displace(guest, host_id, task="scheduling", failed=failed)
         if after is None:
             return
         if len(failed_on(after)) < MOST_HOSTS_TRIED:
             self._lifecycle.place(after)
         else:
             self._lifecycle.fail(after, 500, f"The start failed on {MOST_HOSTS_TRIED} hosts")
-
-    def _displace(self, guest: GuestRecord, host_id: HostId, *, task: str, failed: FailedStart | None = None) -> GuestRecord | None:
-        """Take the guest off that host and return it; None if another process did so first."""
-        try:
-            with self._database.write() as connection:
-                guests.displace(connection, guest.id, host=host_id, task=task)
-                return guests.get(connection, guest.id) if failed is None else guests.note_failed_start(connection, guest.id, failed)
-        except Conflict as error:
-            _log.info("guest %s has left host %s already: %s", guest.id, host_id, error)
-            return None
 
 
 def _left_half_way(guest: GuestRecord, host_id: HostId) -> bool:

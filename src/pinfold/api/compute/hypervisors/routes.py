@@ -29,9 +29,10 @@ from pinfold.api.compute.hypervisors.schemas import (
 )
 from pinfold.api.compute.links import ROOT, Limit, after_marker, next_page, sized
 from pinfold.api.dependencies import ApiServices, Services
-from pinfold.api.errors import ApiError, not_found
+from pinfold.api.errors import ApiError
 from pinfold.api.microversion import Microversion
 from pinfold.api.response_schema import Link
+from pinfold.core.errors import not_found
 from pinfold.core.identity import HostId
 from pinfold.core.plural import count
 from pinfold.store import guests, hosts

@@ -10,7 +10,6 @@ from pinfold.api.compute.names import Name
 from pinfold.api.errors import ApiError
 from pinfold.api.text_pattern import TextPattern
 
-MOST_METADATA: Final = 128
 Text = Annotated[str, Field(max_length=255)]
 MetadataKey = Annotated[
     str, TextPattern(pattern=r"^[a-zA-Z0-9-_:. ]{1,255}$", allowed="a key has 1 to 255 letters, digits, blanks and -_:. and nothing else")
@@ -118,12 +117,6 @@ class OneMetadatum(_Closed):
     """One entry of a server's metadata."""
 
     meta: Annotated[Metadata, Field(min_length=1, max_length=1)]
-
-
-def refuse_too_much_metadata(metadata: dict[str, str]) -> None:
-    """Raise `ApiError` 403, as Nova does, when a server's metadata has too many entries."""
-    if len(metadata) > MOST_METADATA:
-        raise ApiError(403, f"Maximum number of metadata items exceeds {MOST_METADATA}")
 
 
 def refuse_meaningless(body: CreateServer) -> None:

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from pinfold.api.accounts import Account
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT, links
-from pinfold.api.compute.servers.bodies import CreateServer, NewServer, refuse_meaningless, refuse_too_much_metadata
+from pinfold.api.compute.servers.bodies import CreateServer, NewServer, refuse_meaningless
 from pinfold.api.compute.servers.schemas import ServerCreated, ServersReserved
 from pinfold.api.compute.zones import zone_members
 from pinfold.api.dependencies import ApiServices, Services
@@ -22,6 +22,7 @@ from pinfold.api.microversion import Microversion
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
+from pinfold.service.guests.lifecycle import refuse_too_much_metadata
 from pinfold.store import flavors, hosts
 from pinfold.store.records import FlavorRecord, NewGuest
 

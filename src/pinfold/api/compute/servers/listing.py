@@ -16,10 +16,11 @@ from pinfold.api.compute.names import name_matches
 from pinfold.api.compute.servers.schemas import ServerList, ServerListInFull
 from pinfold.api.compute.servers.status import ServerStatus, server_status
 from pinfold.api.compute.servers.view import Form, Place, brief, full
-from pinfold.api.compute.zones import DEFAULT_ZONE, zones
+from pinfold.api.compute.zones import DEFAULT_ZONE
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.microversion import Microversion
 from pinfold.core.errors import InvalidRequest
+from pinfold.service.aggregates import zones
 from pinfold.store import aggregates, guests, hosts
 from pinfold.store.guests import GuestFilter
 from pinfold.store.records import GuestRecord

@@ -7,13 +7,11 @@ from collections.abc import Callable
 from fastapi import APIRouter, Response
 
 from pinfold.api.compute.links import ROOT
-from pinfold.api.compute.servers.bodies import OneMetadatum, ServerMetadata, refuse_too_much_metadata
+from pinfold.api.compute.servers.bodies import OneMetadatum, ServerMetadata
 from pinfold.api.compute.servers.schemas import MetadataShown, MetadatumShown
 from pinfold.api.compute.servers.single import server
 from pinfold.api.dependencies import ApiServices, Services
-from pinfold.api.errors import not_found
-from pinfold.core.errors import InvalidRequest
-from pinfold.store import guests
+from pinfold.core.errors import InvalidRequest, not_found
 from pinfold.store.records import Pairs
 
 router = APIRouter(prefix=ROOT, tags=["servers"])
@@ -66,7 +64,4 @@ def delete_metadatum(server_id: str, key: str, services: Services) -> Response:
 
 def _store_metadata(services: ApiServices, server_id: str, change: Callable[[dict[str, str]], dict[str, str]]) -> Pairs:
     server(services, server_id)
-    with services.database.write() as connection:
-        after = change(dict(guests.hold(connection, server_id).metadata))
-        refuse_too_much_metadata(after)
-        return guests.edit(connection, server_id, metadata=tuple(sorted(after.items()))).metadata
+    return services.fleet.guests.change_metadata(server_id, change)

@@ -12,11 +12,12 @@ from pinfold.api.compute.links import ROOT
 from pinfold.api.compute.servers.bodies import UpdateServer
 from pinfold.api.compute.servers.schemas import ServerShown, TopologyShown
 from pinfold.api.compute.servers.view import Form, Place, full, numa_of
-from pinfold.api.compute.zones import DEFAULT_ZONE, zones
+from pinfold.api.compute.zones import DEFAULT_ZONE
 from pinfold.api.dependencies import ApiServices, Services
-from pinfold.api.errors import ApiError, not_found
+from pinfold.api.errors import ApiError
 from pinfold.api.microversion import Microversion
-from pinfold.core.errors import InvalidRequest
+from pinfold.core.errors import InvalidRequest, not_found
+from pinfold.service.aggregates import zones
 from pinfold.store import aggregates, claims, guests, hosts
 from pinfold.store.records import GuestRecord
 
@@ -47,11 +48,8 @@ def update_server(server_id: str, body: UpdateServer, request: Request, services
         if value not in (None, ""):
             raise ApiError(501, f"{key} cannot be set: pinfold knows no addresses of its guests.")
     server(services, server_id)
-    with services.database.write() as connection:
-        details = None
-        if asked.disk_config is not None:
-            details = tuple(sorted({**dict(guests.hold(connection, server_id).details), "disk_config": asked.disk_config}.items()))
-        guest = guests.edit(connection, server_id, name=asked.name, description=asked.description, details=details)
+    guest = services.fleet.guests.edit(server_id, name=asked.name, description=asked.description, disk_config=asked.disk_config)
+    with services.database.read() as connection:
         return {"server": full(request, guest, _place(connection, guest), version, Form.CHANGED)}
 
 

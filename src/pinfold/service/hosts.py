@@ -1,0 +1,129 @@
+"""What agents report about their hosts, and what operators do with hosts. `providers` writes hosts to Placement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from pinfold.accounting.client import Placement
+from pinfold.core.drift.written import FindingsReport
+from pinfold.core.identity import HostId
+from pinfold.scheduler.index import Index
+from pinfold.service.claims.follow import Follower
+from pinfold.service.claims.release import Releaser
+from pinfold.service.guests.lifecycle import Lifecycle
+from pinfold.store import claims, findings, guests, hosts
+from pinfold.store.database import Database
+from pinfold.store.guests import GuestFilter
+from pinfold.store.records import NOTHING, ClaimState, Desired, HostRecord, HostReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """A host after a heartbeat, and the digest of its stored report, by which its agent sees that it is the last one."""
+
+    host: HostRecord
+    report: str
+
+
+class Hosts:
+    """The service's hosts. Safe to share between threads; any number of processes may use one on the same database."""
+
+    def __init__(
+        self, database: Database, placement: Placement, index: Index, *, follower: Follower, releaser: Releaser, lifecycle: Lifecycle
+    ) -> None:
+        self._database = database
+        self._placement = placement
+        self._index = index
+        self._follower = follower
+        self._releaser = releaser
+        self._lifecycle = lifecycle
+
+    def add(self, host: HostId, name: str, token_hash: str) -> HostRecord:
+        """Register a host whose agent has not reported yet. Raises `Conflict` when the name exists."""
+        with self._database.write() as connection:
+            return hosts.register(connection, host_id=host, name=name, report=NOTHING, token_hash=token_hash, lease_seconds=-1.0)
+
+    def renew_token(self, host: HostId, token_hash: str) -> None:
+        """Replace the token of a host's agent; the old one becomes invalid."""
+        with self._database.write() as connection:
+            hosts.replace_token(connection, host, token_hash)
+
+    def remove(self, host: HostId) -> None:
+        """Forget a host without claims, and its provider. Raises `Conflict` while either is in use; then both stay as they are."""
+        with self._database.write() as connection:
+            hosts.remove(connection, host)
+            # Last, but before the commit: a provider that must be created again lacks what operators had set on it.
+            self._placement.delete_provider(host)
+        self._index.drop((host,))
+
+    def report(self, host: HostId, report: HostReport, *, lease_seconds: float) -> Lease:
+        """Store what a host's agent reports of it, which also counts as a heartbeat.
+
+        A change that raises the revision reaches Placement before this returns, or as soon as Placement is back; the claims of
+        guests whose threads it moves are amended.
+        """
+        with self._database.write() as connection:
+            known = hosts.get(connection, host)
+            revision = hosts.report(connection, host, report)
+            hosts.heartbeat(connection, host, lease_seconds)
+            lease = _lease(connection, host)
+        if revision != known.revision or not known.up:
+            self._follower.follow_or_later(host)
+        return lease
+
+    def heartbeat(self, host: HostId, *, lease_seconds: float) -> Lease:
+        """Extend the lease of a host that has not changed."""
+        with self._database.write() as connection:
+            hosts.heartbeat(connection, host, lease_seconds)
+            return _lease(connection, host)
+
+    def end_lease(self, host: HostId) -> None:
+        """Its agent ends: the host is down from now on. Its guests go on."""
+        with self._database.write() as connection:
+            hosts.expire(connection, host)
+
+    def keep_findings(self, host: HostId, report: FindingsReport) -> None:
+        """Store what the last audit of a host found, in place of what the one before it found."""
+        with self._database.write() as connection:
+            findings.keep(connection, host, report)
+
+    def enable(self, host: HostId) -> None:
+        """Let a disabled host take new guests again."""
+        with self._database.write() as connection:
+            hosts.enable(connection, host)
+
+    def disable(self, host: HostId, reason: str) -> None:
+        """Let a host take no new guests; those that it has stay."""
+        with self._database.write() as connection:
+            hosts.disable(connection, host, reason)
+
+    def fence(self, host_id: HostId) -> tuple[str, ...]:
+        """An operator says that the host is powered off: release everything on it, and remove its unwanted guests.
+
+        Returns the ids of the guests that were on it and are still wanted. They are in error, have no host, and can be deleted. Raises
+        `Conflict` while the host's lease runs.
+        """
+        with self._database.write() as connection:
+            hosts.fence(connection, host_id)
+            name = hosts.get(connection, host_id).name
+        with self._database.read() as connection:
+            there = guests.page(connection, GuestFilter(host=host_id))
+            held = claims.of_host(connection, host_id, ClaimState.HELD, ClaimState.RELEASING)
+        for claim in held:
+            self._releaser.release(claim.guest, claim=claim.id, bury=True)
+        lost = []
+        for guest in there:
+            if guest.desired is Desired.ABSENT:
+                self._lifecycle.remove_if_unwanted(guest.id)
+                continue
+            if self._lifecycle.displace(guest, host_id, task="") is None:
+                continue
+            self._lifecycle.fail(guest, 500, f"The host {name} was fenced while the guest was on it; what it held is released.")
+            lost.append(guest.id)
+        return tuple(lost)
+
+
+def _lease(connection: sa.Connection, host: HostId) -> Lease:
+    return Lease(host=hosts.get(connection, host), report=hosts.report_digest(connection, host))
