@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pinfold.cli.fleet import tell_systemd_ready, watch_log
+from pinfold.cli.fleet import Watchdog, tell_systemd_ready, watch_log
 
 
 @pytest.fixture
@@ -39,6 +39,34 @@ def test_systemd_is_told_where_it_asks(tmp_path: Path, monkeypatch: pytest.Monke
 def test_nobody_is_told_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     tell_systemd_ready()
+
+
+def test_the_watchdog_is_fed_a_few_times_in_its_period(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "notify"))
+        listening.settimeout(60)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "600000000")
+        monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
+        watchdog = Watchdog()
+        for _ in range(100):
+            watchdog.feed()
+        listening.setblocking(False)
+        assert listening.recv(100) == b"WATCHDOG=1"
+        with pytest.raises(BlockingIOError):
+            listening.recv(100)
+
+
+@pytest.mark.parametrize(
+    "unset", [{}, {"WATCHDOG_USEC": "600000000", "WATCHDOG_PID": "1"}, {"WATCHDOG_USEC": "soon"}], ids=["none", "another's", "odd"]
+)
+def test_no_watchdog_is_fed_where_none_is(unset: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody listens"))
+    for name in ("WATCHDOG_USEC", "WATCHDOG_PID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in unset.items():
+        monkeypatch.setenv(name, value)
+    Watchdog().feed()
 
 
 def log_of(stream: io.TextIOWrapper, path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:

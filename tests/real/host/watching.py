@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 from tests.real.patience import until
+
+PAGE = Path(__file__).parents[3] / "docs/how-to/watch-a-host.md"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +65,13 @@ def pinfold(config: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(line, capture_output=True, text=True, env=environment, timeout=600, check=False)
 
 
+def _confined() -> list[str]:
+    """The beginning of a command that gives up all that the unit of the how-to page gives up of root's capabilities."""
+    (kept,) = re.findall(r"^CapabilityBoundingSet=(.+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    names = ",".join(f"+{name.removeprefix('CAP_').lower()}" for name in kept.split())
+    return ["setpriv", "--no-new-privs", f"--bounding-set=-all,{names}", "--inh-caps=-all"]
+
+
 @contextlib.contextmanager
 def watching(folder: Path, uri: str, *options: str, interval: int = 1) -> Iterator[Watching]:
     """A watch of the hypervisor at `uri`, with pCPU 0 shared and pCPU 1 dedicated, until the block ends; it must end well."""
@@ -72,7 +82,9 @@ def watching(folder: Path, uri: str, *options: str, interval: int = 1) -> Iterat
     )
     line = [sys.executable, "-m", "pinfold", "watch", "--config", str(config), "--listen", f"unix:{path}", "--interval", str(interval)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen([*line, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
+    with subprocess.Popen(
+        [*_confined(), *line, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
         try:
             one = Watching(process=process, config=config, path=path)
             until(lambda: process.poll() is not None or "pinfold_last_sweep_timestamp_seconds 1" in one.text(), "it has swept")

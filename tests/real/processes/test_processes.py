@@ -121,7 +121,7 @@ def test_a_vcpu_with_one_pcpu_is_pinned_and_holds_it(bench: Bench, kind: str) ->
     assert bench.audited(hand)["findings"] == []
     host = json.loads(bench.pinfold("host", "map", "--json"))
     (pcpu,) = [pcpu for cell in host["cells"] for core in cell["cores"] for pcpu in core["pcpus"] if pcpu["pcpu"] == 1]
-    assert hand.name in {use["guest"] for use in pcpu["owners"]}
+    assert hand.name in {use["name"] for use in pcpu["owners"]}
 
 
 def test_a_process_of_another_pid_namespace_is_told_by_our_thread_ids(bench: Bench, kind: str) -> None:
