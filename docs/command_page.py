@@ -74,7 +74,8 @@ def commands() -> str:
         also += [_name(row) for row in commands[path] if row in common]
         parts.append(f"Also: {', '.join(also)}.\n\n" if also else "")
     parts.append(
-        "## JSON documents\n\nOne document on standard output. Keys are only ever added. CPU sets are texts in the cpulist form. "
+        "## JSON documents\n\nOne document on standard output. The changelog names every key that changes. "
+        "CPU sets are texts in the cpulist form. "
         "Commands that ask the service print the bodies of its API.\n"
     )
     for title, document in documents():

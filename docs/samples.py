@@ -1,8 +1,7 @@
-"""One small host, one guest on it, and the JSON documents that commands print of them. Shapes are made in `pinfold.cli.documents`."""
+"""One small host, one guest on it, and the JSON documents that commands print of them. `pinfold.host.written` has most of their forms."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from msgspec import structs
@@ -10,19 +9,7 @@ from msgspec import structs
 from pinfold.agent.story import noted, story
 from pinfold.cli.agent import story_document
 from pinfold.cli.checks import CheckResult
-from pinfold.cli.documents import (
-    audit_document,
-    check_document,
-    doctor_document,
-    fit_document,
-    guest_document,
-    host_document,
-    orphans_document,
-    pools_document,
-    proof_document,
-    repair_document,
-    stop_document,
-)
+from pinfold.cli.documents import fit_document
 from pinfold.cli.history import entries_document, tenures_document
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Subject, compare
@@ -41,14 +28,14 @@ from pinfold.core.settings import HostSettings
 from pinfold.drivers.checkup import Check, Health, Seen
 from pinfold.drivers.libvirt.commands import repair_command
 from pinfold.drivers.port import GuestState, HostGuest, Observation, Record
-from pinfold.host.audit import Audit, GuestAudit, GuestOrigin
+from pinfold.host import written
+from pinfold.host.audit import Audit
 from pinfold.host.map import map_of
 from pinfold.host.orphans import Orphan
 from pinfold.host.pool_change import GuestChange, PoolPlan, ThreadMove
-from pinfold.host.repair import RemainingFinding, RepairedGuest
-from pinfold.host.stop import StopResult
+from pinfold.host.repair import RemainingFinding, Repair, RepairedGuest
 from pinfold.host.survey import Survey
-from pinfold.host.verify import Verdict
+from pinfold.host.verify import GuestOrigin, Verdict
 from pinfold.watch.changes import Change, ChangeKind
 from pinfold.watch.journal import Entry, Kept
 from pinfold.watch.tenures import tenures
@@ -91,17 +78,17 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
     subject = Subject(name="web", id=_ID, pid=4711, owner="pinfold")
     (finding,) = compare(subject, masks(placed), stray.threads, topology.online)[:1]
     findings = (structs.replace(finding, repair=repair_command("qemu:///system", subject, finding.steps)),)
-    judged = GuestAudit(
-        guest=guest, origin=GuestOrigin.OURS, policy=EmulatorPolicy.SHARE, masks=masks(placed), observation=stray, findings=findings
-    )
-    drifted = Verdict(guest=guest, masks=masks(placed), observation=stray, findings=findings)
+    drifted = Verdict(guest=guest, policy=EmulatorPolicy.SHARE, masks=masks(placed), observation=stray, findings=findings)
     why = "the guest is Nova's, and a repair moves guests of ours alone"
     left = tuple(RemainingFinding(finding=structs.replace(finding, guest="router", by_record=False), why=why) for finding in findings)
+    sound = structs.replace(drifted, observation=observation, findings=())
+    repaired = RepairedGuest(before=drifted, after=sound)
+    orphan = Orphan(guest=guest, holds=placed.taken, disk=None)
     checked = CheckResult(
         files=("/etc/pinfold/pinfold.conf",),
         warnings=(),
         host="checked against qemu:///system",
-        pools=(("dedicated", "1-3"),),
+        pools={"dedicated": "1-3"},
         locality=Locality.POOL,
     )
     stories = noted(noted({}, _ID, "start begins", time=1_764_316_800.0, name="web"), _ID, "it is running", time=1_764_316_801.0)
@@ -125,17 +112,23 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
     return [
         ("`fit`, and `guest start` that is refused: it fits", fit_document(placed, request, "c07", ())),
         ("`fit`, and `guest start` that is refused: it does not fit", fit_document(refused, request, "c07", ())),
-        ("`guest list`: one of `guests`", guest_document(guest)),
-        ("`guest show`, `guest start`, `guest restart`", proof_document(guest, masks(placed), observation, ())),
-        ("`audit`", audit_document(Audit(seen=seen, guests=(judged,), host_findings=(), verified=True))),
-        ("`repair`", repair_document((RepairedGuest(before=drifted, after=replace(drifted, findings=())),), left)),
-        ("`guest stop`", stop_document(StopResult(guest=guest, removed=False))),
-        ("`guest orphans`", orphans_document((Orphan(guest=guest, holds=placed.taken, disk=None),), removed=False, files_deleted=False)),
-        ("`config check`", check_document(checked)),
-        ("`doctor`", doctor_document(_CHECKUPS)),
+        ("`guest list`: one of `guests`", plain(guest)),
+        (
+            "`guest show`, `guest start`, `guest restart`",
+            plain(written.proof(sound)),
+        ),
+        ("`audit`", plain(written.audit(Audit(seen=seen, guests=(drifted,), host_findings=(), verified=True)))),
+        ("`repair`", plain(written.repair(Repair(done=(repaired,), left=left)))),
+        ("`guest stop`", {"stopped": True, "removed": False, "guest": plain(guest)}),
+        (
+            "`guest orphans`",
+            {"orphans": [plain(orphan)], "removed": False, "files_deleted": False},
+        ),
+        ("`config check`", plain(checked)),
+        ("`doctor`", {"checks": plain(_CHECKUPS)}),
         ("`agent story`", story_document(story(stories, _ID))),
-        ("`host show`", host_document(seen, map_of(seen), settings)),
-        ("`host pools`", pools_document(PoolPlan(seen=seen, changes=(change,)), None)),
+        ("`host show`", plain(written.host(seen, map_of(seen), settings))),
+        ("`host pools`", plain(written.pool_plan(PoolPlan(seen=seen, changes=(change,)), None))),
         ("`host map`", plain(map_of(seen))),
         ("`host capacity`", _capacity(seen.state)),
         ("`history`", entries_document(kept)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 from msgspec import structs
@@ -20,9 +19,10 @@ from pinfold.cli.views.host_map import host_map_view
 from pinfold.cli.views.proof import findings_lines, guest_head
 from pinfold.core.drift import Finding, FindingCode
 from pinfold.drivers.port import HostGuest, Record
-from pinfold.host.audit import Audit, GuestAudit, GuestOrigin
+from pinfold.host.audit import Audit
 from pinfold.host.map import map_of
 from pinfold.host.survey import Survey, pick
+from pinfold.host.verify import Verdict
 
 WIDTHS = (20, 40, 60, 80, 120)
 
@@ -43,7 +43,7 @@ def letters(text: str) -> list[str]:
 def seen_with(names: str) -> Survey:
     seen = survey("pack:2 core:8 pu:2 mem:16384", "0-3,16-19", "4-15,20-31", [(2, SHARE), (2, ISOLATE), (2, CORES), (2, PINNED)])
     guests = [structs.replace(guest, name=names.format(guest.id), record=_flavored(guest)) for guest in seen.guests]
-    return replace(seen, guests=tuple(guests))
+    return structs.replace(seen, guests=tuple(guests))
 
 
 def _flavored(guest: HostGuest) -> Record:
@@ -62,7 +62,7 @@ class TestNothingIsLost:
     def test_in_an_audit(self, names: str, width: int) -> None:
         seen = seen_with(names)
         finding = Finding(code=FindingCode.THREADS_UNSETTLED, guest="vm", repair="virsh emulatorpin vm 0")
-        audits = [GuestAudit(guest=guest, origin=GuestOrigin.OURS, findings=(finding,)) for guest in seen.guests]
+        audits = [Verdict(guest=guest, findings=(finding,)) for guest in seen.guests]
         lines = audit_view(Audit(seen=seen, guests=tuple(audits), host_findings=(), verified=True))[:1]
         assert letters("".join(printed(lines, width))) == letters("".join(printed(lines, 400)))
 
@@ -95,8 +95,8 @@ def test_a_server_of_the_service_is_shown_by_its_name_above_the_hypervisor_s(wid
     guests = [
         structs.replace(guest, record=structs.replace(_flavored(guest), server=f"vm{place}")) for place, guest in enumerate(seen.guests)
     ]
-    seen = replace(seen, guests=tuple(guests))
-    audits = tuple(GuestAudit(guest=guest, origin=GuestOrigin.OURS) for guest in guests)
+    seen = structs.replace(seen, guests=tuple(guests))
+    audits = tuple(Verdict(guest=guest) for guest in guests)
     for lines in (
         guests_view(guests, seen),
         audit_view(Audit(seen=seen, guests=audits, host_findings=(), verified=True)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 from msgspec import structs
@@ -14,16 +13,16 @@ from pinfold.cli.views.guests import guests_view
 from pinfold.cli.views.host_map import host_map_view
 from pinfold.cli.views.marks import letters
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.drift import Finding, FindingCode
+from pinfold.core.drift import Finding, FindingCode, Subject, compare
 from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import Fit, Strategy
 from pinfold.core.host import Claim, HostState, Ledger, Limits
 from pinfold.core.hosttext import host
-from pinfold.core.overhead import ThreadClass, masks
+from pinfold.core.overhead import ObservedThread, ThreadClass, masks
 from pinfold.core.pools import PoolConfig, build_pools
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
-from pinfold.drivers.port import DefinedPins, GuestState, HostGuest, NovaRecord, Record
+from pinfold.drivers.port import DefinedPins, GuestState, HostGuest, NovaRecord, Observation, Record
 from pinfold.host.map import map_of
 from pinfold.host.survey import Survey, foreign
 from pinfold.host.verify import Verdict
@@ -176,7 +175,7 @@ def test_novas_guests_are_shown_with_their_servers_names_and_where_their_threads
         record = NovaRecord(flavor="m1", vcpus=vcpus, memory_mib=0, name=name)
         guest = f"ffffffff-0000-4000-8000-00000000000{number}"
         return structs.replace(
-            STRANGER, id=guest, name=f"instance-000{number}", vcpus=vcpus, memory_mib=0, huge_mib=1024, nova=record, pins=pins
+            STRANGER, id=guest, name=f"instance-000{number}", vcpus=vcpus, memory_mib=1024, huge_mib=1024, nova=record, pins=pins
         )
 
     guests = (
@@ -215,6 +214,27 @@ def test_a_recorded_place_is_marked_if_its_thread_may_run_elsewhere() -> None:
     assert "> recorded here, but may run elsewhere: see pinfold audit" in text
 
 
+def test_a_list_of_guests_says_where_threads_are_that_are_elsewhere() -> None:
+    seen = survey("core:6", "0-1", "2-5", [(2, SHARE)])
+    (guest,) = seen.guests
+    assert guest.record is not None
+    threads = tuple(
+        ObservedThread(tid=number, name="t", thread_class=kind, allowed=CpuSet.parse(cpus), vcpu=vcpu)
+        for number, kind, cpus, vcpu in (
+            (71, ThreadClass.EMULATOR, "0-1", None),
+            (72, ThreadClass.VCPU, "2", 0),
+            (73, ThreadClass.VCPU, "0-1", 1),
+        )
+    )
+    places = masks(guest.record.fit)
+    findings = compare(Subject(name=guest.name, id=guest.id, owner="pinfold"), places, threads, seen.state.topology.online)
+    verdict = Verdict(guest=guest, masks=places, observation=Observation(threads=threads, witness="procfs"), findings=findings)
+    screen = Console(width=120, highlight=False, markup=False, emoji=False)
+    with screen.capture() as captured:
+        screen.print(*guests_view(seen.guests, seen, [verdict]))
+    assert "2-3, now 0-1 the overhead pool share" in " ".join(captured.get().split())
+
+
 def test_a_stray_pin_is_marked_and_is_no_second_owner() -> None:
     home = DefinedPins(vcpus=((0, CpuSet.of(4)),), emulator=CpuSet.parse("0-1"))
     moved = structs.replace(
@@ -227,7 +247,7 @@ def test_a_stray_pin_is_marked_and_is_no_second_owner() -> None:
     )
     seen = survey("core:6", "0-1", "2-5", [(1, PINNED)], [moved])
     assert seen.guests[0].record is not None and str(seen.guests[0].record.fit.pinned) == "3"
-    text = drawn(replace(seen, configured=seen.state.pools), 120)
+    text = drawn(structs.replace(seen, configured=seen.state.pools), 120)
     (runs,) = [line for line in text.splitlines() if line.startswith("  runs")]
     assert runs.replace("│", " ").split()[-4:] == ["x1e~", "A0", "x1", "·"]
     assert "~ pinned here, but belongs elsewhere: see pinfold audit" in text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import logging
@@ -20,7 +19,6 @@ from rich.console import RenderableType
 from tests.cli.test_host_map import SHARE, STRANGER, survey
 
 import pinfold.cli
-from pinfold.cli import documents
 from pinfold.cli.checks import CheckResult
 from pinfold.cli.exit_status import report, warn
 from pinfold.cli.fleet import watch_log
@@ -42,7 +40,8 @@ from pinfold.core.settings import HostSettings
 from pinfold.drivers.checkup import Checkup, Health, Seen
 from pinfold.drivers.libvirt.commands import repair_command
 from pinfold.drivers.port import DefinedPins, HostGuest, NovaRecord, Observation
-from pinfold.host.audit import Audit, GuestAudit, GuestOrigin
+from pinfold.host import written
+from pinfold.host.audit import Audit
 from pinfold.host.map import map_of
 from pinfold.host.orphans import Orphan
 from pinfold.host.repair import RemainingFinding, Repair, RepairedGuest
@@ -84,13 +83,7 @@ def _verdict() -> Verdict:
 
 
 def _audit() -> Audit:
-    verdict = _verdict()
-    ours = GuestAudit(
-        guest=verdict.guest, origin=GuestOrigin.OURS, masks=verdict.masks, observation=verdict.observation, findings=verdict.findings
-    )
-    return Audit(
-        seen=_survey(), guests=(ours, GuestAudit(guest=_NOVA, origin=GuestOrigin.NOVA)), host_findings=(_HOST_FOUND,), verified=True
-    )
+    return Audit(seen=_survey(), guests=(_verdict(), Verdict(guest=_NOVA)), host_findings=(_HOST_FOUND,), verified=True)
 
 
 def _replaced() -> ReplaceResult:
@@ -166,8 +159,8 @@ _PREVIEW = {"candidates": [], "refusals": [{"host": HOSTILE, "revision": 3, "rea
 
 def _survey() -> Any:
     seen = survey("core:4 pu:1", "0", "1-3", [(1, SHARE)])
-    named = dataclasses.replace(seen, guests=(_guest(), structs.replace(_NOVA, pins=DefinedPins())))
-    return dataclasses.replace(named, state=structs.replace(seen.state, name=HOSTILE, traits=frozenset({HOSTILE})))
+    named = structs.replace(seen, guests=(_guest(), structs.replace(_NOVA, pins=DefinedPins())))
+    return structs.replace(named, state=structs.replace(seen.state, name=HOSTILE, traits=frozenset({HOSTILE})))
 
 
 _CHECKUP = Checkup(
@@ -238,9 +231,9 @@ def test_a_sentence_that_is_folded_looks_like_no_line_below_it(capsys: pytest.Ca
 
 _DOCUMENTS: dict[str, Callable[[], Mapping[str, object]]] = {
     "server show": lambda: {"server": _server(), "placement": _placement()},
-    "guest show": lambda: documents.proof_document(_guest(), _verdict().masks, _SIGHT, _verdict().findings),
-    "audit": lambda: documents.audit_document(_audit()),
-    "repair": lambda: documents.repair_document(_repaired().done, _repaired().left),
+    "guest show": lambda: plain(written.proof(_verdict())),
+    "audit": lambda: plain(written.audit(_audit())),
+    "repair": lambda: plain(written.repair(_repaired())),
     "host map": lambda: plain(map_of(_survey())),
 }
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 from msgspec import structs
 from tests.cli.test_host_map import SHARE, survey
 from tests.repairs import repairable
 
-from pinfold.cli.documents import proof_document
 from pinfold.cli.output import show
 from pinfold.cli.views.audit import audit_view, repair_view
 from pinfold.cli.views.proof import guest_view
@@ -17,10 +14,11 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import InferredMasks, Subject, compare
 from pinfold.core.overhead import ObservedThread, ThreadClass, masks
 from pinfold.drivers.port import HostGuest, Observation
-from pinfold.host.audit import Audit, GuestAudit, GuestOrigin
+from pinfold.host.audit import Audit
 from pinfold.host.repair import RemainingFinding, Repair, RepairedGuest
 from pinfold.host.survey import Survey
 from pinfold.host.verify import Verdict
+from pinfold.host.written import proof
 
 LONG = "qemu+unix:///system?socket=/a/long/path/to/some/lab/host/that/does/not/fit/on/the/line/of/a/screen/libvirt-sock"
 
@@ -72,8 +70,8 @@ def test_a_thread_context_stands_with_its_memory_s_cell_and_is_not_judged(capsys
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     assert "thread-context TC tc-ram-node0 73 0-3 memory of cell 0 (0-3) ·" in lines
     assert "✓ 2 of 2 threads may run exactly where recorded" in lines
-    (document,) = (row for row in proof_document(guest, verdict.masks, verdict.observation, ())["threads"] if row["tid"] == 73)
-    assert (document["class"], document["recorded"], document["memory_cell"]) == ("thread-context", None, 0)
+    (thread,) = (thread for thread in proof(verdict).threads if thread.tid == 73)
+    assert (thread.thread_class, thread.recorded, thread.memory_cell) == (ThreadClass.THREAD_CONTEXT, None, 0)
 
 
 def test_threads_whose_place_nobody_knows_are_not_judged_and_not_counted(capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,17 +105,14 @@ def test_a_stopped_guest_has_no_threads_to_be_seen(capsys: pytest.CaptureFixture
 
 
 def test_an_audit_says_who_was_looked_at_and_sums_up(capsys: pytest.CaptureFixture[str]) -> None:
-    seen, guest, verdict = _verdict(_threads("1", "0-3"))
-    judged = GuestAudit(
-        guest=guest, origin=GuestOrigin.OURS, masks=verdict.masks, observation=verdict.observation, findings=verdict.findings
-    )
+    seen, _, judged = _verdict(_threads("1", "0-3"))
     show(audit_view(Audit(seen=seen, guests=(judged,), host_findings=(), verified=True)))
     text = capsys.readouterr().out
     lines = [" ".join(line.split()) for line in text.splitlines()]
     assert lines[:2] == ["guest whose state policy threads", "✗ vm00 ours running 2 1 finding"]
     assert lines[3].startswith("✗ guest vm00: emulator thread 71 (qemu-system-x86) may run on 0-3")
     assert lines[-2:] == ["✗ 1 guest looked at: 1 finding", "witness: procfs"]
-    clean = dataclasses.replace(judged, findings=())
+    clean = structs.replace(judged, findings=())
     show(audit_view(Audit(seen=seen, guests=(clean,), host_findings=(), verified=False)))
     text = capsys.readouterr().out
     assert "as recorded" in text

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
@@ -109,9 +107,9 @@ def test_the_map_and_the_ledger_say_the_same_of_every_pcpu(claimed: list[list[in
 
 def test_pcpus_that_are_switched_off_until_a_guest_needs_them_are_free() -> None:
     topology, pools = host("core:8 offline:4-7"), Pools(shared=cpus("0-1"), dedicated=cpus("2-7"), overhead=cpus("0-1"))
-    seen = replace(surveyed(theirs(1, "x", ["4"], running=False), topology=topology, pools=pools), power_managed=True)
+    seen = structs.replace(surveyed(theirs(1, "x", ["4"], running=False), topology=topology, pools=pools), power_managed=True)
     assert (seen.switched_off, map_of(seen).dedicated_free) == (cpus("4-7"), 5)
-    assert replace(seen, power_managed=False).switched_off == cpus("")
+    assert structs.replace(seen, power_managed=False).switched_off == cpus("")
 
 
 def test_one_pool_for_both_is_told_apart() -> None:
@@ -138,7 +136,7 @@ def test_the_isolated_emulator_pcpu_of_a_guest_that_is_not_ours_is_told_apart() 
 def test_each_cell_says_what_memory_and_huge_pages_are_left() -> None:
     topology = host("cell:2 core:4 pu:2 mem:4096 huge:2048x512")
     held = structs.replace(
-        theirs(1, "x", ["4"], nova=True), memory_mib=0, huge_mib=256, pages=(ForeignMemory(cell=0, size_kib=2048, count=128),)
+        theirs(1, "x", ["4"], nova=True), memory_mib=256, huge_mib=256, pages=(ForeignMemory(cell=0, size_kib=2048, count=128),)
     )
     seen = map_of(surveyed(held, ours(2, "a", fit("10")), topology=topology))
     assert [[(pages.size_kib, pages.total, pages.free) for pages in cell.huge_pages] for cell in seen.cells] == [

@@ -34,4 +34,4 @@ def test_only_a_service_s_guests_that_it_does_not_know_are_orphans(tmp_path: Pat
         guest(KNOWN, "the agent of c01"),
     ]
     found = orphans(settings, guests, frozenset({KNOWN}))
-    assert [(orphan.guest.id, str(orphan.holds), orphan.disk) for orphan in found] == [(LOST, "3", path), (ELSEWHERE, "3", None)]
+    assert [(orphan.guest.id, str(orphan.holds), orphan.disk) for orphan in found] == [(LOST, "3", str(path)), (ELSEWHERE, "3", None)]

@@ -24,7 +24,7 @@ from pinfold.agent.reconcile import LastBoot
 from pinfold.agent.report import guest_report, host_report, thread_report
 from pinfold.agent.wire import PROTOCOL, Absence, GuestReport, Hello
 from pinfold.cli.app import run
-from pinfold.cli.documents import doctor_document, guest_document, placement_document, refusal_document
+from pinfold.cli.documents import placement_document, refusal_document
 from pinfold.cli.session import Parts
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.encoding import plain, reader
@@ -106,7 +106,7 @@ def request_plain(request: GuestRequest) -> Any:
 
 def read_domain(xml: str) -> Any:
     """What today's code reads in a domain that the recorded code wrote."""
-    return guest_document(host_guest(xml, state=GuestState.STOPPED, persistent=True, pid=None, pages=PAGES))
+    return plain(host_guest(xml, state=GuestState.STOPPED, persistent=True, pid=None, pages=PAGES))
 
 
 _BOOTS = (
@@ -172,7 +172,7 @@ def command(host: Any, argv: list[str]) -> Any:
 
 def doctor() -> Any:
     """The document of `doctor`: what it finds is this machine's, so the values are made up."""
-    return doctor_document([Check.KVM.found(health, "as it is", what=f"the {health.value} one") for health in Health])
+    return {"checks": plain([Check.KVM.found(health, "as it is", what=f"the {health.value} one") for health in Health])}
 
 
 # -- messages of agents ---------------------------------------------------------------------------------------------------------------

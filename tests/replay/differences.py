@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from tests.replay import recorded_documents
 from tests.replay.recording import Difference
 
 
@@ -172,6 +173,7 @@ def _bare_checks(document: Any) -> Any:
     return document
 
 
+_FORMS = "guests, threads and fits have one form, in every document"
 _MAP = "the command line and the service have one map of a host"
 _COLUMNS = "what the scheduler keeps of a guest has columns of its own"
 _ROLES = "a claim has a role, and the revision at which it was held"
@@ -210,9 +212,21 @@ DIFFERENCES: tuple[Difference, ...] = (
             ("postgresql-read", "*"),
         )
     ),
+    Difference(family="documents", reason=_FORMS, undo=recorded_documents.undone),
+    *(
+        Difference(family=family, reason=_FORMS, undo=recorded_documents.reported)
+        for family in ("story", "service-documents", "messages", "messages-read")
+    ),
+    *(
+        Difference(family="documents", cases=f"*: {command} *", reason=_FORMS, undo=recorded_documents.proof)
+        for command in ("guest show", "guest restart")
+    ),
+    Difference(family="documents", cases="*: guest replace *", reason=_FORMS, undo=recorded_documents.replacement),
+    Difference(family="documents", cases="*: host show*", reason=_FORMS, undo=recorded_documents.limits),
     Difference(family="documents", cases="*: host map*", reason=_MAP, undo=_map_of_the_command),
     Difference(family="documents", cases="*: host show*", reason=_MAP, undo=_own_booking),
     Difference(family="story", cases="* GET /v1/hosts/*/map", reason=_MAP, undo=_map_of_the_service),
+    Difference(family="domains-read", reason=_FORMS, undo=recorded_documents.undone),
     Difference(family="domains-read", reason="the record of a guest on an overbooked pool can be read", undo=_overbooked_unread),
     Difference(family="documents", cases="doctor", reason="doctor says why, how it was seen and what to do", undo=_bare_checks),
     Difference(family="documents", reason="a finding says all that its sentence is made of", undo=_plain_findings),

@@ -17,9 +17,11 @@ from tests.stories.rig import Agent, C, Fleet, compute, fleet_on, server_body
 from tests.stories.test_every_route import OPEN, READ
 
 from pinfold.accounting.embedded import Embedded
-from pinfold.agent.wire import Absence, GuestReport, Hello, SeenThread, ThreadReport
+from pinfold.agent.wire import Absence, GuestReport, Hello, ThreadReport
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift import SeenThread
 from pinfold.core.encoding import plain
+from pinfold.core.overhead import ThreadClass
 from pinfold.store.database import Database
 from pinfold.store.records import Observed
 from pinfold.store.schema import guest, host
@@ -126,7 +128,7 @@ def test_control_characters_from_an_agent_are_replaced(fleet: Fleet) -> None:
     agent, server = fleet.agents["c1"], server_of(fleet)
     order = agent.order(server)
     assert raw(agent, "PUT", "/host", hello_of(agent, CONTROLS)).status_code == 200
-    thread = SeenThread(tid=7, name="x", thread_class="emulator", allowed=CpuSet.of(1), recorded=CpuSet.of(1))
+    thread = SeenThread(tid=7, name="x", thread_class=ThreadClass.EMULATOR, allowed=CpuSet.of(1), recorded=CpuSet.of(1))
     seen = ThreadReport(witness="procfs", threads=(thread,))
     body = plain(GuestReport(revision=order["revision"], observed=Observed.RUNNING, boot=1, threads=seen))
     body["threads"]["threads"][0]["name"] = body["threads"]["drift"] = CONTROLS

@@ -16,11 +16,13 @@ from tests.real.patience import until
 from tests.stories.rig import ADMIN, Fleet
 from tests.stories.test_drift import PART, PROCESS, STRAY, finds
 
-from pinfold.agent.wire import SeenThread, ThreadReport
+from pinfold.agent.wire import ThreadReport
 from pinfold.api.app import create_app
 from pinfold.cli.app import run
 from pinfold.cli.exit_status import ExitStatus
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift import SeenThread
+from pinfold.core.overhead import ThreadClass
 from pinfold.store.records import Observed
 
 Pinfold = Callable[..., tuple[int, str, str]]
@@ -159,7 +161,7 @@ def test_the_threads_of_a_stopped_server_are_not_shown_as_seen_now(fleet: Fleet,
     agent = fleet.host("c1")
     server = fleet.create("vm", fleet.flavor("tiny", vcpus=1))
     order = agent.order(server)
-    seen = SeenThread(tid=7, name="CPU 0/KVM", thread_class="vcpu", allowed=CpuSet.of(0), recorded=CpuSet.of(0), vcpu=0)
+    seen = SeenThread(tid=7, name="CPU 0/KVM", thread_class=ThreadClass.VCPU, allowed=CpuSet.of(0), recorded=CpuSet.of(0), vcpu=0)
     report = ThreadReport(witness="procfs", threads=(seen,))
     agent.says(server, Observed.RUNNING, boot=order["boot"], revision=order["revision"], threads=report)
     assert "as its agent last saw it" in pinfold("server show vm")[1]

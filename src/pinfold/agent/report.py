@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from pinfold.agent.reconcile import LastBoot, Memory, PresentGuest
-from pinfold.agent.wire import GuestReport, Orders, SeenThread, ThreadReport
-from pinfold.core.cpuset import CpuSet
-from pinfold.core.drift import expected
+from pinfold.agent.wire import GuestReport, Orders, ThreadReport
+from pinfold.core.drift import seen_thread
 from pinfold.core.fit.model import Strategy
 from pinfold.core.host import Foreign, ForeignMemory
 from pinfold.drivers.port import GuestState, HostGuest
 from pinfold.host.survey import Survey
-from pinfold.host.verify import Verdict
+from pinfold.host.verify import Verdict, record_of
 from pinfold.store.records import Desired, HostReport, Observed, Pairs
 
 _OBSERVED: Final = {
@@ -84,17 +83,8 @@ def thread_report(verdict: Verdict) -> ThreadReport | None:
     """Every thread of a running guest, recorded and observed; None for a guest that does not run."""
     if verdict.observation is None:
         return None
-    threads = tuple(
-        SeenThread(
-            tid=thread.tid,
-            name=thread.name,
-            thread_class=thread.thread_class.value,
-            allowed=thread.allowed,
-            recorded=expected(verdict.masks, thread) or CpuSet(),
-            vcpu=thread.vcpu,
-        )
-        for thread in verdict.observation.threads
-    )
+    fit = record_of(verdict.guest).fit
+    threads = tuple(seen_thread(thread, verdict.masks, fit) for thread in verdict.observation.threads)
     drift = tuple(finding.sentence() for finding in verdict.drift)
     return ThreadReport(witness=verdict.observation.witness, threads=threads, drift=drift, hangs=verdict.guest.hangs)
 

@@ -20,7 +20,7 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct
 
 from pinfold.core.bounds import ClaimUuid, Name, Revision, Uuid
-from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift import SeenThread
 from pinfold.core.fit.model import Fit
 from pinfold.core.request.model import GuestRequest
 from pinfold.store.records import Desired, HostReport, Observed, Tombstone
@@ -102,17 +102,6 @@ class Orders(Struct, frozen=True, kw_only=True):
     orders: tuple[GuestOrder, ...] = ()
     tombstones: tuple[Tombstone, ...] = ()
     protocol: Revision = 1
-
-
-class SeenThread(Struct, frozen=True, kw_only=True):
-    """One thread of a guest: where it may run, and where its record says."""
-
-    tid: int
-    name: str
-    thread_class: str
-    allowed: CpuSet
-    recorded: CpuSet
-    vcpu: int | None = None
 
 
 class ThreadReport(Struct, frozen=True, kw_only=True):

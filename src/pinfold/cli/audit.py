@@ -8,6 +8,7 @@ from pinfold.cli import options as opt
 from pinfold.cli.exit_status import ExitStatus, warn
 from pinfold.cli.output import show, show_json
 from pinfold.cli.session import open_session, read_configuration
+from pinfold.core.encoding import plain
 
 
 def audit(context: typer.Context, config: opt.Config = None, connect: opt.Connect = None, as_json: opt.Json = False) -> None:
@@ -16,15 +17,15 @@ def audit(context: typer.Context, config: opt.Config = None, connect: opt.Connec
     Each difference comes with the exact command that repairs it. It also runs on a Nova compute node with its nova.conf: guests of Nova's
     are judged by their pins, their flavors and the pools. Exit status 1: something is not as it should be. Notes alone leave it 0.
     """
-    from pinfold.cli.documents import audit_document
     from pinfold.cli.views.audit import audit_view
+    from pinfold.host import written
     from pinfold.host.audit import audit as audit_host
 
     configuration = read_configuration(config, connect, only_looks=True, quiet=as_json, audits=True)
     with open_session(context, configuration) as session:
         found = audit_host(session.driver, session.settings)
     if as_json:
-        show_json(audit_document(found))
+        show_json(plain(written.audit(found)))
     else:
         for warning in found.seen.warnings:
             warn(warning)

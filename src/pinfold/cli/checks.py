@@ -6,12 +6,12 @@ import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import typer
-from msgspec import structs
+from msgspec import Struct, structs
 
 from pinfold.cli.session import open_session
 from pinfold.core.errors import InvalidRequest, Unavailable
@@ -31,19 +31,18 @@ _NOT_USABLE: Final = "not checked against this host: these files cannot be used"
 _NOT_TO_PLACE: Final = f"{_NOT_USABLE} to place guests; audit, repair, host and guest list|show read them"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckResult:
+class CheckResult(Struct, frozen=True, kw_only=True):
     """The result of checking configuration files: the files, the warnings in order, and the pools that they define on this host.
 
-    `errors` make the files unusable. `host` says against what the pools were checked, or why they were not. `pools` holds `(name,
-    cpulist)`. `locality` is None if no option can be read.
+    `errors` make the files unusable. `host` says against what the pools were checked, or why they were not. `pools` are cpulists by
+    name. `locality` is None if no option can be read.
     """
 
     files: tuple[str, ...]
+    errors: tuple[str, ...] = ()
     warnings: tuple[str, ...]
     host: str
-    errors: tuple[str, ...] = ()
-    pools: tuple[tuple[str, str], ...] = ()
+    pools: dict[str, str] = {}
     locality: Locality | None = None
 
 
@@ -74,18 +73,18 @@ def check_configuration(context: typer.Context, files: Sequence[str], uri: str |
     try:
         check_disjoint(configuration.settings.pools)
         if errors:
-            return replace(read, host=_unusable(found))
+            return structs.replace(read, host=_unusable(found))
         if offline:
-            return replace(read, host="not checked against this host (--offline)")
+            return structs.replace(read, host="not checked against this host (--offline)")
         with open_session(context, configuration) as session:
             seen = survey(session.driver, session.settings)
     except Unavailable as error:
-        return replace(read, host=f"not checked against this host: {error}")
+        return structs.replace(read, host=f"not checked against this host: {error}")
     except InvalidRequest as error:
-        return replace(read, host=_unusable(found), errors=(*errors, str(error)))
+        return structs.replace(read, host=_unusable(found), errors=(*errors, str(error)))
     pools = seen.state.pools
-    shown = (("dedicated", str(pools.dedicated)), ("shared", str(pools.shared)), ("overhead", str(pools.overhead or "")))
-    return replace(read, warnings=(*warnings, *seen.warnings), host=f"checked against {configuration.settings.uri}", pools=shown)
+    shown = {"dedicated": str(pools.dedicated), "shared": str(pools.shared), "overhead": str(pools.overhead or "")}
+    return structs.replace(read, warnings=(*warnings, *seen.warnings), host=f"checked against {configuration.settings.uri}", pools=shown)
 
 
 def _unusable(files: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ import typer
 from pinfold.cli import options as opt
 from pinfold.cli.exit_status import ExitStatus
 from pinfold.cli.output import show, show_json, write
+from pinfold.core.encoding import plain
 
 app = typer.Typer(help="Print a sample configuration, check one, print a clouds.yaml entry, make an account.", no_args_is_help=True)
 
@@ -49,11 +50,10 @@ def check(
     looks wrong, but the files can be used. 2: they cannot.
     """
     from pinfold.cli.checks import check_configuration
-    from pinfold.cli.documents import check_document
 
     found = check_configuration(context, (*(files or ()), *(config or ())), connect, offline=offline)
     if as_json:
-        show_json(check_document(found))
+        show_json(plain(found))
     else:
         from pinfold.cli.views.checks import check_view
 

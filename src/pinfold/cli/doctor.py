@@ -10,6 +10,7 @@ from pinfold.cli import options as opt
 from pinfold.cli.exit_status import ExitStatus
 from pinfold.cli.output import show, show_json
 from pinfold.cli.session import read_configuration
+from pinfold.core.encoding import plain
 
 
 def doctor(
@@ -26,14 +27,13 @@ def doctor(
     something is missing or looks wrong.
     """
     from pinfold.cli.checks import checkups
-    from pinfold.cli.documents import doctor_document
     from pinfold.cli.views.checks import doctor_view
     from pinfold.drivers.checkup import Health
 
     configuration = read_configuration(config, connect, only_looks=True, quiet=True, audits=True)
     found = checkups(context, configuration)
     if as_json:
-        show_json(doctor_document(found))
+        show_json({"checks": plain(found)})
     else:
         show(doctor_view(found, long=long))
     if any(one.health in (Health.POOR, Health.BAD) for one in found):

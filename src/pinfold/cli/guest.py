@@ -14,11 +14,11 @@ from pinfold.cli.guest_options import GuestOptions, takes_guest_options
 from pinfold.cli.orphans import orphans
 from pinfold.cli.output import show, show_json
 from pinfold.cli.session import Session, open_session, read_configuration
+from pinfold.core.encoding import plain
 from pinfold.core.errors import Conflict, InvalidRequest
 
 if TYPE_CHECKING:
     from pinfold.core.topology import Topology
-    from pinfold.host.audit import GuestAudit
     from pinfold.host.start import StartResult
     from pinfold.host.survey import Survey
     from pinfold.host.verify import Verdict
@@ -83,17 +83,20 @@ def start(
 @app.command("list")
 def list_(context: typer.Context, config: opt.Config = None, connect: opt.Connect = None, as_json: opt.Json = False) -> None:
     """List the guests of this host, pinfold's and others."""
-    from pinfold.cli.documents import guest_document
     from pinfold.cli.views.guests import guests_view
+    from pinfold.host import written
+    from pinfold.host.verify import verdicts
 
     configuration = read_configuration(config, connect, only_looks=True, quiet=as_json, audits=True)
     with open_session(context, configuration) as session:
         seen = _survey(session)
         guests = session.driver.guests() if seen is None else seen.guests
+        found = () if seen is None else verdicts(session.driver, session.settings, seen)
     if as_json:
-        show_json({"guests": [guest_document(guest) for guest in guests]})
+        drifted = [verdict.guest.id for verdict in found if verdict.drift]
+        show_json({"guests": [plain(written.guest(guest)) for guest in guests], "drifted": drifted})
     else:
-        show(guests_view(guests, seen))
+        show(guests_view(guests, seen, found))
 
 
 @app.command("show")
@@ -103,18 +106,17 @@ def show_(context: typer.Context, name: Name, config: opt.Config = None, connect
     Guests of ours are compared with their record, Nova's guests as `pinfold audit` does it. Exit status 1: a thread, or the definition, is
     not as it should be.
     """
-    from pinfold.cli.documents import proof_document
     from pinfold.cli.views.proof import guest_view
-    from pinfold.core.drift import Severity
+    from pinfold.host import written
 
     configuration = read_configuration(config, connect, only_looks=True, quiet=as_json, audits=True)
     with open_session(context, configuration) as session:
         judged, topology = _judged(session, name)
     if as_json:
-        show_json(proof_document(judged.guest, judged.masks, judged.observation, judged.findings))
+        show_json(plain(written.proof(judged)))
     else:
         show(guest_view(judged.guest, judged.masks, judged.observation, judged.findings, topology))
-    if any(finding.severity is Severity.DRIFT for finding in judged.findings):
+    if judged.drift:
         raise typer.Exit(ExitStatus.REFUSED)
 
 
@@ -145,11 +147,12 @@ def replace(
     A place that still holds is kept, and the definition is rewritten from the record. Exit status 1: the guest does not fit now; every
     reason is shown, and nothing has changed.
     """
-    from pinfold.cli.documents import refusal_document, replaced_document
+    from pinfold.cli.documents import refusal_document
     from pinfold.cli.views.fit import refusal_view
     from pinfold.cli.views.guests import replaced_view
     from pinfold.config.flavors import find_flavor
     from pinfold.core.fit.model import NoFit
+    from pinfold.host import written
     from pinfold.host.replace import replace as replace_guest
 
     configuration = read_configuration(config, connect, only_looks=False, quiet=as_json)
@@ -163,7 +166,7 @@ def replace(
             show(refusal_view(outcome, configuration.settings.host))
         raise typer.Exit(ExitStatus.REFUSED)
     if as_json:
-        show_json(replaced_document(outcome))
+        show_json(plain(written.replacement(outcome)))
         return
     for warning in outcome.warnings:
         warn(warning)
@@ -181,14 +184,14 @@ def stop(
     as_json: opt.Json = False,
 ) -> None:
     """Stop a guest of ours. It keeps its pCPUs and its disk, unless --remove is given."""
-    from pinfold.cli.documents import stop_document
+    from pinfold.host import written
     from pinfold.host.stop import stop as stop_guest
 
     configuration = read_configuration(config, connect, only_looks=False, quiet=as_json)
     with open_session(context, configuration) as session:
         outcome = stop_guest(session.driver, session.settings, name, remove=remove, graceful_seconds=graceful)
     if as_json:
-        show_json(stop_document(outcome))
+        show_json({"stopped": True, "removed": outcome.removed, "guest": plain(written.guest(outcome.guest))})
     else:
         kept = "and is gone" if outcome.removed else "and keeps its pCPUs; `pinfold guest restart` starts it again"
         show([f"guest {outcome.guest.name} no longer runs {kept}"])
@@ -207,7 +210,7 @@ def _survey(session: Session) -> Survey | None:
         return None
 
 
-def _judged(session: Session, name: str) -> tuple[Verdict | GuestAudit, Topology]:
+def _judged(session: Session, name: str) -> tuple[Verdict, Topology]:
     """The guest with that name or id and the host's topology. A guest of ours is judged by its record, any other as in an audit of the
     host.
     """
@@ -227,12 +230,12 @@ def _judged(session: Session, name: str) -> tuple[Verdict | GuestAudit, Topology
 
 
 def _show_started(started: StartResult, *, as_json: bool) -> None:
-    from pinfold.cli.documents import proof_document
     from pinfold.cli.views.proof import guest_view
+    from pinfold.host import written
 
     if as_json:
-        document = proof_document(started.guest, started.masks, started.observation, started.findings)
-        show_json(document | {"warnings": list(started.warnings), "seconds": {step: round(took, 4) for step, took in started.timings}})
+        seconds = {step: round(took, 4) for step, took in started.timings}
+        show_json({**plain(written.proof(started.verdict)), "warnings": list(started.warnings), "seconds": seconds})
         return
     for warning in started.warnings:
         warn(warning)

@@ -29,14 +29,14 @@ Name = Annotated[str, typer.Argument(metavar="HOST", help="The host's name.", au
 @app.command("show")
 def show_(context: typer.Context, config: opt.Config = None, connect: opt.Connect = None, as_json: opt.Json = False) -> None:
     """Show the host's cells, its pools and what is free in them, and the settings that matter."""
-    from pinfold.cli.documents import host_document
     from pinfold.cli.views.host_map import host_head
     from pinfold.cli.views.host_show import host_show_view
+    from pinfold.host import written
 
     configuration = read_configuration(config, connect, only_looks=True, quiet=as_json, audits=True)
     seen, chart = _surveyed(context, configuration, quiet=as_json)
     if as_json:
-        show_json(host_document(seen, chart, configuration.settings))
+        show_json(plain(written.host(seen, chart, configuration.settings)))
     else:
         show([*host_head(seen, chart), *host_show_view(seen, chart, configuration.settings)])
 
@@ -69,16 +69,15 @@ def pools(
     emulator policy share follow too. A guest that cannot be moved is moved back. Exit status 1: some guest is not where the pools of
     today put it.
     """
-    from pinfold.cli.documents import pools_document
     from pinfold.cli.views.pool_change import pools_view
-    from pinfold.host import pool_change
+    from pinfold.host import pool_change, written
 
     configuration = read_configuration(config, connect, only_looks=not apply, quiet=as_json, audits=True)
     with open_session(context, configuration) as session:
         done = pool_change.apply(session.driver, session.settings) if apply else None
         plan = pool_change.plan(session.driver, session.settings) if done is None else done.plan
     if as_json:
-        show_json(pools_document(plan, done))
+        show_json(plain(written.pool_plan(plan, done)))
     else:
         for warning in plan.warnings:
             warn(warning)

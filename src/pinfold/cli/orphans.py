@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec.structs import replace
 
 from pinfold.cli import options as opt
 from pinfold.cli.output import show, show_json
 from pinfold.cli.session import open_session, read_configuration
+from pinfold.core.encoding import plain
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 
 if TYPE_CHECKING:
@@ -39,9 +41,9 @@ def orphans(
     The service is asked with the agent's token. Guests that it knows, guests of `pinfold guest start` and guests that are not ours are left
     alone. Without --remove nothing is changed.
     """
-    from pinfold.cli.documents import orphans_document
     from pinfold.cli.views.guests import orphans_view
     from pinfold.host import orphans as left
+    from pinfold.host import written
 
     if delete_files and not remove:
         raise InvalidRequest("--delete-files goes with --remove", key="--delete-files")
@@ -54,7 +56,8 @@ def orphans(
         for orphan in found if remove else ():
             left.remove(session.driver, session.settings, orphan, delete_files=delete_files)
     if as_json:
-        show_json(orphans_document(found, removed=remove, files_deleted=delete_files))
+        rows = [plain(replace(orphan, guest=written.guest(orphan.guest))) for orphan in found]
+        show_json({"orphans": rows, "removed": remove, "files_deleted": delete_files})
     else:
         show(orphans_view(found, removed=remove, files_deleted=delete_files))
 

@@ -11,6 +11,7 @@ from pinfold.cli import options as opt
 from pinfold.cli.exit_status import ExitStatus
 from pinfold.cli.output import show, show_json
 from pinfold.cli.session import open_session, read_configuration
+from pinfold.core.encoding import plain
 
 
 def repair(
@@ -30,15 +31,15 @@ def repair(
     Guests that pinfold did not start are left alone, except at `processes:`: there they are moved off dedicated pCPUs. What remains is
     listed with the reason; `audit` has the commands for it. Exit status 1: something remains that is not as it should be.
     """
-    from pinfold.cli.documents import repair_document
     from pinfold.cli.views.audit import repair_view
+    from pinfold.host import written
     from pinfold.host.repair import repair as repair_host
 
     configuration = read_configuration(config, connect, only_looks=False, quiet=as_json, audits=True)
     with open_session(context, configuration) as session:
         done = repair_host(session.driver, session.settings, name or "")
     if as_json:
-        show_json(repair_document(done.done, done.left))
+        show_json(plain(written.repair(done)))
     else:
         show(repair_view(done))
     if not done.complete:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.drift import Finding, FindingCode, Severity
+from pinfold.core.drift import PLACE_CODES, Finding, FindingCode, Severity
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.count import count_host
 from pinfold.core.fit.model import EmulatorPlacement, Fit
@@ -294,16 +294,12 @@ def _holds(guest: GuestId, name: str, fit: Fit) -> Iterable[tuple[int, Owner]]:
         yield cpu, idle
 
 
-_OF_A_PLACE = (FindingCode.VCPU_THREAD, FindingCode.EMULATOR_THREAD, FindingCode.DEFINITION_PINS)
-"""Findings that say where a thread should run."""
-
-
 def _drifted(findings: Iterable[Finding]) -> frozenset[tuple[str, ThreadClass | None, int]]:
     """`(guest id, thread class, pCPU)` of the recorded places whose threads are elsewhere. All overhead threads count as the emulator's."""
     return frozenset(
         (finding.guest_id, ThreadClass.VCPU if finding.thread_class is ThreadClass.VCPU else ThreadClass.EMULATOR, cpu)
         for finding in findings
-        if finding.code in _OF_A_PLACE and finding.tids and finding.severity is Severity.DRIFT
+        if finding.code in PLACE_CODES and finding.tids and finding.severity is Severity.DRIFT
         for cpu in _cpus(finding.recorded)
     )
 

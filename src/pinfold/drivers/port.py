@@ -10,7 +10,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import ExpectedMasks, Subject
@@ -124,12 +124,12 @@ class NovaRecord(Struct, frozen=True, kw_only=True):
 class HostGuest(Struct, frozen=True, kw_only=True):
     """One guest that the hypervisor knows: ours (`record` is set) or foreign.
 
-    `pid` is the hypervisor's process, None if it does not run or cannot be read. `pages` and `memory_mib` are the huge pages per cell and
-    the small-page memory that its definition takes; `huge_mib` is the memory in those huge pages. `pins` are the pins of the live
-    definition, or of the next start's if it is stopped. `kept` are the pins of a running guest's persistent definition, None if it has
-    none. `kept_first` means that `kept` was last written before the guest started, so differences were made live. `disks` and `nics` count
-    its devices. `problem` says why our record could not be read; such a guest counts as foreign. `hangs` is a sentence that the guest
-    does not answer, '' if that is not known; a guest that cannot be read is shown as last read.
+    `memory_mib` is all its memory; `huge_mib` of it is in huge pages, which `pages` counts by cell. `pid` is the hypervisor's process, None
+    if it does not run or cannot be read. `pins` are the pins of the live definition, or of the next start's if it is stopped. `kept` are
+    the pins of a running guest's persistent definition, None if it has none. `kept_first` means that `kept` was last written before the
+    guest started, so differences were made live. `disks` and `nics` count its devices. `problem` says why our record could not be read;
+    such a guest counts as foreign. `hangs` is a sentence that the guest does not answer, '' if that is not known; a guest that cannot be
+    read is shown as last read.
     """
 
     id: GuestId
@@ -144,18 +144,18 @@ class HostGuest(Struct, frozen=True, kw_only=True):
     pins: DefinedPins = DefinedPins()
     kept: DefinedPins | None = None
     kept_first: bool = False
-    pages: tuple[ForeignMemory, ...] = ()
+    huge_mib: int = 0
+    pages: tuple[ForeignMemory, ...] = field(default=(), name="huge_pages")
     iothreads: int = 0
     disks: int = 0
     nics: int = 0
     problem: str = ""
     hangs: str = ""
-    huge_mib: int = 0
 
     @property
-    def whole_memory_mib(self) -> int:
-        """The guest's memory in all, on small pages and on huge ones."""
-        return self.memory_mib + self.huge_mib
+    def small_mib(self) -> int:
+        """The guest's memory in small pages."""
+        return self.memory_mib - self.huge_mib
 
     @property
     def server(self) -> str:

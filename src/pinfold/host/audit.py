@@ -7,14 +7,11 @@ their pins (`host.nova`). For all other guests there is one rule: they may not f
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from enum import Enum
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import (
-    ExpectedMasks,
     ExpectedMemory,
     Finding,
     FindingCode,
@@ -34,52 +31,26 @@ from pinfold.core.drift import (
 from pinfold.core.drift.steps import ShutDown
 from pinfold.core.errors import PinfoldError
 from pinfold.core.fit.model import Fit
-from pinfold.core.request.model import EmulatorPolicy
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.port import Driver, HostGuest, Observation, Record
+from pinfold.drivers.port import Driver, HostGuest, Record
 from pinfold.host import nova
 from pinfold.host.claims import owners, reading_of, subject_of
 from pinfold.host.foreign_processes import default_set, foreign_processes
 from pinfold.host.survey import Survey, own_machine, own_pins, survey
-from pinfold.host.verify import verify, with_commands
+from pinfold.host.verify import Verdict, verify, with_commands
 from pinfold.linux import numa
 
 _ON_THE_HOST = "run the audit on the host itself; from afar there is no word on single threads"
 
 
-class GuestOrigin(Enum):
-    """Who created a guest."""
-
-    OURS = "pinfold"
-    NOVA = "nova"
-    OTHER = "other"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuestAudit:
-    """The result for one guest. `policy` is None if there is none; `masks` is None if the right place of its threads is unknown.
-
-    `inferred` means that the policy was inferred from pins. `observation` is None for a guest that does not run.
-    """
-
-    guest: HostGuest
-    origin: GuestOrigin
-    policy: EmulatorPolicy | None = None
-    inferred: bool = False
-    masks: ExpectedMasks | None = None
-    observation: Observation | None = None
-    findings: tuple[Finding, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Audit:
+class Audit(Struct, frozen=True, kw_only=True):
     """The result for a host: its guests, ordered by id, and the findings about the host as a whole.
 
     `verified` is False for a remote hypervisor, whose reports cannot be checked against procfs.
     """
 
     seen: Survey
-    guests: tuple[GuestAudit, ...]
+    guests: tuple[Verdict, ...]
     host_findings: tuple[Finding, ...]
     verified: bool
 
@@ -103,7 +74,7 @@ def audit_of(
     driver: Driver, settings: HostSettings, seen: Survey, unreadable: Callable[[HostGuest, PinfoldError], None] | None = None
 ) -> Audit:
     """Audit the host of a survey. If a guest cannot be read, raises `Unavailable`, or calls `unreadable` and leaves the guest out."""
-    guests: list[GuestAudit] = []
+    guests: list[Verdict] = []
     for guest in seen.guests:
         try:
             guests.append(judge(driver, settings, seen, guest))
@@ -115,11 +86,11 @@ def audit_of(
     if driver.local and own_machine(seen.state.topology):
         found += with_commands(driver, Subject(name=""), _strangers(seen))
     if not driver.local:
-        guests = [replace(guest, findings=_from_afar(guest.findings)) for guest in guests]
+        guests = [structs.replace(guest, findings=_from_afar(guest.findings)) for guest in guests]
     return Audit(seen=seen, guests=tuple(guests), host_findings=found, verified=driver.local)
 
 
-def judge(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest) -> GuestAudit:
+def judge(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest) -> Verdict:
     """The result for one guest of a surveyed host."""
     if guest.record is not None:
         return _ours(driver, settings, seen, guest, guest.record)
@@ -128,16 +99,12 @@ def judge(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest
     return _other(driver, settings, seen, guest)
 
 
-def _ours(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest, record: Record) -> GuestAudit:
+def _ours(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest, record: Record) -> Verdict:
     online = seen.state.topology.online
     verdict = verify(driver, settings, guest, online=online)
     pools = outside_pools(subject_of(settings, guest), place_of(record.fit), seen.state.pools, online)
-    return GuestAudit(
-        guest=guest,
-        origin=GuestOrigin.OURS,
-        policy=record.policy,
-        masks=verdict.masks,
-        observation=verdict.observation,
+    return structs.replace(
+        verdict,
         findings=(
             *verdict.findings,
             *pools,
@@ -147,14 +114,13 @@ def _ours(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest
     )
 
 
-def _nova(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest) -> GuestAudit:
+def _nova(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest) -> Verdict:
     subject, online = subject_of(settings, guest), seen.state.topology.online
     reading = reading_of(seen, subject, guest)
     observation = driver.observe(guest) if guest.active else None
     pools = None if seen.configured is None else seen.state.pools
-    return GuestAudit(
+    return Verdict(
         guest=guest,
-        origin=GuestOrigin.NOVA,
         policy=reading.policy,
         inferred=not reading.stated,
         masks=reading.wanted,
@@ -167,7 +133,7 @@ def _nova(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest
     )
 
 
-def _other(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest) -> GuestAudit:
+def _other(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest) -> Verdict:
     subject, pools, online = subject_of(settings, guest), seen.state.pools, seen.state.topology.online
     findings: tuple[Finding, ...] = ()
     if guest.problem:
@@ -177,7 +143,7 @@ def _other(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGues
     if observation is not None:
         found = foreign_floating(subject, observation.threads, own, guest.vcpus, pools, online)
         findings += with_commands(driver, subject, found)
-    return GuestAudit(guest=guest, origin=GuestOrigin.OTHER, observation=observation, findings=findings)
+    return Verdict(guest=guest, observation=observation, findings=findings)
 
 
 def _siblings(settings: HostSettings, seen: Survey, guest: HostGuest, own: CpuSet, *, kept: CpuSet = CpuSet()) -> tuple[Finding, ...]:

@@ -11,8 +11,9 @@ from pinfold.core.overhead import ThreadClass
 from pinfold.core.pools import Pools
 from pinfold.core.usage import GuestTimes, Sample, ThreadTimes
 from pinfold.drivers.port import Observation
-from pinfold.host.audit import Audit, GuestAudit
+from pinfold.host.audit import Audit
 from pinfold.host.survey import own_machine
+from pinfold.host.verify import Verdict
 from pinfold.linux import schedstat
 
 OVERHEAD: Final = (ThreadClass.EMULATOR, ThreadClass.IOTHREAD, ThreadClass.VHOST)
@@ -51,7 +52,7 @@ def pcpus_of(drawn: HostMap) -> Iterator[PcpuMap]:
     yield from drawn.offline
 
 
-def _guest(found: GuestAudit) -> GuestTimes | None:
+def _guest(found: Verdict) -> GuestTimes | None:
     pid, observation = found.guest.pid, found.observation
     # Read the process before its threads: what they run in between is then counted once, under their classes.
     process = None if pid is None or observation is None else schedstat.process_times(pid)
@@ -72,7 +73,7 @@ def _guest(found: GuestAudit) -> GuestTimes | None:
     return GuestTimes(guest=found.guest.id, pid=pid, start_ticks=process[0], process_ns=process[1], threads=tuple(threads))
 
 
-def _owned(guests: Iterable[GuestAudit], drawn: HostMap) -> Iterator[tuple[int, frozenset[int]]]:
+def _owned(guests: Iterable[Verdict], drawn: HostMap) -> Iterator[tuple[int, frozenset[int]]]:
     """Each pCPU that one running guest has alone, with its threads that may run only there and that it has the pCPU for."""
     known: dict[str, Observation | None] = {found.guest.id: found.observation for found in guests}
     for pcpu in pcpus_of(drawn):

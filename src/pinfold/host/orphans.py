@@ -7,8 +7,8 @@ The host's agent never touches them, because they may belong to another service.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
+
+from msgspec import Struct
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift.remedy import OWNER
@@ -19,13 +19,12 @@ from pinfold.host.lock import owner
 from pinfold.host.stop import stop
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Orphan:
-    """One guest without a service: the pCPUs that it holds alone, and its disk, None if it has none of ours."""
+class Orphan(Struct, frozen=True, kw_only=True):
+    """One guest without a service: the pCPUs that it holds alone, and the path of its disk, None if it has none of ours."""
 
     guest: HostGuest
     holds: CpuSet
-    disk: Path | None
+    disk: str | None
 
 
 def orphans(settings: HostSettings, guests: Iterable[HostGuest], known: frozenset[str]) -> tuple[Orphan, ...]:
@@ -38,7 +37,7 @@ def orphans(settings: HostSettings, guests: Iterable[HostGuest], known: frozense
         if guest.record is None or guest.record.owner == OWNER or guest.id in known:
             continue
         path = disk.overlay_path(settings, guest.id)
-        found.append(Orphan(guest=guest, holds=guest.record.fit.taken, disk=path if path.exists() else None))
+        found.append(Orphan(guest=guest, holds=guest.record.fit.taken, disk=str(path) if path.exists() else None))
     return tuple(sorted(found, key=lambda orphan: (orphan.guest.name, orphan.guest.id)))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from msgspec import structs
+from msgspec import Struct, field, structs
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import ExpectedMasks, FindingCode, InferredMasks, Subject, expected, outside_pools, place_of
@@ -27,10 +27,10 @@ from pinfold.core.printable import shell_word
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Driver, HostGuest, Observation, Record
 from pinfold.host.amend import moved, write
-from pinfold.host.audit import GuestOrigin
 from pinfold.host.claims import reading_of
 from pinfold.host.lock import host_lock, refuse_if_owned
 from pinfold.host.survey import Survey, survey
+from pinfold.host.verify import GuestOrigin
 
 AT_NOVAS_REBOOT: Final = (
     "at its next hard reboot Nova writes its pins anew, by the cpu_shared_set that nova-compute was started with: restart nova-compute "
@@ -43,15 +43,14 @@ _POLICY_UNKNOWN: Final = (
 _PLACE_UNKNOWN: Final = "the pCPUs that its overhead threads belong on are not known, or offline; `pinfold audit` says more"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ThreadMove:
+class ThreadMove(Struct, frozen=True, kw_only=True):
     """So many threads of one class with the same mask, and the set that they move to. `vcpu` is set for a vCPU thread."""
 
     thread_class: ThreadClass
-    count: int
-    before: CpuSet
-    after: CpuSet
     vcpu: int | None = None
+    count: int = field(name="threads")
+    before: CpuSet = field(name="from")
+    after: CpuSet = field(name="to")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

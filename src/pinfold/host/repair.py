@@ -3,43 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import ExpectedMasks, Finding, Severity
 from pinfold.core.drift.steps import Move, Pin, Pinned
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.identity import GuestId
-from pinfold.core.overhead import Masks
+from pinfold.core.overhead import Masks, masks
 from pinfold.core.settings import HostSettings, RepairScope
 from pinfold.drivers.port import Driver, HostGuest
-from pinfold.host.audit import GuestAudit, GuestOrigin, audit, judge
+from pinfold.host.audit import audit, judge
 from pinfold.host.lock import host_lock
 from pinfold.host.survey import Survey, pick, survey
-from pinfold.host.verify import Verdict, record_of, verify
+from pinfold.host.verify import GuestOrigin, Verdict, record_of, verify
 
 _OWNER = {GuestOrigin.NOVA: "the guest is Nova's", GuestOrigin.OTHER: "the guest is somebody else's"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RepairedGuest:
+class RepairedGuest(Struct, frozen=True, kw_only=True):
     """One guest that had drifted: the verdict before the repair and the verdict after it was pinned again."""
 
     before: Verdict
     after: Verdict
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemainingFinding:
+class RemainingFinding(Struct, frozen=True, kw_only=True):
     """A finding that a repair does not change, and why."""
 
     finding: Finding
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repair:
+class Repair(Struct, frozen=True, kw_only=True):
     """Our guests that had drifted, ordered by id, and the remaining drift of the whole host."""
 
     done: tuple[RepairedGuest, ...] = ()
@@ -87,7 +86,7 @@ def _repaired(
     before = verify(driver, settings, guest, online=online)
     if not before.drift:
         return None
-    driver.pin(guest.id, before.masks)
+    driver.pin(guest.id, masks(guest.record.fit))
     fresh = pick(driver.guests(), guest.id)
     return RepairedGuest(before=before, after=verify(driver, settings, fresh, online=online))
 
@@ -100,10 +99,10 @@ def _moved(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGues
         return None
     driver.pin(guest.id, wanted)
     after = judge(driver, settings, seen, pick(driver.guests(), guest.id))
-    return RepairedGuest(before=_verdict(before, wanted), after=_verdict(after, wanted))
+    return RepairedGuest(before=replace(before, masks=wanted), after=replace(after, masks=wanted))
 
 
-def _said_by_steps(found: GuestAudit) -> Masks | None:
+def _said_by_steps(found: Verdict) -> Masks | None:
     """The place that the findings' own steps give a guest without a record; None if they give none."""
     pins = [step for finding in found.findings for step in finding.steps if isinstance(step, Pin)]
     vcpus = {pin.index: pin.cpus for pin in pins if pin.what is Pinned.VCPU}
@@ -123,7 +122,7 @@ def covers(scope: RepairScope, origin: GuestOrigin) -> bool:
     return origin in order[: list(RepairScope).index(scope)]
 
 
-def repairable(found: GuestAudit, scope: RepairScope) -> tuple[Finding, ...]:
+def repairable(found: Verdict, scope: RepairScope) -> tuple[Finding, ...]:
     """The drift of an audited guest that moving its threads undoes, if `scope` covers the guest and its place is known. Pure."""
     if not covers(scope, found.origin) or not found.guest.active or found.guest.pid is None or _place_of(found) is None:
         return ()
@@ -149,13 +148,9 @@ def repair_guest(driver: Driver, settings: HostSettings, guest: str, scope: Repa
         return repairable(judge(driver, settings, fresh, fresh.guest(guest)), scope)
 
 
-def _place_of(found: GuestAudit) -> ExpectedMasks | None:
+def _place_of(found: Verdict) -> ExpectedMasks | None:
     """Where the guest's threads belong; None if that is not known for its overhead threads."""
     return found.masks if found.masks is not None and found.masks.overhead else _said_by_steps(found)
-
-
-def _verdict(found: GuestAudit, wanted: Masks) -> Verdict:
-    return Verdict(guest=found.guest, masks=wanted, observation=found.observation, findings=found.findings)
 
 
 def _left(driver: Driver, settings: HostSettings, done: tuple[RepairedGuest, ...]) -> tuple[RemainingFinding, ...]:
@@ -175,7 +170,7 @@ def _left_of(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGu
     return tuple(RemainingFinding(finding=finding, why=why) for finding in found.findings if finding.severity is Severity.DRIFT)
 
 
-def _why(guest: GuestAudit | None, *, alone: bool) -> str:
+def _why(guest: Verdict | None, *, alone: bool) -> str:
     if guest is None:
         return "it is about the host, not about one guest of ours"
     if guest.origin is not GuestOrigin.OURS and not alone:

@@ -7,10 +7,7 @@ checks come before that, so on failure the old definition stays.
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
-
-from msgspec import structs
+from msgspec import Struct, structs
 
 from pinfold.core.drift import Finding, out_of_place
 from pinfold.core.drift.remedy import OWNER
@@ -31,8 +28,7 @@ from pinfold.host.survey import Survey, survey
 from pinfold.host.verify import record_of
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReplaceResult:
+class ReplaceResult(Struct, frozen=True, kw_only=True):
     """A guest with its definition rewritten. `before` is its old place, None if its record could not be read.
 
     `because` says why the old place is no longer valid. If it still is, `after` is the same place.
@@ -97,9 +93,9 @@ def _asked(guest: HostGuest, flavor: Flavor | None) -> GuestRequest:
         )
         raise InvalidRequest(f"the record of guest {guest.name} {why}; name the guest's flavor with --flavor", key="--flavor")
     request = compile_request(flavor, disks=guest.disks, nics=guest.nics)
-    if (request.vcpus, request.memory_mib) != (guest.vcpus, guest.whole_memory_mib):
+    if (request.vcpus, request.memory_mib) != (guest.vcpus, guest.memory_mib):
         has, wants = (
-            f"{count(guest.vcpus, 'vCPU')} and {guest.whole_memory_mib} MiB",
+            f"{count(guest.vcpus, 'vCPU')} and {guest.memory_mib} MiB",
             f"{count(request.vcpus, 'vCPU')} and {request.memory_mib} MiB",
         )
         raise InvalidRequest(f"guest {guest.name} has {has}, flavor {flavor.name} {wants}", key="--flavor")
@@ -139,6 +135,6 @@ def _refuse_contested(seen: Survey, guest: HostGuest, placed: Record) -> None:
     """Raises `Conflict` if somebody else holds a pCPU of the new place. The engine trusts the ledger; this checks everybody's pins."""
     there = structs.replace(guest, record=placed, problem="")
     others = tuple(there if other.id == guest.id else other for other in seen.guests)
-    lost = contested(dataclasses.replace(seen, guests=others), guest.id)
+    lost = contested(structs.replace(seen, guests=others), guest.id)
     if lost:
         raise Conflict(f"guest {guest.name} was not placed again: " + "; ".join(finding.sentence() for finding in lost))

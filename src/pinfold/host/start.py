@@ -27,7 +27,7 @@ from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, Pi
 from pinfold.core.fit.engine import fit as find_fit
 from pinfold.core.fit.model import Fit, NoFit
 from pinfold.core.identity import ClaimId
-from pinfold.core.overhead import Masks
+from pinfold.core.overhead import Masks, masks
 from pinfold.core.printable import shell_word
 from pinfold.core.request.model import GuestRequest
 from pinfold.core.settings import HostSettings
@@ -85,6 +85,12 @@ class StartResult:
     findings: tuple[Finding, ...] = ()
     warnings: tuple[str, ...] = ()
     timings: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def verdict(self) -> Verdict:
+        """The proof as a verdict on the guest."""
+        policy = record_of(self.guest).policy
+        return Verdict(guest=self.guest, policy=policy, masks=self.masks, observation=self.observation, findings=self.findings)
 
 
 @dataclass(slots=True)
@@ -272,7 +278,7 @@ def _settle(driver: Driver, settings: HostSettings, guest: HostGuest, online: Cp
     verdict = verify(driver, settings, guest, online=online)
     if verdict.drift or _unsettled(verdict):
         try:
-            driver.pin(guest.id, verdict.masks)
+            driver.pin(guest.id, masks(record_of(guest).fit))
         except Unavailable as error:
             # The second comparison names a thread that cannot be moved, and raises if the hypervisor is away.
             verdict = verify(driver, settings, guest, online=online)
@@ -310,7 +316,7 @@ def _started(verdict: Verdict, found: Fit, seen: Survey, clock: _Clock) -> Start
     return StartResult(
         guest=replace(verdict.guest, state=GuestState.RUNNING),
         fit=found,
-        masks=verdict.masks,
+        masks=masks(found),
         observation=verdict.observation,
         findings=verdict.findings,
         warnings=seen.warnings,

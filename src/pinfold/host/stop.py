@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.settings import HostSettings
@@ -13,8 +13,7 @@ from pinfold.host.survey import pick
 from pinfold.host.verify import record_of
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StopResult:
+class StopResult(Struct, frozen=True, kw_only=True):
     """A guest that no longer runs, as it was before, and whether its definition, claim and disk were removed too."""
 
     guest: HostGuest

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import socket
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
@@ -17,8 +18,7 @@ from pinfold.drivers.port import DefinedPins, Driver, HostGuest
 from pinfold.linux import cgroup, sysfs
 
 
-@dataclass(frozen=True, kw_only=True)
-class Survey:
+class Survey(Struct, frozen=True, kw_only=True):
     """One host at one moment: its state as the engine reads it, every guest (ordered by id), and the warnings about its pools.
 
     `reserved_pcpus` of the shared pool are kept for the host. `power_managed` means that Nova switches dedicated pCPUs off and on.
@@ -114,7 +114,7 @@ def foreign(guest: HostGuest, pools: Pools, topology: Topology) -> Foreign:
 
     A stopped guest keeps its pins, because it comes back to these pCPUs, but holds no memory.
     """
-    pages, memory = (guest.pages, guest.memory_mib) if guest.active else ((), 0)
+    pages, memory = (guest.pages, guest.small_mib) if guest.active else ((), 0)
     return Foreign(name=guest.name, cpus=own_pins(guest, topology) & pools.dedicated, pages=pages, memory_mib=memory)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from pinfold.host.audit import GuestAudit, GuestOrigin
+from pinfold.host.verify import GuestOrigin, Verdict
 from pinfold.linux import procfs
 
 NOVA: Final = "Nova, when it starts, hard reboots, migrates or resizes the server: it then writes its own pins"
@@ -18,7 +18,7 @@ SOMEBODY: Final = "whoever manages it, at the next start: its definition has oth
 _VDSM_RUN: Final = "/run/vdsm"
 
 
-def undoer(found: GuestAudit, *, definitions: bool) -> str:
+def undoer(found: Verdict, *, definitions: bool) -> str:
     """Who would undo a repair of that guest, and when, for the end of a sentence. `definitions`: the hypervisor keeps definitions."""
     if found.origin is GuestOrigin.OURS:
         return NOBODY

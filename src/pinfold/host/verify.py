@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from enum import Enum
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.drift import Finding, Severity, Subject, compare
+from pinfold.core.drift import ExpectedMasks, Finding, Severity, Subject, compare
 from pinfold.core.errors import InvalidRequest, PinfoldError
-from pinfold.core.overhead import Masks, masks
+from pinfold.core.overhead import masks
+from pinfold.core.request.model import EmulatorPolicy
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Driver, HostGuest, Observation, Record
 from pinfold.host.claims import subject_of
@@ -19,14 +21,33 @@ from pinfold.host.nova import definitions_of
 from pinfold.host.survey import Survey
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """One guest, its recorded masks, and its observed threads. `observation` is None for a guest that does not run."""
+class GuestOrigin(Enum):
+    """Who created a guest."""
+
+    OURS = "pinfold"
+    NOVA = "nova"
+    OTHER = "other"
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """One guest, its observed threads, and what is wrong. `masks` is None if the right place of its threads is unknown.
+
+    `policy` is None if there is none; `inferred` means that it was inferred from pins. `observation` is None for a guest that does not run.
+    """
 
     guest: HostGuest
-    masks: Masks
-    observation: Observation | None
+    policy: EmulatorPolicy | None = None
+    inferred: bool = False
+    masks: ExpectedMasks | None = None
+    observation: Observation | None = None
     findings: tuple[Finding, ...] = ()
+
+    @property
+    def origin(self) -> GuestOrigin:
+        """Who created the guest. A guest whose record cannot be read is somebody else's."""
+        if self.guest.record is not None:
+            return GuestOrigin.OURS
+        return GuestOrigin.NOVA if self.guest.nova is not None and not self.guest.problem else GuestOrigin.OTHER
 
     @property
     def drift(self) -> tuple[Finding, ...]:
@@ -47,7 +68,8 @@ def verify(driver: Driver, settings: HostSettings, guest: HostGuest, *, online: 
 
     Raises `InvalidRequest` for a guest that is not ours, `Unavailable` if procfs or the hypervisor cannot be read.
     """
-    recorded = masks(record_of(guest).fit)
+    record = record_of(guest)
+    recorded = masks(record.fit)
     subject = subject_of(settings, guest)
     observation = driver.observe(guest) if guest.active else None
     findings = compare(
@@ -58,7 +80,8 @@ def verify(driver: Driver, settings: HostSettings, guest: HostGuest, *, online: 
         definitions=definitions_of(guest),
         stable=observation is None or observation.stable,
     )
-    return Verdict(guest=guest, masks=recorded, observation=observation, findings=with_commands(driver, subject, findings))
+    found = with_commands(driver, subject, findings)
+    return Verdict(guest=guest, policy=record.policy, masks=recorded, observation=observation, findings=found)
 
 
 def verdicts(driver: Driver, settings: HostSettings, seen: Survey) -> tuple[Verdict, ...]:

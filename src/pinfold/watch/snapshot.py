@@ -16,8 +16,9 @@ from pinfold.core.identity import GuestId
 from pinfold.core.ledger import Role
 from pinfold.core.overhead import ThreadClass, booked_millicpu, capacity_millicpu, floating_pcpus
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest
-from pinfold.host.audit import Audit, GuestAudit, GuestOrigin
+from pinfold.host.audit import Audit
 from pinfold.host.measure import OVERHEAD, named_pools, pcpus_of
+from pinfold.host.verify import GuestOrigin, Verdict
 
 VERSION: Final = 1
 
@@ -120,7 +121,7 @@ def snapshot_of(found: Audit, drawn: HostMap, uri: str) -> Snapshot:
     )
 
 
-def _guest(found: GuestAudit, overhead: CpuSet | None) -> SeenGuest:
+def _guest(found: Verdict, overhead: CpuSet | None) -> SeenGuest:
     guest = found.guest
     threads = () if found.observation is None else found.observation.threads
     places = [thread.allowed for thread in threads if thread.thread_class in OVERHEAD]
@@ -188,13 +189,13 @@ def _overhead_millicpu(found: Audit, drawn: HostMap) -> int:
     for one in found.guests:
         if one.origin is GuestOrigin.NOVA and one.policy is EmulatorPolicy.SHARE and one.guest.active:
             guest = one.guest
-            request = GuestRequest(vcpus=guest.vcpus, memory_mib=guest.whole_memory_mib, disks=guest.disks, nics=guest.nics)
+            request = GuestRequest(vcpus=guest.vcpus, memory_mib=guest.memory_mib, disks=guest.disks, nics=guest.nics)
             total += booked_millicpu(request, found.seen.state.limits.rates)
     return total
 
 
-def _guests_on(cpus: CpuSet, guests: tuple[GuestAudit, ...]) -> int:
-    def has(guest: GuestAudit) -> bool:
+def _guests_on(cpus: CpuSet, guests: tuple[Verdict, ...]) -> int:
+    def has(guest: Verdict) -> bool:
         return guest.observation is not None and any(
             thread.allowed <= cpus for thread in guest.observation.threads if thread.thread_class in (*OVERHEAD, ThreadClass.VCPU)
         )

@@ -23,7 +23,7 @@ def test_a_guest_is_started_shown_stopped_and_restarted(pinfold: Pinfold, idle_r
     assert pinfold("guest", "list").stdout.splitlines()[1].split()[:2] == ["web", "running"]
     shown = json.loads(pinfold("guest", "show", "web", "--json").stdout)
     assert shown["placed"] is True
-    threads = {thread["class"]: thread for thread in shown["threads"]}
+    threads = {thread["thread_class"]: thread for thread in shown["threads"]}
     assert threads["vcpu"]["allowed"] == threads["vcpu"]["recorded"]
     assert threads["emulator"]["allowed"] == "0-1,16-17"
     assert "keeps its pCPUs" in pinfold("guest", "stop", "web").stdout
@@ -50,16 +50,17 @@ def test_the_host_is_drawn_shown_and_audited(pinfold: Pinfold, idle_rom: Path) -
     text = pinfold("host", "map").stdout
     assert {"A0", "B0", "Be", "ve"} & set(text.replace("│", " ").split()) >= {"A0", "B0", "Be"}
     owners = [
-        owner["guest"]
+        owner["name"]
         for cell in json.loads(pinfold("host", "map", "--json").stdout)["cells"]
         for core in cell["cores"]
         for pcpu in core["pcpus"]
         for owner in pcpu["owners"]
     ]
     assert sorted(owners) == ["a", "b", "b"]
-    assert json.loads(pinfold("host", "show", "--json").stdout)["overhead_millicpu"] == {
-        "booked": 22,
-        "total": 2000,
+    assert json.loads(pinfold("host", "show", "--json").stdout)["overhead"] == {
+        "pool": "0-1,16-17",
+        "booked_millicpu": 22,
+        "total_millicpu": 2000,
         "guests": 1,
         "others": 0,
     }
@@ -70,7 +71,9 @@ def test_the_host_is_drawn_shown_and_audited(pinfold: Pinfold, idle_rom: Path) -
 def test_what_fit_says_is_what_start_does(pinfold: Pinfold, idle_rom: Path) -> None:
     foretold = json.loads(pinfold("fit", "--flavor", "isolate", "--json").stdout)["placement"]
     started = json.loads(pinfold("guest", "start", "c", "--flavor", "isolate", "--rom", str(idle_rom), "--json").stdout)
-    assert started["guest"]["record"]["placement"] == foretold
+    fit = started["guest"]["record"]["fit"]
+    assert {str(vcpu): pcpu for cell in fit["cells"] for vcpu, pcpu in cell["pins"]} == foretold["cells"][0]["pins"]
+    assert fit["emulator"] == foretold["emulator"]["cpus"]
     assert list(started["seconds"]) == ["survey", "fit", "disk", "start paused", "verify", "survey again", "resume"]
 
 
@@ -124,9 +127,9 @@ def test_procfs_is_the_witness_on_the_machines_own_topology_and_drift_is_seen(re
     assert started["witness"] == "procfs"
     main = started["guest"]["pid"]
     for thread in started["threads"]:
-        if thread["class"] in ("vcpu", "emulator"):
-            assert os.sched_getaffinity(thread["tid"]) == ({1} if thread["class"] == "vcpu" else {0})
-    vcpu = next(thread["tid"] for thread in started["threads"] if thread["class"] == "vcpu")
+        if thread["thread_class"] in ("vcpu", "emulator"):
+            assert os.sched_getaffinity(thread["tid"]) == ({1} if thread["thread_class"] == "vcpu" else {0})
+    vcpu = next(thread["tid"] for thread in started["threads"] if thread["thread_class"] == "vcpu")
     try:
         os.sched_setaffinity(vcpu, {0})
     except OSError:
@@ -156,8 +159,8 @@ def test_a_guest_of_novas_is_shown_by_its_pins(pinfold: Pinfold, synthetic_lab: 
     subprocess.run(["virsh", "-q", "-c", synthetic_lab.uri, "create", str(xml)], check=True, capture_output=True)
     shown = json.loads(pinfold("guest", "show", "instance-00000007", "--json").stdout)
     assert shown["guest"]["record"] is None
-    assert shown["guest"]["nova_flavor"] == "nfv"
-    assert {thread["recorded"] for thread in shown["threads"] if thread["class"] == "vcpu"} == {"30", "31"}
+    assert shown["guest"]["nova"]["flavor"] == "nfv"
+    assert {thread["recorded"] for thread in shown["threads"] if thread["thread_class"] == "vcpu"} == {"30", "31"}
     assert "instance-00000007  Nova's" in pinfold("audit").stdout
     assert "policy share" in pinfold("guest", "show", "instance-00000007").stdout
     (line,) = [line for line in pinfold("guest", "list").stdout.splitlines() if line.startswith("instance-00000007")]
@@ -177,7 +180,7 @@ def test_a_repair_says_what_it_leaves_and_why(pinfold: Pinfold, synthetic_lab: L
     assert "✗ guest instance-00000009: its floating vCPUs lie on" in done.stdout
     assert "left as it is: the guest is Nova's, and a repair moves guests of ours alone" in done.stdout
     (left,) = json.loads(pinfold("repair", "--json", status=1).stdout)["left"]
-    assert (left["code"], left["why"]) == ("outside-pool", "the guest is Nova's, and a repair moves guests of ours alone")
+    assert (left["finding"]["code"], left["why"]) == ("outside-pool", "the guest is Nova's, and a repair moves guests of ours alone")
 
 
 def test_the_free_slots_of_the_host_are_the_starts_that_it_takes(pinfold: Pinfold, idle_rom: Path, tmp_path: Path) -> None:

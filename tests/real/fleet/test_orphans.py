@@ -35,7 +35,7 @@ def test_what_a_service_has_forgotten_is_listed_and_removed_and_nothing_else(vic
     assert orphans(victim).stdout.startswith("no orphans")
     liar.order(orders[0], orders[2], orders[3])
     listed = json.loads(orphans(victim, "--json").stdout)
-    assert [row["id"] for row in listed["orphans"]] == [plain] and listed["removed"] is False
+    assert [row["guest"]["id"] for row in listed["orphans"]] == [plain] and listed["removed"] is False
     assert plain in domains(victim.lab), "a list changes nothing"
     done = orphans(victim, "--remove")
     assert done.returncode == 0 and "their disks are where they were" in done.stdout, done

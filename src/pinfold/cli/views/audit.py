@@ -11,8 +11,9 @@ from pinfold.cli.views.phrases import guest_cell, policy_words
 from pinfold.cli.views.proof import finding_lines, findings_lines
 from pinfold.core.drift import Severity
 from pinfold.core.plural import count
-from pinfold.host.audit import Audit, GuestAudit, GuestOrigin
+from pinfold.host.audit import Audit
 from pinfold.host.repair import Repair
+from pinfold.host.verify import GuestOrigin, Verdict
 
 _WHOSE = {GuestOrigin.OURS: "ours", GuestOrigin.NOVA: "Nova's", GuestOrigin.OTHER: "not ours"}
 
@@ -61,7 +62,7 @@ def _guests(found: Audit) -> Columns:
     return table
 
 
-def _ordered(found: Audit) -> list[GuestAudit]:
+def _ordered(found: Audit) -> list[Verdict]:
     return sorted(found.guests, key=lambda one: (list(GuestOrigin).index(one.origin), one.guest.name))
 
 

@@ -29,7 +29,7 @@ def check_view(found: CheckResult) -> list[RenderableType]:
     lines += [Text.assemble(("✗ ", "bold red"), error) for error in found.errors]
     lines += [Text.assemble(("○ ", "bold yellow"), warning) for warning in found.warnings]
     table = Columns("", "", titled=False)
-    for name, cpus in found.pools:
+    for name, cpus in found.pools.items():
         table.add_row(f"  {name}", cpus or "none")
     if found.locality is not None:
         table.add_row("  locality", f"{found.locality.value}: {_LOCALITY[found.locality]}")

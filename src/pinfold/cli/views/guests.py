@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.console import RenderableType
 from rich.text import Text
 
 from pinfold.cli.views.columns import Columns
-from pinfold.cli.views.phrases import foreign_words, guest_cell, policy_words, short_emulator_words, vcpu_words
+from pinfold.cli.views.phrases import foreign_words, guest_cell, policy_words, recorded_words, short_emulator_words, vcpu_words
 from pinfold.core.drift import Subject
 from pinfold.core.fit.model import Fit
 from pinfold.core.plural import mib
@@ -18,12 +18,17 @@ from pinfold.host.claims import reading_of
 from pinfold.host.orphans import Orphan
 from pinfold.host.replace import ReplaceResult
 from pinfold.host.survey import Survey
+from pinfold.host.verify import Verdict
 
 _STYLES = {GuestState.RUNNING: "green", GuestState.PAUSED: "yellow", GuestState.CRASHED: "bold red", GuestState.STOPPED: "dim"}
 
 
-def guests_view(guests: Sequence[HostGuest], seen: Survey | None) -> list[RenderableType]:
-    """One line for each guest, ours first, by name. `seen` is None if the configured pools do not fit the host. Pure."""
+def guests_view(guests: Sequence[HostGuest], seen: Survey | None, verdicts: Iterable[Verdict] = ()) -> list[RenderableType]:
+    """One line for each guest, ours first, by name. `seen` is None if the configured pools do not fit the host. Pure.
+
+    `verdicts` are those on guests of ours whose threads were read.
+    """
+    known = {verdict.guest.id: verdict for verdict in verdicts}
     if not guests:
         return [Text("no guests", style="dim")]
     mixed = any(guest.record is None for guest in guests)  # only then is it said whose each guest is
@@ -33,13 +38,13 @@ def guests_view(guests: Sequence[HostGuest], seen: Survey | None) -> list[Render
         state = Text(guest.state.value, style=_STYLES[guest.state])
         record = guest.record
         if record is not None:
-            where, whose = (vcpu_words(record.fit), short_emulator_words(record.fit)), "ours"
+            where, whose = recorded_words(record.fit, known.get(guest.id)), "ours"
             policy, flavor = policy_words(record.policy), record.flavor
         else:
             where, whose = foreign_words(seen, guest), "not ours" if guest.nova is None else "Nova's"
             policy, flavor = _novas_policy(seen, guest), "" if guest.nova is None else guest.nova.flavor
         owner = (whose,) if mixed else ()
-        table.add_row(guest_cell(guest), state, mib(guest.whole_memory_mib), *where, *owner, policy, flavor)
+        table.add_row(guest_cell(guest), state, mib(guest.memory_mib), *where, *owner, policy, flavor)
     return [table]
 
 
@@ -74,7 +79,7 @@ def orphans_view(found: Sequence[Orphan], *, removed: bool, files_deleted: bool)
         guest = orphan.guest
         state = Text(guest.state.value, style=_STYLES[guest.state])
         by = "" if guest.record is None else guest.record.owner
-        table.add_row(guest_cell(guest), state, str(orphan.holds) or "-", by, "-" if orphan.disk is None else str(orphan.disk))
+        table.add_row(guest_cell(guest), state, str(orphan.holds) or "-", by, orphan.disk or "-")
     if removed:
         kept = "their disks and serial logs are deleted" if files_deleted else "their disks are where they were"
         return [table, Text(f"they are stopped and forgotten, and their pCPUs are free; {kept}")]

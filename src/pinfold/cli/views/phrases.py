@@ -8,7 +8,9 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift import PLACE_CODES
 from pinfold.core.fit.model import EmulatorPlacement, Fit
+from pinfold.core.overhead import ThreadClass
 from pinfold.core.overhead.table import PLACES
 from pinfold.core.pools import Pools
 from pinfold.core.printable import shown
@@ -17,6 +19,7 @@ from pinfold.drivers.port import HostGuest
 from pinfold.host.claims import places_of
 from pinfold.host.places import Places, places
 from pinfold.host.survey import Survey
+from pinfold.host.verify import Verdict
 
 
 def mib_of(free: int, total: int) -> str:
@@ -79,6 +82,23 @@ def foreign_words(seen: Survey | None, guest: HostGuest) -> tuple[str, str]:
     vcpus, emulator = (
         word if is_home else f"{word}, now {here}" for word, here, is_home in zip(there, place_words(now, pools), same, strict=True)
     )
+    return vcpus, emulator
+
+
+def recorded_words(fit: Fit, verdict: Verdict | None) -> tuple[str, str]:
+    """Where the vCPUs, and the emulator threads, of a guest of ours belong, and where those may run that are elsewhere.
+
+    `verdict` is None if the threads were not read.
+    """
+    there = vcpu_words(fit), short_emulator_words(fit)
+    if verdict is None or verdict.observation is None:
+        return there
+    astray = {tid for finding in verdict.drift if finding.code in PLACE_CODES for tid in finding.tids}
+    now = [0, 0]
+    for thread in verdict.observation.threads:
+        if thread.tid in astray:
+            now[thread.thread_class is not ThreadClass.VCPU] |= thread.allowed.mask
+    vcpus, emulator = (f"{word}, now {CpuSet.from_mask(mask)}" if mask else word for word, mask in zip(there, now, strict=True))
     return vcpus, emulator
 
 

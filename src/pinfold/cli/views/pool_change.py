@@ -11,8 +11,8 @@ from pinfold.core.drift import Subject
 from pinfold.core.drift.remedy import replaced
 from pinfold.core.plural import count, pcpus
 from pinfold.core.pools import Pools
-from pinfold.host.audit import GuestOrigin
 from pinfold.host.pool_change import AppliedPlan, GuestChange, PoolPlan
+from pinfold.host.verify import GuestOrigin
 
 
 def pools_view(plan: PoolPlan, done: AppliedPlan | None) -> list[RenderableType]:

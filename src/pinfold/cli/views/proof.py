@@ -55,9 +55,7 @@ def guest_view(
 
 def guest_head(guest: HostGuest, policy: EmulatorPolicy | None = None) -> list[RenderableType]:
     """A guest's name, state, size, policy and id. `policy` is that of a guest without our record, None if it is not known."""
-    head = Text.assemble(
-        (guest_words(guest), "bold"), f": {guest.state.value}, {count(guest.vcpus, 'vCPU')}, {mib(guest.whole_memory_mib)}"
-    )
+    head = Text.assemble((guest_words(guest), "bold"), f": {guest.state.value}, {count(guest.vcpus, 'vCPU')}, {mib(guest.memory_mib)}")
     if guest.record is not None and guest.record.flavor:
         head.append(f", flavor {guest.record.flavor}")
     lines: list[RenderableType] = [head]

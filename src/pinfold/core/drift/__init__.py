@@ -1,7 +1,7 @@
 """Drift: differences between what was recorded and what the host shows. Pure; `host` reads and repairs the host."""
 
-from pinfold.core.drift.expectation import Definitions, ExpectedMasks, InferredMasks, PinDefinition, expected
-from pinfold.core.drift.finding import THREAD_CODES, Finding, FindingCode, Severity, Subject
+from pinfold.core.drift.expectation import Definitions, ExpectedMasks, InferredMasks, PinDefinition, SeenThread, expected, seen_thread
+from pinfold.core.drift.finding import PLACE_CODES, THREAD_CODES, Finding, FindingCode, Severity, Subject
 from pinfold.core.drift.guest import compare
 from pinfold.core.drift.host import (
     Holder,
@@ -22,6 +22,7 @@ from pinfold.core.drift.siblings import busy_siblings
 from pinfold.core.drift.validity import out_of_place
 
 __all__ = [
+    "PLACE_CODES",
     "THREAD_CODES",
     "Definitions",
     "ExpectedMasks",
@@ -34,6 +35,7 @@ __all__ = [
     "PinDefinition",
     "Place",
     "Process",
+    "SeenThread",
     "Severity",
     "Subject",
     "busy_siblings",
@@ -48,5 +50,6 @@ __all__ = [
     "place_of",
     "pools_missing",
     "record_unreadable",
+    "seen_thread",
     "two_owners",
 ]

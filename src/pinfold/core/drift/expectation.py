@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Annotated, Protocol
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from pinfold.core.cpuset import CpuSet
-from pinfold.core.overhead import ObservedThread, ThreadClass
+from pinfold.core.cpuset import MAX_CPU, CpuSet
+from pinfold.core.fit.model import Fit
+from pinfold.core.overhead import ObservedThread, ThreadClass, memory_cell
 from pinfold.core.request.model import EmulatorPolicy
 
 
@@ -78,6 +79,36 @@ class Definitions(Struct, frozen=True, kw_only=True):
     live: PinDefinition | None = None
     kept: PinDefinition | None = None
     iothreads: int = 0
+
+
+class SeenThread(Struct, frozen=True, kw_only=True):
+    """The form of one thread: where it may run, and where it should, None if nothing says it.
+
+    `scheduler` is None if it was not read. `memory_cell` is the host cell whose memory a thread context allocates, None for other threads.
+    """
+
+    tid: Annotated[int, Meta(ge=0, le=2**31 - 1)]
+    name: str
+    thread_class: ThreadClass
+    vcpu: Annotated[int, Meta(ge=0, le=MAX_CPU)] | None = None
+    scheduler: str | None = None
+    allowed: CpuSet
+    recorded: CpuSet | None = None
+    memory_cell: int | None = None
+
+
+def seen_thread(thread: ObservedThread, places: ExpectedMasks | None, fit: Fit | None) -> SeenThread:
+    """The form of a thread of a guest with these places and with that recorded fit; None for those that are not known."""
+    return SeenThread(
+        tid=thread.tid,
+        name=thread.name,
+        thread_class=thread.thread_class,
+        vcpu=thread.vcpu,
+        scheduler=thread.scheduler,
+        allowed=thread.allowed,
+        recorded=None if places is None else expected(places, thread),
+        memory_cell=None if fit is None else memory_cell(thread, fit),
+    )
 
 
 def expected(places: ExpectedMasks, thread: ObservedThread) -> CpuSet | None:

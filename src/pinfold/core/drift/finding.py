@@ -62,6 +62,9 @@ THREAD_CODES = {
 }
 """The code for a thread that runs elsewhere than recorded, by thread class."""
 
+PLACE_CODES = frozenset({*THREAD_CODES.values(), FindingCode.DEFINITION_PINS})
+"""The codes that say where a thread should run."""
+
 _NOTES = frozenset({FindingCode.KERNEL_THREAD, FindingCode.THREADS_UNSETTLED, FindingCode.POOL_PART})
 
 

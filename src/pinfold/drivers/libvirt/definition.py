@@ -84,7 +84,8 @@ def _defined(text: str, pages: HostPages) -> HostGuest:
         except InvalidRequest as error:
             problem = problem or str(error)
     vcpu = domain.find("vcpu")
-    taken, memory_mib = guest_memory.taken(domain, pages)
+    taken, small_mib = guest_memory.taken(domain, pages)
+    memory_mib = -(-sum(amount_kib for _, amount_kib in guest_memory.guest_cells(domain)) // 1024)
     disks, nics = hardware.devices(domain)
     return HostGuest(
         id=GuestId(uuid),
@@ -92,6 +93,7 @@ def _defined(text: str, pages: HostPages) -> HostGuest:
         state=GuestState.STOPPED,
         vcpus=1 if vcpu is None else xmltext.text_integer(vcpu, _WHAT, most=MAX_CPU + 1),
         memory_mib=memory_mib,
+        huge_mib=memory_mib - small_mib,
         persistent=False,
         pid=None,
         record=record,
@@ -102,7 +104,6 @@ def _defined(text: str, pages: HostPages) -> HostGuest:
         disks=disks,
         nics=nics,
         problem=problem,
-        huge_mib=-(-sum(amount_kib for _, amount_kib in guest_memory.guest_cells(domain)) // 1024) - memory_mib,
     )
 
 

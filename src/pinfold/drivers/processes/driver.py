@@ -131,15 +131,14 @@ class ProcessesDriver:
     def _guest(self, process: Process, online: CpuSet) -> HostGuest:
         told, threads = self._threads.answer(process), self._threads.observation(process).threads
         seen = {thread.vcpu for thread in threads if thread.thread_class is ThreadClass.VCPU}
-        huge_mib = min(procfs.huge_kib(process.pid) // 1024, process.line.memory_mib)
         stopped = is_stopped(process.pid)
         return HostGuest(
             id=GuestId(process.id),
             name=process.name,
             state=GuestState.PAUSED if stopped or (told is not None and told.paused) else GuestState.RUNNING,
             vcpus=max(process.line.vcpus, len(seen)),
-            memory_mib=process.line.memory_mib - huge_mib,
-            huge_mib=huge_mib,
+            memory_mib=process.line.memory_mib,
+            huge_mib=min(procfs.huge_kib(process.pid) // 1024, process.line.memory_mib),
             persistent=False,
             pid=process.pid,
             pins=_pins(threads, online),
