@@ -2,7 +2,7 @@
 python := .venv/bin/python
 compile := .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lock quick pythons check lint formatted types layers pages format bench bench-fit bench-schedule bench-memory bench-agent oracle survive machine docs
+.PHONY: help setup demo test lock quick pythons check lint formatted types layers pages format bench bench-fit bench-schedule bench-packing bench-memory bench-agent oracle survive machine docs
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,13 +44,16 @@ format: .venv/pinfold-stamp ## let ruff rewrite what it can
 	.venv/bin/ruff check --fix .
 
 bench: ## every benchmark, to the end; fails when one misses its budget. The best part of an hour
-	@$(MAKE) --keep-going --jobs=1 bench-fit bench-schedule bench-memory bench-agent oracle
+	@$(MAKE) --keep-going --jobs=1 bench-fit bench-schedule bench-packing bench-memory bench-agent oracle
 
 bench-fit: .venv/pinfold-stamp ## the engine beside Nova's own; writes docs/benchmarks/fit.md
 	$(python) -m benchmarks.fit.run
 
 bench-schedule: .venv/pinfold-stamp ## decisions and creates per second; writes docs/benchmarks/schedule.md
 	$(python) -m benchmarks.schedule.run
+
+bench-packing: .venv/pinfold-stamp ## production traces placed until nothing fits, by pinfold and by plain rules; writes docs/benchmarks/packing.md
+	$(python) -m benchmarks.packing.run
 
 bench-memory: .venv/pinfold-stamp ## the API's memory with 1,000 hosts; writes docs/benchmarks/memory.md
 	$(python) -m benchmarks.memory.run

@@ -15,7 +15,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.count import count_host
 from pinfold.core.fit.demand import prepare
 from pinfold.core.fit.engine import fit
-from pinfold.core.fit.model import Fit, NoFit, Strategy
+from pinfold.core.fit.model import Fit, NoFit
 from pinfold.core.host import Claim, Foreign, HostState, Ledger, Limits, OverheadRates
 from pinfold.core.pools import Pools
 from pinfold.core.reasons import Kind, Reason, ReasonCode
@@ -23,7 +23,7 @@ from pinfold.core.request.model import EmulatorPolicy, GuestRequest
 from pinfold.scheduler.decide import Conditions, decide, explain, preview, untrait
 from pinfold.scheduler.filter import need, survivors
 from pinfold.scheduler.index import Entry, Index, numbers
-from pinfold.scheduler.model import HostRefusal, SchedulerSettings
+from pinfold.scheduler.model import HostRefusal, HostStrategy, SchedulerSettings
 from pinfold.scheduler.rank import broken_cores
 from pinfold.store.records import HostMark
 
@@ -151,9 +151,9 @@ def test_a_host_with_more_headroom_of_the_pool_comes_first() -> None:
     assert _first(index, pinned(2, emulator=EmulatorPolicy.SHARE), settings=only_the_best) == "fresh"
 
 
-@pytest.mark.parametrize(("strategy", "expected"), [(Strategy.PACK, "full"), (Strategy.SPREAD, "empty")])
+@pytest.mark.parametrize(("strategy", "expected"), [(HostStrategy.PACK, "full"), (HostStrategy.SPREAD, "empty")])
 @pytest.mark.parametrize("request_", [pinned(2), floating(1)], ids=["pinned", "floating"])
-def test_full_or_empty_hosts_come_first_as_asked(strategy: Strategy, expected: str, request_: GuestRequest) -> None:
+def test_full_or_empty_hosts_come_first_as_asked(strategy: HostStrategy, expected: str, request_: GuestRequest) -> None:
     index = _index(_entry("full", _fill(_fill(_state(), floating(1), 2), pinned(2), 1)), _entry("empty"))
     settings = structs.replace(SETTINGS, strategy=strategy, top=1)
     assert _first(index, request_, settings=settings) == expected

@@ -14,15 +14,16 @@ from msgspec.structs import replace
 from pinfold.core.fit import explain as why
 from pinfold.core.fit.demand import Demand
 from pinfold.core.fit.engine import search
-from pinfold.core.fit.model import Fit, NoFit
+from pinfold.core.fit.model import Fit, NoFit, Strategy
 from pinfold.core.identity import HostId
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.model import GuestRequest
 from pinfold.scheduler.choose import Scored, choose
 from pinfold.scheduler.filter import Mask, need, survivors
 from pinfold.scheduler.index import Entry, Index, View
-from pinfold.scheduler.model import Candidate, HostRefusal, Preview, SchedulerSettings
-from pinfold.scheduler.rank import rough, score
+from pinfold.scheduler.loss import shape_key
+from pinfold.scheduler.model import Candidate, HostRefusal, HostStrategy, Preview, SchedulerSettings
+from pinfold.scheduler.rank import least, rough, score
 
 EXPLAINED: Final = 500
 """The most hosts whose reasons a refusal by the fleet gives."""
@@ -76,7 +77,9 @@ def decide(index: Index, guest: str, demand: Demand, conditions: Conditions, set
     2. They are fitted in that order until there are `tried` fits, or until there is one fit and as many hosts have refused.
     3. The fits are scored; one of the top few comes first.
     """
-    wanted = need(demand)
+    if settings.strategy is HostStrategy.LEAST_LOSS and shape_key(demand) is not None:
+        return _least(index, guest, demand, conditions, settings)
+    wanted, strategy = need(demand), preference(settings.strategy, demand)
 
     def find(limit: int | None) -> list[Entry]:
         def see(view: View) -> list[Entry]:
@@ -84,7 +87,7 @@ def decide(index: Index, guest: str, demand: Demand, conditions: Conditions, set
             allowed = conditions.mask(view.entries)
             if allowed is not None:
                 left &= allowed
-            return [view.entries[row] for row in rough(wanted, view, left, settings.strategy, guest)[:limit]]
+            return [view.entries[row] for row in rough(wanted, view, left, strategy, guest)[:limit]]
 
         return index.look(see)
 
@@ -94,6 +97,44 @@ def decide(index: Index, guest: str, demand: Demand, conditions: Conditions, set
     if not scored:
         _try([entry for entry in find(None) if entry.id not in refused], demand, settings, scored, refused)
     return choose(guest, scored, settings.top)
+
+
+def preference(strategy: HostStrategy, demand: Demand) -> Strategy:
+    """Whether a guest without a place in the table of losses goes to full or empty hosts: with LEAST_LOSS, pinned ones to full hosts."""
+    if strategy is HostStrategy.LEAST_LOSS:
+        return Strategy.PACK if demand.pins else Strategy.SPREAD
+    return Strategy.PACK if strategy is HostStrategy.PACK else Strategy.SPREAD
+
+
+def _least(index: Index, guest: str, demand: Demand, conditions: Conditions, settings: SchedulerSettings) -> tuple[Candidate, ...]:
+    """The hosts that lose least, at most `top` of them. The table is exact but for traits and the overhead pool's state, so hardly any
+    of them refuses.
+    """
+    wanted = need(demand)
+
+    def find(most: int) -> list[tuple[Entry, int]]:
+        def see(view: View) -> list[tuple[Entry, int]]:
+            left = survivors(wanted, view)
+            allowed = conditions.mask(view.entries)
+            if allowed is not None:
+                left &= allowed
+            keys, cells = view.losses.find(demand)
+            rows = least(keys[: len(view.entries)], wanted, view, left, guest, most)
+            return [(view.entries[row], int(cells[row])) for row in rows]
+
+        return index.look(see)
+
+    for most in (settings.top, len(index)):
+        found: list[Candidate] = []
+        for entry, cell in find(most):
+            fit = search(demand, entry.counts, entry.strategy, cell)
+            if fit is not None:
+                found.append(Candidate(host=entry.id, name=entry.name, revision=entry.state.revision, fit=fit))
+            if len(found) == settings.top:
+                break
+        if found:
+            return tuple(found)
+    return ()
 
 
 def _try(entries: Iterable[Entry], demand: Demand, settings: SchedulerSettings, scored: list[Scored], refused: set[HostId]) -> None:
@@ -109,7 +150,7 @@ def _try(entries: Iterable[Entry], demand: Demand, settings: SchedulerSettings, 
 
 def _scored(demand: Demand, entry: Entry, found: Fit, settings: SchedulerSettings) -> Scored:
     candidate = Candidate(host=entry.id, name=entry.name, revision=entry.state.revision, fit=found)
-    return score(demand.request, entry.counts, found, settings.strategy), candidate
+    return score(demand.request, entry.counts, found, preference(settings.strategy, demand)), candidate
 
 
 def explain(index: Index, demand: Demand, conditions: Conditions, known: dict[HostId, HostRefusal]) -> tuple[tuple[HostRefusal, ...], int]:
@@ -148,9 +189,21 @@ def refusal(entry: Entry, answer: NoFit) -> HostRefusal:
     return HostRefusal(host=entry.id, name=entry.name, revision=entry.state.revision, no_fit=answer)
 
 
-def fit_on(entry: Entry, demand: Demand) -> Fit | NoFit:
-    """The fit on one host, or its reasons."""
-    return search(demand, entry.counts, entry.strategy) or NoFit(reasons=why.explain(demand, entry.counts))
+def _places(index: Index, demand: Demand, settings: SchedulerSettings) -> dict[HostId, tuple[int, int]]:
+    """For `least-loss` the key of each host and the position of its host cell; nothing for a guest that the table does not describe."""
+    if settings.strategy is not HostStrategy.LEAST_LOSS or shape_key(demand) is None:
+        return {}
+
+    def see(view: View) -> dict[HostId, tuple[int, int]]:
+        keys, cells = view.losses.find(demand)
+        return {entry.id: (int(keys[row]), int(cells[row])) for row, entry in enumerate(view.entries)}
+
+    return index.look(see)
+
+
+def fit_on(entry: Entry, demand: Demand, first: int = -1) -> Fit | NoFit:
+    """The fit on one host, or its reasons. `first` is the position of the preferred host cell."""
+    return search(demand, entry.counts, entry.strategy, first) or NoFit(reasons=why.explain(demand, entry.counts))
 
 
 def _changed() -> NoFit:
@@ -160,6 +213,7 @@ def _changed() -> NoFit:
 
 def preview(index: Index, demand: Demand, conditions: Conditions, settings: SchedulerSettings) -> Preview:
     """Every host that takes the guest, by score and name; and the refusals of all others, by name."""
+    places = _places(index, demand, settings)
     entries = index.look(lambda view: sorted(view.entries, key=lambda entry: (entry.name, entry.id)))
     scored: list[Scored] = []
     refusals = []
@@ -170,10 +224,12 @@ def preview(index: Index, demand: Demand, conditions: Conditions, settings: Sche
         if told is not None:
             refusals.append(told)
             continue
-        answer = fit_on(entry, demand)
+        key, cell = places.get(entry.id, (0, -1))
+        answer = fit_on(entry, demand, cell)
         if isinstance(answer, NoFit):
             refusals.append(refusal(entry, answer))
         else:
-            scored.append(_scored(demand, entry, answer, settings))
+            (lacks_pool, *others), candidate = _scored(demand, entry, answer, settings)
+            scored.append(((lacks_pool, key, *others), candidate))
     ordered = sorted(scored, key=lambda one: (one[0], one[1].name, one[1].host))
     return Preview(candidates=tuple(found for _, found in ordered), refusals=tuple(refusals))

@@ -22,6 +22,7 @@ from pinfold.core.fit.count import Counts, Frame, count_host
 from pinfold.core.fit.model import Strategy
 from pinfold.core.host import Claim, HostState, Ledger
 from pinfold.core.identity import ClaimId, GuestId, HostId
+from pinfold.scheduler.loss import LossTable, Shapes
 from pinfold.store.records import HostLedger, HostMark
 
 WIDTH: Final = 8
@@ -90,6 +91,8 @@ class View:
 
     entries: Sequence[Entry]
     numbers: Numbers
+    losses: LossTable
+    """Up to date; for `least-loss`."""
 
     def column(self, name: str) -> Numbers:
         """One column of `COLUMN`, over all rows."""
@@ -105,6 +108,8 @@ class Index:
         self._rows: dict[HostId, int] = {}
         self._entries: list[Entry] = []
         self._numbers: Numbers = np.zeros((0, _COLUMNS), dtype=np.int64, order="F")
+        self._losses = LossTable(Shapes(version=0, shapes=()))
+        self._changed: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -114,6 +119,12 @@ class Index:
         with self._lock:
             for entry in entries:
                 self._put(entry)
+
+    def weigh(self, shapes: Shapes) -> None:
+        """Take these for the fleet's common shapes from now on."""
+        with self._lock:
+            self._losses = LossTable(shapes)
+            self._changed = set(range(len(self._entries)))
 
     def drop(self, hosts: Iterable[HostId]) -> None:
         """Forget hosts."""
@@ -127,6 +138,7 @@ class Index:
                     self._entries[row] = self._entries[last]
                     self._numbers[row] = self._numbers[last]
                     self._rows[self._entries[row].id] = row
+                    self._changed.add(row)
                 self._entries.pop()
 
     def get(self, host: HostId) -> Entry | None:
@@ -156,7 +168,10 @@ class Index:
     def look(self, see: Callable[[View], T]) -> T:
         """Return what `see` makes of the index now. The view is valid until `see` returns, which must be soon; entries may be kept."""
         with self._lock:
-            return see(View(self._entries, self._numbers[: len(self._entries)]))
+            if self._changed:
+                self._losses.renew(self._entries, self._changed)
+                self._changed.clear()
+            return see(View(self._entries, self._numbers[: len(self._entries)], self._losses))
 
     def stale(self, marks: Iterable[HostMark]) -> tuple[frozenset[HostId], frozenset[HostId]]:
         """Compare with the store's marks of all hosts: returns the hosts to read anew, and those that are gone.
@@ -209,6 +224,7 @@ class Index:
         else:
             self._entries[row] = entry
         self._numbers[row] = numbers(entry)
+        self._changed.add(row)
 
 
 def entry(found: HostLedger) -> Entry:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Final
 
 from msgspec import Struct
 
-from pinfold.core.fit.model import Fit, NoFit, Strategy
+from pinfold.core.fit.model import Fit, NoFit
 from pinfold.core.identity import GuestId, HostId
 from pinfold.core.request.model import GuestRequest
 from pinfold.store.records import ClaimRole
+
+
+class HostStrategy(Enum):
+    """`[scheduler] host_strategy`: which of the hosts that take a guest gets it."""
+
+    LEAST_LOSS = "least-loss"
+    """the one that loses least of the fleet's common shapes"""
+    PACK = "pack"
+    """the fullest"""
+    SPREAD = "spread"
+    """the emptiest"""
 
 
 class SchedulerSettings(Struct, frozen=True, kw_only=True):
@@ -23,8 +35,8 @@ class SchedulerSettings(Struct, frozen=True, kw_only=True):
     claim_seconds: float = 60.0
     refresh_seconds: float = 0.5
     traits_seconds: float = 3.0
-    strategy: Strategy = Strategy.SPREAD
-    """Whether guests go to full or to empty hosts, where overhead pool and fragmentation leave a choice."""
+    strategy: HostStrategy = HostStrategy.SPREAD
+    """Which hosts guests go to, where the overhead pool leaves a choice; for PACK and SPREAD fragmentation comes before it, too."""
     tried: int = 8
     top: int = 3
     late_seconds: float = 120.0

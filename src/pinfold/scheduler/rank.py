@@ -17,6 +17,7 @@ from pinfold.core.overhead.table import PoolState, rules
 from pinfold.core.request.model import GuestRequest
 from pinfold.scheduler.filter import Mask, Need, booked
 from pinfold.scheduler.index import View
+from pinfold.scheduler.loss import NOWHERE
 
 STEPS = 10
 """Headroom is compared in tenths of the pool: finer differences are noise that would hide fragmentation."""
@@ -37,6 +38,23 @@ def rough(wanted: Need, view: View, left: Mask, strategy: Strategy, guest: str) 
         free = view.column("overhead_room")[rows] - booked(wanted, view)[rows]
         keys += [-np.where(pool, np.clip(free * STEPS // total, -STEPS, STEPS), 0), ~pool]
     return rows[np.lexsort(keys)]
+
+
+def least(keys: NDArray[np.int64], wanted: Need, view: View, left: Mask, guest: str, most: int) -> NDArray[np.intp]:
+    """The remaining rows with the smallest keys of a `LossTable`, at most `most`, the best first; a host with an online overhead pool
+    before one without, for a guest that shares it. Equal rows start at a position that depends on the guest.
+    """
+    rows = np.flatnonzero(left & (keys != NOWHERE))
+    if wanted.demand.asks_pool and len(rows):
+        online = view.column("pool")[rows] == PoolState.ONLINE
+        rows = rows[online] if online.any() else rows
+    found = keys[rows]
+    if len(rows) > most:
+        border = np.partition(found, most - 1)[most - 1]
+        kept = found <= border
+        rows, found = rows[kept], found[kept]
+    turned = (rows + _turn(guest)) % max(len(view.entries), 1)
+    return rows[np.lexsort((turned, found))][:most]
 
 
 def score(request: GuestRequest, counts: Counts, fit: Fit, strategy: Strategy) -> tuple[int, ...]:

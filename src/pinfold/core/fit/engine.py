@@ -43,14 +43,17 @@ def fit(request: GuestRequest, state: HostState, strategy: Strategy = Strategy.P
     return search(demand, counts, strategy) or NoFit(reasons=explain(demand, counts))
 
 
-def search(demand: Demand, counts: Counts, strategy: Strategy = Strategy.PACK) -> Fit | None:
-    """A valid placement of the compiled request on the counted host; None where there is none. Raises `InvariantViolation` as `fit`."""
+def search(demand: Demand, counts: Counts, strategy: Strategy = Strategy.PACK, first: int = -1) -> Fit | None:
+    """A valid placement of the compiled request on the counted host; None where there is none. Raises `InvariantViolation` as `fit`.
+
+    A guest of equal cells goes to the host cell at position `first`, if that takes it; the others follow by `strategy`.
+    """
     if not host_takes(demand, counts):
         return None
     if not demand.cells:
         answer = _float(demand, counts)
     else:
-        placed = place(demand, counts, strategy)
+        placed = place(demand, counts, strategy, first)
         if placed is None:
             return None
         answer = _pin(demand, counts, placed)

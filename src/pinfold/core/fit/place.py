@@ -22,19 +22,22 @@ Edges = list[tuple[int, int] | None]
 """For each host cell `(cost, small memory in MiB)`, or None if it does not take the guest cell."""
 
 
-def place(demand: Demand, counts: Counts, strategy: Strategy) -> Placed | None:
-    """Host cells for the guest cells, and the carrier of the emulator; None where no placement exists."""
+def place(demand: Demand, counts: Counts, strategy: Strategy, first: int = -1) -> Placed | None:
+    """Host cells for the guest cells, and the carrier of the emulator; None where no placement exists.
+
+    For equal guest cells the host cell at position `first` comes before those that the strategy prefers.
+    """
     if len(demand.cells) > len(counts.cells):
         return None
     if demand.one_kind:
-        return _place_equal(demand, counts, strategy)
+        return _place_equal(demand, counts, strategy, first)
     if not demand.own_pcpus:
         found = _match(demand, counts, strategy, -1)
         return None if found is None else (found[0], -1)
-    first, *others = carriers(demand)
-    found = _match(demand, counts, strategy, first)
+    carrier, *others = carriers(demand)
+    found = _match(demand, counts, strategy, carrier)
     if found is not None:
-        return found[0], first
+        return found[0], carrier
     if _match(demand, counts, strategy, -1) is None:
         return None
     best: tuple[int, int, tuple[CellCounts, ...]] | None = None
@@ -45,10 +48,12 @@ def place(demand: Demand, counts: Counts, strategy: Strategy) -> Placed | None:
     return None if best is None else (best[2], best[1])
 
 
-def _place_equal(demand: Demand, counts: Counts, strategy: Strategy) -> Placed | None:
+def _place_equal(demand: Demand, counts: Counts, strategy: Strategy, first: int) -> Placed | None:
     """The same for guest cells of one kind, where the cheapest matching is the first host cells in the order of preference."""
     need = demand.kinds[0]
     order = counts.order(strategy, need.pins > 0)
+    if first >= 0:
+        order = (counts.cells[first], *(cell for cell in order if cell.frame.position != first))
     placed = _first_cells(demand, need, order)
     if placed is None or demand.only_small_pages:
         return placed
