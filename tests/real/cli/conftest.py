@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +20,13 @@ Pinfold = Callable[..., "subprocess.CompletedProcess[str]"]
 
 FLAVORS = tuple(replace(flavor, vcpus=1, ram_mib=64) for flavor in user_files.FLAVORS if flavor.name in ("pinned", "share", "isolate"))
 """Small enough for the machine's own topology."""
+
+
+def change_pools(folder: Path, shared: str, dedicated: str) -> None:
+    """Other pools in the configuration."""
+    config = folder / "pinfold.conf"
+    text = re.sub(r"cpu_shared_set = .*", f"cpu_shared_set = {shared}", config.read_text())
+    config.write_text(re.sub(r"cpu_dedicated_set = .*", f"cpu_dedicated_set = {dedicated}", text))
 
 
 @pytest.fixture

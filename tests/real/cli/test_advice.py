@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.real.cli.conftest import Pinfold
+from tests.real.cli.conftest import Pinfold, change_pools
 
 from pinfold.lab.daemon import LabHost
 
@@ -38,13 +38,6 @@ def _virsh(lab: LabHost, *words: str) -> str:
     return subprocess.run(["virsh", "-q", "-c", lab.uri, *words], check=True, capture_output=True, text=True).stdout
 
 
-def _pools(folder: Path, shared: str, dedicated: str) -> None:
-    """Other pools in the configuration."""
-    config = folder / "pinfold.conf"
-    text = re.sub(r"cpu_shared_set = .*", f"cpu_shared_set = {shared}", config.read_text())
-    config.write_text(re.sub(r"cpu_dedicated_set = .*", f"cpu_dedicated_set = {dedicated}", text))
-
-
 def test_a_guest_outside_of_the_pools_is_placed_again_and_its_disk_stays(pinfold: Pinfold, idle_rom: Path, tmp_path: Path) -> None:
     image = tmp_path / "disk.raw"
     image.write_bytes(b"\0" * (1 << 20))
@@ -52,7 +45,7 @@ def test_a_guest_outside_of_the_pools_is_placed_again_and_its_disk_stays(pinfold
     pinfold("guest", "start", "web", "--flavor", "share", "--rom", str(idle_rom), "--disk-file", str(image))
     (overlay,) = (tmp_path / "state" / "overlays").rglob("*.qcow2")
     kept = overlay.read_bytes(), overlay.stat().st_ino
-    _pools(tmp_path, "18-19", "20-31")
+    change_pools(tmp_path, "18-19", "20-31")
     pins, overhead = _outside(pinfold)
     _follow(pinfold, overhead)
     assert _finding(pinfold, "outside-pool")["subject"] == "its pins"
@@ -72,9 +65,9 @@ def _outside(pinfold: Pinfold) -> tuple[str, str]:
 
 
 def test_a_guest_on_a_part_of_the_overhead_pool_is_given_all_of_it(pinfold: Pinfold, idle_rom: Path, tmp_path: Path) -> None:
-    _pools(tmp_path, "0-1", "4-15,18-31")
+    change_pools(tmp_path, "0-1", "4-15,18-31")
     pinfold("guest", "start", "web", "--flavor", "share", "--rom", str(idle_rom))
-    _pools(tmp_path, "0-1,16-17", "4-15,18-31")
+    change_pools(tmp_path, "0-1,16-17", "4-15,18-31")
     pinfold("guest", "stop", "web")
     pinfold("guest", "restart", "web")
     _follow(pinfold, _finding(pinfold, "pool-part", status=0)["advice"])
@@ -106,7 +99,7 @@ def test_a_record_that_was_damaged_is_written_again(pinfold: Pinfold, synthetic_
 def test_a_refused_replace_prints_the_reasons_of_fit(pinfold: Pinfold, idle_rom: Path, tmp_path: Path) -> None:
     pinfold("guest", "start", "web", "--flavor", "share", "--rom", str(idle_rom))
     pinfold("guest", "stop", "web")
-    _pools(tmp_path, "0-1", "20")
+    change_pools(tmp_path, "0-1", "20")
     pinfold("guest", "start", "db", "--flavor", "pinned", "--rom", str(idle_rom))
     said = pinfold("guest", "replace", "web", status=1).stdout
     foretold = pinfold("fit", "--flavor", "share", status=1).stdout
