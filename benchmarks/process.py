@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.real.fleet.rig import Process
+from tests.rig.processes import Process
 
 _PATIENCE_SECONDS = 900.0
 

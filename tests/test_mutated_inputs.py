@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from tests.build.specs import SPECS
 from tests.config.test_host import NOVA
-from tests.drivers.libvirt.specs import SPECS
 from tests.mutated import letters, read_or_refused, xml
 
 from pinfold.config import load

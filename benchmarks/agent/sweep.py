@@ -10,8 +10,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.real.fleet.fleet_rig import ACCOUNT, sweep, write_accounts
-from tests.real.fleet.rig import Process, Service, configuration, until
+from tests.rig.fleet import ACCOUNT, sweep, write_accounts
+from tests.rig.processes import Process, Service, configuration, until
 
 from benchmarks.process import Memory, cpu_seconds, memory, started
 from pinfold.agent.report import thread_report

@@ -12,8 +12,8 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.real.fleet.fleet_rig import ACCOUNT, write_accounts
-from tests.real.fleet.rig import COMPUTE, Process, Service
+from tests.rig.fleet import ACCOUNT, write_accounts
+from tests.rig.processes import COMPUTE, Process, Service
 
 from benchmarks.memory.fill import fill
 from benchmarks.page import PAGES, Budget, publish, table

@@ -6,7 +6,9 @@ from collections import Counter
 
 import pytest
 from msgspec import structs
-from tests.fleet import floating, pinned, report
+from tests.build.fits import fits
+from tests.build.hosts import NO_RESERVE, state
+from tests.build.requests import floating, pinned
 from tests.oracle.generate import case
 
 from pinfold.accounting.resources import DISK_GB, MEMORY_MB, OVERHEAD, PCPU, UNLIMITED, VCPU, Inventory, amounts, inventories
@@ -18,21 +20,9 @@ from pinfold.core.ledger import claim
 from pinfold.core.pools import Pools
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest, ThreadPolicy
 
-NO_RESERVE = Limits(reserved_memory_mib=0)
 
-
-def _state(limits: Limits = NO_RESERVE, *, shared: str = "0-1", overhead: str | None = "0-1", disk: int | None = 100) -> HostState:
-    topology = report().topology
-    pool = CpuSet.parse(shared)
-    other = None if overhead is None else CpuSet.parse(overhead)
-    pools = Pools(shared=pool, dedicated=topology.online - pool - (other or CpuSet()), overhead=other)
-    return HostState(topology=topology, pools=pools, limits=limits, disk_gib=disk)
-
-
-def _fit(request: GuestRequest, state: HostState) -> Fit:
-    answer = fit(request, state)
-    assert isinstance(answer, Fit), answer
-    return answer
+def host(limits: Limits = NO_RESERVE, *, shared: str = "0-1", overhead: str | None = "0-1", disk: int | None = 100) -> HostState:
+    return state("pack:2 core:4 pu:2 mem:8192", shared=shared, overhead=overhead, limits=limits, disk_gib=disk)
 
 
 def _offer(state: HostState, name: str) -> Inventory | None:
@@ -41,13 +31,13 @@ def _offer(state: HostState, name: str) -> Inventory | None:
 
 def _claimed(state: HostState, *requests: GuestRequest) -> HostState:
     for index, request in enumerate(requests):
-        state = claim(state, f"00000000-0000-0000-0000-{index:012}", _fit(request, state))
+        state = claim(state, f"00000000-0000-0000-0000-{index:012}", fits(request, state))
     return state
 
 
 def test_an_empty_host_offers_what_the_table_says() -> None:
     limits = structs.replace(NO_RESERVE, reserved_memory_mib=512, reserved_disk_gib=10)
-    assert dict(inventories(_state(limits))) == {
+    assert dict(inventories(host(limits))) == {
         PCPU: Inventory(total=14, max_unit=14),
         VCPU: Inventory(total=2, allocation_ratio=2.0, max_unit=4),
         MEMORY_MB: Inventory(total=16384, reserved=512, max_unit=15872),
@@ -71,7 +61,7 @@ def test_an_empty_host_offers_what_the_table_says() -> None:
     ],
 )
 def test_no_pcpu_is_sold_twice(shared: str, overhead: str | None, fraction: float, millicpu: int | None, vcpus: int | None) -> None:
-    state = _state(structs.replace(NO_RESERVE, shared_fraction=fraction), shared=shared, overhead=overhead)
+    state = host(structs.replace(NO_RESERVE, shared_fraction=fraction), shared=shared, overhead=overhead)
     booked, floats = _offer(state, OVERHEAD), _offer(state, VCPU)
     assert (booked and booked.total) == millicpu
     assert (floats and floats.max_unit) == vcpus
@@ -92,22 +82,22 @@ def test_no_pcpu_is_sold_twice(shared: str, overhead: str | None, fraction: floa
     ids=["pinned", "isolate takes one more", "share books overhead", "idle siblings count", "both", "floating"],
 )
 def test_a_guest_consumes_what_the_table_says(request_: GuestRequest, expected: dict[str, int]) -> None:
-    assert dict(amounts(_fit(request_, _state()), _state())) == expected
+    assert dict(amounts(fits(request_, host()), host())) == expected
 
 
 def test_share_consumes_no_overhead_where_there_is_no_pool() -> None:
-    state = _state(overhead=None)
-    assert OVERHEAD not in dict(amounts(_fit(pinned(4, emulator=EmulatorPolicy.SHARE), state), state))
+    state = host(overhead=None)
+    assert OVERHEAD not in dict(amounts(fits(pinned(4, emulator=EmulatorPolicy.SHARE), state), state))
 
 
 def test_a_host_that_accounts_no_disk_is_asked_for_none() -> None:
-    state = _state(disk=None)
-    assert DISK_GB not in dict(amounts(_fit(pinned(4), state), state))
+    state = host(disk=None)
+    assert DISK_GB not in dict(amounts(fits(pinned(4), state), state))
     assert _offer(state, DISK_GB) is None
 
 
 def test_report_never_refuses_and_still_counts() -> None:
-    state = _state(structs.replace(NO_RESERVE, booking=Booking.REPORT))
+    state = host(structs.replace(NO_RESERVE, booking=Booking.REPORT))
     offered = _offer(state, OVERHEAD)
     assert offered is not None
     assert offered.total == 1000
@@ -116,8 +106,8 @@ def test_report_never_refuses_and_still_counts() -> None:
 
 def test_report_does_not_refuse_where_the_fraction_leaves_less_than_one_millicpu() -> None:
     limits = structs.replace(NO_RESERVE, booking=Booking.REPORT, shared_fraction=0.0004)
-    state = _state(limits, shared="0", overhead="0")
-    answer = _fit(pinned(4, emulator=EmulatorPolicy.SHARE), state)
+    state = host(limits, shared="0", overhead="0")
+    answer = fits(pinned(4, emulator=EmulatorPolicy.SHARE), state)
     assert dict(amounts(answer, state))[OVERHEAD] == 28
     assert placement_accepts(state, answer)
     assert _offer(structs.replace(state, limits=structs.replace(limits, shared_fraction=0.0)), OVERHEAD) is None
@@ -125,7 +115,7 @@ def test_report_does_not_refuse_where_the_fraction_leaves_less_than_one_millicpu
 
 
 def test_foreign_pins_are_reserved_unless_a_claim_holds_them() -> None:
-    state = _claimed(_state(), pinned(2))
+    state = _claimed(host(), pinned(2))
     taken = state.ledger.claims[0].fit.taken
     foreign = Foreign(name="x", cpus=CpuSet.of(taken.first, 14, 15, 0))
     seen = structs.replace(state, ledger=Ledger(claims=state.ledger.claims, foreign=(foreign,)))
@@ -133,13 +123,13 @@ def test_foreign_pins_are_reserved_unless_a_claim_holds_them() -> None:
 
 
 def test_a_pool_that_shrank_offers_what_is_still_claimed() -> None:
-    state = _claimed(_state(), pinned(2))
+    state = _claimed(host(), pinned(2))
     left = structs.replace(state, pools=Pools(shared=CpuSet.parse("0-1"), dedicated=CpuSet(), overhead=None))
     assert _offer(left, PCPU) == Inventory(total=2, max_unit=2)
 
 
 def test_a_class_in_use_stays_full_when_its_pool_goes() -> None:
-    state = _claimed(_state(), pinned(2, emulator=EmulatorPolicy.SHARE), floating(2))
+    state = _claimed(host(), pinned(2, emulator=EmulatorPolicy.SHARE), floating(2))
     left = structs.replace(state, pools=Pools(shared=CpuSet(), dedicated=state.pools.dedicated, overhead=None))
     assert _offer(left, VCPU) == Inventory(total=2, max_unit=2)
     assert _offer(left, OVERHEAD) == Inventory(total=24, max_unit=24)
@@ -184,7 +174,7 @@ def test_placement_accepts_until_the_host_is_full() -> None:
         limits = structs.replace(
             NO_RESERVE, cpu_allocation_ratio=cpu, ram_allocation_ratio=ram, disk_allocation_ratio=disk, shared_fraction=fraction
         )
-        state = _state(structs.replace(limits, reserved_memory_mib=300, reserved_disk_gib=7), shared="0-2", overhead="0-2")
+        state = host(structs.replace(limits, reserved_memory_mib=300, reserved_disk_gib=7), shared="0-2", overhead="0-2")
         for index in range(400):
             request = floating(1, memory_mib=97) if index % 3 else pinned(1, memory_mib=131, emulator=EmulatorPolicy.SHARE)
             answer = fit(request, state)

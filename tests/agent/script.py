@@ -5,7 +5,9 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field
 
-from tests.fleet import pinned, report
+from tests.build.guests import recorded
+from tests.build.hosts import as_state, report
+from tests.build.requests import pinned
 
 from pinfold.agent.actions import Action, Audit, Log, Look, Perform, ReadOrders, SaveStories, SendGuest, SendHeartbeat, SendReport, Verify
 from pinfold.agent.events import (
@@ -29,7 +31,6 @@ from pinfold.agent.step import step
 from pinfold.agent.wire import GuestOrder, Orders, Welcome
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.model import Fit
-from pinfold.core.host import HostState, Ledger
 from pinfold.core.identity import ClaimId
 from pinfold.core.options import Option
 from pinfold.core.request.model import EmulatorPolicy
@@ -79,14 +80,12 @@ def guest(
 ) -> HostGuest:
     """A guest of the service on the host."""
     record = Record(guest=key, policy=EmulatorPolicy.UNSET, fit=FIT, claim=claim, revision=revision, owner=OWNER)
-    return HostGuest(id=key, name=f"instance-{key}", state=state, vcpus=1, memory_mib=64, record=record, hangs=hangs)
+    return recorded(record, name=f"instance-{key}", state=state, hangs=hangs)
 
 
 def survey(*guests: HostGuest) -> Survey:
     """A host with these guests."""
-    host = report()
-    state = HostState(topology=host.topology, pools=host.pools, limits=host.limits, ledger=Ledger(), traits=frozenset(), name="c1")
-    return Survey(state=state, guests=guests)
+    return Survey(state=as_state(report(), name="c1"), guests=guests)
 
 
 @dataclass

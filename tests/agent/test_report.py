@@ -2,6 +2,7 @@
 
 import pytest
 from msgspec.structs import replace
+from tests.build.guests import recorded
 
 from pinfold.agent.reconcile import LastBoot, Memory, PresentGuest
 from pinfold.agent.report import guest_report, lost_guests
@@ -21,7 +22,7 @@ SEEN = ThreadReport(witness="procfs")
 
 
 def guest(state: GuestState) -> HostGuest:
-    return HostGuest(id="g", name="g", state=state, vcpus=1, memory_mib=64, record=RECORD)
+    return recorded(RECORD, state=state)
 
 
 def test_a_guest_that_is_off_after_a_boot_that_failed_says_why() -> None:

@@ -9,15 +9,14 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.fleet import pinned, report
+from tests.build.fits import fits
+from tests.build.hosts import as_state, report
+from tests.build.requests import pinned
 
 from pinfold.agent.responses import parse_orders, parse_welcome, refusal_message
 from pinfold.agent.wire import GuestOrder, Orders, Welcome
 from pinfold.core.encoding import json_text, plain
 from pinfold.core.errors import InvalidRequest
-from pinfold.core.fit.engine import fit
-from pinfold.core.fit.model import Fit, Strategy
-from pinfold.core.host import HostState, Ledger
 from pinfold.core.identity import ClaimId
 from pinfold.store.records import Desired, Tombstone
 
@@ -27,11 +26,8 @@ OTHER = "66666666-7777-4888-9999-aaaaaaaaaaaa"
 
 def order(guest: str = GUEST) -> GuestOrder:
     """An order as the service makes it, from a real request and its fit."""
-    host = report()
-    state = HostState(topology=host.topology, pools=host.pools, limits=host.limits, ledger=Ledger(), traits=frozenset(), name="h")
     request = pinned(2)
-    found = fit(request, state, Strategy.PACK)
-    assert isinstance(found, Fit)
+    found = fits(request, as_state(report(), name="h"))
     return GuestOrder(
         guest=guest,
         name="vm é",

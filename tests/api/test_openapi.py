@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
-from tests.fleet_fixtures import placement_file, sqlite_file
-from tests.stories.rig import Fleet, open_fleet
+from tests.rig.databases import placement_file, sqlite_file
+from tests.rig.in_process import Fleet, open_fleet
 
 from pinfold.accounting.embedded import EmbeddedPlacement, load, unload
 from pinfold.api.app import ROUTERS

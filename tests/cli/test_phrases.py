@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from tests.host.guests import cpus, surveyed, theirs
+from tests.build.guests import surveyed, theirs
+from tests.build.hosts import cpus
 
 from pinfold.cli.views.phrases import foreign_words
 from pinfold.drivers.port import DefinedPins, HostGuest

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from msgspec import structs
+from tests.build.repairs import repairable
 from tests.cli.test_host_map import SHARE, survey
-from tests.repairs import repairable
 
 from pinfold.cli.output import show
 from pinfold.cli.views.audit import audit_view, repair_view

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.fleet import pinned, report
+from tests.build.hosts import report
+from tests.build.requests import pinned
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.encoding import decoder, encode, json_text, plain, reader

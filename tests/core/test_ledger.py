@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from tests.core.hosts import cpus, fits, guest, holding, state
+from tests.build.fits import fits, holding
+from tests.build.hosts import cpus, state
+from tests.build.requests import guest
 
 from pinfold.core.errors import Conflict
 from pinfold.core.host import Claim, Foreign, Ledger

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from tests.core.hosts import cpus, fits, guest, state
+from tests.build.fits import fits
+from tests.build.hosts import cpus, state
+from tests.build.requests import guest
 
 from pinfold.accounting.resources import amounts
 from pinfold.core.drift import Subject, out_of_place

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.core.hosts import guest, state
+from tests.build.hosts import state
+from tests.build.requests import guest
 
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.engine import fit

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from tests.core.hosts import cpus, fits, guest, guests, state, states
+from tests.build.fits import fits
+from tests.build.hosts import cpus, pools, state, states
+from tests.build.requests import guest, guests
 from tests.oracle.room import read
 from tests.oracle.valid import emulator_wrongs, floating_wrongs
 
@@ -27,10 +29,6 @@ from pinfold.core.request.model import EmulatorPolicy, GuestRequest
 WEB = GuestId("web")
 SHARE, ISOLATE, UNSET = EmulatorPolicy.SHARE, EmulatorPolicy.ISOLATE, EmulatorPolicy.UNSET
 LIMITS = Limits(reserved_memory_mib=0)
-
-
-def pools(shared: str = "", dedicated: str = "", overhead: str | None = None) -> Pools:
-    return Pools(shared=cpus(shared), dedicated=cpus(dedicated), overhead=None if overhead is None else cpus(overhead))
 
 
 def placed(request: GuestRequest, where: HostState) -> tuple[Fit, HostState]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.core.hosts import cpus
+from tests.build.hosts import cpus
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from tests.host.guests import HOST, POOLS, cpus, fit, ours, surveyed, theirs, uuid
+from tests.build.fits import fit
+from tests.build.guests import HOST, POOLS, ours, surveyed, theirs, uuid
+from tests.build.hosts import cpus
 
 from pinfold.core.drift import Severity, two_owners
 from pinfold.core.errors import Conflict

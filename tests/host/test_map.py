@@ -5,7 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
-from tests.host.guests import HOST, POOLS, cpus, fit, ours, surveyed, theirs, uuid
+from tests.build.fits import fit
+from tests.build.guests import HOST, POOLS, ours, surveyed, theirs, uuid
+from tests.build.hosts import cpus
 
 from pinfold.core.drift import Finding, FindingCode
 from pinfold.core.host import ForeignMemory

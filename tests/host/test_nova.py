@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 from msgspec import structs
-from tests.host.guests import HOST, POOLS, cpus, fit, ours, surveyed, theirs
-from tests.repairs import repairable
+from tests.build.fits import fit
+from tests.build.guests import HOST, POOLS, ours, surveyed, theirs
+from tests.build.hosts import cpus
+from tests.build.repairs import repairable
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, FindingCode, Severity, Subject

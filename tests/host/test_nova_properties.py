@@ -8,8 +8,9 @@ import shlex
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
-from tests.host.guests import HOST, POOLS, cpus, theirs
-from tests.repairs import repairable
+from tests.build.guests import HOST, POOLS, theirs
+from tests.build.hosts import cpus
+from tests.build.repairs import repairable
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, Subject

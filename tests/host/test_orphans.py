@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pinfold.core.cpuset import CpuSet
-from pinfold.core.fit.model import Fit, FitCell
+from msgspec import structs
+from tests.build.fits import fit
+from tests.build.guests import recorded
+
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.port import GuestState, HostGuest, Record
+from pinfold.drivers.port import HostGuest, Record
 from pinfold.host import disk
 from pinfold.host.orphans import orphans
 
@@ -16,9 +18,8 @@ KNOWN, LOST, ELSEWHERE, DIRECT, FOREIGN = (f"{number}1111111-2222-4333-8444-5555
 
 
 def guest(guest_id: str, owner: str) -> HostGuest:
-    fit = Fit(vcpus=1, memory_mib=8, cells=(FitCell(guest_cell=0, host_cell=0, pins=((0, 3),)),), emulator=CpuSet.of(0))
-    record = Record(guest=guest_id, policy=EmulatorPolicy.UNSET, fit=fit, owner=owner) if owner else None
-    return HostGuest(id=guest_id, name=f"guest-{guest_id[0]}", state=GuestState.RUNNING, vcpus=1, memory_mib=8, record=record)
+    made = recorded(Record(guest=guest_id, policy=EmulatorPolicy.UNSET, fit=fit("3"), owner=owner), name=f"guest-{guest_id[0]}")
+    return made if owner else structs.replace(made, record=None)
 
 
 def test_only_a_service_s_guests_that_it_does_not_know_are_orphans(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.host.guests import POOLS, theirs
+from tests.build.guests import POOLS, theirs
 
 from pinfold.core.errors import InvalidRequest
 from pinfold.drivers.port import HostGuest

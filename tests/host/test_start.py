@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.host.guests import uuid
+from tests.build.guests import uuid
 
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.request.model import GuestRequest

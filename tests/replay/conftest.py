@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.fleet_fixtures import embedded, placement_file, postgresql, sqlite_file
+from tests.rig.databases import embedded, placement_file, postgresql, sqlite_file
 from tests.stories.conftest import fleet
 
 __all__ = ["embedded", "fleet", "placement_file", "postgresql", "sqlite_file"]

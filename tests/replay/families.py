@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 from tests.replay import adapter
 from tests.replay.recording import Answers, Names, read_answers, read_text
 from tests.replay.story import HALF_WAY, Transcript, lasting_ids, names, tell
-from tests.stories.rig import ADMIN, Fleet
+from tests.rig.in_process import ADMIN, Fleet
 from tests.stories.test_server_commands import clouds, served
 
 DOMAINS = 400

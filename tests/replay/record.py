@@ -23,7 +23,7 @@ from pathlib import Path
 from tests.postgres import PostgreSQL, binaries
 from tests.replay import families, questions
 from tests.replay.recording import Answers, read_answers, write_answers, write_text
-from tests.stories.rig import Fleet, fleet_on, open_fleet
+from tests.rig.in_process import Fleet, fleet_on, open_fleet
 
 from pinfold.accounting.embedded import Embedded, EmbeddedPlacement, load, unload
 from pinfold.store.database import Database, upgrade

@@ -14,10 +14,10 @@ from typing import Any
 from unittest.mock import patch
 
 import httpx
-from tests.fleet import report
+from tests.build.hosts import report
 from tests.replay import adapter
 from tests.replay.recording import Answers, Names
-from tests.stories.rig import Agent, Fleet, server_body
+from tests.rig.in_process import Agent, Fleet, server_body
 
 RUNNING = {"observed": "running"}
 PIN = {"hw_cpu_policy": "dedicated"}

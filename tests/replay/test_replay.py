@@ -13,7 +13,7 @@ from tests.postgres import PostgreSQL
 from tests.replay import families
 from tests.replay.differences import DIFFERENCES
 from tests.replay.recording import Answers, Difference, Names, compare, read_answers
-from tests.stories.rig import Fleet
+from tests.rig.in_process import Fleet
 
 
 def assert_as_recorded(family: str, today: Answers) -> None:

@@ -7,7 +7,9 @@ from collections import Counter
 
 import pytest
 from msgspec import structs
-from tests.fleet import floating, pinned, report
+from tests.build.fits import fits
+from tests.build.hosts import NO_RESERVE, as_state, report
+from tests.build.requests import floating, pinned
 from tests.oracle.generate import case
 
 from pinfold.core import ledger
@@ -32,8 +34,7 @@ GUEST = "11111111-1111-1111-1111-111111111111"
 
 
 def _state(*, shared: str = "0-1", overhead: bool = True, limits: Limits | None = None, revision: int = 1) -> HostState:
-    reported = report(shared=shared, overhead=overhead, limits=limits)
-    return HostState(topology=reported.topology, pools=reported.pools, limits=reported.limits, disk_gib=100, revision=revision, name="host")
+    return as_state(report(shared=shared, overhead=overhead, limits=limits or NO_RESERVE), name="host", revision=revision)
 
 
 def _entry(name: str, state: HostState | None = None, **more: object) -> Entry:
@@ -52,9 +53,7 @@ def _first(index: Index, request: GuestRequest, guest: str = GUEST, settings: Sc
 
 def _fill(state: HostState, request: GuestRequest, count: int) -> HostState:
     for _ in range(count):
-        answer = fit(request, state)
-        assert isinstance(answer, Fit)
-        state = ledger.claim(state, f"33333333-2222-2222-2222-{len(state.ledger.claims):012}", answer)
+        state = ledger.claim(state, f"33333333-2222-2222-2222-{len(state.ledger.claims):012}", fits(request, state))
     return state
 
 

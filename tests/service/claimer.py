@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 
-from tests.fleet import add_guest, pinned, wanted
+from tests.build.requests import pinned
+from tests.build.rows import add_guest, wanted
 
 from pinfold.accounting.embedded import EmbeddedPlacement, load
 from pinfold.core.errors import PinfoldError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.fleet import add_guest, add_host, wanted
+from tests.build.rows import add_guest, add_host, wanted
 
 from pinfold.core.request.model import GuestRequest
 from pinfold.scheduler.model import SchedulerSettings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.fleet_fixtures import database, embedded, placement_file, postgresql, postgresql_url, sqlite_file
+from tests.rig.databases import database, embedded, placement_file, postgresql, postgresql_url, sqlite_file
 from tests.service.claiming import EAGER
 
 from pinfold.accounting.client import Placement

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 from msgspec import structs
-from tests.fleet import add_guest, add_host, at_rest, floating, pinned, report, wanted
+from tests.build.hosts import report
+from tests.build.requests import floating, pinned
+from tests.build.rows import add_guest, add_host, wanted
+from tests.rig.promises import at_rest
 from tests.service.claiming import EAGER, SLOW_EYES, create, refuse, synced_hosts
 
 from pinfold.accounting.client import Placement

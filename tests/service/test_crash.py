@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from tests.fleet import add_guest, add_host, at_rest, pinned, report, wanted
+from tests.build.hosts import report
+from tests.build.requests import pinned
+from tests.build.rows import add_guest, add_host, wanted
+from tests.rig.promises import at_rest
 
 from pinfold.accounting.client import Placement
 from pinfold.accounting.embedded import Embedded

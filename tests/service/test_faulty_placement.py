@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import httpx
 import pytest
-from tests.fleet import add_guest, add_host, at_rest, pinned, wanted
+from tests.build.requests import pinned
+from tests.build.rows import add_guest, add_host, wanted
+from tests.rig.promises import at_rest
 from tests.service.claiming import EAGER, create, synced_hosts
 
 from pinfold.accounting.client import Placement

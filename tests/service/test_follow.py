@@ -6,7 +6,9 @@ import logging
 
 import pytest
 from msgspec import structs
-from tests.fleet import at_rest, floating, pinned, report
+from tests.build.hosts import cpus, report
+from tests.build.requests import floating, pinned
+from tests.rig.promises import at_rest
 from tests.service.claiming import EAGER, create, refuse, synced_hosts
 
 from pinfold.accounting.client import Placement
@@ -26,10 +28,6 @@ pytestmark = pytest.mark.real_placement
 
 SHARE = pinned(2, emulator=EmulatorPolicy.SHARE)
 LIMITS = Limits(reserved_memory_mib=0)
-
-
-def cpus(text: str) -> CpuSet:
-    return CpuSet.parse(text)
 
 
 def other_pools(shared: str, dedicated: str, *, overhead: str | None = None, limits: Limits = LIMITS) -> HostReport:

@@ -7,7 +7,9 @@ import uuid
 import pytest
 import sqlalchemy as sa
 from msgspec import structs
-from tests.fleet import add_guest, add_host, at_rest, pinned, wanted
+from tests.build.requests import pinned
+from tests.build.rows import add_guest, add_host, wanted
+from tests.rig.promises import at_rest
 from tests.service.claiming import EAGER, create, refuse, synced_hosts
 
 from pinfold.accounting.client import Placement

@@ -11,7 +11,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from tests.fleet import add_guest, add_host, at_rest, pinned, placement_covers_the_ledger, wanted
+from tests.build.requests import pinned
+from tests.build.rows import add_guest, add_host, wanted
+from tests.rig.promises import at_rest, placement_covers_the_ledger
 
 from pinfold.accounting.client import Placement
 from pinfold.accounting.embedded import Embedded

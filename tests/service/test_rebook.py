@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 from msgspec import structs
-from tests.fleet import add_guest, at_rest, pinned, report
+from tests.build.hosts import report
+from tests.build.requests import pinned
+from tests.build.rows import add_guest
+from tests.rig.promises import at_rest
 from tests.service.claiming import EAGER, create, synced_hosts
 
 from pinfold.accounting.client import Placement

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 from msgspec import structs
-from tests.fleet import add_guest, at_rest, pinned, report, wanted
+from tests.build.hosts import report
+from tests.build.requests import pinned
+from tests.build.rows import add_guest, wanted
+from tests.rig.promises import at_rest
 from tests.service.claiming import EAGER, create, synced_hosts
 from tests.service.test_crash import killed_at
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.fleet import at_rest, pinned
+from tests.build.requests import pinned
+from tests.rig.promises import at_rest
 from tests.service.claiming import EAGER, create, synced_hosts
 
 from pinfold.accounting.client import Placement

@@ -11,7 +11,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
-from tests.fleet import add_guest, add_host, at_rest, pinned, report, wanted
+from tests.build.hosts import report
+from tests.build.requests import pinned
+from tests.build.rows import add_guest, add_host, wanted
+from tests.rig.promises import at_rest
 from tests.service.claiming import EAGER, create, refuse, synced_hosts
 
 from pinfold.accounting.client import Placement

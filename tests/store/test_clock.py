@@ -6,7 +6,8 @@ import uuid
 
 import pytest
 import sqlalchemy as sa
-from tests.fleet import add_guest, add_host, pinned
+from tests.build.requests import pinned
+from tests.build.rows import add_guest, add_host
 
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.engine import fit

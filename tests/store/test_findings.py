@@ -7,7 +7,7 @@ import threading
 import pytest
 import sqlalchemy as sa
 from msgspec.structs import replace
-from tests.fleet import add_host
+from tests.build.rows import add_host
 
 from pinfold.core.drift import Finding, FindingCode, Severity
 from pinfold.core.drift.written import FindingsReport, findings_report, write

@@ -13,7 +13,9 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from msgspec import structs
-from tests.fleet import add_guest, add_host, pinned, report
+from tests.build.hosts import report
+from tests.build.requests import pinned
+from tests.build.rows import add_guest, add_host
 from tests.postgres import PostgreSQL
 
 from pinfold.core.cpuset import CpuSet

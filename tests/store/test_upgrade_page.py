@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tests.fleet import add_host
+from tests.build.rows import add_host
 from tests.postgres import PostgreSQL, binaries
 
 from pinfold.store import hosts

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.fleet_fixtures import embedded, placement_file, sqlite_file
-from tests.stories.rig import Fleet, open_fleet
+from tests.rig.databases import embedded, placement_file, sqlite_file
+from tests.rig.in_process import Fleet, open_fleet
 
 from pinfold.accounting.embedded import Embedded, EmbeddedPlacement, load, unload
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import httpx
-from tests.stories.rig import READER, C, Fleet, server_body
+from tests.rig.in_process import READER, C, Fleet, server_body
 
 from pinfold.store.records import Observed
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
-from tests.fleet_fixtures import database, postgresql, postgresql_url
-from tests.stories.rig import Fleet, fleet_on
+from tests.rig.databases import database, postgresql, postgresql_url
+from tests.rig.in_process import Fleet, fleet_on
 
 from pinfold.accounting.embedded import Embedded
 from pinfold.store.database import Database

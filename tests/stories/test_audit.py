@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.stories.rig import PROBE, READER, C, Fleet, server_body
+from tests.rig.in_process import PROBE, READER, C, Fleet, server_body
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.stories.rig import C, Fleet, compute, server_body
+from tests.rig.in_process import C, Fleet, compute, server_body
 
 from pinfold.api.bounds import MAX_BODY
 

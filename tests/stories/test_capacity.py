@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.fleet import report
-from tests.stories.rig import Fleet
+from tests.build.hosts import report
+from tests.rig.in_process import Fleet
 from tests.stories.test_server_commands import Pinfold, pinfold
 
 from pinfold.core.host import Limits, OverheadRates

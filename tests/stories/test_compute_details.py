@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.stories.rig import Fleet, server_body
+from tests.rig.in_process import Fleet, server_body
 
 
 def names(fleet: Fleet, query: str) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.stories.rig import C, Fleet, InProcess, server_body
+from tests.rig.in_process import C, Fleet, InProcess, server_body
 
 from pinfold.api.app import create_app
 

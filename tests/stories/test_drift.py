@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec.structs import replace
-from tests.stories.rig import Agent, Fleet
+from tests.rig.in_process import Agent, Fleet
 
 from pinfold.agent.wire import ThreadReport
 from pinfold.core.drift import Finding, FindingCode

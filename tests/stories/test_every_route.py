@@ -26,8 +26,8 @@ import sqlalchemy as sa
 from fastapi.routing import APIRoute
 from placement import handler
 from starlette.routing import Mount, Route
-from tests.fleet_fixtures import placement_file, sqlite_file
-from tests.stories.rig import ADMIN, READER, Fleet, open_fleet, server_body
+from tests.rig.databases import placement_file, sqlite_file
+from tests.rig.in_process import ADMIN, READER, Fleet, open_fleet, server_body
 
 from pinfold.accounting.embedded import EmbeddedPlacement, load, unload
 from pinfold.agent.wire import Hello

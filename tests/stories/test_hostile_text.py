@@ -11,9 +11,9 @@ import httpx
 import pytest
 import sqlalchemy as sa
 from msgspec import structs
-from tests.fleet import report
-from tests.fleet_fixtures import database, embedded, placement_file, postgresql, postgresql_url, sqlite_file
-from tests.stories.rig import Agent, C, Fleet, compute, fleet_on, server_body
+from tests.build.hosts import report
+from tests.rig.databases import database, embedded, placement_file, postgresql, postgresql_url, sqlite_file
+from tests.rig.in_process import Agent, C, Fleet, compute, fleet_on, server_body
 from tests.stories.test_every_route import OPEN, READ
 
 from pinfold.accounting.embedded import Embedded

@@ -6,8 +6,9 @@ import time
 
 import sqlalchemy as sa
 from msgspec import structs
-from tests.fleet import at_rest, report
-from tests.stories.rig import Fleet
+from tests.build.hosts import report
+from tests.rig.in_process import Fleet
+from tests.rig.promises import at_rest
 
 from pinfold.core.host import Limits
 from pinfold.service.healing import DELETED_SECONDS

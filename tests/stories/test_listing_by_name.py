@@ -6,7 +6,7 @@ import time
 from urllib.parse import quote
 
 import pytest
-from tests.stories.rig import Fleet, compute
+from tests.rig.in_process import Fleet, compute
 
 NAMES = ("vm1", "vm2", "vm10", "web.1", "web-1", "Ünï-𝄞", "VM3")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.stories.rig import READER, C, Fleet, open_fleet
+from tests.rig.in_process import READER, C, Fleet, open_fleet
 
 from pinfold.accounting.embedded import Embedded
 from pinfold.core.settings import AttemptLimits

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.fleet import report
-from tests.stories.rig import Agent, Fleet, open_fleet
+from tests.build.hosts import report
+from tests.rig.in_process import Agent, Fleet, open_fleet
 
 from pinfold.accounting.client import Placement
 from pinfold.accounting.embedded import Embedded

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from msgspec import structs
-from tests.fleet import at_rest, report
-from tests.stories.rig import ADMIN, Fleet
+from tests.build.hosts import report
+from tests.rig.in_process import ADMIN, Fleet
+from tests.rig.promises import at_rest
 
 from pinfold.api.app import create_app
 from pinfold.cli.app import run

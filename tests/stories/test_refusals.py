@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-from tests.fleet import at_rest, report
-from tests.stories.rig import Fleet, server_body
+from tests.build.hosts import report
+from tests.rig.in_process import Fleet, server_body
+from tests.rig.promises import at_rest
 
 from pinfold.core.host import Limits, OverheadRates
 

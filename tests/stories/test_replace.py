@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.fleet import at_rest, report
-from tests.stories.rig import Fleet
+from tests.build.hosts import report
+from tests.rig.in_process import Fleet
+from tests.rig.promises import at_rest
 from tests.stories.test_rebook import served
 
 from pinfold.cli.app import run

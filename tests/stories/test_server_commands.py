@@ -13,7 +13,7 @@ import uvicorn
 from msgspec.structs import replace
 from tests.ports import free_port
 from tests.real.patience import until
-from tests.stories.rig import ADMIN, Fleet
+from tests.rig.in_process import ADMIN, Fleet
 from tests.stories.test_drift import PART, PROCESS, STRAY, finds
 
 from pinfold.agent.wire import ThreadReport

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tests.fleet import at_rest
-from tests.stories.rig import Fleet
+from tests.rig.in_process import Fleet
+from tests.rig.promises import at_rest
 
 from pinfold.store.records import Observed
 

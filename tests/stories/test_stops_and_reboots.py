@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.fleet import at_rest
-from tests.stories.rig import Agent, Fleet
+from tests.rig.in_process import Agent, Fleet
+from tests.rig.promises import at_rest
 
 from pinfold.agent.wire import GuestReport
 from pinfold.core.encoding import plain

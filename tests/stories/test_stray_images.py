@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 import pytest
-from tests.stories.rig import Fleet
+from tests.rig.in_process import Fleet
 
 
 def _mess(fleet: Fleet) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.stories.rig import Fleet, compute, server_body
+from tests.rig.in_process import Fleet, compute, server_body
 
 from pinfold.api.compute.versions import ROOT
 

@@ -14,10 +14,10 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import httpx
 import pytest
 from msgspec import structs
-from tests.fleet import add_host
-from tests.fleet_fixtures import embedded, placement_file
+from tests.build.rows import add_host
 from tests.ports import free_port
-from tests.stories.rig import InProcess
+from tests.rig.databases import embedded, placement_file
+from tests.rig.in_process import InProcess
 
 from pinfold.accounting.embedded import Embedded, Wsgi
 from pinfold.accounting.remote import Auth, RemotePlacement

@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 from tempest.lib.common import api_version_request, rest_client
-from tests.fleet_fixtures import placement_file, sqlite_file
-from tests.stories.rig import Fleet, open_fleet, server_body
+from tests.rig.databases import placement_file, sqlite_file
+from tests.rig.in_process import Fleet, open_fleet, server_body
 
 from pinfold.accounting.embedded import EmbeddedPlacement, load, unload
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from msgspec import structs
-from tests.core.drift.guest import MASKS, ONLINE, VCPU0, VCPU1, compare, thread
+from tests.build.threads import MASKS, ONLINE, VCPU0, VCPU1, compare, thread
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Subject, steps

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.core.drift.guest import ASKED, MAIN, MASKS, ONLINE, RIGHT, VCPU0, VCPU1, WEB, compare, thread
-from tests.core.hosts import cpus
+from tests.build.hosts import cpus
+from tests.build.threads import ASKED, MAIN, MASKS, ONLINE, RIGHT, VCPU0, VCPU1, WEB, compare, thread
 
 from pinfold.core.drift import Definitions, Severity, Subject
 from pinfold.core.overhead import Masks, ThreadClass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.core.drift.guest import WEB
+from tests.build.threads import WEB
 
 from pinfold.core.drift import Finding, FindingCode, record_unreadable
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.core.drift.guest import ONLINE, POOLS, WEB, thread
-from tests.core.hosts import cpus
-from tests.repairs import repairable
+from tests.build.hosts import cpus
+from tests.build.repairs import repairable
+from tests.build.threads import ONLINE, POOLS, WEB, thread
 
 from pinfold.core import drift
 from pinfold.core.cpuset import CpuSet

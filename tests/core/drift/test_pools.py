@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from tests.core.drift.guest import ONLINE, POOLS, WEB
-from tests.core.hosts import cpus
+from tests.build.hosts import cpus
+from tests.build.threads import ONLINE, POOLS, WEB
 
 from pinfold.core.drift import Place, Severity, outside_pools, place_of
 from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.core.hosts import cpus
+from tests.build.hosts import cpus
 
 from pinfold.core.drift import Holder, Subject, busy_siblings
 from pinfold.core.hosttext import host

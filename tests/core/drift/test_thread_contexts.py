@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.core.drift.guest import MAIN, MASKS, ONLINE, REALTIME, RIGHT, VCPU0, WEB, compare, thread
-from tests.core.hosts import cpus
+from tests.build.hosts import cpus
+from tests.build.threads import MAIN, MASKS, ONLINE, REALTIME, RIGHT, VCPU0, WEB, compare, thread
 
 from pinfold.core.drift import expected
 from pinfold.core.fit.model import Fit, FitCell

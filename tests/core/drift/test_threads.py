@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from msgspec import structs
-from tests.core.drift.guest import MAIN, MASKS, ONLINE, REALTIME, RIGHT, VCPU0, VCPU1, WEB, compare, thread
-from tests.core.hosts import cpus
+from tests.build.hosts import cpus
+from tests.build.threads import MAIN, MASKS, ONLINE, REALTIME, RIGHT, VCPU0, VCPU1, WEB, compare, thread
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Definitions, Finding, FindingCode, InferredMasks, Severity, expected

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.core.hosts import NO_RESERVE, explicit, guest, guests, state, states
+from tests.build.hosts import NO_RESERVE, state, states
+from tests.build.requests import explicit, guest, guests
 
 from pinfold.core.fit.capacity import Cause, FlavorSlots, StrandedPcpus, capacity, stranded, total
 from pinfold.core.fit.count import count_host

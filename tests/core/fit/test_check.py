@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 from msgspec.structs import replace
-from tests.core.hosts import cpus, explicit, fits, guest, state
+from tests.build.fits import fits
+from tests.build.hosts import cpus, state
+from tests.build.requests import explicit, guest
 
 from pinfold.core.fit.check import holds, violations
 from pinfold.core.fit.count import count_host

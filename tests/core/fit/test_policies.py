@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.core.hosts import cpus, fits, guest, refused, state
+from tests.build.fits import fits, refused
+from tests.build.hosts import cpus, state
+from tests.build.requests import guest
 
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.engine import fit

@@ -8,7 +8,8 @@ import pickle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
-from tests.core.hosts import guests, states
+from tests.build.hosts import states
+from tests.build.requests import guests
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.check import violations

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.core.hosts import ANY, LARGE, NO_RESERVE, SMALL, cpus, explicit, fits, guest, refused, state
+from tests.build.fits import fits, refused
+from tests.build.hosts import NO_RESERVE, cpus, state
+from tests.build.requests import ANY, LARGE, SMALL, explicit, guest
 
 from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import NoFit

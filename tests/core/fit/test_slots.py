@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given, settings
-from tests.core.hosts import ANY, guest, guests, state, states
+from tests.build.hosts import state, states
+from tests.build.requests import ANY, guest, guests
 from tests.oracle.enumeration import Placement, page_works, pcpu_choices, placements
 from tests.oracle.generate import case
 from tests.oracle.room import CellRoom, Room, read

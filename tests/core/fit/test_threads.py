@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.core.hosts import cpus, fits, guest, places, refused, state
+from tests.build.fits import fits, places, refused
+from tests.build.hosts import cpus, state
+from tests.build.requests import guest
 
 from pinfold.core.fit import cores
 from pinfold.core.fit.count import count_host

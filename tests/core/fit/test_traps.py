@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.core.hosts import ANY, LARGE, cpus, fits, guest, places, refused, state
+from tests.build.fits import fits, places, refused
+from tests.build.hosts import cpus, state
+from tests.build.requests import ANY, LARGE, guest
 
 from pinfold.core.host import Foreign
 from pinfold.core.reasons import Kind, ReasonCode

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.build.requests import flavor
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
@@ -10,7 +11,6 @@ from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import (
     CpuPolicy,
     EmulatorPolicy,
-    Flavor,
     GuestCell,
     GuestCpuTopology,
     GuestRequest,
@@ -21,12 +21,6 @@ from pinfold.core.request.model import (
 
 DEDICATED = "hw:cpu_policy=dedicated"
 MIXED = "hw:cpu_policy=mixed"
-
-
-def flavor(specs: str = "", *, vcpus: int = 4, memory_mib: int = 2048, disk_gib: int = 0) -> Flavor:
-    """A flavor from `key=value` separated by blanks."""
-    pairs = (pair.partition("=") for pair in specs.split())
-    return Flavor(vcpus=vcpus, memory_mib=memory_mib, disk_gib=disk_gib, extra_specs=tuple(sorted((key, text) for key, _, text in pairs)))
 
 
 def cells_text(request: GuestRequest) -> str:

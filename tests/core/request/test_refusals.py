@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from tests.build.requests import flavor
 
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.request.compile import compile_request
-from pinfold.core.request.model import Flavor
 
 DEDICATED = "hw:cpu_policy=dedicated"
 MIXED = "hw:cpu_policy=mixed"
-
-
-def flavor(specs: str) -> Flavor:
-    """A flavor of 4 vCPUs and 2048 MiB, its extra specs written `key=value` and separated by blanks."""
-    pairs = (pair.partition("=") for pair in specs.split())
-    return Flavor(vcpus=4, memory_mib=2048, extra_specs=tuple(sorted((key, text) for key, _, text in pairs)))
 
 
 NEEDS_PINNED = "but no vCPU is pinned; it needs hw:cpu_policy dedicated or mixed"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import libvirt
 import pytest
-from tests.drivers.libvirt.specs import SPECS
+from tests.build.specs import SPECS
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 import pytest
-from tests.drivers.libvirt.specs import SPECS
+from tests.build.specs import SPECS
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 from msgspec.structs import replace
+from tests.build.specs import SPECS
 from tests.drivers.libvirt.golden import check
-from tests.drivers.libvirt.specs import SPECS
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest

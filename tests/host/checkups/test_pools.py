@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from tests.build.guests import surveyed
+from tests.build.hosts import cpus
 from tests.host.checkups.trees import machine
-from tests.host.guests import cpus, surveyed
 
 from pinfold.core.hosttext import host
 from pinfold.core.pools import PoolConfig, build_pools, configured_pools

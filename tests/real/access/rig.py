@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-from tests.real.fleet.rig import Process
+from tests.rig.processes import Process
 
 from pinfold.api.accounts import hash_password
 

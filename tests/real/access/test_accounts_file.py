@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from tests.real.access.rig import ADMIN, READER, Api, account, both, write_private
-from tests.real.fleet.rig import ending
 from tests.real.patience import until
+from tests.rig.processes import ending
 
 pytestmark = pytest.mark.real_placement
 

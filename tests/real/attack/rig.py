@@ -32,8 +32,8 @@ from urllib.parse import urlsplit
 
 import bcrypt
 import httpx
-from tests.real.fleet.rig import Process
 from tests.real.patience import PATIENCE_SECONDS
+from tests.rig.processes import Process
 
 PROXY = "127.8.8.8"
 """The address that is trusted as a proxy's."""

@@ -16,9 +16,9 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
-from tests.fleet import report
-from tests.fleet_fixtures import placement_file, sqlite_file
-from tests.stories.rig import ADMIN, Agent, Fleet, make_services
+from tests.build.hosts import report
+from tests.rig.databases import placement_file, sqlite_file
+from tests.rig.in_process import ADMIN, Agent, Fleet, make_services
 
 from pinfold.accounting.embedded import EmbeddedPlacement, load, unload
 from pinfold.api.app import create_app

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from tests.real.clients.conftest import Rig
 from tests.real.clients.preloaded import openstack
-from tests.stories.rig import ADMIN
+from tests.rig.in_process import ADMIN
 
 from pinfold.config.clouds import clouds_yaml
 from pinfold.lab.daemon import LabHost

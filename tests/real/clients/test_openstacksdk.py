@@ -9,7 +9,7 @@ import pytest
 from openstack.connection import Connection
 from openstack.exceptions import HttpException
 from tests.real.clients.conftest import Rig
-from tests.stories.rig import ADMIN, READER
+from tests.rig.in_process import ADMIN, READER
 
 
 @pytest.fixture

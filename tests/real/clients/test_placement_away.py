@@ -14,12 +14,12 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.fleet import report
+from tests.build.hosts import report
 from tests.ports import free_port
-from tests.real.fleet.fleet_rig import ACCOUNT, write_accounts
-from tests.real.fleet.rig import COMPUTE, Process, Service, ending
 from tests.real.patience import until
-from tests.stories.rig import Agent
+from tests.rig.fleet import ACCOUNT, write_accounts
+from tests.rig.in_process import Agent
+from tests.rig.processes import COMPUTE, Process, Service, ending
 
 from pinfold.api.image.catalog import image_id
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import libvirt
 import pytest
 from msgspec.structs import replace
-from tests.drivers.libvirt.specs import SPECS
+from tests.build.specs import SPECS
 from tests.real.driver.guests import pinned
 from tests.real.patience import PATIENCE_SECONDS, until
 

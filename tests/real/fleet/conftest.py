@@ -16,11 +16,11 @@ import pytest
 import yaml
 from tests.ports import free_port
 from tests.postgres import PostgreSQL, binaries
-from tests.real.fleet.fleet_rig import CLAIM_SECONDS, LEASE_SECONDS, Fleet, by, start_placement, sweep, write_accounts
 from tests.real.fleet.liar import Liar, Victim
-from tests.real.fleet.rig import Process, Service, configuration, defined, ending
-from tests.real.fleet.watch import Watch, settings_of
 from tests.real.patience import until
+from tests.rig.fleet import CLAIM_SECONDS, LEASE_SECONDS, Fleet, by, start_placement, sweep, write_accounts
+from tests.rig.processes import Process, Service, configuration, defined, ending
+from tests.rig.watch import Watch, settings_of
 from tests.survive.clock import WallClock
 from tests.survive.proxy import FaultProxy
 

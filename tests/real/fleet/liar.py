@@ -11,13 +11,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tests.real.fleet.rig import Process
+from tests.build.fits import fits
+from tests.build.hosts import as_state
+from tests.rig.processes import Process
 
 from pinfold.agent.wire import PROTOCOL, GuestOrder, Hello, Welcome
 from pinfold.core.encoding import plain, reader
-from pinfold.core.fit.engine import fit
-from pinfold.core.fit.model import Fit
-from pinfold.core.host import Claim, HostState, Ledger
+from pinfold.core.host import Claim
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
 from pinfold.lab.daemon import LabHost
@@ -92,10 +92,9 @@ class Liar:
     def wanted(self, image: str, **changes: Any) -> dict[str, Any]:
         """An order as a true service gives it, for the host that has said hello; with changes."""
         report = _read_hello(self.hello, "hello").report
-        state = HostState(topology=report.topology, pools=report.pools, limits=report.limits, ledger=Ledger(claims=tuple(self.claims)))
+        state = as_state(report, claims=tuple(self.claims))
         request = compile_request(Flavor(vcpus=1, memory_mib=16, extra_specs=(("hw:cpu_policy", "dedicated"),)), disks=1)
-        found = fit(request, state, report.strategy)
-        assert isinstance(found, Fit)
+        found = fits(request, state, report.strategy)
         guest = str(uuid.uuid4())
         self.claims.append(Claim(guest=guest, fit=found))
         order = GuestOrder(

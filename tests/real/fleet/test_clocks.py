@@ -19,9 +19,9 @@ import pytest
 import sqlalchemy as sa
 from tests.postgres import binaries
 from tests.real.fleet.conftest import make_fleet
-from tests.real.fleet.fleet_rig import LEASE_SECONDS, Fleet
-from tests.real.fleet.rig import Domain, Process, defined, virsh
 from tests.real.patience import PATIENCE_SECONDS, until
+from tests.rig.fleet import LEASE_SECONDS, Fleet
+from tests.rig.processes import Domain, Process, defined, virsh
 from tests.survive.clock import HOUR, YEAR, WallClock
 
 from pinfold.store.database import Database

@@ -12,9 +12,9 @@ import pytest
 from tests.oracle.oracle import feasible
 from tests.postgres import binaries
 from tests.real.fleet.conftest import make_fleet
-from tests.real.fleet.fleet_rig import Fleet
 from tests.real.fleet.history import History
 from tests.real.patience import until
+from tests.rig.fleet import Fleet
 
 from pinfold.store import guests
 from pinfold.store.database import Database

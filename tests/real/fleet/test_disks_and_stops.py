@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 from tests.ports import free_port
 from tests.real.fleet.conftest import QUICK, TOPOLOGY, UpRig
-from tests.real.fleet.fleet_rig import sweep
-from tests.real.fleet.rig import Process, configuration, defined, domains, ending, virsh
-from tests.real.fleet.watch import environment
 from tests.real.patience import until
+from tests.rig.fleet import sweep
+from tests.rig.processes import Process, configuration, defined, domains, ending, virsh
+from tests.rig.watch import environment
 
 from pinfold.core.hosttext import host
 from pinfold.lab import rom

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from tests.ports import free_port
 from tests.real.fleet.conftest import QUICK, UpRig, service_of
-from tests.real.fleet.rig import Process, configuration, domains, ending
 from tests.real.patience import until
+from tests.rig.processes import Process, configuration, domains, ending
 
 from pinfold.lab.daemon import LabHost
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from tests.real.fleet.conftest import UpRig
-from tests.real.fleet.rig import defined, domains
 from tests.real.patience import until
+from tests.rig.processes import defined, domains
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.lab.witness import LabWitness

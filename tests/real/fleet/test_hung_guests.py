@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 from tests.real.fleet.conftest import UpRig
 from tests.real.fleet.liar import Victim
-from tests.real.fleet.rig import domains
-from tests.real.fleet.watch import environment
 from tests.real.patience import until
+from tests.rig.processes import domains
+from tests.rig.watch import environment
 
 from pinfold.drivers.libvirt import state_files
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from tests.real.fleet.liar import Victim
-from tests.real.fleet.rig import defined, domains
 from tests.real.patience import until
+from tests.rig.processes import defined, domains
 
 
 def test_an_order_with_a_path_for_an_id_deletes_nothing_and_holds_up_no_other_order(victim: Victim, probe_rom: Path) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 from tests.real.fleet.conftest import UpRig
 from tests.real.fleet.liar import Victim
-from tests.real.fleet.rig import defined, domains
-from tests.real.fleet.watch import environment
 from tests.real.patience import until
+from tests.rig.processes import defined, domains
+from tests.rig.watch import environment
 
 
 def orphans(victim: Victim, *options: str) -> subprocess.CompletedProcess[str]:

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 import httpx
 import psycopg2
 import pytest
-from tests.real.fleet.fleet_rig import LONG_SECONDS, Fleet
-from tests.real.fleet.rig import COMPUTE, Domain, Process, defined, domains, virsh
 from tests.real.patience import PATIENCE_SECONDS, until
+from tests.rig.fleet import LONG_SECONDS, Fleet
+from tests.rig.processes import COMPUTE, Domain, Process, defined, domains, virsh
 from tests.survive import points
 from tests.survive.proxy import Fault
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.real.fleet.conftest import UpRig
-from tests.real.fleet.fleet_rig import LONG_SECONDS, Fleet
-from tests.real.fleet.rig import COMPUTE, Process, defined, domains
 from tests.real.patience import PATIENCE_SECONDS, until
+from tests.rig.fleet import LONG_SECONDS, Fleet
+from tests.rig.processes import COMPUTE, Process, defined, domains
 from tests.survive import points
 
 from pinfold.faultpoints import POINTS

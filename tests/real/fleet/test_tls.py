@@ -14,10 +14,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.real.fleet.conftest import QUICK, service_of
-from tests.real.fleet.fleet_rig import ACCOUNT, sweep, write_accounts
-from tests.real.fleet.rig import Process, Service, configuration, ending
 from tests.real.fleet.test_first_server import run
 from tests.real.patience import until
+from tests.rig.fleet import ACCOUNT, sweep, write_accounts
+from tests.rig.processes import Process, Service, configuration, ending
 
 from pinfold.lab.daemon import LabHost
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from tests.ports import free_port
 from tests.real.fleet.conftest import UpRig
-from tests.real.fleet.fleet_rig import LEASE_SECONDS
-from tests.real.fleet.rig import COMPUTE, Domain, Process, defined, domains, ending, virsh
 from tests.real.patience import until
+from tests.rig.fleet import LEASE_SECONDS
+from tests.rig.processes import COMPUTE, Domain, Process, defined, domains, ending, virsh
 
 from pinfold.api.accounts import hash_password
 from pinfold.core.cpuset import CpuSet

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from tests.ports import free_port
-from tests.real.fleet.fleet_rig import ACCOUNT, CLAIM_SECONDS, LEASE_SECONDS, sweep, write_accounts
-from tests.real.fleet.rig import Domain, Process, Service, configuration, domains, ending, virsh
 from tests.real.patience import until
+from tests.rig.fleet import ACCOUNT, CLAIM_SECONDS, LEASE_SECONDS, sweep, write_accounts
+from tests.rig.processes import Domain, Process, Service, configuration, domains, ending, virsh
 
 from pinfold.lab import rom
 from pinfold.lab.daemon import LabHost

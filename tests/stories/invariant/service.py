@@ -19,9 +19,10 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from msgspec import structs
-from tests.fleet import at_rest, placement_covers_the_ledger, report
+from tests.build.hosts import report
+from tests.rig.in_process import ADMIN, Fleet, InProcess, make_services
+from tests.rig.promises import at_rest, placement_covers_the_ledger
 from tests.stories.invariant.world import DiedError, World
-from tests.stories.rig import ADMIN, Fleet, InProcess, make_services
 
 from pinfold import faultpoints
 from pinfold.accounting.embedded import Embedded, EmbeddedPlacement, load, unload

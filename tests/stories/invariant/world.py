@@ -10,7 +10,9 @@ from dataclasses import dataclass, field, replace
 
 import httpx
 from msgspec import to_builtins
-from tests.stories.rig import Agent
+from tests.build.guests import recorded
+from tests.build.hosts import as_state
+from tests.rig.in_process import Agent
 
 from pinfold.agent.actions import (
     Action,
@@ -56,10 +58,10 @@ from pinfold.agent.step import step
 from pinfold.agent.wire import GuestOrder
 from pinfold.core.encoding import plain
 from pinfold.core.fit.model import Fit
-from pinfold.core.host import Claim, HostState, Ledger
+from pinfold.core.host import Claim
 from pinfold.core.identity import ClaimId
 from pinfold.core.request.model import EmulatorPolicy
-from pinfold.drivers.port import GuestState, HostGuest, Record
+from pinfold.drivers.port import GuestState, Record
 from pinfold.host.survey import Survey
 
 TURN_SECONDS = 40.0
@@ -193,13 +195,8 @@ class World:
     def _seen(self) -> Survey:
         reported = self.agent.reported
         found = tuple(
-            HostGuest(
-                id=guest,
-                name=guest,
-                state=domain.state,
-                vcpus=domain.fit.vcpus,
-                memory_mib=domain.fit.memory_mib,
-                record=Record(
+            recorded(
+                Record(
                     guest=guest,
                     policy=EmulatorPolicy.UNSET,
                     fit=domain.fit,
@@ -207,14 +204,12 @@ class World:
                     revision=domain.revision,
                     owner=RULES.owner,
                 ),
+                state=domain.state,
             )
             for guest, domain in sorted(self.domains.items())
         )
-        held = Ledger(claims=tuple(Claim(guest=guest.id, fit=guest.record.fit) for guest in found if guest.record is not None))
-        host = HostState(
-            topology=reported.topology, pools=reported.pools, limits=reported.limits, ledger=held, traits=frozenset(), name="h"
-        )
-        return Survey(state=host, guests=found)
+        held = tuple(Claim(guest=guest.id, fit=guest.record.fit) for guest in found if guest.record is not None)
+        return Survey(state=as_state(reported, name="h", claims=held), guests=found)
 
     def _act(self, task: Task, order: GuestOrder | None, *, ran: bool) -> Outcome:
         guest = task.guest

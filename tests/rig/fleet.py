@@ -20,9 +20,9 @@ import bcrypt
 import httpx
 from tests.ports import free_port
 from tests.postgres import PostgreSQL
-from tests.real.fleet.rig import COMPUTE, Process, Service, configuration, domains, virsh
-from tests.real.fleet.watch import Watch, environment, settings_of
 from tests.real.patience import until
+from tests.rig.processes import COMPUTE, Process, Service, configuration, domains, virsh
+from tests.rig.watch import Watch, environment, settings_of
 from tests.survive.clock import WallClock
 from tests.survive.proxy import Fault, FaultProxy
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.fleet import report
+from tests.build.hosts import report
 
 from pinfold.accounting.embedded import Embedded
 from pinfold.agent.wire import PROTOCOL, Absence, GuestReport, Hello, ThreadReport

@@ -1,9 +1,13 @@
-"""Guests and surveys as values, for the tables in this folder."""
+"""Guests as a driver shows them, ours and others', and the survey of a host that has them."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from tests.build.hosts import cpus, pools
+
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
+from pinfold.core.fit.model import Fit
 from pinfold.core.host import Claim, HostState, Ledger
 from pinfold.core.hosttext import host
 from pinfold.core.pools import Pools
@@ -16,44 +20,29 @@ HOST = host("cell:2 core:4 pu:2")
 """Two cells of eight pCPUs: 0-7 and 8-15, siblings side by side."""
 
 
-def cpus(text: str) -> CpuSet:
-    return CpuSet.parse(text)
-
-
-POOLS = Pools(shared=cpus("0-1"), dedicated=cpus("2-15"), overhead=cpus("0-1"))
+POOLS = pools("0-1", "2-15", "0-1")
 
 
 def uuid(number: int) -> str:
     return f"00000000-0000-0000-0000-{number:012d}"
 
 
-def fit(pins: str, *, emulator: str = "", pcpu: int | None = None, idle: str = "") -> Fit:
-    """A fit whose vCPUs sit on the pCPUs of `pins`, ascending; the emulator on the pool given, on a pCPU alone, or over the guest's own."""
-    pairs = tuple(enumerate(cpus(pins)))
-    placement = EmulatorPlacement.ISOLATED if pcpu is not None else EmulatorPlacement.POOL if emulator else EmulatorPlacement.FLOAT
-    return Fit(
-        vcpus=len(pairs),
-        memory_mib=64,
-        cells=(FitCell(guest_cell=0, host_cell=0, pins=pairs, memory_mib=64),),
-        emulator_placement=placement,
-        emulator=CpuSet.of(pcpu) if pcpu is not None else cpus(emulator or pins),
-        emulator_pcpu=pcpu,
-        idle_siblings=cpus(idle),
-        overhead_millicpu=32 if emulator else 0,
+def recorded(record: Record, *, name: str = "", state: GuestState = GuestState.RUNNING, **more: Any) -> HostGuest:
+    """The guest of a record."""
+    fit = record.fit
+    return HostGuest(
+        id=record.guest, name=name or record.guest, state=state, vcpus=fit.vcpus, memory_mib=fit.memory_mib, record=record, **more
     )
 
 
-def ours(number: int, name: str, recorded: Fit, *, policy: EmulatorPolicy = EmulatorPolicy.SHARE, running: bool = True) -> HostGuest:
+def ours(number: int, name: str, placed: Fit, *, policy: EmulatorPolicy = EmulatorPolicy.SHARE, running: bool = True) -> HostGuest:
     """A guest of ours whose definition says what its record says."""
-    return HostGuest(
-        id=uuid(number),
+    return recorded(
+        Record(guest=uuid(number), policy=policy, fit=placed),
         name=name,
         state=GuestState.RUNNING if running else GuestState.STOPPED,
-        vcpus=recorded.vcpus,
-        memory_mib=recorded.memory_mib,
         pid=1000 + number if running else None,
-        record=Record(guest=uuid(number), policy=policy, fit=recorded),
-        pins=DefinedPins(vcpus=tuple((vcpu, CpuSet.of(cpu)) for vcpu, cpu in recorded.pins), emulator=recorded.emulator),
+        pins=DefinedPins(vcpus=tuple((vcpu, CpuSet.of(cpu)) for vcpu, cpu in placed.pins), emulator=placed.emulator),
     )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.core.hosts import cpus
-from tests.repairs import repairable
+from tests.build.hosts import cpus
+from tests.build.repairs import repairable
 
 from pinfold.core import drift
 from pinfold.core.cpuset import CpuSet
