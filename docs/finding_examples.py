@@ -113,7 +113,7 @@ def _definitions() -> Iterator[Finding]:
     observation = Observation(threads=(main, worker), witness="procfs")
     yield from judged(_OTHER, router, read(_OTHER, router, _POOLS, _ONLINE), observation, _POOLS, _ONLINE)
     try:
-        record_of_text(f'<pinfold:guest xmlns:pinfold="{NAMESPACE}" version="9"/>')
+        record_of_text(f'<pinfold:guest xmlns:pinfold="{NAMESPACE}">{{"v":9,"value":{{}}}}</pinfold:guest>')
     except InvalidRequest as error:
         yield record_unreadable(_WEB, str(error), repair_command(_URI, _WEB, (ShutDown(),)))
 

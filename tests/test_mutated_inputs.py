@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.build.specs import SPECS
 from tests.config.test_host import NOVA
+from tests.drivers.libvirt import record_1
 from tests.mutated import letters, read_or_refused, xml
 
 from pinfold.config import load
@@ -32,7 +33,7 @@ HOSTS = [path.read_text(encoding="utf-8") for path in sorted(HERE.glob("hosts/*/
 HOST_TEXTS = [path.read_text(encoding="utf-8").strip() for path in sorted(HERE.glob("hosts/*/topology.txt"))]
 DOMAINS = [path.read_text(encoding="utf-8") for path in sorted(HERE.glob("drivers/libvirt/golden/*.xml"))]
 TEMPLATES = [path.read_text(encoding="utf-8") for path in sorted(HERE.glob("drivers/libvirt/templates/*.in.xml"))]
-RECORDS = [metadata.text(spec.record) for spec in SPECS.values()]
+RECORDS = [write(spec.record) for spec in SPECS.values() for write in (metadata.text, record_1.text)]
 PLATFORM = capabilities.Platform()
 PAGES = HostPages(cells=(0, 1))
 

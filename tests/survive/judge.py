@@ -33,7 +33,7 @@ from xml.etree import ElementTree
 import httpx
 import psycopg2
 
-_NAMESPACE = "{urn:pinfold:guest:1}"
+_NAMESPACE = "{urn:pinfold:guest:2}"
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
@@ -288,13 +288,14 @@ def _running(host: dict[str, str], path: Path) -> Running | None:
     except (OSError, ElementTree.ParseError):
         return None  # it is being written, or the guest has just ended
     pid, domain = int(status.get("pid", "0")), status.find("domain")
-    record = status.find(f"domain/metadata/{_NAMESPACE}guest")
+    notes = status.find(f"domain/metadata/{_NAMESPACE}guest")
     began = _began(pid)
-    if not began or domain is None or record is None:
+    if not began or domain is None or notes is None:
         return None
+    record = json.loads(notes.text or "")["value"]
     pins = tuple((int(pin.get("vcpu", "0")), int(cpus)) for pin in domain.iter("vcpupin") if (cpus := pin.get("cpuset", "")).isdigit())
     emulator = next((pin.get("cpuset", "") for pin in domain.iter("emulatorpin")), "")
-    alone = int(emulator) if record.get("policy") == "isolate" and emulator.isdigit() else None
+    alone = int(emulator) if record["policy"] == "isolate" and emulator.isdigit() else None
     threads = []
     for vcpu in status.findall("vcpus/vcpu"):
         asked = _asked(host, int(vcpu.get("pid", "0")))
@@ -307,7 +308,7 @@ def _running(host: dict[str, str], path: Path) -> Running | None:
         guest=domain.findtext("uuid", ""),
         pid=pid,
         began=began,
-        revision=int(record.get("revision", "0")),
+        revision=record["revision"],
         pins=pins,
         emulator=alone,
         threads=tuple(threads),

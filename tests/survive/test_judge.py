@@ -16,7 +16,8 @@ from tests.survive.judge import Judge
 
 ONE, TWO = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 STATUS = """<domstatus state="running" pid="{pid}"><vcpus><vcpu id="0" pid="{tid}"/></vcpus><domain><uuid>{guest}</uuid>
-<metadata><pinfold:guest xmlns:pinfold="urn:pinfold:guest:1" policy="share" revision="2"/></metadata>
+<metadata>
+<pinfold:guest xmlns:pinfold="urn:pinfold:guest:2">{{"v":1,"value":{{"policy":"share","revision":2}}}}</pinfold:guest></metadata>
 <cputune><vcpupin vcpu="0" cpuset="{pcpu}"/><emulatorpin cpuset="0-1"/></cputune></domain></domstatus>"""
 
 

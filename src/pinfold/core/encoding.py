@@ -100,8 +100,10 @@ def decoder(as_type: type[T]) -> Callable[[str, str], T]:
     return read
 
 
-def reader(as_type: type[T]) -> Callable[[object, str], T]:
+def reader(as_type: type[T], *, strict: bool = True) -> Callable[[object, str], T]:
     """What reads the JSON types of `plain`: `read(plain, where)`. It raises `InvalidRequest` as a `decoder` does.
+
+    If it is not `strict`, it reads numbers that are texts, too.
 
     >>> reader(CpuSet)("0-3,8", "the pool")
     CpuSet('0-3,8')
@@ -110,7 +112,7 @@ def reader(as_type: type[T]) -> Callable[[object, str], T]:
 
     def read(given: object, where: str) -> T:
         try:
-            return msgspec.convert(_cleaned(given), as_type, dec_hook=dec_hook)
+            return msgspec.convert(_cleaned(given), as_type, dec_hook=dec_hook, strict=strict)
         except (ValueError, RecursionError) as error:
             raise InvalidRequest(f"{where}: {error}") from error
 

@@ -8,21 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import Protocol
+from typing import Annotated, Final, Protocol
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
+from pinfold.core.bounds import ClaimUuid, Revision
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import ExpectedMasks, Subject
 from pinfold.core.drift.steps import Step
 from pinfold.core.errors import Unavailable
 from pinfold.core.fit.model import Fit
 from pinfold.core.host import ForeignMemory
-from pinfold.core.identity import ClaimId, GuestId
+from pinfold.core.identity import GuestId
 from pinfold.core.overhead import ObservedThread
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest
 from pinfold.core.topology import Topology
 from pinfold.drivers.checkup import Checkup, Needs
+
+MAX_RECORD_NAME: Final = 1024
+RecordName = Annotated[str, Meta(max_length=MAX_RECORD_NAME)]
+"""A name in a record."""
 
 
 class GuestHangs(Unavailable):
@@ -51,15 +56,15 @@ class Record(Struct, frozen=True, kw_only=True):
     name of the service's server when the guest was started, '' without one and in the record of an older pinfold.
     """
 
-    guest: str
+    guest: RecordName
     policy: EmulatorPolicy
     fit: Fit
-    claim: ClaimId | None = None
-    revision: int = 0
-    flavor: str = ""
-    owner: str = "pinfold"
+    claim: ClaimUuid | None = None
+    revision: Revision = 0
+    flavor: RecordName = ""
+    owner: RecordName = "pinfold"
     request: GuestRequest | None = None
-    server: str = ""
+    server: RecordName = ""
 
 
 class Boot(Struct, frozen=True, kw_only=True):

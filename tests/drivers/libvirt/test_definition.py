@@ -82,6 +82,6 @@ def test_a_page_of_the_host_s_small_size_is_no_huge_page() -> None:
 
 def test_a_host_without_kvm_emulates_unless_kvm_was_asked_for() -> None:
     emulating = BuildContext(platform=Platform(virt_types=("qemu",)))
-    assert '<domain xmlns:pinfold="urn:pinfold:guest:1" type="qemu">' in definition.definition(SPECS["unset"], emulating)
+    assert '<domain xmlns:pinfold="urn:pinfold:guest:2" type="qemu">' in definition.definition(SPECS["unset"], emulating)
     with pytest.raises(InvalidRequest, match="virt_type 'kvm' is not to be had on this host; it has qemu"):
         definition.definition(replace(SPECS["unset"], virt_type="kvm"), emulating)

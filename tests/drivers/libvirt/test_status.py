@@ -84,9 +84,9 @@ def test_the_default_huge_page_is_the_host_s() -> None:
 
 def test_a_record_that_cannot_be_read_is_the_guest_s_problem() -> None:
     text = definition.definition(SPECS["unset"], BuildContext(platform=Platform()))
-    seen = guest(text.replace('policy="unset"', 'policy="x"'))
+    seen = guest(text.replace('"policy":"unset"', '"policy":"x"'))
     assert seen.record is None
-    assert "has policy='x'" in seen.problem
+    assert "Invalid enum value 'x' - at `$.policy`" in seen.problem
 
 
 def test_a_copied_definition_is_not_the_guest_that_its_record_names() -> None:

@@ -90,7 +90,7 @@ def test_a_definition_with_another_scheduler_is_written_again_by_the_record(
 def test_a_record_that_was_damaged_is_written_again(pinfold: Pinfold, synthetic_lab: LabHost, idle_rom: Path) -> None:
     pinfold("guest", "start", "web", "--flavor", "share", "--rom", str(idle_rom))
     pinfold("guest", "stop", "web")
-    _virsh(synthetic_lab, "metadata", "web", "urn:pinfold:guest:1", "--config", "--key", "pinfold", "--set", "<guest/>")
+    _virsh(synthetic_lab, "metadata", "web", "urn:pinfold:guest:2", "--config", "--key", "pinfold", "--set", "<guest/>")
     _follow(pinfold, _finding(pinfold, "record-unreadable")["advice"], NAME="share")
     assert "0 findings" in pinfold("audit").stdout
     assert json.loads(pinfold("guest", "show", "web", "--json").stdout)["guest"]["record"]["flavor"] == "share"

@@ -219,8 +219,8 @@ def test_a_server_that_is_booked_anew_runs_on_and_its_record_follows(up: UpRig) 
         millicpu = after["amounts"]["CUSTOM_OVERHEAD_MILLICPU"]
 
         def follows() -> bool:
-            record = virsh(up.lab, "metadata", server, "urn:pinfold:guest:1")
-            return all(part in record for part in (after["id"], str(after["revision"]), f'overhead_millicpu="{millicpu}"'))
+            record = virsh(up.lab, "metadata", server, "urn:pinfold:guest:2")
+            return all(part in record for part in (after["id"], str(after["revision"]), f'"overhead_millicpu":{millicpu}'))
 
         until(follows, "the record follows the claim")
         assert domains(up.lab)[server] == process and up.api.show(server)["status"] == "ACTIVE"
@@ -239,7 +239,7 @@ def _end_the_stranger(up: UpRig) -> None:
 def _change_the_claim(up: UpRig, server: str) -> None:
     """Give the definition the record of another claim, and end the guest."""
     text = virsh(up.lab, "dumpxml", "--inactive", server)
-    changed, count = re.subn(r"""(<pinfold:guest[^>]* claim=)['"][-0-9a-f]{36}['"]""", rf"\1'{uuid.uuid4()}'", text)
+    changed, count = re.subn(r"""("claim":)"[-0-9a-f]{36}\"""", rf'\1"{uuid.uuid4()}"', text)
     assert count == 1, text
     definition = up.process.folder / "changed.xml"
     definition.write_text(changed)

@@ -178,7 +178,7 @@ def test_a_running_guest_of_somebody_elses_is_refused_because_it_is_not_ours(ben
 
 def test_a_record_that_was_damaged_is_written_again_by_the_flavor(bench: Bench) -> None:
     _stopped(bench, "web")
-    virsh(bench, "metadata", "web", "urn:pinfold:guest:1", "--config", "--key", "pinfold", "--set", "<guest/>")
+    virsh(bench, "metadata", "web", "urn:pinfold:guest:2", "--config", "--key", "pinfold", "--set", "<guest/>")
     assert bench.guest("web").record is None
     with pytest.raises(InvalidRequest, match="--flavor"):
         replace_guest(bench.driver, bench.settings, "web")

@@ -77,7 +77,7 @@ def _defined(text: str, pages: HostPages) -> HostGuest:
     record, nova, problem = None, None, ""
     notes = domain.find("metadata")
     if notes is not None:
-        ours = notes.find(metadata.TAG)
+        ours = metadata.find(notes)
         record, problem = _record(ours, uuid) if ours is not None else (None, "")
         try:
             nova = metadata.nova_record(notes)

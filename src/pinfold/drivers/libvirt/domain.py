@@ -10,8 +10,9 @@ from typing import Any, Final
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import ExpectedMasks
 from pinfold.drivers.kvm import thread_moves
-from pinfold.drivers.libvirt import errors, hardware, metadata, pins, template
+from pinfold.drivers.libvirt import errors, hardware, metadata, pins, record_1, template
 from pinfold.drivers.libvirt.connection import libvirt
+from pinfold.drivers.port import Record
 
 _UNDEFINE: Final[int] = (
     libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
@@ -63,12 +64,17 @@ def undefine(domain: Any) -> None:
     domain.undefineFlags(_UNDEFINE | (_FORGET_NVRAM if hardware.has_own_nvram(domain.XMLDesc(0)) else _KEEP_NVRAM))
 
 
-def amend(domain: Any, record: str) -> None:
-    """Replace our record in the domain's metadata: in the definition, and in the running domain."""
+def amend(domain: Any, record: Record) -> None:
+    """Replace our record in the domain's metadata: in the definition, and in the running domain. Raises `InvalidRequest` for a record that
+    cannot be written.
+    """
+    text = metadata.text_without_prefix(record)
     flags = libvirt.VIR_DOMAIN_AFFECT_CONFIG if domain.isPersistent() else 0
     if domain.isActive():
         flags |= libvirt.VIR_DOMAIN_AFFECT_LIVE
-    domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, record, metadata.PREFIX, metadata.NAMESPACE, flags)
+    domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, text, metadata.PREFIX, metadata.NAMESPACE, flags)
+    if metadata.outdates_earlier(record, domain.XMLDesc(0)):
+        domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, None, None, record_1.NAMESPACE, flags)
 
 
 def pin_live(domain: Any, wanted: ExpectedMasks) -> None:

@@ -20,7 +20,7 @@ from pinfold.core.printable import shell_line
 from pinfold.core.request.model import GuestRequest
 from pinfold.core.topology import Topology
 from pinfold.drivers.kvm import deadline, process, thread_moves
-from pinfold.drivers.libvirt import capabilities, commands, definition, domain, guest_memory, metadata, pins
+from pinfold.drivers.libvirt import capabilities, commands, definition, domain, guest_memory, pins
 from pinfold.drivers.libvirt.address import address
 from pinfold.drivers.libvirt.capabilities import BuildContext
 from pinfold.drivers.libvirt.connection import Connection, absent_is_fine
@@ -158,9 +158,8 @@ class LibvirtDriver:
         """Write a new record into a guest's metadata, live and in its definition. See `Driver.amend`."""
         self._refuse_remote()
         what = f"the record of guest {guest} cannot be written"
-        text = metadata.text_without_prefix(record)
         self._guests.act(
-            guest, "record", what, _CHANGE_SECONDS, lambda connection: domain.amend(self._guests.domain(guest, connection), text)
+            guest, "record", what, _CHANGE_SECONDS, lambda connection: domain.amend(self._guests.domain(guest, connection), record)
         )
 
     def resume(self, guest: str) -> None:

@@ -15,7 +15,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import ExpectedMasks
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.overhead import masks
-from pinfold.drivers.libvirt import guest_memory, hardware, metadata, outline, pins, xmltext
+from pinfold.drivers.libvirt import guest_memory, hardware, metadata, outline, pins, record_1, xmltext
 from pinfold.drivers.libvirt.capabilities import BuildContext
 from pinfold.drivers.libvirt.outline import Edit, Node
 from pinfold.drivers.port import GuestSpec
@@ -161,7 +161,7 @@ class _Merge:
 
     def _record(self, spec: GuestSpec) -> None:
         node, record = self.domain.find("metadata"), metadata.element(spec.record)
-        ours = [] if node is None else [child for child in node.children if child.namespace == metadata.NAMESPACE]
+        ours = [] if node is None else [child for child in node.children if child.namespace in (metadata.NAMESPACE, record_1.NAMESPACE)]
         self._children("metadata", node, ours, [record])
 
     def _without_pit(self, timer: Element | None, ioapic: Element | None) -> None:
