@@ -20,7 +20,7 @@ def at_rest(database: Database, placement: Placement) -> None:
             consumed = {guest: union((host, one.amounts) for one in held if one.guest == guest) for guest in {one.guest for one in held}}
             assert dict(placement.provider_allocations(host)) == {guest: dict(shares)[host] for guest, shares in consumed.items()}
             owners = claims.owners(connection, host)
-            assert owners == {pcpu: (claim.guest, role) for claim in held for pcpu, role in claims.roles(claim.fit)}
+            assert owners == {pcpu: (claim.guest, role) for claim in held for pcpu, role, _ in ledger.holds(claim.fit)}
             told = {pcpu: one for pcpu, one in ledger.roles(found.state).items() if one.guest and one.role is not ledger.Role.FOREIGN}
             assert owners == {pcpu: (one.guest, one.role) for pcpu, one in told.items()}
             assert not ledger.conflicts(found.state)

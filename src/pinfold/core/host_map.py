@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import Enum
+from typing import Final
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import PLACE_CODES, Finding, FindingCode, Severity
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.count import count_host
-from pinfold.core.fit.model import EmulatorPlacement, Fit
+from pinfold.core.fit.model import EmulatorPlacement
 from pinfold.core.host import HostState
 from pinfold.core.identity import GuestId
-from pinfold.core.ledger import Role
+from pinfold.core.ledger import Role, holds
 from pinfold.core.overhead import ThreadClass, capacity_millicpu
 from pinfold.core.pools import Pools
 
@@ -269,9 +269,11 @@ def _owners(state: HostState, observed: Observed) -> dict[int, tuple[Owner, ...]
     held: list[tuple[int, Owner]] = []
     for claim in state.ledger.claims:
         judged = False if claim.guest in observed.judged else None
-        for cpu, owner in _holds(claim.guest, observed.names.get(claim.guest, claim.guest), claim.fit):
-            astray = (claim.guest, owner.thread_class, cpu) in drifted or judged
-            held.append((cpu, replace(owner, drifted=astray)))
+        name = observed.names.get(claim.guest, claim.guest)
+        for cpu, role, vcpu in holds(claim.fit):
+            kind = _CLASSES.get(role)
+            astray = (claim.guest, kind, cpu) in drifted or judged
+            held.append((cpu, Owner(guest=claim.guest, name=name, role=role, thread_class=kind, vcpu=vcpu, drifted=astray)))
     foreign = [one for stranger in observed.strangers or () for one in stranger.held]
     if observed.strangers is None:
         unknown = [Owner(guest=None, name=other.name, role=Role.FOREIGN, stray=None) for other in state.ledger.foreign]
@@ -283,15 +285,8 @@ def _owners(state: HostState, observed: Observed) -> dict[int, tuple[Owner, ...]
     return owners
 
 
-def _holds(guest: GuestId, name: str, fit: Fit) -> Iterable[tuple[int, Owner]]:
-    """The pCPUs that a fit gives to a guest alone."""
-    for vcpu, cpu in fit.pins:
-        yield cpu, Owner(guest=guest, name=name, role=Role.VCPU, thread_class=ThreadClass.VCPU, vcpu=vcpu)
-    if fit.emulator_pcpu is not None:
-        yield fit.emulator_pcpu, Owner(guest=guest, name=name, role=Role.EMULATOR, thread_class=ThreadClass.EMULATOR)
-    idle = Owner(guest=guest, name=name, role=Role.IDLE_SIBLING)
-    for cpu in fit.idle_siblings:
-        yield cpu, idle
+_CLASSES: Final = {Role.VCPU: ThreadClass.VCPU, Role.EMULATOR: ThreadClass.EMULATOR}
+"""The class of the thread for which a guest of ours holds a pCPU, by role."""
 
 
 def _drifted(findings: Iterable[Finding]) -> frozenset[tuple[str, ThreadClass | None, int]]:

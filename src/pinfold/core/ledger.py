@@ -43,6 +43,14 @@ class PcpuRole(Struct, frozen=True, kw_only=True):
     vcpu: int | None = None
 
 
+def holds(fit: Fit) -> tuple[tuple[int, Role, int | None], ...]:
+    """`(pCPU, role, vCPU)` of each pCPU that only this guest may use by its fit, ascending. The vCPU is None for other roles."""
+    held: list[tuple[int, Role, int | None]] = [(pcpu, Role.VCPU, vcpu) for vcpu, pcpu in fit.pins]
+    held += [(pcpu, Role.IDLE_SIBLING, None) for pcpu in fit.idle_siblings]
+    held += [] if fit.emulator_pcpu is None else [(fit.emulator_pcpu, Role.EMULATOR, None)]
+    return tuple(sorted(held, key=lambda one: one[0]))
+
+
 def claim(state: HostState, guest: GuestId, fit: Fit, id: ClaimId | None = None) -> HostState:  # noqa: A002
     """The state with `fit` claimed by `guest`; the revision increases by one.
 
@@ -113,12 +121,8 @@ def roles(state: HostState) -> dict[int, PcpuRole]:
         for pcpu in foreign.cpus:
             owned[pcpu] = PcpuRole(pcpu=pcpu, role=Role.FOREIGN, retiring=pcpu in leaving, guest=foreign.name)
     for one in reversed(state.ledger.claims):
-        for pcpu in one.fit.idle_siblings:
-            owned[pcpu] = PcpuRole(pcpu=pcpu, role=Role.IDLE_SIBLING, retiring=pcpu in leaving, guest=one.guest)
-        for vcpu, pcpu in one.fit.pins:
-            owned[pcpu] = PcpuRole(pcpu=pcpu, role=Role.VCPU, retiring=pcpu in leaving, guest=one.guest, vcpu=vcpu)
-        if (emulator := one.fit.emulator_pcpu) is not None:
-            owned[emulator] = PcpuRole(pcpu=emulator, role=Role.EMULATOR, retiring=emulator in leaving, guest=one.guest)
+        for pcpu, role, vcpu in holds(one.fit):
+            owned[pcpu] = PcpuRole(pcpu=pcpu, role=role, retiring=pcpu in leaving, guest=one.guest, vcpu=vcpu)
     return {pcpu: owned.get(pcpu) or PcpuRole(pcpu=pcpu, role=Role.FREE) for pcpu in state.pools.dedicated | leaving}
 
 

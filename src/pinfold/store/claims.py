@@ -13,7 +13,7 @@ from pinfold.core.errors import Conflict
 from pinfold.core.fit.model import Fit
 from pinfold.core.fit.written import written
 from pinfold.core.identity import ClaimId, HostId
-from pinfold.core.ledger import Role
+from pinfold.core.ledger import Role, holds
 from pinfold.store.database import EpochNow, in_term
 from pinfold.store.records import Amounts, ClaimRecord, ClaimRole, ClaimState
 from pinfold.store.schema import claim, pcpu_owner
@@ -97,7 +97,7 @@ def amend(connection: sa.Connection, was: ClaimRecord, *, fit: Fit, amounts: Amo
     values["new_held"] = revision if moved else was.held
     if connection.execute(_AMEND, {"claim_id": was.id, "was": was.revision, **values}).rowcount != 1:
         raise Conflict(f"claim {was.id} is not held at revision {was.revision} any more")
-    if roles(fit) != roles(was.fit):
+    if holds(fit) != holds(was.fit):
         connection.execute(pcpu_owner.delete().where(pcpu_owner.c.claim == was.id))
         _own(connection, was.id, guest=was.guest, host=was.host, fit=fit)
 
@@ -188,17 +188,8 @@ def owners(connection: sa.Connection, host: HostId) -> dict[int, tuple[str, Role
     return {row["pcpu"]: (row["guest"], Role(row["role"])) for row in rows}
 
 
-def roles(fit: Fit) -> tuple[tuple[int, Role], ...]:
-    """The pCPUs that only this guest may use by its fit, each with its role, ascending."""
-    taken = dict.fromkeys(fit.pinned, Role.VCPU)
-    taken.update(dict.fromkeys(fit.idle_siblings, Role.IDLE_SIBLING))
-    if fit.emulator_pcpu is not None:
-        taken[fit.emulator_pcpu] = Role.EMULATOR
-    return tuple(sorted(taken.items()))
-
-
 def _own(connection: sa.Connection, claim_id: ClaimId, *, guest: str, host: HostId, fit: Fit) -> None:
-    rows = [{"host": host, "pcpu": pcpu, "guest": guest, "claim": claim_id, "role": role.value} for pcpu, role in roles(fit)]
+    rows = [{"host": host, "pcpu": pcpu, "guest": guest, "claim": claim_id, "role": role.value} for pcpu, role, _ in holds(fit)]
     if not rows:
         return
     try:

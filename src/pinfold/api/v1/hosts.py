@@ -11,8 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from pinfold.api.agent.tokens import make_token
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.text_pattern import TextPattern
-from pinfold.api.v1.schemas import HostFenced, HostList, HostMap, HostShown, HostWithToken
-from pinfold.api.v1.views import host_view
+from pinfold.api.v1.schemas import HostFenced, HostList, HostMap, HostShown, HostView, HostWithToken, ListedHost
 from pinfold.core.drift import written
 from pinfold.core.encoding import plain
 from pinfold.core.errors import not_found
@@ -49,7 +48,7 @@ class Fence(BaseModel):
 def list_hosts(services: Services) -> HostList:
     """Every host, by name."""
     with services.database.read() as connection:
-        return {"hosts": [host_view(host) for host in hosts.all(connection)]}
+        return {"hosts": [_listed(host) for host in hosts.all(connection)]}
 
 
 @router.post("", status_code=201)
@@ -57,7 +56,7 @@ def add_host(body: NewHost, services: Services) -> HostWithToken:
     """Add a host and its agent's token. Only this response shows the token. 409 when the name exists."""
     host_id = HostId(str(uuid.uuid4()))
     token, digest = make_token(host_id)
-    return {"host": host_view(services.fleet.hosts.add(host_id, body.name, digest)), "token": token}
+    return {"host": _listed(services.fleet.hosts.add(host_id, body.name, digest)), "token": token}
 
 
 @router.post("/{name}/token")
@@ -66,13 +65,13 @@ def renew_token(name: str, services: Services) -> HostWithToken:
     host = find(services, name)
     token, digest = make_token(host.id)
     services.fleet.hosts.renew_token(host.id, digest)
-    return {"host": host_view(host), "token": token}
+    return {"host": _listed(host), "token": token}
 
 
 @router.get("/{name}")
 def show_host(name: str, services: Services) -> HostShown:
     """One host, by name or id."""
-    return {"host": host_view(find(services, name))}
+    return {"host": _listed(find(services, name))}
 
 
 @router.delete("/{name}", status_code=204, response_class=Response)
@@ -106,7 +105,7 @@ def fence(name: str, body: Fence, services: Services) -> HostFenced:
     """Take the operator's word that a host is powered off, and release what it holds. 409 while its agent sends heartbeats."""
     assert body.powered_off
     lost = services.fleet.hosts.fence(find(services, name).id)
-    return {"host": host_view(find(services, name)), "lost": list(lost)}
+    return {"host": _listed(find(services, name)), "lost": list(lost)}
 
 
 def find(services: ApiServices, name: str) -> HostRecord:
@@ -117,3 +116,20 @@ def find(services: ApiServices, name: str) -> HostRecord:
     if found is None:
         raise not_found("Host", name)
     return found
+
+
+def _listed(host: HostRecord) -> HostView:
+    listed: HostView = plain(
+        ListedHost(
+            id=host.id,
+            name=host.name,
+            up=host.up,
+            disabled=host.disabled,
+            disabled_reason=host.disabled_reason,
+            fenced=host.fenced,
+            revision=host.revision,
+            pools=host.report.pools,
+            cells=len(host.report.topology.cells),
+        )
+    )
+    return listed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, NotRequired
 
+from msgspec import Struct
 from typing_extensions import TypedDict
 
 from pinfold.agent.wire import ThreadReport
@@ -12,6 +13,8 @@ from pinfold.core import host_map
 from pinfold.core.drift import FindingCode, Severity
 from pinfold.core.drift.written import WrittenFinding
 from pinfold.core.fit.model import EmulatorPlacement
+from pinfold.core.identity import HostId
+from pinfold.core.pools import Pools
 from pinfold.core.reasons import Kind, ReasonCode
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.store.records import ClaimState
@@ -147,30 +150,21 @@ class PlacementView(TypedDict):
     not_acted_upon: list[str]
 
 
-@closed
-class PoolsView(TypedDict):
-    """A host's pools; `overhead` is null if none is configured."""
-
-    shared: str
-    dedicated: str
-    overhead: str | None
-
-
-@closed
-class HostView(TypedDict):
+class ListedHost(Struct, frozen=True, kw_only=True):
     """A host in a listing."""
 
-    id: str
+    id: HostId
     name: str
     up: bool
     disabled: bool
     disabled_reason: str
     fenced: bool
     revision: int
-    pools: PoolsView
+    pools: Pools
     cells: int
 
 
+HostView = Annotated[dict[str, Any], written_as(ListedHost)]
 HostMap = Annotated[dict[str, Any], written_as(host_map.HostMap)]
 
 

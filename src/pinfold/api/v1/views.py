@@ -1,4 +1,4 @@
-"""Fill the schemas of `/v1` for fits, refusals, placements and hosts from the store's records. Pure."""
+"""Fill the schemas of `/v1` for fits, refusals and placements from the store's records. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from pinfold.agent.wire import ThreadReport
 from pinfold.api.v1.schemas import (
     CandidateView,
     FitView,
-    HostView,
     MoveView,
     PlacementView,
     ReasonView,
@@ -105,24 +104,4 @@ def move_view(move: Move) -> MoveView:
         "before": move.before,
         "after": move.after,
         "because": list(move.because),
-    }
-
-
-def host_view(host: HostRecord) -> HostView:
-    """A host in a listing."""
-    pools = host.report.pools
-    return {
-        "id": host.id,
-        "name": host.name,
-        "up": host.up,
-        "disabled": host.disabled,
-        "disabled_reason": host.disabled_reason,
-        "fenced": host.fenced,
-        "revision": host.revision,
-        "pools": {
-            "shared": str(pools.shared),
-            "dedicated": str(pools.dedicated),
-            "overhead": None if pools.overhead is None else str(pools.overhead),
-        },
-        "cells": len(host.report.topology.cells),
     }
