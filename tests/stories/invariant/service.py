@@ -28,13 +28,14 @@ from pinfold import faultpoints
 from pinfold.accounting.embedded import Embedded, EmbeddedPlacement, load, unload
 from pinfold.api.app import create_app
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.host import Limits, OverheadRates
+from pinfold.core.host import Claim, Limits, OverheadRates
+from pinfold.core.pool_change import Followed, follow
 from pinfold.drivers.port import GuestState
 from pinfold.scheduler.model import SchedulerSettings
 from pinfold.service.healing import HealSummary
-from pinfold.store import claims, guests
+from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.records import HostReport
+from pinfold.store.records import Desired, HostReport
 
 CLAIM_SECONDS = 0.02
 WHICH = st.integers(0, 59)
@@ -42,7 +43,7 @@ WHICH = st.integers(0, 59)
 again. For the same reason no rule has a precondition; one that finds nothing to act on does nothing.
 """
 SETTINGS = SchedulerSettings(refresh_seconds=0.0, traits_seconds=0.0, claim_seconds=CLAIM_SECONDS, late_seconds=-1.0)
-API_POINTS = tuple(point for point in faultpoints.POINTS if point.startswith(("claim.", "release.", "heal.", "provider.")))
+API_POINTS = tuple(point for point in faultpoints.POINTS if point.startswith(("claim.", "release.", "replace.", "heal.", "provider.")))
 FLAVORS: dict[str, dict[str, str]] = {
     "float": {},
     "unset": {"hw_cpu_policy": "dedicated"},
@@ -128,7 +129,7 @@ class Service(RuleBasedStateMachine):
         if len(self.worlds) < 3:
             self._add(shape)
 
-    @rule(which=WHICH, change=st.sampled_from(("shrink", "restore", "no overhead")))
+    @rule(which=WHICH, change=st.sampled_from(("shrink", "move", "restore", "no overhead")))
     def pools_change(self, which: int, change: str) -> None:
         world = self._a_world(which, up=True)
         if world is None:
@@ -137,8 +138,12 @@ class Service(RuleBasedStateMachine):
         pools = world.agent.reported.pools
         if change == "shrink":
             pools = structs.replace(pools, dedicated=whole - pools.shared - CpuSet(sorted(whole)[-2:]))
+        elif change == "move":
+            shared = CpuSet(sorted(whole)[-2:])
+            pools = structs.replace(pools, shared=shared, overhead=shared, dedicated=whole - shared)
         elif change == "restore":
-            pools = structs.replace(pools, dedicated=whole - pools.shared, overhead=pools.shared)
+            shared = CpuSet(sorted(whole)[:2])
+            pools = structs.replace(pools, shared=shared, dedicated=whole - shared, overhead=shared)
         else:
             pools = structs.replace(pools, overhead=None)
         with self._mortal():
@@ -296,8 +301,21 @@ class Service(RuleBasedStateMachine):
         with self.database.read() as connection:
             held = {(claim.host, claim.guest) for claim in claims.held(connection)}
         defined = {(world.agent.id, guest) for world in self.worlds.values() for guest in world.domains}
+        assert self._astray() == []
         failed = {(world.agent.id, entry.guest) for world in self.worlds.values() for entry in world.saved.booted if entry.failure}
         assert defined <= held <= defined | failed
+
+    def _astray(self) -> list[str]:
+        """The wanted guests whose claims could follow the pools of their host, and have not."""
+        found = []
+        with self.database.read() as connection:
+            for ledger in hosts.ledgers(connection):
+                for order in guests.orders(connection, ledger.record.id):
+                    claim = Claim(guest=order.guest.id, fit=order.claim.fit, id=order.claim.id)
+                    after = follow(claim, order.guest.request, ledger.state)
+                    if order.guest.desired is Desired.RUNNING and isinstance(after, Followed) and after.fit != claim.fit:
+                        found.append(claim.guest)
+        return found
 
     # -- choosing --------------------------------------------------------------------------------------------------------------------
 
