@@ -18,7 +18,8 @@ _COMPUTE = OptionGroup(
             "cpu_shared_set",
             metavar=_CPULIST,
             help="pCPUs for floating vCPUs and, unless cpu_overhead_set is given, for overhead threads. "
-            "Where neither this nor cpu_dedicated_set is given, all online pCPUs are shared and there is no overhead pool.",
+            "Where neither this nor cpu_dedicated_set is given, all online pCPUs are shared and there is no overhead pool. "
+            "An agent takes over changes of the three sets at SIGHUP.",
         ),
         cfg.StrOpt("cpu_dedicated_set", metavar=_CPULIST, help="pCPUs for pinned vCPUs, one each. Disjoint from the two other sets."),
         cfg.StrOpt(

@@ -104,10 +104,12 @@ class AppliedPlan:
 def plan(driver: Driver, settings: HostSettings) -> PoolPlan:
     """What the pools of today mean for every guest of the host. Reads only.
 
-    Raises `InvalidRequest` if the pools do not fit the host, or for a remote host; `Unavailable`.
+    Raises `InvalidRequest` if the pools do not fit the host, for a remote host, and for `Driver.sole_manager`; `Unavailable`.
     """
     if not driver.local:
         raise InvalidRequest(f"threads are moved on their own host alone; {driver.uri} is remote and read-only", key="uri")
+    if driver.sole_manager:
+        raise InvalidRequest(f"guests of {driver.uri} have no record of their places; `pinfold repair` moves them by the pools", key="uri")
     seen = survey(driver, settings)
     state, changes = seen.state, []
     for guest in seen.guests:
