@@ -172,6 +172,24 @@ def test_pcpus_that_were_shared_are_given_to_a_guest_as_soon_as_the_threads_have
     assert new.start(more).guest.record is not None and new.guest("more").pins.vcpus == ((0, cpus("0")), (1, cpus("1")))
 
 
+def test_a_guest_that_is_left_where_it_is_says_why(synthetic_bench: Bench) -> None:
+    old = synthetic_bench.with_pools(shared="0-1", dedicated="2-15")
+    for name, change in (("served", {"owner": "the agent of c1"}), ("older", {"request": None}), ("floats", {})):
+        old.start(old.order(name, None if name == "floats" else SHARE))
+        record = old.guest(name).record
+        assert record is not None
+        old.driver.amend(record.guest, structs.replace(record, **change))
+    before = {guest.name: (guest.record, guest.pins) for guest in old.driver.guests()}
+    new = synthetic_bench.with_pools(dedicated="2-15", overhead="0")
+    done = apply(new.driver, new.settings)
+    assert not done.complete and not done.failures
+    why = {change.guest.name: change.why for change in done.plan.changes}
+    assert why["served"].startswith("let the agent of c1 read its pools again (`systemctl reload pinfold-agent`;")
+    assert "`pinfold guest replace older --flavor NAME`" in why["older"]
+    assert why["floats"] == "no shared pool is configured (cpu_shared_set), and 1 vCPU would float"
+    assert {guest.name: (guest.record, guest.pins) for guest in new.driver.guests()} == before
+
+
 @contextmanager
 def offline(lab: LabHost, cpus: CpuSet) -> Iterator[None]:
     """The pCPUs are offline for the block, as the lab's sysfs tells libvirtd."""
