@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import uuid
 
-from pinfold.accounting.client import Placement
-from pinfold.accounting.resources import union
-from pinfold.core import ledger
-from pinfold.core.cpuset import CpuSet
-from pinfold.core.host import Limits
-from pinfold.core.pools import Pools
 from tests.build.hosts import report
 
-from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, Flavor, GuestCell, GuestRequest, ThreadPolicy
-from pinfold.core.topology import HostCell, PagePool, Topology
+from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.scheduler.model import HostSearch
-from pinfold.store import claims, guests, hosts
+from pinfold.store import guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.records import ClaimRecord, ClaimState, HostReport, NewGuest
+from pinfold.store.records import HostReport, NewGuest
 
 
 def add_host(database: Database, name: str, reported: HostReport | None = None, *, lease_seconds: float = 3600) -> str:
