@@ -26,7 +26,7 @@ from pinfold.wiring.host import open_driver
 
 TOPOLOGY = "pack:2 core:64 mem:16384"
 SHARED, DEDICATED = "0-7", "8-127"
-SPECS = {"hw__cpu_policy": "dedicated", "hw__emulator_threads_policy": "share"}
+SPECS = {"hw_cpu_policy": "dedicated", "hw_emulator_threads_policy": "share"}
 _PATIENCE_SECONDS = 900.0
 _REST_SECONDS = 30.0
 
@@ -116,9 +116,9 @@ def _agent(folder: Path, lab: LabHost, api: Service, stack: ExitStack) -> tuple[
 
 def _fill(api: Service, guests: int) -> None:
     """So many servers, all running."""
-    flavor = api.flavor("tiny", vcpus=1, memory_mib=8, **SPECS)
+    flavor = api.flavor("tiny", vcpus=1, ram=8, **SPECS)
     for number in range(guests):
-        api.create(flavor, name=f"vm{number}")
+        api.create(f"vm{number}", flavor)
 
     def active() -> bool:
         statuses = [server["status"] for server in api.servers()]

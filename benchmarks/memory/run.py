@@ -12,8 +12,9 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tests.rig.client import COMPUTE
 from tests.rig.fleet import ACCOUNT, write_accounts
-from tests.rig.processes import COMPUTE, Process, Service
+from tests.rig.processes import Process, Service
 
 from benchmarks.memory.fill import fill
 from benchmarks.page import PAGES, Budget, publish, table

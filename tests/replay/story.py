@@ -17,7 +17,8 @@ import httpx
 from tests.build.hosts import report
 from tests.replay import adapter
 from tests.replay.recording import Answers, Names
-from tests.rig.in_process import Agent, Fleet, server_body
+from tests.rig.client import server_body
+from tests.rig.in_process import Agent, Fleet
 
 RUNNING = {"observed": "running"}
 PIN = {"hw_cpu_policy": "dedicated"}

@@ -21,7 +21,8 @@ import httpx
 from tests.ports import free_port
 from tests.postgres import PostgreSQL
 from tests.real.patience import until
-from tests.rig.processes import COMPUTE, Process, Service, configuration, domains, virsh
+from tests.rig.client import COMPUTE
+from tests.rig.processes import Process, Service, configuration, domains, virsh
 from tests.rig.watch import Watch, environment, settings_of
 from tests.survive.clock import WallClock
 from tests.survive.proxy import Fault, FaultProxy

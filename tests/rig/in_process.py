@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 from tests.build.hosts import report
+from tests.rig.client import COMPUTE, NEWEST, Client
 
 from pinfold.accounting.embedded import Embedded
 from pinfold.agent.wire import PROTOCOL, Absence, GuestReport, Hello, ThreadReport
@@ -20,7 +21,6 @@ from pinfold.api.accounts import hash_password, parse_accounts
 from pinfold.api.app import create_app
 from pinfold.api.dependencies import ApiServices
 from pinfold.api.doorkeeper import Doorkeeper
-from pinfold.api.image.catalog import image_id
 from pinfold.api.password_checks import PasswordChecks
 from pinfold.core.encoding import plain
 from pinfold.core.identity import ClaimId
@@ -32,10 +32,6 @@ from pinfold.store.records import HostReport, Observed
 
 ADMIN = ("alice", "correct horse")
 READER = ("bob", "battery staple")
-C = "/compute/v2.1"
-NEWEST = "2.96"
-PROBE = image_id("probe")
-"""The one image that the fleet has."""
 AT_ONCE = SchedulerSettings(refresh_seconds=0.0, traits_seconds=0.0)
 """Nothing is remembered from one request to the next, so that a story's next line sees what the line before did."""
 
@@ -45,11 +41,6 @@ PATIENT = AttemptLimits(wrong_per_minute=100_000)
 _ACCOUNTS = parse_accounts(
     f"{ADMIN[0]}:admin:{hash_password(ADMIN[1], rounds=4)}\n{READER[0]}:reader:{hash_password(READER[1], rounds=4)}\n", "accounts"
 )
-
-
-def compute(version: str = NEWEST) -> dict[str, str]:
-    """The header that asks for a microversion."""
-    return {"OpenStack-API-Version": f"compute {version}"}
 
 
 class InProcess(httpx.BaseTransport):
@@ -156,7 +147,7 @@ _NO_AUTH = _NoAuth()
 
 
 @dataclass
-class Fleet:
+class Fleet(Client):
     """The application with its parts, and a client that calls as an admin."""
 
     http: httpx.Client
@@ -169,9 +160,7 @@ class Fleet:
 
     def ask(self, method: str, path: str, body: Any = None, *, version: str = NEWEST, status: int | None = None) -> httpx.Response:
         """One Compute call, as the admin, at that microversion; `status` is asserted where given."""
-        answer = self.http.request(method, f"{C}{path}", json=body, headers=compute(version))
-        assert status is None or answer.status_code == status, f"{method} {path}: {answer.status_code} {answer.text}"
-        return answer
+        return self.call(method, f"{COMPUTE}{path}", body, version=version, status=status)
 
     def placement(self, path: str) -> Any:
         """What Placement itself answers, over HTTP, as a client would ask it."""
@@ -195,24 +184,6 @@ class Fleet:
         self.agents[name] = made
         return made
 
-    def flavor(self, name: str, *, vcpus: int = 2, ram: int = 64, disk: int = 0, **specs: str) -> str:
-        """Make a flavor; `hw_cpu_policy="dedicated"` is the extra spec `hw:cpu_policy`. Its id."""
-        self.ask("POST", "/flavors", {"flavor": {"name": name, "vcpus": vcpus, "ram": ram, "disk": disk, "id": name}}, status=200)
-        if specs:
-            plain = {key.replace("_", ":", 1): value for key, value in specs.items()}
-            self.ask("POST", f"/flavors/{name}/os-extra_specs", {"extra_specs": plain}, status=200)
-        return name
-
-    def create(self, name: str, flavor: str, **more: Any) -> str:
-        """Make a server; its id."""
-        answer = self.ask("POST", "/servers", {"server": server_body(name, flavor, **more)}, status=202)
-        return str(answer.json()["server"]["id"])
-
-    def show(self, server: str, version: str = NEWEST) -> dict[str, Any]:
-        """The server in full."""
-        found: dict[str, Any] = self.ask("GET", f"/servers/{server}", version=version, status=200).json()["server"]
-        return found
-
     def status(self, server: str) -> str:
         return str(self.show(server)["status"])
 
@@ -220,11 +191,6 @@ class Fleet:
         """Every agent carries out its orders."""
         for agent in self.agents.values():
             agent.obey()
-
-
-def server_body(name: str, flavor: str, **more: Any) -> dict[str, Any]:
-    """The body of a create without networks, at any microversion from 2.37 on."""
-    return {"name": name, "flavorRef": flavor, "imageRef": PROBE, "networks": "none", **more}
 
 
 def make_services(

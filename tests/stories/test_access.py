@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import httpx
-from tests.rig.in_process import READER, C, Fleet, server_body
+from tests.rig.client import COMPUTE as C
+from tests.rig.client import server_body
+from tests.rig.in_process import READER, Fleet
 
 from pinfold.store.records import Observed
 

@@ -8,7 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.rig.in_process import PROBE, READER, C, Fleet, server_body
+from tests.rig.client import COMPUTE as C
+from tests.rig.client import PROBE, server_body
+from tests.rig.in_process import READER, Fleet
 
 
 @pytest.fixture

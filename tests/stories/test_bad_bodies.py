@@ -7,7 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.rig.in_process import C, Fleet, compute, server_body
+from tests.rig.client import COMPUTE as C
+from tests.rig.client import compute, server_body
+from tests.rig.in_process import Fleet
 
 from pinfold.api.bounds import MAX_BODY
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.rig.in_process import Fleet, server_body
+from tests.rig.client import server_body
+from tests.rig.in_process import Fleet
 
 
 def names(fleet: Fleet, query: str) -> list[str]:

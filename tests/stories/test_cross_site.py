@@ -8,7 +8,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.rig.in_process import C, Fleet, InProcess, server_body
+from tests.rig.client import COMPUTE as C
+from tests.rig.client import server_body
+from tests.rig.in_process import Fleet, InProcess
 
 from pinfold.api.app import create_app
 

@@ -26,8 +26,9 @@ import sqlalchemy as sa
 from fastapi.routing import APIRoute
 from placement import handler
 from starlette.routing import Mount, Route
+from tests.rig.client import server_body
 from tests.rig.databases import placement_file, sqlite_file
-from tests.rig.in_process import ADMIN, READER, Fleet, open_fleet, server_body
+from tests.rig.in_process import ADMIN, READER, Fleet, open_fleet
 
 from pinfold.accounting.embedded import EmbeddedPlacement, load, unload
 from pinfold.agent.wire import Hello

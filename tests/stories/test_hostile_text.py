@@ -12,8 +12,10 @@ import pytest
 import sqlalchemy as sa
 from msgspec import structs
 from tests.build.hosts import report
+from tests.rig.client import COMPUTE as C
+from tests.rig.client import compute, server_body
 from tests.rig.databases import database, embedded, placement_file, postgresql, postgresql_url, sqlite_file
-from tests.rig.in_process import Agent, C, Fleet, compute, fleet_on, server_body
+from tests.rig.in_process import Agent, Fleet, fleet_on
 from tests.stories.test_every_route import OPEN, READ
 
 from pinfold.accounting.embedded import Embedded

@@ -6,7 +6,8 @@ import time
 from urllib.parse import quote
 
 import pytest
-from tests.rig.in_process import Fleet, compute
+from tests.rig.client import compute
+from tests.rig.in_process import Fleet
 
 NAMES = ("vm1", "vm2", "vm10", "web.1", "web-1", "Ünï-𝄞", "VM3")
 

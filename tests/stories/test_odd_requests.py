@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.rig.in_process import C, Fleet, compute, server_body
+from tests.rig.client import COMPUTE as C
+from tests.rig.client import compute, server_body
+from tests.rig.in_process import Fleet
 
 _BODIES = {
     "a NUL as it is": b'{"flavor": {"name": "a\x00b", "vcpus": 1, "ram": 1, "disk": 0}}',

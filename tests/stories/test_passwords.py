@@ -7,7 +7,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.rig.in_process import READER, C, Fleet, open_fleet
+from tests.rig.client import COMPUTE as C
+from tests.rig.in_process import READER, Fleet, open_fleet
 
 from pinfold.accounting.embedded import Embedded
 from pinfold.core.settings import AttemptLimits

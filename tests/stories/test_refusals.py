@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from tests.build.hosts import report
-from tests.rig.in_process import Fleet, server_body
+from tests.rig.client import server_body
+from tests.rig.in_process import Fleet
 from tests.rig.promises import at_rest
 
 from pinfold.core.host import Limits, OverheadRates

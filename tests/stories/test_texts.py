@@ -7,8 +7,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.rig.client import COMPUTE as C
+from tests.rig.client import compute
 from tests.rig.databases import database, embedded, placement_file, postgresql, postgresql_url, sqlite_file
-from tests.rig.in_process import ADMIN, C, Fleet, InProcess, compute, make_services
+from tests.rig.in_process import ADMIN, Fleet, InProcess, make_services
 
 from pinfold.accounting.embedded import Embedded
 from pinfold.api.app import create_app

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.rig.in_process import Fleet, compute, server_body
+from tests.rig.client import compute, server_body
+from tests.rig.in_process import Fleet
 
 from pinfold.api.compute.versions import ROOT
 

@@ -13,8 +13,9 @@ from typing import Any
 import httpx
 import pytest
 from tempest.lib.common import api_version_request, rest_client
+from tests.rig.client import server_body
 from tests.rig.databases import placement_file, sqlite_file
-from tests.rig.in_process import Fleet, open_fleet, server_body
+from tests.rig.in_process import Fleet, open_fleet
 
 from pinfold.accounting.embedded import EmbeddedPlacement, load, unload
 

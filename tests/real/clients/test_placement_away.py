@@ -17,9 +17,10 @@ import pytest
 from tests.build.hosts import report
 from tests.ports import free_port
 from tests.real.patience import until
+from tests.rig.client import COMPUTE
 from tests.rig.fleet import ACCOUNT, write_accounts
 from tests.rig.in_process import Agent
-from tests.rig.processes import COMPUTE, Process, Service, ending
+from tests.rig.processes import Process, Service, ending
 
 from pinfold.api.image.catalog import image_id
 
@@ -93,7 +94,7 @@ def test_the_service_starts_without_placement_says_so_and_catches_up(elsewhere: 
             sentence,
         )
         since = sentence.split()[3]
-        flavor = api.flavor("pin", vcpus=2, hw__cpu_policy="dedicated")
+        flavor = api.flavor("pin", vcpus=2, hw_cpu_policy="dedicated")
         assert api.servers() == []
         added = api.ask("POST", "/v1/hosts", {"name": "c1"}, status=201)
         agent = Agent(http=api.http, id=added["host"]["id"], name="c1", token=added["token"], reported=report(cells=1, cores=4))

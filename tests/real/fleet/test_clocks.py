@@ -26,7 +26,7 @@ from tests.survive.clock import HOUR, YEAR, WallClock
 
 from pinfold.store.database import Database
 
-SHARE = {"hw__cpu_policy": "dedicated", "hw__emulator_threads_policy": "share"}
+SHARE = {"hw_cpu_policy": "dedicated", "hw_emulator_threads_policy": "share"}
 SOON_SECONDS = HOUR / 6
 """No jump may be waited for: all of this is much less than an hour, and generous for a busy machine."""
 
@@ -45,7 +45,7 @@ class Clocked:
     def works(self, name: str, *, ahead: float) -> None:
         """A server is made, runs, and is deleted; soon. The service's clock is so far ahead, or its times tell that this is no test."""
         began = time.monotonic()
-        server = self.fleet.api.create("share", name=name)
+        server = self.fleet.api.create(name, "share")
         made = datetime.fromisoformat(self.fleet.api.await_status(server, "ACTIVE")["created"]).timestamp()
         assert abs(made - time.time() - ahead) < HOUR / 2
         self.fleet.api.delete(server)
@@ -70,7 +70,7 @@ def clocked_once(
     with make_fleet(folder, lab_name, probe_rom, hosts=2, apis=apis, apart=False, sqlite=sqlite, clocks=True) as fleet:
         fleet.watch()
         flavor = fleet.api.flavor("share", **SHARE)
-        running, stopped = (fleet.api.create(flavor, name=name, host=fleet.hosts[0].name) for name in ("running", "stopped"))
+        running, stopped = (fleet.api.create(name, flavor, host=fleet.hosts[0].name) for name in ("running", "stopped"))
         for server in (running, stopped):
             fleet.api.await_status(server, "ACTIVE")
         virsh(fleet.hosts[0].lab, "destroy", stopped)
@@ -175,7 +175,7 @@ def test_a_claim_whose_maker_died_before_the_clock_was_put_back_is_healed_at_onc
     fleet = clocked.fleet
     doomed = _restarted(clocked, "claim.allocated")
     with pytest.raises(httpx.HTTPError):
-        fleet.service(doomed).create("share", name="mortal")
+        fleet.service(doomed).create("mortal", "share")
     doomed.await_hit("claim.allocated")
     clocked.service.set(-HOUR)
     if doomed in fleet.apis:
@@ -188,7 +188,7 @@ def test_a_claim_whose_maker_died_before_the_clock_was_put_back_is_healed_at_onc
 @pytest.mark.slow
 def test_a_removal_half_done_when_the_clock_was_put_back_is_finished_at_once(clocked: Clocked) -> None:
     fleet, host = clocked.fleet, clocked.fleet.hosts[0]
-    server = fleet.api.create("share", name="leaving", host=host.name)
+    server = fleet.api.create("leaving", "share", host=host.name)
     fleet.api.await_status(server, "ACTIVE")
     doomed = _restarted(clocked, "release.unpinned")
     host.proxy.upstream = doomed.told["url"]
@@ -206,7 +206,7 @@ def test_a_removal_half_done_when_the_clock_was_put_back_is_finished_at_once(clo
 
 def test_a_start_order_that_a_removal_has_overtaken_is_refused_a_year_later(clocked: Clocked) -> None:
     fleet, host = clocked.fleet, clocked.fleet.hosts[0]
-    server = fleet.api.create("share", name="stale", host=host.name)
+    server = fleet.api.create("stale", "share", host=host.name)
     fleet.api.await_status(server, "ACTIVE")
     orders = fleet.orders(host)
     fleet.api.delete(server)
@@ -215,7 +215,7 @@ def test_a_start_order_that_a_removal_has_overtaken_is_refused_a_year_later(cloc
     time.sleep(2.0)  # two rounds of the healer, which forgets what is old
     with fleet.replaying(host, orders, of=server):
         until(lambda: fleet.api.host(host.name)["up"], "the host is up", seconds=SOON_SECONDS)
-        other = fleet.api.create("share", name="after", host=host.name)
+        other = fleet.api.create("after", "share", host=host.name)
     fleet.api.await_status(other, "ACTIVE")
     assert server not in defined(host.lab)
 
@@ -224,7 +224,7 @@ def test_a_start_order_that_a_removal_has_overtaken_is_refused_a_year_later(cloc
 def test_a_fenced_host_that_returns_a_year_later_is_still_told_what_is_gone(clocked: Clocked) -> None:
     """The guest's definition survived the power cut; the service's tombstone is all that says that it is not wanted any more."""
     fleet, host = clocked.fleet, clocked.fleet.hosts[1]
-    server = fleet.api.create("share", name="fenced", host=host.name)
+    server = fleet.api.create("fenced", "share", host=host.name)
     fleet.api.await_status(server, "ACTIVE")
     host.agent.kill()
     virsh(host.lab, "destroy", server)
@@ -257,7 +257,7 @@ def test_a_claim_under_way_when_the_clock_is_put_forward_is_made_once(clocked: C
 
 def _create(fleet: Fleet, process: Process) -> None:
     try:
-        fleet.service(process).create("share", name="slow")
+        fleet.service(process).create("slow", "share")
     except (httpx.HTTPError, AssertionError):
         return
 

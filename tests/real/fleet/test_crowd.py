@@ -20,11 +20,11 @@ from pinfold.store import guests
 from pinfold.store.database import Database
 
 FLAVORS: dict[str, tuple[int, dict[str, str]]] = {
-    "share": (2, {"hw__cpu_policy": "dedicated", "hw__emulator_threads_policy": "share"}),
-    "isolate": (1, {"hw__cpu_policy": "dedicated", "hw__emulator_threads_policy": "isolate"}),
-    "cores": (1, {"hw__cpu_policy": "dedicated", "hw__cpu_thread_policy": "isolate"}),
-    "pairs": (2, {"hw__cpu_policy": "dedicated", "hw__cpu_thread_policy": "require"}),
-    "wide": (6, {"hw__cpu_policy": "dedicated"}),
+    "share": (2, {"hw_cpu_policy": "dedicated", "hw_emulator_threads_policy": "share"}),
+    "isolate": (1, {"hw_cpu_policy": "dedicated", "hw_emulator_threads_policy": "isolate"}),
+    "cores": (1, {"hw_cpu_policy": "dedicated", "hw_cpu_thread_policy": "isolate"}),
+    "pairs": (2, {"hw_cpu_policy": "dedicated", "hw_cpu_thread_policy": "require"}),
+    "wide": (6, {"hw_cpu_policy": "dedicated"}),
 }
 SMALL = ("share", "isolate", "cores", "pairs")
 ASKED = (*SMALL, *SMALL, "wide")
@@ -59,14 +59,14 @@ def test_60_creates_from_4_clients_against_one_process_on_sqlite(crowd: Fleet) -
 
 def _crowd(fleet: Fleet, *, creates: int, clients: int, least: int) -> None:
     for name, (vcpus, specs) in FLAVORS.items():
-        fleet.api.flavor(name, vcpus=vcpus, memory_mib=16, **specs)
+        fleet.api.flavor(name, vcpus=vcpus, ram=16, **specs)
     failures, history = [], History(fleet.database)
 
     def ask(client: int) -> None:
         service = fleet.service(fleet.apis[client % len(fleet.apis)])
         try:
             for number in range(client, creates, clients):
-                service.create(ASKED[number % len(ASKED)], name=f"crowd-{number}")
+                service.create(f"crowd-{number}", ASKED[number % len(ASKED)])
         except Exception as error:
             failures.append(f"client {client}: {error}")
 

@@ -21,12 +21,13 @@ from tests.rig.fleet import sweep
 from tests.rig.processes import Process, configuration, defined, domains, ending, virsh
 from tests.rig.watch import environment
 
+from pinfold.api.image.catalog import image_id
 from pinfold.core.hosttext import host
 from pinfold.lab import rom
 from pinfold.lab.daemon import LabHost
 from pinfold.lab.witness import SYNTHETIC
 
-SHARE = {"hw__cpu_policy": "dedicated", "hw__emulator_threads_policy": "share"}
+SHARE = {"hw_cpu_policy": "dedicated", "hw_emulator_threads_policy": "share"}
 LONG = 600
 STRANGER = """
 <domain type="qemu"><name>stranger</name><memory unit="MiB">16</memory><vcpu>1</vcpu>
@@ -129,7 +130,7 @@ def refused(up: UpRig, server: str, reason: str, *, tries: int) -> None:
 
 
 def test_a_disk_outlives_whatever_becomes_of_its_guest_until_the_user_deletes_it(up: UpRig) -> None:
-    server = up.api.create(up.api.flavor("f", **SHARE), image="counter")
+    server = up.api.create("vm", up.api.flavor("f", **SHARE), imageRef=image_id("counter"))
     booted(up, server, 1)
     disk = overlay(up, server)
     pins = ",".join(up.api.placement(server)["claim"]["fit"]["vcpus"].values())
@@ -176,7 +177,7 @@ def test_a_disk_outlives_whatever_becomes_of_its_guest_until_the_user_deletes_it
 
 def test_a_server_outside_of_the_pools_starts_in_another_place_on_its_disk(up: UpRig) -> None:
     """The pools change below a running agent; what `pinfold audit` advises about a guest of the service is done word by word."""
-    server = up.api.create(up.api.flavor("f", **SHARE), image="counter")
+    server = up.api.create("vm", up.api.flavor("f", **SHARE), imageRef=image_id("counter"))
     booted(up, server, 1)
     disk, config = overlay(up, server), Path(up.process.arguments[-1])
     before, text = up.api.placement(server)["claim"], config.read_text()
@@ -205,7 +206,7 @@ def test_a_server_outside_of_the_pools_starts_in_another_place_on_its_disk(up: U
 
 def test_a_server_that_is_booked_anew_runs_on_and_its_record_follows(up: UpRig) -> None:
     """The overhead's rate changes below a running server, and `server rebook` amends its claim."""
-    server = up.api.create(up.api.flavor("f", **SHARE), image="counter")
+    server = up.api.create("vm", up.api.flavor("f", **SHARE), imageRef=image_id("counter"))
     booted(up, server, 1)
     config, before, process = Path(up.process.arguments[-1]), up.api.placement(server)["claim"], domains(up.lab)[server]
     text = config.read_text()
@@ -248,7 +249,7 @@ def _change_the_claim(up: UpRig, server: str) -> None:
 
 
 def test_a_stop_and_a_soft_reboot_let_the_guest_shut_down_a_hard_one_does_not(up: UpRig) -> None:
-    server = up.api.create(up.api.flavor("f", **SHARE))
+    server = up.api.create("vm", up.api.flavor("f", **SHARE))
     up.api.await_status(server, "ACTIVE")
     until(lambda: "PROBE-UP" in serial(up, server), "it is up")
     up.api.act(server, "os-stop")
@@ -267,7 +268,7 @@ def test_a_stop_and_a_soft_reboot_let_the_guest_shut_down_a_hard_one_does_not(up
 
 def test_nobody_waits_for_guests_that_do_not_hear_and_their_time_ends(up: UpRig) -> None:
     flavor = up.api.flavor("f", **SHARE)
-    first, second, *others = servers = [up.api.create(flavor, name=f"deaf{number}", image="deaf") for number in range(6)]
+    first, second, *others = servers = [up.api.create(f"deaf{number}", flavor, imageRef=image_id("deaf")) for number in range(6)]
     for server in servers:
         up.api.await_status(server, "ACTIVE")
     before = domains(up.lab)
@@ -276,7 +277,7 @@ def test_nobody_waits_for_guests_that_do_not_hear_and_their_time_ends(up: UpRig)
         up.api.act(server, "os-stop")
     up.api.await_status(first, "REBOOT", task="rebooting")
     up.api.await_status(second, "ACTIVE", task="powering-off")
-    later = up.api.create(flavor, name="later")
+    later = up.api.create("later", flavor)
     up.api.await_status(later, "ACTIVE")
     up.api.delete(second)
     up.api.act(first, "reboot", {"type": "HARD"})

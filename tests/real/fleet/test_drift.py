@@ -62,7 +62,7 @@ def found(own: UpRig, pid: int) -> dict[str, Any]:
 
 def test_a_vcpu_and_a_process_that_stray_are_reported_until_the_printed_commands_have_run(own: UpRig) -> None:
     api = own.api
-    server = api.create(api.flavor("pin", vcpus=1, hw__cpu_policy="dedicated", hw__emulator_threads_policy="share"))
+    server = api.create("vm", api.flavor("pin", vcpus=1, hw_cpu_policy="dedicated", hw_emulator_threads_policy="share"))
     api.await_status(server, "ACTIVE")
     until(lambda: drift(own)["reported"] is not None, "the first audit is reported")
     (vcpu,) = domains(own.lab)[server].vcpus

@@ -24,7 +24,7 @@ from tests.rig.watch import environment
 
 from pinfold.drivers.libvirt import state_files
 
-SHARE = {"hw__cpu_policy": "dedicated", "hw__emulator_threads_policy": "share"}
+SHARE = {"hw_cpu_policy": "dedicated", "hw_emulator_threads_policy": "share"}
 HUNG = 5
 END_SECONDS = 20.0
 """Twice what is promised, since this machine may be busy."""
@@ -45,7 +45,7 @@ def stopped(pids: list[int]) -> Iterator[None]:
 
 def test_hung_guests_leave_their_host_up_and_its_other_guests_served(up: UpRig) -> None:
     flavor = up.api.flavor("f", **SHARE)
-    hung = [up.api.create(flavor, name=f"hung{number}") for number in range(HUNG)]
+    hung = [up.api.create(f"hung{number}", flavor) for number in range(HUNG)]
     for server in hung:
         up.api.await_status(server, "ACTIVE")
     statuses: set[str] = set()
@@ -58,7 +58,7 @@ def test_hung_guests_leave_their_host_up_and_its_other_guests_served(up: UpRig) 
         for server in hung:
             up.api.act(server, "os-stop")
         until(named, "the log names every guest that hangs")
-        other = up.api.create(flavor, name="other")
+        other = up.api.create("other", flavor)
         up.api.await_status(other, "ACTIVE")
         until(lambda: "stopped by a signal" in (up.api.placement(hung[0])["observed"] or {}).get("hangs", ""), "the service is told")
         show = [sys.executable, "-m", "pinfold.wiring.command", "server", "show", hung[0], "--config", up.process.arguments[-1]]

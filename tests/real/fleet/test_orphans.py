@@ -74,7 +74,7 @@ def overlays(victim: Victim) -> Path:
 
 
 def test_beside_pinfold_up_the_service_is_found_by_itself(up: UpRig) -> None:
-    server = up.api.create(up.api.flavor("f", hw__cpu_policy="dedicated"))
+    server = up.api.create("vm", up.api.flavor("f", hw_cpu_policy="dedicated"))
     up.api.await_status(server, "ACTIVE")
     command = [sys.executable, "-m", "pinfold.wiring.command", "guest", "orphans", "--remove", "--config", up.process.arguments[-1]]
     done = subprocess.run(command, env=environment() | {"COLUMNS": "300"}, capture_output=True, text=True, check=False, timeout=600)

@@ -40,7 +40,7 @@ def pools(up: UpRig, shared: str, dedicated: str) -> None:
 
 def test_a_hangup_moves_the_threads_of_running_servers_and_their_accounts(up: UpRig) -> None:
     api = up.api
-    share, floats = api.create(api.flavor("share", vcpus=2, **SHARE)), api.create(api.flavor("free", vcpus=2))
+    share, floats = api.create("vm", api.flavor("share", vcpus=2, **SHARE)), api.create("vm", api.flavor("free", vcpus=2))
     for server in (share, floats):
         api.await_status(server, "ACTIVE")
     before = {server: running(up, server) for server in (share, floats)}
@@ -62,7 +62,7 @@ def test_a_hangup_moves_the_threads_of_running_servers_and_their_accounts(up: Up
 def test_a_server_keeps_retiring_pcpus_and_no_start_refuses_over_it(up: UpRig) -> None:
     api = up.api
     flavor = api.flavor("share", vcpus=2, **SHARE)
-    server = api.create(flavor)
+    server = api.create("vm", flavor)
     api.await_status(server, "ACTIVE")
     guest = running(up, server)
     pins = asked(up, guest)[0]
@@ -72,7 +72,7 @@ def test_a_server_keeps_retiring_pcpus_and_no_start_refuses_over_it(up: UpRig) -
     api = up.api
     api.await_status(server, "ACTIVE")
     assert running(up, server) == guest and guest.alive
-    other = api.create(flavor)
+    other = api.create("vm", flavor)
     api.await_status(other, "ACTIVE")
     assert set(asked(up, running(up, other))[0]).isdisjoint(pins) and recorded(up, other)["emulator"]["pcpus"] == "16-17"
 
@@ -81,6 +81,6 @@ def test_pools_that_the_host_cannot_have_change_nothing(up: UpRig) -> None:
     pools(up, "0-1,16-17", "2-15,900")
     until(lambda: "cpu_dedicated_set names pCPU 900, which this host does not have" in up.process.errors(), "its log says why")
     assert "the configuration stays as it was" in up.process.errors()
-    server = up.api.create(up.api.flavor("share", vcpus=2, **SHARE))
+    server = up.api.create("vm", up.api.flavor("share", vcpus=2, **SHARE))
     up.api.await_status(server, "ACTIVE")
     assert recorded(up, server)["emulator"]["pcpus"] == "0-1,16-17"

@@ -16,13 +16,14 @@ import httpx
 import psycopg2
 import pytest
 from tests.real.patience import PATIENCE_SECONDS, until
+from tests.rig.client import COMPUTE
 from tests.rig.fleet import LONG_SECONDS, Fleet
-from tests.rig.processes import COMPUTE, Domain, Process, defined, domains, virsh
+from tests.rig.processes import Domain, Process, defined, domains, virsh
 from tests.survive import points
 from tests.survive.proxy import Fault
 
-SHARE = {"hw__cpu_policy": "dedicated", "hw__emulator_threads_policy": "share"}
-ISOLATE = {"hw__cpu_policy": "dedicated", "hw__emulator_threads_policy": "isolate"}
+SHARE = {"hw_cpu_policy": "dedicated", "hw_emulator_threads_policy": "share"}
+ISOLATE = {"hw_cpu_policy": "dedicated", "hw_emulator_threads_policy": "isolate"}
 FOREIGN = """
 <domain type="{kind}"><name>stranger</name><memory unit="MiB">16</memory><vcpu>1</vcpu>
 <cputune><vcpupin vcpu="0" cpuset="{cpus}"/></cputune>
@@ -39,7 +40,7 @@ def put(method: str, path: str) -> bool:
 def bystanders(fleet: Fleet) -> dict[str, Domain]:
     """A guest on each host that nobody does anything to."""
     flavors = [fleet.api.flavor("share", **SHARE), fleet.api.flavor("isolate", **ISOLATE)]
-    made = [fleet.api.create(flavor, name="bystander", host=host.name) for host, flavor in zip(fleet.hosts, flavors, strict=True)]
+    made = [fleet.api.create("bystander", flavor, host=host.name) for host, flavor in zip(fleet.hosts, flavors, strict=True)]
     for server in made:
         fleet.api.await_status(server, "ACTIVE")
     return fleet.running()
@@ -68,7 +69,7 @@ def _survived(fleet: Fleet, bystanders: dict[str, Domain]) -> Iterator[None]:
 
 def test_what_one_api_process_is_asked_every_other_one_knows(fleet: Fleet) -> None:
     first, second = (fleet.service(process) for process in fleet.apis)
-    servers = [api.create(flavor, host=host.name) for host in fleet.hosts for api, flavor in ((first, "share"), (second, "isolate"))]
+    servers = [api.create("vm", flavor, host=host.name) for host in fleet.hosts for api, flavor in ((first, "share"), (second, "isolate"))]
     for server in servers:
         second.await_status(server, "ACTIVE")
     assert fleet.running().keys() >= set(servers)
@@ -85,7 +86,7 @@ def test_an_api_process_killed_at_any_point_of_a_create(fleet: Fleet) -> None:
     doomed = _doomed(fleet, points.CREATE)
     for point, process in doomed.items():
         with pytest.raises(httpx.HTTPError):
-            fleet.service(process).create("share", name=point)
+            fleet.service(process).create(point, "share")
         process.await_hit(point)
     servers = {server["name"]: server["id"] for server in fleet.api.servers()}
     for point in points.CREATE:
@@ -95,7 +96,7 @@ def test_an_api_process_killed_at_any_point_of_a_create(fleet: Fleet) -> None:
 
 def test_an_api_process_killed_at_any_point_of_a_delete(fleet: Fleet) -> None:
     doomed, host = _doomed(fleet, points.DELETE), fleet.hosts[0]
-    servers = {point: fleet.api.create("share", name=point, host=host.name) for point in points.DELETE}
+    servers = {point: fleet.api.create(point, "share", host=host.name) for point in points.DELETE}
     for point, process in doomed.items():
         fleet.api.await_status(servers[point], "ACTIVE")
         host.proxy.upstream = process.told["url"]
@@ -128,7 +129,7 @@ def test_an_api_process_killed_as_it_tells_placement_of_a_host_that_changed(flee
             break
     doomed.await_hit(point)
     host.proxy.upstream = fleet.apis[0].told["url"]
-    server = fleet.api.create("share", host=host.name)
+    server = fleet.api.create("vm", "share", host=host.name)
     fleet.api.await_status(server, "ACTIVE")
     if "stranger" in virsh(host.lab, "list", "--name").split():
         virsh(host.lab, "destroy", "stranger")
@@ -181,7 +182,7 @@ def test_an_agent_killed_at_every_point_of_one_guests_life(fleet: Fleet) -> None
     host = fleet.hosts[0]
     creating, deleting = points.START, points.REMOVE
     fleet.restart_agent(host, fault=creating[0])
-    server = fleet.api.create("share", name="mortal", host=host.name)
+    server = fleet.api.create("mortal", "share", host=host.name)
     for point, following in zip(creating, (*creating[1:], ""), strict=True):
         host.agent.await_hit(point)
         host.agent.start(fault=following, wait=False)
@@ -200,7 +201,7 @@ def test_libvirtd_killed_in_a_start_and_in_a_removal(fleet: Fleet) -> None:
     host = fleet.hosts[0]
     before = host.agent.hits("start.paused")
     fleet.restart_agent(host, fault="start.paused:stop")
-    server = fleet.api.create("share", host=host.name)
+    server = fleet.api.create("vm", "share", host=host.name)
     host.agent.await_hit("start.paused", times=before + 1, dead=False)
     assert server in domains(host.lab)
     host.lab.kill_daemon()
@@ -222,7 +223,7 @@ def test_postgresql_killed_in_a_create_and_in_a_delete(fleet: Fleet) -> None:
     host = fleet.hosts[0]
     creating = fleet.add_api("halted-create", fault="claim.allocated:stop", wait=False)
     deleting = fleet.add_api("halted-delete", fault="release.unpinned:stop", wait=False)
-    victim = fleet.api.create("share", name="victim", host=host.name)
+    victim = fleet.api.create("victim", "share", host=host.name)
     fleet.api.await_status(victim, "ACTIVE")
     creating.await_ready()
     deleting.await_ready()
@@ -242,7 +243,7 @@ def test_postgresql_killed_in_a_create_and_in_a_delete(fleet: Fleet) -> None:
     (caught,) = (server["id"] for server in fleet.api.servers() if server["name"] == "caught")
     until(lambda: fleet.api.show(caught)["status"] in ("ACTIVE", "ERROR"), "the server caught in the middle is decided on")
     fleet.await_up()
-    later = fleet.api.create("share", name="later")
+    later = fleet.api.create("later", "share")
     fleet.api.await_status(later, "ACTIVE")
     for process in (creating, deleting):
         process.kill()
@@ -250,7 +251,7 @@ def test_postgresql_killed_in_a_create_and_in_a_delete(fleet: Fleet) -> None:
 
 def _create_or_fail(fleet: Fleet, process: object) -> None:
     try:
-        fleet.service(process).create("share", name="caught")  # type: ignore[arg-type]
+        fleet.service(process).create("caught", "share")  # type: ignore[arg-type]
     except (httpx.HTTPError, AssertionError):
         return
 
@@ -265,7 +266,7 @@ def test_a_placement_that_is_away_slow_or_wrong(fleet: Fleet) -> None:
         ("lost", 0.0, 1, "ERROR"),
     ):
         fault = fleet.placement.add(Fault(kind=kind, matches=put, times=times, seconds=seconds))
-        server = fleet.api.create("share", name=kind)
+        server = fleet.api.create(kind, "share")
         until(lambda server=server: fleet.api.show(server)["status"] in ("ACTIVE", "ERROR"), f"{kind} is decided on")  # type: ignore[misc]
         shown = fleet.api.show(server)
         assert fault.hits and shown["status"] == ending, (kind, shown)
@@ -277,7 +278,7 @@ def test_a_placement_that_is_away_slow_or_wrong(fleet: Fleet) -> None:
 def test_a_placement_that_is_away_while_a_server_is_deleted(fleet: Fleet) -> None:
     assert fleet.placement is not None
     for kind in ("away", "500", "409"):
-        server = fleet.api.create("share", name=kind)
+        server = fleet.api.create(kind, "share")
         fleet.api.await_status(server, "ACTIVE")
         here = next(host for host in fleet.hosts if server in domains(host.lab))
         # Emptying an allocation is a PUT of no resources, so that its generation is checked.
@@ -296,11 +297,11 @@ def test_a_decision_on_an_index_that_is_stale_by_the_time_of_the_claim(fleet: Fl
     # Nobody takes the halted one for dead: its server would be placed anew, on those pCPUs.
     halted = fleet.add_api("halted-stale", fault="claim.allocated:stop", heal_seconds=LONG_SECONDS, claim_seconds=LONG_SECONDS)
     made: list[str] = []
-    asking = threading.Thread(target=lambda: made.append(fleet.service(halted).create("share", name="behind", host=host.name)), daemon=True)
+    asking = threading.Thread(target=lambda: made.append(fleet.service(halted).create("behind", "share", host=host.name)), daemon=True)
     asking.start()
     halted.await_hit("claim.allocated", dead=False)
     decided = _vcpus(fleet, "SELECT c.fit FROM claim c JOIN guest g ON g.id = c.guest WHERE g.name = 'behind'")
-    ahead = fleet.api.create("share", name="ahead", host=host.name)
+    ahead = fleet.api.create("ahead", "share", host=host.name)
     assert _vcpus(fleet, f"SELECT fit FROM claim WHERE guest = '{ahead}' AND state = 'held'") == decided
     halted.send(signal.SIGCONT)
     asking.join(PATIENCE_SECONDS)
@@ -324,7 +325,7 @@ def _vcpus(fleet: Fleet, query: str) -> object:
 def test_a_booking_that_arrives_after_its_claim_was_given_up(fleet: Fleet) -> None:
     assert fleet.placement is not None
     fault = fleet.placement.add(Fault(kind="late", matches=put, times=1, seconds=3.0))
-    server = fleet.api.create("share", name="late")
+    server = fleet.api.create("late", "share")
     assert fleet.api.show(server)["status"] == "ERROR" and fault.hits == 1
 
     until(lambda: fault.answered, "the late booking lands")
@@ -334,13 +335,13 @@ def test_a_booking_that_arrives_after_its_claim_was_given_up(fleet: Fleet) -> No
 
 def test_a_start_order_that_a_removal_has_overtaken(fleet: Fleet) -> None:
     host = fleet.hosts[0]
-    server = fleet.api.create("share", name="stale", host=host.name)
+    server = fleet.api.create("stale", "share", host=host.name)
     fleet.api.await_status(server, "ACTIVE")
     orders = fleet.orders(host)
     assert server in [order["guest"] for order in orders["orders"]]
     fleet.api.delete(server)
     with fleet.replaying(host, orders, of=server):
-        other = fleet.api.create("share", name="after", host=host.name)
+        other = fleet.api.create("after", "share", host=host.name)
     fleet.api.await_status(other, "ACTIVE")
     assert server not in defined(host.lab)
 
@@ -362,7 +363,7 @@ def test_a_host_with_less_than_is_recorded_hands_the_guest_on(fleet: Fleet) -> N
     before = first.agent.hits("agent.start")
     fleet.restart_agent(first, fault="agent.start:stop")
     fleet.api.ask("PUT", f"{COMPUTE}/os-services/{fleet.service_id(second.name)}", {"status": "disabled"})
-    server = fleet.api.create("share", name="handed-on")
+    server = fleet.api.create("handed-on", "share")
     first.agent.await_hit("agent.start", times=before + 1, dead=False)
     fleet.api.ask("PUT", f"{COMPUTE}/os-services/{fleet.service_id(second.name)}", {"status": "enabled"})
     stranger = fleet.folder / "stranger.xml"

@@ -15,14 +15,15 @@ import httpx
 import pytest
 from tests.real.fleet.conftest import UpRig
 from tests.real.patience import PATIENCE_SECONDS, until
+from tests.rig.client import COMPUTE
 from tests.rig.fleet import LONG_SECONDS, Fleet
-from tests.rig.processes import COMPUTE, Process, defined, domains
+from tests.rig.processes import Process, defined, domains
 from tests.survive import points
 
 from pinfold.faultpoints import POINTS
 from pinfold.lab.daemon import LabHost
 
-SHARE = {"hw__cpu_policy": "dedicated", "hw__emulator_threads_policy": "share"}
+SHARE = {"hw_cpu_policy": "dedicated", "hw_emulator_threads_policy": "share"}
 
 CREATING = ("claim.allocated", *points.HEAL, "claim.intended", "claim.pinned", "claim.held", *points.START)
 DELETING = ("agent.remove", "agent.removed", "agent.buried", *points.DELETE)
@@ -32,13 +33,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 def test_one_process_killed_at_every_point_of_one_guests_life(up: UpRig) -> None:
     """`pinfold up` dies at each point in turn; each life goes on from what the one before it left."""
-    bystander = up.api.create(up.api.flavor("f", **SHARE), name="bystander")
+    bystander = up.api.create("bystander", up.api.flavor("f", **SHARE))
     up.api.await_status(bystander, "ACTIVE")
     untouched = domains(up.lab)[bystander]
     up.process.kill()
     up.start(fault=CREATING[0])
     with pytest.raises(httpx.HTTPError):
-        up.api.create("f", name="mortal")
+        up.api.create("mortal", "f")
     _lives(up, CREATING)
     server = next(server["id"] for server in up.api.servers() if server["name"] == "mortal")
     up.api.await_status(server, "ACTIVE")
@@ -81,7 +82,7 @@ def test_postgresql_killed_at_a_point_of_a_create(fleet: Fleet, point: str) -> N
 def test_postgresql_killed_at_a_point_of_a_delete(fleet: Fleet, point: str) -> None:
     host = fleet.hosts[0]
     fleet.await_up()
-    server = fleet.api.create(fleet.api.flavor("share", **SHARE), host=host.name)
+    server = fleet.api.create("vm", fleet.api.flavor("share", **SHARE), host=host.name)
     halted = fleet.add_api(f"halted-{point}", fault=f"{point}:stop", heal_seconds=LONG_SECONDS)
     fleet.api.await_status(server, "ACTIVE")
     host.proxy.upstream = halted.told["url"]
@@ -96,7 +97,7 @@ def test_postgresql_killed_at_a_point_of_a_delete(fleet: Fleet, point: str) -> N
 @pytest.mark.parametrize("point", points.REPLACE)
 def test_a_service_killed_at_a_point_of_a_move(up: UpRig, point: str) -> None:
     """A stopped guest starts in another place after the pools changed, and `pinfold up` dies on the way."""
-    server = up.api.create(up.api.flavor("f", **SHARE))
+    server = up.api.create("vm", up.api.flavor("f", **SHARE))
     up.api.await_status(server, "ACTIVE")
     up.api.act(server, "os-stop")
     up.api.await_status(server, "SHUTOFF")
@@ -125,7 +126,7 @@ def test_libvirtd_killed_at_a_point_of_a_start(fleet: Fleet, point: str) -> None
     host = fleet.hosts[0]
     before = host.agent.hits(point)
     fleet.restart_agent(host, fault=f"{point}:stop")
-    server = fleet.api.create(fleet.api.flavor("share", **SHARE), host=host.name)
+    server = fleet.api.create("vm", fleet.api.flavor("share", **SHARE), host=host.name)
     host.agent.await_hit(point, times=before + 1, dead=False)
     host.lab.kill_daemon()
     host.agent.send(signal.SIGCONT)
@@ -139,7 +140,7 @@ def test_libvirtd_killed_at_a_point_of_a_start(fleet: Fleet, point: str) -> None
 @pytest.mark.parametrize("point", points.REMOVE)
 def test_libvirtd_killed_at_a_point_of_a_removal(fleet: Fleet, point: str) -> None:
     host = fleet.hosts[0]
-    server = fleet.api.create(fleet.api.flavor("share", **SHARE), host=host.name)
+    server = fleet.api.create("vm", fleet.api.flavor("share", **SHARE), host=host.name)
     fleet.api.await_status(server, "ACTIVE")
     before = host.agent.hits(point)
     fleet.restart_agent(host, fault=f"{point}:stop")
@@ -165,7 +166,7 @@ def test_libvirtd_killed_before_a_guest_that_it_starts_has_a_process(fleet: Flee
         fleet.api.ask("PUT", f"{COMPUTE}/os-services/{service}", {"status": "disabled"})
         killing = threading.Thread(target=_kill_before_the_process, args=(first.lab,), daemon=True)
         killing.start()
-        server = fleet.api.create(flavor, name="half-started")
+        server = fleet.api.create("half-started", flavor)
         killing.join(2 * PATIENCE_SECONDS)
         fleet.api.ask("PUT", f"{COMPUTE}/os-services/{service}", {"status": "enabled"})
         status = first.lab.run_dir / "qemu" / f"instance-{server}.xml"
@@ -179,7 +180,7 @@ def test_libvirtd_killed_before_a_guest_that_it_starts_has_a_process(fleet: Flee
     assert caught, "libvirtd was never killed at that moment"
     assert shown["OS-EXT-SRV-ATTR:host"] == second.name
     print(f"the guest of a half-done start ran elsewhere {time.monotonic() - began:.0f} s after libvirtd was back")
-    other = fleet.api.create(flavor, name="in its place", host=first.name)
+    other = fleet.api.create("in its place", flavor, host=first.name)
     fleet.api.await_status(other, "ACTIVE")
     assert f"delete {status.name}" in first.agent.errors().replace(f"{status.parent}/", "")
     assert defined(first.lab) == {*bystanders, server, other}
@@ -220,7 +221,7 @@ def _bounce(fleet: Fleet, halted: Process) -> None:
 
 def _create(fleet: Fleet, process: Process, flavor: str) -> None:
     try:
-        fleet.service(process).create(flavor, name="caught")
+        fleet.service(process).create("caught", flavor)
     except (httpx.HTTPError, AssertionError):
         return
 

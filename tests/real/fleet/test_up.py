@@ -10,15 +10,16 @@ import pytest
 from tests.ports import free_port
 from tests.real.fleet.conftest import UpRig
 from tests.real.patience import until
+from tests.rig.client import COMPUTE
 from tests.rig.fleet import LEASE_SECONDS
-from tests.rig.processes import COMPUTE, Domain, Process, defined, domains, ending, virsh
+from tests.rig.processes import Domain, Process, defined, domains, ending, virsh
 
 from pinfold.api.accounts import hash_password
 from pinfold.core.cpuset import CpuSet
 from pinfold.lab.witness import LabWitness
 
-SHARE = {"hw__cpu_policy": "dedicated", "hw__emulator_threads_policy": "share"}
-ISOLATE = {"hw__cpu_policy": "dedicated", "hw__emulator_threads_policy": "isolate"}
+SHARE = {"hw_cpu_policy": "dedicated", "hw_emulator_threads_policy": "share"}
+ISOLATE = {"hw_cpu_policy": "dedicated", "hw_emulator_threads_policy": "isolate"}
 
 
 def running(up: UpRig, server: str) -> Domain:
@@ -61,7 +62,7 @@ def test_a_host_that_cannot_report_is_said_when_it_is_ready(up: UpRig) -> None:
 def test_a_servers_life(up: UpRig) -> None:
     api = up.api
     share, isolate = api.flavor("rt.share", vcpus=4, **SHARE), api.flavor("rt.isolate", vcpus=2, **ISOLATE)
-    first, second = api.create(share, name="one"), api.create(isolate, name="two")
+    first, second = api.create("one", share), api.create("two", isolate)
     for server in (first, second):
         api.await_status(server, "ACTIVE")
         vcpus, main = asked(up, running(up, server))
@@ -94,7 +95,7 @@ def test_a_servers_life(up: UpRig) -> None:
 
 
 def test_restarts_and_kills_leave_running_guests_alone(up: UpRig) -> None:
-    server = up.api.create(up.api.flavor("f", **SHARE))
+    server = up.api.create("vm", up.api.flavor("f", **SHARE))
     up.api.await_status(server, "ACTIVE")
     guest = running(up, server)
     up.restart()
@@ -103,7 +104,7 @@ def test_restarts_and_kills_leave_running_guests_alone(up: UpRig) -> None:
 
     up.lab.restart_daemon()
     up.api.await_host(up.host, up=True)  # an agent without its libvirt is silent for a moment
-    other = up.api.create("f")
+    other = up.api.create("vm", "f")
     up.api.await_status(other, "ACTIVE")
     assert guest.alive
 
@@ -120,7 +121,7 @@ def test_restarts_and_kills_leave_running_guests_alone(up: UpRig) -> None:
 
 
 def test_a_guest_that_is_killed_behind_the_back_is_shown_off_and_starts_again_when_asked(up: UpRig) -> None:
-    server = up.api.create(up.api.flavor("f", **SHARE))
+    server = up.api.create("vm", up.api.flavor("f", **SHARE))
     up.api.await_status(server, "ACTIVE")
     guest = running(up, server)
     virsh(up.lab, "destroy", server)
@@ -133,7 +134,7 @@ def test_a_guest_that_is_killed_behind_the_back_is_shown_off_and_starts_again_wh
 
 @pytest.mark.unwatched("a vCPU is moved off its pCPU")
 def test_drift_is_reported_within_a_sweep_and_strangers_count_as_taken(up: UpRig) -> None:
-    server = up.api.create(up.api.flavor("f", **SHARE))
+    server = up.api.create("vm", up.api.flavor("f", **SHARE))
     up.api.await_status(server, "ACTIVE")
     pin = CpuSet.parse(recorded(up, server)["vcpus"]["0"])
     virsh(up.lab, "vcpupin", server, "0", "30", "--live")
@@ -150,7 +151,7 @@ def test_drift_is_reported_within_a_sweep_and_strangers_count_as_taken(up: UpRig
 @pytest.mark.unwatched("a host is fenced that was not powered off")
 def test_a_host_whose_agent_is_silent_is_down_and_nothing_of_it_is_released_until_it_is_fenced(up: UpRig) -> None:
     """The agent of `up` is halted together with its API, so a second API process is the one that looks."""
-    server = up.api.create(up.api.flavor("f", **SHARE))
+    server = up.api.create("vm", up.api.flavor("f", **SHARE))
     up.api.await_status(server, "ACTIVE")
     guest = running(up, server)
     up.set_lease(4.0)
@@ -164,7 +165,7 @@ def test_a_host_whose_agent_is_silent_is_down_and_nothing_of_it_is_released_unti
         up.api = type(up.api)(alone.told["url"], up.api.account)
         up.api.await_host(up.host, up=False)
         assert up.api.show(server)["status"] == "UNKNOWN"
-        refused = up.api.create("f")
+        refused = up.api.create("vm", "f")
         assert up.api.show(refused)["status"] == "ERROR"
         up.api.delete(server, wait=False)
         assert up.api.show(server)["OS-EXT-STS:task_state"] == "deleting"
@@ -179,12 +180,12 @@ def test_a_host_whose_agent_is_silent_is_down_and_nothing_of_it_is_released_unti
     up.start()
     until(lambda: not guest.alive, "the buried guest is removed")
     until(lambda: not defined(up.lab), "its definition is removed")
-    again = up.api.create("f")
+    again = up.api.create("vm", "f")
     up.api.await_status(again, "ACTIVE")
 
 
 def test_secrets_and_databases_are_for_their_owner_alone(up: UpRig) -> None:
-    server = up.api.create(up.api.flavor("f", **SHARE))
+    server = up.api.create("vm", up.api.flavor("f", **SHARE))
     up.api.await_status(server, "ACTIVE")
     secret = {path.name for path in up.state.iterdir() if path.is_file()}
     assert {"pinfold.sqlite", "placement.sqlite", "clouds.yaml", "accounts", "agent.token", "agent.memory"} <= secret
@@ -195,7 +196,7 @@ def test_secrets_and_databases_are_for_their_owner_alone(up: UpRig) -> None:
 
 
 def test_sighup_reads_accounts_and_configuration_again_and_ends_nothing(up: UpRig) -> None:
-    server = up.api.create(up.api.flavor("f", **SHARE))
+    server = up.api.create("vm", up.api.flavor("f", **SHARE))
     up.api.await_status(server, "ACTIVE")
     before, carol = running(up, server), ("carol", "a password")
     text = (up.state / "accounts").read_text()
@@ -236,7 +237,7 @@ def test_a_libvirt_that_is_away_is_said_in_a_sentence(up: UpRig) -> None:
 
 def test_it_ends_in_order_while_starts_are_under_way(up: UpRig) -> None:
     flavor = up.api.flavor("f", **SHARE)
-    servers = [up.api.create(flavor, name=f"s{number}") for number in range(6)]
+    servers = [up.api.create(f"s{number}", flavor) for number in range(6)]
     up.process.send(signal.SIGTERM)
     assert up.process.wait() == 0, up.process.errors()
     up.start()

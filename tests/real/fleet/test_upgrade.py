@@ -22,7 +22,7 @@ from pinfold.lab.daemon import LabHost
 ROOT = Path(__file__).parents[3]
 EARLIER = "a6496e5"
 _KEPT = ("pinfold.sqlite", "placement.sqlite", "state/agent.memory")
-SHARE = {"hw__cpu_policy": "dedicated", "hw__emulator_threads_policy": "share"}
+SHARE = {"hw_cpu_policy": "dedicated", "hw_emulator_threads_policy": "share"}
 
 
 @dataclass
@@ -114,7 +114,7 @@ def test_a_guest_runs_on_while_first_the_api_and_then_the_agent_is_upgraded_and_
         old_agent.start()
         service.await_host(upgrade.host, up=True)
         service.flavor("f", **SHARE)
-        kept, off = service.create("f", name="kept"), service.create("f", name="off")
+        kept, off = service.create("kept", "f"), service.create("off", "f")
         for server in (kept, off):
             service.await_status(server, "ACTIVE")
         service.act(off, "os-stop")
@@ -133,7 +133,7 @@ def test_a_guest_runs_on_while_first_the_api_and_then_the_agent_is_upgraded_and_
 
         new_api.start()
         _goes_on(upgrade, service, kept, runs)
-        later = service.create("f", name="later")
+        later = service.create("later", "f")
         service.await_status(later, "ACTIVE")
         service.act(later, "os-stop")
         service.await_status(later, "SHUTOFF")
