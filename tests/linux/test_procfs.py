@@ -38,6 +38,24 @@ def test_a_recorded_guest_s_kernel_threads_are_found_by_its_process_id() -> None
     assert procfs.kernel_threads(1, proc=RECORDED) == ()
 
 
+def test_a_walk_that_finds_what_an_earlier_one_found_is_stable_at_once(tmp_path: Path) -> None:
+    add_thread(tmp_path, 7, 7)
+    walks = 0
+
+    def also() -> tuple[procfs.Thread, ...]:
+        nonlocal walks
+        walks += 1
+        return ()
+
+    first = procfs.settled_threads(7, proc=tmp_path, also=also)
+    assert (first.stable, walks) == (True, 2)
+    assert procfs.settled_threads(7, proc=tmp_path, also=also, before=first.threads) == first
+    assert walks == 3
+    add_thread(tmp_path, 7, 8)
+    assert [thread.tid for thread in procfs.settled_threads(7, proc=tmp_path, also=also, before=first.threads).threads] == [7, 8]
+    assert walks == 5
+
+
 def test_a_process_that_is_gone_has_no_threads(tmp_path: Path) -> None:
     assert procfs.threads(4, proc=tmp_path) == ()
     assert procfs.start_ticks(4, proc=tmp_path) is None

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeVar
 
 from msgspec.structs import replace
@@ -76,11 +77,12 @@ def definitions_of(guest: HostGuest) -> Definitions:
     return Definitions(live=guest.pins, kept=guest.kept, iothreads=guest.iothreads)
 
 
+@lru_cache(maxsize=4096)
 def read(subject: Subject, guest: HostGuest, pools: Pools | None, online: CpuSet, *, cells: int = 1, ours: CpuSet = CpuSet()) -> Reading:
     """Infer where a Nova guest should run. Needs `guest.nova`.
 
     `pools` are the configured pools with their offline members, None if none are configured. `cells` is the number of host cells.
-    `ours` are the pCPUs that guests of ours hold alone.
+    `ours` are the pCPUs that guests of ours hold alone. Remembered: a sweep asks several times, and the next sweep asks the same.
     """
     told = _told(guest.nova) if guest.nova is not None else None
     asked = _by_rank(guest, ours)

@@ -75,12 +75,15 @@ def threads(pid: int, *, proc: Path = PROC) -> tuple[Thread, ...]:
     return tuple(thread for thread in found if thread is not None)
 
 
-def settled_threads(pid: int, *, proc: Path = PROC, also: Callable[[], tuple[Thread, ...]] = tuple) -> Walk:
+def settled_threads(
+    pid: int, *, proc: Path = PROC, also: Callable[[], tuple[Thread, ...]] = tuple, before: tuple[Thread, ...] | None = None
+) -> Walk:
     """The threads of process `pid`, walked until two walks in a row show the same ones with the same masks, at most twelve times.
 
-    `also` returns further threads to include in each walk (kernel threads). Raises `Unavailable` if procfs may not be read.
+    `also` returns further threads to include in each walk (kernel threads). `before` is what an earlier call found: it counts as a walk.
+    Raises `Unavailable` if procfs may not be read.
     """
-    before = threads(pid, proc=proc) + also()
+    before = threads(pid, proc=proc) + also() if before is None else before
     for _ in range(_WALKS):
         now = threads(pid, proc=proc) + also()
         if _identity(now) == _identity(before):

@@ -15,6 +15,8 @@ from pinfold.drivers.port import Observation, Witness
 from pinfold.linux import cgroup, procfs
 
 PROCFS = "procfs"
+Walks = dict[int, tuple[procfs.Thread, ...]]
+"""What the last walk of each process found, by its id. A walk that finds the same again is stable, and needs no second one."""
 UNVERIFIED = "hypervisor's word (unverified)"
 
 
@@ -34,14 +36,19 @@ def observation(
     iothreads: Callable[[], Mapping[int, int | None]],
     witness: Witness | None = None,
     kernel: procfs.KernelThreads,
+    walks: Walks | None = None,
     proc: Path = procfs.PROC,
 ) -> Observation:
     """All threads of process `pid` and the kernel's on its behalf, walked until stable and classified.
 
     `vcpus` maps thread ids to vCPUs, empty where libvirt did not tell; `iothreads` is asked only where no cgroup tells them.
-    A process that is gone has no threads. Raises `Unavailable` when procfs may not be read.
+    `walks` remembers what was found. A process that is gone has no threads. Raises `Unavailable` when procfs may not be read.
     """
-    walk = procfs.settled_threads(pid, proc=proc, also=lambda: kernel.of(pid))
+    walk = procfs.settled_threads(pid, proc=proc, also=lambda: kernel.of(pid), before=None if walks is None else walks.get(pid))
+    if walks is not None:
+        walks[pid] = walk.threads
+        if not walk.threads:
+            del walks[pid]
     leaves = {thread.tid: leaf for thread in walk.threads if (leaf := cgroup.leaf(pid, thread.tid, proc=proc)) is not None}
     known = {} if leaves or not walk.threads else iothreads()
     found = tuple(

@@ -26,6 +26,7 @@ class Threads:
         self._guests = guests
         self._told = told
         self._kernel = procfs.KernelThreads()
+        self._walks: witness.Walks = {}
         self._iothreads: dict[str, tuple[tuple[int, ...], Mapping[int, int | None]]] = {}
 
     def observation(self, guest: HostGuest) -> Observation:
@@ -42,6 +43,7 @@ class Threads:
             iothreads=lambda: self._iothread_threads(guest, pid),
             witness=self._told,
             kernel=self._kernel,
+            walks=self._walks,
         )
 
     def place(self, guest: HostGuest, wanted: ExpectedMasks, *, kernel_only: bool = False) -> tuple[ObservedThread, ...]:

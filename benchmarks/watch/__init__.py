@@ -1,0 +1,1 @@
+"""What `pinfold watch` costs a host with many real guests."""
