@@ -9,7 +9,6 @@ from msgspec import structs
 from pinfold.agent.story import noted, story
 from pinfold.cli.agent import story_document
 from pinfold.cli.checks import CheckResult
-from pinfold.cli.documents import fit_document
 from pinfold.cli.history import entries_document, tenures_document
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Subject, compare
@@ -18,6 +17,7 @@ from pinfold.core.fit.capacity import capacity, demands_of
 from pinfold.core.fit.count import count_host
 from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import Fit, NoFit, Strategy
+from pinfold.core.fit.written import answer_of
 from pinfold.core.host import Claim, HostState, Ledger, Locality
 from pinfold.core.hosttext import host
 from pinfold.core.overhead import ObservedThread, ThreadClass, masks
@@ -110,8 +110,11 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
     kept = Kept(entries=entries, snapshot=None, begins=1_764_000_000.0, seen=1_764_316_810.0)
     settings = HostSettings(pools=_CONFIG, source="/etc/pinfold/pinfold.conf")
     return [
-        ("`fit`, and `guest start` that is refused: it fits", fit_document(placed, request, "c07", ())),
-        ("`fit`, and `guest start` that is refused: it does not fit", fit_document(refused, request, "c07", ())),
+        ("`fit`, and `guest start` that is refused: it fits", plain(answer_of(placed, "c07", not_acted_upon=()))),
+        (
+            "`fit`, and `guest start` that is refused: it does not fit",
+            plain(answer_of(refused, "c07", not_acted_upon=())),
+        ),
         ("`guest list`: one of `guests`", plain(guest)),
         (
             "`guest show`, `guest start`, `guest restart`",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.cli.conftest import Pinfold
+from tests.rig.fits import taken
 
 from pinfold.config.sample import sample
 
@@ -179,7 +180,7 @@ def test_the_pools_of_the_configuration_count_for_a_described_host(pinfold: Pinf
     path = tmp_path / "pools.conf"
     path.write_text("[compute]\ncpu_shared_set = 0\ncpu_dedicated_set = 2-3\n")
     argv = ("fit", "--vcpus", "2", "--ram", "64", "-p", "hw:cpu_policy=dedicated", "--host-text", "core:4", "--config", str(path), "--json")
-    assert json.loads(pinfold(*argv).out)["placement"]["taken"] == "2-3"
+    assert taken(json.loads(pinfold(*argv).out)["candidates"][0]["fit"]) == "2-3"
 
 
 def test_doctor_says_that_libvirt_is_away(pinfold: Pinfold) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Pinfold
+from tests.rig.fits import taken
 
 from pinfold.cli.views.fit import refusal_view
 from pinfold.core.fit.model import NoFit
@@ -52,15 +53,17 @@ def test_a_refusal_says_what_waiting_could_change(code: ReasonCode, kind: Kind, 
 def test_json_says_the_same(pinfold: Pinfold) -> None:
     answer = pinfold("fit", *PINNED, "-p", "hw:emulator_threads_policy=isolate", *HOST, "--json")
     document = json.loads(answer.out)
-    assert document["fits"] is True
-    assert document["placement"]["cells"][0]["pins"] == {"0": 2, "1": 18, "2": 3, "3": 19}
-    assert document["placement"]["emulator"] == {"placement": "isolated", "cpus": "4", "pcpu": 4}
+    (candidate,) = document["candidates"]
+    assert (candidate["revision"], document["refusals"]) == (None, [])
+    assert candidate["fit"]["cells"][0]["pins"] == [[0, 2], [1, 18], [2, 3], [3, 19]]
+    assert (candidate["fit"]["emulator_placement"], candidate["fit"]["emulator"], candidate["fit"]["emulator_pcpu"]) == ("isolated", "4", 4)
     refusal = pinfold("fit", "--vcpus", "13", "--ram", "64", "-p", "hw:cpu_policy=dedicated", *HOST, "--json")
     document = json.loads(refusal.out)
     assert refusal.status == 1
-    assert document["fits"] is False
-    assert document["kind"] == "infeasible"
-    assert {"dedicated-pcpus"} <= {reason["code"] for reason in document["reasons"]}
+    assert document["candidates"] == []
+    (refused,) = document["refusals"]
+    assert refused["kind"] == "infeasible"
+    assert {"dedicated-pcpus"} <= {reason["code"] for reason in refused["reasons"]}
 
 
 def test_the_definition_is_printed_with_xml(pinfold: Pinfold) -> None:
@@ -74,15 +77,15 @@ def test_a_flavor_comes_by_name_and_options_replace_its_parts(pinfold: Pinfold, 
     flavors = tmp_path / "flavors.toml"
     flavors.write_text('[flavors."rt.share"]\nvcpus = 2\nram = 512\n[flavors."rt.share".properties]\n"hw:cpu_policy" = "dedicated"\n')
     answer = pinfold("fit", "--flavors", str(flavors), "--flavor", "rt.share", "--vcpus", "3", *HOST, "--json")
-    assert json.loads(answer.out)["placement"]["vcpus"] == 3
-    assert json.loads(answer.out)["placement"]["memory_mib"] == 512
+    assert json.loads(answer.out)["candidates"][0]["fit"]["vcpus"] == 3
+    assert json.loads(answer.out)["candidates"][0]["fit"]["memory_mib"] == 512
 
 
 def test_a_flavor_comes_as_openstack_prints_it(pinfold: Pinfold, tmp_path: Path) -> None:
     flavor = tmp_path / "flavor.json"
     flavor.write_text(json.dumps({"name": "nfv", "vcpus": 2, "ram": 512, "disk": 0, "properties": {"hw:cpu_policy": "dedicated"}}))
     answer = pinfold("fit", "--flavor-json", str(flavor), *HOST, "--json")
-    assert json.loads(answer.out)["placement"]["taken"] == "2,18"
+    assert taken(json.loads(answer.out)["candidates"][0]["fit"]) == "2,18"
 
 
 @pytest.mark.parametrize("shape", ["cpu-less-cell", "eight-cells", "memory-less-cell", "sparse-offline", "two-pcpus-kvm"])

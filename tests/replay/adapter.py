@@ -16,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 from msgspec.structs import replace
+from tests.replay.recorded_documents import placement, refusal
 from tests.replay.recording import Answers
 from tests.replay.still import CONTEXT, PAGES, Still, open_still
 
@@ -24,7 +25,6 @@ from pinfold.agent.reconcile import LastBoot
 from pinfold.agent.report import guest_report, host_report, thread_report
 from pinfold.agent.wire import PROTOCOL, Absence, GuestReport, Hello
 from pinfold.cli.app import run
-from pinfold.cli.documents import placement_document, refusal_document
 from pinfold.cli.session import Parts
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.encoding import plain, reader
@@ -74,7 +74,7 @@ class Host:
             found = fit(_read_request(request, "request"), self.state, self.strategy)
         except Exception as error:  # a crash is an answer that differs, and the other requests are asked too
             return {"crash": repr(error)}
-        return placement_document(found) if isinstance(found, Fit) else refusal_document(found, "")
+        return placement(found) if isinstance(found, Fit) else refusal(found, "")
 
     def domain(self, request: Any, number: int) -> str:
         """The domain XML of a request that fits; `number` varies what has nothing to do with the fit."""

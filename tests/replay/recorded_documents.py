@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pinfold.core.encoding import reader
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.model import Fit, NoFit
 from pinfold.core.overhead import masks
 from pinfold.core.reasons import Reason
 from pinfold.drivers.port import HostGuest
@@ -58,7 +58,7 @@ def proof(answer: Any) -> Any:
 def replacement(answer: Any) -> Any:
     """A guest's new place, with the place before in its recorded form."""
     before = answer["out"]["before"]
-    return answer | {"out": answer["out"] | {"before": before and _placement(_read_fit(before, "fit"))}}
+    return answer | {"out": answer["out"] | {"before": before and placement(_read_fit(before, "fit"))}}
 
 
 def limits(answer: Any) -> Any:
@@ -85,7 +85,7 @@ def _guest(guest: HostGuest) -> Document:
             "flavor": record.flavor,
             "owner": record.owner,
             "server": record.server,
-            "placement": _placement(record.fit),
+            "placement": placement(record.fit),
         },
         "nova_name": None if guest.nova is None else guest.nova.name,
         "nova_flavor": None if guest.nova is None else guest.nova.flavor,
@@ -104,7 +104,8 @@ def _places_document(guest: HostGuest) -> Document:
     }
 
 
-def _placement(fit: Fit) -> Document:
+def placement(fit: Fit) -> Document:
+    """Where every part of one guest runs."""
     return {
         "vcpus": fit.vcpus,
         "memory_mib": fit.memory_mib,
@@ -128,6 +129,56 @@ def _placement(fit: Fit) -> Document:
         "taken": str(fit.taken),
         "overhead_millicpu": fit.overhead_millicpu,
         "warnings": [_reason(reason) for reason in fit.warnings],
+    }
+
+
+def refusal(no_fit: NoFit, host: str) -> Document:
+    """Why a guest does not fit a host."""
+    return {"fits": False, "host": host, "kind": no_fit.kind.value, "reasons": [_reason(reason) for reason in no_fit.reasons]}
+
+
+def fit_answer(answer: Any) -> Any:
+    """The answer of `fit` on one host, or a refused start or replacement."""
+    out = answer.get("out")
+    if isinstance(out, dict) and "candidates" in out:
+        (one,) = (*out["candidates"], *out["refusals"])
+        rest = {key: out[key] for key in ("not_acted_upon", "warnings", "xml") if key in out}
+        placed = {"fits": True, "host": one["host"], "placement": placement(_read_fit(one["fit"], "fit"))} if "fit" in one else _one(one)
+        return answer | {"out": placed | rest}
+    return answer | {"out": _one(out)} if isinstance(out, dict) and "reasons" in out else answer
+
+
+def _one(refused: Document) -> Document:
+    return {"fits": False} | {key: value for key, value in refused.items() if key != "revision"}
+
+
+def service_fits(value: Any) -> Any:
+    """The value with fits and reasons as `/v1` gave them."""
+    if isinstance(value, list):
+        return [service_fits(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if "emulator_placement" in value:
+        return _service_fit(_read_fit(value, "fit"))
+    if {"code", "sentence", "detail"} <= value.keys():
+        return {key: one for key, one in value.items() if key != "detail"}
+    found = {key: service_fits(one) for key, one in value.items()}
+    return {key: one for key, one in found.items() if key != "warnings"} if "candidates" in found else found
+
+
+def _service_fit(fit: Fit) -> Document:
+    placed = masks(fit)
+    return {
+        "vcpus": {str(vcpu): str(cpus) for vcpu, cpus in enumerate(placed.vcpus)},
+        "emulator": {"placement": fit.emulator_placement.value, "pcpus": str(placed.overhead)},
+        "idle_siblings": str(fit.idle_siblings),
+        "realtime": str(fit.realtime),
+        "overhead_millicpu": fit.overhead_millicpu,
+        "cells": [
+            {"guest_cell": cell.guest_cell, "host_cell": cell.host_cell, "memory_mib": cell.memory_mib, "page_kib": cell.page_kib}
+            for cell in fit.cells
+        ],
+        "warnings": [{key: one for key, one in _reason(reason).items() if key != "detail"} for reason in fit.warnings],
     }
 
 

@@ -9,7 +9,13 @@ from tests.rig.client import server_body
 from tests.rig.in_process import Fleet
 from tests.rig.promises import at_rest
 
+from pinfold.core.encoding import plain
+from pinfold.core.fit.engine import fit
+from pinfold.core.fit.written import answer_of
 from pinfold.core.host import Limits, OverheadRates
+from pinfold.core.request.compile import compile_request
+from pinfold.core.request.model import Flavor
+from pinfold.store import hosts
 
 _NARROW = Limits(reserved_memory_mib=0, shared_fraction=0.1, rates=OverheadRates(guest=50, vcpu=20, disk=0, nic=0))
 """An overhead pool of 200 millicpu, of which a guest of two vCPUs books 90."""
@@ -108,6 +114,7 @@ def test_what_would_happen_is_told_before_anything_is_created(fleet: Fleet) -> N
         "cell": None,
         "needed": 90,
         "available": 20,
+        "detail": "",
         "sentence": "overhead pool has 20 of 90 millicpu free",
     }
     inline = {"vcpus": 2, "ram": 64, "extra_specs": {"hw:cpu_policy": "dedicated"}}
@@ -121,3 +128,19 @@ def test_an_extra_spec_that_is_not_there_is_told_once_and_in_novas_words(fleet: 
     for method in ("GET", "DELETE"):
         answer = fleet.ask(method, "/flavors/f/os-extra_specs/hw:cpu_policy", status=404)
         assert answer.json()["itemNotFound"]["message"] == "Flavor f has no extra specs with key hw:cpu_policy."
+
+
+def test_the_answer_of_one_host_is_the_same_document_without_a_service(fleet: Fleet) -> None:
+    """But for the revision, which a host has in the service only."""
+    fleet.host("c07")
+    with fleet.database.read() as connection:
+        (ledger,) = hosts.ledgers(connection)
+    for vcpus in (2, 64):
+        inline = {"vcpus": vcpus, "ram": 64, "extra_specs": {"hw:cpu_policy": "dedicated"}}
+        told = fleet.http.post("/v1/fits", json={"flavor": inline}).json()
+        request = compile_request(Flavor(vcpus=vcpus, memory_mib=64, extra_specs=(("hw:cpu_policy", "dedicated"),)))
+        alone = plain(answer_of(fit(request, ledger.state, ledger.record.report.strategy), "c07", not_acted_upon=request.not_acted_upon))
+        for one in (*told["candidates"], *told["refusals"]):
+            assert one["revision"] == ledger.record.revision
+            one["revision"] = None
+        assert told == alone

@@ -98,10 +98,11 @@ def _answer(
     xml: bool,
     as_json: bool,
 ) -> None:
-    from pinfold.cli.documents import fit_document
     from pinfold.cli.views.fit import fit_view, refusal_view
+    from pinfold.core.encoding import plain
     from pinfold.core.fit.engine import fit as find_fit
     from pinfold.core.fit.model import NoFit
+    from pinfold.core.fit.written import answer_of
 
     found = find_fit(wanted.request, host.state, configuration.settings.strategy)
     refused = isinstance(found, NoFit)
@@ -109,7 +110,7 @@ def _answer(
         for warning in host.warnings:
             warn(warning)
     if as_json:
-        document = fit_document(found, wanted.request, host.state.name, host.warnings)
+        document = plain(answer_of(found, host.state.name, not_acted_upon=wanted.request.not_acted_upon, warnings=tuple(host.warnings)))
         show_json(document | ({"xml": host.definition(_spec(wanted, found))} if xml and not isinstance(found, NoFit) else {}))
     elif isinstance(found, NoFit):
         show(refusal_view(found, host.state.name))

@@ -69,11 +69,12 @@ def start(
     with open_session(context, configuration) as session:
         outcome = start_guest(session.driver, session.settings, order)
     if isinstance(outcome, NoFit):
-        from pinfold.cli.documents import fit_document
         from pinfold.cli.views.fit import refusal_view
+        from pinfold.core.encoding import plain
+        from pinfold.core.fit.written import answer_of
 
         if as_json:
-            show_json(fit_document(outcome, wanted.request, configuration.settings.host, ()))
+            show_json(plain(answer_of(outcome, configuration.settings.host, not_acted_upon=wanted.request.not_acted_upon)))
         else:
             show(refusal_view(outcome, configuration.settings.host))
         raise typer.Exit(ExitStatus.REFUSED)
@@ -147,11 +148,11 @@ def replace(
     A place that still holds is kept, and the definition is rewritten from the record. Exit status 1: the guest does not fit now; every
     reason is shown, and nothing has changed.
     """
-    from pinfold.cli.documents import refusal_document
     from pinfold.cli.views.fit import refusal_view
     from pinfold.cli.views.guests import replaced_view
     from pinfold.config.flavors import find_flavor
     from pinfold.core.fit.model import NoFit
+    from pinfold.core.fit.written import refusal
     from pinfold.host import written
     from pinfold.host.replace import replace as replace_guest
 
@@ -161,7 +162,7 @@ def replace(
         outcome = replace_guest(session.driver, session.settings, name, flavor=wanted)
     if isinstance(outcome, NoFit):
         if as_json:
-            show_json(refusal_document(outcome, configuration.settings.host))
+            show_json(plain(refusal(outcome, configuration.settings.host)))
         else:
             show(refusal_view(outcome, configuration.settings.host))
         raise typer.Exit(ExitStatus.REFUSED)

@@ -105,4 +105,4 @@ def test_a_refused_replace_prints_the_reasons_of_fit(pinfold: Pinfold, idle_rom:
     foretold = pinfold("fit", "--flavor", "share", status=1).stdout
     assert "cell 1 has 0 free dedicated pCPUs, 1 needed" in said
     assert said.splitlines()[1:] == foretold.splitlines()[1:]
-    assert json.loads(pinfold("guest", "replace", "web", "--json", status=1).stdout)["fits"] is False
+    assert json.loads(pinfold("guest", "replace", "web", "--json", status=1).stdout)["kind"] == "insufficient"

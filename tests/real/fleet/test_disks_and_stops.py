@@ -17,6 +17,7 @@ import pytest
 from tests.ports import free_port
 from tests.real.fleet.conftest import QUICK, TOPOLOGY, UpRig
 from tests.real.patience import until
+from tests.rig.fits import vcpu_cpus
 from tests.rig.fleet import sweep
 from tests.rig.processes import Process, configuration, defined, domains, ending, virsh
 from tests.rig.watch import environment
@@ -133,7 +134,7 @@ def test_a_disk_outlives_whatever_becomes_of_its_guest_until_the_user_deletes_it
     server = up.api.create("vm", up.api.flavor("f", **SHARE), imageRef=image_id("counter"))
     booted(up, server, 1)
     disk = overlay(up, server)
-    pins = ",".join(up.api.placement(server)["claim"]["fit"]["vcpus"].values())
+    pins = ",".join(vcpu_cpus(up.api.placement(server)["claim"]["fit"]))
 
     up.api.act(server, "os-stop")
     up.api.await_status(server, "SHUTOFF")
@@ -195,8 +196,8 @@ def test_a_server_outside_of_the_pools_starts_in_another_place_on_its_disk(up: U
         booted(up, server, 2)
         after = up.api.placement(server)["claim"]
         assert (after["id"], after["amounts"]) == (before["id"], before["amounts"])
-        assert {int(cpus) for cpus in after["fit"]["vcpus"].values()} <= set(range(16, 32))
-        assert after["fit"]["emulator"]["pcpus"] == "0-15"
+        assert {int(cpus) for cpus in vcpu_cpus(after["fit"])} <= set(range(16, 32))
+        assert after["fit"]["emulator"] == "0-15"
         assert overlay(up, server) == disk
         assert pinfold(up, "audit").returncode == 0
     finally:

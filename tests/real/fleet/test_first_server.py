@@ -62,7 +62,7 @@ def test_every_line_with_the_real_client_on_real_guests(up: UpRig, tmp_path: Pat
     assert [str(witness.allowed(tid)) for tid in domain.vcpus] == [str(pcpu) for pcpu in node["cpu_pinning"].values()]
     assert len(set(node["cpu_pinning"].values())) == 4
     ours = run([sys.executable, "-m", "pinfold.wiring.command", "server", "show", "vm1", "--json"], ours_of(up, tmp_path))
-    assert ours["placement"]["claim"]["fit"]["emulator"]["pcpus"] == str(witness.allowed(domain.pid)) == "0-1,16-17"
+    assert ours["placement"]["claim"]["fit"]["emulator"] == str(witness.allowed(domain.pid)) == "0-1,16-17"
 
     own = ours_of(up, tmp_path)
     for words in (["guest", "show", "vm1"], ["guest", "list"], ["host", "map"], ["audit"]):

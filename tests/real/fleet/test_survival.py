@@ -17,6 +17,7 @@ import psycopg2
 import pytest
 from tests.real.patience import PATIENCE_SECONDS, until
 from tests.rig.client import COMPUTE
+from tests.rig.fits import vcpu_cpus
 from tests.rig.fleet import LONG_SECONDS, Fleet
 from tests.rig.processes import Domain, Process, defined, domains, virsh
 from tests.survive import points
@@ -308,7 +309,7 @@ def test_a_decision_on_an_index_that_is_stale_by_the_time_of_the_claim(fleet: Fl
     assert len(made) == 1
     for server in (ahead, *made):
         fleet.api.await_status(server, "ACTIVE")
-    vcpus = [set(fleet.api.placement(server)["claim"]["fit"]["vcpus"].values()) for server in (ahead, *made)]
+    vcpus = [set(vcpu_cpus(fleet.api.placement(server)["claim"]["fit"])) for server in (ahead, *made)]
     assert not vcpus[0] & vcpus[1]
     halted.kill()
 

@@ -16,6 +16,7 @@ import pytest
 from tests.real.fleet.conftest import UpRig
 from tests.real.patience import PATIENCE_SECONDS, until
 from tests.rig.client import COMPUTE
+from tests.rig.fits import vcpu_cpus
 from tests.rig.fleet import LONG_SECONDS, Fleet
 from tests.rig.processes import Process, defined, domains
 from tests.survive import points
@@ -114,7 +115,7 @@ def test_a_service_killed_at_a_point_of_a_move(up: UpRig, point: str) -> None:
         if point != "replace.held":
             up.api.act(server, "os-start")
         up.api.await_status(server, "ACTIVE")
-        assert {int(cpus) for cpus in up.api.placement(server)["claim"]["fit"]["vcpus"].values()} <= set(range(16, 32))
+        assert {int(cpus) for cpus in vcpu_cpus(up.api.placement(server)["claim"]["fit"])} <= set(range(16, 32))
     finally:
         config.write_text(text)
         up.process.kill()

@@ -11,6 +11,7 @@ from tests.ports import free_port
 from tests.real.fleet.conftest import UpRig
 from tests.real.patience import until
 from tests.rig.client import COMPUTE
+from tests.rig.fits import vcpu_cpus
 from tests.rig.fleet import LEASE_SECONDS
 from tests.rig.processes import Domain, Process, defined, domains, ending, virsh
 
@@ -67,11 +68,11 @@ def test_a_servers_life(up: UpRig) -> None:
         api.await_status(server, "ACTIVE")
         vcpus, main = asked(up, running(up, server))
         fit = recorded(up, server)
-        assert vcpus == list(fit["vcpus"].values())
-        assert main == fit["emulator"]["pcpus"]
+        assert vcpus == vcpu_cpus(fit)
+        assert main == fit["emulator"]
         seen = api.placement(server)["observed"]
         assert seen["drift"] == [] and len(seen["threads"]) >= 3
-    assert recorded(up, first)["emulator"]["pcpus"] == "0-1,16-17"
+    assert recorded(up, first)["emulator"] == "0-1,16-17"
     used = up.api.allocations(up.host)
     assert used[first] == {"PCPU": 4, "MEMORY_MB": 64, "CUSTOM_OVERHEAD_MILLICPU": 28}
     assert used[second] == {"PCPU": 3, "MEMORY_MB": 64}
@@ -83,7 +84,7 @@ def test_a_servers_life(up: UpRig) -> None:
     api.act(first, "os-start")
     api.await_status(first, "ACTIVE")
     started = running(up, first)
-    assert asked(up, started)[0] == list(recorded(up, first)["vcpus"].values())
+    assert asked(up, started)[0] == vcpu_cpus(recorded(up, first))
     api.act(first, "reboot", {"type": "HARD"})
     api.await_status(first, "ACTIVE")
     assert not started.alive and running(up, first).alive
@@ -136,7 +137,7 @@ def test_a_guest_that_is_killed_behind_the_back_is_shown_off_and_starts_again_wh
 def test_drift_is_reported_within_a_sweep_and_strangers_count_as_taken(up: UpRig) -> None:
     server = up.api.create("vm", up.api.flavor("f", **SHARE))
     up.api.await_status(server, "ACTIVE")
-    pin = CpuSet.parse(recorded(up, server)["vcpus"]["0"])
+    pin = CpuSet.parse(vcpu_cpus(recorded(up, server))[0])
     virsh(up.lab, "vcpupin", server, "0", "30", "--live")
 
     def drift() -> list[str]:

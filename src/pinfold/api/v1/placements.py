@@ -11,9 +11,11 @@ from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.image.catalog import read_catalog
 from pinfold.api.v1.hosts import find
-from pinfold.api.v1.schemas import FitAnswer, PlacementView
-from pinfold.api.v1.views import candidate_view, placement_view, refusal_view
+from pinfold.api.v1.schemas import FitView, PlacementView
+from pinfold.api.v1.views import placement_view
+from pinfold.core.encoding import plain
 from pinfold.core.errors import not_found
+from pinfold.core.fit.written import FitAnswer, host_fit, refusal
 from pinfold.core.identity import GuestId
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor, Image
@@ -45,16 +47,18 @@ class FitQuestion(BaseModel):
 
 
 @router.post("/fits", responses={404: {}})
-def preview(body: FitQuestion, services: Services) -> FitAnswer:
+def preview(body: FitQuestion, services: Services) -> FitView:
     """The hosts that would take the guest, best first, and why the others would not. Nothing is claimed."""
     request = compile_request(_flavor(services, body.flavor), _image(services, body.image))
     only = frozenset({find(services, body.host).id}) if body.host else None
     answer = services.fleet.scheduler.preview(HostSearch(guest=GuestId(""), request=request, hosts=only))
-    return {
-        "candidates": [candidate_view(candidate) for candidate in answer.candidates],
-        "refusals": [refusal_view(refusal) for refusal in answer.refusals],
-        "not_acted_upon": list(request.not_acted_upon),
-    }
+    found = FitAnswer(
+        candidates=tuple(host_fit(one.fit, one.name, one.revision) for one in answer.candidates),
+        refusals=tuple(refusal(one.no_fit, one.name, one.revision) for one in answer.refusals),
+        not_acted_upon=request.not_acted_upon,
+    )
+    shown: FitView = plain(found)
+    return shown
 
 
 @router.get("/servers/{server_id}/placement")

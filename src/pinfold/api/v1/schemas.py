@@ -12,85 +12,14 @@ from pinfold.api.response_schema import Link, closed, written_as
 from pinfold.core import host_map
 from pinfold.core.drift import FindingCode, Severity
 from pinfold.core.drift.written import WrittenFinding
-from pinfold.core.fit.model import EmulatorPlacement
+from pinfold.core.fit.model import Fit
+from pinfold.core.fit.written import FitAnswer
 from pinfold.core.identity import HostId
 from pinfold.core.pools import Pools
-from pinfold.core.reasons import Kind, ReasonCode
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.store.records import ClaimState
 
-KindName = Annotated[str, written_as(Kind)]
-
-
-@closed
-class ReasonView(TypedDict):
-    """Why a host or a cell does not take a guest: the stable code, the needed and the available amount, and the sentence."""
-
-    code: Annotated[str, written_as(ReasonCode)]
-    kind: KindName
-    cell: int | None
-    needed: int
-    available: int
-    sentence: str
-
-
-@closed
-class RefusalView(TypedDict):
-    """Why one host does not take a guest, at one revision."""
-
-    host: str
-    revision: int
-    kind: KindName
-    reasons: list[ReasonView]
-
-
-@closed
-class EmulatorView(TypedDict):
-    """Where the emulator threads run, and by which policy."""
-
-    placement: Annotated[str, written_as(EmulatorPlacement)]
-    pcpus: str
-
-
-@closed
-class CellView(TypedDict):
-    """One of a guest's cells and the host cell that holds it."""
-
-    guest_cell: int
-    host_cell: int
-    memory_mib: int
-    page_kib: int
-
-
-@closed
-class FitView(TypedDict):
-    """A fit: the pCPUs of every vCPU and of the emulator threads, its cells with their memory, and the amounts that it books."""
-
-    vcpus: dict[str, str]
-    emulator: EmulatorView
-    idle_siblings: str
-    realtime: str
-    overhead_millicpu: int
-    cells: list[CellView]
-    warnings: list[ReasonView]
-
-
-@closed
-class CandidateView(TypedDict):
-    """A host that takes a guest, and the fit."""
-
-    host: str
-    revision: int
-    fit: FitView
-
-
-@closed
-class FitAnswer(TypedDict):
-    """The hosts that would take a guest, best first; why the others would not; and the extra specs without effect."""
-
-    candidates: list[CandidateView]
-    refusals: list[RefusalView]
-    not_acted_upon: list[str]
+FitView = Annotated[dict[str, Any], written_as(FitAnswer)]
 
 
 @closed
@@ -109,7 +38,7 @@ class ClaimView(TypedDict):
     state: Annotated[str, written_as(ClaimState)]
     revision: int
     amounts: dict[str, int]
-    fit: FitView
+    fit: Annotated[dict[str, Any], written_as(Fit)]
 
 
 @closed

@@ -11,14 +11,21 @@ from rich.text import Text
 
 from pinfold.cli.views.columns import Columns
 from pinfold.cli.views.phrases import moment
-from pinfold.core.overhead import ThreadClass
+from pinfold.core.encoding import reader
+from pinfold.core.fit.model import EmulatorPlacement, Fit
+from pinfold.core.overhead import ThreadClass, masks
 from pinfold.core.plural import count, mib
 from pinfold.core.printable import shell_word
 
 _STYLES: Final = {"ACTIVE": "green", "ERROR": "bold red", "BUILD": "yellow", "UNKNOWN": "bold yellow", "SHUTOFF": "dim"}
 _RUNNING: Final = (1, 3)
 """Nova's power states of a guest that has a process: running and paused."""
-_EMULATOR: Final = {"float": "over its own pCPUs", "pool": "the overhead pool", "isolated": "a pCPU of their own"}
+_EMULATOR: Final = {
+    EmulatorPlacement.FLOAT: "over its own pCPUs",
+    EmulatorPlacement.POOL: "the overhead pool",
+    EmulatorPlacement.ISOLATED: "a pCPU of their own",
+}
+_read_fit = reader(Fit)
 
 
 def servers_view(servers: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
@@ -53,11 +60,10 @@ def server_view(server: Mapping[str, Any], placement: Mapping[str, Any]) -> list
             Text(f"  on host {placement['host']}" + ("" if placement["host_up"] else ", which is silent: nobody knows whether it runs"))
         )
     if claim is not None:
-        fit = claim["fit"]
-        where = fit["emulator"]
-        lines.append(Text(f"  policy {placement['policy']}: emulator threads on {where['pcpus']}, {_EMULATOR[where['placement']]}"))
-        lines += [Text(f"  guest cell {cell['guest_cell']} on host cell {cell['host_cell']}") for cell in fit["cells"]]
-        lines += [Text.assemble(("  warning: ", "yellow"), reason["sentence"]) for reason in fit["warnings"]]
+        fit = _read_fit(claim["fit"], "fit")
+        lines.append(Text(f"  policy {placement['policy']}: emulator threads on {fit.emulator}, {_EMULATOR[fit.emulator_placement]}"))
+        lines += [Text(f"  guest cell {cell.guest_cell} on host cell {cell.host_cell}") for cell in fit.cells]
+        lines += [Text.assemble(("  warning: ", "yellow"), reason.sentence()) for reason in fit.warnings]
         booked = ", ".join(f"{amount:,} {name}" for name, amount in claim["amounts"].items())
         lines.append(Text(f"  takes {booked}", style="dim"))
     if placement.get("moved"):
@@ -100,9 +106,9 @@ def preview_view(answer: Mapping[str, Any]) -> list[RenderableType]:
     if answer["candidates"]:
         table = Columns("host", "vCPUs on", "emulator threads on")
         for candidate in answer["candidates"]:
-            fit = candidate["fit"]
-            emulator = f"{fit['emulator']['pcpus']}, {_EMULATOR[fit['emulator']['placement']]}"
-            table.add_row(candidate["host"], " ".join(fit["vcpus"].values()), emulator)
+            fit = _read_fit(candidate["fit"], "fit")
+            emulator = f"{fit.emulator}, {_EMULATOR[fit.emulator_placement]}"
+            table.add_row(candidate["host"], " ".join(map(str, masks(fit).vcpus)), emulator)
         lines += [Text.assemble(("fits", "bold green"), f" on {count(len(answer['candidates']), 'host')}, the best first"), table]
     else:
         lines.append(Text.assemble(("fits nowhere", "bold red")))

@@ -1,13 +1,60 @@
-"""What a fit's written form adds to the fit: the sentences of its warnings. Reading ignores them."""
+"""The written forms of fits, refusals, and the answer to where a guest would go. A fit's form adds the sentences of its warnings."""
 
 from __future__ import annotations
 
+from msgspec import Struct
 from msgspec.structs import replace
 
-from pinfold.core.fit.model import Fit
-from pinfold.core.reasons import written_reasons
+from pinfold.core.fit.model import Fit, NoFit
+from pinfold.core.reasons import Kind, Reason, written_reasons
+
+
+class HostFit(Struct, frozen=True, kw_only=True):
+    """A host that takes a guest, and the fit. `revision` is the host's at the decision; without a service it has none."""
+
+    host: str
+    revision: int | None
+    fit: Fit
+
+
+class Refusal(Struct, frozen=True, kw_only=True):
+    """Why a host does not take a guest. `revision` is the host's at the decision; without a service it has none."""
+
+    host: str
+    revision: int | None
+    kind: Kind
+    reasons: tuple[Reason, ...]
+
+
+class FitAnswer(Struct, frozen=True, kw_only=True):
+    """The hosts that would take a guest, best first; why others would not; the extra specs without effect; and warnings about the host."""
+
+    candidates: tuple[HostFit, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    not_acted_upon: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def written(fit: Fit) -> Fit:
     """The fit as it is written."""
     return replace(fit, warnings=written_reasons(fit.warnings)) if fit.warnings else fit
+
+
+def host_fit(fit: Fit, host: str, revision: int | None = None) -> HostFit:
+    """The form of a host's fit."""
+    return HostFit(host=host, revision=revision, fit=written(fit))
+
+
+def refusal(no_fit: NoFit, host: str, revision: int | None = None) -> Refusal:
+    """The form of a host's refusal."""
+    return Refusal(host=host, revision=revision, kind=no_fit.kind, reasons=written_reasons(no_fit.reasons))
+
+
+def answer_of(found: Fit | NoFit, host: str, *, not_acted_upon: tuple[str, ...], warnings: tuple[str, ...] = ()) -> FitAnswer:
+    """The answer where there is one host."""
+    return FitAnswer(
+        candidates=(host_fit(found, host),) if isinstance(found, Fit) else (),
+        refusals=(refusal(found, host),) if isinstance(found, NoFit) else (),
+        not_acted_upon=not_acted_upon,
+        warnings=warnings,
+    )
