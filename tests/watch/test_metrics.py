@@ -10,6 +10,7 @@ from tests.watch.seen import Script, guest, owner, snapshot
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, FindingCode
 from pinfold.core.drift.written import write
+from pinfold.core.fit.capacity import Cause, FlavorSlots, HostCapacity, StrandedPcpus
 from pinfold.core.identity import GuestId
 from pinfold.core.overhead import ThreadClass
 from pinfold.core.printable import cleaned
@@ -70,6 +71,22 @@ def test_drift_is_counted_by_class_and_code_apart_from_notes() -> None:
     assert value(series, "pinfold_drift", code="emulator-thread", **{"class": "emulator"}) == 1.0
     assert value(series, "pinfold_drift", code="two-owners", **{"class": ""}) == 1.0
     assert value(series, "pinfold_notes", code="two-owners", **{"class": ""}) == 1.0
+
+
+def test_free_slots_and_stranded_pcpus_are_told_by_flavor_and_cause() -> None:
+    left = HostCapacity(
+        host="c01",
+        takes_guests=True,
+        dedicated_pcpus=2,
+        free_pcpus=2,
+        flavors=(FlavorSlots(flavor="rt", slots=1),),
+        stranded=(StrandedPcpus(cause=Cause.SIBLINGS, pcpus=1),),
+    )
+    watch = Script()
+    watch.swept(capacity=left)
+    series = parsed(watch.state)
+    assert value(series, "pinfold_free_slots", flavor="rt") == 1.0
+    assert value(series, "pinfold_stranded_cpus", cause="siblings") == 1.0
 
 
 def test_a_watch_that_has_seen_nothing_tells_of_itself_alone() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -14,7 +15,7 @@ from pinfold.cli.up import Verbose
 from pinfold.core.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from pinfold.core.settings import HostSettings
+    from pinfold.config import Configuration
 
 _REPAIRED: Final = {
     "ours": "Threads of pinfold's guests",
@@ -60,14 +61,16 @@ def watch(
 
     It runs beside what manages the guests: on a Nova compute node with its nova.conf, on a libvirt host, or with --connect processes:.
     The journal lies in the state directory, and `pinfold history` reads it. SIGHUP makes the watch read the configuration again.
+    If there is a flavors file, the metrics say how many more guests of each flavor fit.
     Metrics need the package prometheus-client: pip install 'pinfold\\[watch]'.
     """
 
+    from pinfold.config.flavors import read_flavors
     from pinfold.core.settings import RepairScope
     from pinfold.watch.options import WatchOptions
 
-    def read(*, quiet: bool) -> HostSettings:
-        return read_configuration(config, connect, only_looks=True, quiet=quiet, audits=True).settings
+    def read(*, quiet: bool) -> Configuration:
+        return read_configuration(config, connect, only_looks=True, quiet=quiet, audits=True)
 
     if once and listen:
         raise InvalidRequest("--once ends before anybody could ask; leave --listen out", key="--once")
@@ -77,9 +80,16 @@ def watch(
     if repair not in scopes:
         raise InvalidRequest(f"--repair {repair!r:.40}: one of {', '.join(scopes)} is allowed", key="--repair")
     processes: Processes = context.obj.processes
-    settings = read(quiet=as_json)
+    configuration = read(quiet=as_json)
+    settings, counted = configuration.settings, configuration.flavors_named or os.path.isfile(configuration.flavors_file)
     options = WatchOptions(
-        repair=scopes[repair], interval=interval, listen=listen or "", textfile=textfile or "", keep_days=keep_days, keep_mib=keep_mib
+        repair=scopes[repair],
+        interval=interval,
+        listen=listen or "",
+        textfile=textfile or "",
+        keep_days=keep_days,
+        keep_mib=keep_mib,
+        flavors=tuple(read_flavors(configuration.flavors_file).values()) if counted else (),
     )
     watch_log(verbose=verbose)
     if once:
@@ -99,4 +109,4 @@ def watch(
             show(lines)
         tell_systemd_ready()
 
-    processes.watch(settings, options, read_settings=lambda: read(quiet=True), ready=ready, alive=Watchdog().feed)
+    processes.watch(settings, options, read_settings=lambda: read(quiet=True).settings, ready=ready, alive=Watchdog().feed)

@@ -13,6 +13,7 @@ from typing import Final, assert_never
 from msgspec.structs import replace
 
 from pinfold.core.errors import PinfoldError
+from pinfold.core.fit.capacity import Asked
 from pinfold.core.settings import HostSettings, RepairScope
 from pinfold.core.usage import Usage
 from pinfold.drivers.port import Driver
@@ -51,16 +52,18 @@ class Watch:
         read_settings: Callable[[], HostSettings],
         publishers: dict[str, Publisher],
         scope: RepairScope = RepairScope.OFF,
+        flavors: tuple[Asked, ...] = (),
         note: Callable[[Change, float], None] = lambda _change, _at: None,
         alive: Callable[[], None] = lambda: None,
     ) -> None:
-        """`scope` says whose guests are repaired. `note` writes one change into the journal.
+        """`scope` says whose guests are repaired, `flavors` whose free slots are counted. `note` writes one change into the journal.
 
         `publishers` are called after each sweep, by what they publish. `alive` is called again and again, while nothing hangs.
         """
         self._driver = driver
         self._read_settings = read_settings
         self._publishers = publishers
+        self._flavors = flavors
         self._note = note
         self._alive = alive
         self._state = State(settings=settings, interval=interval, scope=scope)
@@ -162,7 +165,7 @@ class Watch:
                 assert_never(action)
 
     def _sweep(self, action: messages.Sweep) -> messages.Swept:
-        found = sweep(self._driver, action.settings, action.scope)
+        found = sweep(self._driver, action.settings, action.scope, self._flavors)
         return messages.Swept(
             when=_now(),
             snapshot=found.snapshot,
@@ -171,6 +174,7 @@ class Watch:
             unread=found.unread,
             warnings=found.audit.seen.warnings,
             drifted=found.drifted,
+            capacity=found.capacity,
         )
 
     def _repair(self, action: messages.Repair) -> messages.Repaired:

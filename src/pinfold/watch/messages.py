@@ -18,6 +18,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from pinfold.core.fit.capacity import HostCapacity
 from pinfold.core.settings import HostSettings, RepairScope
 from pinfold.core.usage import Sample
 from pinfold.watch.changes import Change
@@ -60,7 +61,7 @@ class Swept(Struct, frozen=True, kw_only=True):
     """A sweep has ended: what it saw, what was measured, and how long it took.
 
     `unread` holds each guest that could not be read, by name, with the reason. `warnings` are about the pools. `drifted` are the guests
-    that may be repaired.
+    that may be repaired. `capacity` is None if no flavors are counted.
     """
 
     when: Moment
@@ -70,6 +71,7 @@ class Swept(Struct, frozen=True, kw_only=True):
     unread: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
     drifted: tuple[Drifted, ...] = ()
+    capacity: HostCapacity | None = None
 
 
 class SweepFailed(Struct, frozen=True, kw_only=True):

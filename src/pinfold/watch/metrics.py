@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from pinfold import __version__
 from pinfold.core.drift import Severity
+from pinfold.core.fit.capacity import HostCapacity
 from pinfold.core.printable import cleaned
 from pinfold.watch.snapshot import Snapshot
 from pinfold.watch.state import State
@@ -92,6 +93,16 @@ METRICS: Final = {
     "pinfold_pool_guests": (Kind.GAUGE, "Running guests with threads that are confined to a pool.", ("pool",)),
     "pinfold_pool_run_seconds_total": (Kind.COUNTER, "How long the pCPUs of a pool were busy while they were in it.", ("pool",)),
     "pinfold_pool_run_delay_seconds_total": (Kind.COUNTER, "Waiting of guests' threads that are confined to a pool.", ("pool",)),
+    "pinfold_free_slots": (
+        Kind.GAUGE,
+        "How many more guests of a flavor of the flavors file fit, if the host were filled with it alone.",
+        ("flavor",),
+    ),
+    "pinfold_stranded_cpus": (
+        Kind.GAUGE,
+        "Free dedicated pCPUs that no flavor of the file can use, by the resource that lacks beside them.",
+        ("cause",),
+    ),
     "pinfold_drift": (
         Kind.GAUGE,
         "Findings that break a promise, by thread class ('' where none applies) and code.",
@@ -152,6 +163,7 @@ def rows(state: State) -> Iterator[Row]:
     yield from _pcpus(state.snapshot)
     yield from _pools(state.snapshot)
     yield from _findings(state.snapshot)
+    yield from () if state.capacity is None else _left(state.capacity)
     yield from _used(state)
 
 
@@ -175,6 +187,13 @@ def _pools(snapshot: Snapshot) -> Iterator[Row]:
         yield "pinfold_pool_capacity_cpus", (pool.name,), pool.capacity
         yield "pinfold_pool_booked_cpus", (pool.name,), pool.booked
         yield "pinfold_pool_guests", (pool.name,), float(pool.guests)
+
+
+def _left(capacity: HostCapacity) -> Iterator[Row]:
+    for one in capacity.flavors:
+        yield "pinfold_free_slots", (one.flavor,), float(one.slots)
+    for stranded in capacity.stranded:
+        yield "pinfold_stranded_cpus", (stranded.cause.value,), float(stranded.pcpus)
 
 
 def _findings(snapshot: Snapshot) -> Iterator[Row]:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from pinfold.core.request.model import Flavor
 from pinfold.core.settings import RepairScope
 
 
 class WatchOptions(Struct, frozen=True, kw_only=True):
-    """`interval` is in seconds. `listen` is '' for no listener, `textfile` '' for no file. The journal keeps `keep_days` and `keep_mib`."""
+    """`interval` is in seconds. `listen` is '' for no listener, `textfile` '' for no file. The journal keeps `keep_days` and `keep_mib`.
+
+    `flavors` are those whose free slots are counted.
+    """
 
     interval: float = 10.0
     listen: str = ""
@@ -16,3 +20,4 @@ class WatchOptions(Struct, frozen=True, kw_only=True):
     repair: RepairScope = RepairScope.OFF
     keep_days: int = 30
     keep_mib: int = 64
+    flavors: tuple[Flavor, ...] = ()

@@ -7,6 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from pinfold.core.fit.capacity import HostCapacity
 from pinfold.core.settings import HostSettings, RepairScope
 from pinfold.core.usage import Usage
 from pinfold.watch.repairs import Book
@@ -21,7 +22,7 @@ class State(Struct, frozen=True, kw_only=True):
     `snapshot` and `usage` are those of the last sweep that succeeded, at `swept_time` (seconds since the epoch). `due` is when the next
     sweep begins, `rest_until` the earliest moment for one that an event asks for. `sweeping` and `reading`: that action is under way.
     `scope` says whose guests are repaired, `book` what was done about those that had drifted. `repairs` counts repairs by thread class
-    and result. `troubles` are present problems by what they are about.
+    and result. `capacity` is None if no flavors are counted. `troubles` are present problems by what they are about.
     """
 
     settings: HostSettings
@@ -40,6 +41,7 @@ class State(Struct, frozen=True, kw_only=True):
     sweeps: int = 0
     failed_sweeps: int = 0
     unread: int = 0
+    capacity: HostCapacity | None = None
     book: Book = {}
     repairs: Mapping[tuple[str, str], int] = {}
     troubles: Mapping[str, str] = {}

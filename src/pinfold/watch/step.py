@@ -143,6 +143,7 @@ def _swept(draft: _Draft, event: Swept) -> None:
         sweep_seconds=event.seconds,
         sweeps=state.sweeps + 1,
         unread=len(event.unread),
+        capacity=event.capacity,
     )
     draft.complain("sweep", "")
     draft.complain("guests", "; ".join(f"guest {name} cannot be read: {why}" for name, why in event.unread))

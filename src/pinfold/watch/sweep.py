@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from pinfold.core.fit.capacity import Asked, HostCapacity, capacity
+from pinfold.core.fit.count import count_host
 from pinfold.core.settings import HostSettings, RepairScope
 from pinfold.core.usage import Sample
 from pinfold.drivers.port import Driver
@@ -29,10 +31,12 @@ class Sweeping(Struct, frozen=True, kw_only=True):
     seconds: float
     unread: tuple[tuple[str, str], ...] = ()
     drifted: tuple[Drifted, ...] = ()
+    capacity: HostCapacity | None = None
 
 
-def sweep(driver: Driver, settings: HostSettings, scope: RepairScope = RepairScope.OFF) -> Sweeping:
+def sweep(driver: Driver, settings: HostSettings, scope: RepairScope = RepairScope.OFF, flavors: tuple[Asked, ...] = ()) -> Sweeping:
     """Sweep the host. Guests that cannot be read are left out of the audit, and named. `scope` says whose drift may be repaired.
+    `flavors` are those whose free slots are counted.
 
     Raises `Unavailable` if the hypervisor or procfs cannot be read, `InvalidRequest` if the pools do not fit the host.
     """
@@ -47,6 +51,7 @@ def sweep(driver: Driver, settings: HostSettings, scope: RepairScope = RepairSco
         seconds=time.perf_counter() - began,
         unread=tuple(sorted(unread.items())),
         drifted=tuple(_drifted(driver, found, scope)),
+        capacity=capacity(count_host(found.seen.state), flavors) if flavors else None,
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.fit.capacity import demands_of
 from pinfold.core.settings import HostSettings, RepairScope
 from pinfold.watch import listener, textfile
 from pinfold.watch.journal import Journal, journal_path
@@ -89,7 +90,12 @@ def _opened(
     read_settings: Callable[[], HostSettings],
     **more: Any,
 ) -> Iterator[Watch]:
+    flavors, refused = demands_of(options.flavors)
+    for one in refused:
+        _log.warning("free slots of flavor %s are not counted: %s", one.flavor, one.why)
     with open_driver(settings) as driver:
         if options.repair is not RepairScope.OFF and not driver.local:
             raise InvalidRequest(f"--repair moves threads on their own host alone; {driver.uri} is remote and read-only", key="--repair")
-        yield Watch(driver, settings, interval=options.interval, read_settings=read_settings, publishers=publishers, **more)
+        yield Watch(
+            driver, settings, interval=options.interval, read_settings=read_settings, publishers=publishers, flavors=flavors, **more
+        )
