@@ -22,7 +22,7 @@ from pinfold.core.settings import (
     HostSettings,
     TimeLimits,
 )
-from pinfold.scheduler.model import DEFAULT_SETTINGS, SchedulerSettings
+from pinfold.scheduler.model import DEFAULT_SETTINGS, HostStrategy, SchedulerSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,9 @@ def load_fleet(files: Sequence[str], *, without: Collection[str] = ()) -> FleetS
             sweep_seconds=values.get("pinfold_agent", "sweep_seconds"),
             shutdown_seconds=values.get("pinfold_agent", "shutdown_seconds"),
         ),
-        scheduler=SchedulerSettings(claim_seconds=values.get("pinfold_api", "claim_seconds")),
+        scheduler=SchedulerSettings(
+            claim_seconds=values.get("pinfold_api", "claim_seconds"), strategy=HostStrategy(values.get("scheduler", "host_strategy"))
+        ),
         files=values.files,
         options=values.options(),
     )

@@ -129,6 +129,20 @@ _API = OptionGroup(
     ),
 )
 
+_SCHEDULER = OptionGroup(
+    name="scheduler",
+    title="Which host gets a guest.",
+    options=(
+        cfg.StrOpt(
+            "host_strategy",
+            default="spread",
+            choices=["least-loss", "pack", "spread"],
+            help="Among the hosts that take a guest: least-loss is the one that afterwards takes the fewest guests less, counted by the "
+            "common shapes of the fleet; pack is the fullest; spread is the emptiest.",
+        ),
+    ),
+)
+
 _AGENT = OptionGroup(
     name="pinfold_agent",
     title="The service's hand on one host.",
@@ -162,4 +176,4 @@ _AGENT = OptionGroup(
     ),
 )
 
-GROUPS: tuple[OptionGroup, ...] = (_DATABASE, _PLACEMENT, _API, _AGENT)
+GROUPS: tuple[OptionGroup, ...] = (_DATABASE, _PLACEMENT, _API, _SCHEDULER, _AGENT)

@@ -112,24 +112,25 @@ def _least(index: Index, guest: str, demand: Demand, conditions: Conditions, set
     """
     wanted = need(demand)
 
-    def find(most: int) -> list[tuple[Entry, int]]:
-        def see(view: View) -> list[tuple[Entry, int]]:
+    def find(most: int) -> tuple[int, list[tuple[Entry, int]]]:
+        def see(view: View) -> tuple[int, list[tuple[Entry, int]]]:
             left = survivors(wanted, view)
             allowed = conditions.mask(view.entries)
             if allowed is not None:
                 left &= allowed
             keys, cells = view.losses.find(demand)
             rows = least(keys[: len(view.entries)], wanted, view, left, guest, most)
-            return [(view.entries[row], int(cells[row])) for row in rows]
+            return view.losses.version, [(view.entries[row], int(cells[row])) for row in rows]
 
         return index.look(see)
 
     for most in (settings.top, len(index)):
         found: list[Candidate] = []
-        for entry, cell in find(most):
+        version, places = find(most)
+        for entry, cell in places:
             fit = search(demand, entry.counts, entry.strategy, cell)
             if fit is not None:
-                found.append(Candidate(host=entry.id, name=entry.name, revision=entry.state.revision, fit=fit))
+                found.append(Candidate(host=entry.id, name=entry.name, revision=entry.state.revision, fit=fit, shapes=version))
             if len(found) == settings.top:
                 break
         if found:

@@ -28,8 +28,8 @@ class SchedulerSettings(Struct, frozen=True, kw_only=True):
     """The scheduler's options.
 
     After `claim_seconds` the healer treats an intended claim as dead; it must be longer than Placement's slowest response. The index checks
-    for changed hosts at most every `refresh_seconds`, for traits and aggregates every `traits_seconds`. One decision fits `tried` hosts
-    exactly (more only if those refuse) and takes one of the `top` best.
+    for changed hosts and common shapes at most every `refresh_seconds`, for traits and aggregates every `traits_seconds`. One decision fits
+    `tried` hosts exactly (more only if those refuse) and takes one of the `top` best.
     """
 
     claim_seconds: float = 60.0
@@ -39,6 +39,8 @@ class SchedulerSettings(Struct, frozen=True, kw_only=True):
     """Which hosts guests go to, where the overhead pool leaves a choice; for PACK and SPREAD fragmentation comes before it, too."""
     tried: int = 8
     top: int = 3
+    count_seconds: float = 60.0
+    """For `least-loss`, how often the guests are counted for the common shapes."""
     late_seconds: float = 120.0
     """How long an abandoned claim is remembered and its consumer checked again."""
 
@@ -81,6 +83,8 @@ class Candidate(Struct, frozen=True, kw_only=True):
     name: str
     revision: int
     fit: Fit
+    shapes: int = 0
+    """The version of the common shapes by which it was chosen; 0 for none."""
 
 
 class Preview(Struct, frozen=True, kw_only=True):

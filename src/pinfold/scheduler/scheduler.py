@@ -10,6 +10,7 @@ from pinfold.core.fit.demand import prepare
 from pinfold.core.request.model import Flavor
 from pinfold.scheduler import decide
 from pinfold.scheduler.capacity import CapacityReader
+from pinfold.scheduler.common_shapes import CommonShapes
 from pinfold.scheduler.index import Index
 from pinfold.scheduler.model import DEFAULT_SETTINGS, HostSearch, Preview, SchedulerSettings
 from pinfold.scheduler.placement_sets import PlacementSets
@@ -20,7 +21,8 @@ from pinfold.store.database import Database
 class Scheduler:
     """Safe to share between threads; any number of processes may have one on the same database and Placement.
 
-    `service.claims` uses its parts: the `index` of hosts, its `freshness`, and the `sets` of hosts that Placement knows.
+    `service.claims` uses its parts: the `index` of hosts, its `freshness`, the fleet's common `shapes`, and the `sets` of
+    hosts that Placement knows.
     """
 
     def __init__(self, database: Database, placement: Placement, settings: SchedulerSettings = DEFAULT_SETTINGS) -> None:
@@ -29,11 +31,13 @@ class Scheduler:
         self.index = Index()
         self.freshness = Freshness(database, self.index, settings.refresh_seconds)
         self.sets = PlacementSets(placement, settings.traits_seconds)
+        self.shapes = CommonShapes(database, self.index, settings)
         self._capacity = CapacityReader(self.index, self.sets)
 
     def preview(self, wanted: HostSearch) -> Preview:
         """Every host that would take the guest, best first, and the reasons of the others. The guest need not be stored."""
         self.freshness.now()
+        self.shapes.look()
         conditions = self.sets.conditions(wanted)
         return decide.preview(self.index, prepare(decide.untrait(wanted.request)), conditions, self.settings)
 

@@ -54,16 +54,19 @@ def intend(
     fit: Fit,
     seconds: float,
     role: ClaimRole = ClaimRole.RUNS,
+    shapes: int = 0,
 ) -> None:
     """Store a new claim that is `intended` for so many seconds. Raises `Conflict` when the guest has a live claim of that role already."""
     try:
         values = {"id": claim_id, "guest": guest, "host": host, "amounts": encode(amounts), "fit": encode(written(fit))}
-        connection.execute(_INTEND, {**values, "role": role.value, "seconds": seconds})
+        connection.execute(_INTEND, {**values, "role": role.value, "seconds": seconds, "shapes": shapes})
     except sa.exc.IntegrityError as error:
         raise Conflict(f"guest {guest} has a claim already, or is not stored") from error
 
 
-def redirect(connection: sa.Connection, claim_id: ClaimId, *, host: HostId, amounts: Amounts, fit: Fit, seconds: float) -> None:
+def redirect(
+    connection: sa.Connection, claim_id: ClaimId, *, host: HostId, amounts: Amounts, fit: Fit, seconds: float, shapes: int = 0
+) -> None:
     """Point an intended claim to another host or fit, with a new deadline. Raises `Conflict` when it is no longer intended."""
     _step(
         connection,
@@ -73,6 +76,7 @@ def redirect(connection: sa.Connection, claim_id: ClaimId, *, host: HostId, amou
         amounts=encode(amounts),
         fit=encode(written(fit)),
         seconds=seconds,
+        shapes=shapes,
     )
 
 
@@ -241,6 +245,7 @@ def _record(row: sa.RowMapping) -> ClaimRecord:
         revision=row["revision"],
         role=ClaimRole(row["role"]),
         held=row["held"],
+        shapes=row["shapes"],
         created=row["created"],
         updated=row["updated"],
     )

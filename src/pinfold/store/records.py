@@ -233,6 +233,8 @@ class ClaimRecord(Struct, frozen=True, kw_only=True):
     updated: float
     role: ClaimRole = ClaimRole.RUNS
     held: int = 0
+    shapes: int = 0
+    """The version of the common shapes by which the host was chosen; 0 for none."""
 
 
 class Order(Struct, frozen=True, kw_only=True):

@@ -97,6 +97,9 @@ claim = sa.Table(
     sa.Column("held", sa.BigInteger, nullable=False, server_default="0", comment="the host's revision at which it was held or moved"),
     sa.Column("created", _TIME, nullable=False),
     sa.Column("updated", _TIME, nullable=False),
+    sa.Column(
+        "shapes", sa.BigInteger, nullable=False, server_default="0", comment="the version of the common shapes by which it was decided"
+    ),
     sa.CheckConstraint("state IN ('intended', 'held', 'releasing', 'abandoned')", name="state"),
     sa.Index("ix_claim_host_state", "host", "state"),
     sa.Index(
@@ -170,6 +173,14 @@ tombstone = sa.Table(
     sa.Column("revision", sa.BigInteger, nullable=False, comment="orders up to this revision of the host are void for the guest"),
     sa.Column("buried", sa.BigInteger, nullable=False, server_default="0", comment="the host's revision when the guest went"),
     sa.Column("created", _TIME, nullable=False),
+)
+
+common_shapes = sa.Table(
+    "common_shapes",
+    metadata,
+    sa.Column("version", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("checked", _TIME, nullable=False, comment="when the guests were last counted"),
+    sa.Column("value", sa.Text, nullable=False),
 )
 
 finding = sa.Table(

@@ -67,6 +67,7 @@ class _Attempt:
     claim: ClaimId | None = None
     host: HostId | None = None
     booked: Amounts = ()
+    shapes: int = 0
     tried: dict[HostId, HostRefusal] = field(default_factory=dict)
 
     def ask_again(self) -> None:
@@ -83,6 +84,7 @@ class Claimer:
         self._index = scheduler.index
         self._fresh = scheduler.freshness
         self._sets = scheduler.sets
+        self._shapes = scheduler.shapes
         self._settings = scheduler.settings
         # Threads of one process take turns here, so that only other processes can make their revision stale.
         self._locks: defaultdict[HostId, threading.Lock] = defaultdict(threading.Lock)
@@ -97,6 +99,7 @@ class Claimer:
         attempt = _Attempt(wanted=wanted, demand=prepare(untrait(wanted.request)))
         try:
             self._fresh.look()
+            self._shapes.look()
             conditions = self._sets.conditions(wanted)
             claimed = self._claim_any(attempt, conditions)
             if claimed is None:
@@ -135,7 +138,7 @@ class Claimer:
         lost = self._sets.lost(attempt.wanted, candidate.host)
         if lost:
             return refusal(entry, NoFit(reasons=lost))
-        wanted, revision = candidate.fit, candidate.revision
+        wanted, revision, attempt.shapes = candidate.fit, candidate.revision, candidate.shapes
         for attempts in range(STALE_TRIES):
             booked = amounts(wanted, entry.state)
             lacking: OverCapacity | None = None
@@ -209,7 +212,7 @@ class Claimer:
         search, seconds, claim = attempt.wanted, self._settings.claim_seconds, attempt.claim
         with self._database.write() as connection:
             if claim is not None:
-                claims.redirect(connection, claim, host=host, amounts=booked, fit=wanted, seconds=seconds)
+                claims.redirect(connection, claim, host=host, amounts=booked, fit=wanted, seconds=seconds, shapes=attempt.shapes)
             else:
                 claim = ClaimId(str(uuid.uuid4()))
                 claims.intend(
@@ -221,6 +224,7 @@ class Claimer:
                     fit=wanted,
                     seconds=seconds,
                     role=search.role,
+                    shapes=attempt.shapes,
                 )
             shares = union([(host, booked)]) if alone else booked_by(connection, search.guest)
         attempt.claim = claim

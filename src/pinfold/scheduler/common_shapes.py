@@ -1,0 +1,92 @@
+"""`CommonShapes`: keep the index's common shapes at the newest version of the store, and count the guests anew once a minute."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from pinfold.core.errors import Conflict, InvalidRequest
+from pinfold.core.fit.demand import Demand, prepare
+from pinfold.scheduler.index import Index
+from pinfold.scheduler.loss import MOST_SHAPES, ShapeKey, Shapes, shapes_of
+from pinfold.scheduler.model import HostStrategy, SchedulerSettings
+from pinfold.store import shapes
+from pinfold.store.database import Database
+from pinfold.store.shapes import CommonShape, StoredShapes
+
+_COUNTED: Final = 4 * MOST_SHAPES
+_CHANGED: Final = 0.05
+"""Weights add up to 1. If they differ by less than this in all, the version stays, and no process computes its table anew."""
+_log = logging.getLogger(__name__)
+
+
+class CommonShapes:
+    """Safe to share between threads: one looks, the others continue with what there is. Every process reads the same rows."""
+
+    def __init__(self, database: Database, index: Index, settings: SchedulerSettings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._database = database
+        self._index = index
+        self._wanted = settings.strategy is HostStrategy.LEAST_LOSS
+        self._look_seconds = settings.refresh_seconds
+        self._count_seconds = settings.count_seconds
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._looked = float("-inf")
+        self._version = 0
+
+    def look(self) -> None:
+        """Take over the newest version, if the last look was long enough ago. Reads nothing for another strategy. Raises `Unavailable`."""
+        if not self._wanted or self._clock() - self._looked < self._look_seconds or not self._lock.acquire(blocking=False):
+            return
+        try:
+            began = self._clock()
+            with self._database.read() as connection:
+                known = shapes.latest(connection)
+            if known is None or known.age >= self._count_seconds:
+                known = self._count()
+            if known is not None and known.version != self._version:
+                self._index.weigh(weighed(known.shapes, known.version))
+                self._version = known.version
+            self._looked = began
+        finally:
+            self._lock.release()
+
+    def _count(self) -> StoredShapes | None:
+        """Count the guests, and store a new version if the weights have changed."""
+        try:
+            with self._database.write() as connection:
+                known = shapes.latest(connection)
+                if known is not None and known.age < self._count_seconds:
+                    return known
+                found = shapes.counted(connection, _COUNTED)
+                version = 0 if known is None else known.version
+                if known is not None and difference(weighed(known.shapes, 0), weighed(found, 0)) < _CHANGED:
+                    shapes.keep(connection, version)
+                else:
+                    shapes.put(connection, version + 1, found)
+                return shapes.latest(connection)
+        except Conflict:  # another process was faster
+            with self._database.read() as connection:
+                return shapes.latest(connection)
+
+
+def weighed(found: Iterable[CommonShape], version: int) -> Shapes:
+    """The shapes with their weights. A request that this pinfold cannot compile is left out."""
+    asked: list[tuple[Demand, int]] = []
+    for shape in found:
+        try:
+            asked.append((prepare(shape.request), shape.often))
+        except InvalidRequest as error:
+            _log.warning("a stored request is left out of the common shapes: %s", error)
+    return shapes_of(asked, version)
+
+
+def difference(one: Shapes, other: Shapes) -> float:
+    """By how much the weights differ: 0 for equal ones, 2 for shapes that have nothing in common."""
+    weights: dict[ShapeKey, float] = {shape.key: shape.weight for shape in one.shapes}
+    for shape in other.shapes:
+        weights[shape.key] = weights.get(shape.key, 0.0) - shape.weight
+    return sum(map(abs, weights.values()))

@@ -1,0 +1,68 @@
+"""Store the fleet's common shapes by version. `scheduler.common_shapes` says when they are counted anew and what they mean."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sqlalchemy as sa
+from msgspec import Struct
+
+from pinfold.core.bounds import Count
+from pinfold.core.encoding import decoder, encode
+from pinfold.core.errors import Conflict
+from pinfold.core.request.model import GuestRequest
+from pinfold.store.database import EpochNow
+from pinfold.store.schema import common_shapes, guest
+
+_KEPT: Final = 1000
+"""How many versions are kept, so that one can see later by what a claim was decided."""
+
+
+class CommonShape(Struct, frozen=True, kw_only=True):
+    """A request and how many guests of the service have it."""
+
+    request: GuestRequest
+    often: Count
+
+
+class StoredShapes(Struct, frozen=True, kw_only=True):
+    """One version of the common shapes. `age` is in seconds since the guests were last counted."""
+
+    version: int
+    shapes: tuple[CommonShape, ...]
+    age: float
+
+
+_read_shapes = decoder(tuple[CommonShape, ...])
+_read_request = decoder(GuestRequest)
+
+
+def latest(connection: sa.Connection) -> StoredShapes | None:
+    """The newest version; None if the guests were never counted."""
+    query = sa.select(common_shapes, (EpochNow() - common_shapes.c.checked).label("age"))
+    row = connection.execute(query.order_by(common_shapes.c.version.desc()).limit(1)).mappings().first()
+    if row is None:
+        return None
+    return StoredShapes(version=row["version"], shapes=_read_shapes(row["value"], "common_shapes.value"), age=row["age"])
+
+
+def counted(connection: sa.Connection, most: int) -> tuple[CommonShape, ...]:
+    """The requests that most guests of today have, at most `most`, the most frequent first."""
+    often = sa.func.count().label("often")
+    query = sa.select(guest.c.request, often).where(guest.c.deleted.is_(None)).group_by(guest.c.request)
+    rows = connection.execute(query.order_by(often.desc(), guest.c.request).limit(most))
+    return tuple(CommonShape(request=_read_request(text, "guest.request"), often=number) for text, number in rows)
+
+
+def put(connection: sa.Connection, version: int, shapes: tuple[CommonShape, ...]) -> None:
+    """Store a new version. Raises `Conflict` if it exists, because another process was faster."""
+    try:
+        connection.execute(common_shapes.insert().values(version=version, checked=EpochNow(), value=encode(shapes)))
+    except sa.exc.IntegrityError as error:
+        raise Conflict(f"version {version} of the common shapes exists already") from error
+    connection.execute(common_shapes.delete().where(common_shapes.c.version <= version - _KEPT))
+
+
+def keep(connection: sa.Connection, version: int) -> None:
+    """Note that the guests were counted and the version still holds."""
+    connection.execute(common_shapes.update().where(common_shapes.c.version == version).values(checked=EpochNow()))
