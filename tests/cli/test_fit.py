@@ -157,7 +157,7 @@ def test_pools_outside_the_described_host_are_refused(pinfold: Pinfold) -> None:
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (("--ram", "0"), "Invalid value for '--ram'"),
+        (("--ram", "0"), "--ram '0' is not allowed; a whole number of at least 1 is"),
         (("--ram", "64", "--disk-format", "vmdk"), "--disk-format 'vmdk' is not allowed; raw or qcow2 is"),
         (("--ram", "64", "--virt-type", "xen"), "--virt-type 'xen' is not allowed; kvm or qemu is"),
         (("--ram", "64", "--template", "./broken.xml"), "--template ./broken.xml: "),

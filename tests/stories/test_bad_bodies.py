@@ -11,7 +11,10 @@ from tests.rig.client import COMPUTE as C
 from tests.rig.client import compute, server_body
 from tests.rig.in_process import Fleet
 
+from pinfold.agent.wire import Hello
 from pinfold.api.bounds import MAX_BODY
+from pinfold.core.drift.written import findings_report
+from pinfold.core.encoding import plain
 
 
 def _post(fleet: Fleet, path: str, content: bytes, method: str = "POST") -> httpx.Response:
@@ -52,6 +55,34 @@ def test_bodies_too_large_too_deep_or_no_json_are_refused_everywhere(standing_fl
         answer = fleet.http.put("/agent/v1/host", content=body, headers=headers, auth=None)
         assert answer.status_code == status, f"{body[:60]!r}: {answer.text[:200]}"
     assert len(fleet.http.get("/v1/hosts").json()["hosts"]) == 1
+
+
+def test_agents_may_send_keys_that_the_service_does_not_know_and_users_may_not(standing_fleet: Fleet) -> None:
+    fleet, c1 = standing_fleet, standing_fleet.agents["c1"]
+    server = fleet.create("vm", "tiny")
+    order, hello, later = c1.order(server), plain(Hello(name="c1", report=c1.reported)), {"colour": {"red": 1}}
+    topology = hello["report"]["topology"] | later
+    report = {"revision": order["revision"], "claim": order["claim"], "observed": "running", "boot": order["boot"]}
+    threads = {"witness": "procfs", "threads": [{"tid": 1, "name": "CPU 0/KVM", "thread_class": "vcpu", "allowed": "2"} | later]}
+    bodies: tuple[tuple[str, str, dict[str, Any], int], ...] = (
+        ("PUT", "/host", hello | later, 200),
+        ("PUT", "/host", hello | {"report": hello["report"] | {"topology": topology}}, 200),
+        ("PUT", "/host/findings", plain(findings_report([])) | later, 204),
+        ("POST", f"/guests/{server}", report | {"threads": threads | later} | later, 204),
+        ("POST", f"/guests/{server}", report | {"revision": "red"} | later, 400),
+        ("POST", f"/guests/{server}", later, 400),
+    )
+    for method, path, body, status in bodies:
+        answer = c1.ask(method, path, body)
+        assert answer.status_code == status, f"{path}: {answer.text[:200]}"
+    assert fleet.status(server) == "ACTIVE"
+    observed = fleet.http.get(f"/v1/servers/{server}/placement").json()["observed"]
+    assert observed["witness"] == "procfs"
+    assert "colour" not in json.dumps(observed)
+    assert fleet.http.post("/v1/fits", json={"flavor": "tiny"} | later).status_code == 400
+    fleet.ask("DELETE", f"/servers/{server}", status=204)
+    assert c1.ask("POST", f"/guests/{server}/absence", {"revision": order["revision"], "claim": order["claim"]} | later).status_code == 204
+    assert fleet.ask("GET", "/servers").json()["servers"] == []
 
 
 _SERVERS: dict[str, tuple[dict[str, Any], int, str]] = {

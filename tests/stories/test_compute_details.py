@@ -45,6 +45,8 @@ def test_a_flavor_is_given_to_projects_and_taken_back(fleet: Fleet) -> None:
     assert fleet.ask("POST", "/flavors/f/action", remove, status=200).json()["flavor_access"] == []
     fleet.ask("POST", "/flavors/f/action", remove, status=404)
     fleet.ask("POST", "/flavors/f/action", {"addTenantAccess": {"tenant": "a,b"}}, status=400)
+    for body in ({}, {"addTenantAccess": None}, {"removeTenantAccess": None}, {**add, **remove}, {**add, "removeTenantAccess": None}):
+        fleet.ask("POST", "/flavors/f/action", body, status=400)
     fleet.flavor("public")
     fleet.ask("POST", "/flavors/public/action", add, status=409)
     fleet.ask("POST", "/flavors/absent/action", add, status=404)
