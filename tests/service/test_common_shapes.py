@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 import sqlalchemy as sa
-from tests.fleet import add_guest, add_host, pinned, wanted
+from tests.build.requests import pinned
+from tests.build.rows import add_guest, add_host, wanted
 
 from pinfold.accounting.client import Placement
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.demand import prepare
-from pinfold.core.identity import HostId
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest
 from pinfold.scheduler.common_shapes import CommonShapes, difference, weighed
 from pinfold.scheduler.index import Index
@@ -103,7 +103,7 @@ def test_a_claim_names_the_version_of_its_decision(
     fleet = assemble(database, placement, settings)
     fleet.healer.start()
     host = add_host(database, "c1")
-    fleet.providers.sync(HostId(host))
+    fleet.providers.sync(host)
     request = pinned(2)
     guest = add_guest(database, request)
     assert isinstance(fleet.claimer.create(wanted(guest, request)), Claimed)
