@@ -35,7 +35,7 @@ from pinfold.scheduler.model import SchedulerSettings
 from pinfold.service.healing import HealSummary
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.records import Desired, HostReport
+from pinfold.store.records import Desired, GuestRecord, HostReport
 
 CLAIM_SECONDS = 0.02
 WHICH = st.integers(0, 59)
@@ -249,7 +249,7 @@ class Service(RuleBasedStateMachine):
         placement_covers_the_ledger(self.database, self.fleet.services.placement)
         with self.database.read() as connection:
             held = {(claim.host, claim.guest): claim for claim in claims.held(connection)}
-            ran = {key for key in held if guests.get(connection, key[1]).booted}
+            kept = {key for key in held if _keeps_its_disk(guests.get(connection, key[1]))}
             owners = {world.agent.id: claims.owners(connection, world.agent.id) for world in self.worlds.values()}
         for world in self.worlds.values():
             host = world.agent.id
@@ -261,7 +261,7 @@ class Service(RuleBasedStateMachine):
                 assert claim.id == domain.claim and domain.revision <= claim.revision
                 assert claim.fit.taken == domain.fit.taken
                 assert {pcpu for pcpu, (owner, _) in owners[host].items() if owner == guest} == set(domain.fit.taken)
-        assert ran <= {(world.agent.id, guest) for world in self.worlds.values() for guest in world.disks}, "a disk is lost"
+        assert kept <= {(world.agent.id, guest) for world in self.worlds.values() for guest in world.disks}, "a disk is lost"
 
     def teardown(self) -> None:
         try:
@@ -330,6 +330,13 @@ class Service(RuleBasedStateMachine):
     def _stored(self) -> list[str]:
         with self.database.read() as connection:
             return [guest.id for guest in guests.page(connection, guests.GuestFilter()) if guest.deleted is None]
+
+
+def _keeps_its_disk(guest: GuestRecord) -> bool:
+    """Whether the guest's disk must be on its host. A deleted guest keeps its claim until its agent confirms that it is gone, which the
+    agent does only after it has deleted the disk. Nobody can want the guest back by then.
+    """
+    return guest.booted > 0 and guest.desired is not Desired.ABSENT
 
 
 def _die(pid: int, number: int) -> None:
