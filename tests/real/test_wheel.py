@@ -10,6 +10,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,6 +21,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FLEET = "pip install 'pinfold[fleet]'"
+METRICS = "pip install 'pinfold[watch]'"
 COMMANDS = (
     "guest",
     "fit",
@@ -33,6 +35,8 @@ COMMANDS = (
     "api",
     "agent",
     "nova",
+    "watch",
+    "history",
     "config",
     "lab",
     "version",
@@ -54,11 +58,19 @@ class Environment:
 
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run its command with nothing of this process's own Python, cloud or configuration around."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "OS_", "PINFOLD"))}
-        around = kept | {"COLUMNS": "200"} | variables
         return subprocess.run(
-            [self.pinfold, *arguments], capture_output=True, text=True, check=False, cwd=self.folder, env=around, timeout=300
+            [self.pinfold, *arguments], capture_output=True, text=True, check=False, cwd=self.folder, env=_around(variables), timeout=300
         )
+
+    def start(self, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+        """Start its command in the same way, with its output in a pipe."""
+        return subprocess.Popen([self.pinfold, *arguments], stdout=subprocess.PIPE, text=True, cwd=self.folder, env=_around(variables))
+
+
+def _around(variables: dict[str, str]) -> dict[str, str]:
+    """The environment of a command: nothing of this process's own Python, cloud or configuration, and these variables."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "OS_", "PINFOLD"))}
+    return kept | {"COLUMNS": "200"} | variables
 
 
 Install = Callable[[str], Environment]
@@ -98,7 +110,7 @@ def _pip(python: str, verb: str, *arguments: str) -> None:
     assert ended.returncode == 0, ended.stderr[-2000:]
 
 
-@pytest.mark.parametrize("extra", ["", "agent", "fleet"])
+@pytest.mark.parametrize("extra", ["", "watch", "agent", "fleet"])
 def test_help_of_every_command_is_shown(environment: Install, extra: str) -> None:
     pinfold = environment(extra).run
     whole = pinfold("--help")
@@ -141,6 +153,40 @@ def test_without_an_extra_a_host_is_used_from_fit_to_audit(environment: Install,
         ):
             ended = pinfold(*command.split(), **host)
             assert ended.returncode == 0, f"{command}: {ended.stdout}{ended.stderr}"
+    finally:
+        assert pinfold("lab", "down", name).returncode == 0
+
+
+def test_without_the_extra_a_watch_says_in_one_sentence_what_metrics_need(environment: Install) -> None:
+    ended = environment("").run("watch", "--once", "--connect", "processes:")
+    assert ended.returncode == 3
+    assert ended.stderr.endswith(f"{METRICS}\n")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_the_watch_extra_is_all_that_a_watch_needs_to_serve_metrics(environment: Install, lab_possible: None) -> None:
+    pinfold = environment("watch").run
+    name = f"wheel-{os.getpid()}-watch"
+    lab = json.loads(pinfold("lab", "up", name, "--json").stdout)["labs"][0]
+    path = environment("watch").folder / "metrics.sock"
+    try:
+        host = {"PINFOLD_CONFIG": lab["config"]}
+        once = pinfold("watch", "--once", **host)
+        assert once.returncode == 0, once.stderr
+        assert "\npinfold_watch_info{" in once.stdout
+        serving = environment("watch").start("watch", "--listen", f"unix:{path}", "--json", **host)
+        try:
+            assert serving.stdout is not None
+            assert serving.stdout.readline() == "{\n"  # it is ready after the first sweep
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(60)
+                connection.connect(str(path))
+                connection.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+                with connection.makefile() as answer:
+                    assert "\npinfold_watch_info{" in answer.read()
+        finally:
+            serving.send_signal(signal.SIGINT)
+            assert serving.wait(120) == 0
     finally:
         assert pinfold("lab", "down", name).returncode == 0
 
