@@ -32,6 +32,7 @@ from pinfold.core.drift.steps import ShutDown
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.overhead import Masks, ObservedThread, ThreadClass
 from pinfold.core.pools import Pools
+from pinfold.core.repairs import BY_THE_WATCH, Drifted, undone_finding
 from pinfold.drivers.kvm.thread_class import of_class
 from pinfold.drivers.libvirt.commands import repair_command
 from pinfold.drivers.libvirt.metadata import NAMESPACE, record_of_text
@@ -39,7 +40,6 @@ from pinfold.drivers.port import DefinedPins, GuestState, HostGuest, NovaRecord,
 from pinfold.host.nova import judged, read
 from pinfold.host.undoing import VDSM
 from pinfold.linux.procfs import Thread
-from pinfold.watch.repairs import Drifted, undone_finding
 
 _URI = "qemu:///system"
 _ONLINE = CpuSet.parse("0-7")
@@ -132,4 +132,4 @@ def _host() -> Iterator[Finding]:
     loose = ObservedThread(tid=5120, name="qemu-system-x86", thread_class=ThreadClass.EMULATOR, allowed=_ONLINE)
     yield from foreign_floating(_OTHER, [loose], CpuSet(), 1, _POOLS, _ONLINE)
     yield from foreign_process(Process(pid=903, name="irqbalance", allowed=(CpuSet.of(5),)), _POOLS, _ONLINE, _ONLINE)
-    yield undone_finding(Drifted(guest_id=_OTHER.id, name=_OTHER.name, pid=5120, undoer=VDSM))
+    yield undone_finding(Drifted(guest_id=_OTHER.id, name=_OTHER.name, pid=5120, undoer=VDSM), BY_THE_WATCH)

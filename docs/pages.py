@@ -85,7 +85,7 @@ _FINDINGS = {
     FindingCode.FOREIGN_PROCESS: "A process that is no guest is bound to dedicated pCPUs.",
     FindingCode.RECORD_UNREADABLE: "The guest's record is damaged or too new; the guest counts as foreign.",
     FindingCode.SIBLING_BUSY: "A guest with hw:cpu_thread_policy=isolate shares a core with somebody who is pinned there.",
-    FindingCode.REPAIR_UNDONE: "`pinfold watch --repair` has stopped to repair a guest, because somebody undoes it.",
+    FindingCode.REPAIR_UNDONE: "The watch or the host's agent repairs a guest no more, because somebody undoes it.",
     FindingCode.MEMORY_CELL: "A guest's memory lies on another host cell than the one that it was given.",
     FindingCode.POOLS_MISSING: "Guests have pinned vCPUs, but the configuration that was read names no pools.",
 }

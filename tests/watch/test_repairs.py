@@ -10,10 +10,21 @@ from msgspec.structs import replace
 from tests.watch.seen import Script, guest, logged, snapshot
 
 from pinfold.core.drift import FindingCode
+from pinfold.core.repairs import (
+    BY_THE_WATCH,
+    FORGET_SECONDS,
+    LONGEST_PAUSE,
+    MOST_UNDONE,
+    Book,
+    Drifted,
+    after_sweep,
+    due,
+    findings,
+    repaired,
+)
 from pinfold.core.settings import RepairScope
 from pinfold.watch.changes import ChangeKind
 from pinfold.watch.messages import Action, Note, Repair, Repaired
-from pinfold.watch.repairs import FORGET_SECONDS, LONGEST_PAUSE, MOST_UNDONE, Book, Drifted, after_sweep, due, findings, repaired
 from pinfold.watch.step import due_at
 
 WEB = Drifted(guest_id="0000-1", name="web", pid=7, classes=("emulator",), undoer="Nova, at a hard reboot")
@@ -51,7 +62,7 @@ def test_drift_is_repaired_soon_and_then_later_and_later_and_then_not_any_more()
     guard.repair()
     assert guard.sweep(WEB, after=10) == ()
     assert guard.sweep(WEB, after=FORGET_SECONDS) == ()
-    (one,) = findings(guard.book)
+    (one,) = findings(guard.book, BY_THE_WATCH)
     assert one.code is FindingCode.REPAIR_UNDONE
     assert one.sentence() == "guest web: it was repaired 3 times, somebody undid it each time, and so it is left as it is"
     assert "Nova, at a hard reboot" in one.advice
@@ -80,10 +91,10 @@ def test_a_guest_that_is_started_anew_begins_anew() -> None:
     for _ in range(MOST_UNDONE + 1):
         guard.sweep(WEB, after=1_000)
         guard.repair()
-    assert findings(guard.book)
+    assert findings(guard.book, BY_THE_WATCH)
     assert guard.sweep(replace(WEB, pid=8)) == ()
     assert guard.sweep(replace(WEB, pid=8), after=2) == ("web",)
-    assert findings(guard.book) == ()
+    assert findings(guard.book, BY_THE_WATCH) == ()
 
 
 def test_a_repair_that_fails_is_tried_again_ever_later_and_is_nobody_s_undoing() -> None:
@@ -96,7 +107,7 @@ def test_a_repair_that_fails_is_tried_again_ever_later_and_is_nobody_s_undoing()
         guard.repair(failed=True)
     assert pauses[1:] == sorted(pauses[1:])
     assert pauses[-1] <= LONGEST_PAUSE
-    assert findings(guard.book) == ()
+    assert findings(guard.book, BY_THE_WATCH) == ()
 
 
 @given(steps=st.lists(st.tuples(st.booleans(), st.booleans(), st.floats(0.1, 300.0)), max_size=60))

@@ -9,14 +9,15 @@
 | `SendGuest` | `Reported` |
 | `Audit` | `Audited` |
 | `SendFindings` | `FindingsSent` |
+| `Repair` | `Repaired` |
 | `Perform` | `Performed` |
 | `Confirm` | `Confirmed` |
 | `SaveMemory`, `SaveStories` | `Saved`, `StoriesSaved` |
 | `ReadOptions` | `OptionsRead` |
 | `Log`, `Announce`, `UsePools` | nothing |
 
-Every action that is answered may also be answered by `Failed`. `step` never has two of one kind under way, except `Perform` and `Confirm`,
-of which each guest has at most one.
+Every action that is answered may also be answered by `Failed`. `step` never has two of one kind under way, except `Repair`, `Perform`
+and `Confirm`, of which each guest has at most one.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from pinfold.agent.wire import Absence, GuestOrder, GuestReport
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift.written import FindingsReport
 from pinfold.core.pools import PoolConfig
+from pinfold.core.repairs import Drifted
 from pinfold.drivers.port import HostGuest
 from pinfold.host.survey import Survey
 from pinfold.store.records import HostReport
@@ -84,6 +86,12 @@ class SendFindings(Struct, frozen=True, kw_only=True):
     """Send what the audit found."""
 
     report: FindingsReport
+
+
+class Repair(Struct, frozen=True, kw_only=True):
+    """Move the threads of a drifted guest back."""
+
+    guest: Drifted
 
 
 class Perform(Struct, frozen=True, kw_only=True):
@@ -146,6 +154,7 @@ Action: TypeAlias = (
     | SendGuest
     | Audit
     | SendFindings
+    | Repair
     | Perform
     | Confirm
     | SaveMemory

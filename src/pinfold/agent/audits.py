@@ -6,15 +6,16 @@ do not grow old. An audit reads how the memory of every guest lies, which may ta
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 from msgspec.structs import replace
 
+from pinfold.agent import repairing
 from pinfold.agent.actions import Audit, SendFindings
 from pinfold.agent.draft import Draft
+from pinfold.agent.events import Audited
 from pinfold.agent.state import Audits
-from pinfold.core.drift import Finding, Severity
+from pinfold.core.drift import Severity
 from pinfold.core.drift.written import FindingsReport, findings_report, identity
 
 REFRESH_SECONDS: Final = 300.0
@@ -31,22 +32,24 @@ def begin(draft: Draft) -> None:
         draft.do(Audit(seen=draft.seen))
 
 
-def audited(draft: Draft, findings: tuple[Finding, ...], unread: Mapping[str, str]) -> None:
-    """Log the drift of the host as a whole, and report all findings.
+def audited(draft: Draft, event: Audited) -> None:
+    """Log the drift of the host as a whole, begin the repairs that are due, and report all findings.
 
     Left out are guests with a task that was under way, because they were changing. Of guests that could not be read (id and reason) the
     findings of before stand.
     """
+    findings, unread = event.findings, event.unread
     before = draft.state.audits
     assert before.began is not None
-    busy = before.moving | {guest for guest, status in draft.state.guests.items() if status.work is not None}
+    busy = before.moving | draft.state.repairing | {guest for guest, status in draft.state.guests.items() if status.work is not None}
     known = tuple(finding for finding in findings if finding.guest_id not in busy)
     known += tuple(finding for finding in before.findings if finding.guest_id in unread)
+    given_up = repairing.after_audit(draft, event.drifted, event.running, busy)
     _change(draft, began=None, again=draft.now + _REST * (draft.now - before.began), moving=frozenset(), findings=known)
     draft.complain("audit", "; ".join(f"guest {guest} cannot be audited: {why}" for guest, why in sorted(unread.items())))
     of_host = "; ".join(one.sentence() for one in known if not one.guest and one.severity is Severity.DRIFT)
     draft.complain("drift of the host", f"the host has drifted: {of_host}" if of_host else "")
-    _send(draft, findings_report(known))
+    _send(draft, findings_report((*known, *given_up)))
 
 
 def sent(draft: Draft, report: FindingsReport) -> None:

@@ -16,6 +16,7 @@ from pinfold.core.drift import Finding
 from pinfold.core.drift.written import FindingsReport
 from pinfold.core.options import Option
 from pinfold.core.pools import PoolConfig
+from pinfold.core.repairs import Drifted
 from pinfold.drivers.port import Event as HostEvent
 from pinfold.host.survey import Survey
 from pinfold.store.records import Pairs
@@ -107,11 +108,16 @@ class Reported(Struct, frozen=True, kw_only=True):
 
 
 class Audited(Struct, frozen=True, kw_only=True):
-    """What the audit found, and why guests (by id) could not be read."""
+    """What the audit found, and why guests (by id) could not be read.
+
+    `drifted` are the service's guests whose threads a repair would move. `running` are the ids of all guests with a process.
+    """
 
     when: Moment
     findings: tuple[Finding, ...]
     unread: Mapping[str, str] = {}
+    drifted: tuple[Drifted, ...] = ()
+    running: frozenset[str] = frozenset()
 
 
 class FindingsSent(Struct, frozen=True, kw_only=True):
@@ -119,6 +125,14 @@ class FindingsSent(Struct, frozen=True, kw_only=True):
 
     when: Moment
     report: FindingsReport
+
+
+class Repaired(Struct, frozen=True, kw_only=True):
+    """The repair of a guest has ended. `failure` says which drift remains, '' for none."""
+
+    when: Moment
+    guest: Drifted
+    failure: str = ""
 
 
 class Performed(Struct, frozen=True, kw_only=True):
@@ -173,7 +187,7 @@ class Failed(Struct, frozen=True, kw_only=True):
     away: bool = False
 
 
-Answer: TypeAlias = Looked | Verified | Reported | Audited | FindingsSent | Performed | Confirmed | Saved | StoriesSaved
+Answer: TypeAlias = Looked | Verified | Reported | Audited | FindingsSent | Repaired | Performed | Confirmed | Saved | StoriesSaved
 """The answers that do not concern orders or the lease."""
 
 Event: TypeAlias = Tick | HostChanged | Stop | HungUp | OptionsRead | OrdersRead | Welcomed | Failed | Answer

@@ -32,10 +32,11 @@ from pinfold.agent.wire import Hello
 from pinfold.core.errors import InvalidRequest, PinfoldError
 from pinfold.core.options import Option
 from pinfold.core.pools import PoolConfig, build_pools
-from pinfold.core.settings import HostSettings
+from pinfold.core.settings import HostSettings, RepairScope
 from pinfold.drivers.port import Driver
 from pinfold.faultpoints import fault_point
 from pinfold.host.audit import audit_of
+from pinfold.host.repair import drifted_guests, repair_guest
 from pinfold.host.survey import survey
 from pinfold.host.verify import verify
 
@@ -68,6 +69,7 @@ class Agent:
         *,
         sweep_seconds: float,
         shutdown_seconds: float,
+        repair: RepairScope = RepairScope.OFF,
         options: tuple[Option, ...],
         read_options: Callable[[], tuple[tuple[Option, ...], PoolConfig]],
     ) -> None:
@@ -85,6 +87,7 @@ class Agent:
             strategy=settings.strategy,
             sweep_seconds=sweep_seconds,
             shutdown_seconds=shutdown_seconds,
+            repair=repair,
             options=options,
             pools=settings.pools,
         )
@@ -160,7 +163,7 @@ class Agent:
         except (PinfoldError, OSError) as error:
             self._events.put(events.Failed(when=_now(), action=action, why=str(error), away=isinstance(error, ServiceAway)))
         except Exception as error:
-            if not isinstance(action, actions.Perform | actions.Confirm):
+            if not isinstance(action, actions.Perform | actions.Confirm | actions.Repair):
                 self._events.put(error)
                 return
             _log.exception("%s", type(action).__name__)
@@ -185,7 +188,7 @@ class Agent:
                 return self._send(action)
             case actions.Audit():
                 return self._audit(action)
-            case actions.Perform():
+            case actions.Perform() | actions.Repair():
                 return self._perform_task(action)
             case actions.Confirm(guest=guest, absence=absence):
                 fault_point("agent.buried")
@@ -225,9 +228,15 @@ class Agent:
     def _audit(self, action: actions.Audit) -> events.Audited:
         unread: dict[str, str] = {}
         found = audit_of(self._driver, self._settings, action.seen, lambda guest, error: unread.update({guest.id: str(error)}))
-        return events.Audited(findings=found.findings, unread=unread, when=_now())
+        mine = {guest.guest.id for guest in found.guests if guest.guest.record is not None and guest.guest.record.owner == self._owner}
+        drifted = tuple(one for one in drifted_guests(self._driver, found, RepairScope.OURS) if one.guest_id in mine)
+        running = frozenset(str(guest.id) for guest in action.seen.guests if guest.active)
+        return events.Audited(findings=found.findings, unread=unread, drifted=drifted, running=running, when=_now())
 
-    def _perform_task(self, action: actions.Perform) -> events.Performed:
+    def _perform_task(self, action: actions.Perform | actions.Repair) -> events.Performed | events.Repaired:
+        if isinstance(action, actions.Repair):
+            left = repair_guest(self._driver, self._settings, action.guest.guest_id, RepairScope.OURS)
+            return events.Repaired(guest=action.guest, failure="; ".join(one.sentence() for one in left), when=_now())
         outcome = self._performer.perform(action.task, action.order, ran=action.ran)
         if outcome.gone:
             fault_point("agent.removed")

@@ -21,6 +21,8 @@ from pinfold.core.fit.model import Strategy
 from pinfold.core.identity import ClaimId
 from pinfold.core.options import Option
 from pinfold.core.pools import PoolConfig
+from pinfold.core.repairs import Book
+from pinfold.core.settings import RepairScope
 from pinfold.drivers.port import GuestState, HostGuest
 from pinfold.host.survey import Survey
 
@@ -39,6 +41,7 @@ class Rules(Struct, frozen=True, kw_only=True):
     strategy: Strategy = Strategy.PACK
     sweep_seconds: float = 10.0
     shutdown_seconds: float = 60.0
+    repair: RepairScope = RepairScope.OFF
     options: tuple[Option, ...] = ()
     pools: PoolConfig = PoolConfig()
 
@@ -141,7 +144,8 @@ class State(Struct, frozen=True, kw_only=True):
 
     `saved` is the memory that is known to be in its file. `announce_at` is when the process is told at the latest whether the service has
     the host's first report, None once it was told. `stale` says that something happened after the last look began. `waiting` are the guests
-    whose start waits for its place, in order. `troubles` are the problems that the log names as not over, by what they are about.
+    whose start waits for its place, in order. `repairs` is what was done about guests that had drifted, `repairing` the guests whose
+    repair is under way. `troubles` are the problems that the log names as not over, by what they are about.
     """
 
     rules: Rules
@@ -161,6 +165,8 @@ class State(Struct, frozen=True, kw_only=True):
     turn_again: float = _NEVER
     swept: float = _NEVER
     audits: Audits = Audits()
+    repairs: Book = {}
+    repairing: frozenset[str] = frozenset()
     guests: Mapping[str, GuestStatus] = {}
     waiting: tuple[str, ...] = ()
     troubles: Mapping[str, str] = {}
@@ -175,7 +181,7 @@ class State(Struct, frozen=True, kw_only=True):
         """Whether nothing is under way that an agent that ends should wait for."""
         at_work = any(status.work is not None for status in self.guests.values())
         written = not self.saving and not self.saving_stories and self.stories is self.stories_saved
-        return written and not at_work and self.turn is None and self.lease.sent is None
+        return written and not at_work and not self.repairing and self.turn is None and self.lease.sent is None
 
 
 def starting(memory: Memory, rules: Rules, at: float, stories: Stories = {}) -> State:  # noqa: B006 - nobody changes a Mapping

@@ -3,7 +3,8 @@
 The agent takes turns (`turn`): read the orders if need be, look at the host, send its report or a heartbeat, begin the tasks that
 `reconcile` names, report the guests. A turn begins when orders or events arrive, when a task has ended or is due again, and at the latest
 with the next heartbeat. Beside the turns, and held up by none: orders are polled, a heartbeat that is overdue is sent, each guest's
-task goes its way (`work`), and the host is audited (`audits`). While the service is silent, the agent keeps asking it and begins nothing,
+task goes its way (`work`), the host is audited (`audits`), and guests that drifted are
+repaired (`repairing`). While the service is silent, the agent keeps asking it and begins nothing,
 because its orders may be old.
 
 >>> from pinfold.agent.events import Moment, Tick
@@ -21,11 +22,12 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from pinfold.agent import actions, audits, events, turn, work
+from pinfold.agent import actions, audits, events, repairing, turn, work
 from pinfold.agent.actions import Action
 from pinfold.agent.draft import Draft
 from pinfold.agent.events import Event
 from pinfold.agent.lease import Message, Sight, answered, send, unanswered
+from pinfold.agent.reconcile import Task
 from pinfold.agent.responses import ParsedOrders
 from pinfold.agent.state import Phase, State
 from pinfold.core.options import Option, difference, refusal, taken_over
@@ -85,10 +87,12 @@ def _answered(draft: Draft, event: events.Answer) -> None:
             turn.verified(draft, threads, drift)
         case events.Reported(guest=guest, report=report):
             turn.reported(draft, guest, report)
-        case events.Audited(findings=findings, unread=unread):
-            audits.audited(draft, findings, unread)
+        case events.Audited():
+            audits.audited(draft, event)
         case events.FindingsSent(report=report):
             audits.sent(draft, report)
+        case events.Repaired(guest=drifted, failure=failure):
+            repairing.repaired(draft, drifted, failure)
         case events.Performed(guest=guest, outcome=outcome):
             work.performed(draft, guest, outcome)
         case events.Confirmed(guest=guest):
@@ -109,9 +113,9 @@ def _failed(draft: Draft, event: events.Failed) -> None:
             draft.complain("orders", f"no orders: {event.why}")
         case actions.SendReport() | actions.SendHeartbeat():
             _unwelcome(draft, event.why)
-        case actions.Perform(task=task):
-            work.failed(draft, task.guest, event.why)
-        case actions.Confirm(guest=guest):
+        case actions.Repair(guest=drifted):
+            repairing.repaired(draft, drifted, event.why)
+        case actions.Perform(task=Task(guest=guest)) | actions.Confirm(guest=guest):
             work.failed(draft, guest, event.why)
         case actions.SaveMemory():
             work.not_saved(draft, event.why)

@@ -46,7 +46,7 @@ def look(draft: Draft, *, fresh: bool) -> None:
     orders = draft.state.orders
     assert orders is not None
     ordered = frozenset(order.guest for order in orders.orders) | frozenset(refused.guest for refused in draft.state.refused)
-    moving = frozenset(guest for guest, status in draft.state.guests.items() if status.work is not None)
+    moving = draft.state.repairing | {guest for guest, status in draft.state.guests.items() if status.work is not None}
     draft.change(sight=Sight(began=draft.now, clear=draft.state.sight.clear))
     draft.change_turn(phase=Phase.LOOK, fresh=fresh, orders=orders, ordered=ordered, moving=moving)
     draft.do(Look())

@@ -20,6 +20,7 @@ from pinfold.core.settings import (
     AttemptLimits,
     ConnectionLimits,
     HostSettings,
+    RepairScope,
     TimeLimits,
 )
 from pinfold.scheduler.model import DEFAULT_SETTINGS, HostStrategy, SchedulerSettings
@@ -53,6 +54,7 @@ class AgentSettings:
     allow_plain_http: bool = False
     sweep_seconds: float = 10.0
     shutdown_seconds: float = 60.0
+    repair: RepairScope = RepairScope.OFF
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +92,7 @@ def load_fleet(files: Sequence[str], *, without: Collection[str] = ()) -> FleetS
             allow_plain_http=values.get("pinfold_agent", "allow_plain_http"),
             sweep_seconds=values.get("pinfold_agent", "sweep_seconds"),
             shutdown_seconds=values.get("pinfold_agent", "shutdown_seconds"),
+            repair=RepairScope(values.get("pinfold_agent", "repair")),
         ),
         scheduler=SchedulerSettings(
             claim_seconds=values.get("pinfold_api", "claim_seconds"), strategy=HostStrategy(values.get("scheduler", "host_strategy"))

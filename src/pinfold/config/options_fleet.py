@@ -173,6 +173,12 @@ _AGENT = OptionGroup(
             max=3600.0,
             help="How long a guest may take to shut down when it is stopped, or rebooted softly, until it is ended; 0 ends it at once.",
         ),
+        cfg.StrOpt(
+            "repair",
+            default="off",
+            choices=("off", "ours"),
+            help="Whose drifted threads the agent moves back: nobody's, or those of the service's guests.",
+        ),
     ),
 )
 

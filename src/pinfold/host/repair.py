@@ -14,11 +14,13 @@ from pinfold.core.drift.steps import Move, Pin, Pinned
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.identity import GuestId
 from pinfold.core.overhead import Masks, masks
+from pinfold.core.repairs import Drifted
 from pinfold.core.settings import HostSettings, RepairScope
 from pinfold.drivers.port import Driver, HostGuest
-from pinfold.host.audit import audit, judge
+from pinfold.host.audit import Audit, audit, judge
 from pinfold.host.lock import host_lock
 from pinfold.host.survey import Survey, pick, survey
+from pinfold.host.undoing import undoer
 from pinfold.host.verify import GuestOrigin, Verdict, record_of, verify
 
 _OWNER = {GuestOrigin.NOVA: "the guest is Nova's", GuestOrigin.OTHER: "the guest is somebody else's"}
@@ -128,6 +130,21 @@ def repairable(found: Verdict, scope: RepairScope) -> tuple[Finding, ...]:
         return ()
     drift = (finding for finding in found.findings if finding.severity is Severity.DRIFT)
     return tuple(finding for finding in drift if any(isinstance(step, Pin | Move) for step in finding.steps))
+
+
+def drifted_guests(driver: Driver, found: Audit, scope: RepairScope) -> tuple[Drifted, ...]:
+    """The guests of an audited host that have drifted, and may and can be repaired, in the order of the audit."""
+    return tuple(
+        Drifted(
+            guest_id=guest.guest.id,
+            name=guest.guest.name,
+            pid=guest.guest.pid,
+            classes=tuple(sorted({"" if finding.thread_class is None else finding.thread_class.value for finding in drift})),
+            undoer=undoer(guest, definitions=not driver.sole_manager),
+        )
+        for guest in found.guests
+        if (drift := repairable(guest, scope)) and guest.guest.pid is not None
+    )
 
 
 def repair_guest(driver: Driver, settings: HostSettings, guest: str, scope: RepairScope) -> tuple[Finding, ...]:

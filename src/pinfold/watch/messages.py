@@ -19,10 +19,10 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from pinfold.core.fit.capacity import HostCapacity
+from pinfold.core.repairs import Drifted
 from pinfold.core.settings import HostSettings, RepairScope
 from pinfold.core.usage import Sample
 from pinfold.watch.changes import Change
-from pinfold.watch.repairs import Drifted
 from pinfold.watch.snapshot import Snapshot
 
 

@@ -8,9 +8,9 @@ from typing import Final
 from msgspec import Struct
 
 from pinfold.core.fit.capacity import HostCapacity
+from pinfold.core.repairs import Book
 from pinfold.core.settings import HostSettings, RepairScope
 from pinfold.core.usage import Usage
-from pinfold.watch.repairs import Book
 from pinfold.watch.snapshot import Snapshot
 
 NEVER: Final = float("inf")

@@ -12,10 +12,11 @@ from typing import Any, Final, assert_never
 
 from msgspec.structs import replace
 
+from pinfold.core import repairs
 from pinfold.core.drift.written import write
+from pinfold.core.repairs import Drifted
 from pinfold.core.settings import HostSettings
 from pinfold.core.usage import accumulated
-from pinfold.watch import repairs
 from pinfold.watch.changes import Change, ChangeKind
 from pinfold.watch.messages import (
     Action,
@@ -38,7 +39,6 @@ from pinfold.watch.messages import (
     Swept,
     Tick,
 )
-from pinfold.watch.repairs import Drifted
 from pinfold.watch.state import State
 
 REST_SECONDS: Final = 1.0
@@ -133,7 +133,7 @@ def _swept(draft: _Draft, event: Swept) -> None:
         _count(draft, one, "undone")
         draft.log(logging.WARNING, f"guest {one.name}: somebody undid its repair")
         draft.do(Note(change=_change(one, "undone", f"guest {one.name}: somebody undid its repair")))
-    given_up = tuple(map(write, repairs.findings(book)))
+    given_up = tuple(map(write, repairs.findings(book, repairs.BY_THE_WATCH)))
     draft.change(
         sweeping=False,
         book=book,

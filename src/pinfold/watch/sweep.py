@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 from msgspec import Struct
 
 from pinfold.core.fit.capacity import Asked, HostCapacity, capacity
 from pinfold.core.fit.count import count_host
+from pinfold.core.repairs import Drifted
 from pinfold.core.settings import HostSettings, RepairScope
 from pinfold.core.usage import Sample
 from pinfold.drivers.port import Driver
 from pinfold.host.audit import Audit, audit_of
 from pinfold.host.map import map_of
 from pinfold.host.measure import sample
-from pinfold.host.repair import repairable
+from pinfold.host.repair import drifted_guests
 from pinfold.host.survey import survey
-from pinfold.host.undoing import undoer
-from pinfold.watch.repairs import Drifted
 from pinfold.watch.snapshot import Snapshot, snapshot_of
 
 
@@ -50,21 +48,6 @@ def sweep(driver: Driver, settings: HostSettings, scope: RepairScope = RepairSco
         sample=sample(found, drawn),
         seconds=time.perf_counter() - began,
         unread=tuple(sorted(unread.items())),
-        drifted=tuple(_drifted(driver, found, scope)),
+        drifted=drifted_guests(driver, found, scope),
         capacity=capacity(count_host(found.seen.state), flavors) if flavors else None,
     )
-
-
-def _drifted(driver: Driver, found: Audit, scope: RepairScope) -> Iterator[Drifted]:
-    """The guests that have drifted, and may and can be repaired."""
-    for guest in found.guests:
-        drift = repairable(guest, scope)
-        if drift and guest.guest.pid is not None:
-            classes = {"" if finding.thread_class is None else finding.thread_class.value for finding in drift}
-            yield Drifted(
-                guest_id=guest.guest.id,
-                name=guest.guest.name,
-                pid=guest.guest.pid,
-                classes=tuple(sorted(classes)),
-                undoer=undoer(guest, definitions=not driver.sole_manager),
-            )

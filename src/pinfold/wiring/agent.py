@@ -45,6 +45,7 @@ def open_agent(settings: FleetSettings, service: ServiceClient) -> Iterator[Agen
             ),
             sweep_seconds=settings.agent.sweep_seconds,
             shutdown_seconds=settings.agent.shutdown_seconds,
+            repair=settings.agent.repair,
             options=settings.options,
             read_options=lambda: _read_again(settings),
         )

@@ -21,7 +21,10 @@ from pinfold.lab.daemon import LabHost
 
 @pytest.fixture
 def own(lab_name: str, lab_possible: None, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[UpRig]:
-    """`pinfold up` on a lab with the machine's own topology and no cgroups, which would hold threads in their places."""
+    """`pinfold up` on a lab with the machine's own topology and no cgroups, which would hold threads in their places.
+
+    The parameter is the agent's `repair`.
+    """
     if (os.cpu_count() or 1) < 2:
         pytest.skip("this needs a shared and a dedicated pCPU")
     kind = "KVM" if Path("/dev/kvm").exists() else "TCG"
@@ -30,7 +33,8 @@ def own(lab_name: str, lab_possible: None, tmp_path: Path, request: pytest.Fixtu
     for each in (tmp_path, tmp_path.parent):
         each.chmod(0o711)
     with LabHost(name, cgroups=False) as lab:
-        text = configuration(lab, state, host=name, shared="0", dedicated="1", pinfold_api=QUICK, pinfold_agent="sweep_seconds = 1")
+        agent = f"sweep_seconds = 1\nrepair = {getattr(request, 'param', 'off')}"
+        text = configuration(lab, state, host=name, shared="0", dedicated="1", pinfold_api=QUICK, pinfold_agent=agent)
         config.write_text(text)
         process = Process(("up", "--port", str(free_port()), "--config", str(config)), tmp_path, "up")
         with ending(process):
@@ -99,6 +103,21 @@ def test_a_vcpu_and_a_process_that_stray_are_reported_until_the_printed_commands
     finally:
         stray.kill()
         stray.wait()
+
+
+@pytest.mark.parametrize("own", ["ours"], indirect=True)
+def test_an_agent_that_may_repair_moves_a_strayed_vcpu_back(own: UpRig) -> None:
+    api = own.api
+    server = api.create("vm", api.flavor("pin", vcpus=1, hw_cpu_policy="dedicated", hw_emulator_threads_policy="share"))
+    api.await_status(server, "ACTIVE")
+    until(lambda: drift(own)["reported"] is not None, "the first audit is reported")
+    (vcpu,) = domains(own.lab)[server].vcpus
+    subprocess.run(["taskset", "-pc", "0", str(vcpu)], check=True, capture_output=True)
+    until(lambda: os.sched_getaffinity(vcpu) == {1}, "the agent has moved the thread back")
+    until(lambda: " was repaired, its threads are in their places; " in story(own, server), "the story says so")
+    subprocess.run(["taskset", "-pc", "0", str(vcpu)], check=True, capture_output=True)
+    until(lambda: ": somebody undid its repair" in story(own, server), "the agent sees that its repair was undone")
+    assert list(domains(own.lab)[server].vcpus) == [vcpu]  # the guest was not restarted
 
 
 def same_maps(own: UpRig) -> dict[int, bool | None]:

@@ -1,4 +1,4 @@
-"""Which guests are repaired when, and when the watch gives up. Pure; `host.repair` moves threads.
+"""Which guests the watch or an agent repairs when, and when it gives up. Pure; `host.repair` moves threads.
 
 1. A guest is repaired when it has drifted for two seconds. What starts or moves a guest passes through wrong places, and is not disturbed.
 2. Drift after a repair that had succeeded means that somebody undid it. The next repair waits: 10 s, then a minute.
@@ -23,6 +23,8 @@ PAUSES: Final = (10.0, 60.0)
 SETTLE_SECONDS: Final = 2.0
 LONGEST_PAUSE: Final = 600.0
 FORGET_SECONDS: Final = 3600.0
+BY_THE_WATCH: Final = "`pinfold history --guest` shows when it happened, and a restart of the watch begins anew"
+BY_AN_AGENT: Final = "`pinfold agent story` shows when it happened, and a restart of the agent begins anew"
 
 
 class Drifted(Struct, frozen=True, kw_only=True):
@@ -113,19 +115,18 @@ def repaired(book: Book, guest: str, now: float, *, failed: bool) -> Book:
     return {**book, guest: replace(known, failed=0, stands=True)}
 
 
-def findings(book: Book) -> tuple[Finding, ...]:
-    """A finding for each guest that is left alone, ordered by name."""
+def findings(book: Book, advice: str) -> tuple[Finding, ...]:
+    """A finding for each guest that is left alone, ordered by name. `advice` is `BY_THE_WATCH` or `BY_AN_AGENT`."""
     stopped = sorted((one for one in book.values() if one.stopped), key=lambda one: one.drifted.name)
-    return tuple(undone_finding(one.drifted) for one in stopped)
+    return tuple(undone_finding(one.drifted, advice) for one in stopped)
 
 
-def undone_finding(drifted: Drifted) -> Finding:
-    """The finding that a guest is left alone."""
+def undone_finding(drifted: Drifted, advice: str) -> Finding:
+    """The finding that a guest is left alone. `advice` ends what it says about going on."""
     return Finding(
         code=FindingCode.REPAIR_UNDONE,
         guest=drifted.name,
         guest_id=drifted.guest_id,
         subject=f"{MOST_UNDONE} times",
-        advice=f"what would undo a repair: {drifted.undoer}; `pinfold history --guest` shows when it happened, and a restart of the watch "
-        "begins anew",
+        advice=f"what would undo a repair: {drifted.undoer}; {advice}",
     )
