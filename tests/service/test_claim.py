@@ -326,6 +326,7 @@ def test_a_provider_follows_its_host(database: Database, fleet: Fleet, placement
     (host,) = synced_hosts(database, fleet, "c01")
     made = create(database, fleet, pinned(2, emulator=EmulatorPolicy.SHARE))
     with database.write() as connection:
+        guests.want(connection, made.guest, Desired.STOPPED, task="")
         hosts.report(connection, host, structs.replace(report(shared="", overhead=False), disk_gib=None))
     assert fleet.healer.heal().synced == 1
     offered = dict(placement.inventories(host)[1])
@@ -336,6 +337,16 @@ def test_a_provider_follows_its_host(database: Database, fleet: Fleet, placement
     fleet.releaser.release(made.guest)
     assert fleet.healer.heal().synced == 1
     assert set(dict(placement.inventories(host)[1])) == {PCPU, "MEMORY_MB"}
+
+
+def test_a_provider_offers_no_more_of_what_running_guests_have_left(database: Database, fleet: Fleet, placement: Placement) -> None:
+    (host,) = synced_hosts(database, fleet, "c01")
+    create(database, fleet, pinned(2, emulator=EmulatorPolicy.SHARE))
+    with database.write() as connection:
+        hosts.report(connection, host, report(shared="", overhead=False))
+    assert fleet.healer.heal().synced == 1
+    assert OVERHEAD not in dict(placement.inventories(host)[1])
+    assert fleet.healer.heal().synced == 0
 
 
 def test_a_host_that_cannot_be_removed_keeps_its_provider_as_it_is(database: Database, fleet: Fleet, placement: Placement) -> None:

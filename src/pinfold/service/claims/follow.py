@@ -45,8 +45,9 @@ class Follower:
             _log.warning("the guests of host %s follow its pools later: %s", host, error)
 
     def follow(self, host: HostId) -> tuple[str, ...]:
-        """Amend every held claim of the host whose threads the pools of today move. Does nothing while the host is away.
+        """Amend every held claim of the host whose threads the pools of today move; then Placement offers what is still held and no more.
 
+        Does nothing while the host is away.
         Returns a sentence for each guest that cannot follow; its claim stays. Raises `Conflict` if the host keeps changing, `Unavailable`.
         """
         for _ in range(TRIES):
@@ -58,12 +59,16 @@ class Follower:
 
     def _pass(self, host: HostId) -> tuple[str, ...]:
         left: dict[str, str] = {}
+        amended = False
         while (found := self._next(host, left)) is not None:
             claim, ledger, fit = found
             try:
                 self._amender.amend(claim, ledger, fit, lambda *_: None, moved=False)
+                amended = True
             except OverCapacity as error:
                 left[claim.guest] = str(error)
+        if amended:
+            self._providers.sync(host)
         return tuple(f"guest {guest}: its threads stay where they are: {why}" for guest, why in sorted(left.items()))
 
     def _next(self, host: HostId, left: dict[str, str]) -> tuple[ClaimRecord, HostLedger, Fit] | None:
