@@ -49,6 +49,20 @@ def _plain_claims(claims: Any) -> Any:
     return claims
 
 
+def _bare_claim(value: Any) -> Any:
+    """The value with a server's placement whose claim has neither role nor the revision at which it was held."""
+    if isinstance(value, list):
+        return [_bare_claim(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: {name: part for name, part in one.items() if name not in ("role", "held")}
+        if key == "claim" and isinstance(one, dict)
+        else _bare_claim(one)
+        for key, one in value.items()
+    }
+
+
 def _ledger_claims(host: Any) -> Any:
     for claim in host["state"]["ledger"]["claims"]:
         del claim["id"]
@@ -186,6 +200,7 @@ def _bare_checks(document: Any) -> Any:
 
 _FORMS = "guests, threads and fits have one form, in every document"
 _FITS = "a fit and a refusal have one form, with a service and without"
+_CLAIM = "a claim has one form, with its role and the revision at which it was held"
 _MAP = "the command line and the service have one map of a host"
 
 
@@ -265,6 +280,8 @@ DIFFERENCES: tuple[Difference, ...] = (
     Difference(family="documents", reason=_FITS, undo=recorded_documents.fit_answer),
     Difference(family="story", cases="* POST /v1/fits", reason=_FITS, undo=recorded_documents.service_fits),
     Difference(family="story", cases="* GET /v1/servers/*", reason=_FITS, undo=recorded_documents.service_fits),
+    Difference(family="story", cases="* GET /v1/servers/*", reason=_CLAIM, undo=_bare_claim),
+    Difference(family="service-documents", cases="server *", reason=_CLAIM, undo=_bare_claim),
     Difference(family="service-documents", reason=_FITS, undo=recorded_documents.service_fits),
     Difference(family="domains", reason="the record is one JSON text", undo=_record_1),
     Difference(family="documents", cases="* --xml --json", reason="the record is one JSON text", undo=_documents_1),

@@ -10,10 +10,11 @@ from typing import Final
 
 from msgspec import Struct
 
-from pinfold.core.bounds import ClaimUuid, Number, Revision, Uuid
+from pinfold.core.bounds import ClaimUuid, Count, Number, Revision, Uuid
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift.written import FindingCount, WrittenFinding
 from pinfold.core.fit.model import Fit, Strategy
+from pinfold.core.fit.written import written
 from pinfold.core.host import Foreign, HostState, Limits
 from pinfold.core.identity import ClaimId, GuestId, HostId
 from pinfold.core.pools import Pools
@@ -137,10 +138,10 @@ class FailedStart(Struct, frozen=True, kw_only=True):
 
 
 class PastRefusal(Struct, frozen=True, kw_only=True):
-    """A host (by name) that refused a guest before another one took it: its revision at the decision, and why."""
+    """A host (by name) that did not take a guest: its revision at the decision, None if the start failed there, and why."""
 
     host: str
-    revision: int
+    revision: int | None
     sentence: str
 
 
@@ -235,6 +236,31 @@ class ClaimRecord(Struct, frozen=True, kw_only=True):
     held: int = 0
     shapes: int = 0
     """The version of the common shapes by which the host was chosen; 0 for none."""
+
+
+class WrittenClaim(Struct, frozen=True, kw_only=True):
+    """The form of a claim, for agents and users. `amounts` is what it consumes in Placement, by resource class."""
+
+    id: ClaimUuid
+    state: ClaimState
+    role: ClaimRole
+    revision: Revision
+    held: Revision
+    amounts: dict[str, Count]
+    fit: Fit
+
+
+def written_claim(claim: ClaimRecord) -> WrittenClaim:
+    """The form of a claim."""
+    return WrittenClaim(
+        id=claim.id,
+        state=claim.state,
+        role=claim.role,
+        revision=claim.revision,
+        held=claim.held,
+        amounts=dict(claim.amounts),
+        fit=written(claim.fit),
+    )
 
 
 class Order(Struct, frozen=True, kw_only=True):

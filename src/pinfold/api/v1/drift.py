@@ -12,7 +12,7 @@ from pinfold.api.compute.links import Limit, next_page, page_size
 from pinfold.api.dependencies import Services
 from pinfold.api.v1.hosts import find
 from pinfold.api.v1.schemas import CountOfHost, CountView, Drift, FindingOfHost, HostDrift
-from pinfold.api.v1.views import thread_report
+from pinfold.api.v1.thread_report import thread_report
 from pinfold.core.drift import FindingCode, Severity
 from pinfold.core.drift.written import FindingCount
 from pinfold.core.errors import InvalidRequest

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Response
+from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field
 
+from pinfold.agent.wire import ThreadReport
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.image.catalog import read_catalog
+from pinfold.api.response_schema import written_as
 from pinfold.api.v1.hosts import find
-from pinfold.api.v1.schemas import FitView, PlacementView
-from pinfold.api.v1.views import placement_view
+from pinfold.api.v1.thread_report import thread_report
 from pinfold.core.encoding import plain
 from pinfold.core.errors import not_found
 from pinfold.core.fit.written import FitAnswer, host_fit, refusal
 from pinfold.core.identity import GuestId
 from pinfold.core.request.compile import compile_request
-from pinfold.core.request.model import Flavor, Image
+from pinfold.core.request.model import EmulatorPolicy, Flavor, Image
 from pinfold.scheduler.model import HostSearch
+from pinfold.service.guests.faults import refused_by
 from pinfold.store import claims, flavors, guests, hosts
+from pinfold.store.records import Move, PastRefusal, WrittenClaim, written_claim
 
 router = APIRouter(prefix="/v1", tags=["placements"])
 
@@ -44,6 +48,34 @@ class FitQuestion(BaseModel):
     flavor: Text | InlineFlavor
     image: Text = ""
     host: Text = ""
+
+
+class ServerName(Struct, frozen=True, kw_only=True):
+    """A server's id and name."""
+
+    id: GuestId
+    name: str
+
+
+class ServerPlacement(Struct, frozen=True, kw_only=True):
+    """Where a server's threads are recorded to run, what its agent last saw of them, and what other hosts lacked.
+
+    `moved` is null for a server that has always had the place of its creation.
+    """
+
+    server: ServerName
+    host: str | None
+    host_up: bool
+    policy: EmulatorPolicy
+    claim: WrittenClaim | None
+    observed: ThreadReport | None
+    moved: Move | None
+    refusals: tuple[PastRefusal, ...]
+    not_acted_upon: tuple[str, ...]
+
+
+FitView = Annotated[dict[str, Any], written_as(FitAnswer)]
+PlacementView = Annotated[dict[str, Any], written_as(ServerPlacement)]
 
 
 @router.post("/fits", responses={404: {}})
@@ -70,7 +102,19 @@ def show_placement(server_id: str, services: Services) -> PlacementView:
             raise not_found("Server", server_id)
         claim = claims.live(connection, server_id)
         host = hosts.get(connection, guest.host) if guest.host else None
-    return placement_view(guest, claim, host)
+    placement = ServerPlacement(
+        server=ServerName(id=guest.id, name=guest.name),
+        host=host.name if host else None,
+        host_up=host is not None and host.up,
+        policy=guest.request.emulator_policy,
+        claim=None if claim is None else written_claim(claim),
+        observed=thread_report(guest.id, guest.report),
+        moved=guest.moved,
+        refusals=refused_by(guest),
+        not_acted_upon=guest.request.not_acted_upon,
+    )
+    shown: PlacementView = plain(placement)
+    return shown
 
 
 @router.post("/servers/{server_id}/rebook", status_code=204, response_class=Response)

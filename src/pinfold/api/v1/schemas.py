@@ -1,4 +1,4 @@
-"""Schemas of `/v1`'s hosts, fits and placements, key by key; sets of pCPUs are Linux cpulists. `v1.views` fills them."""
+"""Schemas of `/v1`'s hosts and their drift, key by key; sets of pCPUs are Linux cpulists."""
 
 from __future__ import annotations
 
@@ -7,76 +7,12 @@ from typing import Annotated, Any, NotRequired
 from msgspec import Struct
 from typing_extensions import TypedDict
 
-from pinfold.agent.wire import ThreadReport
 from pinfold.api.response_schema import Link, closed, written_as
 from pinfold.core import host_map
 from pinfold.core.drift import FindingCode, Severity
 from pinfold.core.drift.written import WrittenFinding
-from pinfold.core.fit.model import Fit
-from pinfold.core.fit.written import FitAnswer
 from pinfold.core.identity import HostId
 from pinfold.core.pools import Pools
-from pinfold.core.request.model import EmulatorPolicy
-from pinfold.store.records import ClaimState
-
-FitView = Annotated[dict[str, Any], written_as(FitAnswer)]
-
-
-@closed
-class ServerName(TypedDict):
-    """A server's id and name."""
-
-    id: str
-    name: str
-
-
-@closed
-class ClaimView(TypedDict):
-    """A server's claim; `amounts` are its allocation in Placement, by resource class."""
-
-    id: str
-    state: Annotated[str, written_as(ClaimState)]
-    revision: int
-    amounts: dict[str, int]
-    fit: Annotated[dict[str, Any], written_as(Fit)]
-
-
-@closed
-class HostSentence(TypedDict):
-    """What a host lacked, at which revision; or why a start failed there."""
-
-    host: str
-    revision: int | None
-    sentence: str
-
-
-@closed
-class MoveView(TypedDict):
-    """A server's last move on its host: the revision, its place before and after in words, and why the old one was lost."""
-
-    host: str
-    revision: int
-    before: str
-    after: str
-    because: list[str]
-
-
-@closed
-class PlacementView(TypedDict):
-    """Where a server's threads are recorded to run, what its agent last saw of them, and what other hosts lacked.
-
-    `moved` is null for a server that has always had the place of its creation.
-    """
-
-    server: ServerName
-    host: str | None
-    host_up: bool
-    policy: Annotated[str, written_as(EmulatorPolicy)]
-    claim: ClaimView | None
-    observed: Annotated[dict[str, Any], written_as(ThreadReport)] | None
-    moved: MoveView | None
-    refusals: list[HostSentence]
-    not_acted_upon: list[str]
 
 
 class ListedHost(Struct, frozen=True, kw_only=True):

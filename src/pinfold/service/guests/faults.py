@@ -12,16 +12,13 @@ _MOST_TEXT: Final = 4096
 """The most characters of all the refusals that are kept with a guest."""
 
 
-def refused_by(guest: GuestRecord) -> tuple[tuple[str, int | None, str], ...]:
-    """`(host name, revision, sentence)` of every host that did not take the guest, by name, from its fault or from the attempts before it
-    was placed. The revision is the host's at the decision, None if the start failed there.
-    """
+def refused_by(guest: GuestRecord) -> tuple[PastRefusal, ...]:
+    """Every host that did not take the guest, by name, from its fault or from the attempts before it was placed."""
     if guest.fault is not None:
         at = dict(guest.fault.revisions)
-        return tuple((name, at.get(name), sentence) for name, sentence in guest.fault.reasons)
-    failed: list[tuple[str, int | None, str]] = [(name, None, sentence) for name, sentence in failed_starts(guest)]
-    refused = [(one.host, one.revision, one.sentence) for one in guest.refusals]
-    return tuple(sorted([*failed, *refused], key=lambda one: (one[0], one[2])))
+        return tuple(PastRefusal(host=name, revision=at.get(name), sentence=sentence) for name, sentence in guest.fault.reasons)
+    failed = tuple(PastRefusal(host=name, revision=None, sentence=sentence) for name, sentence in failed_starts(guest))
+    return tuple(sorted([*failed, *guest.refusals], key=lambda one: (one.host, one.sentence)))
 
 
 def failed_starts(guest: GuestRecord) -> Pairs:
