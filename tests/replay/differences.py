@@ -117,11 +117,14 @@ def _whole_pool(value: Any) -> Any:
     return {key: _whole_pool(one) for key, one in value.items() if key not in later or one != later[key]}
 
 
-def _no_host_strategy(value: Any) -> Any:
-    """The sample without the option of which hosts guests go to."""
+def _older_options(value: Any) -> Any:
+    """The sample without the options of which hosts guests go to and of whose guests an agent repairs, and with the older help."""
+    new = ("host_strategy", "repair")
     if isinstance(value, list):
-        return [_no_host_strategy(one) for one in value if not (isinstance(one, dict) and one.get("name") == "host_strategy")]
-    return {key: _no_host_strategy(one) for key, one in value.items()} if isinstance(value, dict) else value
+        return [_older_options(one) for one in value if not (isinstance(one, dict) and one.get("name") in new)]
+    if isinstance(value, str):
+        return value.replace(" An agent takes over changes of the three sets at SIGHUP.", "")
+    return {key: _older_options(one) for key, one in value.items()} if isinstance(value, dict) else value
 
 
 def _overbooked_unread(guest: Any) -> Any:
@@ -260,7 +263,10 @@ DIFFERENCES: tuple[Difference, ...] = (
         )
     ),
     Difference(
-        family="documents", cases="*: config sample --json", reason="an operator chooses which hosts guests go to", undo=_no_host_strategy
+        family="documents",
+        cases="*: config sample --json",
+        reason="an operator chooses which hosts guests go to, and whether an agent repairs; pools change at SIGHUP",
+        undo=_older_options,
     ),
     Difference(family="documents", reason=_FORMS, undo=recorded_documents.undone),
     *(
