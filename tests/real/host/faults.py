@@ -468,5 +468,6 @@ WITHOUT_A_CASE = {
     "memory-cell": "no command: memory stays where it is until the guest starts anew",
     "foreign-process": "in test_strangers.py: a process of the host is no guest",
     "record-unreadable": "no command; in test_strangers.py",
+    "repair-undone": "no command: whoever undoes the repairs has to stop; in tests/watch/test_repairs.py",
 }
 """The findings that no case raises, and why."""
