@@ -11,6 +11,7 @@ from pathlib import Path
 from docs.bounds_page import limits
 from docs.check_page import checks
 from docs.command_page import commands
+from docs.form_page import forms
 from docs.pages import configuration, extra_specs, findings, reasons
 from docs.policy_page import policies
 from docs.service_page import metrics, placement, routes
@@ -29,6 +30,7 @@ def pages() -> dict[str, str]:
         "findings.md": findings(),
         "checks.md": checks(),
         "commands.md": commands(),
+        "forms.md": forms(),
         "routes.md": routes(),
         "placement.md": placement(),
         "metrics.md": metrics(),

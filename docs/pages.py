@@ -166,7 +166,7 @@ def _sentence(reason: ReasonCode) -> str:
     return Reason(code=reason, kind=Kind.INSUFFICIENT, cell=1, needed=8, available=7, detail=detail).sentence()
 
 
-_FINDING_KEYS = {
+FINDING_KEYS = {
     "code": "the code",
     "severity": "`drift` or `note`",
     "guest": "the guest's name at the hypervisor, empty for the host's own findings",
@@ -210,7 +210,7 @@ shared and 2-7 dedicated, and of its guest `web`, recorded with its vCPUs on pCP
 
 
 def _finding_form() -> str:
-    rows = [(code(name), _FINDING_KEYS[name]) for name in WrittenFinding.__struct_fields__]
+    rows = [(code(name), FINDING_KEYS[name]) for name in WrittenFinding.__struct_fields__]
     return f"""
 ## As JSON
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from docs.command_page import tree
+from docs.form_meanings import MEANINGS
+from docs.form_page import FORMS
 from docs.generate import FOLDER, pages, stale
 from fastapi.routing import APIRoute
 
@@ -16,6 +21,7 @@ from pinfold.api.metrics import METRICS, PROCESS_METRICS
 from pinfold.cli.exit_status import ExitStatus
 from pinfold.config.options import GROUPS, REFUSED
 from pinfold.core.drift.finding import FindingCode
+from pinfold.core.form_schema import schema
 from pinfold.core.reasons import ReasonCode
 from pinfold.core.request.keys import REGISTRY
 from pinfold.core.request.model import EmulatorPolicy
@@ -57,6 +63,24 @@ def test_every_extra_spec_is_in_the_reference() -> None:
     for key in REGISTRY:
         assert f"| `{key.name}` |" in page
         assert not key.image or f"`{key.image}`" in page
+
+
+def test_every_field_of_every_written_form_has_its_meaning_in_the_reference() -> None:
+    described = dict(_objects([schema(one) for _, types, _ in FORMS for one in types]))
+    assert {title: set(fields) for title, fields in MEANINGS.items()} == described
+    page = _page("forms.md")
+    for title, _, _ in FORMS:
+        assert f"\n## {title}\n" in page
+    for title in set(re.findall(r"\]\(#([a-z-]+)\)", page)):
+        assert re.search(rf"^##+ {title}$", page, re.MULTILINE | re.IGNORECASE), title
+
+
+def _objects(found: Any) -> Iterator[tuple[str, set[str]]]:
+    """The title and the fields of each object in a schema."""
+    if isinstance(found, dict) and "title" in found and "properties" in found:
+        yield found["title"], set(found["properties"])
+    for one in found.values() if isinstance(found, dict) else found if isinstance(found, list) else ():
+        yield from _objects(one)
 
 
 def test_every_reason_and_every_finding_is_in_the_reference() -> None:

@@ -239,7 +239,7 @@ class ClaimRecord(Struct, frozen=True, kw_only=True):
 
 
 class WrittenClaim(Struct, frozen=True, kw_only=True):
-    """The form of a claim, for agents and users. `amounts` is what it consumes in Placement, by resource class."""
+    """The form of a claim in `/v1`. `amounts` is what it consumes in Placement, by resource class."""
 
     id: ClaimUuid
     state: ClaimState

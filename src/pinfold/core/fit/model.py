@@ -30,8 +30,8 @@ class EmulatorPlacement(Enum):
     """on one pCPU of the dedicated pool, for this guest alone"""
 
 
-class FitCell(Struct, frozen=True):
-    """One guest cell on one host cell. The engine gives the fields by position, as those of `Fit`.
+class FitCell(Struct, frozen=True):  # not kw_only: see Fit
+    """One guest cell on one host cell.
 
     `pins` holds `(vCPU, pCPU)` ascending by vCPU, one for each dedicated vCPU. `float_set` is the host cell's part of the shared pool
     if the cell has shared vCPUs (`float_vcpus`), else empty. `page_kib` is the chosen page size.
@@ -54,9 +54,9 @@ class Fit(Struct, frozen=True, dict=True):
     `idle_siblings` are dedicated pCPUs that thread policy `isolate` keeps idle; they are charged like pins.
     `overhead_cells` is empty if the overhead threads run on the whole overhead pool. If they run on the part of it on the guest's host
     cells, it says what part of `overhead_millicpu` is booked on which host cell, ascending.
-    The engine gives the fields by position: 13 keywords take three times as long.
     """
 
+    # Not kw_only: the engine gives the fields by position, because 13 keywords take three times as long.
     vcpus: VcpuCount
     memory_mib: MemoryMib
     disk_gib: Count = 0
