@@ -8,6 +8,7 @@ from tests.watch.seen import SETTINGS, Script, logged, sweeps
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.pools import PoolConfig
 from pinfold.watch.messages import (
+    FollowPools,
     HostChanged,
     HungUp,
     Publish,
@@ -20,6 +21,8 @@ from pinfold.watch.messages import (
     SweepFailed,
     Tick,
 )
+from pinfold.watch.pools import PoolsMode
+from pinfold.watch.state import State
 from pinfold.watch.step import due_at
 
 
@@ -27,7 +30,7 @@ def test_the_first_sweep_begins_at_once_and_the_next_ones_follow_the_interval() 
     watch = Script()
     assert sweeps(watch.told(Tick(when=watch.when)))
     watch.at = 0.1
-    assert watch.swept() == [Publish()]
+    assert watch.swept() == [Publish(), FollowPools(settings=SETTINGS, mode=PoolsMode.REPORT)]
     watch.at = 10.0
     assert not sweeps(watch.told(Tick(when=watch.when)))
     watch.at = 10.1
@@ -106,6 +109,22 @@ def test_a_configuration_that_cannot_be_used_changes_nothing() -> None:
     assert logged(actions) == ["SIGHUP: the configuration of before still counts: cpu_shared_set: 'q' is no list"]
     assert watch.state.settings == SETTINGS
     assert watch.told(HungUp(when=watch.when)) == [ReadSettings()]
+
+
+def test_files_that_have_changed_are_read_once_two_sweeps_have_seen_them_alike() -> None:
+    old, half, new = ((1, 10, 7),), ((2, 3, 7),), ((3, 12, 7),)
+    watch = Script(state=State(settings=SETTINGS, interval=10.0, read_stamp=old))
+    assert ReadSettings() not in [each for stamp in (old, old, half, new) for each in watch.swept(stamp=stamp)]
+    assert ReadSettings() in watch.swept(stamp=new)
+    changed = replace(SETTINGS, pools=PoolConfig(shared=CpuSet.of(0)))
+    actions = watch.told(SettingsRead(when=watch.when, settings=changed, stamp=new))
+    assert logged(actions) == ["the configuration files changed: the configuration was read again"]
+    assert ReadSettings() not in watch.swept(stamp=new)
+
+
+def test_a_file_that_is_gone_is_not_read() -> None:
+    watch = Script(state=State(settings=SETTINGS, interval=10.0, read_stamp=((1, 10, 7),)))
+    assert ReadSettings() not in [*watch.swept(stamp=(None,)), *watch.swept(stamp=(None,))]
 
 
 def test_nothing_begins_after_a_stop() -> None:

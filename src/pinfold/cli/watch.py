@@ -52,6 +52,14 @@ def watch(
             "was undone three times is left alone.",
         ),
     ] = "off",
+    pools: Annotated[
+        str,
+        typer.Option(
+            metavar="report|apply",
+            help="When the pools have changed: report says which running guests are left behind, apply moves their threads to the new "
+            "pools, without a restart.",
+        ),
+    ] = "report",
     verbose: Verbose = False,
     config: opt.Config = None,
     connect: opt.Connect = None,
@@ -60,7 +68,8 @@ def watch(
     """Watch this host until Ctrl-C or SIGTERM: audit and measure all guests every few seconds, publish metrics, and keep a journal.
 
     It runs beside what manages the guests: on a Nova compute node with its nova.conf, on a libvirt host, or with --connect processes:.
-    The journal lies in the state directory, and `pinfold history` reads it. SIGHUP makes the watch read the configuration again.
+    The journal lies in the state directory, and `pinfold history` reads it. The watch reads the configuration again when its files have
+    changed, and at SIGHUP.
     If there is a flavors file, the metrics say how many more guests of each flavor fit.
     Metrics need the package prometheus-client: pip install 'pinfold\\[watch]'.
     """
@@ -68,6 +77,7 @@ def watch(
     from pinfold.config.flavors import read_flavors
     from pinfold.core.settings import RepairScope
     from pinfold.watch.options import WatchOptions
+    from pinfold.watch.pools import PoolsMode
 
     def read(*, quiet: bool) -> Configuration:
         return read_configuration(config, connect, only_looks=True, quiet=quiet, audits=True)
@@ -79,11 +89,18 @@ def watch(
     scopes = {scope.value: scope for scope in RepairScope}
     if repair not in scopes:
         raise InvalidRequest(f"--repair {repair!r:.40}: one of {', '.join(scopes)} is allowed", key="--repair")
+    modes = {mode.value: mode for mode in PoolsMode}
+    if pools not in modes:
+        raise InvalidRequest(f"--pools {pools!r:.40}: one of {', '.join(modes)} is allowed", key="--pools")
+    if once and pools != "report":
+        raise InvalidRequest("--once moves nothing; `pinfold host pools --apply` does", key="--once")
     processes: Processes = context.obj.processes
     configuration = read(quiet=as_json)
     settings, counted = configuration.settings, configuration.flavors_named or os.path.isfile(configuration.flavors_file)
     options = WatchOptions(
         repair=scopes[repair],
+        pools=modes[pools],
+        files=tuple(os.path.abspath(file) for file in configuration.files),
         interval=interval,
         listen=listen or "",
         textfile=textfile or "",
@@ -106,6 +123,7 @@ def watch(
             lines = [f"Watching {settings.uri} on {settings.host} every {interval:g} s."]
             lines += [f"Metrics are at {places}."] if places else []
             lines += [f"{_REPAIRED[repair]} are moved back when they drift."] if repair in _REPAIRED else []
+            lines += ["Guests follow the pools when these change."] if pools == "apply" else []
             show(lines)
         tell_systemd_ready()
 

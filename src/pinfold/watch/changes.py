@@ -25,6 +25,7 @@ class ChangeKind(Enum):
     DRIFTED = "drifted"
     PUT_BACK = "put-back"
     REPAIR = "repair"
+    FOLLOWED = "followed"
     UNWATCHED = "unwatched"
 
 
@@ -38,6 +39,7 @@ class Change(Struct, frozen=True, kw_only=True):
     | SECOND_OWNER | `pcpu`; `after`: its owners |
     | POOL | `subject`: the pool's name; `before` and `after`: its pCPUs |
     | DRIFTED, PUT_BACK | the guest; `subject`: the finding's code; `after`: its sentence |
+    | FOLLOWED | the guest; `after`: a sentence |
     | REPAIR | the guest; `subject`: the result; `after`: a sentence |
     | UNWATCHED | `before`: when the sweep before was, in seconds since the epoch |
     """
@@ -59,10 +61,11 @@ _Key = tuple[FindingCode, str, str, str, str]
 
 def changes(before: Snapshot, now: Snapshot) -> tuple[Change, ...]:
     """What changed: pools, guests that went and came, owners of pCPUs, drift. Within each, by name, pCPU or sentence."""
-    return (*_pools(before, now), *_guests(before, now), *_owners(before, now), *_drift(before, now))
+    return (*pool_changes(before, now), *_guests(before, now), *_owners(before, now), *_drift(before, now))
 
 
-def _pools(before: Snapshot, now: Snapshot) -> Iterator[Change]:
+def pool_changes(before: Snapshot, now: Snapshot) -> Iterator[Change]:
+    """The pools that have changed, by name."""
     old, new = ({pool.name: str(pool.cpus) for pool in one.pools} for one in (before, now))
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
 import time
@@ -17,10 +18,12 @@ from pinfold.core.fit.capacity import Asked
 from pinfold.core.settings import HostSettings, RepairScope
 from pinfold.core.usage import Usage
 from pinfold.drivers.port import Driver
+from pinfold.host import pool_change
 from pinfold.host.repair import repair_guest
 from pinfold.watch import messages
 from pinfold.watch.changes import Change
 from pinfold.watch.messages import Action, Event, Moment
+from pinfold.watch.pools import Follower, PoolsMode
 from pinfold.watch.state import State
 from pinfold.watch.step import due_at, step
 from pinfold.watch.sweep import sweep
@@ -41,7 +44,7 @@ Publisher = Callable[[State], None]
 
 
 class Watch:
-    """The watch of one host. `run` returns after `stop` was called. It repairs what it may, and changes nothing else."""
+    """The watch of one host. `run` returns after `stop` was called. It repairs and moves what it may, and changes nothing else."""
 
     def __init__(
         self,
@@ -52,11 +55,14 @@ class Watch:
         read_settings: Callable[[], HostSettings],
         publishers: dict[str, Publisher],
         scope: RepairScope = RepairScope.OFF,
+        pools: PoolsMode = PoolsMode.REPORT,
+        files: tuple[str, ...] = (),
         flavors: tuple[Asked, ...] = (),
         note: Callable[[Change, float], None] = lambda _change, _at: None,
         alive: Callable[[], None] = lambda: None,
     ) -> None:
         """`scope` says whose guests are repaired, `flavors` whose free slots are counted. `note` writes one change into the journal.
+        `files` are the configuration files. `pools` says whether guests follow the pools of today; without records they do not.
 
         `publishers` are called after each sweep, by what they publish. `alive` is called again and again, while nothing hangs.
         """
@@ -66,7 +72,9 @@ class Watch:
         self._flavors = flavors
         self._note = note
         self._alive = alive
-        self._state = State(settings=settings, interval=interval, scope=scope)
+        self._files = files
+        mode = pools if driver.local and not driver.sole_manager else None
+        self._state = State(settings=settings, interval=interval, scope=scope, pools_mode=mode, read_stamp=self._stamp())
         self._events: queue.SimpleQueue[Event | Exception] = queue.SimpleQueue()
         self._actions: queue.SimpleQueue[Action | None] = queue.SimpleQueue()
         self._busy_since: float | None = None
@@ -148,12 +156,15 @@ class Watch:
                 except (PinfoldError, OSError) as error:
                     return messages.SweepFailed(when=_now(), why=str(error))
             case messages.ReadSettings():
+                stamp = self._stamp()
                 try:
-                    return messages.SettingsRead(when=_now(), settings=self._read_settings())
+                    return messages.SettingsRead(when=_now(), settings=self._read_settings(), stamp=stamp)
                 except (PinfoldError, OSError) as error:
-                    return messages.SettingsRefused(when=_now(), why=str(error))
+                    return messages.SettingsRefused(when=_now(), why=str(error), stamp=stamp)
             case messages.Publish():
                 return self._publish()
+            case messages.FollowPools():
+                return self._follow(action)
             case messages.Repair():
                 return self._repair(action)
             case messages.Note(change=change):
@@ -164,7 +175,11 @@ class Watch:
             case _:
                 assert_never(action)
 
+    def _stamp(self) -> messages.Stamp:
+        return tuple(_stamp_of(file) for file in self._files)
+
     def _sweep(self, action: messages.Sweep) -> messages.Swept:
+        stamp = self._stamp()
         found = sweep(self._driver, action.settings, action.scope, self._flavors)
         return messages.Swept(
             when=_now(),
@@ -175,6 +190,7 @@ class Watch:
             warnings=found.audit.seen.warnings,
             drifted=found.drifted,
             capacity=found.capacity,
+            stamp=stamp,
         )
 
     def _repair(self, action: messages.Repair) -> messages.Repaired:
@@ -186,10 +202,40 @@ class Watch:
             failure = str(error)
         return messages.Repaired(when=_now(), guest=action.guest, failure=failure)
 
+    def _follow(self, action: messages.FollowPools) -> messages.PoolsFollowed:
+        failures: dict[str, str] = {}
+        try:
+            if action.mode is PoolsMode.APPLY:
+                done = pool_change.apply(self._driver, action.settings)
+                found, failures = done.plan, done.failures
+            else:
+                found = pool_change.plan(self._driver, action.settings)
+        except (PinfoldError, OSError) as error:
+            return messages.PoolsFollowed(when=_now(), failure=str(error))
+        guests = tuple(
+            Follower(
+                guest_id=each.guest.id,
+                name=each.guest.name,
+                pending=each.pending,
+                why=failures.get(each.guest.id, each.why),
+                later=each.later,
+            )
+            for each in found.changes
+        )
+        return messages.PoolsFollowed(when=_now(), guests=guests)
+
     def _publish(self) -> messages.Published:
         state = self._state
         failures = tuple((what, _failure(partial(publish, state))) for what, publish in self._publishers.items())
         return messages.Published(when=_now(), failures=failures)
+
+
+def _stamp_of(file: str) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _failure(act: Callable[[], None]) -> str:

@@ -8,6 +8,7 @@ The loop performs actions one after another in one thread, so a sweep that hangs
 | `ReadSettings` | `SettingsRead` or `SettingsRefused` |
 | `Publish` | `Published`, with the failures |
 | `Repair` | `Repaired` |
+| `FollowPools` | `PoolsFollowed` |
 | `Note` | `Published`, with the failure |
 | `Log` | nothing |
 """
@@ -23,7 +24,11 @@ from pinfold.core.repairs import Drifted
 from pinfold.core.settings import HostSettings, RepairScope
 from pinfold.core.usage import Sample
 from pinfold.watch.changes import Change
+from pinfold.watch.pools import Follower, PoolsMode
 from pinfold.watch.snapshot import Snapshot
+
+Stamp: TypeAlias = tuple[tuple[int, int, int] | None, ...]
+"""For each configuration file when it was changed, its size and its inode; None for one that is gone."""
 
 
 class Moment(Struct, frozen=True, kw_only=True):
@@ -61,7 +66,7 @@ class Swept(Struct, frozen=True, kw_only=True):
     """A sweep has ended: what it saw, what was measured, and how long it took.
 
     `unread` holds each guest that could not be read, by name, with the reason. `warnings` are about the pools. `drifted` are the guests
-    that may be repaired. `capacity` is None if no flavors are counted.
+    that may be repaired. `capacity` is None if no flavors are counted. `stamp` tells one content of the configuration files from another.
     """
 
     when: Moment
@@ -72,6 +77,7 @@ class Swept(Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     drifted: tuple[Drifted, ...] = ()
     capacity: HostCapacity | None = None
+    stamp: Stamp = ()
 
 
 class SweepFailed(Struct, frozen=True, kw_only=True):
@@ -86,6 +92,7 @@ class SettingsRead(Struct, frozen=True, kw_only=True):
 
     when: Moment
     settings: HostSettings
+    stamp: Stamp = ()
 
 
 class SettingsRefused(Struct, frozen=True, kw_only=True):
@@ -93,6 +100,7 @@ class SettingsRefused(Struct, frozen=True, kw_only=True):
 
     when: Moment
     why: str
+    stamp: Stamp = ()
 
 
 class Published(Struct, frozen=True, kw_only=True):
@@ -110,7 +118,17 @@ class Repaired(Struct, frozen=True, kw_only=True):
     failure: str = ""
 
 
-Event: TypeAlias = Tick | HostChanged | HungUp | Stop | Swept | SweepFailed | SettingsRead | SettingsRefused | Published | Repaired
+class PoolsFollowed(Struct, frozen=True, kw_only=True):
+    """The guests that the pools of today concern; those without a `why` were moved, if that was asked for. `failure` is '' for success."""
+
+    when: Moment
+    guests: tuple[Follower, ...] = ()
+    failure: str = ""
+
+
+Event: TypeAlias = (
+    Tick | HostChanged | HungUp | Stop | Swept | SweepFailed | SettingsRead | SettingsRefused | Published | Repaired | PoolsFollowed
+)
 
 
 class Sweep(Struct, frozen=True, kw_only=True):
@@ -126,6 +144,13 @@ class Repair(Struct, frozen=True, kw_only=True):
     guest: Drifted
     settings: HostSettings
     scope: RepairScope
+
+
+class FollowPools(Struct, frozen=True, kw_only=True):
+    """Compare the guests with the pools of today, and move them there if `mode` says so."""
+
+    settings: HostSettings
+    mode: PoolsMode
 
 
 class Note(Struct, frozen=True, kw_only=True):
@@ -149,4 +174,4 @@ class Log(Struct, frozen=True, kw_only=True):
     sentence: str
 
 
-Action: TypeAlias = Sweep | Repair | Note | ReadSettings | Publish | Log
+Action: TypeAlias = Sweep | Repair | FollowPools | Note | ReadSettings | Publish | Log

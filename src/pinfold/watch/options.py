@@ -6,12 +6,13 @@ from msgspec import Struct
 
 from pinfold.core.request.model import Flavor
 from pinfold.core.settings import RepairScope
+from pinfold.watch.pools import PoolsMode
 
 
 class WatchOptions(Struct, frozen=True, kw_only=True):
     """`interval` is in seconds. `listen` is '' for no listener, `textfile` '' for no file. The journal keeps `keep_days` and `keep_mib`.
 
-    `flavors` are those whose free slots are counted.
+    `flavors` are those whose free slots are counted. `files` are the configuration files, whose changes a sweep notices.
     """
 
     interval: float = 10.0
@@ -20,4 +21,6 @@ class WatchOptions(Struct, frozen=True, kw_only=True):
     repair: RepairScope = RepairScope.OFF
     keep_days: int = 30
     keep_mib: int = 64
+    pools: PoolsMode = PoolsMode.REPORT
+    files: tuple[str, ...] = ()
     flavors: tuple[Flavor, ...] = ()

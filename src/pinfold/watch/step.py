@@ -8,7 +8,7 @@ all the time.
 from __future__ import annotations
 
 import logging
-from typing import Any, Final, assert_never
+from typing import Final, assert_never
 
 from msgspec.structs import replace
 
@@ -17,15 +17,16 @@ from pinfold.core.drift.written import write
 from pinfold.core.repairs import Drifted
 from pinfold.core.settings import HostSettings
 from pinfold.core.usage import accumulated
+from pinfold.watch import following
 from pinfold.watch.changes import Change, ChangeKind
+from pinfold.watch.draft import Draft
 from pinfold.watch.messages import (
     Action,
     Event,
     HostChanged,
     HungUp,
-    Log,
-    Moment,
     Note,
+    PoolsFollowed,
     Publish,
     Published,
     ReadSettings,
@@ -33,6 +34,7 @@ from pinfold.watch.messages import (
     Repaired,
     SettingsRead,
     SettingsRefused,
+    Stamp,
     Stop,
     Sweep,
     SweepFailed,
@@ -47,7 +49,7 @@ REST_TIMES: Final = 10.0
 
 def step(state: State, event: Event) -> tuple[State, tuple[Action, ...]]:
     """The state after the event, and what the loop is to do, in this order."""
-    draft = _Draft(state, event.when)
+    draft = Draft(state, event.when)
     match event:
         case Tick():
             pass
@@ -56,7 +58,7 @@ def step(state: State, event: Event) -> tuple[State, tuple[Action, ...]]:
         case Stop():
             draft.change(ending=True)
         case HungUp():
-            _hung_up(draft)
+            _read(draft, "SIGHUP")
         case Swept():
             _swept(draft, event)
         case SweepFailed(why=why):
@@ -64,12 +66,14 @@ def step(state: State, event: Event) -> tuple[State, tuple[Action, ...]]:
             draft.complain("sweep", f"the host cannot be swept: {why}")
             _rest(draft, 0.0)
         case SettingsRead(settings=settings):
-            _settings_read(draft, settings)
+            _settings_read(draft, settings, event.stamp)
         case SettingsRefused(why=why):
-            draft.change(reading=False)
-            draft.log(logging.ERROR, f"SIGHUP: the configuration of before still counts: {why}")
+            draft.log(logging.ERROR, f"{state.reading}: the configuration of before still counts: {why}")
+            draft.change(reading="", read_stamp=event.stamp)
         case Repaired():
             _repaired(draft, event)
+        case PoolsFollowed():
+            following.followed(draft, event)
         case Published(failures=failures):
             for about, failure in failures:
                 draft.complain(about, failure)
@@ -84,33 +88,7 @@ def due_at(state: State) -> float:
     return min(state.due, state.rest_until) if state.changed else state.due
 
 
-class _Draft:
-    """The next state and the actions of one step while they are worked out."""
-
-    def __init__(self, state: State, when: Moment) -> None:
-        self.state = state
-        self.when = when
-        self.actions: list[Action] = []
-
-    def change(self, **fields: Any) -> None:
-        self.state = replace(self.state, **fields)
-
-    def do(self, action: Action) -> None:
-        self.actions.append(action)
-
-    def log(self, level: int, sentence: str) -> None:
-        self.do(Log(level=level, sentence=sentence))
-
-    def complain(self, about: str, sentence: str) -> None:
-        """Log a problem, '' for none, when it begins, changes or ends."""
-        before = self.state.troubles.get(about, "")
-        if sentence != before:
-            self.log(logging.WARNING, sentence or f"over: {before}")
-            others = {key: trouble for key, trouble in self.state.troubles.items() if key != about}
-            self.change(troubles={**others, about: sentence} if sentence else others)
-
-
-def _begin(draft: _Draft) -> None:
+def _begin(draft: Draft) -> None:
     """Begin a sweep if one is due."""
     state = draft.state
     if not (state.sweeping or state.ending) and draft.when.at >= due_at(state):
@@ -118,14 +96,14 @@ def _begin(draft: _Draft) -> None:
         draft.do(Sweep(settings=state.settings, scope=state.scope))
 
 
-def _rest(draft: _Draft, seconds: float) -> None:
+def _rest(draft: Draft, seconds: float) -> None:
     at = draft.when.at
     again = repairs.next_due(draft.state.book)
     soonest = at + draft.state.interval
     draft.change(due=min(soonest, again) if again > at else soonest, rest_until=at + max(REST_SECONDS, REST_TIMES * seconds))
 
 
-def _swept(draft: _Draft, event: Swept) -> None:
+def _swept(draft: Draft, event: Swept) -> None:
     state = draft.state
     running = frozenset(guest.id for guest in event.snapshot.guests if guest.runs)
     book, undone = repairs.after_sweep(state.book, event.drifted, running, event.when.at)
@@ -150,12 +128,14 @@ def _swept(draft: _Draft, event: Swept) -> None:
     draft.complain("pools", "; ".join(event.warnings))
     draft.complain("repair", "; ".join(f"{finding.sentence}; {finding.advice}" for finding in given_up))
     draft.do(Publish())
+    following.after_sweep(draft, state.snapshot, event.snapshot)
+    _files_seen(draft, event.stamp)
     for one in repairs.due(book, event.when.at):
         draft.do(Repair(guest=one, settings=draft.state.settings, scope=draft.state.scope))
     _rest(draft, event.seconds)
 
 
-def _repaired(draft: _Draft, event: Repaired) -> None:
+def _repaired(draft: Draft, event: Repaired) -> None:
     one = event.guest
     draft.change(book=repairs.repaired(draft.state.book, one.guest_id, event.when.at, failed=bool(event.failure)))
     _count(draft, one, "failed" if event.failure else "done")
@@ -173,7 +153,7 @@ def _change(one: Drifted, result: str, sentence: str) -> Change:
     return Change(kind=ChangeKind.REPAIR, guest=one.name, guest_id=one.guest_id, subject=result, after=sentence)
 
 
-def _count(draft: _Draft, one: Drifted, result: str) -> None:
+def _count(draft: Draft, one: Drifted, result: str) -> None:
     """Count a repair once for each class of threads that it was about."""
     counted = dict(draft.state.repairs)
     for kind in one.classes:
@@ -181,17 +161,25 @@ def _count(draft: _Draft, one: Drifted, result: str) -> None:
     draft.change(repairs=counted)
 
 
-def _hung_up(draft: _Draft) -> None:
+def _read(draft: Draft, why: str) -> None:
     if not draft.state.reading:
-        draft.change(reading=True)
+        draft.change(reading=why)
         draft.do(ReadSettings())
 
 
-def _settings_read(draft: _Draft, settings: HostSettings) -> None:
+def _files_seen(draft: Draft, stamp: Stamp) -> None:
+    """Read files that have changed, once two sweeps have seen them alike, because somebody may still be writing them."""
+    changed = stamp != draft.state.read_stamp and None not in stamp
+    if changed and stamp == draft.state.stamp:
+        _read(draft, "the configuration files changed")
+    draft.change(stamp=stamp)
+
+
+def _settings_read(draft: Draft, settings: HostSettings, stamp: Stamp) -> None:
     """Use the new settings from the next sweep on, which begins now. The connection and the folder of the journal stay."""
-    old = draft.state.settings
+    old, why = draft.state.settings, draft.state.reading or "SIGHUP"
     if settings.uri != old.uri or settings.state_dir != old.state_dir:
-        draft.log(logging.WARNING, "SIGHUP: connection_uri and state_dir stay as they are until the watch is started again")
+        draft.log(logging.WARNING, f"{why}: connection_uri and state_dir stay as they are until the watch is started again")
     new = replace(settings, uri=old.uri, state_dir=old.state_dir)
-    draft.log(logging.WARNING, "SIGHUP: the configuration has not changed" if new == old else "SIGHUP: the configuration was read again")
-    draft.change(reading=False, settings=new, due=draft.when.at)
+    draft.log(logging.WARNING, f"{why}: the configuration {'has not changed' if new == old else 'was read again'}")
+    draft.change(reading="", read_stamp=stamp, settings=new, due=draft.when.at)

@@ -13,10 +13,13 @@ from typing import Any
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.capacity import demands_of
 from pinfold.core.settings import HostSettings, RepairScope
+from pinfold.drivers.port import Driver
+from pinfold.host.lock import refuse_if_owned
 from pinfold.watch import listener, textfile
 from pinfold.watch.journal import Journal, journal_path
 from pinfold.watch.loop import Publisher, Watch
 from pinfold.watch.options import WatchOptions
+from pinfold.watch.pools import PoolsMode
 from pinfold.watch.state import State
 from pinfold.wiring.host import open_driver
 
@@ -96,6 +99,27 @@ def _opened(
     with open_driver(settings) as driver:
         if options.repair is not RepairScope.OFF and not driver.local:
             raise InvalidRequest(f"--repair moves threads on their own host alone; {driver.uri} is remote and read-only", key="--repair")
+        if options.pools is PoolsMode.APPLY:
+            _refuse_pools(driver, settings)
         yield Watch(
-            driver, settings, interval=options.interval, read_settings=read_settings, publishers=publishers, flavors=flavors, **more
+            driver,
+            settings,
+            interval=options.interval,
+            read_settings=read_settings,
+            publishers=publishers,
+            flavors=flavors,
+            pools=options.pools,
+            files=options.files,
+            **more,
         )
+
+
+def _refuse_pools(driver: Driver, settings: HostSettings) -> None:
+    """Raises `InvalidRequest` where guests cannot follow the pools."""
+    if not driver.local:
+        raise InvalidRequest(f"--pools apply moves threads on their own host alone; {driver.uri} is remote and read-only", key="--pools")
+    if driver.sole_manager:
+        raise InvalidRequest(
+            f"--pools apply: guests of {driver.uri} have no record of their places; --repair all moves them by the pools", key="--pools"
+        )
+    refuse_if_owned(settings, "watch --pools apply")

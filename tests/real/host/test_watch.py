@@ -10,6 +10,7 @@ import pytest
 from tests.real.host.bench import Bench
 from tests.real.host.domains import define, everything, virsh
 from tests.real.host.watching import pinfold, watching
+from tests.real.patience import until
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.overhead import ThreadClass
@@ -51,6 +52,24 @@ def test_the_watch_counts_what_threads_use_and_sees_one_that_is_moved(bench: Ben
     tenures = json.loads(pinfold(watch.config, "history", "--pcpu", "1", "--json").stdout)["tenures"]
     assert [[(owner["guest"], owner["class"]) for owner in one["owners"]] for one in tenures] == [[], [("web", "vcpu")], []]
     assert "guest web does not run any more (nova, share, server vm)" in pinfold(watch.config, "history").stdout
+
+
+def test_novas_share_guest_follows_pools_that_change_in_the_file(bench: Bench, tmp_path: Path) -> None:
+    with watching(tmp_path, bench.lab.uri, "--pools", "apply") as watch:
+        define(bench, "web", cputune=PINS, nova=True, specs=SHARE, iothreads=1)
+        watch.until_value("pinfold_guest_info", guest="web", policy="share")
+        before = bench.guest("web")
+        text = watch.config.read_text(encoding="utf-8")
+        watch.config.write_text(text.replace("cpu_shared_set = 0\ncpu_dedicated_set = 1", "cpu_shared_set = 0-1"), encoding="utf-8")
+        until(lambda: bench.guest("web").pins.emulator == CpuSet.parse("0-1"), "the emulator follows the file")
+        until(lambda: bench.guest("web").pins.iothreads == ((1, CpuSet.parse("0-1")),), "the IOThread follows")
+        assert bench.guest("web").pid == before.pid
+        threads = [thread for thread in bench.driver.observe(before).threads if thread.thread_class is ThreadClass.EMULATOR]
+        assert {thread.allowed for thread in threads} == {CpuSet.parse("0-1")}
+        until(lambda: "guest web follows the pools" in pinfold(watch.config, "history", "--guest", "web").stdout, "the journal says so")
+        shown = " ".join(pinfold(watch.config, "history").stdout.split())
+        assert "the shared pool is 0-1; before: 0" in shown
+        assert "at its next hard reboot Nova writes its pins anew, by the cpu_shared_set that nova-compute was started with" in shown
 
 
 def test_a_nova_guest_is_repaired_live_and_its_definition_stays(bench: Bench, tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def sentence(change: Change, cpus: CpuSet | None = None) -> str:
             return f"drift: {change.after}"
         case ChangeKind.PUT_BACK:
             return f"no more drift: {change.after}"
-        case ChangeKind.REPAIR:
+        case ChangeKind.REPAIR | ChangeKind.FOLLOWED:
             return change.after
         case ChangeKind.UNWATCHED:
             return f"nobody watched since {_time(float(change.before))}; changes in between are told now"
