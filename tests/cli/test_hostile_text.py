@@ -134,6 +134,7 @@ _HOST = {
     "cells": 1,
     "disabled": True,
     "disabled_reason": HOSTILE,
+    "drift": None,
     "pools": {"shared": "0", "dedicated": "1", "overhead": None},
 }
 _COUNT = {"code": "foreign-process", "severity": "drift", "count": 3}

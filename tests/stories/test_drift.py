@@ -201,3 +201,15 @@ def test_an_agent_of_an_earlier_pinfold_reports_sentences_of_its_guests_alone(fl
     assert c1.says(server, Observed.RUNNING, boot=1, revision=order["revision"], threads=told).status_code == 204
     assert fleet.http.get(f"/v1/servers/{server}/placement").json()["observed"]["drift"] == list(told.drift)
     assert drift(fleet, "c1") == NOTHING | {"witnesses": ["procfs"]}
+
+
+def test_a_listing_of_hosts_counts_what_breaks_a_promise(fleet: Fleet) -> None:
+    c1, c2 = fleet.host("c1"), fleet.host("c2")
+    fleet.host("c3")
+    finds(c1, STRAY, PROCESS, PART)
+    finds(c2, PART)
+    listed = fleet.http.get("/v1/hosts").json()["hosts"]
+    assert {host["name"]: host["drift"] for host in listed} == {"c1": 2, "c2": 0, "c3": None}
+    assert fleet.http.get("/v1/hosts/c1").json()["host"]["drift"] == 2
+    finds(c1)
+    assert fleet.http.get("/v1/hosts/c1").json()["host"]["drift"] == 0

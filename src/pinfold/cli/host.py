@@ -109,7 +109,7 @@ app.command("capacity")(capacity)
 
 @app.command("list")
 def list_(config: opt.Config = None, as_json: opt.Json = False) -> None:
-    """List the hosts of the service: which are up, their pools, and which take new guests."""
+    """List the hosts of the service: which are up, their pools, how many findings break a promise, and which take new guests."""
     from pinfold.cli.service import open_access
     from pinfold.cli.views.servers import hosts_view
 

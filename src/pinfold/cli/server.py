@@ -26,16 +26,22 @@ _LOOK_SECONDS: Final = 0.3
 
 
 @app.command("list")
-def list_(config: opt.Config = None, as_json: opt.Json = False) -> None:
+def list_(
+    long: Annotated[bool, typer.Option("--long", help="Show also how many findings about each server break a promise.")] = False,
+    config: opt.Config = None,
+    as_json: opt.Json = False,
+) -> None:
     """List the servers with their hosts and states."""
     from pinfold.cli.views.servers import servers_view
 
     with open_access(config) as service:
         servers = service.servers()
+        if long:
+            servers = service.with_drift(servers)
     if as_json:
         show_json({"servers": servers})
     else:
-        show(servers_view(servers))
+        show(servers_view(servers, long=long))
 
 
 @app.command("show")

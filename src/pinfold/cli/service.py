@@ -7,6 +7,7 @@ directory.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -128,6 +129,19 @@ class Service:
     def servers(self) -> list[dict[str, Any]]:
         """Every server, in full."""
         return self._pages("/servers/detail", "servers")
+
+    def with_drift(self, servers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The servers with `drift`: how many findings about each break a promise, None where its host has reported no audit."""
+        audited = {host["name"] for host in self.ask("GET", "/v1/hosts")["hosts"] if host["drift"] is not None}
+        numbers: Counter[str] = Counter()
+        marker: dict[str, str] = {}
+        while True:
+            answer = self.ask("GET", "/v1/drift", query={"severity": "drift", **marker})
+            numbers.update(one["finding"]["guest_id"] for one in answer["findings"])
+            if "findings_links" not in answer or not answer["findings"]:
+                break
+            marker = {"marker": answer["findings"][-1]["id"]}
+        return [{**server, "drift": numbers[server["id"]] if server["OS-EXT-SRV-ATTR:host"] in audited else None} for server in servers]
 
     def flavor(self, name: str) -> dict[str, Any]:
         """The flavor of that name or id. Raises `InvalidRequest` when there is none."""

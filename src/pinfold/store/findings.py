@@ -95,6 +95,15 @@ def counts(connection: sa.Connection, host_id: HostId | None = None) -> tuple[Ho
     return tuple(HostCount(host=row["name"], count=each) for row in rows for each in _count(row))
 
 
+def drift_of_hosts(connection: sa.Connection) -> dict[HostId, int]:
+    """How many findings of each host break a promise. Hosts whose agent has not reported are left out."""
+    number = sa.func.coalesce(sa.func.sum(finding_count.c.count), 0)
+    drift = sa.and_(finding_count.c.host == host.c.id, finding_count.c.severity == Severity.DRIFT.value)
+    chosen = sa.select(host.c.id, number).join(finding_count, drift, isouter=True)
+    rows = connection.execute(chosen.where(host.c.audited.is_not(None)).group_by(host.c.id))
+    return {HostId(row[0]): int(row[1]) for row in rows}
+
+
 def _delete(connection: sa.Connection, host_id: HostId) -> None:
     for table in (finding, finding_count):
         connection.execute(table.delete().where(table.c.host == host_id))

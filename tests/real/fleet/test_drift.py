@@ -93,6 +93,10 @@ def test_a_vcpu_and_a_process_that_stray_are_reported_until_the_printed_commands
         assert f"repair: {strayed['repair']}\n" in shown.stdout
         assert "\n  witness: procfs\n" in shown.stdout
         assert json.loads(command(own, "host", "drift", own.host, "--json").stdout)["witnesses"] == ["procfs"]
+        (listed,) = json.loads(command(own, "server", "list", "--long", "--json").stdout)["servers"]
+        (host,) = json.loads(command(own, "host", "list", "--json").stdout)["hosts"]
+        assert listed["drift"] >= 1 and host["drift"] >= listed["drift"] + 1
+        assert " drift " in command(own, "server", "list", "--long").stdout
         assert f"pinfold host drift {own.host}\n" in command(own, "server", "show", server).stdout
         until(lambda: f" has drifted: vCPU thread {vcpu} (" in story(own, server), "the story names the guest once")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Response
@@ -48,7 +49,8 @@ class Fence(BaseModel):
 def list_hosts(services: Services) -> HostList:
     """Every host, by name."""
     with services.database.read() as connection:
-        return {"hosts": [_listed(host) for host in hosts.all(connection)]}
+        drift = findings.drift_of_hosts(connection)
+        return {"hosts": [_listed(host, drift) for host in hosts.all(connection)]}
 
 
 @router.post("", status_code=201)
@@ -56,7 +58,7 @@ def add_host(body: NewHost, services: Services) -> HostWithToken:
     """Add a host and its agent's token. Only this response shows the token. 409 when the name exists."""
     host_id = HostId(str(uuid.uuid4()))
     token, digest = make_token(host_id)
-    return {"host": _listed(services.fleet.hosts.add(host_id, body.name, digest)), "token": token}
+    return {"host": _shown(services, services.fleet.hosts.add(host_id, body.name, digest)), "token": token}
 
 
 @router.post("/{name}/token")
@@ -65,13 +67,13 @@ def renew_token(name: str, services: Services) -> HostWithToken:
     host = find(services, name)
     token, digest = make_token(host.id)
     services.fleet.hosts.renew_token(host.id, digest)
-    return {"host": _listed(host), "token": token}
+    return {"host": _shown(services, host), "token": token}
 
 
 @router.get("/{name}")
 def show_host(name: str, services: Services) -> HostShown:
     """One host, by name or id."""
-    return {"host": _listed(find(services, name))}
+    return {"host": _shown(services, find(services, name))}
 
 
 @router.delete("/{name}", status_code=204, response_class=Response)
@@ -105,7 +107,7 @@ def fence(name: str, body: Fence, services: Services) -> HostFenced:
     """Take the operator's word that a host is powered off, and release what it holds. 409 while its agent sends heartbeats."""
     assert body.powered_off
     lost = services.fleet.hosts.fence(find(services, name).id)
-    return {"host": _listed(find(services, name)), "lost": list(lost)}
+    return {"host": _shown(services, find(services, name)), "lost": list(lost)}
 
 
 def find(services: ApiServices, name: str) -> HostRecord:
@@ -118,7 +120,12 @@ def find(services: ApiServices, name: str) -> HostRecord:
     return found
 
 
-def _listed(host: HostRecord) -> HostView:
+def _shown(services: ApiServices, host: HostRecord) -> HostView:
+    with services.database.read() as connection:
+        return _listed(host, findings.drift_of_hosts(connection))
+
+
+def _listed(host: HostRecord, drift: Mapping[HostId, int]) -> HostView:
     listed: HostView = plain(
         ListedHost(
             id=host.id,
@@ -130,6 +137,7 @@ def _listed(host: HostRecord) -> HostView:
             revision=host.revision,
             pools=host.report.pools,
             cells=len(host.report.topology.cells),
+            drift=drift.get(host.id),
         )
     )
     return listed

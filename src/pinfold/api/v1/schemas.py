@@ -16,7 +16,7 @@ from pinfold.core.pools import Pools
 
 
 class ListedHost(Struct, frozen=True, kw_only=True):
-    """A host in a listing."""
+    """A host in a listing. `drift` is how many findings of its last audit break a promise, None if its agent has reported none."""
 
     id: HostId
     name: str
@@ -27,6 +27,7 @@ class ListedHost(Struct, frozen=True, kw_only=True):
     revision: int
     pools: Pools
     cells: int
+    drift: int | None
 
 
 HostView = Annotated[dict[str, Any], written_as(ListedHost)]

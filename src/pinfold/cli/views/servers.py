@@ -28,16 +28,16 @@ _EMULATOR: Final = {
 _read_fit = reader(Fit)
 
 
-def servers_view(servers: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
-    """One line for each server, by name. Pure."""
+def servers_view(servers: Sequence[Mapping[str, Any]], *, long: bool = False) -> list[RenderableType]:
+    """One line for each server, by name; with `long` also its `drift`. Pure."""
     if not servers:
         return [Text("no servers", style="dim")]
-    table = Columns("server", "status", "host", "flavor", "vCPUs", "memory", "id")
+    table = Columns("server", "status", "host", "flavor", "vCPUs", "memory", *(["drift"] if long else []), "id")
     for server in sorted(servers, key=lambda server: (server["name"], server["id"])):
         flavor = server["flavor"]
         host = server["OS-EXT-SRV-ATTR:host"] or "-"
         size = (flavor["original_name"], str(flavor["vcpus"]), mib(flavor["ram"]))
-        table.add_row(server["name"], _status(server), host, *size, server["id"])
+        table.add_row(server["name"], _status(server), host, *size, *([_drift(server)] if long else []), server["id"])
     return [table]
 
 
@@ -127,16 +127,21 @@ def hosts_view(hosts: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
     """One line for each host of the service, by name. Pure."""
     if not hosts:
         return [Text("no hosts; `pinfold host add NAME` makes one known", style="dim")]
-    table = Columns("host", "state", "cells", "dedicated", "shared", "overhead", "takes new guests")
+    table = Columns("host", "state", "cells", "dedicated", "shared", "overhead", "drift", "takes new guests")
     for host in hosts:
         pools = host["pools"]
         state = Text("up", style="green") if host["up"] else Text("fenced" if host["fenced"] else "down", style="bold red")
         takes = f"no: {host['disabled_reason'] or 'disabled'}" if host["disabled"] else "yes" if host["up"] else "no: it is silent"
         overhead = "none" if pools["overhead"] is None else "the shared pool" if pools["overhead"] == pools["shared"] else pools["overhead"]
-        table.add_row(
-            host["name"], state, str(host["cells"]), pools["dedicated"] or "-", pools["shared"] or "-", overhead or "offline", takes
-        )
+        sets = (pools["dedicated"] or "-", pools["shared"] or "-", overhead or "offline")
+        table.add_row(host["name"], state, str(host["cells"]), *sets, _drift(host), takes)
     return [table]
+
+
+def _drift(one: Mapping[str, Any]) -> Text:
+    """How many findings break a promise, `-` where no audit is known."""
+    drift = one["drift"]
+    return Text("-") if drift is None else Text(str(drift), style="bold red" if drift else "green")
 
 
 def _threads(observed: Mapping[str, Any], *, running: bool) -> list[RenderableType]:
