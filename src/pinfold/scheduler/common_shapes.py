@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from pinfold.core.errors import Conflict, InvalidRequest
+from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.demand import Demand, prepare
 from pinfold.scheduler.index import Index
 from pinfold.scheduler.loss import MOST_SHAPES, ShapeKey, Shapes, shapes_of
@@ -46,7 +46,7 @@ class CommonShapes:
             with self._database.read() as connection:
                 known = shapes.latest(connection)
             if known is None or known.age >= self._count_seconds:
-                known = self._count()
+                known = shapes.renew(self._database, seconds=self._count_seconds, most=_COUNTED, same=_same)
             if known is not None and known.version != self._version:
                 self._index.weigh(weighed(known.shapes, known.version))
                 self._version = known.version
@@ -54,23 +54,9 @@ class CommonShapes:
         finally:
             self._lock.release()
 
-    def _count(self) -> StoredShapes | None:
-        """Count the guests, and store a new version if the weights have changed."""
-        try:
-            with self._database.write() as connection:
-                known = shapes.latest(connection)
-                if known is not None and known.age < self._count_seconds:
-                    return known
-                found = shapes.counted(connection, _COUNTED)
-                version = 0 if known is None else known.version
-                if known is not None and difference(weighed(known.shapes, 0), weighed(found, 0)) < _CHANGED:
-                    shapes.keep(connection, version)
-                else:
-                    shapes.put(connection, version + 1, found)
-                return shapes.latest(connection)
-        except Conflict:  # another process was faster
-            with self._database.read() as connection:
-                return shapes.latest(connection)
+
+def _same(known: StoredShapes, found: tuple[CommonShape, ...]) -> bool:
+    return difference(weighed(known.shapes, 0), weighed(found, 0)) < _CHANGED
 
 
 def weighed(found: Iterable[CommonShape], version: int) -> Shapes:

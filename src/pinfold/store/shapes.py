@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import sqlalchemy as sa
@@ -11,7 +12,7 @@ from pinfold.core.bounds import Count
 from pinfold.core.encoding import decoder, encode
 from pinfold.core.errors import Conflict
 from pinfold.core.request.model import GuestRequest
-from pinfold.store.database import EpochNow
+from pinfold.store.database import Database, EpochNow
 from pinfold.store.schema import common_shapes, guest
 
 _KEPT: Final = 1000
@@ -35,6 +36,26 @@ class StoredShapes(Struct, frozen=True, kw_only=True):
 
 _read_shapes = decoder(tuple[CommonShape, ...])
 _read_request = decoder(GuestRequest)
+
+
+def renew(
+    database: Database, *, seconds: float, most: int, same: Callable[[StoredShapes, tuple[CommonShape, ...]], bool]
+) -> StoredShapes | None:
+    """Count the guests, unless somebody did within `seconds`; store a new version unless the newest is the `same`. Returns the newest."""
+    try:
+        with database.write() as connection:
+            known = latest(connection)
+            if known is not None and known.age < seconds:
+                return known
+            found = counted(connection, most)
+            if known is not None and same(known, found):
+                keep(connection, known.version)
+            else:
+                put(connection, 1 if known is None else known.version + 1, found)
+            return latest(connection)
+    except Conflict:  # another process was faster
+        with database.read() as connection:
+            return latest(connection)
 
 
 def latest(connection: sa.Connection) -> StoredShapes | None:
