@@ -75,7 +75,7 @@ has `null`.
 The version of stored texts is {VERSION}: the columns of the database, and the record in a domain, hold `{{"v": {VERSION}, "value": ...}}`,
 where `value` is the form. Messages between agents and the service have the version of their protocol instead.
 Documents of `/v1` and `--json` have none.
-[Design 0012](../design/0012-written-forms.md) says how forms may change.
+[Design 0010](../design/0010-written-forms.md) says how forms may change.
 
 A cpulist is a text with CPUs as Linux writes them, such as `0-3,8`; `""` is no CPU.
 """
