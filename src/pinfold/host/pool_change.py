@@ -210,8 +210,8 @@ def _shared_too_soon(state: HostState, changes: Iterable[GuestChange]) -> list[s
     """A warning for each guest whose retiring pCPUs are in another pool already, so that other threads run beside its vCPUs."""
     pool = state.pools.shared | (state.pools.overhead or CpuSet())
     return [
-        f"guest {change.guest.name} has {pcpus(str(change.retiring & pool))}, now of the shared or overhead pool, to itself no more: threads of "
-        "other guests run there until it ends or is placed again"
+        f"guest {change.guest.name} shares {pcpus(str(change.retiring & pool))} with threads of other guests until it ends or is placed "
+        "again: the shared or overhead pool has taken what was its own"
         for change in changes
         if change.retiring & pool
     ]
