@@ -4,11 +4,12 @@
 
 1. ABSENT: remove a guest that is there; confirm that it is gone once it is. Only that lets the service release its pCPUs.
 2. An order for a claim that has a tombstone is stale: a removal overtook it. Refuse it.
-3. Amend the record of a guest whose claim has changed since, or whose record does not name its claim yet. The guest goes on.
-4. RUNNING: start a guest that is not there. Finish the start of one that an agent's crash left paused. Undefine one whose record is of
+3. STOPPED: stop a guest that runs; keep its definition and claim.
+4. Amend the record of a guest whose claim has changed since, or whose record does not name its claim yet. The guest goes on. If it is to
+   be rebooted hard, stop it first: a guest that hangs cannot be amended while it runs.
+5. RUNNING: start a guest that is not there. Finish the start of one that an agent's crash left paused. Undefine one whose record is of
    another claim, and keep its disk. Start a stopped one again only when the order asks for a later boot than the last one, or when the
    host rebooted since. A guest that powered itself off stays off, and so does one whose last boot failed.
-5. STOPPED: stop a guest that runs; keep its definition and claim.
 6. Before a stop or a reboot that is not hard, ask the guest to shut down. End it when its time is over.
 
 Only step 1 deletes the disk of a guest that ran. A guest of the service without an order is foreign to this agent: it is counted and
@@ -167,15 +168,20 @@ def _act(order: Order, guest: PresentGuest | None, booted: LastBoot | None, over
         return Act.REMOVE if guest is not None else Act.CONFIRM_ABSENT
     if over:
         return Act.REFUSE_STALE
+    alive = guest is not None and guest.state in _ALIVE
+    if order.desired is Desired.STOPPED and alive:
+        return Act.STOP
     if guest is not None and is_of(order, guest.claim, guest.revision) and (guest.claim is None or guest.revision < order.revision):
-        return Act.AMEND
-    if order.desired is Desired.STOPPED:
-        return Act.STOP if guest is not None and guest.state in _ALIVE else None
-    return _towards_running(order, guest, booted, host_boot)
+        return Act.STOP if alive and order.hard and _asks_later_boot(order, booted) else Act.AMEND
+    return None if order.desired is Desired.STOPPED else _towards_running(order, guest, booted, host_boot)
+
+
+def _asks_later_boot(order: Order, booted: LastBoot | None) -> bool:
+    return booted is not None and order.boot > booted.boot
 
 
 def _towards_running(order: Order, guest: PresentGuest | None, booted: LastBoot | None, host_boot: str) -> Act | None:
-    later = booted is not None and order.boot > booted.boot
+    later = _asks_later_boot(order, booted)
     again = booted is None or later or booted.host_boot != host_boot
     if guest is None:
         return Act.START if booted is None or again or not booted.failure else None
