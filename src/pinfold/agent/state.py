@@ -144,8 +144,9 @@ class State(Struct, frozen=True, kw_only=True):
 
     `saved` is the memory that is known to be in its file. `announce_at` is when the process is told at the latest whether the service has
     the host's first report, None once it was told. `stale` says that something happened after the last look began. `waiting` are the guests
-    whose start waits for its place, in order. `repairs` is what was done about guests that had drifted, `repairing` the guests whose
-    repair is under way. `troubles` are the problems that the log names as not over, by what they are about.
+    whose start waits for its place, in order. `repairs` is what was done about guests that had drifted, `repairing` the guests whose repair
+    is under way. `reading`: the configuration is being read; `read_again`: another SIGHUP came meanwhile. `troubles` are the problems that
+    the log names as not over, by what they are about.
     """
 
     rules: Rules
@@ -169,6 +170,8 @@ class State(Struct, frozen=True, kw_only=True):
     repairing: frozenset[str] = frozenset()
     guests: Mapping[str, GuestStatus] = {}
     waiting: tuple[str, ...] = ()
+    reading: bool = False
+    read_again: bool = False
     troubles: Mapping[str, str] = {}
     stories: Stories = {}
     stories_saved: Stories = {}

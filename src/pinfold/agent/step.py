@@ -66,9 +66,10 @@ def _hear(draft: Draft, event: Event) -> None:
         case events.Stop():
             _end(draft)
         case events.HungUp():
-            draft.do(actions.ReadOptions())
+            _read_options(draft)
         case events.OptionsRead(options=options, pools=pools):
             _take_options(draft, options, pools)
+            _options_read(draft)
         case events.OrdersRead(parsed=parsed, polled=polled):
             _take_orders(draft, parsed, polled=polled)
         case events.Welcomed():
@@ -128,6 +129,7 @@ def _failed(draft: Draft, event: events.Failed) -> None:
             draft.complain("stories", f"the stories of guests cannot be written: {event.why}")
         case actions.ReadOptions():
             draft.log(logging.ERROR, f"SIGHUP: {refusal(event.why)}")
+            _options_read(draft)
         case actions.Look():
             draft.change(sight=Sight())
             turn.fail(draft, event.why)
@@ -144,6 +146,22 @@ def _end(draft: Draft) -> None:
     for guest in draft.state.waiting:
         draft.change_guest(guest, work=None)
     draft.change(ending=True, waiting=())
+
+
+def _read_options(draft: Draft) -> None:
+    """Read the configuration; once more after a reading that is under way, because the files may have changed after it read them."""
+    if draft.state.reading:
+        draft.change(read_again=True)
+        return
+    draft.change(reading=True)
+    draft.do(actions.ReadOptions())
+
+
+def _options_read(draft: Draft) -> None:
+    again = draft.state.read_again
+    draft.change(reading=False, read_again=False)
+    if again:
+        _read_options(draft)
 
 
 def _take_options(draft: Draft, options: tuple[Option, ...], pools: PoolConfig) -> None:

@@ -52,6 +52,28 @@ def test_a_configuration_that_is_wrong_now_is_one_sentence() -> None:
     assert script.state == before
 
 
+def test_hangups_during_a_reading_are_answered_by_one_more_after_it() -> None:
+    script = Script()
+    script.plays(())
+    old, new = PoolConfig(shared=CpuSet.of(0)), PoolConfig(shared=CpuSet.of(0, 1))
+    assert script.tell(HungUp(when=script.when())) == [ReadOptions()]
+    assert script.tell(HungUp(when=script.when())) == []
+    assert script.tell(HungUp(when=script.when())) == []
+    assert ReadOptions() in script.tell(OptionsRead(options=OTHERS, pools=old, when=script.when()))
+    assert ReadOptions() not in script.tell(OptionsRead(options=OTHERS, pools=new, when=script.when()))
+    assert script.state.rules.pools == new
+    assert script.tell(HungUp(when=script.when())) == [ReadOptions()]
+
+
+def test_a_hangup_during_a_reading_that_fails_is_answered_by_one_more() -> None:
+    script = Script()
+    script.plays(())
+    script.tell(HungUp(when=script.when()))
+    script.tell(HungUp(when=script.when()))
+    assert script.fails(ReadOptions(), "it is wrong", away=False) == [ReadOptions()]
+    assert script.fails(ReadOptions(), "it is wrong", away=False) == []
+
+
 def test_an_agent_that_ends_begins_nothing_and_waits_for_what_is_under_way() -> None:
     script = removing()
     script.tell(Stop(when=script.when()))
