@@ -18,7 +18,7 @@ from pinfold.service.claims.outcome import Claimed
 from pinfold.service.fleet import assemble
 from pinfold.store import claims, guests, shapes
 from pinfold.store.database import Database
-from pinfold.store.schema import common_shapes
+from pinfold.store.schema import common_shapes, guest
 from pinfold.store.shapes import CommonShape
 
 NOW = SchedulerSettings(strategy=HostStrategy.LEAST_LOSS, refresh_seconds=0.0, traits_seconds=0.0, count_seconds=0.0)
@@ -119,3 +119,17 @@ def test_the_difference_of_weights_and_requests_that_are_refused() -> None:
     assert difference(weighed([small, large], 1), weighed([small, large, refused], 2)) == 0
     assert difference(weighed([small], 1), weighed([large], 2)) == 2
     assert [shape.demand for shape in weighed([small], 1).shapes] == [prepare(pinned(2))]
+
+
+def test_a_stored_text_that_cannot_be_read_is_left_out(database: Database) -> None:
+    add_guest(database, pinned(2), "good")
+    bad = add_guest(database, pinned(4), "bad")
+    with database.write() as connection:
+        connection.execute(guest.update().where(guest.c.id == bad).values(request='{"v":1,"value":{"vcpus":-1}}'))
+    index = Index()
+    CommonShapes(database, index, NOW).look()
+    assert (version(index), weights(database)) == (1, {2: 1.0})
+    with database.write() as connection:
+        connection.execute(common_shapes.update().values(value='{"v":1,"value":[{"request":"of a later pinfold"}]}'))
+    CommonShapes(database, index, NOW).look()
+    assert weights(database) == {2: 1.0}

@@ -19,6 +19,7 @@ from pinfold.core.host import Limits, OverheadRates
 from pinfold.core.ledger import retiring
 from pinfold.core.pools import Pools
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest
+from pinfold.service.claims.amend import Amender, StaleError
 from pinfold.service.fleet import Fleet, assemble
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
@@ -197,4 +198,40 @@ def test_a_request_without_threads_to_move_changes_nothing(database: Database, f
     made = [create(database, fleet, request) for request in requests]
     reported(database, fleet, host, other_pools("0-3", "4-15"))
     assert [claim_of(database, one.guest).fit for one in made] == [one.fit for one in made]
+    at_rest(database, placement)
+
+
+def test_a_guest_without_its_allocation_is_healed_and_follows_and_the_others_do_not_wait_for_it(
+    database: Database, fleet: Fleet, placement: Placement
+) -> None:
+    (host,) = synced_hosts(database, fleet, "c01")
+    made = sorted((create(database, fleet, SHARE) for _ in range(2)), key=lambda one: one.guest)
+    lost = placement.allocation(made[0].guest)
+    assert lost is not None
+    placement.empty(lost)
+    dearer = structs.replace(LIMITS, rates=OverheadRates(guest=100))
+    reported(database, fleet, host, other_pools("0,8-9", "1-7,10-15", limits=dearer))
+    assert [claim_of(database, one.guest).fit.emulator == cpus("0,8-9") for one in made] == [False, True]
+    fleet.healer.heal()
+    assert claim_of(database, made[0].guest).fit.emulator == cpus("0,8-9")
+    at_rest(database, placement)
+
+
+def test_a_decision_on_a_host_of_before_leaves_the_newer_amounts_in_placement(
+    database: Database, fleet: Fleet, placement: Placement
+) -> None:
+    (host,) = synced_hosts(database, fleet, "c01")
+    made = create(database, fleet, SHARE)
+    claim = claim_of(database, made.guest)
+    with database.read() as connection:
+        (ledger,) = hosts.ledgers(connection, (host,))
+    reported(database, fleet, host, other_pools("0,8-9", "1-7,10-15", limits=structs.replace(LIMITS, rates=OverheadRates(guest=100))))
+    newer = placement.allocation(made.guest)
+    assert newer is not None
+    amender = Amender(database, placement, fleet.scheduler)
+    with pytest.raises(StaleError):
+        amender.amend(claim, ledger, structs.replace(claim.fit, overhead_millicpu=500), lambda *_: None, moved=False)
+    found = placement.allocation(made.guest)
+    assert found is not None
+    assert found.providers == newer.providers
     at_rest(database, placement)

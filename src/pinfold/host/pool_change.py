@@ -237,6 +237,8 @@ def _moved_back(driver: Driver, seen: Survey, change: GuestChange) -> str:
     vcpus = tuple(CpuSet() if stay else cpus for stay, cpus in zip(stays, change.before.vcpus, strict=True))
     online = seen.state.topology.online
     back = structs.replace(change.before, vcpus=vcpus, overhead=change.before.overhead & online)
+    if not back.overhead:
+        return "; its threads are on the old set or on the new one: the old pCPUs are offline"
     try:
         driver.pin(change.guest.id, back)
     except PinfoldError as error:

@@ -209,7 +209,6 @@ class Healer:
     def _heal_host(self, tally: _Tally, host: HostRecord) -> None:
         if self._providers.sync(host.id):
             tally.synced += 1
-        self._follower.follow(host.id)
         booked = dict(self._placement.provider_allocations(host.id))
         with self._database.read() as connection:
             held = claims.of_host(connection, host.id, ClaimState.HELD)
@@ -220,6 +219,7 @@ class Healer:
         for guest in sorted({claim.guest for claim in held}):
             if booked.get(guest) != dict(together(live[guest])).get(host.id):
                 self._restore(tally, host, guest)
+        self._follower.follow(host.id)  # last, because a guest without its allocation cannot follow
 
     def _restore(self, tally: _Tally, host: HostRecord, guest: str) -> None:
         """Give a guest the allocation that its claims need. One that is claimed for at this moment is left to its claimer."""

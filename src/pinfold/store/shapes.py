@@ -14,6 +14,7 @@ from pinfold.core.errors import Conflict
 from pinfold.core.request.model import GuestRequest
 from pinfold.store.database import Database, EpochNow
 from pinfold.store.schema import common_shapes, guest
+from pinfold.store.unreadable import read_or
 
 _KEPT: Final = 1000
 """How many versions are kept, so that one can see later by what a claim was decided."""
@@ -64,7 +65,7 @@ def latest(connection: sa.Connection) -> StoredShapes | None:
     row = connection.execute(query.order_by(common_shapes.c.version.desc()).limit(1)).mappings().first()
     if row is None:
         return None
-    return StoredShapes(version=row["version"], shapes=_read_shapes(row["value"], "common_shapes.value"), age=row["age"])
+    return StoredShapes(version=row["version"], shapes=read_or(_read_shapes, row["value"], "common_shapes.value", ()), age=row["age"])
 
 
 def counted(connection: sa.Connection, most: int) -> tuple[CommonShape, ...]:
@@ -72,7 +73,8 @@ def counted(connection: sa.Connection, most: int) -> tuple[CommonShape, ...]:
     often = sa.func.count().label("often")
     query = sa.select(guest.c.request, often).where(guest.c.deleted.is_(None)).group_by(guest.c.request)
     rows = connection.execute(query.order_by(often.desc(), guest.c.request).limit(most))
-    return tuple(CommonShape(request=_read_request(text, "guest.request"), often=number) for text, number in rows)
+    read = ((read_or(_read_request, text, "guest.request", None), number) for text, number in rows)
+    return tuple(CommonShape(request=request, often=number) for request, number in read if request is not None)
 
 
 def put(connection: sa.Connection, version: int, shapes: tuple[CommonShape, ...]) -> None:

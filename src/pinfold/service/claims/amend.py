@@ -17,12 +17,12 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from pinfold.accounting.client import Placement
-from pinfold.accounting.resources import Amounts, amounts
+from pinfold.accounting.resources import amounts
 from pinfold.core.errors import Conflict, PinfoldError
 from pinfold.core.fit.model import Fit
 from pinfold.faultpoints import fault_point
 from pinfold.scheduler.scheduler import Scheduler
-from pinfold.service.claims.booking import larger, reallocate
+from pinfold.service.claims.booking import larger, reallocate, settle
 from pinfold.store import claims, hosts
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimRecord, HostLedger
@@ -67,16 +67,19 @@ class Amender:
                 fault_point("replace.pinned")
         except (PinfoldError, StaleError):
             if grows:
-                self._settle(claim, claim.amounts)
+                self._settle(claim.guest)
             raise
         fault_point("replace.held")
         self._fresh.host(claim.host)
         if wanted != claim.amounts:
-            self._settle(claim, wanted)
+            self._settle(claim.guest)
 
-    def _settle(self, claim: ClaimRecord, wanted: Amounts) -> None:
-        """Set Placement to what the ledger says. On failure the healer does it, because it compares both."""
+    def _settle(self, guest: str) -> None:
+        """Set Placement to what the ledger says now: another process may have amended the claim since this one read it.
+
+        On failure the healer does it, because it compares both.
+        """
         try:
-            reallocate(self._database, self._placement, claim, wanted)
+            settle(self._database, self._placement, guest)
         except PinfoldError as error:
-            _log.warning("guest %s: its allocation is left to the healer: %s", claim.guest, error)
+            _log.warning("guest %s: its allocation is left to the healer: %s", guest, error)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 
 from pinfold.accounting.placement_responses import OverCapacity
-from pinfold.core.errors import Conflict, Unavailable
+from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
 from pinfold.core.fit.model import Fit, NoFit
 from pinfold.core.host import Claim
 from pinfold.core.identity import HostId
@@ -40,7 +40,7 @@ class Follower:
         try:
             for sentence in self.follow(host):
                 _log.warning("host %s: %s", host, sentence)
-        except (Unavailable, Conflict) as error:
+        except (Unavailable, Conflict, InvalidRequest) as error:
             self._providers.leave_to_healer()
             _log.warning("the guests of host %s follow its pools later: %s", host, error)
 
@@ -59,20 +59,28 @@ class Follower:
 
     def _pass(self, host: HostId) -> tuple[str, ...]:
         left: dict[str, str] = {}
+        settled: set[str] = set()
         amended = False
-        while (found := self._next(host, left)) is not None:
+        while (found := self._next(host, left, settled)) is not None:
             claim, ledger, fit = found
             try:
                 self._amender.amend(claim, ledger, fit, lambda *_: None, moved=False)
+                settled.add(claim.guest)
                 amended = True
             except OverCapacity as error:
                 left[claim.guest] = str(error)
+            except Conflict as error:  # of this guest alone: the others go on
+                self._providers.leave_to_healer()
+                left[claim.guest] = str(error)
         if amended:
-            self._providers.sync(host)
+            self._providers.sync_or_later(host)
         return tuple(f"guest {guest}: its threads stay where they are: {why}" for guest, why in sorted(left.items()))
 
-    def _next(self, host: HostId, left: dict[str, str]) -> tuple[ClaimRecord, HostLedger, Fit] | None:
-        """The first guest, by id, whose claim has to change, with the host at that moment. Those that cannot follow are put into `left`."""
+    def _next(self, host: HostId, left: dict[str, str], settled: set[str]) -> tuple[ClaimRecord, HostLedger, Fit] | None:
+        """The first guest, by id, whose claim has to change, with the host at that moment.
+
+        Those that cannot follow are put into `left`, and those that need not into `settled`; neither is looked at again.
+        """
         with self._database.read() as connection:
             ledgers, orders = hosts.ledgers(connection, (host,)), guests.orders(connection, host)
         if not ledgers or not ledgers[0].record.up:
@@ -80,11 +88,13 @@ class Follower:
         (ledger,) = ledgers
         for order in orders:
             claim = order.claim
-            if claim.guest in left or order.guest.desired is not Desired.RUNNING:
+            if claim.guest in left or claim.guest in settled or order.guest.desired is not Desired.RUNNING:
                 continue
             found = follow(Claim(guest=claim.guest, fit=claim.fit, id=claim.id), order.guest.request, ledger.state)
             if isinstance(found, NoFit):
                 left[claim.guest] = found.sentence()
             elif found.fit != claim.fit:
                 return claim, ledger, found.fit
+            else:
+                settled.add(claim.guest)
         return None
