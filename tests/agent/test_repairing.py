@@ -6,9 +6,11 @@ from msgspec.structs import replace
 from tests.agent.script import FACTS, RULES, G, Script, guest, order
 
 from pinfold.agent.actions import Action, Audit, Perform, Repair, SendFindings
-from pinfold.agent.events import Audited, FindingsSent, HostChanged, Outcome, Repaired
+from pinfold.agent.events import Audited, FindingsSent, HostChanged, OptionsRead, Outcome, Repaired
 from pinfold.agent.reconcile import LastBoot, Memory
+from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import FindingCode
+from pinfold.core.pools import PoolConfig
 from pinfold.core.repairs import MOST_UNDONE, PAUSES, Drifted
 from pinfold.core.settings import RepairScope
 from pinfold.drivers.port import Event, EventKind, GuestState
@@ -135,3 +137,22 @@ def test_after_three_undone_repairs_the_guest_is_left_alone_and_a_finding_says_s
     (finding,) = sent.report.findings
     assert (finding.code, finding.guest_id) == (FindingCode.REPAIR_UNDONE, G)
     assert finding.advice.endswith("`pinfold agent story` shows when it happened, and a restart of the agent begins anew")
+
+
+def test_a_repair_that_found_nothing_to_do_is_not_told_and_cannot_be_undone() -> None:
+    script = agent()
+    for _ in range(MOST_UNDONE + 1):
+        audit(script, VM)
+        assert repairs(audit(script, VM)) == [Repair(guest=VM)]
+        script.tell(Repaired(guest=VM, needless=True, when=script.when()))
+    assert not [line for line in script.logged if "repair" in line]
+
+
+def test_drift_after_a_change_of_the_pools_is_nobody_s_undoing() -> None:
+    script = agent()
+    audit(script, VM)
+    assert repairs(audit(script, VM)) == [Repair(guest=VM)]
+    repaired(script)
+    script.tell(OptionsRead(options=(), pools=PoolConfig(shared=CpuSet.of(0)), when=script.when()))
+    audit(script, VM)
+    assert not [line for line in script.logged if "undid" in line]

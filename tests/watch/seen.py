@@ -71,6 +71,7 @@ class Script:
 
     def swept(self, seen: Snapshot | None = None, *, sample: Sample | None = None, seconds: float = 0.05, **fields: object) -> list[Action]:
         """The end of a sweep."""
+        fields.setdefault("running", frozenset(guest.id for guest in (seen or snapshot()).guests if guest.runs))
         event = Swept(when=self.when, snapshot=seen or snapshot(), sample=sample or Sample(), seconds=seconds, **fields)  # type: ignore[arg-type]
         return self.told(event)
 

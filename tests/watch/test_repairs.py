@@ -7,9 +7,11 @@ import dataclasses
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from tests.watch.seen import Script, guest, logged, snapshot
+from tests.watch.seen import SETTINGS, Script, guest, logged, snapshot
 
+from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import FindingCode
+from pinfold.core.pools import PoolConfig
 from pinfold.core.repairs import (
     BY_THE_WATCH,
     FORGET_SECONDS,
@@ -24,7 +26,7 @@ from pinfold.core.repairs import (
 )
 from pinfold.core.settings import RepairScope
 from pinfold.watch.changes import ChangeKind
-from pinfold.watch.messages import Action, Note, Repair, Repaired
+from pinfold.watch.messages import Action, HungUp, Note, Repair, Repaired, SettingsRead
 from pinfold.watch.step import due_at
 
 WEB = Drifted(guest_id="0000-1", name="web", pid=7, classes=("emulator",), undoer="Nova, at a hard reboot")
@@ -158,3 +160,48 @@ def test_a_failure_is_said_once() -> None:
     assert logged(watch.told(Repaired(when=watch.when, guest=WEB, failure="it hangs"))) == ["guest web cannot be repaired: it hangs"]
     assert logged(watch.told(Repaired(when=watch.when, guest=WEB, failure="it hangs"))) == []
     assert watch.state.repairs == {("emulator", "failed"): 2}
+
+
+def repaired_once() -> Script:
+    """A watch whose repair of a guest stands."""
+    watch = Script()
+    seen = snapshot(guest(1, name="web"))
+    watch.swept(seen, drifted=(WEB,))
+    watch.at += 100.0
+    assert asked(watch.swept(seen, drifted=(WEB,))) == ["web"]
+    watch.told(Repaired(when=watch.when, guest=WEB))
+    watch.swept(seen)
+    return watch
+
+
+def test_drift_after_a_change_of_the_pools_is_nobody_s_undoing() -> None:
+    watch = repaired_once()
+    watch.told(HungUp(when=watch.when))
+    other = replace(SETTINGS, pools=PoolConfig(shared=CpuSet.of(0)))
+    watch.told(SettingsRead(when=watch.when, settings=other))
+    assert noted(watch.swept(snapshot(guest(1, name="web")), drifted=(WEB,))) == []
+    watch.at += 2.0
+    assert asked(watch.swept(snapshot(guest(1, name="web")), drifted=(WEB,))) == ["web"]
+
+
+def test_settings_with_the_same_pools_keep_what_was_undone() -> None:
+    watch = repaired_once()
+    watch.told(HungUp(when=watch.when))
+    watch.told(SettingsRead(when=watch.when, settings=SETTINGS))
+    assert noted(watch.swept(snapshot(guest(1, name="web")), drifted=(WEB,))) == ["undone"]
+
+
+def test_a_guest_that_cannot_be_read_for_once_keeps_its_attempts() -> None:
+    watch = repaired_once()
+    watch.swept(snapshot(), unread=(("web", "it hangs"),), running=RUNS)
+    assert noted(watch.swept(snapshot(guest(1, name="web")), drifted=(WEB,))) == ["undone"]
+
+
+def test_a_repair_that_found_nothing_to_do_is_not_counted_and_cannot_be_undone() -> None:
+    watch, seen = Script(), snapshot(guest(1, name="web"))
+    for _ in range(MOST_UNDONE + 1):
+        assert noted(watch.swept(seen, drifted=(WEB,))) == []
+        watch.at += 2.0
+        assert asked(watch.swept(seen, drifted=(WEB,))) == ["web"]
+        assert noted(watch.told(Repaired(when=watch.when, guest=WEB, needless=True))) == []
+    assert watch.state.repairs == {}

@@ -128,11 +128,15 @@ class FindingsSent(Struct, frozen=True, kw_only=True):
 
 
 class Repaired(Struct, frozen=True, kw_only=True):
-    """The repair of a guest has ended. `failure` says which drift remains, '' for none."""
+    """The repair of a guest has ended. `failure` says which drift remains, '' for none.
+
+    `needless`: there was no drift any more, and nothing was done.
+    """
 
     when: Moment
     guest: Drifted
     failure: str = ""
+    needless: bool = False
 
 
 class Performed(Struct, frozen=True, kw_only=True):

@@ -236,7 +236,8 @@ class Agent:
     def _perform_task(self, action: actions.Perform | actions.Repair) -> events.Performed | events.Repaired:
         if isinstance(action, actions.Repair):
             left = repair_guest(self._driver, self._settings, action.guest.guest_id, RepairScope.OURS)
-            return events.Repaired(guest=action.guest, failure="; ".join(one.sentence() for one in left), when=_now())
+            failure = "; ".join(one.sentence() for one in left or ())
+            return events.Repaired(guest=action.guest, failure=failure, needless=left is None, when=_now())
         outcome = self._performer.perform(action.task, action.order, ran=action.ran)
         if outcome.gone:
             fault_point("agent.removed")

@@ -37,11 +37,11 @@ def after_audit(draft: Draft, drifted: tuple[Drifted, ...], running: frozenset[s
     return given_up
 
 
-def repaired(draft: Draft, one: Drifted, failure: str) -> None:
+def repaired(draft: Draft, one: Drifted, failure: str, *, needless: bool = False) -> None:
     """Keep the outcome of a repair. What was seen of the guest before is old now: look at the host again."""
-    guest = one.guest_id
+    guest, book = one.guest_id, draft.state.repairs
     draft.change(
-        repairs=repairs.repaired(draft.state.repairs, guest, draft.now, failed=bool(failure)),
+        repairs=repairs.needless(book, guest, draft.now) if needless else repairs.repaired(book, guest, draft.now, failed=bool(failure)),
         repairing=draft.state.repairing - {guest},
         audits=_moving(draft.state.audits, guest),
         stale=True,
@@ -49,7 +49,7 @@ def repaired(draft: Draft, one: Drifted, failure: str) -> None:
     if draft.state.turn is not None:
         draft.change_turn(moving=draft.turn.moving | {guest})
     draft.complain(f"repair of guest {guest}", f"guest {one.name} cannot be repaired: {failure}" if failure else "", guest=guest)
-    if not failure:
+    if not failure and not needless:
         _say(draft, one, f"guest {one.name} was repaired, its threads are in their places; what would undo it: {one.undoer}")
 
 

@@ -92,8 +92,8 @@ def _answered(draft: Draft, event: events.Answer) -> None:
             audits.audited(draft, event)
         case events.FindingsSent(report=report):
             audits.sent(draft, report)
-        case events.Repaired(guest=drifted, failure=failure):
-            repairing.repaired(draft, drifted, failure)
+        case events.Repaired(guest=drifted, failure=failure, needless=needless):
+            repairing.repaired(draft, drifted, failure, needless=needless)
         case events.Performed(guest=guest, outcome=outcome):
             work.performed(draft, guest, outcome)
         case events.Confirmed(guest=guest):
@@ -170,7 +170,7 @@ def _take_options(draft: Draft, options: tuple[Option, ...], pools: PoolConfig) 
     draft.log(logging.WARNING, f"SIGHUP: {difference(rules.options, options, POOL_KEYS)}")
     draft.change(rules=replace(rules, options=taken_over(rules.options, options, POOL_KEYS), pools=pools))
     if pools != rules.pools:
-        draft.change(stale=True)
+        draft.change(stale=True, repairs={})
         draft.do(actions.UsePools(pools=pools))
 
 

@@ -3,7 +3,7 @@
 1. A guest is repaired when it has drifted for two seconds. What starts or moves a guest passes through wrong places, and is not disturbed.
 2. Drift after a repair that had succeeded means that somebody undid it. The next repair waits: 10 s, then a minute.
 3. After the third undone repair the guest is left alone, and a finding says who undoes it. A guest that is started anew begins anew, and so
-   does one without drift for an hour.
+   does one without drift for an hour. When the pools change, all guests begin anew: drift from new pools is nobody's undoing.
 4. A repair that fails is tried again after 10 s, and then after twice as long each time, up to 10 minutes.
 """
 
@@ -113,6 +113,12 @@ def repaired(book: Book, guest: str, now: float, *, failed: bool) -> Book:
         pause = min(PAUSES[0] * 2**known.failed, LONGEST_PAUSE)
         return {**book, guest: replace(known, failed=known.failed + 1, again=now + pause)}
     return {**book, guest: replace(known, failed=0, stands=True)}
+
+
+def needless(book: Book, guest: str, now: float) -> Book:
+    """The attempts after a repair that found no drift, and did nothing. Later drift does not undo it."""
+    known = book.get(guest)
+    return book if known is None else {**book, guest: replace(known, calm_since=now)}
 
 
 def findings(book: Book, advice: str) -> tuple[Finding, ...]:

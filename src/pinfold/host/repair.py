@@ -147,8 +147,8 @@ def drifted_guests(driver: Driver, found: Audit, scope: RepairScope) -> tuple[Dr
     )
 
 
-def repair_guest(driver: Driver, settings: HostSettings, guest: str, scope: RepairScope) -> tuple[Finding, ...]:
-    """Move the threads of one drifted guest back, and return the drift that moving did not undo. Nothing is done if it has not drifted.
+def repair_guest(driver: Driver, settings: HostSettings, guest: str, scope: RepairScope) -> tuple[Finding, ...] | None:
+    """Move the threads of one drifted guest back, and return the drift that moving did not undo; None if there was nothing to move.
 
     The definition of a guest of Nova's stays, unless a finding says that it is wrong: when it was written is evidence of what Nova wants.
     Raises `InvalidRequest` if there is no such guest, `Unavailable`.
@@ -158,7 +158,7 @@ def repair_guest(driver: Driver, settings: HostSettings, guest: str, scope: Repa
         before = judge(driver, settings, seen, seen.guest(guest))
         place, found = _place_of(before), repairable(before, scope)
         if place is None or not found:
-            return ()
+            return None
         kept = any(isinstance(step, Pin) and step.kept for finding in found for step in finding.steps)
         driver.pin(guest, place, live_only=before.origin is GuestOrigin.NOVA and not kept)
         fresh = survey(driver, settings)

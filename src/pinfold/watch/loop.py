@@ -189,6 +189,7 @@ class Watch:
             unread=found.unread,
             warnings=found.audit.seen.warnings,
             drifted=found.drifted,
+            running=frozenset(str(guest.id) for guest in found.audit.seen.guests if guest.active),
             capacity=found.capacity,
             stamp=stamp,
         )
@@ -197,10 +198,10 @@ class Watch:
         """Repair one guest. A bug that shows then concerns that guest alone."""
         try:
             left = repair_guest(self._driver, action.settings, action.guest.guest_id, action.scope)
-            failure = "; ".join(finding.sentence() for finding in left)
         except (PinfoldError, OSError) as error:
-            failure = str(error)
-        return messages.Repaired(when=_now(), guest=action.guest, failure=failure)
+            return messages.Repaired(when=_now(), guest=action.guest, failure=str(error))
+        failure = "; ".join(finding.sentence() for finding in left or ())
+        return messages.Repaired(when=_now(), guest=action.guest, failure=failure, needless=left is None)
 
     def _follow(self, action: messages.FollowPools) -> messages.PoolsFollowed:
         failures: dict[str, str] = {}

@@ -66,7 +66,8 @@ class Swept(Struct, frozen=True, kw_only=True):
     """A sweep has ended: what it saw, what was measured, and how long it took.
 
     `unread` holds each guest that could not be read, by name, with the reason. `warnings` are about the pools. `drifted` are the guests
-    that may be repaired. `capacity` is None if no flavors are counted. `stamp` tells one content of the configuration files from another.
+    that may be repaired, `running` the ids of all guests with a process, also of those that could not be read. `capacity` is None if no
+    flavors are counted. `stamp` tells one content of the configuration files from another.
     """
 
     when: Moment
@@ -76,6 +77,7 @@ class Swept(Struct, frozen=True, kw_only=True):
     unread: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
     drifted: tuple[Drifted, ...] = ()
+    running: frozenset[str] = frozenset()
     capacity: HostCapacity | None = None
     stamp: Stamp = ()
 
@@ -111,11 +113,15 @@ class Published(Struct, frozen=True, kw_only=True):
 
 
 class Repaired(Struct, frozen=True, kw_only=True):
-    """A repair has ended. `failure` says why it did not succeed, '' if it did."""
+    """A repair has ended. `failure` says why it did not succeed, '' if it did.
+
+    `needless`: there was no drift any more, and nothing was done.
+    """
 
     when: Moment
     guest: Drifted
     failure: str = ""
+    needless: bool = False
 
 
 class PoolsFollowed(Struct, frozen=True, kw_only=True):

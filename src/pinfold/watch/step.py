@@ -105,8 +105,7 @@ def _rest(draft: Draft, seconds: float) -> None:
 
 def _swept(draft: Draft, event: Swept) -> None:
     state = draft.state
-    running = frozenset(guest.id for guest in event.snapshot.guests if guest.runs)
-    book, undone = repairs.after_sweep(state.book, event.drifted, running, event.when.at)
+    book, undone = repairs.after_sweep(state.book, event.drifted, event.running, event.when.at)
     for one in undone:
         _count(draft, one, "undone")
         draft.log(logging.WARNING, f"guest {one.name}: somebody undid its repair")
@@ -137,6 +136,10 @@ def _swept(draft: Draft, event: Swept) -> None:
 
 def _repaired(draft: Draft, event: Repaired) -> None:
     one = event.guest
+    if event.needless:
+        draft.change(book=repairs.needless(draft.state.book, one.guest_id, event.when.at))
+        draft.complain(f"repair of {one.guest_id}", "")
+        return
     draft.change(book=repairs.repaired(draft.state.book, one.guest_id, event.when.at, failed=bool(event.failure)))
     _count(draft, one, "failed" if event.failure else "done")
     if event.failure:
@@ -176,10 +179,14 @@ def _files_seen(draft: Draft, stamp: Stamp) -> None:
 
 
 def _settings_read(draft: Draft, settings: HostSettings, stamp: Stamp) -> None:
-    """Use the new settings from the next sweep on, which begins now. The connection and the folder of the journal stay."""
+    """Use the new settings from the next sweep on, which begins now. The connection and the folder of the journal stay.
+
+    Other pools put guests into other places, so what was done about drift by the old ones no longer counts.
+    """
     old, why = draft.state.settings, draft.state.reading or "SIGHUP"
     if settings.uri != old.uri or settings.state_dir != old.state_dir:
         draft.log(logging.WARNING, f"{why}: connection_uri and state_dir stay as they are until the watch is started again")
     new = replace(settings, uri=old.uri, state_dir=old.state_dir)
     draft.log(logging.WARNING, f"{why}: the configuration {'has not changed' if new == old else 'was read again'}")
-    draft.change(reading="", read_stamp=stamp, settings=new, due=draft.when.at)
+    book = draft.state.book if new.pools == old.pools else {}
+    draft.change(reading="", read_stamp=stamp, settings=new, due=draft.when.at, book=book)
