@@ -18,8 +18,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count, cycle
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from pinfold.core.encoding import reader
+from pinfold.core.fit.model import Fit
+from pinfold.core.overhead import masks
 from pinfold.lab import cgroup
 from pinfold.lab.daemon import missing
 from pinfold.lab.folder import LabFolder, labs, reap
@@ -28,6 +31,7 @@ PINFOLD: Final = Path(sys.executable).with_name("pinfold")
 REAL: Final = "demo-real"
 NUMA: Final = "demo-numa"
 _INDENT: Final = "    "
+_FIT: Final = reader(Fit)
 POLICIES: Final = {
     "unset": ("pinned", "its emulator threads float over the guest's own pCPUs, beside the vCPU"),
     "share": ("share", "its emulator threads run on the overhead pool, none on the guest's pCPUs"),
@@ -156,16 +160,16 @@ def start_one(folder: LabFolder, name: str, flavor: str) -> bool:
         return False
     if done.returncode != 0:
         raise Failed(f"that ended with status {done.returncode}: {done.stderr.strip()}")
-    print(f"    running: {whereabouts(json.loads(done.stdout)['guest']['record']['placement'])}", flush=True)
+    print(f"    running: {whereabouts(_FIT(json.loads(done.stdout)['guest']['record']['fit'], 'the record'))}", flush=True)
     return True
 
 
-def whereabouts(placement: dict[str, Any]) -> str:
+def whereabouts(fit: Fit) -> str:
     """Where a guest runs, in one line."""
-    words = f"vCPUs on {', '.join(dict.fromkeys(placement['vcpu_cpus']))}"
-    if placement["idle_siblings"]:
-        words += f"; kept idle {placement['idle_siblings']}"
-    return f"{words}; emulator threads on {placement['emulator']['cpus']}"
+    words = f"vCPUs on {', '.join(dict.fromkeys(str(cpus) for cpus in masks(fit).vcpus))}"
+    if fit.idle_siblings:
+        words += f"; kept idle {fit.idle_siblings}"
+    return f"{words}; emulator threads on {fit.emulator}"
 
 
 def all_dedicated(folder: LabFolder) -> None:
