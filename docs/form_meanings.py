@@ -216,7 +216,7 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
         "role": "what the guest uses the pCPU for",
         "thread_class": "the class of the thread that runs there; null for an idle sibling",
         "vcpu": "the vCPU that runs there; null for others",
-        "stray": "whether a guest of Nova's is pinned here and does not belong here",
+        "stray": "whether one of its definitions pins a guest of Nova's to this pCPU, outside the guest's place",
         "drifted": "whether the thread may run elsewhere than recorded; null if that was not observed",
     },
     "OverheadBooking": {

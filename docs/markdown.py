@@ -1,4 +1,4 @@
-"""Tables and escapes of Markdown. What stands in them does not belong here."""
+"""Tables and escapes of Markdown. The callers bring the texts."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 `PINFOLD_FAULT=claim.allocated` kills the process (SIGKILL, as a power cut would) when it first reaches that point; `name:kill:3` at the
 third time; `name:stop` halts it there instead (SIGSTOP), until somebody continues it. `PINFOLD_FAULT_LOG` names a file that gets one
-line `name pid` before anything happens: the proof that the point was hit. What should happen afterwards does not belong here.
+line `name pid` before anything happens: the proof that the point was hit. The test says what should happen afterwards.
 """
 
 from __future__ import annotations

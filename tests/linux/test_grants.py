@@ -72,7 +72,7 @@ def test_mounts_of_huge_pages_tell_their_size_or_mean_the_default(tmp_path: Path
 
 
 def test_a_mount_is_found_if_the_process_sees_the_mark_in_it(tmp_path: Path) -> None:
-    (tmp_path / "7/root/b/libvirt/qemu").mkdir(parents=True)
+    (tmp_path / "7" / "root" / "b" / "libvirt" / "qemu").mkdir(parents=True)
     (tmp_path / "7/mounts").write_text("h /a hugetlbfs rw,pagesize=2M 0 0\nh /b hugetlbfs rw,pagesize=2M 0 0\n")
     assert [(mount.path, mount.found) for mount in huge_page_mounts(7, "libvirt/qemu", proc=tmp_path)] == [("/a", False), ("/b", True)]
 

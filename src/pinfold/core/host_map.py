@@ -40,8 +40,8 @@ class Pool(Enum):
 class Owner(Struct, frozen=True, kw_only=True):
     """One guest that holds a pCPU: its id and name, the class of the thread that runs there, and the vCPU if it is one.
 
-    `guest` is None for a foreign guest whose id is unknown. `thread_class` is None for a sibling that the guest keeps idle. `stray`: a
-    definition of a Nova guest pins it here, but it does not belong here. `drifted`: the thread may run elsewhere than recorded.
+    `guest` is None for a foreign guest whose id is unknown. `thread_class` is None for a sibling that the guest keeps idle. `stray`: one
+    of its definitions pins a guest of Nova's to this pCPU, outside its place. `drifted`: the thread may run elsewhere than recorded.
     """
 
     guest: GuestId | None

@@ -76,7 +76,7 @@ class Aggregates:
 
     @contextmanager
     def _changing(self, aggregate_id: int) -> Iterator[tuple[sa.Connection, AggregateRecord]]:
-        """A transaction in which nobody else can change an aggregate, and the aggregate as read in it."""
+        """Begin a transaction that locks the aggregate, and read the aggregate in it."""
         with self._database.write() as connection:
             aggregates.hold(connection)
             yield connection, get(connection, aggregate_id)

@@ -98,7 +98,7 @@ class Flavors:
 
     @contextmanager
     def _held(self, flavor_id: str) -> Iterator[tuple[sa.Connection, FlavorRecord]]:
-        """A transaction in which nobody else can change the flavor, and the flavor as read in it."""
+        """Begin a transaction that locks the flavor, and read the flavor in it."""
         with self._database.write() as connection:
             row = flavors.hold(connection, flavor_id)
             if row is None:
