@@ -112,6 +112,14 @@ def test_a_repair_that_fails_is_tried_again_ever_later_and_is_nobody_s_undoing()
     assert findings(guard.book, BY_THE_WATCH) == ()
 
 
+def test_a_repair_that_fails_for_weeks_is_still_tried_again() -> None:
+    guard = Guard()
+    guard.sweep(WEB)
+    for _ in range(3_000):
+        assert guard.sweep(WEB, after=LONGEST_PAUSE) == ("web",)
+        guard.repair(failed=True)
+
+
 @given(steps=st.lists(st.tuples(st.booleans(), st.booleans(), st.floats(0.1, 300.0)), max_size=60))
 def test_no_more_than_three_repairs_in_a_row_are_undone(steps: list[tuple[bool, bool, float]]) -> None:
     """However drift comes and goes, a process gets at most three repairs that succeed, until it is calm for an hour."""

@@ -43,12 +43,13 @@ class Drifted(Struct, frozen=True, kw_only=True):
 class Attempts(Struct, frozen=True, kw_only=True):
     """What was done about one guest's process. `stands`: the last repair succeeded, and no drift was seen since.
 
-    `again` is the earliest moment of the next repair, `calm_since` since when there is no drift, None with drift.
+    `again` is the earliest moment of the next repair, `calm_since` since when there is no drift, None with drift. `pause` is how long the
+    next repair waits if this one fails.
     """
 
     drifted: Drifted
     undone: int = 0
-    failed: int = 0
+    pause: float = PAUSES[0]
     stands: bool = False
     again: float = 0.0
     calm_since: float | None = None
@@ -110,9 +111,8 @@ def repaired(book: Book, guest: str, now: float, *, failed: bool) -> Book:
     if known is None:
         return book
     if failed:
-        pause = min(PAUSES[0] * 2**known.failed, LONGEST_PAUSE)
-        return {**book, guest: replace(known, failed=known.failed + 1, again=now + pause)}
-    return {**book, guest: replace(known, failed=0, stands=True)}
+        return {**book, guest: replace(known, pause=min(2 * known.pause, LONGEST_PAUSE), again=now + known.pause)}
+    return {**book, guest: replace(known, pause=PAUSES[0], stands=True)}
 
 
 def needless(book: Book, guest: str, now: float) -> Book:
