@@ -60,6 +60,18 @@ class CpuSet:
         return cls((), mask)
 
     @classmethod
+    def union(cls, sets: Iterable[CpuSet]) -> CpuSet:
+        """The CPUs that are in any of the sets.
+
+        >>> CpuSet.union([CpuSet.of(0, 1), CpuSet.of(1, 3)])
+        CpuSet('0-1,3')
+        """
+        mask = 0
+        for one in sets:
+            mask |= one._mask
+        return cls((), mask)
+
+    @classmethod
     def parse(cls, text: str) -> CpuSet:
         """Parse a cpulist such as `0-3,8`. Blanks and empty items are allowed. `^n` and `^n-m` exclude CPUs, at any position in the list.
 

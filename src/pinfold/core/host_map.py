@@ -221,9 +221,7 @@ class _Pcpus:
         self._floating = self._overhead = CpuSet()
         for claim in state.ledger.claims:
             vcpus += claim.fit.floating_count
-            self._floating |= claim.fit.float_set
-            for cell in claim.fit.cells:
-                self._floating |= cell.float_set
+            self._floating |= claim.fit.floating
             self._overhead |= claim.fit.emulator - claim.fit.taken
         for stranger in observed.strangers or ():
             vcpus += stranger.floats

@@ -104,10 +104,7 @@ def _with_claims(state: HostState, claims: tuple[Claim, ...]) -> HostState:
 
 def retiring(state: HostState) -> CpuSet:
     """The pCPUs that live claims hold but that are no longer in the dedicated pool."""
-    mask = 0
-    for one in state.ledger.claims:
-        mask |= one.fit.taken.mask
-    return CpuSet.from_mask(mask & ~state.pools.dedicated.mask)
+    return CpuSet.union(one.fit.taken for one in state.ledger.claims) - state.pools.dedicated
 
 
 def roles(state: HostState) -> dict[int, PcpuRole]:

@@ -102,11 +102,7 @@ def _with_overhead(fit: Fit, request: GuestRequest, others: HostState) -> Fit | 
 
 def _own(fit: Fit, online: CpuSet) -> CpuSet:
     """The guest's own pCPUs for overhead threads: those of vCPUs that are not realtime, without offline ones unless all are."""
-    mask = fit.float_set.mask
-    for cell in fit.cells:
-        mask |= cell.float_set.mask
-    mask |= CpuSet(pcpu for vcpu, pcpu in fit.pins if vcpu not in fit.realtime).mask
-    own = CpuSet.from_mask(mask)
+    own = fit.floating | CpuSet(pcpu for vcpu, pcpu in fit.pins if vcpu not in fit.realtime)
     return own & online or own
 
 

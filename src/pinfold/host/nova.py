@@ -124,7 +124,7 @@ def _by_rank(guest: HostGuest, ours: CpuSet) -> tuple[DefinedPins, ...]:
 def _taken(asked: DefinedPins) -> CpuSet:
     """The pCPUs that a definition names one by one, for a vCPU or the emulator."""
     sets = [cpus for _, cpus in asked.vcpus] + ([] if asked.emulator is None else [asked.emulator])
-    return _union(cpus for cpus in sets if len(cpus) == 1)
+    return CpuSet.union(cpus for cpus in sets if len(cpus) == 1)
 
 
 def _told(nova: NovaRecord) -> GuestRequest | None:
@@ -170,9 +170,9 @@ def _floating(
         given = [cpus for one in asked for cpus in _float_sets(one, vcpu, online, pinned=bound)]
         sets.append(next((cpus for cpus in given if cpus & online and cpus & online <= shared), CpuSet()))
     if all(sets):
-        wanted = InferredMasks(vcpus=tuple(sets), overhead=_union(sets))
+        wanted = InferredMasks(vcpus=tuple(sets), overhead=CpuSet.union(sets))
         return Reading(wanted=wanted, place=Place(floating=wanted.overhead), stated=stated)
-    beyond = _union(cpus for vcpu in range(guest.vcpus) for cpus in _float_sets(asked[0], vcpu, online, pinned=True)[:1])
+    beyond = CpuSet.union(cpus for vcpu in range(guest.vcpus) for cpus in _float_sets(asked[0], vcpu, online, pinned=True)[:1])
     movable = cells == 1 or not bound or not any(one.vcpus for one in asked)
     wanted = InferredMasks(vcpus=(CpuSet(),) * guest.vcpus, overhead=CpuSet())
     return Reading(wanted=wanted, place=Place(), stated=stated, beyond=beyond, movable=movable)
@@ -202,14 +202,14 @@ class _Pinned:
         sets = self._vcpu_sets(bases)
         findings = list(self._lost(bases, sets))
         realtime = self._realtime()
-        own = _union(cpus for vcpu, cpus in enumerate(sets) if vcpu not in realtime) if all(sets) else CpuSet()
-        pinned = _union(sets[vcpu] for vcpu in self.dedicated)
+        own = CpuSet.union(cpus for vcpu, cpus in enumerate(sets) if vcpu not in realtime) if all(sets) else CpuSet()
+        pinned = CpuSet.union(sets[vcpu] for vcpu in self.dedicated)
         policy = self._policy(own, pinned)
         overhead, known = self._overhead(policy, own, pinned)
         if not known:
             findings.append(self._unknown(policy))
         alone = pinned | overhead if table.own_pcpus(policy) else pinned
-        floating = _union(cpus for vcpu, cpus in enumerate(sets) if vcpu not in self.dedicated)
+        floating = CpuSet.union(cpus for vcpu, cpus in enumerate(sets) if vcpu not in self.dedicated)
         # If one pin is unknown the others may be wrong too: judge none of them, but count all as held.
         whole = all(sets[vcpu] for vcpu in self.dedicated)
         vcpus = tuple(CpuSet() if vcpu in self.dedicated and not whole else cpus for vcpu, cpus in enumerate(sets))
@@ -241,12 +241,12 @@ class _Pinned:
     def _possible(self, asked: DefinedPins) -> bool:
         pins = dict(asked.vcpus)
         sets = [pins.get(vcpu, CpuSet()) for vcpu in self.dedicated]
-        apart = len(_union(sets)) == len(sets) == sum(len(cpus) for cpus in sets)
-        return apart and (self.pools is None or _union(sets) <= self.pools.dedicated)
+        apart = len(CpuSet.union(sets)) == len(sets) == sum(len(cpus) for cpus in sets)
+        return apart and (self.pools is None or CpuSet.union(sets) <= self.pools.dedicated)
 
     def _own(self, asked: DefinedPins) -> CpuSet:
         realtime = self._realtime()
-        return _union(cpus for vcpu, cpus in asked.vcpus if vcpu not in realtime)
+        return CpuSet.union(cpus for vcpu, cpus in asked.vcpus if vcpu not in realtime)
 
     def _vcpu_sets(self, bases: tuple[DefinedPins, ...]) -> tuple[CpuSet, ...]:
         """The place of each vCPU, empty if unknown. No two pinned vCPUs have the same place."""
@@ -337,10 +337,3 @@ def _said(sets: list[CpuSet | None]) -> str:
     """The values of the definitions as text, the live one first; a single value if they agree."""
     words = list(dict.fromkeys("every pCPU" if cpus is None else str(cpus) for cpus in sets))
     return words[0] if len(words) == 1 else f"{words[0]} now and on {words[1]} from the next start on"
-
-
-def _union(sets: Iterable[CpuSet]) -> CpuSet:
-    mask = 0
-    for cpus in sets:
-        mask |= cpus.mask
-    return CpuSet.from_mask(mask)

@@ -125,11 +125,7 @@ def lingering(guest: HostGuest, unowned: CpuSet) -> Foreign | None:
     """
     if guest.record is None or not guest.active:
         return None
-    fit = guest.record.fit
-    mask = fit.emulator.mask | fit.float_set.mask
-    for cell in fit.cells:
-        mask |= cell.float_set.mask
-    left = CpuSet.from_mask(mask) & unowned
+    left = (guest.record.fit.emulator | guest.record.fit.floating) & unowned
     return Foreign(name=f"threads of {guest.name}", cpus=left) if left else None
 
 
@@ -139,12 +135,8 @@ def own_pins(guest: HostGuest, topology: Topology) -> CpuSet:
     A running guest that somebody pinned elsewhere uses the pCPUs of its live definition now, and comes back to those of its persistent
     definition. A set that covers the whole host is ignored, because it binds nothing. So is `<vcpu cpuset>`, over which a guest floats.
     """
-    mask = 0
-    for pins in (guest.pins, guest.kept):
-        for cpus in () if pins is None else _pinned_sets(pins):
-            if not topology.online <= cpus:
-                mask |= cpus.mask
-    return CpuSet.from_mask(mask)
+    sets = (cpus for pins in (guest.pins, guest.kept) if pins is not None for cpus in _pinned_sets(pins))
+    return CpuSet.union(cpus for cpus in sets if not topology.online <= cpus)
 
 
 def _pinned_sets(pins: DefinedPins) -> tuple[CpuSet, ...]:

@@ -90,11 +90,8 @@ class Process(Struct, frozen=True, kw_only=True):
 
 def place_of(fit: Fit) -> Place:
     """The place that a recorded fit gives a guest."""
-    floating = fit.float_set.mask
-    for cell in fit.cells:
-        floating |= cell.float_set.mask
     pooled = fit.emulator if fit.emulator_placement is EmulatorPlacement.POOL else None
-    return Place(alone=fit.taken, floating=CpuSet.from_mask(floating), pooled=pooled, local=bool(fit.overhead_cells))
+    return Place(alone=fit.taken, floating=fit.floating, pooled=pooled, local=bool(fit.overhead_cells))
 
 
 def two_owners(holders: Iterable[Holder]) -> tuple[Finding, ...]:
@@ -247,7 +244,7 @@ def foreign_floating(
 
 def _beyond(threads: Iterable[ObservedThread], own: CpuSet, pools: Pools, online: CpuSet) -> CpuSet:
     """The dedicated pCPUs that the threads may run on, other than the guest's own."""
-    return (_union(thread.allowed for thread in threads) & online - own) & pools.exclusive
+    return (CpuSet.union(thread.allowed for thread in threads) & online - own) & pools.exclusive
 
 
 def _floats(subject: Subject, about: str, own: CpuSet, astray: CpuSet, steps: tuple[Step, ...], advice: str) -> Finding:
@@ -270,7 +267,7 @@ def _floated(threads: tuple[ObservedThread, ...], vcpus: int, shared: CpuSet, on
     """
 
     def pin(what: Pinned, of: tuple[ObservedThread, ...], index: int = 0) -> Step:
-        within = _union(thread.allowed for thread in of) & shared
+        within = CpuSet.union(thread.allowed for thread in of) & shared
         cpus = within if within and keep else shared
         astray = tuple(thread for thread in of if thread.allowed & online != cpus)
         return Pin(what=what, index=index, cpus=cpus, online=cpus & online, live=True, kept=True, threads=astray)
@@ -294,7 +291,7 @@ def foreign_process(process: Process, pools: Pools, online: CpuSet, default: Cpu
     and the service manager decide where those run. A foreign virtual machine gets no repair command, because only who runs it knows why
     its vCPUs are pinned there.
     """
-    astray = _union(allowed for allowed in process.allowed if allowed != default and not online <= allowed) & pools.exclusive
+    astray = CpuSet.union(allowed for allowed in process.allowed if allowed != default and not online <= allowed) & pools.exclusive
     if not astray:
         return ()
     elsewhere = online - pools.dedicated
@@ -351,10 +348,3 @@ def record_unreadable(subject: Subject, problem: str, shutdown: str) -> Finding:
         observed=problem,
         advice=advice,
     )
-
-
-def _union(sets: Iterable[CpuSet]) -> CpuSet:
-    mask = 0
-    for cpus in sets:
-        mask |= cpus.mask
-    return CpuSet.from_mask(mask)

@@ -27,10 +27,7 @@ _LATE_SECONDS: Final = 0.1
 
 def named_cpus(masks: ExpectedMasks) -> CpuSet:
     """Every pCPU that `masks` names."""
-    union = masks.overhead
-    for cpus in masks.vcpus:
-        union |= cpus
-    return union
+    return CpuSet.union((masks.overhead, *masks.vcpus))
 
 
 def refuse_absent(masks: ExpectedMasks, online: CpuSet) -> None:

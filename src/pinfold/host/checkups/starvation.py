@@ -39,7 +39,7 @@ def starvation(
     """
     check = Check.STARVATION
     vcpus = [(guest, thread) for guest in guests for thread in guest.threads if _realtime_vcpu(thread)]
-    busy = _union(thread.allowed for _, thread in vcpus) & online
+    busy = CpuSet.union(thread.allowed for _, thread in vcpus) & online
     unseen = [
         check.found(Health.UNUSED, f"the threads of guest {guest.subject.name} cannot be seen: {guest.problem}")
         for guest in guests
@@ -76,7 +76,7 @@ def _starved(
     online: CpuSet,
     command: Callable[[Subject, tuple[Step, ...]], str],
 ) -> Checkup:
-    where = _union(thread.allowed for thread in waiting) & busy
+    where = CpuSet.union(thread.allowed for thread in waiting) & busy
     only = all(thread.allowed & online <= busy for thread in waiting)
     beside = [(other, vcpu) for other, vcpu in vcpus if not vcpu.allowed.isdisjoint(where)]
     words = (
@@ -103,10 +103,3 @@ def _in_pool(inside: CpuSet, vcpus: Iterable[tuple[RunningGuest, ObservedThread]
 def _seen(guest: RunningGuest, thread: ObservedThread) -> Seen:
     path = f"/proc/{guest.subject.pid}/task/{thread.tid}"
     return Seen(source=path, value=f"{thread.name}, {thread.scheduler}, Cpus_allowed_list {thread.allowed}")
-
-
-def _union(sets: Iterable[CpuSet]) -> CpuSet:
-    mask = 0
-    for cpus in sets:
-        mask |= cpus.mask
-    return CpuSet.from_mask(mask)

@@ -117,8 +117,5 @@ def _sentence(finding: Finding) -> str:
 
 
 def _words(placed: Fit) -> str:
-    mask = 0
     wanted = masks(placed)
-    for cpus in wanted.vcpus:
-        mask |= cpus.mask
-    return f"vCPUs on {CpuSet.from_mask(mask)}, emulator threads on {wanted.overhead}"
+    return f"vCPUs on {CpuSet.union(wanted.vcpus)}, emulator threads on {wanted.overhead}"
