@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import httpx
 import pytest
+from msgspec import structs
 from tests.build.requests import pinned
 from tests.build.rows import add_guest, add_host, wanted
 from tests.rig.promises import at_rest
@@ -12,6 +13,7 @@ from tests.service.claiming import EAGER, create, synced_hosts
 from pinfold.accounting.client import Placement
 from pinfold.accounting.embedded import Embedded
 from pinfold.core.errors import Unavailable
+from pinfold.core.request.model import Flavor
 from pinfold.service.claims.outcome import Claimed
 from pinfold.service.fleet import assemble
 from pinfold.store import claims, guests
@@ -21,14 +23,17 @@ pytestmark = pytest.mark.real_placement
 
 
 class _Faulty(httpx.BaseTransport):
-    """Stands in front of the real Placement and fails the next mutating calls, before or after they reach it."""
+    """Stands in front of the real Placement and fails the next mutating calls, before or after they reach it; all calls while `away`."""
 
     def __init__(self, real: httpx.BaseTransport) -> None:
         self.real = real
         self.before: list[httpx.Response | Exception] = []
         self.after: list[httpx.Response | Exception] = []
+        self.away = False
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if self.away:
+            raise httpx.ConnectError("away")
         if request.method == "GET":
             return self.real.handle_request(request)
         if self.before:
@@ -106,3 +111,21 @@ def test_a_host_that_placement_does_not_know_yet_is_passed_over(database: Databa
         assert {refused.host for refused in made.refusals} <= unknown
     fleet.healer.heal()
     at_rest(database, placement)
+
+
+def test_slots_are_counted_without_a_flavor_that_names_traits_while_placement_is_away_and_with_it_afterwards(
+    database: Database, faulty: _Faulty
+) -> None:
+    fleet = assemble(database, _behind(faulty), EAGER)
+    synced_hosts(database, fleet, "c01")
+    plain = Flavor(name="plain", vcpus=2, memory_mib=64, extra_specs=(("hw:cpu_policy", "dedicated"),))
+    smt = structs.replace(plain, name="smt", extra_specs=(*plain.extra_specs, ("trait:HW_CPU_HYPERTHREADING", "required")))
+
+    def counted() -> dict[str, int]:
+        return {each.flavor: each.slots for each in fleet.scheduler.capacity((plain, smt)).fleet.flavors}
+
+    assert counted() == {"plain": 7, "smt": 7}
+    faulty.away = True
+    assert counted() == {"plain": 7}
+    faulty.away = False
+    assert counted() == {"plain": 7, "smt": 7}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec import structs
 
 from pinfold.core.errors import PinfoldError
-from pinfold.core.fit.capacity import Asked, FleetCapacity, HostCapacity, NotCounted, capacity, demands_of, total
+from pinfold.core.fit.capacity import FlavorDemand, FleetCapacity, HostCapacity, NotCounted, capacity, demands_of, total
 from pinfold.core.fit.count import Counts
 from pinfold.core.identity import GuestId, HostId
 from pinfold.core.request.model import Flavor
@@ -25,30 +25,30 @@ class CapacityReader:
     def __init__(self, index: Index, sets: PlacementSets) -> None:
         self._index = index
         self._sets = sets
-        self._flavors: tuple[Flavor, ...] = ()
-        self._known: dict[HostId, _Known] = {}
+        self._last: tuple[tuple[FlavorDemand, ...], dict[HostId, _Known]] = ((), {})
 
     def read(self, flavors: Sequence[Flavor]) -> FleetCapacity:
         """What the hosts of the index have left for guests of these flavors, each with one disk.
 
         A host that is down, disabled or fenced has no slots. A flavor that names traits while Placement is away is not counted.
         """
-        wanted = tuple(flavors)
-        asked, conditions, left_out = self._asked(wanted)
-        known = self._known if self._flavors == wanted else {}
+        wanted, conditions, left_out = self._wanted(flavors)
+        last, known = self._last
+        if last != wanted:
+            known = {}
         entries = self._index.look(lambda view: sorted(view.entries, key=lambda entry: (entry.name, entry.id)))
-        fresh = {entry.id: _counted(entry, asked, conditions, known.get(entry.id)) for entry in entries}
-        self._flavors, self._known = wanted, fresh
+        fresh = {entry.id: _counted(entry, wanted, conditions, known.get(entry.id)) for entry in entries}
+        self._last = wanted, fresh
         hosts = tuple(found for _, _, _, found in fresh.values())
-        return FleetCapacity(hosts=hosts, fleet=total(hosts, [name for name, _ in asked]), not_counted=left_out)
+        return FleetCapacity(hosts=hosts, fleet=total(hosts, [name for name, _ in wanted]), not_counted=left_out)
 
-    def _asked(self, flavors: tuple[Flavor, ...]) -> tuple[tuple[Asked, ...], dict[str, Conditions], tuple[NotCounted, ...]]:
+    def _wanted(self, flavors: Iterable[Flavor]) -> tuple[tuple[FlavorDemand, ...], dict[str, Conditions], tuple[NotCounted, ...]]:
         """The demands without traits, what hosts must be for the flavors that name traits, and the flavors that are not counted."""
-        asked, refused = demands_of(flavors)
-        kept: list[Asked] = []
+        demands, refused = demands_of(flavors)
+        kept: list[FlavorDemand] = []
         left_out = list(refused)
         conditions: dict[str, Conditions] = {}
-        for name, demand in asked:
+        for name, demand in demands:
             if demand.traits:
                 try:
                     conditions[name] = self._sets.conditions(HostSearch(guest=GuestId(""), request=demand.request))
@@ -60,9 +60,9 @@ class CapacityReader:
         return tuple(kept), conditions, tuple(left_out)
 
 
-def _counted(entry: Entry, asked: Sequence[Asked], conditions: dict[str, Conditions], known: _Known | None) -> _Known:
+def _counted(entry: Entry, wanted: Sequence[FlavorDemand], conditions: dict[str, Conditions], known: _Known | None) -> _Known:
     barred = frozenset(name for name, rule in conditions.items() if rule.reasons(entry.id))
     if known is not None and known[0] is entry.counts and known[1:3] == (entry.open, barred):
         return known
-    found = capacity(entry.counts, asked, takes_guests=entry.open, barred=barred)
+    found = capacity(entry.counts, wanted, takes_guests=entry.open, barred=barred)
     return entry.counts, entry.open, barred, structs.replace(found, host=entry.name)

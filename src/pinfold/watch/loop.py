@@ -14,7 +14,7 @@ from typing import Final, assert_never
 from msgspec.structs import replace
 
 from pinfold.core.errors import PinfoldError
-from pinfold.core.fit.capacity import Asked
+from pinfold.core.fit.capacity import FlavorDemand
 from pinfold.core.settings import HostSettings, RepairScope
 from pinfold.core.usage import Usage
 from pinfold.drivers.port import Driver
@@ -57,7 +57,7 @@ class Watch:
         scope: RepairScope = RepairScope.OFF,
         pools: PoolsMode = PoolsMode.REPORT,
         files: tuple[str, ...] = (),
-        flavors: tuple[Asked, ...] = (),
+        flavors: tuple[FlavorDemand, ...] = (),
         note: Callable[[Change, float], None] = lambda _change, _at: None,
         alive: Callable[[], None] = lambda: None,
     ) -> None:

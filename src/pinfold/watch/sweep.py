@@ -6,7 +6,7 @@ import time
 
 from msgspec import Struct
 
-from pinfold.core.fit.capacity import Asked, HostCapacity, capacity
+from pinfold.core.fit.capacity import FlavorDemand, HostCapacity, capacity
 from pinfold.core.fit.count import count_host
 from pinfold.core.repairs import Drifted
 from pinfold.core.settings import HostSettings, RepairScope
@@ -32,7 +32,7 @@ class Sweeping(Struct, frozen=True, kw_only=True):
     capacity: HostCapacity | None = None
 
 
-def sweep(driver: Driver, settings: HostSettings, scope: RepairScope = RepairScope.OFF, flavors: tuple[Asked, ...] = ()) -> Sweeping:
+def sweep(driver: Driver, settings: HostSettings, scope: RepairScope = RepairScope.OFF, flavors: tuple[FlavorDemand, ...] = ()) -> Sweeping:
     """Sweep the host. Guests that cannot be read are left out of the audit, and named. `scope` says whose drift may be repaired.
     `flavors` are those whose free slots are counted.
 

@@ -82,25 +82,27 @@ class FleetCapacity(Struct, frozen=True, kw_only=True):
     not_counted: tuple[NotCounted, ...] = ()
 
 
-Asked = tuple[str, Demand]
+FlavorDemand = tuple[str, Demand]
 """A flavor's name and the demand of a guest of it."""
 
 _RESOURCES: Final = tuple(Resource)
 
 
-def demands_of(flavors: Iterable[Flavor]) -> tuple[tuple[Asked, ...], tuple[NotCounted, ...]]:
+def demands_of(flavors: Iterable[Flavor]) -> tuple[tuple[FlavorDemand, ...], tuple[NotCounted, ...]]:
     """The demand of a guest of each flavor, with one disk; and the flavors that are refused as requests. Pure."""
-    asked: list[Asked] = []
+    demands: list[FlavorDemand] = []
     refused: list[NotCounted] = []
     for flavor in flavors:
         try:
-            asked.append((flavor.name, prepare(compile_request(flavor, disks=1))))
+            demands.append((flavor.name, prepare(compile_request(flavor, disks=1))))
         except InvalidRequest as error:
             refused.append(NotCounted(flavor=flavor.name, why=str(error)))
-    return tuple(asked), tuple(refused)
+    return tuple(demands), tuple(refused)
 
 
-def capacity(counts: Counts, flavors: Sequence[Asked], *, takes_guests: bool = True, barred: frozenset[str] = frozenset()) -> HostCapacity:
+def capacity(
+    counts: Counts, flavors: Sequence[FlavorDemand], *, takes_guests: bool = True, barred: frozenset[str] = frozenset()
+) -> HostCapacity:
     """What the counted host has left for guests of these flavors. Flavors named in `barred` may not go there. Pure."""
     slots = [free_slots(demand, counts) if takes_guests and name not in barred else 0 for name, demand in flavors]
     return HostCapacity(
