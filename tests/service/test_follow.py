@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import pytest
+import sqlalchemy as sa
 from msgspec import structs
 from tests.build.hosts import cpus, report
 from tests.build.requests import floating, pinned
@@ -14,16 +16,19 @@ from tests.service.claiming import EAGER, create, refuse, synced_hosts
 from pinfold.accounting.client import Placement
 from pinfold.accounting.resources import OVERHEAD, PCPU
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.errors import Unavailable
-from pinfold.core.host import Limits, OverheadRates
+from pinfold.core.errors import Conflict, Unavailable
+from pinfold.core.fit.model import Fit
+from pinfold.core.host import HostState, Limits, OverheadRates
+from pinfold.core.identity import HostId
 from pinfold.core.ledger import retiring
 from pinfold.core.pools import Pools
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest
-from pinfold.service.claims.amend import Amender, StaleError
+from pinfold.service.claims.amend import TRIES, Amender, StaleError
+from pinfold.service.claims.follow import Follower
 from pinfold.service.fleet import Fleet, assemble
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.records import ClaimRecord, HostReport
+from pinfold.store.records import ClaimRecord, HostReport, Order
 
 pytestmark = pytest.mark.real_placement
 
@@ -230,8 +235,69 @@ def test_a_decision_on_a_host_of_before_leaves_the_newer_amounts_in_placement(
     assert newer is not None
     amender = Amender(database, placement, fleet.scheduler)
     with pytest.raises(StaleError):
-        amender.amend(claim, ledger, structs.replace(claim.fit, overhead_millicpu=500), lambda *_: None, moved=False)
+        amender.amend(claim, ledger.state, structs.replace(claim.fit, overhead_millicpu=500), lambda *_: None, moved=False)
     found = placement.allocation(made.guest)
     assert found is not None
     assert found.providers == newer.providers
+    at_rest(database, placement)
+
+
+def test_a_host_is_read_once_for_all_guests_that_follow(
+    database: Database, fleet: Fleet, placement: Placement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (host,) = synced_hosts(database, fleet, "c01")
+    made = [create(database, fleet, pinned(1, emulator=EmulatorPolicy.SHARE)) for _ in range(3)]
+    read, orders = [], guests.orders
+
+    def counted(connection: sa.Connection, host_id: HostId) -> tuple[Order, ...]:
+        read.append(host_id)
+        return orders(connection, host_id)
+
+    monkeypatch.setattr(guests, "orders", counted)
+    reported(database, fleet, host, other_pools("0,8-9", "1-7,10-15"))
+    assert len(read) == 1
+    assert [claim_of(database, one.guest).fit.emulator for one in made] == [cpus("0,8-9")] * 3
+    at_rest(database, placement)
+
+
+class _Crowded(Amender):
+    """Somebody else changes the host after each claim is amended, and with `before` also just before it."""
+
+    def __init__(self, database: Database, placement: Placement, fleet: Fleet, *, before: bool) -> None:
+        super().__init__(database, placement, fleet.scheduler)
+        self._before = before
+
+    def amend(self, claim: ClaimRecord, host: HostState, fit: Fit, then: Callable[[sa.Connection, int], None], *, moved: bool) -> HostState:
+        if self._before:
+            self._change(claim.host)
+        amended = super().amend(claim, host, fit, then, moved=moved)
+        self._change(claim.host)
+        return amended
+
+    def _change(self, host: HostId) -> None:
+        with self._database.write() as connection:
+            hosts.bump(connection, host, ledger=True)
+
+
+def test_guests_follow_one_after_another_on_a_host_that_keeps_changing(database: Database, fleet: Fleet, placement: Placement) -> None:
+    (host,) = synced_hosts(database, fleet, "c01")
+    made = [create(database, fleet, pinned(1, emulator=EmulatorPolicy.SHARE)) for _ in range(TRIES + 1)]
+    with database.write() as connection:
+        hosts.report(connection, host, other_pools("0,8-9", "1-7,10-15"))
+    Follower(database, _Crowded(database, placement, fleet, before=False), fleet.providers).follow(host)
+    assert [claim_of(database, one.guest).fit.emulator for one in made] == [cpus("0,8-9")] * len(made)
+    at_rest(database, placement)
+
+
+def test_guests_wait_for_the_healer_if_the_host_changes_before_each_try(database: Database, fleet: Fleet, placement: Placement) -> None:
+    (host,) = synced_hosts(database, fleet, "c01")
+    made = create(database, fleet, SHARE)
+    with database.write() as connection:
+        hosts.report(connection, host, other_pools("0,8-9", "1-7,10-15"))
+    crowded = Follower(database, _Crowded(database, placement, fleet, before=True), fleet.providers)
+    with pytest.raises(Conflict, match=f"changed {TRIES} times"):
+        crowded.follow(host)
+    assert claim_of(database, made.guest).fit == made.fit
+    fleet.healer.heal()
+    assert claim_of(database, made.guest).fit.emulator == cpus("0,8-9")
     at_rest(database, placement)

@@ -20,12 +20,14 @@ from pinfold.accounting.client import Placement
 from pinfold.accounting.resources import amounts
 from pinfold.core.errors import Conflict, PinfoldError
 from pinfold.core.fit.model import Fit
+from pinfold.core.host import HostState
+from pinfold.core.ledger import amend
 from pinfold.faultpoints import fault_point
 from pinfold.scheduler.scheduler import Scheduler
 from pinfold.service.claims.booking import larger, reallocate, settle
 from pinfold.store import claims, hosts
 from pinfold.store.database import Database
-from pinfold.store.records import ClaimRecord, HostLedger
+from pinfold.store.records import ClaimRecord
 
 TRIES = 5
 """How often a decision is made anew after its host's revision went stale."""
@@ -44,13 +46,14 @@ class Amender:
         self._placement = placement
         self._fresh = scheduler.freshness
 
-    def amend(self, claim: ClaimRecord, host: HostLedger, fit: Fit, then: Callable[[sa.Connection, int], None], *, moved: bool) -> None:
-        """Give the claim that fit, decided on `host`. `then` writes in the same transaction; it gets the new revision.
+    def amend(self, claim: ClaimRecord, host: HostState, fit: Fit, then: Callable[[sa.Connection, int], None], *, moved: bool) -> HostState:
+        """Give the claim that fit, decided on `host`, and return the host with it. `then` writes in the same transaction; it gets the new
+        revision.
 
         `moved` is that of `store.claims.amend`. Raises `StaleError` if the host or the claim has changed since, `OverCapacity` if Placement
         has no room, `Conflict`, `Unavailable`, and what `then` raises.
         """
-        wanted = amounts(fit, host.state)
+        wanted = amounts(fit, host)
         both = larger(claim.amounts, wanted)
         grows = both != claim.amounts
         if grows:
@@ -59,7 +62,7 @@ class Amender:
         try:
             with self._database.write() as connection:
                 try:
-                    made = hosts.advance(connection, claim.host, host.record.revision, also_disabled=True)
+                    made = hosts.advance(connection, claim.host, host.revision, also_disabled=True)
                 except Conflict as error:
                     raise StaleError from error
                 claims.amend(connection, claim, fit=fit, amounts=wanted, revision=made, moved=moved)
@@ -73,6 +76,7 @@ class Amender:
         self._fresh.host(claim.host)
         if wanted != claim.amounts:
             self._settle(claim.guest)
+        return amend(host, claim.guest, fit, claim.id)
 
     def _settle(self, guest: str) -> None:
         """Set Placement to what the ledger says now: another process may have amended the claim since this one read it.

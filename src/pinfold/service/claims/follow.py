@@ -10,7 +10,7 @@ import logging
 
 from pinfold.accounting.placement_responses import OverCapacity
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
-from pinfold.core.fit.model import Fit, NoFit
+from pinfold.core.fit.model import NoFit
 from pinfold.core.host import Claim
 from pinfold.core.identity import HostId
 from pinfold.core.pool_change import follow
@@ -18,7 +18,7 @@ from pinfold.service.claims.amend import TRIES, Amender, StaleError
 from pinfold.service.providers import Providers
 from pinfold.store import guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.records import ClaimRecord, Desired, HostLedger
+from pinfold.store.records import Desired
 
 _log = logging.getLogger(__name__)
 
@@ -47,54 +47,48 @@ class Follower:
     def follow(self, host: HostId) -> tuple[str, ...]:
         """Amend every held claim of the host whose threads the pools of today move; then Placement offers what is still held and no more.
 
-        Does nothing while the host is away.
-        Returns a sentence for each guest that cannot follow; its claim stays. Raises `Conflict` if the host keeps changing, `Unavailable`.
+        Returns a sentence for each guest that cannot follow; its claim stays. Does nothing while the host is away. Raises `Conflict` if the
+        host changes `TRIES` times in a row before any guest has followed, `Unavailable`.
         """
-        for _ in range(TRIES):
+        followed: set[str] = set()
+        tries = TRIES
+        while tries:
+            before = len(followed)
             try:
-                return self._pass(host)
+                left = self._pass(host, followed)
             except StaleError:
+                tries = TRIES if len(followed) > before else tries - 1
                 continue
+            if followed:
+                self._providers.sync_or_later(host)
+            return tuple(f"guest {guest}: its threads stay where they are: {why}" for guest, why in sorted(left.items()))
         raise Conflict(f"host {host} changed {TRIES} times while its guests followed its pools; the healer goes on")
 
-    def _pass(self, host: HostId) -> tuple[str, ...]:
-        left: dict[str, str] = {}
-        settled: set[str] = set()
-        amended = False
-        while (found := self._next(host, left, settled)) is not None:
-            claim, ledger, fit = found
-            try:
-                self._amender.amend(claim, ledger, fit, lambda *_: None, moved=False)
-                settled.add(claim.guest)
-                amended = True
-            except OverCapacity as error:
-                left[claim.guest] = str(error)
-            except Conflict as error:  # of this guest alone: the others go on
-                self._providers.leave_to_healer()
-                left[claim.guest] = str(error)
-        if amended:
-            self._providers.sync_or_later(host)
-        return tuple(f"guest {guest}: its threads stay where they are: {why}" for guest, why in sorted(left.items()))
+    def _pass(self, host: HostId, followed: set[str]) -> dict[str, str]:
+        """Read the host once, and amend its guests' claims one after another, each decided on the host with those before it.
 
-    def _next(self, host: HostId, left: dict[str, str], settled: set[str]) -> tuple[ClaimRecord, HostLedger, Fit] | None:
-        """The first guest, by id, whose claim has to change, with the host at that moment.
-
-        Those that cannot follow are put into `left`, and those that need not into `settled`; neither is looked at again.
+        Adds the guests that follow to `followed`, and returns why others cannot. Raises `StaleError` if somebody else changes the host.
         """
+        left: dict[str, str] = {}
         with self._database.read() as connection:
             ledgers, orders = hosts.ledgers(connection, (host,)), guests.orders(connection, host)
         if not ledgers or not ledgers[0].record.up:
-            return None
-        (ledger,) = ledgers
+            return left
+        state = ledgers[0].state
         for order in orders:
             claim = order.claim
-            if claim.guest in left or claim.guest in settled or order.guest.desired is not Desired.RUNNING:
+            if order.guest.desired is not Desired.RUNNING:
                 continue
-            found = follow(Claim(guest=claim.guest, fit=claim.fit, id=claim.id), order.guest.request, ledger.state)
+            found = follow(Claim(guest=claim.guest, fit=claim.fit, id=claim.id), order.guest.request, state)
             if isinstance(found, NoFit):
                 left[claim.guest] = found.sentence()
             elif found.fit != claim.fit:
-                return claim, ledger, found.fit
-            else:
-                settled.add(claim.guest)
-        return None
+                try:
+                    state = self._amender.amend(claim, state, found.fit, lambda *_: None, moved=False)
+                    followed.add(claim.guest)
+                except OverCapacity as error:
+                    left[claim.guest] = str(error)
+                except Conflict as error:  # of this guest alone: the others go on
+                    self._providers.leave_to_healer()
+                    left[claim.guest] = str(error)
+        return left

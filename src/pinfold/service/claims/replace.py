@@ -101,7 +101,7 @@ class Replacer:
             then(connection, moves[0])
 
         try:
-            self._amender.amend(claim, host, plan.fit, move, moved=True)
+            self._amender.amend(claim, host.state, plan.fit, move, moved=True)
         except OverCapacity as error:
             raise Conflict(_nowhere(host, plan.because, str(error))) from error
         return moves[0]
