@@ -3,9 +3,8 @@
 The agent takes turns (`turn`): read the orders if need be, look at the host, send its report or a heartbeat, begin the tasks that
 `reconcile` names, report the guests. A turn begins when orders or events arrive, when a task has ended or is due again, and at the latest
 with the next heartbeat. Beside the turns, and held up by none: orders are polled, a heartbeat that is overdue is sent, each guest's
-task goes its way (`work`), the host is audited (`audits`), and guests that drifted are
-repaired (`repairing`). While the service is silent, the agent keeps asking it and begins nothing,
-because its orders may be old.
+task goes its way (`work`), the host is audited (`audits`), and guests that drifted are repaired (`repairing`). While the service is silent,
+the agent keeps asking it and begins nothing, because its orders may be old.
 
 >>> from pinfold.agent.events import Moment, Tick
 >>> from pinfold.agent.reconcile import Memory

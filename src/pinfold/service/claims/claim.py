@@ -8,7 +8,7 @@
 2. In one transaction, move the host's revision from the one of the decision to the next, the claim from `intended` to `held`, the pCPUs
    to their owner and the guest to its host. Each statement must hit exactly its row, or all of it is rolled back.
 
-If a revision is stale, fit again on the same host, at most `STALE_TRIES` times; then, or when room is lacking, try the next host. If all
+If a revision is stale, fit again on the same host, at most `TRIES` times; then, or when room is lacking, try the next host. If all
 hosts refuse, refresh the index and retry those that refused only because others were faster. At every instant Placement >= ledger: the
 allocation is written before the pins and removed after them.
 """
@@ -37,13 +37,13 @@ from pinfold.scheduler.decide import Conditions, closed, decide, explain, fit_on
 from pinfold.scheduler.index import Entry
 from pinfold.scheduler.model import Candidate, HostRefusal, HostSearch
 from pinfold.scheduler.scheduler import Scheduler
+from pinfold.service.claims.amend import TRIES, StaleError
 from pinfold.service.claims.booking import booked_by, settle
 from pinfold.service.claims.outcome import Claimed, Refused
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimRole, ClaimState
 
-STALE_TRIES: Final = 5
 _CONSUMER_TRIES: Final = 5
 _SETTLE_SECONDS: Final = 0.1
 _UNSEEN_GENERATION: Final = 0
@@ -52,10 +52,6 @@ it.
 """
 _OVERTAKEN: Final = frozenset({ReasonCode.STALE, ReasonCode.PLACEMENT})
 _log = logging.getLogger(__name__)
-
-
-class _StaleError(Exception):
-    """The host's revision is no longer the one of the decision."""
 
 
 @dataclass(slots=True)
@@ -139,7 +135,7 @@ class Claimer:
         if lost:
             return refusal(entry, NoFit(reasons=lost))
         wanted, revision, attempt.shapes = candidate.fit, candidate.revision, candidate.shapes
-        for attempts in range(STALE_TRIES):
+        for attempts in range(TRIES):
             booked = amounts(wanted, entry.state)
             lacking: OverCapacity | None = None
             try:
@@ -148,7 +144,7 @@ class Claimer:
                 return self._hold(attempt, entry, wanted, revision)
             except OverCapacity as error:
                 lacking = error
-            except _StaleError:
+            except StaleError:
                 pass
             newer = self._newer(candidate.host, revision)
             if newer is None:
@@ -160,7 +156,7 @@ class Claimer:
             if isinstance(answer, HostRefusal):
                 return answer
             entry, wanted, revision = newer, answer, newer.state.revision
-        return _refused(candidate, ReasonCode.STALE, STALE_TRIES)
+        return _refused(candidate, ReasonCode.STALE, TRIES)
 
     def _newer(self, host: HostId, revision: int) -> Entry | None:
         known = self._index.get(host)
@@ -171,7 +167,7 @@ class Claimer:
         there are none, or when it takes too long.
         """
         with self._database.read() as connection:
-            waiting = attempts + 1 < STALE_TRIES and claims.under_way(connection, host, attempt.wanted.guest)
+            waiting = attempts + 1 < TRIES and claims.under_way(connection, host, attempt.wanted.guest)
         if waiting:
             time.sleep(_SETTLE_SECONDS * 2**attempts)
         return waiting
@@ -237,18 +233,18 @@ class Claimer:
         return None if found is None else found.generation
 
     def _hold(self, attempt: _Attempt, entry: Entry, wanted: Fit, revision: int) -> Claimed:
-        """Step 2. Raises `_StaleError` when the host's revision has changed."""
+        """Step 2. Raises `StaleError` when the host's revision has changed."""
         guest, claim = attempt.wanted.guest, attempt.claim
         assert claim is not None
         with self._locks[entry.id]:
             known = self._index.get(entry.id)
             if known is not None and known.state.revision > revision:
-                raise _StaleError
+                raise StaleError
             with self._database.write() as connection:
                 try:
                     made = hosts.advance(connection, entry.id, revision)
                 except Conflict as error:
-                    raise _StaleError from error
+                    raise StaleError from error
                 claims.hold(connection, claim, guest=guest, host=entry.id, fit=wanted, revision=made)
                 if attempt.wanted.role is ClaimRole.RUNS:
                     guests.place(connection, guest, entry.id)

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
-from pinfold.api.compute.flavors.schemas import (
-    FlavorAccess,
-    FlavorInBrief,
-    FlavorInFull,
-)
+from pinfold.api.compute.flavors.schemas import FlavorAccess, FlavorInBrief, FlavorInFull
 from pinfold.api.compute.links import links
 from pinfold.api.microversion import Microversion
 from pinfold.store import flavors

@@ -1,4 +1,4 @@
-"""Schemas of the Compute API's hypervisors, key by key. `hypervisors` fills them."""
+"""Schemas of the Compute API's hypervisors, key by key. `routes` fills them."""
 
 from __future__ import annotations
 
