@@ -12,7 +12,7 @@ from tests.build.rows import add_guest, add_host
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import Fit
-from pinfold.store import claims, guests, hosts
+from pinfold.store import claims, guests, hosts, shapes
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimState, Tombstone
 from pinfold.store.schema import metadata
@@ -133,3 +133,17 @@ def test_a_clock_that_is_a_year_ahead_lets_no_host_forget_its_newest_tombstones(
     with database.write() as connection:
         hosts.forget_tombstones(connection, older_than_seconds=30 * 86400.0, changes=2)
         assert [stone.guest for stone in hosts.tombstones(connection, host)] == [new]
+
+
+@pytest.mark.parametrize("seconds", [HOUR, -HOUR])
+def test_guests_are_counted_for_the_common_shapes_again_after_a_jump(database: Database, seconds: float) -> None:
+    add_guest(database, pinned(1))
+
+    def counted() -> int:
+        found = shapes.renew(database, seconds=TERM, most=10, same=lambda _known, _found: False)
+        assert found is not None
+        return found.version
+
+    assert (counted(), counted()) == (1, 1)
+    jump(database, seconds)
+    assert (counted(), counted()) == (2, 2)

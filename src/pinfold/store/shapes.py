@@ -50,7 +50,7 @@ def renew(
                 return known
             found = counted(connection, most)
             if known is not None and same(known, found):
-                keep(connection, known.version)
+                confirm(connection, known.version)
             else:
                 put(connection, 1 if known is None else known.version + 1, found)
             return latest(connection)
@@ -61,7 +61,8 @@ def renew(
 
 def latest(connection: sa.Connection) -> StoredShapes | None:
     """The newest version; None if the guests were never counted."""
-    query = sa.select(common_shapes, (EpochNow() - common_shapes.c.checked).label("age"))
+    age = sa.func.abs(EpochNow() - common_shapes.c.checked)  # a time in the future (the clock was set back) is old too
+    query = sa.select(common_shapes, age.label("age"))
     row = connection.execute(query.order_by(common_shapes.c.version.desc()).limit(1)).mappings().first()
     if row is None:
         return None
@@ -86,6 +87,6 @@ def put(connection: sa.Connection, version: int, shapes: tuple[CommonShape, ...]
     connection.execute(common_shapes.delete().where(common_shapes.c.version <= version - _KEPT))
 
 
-def keep(connection: sa.Connection, version: int) -> None:
-    """Note that the guests were counted and the version still holds."""
+def confirm(connection: sa.Connection, version: int) -> None:
+    """Store that the guests were counted now and the version still holds."""
     connection.execute(common_shapes.update().where(common_shapes.c.version == version).values(checked=EpochNow()))
