@@ -17,8 +17,9 @@ from pinfold.store import shapes
 from pinfold.store.database import Database
 from pinfold.store.shapes import CommonShape, StoredShapes
 
-_COUNTED: Final = 4 * MOST_SHAPES
-_CHANGED: Final = 0.05
+_MOST_REQUESTS: Final = 4 * MOST_SHAPES
+"""The most requests that are stored. Several may have one shape, and some have none."""
+_LEAST_CHANGE: Final = 0.05
 """Weights add up to 1. If they differ by less than this in all, the version stays, and no process computes its table anew."""
 _log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ class CommonShapes:
             with self._database.read() as connection:
                 known = shapes.latest(connection)
             if known is None or known.age >= self._count_seconds:
-                known = shapes.renew(self._database, seconds=self._count_seconds, most=_COUNTED, same=_same)
+                known = shapes.renew(self._database, seconds=self._count_seconds, most=_MOST_REQUESTS, same=_same)
             if known is not None and known.version != self._version:
                 self._index.weigh(weighed(known.shapes, known.version))
                 self._version = known.version
@@ -56,7 +57,7 @@ class CommonShapes:
 
 
 def _same(known: StoredShapes, found: tuple[CommonShape, ...]) -> bool:
-    return difference(weighed(known.shapes, 0), weighed(found, 0)) < _CHANGED
+    return difference(weighed(known.shapes, 0), weighed(found, 0)) < _LEAST_CHANGE
 
 
 def weighed(found: Iterable[CommonShape], version: int) -> Shapes:

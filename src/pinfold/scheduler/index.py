@@ -121,7 +121,7 @@ class Index:
                 self._put(entry)
 
     def weigh(self, shapes: Shapes) -> None:
-        """Take these for the fleet's common shapes from now on."""
+        """Use these as the fleet's common shapes from now on."""
         with self._lock:
             self._losses = LossTable(shapes)
             self._changed = set(range(len(self._entries)))

@@ -1,7 +1,6 @@
 """The tables. `migrations/` holds the steps that created them.
 
-Times are seconds since the epoch by the database's clock. `core.encoding` writes the text columns that hold values of `core`, and
-`core.drift.written` the findings.
+Times are seconds since the epoch by the database's clock. `core.encoding` writes the text columns that hold values of `core`.
 """
 
 from __future__ import annotations
