@@ -5,12 +5,14 @@ Source: the kernel's `admin-guide/kernel-parameters.rst`, "cpu lists".
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 
 _FLAGS: Final = ("nohz", "domain", "managed_irq")
+_GROUP: Final = re.compile("([0-9]{1,4})/0*([1-9][0-9]{0,3})")
 
 
 def option(line: str, name: str) -> str | None:
@@ -45,9 +47,9 @@ def isolation(value: str) -> tuple[frozenset[str], str]:
 
 
 def cpu_list(value: str, last: int) -> CpuSet:
-    """The pCPUs of a CPU list of the kernel's. `last` is the highest pCPU, which `N` stands for.
+    """The pCPUs of a CPU list on the kernel's command line. `last` is the highest pCPU, which `N` stands for.
 
-    Beside cpulists it has `all`, and groups: `0-31:1/4` is every fourth pCPU. Raises `InvalidRequest` for anything else.
+    The list is a cpulist or `all`, and may have groups: `0-31:1/4` is every fourth pCPU. Raises `InvalidRequest` for anything else.
 
     >>> cpu_list("1-N", 7), cpu_list("all", 3), cpu_list("0-15:2/4", 15), cpu_list("", 7)
     (CpuSet('1-7'), CpuSet('0-3'), CpuSet('0-1,4-5,8-9,12-13'), CpuSet(''))
@@ -62,7 +64,8 @@ def cpu_list(value: str, last: int) -> CpuSet:
 
 
 def _group(cpus: CpuSet, group: str, item: str) -> CpuSet:
-    used, _, size = group.partition("/")
-    if not cpus or not (used.isascii() and used.isdigit() and size.isascii() and size.isdigit()) or len(size) > 4 or int(size) == 0:
+    found = _GROUP.fullmatch(group)
+    if not cpus or found is None:
         raise InvalidRequest(f"{item[:60]!r} is no group of CPUs such as 0-31:1/4")
-    return CpuSet(cpu for cpu in cpus if (cpu - cpus.first) % int(size) < int(used))
+    used, size = int(found[1]), int(found[2])
+    return CpuSet(cpu for cpu in cpus if (cpu - cpus.first) % size < used)
