@@ -19,7 +19,7 @@ from pinfold.core.identity import HostId
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.model import GuestRequest
 from pinfold.scheduler.choose import Scored, choose
-from pinfold.scheduler.filter import Mask, need, survivors
+from pinfold.scheduler.filter import Mask, Need, need, survivors
 from pinfold.scheduler.index import Entry, Index, View
 from pinfold.scheduler.loss import shape_key
 from pinfold.scheduler.model import Candidate, HostRefusal, HostStrategy, Preview, SchedulerSettings
@@ -77,16 +77,13 @@ def decide(index: Index, guest: str, demand: Demand, conditions: Conditions, set
     2. They are fitted in that order until there are `tried` fits, or until there is one fit and as many hosts have refused.
     3. The fits are scored; one of the top few comes first.
     """
-    if settings.strategy is HostStrategy.LEAST_LOSS and shape_key(demand) is not None:
+    if _has_losses(demand, settings):
         return _least(index, guest, demand, conditions, settings)
     wanted, strategy = need(demand), preference(settings.strategy, demand)
 
     def find(limit: int | None) -> list[Entry]:
         def see(view: View) -> list[Entry]:
-            left = survivors(wanted, view)
-            allowed = conditions.mask(view.entries)
-            if allowed is not None:
-                left &= allowed
+            left = _left(wanted, conditions, view)
             return [view.entries[row] for row in rough(wanted, view, left, strategy, guest)[:limit]]
 
         return index.look(see)
@@ -97,6 +94,18 @@ def decide(index: Index, guest: str, demand: Demand, conditions: Conditions, set
     if not scored:
         _try([entry for entry in find(None) if entry.id not in refused], demand, settings, scored, refused)
     return choose(guest, scored, settings.top)
+
+
+def _has_losses(demand: Demand, settings: SchedulerSettings) -> bool:
+    """Whether the table of losses decides for the guest."""
+    return settings.strategy is HostStrategy.LEAST_LOSS and shape_key(demand) is not None
+
+
+def _left(wanted: Need, conditions: Conditions, view: View) -> Mask:
+    """For each row of the view, whether its host may be considered and is worth a try."""
+    left = survivors(wanted, view)
+    allowed = conditions.mask(view.entries)
+    return left if allowed is None else left & allowed
 
 
 def preference(strategy: HostStrategy, demand: Demand) -> Strategy:
@@ -114,12 +123,8 @@ def _least(index: Index, guest: str, demand: Demand, conditions: Conditions, set
 
     def find(most: int) -> tuple[int, list[tuple[Entry, int]]]:
         def see(view: View) -> tuple[int, list[tuple[Entry, int]]]:
-            left = survivors(wanted, view)
-            allowed = conditions.mask(view.entries)
-            if allowed is not None:
-                left &= allowed
             keys, cells = view.losses.find(demand)
-            rows = least(keys[: len(view.entries)], wanted, view, left, guest, most)
+            rows = least(keys[: len(view.entries)], wanted, view, _left(wanted, conditions, view), guest, most)
             return view.losses.version, [(view.entries[row], int(cells[row])) for row in rows]
 
         return index.look(see)
@@ -192,7 +197,7 @@ def refusal(entry: Entry, answer: NoFit) -> HostRefusal:
 
 def _places(index: Index, demand: Demand, settings: SchedulerSettings) -> dict[HostId, tuple[int, int]]:
     """For `least-loss` the key of each host and the position of its host cell; nothing for a guest that the table does not describe."""
-    if settings.strategy is not HostStrategy.LEAST_LOSS or shape_key(demand) is None:
+    if not _has_losses(demand, settings):
         return {}
 
     def see(view: View) -> dict[HostId, tuple[int, int]]:
