@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from pinfold.core.encoding import json_reader
 from pinfold.core.errors import InvalidRequest, Unavailable
-from pinfold.core.nova.accounting import ALLOCATION_VERSION, FIELDS, Allocation, Provider
+from pinfold.core.nova.accounting import FIELDS, PROVIDER_WORDS, Allocation, Provider
 from pinfold.core.overhead import RESOURCE_CLASS
 
 T = TypeVar("T")
@@ -110,7 +110,7 @@ class OpenstackCommand:
 
     def _ask(self, words: tuple[str, ...], read: Callable[[bytes], T]) -> T:
         """The answer about resource providers, read by its schema."""
-        asked = ("--os-placement-api-version", ALLOCATION_VERSION, "resource", "provider", *words)
+        asked = (*PROVIDER_WORDS, *words)
         try:
             return read(self._run(asked))
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:

@@ -22,8 +22,10 @@ from pinfold.core.overhead import RESOURCE_CLASS
 from pinfold.core.printable import shell_line
 from pinfold.core.traits import OVERHEAD_POOL
 
-ALLOCATION_VERSION: Final = "1.28"
-"""The first microversion that notices a change of the allocation between reading and writing it, and that keeps a consumer's type."""
+PROVIDER_WORDS: Final = ("--os-placement-api-version", "1.28", "resource", "provider")
+"""How each command about resource providers begins. 1.28 is the first microversion that notices a change of the allocation between reading
+and writing it, and that keeps a consumer's type.
+"""
 
 Resources = Mapping[str, int]
 
@@ -80,8 +82,8 @@ class Disagreement(Struct, frozen=True, kw_only=True):
 
 def unbooked(node: Node, provider: Provider) -> tuple[Guest, ...]:
     """The guests that have an allocation of this provider without millicpu, ordered by name and id."""
-    lacking = (guest for guest in node.guests if RESOURCE_CLASS not in provider.consumers.get(guest.id, {RESOURCE_CLASS: 0}))
-    return tuple(sorted(lacking, key=lambda guest: (guest.name, guest.id)))
+    known = provider.consumers
+    return tuple(guest for guest in _by_name(node.guests) if guest.id in known and RESOURCE_CLASS not in known[guest.id])
 
 
 def disagreements(
@@ -104,7 +106,7 @@ def remains(provider: Provider, flavors: tuple[NovaFlavor, ...], client: tuple[s
     found = [_flavor(change, flavors, client) for change in offers.removals(flavors)]
     for consumer in sorted(provider.consumers):
         if RESOURCE_CLASS in provider.consumers[consumer]:
-            words = [*_placement(client, ALLOCATION_VERSION), "allocation", "unset", consumer]
+            words = [*client, *PROVIDER_WORDS, "allocation", "unset", consumer]
             words += ["--provider", provider.uuid, "--resource-class", RESOURCE_CLASS]
             booked = provider.consumers[consumer][RESOURCE_CLASS]
             found.append(
@@ -127,7 +129,7 @@ def _trait_left(provider: Provider, client: tuple[str, ...]) -> Disagreement:
     sentence, command = f"has the trait {OVERHEAD_POOL}; it is removed after the file, because Nova leaves it there", ""
     if provider.inventory is None:
         rest = sorted(provider.traits - {OVERHEAD_POOL})
-        words = [*_placement(client, ALLOCATION_VERSION), "trait", "set" if rest else "delete"]
+        words = [*client, *PROVIDER_WORDS, "trait", "set" if rest else "delete"]
         command = shell_line([*words, *(word for trait in rest for word in ("--trait", trait)), provider.uuid])
     return Disagreement(subject=_said(provider), sentence=sentence, command=command)
 
@@ -141,7 +143,7 @@ def _provider(node: Node, provider: Provider) -> list[Disagreement]:
     write = "write the provider configuration file and restart nova-compute"
     lacking: list[Disagreement] = []
     if found is None:
-        lacking.append(Disagreement(subject=said, sentence=f"has no {RESOURCE_CLASS}, this node {_amount(wanted)}; {write}"))
+        lacking.append(Disagreement(subject=said, sentence=f"has no {RESOURCE_CLASS}, this node has {wanted['total']:g} millicpu; {write}"))
     elif wrong := [name for name in FIELDS if not _same(found.get(name), wanted[name])]:
         differs = ", ".join(f"{name} {found.get(name, 0):g} in place of {wanted[name]:g}" for name in wrong)
         lacking.append(Disagreement(subject=said, sentence=f"has {RESOURCE_CLASS} with {differs}; {write}"))
@@ -153,10 +155,6 @@ def _provider(node: Node, provider: Provider) -> list[Disagreement]:
 def _same(found: float | None, wanted: float) -> bool:
     """Whether two numbers are equal as Placement keeps them: a database may hold a ratio with seven digits only."""
     return found is not None and abs(found - wanted) <= abs(wanted) * 1e-6
-
-
-def _amount(inventory: Mapping[str, float]) -> str:
-    return f"has {inventory['total']:g} millicpu"
 
 
 def _flavor(change: offers.FlavorChange, flavors: tuple[NovaFlavor, ...], client: tuple[str, ...]) -> Disagreement:
@@ -171,7 +169,7 @@ def _absent(node: Node, provider: Provider) -> list[Disagreement]:
             sentence=f"has no allocation of {_said(provider)}: look again if it is migrating, else Nova must make one before it can "
             "book overhead",
         )
-        for guest in sorted(node.guests, key=lambda guest: (guest.name, guest.id))
+        for guest in _by_name(node.guests)
         if guest.id not in provider.consumers
     ]
 
@@ -209,15 +207,15 @@ def _flavor_of(guest: Guest, flavors: tuple[NovaFlavor, ...]) -> NovaFlavor:
 
 def _heal(consumer: str, held: Allocation, provider: str, millicpu: int, client: tuple[str, ...]) -> str:
     """The command that writes the consumer's whole allocation anew, with the millicpu of the provider added."""
-    words = [*_placement(client, ALLOCATION_VERSION), "allocation", "set", consumer]
+    words = [*client, *PROVIDER_WORDS, "allocation", "set", consumer]
     for uuid in sorted(held.providers):
         resources = dict(held.providers[uuid]) | ({RESOURCE_CLASS: millicpu} if uuid == provider else {})
         words += ["--allocation", ",".join([f"rp={uuid}", *(f"{name}={resources[name]}" for name in sorted(resources))])]
     return shell_line([*words, "--project-id", held.project, "--user-id", held.user])
 
 
-def _placement(client: tuple[str, ...], version: str) -> list[str]:
-    return [*client, "--os-placement-api-version", version, "resource", "provider"]
+def _by_name(guests: tuple[Guest, ...]) -> list[Guest]:
+    return sorted(guests, key=lambda guest: (guest.name, guest.id))
 
 
 def _said(provider: Provider) -> str:
