@@ -72,6 +72,7 @@ def plain(value: object) -> Any:
     >>> plain((CpuSet.parse("0-3,8"), None))
     ['0-3,8', None]
     """
+    # msgspec leaves tuples as they are; its own JSON refuses halves of surrogate pairs.
     return json.loads(json.dumps(msgspec.to_builtins(value, enc_hook=enc_hook, order="deterministic")))
 
 

@@ -66,7 +66,9 @@ def _schema(found: types.Type) -> dict[str, Any]:
 def _fixed(members: tuple[types.Type, ...]) -> dict[str, Any]:
     """An array of that many members of any of the types. It does not say which is which."""
     kinds: list[Any] = []
-    kinds += (kind for kind in map(_schema, members) if kind not in kinds)
+    for kind in map(_schema, members):
+        if kind not in kinds:
+            kinds.append(kind)
     return {"type": "array", "items": kinds[0] if len(kinds) == 1 else {"anyOf": kinds}, "minItems": len(members), "maxItems": len(members)}
 
 

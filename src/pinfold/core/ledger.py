@@ -84,7 +84,7 @@ def release(state: HostState, guest: GuestId, id: ClaimId | None = None) -> Host
 
 
 def amend(state: HostState, guest: GuestId, fit: Fit, id: ClaimId | None = None) -> HostState:  # noqa: A002
-    """The state with another fit in that claim of `guest`; the revision increases by one. The caller says that the fit may be there.
+    """The state with another fit in that claim of `guest`; the revision increases by one. The caller has checked the fit.
 
     Raises `Conflict` if the guest has no such claim.
     """

@@ -31,9 +31,10 @@ def difference(before: Iterable[Option], after: Iterable[Option], live: Collecti
     the configuration was read again; it is what this process runs with
     """
     old = {option.key: option for option in before}
-    changed = [option for option in after if option != old.get(option.key)]
-    now, later = ([_change(old.get(one.key), one) for one in changed if (one.key in live) is used] for used in (True, False))
-    if not changed:
+    changes = {option.key: _change(old.get(option.key), option) for option in after if option != old.get(option.key)}
+    now = [change for key, change in changes.items() if key in live]
+    later = [change for key, change in changes.items() if key not in live]
+    if not changes:
         return "the configuration was read again; it is what this process runs with"
     said = [f"{', '.join(now)}, which is used from now on"] if now else []
     said += [f"{', '.join(later)}; start this process again to use it"] if later else []

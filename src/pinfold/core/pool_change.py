@@ -36,8 +36,8 @@ def follow(claim: Claim, request: GuestRequest, state: HostState) -> Followed | 
 
     1. Pins, idle siblings and an isolated emulator's pCPU stay.
     2. Floating vCPUs float over the shared pool of today, or over their cell's part of it. If that is empty, the guest cannot follow.
-    3. Overhead threads run where the policy's rule puts them on a host with this overhead pool (`core.overhead.table`). On the whole pool
-       a guest stays on the whole pool; another one prefers the pool's parts on its cells if `[overhead] locality` says so.
+    3. Overhead threads run where the policy's rule puts them on a host with this overhead pool (`core.overhead.table`). A guest on
+       the whole pool of today stays there; another one prefers the pool's parts on its cells if `[overhead] locality` says so.
     4. A guest that moves books by the rates of today. If an enforcing pool has no room for more than it books now, it goes on with that,
        with a warning: it runs already. One that booked nothing until now cannot follow then.
 

@@ -16,7 +16,7 @@ threads own it counts nothing. The kernel counts a pCPU's busy time in clock tic
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -144,6 +144,7 @@ def _guest(before: GuestUsage | None, times: GuestTimes, *, first: bool) -> tupl
     if before is None or (before.pid, before.start_ticks) != (times.pid, times.start_ticks):
         kept = {} if before is None else before.classes
         ended = 0 if before is None else before.ended_ns
+        # The new process's time begins at 0: with seen_ns below 0 its ended threads are counted on from those of the process before.
         before = GuestUsage(pid=times.pid, start_ticks=times.start_ticks, classes=kept, seen_ns=-ended, ended_ns=ended)
     if first:
         last = {thread.tid: thread for thread in times.threads}
@@ -202,7 +203,7 @@ def _pcpus(
 
 
 def _pools(
-    before: Usage | None, pcpus: Mapping[int, PcpuUsage], sample: Sample, waits: Iterable[tuple[CpuSet, int]]
+    before: Usage | None, pcpus: Mapping[int, PcpuUsage], sample: Sample, waits: Sequence[tuple[CpuSet, int]]
 ) -> dict[str, PoolUsage]:
     known, old = ({}, {}) if before is None else (before.pools, before.pcpus)
     found = {}

@@ -155,24 +155,25 @@ def outside_pools(subject: Subject, place: Place, pools: Pools, online: CpuSet) 
     because a pool that has grown breaks no promise to the guest.
     """
     findings = []
+    follow = _advice(subject, pinned=False)
     pins = (place.alone & online) - pools.dedicated
     if pins:
-        findings.append(_outside(subject, "its pins", pins, pools.dedicated, advice=place_again(subject)))
+        findings.append(_outside(subject, "its pins", pins, pools.dedicated, _advice(subject, pinned=True)))
     floating = (place.floating & online) - pools.shared
     if floating:
-        findings.append(_outside(subject, "its floating vCPUs", floating, pools.shared))
+        findings.append(_outside(subject, "its floating vCPUs", floating, pools.shared, follow))
     if place.pooled is not None:
         pool = CpuSet() if pools.overhead is None else pools.overhead
         pooled = place.pooled & online
         if pooled - pool:
-            findings.append(_outside(subject, "its overhead threads", pooled - pool, pool))
+            findings.append(_outside(subject, "its overhead threads", pooled - pool, pool, follow))
         elif pooled and pooled != pool and not place.local:
-            findings.append(_outside(subject, "its overhead threads", pooled, pool, code=FindingCode.POOL_PART))
+            findings.append(_outside(subject, "its overhead threads", pooled, pool, follow, code=FindingCode.POOL_PART))
     return tuple(findings)
 
 
 def _outside(
-    subject: Subject, about: str, observed: CpuSet, pool: CpuSet, *, code: FindingCode = FindingCode.OUTSIDE_POOL, advice: str = ""
+    subject: Subject, about: str, observed: CpuSet, pool: CpuSet, advice: str, *, code: FindingCode = FindingCode.OUTSIDE_POOL
 ) -> Finding:
     return Finding(
         code=code,
@@ -181,16 +182,23 @@ def _outside(
         subject=about,
         recorded=str(pool),
         observed=str(observed),
-        advice=advice or f"{remedy.followed(subject)}; or {_POOLS_BACK}" if subject.owner else _POOLS_BACK,
+        advice=advice,
     )
 
 
-def place_again(subject: Subject) -> str:
-    """Advice for a guest of ours whose place is no longer in the pools."""
+def _advice(subject: Subject, *, pinned: bool) -> str:
+    """What to do about a guest outside the pools: pins of ours need a new place, other threads of ours can follow."""
+    if not subject.owner:
+        return _POOLS_BACK
+    return f"{_place_again(subject) if pinned else remedy.followed(subject)}; or {_POOLS_BACK}"
+
+
+def _place_again(subject: Subject) -> str:
+    """How a guest of ours gets a place in the pools of today."""
     reread = remedy.pools_reread(subject)
     first = f"{reread}, then " if reread else ""
     stop = "stop the guest, " if subject.active else ""
-    return f"{first}{stop}give it a place in the pools of today and start it, its disk stays: {remedy.replaced(subject)}; or {_POOLS_BACK}"
+    return f"{first}{stop}give it a place in the pools of today and start it, its disk stays: {remedy.replaced(subject)}"
 
 
 def floating_astray(

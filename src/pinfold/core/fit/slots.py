@@ -205,10 +205,10 @@ def _cell_room(cell: CellCounts, need: CellNeed, carried: int, demand: Demand, i
     guests = times(free, need.pins + carried)
     if demand.required_threads and need.pins and Resource.SIBLINGS not in ignored:
         guests = min(guests, _paired_slots(cell, need.pins))
-    if need.floats:
-        guests = min(guests, times(cell.frame.n_shared, need.floats) and AMPLE)
-        if Resource.SHARED not in ignored:
-            guests = min(guests, times(cell.shared_room, need.floats))
+    if need.floats > cell.frame.n_shared:
+        guests = 0
+    elif need.floats and Resource.SHARED not in ignored:
+        guests = min(guests, times(cell.shared_room, need.floats))
     huge, small = _page_slots(cell, need, demand, ignored)
     return _CellRoom(free, min(guests, huge + small), huge)
 
@@ -241,4 +241,6 @@ def _page_slots(cell: CellCounts, need: CellNeed, demand: Demand, ignored: Ignor
             return huge, 0
     if Resource.MEMORY in ignored:
         return huge, AMPLE
-    return huge, times(cell.small_free_mib, need.memory_mib) if need.memory_kib % small_kib == 0 else 0
+    if need.memory_kib % small_kib:
+        return huge, 0
+    return huge, times(cell.small_free_mib, need.memory_mib)
