@@ -9,18 +9,16 @@ from tests.build.guests import recorded
 from tests.build.hosts import as_state, report
 from tests.build.requests import pinned
 
-from pinfold.agent.actions import Action, Audit, Log, Look, Perform, ReadOrders, SaveStories, SendGuest, SendHeartbeat, SendReport, Verify
+from pinfold.agent.actions import Action, Audit, Look, Perform, ReadOrders, SaveStories, SendGuest, SendHeartbeat, SendReport, Verify
 from pinfold.agent.events import (
     Event,
     Failed,
     HostFacts,
     Looked,
-    Moment,
     OrdersRead,
     Outcome,
     Performed,
     Reported,
-    Tick,
     Verified,
     Welcomed,
 )
@@ -35,6 +33,7 @@ from pinfold.core.identity import ClaimId
 from pinfold.core.options import Option
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.drivers.port import GuestState, HostGuest, Record
+from pinfold.host.loop_events import Log, Moment, Tick
 from pinfold.host.survey import Survey
 from pinfold.store.records import Desired
 

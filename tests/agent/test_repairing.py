@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from tests.agent.script import FACTS, RULES, G, Script, guest, order
 
 from pinfold.agent.actions import Action, Audit, Perform, Repair, SendFindings
-from pinfold.agent.events import Audited, FindingsSent, HostChanged, OptionsRead, Outcome, Repaired
+from pinfold.agent.events import Audited, FindingsSent, HostChanged, OptionsRead, Outcome
 from pinfold.agent.reconcile import LastBoot, Memory
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import FindingCode
@@ -14,6 +14,7 @@ from pinfold.core.pools import PoolConfig
 from pinfold.core.repairs import MOST_UNDONE, PAUSES, Drifted
 from pinfold.core.settings import RepairScope
 from pinfold.drivers.port import Event, EventKind, GuestState
+from pinfold.host.loop_events import Repaired
 from pinfold.store.records import Desired
 
 VM = Drifted(guest_id=G, name="vm", pid=7, classes=("emulator",), undoer="nobody")

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.settings import HostSettings
 from pinfold.core.usage import Sample
-from pinfold.watch.messages import Action, Event, Log, Moment, Sweep, Swept
+from pinfold.host.loop_events import Log, Moment
+from pinfold.watch.messages import Action, Event, Sweep, Swept
 from pinfold.watch.snapshot import SeenGuest, SeenOwner, SeenPcpu, SeenPool, Snapshot
 from pinfold.watch.state import State
 from pinfold.watch.step import step

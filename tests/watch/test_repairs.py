@@ -25,8 +25,9 @@ from pinfold.core.repairs import (
     repaired,
 )
 from pinfold.core.settings import RepairScope
+from pinfold.host.loop_events import HungUp, Repaired
 from pinfold.watch.changes import ChangeKind
-from pinfold.watch.messages import Action, HungUp, Note, Repair, Repaired, SettingsRead
+from pinfold.watch.messages import Action, Note, Repair, SettingsRead
 from pinfold.watch.step import due_at
 
 WEB = Drifted(guest_id="0000-1", name="web", pid=7, classes=("emulator",), undoer="Nova, at a hard reboot")

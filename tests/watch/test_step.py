@@ -7,19 +7,17 @@ from tests.watch.seen import SETTINGS, Script, logged, sweeps
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.pools import PoolConfig
+from pinfold.host.loop_events import HungUp, Stop, Tick
 from pinfold.watch.messages import (
     FollowPools,
     HostChanged,
-    HungUp,
     Publish,
     Published,
     ReadSettings,
     SettingsRead,
     SettingsRefused,
-    Stop,
     Sweep,
     SweepFailed,
-    Tick,
 )
 from pinfold.watch.pools import PoolsMode
 from pinfold.watch.state import State

@@ -34,6 +34,7 @@ from pinfold.core.drift.written import FindingsReport
 from pinfold.core.pools import PoolConfig
 from pinfold.core.repairs import Drifted
 from pinfold.drivers.port import HostGuest
+from pinfold.host.loop_events import Log
 from pinfold.host.survey import Survey
 from pinfold.store.records import HostReport
 
@@ -123,13 +124,6 @@ class SaveStories(Struct, frozen=True, kw_only=True):
 
 class ReadOptions(Struct, frozen=True, kw_only=True):
     """Read the configuration again."""
-
-
-class Log(Struct, frozen=True, kw_only=True):
-    """Write one sentence to the log. `level` is one of `logging`."""
-
-    level: int
-    sentence: str
 
 
 class UsePools(Struct, frozen=True, kw_only=True):

@@ -7,10 +7,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from pinfold.agent.actions import Action, Log
-from pinfold.agent.events import Moment
+from pinfold.agent.actions import Action
 from pinfold.agent.state import GuestStatus, Phase, State, Turn
 from pinfold.agent.story import noted
+from pinfold.host.loop_events import Log, Moment
 from pinfold.host.survey import Survey
 
 

@@ -18,17 +18,9 @@ from pinfold.core.options import Option
 from pinfold.core.pools import PoolConfig
 from pinfold.core.repairs import Drifted
 from pinfold.drivers.port import Event as HostEvent
+from pinfold.host.loop_events import HungUp, Moment, Repaired, Stop, Tick
 from pinfold.host.survey import Survey
 from pinfold.store.records import Pairs
-
-
-class Moment(Struct, frozen=True, kw_only=True):
-    """One moment on two clocks. `at` is for durations: nobody sets that clock, and it goes on while the machine is suspended, because a
-    lease then runs out too. `time` is for people, in seconds since the epoch.
-    """
-
-    at: float
-    time: float = 0.0
 
 
 class HostFacts(Struct, frozen=True, kw_only=True):
@@ -49,23 +41,11 @@ class Outcome(Struct, frozen=True, kw_only=True):
     failure: str = ""
 
 
-class Tick(Struct, frozen=True, kw_only=True):
-    """Time has passed."""
-
-    when: Moment
-
-
 class HostChanged(Struct, frozen=True, kw_only=True):
     """The hypervisor reports an event."""
 
     when: Moment
     event: HostEvent
-
-
-class Stop(Struct, frozen=True, kw_only=True):
-    """The process is to end: begin nothing more."""
-
-    when: Moment
 
 
 class OrdersRead(Struct, frozen=True, kw_only=True):
@@ -127,18 +107,6 @@ class FindingsSent(Struct, frozen=True, kw_only=True):
     report: FindingsReport
 
 
-class Repaired(Struct, frozen=True, kw_only=True):
-    """The repair of a guest has ended. `failure` says which drift remains, '' for none.
-
-    `needless`: there was no drift any more, and nothing was done.
-    """
-
-    when: Moment
-    guest: Drifted
-    failure: str = ""
-    needless: bool = False
-
-
 class Performed(Struct, frozen=True, kw_only=True):
     """The task of a guest has ended."""
 
@@ -166,12 +134,6 @@ class StoriesSaved(Struct, frozen=True, kw_only=True):
 
     when: Moment
     stories: Stories
-
-
-class HungUp(Struct, frozen=True, kw_only=True):
-    """The process has received SIGHUP."""
-
-    when: Moment
 
 
 class OptionsRead(Struct, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from pinfold.agent import actions, events
 from pinfold.agent.actions import Action
 from pinfold.agent.client import ServiceAway, ServiceClient
-from pinfold.agent.events import Event, HostFacts, Moment
+from pinfold.agent.events import Event, HostFacts
 from pinfold.agent.lease import SPEAKS
 from pinfold.agent.memory import read_memory, write_memory
 from pinfold.agent.perform import Performer
@@ -36,6 +36,7 @@ from pinfold.core.settings import HostSettings, RepairScope
 from pinfold.drivers.port import Driver
 from pinfold.faultpoints import fault_point
 from pinfold.host.audit import audit_of
+from pinfold.host.loop_events import HungUp, Log, Repaired, Stop, Tick, now
 from pinfold.host.repair import drifted_guests, repair_guest
 from pinfold.host.survey import survey
 from pinfold.host.verify import verify
@@ -91,18 +92,18 @@ class Agent:
             options=options,
             pools=settings.pools,
         )
-        self._state = starting(read_memory(self._memory_path), rules, _now().at, _stories(self._stories_path))
+        self._state = starting(read_memory(self._memory_path), rules, now().at, _stories(self._stories_path))
         self._events: queue.SimpleQueue[Event | Exception] = queue.SimpleQueue()
         self._reported: Callable[[bool], None] = lambda _: None
         self._crash: Exception | None = None
 
     def stop(self) -> None:
         """Make `run` return soon. Safe from any thread, and from signal handlers: a SimpleQueue may be put into while it is waited for."""
-        self._events.put(events.Stop(when=_now()))
+        self._events.put(Stop(when=now()))
 
     def hang_up(self) -> None:
         """Hear a SIGHUP: read the configuration again, use its pools, and log what has changed. Safe where `stop` is."""
-        self._events.put(events.HungUp(when=_now()))
+        self._events.put(HungUp(when=now()))
 
     def run(self, reported: Callable[[bool], None] = lambda _: None) -> None:
         """Keep the host as the service wants it until `stop`. Then wait a short time for running actions; the next agent does the rest.
@@ -111,7 +112,7 @@ class Agent:
         than 10 seconds. An error after which nothing can succeed ends the agent, and is raised.
         """
         self._reported = reported
-        unsubscribe = self._driver.events(lambda event: self._events.put(events.HostChanged(when=_now(), event=event)))
+        unsubscribe = self._driver.events(lambda event: self._events.put(events.HostChanged(when=now(), event=event)))
         try:
             self._go()
         finally:
@@ -128,12 +129,12 @@ class Agent:
             try:
                 event = self._events.get(timeout=self._pause())
             except queue.Empty:
-                event = events.Tick(when=_now())
+                event = Tick(when=now())
             if isinstance(event, Exception):
                 self._crash = event
-                event = events.Stop(when=_now())
+                event = Stop(when=now())
             self._feed(event)
-            if isinstance(event, events.Stop):
+            if isinstance(event, Stop):
                 until = min(until, time.monotonic() + _FINISH_SECONDS)
         for status in self._state.guests.values():
             if status.work is not None:
@@ -142,7 +143,7 @@ class Agent:
     def _feed(self, event: Event) -> None:
         self._state, asked = step(self._state, event)
         for action in asked:
-            if isinstance(action, actions.Log):
+            if isinstance(action, Log):
                 _log.log(action.level, "%s", action.sentence)
             elif isinstance(action, actions.Announce):
                 self._reported(action.reported)
@@ -154,34 +155,34 @@ class Agent:
 
     def _pause(self) -> float:
         longest = min(_WAKE_SECONDS, self._state.lease.seconds * SPEAKS / 2)
-        return max(_SHORTEST_PAUSE, min(longest, due_at(self._state) - _now().at))
+        return max(_SHORTEST_PAUSE, min(longest, due_at(self._state) - now().at))
 
     def _perform(self, action: Action) -> None:
         """Perform one action, and feed its answer back. A bug that a guest's task meets concerns that guest; any other ends the agent."""
         try:
             self._events.put(self._answer(action))
         except (PinfoldError, OSError) as error:
-            self._events.put(events.Failed(when=_now(), action=action, why=str(error), away=isinstance(error, ServiceAway)))
+            self._events.put(events.Failed(when=now(), action=action, why=str(error), away=isinstance(error, ServiceAway)))
         except Exception as error:
             if not isinstance(action, actions.Perform | actions.Confirm | actions.Repair):
                 self._events.put(error)
                 return
             _log.exception("%s", type(action).__name__)
-            self._events.put(events.Failed(when=_now(), action=action, why=f"{type(error).__name__} {error}".rstrip()))
+            self._events.put(events.Failed(when=now(), action=action, why=f"{type(error).__name__} {error}".rstrip()))
 
     def _answer(self, action: Action) -> Event:
         """Perform one action. Raises what its effect raises."""
         match action:
             case actions.ReadOrders():
-                return events.OrdersRead(parsed=self._service.orders(after=-1, wait=0.0), polled=False, when=_now())
+                return events.OrdersRead(parsed=self._service.orders(after=-1, wait=0.0), polled=False, when=now())
             case actions.PollOrders(after=after):
-                return events.OrdersRead(parsed=self._service.orders(after=after, wait=_POLL_SECONDS), polled=True, when=_now())
+                return events.OrdersRead(parsed=self._service.orders(after=after, wait=_POLL_SECONDS), polled=True, when=now())
             case actions.Look():
-                return events.Looked(seen=survey(self._driver, self._settings), facts=self._facts(), when=_now())
+                return events.Looked(seen=survey(self._driver, self._settings), facts=self._facts(), when=now())
             case actions.SendReport(report=report):
-                return events.Welcomed(welcome=self._service.hello(Hello(name=self._settings.host, report=report)), when=_now())
+                return events.Welcomed(welcome=self._service.hello(Hello(name=self._settings.host, report=report)), when=now())
             case actions.SendHeartbeat():
-                return events.Welcomed(welcome=self._service.heartbeat(), when=_now())
+                return events.Welcomed(welcome=self._service.heartbeat(), when=now())
             case actions.Verify():
                 return self._verify(action)
             case actions.SendGuest() | actions.SendFindings():
@@ -194,14 +195,14 @@ class Agent:
                 fault_point("agent.buried")
                 self._service.absent(guest, absence)
                 fault_point("agent.confirmed")
-                return events.Confirmed(guest=guest, when=_now())
+                return events.Confirmed(guest=guest, when=now())
             case actions.SaveMemory() | actions.SaveStories():
                 return self._save(action)
             case actions.ReadOptions():
                 options, pools = self._read_options()
                 build_pools(pools, self._driver.topology())
-                return events.OptionsRead(options=options, pools=pools, when=_now())
-            case actions.Log() | actions.Announce() | actions.UsePools():
+                return events.OptionsRead(options=options, pools=pools, when=now())
+            case Log() | actions.Announce() | actions.UsePools():
                 raise AssertionError("these are performed at once")
             case _:
                 assert_never(action)
@@ -209,21 +210,21 @@ class Agent:
     def _verify(self, action: actions.Verify) -> events.Verified:
         verdict = verify(self._driver, self._settings, action.guest, online=action.online)
         drift = "; ".join(finding.fact() for finding in verdict.drift)
-        return events.Verified(threads=thread_report(verdict), drift=drift, when=_now())
+        return events.Verified(threads=thread_report(verdict), drift=drift, when=now())
 
     def _send(self, action: actions.SendGuest | actions.SendFindings) -> Event:
         if isinstance(action, actions.SendFindings):
             self._service.findings(action.report)
-            return events.FindingsSent(report=action.report, when=_now())
+            return events.FindingsSent(report=action.report, when=now())
         self._service.report(action.guest, action.report)
-        return events.Reported(guest=action.guest, report=action.report, when=_now())
+        return events.Reported(guest=action.guest, report=action.report, when=now())
 
     def _save(self, action: actions.SaveMemory | actions.SaveStories) -> Event:
         if isinstance(action, actions.SaveMemory):
             write_memory(self._memory_path, action.memory)
-            return events.Saved(memory=action.memory, when=_now())
+            return events.Saved(memory=action.memory, when=now())
         write_stories(self._stories_path, action.stories)
-        return events.StoriesSaved(stories=action.stories, when=_now())
+        return events.StoriesSaved(stories=action.stories, when=now())
 
     def _audit(self, action: actions.Audit) -> events.Audited:
         unread: dict[str, str] = {}
@@ -231,29 +232,25 @@ class Agent:
         mine = {guest.guest.id for guest in found.guests if guest.guest.record is not None and guest.guest.record.owner == self._owner}
         drifted = tuple(one for one in drifted_guests(self._driver, found, RepairScope.OURS) if one.guest_id in mine)
         running = frozenset(str(guest.id) for guest in action.seen.guests if guest.active)
-        return events.Audited(findings=found.findings, unread=unread, drifted=drifted, running=running, when=_now())
+        return events.Audited(findings=found.findings, unread=unread, drifted=drifted, running=running, when=now())
 
-    def _perform_task(self, action: actions.Perform | actions.Repair) -> events.Performed | events.Repaired:
+    def _perform_task(self, action: actions.Perform | actions.Repair) -> events.Performed | Repaired:
         if isinstance(action, actions.Repair):
             left = repair_guest(self._driver, self._settings, action.guest.guest_id, RepairScope.OURS)
             failure = "; ".join(one.sentence() for one in left or ())
-            return events.Repaired(guest=action.guest, failure=failure, needless=left is None, when=_now())
+            return Repaired(guest=action.guest, failure=failure, needless=left is None, when=now())
         outcome = self._performer.perform(action.task, action.order, ran=action.ran)
         if outcome.gone:
             fault_point("agent.removed")
         elif outcome.booted:
             fault_point("agent.started")
-        return events.Performed(guest=action.task.guest, outcome=outcome, when=_now())
+        return events.Performed(guest=action.task.guest, outcome=outcome, when=now())
 
     def _say_goodbye(self) -> None:
         try:
             self._service.goodbye(timeout=_GOODBYE_SECONDS)
         except PinfoldError as error:
             _log.info("no goodbye: %s", error)
-
-
-def _now() -> Moment:
-    return Moment(at=time.clock_gettime(time.CLOCK_BOOTTIME), time=time.time())
 
 
 def _stories(path: Path) -> Stories:

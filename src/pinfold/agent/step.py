@@ -6,7 +6,7 @@ with the next heartbeat. Beside the turns, and held up by none: orders are polle
 task goes its way (`work`), the host is audited (`audits`), and guests that drifted are repaired (`repairing`). While the service is silent,
 the agent keeps asking it and begins nothing, because its orders may be old.
 
->>> from pinfold.agent.events import Moment, Tick
+>>> from pinfold.host.loop_events import Moment, Tick
 >>> from pinfold.agent.reconcile import Memory
 >>> from pinfold.agent.state import Rules, starting
 >>> state, actions = step(starting(Memory(), Rules(owner="the agent of c1"), 0.0), Tick(when=Moment(at=0.0)))
@@ -31,6 +31,7 @@ from pinfold.agent.responses import ParsedOrders
 from pinfold.agent.state import Phase, State
 from pinfold.core.options import Option, difference, refusal, taken_over
 from pinfold.core.pools import DEDICATED, OVERHEAD, SHARED, PoolConfig
+from pinfold.host.loop_events import HungUp, Repaired, Stop, Tick
 
 POOL_KEYS: Final = frozenset(f"[compute] {name}" for name in (SHARED, DEDICATED, OVERHEAD))
 """The options that a SIGHUP changes in a running agent."""
@@ -57,14 +58,14 @@ def due_at(state: State) -> float:
 
 def _hear(draft: Draft, event: Event) -> None:
     match event:
-        case events.Tick():
+        case Tick():
             pass
         case events.HostChanged(event=change):
             draft.note(change.guest, f"the hypervisor says: {change.kind.value} {change.detail}".rstrip())
             draft.change(stale=True)
-        case events.Stop():
+        case Stop():
             _end(draft)
-        case events.HungUp():
+        case HungUp():
             _read_options(draft)
         case events.OptionsRead(options=options, pools=pools):
             _take_options(draft, options, pools)
@@ -91,7 +92,7 @@ def _answered(draft: Draft, event: events.Answer) -> None:
             audits.audited(draft, event)
         case events.FindingsSent(report=report):
             audits.sent(draft, report)
-        case events.Repaired(guest=drifted, failure=failure, needless=needless):
+        case Repaired(guest=drifted, failure=failure, needless=needless):
             repairing.repaired(draft, drifted, failure, needless=needless)
         case events.Performed(guest=guest, outcome=outcome):
             work.performed(draft, guest, outcome)

@@ -7,7 +7,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from pinfold.watch.messages import Action, Log, Moment
+from pinfold.host.loop_events import Log, Moment
+from pinfold.watch.messages import Action
 from pinfold.watch.state import State
 
 

@@ -6,7 +6,6 @@ import logging
 import os
 import queue
 import threading
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Final, assert_never
@@ -19,10 +18,11 @@ from pinfold.core.settings import HostSettings, RepairScope
 from pinfold.core.usage import Usage
 from pinfold.drivers.port import Driver
 from pinfold.host import pool_change
+from pinfold.host.loop_events import HungUp, Log, Repaired, Stop, Tick, now
 from pinfold.host.repair import repair_guest
 from pinfold.watch import messages
 from pinfold.watch.changes import Change
-from pinfold.watch.messages import Action, Event, Moment
+from pinfold.watch.messages import Action, Event
 from pinfold.watch.pools import Follower, PoolsMode
 from pinfold.watch.state import State
 from pinfold.watch.step import due_at, step
@@ -86,11 +86,11 @@ class Watch:
 
     def stop(self) -> None:
         """Make `run` return soon. Safe from any thread, and from signal handlers: a SimpleQueue may be put into while it is waited for."""
-        self._events.put(messages.Stop(when=_now()))
+        self._events.put(Stop(when=now()))
 
     def hang_up(self) -> None:
         """Hear a SIGHUP: the configuration is read again. Safe where `stop` is."""
-        self._events.put(messages.HungUp(when=_now()))
+        self._events.put(HungUp(when=now()))
 
     def once(self) -> State:
         """Sweep and publish once, in this thread. Threads count from their beginning. Raises what sweep and publishers raise."""
@@ -103,7 +103,7 @@ class Watch:
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Watch until `stop`. `ready` is called after the first sweep, whether or not it succeeded. A bug ends the watch, and is raised."""
-        unsubscribe = self._driver.events(lambda _: self._events.put(messages.HostChanged(when=_now())))
+        unsubscribe = self._driver.events(lambda _: self._events.put(messages.HostChanged(when=now())))
         worker = threading.Thread(target=self._work, name="pinfold watch", daemon=True)
         worker.start()
         try:
@@ -117,14 +117,14 @@ class Watch:
         told = False
         while not self._state.ending:
             try:
-                event = self._events.get(timeout=max(_SHORTEST_PAUSE, min(_WAKE_SECONDS, due_at(self._state) - _now().at)))
+                event = self._events.get(timeout=max(_SHORTEST_PAUSE, min(_WAKE_SECONDS, due_at(self._state) - now().at)))
             except queue.Empty:
-                event = messages.Tick(when=_now())
+                event = Tick(when=now())
             if isinstance(event, Exception):
                 raise event
             self._feed(event)
             since = self._busy_since
-            if since is None or _now().at - since < _STUCK_SECONDS:
+            if since is None or now().at - since < _STUCK_SECONDS:
                 self._alive()
             if not told and self._state.sweeps + self._state.failed_sweeps:
                 told = True
@@ -133,14 +133,14 @@ class Watch:
     def _feed(self, event: Event) -> None:
         self._state, asked = step(self._state, event)
         for action in asked:
-            if isinstance(action, messages.Log):
+            if isinstance(action, Log):
                 _log.log(action.level, "%s", action.sentence)
             else:
                 self._actions.put(action)
 
     def _work(self) -> None:
         while (action := self._actions.get()) is not None:
-            self._busy_since = _now().at
+            self._busy_since = now().at
             try:
                 self._events.put(self._answer(action))
             except Exception as error:
@@ -154,13 +154,13 @@ class Watch:
                 try:
                     return self._sweep(action)
                 except (PinfoldError, OSError) as error:
-                    return messages.SweepFailed(when=_now(), why=str(error))
+                    return messages.SweepFailed(when=now(), why=str(error))
             case messages.ReadSettings():
                 stamp = self._stamp()
                 try:
-                    return messages.SettingsRead(when=_now(), settings=self._read_settings(), stamp=stamp)
+                    return messages.SettingsRead(when=now(), settings=self._read_settings(), stamp=stamp)
                 except (PinfoldError, OSError) as error:
-                    return messages.SettingsRefused(when=_now(), why=str(error), stamp=stamp)
+                    return messages.SettingsRefused(when=now(), why=str(error), stamp=stamp)
             case messages.Publish():
                 return self._publish()
             case messages.FollowPools():
@@ -168,9 +168,9 @@ class Watch:
             case messages.Repair():
                 return self._repair(action)
             case messages.Note(change=change):
-                at = _now()
+                at = now()
                 return messages.Published(when=at, failures=(("journal", _failure(lambda: self._note(change, at.time))),))
-            case messages.Log():
+            case Log():
                 raise AssertionError("a line of the log is written at once")
             case _:
                 assert_never(action)
@@ -182,7 +182,7 @@ class Watch:
         stamp = self._stamp()
         found = sweep(self._driver, action.settings, action.scope, self._flavors)
         return messages.Swept(
-            when=_now(),
+            when=now(),
             snapshot=found.snapshot,
             sample=found.sample,
             seconds=found.seconds,
@@ -194,14 +194,13 @@ class Watch:
             stamp=stamp,
         )
 
-    def _repair(self, action: messages.Repair) -> messages.Repaired:
-        """Repair one guest. A bug that shows then concerns that guest alone."""
+    def _repair(self, action: messages.Repair) -> Repaired:
         try:
             left = repair_guest(self._driver, action.settings, action.guest.guest_id, action.scope)
         except (PinfoldError, OSError) as error:
-            return messages.Repaired(when=_now(), guest=action.guest, failure=str(error))
+            return Repaired(when=now(), guest=action.guest, failure=str(error))
         failure = "; ".join(finding.sentence() for finding in left or ())
-        return messages.Repaired(when=_now(), guest=action.guest, failure=failure, needless=left is None)
+        return Repaired(when=now(), guest=action.guest, failure=failure, needless=left is None)
 
     def _follow(self, action: messages.FollowPools) -> messages.PoolsFollowed:
         failures: dict[str, str] = {}
@@ -212,7 +211,7 @@ class Watch:
             else:
                 found = pool_change.plan(self._driver, action.settings)
         except (PinfoldError, OSError) as error:
-            return messages.PoolsFollowed(when=_now(), failure=str(error))
+            return messages.PoolsFollowed(when=now(), failure=str(error))
         guests = tuple(
             Follower(
                 guest_id=each.guest.id,
@@ -223,12 +222,12 @@ class Watch:
             )
             for each in found.changes
         )
-        return messages.PoolsFollowed(when=_now(), guests=guests)
+        return messages.PoolsFollowed(when=now(), guests=guests)
 
     def _publish(self) -> messages.Published:
         state = self._state
         failures = tuple((what, _failure(partial(publish, state))) for what, publish in self._publishers.items())
-        return messages.Published(when=_now(), failures=failures)
+        return messages.Published(when=now(), failures=failures)
 
 
 def _stamp_of(file: str) -> tuple[int, int, int] | None:
@@ -246,7 +245,3 @@ def _failure(act: Callable[[], None]) -> str:
     except (PinfoldError, OSError) as error:
         return str(error)
     return ""
-
-
-def _now() -> Moment:
-    return Moment(at=time.clock_gettime(time.CLOCK_BOOTTIME), time=time.time())

@@ -23,6 +23,7 @@ from pinfold.core.fit.capacity import HostCapacity
 from pinfold.core.repairs import Drifted
 from pinfold.core.settings import HostSettings, RepairScope
 from pinfold.core.usage import Sample
+from pinfold.host.loop_events import HungUp, Log, Moment, Repaired, Stop, Tick
 from pinfold.watch.changes import Change
 from pinfold.watch.pools import Follower, PoolsMode
 from pinfold.watch.snapshot import Snapshot
@@ -31,33 +32,8 @@ Stamp: TypeAlias = tuple[tuple[int, int, int] | None, ...]
 """For each configuration file when it was changed, its size and its inode; None for one that is gone."""
 
 
-class Moment(Struct, frozen=True, kw_only=True):
-    """When something happened: `at` in seconds since boot, which never go back, and `time` in seconds since the epoch."""
-
-    at: float
-    time: float
-
-
-class Tick(Struct, frozen=True, kw_only=True):
-    """Time has passed."""
-
-    when: Moment
-
-
 class HostChanged(Struct, frozen=True, kw_only=True):
     """The hypervisor has told of a change."""
-
-    when: Moment
-
-
-class HungUp(Struct, frozen=True, kw_only=True):
-    """SIGHUP: the configuration is to be read again."""
-
-    when: Moment
-
-
-class Stop(Struct, frozen=True, kw_only=True):
-    """The watch is to end."""
 
     when: Moment
 
@@ -112,18 +88,6 @@ class Published(Struct, frozen=True, kw_only=True):
     failures: tuple[tuple[str, str], ...] = ()
 
 
-class Repaired(Struct, frozen=True, kw_only=True):
-    """A repair has ended. `failure` says why it did not succeed, '' if it did.
-
-    `needless`: there was no drift any more, and nothing was done.
-    """
-
-    when: Moment
-    guest: Drifted
-    failure: str = ""
-    needless: bool = False
-
-
 class PoolsFollowed(Struct, frozen=True, kw_only=True):
     """The guests that the pools of today concern; those without a `why` were moved, if that was asked for. `failure` is '' for success."""
 
@@ -170,14 +134,7 @@ class ReadSettings(Struct, frozen=True, kw_only=True):
 
 
 class Publish(Struct, frozen=True, kw_only=True):
-    """Write what the last sweep saw into the textfile."""
-
-
-class Log(Struct, frozen=True, kw_only=True):
-    """Write one sentence to the log. `level` is one of `logging`."""
-
-    level: int
-    sentence: str
+    """Publish what the last sweep saw: in the textfile and in the journal."""
 
 
 Action: TypeAlias = Sweep | Repair | FollowPools | Note | ReadSettings | Publish | Log

@@ -17,6 +17,7 @@ from pinfold.core.drift.written import write
 from pinfold.core.repairs import Drifted
 from pinfold.core.settings import HostSettings
 from pinfold.core.usage import accumulated
+from pinfold.host.loop_events import HungUp, Repaired, Stop, Tick
 from pinfold.watch import following
 from pinfold.watch.changes import Change, ChangeKind
 from pinfold.watch.draft import Draft
@@ -24,22 +25,18 @@ from pinfold.watch.messages import (
     Action,
     Event,
     HostChanged,
-    HungUp,
     Note,
     PoolsFollowed,
     Publish,
     Published,
     ReadSettings,
     Repair,
-    Repaired,
     SettingsRead,
     SettingsRefused,
     Stamp,
-    Stop,
     Sweep,
     SweepFailed,
     Swept,
-    Tick,
 )
 from pinfold.watch.state import State
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from tests.agent.script import LEASE, G, Script, removing
 
 from pinfold.agent.actions import Confirm, Look, ReadOptions, SaveStories, UsePools
-from pinfold.agent.events import Confirmed, HungUp, OptionsRead, Saved, Stop, StoriesSaved
+from pinfold.agent.events import Confirmed, OptionsRead, Saved, StoriesSaved
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.options import Option
 from pinfold.core.pools import PoolConfig
+from pinfold.host.loop_events import HungUp, Stop
 
 OTHERS = (Option(key="[a] b", value="2"), Option(key="[a] c", value="x", secret=True))
 

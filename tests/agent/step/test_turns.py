@@ -6,12 +6,13 @@ import pytest
 from tests.agent.script import LEASE, RULES, G, H, Script, guest, kinds, order, up
 
 from pinfold.agent.actions import Announce, Look, Perform, PollOrders, ReadOrders, SendReport
-from pinfold.agent.events import HostChanged, Moment, Tick
+from pinfold.agent.events import HostChanged
 from pinfold.agent.reconcile import Act, Memory
 from pinfold.agent.responses import RefusedOrder
 from pinfold.agent.state import starting
 from pinfold.agent.step import step
 from pinfold.drivers.port import Event, EventKind
+from pinfold.host.loop_events import Moment, Tick
 
 
 def test_the_same_state_and_event_give_the_same_answer_and_the_old_state_stays() -> None:

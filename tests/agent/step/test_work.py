@@ -6,10 +6,11 @@ from msgspec.structs import replace
 from tests.agent.script import CLAIM, LEASE, G, H, Script, guest, id_of, kinds, order, removing, up
 
 from pinfold.agent.actions import Confirm, Look, Perform, SaveMemory, SendGuest, Verify
-from pinfold.agent.events import Confirmed, Outcome, Saved, Stop
+from pinfold.agent.events import Confirmed, Outcome, Saved
 from pinfold.agent.reconcile import Act, LastBoot, Memory
 from pinfold.agent.state import STARTS_AT_ONCE
 from pinfold.drivers.port import GuestState
+from pinfold.host.loop_events import Stop
 from pinfold.store.records import Desired, Tombstone
 
 
