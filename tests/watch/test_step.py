@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 from tests.watch.seen import SETTINGS, Script, logged, sweeps
 
@@ -86,11 +87,21 @@ def test_a_hangup_reads_the_configuration_and_sweeps_by_it() -> None:
     watch.told(Tick(when=watch.when))
     watch.swept()
     assert watch.told(HungUp(when=watch.when)) == [ReadSettings()]
-    assert watch.told(HungUp(when=watch.when)) == []
     new = replace(SETTINGS, pools=PoolConfig(shared=CpuSet.of(0)))
     actions = watch.told(SettingsRead(when=watch.when, settings=new))
     assert Sweep(settings=new) in actions
     assert logged(actions) == ["SIGHUP: the configuration was read again"]
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_a_hangup_while_the_configuration_is_read_reads_it_once_more(readable: bool) -> None:
+    watch = Script()
+    watch.told(HungUp(when=watch.when))
+    assert [action for _ in range(2) for action in watch.told(HungUp(when=watch.when)) if isinstance(action, ReadSettings)] == []
+    when = watch.when
+    ended = SettingsRead(when=when, settings=SETTINGS) if readable else SettingsRefused(when=when, why="it cannot be read")
+    assert ReadSettings() in watch.told(ended)
+    assert ReadSettings() not in watch.told(ended)
 
 
 def test_a_hangup_does_not_move_the_connection() -> None:

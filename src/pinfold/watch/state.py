@@ -23,7 +23,7 @@ class State(Struct, frozen=True, kw_only=True):
 
     `snapshot` and `usage` are those of the last sweep that succeeded, at `swept_time` (seconds since the epoch). `due` is when the next
     sweep begins, `rest_until` the earliest moment for one that an event asks for. `sweeping`: that action is under way. `reading`
-    is why the configuration is being read, '' if it is not.
+    is why the configuration is being read, '' if it is not; `read_again`: a SIGHUP came meanwhile.
     `scope` says whose guests are repaired, `book` what was done about those that had drifted. `repairs` counts repairs by thread class
     and result. `read_stamp` is that of the files that were read, `stamp` that of the last sweep. `pools_mode` is None where guests have no
     places that pools could change. `planned` are the pools that guests were compared with last, `plan_again` when they are compared again,
@@ -38,6 +38,7 @@ class State(Struct, frozen=True, kw_only=True):
     sweeping: bool = False
     changed: bool = False
     reading: str = ""
+    read_again: bool = False
     read_stamp: Stamp = ()
     stamp: Stamp = ()
     pools_mode: PoolsMode | None = PoolsMode.REPORT

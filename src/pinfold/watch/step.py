@@ -55,7 +55,7 @@ def step(state: State, event: Event) -> tuple[State, tuple[Action, ...]]:
         case Stop():
             draft.change(ending=True)
         case HungUp():
-            _read(draft, "SIGHUP")
+            _hung_up(draft)
         case Swept():
             _swept(draft, event)
         case SweepFailed(why=why):
@@ -66,7 +66,7 @@ def step(state: State, event: Event) -> tuple[State, tuple[Action, ...]]:
             _settings_read(draft, settings, event.stamp)
         case SettingsRefused(why=why):
             draft.log(logging.ERROR, f"{state.reading}: the configuration of before still counts: {why}")
-            draft.change(reading="", read_stamp=event.stamp)
+            _reading_ended(draft, event.stamp)
         case Repaired():
             _repaired(draft, event)
         case PoolsFollowed():
@@ -162,15 +162,29 @@ def _count(draft: Draft, one: Drifted, result: str) -> None:
 
 
 def _read(draft: Draft, why: str) -> None:
-    if not draft.state.reading:
-        draft.change(reading=why)
-        draft.do(ReadSettings())
+    draft.change(reading=why)
+    draft.do(ReadSettings())
+
+
+def _hung_up(draft: Draft) -> None:
+    """Read the configuration; once more after a reading that is under way, because the files may have changed after it read them."""
+    if draft.state.reading:
+        draft.change(read_again=True)
+    else:
+        _read(draft, "SIGHUP")
+
+
+def _reading_ended(draft: Draft, stamp: Stamp) -> None:
+    again = draft.state.read_again
+    draft.change(reading="", read_again=False, read_stamp=stamp)
+    if again:
+        _hung_up(draft)
 
 
 def _files_seen(draft: Draft, stamp: Stamp) -> None:
     """Read files that have changed, once two sweeps have seen them alike, because somebody may still be writing them."""
     changed = stamp != draft.state.read_stamp and None not in stamp
-    if changed and stamp == draft.state.stamp:
+    if changed and stamp == draft.state.stamp and not draft.state.reading:
         _read(draft, "the configuration files changed")
     draft.change(stamp=stamp)
 
@@ -186,4 +200,5 @@ def _settings_read(draft: Draft, settings: HostSettings, stamp: Stamp) -> None:
     new = replace(settings, uri=old.uri, state_dir=old.state_dir)
     draft.log(logging.WARNING, f"{why}: the configuration {'has not changed' if new == old else 'was read again'}")
     book = draft.state.book if new.pools == old.pools else {}
-    draft.change(reading="", read_stamp=stamp, settings=new, due=draft.when.at, book=book)
+    draft.change(settings=new, due=draft.when.at, book=book)
+    _reading_ended(draft, stamp)
