@@ -70,7 +70,6 @@ def start(
         outcome = start_guest(session.driver, session.settings, order)
     if isinstance(outcome, NoFit):
         from pinfold.cli.views.fit import refusal_view
-        from pinfold.core.encoding import plain
         from pinfold.core.fit.written import answer_of
 
         if as_json:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -75,20 +75,14 @@ def _chosen(file: str, names: Sequence[str]) -> list[Flavor]:
 
 
 def _fleet(names: Sequence[str], config: list[str] | None, *, as_json: bool) -> None:
-    from urllib.parse import urlencode
-
     from pinfold.cli.service import open_access
     from pinfold.cli.views.capacity import fleet_capacity_view
 
-    hosts: list[dict[str, Any]] = []
     with open_access(config) as service:
-        while True:
-            query = [("flavor", name) for name in names] + ([("marker", hosts[-1]["host"])] if hosts else [])
-            answer = service.ask("GET", "/v1/capacity" + (f"?{urlencode(query)}" if query else ""))
-            hosts += answer["hosts"]
-            if not answer.pop("hosts_links", None):
-                break
+        pages = list(service.pages("/v1/capacity", "hosts", [("flavor", name) for name in names], marker="host"))
+    answer = {**pages[-1], "hosts": [host for page in pages for host in page["hosts"]]}
+    answer.pop("hosts_links", None)
     if as_json:
-        show_json({**answer, "hosts": hosts})
+        show_json(answer)
     else:
-        show(fleet_capacity_view({**answer, "hosts": hosts}))
+        show(fleet_capacity_view(answer))

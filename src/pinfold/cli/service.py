@@ -82,6 +82,10 @@ def read_access(path: Path, cloud: str) -> Access:
     )
 
 
+Query = Sequence[tuple[str, str]]
+"""Names and values, as in a URL; a name may be there more than once."""
+
+
 class Service:
     """One service. Every call raises `Unavailable` when it is away, and otherwise the error that its response stands for."""
 
@@ -102,11 +106,11 @@ class Service:
         """Close the connection."""
         self._http.close()
 
-    def compute(self, method: str, path: str, body: object = None, query: Mapping[str, str] | None = None) -> Any:
+    def compute(self, method: str, path: str, body: object = None) -> Any:
         """Call the Compute API; `path` begins after its version."""
-        return self.ask(method, _COMPUTE + path, body, query)
+        return self.ask(method, _COMPUTE + path, body)
 
-    def ask(self, method: str, path: str, body: object = None, query: Mapping[str, str] | None = None) -> Any:
+    def ask(self, method: str, path: str, body: object = None, query: Query = ()) -> Any:
         """Call a path. Returns the JSON of the response, None if it has no body."""
         import httpx
 
@@ -114,7 +118,7 @@ class Service:
             # Send the type even without a body: the service refuses a POST that a page of another site could send.
             headers = {"Content-Type": "application/json"} if method == "POST" else {}
             more = {} if body is None else {"json": body}
-            answer = self._http.request(method, path, params=query, headers=headers, **more)  # type: ignore[arg-type]
+            answer = self._http.request(method, path, params=list(query), headers=headers, **more)  # type: ignore[arg-type]
         except httpx.HTTPError as error:
             raise Unavailable(f"the service at {self._url} does not answer: {error or type(error).__name__}") from error
         if not answer.is_success:
@@ -128,19 +132,13 @@ class Service:
 
     def servers(self) -> list[dict[str, Any]]:
         """Every server, in full."""
-        return self._pages("/servers/detail", "servers")
+        return self._all("/servers/detail", "servers")
 
     def with_drift(self, servers: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         """The servers with `drift`: how many findings about each break a promise, None where its host has reported no audit."""
         audited = {host["name"] for host in self.ask("GET", "/v1/hosts")["hosts"] if host["drift"] is not None}
-        numbers: Counter[str] = Counter()
-        marker: dict[str, str] = {}
-        while True:
-            answer = self.ask("GET", "/v1/drift", query={"severity": "drift", **marker})
-            numbers.update(one["finding"]["guest_id"] for one in answer["findings"])
-            if "findings_links" not in answer or not answer["findings"]:
-                break
-            marker = {"marker": answer["findings"][-1]["id"]}
+        found = self.pages("/v1/drift", "findings", [("severity", "drift")])
+        numbers = Counter(one["finding"]["guest_id"] for answer in found for one in answer["findings"])
         return [{**server, "drift": numbers[server["id"]] if server["OS-EXT-SRV-ATTR:host"] in audited else None} for server in servers]
 
     def flavor(self, name: str) -> dict[str, Any]:
@@ -150,23 +148,27 @@ class Service:
 
     def flavors(self) -> list[dict[str, Any]]:
         """Every flavor, public or not."""
-        return self._pages("/flavors/detail", "flavors", {"is_public": "None"})
+        return self._all("/flavors/detail", "flavors", [("is_public", "None")])
 
     def image(self, name: str) -> dict[str, Any]:
         """The image of that name or id. Raises `InvalidRequest` when there is none."""
-        images = self.ask("GET", "/image/v2/images", query={"name": name})["images"]
+        images = self.ask("GET", "/image/v2/images", query=[("name", name)])["images"]
         if not images:
-            images = [image for image in self.ask("GET", "/image/v2/images", query={"id": name})["images"] if image["id"] == name]
+            images = [image for image in self.ask("GET", "/image/v2/images", query=[("id", name)])["images"] if image["id"] == name]
         return _one(images, "image", name)
 
-    def _pages(self, path: str, key: str, query: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
+    def pages(self, path: str, key: str, query: Query = (), *, marker: str = "id") -> Iterator[dict[str, Any]]:
+        """Every page of a list of the service, as it answers it; `key` has the entries, and `marker` tells one entry from the others."""
+        after: Query = ()
         while True:
-            marker = {"marker": found[-1]["id"]} if found else {}
-            answer = self.compute("GET", path, query={**(query or {}), **marker})
-            found += answer[key]
+            answer = self.ask("GET", path, query=[*query, *after])
+            yield answer
             if f"{key}_links" not in answer or not answer[key]:
-                return found
+                return
+            after = [("marker", answer[key][-1][marker])]
+
+    def _all(self, path: str, key: str, query: Query = ()) -> list[dict[str, Any]]:
+        return [one for answer in self.pages(_COMPUTE + path, key, query) for one in answer[key]]
 
     def _refuse(self, answer: httpx.Response) -> None:
         """Raise the error that a refusal stands for, with the service's own sentence."""

@@ -1,9 +1,13 @@
-"""`pinfold watch`: a daemon for one host that sweeps, measures and publishes. It needs no service and no database, and changes nothing."""
+"""`pinfold watch`: a daemon for one host that sweeps, measures and publishes. It needs no service and no database.
+
+It changes nothing unless --repair or --pools says so.
+"""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated, Final
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 
@@ -16,6 +20,8 @@ from pinfold.core.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from pinfold.config import Configuration
+
+Choice = TypeVar("Choice", bound=Enum)
 
 _REPAIRED: Final = {
     "ours": "Threads of pinfold's guests",
@@ -73,7 +79,6 @@ def watch(
     If there is a flavors file, the metrics say how many more guests of each flavor fit.
     Metrics need the package prometheus-client: pip install 'pinfold\\[watch]'.
     """
-
     from pinfold.config.flavors import read_flavors
     from pinfold.core.settings import RepairScope
     from pinfold.watch.options import WatchOptions
@@ -86,20 +91,15 @@ def watch(
         raise InvalidRequest("--once ends before anybody could ask; leave --listen out", key="--once")
     if once and repair != "off":
         raise InvalidRequest("--once repairs nothing; `pinfold repair` does", key="--once")
-    scopes = {scope.value: scope for scope in RepairScope}
-    if repair not in scopes:
-        raise InvalidRequest(f"--repair {repair!r:.40}: one of {', '.join(scopes)} is allowed", key="--repair")
-    modes = {mode.value: mode for mode in PoolsMode}
-    if pools not in modes:
-        raise InvalidRequest(f"--pools {pools!r:.40}: one of {', '.join(modes)} is allowed", key="--pools")
+    scope, mode = _choice(RepairScope, "--repair", repair), _choice(PoolsMode, "--pools", pools)
     if once and pools != "report":
         raise InvalidRequest("--once moves nothing; `pinfold host pools --apply` does", key="--once")
     processes: Processes = context.obj.processes
     configuration = read(quiet=as_json)
     settings, counted = configuration.settings, configuration.flavors_named or os.path.isfile(configuration.flavors_file)
     options = WatchOptions(
-        repair=scopes[repair],
-        pools=modes[pools],
+        repair=scope,
+        pools=mode,
         files=tuple(os.path.abspath(file) for file in configuration.files),
         interval=interval,
         listen=listen or "",
@@ -128,3 +128,11 @@ def watch(
         tell_systemd_ready()
 
     processes.watch(settings, options, read_settings=lambda: read(quiet=True).settings, ready=ready, alive=Watchdog().feed)
+
+
+def _choice(kind: type[Choice], option: str, text: str) -> Choice:
+    """The member of an enumeration that an option names by its value. Raises `InvalidRequest`."""
+    members = {member.value: member for member in kind}
+    if text not in members:
+        raise InvalidRequest(f"{option} {text!r:.40}: one of {', '.join(members)} is allowed", key=option)
+    return members[text]

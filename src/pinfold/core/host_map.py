@@ -139,6 +139,11 @@ class HostMap(Struct, frozen=True, kw_only=True):
     floating_vcpus: int | None
     floating_memory_free_mib: int
 
+    @property
+    def pcpus(self) -> tuple[PcpuMap, ...]:
+        """Every pCPU, by cell and core, then those that are offline and held."""
+        return (*(pcpu for cell in self.cells for core in cell.cores for pcpu in core.pcpus), *self.offline)
+
 
 class Stranger(Struct, frozen=True, kw_only=True):
     """What a host shows of a guest that has no claim: `(pCPU, owner)` for the dedicated pCPUs that it holds or is pinned to.

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.host_map import HostMap, PcpuMap
-from pinfold.core.overhead import ThreadClass
+from pinfold.core.host_map import HostMap
+from pinfold.core.overhead import OVERHEAD_CLASSES, ThreadClass
 from pinfold.core.pools import Pools
 from pinfold.core.usage import GuestTimes, Sample, ThreadTimes
 from pinfold.drivers.port import Observation
@@ -15,8 +14,6 @@ from pinfold.host.audit import Audit
 from pinfold.host.survey import own_machine
 from pinfold.host.verify import Verdict
 from pinfold.linux import schedstat
-
-OVERHEAD: Final = (ThreadClass.EMULATOR, ThreadClass.IOTHREAD, ThreadClass.VHOST)
 
 
 def sample(found: Audit, drawn: HostMap) -> Sample:
@@ -44,14 +41,6 @@ def named_pools(pools: Pools) -> tuple[tuple[str, CpuSet], ...]:
     return tuple((name, cpus) for name, cpus in named if cpus is not None)
 
 
-def pcpus_of(drawn: HostMap) -> Iterator[PcpuMap]:
-    """Every pCPU of a map, by cell and core, then those that are offline and held."""
-    for cell in drawn.cells:
-        for core in cell.cores:
-            yield from core.pcpus
-    yield from drawn.offline
-
-
 def _guest(found: Verdict) -> GuestTimes | None:
     pid, observation = found.guest.pid, found.observation
     # Read the process before its threads: what they run in between is then counted once, under their classes.
@@ -76,11 +65,11 @@ def _guest(found: Verdict) -> GuestTimes | None:
 def _owned(guests: Iterable[Verdict], drawn: HostMap) -> Iterator[tuple[int, frozenset[int]]]:
     """Each pCPU that one running guest has alone, with its threads that may run only there and that it has the pCPU for."""
     known: dict[str, Observation | None] = {found.guest.id: found.observation for found in guests}
-    for pcpu in pcpus_of(drawn):
+    for pcpu in drawn.pcpus:
         owners = [use for use in pcpu.owners if not use.stray]
         observation = known.get(owners[0].key) if len(owners) == 1 else None
         if observation is not None:
-            classes = (ThreadClass.VCPU,) if owners[0].thread_class is ThreadClass.VCPU else OVERHEAD
+            classes = (ThreadClass.VCPU,) if owners[0].thread_class is ThreadClass.VCPU else OVERHEAD_CLASSES
             alone = CpuSet.of(pcpu.pcpu)
             yield (
                 pcpu.pcpu,

@@ -72,6 +72,11 @@ def pool_changes(before: Snapshot, now: Snapshot) -> Iterator[Change]:
             yield Change(kind=ChangeKind.POOL, subject=name, before=old.get(name, ""), after=new.get(name, ""))
 
 
+def pool_sentence(change: Change) -> str:
+    """One such change as the log and the history say it."""
+    return f"the {change.subject} pool is {change.after or 'nothing'}; before: {change.before or 'nothing'}"
+
+
 def _guests(before: Snapshot, now: Snapshot) -> Iterator[Change]:
     old, new = ({guest.id: guest for guest in one.guests if guest.runs} for one in (before, now))
     yield from (_of_guest(ChangeKind.WENT, guest) for guest in _by_name(old[key] for key in old.keys() - new.keys()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from pinfold.watch.changes import Change, ChangeKind, pool_changes
+from pinfold.watch.changes import Change, ChangeKind, pool_changes, pool_sentence
 from pinfold.watch.draft import Draft
 from pinfold.watch.messages import FollowPools, Note, PoolsFollowed
 from pinfold.watch.pools import AGAIN_SECONDS, SETTLE_SECONDS, PoolsMode, left_behind
@@ -17,7 +17,7 @@ def after_sweep(draft: Draft, before: Snapshot | None, now: Snapshot) -> None:
     state, at = draft.state, draft.when.at
     if before is not None:
         for change in pool_changes(before, now):
-            draft.log(logging.WARNING, f"the {change.subject} pool is {change.after or 'nothing'}; before: {change.before or 'nothing'}")
+            draft.log(logging.WARNING, pool_sentence(change))
         if state.pools_mode is PoolsMode.APPLY and _running(now) - _running(before):
             draft.change(plan_again=min(state.plan_again, at + SETTLE_SECONDS))
     pools = tuple((pool.name, str(pool.cpus)) for pool in now.pools)

@@ -18,6 +18,7 @@ from msgspec import Struct
 from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.core.settings import HostSettings
 from pinfold.host.lock import host_key, state_folder
+from pinfold.store.sqlite_file import is_damage
 from pinfold.watch import snapshot as snapshots
 from pinfold.watch.changes import EMPTY, Change, ChangeKind, changes
 from pinfold.watch.snapshot import Snapshot
@@ -74,7 +75,7 @@ class Journal:
         try:
             self._connection = self._opened()
         except sqlite3.DatabaseError as error:
-            if not _is_damaged(error):
+            if not is_damage(error):
                 raise InvalidRequest(f"the journal {path} cannot be opened: {error}", key=str(path)) from error
             self.put_aside = str(_put_aside(path))
             self._connection = self._opened()
@@ -246,10 +247,6 @@ def _make_tables(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("COMMIT")
     if version not in (0, VERSION):
         raise InvalidRequest(f"the journal {path} is of another version of pinfold; move it away", key=str(path))
-
-
-def _is_damaged(error: sqlite3.Error) -> bool:
-    return getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def _put_aside(path: Path) -> Path:

@@ -14,10 +14,10 @@ from pinfold.core.encoding import json_reader, json_text
 from pinfold.core.host_map import HostMap, PcpuMap
 from pinfold.core.identity import GuestId
 from pinfold.core.ledger import Role
-from pinfold.core.overhead import ThreadClass, booked_millicpu, capacity_millicpu, floating_pcpus
+from pinfold.core.overhead import OVERHEAD_CLASSES, ThreadClass, booked_millicpu, capacity_millicpu, floating_pcpus
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest
 from pinfold.host.audit import Audit
-from pinfold.host.measure import OVERHEAD, named_pools, pcpus_of
+from pinfold.host.measure import named_pools
 from pinfold.host.verify import GuestOrigin, Verdict
 
 VERSION: Final = 1
@@ -124,7 +124,7 @@ def snapshot_of(found: Audit, drawn: HostMap, uri: str) -> Snapshot:
 def _guest(found: Verdict, overhead: CpuSet | None) -> SeenGuest:
     guest = found.guest
     threads = () if found.observation is None else found.observation.threads
-    places = [thread.allowed for thread in threads if thread.thread_class in OVERHEAD]
+    places = [thread.allowed for thread in threads if thread.thread_class in OVERHEAD_CLASSES]
     return SeenGuest(
         id=guest.id,
         name=guest.name,
@@ -140,7 +140,7 @@ def _guest(found: Verdict, overhead: CpuSet | None) -> SeenGuest:
 
 def _pcpus(drawn: HostMap, names: Mapping[GuestId, str]) -> tuple[SeenPcpu, ...]:
     where = {pcpu.pcpu: (cell.id, core.pcpus[0].pcpu, core.socket) for cell in drawn.cells for core in cell.cores for pcpu in core.pcpus}
-    found = (_pcpu(pcpu, where.get(pcpu.pcpu, (None, None, None)), names) for pcpu in pcpus_of(drawn))
+    found = (_pcpu(pcpu, where.get(pcpu.pcpu, (None, None, None)), names) for pcpu in drawn.pcpus)
     return tuple(sorted(found, key=lambda one: one.pcpu))
 
 
@@ -170,7 +170,7 @@ def _role(role: Role, thread_class: ThreadClass | None) -> str:
 def _pools(found: Audit, drawn: HostMap) -> tuple[SeenPool, ...]:
     state = found.seen.state
     booked = {
-        "dedicated": (sum(bool(pcpu.owners) for pcpu in pcpus_of(drawn) if pcpu.pcpu in state.pools.dedicated), len(state.pools.dedicated)),
+        "dedicated": (sum(bool(pcpu.owners) for pcpu in drawn.pcpus if pcpu.pcpu in state.pools.dedicated), len(state.pools.dedicated)),
         "shared": (
             (drawn.floating_vcpus or 0) / state.limits.cpu_allocation_ratio,
             float(floating_pcpus(state.pools, state.limits)),
@@ -197,7 +197,7 @@ def _overhead_millicpu(found: Audit, drawn: HostMap) -> int:
 def _guests_on(cpus: CpuSet, guests: tuple[Verdict, ...]) -> int:
     def has(guest: Verdict) -> bool:
         return guest.observation is not None and any(
-            thread.allowed <= cpus for thread in guest.observation.threads if thread.thread_class in (*OVERHEAD, ThreadClass.VCPU)
+            thread.allowed <= cpus for thread in guest.observation.threads if thread.thread_class in (*OVERHEAD_CLASSES, ThreadClass.VCPU)
         )
 
     return sum(has(guest) for guest in guests)

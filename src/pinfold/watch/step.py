@@ -105,8 +105,7 @@ def _swept(draft: Draft, event: Swept) -> None:
     book, undone = repairs.after_sweep(state.book, event.drifted, event.running, event.when.at)
     for one in undone:
         _count(draft, one, "undone")
-        draft.log(logging.WARNING, f"guest {one.name}: somebody undid its repair")
-        draft.do(Note(change=_change(one, "undone", f"guest {one.name}: somebody undid its repair")))
+        _say(draft, one, "undone", f"guest {one.name}: somebody undid its repair")
     given_up = tuple(map(write, repairs.findings(book, repairs.BY_THE_WATCH)))
     draft.change(
         sweeping=False,
@@ -144,13 +143,14 @@ def _repaired(draft: Draft, event: Repaired) -> None:
         return
     draft.complain(f"repair of {one.guest_id}", "")
     sentence = f"guest {one.name} was repaired, its threads are in their places; what would undo it: {one.undoer}"
-    draft.log(logging.WARNING, sentence)
-    draft.do(Note(change=_change(one, "done", sentence)))
+    _say(draft, one, "done", sentence)
     draft.change(changed=True)
 
 
-def _change(one: Drifted, result: str, sentence: str) -> Change:
-    return Change(kind=ChangeKind.REPAIR, guest=one.name, guest_id=one.guest_id, subject=result, after=sentence)
+def _say(draft: Draft, one: Drifted, result: str, sentence: str) -> None:
+    """Log the result of a repair, and write it into the journal."""
+    draft.log(logging.WARNING, sentence)
+    draft.do(Note(change=Change(kind=ChangeKind.REPAIR, guest=one.name, guest_id=one.guest_id, subject=result, after=sentence)))
 
 
 def _count(draft: Draft, one: Drifted, result: str) -> None:

@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from pinfold.cli.views.columns import Columns
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.plural import count, pcpus
-from pinfold.watch.changes import Change, ChangeKind, owners_of
+from pinfold.watch.changes import Change, ChangeKind, owners_of, pool_sentence
 from pinfold.watch.journal import Entry, Kept
 from pinfold.watch.tenures import Tenure
 
@@ -59,7 +59,7 @@ def sentence(change: Change, cpus: CpuSet | None = None) -> str:
         case ChangeKind.SECOND_OWNER:
             return f"{named}: more than one owner: {_who(owners_of(change.after))}"
         case ChangeKind.POOL:
-            return f"the {change.subject} pool is {change.after or 'nothing'}; before: {change.before or 'nothing'}"
+            return pool_sentence(change)
         case ChangeKind.DRIFTED:
             return f"drift: {change.after}"
         case ChangeKind.PUT_BACK:

@@ -3,9 +3,10 @@
 from pinfold.core.overhead.booking import rebooked
 from pinfold.core.overhead.pool import RESOURCE_CLASS, OverheadPool, booked_millicpu, capacity_millicpu, floating_pcpus, pool_of
 from pinfold.core.overhead.table import PoolState, Rule, rule, rules, state_of
-from pinfold.core.overhead.threads import Masks, ObservedThread, ThreadClass, masks, memory_cell
+from pinfold.core.overhead.threads import OVERHEAD_CLASSES, Masks, ObservedThread, ThreadClass, masks, memory_cell
 
 __all__ = [
+    "OVERHEAD_CLASSES",
     "RESOURCE_CLASS",
     "Masks",
     "ObservedThread",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
 
 from msgspec import Struct
 
@@ -23,6 +24,10 @@ class ThreadClass(Enum):
     KTHREAD = "kthread"
     UNKNOWN = "unknown"
     """A thread of which nothing tells what it is for. It is shown, and never judged or moved."""
+
+
+OVERHEAD_CLASSES: Final = (ThreadClass.EMULATOR, ThreadClass.IOTHREAD, ThreadClass.VHOST)
+"""The classes of QEMU's own overhead threads. KVM's threads in the kernel are not among them."""
 
 
 class Masks(Struct, frozen=True, kw_only=True):

@@ -10,14 +10,13 @@ from msgspec import Struct
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift.finding import Subject
 from pinfold.core.drift.steps import Pin, Pinned, Step
-from pinfold.core.overhead import ObservedThread, ThreadClass
+from pinfold.core.overhead import OVERHEAD_CLASSES, ObservedThread, ThreadClass
 from pinfold.core.plural import count, pcpus
 from pinfold.core.pools import Pools
 from pinfold.core.printable import shell_word
 from pinfold.drivers.checkup import Check, Checkup, Health, Seen
 
 _REALTIME: Final = ("fifo", "rr", "deadline")
-_OVERHEAD: Final = (ThreadClass.EMULATOR, ThreadClass.IOTHREAD, ThreadClass.VHOST)
 _EXAMPLES: Final = 3
 
 
@@ -63,7 +62,7 @@ def _waiting(guest: RunningGuest, busy: CpuSet) -> tuple[ObservedThread, ...]:
     return tuple(
         thread
         for thread in guest.threads
-        if thread.thread_class in _OVERHEAD and thread.scheduler not in _REALTIME and not thread.allowed.isdisjoint(busy)
+        if thread.thread_class in OVERHEAD_CLASSES and thread.scheduler not in _REALTIME and not thread.allowed.isdisjoint(busy)
     )
 
 
