@@ -10,7 +10,8 @@ from tests.watch.seen import Script, guest, owner, snapshot
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, FindingCode
 from pinfold.core.drift.written import write
-from pinfold.core.fit.capacity import Cause, FlavorSlots, HostCapacity, StrandedPcpus
+from pinfold.core.fit.capacity import FlavorSlots, HostCapacity, StrandedPcpus
+from pinfold.core.fit.slots import Resource
 from pinfold.core.identity import GuestId
 from pinfold.core.overhead import ThreadClass
 from pinfold.core.printable import cleaned
@@ -80,7 +81,7 @@ def test_free_slots_and_stranded_pcpus_are_told_by_flavor_and_cause() -> None:
         dedicated_pcpus=2,
         free_pcpus=2,
         flavors=(FlavorSlots(flavor="rt", slots=1),),
-        stranded=(StrandedPcpus(cause=Cause.SIBLINGS, pcpus=1),),
+        stranded=(StrandedPcpus(cause=Resource.SIBLINGS, pcpus=1),),
     )
     watch = Script()
     watch.swept(capacity=left)

@@ -137,8 +137,8 @@ _SCHEDULER = OptionGroup(
             "host_strategy",
             default="spread",
             choices=["least-loss", "pack", "spread"],
-            help="Among the hosts that take a guest: least-loss is the one that afterwards takes the fewest guests less, counted by the "
-            "common shapes of the fleet; pack is the fullest; spread is the emptiest.",
+            help="Which of the hosts that take a guest gets it: with least-loss the one that loses the fewest places for guests of the "
+            "fleet's common shapes, with pack the fullest, with spread the emptiest.",
         ),
     ),
 )

@@ -15,7 +15,7 @@ from pinfold.core.pools import PoolConfig
 
 
 class RepairScope(Enum):
-    """Whose guests may be repaired without being asked for: nobody's, ours, ours and Nova's, everybody's. Each has those before it."""
+    """Whose guests are repaired without a command: nobody's, ours, ours and Nova's, everybody's."""
 
     OFF = "off"
     OURS = "ours"

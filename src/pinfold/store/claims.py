@@ -58,7 +58,7 @@ def intend(
 ) -> None:
     """Store a new claim that is `intended` for so many seconds. Raises `Conflict` when the guest has a live claim of that role already."""
     try:
-        values = {"id": claim_id, "guest": guest, "host": host, "amounts": encode(amounts), "fit": encode(written(fit))}
+        values = {"id": claim_id, "guest": guest, "host": host, "amounts": encode(amounts), "fit": _fit_text(fit)}
         connection.execute(_INTEND, {**values, "role": role.value, "seconds": seconds, "shapes": shapes})
     except sa.exc.IntegrityError as error:
         raise Conflict(f"guest {guest} has a claim already, or is not stored") from error
@@ -74,7 +74,7 @@ def redirect(
         (ClaimState.INTENDED,),
         host=host,
         amounts=encode(amounts),
-        fit=encode(written(fit)),
+        fit=_fit_text(fit),
         seconds=seconds,
         shapes=shapes,
     )
@@ -85,7 +85,7 @@ def hold(connection: sa.Connection, claim_id: ClaimId, *, guest: str, host: Host
 
     Raises `Conflict` when the claim is no longer intended, or when a pCPU has an owner.
     """
-    text = encode(written(fit))
+    text = _fit_text(fit)
     _step(connection, claim_id, (ClaimState.INTENDED,), state=ClaimState.HELD.value, revision=revision, held=revision, fit=text, host=host)
     _own(connection, claim_id, guest=guest, host=host, fit=fit)
 
@@ -97,7 +97,7 @@ def amend(connection: sa.Connection, was: ClaimRecord, *, fit: Fit, amounts: Amo
     claim ids takes it for another claim. Raises `Conflict` when the claim is no longer held at revision `was`, or when a pCPU has another
     owner.
     """
-    values = {"new_fit": encode(written(fit)), "new_amounts": encode(amounts), "new_revision": revision}
+    values = {"new_fit": _fit_text(fit), "new_amounts": encode(amounts), "new_revision": revision}
     values["new_held"] = revision if moved else was.held
     if connection.execute(_AMEND, {"claim_id": was.id, "was": was.revision, **values}).rowcount != 1:
         raise Conflict(f"claim {was.id} is not held at revision {was.revision} any more")
@@ -220,6 +220,10 @@ def _stepping(states: tuple[ClaimState, ...], late: bool, extended: bool) -> sa.
 def _select(connection: sa.Connection, *conditions: Any) -> tuple[ClaimRecord, ...]:
     rows = connection.execute(sa.select(claim).where(*conditions).order_by(claim.c.guest, claim.c.id)).mappings()
     return tuple(_record(row) for row in rows)
+
+
+def _fit_text(fit: Fit) -> str:
+    return encode(written(fit))
 
 
 @lru_cache(maxsize=1024)

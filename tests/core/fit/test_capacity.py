@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from tests.build.hosts import NO_RESERVE, state, states
 from tests.build.requests import explicit, guest, guests
 
-from pinfold.core.fit.capacity import Cause, FlavorSlots, StrandedPcpus, capacity, stranded, total
+from pinfold.core.fit.capacity import FlavorSlots, StrandedPcpus, capacity, stranded, total
 from pinfold.core.fit.count import count_host
 from pinfold.core.fit.demand import prepare
+from pinfold.core.fit.slots import Resource
 from pinfold.core.host import HostState, Limits, OverheadRates
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest, ThreadPolicy
 
@@ -66,4 +67,4 @@ def test_the_sum_over_hosts_keeps_the_order_of_flavors() -> None:
     left = total(hosts, [name for name, _ in asked])
     assert (left.hosts, left.dedicated_pcpus, left.free_pcpus) == (2, 12, 12)
     assert left.flavors == (FlavorSlots(flavor="two", slots=5), FlavorSlots(flavor="one", slots=7))
-    assert left.stranded == (StrandedPcpus(cause=Cause.MEMORY, pcpus=1),)
+    assert left.stranded == (StrandedPcpus(cause=Resource.MEMORY, pcpus=1),)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from enum import Enum
-from typing import Final
 
 from msgspec import Struct
 
@@ -17,18 +15,6 @@ from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
 
 
-class Cause(Enum):
-    """Why no flavor can use a free dedicated pCPU: the resource that lacks beside it, or PCPUS for too few pCPUs in one place."""
-
-    OVERHEAD = "overhead"
-    DISK = "disk"
-    SHARED = "shared"
-    MEMORY = "memory"
-    PAGES = "pages"
-    SIBLINGS = "siblings"
-    PCPUS = "pcpus"
-
-
 class FlavorSlots(Struct, frozen=True, kw_only=True):
     """How many more guests of a flavor fit."""
 
@@ -37,16 +23,16 @@ class FlavorSlots(Struct, frozen=True, kw_only=True):
 
 
 class StrandedPcpus(Struct, frozen=True, kw_only=True):
-    """How many free dedicated pCPUs no flavor can use, for one cause."""
+    """How many free dedicated pCPUs no flavor can use, for lack of one resource."""
 
-    cause: Cause
+    cause: Resource
     pcpus: Count
 
 
 class HostCapacity(Struct, frozen=True, kw_only=True):
     """What one host has left. A host that takes no new guests has no slots and strands nothing.
 
-    `flavors` are in the order in which they were asked for. `stranded` is in the order of `Cause`, without causes that strand none.
+    `flavors` are in the order in which they were asked for. `stranded` is in the order of `Resource`, without causes that strand none.
     """
 
     host: str
@@ -85,8 +71,6 @@ class FleetCapacity(Struct, frozen=True, kw_only=True):
 FlavorDemand = tuple[str, Demand]
 """A flavor's name and the demand of a guest of it."""
 
-_RESOURCES: Final = tuple(Resource)
-
 
 def demands_of(flavors: Iterable[Flavor]) -> tuple[tuple[FlavorDemand, ...], tuple[NotCounted, ...]]:
     """The demand of a guest of each flavor, with one disk; and the flavors that are refused as requests. Pure."""
@@ -116,13 +100,13 @@ def capacity(
 
 
 def stranded(counts: Counts, demands: Iterable[Demand]) -> tuple[StrandedPcpus, ...]:
-    """The free dedicated pCPUs that no flavor can use, by cause, in the order of `Cause`. Nothing if no flavor pins vCPUs.
+    """The free dedicated pCPUs that no flavor can use, by cause, in the order of `Resource`. Nothing if no flavor pins vCPUs.
 
     A flavor can use as many pCPUs as its free slots take: vCPUs, emulator and idle siblings. The flavor that can use most decides; a mix of
     flavors may use more.
-    1. Take the resources to be unlimited, one after another in the order of `Cause`, those before it staying so.
+    1. Take the resources to be unlimited, one after another in the order of `Resource`; those before stay unlimited.
     2. The pCPUs that become usable with a resource are stranded for the lack of it.
-    3. Those left with all of them unlimited are stranded by PCPUS: what is free in one place is too little for a guest cell.
+    3. With PCPUS, the last one, all are usable: until then, what is free in one place is too little for a guest cell.
     """
     pinning = [demand for demand in demands if demand.pins]
     free = counts.free.bit_count()
@@ -131,16 +115,14 @@ def stranded(counts: Counts, demands: Iterable[Demand]) -> tuple[StrandedPcpus, 
     found: list[StrandedPcpus] = []
     ignored = NOTHING
     usable = _usable(counts, pinning, ignored, free)
-    for resource in _RESOURCES:
+    for resource in Resource:
         if usable == free:
-            return tuple(found)
+            break
         ignored |= {resource}
-        more = _usable(counts, pinning, ignored, free)
+        more = free if resource is Resource.PCPUS else _usable(counts, pinning, ignored, free)
         if more > usable:
-            found.append(StrandedPcpus(cause=Cause(resource.value), pcpus=more - usable))
+            found.append(StrandedPcpus(cause=resource, pcpus=more - usable))
             usable = more
-    if usable < free:
-        found.append(StrandedPcpus(cause=Cause.PCPUS, pcpus=free - usable))
     return tuple(found)
 
 
@@ -159,7 +141,7 @@ def _usable(counts: Counts, demands: Iterable[Demand], ignored: frozenset[Resour
 
 def total(hosts: Iterable[HostCapacity], names: Sequence[str]) -> CapacitySum:
     """The sum over hosts, for the flavors of these names in this order."""
-    slots, causes = dict.fromkeys(names, 0), dict.fromkeys(Cause, 0)
+    slots, causes = dict.fromkeys(names, 0), dict.fromkeys(Resource, 0)
     number = dedicated = free = 0
     for host in hosts:
         number += 1

@@ -36,7 +36,7 @@ AMPLE: Final = 1 << 40
 
 
 class Resource(Enum):
-    """What a host may lack besides free pCPUs. `free_slots` can ignore each."""
+    """What a host may lack. `free_slots` can ignore each but PCPUS."""
 
     OVERHEAD = "overhead"
     """room in the overhead pool"""
@@ -49,6 +49,8 @@ class Resource(Enum):
     """huge pages"""
     SIBLINGS = "siblings"
     """whole cores, or cores with two free threads, as the thread policy asks"""
+    PCPUS = "pcpus"
+    """free pCPUs in one place"""
 
 
 Ignored = frozenset[Resource]
