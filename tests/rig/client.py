@@ -12,6 +12,9 @@ COMPUTE: Final = "/compute/v2.1"
 NEWEST: Final = "2.96"
 PROBE: Final = image_id("probe")
 """The image that every fleet has."""
+SHARE: Final = {"hw_cpu_policy": "dedicated", "hw_emulator_threads_policy": "share"}
+ISOLATE: Final = {"hw_cpu_policy": "dedicated", "hw_emulator_threads_policy": "isolate"}
+"""The extra specs of a flavor of one emulator policy, as `Client.flavor` takes them."""
 
 
 def compute(version: str = NEWEST) -> dict[str, str]:

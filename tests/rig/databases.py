@@ -1,4 +1,4 @@
-"""Fixtures for store, accounting and scheduler; imported by their conftest files."""
+"""Fixtures of databases and of Placement, which conftest files import."""
 
 from __future__ import annotations
 

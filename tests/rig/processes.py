@@ -1,4 +1,4 @@
-"""Real processes of the service on lab hosts, for the suites of this folder: starting, ending, killing them, and asking their API.
+"""Real processes of the service on lab hosts: start, end and kill them, and ask their API.
 
 What is expected of them stands in the tests.
 """

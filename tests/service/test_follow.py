@@ -11,7 +11,7 @@ from msgspec import structs
 from tests.build.hosts import cpus, report
 from tests.build.requests import floating, pinned
 from tests.rig.promises import at_rest
-from tests.service.claiming import EAGER, create, refuse, synced_hosts
+from tests.service.claiming import EAGER, claim_of, create, refuse, synced_hosts
 
 from pinfold.accounting.client import Placement
 from pinfold.accounting.resources import OVERHEAD, PCPU
@@ -26,7 +26,7 @@ from pinfold.core.request.model import EmulatorPolicy, GuestRequest
 from pinfold.service.claims.amend import TRIES, Amender, StaleError
 from pinfold.service.claims.follow import Follower
 from pinfold.service.fleet import Fleet, assemble
-from pinfold.store import claims, guests, hosts
+from pinfold.store import guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimRecord, HostReport, Order
 
@@ -46,13 +46,6 @@ def reported(database: Database, fleet: Fleet, host: str, now: HostReport) -> No
     with database.write() as connection:
         hosts.report(connection, host, now)
     fleet.follower.follow_or_later(host)
-
-
-def claim_of(database: Database, guest: str) -> ClaimRecord:
-    with database.read() as connection:
-        found = claims.live(connection, guest)
-    assert found is not None
-    return found
 
 
 def test_a_running_guest_follows_and_its_agent_is_told(database: Database, fleet: Fleet, placement: Placement) -> None:

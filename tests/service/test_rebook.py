@@ -8,7 +8,7 @@ from tests.build.hosts import report
 from tests.build.requests import pinned
 from tests.build.rows import add_guest
 from tests.rig.promises import at_rest
-from tests.service.claiming import EAGER, create, synced_hosts
+from tests.service.claiming import EAGER, HealedBetween, change, claim_of, create, synced_hosts
 
 from pinfold.accounting.client import Placement
 from pinfold.accounting.resources import OVERHEAD
@@ -18,20 +18,13 @@ from pinfold.core.reasons import ReasonCode
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.service.claims.outcome import Claimed
 from pinfold.service.fleet import Fleet, assemble
-from pinfold.store import claims, hosts
+from pinfold.store import hosts
 from pinfold.store.database import Database
-from pinfold.store.records import ClaimRecord, HostReport
+from pinfold.store.records import HostReport
 
 pytestmark = pytest.mark.real_placement
 
 OPTIONS = Limits(reserved_memory_mib=0)
-
-
-def _change(database: Database, fleet: Fleet, host: str, reported: HostReport) -> None:
-    """The host's agent reports other options, as after a SIGHUP."""
-    with database.write() as connection:
-        hosts.report(connection, host, reported)
-    fleet.providers.sync(host)
 
 
 def _rates(guest: int, **more: object) -> HostReport:
@@ -42,13 +35,6 @@ def _sharing(database: Database, fleet: Fleet) -> Claimed:
     return create(database, fleet, pinned(4, emulator=EmulatorPolicy.SHARE))
 
 
-def _claim(database: Database, guest: str) -> ClaimRecord:
-    with database.read() as connection:
-        found = claims.live(connection, guest)
-    assert found is not None
-    return found
-
-
 def _revision(database: Database, host: str) -> int:
     with database.read() as connection:
         return hosts.get(connection, host).revision
@@ -57,13 +43,13 @@ def _revision(database: Database, host: str) -> int:
 def test_rates_that_rose_and_fell_are_booked(database: Database, fleet: Fleet, placement: Placement) -> None:
     (host,) = synced_hosts(database, fleet, "c01")
     made = _sharing(database, fleet)
-    held = _claim(database, made.guest).held
+    held = claim_of(database, made.guest).held
     for rate, expected in ((200, 208), (5, 13), (5, 13)):
-        _change(database, fleet, host, _rates(rate))
+        change(database, fleet, host, _rates(rate))
         assert dict(placement.usages(host))[OVERHEAD] != expected or rate == 5
         fleet.rebooker.rebook(made.guest)
         assert dict(placement.usages(host))[OVERHEAD] == expected
-        claim = _claim(database, made.guest)
+        claim = claim_of(database, made.guest)
         assert (claim.id, claim.held, claim.fit.taken) == (made.claim, held, made.fit.taken)
         assert held < claim.revision and (rate != 200 or claim.revision == _revision(database, host))
         at_rest(database, placement)
@@ -75,11 +61,11 @@ def test_a_fraction_of_nothing_books_nothing_and_a_fraction_books_again(database
     (host,) = synced_hosts(database, fleet, "c01")
     made = _sharing(database, fleet)
     for fraction, expected in ((0.0, 0), (0.5, 28)):
-        _change(database, fleet, host, report(limits=structs.replace(OPTIONS, shared_fraction=fraction)))
+        change(database, fleet, host, report(limits=structs.replace(OPTIONS, shared_fraction=fraction)))
         fleet.rebooker.rebook(made.guest)
         fleet.providers.sync(host)
         assert dict(placement.usages(host)).get(OVERHEAD, 0) == expected
-        assert _claim(database, made.guest).fit.overhead_millicpu == expected
+        assert claim_of(database, made.guest).fit.overhead_millicpu == expected
         at_rest(database, placement)
 
 
@@ -94,25 +80,25 @@ def test_a_guest_that_does_not_share_books_nothing(database: Database, fleet: Fl
 def test_what_the_pool_has_no_room_for_is_refused_and_changes_nothing(database: Database, fleet: Fleet, placement: Placement) -> None:
     (host,) = synced_hosts(database, fleet, "c01")
     made = _sharing(database, fleet)
-    _change(database, fleet, host, _rates(5000))
+    change(database, fleet, host, _rates(5000))
     with pytest.raises(Conflict, match="overhead pool has 1000 of 5008 millicpu free"):
         fleet.rebooker.rebook(made.guest)
-    assert _claim(database, made.guest).fit == made.fit
+    assert claim_of(database, made.guest).fit == made.fit
     at_rest(database, placement)
 
 
 def test_where_booking_is_reported_the_pool_is_overbooked_with_a_warning(database: Database, fleet: Fleet, placement: Placement) -> None:
     (host,) = synced_hosts(database, fleet, "c01")
     made = _sharing(database, fleet)
-    _change(database, fleet, host, _rates(5000, booking=Booking.REPORT))
+    change(database, fleet, host, _rates(5000, booking=Booking.REPORT))
     fleet.rebooker.rebook(made.guest)
-    found = _claim(database, made.guest).fit
+    found = claim_of(database, made.guest).fit
     assert found.overhead_millicpu == 5008
     assert [reason.code for reason in found.warnings] == [ReasonCode.OVERHEAD_BOOKED]
     at_rest(database, placement)
-    _change(database, fleet, host, _rates(20, booking=Booking.REPORT))
+    change(database, fleet, host, _rates(20, booking=Booking.REPORT))
     fleet.rebooker.rebook(made.guest)
-    assert _claim(database, made.guest).fit.warnings == ()
+    assert claim_of(database, made.guest).fit.warnings == ()
     at_rest(database, placement)
 
 
@@ -122,17 +108,10 @@ def test_a_healer_that_comes_between_does_not_leave_placement_behind(database: D
     healer.healer.start()
     (host,) = synced_hosts(database, healer, "c01")
     made = _sharing(database, healer)
-    _change(database, healer, host, _rates(200))
-    told = []
-
-    class Watched(Placement):
-        def allocate(self, *arguments: object, **named: object) -> None:
-            super().allocate(*arguments, **named)  # type: ignore[arg-type]
-            if not told:
-                told.append(healer.healer.heal().restored)
-
-    assemble(database, Watched(placement._http), EAGER).rebooker.rebook(made.guest)
-    assert told == [1]
+    change(database, healer, host, _rates(200))
+    watched = HealedBetween(placement, healer)
+    assemble(database, watched, EAGER).rebooker.rebook(made.guest)
+    assert watched.restored == [1]
     assert dict(placement.usages(host))[OVERHEAD] == 208
     at_rest(database, placement)
 
@@ -141,7 +120,7 @@ def test_a_guest_whose_allocation_is_gone_is_not_given_one(database: Database, f
     """The guest may be about to be released; the healer restores the allocation of a held claim."""
     (host,) = synced_hosts(database, fleet, "c01")
     made = _sharing(database, fleet)
-    _change(database, fleet, host, _rates(200))
+    change(database, fleet, host, _rates(200))
     found = placement.allocation(made.guest)
     assert found is not None
     placement.empty(found)

@@ -13,7 +13,7 @@ from tests.build.hosts import report
 from tests.build.requests import pinned
 from tests.build.rows import add_guest, wanted
 from tests.rig.promises import at_rest
-from tests.service.claiming import EAGER, create, synced_hosts
+from tests.service.claiming import EAGER, HealedBetween, change, claim_of, create, synced_hosts
 from tests.service.test_crash import killed_at
 
 from pinfold.accounting.client import Placement
@@ -25,22 +25,15 @@ from pinfold.core.request.model import EmulatorPolicy, GuestRequest
 from pinfold.faultpoints import POINTS
 from pinfold.service.claims.outcome import Claimed
 from pinfold.service.fleet import Fleet, assemble
-from pinfold.store import claims, guests, hosts
+from pinfold.store import guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.records import ClaimRecord, Desired, GuestRecord, HostReport, Move, Observed
+from pinfold.store.records import ClaimRecord, Desired, GuestRecord, Move, Observed
 
 pytestmark = pytest.mark.real_placement
 
 SHARE = pinned(2, emulator=EmulatorPolicy.SHARE)
 BEFORE, AFTER = report(), report(shared="0-7")
 """All of the first host's pCPUs but 0-1 are dedicated, then 8-15 alone."""
-
-
-def _change(database: Database, fleet: Fleet, host: str, reported: HostReport) -> None:
-    """The host's agent reports other pools."""
-    with database.write() as connection:
-        hosts.report(connection, host, reported)
-    fleet.providers.sync(host)
 
 
 def _stopped(database: Database, fleet: Fleet, request: GuestRequest = SHARE) -> Claimed:
@@ -53,9 +46,8 @@ def _stopped(database: Database, fleet: Fleet, request: GuestRequest = SHARE) ->
 
 
 def _now(database: Database, guest: str) -> tuple[ClaimRecord, GuestRecord]:
+    claim = claim_of(database, guest)
     with database.read() as connection:
-        claim = claims.live(connection, guest)
-        assert claim is not None
         return claim, guests.get(connection, guest)
 
 
@@ -65,7 +57,7 @@ def test_a_stopped_guest_outside_of_the_pools_starts_in_another_place_and_says_s
     (host,) = synced_hosts(database, fleet, "c01")
     made = _stopped(database, fleet)
     assert made.fit.taken <= CpuSet.parse("2-7")
-    _change(database, fleet, host, AFTER)
+    change(database, fleet, host, AFTER)
     assert dict(placement.usages(host))[PCPU] == 2
     fleet.guests.start(made.guest)
     claim, guest = _now(database, made.guest)
@@ -97,7 +89,7 @@ def test_a_place_that_holds_is_left_and_so_is_that_of_a_guest_that_runs(database
     assert (claim.revision, claim.fit, guest.moved) == (made.revision, made.fit, None)
     with database.write() as connection:
         guests.observe(connection, running.guest, Observed.RUNNING, host=host, booted=1)
-    _change(database, fleet, host, AFTER)
+    change(database, fleet, host, AFTER)
     fleet.guests.reboot(running.guest, hard=True)
     assert _now(database, running.guest)[0].fit == running.fit
     at_rest(database, placement)
@@ -108,7 +100,7 @@ def test_where_the_host_has_no_other_place_the_start_is_refused_with_the_reasons
 ) -> None:
     (host,) = synced_hosts(database, fleet, "c01")
     made = _stopped(database, fleet)
-    _change(database, fleet, host, report(shared="0-14"))
+    change(database, fleet, host, report(shared="0-14"))
     before = _now(database, made.guest)
     with pytest.raises(Conflict, match=r"its pins lie on .*, outside the pool of today \(15\).*cell 1 has 1 dedicated pCPUs?, 2 needed"):
         fleet.guests.start(made.guest)
@@ -121,7 +113,7 @@ def test_a_host_that_takes_no_new_guests_places_its_own_again_but_one_that_is_si
 ) -> None:
     (host,) = synced_hosts(database, fleet, "c01")
     made, other = _stopped(database, fleet), _stopped(database, fleet)
-    _change(database, fleet, host, AFTER)
+    change(database, fleet, host, AFTER)
     with database.write() as connection:
         hosts.disable(connection, host, "maintenance")
     fleet.guests.start(made.guest)
@@ -139,7 +131,7 @@ def test_what_it_books_follows_the_options_of_today(database: Database, fleet: F
     made = _stopped(database, fleet)
     for rate, shared in ((200, "0-7"), (5, "8-15")):
         limits = structs.replace(AFTER.limits, rates=OverheadRates(guest=rate))
-        _change(database, fleet, host, structs.replace(report(shared=shared), limits=limits))
+        change(database, fleet, host, structs.replace(report(shared=shared), limits=limits))
         fleet.guests.start(made.guest)
         assert dict(placement.usages(host))[OVERHEAD] == rate + 4
         at_rest(database, placement)
@@ -152,17 +144,10 @@ def test_a_healer_that_comes_between_does_not_leave_placement_behind(database: D
     healer.healer.start()
     (host,) = synced_hosts(database, healer, "c01")
     made = _stopped(database, healer)
-    _change(database, healer, host, structs.replace(AFTER, limits=structs.replace(AFTER.limits, rates=OverheadRates(guest=200))))
-    told = []
-
-    class Watched(Placement):
-        def allocate(self, *arguments: object, **named: object) -> None:
-            super().allocate(*arguments, **named)  # type: ignore[arg-type]
-            if not told:
-                told.append(healer.healer.heal().restored)
-
-    assemble(database, Watched(placement._http), EAGER).guests.start(made.guest)
-    assert told == [1]
+    change(database, healer, host, structs.replace(AFTER, limits=structs.replace(AFTER.limits, rates=OverheadRates(guest=200))))
+    watched = HealedBetween(placement, healer)
+    assemble(database, watched, EAGER).guests.start(made.guest)
+    assert watched.restored == [1]
     at_rest(database, placement)
 
 
@@ -171,7 +156,7 @@ def test_of_many_who_start_a_guest_at_once_one_does_and_creates_on_the_same_host
 ) -> None:
     (host,) = synced_hosts(database, fleet, "c01")
     stopped = [_stopped(database, fleet) for _ in range(2)]
-    _change(database, fleet, host, AFTER)
+    change(database, fleet, host, AFTER)
     gate, outcomes = threading.Barrier(8), []
 
     def start(guest: str) -> None:
@@ -204,7 +189,7 @@ def test_a_guest_that_is_deleted_meanwhile_is_not_moved(database: Database, plac
     (host,) = synced_hosts(database, fleet, "c01")
     made = _stopped(database, fleet)
     limits = structs.replace(AFTER.limits, rates=OverheadRates(guest=200))
-    _change(database, fleet, host, structs.replace(AFTER, limits=limits))
+    change(database, fleet, host, structs.replace(AFTER, limits=limits))
 
     class Meanwhile(Placement):
         def allocate(self, *arguments: object, **named: object) -> None:
@@ -228,7 +213,7 @@ def test_a_service_killed_anywhere_leaves_the_whole_move_or_nothing_of_it(
     (host,) = synced_hosts(database, fleet, "c01")
     made = _stopped(database, fleet)
     limits = structs.replace(AFTER.limits, rates=OverheadRates(guest=200))
-    _change(database, fleet, host, structs.replace(AFTER, limits=limits))
+    change(database, fleet, host, structs.replace(AFTER, limits=limits))
     killed_at(point, tmp_path, database, "start", made.guest)
     time.sleep(0.15)
     fleet.healer.heal()

@@ -20,13 +20,13 @@ import sqlalchemy as sa
 from tests.postgres import binaries
 from tests.real.fleet.conftest import make_fleet
 from tests.real.patience import PATIENCE_SECONDS, until
+from tests.rig.client import SHARE
 from tests.rig.fleet import LEASE_SECONDS, Fleet
 from tests.rig.processes import Domain, Process, defined, virsh
 from tests.survive.clock import HOUR, YEAR, WallClock
 
 from pinfold.store.database import Database
 
-SHARE = {"hw_cpu_policy": "dedicated", "hw_emulator_threads_policy": "share"}
 SOON_SECONDS = HOUR / 6
 """No jump may be waited for: all of this is much less than an hour, and generous for a busy machine."""
 

@@ -18,6 +18,7 @@ import pytest
 from tests.ports import free_port
 from tests.real.fleet.conftest import QUICK, TOPOLOGY, UpRig
 from tests.real.patience import until
+from tests.rig.client import SHARE
 from tests.rig.fits import vcpu_cpus
 from tests.rig.fleet import sweep
 from tests.rig.processes import Process, configuration, defined, domains, ending, virsh
@@ -29,7 +30,6 @@ from pinfold.lab import rom
 from pinfold.lab.daemon import LabHost
 from pinfold.lab.witness import SYNTHETIC
 
-SHARE = {"hw_cpu_policy": "dedicated", "hw_emulator_threads_policy": "share"}
 LONG = 600
 STRANGER = """
 <domain type="qemu"><name>stranger</name><memory unit="MiB">16</memory><vcpu>1</vcpu>

@@ -19,12 +19,12 @@ import pytest
 from tests.real.fleet.conftest import UpRig
 from tests.real.fleet.liar import Victim
 from tests.real.patience import until
+from tests.rig.client import SHARE
 from tests.rig.processes import domains
 from tests.rig.watch import environment
 
 from pinfold.drivers.libvirt import state_files
 
-SHARE = {"hw_cpu_policy": "dedicated", "hw_emulator_threads_policy": "share"}
 HUNG = 5
 END_SECONDS = 20.0
 """Twice what is promised, since this machine may be busy."""

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 from tests.real.fleet.conftest import UpRig
-from tests.real.fleet.test_up import SHARE, asked, recorded, running
+from tests.real.fleet.test_up import asked, recorded, running
 from tests.real.patience import until
+from tests.rig.client import SHARE
 
 pytestmark = pytest.mark.unwatched
 """The judge compares every claim with every domain at one instant; here threads are on their way for a moment."""

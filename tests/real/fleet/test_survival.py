@@ -16,15 +16,13 @@ import httpx
 import psycopg2
 import pytest
 from tests.real.patience import PATIENCE_SECONDS, until
-from tests.rig.client import COMPUTE
+from tests.rig.client import COMPUTE, ISOLATE, SHARE
 from tests.rig.fits import vcpu_cpus
 from tests.rig.fleet import LONG_SECONDS, Fleet
 from tests.rig.processes import Domain, Process, defined, domains, virsh
 from tests.survive import points
 from tests.survive.proxy import Fault
 
-SHARE = {"hw_cpu_policy": "dedicated", "hw_emulator_threads_policy": "share"}
-ISOLATE = {"hw_cpu_policy": "dedicated", "hw_emulator_threads_policy": "isolate"}
 FOREIGN = """
 <domain type="{kind}"><name>stranger</name><memory unit="MiB">16</memory><vcpu>1</vcpu>
 <cputune><vcpupin vcpu="0" cpuset="{cpus}"/></cputune>

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from tests.real.fleet.conftest import UpRig
 from tests.real.patience import PATIENCE_SECONDS, until
-from tests.rig.client import COMPUTE
+from tests.rig.client import COMPUTE, SHARE
 from tests.rig.fits import vcpu_cpus
 from tests.rig.fleet import LONG_SECONDS, Fleet
 from tests.rig.processes import Process, defined, domains
@@ -23,8 +23,6 @@ from tests.survive import points
 
 from pinfold.faultpoints import POINTS
 from pinfold.lab.daemon import LabHost
-
-SHARE = {"hw_cpu_policy": "dedicated", "hw_emulator_threads_policy": "share"}
 
 CREATING = ("claim.allocated", *points.HEAL, "claim.intended", "claim.pinned", "claim.held", *points.START)
 DELETING = ("agent.remove", "agent.removed", "agent.buried", *points.DELETE)

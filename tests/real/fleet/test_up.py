@@ -10,7 +10,7 @@ import pytest
 from tests.ports import free_port
 from tests.real.fleet.conftest import UpRig
 from tests.real.patience import until
-from tests.rig.client import COMPUTE
+from tests.rig.client import COMPUTE, ISOLATE, SHARE
 from tests.rig.fits import vcpu_cpus
 from tests.rig.fleet import LEASE_SECONDS
 from tests.rig.processes import Domain, Process, defined, domains, ending, virsh
@@ -18,9 +18,6 @@ from tests.rig.processes import Domain, Process, defined, domains, ending, virsh
 from pinfold.api.accounts import hash_password
 from pinfold.core.cpuset import CpuSet
 from pinfold.lab.witness import LabWitness
-
-SHARE = {"hw_cpu_policy": "dedicated", "hw_emulator_threads_policy": "share"}
-ISOLATE = {"hw_cpu_policy": "dedicated", "hw_emulator_threads_policy": "isolate"}
 
 
 def running(up: UpRig, server: str) -> Domain:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests.ports import free_port
 from tests.real.patience import until
+from tests.rig.client import SHARE
 from tests.rig.fleet import ACCOUNT, CLAIM_SECONDS, LEASE_SECONDS, sweep, write_accounts
 from tests.rig.processes import Domain, Process, Service, configuration, domains, ending, virsh
 
@@ -22,7 +23,6 @@ from pinfold.lab.daemon import LabHost
 ROOT = Path(__file__).parents[3]
 EARLIER = "a6496e5"
 _KEPT = ("pinfold.sqlite", "placement.sqlite", "state/agent.memory")
-SHARE = {"hw_cpu_policy": "dedicated", "hw_emulator_threads_policy": "share"}
 
 
 @dataclass
