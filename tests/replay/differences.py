@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 
 from tests.drivers.libvirt import record_1
 from tests.replay import recorded_documents
-from tests.replay.recording import Difference
+from tests.replay.recording import Difference, inside
 
 from pinfold.drivers.libvirt import metadata
 
@@ -51,16 +51,9 @@ def _plain_claims(claims: Any) -> Any:
 
 def _bare_claim(value: Any) -> Any:
     """The value with a server's placement whose claim has neither role nor the revision at which it was held."""
-    if isinstance(value, list):
-        return [_bare_claim(one) for one in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        key: {name: part for name, part in one.items() if name not in ("role", "held")}
-        if key == "claim" and isinstance(one, dict)
-        else _bare_claim(one)
-        for key, one in value.items()
-    }
+    if isinstance(value, dict) and isinstance(claim := value.get("claim"), dict):
+        value = value | {"claim": {name: part for name, part in claim.items() if name not in ("role", "held")}}
+    return inside(value, _bare_claim)
 
 
 def _ledger_claims(host: Any) -> Any:
@@ -85,54 +78,44 @@ def _orders_1(orders: Any) -> Any:
 
 def _plain_findings(document: Any) -> Any:
     """The document with findings that have no more than their sentence to say which definition is wrong, and by what."""
-    if isinstance(document, list):
-        return [_plain_findings(one) for one in document]
-    if not isinstance(document, dict):
-        return document
-    if {"code", "sentence", "by_record", "definition"} <= document.keys():
+    if isinstance(document, dict) and {"code", "sentence", "by_record", "definition"} <= document.keys():
         document = {key: value for key, value in document.items() if key not in ("by_record", "definition")}
-    return {key: _plain_findings(value) for key, value in document.items()}
+    return inside(document, _plain_findings)
 
 
 def _no_image(value: Any) -> Any:
     """The value with servers that have no image, which was allowed."""
-    if isinstance(value, list):
-        return [_no_image(one) for one in value]
-    if not isinstance(value, dict):
-        return value
-    without = {key: _no_image(one) for key, one in value.items()}
     for key, beside in (("image", "flavor"), ("imageRef", "flavorRef")):
-        if key in without and beside in without:
-            without[key] = ""
-    return without
+        if isinstance(value, dict) and value.keys() >= {key, beside}:
+            value = value | {key: ""}
+    return inside(value, _no_image)
 
 
 def _whole_pool(value: Any) -> Any:
     """The value without the locality of overhead threads, which was always the whole pool."""
-    if isinstance(value, list):
-        return [_whole_pool(one) for one in value if not (isinstance(one, dict) and one.get("name") == "locality")]
-    if not isinstance(value, dict):
-        return value
     later = {"locality": "pool", "overhead_cells": []}
-    return {key: _whole_pool(one) for key, one in value.items() if key not in later or one != later[key]}
+    if isinstance(value, list):
+        value = [one for one in value if not (isinstance(one, dict) and one.get("name") == "locality")]
+    elif isinstance(value, dict):
+        value = {key: one for key, one in value.items() if key not in later or one != later[key]}
+    return inside(value, _whole_pool)
 
 
 def _older_options(value: Any) -> Any:
     """The sample without the options of which hosts guests go to and of whose guests an agent repairs, and with the older help."""
     new = ("host_strategy", "repair")
     if isinstance(value, list):
-        return [_older_options(one) for one in value if not (isinstance(one, dict) and one.get("name") in new)]
-    if isinstance(value, str):
+        value = [one for one in value if not (isinstance(one, dict) and one.get("name") in new)]
+    elif isinstance(value, str):
         return value.replace(" An agent takes over changes of the three sets at SIGHUP.", "")
-    return {key: _older_options(one) for key, one in value.items()} if isinstance(value, dict) else value
+    return inside(value, _older_options)
 
 
 def _no_drift(value: Any) -> Any:
     """The answer without the drift of listed hosts."""
-    if isinstance(value, dict):
-        listed = "disabled_reason" in value and "cells" in value
-        return {key: _no_drift(one) for key, one in value.items() if not (listed and key == "drift")}
-    return [_no_drift(one) for one in value] if isinstance(value, list) else value
+    if isinstance(value, dict) and value.keys() >= {"disabled_reason", "cells"}:
+        value = {key: one for key, one in value.items() if key != "drift"}
+    return inside(value, _no_drift)
 
 
 def _overbooked_unread(guest: Any) -> Any:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.replay.recording import inside
+
 from pinfold.core.encoding import reader
 from pinfold.core.fit.model import Fit, NoFit
 from pinfold.core.overhead import masks
@@ -19,13 +21,11 @@ _read_fit = reader(Fit)
 
 def undone(value: Any) -> Any:
     """The answer with guests, threads and proofs in their recorded forms."""
-    if isinstance(value, list):
-        return [undone(one) for one in value]
-    if not isinstance(value, dict):
-        return value
-    if "kept_first" in value:
+    if isinstance(value, dict) and "kept_first" in value:
         return _guest(_read_guest(value, "guest"))
-    found = {key: undone(one) for key, one in value.items()}
+    found = inside(value, undone)
+    if not isinstance(found, dict):
+        return found
     if {"tid", "memory_cell"} <= found.keys():
         return {"class" if key == "thread_class" else key: one for key, one in found.items()}
     if found.keys() == {"finding", "why"}:
@@ -39,13 +39,9 @@ def undone(value: Any) -> Any:
 
 def reported(value: Any) -> Any:
     """The value with the threads of agents' reports in their recorded form."""
-    if isinstance(value, list):
-        return [reported(one) for one in value]
-    if not isinstance(value, dict):
-        return value
-    if {"tid", "memory_cell"} <= value.keys():
+    if isinstance(value, dict) and {"tid", "memory_cell"} <= value.keys():
         return {key: one for key, one in value.items() if key not in ("scheduler", "memory_cell")} | {"recorded": value["recorded"] or ""}
-    return {key: reported(one) for key, one in value.items()}
+    return inside(value, reported)
 
 
 def proof(answer: Any) -> Any:
@@ -154,16 +150,12 @@ def _one(refused: Document) -> Document:
 
 def service_fits(value: Any) -> Any:
     """The value with fits and reasons as `/v1` gave them."""
-    if isinstance(value, list):
-        return [service_fits(one) for one in value]
-    if not isinstance(value, dict):
-        return value
-    if "emulator_placement" in value:
-        return _service_fit(_read_fit(value, "fit"))
-    if {"code", "sentence", "detail"} <= value.keys():
-        return {key: one for key, one in value.items() if key != "detail"}
-    found = {key: service_fits(one) for key, one in value.items()}
-    return {key: one for key, one in found.items() if key != "warnings"} if "candidates" in found else found
+    if isinstance(value, dict):
+        if "emulator_placement" in value:
+            return _service_fit(_read_fit(value, "fit"))
+        later = "detail" if {"code", "sentence", "detail"} <= value.keys() else "warnings" if "candidates" in value else ""
+        value = {key: one for key, one in value.items() if key != later}
+    return inside(value, service_fits)
 
 
 def _service_fit(fit: Fit) -> Document:

@@ -89,6 +89,13 @@ def dumped(value: object) -> str:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
+def inside(value: Any, change: Callable[[Any], Any]) -> Any:
+    """The JSON value with `change` made of each item of a list, or of each value of an object."""
+    if isinstance(value, list):
+        return [change(one) for one in value]
+    return {key: change(one) for key, one in value.items()} if isinstance(value, dict) else value
+
+
 class Names:
     """Puts lasting names in place of what is new in every run: known texts by their names; ids, tokens, digests and times by what they are.
 
