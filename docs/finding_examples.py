@@ -38,7 +38,7 @@ from pinfold.drivers.libvirt.commands import repair_command
 from pinfold.drivers.libvirt.metadata import NAMESPACE, record_of_text
 from pinfold.drivers.port import DefinedPins, GuestState, HostGuest, NovaRecord, Observation
 from pinfold.host.nova import judged, read
-from pinfold.host.undoing import VDSM
+from pinfold.host.undoer import VDSM
 from pinfold.linux.procfs import Thread
 
 _URI = "qemu:///system"

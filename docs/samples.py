@@ -37,7 +37,7 @@ from pinfold.host.repair import RemainingFinding, Repair, RepairedGuest
 from pinfold.host.survey import Survey
 from pinfold.host.verify import GuestOrigin, Verdict
 from pinfold.watch.changes import Change, ChangeKind
-from pinfold.watch.journal import Entry, Kept
+from pinfold.watch.journal import Entry, Excerpt
 from pinfold.watch.tenures import tenures
 
 _ID = "3f6a1c52-7c1e-4a5e-9d0b-0a4b6f1f2d11"
@@ -107,7 +107,7 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
         Change(kind=ChangeKind.OWNER, pcpu=2, after=f"vcpu {_ID} web"),
     )
     entries = tuple(Entry(at=1_764_316_800.0, change=change) for change in told)
-    kept = Kept(entries=entries, snapshot=None, begins=1_764_000_000.0, seen=1_764_316_810.0)
+    part = Excerpt(entries=entries, snapshot=None, begins=1_764_000_000.0, seen=1_764_316_810.0)
     settings = HostSettings(pools=_CONFIG, source="/etc/pinfold/pinfold.conf")
     return [
         ("`fit`, and `guest start` that is refused: it fits", plain(answer_of(placed, "c07", not_acted_upon=()))),
@@ -134,8 +134,8 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
         ("`host pools`", plain(written.pool_plan(PoolPlan(seen=seen, changes=(change,)), None))),
         ("`host map`", plain(map_of(seen))),
         ("`host capacity`", _capacity(seen.state)),
-        ("`history`", entries_document(kept)),
-        ("`history --pcpu`", tenures_document(2, kept, tenures(kept.entries, told[1].after, begins=kept.begins))),
+        ("`history`", entries_document(part)),
+        ("`history --pcpu`", tenures_document(2, part, tenures(part.entries, told[1].after, begins=part.begins))),
     ]
 
 

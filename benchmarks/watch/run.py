@@ -27,7 +27,7 @@ from pinfold.lab import rom as probe
 from pinfold.lab.daemon import LabHost
 from pinfold.watch.metrics import render
 from pinfold.watch.state import State
-from pinfold.watch.sweep import Sweeping, sweep
+from pinfold.watch.sweep import SweepResult, sweep
 from pinfold.wiring.host import open_driver
 
 TOPOLOGY = "pack:2 core:64 mem:16384"
@@ -118,7 +118,7 @@ def measure(folder: Path, guests: int, rounds: int, rest_seconds: float) -> Meas
             )
 
 
-def _threads(usage: Usage | None, found: Sweeping) -> int:
+def _threads(usage: Usage | None, found: SweepResult) -> int:
     assert usage is not None
     assert not found.unread
     return sum(len(guest.threads) for guest in found.sample.guests)

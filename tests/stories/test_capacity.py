@@ -100,7 +100,7 @@ def test_metrics_tell_free_slots_and_stranded_pcpus(fleet: Fleet) -> None:
     fleet.flavor("pin", vcpus=3, hw_cpu_policy="dedicated")
     told = fleet.http.get("/metrics").text.splitlines()
     assert 'pinfold_free_slots{flavor="pin",host="c1"} 4.0' in told
-    assert 'pinfold_stranded_pcpus{cause="pcpus",host="c1"} 2.0' in told
+    assert 'pinfold_stranded_cpus{cause="pcpus",host="c1"} 2.0' in told
 
 
 def test_the_command_asks_the_service_about_all_its_hosts(fleet: Fleet, pinfold: Pinfold) -> None:

@@ -38,7 +38,7 @@ METRICS: Final = {
         "How many more guests of a flavor fit on the host; of the 20 flavors that come first by name.",
         ("host", "flavor"),
     ),
-    "pinfold_stranded_pcpus": (
+    "pinfold_stranded_cpus": (
         "Free dedicated pCPUs that none of these flavors can use, by the resource that lacks; `pcpus` for too few in one place.",
         ("host", "cause"),
     ),
@@ -141,7 +141,7 @@ def _tell_capacity(families: dict[str, GaugeMetricFamily], left: HostCapacity) -
     for each in left.flavors:
         families["pinfold_free_slots"].add_metric([left.host, each.flavor], each.slots)
     for lost in left.stranded:
-        families["pinfold_stranded_pcpus"].add_metric([left.host, lost.cause.value], lost.pcpus)
+        families["pinfold_stranded_cpus"].add_metric([left.host, lost.cause.value], lost.pcpus)
 
 
 def _tell_host(families: dict[str, GaugeMetricFamily], ledger: HostLedger) -> None:

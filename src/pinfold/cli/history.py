@@ -13,7 +13,7 @@ from pinfold.cli.session import read_configuration
 from pinfold.core.errors import InvalidRequest
 
 if TYPE_CHECKING:
-    from pinfold.watch.journal import Entry, Kept
+    from pinfold.watch.journal import Entry, Excerpt
     from pinfold.watch.tenures import Tenure
 
 _WHEN = "a date, a date and time in UTC such as '2026-11-24 22:00', or how long ago: 90m, 12h, 3d"
@@ -44,40 +44,40 @@ def history(
     settings = read_configuration(config, connect, only_looks=True, quiet=as_json, audits=True).settings
     path = journal.journal_path(settings)
     if pcpu is None:
-        kept = journal.read(path, since=begin, until=end, guest=guest or "")
+        part = journal.read(path, since=begin, until=end, guest=guest or "")
         if as_json:
-            show_json(entries_document(kept))
+            show_json(entries_document(part))
         else:
-            show(history_view(kept))
+            show(history_view(part))
         return
-    kept = journal.read(path, pcpu=pcpu)
-    found = _tenures(kept, pcpu, begin, end)
+    part = journal.read(path, pcpu=pcpu)
+    found = _tenures(part, pcpu, begin, end)
     if as_json:
-        show_json(tenures_document(pcpu, kept, found))
+        show_json(tenures_document(pcpu, part, found))
     else:
-        show(tenures_view(pcpu, kept, found))
+        show(tenures_view(pcpu, part, found))
 
 
-def _tenures(kept: Kept, pcpu: int, since: float, until: float) -> tuple[Tenure, ...]:
+def _tenures(part: Excerpt, pcpu: int, since: float, until: float) -> tuple[Tenure, ...]:
     from pinfold.watch.changes import owners_text
     from pinfold.watch.tenures import tenures
 
-    seen = () if kept.snapshot is None else kept.snapshot.pcpus
+    seen = () if part.snapshot is None else part.snapshot.pcpus
     known = next((one for one in seen if one.pcpu == pcpu), None)
-    if known is None and not kept.entries:
+    if known is None and not part.entries:
         raise InvalidRequest(f"the journal knows no pCPU {pcpu}", key="--pcpu")
     now = "" if known is None else owners_text(known)
-    return tenures(kept.entries, now, begins=kept.begins, since=since, until=until)
+    return tenures(part.entries, now, begins=part.begins, since=since, until=until)
 
 
-def entries_document(kept: Kept) -> dict[str, Any]:
+def entries_document(part: Excerpt) -> dict[str, Any]:
     """The JSON document of a part of the journal. Times are in UTC."""
-    return {"begins": _iso(kept.begins), "last_sweep": _iso(kept.seen), "entries": [_entry_document(entry) for entry in kept.entries]}
+    return {"begins": _iso(part.begins), "last_sweep": _iso(part.seen), "entries": [_entry_document(entry) for entry in part.entries]}
 
 
 def _entry_document(entry: Entry) -> dict[str, Any]:
     from pinfold.cli.views.history import sentence
-    from pinfold.watch.changes import ChangeKind
+    from pinfold.watch.changes import ChangeKind, owners_of
 
     change = entry.change
     owners = change.kind in (ChangeKind.OWNER, ChangeKind.SECOND_OWNER)
@@ -88,33 +88,31 @@ def _entry_document(entry: Entry) -> dict[str, Any]:
         "guest_id": change.guest_id or None,
         "pcpu": change.pcpu,
         "subject": change.subject or None,
-        "before": _owners_document(change.before) if owners else change.before or None,
-        "after": _owners_document(change.after) if owners else change.after or None,
+        "before": _owners_document(owners_of(change.before)) if owners else change.before or None,
+        "after": _owners_document(owners_of(change.after)) if owners else change.after or None,
         "sentence": sentence(change),
     }
 
 
-def tenures_document(pcpu: int, kept: Kept, found: tuple[Tenure, ...]) -> dict[str, Any]:
+def tenures_document(pcpu: int, part: Excerpt, found: tuple[Tenure, ...]) -> dict[str, Any]:
     """The JSON document of who had a pCPU. Times are in UTC."""
     return {
         "pcpu": pcpu,
-        "begins": _iso(kept.begins),
-        "last_sweep": _iso(kept.seen),
+        "begins": _iso(part.begins),
+        "last_sweep": _iso(part.seen),
         "tenures": [
             {
                 "from": None if one.begins is None else _iso(one.begins),
                 "until": None if one.ends is None else _iso(one.ends),
-                "owners": [{"guest": name, "guest_id": identity or None, "class": role} for role, identity, name in one.owners],
+                "owners": _owners_document(one.owners),
             }
             for one in found
         ],
     }
 
 
-def _owners_document(text: str) -> list[dict[str, Any]]:
-    from pinfold.watch.changes import owners_of
-
-    return [{"guest": name, "guest_id": identity or None, "class": role} for role, identity, name in owners_of(text)]
+def _owners_document(owners: tuple[tuple[str, str, str], ...]) -> list[dict[str, Any]]:
+    return [{"guest": name, "guest_id": identity or None, "class": role} for role, identity, name in owners]
 
 
 def _iso(seconds: float) -> str:

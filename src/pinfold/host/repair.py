@@ -20,7 +20,7 @@ from pinfold.drivers.port import Driver, HostGuest
 from pinfold.host.audit import Audit, audit, judge
 from pinfold.host.lock import host_lock
 from pinfold.host.survey import Survey, pick, survey
-from pinfold.host.undoing import undoer
+from pinfold.host.undoer import undoer
 from pinfold.host.verify import GuestOrigin, Verdict, record_of, verify
 
 _OWNER = {GuestOrigin.NOVA: "the guest is Nova's", GuestOrigin.OTHER: "the guest is somebody else's"}

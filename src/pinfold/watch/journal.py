@@ -50,8 +50,11 @@ class Entry(Struct, frozen=True, kw_only=True):
     change: Change
 
 
-class Kept(Struct, frozen=True, kw_only=True):
-    """A part of a journal: entries in order, the last snapshot (None before the first sweep), its begin and its last sweep."""
+class Excerpt(Struct, frozen=True, kw_only=True):
+    """A part of a journal: entries in order, the last snapshot (None before the first sweep).
+
+    The whole journal begins at `begins`, and `seen` is the moment of its last sweep, both in seconds since the epoch.
+    """
 
     entries: tuple[Entry, ...]
     snapshot: Snapshot | None
@@ -186,7 +189,7 @@ def journal_path(settings: HostSettings) -> Path:
 
 def read(
     path: Path, *, since: float = 0.0, until: float = float("inf"), pcpu: int | None = None, guest: str = "", most: int = 10_000
-) -> Kept:
+) -> Excerpt:
     """The entries of a journal from `since` until before `until`, of one pCPU or guest (name or id): the newest `most`, oldest first.
 
     Of a guest, the pCPUs that it got and gave up count too. Raises `InvalidRequest` if there is no journal, `Unavailable` if it cannot be
@@ -206,7 +209,7 @@ def read(
             kept = dict(connection.execute("SELECT name, value FROM kept").fetchall())
     except sqlite3.Error as error:
         raise Unavailable(f"the journal {path} cannot be read: {error}") from error
-    return Kept(
+    return Excerpt(
         entries=tuple(_entry(row) for row in reversed(rows)),
         snapshot=snapshots.decode(kept["snapshot"]) if "snapshot" in kept else None,
         begins=float(kept.get("begins", 0.0)),

@@ -37,7 +37,7 @@ _FINISH_SECONDS: Final = 4.0
 """How long an action under way may take when the watch ends."""
 
 _STUCK_SECONDS: Final = 300.0
-"""A sweep that takes longer than this hangs. The watch then no longer says that it is alive, so that systemd starts it again."""
+"""An action that takes longer than this hangs. The watch then no longer says that it is alive, so that systemd starts it again."""
 
 Publisher = Callable[[State], None]
 """Publishes a state somewhere. Raises `PinfoldError` if that fails."""
@@ -114,7 +114,7 @@ class Watch:
             worker.join(_FINISH_SECONDS)
 
     def _go(self, ready: Callable[[], None]) -> None:
-        told = False
+        announced = False
         while not self._state.ending:
             try:
                 event = self._events.get(timeout=max(_SHORTEST_PAUSE, min(_WAKE_SECONDS, due_at(self._state) - now().at)))
@@ -126,8 +126,8 @@ class Watch:
             since = self._busy_since
             if since is None or now().at - since < _STUCK_SECONDS:
                 self._alive()
-            if not told and self._state.sweeps + self._state.failed_sweeps:
-                told = True
+            if not announced and self._state.sweeps + self._state.failed_sweeps:
+                announced = True
                 ready()
 
     def _feed(self, event: Event) -> None:

@@ -1,6 +1,6 @@
 """What `step` hears (events) and what it asks the loop for (actions). Values only.
 
-The loop performs actions one after another in one thread, so a sweep that hangs holds up neither metrics nor signals.
+The loop performs actions one after another, in a thread beside its own: a sweep that hangs holds up neither metrics nor signals.
 
 | action | answered by |
 |---|---|

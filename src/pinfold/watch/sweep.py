@@ -20,7 +20,7 @@ from pinfold.host.survey import survey
 from pinfold.watch.snapshot import Snapshot, snapshot_of
 
 
-class Sweeping(Struct, frozen=True, kw_only=True):
+class SweepResult(Struct, frozen=True, kw_only=True):
     """The outcome of one sweep, with the whole audit."""
 
     audit: Audit
@@ -32,7 +32,9 @@ class Sweeping(Struct, frozen=True, kw_only=True):
     capacity: HostCapacity | None = None
 
 
-def sweep(driver: Driver, settings: HostSettings, scope: RepairScope = RepairScope.OFF, flavors: tuple[FlavorDemand, ...] = ()) -> Sweeping:
+def sweep(
+    driver: Driver, settings: HostSettings, scope: RepairScope = RepairScope.OFF, flavors: tuple[FlavorDemand, ...] = ()
+) -> SweepResult:
     """Sweep the host. Guests that cannot be read are left out of the audit, and named. `scope` says whose drift may be repaired.
     `flavors` are those whose free slots are counted.
 
@@ -42,7 +44,7 @@ def sweep(driver: Driver, settings: HostSettings, scope: RepairScope = RepairSco
     unread: dict[str, str] = {}
     found = audit_of(driver, settings, survey(driver, settings), lambda guest, error: unread.update({guest.name: str(error)}))
     drawn = map_of(found.seen)
-    return Sweeping(
+    return SweepResult(
         audit=found,
         snapshot=snapshot_of(found, drawn, driver.uri),
         sample=sample(found, drawn),

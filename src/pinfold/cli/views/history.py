@@ -12,7 +12,7 @@ from pinfold.cli.views.columns import Columns
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.plural import count, pcpus
 from pinfold.watch.changes import Change, ChangeKind, owners_of, pool_sentence
-from pinfold.watch.journal import Entry, Kept
+from pinfold.watch.journal import Entry, Excerpt
 from pinfold.watch.tenures import Tenure
 
 
@@ -21,22 +21,22 @@ def utc(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def history_view(kept: Kept) -> Iterator[RenderableType]:
+def history_view(part: Excerpt) -> Iterator[RenderableType]:
     """Every entry on a line. pCPUs that changed their owners alike are on one."""
-    if not kept.entries:
-        yield f"Nothing changed. {_span(kept)}"
+    if not part.entries:
+        yield f"Nothing changed. {_span(part)}"
         return
     table = Columns("time", "what", whole=("time",))
-    for at, what in _lines(kept.entries):
+    for at, what in _lines(part.entries):
         table.add_row(_time(at), what)
-    yield f"{_span(kept)}"
+    yield f"{_span(part)}"
     yield table
 
 
-def tenures_view(pcpu: int, kept: Kept, found: tuple[Tenure, ...]) -> Iterator[RenderableType]:
+def tenures_view(pcpu: int, part: Excerpt, found: tuple[Tenure, ...]) -> Iterator[RenderableType]:
     """Who had a pCPU, a line for each."""
-    yield f"pCPU {pcpu}{_pool(pcpu, kept)}. {_span(kept)}"
-    dedicated = kept.snapshot is None or any(pcpu in pool.cpus for pool in kept.snapshot.pools if pool.name == "dedicated")
+    yield f"pCPU {pcpu}{_pool(pcpu, part)}. {_span(part)}"
+    dedicated = part.snapshot is None or any(pcpu in pool.cpus for pool in part.snapshot.pools if pool.name == "dedicated")
     nobody = "free" if dedicated else "nobody alone"
     table = Columns("from", "until", "who", whole=("from", "until"))
     for one in found:
@@ -86,11 +86,11 @@ def _who(owners: tuple[tuple[str, str, str], ...], nobody: str = "free") -> str:
     return ", ".join(f"guest {name} ({role})" for role, _, name in owners) or nobody
 
 
-def _pool(pcpu: int, kept: Kept) -> str:
+def _pool(pcpu: int, part: Excerpt) -> str:
     """The pools of a pCPU at the last sweep, and how many guests are confined to them, because nobody has a shared pCPU alone."""
-    if kept.snapshot is None:
+    if part.snapshot is None:
         return ""
-    pools = [pool for pool in kept.snapshot.pools if pcpu in pool.cpus]
+    pools = [pool for pool in part.snapshot.pools if pcpu in pool.cpus]
     if not pools:
         return " is in no pool"
     named = " and the ".join(f"{pool.name} pool" for pool in pools)
@@ -99,8 +99,8 @@ def _pool(pcpu: int, kept: Kept) -> str:
     return f" is in the {named}{guests}"
 
 
-def _span(kept: Kept) -> str:
-    return f"The journal begins at {_time(kept.begins)} and was last written at {_time(kept.seen)}; times are in UTC."
+def _span(part: Excerpt) -> str:
+    return f"The journal begins at {_time(part.begins)} and was last written at {_time(part.seen)}; times are in UTC."
 
 
 def _time(seconds: float) -> str:
