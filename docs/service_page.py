@@ -73,7 +73,7 @@ _WATCH = """
 `pinfold watch` tells them of its host, with `--listen` and `--textfile`. Series of a guest carry its id. `pinfold_guest_info` has its name:
 
 ```
-rate(pinfold_guest_run_delay_seconds_total{class="emulator"}[5m]) * on (id) group_left (guest) pinfold_guest_info
+rate(pinfold_guest_run_delay_seconds_total{class="emulator"}[5m]) * on (instance, id) group_left (guest) pinfold_guest_info
 ```
 
 A counter begins at the first sweep of the process; the counters of a guest that starts later begin at the guest's start. The kernel counts

@@ -12,6 +12,7 @@ import sys
 import time
 import unittest
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -19,7 +20,7 @@ from unittest import mock
 CELL_KIB = 8 * 1024 * 1024
 SHARE = {"hw:cpu_policy": "dedicated", "hw:emulator_threads_policy": "share"}
 CLASS = "CUSTOM_OVERHEAD_MILLICPU"
-HOST, OTHER = "compute1", "compute2"
+HOST, OTHER, WITHOUT = "compute1", "compute2", "compute3"
 WAITS = 600
 
 
@@ -35,7 +36,9 @@ def main() -> int:
 
 
 def _cloud(folder: Path, found: dict[str, Any]) -> unittest.TestCase:  # noqa: C901  one class, made late
+    from nova.tests.fixtures import UnifiedLimitsFixture
     from nova.tests.fixtures import libvirt as fakelibvirt
+    from nova.tests.functional.api import client
     from nova.tests.functional.libvirt.test_numa_servers import NUMAServersTestBase
 
     class Cloud(NUMAServersTestBase):  # type: ignore[misc]
@@ -55,6 +58,13 @@ def _cloud(folder: Path, found: dict[str, Any]) -> unittest.TestCase:  # noqa: C
             self._until_refused()
             self.start_compute(host_info=info, hostname=OTHER)
             self._move_healed()
+            self._resize_healed()
+            (folder / "none").mkdir()
+            self.flags(provider_config_location=str(folder / "none"), group="compute")
+            self.start_compute(host_info=info, hostname=WITHOUT)
+            self.flags(provider_config_location=str(folder), group="compute")
+            self._move_booked()
+            self._limit()
             self._back_out()
 
         def _offered(self) -> dict[str, Any]:
@@ -96,11 +106,57 @@ def _cloud(folder: Path, found: dict[str, Any]) -> unittest.TestCase:  # noqa: C
 
         def _move_healed(self) -> None:
             """The healed guest is migrated to a second node, which has a pool too, by the flavor that Nova keeps with it."""
+            self._moved(lambda: self._migrate_server(self.old, api=self.admin_api), self.old)
+            found["after a migration"] = self._held_anywhere(self.old)
+
+        def _resize_healed(self) -> None:
+            """The same guest gets a flavor that books."""
+            flavor = self._flavor(SHARE | json.loads((folder / "specs.json").read_text()))
+            self._moved(lambda: self._resize_server(self.old, flavor), self.old)
+            found["after a resize"] = self._held_anywhere(self.old)
+            self._delete(self.old)
+
+        def _move_booked(self) -> None:
+            """A guest whose flavor books is to go to a node without the file, before and after it is resized to one that does not book."""
+            server = self._boot(SHARE | json.loads((folder / "specs.json").read_text()))
+            found["booked before it moves"] = self._held_anywhere(server)
+            try:
+                self._migrate_server(server, host=WITHOUT, api=self.admin_api)
+            except client.OpenStackApiException as error:
+                found["refused without a pool"] = error.response.text
+            self._moved(lambda: self._resize_server(server, self._flavor(SHARE)), server)
+            found["after a resize to a flavor that books nothing"] = self._held_anywhere(server)
+            if self._host(server) != WITHOUT:  # a resize may have brought it there
+                self._moved(lambda: self._migrate_server(server, host=WITHOUT, api=self.admin_api), server)
+            found["moves after that to"] = self._host(server)
+            self._delete(server)
+
+        def _limit(self) -> None:
+            """Unified limits without one for the class: by Nova's defaults, and with the class among those that need a limit."""
+            self.flags(driver="nova.quota.UnifiedLimitsDriver", group="quota")
+            self.useFixture(UnifiedLimitsFixture()).create_registered_limit(resource_name="servers", default_limit=99)
+            specs = SHARE | json.loads((folder / "specs.json").read_text())
+            server = self._boot(specs)
+            found["without a limit"] = server["status"]
+            self._delete(server)
+            self.flags(unified_limits_resource_list=["servers", f"class:{CLASS}"], group="quota")
+            try:
+                found["with the class in the list"] = self._boot(specs)["status"]
+            except client.OpenStackApiException as error:
+                found["with the class in the list"] = error.response.status_code
+            self.flags(driver="nova.quota.DbQuotaDriver", group="quota")
+
+        def _moved(self, move: Callable[[], object], server: dict[str, Any]) -> None:
             with mock.patch("nova.virt.libvirt.driver.LibvirtDriver.migrate_disk_and_power_off", return_value="{}"):
-                self._migrate_server(self.old, api=self.admin_api)
-                self._confirm_resize(self.old)
-            other = self._get_provider_uuid_by_name(OTHER)
-            found["after a migration"] = self._get_allocations_by_server_uuid(self.old["id"])[other]["resources"]
+                move()
+                self._confirm_resize(server)
+
+        def _host(self, server: dict[str, Any]) -> str:
+            return str(self.admin_api.get_server(server["id"])["OS-EXT-SRV-ATTR:host"])
+
+        def _held_anywhere(self, server: dict[str, Any]) -> dict[str, int]:
+            (held,) = self._get_allocations_by_server_uuid(server["id"]).values()
+            return dict(held["resources"])
 
         def _back_out(self) -> None:
             """The file is removed: first while a guest still books, then when nothing does."""
@@ -124,14 +180,17 @@ def _cloud(folder: Path, found: dict[str, Any]) -> unittest.TestCase:  # noqa: C
             found["the guest runs on"] = self.api.get_server(self.servers[0]["id"])["status"]
 
         def _boot(self, specs: dict[str, str]) -> dict[str, Any]:
-            flavor = self._create_flavor(vcpu=1, memory_mb=512, disk=1, ephemeral=0, extra_spec=specs, name=f"f{time.monotonic_ns()}")
-            server = self.api.post_server({"server": self._build_server(flavor_id=flavor, networks="none")})
+            server = self.api.post_server({"server": self._build_server(flavor_id=self._flavor(specs), networks="none")})
             for _ in range(WAITS):
                 server = self.api.get_server(server["id"])
                 if server["status"] != "BUILD":
                     break
                 time.sleep(0.05)
             return dict(server)
+
+        def _flavor(self, specs: dict[str, str]) -> str:
+            name = f"f{time.monotonic_ns()}"
+            return str(self._create_flavor(vcpu=1, memory_mb=512, disk=1, ephemeral=0, extra_spec=specs, name=name))
 
         def _delete(self, server: dict[str, Any]) -> None:
             """Nova's test API fails now and then when a delete meets a periodic task; the next try succeeds."""

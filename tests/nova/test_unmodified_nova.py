@@ -90,6 +90,21 @@ def test_nova_moves_a_healed_guest_by_its_own_flavor_so_that_it_books_nothing_ag
     assert found["after a migration"] == found["before healing"]
 
 
+def test_a_resize_to_a_flavor_that_books_lets_the_guest_book_again(found: dict[str, Any]) -> None:
+    assert found["after a resize"] == found["before healing"] | {"CUSTOM_OVERHEAD_MILLICPU": BOOKED}
+
+
+def test_a_guest_of_a_flavor_that_books_goes_to_no_node_without_a_pool_until_it_is_resized(found: dict[str, Any]) -> None:
+    assert found["booked before it moves"]["CUSTOM_OVERHEAD_MILLICPU"] == BOOKED
+    assert found["refused without a pool"] == 400
+    assert "CUSTOM_OVERHEAD_MILLICPU" not in found["after a resize to a flavor that books nothing"]
+    assert found["moves after that to"] == "compute3"
+
+
+def test_unified_limits_refuse_the_class_only_if_nova_conf_lists_it_and_it_has_no_limit(found: dict[str, Any]) -> None:
+    assert (found["without a limit"], found["with the class in the list"]) == ("ACTIVE", 403)
+
+
 def test_nova_finds_no_host_for_the_guest_that_is_one_too_many(found: dict[str, Any]) -> None:
     """Four guests of 120 millicpu fit into 500: the healed one, and three of the flavor. pCPUs and memory are left for more."""
     assert [guest["CUSTOM_OVERHEAD_MILLICPU"] for guest in found["booted"]] == [BOOKED] * 3

@@ -1,7 +1,6 @@
 """The metrics of the watch in Prometheus' text format, made of its state. The library escapes the names of guests.
 
-Base units; a guest's series carry its id, and `pinfold_guest_info` has the name for it:
-`rate(pinfold_guest_run_delay_seconds_total[5m]) * on (id) group_left (guest) pinfold_guest_info`.
+Base units. A guest's series carry its id, and `pinfold_guest_info` joins it to the name.
 """
 
 from __future__ import annotations
