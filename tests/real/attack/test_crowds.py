@@ -147,18 +147,29 @@ def test_requests_without_pause(target: Target, request_text: bytes) -> None:
         crowd(100, for_a_while(attack))
 
 
-def test_a_crowd_behind_a_proxy_is_told_to_wait_and_others_behind_it_are_not(target: Target) -> None:
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """An API that lets few strangers of one address in."""
+    allow_many_files()
+    with serving(tmp_path_factory.mktemp("narrow"), options=f"connections_per_address = 8\ntrusted_proxies = {PROXY}") as made:
+        yield made
+
+
+def test_a_crowd_behind_a_proxy_is_told_to_wait_and_others_behind_it_are_not(narrow: Target) -> None:
     def ask(forwarded: str, password: str) -> bytes:
-        secret = base64.b64encode(f"{target.account[0]}:{password}".encode()).decode()
-        with target.connect(source=PROXY) as connection:
+        secret = base64.b64encode(f"{narrow.account[0]}:{password}".encode()).decode()
+        with narrow.connect(source=PROXY) as connection:
             head = f"GET /v1/hosts HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {forwarded}\r\nAuthorization: Basic {secret}\r\n\r\n"
             connection.sendall(head.encode())
             return connection.recv(65536)
 
-    with target.client() as client:
+    def asked(number: int) -> bytes:
+        return ask("192.0.2.1", "wrong") if number % 10 else ask(f"198.51.100.{number // 10}", narrow.account[1])
+
+    with narrow.client() as client:
         client.get("/v1/hosts").raise_for_status()
-    with target.holding():
-        answers = crowd(300, lambda number: ask(*(("192.0.2.1", "wrong") if number % 10 else ("192.0.2.2", target.account[1]))))
+    with narrow.holding():
+        answers = crowd(300, asked)
     assert {answer[:13] for answer in answers[::10]} == {b"HTTP/1.1 200 "}
     refused = [answer for number, answer in enumerate(answers) if number % 10]
     assert {answer[:13] for answer in refused} <= {b"HTTP/1.1 401 ", b"HTTP/1.1 429 "}
