@@ -226,4 +226,33 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
         "guests": "how many guests book on it",
         "others": "running guests of others whose emulator threads are there; null if that was not observed",
     },
+    "HostHistory": {
+        "host": "the host's name",
+        "step_seconds": "the usual length of a sample",
+        "ends": "when each sample ended, in seconds since the epoch, oldest first",
+        "seconds": "how long each sample is; after sweeps that failed it is longer",
+        "pcpus": "the pCPUs, ascending",
+        "guests": "the thread classes of each guest, by the guest's name",
+        "pools": "the pools, by name",
+        "left_out": "how many guests have no row, because more than 3,100 pCPUs and thread classes are there",
+    },
+    "PcpuHistory": {
+        "pcpu": "the pCPU",
+        "work_millicpu": "how long it was busy",
+        "wait_millicpu": "how long threads of guests waited that may run nowhere else",
+        "others_millicpu": "what anyone but its owner ran; null while the owner changed, empty without an owner",
+    },
+    "GuestHistory": {
+        "guest": "the guest's id",
+        "name": "the guest's name",
+        "thread_class": "what the threads are for",
+        "work_millicpu": "how long they ran, together",
+        "wait_millicpu": "how long they were ready to run and waited, together",
+        "others_millicpu": "what others ran on the pCPUs that they have alone; empty if they have none",
+    },
+    "PoolHistory": {
+        "pool": "the pool: `dedicated`, `shared` or `overhead`",
+        "work_millicpu": "how long its pCPUs were busy, together",
+        "wait_millicpu": "how long threads of guests waited that may run nowhere else",
+    },
 }

@@ -14,6 +14,7 @@ from pinfold.core.encoding import VERSION
 from pinfold.core.fit.model import Fit
 from pinfold.core.fit.written import FitAnswer
 from pinfold.core.form_schema import schema
+from pinfold.core.history import HostHistory
 from pinfold.drivers.port import HostGuest
 from pinfold.store.records import Move, PastRefusal, WrittenClaim
 
@@ -61,6 +62,12 @@ agent sends that for each guest; the database keeps it, and `GET /v1/servers/ID/
 `urn:pinfold:guest:2`.""",
     ),
     ("Host map", (host_map.HostMap,), "`GET /v1/hosts/NAME/map` and `pinfold host map --json`. It is not stored."),
+    (
+        "Host history",
+        (HostHistory,),
+        """The last hour of a host in samples: `pinfold watch` and a service's agent keep it in memory. The arrays of a row have
+one number for each of `ends`.""",
+    ),
 )
 _TITLES: Final = frozenset(title for title, _, _ in FORMS)
 _UNITS: Final = {"_mib": "MiB", "_gib": "GiB", "_kib": "KiB", "_millicpu": "millicpu"}

@@ -33,11 +33,15 @@ from pinfold.core.errors import InvalidRequest, PinfoldError
 from pinfold.core.options import Option
 from pinfold.core.pools import PoolConfig, build_pools
 from pinfold.core.settings import HostSettings, RepairScope
+from pinfold.core.usage import Usage, accumulated
 from pinfold.drivers.port import Driver
 from pinfold.faultpoints import fault_point
-from pinfold.host.audit import audit_of
+from pinfold.host.audit import Audit, audit_of
 from pinfold.host.loop_events import HungUp, Log, Repaired, Stop, Tick, now
+from pinfold.host.map import map_of
+from pinfold.host.measure import sample
 from pinfold.host.repair import drifted_guests, repair_guest
+from pinfold.host.samples import Samples
 from pinfold.host.survey import survey
 from pinfold.host.verify import verify
 
@@ -83,6 +87,8 @@ class Agent:
         self._stories_path = stories_path(settings)
         self._performer = Performer(driver, settings, service, owner)
         self._read_options = read_options
+        self._usage: Usage | None = None
+        self._samples = Samples(sweep_seconds)
         rules = Rules(
             owner=owner,
             strategy=settings.strategy,
@@ -232,7 +238,14 @@ class Agent:
         mine = {guest.guest.id for guest in found.guests if guest.guest.record is not None and guest.guest.record.owner == self._owner}
         drifted = tuple(one for one in drifted_guests(self._driver, found, RepairScope.OURS) if one.guest_id in mine)
         running = frozenset(str(guest.id) for guest in action.seen.guests if guest.active)
+        self._measure(found)
         return events.Audited(findings=found.findings, unread=unread, drifted=drifted, running=running, when=now())
+
+    def _measure(self, found: Audit) -> None:
+        """Add a sample of an audited host. There is one audit at a time."""
+        measured = sample(found, map_of(found.seen))
+        self._usage = accumulated(self._usage, measured)
+        self._samples.add(self._usage, measured.unread, {guest.id: guest.name for guest in found.seen.guests}, now())
 
     def _perform_task(self, action: actions.Perform | actions.Repair) -> events.Performed | Repaired:
         if isinstance(action, actions.Repair):

@@ -14,12 +14,15 @@ from msgspec.structs import replace
 
 from pinfold.core.errors import PinfoldError
 from pinfold.core.fit.capacity import FlavorDemand
+from pinfold.core.history import KEPT_SECONDS, HostHistory
+from pinfold.core.identity import GuestId
 from pinfold.core.settings import HostSettings, RepairScope
 from pinfold.core.usage import Usage
 from pinfold.drivers.port import Driver
 from pinfold.host import pool_change
 from pinfold.host.loop_events import HungUp, Log, Repaired, Stop, Tick, now
 from pinfold.host.repair import repair_guest
+from pinfold.host.samples import Samples
 from pinfold.watch import messages
 from pinfold.watch.changes import Change
 from pinfold.watch.messages import Action, Event
@@ -75,6 +78,7 @@ class Watch:
         self._files = files
         mode = pools if driver.local and not driver.sole_manager else None
         self._state = State(settings=settings, interval=interval, scope=scope, pools_mode=mode, read_stamp=self._stamp())
+        self._samples = Samples(interval)
         self._events: queue.SimpleQueue[Event | Exception] = queue.SimpleQueue()
         self._actions: queue.SimpleQueue[Action | None] = queue.SimpleQueue()
         self._busy_since: float | None = None
@@ -83,6 +87,10 @@ class Watch:
     def state(self) -> State:
         """The present state. Safe from any thread: a state never changes."""
         return self._state
+
+    def history(self, seconds: float = KEPT_SECONDS) -> HostHistory:
+        """The samples of the last `seconds`. Safe from any thread."""
+        return self._samples.history(self._state.settings.host, seconds=seconds)
 
     def stop(self) -> None:
         """Make `run` return soon. Safe from any thread, and from signal handlers: a SimpleQueue may be put into while it is waited for."""
@@ -132,6 +140,9 @@ class Watch:
 
     def _feed(self, event: Event) -> None:
         self._state, asked = step(self._state, event)
+        if isinstance(event, messages.Swept) and self._state.usage is not None:
+            names = {GuestId(guest.id): guest.name for guest in event.snapshot.guests}
+            self._samples.add(self._state.usage, event.sample.unread, names, event.when)
         for action in asked:
             if isinstance(action, Log):
                 _log.log(action.level, "%s", action.sentence)
