@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def test_a_walk_that_finds_what_an_earlier_one_found_is_stable_at_once(tmp_path:
 
     first = procfs.settled_threads(7, proc=tmp_path, also=also)
     assert (first.stable, walks) == (True, 2)
-    assert procfs.settled_threads(7, proc=tmp_path, also=also, before=first.threads) == first
+    assert procfs.settled_threads(7, proc=tmp_path, also=also, before=first.threads).threads is first.threads
     assert walks == 3
     add_thread(tmp_path, 7, 8)
     assert [thread.tid for thread in procfs.settled_threads(7, proc=tmp_path, also=also, before=first.threads).threads] == [7, 8]
@@ -217,8 +218,24 @@ def test_what_may_not_be_read_is_unavailable(tmp_path: Path) -> None:
     add_thread(tmp_path, 7, 7)
     (tmp_path / "7/task/7/status").unlink()
     (tmp_path / "7/task/7/status").mkdir()
-    with pytest.raises(Unavailable, match="status cannot be read"):
+    with pytest.raises(Unavailable, match=f"{tmp_path}/7/task/7/status cannot be read"):
         procfs.threads(7, proc=tmp_path)
+
+
+def test_a_list_longer_than_one_piece_is_read_whole(tmp_path: Path) -> None:
+    add_thread(tmp_path, 7, 7, allowed=",".join(map(str, range(0, 8192, 2))))
+    (thread,) = procfs.threads(7, proc=tmp_path)
+    assert len(thread.allowed) == 4096
+
+
+def test_the_folder_of_threads_stays_that_of_the_process_that_it_was_opened_for(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "60"]) as process, procfs.task_folder(process.pid) as folder:
+        assert procfs.read(f"{process.pid}/comm", folder=folder)
+        process.kill()
+        process.wait()
+        assert procfs.read(f"{process.pid}/comm", folder=folder) is None
+    with procfs.task_folder(7, proc=tmp_path) as folder:
+        assert folder is None
 
 
 @pytest.mark.parametrize(("text", "expected"), [("MemTotal: 1 kB\nHugepagesize:       2048 kB\n", 2048), ("MemTotal: 1 kB\n", None)])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
@@ -21,6 +22,7 @@ from pinfold.core.errors import InvalidRequest, Unavailable
 MARKER: Final = "pinfold-lab.json"
 SYNTHETIC: Final = "lab records (synthetic)"
 REAL: Final = "procfs"
+_MOST_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +39,13 @@ class LabWitness:
     def allowed(self, tid: int) -> CpuSet | None:
         """The pCPUs last requested for the thread, at its creation or later; None if the shim saw no request."""
         try:
-            return CpuSet.parse((self.records / str(tid)).read_text().strip())
+            file = os.open(f"{self.records}/{tid}", os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
+        try:
+            return _cpus(os.read(file, _MOST_BYTES))
+        finally:
+            os.close(file)
 
     def move(self, tid: int, cpus: CpuSet) -> None:
         """Move a thread to those pCPUs as the shim does: fold them onto real CPUs, and record the request.
@@ -56,6 +62,11 @@ class LabWitness:
         beside = self.records / f".{tid}.{os.getpid()}"
         beside.write_text(f"{cpus}\n")
         beside.replace(self.records / str(tid))
+
+
+@lru_cache(maxsize=256)
+def _cpus(record: bytes) -> CpuSet:
+    return CpuSet.parse(record.decode("ascii").strip())
 
 
 class _Mark(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -65,10 +66,16 @@ def leaf(pid: int, tid: int, *, proc: Path = procfs.PROC) -> Leaf | None:
 
     A kernel thread that serves the process may be a process of its own; its leaf counts where it lies beside the process's.
     """
-    path = procfs.cpuset_path(pid, tid, proc=proc)
-    if not path and procfs.in_one_scope(pid, tid, proc=proc):
-        path = procfs.cpuset_path(tid, proc=proc)
-    return leaf_of_path(path)
+    return leaf_of_path(paths(pid, (tid,), proc=proc)[0])
+
+
+def paths(pid: int, tids: Sequence[int], *, proc: Path = procfs.PROC) -> tuple[str, ...]:
+    """The cgroups in which `leaf` looks for the leaves of those threads, in their order."""
+    found = procfs.cpuset_paths(pid, tids, proc=proc)
+    for tid in (tid for tid, path in found.items() if not path):
+        path, main = procfs.cpuset_path(tid, proc=proc), found.get(pid) or procfs.cpuset_path(pid, proc=proc)
+        found[tid] = path if procfs.is_one_scope(main, path) else ""
+    return tuple(found[tid] for tid in tids)
 
 
 def leaf_of_path(path: str) -> Leaf | None:

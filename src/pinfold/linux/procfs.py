@@ -10,10 +10,13 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, TypeVar
+
+from msgspec import Struct
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import Unavailable
@@ -29,6 +32,7 @@ _REMEMBER_SECONDS: Final = 60.0
 _CUT_NAME: Final = "kvm-nx-lpage-re"
 _KTHREADD: Final = "2"
 _MOST_ARGUMENTS: Final = 256 * 1024
+_PIECE: Final = 16 * 1024
 _SERVING: Final = ("vhost-", "kvm-pit/", "kvm-nx-lpage-re")
 """The prefixes of the names of kernel threads for virtual machines."""
 _GONE: Final = (errno.ENOENT, errno.ESRCH, errno.ENOTDIR)
@@ -36,13 +40,12 @@ _GONE: Final = (errno.ENOENT, errno.ESRCH, errno.ENOTDIR)
 Value = TypeVar("Value")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thread:
+class Thread(Struct, frozen=True, kw_only=True):
     """One thread at one moment.
 
     `comm` is its name, cut by the kernel to 15 characters for threads of processes. `allowed` is `Cpus_allowed_list`.
     `scheduler` is `other`, `fifo`, `rr`, `batch`, `idle`, `deadline` or `ext`. `priority` is its realtime priority, 0 without one.
-    `state` is the letter of proc(5). `start_ticks` counts clock ticks since boot; with `tid` it names a thread for good.
+    `start_ticks` counts clock ticks since boot; with `tid` it names a thread for good.
     `in_kernel` is set for threads that never leave the kernel: kernel threads, and the user workers of a process (vhost since 6.4).
     `io_worker` marks io_uring's.
     """
@@ -52,14 +55,12 @@ class Thread:
     allowed: CpuSet
     scheduler: str = "other"
     priority: int = 0
-    state: str = "S"
     start_ticks: int = 0
     in_kernel: bool = False
     io_worker: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Walk:
+class Walk(Struct, frozen=True, kw_only=True):
     """The threads of one process, ordered by id. `stable` is False if new ones still appeared in the last walk."""
 
     threads: tuple[Thread, ...]
@@ -71,8 +72,12 @@ def threads(pid: int, *, proc: Path = PROC) -> tuple[Thread, ...]:
 
     Raises `Unavailable` if procfs may not be read.
     """
-    found = (_thread(f"{proc}/{pid}/task/{tid}", tid) for tid in _task_ids(pid, proc))
-    return tuple(thread for thread in found if thread is not None)
+    with task_folder(pid, proc=proc) as folder:
+        if folder is None:
+            return ()
+        listed = _forgiving(lambda: os.listdir(folder), f"{proc}/{pid}/task") or ()
+        found = (_thread(name, int(name), folder) for name in sorted(filter(str.isdigit, listed), key=int))
+        return tuple(thread for thread in found if thread is not None)
 
 
 def settled_threads(
@@ -80,16 +85,18 @@ def settled_threads(
 ) -> Walk:
     """The threads of process `pid`, walked until two walks in a row show the same ones with the same masks, at most twelve times.
 
-    `also` returns further threads to include in each walk (kernel threads). `before` is what an earlier call found: it counts as a walk.
-    Raises `Unavailable` if procfs may not be read.
+    `also` returns further threads to include in each walk (kernel threads). `before` is what an earlier call found: it counts as a walk,
+    and what is still the same is returned as the same object. Raises `Unavailable` if procfs may not be read.
     """
-    before = threads(pid, proc=proc) + also() if before is None else before
+    before = _ordered(threads(pid, proc=proc) + also()) if before is None else before
     for _ in range(_WALKS):
-        now = threads(pid, proc=proc) + also()
+        now = _ordered(threads(pid, proc=proc) + also())
+        if now == before:
+            return Walk(threads=before)
         if _identity(now) == _identity(before):
-            return Walk(threads=tuple(sorted(now, key=lambda thread: thread.tid)))
+            return Walk(threads=now)
         before = now
-    return Walk(threads=tuple(sorted(before, key=lambda thread: thread.tid)), stable=False)
+    return Walk(threads=before, stable=False)
 
 
 class KernelThreads:
@@ -107,6 +114,7 @@ class KernelThreads:
         self._newest = ""
         self._known: set[str] = set()
         self._serving: dict[str, str] = {}
+        self._by_name: dict[str, tuple[str, ...]] = {}
 
     def of(self, pid: int) -> tuple[Thread, ...]:
         """Those of process `pid`, ordered by id.
@@ -117,15 +125,12 @@ class KernelThreads:
         """
         with self._lock:
             self._look()
-            serving = tuple(self._serving.items())
-        names = {f"vhost-{pid}", f"kvm-pit/{pid}", f"kvm-nx-lpage-recovery-{pid}"}
-        found = []
-        for tid, name in serving:
-            if name in names or (name == _CUT_NAME and in_one_scope(pid, int(tid), proc=self._proc)):
-                thread = _thread(f"{self._proc}/{tid}", int(tid))
-                if thread is not None and thread.in_kernel:
-                    found.append(thread)
-        return tuple(sorted(found, key=lambda thread: thread.tid))
+            by_name = self._by_name
+        names = (f"vhost-{pid}", f"kvm-pit/{pid}", f"kvm-nx-lpage-recovery-{pid}")
+        tids = [tid for name in names for tid in by_name.get(name, ())]
+        tids += [tid for tid in by_name.get(_CUT_NAME, ()) if in_one_scope(pid, int(tid), proc=self._proc)]
+        found = (_thread(f"{self._proc}/{tid}", int(tid)) for tid in tids)
+        return _ordered(thread for thread in found if thread is not None and thread.in_kernel)
 
     def _look(self) -> None:
         """Read the names of new processes, and of all processes once a minute. A sweep does this twice for every guest.
@@ -153,6 +158,10 @@ class KernelThreads:
             if name.startswith(_SERVING):
                 self._serving[tid] = name.rstrip("\n")
             self._known.add(tid)
+        by_name: dict[str, tuple[str, ...]] = {}
+        for tid, name in self._serving.items():
+            by_name[name] = (*by_name.get(name, ()), tid)
+        self._by_name = by_name
 
 
 def kernel_threads(pid: int, *, proc: Path = PROC) -> tuple[Thread, ...]:
@@ -221,10 +230,11 @@ def huge_kib(pid: int, *, proc: Path = PROC) -> int:
 def inner_thread_ids(pid: int, *, proc: Path = PROC) -> dict[int, int]:
     """Each thread of process `pid` by the id that it has in its own PID namespace (`NSpid` in proc(5))."""
     found = {}
-    for tid in _task_ids(pid, proc):
-        for line in (read_text(f"{proc}/{pid}/task/{tid}/status") or "").splitlines():
-            if line.startswith("NSpid:"):
-                found[int(line.split()[-1])] = tid
+    with task_folder(pid, proc=proc) as folder:
+        for tid in () if folder is None else _forgiving(lambda: os.listdir(folder), f"{proc}/{pid}/task") or ():
+            for line in (read_text(f"{tid}/status", folder=folder) or "").splitlines():
+                if line.startswith("NSpid:"):
+                    found[int(line.split()[-1])] = int(tid)
     return found
 
 
@@ -257,29 +267,40 @@ def _identity(found: tuple[Thread, ...]) -> frozenset[tuple[int, int, str, CpuSe
     return frozenset((thread.tid, thread.start_ticks, thread.comm, thread.allowed) for thread in found)
 
 
-def _thread(folder: str, tid: int) -> Thread | None:
-    stat, status = read_text(f"{folder}/stat"), read_text(f"{folder}/status")
+def _ordered(found: Iterable[Thread]) -> tuple[Thread, ...]:
+    return tuple(sorted(found, key=lambda thread: thread.tid))
+
+
+def _thread(path: str, tid: int, folder: int | None = None) -> Thread | None:
+    """The thread in the folder at `path`, which may be below an open `folder`; None if it has ended."""
+    stat, status = read(f"{path}/stat", folder=folder), read(f"{path}/status", folder=folder)
     if stat is None or status is None:
         return None
-    fields = stat_fields(stat)
-    if fields[0] in "ZX":
+    begin, end = stat.index(b"("), stat.rindex(b")")
+    fields = stat[end + 1 :].split()
+    if fields[0] in b"ZX":
         # A zombie does not run; its mask is left over.
         return None
     flags, policy = int(fields[6]), int(fields[38])
-    _, found, rest = status.partition("\nCpus_allowed_list:")
+    _, found, rest = status.partition(b"\nCpus_allowed_list:")
     if not found:
-        raise Unavailable(f"{folder}/status has no Cpus_allowed_list")
+        raise Unavailable(f"{path}/status has no Cpus_allowed_list")
     return Thread(
         tid=tid,
-        comm=stat[stat.index("(") + 1 : stat.rindex(")")],
-        allowed=CpuSet.parse(rest.partition("\n")[0]),
-        scheduler=_SCHEDULERS.get(policy, str(policy)),
+        comm=stat[begin + 1 : end].decode("utf-8", errors="replace"),
+        allowed=_cpus(rest.partition(b"\n")[0]),
+        scheduler=_SCHEDULERS.get(policy) or str(policy),
         priority=int(fields[37]),
-        state=fields[0],
         start_ticks=int(fields[19]),
         in_kernel=bool(flags & (_KERNEL_THREAD | _USER_WORKER)),
         io_worker=bool(flags & _IO_WORKER),
     )
+
+
+@lru_cache(maxsize=1024)
+def _cpus(cpulist: bytes) -> CpuSet:
+    """Remembered: the threads of a host have few different masks."""
+    return CpuSet.parse(cpulist.decode("ascii", errors="replace"))
 
 
 def stat_fields(text: str) -> list[str]:
@@ -287,21 +308,50 @@ def stat_fields(text: str) -> list[str]:
     return text.rpartition(")")[2].split()
 
 
-def _task_ids(pid: int, proc: Path) -> list[int]:
-    folder = f"{proc}/{pid}/task"
-    return sorted(int(name) for name in _forgiving(lambda: os.listdir(folder), folder) or () if name.isdigit())
+@contextmanager
+def task_folder(pid: int, *, proc: Path = PROC) -> Iterator[int | None]:
+    """A descriptor of the folder of the threads of process `pid`; None if there is no such process. Raises `Unavailable`.
+
+    It stays this process's folder, also when the process has ended and its id is used again.
+    """
+    path = f"{proc}/{pid}/task"
+    folder = _forgiving(lambda: os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), path)
+    try:
+        yield folder
+    finally:
+        if folder is not None:
+            os.close(folder)
 
 
-def read_text(path: str, most_bytes: int = -1) -> str | None:
-    """The text of a file, at most its first `most_bytes`; None if the thread that it is about has ended. Raises `Unavailable`."""
+def read_text(path: str, most_bytes: int | None = None, *, folder: int | None = None) -> str | None:
+    """The text of a file, which may be below an open `folder`, at most its first `most_bytes`; None if the thread has ended.
 
-    # Use plain strings and bytes: a sweep reads tens of thousands of these.
-    def read() -> bytes:
-        with open(path, "rb", buffering=0) as file:
-            return file.read(most_bytes)
-
-    content = _forgiving(read, path)
+    Raises `Unavailable`.
+    """
+    content = read(path, most_bytes, folder=folder)
     return None if content is None else content.decode("utf-8", errors="replace")
+
+
+def read(path: str, most_bytes: int | None = None, *, folder: int | None = None) -> bytes | None:
+    """The same as bytes. A sweep reads thousands of these, so nothing here makes more system calls than it has to."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=folder)
+    except OSError as error:
+        _refuse_all_but_gone(error, path, folder)
+        return None
+    try:
+        if most_bytes is not None:
+            return os.read(file, most_bytes)
+        content = piece = os.read(file, _PIECE)
+        while piece:
+            piece = os.read(file, _PIECE)
+            content += piece
+        return content
+    except OSError as error:
+        _refuse_all_but_gone(error, path, folder)
+        return None
+    finally:
+        os.close(file)
 
 
 def _forgiving(read: Callable[[], Value], what: str) -> Value | None:
@@ -309,9 +359,15 @@ def _forgiving(read: Callable[[], Value], what: str) -> Value | None:
     try:
         return read()
     except OSError as error:
-        if error.errno in _GONE:
-            return None
-        raise Unavailable(f"{what} cannot be read: {error.strerror}") from error
+        _refuse_all_but_gone(error, what)
+        return None
+
+
+def _refuse_all_but_gone(error: OSError, what: str, folder: int | None = None) -> None:
+    """Raises `Unavailable`, unless the error means that the thread has ended."""
+    if error.errno not in _GONE:
+        where = what if folder is None else f"{os.readlink(f'/proc/self/fd/{folder}')}/{what}"
+        raise Unavailable(f"{where} cannot be read: {error.strerror}") from error
 
 
 def cpuset_path(pid: int, tid: int | None = None, *, proc: Path = PROC) -> str:
@@ -320,8 +376,20 @@ def cpuset_path(pid: int, tid: int | None = None, *, proc: Path = PROC) -> str:
     Where cpuset is not a hierarchy of version 1, that is the one path of version 2, whether or not it has the cpuset controller.
     """
     folder = f"{proc}/{pid}" if tid is None else f"{proc}/{pid}/task/{tid}"
+    return _cpuset_path(read(f"{folder}/cgroup") or b"")
+
+
+def cpuset_paths(pid: int, tids: Iterable[int], *, proc: Path = PROC) -> dict[int, str]:
+    """The path, as `cpuset_path` gives it, of each of those threads of process `pid`; '' for one that is gone or of no such process."""
+    with task_folder(pid, proc=proc) as folder:
+        return {tid: "" if folder is None else _cpuset_path(read(f"{tid}/cgroup", folder=folder) or b"") for tid in tids}
+
+
+@lru_cache(maxsize=1024)
+def _cpuset_path(content: bytes) -> str:
+    """Remembered: threads share their cgroups, and hardly ever change them."""
     unified = ""
-    for line in (read_text(f"{folder}/cgroup") or "").splitlines():
+    for line in content.decode("utf-8", errors="replace").splitlines():
         _, controllers, path = line.split(":", 2)
         if "cpuset" in controllers.split(","):
             return path
@@ -332,5 +400,10 @@ def cpuset_path(pid: int, tid: int | None = None, *, proc: Path = PROC) -> str:
 
 def in_one_scope(pid: int, tid: int, *, proc: Path = PROC) -> bool:
     """Whether two processes lie in cgroups of the cpuset hierarchy that have one parent, as those of one guest do."""
-    scope = cpuset_path(pid, proc=proc).rpartition("/")[0]
-    return scope != "" and scope == cpuset_path(tid, proc=proc).rpartition("/")[0]
+    return is_one_scope(cpuset_path(pid, proc=proc), cpuset_path(tid, proc=proc))
+
+
+def is_one_scope(path: str, other: str) -> bool:
+    """Whether two paths of cgroups have one parent. Pure."""
+    scope = path.rpartition("/")[0]
+    return scope != "" and scope == other.rpartition("/")[0]

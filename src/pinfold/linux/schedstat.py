@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from pinfold.core.usage import Times
-from pinfold.linux.procfs import PROC, read_text, stat_fields
+from pinfold.linux.procfs import PROC, read, read_text, stat_fields, task_folder
 
 _NS_PER_TICK: Final = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 _MOST_BYTES: Final = 256
@@ -28,14 +28,15 @@ def thread_times(pid: int, tids: Iterable[int], *, proc: Path = PROC) -> dict[in
     Empty on a kernel without CONFIG_SCHED_INFO. Raises `Unavailable` if procfs may not be read.
     """
     found = {}
-    for tid in tids:
-        text = read_text(f"{proc}/{pid}/task/{tid}/schedstat", _MOST_BYTES)
-        outside = text is None
-        if text is None:
-            text = read_text(f"{proc}/{tid}/schedstat", _MOST_BYTES)
-        if text:
-            run, wait, slices = map(int, text.split()[:3])
-            found[tid] = Times(run_ns=run, wait_ns=wait, slices=slices), outside
+    with task_folder(pid, proc=proc) as folder:
+        for tid in tids:
+            text = None if folder is None else read(f"{tid}/schedstat", _MOST_BYTES, folder=folder)
+            outside = text is None
+            if text is None:
+                text = read(f"{proc}/{tid}/schedstat", _MOST_BYTES)
+            if text:
+                run, wait, slices = map(int, text.split()[:3])
+                found[tid] = Times(run_ns=run, wait_ns=wait, slices=slices), outside
     return found
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from pinfold.core.cpuset import CpuSet
@@ -15,8 +16,6 @@ from pinfold.drivers.port import Observation, Witness
 from pinfold.linux import cgroup, procfs
 
 PROCFS = "procfs"
-Walks = dict[int, tuple[procfs.Thread, ...]]
-"""What the last walk of each process found, by its id. A walk that finds the same again is stable, and needs no second one."""
 UNVERIFIED = "hypervisor's word (unverified)"
 
 
@@ -27,6 +26,23 @@ class ThreadMover(Protocol):
     def move(self, tid: int, cpus: CpuSet) -> None:
         """Let the thread run on those pCPUs alone. One that has ended is no error."""
         ...
+
+
+class Seen(Struct, frozen=True, kw_only=True):
+    """What an observation of a process was made of: if all is the same again, so is the observation.
+
+    `paths` are the threads' cgroups, `masks` what another witness than procfs told about them, the main thread last.
+    """
+
+    walk: procfs.Walk
+    paths: tuple[str, ...]
+    vcpus: Mapping[int, int]
+    iothreads: Mapping[int, int | None]
+    masks: tuple[CpuSet | None, ...] = ()
+
+
+Walks = dict[int, tuple[Seen, Observation]]
+"""The last observation of each process, by its id. A walk that finds the same threads again is stable, and needs no second one."""
 
 
 def observation(
@@ -42,24 +58,39 @@ def observation(
     """All threads of process `pid` and the kernel's on its behalf, walked until stable and classified.
 
     `vcpus` maps thread ids to vCPUs, empty where libvirt did not tell; `iothreads` is asked only where no cgroup tells them.
-    `walks` remembers what was found. A process that is gone has no threads. Raises `Unavailable` when procfs may not be read.
+    `walks` remembers what was seen. A process that is gone has no threads. Raises `Unavailable` when procfs may not be read.
     """
-    walk = procfs.settled_threads(pid, proc=proc, also=lambda: kernel.of(pid), before=None if walks is None else walks.get(pid))
+    last, before = (None, None) if walks is None else walks.get(pid, (None, None))
+    walk = procfs.settled_threads(pid, proc=proc, also=lambda: kernel.of(pid), before=None if last is None else last.walk.threads)
+    tids = [thread.tid for thread in walk.threads]
+    paths = cgroup.paths(pid, tids, proc=proc)
+    known = {} if not tids or any(map(cgroup.leaf_of_path, paths)) else iothreads()
+    masks = () if witness is None else tuple(map(witness.allowed, (*tids, pid)))
+    seen = Seen(walk=walk, paths=paths, vcpus=vcpus, iothreads=known, masks=masks)
+    made = before if before is not None and seen == last else _observation(pid, seen, witness, proc)
     if walks is not None:
-        walks[pid] = walk.threads
-        if not walk.threads:
+        walks[pid] = seen, made
+        if not tids:
             del walks[pid]
-    leaves = {thread.tid: leaf for thread in walk.threads if (leaf := cgroup.leaf(pid, thread.tid, proc=proc)) is not None}
-    known = {} if leaves or not walk.threads else iothreads()
+    return made
+
+
+def _observation(pid: int, seen: Seen, witness: Witness | None, proc: Path) -> Observation:
+    threads, stable = seen.walk.threads, seen.walk.stable
+    leaves = {thread.tid: leaf for thread, path in zip(threads, seen.paths, strict=True) if (leaf := cgroup.leaf_of_path(path)) is not None}
     found = tuple(
         _in_its_cgroup(thread, pid, leaves.get(thread.tid), proc)
-        for thread in thread_class.classified(walk.threads, vcpus=vcpus, iothreads=known, leaves=leaves)
+        for thread in thread_class.classified(threads, vcpus=seen.vcpus, iothreads=seen.iothreads, leaves=leaves)
     )
     if witness is None:
-        return Observation(threads=found, witness=PROCFS, stable=walk.stable)
+        return Observation(threads=found, witness=PROCFS, stable=stable)
     # Such a witness sees only what libvirt and QEMU ask for, so kernel threads are left out.
-    seen = (thread for thread in found if thread.thread_class is not ThreadClass.KTHREAD or witness.allowed(thread.tid) is not None)
-    return Observation(threads=tuple(_as_told(thread, pid, witness) for thread in seen), witness=witness.label, stable=walk.stable)
+    told = tuple(
+        _as_told(thread, mask, seen.masks[-1])
+        for thread, mask in zip(found, seen.masks, strict=False)
+        if thread.thread_class is not ThreadClass.KTHREAD or mask is not None
+    )
+    return Observation(threads=told, witness=witness.label, stable=stable)
 
 
 def _in_its_cgroup(thread: ObservedThread, pid: int, leaf: cgroup.Leaf | None, proc: Path) -> ObservedThread:
@@ -69,9 +100,7 @@ def _in_its_cgroup(thread: ObservedThread, pid: int, leaf: cgroup.Leaf | None, p
     return replace(thread, leave_for=cgroup.tasks_file(pid, proc=proc))
 
 
-def _as_told(thread: ObservedThread, pid: int, witness: Witness) -> ObservedThread:
+def _as_told(thread: ObservedThread, told: CpuSet | None, main: CpuSet | None) -> ObservedThread:
     """The thread with the mask from the witness. A thread that the witness does not know was never moved and has the main thread's mask."""
-    told = witness.allowed(thread.tid)
-    if told is None:
-        told = witness.allowed(pid)
-    return thread if told is None else replace(thread, allowed=told)
+    mask = main if told is None else told
+    return thread if mask is None else replace(thread, allowed=mask)
