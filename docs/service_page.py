@@ -20,6 +20,7 @@ _TITLES = {
     "versions": ("Versions", "What clients ask before anything else."),
     "flavors": ("Flavors", "Compute."),
     "servers": ("Servers", "Compute."),
+    "key pairs": ("Key pairs", "Compute. Each account has its own, at most 100."),
     "hypervisors": ("Hypervisors", "Compute."),
     "services": ("Services", "Compute. Every agent is shown as `nova-compute`."),
     "availability zones": ("Availability zones", "Compute. A zone is made by aggregates."),

@@ -20,6 +20,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
 from tests.rig.databases import placement_file, sqlite_file
 from tests.rig.in_process import Fleet, open_fleet
+from tests.stories.test_key_pairs import KEY
 
 from pinfold.accounting.embedded import EmbeddedPlacement, load, unload
 from pinfold.api.app import ROUTERS
@@ -41,6 +42,7 @@ _VERSIONS = ("2.1", "2.87", "2.96")
 """Microversions such that every Compute answer is there at one of them."""
 _ELSEWHERE = {
     "/agent/v1/images/{name}": {"name": "probe"},
+    "/compute/v2.1/os-keypairs/{name}": {"name": "key"},
     "/compute/v2.1/flavors/{flavor_id}/os-flavor-access": {"flavor_id": "hidden"},
     "/compute/v2.1/flavors/{flavor_id}/os-extra_specs/{key}": {"key": "hw:cpu_policy"},
 }
@@ -76,6 +78,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory, sqlite_file: Path, placement
         group = fleet.ask("POST", "/os-aggregates", {"aggregate": {"name": "a"}}, status=200).json()["aggregate"]["id"]
         server = fleet.create("vm", fleet.flavor("tiny", vcpus=1, hw_cpu_policy="dedicated"), metadata={"a": "b"})
         fleet.obey()
+        fleet.ask("POST", "/os-keypairs", {"keypair": {"name": "key", "public_key": KEY}}, status=201)
         image = fleet.http.get("/image/v2/images").json()["images"][0]["id"]
         known = {"server_id": server, "hypervisor_id": host, "service_id": host, "image_id": image, "aggregate_id": group}
         yield Asked(fleet=fleet, known=known | {"flavor_id": "tiny", "name": "c1", "key": "a", "pattern": "c1"})

@@ -75,6 +75,8 @@ GET /compute/v2.1/os-hypervisors/{hypervisor_id}
 GET /compute/v2.1/os-hypervisors/{hypervisor_id}/uptime
 GET /compute/v2.1/os-hypervisors/{pattern}/search
 GET /compute/v2.1/os-hypervisors/{pattern}/servers
+GET /compute/v2.1/os-keypairs
+GET /compute/v2.1/os-keypairs/{name}
 GET /compute/v2.1/os-services
 GET /compute/v2.1/servers
 GET /compute/v2.1/servers/detail
@@ -125,6 +127,8 @@ DELETE PUT /compute/v2.1/flavors/{flavor_id}/os-extra_specs/{key}
 POST /compute/v2.1/os-aggregates
 DELETE PUT /compute/v2.1/os-aggregates/{aggregate_id}
 POST /compute/v2.1/os-aggregates/{aggregate_id}/action
+POST /compute/v2.1/os-keypairs
+DELETE /compute/v2.1/os-keypairs/{name}
 DELETE PUT /compute/v2.1/os-services/{service_id}
 POST /compute/v2.1/servers
 DELETE PUT /compute/v2.1/servers/{server_id}

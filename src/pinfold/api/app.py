@@ -19,7 +19,7 @@ from pinfold.api.audit_log import AuditLog
 from pinfold.api.auth import Authentication
 from pinfold.api.bounds import Bounds
 from pinfold.api.client_address import ClientAddress
-from pinfold.api.compute import aggregates, limits, versions, zones
+from pinfold.api.compute import aggregates, key_pairs, limits, versions, zones
 from pinfold.api.compute import services as compute_services
 from pinfold.api.compute.flavors import routes as flavors
 from pinfold.api.compute.headers import ComputeHeaders
@@ -47,6 +47,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     compute_services.router,
     aggregates.router,
     zones.router,
+    key_pairs.router,
     limits.router,
     images.router,
     agents.router,

@@ -19,6 +19,7 @@ from pinfold.service.guests.lifecycle import Lifecycle
 from pinfold.service.guests.reports import Reports
 from pinfold.service.healing import Healer
 from pinfold.service.hosts import Hosts
+from pinfold.service.key_pairs import KeyPairs
 from pinfold.service.providers import Providers
 from pinfold.store.database import Database
 
@@ -37,6 +38,7 @@ class Fleet:
     hosts: Hosts
     flavors: Flavors
     aggregates: Aggregates
+    key_pairs: KeyPairs
     guests: Lifecycle
     reports: Reports
     healer: Healer
@@ -63,6 +65,7 @@ def assemble(database: Database, placement: Placement, settings: SchedulerSettin
         hosts=Hosts(database, placement, scheduler.index, follower=follower, releaser=releaser, lifecycle=guests),
         flavors=Flavors(database),
         aggregates=Aggregates(database, providers),
+        key_pairs=KeyPairs(database),
         guests=guests,
         reports=Reports(database, releaser, guests),
         healer=Healer(database, placement, scheduler, providers=providers, releaser=releaser, follower=follower, lifecycle=guests),

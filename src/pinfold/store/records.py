@@ -308,6 +308,17 @@ class FlavorRecord(Struct, frozen=True, kw_only=True):
     created: float = 0.0
 
 
+class KeyPairRecord(Struct, frozen=True, kw_only=True):
+    """A public key of an account. `fingerprint` is the MD5 of the key as OpenStack shows it: `1f:2e:…`."""
+
+    id: int
+    account: str
+    name: str
+    public_key: str
+    fingerprint: str
+    created: float
+
+
 class AggregateRecord(Struct, frozen=True, kw_only=True):
     """A named set of hosts (ids, ascending). `uuid` identifies it in Placement."""
 

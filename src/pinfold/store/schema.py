@@ -144,6 +144,19 @@ flavor_extra_spec = sa.Table(
     sa.Column("value", sa.Text, nullable=False),
 )
 
+key_pair = sa.Table(
+    "key_pair",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("account", _NAME, nullable=False),
+    sa.Column("name", _NAME, nullable=False),
+    sa.Column("public_key", sa.Text, nullable=False),
+    sa.Column("fingerprint", sa.String(64), nullable=False),
+    sa.Column("created", _TIME, nullable=False),
+    sa.UniqueConstraint("account", "name"),
+    sqlite_autoincrement=True,
+)
+
 aggregate = sa.Table(
     "aggregate",
     metadata,

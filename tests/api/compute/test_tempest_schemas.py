@@ -16,6 +16,7 @@ from tempest.lib.common import api_version_request, rest_client
 from tests.rig.client import server_body
 from tests.rig.databases import placement_file, sqlite_file
 from tests.rig.in_process import Fleet, open_fleet
+from tests.stories.test_key_pairs import KEY
 
 from pinfold.accounting.embedded import EmbeddedPlacement, load, unload
 
@@ -35,6 +36,7 @@ _NOUNS = {
     "flavors_extra_specs": ("", ""),
     "flavors_access": ("", ""),
     "limits": ("limits_client", "LimitsClient"),
+    "keypairs": ("keypairs_client", "KeyPairsClient"),
     "versions": ("", ""),
 }
 _REQUEST_ID = re.compile(r"req-[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
@@ -223,6 +225,18 @@ def test_limits(standing: Standing, version: str) -> None:
     assert absolute["totalRAMUsed"] == sum(server["flavor"]["ram"] for server in servers)
 
 
+@pytest.mark.parametrize("version", ["2.1", "2.2", "2.10", "2.35", "2.92", "2.96"])
+def test_key_pairs(standing: Standing, version: str) -> None:
+    new = {"keypair": {"name": "k", "public_key": KEY}}
+    standing.check(version, "keypairs", "create_keypair", "POST", "/os-keypairs", new)
+    standing.check(version, "keypairs", "get_keypair", "GET", "/os-keypairs/k")
+    standing.check(version, "keypairs", "list_keypairs", "GET", "/os-keypairs")
+    standing.check(version, "keypairs", "delete_keypair", "DELETE", "/os-keypairs/k")
+    if float(version[2:]) < 92:
+        standing.check(version, "keypairs", "create_keypair", "POST", "/os-keypairs", {"keypair": {"name": "k"}})
+        standing.check(version, "keypairs", "delete_keypair", "DELETE", "/os-keypairs/k")
+
+
 def test_versions(standing: Standing) -> None:
     listed = standing.fleet.http.get("/compute/")
     rest_client.RestClient.validate_response(_schema("versions", "2.1", "list_versions"), _Seen(listed), listed.json())
@@ -244,7 +258,8 @@ _REFUSED = (
     ("GET", "/nothing", 404, "itemNotFound"),
     ("GET", "/servers/none", 404, "itemNotFound"),
     ("GET", "/servers/", 404, "itemNotFound"),
-    ("POST", "/os-keypairs", 404, "itemNotFound"),
+    ("GET", "/os-keypairs/none", 404, "itemNotFound"),
+    ("POST", "/os-keypairs", 400, "badRequest"),
     ("GET", "/flavors/none", 404, "itemNotFound"),
     ("GET", "/flavors/pin/os-flavor-access", 404, "itemNotFound"),
     ("GET", "/os-hypervisors/none", 404, "itemNotFound"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tests.real.clients.conftest import Rig
+from tests.stories.test_key_pairs import FINGERPRINT, KEY
 
 
 def test_flavors(rig: Rig) -> None:
@@ -101,7 +104,7 @@ _NO_PART = (
     *("server event list s", "server migrate s", "server migrate --live-migration s", "server migration list", "server pause s"),
     *("server suspend s", "server shelve s", "server rescue s", "server evacuate s", "server image create s", "console log show s"),
     *("console url show s", "server set --tag x s", "server show --diagnostics s", "server volume list s", "server group list"),
-    *("keypair list", "keypair create k", "host list", "usage list", "limits show --absolute", "quota list --compute"),
+    *("host list", "usage list", "limits show --absolute", "quota list --compute"),
     *("aggregate cache image a probe", "compute agent list", "network list", "image set --property a=b probe"),
 )
 
@@ -118,6 +121,24 @@ def test_what_is_no_part_of_pinfold_is_refused_in_a_sentence_and_never_ends_in_a
         assert line.startswith("limits") or "404" in err or "501" in err or "Client Error" in err, f"{line}: {err}"
     assert {status for _, _, status in rig.heard.calls if status >= 400} <= {400, 404, 501}
     rig.succeed("server delete --wait s", "flavor delete f.part", "aggregate delete a")
+
+
+def test_key_pairs(rig: Rig, tmp_path: Path) -> None:
+    public, private = tmp_path / "key.pub", tmp_path / "made"
+    public.write_text(f"{KEY}\n", encoding="ascii")
+    imported, made, listed, shown, _, _, left = rig.succeed(
+        f"keypair create --public-key {public} mine -f json",
+        f"keypair create --private-key {private} made -f json",
+        "keypair list -f json",
+        "keypair show mine -f json",
+        "keypair delete mine",
+        "keypair delete made",
+        "keypair list -f json",
+    )
+    assert (imported["name"], imported["fingerprint"]) == ("mine", FINGERPRINT)
+    assert "PRIVATE KEY" in private.read_text(encoding="ascii")
+    assert [(row["Name"], row["Type"]) for row in listed] == [("made", "ssh"), ("mine", "ssh")]
+    assert (shown["fingerprint"], made["name"], left) == (FINGERPRINT, "made", [])
 
 
 def test_images(rig: Rig) -> None:

@@ -13,6 +13,7 @@ from pinfold.api.dependencies import Services
 from pinfold.api.microversion import Microversion
 from pinfold.api.response_schema import before, closed
 from pinfold.service.guests.lifecycle import MOST_METADATA
+from pinfold.service.key_pairs import MOST_KEY_PAIRS
 from pinfold.store import guests
 
 router = APIRouter(prefix=f"{ROOT}/limits", tags=["limits"])
@@ -62,7 +63,7 @@ class LimitsShown(TypedDict):
 
 @router.get("")
 def show_limits(services: Services, version: Version) -> LimitsShown:
-    """What is in use. Only hosts limit it; the limit of networks, key pairs and server groups is zero."""
+    """What is in use. Only hosts limit it; the limit of networks and server groups is zero."""
     with services.database.read() as connection:
         flavors = [guest.flavor for guest in guests.page(connection)]
     absolute: AbsoluteLimits = {
@@ -70,7 +71,7 @@ def show_limits(services: Services, version: Version) -> LimitsShown:
         "maxTotalCores": _UNLIMITED,
         "maxTotalRAMSize": _UNLIMITED,
         "maxServerMeta": MOST_METADATA,
-        "maxTotalKeypairs": 0,
+        "maxTotalKeypairs": MOST_KEY_PAIRS,
         "maxServerGroups": 0,
         "maxServerGroupMembers": 0,
         "totalInstancesUsed": len(flavors),
