@@ -13,6 +13,7 @@ from pinfold.core.encoding import plain
 from pinfold.core.fit.engine import fit
 from pinfold.core.fit.written import answer_of
 from pinfold.core.host import Limits, OverheadRates
+from pinfold.core.reasons import ReasonCode
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
 from pinfold.store import hosts
@@ -62,6 +63,21 @@ def test_a_fleet_without_hosts_says_so(fleet: Fleet) -> None:
     fleet.flavor("tiny", vcpus=1)
     server = fleet.create("vm", "tiny")
     assert fleet.show(server)["fault"]["message"] == "No host is registered"
+
+
+def test_metrics_count_refused_guests_by_reason(fleet: Fleet) -> None:
+    def refusals() -> dict[str, float]:
+        found = re.findall(r'^pinfold_refusals_total\{code="(.+)"\} (.+)$', fleet.http.get("/metrics").text, re.MULTILINE)
+        return {code: float(count) for code, count in found}
+
+    codes = {*(code.value for code in ReasonCode), "no-host"}
+    assert refusals() == dict.fromkeys(codes, 0.0)
+    fleet.flavor("wide", vcpus=9, hw_cpu_policy="dedicated")
+    fleet.create("early", "wide")
+    fleet.host("c1", report(cells=2, cores=2, shared="0-1"))
+    fleet.host("c2", report(cells=2, cores=2, shared="0-1"))
+    fleet.create("vm", "wide")
+    assert {code: count for code, count in refusals().items() if count} == {"no-host": 1.0, "guest-cell": 1.0, "dedicated-pcpus": 1.0}
 
 
 def test_a_flavor_that_contradicts_itself_is_refused_before_anything_is_stored(fleet: Fleet) -> None:

@@ -54,6 +54,10 @@ METRICS: Final = {
 }
 """Every metric of the fleet: its meaning and labels."""
 PROCESS_METRICS: Final = {
+    "pinfold_refusals_total": (
+        "Guests that no host took, by the code of some host's reason, once for each code; `no-host` if there was no host to ask.",
+        ("code",),
+    ),
     "pinfold_password_checks_total": (
         "Requests with a name and a password, by what became of them: remembered, right, wrong, or refused with 429.",
         ("outcome",),
@@ -111,6 +115,7 @@ class _Process(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield from self._connections()
+        yield self._refusals()
         checks = self._services.checks
         if checks is None:
             return
@@ -122,6 +127,13 @@ class _Process(Collector):
         values = {"pinfold_password_checks_waiting": checks.waiting, "pinfold_accounts_stale": float(bool(checks.doorkeeper.stale))}
         for name, value in values.items():
             yield GaugeMetricFamily(name, PROCESS_METRICS[name][0], value=value)
+
+    def _refusals(self) -> Metric:
+        text, labels = PROCESS_METRICS["pinfold_refusals_total"]
+        counted = CounterMetricFamily("pinfold_refusals", text, labels=labels)
+        for code, count in self._services.fleet.guests.refusals.by_code().items():
+            counted.add_metric([code], count)
+        return counted
 
     def _connections(self) -> Iterator[Metric]:
         connections = self._services.connections

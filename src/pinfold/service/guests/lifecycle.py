@@ -15,6 +15,7 @@ from pinfold.service.claims.claim import Claimer
 from pinfold.service.claims.outcome import Claimed, Refused
 from pinfold.service.claims.replace import Replacer
 from pinfold.service.guests.faults import failed_on, nowhere, past_refusals
+from pinfold.service.guests.refusals import Refusals
 from pinfold.service.providers import Providers
 from pinfold.store import claims, guests
 from pinfold.store.database import Database
@@ -33,13 +34,17 @@ REBOOTING_HARD: Final = "rebooting_hard"
 
 
 class Lifecycle:
-    """The service's operations on guests. Safe to share between threads; any number of processes may use one on the same database."""
+    """The service's operations on guests. Safe to share between threads; any number of processes may use one on the same database.
+
+    `refusals` counts the guests that no host took.
+    """
 
     def __init__(self, database: Database, claimer: Claimer, replacer: Replacer, providers: Providers) -> None:
         self._database = database
         self._claimer = claimer
         self._replacer = replacer
         self._providers = providers
+        self.refusals = Refusals()
 
     def create(self, new: NewGuest) -> None:
         """Store a guest and find a host for it. A guest that no host takes is stored with its fault, which holds each host's reasons.
@@ -70,6 +75,7 @@ class Lifecycle:
             self.fail(guest, 503 if isinstance(error, Unavailable) else 500, f"The guest could not be placed: {error}")
             return
         if isinstance(answer, Refused):
+            self.refusals.count(answer)
             self.fail(guest, 500, answer.sentence(), answer.refusals)
         else:
             _log.info("guest %s is claimed on %s at revision %s", guest.id, answer.name, answer.revision)
