@@ -20,8 +20,10 @@ from pinfold.core.fit.model import Fit, NoFit, Strategy
 from pinfold.core.fit.written import answer_of
 from pinfold.core.host import Claim, HostState, Ledger, Locality
 from pinfold.core.hosttext import host
+from pinfold.core.identity import GuestId
 from pinfold.core.overhead import ObservedThread, ThreadClass, masks
 from pinfold.core.pools import PoolConfig, build_pools
+from pinfold.core.repin.plan import Repin, SlotChange, Step
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import EmulatorPolicy, Flavor
 from pinfold.core.settings import HostSettings
@@ -34,6 +36,7 @@ from pinfold.host.map import map_of
 from pinfold.host.orphans import Orphan
 from pinfold.host.pool_change import GuestChange, PoolPlan, ThreadMove
 from pinfold.host.repair import RemainingFinding, Repair, RepairedGuest
+from pinfold.host.repin import RepinPlan
 from pinfold.host.survey import Survey
 from pinfold.host.verify import GuestOrigin, Verdict
 from pinfold.watch.changes import Change, ChangeKind
@@ -102,6 +105,13 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
         moves=(move,),
         record=record,
     )
+    (cell,) = placed.cells
+    elsewhere = structs.replace(placed, cells=(structs.replace(cell, pins=((0, 2), (1, 3))),))
+    repinned = Repin(
+        steps=(Step(guest=GuestId(_ID), before=placed, after=elsewhere),),
+        freed=CpuSet.of(1),
+        slots=(SlotChange(flavor="rt.share", vcpus=2, before=1, after=0),),
+    )
     told = (
         Change(kind=ChangeKind.CAME, guest="web", guest_id=_ID, after="nova, share, server vm1"),
         Change(kind=ChangeKind.OWNER, pcpu=2, after=f"vcpu {_ID} web"),
@@ -132,6 +142,7 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
         ("`agent story`", story_document(story(stories, _ID))),
         ("`host show`", plain(written.host(seen, map_of(seen), settings))),
         ("`host pools`", plain(written.pool_plan(PoolPlan(seen=seen, changes=(change,)), None))),
+        ("`host repin`", plain(written.repin(RepinPlan(seen=seen, found=repinned), None))),
         ("`host map`", plain(map_of(seen))),
         ("`host capacity`", _capacity(seen.state)),
         ("`history`", entries_document(part)),

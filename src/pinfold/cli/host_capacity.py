@@ -54,7 +54,7 @@ def _host(context: typer.Context, configuration: Configuration, names: Sequence[
     from pinfold.core.fit.count import count_host
     from pinfold.host.survey import survey
 
-    asked, refused = demands_of(_chosen(file or configuration.flavors_file, names))
+    asked, refused = demands_of(chosen_flavors(file or configuration.flavors_file, names))
     with open_session(context, configuration) as session:
         seen = survey(session.driver, session.settings)
     left = plain(capacity_of(count_host(seen.state), asked))
@@ -67,7 +67,7 @@ def _host(context: typer.Context, configuration: Configuration, names: Sequence[
     show(capacity_view(left, not_counted))
 
 
-def _chosen(file: str, names: Sequence[str]) -> list[Flavor]:
+def chosen_flavors(file: str, names: Sequence[str]) -> list[Flavor]:
     """The flavors of the file, or only those named. Raises `InvalidRequest`."""
     from pinfold.config.flavors import find_flavor, read_flavors
 

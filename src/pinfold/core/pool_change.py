@@ -81,7 +81,7 @@ def _cell(cell: FitCell, state: HostState) -> FitCell:
 def _with_overhead(fit: Fit, request: GuestRequest, others: HostState) -> Fit | NoFit:
     """The fit with its overhead threads by the rule of today. `others` is the host without the guest."""
     today = rule(request.emulator_policy, others.pools.overhead)
-    own = _own(fit, others.topology.online)
+    own = own_pcpus(fit, others.topology.online)
     code = today.refusal or (None if own else today.realtime_refusal)
     if code is not None:
         return NoFit(reasons=(Reason(code=code, kind=Kind.INSUFFICIENT),))
@@ -100,7 +100,7 @@ def _with_overhead(fit: Fit, request: GuestRequest, others: HostState) -> Fit | 
     )
 
 
-def _own(fit: Fit, online: CpuSet) -> CpuSet:
+def own_pcpus(fit: Fit, online: CpuSet) -> CpuSet:
     """The guest's own pCPUs for overhead threads: those of vCPUs that are not realtime, without offline ones unless all are."""
     own = fit.floating | CpuSet(pcpu for vcpu, pcpu in fit.pins if vcpu not in fit.realtime)
     return own & online or own

@@ -17,7 +17,10 @@ from pinfold.core.fit.model import Fit, Strategy
 from pinfold.core.fit.written import written as fit_written
 from pinfold.core.host import Limits
 from pinfold.core.host_map import HostMap, OverheadBooking, PagesMap
+from pinfold.core.identity import GuestId
 from pinfold.core.pools import Pools
+from pinfold.core.repin.gain import gain
+from pinfold.core.repin.plan import PcpuMove, SizeChange, SlotChange
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.core.settings import HostSettings
 from pinfold.core.topology import PagePool
@@ -25,6 +28,7 @@ from pinfold.drivers.port import HostGuest
 from pinfold.host.audit import Audit
 from pinfold.host.pool_change import AppliedPlan, GuestChange, PoolPlan, ThreadMove
 from pinfold.host.repair import Repair
+from pinfold.host.repin import AppliedRepin, RepinPlan
 from pinfold.host.replace import ReplaceResult
 from pinfold.host.survey import Survey
 from pinfold.host.verify import GuestOrigin, Verdict
@@ -115,6 +119,43 @@ class WrittenPoolPlan(Struct, frozen=True, kw_only=True):
     applied: bool
     settled: bool
     guests: tuple[WrittenChange, ...]
+    warnings: tuple[str, ...]
+
+
+class WrittenStep(Struct, frozen=True, kw_only=True):
+    """One guest's moves inside its host cells."""
+
+    id: str
+    name: str
+    moves: tuple[PcpuMove, ...]
+
+
+class WrittenStay(Struct, frozen=True, kw_only=True):
+    """The retiring pCPUs that a guest keeps, and why."""
+
+    id: str
+    name: str
+    pcpus: CpuSet
+    why: str
+
+
+class WrittenRepin(Struct, frozen=True, kw_only=True):
+    """The moves that help a host, in their order, what they gain, and what became of them.
+
+    `gain` are sentences; `freed`, `slots` and `sizes` the same in numbers. `failure` says why a step failed, '' if none did. Then every
+    guest was moved back, except those in `not_moved_back`.
+    """
+
+    host: str
+    applied: bool
+    steps: tuple[WrittenStep, ...]
+    gain: tuple[str, ...]
+    freed: CpuSet
+    slots: tuple[SlotChange, ...]
+    sizes: tuple[SizeChange, ...]
+    stays: tuple[WrittenStay, ...]
+    failure: str
+    not_moved_back: tuple[WrittenStay, ...]
     warnings: tuple[str, ...]
 
 
@@ -236,6 +277,29 @@ def _change(change: GuestChange, done: AppliedPlan | None) -> WrittenChange:
         retiring=change.retiring,
         why=failure or change.why,
         later=change.later,
+    )
+
+
+def repin(plan: RepinPlan, done: AppliedRepin | None) -> WrittenRepin:
+    """The form of a plan to re-pin guests, and of what became of it; `done` is None for a plan alone."""
+    names = {guest.id: guest.name for guest in plan.seen.guests}
+    held = {step.guest: step.after.taken for step in plan.found.steps}
+    return WrittenRepin(
+        host=plan.seen.state.name,
+        applied=done is not None and not done.failure,
+        steps=tuple(WrittenStep(id=step.guest, name=names[step.guest], moves=step.moves) for step in plan.found.steps),
+        gain=gain(plan.found),
+        freed=plan.found.freed,
+        slots=plan.found.slots,
+        sizes=plan.found.sizes,
+        stays=tuple(WrittenStay(id=one.guest.id, name=one.guest.name, pcpus=one.pcpus, why=one.why) for one in plan.stays),
+        failure="" if done is None else done.failure,
+        not_moved_back=()
+        if done is None
+        else tuple(
+            WrittenStay(id=key, name=names[GuestId(key)], pcpus=held[GuestId(key)], why=why) for key, why in done.not_undone.items()
+        ),
+        warnings=plan.seen.warnings,
     )
 
 

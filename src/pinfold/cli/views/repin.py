@@ -1,0 +1,59 @@
+"""The screen of `host repin`: the moves in their order, what they gain, and what keeps its retiring pCPUs."""
+
+from __future__ import annotations
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from pinfold.cli.views.columns import Columns
+from pinfold.cli.views.phrases import guest_cell
+from pinfold.core.ledger import Role
+from pinfold.core.plural import count, pcpus
+from pinfold.core.repin.gain import gain, no_move
+from pinfold.core.repin.plan import PcpuMove
+from pinfold.host.repin import AppliedRepin, RepinPlan, Stay
+
+
+def repin_view(plan: RepinPlan, done: AppliedRepin | None) -> list[RenderableType]:
+    """Every move in a table, the gain in sentences, the guests that keep retiring pCPUs, then what happened or would. Pure."""
+    lines: list[RenderableType] = []
+    if plan.found.steps:
+        lines += [_table(plan), Text(), *(Text(f"• {sentence}") for sentence in gain(plan.found))]
+    lines += [Text(_kept(stay), style="yellow") for stay in plan.stays]
+    return [*lines, *_outcome(plan, done)]
+
+
+def _table(plan: RepinPlan) -> Columns:
+    guests = {guest.id: guest for guest in plan.seen.guests}
+    table = Columns("step", "guest", "what", "from", "to", whole=("step", "from", "to"), right=("step",))
+    for number, step in enumerate(plan.found.steps, 1):
+        first: tuple[RenderableType, RenderableType] = (str(number), guest_cell(guests[step.guest]))
+        for move in step.moves:
+            table.add_row(*first, _what(move), str(move.before), str(move.after))
+            first = ("", Text())
+    return table
+
+
+def _what(move: PcpuMove) -> str:
+    if move.role is Role.VCPU:
+        return f"vCPU {move.vcpu}"
+    return "isolated emulator" if move.role is Role.EMULATOR else "idle siblings"
+
+
+def _kept(stay: Stay) -> str:
+    return f"• guest {stay.guest.name} keeps {pcpus(str(stay.pcpus))}: {stay.why}"
+
+
+def _outcome(plan: RepinPlan, done: AppliedRepin | None) -> list[Text]:
+    steps = plan.found.steps
+    if not steps:
+        return [Text(no_move(plan.found))]
+    guests = count(len({step.guest for step in steps}), "guest")
+    if done is None:
+        return [Text(f"{guests} to move; `pinfold host repin --apply` moves them, without a restart", style="yellow")]
+    if not done.failure:
+        return [Text.assemble(("✓ ", "bold green"), f"{guests} moved")]
+    lines = [Text(f"✗ {done.failure}", style="bold red")]
+    names = {str(guest.id): guest.name for guest in plan.seen.guests}
+    lines += [Text(f"✗ guest {names[key]} could not be moved back: {why}", style="bold red") for key, why in done.not_undone.items()]
+    return [*lines, Text("every other guest is where it was" if done.not_undone else "every guest is where it was")]

@@ -1,0 +1,58 @@
+"""What a plan gains, and costs, in sentences for operators."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pinfold.core.plural import count, pcpus
+from pinfold.core.repin.plan import Repin, SizeChange, SlotChange
+
+
+def gain(plan: Repin) -> tuple[str, ...]:
+    """What is different after the plan, a sentence each. Pure.
+
+    >>> from pinfold.core.cpuset import CpuSet
+    >>> gain(Repin(freed=CpuSet.of(7), slots=(SlotChange(flavor="big", vcpus=16, before=0, after=1),)))
+    ('pCPU 7 leaves the dedicated pool', 'then one more guest of 16 vCPUs fits (flavor big)')
+    """
+    return tuple(_sentences(plan))
+
+
+def no_move(plan: Repin) -> str:
+    """Why there is no step. Pure.
+
+    >>> no_move(Repin())
+    'no move helps: no guest holds a retiring pCPU, and joining free siblings makes room for no larger guest'
+    """
+    if plan.stays:
+        return "no move helps: no guest can leave its retiring pCPUs, and joining free siblings makes room for no larger guest"
+    if plan.slots:
+        named = "that flavor" if len(plan.slots) == 1 else "any of these flavors"
+        return f"no move helps: no guest holds a retiring pCPU, and joining free siblings makes room for no more guests of {named}"
+    return "no move helps: no guest holds a retiring pCPU, and joining free siblings makes room for no larger guest"
+
+
+def _sentences(plan: Repin) -> Iterator[str]:
+    if plan.freed:
+        yield f"{pcpus(str(plan.freed))} {'leaves' if len(plan.freed) == 1 else 'leave'} the dedicated pool"
+    for slot in plan.slots:
+        if slot.before != slot.after:
+            yield _of_flavor(slot)
+    for size in plan.sizes:
+        if size.before != size.after:
+            yield _of_size(size)
+
+
+def _of_flavor(slot: SlotChange) -> str:
+    number = abs(slot.after - slot.before)
+    more = "more" if slot.after > slot.before else "fewer"
+    guests = f"one {more} guest" if number == 1 else f"{number:,} {more} guests"
+    return f"then {guests} of {count(slot.vcpus, 'vCPU')} {'fits' if number == 1 else 'fit'} (flavor {slot.flavor})"
+
+
+def _of_size(size: SizeChange) -> str:
+    asks = f"hw:cpu_thread_policy={size.threads.value}"
+    if not size.after:
+        return f"then no guest with {asks} fits; the largest that fits now has {count(size.before, 'vCPU')}"
+    now = f"the largest that fits now has {count(size.before, 'vCPU')}" if size.before else "none fits now"
+    return f"then a guest of {count(size.after, 'vCPU')} with {asks} fits; {now}"
