@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import pytest
 import sqlalchemy as sa
 from msgspec import structs
 from tests.build.hosts import report
@@ -191,3 +192,46 @@ def test_a_hypervisor_shows_its_version_and_for_how_long_it_is_up(fleet: Fleet) 
     assert (shown["lies"]["hypervisor_version"], shown["lies"]["uptime"]) == (0, None)
     c1 = shown["c1"]["id"]
     assert fleet.ask("GET", f"/os-hypervisors/{c1}/uptime", version="2.53").json()["hypervisor"]["uptime"] == "up 2 days, 3:01"
+
+
+def test_pools_are_ordered_by_the_api_and_reach_the_agent(fleet: Fleet) -> None:
+    c1 = fleet.host("c1")
+    used = fleet.http.get("/v1/hosts/c1/pools").json()
+    assert (used["ordered"], used["refused"]) == (None, "")
+    assert c1.orders()["pools"] is None
+    before = c1.orders()["count"]
+    wanted = {"shared": "0", "dedicated": "1-3", "overhead": None}
+    answer = fleet.http.put("/v1/hosts/c1/pools", json=wanted)
+    assert answer.status_code == 200, answer.text
+    assert (answer.json()["ordered"], answer.json()["used"]) == (wanted, used["used"])
+    assert c1.orders()["pools"] == wanted
+    assert c1.orders()["count"] > before
+    assert fleet.http.delete("/v1/hosts/c1/pools").json()["ordered"] is None
+    assert c1.orders()["pools"] is None
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"shared": "0-1", "dedicated": "1-3"}, "overlap in pCPU 1"),
+        ({"shared": "0", "dedicated": "900"}, "cpu_dedicated_set names pCPU 900, which this host does not have"),
+        ({"shared": "", "dedicated": "1"}, "cpu_shared_set is empty"),
+        ({"shared": "x"}, "shared"),
+        ({"shared": "0", "either": "1"}, "either"),
+        ({"shared": 3}, "shared"),
+    ],
+)
+def test_pools_that_a_host_cannot_have_are_refused(fleet: Fleet, body: dict[str, object], said: str) -> None:
+    c1 = fleet.host("c1")
+    answer = fleet.http.put("/v1/hosts/c1/pools", json=body)
+    assert answer.status_code == 400, answer.text
+    assert said in answer.json()["error"]["message"]
+    assert c1.orders()["pools"] is None
+
+
+def test_no_pools_are_ordered_for_a_host_that_is_not_known_yet(fleet: Fleet) -> None:
+    fleet.http.post("/v1/hosts", json={"name": "new"})
+    answer = fleet.http.put("/v1/hosts/new/pools", json={"shared": "0"})
+    assert answer.status_code == 409, answer.text
+    assert "its agent has not reported its pCPUs" in answer.json()["error"]["message"]
+    assert fleet.http.get("/v1/hosts/none/pools").status_code == 404

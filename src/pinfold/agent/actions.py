@@ -14,6 +14,7 @@
 | `Confirm` | `Confirmed` |
 | `SaveMemory`, `SaveStories` | `Saved`, `StoriesSaved` |
 | `ReadOptions` | `OptionsRead` |
+| `WritePools` | `PoolsWritten` |
 | `Log`, `Announce`, `UsePools` | nothing |
 
 Every action that is answered may also be answered by `Failed`. `step` never has two of one kind under way, except `Repair`, `Perform`
@@ -31,7 +32,7 @@ from pinfold.agent.story import Stories
 from pinfold.agent.wire import Absence, GuestOrder, GuestReport
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift.written import FindingsReport
-from pinfold.core.pools import PoolConfig
+from pinfold.core.pools import PoolConfig, PoolOrder
 from pinfold.core.repairs import Drifted
 from pinfold.drivers.port import HostGuest
 from pinfold.host.loop_events import Log
@@ -123,7 +124,15 @@ class SaveStories(Struct, frozen=True, kw_only=True):
 
 
 class ReadOptions(Struct, frozen=True, kw_only=True):
-    """Read the configuration again."""
+    """Read the configuration again. `cause` is why, for the log."""
+
+    cause: str = "SIGHUP"
+
+
+class WritePools(Struct, frozen=True, kw_only=True):
+    """Keep the pools that the service orders in a file of the configuration; for None, remove that file."""
+
+    pools: PoolOrder | None
 
 
 class UsePools(Struct, frozen=True, kw_only=True):
@@ -154,6 +163,7 @@ Action: TypeAlias = (
     | SaveMemory
     | SaveStories
     | ReadOptions
+    | WritePools
     | Log
     | Announce
     | UsePools

@@ -15,7 +15,7 @@ from pinfold.agent.wire import GuestReport, ThreadReport, Welcome
 from pinfold.core.drift import Finding
 from pinfold.core.drift.written import FindingsReport
 from pinfold.core.options import Option
-from pinfold.core.pools import PoolConfig
+from pinfold.core.pools import PoolConfig, PoolOrder
 from pinfold.core.repairs import Drifted
 from pinfold.drivers.port import Event as HostEvent
 from pinfold.host.loop_events import HungUp, Moment, Repaired, Stop, Tick
@@ -142,6 +142,14 @@ class OptionsRead(Struct, frozen=True, kw_only=True):
     when: Moment
     options: tuple[Option, ...]
     pools: PoolConfig
+    cause: str = "SIGHUP"
+
+
+class PoolsWritten(Struct, frozen=True, kw_only=True):
+    """The file of the configuration has the pools that the service orders, or is gone."""
+
+    when: Moment
+    pools: PoolOrder | None
 
 
 class Failed(Struct, frozen=True, kw_only=True):
@@ -156,4 +164,4 @@ class Failed(Struct, frozen=True, kw_only=True):
 Answer: TypeAlias = Looked | Verified | Reported | Audited | FindingsSent | Repaired | Performed | Confirmed | Saved | StoriesSaved
 """The answers that do not concern orders or the lease."""
 
-Event: TypeAlias = Tick | HostChanged | Stop | HungUp | OptionsRead | OrdersRead | Welcomed | Failed | Answer
+Event: TypeAlias = Tick | HostChanged | Stop | HungUp | OptionsRead | PoolsWritten | OrdersRead | Welcomed | Failed | Answer

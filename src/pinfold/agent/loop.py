@@ -23,6 +23,7 @@ from pinfold.agent.events import Event, HostFacts
 from pinfold.agent.lease import SPEAKS
 from pinfold.agent.memory import read_memory, write_memory
 from pinfold.agent.perform import Performer
+from pinfold.agent.pool_file import PoolFile
 from pinfold.agent.report import thread_report
 from pinfold.agent.state import Rules, starting
 from pinfold.agent.step import due_at, step
@@ -77,6 +78,7 @@ class Agent:
         repair: RepairScope = RepairScope.OFF,
         options: tuple[Option, ...],
         read_options: Callable[[], tuple[tuple[Option, ...], PoolConfig]],
+        pool_file: PoolFile,
     ) -> None:
         self._driver = driver
         self._settings = settings
@@ -89,6 +91,7 @@ class Agent:
         self._read_options = read_options
         self._usage: Usage | None = None
         self._samples = Samples(sweep_seconds)
+        self._pool_file = pool_file
         rules = Rules(
             owner=owner,
             strategy=settings.strategy,
@@ -98,7 +101,7 @@ class Agent:
             options=options,
             pools=settings.pools,
         )
-        self._state = starting(read_memory(self._memory_path), rules, now().at, _stories(self._stories_path))
+        self._state = starting(read_memory(self._memory_path), rules, now().at, _stories(self._stories_path), pool_file.read())
         self._events: queue.SimpleQueue[Event | Exception] = queue.SimpleQueue()
         self._reported: Callable[[bool], None] = lambda _: None
         self._crash: Exception | None = None
@@ -204,10 +207,8 @@ class Agent:
                 return events.Confirmed(guest=guest, when=now())
             case actions.SaveMemory() | actions.SaveStories():
                 return self._save(action)
-            case actions.ReadOptions():
-                options, pools = self._read_options()
-                build_pools(pools, self._driver.topology())
-                return events.OptionsRead(options=options, pools=pools, when=now())
+            case actions.ReadOptions() | actions.WritePools():
+                return self._configure(action)
             case Log() | actions.Announce() | actions.UsePools():
                 raise AssertionError("these are performed at once")
             case _:
@@ -231,6 +232,16 @@ class Agent:
             return events.Saved(memory=action.memory, when=now())
         write_stories(self._stories_path, action.stories)
         return events.StoriesSaved(stories=action.stories, when=now())
+
+    def _configure(self, action: actions.ReadOptions | actions.WritePools) -> Event:
+        if isinstance(action, actions.WritePools):
+            if action.pools is not None:
+                build_pools(action.pools.config, self._driver.topology())
+            self._pool_file.write(action.pools)
+            return events.PoolsWritten(pools=action.pools, when=now())
+        options, pools = self._read_options()
+        build_pools(pools, self._driver.topology())
+        return events.OptionsRead(options=options, pools=pools, cause=action.cause, when=now())
 
     def _audit(self, action: actions.Audit) -> events.Audited:
         unread: dict[str, str] = {}

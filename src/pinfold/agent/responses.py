@@ -17,6 +17,7 @@ from pinfold.agent.wire import GuestOrder, Orders, Welcome
 from pinfold.core.bounds import Revision, Uuid
 from pinfold.core.encoding import json_reader
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.pools import PoolOrder
 from pinfold.store.records import Tombstone
 
 MOST_BYTES: Final = 64 << 20
@@ -54,6 +55,7 @@ class _Envelope(Struct, frozen=True, kw_only=True):
     orders: Annotated[tuple[msgspec.Raw, ...], msgspec.Meta(max_length=_MOST_ORDERS)] = ()
     tombstones: Annotated[tuple[msgspec.Raw, ...], msgspec.Meta(max_length=_MOST_ORDERS)] = ()
     protocol: Revision = 1
+    pools: PoolOrder | None = None
 
 
 class _Subject(Struct, frozen=True, kw_only=True):
@@ -84,6 +86,7 @@ def parse_orders(body: bytes) -> ParsedOrders:
         orders=tuple(order for order in orders if order.guest not in unclear),
         tombstones=tuple(stone for stone in stones if stone.guest not in unclear),
         protocol=envelope.protocol,
+        pools=envelope.pools,
     )
     return ParsedOrders(orders=known, refused=(*refused, *refused_stones))
 

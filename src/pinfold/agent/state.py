@@ -20,7 +20,7 @@ from pinfold.core.drift import Finding
 from pinfold.core.fit.model import Strategy
 from pinfold.core.identity import ClaimId
 from pinfold.core.options import Option
-from pinfold.core.pools import PoolConfig
+from pinfold.core.pools import PoolConfig, PoolOrder
 from pinfold.core.repairs import Book
 from pinfold.core.settings import RepairScope
 from pinfold.drivers.port import GuestState, HostGuest
@@ -145,7 +145,8 @@ class State(Struct, frozen=True, kw_only=True):
     `saved` is the memory that is known to be in its file. `announce_at` is when the process is told at the latest whether the service has
     the host's first report, None once it was told. `stale` says that something happened after the last look began. `waiting` are the guests
     whose start waits for its place, in order. `repairs` is what was done about guests that had drifted, `repairing` the guests whose repair
-    is under way. `reading`: the configuration is being read; `read_again`: another SIGHUP came meanwhile. `troubles` are the problems that
+    is under way. `reading`: the configuration is being read; `read_again`: another SIGHUP came meanwhile. `kept_pools` are the pools of the
+    service that are in the configuration's file, None for none; `keeping_pools`: they are being written. `troubles` are the problems that
     the log names as not over, by what they are about.
     """
 
@@ -172,6 +173,8 @@ class State(Struct, frozen=True, kw_only=True):
     waiting: tuple[str, ...] = ()
     reading: bool = False
     read_again: bool = False
+    kept_pools: PoolOrder | None = None
+    keeping_pools: bool = False
     troubles: Mapping[str, str] = {}
     stories: Stories = {}
     stories_saved: Stories = {}
@@ -187,6 +190,20 @@ class State(Struct, frozen=True, kw_only=True):
         return written and not at_work and not self.repairing and self.turn is None and self.lease.sent is None
 
 
-def starting(memory: Memory, rules: Rules, at: float, stories: Stories = {}) -> State:  # noqa: B006 - nobody changes a Mapping
-    """The state of an agent that begins at that moment, with this memory and these stories, which are in their files."""
-    return State(rules=rules, memory=memory, saved=memory, stories=stories, stories_saved=stories, announce_at=at + ANNOUNCE_SECONDS)
+def starting(
+    memory: Memory,
+    rules: Rules,
+    at: float,
+    stories: Stories = {},  # noqa: B006 - nobody changes a Mapping
+    kept_pools: PoolOrder | None = None,
+) -> State:
+    """The state of an agent that begins at that moment, with this memory, these stories and these pools of the service in their files."""
+    return State(
+        rules=rules,
+        memory=memory,
+        saved=memory,
+        stories=stories,
+        stories_saved=stories,
+        kept_pools=kept_pools,
+        announce_at=at + ANNOUNCE_SECONDS,
+    )

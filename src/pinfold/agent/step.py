@@ -19,9 +19,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from msgspec.structs import replace
-
-from pinfold.agent import actions, audits, events, repairing, turn, work
+from pinfold.agent import actions, audits, events, options, repairing, turn, work
 from pinfold.agent.actions import Action
 from pinfold.agent.draft import Draft
 from pinfold.agent.events import Event
@@ -29,12 +27,8 @@ from pinfold.agent.lease import Message, Sight, answered, send, unanswered
 from pinfold.agent.reconcile import Task
 from pinfold.agent.responses import ParsedOrders
 from pinfold.agent.state import Phase, State
-from pinfold.core.options import Option, difference, refusal, taken_over
-from pinfold.core.pools import DEDICATED, OVERHEAD, SHARED, PoolConfig
 from pinfold.host.loop_events import HungUp, Repaired, Stop, Tick
 
-POOL_KEYS: Final = frozenset(f"[compute] {name}" for name in (SHARED, DEDICATED, OVERHEAD))
-"""The options that a SIGHUP changes in a running agent."""
 BACKOFF_SECONDS: Final = 1.0
 """The pause before a service is asked for orders again that failed, or that answered at once with nothing new."""
 STORIES_SECONDS: Final = 1.0
@@ -66,10 +60,11 @@ def _hear(draft: Draft, event: Event) -> None:
         case Stop():
             _end(draft)
         case HungUp():
-            _read_options(draft)
-        case events.OptionsRead(options=options, pools=pools):
-            _take_options(draft, options, pools)
-            _options_read(draft)
+            options.read(draft)
+        case events.OptionsRead():
+            options.have_read(draft, event)
+        case events.PoolsWritten(pools=pools):
+            options.have_kept(draft, pools)
         case events.OrdersRead(parsed=parsed, polled=polled):
             _take_orders(draft, parsed, polled=polled)
         case events.Welcomed():
@@ -127,9 +122,8 @@ def _failed(draft: Draft, event: events.Failed) -> None:
         case actions.SaveStories(stories=stories):
             draft.change(stories_saved=stories, saving_stories=False)  # the next entry writes them again
             draft.complain("stories", f"the stories of guests cannot be written: {event.why}")
-        case actions.ReadOptions():
-            draft.log(logging.ERROR, f"SIGHUP: {refusal(event.why)}")
-            _options_read(draft)
+        case actions.ReadOptions() | actions.WritePools():
+            options.failed(draft, event.action, event.why)
         case actions.Look():
             draft.change(sight=Sight())
             turn.fail(draft, event.why)
@@ -148,32 +142,6 @@ def _end(draft: Draft) -> None:
     draft.change(ending=True, waiting=())
 
 
-def _read_options(draft: Draft) -> None:
-    """Read the configuration; once more after a reading that is under way, because the files may have changed after it read them."""
-    if draft.state.reading:
-        draft.change(read_again=True)
-        return
-    draft.change(reading=True)
-    draft.do(actions.ReadOptions())
-
-
-def _options_read(draft: Draft) -> None:
-    again = draft.state.read_again
-    draft.change(reading=False, read_again=False)
-    if again:
-        _read_options(draft)
-
-
-def _take_options(draft: Draft, options: tuple[Option, ...], pools: PoolConfig) -> None:
-    """Log what has changed. Use other pools from now on: look at the host by them, and report them, so that its guests follow."""
-    rules = draft.state.rules
-    draft.log(logging.WARNING, f"SIGHUP: {difference(rules.options, options, POOL_KEYS)}")
-    draft.change(rules=replace(rules, options=taken_over(rules.options, options, POOL_KEYS), pools=pools))
-    if pools != rules.pools:
-        draft.change(stale=True, repairs={})
-        draft.do(actions.UsePools(pools=pools))
-
-
 def _take_orders(draft: Draft, parsed: ParsedOrders, *, polled: bool) -> None:
     before = draft.state.orders
     if polled:
@@ -182,6 +150,7 @@ def _take_orders(draft: Draft, parsed: ParsedOrders, *, polled: bool) -> None:
         draft.change(polling=False, poll_again=draft.now if news or not hasty else draft.now + BACKOFF_SECONDS)
         draft.complain("orders", "")
         if not news:
+            options.follow_order(draft)  # once more, if it failed
             return
         draft.change(stale=True)
     known = {refused.sentence() for refused in draft.state.refused}
@@ -190,6 +159,7 @@ def _take_orders(draft: Draft, parsed: ParsedOrders, *, polled: bool) -> None:
             draft.log(logging.ERROR, sentence)
     draft.change(orders=parsed.orders, refused=parsed.refused)
     work.note_orders(draft, before)
+    options.follow_order(draft)
     if not polled:
         turn.look(draft, fresh=True)
 

@@ -15,13 +15,14 @@ from pinfold.agent.actions import Look, ReadOrders, SendGuest, SendHeartbeat, Se
 from pinfold.agent.draft import Draft
 from pinfold.agent.events import HostFacts
 from pinfold.agent.lease import SPEAKS, Message, Sight, send
+from pinfold.agent.options import ORDERED
 from pinfold.agent.reconcile import LastBoot, Order, PresentGuest, Task, is_of, is_over, reconcile, remember_boot
 from pinfold.agent.report import guest_report, host_report, lost_guests, present_guests
 from pinfold.agent.state import Phase, Turn
 from pinfold.agent.wire import GuestReport, Orders, ThreadReport
 from pinfold.drivers.port import GuestState, HostGuest
 from pinfold.host.survey import Survey
-from pinfold.store.records import Desired
+from pinfold.store.records import POOLS_REFUSED, Desired
 
 SHORTEST_PAUSE: Final = 0.05
 
@@ -78,7 +79,9 @@ def speak(draft: Draft) -> None:
     if lease.silent(draft.now) and not turn.fresh:
         begin(draft)  # the lease has run out during the look
         return
-    report = host_report(draft.seen, turn.ordered, strategy=rules.strategy, disk_gib=turn.facts.disk_gib, facts=turn.facts.facts)
+    trouble = draft.state.troubles.get(ORDERED)
+    facts = turn.facts.facts if trouble is None else (*turn.facts.facts, (POOLS_REFUSED, trouble))
+    report = host_report(draft.seen, turn.ordered, strategy=rules.strategy, disk_gib=turn.facts.disk_gib, facts=facts)
     if report != lease.reported:
         draft.change(lease=send(lease, Message(at=draft.now, report=report, in_turn=True)))
         draft.do(SendReport(report=report))

@@ -22,6 +22,7 @@ from msgspec import Meta, Struct
 from pinfold.core.bounds import ClaimUuid, Name, Revision, Uuid
 from pinfold.core.drift import SeenThread
 from pinfold.core.fit.model import Fit
+from pinfold.core.pools import PoolOrder
 from pinfold.core.request.model import GuestRequest
 from pinfold.store.records import Desired, HostReport, Observed, Tombstone
 
@@ -96,12 +97,16 @@ class GuestOrder(Struct, frozen=True, kw_only=True):
 
 
 class Orders(Struct, frozen=True, kw_only=True):
-    """All orders by guest, at one count. `tombstones` are claims of which nothing must be there any more. `protocol` is the service's."""
+    """All orders by guest, at one count. `tombstones` are claims of which nothing must be there any more. `protocol` is the service's.
+
+    `pools` are those that the host is to use, None for those of the agent's own files.
+    """
 
     count: Revision
     orders: tuple[GuestOrder, ...] = ()
     tombstones: tuple[Tombstone, ...] = ()
     protocol: Revision = 1
+    pools: PoolOrder | None = None
 
 
 class ThreadReport(Struct, frozen=True, kw_only=True):

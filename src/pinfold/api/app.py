@@ -31,7 +31,7 @@ from pinfold.api.image import routes as images
 from pinfold.api.openapi import HEALTH, describe
 from pinfold.api.response_schema import closed
 from pinfold.api.shared_response import shared
-from pinfold.api.v1 import capacity, drift, hosts, placements
+from pinfold.api.v1 import capacity, drift, hosts, placements, pools
 from pinfold.core.errors import PinfoldError
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
@@ -53,6 +53,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     agents.router,
     hosts.router,
     placements.router,
+    pools.router,
     capacity.router,
     drift.router,
     metrics.router,

@@ -10,6 +10,7 @@ from pinfold.cli import completion
 from pinfold.cli import options as opt
 from pinfold.cli.exit_status import ExitStatus, warn
 from pinfold.cli.host_capacity import capacity
+from pinfold.cli.host_pools import order_pools
 from pinfold.cli.host_repin import repin
 from pinfold.cli.output import console, show, show_json, write
 from pinfold.cli.session import open_session, read_configuration
@@ -107,6 +108,7 @@ def _surveyed(context: typer.Context, configuration: Configuration, *, quiet: bo
 
 app.command("capacity")(capacity)
 app.command("repin")(repin)
+app.command("order-pools")(order_pools)
 
 
 @app.command("list")

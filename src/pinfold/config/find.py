@@ -49,6 +49,18 @@ def find_again(files: Sequence[str]) -> tuple[str, ...]:
     return find_files([file for file in files if str(Path(file).parent) not in folders], os.environ, nova=False)
 
 
+def drop_in(files: Sequence[str], name: str) -> Path | None:
+    """The path at which `find_again` finds another file of that name after `files`: in the folder of the last one that has a folder of
+    its own. None without files.
+
+    >>> drop_in(("/etc/pinfold/pinfold.conf", "/etc/pinfold/pinfold.conf.d/a.conf"), "b.conf")
+    PosixPath('/etc/pinfold/pinfold.conf.d/b.conf')
+    """
+    folders = [f"{file}.d" for file in files]
+    own = [folder for file, folder in zip(files, folders, strict=True) if str(Path(file).parent) not in folders]
+    return Path(own[-1], name) if own else None
+
+
 def _drop_ins(path: Path) -> list[str]:
     folder = path.with_name(path.name + ".d")
     if not folder.is_dir():

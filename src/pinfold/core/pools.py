@@ -43,6 +43,19 @@ class PoolConfig(Struct, frozen=True, kw_only=True):
     power_managed: bool = False
 
 
+class PoolOrder(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The pools that an operator orders for a host through the service; None for no such pool."""
+
+    shared: CpuSet | None = None
+    dedicated: CpuSet | None = None
+    overhead: CpuSet | None = None
+
+    @property
+    def config(self) -> PoolConfig:
+        """The same as options."""
+        return PoolConfig(shared=self.shared, dedicated=self.dedicated, overhead=self.overhead)
+
+
 class Pools(Struct, frozen=True, kw_only=True):
     """The online pCPUs of each pool. A power-managed dedicated pool includes its offline pCPUs too.
 

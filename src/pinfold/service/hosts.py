@@ -8,7 +8,9 @@ import sqlalchemy as sa
 
 from pinfold.accounting.client import Placement
 from pinfold.core.drift.written import FindingsReport
+from pinfold.core.errors import Conflict
 from pinfold.core.identity import HostId
+from pinfold.core.pools import PoolOrder, build_pools
 from pinfold.scheduler.index import Index
 from pinfold.service.claims.follow import Follower
 from pinfold.service.claims.release import Releaser
@@ -98,6 +100,19 @@ class Hosts:
         """Let a host take no new guests; those that it has stay."""
         with self._database.write() as connection:
             hosts.disable(connection, host, reason)
+
+    def order_pools(self, host_id: HostId, wanted: PoolOrder | None) -> None:
+        """Have a host's agent use these pools, or with None those of its own files. Running guests follow when the agent reports them.
+
+        Raises `InvalidRequest` for pools that the host cannot have, `Conflict` while its agent has not reported it.
+        """
+        with self._database.write() as connection:
+            known = hosts.get(connection, host_id)
+            if wanted is not None:
+                if not known.report.topology.cells:
+                    raise Conflict(f"host {known.name} is not known yet: its agent has not reported its pCPUs")
+                build_pools(wanted.config, known.report.topology)
+            hosts.order_pools(connection, host_id, wanted)
 
     def fence(self, host_id: HostId) -> tuple[str, ...]:
         """An operator says that the host is powered off: release everything on it, and remove its unwanted guests.

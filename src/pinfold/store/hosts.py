@@ -18,7 +18,7 @@ from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.fit.model import Strategy
 from pinfold.core.host import Claim, Foreign, HostState, Ledger, Limits
 from pinfold.core.identity import ClaimId, HostId
-from pinfold.core.pools import Pools
+from pinfold.core.pools import PoolOrder, Pools
 from pinfold.core.sanity import check_host
 from pinfold.core.topology import Topology
 from pinfold.store import claims, findings
@@ -30,6 +30,7 @@ from pinfold.store.unreadable import log_once, read_or
 _read_topology = decoder(Topology)
 _read_limits = decoder(Limits)
 _read_pools = decoder(Pools)
+_read_pool_order = decoder(PoolOrder)
 _read_foreign = decoder(tuple[Foreign, ...])
 _read_pairs = decoder(Pairs)
 
@@ -259,6 +260,19 @@ def orders(connection: sa.Connection, host_id: HostId) -> int:
     if found is None:
         raise InvalidRequest(f"host {host_id}: no such host")
     return int(found)
+
+
+def order_pools(connection: sa.Connection, host_id: HostId, wanted: PoolOrder | None) -> None:
+    """Store the pools that the host's agent is to use, None for those of its own files, and count one order for it."""
+    _set(connection, host_id, pool_order="" if wanted is None else encode(wanted), orders=host.c.orders + 1)
+
+
+def pool_order(connection: sa.Connection, host_id: HostId) -> PoolOrder | None:
+    """The pools that the host's agent is to use, None for those of its own files. Raises `InvalidRequest` when there is no such host."""
+    found = connection.execute(sa.select(host.c.pool_order).where(host.c.id == host_id)).scalar_one_or_none()
+    if found is None:
+        raise InvalidRequest(f"host {host_id}: no such host")
+    return _read_pool_order(found, "host.pool_order") if found else None
 
 
 def bury(connection: sa.Connection, host_id: HostId, stone: Tombstone) -> None:

@@ -22,6 +22,9 @@ from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.core.topology import Topology
 
 Pairs = tuple[tuple[str, str], ...]
+
+POOLS_REFUSED: Final = "pools_refused"
+"""The fact of a host that says why its agent does not use the pools that the service orders."""
 Amounts = tuple[tuple[str, int], ...]
 
 

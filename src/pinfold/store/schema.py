@@ -30,6 +30,7 @@ host = sa.Table(
     sa.Column("orders", sa.BigInteger, nullable=False, comment="counts the changes that its agent has to hear of"),
     sa.Column("topology", sa.Text, nullable=False),
     sa.Column("pools", sa.Text, nullable=False),
+    sa.Column("pool_order", sa.Text, nullable=False, server_default="", comment="the pools that its agent is to use; empty for its files'"),
     sa.Column("limits", sa.Text, nullable=False),
     sa.Column("foreigners", sa.Text, nullable=False),
     sa.Column("strategy", sa.String(16), nullable=False),

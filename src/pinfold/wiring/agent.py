@@ -18,6 +18,8 @@ from pinfold import __version__
 from pinfold.agent.client import ServiceClient, read_token
 from pinfold.agent.events import HostFacts
 from pinfold.agent.loop import Agent, owner_of
+from pinfold.agent.pool_file import PoolFile
+from pinfold.config.find import drop_in
 from pinfold.config.fleet import FleetSettings, settings_now
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.options import Option
@@ -28,6 +30,8 @@ from pinfold.linux import procfs
 from pinfold.wiring.host import open_driver
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+POOL_FILE: Final = "zz-pools-of-the-service.conf"
+"""The name of the file with the pools that the service orders. It is read last, because its name is."""
 _CPUINFO: Final = Path("/proc/cpuinfo")
 
 
@@ -48,6 +52,7 @@ def open_agent(settings: FleetSettings, service: ServiceClient) -> Iterator[Agen
             repair=settings.agent.repair,
             options=settings.options,
             read_options=lambda: _read_again(settings),
+            pool_file=PoolFile(drop_in(settings.files, POOL_FILE)),
         )
 
 

@@ -85,3 +85,23 @@ def test_pools_that_the_host_cannot_have_change_nothing(up: UpRig) -> None:
     server = up.api.create("vm", up.api.flavor("share", vcpus=2, **SHARE))
     up.api.await_status(server, "ACTIVE")
     assert recorded(up, server)["emulator"] == "0-1,16-17"
+
+
+def test_pools_ordered_by_the_service_move_running_servers_and_outlast_a_restart(up: UpRig) -> None:
+    """`pinfold host order-pools`, as an administrator types it."""
+    api = up.api
+    server = api.create("vm", api.flavor("share", vcpus=2, **SHARE))
+    api.await_status(server, "ACTIVE")
+    guest, pins = running(up, server), asked(up, running(up, server))[0]
+    url = f"/v1/hosts/{up.host}/pools"
+    answer = api.http.put(url, json={"shared": "14-15", "dedicated": "0-13,16-31", "overhead": None})
+    assert answer.status_code == 200, answer.text
+    until(lambda: asked(up, running(up, server)) == (pins, "14-15"), "its threads follow the order")
+    until(lambda: api.http.get(url).json()["used"]["shared"] == "14-15", "the service sees it")
+    up.restart()
+    api = up.api
+    api.await_status(server, "ACTIVE")
+    assert running(up, server) == guest and guest.alive
+    assert api.http.get(url).json()["used"]["shared"] == "14-15"
+    assert api.http.delete(url).status_code == 200
+    until(lambda: asked(up, running(up, server)) == (pins, "0-1,16-17"), "the pools of its own files again")

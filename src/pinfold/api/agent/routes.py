@@ -153,6 +153,7 @@ def _orders(services: ApiServices, host: HostId) -> Orders:
         count = hosts.orders(connection, host)
         found = guests.orders(connection, host)
         stones = hosts.tombstones(connection, host)
+        pools = hosts.pool_order(connection, host)
     orders = tuple(
         GuestOrder(
             guest=order.guest.id,
@@ -171,7 +172,7 @@ def _orders(services: ApiServices, host: HostId) -> Orders:
         )
         for order in found
     )
-    return Orders(count=count, orders=orders, tombstones=stones, protocol=PROTOCOL)
+    return Orders(count=count, orders=orders, tombstones=stones, protocol=PROTOCOL, pools=pools)
 
 
 def _welcome(services: ApiServices, lease: Lease) -> WelcomeAnswer:
