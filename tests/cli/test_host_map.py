@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import pytest
@@ -11,17 +12,18 @@ from rich.text import Text
 
 from pinfold.cli.views.guests import guests_view
 from pinfold.cli.views.host_map import host_map_view
-from pinfold.cli.views.marks import letters
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, FindingCode, Subject, compare
 from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import Fit, Strategy
-from pinfold.core.host import Claim, HostState, Ledger, Limits
+from pinfold.core.host import Claim, Foreign, HostState, Ledger, Limits
+from pinfold.core.host_map import Observed, host_map
 from pinfold.core.hosttext import host
 from pinfold.core.overhead import ObservedThread, ThreadClass, masks
 from pinfold.core.pools import PoolConfig, build_pools
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
+from pinfold.drawing.tiles import letters
 from pinfold.drivers.port import DefinedPins, GuestState, HostGuest, NovaRecord, Observation, Record
 from pinfold.host.map import map_of
 from pinfold.host.survey import Survey, foreign
@@ -111,9 +113,56 @@ def test_256_pcpus_stay_within_the_screen(width: int) -> None:
     asked = [(4, SHARE)] * 30 + [(6, ISOLATE)] * 3
     text = drawn(survey("pack:2 cell:4 core:16 pu:2 far mem:65536", "0-1,128-129", "2-127,130-255", asked), width)
     assert max(map(len, text.splitlines())) <= width
-    shown = [word for line in text.splitlines() if line.startswith("  pCPU") for word in line[6:].replace("│", " ").split()]
-    assert sorted(map(int, shown)) == list(range(256))
+    assert sorted(_pcpus_of(text)) == list(range(256))
     assert "AG5" in text, "the 33rd guest's last vCPU"
+
+
+def _pcpus_of(text: str) -> list[int]:
+    """Every pCPU that the map names, in a column of its own or in the line of cores that are alike."""
+    lines = text.splitlines()
+    shown = [int(word) for line in lines if line.startswith("  pCPU") for word in line[6:].replace("│", " ").split()]
+    alike = re.findall(r"cores alike: pCPUs ([\d,-]+),", text)
+    return [*shown, *(cpu for cpus in alike for cpu in CpuSet.parse(cpus))]
+
+
+def test_512_pcpus_fit_on_two_screens_because_cores_that_are_alike_share_a_line() -> None:
+    seen = survey("pack:2 cell:4 core:32 pu:2 far mem:65536", "0-1,256-257", "2-255,258-511", [(4, SHARE)] * 4)
+    text = drawn(seen, 80)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len(lines) <= 80, text
+    assert sorted(_pcpus_of(text)) == list(range(512))
+    assert "  32 cores alike: pCPUs 32-63,288-319, pool D, runs ·" in lines
+
+
+def test_what_nobody_has_seen_is_drawn_as_unknown_and_not_as_free() -> None:
+    topology = host("core:4")
+    pools, _ = build_pools(PoolConfig(shared=CpuSet.parse("0-1"), dedicated=CpuSet.parse("2-3")), topology)
+    state = HostState(topology=topology, pools=pools, ledger=Ledger(foreign=(Foreign(name="other", cpus=CpuSet()),)), name="c07")
+    lines = host_map_view(Survey(state=state, guests=()), host_map(state, Observed(names={})), 80)
+    text = "\n".join(line.plain for line in lines if isinstance(line, Text))
+    (runs,) = [line for line in text.splitlines() if line.startswith("  runs")]
+    assert runs.replace("│", " ").split() == ["runs", "?", "?", "·", "·"]
+    assert "? nobody has seen what runs there" in text
+
+
+def test_drift_stands_below_the_map_with_its_repair() -> None:
+    seen = survey("core:6", "0-1", "2-5", [(2, PINNED)])
+    strayed = Finding(
+        code=FindingCode.VCPU_THREAD,
+        guest="vm00",
+        tid=71,
+        thread_class=ThreadClass.VCPU,
+        recorded="3",
+        observed="0-1",
+        repair="taskset -pc 3 71",
+    )
+    screen = Console(width=120, highlight=False, markup=False, emoji=False)
+    with screen.capture() as captured:
+        screen.print(*host_map_view(seen, map_of(seen), 120, [strayed]), sep="\n")
+    _, _, drift = captured.get().partition("1 place drifted:\n")
+    assert "guest vm00: vCPU thread 71 () may run on 0-1, recorded is 3" in drift
+    assert "repair: taskset -pc 3 71" in drift
 
 
 def test_no_mark_means_two_guests() -> None:

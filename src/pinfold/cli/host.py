@@ -15,11 +15,15 @@ from pinfold.cli.host_repin import repin
 from pinfold.cli.output import console, show, show_json, write
 from pinfold.cli.session import open_session, read_configuration
 from pinfold.core.encoding import plain
+from pinfold.core.errors import InvalidRequest
 from pinfold.core.plural import count
 from pinfold.core.printable import shown
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from pinfold.config import Configuration
+    from pinfold.core.drift import Finding
     from pinfold.core.host_map import HostMap
     from pinfold.host.survey import Survey
 
@@ -36,7 +40,7 @@ def show_(context: typer.Context, config: opt.Config = None, connect: opt.Connec
     from pinfold.host import written
 
     configuration = read_configuration(config, connect, only_looks=True, quiet=as_json, audits=True)
-    seen, chart = _surveyed(context, configuration, quiet=as_json)
+    seen, chart, _ = _surveyed(context, configuration, quiet=as_json)
     if as_json:
         show_json(plain(written.host(seen, chart, configuration.settings)))
     else:
@@ -44,17 +48,41 @@ def show_(context: typer.Context, config: opt.Config = None, connect: opt.Connec
 
 
 @app.command("map")
-def map_(context: typer.Context, config: opt.Config = None, connect: opt.Connect = None, as_json: opt.Json = False) -> None:
-    """Draw the host: cells, cores with their siblings side by side, the pool of each pCPU and what runs there."""
+def map_(
+    context: typer.Context,
+    svg: Annotated[
+        str | None, typer.Option("--svg", metavar="FILE", help="Write the map to that file as an SVG picture, for a ticket or a page.")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Draw it anew every 2 seconds until Ctrl-C.")] = False,
+    config: opt.Config = None,
+    connect: opt.Connect = None,
+    as_json: opt.Json = False,
+) -> None:
+    """Draw the host: cells, cores with their siblings side by side, the pool of each pCPU and what runs there, and below it the drift.
+
+    Cores that are alike and that nobody holds share a line on hosts with more than 128 pCPUs.
+    """
+    from pinfold.cli.picture import draw_repeatedly, write_svg
     from pinfold.cli.views.host_map import host_map_view
 
+    if (svg is not None) + watch + as_json > 1:
+        raise InvalidRequest("one of --svg, --watch and --json is allowed, not several", key="--svg")
     configuration = read_configuration(config, connect, only_looks=True, quiet=as_json, audits=True)
-    seen, chart = _surveyed(context, configuration, quiet=as_json, threads=True)
+    if watch:
+
+        def draw(width: int) -> list[RenderableType]:
+            seen, chart, drift = _surveyed(context, configuration, quiet=True, threads=True)
+            return host_map_view(seen, chart, width, drift)
+
+        draw_repeatedly(draw)
+    seen, chart, drift = _surveyed(context, configuration, quiet=as_json, threads=True)
     if as_json:
         show_json(plain(chart))
+    elif svg is not None:
+        write_svg(svg, seen, chart, drift)
     else:
         screen = console()
-        show(host_map_view(seen, chart, screen.width), screen)
+        show(host_map_view(seen, chart, screen.width, drift), screen)
 
 
 @app.command("pools")
@@ -88,8 +116,10 @@ def pools(
         raise typer.Exit(ExitStatus.REFUSED)
 
 
-def _surveyed(context: typer.Context, configuration: Configuration, *, quiet: bool, threads: bool = False) -> tuple[Survey, HostMap]:
-    """This host and its map, with `threads` after reading where the threads of our guests may run.
+def _surveyed(
+    context: typer.Context, configuration: Configuration, *, quiet: bool, threads: bool = False
+) -> tuple[Survey, HostMap, tuple[Finding, ...]]:
+    """This host, its map and the drift of our guests; with `threads` after reading where their threads may run.
 
     Warnings go to standard error, unless `quiet`.
     """
@@ -103,7 +133,7 @@ def _surveyed(context: typer.Context, configuration: Configuration, *, quiet: bo
     if not quiet:
         for warning in seen.warnings:
             warn(warning)
-    return seen, map_of(seen, found)
+    return seen, map_of(seen, found), tuple(finding for verdict in found for finding in verdict.drift)
 
 
 app.command("capacity")(capacity)
@@ -153,7 +183,6 @@ def fence(
 ) -> None:
     """Release everything that a silent host holds. Only do this when the host is powered off: the service cannot check it."""
     from pinfold.cli.service import open_access, segment
-    from pinfold.core.errors import InvalidRequest
 
     if not powered_off:
         raise InvalidRequest(

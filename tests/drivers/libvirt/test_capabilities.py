@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.drivers.libvirt.golden import check
+from tests.golden import check
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest

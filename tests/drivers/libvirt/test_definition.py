@@ -9,7 +9,7 @@ import pytest
 from msgspec import structs
 from msgspec.structs import replace
 from tests.build.specs import SPECS
-from tests.drivers.libvirt.golden import check
+from tests.golden import check
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest, InvariantViolation

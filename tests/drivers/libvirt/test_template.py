@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec import structs
 from msgspec.structs import replace
 from tests.build.specs import SPECS
-from tests.drivers.libvirt.golden import check
+from tests.golden import check
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest

@@ -44,11 +44,18 @@ def test_doctor_in_a_lab_prints_no_command_for_the_libvirt_of_the_machine(pinfol
     assert not any("systemctl" in check["repair"] or "hugetlbfs" in check["repair"] for check in checks.values())
 
 
-def test_the_host_is_drawn_shown_and_audited(pinfold: Pinfold, idle_rom: Path) -> None:
+def test_the_host_is_drawn_shown_and_audited(pinfold: Pinfold, idle_rom: Path, tmp_path: Path) -> None:
     pinfold("guest", "start", "a", "--flavor", "share", "--rom", str(idle_rom))
     pinfold("guest", "start", "b", "--flavor", "isolate", "--rom", str(idle_rom))
     text = pinfold("host", "map").stdout
     assert {"A0", "B0", "Be", "ve"} & set(text.replace("│", " ").split()) >= {"A0", "B0", "Be"}
+    picture = tmp_path / "map.svg"
+    assert pinfold("host", "map", "--svg", str(picture)).stdout == ""
+    drawn = picture.read_text()
+    assert ": vCPU 0 of a</title>" in drawn
+    assert ": emulator threads of b</title>" in drawn
+    refused = pinfold("host", "map", "--svg", str(tmp_path), status=2).stderr
+    assert refused == f"pinfold: --svg {tmp_path}: cannot be written (Is a directory)\n"
     owners = [
         owner["name"]
         for cell in json.loads(pinfold("host", "map", "--json").stdout)["cells"]

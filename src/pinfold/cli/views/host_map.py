@@ -9,24 +9,29 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from pinfold.cli.views.columns import Columns
-from pinfold.cli.views.marks import CLASH, DRIFTED, FREE, STRAY, Mark, guest_marks, owner_mark, pool_mark
+from pinfold.cli.views.marks import Mark, guest_marks, owner_mark, pool_mark
 from pinfold.cli.views.phrases import foreign_words, guest_cell, mib_of, short_emulator_words, vcpu_words
+from pinfold.cli.views.proof import findings_lines
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift import Finding
 from pinfold.core.host_map import CellMap, CoreMap, HostMap, PcpuMap
 from pinfold.core.ledger import Role
 from pinfold.core.overhead import ThreadClass
 from pinfold.core.plural import count, page_words
+from pinfold.drawing.tiles import CLASH, DRIFTED, FREE, STRAY, UNKNOWN
 from pinfold.host.survey import Survey
 
 _LABEL = 7
+_FOLD_BEYOND = 128
+"""A host with more pCPUs has one line for a long run of cores that nobody holds and that are alike."""
 
 
-def host_map_view(seen: Survey, chart: HostMap, width: int) -> list[RenderableType]:
-    """The map for a screen `width` columns wide. Pure."""
+def host_map_view(seen: Survey, chart: HostMap, width: int, drift: Sequence[Finding] = ()) -> list[RenderableType]:
+    """The map for a screen `width` columns wide, and below it the drift with its repairs. Pure."""
     guests = guest_marks(seen)
     pcpus = [pcpu for cell in chart.cells for core in cell.cores for pcpu in core.pcpus]
     owners = {pcpu.pcpu: owner_mark(pcpu, guests) for pcpu in pcpus}
-    rows = _Rows(owners, width)
+    rows = _Rows(owners, width, fold=len(pcpus) > _FOLD_BEYOND)
     lines: list[RenderableType] = [*host_head(seen, chart), Text()]
     for sockets, cells in groupby(chart.cells, key=_sockets):
         if sockets:
@@ -36,7 +41,10 @@ def host_map_view(seen: Survey, chart: HostMap, width: int) -> list[RenderableTy
     lines += _held_offline(seen, chart)
     if guests:
         lines += [_guests(seen, guests), Text()]
-    return lines + _legend(pcpus, owners, width)
+    lines += _legend(pcpus, owners, width)
+    if drift:
+        lines += [Text(), Text(f"{count(len(drift), 'place')} drifted:", style="bold red"), *findings_lines(drift)]
+    return lines
 
 
 def _held_offline(seen: Survey, chart: HostMap) -> list[RenderableType]:
@@ -104,11 +112,15 @@ def _cell_head(cell: CellMap) -> Text:
 
 
 class _Rows:
-    """The rows of every cell in one layout: `per_row` cores side by side, every pCPU in a column of the same width."""
+    """The rows of every cell in one layout: `per_row` cores side by side, every pCPU in a column of the same width.
 
-    def __init__(self, owners: Mapping[int, Mark], width: int) -> None:
+    With `fold`, cores in a row that are alike and that no guest holds are one line, if they would need more than one row.
+    """
+
+    def __init__(self, owners: Mapping[int, Mark], width: int, *, fold: bool) -> None:
         self._owners = owners
         self._width = width
+        self._fold = fold
         self._column = 1 + max([2, *(max(len(mark.text), len(str(cpu))) for cpu, mark in owners.items())])
 
     def of(self, cell: CellMap) -> list[Text]:
@@ -116,10 +128,43 @@ class _Rows:
             return [Text("  no pCPUs", style="dim")]
         siblings = max(len(core.pcpus) for core in cell.cores)
         room = max(1, (self._width - _LABEL) // (1 + siblings * self._column))
-        per_row = -(-len(cell.cores) // -(-len(cell.cores) // room))
         lines: list[Text] = []
-        for start in range(0, len(cell.cores), per_row):
-            cores = cell.cores[start : start + per_row]
+        for folded, cores in self._parts(cell, room):
+            lines += [Text()] if lines else []
+            lines += [self._line_of(cores)] if folded else self._drawn(cores, room, siblings)
+        return lines
+
+    def _parts(self, cell: CellMap, room: int) -> list[tuple[bool, list[CoreMap]]]:
+        """The cores of a cell in order, cut where one line stands for many: `(in one line, cores)`."""
+        parts: list[tuple[bool, list[CoreMap]]] = []
+        for alike, run in groupby(cell.cores, key=self._likeness):
+            cores = list(run)
+            folded = self._fold and alike is not None and len(cores) > room
+            if parts and not folded and not parts[-1][0]:
+                parts[-1][1].extend(cores)
+            else:
+                parts.append((folded, cores))
+        return parts
+
+    def _likeness(self, core: CoreMap) -> tuple[tuple[str, str], ...] | None:
+        """What cores in one line have in common; None for one that a guest holds a pCPU of."""
+        if any(pcpu.owners for pcpu in core.pcpus):
+            return None
+        return tuple((pool_mark(pcpu).text, self._owners[pcpu.pcpu].text) for pcpu in core.pcpus)
+
+    def _line_of(self, cores: Sequence[CoreMap]) -> Text:
+        first = cores[0].pcpus[0]
+        cpus = CpuSet(pcpu.pcpu for core in cores for pcpu in core.pcpus)
+        line = Text(f"  {len(cores)} cores alike: pCPUs {cpus}, pool ")
+        line.append_text(Text(pool_mark(first).text, style=pool_mark(first).style))
+        runs = self._owners[first.pcpu]
+        return line.append(", runs ").append(runs.text, style=runs.style) if runs.text else line
+
+    def _drawn(self, drawn: Sequence[CoreMap], room: int, siblings: int) -> list[Text]:
+        per_row = -(-len(drawn) // -(-len(drawn) // room))
+        lines: list[Text] = []
+        for start in range(0, len(drawn), per_row):
+            cores = drawn[start : start + per_row]
             lines += [Text()] if start else []
             lines.append(self._row("pCPU", cores, [[Mark(text=str(pcpu.pcpu)) for pcpu in core.pcpus] for core in cores], siblings))
             lines.append(self._row("pool", cores, [[pool_mark(pcpu) for pcpu in core.pcpus] for core in cores], siblings))
@@ -162,6 +207,7 @@ def _legend(pcpus: Sequence[PcpuMap], owners: Mapping[int, Mark], width: int) ->
         ("v", "floating vCPUs", bool(texts & {"v", "ve"})),
         ("e", "overhead threads of guests", bool(texts & {"e", "ve"})),
         (FREE, "free", FREE in texts),
+        (UNKNOWN, "nobody has seen what runs there", UNKNOWN in texts),
         (CLASH, "two owners: see pinfold audit", any(pcpu.contested and pcpu.owners for pcpu in pcpus)),
         (DRIFTED, "recorded here, but may run elsewhere: see pinfold audit", any(use.drifted for use in uses)),
         (STRAY, "pinned here, but belongs elsewhere: see pinfold audit", any(use.stray for use in uses)),

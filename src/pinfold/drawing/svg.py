@@ -1,0 +1,292 @@
+"""The host map as an SVG picture: the same host gives the same text. Pure.
+
+Colours are those of Okabe and Ito, which people with every kind of colour vision can tell apart; each pool also has a letter and each class
+of thread a glyph. Text from outside is escaped, and shown on one line. The picture follows the reader's light or dark preference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from html import escape
+from itertools import groupby
+from typing import Final
+
+from pinfold.core.drift import Finding
+from pinfold.core.host_map import CellMap, HostMap, PcpuMap
+from pinfold.core.plural import count
+from pinfold.core.printable import shown
+from pinfold.drawing.tiles import Glyph, Tile, guest_letters, owners_of, tile_of
+
+WIDTH: Final = 960
+_MARGIN: Final = 16
+_TILE: Final = 48
+_HEIGHT: Final = 42
+_GAP: Final = 8
+_LINE: Final = 20
+_LONGEST: Final = 34
+"""The most characters of a guest's name in the list of guests; the tooltips have all of it."""
+_MOST_CHARACTERS: Final = 118
+"""The most characters of one line over the whole width."""
+
+_POOLS: Final = {
+    "D": "dedicated",
+    "DS": "dedicated and shared",
+    "S": "shared",
+    "SO": "shared and overhead",
+    "O": "overhead",
+    "R": "retiring: held, but no longer dedicated",
+    "-": "in no pool: the host's own",
+}
+STYLE: Final = """
+.pf text{font-family:system-ui,"DejaVu Sans",sans-serif;font-size:13px;fill:#1a1a1a}
+.pf .pf-paper{fill:#ffffff}
+.pf .pf-h{font-size:17px;font-weight:600}
+.pf .pf-b{font-weight:600}
+.pf .pf-m{fill:#555555;font-size:10px}
+.pf .pf-c{font-family:ui-monospace,"DejaVu Sans Mono",monospace;font-size:11px}
+.pf .pf-box{fill:#f4f4f2;stroke:#8c8c8c}
+.pf .pf-g{fill:#1a1a1a;stroke:none}
+.pf .pf-l{fill:none;stroke:#1a1a1a;stroke-width:1.6}
+.pf .pf-D{fill:#0072b2}.pf .pf-S{fill:#009e73}.pf .pf-O{fill:#e69f00}.pf .pf-N{fill:#999999}.pf .pf-R{fill:#cc79a7}
+.pf .pf-wrong{fill:none;stroke:#d55e00;stroke-width:3;stroke-dasharray:6 3}
+.pf .pf-bar{fill:#ffffff;stroke:#8c8c8c}
+@media (prefers-color-scheme:dark){
+.pf text{fill:#f2f2f2}.pf .pf-paper{fill:#16181c}.pf .pf-m{fill:#b8b8b8}.pf .pf-box{fill:#25282e;stroke:#8c8c8c}
+.pf .pf-g{fill:#f2f2f2}.pf .pf-l{stroke:#f2f2f2}.pf .pf-D{fill:#56b4e9}.pf .pf-wrong{stroke:#ff8a3d}.pf .pf-bar{fill:#16181c}
+}
+"""
+"""The style sheet of a picture. A page that holds pictures has it in its own style sheet, because its policy forbids styles in the page."""
+
+_BANDS: Final = {"D": "D", "DS": "DS", "S": "S", "SO": "SO", "O": "O", "R": "R", "-": "N"}
+"""The colours of a pool's band, side by side."""
+
+
+def host_svg(
+    chart: HostMap,
+    *,
+    guests: Sequence[tuple[str, str, bool]] = (),
+    drift: Sequence[Finding] = (),
+    notice: str = "",
+    styled: bool = True,
+) -> str:
+    """The picture of a host.
+
+    `guests` are `(key, name, ours)` of guests to name beside those that hold pCPUs. `drift` is listed with its repairs. `notice` is a
+    sentence about the whole picture, such as that the host is silent. Without `styled` the page around it has `STYLE`.
+    """
+    known = {guest[0]: guest for guest in (*owners_of(chart), *guests)}
+    named = guest_letters(known.values())
+    page = _Page()
+    page.text(chart.host or "this host", "pf-h")
+    cores = sum(len(cell.cores) for cell in chart.cells)
+    page.text(f"{count(len(chart.cells), 'cell')}, {count(cores, 'core')}, {count(len(chart.pcpus), 'pCPU')}; {_free(chart)}")
+    if notice:
+        page.text(notice, "pf-b")
+    _overhead(page, chart)
+    tiles: list[Tile] = []
+    siblings = max((len(core.pcpus) for cell in chart.cells for core in cell.cores), default=1)
+    for cell in chart.cells:
+        tiles += _cell(page, cell, named, siblings)
+    if chart.offline:
+        page.text("offline, but held", "pf-b")
+        tiles += _row(page, [(pcpu,) for pcpu in chart.offline], named, 1)
+    _legend(page, tiles)
+    _guests(page, [(named[key], name) for key, name, _ in known.values()])
+    _drift(page, drift)
+    return page.svg(f"Host map of {chart.host or 'this host'}", styled=styled)
+
+
+class _Page:
+    """The picture while it grows downwards; `y` is where the next part begins."""
+
+    def __init__(self) -> None:
+        self.y = _MARGIN
+        self._parts: list[str] = []
+
+    def add(self, part: str) -> None:
+        self._parts.append(part)
+
+    def text(self, words: str, style: str = "", x: int = _MARGIN, *, advance: int = _LINE) -> None:
+        """One line of text, cut where it is longer than the picture is wide."""
+        self.add(f'<text x="{x}" y="{self.y + 14}"{_class(style)}>{_safe(_cut(words, _MOST_CHARACTERS))}</text>')
+        self.y += advance
+
+    def svg(self, label: str, *, styled: bool) -> str:
+        height = self.y + _MARGIN
+        head = (
+            f'<svg xmlns="http://www.w3.org/2000/svg" class="pf" role="img" aria-label="{_safe(label)}" '
+            f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}">'
+        )
+        style = f"<style>{STYLE}</style>" if styled else ""
+        paper = f'<rect class="pf-paper" width="{WIDTH}" height="{height}"/>'
+        return "\n".join([head + style, paper, *self._parts, "</svg>"]) + "\n"
+
+
+def _free(chart: HostMap) -> str:
+    dedicated = sum(cell.dedicated for cell in chart.cells)
+    floating = "floating vCPUs are not known" if chart.floating_vcpus is None else count(chart.floating_vcpus, "floating vCPU")
+    return f"{chart.dedicated_free} of {count(dedicated, 'dedicated pCPU')} free, {floating}"
+
+
+def _overhead(page: _Page, chart: HostMap) -> None:
+    """How much of the overhead pool is booked, as a bar and in words."""
+    booking = chart.overhead
+    if booking is None:
+        page.text("no overhead pool: policy share floats over the guest's own pCPUs")
+        return
+    booked, total = booking.booked_millicpu, booking.total_millicpu
+    words = f"overhead pool {booking.pool or 'without pCPUs'}: {booked:,} of {total:,} millicpu booked by {count(booking.guests, 'guest')}"
+    page.text(words)
+    width = WIDTH - 2 * _MARGIN
+    filled = min(width, width * booked // total) if total else width
+    page.add(f'<rect class="pf-bar" x="{_MARGIN}" y="{page.y}" width="{width}" height="8"/>')
+    page.add(f'<rect class="pf-O" x="{_MARGIN}" y="{page.y}" width="{filled}" height="8"/>')
+    page.y += 18
+
+
+def _cell(page: _Page, cell: CellMap, named: Mapping[str, str], siblings: int) -> list[Tile]:
+    page.y += 6
+    free = f", {cell.dedicated_free} of {cell.dedicated} dedicated free" if cell.dedicated else ""
+    memory = f", {cell.memory_free_mib:,} of {cell.memory_mib:,} MiB free"
+    tiles: list[Tile] = []
+    parts = [(socket, list(cores)) for socket, cores in groupby(cell.cores, key=lambda core: core.socket)]
+    for number, (socket, cores) in enumerate(parts or [(None, [])]):
+        where = f"cell {cell.id}" + ("" if socket is None else f", socket {socket}")
+        page.text(where + (free + memory if number == 0 else ""), "pf-b")
+        tiles += _row(page, [core.pcpus for core in cores], named, siblings)
+    return tiles
+
+
+def _row(page: _Page, cores: Sequence[Sequence[PcpuMap]], named: Mapping[str, str], siblings: int) -> list[Tile]:
+    """The cores in rows of equal length; siblings touch each other."""
+    if not cores:
+        page.text("no pCPUs", "pf-m")
+        return []
+    step = siblings * _TILE + _GAP
+    room = max(1, (WIDTH - 2 * _MARGIN + _GAP) // step)
+    per_row = -(-len(cores) // -(-len(cores) // room))
+    tiles: list[Tile] = []
+    for place, core in enumerate(cores):
+        row, column = divmod(place, per_row)
+        for number, pcpu in enumerate(core):
+            tile = tile_of(pcpu, named)
+            tiles.append(tile)
+            page.add(_tile(tile, _MARGIN + column * step + number * _TILE, page.y + row * (_HEIGHT + _GAP)))
+    page.y += -(-len(cores) // per_row) * (_HEIGHT + _GAP) + 4
+    return tiles
+
+
+def _tile(tile: Tile, x: int, y: int) -> str:
+    parts = [
+        f"<g><title>{_safe(f'pCPU {tile.pcpu}, {_POOLS[tile.pool]}: {tile.words}')}</title>",
+        f'<rect class="pf-box" x="{x}" y="{y}" width="{_TILE}" height="{_HEIGHT}"/>',
+        _band(tile.pool, _TILE, 5, x, y),
+        f'<text class="pf-m" x="{x + 4}" y="{y + 15}">{tile.pcpu}</text>',
+        f'<text class="pf-m" x="{x + _TILE - 3}" y="{y + 15}" text-anchor="end">{tile.pool}</text>',
+        _glyph(tile.glyph, x + 4, y + 25),
+    ]
+    if tile.owner:
+        fitted = f' textLength="{_TILE - 21}" lengthAdjust="spacingAndGlyphs"' if len(tile.text) > 2 else ""
+        parts.append(f'<text class="pf-b" x="{x + 17}" y="{y + 35}"{fitted}>{_safe(tile.text)}</text>')
+    if tile.wrong:
+        parts.append(f'<rect class="pf-wrong" x="{x + 1}" y="{y + 1}" width="{_TILE - 2}" height="{_HEIGHT - 2}"/>')
+    return "".join(parts) + "</g>"
+
+
+def _glyph(glyph: Glyph, x: int, y: int) -> str:
+    """The glyph of a class in a square of 10 by 10."""
+    wave = f'<path class="pf-l" d="M{x} {y + 6}q2.5 -5 5 0t5 0"/>'
+    match glyph:
+        case Glyph.VCPU:
+            return f'<rect class="pf-g" x="{x}" y="{y}" width="10" height="10"/>'
+        case Glyph.EMULATOR:
+            return f'<path class="pf-g" d="M{x + 5} {y - 1}l6 6l-6 6l-6 -6z"/>'
+        case Glyph.IDLE:
+            return f'<path class="pf-l" d="M{x} {y + 5}h10"/>'
+        case Glyph.FLOATING:
+            return wave
+        case Glyph.OVERHEAD:
+            return f'<circle class="pf-g" cx="{x + 5}" cy="{y + 5}" r="5"/>'
+        case Glyph.CROWD:
+            return wave + f'<circle class="pf-g" cx="{x + 18}" cy="{y + 5}" r="5"/>'
+        case Glyph.FREE:
+            return f'<circle class="pf-l" cx="{x + 5}" cy="{y + 5}" r="3"/>'
+        case Glyph.HOST:
+            return f'<path class="pf-l" d="M{x} {y + 1}h10M{x} {y + 5}h10M{x} {y + 9}h10"/>'
+        case Glyph.OFFLINE:
+            return f'<path class="pf-l" d="M{x} {y}l10 10M{x + 10} {y}l-10 10"/>'
+        case Glyph.UNKNOWN:
+            return f'<text class="pf-b" x="{x}" y="{y + 10}">?</text>'
+
+
+def _legend(page: _Page, tiles: Sequence[Tile]) -> None:
+    """The pools and glyphs that the picture has, four in a row."""
+    page.y += 6
+    signs: list[tuple[Callable[[int, int], str], str]] = [
+        (partial(_band, pool, 14, 10), f"{pool} {words}") for pool, words in _POOLS.items() if any(tile.pool == pool for tile in tiles)
+    ]
+    signs += [(partial(_glyph, glyph), glyph.value) for glyph in Glyph if any(tile.glyph is glyph for tile in tiles)]
+    if any(tile.wrong for tile in tiles):
+        signs.append((_outline, "not as recorded"))
+    for start in range(0, len(signs), 3):
+        for column, (draw, words) in enumerate(signs[start : start + 3]):
+            x = _MARGIN + column * 310
+            page.add(draw(x, page.y + 4))
+            page.text(words, x=x + 34, advance=0)
+        page.y += _LINE
+
+
+def _band(pool: str, width: int, height: int, x: int, y: int) -> str:
+    """The colours of a pool side by side."""
+    bands = _BANDS[pool]
+    part = width // len(bands)
+    return "".join(
+        f'<rect class="pf-{band}" x="{x + at * part}" y="{y}" width="{part}" height="{height}"/>' for at, band in enumerate(bands)
+    )
+
+
+def _outline(x: int, y: int) -> str:
+    return f'<rect class="pf-wrong" x="{x}" y="{y - 1}" width="22" height="12"/>'
+
+
+def _guests(page: _Page, guests: Sequence[tuple[str, str]]) -> None:
+    """Which guest has which letters, three in a row."""
+    if not guests:
+        return
+    page.y += 6
+    page.text("guests", "pf-b")
+    ordered = sorted(guests, key=lambda guest: (guest[0].startswith("x"), len(guest[0]), guest[0]))
+    for start in range(0, len(ordered), 3):
+        for column, (letters, name) in enumerate(ordered[start : start + 3]):
+            x = _MARGIN + column * 310
+            page.text(letters, "pf-b", x, advance=0)
+            page.text(_cut(name, _LONGEST), x=x + 34, advance=0)
+        page.y += _LINE
+
+
+def _drift(page: _Page, drift: Sequence[Finding]) -> None:
+    """Each finding with what undoes it."""
+    if not drift:
+        return
+    page.y += 6
+    page.text(f"{count(len(drift), 'finding')} of drift", "pf-b")
+    for finding in drift:
+        page.text(f"✗ {finding.sentence()}")
+        if finding.repair or finding.advice:
+            page.text(finding.repair or finding.advice, "pf-c", _MARGIN + 14)
+
+
+def _class(style: str) -> str:
+    return f' class="{style}"' if style else ""
+
+
+def _safe(text: str) -> str:
+    """Text from outside on one line, as it may stand in XML."""
+    return escape(shown(text))
+
+
+def _cut(text: str, most: int) -> str:
+    """The text, cut to a number of characters."""
+    text = shown(text)
+    return text if len(text) <= most else text[: most - 1] + "…"
