@@ -73,12 +73,12 @@ def _confined() -> list[str]:
 
 
 @contextlib.contextmanager
-def watching(folder: Path, uri: str, *options: str, interval: int = 1) -> Iterator[Watching]:
+def watching(folder: Path, uri: str, *options: str, interval: int = 1, flavors: Path | None = None) -> Iterator[Watching]:
     """A watch of the hypervisor at `uri`, with pCPU 0 shared and pCPU 1 dedicated, until the block ends; it must end well."""
     config, path = folder / "watch.conf", folder / "w"
     config.write_text(
         f"[compute]\ncpu_shared_set = 0\ncpu_dedicated_set = 1\n[libvirt]\nconnection_uri = {uri}\n"
-        f"[pinfold]\nstate_dir = {folder / 'state'}\n"
+        f"[pinfold]\nstate_dir = {folder / 'state'}\n{f'flavors_file = {flavors}' if flavors else ''}\n"
     )
     line = [sys.executable, "-m", "pinfold", "watch", "--config", str(config), "--listen", f"unix:{path}", "--interval", str(interval)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

@@ -1,0 +1,1 @@
+"""What Prometheus and Grafana are given: alert rules and dashboards. `python -m monitoring.generate` writes them."""
