@@ -27,6 +27,7 @@ from pinfold.cli.screen import Screen
 from pinfold.cli.views import capacity, checks, drift, host_show, proof, servers
 from pinfold.cli.views.audit import audit_view, repair_view
 from pinfold.cli.views.guests import guests_view, orphans_view, replaced_view
+from pinfold.cli.views.host_history import host_history_view
 from pinfold.cli.views.host_map import host_map_view
 from pinfold.cli.views.pool_change import pools_view
 from pinfold.core.cpuset import CpuSet
@@ -35,6 +36,7 @@ from pinfold.core.drift.steps import Pin, Pinned, ShutDown
 from pinfold.core.drift.written import document
 from pinfold.core.encoding import plain
 from pinfold.core.errors import Conflict, PinfoldError
+from pinfold.core.history import GuestHistory, HostHistory, PoolHistory
 from pinfold.core.overhead import Masks, ObservedThread, ThreadClass, masks
 from pinfold.core.printable import shell_word
 from pinfold.core.settings import HostSettings
@@ -181,6 +183,14 @@ def _pools() -> PoolPlan:
     return PoolPlan(seen=_survey(), changes=(ours, novas, left), warnings=(HOSTILE,))
 
 
+_HISTORY = HostHistory(
+    host=HOSTILE,
+    step_seconds=10.0,
+    ends=(10.0,),
+    seconds=(10.0,),
+    guests=(GuestHistory(guest="1", name=HOSTILE, thread_class=ThreadClass.VCPU, work_millicpu=(1,), wait_millicpu=(None,)),),
+    pools=(PoolHistory(pool=HOSTILE, work_millicpu=(1,), wait_millicpu=(9,)),),
+)
 _CHECKUP = Checkup(
     check=HOSTILE,
     what=HOSTILE,
@@ -201,6 +211,7 @@ _SCREENS: dict[str, Callable[[], Iterable[RenderableType]]] = {
     "host list": lambda: servers.hosts_view([_HOST]),
     "host capacity": lambda: capacity.capacity_view(_CAPACITY, [_NOT_COUNTED]),
     "host capacity of the service": lambda: capacity.fleet_capacity_view(_FLEET),
+    "host history": lambda: host_history_view(_HISTORY, 80),
     "host drift": lambda: drift.drift_view(_DRIFT),
     "host show": lambda: host_show.host_show_view(_survey(), map_of(_survey()), HostSettings(source=HOSTILE)),
     "host map": lambda: host_map_view(_survey(), map_of(_survey()), 120),

@@ -10,6 +10,7 @@ from pinfold.cli import completion
 from pinfold.cli import options as opt
 from pinfold.cli.exit_status import ExitStatus, warn
 from pinfold.cli.host_capacity import capacity
+from pinfold.cli.host_history import history
 from pinfold.cli.host_pools import order_pools
 from pinfold.cli.host_repin import repin
 from pinfold.cli.output import console, show, show_json, write
@@ -137,6 +138,7 @@ def _surveyed(
 
 
 app.command("capacity")(capacity)
+app.command("history")(history)
 app.command("repin")(repin)
 app.command("order-pools")(order_pools)
 

@@ -20,7 +20,7 @@ from pinfold.core.errors import Unavailable
 from pinfold.core.printable import json_shown
 
 _PIPED_WIDTH = 120
-_PLAIN: Final = str.maketrans("✓✗○·│─╭╮╰╯–…", "vxo.|-++++-~")
+_PLAIN: Final = str.maketrans("✓✗○·│─╭╮╰╯–…▁▂▃▄▅▆▇█", "vxo.|-++++-~_,:-=+*#")
 """Replacements for the symbols of the screens, for terminals whose encoding lacks them."""
 
 

@@ -10,8 +10,10 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, Final
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from pinfold.core.bounds import Count, CpuIndex, Name
+from pinfold.core.cpuset import CpuSet
 from pinfold.core.overhead import ThreadClass
 
 KEPT_SECONDS: Final = 3600.0
@@ -71,6 +73,18 @@ class HostHistory(Struct, frozen=True, kw_only=True):
     guests: Annotated[tuple[GuestHistory, ...], Meta(max_length=MOST_ROWS)] = ()
     pools: Annotated[tuple[PoolHistory, ...], Meta(max_length=MOST_ROWS)] = ()
     left_out: Count = 0
+
+
+def selected(history: HostHistory, *, guest: str | None = None, pcpus: CpuSet | None = None) -> HostHistory:
+    """The rows of one guest, by its name or id, and of these pCPUs. Without either, all rows."""
+    if guest is None and pcpus is None:
+        return history
+    return replace(
+        history,
+        guests=tuple(one for one in history.guests if guest in (one.name, one.guest)),
+        pcpus=() if pcpus is None else tuple(one for one in history.pcpus if one.pcpu in pcpus),
+        pools=(),
+    )
 
 
 def groups(number: int, size: int) -> Iterator[slice]:

@@ -1,4 +1,5 @@
-"""Serve `GET /metrics` on a loopback address or a unix socket. Anybody who reaches it may read: names of guests, places and times.
+"""Serve pages such as `GET /metrics` on a loopback address or a unix socket. Anybody who reaches it may read: names of guests, places
+and times.
 
 At most eight connections are served at once, each for one request within five seconds; more are closed at once.
 """
@@ -11,10 +12,12 @@ import os
 import socket
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
+from urllib.parse import parse_qsl
 
 from pinfold.core.addresses import is_loopback
 from pinfold.core.errors import InvalidRequest
@@ -22,15 +25,31 @@ from pinfold.core.errors import InvalidRequest
 _log = logging.getLogger(__name__)
 
 UNIX: Final = "unix:"
+METRICS: Final = "/metrics"
+HISTORY: Final = "/history"
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_PLAIN: Final = "text/plain; charset=utf-8"
+_MOST_FIELDS: Final = 8
 _AT_ONCE: Final = 8
 _SECONDS: Final = 5.0
 _SOCKET_MODE: Final = 0o660
 _FORMS: Final = "ADDRESS:PORT on loopback (127.0.0.1:9177, [::1]:9177) and unix:PATH are allowed"
 
 
-def parse(text: str) -> str | tuple[str, int]:
-    """The path of a unix socket, or a loopback address with its port. Raises `InvalidRequest` for anything else.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """One page: the type of its content, and what renders it from the fields of a query. That raises `InvalidRequest` for bad fields."""
+
+    content_type: str
+    render: Callable[[Mapping[str, str]], bytes]
+
+
+Pages = Mapping[str, Page]
+"""The pages by path."""
+
+
+def parse(text: str, *, option: str = "--listen") -> str | tuple[str, int]:
+    """The path of a unix socket, or a loopback address with its port. Raises `InvalidRequest` that names the option for anything else.
 
     >>> parse("unix:/run/pinfold/watch.sock"), parse("127.0.0.1:9177"), parse("[::1]:0")
     ('/run/pinfold/watch.sock', ('127.0.0.1', 9177), ('::1', 0))
@@ -38,24 +57,24 @@ def parse(text: str) -> str | tuple[str, int]:
     if text.startswith(UNIX):
         path = text.removeprefix(UNIX)
         if not path.startswith("/") or "\0" in path or len(os.fsencode(path)) > 107:
-            raise InvalidRequest(f"--listen {text}: a unix socket has an absolute path of at most 107 bytes", key="listen")
+            raise InvalidRequest(f"{option} {text}: a unix socket has an absolute path of at most 107 bytes", key=option.removeprefix("--"))
         return path
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not is_loopback(host):
-        raise InvalidRequest(f"--listen {text}: {_FORMS}; others could read the metrics of all guests", key="listen")
+        raise InvalidRequest(f"{option} {text}: {_FORMS}; others could read the metrics of all guests", key=option.removeprefix("--"))
     if not (port.isascii() and port.isdigit() and int(port) <= 65535):
-        raise InvalidRequest(f"--listen {text}: {_FORMS}", key="listen")
+        raise InvalidRequest(f"{option} {text}: {_FORMS}", key=option.removeprefix("--"))
     return host, int(port)
 
 
 @contextmanager
-def serving(address: str | tuple[str, int], render: Callable[[], bytes]) -> Iterator[str]:
-    """Serve what `render` returns until the block ends. Yields the address as a URL, or as `unix:PATH`.
+def serving(address: str | tuple[str, int], pages: Pages) -> Iterator[str]:
+    """Serve the pages until the block ends. Yields the address of the metrics as a URL, or `unix:PATH`.
 
     Raises `InvalidRequest` if the address cannot be listened on.
     """
-    server = _server(address, render)
+    server = _server(address, pages)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, name="pinfold metrics", daemon=True)
     thread.start()
     try:
@@ -72,8 +91,8 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 16
 
-    def __init__(self, address: str | tuple[str, int], render: Callable[[], bytes]) -> None:
-        self.render = render
+    def __init__(self, address: str | tuple[str, int], pages: Pages) -> None:
+        self.pages = pages
         self._places = threading.BoundedSemaphore(_AT_ONCE)
         self.address_family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _Handler)  # type: ignore[arg-type]
@@ -126,14 +145,21 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
 
     def do_GET(self) -> None:
-        if self.path.partition("?")[0] != "/metrics":
-            self._answer(404, b"there is only /metrics\n")
+        path, _, query = self.path.partition("?")
+        page = self.server.pages.get(path)
+        if page is None:
+            self._answer(404, _PLAIN, f"there is only {' and '.join(self.server.pages)}\n".encode())
             return
-        self._answer(200, self.server.render())
+        try:
+            body = page.render(dict(parse_qsl(query, max_num_fields=_MOST_FIELDS)))
+        except (InvalidRequest, ValueError) as error:
+            self._answer(400, _PLAIN, f"{error}\n".encode(errors="replace"))
+            return
+        self._answer(200, page.content_type, body)
 
-    def _answer(self, status: int, body: bytes) -> None:
+    def _answer(self, status: int, content_type: str, body: bytes) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", CONTENT_TYPE)
+        self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Connection", "close")
         self.end_headers()
@@ -146,11 +172,11 @@ class _Handler(BaseHTTPRequestHandler):
         _log.debug(format, *args)
 
 
-def _server(address: str | tuple[str, int], render: Callable[[], bytes]) -> _Server:
+def _server(address: str | tuple[str, int], pages: Pages) -> _Server:
     if isinstance(address, str):
         _remove_stale(address)
     try:
-        return _Server(address, render)
+        return _Server(address, pages)
     except OSError as error:
         shown = f"{UNIX}{address}" if isinstance(address, str) else f"{address[0]}:{address[1]}"
         raise InvalidRequest(f"--listen {shown} cannot be used: {error.strerror}", key="listen") from error

@@ -16,6 +16,7 @@ from pinfold.core.settings import HostSettings, RepairScope
 from pinfold.drivers.port import Driver
 from pinfold.host.lock import refuse_if_owned
 from pinfold.watch import listener, textfile
+from pinfold.watch.history import answer, socket_path
 from pinfold.watch.journal import Journal, journal_path
 from pinfold.watch.loop import Publisher, Watch
 from pinfold.watch.options import WatchOptions
@@ -58,11 +59,17 @@ def serve_watch(
         watch = stack.enter_context(
             _opened(settings, options, publishers, read_settings, scope=options.repair, note=journal.note, alive=alive)
         )
+        history = listener.Page(content_type="application/json", render=lambda fields: answer(watch.history, fields))
+        try:
+            stack.enter_context(listener.serving(socket_path(settings), {listener.HISTORY: history}))
+        except InvalidRequest as error:
+            _log.warning("`pinfold host history` cannot ask this watch without --from: %s", error)
         where = ""
         if address is not None:
             from pinfold.watch.metrics import render
 
-            where = stack.enter_context(listener.serving(address, lambda: render(watch.state)))
+            metrics = listener.Page(content_type=listener.CONTENT_TYPE, render=lambda _: render(watch.state))
+            where = stack.enter_context(listener.serving(address, {listener.METRICS: metrics, listener.HISTORY: history}))
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: watch.stop())
         signal.signal(signal.SIGHUP, lambda *_: watch.hang_up())

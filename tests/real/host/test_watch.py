@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.real.host.bench import Bench
@@ -52,6 +53,22 @@ def test_the_watch_counts_what_threads_use_and_sees_one_that_is_moved(bench: Ben
     tenures = json.loads(pinfold(watch.config, "history", "--pcpu", "1", "--json").stdout)["tenures"]
     assert [[(owner["guest"], owner["class"]) for owner in one["owners"]] for one in tenures] == [[], [("web", "vcpu")], []]
     assert "guest web does not run any more (nova, share, server vm)" in pinfold(watch.config, "history").stdout
+
+
+def test_the_samples_of_the_last_minutes_are_shown_by_host_history(bench: Bench, tmp_path: Path) -> None:
+    with watching(tmp_path, bench.lab.uri) as watch:
+        define(bench, "web", cputune=PINS, nova=True, specs=SHARE)
+        watch.until_value("pinfold_guest_info", guest="web", state="running")
+
+        def samples() -> list[dict[str, Any]]:
+            found = json.loads(pinfold(watch.config, "host", "history", "--guest", "web", "--pcpus", "1", "--json").stdout or "{}")
+            return [row for row in found.get("guests", []) if any(row["work_millicpu"])]
+
+        rows = until(samples, "samples show the guest's work", seconds=300)
+        assert {"web"} == {row["name"] for row in rows}
+        assert "vcpu" in {row["thread_class"] for row in rows}
+        shown = pinfold(watch.config, "host", "history", "--from", f"unix:{watch.path}", "--minutes", "5").stdout
+        assert "web vcpu" in shown and "pCPU 1" in shown and "pool overhead" in shown
 
 
 def test_novas_share_guest_follows_pools_that_change_in_the_file(bench: Bench, tmp_path: Path) -> None:
