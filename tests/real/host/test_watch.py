@@ -56,15 +56,17 @@ def test_the_watch_counts_what_threads_use_and_sees_one_that_is_moved(bench: Ben
 
 
 def test_the_samples_of_the_last_minutes_are_shown_by_host_history(bench: Bench, tmp_path: Path) -> None:
+    if bench.lab.cgroups != "none":
+        pytest.skip("samples do not depend on cgroups, and take half a minute")
     with watching(tmp_path, bench.lab.uri) as watch:
         define(bench, "web", cputune=PINS, nova=True, specs=SHARE)
         watch.until_value("pinfold_guest_info", guest="web", state="running")
 
         def samples() -> list[dict[str, Any]]:
             found = json.loads(pinfold(watch.config, "host", "history", "--guest", "web", "--pcpus", "1", "--json").stdout or "{}")
-            return [row for row in found.get("guests", []) if any(row["work_millicpu"])]
+            return [row for row in found.get("guests", []) if any(number is not None for number in row["work_millicpu"])]
 
-        rows = until(samples, "samples show the guest's work", seconds=300)
+        rows = until(samples, "there are samples of the guest", seconds=300)
         assert {"web"} == {row["name"] for row in rows}
         assert "vcpu" in {row["thread_class"] for row in rows}
         shown = pinfold(watch.config, "host", "history", "--from", f"unix:{watch.path}", "--minutes", "5").stdout
