@@ -21,6 +21,7 @@ def define(
     name: str,
     *,
     vcpus: int = 1,
+    current: int | None = None,
     cputune: str = "",
     placement: str = "",
     nova: bool = False,
@@ -28,12 +29,16 @@ def define(
     iothreads: int = 0,
     run: bool = True,
 ) -> None:
-    """Define a domain of somebody else's with virsh, and start it. `specs` None: an older Nova, which writes no extra specs."""
+    """Define a domain of somebody else's with virsh, and start it. `specs` None: an older Nova, which writes no extra specs.
+
+    `current` of its vCPUs are there at the start.
+    """
     kind = "kvm" if bench.lab.kvm else "qemu"
     extra = "".join(f'<nova:extraSpec name="{key}">{value}</nova:extraSpec>' for key, value in (specs or {}).items())
     metadata = _NOVA.format(vcpus=vcpus, specs=f"<nova:extraSpecs>{extra}</nova:extraSpecs>" if specs is not None else "") if nova else ""
     text = f"""<domain type='{kind}'><name>{name}</name><uuid>{uuid.uuid4()}</uuid><metadata>{metadata}</metadata>
-    <memory unit='MiB'>16</memory><vcpu placement='static'{f" cpuset='{placement}'" if placement else ""}>{vcpus}</vcpu>
+    <memory unit='MiB'>16</memory>
+    <vcpu placement='static'{f" cpuset='{placement}'" if placement else ""}{f" current='{current}'" if current else ""}>{vcpus}</vcpu>
     {f"<iothreads>{iothreads}</iothreads>" if iothreads else ""}
     <cputune>{cputune}</cputune><os><type arch='x86_64' machine='pc'>hvm</type>
     <loader readonly='yes' type='rom'>{bench.rom}</loader></os><devices><emulator>/usr/bin/qemu-system-x86_64</emulator>

@@ -12,14 +12,19 @@ from pinfold.core.errors import InvalidRequest
 _SYSTEM: Final = "/run/libvirt"
 SYSTEM_STATE_DIR: Final = f"{_SYSTEM}/qemu"
 """The `state_dir` of the system's libvirt."""
+_CONFIG_DIR: Final = "/etc/libvirt/qemu"
 
 
 class Address(Struct, frozen=True, kw_only=True):
-    """`local`: the hypervisor's processes run on this host. `state_dir` holds NAME.pid and NAME.xml of running guests, '' if remote."""
+    """`local`: the hypervisor's processes run on this host. `state_dir` holds NAME.pid and NAME.xml of running guests, '' if remote.
+
+    `config_dir` holds NAME.xml of every persistent definition, as the daemon sees it; '' if it is not known.
+    """
 
     uri: str
     local: bool
     state_dir: str = ""
+    config_dir: str = ""
 
 
 def address(uri: str, *, run_dir: str = "", session_dir: str = "") -> Address:
@@ -46,4 +51,5 @@ def address(uri: str, *, run_dir: str = "", session_dir: str = "") -> Address:
     base = run_dir or (socket.rpartition("/")[0] if socket else "")
     if not base and parts.path == "/session":
         return Address(uri=uri, local=True, state_dir=f"{session_dir}/libvirt/qemu/run" if session_dir else "")
-    return Address(uri=uri, local=True, state_dir=f"{base or _SYSTEM}/qemu")
+    config = _CONFIG_DIR if parts.path == "/system" else ""
+    return Address(uri=uri, local=True, state_dir=f"{base or _SYSTEM}/qemu", config_dir=config)

@@ -5,6 +5,7 @@ The format is libvirt's formatcaps. It omits offline pCPUs (some releases list o
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 from xml.etree.ElementTree import Element
 
@@ -42,6 +43,7 @@ class BuildContext(Struct, frozen=True, kw_only=True):
     realtime_priority: int = 1
 
 
+@lru_cache(maxsize=4)
 def topology(text: str, *, offline: CpuSet = CpuSet()) -> Topology:
     """The topology in a capabilities XML. `offline` are the pCPUs that exist but are offline.
 

@@ -92,7 +92,9 @@ class LibvirtDriver:
 
     def guests(self) -> tuple[HostGuest, ...]:
         """Every guest, ordered by id, except those that end while they are read. Raises `Unavailable`."""
-        return self._guests.all()
+        found = self._guests.all()
+        self._threads.keep(found)
+        return found
 
     def definition(self, spec: GuestSpec) -> str:
         """The domain XML that `start` would use. Raises `InvalidRequest`."""

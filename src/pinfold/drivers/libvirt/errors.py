@@ -7,6 +7,7 @@ from typing import Final
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 
 # virErrorNumber, libvirt's ABI.
+NO_SUPPORT: Final = 3
 NO_DOMAIN: Final = 42
 INVALID_ARGUMENT: Final = 8
 OPERATION_INVALID: Final = 55

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final, TypeVar
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.drivers.kvm import process
-from pinfold.drivers.libvirt import capabilities, definition, errors, pins, state_files, status
+from pinfold.drivers.libvirt import capabilities, definition, errors, pins, status
 from pinfold.drivers.libvirt.calls import Call, OverdueError
 from pinfold.drivers.libvirt.connection import Connection, absent_is_fine, libvirt
 from pinfold.drivers.libvirt.guest_memory import HostPages
-from pinfold.drivers.port import Event, EventKind, GuestSpec, HostGuest
+from pinfold.drivers.libvirt.last_read import LastRead
+from pinfold.drivers.libvirt.state_files import Marks, StateFiles
+from pinfold.drivers.port import Event, EventKind, GuestSpec, GuestState, HostGuest
 from pinfold.linux import procfs
 
 _LIST_SECONDS: Final = 4.0
@@ -29,6 +32,14 @@ _STARTING: Final = (3, 11)
 """VIR_DOMAIN_PAUSED, VIR_DOMAIN_PAUSED_STARTING_UP."""
 _HOLDER: Final = "monitor="
 """If libvirt knows the act that it waits for, its message continues with `(held by monitor=…)`."""
+
+
+class _Listing(Struct, frozen=True, kw_only=True):
+    """The first answer of a reading: the ids of all guests, the guests that are still as last read, and the ids of those to be read."""
+
+    ids: tuple[str, ...]
+    same: tuple[HostGuest, ...] = ()
+    unread: tuple[str, ...]
 
 
 class Guests:
@@ -45,16 +56,15 @@ class Guests:
         self._address = connection.address
         self._host: tuple[capabilities.Platform, HostPages] | None = None
         self._ghosts: set[str] = set()
-        self._lock = threading.Lock()
-        self._known: dict[str, HostGuest | None] = {}
-        """Every guest as last read; None for one that is known only from an event."""
+        self._known = LastRead()
+        self.files = StateFiles(self._address)
         connection.events(self._hear)
 
     def all(self) -> tuple[HostGuest, ...]:
         """Every guest, ordered by id, except those that end while they are read. Raises `Unavailable`.
 
-        A guest that cannot be read in time appears as last read. If a guest blocks libvirt's list of guests, this reads the guests that
-        were there last and those that events have named since.
+        A guest is not read again while its files show that it is as last read. One that cannot be read in time appears as last read. If a
+        guest blocks libvirt's list of guests, this reads the guests that were there last and those that events have named since.
         """
         self._ready()
         found: list[HostGuest | None] = []
@@ -62,44 +72,52 @@ class Guests:
         while left is None or left:
             reading = self._calls.read(lambda connection, ids=left: self._read(connection, ids))  # type: ignore[misc]
             left = self._collect(reading, left, found)
+        self.files.keep({guest.name for guest in found if guest is not None})
         listed = (guest for guest in found if guest is not None and not self.is_ghost(guest))
         return tuple(sorted(listed, key=lambda guest: guest.id))
 
     def _collect(self, reading: Call[Any], ids: tuple[str, ...] | None, found: list[HostGuest | None]) -> tuple[str, ...]:
         """Add what a reading gives to `found`. Returns the ids that are still to be read because one of them blocked."""
         try:
-            listed: tuple[str, ...] = reading.next(self._calls.seconds(_LIST_SECONDS))
+            listing: _Listing = reading.next(self._calls.seconds(_LIST_SECONDS))
         except OverdueError:
             self._calls.blame(reading, "")
             if ids is not None:
                 raise Unavailable(f"libvirt at {self._address.uri} does not answer within {_LIST_SECONDS:.0f} s") from None
             return self._known_ids()
         if ids is None:
-            with self._lock:
-                self._known = {guest: self._known.get(guest) for guest in listed}
-        for index, guest in enumerate(listed):
+            self._known.list(listing.ids)
+        found += listing.same
+        for index, guest in enumerate(listing.unread):
             try:
                 seen = reading.next(self._calls.seconds(_READ_SECONDS))
             except OverdueError:
                 self._calls.blame(reading, guest)
                 found.append(self._as_last_read(guest))
-                return listed[index + 1 :]
+                return listing.unread[index + 1 :]
             found.append(seen)
         return ()
 
     def _read(self, connection: Any, ids: tuple[str, ...] | None) -> Iterator[Any]:
-        """Yields the ids of the guests (all if none are given), then each guest, None for one that has gone."""
-        domains: list[Any] = []
-        if ids is None:
+        """Yields a listing of the guests (of all if no ids are given), then each guest to be read, None for one that has gone."""
+        domains: dict[str, Any] = {}
+        marks = partial(self.files.marks, daemon=self.files.daemon())
+        if ids is not None:
+            unread = ids
+            yield _Listing(ids=ids, unread=ids)
+        else:
             with self._connection.translated("the guests cannot be listed", connection):
-                domains = connection.listAllDomains(0)
-            ids = tuple(domain.UUIDString() for domain in domains)
-        yield ids
-        for index, guest in enumerate(ids):
+                rows = {domain.UUIDString(): (domain, state) for domain, state in _states(connection)}
+            domains = {guest: domain for guest, (domain, _) in rows.items()}
+            known = {guest: None if state is None else self._known.unchanged(guest, state, marks) for guest, (_, state) in rows.items()}
+            unread = tuple(guest for guest, one in known.items() if one is None)
+            same = tuple(self._with_hangs(one) for one in known.values() if one is not None)
+            yield _Listing(ids=tuple(domains), same=same, unread=unread)
+        for guest in unread:
             if self._calls.hang(guest, reads=True) is not None:
                 yield self._as_last_read(guest)
             else:
-                yield self._seen(connection, guest, domains[index] if domains else None)
+                yield self._seen(connection, guest, marks, domains.get(guest))
 
     def one(self, guest: str) -> HostGuest:
         """The guest with that id. Raises `InvalidRequest` if there is none, `Unavailable`, and `GuestHangs` if it cannot be read."""
@@ -110,7 +128,7 @@ class Guests:
         def read(connection: Any) -> Iterator[HostGuest | None]:
             with self._connection.translated(f"guest {guest} cannot be read", connection):
                 found = self.domain(guest, connection)
-            yield self._seen(connection, guest, found)
+            yield self._seen(connection, guest, partial(self.files.marks, daemon=self.files.daemon()), found)
 
         reading = self._calls.read(read)
         try:
@@ -149,15 +167,13 @@ class Guests:
         self._known_host()
 
     def _known_ids(self) -> tuple[str, ...]:
-        with self._lock:
-            known = tuple(self._known)
+        known = self._known.ids()
         if not known:
             raise Unavailable(f"libvirt at {self._address.uri} does not list its guests within {_LIST_SECONDS:.0f} s")
         return known
 
     def _as_last_read(self, guest: str) -> HostGuest:
-        with self._lock:
-            known = self._known.get(guest)
+        known = self._known.guest(guest)
         if known is None:
             raise Unavailable(f"guest {guest} cannot be read: libvirt does not answer within {_READ_SECONDS:.0f} s")
         return replace(known, hangs=self._hangs(known))
@@ -169,11 +185,13 @@ class Guests:
             return ""
         return hang.sentence() + (f"; its QEMU process {guest.pid} {process.doing(guest.pid)}" if guest.pid is not None else "")
 
+    def _with_hangs(self, guest: HostGuest) -> HostGuest:
+        hangs = self._hangs(guest)
+        return replace(guest, hangs=hangs) if hangs else guest
+
     def _hear(self, event: Event) -> None:
-        """Remember a guest that an event names, in case guests cannot be listed."""
-        if event.kind in (EventKind.DEFINED, EventKind.STARTED) and event.guest:
-            with self._lock:
-                self._known.setdefault(event.guest, None)
+        """Read a guest that an event names anew, and remember a new one, in case guests cannot be listed."""
+        self._known.hear(event.guest, new=event.kind in (EventKind.DEFINED, EventKind.STARTED))
 
     def domain(self, guest: str, connection: Any = None) -> Any:
         """libvirt's own object of the guest with that id. Raises `InvalidRequest` if there is none, and libvirt's own error."""
@@ -200,7 +218,7 @@ class Guests:
             return False
         with self._connection.translated(f"guest {guest.name} cannot be read"):
             state = tuple(self.domain(guest.id).state())
-        known = state_files.status_of(self._address.state_dir, guest.name)
+        known = self.files.status(guest.name)
         if state != _STARTING or known is None or known.pid or procfs.processes_with("-uuid", guest.id):
             return False
         if guest.id not in self._ghosts:
@@ -231,11 +249,13 @@ class Guests:
             self._host = (capabilities.platform(text), HostPages(cells=cells, default_huge_kib=huge or 2048))
         return self._host
 
-    def _seen(self, connection: Any, guest_id: str, domain: Any = None) -> HostGuest | None:
+    def _seen(self, connection: Any, guest_id: str, marks_of: Callable[[str], Marks | None], domain: Any = None) -> HostGuest | None:
         """The guest as it is now; None if it has gone."""
         with self._connection.translated("a guest cannot be read", connection), absent_is_fine():
             if domain is None:
                 domain = connection.lookupByUUIDString(guest_id)
+            # Take the marks first: what changes after that is read the next time.
+            marks = marks_of(domain.name())
             state, reason = domain.state()
             text = domain.XMLDesc(0)
             persistent = bool(domain.isPersistent())
@@ -247,15 +267,22 @@ class Guests:
                 raise InvalidRequest(f"guest {domain.name()} cannot be read: {error}", key="guest") from error
             if guest.active:
                 kept = pins.pins_of(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)) if persistent else None
-                first = kept not in (None, guest.pins) and state_files.defined_before_start(self._address.state_dir, guest.name)
-                guest = replace(guest, pid=state_files.pid_of(self._address.state_dir, guest.name), kept=kept, kept_first=first)
-            with self._lock:
-                self._known[guest.id] = guest
-            hangs = self._hangs(guest)
-            return replace(guest, hangs=hangs) if hangs else guest
-        with self._lock:
-            self._known.pop(guest_id, None)
+                first = kept not in (None, guest.pins) and self.files.defined_before_start(guest.name)
+                guest = replace(guest, pid=self.files.pid(guest.name), kept=kept, kept_first=first)
+            return self._with_hangs(self._known.keep(guest, marks))
+        self._known.forget(guest_id)
         return None
+
+
+def _states(connection: Any) -> list[tuple[Any, GuestState | None]]:
+    """Every domain with its state, in one call; with None from a libvirt that does not tell the states of all at once."""
+    try:
+        rows = connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE, 0)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != errors.NO_SUPPORT:
+            raise
+        return [(domain, None) for domain in connection.listAllDomains(0)]
+    return [(domain, status.state_of(row["state.state"], row["state.reason"]) if "state.state" in row else None) for domain, row in rows]
 
 
 def _ghost_sentence(name: str, state_dir: str) -> str:

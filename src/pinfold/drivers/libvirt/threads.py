@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import Any, Final
 
 from pinfold.core.drift import ExpectedMasks
 from pinfold.core.overhead import ObservedThread
 from pinfold.drivers.kvm import qmp, thread_moves, witness
-from pinfold.drivers.libvirt import pins, state_files, status
+from pinfold.drivers.libvirt import pins, status
 from pinfold.drivers.libvirt.connection import Connection, libvirt
 from pinfold.drivers.libvirt.guests import Guests
 from pinfold.drivers.port import GuestHangs, HostGuest, Observation, Witness
@@ -29,12 +29,20 @@ class Threads:
         self._walks: witness.Walks = {}
         self._iothreads: dict[str, tuple[tuple[int, ...], Mapping[int, int | None]]] = {}
 
+    def keep(self, guests: Collection[HostGuest]) -> None:
+        """Forget what is known of all other guests."""
+        pids, ids = {guest.pid for guest in guests}, {guest.id for guest in guests}
+        for pid in self._walks.keys() - pids:
+            self._walks.pop(pid, None)
+        for guest in self._iothreads.keys() - ids:
+            self._iothreads.pop(guest, None)
+
     def observation(self, guest: HostGuest) -> Observation:
         """Every thread of the guest. See `Driver.observe`."""
         if not self._connection.address.local:
             return self._unverified(guest)
         # Read it again: the process that `guest` knew may have ended, and its id may belong to another process.
-        pid = state_files.pid_of(self._connection.address.state_dir, guest.name)
+        pid = self._guests.files.pid(guest.name)
         if pid is None:
             return Observation(threads=(), witness=witness.PROCFS if self._told is None else self._told.label)
         return witness.observation(
@@ -62,7 +70,7 @@ class Threads:
 
     def _vcpu_threads(self, guest: HostGuest, pid: int) -> Mapping[int, int]:
         """Thread id -> vCPU, from libvirt's status file, else (only for our guests) from QEMU itself."""
-        told = state_files.status_of(self._connection.address.state_dir, guest.name)
+        told = self._guests.files.status(guest.name)
         if told is not None and told.pid == pid and told.vcpus:
             return told.vcpus
         return qmp.vcpu_threads(answer) if (answer := self._ask(guest, "query-cpus-fast")) else {}
