@@ -96,7 +96,7 @@ def measure(folder: Path, guests: int, rounds: int, rest_seconds: float) -> Meas
             gc.collect()
             for _ in range(rounds):
                 own, other = time.process_time(), cpu_seconds(libvirtd)
-                found = sweep(driver, settings)
+                found = sweep(driver, settings, before=found)
                 usage = accumulated(usage, found.sample)
                 spent.append(time.process_time() - own)
                 theirs.append(cpu_seconds(libvirtd) - other)

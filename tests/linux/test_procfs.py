@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.linux.tree import add_process, add_thread
 
 from pinfold.core.cpuset import CpuSet
@@ -212,6 +213,22 @@ def test_this_process_is_seen_as_it_is() -> None:
     assert set(me.allowed) == os.sched_getaffinity(0)
     assert me.scheduler == "other"
     assert procfs.start_ticks(os.getpid()) == me.start_ticks
+
+
+def test_a_mask_that_changes_is_seen_in_a_thread_that_is_known() -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        whole = os.sched_getaffinity(process.pid)
+        os.sched_setaffinity(process.pid, {min(whole)})
+        (before,) = procfs.threads(process.pid)
+        assert procfs.threads(process.pid, before=[before])[0] is before
+        os.sched_setaffinity(process.pid, whole)
+        (now,) = procfs.threads(process.pid, before=[before])
+        assert set(now.allowed) == whole
+        other = replace(before, start_ticks=before.start_ticks - 1, allowed=now.allowed)
+        assert procfs.threads(process.pid, before=[other])[0] == now
+        process.kill()
+        process.wait()
+        assert procfs.threads(process.pid, before=[before]) == ()
 
 
 def test_what_may_not_be_read_is_unavailable(tmp_path: Path) -> None:

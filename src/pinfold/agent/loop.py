@@ -31,6 +31,7 @@ from pinfold.agent.story import Stories
 from pinfold.agent.story_file import read_stories, stories_path, write_stories
 from pinfold.agent.wire import Hello
 from pinfold.core.errors import InvalidRequest, PinfoldError
+from pinfold.core.host_map import HostMap
 from pinfold.core.options import Option
 from pinfold.core.pools import PoolConfig, build_pools
 from pinfold.core.settings import HostSettings, RepairScope
@@ -43,7 +44,7 @@ from pinfold.host.map import map_of
 from pinfold.host.measure import sample
 from pinfold.host.repair import drifted_guests, repair_guest
 from pinfold.host.samples import Samples
-from pinfold.host.survey import survey
+from pinfold.host.survey import Survey, survey
 from pinfold.host.verify import verify
 
 _log = logging.getLogger(__name__)
@@ -90,6 +91,8 @@ class Agent:
         self._performer = Performer(driver, settings, service, owner)
         self._read_options = read_options
         self._usage: Usage | None = None
+        self._seen: Survey | None = None
+        self._audited: tuple[Audit, HostMap] | None = None
         self._samples = Samples(sweep_seconds)
         self._pool_file = pool_file
         rules = Rules(
@@ -187,7 +190,8 @@ class Agent:
             case actions.PollOrders(after=after):
                 return events.OrdersRead(parsed=self._service.orders(after=after, wait=_POLL_SECONDS), polled=True, when=now())
             case actions.Look():
-                return events.Looked(seen=survey(self._driver, self._settings), facts=self._facts(), when=now())
+                self._seen = survey(self._driver, self._settings, self._seen)
+                return events.Looked(seen=self._seen, facts=self._facts(), when=now())
             case actions.SendReport(report=report):
                 return events.Welcomed(welcome=self._service.hello(Hello(name=self._settings.host, report=report)), when=now())
             case actions.SendHeartbeat():
@@ -245,16 +249,20 @@ class Agent:
 
     def _audit(self, action: actions.Audit) -> events.Audited:
         unread: dict[str, str] = {}
-        found = audit_of(self._driver, self._settings, action.seen, lambda guest, error: unread.update({guest.id: str(error)}))
+        last, drawn = self._audited or (None, None)
+        found = audit_of(self._driver, self._settings, action.seen, lambda guest, error: unread.update({guest.id: str(error)}), last)
+        if drawn is None or last is None or found.seen is not last.seen:
+            drawn = map_of(found.seen)
+        self._audited = found, drawn
         mine = {guest.guest.id for guest in found.guests if guest.guest.record is not None and guest.guest.record.owner == self._owner}
         drifted = tuple(one for one in drifted_guests(self._driver, found, RepairScope.OURS) if one.guest_id in mine)
         running = frozenset(str(guest.id) for guest in action.seen.guests if guest.active)
-        self._measure(found)
+        self._measure(found, drawn)
         return events.Audited(findings=found.findings, unread=unread, drifted=drifted, running=running, when=now())
 
-    def _measure(self, found: Audit) -> None:
+    def _measure(self, found: Audit, drawn: HostMap) -> None:
         """Add a sample of an audited host. There is one audit at a time."""
-        measured = sample(found, map_of(found.seen))
+        measured = sample(found, drawn)
         self._usage = accumulated(self._usage, measured)
         self._samples.add(self._usage, measured.unread, {guest.id: guest.name for guest in found.seen.guests}, now())
 

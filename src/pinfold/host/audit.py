@@ -7,6 +7,7 @@ their pins (`host.nova`). For all other guests there is one rule: they may not f
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import is_
 
 from msgspec import Struct, structs
 
@@ -32,12 +33,12 @@ from pinfold.core.drift.steps import ShutDown
 from pinfold.core.errors import PinfoldError
 from pinfold.core.fit.model import Fit
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.port import Driver, HostGuest, Record
+from pinfold.drivers.port import Driver, HostGuest, Observation, Record
 from pinfold.host import nova
 from pinfold.host.claims import owners, reading_of, subject_of
 from pinfold.host.foreign_processes import default_set, foreign_processes
-from pinfold.host.survey import Survey, own_machine, own_pins, survey
-from pinfold.host.verify import Verdict, verify, with_commands
+from pinfold.host.survey import Survey, own_pins, survey
+from pinfold.host.verify import Verdict, compared, with_commands
 from pinfold.linux import numa
 
 _ON_THE_HOST = "run the audit on the host itself; from afar there is no word on single threads"
@@ -46,13 +47,15 @@ _ON_THE_HOST = "run the audit on the host itself; from afar there is no word on 
 class Audit(Struct, frozen=True, kw_only=True):
     """The result for a host: its guests, ordered by id, and the findings about the host as a whole.
 
-    `verified` is False for a remote hypervisor, whose reports cannot be checked against procfs.
+    `verified` is False for a remote hypervisor, whose reports cannot be checked against procfs. `of_survey` are those findings about the
+    host that follow from the survey alone.
     """
 
     seen: Survey
     guests: tuple[Verdict, ...]
     host_findings: tuple[Finding, ...]
     verified: bool
+    of_survey: tuple[Finding, ...] = ()
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -71,37 +74,66 @@ def audit(driver: Driver, settings: HostSettings) -> Audit:
 
 
 def audit_of(
-    driver: Driver, settings: HostSettings, seen: Survey, unreadable: Callable[[HostGuest, PinfoldError], None] | None = None
+    driver: Driver,
+    settings: HostSettings,
+    seen: Survey,
+    unreadable: Callable[[HostGuest, PinfoldError], None] | None = None,
+    before: Audit | None = None,
 ) -> Audit:
-    """Audit the host of a survey. If a guest cannot be read, raises `Unavailable`, or calls `unreadable` and leaves the guest out."""
+    """Audit the host of a survey. If a guest cannot be read, raises `Unavailable`, or calls `unreadable` and leaves the guest out.
+
+    `before` is an earlier audit by the same settings. All threads and processes are read again. What was concluded from the same evidence
+    is taken from that audit, and if nothing has changed, it is returned itself.
+    """
+    last = before if before is not None and before.seen is seen else None
+    known = {} if last is None else {verdict.guest.id: verdict for verdict in last.guests}
     guests: list[Verdict] = []
     for guest in seen.guests:
         try:
-            guests.append(judge(driver, settings, seen, guest))
+            guests.append(judge(driver, settings, seen, guest, known.get(guest.id)))
         except PinfoldError as error:
             if unreadable is None:
                 raise
             unreadable(guest, error)
-    found = two_owners(owners(seen)) + _pools_missing(driver, settings, seen)
-    if driver.local and own_machine(seen.state.topology):
+    found = of_survey = two_owners(owners(seen)) + _pools_missing(driver, settings, seen) if last is None else last.of_survey
+    if seen.own_machine:
         found += with_commands(driver, Subject(name=""), _strangers(seen))
     if not driver.local:
         guests = [structs.replace(guest, findings=_from_afar(guest.findings)) for guest in guests]
-    return Audit(seen=seen, guests=tuple(guests), host_findings=found, verified=driver.local)
+    if last is not None and found == last.host_findings and len(guests) == len(last.guests) and all(map(is_, guests, last.guests)):
+        return last
+    return Audit(seen=seen, guests=tuple(guests), host_findings=found, verified=driver.local, of_survey=of_survey)
 
 
-def judge(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest) -> Verdict:
-    """The result for one guest of a surveyed host."""
+def judge(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest, before: Verdict | None = None) -> Verdict:
+    """The result for one guest of a surveyed host; `before` itself, an earlier result by the same survey and settings, if it is the same.
+
+    Reads the guest's threads and where its memory lies.
+    """
+    observation = driver.observe(guest) if guest.active else None
+    if before is not None and before.guest is guest and before.observation == observation:
+        found = before
+    else:
+        found = _judged(driver, settings, seen, guest, observation)
+    known = tuple(finding for finding in found.findings if finding.code is not FindingCode.MEMORY_CELL)
+    findings = known + _memory(settings, seen, guest)
+    return found if findings == found.findings else structs.replace(found, findings=findings)
+
+
+def _judged(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest, observation: Observation | None) -> Verdict:
+    """The result by the survey and the threads alone."""
     if guest.record is not None:
-        return _ours(driver, settings, seen, guest, guest.record)
+        return _ours(driver, settings, seen, guest, guest.record, observation)
     if guest.nova is not None and not guest.problem:
-        return _nova(driver, settings, seen, guest)
-    return _other(driver, settings, seen, guest)
+        return _nova(driver, settings, seen, guest, observation)
+    return _other(driver, settings, seen, guest, observation)
 
 
-def _ours(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest, record: Record) -> Verdict:
+def _ours(
+    driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest, record: Record, observation: Observation | None
+) -> Verdict:
     online = seen.state.topology.online
-    verdict = verify(driver, settings, guest, online=online)
+    verdict = compared(driver, settings, guest, observation, online=online)
     pools = outside_pools(subject_of(settings, guest), place_of(record.fit), seen.state.pools, online)
     return structs.replace(
         verdict,
@@ -109,15 +141,13 @@ def _ours(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest
             *verdict.findings,
             *pools,
             *(_siblings(settings, seen, guest, record.fit.pinned, kept=record.fit.taken) if record.fit.idle_siblings else ()),
-            *_memory(driver, settings, seen, guest, _recorded_memory(seen, record.fit)),
         ),
     )
 
 
-def _nova(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest) -> Verdict:
+def _nova(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest, observation: Observation | None) -> Verdict:
     subject, online = subject_of(settings, guest), seen.state.topology.online
     reading = reading_of(seen, subject, guest)
-    observation = driver.observe(guest) if guest.active else None
     pools = None if seen.configured is None else seen.state.pools
     return Verdict(
         guest=guest,
@@ -128,18 +158,16 @@ def _nova(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest
         findings=(
             *with_commands(driver, subject, nova.judged(subject, guest, reading, observation, pools, online)),
             *(_siblings(settings, seen, guest, reading.place.alone) if nova.keeps_siblings_idle(guest) else ()),
-            *_memory(driver, settings, seen, guest, _novas_memory(seen, guest, reading.place)),
         ),
     )
 
 
-def _other(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest) -> Verdict:
+def _other(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest, observation: Observation | None) -> Verdict:
     subject, pools, online = subject_of(settings, guest), seen.state.pools, seen.state.topology.online
     findings: tuple[Finding, ...] = ()
     if guest.problem:
         findings = (record_unreadable(subject, guest.problem, driver.repair_command(subject, (ShutDown(),))),)
     own = own_pins(guest, seen.state.topology)
-    observation = driver.observe(guest) if guest.active else None
     if observation is not None:
         found = foreign_floating(subject, observation.threads, own, guest.vcpus, pools, online)
         findings += with_commands(driver, subject, found)
@@ -178,13 +206,16 @@ def _novas_memory(seen: Survey, guest: HostGuest, place: Place) -> ExpectedMemor
     return ExpectedMemory(cells=cells, huge_mib=huge)
 
 
-def _memory(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest, wanted: ExpectedMemory | None) -> tuple[Finding, ...]:
+def _memory(settings: HostSettings, seen: Survey, guest: HostGuest) -> tuple[Finding, ...]:
     """The finding for memory of a running guest on a wrong cell. Needs a host with several cells that this machine's procfs shows."""
-    topology = seen.state.topology
-    several = len(topology.cells) > 1 and driver.local and own_machine(topology)
-    if wanted is None or not several or not guest.active or guest.pid is None:
+    if len(seen.state.topology.cells) < 2 or not seen.own_machine or not guest.active or guest.pid is None:
         return ()
-    return misplaced_memory(subject_of(settings, guest), wanted, numa.areas(guest.pid))
+    wanted = None
+    if guest.record is not None:
+        wanted = _recorded_memory(seen, guest.record.fit)
+    elif guest.nova is not None and not guest.problem:
+        wanted = _novas_memory(seen, guest, reading_of(seen, subject_of(settings, guest), guest).place)
+    return () if wanted is None else misplaced_memory(subject_of(settings, guest), wanted, numa.areas(guest.pid))
 
 
 def _pools_missing(driver: Driver, settings: HostSettings, seen: Survey) -> tuple[Finding, ...]:

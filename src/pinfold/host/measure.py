@@ -11,7 +11,6 @@ from pinfold.core.pools import Pools
 from pinfold.core.usage import GuestTimes, Sample, ThreadTimes
 from pinfold.drivers.port import Observation
 from pinfold.host.audit import Audit
-from pinfold.host.survey import own_machine
 from pinfold.host.verify import Verdict
 from pinfold.linux import schedstat
 
@@ -29,7 +28,7 @@ def sample(found: Audit, drawn: HostMap) -> Sample:
     return Sample(
         guests=guests,
         unread=frozenset(guest.id for guest in found.seen.guests if guest.active and guest.id not in read),
-        busy_ns=tuple(sorted(schedstat.busy_times().items())) if own_machine(found.seen.state.topology) else (),
+        busy_ns=tuple(sorted(schedstat.busy_times().items())) if found.seen.own_machine else (),
         owned=tuple(_owned(found.guests, drawn)),
         pools=named_pools(found.seen.state.pools),
     )

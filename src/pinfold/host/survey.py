@@ -22,7 +22,8 @@ class Survey(Struct, frozen=True, kw_only=True):
     """One host at one moment: its state as the engine reads it, every guest (ordered by id), and the warnings about its pools.
 
     `reserved_pcpus` of the shared pool are kept for the host. `power_managed` means that Nova switches dedicated pCPUs off and on.
-    `configured` are the pools with their offline members, None if no file configures pools.
+    `configured` are the pools with their offline members, None if no file configures pools. `own_machine`: the host is this machine.
+    `inputs` is everything that the survey was made of: the same inputs give the same survey.
     """
 
     state: HostState
@@ -31,6 +32,8 @@ class Survey(Struct, frozen=True, kw_only=True):
     reserved_pcpus: int = 0
     power_managed: bool = False
     configured: Pools | None = None
+    own_machine: bool = False
+    inputs: tuple[object, ...] = ()
 
     @property
     def switched_off(self) -> CpuSet:
@@ -75,15 +78,22 @@ def names_of(guest: HostGuest) -> tuple[str, ...]:
     return (guest.name, guest.server) if guest.server else (guest.name,)
 
 
-def survey(driver: Driver, settings: HostSettings) -> Survey:
-    """Survey the host as it is now. Raises `Unavailable` if the hypervisor is away, `InvalidRequest` if the pools do not fit the host.
+def survey(driver: Driver, settings: HostSettings, before: Survey | None = None) -> Survey:
+    """Survey the host as it is now; `before` itself if nothing has changed since that survey.
 
     A stopped guest of ours keeps its claim. A claimed pCPU that has left the dedicated pool stays claimed; it is retiring.
+    Raises `Unavailable` if the hypervisor is away, `InvalidRequest` if the pools do not fit the host.
     """
     topology = driver.topology()
-    isolated, usable = _kernel_sets(driver, topology)
-    pools, warnings = build_pools(settings.pools, topology, isolated=isolated, usable=usable)
+    own = driver.local and own_machine(topology)
+    # The files of this machine do not describe a remote host and a synthetic lab, so nothing is known there.
+    isolated, usable = (sysfs.isolated(), cgroup.machine_cpus()) if own else (CpuSet(), None)
+    name = settings.host or (socket.gethostname() if driver.local else driver.uri)
     guests = driver.guests()
+    inputs = (name, settings, topology, own, isolated, usable, guests)
+    if before is not None and before.inputs == inputs:
+        return before
+    pools, warnings = build_pools(settings.pools, topology, isolated=isolated, usable=usable)
     others = [foreign(guest, pools, topology) for guest in guests if guest.record is None]
     owned = CpuSet(cpu for guest in guests if guest.record is not None for cpu in guest.record.fit.taken)
     others += [found for guest in guests if (found := lingering(guest, pools.dedicated - owned)) is not None]
@@ -97,7 +107,7 @@ def survey(driver: Driver, settings: HostSettings) -> Survey:
         limits=settings.limits,
         ledger=ledger,
         traits=own_traits(topology, pools),
-        name=settings.host or (socket.gethostname() if driver.local else driver.uri),
+        name=name,
     )
     return Survey(
         state=state,
@@ -106,6 +116,8 @@ def survey(driver: Driver, settings: HostSettings) -> Survey:
         reserved_pcpus=settings.reserved_pcpus,
         power_managed=settings.pools.power_managed,
         configured=configured_pools(settings.pools),
+        own_machine=own,
+        inputs=inputs,
     )
 
 
@@ -142,16 +154,6 @@ def own_pins(guest: HostGuest, topology: Topology) -> CpuSet:
 def _pinned_sets(pins: DefinedPins) -> tuple[CpuSet, ...]:
     emulator = () if pins.emulator is None else (pins.emulator,)
     return (*(cpus for _, cpus in pins.vcpus), *emulator, *(cpus for _, cpus in pins.iothreads))
-
-
-def _kernel_sets(driver: Driver, topology: Topology) -> tuple[CpuSet, CpuSet | None]:
-    """The kernel's `isolated` pCPUs and those that guests may use, if this machine's files describe that host.
-
-    For a remote hypervisor and a synthetic lab they do not, and nothing is known.
-    """
-    if not driver.local or not own_machine(topology):
-        return CpuSet(), None
-    return sysfs.isolated(), cgroup.machine_cpus()
 
 
 def own_machine(topology: Topology) -> bool:

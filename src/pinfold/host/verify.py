@@ -68,10 +68,15 @@ def verify(driver: Driver, settings: HostSettings, guest: HostGuest, *, online: 
 
     Raises `InvalidRequest` for a guest that is not ours, `Unavailable` if procfs or the hypervisor cannot be read.
     """
+    record_of(guest)
+    return compared(driver, settings, guest, driver.observe(guest) if guest.active else None, online=online)
+
+
+def compared(driver: Driver, settings: HostSettings, guest: HostGuest, observation: Observation | None, *, online: CpuSet) -> Verdict:
+    """The verdict on one guest of ours by an observation of its threads, None if it does not run. Raises `InvalidRequest` like `verify`."""
     record = record_of(guest)
     recorded = masks(record.fit)
     subject = subject_of(settings, guest)
-    observation = driver.observe(guest) if guest.active else None
     findings = compare(
         subject,
         recorded,

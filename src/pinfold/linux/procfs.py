@@ -67,16 +67,17 @@ class Walk(Struct, frozen=True, kw_only=True):
     stable: bool = True
 
 
-def threads(pid: int, *, proc: Path = PROC) -> tuple[Thread, ...]:
+def threads(pid: int, *, proc: Path = PROC, before: Iterable[Thread] = ()) -> tuple[Thread, ...]:
     """The threads of process `pid` in one walk, ordered by id; none if there is no such process.
 
-    Raises `Unavailable` if procfs may not be read.
+    A thread of this machine that is as it was in `before` is returned as the same object. Raises `Unavailable` if procfs may not be read.
     """
+    known = {thread.tid: thread for thread in before} if proc is PROC else {}
     with task_folder(pid, proc=proc) as folder:
         if folder is None:
             return ()
         listed = _forgiving(lambda: os.listdir(folder), f"{proc}/{pid}/task") or ()
-        found = (_thread(name, int(name), folder) for name in sorted(filter(str.isdigit, listed), key=int))
+        found = (_thread(name, int(name), folder, known.get(int(name))) for name in sorted(filter(str.isdigit, listed), key=int))
         return tuple(thread for thread in found if thread is not None)
 
 
@@ -90,7 +91,7 @@ def settled_threads(
     """
     before = _ordered(threads(pid, proc=proc) + also()) if before is None else before
     for _ in range(_WALKS):
-        now = _ordered(threads(pid, proc=proc) + also())
+        now = _ordered(threads(pid, proc=proc, before=before) + also())
         if now == before:
             return Walk(threads=before)
         if _identity(now) == _identity(before):
@@ -271,30 +272,59 @@ def _ordered(found: Iterable[Thread]) -> tuple[Thread, ...]:
     return tuple(sorted(found, key=lambda thread: thread.tid))
 
 
-def _thread(path: str, tid: int, folder: int | None = None) -> Thread | None:
-    """The thread in the folder at `path`, which may be below an open `folder`; None if it has ended."""
-    stat, status = read(f"{path}/stat", folder=folder), read(f"{path}/status", folder=folder)
-    if stat is None or status is None:
+def _thread(path: str, tid: int, folder: int | None = None, before: Thread | None = None) -> Thread | None:
+    """The thread in the folder at `path`, which may be below an open `folder`; None if it has ended. `before` is one of this machine's."""
+    stat = read(f"{path}/stat", folder=folder)
+    if stat is None:
         return None
     begin, end = stat.index(b"("), stat.rindex(b")")
     fields = stat[end + 1 :].split()
     if fields[0] in b"ZX":
         # A zombie does not run; its mask is left over.
         return None
-    flags, policy = int(fields[6]), int(fields[38])
-    _, found, rest = status.partition(b"\nCpus_allowed_list:")
-    if not found:
-        raise Unavailable(f"{path}/status has no Cpus_allowed_list")
-    return Thread(
+    flags, policy, start = int(fields[6]), int(fields[38]), int(fields[19])
+    same = before is not None and before.start_ticks == start and _is_still_on(tid, before.allowed)
+    allowed = before.allowed if same and before is not None else _allowed(path, folder)
+    if allowed is None:
+        return None
+    found = Thread(
         tid=tid,
         comm=stat[begin + 1 : end].decode("utf-8", errors="replace"),
-        allowed=_cpus(rest.partition(b"\n")[0]),
+        allowed=allowed,
         scheduler=_SCHEDULERS.get(policy) or str(policy),
         priority=int(fields[37]),
-        start_ticks=int(fields[19]),
+        start_ticks=start,
         in_kernel=bool(flags & (_KERNEL_THREAD | _USER_WORKER)),
         io_worker=bool(flags & _IO_WORKER),
     )
+    return before if found == before else found
+
+
+def _allowed(path: str, folder: int | None) -> CpuSet | None:
+    status = read(f"{path}/status", folder=folder)
+    if status is None:
+        return None
+    _, found, rest = status.partition(b"\nCpus_allowed_list:")
+    if not found:
+        raise Unavailable(f"{path}/status has no Cpus_allowed_list")
+    return _cpus(rest.partition(b"\n")[0])
+
+
+def _is_still_on(tid: int, allowed: CpuSet) -> bool:
+    """Whether the online pCPUs that the thread may run on are exactly `allowed`. This is one system call, and `status` is the longest file.
+
+    It does not show offline pCPUs in a mask. Where `allowed` has some, the answer is no, and `status` is read; where the mask gets one, it
+    is seen once that pCPU is online.
+    """
+    try:
+        return os.sched_getaffinity(tid) == _members(allowed.mask)
+    except OSError:
+        return False
+
+
+@lru_cache(maxsize=1024)
+def _members(mask: int) -> frozenset[int]:
+    return frozenset(CpuSet.from_mask(mask))
 
 
 @lru_cache(maxsize=1024)
@@ -342,8 +372,9 @@ def read(path: str, most_bytes: int | None = None, *, folder: int | None = None)
     try:
         if most_bytes is not None:
             return os.read(file, most_bytes)
+        # procfs gives as much as fits, so less than that is the end.
         content = piece = os.read(file, _PIECE)
-        while piece:
+        while len(piece) == _PIECE:
             piece = os.read(file, _PIECE)
             content += piece
         return content

@@ -91,11 +91,11 @@ class Journal:
         """Write what changed since the last snapshot, and the snapshot. Returns the changes."""
         with self._writing() as cursor:
             before, seen = self._before(cursor)
-            found = changes(before or EMPTY, now)
+            found = () if before is now else changes(before or EMPTY, now)
             if before is not None and at - seen > GAP_SECONDS:
                 found = (Change(kind=ChangeKind.UNWATCHED, before=repr(seen)), *found)
             self._write(cursor, found, at)
-            if before is None or before != now:
+            if before is not now and before != now:
                 cursor.execute("INSERT OR REPLACE INTO kept VALUES ('snapshot', ?)", (snapshots.encode(now),))
             cursor.execute("INSERT OR REPLACE INTO kept VALUES ('seen', ?)", (repr(at),))
             if before is None:

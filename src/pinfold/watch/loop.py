@@ -29,7 +29,7 @@ from pinfold.watch.messages import Action, Event
 from pinfold.watch.pools import Follower, PoolsMode
 from pinfold.watch.state import State
 from pinfold.watch.step import due_at, step
-from pinfold.watch.sweep import sweep
+from pinfold.watch.sweep import SweepResult, sweep
 
 _log = logging.getLogger(__name__)
 
@@ -82,6 +82,7 @@ class Watch:
         self._events: queue.SimpleQueue[Event | Exception] = queue.SimpleQueue()
         self._actions: queue.SimpleQueue[Action | None] = queue.SimpleQueue()
         self._busy_since: float | None = None
+        self._last: SweepResult | None = None
 
     @property
     def state(self) -> State:
@@ -191,7 +192,7 @@ class Watch:
 
     def _sweep(self, action: messages.Sweep) -> messages.Swept:
         stamp = self._stamp()
-        found = sweep(self._driver, action.settings, action.scope, self._flavors)
+        found = self._last = sweep(self._driver, action.settings, action.scope, self._flavors, self._last)
         return messages.Swept(
             when=now(),
             snapshot=found.snapshot,

@@ -110,7 +110,7 @@ def _swept(draft: Draft, event: Swept) -> None:
     draft.change(
         sweeping=False,
         book=book,
-        snapshot=replace(event.snapshot, findings=(*event.snapshot.findings, *given_up)),
+        snapshot=replace(event.snapshot, findings=(*event.snapshot.findings, *given_up)) if given_up else event.snapshot,
         usage=accumulated(state.usage, event.sample),
         swept_time=event.when.time,
         sweep_seconds=event.seconds,

@@ -31,14 +31,14 @@ class ThreadMover(Protocol):
 class Seen(Struct, frozen=True, kw_only=True):
     """What an observation of a process was made of: if all is the same again, so is the observation.
 
-    `paths` are the threads' cgroups, `masks` what another witness than procfs told about them, the main thread last.
+    `paths` are the threads' cgroups, `masks` what another witness than procfs told about each thread.
     """
 
     walk: procfs.Walk
     paths: tuple[str, ...]
     vcpus: Mapping[int, int]
     iothreads: Mapping[int, int | None]
-    masks: tuple[CpuSet | None, ...] = ()
+    masks: Mapping[int, CpuSet | None] = {}
 
 
 Walks = dict[int, tuple[Seen, Observation]]
@@ -65,7 +65,7 @@ def observation(
     tids = [thread.tid for thread in walk.threads]
     paths = cgroup.paths(pid, tids, proc=proc)
     known = {} if not tids or any(map(cgroup.leaf_of_path, paths)) else iothreads()
-    masks = () if witness is None else tuple(map(witness.allowed, (*tids, pid)))
+    masks = {} if witness is None else {tid: witness.allowed(tid) for tid in {*tids, pid}}
     seen = Seen(walk=walk, paths=paths, vcpus=vcpus, iothreads=known, masks=masks)
     made = before if before is not None and seen == last else _observation(pid, seen, witness, proc)
     if walks is not None:
@@ -86,9 +86,9 @@ def _observation(pid: int, seen: Seen, witness: Witness | None, proc: Path) -> O
         return Observation(threads=found, witness=PROCFS, stable=stable)
     # Such a witness sees only what libvirt and QEMU ask for, so kernel threads are left out.
     told = tuple(
-        _as_told(thread, mask, seen.masks[-1])
-        for thread, mask in zip(found, seen.masks, strict=False)
-        if thread.thread_class is not ThreadClass.KTHREAD or mask is not None
+        _as_told(thread, seen.masks[thread.tid], seen.masks[pid])
+        for thread in found
+        if thread.thread_class is not ThreadClass.KTHREAD or seen.masks[thread.tid] is not None
     )
     return Observation(threads=told, witness=witness.label, stable=stable)
 
