@@ -1,5 +1,6 @@
 """The overlays of a host's guests, as files."""
 
+import stat
 import subprocess
 from pathlib import Path
 
@@ -105,6 +106,18 @@ def test_a_linked_overlay_is_not_used_and_its_target_survives_the_removal(settin
         disk.prepare(settings, A, image, 0)
     disk.remove(settings, A)
     assert target.read_bytes() == b"precious" and not overlay.is_symlink()
+
+
+def test_a_config_drive_is_only_for_its_owner_stays_for_a_restart_and_goes_with_the_disk(settings: HostSettings) -> None:
+    path = disk.drive_path(settings, A)
+    boot = Boot(config_drive=str(path))
+    assert disk.prepare(settings, A, boot, 0, drive=b"secret") == boot
+    assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (b"secret", 0o600)
+    assert disk.prepare(settings, A, boot, 0, again=True) == boot
+    disk.remove(settings, A)
+    assert not path.exists()
+    with pytest.raises(InvalidRequest, match=r"the config drive of guest .*, which ran before, is not at"):
+        disk.prepare(settings, A, boot, 0, again=True)
 
 
 def test_a_marker_with_a_strange_name_is_not_swept(settings: HostSettings, image: Boot) -> None:

@@ -158,6 +158,7 @@ POST /v1/servers/{server_id}/rebook
 AGENT = """
 POST /agent/v1/guests/{guest_id}
 POST /agent/v1/guests/{guest_id}/absence
+GET /agent/v1/guests/{guest_id}/config
 POST /agent/v1/heartbeat
 DELETE PUT /agent/v1/host
 PUT /agent/v1/host/findings

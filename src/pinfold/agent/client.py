@@ -15,9 +15,10 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
-from pinfold.agent.responses import MOST_BYTES, ParsedOrders, parse_orders, parse_welcome, refusal_message
+from pinfold.agent.responses import MOST_BYTES, ParsedOrders, parse_config, parse_orders, parse_welcome, refusal_message
 from pinfold.agent.wire import PROTOCOL, Absence, GuestReport, Hello, Welcome
 from pinfold.core.addresses import is_loopback
+from pinfold.core.config_drive import GuestConfig
 from pinfold.core.drift.written import FindingsReport
 from pinfold.core.encoding import json_text
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
@@ -110,6 +111,13 @@ class ServiceClient:
                 f"this agent speaks version {PROTOCOL}; upgrade the service before its agents"
             )
         return parsed
+
+    def config(self, guest: str) -> GuestConfig:
+        """What the config drive of a new guest holds."""
+        path = f"/agent/v1/guests/{quote(guest, safe='')}/config"
+        body = self._send("GET", path)
+        with _understood(f"GET {path}"):
+            return parse_config(body)
 
     def report(self, guest: str, report: GuestReport) -> None:
         """Send the state of one guest."""

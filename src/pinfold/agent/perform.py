@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from msgspec.structs import replace
+
 from pinfold.agent.client import ServiceClient
+from pinfold.agent.config_drive import fetched_drive
 from pinfold.agent.events import Outcome
 from pinfold.agent.images import boot_of
 from pinfold.agent.reconcile import Act, Task
@@ -89,14 +92,19 @@ class Performer:
     def _start(self, order: GuestOrder, ran: bool) -> Outcome:
         record = self._record(order)
         fault_point("agent.start")
+        again = ran or order.booted > 0
         try:
+            boot = boot_of(self._settings, self._service, order.image, order.guest)
+            if order.config_drive:
+                boot = replace(boot, config_drive=str(disk.drive_path(self._settings, order.guest)))
             asked = StartOrder(
                 id=order.guest,
                 name=f"instance-{order.guest}",
                 request=order.request,
                 flavor=order.flavor,
-                boot=boot_of(self._settings, self._service, order.image, order.guest),
-                again=ran or order.booted > 0,
+                boot=boot,
+                again=again,
+                drive=fetched_drive(self._service, order) if order.config_drive and not again else None,
             )
             outcome = start(self._driver, self._settings, asked, claimed=record)
         except _FAILED as error:

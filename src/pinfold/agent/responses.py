@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from pinfold.agent.wire import GuestOrder, Orders, Welcome
 from pinfold.core.bounds import Revision, Uuid
+from pinfold.core.config_drive import GuestConfig
 from pinfold.core.encoding import json_reader
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.pools import PoolOrder
@@ -24,6 +25,7 @@ MOST_BYTES: Final = 64 << 20
 """The longest response that is read: ten thousand orders of 6 KiB each."""
 _MOST_ORDERS: Final = 10_000
 _MOST_ORDER_BYTES: Final = 1 << 20
+_MOST_CONFIG_BYTES: Final = 1 << 20
 _MOST_MESSAGE: Final = 500
 
 Value = TypeVar("Value")
@@ -96,6 +98,11 @@ def parse_welcome(body: bytes) -> Welcome:
     return _decoded(body, _read_welcome)
 
 
+def parse_config(body: bytes) -> GuestConfig:
+    """Parse what a config drive holds. Raises `InvalidRequest`."""
+    return _decoded(body, _read_config, most=_MOST_CONFIG_BYTES)
+
+
 def refusal_message(body: bytes) -> str:
     """The message of an error response, on one line and shortened for a log; '' if there is none."""
     try:
@@ -138,6 +145,7 @@ def _decoded(data: Data, reading: Callable[[Data], Value], *, most: int = MOST_B
 
 _read_envelope = json_reader(_Envelope)
 _read_welcome = json_reader(Welcome)
+_read_config = json_reader(GuestConfig)
 _read_refusal = json_reader(_Refusal)
 _read_subject = json_reader(_Subject)
 _read_order = json_reader(GuestOrder)

@@ -8,6 +8,7 @@ The transport is in `agent.client` and `api.agent`.
 | `Hello` | agent | the report of my host, which is also a heartbeat |
 | `Welcome` | service | your lease, and the count of orders that comes next |
 | `Orders` | service | all guests that your host should run, complete each time |
+| `core.config_drive.GuestConfig` | service | what a new guest's config drive holds |
 | `GuestReport` | agent | what one of your guests is doing |
 | `Absence` | agent | neither domain nor process of it remains |
 | `core.drift.written.FindingsReport` | agent | what the audit of my host found, complete each time |
@@ -78,6 +79,7 @@ class GuestOrder(Struct, frozen=True, kw_only=True):
     """One guest with its claim on the agent's host. `image` is an image's name, '' for none.
 
     `revision` is the claim's last one. `held` is the one at which it was held or moved: a record without a claim's id names it by that.
+    `config_drive` says that the guest has one; what a new guest's drive holds is asked for by `GET /agent/v1/guests/GUEST/config`.
     `boot` is the wanted boot, `booted` the last one that the agent reported, 0 for none. A `hard` boot does not ask the guest to shut down.
     """
 
@@ -94,6 +96,7 @@ class GuestOrder(Struct, frozen=True, kw_only=True):
     booted: Revision = 0
     hard: bool = False
     held: Revision = 0
+    config_drive: bool = False
 
 
 class Orders(Struct, frozen=True, kw_only=True):

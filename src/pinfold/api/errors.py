@@ -58,6 +58,10 @@ CODES: Final = {
 """The stable error codes of the routes that are not OpenStack's, by HTTP status."""
 
 
+SECRETS: Final = frozenset({"adminPass", "user_data", "personality"})
+"""The keys of a body whose values no answer shows."""
+
+
 class ApiError(PinfoldError):
     """An error response that stands for no error of a lower layer: forbidden, not implemented."""
 
@@ -174,9 +178,22 @@ def _first_fault(error: RequestValidationError) -> str:
     if fault["type"] == "json_invalid":
         return f"The request body is no JSON text: {fault['ctx']['error']} at character {fault['loc'][-1]}."
     place = _place(fault["loc"], error.body) or "body"
-    given = repr(fault.get("input"))
+    given = repr(_without_secrets(fault.get("input"), hidden=SECRETS.intersection(map(str, fault["loc"])) != set()))
     shown = given if len(given) <= 80 else given[:77] + "..."
     return f"Invalid input for {place}: {fault['msg']}. Value: {shown}."
+
+
+def _without_secrets(given: object, *, hidden: bool = False) -> object:
+    """A value of a body with every secret in it hidden.
+
+    >>> _without_secrets({"server": {"name": "vm1", "adminPass": "hunter2"}})
+    {'server': {'name': 'vm1', 'adminPass': '***'}}
+    """
+    if hidden:
+        return "***"
+    if isinstance(given, Mapping):
+        return {key: _without_secrets(value, hidden=key in SECRETS) for key, value in given.items()}
+    return [_without_secrets(value) for value in given] if isinstance(given, list) else given
 
 
 def _place(loc: Sequence[str | int], body: object) -> str:

@@ -70,7 +70,8 @@ class Record(Struct, frozen=True, kw_only=True):
 class Boot(Struct, frozen=True, kw_only=True):
     """What a guest boots from: any of a ROM, a kernel and a disk, or nothing. Paths are absolute on the host.
 
-    `disk_format` is `raw` or `qcow2`. A guest has networks only if its template has.
+    `disk_format` is `raw` or `qcow2`. `config_drive` is an ISO image in a CD-ROM drive. A guest has
+    networks only if its template has.
     """
 
     rom: str = ""
@@ -79,6 +80,7 @@ class Boot(Struct, frozen=True, kw_only=True):
     cmdline: str = ""
     disk: str = ""
     disk_format: str = "raw"
+    config_drive: str = ""
     serial_log: str = ""
     iothreads: int = 0
 

@@ -39,13 +39,41 @@ def overlay_path(settings: HostSettings, guest: str) -> Path:
     return files.inside(_folder(settings), f"{_checked(guest)}.qcow2")
 
 
-def prepare(settings: HostSettings, guest: str, boot: Boot, disk_gib: int, *, again: bool = False) -> Boot:
-    """The boot with its disk replaced by the guest's overlay.
+def drive_path(settings: HostSettings, guest: str) -> Path:
+    """The path of the guest's config drive; it may not exist."""
+    return files.inside(_folder(settings), f"{_checked(guest)}.iso")
+
+
+def prepare(
+    settings: HostSettings,
+    guest: str,
+    boot: Boot,
+    disk_gib: int,
+    *,
+    again: bool = False,
+    drive: bytes | None = None,
+) -> Boot:
+    """The boot with its disk replaced by the guest's overlay, and with its config drive, of which `drive` is the image.
 
     Uses the existing overlay, else creates one of `disk_gib` GiB (0 means the image's size). Raises `InvalidRequest` naming the file if
     it is missing or unusable, and if the state directory is full; a new overlay is then removed. A guest that starts `again` must have
-    its overlay: a missing one is an error, so that it never starts with an empty disk.
+    its overlay: a missing one is an error, so that it never starts with an empty disk. The same goes for its config drive.
     """
+    boot = _with_overlay(settings, guest, boot, disk_gib, again=again)
+    if drive is not None:
+        folder = state_folder(settings, "overlays", host_key(settings))
+        try:
+            with files.written(folder, drive_path(settings, guest).name, mode=0o600) as stream:
+                stream.write(drive)
+        except OSError as error:
+            raise InvalidRequest(f"the config drive of guest {guest} cannot be written: {error.strerror}", key="config_drive") from error
+        return replace(boot, config_drive=str(drive_path(settings, guest)))
+    if boot.config_drive and not drive_path(settings, guest).is_file():
+        raise InvalidRequest(f"the config drive of guest {guest}, which ran before, is not at {boot.config_drive}", key="config_drive")
+    return boot
+
+
+def _with_overlay(settings: HostSettings, guest: str, boot: Boot, disk_gib: int, *, again: bool) -> Boot:
     for what, path in (("ROM", boot.rom), ("kernel", boot.kernel), ("initrd", boot.initrd), ("image", boot.disk)):
         if path:
             _check_file(what, path)
@@ -74,8 +102,9 @@ def prepare(settings: HostSettings, guest: str, boot: Boot, disk_gib: int, *, ag
 
 
 def remove(settings: HostSettings, guest: str) -> None:
-    """Deletes the guest's overlay; a missing one is no error."""
+    """Deletes the guest's overlay and config drive; missing ones are no error."""
     files.remove(_folder(settings), f"{_checked(guest)}.qcow2")
+    files.remove(_folder(settings), drive_path(settings, guest).name)
     settled(settings, guest)
 
 

@@ -43,8 +43,10 @@ def names(folder: Path) -> tuple[str, ...]:
 
 
 @contextmanager
-def written(folder: Path, name: str, *, check: Callable[[Path], None] = lambda _: None) -> Iterator[BinaryIO]:
-    """A stream into a new file. The file appears under its name, complete, when the block and then `check` of its path succeed.
+def written(folder: Path, name: str, *, check: Callable[[Path], None] = lambda _: None, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """A stream into a new file of that mode.
+
+    The file appears under its name, complete, when the block and then `check` of its path succeed.
 
     It replaces an existing file or link of that name. Raises `InvalidRequest` as `inside`.
     """
@@ -55,7 +57,7 @@ def written(folder: Path, name: str, *, check: Callable[[Path], None] = lambda _
             os.unlink(part, dir_fd=handle)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            with open(os.open(part, flags, 0o644, dir_fd=handle), "wb") as stream:
+            with open(os.open(part, flags, mode, dir_fd=handle), "wb") as stream:
                 yield stream
             check(folder / part)
             os.replace(part, name, src_dir_fd=handle, dst_dir_fd=handle)

@@ -57,7 +57,7 @@ class StartOrder:
 
     The image in `boot.disk` is not changed: the guest writes to an overlay, of size `request.disk_gib` if given. `template` is domain XML
     or ''. `virt_type` is `kvm`, `qemu` or '' for the best that the host has. A guest that starts `again` ran here before, and its disk
-    must exist.
+    must exist. `drive` is its config drive's image, None for none or for the drive that it had when it ran.
     """
 
     id: str
@@ -68,6 +68,7 @@ class StartOrder:
     template: str = ""
     virt_type: str = ""
     again: bool = False
+    drive: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +130,7 @@ def start(driver: Driver, settings: HostSettings, order: StartOrder, *, claimed:
             with clock.step("disk"):
                 disk.sweep(settings, seen.guests)
                 _promise_removal(settings, order, undo)
-                boot = disk.prepare(settings, order.id, order.boot, order.request.disk_gib, again=order.again)
+                boot = disk.prepare(settings, order.id, order.boot, order.request.disk_gib, again=order.again, drive=order.drive)
             with clock.step("start paused"):
                 guest = _start_paused(driver, _spec(settings, order, boot, claimed or _record(order, found)), undo)
         fault_point("start.paused")

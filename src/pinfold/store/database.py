@@ -27,6 +27,7 @@ from pinfold.store.sqlite_file import file_of, glance, is_damage
 _log = logging.getLogger(__name__)
 _CHANNEL: Final = "pinfold"
 _TOLD: Final = "pinfold_told"
+_SECRET_GONE: Final = "pinfold_secret_gone"  # noqa: S105
 _USED: Final = "pinfold_used"
 _BUSY_MS: Final = 30_000
 _NOTIFY: Final = "SELECT pg_notify(%s, topic) FROM unnest(%s) AS topic"
@@ -74,6 +75,7 @@ class Database:
         self._file = file_of(url)
         self._inode = 0
         self._lost = ""
+        self._log_holds_secrets = False
         self.postgresql = self.engine.dialect.name == "postgresql"
         self._wakeups = Wakeups(self)
 
@@ -92,12 +94,16 @@ class Database:
         """
         with self._translated(), self.engine.begin() as connection:
             connection.info.pop(_TOLD, None)
+            connection.info.pop(_SECRET_GONE, None)
             yield connection
+            self._log_holds_secrets |= connection.info.pop(_SECRET_GONE, False)
             told = list(dict.fromkeys(connection.info.pop(_TOLD, [])))
             if told and self.postgresql:
                 connection.exec_driver_sql(_NOTIFY, (_CHANNEL, told))
         if told and not self.postgresql:
             self._wakeups.deliver(told)
+        if self._log_holds_secrets:
+            self._truncate_log()
 
     def check(self) -> None:
         """Check that the database answers and that its file exists and can be read: a pooled connection would answer from its cache.
@@ -117,6 +123,19 @@ class Database:
         """The database's clock."""
         with self.read() as connection:
             return float(connection.execute(sa.select(EpochNow())).scalar_one())
+
+    def _truncate_log(self) -> None:
+        """Move SQLite's log into the file and empty it. If a reader is in the way, the next write tries again."""
+        try:
+            with self.engine.connect() as connection:
+                raw: Any = connection.connection.driver_connection
+                try:
+                    raw.execute("PRAGMA busy_timeout = 0")
+                    self._log_holds_secrets = bool(raw.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0])
+                finally:
+                    raw.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+        except (sqlite3.Error, sa.exc.SQLAlchemyError) as error:
+            _log.info("the log of the database is emptied later: %s", error)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -166,6 +185,20 @@ def tell(connection: sa.Connection, topic: str) -> None:
     truth.
     """
     connection.info.setdefault(_TOLD, []).append(topic)
+
+
+@contextmanager
+def deleting_secrets(connection: sa.Connection) -> Iterator[None]:
+    """What the block deletes is overwritten in a SQLite file, not only marked as free, and its log is emptied after the transaction."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    connection.info[_SECRET_GONE] = True
+    connection.exec_driver_sql("PRAGMA secure_delete = ON")
+    try:
+        yield
+    finally:
+        connection.exec_driver_sql("PRAGMA secure_delete = OFF")
 
 
 class Wakeups:
@@ -279,12 +312,14 @@ def _engine(url: str, pool_size: int) -> sa.Engine:
     except sa.exc.ArgumentError as error:
         raise InvalidRequest("the database's URL cannot be read, allowed are sqlite:////PATH and postgresql+psycopg2://…") from error
     if parsed.drivername == "sqlite" and parsed.database:
-        engine = sa.create_engine(parsed, pool_size=pool_size, max_overflow=2 * pool_size, connect_args={"timeout": _BUSY_MS / 1000})
+        engine = sa.create_engine(
+            parsed, pool_size=pool_size, max_overflow=2 * pool_size, connect_args={"timeout": _BUSY_MS / 1000}, hide_parameters=True
+        )
         sa.event.listen(engine, "connect", _sqlite_connect)
         sa.event.listen(engine, "begin", _sqlite_begin)
         return engine
     if parsed.drivername == "postgresql+psycopg2":
-        engine = sa.create_engine(parsed, pool_size=pool_size, max_overflow=2 * pool_size)
+        engine = sa.create_engine(parsed, pool_size=pool_size, max_overflow=2 * pool_size, hide_parameters=True)
         sa.event.listen(engine, "checkout", _postgresql_checkout)
         sa.event.listen(engine, "checkin", _postgresql_checkin)
         return engine

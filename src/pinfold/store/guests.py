@@ -15,7 +15,7 @@ from pinfold.core.encoding import decoder, encode
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.identity import HostId
 from pinfold.core.request.model import Flavor, GuestRequest
-from pinfold.store import claims, hosts
+from pinfold.store import claims, guest_configs, hosts
 from pinfold.store.database import EpochNow
 from pinfold.store.records import (
     ClaimRole,
@@ -89,7 +89,9 @@ _FIND: Final = sa.select(guest).where(guest.c.id == sa.bindparam("guest_id"))
 
 
 def create(connection: sa.Connection, new: NewGuest) -> GuestRecord:
-    """Store a new guest: wanted running, with the task `scheduling`, on no host yet. Raises `Conflict` when the id exists."""
+    """Store a new guest with its configuration.
+
+    It is wanted running, with the task `scheduling`, on no host yet. Raises `Conflict` when the id exists."""
     try:
         values = {
             "id": new.id,
@@ -106,6 +108,8 @@ def create(connection: sa.Connection, new: NewGuest) -> GuestRecord:
             "member_of": _text(new.member_of),
         }
         made = _record(connection.execute(_CREATE, values).mappings().one())
+        if new.config is not None:
+            guest_configs.keep(connection, new.id, new.config)
     except sa.exc.IntegrityError as error:
         raise Conflict(f"guest {new.id} exists already") from error
     return made
@@ -219,12 +223,16 @@ def note_move(connection: sa.Connection, guest_id: str, move: Move) -> None:
 
 
 def remove(connection: sa.Connection, guest_id: str) -> None:
-    """Mark the guest deleted; the row stays readable for a while. Raises `Conflict` while a live claim of it pins anything."""
+    """Mark the guest deleted and forget its configuration; the row stays readable for a while.
+
+    Raises `Conflict` while a live claim of it pins anything."""
     for found in claims.all_live(connection, guest_id):
         if found.state is not ClaimState.RELEASING:
             raise Conflict(f"guest {guest_id} still has a claim on host {found.host}")
     unwanted = Desired.ABSENT.value
-    _change(connection, guest.c.id == guest_id, guest_id, deleted=EpochNow(), desired=unwanted, observed=unwanted, task="", host=None)
+    values = {"deleted": EpochNow(), "desired": unwanted, "observed": unwanted, "task": "", "host": None}
+    if _change(connection, guest.c.id == guest_id, guest_id, **values).config_drive:
+        guest_configs.forget(connection, guest_id)
 
 
 def edit(

@@ -11,6 +11,7 @@ from typing import Final
 from msgspec import Struct
 
 from pinfold.core.bounds import ClaimUuid, Count, Number, Revision, Uuid
+from pinfold.core.config_drive import GuestConfig
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift.written import FindingCount, WrittenFinding
 from pinfold.core.fit.model import Fit, Strategy
@@ -160,8 +161,14 @@ class Move(Struct, frozen=True, kw_only=True):
     because: tuple[str, ...] = ()
 
 
+CONFIG_DRIVE: Final = ("config_drive", "True")
+"""The detail of a guest that has a config drive."""
+
+
 class NewGuest(Struct, frozen=True, kw_only=True):
     """A guest to store. `details` come from the API, `metadata` from the user; `task` starts as `scheduling`.
+
+    `config` is what its config drive holds, None for no drive.
 
     `only_on` is the only allowed host id, '' for any; `member_of` are Placement aggregates, in one of which the host must be.
     """
@@ -176,6 +183,7 @@ class NewGuest(Struct, frozen=True, kw_only=True):
     description: str = ""
     metadata: Pairs = ()
     details: Pairs = ()
+    config: GuestConfig | None = None
     only_on: str = ""
     member_of: frozenset[str] = frozenset()
 
@@ -218,6 +226,11 @@ class GuestRecord(Struct, frozen=True, kw_only=True):
     updated: float
     launched: float | None
     deleted: float | None
+
+    @property
+    def config_drive(self) -> bool:
+        """Whether the guest has a config drive."""
+        return CONFIG_DRIVE in self.details
 
 
 class ClaimRecord(Struct, frozen=True, kw_only=True):

@@ -145,6 +145,13 @@ flavor_extra_spec = sa.Table(
     sa.Column("value", sa.Text, nullable=False),
 )
 
+guest_config = sa.Table(
+    "guest_config",
+    metadata,
+    sa.Column("guest", _ID, sa.ForeignKey("guest.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("value", sa.Text, nullable=False, comment="secret; deleted when the guest runs"),
+)
+
 key_pair = sa.Table(
     "key_pair",
     metadata,

@@ -14,7 +14,7 @@ from tests.golden import check
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest, InvariantViolation
 from pinfold.core.overhead import masks
-from pinfold.drivers.libvirt import definition
+from pinfold.drivers.libvirt import definition, hardware
 from pinfold.drivers.libvirt.capabilities import BuildContext, Platform
 from pinfold.drivers.libvirt.guest_memory import HostPages
 from pinfold.drivers.port import GuestState
@@ -52,6 +52,17 @@ def test_no_cpuset_is_ever_empty(name: str) -> None:
         for attribute in ("cpuset", "nodeset", "vcpus", "cpus"):
             if attribute in element.attrib and not element.tag.startswith("{"):
                 assert CpuSet.parse(element.attrib[attribute])
+
+
+@pytest.mark.parametrize(("arch", "target"), [("x86_64", ("hda", "ide")), ("aarch64", ("sda", "scsi"))])
+def test_a_config_drive_is_a_cd_rom_that_counts_as_no_disk(arch: str, target: tuple[str, str]) -> None:
+    spec = replace(SPECS["unset"], boot=replace(SPECS["unset"].boot, config_drive="/var/lib/pinfold/overlays/x.iso"))
+    text = definition.definition(spec, BuildContext(platform=Platform(arch=arch)))
+    (drive,) = (disk for disk in ElementTree.fromstring(text).iterfind("devices/disk") if disk.get("device") == "cdrom")
+    place, source = drive.find("target"), drive.find("source")
+    assert place is not None and source is not None and drive.find("readonly") is not None
+    assert ((place.get("dev"), place.get("bus")), source.get("file")) == (target, "/var/lib/pinfold/overlays/x.iso")
+    assert hardware.device_counts(text) == hardware.device_counts(definition.definition(SPECS["unset"], MAKE))
 
 
 def test_an_empty_emulator_set_is_a_bug_of_ours() -> None:

@@ -19,6 +19,7 @@ from pinfold.api.errors import ApiError
 from pinfold.api.image.catalog import read_catalog
 from pinfold.api.image.routes import BYTES
 from pinfold.api.response_schema import written_as
+from pinfold.core.config_drive import GuestConfig
 from pinfold.core.drift.written import FindingsReport, accept
 from pinfold.core.encoding import encode, plain, reader
 from pinfold.core.errors import not_found
@@ -27,7 +28,7 @@ from pinfold.core.identity import HostId
 from pinfold.service.guests.lifecycle import REBOOTING_HARD
 from pinfold.service.guests.reports import ClaimName
 from pinfold.service.hosts import Lease
-from pinfold.store import guests, hosts
+from pinfold.store import guest_configs, guests, hosts
 
 router = APIRouter(prefix="/agent/v1", tags=["agents"])
 
@@ -41,6 +42,7 @@ GuestReportBody = Annotated[dict[str, Any], Body(), written_as(GuestReport)]
 AbsenceBody = Annotated[dict[str, Any], Body(), written_as(Absence)]
 FindingsBody = Annotated[dict[str, Any], Body(), written_as(FindingsReport)]
 WelcomeAnswer = Annotated[dict[str, Any], written_as(Welcome)]
+ConfigAnswer = Annotated[dict[str, Any], written_as(GuestConfig)]
 OrdersAnswer = Annotated[dict[str, Any], written_as(Orders)]
 
 LONGEST_WAIT: Final = 60.0
@@ -116,6 +118,17 @@ async def wait_for_orders(
         unsubscribe()
 
 
+@router.get("/guests/{guest_id}/config")
+def show_config(guest_id: str, host: Host, services: Services) -> ConfigAnswer:
+    """What the config drive of one of the host's guests holds, until it runs for the first time."""
+    with services.database.read() as connection:
+        guest = guests.find(connection, guest_id)
+        config = None if guest is None or guest.host != host else guest_configs.find(connection, guest_id)
+    if config is None:
+        raise not_found("The configuration of guest", guest_id)
+    return _object(config)
+
+
 @router.post("/guests/{guest_id}", status_code=204, response_class=Response)
 def report_guest(guest_id: str, body: GuestReportBody, host: Host, services: Services) -> Response:
     """Store what one of the host's guests is doing, and where its threads are."""
@@ -169,6 +182,7 @@ def _orders(services: ApiServices, host: HostId) -> Orders:
             booted=order.guest.booted,
             hard=order.guest.task == REBOOTING_HARD,
             held=order.claim.held,
+            config_drive=order.guest.config_drive,
         )
         for order in found
     )
@@ -181,6 +195,6 @@ def _welcome(services: ApiServices, lease: Lease) -> WelcomeAnswer:
     return _object(welcome)
 
 
-def _object(value: Welcome | Orders) -> dict[str, Any]:
+def _object(value: Welcome | Orders | GuestConfig) -> dict[str, Any]:
     answer: dict[str, Any] = plain(value)
     return answer

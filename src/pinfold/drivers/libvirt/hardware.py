@@ -70,6 +70,12 @@ def devices_of(spec: GuestSpec, make: BuildContext) -> Element:
             driver.set("iothread", "1")
         SubElement(disk, "source", {"file": boot.disk})
         SubElement(disk, "target", {"dev": "vda", "bus": "virtio"})
+    if boot.config_drive:
+        drive = SubElement(devices, "disk", {"type": "file", "device": "cdrom"})
+        SubElement(drive, "driver", {"name": "qemu", "type": "raw"})
+        SubElement(drive, "source", {"file": boot.config_drive})
+        SubElement(drive, "target", {"dev": "hda", "bus": "ide"} if make.platform.arch in X86 else {"dev": "sda", "bus": "scsi"})
+        SubElement(drive, "readonly")
     SubElement(devices, "controller", {"type": "usb", "model": "none"})
     serial = SubElement(devices, "serial", {"type": "file" if boot.serial_log else "null"})
     if boot.serial_log:

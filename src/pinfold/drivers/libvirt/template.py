@@ -69,7 +69,7 @@ def iothread_ids(count: int, listed: list[int]) -> tuple[int, ...]:
 
 
 def _refuse_boot(spec: GuestSpec) -> None:
-    for name in ("rom", "kernel", "initrd", "cmdline", "disk"):
+    for name in ("rom", "kernel", "initrd", "cmdline", "disk", "config_drive"):
         if getattr(spec.boot, name):
             raise InvalidRequest(f"a template brings what it boots; {name} {getattr(spec.boot, name)!r} cannot stand beside it", key=name)
 

@@ -17,7 +17,7 @@ from pinfold.core.identity import ClaimId, HostId
 from pinfold.service.claims.release import Releaser
 from pinfold.service.guests.faults import failed_on, in_place
 from pinfold.service.guests.lifecycle import Lifecycle
-from pinfold.store import claims, guests, hosts
+from pinfold.store import claims, guest_configs, guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimRecord, Desired, FailedStart, GuestRecord, Observed
 
@@ -75,6 +75,8 @@ class Reports:
                     raise Conflict(f"the host has no {named.sentence()} for it")
                 done = _done(guest, observed, booted)
                 after = guests.observe(connection, guest_id, observed, host=host_id, booted=booted, report=report, done=done)
+                if observed is Observed.RUNNING and guest.launched is None and guest.config_drive:
+                    guest_configs.forget(connection, guest_id)  # its drive is made
                 if failure and done and guest.desired is Desired.RUNNING:
                     _fail_in_place(connection, guest, host_id, failure)
                 elif after.fault is not None and observed is Observed.RUNNING and done:

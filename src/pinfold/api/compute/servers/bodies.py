@@ -6,9 +6,11 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
+from pinfold.api.compute.flavors.bodies import BooleanWord
 from pinfold.api.compute.names import Name
 from pinfold.api.errors import ApiError
 from pinfold.api.text_pattern import TextPattern
+from pinfold.core.config_drive import MOST_PASSWORD, MOST_USER_DATA
 
 Text = Annotated[str, Field(max_length=255)]
 MetadataKey = Annotated[
@@ -19,11 +21,8 @@ Tag = Annotated[str, Field(min_length=1, max_length=60), TextPattern(pattern=r"^
 Many = Annotated[int, Field(ge=1, le=300)]
 
 _MEANINGLESS: Final = (
-    "key_name",
-    "user_data",
     "security_groups",
     "personality",
-    "adminPass",
     "accessIPv4",
     "accessIPv6",
     "trusted_image_certificates",
@@ -69,13 +68,13 @@ class NewServer(_Closed):
     return_reservation_id: StrictBool | str = False
     block_device_mapping_v2: Annotated[list[BlockDevice], Field(max_length=16)] = Field(default_factory=list)
     tags: Annotated[list[Tag], Field(max_length=50)] = Field(default_factory=list)
-    config_drive: bool | str | None = None
+    config_drive: BooleanWord | Literal[""] | None = None
     disk_config: Annotated[Literal["AUTO", "MANUAL"], Field(alias="OS-DCF:diskConfig")] = "MANUAL"
-    key_name: Any = None
-    user_data: Any = None
+    key_name: Text | None = None
+    user_data: Annotated[str, Field(max_length=MOST_USER_DATA)] | None = None
     security_groups: Any = None
     personality: Any = None
-    admin_pass: Annotated[Any, Field(alias="adminPass")] = None
+    admin_pass: Annotated[str | None, Field(alias="adminPass", max_length=MOST_PASSWORD)] = None
     access_ipv4: Annotated[Any, Field(alias="accessIPv4")] = None
     access_ipv6: Annotated[Any, Field(alias="accessIPv6")] = None
     trusted_image_certificates: Any = None
@@ -120,13 +119,11 @@ class OneMetadatum(_Closed):
 
 
 def refuse_meaningless(body: CreateServer) -> None:
-    """Raise `ApiError` 501 for features that pinfold lacks: networks, volumes, keys, user data, scheduler hints."""
+    """Raise `ApiError` 501 for features that pinfold lacks: networks, volumes, files, scheduler hints."""
     asked = body.server.model_dump(by_alias=True)
     for key in _MEANINGLESS:
         if asked[key] not in (None, "", [], {}):
-            raise ApiError(501, f"{key} is not supported: pinfold places CPUs and memory; it injects nothing into guests.")
-    if body.server.config_drive not in (None, False, "", "False", "false"):
-        raise ApiError(501, "config_drive is not supported: pinfold injects nothing into guests.")
+            raise ApiError(501, f"{key} is not supported; what a server is given is its key pair, user data and password.")
     if isinstance(body.server.networks, list) and body.server.networks:
         raise ApiError(501, "networks are not supported: ask for none (--no-network), networks come with a domain template.")
     if body.hints or body.old_hints:

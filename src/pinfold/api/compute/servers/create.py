@@ -7,24 +7,27 @@ import uuid
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Body, Request
+from msgspec.structs import replace
 from starlette.concurrency import run_in_threadpool
 
 from pinfold.api.accounts import Account
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT, links
 from pinfold.api.compute.servers.bodies import CreateServer, NewServer, refuse_meaningless
-from pinfold.api.compute.servers.schemas import ServerCreated, ServersReserved
+from pinfold.api.compute.servers.config import config_of
+from pinfold.api.compute.servers.schemas import NewServerReference, ServerCreated, ServersReserved
 from pinfold.api.compute.zones import zone_members
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.image.catalog import CatalogImage, find_image
 from pinfold.api.microversion import Microversion
+from pinfold.core.config_drive import GuestConfig
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
 from pinfold.service.guests.lifecycle import refuse_too_much_metadata
 from pinfold.store import flavors, hosts
-from pinfold.store.records import FlavorRecord, NewGuest
+from pinfold.store.records import CONFIG_DRIVE, FlavorRecord, NewGuest, Pairs
 
 router = APIRouter(prefix=ROOT, tags=["servers"])
 
@@ -58,6 +61,7 @@ def _create(body: CreateServer, request: Request, services: ApiServices, version
     compiled = compile_request(row.flavor, image.as_image(), disks=_disks(row.flavor, image), nics=0)
     only_on, zone = _forced_host(services, asked.host or asked.hypervisor_hostname, asked.availability_zone)
     member_of = zone_members(services, zone)
+    config = config_of(services, asked, account.name, image)
     count = _count(asked)
     reservation = f"r-{uuid.uuid4().hex[:8]}"
     made = []
@@ -71,18 +75,22 @@ def _create(body: CreateServer, request: Request, services: ApiServices, version
             "reservation_id": reservation,
             "tags": ",".join(sorted(set(asked.tags))),
             "zone": zone,
-        }
+            "key_name": "" if config is None else config.key_name,
+        } | ({} if config is None else dict((CONFIG_DRIVE,)))
+        name = asked.name if count == 1 else f"{asked.name}-{index + 1}"
+        metadata = tuple(sorted(asked.metadata.items()))
         new = NewGuest(
             id=str(uuid.uuid4()),
-            name=asked.name if count == 1 else f"{asked.name}-{index + 1}",
+            name=name,
             flavor=row.flavor,
             request=compiled,
             image=image.name,
             project=PROJECT,
             owner=account.name,
             description=asked.description or (asked.name if version < Microversion(2, 19) else ""),
-            metadata=tuple(sorted(asked.metadata.items())),
+            metadata=metadata,
             details=tuple(sorted((key, value) for key, value in details.items() if value)),
+            config=None if config is None else _named(config, name, details["hostname"], zone, index, metadata),
             only_on=only_on,
             member_of=member_of,
         )
@@ -90,7 +98,14 @@ def _create(body: CreateServer, request: Request, services: ApiServices, version
         made.append(new.id)
     if str(asked.return_reservation_id).lower() in ("true", "1"):
         return {"reservation_id": reservation}
-    return {"server": {"id": made[0], "links": links(request, "servers", made[0]), "OS-DCF:diskConfig": asked.disk_config}}
+    first: NewServerReference = {"id": made[0], "links": links(request, "servers", made[0]), "OS-DCF:diskConfig": asked.disk_config}
+    if asked.admin_pass:
+        first["adminPass"] = asked.admin_pass
+    return {"server": first}
+
+
+def _named(config: GuestConfig, name: str, hostname: str, zone: str, index: int, metadata: Pairs) -> GuestConfig:
+    return replace(config, name=name, hostname=hostname, project=PROJECT, zone=zone, launch_index=index, metadata=metadata)
 
 
 def _refuse_by_version(asked: NewServer, version: Microversion) -> None:

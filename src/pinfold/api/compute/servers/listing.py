@@ -186,8 +186,8 @@ def _in_database(asked: ServerQuery, places: dict[str, Place]) -> GuestFilter | 
     host = asked.host or asked.node or asked.hypervisor_hostname
     if host and host not in named:
         return None
-    if asked.ip or asked.ip6 or asked.key_name or _is_true(asked.locked) or _is_true(asked.config_drive):
-        return None  # pinfold knows no guest's address, key, lock or configuration drive
+    if asked.ip or asked.ip6 or _is_true(asked.locked):
+        return None  # pinfold knows no guest's address or lock
     return GuestFilter(
         name=None if asked.name is None else name_matches(asked.name),
         host=named[host] if host else None,
@@ -218,6 +218,7 @@ def _keeps(asked: ServerQuery, places: dict[str, Place]) -> Callable[[GuestRecor
             (asked.image, details.get("image_id", "")),
             (asked.hostname, details.get("hostname")),
             (asked.reservation_id, details.get("reservation_id")),
+            (asked.key_name, details.get("key_name")),
             (asked.launch_index, details.get("launch_index", "0")),
             (disk_config, details.get("disk_config", "MANUAL")),
             (asked.project_id, guest.project),
@@ -230,6 +231,7 @@ def _keeps(asked: ServerQuery, places: dict[str, Place]) -> Callable[[GuestRecor
             and (not statuses or words.status in statuses)
             and (not states or words.vm_state in states)
             and (asked.description is None or asked.description in guest.description)
+            and (asked.config_drive is None or _is_true(asked.config_drive) == guest.config_drive)
             and (before is None or guest.updated <= before)
             and _tagged(_words(details.get("tags")), tags, any_of, not_all, not_any)
         )

@@ -102,7 +102,7 @@ class ServerInFull(ServerInBrief, _Prefixed):
     progress: NotRequired[int]
     fault: NotRequired[ServerFault]
     config_drive: NotRequired[str]
-    key_name: NotRequired[None]
+    key_name: NotRequired[str | None]
     host_status: NotRequired[Annotated[str, since(16)]]
     locked: NotRequired[Annotated[bool, since(9)]]
     description: NotRequired[Annotated[str | None, since(19)]]
@@ -136,12 +136,12 @@ class ServerShown(TypedDict):
     server: ServerInFull
 
 
-_DiskConfig = TypedDict("_DiskConfig", {"OS-DCF:diskConfig": Literal["AUTO", "MANUAL"]})
+_Created = TypedDict("_Created", {"OS-DCF:diskConfig": Literal["AUTO", "MANUAL"], "adminPass": NotRequired[str]})
 
 
 @closed
-class NewServerReference(_DiskConfig):
-    """A server that was just created."""
+class NewServerReference(_Created):
+    """A server that was just created. `adminPass` is there only if the request has it, and is never shown again."""
 
     id: str
     links: list[Link]

@@ -127,8 +127,8 @@ def _extended(
 ) -> dict[str, Any]:
     """The keys of former API extensions: where the server is, what it is doing, when it ran."""
     extended: dict[str, Any] = {
-        "config_drive": "",
-        "key_name": None,
+        "config_drive": "True" if guest.config_drive else "",
+        "key_name": details.get("key_name"),
         "OS-EXT-AZ:availability_zone": place.zone if place else details.get("zone", ""),
         "OS-EXT-STS:vm_state": state.vm_state,
         "OS-EXT-STS:task_state": state.task_state,

@@ -1,0 +1,102 @@
+"""What a guest's config drive holds: the value, and its files as OpenStack lays them out, which cloud-init and Ignition read. Pure.
+
+Source: "Metadata service" and "Config drives" in the user guide of OpenStack Nova.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Annotated, Any, Final
+
+from msgspec import Meta, Struct
+
+from pinfold.core.errors import InvalidRequest
+
+MOST_USER_DATA: Final = 65_535
+"""The most characters of user data in base64, as in Nova."""
+MOST_PASSWORD: Final = 255
+LABEL: Final = "config-2"
+"""The label of the file system, by which guests find the drive."""
+VERSIONS: Final = ("2018-08-27", "latest")
+"""The versions of the metadata on the drive: the newest that cloud-init looks for, and the name of the newest."""
+
+_Text = Annotated[str, Meta(max_length=1024)]
+
+
+class GuestConfig(Struct, frozen=True, kw_only=True):
+    """What a guest is given on its config drive. `user_data` is base64. `user_data` and `admin_pass` are secrets: no log, answer or story
+    shows them.
+    """
+
+    name: _Text
+    hostname: _Text
+    project: _Text = ""
+    zone: _Text = ""
+    launch_index: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    metadata: Annotated[tuple[tuple[_Text, _Text], ...], Meta(max_length=1024)] = ()
+    key_name: _Text = ""
+    public_key: Annotated[str, Meta(max_length=16_384)] = ""
+    user_data: Annotated[str, Meta(max_length=MOST_USER_DATA)] = ""
+    admin_pass: Annotated[str, Meta(max_length=MOST_PASSWORD)] = ""
+
+    def __repr__(self) -> str:
+        """The name alone, so that no traceback or log shows a secret."""
+        return f"GuestConfig(name={self.name!r}, …)"
+
+
+def decoded_user_data(text: str) -> bytes:
+    """The bytes of user data in base64; line breaks are allowed. Raises `InvalidRequest`, which does not show the text.
+
+    >>> decoded_user_data("I2Nsb3VkLWNvbmZpZw==")
+    b'#cloud-config'
+    """
+    if len(text) > MOST_USER_DATA:
+        raise InvalidRequest(
+            f"user_data has {len(text)} characters; at most {MOST_USER_DATA} characters of base64 are allowed", key="user_data"
+        )
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except ValueError as error:
+        raise InvalidRequest("user_data is not base64; the client encodes it, or `base64 -w0 FILE` does", key="user_data") from error
+
+
+def drive_files(guest: str, config: GuestConfig, *, dedicated: tuple[int, ...], seed: bytes) -> tuple[tuple[str, bytes], ...]:
+    """The files of a drive, `(path, content)`, ordered by path. `dedicated` are the pinned vCPUs, `seed` is random.
+
+    The guest has no networks that pinfold knows, so the network data is empty.
+    """
+    files = {
+        "meta_data.json": _json(_meta_data(guest, config, dedicated, seed)),
+        "network_data.json": _json({"links": [], "networks": [], "services": []}),
+        "vendor_data.json": _json({}),
+    }
+    if config.user_data:
+        files["user_data"] = decoded_user_data(config.user_data)
+    return tuple(sorted((f"openstack/{version}/{name}", content) for version in VERSIONS for name, content in files.items()))
+
+
+def _meta_data(guest: str, config: GuestConfig, dedicated: tuple[int, ...], seed: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "uuid": guest,
+        "name": config.name,
+        "hostname": config.hostname,
+        "launch_index": config.launch_index,
+        "availability_zone": config.zone or None,
+        "project_id": config.project,
+        "random_seed": base64.b64encode(seed).decode(),
+        "devices": [],
+        "dedicated_cpus": list(dedicated),
+    }
+    if config.metadata:
+        found["meta"] = dict(config.metadata)
+    if config.public_key:
+        found["public_keys"] = {config.key_name: config.public_key}
+        found["keys"] = [{"name": config.key_name, "type": "ssh", "data": config.public_key}]
+    if config.admin_pass:
+        found["admin_pass"] = config.admin_pass
+    return found
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True).encode()

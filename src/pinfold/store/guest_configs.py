@@ -1,0 +1,31 @@
+"""Store what guests are given on their config drives, until they run. What is forgotten leaves no trace in a SQLite file."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sqlalchemy as sa
+
+from pinfold.core.config_drive import GuestConfig
+from pinfold.core.encoding import decoder, encode
+from pinfold.store.database import deleting_secrets
+from pinfold.store.schema import guest_config
+
+_read: Final = decoder(GuestConfig)
+
+
+def keep(connection: sa.Connection, guest_id: str, config: GuestConfig) -> None:
+    """Store the configuration of a new guest."""
+    connection.execute(guest_config.insert().values(guest=guest_id, value=encode(config)))
+
+
+def find(connection: sa.Connection, guest_id: str) -> GuestConfig | None:
+    """The configuration of a guest that has not run yet; None if it has none, or if it ran."""
+    text = connection.execute(sa.select(guest_config.c.value).where(guest_config.c.guest == guest_id)).scalar_one_or_none()
+    return None if text is None else _read(text, f"the configuration of guest {guest_id}")
+
+
+def forget(connection: sa.Connection, guest_id: str) -> None:
+    """Delete a guest's configuration, if it is kept."""
+    with deleting_secrets(connection):
+        connection.execute(guest_config.delete().where(guest_config.c.guest == guest_id))
