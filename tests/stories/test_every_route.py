@@ -1,5 +1,7 @@
 """Every route with every role: who is let in and who is not, by one table. A route that the table lacks fails the test.
 
+A FORM of the web page answers 403 to all of them, because none of these requests comes from a page of this service.
+
 | | OPEN | READ | ASK | CHANGE | AGENT |
 |---|---|---|---|---|---|
 | nobody, a wrong password, an unknown name, no credentials at all, a removed account | in | 401 | 401 | 401 | 401 |
@@ -54,6 +56,9 @@ GET /image/
 GET /image/versions
 GET /placement
 GET /placement/
+GET /ui/live.js
+GET /ui/sign-in
+GET /ui/style.css
 """
 """What tells nothing of the service but that it is there."""
 READ = """
@@ -105,6 +110,10 @@ GET /placement/resource_providers/{uuid}/usages
 GET /placement/traits
 GET /placement/traits/{name}
 GET /placement/usages
+GET /ui
+GET /ui/hosts/{name}
+GET /ui/hosts/{name}/live
+GET /ui/live
 GET /v1/capacity
 GET /v1/drift
 GET /v1/hosts
@@ -167,7 +176,13 @@ GET /agent/v1/orders
 """
 """What an agent of its own host may ask and report."""
 
-KINDS = {"OPEN": OPEN, "READ": READ, "ASK": ASK, "CHANGE": CHANGE, "AGENT": AGENT}
+FORM = """
+POST /ui/sign-in
+POST /ui/sign-out
+"""
+"""A form of the web page, which is let in from a page of this service alone; none of these requests comes from one."""
+
+KINDS = {"FORM": FORM, "OPEN": OPEN, "READ": READ, "ASK": ASK, "CHANGE": CHANGE, "AGENT": AGENT}
 STRANGERS = ("nobody", "a wrong password", "an unknown name", "no credentials", "a removed account")
 AGENTS = ("the agent of the host", "the agent of another host", "an agent whose token was renewed")
 ROLES = (*STRANGERS, "a reader", "an admin", *AGENTS)
@@ -185,6 +200,8 @@ def expected(kind: str, role: str) -> int | None:
     """The status that keeps a role out of a kind of route; None where it is let in. This is the table above."""
     if kind == "OPEN":
         return None
+    if kind == "FORM":
+        return 403
     if kind == "AGENT":
         return None if role in AGENTS[:2] else 401
     if role == "an admin" or (role == "a reader" and kind != "CHANGE"):
@@ -309,6 +326,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory, sqlite_file: Path, placement_f
             "the agent of another host": {"Authorization": f"Bearer {c2.token}"},
             "an agent whose token was renewed": {"Authorization": f"Bearer {old.token}"},
         }
+        fleet.services.ended.set()  # no live update goes on
         yield Rig(fleet, headers, known)
     unload()
 

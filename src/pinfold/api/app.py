@@ -31,6 +31,7 @@ from pinfold.api.image import routes as images
 from pinfold.api.openapi import HEALTH, describe
 from pinfold.api.response_schema import closed
 from pinfold.api.shared_response import shared
+from pinfold.api.ui import routes as ui
 from pinfold.api.v1 import capacity, drift, hosts, placements, pools
 from pinfold.core.errors import PinfoldError
 
@@ -57,6 +58,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     capacity.router,
     drift.router,
     metrics.router,
+    ui.router,
 )
 _PLACEMENT: Final = "/placement"
 _PLACEMENT_THREADS: Final = 10
@@ -90,7 +92,7 @@ def create_app(services: ApiServices) -> FastAPI:
         (Bounds, {}),
         (JsonPosts, {}),
         (AgentAuthentication, {"database": services.database}),
-        (Authentication, {"checks": services.checks}),
+        (Authentication, {"checks": services.checks, "sessions": services.sessions}),
         (errors.UnexpectedErrors, {}),
         (AuditLog, {}),
         (ComputeHeaders, {}),

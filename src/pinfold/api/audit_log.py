@@ -143,13 +143,14 @@ class AuditLog:
     def _refused(self, scope: Scope, status: int) -> None:
         """Log credentials that were refused, unless there were too many."""
         given = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"), "")
-        if not given:
+        signed_in: str = scope["state"].get("sign_in", "")
+        if not given and not signed_in:
             return
         found = credentials_of(given)
         token = _TOKEN.match(given) if scope["path"].startswith(AGENTS) else None
         unlogged = self._limit.unlogged(address_block(client_of(scope)), time.monotonic())
         if unlogged is not None:
-            name = found[0] if found else token[1] if token else ""
+            name = found[0] if found else token[1] if token else signed_in
             self._write("login", scope, name[:_MOST_TEXT], status, **({"unlogged": unlogged} if unlogged else {}))
 
     def _write(self, event: str, scope: Scope, account: str, status: int, **more: Any) -> None:

@@ -18,19 +18,25 @@ from pinfold.api.cross_site import AGENTS
 from pinfold.api.errors import send_error
 from pinfold.api.password_checks import PasswordChecks, TooManyAttempts
 from pinfold.api.rights import while_it_holds
+from pinfold.api.ui.sessions import Sessions, token_of
 
 OPEN: Final = frozenset(
     {
         "/healthz",
         *("/compute", "/compute/", "/compute/v2.1", "/compute/v2.1/", "/image", "/image/", "/image/versions"),
+        *("/ui/sign-in", "/ui/style.css", "/ui/live.js"),
         *("/identity", "/identity/", "/identity/v3", "/identity/v3/", "/placement", "/placement/"),
     }
 )
-"""Public paths: health, and the version documents, which clients read before they authenticate."""
+"""Public paths: health, the version documents, which clients read before they authenticate, and what the web page's sign-in consists of."""
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+WEB_PAGE: Final = "/ui"
+FORMS: Final = frozenset({"/ui/sign-in", "/ui/sign-out"})
+"""Paths whose POST is a form of the web page. `cross_site` lets in only forms of this service's own pages."""
 QUESTIONS: Final = ("/v1/fits",)
 """Paths whose POST changes nothing."""
 _CHALLENGE: Final = (b"www-authenticate", b'Basic realm="pinfold", charset="UTF-8"')
+_SIGN_IN: Final = (b"location", b"/ui/sign-in")
 ANYBODY: Final = Account(name="anybody", role=Role.ADMIN, hash="")
 """The account of every caller when authentication is switched off."""
 
@@ -53,22 +59,32 @@ def credentials_of(header: str) -> tuple[str, str] | None:
 
 
 class Authentication:
-    """ASGI: passes a request on with its account in `scope["state"]["account"]`, or answers 401, 403 or 429."""
+    """ASGI: passes a request on with its account in `scope["state"]["account"]`, or answers 401, 403 or 429.
 
-    def __init__(self, app: App, checks: PasswordChecks | None) -> None:
+    The web page also has sessions; a browser without one is sent to the sign-in.
+    """
+
+    def __init__(self, app: App, checks: PasswordChecks | None, sessions: Sessions) -> None:
         self._app = app
         self._checks = checks
+        self._sessions = sessions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or _open(scope):
             await self._app(scope, receive, send)
             return
         try:
-            account = ANYBODY if self._checks is None else await _admit(scope, self._checks)
+            account = ANYBODY if self._checks is None else self._session(scope, self._checks) or await _admit(scope, self._checks)
         except TooManyAttempts as refusal:
             await asyncio.sleep(refusal.answer_after_seconds)
             retry = (b"retry-after", str(refusal.retry_seconds).encode())
             await send_error(scope, send, 429, f"Too many password checks; try again in {refusal.retry_seconds} s.", retry)
+            return
+        if account is None and _is_page(scope) and _accepts_html(scope):
+            await send(
+                {"type": "http.response.start", "status": 303, "headers": [(b"location", b"/ui/sign-in"), (b"content-length", b"0")]}
+            )
+            await send({"type": "http.response.body", "body": b""})
             return
         if account is None:
             await send_error(scope, send, 401, "A name and a password are required.", _CHALLENGE)
@@ -84,10 +100,16 @@ class Authentication:
         else:
             await while_it_holds(self._checks.doorkeeper, account, self._app, scope, receive, send)
 
+    def _session(self, scope: Scope, checks: PasswordChecks) -> Account | None:
+        """The account of the session, if the request is for the web page and the account is unchanged."""
+        if not _is_page(scope):
+            return None
+        account = self._sessions.account(token_of(_header(scope, b"cookie")))
+        return account if account is not None and checks.doorkeeper.holds(account) else None
+
 
 async def _admit(scope: Scope, checks: PasswordChecks) -> Account | None:
-    given = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
-    found = credentials_of(given.decode("latin-1"))
+    found = credentials_of(_header(scope, b"authorization"))
     if found is None:
         return None
     address = client_of(scope)
@@ -100,4 +122,18 @@ def is_question(scope: Scope) -> bool:
 
 
 def _open(scope: Scope) -> bool:
-    return scope["path"].startswith(AGENTS) or (scope["path"] in OPEN and scope["method"] == "GET")
+    path, method = scope["path"], scope["method"]
+    return path.startswith(AGENTS) or (path in OPEN and method == "GET") or (path in FORMS and method == "POST")
+
+
+def _is_page(scope: Scope) -> bool:
+    path: str = scope["path"]
+    return path == WEB_PAGE or path.startswith(f"{WEB_PAGE}/")
+
+
+def _accepts_html(scope: Scope) -> bool:
+    return scope["method"] == "GET" and "text/html" in _header(scope, b"accept") and not _header(scope, b"authorization")
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")

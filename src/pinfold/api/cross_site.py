@@ -1,12 +1,15 @@
 """Protect from web pages of other sites that act through an administrator's browser.
 
-A browser adds HTTP Basic credentials by itself, and under `--no-auth` none are needed. Two rules keep other sites out:
+A browser adds HTTP Basic credentials and the web page's cookie by itself, and under `--no-auth` none are needed. Three rules keep other
+sites out:
 
 1. A POST must say `Content-Type: application/json`, even without a body. A page of another site can send GET, HEAD and POST, and with
    a POST only the types of forms; for everything else a browser asks first, and pinfold never allows it.
    Source: the Fetch Standard, "CORS-safelisted request-header".
 2. Without authentication the `Host` must be a name of loopback. Another site's name that suddenly means 127.0.0.1 (DNS rebinding) makes
    its pages look like pinfold's to a browser, so rule 1 does not stop them.
+3. A POST below `/ui/` is a form of the web page, and the exception to rule 1: its `Origin` must be this service. A browser sends it with
+   every POST, and no page can change it.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from pinfold.api.errors import send_error
 from pinfold.core.addresses import is_loopback
 
 _JSON: Final = "application/json"
+FORMS_BELOW: Final = "/ui/"
 AGENTS: Final = "/agent/"
 """Agents' routes need a token, which no browser adds by itself."""
 
@@ -29,6 +33,18 @@ def sendable_by_a_form(method: str, path: str, content_type: str) -> bool:
     (True, False)
     """
     return method == "POST" and not path.startswith(AGENTS) and content_type.partition(";")[0].strip().lower() != _JSON
+
+
+def of_own_page(path: str, origin: str, host: str) -> bool:
+    """Whether a POST is a form of the web page, sent from a page of this service.
+
+    >>> of_own_page("/ui/sign-in", "https://cloud:8774", "cloud:8774"), of_own_page("/ui/sign-in", "https://evil", "cloud:8774")
+    (True, False)
+    >>> of_own_page("/ui/sign-in", "null", ""), of_own_page("/v1/hosts", "https://cloud", "cloud")
+    (False, False)
+    """
+    scheme, separator, name = origin.partition("://")
+    return path.startswith(FORMS_BELOW) and scheme in ("http", "https") and bool(separator) and bool(host) and name.lower() == host.lower()
 
 
 def names_loopback(host: str) -> bool:
@@ -49,7 +65,11 @@ class JsonPosts:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and sendable_by_a_form(scope["method"], scope["path"], _header(scope, b"content-type")):
+        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"].startswith(FORMS_BELOW):
+            if not of_own_page(scope["path"], _header(scope, b"origin"), _header(scope, b"host")):
+                await send_error(scope, send, 403, "This form is accepted only from a page of this service, and the Origin is another.")
+                return
+        elif scope["type"] == "http" and sendable_by_a_form(scope["method"], scope["path"], _header(scope, b"content-type")):
             await send_error(scope, send, 415, "A POST needs the header Content-Type: application/json, also without a body.")
             return
         await self._app(scope, receive, send)

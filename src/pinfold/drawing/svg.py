@@ -16,7 +16,7 @@ from pinfold.core.drift import Finding
 from pinfold.core.host_map import CellMap, HostMap, PcpuMap
 from pinfold.core.plural import count
 from pinfold.core.printable import shown
-from pinfold.drawing.tiles import Glyph, Tile, guest_letters, owners_of, tile_of
+from pinfold.drawing.tiles import Glyph, Tile, guest_letters, in_order, owners_of, pool_text, tile_of
 
 WIDTH: Final = 960
 _MARGIN: Final = 16
@@ -24,6 +24,8 @@ _TILE: Final = 48
 _HEIGHT: Final = 42
 _GAP: Final = 8
 _LINE: Final = 20
+_SMALL_ROW: Final = 32
+"""pCPUs in a row of a small picture."""
 _LONGEST: Final = 34
 """The most characters of a guest's name in the list of guests; the tooltips have all of it."""
 _MOST_CHARACTERS: Final = 118
@@ -49,11 +51,14 @@ STYLE: Final = """
 .pf .pf-g{fill:#1a1a1a;stroke:none}
 .pf .pf-l{fill:none;stroke:#1a1a1a;stroke-width:1.6}
 .pf .pf-D{fill:#0072b2}.pf .pf-S{fill:#009e73}.pf .pf-O{fill:#e69f00}.pf .pf-N{fill:#999999}.pf .pf-R{fill:#cc79a7}
+.pf .pf-open{fill:none;stroke-width:1}
+.pf .pf-oD{stroke:#0072b2}.pf .pf-oS{stroke:#009e73}.pf .pf-oO{stroke:#e69f00}.pf .pf-oN{stroke:#999999}.pf .pf-oR{stroke:#cc79a7}
 .pf .pf-wrong{fill:none;stroke:#d55e00;stroke-width:3;stroke-dasharray:6 3}
 .pf .pf-bar{fill:#ffffff;stroke:#8c8c8c}
 @media (prefers-color-scheme:dark){
 .pf text{fill:#f2f2f2}.pf .pf-paper{fill:#16181c}.pf .pf-m{fill:#b8b8b8}.pf .pf-box{fill:#25282e;stroke:#8c8c8c}
-.pf .pf-g{fill:#f2f2f2}.pf .pf-l{stroke:#f2f2f2}.pf .pf-D{fill:#56b4e9}.pf .pf-wrong{stroke:#ff8a3d}.pf .pf-bar{fill:#16181c}
+.pf .pf-g{fill:#f2f2f2}.pf .pf-l{stroke:#f2f2f2}.pf .pf-D{fill:#56b4e9}.pf .pf-oD{stroke:#56b4e9}
+.pf .pf-wrong{stroke:#ff8a3d}.pf .pf-bar{fill:#16181c}
 }
 """
 """The style sheet of a picture. A page that holds pictures has it in its own style sheet, because its policy forbids styles in the page."""
@@ -95,6 +100,23 @@ def host_svg(
     _guests(page, [(named[key], name) for key, name, _ in known.values()])
     _drift(page, drift)
     return page.svg(f"Host map of {chart.host or 'this host'}", styled=styled)
+
+
+def small_svg(chart: HostMap) -> str:
+    """A host in small, without text: a square for each pCPU in the colour of its pool, filled where somebody holds it. It has no style."""
+    parts, y = [], 1
+    for cell in chart.cells:
+        pcpus = [pcpu for core in cell.cores for pcpu in core.pcpus]
+        for place, pcpu in enumerate(pcpus):
+            row, column = divmod(place, _SMALL_ROW)
+            bands = _BANDS[pool_text(pcpu)]
+            kind = f"pf-{bands[0]}" if pcpu.owners else f"pf-open pf-o{bands[0]}"
+            parts.append(f'<rect class="{kind}" x="{1 + column * 7}" y="{y + row * 7}" width="5" height="5"/>')
+        y += -(-len(pcpus) // _SMALL_ROW) * 7 + 3
+    label = f"{count(len(chart.pcpus), 'pCPU')}, {sum(bool(pcpu.owners) for pcpu in chart.pcpus)} held"
+    width = _SMALL_ROW * 7 + 2
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" class="pf" role="img" aria-label="{_safe(label)}" viewBox="0 0 {width} {y}" '
+    return head + f'width="{width}" height="{y}">' + "".join(parts) + "</svg>"
 
 
 class _Page:
@@ -256,7 +278,7 @@ def _guests(page: _Page, guests: Sequence[tuple[str, str]]) -> None:
         return
     page.y += 6
     page.text("guests", "pf-b")
-    ordered = sorted(guests, key=lambda guest: (guest[0].startswith("x"), len(guest[0]), guest[0]))
+    ordered = sorted(guests, key=lambda guest: in_order(guest[0]))
     for start in range(0, len(ordered), 3):
         for column, (letters, name) in enumerate(ordered[start : start + 3]):
             x = _MARGIN + column * 310

@@ -85,6 +85,11 @@ def guest_letters(guests: Iterable[tuple[str, str, bool]]) -> dict[str, str]:
     return found
 
 
+def in_order(text: str) -> tuple[bool, int, str]:
+    """The key that sorts letters as a list shows them: A, B, …, AA, …, x1, x2, …"""
+    return text.startswith("x"), len(text), text
+
+
 def owners_of(chart: HostMap) -> tuple[tuple[str, str, bool], ...]:
     """`(key, name, ours)` of every guest that holds a pCPU of the map, for `guest_letters`."""
     found = {owner.key: (owner.key, owner.name, owner.role is not Role.FOREIGN) for pcpu in chart.pcpus for owner in pcpu.owners}

@@ -13,10 +13,11 @@ from pinfold.api.agent.tokens import make_token
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.text_pattern import TextPattern
 from pinfold.api.v1.schemas import HostFenced, HostList, HostMap, HostShown, HostView, HostWithToken, ListedHost
-from pinfold.core.drift import written
+from pinfold.core import host_map
+from pinfold.core.drift import Finding, written
 from pinfold.core.encoding import plain
 from pinfold.core.errors import not_found
-from pinfold.core.host_map import Observed, host_map
+from pinfold.core.host_map import Observed
 from pinfold.core.identity import HostId
 from pinfold.store import findings, guests, hosts
 from pinfold.store.guests import GuestFilter
@@ -89,17 +90,23 @@ def show_map(name: str, services: Services) -> HostMap:
 
     What its agent does not report is null.
     """
-    host = find(services, name)
+    shown: HostMap = plain(map_of_host(services, find(services, name))[0])
+    return shown
+
+
+def map_of_host(services: ApiServices, host: HostRecord) -> tuple[host_map.HostMap, tuple[Finding, ...], float | None]:
+    """The map of a host by its ledger and its agent's report, what the agent's audit found, and when it reported that, None for never."""
     with services.database.read() as connection:
         ledger = hosts.ledgers(connection, [host.id])[0]
         names = {guest.id: guest.name for guest in guests.page(connection, GuestFilter(host=host.id))}
         found = findings.of_host(connection, host.id)
         counts = findings.counts(connection, host.id)
-        audited = findings.reported(connection, host.id) is not None and sum(each.count.count for each in counts) == len(found)
+        reported = findings.reported(connection, host.id)
+        audited = reported is not None and sum(each.count.count for each in counts) == len(found)
     held = frozenset(claim.guest for claim in ledger.state.ledger.claims)
-    observed = Observed(names=names, findings=tuple(map(written.read, found)), judged=held if audited else frozenset())
-    shown: HostMap = plain(host_map(ledger.state, observed))
-    return shown
+    read = tuple(map(written.read, found))
+    observed = Observed(names=names, findings=read, judged=held if audited else frozenset())
+    return host_map.host_map(ledger.state, observed), read, reported
 
 
 @router.post("/{name}/fence")

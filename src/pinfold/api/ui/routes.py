@@ -1,0 +1,191 @@
+"""The routes of the web page. Pages need a session or HTTP Basic; the sign-in and the two static files are for everybody."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import time
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from importlib import resources
+from typing import Annotated, Final
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
+from starlette.concurrency import run_in_threadpool
+
+from pinfold.api.accounts import Account
+from pinfold.api.client_address import address_block, client_of
+from pinfold.api.dependencies import ApiServices, Services
+from pinfold.api.errors import ApiError
+from pinfold.api.password_checks import TooManyAttempts
+from pinfold.api.ui.sessions import COOKIE, SESSION_SECONDS, token_of
+from pinfold.api.v1.hosts import find
+from pinfold.drawing.svg import STYLE
+
+router = APIRouter(prefix="/ui", tags=["web page"], include_in_schema=False)
+
+_HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+_LOOK_SECONDS: Final = 2.0
+_STREAM_SECONDS: Final = 600.0
+_ALIVE_SECONDS: Final = 15.0
+
+
+@router.get("")
+def show_fleet(
+    request: Request,
+    services: Services,
+    sort: Annotated[str, Query(max_length=20)] = "headroom",
+    guest: Annotated[str, Query(max_length=255)] = "",
+    page: Annotated[int, Query(ge=1, le=100_000)] = 1,
+) -> HTMLResponse:
+    """The fleet, as a page."""
+    _need_extra()
+    from pinfold.api.ui.pages import fleet_page
+
+    return _page(fleet_page(services, _name(request), sort=sort, guest=guest, page=page))
+
+
+@router.get("/hosts/{name}")
+def show_host_page(name: str, request: Request, services: Services) -> HTMLResponse:
+    """One host, as a page: its map, the same as a table, and its drift."""
+    _need_extra()
+    from pinfold.api.ui.pages import host_page
+
+    return _page(host_page(services, _name(request), name))
+
+
+@router.get("/live")
+async def follow_fleet(request: Request, services: Services) -> Response:
+    """Server-sent events: `changed`, whenever a host of the fleet has changed."""
+    _need_extra()
+    from pinfold.api.ui.pages import fleet_mark
+
+    return _stream(services, _name(request), partial(fleet_mark, services))
+
+
+@router.get("/hosts/{name}/live")
+async def follow_host(name: str, request: Request, services: Services) -> Response:
+    """Server-sent events: `changed`, whenever the host has changed."""
+    _need_extra()
+    from pinfold.api.ui.pages import host_mark
+
+    host = await run_in_threadpool(find, services, name)
+    return _stream(services, _name(request), partial(host_mark, services, host))
+
+
+@router.get("/sign-in")
+async def ask_for_password() -> HTMLResponse:
+    """The form that asks for name and password."""
+    _need_extra()
+    from pinfold.api.ui.pages import sign_in_page
+
+    return _page(sign_in_page())
+
+
+@router.post("/sign-in")
+async def sign_in(request: Request, services: Services) -> Response:
+    """Check name and password, and begin a session. The form must come from a page of this service."""
+    _need_extra()
+    from pinfold.api.ui.pages import sign_in_page
+
+    if services.checks is None:
+        return RedirectResponse("/ui", 303)
+    fields = parse_qs((await request.body())[:4096].decode(), max_num_fields=8)
+    name, password = fields.get("name", [""])[0], fields.get("password", [""])[0]
+    client = client_of(request.scope)
+    try:
+        account = await services.checks.admit(
+            name, password, address=address_block(client), connection=(client, request.scope["client"][1])
+        )
+    except TooManyAttempts as refusal:
+        await asyncio.sleep(refusal.answer_after_seconds)
+        words = f"Too many password checks; try again in {refusal.retry_seconds} s."
+        return _page(sign_in_page(wrong=words), 429, {"Retry-After": str(refusal.retry_seconds)})
+    if account is None:
+        request.scope["state"]["sign_in"] = name
+        return _page(sign_in_page(wrong="The name or the password is wrong."), 401)
+    answer = RedirectResponse("/ui", 303)
+    answer.set_cookie(
+        COOKIE,
+        services.sessions.begin(account),
+        max_age=SESSION_SECONDS,
+        path="/ui",
+        httponly=True,
+        samesite="lax",
+        secure=request.url.scheme == "https",
+    )
+    return answer
+
+
+@router.post("/sign-out")
+async def sign_out(request: Request, services: Services) -> Response:
+    """End the session. The form must come from a page of this service."""
+    services.sessions.end(token_of(request.headers.get("cookie", "")))
+    answer = RedirectResponse("/ui/sign-in", 303)
+    answer.delete_cookie(COOKIE, path="/ui")
+    return answer
+
+
+@router.get("/style.css")
+async def style() -> Response:
+    """The style sheet, with that of the pictures."""
+    return Response(_static("style.css") + STYLE, media_type="text/css", headers=_HEADERS | {"Cache-Control": "max-age=300"})
+
+
+@router.get("/live.js")
+async def script() -> Response:
+    """The script that reads a page again when it has changed."""
+    return Response(_static("live.js"), media_type="text/javascript", headers=_HEADERS | {"Cache-Control": "max-age=300"})
+
+
+async def changes(services: ApiServices, account: str, look: Callable[[], str]) -> AsyncIterator[str]:
+    """The events of one stream. It ends after ten minutes, and with the process; a browser then opens another."""
+    services.streams.enter(account)
+    try:
+        last, told, end = await run_in_threadpool(look), time.monotonic(), time.monotonic() + _STREAM_SECONDS
+        yield "retry: 3000\n\n"
+        while time.monotonic() < end and not services.ended.is_set():
+            await asyncio.sleep(_LOOK_SECONDS)
+            now = await run_in_threadpool(look)
+            if now != last:
+                yield "event: changed\ndata: changed\n\n"
+            elif time.monotonic() - told >= _ALIVE_SECONDS:
+                yield ": nothing new\n\n"
+            else:
+                continue
+            last, told = now, time.monotonic()
+    finally:
+        services.streams.leave(account)
+
+
+def _stream(services: ApiServices, account: str, look: Callable[[], str]) -> Response:
+    if not services.streams.has_room(account):
+        raise ApiError(429, f"The account {account} has too many live pages open; close one.")
+    return StreamingResponse(changes(services, account, look), media_type="text/event-stream", headers={**_HEADERS})
+
+
+def _page(text: str, status: int = 200, more: dict[str, str] | None = None) -> HTMLResponse:
+    return HTMLResponse(text, status, headers={**_HEADERS, **(more or {})})
+
+
+def _name(request: Request) -> str:
+    account: Account = request.scope["state"]["account"]
+    return account.name
+
+
+def _static(name: str) -> str:
+    return (resources.files("pinfold.api.ui") / "static" / name).read_text(encoding="utf-8")
+
+
+def _need_extra() -> None:
+    """Raises `ApiError` 501 without Jinja2."""
+    if importlib.util.find_spec("jinja2") is None:
+        raise ApiError(501, "The web page needs the Python package jinja2, which is not installed; pip install 'pinfold[ui]'.")

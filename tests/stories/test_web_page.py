@@ -1,0 +1,194 @@
+"""The web page over the real application: sign-in, what the pages say, what they forbid, and how many live updates an account has."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from html.parser import HTMLParser
+
+import httpx
+import pytest
+from tests.build.hosts import report
+from tests.rig.client import SHARE
+from tests.rig.in_process import ADMIN, READER, Fleet
+from tests.stories.test_drift import PART, STRAY, finds
+
+from pinfold.api.accounts import Account, Role
+from pinfold.api.ui.routes import changes
+from pinfold.api.ui.sessions import MOST_SESSIONS, SESSION_SECONDS, SESSIONS_PER_ACCOUNT, STREAMS_PER_ACCOUNT, Sessions
+
+PAGE = {"Accept": "text/html", "Authorization": ""}
+FORM = {"Content-Type": "application/x-www-form-urlencoded", "Origin": "http://pinfold.test", "Authorization": ""}
+
+
+def _as_it_is(request: httpx.Request) -> httpx.Request:
+    """Sends no account of its own."""
+    if not request.headers["Authorization"]:
+        del request.headers["Authorization"]
+    return request
+
+
+def get(fleet: Fleet, path: str) -> httpx.Response:
+    return fleet.http.get(path, headers=PAGE, auth=_as_it_is)
+
+
+def sign_in(fleet: Fleet, name: str, password: str, **headers: str) -> httpx.Response:
+    body = str(httpx.QueryParams({"name": name, "password": password}))
+    return fleet.http.post("/ui/sign-in", content=body, headers=FORM | headers, auth=_as_it_is)
+
+
+def test_a_browser_signs_in_reads_and_signs_out(fleet: Fleet) -> None:
+    fleet.host("c1")
+    away = get(fleet, "/ui")
+    assert (away.status_code, away.headers["location"]) == (303, "/ui/sign-in")
+    assert 'action="/ui/sign-in"' in get(fleet, "/ui/sign-in").text
+
+    wrong = sign_in(fleet, ADMIN[0], "wrong")
+    assert wrong.status_code == 401
+    assert "The name or the password is wrong." in wrong.text
+    assert "set-cookie" not in wrong.headers
+
+    done = sign_in(fleet, *READER)
+    assert (done.status_code, done.headers["location"]) == (303, "/ui")
+    cookie = done.headers["set-cookie"]
+    for words in ("HttpOnly", "SameSite=lax", "Path=/ui", f"Max-Age={SESSION_SECONDS}"):
+        assert words in cookie, cookie
+    assert READER[1] not in cookie
+
+    page = get(fleet, "/ui")
+    assert page.status_code == 200
+    assert 'href="/ui/hosts/c1"' in page.text
+    headers = {"Authorization": "", "Cookie": cookie.partition(";")[0]}
+    assert fleet.http.get("/v1/hosts", headers=headers, auth=_as_it_is).status_code == 401, "the cookie is for the page alone"
+
+    out = fleet.http.post("/ui/sign-out", headers=FORM, auth=_as_it_is)
+    assert out.headers["location"] == "/ui/sign-in"
+    assert get(fleet, "/ui").status_code == 303
+
+
+def test_a_session_ends_when_its_account_is_removed(fleet: Fleet) -> None:
+    assert sign_in(fleet, *READER).status_code == 303
+    assert get(fleet, "/ui").status_code == 200
+    assert fleet.services.checks is not None
+    fleet.services.checks.doorkeeper.replace(())
+    assert get(fleet, "/ui").status_code == 303
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", ""])
+def test_a_form_of_another_site_is_refused(fleet: Fleet, origin: str) -> None:
+    answer = sign_in(fleet, *ADMIN, Origin=origin)
+    assert answer.status_code == 403
+    assert "set-cookie" not in answer.headers
+
+
+def test_a_refused_sign_in_is_in_the_audit_log(fleet: Fleet, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "pinfold.audit"):
+        sign_in(fleet, "mallory", "guess")
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "pinfold.audit"]
+    assert '"event": "login", "account": "mallory"' in line
+    assert "guess" not in line
+
+
+def test_the_fleet_page_says_which_host_is_nearly_out_of_overhead_and_which_has_drifted(fleet: Fleet) -> None:
+    share = fleet.flavor("share", vcpus=2, **SHARE)
+    roomy, tight = fleet.host("roomy"), fleet.host("tight", report(cores=3))
+    fleet.create("web", share, host="tight")
+    finds(roomy, STRAY, PART)
+    finds(tight)
+    text = fleet.http.get("/ui").text
+    assert "Drift: roomy." in text
+    assert re.findall(r'id="host-(\w+)"', text) == ["tight", "roomy"], "least headroom first"
+    assert re.findall(r'id="host-(\w+)"', fleet.http.get("/ui?sort=drift").text) == ["roomy", "tight"]
+    assert "✗ 1" in text, "a note is no drift"
+    found = fleet.http.get("/ui?guest=WE").text
+    assert "<li>web: " in found
+    assert 'on <a href="/ui/hosts/tight">' in found
+    assert "No guest." in fleet.http.get("/ui?guest=nobody").text
+
+
+def test_a_host_page_has_the_map_the_same_as_a_table_and_the_repairs(fleet: Fleet) -> None:
+    c1 = fleet.host("c1")
+    fleet.create("web", fleet.flavor("share", vcpus=2, **SHARE), host="c1")
+    c1.obey()
+    assert "Its agent has reported no audit" in fleet.http.get("/ui/hosts/c1").text
+    finds(c1, STRAY)
+    text = fleet.http.get("/ui/hosts/c1").text
+    assert "taskset -pc 2 71" in text
+    assert text.count("<title>pCPU ") == 16
+    assert len(re.findall(r'<tr><th scope="row"', text)) == 16
+    assert ": vCPU 0 of web</title>" in text
+    assert "<strong>A</strong> web" in text
+    assert fleet.http.get("/ui/hosts/absent").status_code == 404
+
+
+class _Tags(HTMLParser):
+    """Every tag with its attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, dict(attrs)))
+
+
+def test_pages_have_no_inline_script_no_style_and_nothing_from_elsewhere(fleet: Fleet) -> None:
+    c1 = fleet.host("c1")
+    hostile = "</title><script>alert(1)</script>"
+    fleet.create(hostile, fleet.flavor("share", vcpus=2, **SHARE), host="c1")
+    c1.obey()
+    for path in ("/ui", "/ui/hosts/c1", "/ui/sign-in", "/ui?guest=%3Cscript"):
+        page = fleet.http.get(path)
+        assert page.status_code == 200
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        assert "unsafe" not in page.headers["content-security-policy"]
+        assert "<script>" not in page.text
+        for tag, attributes in _Tags(page.text).found:
+            assert tag != "style"
+            assert "style" not in attributes
+            assert not any(name.startswith("on") for name in attributes)
+            for name in ("src", "href", "action"):
+                assert (attributes.get(name) or "/").startswith(("/", "#")), attributes
+    script = fleet.http.get("/ui/live.js")
+    assert len(script.content) < 60 * 1024
+    assert "charset=utf-8" in script.headers["content-type"]
+
+
+def test_an_account_has_so_many_live_updates_and_no_more(fleet: Fleet) -> None:
+    streams = fleet.services.streams
+    for _ in range(STREAMS_PER_ACCOUNT):
+        streams.enter(ADMIN[0])
+    assert fleet.http.get("/ui/live").status_code == 429
+    streams.leave(ADMIN[0])
+    fleet.services.ended.set()
+    answer = fleet.http.get("/ui/live")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.text == "retry: 3000\n\n"
+    assert streams.has_room(ADMIN[0]), "the one that ended is not counted any more"
+
+
+def test_a_stream_says_when_something_has_changed(fleet: Fleet) -> None:
+    marks = iter(["1", "1", "2"])
+
+    async def first_two() -> list[str]:
+        stream = changes(fleet.services, "alice", lambda: next(marks))
+        return [await anext(stream), await anext(stream)]
+
+    assert asyncio.run(first_two()) == ["retry: 3000\n\n", "event: changed\ndata: changed\n\n"]
+
+
+def test_sessions_expire_and_are_bounded() -> None:
+    now = [0.0]
+    sessions = Sessions(clock=lambda: now[0])
+    alice = Account(name="alice", role=Role.ADMIN, hash="")
+    tokens = [sessions.begin(alice) for _ in range(SESSIONS_PER_ACCOUNT + 1)]
+    assert sessions.account(tokens[0]) is None
+    assert sessions.account(tokens[1]) is alice
+    sessions.end(tokens[1])
+    assert sessions.account(tokens[1]) is None
+    now[0] = SESSION_SECONDS
+    assert sessions.account(tokens[-1]) is None
+    others = [sessions.begin(Account(name=f"a{number}", role=Role.READER, hash="")) for number in range(MOST_SESSIONS + 1)]
+    assert sessions.account(others[0]) is None
+    assert sessions.account(others[-1]) is not None
