@@ -120,6 +120,7 @@ GET /v1/hosts
 GET /v1/hosts/{name}
 GET /v1/hosts/{name}/drift
 GET /v1/hosts/{name}/map
+GET /v1/hosts/{name}/pools
 GET /v1/servers/{server_id}/placement
 """
 """What an account may ask."""
@@ -160,6 +161,7 @@ DELETE PUT /placement/traits/{name}
 POST /v1/hosts
 DELETE /v1/hosts/{name}
 POST /v1/hosts/{name}/fence
+DELETE PUT /v1/hosts/{name}/pools
 POST /v1/hosts/{name}/token
 POST /v1/servers/{server_id}/rebook
 """
