@@ -160,6 +160,7 @@ DELETE PUT /placement/resource_providers/{uuid}/traits
 DELETE PUT /placement/traits/{name}
 POST /v1/hosts
 DELETE /v1/hosts/{name}
+DELETE PUT /v1/hosts/{name}/pools
 POST /v1/hosts/{name}/fence
 DELETE PUT /v1/hosts/{name}/pools
 POST /v1/hosts/{name}/token

@@ -219,7 +219,12 @@ ACCEPTED: Final = (
     _accepted("hw:sound_model", "sb16, es1370, pcspk, ac97, ich6, ich9, usb or virtio", "The sound device.", "hw_sound_model"),
     _accepted("hw:tpm_model", "tpm-tis or tpm-crb", "The model of the emulated TPM.", "hw_tpm_model"),
     _accepted("hw:tpm_secret_security", "user, host or deployment", "Who may open the secrets of the emulated TPM."),
-    _accepted("hw:tpm_version", "1.2 or 2.0", "The version of the emulated TPM.", "hw_tpm_version"),
+    _accepted(
+        "hw:tpm_version",
+        "1.2 or 2.0",
+        "The version of the emulated TPM; the service refuses it, because no server gets one.",
+        "hw_tpm_version",
+    ),
     _accepted("hw:usb_model", "none, nec-xhci or qemu-xhci", "The USB controller.", "hw_usb_model"),
     _accepted("hw:vif_multiqueue_enabled", _BOOLEAN, "Gives network devices a queue per vCPU.", "hw_vif_multiqueue_enabled"),
     _accepted("hw:viommu_model", "intel, smmuv3, virtio or auto", "The model of the guest's IOMMU.", "hw_viommu_model"),
@@ -230,12 +235,14 @@ ACCEPTED: Final = (
         "a whole number",
         "What a guest books of the overhead pool in a Nova cloud; pinfold counts that itself, by [overhead].",
     ),
-    _accepted("aggregate_instance_extra_specs:NAME", _ANYTHING, "Metadata that Nova looks for in a host's aggregates."),
+    _accepted(
+        "aggregate_instance_extra_specs:NAME", _ANYTHING, "Metadata that Nova looks for in a host's aggregates; the service refuses it."
+    ),
     _accepted("capabilities:NAME", _ANYTHING, "A capability that Nova compares with what the host reports."),
     _accepted("hw_rng:NAME", _ANYTHING, "The guest's random number device."),
     _accepted("hw_video:NAME", _ANYTHING, "The guest's video device."),
-    _accepted("os:NAME", _ANYTHING, "How the guest's operating system is started, secure boot for one."),
-    _accepted("quota:NAME", _ANYTHING, "Limits on CPU time, disk and network that Nova sets."),
+    _accepted("os:NAME", _ANYTHING, "How the guest's operating system is started; the service refuses os:secure_boot=required."),
+    _accepted("quota:NAME", _ANYTHING, "Limits on CPU time, disk and network that Nova sets; the service refuses them."),
     _accepted("NAMESPACE:NAME", _ANYTHING, "A key of any other namespace; it belongs to somebody else."),
     _accepted("NAME", _ANYTHING, "A key without a namespace; it belongs to somebody else."),
 )

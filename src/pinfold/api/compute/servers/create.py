@@ -25,6 +25,7 @@ from pinfold.core.config_drive import GuestConfig
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
+from pinfold.core.request.promises import refuse_unkept
 from pinfold.service.guests.lifecycle import refuse_too_much_metadata
 from pinfold.store import flavors, hosts
 from pinfold.store.records import CONFIG_DRIVE, FlavorRecord, NewGuest, Pairs
@@ -58,6 +59,7 @@ def _create(body: CreateServer, request: Request, services: ApiServices, version
     row = _flavor(services, str(asked.flavor))
     image = _image(services, asked.image or next((device.uuid for device in asked.block_device_mapping_v2), ""))
     _check_size(row.flavor, image)
+    refuse_unkept(row.flavor, image.as_image())
     compiled = compile_request(row.flavor, image.as_image(), disks=_disks(row.flavor, image), nics=0)
     only_on, zone = _forced_host(services, asked.host or asked.hypervisor_hostname, asked.availability_zone)
     member_of = zone_members(services, zone)
