@@ -13,9 +13,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from pinfold.core.errors import InvalidRequest, Unavailable
+from pinfold.core.overhead.advice import OverheadHour
 from pinfold.core.settings import HostSettings
 from pinfold.host.lock import host_key, state_folder
 from pinfold.store.sqlite_file import is_damage
@@ -41,6 +42,15 @@ _SCHEMA: Final = (
     "CREATE INDEX changes_guest ON changes (guest_id, at)",
     "CREATE TABLE kept (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
 )
+_HOURS: Final = tuple(OverheadHour.__struct_fields__)
+_HOURS_SCHEMA: Final = f"CREATE TABLE IF NOT EXISTS overhead_hours ({_HOURS[0]} INTEGER PRIMARY KEY, {', '.join(_HOURS[1:])})"
+"""A journal of an earlier pinfold gets this table when it is opened."""
+_ADD_HOUR: Final = (
+    f"INSERT INTO overhead_hours VALUES ({', '.join('?' * len(_HOURS))}) ON CONFLICT ({_HOURS[0]}) "  # noqa: S608 - no value is in it
+    f"DO UPDATE SET {', '.join(f'{name} = {name} + excluded.{name}' for name in _HOURS[1:])}"
+)
+MOST_HOURS: Final = 2000
+"""The most hourly sums that are kept, about 83 days in 200 KiB."""
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -102,6 +112,14 @@ class Journal:
                 cursor.execute("INSERT OR IGNORE INTO kept VALUES ('begins', ?)", (repr(at),))
         self._last = (self._version(), now)
         return found
+
+    def add(self, hour: OverheadHour) -> None:
+        """Add what was measured to the sums of its hour. Hours that are too old go, and more than `MOST_HOURS`."""
+        with self._writing() as cursor:
+            cursor.execute(_ADD_HOUR, structs.astuple(hour))
+            cursor.execute("DELETE FROM overhead_hours WHERE begins < ?", (hour.begins - self._days * DAY,))
+            last = "SELECT begins FROM overhead_hours ORDER BY begins DESC LIMIT 1 OFFSET ?"
+            cursor.execute(f"DELETE FROM overhead_hours WHERE begins <= ({last})", (MOST_HOURS,))  # noqa: S608 - no value is in it
 
     def note(self, change: Change, at: float) -> None:
         """Write one change that no two snapshots show, such as a repair."""
@@ -195,26 +213,41 @@ def read(
     Of a guest, the pCPUs that it got and gave up count too. Raises `InvalidRequest` if there is no journal, `Unavailable` if it cannot be
     read.
     """
-    if not path.is_file():
-        raise InvalidRequest(f"there is no journal {path}; `pinfold watch` writes it", key=str(path))
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)) as connection:
-            if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
-                raise InvalidRequest(f"the journal {path} is of another version of pinfold", key=str(path))
-            condition, values = _condition(connection, since, until, pcpu, guest)
-            rows = connection.execute(
-                f"SELECT {_COLUMNS} FROM changes WHERE {condition} ORDER BY id DESC LIMIT ?",  # noqa: S608 - no value is in it
-                (*values, most),
-            ).fetchall()
-            kept = dict(connection.execute("SELECT name, value FROM kept").fetchall())
-    except sqlite3.Error as error:
-        raise Unavailable(f"the journal {path} cannot be read: {error}") from error
+    with _reading(path) as connection:
+        condition, values = _condition(connection, since, until, pcpu, guest)
+        rows = connection.execute(
+            f"SELECT {_COLUMNS} FROM changes WHERE {condition} ORDER BY id DESC LIMIT ?",  # noqa: S608 - no value is in it
+            (*values, most),
+        ).fetchall()
+        kept = dict(connection.execute("SELECT name, value FROM kept").fetchall())
     return Excerpt(
         entries=tuple(_entry(row) for row in reversed(rows)),
         snapshot=snapshots.decode(kept["snapshot"]) if "snapshot" in kept else None,
         begins=float(kept.get("begins", 0.0)),
         seen=float(kept.get("seen", 0.0)),
     )
+
+
+def read_hours(path: Path) -> tuple[OverheadHour, ...]:
+    """The hourly sums of a journal, oldest first. Raises what `read` raises."""
+    with _reading(path) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'overhead_hours'").fetchall():
+            return ()
+        rows = connection.execute(f"SELECT {', '.join(_HOURS)} FROM overhead_hours ORDER BY begins").fetchall()  # noqa: S608 - no value is in it
+    return tuple(OverheadHour(**dict(zip(_HOURS, row, strict=True))) for row in rows)
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[sqlite3.Connection]:
+    if not path.is_file():
+        raise InvalidRequest(f"there is no journal {path}; `pinfold watch` writes it", key=str(path))
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)) as connection:
+            if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
+                raise InvalidRequest(f"the journal {path} is of another version of pinfold", key=str(path))
+            yield connection
+    except sqlite3.Error as error:
+        raise Unavailable(f"the journal {path} cannot be read: {error}") from error
 
 
 def _condition(connection: sqlite3.Connection, since: float, until: float, pcpu: int | None, guest: str) -> tuple[str, tuple[object, ...]]:
@@ -247,6 +280,8 @@ def _make_tables(connection: sqlite3.Connection, path: Path) -> None:
         for statement in _SCHEMA:
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {VERSION}")
+    if version in (0, VERSION):
+        connection.execute(_HOURS_SCHEMA)
     connection.execute("COMMIT")
     if version not in (0, VERSION):
         raise InvalidRequest(f"the journal {path} is of another version of pinfold; move it away", key=str(path))

@@ -17,6 +17,7 @@ from pinfold.drivers.port import Driver
 from pinfold.host.lock import refuse_if_owned
 from pinfold.watch import listener, textfile
 from pinfold.watch.history import answer, socket_path
+from pinfold.watch.hours import measured
 from pinfold.watch.journal import Journal, journal_path
 from pinfold.watch.loop import Publisher, Watch
 from pinfold.watch.options import WatchOptions
@@ -55,7 +56,7 @@ def serve_watch(
         journal = stack.enter_context(closing(Journal(journal_path(settings), days=options.keep_days, mib=options.keep_mib)))
         if journal.put_aside:
             _log.warning("the journal was damaged and begins anew; the old one is %s", journal.put_aside)
-        publishers["journal"] = lambda state: _keep(journal, state)
+        publishers["journal"] = _Keeper(journal)
         watch = stack.enter_context(
             _opened(settings, options, publishers, read_settings, scope=options.repair, note=journal.note, alive=alive)
         )
@@ -87,9 +88,20 @@ def _publishers(options: WatchOptions) -> dict[str, Publisher]:
     return publishers
 
 
-def _keep(journal: Journal, state: State) -> None:
-    if state.snapshot is not None:
-        journal.keep(state.snapshot, state.swept_time)
+class _Keeper:
+    """Writes what changed, and what overhead threads did, since the sweep before."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._before: State | None = None
+
+    def __call__(self, state: State) -> None:
+        if state.snapshot is not None:
+            self._journal.keep(state.snapshot, state.swept_time)
+        before, self._before = self._before, state
+        hour = None if before is None else measured(before, state)
+        if hour is not None:
+            self._journal.add(hour)
 
 
 @contextmanager

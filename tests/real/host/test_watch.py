@@ -15,6 +15,7 @@ from tests.real.patience import until
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.overhead import ThreadClass
+from pinfold.watch.journal import read_hours
 
 SHARE = {"hw:cpu_policy": "dedicated", "hw:emulator_threads_policy": "share"}
 DRIFT = {"code": "emulator-thread", "class": "emulator"}
@@ -33,6 +34,8 @@ def test_the_watch_counts_what_threads_use_and_sees_one_that_is_moved(bench: Ben
         watch.until_value("pinfold_guest_slices_total", id=web.id, **{"class": "vcpu"})
         assert watch.values("pinfold_pool_booked_cpus", pool="overhead") == [pytest.approx(0.022)]
         assert watch.values("pinfold_pool_guests", pool="overhead") == [1.0]
+        path = next((tmp_path / "state").glob("*.journal"))
+        until(lambda: any(hour.slices and hour.guest_seconds for hour in read_hours(path)), "its overhead is in the journal")
         assert watch.values("pinfold_drift", **DRIFT) == []  # other processes of this machine may be on pCPU 1
         before = everything(bench)
         assert web.pid is not None
