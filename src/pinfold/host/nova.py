@@ -77,7 +77,7 @@ def definitions_of(guest: HostGuest) -> Definitions:
     return Definitions(live=guest.pins, kept=guest.kept, iothreads=guest.iothreads)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1024)
 def read(subject: Subject, guest: HostGuest, pools: Pools | None, online: CpuSet, *, cells: int = 1, ours: CpuSet = CpuSet()) -> Reading:
     """Infer where a Nova guest should run. Needs `guest.nova`.
 

@@ -113,3 +113,29 @@ def test_a_nova_guest_is_repaired_live_and_its_definition_stays(bench: Bench, tm
         shown = pinfold(watch.config, "history", "--guest", "web").stdout
         assert "guest web was repaired, its threads are in their places; what would undo it: Nova, when it starts, hard reboots" in shown
         assert "guest web: somebody undid its repair" in shown
+
+
+def test_a_vcpu_that_is_added_to_a_running_guest_and_floats_is_found(own_bench: Bench, tmp_path: Path) -> None:
+    with watching(tmp_path, own_bench.lab.uri) as watch:
+        define(own_bench, "web", vcpus=2, current=1, placement="0")
+        watch.until_value("pinfold_guest_info", guest="web", state="running")
+        watch.until_none("pinfold_drift", code="foreign-floating")
+        virsh(own_bench, "setvcpus", "web", "2", "--live")
+        virsh(own_bench, "vcpupin", "web", "1", "0-1", "--live")
+        watch.until_value("pinfold_drift", code="foreign-floating")
+        own_bench.driver.stop(own_bench.guest("web").id, remove=True)
+
+
+def test_libvirtd_that_is_restarted_during_a_repair_does_not_keep_the_threads_away(own_bench: Bench, tmp_path: Path) -> None:
+    with watching(tmp_path, own_bench.lab.uri, "--repair", "nova") as watch:
+        define(own_bench, "web", cputune=PINS, nova=True, specs=SHARE)
+        watch.until_value("pinfold_guest_info", guest="web", policy="share")
+        web = own_bench.guest("web")
+        virsh(own_bench, "emulatorpin", "web", "1", "--live")
+        own_bench.lab.restart_daemon()
+        watch.until_value("pinfold_repairs_total", result="done")
+        watch.until_none("pinfold_drift", code="emulator-policy")
+        assert own_bench.guest("web").pid == web.pid
+        threads = [thread for thread in own_bench.driver.observe(web).threads if thread.thread_class is ThreadClass.EMULATOR]
+        assert {thread.allowed for thread in threads} == {CpuSet.of(0)}
+        own_bench.driver.stop(web.id, remove=True)
