@@ -79,8 +79,9 @@ def asked(tmp_path_factory: pytest.TempPathFactory, sqlite_file: Path, placement
         server = fleet.create("vm", fleet.flavor("tiny", vcpus=1, hw_cpu_policy="dedicated"), metadata={"a": "b"})
         fleet.obey()
         fleet.ask("POST", "/os-keypairs", {"keypair": {"name": "key", "public_key": KEY}}, status=201)
+        new = fleet.create("new", "tiny", config_drive=True)
         image = fleet.http.get("/image/v2/images").json()["images"][0]["id"]
-        known = {"server_id": server, "hypervisor_id": host, "service_id": host, "image_id": image, "aggregate_id": group}
+        known = {"server_id": server, "guest_id": new, "hypervisor_id": host, "service_id": host, "image_id": image, "aggregate_id": group}
         yield Asked(fleet=fleet, known=known | {"flavor_id": "tiny", "name": "c1", "key": "a", "pattern": "c1"})
     unload()
 
