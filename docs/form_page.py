@@ -65,7 +65,8 @@ agent sends that for each guest; the database keeps it, and `GET /v1/servers/ID/
     (
         "Host history",
         (HostHistory,),
-        """The last hour of a host in samples: `pinfold watch` and a service's agent keep it in memory. The arrays of a row have
+        """The last hour of a host in samples: `pinfold watch` and a service's agent keep it in memory, for `pinfold host
+history` and `GET /v1/hosts/NAME/history`. The arrays of a row have
 one number for each of `ends`.""",
     ),
 )

@@ -15,9 +15,12 @@ from tests.build.requests import pinned
 
 from pinfold.agent.responses import parse_orders, parse_welcome, refusal_message
 from pinfold.agent.wire import GuestOrder, Orders, Welcome
+from pinfold.core.cpuset import CpuSet
 from pinfold.core.encoding import json_text, plain
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.history import HistoryQuestion
 from pinfold.core.identity import ClaimId
+from pinfold.core.pools import PoolOrder
 from pinfold.store.records import Desired, Tombstone
 
 GUEST = "11111111-2222-4333-8444-555555555555"
@@ -57,6 +60,8 @@ def test_what_the_service_writes_is_read_as_it_was() -> None:
     parsed = parse_orders(body(written(order(), stones=stones)))
     assert parsed.orders.orders[0].fit == order().fit
     assert (parsed.orders.count, parsed.orders.tombstones, parsed.refused) == (7, stones, ())
+    whole = Orders(count=7, protocol=2, pools=PoolOrder(shared=CpuSet.of(0)), question=HistoryQuestion(number=1, seconds=60))
+    assert parse_orders(json_text(whole).encode()).orders == whole
 
 
 def test_a_field_of_a_newer_service_is_ignored() -> None:

@@ -119,6 +119,7 @@ GET /v1/drift
 GET /v1/hosts
 GET /v1/hosts/{name}
 GET /v1/hosts/{name}/drift
+GET /v1/hosts/{name}/history
 GET /v1/hosts/{name}/map
 GET /v1/hosts/{name}/pools
 GET /v1/servers/{server_id}/placement
@@ -162,7 +163,6 @@ POST /v1/hosts
 DELETE /v1/hosts/{name}
 DELETE PUT /v1/hosts/{name}/pools
 POST /v1/hosts/{name}/fence
-DELETE PUT /v1/hosts/{name}/pools
 POST /v1/hosts/{name}/token
 POST /v1/servers/{server_id}/rebook
 """
@@ -174,6 +174,7 @@ GET /agent/v1/guests/{guest_id}/config
 POST /agent/v1/heartbeat
 DELETE PUT /agent/v1/host
 PUT /agent/v1/host/findings
+PUT /agent/v1/host/history
 GET /agent/v1/images/{name}
 GET /agent/v1/orders
 """
@@ -194,6 +195,7 @@ REMOVED = ("carol", "left the company")
 
 FORBIDDEN = {
     ("PUT", "/agent/v1/host", "the agent of another host"): 403,  # it speaks in the name of another host than its own
+    ("GET", "/v1/hosts/{name}/history", "a reader"): 503,  # no agent answers here
     ("POST", "/placement/reshaper", "an admin"): 403,  # by Placement's own policy it is for services alone
 }
 """What a role is let in to, and is refused there by what it asks."""

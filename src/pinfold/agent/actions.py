@@ -15,6 +15,7 @@
 | `SaveMemory`, `SaveStories` | `Saved`, `StoriesSaved` |
 | `ReadOptions` | `OptionsRead` |
 | `WritePools` | `PoolsWritten` |
+| `SendHistory` | `HistorySent` |
 | `Log`, `Announce`, `UsePools` | nothing |
 
 Every action that is answered may also be answered by `Failed`. `step` never has two of one kind under way, except `Repair`, `Perform`
@@ -32,6 +33,7 @@ from pinfold.agent.story import Stories
 from pinfold.agent.wire import Absence, GuestOrder, GuestReport
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift.written import FindingsReport
+from pinfold.core.history import HistoryQuestion
 from pinfold.core.pools import PoolConfig, PoolOrder
 from pinfold.core.repairs import Drifted
 from pinfold.drivers.port import HostGuest
@@ -135,6 +137,12 @@ class WritePools(Struct, frozen=True, kw_only=True):
     pools: PoolOrder | None
 
 
+class SendHistory(Struct, frozen=True, kw_only=True):
+    """Answer the service's question about the last hour of the host."""
+
+    question: HistoryQuestion
+
+
 class UsePools(Struct, frozen=True, kw_only=True):
     """Survey the host and start guests by these pools from now on."""
 
@@ -164,6 +172,7 @@ Action: TypeAlias = (
     | SaveStories
     | ReadOptions
     | WritePools
+    | SendHistory
     | Log
     | Announce
     | UsePools

@@ -22,6 +22,7 @@ from pinfold.core.config_drive import GuestConfig
 from pinfold.core.drift.written import FindingsReport
 from pinfold.core.encoding import json_text
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
+from pinfold.core.history import HistoryAnswer
 
 _WAIT_SLACK: Final = 10.0
 _CHUNK: Final = 1 << 20
@@ -91,6 +92,10 @@ class ServiceClient:
     def findings(self, report: FindingsReport) -> None:
         """Send what the audit of the host found."""
         self._send("PUT", "/agent/v1/host/findings", report)
+
+    def history(self, answer: HistoryAnswer) -> None:
+        """Send the samples that the service asked for."""
+        self._send("PUT", "/agent/v1/host/history", answer)
 
     def goodbye(self, *, timeout: float | None = None) -> None:
         """Tell the service that the agent ends in good order."""

@@ -107,6 +107,12 @@ class FindingsSent(Struct, frozen=True, kw_only=True):
     report: FindingsReport
 
 
+class HistorySent(Struct, frozen=True, kw_only=True):
+    """The service has the answer to its question."""
+
+    when: Moment
+
+
 class Performed(Struct, frozen=True, kw_only=True):
     """The task of a guest has ended."""
 
@@ -161,7 +167,9 @@ class Failed(Struct, frozen=True, kw_only=True):
     away: bool = False
 
 
-Answer: TypeAlias = Looked | Verified | Reported | Audited | FindingsSent | Repaired | Performed | Confirmed | Saved | StoriesSaved
+Answer: TypeAlias = (
+    Looked | Verified | Reported | Audited | FindingsSent | Repaired | Performed | Confirmed | Saved | StoriesSaved | HistorySent
+)
 """The answers that do not concern orders or the lease."""
 
 Event: TypeAlias = Tick | HostChanged | Stop | HungUp | OptionsRead | PoolsWritten | OrdersRead | Welcomed | Failed | Answer

@@ -31,6 +31,7 @@ from pinfold.agent.story import Stories
 from pinfold.agent.story_file import read_stories, stories_path, write_stories
 from pinfold.agent.wire import Hello
 from pinfold.core.errors import InvalidRequest, PinfoldError
+from pinfold.core.history import HistoryAnswer
 from pinfold.core.host_map import HostMap
 from pinfold.core.options import Option
 from pinfold.core.pools import PoolConfig, build_pools
@@ -198,7 +199,7 @@ class Agent:
                 return events.Welcomed(welcome=self._service.heartbeat(), when=now())
             case actions.Verify():
                 return self._verify(action)
-            case actions.SendGuest() | actions.SendFindings():
+            case actions.SendGuest() | actions.SendFindings() | actions.SendHistory():
                 return self._send(action)
             case actions.Audit():
                 return self._audit(action)
@@ -223,7 +224,11 @@ class Agent:
         drift = "; ".join(finding.fact() for finding in verdict.drift)
         return events.Verified(threads=thread_report(verdict), drift=drift, when=now())
 
-    def _send(self, action: actions.SendGuest | actions.SendFindings) -> Event:
+    def _send(self, action: actions.SendGuest | actions.SendFindings | actions.SendHistory) -> Event:
+        if isinstance(action, actions.SendHistory):
+            history = self._samples.message(self._settings.host, action.question.seconds)
+            self._service.history(HistoryAnswer(number=action.question.number, history=history))
+            return events.HistorySent(when=now())
         if isinstance(action, actions.SendFindings):
             self._service.findings(action.report)
             return events.FindingsSent(report=action.report, when=now())

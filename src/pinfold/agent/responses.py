@@ -18,6 +18,7 @@ from pinfold.core.bounds import Revision, Uuid
 from pinfold.core.config_drive import GuestConfig
 from pinfold.core.encoding import json_reader
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.history import HistoryQuestion
 from pinfold.core.pools import PoolOrder
 from pinfold.store.records import Tombstone
 
@@ -58,6 +59,7 @@ class _Envelope(Struct, frozen=True, kw_only=True):
     tombstones: Annotated[tuple[msgspec.Raw, ...], msgspec.Meta(max_length=_MOST_ORDERS)] = ()
     protocol: Revision = 1
     pools: PoolOrder | None = None
+    question: HistoryQuestion | None = None
 
 
 class _Subject(Struct, frozen=True, kw_only=True):
@@ -89,6 +91,7 @@ def parse_orders(body: bytes) -> ParsedOrders:
         tombstones=tuple(stone for stone in stones if stone.guest not in unclear),
         protocol=envelope.protocol,
         pools=envelope.pools,
+        question=envelope.question,
     )
     return ParsedOrders(orders=known, refused=(*refused, *refused_stones))
 

@@ -146,7 +146,8 @@ class State(Struct, frozen=True, kw_only=True):
     the host's first report, None once it was told. `stale` says that something happened after the last look began. `waiting` are the guests
     whose start waits for its place, in order. `repairs` is what was done about guests that had drifted, `repairing` the guests whose repair
     is under way. `reading`: the configuration is being read; `read_again`: another SIGHUP came meanwhile. `kept_pools` are the pools of the
-    service that are in the configuration's file, None for none; `keeping_pools`: they are being written. `troubles` are the problems that
+    service that are in the configuration's file, None for none; `keeping_pools`: they are being written. `question` is the number
+    of the last question about the host's samples, `answering`: its answer is being sent. `troubles` are the problems that
     the log names as not over, by what they are about.
     """
 
@@ -175,6 +176,8 @@ class State(Struct, frozen=True, kw_only=True):
     read_again: bool = False
     kept_pools: PoolOrder | None = None
     keeping_pools: bool = False
+    question: int | None = None
+    answering: bool = False
     troubles: Mapping[str, str] = {}
     stories: Stories = {}
     stories_saved: Stories = {}

@@ -19,7 +19,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from pinfold.agent import actions, audits, events, options, repairing, turn, work
+from pinfold.agent import actions, audits, events, history, options, repairing, turn, work
 from pinfold.agent.actions import Action
 from pinfold.agent.draft import Draft
 from pinfold.agent.events import Event
@@ -69,6 +69,8 @@ def _hear(draft: Draft, event: Event) -> None:
             _take_orders(draft, parsed, polled=polled)
         case events.Welcomed():
             _welcomed(draft, event)
+        case events.Failed(action=actions.SendHistory(), why=why):
+            history.failed(draft, why)
         case events.Failed():
             _failed(draft, event)
         case _:
@@ -97,6 +99,8 @@ def _answered(draft: Draft, event: events.Answer) -> None:
             work.saved(draft, memory)
             if draft.waits_for(Phase.MEMORY) and not draft.state.saving:
                 turn.decide(draft)
+        case events.HistorySent():
+            history.sent(draft)
         case events.StoriesSaved(stories=stories):
             draft.change(stories_saved=stories, saving_stories=False, stories_again=draft.now + STORIES_SECONDS)
             draft.complain("stories", "")
@@ -160,6 +164,7 @@ def _take_orders(draft: Draft, parsed: ParsedOrders, *, polled: bool) -> None:
     draft.change(orders=parsed.orders, refused=parsed.refused)
     work.note_orders(draft, before)
     options.follow_order(draft)
+    history.asked(draft)
     if not polled:
         turn.look(draft, fresh=True)
 

@@ -12,6 +12,7 @@ The transport is in `agent.client` and `api.agent`.
 | `GuestReport` | agent | what one of your guests is doing |
 | `Absence` | agent | neither domain nor process of it remains |
 | `core.drift.written.FindingsReport` | agent | what the audit of my host found, complete each time |
+| `core.history.HistoryAnswer` | agent | the samples of my host that `Orders.question` asks for |
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from msgspec import Meta, Struct
 from pinfold.core.bounds import ClaimUuid, Name, Revision, Uuid
 from pinfold.core.drift import SeenThread
 from pinfold.core.fit.model import Fit
+from pinfold.core.history import HistoryQuestion
 from pinfold.core.pools import PoolOrder
 from pinfold.core.request.model import GuestRequest
 from pinfold.store.records import Desired, HostReport, Observed, Tombstone
@@ -102,7 +104,8 @@ class GuestOrder(Struct, frozen=True, kw_only=True):
 class Orders(Struct, frozen=True, kw_only=True):
     """All orders by guest, at one count. `tombstones` are claims of which nothing must be there any more. `protocol` is the service's.
 
-    `pools` are those that the host is to use, None for those of the agent's own files.
+    `pools` are those that the host is to use, None for those of the agent's own files. `question` asks for samples, if anybody waits for
+    them.
     """
 
     count: Revision
@@ -110,6 +113,7 @@ class Orders(Struct, frozen=True, kw_only=True):
     tombstones: tuple[Tombstone, ...] = ()
     protocol: Revision = 1
     pools: PoolOrder | None = None
+    question: HistoryQuestion | None = None
 
 
 class ThreadReport(Struct, frozen=True, kw_only=True):

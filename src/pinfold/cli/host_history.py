@@ -54,7 +54,11 @@ def history(
             address = watched.socket_path(read_configuration(config, None, only_looks=True, quiet=as_json, audits=True).settings)
         found = watched.ask(address, minutes * 60)
     else:
-        raise InvalidRequest("not yet", key="HOST")
+        from pinfold.cli.service import open_access, segment
+
+        with open_access(config) as service:
+            answer = service.ask("GET", f"/v1/hosts/{segment(name)}/history", query=[("minutes", str(minutes))])
+        found = watched.read_plain(answer, f"the history of host {name}")
     found = selected(found, guest=guest, pcpus=chosen)
     if guest is not None and not found.guests:
         raise InvalidRequest(f"there are no samples of a guest {guest!r} in the last {minutes} min", key="--guest")

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from pinfold.core.bounds import Count, CpuIndex, Name
+from pinfold.core.bounds import Count, CpuIndex, Name, Revision
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.overhead import ThreadClass
 
@@ -25,6 +25,9 @@ MOST_ROWS: Final = 3100
 """The most pCPUs, pools and thread classes of guests together: 512 pCPUs, three pools, and 512 guests with five classes each."""
 MOST_NUMBERS: Final = 150_000
 """The most numbers of one history. Its JSON is then shorter than the 1 MiB that an agent may send."""
+
+MOST_BYTES: Final = 1_000_000
+"""The longest JSON of a history in a message. The service reads 1 MiB."""
 
 Series = Annotated[tuple[Count | None, ...], Meta(max_length=MOST_SAMPLES)]
 """One amount for each sample, None where it is not known."""
@@ -58,6 +61,9 @@ class PoolHistory(Struct, frozen=True, kw_only=True):
     wait_millicpu: Series
 
 
+Row = TypeVar("Row", PcpuHistory, GuestHistory, PoolHistory)
+
+
 class HostHistory(Struct, frozen=True, kw_only=True):
     """The samples of one host, oldest first.
 
@@ -73,6 +79,39 @@ class HostHistory(Struct, frozen=True, kw_only=True):
     guests: Annotated[tuple[GuestHistory, ...], Meta(max_length=MOST_ROWS)] = ()
     pools: Annotated[tuple[PoolHistory, ...], Meta(max_length=MOST_ROWS)] = ()
     left_out: Count = 0
+
+
+class HistoryQuestion(Struct, frozen=True, kw_only=True):
+    """The service asks an agent for the samples of the last `seconds`. Questions to one agent are counted by `number`."""
+
+    number: Revision
+    seconds: Annotated[int, Meta(ge=1, le=int(KEPT_SECONDS))]
+
+
+class HistoryAnswer(Struct, frozen=True, kw_only=True):
+    """An agent's answer to the question of that number."""
+
+    number: Revision
+    history: HostHistory
+
+
+def since(history: HostHistory, seconds: float) -> HostHistory:
+    """The samples that ended in the last `seconds` before the end of the last one."""
+    begin = next((place for place, end in enumerate(history.ends) if end > history.ends[-1] - seconds), 0)
+    if not begin:
+        return history
+    return replace(
+        history,
+        ends=history.ends[begin:],
+        seconds=history.seconds[begin:],
+        pcpus=tuple(_rows_since(one, begin, others_millicpu=one.others_millicpu[begin:]) for one in history.pcpus),
+        guests=tuple(_rows_since(one, begin, others_millicpu=one.others_millicpu[begin:]) for one in history.guests),
+        pools=tuple(_rows_since(one, begin) for one in history.pools),
+    )
+
+
+def _rows_since(row: Row, begin: int, **more: Series) -> Row:
+    return replace(row, work_millicpu=row.work_millicpu[begin:], wait_millicpu=row.wait_millicpu[begin:], **more)
 
 
 def selected(history: HostHistory, *, guest: str | None = None, pcpus: CpuSet | None = None) -> HostHistory:

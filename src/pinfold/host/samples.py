@@ -20,8 +20,10 @@ from typing import Final, TypeAlias
 
 from msgspec import Struct
 
+from pinfold.core.encoding import json_text
 from pinfold.core.history import (
     KEPT_SECONDS,
+    MOST_BYTES,
     MOST_NUMBERS,
     MOST_ROWS,
     STEP_SECONDS,
@@ -173,6 +175,13 @@ class Samples:
                 left_out=self._left_out,
             )
         return part.history(host, self._step, most_numbers)
+
+    def message(self, host: str, seconds: float) -> HostHistory:
+        """The samples of the last `seconds`, as many as one message may hold."""
+        numbers = MOST_NUMBERS
+        while len(json_text(found := self.history(host, seconds=seconds, most_numbers=numbers))) > MOST_BYTES and numbers > 1:
+            numbers //= 2
+        return found
 
     def _taken(self, usage: Usage, span: float) -> dict[_Key, int]:
         """What others ran on each pCPU that had the same owner all the time, and for that owner on its pCPUs together, as codes."""

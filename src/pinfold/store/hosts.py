@@ -21,7 +21,7 @@ from pinfold.core.identity import ClaimId, HostId
 from pinfold.core.pools import PoolOrder, Pools
 from pinfold.core.sanity import check_host
 from pinfold.core.topology import Topology
-from pinfold.store import claims, findings
+from pinfold.store import claims, findings, history
 from pinfold.store.database import EpochNow, in_term, tell
 from pinfold.store.records import NOTHING, ClaimRecord, ClaimState, HostLedger, HostMark, HostRecord, HostReport, Pairs, Tombstone
 from pinfold.store.schema import host, tombstone
@@ -178,6 +178,7 @@ def remove(connection: sa.Connection, host_id: HostId) -> None:
         raise Conflict(f"host {name} still has claims")
     connection.execute(tombstone.delete().where(tombstone.c.host == host_id))
     findings.forget(connection, host_id)
+    history.forget(connection, host_id)
     try:
         done = connection.execute(host.delete().where(host.c.id == host_id))
     except sa.exc.IntegrityError as error:

@@ -213,6 +213,17 @@ finding = sa.Table(
     sa.Column("value", sa.Text, nullable=False),
 )
 
+host_history = sa.Table(
+    "host_history",
+    metadata,
+    sa.Column("host", _ID, sa.ForeignKey("host.id"), primary_key=True),
+    sa.Column("number", sa.BigInteger, nullable=False, comment="counts the questions"),
+    sa.Column("seconds", sa.Integer, nullable=False, comment="how far back the last question goes"),
+    sa.Column("asked", _TIME, nullable=False),
+    sa.Column("answered", sa.BigInteger, nullable=False, comment="the number of the last question with an answer"),
+    sa.Column("answer", sa.Text, nullable=False),
+)
+
 finding_count = sa.Table(
     "finding_count",
     metadata,

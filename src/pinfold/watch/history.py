@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from pinfold.core.encoding import json_reader, json_text
+from pinfold.core.encoding import json_reader, json_text, reader
 from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.core.history import KEPT_SECONDS, HostHistory
 from pinfold.core.settings import HostSettings
@@ -21,6 +21,8 @@ _SECONDS: Final = 10.0
 _FIELD: Final = "seconds"
 
 _read = json_reader(HostHistory)
+read_plain = reader(HostHistory)
+"""Reads the JSON types of a history, such as a service answers."""
 
 
 def socket_path(settings: HostSettings) -> str:

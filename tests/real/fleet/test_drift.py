@@ -146,3 +146,15 @@ def command(own: UpRig, *arguments: str, **variables: str) -> subprocess.Complet
     environment = {**os.environ, "OS_CLIENT_CONFIG_FILE": str(own.clouds), "OS_CLOUD": "pinfold", **variables}
     line = [sys.executable, "-m", "pinfold.wiring.command", *arguments]
     return subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_last_minutes_of_a_host_are_fetched_from_its_agent(own: UpRig) -> None:
+    api = own.api
+    server = api.create("vm", api.flavor("pin", vcpus=1, hw_cpu_policy="dedicated", hw_emulator_threads_policy="share"))
+    api.await_status(server, "ACTIVE")
+
+    def rows() -> list[dict[str, Any]]:
+        found = api.ask("GET", f"/v1/hosts/{own.host}/history?minutes=5")["guests"]
+        return [row for row in found if row["guest"] == server and any(number is not None for number in row["work_millicpu"])]
+
+    assert {"vcpu", "emulator"} <= {row["thread_class"] for row in until(rows, "the agent has samples of the guest", pause=2.0)}

@@ -24,23 +24,26 @@ from pinfold.core.drift.written import FindingsReport, accept
 from pinfold.core.encoding import encode, plain, reader
 from pinfold.core.errors import not_found
 from pinfold.core.fit.written import written
+from pinfold.core.history import HistoryAnswer
 from pinfold.core.identity import HostId
 from pinfold.service.guests.lifecycle import REBOOTING_HARD
 from pinfold.service.guests.reports import ClaimName
 from pinfold.service.hosts import Lease
-from pinfold.store import guest_configs, guests, hosts
+from pinfold.store import guest_configs, guests, history, hosts
 
 router = APIRouter(prefix="/agent/v1", tags=["agents"])
 
 _read_hello = reader(Hello)
 _read_guest_report = reader(GuestReport)
 _read_absence = reader(Absence)
+_read_history = reader(HistoryAnswer)
 
 Host = Annotated[HostId, Depends(agent_host)]
 HelloBody = Annotated[dict[str, Any], Body(), written_as(Hello)]
 GuestReportBody = Annotated[dict[str, Any], Body(), written_as(GuestReport)]
 AbsenceBody = Annotated[dict[str, Any], Body(), written_as(Absence)]
 FindingsBody = Annotated[dict[str, Any], Body(), written_as(FindingsReport)]
+HistoryBody = Annotated[dict[str, Any], Body(), written_as(HistoryAnswer)]
 WelcomeAnswer = Annotated[dict[str, Any], written_as(Welcome)]
 ConfigAnswer = Annotated[dict[str, Any], written_as(GuestConfig)]
 OrdersAnswer = Annotated[dict[str, Any], written_as(Orders)]
@@ -67,6 +70,15 @@ def report_host(body: HelloBody, host: Host, services: Services) -> WelcomeAnswe
 def report_findings(body: FindingsBody, host: Host, services: Services) -> Response:
     """Store what the audit of the agent's host found, in place of what the one before it found."""
     services.fleet.hosts.keep_findings(host, accept(body))
+    return Response(status_code=204)
+
+
+@router.put("/host/history", status_code=204, response_class=Response)
+def report_history(body: HistoryBody, host: Host, services: Services) -> Response:
+    """Keep the samples of the agent's host for those who asked."""
+    answer = _read_history(body, "history")
+    with services.database.write() as connection:
+        history.answer(connection, host, answer.number, encode(answer.history))
     return Response(status_code=204)
 
 
@@ -167,6 +179,7 @@ def _orders(services: ApiServices, host: HostId) -> Orders:
         found = guests.orders(connection, host)
         stones = hosts.tombstones(connection, host)
         pools = hosts.pool_order(connection, host)
+        question = history.question(connection, host)
     orders = tuple(
         GuestOrder(
             guest=order.guest.id,
@@ -186,7 +199,7 @@ def _orders(services: ApiServices, host: HostId) -> Orders:
         )
         for order in found
     )
-    return Orders(count=count, orders=orders, tombstones=stones, protocol=PROTOCOL, pools=pools)
+    return Orders(count=count, orders=orders, tombstones=stones, protocol=PROTOCOL, pools=pools, question=question)
 
 
 def _welcome(services: ApiServices, lease: Lease) -> WelcomeAnswer:

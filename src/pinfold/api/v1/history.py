@@ -1,0 +1,87 @@
+"""The last hour of a host in `/v1`. Its agent has the samples and is asked for them when somebody asks here."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query
+from starlette.concurrency import run_in_threadpool
+
+from pinfold.api.dependencies import ApiServices, Services
+from pinfold.api.response_schema import written_as
+from pinfold.api.v1.hosts import find
+from pinfold.core.encoding import decoder, plain
+from pinfold.core.errors import Unavailable
+from pinfold.core.history import HostHistory, since
+from pinfold.store import history
+from pinfold.store.records import HostRecord
+
+router = APIRouter(prefix="/v1/hosts", tags=["hosts"])
+
+WAIT_SECONDS: Final = 10.0
+"""How long an agent may take. It answers a question at once, when it is there."""
+_LOOK_SECONDS: Final = 1.0
+"""How often the rows are read while no notification arrives, because notifications may be lost."""
+
+_read = decoder(HostHistory)
+
+HostHistoryAnswer = Annotated[dict[str, Any], written_as(HostHistory)]
+
+
+@router.get("/{name}/history", responses={503: {}})
+async def show_history(
+    name: str, services: Services, minutes: Annotated[int, Query(ge=1, le=60, description="How far back.")] = 60
+) -> HostHistoryAnswer:
+    """How a host's pools, pCPUs and guests worked and waited in the last hour: its agent's samples, one each ten seconds.
+
+    503 while the agent is away, and if it does not answer within ten seconds.
+    """
+    host = await run_in_threadpool(find, services, name)
+    if not host.up:
+        raise Unavailable(f"host {host.name}: its agent is away, and nobody else has its samples")
+    found = await _asked(services, host, minutes * 60)
+    if found is None:
+        raise Unavailable(f"host {host.name}: its agent has not answered within {WAIT_SECONDS:.0f} seconds")
+    return await run_in_threadpool(_shown, found, host, minutes * 60)
+
+
+async def _asked(services: ApiServices, host: HostRecord, seconds: int) -> str | None:
+    """The agent's answer, None if there is none in time."""
+    loop, arrived, topic = asyncio.get_running_loop(), asyncio.Event(), history.topic(host.id)
+
+    def hear(told: str) -> None:
+        if told in ("*", topic):
+            loop.call_soon_threadsafe(arrived.set)
+
+    unsubscribe = services.database.wakeups.subscribe(hear)
+    try:
+        number, deadline = await run_in_threadpool(_ask, services, host, seconds), time.monotonic() + WAIT_SECONDS
+        while True:
+            arrived.clear()
+            found = await run_in_threadpool(_answered, services, host, number)
+            left = deadline - time.monotonic()
+            if found is not None or left <= 0 or services.ended.is_set():
+                return found
+            try:
+                await asyncio.wait_for(arrived.wait(), min(left, _LOOK_SECONDS))
+            except TimeoutError:
+                continue
+    finally:
+        unsubscribe()
+
+
+def _ask(services: ApiServices, host: HostRecord, seconds: int) -> int:
+    with services.database.write() as connection:
+        return history.ask(connection, host.id, seconds)
+
+
+def _answered(services: ApiServices, host: HostRecord, number: int) -> str | None:
+    with services.database.read() as connection:
+        return history.answered(connection, host.id, number)
+
+
+def _shown(text: str, host: HostRecord, seconds: int) -> HostHistoryAnswer:
+    shown: HostHistoryAnswer = plain(since(_read(text, f"the history of host {host.name}"), seconds))
+    return shown
