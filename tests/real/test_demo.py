@@ -19,4 +19,4 @@ def test_the_demonstration_reaches_its_end_and_leaves_nothing() -> None:
     )
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
     assert "Both labs are down and no guest is left" in done.stdout
-    assert not [lab for lab in labs() if lab.name.startswith("demo-")]
+    assert not [lab for lab in labs() if lab.path.name.startswith("demo-")]
