@@ -15,6 +15,7 @@ from tests.ports import free_port
 from tests.real.patience import until
 from tests.rig.in_process import ADMIN, Fleet
 from tests.stories.test_drift import PART, PROCESS, STRAY, finds
+from tests.stories.test_host_history import answer
 
 from pinfold.agent.wire import ThreadReport
 from pinfold.api.app import create_app
@@ -22,7 +23,9 @@ from pinfold.cli.app import run
 from pinfold.cli.exit_status import ExitStatus
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import SeenThread
+from pinfold.core.identity import HostId
 from pinfold.core.overhead import ThreadClass
+from pinfold.store import history
 from pinfold.store.records import Observed
 
 Pinfold = Callable[..., tuple[int, str, str]]
@@ -219,3 +222,22 @@ def test_the_drift_of_a_host_is_shown_with_what_undoes_it(fleet: Fleet, pinfold:
     status, out, _ = pinfold("host drift c1")
     assert status == 0
     assert "✓ c1: 0 findings, 1 note" in out
+
+
+def test_the_history_of_a_host_is_shown_and_an_agent_that_is_away_is_said(
+    fleet: Fleet, pinfold: Pinfold, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "FRESH_SECONDS", 3600.0)  # the question below counts, however slow the machine is
+    c1 = fleet.host("c1")
+    with fleet.database.write() as connection:
+        number = history.ask(connection, HostId(c1.id), 3600)
+    assert answer(c1, number).status_code == 204
+    status, out, err = pinfold("host history c1")
+    assert (status, err) == (0, "")
+    assert "c1: 00:16:30 to 00:18:30 UTC" in out and "pool overhead" in out
+    assert json.loads(pinfold("host history c1 --minutes 1 --json")[1])["pools"][0]["work_millicpu"] == list(range(6, 12))
+    c1.ask("DELETE", "/host")
+    status, out, err = pinfold("host history c1")
+    assert (status, out) == (ExitStatus.UNAVAILABLE, "")
+    assert "host c1: its agent is away, and nobody else has its samples" in " ".join(err.split())
+    assert pinfold("host history c1 --from unix:/x")[0] == ExitStatus.BAD_INPUT
