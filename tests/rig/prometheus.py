@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,8 @@ import pytest
 from monitoring.dashboards import Panel
 from tests.ports import free_port
 from tests.real.patience import until
+
+from pinfold.watch.listener import CONTENT_TYPE, METRICS, Page, serving
 
 needs_prometheus = pytest.mark.skipif(
     not (shutil.which("prometheus") and shutil.which("promtool")), reason="prometheus and promtool are not installed"
@@ -61,8 +63,15 @@ def _filled(query: str, variable: str) -> str:
 
 
 @contextmanager
-def scraping(folder: Path, target: str, job: str) -> Iterator[Prometheus]:
-    """A Prometheus on loopback with its data in `folder`, which scrapes http://TARGET/metrics, until the block ends."""
+def scraping(folder: Path, metrics: Callable[[], bytes], job: str) -> Iterator[Prometheus]:
+    """A Prometheus on loopback with its data in `folder`, which scrapes what `metrics` returns, until the block ends."""
+    page = Page(content_type=CONTENT_TYPE, render=lambda _: metrics())
+    with serving(("127.0.0.1", 0), {METRICS: page}) as url, _scraping(folder, httpx.URL(url).netloc.decode(), job) as prometheus:
+        yield prometheus
+
+
+@contextmanager
+def _scraping(folder: Path, target: str, job: str) -> Iterator[Prometheus]:
     port = free_port()
     config = {"global": {"scrape_interval": "1s"}, "scrape_configs": [{"job_name": job, "static_configs": [{"targets": [target]}]}]}
     (folder / "prometheus.yml").write_text(json.dumps(config))

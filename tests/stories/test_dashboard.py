@@ -10,8 +10,6 @@ from tests.rig.in_process import Fleet
 from tests.rig.prometheus import needs_prometheus, scraping
 from tests.stories.test_drift import STRAY, finds
 
-from pinfold.watch.listener import serving
-
 pytestmark = needs_prometheus
 
 
@@ -20,7 +18,5 @@ def test_every_query_of_the_dashboard_yields_series(fleet: Fleet, tmp_path: Path
     fleet.flavor("pin", vcpus=3, hw_cpu_policy="dedicated")
     fleet.create("vm", "pin")
     finds(agent, STRAY)
-    with serving(("127.0.0.1", 0), lambda: fleet.http.get("/metrics").content) as url:
-        target = url.removeprefix("http://").split("/")[0]
-        with scraping(tmp_path, target, "pinfold") as prometheus:
-            prometheus.until_all_yield(SERVICE.panels, variable="host")
+    with scraping(tmp_path, lambda: fleet.http.get("/metrics").content, "pinfold") as prometheus:
+        prometheus.until_all_yield(SERVICE.panels, variable="host")

@@ -12,8 +12,6 @@ from tests.real.host.domains import define, virsh
 from tests.real.host.watching import watching
 from tests.rig.prometheus import needs_prometheus, scraping
 
-from pinfold.watch.listener import serving
-
 pytestmark = [needs_prometheus, pytest.mark.skipif(not {0, 1} <= os.sched_getaffinity(0), reason="the pools are pCPUs 0 and 1")]
 
 FLAVORS = """
@@ -46,7 +44,5 @@ def test_every_query_of_the_dashboard_yields_series(own_bench: Bench, tmp_path: 
             virsh(own_bench, "qemu-monitor-command", "web", "--hmp", "info status")  # its emulator has something to do
             return watch.text().encode()
 
-        with serving(("127.0.0.1", 0), metrics) as url:
-            target = url.removeprefix("http://").split("/")[0]
-            with scraping(tmp_path, target, "pinfold-watch") as prometheus:
-                prometheus.until_all_yield(WATCH.panels, variable="instance", without=WITHOUT)
+        with scraping(tmp_path, metrics, "pinfold-watch") as prometheus:
+            prometheus.until_all_yield(WATCH.panels, variable="instance", without=WITHOUT)
