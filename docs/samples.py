@@ -11,7 +11,7 @@ from pinfold.cli.agent import story_document
 from pinfold.cli.checks import CheckResult
 from pinfold.cli.history import entries_document, tenures_document
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.drift import Subject, compare
+from pinfold.core.drift import InferredMasks, Subject, compare
 from pinfold.core.encoding import plain
 from pinfold.core.fit.capacity import capacity, demands_of
 from pinfold.core.fit.count import count_host
@@ -31,6 +31,8 @@ from pinfold.drivers.checkup import Check, Health, Seen
 from pinfold.drivers.libvirt.commands import repair_command
 from pinfold.drivers.port import GuestState, HostGuest, Observation, Record
 from pinfold.host import written
+from pinfold.host.adopt import AdoptPlan
+from pinfold.host.adoption import Adoption
 from pinfold.host.audit import Audit
 from pinfold.host.map import map_of
 from pinfold.host.orphans import Orphan
@@ -105,6 +107,9 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
         moves=(move,),
         record=record,
     )
+    stranger = structs.replace(guest, record=None)
+    spread = InferredMasks(vcpus=masks(placed).vcpus, overhead=CpuSet.parse("0-3"))
+    adoptable = Adoption(guest=stranger, before=spread, record=record)
     (cell,) = placed.cells
     elsewhere = structs.replace(placed, cells=(structs.replace(cell, pins=((0, 2), (1, 3))),))
     repinned = Repin(
@@ -132,6 +137,8 @@ def documents() -> list[tuple[str, dict[str, Any]]]:
         ),
         ("`audit`", plain(written.audit(Audit(seen=seen, guests=(drifted,), host_findings=(), verified=True)))),
         ("`repair`", plain(written.repair(Repair(done=(repaired,), left=left)))),
+        ("`guest adopt`", plain(written.adoption(AdoptPlan(seen=seen, found=adoptable, moves=(move,)), None))),
+        ("`guest release`", {"released": True, "guest": plain(structs.replace(guest, record=None))}),
         ("`guest stop`", {"stopped": True, "removed": False, "guest": plain(guest)}),
         (
             "`guest orphans`",

@@ -1,4 +1,4 @@
-"""`pinfold guest`: start, list, show, restart, replace and stop guests directly on one libvirt, without a service."""
+"""`pinfold guest`: start, list, show, restart, replace, stop, adopt and release guests directly on one libvirt, without a service."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from pinfold.cli import completion
 from pinfold.cli import options as opt
 from pinfold.cli.exit_status import ExitStatus, warn
+from pinfold.cli.guest_adopt import adopt, release
 from pinfold.cli.guest_options import GuestOptions, takes_guest_options
 from pinfold.cli.orphans import orphans
 from pinfold.cli.output import show, show_json
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pinfold.host.survey import Survey
     from pinfold.host.verify import Verdict
 
-app = typer.Typer(help="Start, list, show, restart, replace and stop guests on this host.", no_args_is_help=True)
+app = typer.Typer(help="Start, list, show, restart, replace, stop, adopt and release guests on this host.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The guest's name or id.", autocompletion=completion.guests)]
 NewName = Annotated[str, typer.Argument(metavar="NAME", help="A name for the guest: letters, digits, '.', '_' and '-'.")]
@@ -197,6 +198,8 @@ def stop(
         show([f"guest {outcome.guest.name} no longer runs {kept}"])
 
 
+app.command("adopt")(adopt)
+app.command("release")(release)
 app.command("orphans")(orphans)
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Final, Protocol
 
 from msgspec import Meta, Struct, field
 
-from pinfold.core.bounds import ClaimUuid, Revision
+from pinfold.core.bounds import CellIndex, ClaimUuid, MemoryMib, Revision
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import ExpectedMasks, Subject
 from pinfold.core.drift.steps import Step
@@ -21,7 +21,7 @@ from pinfold.core.fit.model import Fit
 from pinfold.core.host import ForeignMemory
 from pinfold.core.identity import GuestId
 from pinfold.core.overhead import ObservedThread
-from pinfold.core.request.model import EmulatorPolicy, GuestRequest
+from pinfold.core.request.model import EmulatorPolicy, GuestCpuTopology, GuestRequest
 from pinfold.core.topology import Topology
 from pinfold.drivers.checkup import Checkup, Needs
 
@@ -112,6 +112,31 @@ class DefinedPins(Struct, frozen=True, kw_only=True):
     iothreads: tuple[tuple[int, CpuSet], ...] = ()
     placement: CpuSet | None = None
     realtime: CpuSet = CpuSet()
+
+
+class ShapeCell(Struct, frozen=True, kw_only=True):
+    """One cell of a guest by its definition. `page_kib` is 0 for the host's small pages. `host_cells` are those that its memory is strictly
+    bound to, empty if it is not bound.
+    """
+
+    id: CellIndex
+    vcpus: CpuSet
+    memory_mib: MemoryMib
+    page_kib: int = 0
+    host_cells: CpuSet = CpuSet()
+
+
+class GuestShape(Struct, frozen=True, kw_only=True):
+    """What a definition says about a guest's cells and memory. `numa`: the guest sees its cells; else one cell stands for all of it.
+
+    `unplugged` counts the vCPUs that the guest may get later and does not have now.
+    """
+
+    cells: tuple[ShapeCell, ...]
+    unplugged: int = 0
+    numa: bool = False
+    cpu_topology: GuestCpuTopology | None = None
+    locked: bool = False
 
 
 class NovaRecord(Struct, frozen=True, kw_only=True):
@@ -276,6 +301,18 @@ class Driver(Protocol):
 
         Raises `InvalidRequest` if there is no such guest.
         """
+        ...
+
+    def shape(self, guest: str) -> GuestShape:
+        """The cells and the memory of a guest, of the running definition if it runs. Raises `InvalidRequest` if there is no such guest."""
+        ...
+
+    def adopt(self, guest: str, record: Record) -> None:
+        """Write `record` into a guest without one, and its pins into the kept definition. No thread moves. See `amend`."""
+        ...
+
+    def forget(self, guest: str) -> None:
+        """Remove our record from a guest's definitions. Its pins stay. No record is no error."""
         ...
 
     def resume(self, guest: str) -> None:

@@ -160,7 +160,7 @@ def _ours(driver: Driver, state: HostState, guest: HostGuest, record: Record) ->
         before=before,
         after=after,
         pending=found.fit != record.fit,
-        moves=_moves(driver.observe(guest), after) if guest.active and found.fit != record.fit else (),
+        moves=moves_to(driver.observe(guest), after) if guest.active and found.fit != record.fit else (),
         record=structs.replace(record, fit=found.fit),
         retiring=found.retiring,
     )
@@ -189,12 +189,12 @@ def _novas(driver: Driver, seen: Survey, guest: HostGuest) -> GuestChange:
         return change
     if not after.overhead:
         return replace(change, why=_PLACE_UNKNOWN)
-    moves = _moves(driver.observe(guest), after)
+    moves = moves_to(driver.observe(guest), after)
     pending = bool(moves) or pinned & online != after.overhead
     return replace(change, pending=pending, moves=moves, later=AT_NOVAS_REBOOT if pending else "")
 
 
-def _moves(observation: Observation, after: ExpectedMasks) -> tuple[ThreadMove, ...]:
+def moves_to(observation: Observation, after: ExpectedMasks) -> tuple[ThreadMove, ...]:
     """The threads that are elsewhere, by class, vCPU and mask, in the order of the classes."""
     found: Counter[tuple[ThreadClass, int | None, CpuSet, CpuSet]] = Counter()
     for thread in observation.threads:

@@ -24,7 +24,8 @@ from pinfold.core.repin.plan import PcpuMove, SizeChange, SlotChange
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.core.settings import HostSettings
 from pinfold.core.topology import PagePool
-from pinfold.drivers.port import HostGuest
+from pinfold.drivers.port import HostGuest, Record
+from pinfold.host.adopt import AdoptPlan, AppliedAdoption
 from pinfold.host.audit import Audit
 from pinfold.host.pool_change import AppliedPlan, GuestChange, PoolPlan, ThreadMove
 from pinfold.host.repair import Repair
@@ -156,6 +157,23 @@ class WrittenRepin(Struct, frozen=True, kw_only=True):
     stays: tuple[WrittenStay, ...]
     failure: str
     not_moved_back: tuple[WrittenStay, ...]
+    warnings: tuple[str, ...]
+
+
+class WrittenAdoption(Struct, frozen=True, kw_only=True):
+    """What adopting a guest means: its record if nothing conflicts, the threads that move, and whether it was carried out.
+
+    `conflicts` say why it cannot be adopted, `failure` why it was not, and was undone.
+    """
+
+    host: str
+    guest: HostGuest
+    record: Record | None
+    moves: tuple[ThreadMove, ...]
+    conflicts: tuple[str, ...]
+    notes: tuple[str, ...]
+    adopted: bool
+    failure: str
     warnings: tuple[str, ...]
 
 
@@ -299,6 +317,22 @@ def repin(plan: RepinPlan, done: AppliedRepin | None) -> WrittenRepin:
         else tuple(
             WrittenStay(id=key, name=names[GuestId(key)], pcpus=held[GuestId(key)], why=why) for key, why in done.not_undone.items()
         ),
+        warnings=plan.seen.warnings,
+    )
+
+
+def adoption(plan: AdoptPlan, done: AppliedAdoption | None) -> WrittenAdoption:
+    """The form of a plan to adopt a guest, and of what became of it; `done` is None for a plan alone."""
+    record = plan.found.record
+    return WrittenAdoption(
+        host=plan.seen.state.name,
+        guest=guest(plan.found.guest if done is None else done.guest),
+        record=None if record is None else replace(record, fit=fit_written(record.fit)),
+        moves=plan.moves,
+        conflicts=plan.found.conflicts,
+        notes=plan.found.notes,
+        adopted=done is not None and done.adopted,
+        failure="" if done is None else done.failure,
         warnings=plan.seen.warnings,
     )
 

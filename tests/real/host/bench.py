@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from msgspec import structs
 
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.errors import Unavailable
 from pinfold.core.fit.model import NoFit
 from pinfold.core.pools import PoolConfig
 from pinfold.core.request.compile import compile_request
@@ -62,6 +65,27 @@ class Bench:
         state = Path(self.settings.state_dir)
         files = [path.name for folder in ("overlays", "serial") for path in (state / folder).rglob("*") if path.is_file()]
         return [guest.name for guest in self.driver.guests()] + processes(self.lab) + files
+
+
+class FailsLate:
+    """A driver, but for one method that fails at one of its calls, after it has done its work."""
+
+    def __init__(self, driver: Driver, method: str, *, at: int = 1) -> None:
+        self._driver, self._method, self._left = driver, method, at
+
+    def __getattr__(self, name: str) -> Any:
+        found: Callable[..., Any] = getattr(self._driver, name)
+        if name != self._method:
+            return found
+
+        def fails(*arguments: Any, **more: Any) -> Any:
+            answer = found(*arguments, **more)
+            self._left -= 1
+            if self._left == 0:
+                raise Unavailable("libvirt went away")
+            return answer
+
+        return fails
 
 
 def processes(lab: LabHost) -> list[str]:

@@ -6,24 +6,23 @@ The witness is procfs, read without our code.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from msgspec import structs
 from tests.real.conftest import two_cells
 from tests.real.host import domains
-from tests.real.host.bench import DEDICATED, Bench, allowed
+from tests.real.host.bench import DEDICATED, Bench, FailsLate, allowed
 from tests.real.patience import until
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.errors import InvalidRequest, Unavailable
+from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.model import NoFit
 from pinfold.core.overhead import ThreadClass
 from pinfold.core.topology import Topology
-from pinfold.drivers.port import Boot, Driver, GuestState
+from pinfold.drivers.port import Boot, GuestState
 from pinfold.host.lock import owning
 from pinfold.host.pool_change import AT_NOVAS_REBOOT, apply, plan
 from pinfold.host.start import restart, start
@@ -99,32 +98,13 @@ def test_floating_guests_follow_the_shared_pool(bench: Bench) -> None:
         assert survey(new.driver, new.settings).state.ledger.claims[0].fit.float_set == cpus(shared)
 
 
-class _Failing:
-    """The driver, but for one method that fails after it has done its work."""
-
-    def __init__(self, driver: Driver, method: str) -> None:
-        self._driver, self._method = driver, method
-
-    def __getattr__(self, name: str) -> Any:
-        found: Callable[..., Any] = getattr(self._driver, name)
-        if name != self._method:
-            return found
-
-        def fails(*arguments: Any) -> None:
-            self._method = ""
-            found(*arguments)
-            raise Unavailable("libvirt went away")
-
-        return fails
-
-
 def test_a_guest_that_fails_is_moved_back_and_the_others_follow(bench: Bench) -> None:
     old = bench.with_pools(shared="0", dedicated="1")
     old.start(old.order("pinned", SHARE))
     old.start(old.order("floats"))
     first, second = sorted(old.driver.guests(), key=lambda guest: guest.id)
     new = bench.with_pools(shared="1", dedicated="0")
-    done = apply(_Failing(new.driver, "pin"), new.settings)  # type: ignore[arg-type]
+    done = apply(FailsLate(new.driver, "pin"), new.settings)  # type: ignore[arg-type]
     assert done.failures == {first.id: "libvirt went away; its threads were moved back"}
     assert not done.complete
     assert old.guest(first.name).record == first.record and quiet(old, first.name)

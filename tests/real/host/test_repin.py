@@ -5,19 +5,15 @@ The witness on the machine's own pCPUs is procfs, read without our code.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 from msgspec import structs
-from tests.real.host.bench import DEDICATED, Bench, allowed
+from tests.real.host.bench import DEDICATED, Bench, FailsLate, allowed
 from tests.real.host.test_pool_change import cpus, quiet
 
-from pinfold.core.errors import InvalidRequest, Unavailable
+from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.capacity import demands_of
 from pinfold.core.overhead import masks
 from pinfold.core.request.model import Flavor
-from pinfold.drivers.port import Driver
 from pinfold.host.lock import owning
 from pinfold.host.repin import apply, plan
 from pinfold.host.start import restart
@@ -71,33 +67,13 @@ def _put(host: Bench, name: str, pcpu: str) -> None:
     host.driver.amend(record.guest, structs.replace(record, fit=fit))
 
 
-class _FailsLate:
-    """The driver, but its `pin` fails at the given call, after it has moved the threads."""
-
-    def __init__(self, driver: Driver, at: int) -> None:
-        self._driver, self._left = driver, at
-
-    def __getattr__(self, name: str) -> Any:
-        found: Callable[..., Any] = getattr(self._driver, name)
-        if name != "pin":
-            return found
-
-        def pin(*arguments: Any) -> None:
-            found(*arguments)
-            self._left -= 1
-            if self._left == 0:
-                raise Unavailable("libvirt went away")
-
-        return pin
-
-
 def test_all_steps_are_undone_when_one_fails(synthetic_bench: Bench) -> None:
     old = synthetic_bench.with_pools(shared="0-1", dedicated="2-15")
     for name in ("a", "b"):
         old.start(old.order(name, DEDICATED))
     before = {guest.id: (guest.record, guest.pins, guest.pid) for guest in old.driver.guests()}
     new = synthetic_bench.with_pools(shared="0-1", dedicated="4-15")
-    done = apply(_FailsLate(new.driver, 2), new.settings)  # type: ignore[arg-type]
+    done = apply(FailsLate(new.driver, "pin", at=2), new.settings)  # type: ignore[arg-type]
     assert "was not moved: libvirt went away" in done.failure and not done.not_undone
     assert {guest.id: (guest.record, guest.pins, guest.pid) for guest in new.driver.guests()} == before
     assert quiet(new, "a") and quiet(new, "b")

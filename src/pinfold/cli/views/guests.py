@@ -62,10 +62,10 @@ def replaced_view(done: ReplaceResult) -> list[RenderableType]:
     if done.before == done.after:
         return [Text(f"guest {name} keeps its place, which lies within the pools of today; its definition is written again")]
     lines: list[RenderableType] = [Text(finding.sentence(), style="dim") for finding in done.because]
-    before = "unknown" if done.before is None else _place(done.before)
+    before = "unknown" if done.before is None else place_words(done.before)
     return [
         *lines,
-        Text.assemble((name, "bold"), f": {before} -> {_place(done.after)}"),
+        Text.assemble((name, "bold"), f": {before} -> {place_words(done.after)}"),
         Text(f"it is stopped, and its disk is as it was; `pinfold guest restart {shell_word(name)}` starts it there"),
     ]
 
@@ -87,5 +87,6 @@ def orphans_view(found: Sequence[Orphan], *, removed: bool, files_deleted: bool)
     return [table, Text(ask)]
 
 
-def _place(fit: Fit) -> str:
+def place_words(fit: Fit) -> str:
+    """Where a fit puts a guest's threads."""
     return f"vCPUs on {vcpu_words(fit)}, emulator threads on {short_emulator_words(fit)}"

@@ -11,7 +11,7 @@ from pinfold.core.drift import Subject
 from pinfold.core.drift.remedy import replaced
 from pinfold.core.plural import count, pcpus
 from pinfold.core.pools import Pools
-from pinfold.host.pool_change import AppliedPlan, GuestChange, PoolPlan
+from pinfold.host.pool_change import AppliedPlan, GuestChange, PoolPlan, ThreadMove
 from pinfold.host.verify import GuestOrigin
 
 
@@ -36,13 +36,17 @@ def _moves(pending: list[GuestChange]) -> Columns:
     for change in pending:
         first = guest_cell(change.guest)
         for move in change.moves:
-            name = move.thread_class.value if move.vcpu is None else f"vCPU {move.vcpu}"
-            table.add_row(first, name, str(move.count), str(move.before), str(move.after))
+            table.add_row(first, move_words(move), str(move.count), str(move.before), str(move.after))
             first = Text()
         if not change.moves:
             what = "its record" if change.guest.active else "its definition"
             table.add_row(first, what, "", str(change.before.overhead), str(change.after.overhead))
     return table
+
+
+def move_words(move: ThreadMove) -> str:
+    """Which threads a move is about."""
+    return move.thread_class.value if move.vcpu is None else f"vCPU {move.vcpu}"
 
 
 def _sentences(change: GuestChange, failure: str) -> list[Text]:

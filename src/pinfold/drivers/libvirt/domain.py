@@ -77,6 +77,16 @@ def amend(domain: Any, record: Record) -> None:
         domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, None, None, record_1.NAMESPACE, flags)
 
 
+def forget(domain: Any) -> None:
+    """Remove our record, of any version, from the domain's metadata: in the definition, and in the running domain."""
+    for flag, wanted in (
+        (libvirt.VIR_DOMAIN_AFFECT_CONFIG, domain.isPersistent()),
+        (libvirt.VIR_DOMAIN_AFFECT_LIVE, domain.isActive()),
+    ):
+        for namespace in (metadata.NAMESPACE, record_1.NAMESPACE) if wanted else ():
+            domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, None, None, namespace, flag)
+
+
 def pin_live(domain: Any, wanted: ExpectedMasks) -> None:
     """Set libvirt's live pins, thread class by class. Without a cpuset cgroup some threads do not follow; `thread_moves` moves them."""
     live = libvirt.VIR_DOMAIN_AFFECT_LIVE

@@ -26,7 +26,7 @@ from pinfold.drivers.libvirt.capabilities import BuildContext
 from pinfold.drivers.libvirt.connection import Connection, absent_is_fine
 from pinfold.drivers.libvirt.guests import Guests
 from pinfold.drivers.libvirt.threads import Threads
-from pinfold.drivers.port import Event, GuestSpec, HostGuest, Observation, Record, Witness
+from pinfold.drivers.port import Event, GuestShape, GuestSpec, HostGuest, Observation, Record, Witness
 from pinfold.linux import procfs, sysfs
 
 _log = logging.getLogger(__name__)
@@ -163,6 +163,28 @@ class LibvirtDriver:
         self._guests.act(
             guest, "record", what, _CHANGE_SECONDS, lambda connection: domain.amend(self._guests.domain(guest, connection), record)
         )
+
+    def shape(self, guest: str) -> GuestShape:
+        """The cells and the memory of a guest. See `Driver.shape`."""
+        return self._guests.shape(guest)
+
+    def adopt(self, guest: str, record: Record) -> None:
+        """Write a record into a guest without one, and its pins into the definition. See `Driver.adopt`."""
+        self._refuse_remote()
+        wanted = masks(record.fit)
+
+        def write(connection: Any) -> None:
+            found = self._guests.domain(guest, connection)
+            domain.amend(found, record)
+            domain.pin_definition(connection, found, wanted, ours=True)
+
+        self._guests.act(guest, "record", f"the record of guest {guest} cannot be written", _CHANGE_SECONDS, write)
+
+    def forget(self, guest: str) -> None:
+        """Remove our record from a guest's definitions. See `Driver.forget`."""
+        self._refuse_remote()
+        what = f"the record of guest {guest} cannot be removed"
+        self._guests.act(guest, "record", what, _CHANGE_SECONDS, lambda connection: domain.forget(self._guests.domain(guest, connection)))
 
     def resume(self, guest: str) -> None:
         """Let a paused guest run, and move the thread that KVM creates only now. See `Driver.resume`."""

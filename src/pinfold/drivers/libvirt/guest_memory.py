@@ -7,14 +7,15 @@ from xml.etree.ElementTree import Element, SubElement
 
 from msgspec import Struct
 
-from pinfold.core.bounds import MAX_AMOUNT, MAX_CELL, MAX_GUEST_CELLS, MAX_PAGE_KIB
+from pinfold.core.bounds import MAX_AMOUNT, MAX_CELL, MAX_CPU, MAX_GUEST_CELLS, MAX_PAGE_KIB
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.model import Fit
 from pinfold.core.host import ForeignMemory
+from pinfold.core.request.model import GuestCpuTopology
 from pinfold.drivers.libvirt import pins, xmltext
 from pinfold.drivers.libvirt.capabilities import BuildContext
-from pinfold.drivers.port import GuestSpec
+from pinfold.drivers.port import GuestShape, GuestSpec, ShapeCell
 
 _WHAT: Final = "domain XML"
 
@@ -120,6 +121,54 @@ def taken(domain: Element, pages: HostPages) -> tuple[tuple[ForeignMemory, ...],
             counts[host_cell, size] = counts.get((host_cell, size), 0) + -(-needed // len(where))
     taken = tuple(ForeignMemory(cell=cell, size_kib=size, count=count) for (cell, size), count in sorted(counts.items()))
     return taken, -(-small_kib // 1024)
+
+
+def shape(text: str, pages: HostPages) -> GuestShape:
+    """The cells of a guest by its domain XML, ordered by id; without cells of its own, one cell with all vCPUs. Raises `InvalidRequest`."""
+    domain = xmltext.parsed(text, _WHAT, root="domain")
+    count = domain.find("vcpu")
+    vcpus = CpuSet(range(1 if count is None else xmltext.text_integer(count, _WHAT, most=MAX_CPU + 1)))
+    plugged = len(vcpus) if count is None else xmltext.integer(count, "current", _WHAT, default=len(vcpus), most=len(vcpus))
+    numa = xmltext.children(domain, "cpu/numa/cell", MAX_GUEST_CELLS, _WHAT)
+    huge, amounts = _huge_sizes(domain, pages), guest_cells(domain)
+    sets = [xmltext.cpus(cell, "cpus", _WHAT) for cell in numa] or [vcpus]
+    cells = [
+        ShapeCell(
+            id=cell,
+            vcpus=cpus,
+            memory_mib=-(-amount_kib // 1024),
+            page_kib=huge.get(cell, huge.get(None, 0)),
+            host_cells=_strictly_on(domain, cell),
+        )
+        for (cell, amount_kib), cpus in zip(amounts, sets, strict=True)
+    ]
+    topology, backing = domain.find("cpu/topology"), domain.find("memoryBacking")
+    return GuestShape(
+        cells=tuple(sorted(cells, key=lambda cell: cell.id)),
+        unplugged=len(vcpus) - plugged,
+        numa=bool(numa),
+        cpu_topology=None if topology is None else _cpu_topology(topology),
+        locked=backing is not None and backing.find("locked") is not None,
+    )
+
+
+def _cpu_topology(topology: Element) -> GuestCpuTopology:
+    """Dies and clusters are counted as sockets."""
+    sockets, cores, threads, dies, clusters = (
+        xmltext.integer(topology, name, _WHAT, default=1, most=MAX_CPU + 1) for name in ("sockets", "cores", "threads", "dies", "clusters")
+    )
+    return GuestCpuTopology(sockets=sockets * dies * clusters, cores=cores, threads=threads)
+
+
+def _strictly_on(domain: Element, cell: int) -> CpuSet:
+    """The host cells that the memory of a guest cell is strictly bound to, empty if it is not bound."""
+    nodes = [node for node in xmltext.children(domain, "numatune/memnode", MAX_GUEST_CELLS, _WHAT) if node.get("cellid") == str(cell)]
+    whole = domain.find("numatune/memory")
+    for node in (*nodes, *([] if whole is None else [whole])):
+        if node.get("nodeset"):
+            strict = node.get("mode", "strict") in ("strict", "restrictive")
+            return xmltext.cells(node, "nodeset", MAX_CELL, _WHAT) if strict else CpuSet()
+    return CpuSet()
 
 
 def guest_cells(domain: Element) -> list[tuple[int, int]]:

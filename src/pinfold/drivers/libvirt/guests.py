@@ -12,13 +12,13 @@ from msgspec.structs import replace
 
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.drivers.kvm import process
-from pinfold.drivers.libvirt import capabilities, definition, errors, pins, status
+from pinfold.drivers.libvirt import capabilities, definition, errors, guest_memory, pins, status
 from pinfold.drivers.libvirt.calls import Call, OverdueError
 from pinfold.drivers.libvirt.connection import Connection, absent_is_fine, libvirt
 from pinfold.drivers.libvirt.guest_memory import HostPages
 from pinfold.drivers.libvirt.last_read import LastRead
 from pinfold.drivers.libvirt.state_files import Marks, StateFiles
-from pinfold.drivers.port import Event, EventKind, GuestSpec, GuestState, HostGuest
+from pinfold.drivers.port import Event, EventKind, GuestShape, GuestSpec, GuestState, HostGuest
 from pinfold.linux import procfs
 
 _LIST_SECONDS: Final = 4.0
@@ -234,6 +234,12 @@ class Guests:
                 if spec.id in self._ghosts:
                     raise Conflict(_ghost_sentence(spec.name, self._address.state_dir))
                 raise Conflict(f"a guest with the {what} {value} exists at {self._address.uri} already")
+
+    def shape(self, guest: str) -> GuestShape:
+        """The cells and the memory of the guest with that id, by its definition."""
+        what = f"guest {guest} cannot be read"
+        text = self.act(guest, "definition", what, _LIST_SECONDS, lambda connection: self.domain(guest, connection).XMLDesc(0))
+        return guest_memory.shape(text, self._known_host()[1])
 
     def platform(self) -> capabilities.Platform:
         """What the host can emulate. Raises `Unavailable`."""

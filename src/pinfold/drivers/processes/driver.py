@@ -17,7 +17,7 @@ from pinfold.core.request.model import GuestRequest
 from pinfold.core.topology import Topology
 from pinfold.drivers.kvm import commands, thread_moves, witness
 from pinfold.drivers.kvm.process import doing, is_stopped
-from pinfold.drivers.port import DefinedPins, Event, GuestSpec, GuestState, HostGuest, Observation, Record
+from pinfold.drivers.port import DefinedPins, Event, GuestShape, GuestSpec, GuestState, HostGuest, Observation, Record
 from pinfold.drivers.processes import search
 from pinfold.drivers.processes.search import Process
 from pinfold.drivers.processes.threads import Threads
@@ -76,6 +76,18 @@ class ProcessesDriver:
     def amend(self, guest: str, record: Record) -> None:  # noqa: ARG002  # the port's
         """Refused, always with `InvalidRequest`."""
         refuse(f"no record can be written into guest {guest}")
+
+    def shape(self, guest: str) -> GuestShape:
+        """Refused, always with `InvalidRequest`."""
+        refuse(f"nothing tells the cells of guest {guest}")
+
+    def adopt(self, guest: str, record: Record) -> None:  # noqa: ARG002  # the port's
+        """Refused, always with `InvalidRequest`."""
+        refuse(f"no record can be written into guest {guest}")
+
+    def forget(self, guest: str) -> None:
+        """Refused, always with `InvalidRequest`."""
+        refuse(f"guest {guest} has no record")
 
     def resume(self, guest: str) -> None:
         """Refused, always with `InvalidRequest`."""
