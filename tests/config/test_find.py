@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 
 from pinfold.config.find import find_files
+from pinfold.config.sample import sample
 from pinfold.core.errors import InvalidRequest
 
 
 @pytest.fixture
 def etc(tmp_path: Path) -> Path:
     for name in ("pinfold.conf", "nova.conf", "named.conf", "other.conf"):
-        (tmp_path / name).write_text("[compute]\n")
+        (tmp_path / name).write_text("[compute]\ncpu_shared_set = 0\n")
     return tmp_path
 
 
@@ -39,6 +40,25 @@ def test_novas_file_is_found_by_commands_that_only_look(etc: Path) -> None:
     (etc / "pinfold.conf").unlink()
     assert _find(etc, nova=True) == ["nova.conf"]
     assert _find(etc, nova=False) == []
+
+
+def test_a_file_of_ours_that_sets_nothing_does_not_hide_novas(etc: Path) -> None:
+    (etc / "pinfold.conf").write_text(sample())
+    assert _find(etc, nova=True) == ["nova.conf"]
+    assert _find(etc, nova=False) == ["pinfold.conf"]
+
+
+def test_without_nova_a_file_that_sets_nothing_is_read_so_that_its_change_is_noticed(etc: Path) -> None:
+    (etc / "pinfold.conf").write_text(sample())
+    (etc / "nova.conf").unlink()
+    assert _find(etc, nova=True) == ["pinfold.conf"]
+
+
+def test_a_folder_that_sets_something_makes_its_file_count(etc: Path) -> None:
+    (etc / "pinfold.conf").write_text("# nothing\n")
+    (etc / "pinfold.conf.d").mkdir()
+    (etc / "pinfold.conf.d" / "pools.conf").write_text("[compute]\ncpu_shared_set = 0\n")
+    assert _find(etc, nova=True) == ["pinfold.conf", "pools.conf"]
 
 
 def test_no_file_at_all_means_the_defaults(tmp_path: Path) -> None:

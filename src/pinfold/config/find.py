@@ -20,14 +20,16 @@ def find_files(
     """The files to read; later ones win. Empty if there is none; then the defaults apply.
 
     1. The files named on the command line. 2. Those of `$PINFOLD_CONFIG`, separated by colons. 3. /etc/pinfold/pinfold.conf.
-    4. /etc/nova/nova.conf, only for commands that change nothing (`nova`), so that nobody starts guests on Nova's pools by accident.
+    4. /etc/nova/nova.conf, only for commands that change nothing (`nova`), so that nobody starts guests on Nova's pools by accident;
+    also where the own file sets nothing, as the sample that the Debian package installs.
     After each file come the `*.conf` files of its folder with `.d` added, by name, as Nova reads `nova.conf.d`.
     The current directory is never searched. Raises `InvalidRequest` for a named file that does not exist.
     """
     chosen, origin = named_files(named, environ), "--config" if any(named) else f"${ENVIRONMENT}"
     if not chosen:
         usual = (own_file, nova_file) if nova else (own_file,)
-        chosen, origin = [name for name in usual if os.path.lexists(name)][:1], ""
+        there = [name for name in usual if os.path.lexists(name)]
+        chosen, origin = ([name for name in there if _sets_something(Path(name))] or there)[:1], ""
     found: list[str] = []
     for name in chosen:
         path = Path(name).absolute()
@@ -59,6 +61,16 @@ def drop_in(files: Sequence[str], name: str) -> Path | None:
     folders = [f"{file}.d" for file in files]
     own = [folder for file, folder in zip(files, folders, strict=True) if str(Path(file).parent) not in folders]
     return Path(own[-1], name) if own else None
+
+
+def _sets_something(path: Path) -> bool:
+    """Whether a file, or one of the folder beside it, has more than comments and names of sections. True if that cannot be told."""
+    try:
+        texts = [Path(file).read_text(errors="replace") for file in (str(path), *_drop_ins(path))]
+    except OSError:
+        return True  # the reader will say what is wrong
+    lines = [line.strip() for text in texts for line in text.splitlines()]
+    return any(line and not line.startswith(("#", ";", "[")) for line in lines)
 
 
 def _drop_ins(path: Path) -> list[str]:
