@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
-import typer
+from docs.command_tree import Row, paragraphs, rows, status_words, tree
 from docs.markdown import code, sentence, table
 from docs.samples import documents
 
-from pinfold.cli.app import command_line
 from pinfold.cli.exit_status import ExitStatus
-
-Row = tuple[str, str, str]
-"""An argument or option: name with value, meaning, default."""
 
 _HEAD = """# Commands
 
@@ -56,20 +49,20 @@ _GUEST = """### What describes a guest
 """
 
 _TITLES = ("argument or option", "meaning", "default")
-_COMPLETION = {"install_completion", "show_completion"}
 
 
 def commands() -> str:
     """Every command with its arguments and options."""
-    statuses = table(("status", "meaning"), [(str(status.value), sentence(_status_words()[status.name])) for status in ExitStatus])
-    commands = {path: _rows(command) for path, command in tree()}
+    statuses = table(("status", "meaning"), [(str(status.value), sentence(status_words()[status.name])) for status in ExitStatus])
+    commands = {path: rows(command) for path, command in tree()}
     common, guest = shared(commands)
     parts = [_HEAD.replace("STATUSES", statuses)]
-    parts += [_COMMON, table(_TITLES, common), "\n", _GUEST, table(_TITLES, guest), "\n"]
+    parts += [_COMMON, _table(common), "\n", _GUEST, _table(guest), "\n"]
     for path, command in tree():
-        parts.append(f"## pinfold {path}\n\n{_help(command)}\n\n")
+        text = "\n\n".join(paragraphs(command))
+        parts.append(f"## pinfold {path}\n\n{text}\n\n")
         own = [row for row in commands[path] if row not in common and row not in guest]
-        parts.append(table(_TITLES, own) + "\n" if own else "")
+        parts.append(_table(own) + "\n" if own else "")
         also = ["[what describes a guest](#what-describes-a-guest)"] if guest[0] in commands[path] else []
         also += [_name(row) for row in commands[path] if row in common]
         parts.append(f"Also: {', '.join(also)}.\n\n" if also else "")
@@ -88,53 +81,16 @@ def shared(commands: Mapping[str, list[Row]]) -> tuple[list[Row], list[Row]]:
 
     Options are the same when name, meaning and default are. Arguments always stand with their command.
     """
-    counted = Counter(row for rows in commands.values() for row in rows if row[0].startswith("`-"))
+    counted = Counter(row for of_one in commands.values() for row in of_one if row[0].startswith("-"))
     common = [row for row, count in counted.most_common() if count > 2]
     guest = [row for row in commands["guest start"] if row in commands["fit"] and row not in common]
     return common, guest
 
 
-def tree() -> Iterator[tuple[str, Any]]:
-    """`(path, command)` of every command that does something, in the order of the help."""
-    yield from _walk("", typer.main.get_command(command_line()))
-
-
-def _walk(path: str, command: Any) -> Iterator[tuple[str, Any]]:
-    children = getattr(command, "commands", None)
-    if children is None or command.invoke_without_command:
-        yield path, command
-    for name in command.list_commands(None) if children else ():
-        yield from _walk(f"{path} {name}".strip(), children[name])
-
-
-def _help(command: Any) -> str:
-    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-
-
-def _rows(command: Any) -> list[Row]:
-    return [_parameter(parameter) for parameter in command.params if parameter.name not in (*_COMPLETION, "help")]
-
-
 def _name(row: Row) -> str:
     """The long name of an option, without its value."""
-    return code(row[0].strip("`").split(",")[0].split(" ")[0])
+    return code(row[0].split(",")[0].split(" ")[0])
 
 
-def _parameter(parameter: Any) -> Row:
-    words = " ".join((parameter.help or "").replace("\\[", "[").split())
-    if parameter.param_type_name == "argument":
-        name = parameter.metavar or parameter.name.upper()
-        return code(name if parameter.required else f"[{name.strip('[]')}]"), words, ""
-    flags = ", ".join(parameter.opts)
-    if parameter.secondary_opts:
-        flags += " / " + ", ".join(parameter.secondary_opts)
-    metavar = "" if parameter.is_flag else f" {parameter.metavar or ''}".rstrip()
-    default = "" if parameter.default in (None, False, "", ()) or callable(parameter.default) else str(parameter.default)
-    return code(flags + metavar), words, default
-
-
-def _status_words() -> dict[str, str]:
-    """The docstring below each member of `ExitStatus`, which the language itself does not keep."""
-    source = inspect.getsource(ExitStatus)
-    return dict(re.findall(r'^    ([A-Z_]+) = \d+\n    """(.+?)"""', source, re.MULTILINE | re.DOTALL))
+def _table(found: Iterable[Row]) -> str:
+    return table(_TITLES, [(code(name), meaning, default) for name, meaning, default in found])

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from docs.command_page import tree
+from docs.command_tree import tree
 
 from pinfold.api.metrics import METRICS, PROCESS_METRICS
 from pinfold.config.options import GROUPS

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from docs.command_page import tree
+from docs.command_tree import tree
 from docs.form_meanings import MEANINGS
 from docs.form_page import FORMS
 from docs.generate import FOLDER, pages, stale

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import traceback
 from enum import IntEnum
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -50,6 +51,8 @@ _BASE = frozenset({"defusedxml", "libvirt", "libvirtmod", "msgspec", "oslo_confi
 
 _MOST_VALUE = 60
 _OF_THE_WATCH = frozenset({"prometheus_client"})
+_FROM_DEBIANS_PACKAGE = Path(__file__).parents[2].parts[-3:] == ("usr", "lib", "pinfold")
+"""Whether this is the installation of the .deb, which brings the watch and the agent, and no API."""
 
 
 def report(error: BaseException, *, as_json: bool) -> ExitStatus:
@@ -93,6 +96,8 @@ def _install(package: str) -> str:
         return "install pinfold anew: pip install --force-reinstall pinfold"
     if package in _OF_THE_WATCH:
         return "install the parts for metrics: pip install 'pinfold[watch]'"
+    if _FROM_DEBIANS_PACKAGE:
+        return "the Debian package has no API; set it up from a clone of pinfold, with bin/setup --service"
     return "install the service's parts: pip install 'pinfold[fleet]'"
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from prometheus_client.parser import text_string_to_metric_families
 from tests.real.patience import until
 
-PAGE = Path(__file__).parents[3] / "docs/how-to/watch-a-host.md"
+UNIT = Path(__file__).parents[3] / "deb/units/pinfold-watch.service"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +66,8 @@ def pinfold(config: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def _confined() -> list[str]:
-    """The beginning of a command that gives up all that the unit of the how-to page gives up of root's capabilities."""
-    (kept,) = re.findall(r"^CapabilityBoundingSet=(.+)$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    """The beginning of a command that gives up all that the unit gives up of root's capabilities."""
+    (kept,) = re.findall(r"^CapabilityBoundingSet=(.+)$", UNIT.read_text(encoding="utf-8"), re.MULTILINE)
     names = ",".join(f"+{name.removeprefix('CAP_').lower()}" for name in kept.split())
     return ["setpriv", "--no-new-privs", f"--bounding-set=-all,{names}", "--inh-caps=-all"]
 
