@@ -8,14 +8,16 @@ import sqlalchemy as sa
 
 from pinfold.accounting.client import Placement
 from pinfold.core.drift.written import FindingsReport
+from pinfold.core.encoding import encode
 from pinfold.core.errors import Conflict
+from pinfold.core.history import HistoryAnswer
 from pinfold.core.identity import HostId
 from pinfold.core.pools import PoolOrder, build_pools
 from pinfold.scheduler.index import Index
 from pinfold.service.claims.follow import Follower
 from pinfold.service.claims.release import Releaser
 from pinfold.service.guests.lifecycle import Lifecycle
-from pinfold.store import claims, findings, guests, hosts
+from pinfold.store import claims, findings, guests, history, hosts
 from pinfold.store.database import Database
 from pinfold.store.guests import GuestFilter
 from pinfold.store.records import NOTHING, ClaimState, Desired, HostRecord, HostReport
@@ -90,6 +92,16 @@ class Hosts:
         """Store what the last audit of a host found, in place of what the one before it found."""
         with self._database.write() as connection:
             findings.keep(connection, host, report)
+
+    def ask_history(self, host: HostId, seconds: int) -> int:
+        """Ask a host's agent for its samples of the last so many seconds. Returns the number of the question."""
+        with self._database.write() as connection:
+            return history.ask(connection, host, seconds)
+
+    def keep_history(self, host: HostId, answer: HistoryAnswer) -> None:
+        """Keep the samples with which a host's agent answers, for those who asked."""
+        with self._database.write() as connection:
+            history.answer(connection, host, answer.number, encode(answer.history))
 
     def enable(self, host: HostId) -> None:
         """Let a disabled host take new guests again."""

@@ -76,9 +76,7 @@ def report_findings(body: FindingsBody, host: Host, services: Services) -> Respo
 @router.put("/host/history", status_code=204, response_class=Response)
 def report_history(body: HistoryBody, host: Host, services: Services) -> Response:
     """Keep the samples of the agent's host for those who asked."""
-    answer = _read_history(body, "history")
-    with services.database.write() as connection:
-        history.answer(connection, host, answer.number, encode(answer.history))
+    services.fleet.hosts.keep_history(host, _read_history(body, "history"))
     return Response(status_code=204)
 
 

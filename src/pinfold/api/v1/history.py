@@ -57,7 +57,7 @@ async def _asked(services: ApiServices, host: HostRecord, seconds: int) -> str |
 
     unsubscribe = services.database.wakeups.subscribe(hear)
     try:
-        number, deadline = await run_in_threadpool(_ask, services, host, seconds), time.monotonic() + WAIT_SECONDS
+        number, deadline = await run_in_threadpool(services.fleet.hosts.ask_history, host.id, seconds), time.monotonic() + WAIT_SECONDS
         while True:
             arrived.clear()
             found = await run_in_threadpool(_answered, services, host, number)
@@ -70,11 +70,6 @@ async def _asked(services: ApiServices, host: HostRecord, seconds: int) -> str |
                 continue
     finally:
         unsubscribe()
-
-
-def _ask(services: ApiServices, host: HostRecord, seconds: int) -> int:
-    with services.database.write() as connection:
-        return history.ask(connection, host.id, seconds)
 
 
 def _answered(services: ApiServices, host: HostRecord, number: int) -> str | None:
