@@ -6,7 +6,7 @@ import signal
 import time
 
 import pytest
-from tests.real.attack.rig import Target
+from tests.real.attack.rig import SLOWEST_SECONDS, Target
 
 
 def test_an_api_that_nobody_attacks_holds(target: Target) -> None:
@@ -17,11 +17,11 @@ def test_an_api_that_nobody_attacks_holds(target: Target) -> None:
 
 
 def test_an_api_that_keeps_an_agent_waiting_is_found_out(target: Target) -> None:
-    def stop_for_a_second() -> None:
+    def stop_for_a_while() -> None:
         with target.holding():
             target.process.send(signal.SIGSTOP)
-            time.sleep(1)
+            time.sleep(SLOWEST_SECONDS * 2)
             target.process.send(signal.SIGCONT)
 
     with pytest.raises(AssertionError, match="slowest"):
-        stop_for_a_second()
+        stop_for_a_while()
