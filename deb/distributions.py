@@ -1,4 +1,4 @@
-"""The Python packages that the Debian package carries: which ones, their files and licences. Where they are put does not belong here."""
+"""The Python packages that the Debian package carries, with their files and licences. `build` says where each file goes."""
 
 from __future__ import annotations
 

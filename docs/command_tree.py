@@ -1,4 +1,4 @@
-"""The tree of commands as the program has it: help, arguments and options of each. How a page shows them does not belong here."""
+"""The commands of the program, with the help, arguments and options of each. `command_page` and the manual pages show them."""
 
 from __future__ import annotations
 

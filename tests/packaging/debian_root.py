@@ -70,7 +70,7 @@ class Machine:
     def ask(self, script: str) -> tuple[int, str]:
         """The exit status of a shell script, and what it prints."""
         command = ["nsenter", "-t", str(self._pid), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w"]
-        command += ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TERM=dumb", "LC_ALL=C.UTF-8", "COLUMNS=200"]
+        command += ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/srv", "TERM=dumb", "LC_ALL=C.UTF-8", "COLUMNS=200"]
         command += ["DEBIAN_FRONTEND=noninteractive", "bash", "-c", script]
         ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False, stdin=subprocess.DEVNULL)
         return ended.returncode, ended.stdout
@@ -86,8 +86,8 @@ class Machine:
 
 @contextlib.contextmanager
 def machine(changes: Path, *files: Path, systemd: bool = False) -> Iterator[Machine]:
-    """A machine that starts from the root and has those files in /root. Without systemd it is a plain chroot."""
-    into = changes / "upper/root"
+    """A machine that starts from the root and has those files in /srv. Without systemd it is a plain chroot."""
+    into = changes / "upper/srv"
     into.mkdir(parents=True)
     for file in files:
         shutil.copy(file, into)

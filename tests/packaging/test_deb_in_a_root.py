@@ -70,7 +70,7 @@ def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_it_is_installed_upgraded_removed_and_purged(plain: Machine, packages: tuple[Path, Path]) -> None:
-    before, after = (f"/root/{path.name}" for path in packages)
+    before, after = (f"/srv/{path.name}" for path in packages)
     plain.run(f"apt-get install -y {before}")
     assert plain.run("pinfold --version").startswith("pinfold ")
     assert "--connect" in plain.run("pinfold audit --help")
@@ -99,13 +99,13 @@ def test_it_is_installed_upgraded_removed_and_purged(plain: Machine, packages: t
 
 def test_a_purge_leaves_nothing_where_nothing_was_added(plain: Machine, packages: tuple[Path, Path]) -> None:
     plain.run("find / -xdev -not -path '/var/log/*' -not -path '/var/cache/*' -not -path '/var/lib/dpkg/*' | sort > /tmp/before")
-    plain.run(f"apt-get install -y /root/{packages[1].name} && pinfold --version && apt-get purge -y pinfold")
+    plain.run(f"apt-get install -y /srv/{packages[1].name} && pinfold --version && apt-get purge -y pinfold")
     plain.run("find / -xdev -not -path '/var/log/*' -not -path '/var/cache/*' -not -path '/var/lib/dpkg/*' | sort > /tmp/after")
     assert plain.run("diff /tmp/before /tmp/after || true") == ""
 
 
 def test_every_shell_completes_a_command(plain: Machine, packages: tuple[Path, Path]) -> None:
-    plain.run(f"apt-get install -y /root/{packages[1].name}")
+    plain.run(f"apt-get install -y /srv/{packages[1].name}")
     bash = ". /usr/share/bash-completion/bash_completion; _completion_loader pinfold; COMP_WORDS=(pinfold aud) COMP_CWORD=1"
     assert plain.run(f'{bash}; _pinfold_completion pinfold; echo "${{COMPREPLY[@]}}"') == "audit\n"
     assert plain.run("fish -c 'complete -C \"pinfold aud\"'").startswith("audit")
@@ -116,22 +116,22 @@ zpty -r shell found '*ASK*ASK*'
 zpty -w -n shell $'pinfold aud\t'
 zpty -r shell found '*pinfold audit*' && print completed
 zpty -d shell"""
-    plain.run(f"cat > /root/ask.zsh <<'END'\n{zsh}\nEND")
-    assert "completed" in plain.run("timeout 60 zsh -f /root/ask.zsh")
+    plain.run(f"cat > /srv/ask.zsh <<'END'\n{zsh}\nEND")
+    assert "completed" in plain.run("timeout 60 zsh -f /srv/ask.zsh")
 
 
 def test_a_new_user_watches_guests_that_virsh_made(booted: Machine, packages: tuple[Path, Path]) -> None:
     """The how-to page, followed to the letter but for the numbers of the pCPUs."""
     install, watch, options = blocks("Install it")[0], blocks("Watch the host")[0], blocks("Watch the host")[2]
-    booted.run(f"mkdir /root/later && mv /root/{packages[1].name} /root/later")
+    booted.run(f"mkdir /srv/later && mv /srv/{packages[1].name} /srv/later")
     for line in install.splitlines():
-        status, said = booted.ask(f"cd /root; {line.replace('apt-get', 'apt-get -y')}")
+        status, said = booted.ask(f"cd /srv; {line.replace('apt-get', 'apt-get -y')}")
         assert status == 0 or (status == 1 and line == "pinfold doctor"), said
     assert booted.ask("systemctl is-enabled pinfold-watch pinfold-agent") == (1, "disabled\ndisabled\n")
     assert booted.ask("systemctl is-active pinfold-watch pinfold-agent")[1] == "inactive\ninactive\n"
 
-    booted.run("install -m 644 /root/idle.rom /var/lib/libvirt/images/idle.rom")
-    booted.run(f"cat > /root/web.xml <<'END'\n{DOMAIN}\nEND\nvirsh create /root/web.xml")
+    booted.run("install -m 644 /srv/idle.rom /var/lib/libvirt/images/idle.rom")
+    booted.run(f"cat > /srv/web.xml <<'END'\n{DOMAIN}\nEND\nvirsh create /srv/web.xml")
     booted.run(
         "sed -i 's/^#cpu_shared_set =.*/cpu_shared_set = 0/; s/^#cpu_dedicated_set =.*/cpu_dedicated_set = 1/' /etc/pinfold/pinfold.conf"
     )
@@ -148,7 +148,7 @@ def test_a_new_user_watches_guests_that_virsh_made(booted: Machine, packages: tu
     booted.run("systemctl reload pinfold-watch")
 
     pid = booted.run("systemctl show -P MainPID pinfold-watch")
-    booted.run("apt-get install -y -o Dpkg::Options::=--force-confdef /root/later/*.deb")
+    booted.run("apt-get install -y -o Dpkg::Options::=--force-confdef /srv/later/*.deb")
     assert booted.run("systemctl is-active pinfold-watch") == "active\n"
     assert booted.run("systemctl show -P MainPID pinfold-watch") != pid
     assert booted.ask("systemctl is-active pinfold-agent")[1] == "inactive\n"
@@ -163,5 +163,5 @@ def test_a_new_user_watches_guests_that_virsh_made(booted: Machine, packages: tu
 
 
 def test_systemd_finds_nothing_wrong_with_the_installed_units(booted: Machine, packages: tuple[Path, Path]) -> None:
-    booted.run(f"apt-get install -y /root/{packages[1].name}")
+    booted.run(f"apt-get install -y /srv/{packages[1].name}")
     assert booted.run("systemd-analyze verify pinfold-watch.service pinfold-agent.service 2>&1 | grep pinfold || true") == ""

@@ -1,4 +1,4 @@
-"""Key pairs, user data and passwords on their way to a guest's config drive, and that nobody else ever sees them."""
+"""Key pairs, user data and passwords reach the guest's config drive, and appear in no log, answer or file besides."""
 
 from __future__ import annotations
 

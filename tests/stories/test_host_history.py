@@ -96,7 +96,7 @@ def test_an_agent_that_is_away_is_not_waited_for(fleet: Fleet) -> None:
     c1.ask("DELETE", "/host")
     away = fleet.http.get("/v1/hosts/c1/history")
     assert away.status_code == 503
-    assert away.json()["error"]["message"] == "host c1: its agent is away, and nobody else has its samples"
+    assert away.json()["error"]["message"] == "host c1: its samples are with its agent, which is away"
     assert fleet.http.get("/v1/hosts/nowhere/history").status_code == 404
 
 

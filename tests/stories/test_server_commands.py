@@ -239,5 +239,5 @@ def test_the_history_of_a_host_is_shown_and_an_agent_that_is_away_is_said(
     c1.ask("DELETE", "/host")
     status, out, err = pinfold("host history c1")
     assert (status, out) == (ExitStatus.UNAVAILABLE, "")
-    assert "host c1: its agent is away, and nobody else has its samples" in " ".join(err.split())
+    assert "host c1: its samples are with its agent, which is away" in " ".join(err.split())
     assert pinfold("host history c1 --from unix:/x")[0] == ExitStatus.BAD_INPUT

@@ -26,7 +26,7 @@ _PENDING: Final = sa.and_(
 
 
 def topic(host_id: HostId) -> str:
-    """What is told when an answer is there."""
+    """The topic of the notification that an answer is stored."""
     return f"history:{host_id}"
 
 

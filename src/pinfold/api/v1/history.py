@@ -40,7 +40,7 @@ async def show_history(
     """
     host = await run_in_threadpool(find, services, name)
     if not host.up:
-        raise Unavailable(f"host {host.name}: its agent is away, and nobody else has its samples")
+        raise Unavailable(f"host {host.name}: its samples are with its agent, which is away")
     found = await _asked(services, host, minutes * 60)
     if found is None:
         raise Unavailable(f"host {host.name}: its agent has not answered within {WAIT_SECONDS:.0f} seconds")
