@@ -37,6 +37,16 @@ def sign_in(fleet: Fleet, name: str, password: str, **headers: str) -> httpx.Res
     return fleet.http.post("/ui/sign-in", content=body, headers=FORM | headers, auth=_as_it_is)
 
 
+OTHER_FORMS = {"bytes": b"\xff", "text": b"name=%ff&password=x", "many": b"a=1&" * 9, "long": b"name=" + b"x" * 5000}
+
+
+@pytest.mark.parametrize("body", OTHER_FORMS.values(), ids=OTHER_FORMS)
+def test_a_form_that_is_none_of_ours_is_refused(fleet: Fleet, body: bytes) -> None:
+    answer = fleet.http.post("/ui/sign-in", content=body, headers=FORM, auth=_as_it_is)
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["error"]["message"]
+
+
 def test_a_browser_signs_in_reads_and_signs_out(fleet: Fleet) -> None:
     fleet.host("c1")
     away = get(fleet, "/ui")

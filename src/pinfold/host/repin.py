@@ -25,7 +25,7 @@ from pinfold.drivers.port import Driver, HostGuest
 from pinfold.host.amend import moved
 from pinfold.host.claims import contested, subject_of
 from pinfold.host.lock import host_lock, refuse_if_owned
-from pinfold.host.survey import Survey, survey
+from pinfold.host.survey import Survey, pick, survey
 from pinfold.host.verify import record_of
 
 _NO_PLACE: Mapping[ThreadPolicy, str] = {
@@ -105,7 +105,7 @@ def apply(driver: Driver, settings: HostSettings, flavors: Sequence[FlavorDemand
 
 def _move(driver: Driver, key: str, before: Fit, after: Fit) -> None:
     """Move the guest's threads from one fit to another, each read back, then amend its record."""
-    record = record_of(next(guest for guest in driver.guests() if guest.id == key))
+    record = record_of(pick(driver.guests(), key))
     driver.pin(key, moved(masks(before), masks(after)))
     driver.amend(key, structs.replace(record, fit=after))
 
@@ -116,7 +116,7 @@ def _undone(driver: Driver, begun: Iterable[Step]) -> dict[str, str]:
     for step in reversed(list(begun)):
         try:
             _move(driver, step.guest, step.after, step.before)
-        except (PinfoldError, StopIteration) as error:
+        except PinfoldError as error:
             failed[step.guest] = str(error)
     return failed
 

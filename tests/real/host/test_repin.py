@@ -5,6 +5,8 @@ The witness on the machine's own pCPUs is procfs, read without our code.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from msgspec import structs
 from tests.real.host.bench import DEDICATED, Bench, FailsLate, allowed
@@ -14,6 +16,7 @@ from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.capacity import demands_of
 from pinfold.core.overhead import masks
 from pinfold.core.request.model import Flavor
+from pinfold.drivers.port import Driver, HostGuest
 from pinfold.host.lock import owning
 from pinfold.host.repin import apply, plan
 from pinfold.host.start import restart
@@ -79,6 +82,35 @@ def test_all_steps_are_undone_when_one_fails(synthetic_bench: Bench) -> None:
     assert quiet(new, "a") and quiet(new, "b")
     assert not apply(new.driver, new.settings).failure
     assert {guest.pins.vcpus[0][1].first for guest in new.driver.guests()} == {4, 5}
+
+
+class LosesAGuest:
+    """A driver whose guest of one name is gone after the first pin, as after somebody's `virsh undefine`."""
+
+    def __init__(self, driver: Driver, name: str) -> None:
+        self._driver, self._name, self._gone = driver, name, False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._driver, name)
+
+    def pin(self, *arguments: Any, **more: Any) -> None:
+        self._driver.pin(*arguments, **more)
+        self._gone = True
+
+    def guests(self) -> tuple[HostGuest, ...]:
+        return tuple(guest for guest in self._driver.guests() if not (self._gone and guest.name == self._name))
+
+
+def test_a_guest_that_has_gone_meanwhile_ends_the_steps_with_a_sentence(synthetic_bench: Bench) -> None:
+    old = synthetic_bench.with_pools(shared="0-1", dedicated="2-15")
+    for name in ("a", "b"):
+        old.start(old.order(name, DEDICATED))
+    before = {guest.id: (guest.record, guest.pins) for guest in old.driver.guests()}
+    new = synthetic_bench.with_pools(shared="0-1", dedicated="4-15")
+    last = max(old.driver.guests(), key=lambda guest: guest.id).name
+    done = apply(LosesAGuest(new.driver, last), new.settings)  # type: ignore[arg-type]
+    assert f"guest {last} was not moved: " in done.failure
+    assert {guest.id: (guest.record, guest.pins) for guest in new.driver.guests()} == before
 
 
 def test_what_cannot_move_says_why(synthetic_bench: Bench) -> None:

@@ -33,6 +33,7 @@ _HEADERS: Final = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
+_MOST_FORM: Final = 4096
 _LOOK_SECONDS: Final = 2.0
 _STREAM_SECONDS: Final = 600.0
 _ALIVE_SECONDS: Final = 15.0
@@ -98,8 +99,7 @@ async def sign_in(request: Request, services: Services) -> Response:
 
     if services.checks is None:
         return RedirectResponse("/ui", 303)
-    fields = parse_qs((await request.body())[:4096].decode(), max_num_fields=8)
-    name, password = fields.get("name", [""])[0], fields.get("password", [""])[0]
+    name, password = _credentials(await request.body())
     client = client_of(request.scope)
     try:
         account = await services.checks.admit(
@@ -174,6 +174,17 @@ def _stream(services: ApiServices, account: str, look: Callable[[], str]) -> Res
 
 def _page(text: str, status: int = 200, more: dict[str, str] | None = None) -> HTMLResponse:
     return HTMLResponse(text, status, headers={**_HEADERS, **(more or {})})
+
+
+def _credentials(form: bytes) -> tuple[str, str]:
+    """Name and password of a form. Raises `ApiError` 400 if it is too long, no text, or has more fields than ours."""
+    if len(form) > _MOST_FORM:
+        raise ApiError(400, f"The form has {len(form)} bytes; at most {_MOST_FORM} are allowed.")
+    try:
+        fields = parse_qs(form.decode(), errors="strict", max_num_fields=8)
+    except ValueError as error:
+        raise ApiError(400, "The form is not name=NAME&password=PASSWORD in UTF-8.") from error
+    return fields.get("name", [""])[0], fields.get("password", [""])[0]
 
 
 def _name(request: Request) -> str:
