@@ -1,0 +1,153 @@
+"""The web page in a real Chromium: navigation, live updates, keyboard, narrow windows, hostile names, light and dark, and axe-core."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from tests.build.hosts import report
+from tests.rig.browser import PATIENCE_MS, needs_chromium, opened, sign_in, violations
+from tests.rig.client import SHARE
+from tests.rig.in_process import ADMIN, READER, Fleet
+from tests.stories.test_drift import STRAY, finds
+
+pytestmark = [needs_chromium, pytest.mark.real_placement]
+
+HOSTILE = "</title><script>document.title='taken'</script><img src=x onerror=alert(1)>\u202e"
+PAGES = {"fleet": "/ui", "a host": "/ui/hosts/c1"}
+
+
+@pytest.fixture(scope="module")
+def fleet(fleet: Fleet) -> Iterator[Fleet]:
+    """Two hosts, and a guest with a hostile name on c1, which has drifted."""
+    fleet.flavor("share", vcpus=2, **SHARE)
+    c1 = fleet.host("c1")
+    fleet.host("c2", report(cores=3))
+    fleet.create(HOSTILE, "share", host="c1")
+    fleet.obey()
+    finds(c1, STRAY)
+    return fleet
+
+
+def test_who_signs_in_goes_from_the_fleet_to_a_host_and_back(page: Page) -> None:
+    page.get_by_role("link", name="c1", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("c1: up")
+    expect(page.get_by_role("img", name="Host map of c1")).to_be_visible()
+    page.get_by_text("16 pCPUs", exact=True).click()
+    expect(page.get_by_role("row")).to_have_count(17)
+    page.get_by_role("link", name="All hosts").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("2 hosts")
+    page.get_by_role("button", name="Sign out alice").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
+
+
+def test_a_wrong_password_is_answered_with_a_sentence(browser: Browser, url: str) -> None:
+    with opened(browser, url) as page:
+        page.goto("/ui")
+        page.get_by_label("Name").fill(ADMIN[0])
+        page.get_by_label("Password").fill("wrong")
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("alert")).to_have_text("The name or the password is wrong.")
+
+
+def test_a_guest_that_starts_appears_on_the_open_page_and_focus_stays(page: Page, fleet: Fleet) -> None:
+    page.goto("/ui/hosts/c2")
+    expect(page.get_by_text("web", exact=True)).to_have_count(0)
+    page.locator("#table").focus()
+    fleet.create("web", "share", host="c2")
+    fleet.obey()
+    expect(page.get_by_text("web", exact=True).first).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.locator("#table")).to_be_focused()
+    expect(page.get_by_role("status")).to_contain_text("Updated at")
+
+
+def test_without_scripts_the_page_says_the_same(browser: Browser, url: str) -> None:
+    with opened(browser, url, java_script_enabled=False) as page:
+        sign_in(page)
+        expect(page.locator("#host-c1")).to_be_visible()
+        page.goto("/ui/hosts/c1")
+        expect(page.get_by_text("taskset -pc 2 71")).to_be_visible()
+
+
+def test_everything_is_reached_by_keyboard_and_focus_is_seen(page: Page) -> None:
+    page.goto("/ui")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    reached = set()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id"))
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline != "none" or page.evaluate("document.activeElement === document.body")
+    wanted = set(page.evaluate("[...document.querySelectorAll('a[id], button[id], input[id]:not([type=hidden])')].map(one => one.id)"))
+    assert wanted
+    assert wanted <= reached
+    page.locator("#host-c1").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("c1: up")
+
+
+@pytest.mark.parametrize("path", PAGES.values(), ids=PAGES)
+def test_a_narrow_window_does_not_scroll_sideways(browser: Browser, url: str, path: str) -> None:
+    with opened(browser, url, viewport={"width": 320, "height": 640}) as page:
+        sign_in(page)
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+@pytest.mark.parametrize("path", PAGES.values(), ids=PAGES)
+def test_a_hostile_name_is_text_and_nothing_else(page: Page, path: str) -> None:
+    page.goto(f"{path}?guest=script")
+    assert page.title() != "taken"
+    assert page.locator("img[src]").count() == 0
+    assert page.locator("script:not([src])").count() == 0
+    assert "\u202e" not in page.content()
+    expect(page.get_by_text("</title><script>").first).to_be_attached()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(browser: Browser, url: str, scheme: str) -> None:
+    with opened(browser, url, color_scheme=scheme) as page:
+        page.goto("/ui/sign-in")
+        assert violations(page) == []
+        sign_in(page, *READER)
+        for path in PAGES.values():
+            page.goto(path)
+            for part in page.locator("summary").all():
+                part.click()
+            assert violations(page) == [], path
+
+
+def test_light_and_dark_follow_the_preference(browser: Browser, url: str) -> None:
+    papers = []
+    for scheme in ("light", "dark"):
+        with opened(browser, url, color_scheme=scheme) as page:
+            page.goto("/ui/sign-in")
+            papers.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    light, dark = ([int(number) for number in re.findall(r"\d+", paper)[:3]] for paper in papers)
+    assert min(light) > 200
+    assert max(dark) < 60
+
+
+def test_nothing_moves_for_those_who_want_no_motion(browser: Browser, url: str) -> None:
+    with opened(browser, url, reduced_motion="reduce") as page:
+        sign_in(page)
+        moving = "[...document.querySelectorAll('*')].filter(one => getComputedStyle(one).animationName !== 'none').length"
+        assert page.evaluate(moving) == 0
+
+
+def test_the_scripts_and_the_page_are_small(page: Page) -> None:
+    sizes: dict[str, int] = {}
+    page.on("response", lambda answer: sizes.setdefault(answer.request.resource_type, 0))
+    page.on("response", lambda answer: sizes.__setitem__(answer.request.resource_type, sizes[answer.request.resource_type] + _size(answer)))
+    page.goto("/ui/hosts/c1")
+    page.wait_for_load_state("load")
+    assert sizes["script"] <= 60 * 1024
+    assert sizes["document"] <= 100 * 1024
+    assert set(sizes) <= {"document", "stylesheet", "script", "eventsource", "other"}
+
+
+def _size(answer: object) -> int:
+    return 0 if answer.request.resource_type == "eventsource" else len(answer.body())  # type: ignore[attr-defined]
