@@ -38,8 +38,8 @@ reasons.""",
     (
         "Claim",
         (WrittenClaim, Move),
-        """`GET /v1/servers/ID/placement` and `pinfold server show --json` show the claim, and the last move of one whose
-place was lost. The move is kept so in the database.""",
+        """`GET /v1/servers/ID/placement`, `pinfold server show --json` and agents' orders have the claim. The first two also
+have the last move of one whose place was lost. The move is kept so in the database.""",
     ),
     (
         "Finding",

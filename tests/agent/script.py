@@ -5,9 +5,9 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field
 
+from tests.build import orders
 from tests.build.guests import recorded
 from tests.build.hosts import as_state, report
-from tests.build.requests import pinned
 
 from pinfold.agent.actions import Action, Audit, Look, Perform, ReadOrders, SaveStories, SendGuest, SendHeartbeat, SendReport, Verify
 from pinfold.agent.events import (
@@ -60,18 +60,7 @@ CLAIM = ClaimId(id_of(99))
 
 def order(guest: str = G, desired: Desired = Desired.RUNNING, *, boot: int = 1, revision: int = 3) -> GuestOrder:
     """An order for one guest."""
-    return GuestOrder(
-        guest=guest,
-        name=f"server-{guest[-1]}",
-        claim=CLAIM,
-        revision=revision,
-        desired=desired,
-        boot=boot,
-        flavor="f",
-        request=pinned(1),
-        fit=FIT,
-        held=revision,
-    )
+    return orders.order(guest, desired, claim=CLAIM, revision=revision, boot=boot, name=f"server-{guest[-1]}", fit=FIT)
 
 
 def guest(

@@ -2,14 +2,14 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.build.orders import order
 
 from pinfold.agent.pace import FIRST_SECONDS, LONGEST_SECONDS, Attempt, due, performed, wait
-from pinfold.agent.reconcile import Act, Order, Task
-from pinfold.store.records import Desired
+from pinfold.agent.reconcile import Act, Task
 
 
 def task(act: Act = Act.START, *, boot: int = 1) -> Task:
-    return Task(act=act, order=Order(guest="g", claim="c", revision=1, desired=Desired.RUNNING, boot=boot))
+    return Task(act=act, order=order(boot=boot))
 
 
 def test_the_same_task_waits_longer_each_time() -> None:

@@ -4,18 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from tests.build import orders
 
 from pinfold.agent.reconcile import (
     Act,
     LastBoot,
     Memory,
-    Order,
     Patience,
     PresentGuest,
     reconcile,
     remember_absence,
     remember_boot,
 )
+from pinfold.agent.wire import GuestOrder, Orders
 from pinfold.core.identity import ClaimId
 from pinfold.drivers.port import GuestState
 from pinfold.store.records import Desired, Tombstone
@@ -23,8 +24,12 @@ from pinfold.store.records import Desired, Tombstone
 NOW = "host-boot-2"
 
 
-def order(desired: Desired, *, revision: int = 5, boot: int = 1, guest: str = "g", hard: bool = False) -> Order:
-    return Order(guest=guest, claim=_claim(revision), revision=revision, desired=desired, boot=boot, hard=hard, held=revision)
+def order(desired: Desired, *, revision: int = 5, boot: int = 1, guest: str = "g", hard: bool = False) -> GuestOrder:
+    return orders.order(guest, desired, claim=_claim(revision), revision=revision, boot=boot, hard=hard)
+
+
+def ordered(*entries: GuestOrder, stones: tuple[Tombstone, ...] = ()) -> Orders:
+    return Orders(count=1, orders=entries, tombstones=stones)
 
 
 def present(state: GuestState, *, revision: int = 5, guest: str = "g") -> PresentGuest:
@@ -45,7 +50,7 @@ FAILED = booted(2, failure="no such image")
 BURIED = Memory(tombstones=(Tombstone(guest="g", revision=5, claim=_claim(5)),))
 
 UNNAMED = Memory(tombstones=(Tombstone(guest="g", revision=5),))
-AMENDED = replace(order(Desired.RUNNING), revision=9)
+AMENDED = orders.amended(order(Desired.RUNNING), revision=9)
 
 CASES = {
     "a guest that is not there is started": (order(Desired.RUNNING), None, Memory(), Act.START),
@@ -100,7 +105,7 @@ CASES = {
     "a newer claim of a buried guest starts": (order(Desired.RUNNING, revision=6), None, BURIED, Act.START),
     "an absence is confirmed again for a buried guest": (order(Desired.ABSENT), None, BURIED, Act.CONFIRM_ABSENT),
     "a late start order for an amended claim meets its tombstone": (
-        replace(order(Desired.RUNNING), revision=9),
+        AMENDED,
         None,
         BURIED,
         Act.REFUSE_STALE,
@@ -163,8 +168,8 @@ CASES = {
 
 
 @pytest.mark.parametrize(("wanted", "shown", "memory", "act"), CASES.values(), ids=CASES.keys())
-def test_one_guest(wanted: Order, shown: PresentGuest | None, memory: Memory, act: Act | None) -> None:
-    tasks = reconcile((wanted,), (shown,) if shown else (), memory, NOW)
+def test_one_guest(wanted: GuestOrder, shown: PresentGuest | None, memory: Memory, act: Act | None) -> None:
+    tasks = reconcile(ordered(wanted), (shown,) if shown else (), memory, NOW)
     assert [task.act for task in tasks] == ([act] if act else [])
 
 
@@ -183,26 +188,35 @@ ENDINGS = {
 
 
 @pytest.mark.parametrize(("wanted", "patience", "act"), ENDINGS.values(), ids=ENDINGS.keys())
-def test_a_running_guest_that_is_to_end(wanted: Order, patience: Patience, act: Act | None) -> None:
-    tasks = reconcile((wanted,), (present(GuestState.RUNNING),), booted(), NOW, patience)
+def test_a_running_guest_that_is_to_end(wanted: GuestOrder, patience: Patience, act: Act | None) -> None:
+    tasks = reconcile(ordered(wanted), (present(GuestState.RUNNING),), booted(), NOW, patience)
     assert [task.act for task in tasks] == ([act] if act else [])
 
 
 def test_a_guest_without_an_order_is_left_alone() -> None:
-    assert reconcile((), (present(GuestState.RUNNING),), booted(), NOW) == ()
+    assert reconcile(ordered(), (present(GuestState.RUNNING),), booted(), NOW) == ()
 
 
 def test_removals_come_before_starts() -> None:
-    orders = (order(Desired.RUNNING, guest="a"), order(Desired.ABSENT, guest="z"), order(Desired.STOPPED, guest="y"))
+    wanted = ordered(order(Desired.RUNNING, guest="a"), order(Desired.ABSENT, guest="z"), order(Desired.STOPPED, guest="y"))
     shown = (present(GuestState.RUNNING, guest="z"), present(GuestState.RUNNING, guest="y"))
-    assert [task.act for task in reconcile(orders, shown, Memory(), NOW)] == [Act.REMOVE, Act.SHUT_DOWN, Act.START]
+    assert [task.act for task in reconcile(wanted, shown, Memory(), NOW)] == [Act.REMOVE, Act.SHUT_DOWN, Act.START]
+
+
+def test_a_guest_without_an_order_is_removed_by_its_tombstone() -> None:
+    stone, other = Tombstone(guest="g", revision=5, claim=_claim(5)), Tombstone(guest="g", revision=9, claim=_claim(9))
+    here = (present(GuestState.RUNNING),)
+    assert [(task.act, task.order) for task in reconcile(ordered(stones=(other, stone)), here, booted(), NOW)] == [(Act.REMOVE, stone)]
+    assert reconcile(ordered(stones=(stone,)), (), booted(), NOW) == ()
+    assert reconcile(ordered(stones=(other,)), here, booted(), NOW) == ()
+    assert reconcile(ordered(order(Desired.RUNNING), stones=(stone,)), here, booted(), NOW) == ()
 
 
 guests = st.sampled_from(["a", "b", "c"])
 claims = st.integers(1, 2).map(_claim)
 order_sets = st.lists(
     st.builds(
-        Order,
+        orders.order,
         guest=guests,
         claim=claims,
         revision=st.integers(0, 3),
@@ -212,7 +226,7 @@ order_sets = st.lists(
         hard=st.booleans(),
     ),
     unique_by=lambda entry: entry.guest,
-).map(tuple)
+).map(lambda entries: ordered(*entries))
 present_sets = st.lists(
     st.builds(PresentGuest, guest=guests, state=st.sampled_from(GuestState), revision=st.integers(0, 3), claim=st.none() | claims),
     unique_by=lambda entry: entry.guest,
@@ -235,47 +249,48 @@ memories = st.builds(
 
 
 @given(order_sets, present_sets, memories)
-def test_no_guest_gets_two_actions_and_no_stranger_is_touched(
-    orders: tuple[Order, ...], shown: tuple[PresentGuest, ...], memory: Memory
-) -> None:
-    tasks = reconcile(orders, shown, memory, NOW)
+def test_no_guest_gets_two_actions_and_no_stranger_is_touched(wanted: Orders, shown: tuple[PresentGuest, ...], memory: Memory) -> None:
+    tasks = reconcile(wanted, shown, memory, NOW)
     assert len({task.guest for task in tasks}) == len(tasks)
-    named = {entry.guest for entry in orders}
+    named = {entry.guest for entry in wanted.orders}
     assert {task.guest for task in tasks} <= named
 
 
 @given(order_sets, present_sets, memories)
-def test_nothing_but_a_users_delete_removes_a_guest_with_its_disk(
-    orders: tuple[Order, ...], shown: tuple[PresentGuest, ...], memory: Memory
-) -> None:
-    unwanted = {entry.guest for entry in orders if entry.desired is Desired.ABSENT}
-    for task in reconcile(orders, shown, memory, NOW):
+def test_nothing_but_a_users_delete_removes_a_guest_with_its_disk(wanted: Orders, shown: tuple[PresentGuest, ...], memory: Memory) -> None:
+    unwanted = {entry.guest for entry in wanted.orders if entry.desired is Desired.ABSENT}
+    for task in reconcile(wanted, shown, memory, NOW):
         assert task.act not in (Act.REMOVE, Act.CONFIRM_ABSENT) or task.guest in unwanted
 
 
 @given(order_sets, present_sets, memories)
-def test_performing_every_action_leads_to_rest(orders: tuple[Order, ...], shown: tuple[PresentGuest, ...], memory: Memory) -> None:
+def test_performing_every_action_leads_to_rest(wanted: Orders, shown: tuple[PresentGuest, ...], memory: Memory) -> None:
     state = {guest.guest: guest for guest in shown}
     for _ in range(6):
-        for task in reconcile(orders, tuple(state.values()), memory, NOW):
-            wanted = task.order
+        for task in reconcile(wanted, tuple(state.values()), memory, NOW):
             if task.act in (Act.START, Act.RESTART, Act.FINISH, Act.REBOOT):
-                state[task.guest] = replace(_follow(wanted), state=GuestState.RUNNING)
-                memory = remember_boot(memory, LastBoot(guest=task.guest, boot=wanted.boot, host_boot=NOW))
+                state[task.guest] = replace(_follow(task.order), state=GuestState.RUNNING)
+                memory = remember_boot(memory, LastBoot(guest=task.guest, boot=_boot(task.order), host_boot=NOW))
             elif task.act in (Act.STOP, Act.SHUT_DOWN):
                 state[task.guest] = replace(state[task.guest], state=GuestState.STOPPED)
             elif task.act is Act.AMEND:
-                state[task.guest] = replace(_follow(wanted), state=state[task.guest].state)
+                state[task.guest] = replace(_follow(task.order), state=state[task.guest].state)
             elif task.act in (Act.REMOVE, Act.UNDEFINE):
                 state.pop(task.guest)
             elif task.act is Act.CONFIRM_ABSENT:
-                memory = remember_absence(memory, Tombstone(guest=task.guest, revision=wanted.revision))
-    rest = {task.act for task in reconcile(orders, tuple(state.values()), memory, NOW)}
+                memory = remember_absence(memory, task.tombstone)
+    rest = {task.act for task in reconcile(wanted, tuple(state.values()), memory, NOW)}
     assert rest <= {Act.CONFIRM_ABSENT, Act.REFUSE_STALE}
 
 
-def _follow(wanted: Order) -> PresentGuest:
-    return PresentGuest(guest=wanted.guest, state=GuestState.STOPPED, revision=wanted.revision, claim=wanted.claim)
+def _follow(order: GuestOrder | Tombstone) -> PresentGuest:
+    assert isinstance(order, GuestOrder)
+    return PresentGuest(guest=order.guest, state=GuestState.STOPPED, revision=order.claim.revision, claim=order.claim.id)
+
+
+def _boot(order: GuestOrder | Tombstone) -> int:
+    assert isinstance(order, GuestOrder)
+    return order.boot
 
 
 @given(memories, st.integers(0, 9), st.none() | claims)

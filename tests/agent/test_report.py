@@ -3,14 +3,14 @@
 import pytest
 from msgspec.structs import replace
 from tests.build.guests import recorded
+from tests.build.orders import order
 
 from pinfold.agent.reconcile import LastBoot, Memory, PresentGuest
 from pinfold.agent.report import guest_report, lost_guests
-from pinfold.agent.wire import GuestOrder, GuestReport, Orders, ThreadReport
+from pinfold.agent.wire import GuestReport, Orders, ThreadReport
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.model import Fit
-from pinfold.core.identity import ClaimId
-from pinfold.core.request.model import EmulatorPolicy, GuestRequest
+from pinfold.core.request.model import EmulatorPolicy
 from pinfold.drivers.port import GuestState, HostGuest, Record
 from pinfold.store.records import Desired, Observed
 
@@ -59,17 +59,7 @@ def test_a_guest_that_this_agent_never_booted_says_nothing_of_boots() -> None:
     ],
 )
 def test_a_guest_without_a_definition(desired: Desired, booted: LastBoot | None, told: GuestReport | None) -> None:
-    order = GuestOrder(
-        guest="g",
-        name="g",
-        claim=ClaimId("c"),
-        revision=5,
-        desired=desired,
-        boot=2,
-        flavor="f",
-        request=GuestRequest(vcpus=1, memory_mib=64),
-        fit=FIT,
-    )
-    orders, memory = Orders(count=1, orders=(order,)), Memory(booted=(booted,) if booted else ())
-    assert lost_guests(orders, (), memory) == ((("g", replace(told, claim=order.claim)),) if told else ())
+    wanted = order("g", desired, revision=5, boot=2)
+    orders, memory = Orders(count=1, orders=(wanted,)), Memory(booted=(booted,) if booted else ())
+    assert lost_guests(orders, (), memory) == ((("g", replace(told, claim=wanted.claim.id)),) if told else ())
     assert lost_guests(orders, (PresentGuest(guest="g", state=GuestState.STOPPED, revision=5),), memory) == ()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.build import orders
 from tests.build.fits import fits
 from tests.build.hosts import as_state, report
 from tests.build.requests import pinned
@@ -21,7 +22,7 @@ from pinfold.core.errors import InvalidRequest
 from pinfold.core.history import HistoryQuestion
 from pinfold.core.identity import ClaimId
 from pinfold.core.pools import PoolOrder
-from pinfold.store.records import Desired, Tombstone
+from pinfold.store.records import Tombstone
 
 GUEST = "11111111-2222-4333-8444-555555555555"
 OTHER = "66666666-7777-4888-9999-aaaaaaaaaaaa"
@@ -31,18 +32,7 @@ def order(guest: str = GUEST) -> GuestOrder:
     """An order as the service makes it, from a real request and its fit."""
     request = pinned(2)
     found = fits(request, as_state(report(), name="h"))
-    return GuestOrder(
-        guest=guest,
-        name="vm é",
-        claim=str(uuid.uuid4()),
-        revision=3,
-        desired=Desired.RUNNING,
-        boot=1,
-        flavor="f",
-        request=request,
-        fit=found,
-        image="probe",
-    )
+    return orders.order(guest, claim=str(uuid.uuid4()), name="vm é", request=request, fit=found, image="probe")
 
 
 def written(*orders: GuestOrder, stones: tuple[Tombstone, ...] = ()) -> dict[str, Any]:
@@ -58,7 +48,7 @@ def body(value: Any) -> bytes:
 def test_what_the_service_writes_is_read_as_it_was() -> None:
     stones = (Tombstone(guest=OTHER, revision=2),)
     parsed = parse_orders(body(written(order(), stones=stones)))
-    assert parsed.orders.orders[0].fit == order().fit
+    assert parsed.orders.orders[0].claim.fit == order().claim.fit
     assert (parsed.orders.count, parsed.orders.tombstones, parsed.refused) == (7, stones, ())
     whole = Orders(count=7, protocol=2, pools=PoolOrder(shared=CpuSet.of(0)), question=HistoryQuestion(number=1, seconds=60))
     assert parse_orders(json_text(whole).encode()).orders == whole
@@ -79,23 +69,25 @@ def test_a_field_of_a_newer_service_is_ignored() -> None:
         ("guest", GUEST.upper().replace("1", "A")),
         ("guest", ""),
         ("claim", "c"),
+        ("claim.id", "c"),
+        ("claim.amounts", [1]),
         ("name", "x" * 256),
         ("image", "../probe"),
         ("image", "probe\n"),
         ("image", "a" * 129),
-        ("revision", -1),
-        ("revision", 2**60),
+        ("claim.revision", -1),
+        ("claim.revision", 2**60),
         ("boot", 1.5),
         ("hard", 1),
         ("desired", "gone"),
         ("flavor", None),
         ("request.vcpus", 2**40),
         ("request.memory_mib", -1),
-        ("fit.emulator", "0-99999999"),
-        ("fit.emulator", 3),
-        ("fit.cells.0.pins.0", [0, 2**40]),
-        ("fit.cells.0.page_kib", 0),
-        ("fit", [[[[]]]]),
+        ("claim.fit.emulator", "0-99999999"),
+        ("claim.fit.emulator", 3),
+        ("claim.fit.cells.0.pins.0", [0, 2**40]),
+        ("claim.fit.cells.0.page_kib", 0),
+        ("claim.fit", [[[[]]]]),
         ("request", "x" * (2 << 20)),
     ],
     ids=lambda value: repr(value)[:30],

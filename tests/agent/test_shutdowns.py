@@ -2,13 +2,14 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.build.orders import order
 
-from pinfold.agent.reconcile import Order, Patience
+from pinfold.agent.reconcile import Patience
 from pinfold.agent.shutdowns import AGAIN_SECONDS, Request, ask, patience, still_wanted, wait
 from pinfold.store.records import Desired
 
-STOP = Order(guest="g", claim="c", revision=1, desired=Desired.STOPPED)
-REBOOT = Order(guest="g", claim="c", revision=1, desired=Desired.RUNNING, boot=2)
+STOP = order("g", Desired.STOPPED)
+REBOOT = order("g", boot=2)
 
 
 def _patience(request: Request, now: float, seconds: float = 60.0) -> Patience:

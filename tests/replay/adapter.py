@@ -251,7 +251,7 @@ def read_database(url: str) -> Answers:
             found[f"claims of {name}"] = plain(claims.of_host(connection, host, *ClaimState))
             owned = claims.owners(connection, host)
             found[f"owners on {name}"] = {str(pcpu): [guest, role.value] for pcpu, (guest, role) in owned.items()}
-            found[f"orders of {name}"] = plain(guests.orders(connection, host))
+            found[f"orders of {name}"] = [{"guest": plain(one), "claim": plain(held)} for one, held in guests.orders(connection, host)]
             found[f"tombstones of {name}"] = plain(hosts.tombstones(connection, host))
         for guest in guests.page(connection, GuestFilter(deleted=None)):
             found[f"guest {guest.name}"] = plain(guest)

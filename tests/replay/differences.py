@@ -88,7 +88,8 @@ def _no_key_pairs(limits: Any) -> Any:
 def _orders_1(orders: Any) -> Any:
     del orders["protocol"]
     for order in orders["orders"]:
-        del order["held"]
+        claim = order["claim"]
+        order |= {"claim": claim["id"], "revision": claim["revision"], "fit": claim["fit"]}
     return orders | {"tombstones": _no_claim(orders["tombstones"])}
 
 

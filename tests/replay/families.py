@@ -108,7 +108,16 @@ def messages() -> Answers:
     orders = [one["answer"] for case, one in said.items() if "GET /agent/v1/orders" in case and one["answer"].get("orders")]
     welcome = next(one["answer"] for case, one in said.items() if "PUT /agent/v1/host" in case)
     first = still_hosts()[0]
-    return adapter.agent_messages(first, with_ids(welcome), with_ids(max(orders, key=lambda one: len(one["orders"]))))
+    return adapter.agent_messages(first, with_ids(welcome), _nested(with_ids(max(orders, key=lambda one: len(one["orders"])))))
+
+
+def _nested(orders: Any) -> Any:
+    """Recorded orders with the parts of their claims as today's service writes them. An agent refuses those of an earlier service."""
+    for order in orders["orders"]:
+        revision = order.pop("revision")
+        claim = {"id": order["claim"], "revision": revision, "held": revision, "fit": order.pop("fit"), "amounts": {}}
+        order["claim"] = claim | {"state": "held", "role": "runs"}
+    return orders
 
 
 def messages_read(recorded: Answers) -> Answers:

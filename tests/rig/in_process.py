@@ -123,17 +123,21 @@ class Agent:
             del said["claim"]
         return said
 
+    def claim_of(self, order: dict[str, Any]) -> tuple[int, ClaimId | None]:
+        """By which revision and which claim this agent names an order's claim."""
+        return (order["claim"]["revision"], order["claim"]["id"]) if self.protocol == PROTOCOL else (order["revision"], None)
+
     def obey(self) -> None:
         """Carry out every order as an honest agent would, at once, and report it."""
         for order in self.orders()["orders"]:
-            guest, claim = order["guest"], order["claim"] if self.protocol > 1 else None
+            guest, revision, claim = order["guest"], *self.claim_of(order)
             match order["desired"]:
                 case "running":
-                    self.says(guest, Observed.RUNNING, boot=order["boot"], revision=order["revision"], claim=claim)
+                    self.says(guest, Observed.RUNNING, boot=order["boot"], revision=revision, claim=claim)
                 case "stopped":
-                    self.says(guest, Observed.STOPPED, boot=order["boot"], revision=order["revision"], claim=claim)
+                    self.says(guest, Observed.STOPPED, boot=order["boot"], revision=revision, claim=claim)
                 case _:
-                    self.gone(guest, order["revision"], claim=claim)
+                    self.gone(guest, revision, claim=claim)
 
 
 class _NoAuth(httpx.Auth):
@@ -186,6 +190,10 @@ class Fleet(Client):
 
     def status(self, server: str) -> str:
         return str(self.show(server)["status"])
+
+    def claim_of(self, order: dict[str, Any]) -> tuple[int, ClaimId | None]:
+        """By which revision and which claim this agent names an order's claim."""
+        return (order["claim"]["revision"], order["claim"]["id"]) if self.protocol == PROTOCOL else (order["revision"], None)
 
     def obey(self) -> None:
         """Every agent carries out its orders."""

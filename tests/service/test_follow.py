@@ -28,7 +28,7 @@ from pinfold.service.claims.follow import Follower
 from pinfold.service.fleet import Fleet, assemble
 from pinfold.store import guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.records import ClaimRecord, HostReport, Order
+from pinfold.store.records import ClaimRecord, GuestRecord, HostReport
 
 pytestmark = pytest.mark.real_placement
 
@@ -242,7 +242,7 @@ def test_a_host_is_read_once_for_all_guests_that_follow(
     made = [create(database, fleet, pinned(1, emulator=EmulatorPolicy.SHARE)) for _ in range(3)]
     read, orders = [], guests.orders
 
-    def counted(connection: sa.Connection, host_id: HostId) -> tuple[Order, ...]:
+    def counted(connection: sa.Connection, host_id: HostId) -> tuple[tuple[GuestRecord, ClaimRecord], ...]:
         read.append(host_id)
         return orders(connection, host_id)
 

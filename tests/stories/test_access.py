@@ -88,7 +88,7 @@ def test_an_agents_token_opens_its_own_host_and_nothing_else(fleet: Fleet) -> No
     c1, c2 = fleet.host("c1"), fleet.host("c2")
     fleet.flavor("tiny", vcpus=1)
     server = fleet.create("vm", "tiny", host="c1")
-    revision = c1.order(server)["revision"]
+    revision = c1.order(server)["claim"]["revision"]
 
     assert [order["guest"] for order in c1.orders()["orders"]] == [server]
     assert c2.orders()["orders"] == []

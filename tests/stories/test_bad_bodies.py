@@ -62,7 +62,7 @@ def test_agents_may_send_keys_that_the_service_does_not_know_and_users_may_not(s
     server = fleet.create("vm", "tiny")
     order, hello, later = c1.order(server), plain(Hello(name="c1", report=c1.reported)), {"colour": {"red": 1}}
     topology = hello["report"]["topology"] | later
-    report = {"revision": order["revision"], "claim": order["claim"], "observed": "running", "boot": order["boot"]}
+    report = {"revision": order["claim"]["revision"], "claim": order["claim"]["id"], "observed": "running", "boot": order["boot"]}
     threads = {"witness": "procfs", "threads": [{"tid": 1, "name": "CPU 0/KVM", "thread_class": "vcpu", "allowed": "2"} | later]}
     bodies: tuple[tuple[str, str, dict[str, Any], int], ...] = (
         ("PUT", "/host", hello | later, 200),
@@ -81,7 +81,8 @@ def test_agents_may_send_keys_that_the_service_does_not_know_and_users_may_not(s
     assert "colour" not in json.dumps(observed)
     assert fleet.http.post("/v1/fits", json={"flavor": "tiny"} | later).status_code == 400
     fleet.ask("DELETE", f"/servers/{server}", status=204)
-    assert c1.ask("POST", f"/guests/{server}/absence", {"revision": order["revision"], "claim": order["claim"]} | later).status_code == 204
+    named = {"revision": order["claim"]["revision"], "claim": order["claim"]["id"]}
+    assert c1.ask("POST", f"/guests/{server}/absence", named | later).status_code == 204
     assert fleet.ask("GET", "/servers").json()["servers"] == []
 
 

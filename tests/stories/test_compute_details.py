@@ -125,7 +125,7 @@ def test_a_failed_start_on_the_only_host_does_not_say_that_there_is_none(fleet: 
     agent = fleet.host("c1")
     server = fleet.create("vm", fleet.flavor("tiny", vcpus=1))
     order = agent.order(server)
-    assert agent.gone(server, order["revision"], "no such image").status_code in (200, 204)
+    assert agent.gone(server, order["claim"]["revision"], "no such image").status_code in (200, 204)
     fault = fleet.show(server)["fault"]["message"]
     assert "No host is registered" not in fault
     assert fault == "The one registered host may not take the guest; c1: the start failed: no such image"

@@ -113,12 +113,12 @@ def test_half_of_a_surrogate_pair_from_an_agent_is_refused_and_every_route_still
     agent, server = fleet.agents["c1"], server_of(fleet)
     order = agent.order(server)
     threads = {"witness": "procfs", "threads": [], "drift": ["\ud800"], "reported": 0.0, "hangs": ""}
-    told = plain(GuestReport(revision=order["revision"], observed=Observed.RUNNING, boot=1))
+    told = plain(GuestReport(revision=order["claim"]["revision"], observed=Observed.RUNNING, boot=1))
     refused = [
         raw(agent, "PUT", "/host", hello_of(agent, "\ud800")),
         raw(agent, "POST", f"/guests/{server}", told | {"failure": "\udc00"}),
         raw(agent, "POST", f"/guests/{server}", told | {"threads": threads}),
-        raw(agent, "POST", f"/guests/{server}/absence", {"revision": order["revision"], "failure": "\ud834"}),
+        raw(agent, "POST", f"/guests/{server}/absence", {"revision": order["claim"]["revision"], "failure": "\ud834"}),
     ]
     for answer in refused:
         assert answer.status_code == 400, answer.text
@@ -134,7 +134,7 @@ def test_control_characters_from_an_agent_are_replaced(fleet: Fleet) -> None:
     assert raw(agent, "PUT", "/host", hello_of(agent, CONTROLS)).status_code == 200
     thread = SeenThread(tid=7, name="x", thread_class=ThreadClass.EMULATOR, allowed=CpuSet.of(1), recorded=CpuSet.of(1))
     seen = ThreadReport(witness="procfs", threads=(thread,))
-    body = plain(GuestReport(revision=order["revision"], observed=Observed.RUNNING, boot=1, threads=seen))
+    body = plain(GuestReport(revision=order["claim"]["revision"], observed=Observed.RUNNING, boot=1, threads=seen))
     body["threads"]["threads"][0]["name"] = body["threads"]["drift"] = CONTROLS
     body["threads"]["drift"] = [CONTROLS]
     assert raw(agent, "POST", f"/guests/{server}", body).status_code == 204
@@ -150,7 +150,7 @@ def test_a_failure_with_control_characters_is_shown_with_them_replaced(fleet: Fl
     for agent in fleet.agents.values():
         for order in agent.orders()["orders"]:
             if order["guest"] == made:
-                body = plain(Absence(revision=order["revision"], failure="")) | {"failure": CONTROLS}
+                body = plain(Absence(revision=order["claim"]["revision"], failure="")) | {"failure": CONTROLS}
                 assert raw(agent, "POST", f"/guests/{made}/absence", body).status_code == 204
     every_answer(fleet)
     assert CLEANED in json.dumps(fleet.http.get(f"/v1/servers/{made}/placement").json(), ensure_ascii=False).replace("\\n", "\n").replace(

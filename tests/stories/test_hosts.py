@@ -80,7 +80,7 @@ def test_a_fenced_host_gives_back_what_it_held_and_says_so_to_its_agent(fleet: F
     c1 = fleet.host("c1")
     flavor = fleet.flavor("pin", vcpus=2, hw_cpu_policy="dedicated")
     wanted, unwanted = _running(fleet, "wanted", flavor, "c1"), _running(fleet, "unwanted", flavor, "c1")
-    revision = c1.order(wanted)["revision"]
+    revision = c1.order(wanted)["claim"]["revision"]
     fleet.ask("DELETE", f"/servers/{unwanted}", status=204)
 
     answer = fleet.http.post("/v1/hosts/c1/fence", json={"powered_off": True})

@@ -166,9 +166,9 @@ def test_the_threads_of_a_stopped_server_are_not_shown_as_seen_now(fleet: Fleet,
     order = agent.order(server)
     seen = SeenThread(tid=7, name="CPU 0/KVM", thread_class=ThreadClass.VCPU, allowed=CpuSet.of(0), recorded=CpuSet.of(0), vcpu=0)
     report = ThreadReport(witness="procfs", threads=(seen,))
-    agent.says(server, Observed.RUNNING, boot=order["boot"], revision=order["revision"], threads=report)
+    agent.says(server, Observed.RUNNING, boot=order["boot"], revision=order["claim"]["revision"], threads=report)
     assert "as its agent last saw it" in pinfold("server show vm")[1]
-    agent.says(server, Observed.STOPPED, boot=order["boot"], revision=order["revision"])
+    agent.says(server, Observed.STOPPED, boot=order["boot"], revision=order["claim"]["revision"])
     _, out, _ = pinfold("server show vm")
     words = " ".join(out.split())
     assert "not known to run now; these threads were last reported at 20" in words

@@ -22,7 +22,7 @@ def test_a_server_from_its_create_to_nothing_left(fleet: Fleet) -> None:
 
     order = c1.order(vm)
     assert (order["name"], order["desired"], order["boot"]) == ("vm1", "running", 1)
-    assert c1.says(vm, Observed.RUNNING, boot=1, revision=order["revision"]).status_code == 204
+    assert c1.says(vm, Observed.RUNNING, boot=1, revision=order["claim"]["revision"]).status_code == 204
     shown = fleet.show(vm)
     assert (shown["status"], shown["OS-EXT-STS:power_state"], shown["OS-EXT-STS:task_state"]) == ("ACTIVE", 1, None)
     assert shown["OS-SRV-USG:launched_at"] is not None
@@ -37,7 +37,7 @@ def test_a_server_from_its_create_to_nothing_left(fleet: Fleet) -> None:
 
     fleet.ask("POST", f"/servers/{vm}/action", {"reboot": {"type": "HARD"}}, status=202)
     assert fleet.status(vm) == "HARD_REBOOT"
-    c1.says(vm, Observed.RUNNING, boot=2, revision=order["revision"])
+    c1.says(vm, Observed.RUNNING, boot=2, revision=order["claim"]["revision"])
     assert fleet.status(vm) == "HARD_REBOOT"
     c1.obey()
     assert fleet.status(vm) == "ACTIVE"

@@ -23,7 +23,7 @@ def test_a_failed_start_moves_elsewhere_and_ends_in_error_after_three_hosts(flee
         assert here not in been
         been.append(here)
         agent = fleet.agents[here]
-        assert agent.gone(server, agent.order(server)["revision"], failure=f"no such disk, {turn}").status_code == 204
+        assert agent.gone(server, agent.order(server)["claim"]["revision"], failure=f"no such disk, {turn}").status_code == 204
         assert fleet.usage(here) == {}
     shown = fleet.show(server)
     assert (shown["status"], shown["OS-EXT-SRV-ATTR:host"]) == ("ERROR", None)
@@ -38,7 +38,7 @@ def test_a_failed_start_moves_elsewhere_and_ends_in_error_after_three_hosts(flee
 def test_a_failed_start_with_nowhere_else_to_go_tells_both(fleet: Fleet) -> None:
     c1 = fleet.host("c1")
     server = fleet.create("vm", fleet.flavor("pin", vcpus=2, hw_cpu_policy="dedicated"))
-    c1.gone(server, c1.order(server)["revision"], failure="QEMU ended")
+    c1.gone(server, c1.order(server)["claim"]["revision"], failure="QEMU ended")
     message = fleet.show(server)["fault"]["message"]
     assert "c1: the start failed: QEMU ended" in message
     assert c1.orders()["orders"] == []
@@ -47,7 +47,7 @@ def test_a_failed_start_with_nowhere_else_to_go_tells_both(fleet: Fleet) -> None
 def test_a_failure_that_no_agent_of_ours_would_tell_is_refused_and_changes_nothing(fleet: Fleet) -> None:
     c1 = fleet.host("c1")
     server = fleet.create("vm", fleet.flavor("pin", vcpus=2, hw_cpu_policy="dedicated"))
-    revision = c1.order(server)["revision"]
+    revision = c1.order(server)["claim"]["revision"]
     for path, body in ((f"/guests/{server}/absence", {}), (f"/guests/{server}", {"observed": "stopped", "boot": 1})):
         answer = c1.ask("POST", path, {"revision": revision, "failure": "x" * (FAILURE_MOST + 1), **body})
         assert answer.status_code == 400
@@ -61,7 +61,7 @@ def test_the_guest_that_started_at_last_has_no_fault(fleet: Fleet) -> None:
     fleet.host("c1"), fleet.host("c2")
     server = fleet.create("vm", fleet.flavor("pin", vcpus=2, hw_cpu_policy="dedicated"))
     first = fleet.agents[_host(fleet, server)]
-    first.gone(server, first.order(server)["revision"], failure="QEMU ended")
+    first.gone(server, first.order(server)["claim"]["revision"], failure="QEMU ended")
     second = fleet.agents[_host(fleet, server)]
     assert second is not first
     fleet.obey()
@@ -76,7 +76,7 @@ def test_a_confirmation_of_an_earlier_claim_changes_nothing(fleet: Fleet) -> Non
     fleet.host("c1"), fleet.host("c2")
     server = fleet.create("vm", fleet.flavor("pin", vcpus=2, hw_cpu_policy="dedicated"))
     agent = fleet.agents[_host(fleet, server)]
-    revision = agent.order(server)["revision"]
+    revision = agent.order(server)["claim"]["revision"]
     for wrong in (revision - 1, revision + 1):
         assert agent.gone(server, wrong, failure="late").status_code == 204
     other = next(one for one in fleet.agents.values() if one is not agent)
@@ -95,7 +95,7 @@ def test_a_guest_that_vanished_but_is_wanted_keeps_its_claim(fleet: Fleet) -> No
     c1 = fleet.host("c1")
     server = fleet.create("vm", fleet.flavor("pin", vcpus=2, hw_cpu_policy="dedicated"))
     c1.obey()
-    revision = c1.order(server)["revision"]
+    revision = c1.order(server)["claim"]["revision"]
     assert c1.gone(server, revision).status_code == 204
     c1.says(server, Observed.ABSENT, revision=revision)
     assert fleet.status(server) == "SHUTOFF"
@@ -105,7 +105,7 @@ def test_a_guest_that_vanished_but_is_wanted_keeps_its_claim(fleet: Fleet) -> No
 def test_a_server_deleted_before_it_started_waits_for_the_confirmation(fleet: Fleet) -> None:
     c1 = fleet.host("c1")
     server = fleet.create("vm", fleet.flavor("pin", vcpus=2, hw_cpu_policy="dedicated"))
-    revision = c1.order(server)["revision"]
+    revision = c1.order(server)["claim"]["revision"]
     fleet.ask("DELETE", f"/servers/{server}", status=204)
     assert c1.order(server)["desired"] == "absent"
     assert fleet.usage("c1")["PCPU"] == 2
@@ -118,7 +118,7 @@ def test_a_crash_is_shown_and_a_hard_reboot_mends_it(fleet: Fleet) -> None:
     c1 = fleet.host("c1")
     server = fleet.create("vm", fleet.flavor("pin", vcpus=2, hw_cpu_policy="dedicated"))
     c1.obey()
-    revision = c1.order(server)["revision"]
+    revision = c1.order(server)["claim"]["revision"]
     c1.says(server, Observed.CRASHED, boot=1, revision=revision)
     shown = fleet.show(server)
     assert (shown["status"], shown["OS-EXT-STS:power_state"]) == ("SHUTOFF", 6)

@@ -39,13 +39,13 @@ def words(fleet: Fleet, server: str) -> tuple[str, str, str | None, int]:
 def fails(agent: Agent, server: str, failure: str, observed: Observed = Observed.STOPPED, *, boot: int | None = None) -> None:
     """The agent says that the boot that is wanted led to nothing."""
     order = agent.order(server)
-    told = GuestReport(revision=order["revision"], observed=observed, boot=boot or order["boot"], failure=failure)
+    told = GuestReport(revision=order["claim"]["revision"], observed=observed, boot=boot or order["boot"], failure=failure)
     assert agent.ask("POST", f"/guests/{server}", plain(told)).status_code == 204
 
 
 def test_a_server_that_shuts_down_runs_until_it_is_off(fleet: Fleet, server: str) -> None:
     c1 = fleet.agents["c1"]
-    revision = c1.order(server)["revision"]
+    revision = c1.order(server)["claim"]["revision"]
     act(fleet, server, STOP)
     assert words(fleet, server) == ("ACTIVE", "active", "powering-off", 1)
     c1.says(server, Observed.RUNNING, boot=1, revision=revision)
@@ -61,7 +61,7 @@ def test_a_server_that_shuts_down_runs_until_it_is_off(fleet: Fleet, server: str
 def test_a_server_whose_definition_is_gone_before_it_stops_is_off(fleet: Fleet, server: str) -> None:
     c1 = fleet.agents["c1"]
     act(fleet, server, STOP)
-    c1.says(server, Observed.ABSENT, boot=1, revision=c1.order(server)["revision"])
+    c1.says(server, Observed.ABSENT, boot=1, revision=c1.order(server)["claim"]["revision"])
     assert words(fleet, server) == ("SHUTOFF", "stopped", None, 4)
     act(fleet, server, START)
     c1.obey()
@@ -85,7 +85,7 @@ def test_a_soft_reboot_and_the_hard_one_that_overtakes_it(fleet: Fleet, server: 
     assert words(fleet, server) == ("HARD_REBOOT", "active", "rebooting_hard", 1)
     assert (c1.order(server)["boot"], c1.order(server)["hard"]) == (3, True)
     assert act(fleet, server, HARD, 409) == f"Cannot 'reboot' instance {server} while it is in task_state rebooting_hard"
-    c1.says(server, Observed.RUNNING, boot=2, revision=c1.order(server)["revision"])
+    c1.says(server, Observed.RUNNING, boot=2, revision=c1.order(server)["claim"]["revision"])
     assert words(fleet, server)[2] == "rebooting_hard"
     c1.obey()
     assert words(fleet, server) == ("ACTIVE", "active", None, 1)
@@ -154,7 +154,7 @@ def test_a_server_that_somebody_started_by_hand_after_a_failure_is_off_and_not_i
     c1 = fleet.agents["c1"]
     act(fleet, server, HARD)
     fails(c1, server, "no such image")
-    c1.says(server, Observed.RUNNING, boot=2, revision=c1.order(server)["revision"])
+    c1.says(server, Observed.RUNNING, boot=2, revision=c1.order(server)["claim"]["revision"])
     assert words(fleet, server) == ("ACTIVE", "active", None, 1)
     act(fleet, server, STOP)
     fails(c1, server, "no such image")
@@ -173,7 +173,7 @@ def test_a_server_whose_start_failed_can_be_deleted(fleet: Fleet, server: str) -
 def test_an_agent_that_says_that_a_server_is_gone_does_not_make_it_begin_elsewhere(fleet: Fleet, server: str) -> None:
     c1 = fleet.agents["c1"]
     act(fleet, server, HARD)
-    assert c1.gone(server, c1.order(server)["revision"], failure="the order is older than the guest's removal").status_code == 204
+    assert c1.gone(server, c1.order(server)["claim"]["revision"], failure="the order is older than the guest's removal").status_code == 204
     shown = fleet.show(server)
     assert (shown["status"], shown["OS-EXT-SRV-ATTR:host"]) == ("ERROR", "c1")
     assert fleet.usage("c1")["PCPU"] == 2 and fleet.usage("c2") == {}
@@ -197,7 +197,7 @@ def test_a_report_that_comes_between_reading_and_writing_a_server_refuses_no_act
         if left[0]:
             left[0] -= 1
             order = c1.order(server)
-            c1.says(server, Observed.RUNNING, boot=order["boot"], revision=order["revision"])
+            c1.says(server, Observed.RUNNING, boot=order["boot"], revision=order["claim"]["revision"])
         return found
 
     monkeypatch.setattr(Lifecycle, "_quiet", overtake)

@@ -30,7 +30,7 @@ from msgspec import Struct
 
 from pinfold.agent.reconcile import Memory, Task
 from pinfold.agent.story import Stories
-from pinfold.agent.wire import Absence, GuestOrder, GuestReport
+from pinfold.agent.wire import Absence, GuestReport
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift.written import FindingsReport
 from pinfold.core.history import HistoryQuestion
@@ -99,10 +99,9 @@ class Repair(Struct, frozen=True, kw_only=True):
 
 
 class Perform(Struct, frozen=True, kw_only=True):
-    """Perform a task about one guest. `ran` says that the agent remembers a boot of it; `order` may be older than that boot."""
+    """Perform a task about one guest. `ran` says that the agent remembers a boot of it; the order may be older than that boot."""
 
     task: Task
-    order: GuestOrder | None
     ran: bool
 
 

@@ -276,7 +276,7 @@ class Agent:
             left = repair_guest(self._driver, self._settings, action.guest.guest_id, RepairScope.OURS)
             failure = "; ".join(one.sentence() for one in left or ())
             return Repaired(guest=action.guest, failure=failure, needless=left is None, when=now())
-        outcome = self._performer.perform(action.task, action.order, ran=action.ran)
+        outcome = self._performer.perform(action.task, ran=action.ran)
         if outcome.gone:
             fault_point("agent.removed")
         elif outcome.booted:

@@ -17,13 +17,6 @@ class Attempt(Struct, frozen=True, kw_only=True):
 
     The first pause is 1 second, then 2, 4, and so on up to 30. Another task, or the same one for another order, is due at once. Times come
     from any clock that only goes forward.
-
-    >>> from pinfold.agent.reconcile import Act, Order
-    >>> from pinfold.store.records import Desired
-    >>> stop = Order(guest="g", claim="c", revision=3, desired=Desired.STOPPED)
-    >>> attempt = performed(None, Task(act=Act.STOP, order=stop), 10.0)
-    >>> due(attempt, attempt.task, 10.5), due(attempt, attempt.task, 11.0), wait(attempt, 10.25)
-    (False, True, 0.75)
     """
 
     task: Task

@@ -42,16 +42,13 @@ class Performer:
         self._service = service
         self._owner = owner
 
-    def perform(self, task: Task, order: GuestOrder | None, *, ran: bool = False) -> Outcome:
-        """Perform one task. `order` is the service's order for the guest, None if the guest only has to go.
-
-        `ran` says that the agent remembers a boot of the guest; the order may be older than that boot.
-        """
-        guest = task.guest
+    def perform(self, task: Task, *, ran: bool = False) -> Outcome:
+        """Perform one task. `ran` says that the agent remembers a boot of the guest; the order may be older than that boot."""
+        guest, order = task.guest, task.order
         match task.act:
-            case Act.START if order is not None:
+            case Act.START if isinstance(order, GuestOrder):
                 return self._start(order, ran)
-            case Act.RESTART | Act.FINISH | Act.REBOOT if order is not None:
+            case Act.RESTART | Act.FINISH | Act.REBOOT if isinstance(order, GuestOrder):
                 return self._boot(task.act, order, ran)
             case Act.SHUT_DOWN:
                 shut_down(self._driver, self._settings, guest, agent=self._owner)
@@ -59,7 +56,7 @@ class Performer:
             case Act.STOP:
                 stop(self._driver, self._settings, guest, agent=self._owner)
                 return Outcome()
-            case Act.AMEND if order is not None:
+            case Act.AMEND if isinstance(order, GuestOrder):
                 amend(self._driver, self._settings, self._record(order), agent=self._owner)
                 return Outcome()
             case Act.UNDEFINE:
@@ -80,9 +77,9 @@ class Performer:
         return Record(
             guest=order.guest,
             policy=order.request.emulator_policy,
-            fit=order.fit,
-            claim=order.claim,
-            revision=order.revision,
+            fit=order.claim.fit,
+            claim=order.claim.id,
+            revision=order.claim.revision,
             flavor=order.flavor,
             owner=self._owner,
             request=order.request,

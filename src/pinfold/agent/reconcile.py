@@ -18,12 +18,13 @@ reported, but never touched.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Final
 
 from msgspec import Struct
 
-from pinfold.agent.wire import GuestOrder
+from pinfold.agent.wire import GuestOrder, Orders
 from pinfold.core.identity import ClaimId
 from pinfold.drivers.port import GuestState
 from pinfold.store.records import Desired, Tombstone
@@ -45,25 +46,6 @@ class Act(Enum):
     REMOVE = "remove"
     CONFIRM_ABSENT = "confirm absent"
     REFUSE_STALE = "refuse stale"
-
-
-class Order(Struct, frozen=True, kw_only=True):
-    """What the service recorded for one guest: its claim here and the wanted boot.
-
-    `revision` is the claim's last one, `held` the one at which it was held or moved. `claim` is None for a guest that has a tombstone and
-    no order: the service does not wait to hear that it is gone.
-
-    `boot` counts the starts that a user asked for: 1 for the create, plus 1 for each later start and reboot. A `hard` one does not ask the
-    guest to shut down first.
-    """
-
-    guest: str
-    claim: ClaimId | None
-    revision: int
-    desired: Desired
-    boot: int = 1
-    hard: bool = False
-    held: int = 0
 
 
 class PresentGuest(Struct, frozen=True, kw_only=True):
@@ -110,33 +92,36 @@ NO_REQUESTS: Final = Patience()
 
 
 class Task(Struct, frozen=True, kw_only=True):
-    """One task, with the order that asks for it."""
+    """One task, with the order that asks for it. The tombstone of its claim removes a guest that has no order; the service does not wait to
+    hear that it is gone.
+    """
 
     act: Act
-    order: Order
+    order: GuestOrder | Tombstone
 
     @property
     def guest(self) -> str:
         """The guest that it is about."""
         return self.order.guest
 
+    @property
+    def tombstone(self) -> Tombstone:
+        """What is remembered of the claim once nothing of its guest remains."""
+        order = self.order
+        return order if isinstance(order, Tombstone) else Tombstone(guest=order.guest, revision=order.claim.revision, claim=order.claim.id)
+
 
 def reconcile(
-    orders: tuple[Order, ...], present: tuple[PresentGuest, ...], memory: Memory, host_boot: str, patience: Patience = NO_REQUESTS
+    orders: Orders, present: tuple[PresentGuest, ...], memory: Memory, host_boot: str, patience: Patience = NO_REQUESTS
 ) -> tuple[Task, ...]:
-    """The tasks that lead from `present` to `orders`: removals and stops first, because they free what starts need, then by guest.
-
-    >>> order = Order(guest="g", claim=ClaimId("c"), revision=3, desired=Desired.RUNNING)
-    >>> [task.act.value for task in reconcile((order,), (), Memory(), "boot-1")]
-    ['start']
-    """
+    """The tasks that lead from `present` to `orders`: removals and stops first, because they free what starts need, then by guest."""
     seen = {guest.guest: guest for guest in present}
     booted = {entry.guest: entry for entry in memory.booted}
-    over = {order.guest for order in orders for stone in memory.tombstones if is_over(stone, order.guest, order.claim, order.held)}
-    tasks = []
-    for order in orders:
+    tasks = list(_removals(orders, seen))
+    for order in orders.orders:
         guest = seen.get(order.guest)
-        act = _act(order, guest, booted.get(order.guest), order.guest in over, host_boot)
+        over = any(is_over(stone, order.guest, order.claim.id, order.claim.held) for stone in memory.tombstones)
+        act = _act(order, guest, booted.get(order.guest), over, host_boot)
         if act in _ENDS and guest is not None and guest.state is GuestState.RUNNING and not order.hard:
             act = _asking(act, order.guest, patience)
         if act is not None:
@@ -144,16 +129,25 @@ def reconcile(
     return tuple(sorted(tasks, key=lambda task: (_FIRST.index(task.act) if task.act in _FIRST else len(_FIRST), task.guest)))
 
 
+def _removals(orders: Orders, seen: Mapping[str, PresentGuest]) -> Iterator[Task]:
+    """A removal for each guest that is still here, of a claim that has a tombstone at the service, and that has no order."""
+    ordered = {order.guest for order in orders.orders}
+    for key, guest in seen.items():
+        stones = (stone for stone in orders.tombstones if is_over(stone, key, guest.claim, guest.revision))
+        if key not in ordered and (stone := next(stones, None)) is not None:
+            yield Task(act=Act.REMOVE, order=stone)
+
+
 _FIRST = (Act.REMOVE, Act.UNDEFINE, Act.STOP, Act.SHUT_DOWN, Act.AMEND, Act.CONFIRM_ABSENT)
 _ENDS = (Act.STOP, Act.REBOOT)
 _ALIVE = (GuestState.RUNNING, GuestState.PAUSED)
 
 
-def is_of(order: Order | GuestOrder, claim: ClaimId | None, revision: int) -> bool:
+def is_of(order: GuestOrder, claim: ClaimId | None, revision: int) -> bool:
     """Whether a record with that claim and revision is of the order's claim. A record that names no claim is known by the revision at which
     the claim was held.
     """
-    return revision == order.held if claim is None else claim == order.claim
+    return revision == order.claim.held if claim is None else claim == order.claim.id
 
 
 def is_over(stone: Tombstone, guest: str, claim: ClaimId | None, revision: int) -> bool:
@@ -163,7 +157,7 @@ def is_over(stone: Tombstone, guest: str, claim: ClaimId | None, revision: int) 
     return revision <= stone.revision if claim is None or stone.claim is None else claim == stone.claim
 
 
-def _act(order: Order, guest: PresentGuest | None, booted: LastBoot | None, over: bool, host_boot: str) -> Act | None:
+def _act(order: GuestOrder, guest: PresentGuest | None, booted: LastBoot | None, over: bool, host_boot: str) -> Act | None:
     if order.desired is Desired.ABSENT:
         return Act.REMOVE if guest is not None else Act.CONFIRM_ABSENT
     if over:
@@ -171,16 +165,16 @@ def _act(order: Order, guest: PresentGuest | None, booted: LastBoot | None, over
     alive = guest is not None and guest.state in _ALIVE
     if order.desired is Desired.STOPPED and alive:
         return Act.STOP
-    if guest is not None and is_of(order, guest.claim, guest.revision) and (guest.claim is None or guest.revision < order.revision):
+    if guest is not None and is_of(order, guest.claim, guest.revision) and (guest.claim is None or guest.revision < order.claim.revision):
         return Act.STOP if alive and order.hard and _asks_later_boot(order, booted) else Act.AMEND
     return None if order.desired is Desired.STOPPED else _towards_running(order, guest, booted, host_boot)
 
 
-def _asks_later_boot(order: Order, booted: LastBoot | None) -> bool:
+def _asks_later_boot(order: GuestOrder, booted: LastBoot | None) -> bool:
     return booted is not None and order.boot > booted.boot
 
 
-def _towards_running(order: Order, guest: PresentGuest | None, booted: LastBoot | None, host_boot: str) -> Act | None:
+def _towards_running(order: GuestOrder, guest: PresentGuest | None, booted: LastBoot | None, host_boot: str) -> Act | None:
     later = _asks_later_boot(order, booted)
     again = booted is None or later or booted.host_boot != host_boot
     if guest is None:

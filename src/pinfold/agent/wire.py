@@ -23,16 +23,16 @@ from msgspec import Meta, Struct
 
 from pinfold.core.bounds import ClaimUuid, Name, Revision, Uuid
 from pinfold.core.drift import SeenThread
-from pinfold.core.fit.model import Fit
 from pinfold.core.history import HistoryQuestion
 from pinfold.core.pools import PoolOrder
 from pinfold.core.request.model import GuestRequest
-from pinfold.store.records import Desired, HostReport, Observed, Tombstone
+from pinfold.store.records import Desired, HostReport, Observed, Tombstone, WrittenClaim
 
-PROTOCOL: Final = 2
+PROTOCOL: Final = 3
 """The version of these messages. Version 1 lacks the ids of claims in reports and tombstones, and the report of findings.
+In version 2 an order has the parts of its claim side by side.
 
-A service understands agents of both versions. An agent needs a service of its own version.
+A service understands agents of all versions. An agent needs a service of its own version.
 """
 FAILURE_SENT: Final = 2_000
 """The most characters of a failure that an agent sends. A hypervisor's message may have any length, and its beginning matters most."""
@@ -78,26 +78,23 @@ class Welcome(Struct, frozen=True, kw_only=True):
 
 
 class GuestOrder(Struct, frozen=True, kw_only=True):
-    """One guest with its claim on the agent's host. `image` is an image's name, '' for none.
+    """What the service wants of one guest, with its claim on the agent's host. `image` is an image's name, '' for none.
 
-    `revision` is the claim's last one. `held` is the one at which it was held or moved: a record without a claim's id names it by that.
     `config_drive` says that the guest has one; what a new guest's drive holds is asked for by `GET /agent/v1/guests/GUEST/config`.
-    `boot` is the wanted boot, `booted` the last one that the agent reported, 0 for none. A `hard` boot does not ask the guest to shut down.
+    `boot` is the wanted boot: it counts the starts that a user asked for, 1 for the create, plus 1 for each later start and reboot.
+    `booted` is the last one that the agent reported, 0 for none. A `hard` boot does not ask the guest to shut down.
     """
 
     guest: Uuid
     name: Name
-    claim: ClaimUuid
-    revision: Revision
+    claim: WrittenClaim
     desired: Desired
     boot: Revision
     flavor: Name
     request: GuestRequest
-    fit: Fit
     image: ImageName = ""
     booted: Revision = 0
     hard: bool = False
-    held: Revision = 0
     config_drive: bool = False
 
 

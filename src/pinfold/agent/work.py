@@ -12,7 +12,7 @@ from pinfold.agent import pace, shutdowns
 from pinfold.agent.actions import Confirm, Perform, SaveMemory
 from pinfold.agent.draft import Draft
 from pinfold.agent.events import Outcome
-from pinfold.agent.reconcile import Act, LastBoot, Memory, Order, Task, remember_absence, remember_boot
+from pinfold.agent.reconcile import Act, LastBoot, Memory, Task, remember_absence, remember_boot
 from pinfold.agent.state import STARTS, STARTS_AT_ONCE, FailedStart, Work
 from pinfold.agent.wire import Absence, GuestOrder, Orders
 from pinfold.store.records import Tombstone
@@ -25,19 +25,23 @@ def note_orders(draft: Draft, before: Orders | None) -> None:
     known = {} if before is None else {order.guest: order for order in before.orders}
     for order in orders.orders:
         old = known.get(order.guest)
-        if old is not None and (old.desired, old.boot, old.claim, old.revision) == (order.desired, order.boot, order.claim, order.revision):
+        if old is not None and _told(old) == _told(order):
             continue
         draft.change_guest(order.guest)
         begins = "an agent begins; " if before is None else ""
-        what = f"{begins}the service orders: {order.desired.value}, boot {order.boot}, claim {order.claim} of revision {order.revision}"
-        draft.note(order.guest, what, name=order.name)
+        draft.note(order.guest, f"{begins}the service orders: {_told(order)}", name=order.name)
 
 
-def begin(draft: Draft, task: Task, order: GuestOrder | None, host_boot: str) -> None:
+def _told(order: GuestOrder) -> str:
+    """What an order says, in a story."""
+    return f"{order.desired.value}, boot {order.boot}, claim {order.claim.id} of revision {order.claim.revision}"
+
+
+def begin(draft: Draft, task: Task, host_boot: str) -> None:
     """Begin a guest's task, or let it wait if it is a start and as many as may are under way."""
-    if task.act is Act.SHUT_DOWN:
+    if task.act is Act.SHUT_DOWN and isinstance(task.order, GuestOrder):
         draft.change_guest(task.guest, shutdown=shutdowns.ask(draft.guest(task.guest).shutdown, task.order, draft.now))
-    draft.change_guest(task.guest, work=Work(task=task, order=order, host_boot=host_boot))
+    draft.change_guest(task.guest, work=Work(task=task, host_boot=host_boot))
     if task.act in STARTS:
         draft.change(waiting=(*draft.state.waiting, task.guest))
         _begin_starts(draft)
@@ -48,13 +52,13 @@ def begin(draft: Draft, task: Task, order: GuestOrder | None, host_boot: str) ->
 def performed(draft: Draft, guest: str, outcome: Outcome) -> None:
     """Remember what was done, and write it down; a task that changed nothing to remember has ended."""
     work = _work(draft, guest)
-    order = work.task.order
+    order, stone = work.task.order, work.task.tombstone
     if outcome.gone:
         if outcome.failure and work.task.act is not Act.REFUSE_STALE:
-            draft.change_guest(guest, failed_start=FailedStart(claim=order.claim, failure=outcome.failure))
+            draft.change_guest(guest, failed_start=FailedStart(claim=stone.claim, failure=outcome.failure))
         draft.note(guest, f"{work.task.act.value}: nothing of it remains; {outcome.failure}".removesuffix("; "))
-        draft.change(memory=remember_absence(draft.state.memory, Tombstone(guest=guest, revision=order.revision, claim=order.claim)))
-    elif outcome.booted:
+        draft.change(memory=remember_absence(draft.state.memory, stone))
+    elif outcome.booted and isinstance(order, GuestOrder):
         draft.note(guest, f"{work.task.act.value}: {outcome.failure or 'done'}")
         booted = LastBoot(guest=guest, boot=order.boot, host_boot=work.host_boot, failure=outcome.failure)
         draft.change(memory=remember_boot(draft.state.memory, booted))
@@ -82,11 +86,11 @@ def saved(draft: Draft, memory: Memory) -> None:
     for guest, work in _written(draft):
         if work.outcome is None or not work.outcome.gone:
             _finish(draft, guest, "")
-        elif work.task.order.claim is None:
+        elif isinstance(work.task.order, Tombstone):
             confirmed(draft, guest)
         else:
             draft.change_guest(guest, work=replace(work, confirming=True))
-            draft.do(Confirm(guest=guest, absence=_absence(draft, work.task.order, work.outcome)))
+            draft.do(Confirm(guest=guest, absence=_absence(draft, work.task.tombstone, work.outcome)))
 
 
 def not_saved(draft: Draft, why: str) -> None:
@@ -108,12 +112,12 @@ def failed(draft: Draft, guest: str, why: str) -> None:
     _finish(draft, guest, why)
 
 
-def _absence(draft: Draft, order: Order, outcome: Outcome) -> Absence:
+def _absence(draft: Draft, stone: Tombstone, outcome: Outcome) -> Absence:
     """The confirmation. After one that was not answered, the order meets its tombstone; the reason is then still the failed start's."""
-    first, failure = draft.guest(order.guest).failed_start, outcome.failure
-    if failure and first is not None and first.claim == order.claim:
+    first, failure = draft.guest(stone.guest).failed_start, outcome.failure
+    if failure and first is not None and first.claim == stone.claim:
         failure = first.failure
-    return Absence(revision=order.revision, failure=failure, claim=order.claim)
+    return Absence(revision=stone.revision, failure=failure, claim=stone.claim)
 
 
 def _written(draft: Draft) -> list[tuple[str, Work]]:
@@ -146,7 +150,7 @@ def _perform(draft: Draft, guest: str) -> None:
     draft.change_guest(guest, work=work)
     draft.note(guest, f"{work.task.act.value} begins")
     ran = any(entry.guest == guest for entry in draft.state.memory.booted)
-    draft.do(Perform(task=work.task, order=work.order, ran=ran))
+    draft.do(Perform(task=work.task, ran=ran))
 
 
 def _work(draft: Draft, guest: str) -> Work:

@@ -242,9 +242,7 @@ class Healer:
     def _bury_the_unwanted(self, tally: _Tally) -> None:
         with self._database.read() as connection:
             fenced = [host for host in hosts.all(connection) if host.fenced]
-            unwanted = [
-                order.guest.id for host in fenced for order in guests.orders(connection, host.id) if order.guest.desired is Desired.ABSENT
-            ]
+            unwanted = [guest.id for host in fenced for guest, _ in guests.orders(connection, host.id) if guest.desired is Desired.ABSENT]
         for guest in unwanted:
             self._guard(tally, f"guest {guest}", lambda guest=guest: self._bury(tally, guest))  # type: ignore[misc]
         with self._database.read() as connection:

@@ -18,6 +18,7 @@ from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.store import claims, guest_configs, hosts
 from pinfold.store.database import EpochNow
 from pinfold.store.records import (
+    ClaimRecord,
     ClaimRole,
     ClaimState,
     Desired,
@@ -27,7 +28,6 @@ from pinfold.store.records import (
     Move,
     NewGuest,
     Observed,
-    Order,
     Pairs,
     PastRefusal,
 )
@@ -304,13 +304,13 @@ def page(
     return _in_order(connection, list(islice((row[0] for row in named if test(row[1])), limit)))
 
 
-def orders(connection: sa.Connection, host: HostId) -> tuple[Order, ...]:
+def orders(connection: sa.Connection, host: HostId) -> tuple[tuple[GuestRecord, ClaimRecord], ...]:
     """The guests for which the host's agent is responsible: all with a held claim there, ordered by id. Use a connection of
     `Database.read`.
     """
     held = {one.guest: one for one in claims.of_host(connection, host, ClaimState.HELD) if one.role is ClaimRole.RUNS}
     rows = connection.execute(sa.select(guest).where(guest.c.host == host, guest.c.deleted.is_(None)).order_by(guest.c.id)).mappings()
-    return tuple(Order(guest=_record(row), claim=held[row["id"]]) for row in rows if row["id"] in held)
+    return tuple((_record(row), held[row["id"]]) for row in rows if row["id"] in held)
 
 
 def thread_reports(connection: sa.Connection, host: HostId) -> tuple[tuple[str, str], ...]:

@@ -279,13 +279,6 @@ def written_claim(claim: ClaimRecord) -> WrittenClaim:
     )
 
 
-class Order(Struct, frozen=True, kw_only=True):
-    """One guest for which a host's agent is responsible, with the held claim that says where its threads run."""
-
-    guest: GuestRecord
-    claim: ClaimRecord
-
-
 class Tombstone(Struct, frozen=True, kw_only=True):
     """A claim that is over on a host: whatever of its guest is found there for that claim must be removed.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from msgspec.structs import replace
 from tests.agent.script import CLAIM, LEASE, G, H, Script, guest, id_of, kinds, order, removing, up
+from tests.build.orders import amended
 
 from pinfold.agent.actions import Confirm, Look, Perform, SaveMemory, SendGuest, Verify
 from pinfold.agent.events import Confirmed, Outcome, Saved
@@ -126,10 +126,10 @@ def test_what_a_look_saw_of_a_guest_that_was_moving_is_not_used() -> None:
 
 def test_a_running_guest_gets_its_record_amended_after_its_claim() -> None:
     script = Script(Memory(booted=(LastBoot(guest=G, boot=1, host_boot="boot-1"),)))
-    amended = replace(order(), revision=8)
-    script.plays((amended,), guest(state=GuestState.RUNNING, revision=3))
+    changed = amended(order(), revision=8)
+    script.plays((changed,), guest(state=GuestState.RUNNING, revision=3))
     begun = [action for action in script.begun if isinstance(action, Perform)]
-    assert [(action.task.act, action.order) for action in begun] == [(Act.AMEND, amended)]
+    assert [(action.task.act, action.task.order) for action in begun] == [(Act.AMEND, changed)]
     script.ends(outcome=Outcome())
-    script.plays((amended,), guest(state=GuestState.RUNNING, revision=8))
+    script.plays((changed,), guest(state=GuestState.RUNNING, revision=8))
     assert [action for action in script.begun if isinstance(action, Perform)] == begun

@@ -13,15 +13,15 @@ from typing import Any
 
 from tests.build.fits import fits
 from tests.build.hosts import as_state
+from tests.build.orders import order
 from tests.rig.processes import Process
 
-from pinfold.agent.wire import PROTOCOL, GuestOrder, Hello, Welcome
+from pinfold.agent.wire import PROTOCOL, Hello, Welcome
 from pinfold.core.encoding import plain, reader
 from pinfold.core.host import Claim
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
 from pinfold.lab.daemon import LabHost
-from pinfold.store.records import Desired
 
 _read_hello = reader(Hello)
 
@@ -97,19 +97,8 @@ class Liar:
         found = fits(request, state, report.strategy)
         guest = str(uuid.uuid4())
         self.claims.append(Claim(guest=guest, fit=found))
-        order = GuestOrder(
-            guest=guest,
-            name="vm",
-            claim=str(uuid.uuid4()),
-            revision=3,
-            desired=Desired.RUNNING,
-            boot=1,
-            flavor="f",
-            request=request,
-            fit=found,
-            image=image,
-        )
-        return {**plain(order), **changes}
+        made = order(guest, claim=str(uuid.uuid4()), request=request, fit=found, image=image)
+        return {**plain(made), **changes}
 
     def running(self, guest: str) -> bool:
         """Whether the agent has said that the guest runs."""

@@ -9,23 +9,22 @@ from pathlib import Path
 
 import pytest
 from msgspec import structs
+from tests.build.orders import order
 from tests.real.host.bench import DEDICATED, Bench
 
 from pinfold.agent.client import ServiceClient
 from pinfold.agent.events import Outcome
 from pinfold.agent.perform import Performer
-from pinfold.agent.reconcile import Act, Order, Task
+from pinfold.agent.reconcile import Act, Task
 from pinfold.agent.wire import FAILURE_SENT, GuestOrder
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.engine import fit
 from pinfold.core.fit.model import Fit
-from pinfold.core.identity import ClaimId
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
 from pinfold.drivers.port import GuestState
 from pinfold.host import disk
 from pinfold.host.survey import survey
-from pinfold.store.records import Desired
 
 OWNER = "the agent of bench"
 
@@ -41,12 +40,7 @@ class Host:
 
     def do(self, act: Act, *, booted: int = 0, ran: bool = False) -> Outcome:
         """What comes of one action; the service has heard of so many boots, and its agent remembers one or not."""
-        return self.performer.perform(self.task(act), structs.replace(self.order, booted=booted), ran=ran)
-
-    def task(self, act: Act) -> Task:
-        """A task for the guest, by its order."""
-        order = self.order
-        return Task(act=act, order=Order(guest=order.guest, claim=order.claim, revision=order.revision, desired=order.desired))
+        return self.performer.perform(Task(act=act, order=structs.replace(self.order, booted=booted)), ran=ran)
 
     @property
     def overlay(self) -> Path:
@@ -74,20 +68,9 @@ def host(synthetic_bench: Bench, tmp_path: Path) -> Iterator[Host]:
     request = compile_request(Flavor(vcpus=1, memory_mib=16, extra_specs=tuple(DEDICATED.items())), disks=1)
     found = fit(request, survey(bench.driver, bench.settings).state, bench.settings.strategy)
     assert isinstance(found, Fit)
-    order = GuestOrder(
-        guest=str(uuid.uuid4()),
-        name="vm",
-        claim=ClaimId(str(uuid.uuid4())),
-        revision=3,
-        desired=Desired.RUNNING,
-        boot=1,
-        flavor="f",
-        request=request,
-        fit=found,
-        image="disk",
-    )
+    made = order(str(uuid.uuid4()), claim=str(uuid.uuid4()), request=request, fit=found, image="disk")
     service = ServiceClient("http://127.0.0.1:9", "none")
-    yield Host(bench=bench, performer=Performer(bench.driver, bench.settings, service, OWNER), image=image, order=order)
+    yield Host(bench=bench, performer=Performer(bench.driver, bench.settings, service, OWNER), image=image, order=made)
     service.close()
 
 
@@ -150,7 +133,7 @@ def test_a_guest_of_that_id_that_is_not_the_agents_is_neither_touched_nor_confir
     stranger = Performer(host.bench.driver, host.bench.settings, ServiceClient("http://127.0.0.1:9", "none"), "the agent of another host")
     for act in (Act.REMOVE, Act.CONFIRM_ABSENT, Act.REFUSE_STALE, Act.UNDEFINE):
         with pytest.raises(Conflict, match="is not touched"):
-            stranger.perform(host.task(act), host.order)
+            stranger.perform(Task(act=act, order=host.order))
     assert host.states() == [GuestState.RUNNING] and host.overlay.exists()
 
 

@@ -310,10 +310,10 @@ class Service(RuleBasedStateMachine):
         found = []
         with self.database.read() as connection:
             for ledger in hosts.ledgers(connection):
-                for order in guests.orders(connection, ledger.record.id):
-                    claim = Claim(guest=order.guest.id, fit=order.claim.fit, id=order.claim.id)
-                    after = follow(claim, order.guest.request, ledger.state)
-                    if order.guest.desired is Desired.RUNNING and isinstance(after, Followed) and after.fit != claim.fit:
+                for guest, held in guests.orders(connection, ledger.record.id):
+                    claim = Claim(guest=guest.id, fit=held.fit, id=held.id)
+                    after = follow(claim, guest.request, ledger.state)
+                    if guest.desired is Desired.RUNNING and isinstance(after, Followed) and after.fit != claim.fit:
                         found.append(claim.guest)
         return found
 

@@ -179,8 +179,8 @@ class World:
             case SendGuest(guest=guest, report=told):
                 _accepted(self.agent.ask("POST", f"/guests/{guest}", plain(told)))
                 return Reported(guest=guest, report=told, when=when)
-            case Perform(task=task, order=order, ran=ran):
-                return Performed(guest=task.guest, outcome=self._act(task, order, ran=ran), when=when)
+            case Perform(task=task, ran=ran):
+                return Performed(guest=task.guest, outcome=self._act(task, ran=ran), when=when)
             case SaveMemory(memory=memory):
                 self.saved = memory
                 return Saved(memory=memory, when=when)
@@ -211,13 +211,14 @@ class World:
         held = tuple(Claim(guest=guest.id, fit=guest.record.fit) for guest in found if guest.record is not None)
         return Survey(state=as_state(reported, name="h", claims=held), guests=found)
 
-    def _act(self, task: Task, order: GuestOrder | None, *, ran: bool) -> Outcome:
-        guest = task.guest
-        ran = ran or guest in self.disks or (order is not None and order.booted > 0)
+    def _act(self, task: Task, *, ran: bool) -> Outcome:
+        guest, order = task.guest, task.order
+        ran = ran or guest in self.disks or (isinstance(order, GuestOrder) and order.booted > 0)
         failure = "it does not start" if self.failing else ""
         match task.act:
-            case Act.START if order is not None and not self.failing:
-                self.domains[guest] = Domain(claim=order.claim, revision=order.revision, fit=order.fit, state=GuestState.RUNNING)
+            case Act.START if isinstance(order, GuestOrder) and not self.failing:
+                claim = order.claim
+                self.domains[guest] = Domain(claim=claim.id, revision=claim.revision, fit=claim.fit, state=GuestState.RUNNING)
                 self.disks.add(guest)
                 return Outcome(booted=True)
             case Act.START:
@@ -228,8 +229,8 @@ class World:
             case Act.STOP | Act.SHUT_DOWN:
                 self.domains[guest].state = GuestState.STOPPED
                 return Outcome()
-            case Act.AMEND if order is not None:
-                self.domains[guest] = replace(self.domains[guest], revision=order.revision, fit=order.fit)
+            case Act.AMEND if isinstance(order, GuestOrder):
+                self.domains[guest] = replace(self.domains[guest], revision=order.claim.revision, fit=order.claim.fit)
                 return Outcome()
             case Act.UNDEFINE:
                 del self.domains[guest]

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from starlette.concurrency import run_in_threadpool
 
 from pinfold.agent.wire import PROTOCOL, Absence, GuestOrder, GuestReport, Hello, Orders, Welcome
-from pinfold.api.agent.protocol_1 import orders_1
+from pinfold.api.agent.earlier_protocols import orders_1, orders_2
 from pinfold.api.agent.tokens import agent_host
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
@@ -23,13 +23,13 @@ from pinfold.core.config_drive import GuestConfig
 from pinfold.core.drift.written import FindingsReport, accept
 from pinfold.core.encoding import encode, plain, reader
 from pinfold.core.errors import not_found
-from pinfold.core.fit.written import written
 from pinfold.core.history import HistoryAnswer
 from pinfold.core.identity import HostId
 from pinfold.service.guests.lifecycle import REBOOTING_HARD
 from pinfold.service.guests.reports import ClaimName
 from pinfold.service.hosts import Lease
 from pinfold.store import guest_configs, guests, history, hosts
+from pinfold.store.records import written_claim
 
 router = APIRouter(prefix="/agent/v1", tags=["agents"])
 
@@ -119,7 +119,7 @@ async def wait_for_orders(
             left = deadline - time.monotonic()
             if count != after or left <= 0 or services.ended.is_set() or await request.is_disconnected():
                 orders = await run_in_threadpool(_orders, services, host)
-                return _object(orders) if protocol > 1 else orders_1(orders)
+                return _in_form[min(protocol, PROTOCOL)](orders)
             try:
                 await asyncio.wait_for(changed.wait(), min(left, _LOOK_SECONDS))
             except TimeoutError:
@@ -180,22 +180,19 @@ def _orders(services: ApiServices, host: HostId) -> Orders:
         question = history.question(connection, host)
     orders = tuple(
         GuestOrder(
-            guest=order.guest.id,
-            name=order.guest.name,
-            claim=order.claim.id,
-            revision=order.claim.revision,
-            desired=order.guest.desired,
-            boot=order.guest.boots,
-            flavor=order.guest.flavor.name,
-            request=order.guest.request,
-            fit=written(order.claim.fit),
-            image=order.guest.image,
-            booted=order.guest.booted,
-            hard=order.guest.task == REBOOTING_HARD,
-            held=order.claim.held,
-            config_drive=order.guest.config_drive,
+            guest=guest.id,
+            name=guest.name,
+            claim=written_claim(claim),
+            desired=guest.desired,
+            boot=guest.boots,
+            flavor=guest.flavor.name,
+            request=guest.request,
+            image=guest.image,
+            booted=guest.booted,
+            hard=guest.task == REBOOTING_HARD,
+            config_drive=guest.config_drive,
         )
-        for order in found
+        for guest, claim in found
     )
     return Orders(count=count, orders=orders, tombstones=stones, protocol=PROTOCOL, pools=pools, question=question)
 
@@ -209,3 +206,6 @@ def _welcome(services: ApiServices, lease: Lease) -> WelcomeAnswer:
 def _object(value: Welcome | Orders | GuestConfig) -> dict[str, Any]:
     answer: dict[str, Any] = plain(value)
     return answer
+
+
+_in_form: Final = {1: orders_1, 2: orders_2, PROTOCOL: _object}

@@ -75,11 +75,10 @@ class Follower:
         if not ledgers or not ledgers[0].record.up:
             return left
         state = ledgers[0].state
-        for order in orders:
-            claim = order.claim
-            if order.guest.desired is not Desired.RUNNING:
+        for guest, claim in orders:
+            if guest.desired is not Desired.RUNNING:
                 continue
-            found = follow(Claim(guest=claim.guest, fit=claim.fit, id=claim.id), order.guest.request, state)
+            found = follow(Claim(guest=claim.guest, fit=claim.fit, id=claim.id), guest.request, state)
             if isinstance(found, NoFit):
                 left[claim.guest] = found.sentence()
             elif found.fit != claim.fit:

@@ -1,4 +1,4 @@
-"""What agents of protocol 1 get: only what they know, so that a service can be upgraded before them."""
+"""What agents of protocols 1 and 2 get: only what they know, so that a service can be upgraded before them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from msgspec import structs
 from tests.agent.test_responses import GUEST, OTHER, order
+from tests.build.orders import amended
 
 from pinfold.agent.wire import PROTOCOL, GuestOrder, Orders
-from pinfold.api.agent.protocol_1 import orders_1
+from pinfold.api.agent.earlier_protocols import orders_1, orders_2
 from pinfold.core.identity import ClaimId
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.store.records import Tombstone
@@ -36,7 +37,7 @@ def an_order(guest: str = GUEST) -> GuestOrder:
     made = order(guest)
     known = Reason(code=ReasonCode.OVERHEAD_BOOKED, kind=Kind.INSUFFICIENT, needed=9)
     later = Reason(code=ReasonCode.STALE, kind=Kind.INSUFFICIENT)
-    return structs.replace(made, held=3, revision=8, fit=structs.replace(made.fit, warnings=(known, later)))
+    return amended(made, held=3, revision=8, fit=structs.replace(made.claim.fit, warnings=(known, later)))
 
 
 STONES = (
@@ -50,9 +51,17 @@ def test_an_order_names_the_claim_by_the_revision_at_which_it_was_held() -> None
     plain = orders_1(ORDERS)
     (found,) = plain["orders"]
     assert sorted(plain) == ["count", "orders", "tombstones"]
-    assert (found["revision"], found["claim"]) == (3, ORDERS.orders[0].claim)
+    assert (found["revision"], found["claim"]) == (3, ORDERS.orders[0].claim.id)
     assert "held" not in found
     assert [warning["code"] for warning in found["fit"]["warnings"]] == ["overhead-booked"]
+
+
+def test_an_agent_of_protocol_2_gets_the_parts_of_the_claim_side_by_side() -> None:
+    plain = orders_2(ORDERS)
+    (found,) = plain["orders"]
+    assert (plain["protocol"], len(plain["tombstones"])) == (PROTOCOL, 2)
+    assert (found["claim"], found["revision"], found["held"]) == (ORDERS.orders[0].claim.id, 8, 3)
+    assert [warning["code"] for warning in found["fit"]["warnings"]] == ["overhead-booked", "stale"]
 
 
 def test_a_guest_has_one_tombstone_of_its_latest_claim() -> None:

@@ -1,7 +1,8 @@
-"""Orders in the form of protocol 1, for agents that were not upgraded yet. Pure.
+"""Orders in the forms of protocols 1 and 2, for agents that were not upgraded yet. Pure.
 
-Such an agent refuses every field that it does not know, and undefines a guest whose record has another revision than its order. So it gets
-only the fields of its time, and the revision at which the claim was held, which no amendment changes.
+In both, an order has the parts of its claim side by side. An agent of protocol 1 refuses every field that it does not know, and undefines a
+guest whose record has another revision than its order. So it gets only the fields of its time, and the revision at which the claim was
+held, which no amendment changes.
 """
 
 from __future__ import annotations
@@ -39,20 +40,30 @@ _ORDER: Final = _form(
     *("guest", "name", "claim", "revision", "desired", "boot", "flavor", "image", "booted", "hard"), request=_REQUEST, fit=_FIT
 )
 _WARNINGS: Final = ("overhead-booked",)
-"""The codes of the warnings that such an agent knows."""
+"""The codes of the warnings that an agent of protocol 1 knows."""
+
+
+def orders_2(orders: Orders) -> dict[str, Any]:
+    """The answer of `GET /agent/v1/orders` for an agent of protocol 2."""
+    told: dict[str, Any] = plain(orders)
+    return told | {"orders": [_flat(order) for order in told["orders"]]}
 
 
 def orders_1(orders: Orders) -> dict[str, Any]:
     """The answer of `GET /agent/v1/orders` for an agent of protocol 1."""
-    told = plain(orders)
     return {
         "count": orders.count,
-        "orders": [_order(order) for order in told["orders"]],
+        "orders": [_order_1(order) for order in orders_2(orders)["orders"]],
         "tombstones": [{"guest": stone.guest, "revision": stone.revision} for stone in _last(orders.tombstones)],
     }
 
 
-def _order(told: Any) -> Any:
+def _flat(told: Any) -> Any:
+    claim = told["claim"]
+    return told | {"claim": claim["id"], **{part: claim[part] for part in ("revision", "held", "fit")}}
+
+
+def _order_1(told: Any) -> Any:
     order = _kept(told, _ORDER)
     warnings = [warning for warning in order["fit"].get("warnings", ()) if warning["code"] in _WARNINGS]
     return order | {"revision": told["held"], "fit": order["fit"] | {"warnings": warnings}}
