@@ -22,7 +22,7 @@ from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, GuestCell, Gue
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Boot, Driver, GuestSpec, Record
 from pinfold.host.lock import owning
-from pinfold.host.start import StartOrder, StartResult, start
+from pinfold.host.start import start
 from pinfold.host.stop import stop
 from pinfold.host.survey import survey
 from pinfold.lab.daemon import LabHost
@@ -79,16 +79,14 @@ def _spec(driver: Driver, settings: HostSettings, rom: Path) -> GuestSpec:
     guest = str(uuid.uuid4())
     record = Record(guest=guest, policy=REQUEST.emulator_policy, fit=found, revision=1, flavor="bench", owner=OWNER)
     boot = Boot(rom=str(rom))
-    return GuestSpec(id=guest, name=f"ours-{guest[:8]}", request=REQUEST, record=record, boot=boot, virt_type="")
+    return GuestSpec(name=f"ours-{guest[:8]}", request=REQUEST, record=record, boot=boot, virt_type="")
 
 
 def _ours(driver: Driver, settings: HostSettings, rom: Path) -> tuple[float, tuple[tuple[str, float], ...]]:
     spec = _spec(driver, settings, rom)
-    order = StartOrder(id=spec.id, name=spec.name, request=REQUEST, flavor="bench", boot=spec.boot)
     began = time.perf_counter()
-    outcome = start(driver, settings, order, claimed=spec.record)
+    outcome = start(driver, settings, spec)
     spent = time.perf_counter() - began
-    assert isinstance(outcome, StartResult), outcome
     stop(driver, settings, spec.id, remove=True, agent=OWNER)
     return spent * 1e3, outcome.timings
 

@@ -74,14 +74,14 @@ def spec(
         cpu_topology=seen,
     )
     record = Record(guest=ID, policy=policy, fit=fit, revision=7, flavor="pinned.small")
-    return GuestSpec(id=ID, name=name, request=request, record=record, boot=boot, template=template, virt_type=virt_type)
+    return GuestSpec(name=name, request=request, record=record, boot=boot, template=template, virt_type=virt_type)
 
 
 def floating() -> GuestSpec:
     """A guest without cells: all of it floats over the shared pool."""
     fit = Fit(vcpus=2, memory_mib=1024, float_vcpus=CpuSet.of(0, 1), float_set=POOL, emulator=POOL)
     record = Record(guest=ID, policy=EmulatorPolicy.UNSET, fit=fit)
-    return GuestSpec(id=ID, name="web-1", request=GuestRequest(vcpus=2, memory_mib=1024), record=record, boot=ROM)
+    return GuestSpec(name="web-1", request=GuestRequest(vcpus=2, memory_mib=1024), record=record, boot=ROM)
 
 
 SHARE = {"emulator": "0-3", "placement": EmulatorPlacement.POOL, "policy": EmulatorPolicy.SHARE}

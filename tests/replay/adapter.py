@@ -129,7 +129,7 @@ def _spec(request: GuestRequest, found: Fit, number: int) -> GuestSpec:
         request=request if number % 5 else None,
     )
     virt_type = ("", "kvm", "qemu")[number % 3]
-    return GuestSpec(id=guest, name=f"guest-{number}", request=request, record=record, boot=_BOOTS[number % 4], virt_type=virt_type)
+    return GuestSpec(name=f"guest-{number}", request=request, record=record, boot=_BOOTS[number % 4], virt_type=virt_type)
 
 
 def empty_host(shape: str, shared: str, dedicated: str) -> HostState:

@@ -191,10 +191,6 @@ class Fleet(Client):
     def status(self, server: str) -> str:
         return str(self.show(server)["status"])
 
-    def claim_of(self, order: dict[str, Any]) -> tuple[int, ClaimId | None]:
-        """By which revision and which claim this agent names an order's claim."""
-        return (order["claim"]["revision"], order["claim"]["id"]) if self.protocol == PROTOCOL else (order["revision"], None)
-
     def obey(self) -> None:
         """Every agent carries out its orders."""
         for agent in self.agents.values():

@@ -14,13 +14,12 @@ from pinfold.agent.images import boot_of
 from pinfold.agent.reconcile import Act, Task
 from pinfold.agent.wire import GuestOrder, shorten_failure
 from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, PinfoldError
-from pinfold.core.fit.model import NoFit
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.port import Driver, GuestState, HostGuest, Record
+from pinfold.drivers.port import Driver, GuestSpec, GuestState, HostGuest, Record
 from pinfold.faultpoints import fault_point
 from pinfold.host import disk, serial
 from pinfold.host.amend import amend
-from pinfold.host.start import NotPlaced, StartOrder, finish, restart, start
+from pinfold.host.start import NotPlaced, finish, restart, start
 from pinfold.host.stop import shut_down, stop
 
 _log = logging.getLogger(__name__)
@@ -94,20 +93,11 @@ class Performer:
             boot = boot_of(self._settings, self._service, order.image, order.guest)
             if order.config_drive:
                 boot = replace(boot, config_drive=str(disk.drive_path(self._settings, order.guest)))
-            asked = StartOrder(
-                id=order.guest,
-                name=f"instance-{order.guest}",
-                request=order.request,
-                flavor=order.flavor,
-                boot=boot,
-                again=again,
-                drive=fetched_drive(self._service, order) if order.config_drive and not again else None,
-            )
-            outcome = start(self._driver, self._settings, asked, claimed=record)
+            drive = fetched_drive(self._service, order) if order.config_drive and not again else None
+            spec = GuestSpec(name=f"instance-{order.guest}", request=order.request, record=record, boot=boot)
+            start(self._driver, self._settings, spec, again=again, drive=drive)
         except _FAILED as error:
             return self._failed(order, error, ran)
-        if isinstance(outcome, NoFit):
-            raise InvariantViolation(f"guest {order.guest}: a claimed start was fitted again")
         return Outcome(booted=True)
 
     def _boot(self, act: Act, order: GuestOrder, ran: bool) -> Outcome:

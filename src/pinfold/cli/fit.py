@@ -14,15 +14,14 @@ from pinfold.cli.exit_status import ExitStatus, warn
 from pinfold.cli.guest_options import GuestOptions, takes_guest_options
 from pinfold.cli.output import show, show_json, write
 from pinfold.cli.session import open_session, read_configuration
+from pinfold.core.identity import GuestId
 
 if TYPE_CHECKING:
-    from pinfold.cli.guest_description import GuestDescription
     from pinfold.cli.trial_host import TrialHost
     from pinfold.config import Configuration
-    from pinfold.core.fit.model import Fit
-    from pinfold.drivers.port import GuestSpec
+    from pinfold.host.description import GuestDescription
 
-_NO_GUEST: Final = "00000000-0000-0000-0000-000000000000"
+_NO_GUEST: Final = GuestId("00000000-0000-0000-0000-000000000000")
 
 
 def _other(name: str, metavar: str, words: str) -> Any:
@@ -103,6 +102,7 @@ def _answer(
     from pinfold.core.fit.engine import fit as find_fit
     from pinfold.core.fit.model import NoFit
     from pinfold.core.fit.written import answer_of
+    from pinfold.host.description import placed
 
     found = find_fit(wanted.request, host.state, configuration.settings.strategy)
     refused = isinstance(found, NoFit)
@@ -111,30 +111,15 @@ def _answer(
             warn(warning)
     if as_json:
         document = plain(answer_of(found, host.state.name, not_acted_upon=wanted.request.not_acted_upon, warnings=tuple(host.warnings)))
-        show_json(document | ({"xml": host.definition(_spec(wanted, found))} if xml and not isinstance(found, NoFit) else {}))
+        show_json(document | ({"xml": host.definition(placed(wanted, found, _NO_GUEST))} if xml and not isinstance(found, NoFit) else {}))
     elif isinstance(found, NoFit):
         show(refusal_view(found, host.state.name))
     elif xml:
-        write(host.definition(_spec(wanted, found)))
+        write(host.definition(placed(wanted, found, _NO_GUEST)))
     else:
         show(fit_view(found, wanted.request, host.state))
     if refused:
         raise typer.Exit(ExitStatus.REFUSED)
-
-
-def _spec(wanted: GuestDescription, found: Fit) -> GuestSpec:
-    from pinfold.drivers.port import GuestSpec, Record
-
-    record = Record(guest=_NO_GUEST, policy=wanted.request.emulator_policy, fit=found, flavor=wanted.flavor.name, request=wanted.request)
-    return GuestSpec(
-        id=_NO_GUEST,
-        name=wanted.flavor.name or "guest",
-        request=wanted.request,
-        record=record,
-        boot=wanted.boot,
-        template=wanted.template,
-        virt_type=wanted.virt_type,
-    )
 
 
 def _with_pools(configuration: Configuration, *, shared: str | None, dedicated: str | None, overhead: str | None) -> Configuration:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -52,23 +51,13 @@ def start(
     """
     from pinfold.cli.guest_description import describe_guest, refuse_without_boot
     from pinfold.core.fit.model import NoFit
-    from pinfold.host.start import StartOrder
-    from pinfold.host.start import start as start_guest
+    from pinfold.host.start import place
 
     configuration = read_configuration(config, connect, only_looks=False, quiet=as_json)
-    wanted = describe_guest(configuration, guest)
+    wanted = describe_guest(configuration, guest, name)
     refuse_without_boot(wanted)
-    order = StartOrder(
-        id=str(uuid.uuid4()),
-        name=name,
-        request=wanted.request,
-        flavor=wanted.flavor.name,
-        boot=wanted.boot,
-        template=wanted.template,
-        virt_type=wanted.virt_type,
-    )
     with open_session(context, configuration) as session:
-        outcome = start_guest(session.driver, session.settings, order)
+        outcome = place(session.driver, session.settings, wanted)
     if isinstance(outcome, NoFit):
         from pinfold.cli.views.fit import refusal_view
         from pinfold.core.fit.written import answer_of

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from pinfold.core.errors import InvalidRequest
-from pinfold.core.request.model import Flavor, GuestRequest, Image
+from pinfold.core.request.model import Flavor, Image
 from pinfold.drivers.port import Boot
+from pinfold.host.description import GuestDescription
 
 if TYPE_CHECKING:
     from pinfold.cli.guest_options import GuestOptions
@@ -22,19 +22,11 @@ _IMAGE_SUFFIXES = ("", ".qcow2", ".raw", ".img")
 _TEMPLATE_SUFFIXES = ("", ".xml")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GuestDescription:
-    """A guest as the options describe it: its flavor and compiled request, what it boots, and the text of its template or ''."""
+def describe_guest(configuration: Configuration, options: GuestOptions, name: str | None = None) -> GuestDescription:
+    """The guest that the options describe. Without a name it has its flavor's.
 
-    flavor: Flavor
-    request: GuestRequest
-    boot: Boot
-    template: str
-    virt_type: str
-
-
-def describe_guest(configuration: Configuration, options: GuestOptions) -> GuestDescription:
-    """The guest that the options describe. Raises `InvalidRequest` that names the wrong option, file or key."""
+    Raises `InvalidRequest` that names the wrong option, file or key.
+    """
     from pinfold.core.request.compile import compile_request
     from pinfold.drivers.port import DeviceCounts
     from pinfold.drivers.registry import kind_of
@@ -52,7 +44,14 @@ def describe_guest(configuration: Configuration, options: GuestOptions) -> Guest
         raise InvalidRequest(f"--disk-format {options.disk_format!r} is not allowed; raw or qcow2 is", key="--disk-format")
     if options.virt_type not in (None, "kvm", "qemu"):
         raise InvalidRequest(f"--virt-type {options.virt_type!r} is not allowed; kvm or qemu is", key="--virt-type")
-    return GuestDescription(flavor=flavor, request=request, boot=boot, template=template, virt_type=options.virt_type or "")
+    return GuestDescription(
+        name=(flavor.name or "guest") if name is None else name,
+        flavor=flavor.name,
+        request=request,
+        boot=boot,
+        template=template,
+        virt_type=options.virt_type or "",
+    )
 
 
 def refuse_without_boot(wanted: GuestDescription) -> None:

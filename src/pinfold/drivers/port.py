@@ -91,13 +91,17 @@ class GuestSpec(Struct, frozen=True, kw_only=True):
     `virt_type` is `kvm`, `qemu` (emulated, TCG) or '' for the best that the host has.
     """
 
-    id: str
     name: str
     request: GuestRequest
     record: Record
     boot: Boot = Boot()
     template: str = ""
     virt_type: str = ""
+
+    @property
+    def id(self) -> str:
+        """The guest's id."""
+        return self.record.guest
 
 
 class DefinedPins(Struct, frozen=True, kw_only=True):

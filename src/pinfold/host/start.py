@@ -9,38 +9,35 @@ If a step fails, the guest, its definition and its files are removed before the 
 
 from __future__ import annotations
 
-import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding
-from pinfold.core.drift.remedy import OWNER
 from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, PinfoldError, Unavailable
 from pinfold.core.fit.engine import fit as find_fit
 from pinfold.core.fit.model import Fit, NoFit
-from pinfold.core.identity import ClaimId
+from pinfold.core.host import HostState
+from pinfold.core.identity import ClaimId, GuestId
 from pinfold.core.overhead import Masks, masks
 from pinfold.core.printable import shell_word
-from pinfold.core.request.model import GuestRequest
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.port import Boot, Driver, GuestSpec, GuestState, HostGuest, Observation, Record
+from pinfold.drivers.port import Driver, GuestSpec, GuestState, HostGuest, Observation
 from pinfold.faultpoints import fault_point
 from pinfold.host import disk
 from pinfold.host.claims import contested, misplaced
+from pinfold.host.description import GuestDescription, check_name, placed
 from pinfold.host.lock import host_lock, refuse_if_owned
 from pinfold.host.survey import Survey, pick, survey
 from pinfold.host.undo import Undo
 from pinfold.host.verify import Verdict, record_of, verify
-
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", re.ASCII)
 
 
 class NotPlaced(PinfoldError):
@@ -51,28 +48,7 @@ class NotPlaced(PinfoldError):
         self.findings = findings
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartOrder:
-    """One guest to place and start. The caller makes `id`, a UUID in text form; `flavor` is a name for people.
-
-    The image in `boot.disk` is not changed: the guest writes to an overlay, of size `request.disk_gib` if given. `template` is domain XML
-    or ''. `virt_type` is `kvm`, `qemu` or '' for the best that the host has. A guest that starts `again` ran here before, and its disk
-    must exist. `drive` is its config drive's image, None for none or for the drive that it had when it ran.
-    """
-
-    id: str
-    name: str
-    request: GuestRequest
-    flavor: str = ""
-    boot: Boot = Boot()
-    template: str = ""
-    virt_type: str = ""
-    again: bool = False
-    drive: bytes | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartResult:
+class StartResult(Struct, frozen=True, kw_only=True):
     """A running guest, and the proof of its place.
 
     `observation` shows its threads before it ran. `findings` are only notes, because drift would have stopped the start.
@@ -107,36 +83,64 @@ class _Clock:
         self.steps.append((name, time.perf_counter() - began))
 
 
-def start(driver: Driver, settings: HostSettings, order: StartOrder, *, claimed: Record | None = None) -> StartResult | NoFit:
-    """Place and start the guest, or return why it does not fit.
+def place(driver: Driver, settings: HostSettings, wanted: GuestDescription) -> StartResult | NoFit:
+    """Place and start a guest on a host without a service, or return why it does not fit. Raises as `start`."""
+    check_name(wanted.name)
+    guest = GuestId(str(uuid.uuid4()))
 
-    `claimed` is given in an agent's start: the service has decided the place, and the record's owner is the host's agent.
+    def decide(state: HostState) -> GuestSpec | NoFit:
+        found = find_fit(wanted.request, state, settings.strategy)
+        return found if isinstance(found, NoFit) else placed(wanted, found, guest, _new_claim())
+
+    return _start(driver, settings, guest, wanted.name, decide)
+
+
+def start(driver: Driver, settings: HostSettings, spec: GuestSpec, *, again: bool = False, drive: bytes | None = None) -> StartResult:
+    """Start a guest in the place that its record names. The record's owner is the host's agent. A guest that starts `again` ran here
+    before, and its disk must exist. `drive` is its config drive's image, None for none or for the drive that it had when it ran.
+
     Raises `InvalidRequest` for an unusable name, file or template, and if the host is remote or owned by an agent; `Conflict` if the name
     or id is taken or another writer took a pCPU; `NotPlaced` if a thread is not in its place; `Unavailable` if the hypervisor is away. In
     all these cases nothing of the guest is left except a disk that existed before, unless the error says otherwise.
     """
-    check_order(order)
-    _refuse(driver, settings, claimed.owner if claimed else "")
+    started = _start(driver, settings, spec.id, spec.name, lambda _: spec, agent=spec.record.owner, again=again, drive=drive)
+    assert isinstance(started, StartResult)
+    return started
+
+
+def _start(
+    driver: Driver,
+    settings: HostSettings,
+    guest_id: str,
+    name: str,
+    decide: Callable[[HostState], GuestSpec | NoFit],
+    *,
+    agent: str = "",
+    again: bool = False,
+    drive: bytes | None = None,
+) -> StartResult | NoFit:
+    """`decide` is given the host as it is under its lock."""
+    _refuse(driver, settings, agent)
     clock = _Clock()
     with Undo() as undo:
         with host_lock(settings):
             with clock.step("survey"):
                 seen = survey(driver, settings)
-            _refuse_taken(seen, order)
+            _refuse_taken(seen, guest_id, name)
             with clock.step("fit"):
-                found = claimed.fit if claimed else find_fit(order.request, seen.state, settings.strategy)
-            if isinstance(found, NoFit):
-                return found
+                spec = decide(seen.state)
+            if isinstance(spec, NoFit):
+                return spec
             with clock.step("disk"):
                 disk.sweep(settings, seen.guests)
-                _promise_removal(settings, order, undo)
-                boot = disk.prepare(settings, order.id, order.boot, order.request.disk_gib, again=order.again, drive=order.drive)
+                _promise_removal(settings, spec, undo)
+                boot = disk.prepare(settings, spec.id, spec.boot, spec.request.disk_gib, again=again, drive=drive)
             with clock.step("start paused"):
-                guest = _start_paused(driver, _spec(settings, order, boot, claimed or _record(order, found)), undo)
+                guest = _start_paused(driver, replace(spec, boot=boot, virt_type=spec.virt_type or settings.virt_type), undo)
         fault_point("start.paused")
         verdict = _run(driver, settings, guest, seen, clock)
         undo.forget()
-    return _started(verdict, found, seen, clock)
+    return _started(verdict, spec.record.fit, seen, clock)
 
 
 def restart(driver: Driver, settings: HostSettings, key: str, *, agent: str = "") -> StartResult:
@@ -189,49 +193,22 @@ def finish(driver: Driver, settings: HostSettings, key: str, *, agent: str = "")
     return _started(_run(driver, settings, guest, seen, clock), record.fit, seen, clock)
 
 
-def check_order(order: StartOrder) -> None:
-    """Raises `InvalidRequest` if the id is no UUID, or the name is not valid as a file name, a domain name and a shell word."""
-    try:
-        canonical = str(uuid.UUID(order.id))
-    except ValueError as error:
-        raise InvalidRequest(f"guest id {order.id!r} is not a UUID", key="id") from error
-    if canonical != order.id:
-        raise InvalidRequest(f"guest id {order.id!r} is not in its plain form, which is {canonical}", key="id")
-    if not _NAME.fullmatch(order.name):
-        raise InvalidRequest(
-            f"guest name {order.name!r} is not allowed: 1 to 63 letters, digits, '.', '_' and '-', beginning with a letter or digit",
-            key="name",
-        )
-
-
 def _refuse(driver: Driver, settings: HostSettings, agent: str) -> None:
     if not driver.local:
         raise InvalidRequest(f"a guest is started on its own host alone; {driver.uri} is remote and read-only", key="uri")
     refuse_if_owned(settings, "guest start", by=agent)
 
 
-def _refuse_taken(seen: Survey, order: StartOrder) -> None:
+def _refuse_taken(seen: Survey, guest_id: str, name: str) -> None:
     for guest in seen.guests:
-        if guest.name == order.name or guest.id == order.id:
-            what = "name" if guest.name == order.name else "id"
-            raise Conflict(f"the {what} of guest {order.name} ({order.id}) is taken: {guest.name} ({guest.id}) is {guest.state.value}")
-
-
-def _record(order: StartOrder, found: Fit) -> Record:
-    policy = order.request.emulator_policy
-    return Record(guest=order.id, policy=policy, fit=found, claim=_new_claim(), flavor=order.flavor, owner=OWNER, request=order.request)
+        if guest.name == name or guest.id == guest_id:
+            what = "name" if guest.name == name else "id"
+            raise Conflict(f"the {what} of guest {name} ({guest_id}) is taken: {guest.name} ({guest.id}) is {guest.state.value}")
 
 
 def _new_claim() -> ClaimId:
     """The id of a claim on a host without a service."""
     return ClaimId(str(uuid.uuid4()))
-
-
-def _spec(settings: HostSettings, order: StartOrder, boot: Boot, record: Record) -> GuestSpec:
-    virt_type = order.virt_type or settings.virt_type
-    return GuestSpec(
-        id=order.id, name=order.name, request=order.request, record=record, boot=boot, template=order.template, virt_type=virt_type
-    )
 
 
 def _start_paused(driver: Driver, spec: GuestSpec, undo: Undo) -> HostGuest:
@@ -251,10 +228,10 @@ def _start_paused(driver: Driver, spec: GuestSpec, undo: Undo) -> HostGuest:
     return guest
 
 
-def _promise_removal(settings: HostSettings, order: StartOrder, undo: Undo) -> None:
-    if not disk.overlay_path(settings, order.id).exists():
-        undo.add(f"the disk of guest {order.name}", lambda: disk.remove(settings, order.id))
-    log = Path(order.boot.serial_log) if order.boot.serial_log else None
+def _promise_removal(settings: HostSettings, spec: GuestSpec, undo: Undo) -> None:
+    if not disk.overlay_path(settings, spec.id).exists():
+        undo.add(f"the disk of guest {spec.name}", lambda: disk.remove(settings, spec.id))
+    log = Path(spec.boot.serial_log) if spec.boot.serial_log else None
     if log is not None and not log.exists():
         undo.add(f"the serial log {log}", lambda: log.unlink(missing_ok=True))
 

@@ -55,7 +55,7 @@ def pinned(
     guest = str(uuid.uuid4())
     record = Record(guest=guest, policy=policy, fit=fit, revision=5, flavor="probe")
     started = Boot() if template else replace(boot or Boot(), rom=str(rom))
-    return GuestSpec(id=guest, name=name, request=request, record=record, boot=started, template=template)
+    return GuestSpec(name=name, request=request, record=record, boot=started, template=template)
 
 
 def floating(rom: Path, *, over: str = "0", name: str = "web") -> GuestSpec:
@@ -63,4 +63,4 @@ def floating(rom: Path, *, over: str = "0", name: str = "web") -> GuestSpec:
     pool, guest = CpuSet.parse(over), str(uuid.uuid4())
     fit = Fit(vcpus=2, memory_mib=MEMORY_MIB, float_vcpus=CpuSet.of(0, 1), float_set=pool, emulator=pool)
     record = Record(guest=guest, policy=EmulatorPolicy.UNSET, fit=fit)
-    return GuestSpec(id=guest, name=name, request=GuestRequest(vcpus=2, memory_mib=MEMORY_MIB), record=record, boot=Boot(rom=str(rom)))
+    return GuestSpec(name=name, request=GuestRequest(vcpus=2, memory_mib=MEMORY_MIB), record=record, boot=Boot(rom=str(rom)))

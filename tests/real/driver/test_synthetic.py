@@ -54,7 +54,7 @@ def two_cells(rom: Path) -> GuestSpec:
         ),
     )
     record = Record(guest=guest, policy=EmulatorPolicy.SHARE, fit=fit)
-    return GuestSpec(id=guest, name="wide", request=request, record=record, boot=Boot(rom=str(rom), iothreads=1))
+    return GuestSpec(name="wide", request=request, record=record, boot=Boot(rom=str(rom), iothreads=1))
 
 
 def test_the_made_up_topology_is_read(synthetic: LibvirtDriver) -> None:

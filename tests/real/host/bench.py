@@ -1,4 +1,4 @@
-"""A lab host with a driver and settings, and the words to order guests with. The labs themselves are in `tests/real/conftest.py`."""
+"""A lab host with a driver and settings, and the guests to start there. The labs themselves are in `tests/real/conftest.py`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Boot, Driver, HostGuest
-from pinfold.host.start import StartOrder, StartResult, start
+from pinfold.host.description import GuestDescription
+from pinfold.host.start import StartResult, place
 from pinfold.lab.daemon import LabHost
 
 DEDICATED = {"hw:cpu_policy": "dedicated"}
@@ -44,15 +45,15 @@ class Bench:
         """The same with other pools."""
         return replace(self, settings=structs.replace(self.settings, pools=pools(shared=shared, dedicated=dedicated, overhead=overhead)))
 
-    def order(self, name: str, specs: dict[str, str] | None = None, *, vcpus: int = 1, boot: Boot | None = None) -> StartOrder:
-        """An order for a guest of 16 MiB that boots the ROM."""
+    def order(self, name: str, specs: dict[str, str] | None = None, *, vcpus: int = 1, boot: Boot | None = None) -> GuestDescription:
+        """A guest of 16 MiB that boots the ROM."""
         flavor = Flavor(vcpus=vcpus, memory_mib=16, extra_specs=tuple(sorted((specs or {}).items())))
         request = compile_request(flavor, disks=1 if boot is not None and boot.disk else 0)
-        return StartOrder(id=str(uuid.uuid4()), name=name, request=request, boot=boot or Boot(rom=str(self.rom)))
+        return GuestDescription(name=name, request=request, boot=boot or Boot(rom=str(self.rom)))
 
-    def start(self, order: StartOrder) -> StartResult:
+    def start(self, wanted: GuestDescription) -> StartResult:
         """The guest, which has to fit."""
-        found = start(self.driver, self.settings, order)
+        found = place(self.driver, self.settings, wanted)
         assert not isinstance(found, NoFit), found.sentence()
         return found
 

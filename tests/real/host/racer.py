@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import uuid
 
 from msgspec.structs import replace
 
@@ -17,7 +16,8 @@ from pinfold.core.request.model import Flavor
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.libvirt.driver import LibvirtDriver
 from pinfold.drivers.port import Boot
-from pinfold.host.start import StartOrder, start
+from pinfold.host.description import GuestDescription
+from pinfold.host.start import place
 
 
 def main(uri: str, state_dir: str, rom: str, name: str, *, at_once: bool = False) -> None:
@@ -31,7 +31,7 @@ def main(uri: str, state_dir: str, rom: str, name: str, *, at_once: bool = False
         print("ready", flush=True)
         sys.stdin.readline()
     try:
-        found = start(driver, settings, StartOrder(id=str(uuid.uuid4()), name=name, request=request, boot=Boot(rom=rom)))
+        found = place(driver, settings, GuestDescription(name=name, request=request, boot=Boot(rom=rom)))
         answer = ("refused", found.sentence()) if isinstance(found, NoFit) else ("started", str(found.fit.taken))
     except PinfoldError as error:
         answer = (type(error).__name__, str(error))

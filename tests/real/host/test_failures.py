@@ -26,15 +26,16 @@ from pinfold.core.fit.model import NoFit
 from pinfold.core.pools import PoolConfig
 from pinfold.core.reasons import Kind
 from pinfold.drivers.port import Boot, Driver, GuestState, HostGuest, Observation
-from pinfold.host.start import NotPlaced, StartOrder, StartResult, restart, start
+from pinfold.host.description import GuestDescription
+from pinfold.host.start import NotPlaced, StartResult, place, restart
 from pinfold.host.stop import stop
 from pinfold.host.undo import Undo
 
 
-def refused(bench: Bench, order: StartOrder, sentence: str, kind: type[PinfoldError] = InvalidRequest) -> None:
+def refused(bench: Bench, order: GuestDescription, sentence: str, kind: type[PinfoldError] = InvalidRequest) -> None:
     """The start fails with that sentence, on one line, and nothing is left."""
     with pytest.raises(kind, match=sentence) as error:
-        start(bench.driver, bench.settings, order)
+        place(bench.driver, bench.settings, order)
     assert "\n" not in str(error.value)
     assert bench.left() == []
 
@@ -44,13 +45,13 @@ def test_a_missing_image(bench: Bench) -> None:
 
 
 def test_a_broken_template(bench: Bench) -> None:
-    refused(bench, replace(bench.order("web", DEDICATED, boot=Boot()), template="<domain type='kvm'><name>"), "template")
+    refused(bench, structs.replace(bench.order("web", DEDICATED, boot=Boot()), template="<domain type='kvm'><name>"), "template")
 
 
 def test_a_template_that_libvirt_cannot_run(bench: Bench) -> None:
     emulator = "<devices><emulator>/nonexistent/qemu</emulator></devices>"
     template = f"<domain type='qemu'><os><type arch='x86_64' machine='pc'>hvm</type></os>{emulator}</domain>"
-    refused(bench, replace(bench.order("web", DEDICATED, boot=Boot()), template=template), "guest web cannot be started: ")
+    refused(bench, structs.replace(bench.order("web", DEDICATED, boot=Boot()), template=template), "guest web cannot be started: ")
 
 
 def test_a_rom_that_qemu_refuses(bench: Bench, tmp_path: Path) -> None:
@@ -64,16 +65,16 @@ def test_a_name_that_is_taken(bench: Bench) -> None:
     bench.start(bench.order("web", DEDICATED))
     before = bench.driver.guests()
     with pytest.raises(Conflict, match=r"the name of guest web .* is taken"):
-        start(bench.driver, bench.settings, bench.order("web", DEDICATED))
+        place(bench.driver, bench.settings, bench.order("web", DEDICATED))
     assert [guest.id for guest in bench.driver.guests()] == [guest.id for guest in before]
 
 
 def test_what_does_not_fit_is_a_value(bench: Bench) -> None:
     bench.start(bench.order("web", DEDICATED))
-    second = start(bench.driver, bench.settings, bench.order("db", DEDICATED))
+    second = place(bench.driver, bench.settings, bench.order("db", DEDICATED))
     assert isinstance(second, NoFit)
     assert second.kind is Kind.INSUFFICIENT
-    large = start(bench.driver, bench.settings, bench.order("large", DEDICATED, vcpus=4))
+    large = place(bench.driver, bench.settings, bench.order("large", DEDICATED, vcpus=4))
     assert isinstance(large, NoFit)
     assert large.kind is Kind.INFEASIBLE
     assert [guest.name for guest in bench.driver.guests()] == ["web"]
@@ -154,7 +155,7 @@ def test_a_thread_that_strays_once_is_put_back_before_the_guest_runs(bench: Benc
     if bench.lab.cgroups != "none":
         pytest.skip("a cpuset cgroup keeps threads where they are")
     straying: Any = Straying(bench.driver, times=1)
-    found = start(straying, bench.settings, bench.order("web", DEDICATED))
+    found = place(straying, bench.settings, bench.order("web", DEDICATED))
     assert isinstance(found, StartResult)
     assert found.findings == ()
 
@@ -164,7 +165,7 @@ def test_a_thread_that_will_not_stay_ends_the_start_and_is_named(bench: Bench) -
         pytest.skip("a cpuset cgroup keeps threads where they are")
     straying: Any = Straying(bench.driver, times=99)
     with pytest.raises(NotPlaced, match=r"guest web was not started: emulator thread \d+ .* may run on 0-1, recorded is 1") as error:
-        start(straying, bench.settings, bench.order("web", DEDICATED))
+        place(straying, bench.settings, bench.order("web", DEDICATED))
     assert [finding.code for finding in error.value.findings] == [FindingCode.EMULATOR_THREAD]
     assert bench.left() == []
 
@@ -177,7 +178,7 @@ def test_libvirtd_dies_during_a_start_and_comes_back(bench: Bench, method: str, 
     dying: Any = Interrupted(bench.driver, bench, method, comes_back=True)
     try:
         with pytest.raises(Unavailable):
-            start(dying, bench.settings, bench.order("web", DEDICATED))
+            place(dying, bench.settings, bench.order("web", DEDICATED))
     finally:
         wait_for_daemon(bench)
     assert dying.killed
@@ -189,7 +190,7 @@ def test_libvirtd_dies_for_good_and_the_error_says_what_is_left(bench: Bench) ->
     dying: Any = Interrupted(bench.driver, bench, "resume", comes_back=False)
     try:
         with pytest.raises(Unavailable, match="guest web could not be removed"):
-            start(dying, bench.settings, bench.order("web", DEDICATED))
+            place(dying, bench.settings, bench.order("web", DEDICATED))
     finally:
         bench.lab.start_daemon()
         wait_for_daemon(bench)
@@ -201,7 +202,7 @@ def test_libvirt_away(bench: Bench) -> None:
     bench.lab.kill_daemon()
     try:
         with pytest.raises(Unavailable, match=r"cannot be reached|away|closed|connect"):
-            start(bench.driver, bench.settings, bench.order("web", DEDICATED))
+            place(bench.driver, bench.settings, bench.order("web", DEDICATED))
     finally:
         bench.lab.start_daemon()
         wait_for_daemon(bench)
@@ -234,7 +235,7 @@ def test_our_own_death_during_a_start_leaves_a_claim_that_can_be_finished_or_rem
     died = subprocess.run(arguments, env={**os.environ, "PYTHONPATH": path}, check=False)
     assert died.returncode == -signal.SIGKILL
     assert bench.guest("crashed").state is GuestState.PAUSED
-    assert isinstance(start(bench.driver, bench.settings, bench.order("web", DEDICATED)), NoFit)
+    assert isinstance(place(bench.driver, bench.settings, bench.order("web", DEDICATED)), NoFit)
     if way == "finished":
         assert restart(bench.driver, bench.settings, "crashed").guest.state is GuestState.RUNNING
         assert bench.guest("crashed").state is GuestState.RUNNING
@@ -274,7 +275,7 @@ def test_libvirtd_dies_while_it_starts_qemu(own_bench: Bench, sign: str) -> None
         watcher.start()
         caught = None
         try:
-            start(bench.driver, bench.settings, bench.order("web", DEDICATED))
+            place(bench.driver, bench.settings, bench.order("web", DEDICATED))
         except PinfoldError as error:
             caught = error
         watcher.join()

@@ -20,7 +20,7 @@ from pinfold.core.overhead import ThreadClass
 from pinfold.drivers.libvirt.driver import LibvirtDriver
 from pinfold.host.audit import audit
 from pinfold.host.map import map_of
-from pinfold.host.start import start
+from pinfold.host.start import place
 from pinfold.host.survey import survey
 from pinfold.lab.witness import witness_of
 
@@ -46,7 +46,7 @@ def bench(synthetic_bench: Bench) -> Bench:
 def test_a_mix_of_flavors_until_one_is_refused(bench: Bench) -> None:
     refusal = None
     for number in range(40):
-        found = start(bench.driver, bench.settings, bench.order(f"g{number:02}", MIX[number % len(MIX)], vcpus=2))
+        found = place(bench.driver, bench.settings, bench.order(f"g{number:02}", MIX[number % len(MIX)], vcpus=2))
         if isinstance(found, NoFit):
             refusal = found
             break

@@ -25,7 +25,7 @@ from pinfold.core.topology import Topology
 from pinfold.drivers.port import Boot, GuestState
 from pinfold.host.lock import owning
 from pinfold.host.pool_change import AT_NOVAS_REBOOT, apply, plan
-from pinfold.host.start import restart, start
+from pinfold.host.start import place, restart
 from pinfold.host.stop import stop
 from pinfold.host.survey import survey
 from pinfold.host.verify import verify
@@ -146,7 +146,7 @@ def test_pcpus_that_were_shared_are_given_to_a_guest_as_soon_as_the_threads_have
     old.start(old.order("vm", SHARE, vcpus=2))
     new = synthetic_bench.with_pools(shared="16-17", dedicated="0-3")
     more = new.order("more", SHARE, vcpus=2)
-    refused = start(new.driver, new.settings, more)
+    refused = place(new.driver, new.settings, more)
     assert isinstance(refused, NoFit) and "cell 0 has 0 free dedicated pCPUs, 2 needed" in refused.sentence()
     assert apply(new.driver, new.settings).complete
     assert new.start(more).guest.record is not None and new.guest("more").pins.vcpus == ((0, cpus("0")), (1, cpus("1")))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -21,7 +20,7 @@ from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
 from pinfold.drivers.port import Boot
 from pinfold.host.audit import audit
-from pinfold.host.start import StartOrder
+from pinfold.host.description import GuestDescription
 from pinfold.linux import cgroup, procfs
 
 
@@ -45,7 +44,7 @@ class LabMachine:
         """Start a guest of ours."""
         request = compile_request(Flavor(vcpus=1, memory_mib=16, extra_specs=tuple(sorted(specs.items()))))
         boot = Boot(rom=str(self._bench.rom), iothreads=iothreads)
-        self._bench.start(StartOrder(id=str(uuid.uuid4()), name=name, request=request, boot=boot))
+        self._bench.start(GuestDescription(name=name, request=request, boot=boot))
 
     def shell(self, command: str) -> None:
         """Run a command as root."""

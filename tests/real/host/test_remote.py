@@ -14,7 +14,7 @@ from pinfold.core.errors import InvalidRequest
 from pinfold.drivers.libvirt.driver import LibvirtDriver
 from pinfold.host.audit import audit
 from pinfold.host.repair import repair
-from pinfold.host.start import start
+from pinfold.host.start import place
 from pinfold.host.stop import stop
 
 SHARE = DEDICATED | {"hw:emulator_threads_policy": "share"}
@@ -57,7 +57,7 @@ def test_a_remote_host_is_judged_by_its_word_and_never_changed(bench: Bench, tmp
         assert codes == {"definition-pins"}
         assert all(finding.repair.startswith("virsh ") for finding in audit(driver, settings).findings)
         for act in (
-            lambda: start(driver, settings, bench.order("db", SHARE)),
+            lambda: place(driver, settings, bench.order("db", SHARE)),
             lambda: stop(driver, settings, "web"),
             lambda: repair(driver, settings),
         ):

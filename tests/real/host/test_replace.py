@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,10 +42,10 @@ def image(tmp_path: Path) -> Path:
 
 def _stopped(bench: Bench, name: str, image: Path | None = None, *, vcpus: int = 1) -> Path:
     """A guest that ran, wrote to its disk, and was stopped; where its disk is."""
-    order = bench.order(name, SHARE, vcpus=vcpus, boot=Boot(rom=str(bench.rom), disk=str(image)) if image else None)
-    bench.start(order)
+    boot = Boot(rom=str(bench.rom), disk=str(image)) if image else None
+    guest = bench.start(bench.order(name, SHARE, vcpus=vcpus, boot=boot)).guest.id
     stop(bench.driver, bench.settings, name)
-    overlay = disk.overlay_path(bench.settings, order.id)
+    overlay = disk.overlay_path(bench.settings, guest)
     if image:
         subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -P 0x2a 4096 512", str(overlay)], check=True, capture_output=True)
     return overlay
@@ -116,7 +115,7 @@ def test_the_rest_of_a_definition_of_ones_own_survives(synthetic_bench: Bench) -
       <os><type arch='x86_64' machine='pc'>hvm</type><loader readonly='yes' type='rom'>{bench.rom}</loader></os>
       <cputune><shares>2048</shares></cputune><on_crash>preserve</on_crash>
       <devices><serial type='null'/></devices></domain>"""
-    bench.start(replace(bench.order("web", SHARE, boot=Boot()), template=template))
+    bench.start(structs.replace(bench.order("web", SHARE, boot=Boot()), template=template))
     stop(bench.driver, bench.settings, "web")
     bench = bench.with_pools(shared="16-17", dedicated="20-27")
     _replaced(bench, "web")

@@ -20,7 +20,7 @@ from pinfold.core.request.model import EmulatorPolicy
 from pinfold.drivers.port import HostGuest, Observation
 from pinfold.host.audit import audit, audit_of
 from pinfold.host.repair import repair
-from pinfold.host.start import restart, start
+from pinfold.host.start import place, restart
 from pinfold.host.stop import stop
 from pinfold.host.survey import survey
 from pinfold.host.verify import GuestOrigin
@@ -36,9 +36,9 @@ def sentences(bench: Bench) -> list[str]:
 def test_a_strangers_pins_are_taken_while_it_runs_and_while_it_is_stopped(bench: Bench) -> None:
     define(bench, "stranger", cputune="<vcpupin vcpu='0' cpuset='1'/><emulatorpin cpuset='0'/>")
     assert [str(other.cpus) for other in survey(bench.driver, bench.settings).state.ledger.foreign] == ["1"]
-    assert isinstance(start(bench.driver, bench.settings, bench.order("web", DEDICATED)), NoFit)
+    assert isinstance(place(bench.driver, bench.settings, bench.order("web", DEDICATED)), NoFit)
     virsh(bench, "destroy", "stranger")
-    assert isinstance(start(bench.driver, bench.settings, bench.order("web", DEDICATED)), NoFit)
+    assert isinstance(place(bench.driver, bench.settings, bench.order("web", DEDICATED)), NoFit)
     virsh(bench, "undefine", "stranger")
     bench.start(bench.order("web", DEDICATED))
 
@@ -48,7 +48,7 @@ def test_a_guest_pinned_elsewhere_live_keeps_the_pcpus_of_its_persistent_definit
     virsh(bench, "vcpupin", "vm", "0", "0", "--live")
     seen = survey(bench.driver, bench.settings)
     assert [str(other.cpus) for other in seen.state.ledger.foreign] == ["1"]
-    assert isinstance(start(bench.driver, bench.settings, bench.order("web", DEDICATED)), NoFit)
+    assert isinstance(place(bench.driver, bench.settings, bench.order("web", DEDICATED)), NoFit)
     assert foreign_words(seen, seen.guest("vm")) == ("1, now 1 float over 0", "the overhead pool")
     virsh(bench, "vcpupin", "vm", "0", "1", "--live")
     virsh(bench, "emulatorpin", "vm", "1", "--live")

@@ -150,7 +150,7 @@ class LibvirtDriver:
                     f"guest {known.name} has a saved state, which comes back on the pCPUs that it was saved on; its definition is left",
                     key="guest",
                 )
-            spec = GuestSpec(id=known.id, name=known.name, request=request, record=record, template=domain.definition(found))
+            spec = GuestSpec(name=known.name, request=request, record=record, template=domain.definition(found))
             connection.defineXML(self.definition(spec))
 
         self._guests.act(guest, "definition", f"guest {known.name} cannot be defined", _CHANGE_SECONDS, define)

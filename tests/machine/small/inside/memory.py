@@ -10,7 +10,6 @@ import re
 import subprocess
 import uuid
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,7 +70,7 @@ def test_a_guest_of_ours(bench: Bench, specs: dict[str, str]) -> None:
     <os><type arch='x86_64' machine='pc'>hvm</type><loader readonly='yes' type='rom'>{bench.rom}</loader></os>
     <devices><emulator>/usr/bin/qemu-system-x86_64</emulator><memballoon model='none'/></devices></domain>"""
     request = compile_request(Flavor(vcpus=1, memory_mib=64, extra_specs=tuple(sorted((DEDICATED | specs).items()))))
-    bench.start(replace(bench.order("web", DEDICATED, boot=Boot()), request=request, template=template))
+    bench.start(structs.replace(bench.order("web", DEDICATED, boot=Boot()), request=request, template=template))
     assert sentences(bench) == []
     move(bench, "web", source=1, target=0)
     (said,) = sentences(bench)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,7 +84,7 @@ def test_a_template_that_wants_small_pages_at_once_starts_on_a_cell_without_a_po
     template = f"""<domain type='{"kvm" if bench.lab.kvm else "qemu"}'><memoryBacking><allocation mode='immediate'/></memoryBacking>
     <os><type arch='x86_64' machine='pc'>hvm</type><loader readonly='yes' type='rom'>{bench.rom}</loader></os>
     <devices><emulator>/usr/bin/qemu-system-x86_64</emulator><memballoon model='none'/></devices></domain>"""
-    started = bench.start(replace(bench.order("once", SHARE, boot=Boot()), template=template))
+    started = bench.start(structs.replace(bench.order("once", SHARE, boot=Boot()), template=template))
     assert [t.name for t in started.observation.threads if t.thread_class is ThreadClass.THREAD_CONTEXT] == ["TC tc-ram-node0"]
     assert {str(t.allowed) for t in started.observation.threads if t.thread_class is ThreadClass.EMULATOR} == {"0-1"}
     assert sentences(bench) == []
