@@ -36,10 +36,10 @@ def test_a_claim_stands_in_the_ledger_and_in_placement(database: Database, fleet
     assert dict(placement.usages(host)) == {PCPU: 4, "VCPU": 0, "MEMORY_MB": 64, "DISK_GB": 1, OVERHEAD: 28}
     with database.read() as connection:
         placed = guests.get(connection, made.guest)
-        (order,) = guests.orders(connection, host)
+        ((_, held),) = guests.orders(connection, host)
         assert hosts.orders(connection, host) == 2
     assert (placed.host, placed.task) == (host, "spawning")
-    assert (order.claim.fit, order.claim.revision, order.claim.state) == (made.fit, 2, ClaimState.HELD)
+    assert (held.fit, held.revision, held.state) == (made.fit, 2, ClaimState.HELD)
     at_rest(database, placement)
 
 

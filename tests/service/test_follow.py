@@ -61,7 +61,7 @@ def test_a_running_guest_follows_and_its_agent_is_told(database: Database, fleet
     assert claim_of(database, floats.guest).fit.float_set == cpus("0,8-9")
     with database.read() as connection:
         assert hosts.orders(connection, host) > count
-        assert {order.claim.id: order.claim.fit for order in guests.orders(connection, host)}[after.id] == after.fit
+        assert {held.id: held.fit for _, held in guests.orders(connection, host)}[after.id] == after.fit
     assert dict(placement.inventories(host)[1])[OVERHEAD].total == 1500
     at_rest(database, placement)
     fleet.follower.follow_or_later(host)

@@ -76,8 +76,8 @@ def test_a_stopped_guest_outside_of_the_pools_starts_in_another_place_and_says_s
         ),
     )
     with database.read() as connection:
-        (order,) = guests.orders(connection, host)
-        assert (order.claim.revision, order.claim.fit) == (claim.revision, claim.fit)
+        ((_, held),) = guests.orders(connection, host)
+        assert (held.revision, held.fit) == (claim.revision, claim.fit)
     at_rest(database, placement)
 
 

@@ -63,7 +63,7 @@ def test_a_guest_holds_one_claim_of_each_role_on_one_host_or_several(database: D
     with database.read() as connection:
         guest = guests.get(connection, made.guest)
         assert guest.host == first, "only the claim by which it runs says where it is"
-        assert [order.claim.id for order in guests.orders(connection, first)] == [made.claim]
+        assert [held.id for _, held in guests.orders(connection, first)] == [made.claim]
         assert guests.orders(connection, second) == ()
         (ledger,) = hosts.ledgers(connection, (first,))
     assert [claim.id for claim in ledger.state.ledger.claims] == sorted([made.claim, leaving.claim])
