@@ -60,7 +60,7 @@ def test_a_server_that_never_runs_keeps_what_it_is_given_until_it_is_deleted(fle
     server = fleet.create("vm", fleet.flavor("tiny", vcpus=1), user_data=USER_DATA, adminPass=PASSWORD)
     first, second = (c1, c2) if c1.orders()["orders"] else (c2, c1)
     order = first.order(server)
-    first.gone(server, order["revision"], "no such image", claim=order["claim"])
+    first.gone(server, order["claim"]["revision"], "no such image", claim=order["claim"]["id"])
     assert second.ask("GET", f"/guests/{server}/config").json()["admin_pass"] == PASSWORD
     fleet.ask("DELETE", f"/servers/{server}", status=204)
     second.obey()
@@ -72,7 +72,7 @@ def test_a_report_of_another_state_than_running_forgets_nothing(fleet: Fleet) ->
     c1 = fleet.host("c1")
     server = fleet.create("vm", fleet.flavor("tiny", vcpus=1), user_data=USER_DATA)
     order = c1.order(server)
-    c1.says(server, Observed.PAUSED, revision=order["revision"], claim=order["claim"])
+    c1.says(server, Observed.PAUSED, revision=order["claim"]["revision"], claim=order["claim"]["id"])
     assert c1.ask("GET", f"/guests/{server}/config").status_code == 200
 
 
