@@ -20,7 +20,8 @@ def test_an_order_with_a_path_for_an_id_deletes_nothing_and_holds_up_no_other_or
     liar.image, ids = probe_rom.read_bytes(), ["../other", f"{victim.state}/other", "../../other", "..", "%2e%2e/other"]
     good = liar.wanted("probe")
     removals = [liar.wanted("", guest=guest, desired="absent") for guest in ids]
-    damaged = liar.wanted("probe", fit={"vcpus": 2**62})
+    damaged = liar.wanted("probe")
+    damaged["claim"]["fit"] = {"vcpus": 2**62}
     liar.order(*removals, damaged, good, tombstones=tuple({"guest": guest, "revision": 9} for guest in ids))
 
     until(lambda: good["guest"] in domains(victim.lab), "the good order is carried out")
