@@ -10,6 +10,8 @@ from fastapi.routing import APIRoute
 
 from pinfold.accounting import resources
 from pinfold.api.app import ROUTERS
+from pinfold.api.compute.servers.unsupported_actions import UNSUPPORTED_ACTIONS
+from pinfold.api.compute.unsupported import UNSUPPORTED
 from pinfold.api.errors import CODES, COMPUTE_ERRORS
 from pinfold.api.metrics import METRICS, PROCESS_METRICS
 from pinfold.api.microversion import NEWEST, OLDEST
@@ -40,15 +42,22 @@ _ROUTES = f"""# Routes
 Compute is served at the microversions {OLDEST} to {NEWEST}; clients ask with `OpenStack-API-Version: compute X.Y` or
 `X-OpenStack-Nova-API-Version: X.Y`, and an answer has the keys of its microversion and no others. `/placement` is OpenStack Placement
 itself where it is embedded. Everything but `/healthz` and the agents' routes needs HTTP Basic; the role `reader` may read, `admin` may
-change.
-Nova's other routes answer 404, its other server actions 501. `/openapi.json` describes every route with its bodies, every key of its
-answers and the errors that it may give. `GET /servers?name=` takes a regular expression, as Nova's does, in RE2's syntax.
+change. [Nova's other routes and actions](#what-of-nova-is-not-supported) answer 501 with a sentence that says why.
+`/openapi.json` describes every route with its bodies, every key of its answers and the errors that it may give. `GET /servers?name=`
+takes a regular expression, as Nova's does, in RE2's syntax.
 
 While a remote Placement, or the Keystone before it, is away, `/healthz` answers 503 and says since when; reading, starts, stops and
 deletes go on, agents are heard and aggregates changed; creates end in error.
 
 There is no Keystone, so nothing tells the `openstack` client which services there are: `availability zone list` needs `--compute`, and
 `limits show` and `quota show` end in the client. openstacksdk's `compute.get_limits()` is answered.
+
+"""
+
+_UNSUPPORTED = """## What of Nova is not supported
+
+These routes and actions answer 501 with the sentence, 404 at a microversion at which Nova itself does not have them, and 410 where Nova
+itself has removed them.
 
 """
 
@@ -115,10 +124,18 @@ def routes() -> str:
         title, words = _TITLES[tag]
         rows = [(" ".join(sorted(route.methods)), code(route.path), sentence(_first(route.endpoint.__doc__ or ""))) for route in found]
         parts.append(f"## {title}\n\n" + (f"{words}\n\n" if words else "") + table(("method", "path", "what it does"), rows) + "\n")
+    parts.append(_UNSUPPORTED + table(("what", "microversions", "why, and what to do instead"), _unsupported_rows()) + "\n")
     parts.append(_ERRORS)
     rows = [(str(status), code(COMPUTE_ERRORS.get(status, "computeFault")), code(name)) for status, name in sorted(CODES.items())]
     parts.append(table(("status", "below /compute", "elsewhere"), rows))
     return "".join(parts)
+
+
+def _unsupported_rows() -> Iterator[tuple[str, str, str]]:
+    entries = [*(entry for _, _, entry in UNSUPPORTED), *UNSUPPORTED_ACTIONS.values()]
+    for (words, versions), found in groupby(entries, key=lambda entry: (entry.sentence, entry.versions)):
+        names = ", ".join(code(entry.name) for entry in found)
+        yield names, versions, sentence(words)
 
 
 def metrics() -> str:

@@ -36,6 +36,8 @@ from pinfold.accounting.embedded import EmbeddedPlacement, load, unload
 from pinfold.agent.wire import Hello
 from pinfold.api.accounts import hash_password, parse_accounts
 from pinfold.api.app import create_app
+from pinfold.api.compute.links import ROOT
+from pinfold.api.compute.unsupported import UNSUPPORTED
 from pinfold.core.encoding import plain
 from pinfold.store.schema import metadata
 
@@ -223,6 +225,9 @@ def table() -> dict[tuple[str, str], str]:
             for method in methods:
                 assert (method, path) not in found, f"{method} {path} stands there twice"
                 found[method, path] = kind
+    for method, path, _ in UNSUPPORTED:
+        assert (method, ROOT + path) not in found, f"{method} {path} is served, though the table of unsupported routes has it"
+        found[method, ROOT + path] = "READ" if method == "GET" else "CHANGE"
     return found
 
 

@@ -19,7 +19,7 @@ from pinfold.api.audit_log import AuditLog
 from pinfold.api.auth import Authentication
 from pinfold.api.bounds import Bounds
 from pinfold.api.client_address import ClientAddress
-from pinfold.api.compute import aggregates, key_pairs, limits, versions, zones
+from pinfold.api.compute import aggregates, key_pairs, limits, unsupported, versions, zones
 from pinfold.api.compute import services as compute_services
 from pinfold.api.compute.flavors import routes as flavors
 from pinfold.api.compute.headers import ComputeHeaders
@@ -83,6 +83,7 @@ def create_app(services: ApiServices) -> FastAPI:
     errors.install(app, _methods)
     for router in ROUTERS:
         app.include_router(router)
+    app.include_router(unsupported.router)
     app.add_api_route(HEALTH, shared(_healthz), methods=["GET"], tags=["service"])
     if services.placement_app is not None:
         placement = _Placement(services.placement_app)
