@@ -5,6 +5,7 @@ Marked `slow`: the root takes minutes to make, once.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from deb.build import PROGRAMS, ROOT, build
+from tests import starving_page
 from tests.packaging import debian_root
 from tests.packaging.debian_root import Machine
 
@@ -159,6 +161,25 @@ def test_a_new_user_watches_guests_that_virsh_made(booted: Machine, packages: tu
     assert "web" in booted.run("virsh list --name")
     booted.run("apt-get purge -y pinfold")
     assert not booted.run("find /etc/systemd/system -lname '*pinfold*'")
+    assert "Traceback" not in booted.run("journalctl -u pinfold-watch --no-pager")
+
+
+def test_a_new_user_sees_an_emulator_starve_changes_a_pool_and_watches_the_threads_move(
+    booted: Machine, packages: tuple[Path, Path]
+) -> None:
+    """The page, typed as it stands but for the pCPUs of a smaller machine: from the package to the moved threads."""
+    if not {0, 1} <= os.sched_getaffinity(0):
+        pytest.skip("the example is about pCPUs 0 and 1")
+    page = starving_page.page(pcpus=os.cpu_count() or 1, kvm=False)  # libvirt gives QEMU no /dev/kvm in a root
+    booted.run(f"mkdir /srv/later && mv /srv/{packages[0].name} /srv/later")
+    booted.run(f"cat > /srv/web.xml <<'END'\n{page.definition}END")
+    install = page.part("Install the package").replace("apt-get", "apt-get -y")
+    script = f"{install}\n{page.part('Have a guest')}\n{page.script(after='Have a guest')}"
+    booted.run(f"cat > /srv/page.sh <<'END OF THE PAGE'\n{script}\nEND OF THE PAGE")
+    status, _ = booted.ask("cd /srv && bash -e page.sh > printed 2>&1 < /dev/null")
+    printed = booted.run("cat /srv/printed")
+    assert status == 0 and "Traceback" not in printed, printed
+    starving_page.check(printed)
     assert "Traceback" not in booted.run("journalctl -u pinfold-watch --no-pager")
 
 

@@ -12,7 +12,13 @@ from pinfold.watch.pools import AGAIN_SECONDS, SETTLE_SECONDS, Follower, PoolsMo
 from pinfold.watch.snapshot import Snapshot
 from pinfold.watch.state import State
 
-WEB = Follower(guest_id="0000-1", name="web", pending=True, later="at its next hard reboot Nova writes its pins anew")
+WEB = Follower(
+    guest_id="0000-1",
+    name="web",
+    pending=True,
+    moves=("4 emulator threads from 0 to 0-1",),
+    later="at its next hard reboot Nova writes its pins anew",
+)
 
 
 def script(mode: PoolsMode | None) -> Script:
@@ -62,7 +68,10 @@ def test_guests_that_were_moved_are_named_and_written_down() -> None:
     watch = script(PoolsMode.APPLY)
     watch.swept()
     actions = followed(watch, WEB)
-    sentence = "guest web follows the pools of today, without a restart; at its next hard reboot Nova writes its pins anew"
+    sentence = (
+        "guest web follows the pools of today, without a restart: 4 emulator threads from 0 to 0-1; "
+        "at its next hard reboot Nova writes its pins anew"
+    )
     assert logged(actions) == [sentence]
     (note,) = [action for action in actions if isinstance(action, Note)]
     assert (note.change.kind, note.change.guest, note.change.after) == (ChangeKind.FOLLOWED, "web", sentence)

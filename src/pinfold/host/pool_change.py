@@ -21,7 +21,7 @@ from pinfold.core.fit.model import NoFit
 from pinfold.core.host import Claim, HostState
 from pinfold.core.ledger import amend as amend_ledger
 from pinfold.core.overhead import Masks, ThreadClass, masks, table
-from pinfold.core.plural import pcpus
+from pinfold.core.plural import count, pcpus
 from pinfold.core.pool_change import follow
 from pinfold.core.printable import shell_word
 from pinfold.core.settings import HostSettings
@@ -51,6 +51,12 @@ class ThreadMove(Struct, frozen=True, kw_only=True):
     count: int = field(name="threads")
     before: CpuSet = field(name="from")
     after: CpuSet = field(name="to")
+
+    def __str__(self) -> str:
+        """For example `4 emulator threads from 0 to 0-1`, or `vCPU 1 from 0 to 0-1`."""
+        kind = "kernel" if self.thread_class is ThreadClass.KTHREAD else self.thread_class.value
+        what = count(self.count, f"{kind} thread") if self.vcpu is None else f"vCPU {self.vcpu}"
+        return f"{what} from {self.before} to {self.after}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -229,6 +229,7 @@ class Watch:
                 guest_id=each.guest.id,
                 name=each.guest.name,
                 pending=each.pending,
+                moves=tuple(map(str, each.moves)),
                 why=failures.get(each.guest.id, each.why),
                 later=each.later,
             )

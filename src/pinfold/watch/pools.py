@@ -28,19 +28,22 @@ class PoolsMode(Enum):
 class Follower(Struct, frozen=True, kw_only=True):
     """A guest that the pools of today concern. `pending`: it has to move, or was moved.
 
-    `why` says why it cannot follow, '' if it can. `later` says what will undo the move, '' if nothing does.
+    `moves` are its threads that move, as phrases. `why` says why it cannot follow, '' if it can. `later` says what will undo the move,
+    '' if nothing does.
     """
 
     guest_id: str
     name: str
     pending: bool = False
+    moves: tuple[str, ...] = ()
     why: str = ""
     later: str = ""
 
     @property
     def moved(self) -> str:
         """The sentence that it was moved."""
-        return f"guest {self.name} follows the pools of today, without a restart" + (f"; {self.later}" if self.later else "")
+        moves = f": {', '.join(self.moves)}" if self.moves else ""
+        return f"guest {self.name} follows the pools of today, without a restart{moves}" + (f"; {self.later}" if self.later else "")
 
 
 def left_behind(guests: tuple[Follower, ...], mode: PoolsMode) -> str:
