@@ -66,6 +66,8 @@ def run(argv: Sequence[str], parts: Parts) -> int:
             raise
         silence()  # Typer treats a closed pipe while it prints the help as a failure
         return ExitStatus.OK
+    except typer.Abort:
+        return report(KeyboardInterrupt(), as_json=as_json)
     except (Exception, KeyboardInterrupt) as error:
         return report(error, as_json=as_json)
 

@@ -12,8 +12,6 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, PinfoldError, Unavailable
 from pinfold.core.printable import json_shown, shown
 
@@ -61,7 +59,7 @@ def report(error: BaseException, *, as_json: bool) -> ExitStatus:
     An error that is not one of pinfold's is a bug: its traceback goes to a file that only the user can read, and the sentence names the
     file.
     """
-    if isinstance(error, KeyboardInterrupt | typer.Abort):
+    if isinstance(error, KeyboardInterrupt):
         return _say("interrupted", "interrupted", ExitStatus.INTERRUPTED, None, as_json=as_json)
     if isinstance(error, PinfoldError):
         other = (re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower(), ExitStatus.REFUSED)

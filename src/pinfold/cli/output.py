@@ -9,15 +9,13 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import typer
-from rich.console import Console, RenderableType
-from rich.text import Text
-
-from pinfold.cli.screen import Hanging, Screen
 from pinfold.core.errors import Unavailable
 from pinfold.core.printable import json_shown
+
+if TYPE_CHECKING:  # imported late, because the watch writes its few lines without Rich
+    from rich.console import Console, RenderableType
 
 _PIPED_WIDTH = 120
 _PLAIN: Final = str.maketrans("✓✗○·│─╭╮╰╯–…▁▂▃▄▅▆▇█", "vxo.|-++++-~_,:-=+*#")
@@ -26,6 +24,8 @@ _PLAIN: Final = str.maketrans("✓✗○·│─╭╮╰╯–…▁▂▃▄�
 
 def console() -> Console:
     """The console for output. A pipe gets 120 columns, unless $COLUMNS is set, and no colour."""
+    from pinfold.cli.screen import Screen
+
     width = None if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit() else _PIPED_WIDTH
     return Screen(width=width)
 
@@ -49,6 +49,10 @@ def show(lines: Iterable[RenderableType], to: Console | None = None) -> None:
 
 
 def _print(target: Console, lines: Iterable[RenderableType]) -> None:
+    from rich.text import Text
+
+    from pinfold.cli.screen import Hanging
+
     for line in lines:
         if isinstance(line, Text) and line.no_wrap:
             target.print(line, soft_wrap=True)
@@ -62,13 +66,16 @@ def show_json(document: Mapping[str, object]) -> None:
 
 
 def write(text: str) -> None:
-    """Write text to standard output at once. Raises `Unavailable` when that fails, such as on a full disk."""
+    """Write text to standard output at once. Raises `Unavailable` when that fails, such as on a full disk.
+
+    Raises `SystemExit` with status 0 if nobody reads any more.
+    """
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:  # the reader closed the pipe, as `head` does
         silence()
-        raise typer.Exit from None
+        raise SystemExit(0) from None
     except OSError as error:
         silence()
         raise Unavailable(f"standard output cannot be written: {error.strerror}") from error
@@ -77,6 +84,10 @@ def write(text: str) -> None:
 @contextmanager
 def waiting(words: str) -> Iterator[None]:
     """Show on standard error, with a spinner, what the command waits for, if that is a terminal."""
+    from rich.text import Text
+
+    from pinfold.cli.screen import Screen
+
     target = Screen(stderr=True)
     if not target.is_terminal:
         yield

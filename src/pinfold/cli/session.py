@@ -6,19 +6,25 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import typer
 from msgspec import structs
 
 from pinfold.cli.exit_status import warn
 
-if TYPE_CHECKING:  # `--help` answers without oslo.config and the core
+if TYPE_CHECKING:  # `--help` answers without oslo.config and the core, and the watch runs without Typer
+    import typer
+
+    from pinfold.cli.watch_process import WatchCommand
     from pinfold.config import Configuration
     from pinfold.config.fleet import FleetSettings
     from pinfold.core.settings import HostSettings
     from pinfold.drivers.port import Driver
     from pinfold.watch.options import WatchOptions
+
+
+WATCH_VARIABLE: Final = "PINFOLD_WATCH_COMMAND"
+"""The environment variable by which a process tells itself what to watch, when it executes itself without Typer."""
 
 
 class Processes(Protocol):
@@ -36,16 +42,8 @@ class Processes(Protocol):
         """Only this host's agent."""
         ...
 
-    def watch(
-        self,
-        settings: HostSettings,
-        options: WatchOptions,
-        *,
-        read_settings: Callable[[], HostSettings],
-        ready: Callable[[str], None],
-        alive: Callable[[], None],
-    ) -> None:
-        """The watch of this host, without a service. `ready` gets the address of the metrics, '' for none."""
+    def watch(self, command: WatchCommand) -> None:
+        """The watch of this host, without a service. It may replace this process, and then does not return."""
         ...
 
     def watch_once(self, settings: HostSettings, options: WatchOptions) -> str:

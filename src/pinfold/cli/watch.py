@@ -5,29 +5,19 @@ It changes nothing unless --repair or --pools says so.
 
 from __future__ import annotations
 
-import os
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Final, TypeVar
+from typing import Annotated, TypeVar
 
 import typer
 
 from pinfold.cli import options as opt
-from pinfold.cli.fleet import Watchdog, tell_systemd_ready, watch_log
-from pinfold.cli.output import show, show_json, write
-from pinfold.cli.session import Processes, read_configuration
+from pinfold.cli.fleet import watch_log
+from pinfold.cli.output import write
+from pinfold.cli.session import Processes
 from pinfold.cli.up import Verbose
 from pinfold.core.errors import InvalidRequest
 
-if TYPE_CHECKING:
-    from pinfold.config import Configuration
-
 Choice = TypeVar("Choice", bound=Enum)
-
-_REPAIRED: Final = {
-    "ours": "Threads of pinfold's guests",
-    "nova": "Threads of pinfold's and Nova's guests",
-    "all": "Threads of all guests",
-}
 
 
 def watch(
@@ -79,13 +69,10 @@ def watch(
     If there is a flavors file, the metrics say how many more guests of each flavor fit.
     Metrics need the package prometheus-client: pip install 'pinfold\\[watch]'.
     """
-    from pinfold.config.flavors import read_flavors
+    from pinfold.cli.watch_process import WatchCommand
     from pinfold.core.settings import RepairScope
     from pinfold.watch.options import WatchOptions
     from pinfold.watch.pools import PoolsMode
-
-    def read(*, quiet: bool) -> Configuration:
-        return read_configuration(config, connect, only_looks=True, quiet=quiet, audits=True)
 
     if once and listen:
         raise InvalidRequest("--once ends before anybody could ask; leave --listen out", key="--once")
@@ -94,40 +81,30 @@ def watch(
     scope, mode = _choice(RepairScope, "--repair", repair), _choice(PoolsMode, "--pools", pools)
     if once and pools != "report":
         raise InvalidRequest("--once moves nothing; `pinfold host pools --apply` does", key="--once")
-    processes: Processes = context.obj.processes
-    configuration = read(quiet=as_json)
-    settings, counted = configuration.settings, configuration.flavors_named or os.path.isfile(configuration.flavors_file)
-    options = WatchOptions(
-        repair=scope,
-        pools=mode,
-        files=tuple(os.path.abspath(file) for file in configuration.files),
-        interval=interval,
-        listen=listen or "",
-        textfile=textfile or "",
-        keep_days=keep_days,
-        keep_mib=keep_mib,
-        flavors=tuple(read_flavors(configuration.flavors_file).values()) if counted else (),
+    command = WatchCommand(
+        options=WatchOptions(
+            repair=scope,
+            pools=mode,
+            interval=interval,
+            listen=listen or "",
+            textfile=textfile or "",
+            keep_days=keep_days,
+            keep_mib=keep_mib,
+        ),
+        config=tuple(config or ()),
+        connect=connect,
+        verbose=verbose,
+        as_json=as_json,
     )
-    watch_log(verbose=verbose)
-    if once:
-        text = processes.watch_once(settings, options)
-        if not textfile:
-            write(text)
+    processes: Processes = context.obj.processes
+    if not once:
+        processes.watch(command)
         return
-
-    def ready(where: str) -> None:
-        if as_json:
-            show_json({"host": settings.host, "uri": settings.uri, "metrics": where or None, "textfile": textfile})
-        else:
-            places = " and ".join(filter(None, (where, textfile)))
-            lines = [f"Watching {settings.uri} on {settings.host} every {interval:g} s."]
-            lines += [f"Metrics are at {places}."] if places else []
-            lines += [f"{_REPAIRED[repair]} are moved back when they drift."] if repair in _REPAIRED else []
-            lines += ["Guests follow the pools when these change."] if pools == "apply" else []
-            show(lines)
-        tell_systemd_ready()
-
-    processes.watch(settings, options, read_settings=lambda: read(quiet=True).settings, ready=ready, alive=Watchdog().feed)
+    settings, options = command.prepared()
+    watch_log(verbose=verbose)
+    text = processes.watch_once(settings, options)
+    if not textfile:
+        write(text)
 
 
 def _choice(kind: type[Choice], option: str, text: str) -> Choice:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import faulthandler
+import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pinfold.cli.app import run
 from pinfold.cli.output import plain_signs
-from pinfold.cli.session import Parts
-from pinfold.wiring.host import open_driver
+from pinfold.cli.session import WATCH_VARIABLE, Parts
+from pinfold.core.errors import Unavailable
 
 if TYPE_CHECKING:
+    from pinfold.cli.watch_process import WatchCommand
     from pinfold.config.fleet import FleetSettings
     from pinfold.core.settings import HostSettings
     from pinfold.watch.options import WatchOptions
@@ -39,19 +42,16 @@ class ServiceProcesses:
 
         serve_agent(settings, ready=ready)
 
-    def watch(
-        self,
-        settings: HostSettings,
-        options: WatchOptions,
-        *,
-        read_settings: Callable[[], HostSettings],
-        ready: Callable[[str], None],
-        alive: Callable[[], None],
-    ) -> None:
-        """See `wiring.watch`."""
-        from pinfold.wiring.watch import serve_watch
+    def watch(self, command: WatchCommand) -> None:
+        """Execute this command line again, in the same process, as the watch, which never imports Typer. See `main`.
 
-        serve_watch(settings, options, read_settings=read_settings, ready=ready, alive=alive)
+        The process id stays, so that systemd and whoever else waits for it notice nothing.
+        """
+        os.environ[WATCH_VARIABLE] = command.encoded()
+        try:
+            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+        except OSError as error:
+            raise Unavailable(f"{sys.executable} cannot be executed: {error.strerror}") from error
 
     def watch_once(self, settings: HostSettings, options: WatchOptions) -> str:
         """See `wiring.watch`."""
@@ -64,6 +64,17 @@ def main() -> NoReturn:
     """The entry point `pinfold`."""
     plain_signs()
     faulthandler.enable()  # a process that a fault in a C library ends says where that happened
+    if (command := os.environ.pop(WATCH_VARIABLE, None)) is not None:
+        from pinfold.cli.watch_process import run as run_watch
+        from pinfold.wiring.watch import serve_watch
+
+        with suppress(OSError):  # the name that ps and top show; it was the interpreter's since the process executed itself
+            Path("/proc/self/comm").write_text("pinfold", encoding="ascii")
+        sys.exit(run_watch(command, serve_watch))
+
+    from pinfold.cli.app import run
+    from pinfold.wiring.host import open_driver
+
     sys.exit(run(sys.argv[1:], Parts(open_driver=open_driver, processes=ServiceProcesses())))
 
 

@@ -88,6 +88,7 @@ def watching(folder: Path, uri: str, *options: str, interval: int = 1, flavors: 
         try:
             one = Watching(process=process, config=config, path=path)
             until(lambda: process.poll() is not None or "pinfold_last_sweep_timestamp_seconds 1" in one.text(), "it has swept")
+            assert "pydantic" not in Path(f"/proc/{process.pid}/maps").read_text()
             yield one
             process.send_signal(signal.SIGTERM)
             _, errors = process.communicate(timeout=60)
