@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import re
+from html import unescape
 from html.parser import HTMLParser
 
 import httpx
 import pytest
 from tests.build.hosts import report
 from tests.rig.client import SHARE
+from tests.rig.drawn_fleet import answer, draw_fleet, hour
 from tests.rig.in_process import ADMIN, READER, Fleet
 from tests.stories.test_drift import PART, STRAY, finds
 
 from pinfold.api.accounts import Account, Role
 from pinfold.api.ui.routes import changes
+from pinfold.api.ui.samples import Samples
 from pinfold.api.ui.sessions import MOST_SESSIONS, SESSION_SECONDS, SESSIONS_PER_ACCOUNT, STREAMS_PER_ACCOUNT, Sessions
+from pinfold.core.identity import HostId
+from pinfold.store import hosts as store_hosts
 
 PAGE = {"Accept": "text/html", "Authorization": ""}
 FORM = {"Content-Type": "application/x-www-form-urlencoded", "Origin": "http://pinfold.test", "Authorization": ""}
@@ -99,21 +104,99 @@ def test_a_refused_sign_in_is_in_the_audit_log(fleet: Fleet, caplog: pytest.LogC
     assert "guess" not in line
 
 
-def test_the_fleet_page_says_which_host_is_nearly_out_of_overhead_and_which_has_drifted(fleet: Fleet) -> None:
-    share = fleet.flavor("share", vcpus=2, **SHARE)
+def text_of(page: httpx.Response) -> str:
+    """The words of a page, in one line."""
+    assert page.status_code == 200, page.text
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", page.text)).split()).replace(" ,", ",").replace(" :", ":").replace(" ;", ";")
+
+
+def test_a_stranger_reads_on_the_fleet_page_what_to_look_at(fleet: Fleet) -> None:
+    made = draw_fleet(fleet)
+    mine = {host: {name: guest for name, guest in made.items() if name[0] == host} for host in "at"}
+    assert "their answers appear here" in text_of(fleet.http.get("/ui")), "nobody has answered yet"
+    answer(fleet.agents["adrift"], hour("adrift", mine["a"], hungry="a02-web", noisy="a07-web"))
+    answer(fleet.agents["tight"], hour("tight", mine["t"]))
+    text = text_of(fleet.http.get("/ui"))
+    assert "3 hosts" in text
+    assert "Nearly out of overhead capacity: tight, 966 of 1,000 millicpu booked" in text
+    assert "Drift on adrift: guest a05-web: emulator thread 4711 (worker) may run on 0-39, recorded is 0-1" in text
+    starving = "Starving on adrift: the emulator threads of a02-web waited 62 % of the last minute"
+    assert f"{starving}; on pCPUs 0-1 ran instead: a07-web (90 % of one pCPU)" in text
+    assert "The next guest of flavor share-4 fits best on roomy (pCPUs 12-15), then on adrift (pCPUs 26-29)" in text
+    assert fleet.show(fleet.create("next", "share-4"))["OS-EXT-SRV-ATTR:host"] in ("roomy", "adrift"), "and there it goes"
+    assert "worked 22 %, waited 70 %" in text
+
+
+def test_the_fleet_is_sorted_by_what_one_looks_for(fleet: Fleet) -> None:
+    fleet.flavor("share", vcpus=2, **SHARE)
     roomy, tight = fleet.host("roomy"), fleet.host("tight", report(cores=3))
-    fleet.create("web", share, host="tight")
+    fleet.create("web", "share", host="tight")
     finds(roomy, STRAY, PART)
     finds(tight)
-    text = fleet.http.get("/ui").text
-    assert "Drift: roomy." in text
-    assert re.findall(r'id="host-(\w+)"', text) == ["tight", "roomy"], "least headroom first"
-    assert re.findall(r'id="host-(\w+)"', fleet.http.get("/ui?sort=drift").text) == ["roomy", "tight"]
+
+    def hosts(query: str) -> list[str]:
+        return re.findall(r'id="host-(\w+)"', fleet.http.get(f"/ui{query}").text)
+
+    assert hosts("") == ["tight", "roomy"], "least headroom first"
+    assert hosts("?sort=drift") == ["roomy", "tight"]
+    assert hosts("?sort=slots&flavor=share") == ["roomy", "tight"]
+    assert hosts("?sort=score") == ["roomy", "tight"]
+    assert hosts("?sort=nonsense") == ["tight", "roomy"]
+    text = fleet.http.get("/ui?sort=drift").text
     assert "✗ 1" in text, "a note is no drift"
+    assert "flavor=share" in fleet.http.get("/ui?flavor=share").text, "the orders keep the flavor"
+
+
+def test_a_guest_is_found_by_a_part_of_its_name(fleet: Fleet) -> None:
+    fleet.host("c1")
+    web = fleet.create("web", fleet.flavor("share", vcpus=2, **SHARE), host="c1")
     found = fleet.http.get("/ui?guest=WE").text
-    assert "<li>web: " in found
-    assert 'on <a href="/ui/hosts/tight">' in found
+    assert f'href="/ui/guests/{web}">web</a>: ' in found
+    assert 'on <a href="/ui/hosts/c1">' in found
     assert "No guest." in fleet.http.get("/ui?guest=nobody").text
+
+
+def test_a_flavor_that_fits_nowhere_has_the_nearest_miss(fleet: Fleet) -> None:
+    fleet.host("c1", report(cells=1, cores=2))
+    fleet.flavor("large", vcpus=4, **SHARE)
+    text = text_of(fleet.http.get("/ui"))
+    assert "The next guest of flavor large fits on no host. The nearest miss: c1: " in text
+    assert "cell 0 has 2 dedicated pCPUs, 4 needed" in text
+
+
+def test_a_fleet_without_hosts_says_so(fleet: Fleet) -> None:
+    text = text_of(fleet.http.get("/ui"))
+    assert "0 hosts" in text
+    assert "there is no host" in text
+
+
+def test_a_silent_host_is_not_asked_and_what_is_old_is_not_shown(fleet: Fleet) -> None:
+    made = draw_fleet(fleet)
+    with fleet.database.write() as connection:
+        store_hosts.expire(connection, HostId(fleet.agents["tight"].id))
+    text = text_of(fleet.http.get("/ui"))
+    assert "Silent: tight; what runs there is not known" in text
+    assert fleet.agents["tight"].orders()["question"] is None
+    answer(fleet.agents["adrift"], hour("adrift", {name: guest for name, guest in made.items() if name[0] == "a"}, hungry="a02-web"))
+    assert "Starving" in text_of(fleet.http.get("/ui"))
+    later = Samples(clock=lambda: 1e9)
+    later.lately(fleet.services.database, fleet.services.fleet.hosts, [HostId(fleet.agents["adrift"].id)])
+    assert "Its agent is away" in text_of(fleet.http.get("/ui/hosts/tight"))
+
+
+def test_a_host_page_shows_its_hour_when_its_agent_has_answered(fleet: Fleet) -> None:
+    made = draw_fleet(fleet)
+    before = text_of(fleet.http.get("/ui/hosts/adrift"))
+    assert "Its agent was asked for its samples just now." in before
+    answer(fleet.agents["adrift"], hour("adrift", {name: guest for name, guest in made.items() if name[0] == "a"}, hungry="a02-web"))
+    page = fleet.http.get("/ui/hosts/adrift")
+    text = text_of(page)
+    assert "The last hour by pCPU" in text
+    assert "The last hour by guest and class of threads" in text
+    assert "Starving: the emulator threads of a02-web waited 62 % of the last minute" in text
+    assert re.search(r"<title>pCPU 0, shared and overhead: overhead threads; worked \d+ %, waited 70 %</title>", page.text)
+    assert page.text.count('class="pf-others"') == 2, "pCPU 7, which others took, and the legend"
+    assert len(page.content) < 300_000
 
 
 def test_a_host_page_has_the_map_the_same_as_a_table_and_the_repairs(fleet: Fleet) -> None:
@@ -125,9 +208,9 @@ def test_a_host_page_has_the_map_the_same_as_a_table_and_the_repairs(fleet: Flee
     text = fleet.http.get("/ui/hosts/c1").text
     assert "taskset -pc 2 71" in text
     assert text.count("<title>pCPU ") == 16
-    assert len(re.findall(r'<tr><th scope="row"', text)) == 16
+    assert len(re.findall(r'<tr><th scope="row" class="number"', text)) == 16
     assert ": vCPU 0 of web</title>" in text
-    assert "<strong>A</strong> web" in text
+    assert "<strong>A</strong></td>" in text
     assert fleet.http.get("/ui/hosts/absent").status_code == 404
 
 

@@ -14,14 +14,18 @@ from typing import Final
 
 from pinfold.core.drift import Finding
 from pinfold.core.host_map import CellMap, HostMap, PcpuMap
+from pinfold.core.load import HostLoad, Load
 from pinfold.core.plural import count
 from pinfold.core.printable import shown
+from pinfold.drawing.strip import in_words, marks, sample_of_others, sample_of_waiting, strip
 from pinfold.drawing.tiles import Glyph, Tile, guest_letters, in_order, owners_of, pool_text, tile_of
 
 WIDTH: Final = 960
 _MARGIN: Final = 16
 _TILE: Final = 48
 _HEIGHT: Final = 42
+_MARKS: Final = 10
+"""How much higher a tile is with the marks of its load."""
 _GAP: Final = 8
 _LINE: Final = 20
 _SMALL_ROW: Final = 32
@@ -55,10 +59,14 @@ STYLE: Final = """
 .pf .pf-oD{stroke:#0072b2}.pf .pf-oS{stroke:#009e73}.pf .pf-oO{stroke:#e69f00}.pf .pf-oN{stroke:#999999}.pf .pf-oR{stroke:#cc79a7}
 .pf .pf-wrong{fill:none;stroke:#d55e00;stroke-width:3;stroke-dasharray:6 3}
 .pf .pf-bar{fill:#ffffff;stroke:#8c8c8c}
+.pf .pf-used{fill:#0072b2}.pf .pf-wait{fill:#a0447f}.pf .pf-others{fill:none;stroke:#1a1a1a;stroke-width:1}
+.pf .pf-h0{fill:#eeeeec}.pf .pf-h1{fill:#c6dff0}.pf .pf-h2{fill:#8fc0e3}.pf .pf-h3{fill:#4a97cc}.pf .pf-h4{fill:#0072b2}
 @media (prefers-color-scheme:dark){
 .pf text{fill:#f2f2f2}.pf .pf-paper{fill:#16181c}.pf .pf-m{fill:#b8b8b8}.pf .pf-box{fill:#25282e;stroke:#8c8c8c}
 .pf .pf-g{fill:#f2f2f2}.pf .pf-l{stroke:#f2f2f2}.pf .pf-D{fill:#56b4e9}.pf .pf-oD{stroke:#56b4e9}
 .pf .pf-wrong{stroke:#ff8a3d}.pf .pf-bar{fill:#16181c}
+.pf .pf-used{fill:#56b4e9}.pf .pf-wait{fill:#f2a1cf}.pf .pf-others{stroke:#f2f2f2}
+.pf .pf-h0{fill:#25282e}.pf .pf-h1{fill:#1f3f55}.pf .pf-h2{fill:#2d6287}.pf .pf-h3{fill:#3f89b8}.pf .pf-h4{fill:#56b4e9}
 }
 """
 """The style sheet of a picture. A page that holds pictures has it in its own style sheet, because its policy forbids styles in the page."""
@@ -73,12 +81,14 @@ def host_svg(
     guests: Sequence[tuple[str, str, bool]] = (),
     drift: Sequence[Finding] = (),
     notice: str = "",
+    load: HostLoad | None = None,
     styled: bool = True,
 ) -> str:
     """The picture of a host.
 
     `guests` are `(key, name, ours)` of guests to name beside those that hold pCPUs. `drift` is listed with its repairs. `notice` is a
-    sentence about the whole picture, such as that the host is silent. Without `styled` the page around it has `STYLE`.
+    sentence about the whole picture, such as that the host is silent. `load` adds how long each pCPU's owner waited in the last minute and
+    what others ran there. Without `styled` the page around it has `STYLE`.
     """
     known = {guest[0]: guest for guest in (*owners_of(chart), *guests)}
     named = guest_letters(known.values())
@@ -88,15 +98,15 @@ def host_svg(
     page.text(f"{count(len(chart.cells), 'cell')}, {count(cores, 'core')}, {count(len(chart.pcpus), 'pCPU')}; {_free(chart)}")
     if notice:
         page.text(notice, "pf-b")
-    _overhead(page, chart)
+    _overhead(page, chart, load)
     tiles: list[Tile] = []
     siblings = max((len(core.pcpus) for cell in chart.cells for core in cell.cores), default=1)
     for cell in chart.cells:
-        tiles += _cell(page, cell, named, siblings)
+        tiles += _cell(page, cell, named, siblings, load)
     if chart.offline:
         page.text("offline, but held", "pf-b")
-        tiles += _row(page, [(pcpu,) for pcpu in chart.offline], named, 1)
-    _legend(page, tiles)
+        tiles += _row(page, [(pcpu,) for pcpu in chart.offline], named, 1, None)
+    _legend(page, tiles, load)
     _guests(page, [(named[key], name) for key, name, _ in known.values()])
     _drift(page, drift)
     return page.svg(f"Host map of {chart.host or 'this host'}", styled=styled)
@@ -151,23 +161,21 @@ def _free(chart: HostMap) -> str:
     return f"{chart.dedicated_free} of {count(dedicated, 'dedicated pCPU')} free, {floating}"
 
 
-def _overhead(page: _Page, chart: HostMap) -> None:
-    """How much of the overhead pool is booked, as a bar and in words."""
+def _overhead(page: _Page, chart: HostMap, load: HostLoad | None) -> None:
+    """How much of the overhead pool is booked and, where it is known, used and waited for: as a strip and in words."""
     booking = chart.overhead
     if booking is None:
         page.text("no overhead pool: policy share floats over the guest's own pCPUs")
         return
     booked, total = booking.booked_millicpu, booking.total_millicpu
     words = f"overhead pool {booking.pool or 'without pCPUs'}: {booked:,} of {total:,} millicpu booked by {count(booking.guests, 'guest')}"
-    page.text(words)
-    width = WIDTH - 2 * _MARGIN
-    filled = min(width, width * booked // total) if total else width
-    page.add(f'<rect class="pf-bar" x="{_MARGIN}" y="{page.y}" width="{width}" height="8"/>')
-    page.add(f'<rect class="pf-O" x="{_MARGIN}" y="{page.y}" width="{filled}" height="8"/>')
-    page.y += 18
+    measured = None if load is None else load.pools.get("overhead")
+    page.text(words + ("" if measured is None else f"; {in_words(measured)} in the last minute"))
+    page.add(strip(_MARGIN, page.y, WIDTH - 2 * _MARGIN, booked=booked, total=total, measured=measured))
+    page.y += 18 if measured is None else 24
 
 
-def _cell(page: _Page, cell: CellMap, named: Mapping[str, str], siblings: int) -> list[Tile]:
+def _cell(page: _Page, cell: CellMap, named: Mapping[str, str], siblings: int, load: HostLoad | None) -> list[Tile]:
     page.y += 6
     free = f", {cell.dedicated_free} of {cell.dedicated} dedicated free" if cell.dedicated else ""
     memory = f", {cell.memory_free_mib:,} of {cell.memory_mib:,} MiB free"
@@ -176,11 +184,11 @@ def _cell(page: _Page, cell: CellMap, named: Mapping[str, str], siblings: int) -
     for number, (socket, cores) in enumerate(parts or [(None, [])]):
         where = f"cell {cell.id}" + ("" if socket is None else f", socket {socket}")
         page.text(where + (free + memory if number == 0 else ""), "pf-b")
-        tiles += _row(page, [core.pcpus for core in cores], named, siblings)
+        tiles += _row(page, [core.pcpus for core in cores], named, siblings, load)
     return tiles
 
 
-def _row(page: _Page, cores: Sequence[Sequence[PcpuMap]], named: Mapping[str, str], siblings: int) -> list[Tile]:
+def _row(page: _Page, cores: Sequence[Sequence[PcpuMap]], named: Mapping[str, str], siblings: int, load: HostLoad | None) -> list[Tile]:
     """The cores in rows of equal length; siblings touch each other."""
     if not cores:
         page.text("no pCPUs", "pf-m")
@@ -188,21 +196,25 @@ def _row(page: _Page, cores: Sequence[Sequence[PcpuMap]], named: Mapping[str, st
     step = siblings * _TILE + _GAP
     room = max(1, (WIDTH - 2 * _MARGIN + _GAP) // step)
     per_row = -(-len(cores) // -(-len(cores) // room))
+    height = _HEIGHT + (0 if load is None else _MARKS)
     tiles: list[Tile] = []
     for place, core in enumerate(cores):
         row, column = divmod(place, per_row)
         for number, pcpu in enumerate(core):
             tile = tile_of(pcpu, named)
             tiles.append(tile)
-            page.add(_tile(tile, _MARGIN + column * step + number * _TILE, page.y + row * (_HEIGHT + _GAP)))
-    page.y += -(-len(cores) // per_row) * (_HEIGHT + _GAP) + 4
+            measured = None if load is None else load.pcpus.get(tile.pcpu, Load())
+            page.add(_tile(tile, measured, _MARGIN + column * step + number * _TILE, page.y + row * (height + _GAP)))
+    page.y += -(-len(cores) // per_row) * (height + _GAP) + 4
     return tiles
 
 
-def _tile(tile: Tile, x: int, y: int) -> str:
+def _tile(tile: Tile, load: Load | None, x: int, y: int) -> str:
+    words = f"pCPU {tile.pcpu}, {_POOLS[tile.pool]}: {tile.words}" + ("" if load is None else f"; {in_words(load)}")
+    height = _HEIGHT + (0 if load is None else _MARKS)
     parts = [
-        f"<g><title>{_safe(f'pCPU {tile.pcpu}, {_POOLS[tile.pool]}: {tile.words}')}</title>",
-        f'<rect class="pf-box" x="{x}" y="{y}" width="{_TILE}" height="{_HEIGHT}"/>',
+        f"<g><title>{_safe(words)}</title>",
+        f'<rect class="pf-box" x="{x}" y="{y}" width="{_TILE}" height="{height}"/>',
         _band(tile.pool, _TILE, 5, x, y),
         f'<text class="pf-m" x="{x + 4}" y="{y + 15}">{tile.pcpu}</text>',
         f'<text class="pf-m" x="{x + _TILE - 3}" y="{y + 15}" text-anchor="end">{tile.pool}</text>',
@@ -211,8 +223,10 @@ def _tile(tile: Tile, x: int, y: int) -> str:
     if tile.owner:
         fitted = f' textLength="{_TILE - 21}" lengthAdjust="spacingAndGlyphs"' if len(tile.text) > 2 else ""
         parts.append(f'<text class="pf-b" x="{x + 17}" y="{y + 35}"{fitted}>{_safe(tile.text)}</text>')
+    if load is not None:
+        parts.append(marks(load, x + 2, y + _HEIGHT - 1, _TILE - 4))
     if tile.wrong:
-        parts.append(f'<rect class="pf-wrong" x="{x + 1}" y="{y + 1}" width="{_TILE - 2}" height="{_HEIGHT - 2}"/>')
+        parts.append(f'<rect class="pf-wrong" x="{x + 1}" y="{y + 1}" width="{_TILE - 2}" height="{height - 2}"/>')
     return "".join(parts) + "</g>"
 
 
@@ -242,7 +256,7 @@ def _glyph(glyph: Glyph, x: int, y: int) -> str:
             return f'<text class="pf-b" x="{x}" y="{y + 10}">?</text>'
 
 
-def _legend(page: _Page, tiles: Sequence[Tile]) -> None:
+def _legend(page: _Page, tiles: Sequence[Tile], load: HostLoad | None) -> None:
     """The pools and glyphs that the picture has, four in a row."""
     page.y += 6
     signs: list[tuple[Callable[[int, int], str], str]] = [
@@ -251,6 +265,9 @@ def _legend(page: _Page, tiles: Sequence[Tile]) -> None:
     signs += [(partial(_glyph, glyph), glyph.value) for glyph in Glyph if any(tile.glyph is glyph for tile in tiles)]
     if any(tile.wrong for tile in tiles):
         signs.append((_outline, "not as recorded"))
+    if load is not None:
+        signs.append((sample_of_waiting, "waited for it, of the last minute"))
+        signs.append((sample_of_others, "others than its owner ran there"))
     for start in range(0, len(signs), 3):
         for column, (draw, words) in enumerate(signs[start : start + 3]):
             x = _MARGIN + column * 310

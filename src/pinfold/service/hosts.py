@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -97,6 +98,16 @@ class Hosts:
         """Ask a host's agent for its samples of the last so many seconds. Returns the number of the question."""
         with self._database.write() as connection:
             return history.ask(connection, host, seconds)
+
+    def ask_histories(self, wanted: Iterable[HostId], seconds: int, *, every_seconds: float) -> None:
+        """Ask the agents of these hosts for their samples, unless they were asked within `every_seconds`. Hosts may be gone."""
+        with self._database.read() as connection:
+            due = history.due(connection, wanted, seconds, every_seconds)
+        if not due:
+            return
+        with self._database.write() as connection:
+            for host in sorted(set(due) & {one.id for one in hosts.marks(connection)}):
+                history.ask(connection, host, seconds)
 
     def keep_history(self, host: HostId, answer: HistoryAnswer) -> None:
         """Keep the samples with which a host's agent answers, for those who asked."""

@@ -5,6 +5,7 @@ A host has one row, with its last question and its last answer.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import sqlalchemy as sa
@@ -74,6 +75,25 @@ def answered(connection: sa.Connection, host_id: HostId, number: int) -> str | N
     chosen = sa.select(host_history.c.answer).where(host_history.c.host == host_id, host_history.c.answered >= number)
     found: str | None = connection.execute(chosen).scalar_one_or_none()
     return found
+
+
+def due(connection: sa.Connection, hosts: Iterable[HostId], seconds: int, every_seconds: float) -> tuple[HostId, ...]:
+    """Those of the hosts whose agents were not asked for the last `seconds` within `every_seconds`."""
+    wanted = tuple(hosts)
+    recent = sa.and_(host_history.c.seconds >= seconds, in_term(host_history.c.asked, host_history.c.asked + every_seconds))
+    asked = set(connection.execute(sa.select(host_history.c.host).where(host_history.c.host.in_(wanted), recent)).scalars())
+    return tuple(one for one in wanted if one not in asked)
+
+
+def answers(connection: sa.Connection, hosts: Iterable[HostId], seconds: int) -> dict[HostId, int]:
+    """The number of the last question to each of these hosts, if it went back so far, is answered, and was asked within a minute."""
+    valid = sa.and_(
+        host_history.c.answered == host_history.c.number,
+        host_history.c.seconds >= seconds,
+        in_term(host_history.c.asked, host_history.c.asked + 2 * VALID_SECONDS),
+    )
+    rows = connection.execute(sa.select(host_history.c.host, host_history.c.number).where(host_history.c.host.in_(tuple(hosts)), valid))
+    return {HostId(row[0]): int(row[1]) for row in rows}
 
 
 def forget(connection: sa.Connection, host_id: HostId) -> None:

@@ -39,44 +39,45 @@ _STREAM_SECONDS: Final = 600.0
 _ALIVE_SECONDS: Final = 15.0
 
 
+Sort = Annotated[str, Query(max_length=20)]
+Text = Annotated[str, Query(max_length=255)]
+PageNumber = Annotated[int, Query(ge=1, le=100_000)]
+
+
 @router.get("")
 def show_fleet(
-    request: Request,
-    services: Services,
-    sort: Annotated[str, Query(max_length=20)] = "headroom",
-    guest: Annotated[str, Query(max_length=255)] = "",
-    page: Annotated[int, Query(ge=1, le=100_000)] = 1,
+    request: Request, services: Services, sort: Sort = "headroom", guest: Text = "", flavor: Text = "", page: PageNumber = 1
 ) -> HTMLResponse:
     """The fleet, as a page."""
     _need_extra()
-    from pinfold.api.ui.pages import fleet_page
+    from pinfold.api.ui.fleet import FleetQuery, fleet_page
 
-    return _page(fleet_page(services, _name(request), sort=sort, guest=guest, page=page))
+    return _page(fleet_page(services, _name(request), FleetQuery(sort=sort, guest=guest, flavor=flavor, page=page)))
 
 
 @router.get("/hosts/{name}")
 def show_host_page(name: str, request: Request, services: Services) -> HTMLResponse:
-    """One host, as a page: its map, the same as a table, and its drift."""
+    """One host, as a page: its map, the same as a table, its drift, and its last hour."""
     _need_extra()
-    from pinfold.api.ui.pages import host_page
+    from pinfold.api.ui.host import host_page
 
-    return _page(host_page(services, _name(request), name))
+    return _page(host_page(services, _account(request), name))
 
 
 @router.get("/live")
-async def follow_fleet(request: Request, services: Services) -> Response:
+async def follow_fleet(request: Request, services: Services, sort: Sort = "headroom", page: PageNumber = 1) -> Response:
     """Server-sent events: `changed`, whenever a host of the fleet has changed."""
     _need_extra()
-    from pinfold.api.ui.pages import fleet_mark
+    from pinfold.api.ui.fleet import FleetQuery, fleet_mark
 
-    return _stream(services, _name(request), partial(fleet_mark, services))
+    return _stream(services, _name(request), partial(fleet_mark, services, FleetQuery(sort=sort, page=page)))
 
 
 @router.get("/hosts/{name}/live")
 async def follow_host(name: str, request: Request, services: Services) -> Response:
     """Server-sent events: `changed`, whenever the host has changed."""
     _need_extra()
-    from pinfold.api.ui.pages import host_mark
+    from pinfold.api.ui.host import host_mark
 
     host = await run_in_threadpool(find, services, name)
     return _stream(services, _name(request), partial(host_mark, services, host))
@@ -86,7 +87,7 @@ async def follow_host(name: str, request: Request, services: Services) -> Respon
 async def ask_for_password() -> HTMLResponse:
     """The form that asks for name and password."""
     _need_extra()
-    from pinfold.api.ui.pages import sign_in_page
+    from pinfold.api.ui.render import sign_in_page
 
     return _page(sign_in_page())
 
@@ -95,7 +96,7 @@ async def ask_for_password() -> HTMLResponse:
 async def sign_in(request: Request, services: Services) -> Response:
     """Check name and password, and begin a session. The form must come from a page of this service."""
     _need_extra()
-    from pinfold.api.ui.pages import sign_in_page
+    from pinfold.api.ui.render import sign_in_page
 
     if services.checks is None:
         return RedirectResponse("/ui", 303)
@@ -187,9 +188,13 @@ def _credentials(form: bytes) -> tuple[str, str]:
     return fields.get("name", [""])[0], fields.get("password", [""])[0]
 
 
-def _name(request: Request) -> str:
+def _account(request: Request) -> Account:
     account: Account = request.scope["state"]["account"]
-    return account.name
+    return account
+
+
+def _name(request: Request) -> str:
+    return _account(request).name
 
 
 def _static(name: str) -> str:

@@ -1,0 +1,265 @@
+"""The fleet page: every host in an order, what to look at first, and where the next guest would go.
+
+Hosts come from the scheduler's index, which is at the store's revisions already, so that a page reads no ledger. Loads come from the agents
+of the hosts that the page shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from markupsafe import Markup
+from msgspec import Struct
+
+from pinfold.api.dependencies import ApiServices
+from pinfold.api.ui.render import render
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift import Severity
+from pinfold.core.errors import PinfoldError
+from pinfold.core.fit.capacity import HostCapacity
+from pinfold.core.host_map import Observed, host_map
+from pinfold.core.identity import GuestId, HostId
+from pinfold.core.load import HostLoad, Load, starving
+from pinfold.core.overhead import capacity_millicpu
+from pinfold.core.request.compile import compile_request
+from pinfold.core.request.model import Flavor
+from pinfold.drawing.strip import in_words, strip_svg
+from pinfold.drawing.svg import small_svg
+from pinfold.scheduler.index import Entry
+from pinfold.scheduler.model import HostSearch
+from pinfold.store import findings, flavors, guests, hosts
+from pinfold.store.guests import GuestFilter
+
+PAGE: Final = 50
+"""The most hosts on one page of the fleet."""
+TIGHT: Final = 0.1
+"""A pool with a smaller free share is nearly full."""
+_MOST_FOUND: Final = 50
+_MOST_NAMED: Final = 5
+_MOST_PLACES: Final = 3
+_ANY: Final = Flavor(
+    name="4 pinned vCPUs, share",
+    vcpus=4,
+    memory_mib=1,
+    disk_gib=0,
+    extra_specs=(("hw:cpu_policy", "dedicated"), ("hw:emulator_threads_policy", "share")),
+)
+"""What is asked for where no flavor has 4 vCPUs."""
+
+
+class HostRow(Struct, frozen=True, kw_only=True):
+    """One host. `headroom` is the free share of its overhead pool, None without a pool. `drift` is None if nobody has looked.
+
+    `slots` are the guests of the chosen flavor that fit, `stranded` the free dedicated pCPUs that no guest of it can use. `score` is 100
+    for a host that needs nobody's attention.
+    """
+
+    id: HostId
+    name: str
+    state: str
+    dedicated: int
+    dedicated_free: int
+    booked: int
+    capacity: int
+    headroom: float | None
+    guests: int
+    drift: int | None
+    slots: int
+    stranded: int
+    score: int
+    advice: str
+    entry: Entry
+
+
+ORDERS: Final[dict[str, tuple[str, Callable[[HostRow], Any]]]] = {
+    "headroom": ("least overhead headroom first", lambda row: (2.0 if row.headroom is None else row.headroom, row.name)),
+    "score": ("lowest score first", lambda row: (row.score, row.name)),
+    "drift": ("most drift first", lambda row: (-(row.drift or 0), row.name)),
+    "fragmentation": ("most stranded pCPUs first", lambda row: (-row.stranded, row.name)),
+    "slots": ("most room for the flavor first", lambda row: (-row.slots, row.name)),
+    "free": ("fewest free dedicated pCPUs first", lambda row: (row.dedicated_free, row.name)),
+    "name": ("by name", lambda row: (row.name,)),
+}
+
+
+class FleetQuery(Struct, frozen=True, kw_only=True):
+    """What the page's address asks for."""
+
+    sort: str = "headroom"
+    guest: str = ""
+    flavor: str = ""
+    page: int = 1
+
+    def path(self, **changes: Any) -> str:
+        """The address of the page with other values."""
+        values = {"sort": self.sort, "flavor": self.flavor, "guest": self.guest, "page": self.page} | changes
+        return "/ui?" + urlencode({key: value for key, value in values.items() if value not in ("", 1)})
+
+
+def fleet_page(services: ApiServices, account: str, query: FleetQuery) -> str:
+    """Every host in an order, a page of them at once, and the guests whose names hold a text."""
+    with services.database.read() as connection:
+        known = {one.flavor.name: one.flavor for one in flavors.all(connection)}
+        astray = findings.page(connection, limit=_MOST_NAMED + 1, severity=Severity.DRIFT)
+    flavor = known.get(query.flavor) or _usual(known.values())
+    rows = host_rows(services, flavor, query.sort)
+    pages = max(1, -(-len(rows) // PAGE))
+    query = _within(query, pages)
+    shown_rows = rows[(query.page - 1) * PAGE : query.page * PAGE]
+    loads = services.samples.lately(services.database, services.fleet.hosts, [row.id for row in shown_rows if row.state != "silent"])
+    hungry = [(row, one) for row in shown_rows if row.id in loads for one in starving(loads[row.id], row.entry.state.ledger.claims)]
+    return render(
+        "fleet.html",
+        account=account,
+        live=query.path().replace("/ui?", "/ui/live?", 1),
+        query=query,
+        rows=[_drawn(row, loads.get(row.id)) for row in shown_rows],
+        hosts=len(rows),
+        astray=[(one.host, one.finding) for one in astray[:_MOST_NAMED] if one.finding is not None],
+        more_astray=sum(row.drift or 0 for row in rows) - min(_MOST_NAMED, len(astray)),
+        tight=[row for row in rows if row.headroom is not None and row.headroom < TIGHT][:_MOST_NAMED],
+        silent=[row for row in rows if row.state == "silent"][:_MOST_NAMED],
+        hungry=hungry[:_MOST_NAMED],
+        measured=len(loads),
+        flavor=flavor.name,
+        flavors=sorted({*known, flavor.name}),
+        places=_next(services, flavor),
+        orders={key: words for key, (words, _) in ORDERS.items()},
+        found=_found(services, query.guest, {row.id: row.name for row in rows}),
+        pages=pages,
+    )
+
+
+def fleet_mark(services: ApiServices, query: FleetQuery) -> str:
+    """A text that changes when a host of the fleet changes, or what is known of the loads of those that a page shows."""
+    with services.database.read() as connection:
+        drift = tuple(sorted(findings.drift_of_hosts(connection).items()))
+        marks = hosts.marks(connection)
+    loads = services.samples.lately(services.database, services.fleet.hosts, shown_hosts(services, query))
+    return str(hash((marks, drift, tuple(sorted((host, load.ended) for host, load in loads.items())))))
+
+
+def shown_hosts(services: ApiServices, query: FleetQuery) -> tuple[HostId, ...]:
+    """The hosts of that page that are up."""
+    rows = host_rows(services, _ANY, query.sort if query.sort in ("headroom", "drift", "free", "name") else "headroom")
+    return tuple(row.id for row in rows[(query.page - 1) * PAGE : query.page * PAGE] if row.state != "silent")
+
+
+def host_rows(services: ApiServices, flavor: Flavor, sort: str) -> list[HostRow]:
+    """Every host, in that order."""
+    scheduler = services.fleet.scheduler
+    left = {host.host: host for host in scheduler.capacity((flavor,)).hosts}
+    entries = scheduler.index.look(lambda view: tuple(view.entries))
+    with services.database.read() as connection:
+        drift = findings.drift_of_hosts(connection)
+    rows = [_row(entry, left.get(entry.name), drift.get(entry.id)) for entry in entries]
+    return sorted(rows, key=ORDERS[sort if sort in ORDERS else "headroom"][1])
+
+
+def _row(entry: Entry, left: HostCapacity | None, drift: int | None) -> HostRow:
+    state = entry.state
+    held = CpuSet.union((*(one.fit.taken for one in state.ledger.claims), *(one.cpus for one in state.ledger.foreign)))
+    booked = sum(claim.fit.overhead_millicpu for claim in state.ledger.claims)
+    capacity = capacity_millicpu(state.pools, state.limits)
+    headroom = (capacity - booked) / capacity if capacity else None
+    free = len(state.pools.dedicated - held)
+    words = state_of(entry)
+    stranded = sum(one.pcpus for one in left.stranded) if left is not None else 0
+    return HostRow(
+        id=entry.id,
+        name=entry.name,
+        state=words,
+        dedicated=len(state.pools.dedicated),
+        dedicated_free=free,
+        booked=booked,
+        capacity=capacity,
+        headroom=headroom,
+        guests=len({claim.guest for claim in state.ledger.claims}),
+        drift=drift,
+        slots=left.flavors[0].slots if left is not None and left.flavors else 0,
+        stranded=stranded,
+        score=score(words, headroom, drift, stranded / free if free else 0.0),
+        advice=advice(words, headroom, free, drift, stranded),
+        entry=entry,
+    )
+
+
+def score(state: str, headroom: float | None, drift: int | None, stranded: float) -> int:
+    """100 for a host that needs nobody's attention; less for drift, for a nearly full overhead pool, and for stranded pCPUs.
+
+    >>> score("up", 0.5, 0, 0.0), score("up", 0.05, 0, 0.0), score("up", 0.5, 2, 1.0), score("silent", 0.5, 0, 0.0)
+    (100, 70, 60, 0)
+    """
+    if state in ("silent", "fenced"):
+        return 0
+    missing = 0.0 if headroom is None else max(0.0, 0.2 - headroom) / 0.2
+    lost = 40.0 * missing + min(40.0, 10.0 * (drift or 0)) + 20.0 * stranded
+    return round(100 - lost)
+
+
+def advice(state: str, headroom: float | None, free: int, drift: int | None, stranded: int) -> str:
+    """One sentence about a host: the first thing that an operator would do something about."""
+    if state in ("silent", "fenced"):
+        return "What runs there is not known."
+    if drift:
+        return "Repair the drift first."
+    if headroom is not None and headroom < TIGHT:
+        return "The overhead pool is nearly booked: enlarge it, or place share guests elsewhere."
+    if not free:
+        return "No dedicated pCPU is free."
+    if stranded == free:
+        return "No guest of the flavor fits, although pCPUs are free: look at what it lacks with pinfold fit."
+    return "It takes more guests." if state == "up" else "It takes no new guests while it is disabled."
+
+
+def state_of(host: Any) -> str:
+    """The state of a host in one word."""
+    if host.fenced:
+        return "fenced"
+    if not host.up:
+        return "silent"
+    return "disabled" if host.disabled else "up"
+
+
+def _drawn(row: HostRow, load: HostLoad | None) -> tuple[HostRow, Markup, Markup, str]:
+    """A row with its small map, the strip of its overhead pool, and the load of that pool in words."""
+    pool = None if load is None else load.pools.get("overhead", Load())
+    picture = small_svg(host_map(row.entry.state, Observed(names={})))
+    strip = strip_svg(booked=row.booked, total=row.capacity, measured=pool) if row.headroom is not None else ""
+    return row, Markup(picture), Markup(strip), "" if pool is None else in_words(pool)  # noqa: S704
+
+
+def _usual(known: Any) -> Flavor:
+    """The flavor of 4 vCPUs that comes first by name, else one that is not stored."""
+    return min((flavor for flavor in known if flavor.vcpus == 4), key=lambda flavor: flavor.name, default=_ANY)
+
+
+def _within(query: FleetQuery, pages: int) -> FleetQuery:
+    sort = query.sort if query.sort in ORDERS else "headroom"
+    return FleetQuery(sort=sort, guest=query.guest, flavor=query.flavor, page=min(max(query.page, 1), pages))
+
+
+def _next(services: ApiServices, flavor: Flavor) -> tuple[tuple[tuple[str, str], ...], str]:
+    """`(host, pCPUs)` of the best places for the next guest of a flavor, the best first, and what the nearest host lacks if there is none.
+
+    The scheduler chooses among its best by the guest's id, so that several API processes do not want the same host.
+    """
+    try:
+        found = services.fleet.scheduler.preview(HostSearch(guest=GuestId(""), request=compile_request(flavor)))
+    except PinfoldError as error:
+        return (), str(error)
+    if found.candidates:
+        return tuple((one.name, str(one.fit.taken or one.fit.floating)) for one in found.candidates[:_MOST_PLACES]), ""
+    nearest = min(found.refusals, key=lambda one: (len(one.no_fit.reasons), one.name), default=None)
+    return (), "there is no host" if nearest is None else f"{nearest.name}: {nearest.no_fit.sentence()}"
+
+
+def _found(services: ApiServices, text: str, names: Mapping[HostId, str]) -> Sequence[tuple[str, str, str, str | None]]:
+    """`(id, name, state, host)` of the guests whose names hold a text."""
+    if not text:
+        return ()
+    with services.database.read() as connection:
+        found = guests.page(connection, GuestFilter(name=lambda name: text.lower() in name.lower()), limit=_MOST_FOUND)
+    return [(one.id, one.name, one.observed.value, names.get(one.host) if one.host else None) for one in found]

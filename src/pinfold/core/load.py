@@ -1,0 +1,159 @@
+"""`HostLoad`: how a host's pCPUs, pools and guests worked and waited lately, and which guests starve and who runs instead. Pure.
+
+It is made of the last samples of a `HostHistory`. Amounts are means in millicpu, None where nothing is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from msgspec import Struct
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.history import GuestHistory, HostHistory, PcpuHistory, PoolHistory, Series, mean, since
+from pinfold.core.host import Claim
+from pinfold.core.identity import GuestId
+from pinfold.core.overhead import OVERHEAD_CLASSES, ThreadClass
+from pinfold.core.plural import pcpus
+
+LATELY_SECONDS: Final = 60.0
+"""The time over which the means are taken."""
+STARVING_MILLICPU: Final = 100
+"""Threads that wait longer than this starve: a tenth of the time, for one thread."""
+_MOST_RUNNERS: Final = 3
+_LEAST_RUNNER: Final = 30
+"""Who worked less, in millicpu, is not named as one who ran instead."""
+
+
+class Load(Struct, frozen=True, kw_only=True):
+    """What something worked and waited. `others` is what others ran on its pCPUs, None where it has none alone."""
+
+    work: int | None = None
+    wait: int | None = None
+    others: int | None = None
+
+
+class HostLoad(Struct, frozen=True, kw_only=True):
+    """One host lately. `ended` is when the last sample ended, in seconds since the epoch.
+
+    `guests` has two loads of each guest id: its vCPUs, and its overhead threads of all classes. `names` are the guests' names.
+    """
+
+    ended: float
+    pcpus: Mapping[int, Load]
+    pools: Mapping[str, Load]
+    guests: Mapping[str, tuple[Load, Load]]
+    names: Mapping[str, str]
+
+
+class Starving(Struct, frozen=True, kw_only=True):
+    """Threads of a guest that wait for a pCPU: its vCPUs, or its overhead threads. `where` are the pCPUs that they may use.
+
+    `runners` are `(guest's name, millicpu)` of those that ran there most, and `strangers` is what ran there that is no guest's.
+    """
+
+    guest: str
+    name: str
+    vcpus: bool
+    where: CpuSet
+    wait: int
+    runners: tuple[tuple[str, int], ...]
+    strangers: int | None = None
+
+    def sentence(self) -> str:
+        """What an operator wants to know.
+
+        >>> Starving(
+        ...     guest="1", name="web", vcpus=False, where=CpuSet({0, 1}), wait=620, runners=(("noisy", 1400),), strangers=None
+        ... ).sentence()
+        'the emulator threads of web waited 62 % of the last minute; on pCPUs 0-1 ran instead: noisy (140 % of one pCPU)'
+        """
+        what = "vCPUs" if self.vcpus else "emulator threads"
+        ran = [f"{name} ({share(millicpu)} of one pCPU)" for name, millicpu in self.runners]
+        ran += [f"processes of no guest ({share(self.strangers)})"] if self.strangers else []
+        instead = f"on {pcpus(str(self.where))} ran instead: {', '.join(ran)}" if ran else "who ran instead is not known"
+        return f"the {what} of {self.name} waited {share(self.wait)} of the last minute; {instead}"
+
+
+def share(millicpu: int) -> str:
+    """An amount in per cent of one pCPU.
+
+    >>> share(620), share(4)
+    ('62 %', '0 %')
+    """
+    return f"{round(millicpu / 10)} %"
+
+
+def lately(history: HostHistory) -> HostLoad | None:
+    """The last minute of a history, None if it has no sample."""
+    if not history.ends:
+        return None
+    last = since(history, LATELY_SECONDS)
+    names: dict[str, str] = {}
+    by_guest: dict[str, list[GuestHistory]] = {}
+    for row in last.guests:
+        names[row.guest] = row.name
+        by_guest.setdefault(row.guest, []).append(row)
+    return HostLoad(
+        ended=last.ends[-1],
+        pcpus={row.pcpu: _load(row, row.others_millicpu, last.seconds) for row in last.pcpus},
+        pools={row.pool: _load(row, (), last.seconds) for row in last.pools},
+        guests={guest: _of_guest(rows, last.seconds) for guest, rows in by_guest.items()},
+        names=names,
+    )
+
+
+def starving(load: HostLoad, claims: Iterable[Claim]) -> tuple[Starving, ...]:
+    """The guests with a claim whose threads starve, those that wait longest first."""
+    places = {claim.guest: (claim.fit.pinned | claim.fit.floating, claim.fit.emulator) for claim in claims}
+    found = []
+    for guest, (vcpus, overhead) in places.items():
+        for kind, (where, one) in enumerate(zip((vcpus, overhead), load.guests.get(guest, ()), strict=False)):
+            if (one.wait or 0) > STARVING_MILLICPU:
+                found.append(
+                    Starving(
+                        guest=guest,
+                        name=load.names[guest],
+                        vcpus=kind == 0,
+                        where=where,
+                        wait=one.wait or 0,
+                        runners=_runners(load, places, guest, where),
+                        strangers=one.others,
+                    )
+                )
+    return tuple(sorted(found, key=lambda one: (-one.wait, one.name, one.guest, one.vcpus)))
+
+
+def _runners(load: HostLoad, places: Mapping[GuestId, tuple[CpuSet, CpuSet]], guest: GuestId, where: CpuSet) -> tuple[tuple[str, int], ...]:
+    """The other guests whose threads may use some of these pCPUs, by what these threads worked."""
+    ran: dict[GuestId, int] = {}
+    for other, sets in places.items():
+        for cpus, one in zip(sets, load.guests.get(other, ()), strict=False):
+            if other != guest and cpus & where and (one.work or 0) >= _LEAST_RUNNER:
+                ran[other] = ran.get(other, 0) + (one.work or 0)
+    ordered = sorted(ran.items(), key=lambda each: (-each[1], load.names[each[0]]))
+    return tuple((load.names[other], work) for other, work in ordered[:_MOST_RUNNERS])
+
+
+def _of_guest(rows: Iterable[GuestHistory], seconds: tuple[float, ...]) -> tuple[Load, Load]:
+    """The loads of a guest's vCPUs and of its overhead threads."""
+    vcpus, overhead = Load(), Load()
+    for row in rows:
+        if row.thread_class is ThreadClass.VCPU:
+            vcpus = _load(row, row.others_millicpu, seconds)
+        elif row.thread_class in OVERHEAD_CLASSES:
+            one = _load(row, row.others_millicpu, seconds)
+            work, wait, others = overhead.work, overhead.wait, overhead.others
+            overhead = Load(work=_sum(work, one.work), wait=_sum(wait, one.wait), others=_sum(others, one.others))
+    return vcpus, overhead
+
+
+def _load(row: PcpuHistory | GuestHistory | PoolHistory, others: Series, seconds: tuple[float, ...]) -> Load:
+    return Load(
+        work=mean(row.work_millicpu, seconds), wait=mean(row.wait_millicpu, seconds), others=mean(others, seconds) if others else None
+    )
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one if other is None else one + other
