@@ -12,6 +12,7 @@ from docs.bounds_page import limits
 from docs.check_page import checks
 from docs.command_page import commands
 from docs.form_page import forms
+from docs.network_page import networks
 from docs.pages import configuration, extra_specs, findings, reasons
 from docs.policy_page import policies
 from docs.service_page import metrics, placement, routes
@@ -35,6 +36,7 @@ def pages() -> dict[str, str]:
         "placement.md": placement(),
         "metrics.md": metrics(),
         "limits.md": limits(),
+        "networks.md": networks(),
     }
     return {name: _NOTE + text for name, text in made.items()}
 

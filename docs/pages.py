@@ -55,6 +55,7 @@ _REASONS = {
     ReasonCode.CELL_COMBINATION: "Each guest cell fits somewhere, but not all of them at once.",
     ReasonCode.MISSING_TRAIT: "`trait:NAME=required`.",
     ReasonCode.FORBIDDEN_TRAIT: "`trait:NAME=forbidden`.",
+    ReasonCode.MISSING_NETWORK: "The server is to be on a network that the networks file of the host does not name.",
     ReasonCode.AGGREGATE: "The host was taken out of its aggregate in Placement while the request was on its way.",
     ReasonCode.DISK: "Disk after reserve and ratio.",
     ReasonCode.HOST_DOWN: "The host's agent has been silent for longer than its lease.",
@@ -162,6 +163,7 @@ def _sentence(reason: ReasonCode) -> str:
         ReasonCode.GUEST_CELL: "0",
         ReasonCode.MISSING_TRAIT: "HW_CPU_HYPERTHREADING",
         ReasonCode.FORBIDDEN_TRAIT: "HW_CPU_HYPERTHREADING",
+        ReasonCode.MISSING_NETWORK: "lan",
         ReasonCode.PLACEMENT: "its own words",
     }.get(reason, "")
     return Reason(code=reason, kind=Kind.INSUFFICIENT, cell=1, needed=8, available=7, detail=detail).sentence()

@@ -29,6 +29,7 @@ _TITLES = {
     "limits": ("Limits", "Compute."),
     "aggregates": ("Aggregates", "Compute. Each is an aggregate in Placement too."),
     "images": ("Images", "The image API, read-only over the configured directory."),
+    "networks": ("Networks", "The Network API, read-only over [the hosts' networks files](networks.md)."),
     "hosts": ("Hosts", "What Compute has no words for."),
     "placements": ("Placements and fits", "What Compute has no words for."),
     "capacity": ("Capacity", "How many more guests fit; [Capacity](../how-to/count-free-slots.md) explains the numbers."),

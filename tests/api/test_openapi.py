@@ -15,12 +15,15 @@ import schemathesis
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi import checks
+from tests.build.hosts import report
 from tests.rig.databases import placement_file, sqlite_file
 from tests.rig.in_process import Fleet, open_fleet
 from tests.stories.test_key_pairs import KEY
+from tests.stories.test_networks import LAN
 
 from pinfold.accounting.embedded import EmbeddedPlacement, load, unload
 from pinfold.api.app import ROUTERS
@@ -28,6 +31,7 @@ from pinfold.api.openapi import describe
 from pinfold.core.encoding import encode
 from pinfold.core.history import HostHistory
 from pinfold.core.identity import HostId
+from pinfold.core.networks import network_id
 from pinfold.store import history
 
 __all__ = ["placement_file", "sqlite_file"]
@@ -82,16 +86,19 @@ def asked(tmp_path_factory: pytest.TempPathFactory, sqlite_file: Path, placement
     folder = tmp_path_factory.mktemp("openapi")
     shutil.copy(placement_file, folder / "placement.db")
     with open_fleet(folder, sqlite_file, load(EmbeddedPlacement(url=f"sqlite:///{folder}/placement.db"))) as fleet:
-        host = fleet.host("c1").id
+        host = fleet.host("c1", replace(report(), networks=(LAN,))).id
         hidden = {"name": "hidden", "id": "hidden", "vcpus": 1, "ram": 1, "disk": 0, "os-flavor-access:is_public": False}
         fleet.ask("POST", "/flavors", {"flavor": hidden}, status=200)
         group = fleet.ask("POST", "/os-aggregates", {"aggregate": {"name": "a"}}, status=200).json()["aggregate"]["id"]
         server = fleet.create("vm", fleet.flavor("tiny", vcpus=1, hw_cpu_policy="dedicated"), metadata={"a": "b"})
         fleet.obey()
         fleet.ask("POST", "/os-keypairs", {"keypair": {"name": "key", "public_key": KEY}}, status=201)
-        new = fleet.create("new", "tiny", config_drive=True)
+        new = fleet.create("new", "tiny", config_drive=True, networks=[{"uuid": network_id("lan")}])
+        (port,) = fleet.http.get("/network/v2.0/ports").json()["ports"]
         image = fleet.http.get("/image/v2/images").json()["images"][0]["id"]
         known = {"server_id": server, "guest_id": new, "hypervisor_id": host, "service_id": host, "image_id": image, "aggregate_id": group}
+        known |= {"network_id": port["network_id"], "port_id": port["id"], "subnet_id": port["fixed_ips"][0]["subnet_id"]}
+        known |= {"project_id": "pinfold", "alias": "net-mtu"}
         yield Asked(fleet=fleet, known=known | {"flavor_id": "tiny", "name": "c1", "key": "a", "pattern": "c1"})
     unload()
 

@@ -9,6 +9,7 @@ import pytest
 
 from pinfold.core.config_drive import GuestConfig, decoded_user_data, drive_files
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.networks import Port, StaticRange, network_id
 
 GUEST = "00000000-0000-4000-8000-000000000001"
 CONFIG = GuestConfig(
@@ -46,6 +47,33 @@ def test_the_files_are_those_that_openstack_documents() -> None:
         "admin_pass": "hunter2",
     }
     assert {path.split("/")[1] for path in files} == {"latest", "2018-08-27"}
+
+
+def test_interfaces_have_a_static_address_or_ask_by_dhcp() -> None:
+    static = StaticRange(cidr="192.0.2.0/24", first="192.0.2.10", last="192.0.2.20", gateway="192.0.2.1", dns=("192.0.2.1",))
+    lan = Port(id=GUEST, network="lan", mac="02:00:00:00:00:01", mtu=1400, address="192.0.2.10", static=static)
+    dhcp = Port(id=GUEST.replace("1", "2"), network="out", mac="02:00:00:00:00:02")
+    files = dict(drive_files(GUEST, CONFIG, dedicated=(), seed=b"", ports=(lan, dhcp)))
+    assert json.loads(files["openstack/latest/network_data.json"]) == {
+        "links": [
+            {"id": "tap00000000-00", "vif_id": lan.id, "type": "phy", "mtu": 1400, "ethernet_mac_address": lan.mac},
+            {"id": "tap00000000-00", "vif_id": dhcp.id, "type": "phy", "mtu": None, "ethernet_mac_address": dhcp.mac},
+        ],
+        "networks": [
+            {
+                "id": "network0",
+                "link": "tap00000000-00",
+                "network_id": network_id("lan"),
+                "type": "ipv4",
+                "ip_address": "192.0.2.10",
+                "netmask": "255.255.255.0",
+                "routes": [{"network": "0.0.0.0", "netmask": "0.0.0.0", "gateway": "192.0.2.1"}],
+                "services": [{"type": "dns", "address": "192.0.2.1"}],
+            },
+            {"id": "network1", "link": "tap00000000-00", "network_id": network_id("out"), "type": "ipv4_dhcp"},
+        ],
+        "services": [{"type": "dns", "address": "192.0.2.1"}],
+    }
 
 
 def test_what_is_not_given_is_not_there() -> None:

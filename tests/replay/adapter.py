@@ -21,6 +21,7 @@ from tests.replay.recording import Answers
 from tests.replay.still import CONTEXT, PAGES, Still, open_still
 
 from pinfold.agent.client import ServiceClient
+from pinfold.agent.events import HostFacts
 from pinfold.agent.reconcile import LastBoot
 from pinfold.agent.report import guest_report, host_report, thread_report
 from pinfold.agent.wire import PROTOCOL, Absence, GuestReport, Hello
@@ -185,7 +186,8 @@ def agent_messages(host: Any, welcome: Any, orders: Any) -> Answers:
         client = ServiceClient(url, "token")
         driver, settings = Still.read(host), HostSettings(host="h1")
         seen = survey(driver, settings)
-        reported = host_report(seen, frozenset(), strategy=Strategy.SPREAD, disk_gib=100, facts=(("booted", "1"), ("cpu", "x")))
+        facts = HostFacts(host_boot="b", disk_gib=100, facts=(("booted", "1"), ("cpu", "x")))
+        reported = host_report(seen, frozenset(), strategy=Strategy.SPREAD, facts=facts)
         answered = {"welcome": client.hello(Hello(name="h1", report=reported)), "heartbeat": client.heartbeat()}
         told = {name: plain(value) for name, value in answered.items()}
         for number, guest in enumerate(seen.ours):

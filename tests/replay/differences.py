@@ -74,6 +74,20 @@ def _no_pools(orders: Any) -> Any:
     return orders
 
 
+def _no_networks(value: Any) -> Any:
+    """The value without the networks that a host offers, and without the ports of a guest: neither was there."""
+    if isinstance(value, dict):
+        value = {key: one for key, one in value.items() if key not in ("networks", "ports") or one != []}
+    return inside(value, _no_networks)
+
+
+def _no_network_endpoint(answer: Any) -> Any:
+    """The clouds.yaml without the address of the Network API."""
+    lines = answer["out"]["clouds.yaml"].splitlines(keepends=True)
+    answer["out"]["clouds.yaml"] = "".join(line for line in lines if "network_endpoint_override" not in line)
+    return answer
+
+
 def _no_config_drives(orders: Any) -> Any:
     for order in orders["orders"]:
         del order["config_drive"]
@@ -119,10 +133,12 @@ def _whole_pool(value: Any) -> Any:
 
 
 def _older_options(value: Any) -> Any:
-    """The sample without the options of which hosts guests go to and of whose guests an agent repairs, and with the older help."""
-    new = ("host_strategy", "repair")
+    """The sample without the options of which hosts guests go to, of whose guests an agent repairs and of the networks, and with the older
+    help.
+    """
+    new = (("scheduler", "host_strategy"), ("pinfold_agent", "repair"), ("networks", "file"))
     if isinstance(value, list):
-        value = [one for one in value if not (isinstance(one, dict) and one.get("name") in new)]
+        value = [one for one in value if not (isinstance(one, dict) and (one.get("group"), one.get("name")) in new)]
     elif isinstance(value, str):
         return value.replace(" An agent takes over changes of the three sets at SIGHUP.", "")
     return inside(value, _older_options)
@@ -254,6 +270,17 @@ DIFFERENCES: tuple[Difference, ...] = (
     ),
     Difference(family="messages", cases="read orders", reason="the service may order pools and ask for samples", undo=_no_pools),
     Difference(family="messages", cases="read orders", reason="a guest may have a config drive", undo=_no_config_drives),
+    *(
+        Difference(family=family, cases=cases, reason="a host offers networks, and a guest has ports on them", undo=_no_networks)
+        for family, cases in (
+            ("story", "* PUT /agent/v1/host"),
+            ("messages", "*"),
+            ("messages-read", "*"),
+            ("sqlite-read", "host *"),
+            ("postgresql-read", "host *"),
+        )
+    ),
+    Difference(family="documents", cases="*: config clouds *", reason="the service has a Network API", undo=_no_network_endpoint),
     Difference(family="messages", cases="read orders", reason=_NAMED, undo=_orders_1),
     Difference(family="story", cases="* GET /compute/v2.1/limits", reason="accounts have key pairs", undo=_no_key_pairs),
     Difference(family="story", reason="a server boots an image", undo=_no_image),
@@ -276,7 +303,7 @@ DIFFERENCES: tuple[Difference, ...] = (
     Difference(
         family="documents",
         cases="*: config sample --json",
-        reason="an operator chooses which hosts guests go to, and whether an agent repairs; pools change at SIGHUP",
+        reason="an operator chooses which hosts guests go to, whether an agent repairs, and networks; pools change at SIGHUP",
         undo=_older_options,
     ),
     *(

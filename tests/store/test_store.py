@@ -22,6 +22,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
 from pinfold.core.host import Foreign
 from pinfold.core.identity import ClaimId
+from pinfold.core.networks import HostNetwork, NetworkKind
 from pinfold.core.request.model import Flavor
 from pinfold.store import aggregates, flavors, guests, hosts
 from pinfold.store.database import Database, tell, upgrade
@@ -89,6 +90,7 @@ def test_every_part_of_a_report_counts_in_its_digest(database: Database) -> None
         structs.replace(first, strategy=next(one for one in type(first.strategy) if one is not first.strategy)),
         structs.replace(first, disk_gib=77),
         structs.replace(first, facts=(("agent", "2"),)),
+        structs.replace(first, networks=(HostNetwork(name="lan", kind=NetworkKind.USER),)),
     )
     digests = []
     for told in (first, *others, first):

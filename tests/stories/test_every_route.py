@@ -56,6 +56,10 @@ GET /identity/v3/
 GET /image
 GET /image/
 GET /image/versions
+GET /network
+GET /network/
+GET /network/v2.0
+GET /network/v2.0/
 GET /placement
 GET /placement/
 GET /ui/live.js
@@ -96,6 +100,18 @@ GET /image/v2/images/{image_id}
 GET /image/v2/images/{image_id}/file
 GET /image/v2/images/{image_id}/members
 GET /metrics
+GET /network/v2.0/extensions
+GET /network/v2.0/extensions/{alias}
+GET /network/v2.0/networks
+GET /network/v2.0/networks/{network_id}
+GET /network/v2.0/ports
+GET /network/v2.0/ports/{port_id}
+GET /network/v2.0/quotas/{project_id}
+GET /network/v2.0/quotas/{project_id}/default
+GET /network/v2.0/security-groups
+GET /network/v2.0/subnets
+GET /network/v2.0/subnets/{subnet_id}
+GET /network/v2.0/{rest:path}
 GET HEAD /openapi.json
 GET /placement/allocation_candidates
 GET /placement/allocations/{consumer_uuid}
@@ -149,6 +165,7 @@ POST /compute/v2.1/servers/{server_id}/action
 POST PUT /compute/v2.1/servers/{server_id}/metadata
 DELETE PUT /compute/v2.1/servers/{server_id}/metadata/{key}
 DELETE PATCH POST PUT /image/v2/{rest:path}
+DELETE PATCH POST PUT /network/v2.0/{rest:path}
 POST /placement/allocations
 DELETE PUT /placement/allocations/{consumer_uuid}
 POST /placement/reshaper

@@ -22,7 +22,7 @@ def fetched_drive(service: ServiceClient, order: GuestOrder) -> bytes:
     """
     config = service.config(order.guest)
     dedicated = tuple(order.request.dedicated)
-    return iso_image(drive_files(order.guest, config, dedicated=dedicated, seed=os.urandom(_SEED_BYTES)))
+    return iso_image(drive_files(order.guest, config, dedicated=dedicated, seed=os.urandom(_SEED_BYTES), ports=order.ports))
 
 
 def iso_image(content: tuple[tuple[str, bytes], ...]) -> bytes:

@@ -14,6 +14,7 @@ from pinfold.agent.story import Stories
 from pinfold.agent.wire import GuestReport, ThreadReport, Welcome
 from pinfold.core.drift import Finding
 from pinfold.core.drift.written import FindingsReport
+from pinfold.core.networks import HostNetwork
 from pinfold.core.options import Option
 from pinfold.core.pools import PoolConfig, PoolOrder
 from pinfold.core.repairs import Drifted
@@ -24,10 +25,11 @@ from pinfold.store.records import Pairs
 
 
 class HostFacts(Struct, frozen=True, kw_only=True):
-    """What the process knows about its host beyond the survey: the boot id, the size of the disk, and facts for people."""
+    """What the process knows about its host beyond the survey: the boot id, the size of the disk, the networks, and facts for people."""
 
     host_boot: str
     disk_gib: int | None = None
+    networks: tuple[HostNetwork, ...] = ()
     facts: Pairs = ()
 
 

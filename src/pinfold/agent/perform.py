@@ -11,6 +11,7 @@ from pinfold.agent.client import ServiceClient
 from pinfold.agent.config_drive import fetched_drive
 from pinfold.agent.events import Outcome
 from pinfold.agent.images import boot_of
+from pinfold.agent.interfaces import interfaces_of
 from pinfold.agent.reconcile import Act, Task
 from pinfold.agent.wire import GuestOrder, shorten_failure
 from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, PinfoldError
@@ -94,7 +95,8 @@ class Performer:
             if order.config_drive:
                 boot = replace(boot, config_drive=str(disk.drive_path(self._settings, order.guest)))
             drive = fetched_drive(self._service, order) if order.config_drive and not again else None
-            spec = GuestSpec(name=f"instance-{order.guest}", request=order.request, record=record, boot=boot)
+            interfaces = interfaces_of(order.ports, self._settings.networks)
+            spec = GuestSpec(name=f"instance-{order.guest}", request=order.request, record=record, boot=boot, interfaces=interfaces)
             start(self._driver, self._settings, spec, again=again, drive=drive)
         except _FAILED as error:
             return self._failed(order, error, ran)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pinfold.agent.events import HostFacts
 from pinfold.agent.reconcile import LastBoot, Memory, PresentGuest
 from pinfold.agent.wire import GuestReport, Orders, ThreadReport
 from pinfold.core.drift import seen_thread
@@ -12,7 +13,7 @@ from pinfold.core.host import Foreign, ForeignMemory
 from pinfold.drivers.port import GuestState, HostGuest
 from pinfold.host.survey import Survey
 from pinfold.host.verify import Verdict, record_of
-from pinfold.store.records import Desired, HostReport, Observed, Pairs
+from pinfold.store.records import Desired, HostReport, Observed
 
 _OBSERVED: Final = {
     GuestState.RUNNING: Observed.RUNNING,
@@ -31,7 +32,7 @@ def present_guests(guests: tuple[HostGuest, ...], owner: str) -> tuple[PresentGu
     )
 
 
-def host_report(seen: Survey, ordered: frozenset[str], *, strategy: Strategy, disk_gib: int | None, facts: Pairs) -> HostReport:
+def host_report(seen: Survey, ordered: frozenset[str], *, strategy: Strategy, facts: HostFacts) -> HostReport:
     """The host's report for the service. `ordered` are the guests with an order; every other guest counts as foreign, ours or not."""
     strangers = [_stranger(guest) for guest in seen.ours if guest.id not in ordered]
     foreign = tuple(sorted((*seen.state.ledger.foreign, *filter(None, strangers)), key=lambda other: other.name))
@@ -41,8 +42,9 @@ def host_report(seen: Survey, ordered: frozenset[str], *, strategy: Strategy, di
         limits=seen.state.limits,
         foreign=tuple(other for other in foreign if other.cpus or other.pages or other.memory_mib),
         strategy=strategy,
-        disk_gib=disk_gib,
-        facts=facts,
+        disk_gib=facts.disk_gib,
+        facts=facts.facts,
+        networks=facts.networks,
     )
 
 

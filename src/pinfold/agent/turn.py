@@ -80,8 +80,8 @@ def speak(draft: Draft) -> None:
         begin(draft)  # the lease has run out during the look
         return
     trouble = draft.state.troubles.get(ORDERED)
-    facts = turn.facts.facts if trouble is None else (*turn.facts.facts, (POOLS_REFUSED, trouble))
-    report = host_report(draft.seen, turn.ordered, strategy=rules.strategy, disk_gib=turn.facts.disk_gib, facts=facts)
+    facts = turn.facts if trouble is None else replace(turn.facts, facts=(*turn.facts.facts, (POOLS_REFUSED, trouble)))
+    report = host_report(draft.seen, turn.ordered, strategy=rules.strategy, facts=facts)
     if report != lease.reported:
         draft.change(lease=send(lease, Message(at=draft.now, report=report, in_turn=True)))
         draft.do(SendReport(report=report))

@@ -24,6 +24,7 @@ from msgspec import Meta, Struct
 from pinfold.core.bounds import ClaimUuid, Name, Revision, Uuid
 from pinfold.core.drift import SeenThread
 from pinfold.core.history import HistoryQuestion
+from pinfold.core.networks import Ports
 from pinfold.core.pools import PoolOrder
 from pinfold.core.request.model import GuestRequest
 from pinfold.store.records import Desired, HostReport, Observed, Tombstone, WrittenClaim
@@ -82,7 +83,8 @@ class GuestOrder(Struct, frozen=True, kw_only=True):
 
     `config_drive` says that the guest has one; what a new guest's drive holds is asked for by `GET /agent/v1/guests/GUEST/config`.
     `boot` is the wanted boot: it counts the starts that a user asked for, 1 for the create, plus 1 for each later start and reboot.
-    `booted` is the last one that the agent reported, 0 for none. A `hard` boot does not ask the guest to shut down.
+    `booted` is the last one that the agent reported, 0 for none. A `hard` boot does not ask the guest to shut down. `ports` are the guest's
+    interfaces, on networks that the host offers.
     """
 
     guest: Uuid
@@ -96,6 +98,7 @@ class GuestOrder(Struct, frozen=True, kw_only=True):
     booted: Revision = 0
     hard: bool = False
     config_drive: bool = False
+    ports: Ports = ()
 
 
 class Orders(Struct, frozen=True, kw_only=True):

@@ -28,6 +28,7 @@ from pinfold.api.compute.servers import actions, create, listing, metadata, sing
 from pinfold.api.cross_site import JsonPosts, LoopbackHosts
 from pinfold.api.dependencies import ApiServices, Wsgi
 from pinfold.api.image import routes as images
+from pinfold.api.network import routes as networks
 from pinfold.api.openapi import HEALTH, describe
 from pinfold.api.response_schema import closed
 from pinfold.api.shared_response import shared
@@ -51,6 +52,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     key_pairs.router,
     limits.router,
     images.router,
+    networks.router,
     agents.router,
     hosts.router,
     placements.router,

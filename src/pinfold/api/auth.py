@@ -25,6 +25,7 @@ OPEN: Final = frozenset(
         "/healthz",
         *("/compute", "/compute/", "/compute/v2.1", "/compute/v2.1/", "/image", "/image/", "/image/versions"),
         *("/ui/sign-in", "/ui/style.css", "/ui/live.js"),
+        *("/network", "/network/", "/network/v2.0", "/network/v2.0/"),
         *("/identity", "/identity/", "/identity/v3", "/identity/v3/", "/placement", "/placement/"),
     }
 )

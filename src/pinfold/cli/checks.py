@@ -65,7 +65,8 @@ def check_configuration(context: typer.Context, files: Sequence[str], uri: str |
     if configuration is None:
         return CheckResult(files=found, warnings=tuple(warnings), host=_unusable(found), errors=tuple(errors))
     flavors_wrong, flavors_odd = _flavors(configuration)
-    errors, warnings = [*errors, *flavors_wrong], [*warnings, *flavors_odd, *image_problems(Path(configuration.settings.images_dir))]
+    errors = [*errors, *flavors_wrong, *_networks(configuration)]
+    warnings = [*warnings, *flavors_odd, *image_problems(Path(configuration.settings.images_dir))]
     if uri:
         configuration = replace(configuration, settings=structs.replace(configuration.settings, uri=uri))
     locality = configuration.settings.limits.locality
@@ -112,6 +113,19 @@ def _flavors(configuration: Configuration) -> tuple[list[str], list[str]]:
     if configuration.flavors_named:
         return [], [f"flavors file {file} ([pinfold] flavors_file) is not there: no command takes a flavor by its name"]
     return [], []
+
+
+def _networks(configuration: Configuration) -> list[str]:
+    """What is wrong with the networks file; nothing for a host without one."""
+    from pinfold.config.networks import read_networks
+
+    if not configuration.networks_named and not os.path.lexists(configuration.networks_file):
+        return []
+    try:
+        read_networks(configuration.networks_file)
+    except InvalidRequest as error:
+        return [str(error)]
+    return []
 
 
 def image_problems(directory: Path) -> list[str]:

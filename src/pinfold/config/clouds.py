@@ -27,6 +27,7 @@ def clouds_yaml(
         identity_endpoint_override: "http://127.0.0.1:8774/identity/v3"
         compute_endpoint_override: "http://127.0.0.1:8774/compute/v2.1"
         image_endpoint_override: "http://127.0.0.1:8774/image"
+        network_endpoint_override: "http://127.0.0.1:8774/network"
         placement_endpoint_override: "http://127.0.0.1:8774/placement"
         compute_default_microversion: "2.96"
     """
@@ -42,6 +43,7 @@ def clouds_yaml(
         f"    identity_endpoint_override: {_quoted(f'{url}/identity/v3')}",
         f"    compute_endpoint_override: {_quoted(f'{url}/compute/v2.1')}",
         f"    image_endpoint_override: {_quoted(f'{url}/image')}",
+        f"    network_endpoint_override: {_quoted(f'{url}/network')}",
         *([f"    placement_endpoint_override: {_quoted(there)}"] if there else []),
         '    compute_default_microversion: "2.96"',
     ]

@@ -6,10 +6,13 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
+from msgspec import structs
+
 from pinfold.accounting.embedded import EmbeddedPlacement
 from pinfold.accounting.remote import Auth, RemotePlacement
 from pinfold.config.find import find_again
 from pinfold.config.host import host_settings
+from pinfold.config.networks import host_networks
 from pinfold.config.parse import Values, key_of, parse
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.options import Option
@@ -78,7 +81,7 @@ def load_fleet(files: Sequence[str], *, without: Collection[str] = ()) -> FleetS
     Raises `InvalidRequest` naming the file, the key, the value and what is allowed.
     """
     values = parse(files, without=without)
-    host = host_settings(values)
+    host = structs.replace(host_settings(values), networks=host_networks(values))
     return FleetSettings(
         host=host,
         database=values.get("pinfold_database", "connection") or f"sqlite:///{host.state_dir}/pinfold.sqlite",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from pinfold.config.check import misspelled
+from pinfold.config.networks import networks_file
 from pinfold.config.parse import Values, parse, shortened
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
@@ -25,12 +26,15 @@ _UNITS_KIB = {"": 1, "K": 1, "M": 1024, "G": 1024 * 1024, "T": 1024 * 1024 * 102
 class Configuration:
     """The content of the files: the host's settings, the flavors file, and likely mistakes in ignored keys.
 
-    `flavors_named` means that the files name the flavors file. `files` are those that were read, in order; empty if the defaults apply.
+    `flavors_named` and `networks_named` mean that the files name that file. `files` are those that were read, in order; empty if the
+    defaults apply.
     """
 
     settings: HostSettings
     flavors_file: str
+    networks_file: str
     flavors_named: bool = False
+    networks_named: bool = False
     files: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -48,6 +52,8 @@ def load(files: Sequence[str], *, audits: bool = False, without: Collection[str]
         settings=_audited(values, settings) if audits else settings,
         flavors_file=values.path("pinfold", "flavors_file", "/etc/pinfold/flavors.toml"),
         flavors_named=values.given("pinfold", "flavors_file") is not None,
+        networks_file=networks_file(values),
+        networks_named=values.given("networks", "file") is not None,
         files=values.files,
         warnings=misspelled(values.entries),
     )

@@ -169,7 +169,21 @@ _PINFOLD = OptionGroup(
     ),
 )
 
-GROUPS: tuple[OptionGroup, ...] = (_COMPUTE, _DEFAULT, _OVERHEAD, _LIBVIRT, _PINFOLD)
+_NETWORKS = OptionGroup(
+    name="networks",
+    title="The networks that this host offers to servers.",
+    exclusive=True,
+    options=(
+        cfg.StrOpt(
+            "file",
+            metavar=_PATH,
+            sample_default="networks.toml beside the first configuration file",
+            help="The file that names the networks. The agent reads it when it starts. A host without the file offers none.",
+        ),
+    ),
+)
+
+GROUPS: tuple[OptionGroup, ...] = (_COMPUTE, _DEFAULT, _OVERHEAD, _LIBVIRT, _PINFOLD, _NETWORKS)
 
 AUDITED: tuple[OptionGroup, ...] = (
     OptionGroup(

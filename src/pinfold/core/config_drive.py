@@ -12,12 +12,15 @@ from typing import Annotated, Any, Final
 from msgspec import Meta, Struct
 
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.networks import Port, network_id
 
 MOST_USER_DATA: Final = 65_535
 """The most characters of user data in base64, as in Nova."""
 MOST_PASSWORD: Final = 255
 LABEL: Final = "config-2"
 """The label of the file system, by which guests find the drive."""
+_ANY: Final = "0.0.0.0"  # noqa: S104
+"""Address and mask of the default route."""
 VERSIONS: Final = ("2018-08-27", "latest")
 """The versions of the metadata on the drive: the newest that cloud-init looks for, and the name of the newest."""
 
@@ -61,14 +64,15 @@ def decoded_user_data(text: str) -> bytes:
         raise InvalidRequest("user_data is not base64; the client encodes it, or `base64 -w0 FILE` does", key="user_data") from error
 
 
-def drive_files(guest: str, config: GuestConfig, *, dedicated: tuple[int, ...], seed: bytes) -> tuple[tuple[str, bytes], ...]:
-    """The files of a drive, `(path, content)`, ordered by path. `dedicated` are the pinned vCPUs, `seed` is random.
-
-    The guest has no networks that pinfold knows, so the network data is empty.
+def drive_files(
+    guest: str, config: GuestConfig, *, dedicated: tuple[int, ...], seed: bytes, ports: tuple[Port, ...] = ()
+) -> tuple[tuple[str, bytes], ...]:
+    """The files of a drive, `(path, content)`, ordered by path. `dedicated` are the pinned vCPUs, `seed` is random, `ports` are the guest's
+    interfaces.
     """
     files = {
         "meta_data.json": _json(_meta_data(guest, config, dedicated, seed)),
-        "network_data.json": _json({"links": [], "networks": [], "services": []}),
+        "network_data.json": _json(_network_data(ports)),
         "vendor_data.json": _json({}),
     }
     if config.user_data:
@@ -96,6 +100,30 @@ def _meta_data(guest: str, config: GuestConfig, dedicated: tuple[int, ...], seed
     if config.admin_pass:
         found["admin_pass"] = config.admin_pass
     return found
+
+
+def _network_data(ports: tuple[Port, ...]) -> dict[str, Any]:
+    """What cloud-init configures the guest's interfaces by: a static address, or DHCP.
+
+    Source: "network_data.json" in the user guide of OpenStack Nova; keys as its `nova.virt.netutils` writes them.
+    """
+    links = [
+        {"id": f"tap{port.id[:11]}", "vif_id": port.id, "type": "phy", "mtu": port.mtu or None, "ethernet_mac_address": port.mac}
+        for port in ports
+    ]
+    networks = [_guest_network(number, port) for number, port in enumerate(ports)]
+    servers = dict.fromkeys(server for port in ports if port.static is not None for server in port.static.dns)
+    return {"links": links, "networks": networks, "services": [{"type": "dns", "address": server} for server in servers]}
+
+
+def _guest_network(number: int, port: Port) -> dict[str, Any]:
+    found: dict[str, Any] = {"id": f"network{number}", "link": f"tap{port.id[:11]}", "network_id": network_id(port.network)}
+    if port.static is None:
+        return found | {"type": "ipv4_dhcp"}
+    static = port.static
+    routes = [{"network": _ANY, "netmask": _ANY, "gateway": static.gateway}] if static.gateway else []
+    address = {"type": "ipv4", "ip_address": port.address, "netmask": static.netmask, "routes": routes}
+    return found | address | {"services": [{"type": "dns", "address": server} for server in static.dns]}
 
 
 def _json(value: object) -> bytes:

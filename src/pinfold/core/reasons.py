@@ -45,6 +45,7 @@ class ReasonCode(Enum):
     CELL_COMBINATION = "cell-combination"
     MISSING_TRAIT = "missing-trait"
     FORBIDDEN_TRAIT = "forbidden-trait"
+    MISSING_NETWORK = "missing-network"
     AGGREGATE = "aggregate"
     DISK = "disk"
     HOST_DOWN = "host-down"
@@ -124,6 +125,7 @@ _SENTENCES = {
     ReasonCode.CELL_COMBINATION: "each guest cell fits some host cell, but only {available} of {needed} fit at once{detail}",
     ReasonCode.MISSING_TRAIT: "the host lacks the trait {detail}",
     ReasonCode.FORBIDDEN_TRAIT: "the host has the forbidden trait {detail}",
+    ReasonCode.MISSING_NETWORK: "the host does not offer the network {detail}",
     ReasonCode.AGGREGATE: "the host has left the aggregates that were asked for",
     ReasonCode.DISK: "the host has {available} GiB of disk {ever}, {needed} needed",
     ReasonCode.HOST_DOWN: "the host is down",

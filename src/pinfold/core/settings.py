@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from pinfold.core.fit.model import Strategy
 from pinfold.core.host import Limits
+from pinfold.core.networks import HostNetwork
 from pinfold.core.pools import PoolConfig
 
 
@@ -28,7 +29,7 @@ class HostSettings(Struct, frozen=True, kw_only=True):
 
     `state_dir` holds overlays, serial logs and the lock. Images and templates that are given by name come only from `images_dir` and
     `templates_dir`. `source` names the file that was read, '' for none. `reserved_pcpus` of the shared pool are kept for the host; only
-    an audit of a Nova node sets it.
+    an audit of a Nova node sets it. `networks` are what the host offers to servers; only an agent reads them.
     """
 
     pools: PoolConfig = PoolConfig()
@@ -43,6 +44,7 @@ class HostSettings(Struct, frozen=True, kw_only=True):
     host: str = ""
     source: str = ""
     reserved_pcpus: int = 0
+    networks: tuple[HostNetwork, ...] = ()
 
 
 class AttemptLimits(Struct, frozen=True, kw_only=True):

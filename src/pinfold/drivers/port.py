@@ -20,6 +20,7 @@ from pinfold.core.errors import Unavailable
 from pinfold.core.fit.model import Fit
 from pinfold.core.host import ForeignMemory
 from pinfold.core.identity import GuestId
+from pinfold.core.networks import HostNetwork
 from pinfold.core.overhead import ObservedThread
 from pinfold.core.request.model import EmulatorPolicy, GuestCpuTopology, GuestRequest
 from pinfold.core.topology import Topology
@@ -70,8 +71,7 @@ class Record(Struct, frozen=True, kw_only=True):
 class Boot(Struct, frozen=True, kw_only=True):
     """What a guest boots from: any of a ROM, a kernel and a disk, or nothing. Paths are absolute on the host.
 
-    `disk_format` is `raw` or `qcow2`. `config_drive` is an ISO image in a CD-ROM drive. A guest has
-    networks only if its template has.
+    `disk_format` is `raw` or `qcow2`. `config_drive` is an ISO image in a CD-ROM drive.
     """
 
     rom: str = ""
@@ -85,8 +85,16 @@ class Boot(Struct, frozen=True, kw_only=True):
     iothreads: int = 0
 
 
+class Interface(Struct, frozen=True, kw_only=True):
+    """One network interface of a guest. `port` is the id of its port, by which Open vSwitch knows it."""
+
+    network: HostNetwork
+    mac: str
+    port: str
+
+
 class GuestSpec(Struct, frozen=True, kw_only=True):
-    """One guest to define: record, request, boot sources, and the user's own definition as template, or ''.
+    """One guest to define: record, request, boot sources, interfaces, and the user's own definition as template, or ''.
 
     `virt_type` is `kvm`, `qemu` (emulated, TCG) or '' for the best that the host has.
     """
@@ -95,6 +103,7 @@ class GuestSpec(Struct, frozen=True, kw_only=True):
     request: GuestRequest
     record: Record
     boot: Boot = Boot()
+    interfaces: tuple[Interface, ...] = ()
     template: str = ""
     virt_type: str = ""
 

@@ -61,7 +61,7 @@ class CapacityReader:
 
 
 def _counted(entry: Entry, wanted: Sequence[FlavorDemand], conditions: dict[str, Conditions], known: _Known | None) -> _Known:
-    barred = frozenset(name for name, rule in conditions.items() if rule.reasons(entry.id))
+    barred = frozenset(name for name, rule in conditions.items() if rule.reasons(entry))
     if known is not None and known[0] is entry.counts and known[1:3] == (entry.open, barred):
         return known
     found = capacity(entry.counts, wanted, takes_guests=entry.open, barred=barred)

@@ -37,19 +37,28 @@ _PASSING: Final = (ReasonCode.STALE, ReasonCode.PLACEMENT)
 class Conditions:
     """What a host must be besides having room, as sets of host ids read from Placement just before.
 
-    `required` and `forbidden` are `(trait, the hosts that have it)`. Hosts outside `hosts` or in `exclude` are not considered.
+    `required` and `forbidden` are `(trait, the hosts that have it)`. The host must offer all `networks`, by its own report. Hosts outside
+    `hosts` or in `exclude` are not considered.
     """
 
     hosts: frozenset[HostId] | None = None
     exclude: frozenset[HostId] = frozenset()
     required: tuple[tuple[str, frozenset[str]], ...] = ()
     forbidden: tuple[tuple[str, frozenset[str]], ...] = ()
+    networks: frozenset[str] = frozenset()
 
     def considers(self, host: HostId) -> bool:
         """Whether the host is considered."""
         return host not in self.exclude and (self.hosts is None or host in self.hosts)
 
-    def reasons(self, host: HostId) -> tuple[Reason, ...]:
+    def reasons(self, entry: Entry) -> tuple[Reason, ...]:
+        """The required traits and the networks that the host lacks, and the forbidden traits that it has."""
+        absent = (
+            Reason(code=ReasonCode.MISSING_NETWORK, kind=Kind.INFEASIBLE, detail=name) for name in sorted(self.networks - entry.networks)
+        )
+        return (*self.trait_reasons(entry.id), *absent)
+
+    def trait_reasons(self, host: HostId) -> tuple[Reason, ...]:
         """The required traits that the host lacks, and the forbidden ones that it has."""
         missing = [(ReasonCode.MISSING_TRAIT, trait) for trait, having in self.required if host not in having]
         unwanted = [(ReasonCode.FORBIDDEN_TRAIT, trait) for trait, having in self.forbidden if host in having]
@@ -57,9 +66,9 @@ class Conditions:
 
     def mask(self, entries: Sequence[Entry]) -> Mask | None:
         """For each entry, whether it passes; None if every host does."""
-        if self.hosts is None and not self.exclude and not self.required and not self.forbidden:
+        if self.hosts is None and not self.exclude and not self.required and not self.forbidden and not self.networks:
             return None
-        passing = (self.considers(entry.id) and not self.reasons(entry.id) for entry in entries)
+        passing = (self.considers(entry.id) and not self.reasons(entry) for entry in entries)
         return np.fromiter(passing, dtype=np.bool_, count=len(entries))
 
 
@@ -186,7 +195,7 @@ def closed(entry: Entry, conditions: Conditions) -> HostRefusal | None:
         detail = f": {entry.disabled_reason}" if entry.disabled_reason else ""
         reasons = (Reason(code=ReasonCode.HOST_DISABLED, kind=Kind.INSUFFICIENT, detail=detail),)
     else:
-        reasons = conditions.reasons(entry.id)
+        reasons = conditions.reasons(entry)
     return refusal(entry, NoFit(reasons=reasons)) if reasons else None
 
 

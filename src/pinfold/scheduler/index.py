@@ -73,6 +73,7 @@ class Entry:
     disabled: bool = False
     disabled_reason: str = ""
     fenced: bool = False
+    networks: frozenset[str] = frozenset()
 
     @property
     def state(self) -> HostState:
@@ -239,6 +240,7 @@ def entry(found: HostLedger) -> Entry:
         disabled=record.disabled,
         disabled_reason=record.disabled_reason,
         fenced=record.fenced,
+        networks=frozenset(network.name for network in record.report.networks),
     )
 
 

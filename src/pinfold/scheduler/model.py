@@ -52,7 +52,7 @@ class HostSearch(Struct, frozen=True, kw_only=True):
     """A stored guest that needs a host.
 
     If given, only the host ids in `hosts` are allowed; those in `exclude` never are. With `member_of` (uuids of Placement aggregates), the
-    host must be a member of one of them. `role` is that of the claim to make.
+    host must be a member of one of them. It must offer all `networks`. `role` is that of the claim to make.
     """
 
     guest: GuestId
@@ -60,6 +60,7 @@ class HostSearch(Struct, frozen=True, kw_only=True):
     hosts: frozenset[HostId] | None = None
     exclude: frozenset[HostId] = frozenset()
     member_of: frozenset[str] = frozenset()
+    networks: frozenset[str] = frozenset()
     role: ClaimRole = ClaimRole.RUNS
 
 

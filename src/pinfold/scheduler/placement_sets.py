@@ -36,6 +36,7 @@ class PlacementSets:
         return Conditions(
             hosts=hosts,
             exclude=wanted.exclude,
+            networks=wanted.networks,
             required=tuple((trait, self._having(trait)) for trait in sorted(request.traits_required)),
             forbidden=tuple((trait, self._having(trait)) for trait in sorted(request.traits_forbidden)),
         )
@@ -56,7 +57,7 @@ class PlacementSets:
         return Conditions(
             required=tuple((trait, having if trait in found else frozenset()) for trait in sorted(request.traits_required)),
             forbidden=tuple((trait, having if trait in found else frozenset()) for trait in sorted(request.traits_forbidden)),
-        ).reasons(host)
+        ).trait_reasons(host)
 
     def forget(self) -> None:
         """Ask again next time."""

@@ -20,6 +20,7 @@ from pinfold.service.guests.reports import Reports
 from pinfold.service.healing import Healer
 from pinfold.service.hosts import Hosts
 from pinfold.service.key_pairs import KeyPairs
+from pinfold.service.networks import Networks
 from pinfold.service.providers import Providers
 from pinfold.store.database import Database
 
@@ -39,6 +40,7 @@ class Fleet:
     flavors: Flavors
     aggregates: Aggregates
     key_pairs: KeyPairs
+    networks: Networks
     guests: Lifecycle
     reports: Reports
     healer: Healer
@@ -66,6 +68,7 @@ def assemble(database: Database, placement: Placement, settings: SchedulerSettin
         flavors=Flavors(database),
         aggregates=Aggregates(database, providers),
         key_pairs=KeyPairs(database),
+        networks=Networks(database),
         guests=guests,
         reports=Reports(database, releaser, guests),
         healer=Healer(database, placement, scheduler, providers=providers, releaser=releaser, follower=follower, lifecycle=guests),

@@ -15,7 +15,7 @@ from pinfold.core.encoding import decoder, encode
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.identity import HostId
 from pinfold.core.request.model import Flavor, GuestRequest
-from pinfold.store import claims, guest_configs, hosts
+from pinfold.store import claims, guest_configs, hosts, ports
 from pinfold.store.database import EpochNow
 from pinfold.store.records import (
     ClaimRecord,
@@ -89,9 +89,10 @@ _FIND: Final = sa.select(guest).where(guest.c.id == sa.bindparam("guest_id"))
 
 
 def create(connection: sa.Connection, new: NewGuest) -> GuestRecord:
-    """Store a new guest with its configuration.
+    """Store a new guest with its configuration and its ports.
 
-    It is wanted running, with the task `scheduling`, on no host yet. Raises `Conflict` when the id exists."""
+    It is wanted running, with the task `scheduling`, on no host yet. Raises `Conflict` when the id exists, or an address is taken.
+    """
     try:
         values = {
             "id": new.id,
@@ -112,6 +113,7 @@ def create(connection: sa.Connection, new: NewGuest) -> GuestRecord:
             guest_configs.keep(connection, new.id, new.config)
     except sa.exc.IntegrityError as error:
         raise Conflict(f"guest {new.id} exists already") from error
+    ports.create(connection, new.id, new.ports)
     return made
 
 
@@ -223,7 +225,7 @@ def note_move(connection: sa.Connection, guest_id: str, move: Move) -> None:
 
 
 def remove(connection: sa.Connection, guest_id: str) -> None:
-    """Mark the guest deleted and forget its configuration; the row stays readable for a while.
+    """Mark the guest deleted, and forget its configuration and its ports; the row stays readable for a while.
 
     Raises `Conflict` while a live claim of it pins anything."""
     for found in claims.all_live(connection, guest_id):
@@ -231,8 +233,11 @@ def remove(connection: sa.Connection, guest_id: str) -> None:
             raise Conflict(f"guest {guest_id} still has a claim on host {found.host}")
     unwanted = Desired.ABSENT.value
     values = {"deleted": EpochNow(), "desired": unwanted, "observed": unwanted, "task": "", "host": None}
-    if _change(connection, guest.c.id == guest_id, guest_id, **values).config_drive:
+    gone = _change(connection, guest.c.id == guest_id, guest_id, **values)
+    if gone.config_drive:
         guest_configs.forget(connection, guest_id)
+    if gone.request.nics:
+        ports.forget(connection, guest_id)
 
 
 def edit(

@@ -18,6 +18,7 @@ from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.fit.model import Strategy
 from pinfold.core.host import Claim, Foreign, HostState, Ledger, Limits
 from pinfold.core.identity import ClaimId, HostId
+from pinfold.core.networks import HostNetworks, check_networks
 from pinfold.core.pools import PoolOrder, Pools
 from pinfold.core.sanity import check_host
 from pinfold.core.topology import Topology
@@ -33,6 +34,7 @@ _read_pools = decoder(Pools)
 _read_pool_order = decoder(PoolOrder)
 _read_foreign = decoder(tuple[Foreign, ...])
 _read_pairs = decoder(Pairs)
+_read_networks = decoder(HostNetworks)
 
 _UP = in_term(host.c.heard, host.c.lease_until).label("up")
 _COLUMNS = (*host.c, _UP)
@@ -44,7 +46,7 @@ _ADVANCE = host.update().where(_AT, _OPEN).values(_NEXT)
 _ADVANCE_DISABLED_TOO = host.update().where(_AT, _UP.element, host.c.fenced.is_(False)).values(_NEXT)
 _MARKS = sa.select(host.c.id, host.c.revision, _UP, host.c.disabled, host.c.disabled_reason, host.c.fenced).order_by(host.c.id)
 _REPORTED = sa.select(
-    host.c.topology, host.c.pools, host.c.limits, host.c.foreigners, host.c.strategy, host.c.disk_gib, host.c.facts
+    host.c.topology, host.c.pools, host.c.limits, host.c.foreigners, host.c.strategy, host.c.disk_gib, host.c.facts, host.c.networks
 ).where(host.c.id == sa.bindparam("host_id"))
 _NAMED = sa.select(*_COLUMNS).where(host.c.id.in_(sa.bindparam("ids", expanding=True))).order_by(host.c.name)
 
@@ -321,6 +323,7 @@ def _records(found: sa.CursorResult[Any]) -> tuple[HostRecord, ...]:
 
 def _report_columns(report: HostReport) -> dict[str, Any]:
     check_host(report.topology, report.pools, report.limits, report.foreign, report.disk_gib)
+    check_networks(report.networks)
     return {
         "topology": encode(report.topology),
         "pools": encode(report.pools),
@@ -329,6 +332,7 @@ def _report_columns(report: HostReport) -> dict[str, Any]:
         "strategy": report.strategy.value,
         "disk_gib": report.disk_gib,
         "facts": encode(report.facts),
+        "networks": encode(report.networks) if report.networks else "",
     }
 
 
@@ -340,6 +344,12 @@ def _topology(text: str) -> Topology:
 @lru_cache(maxsize=256)
 def _limits(text: str) -> Limits:
     return _read_limits(text, "host.limits")
+
+
+@lru_cache(maxsize=256)
+def read_networks(text: str) -> HostNetworks:
+    """What the column `host.networks` holds. Raises `InvalidRequest`."""
+    return _read_networks(text, "host.networks") if text else ()
 
 
 @lru_cache(maxsize=256)
@@ -359,6 +369,7 @@ def _reported(row: sa.RowMapping) -> HostReport:
             strategy=Strategy(row["strategy"]),
             disk_gib=row["disk_gib"],
             facts=read_or(_read_pairs, row["facts"], f"{where}: facts", ()),
+            networks=read_networks(row["networks"]),
         )
     except InvalidRequest as error:
         log_once(f"host {row['name']}: what its agent told cannot be read ({error}); it takes no guests until the agent tells it again")

@@ -18,6 +18,7 @@ from pinfold.core.fit.model import Fit, Strategy
 from pinfold.core.fit.written import written
 from pinfold.core.host import Foreign, HostState, Limits
 from pinfold.core.identity import ClaimId, GuestId, HostId
+from pinfold.core.networks import HostNetworks, StaticRange
 from pinfold.core.pools import Pools
 from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.core.topology import Topology
@@ -80,6 +81,7 @@ class HostReport(Struct, frozen=True, kw_only=True):
     strategy: Strategy = Strategy.PACK
     disk_gib: Number | None = None
     facts: Pairs = ()
+    networks: HostNetworks = ()
 
 
 NOTHING: Final = HostReport(topology=Topology(cells=()), pools=Pools(shared=CpuSet(), dedicated=CpuSet()))
@@ -165,10 +167,19 @@ CONFIG_DRIVE: Final = ("config_drive", "True")
 """The detail of a guest that has a config drive."""
 
 
+class WantedPort(Struct, frozen=True, kw_only=True):
+    """A port to make for a new guest. With `static` it gets an address of that range: `address`, or the lowest free one if that is ''."""
+
+    network: str
+    mtu: int = 0
+    address: str = ""
+    static: StaticRange | None = None
+
+
 class NewGuest(Struct, frozen=True, kw_only=True):
     """A guest to store. `details` come from the API, `metadata` from the user; `task` starts as `scheduling`.
 
-    `config` is what its config drive holds, None for no drive.
+    `config` is what its config drive holds, None for no drive. `ports` are its interfaces; `request.nics` counts them.
 
     `only_on` is the only allowed host id, '' for any; `member_of` are Placement aggregates, in one of which the host must be.
     """
@@ -184,6 +195,7 @@ class NewGuest(Struct, frozen=True, kw_only=True):
     metadata: Pairs = ()
     details: Pairs = ()
     config: GuestConfig | None = None
+    ports: tuple[WantedPort, ...] = ()
     only_on: str = ""
     member_of: frozenset[str] = frozenset()
 

@@ -36,6 +36,7 @@ host = sa.Table(
     sa.Column("strategy", sa.String(16), nullable=False),
     sa.Column("disk_gib", sa.BigInteger),
     sa.Column("facts", sa.Text, nullable=False, comment="what the agent tells of itself and the hypervisor"),
+    sa.Column("networks", sa.Text, nullable=False, server_default="", comment="the networks that it offers; empty for none"),
     sa.Column("disabled", sa.Boolean, nullable=False),
     sa.Column("disabled_reason", sa.Text, nullable=False),
     sa.Column("fenced", sa.Boolean, nullable=False, comment="an operator vouched that it is powered off"),
@@ -150,6 +151,22 @@ guest_config = sa.Table(
     metadata,
     sa.Column("guest", _ID, sa.ForeignKey("guest.id", ondelete="CASCADE"), primary_key=True),
     sa.Column("value", sa.Text, nullable=False, comment="secret; deleted when the guest runs"),
+)
+
+port = sa.Table(
+    "port",
+    metadata,
+    sa.Column("id", _ID, primary_key=True),
+    sa.Column("guest", _ID, sa.ForeignKey("guest.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("place", sa.Integer, nullable=False, comment="the interface's place among the guest's"),
+    sa.Column("network", sa.String(63), nullable=False),
+    sa.Column("mac", sa.String(17), nullable=False, unique=True),
+    sa.Column("mtu", sa.Integer, nullable=False),
+    sa.Column("address", sa.String(15), comment="null where the guest asks a DHCP server"),
+    sa.Column("static", sa.Text, nullable=False, comment="the range that the address is of; empty without an address"),
+    sa.Column("created", _TIME, nullable=False),
+    sa.UniqueConstraint("network", "address"),
+    sa.Index("ix_port_guest", "guest"),
 )
 
 key_pair = sa.Table(

@@ -95,6 +95,7 @@ def host_facts(settings: HostSettings, service: str, *, hypervisor: str, version
     return HostFacts(
         host_boot=_BOOT_ID.read_text(encoding="ascii").strip(),
         disk_gib=disk.f_blocks * disk.f_frsize >> 30,
+        networks=settings.networks,
         facts=(
             ("agent_version", __version__),
             *([("booted", str(booted))] if booted is not None else []),

@@ -28,7 +28,7 @@ from pinfold.core.identity import HostId
 from pinfold.service.guests.lifecycle import REBOOTING_HARD
 from pinfold.service.guests.reports import ClaimName
 from pinfold.service.hosts import Lease
-from pinfold.store import guest_configs, guests, history, hosts
+from pinfold.store import guest_configs, guests, history, hosts, ports
 from pinfold.store.records import written_claim
 
 router = APIRouter(prefix="/agent/v1", tags=["agents"])
@@ -175,6 +175,7 @@ def _orders(services: ApiServices, host: HostId) -> Orders:
     with services.database.read() as connection:
         count = hosts.orders(connection, host)
         found = guests.orders(connection, host)
+        connected = ports.of_host(connection, host) if any(guest.request.nics for guest, _ in found) else {}
         stones = hosts.tombstones(connection, host)
         pools = hosts.pool_order(connection, host)
         question = history.question(connection, host)
@@ -191,6 +192,7 @@ def _orders(services: ApiServices, host: HostId) -> Orders:
             booted=guest.booted,
             hard=guest.task == REBOOTING_HARD,
             config_drive=guest.config_drive,
+            ports=connected.get(guest.id, ()),
         )
         for guest, claim in found
     )

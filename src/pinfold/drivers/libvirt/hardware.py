@@ -6,7 +6,7 @@ from typing import Final
 from xml.etree.ElementTree import Element, SubElement
 
 from pinfold.core.bounds import MAX_TEMPLATE
-from pinfold.drivers.libvirt import xmltext
+from pinfold.drivers.libvirt import interfaces, xmltext
 from pinfold.drivers.libvirt.capabilities import BuildContext
 from pinfold.drivers.port import GuestSpec
 
@@ -59,7 +59,7 @@ def features_and_clock(spec: GuestSpec, make: BuildContext, virt_type: str) -> l
 
 
 def devices_of(spec: GuestSpec, make: BuildContext) -> Element:
-    """`<devices>`: the disk, a serial line, and nothing that pinfold does not need."""
+    """`<devices>`: the disk, the network interfaces, a serial line, and nothing that pinfold does not need."""
     devices, boot = Element("devices"), spec.boot
     if make.platform.emulator:
         SubElement(devices, "emulator").text = make.platform.emulator
@@ -76,6 +76,7 @@ def devices_of(spec: GuestSpec, make: BuildContext) -> Element:
         SubElement(drive, "source", {"file": boot.config_drive})
         SubElement(drive, "target", {"dev": "hda", "bus": "ide"} if make.platform.arch in X86 else {"dev": "sda", "bus": "scsi"})
         SubElement(drive, "readonly")
+    devices.extend(interfaces.element(interface) for interface in spec.interfaces)
     SubElement(devices, "controller", {"type": "usb", "model": "none"})
     serial = SubElement(devices, "serial", {"type": "file" if boot.serial_log else "null"})
     if boot.serial_log:

@@ -72,6 +72,8 @@ def _refuse_boot(spec: GuestSpec) -> None:
     for name in ("rom", "kernel", "initrd", "cmdline", "disk", "config_drive"):
         if getattr(spec.boot, name):
             raise InvalidRequest(f"a template brings what it boots; {name} {getattr(spec.boot, name)!r} cannot stand beside it", key=name)
+    for interface in spec.interfaces:
+        raise InvalidRequest(f"a template brings its interfaces; network {interface.network.name} cannot stand beside it", key="network")
 
 
 class _Merge:

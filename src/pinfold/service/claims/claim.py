@@ -173,7 +173,7 @@ class Claimer:
         return waiting
 
     def _fit_again(self, attempt: _Attempt, entry: Entry) -> Fit | HostRefusal:
-        shut = closed(entry, Conditions())
+        shut = closed(entry, Conditions(networks=attempt.wanted.networks))
         if shut is not None:
             return shut
         answer = fit_on(entry, attempt.demand)

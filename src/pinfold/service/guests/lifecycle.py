@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 import sqlalchemy as sa
+from msgspec.structs import replace
 
 from pinfold.core.errors import Conflict, InvalidRequest, LimitReached, PinfoldError, Unavailable
 from pinfold.core.identity import HostId
@@ -17,7 +18,7 @@ from pinfold.service.claims.replace import Replacer
 from pinfold.service.guests.faults import failed_on, nowhere, past_refusals
 from pinfold.service.guests.refusals import Refusals
 from pinfold.service.providers import Providers
-from pinfold.store import claims, guests
+from pinfold.store import claims, guests, ports
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimState, Desired, FailedStart, GuestRecord, Move, NewGuest, Observed, Pairs
 
@@ -65,6 +66,7 @@ class Lifecycle:
             member_of=guest.member_of,
         )
         try:
+            wanted = replace(wanted, networks=self._networks(guest))
             answer = self._claimer.create(wanted)
         except Conflict as error:
             _log.info("guest %s was not placed: %s", guest.id, error)
@@ -80,6 +82,12 @@ class Lifecycle:
         else:
             _log.info("guest %s is claimed on %s at revision %s", guest.id, answer.name, answer.revision)
             self._keep_refusals(guest, answer)
+
+    def _networks(self, guest: GuestRecord) -> frozenset[str]:
+        if not guest.request.nics:
+            return frozenset()
+        with self._database.read() as connection:
+            return frozenset(port.network for port in ports.of_guest(connection, guest.id))
 
     def start(self, guest_id: str) -> GuestRecord:
         """Start a stopped guest, or one whose start failed.

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from pinfold.api.compute.flavors.bodies import BooleanWord
 from pinfold.api.compute.names import Name
+from pinfold.api.compute.servers.networks import AskedNetworks
 from pinfold.api.errors import ApiError
 from pinfold.api.text_pattern import TextPattern
 from pinfold.core.config_drive import MOST_PASSWORD, MOST_USER_DATA
@@ -56,7 +57,7 @@ class NewServer(_Closed):
     name: Name
     flavor: Annotated[str | int, Field(alias="flavorRef")]
     image: Annotated[Text, Field(alias="imageRef")] = ""
-    networks: Literal["auto", "none"] | Annotated[list[dict[str, Any]], Field(max_length=64)] | None = None
+    networks: AskedNetworks = None
     metadata: Metadata = Field(default_factory=dict)
     description: Text | None = None
     availability_zone: Text | None = None
@@ -119,13 +120,11 @@ class OneMetadatum(_Closed):
 
 
 def refuse_meaningless(body: CreateServer) -> None:
-    """Raise `ApiError` 501 for features that pinfold lacks: networks, volumes, files, scheduler hints."""
+    """Raise `ApiError` 501 for features that pinfold lacks: security groups, volumes, files, scheduler hints."""
     asked = body.server.model_dump(by_alias=True)
     for key in _MEANINGLESS:
         if asked[key] not in (None, "", [], {}):
             raise ApiError(501, f"{key} is not supported; what a server is given is its key pair, user data and password.")
-    if isinstance(body.server.networks, list) and body.server.networks:
-        raise ApiError(501, "networks are not supported: ask for none (--no-network), networks come with a domain template.")
     if body.hints or body.old_hints:
         raise ApiError(501, "Scheduler hints are not supported; name a host or use aggregates and traits.")
     for device in body.server.block_device_mapping_v2:

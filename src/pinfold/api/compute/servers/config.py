@@ -1,7 +1,10 @@
-"""What a new server is given on its config drive: key pair, user data, password. It has a drive if it is given any, or asks for one."""
+"""What a new server is given on its config drive: key pair, user data, password, addresses. It has a drive if it is given any, or asks for
+one.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec.structs import replace
@@ -13,13 +16,17 @@ from pinfold.api.image.catalog import CatalogImage
 from pinfold.core.config_drive import GuestConfig, decoded_user_data
 from pinfold.core.errors import InvalidRequest
 from pinfold.store import key_pairs
+from pinfold.store.records import WantedPort
 
 _IMAGE_KEY: Final = "img_config_drive"
 _IMAGE_VALUES: Final = ("mandatory", "optional")
 
 
-def config_of(services: ApiServices, asked: NewServer, account: str, image: CatalogImage) -> GuestConfig | None:
-    """The configuration that all servers of the request share, without names; None for servers without a config drive.
+def config_of(
+    services: ApiServices, asked: NewServer, account: str, image: CatalogImage, ports: Sequence[WantedPort]
+) -> GuestConfig | None:
+    """The configuration that all servers of the request share, without names; None for servers without a config drive. A server with an
+    address of a static range has one.
 
     Raises `ApiError` 400 for a key pair that the account has not, `InvalidRequest` for user data that is not base64, and for a request
     without a config drive that needs one.
@@ -28,6 +35,7 @@ def config_of(services: ApiServices, asked: NewServer, account: str, image: Cata
     needed = [key for key, value in given.items() if value]
     if _by_image(image):
         needed.append(f"what the image's {_IMAGE_KEY}=mandatory asks for")
+    needed += [f"the address on network {port.network}" for port in ports if port.static is not None]
     if needed and asked.config_drive is False:
         raise InvalidRequest(
             f"config_drive is false, but only a config drive brings {' and '.join(needed)} to a server", key="config_drive"

@@ -15,6 +15,7 @@ from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT, links
 from pinfold.api.compute.servers.bodies import CreateServer, NewServer, refuse_meaningless
 from pinfold.api.compute.servers.config import config_of
+from pinfold.api.compute.servers.networks import wanted_ports
 from pinfold.api.compute.servers.schemas import NewServerReference, ServerCreated, ServersReserved
 from pinfold.api.compute.zones import zone_members
 from pinfold.api.dependencies import ApiServices, Services
@@ -60,11 +61,12 @@ def _create(body: CreateServer, request: Request, services: ApiServices, version
     image = _image(services, asked.image or next((device.uuid for device in asked.block_device_mapping_v2), ""))
     _check_size(row.flavor, image)
     refuse_unkept(row.flavor, image.as_image())
-    compiled = compile_request(row.flavor, image.as_image(), disks=_disks(row.flavor, image), nics=0)
+    count = _count(asked)
+    ports = wanted_ports(services.fleet.networks, asked.networks, count)
+    compiled = compile_request(row.flavor, image.as_image(), disks=_disks(row.flavor, image), nics=len(ports))
     only_on, zone = _forced_host(services, asked.host or asked.hypervisor_hostname, asked.availability_zone)
     member_of = zone_members(services, zone)
-    config = config_of(services, asked, account.name, image)
-    count = _count(asked)
+    config = config_of(services, asked, account.name, image, ports)
     reservation = f"r-{uuid.uuid4().hex[:8]}"
     made = []
     for index in range(count):
@@ -93,6 +95,7 @@ def _create(body: CreateServer, request: Request, services: ApiServices, version
             metadata=metadata,
             details=tuple(sorted((key, value) for key, value in details.items() if value)),
             config=None if config is None else _named(config, name, details["hostname"], zone, index, metadata),
+            ports=ports,
             only_on=only_on,
             member_of=member_of,
         )

@@ -20,8 +20,9 @@ from pinfold.api.compute.zones import DEFAULT_ZONE
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.microversion import Microversion
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.networks import Port
 from pinfold.service.aggregates import zones
-from pinfold.store import aggregates, guests, hosts
+from pinfold.store import aggregates, guests, hosts, ports
 from pinfold.store.guests import GuestFilter
 from pinfold.store.records import GuestRecord
 
@@ -126,10 +127,19 @@ def list_servers_detail(asked: Asked, request: Request, services: Services, vers
     _refuse_unknown(request, version)
     found = _page(services, asked)
     last = _last([guest for guest, _ in found])
-    listing: ServerListInFull = {"servers": [full(request, guest, place, version, Form.LISTED) for guest, place in found]}
+    connected = _ports(services, [guest.id for guest, _ in found if guest.request.nics])
+    shown = [full(request, guest, place, version, Form.LISTED, connected.get(guest.id, ())) for guest, place in found]
+    listing: ServerListInFull = {"servers": shown}
     if more := next_page(request, "servers/detail", found, asked.limit, last):
         listing["servers_links"] = more
     return listing
+
+
+def _ports(services: ApiServices, connected: Sequence[str]) -> dict[str, tuple[Port, ...]]:
+    if not connected:
+        return {}
+    with services.database.read() as connection:
+        return ports.of_guests(connection, connected)
 
 
 def _refuse_unknown(request: Request, version: Microversion) -> None:

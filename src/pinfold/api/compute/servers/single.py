@@ -17,8 +17,9 @@ from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.microversion import Microversion
 from pinfold.core.errors import InvalidRequest, not_found
+from pinfold.core.networks import Port
 from pinfold.service.aggregates import zones
-from pinfold.store import aggregates, claims, guests, hosts
+from pinfold.store import aggregates, claims, guests, hosts, ports
 from pinfold.store.records import GuestRecord
 
 router = APIRouter(prefix=ROOT, tags=["servers"])
@@ -33,7 +34,7 @@ def show_server(server_id: str, request: Request, services: Services, version: V
     """One server by its id; a name is no id."""
     with services.database.read() as connection:
         guest = _get(connection, server_id)
-        return {"server": full(request, guest, _place(connection, guest), version)}
+        return {"server": full(request, guest, _place(connection, guest), version, ports=_ports(connection, guest))}
 
 
 @router.put("/servers/{server_id}", responses={501: {}})
@@ -50,7 +51,7 @@ def update_server(server_id: str, body: UpdateServer, request: Request, services
     server(services, server_id)
     guest = services.fleet.guests.edit(server_id, name=asked.name, description=asked.description, disk_config=asked.disk_config)
     with services.database.read() as connection:
-        return {"server": full(request, guest, _place(connection, guest), version, Form.CHANGED)}
+        return {"server": full(request, guest, _place(connection, guest), version, Form.CHANGED, _ports(connection, guest))}
 
 
 @router.delete("/servers/{server_id}", status_code=204, response_class=Response)
@@ -82,6 +83,10 @@ def _get(connection: sa.Connection, server_id: str) -> GuestRecord:
     if found is None or found.deleted is not None:
         raise not_found("Instance", server_id)
     return found
+
+
+def _ports(connection: sa.Connection, guest: GuestRecord) -> tuple[Port, ...]:
+    return ports.of_guest(connection, guest.id) if guest.request.nics else ()
 
 
 def _place(connection: sa.Connection, guest: GuestRecord) -> Place | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final, cast
@@ -11,6 +12,7 @@ from starlette.requests import Request
 
 from pinfold.api.compute.instants import instant, micro_instant
 from pinfold.api.compute.links import base, links
+from pinfold.api.compute.servers.networks import addresses
 from pinfold.api.compute.servers.schemas import (
     FlavorCopy,
     FlavorReference,
@@ -22,6 +24,7 @@ from pinfold.api.compute.servers.schemas import (
 from pinfold.api.compute.servers.status import ServerStatus, server_status
 from pinfold.api.microversion import Microversion
 from pinfold.core.fit.model import Fit
+from pinfold.core.networks import Port
 from pinfold.core.request.model import GuestRequest
 from pinfold.store.records import ClaimRecord, GuestRecord, HostRecord
 
@@ -50,7 +53,14 @@ def brief(request: Request, guest: GuestRecord) -> ServerInBrief:
     return {"id": guest.id, "name": guest.name, "links": links(request, "servers", guest.id)}
 
 
-def full(request: Request, guest: GuestRecord, place: Place | None, version: Microversion, form: Form = Form.SHOWN) -> ServerInFull:
+def full(
+    request: Request,
+    guest: GuestRecord,
+    place: Place | None,
+    version: Microversion,
+    form: Form = Form.SHOWN,
+    ports: Sequence[Port] = (),
+) -> ServerInFull:
     """A server in full at that microversion, in that kind of response. `place` is None for a server without a host."""
     words = server_status(guest, host_up=place is not None and place.host.up)
     details = dict(guest.details)
@@ -66,7 +76,7 @@ def full(request: Request, guest: GuestRecord, place: Place | None, version: Mic
         "created": instant(guest.created),
         "updated": instant(guest.updated),
         "metadata": dict(guest.metadata),
-        "addresses": {},
+        "addresses": addresses(ports),
         "accessIPv4": "",
         "accessIPv6": "",
         "hostId": hashlib.sha224(f"{guest.project}{place.host.name}".encode()).hexdigest() if place else "",

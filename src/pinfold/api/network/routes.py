@@ -1,0 +1,172 @@
+"""The Network API v2, as far as clients need it to name a network and to see a server's ports. It is read-only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Final, TypeVar
+
+from fastapi import APIRouter, Path, Request
+
+from pinfold.api.compute.links import base
+from pinfold.api.dependencies import Services
+from pinfold.api.errors import ApiError
+from pinfold.api.network import views
+from pinfold.api.network.schemas import (
+    Extension,
+    ExtensionAnswer,
+    ExtensionList,
+    NetworkAnswer,
+    NetworkList,
+    NetworkVersions,
+    PortAnswer,
+    PortList,
+    QuotaAnswer,
+    Resources,
+    SecurityGroupList,
+    SubnetAnswer,
+    SubnetList,
+)
+from pinfold.core.errors import not_found
+
+router = APIRouter(prefix="/network", tags=["networks"])
+
+_ROOT: Final = "/network/v2.0"
+_COLLECTIONS: Final = (("network", "networks"), ("subnet", "subnets"), ("port", "ports"), ("security_group", "security-groups"))
+_EXTENSIONS: Final[Mapping[str, Extension]] = {
+    alias: {"alias": alias, "name": name, "description": words, "updated": "2014-01-01T10:00:00-00:00", "links": []}
+    for alias, name, words in (
+        ("binding", "Port Binding", "A port names the host of its server."),
+        ("net-mtu", "Network MTU", "A network has an MTU."),
+        ("provider", "Provider Network", "A network names the bridge or device of its hosts."),
+        ("quotas", "Quota management support", "Quotas are shown."),
+        ("security-group", "security-group", "There are no security groups."),
+    )
+}
+_NO_FILTERS: Final = frozenset({"fields", "limit", "marker", "page_reverse", "sort_key", "sort_dir"})
+Shown = TypeVar("Shown", bound=Mapping[str, object])
+
+
+@router.get("", include_in_schema=False)
+@router.get("/")
+async def list_versions(request: Request) -> NetworkVersions:
+    """The only served version of the Network API."""
+    return {"versions": [{"id": "v2.0", "status": "CURRENT", "links": [{"rel": "self", "href": f"{base(request)}{_ROOT}/"}]}]}
+
+
+@router.get("/v2.0", include_in_schema=False)
+@router.get("/v2.0/")
+async def list_resources(request: Request) -> Resources:
+    """What this version shows."""
+    root = f"{base(request)}{_ROOT}"
+    return {
+        "resources": [
+            {"name": name, "collection": collection, "links": [{"rel": "self", "href": f"{root}/{collection}"}]}
+            for name, collection in _COLLECTIONS
+        ]
+    }
+
+
+@router.get("/v2.0/networks")
+def list_networks(request: Request, services: Services) -> NetworkList:
+    """The networks that hosts offer, by name. A query parameter with the name of a key keeps those that have that value."""
+    return {"networks": _kept(request, [views.network(found) for found in services.fleet.networks.all()])}
+
+
+@router.get("/v2.0/networks/{network_id}")
+def show_network(network_id: str, services: Services) -> NetworkAnswer:
+    """One network by its id; a name is no id."""
+    found = services.fleet.networks.find(network_id)
+    if found is None:
+        raise not_found("Network", network_id)
+    return {"network": views.network(found)}
+
+
+@router.get("/v2.0/subnets")
+def list_subnets(request: Request, services: Services) -> SubnetList:
+    """The static ranges of the networks that have one."""
+    known = services.fleet.networks.all()
+    return {"subnets": _kept(request, [views.subnet(found, found.static) for found in known if found.static is not None])}
+
+
+@router.get("/v2.0/subnets/{subnet_id}")
+def show_subnet(subnet_id: str, services: Services) -> SubnetAnswer:
+    """One subnet by its id."""
+    for found in services.fleet.networks.all():
+        if found.static is not None and found.subnet == subnet_id:
+            return {"subnet": views.subnet(found, found.static)}
+    raise not_found("Subnet", subnet_id)
+
+
+@router.get("/v2.0/ports")
+def list_ports(request: Request, services: Services) -> PortList:
+    """The ports of servers. `device_id` keeps those of one server, `network_id` those on one network."""
+    return {"ports": _kept(request, [views.port(found) for found in services.fleet.networks.ports()])}
+
+
+@router.get("/v2.0/ports/{port_id}")
+def show_port(port_id: str, services: Services) -> PortAnswer:
+    """One port by its id."""
+    for found in services.fleet.networks.ports():
+        if found.port.id == port_id:
+            return {"port": views.port(found)}
+    raise not_found("Port", port_id)
+
+
+@router.get("/v2.0/security-groups")
+def list_security_groups() -> SecurityGroupList:
+    """No security groups: what a guest may send and receive is decided outside of pinfold."""
+    return {"security_groups": []}
+
+
+@router.get("/v2.0/extensions")
+def list_extensions() -> ExtensionList:
+    """The extensions of the API whose keys are shown."""
+    return {"extensions": [_EXTENSIONS[alias] for alias in sorted(_EXTENSIONS)]}
+
+
+@router.get("/v2.0/extensions/{alias}")
+def show_extension(alias: str) -> ExtensionAnswer:
+    """One extension."""
+    if alias not in _EXTENSIONS:
+        raise not_found("Extension", alias)
+    return {"extension": _EXTENSIONS[alias]}
+
+
+@router.get("/v2.0/quotas/{project_id}")
+@router.get("/v2.0/quotas/{project_id}/default")
+def show_quota(_project: Annotated[str, Path(alias="project_id")]) -> QuotaAnswer:
+    """What a project may make here: nothing. Ports come with servers, without limit."""
+    return {
+        "quota": {
+            "floatingip": 0,
+            "network": 0,
+            "port": -1,
+            "rbac_policy": 0,
+            "router": 0,
+            "security_group": 0,
+            "security_group_rule": 0,
+            "subnet": 0,
+            "subnetpool": 0,
+        }
+    }
+
+
+@router.api_route("/v2.0/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
+def refuse_others(rest: str, request: Request) -> None:
+    """Refuse changes: networks are named in the hosts' files, and ports come with servers. There are no routers or floating addresses."""
+    if request.method == "GET":
+        kinds = ", ".join(collection for _, collection in _COLLECTIONS)
+        raise ApiError(501, f"{rest[:64]} are not part of this network service; it shows {kinds}, extensions and quotas.")
+    raise ApiError(501, "Networks are read-only here: the hosts' networks files name them, and ports come with their servers.")
+
+
+def _kept(request: Request, shown: Sequence[Shown]) -> list[Shown]:
+    """Those that match every filter of the query. One that names no key keeps all, as in Neutron."""
+    filters = [(key, set(request.query_params.getlist(key))) for key in request.query_params if key not in _NO_FILTERS]
+    return [one for one in shown if all(key not in one or _is_one_of(one[key], values) for key, values in filters)]
+
+
+def _is_one_of(value: object, texts: set[str]) -> bool:
+    if isinstance(value, bool):
+        return str(value).lower() in {text.lower() for text in texts}
+    return str(value) in texts

@@ -1,0 +1,143 @@
+"""Store ports: guests' interfaces on networks, with their MAC and IP addresses. The database's unique keys forbid to give an address twice.
+
+Also what networks the hosts offer; `hosts` stores their reports.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from msgspec.structs import replace
+from sqlalchemy.dialects import postgresql, sqlite
+
+from pinfold.core.encoding import decoder, encode
+from pinfold.core.errors import Conflict
+from pinfold.core.identity import HostId
+from pinfold.core.networks import HostNetwork, Port, StaticRange, mac_of
+from pinfold.store.database import EpochNow
+from pinfold.store.hosts import read_networks
+from pinfold.store.records import Observed, WantedPort
+from pinfold.store.schema import guest, host, port
+
+_read_static = decoder(StaticRange)
+
+
+class GuestPort(NamedTuple):
+    """A port, the guest (id) that it belongs to, whether that runs, and its host (name), '' for none."""
+
+    guest: str
+    port: Port
+    active: bool = False
+    host: str = ""
+
+
+class Offer(NamedTuple):
+    """Networks that hosts offer alike, the first of these hosts by name, and how many they are."""
+
+    networks: tuple[HostNetwork, ...]
+    host: str
+    hosts: int
+
+
+def create(connection: sa.Connection, guest_id: str, wanted: Sequence[WantedPort]) -> tuple[Port, ...]:
+    """Make the ports of a new guest, in that order. Raises `Conflict` when an address is taken, or when a range has no free one."""
+    return tuple(_create(connection, guest_id, place, one) for place, one in enumerate(wanted))
+
+
+def of_guests(connection: sa.Connection, ids: Iterable[str]) -> dict[str, tuple[Port, ...]]:
+    """The ports of those guests, each guest's in their order; guests without a port are left out."""
+    found: dict[str, list[Port]] = {}
+    chosen = sa.select(port).where(port.c.guest.in_(sorted(set(ids)))).order_by(port.c.guest, port.c.place)
+    for row in connection.execute(chosen).mappings():
+        found.setdefault(row["guest"], []).append(_port(row))
+    return {guest_id: tuple(ports) for guest_id, ports in found.items()}
+
+
+def of_guest(connection: sa.Connection, guest_id: str) -> tuple[Port, ...]:
+    """The ports of one guest, in their order."""
+    return of_guests(connection, (guest_id,)).get(guest_id, ())
+
+
+def all(connection: sa.Connection) -> tuple[GuestPort, ...]:  # noqa: A001
+    """Every port, by guest and place."""
+    joined = port.join(guest, guest.c.id == port.c.guest).outerjoin(host, host.c.id == guest.c.host)
+    query = sa.select(port, guest.c.observed, host.c.name).select_from(joined).order_by(port.c.guest, port.c.place)
+    return tuple(
+        GuestPort(row["guest"], _port(row), row["observed"] == Observed.RUNNING.value, row["name"] or "")
+        for row in connection.execute(query).mappings()
+    )
+
+
+def of_host(connection: sa.Connection, host_id: HostId) -> dict[str, tuple[Port, ...]]:
+    """The ports of the guests on one host, by guest."""
+    return of_guests(connection, connection.execute(sa.select(guest.c.id).where(guest.c.host == host_id)).scalars())
+
+
+def forget(connection: sa.Connection, guest_id: str) -> None:
+    """Delete the ports of a guest that is gone; their addresses are free again."""
+    connection.execute(port.delete().where(port.c.guest == guest_id))
+
+
+def offers(connection: sa.Connection) -> tuple[Offer, ...]:
+    """What networks the hosts offer, by the name of the first host that offers them."""
+    query = sa.select(host.c.networks, sa.func.min(host.c.name), sa.func.count()).where(host.c.networks != "").group_by(host.c.networks)
+    return tuple(sorted((Offer(read_networks(row[0]), row[1], row[2]) for row in connection.execute(query)), key=lambda offer: offer.host))
+
+
+def _create(connection: sa.Connection, guest_id: str, place: int, wanted: WantedPort) -> Port:
+    made = _unaddressed(connection, wanted)
+    values = {
+        "id": made.id,
+        "guest": guest_id,
+        "place": place,
+        "network": made.network,
+        "mac": made.mac,
+        "mtu": made.mtu,
+        "static": "" if made.static is None else encode(made.static),
+        "created": EpochNow(),
+    }
+    tried: Iterable[str] = ("",)
+    if wanted.static is not None:
+        tried = (wanted.address,) if wanted.address else _free(connection, wanted.network, wanted.static)
+    for address in tried:
+        if _insert(connection, {**values, "address": address or None}):
+            return replace(made, address=address)
+    if wanted.static is None or wanted.address:
+        raise Conflict(f"Fixed IP address {wanted.address or made.mac} is already in use on network {wanted.network}.")
+    first, last = wanted.static.first, wanted.static.last
+    raise Conflict(f"No more IP addresses available on network {wanted.network}: all of {first} to {last} are in use.")
+
+
+def _unaddressed(connection: sa.Connection, wanted: WantedPort) -> Port:
+    """A new port without an IP address, whose MAC address no other port has."""
+    while True:
+        port_id = str(uuid.uuid4())
+        mac = mac_of(port_id)
+        if connection.execute(sa.select(port.c.id).where(port.c.mac == mac)).first() is None:
+            return Port(id=port_id, network=wanted.network, mac=mac, mtu=wanted.mtu, static=wanted.static)
+
+
+def _free(connection: sa.Connection, network: str, static: StaticRange) -> Iterable[str]:
+    """The addresses of a range that no port has now, ascending. Another process may take one meanwhile."""
+    taken = set(connection.execute(sa.select(port.c.address).where(port.c.network == network)).scalars())
+    return (address for address in static.addresses() if address not in taken)
+
+
+def _insert(connection: sa.Connection, values: dict[str, Any]) -> bool:
+    """Add a row. Returns False if its MAC address or its address on the network is taken."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    return connection.execute(dialect.insert(port).values(values).on_conflict_do_nothing()).rowcount == 1
+
+
+def _port(row: sa.RowMapping) -> Port:
+    return Port(
+        id=row["id"],
+        network=row["network"],
+        mac=row["mac"],
+        mtu=row["mtu"],
+        address=row["address"] or "",
+        static=_read_static(row["static"], f"port {row['id']}") if row["static"] else None,
+    )

@@ -1,0 +1,76 @@
+"""Network interfaces in domain XML, written and read."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+
+import pytest
+
+from pinfold.core.networks import HostNetwork, NetworkKind
+from pinfold.drivers.libvirt.interfaces import DefinedInterface, defined, element
+from pinfold.drivers.port import Interface
+
+MAC, PORT = "02:00:00:00:00:01", "5f1f2e0a-0000-4000-8000-000000000001"
+GOLDEN = {
+    "bridge": (
+        HostNetwork(name="lan", kind=NetworkKind.BRIDGE, source="br0", mtu=9000),
+        (
+            '<interface type="bridge"><mac address="02:00:00:00:00:01" /><source bridge="br0" /><model type="virtio" />'
+            '<mtu size="9000" /></interface>'
+        ),
+    ),
+    "ovs": (
+        HostNetwork(name="lan", kind=NetworkKind.OVS, source="br-int", vlan=100),
+        (
+            '<interface type="bridge"><mac address="02:00:00:00:00:01" /><source bridge="br-int" /><vlan><tag id="100" /></vlan>'
+            '<virtualport type="openvswitch"><parameters interfaceid="5f1f2e0a-0000-4000-8000-000000000001" /></virtualport>'
+            '<model type="virtio" /></interface>'
+        ),
+    ),
+    "macvtap": (
+        HostNetwork(name="lan", kind=NetworkKind.MACVTAP, source="eth0", mtu=1500),
+        (
+            '<interface type="direct"><mac address="02:00:00:00:00:01" /><source dev="eth0" mode="bridge" />'
+            '<model type="virtio" /></interface>'
+        ),
+    ),
+    "libvirt": (
+        HostNetwork(name="lan", kind=NetworkKind.LIBVIRT, source="default"),
+        '<interface type="network"><mac address="02:00:00:00:00:01" /><source network="default" /><model type="virtio" /></interface>',
+    ),
+    "user": (
+        HostNetwork(name="lan", kind=NetworkKind.USER),
+        '<interface type="user"><mac address="02:00:00:00:00:01" /><model type="virtio" /></interface>',
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", GOLDEN)
+def test_an_interface_of_each_kind_is_written_and_read_back(kind: str) -> None:
+    network, xml = GOLDEN[kind]
+    made = element(Interface(network=network, mac=MAC, port=PORT))
+    assert ElementTree.tostring(made, encoding="unicode") == xml
+    domain = Element("domain")
+    devices = Element("devices")
+    devices.append(made)
+    domain.append(devices)
+    ovs = network.kind is NetworkKind.OVS
+    mtu = network.mtu if network.kind is NetworkKind.BRIDGE else 0
+    expected = DefinedInterface(mac=MAC, kind=network.kind, source=network.source, vlan=network.vlan, mtu=mtu, port=PORT if ovs else "")
+    assert defined(domain) == (expected,)
+
+
+def test_every_kind_has_a_golden_form() -> None:
+    assert {network.kind for network, _ in GOLDEN.values()} == set(NetworkKind)
+
+
+def test_interfaces_of_others_are_read_with_what_is_known() -> None:
+    text = (
+        "<domain><devices><interface type='vhostuser'><mac address='52:54:00:AA:BB:CC'/><source type='unix' path='/x' mode='server'/>"
+        "</interface><interface type='bridge'/></devices></domain>"
+    )
+    assert defined(ElementTree.fromstring(text)) == (
+        DefinedInterface(mac="52:54:00:aa:bb:cc", kind=None),
+        DefinedInterface(mac="", kind=NetworkKind.BRIDGE),
+    )

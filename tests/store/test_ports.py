@@ -1,0 +1,97 @@
+"""Ports on real databases: every address is given once, whoever asks at the same time."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+
+import pytest
+from msgspec.structs import replace
+from tests.build.hosts import report
+from tests.build.requests import floating
+from tests.build.rows import add_host
+
+from pinfold.core.errors import Conflict
+from pinfold.core.networks import HostNetwork, NetworkKind, StaticRange
+from pinfold.core.request.model import Flavor
+from pinfold.store import guests, ports
+from pinfold.store.database import Database
+from pinfold.store.records import NewGuest, WantedPort
+
+STATIC = StaticRange(cidr="192.0.2.0/24", first="192.0.2.10", last="192.0.2.13")
+LAN = WantedPort(network="lan", static=STATIC)
+DHCP = WantedPort(network="dhcp", mtu=1400)
+
+
+def make(database: Database, *wanted: WantedPort) -> str:
+    """Store a guest with those ports; its id."""
+    guest = str(uuid.uuid4())
+    request = replace(floating(1), nics=len(wanted))
+    with database.write() as connection:
+        flavor = Flavor(vcpus=1, memory_mib=64, name="f")
+        guests.create(connection, NewGuest(id=guest, name="vm", flavor=flavor, request=request, ports=wanted))
+    return guest
+
+
+def addresses(database: Database) -> list[str]:
+    with database.read() as connection:
+        return sorted(found.port.address for found in ports.all(connection))
+
+
+def test_ports_have_the_lowest_free_address_or_the_requested_one_and_a_mac_of_their_own(database: Database) -> None:
+    first, second = make(database, LAN, DHCP), make(database, replace(LAN, address="192.0.2.11"), LAN)
+    with database.read() as connection:
+        found = ports.of_guests(connection, (first, second))
+    assert [port.address for port in found[first]] == ["192.0.2.10", ""]
+    assert [port.address for port in found[second]] == ["192.0.2.11", "192.0.2.12"]
+    assert [(port.network, port.mtu, port.static) for port in found[first]] == [("lan", 0, STATIC), ("dhcp", 1400, None)]
+    every = [port for of_one in found.values() for port in of_one]
+    assert len({port.mac for port in every}) == len({port.id for port in every}) == 4
+    assert all(int(port.mac[:2], 16) & 3 == 2 for port in every), "unicast, locally administered"
+
+
+def test_a_taken_address_is_refused_and_leaves_no_guest(database: Database) -> None:
+    make(database, LAN)
+    with pytest.raises(Conflict, match=r"Fixed IP address 192.0.2.10 is already in use on network lan"):
+        make(database, replace(LAN, address="192.0.2.10"))
+    with database.read() as connection:
+        assert len(guests.page(connection)) == 1
+    assert addresses(database) == ["192.0.2.10"]
+
+
+def test_a_full_range_is_refused_until_a_guest_is_gone(database: Database) -> None:
+    first, *_ = [make(database, LAN) for _ in range(4)]
+    with pytest.raises(Conflict, match=r"No more IP addresses available on network lan: all of 192.0.2.10 to 192.0.2.13 are in use"):
+        make(database, LAN)
+    with database.write() as connection:
+        guests.remove(connection, first)
+    make(database, LAN)
+    assert addresses(database) == ["192.0.2.10", "192.0.2.11", "192.0.2.12", "192.0.2.13"]
+
+
+def test_guests_that_are_made_at_the_same_time_never_share_an_address(database: Database) -> None:
+    wide = replace(LAN, static=replace(STATIC, last="192.0.2.40"))
+    failures: list[BaseException] = []
+
+    def create() -> None:
+        try:
+            for _ in range(5):
+                make(database, wide)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=create) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert addresses(database) == [f"192.0.2.{number}" for number in range(10, 40)]
+
+
+def test_hosts_with_the_same_networks_are_one_offer(database: Database) -> None:
+    lan, out = HostNetwork(name="lan", kind=NetworkKind.BRIDGE, source="br0"), HostNetwork(name="out", kind=NetworkKind.USER)
+    for name, networks in (("c3", (lan,)), ("c1", (lan,)), ("c2", (lan, out)), ("c4", ())):
+        add_host(database, name, replace(report(), networks=networks))
+    with database.read() as connection:
+        assert ports.offers(connection) == (((lan,), "c1", 2), ((lan, out), "c2", 1))
