@@ -34,6 +34,7 @@ from pinfold.agent.wire import Absence, GuestReport
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift.written import FindingsReport
 from pinfold.core.history import HistoryQuestion
+from pinfold.core.identity import GuestId
 from pinfold.core.pools import PoolConfig, PoolOrder
 from pinfold.core.repairs import Drifted
 from pinfold.drivers.port import HostGuest
@@ -76,7 +77,7 @@ class Verify(Struct, frozen=True, kw_only=True):
 class SendGuest(Struct, frozen=True, kw_only=True):
     """Send the report of one guest."""
 
-    guest: str
+    guest: GuestId
     report: GuestReport
 
 
@@ -108,7 +109,7 @@ class Perform(Struct, frozen=True, kw_only=True):
 class Confirm(Struct, frozen=True, kw_only=True):
     """Confirm to the service that nothing of a guest remains."""
 
-    guest: str
+    guest: GuestId
     absence: Absence
 
 

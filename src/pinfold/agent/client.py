@@ -23,6 +23,7 @@ from pinfold.core.drift.written import FindingsReport
 from pinfold.core.encoding import json_text
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.history import HistoryAnswer
+from pinfold.core.identity import GuestId
 
 _WAIT_SLACK: Final = 10.0
 _CHUNK: Final = 1 << 20
@@ -117,18 +118,18 @@ class ServiceClient:
             )
         return parsed
 
-    def config(self, guest: str) -> GuestConfig:
+    def config(self, guest: GuestId) -> GuestConfig:
         """What the config drive of a new guest holds."""
         path = f"/agent/v1/guests/{quote(guest, safe='')}/config"
         body = self._send("GET", path)
         with _understood(f"GET {path}"):
             return parse_config(body)
 
-    def report(self, guest: str, report: GuestReport) -> None:
+    def report(self, guest: GuestId, report: GuestReport) -> None:
         """Send the state of one guest."""
         self._send("POST", f"/agent/v1/guests/{quote(guest, safe='')}", report)
 
-    def absent(self, guest: str, absence: Absence) -> None:
+    def absent(self, guest: GuestId, absence: Absence) -> None:
         """Confirm that neither domain nor process of a guest remains."""
         self._send("POST", f"/agent/v1/guests/{quote(guest, safe='')}/absence", absence)
 

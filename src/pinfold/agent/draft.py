@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from pinfold.agent.actions import Action
 from pinfold.agent.state import GuestStatus, Phase, State, Turn
 from pinfold.agent.story import noted
+from pinfold.core.identity import GuestId
 from pinfold.host.loop_events import Log, Moment
 from pinfold.host.survey import Survey
 
@@ -47,11 +48,11 @@ class Draft:
         """Whether a turn is under way and waits for that."""
         return self.state.turn is not None and self.state.turn.phase is phase
 
-    def guest(self, guest: str) -> GuestStatus:
+    def guest(self, guest: GuestId) -> GuestStatus:
         """What is known of a guest; nothing, if it is new."""
         return self.state.guests.get(guest, GuestStatus())
 
-    def change_guest(self, guest: str, **fields: Any) -> None:
+    def change_guest(self, guest: GuestId, **fields: Any) -> None:
         """Change fields of what is known of one guest."""
         self.change(guests={**self.state.guests, guest: replace(self.guest(guest), **fields)})
 
@@ -63,12 +64,12 @@ class Draft:
         """Ask for a line in the log."""
         self.do(Log(level=level, sentence=sentence))
 
-    def note(self, guest: str, what: str, *, name: str = "") -> None:
+    def note(self, guest: GuestId, what: str, *, name: str = "") -> None:
         """Add to the story of a guest of the service; other guests have none."""
         if guest in self.state.guests:
             self.change(stories=noted(self.state.stories, guest, what, time=self._time, name=name))
 
-    def complain(self, about: str, sentence: str, *, guest: str = "") -> None:
+    def complain(self, about: str, sentence: str, *, guest: GuestId | None = None) -> None:
         """Log a problem, '' for none, when it begins, changes or ends, not each time that it occurs. It is told in the story of `guest`."""
         before = self.state.troubles.get(about, "")
         if sentence == before:
@@ -77,5 +78,5 @@ class Draft:
         self.log(logging.WARNING, said)
         others = {key: trouble for key, trouble in self.state.troubles.items() if key != about}
         self.change(troubles={**others, about: sentence} if sentence else others)
-        if guest:
+        if guest is not None:
             self.note(guest, said)

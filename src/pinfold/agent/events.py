@@ -14,6 +14,7 @@ from pinfold.agent.story import Stories
 from pinfold.agent.wire import GuestReport, ThreadReport, Welcome
 from pinfold.core.drift import Finding
 from pinfold.core.drift.written import FindingsReport
+from pinfold.core.identity import GuestId
 from pinfold.core.networks import HostNetwork
 from pinfold.core.options import Option
 from pinfold.core.pools import PoolConfig, PoolOrder
@@ -85,7 +86,7 @@ class Reported(Struct, frozen=True, kw_only=True):
     """The service has acknowledged the report of a guest."""
 
     when: Moment
-    guest: str
+    guest: GuestId
     report: GuestReport
 
 
@@ -99,7 +100,7 @@ class Audited(Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...]
     unread: Mapping[str, str] = {}
     drifted: tuple[Drifted, ...] = ()
-    running: frozenset[str] = frozenset()
+    running: frozenset[GuestId] = frozenset()
 
 
 class FindingsSent(Struct, frozen=True, kw_only=True):
@@ -119,7 +120,7 @@ class Performed(Struct, frozen=True, kw_only=True):
     """The task of a guest has ended."""
 
     when: Moment
-    guest: str
+    guest: GuestId
     outcome: Outcome
 
 
@@ -127,7 +128,7 @@ class Confirmed(Struct, frozen=True, kw_only=True):
     """The service has acknowledged that nothing of a guest remains."""
 
     when: Moment
-    guest: str
+    guest: GuestId
 
 
 class Saved(Struct, frozen=True, kw_only=True):

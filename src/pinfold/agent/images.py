@@ -10,6 +10,7 @@ from typing import Final
 
 from pinfold.agent.client import ServiceClient
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.identity import GuestId
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Boot
 from pinfold.host import disk, files, serial
@@ -21,7 +22,7 @@ _fetching: Final = threading.Lock()
 """Held during a download, so that two starts from one image download it once."""
 
 
-def boot_of(settings: HostSettings, service: ServiceClient, image: str, guest: str) -> Boot:
+def boot_of(settings: HostSettings, service: ServiceClient, image: str, guest: GuestId) -> Boot:
     """What a guest of that image boots; an empty `Boot` for ''. Its serial console is written to `STATE_DIR/serial/GUEST.log`.
 
     Raises `InvalidRequest` when no directory has the image, `Unavailable` when it must be downloaded and the service is away.

@@ -261,7 +261,7 @@ class Agent:
         self._audited = found, drawn
         mine = {guest.guest.id for guest in found.guests if guest.guest.record is not None and guest.guest.record.owner == self._owner}
         drifted = tuple(one for one in drifted_guests(self._driver, found, RepairScope.OURS) if one.guest_id in mine)
-        running = frozenset(str(guest.id) for guest in action.seen.guests if guest.active)
+        running = frozenset(guest.id for guest in action.seen.guests if guest.active)
         self._measure(found, drawn)
         return events.Audited(findings=found.findings, unread=unread, drifted=drifted, running=running, when=now())
 

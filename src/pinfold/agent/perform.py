@@ -15,6 +15,7 @@ from pinfold.agent.interfaces import interfaces_of
 from pinfold.agent.reconcile import Act, Task
 from pinfold.agent.wire import GuestOrder, shorten_failure
 from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, PinfoldError
+from pinfold.core.identity import GuestId
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Driver, GuestSpec, GuestState, HostGuest, Record
 from pinfold.faultpoints import fault_point
@@ -128,13 +129,13 @@ class Performer:
             stop(self._driver, self._settings, guest, agent=self._owner)
         return Outcome(booted=True, failure=failure)
 
-    def _withdraw(self, guest: str) -> None:
+    def _withdraw(self, guest: GuestId) -> None:
         """Remove the guest's definition, and its files unless it ran."""
         self._undefine(guest)
         if not disk.has_run(self._settings, guest):
             self._delete_files(guest)
 
-    def _undefine(self, guest: str) -> None:
+    def _undefine(self, guest: GuestId) -> None:
         """Remove the guest's process and definition; a guest that is not there is no error."""
         found = self._found(guest)
         if found is None:
@@ -143,9 +144,9 @@ class Performer:
             raise Conflict(f"guest {guest} is defined on this host, but not as a guest of {self._owner}; it is not touched")
         stop(self._driver, self._settings, guest, remove=True, keep_disk=True, agent=self._owner)
 
-    def _delete_files(self, guest: str) -> None:
+    def _delete_files(self, guest: GuestId) -> None:
         disk.remove(self._settings, guest)
         serial.forget(self._settings, guest)
 
-    def _found(self, guest: str) -> HostGuest | None:
+    def _found(self, guest: GuestId) -> HostGuest | None:
         return next((found for found in self._driver.guests() if found.id == guest), None)

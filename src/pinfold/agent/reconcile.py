@@ -25,7 +25,7 @@ from typing import Final
 from msgspec import Struct
 
 from pinfold.agent.wire import GuestOrder, Orders
-from pinfold.core.identity import ClaimId
+from pinfold.core.identity import ClaimId, GuestId
 from pinfold.drivers.port import GuestState
 from pinfold.store.records import Desired, Tombstone
 
@@ -54,7 +54,7 @@ class PresentGuest(Struct, frozen=True, kw_only=True):
     The record of an earlier pinfold names no claim.
     """
 
-    guest: str
+    guest: GuestId
     state: GuestState
     revision: int
     claim: ClaimId | None = None
@@ -63,7 +63,7 @@ class PresentGuest(Struct, frozen=True, kw_only=True):
 class LastBoot(Struct, frozen=True, kw_only=True):
     """The last boot that this agent performed for a guest, the host's boot id at that time, and why the guest does not run if it failed."""
 
-    guest: str
+    guest: GuestId
     boot: int
     host_boot: str
     failure: str = ""
@@ -83,8 +83,8 @@ class Patience(Struct, frozen=True, kw_only=True):
     """The guests that were asked to shut down: those with time left, and those whose time is over. Without `asks`, no guest is asked."""
 
     asks: bool = True
-    waiting: frozenset[str] = frozenset()
-    over: frozenset[str] = frozenset()
+    waiting: frozenset[GuestId] = frozenset()
+    over: frozenset[GuestId] = frozenset()
 
 
 NO_REQUESTS: Final = Patience()
@@ -100,7 +100,7 @@ class Task(Struct, frozen=True, kw_only=True):
     order: GuestOrder | Tombstone
 
     @property
-    def guest(self) -> str:
+    def guest(self) -> GuestId:
         """The guest that it is about."""
         return self.order.guest
 
@@ -129,7 +129,7 @@ def reconcile(
     return tuple(sorted(tasks, key=lambda task: (_FIRST.index(task.act) if task.act in _FIRST else len(_FIRST), task.guest)))
 
 
-def _removals(orders: Orders, seen: Mapping[str, PresentGuest]) -> Iterator[Task]:
+def _removals(orders: Orders, seen: Mapping[GuestId, PresentGuest]) -> Iterator[Task]:
     """A removal for each guest that is still here, of a claim that has a tombstone at the service, and that has no order."""
     ordered = {order.guest for order in orders.orders}
     for key, guest in seen.items():
@@ -150,7 +150,7 @@ def is_of(order: GuestOrder, claim: ClaimId | None, revision: int) -> bool:
     return revision == order.claim.held if claim is None else claim == order.claim.id
 
 
-def is_over(stone: Tombstone, guest: str, claim: ClaimId | None, revision: int) -> bool:
+def is_over(stone: Tombstone, guest: GuestId, claim: ClaimId | None, revision: int) -> bool:
     """Whether the tombstone is that of the guest's claim. If one of the two names no claim, the earlier revision is over."""
     if stone.guest != guest:
         return False
@@ -188,7 +188,7 @@ def _towards_running(order: GuestOrder, guest: PresentGuest | None, booted: Last
     return Act.RESTART if again else None
 
 
-def _asking(act: Act, guest: str, patience: Patience) -> Act | None:
+def _asking(act: Act, guest: GuestId, patience: Patience) -> Act | None:
     """Ask the guest to shut down if it can hear, wait for its time to pass, and only then end it with `act`."""
     if not patience.asks or guest in patience.over:
         return act

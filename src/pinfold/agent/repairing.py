@@ -14,11 +14,12 @@ from pinfold.agent.draft import Draft
 from pinfold.agent.state import Audits
 from pinfold.core import repairs
 from pinfold.core.drift import Finding
+from pinfold.core.identity import GuestId
 from pinfold.core.repairs import Drifted
 from pinfold.core.settings import RepairScope
 
 
-def after_audit(draft: Draft, drifted: tuple[Drifted, ...], running: frozenset[str], busy: frozenset[str]) -> tuple[Finding, ...]:
+def after_audit(draft: Draft, drifted: tuple[Drifted, ...], running: frozenset[GuestId], busy: frozenset[GuestId]) -> tuple[Finding, ...]:
     """Begin the repairs that are due, and return a finding for each guest that is left alone. `busy` are guests that were changing."""
     if draft.state.rules.repair is RepairScope.OFF:
         return ()
@@ -53,7 +54,7 @@ def repaired(draft: Draft, one: Drifted, failure: str, *, needless: bool = False
         _say(draft, one, f"guest {one.name} was repaired, its threads are in their places; what would undo it: {one.undoer}")
 
 
-def _moving(audits: Audits, guest: str) -> Audits:
+def _moving(audits: Audits, guest: GuestId) -> Audits:
     return audits if audits.began is None else replace(audits, moving=audits.moving | {guest})
 
 

@@ -10,6 +10,7 @@ from pinfold.agent.wire import GuestReport, Orders, ThreadReport
 from pinfold.core.drift import seen_thread
 from pinfold.core.fit.model import Strategy
 from pinfold.core.host import Foreign, ForeignMemory
+from pinfold.core.identity import GuestId
 from pinfold.drivers.port import GuestState, HostGuest
 from pinfold.host.survey import Survey
 from pinfold.host.verify import Verdict, record_of
@@ -32,7 +33,7 @@ def present_guests(guests: tuple[HostGuest, ...], owner: str) -> tuple[PresentGu
     )
 
 
-def host_report(seen: Survey, ordered: frozenset[str], *, strategy: Strategy, facts: HostFacts) -> HostReport:
+def host_report(seen: Survey, ordered: frozenset[GuestId], *, strategy: Strategy, facts: HostFacts) -> HostReport:
     """The host's report for the service. `ordered` are the guests with an order; every other guest counts as foreign, ours or not."""
     strangers = [_stranger(guest) for guest in seen.ours if guest.id not in ordered]
     foreign = tuple(sorted((*seen.state.ledger.foreign, *filter(None, strangers)), key=lambda other: other.name))
@@ -63,7 +64,7 @@ def guest_report(guest: HostGuest, booted: LastBoot | None, threads: ThreadRepor
     )
 
 
-def lost_guests(orders: Orders, present: tuple[PresentGuest, ...], memory: Memory) -> tuple[tuple[str, GuestReport], ...]:
+def lost_guests(orders: Orders, present: tuple[PresentGuest, ...], memory: Memory) -> tuple[tuple[GuestId, GuestReport], ...]:
     """`(id, report)` of each guest without a definition for which nothing more is done: it is to be stopped, or its last boot failed.
 
     In the order of `orders`.

@@ -14,11 +14,12 @@ import msgspec
 from msgspec import Struct
 
 from pinfold.agent.wire import GuestOrder, Orders, Welcome
-from pinfold.core.bounds import Revision, Uuid
+from pinfold.core.bounds import GuestUuid, Revision
 from pinfold.core.config_drive import GuestConfig
 from pinfold.core.encoding import json_reader
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.history import HistoryQuestion
+from pinfold.core.identity import GuestId
 from pinfold.core.pools import PoolOrder
 from pinfold.store.records import Tombstone
 
@@ -37,7 +38,7 @@ class RefusedOrder(Struct, frozen=True, kw_only=True):
     """An order or tombstone that cannot be parsed: its position, the guest if its id can be read (else ''), and the reason."""
 
     place: str
-    guest: str
+    guest: GuestId
     why: str
 
     def sentence(self) -> str:
@@ -63,7 +64,7 @@ class _Envelope(Struct, frozen=True, kw_only=True):
 
 
 class _Subject(Struct, frozen=True, kw_only=True):
-    guest: Uuid
+    guest: GuestUuid
 
 
 class _Message(Struct, frozen=True, kw_only=True):
@@ -125,7 +126,7 @@ def _each(
         try:
             subject = _decoded(raw, _read_subject).guest
         except InvalidRequest as error:
-            refused.append(RefusedOrder(place=place, guest="", why=str(error)))
+            refused.append(RefusedOrder(place=place, guest=GuestId(""), why=str(error)))
             continue
         try:
             value = _decoded(raw, reading, most=_MOST_ORDER_BYTES)

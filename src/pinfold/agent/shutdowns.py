@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from pinfold.agent.reconcile import Patience
 from pinfold.agent.wire import GuestOrder
+from pinfold.core.identity import GuestId
 from pinfold.store.records import Desired
 
 AGAIN_SECONDS: Final = 10.0
@@ -38,7 +39,7 @@ def still_wanted(request: Request, order: GuestOrder | None, *, running: bool) -
     return running and order is not None and _key(order) == request.order
 
 
-def patience(requests: Mapping[str, Request], seconds: float, now: float) -> Patience:
+def patience(requests: Mapping[GuestId, Request], seconds: float, now: float) -> Patience:
     """Who still has time, and whose time is over. A guest in neither set must be asked, for the first time or again.
 
     With `seconds` of 0, no guest is asked.

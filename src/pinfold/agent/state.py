@@ -18,7 +18,7 @@ from pinfold.agent.story import Stories
 from pinfold.agent.wire import GuestReport, Orders
 from pinfold.core.drift import Finding
 from pinfold.core.fit.model import Strategy
-from pinfold.core.identity import ClaimId
+from pinfold.core.identity import ClaimId, GuestId
 from pinfold.core.options import Option
 from pinfold.core.pools import PoolConfig, PoolOrder
 from pinfold.core.repairs import Book
@@ -114,11 +114,11 @@ class Turn(Struct, frozen=True, kw_only=True):
     phase: Phase
     fresh: bool = False
     orders: Orders = Orders(count=-1)
-    ordered: frozenset[str] = frozenset()
-    moving: frozenset[str] = frozenset()
+    ordered: frozenset[GuestId] = frozenset()
+    moving: frozenset[GuestId] = frozenset()
     seen: Survey | None = None
     facts: HostFacts = HostFacts(host_boot="")
-    due: tuple[HostGuest | tuple[str, GuestReport], ...] = ()
+    due: tuple[HostGuest | tuple[GuestId, GuestReport], ...] = ()
     sweep: float | None = None
 
 
@@ -131,7 +131,7 @@ class Audits(Struct, frozen=True, kw_only=True):
 
     began: float | None = None
     again: float = _NEVER
-    moving: frozenset[str] = frozenset()
+    moving: frozenset[GuestId] = frozenset()
     findings: tuple[Finding, ...] = ()
     sending: bool = False
     answered: frozenset[object] | None = None
@@ -168,9 +168,9 @@ class State(Struct, frozen=True, kw_only=True):
     swept: float = _NEVER
     audits: Audits = Audits()
     repairs: Book = {}
-    repairing: frozenset[str] = frozenset()
-    guests: Mapping[str, GuestStatus] = {}
-    waiting: tuple[str, ...] = ()
+    repairing: frozenset[GuestId] = frozenset()
+    guests: Mapping[GuestId, GuestStatus] = {}
+    waiting: tuple[GuestId, ...] = ()
     reading: bool = False
     read_again: bool = False
     kept_pools: PoolOrder | None = None

@@ -11,8 +11,9 @@ from typing import Annotated, Final, TypeAlias
 
 from msgspec import Meta, Struct
 
-from pinfold.core.bounds import Name, Uuid
+from pinfold.core.bounds import GuestUuid, Name
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.identity import GuestId
 from pinfold.core.printable import cleaned
 
 MOST_ENTRIES: Final = 50
@@ -32,16 +33,16 @@ class Entry(Struct, frozen=True, kw_only=True):
 class Story(Struct, frozen=True, kw_only=True):
     """What happened to one guest, oldest first. `name` is that of its server, '' when the agent does not know it."""
 
-    guest: Uuid
+    guest: GuestUuid
     name: Name = ""
     entries: Annotated[tuple[Entry, ...], Meta(max_length=MOST_ENTRIES)] = ()
 
 
-Stories: TypeAlias = Mapping[str, Story]
+Stories: TypeAlias = Mapping[GuestId, Story]
 """The story of each guest by its id; the guest that something happened to last is the last one."""
 
 
-def noted(stories: Stories, guest: str, what: str, *, time: float, name: str = "") -> Stories:
+def noted(stories: Stories, guest: GuestId, what: str, *, time: float, name: str = "") -> Stories:
     """The stories with one more entry, unless it repeats the guest's last one. Drops what exceeds the bounds, oldest first.
 
     >>> stories = noted({}, "g", "it starts", time=1.0)
@@ -62,7 +63,7 @@ def story(stories: Stories, key: str) -> Story:
 
     Raises `InvalidRequest` with the nearest name if there is none, and if several servers have the name.
     """
-    found = stories.get(key.removeprefix("instance-"))
+    found = stories.get(GuestId(key.removeprefix("instance-")))
     named = [story for story in stories.values() if story.name == key]
     if found is not None or len(named) == 1:
         return found or named[0]

@@ -20,6 +20,7 @@ from pinfold.agent.reconcile import LastBoot, PresentGuest, Task, is_of, reconci
 from pinfold.agent.report import guest_report, host_report, lost_guests, present_guests
 from pinfold.agent.state import Phase, Turn
 from pinfold.agent.wire import GuestReport, ThreadReport
+from pinfold.core.identity import GuestId
 from pinfold.drivers.port import GuestState, HostGuest
 from pinfold.host.survey import Survey
 from pinfold.store.records import POOLS_REFUSED, Desired
@@ -59,7 +60,7 @@ def looked(draft: Draft, seen: Survey, facts: HostFacts) -> None:
     draft.change_turn(seen=seen, facts=facts)
     hanging = {f"hang of guest {guest.id}": guest for guest in seen.guests if guest.hangs}
     for about in [about for about in draft.state.troubles if about.startswith("hang of ") and about not in hanging]:
-        draft.complain(about, "", guest=about.rpartition(" ")[2])
+        draft.complain(about, "", guest=GuestId(about.rpartition(" ")[2]))
     for about, guest in hanging.items():
         draft.complain(about, f"guest {guest.name} hangs: {guest.hangs}", guest=guest.id)
     speak(draft)
@@ -204,7 +205,7 @@ def verified(draft: Draft, threads: ThreadReport | None, drift: str) -> None:
         report(draft)
 
 
-def reported(draft: Draft, guest: str, acknowledged: GuestReport) -> None:
+def reported(draft: Draft, guest: GuestId, acknowledged: GuestReport) -> None:
     """Keep the report that the service acknowledged, and go on with the next guest."""
     before = draft.guest(guest).answered
     draft.change_guest(guest, answered=acknowledged)
@@ -219,7 +220,7 @@ def reported(draft: Draft, guest: str, acknowledged: GuestReport) -> None:
     report(draft)
 
 
-def not_reported(draft: Draft, guest: str, why: str, *, away: bool) -> None:
+def not_reported(draft: Draft, guest: GuestId, why: str, *, away: bool) -> None:
     """Go on with the next guest, unless the service is away, which ends the turn."""
     draft.complain(f"report of guest {guest}", f"report of guest {guest}: {why}", guest=guest)
     if away:
@@ -275,7 +276,7 @@ def _guest_report(draft: Draft, guest: HostGuest, threads: ThreadReport | None) 
     return guest_report(guest, booted, threads)
 
 
-def _send(draft: Draft, guest: str, told: GuestReport) -> bool:
+def _send(draft: Draft, guest: GuestId, told: GuestReport) -> bool:
     """Send the report unless the service has acknowledged the same. Returns whether it is sent."""
     if told == draft.guest(guest).answered:
         draft.complain(f"report of guest {guest}", "", guest=guest)

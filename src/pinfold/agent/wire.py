@@ -21,7 +21,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
-from pinfold.core.bounds import ClaimUuid, Name, Revision, Uuid
+from pinfold.core.bounds import ClaimUuid, GuestUuid, Name, Revision, Uuid
 from pinfold.core.drift import SeenThread
 from pinfold.core.history import HistoryQuestion
 from pinfold.core.networks import Ports
@@ -87,7 +87,7 @@ class GuestOrder(Struct, frozen=True, kw_only=True):
     interfaces, on networks that the host offers.
     """
 
-    guest: Uuid
+    guest: GuestUuid
     name: Name
     claim: WrittenClaim
     desired: Desired

@@ -15,6 +15,7 @@ from pinfold.agent.events import Outcome
 from pinfold.agent.reconcile import Act, LastBoot, Memory, Task, remember_absence, remember_boot
 from pinfold.agent.state import STARTS, STARTS_AT_ONCE, FailedStart, Work
 from pinfold.agent.wire import Absence, GuestOrder, Orders
+from pinfold.core.identity import GuestId
 from pinfold.store.records import Tombstone
 
 
@@ -49,7 +50,7 @@ def begin(draft: Draft, task: Task, host_boot: str) -> None:
         _perform(draft, task.guest)
 
 
-def performed(draft: Draft, guest: str, outcome: Outcome) -> None:
+def performed(draft: Draft, guest: GuestId, outcome: Outcome) -> None:
     """Remember what was done, and write it down; a task that changed nothing to remember has ended."""
     work = _work(draft, guest)
     order, stone = work.task.order, work.task.tombstone
@@ -100,14 +101,14 @@ def not_saved(draft: Draft, why: str) -> None:
         failed(draft, guest, why)
 
 
-def confirmed(draft: Draft, guest: str) -> None:
+def confirmed(draft: Draft, guest: GuestId) -> None:
     """Forget a guest that is gone, as far as reports go."""
     draft.note(guest, "the service is told that it is gone")
     draft.change_guest(guest, failed_start=None, answered=None, observed=None)
     _finish(draft, guest, "")
 
 
-def failed(draft: Draft, guest: str, why: str) -> None:
+def failed(draft: Draft, guest: GuestId, why: str) -> None:
     """End the task without success."""
     _finish(draft, guest, why)
 
@@ -120,13 +121,13 @@ def _absence(draft: Draft, stone: Tombstone, outcome: Outcome) -> Absence:
     return Absence(revision=stone.revision, failure=failure, claim=stone.claim)
 
 
-def _written(draft: Draft) -> list[tuple[str, Work]]:
+def _written(draft: Draft) -> list[tuple[GuestId, Work]]:
     """The guests whose task was performed and is being written down."""
     works = [(guest, status.work) for guest, status in draft.state.guests.items()]
     return [(guest, work) for guest, work in works if work is not None and work.outcome is not None and not work.confirming]
 
 
-def _finish(draft: Draft, guest: str, why: str) -> None:
+def _finish(draft: Draft, guest: GuestId, why: str) -> None:
     work = _work(draft, guest)
     draft.complain(work.sentence, f"{work.sentence} is tried again: {why}" if why else "", guest=guest)
     attempt = pace.performed(draft.guest(guest).attempt, work.task, draft.now)
@@ -145,7 +146,7 @@ def _begin_starts(draft: Draft) -> None:
         _perform(draft, guest)
 
 
-def _perform(draft: Draft, guest: str) -> None:
+def _perform(draft: Draft, guest: GuestId) -> None:
     work = replace(_work(draft, guest), begun=True)
     draft.change_guest(guest, work=work)
     draft.note(guest, f"{work.task.act.value} begins")
@@ -153,7 +154,7 @@ def _perform(draft: Draft, guest: str) -> None:
     draft.do(Perform(task=work.task, ran=ran))
 
 
-def _work(draft: Draft, guest: str) -> Work:
+def _work(draft: Draft, guest: GuestId) -> Work:
     work = draft.guest(guest).work
     assert work is not None, f"guest {guest} has no task"
     return work

@@ -13,6 +13,7 @@ from pinfold.cli.exit_status import ExitStatus
 from pinfold.cli.output import show, show_json, waiting
 from pinfold.cli.service import Service, open_access, segment
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
+from pinfold.core.identity import GuestId
 
 app = typer.Typer(help="Create, list, show, stop, start, reboot, rebook and delete servers of the service.", no_args_is_help=True)
 
@@ -209,7 +210,7 @@ def _placement(service: Service, server: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _wait(service: Service, server_id: str, until: tuple[str, ...]) -> dict[str, Any]:
+def _wait(service: Service, server_id: GuestId, until: tuple[str, ...]) -> dict[str, Any]:
     deadline = time.monotonic() + _SECONDS
     with waiting("waiting for the host's agent"):
         while True:

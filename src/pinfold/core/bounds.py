@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
-from pinfold.core.identity import ClaimId
+from pinfold.core.identity import ClaimId, GuestId
 
 MAX_CPU: Final = 8191
 """The highest CPU index: the kernel's largest NR_CPUS (8192) minus one."""
@@ -80,6 +80,9 @@ Number = Annotated[int, Meta(ge=-(2**53), le=2**53)]
 
 Uuid = Annotated[str, Meta(pattern=r"\A[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")]
 """A UUID in lower case with hyphens. It is safe in a path and in a URL."""
+
+GuestUuid = Annotated[GuestId, Meta(pattern=r"\A[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")]
+"""The id of a guest, as a `Uuid`."""
 
 ClaimUuid = Annotated[ClaimId, Meta(pattern=r"\A[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")]
 """The id of a claim, as a `Uuid`."""

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 from msgspec import Meta, Struct
 
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.identity import GuestId
 from pinfold.core.networks import Port, network_id
 
 MOST_USER_DATA: Final = 65_535
@@ -65,7 +66,7 @@ def decoded_user_data(text: str) -> bytes:
 
 
 def drive_files(
-    guest: str, config: GuestConfig, *, dedicated: tuple[int, ...], seed: bytes, ports: tuple[Port, ...] = ()
+    guest: GuestId, config: GuestConfig, *, dedicated: tuple[int, ...], seed: bytes, ports: tuple[Port, ...] = ()
 ) -> tuple[tuple[str, bytes], ...]:
     """The files of a drive, `(path, content)`, ordered by path. `dedicated` are the pinned vCPUs, `seed` is random, `ports` are the guest's
     interfaces.
@@ -80,7 +81,7 @@ def drive_files(
     return tuple(sorted((f"openstack/{version}/{name}", content) for version in VERSIONS for name, content in files.items()))
 
 
-def _meta_data(guest: str, config: GuestConfig, dedicated: tuple[int, ...], seed: bytes) -> dict[str, Any]:
+def _meta_data(guest: GuestId, config: GuestConfig, dedicated: tuple[int, ...], seed: bytes) -> dict[str, Any]:
     found: dict[str, Any] = {
         "uuid": guest,
         "name": config.name,

@@ -53,7 +53,7 @@ class Starving(Struct, frozen=True, kw_only=True):
     `runners` are `(guest's name, millicpu)` of those that ran there most, and `strangers` is what ran there that is no guest's.
     """
 
-    guest: str
+    guest: GuestId
     name: str
     vcpus: bool
     where: CpuSet

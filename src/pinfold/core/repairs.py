@@ -16,6 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pinfold.core.drift import Finding, FindingCode
+from pinfold.core.identity import GuestId
 
 MOST_UNDONE: Final = 3
 PAUSES: Final = (10.0, 60.0)
@@ -33,7 +34,7 @@ class Drifted(Struct, frozen=True, kw_only=True):
     `undoer` says who would undo a repair.
     """
 
-    guest_id: str
+    guest_id: GuestId
     name: str
     pid: int
     classes: tuple[str, ...] = ("",)
@@ -105,7 +106,7 @@ def _waits(one: Attempts) -> bool:
     return one.calm_since is None and not one.stopped and not one.stands
 
 
-def repaired(book: Book, guest: str, now: float, *, failed: bool) -> Book:
+def repaired(book: Book, guest: GuestId, now: float, *, failed: bool) -> Book:
     """The attempts after a repair."""
     known = book.get(guest)
     if known is None:
@@ -115,7 +116,7 @@ def repaired(book: Book, guest: str, now: float, *, failed: bool) -> Book:
     return {**book, guest: replace(known, pause=PAUSES[0], stands=True)}
 
 
-def needless(book: Book, guest: str, now: float) -> Book:
+def needless(book: Book, guest: GuestId, now: float) -> Book:
     """The attempts after a repair that found no drift, and did nothing. Later drift does not undo it."""
     known = book.get(guest)
     return book if known is None else {**book, guest: replace(known, calm_since=now)}

@@ -29,6 +29,8 @@ from pinfold.drivers.checkup import Checkup, Needs
 MAX_RECORD_NAME: Final = 1024
 RecordName = Annotated[str, Meta(max_length=MAX_RECORD_NAME)]
 """A name in a record."""
+RecordGuest = Annotated[GuestId, Meta(max_length=MAX_RECORD_NAME)]
+"""The guest of a record. Records of a hand-written domain are read too, so it need not be a UUID."""
 
 
 class GuestHangs(Unavailable):
@@ -57,7 +59,7 @@ class Record(Struct, frozen=True, kw_only=True):
     name of the service's server when the guest was started, '' without one and in the record of an older pinfold.
     """
 
-    guest: RecordName
+    guest: RecordGuest
     policy: EmulatorPolicy
     fit: Fit
     claim: ClaimUuid | None = None
@@ -108,7 +110,7 @@ class GuestSpec(Struct, frozen=True, kw_only=True):
     virt_type: str = ""
 
     @property
-    def id(self) -> str:
+    def id(self) -> GuestId:
         """The guest's id."""
         return self.record.guest
 
@@ -232,7 +234,7 @@ class Event(Struct, frozen=True, kw_only=True):
     """One event. `guest` is '' for an event of the connection."""
 
     kind: EventKind
-    guest: str = ""
+    guest: GuestId = GuestId("")
     detail: str = ""
 
 
@@ -297,11 +299,11 @@ class Driver(Protocol):
         """
         ...
 
-    def restart(self, guest: str) -> HostGuest:
+    def restart(self, guest: GuestId) -> HostGuest:
         """Start a stopped guest, paused. Raises `InvalidRequest` if there is none."""
         ...
 
-    def redefine(self, guest: str, record: Record, request: GuestRequest) -> HostGuest:
+    def redefine(self, guest: GuestId, record: Record, request: GuestRequest) -> HostGuest:
         """Write `record` and its pins into the definition of a stopped guest. The rest of the definition stays.
 
         On failure the old definition stays. Raises `InvalidRequest` if the guest runs, has a saved state or does not exist, and if the
@@ -309,41 +311,41 @@ class Driver(Protocol):
         """
         ...
 
-    def amend(self, guest: str, record: Record) -> None:
+    def amend(self, guest: GuestId, record: Record) -> None:
         """Write `record` in place of the guest's, in its running definition and in the kept one. Its pins stay.
 
         Raises `InvalidRequest` if there is no such guest.
         """
         ...
 
-    def shape(self, guest: str) -> GuestShape:
+    def shape(self, guest: GuestId) -> GuestShape:
         """The cells and the memory of a guest, of the running definition if it runs. Raises `InvalidRequest` if there is no such guest."""
         ...
 
-    def adopt(self, guest: str, record: Record) -> None:
+    def adopt(self, guest: GuestId, record: Record) -> None:
         """Write `record` into a guest without one, and its pins into the kept definition. No thread moves. See `amend`."""
         ...
 
-    def forget(self, guest: str) -> None:
+    def forget(self, guest: GuestId) -> None:
         """Remove our record from a guest's definitions. Its pins stay. No record is no error."""
         ...
 
-    def resume(self, guest: str) -> None:
+    def resume(self, guest: GuestId) -> None:
         """Let a paused guest run."""
         ...
 
-    def shut_down(self, guest: str) -> None:
+    def shut_down(self, guest: GuestId) -> None:
         """Press the guest's power button and return at once. A guest that does not exist is no error."""
         ...
 
-    def stop(self, guest: str, *, remove: bool, graceful_seconds: float = 0.0) -> None:
+    def stop(self, guest: GuestId, *, remove: bool, graceful_seconds: float = 0.0) -> None:
         """End the guest's process, after asking it to shut down if a time for that is given. With `remove`, remove its definition too.
 
         Returns when no process is left. A guest that does not exist is no error.
         """
         ...
 
-    def pin(self, guest: str, masks: ExpectedMasks, *, live_only: bool = False) -> None:
+    def pin(self, guest: GuestId, masks: ExpectedMasks, *, live_only: bool = False) -> None:
         """Move the threads of a running guest to `masks`, and write the pins into its definition, unless `live_only`.
 
         vCPUs with an empty set stay.

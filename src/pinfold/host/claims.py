@@ -8,6 +8,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, Holder, Owner, Severity, Subject, out_of_place, two_owners
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.model import Fit
+from pinfold.core.identity import GuestId
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import HostGuest
 from pinfold.host import nova
@@ -86,7 +87,7 @@ def places_of(seen: Survey, guest: HostGuest) -> Places:
     return belonging(guest, reading_of(seen, Subject(name=guest.name), guest), pools, seen.state.topology.online)
 
 
-def contested(seen: Survey, guest: str) -> tuple[Finding, ...]:
+def contested(seen: Survey, guest: GuestId) -> tuple[Finding, ...]:
     """The pCPUs of the guest with that id that somebody else holds too. Raises `Conflict` if somebody has removed the guest."""
     mine = next((_holder(seen, other) for other in seen.guests if other.id == guest), None)
     if mine is None:

@@ -34,19 +34,19 @@ _ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _log = logging.getLogger(__name__)
 
 
-def overlay_path(settings: HostSettings, guest: str) -> Path:
+def overlay_path(settings: HostSettings, guest: GuestId) -> Path:
     """The path of the overlay of the guest with that id; it may not exist. Raises `InvalidRequest` if the id is no UUID in plain form."""
     return files.inside(_folder(settings), f"{_checked(guest)}.qcow2")
 
 
-def drive_path(settings: HostSettings, guest: str) -> Path:
+def drive_path(settings: HostSettings, guest: GuestId) -> Path:
     """The path of the guest's config drive; it may not exist."""
     return files.inside(_folder(settings), f"{_checked(guest)}.iso")
 
 
 def prepare(
     settings: HostSettings,
-    guest: str,
+    guest: GuestId,
     boot: Boot,
     disk_gib: int,
     *,
@@ -73,7 +73,7 @@ def prepare(
     return boot
 
 
-def _with_overlay(settings: HostSettings, guest: str, boot: Boot, disk_gib: int, *, again: bool) -> Boot:
+def _with_overlay(settings: HostSettings, guest: GuestId, boot: Boot, disk_gib: int, *, again: bool) -> Boot:
     for what, path in (("ROM", boot.rom), ("kernel", boot.kernel), ("initrd", boot.initrd), ("image", boot.disk)):
         if path:
             _check_file(what, path)
@@ -101,19 +101,19 @@ def _with_overlay(settings: HostSettings, guest: str, boot: Boot, disk_gib: int,
     return replace(boot, disk=str(overlay), disk_format="qcow2")
 
 
-def remove(settings: HostSettings, guest: str) -> None:
+def remove(settings: HostSettings, guest: GuestId) -> None:
     """Deletes the guest's overlay and config drive; missing ones are no error."""
     files.remove(_folder(settings), f"{_checked(guest)}.qcow2")
     files.remove(_folder(settings), drive_path(settings, guest).name)
     settled(settings, guest)
 
 
-def settled(settings: HostSettings, guest: str) -> None:
+def settled(settings: HostSettings, guest: GuestId) -> None:
     """Mark the overlay as kept, because the guest is about to run or is gone. `sweep` no longer deletes it."""
     files.remove(_folder(settings), f"{_checked(guest)}.starting")
 
 
-def has_run(settings: HostSettings, guest: str) -> bool:
+def has_run(settings: HostSettings, guest: GuestId) -> bool:
     """Whether the guest has an overlay that it may have written to."""
     return overlay_path(settings, guest).exists() and not _starting(settings, guest).exists()
 
@@ -126,10 +126,10 @@ def sweep(settings: HostSettings, guests: Iterable[HostGuest]) -> None:
     """
     known = {guest.id: guest for guest in guests}
     for name in files.names(_folder(settings)):
-        started = name.removesuffix(".starting")
+        started = GuestId(name.removesuffix(".starting"))
         if started == name or not _ID.fullmatch(started):
             continue
-        guest = known.get(GuestId(started))
+        guest = known.get(started)
         if guest is None:
             _log.warning("the start of guest %s was killed; its overlay is deleted", started)
             remove(settings, started)
@@ -156,13 +156,13 @@ def _folder(settings: HostSettings) -> Path:
     return Path(settings.state_dir, "overlays", host_key(settings))
 
 
-def _checked(guest: str) -> str:
+def _checked(guest: GuestId) -> str:
     if not _ID.fullmatch(guest):
         raise InvalidRequest(f"guest id {guest[:64]!r} is not a UUID in its plain form", key="id")
     return guest
 
 
-def _starting(settings: HostSettings, guest: str) -> Path:
+def _starting(settings: HostSettings, guest: GuestId) -> Path:
     return overlay_path(settings, guest).with_suffix(".starting")
 
 

@@ -147,7 +147,7 @@ def drifted_guests(driver: Driver, found: Audit, scope: RepairScope) -> tuple[Dr
     )
 
 
-def repair_guest(driver: Driver, settings: HostSettings, guest: str, scope: RepairScope) -> tuple[Finding, ...] | None:
+def repair_guest(driver: Driver, settings: HostSettings, guest: GuestId, scope: RepairScope) -> tuple[Finding, ...] | None:
     """Move the threads of one drifted guest back, and return the drift that moving did not undo; None if there was nothing to move.
 
     The definition of a guest of Nova's stays, unless a finding says that it is wrong: when it was written is evidence of what Nova wants.

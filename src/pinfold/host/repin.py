@@ -103,7 +103,7 @@ def apply(driver: Driver, settings: HostSettings, flavors: Sequence[FlavorDemand
     return AppliedRepin(plan=found, not_undone={})
 
 
-def _move(driver: Driver, key: str, before: Fit, after: Fit) -> None:
+def _move(driver: Driver, key: GuestId, before: Fit, after: Fit) -> None:
     """Move the guest's threads from one fit to another, each read back, then amend its record."""
     record = record_of(pick(driver.guests(), key))
     driver.pin(key, moved(masks(before), masks(after)))

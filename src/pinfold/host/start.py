@@ -111,7 +111,7 @@ def start(driver: Driver, settings: HostSettings, spec: GuestSpec, *, again: boo
 def _start(
     driver: Driver,
     settings: HostSettings,
-    guest_id: str,
+    guest_id: GuestId,
     name: str,
     decide: Callable[[HostState], GuestSpec | NoFit],
     *,
@@ -199,7 +199,7 @@ def _refuse(driver: Driver, settings: HostSettings, agent: str) -> None:
     refuse_if_owned(settings, "guest start", by=agent)
 
 
-def _refuse_taken(seen: Survey, guest_id: str, name: str) -> None:
+def _refuse_taken(seen: Survey, guest_id: GuestId, name: str) -> None:
     for guest in seen.guests:
         if guest.name == name or guest.id == guest_id:
             what = "name" if guest.name == name else "id"

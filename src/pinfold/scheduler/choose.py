@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import blake2b
 
+from pinfold.core.identity import GuestId
 from pinfold.scheduler.model import Candidate
 
 Scored = tuple[tuple[int, ...], Candidate]
 
 
-def choose(guest: str, scored: Sequence[Scored], top: int) -> tuple[Candidate, ...]:
+def choose(guest: GuestId, scored: Sequence[Scored], top: int) -> tuple[Candidate, ...]:
     """The candidates in the order in which to try them: the `top` best by a hash of guest and host, then the others by score.
 
     The hash alone never puts a host without an overhead pool before one with it (the first part of the score). Ties go by name.
@@ -21,5 +22,5 @@ def choose(guest: str, scored: Sequence[Scored], top: int) -> tuple[Candidate, .
     return tuple(candidate for _, candidate in (*first, *ordered[len(few) :]))
 
 
-def _hash(guest: str, host: str) -> bytes:
+def _hash(guest: GuestId, host: str) -> bytes:
     return blake2b(f"{guest} {host}".encode(), digest_size=8).digest()

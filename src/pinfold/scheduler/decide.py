@@ -15,7 +15,7 @@ from pinfold.core.fit import explain as why
 from pinfold.core.fit.demand import Demand
 from pinfold.core.fit.engine import search
 from pinfold.core.fit.model import Fit, NoFit, Strategy
-from pinfold.core.identity import HostId
+from pinfold.core.identity import GuestId, HostId
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.model import GuestRequest
 from pinfold.scheduler.choose import Scored, choose
@@ -79,7 +79,7 @@ def untrait(request: GuestRequest) -> GuestRequest:
     return replace(request, traits_required=frozenset(), traits_forbidden=frozenset())
 
 
-def decide(index: Index, guest: str, demand: Demand, conditions: Conditions, settings: SchedulerSettings) -> tuple[Candidate, ...]:
+def decide(index: Index, guest: GuestId, demand: Demand, conditions: Conditions, settings: SchedulerSettings) -> tuple[Candidate, ...]:
     """The best hosts for a request without traits, in the order in which to try them; empty if no host in this index takes the guest now.
 
     1. The filter keeps the hosts that may have room; `rough` orders them.
@@ -124,7 +124,7 @@ def preference(strategy: HostStrategy, demand: Demand) -> Strategy:
     return Strategy.PACK if strategy is HostStrategy.PACK else Strategy.SPREAD
 
 
-def _least(index: Index, guest: str, demand: Demand, conditions: Conditions, settings: SchedulerSettings) -> tuple[Candidate, ...]:
+def _least(index: Index, guest: GuestId, demand: Demand, conditions: Conditions, settings: SchedulerSettings) -> tuple[Candidate, ...]:
     """The hosts that lose least, at most `top` of them. The table is exact but for traits and the overhead pool's state, so hardly any
     of them refuses.
     """

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pinfold.core.fit.count import Counts
 from pinfold.core.fit.model import Fit, Strategy
+from pinfold.core.identity import GuestId
 from pinfold.core.overhead.table import PoolState, rules
 from pinfold.core.request.model import GuestRequest
 from pinfold.scheduler.filter import Mask, Need, booked
@@ -23,7 +24,7 @@ STEPS = 10
 """Headroom is compared in tenths of the pool: finer differences are noise that would hide fragmentation."""
 
 
-def rough(wanted: Need, view: View, left: Mask, strategy: Strategy, guest: str) -> NDArray[np.intp]:
+def rough(wanted: Need, view: View, left: Mask, strategy: Strategy, guest: GuestId) -> NDArray[np.intp]:
     """The remaining rows, best first by their numbers. Equal rows start at a position that depends on the guest, so that many schedulers
     deciding at once do not all start with the same host.
     """
@@ -40,7 +41,7 @@ def rough(wanted: Need, view: View, left: Mask, strategy: Strategy, guest: str) 
     return rows[np.lexsort(keys)]
 
 
-def least(keys: NDArray[np.int64], wanted: Need, view: View, left: Mask, guest: str, most: int) -> NDArray[np.intp]:
+def least(keys: NDArray[np.int64], wanted: Need, view: View, left: Mask, guest: GuestId, most: int) -> NDArray[np.intp]:
     """The remaining rows with the smallest keys of a `LossTable`, at most `most`, the best first; a host with an online overhead pool
     before one without, for a guest that shares it. Equal rows start at a position that depends on the guest.
     """
@@ -82,5 +83,5 @@ def broken_cores(counts: Counts, fit: Fit) -> int:
     return broken
 
 
-def _turn(guest: str) -> int:
+def _turn(guest: GuestId) -> int:
     return int.from_bytes(blake2b(guest.encode(), digest_size=6).digest(), "big")

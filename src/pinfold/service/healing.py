@@ -25,6 +25,7 @@ from msgspec import Struct
 from pinfold.accounting.client import Placement
 from pinfold.accounting.placement_responses import OverCapacity
 from pinfold.core.errors import Conflict, PinfoldError, Unavailable
+from pinfold.core.identity import GuestId
 from pinfold.faultpoints import fault_point
 from pinfold.scheduler.scheduler import Scheduler
 from pinfold.service.claims.booking import settle, together
@@ -60,7 +61,7 @@ class HealSummary(Struct, frozen=True, kw_only=True):
     released: int = 0
     restored: int = 0
     synced: int = 0
-    interrupted: tuple[str, ...] = ()
+    interrupted: tuple[GuestId, ...] = ()
     """Guests whose scheduling stopped because the process died: wanted, without a host, and without a claim."""
     problems: tuple[str, ...] = ()
 
@@ -209,7 +210,7 @@ class Healer:
     def _heal_host(self, tally: _Tally, host: HostRecord) -> None:
         if self._providers.sync(host.id):
             tally.synced += 1
-        booked = dict(self._placement.provider_allocations(host.id))
+        booked = {GuestId(consumer): amounts for consumer, amounts in self._placement.provider_allocations(host.id)}
         with self._database.read() as connection:
             held = claims.of_host(connection, host.id, ClaimState.HELD)
             live = claims.of_guests(connection, {*booked, *(claim.guest for claim in held)})
@@ -221,7 +222,7 @@ class Healer:
                 self._restore(tally, host, guest)
         self._follower.follow(host.id)  # last, because a guest without its allocation cannot follow
 
-    def _restore(self, tally: _Tally, host: HostRecord, guest: str) -> None:
+    def _restore(self, tally: _Tally, host: HostRecord, guest: GuestId) -> None:
         """Give a guest the allocation that its claims need. One that is claimed for at this moment is left to its claimer."""
         found = self._placement.allocation(guest)
         if found is not None and not found.ours:
@@ -250,15 +251,15 @@ class Healer:
         for found in left:
             self._guard(tally, f"guest {found.id}", lambda found=found: self._remove(found.id))  # type: ignore[misc]
 
-    def _bury(self, tally: _Tally, guest: str) -> None:
+    def _bury(self, tally: _Tally, guest: GuestId) -> None:
         self._releaser.release(guest, bury=True)
         tally.released += 1
 
-    def _remove(self, guest: str) -> None:
+    def _remove(self, guest: GuestId) -> None:
         with self._database.write() as connection:
             guests.remove(connection, guest)
 
-    def _clear(self, guest: str) -> bool:
+    def _clear(self, guest: GuestId) -> bool:
         """Take what no claim needs out of the allocation, unless somebody is claiming for the guest: then there is nothing to heal."""
         try:
             return settle(self._database, self._placement, guest, even_intended=False)

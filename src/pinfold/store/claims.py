@@ -12,7 +12,7 @@ from pinfold.core.encoding import decoder, encode
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.model import Fit
 from pinfold.core.fit.written import written
-from pinfold.core.identity import ClaimId, HostId
+from pinfold.core.identity import ClaimId, GuestId, HostId
 from pinfold.core.ledger import Role, holds
 from pinfold.store.database import EpochNow, in_term
 from pinfold.store.records import Amounts, ClaimRecord, ClaimRole, ClaimState
@@ -48,7 +48,7 @@ def intend(
     connection: sa.Connection,
     *,
     claim_id: ClaimId,
-    guest: str,
+    guest: GuestId,
     host: HostId,
     amounts: Amounts,
     fit: Fit,
@@ -80,7 +80,7 @@ def redirect(
     )
 
 
-def hold(connection: sa.Connection, claim_id: ClaimId, *, guest: str, host: HostId, fit: Fit, revision: int) -> None:
+def hold(connection: sa.Connection, claim_id: ClaimId, *, guest: GuestId, host: HostId, fit: Fit, revision: int) -> None:
     """Make an intended claim `held` at the host's new revision, and give the guest its pCPUs.
 
     Raises `Conflict` when the claim is no longer intended, or when a pCPU has an owner.
@@ -130,19 +130,19 @@ def get(connection: sa.Connection, claim_id: ClaimId) -> ClaimRecord | None:
     return found[0] if found else None
 
 
-def live(connection: sa.Connection, guest: str) -> ClaimRecord | None:
+def live(connection: sa.Connection, guest: GuestId) -> ClaimRecord | None:
     """The claim by which the guest runs, in any state but abandoned, or None."""
     return next((found for found in all_live(connection, guest) if found.role is ClaimRole.RUNS), None)
 
 
-def all_live(connection: sa.Connection, guest: str) -> tuple[ClaimRecord, ...]:
+def all_live(connection: sa.Connection, guest: GuestId) -> tuple[ClaimRecord, ...]:
     """The guest's claims of every role, in any state but abandoned, ordered by id."""
     return of_guests(connection, (guest,)).get(guest, ())
 
 
-def of_guests(connection: sa.Connection, guests: Iterable[str]) -> dict[str, tuple[ClaimRecord, ...]]:
+def of_guests(connection: sa.Connection, guests: Iterable[GuestId]) -> dict[GuestId, tuple[ClaimRecord, ...]]:
     """The live claims of each guest that has any, ordered by id."""
-    found: dict[str, tuple[ClaimRecord, ...]] = {}
+    found: dict[GuestId, tuple[ClaimRecord, ...]] = {}
     for one in _select(connection, claim.c.guest.in_(list(guests)), claim.c.state != ClaimState.ABANDONED.value):
         found[one.guest] = (*found.get(one.guest, ()), one)
     return found
@@ -159,7 +159,7 @@ def held(connection: sa.Connection, hosts: Iterable[HostId] | None = None) -> tu
     return tuple(_record(row) for row in rows.mappings())
 
 
-def under_way(connection: sa.Connection, host: HostId, guest: str) -> bool:
+def under_way(connection: sa.Connection, host: HostId, guest: GuestId) -> bool:
     """Whether claims of other guests on the host may be in Placement but not in the ledger, because they come or go."""
     others = sa.and_(claim.c.host == host, claim.c.guest != guest, claim.c.state != ClaimState.HELD.value)
     return connection.execute(sa.select(claim.c.id).where(others).limit(1)).first() is not None
@@ -192,7 +192,7 @@ def owners(connection: sa.Connection, host: HostId) -> dict[int, tuple[str, Role
     return {row["pcpu"]: (row["guest"], Role(row["role"])) for row in rows}
 
 
-def _own(connection: sa.Connection, claim_id: ClaimId, *, guest: str, host: HostId, fit: Fit) -> None:
+def _own(connection: sa.Connection, claim_id: ClaimId, *, guest: GuestId, host: HostId, fit: Fit) -> None:
     rows = [{"host": host, "pcpu": pcpu, "guest": guest, "claim": claim_id, "role": role.value} for pcpu, role, _ in holds(fit)]
     if not rows:
         return

@@ -8,24 +8,25 @@ import sqlalchemy as sa
 
 from pinfold.core.config_drive import GuestConfig
 from pinfold.core.encoding import decoder, encode
+from pinfold.core.identity import GuestId
 from pinfold.store.database import deleting_secrets
 from pinfold.store.schema import guest_config
 
 _read: Final = decoder(GuestConfig)
 
 
-def keep(connection: sa.Connection, guest_id: str, config: GuestConfig) -> None:
+def keep(connection: sa.Connection, guest_id: GuestId, config: GuestConfig) -> None:
     """Store the configuration of a new guest."""
     connection.execute(guest_config.insert().values(guest=guest_id, value=encode(config)))
 
 
-def find(connection: sa.Connection, guest_id: str) -> GuestConfig | None:
+def find(connection: sa.Connection, guest_id: GuestId) -> GuestConfig | None:
     """The configuration of a guest that has not run yet; None if it has none, or if it ran."""
     text = connection.execute(sa.select(guest_config.c.value).where(guest_config.c.guest == guest_id)).scalar_one_or_none()
     return None if text is None else _read(text, f"the configuration of guest {guest_id}")
 
 
-def forget(connection: sa.Connection, guest_id: str) -> None:
+def forget(connection: sa.Connection, guest_id: GuestId) -> None:
     """Delete a guest's configuration, if it is kept."""
     with deleting_secrets(connection):
         connection.execute(guest_config.delete().where(guest_config.c.guest == guest_id))

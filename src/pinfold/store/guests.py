@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from pinfold.core.encoding import decoder, encode
 from pinfold.core.errors import Conflict, InvalidRequest
-from pinfold.core.identity import HostId
+from pinfold.core.identity import GuestId, HostId
 from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.store import claims, guest_configs, hosts, ports
 from pinfold.store.database import EpochNow
@@ -117,7 +117,7 @@ def create(connection: sa.Connection, new: NewGuest) -> GuestRecord:
     return made
 
 
-def place(connection: sa.Connection, guest_id: str, host: HostId) -> None:
+def place(connection: sa.Connection, guest_id: GuestId, host: HostId) -> None:
     """Set the guest's host, whose agent is to start it, after its claim is held. Raises `Conflict` when the guest is gone or unwanted by
     now.
     """
@@ -126,7 +126,7 @@ def place(connection: sa.Connection, guest_id: str, host: HostId) -> None:
 
 
 def want(
-    connection: sa.Connection, guest_id: str, desired: Desired, *, task: str, reboot: bool = False, revision: int | None = None
+    connection: sa.Connection, guest_id: GuestId, desired: Desired, *, task: str, reboot: bool = False, revision: int | None = None
 ) -> GuestRecord:
     """Change what the user wants, with the task that lasts until the agent reports; `reboot` asks for one more boot.
 
@@ -156,7 +156,7 @@ def want(
 
 def observe(
     connection: sa.Connection,
-    guest_id: str,
+    guest_id: GuestId,
     observed: Observed,
     *,
     host: HostId,
@@ -180,19 +180,19 @@ def observe(
     return _change(connection, sa.and_(guest.c.id == guest_id, guest.c.host == host, guest.c.deleted.is_(None)), guest_id, **values)
 
 
-def fail(connection: sa.Connection, guest_id: str, fault: Fault) -> None:
+def fail(connection: sa.Connection, guest_id: GuestId, fault: Fault) -> None:
     """Put the guest in error and end its task. The fault's time is set here; the claim stays. Raises `Conflict` when it is deleted."""
     now = float(connection.execute(sa.select(EpochNow())).scalar_one())
     text = encode(replace(fault, created=now))
     _change(connection, sa.and_(guest.c.id == guest_id, guest.c.deleted.is_(None)), guest_id, task="", fault=text)
 
 
-def mend(connection: sa.Connection, guest_id: str) -> None:
+def mend(connection: sa.Connection, guest_id: GuestId) -> None:
     """Clear the guest's error."""
     _change(connection, sa.and_(guest.c.id == guest_id, guest.c.deleted.is_(None)), guest_id, fault="")
 
 
-def displace(connection: sa.Connection, guest_id: str, *, host: HostId, task: str) -> None:
+def displace(connection: sa.Connection, guest_id: GuestId, *, host: HostId, task: str) -> None:
     """Take the guest off that host, on which nothing of it runs. With the task `scheduling`, it is to be claimed for again.
 
     Raises `Conflict` when it is on another host, or on none, by now.
@@ -208,23 +208,23 @@ def displace(connection: sa.Connection, guest_id: str, *, host: HostId, task: st
     )
 
 
-def note_failed_start(connection: sa.Connection, guest_id: str, failed: FailedStart) -> GuestRecord:
+def note_failed_start(connection: sa.Connection, guest_id: GuestId, failed: FailedStart) -> GuestRecord:
     """Add a host on which the guest's start failed. Raises `Conflict` when the guest is deleted."""
     known = {one.host: one for one in hold(connection, guest_id).failed_on} | {failed.host: failed}
     return _note(connection, guest_id, failed_on=_text(tuple(known[host] for host in sorted(known))))
 
 
-def note_refusals(connection: sa.Connection, guest_id: str, refusals: tuple[PastRefusal, ...]) -> None:
+def note_refusals(connection: sa.Connection, guest_id: GuestId, refusals: tuple[PastRefusal, ...]) -> None:
     """Store which hosts refused before one took the guest. Raises `Conflict` when the guest is deleted."""
     _note(connection, guest_id, refusals=_text(refusals))
 
 
-def note_move(connection: sa.Connection, guest_id: str, move: Move) -> None:
+def note_move(connection: sa.Connection, guest_id: GuestId, move: Move) -> None:
     """Store the last move of the guest's claim. Raises `Conflict` when the guest is deleted."""
     _note(connection, guest_id, moved=encode(move))
 
 
-def remove(connection: sa.Connection, guest_id: str) -> None:
+def remove(connection: sa.Connection, guest_id: GuestId) -> None:
     """Mark the guest deleted, and forget its configuration and its ports; the row stays readable for a while.
 
     Raises `Conflict` while a live claim of it pins anything."""
@@ -242,7 +242,7 @@ def remove(connection: sa.Connection, guest_id: str) -> None:
 
 def edit(
     connection: sa.Connection,
-    guest_id: str,
+    guest_id: GuestId,
     *,
     name: str | None = None,
     description: str | None = None,
@@ -268,7 +268,7 @@ def purge(connection: sa.Connection, older_than_seconds: float) -> int:
     return connection.execute(guest.delete().where(guest.c.deleted < EpochNow() - older_than_seconds, ~claimed)).rowcount
 
 
-def get(connection: sa.Connection, guest_id: str) -> GuestRecord:
+def get(connection: sa.Connection, guest_id: GuestId) -> GuestRecord:
     """One guest, including deleted ones. Raises `InvalidRequest` when there is none."""
     found = find(connection, guest_id)
     if found is None:
@@ -276,7 +276,7 @@ def get(connection: sa.Connection, guest_id: str) -> GuestRecord:
     return found
 
 
-def hold(connection: sa.Connection, guest_id: str) -> GuestRecord:
+def hold(connection: sa.Connection, guest_id: GuestId) -> GuestRecord:
     """One guest, including deleted ones, locked against changes until this transaction ends.
 
     Use it to read what a change depends on. Raises `InvalidRequest` when there is none.
@@ -285,7 +285,7 @@ def hold(connection: sa.Connection, guest_id: str) -> GuestRecord:
     return get(connection, guest_id)
 
 
-def find(connection: sa.Connection, guest_id: str) -> GuestRecord | None:
+def find(connection: sa.Connection, guest_id: GuestId) -> GuestRecord | None:
     """One guest, including deleted ones, or None."""
     row = connection.execute(_FIND, {"guest_id": guest_id}).mappings().first()
     return None if row is None else _record(row)
@@ -318,7 +318,7 @@ def orders(connection: sa.Connection, host: HostId) -> tuple[tuple[GuestRecord, 
     return tuple((_record(row), held[row["id"]]) for row in rows if row["id"] in held)
 
 
-def thread_reports(connection: sa.Connection, host: HostId) -> tuple[tuple[str, str], ...]:
+def thread_reports(connection: sa.Connection, host: HostId) -> tuple[tuple[GuestId, str], ...]:
     """`(guest id, report)` of each guest on that host that runs or is paused and whose agent reported its threads."""
     active = guest.c.observed.in_((Observed.RUNNING.value, Observed.PAUSED.value))
     chosen = sa.select(guest.c.id, guest.c.report).where(guest.c.host == host, active, guest.c.report != "", guest.c.deleted.is_(None))
@@ -345,7 +345,7 @@ def names(connection: sa.Connection, ids: Iterable[str]) -> dict[str, str]:
     return {row[0]: row[1] for row in rows}
 
 
-def _host(connection: sa.Connection, guest_id: str) -> HostId | None:
+def _host(connection: sa.Connection, guest_id: GuestId) -> HostId | None:
     return connection.execute(sa.select(guest.c.host).where(guest.c.id == guest_id)).scalar_one_or_none()
 
 
@@ -370,15 +370,15 @@ def _conditions(wanted: GuestFilter) -> list[Any]:
     return conditions
 
 
-def _in_order(connection: sa.Connection, ids: list[str]) -> tuple[GuestRecord, ...]:
-    found: dict[str, GuestRecord] = {}
+def _in_order(connection: sa.Connection, ids: list[GuestId]) -> tuple[GuestRecord, ...]:
+    found: dict[GuestId, GuestRecord] = {}
     for start in range(0, len(ids), _AT_ONCE):
         rows = connection.execute(sa.select(guest).where(guest.c.id.in_(ids[start : start + _AT_ONCE]))).mappings()
         found |= {row["id"]: _record(row) for row in rows}
     return tuple(found[guest_id] for guest_id in ids)
 
 
-def _note(connection: sa.Connection, guest_id: str, **values: str) -> GuestRecord:
+def _note(connection: sa.Connection, guest_id: GuestId, **values: str) -> GuestRecord:
     return _change(connection, sa.and_(guest.c.id == guest_id, guest.c.deleted.is_(None)), guest_id, **values)
 
 
@@ -387,7 +387,7 @@ def _text(value: Collection[object]) -> str:
     return encode(value) if value else ""
 
 
-def _change(connection: sa.Connection, condition: Any, guest_id: str, **values: Any) -> GuestRecord:
+def _change(connection: sa.Connection, condition: Any, guest_id: GuestId, **values: Any) -> GuestRecord:
     query = guest.update().where(condition).values(**values, revision=guest.c.revision + 1, updated=EpochNow()).returning(guest)
     row = connection.execute(query).mappings().first()
     if row is None:

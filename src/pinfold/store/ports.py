@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from pinfold.core.encoding import decoder, encode
 from pinfold.core.errors import Conflict
-from pinfold.core.identity import HostId
+from pinfold.core.identity import GuestId, HostId
 from pinfold.core.networks import HostNetwork, Port, StaticRange, mac_of
 from pinfold.store.database import EpochNow
 from pinfold.store.hosts import read_networks
@@ -28,7 +28,7 @@ _read_static = decoder(StaticRange)
 class GuestPort(NamedTuple):
     """A port, the guest (id) that it belongs to, whether that runs, and its host (name), '' for none."""
 
-    guest: str
+    guest: GuestId
     port: Port
     active: bool = False
     host: str = ""
@@ -42,7 +42,7 @@ class Offer(NamedTuple):
     hosts: int
 
 
-def create(connection: sa.Connection, guest_id: str, wanted: Sequence[WantedPort]) -> tuple[Port, ...]:
+def create(connection: sa.Connection, guest_id: GuestId, wanted: Sequence[WantedPort]) -> tuple[Port, ...]:
     """Make the ports of a new guest, in that order. Raises `Conflict` when an address is taken, or when a range has no free one."""
     return tuple(_create(connection, guest_id, place, one) for place, one in enumerate(wanted))
 
@@ -56,7 +56,7 @@ def of_guests(connection: sa.Connection, ids: Iterable[str]) -> dict[str, tuple[
     return {guest_id: tuple(ports) for guest_id, ports in found.items()}
 
 
-def of_guest(connection: sa.Connection, guest_id: str) -> tuple[Port, ...]:
+def of_guest(connection: sa.Connection, guest_id: GuestId) -> tuple[Port, ...]:
     """The ports of one guest, in their order."""
     return of_guests(connection, (guest_id,)).get(guest_id, ())
 
@@ -76,7 +76,7 @@ def of_host(connection: sa.Connection, host_id: HostId) -> dict[str, tuple[Port,
     return of_guests(connection, connection.execute(sa.select(guest.c.id).where(guest.c.host == host_id)).scalars())
 
 
-def forget(connection: sa.Connection, guest_id: str) -> None:
+def forget(connection: sa.Connection, guest_id: GuestId) -> None:
     """Delete the ports of a guest that is gone; their addresses are free again."""
     connection.execute(port.delete().where(port.c.guest == guest_id))
 
@@ -87,7 +87,7 @@ def offers(connection: sa.Connection) -> tuple[Offer, ...]:
     return tuple(sorted((Offer(read_networks(row[0]), row[1], row[2]) for row in connection.execute(query)), key=lambda offer: offer.host))
 
 
-def _create(connection: sa.Connection, guest_id: str, place: int, wanted: WantedPort) -> Port:
+def _create(connection: sa.Connection, guest_id: GuestId, place: int, wanted: WantedPort) -> Port:
     made = _unaddressed(connection, wanted)
     values = {
         "id": made.id,

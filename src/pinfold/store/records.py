@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from pinfold.core.bounds import ClaimUuid, Count, Number, Revision, Uuid
+from pinfold.core.bounds import ClaimUuid, Count, GuestUuid, Number, Revision
 from pinfold.core.config_drive import GuestConfig
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift.written import FindingCount, WrittenFinding
@@ -184,7 +184,7 @@ class NewGuest(Struct, frozen=True, kw_only=True):
     `only_on` is the only allowed host id, '' for any; `member_of` are Placement aggregates, in one of which the host must be.
     """
 
-    id: str
+    id: GuestId
     name: str
     flavor: Flavor
     request: GuestRequest
@@ -298,7 +298,7 @@ class Tombstone(Struct, frozen=True, kw_only=True):
     compared by it.
     """
 
-    guest: Uuid
+    guest: GuestUuid
     revision: Revision
     claim: ClaimUuid | None = None
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from pinfold.core.identity import GuestId
 from pinfold.core.plural import count
 
 AGAIN_SECONDS: Final = 60.0
@@ -32,7 +33,7 @@ class Follower(Struct, frozen=True, kw_only=True):
     '' if nothing does.
     """
 
-    guest_id: str
+    guest_id: GuestId
     name: str
     pending: bool = False
     moves: tuple[str, ...] = ()

@@ -24,7 +24,7 @@ from pinfold.core.drift.written import FindingsReport, accept
 from pinfold.core.encoding import encode, plain, reader
 from pinfold.core.errors import not_found
 from pinfold.core.history import HistoryAnswer
-from pinfold.core.identity import HostId
+from pinfold.core.identity import GuestId, HostId
 from pinfold.service.guests.lifecycle import REBOOTING_HARD
 from pinfold.service.guests.reports import ClaimName
 from pinfold.service.hosts import Lease
@@ -129,7 +129,7 @@ async def wait_for_orders(
 
 
 @router.get("/guests/{guest_id}/config")
-def show_config(guest_id: str, host: Host, services: Services) -> ConfigAnswer:
+def show_config(guest_id: GuestId, host: Host, services: Services) -> ConfigAnswer:
     """What the config drive of one of the host's guests holds, until it runs for the first time."""
     with services.database.read() as connection:
         guest = guests.find(connection, guest_id)
@@ -140,7 +140,7 @@ def show_config(guest_id: str, host: Host, services: Services) -> ConfigAnswer:
 
 
 @router.post("/guests/{guest_id}", status_code=204, response_class=Response)
-def report_guest(guest_id: str, body: GuestReportBody, host: Host, services: Services) -> Response:
+def report_guest(guest_id: GuestId, body: GuestReportBody, host: Host, services: Services) -> Response:
     """Store what one of the host's guests is doing, and where its threads are."""
     report = _read_guest_report(body, "guest report")
     threads = None if report.threads is None else encode(replace(report.threads, reported=time.time()))
@@ -150,7 +150,7 @@ def report_guest(guest_id: str, body: GuestReportBody, host: Host, services: Ser
 
 
 @router.post("/guests/{guest_id}/absence", status_code=204, response_class=Response)
-def report_absence(guest_id: str, body: AbsenceBody, host: Host, services: Services) -> Response:
+def report_absence(guest_id: GuestId, body: AbsenceBody, host: Host, services: Services) -> Response:
     """Confirm that neither domain nor process of a guest remains on the host: its claim may be released."""
     absence = _read_absence(body, "absence")
     services.fleet.reports.absent(host, guest_id, ClaimName(claim=absence.claim, revision=absence.revision), absence.failure)

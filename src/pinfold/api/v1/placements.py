@@ -94,7 +94,7 @@ def preview(body: FitQuestion, services: Services) -> FitView:
 
 
 @router.get("/servers/{server_id}/placement")
-def show_placement(server_id: str, services: Services) -> PlacementView:
+def show_placement(server_id: GuestId, services: Services) -> PlacementView:
     """Where a server's vCPUs and emulator threads are recorded to run, and what its agent last saw of every thread."""
     with services.database.read() as connection:
         guest = guests.find(connection, server_id)
@@ -118,7 +118,7 @@ def show_placement(server_id: str, services: Services) -> PlacementView:
 
 
 @router.post("/servers/{server_id}/rebook", status_code=204, response_class=Response)
-def rebook(server_id: str, services: Services) -> Response:
+def rebook(server_id: GuestId, services: Services) -> Response:
     """Book a server's overhead by today's options instead of earlier ones."""
     with services.database.read() as connection:
         guest = guests.find(connection, server_id)

@@ -14,6 +14,7 @@ from pinfold.core.drift import ExpectedMasks, Subject
 from pinfold.core.drift.steps import Step
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.fit.model import Fit
+from pinfold.core.identity import GuestId
 from pinfold.core.overhead import masks
 from pinfold.core.plural import count
 from pinfold.core.printable import shell_line
@@ -123,7 +124,7 @@ class LibvirtDriver:
             raise type(error)(f"{error}; {left}") from error
         return guest
 
-    def restart(self, guest: str) -> HostGuest:
+    def restart(self, guest: GuestId) -> HostGuest:
         """Start a stopped guest, paused. See `Driver.restart`."""
         self._refuse_remote()
         known = self._guests.one(guest)
@@ -135,7 +136,7 @@ class LibvirtDriver:
         widened = self._start_paused(guest, f"guest {known.name} cannot be started", fit)
         return self._guests.one(guest) if fit is None else self._placed(guest, fit, widened=widened)
 
-    def redefine(self, guest: str, record: Record, request: GuestRequest) -> HostGuest:
+    def redefine(self, guest: GuestId, record: Record, request: GuestRequest) -> HostGuest:
         """Write new places and a new record into the definition of a guest that does not run. See `Driver.redefine`."""
         self._refuse_remote()
         self._refuse_absent(masks(record.fit))
@@ -156,7 +157,7 @@ class LibvirtDriver:
         self._guests.act(guest, "definition", f"guest {known.name} cannot be defined", _CHANGE_SECONDS, define)
         return self._guests.one(guest)
 
-    def amend(self, guest: str, record: Record) -> None:
+    def amend(self, guest: GuestId, record: Record) -> None:
         """Write a new record into a guest's metadata, live and in its definition. See `Driver.amend`."""
         self._refuse_remote()
         what = f"the record of guest {guest} cannot be written"
@@ -164,11 +165,11 @@ class LibvirtDriver:
             guest, "record", what, _CHANGE_SECONDS, lambda connection: domain.amend(self._guests.domain(guest, connection), record)
         )
 
-    def shape(self, guest: str) -> GuestShape:
+    def shape(self, guest: GuestId) -> GuestShape:
         """The cells and the memory of a guest. See `Driver.shape`."""
         return self._guests.shape(guest)
 
-    def adopt(self, guest: str, record: Record) -> None:
+    def adopt(self, guest: GuestId, record: Record) -> None:
         """Write a record into a guest without one, and its pins into the definition. See `Driver.adopt`."""
         self._refuse_remote()
         wanted = masks(record.fit)
@@ -180,13 +181,13 @@ class LibvirtDriver:
 
         self._guests.act(guest, "record", f"the record of guest {guest} cannot be written", _CHANGE_SECONDS, write)
 
-    def forget(self, guest: str) -> None:
+    def forget(self, guest: GuestId) -> None:
         """Remove our record from a guest's definitions. See `Driver.forget`."""
         self._refuse_remote()
         what = f"the record of guest {guest} cannot be removed"
         self._guests.act(guest, "record", what, _CHANGE_SECONDS, lambda connection: domain.forget(self._guests.domain(guest, connection)))
 
-    def resume(self, guest: str) -> None:
+    def resume(self, guest: GuestId) -> None:
         """Let a paused guest run, and move the thread that KVM creates only now. See `Driver.resume`."""
         self._refuse_remote()
         what = f"guest {guest} cannot be resumed"
@@ -195,13 +196,13 @@ class LibvirtDriver:
         if known.record is not None:
             self._threads.place_late(known, masks(known.record.fit))
 
-    def shut_down(self, guest: str) -> None:
+    def shut_down(self, guest: GuestId) -> None:
         """Press the guest's power button. See `Driver.shut_down`."""
         self._refuse_remote()
         what = f"guest {guest} cannot be asked to shut down"
         self._guests.act(guest, "shutdown", what, _ASK_SECONDS, lambda connection: _if_there(connection, guest, domain.shut_down))
 
-    def stop(self, guest: str, *, remove: bool, graceful_seconds: float = 0.0) -> None:
+    def stop(self, guest: GuestId, *, remove: bool, graceful_seconds: float = 0.0) -> None:
         """End the guest's process and, with `remove`, its definition. See `Driver.stop`."""
         self._refuse_remote()
         try:
@@ -214,7 +215,7 @@ class LibvirtDriver:
             what = f"guest {known.name} cannot be undefined"
             self._guests.act(guest, "removal", what, _CHANGE_SECONDS, lambda connection: _if_there(connection, guest, domain.undefine))
 
-    def pin(self, guest: str, masks: ExpectedMasks, *, live_only: bool = False) -> None:
+    def pin(self, guest: GuestId, masks: ExpectedMasks, *, live_only: bool = False) -> None:
         """Move every thread of a running guest, live and in its definition. See `Driver.pin`.
 
         1. Set libvirt's live pins, thread class by class.
@@ -266,7 +267,7 @@ class LibvirtDriver:
             _, online, _ = self._connection.live().getCPUMap(0)
         thread_moves.refuse_absent(wanted, pins.cpus_of(online))
 
-    def _start_paused(self, guest: str, what: str, fit: Fit | None) -> bool:
+    def _start_paused(self, guest: GuestId, what: str, fit: Fit | None) -> bool:
         """Start the guest so that QEMU can allocate its memory. Returns whether its emulator threads may now run on more than their pin.
 
         libvirt (9.0) puts QEMU into a cpuset of the emulator threads' pCPUs before QEMU runs. QEMU (since 7.2) binds the thread that
@@ -286,7 +287,7 @@ class LibvirtDriver:
 
         return self._guests.act(guest, "start", what, _START_SECONDS, start)
 
-    def _placed(self, guest: str, fit: Fit, *, widened: bool) -> HostGuest:
+    def _placed(self, guest: GuestId, fit: Fit, *, widened: bool) -> HostGuest:
         """A guest that `_start_paused` started, after moving the threads that libvirt did not place."""
         if widened:
             self.pin(guest, masks(fit))
@@ -353,7 +354,7 @@ class LibvirtDriver:
             return ""
 
 
-def _if_there(connection: Any, guest: str, act: Callable[[Any], None]) -> None:
+def _if_there(connection: Any, guest: GuestId, act: Callable[[Any], None]) -> None:
     """Apply the act to the guest; one that is gone is no error."""
     with absent_is_fine():
         act(connection.lookupByUUIDString(guest))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final
 
+from pinfold.core.identity import GuestId
 from pinfold.drivers.port import Event, EventKind
 
 _KINDS: Final = {
@@ -26,7 +27,7 @@ _STOPPED: Final = ("shut down", "destroyed", "crashed", "migrated", "saved", "fa
 _CLOSED: Final = ("error", "end of file", "no answer to keepalive", "closed by the client")
 
 
-def lifecycle(guest: str, event: int, detail: int) -> Event | None:
+def lifecycle(guest: GuestId, event: int, detail: int) -> Event | None:
     """The event of a lifecycle callback; None for one that changes nothing for pinfold (a guest begins to shut down).
 
     >>> lifecycle("g", 5, 5)
@@ -38,7 +39,7 @@ def lifecycle(guest: str, event: int, detail: int) -> Event | None:
     return Event(kind=kind, guest=guest, detail=_word(_STOPPED, detail) if event == 5 else "")
 
 
-def tunable(guest: str, changed: Mapping[str, object]) -> Event:
+def tunable(guest: GuestId, changed: Mapping[str, object]) -> Event:
     """The event of a tunable callback: the pins that changed, and their new values.
 
     >>> tunable("g", {"cputune.emulatorpin": "0-1"}).detail

@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
+from pinfold.core.identity import GuestId
 from pinfold.drivers.kvm import process
 from pinfold.drivers.libvirt import capabilities, definition, errors, guest_memory, pins, status
 from pinfold.drivers.libvirt.calls import Call, OverdueError
@@ -37,9 +38,9 @@ _HOLDER: Final = "monitor="
 class _Listing(Struct, frozen=True, kw_only=True):
     """The first answer of a reading: the ids of all guests, the guests that are still as last read, and the ids of those to be read."""
 
-    ids: tuple[str, ...]
+    ids: tuple[GuestId, ...]
     same: tuple[HostGuest, ...] = ()
-    unread: tuple[str, ...]
+    unread: tuple[GuestId, ...]
 
 
 class Guests:
@@ -68,7 +69,7 @@ class Guests:
         """
         self._ready()
         found: list[HostGuest | None] = []
-        left: tuple[str, ...] | None = self._known_ids() if self._calls.hang("", reads=True) else None
+        left: tuple[GuestId, ...] | None = self._known_ids() if self._calls.hang("", reads=True) else None
         while left is None or left:
             reading = self._calls.read(lambda connection, ids=left: self._read(connection, ids))  # type: ignore[misc]
             left = self._collect(reading, left, found)
@@ -76,7 +77,7 @@ class Guests:
         listed = (guest for guest in found if guest is not None and not self.is_ghost(guest))
         return tuple(sorted(listed, key=lambda guest: guest.id))
 
-    def _collect(self, reading: Call[Any], ids: tuple[str, ...] | None, found: list[HostGuest | None]) -> tuple[str, ...]:
+    def _collect(self, reading: Call[Any], ids: tuple[GuestId, ...] | None, found: list[HostGuest | None]) -> tuple[GuestId, ...]:
         """Add what a reading gives to `found`. Returns the ids that are still to be read because one of them blocked."""
         try:
             listing: _Listing = reading.next(self._calls.seconds(_LIST_SECONDS))
@@ -98,16 +99,16 @@ class Guests:
             found.append(seen)
         return ()
 
-    def _read(self, connection: Any, ids: tuple[str, ...] | None) -> Iterator[Any]:
+    def _read(self, connection: Any, ids: tuple[GuestId, ...] | None) -> Iterator[Any]:
         """Yields a listing of the guests (of all if no ids are given), then each guest to be read, None for one that has gone."""
-        domains: dict[str, Any] = {}
+        domains: dict[GuestId, Any] = {}
         marks = partial(self.files.marks, daemon=self.files.daemon())
         if ids is not None:
             unread = ids
             yield _Listing(ids=ids, unread=ids)
         else:
             with self._connection.translated("the guests cannot be listed", connection):
-                rows = {domain.UUIDString(): (domain, state) for domain, state in _states(connection)}
+                rows = {GuestId(domain.UUIDString()): (domain, state) for domain, state in _states(connection)}
             domains = {guest: domain for guest, (domain, _) in rows.items()}
             known = {guest: None if state is None else self._known.unchanged(guest, state, marks) for guest, (_, state) in rows.items()}
             unread = tuple(guest for guest, one in known.items() if one is None)
@@ -119,7 +120,7 @@ class Guests:
             else:
                 yield self._seen(connection, guest, marks, domains.get(guest))
 
-    def one(self, guest: str) -> HostGuest:
+    def one(self, guest: GuestId) -> HostGuest:
         """The guest with that id. Raises `InvalidRequest` if there is none, `Unavailable`, and `GuestHangs` if it cannot be read."""
         self._ready()
         if self._calls.hang(guest, reads=True) is not None:
@@ -142,7 +143,7 @@ class Guests:
 
     def act(
         self,
-        guest: str,
+        guest: GuestId,
         act: str,
         what: str,
         seconds: float,
@@ -166,13 +167,13 @@ class Guests:
         self._connection.live()
         self._known_host()
 
-    def _known_ids(self) -> tuple[str, ...]:
+    def _known_ids(self) -> tuple[GuestId, ...]:
         known = self._known.ids()
         if not known:
             raise Unavailable(f"libvirt at {self._address.uri} does not list its guests within {_LIST_SECONDS:.0f} s")
         return known
 
-    def _as_last_read(self, guest: str) -> HostGuest:
+    def _as_last_read(self, guest: GuestId) -> HostGuest:
         known = self._known.guest(guest)
         if known is None:
             raise Unavailable(f"guest {guest} cannot be read: libvirt does not answer within {_READ_SECONDS:.0f} s")
@@ -193,7 +194,7 @@ class Guests:
         """Read a guest that an event names anew, and remember a new one, in case guests cannot be listed."""
         self._known.hear(event.guest, new=event.kind in (EventKind.DEFINED, EventKind.STARTED))
 
-    def domain(self, guest: str, connection: Any = None) -> Any:
+    def domain(self, guest: GuestId, connection: Any = None) -> Any:
         """libvirt's own object of the guest with that id. Raises `InvalidRequest` if there is none, and libvirt's own error."""
         try:
             return (connection or self._connection.live()).lookupByUUIDString(guest)
@@ -235,7 +236,7 @@ class Guests:
                     raise Conflict(_ghost_sentence(spec.name, self._address.state_dir))
                 raise Conflict(f"a guest with the {what} {value} exists at {self._address.uri} already")
 
-    def shape(self, guest: str) -> GuestShape:
+    def shape(self, guest: GuestId) -> GuestShape:
         """The cells and the memory of the guest with that id, by its definition."""
         what = f"guest {guest} cannot be read"
         text = self.act(guest, "definition", what, _LIST_SECONDS, lambda connection: self.domain(guest, connection).XMLDesc(0))
@@ -255,7 +256,7 @@ class Guests:
             self._host = (capabilities.platform(text), HostPages(cells=cells, default_huge_kib=huge or 2048))
         return self._host
 
-    def _seen(self, connection: Any, guest_id: str, marks_of: Callable[[str], Marks | None], domain: Any = None) -> HostGuest | None:
+    def _seen(self, connection: Any, guest_id: GuestId, marks_of: Callable[[str], Marks | None], domain: Any = None) -> HostGuest | None:
         """The guest as it is now; None if it has gone."""
         with self._connection.translated("a guest cannot be read", connection), absent_is_fine():
             if domain is None:

@@ -9,6 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from pinfold.core.identity import GuestId
 from pinfold.drivers.libvirt.state_files import Marks
 from pinfold.drivers.port import GuestState, HostGuest
 
@@ -30,24 +31,24 @@ class LastRead:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._known: dict[str, _Reading | None] = {}
+        self._known: dict[GuestId, _Reading | None] = {}
 
-    def ids(self) -> tuple[str, ...]:
+    def ids(self) -> tuple[GuestId, ...]:
         """Every guest that was listed last, or that an event has named since."""
         with self._lock:
             return tuple(self._known)
 
-    def list(self, ids: Iterable[str]) -> None:
+    def list(self, ids: Iterable[GuestId]) -> None:
         """These are all guests. Forget the others."""
         with self._lock:
             self._known = {guest: self._known.get(guest) for guest in ids}
 
-    def forget(self, guest: str) -> None:
+    def forget(self, guest: GuestId) -> None:
         """A guest has gone."""
         with self._lock:
             self._known.pop(guest, None)
 
-    def hear(self, guest: str, *, new: bool) -> None:
+    def hear(self, guest: GuestId, *, new: bool) -> None:
         """Something happened to a guest, to every guest if it is '': it must be read anew. `new`: it may be one that was not listed."""
         with self._lock:
             for one in (guest,) if guest else tuple(self._known):
@@ -57,7 +58,7 @@ class LastRead:
                 elif new:
                     self._known.setdefault(one, None)
 
-    def guest(self, guest: str) -> HostGuest | None:
+    def guest(self, guest: GuestId) -> HostGuest | None:
         """The guest as last read; None if it never was."""
         with self._lock:
             known = self._known.get(guest)
@@ -71,7 +72,7 @@ class LastRead:
             self._known[guest.id] = _Reading(guest=same, marks=marks, at=self._clock())
         return same
 
-    def unchanged(self, guest: str, state: GuestState, marks: Callable[[str], Marks | None]) -> HostGuest | None:
+    def unchanged(self, guest: GuestId, state: GuestState, marks: Callable[[str], Marks | None]) -> HostGuest | None:
         """The guest as last read if it is certainly still so; None if it must be read anew. `marks` returns the present ones by name."""
         with self._lock:
             known = self._known.get(guest)

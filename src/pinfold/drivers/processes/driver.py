@@ -65,43 +65,43 @@ class ProcessesDriver:
         """Refused, always with `InvalidRequest`."""
         refuse(f"guest {spec.name} cannot be started")
 
-    def restart(self, guest: str) -> HostGuest:
+    def restart(self, guest: GuestId) -> HostGuest:
         """Refused, always with `InvalidRequest`."""
         refuse(f"guest {guest} cannot be started")
 
-    def redefine(self, guest: str, record: Record, request: GuestRequest) -> HostGuest:  # noqa: ARG002  # the port's
+    def redefine(self, guest: GuestId, record: Record, request: GuestRequest) -> HostGuest:  # noqa: ARG002  # the port's
         """Refused, always with `InvalidRequest`."""
         refuse(f"guest {guest} cannot be defined")
 
-    def amend(self, guest: str, record: Record) -> None:  # noqa: ARG002  # the port's
+    def amend(self, guest: GuestId, record: Record) -> None:  # noqa: ARG002  # the port's
         """Refused, always with `InvalidRequest`."""
         refuse(f"no record can be written into guest {guest}")
 
-    def shape(self, guest: str) -> GuestShape:
+    def shape(self, guest: GuestId) -> GuestShape:
         """Refused, always with `InvalidRequest`."""
         refuse(f"nothing tells the cells of guest {guest}")
 
-    def adopt(self, guest: str, record: Record) -> None:  # noqa: ARG002  # the port's
+    def adopt(self, guest: GuestId, record: Record) -> None:  # noqa: ARG002  # the port's
         """Refused, always with `InvalidRequest`."""
         refuse(f"no record can be written into guest {guest}")
 
-    def forget(self, guest: str) -> None:
+    def forget(self, guest: GuestId) -> None:
         """Refused, always with `InvalidRequest`."""
         refuse(f"guest {guest} has no record")
 
-    def resume(self, guest: str) -> None:
+    def resume(self, guest: GuestId) -> None:
         """Refused, always with `InvalidRequest`."""
         refuse(f"guest {guest} cannot be resumed")
 
-    def shut_down(self, guest: str) -> None:
+    def shut_down(self, guest: GuestId) -> None:
         """Refused, always with `InvalidRequest`."""
         refuse(f"guest {guest} cannot be shut down")
 
-    def stop(self, guest: str, *, remove: bool, graceful_seconds: float = 0.0) -> None:  # noqa: ARG002  # the port's
+    def stop(self, guest: GuestId, *, remove: bool, graceful_seconds: float = 0.0) -> None:  # noqa: ARG002  # the port's
         """Refused, always with `InvalidRequest`."""
         refuse(f"guest {guest} cannot be stopped")
 
-    def pin(self, guest: str, masks: ExpectedMasks, *, live_only: bool = False) -> None:  # noqa: ARG002  # no definition here
+    def pin(self, guest: GuestId, masks: ExpectedMasks, *, live_only: bool = False) -> None:  # noqa: ARG002  # no definition here
         """Move every thread of known class to `masks`, with the kernel alone. See `Driver.pin`.
 
         Before each thread is moved, the process id and start time are compared, so that no other process's thread is moved. Raises
@@ -128,13 +128,13 @@ class ProcessesDriver:
     def close(self) -> None:
         """There is nothing to close."""
 
-    def _find(self, guest: str) -> Process | None:
+    def _find(self, guest: GuestId) -> Process | None:
         known = self._known.get(guest)
         if known is not None and search.is_still(known):
             return known
         return next((process for process in search.processes() if process.id == guest), None)
 
-    def _process(self, guest: str) -> Process:
+    def _process(self, guest: GuestId) -> Process:
         process = self._find(guest)
         if process is not None:
             return process

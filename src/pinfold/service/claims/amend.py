@@ -21,6 +21,7 @@ from pinfold.accounting.resources import amounts
 from pinfold.core.errors import Conflict, PinfoldError
 from pinfold.core.fit.model import Fit
 from pinfold.core.host import HostState
+from pinfold.core.identity import GuestId
 from pinfold.core.ledger import amend
 from pinfold.faultpoints import fault_point
 from pinfold.scheduler.scheduler import Scheduler
@@ -78,7 +79,7 @@ class Amender:
             self._settle(claim.guest)
         return amend(host, claim.guest, fit, claim.id)
 
-    def _settle(self, guest: str) -> None:
+    def _settle(self, guest: GuestId) -> None:
         """Set Placement to what the ledger says now: another process may have amended the claim since this one read it.
 
         On failure the healer does it, because it compares both.

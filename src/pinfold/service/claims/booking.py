@@ -11,6 +11,7 @@ from pinfold.accounting.client import Placement
 from pinfold.accounting.placement_responses import OverCapacity
 from pinfold.accounting.resources import Amounts, Shares, union
 from pinfold.core.errors import Conflict
+from pinfold.core.identity import GuestId
 from pinfold.store import claims
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimRecord, ClaimState
@@ -18,7 +19,7 @@ from pinfold.store.records import ClaimRecord, ClaimState
 _CONSUMES = (ClaimState.INTENDED, ClaimState.HELD)
 
 
-def booked_by(connection: sa.Connection, guest: str) -> Shares:
+def booked_by(connection: sa.Connection, guest: GuestId) -> Shares:
     """What the guest's intended and held claims consume together."""
     return together(claims.all_live(connection, guest))
 
@@ -28,7 +29,7 @@ def together(found: tuple[ClaimRecord, ...]) -> Shares:
     return union((claim.host, claim.amounts) for claim in found if claim.state in _CONSUMES)
 
 
-def settle(database: Database, placement: Placement, guest: str, *, even_intended: bool = True) -> bool:
+def settle(database: Database, placement: Placement, guest: GuestId, *, even_intended: bool = True) -> bool:
     """Set a guest's allocation to what its claims consume; empty it if there are none. Returns whether it changed.
 
     It reads the allocation before the claims: whoever claims for the guest after that changes the consumer's generation, and the change

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from pinfold.core.fit.model import Fit
-from pinfold.core.identity import ClaimId, HostId
+from pinfold.core.identity import ClaimId, GuestId, HostId
 from pinfold.scheduler.model import HostRefusal
 
 
@@ -13,7 +13,7 @@ class Claimed(Struct, frozen=True, kw_only=True):
     """A held claim. `revision` is the host's revision that the claim made. `refusals` are the hosts tried before, in that order."""
 
     claim: ClaimId
-    guest: str
+    guest: GuestId
     host: HostId
     name: str
     revision: int
@@ -24,7 +24,7 @@ class Claimed(Struct, frozen=True, kw_only=True):
 class Refused(Struct, frozen=True, kw_only=True):
     """No host takes the guest; holds every host's reasons, by name. Nothing is left of the attempt."""
 
-    guest: str
+    guest: GuestId
     refusals: tuple[HostRefusal, ...]
     considered: int
     """How many hosts were asked. It exceeds the number of refusals in a fleet too large to give each host's reasons."""

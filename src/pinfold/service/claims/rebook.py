@@ -7,6 +7,7 @@ from pinfold.accounting.placement_responses import OverCapacity
 from pinfold.accounting.resources import amounts
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.fit.model import NoFit
+from pinfold.core.identity import GuestId
 from pinfold.core.overhead import rebooked
 from pinfold.scheduler.scheduler import Scheduler
 from pinfold.service.claims.booking import larger, reallocate
@@ -23,7 +24,7 @@ class Rebooker:
         self._placement = placement
         self._fresh = scheduler.freshness
 
-    def rebook(self, guest: str) -> None:
+    def rebook(self, guest: GuestId) -> None:
         """Book the guest's overhead with today's options instead of those at its claim.
 
         First Placement takes the larger of both amounts, then the ledger changes, then Placement takes the new ones.

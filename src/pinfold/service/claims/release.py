@@ -6,7 +6,7 @@ import logging
 
 from pinfold.accounting.client import Placement
 from pinfold.core.errors import Conflict
-from pinfold.core.identity import ClaimId
+from pinfold.core.identity import ClaimId, GuestId
 from pinfold.faultpoints import fault_point
 from pinfold.scheduler.scheduler import Scheduler
 from pinfold.service.claims.booking import settle
@@ -26,7 +26,7 @@ class Releaser:
         self._placement = placement
         self._index = scheduler.index
 
-    def release(self, guest: str, *, claim: ClaimId | None = None, bury: bool = False) -> None:
+    def release(self, guest: GuestId, *, claim: ClaimId | None = None, bury: bool = False) -> None:
         """Release everything that the guest holds: first the pins, then the allocation.
 
         Call it only after its agent confirmed that neither domain nor process remains, or after the host was fenced; with `bury`, it leaves
@@ -78,7 +78,7 @@ class Releaser:
             if claims.get(connection, claim.id) is not None:
                 claims.forget(connection, claim.id)
 
-    def _settle(self, guest: str) -> None:
+    def _settle(self, guest: GuestId) -> None:
         for _ in range(_TRIES):
             try:
                 settle(self._database, self._placement, guest)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 
 from pinfold.core.errors import Conflict, InvalidRequest, LimitReached, PinfoldError, Unavailable
-from pinfold.core.identity import HostId
+from pinfold.core.identity import GuestId, HostId
 from pinfold.scheduler.model import HostRefusal, HostSearch
 from pinfold.service.claims.claim import Claimer
 from pinfold.service.claims.outcome import Claimed, Refused
@@ -89,7 +89,7 @@ class Lifecycle:
         with self._database.read() as connection:
             return frozenset(port.network for port in ports.of_guest(connection, guest.id))
 
-    def start(self, guest_id: str) -> GuestRecord:
+    def start(self, guest_id: GuestId) -> GuestRecord:
         """Start a stopped guest, or one whose start failed.
 
         If its claim no longer lies within its host's pools, it starts in another place there, and its record says so. Raises `Conflict`
@@ -104,7 +104,7 @@ class Lifecycle:
 
         return self._on_newest(guest_id, boot)
 
-    def stop(self, guest_id: str) -> GuestRecord:
+    def stop(self, guest_id: GuestId) -> GuestRecord:
         """Shut down a running guest and keep its claim. Raises `Conflict` when it does not run or something is under way."""
 
         def end() -> GuestRecord:
@@ -115,7 +115,7 @@ class Lifecycle:
 
         return self._on_newest(guest_id, end)
 
-    def reboot(self, guest_id: str, *, hard: bool) -> GuestRecord:
+    def reboot(self, guest_id: GuestId, *, hard: bool) -> GuestRecord:
         """Boot a guest once more: a running guest, which is asked to shut down first, or with `hard` any guest on a host.
 
         Raises `Conflict` when something is under way; as in Nova, a hard reboot may overtake one that is not.
@@ -129,7 +129,7 @@ class Lifecycle:
 
         return self._on_newest(guest_id, boot)
 
-    def delete(self, guest_id: str) -> None:
+    def delete(self, guest_id: GuestId) -> None:
         """Delete a guest: at once if no host holds it, else when its agent has confirmed that it is gone.
 
         Raises `InvalidRequest` when there is none. A guest on a host that is away stays, deleting, until the host returns or is fenced.
@@ -141,7 +141,7 @@ class Lifecycle:
             guests.want(connection, guest_id, Desired.ABSENT, task="deleting")
         self.remove_if_unwanted(guest_id)
 
-    def get(self, guest_id: str) -> GuestRecord:
+    def get(self, guest_id: GuestId) -> GuestRecord:
         """One guest, including deleted ones. Raises `InvalidRequest` when there is none."""
         with self._database.read() as connection:
             return guests.get(connection, guest_id)
@@ -154,7 +154,7 @@ class Lifecycle:
         except Conflict as error:
             _log.info("guest %s is gone already: %s", guest.id, error)
 
-    def edit(self, guest_id: str, *, name: str | None, description: str | None, disk_config: str | None) -> GuestRecord:
+    def edit(self, guest_id: GuestId, *, name: str | None, description: str | None, disk_config: str | None) -> GuestRecord:
         """Change what only users see of a guest; None leaves it unchanged."""
         with self._database.write() as connection:
             details = None
@@ -162,7 +162,7 @@ class Lifecycle:
                 details = tuple(sorted({**dict(guests.hold(connection, guest_id).details), "disk_config": disk_config}.items()))
             return guests.edit(connection, guest_id, name=name, description=description, details=details)
 
-    def change_metadata(self, guest_id: str, change: Callable[[dict[str, str]], dict[str, str]]) -> Pairs:
+    def change_metadata(self, guest_id: GuestId, change: Callable[[dict[str, str]], dict[str, str]]) -> Pairs:
         """Store what `change` makes of a guest's metadata, and return it. Raises `LimitReached` when that is too much."""
         with self._database.write() as connection:
             after = change(dict(guests.hold(connection, guest_id).metadata))
@@ -179,7 +179,7 @@ class Lifecycle:
             _log.info("guest %s has left host %s already: %s", guest.id, host_id, error)
             return None
 
-    def remove_if_unwanted(self, guest_id: str) -> None:
+    def remove_if_unwanted(self, guest_id: GuestId) -> None:
         """Remove a guest that is wanted absent and that nothing holds: no host, and no claim except one whose allocation is being
         emptied.
         """
@@ -193,7 +193,7 @@ class Lifecycle:
         except Conflict as error:
             _log.info("guest %s is gone already: %s", guest_id, error)
 
-    def _on_newest(self, guest_id: str, change: Callable[[], GuestRecord]) -> GuestRecord:
+    def _on_newest(self, guest_id: GuestId, change: Callable[[], GuestRecord]) -> GuestRecord:
         """What `change` returns. If the guest changes while it reads and writes it, as a report of its agent does, it is tried again."""
         for _ in range(TRIES - 1):
             before = self.get(guest_id).revision
@@ -227,7 +227,7 @@ class Lifecycle:
         with self._database.write() as connection:
             return guests.want(connection, guest.id, desired, task=task, reboot=reboot, revision=guest.revision)
 
-    def _quiet(self, guest_id: str, verb: str, *, unless: str = "") -> GuestRecord:
+    def _quiet(self, guest_id: GuestId, verb: str, *, unless: str = "") -> GuestRecord:
         """The guest, if a host holds it and nothing is under way except a task in `unless`. Raises `Conflict`."""
         guest = self.get(guest_id)
         if guest.task not in ("", unless) or guest.desired is Desired.ABSENT:

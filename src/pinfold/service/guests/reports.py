@@ -13,7 +13,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from pinfold.core.errors import Conflict, InvalidRequest
-from pinfold.core.identity import ClaimId, HostId
+from pinfold.core.identity import ClaimId, GuestId, HostId
 from pinfold.service.claims.release import Releaser
 from pinfold.service.guests.faults import failed_on, in_place
 from pinfold.service.guests.lifecycle import Lifecycle
@@ -54,7 +54,7 @@ class Reports:
     def seen(
         self,
         host_id: HostId,
-        guest_id: str,
+        guest_id: GuestId,
         named: ClaimName,
         observed: Observed,
         *,
@@ -84,7 +84,7 @@ class Reports:
         except (Conflict, InvalidRequest) as error:
             _log.info("host %s reported %s of guest %s, to no effect: %s", host_id, observed.value, guest_id, error)
 
-    def absent(self, host_id: HostId, guest_id: str, named: ClaimName, failure: str = "") -> None:
+    def absent(self, host_id: HostId, guest_id: GuestId, named: ClaimName, failure: str = "") -> None:
         """An agent confirms that neither domain nor process of a guest remains, for that claim.
 
         An unwanted guest is released and removed. A wanted one did not start there (`failure` says why): it is released and tried on

@@ -13,6 +13,7 @@ from pinfold.api.compute.servers.unsupported_actions import UNSUPPORTED_ACTIONS
 from pinfold.api.dependencies import Services
 from pinfold.api.errors import ApiError
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.identity import GuestId
 
 router = APIRouter(prefix=ROOT, tags=["servers"])
 
@@ -21,7 +22,7 @@ _OneAction = Annotated[dict[str, Any], Body(min_length=1, max_length=1)]
 
 @router.post("/servers/{server_id}/action", status_code=202, response_class=Response, responses={501: {}})
 def act(
-    server_id: str, body: Annotated[dict[str, Any], Body(min_length=1, max_length=1)], services: Services, version: Version
+    server_id: GuestId, body: Annotated[dict[str, Any], Body(min_length=1, max_length=1)], services: Services, version: Version
 ) -> Response:
     """Start, stop or reboot a server; 409 when its state or something under way forbids it.
 

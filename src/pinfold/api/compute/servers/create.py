@@ -24,6 +24,7 @@ from pinfold.api.image.catalog import CatalogImage, find_image
 from pinfold.api.microversion import Microversion
 from pinfold.core.config_drive import GuestConfig
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.identity import GuestId
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
 from pinfold.core.request.promises import refuse_unkept
@@ -84,7 +85,7 @@ def _create(body: CreateServer, request: Request, services: ApiServices, version
         name = asked.name if count == 1 else f"{asked.name}-{index + 1}"
         metadata = tuple(sorted(asked.metadata.items()))
         new = NewGuest(
-            id=str(uuid.uuid4()),
+            id=GuestId(str(uuid.uuid4())),
             name=name,
             flavor=row.flavor,
             request=compiled,

@@ -20,6 +20,7 @@ from pinfold.api.compute.zones import DEFAULT_ZONE
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.microversion import Microversion
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.identity import GuestId
 from pinfold.core.networks import Port
 from pinfold.service.aggregates import zones
 from pinfold.store import aggregates, guests, hosts, ports
@@ -156,7 +157,7 @@ def _page(services: ApiServices, asked: ServerQuery) -> list[tuple[GuestRecord, 
     """One page of the matching guests, each with its host."""
     limit = page_size(asked.limit)
     with services.database.read() as connection:
-        marker = None if asked.marker is None else guests.find(connection, asked.marker)
+        marker = None if asked.marker is None else guests.find(connection, GuestId(asked.marker))
         if asked.marker is not None and marker is None:
             raise InvalidRequest(f"marker [{asked.marker[:255]}] not found", key="marker")
         of_host = zones(aggregates.all(connection))

@@ -12,31 +12,32 @@ from pinfold.api.compute.servers.schemas import MetadataShown, MetadatumShown
 from pinfold.api.compute.servers.single import server
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.core.errors import InvalidRequest, not_found
+from pinfold.core.identity import GuestId
 from pinfold.store.records import Pairs
 
 router = APIRouter(prefix=ROOT, tags=["servers"])
 
 
 @router.get("/servers/{server_id}/metadata")
-def show_metadata(server_id: str, services: Services) -> MetadataShown:
+def show_metadata(server_id: GuestId, services: Services) -> MetadataShown:
     """A server's metadata."""
     return {"metadata": dict(server(services, server_id).metadata)}
 
 
 @router.put("/servers/{server_id}/metadata")
-def replace_metadata(server_id: str, body: ServerMetadata, services: Services) -> MetadataShown:
+def replace_metadata(server_id: GuestId, body: ServerMetadata, services: Services) -> MetadataShown:
     """Replace a server's metadata."""
     return {"metadata": dict(_store_metadata(services, server_id, lambda _: body.metadata))}
 
 
 @router.post("/servers/{server_id}/metadata")
-def add_metadata(server_id: str, body: ServerMetadata, services: Services) -> MetadataShown:
+def add_metadata(server_id: GuestId, body: ServerMetadata, services: Services) -> MetadataShown:
     """Add to a server's metadata."""
     return {"metadata": dict(_store_metadata(services, server_id, lambda before: before | body.metadata))}
 
 
 @router.get("/servers/{server_id}/metadata/{key}")
-def show_metadatum(server_id: str, key: str, services: Services) -> MetadatumShown:
+def show_metadatum(server_id: GuestId, key: str, services: Services) -> MetadatumShown:
     """One entry of a server's metadata."""
     found = dict(server(services, server_id).metadata)
     if key not in found:
@@ -45,7 +46,7 @@ def show_metadatum(server_id: str, key: str, services: Services) -> MetadatumSho
 
 
 @router.put("/servers/{server_id}/metadata/{key}")
-def set_metadatum(server_id: str, key: str, body: OneMetadatum, services: Services) -> MetadatumShown:
+def set_metadatum(server_id: GuestId, key: str, body: OneMetadatum, services: Services) -> MetadatumShown:
     """Set one entry of a server's metadata; the body names the same key."""
     if key not in body.meta:
         raise InvalidRequest("Request body and URI mismatch", key=key)
@@ -54,7 +55,7 @@ def set_metadatum(server_id: str, key: str, body: OneMetadatum, services: Servic
 
 
 @router.delete("/servers/{server_id}/metadata/{key}", status_code=204, response_class=Response)
-def delete_metadatum(server_id: str, key: str, services: Services) -> Response:
+def delete_metadatum(server_id: GuestId, key: str, services: Services) -> Response:
     """Remove one entry of a server's metadata."""
     if key not in dict(server(services, server_id).metadata):
         raise not_found("Metadata item", key)
@@ -62,6 +63,6 @@ def delete_metadatum(server_id: str, key: str, services: Services) -> Response:
     return Response(status_code=204)
 
 
-def _store_metadata(services: ApiServices, server_id: str, change: Callable[[dict[str, str]], dict[str, str]]) -> Pairs:
+def _store_metadata(services: ApiServices, server_id: GuestId, change: Callable[[dict[str, str]], dict[str, str]]) -> Pairs:
     server(services, server_id)
     return services.fleet.guests.change_metadata(server_id, change)

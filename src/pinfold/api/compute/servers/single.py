@@ -17,6 +17,7 @@ from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.microversion import Microversion
 from pinfold.core.errors import InvalidRequest, not_found
+from pinfold.core.identity import GuestId
 from pinfold.core.networks import Port
 from pinfold.service.aggregates import zones
 from pinfold.store import aggregates, claims, guests, hosts, ports
@@ -30,7 +31,7 @@ _ID_LENGTH: Final = 36
 
 
 @router.get("/servers/{server_id}")
-def show_server(server_id: str, request: Request, services: Services, version: Version) -> ServerShown:
+def show_server(server_id: GuestId, request: Request, services: Services, version: Version) -> ServerShown:
     """One server by its id; a name is no id."""
     with services.database.read() as connection:
         guest = _get(connection, server_id)
@@ -38,7 +39,7 @@ def show_server(server_id: str, request: Request, services: Services, version: V
 
 
 @router.put("/servers/{server_id}", responses={501: {}})
-def update_server(server_id: str, body: UpdateServer, request: Request, services: Services, version: Version) -> ServerShown:
+def update_server(server_id: GuestId, body: UpdateServer, request: Request, services: Services, version: Version) -> ServerShown:
     """Change a server's name or description."""
     asked = body.server
     if asked.description is not None and version < _DESCRIBED:
@@ -55,7 +56,7 @@ def update_server(server_id: str, body: UpdateServer, request: Request, services
 
 
 @router.delete("/servers/{server_id}", status_code=204, response_class=Response)
-def delete_server(server_id: str, services: Services) -> Response:
+def delete_server(server_id: GuestId, services: Services) -> Response:
     """Delete a server. It is gone when its agent has confirmed that nothing of it remains."""
     server(services, server_id)
     services.fleet.guests.delete(server_id)
@@ -63,7 +64,7 @@ def delete_server(server_id: str, services: Services) -> Response:
 
 
 @router.get("/servers/{server_id}/topology")
-def show_topology(server_id: str, services: Services, version: Version) -> TopologyShown:
+def show_topology(server_id: GuestId, services: Services, version: Version) -> TopologyShown:
     """A server's NUMA topology: its cells, where they are, and the pCPU of each pinned vCPU."""
     if version < _WITH_TOPOLOGY:
         raise ApiError(404, "The resource could not be found.")
@@ -72,13 +73,13 @@ def show_topology(server_id: str, services: Services, version: Version) -> Topol
         return numa_of(guest, claims.live(connection, guest.id))
 
 
-def server(services: ApiServices, server_id: str) -> GuestRecord:
+def server(services: ApiServices, server_id: GuestId) -> GuestRecord:
     """The guest of that id. Raises `ApiError` 404 when there is none, or it is deleted."""
     with services.database.read() as connection:
         return _get(connection, server_id)
 
 
-def _get(connection: sa.Connection, server_id: str) -> GuestRecord:
+def _get(connection: sa.Connection, server_id: GuestId) -> GuestRecord:
     found = guests.find(connection, server_id) if len(server_id) == _ID_LENGTH else None
     if found is None or found.deleted is not None:
         raise not_found("Instance", server_id)
