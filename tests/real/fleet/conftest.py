@@ -45,7 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def _witness_of_fleets(request: pytest.FixtureRequest, lab_possible: None) -> None:
     """Say which witness a test on a fleet had."""
-    if {"up", "fleet", "crowd", "clocked", "victim", "upgrade"} & set(request.fixturenames):
+    if {"up", "fleet", "crowd", "clocked", "victim", "upgrade", "connected"} & set(request.fixturenames):
         kind = "KVM" if Path("/dev/kvm").exists() else "TCG"
         request.node.user_properties.append(("witness", f"{kind}, no cgroups, {SYNTHETIC}"))
 

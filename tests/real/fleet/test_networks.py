@@ -1,0 +1,134 @@
+"""Servers on networks, as a user makes them with the real `openstack` client, and as real guests on a bridge of a network namespace."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from tests.ports import free_port
+from tests.real.fleet.conftest import QUICK, TOPOLOGY, UpRig, service_of, sweep
+from tests.real.fleet.test_config_drives import drive_of, read
+from tests.real.fleet.test_first_server import run
+from tests.real.patience import until
+from tests.rig.client import COMPUTE, SHARE
+from tests.rig.network_namespace import NetworkNamespace, network_namespace
+from tests.rig.processes import Process, configuration, defined, ending, virsh
+
+from pinfold.core.hosttext import host
+from pinfold.core.networks import NetworkKind, network_id
+from pinfold.drivers.libvirt.interfaces import DefinedInterface
+from pinfold.drivers.libvirt.interfaces import defined as interfaces
+from pinfold.lab.daemon import LabHost
+
+pytestmark = pytest.mark.real_clients
+
+NETWORKS = """
+[networks.lan]
+kind = "bridge"
+source = "br0"
+mtu = 1400
+subnet = "192.0.2.0/24"
+range = "192.0.2.10-192.0.2.19"
+gateway = "192.0.2.1"
+dns = ["192.0.2.1"]
+[networks.managed]
+kind = "libvirt"
+source = "isolated"
+[networks.out]
+kind = "user"
+[networks.gone]
+kind = "bridge"
+source = "br9"
+"""
+_ISOLATED = "<network><name>isolated</name><bridge name='virbr7'/></network>"
+
+
+@dataclass
+class Connected:
+    """`pinfold up` on a lab in a network namespace of its own, and the real client."""
+
+    up: UpRig
+    namespace: NetworkNamespace
+    home: Path
+
+    def openstack(self, line: str) -> Any:
+        environment = {"OS_CLOUD": "pinfold", "OS_CLIENT_CONFIG_FILE": str(self.up.clouds), "HOME": str(self.home)}
+        return run([str(Path(sys.executable).with_name("openstack")), *line.split()], environment)
+
+    def interfaces(self, server: str) -> tuple[DefinedInterface, ...]:
+        """The interfaces of the guest's running domain."""
+        return interfaces(ElementTree.fromstring(virsh(self.up.lab, "dumpxml", server)))
+
+
+@pytest.fixture(scope="module")
+def connected(lab_name: str, lab_possible: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connected]:
+    folder, name = tmp_path_factory.mktemp("net"), f"{lab_name}-n"
+    for each in (folder, folder.parent):
+        each.chmod(0o711)
+    with network_namespace("br0") as namespace:
+        with namespace.inside():
+            lab = LabHost(f"{lab_name}-net", topology=host(TOPOLOGY)).up()
+        try:
+            (folder / "isolated.xml").write_text(_ISOLATED)
+            virsh(lab, "net-define", str(folder / "isolated.xml"))
+            virsh(lab, "net-start", "isolated")
+            state, config = folder / "state", folder / "pinfold.conf"
+            config.write_text(configuration(lab, state, host=name, pinfold_api=QUICK, pinfold_agent="sweep_seconds = 1"))
+            (folder / "networks.toml").write_text(NETWORKS)
+            process = Process(("up", "--port", str(free_port()), "--config", str(config)), folder, "up")
+            with ending(process):
+                process.start()
+                up = UpRig(lab=lab, process=process, host=name, state=state, api=service_of(process, state))
+                up.api.await_host(name, up=True)
+                yield Connected(up=up, namespace=namespace, home=folder)
+            sweep(lab)
+        finally:
+            lab.down()
+
+
+def test_a_server_on_a_bridge_a_libvirt_network_and_user_mode(connected: Connected) -> None:
+    openstack, up, namespace = connected.openstack, connected.up, connected.namespace
+    listed = {row["Name"]: row for row in openstack("network list -f json")}
+    assert set(listed) == {"gone", "lan", "managed", "out"}
+    (subnet,) = openstack("subnet list -f json")
+    assert subnet["Subnet"] == "192.0.2.0/24"
+    up.api.flavor("net", vcpus=1, **SHARE)
+    create = "server create --flavor net --image probe --wait -f json"
+    made = openstack(f"{create} --network lan --network managed --network out vm1")
+    assert made["status"] == "ACTIVE", made
+    server = made["id"]
+    assert made["addresses"] == {"lan": ["192.0.2.10"], "managed": [], "out": []}
+
+    ports = {row["ID"]: row for row in openstack("port list --server vm1 -f json")}
+    assert sorted(row["Status"] for row in ports.values()) == ["ACTIVE"] * 3
+    lan, managed, out = connected.interfaces(server)
+    assert {row["MAC Address"] for row in ports.values()} == {lan.mac, managed.mac, out.mac}
+    assert [one.kind for one in (lan, managed, out)] == [NetworkKind.BRIDGE, NetworkKind.LIBVIRT, NetworkKind.USER]
+    (tap,) = namespace.members("br0")
+    assert (tap["mtu"], tap["address"][2:]) == (1400, lan.mac[2:]), "libvirt gives the host's side the guest's address with fe in front"
+    assert len([one for one in namespace.members("virbr7") if one["address"][2:] == managed.mac[2:]]) == 1
+    data = json.loads(read(drive_of(up, server), "openstack/latest/network_data.json"))
+    assert [one["type"] for one in data["networks"]] == ["ipv4", "ipv4_dhcp", "ipv4_dhcp"]
+    assert data["networks"][0]["ip_address"] == "192.0.2.10"
+
+    up.api.ask("POST", f"{COMPUTE}/servers/{server}/action", {"reboot": {"type": "HARD"}}, status=202)
+    until(lambda: up.api.show(server)["OS-EXT-STS:task_state"] is None, "the server is rebooted")
+    assert {one.mac for one in connected.interfaces(server)} == {lan.mac, managed.mac, out.mac}
+    chosen = openstack(f"{create} --nic net-id={listed['lan']['ID']},v4-fixed-ip=192.0.2.15 vm2")
+    assert chosen["addresses"] == {"lan": ["192.0.2.15"]}
+    openstack("server delete --wait vm1 vm2")
+    assert namespace.members("br0") == [] and not defined(up.lab)
+    assert up.api.ask("GET", "/network/v2.0/ports", status=200)["ports"] == []
+
+
+def test_a_bridge_that_is_not_there_is_named_in_the_servers_fault(connected: Connected) -> None:
+    server = connected.up.api.create("lost", connected.up.api.flavor("lost", vcpus=1), networks=[{"uuid": network_id("gone")}])
+    until(lambda: connected.up.api.show(server)["status"] == "ERROR", "the server is in error")
+    assert "br9" in connected.up.api.show(server)["fault"]["message"]
+    connected.up.api.delete(server)
