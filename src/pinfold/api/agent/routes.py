@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from fastapi.responses import FileResponse
 from msgspec.structs import replace
+from pydantic import WithJsonSchema
 from starlette.concurrency import run_in_threadpool
 
 from pinfold.agent.wire import PROTOCOL, Absence, GuestOrder, GuestReport, Hello, Orders, Welcome
@@ -23,6 +24,7 @@ from pinfold.core.config_drive import GuestConfig
 from pinfold.core.drift.written import FindingsReport, accept
 from pinfold.core.encoding import encode, plain, reader
 from pinfold.core.errors import not_found
+from pinfold.core.form_schema import schema
 from pinfold.core.history import HistoryAnswer
 from pinfold.core.identity import GuestId, HostId
 from pinfold.service.guests.lifecycle import REBOOTING_HARD
@@ -46,7 +48,14 @@ FindingsBody = Annotated[dict[str, Any], Body(), written_as(FindingsReport)]
 HistoryBody = Annotated[dict[str, Any], Body(), written_as(HistoryAnswer)]
 WelcomeAnswer = Annotated[dict[str, Any], written_as(Welcome)]
 ConfigAnswer = Annotated[dict[str, Any], written_as(GuestConfig)]
-OrdersAnswer = Annotated[dict[str, Any], written_as(Orders)]
+_EARLIER = {
+    "title": "EarlierOrders",
+    "description": "The form for an agent of an earlier protocol.",
+    "type": "object",
+    "properties": {"count": {"type": "integer"}, "orders": {"type": "array"}, "tombstones": {"type": "array"}},
+    "required": ["count", "orders", "tombstones"],
+}
+OrdersAnswer = Annotated[dict[str, Any], WithJsonSchema({"anyOf": [schema(Orders), _EARLIER]})]
 
 LONGEST_WAIT: Final = 60.0
 _LOOK_SECONDS: Final = 1.0
