@@ -226,6 +226,10 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
         "guests": "how many guests book on it",
         "others": "running guests of others whose emulator threads are there; null if that was not observed",
     },
+    "GuestMemory": {
+        "guest": "its id",
+        "mib": "`[host cell, MiB]` for each cell that holds some",
+    },
     "HostHistory": {
         "host": "the host's name",
         "step_seconds": "the usual length of a sample",
@@ -235,6 +239,7 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
         "guests": "the thread classes of each guest, by the guest's name",
         "pools": "the pools, by name",
         "left_out": "how many guests have no row, because more than 3,100 pCPUs and thread classes are there",
+        "memory": "where the memory of running guests lies, if the whole hour was asked for on a host with several cells; at most 256",
     },
     "PcpuHistory": {
         "pcpu": "the pCPU",

@@ -10,13 +10,15 @@ from playwright.sync_api import Browser, Page, expect
 from tests.build.hosts import report
 from tests.rig.browser import PATIENCE_MS, needs_chromium, opened, sign_in, violations
 from tests.rig.client import SHARE
+from tests.rig.drawn_fleet import answer, drift, hour, seen_threads
 from tests.rig.in_process import ADMIN, READER, Fleet
 from tests.stories.test_drift import STRAY, finds
 
 pytestmark = [needs_chromium, pytest.mark.real_placement]
 
 HOSTILE = "</title><script>document.title='taken'</script><img src=x onerror=alert(1)>\u202e"
-PAGES = {"fleet": "/ui", "a host": "/ui/hosts/c1"}
+PAGES = {"fleet": "/ui", "a host": "/ui/hosts/c1", "a guest": "/ui/guests/HOSTILE"}
+"""The pages; HOSTILE stands for the id of the guest with the hostile name."""
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +27,21 @@ def fleet(fleet: Fleet) -> Iterator[Fleet]:
     fleet.flavor("share", vcpus=2, **SHARE)
     c1 = fleet.host("c1")
     fleet.host("c2", report(cores=3))
-    fleet.create(HOSTILE, "share", host="c1")
+    guest = fleet.create(HOSTILE, "share", host="c1")
     fleet.obey()
-    finds(c1, STRAY)
+    finds(c1, STRAY, drift(guest, HOSTILE))
+    seen_threads(fleet, c1, guest, astray="0-15")
+    fleet.http.get("/ui/hosts/c1")
+    answer(c1, hour("c1", {HOSTILE: guest}, hungry=HOSTILE))
     return fleet
+
+
+def path_of(fleet: Fleet, path: str) -> str:
+    """The path of a page."""
+    if "HOSTILE" not in path:
+        return path
+    (guest,) = fleet.http.get("/v1/hosts/c1/map").json()["cells"][0]["cores"][1]["pcpus"][0]["owners"]
+    return path.replace("HOSTILE", guest["guest"])
 
 
 def test_who_signs_in_goes_from_the_fleet_to_a_host_and_back(page: Page) -> None:
@@ -91,16 +104,16 @@ def test_everything_is_reached_by_keyboard_and_focus_is_seen(page: Page) -> None
 
 
 @pytest.mark.parametrize("path", PAGES.values(), ids=PAGES)
-def test_a_narrow_window_does_not_scroll_sideways(browser: Browser, url: str, path: str) -> None:
+def test_a_narrow_window_does_not_scroll_sideways(browser: Browser, url: str, fleet: Fleet, path: str) -> None:
     with opened(browser, url, viewport={"width": 320, "height": 640}) as page:
         sign_in(page)
-        page.goto(path)
+        page.goto(path_of(fleet, path))
         assert page.evaluate("document.documentElement.scrollWidth") <= 320
 
 
 @pytest.mark.parametrize("path", PAGES.values(), ids=PAGES)
-def test_a_hostile_name_is_text_and_nothing_else(page: Page, path: str) -> None:
-    page.goto(f"{path}?guest=script")
+def test_a_hostile_name_is_text_and_nothing_else(page: Page, fleet: Fleet, path: str) -> None:
+    page.goto(f"{path_of(fleet, path)}?guest=script")
     assert page.title() != "taken"
     assert page.locator("img[src]").count() == 0
     assert page.locator("script:not([src])").count() == 0
@@ -109,13 +122,13 @@ def test_a_hostile_name_is_text_and_nothing_else(page: Page, path: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(browser: Browser, url: str, scheme: str) -> None:
+def test_axe_finds_nothing_serious(browser: Browser, url: str, fleet: Fleet, scheme: str) -> None:
     with opened(browser, url, color_scheme=scheme) as page:
         page.goto("/ui/sign-in")
         assert violations(page) == []
         sign_in(page, *READER)
         for path in PAGES.values():
-            page.goto(path)
+            page.goto(path_of(fleet, path))
             for part in page.locator("summary").all():
                 part.click()
             assert violations(page) == [], path

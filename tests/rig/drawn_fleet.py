@@ -10,11 +10,15 @@ from tests.rig.client import SHARE
 from tests.rig.in_process import Agent, Fleet
 from tests.stories.test_drift import finds
 
-from pinfold.core.drift import Finding, FindingCode
-from pinfold.core.encoding import plain
-from pinfold.core.history import GuestHistory, HistoryAnswer, HostHistory, PcpuHistory, PoolHistory
+from pinfold.agent.wire import ThreadReport
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift import Finding, FindingCode, SeenThread
+from pinfold.core.encoding import plain, reader
+from pinfold.core.fit.model import Fit
+from pinfold.core.history import GuestHistory, GuestMemory, HistoryAnswer, HostHistory, PcpuHistory, PoolHistory
 from pinfold.core.host import OverheadRates
 from pinfold.core.overhead import ThreadClass
+from pinfold.store.records import Observed
 
 SAMPLES = 360
 LIMITS = replace(NO_RESERVE, rates=OverheadRates(guest=40, vcpu=2, disk=0, nic=0))
@@ -87,11 +91,35 @@ def hour(host: str, guests: dict[str, str], *, hungry: str = "", noisy: str = ""
             )
             for pcpu in range(40)
         ),
+        memory=tuple(GuestMemory(guest=guest, mib=((0, 48), (1, 16)) if name == hungry else ((0, 64),)) for name, guest in guests.items()),
         pools=(
             PoolHistory(pool="overhead", work_millicpu=wave(1, 1500), wait_millicpu=tuple(round(700 * part) for part in late)),
             PoolHistory(pool="dedicated", work_millicpu=wave(2, 20000), wait_millicpu=wave(2, 60)),
         ),
     )
+
+
+def seen_threads(fleet: Fleet, agent: Agent, guest: str, *, astray: str = "") -> None:
+    """The agent reports the threads of a guest where they are recorded, but for a worker that may run on `astray`."""
+    order = agent.order(guest)
+    fit = reader(Fit)(order["claim"]["fit"], "a fit")
+    revision, claim = agent.claim_of(order)
+    vcpus = [
+        SeenThread(
+            tid=4700 + vcpu,
+            name=f"CPU {vcpu}/KVM",
+            thread_class=ThreadClass.VCPU,
+            vcpu=vcpu,
+            allowed=CpuSet({pcpu}),
+            recorded=CpuSet({pcpu}),
+        )
+        for vcpu, pcpu in fit.pins
+    ]
+    allowed = CpuSet.parse(astray) if astray else fit.emulator
+    worker = SeenThread(tid=4711, name="worker", thread_class=ThreadClass.EMULATOR, allowed=allowed, recorded=fit.emulator)
+    report = ThreadReport(witness="procfs", threads=(*vcpus, worker))
+    told = agent.says(guest, Observed.RUNNING, boot=order["boot"], revision=revision, threads=report, claim=claim)
+    assert told.status_code == 204, told.text
 
 
 def answer(agent: Agent, history: HostHistory) -> None:

@@ -129,6 +129,8 @@ GET /placement/traits
 GET /placement/traits/{name}
 GET /placement/usages
 GET /ui
+GET /ui/guests/{guest_id}
+GET /ui/guests/{guest_id}/live
 GET /ui/hosts/{name}
 GET /ui/hosts/{name}/live
 GET /ui/live

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from tests.build.hosts import report
 from tests.rig.client import SHARE
-from tests.rig.drawn_fleet import answer, draw_fleet, hour
+from tests.rig.drawn_fleet import answer, draw_fleet, hour, seen_threads
 from tests.rig.in_process import ADMIN, READER, Fleet
 from tests.stories.test_drift import PART, STRAY, finds
 
@@ -214,6 +214,34 @@ def test_a_host_page_has_the_map_the_same_as_a_table_and_the_repairs(fleet: Flee
     assert fleet.http.get("/ui/hosts/absent").status_code == 404
 
 
+def test_a_guest_page_shows_where_it_is_what_astray_and_what_to_run(fleet: Fleet) -> None:
+    made = draw_fleet(fleet)
+    guest, agent = made["a05-web"], fleet.agents["adrift"]
+    text = text_of(fleet.http.get(f"/ui/guests/{guest}"))
+    assert "a05-web: running" in text
+    assert "Its agent has reported none." in text
+    seen_threads(fleet, agent, guest, astray="0-39")
+    answer(agent, hour("adrift", {"a05-web": guest}, hungry="a05-web"))
+    page = fleet.http.get(f"/ui/guests/{guest}")
+    text = text_of(page)
+    assert "taskset -pc 0-1 4711" in text
+    assert "4711 worker emulator ✗ 0-39 0-1" in text
+    assert "75 % of its memory lies where it belongs." in text
+    assert "its emulator threads worked" in text
+    assert "waited 62 %" in text
+    assert page.text.count('class="pf-astray"') == 2, "its emulator threads, and its memory"
+    assert "created" in text
+    assert fleet.http.get("/ui/guests/absent").status_code == 404
+    assert fleet.http.get("/ui/guests/absent/live").status_code == 404
+
+
+def test_a_guest_without_a_host_has_a_page(fleet: Fleet) -> None:
+    guest = fleet.create("web", fleet.flavor("share", vcpus=2, **SHARE))
+    text = text_of(fleet.http.get(f"/ui/guests/{guest}"))
+    assert "It holds no place now." in text
+    assert "failed: " in text
+
+
 class _Tags(HTMLParser):
     """Every tag with its attributes."""
 
@@ -229,9 +257,9 @@ class _Tags(HTMLParser):
 def test_pages_have_no_inline_script_no_style_and_nothing_from_elsewhere(fleet: Fleet) -> None:
     c1 = fleet.host("c1")
     hostile = "</title><script>alert(1)</script>"
-    fleet.create(hostile, fleet.flavor("share", vcpus=2, **SHARE), host="c1")
+    guest = fleet.create(hostile, fleet.flavor("share", vcpus=2, **SHARE), host="c1")
     c1.obey()
-    for path in ("/ui", "/ui/hosts/c1", "/ui/sign-in", "/ui?guest=%3Cscript"):
+    for path in ("/ui", "/ui/hosts/c1", f"/ui/guests/{guest}", "/ui/sign-in", "/ui?guest=%3Cscript"):
         page = fleet.http.get(path)
         assert page.status_code == 200
         assert "default-src 'none'" in page.headers["content-security-policy"]

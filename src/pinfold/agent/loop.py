@@ -31,7 +31,7 @@ from pinfold.agent.story import Stories
 from pinfold.agent.story_file import read_stories, stories_path, write_stories
 from pinfold.agent.wire import Hello
 from pinfold.core.errors import InvalidRequest, PinfoldError
-from pinfold.core.history import HistoryAnswer
+from pinfold.core.history import KEPT_SECONDS, HistoryAnswer
 from pinfold.core.host_map import HostMap
 from pinfold.core.options import Option
 from pinfold.core.pools import PoolConfig, build_pools
@@ -43,6 +43,7 @@ from pinfold.host.audit import Audit, audit_of
 from pinfold.host.loop_events import HungUp, Log, Repaired, Stop, Tick, now
 from pinfold.host.map import map_of
 from pinfold.host.measure import sample
+from pinfold.host.memory import memory_of_guests
 from pinfold.host.repair import drifted_guests, repair_guest
 from pinfold.host.samples import Samples
 from pinfold.host.survey import Survey, survey
@@ -227,6 +228,8 @@ class Agent:
     def _send(self, action: actions.SendGuest | actions.SendFindings | actions.SendHistory) -> Event:
         if isinstance(action, actions.SendHistory):
             history = self._samples.message(self._settings.host, action.question.seconds)
+            if action.question.seconds >= KEPT_SECONDS and self._audited is not None:
+                history = replace(history, memory=memory_of_guests(self._audited[0].seen))
             self._service.history(HistoryAnswer(number=action.question.number, history=history))
             return events.HistorySent(when=now())
         if isinstance(action, actions.SendFindings):

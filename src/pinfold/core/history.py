@@ -12,7 +12,7 @@ from typing import Annotated, Final, TypeVar
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from pinfold.core.bounds import Count, CpuIndex, Name, Revision
+from pinfold.core.bounds import CellIndex, Count, CpuIndex, Name, Revision
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.overhead import ThreadClass
 
@@ -26,6 +26,8 @@ MOST_ROWS: Final = 3100
 MOST_NUMBERS: Final = 150_000
 """The most numbers of one history. Its JSON is then shorter than the 1 MiB that an agent may send."""
 
+MOST_MEMORIES: Final = 256
+"""The most guests of one history whose memory is told."""
 MOST_BYTES: Final = 1_000_000
 """The longest JSON of a history in a message. The service reads 1 MiB."""
 
@@ -61,6 +63,13 @@ class PoolHistory(Struct, frozen=True, kw_only=True):
     wait_millicpu: Series
 
 
+class GuestMemory(Struct, frozen=True, kw_only=True):
+    """Where the memory of a guest lies: `(host cell, MiB)`, by cell."""
+
+    guest: Name
+    mib: tuple[tuple[CellIndex, Count], ...]
+
+
 Row = TypeVar("Row", PcpuHistory, GuestHistory, PoolHistory)
 
 
@@ -68,7 +77,8 @@ class HostHistory(Struct, frozen=True, kw_only=True):
     """The samples of one host, oldest first.
 
     `ends` says when each sample ended, in seconds since the epoch, and `seconds` how long it is. Where more time lies between two ends than
-    the later sample is long, nobody measured. `left_out` is how many guests were not sampled last, because no room was left.
+    the later sample is long, nobody measured. `left_out` is how many guests were not sampled last, because no room was left. `memory` says
+    where the memory of running guests lies now, if the whole hour was asked for and the host has several cells.
     """
 
     host: Name
@@ -79,6 +89,7 @@ class HostHistory(Struct, frozen=True, kw_only=True):
     guests: Annotated[tuple[GuestHistory, ...], Meta(max_length=MOST_ROWS)] = ()
     pools: Annotated[tuple[PoolHistory, ...], Meta(max_length=MOST_ROWS)] = ()
     left_out: Count = 0
+    memory: Annotated[tuple[GuestMemory, ...], Meta(max_length=MOST_MEMORIES)] = ()
 
 
 class HistoryQuestion(Struct, frozen=True, kw_only=True):
@@ -121,6 +132,7 @@ def selected(history: HostHistory, *, guest: str | None = None, pcpus: CpuSet | 
     return replace(
         history,
         guests=tuple(one for one in history.guests if guest in (one.name, one.guest)),
+        memory=tuple(one for one in history.memory if guest == one.guest),
         pcpus=() if pcpus is None else tuple(one for one in history.pcpus if one.pcpu in pcpus),
         pools=(),
     )

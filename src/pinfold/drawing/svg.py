@@ -58,7 +58,7 @@ STYLE: Final = """
 .pf .pf-open{fill:none;stroke-width:1}
 .pf .pf-oD{stroke:#0072b2}.pf .pf-oS{stroke:#009e73}.pf .pf-oO{stroke:#e69f00}.pf .pf-oN{stroke:#999999}.pf .pf-oR{stroke:#cc79a7}
 .pf .pf-wrong{fill:none;stroke:#d55e00;stroke-width:3;stroke-dasharray:6 3}
-.pf .pf-bar{fill:#ffffff;stroke:#8c8c8c}
+.pf .pf-bar{fill:#ffffff;stroke:#8c8c8c}.pf .pf-astray{stroke:#d55e00;stroke-width:3;stroke-dasharray:6 3}
 .pf .pf-used{fill:#0072b2}.pf .pf-wait{fill:#a0447f}.pf .pf-others{fill:none;stroke:#1a1a1a;stroke-width:1}
 .pf .pf-h0{fill:#eeeeec}.pf .pf-h1{fill:#c6dff0}.pf .pf-h2{fill:#8fc0e3}.pf .pf-h3{fill:#4a97cc}.pf .pf-h4{fill:#0072b2}
 @media (prefers-color-scheme:dark){
@@ -124,7 +124,7 @@ def small_svg(chart: HostMap) -> str:
             parts.append(f'<rect class="{kind}" x="{1 + column * 7}" y="{y + row * 7}" width="5" height="5"/>')
         y += -(-len(pcpus) // _SMALL_ROW) * 7 + 3
     label = f"{count(len(chart.pcpus), 'pCPU')}, {sum(bool(pcpu.owners) for pcpu in chart.pcpus)} held"
-    width = _SMALL_ROW * 7 + 2
+    width = min(_SMALL_ROW, max((sum(len(core.pcpus) for core in cell.cores) for cell in chart.cells), default=1)) * 7 + 2
     head = f'<svg xmlns="http://www.w3.org/2000/svg" class="pf" role="img" aria-label="{_safe(label)}" viewBox="0 0 {width} {y}" '
     return head + f'width="{width}" height="{y}">' + "".join(parts) + "</svg>"
 

@@ -6,7 +6,7 @@ import pytest
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import ExpectedMemory, Subject, misplaced_memory
-from pinfold.core.drift.memory import Area, AreaKind
+from pinfold.core.drift.memory import Area, AreaKind, placed_mib
 
 MIB = 256
 """Pages of 4 KiB."""
@@ -56,3 +56,9 @@ def test_memory_on_a_wrong_cell_is_one_finding(wanted: ExpectedMemory, areas: li
 def test_novas_guests_are_rebooted() -> None:
     (finding,) = misplaced_memory(Subject(name="instance-1"), ON_0, [plain((1, 512 * MIB))])
     assert "openstack server reboot --hard" in finding.advice
+
+
+def test_where_a_guests_memory_lies_is_its_huge_pages_and_its_large_areas() -> None:
+    other = Area(kind=AreaKind.OTHER, page_kib=4, pages=((1, 512 * MIB),))
+    assert placed_mib([huge((1, 8)), plain((0, 512 * MIB), (1, 4 * MIB)), plain((2, 4 * MIB)), other]) == ((0, 512), (1, 20))
+    assert placed_mib([]) == ()

@@ -22,6 +22,7 @@ from pinfold.api.errors import ApiError
 from pinfold.api.password_checks import TooManyAttempts
 from pinfold.api.ui.sessions import COOKIE, SESSION_SECONDS, token_of
 from pinfold.api.v1.hosts import find
+from pinfold.core.identity import GuestId
 from pinfold.drawing.svg import STYLE
 
 router = APIRouter(prefix="/ui", tags=["web page"], include_in_schema=False)
@@ -64,6 +65,15 @@ def show_host_page(name: str, request: Request, services: Services) -> HTMLRespo
     return _page(host_page(services, _account(request), name))
 
 
+@router.get("/guests/{guest_id}")
+def show_guest_page(guest_id: GuestId, request: Request, services: Services) -> HTMLResponse:
+    """One guest, as a page: where it is, what was observed of it, and its last hour."""
+    _need_extra()
+    from pinfold.api.ui.guest import guest_page
+
+    return _page(guest_page(services, _account(request), guest_id))
+
+
 @router.get("/live")
 async def follow_fleet(request: Request, services: Services, sort: Sort = "headroom", page: PageNumber = 1) -> Response:
     """Server-sent events: `changed`, whenever a host of the fleet has changed."""
@@ -81,6 +91,16 @@ async def follow_host(name: str, request: Request, services: Services) -> Respon
 
     host = await run_in_threadpool(find, services, name)
     return _stream(services, _name(request), partial(host_mark, services, host))
+
+
+@router.get("/guests/{guest_id}/live")
+async def follow_guest(guest_id: GuestId, request: Request, services: Services) -> Response:
+    """Server-sent events: `changed`, whenever the guest has changed."""
+    _need_extra()
+    from pinfold.api.ui.guest import guest_mark
+
+    await run_in_threadpool(guest_mark, services, guest_id)  # a guest that does not exist is answered before the stream begins
+    return _stream(services, _name(request), partial(guest_mark, services, guest_id))
 
 
 @router.get("/sign-in")

@@ -69,6 +69,12 @@ def misplaced_memory(subject: Subject, wanted: ExpectedMemory, areas: Iterable[A
     )
 
 
+def placed_mib(areas: Iterable[Area]) -> tuple[tuple[int, int], ...]:
+    """How many MiB of a guest's memory lie on each host cell, by cell: its huge pages, and large areas of other memory. Pure."""
+    guests = (area for area in areas if area.kind is AreaKind.HUGE or (area.kind is AreaKind.PLAIN and _large(area)))
+    return tuple((cell, kib // 1024) for cell, kib in sorted(_by_cell(guests).items()) if kib >= 1024)
+
+
 def _huge_astray(wanted: ExpectedMemory, areas: tuple[Area, ...]) -> dict[int, int]:
     """The surplus of huge pages by cell in KiB, lowest cells first, limited in total to what other cells lack."""
     held = _by_cell(area for area in areas if area.kind is AreaKind.HUGE)
@@ -85,9 +91,12 @@ def _huge_astray(wanted: ExpectedMemory, areas: tuple[Area, ...]) -> dict[int, i
 
 def _plain_astray(wanted: ExpectedMemory, areas: tuple[Area, ...]) -> dict[int, int]:
     plain = (area for area in areas if area.kind is AreaKind.PLAIN)
-    large = (area for area in plain if area.page_kib * sum(count for _, count in area.pages) >= _LEAST_AREA_KIB)
-    astray = {cell: kib for cell, kib in _by_cell(large).items() if cell not in wanted.cells}
+    astray = {cell: kib for cell, kib in _by_cell(filter(_large, plain)).items() if cell not in wanted.cells}
     return astray if sum(astray.values()) >= _LEAST_ASTRAY_KIB else {}
+
+
+def _large(area: Area) -> bool:
+    return area.page_kib * sum(count for _, count in area.pages) >= _LEAST_AREA_KIB
 
 
 def _by_cell(areas: Iterable[Area]) -> dict[int, int]:
