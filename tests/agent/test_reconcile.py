@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.build import orders
+from tests.build.fits import fit as fitted
 
 from pinfold.agent.reconcile import (
     Act,
@@ -299,3 +300,28 @@ def test_a_tombstone_never_goes_back(memory: Memory, revision: int, claim: Claim
     before = {(one.guest, one.claim): one.revision for one in memory.tombstones}
     after = {(one.guest, one.claim): one.revision for one in remember_absence(memory, stone).tombstones}
     assert after == before | {("a", claim): max(revision, before.get(("a", claim), revision))}
+
+
+def _moves(guest: str, before: str, after: str) -> tuple[GuestOrder, PresentGuest]:
+    """A running guest whose record has one pCPU of its own, and whose claim has another one by now."""
+    wanted = orders.order(guest, claim=guest, revision=9, held=5, fit=fitted(after))
+    here = PresentGuest(guest=guest, state=GuestState.RUNNING, revision=5, claim=ClaimId(guest), taken=fitted(before).taken)
+    return wanted, here
+
+
+def test_a_guest_waits_for_another_one_to_leave_the_pcpus_of_its_new_place() -> None:
+    (first, there), (second, here) = _moves("a", "3", "4"), _moves("b", "2", "3")
+    known = Memory(booted=tuple(LastBoot(guest=name, boot=1, host_boot=NOW) for name in "ab"))
+    tasks = reconcile(ordered(first, second), (there, here), known, NOW)
+    assert [(task.act, task.guest) for task in tasks] == [(Act.AMEND, "a")]
+    moved = replace(there, revision=9, taken=fitted("4").taken)
+    tasks = reconcile(ordered(first, second), (moved, here), known, NOW)
+    assert [(task.act, task.guest) for task in tasks] == [(Act.AMEND, "b")]
+
+
+def test_a_guest_does_not_wait_for_one_that_is_to_stay_or_has_no_order() -> None:
+    (wanted, here), stays = _moves("b", "2", "3"), replace(_moves("a", "3", "3")[1], revision=9)
+    known = Memory(booted=(LastBoot(guest="a", boot=1, host_boot=NOW), LastBoot(guest="b", boot=1, host_boot=NOW)))
+    for others in ((), (_moves("a", "3", "3")[0],)):
+        tasks = reconcile(ordered(*others, wanted), (stays, here), known, NOW)
+        assert [(task.act, task.guest) for task in tasks] == [(Act.AMEND, "b")], "the host says who has it"

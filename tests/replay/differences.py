@@ -69,6 +69,19 @@ def _no_claim(message: Any) -> Any:
     return message
 
 
+def _no_repin(host: Any) -> Any:
+    """The host without the re-pin of its guests."""
+    host["record"].pop("repin") if "record" in host else host.pop("repin")
+    return host
+
+
+def _nobody_unmoved(value: Any) -> Any:
+    """The report of a guest without the reason why it could not follow its claim."""
+    if isinstance(value, dict) and value.get("unmoved") == "":
+        value = {key: one for key, one in value.items() if key != "unmoved"}
+    return inside(value, _nobody_unmoved)
+
+
 def _no_pools(orders: Any) -> Any:
     del orders["pools"], orders["question"]
     return orders
@@ -267,6 +280,14 @@ DIFFERENCES: tuple[Difference, ...] = (
     *(
         Difference(family=family, cases="POST /agent/v1/guests/*", reason=_NAMED, undo=_no_claim)
         for family in ("messages", "messages-read")
+    ),
+    *(
+        Difference(family=family, cases="host *", reason="a host says who is on the way to another place", undo=_no_repin)
+        for family in ("sqlite-read", "postgresql-read")
+    ),
+    *(
+        Difference(family=family, reason="an agent says which guest could not follow its claim", undo=_nobody_unmoved)
+        for family in ("messages", "messages-read", "story")
     ),
     Difference(family="messages", cases="read orders", reason="the service may order pools and ask for samples", undo=_no_pools),
     Difference(family="messages", cases="read orders", reason="a guest may have a config drive", undo=_no_config_drives),

@@ -142,6 +142,7 @@ GET /v1/hosts/{name}/drift
 GET /v1/hosts/{name}/history
 GET /v1/hosts/{name}/map
 GET /v1/hosts/{name}/pools
+GET /v1/hosts/{name}/repin
 GET /v1/servers/{server_id}/placement
 """
 """What an account may ask."""
@@ -184,6 +185,7 @@ POST /v1/hosts
 DELETE /v1/hosts/{name}
 DELETE PUT /v1/hosts/{name}/pools
 POST /v1/hosts/{name}/fence
+POST /v1/hosts/{name}/repin
 POST /v1/hosts/{name}/token
 POST /v1/servers/{server_id}/rebook
 """

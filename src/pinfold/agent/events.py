@@ -36,7 +36,7 @@ class HostFacts(Struct, frozen=True, kw_only=True):
 
 class Outcome(Struct, frozen=True, kw_only=True):
     """The outcome of a task: `gone` when nothing of the guest remains, `booted` when its boot was performed. Each carries a `failure` if
-    the guest does not run after all.
+    the guest does not run after all. Without both, `failure` says why the guest could not follow its claim.
     """
 
     gone: bool = False

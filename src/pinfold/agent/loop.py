@@ -22,6 +22,7 @@ from pinfold.agent.client import ServiceAway, ServiceClient
 from pinfold.agent.events import Event, HostFacts
 from pinfold.agent.lease import SPEAKS
 from pinfold.agent.memory import read_memory, write_memory
+from pinfold.agent.owner import owner_name
 from pinfold.agent.perform import Performer
 from pinfold.agent.pool_file import PoolFile
 from pinfold.agent.report import thread_report
@@ -63,7 +64,7 @@ _NEVER: Final = float("inf")
 
 def owner_of(settings: HostSettings) -> str:
     """The owner name that a host's agent writes into its host lock and its guests' records."""
-    return f"the agent of {settings.host}"
+    return owner_name(settings.host)
 
 
 class Agent:

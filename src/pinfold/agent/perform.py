@@ -20,7 +20,7 @@ from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Driver, GuestSpec, GuestState, HostGuest, Record
 from pinfold.faultpoints import fault_point
 from pinfold.host import disk, serial
-from pinfold.host.amend import amend
+from pinfold.host.amend import NotMoved, amend
 from pinfold.host.start import NotPlaced, finish, restart, start
 from pinfold.host.stop import shut_down, stop
 
@@ -58,8 +58,7 @@ class Performer:
                 stop(self._driver, self._settings, guest, agent=self._owner)
                 return Outcome()
             case Act.AMEND if isinstance(order, GuestOrder):
-                amend(self._driver, self._settings, self._record(order), agent=self._owner)
-                return Outcome()
+                return self._amend(order)
             case Act.UNDEFINE:
                 self._undefine(guest)
                 return Outcome()
@@ -86,6 +85,13 @@ class Performer:
             request=order.request,
             server=order.name,
         )
+
+    def _amend(self, order: GuestOrder) -> Outcome:
+        try:
+            amend(self._driver, self._settings, self._record(order), agent=self._owner)
+        except NotMoved as error:
+            return Outcome(failure=shorten_failure(str(error)))
+        return Outcome()
 
     def _start(self, order: GuestOrder, ran: bool) -> Outcome:
         record = self._record(order)

@@ -6,7 +6,8 @@
 2. An order for a claim that has a tombstone is stale: a removal overtook it. Refuse it.
 3. STOPPED: stop a guest that runs; keep its definition and claim.
 4. Amend the record of a guest whose claim has changed since, or whose record does not name its claim yet. The guest goes on. If it is to
-   be rebooted hard, stop it first: a guest that hangs cannot be amended while it runs.
+   be rebooted hard, stop it first: a guest that hangs cannot be amended while it runs. If its new place has pCPUs of another guest that
+   has to leave them too, wait for that one.
 5. RUNNING: start a guest that is not there. Finish the start of one that an agent's crash left paused. Undefine one whose record is of
    another claim, and keep its disk. Start a stopped one again only when the order asks for a later boot than the last one, or when the
    host rebooted since. A guest that powered itself off stays off, and so does one whose last boot failed.
@@ -25,6 +26,7 @@ from typing import Final
 from msgspec import Struct
 
 from pinfold.agent.wire import GuestOrder, Orders
+from pinfold.core.cpuset import CpuSet
 from pinfold.core.identity import ClaimId, GuestId
 from pinfold.drivers.port import GuestState
 from pinfold.store.records import Desired, Tombstone
@@ -49,7 +51,7 @@ class Act(Enum):
 
 
 class PresentGuest(Struct, frozen=True, kw_only=True):
-    """One guest of the service that is on this host: its state, and the claim and revision in its record.
+    """One guest of the service that is on this host: its state, and the claim, the revision and the pCPUs of its own in its record.
 
     The record of an earlier pinfold names no claim.
     """
@@ -58,6 +60,7 @@ class PresentGuest(Struct, frozen=True, kw_only=True):
     state: GuestState
     revision: int
     claim: ClaimId | None = None
+    taken: CpuSet = CpuSet()
 
 
 class LastBoot(Struct, frozen=True, kw_only=True):
@@ -122,6 +125,8 @@ def reconcile(
         guest = seen.get(order.guest)
         over = any(is_over(stone, order.guest, order.claim.id, order.claim.held) for stone in memory.tombstones)
         act = _act(order, guest, booted.get(order.guest), over, host_boot)
+        if act is Act.AMEND and _waits(order, orders.orders, seen):
+            act = None
         if act in _ENDS and guest is not None and guest.state is GuestState.RUNNING and not order.hard:
             act = _asking(act, order.guest, patience)
         if act is not None:
@@ -168,6 +173,13 @@ def _act(order: GuestOrder, guest: PresentGuest | None, booted: LastBoot | None,
     if guest is not None and is_of(order, guest.claim, guest.revision) and (guest.claim is None or guest.revision < order.claim.revision):
         return Act.STOP if alive and order.hard and _asks_later_boot(order, booted) else Act.AMEND
     return None if order.desired is Desired.STOPPED else _towards_running(order, guest, booted, host_boot)
+
+
+def _waits(order: GuestOrder, orders: tuple[GuestOrder, ...], seen: Mapping[GuestId, PresentGuest]) -> bool:
+    """Whether another guest is to leave pCPUs of the order's place that it still has in its record."""
+    place = order.claim.fit.taken
+    leaving = (one for one in orders if one.guest != order.guest and one.guest in seen and one.claim.fit.taken.isdisjoint(place))
+    return any(not seen[one.guest].taken.isdisjoint(place) for one in leaving)
 
 
 def _asks_later_boot(order: GuestOrder, booted: LastBoot | None) -> bool:

@@ -27,7 +27,9 @@ _OBSERVED: Final = {
 def present_guests(guests: tuple[HostGuest, ...], owner: str) -> tuple[PresentGuest, ...]:
     """The service's guests on the host (their record names `owner`), ordered by id."""
     return tuple(
-        PresentGuest(guest=guest.id, state=guest.state, revision=guest.record.revision, claim=guest.record.claim)
+        PresentGuest(
+            guest=guest.id, state=guest.state, revision=guest.record.revision, claim=guest.record.claim, taken=guest.record.fit.taken
+        )
         for guest in guests
         if guest.record is not None and guest.record.owner == owner
     )
@@ -49,9 +51,9 @@ def host_report(seen: Survey, ordered: frozenset[GuestId], *, strategy: Strategy
     )
 
 
-def guest_report(guest: HostGuest, booted: LastBoot | None, threads: ThreadReport | None) -> GuestReport:
+def guest_report(guest: HostGuest, booted: LastBoot | None, threads: ThreadReport | None, unmoved: str = "") -> GuestReport:
     """The report of a guest that has our record. A running guest has no failure to report, whoever started it; a stopped one has no
-    threads.
+    threads. `unmoved` says why it could not follow its claim.
     """
     assert guest.record is not None
     return GuestReport(
@@ -61,6 +63,7 @@ def guest_report(guest: HostGuest, booted: LastBoot | None, threads: ThreadRepor
         threads=threads if guest.active else None,
         failure="" if booted is None or guest.active else booted.failure,
         claim=guest.record.claim,
+        unmoved=unmoved,
     )
 
 

@@ -76,6 +76,14 @@ class FailedStart(Struct, frozen=True, kw_only=True):
     failure: str
 
 
+class FailedMove(Struct, frozen=True, kw_only=True):
+    """Why a guest could not follow its claim at that revision."""
+
+    claim: ClaimId
+    revision: int
+    failure: str
+
+
 class GuestStatus(Struct, frozen=True, kw_only=True):
     """What the agent knows of one guest, and does with it.
 
@@ -88,6 +96,7 @@ class GuestStatus(Struct, frozen=True, kw_only=True):
     attempt: Attempt | None = None
     shutdown: Request | None = None
     failed_start: FailedStart | None = None
+    failed_move: FailedMove | None = None
     answered: GuestReport | None = None
     unsure: bool = False
     observed: GuestState | None = None

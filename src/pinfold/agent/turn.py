@@ -273,7 +273,10 @@ def _next(draft: Draft) -> None:
 
 def _guest_report(draft: Draft, guest: HostGuest, threads: ThreadReport | None) -> GuestReport:
     booted = next((entry for entry in draft.state.memory.booted if entry.guest == guest.id), None)
-    return guest_report(guest, booted, threads)
+    order = next((one for one in draft.turn.orders.orders if one.guest == guest.id), None)
+    failed = draft.guest(guest.id).failed_move
+    stands = failed is not None and order is not None and (failed.claim, failed.revision) == (order.claim.id, order.claim.revision)
+    return guest_report(guest, booted, threads, failed.failure if failed is not None and stands else "")
 
 
 def _send(draft: Draft, guest: GuestId, told: GuestReport) -> bool:

@@ -135,7 +135,8 @@ class GuestReport(Struct, frozen=True, kw_only=True):
 
     `claim` and `revision` are those of the guest's record. An earlier pinfold's has no claim, and names it by the revision.
 
-    `failure` says why that boot failed, '' if it did not; the guest keeps its claim and its disk.
+    `failure` says why that boot failed, '' if it did not; the guest keeps its claim and its disk. `unmoved` says why its threads could not
+    be moved to the claim's new place, '' if they could or need not be; they are where its record says.
     """
 
     revision: Revision
@@ -144,6 +145,7 @@ class GuestReport(Struct, frozen=True, kw_only=True):
     threads: ThreadReport | None = None
     failure: Failure = ""
     claim: ClaimUuid | None = None
+    unmoved: Failure = ""
 
 
 class Absence(Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from pinfold.agent.actions import Confirm, Perform, SaveMemory
 from pinfold.agent.draft import Draft
 from pinfold.agent.events import Outcome
 from pinfold.agent.reconcile import Act, LastBoot, Memory, Task, remember_absence, remember_boot
-from pinfold.agent.state import STARTS, STARTS_AT_ONCE, FailedStart, Work
+from pinfold.agent.state import STARTS, STARTS_AT_ONCE, FailedMove, FailedStart, Work
 from pinfold.agent.wire import Absence, GuestOrder, Orders
 from pinfold.core.identity import GuestId
 from pinfold.store.records import Tombstone
@@ -64,8 +64,11 @@ def performed(draft: Draft, guest: GuestId, outcome: Outcome) -> None:
         booted = LastBoot(guest=guest, boot=order.boot, host_boot=work.host_boot, failure=outcome.failure)
         draft.change(memory=remember_boot(draft.state.memory, booted))
     else:
-        draft.note(guest, f"{work.task.act.value}: done")
-        _finish(draft, guest, "")
+        draft.note(guest, f"{work.task.act.value}: {outcome.failure or 'done'}")
+        if work.task.act is Act.AMEND and isinstance(order, GuestOrder):
+            failed = FailedMove(claim=order.claim.id, revision=order.claim.revision, failure=outcome.failure)
+            draft.change_guest(guest, failed_move=failed if outcome.failure else None)
+        _finish(draft, guest, outcome.failure)
         return
     draft.change_guest(guest, work=replace(work, outcome=outcome))
     save(draft)

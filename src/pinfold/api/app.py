@@ -33,7 +33,7 @@ from pinfold.api.openapi import HEALTH, describe
 from pinfold.api.response_schema import closed
 from pinfold.api.shared_response import shared
 from pinfold.api.ui import routes as ui
-from pinfold.api.v1 import capacity, drift, history, hosts, placements, pools
+from pinfold.api.v1 import capacity, drift, history, hosts, placements, pools, repin
 from pinfold.core.errors import PinfoldError
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
@@ -57,6 +57,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     hosts.router,
     placements.router,
     pools.router,
+    repin.router,
     capacity.router,
     drift.router,
     history.router,

@@ -87,11 +87,14 @@ def places_of(seen: Survey, guest: HostGuest) -> Places:
     return belonging(guest, reading_of(seen, Subject(name=guest.name), guest), pools, seen.state.topology.online)
 
 
-def contested(seen: Survey, guest: GuestId) -> tuple[Finding, ...]:
-    """The pCPUs of the guest with that id that somebody else holds too. Raises `Conflict` if somebody has removed the guest."""
+def contested(seen: Survey, guest: GuestId, cpus: CpuSet | None = None) -> tuple[Finding, ...]:
+    """The pCPUs of the guest with that id (or of `cpus`, for it) that somebody else holds too. Raises `Conflict` if somebody has removed
+    the guest.
+    """
     mine = next((_holder(seen, other) for other in seen.guests if other.id == guest), None)
     if mine is None:
         raise Conflict(f"guest {guest} is not on this host any more: somebody else removed it")
+    mine = mine if cpus is None else replace(mine, cpus=cpus)
     others = (holder for other in seen.guests if other.id != guest for holder in _holders(seen, other))
     # A stopped guest comes back to its pCPUs, so it counts like a running one.
     shared = (replace(other, cpus=other.cpus & mine.cpus, runs=True) for other in others)

@@ -18,8 +18,8 @@ from pinfold.core.fit.capacity import FlavorDemand
 from pinfold.core.fit.model import Fit
 from pinfold.core.identity import GuestId
 from pinfold.core.overhead import masks
+from pinfold.core.repin.gain import why_kept
 from pinfold.core.repin.plan import Repin, Step, repin
-from pinfold.core.request.model import ThreadPolicy
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Driver, HostGuest
 from pinfold.host.amend import moved
@@ -27,12 +27,6 @@ from pinfold.host.claims import contested, subject_of
 from pinfold.host.lock import host_lock, refuse_if_owned
 from pinfold.host.survey import Survey, pick, survey
 from pinfold.host.verify import record_of
-
-_NO_PLACE: Mapping[ThreadPolicy, str] = {
-    ThreadPolicy.PREFER: "its host cell has no free dedicated pCPU for them",
-    ThreadPolicy.REQUIRE: "its host cell has too few cores with two free dedicated pCPUs (hw:cpu_thread_policy=require)",
-    ThreadPolicy.ISOLATE: "its host cell has no wholly free core for them (hw:cpu_thread_policy=isolate)",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,12 +129,5 @@ def _why_not(guest: HostGuest) -> str:
 
 def _stay(settings: HostSettings, guest: HostGuest, cpus: CpuSet, offline: CpuSet) -> Stay:
     record = record_of(guest)
-    policy = ThreadPolicy.PREFER if record.request is None else record.request.thread_policy
-    why = _why_not(guest)
-    if not why and policy is ThreadPolicy.ISOLATE and cpus <= record.fit.idle_siblings & offline:
-        why = "they are its idle siblings, and offline"
-    return Stay(guest=guest, pcpus=cpus, why=f"{why or _NO_PLACE[policy]}; {_new_place(settings, guest)}")
-
-
-def _new_place(settings: HostSettings, guest: HostGuest) -> str:
-    return f"a new place would free them: {replaced(subject_of(settings, guest))}"
+    why = _why_not(guest) or why_kept(record.fit, record.request, cpus, offline)
+    return Stay(guest=guest, pcpus=cpus, why=f"{why}; a new place would free them: {replaced(subject_of(settings, guest))}")

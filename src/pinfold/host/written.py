@@ -20,7 +20,8 @@ from pinfold.core.host_map import HostMap, OverheadBooking, PagesMap
 from pinfold.core.identity import GuestId
 from pinfold.core.pools import Pools
 from pinfold.core.repin.gain import gain
-from pinfold.core.repin.plan import PcpuMove, SizeChange, SlotChange
+from pinfold.core.repin.plan import SizeChange, SlotChange
+from pinfold.core.repin.written import WrittenStay, WrittenStep
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.core.settings import HostSettings
 from pinfold.core.topology import PagePool
@@ -121,23 +122,6 @@ class WrittenPoolPlan(Struct, frozen=True, kw_only=True):
     settled: bool
     guests: tuple[WrittenChange, ...]
     warnings: tuple[str, ...]
-
-
-class WrittenStep(Struct, frozen=True, kw_only=True):
-    """One guest's moves inside its host cells."""
-
-    id: str
-    name: str
-    moves: tuple[PcpuMove, ...]
-
-
-class WrittenStay(Struct, frozen=True, kw_only=True):
-    """The retiring pCPUs that a guest keeps, and why."""
-
-    id: str
-    name: str
-    pcpus: CpuSet
-    why: str
 
 
 class WrittenRepin(Struct, frozen=True, kw_only=True):

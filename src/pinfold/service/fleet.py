@@ -13,6 +13,7 @@ from pinfold.service.claims.claim import Claimer
 from pinfold.service.claims.follow import Follower
 from pinfold.service.claims.rebook import Rebooker
 from pinfold.service.claims.release import Releaser
+from pinfold.service.claims.repin import Repinner
 from pinfold.service.claims.replace import Replacer
 from pinfold.service.flavors import Flavors
 from pinfold.service.guests.lifecycle import Lifecycle
@@ -35,6 +36,7 @@ class Fleet:
     rebooker: Rebooker
     replacer: Replacer
     follower: Follower
+    repinner: Repinner
     providers: Providers
     hosts: Hosts
     flavors: Flavors
@@ -55,6 +57,7 @@ def assemble(database: Database, placement: Placement, settings: SchedulerSettin
     amender = Amender(database, placement, scheduler)
     replacer = Replacer(database, amender)
     follower = Follower(database, amender, providers)
+    repinner = Repinner(database, scheduler, amender, providers)
     guests = Lifecycle(database, claimer, replacer, providers)
     return Fleet(
         scheduler=scheduler,
@@ -63,6 +66,7 @@ def assemble(database: Database, placement: Placement, settings: SchedulerSettin
         rebooker=Rebooker(database, placement, scheduler),
         replacer=replacer,
         follower=follower,
+        repinner=repinner,
         providers=providers,
         hosts=Hosts(database, placement, scheduler.index, follower=follower, releaser=releaser, lifecycle=guests),
         flavors=Flavors(database),
@@ -70,6 +74,15 @@ def assemble(database: Database, placement: Placement, settings: SchedulerSettin
         key_pairs=KeyPairs(database),
         networks=Networks(database),
         guests=guests,
-        reports=Reports(database, releaser, guests),
-        healer=Healer(database, placement, scheduler, providers=providers, releaser=releaser, follower=follower, lifecycle=guests),
+        reports=Reports(database, releaser, guests, repinner),
+        healer=Healer(
+            database,
+            placement,
+            scheduler,
+            providers=providers,
+            releaser=releaser,
+            follower=follower,
+            repinner=repinner,
+            lifecycle=guests,
+        ),
     )

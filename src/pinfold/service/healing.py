@@ -6,7 +6,7 @@
 3. Empty consumers of our type on our providers that have no live claim: the result of a late PUT.
 4. Restore the allocation of a guest with held claims if it is missing or wrong.
 5. Correct providers whose inventories, traits or aggregates differ.
-6. Let guests follow the pools that their host's agent reported last.
+6. Go on with the re-pins of hosts. Let guests follow the pools that their host's agent reported last.
 7. Mark guests deleted that are wanted absent and hold nothing; release those on a fenced host first.
 
 Steps 2 and 3 read Placement before the claims, so that a claimer that comes in between changes the generation and the emptying is refused.
@@ -31,6 +31,7 @@ from pinfold.scheduler.scheduler import Scheduler
 from pinfold.service.claims.booking import settle, together
 from pinfold.service.claims.follow import Follower
 from pinfold.service.claims.release import Releaser
+from pinfold.service.claims.repin import Repinner
 from pinfold.service.guests.lifecycle import Lifecycle
 from pinfold.service.providers import Providers
 from pinfold.store import claims, guests, hosts
@@ -88,6 +89,7 @@ class Healer:
         providers: Providers,
         releaser: Releaser,
         follower: Follower,
+        repinner: Repinner,
         lifecycle: Lifecycle,
     ) -> None:
         self._database = database
@@ -97,6 +99,7 @@ class Healer:
         self._providers = providers
         self._releaser = releaser
         self._follower = follower
+        self._repinner = repinner
         self._lifecycle = lifecycle
         self._next = 0
 
@@ -220,6 +223,7 @@ class Healer:
         for guest in sorted({claim.guest for claim in held}):
             if booked.get(guest) != dict(together(live[guest])).get(host.id):
                 self._restore(tally, host, guest)
+        self._repinner.tend(host.id)
         self._follower.follow(host.id)  # last, because a guest without its allocation cannot follow
 
     def _restore(self, tally: _Tally, host: HostRecord, guest: GuestId) -> None:

@@ -102,8 +102,13 @@ def amend(connection: sa.Connection, was: ClaimRecord, *, fit: Fit, amounts: Amo
     if connection.execute(_AMEND, {"claim_id": was.id, "was": was.revision, **values}).rowcount != 1:
         raise Conflict(f"claim {was.id} is not held at revision {was.revision} any more")
     if holds(fit) != holds(was.fit):
-        connection.execute(pcpu_owner.delete().where(pcpu_owner.c.claim == was.id))
+        disown(connection, [was.id])
         _own(connection, was.id, guest=was.guest, host=was.host, fit=fit)
+
+
+def disown(connection: sa.Connection, claim_ids: Iterable[ClaimId]) -> None:
+    """Free the pCPUs of these claims, which are given others in the same transaction (`amend`): each may take what another one had."""
+    connection.execute(pcpu_owner.delete().where(pcpu_owner.c.claim.in_(list(claim_ids))))
 
 
 def abandon(connection: sa.Connection, claim_id: ClaimId, *, expired: bool) -> None:

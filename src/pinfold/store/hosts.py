@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from pinfold.core.cpuset import CpuSet
 from pinfold.core.encoding import decoder, encode
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.fit.model import Strategy
@@ -20,6 +21,7 @@ from pinfold.core.host import Claim, Foreign, HostState, Ledger, Limits
 from pinfold.core.identity import ClaimId, HostId
 from pinfold.core.networks import HostNetworks, check_networks
 from pinfold.core.pools import PoolOrder, Pools
+from pinfold.core.repin.progress import ON_THE_WAY, Progress, between
 from pinfold.core.sanity import check_host
 from pinfold.core.topology import Topology
 from pinfold.store import claims, findings, history
@@ -32,6 +34,7 @@ _read_topology = decoder(Topology)
 _read_limits = decoder(Limits)
 _read_pools = decoder(Pools)
 _read_pool_order = decoder(PoolOrder)
+_read_repin = decoder(Progress)
 _read_foreign = decoder(tuple[Foreign, ...])
 _read_pairs = decoder(Pairs)
 _read_networks = decoder(HostNetworks)
@@ -278,6 +281,18 @@ def pool_order(connection: sa.Connection, host_id: HostId) -> PoolOrder | None:
     return _read_pool_order(found, "host.pool_order") if found else None
 
 
+def repin(connection: sa.Connection, host_id: HostId, *, lock: bool = False) -> Progress | None:
+    """How far the last re-pin of the host's guests is, None for none; with `lock`, the host's row stays locked."""
+    query = sa.select(host.c.repin).where(host.c.id == host_id)
+    found = connection.execute(query.with_for_update() if lock else query).scalar_one_or_none()
+    return read_or(_repin, found, f"host {host_id}: repin", None) if found else None
+
+
+def keep_repin(connection: sa.Connection, host_id: HostId, progress: Progress) -> None:
+    """Store how far a re-pin of the host's guests is."""
+    _set(connection, host_id, repin=encode(progress))
+
+
 def bury(connection: sa.Connection, host_id: HostId, stone: Tombstone) -> None:
     """Store a tombstone of that host."""
     key = {"host": host_id, "guest": stone.guest, "claim": stone.claim or ""}
@@ -357,6 +372,11 @@ def _pools(text: str) -> Pools:
     return _read_pools(text, "host.pools")
 
 
+@lru_cache(maxsize=64)
+def _repin(text: str, where: str) -> Progress | None:
+    return _read_repin(text, where)
+
+
 def _reported(row: sa.RowMapping) -> HostReport:
     """What the agent reported of its host; `NOTHING` if it cannot be read, until the agent's next report."""
     where = f"host {row['name']}"
@@ -390,17 +410,21 @@ def _record(row: sa.RowMapping) -> HostRecord:
         fenced=bool(row["fenced"]),
         created=row["created"],
         updated=row["updated"],
+        repin=read_or(_repin, row["repin"], f"host {row['name']}: repin", None) if row["repin"] else None,
     )
 
 
 def _state(record: HostRecord, held: list[ClaimRecord]) -> HostState:
     recorded = tuple(Claim(guest=one.guest, fit=one.fit, id=one.id) for one in sorted(held, key=lambda one: (one.guest, one.id)))
     reported = record.report
+    foreign = reported.foreign
+    if left := between(record.repin, CpuSet.union(one.fit.taken for one in held)):
+        foreign = tuple(sorted((*foreign, Foreign(name=ON_THE_WAY, cpus=left)), key=lambda other: other.name))
     return HostState(
         topology=reported.topology,
         pools=reported.pools,
         limits=reported.limits,
-        ledger=Ledger(claims=recorded, foreign=reported.foreign),
+        ledger=Ledger(claims=recorded, foreign=foreign),
         disk_gib=reported.disk_gib,
         revision=record.revision,
         name=record.name,

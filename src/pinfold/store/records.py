@@ -20,6 +20,7 @@ from pinfold.core.host import Foreign, HostState, Limits
 from pinfold.core.identity import ClaimId, GuestId, HostId
 from pinfold.core.networks import HostNetworks, StaticRange
 from pinfold.core.pools import Pools
+from pinfold.core.repin.progress import Progress
 from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.core.topology import Topology
 
@@ -89,7 +90,9 @@ NOTHING: Final = HostReport(topology=Topology(cells=()), pools=Pools(shared=CpuS
 
 
 class HostRecord(Struct, frozen=True, kw_only=True):
-    """One host in the store. `up` says whether its lease ran by the database's clock at the time of reading."""
+    """One host in the store. `up` says whether its lease ran by the database's clock at the time of reading. `repin` is the last re-pin of
+    its guests, None for none.
+    """
 
     id: HostId
     name: str
@@ -103,6 +106,7 @@ class HostRecord(Struct, frozen=True, kw_only=True):
     fenced: bool
     created: float
     updated: float
+    repin: Progress | None = None
 
 
 class HostLedger(Struct, frozen=True, kw_only=True):

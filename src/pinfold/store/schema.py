@@ -31,6 +31,7 @@ host = sa.Table(
     sa.Column("topology", sa.Text, nullable=False),
     sa.Column("pools", sa.Text, nullable=False),
     sa.Column("pool_order", sa.Text, nullable=False, server_default="", comment="the pools that its agent is to use; empty for its files'"),
+    sa.Column("repin", sa.Text, nullable=False, server_default="", comment="how far the last re-pin of its guests is; empty for none"),
     sa.Column("limits", sa.Text, nullable=False),
     sa.Column("foreigners", sa.Text, nullable=False),
     sa.Column("strategy", sa.String(16), nullable=False),

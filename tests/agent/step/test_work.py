@@ -133,3 +133,23 @@ def test_a_running_guest_gets_its_record_amended_after_its_claim() -> None:
     script.ends(outcome=Outcome())
     script.plays((changed,), guest(state=GuestState.RUNNING, revision=8))
     assert [action for action in script.begun if isinstance(action, Perform)] == begun
+
+
+def test_the_service_is_told_that_a_guest_could_not_follow_its_claim_until_the_claim_changes_again() -> None:
+    script = Script(Memory(booted=(LastBoot(guest=G, boot=1, host_boot="boot-1"),)))
+    changed = amended(order(), revision=8)
+    here = guest(state=GuestState.RUNNING, revision=3)
+    script.plays((changed,), here)
+    script.ends(outcome=Outcome(failure="pCPU 3 is not in its cpuset"))
+    assert f"amend of guest {G} is tried again: pCPU 3 is not in its cpuset" in script.logged
+    script.plays((changed,), here)
+    told = [action.report for action in script.begun if isinstance(action, SendGuest)]
+    assert (told[-1].revision, told[-1].unmoved) == (3, "pCPU 3 is not in its cpuset")
+    back = amended(order(), revision=9)
+    script.orders(back, count=2, polled=True)
+    script.plays((back,), here)
+    script.ends(outcome=Outcome())
+    script.plays((back,), guest(state=GuestState.RUNNING, revision=9))
+    told = [action.report for action in script.begun if isinstance(action, SendGuest)]
+    assert (told[-1].revision, told[-1].unmoved) == (9, "")
+    assert f"over: amend of guest {G} is tried again: pCPU 3 is not in its cpuset" in script.logged

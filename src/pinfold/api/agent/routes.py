@@ -154,7 +154,9 @@ def report_guest(guest_id: GuestId, body: GuestReportBody, host: Host, services:
     report = _read_guest_report(body, "guest report")
     threads = None if report.threads is None else encode(replace(report.threads, reported=time.time()))
     named = ClaimName(claim=report.claim, revision=report.revision)
-    services.fleet.reports.seen(host, guest_id, named, report.observed, booted=report.boot, report=threads, failure=report.failure)
+    services.fleet.reports.seen(
+        host, guest_id, named, report.observed, booted=report.boot, report=threads, failure=report.failure, unmoved=report.unmoved
+    )
     return Response(status_code=204)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rich.console import RenderableType
 from rich.text import Text
 
@@ -27,11 +29,16 @@ def _table(plan: RepinPlan) -> Columns:
     guests = {guest.id: guest for guest in plan.seen.guests}
     table = Columns("step", "guest", "what", "from", "to", whole=("step", "from", "to"), right=("step",))
     for number, step in enumerate(plan.found.steps, 1):
-        first: tuple[RenderableType, RenderableType] = (str(number), guest_cell(guests[step.guest]))
-        for move in step.moves:
-            table.add_row(*first, _what(move), str(move.before), str(move.after))
-            first = ("", Text())
+        move_rows(table, number, guest_cell(guests[step.guest]), step.moves)
     return table
+
+
+def move_rows(table: Columns, number: int, guest: RenderableType, moves: Iterable[PcpuMove]) -> None:
+    """Add the rows of one step: its number and its guest in the first one, and each of its moves."""
+    first: tuple[RenderableType, RenderableType] = (str(number), guest)
+    for move in moves:
+        table.add_row(*first, _what(move), str(move.before), str(move.after))
+        first = ("", Text())
 
 
 def _what(move: PcpuMove) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.fit.model import Fit
 from pinfold.core.plural import count, pcpus
 from pinfold.core.repin.plan import Repin, SizeChange, SlotChange
+from pinfold.core.request.model import GuestRequest, ThreadPolicy
 
 
 def gain(plan: Repin) -> tuple[str, ...]:
@@ -30,6 +33,21 @@ def no_move(plan: Repin) -> str:
         named = "that flavor" if len(plan.slots) == 1 else "any of these flavors"
         return f"no move helps: no guest holds a retiring pCPU, and joining free siblings makes room for no more guests of {named}"
     return "no move helps: no guest holds a retiring pCPU, and joining free siblings makes room for no larger guest"
+
+
+_NO_PLACE: Mapping[ThreadPolicy, str] = {
+    ThreadPolicy.PREFER: "its host cell has no free dedicated pCPU for them",
+    ThreadPolicy.REQUIRE: "its host cell has too few cores with two free dedicated pCPUs (hw:cpu_thread_policy=require)",
+    ThreadPolicy.ISOLATE: "its host cell has no wholly free core for them (hw:cpu_thread_policy=isolate)",
+}
+
+
+def why_kept(fit: Fit, request: GuestRequest | None, kept: CpuSet, offline: CpuSet) -> str:
+    """Why a guest that could be moved keeps these retiring pCPUs. Pure."""
+    policy = ThreadPolicy.PREFER if request is None else request.thread_policy
+    if policy is ThreadPolicy.ISOLATE and kept <= fit.idle_siblings & offline:
+        return "they are its idle siblings, and offline"
+    return _NO_PLACE[policy]
 
 
 def _sentences(plan: Repin) -> Iterator[str]:

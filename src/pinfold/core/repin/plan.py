@@ -151,8 +151,9 @@ class _Walk:
         if first != after:
             self.steps.append(Step(guest=guest, before=first, after=after))
         state = self.counts.state
-        without = self.counts.after(before, release(state, guest), taken=False)
-        self.counts = without.after(after, amend(state, guest, after), taken=True)
+        claim = next(claim.id for claim in state.ledger.claims if claim.guest == guest and claim.fit == before)
+        without = self.counts.after(before, release(state, guest, claim), taken=False)
+        self.counts = without.after(after, amend(state, guest, after, claim), taken=True)
 
 
 def _walked(counts: Counts, requests: Mapping[GuestId, GuestRequest], chosen: Iterable[Join]) -> _Walk:

@@ -1,8 +1,8 @@
-"""Give a held claim another fit on the host that holds it. `replace` and `follow` decide which.
+"""Give held claims other fits on the host that holds them. `replace`, `follow` and `repin` decide which.
 
-1. Placement takes the larger of both amounts if they differ.
-2. In one transaction, move the host's revision from the one of the decision to the next, and change the claim's fit, amounts and
-   revision, the owners of the pCPUs, and the caller's rows. Each statement must hit exactly its row, or all of it is rolled back.
+1. Placement takes the larger of both amounts of each guest if they differ.
+2. In one transaction, move the host's revision from the one of the decision to the next, and change the fits, amounts and revisions of
+   the claims, the owners of the pCPUs, and the caller's rows. Each statement must hit exactly its row, or all of it is rolled back.
 3. Placement takes the new amounts.
 
 If the process dies before 2, the healer restores what 1 changed. If it dies after 2, the new claim stays and the healer does 3. At every
@@ -12,12 +12,12 @@ instant Placement >= ledger, as for a claim.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 
 from pinfold.accounting.client import Placement
-from pinfold.accounting.resources import amounts
+from pinfold.accounting.resources import Amounts, amounts
 from pinfold.core.errors import Conflict, PinfoldError
 from pinfold.core.fit.model import Fit
 from pinfold.core.host import HostState
@@ -30,6 +30,8 @@ from pinfold.store import claims, hosts
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimRecord
 
+Then = Callable[[sa.Connection, int], None]
+"""What the caller writes in the transaction that amends; it gets the new revision."""
 TRIES = 5
 """How often a decision is made anew after its host's revision went stale."""
 _log = logging.getLogger(__name__)
@@ -47,37 +49,49 @@ class Amender:
         self._placement = placement
         self._fresh = scheduler.freshness
 
-    def amend(self, claim: ClaimRecord, host: HostState, fit: Fit, then: Callable[[sa.Connection, int], None], *, moved: bool) -> HostState:
-        """Give the claim that fit, decided on `host`, and return the host with it. `then` writes in the same transaction; it gets the new
-        revision.
+    def amend(self, claim: ClaimRecord, host: HostState, fit: Fit, then: Then, *, moved: bool) -> HostState:
+        """Give one claim that fit, decided on `host`, and return the host with it. See `amend_all`."""
+        self.amend_all(host, ((claim, fit),), then, moved=moved)
+        return amend(host, claim.guest, fit, claim.id)
 
-        `moved` is that of `store.claims.amend`. Raises `StaleError` if the host or the claim has changed since, `OverCapacity` if Placement
+    def amend_all(self, host: HostState, changes: Sequence[tuple[ClaimRecord, Fit]], then: Then, *, moved: bool) -> None:
+        """Give claims of one host these fits, decided on `host`: all of them, or none. `then` writes in the same transaction.
+
+        `moved` is that of `store.claims.amend`. Raises `StaleError` if the host or a claim has changed since, `OverCapacity` if Placement
         has no room, `Conflict`, `Unavailable`, and what `then` raises.
         """
-        wanted = amounts(fit, host)
-        both = larger(claim.amounts, wanted)
-        grows = both != claim.amounts
-        if grows:
-            reallocate(self._database, self._placement, claim, both)
-        fault_point("replace.allocated")
+        wanted = [amounts(fit, host) for _, fit in changes]
+        changed = [claim for (claim, _), new in zip(changes, wanted, strict=True) if new != claim.amounts]
+        grown: list[ClaimRecord] = []
         try:
-            with self._database.write() as connection:
-                try:
-                    made = hosts.advance(connection, claim.host, host.revision, also_disabled=True)
-                except Conflict as error:
-                    raise StaleError from error
-                claims.amend(connection, claim, fit=fit, amounts=wanted, revision=made, moved=moved)
-                then(connection, made)
-                fault_point("replace.pinned")
+            for (claim, _), new in zip(changes, wanted, strict=True):
+                both = larger(claim.amounts, new)
+                if both != claim.amounts:
+                    reallocate(self._database, self._placement, claim, both)
+                    grown.append(claim)
+            fault_point("replace.allocated")
+            self._write(host, [(claim, fit, new) for (claim, fit), new in zip(changes, wanted, strict=True)], then, moved=moved)
         except (PinfoldError, StaleError):
-            if grows:
+            for claim in grown:
                 self._settle(claim.guest)
             raise
         fault_point("replace.held")
-        self._fresh.host(claim.host)
-        if wanted != claim.amounts:
+        self._fresh.host(changes[0][0].host)
+        for claim in changed:
             self._settle(claim.guest)
-        return amend(host, claim.guest, fit, claim.id)
+
+    def _write(self, host: HostState, changes: Sequence[tuple[ClaimRecord, Fit, Amounts]], then: Then, *, moved: bool) -> None:
+        with self._database.write() as connection:
+            try:
+                made = hosts.advance(connection, changes[0][0].host, host.revision, also_disabled=True)
+            except Conflict as error:
+                raise StaleError from error
+            if len(changes) > 1:
+                claims.disown(connection, [claim.id for claim, _, _ in changes])
+            for claim, fit, wanted in changes:
+                claims.amend(connection, claim, fit=fit, amounts=wanted, revision=made, moved=moved)
+            then(connection, made)
+            fault_point("replace.pinned")
 
     def _settle(self, guest: GuestId) -> None:
         """Set Placement to what the ledger says now: another process may have amended the claim since this one read it.

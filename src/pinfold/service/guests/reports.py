@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.identity import ClaimId, GuestId, HostId
 from pinfold.service.claims.release import Releaser
+from pinfold.service.claims.repin import Repinner
 from pinfold.service.guests.faults import failed_on, in_place
 from pinfold.service.guests.lifecycle import Lifecycle
 from pinfold.store import claims, guest_configs, guests, hosts
@@ -46,10 +47,11 @@ class ClaimName:
 class Reports:
     """Handles reports about guests. Safe to share between threads; any number of processes may use one on the same database."""
 
-    def __init__(self, database: Database, releaser: Releaser, lifecycle: Lifecycle) -> None:
+    def __init__(self, database: Database, releaser: Releaser, lifecycle: Lifecycle, repinner: Repinner) -> None:
         self._database = database
         self._releaser = releaser
         self._lifecycle = lifecycle
+        self._repinner = repinner
 
     def seen(
         self,
@@ -61,12 +63,15 @@ class Reports:
         booted: int | None,
         report: str | None,
         failure: str = "",
+        unmoved: str = "",
     ) -> None:
         """An agent reports what its guest of that claim is doing.
 
-        `failure` says why its last boot failed: the guest is then in error, with its host, claim and disk, until a later boot succeeds. A
-        report about a guest on another host or of an earlier claim is dropped with a log entry.
+        `failure` says why its last boot failed: the guest is then in error, with its host, claim and disk, until a later boot succeeds.
+        `unmoved` says why its threads could not follow the claim; those that were re-pinned with it go back then. A report about a guest on
+        another host or of an earlier claim is dropped with a log entry.
         """
+        on_the_way = False
         try:
             with self._database.write() as connection:
                 guest = guests.get(connection, guest_id)
@@ -81,8 +86,11 @@ class Reports:
                     _fail_in_place(connection, guest, host_id, failure)
                 elif after.fault is not None and observed is Observed.RUNNING and done:
                     guests.mend(connection, guest_id)
+                on_the_way = self._repinner.hear(connection, claim, named.revision, why=unmoved, name=guest.name)
         except (Conflict, InvalidRequest) as error:
             _log.info("host %s reported %s of guest %s, to no effect: %s", host_id, observed.value, guest_id, error)
+        if on_the_way:
+            self._repinner.tend_or_later(host_id)
 
     def absent(self, host_id: HostId, guest_id: GuestId, named: ClaimName, failure: str = "") -> None:
         """An agent confirms that neither domain nor process of a guest remains, for that claim.
