@@ -98,7 +98,7 @@ _SERVERS: dict[str, tuple[dict[str, Any], int, str]] = {
     "no servers at all": ({"min_count": 0}, 400, "min_count"),
     "too many servers": ({"max_count": 10**9}, 400, "max_count"),
     "a number as metadata": ({"metadata": {"a": 1}}, 400, "metadata"),
-    "networks": ({"networks": [{"uuid": "x"}]}, 501, "networks are not supported"),
+    "networks": ({"networks": [{"uuid": "x"}]}, 400, "Network x could not be found"),
     "a key pair that the account has not": ({"key_name": "k"}, 400, "Invalid key_name provided: the account alice has no key pair 'k'."),
     "user data that is not base64": ({"user_data": "#!/bin/sh"}, 400, "user_data is not base64"),
     "too much user data": ({"user_data": "A" * 65_536}, 400, "at most 65535 characters"),

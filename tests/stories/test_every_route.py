@@ -92,6 +92,10 @@ GET /compute/v2.1/os-services
 GET /compute/v2.1/servers
 GET /compute/v2.1/servers/detail
 GET /compute/v2.1/servers/{server_id}
+GET /compute/v2.1/servers/{server_id}/ips
+GET /compute/v2.1/servers/{server_id}/ips/{label}
+GET /compute/v2.1/servers/{server_id}/os-interface
+GET /compute/v2.1/servers/{server_id}/os-interface/{port_id}
 GET /compute/v2.1/servers/{server_id}/metadata
 GET /compute/v2.1/servers/{server_id}/metadata/{key}
 GET /compute/v2.1/servers/{server_id}/topology

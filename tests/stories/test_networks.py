@@ -166,3 +166,23 @@ def test_changes_and_unknown_kinds_are_refused_in_a_sentence(fleet: Fleet) -> No
         answer = fleet.call(method, f"/network/v2.0{path}", {}, status=501)
         assert "Networks are read-only here" in answer.text
     assert "floatingips are not part of this network service" in fleet.call("GET", "/network/v2.0/floatingips", status=501).text
+
+
+def test_the_interfaces_of_a_server_are_shown_and_not_changed(fleet: Fleet) -> None:
+    c1 = host(fleet, "c1", LAN, OUT)
+    server = fleet.create("vm", fleet.flavor("tiny", vcpus=1), networks=[on("lan"), on("out")])
+    lan, out = fleet.ask("GET", f"/servers/{server}/os-interface", status=200).json()["interfaceAttachments"]
+    assert (lan["net_id"], lan["port_state"], lan["fixed_ips"][0]["ip_address"]) == (network_id("lan"), "DOWN", "192.0.2.10")
+    assert (out["net_id"], out["fixed_ips"]) == (network_id("out"), [])
+    c1.obey()
+    one = fleet.ask("GET", f"/servers/{server}/os-interface/{lan['port_id']}", status=200).json()["interfaceAttachment"]
+    assert one == lan | {"port_state": "ACTIVE"}
+    fleet.ask("GET", f"/servers/{server}/os-interface/x", status=404)
+    addresses = {"lan": [{"addr": "192.0.2.10", "version": 4}], "out": []}
+    assert fleet.ask("GET", f"/servers/{server}/ips", status=200).json() == {"addresses": addresses}
+    assert fleet.ask("GET", f"/servers/{server}/ips/lan", status=200).json() == {"lan": addresses["lan"]}
+    fleet.ask("GET", f"/servers/{server}/ips/wan", status=404)
+    changes = (("POST", ""), ("DELETE", f"/{lan['port_id']}"))
+    for method, path in changes:
+        answer = fleet.ask(method, f"/servers/{server}/os-interface{path}", {}, status=501)
+        assert "Interfaces are made with their server" in answer.text

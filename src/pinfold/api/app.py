@@ -24,7 +24,7 @@ from pinfold.api.compute import services as compute_services
 from pinfold.api.compute.flavors import routes as flavors
 from pinfold.api.compute.headers import ComputeHeaders
 from pinfold.api.compute.hypervisors import routes as hypervisors
-from pinfold.api.compute.servers import actions, create, listing, metadata, single
+from pinfold.api.compute.servers import actions, addresses, create, listing, metadata, single
 from pinfold.api.cross_site import JsonPosts, LoopbackHosts
 from pinfold.api.dependencies import ApiServices, Wsgi
 from pinfold.api.image import routes as images
@@ -44,6 +44,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     listing.router,
     single.router,
     metadata.router,
+    addresses.router,
     actions.router,
     hypervisors.router,
     compute_services.router,

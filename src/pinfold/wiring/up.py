@@ -24,6 +24,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import uvicorn
+from msgspec import structs
 
 from pinfold.agent.client import ServiceClient, read_token
 from pinfold.agent.loop import owner_of
@@ -34,6 +35,7 @@ from pinfold.config.clouds import clouds_yaml
 from pinfold.config.fleet import FleetSettings
 from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.core.identity import HostId
+from pinfold.core.networks import HostNetwork, NetworkKind
 from pinfold.host.lock import owning, state_folder
 from pinfold.lab import rom
 from pinfold.store import hosts
@@ -43,6 +45,7 @@ from pinfold.wiring.http_server import server_of
 from pinfold.wiring.service import keeps_state, listening_socket, open_service, url_of
 
 CLOUD: Final = "pinfold"
+TRIAL_NETWORK: Final = HostNetwork(name="trial", kind=NetworkKind.USER)
 _STOP_SECONDS: Final = 30
 _LOOK_SECONDS: Final = 0.02
 
@@ -66,6 +69,7 @@ def up(settings: FleetSettings, *, no_auth: bool, ready: Callable[[Up], None]) -
     `Unavailable` when libvirt, the database or the port is not available.
     """
     state = state_folder(settings.host)
+    settings = _with_trial_network(settings)
     with hearing_hangups() as hangups, owning(settings.host, owner_of(settings.host)), ExitStack() as stack:
         images = _images(Path(settings.host.images_dir))
         listening = listening_socket(settings.api)
@@ -89,6 +93,13 @@ def up(settings: FleetSettings, *, no_auth: bool, ready: Callable[[Up], None]) -
         signal.signal(signal.SIGHUP, hear)
         told = Up(url=url, clouds_file=clouds, host=settings.host.host, images_dir=settings.host.images_dir, warnings=(*images, *missing))
         agent.run(lambda reported: ready(told if reported else replace(told, warnings=(*told.warnings, _silent(told.host)))))
+
+
+def _with_trial_network(settings: FleetSettings) -> FleetSettings:
+    """The settings with a network through QEMU's user mode if the host's files name none, so that there is something to try."""
+    if settings.host.networks:
+        return settings
+    return replace(settings, host=structs.replace(settings.host, networks=(TRIAL_NETWORK,)))
 
 
 def _silent(host: str) -> str:

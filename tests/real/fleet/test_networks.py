@@ -132,3 +132,12 @@ def test_a_bridge_that_is_not_there_is_named_in_the_servers_fault(connected: Con
     until(lambda: connected.up.api.show(server)["status"] == "ERROR", "the server is in error")
     assert "br9" in connected.up.api.show(server)["fault"]["message"]
     connected.up.api.delete(server)
+
+
+def test_without_a_networks_file_up_offers_a_trial_network(up: UpRig) -> None:
+    flavor = up.api.flavor("trial", vcpus=1)
+    server = up.api.create("vm1", flavor, networks=[{"uuid": network_id("trial")}])
+    up.api.await_status(server, "ACTIVE")
+    (found,) = interfaces(ElementTree.fromstring(virsh(up.lab, "dumpxml", server)))
+    assert found.kind is NetworkKind.USER
+    up.api.delete(server)

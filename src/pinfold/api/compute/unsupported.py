@@ -109,15 +109,15 @@ _ROUTES: Final = {
         DELETE GET PUT /os-security-groups/{id} ..2.35
         GET /servers/{server_id}/os-security-groups
         """,
-    "The Compute API of pinfold has no networks: they are the operator's, and servers get none by the API.": """
+    "Interfaces are made with their server and go with it: name all networks when you create the server.": """
+        POST /servers/{server_id}/os-interface
+        DELETE /servers/{server_id}/os-interface/{id}
+        """,
+    "Networks are at the network API, under /network/v2.0/networks; `openstack network list` asks that one.": """
         GET /os-networks ..2.35
         GET /os-networks/{id} ..2.35
         GET /os-tenant-networks ..2.35
         GET /os-tenant-networks/{id} ..2.35
-        GET /servers/{server_id}/ips
-        GET /servers/{server_id}/ips/{id}
-        GET POST /servers/{server_id}/os-interface
-        DELETE GET /servers/{server_id}/os-interface/{id}
         """,
     "Hosts are at /os-hypervisors and /os-services: use `openstack hypervisor list` and `openstack compute service list`.": """
         GET /os-hosts ..2.42
