@@ -15,6 +15,7 @@ from pinfold.core.fit.model import Fit
 from pinfold.core.fit.written import FitAnswer
 from pinfold.core.form_schema import schema
 from pinfold.core.history import HostHistory
+from pinfold.core.overhead.sizing import Sizing
 from pinfold.drivers.port import HostGuest
 from pinfold.store.records import Move, PastRefusal, WrittenClaim
 
@@ -69,6 +70,7 @@ agent sends that for each guest; the database keeps it, and `GET /v1/servers/ID/
 history` and `GET /v1/hosts/NAME/history`. The arrays of a row have
 one number for each of `ends`.""",
     ),
+    ("Sizing", (Sizing,), "`pinfold advise --json`. It is not stored."),
 )
 _TITLES: Final = frozenset(title for title, _, _ in FORMS)
 _UNITS: Final = {"_mib": "MiB", "_gib": "GiB", "_kib": "KiB", "_millicpu": "millicpu"}

@@ -16,7 +16,8 @@ from typing import Final
 from msgspec import Struct, structs
 
 from pinfold.core.errors import InvalidRequest, Unavailable
-from pinfold.core.overhead.advice import OverheadHour
+from pinfold.core.overhead import ThreadClass
+from pinfold.core.overhead.hours import OverheadHour, Place, ShapeHour
 from pinfold.core.settings import HostSettings
 from pinfold.host.lock import host_key, state_folder
 from pinfold.store.sqlite_file import is_damage
@@ -51,6 +52,20 @@ _ADD_HOUR: Final = (
 )
 MOST_HOURS: Final = 2000
 """The most hourly sums that are kept, about 83 days in 200 KiB."""
+
+_SHAPES: Final = tuple(ShapeHour.__struct_fields__)
+_SHAPE_KEY: Final = _SHAPES[:6]
+_SHAPES_SCHEMA: Final = (
+    f"CREATE TABLE IF NOT EXISTS shape_hours ({', '.join(_SHAPES)}, PRIMARY KEY ({', '.join(_SHAPE_KEY)})) WITHOUT ROWID"
+)
+_ADD_SHAPE: Final = (
+    f"INSERT INTO shape_hours VALUES ({', '.join('?' * len(_SHAPES))}) ON CONFLICT ({', '.join(_SHAPE_KEY)}) "  # noqa: S608 - no value is in it
+    f"DO UPDATE SET {', '.join(f'{name} = {name} + excluded.{name}' for name in _SHAPES[6:])}"
+)
+MOST_SHAPES: Final = 20_000
+"""The most hourly sums by shape and thread class, 1.5 MiB: 55 days of five shapes with three classes each."""
+_SHAPES_PER_PAGE: Final = 4
+"""A small journal keeps fewer of them: so many for each of its pages, a thirteenth of the file."""
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -113,11 +128,16 @@ class Journal:
         self._last = (self._version(), now)
         return found
 
-    def add(self, hour: OverheadHour) -> None:
-        """Add what was measured to the sums of its hour. Hours that are too old go, and more than `MOST_HOURS`."""
+    def add(self, hour: OverheadHour, shapes: Sequence[ShapeHour] = ()) -> None:
+        """Add what was measured to the sums of its hour. Hours that are too old go, and more than `MOST_HOURS`, or `MOST_SHAPES` rows."""
         with self._writing() as cursor:
             cursor.execute(_ADD_HOUR, structs.astuple(hour))
-            cursor.execute("DELETE FROM overhead_hours WHERE begins < ?", (hour.begins - self._days * DAY,))
+            cursor.executemany(_ADD_SHAPE, [_shape_row(one) for one in shapes])
+            for table in ("overhead_hours", "shape_hours"):
+                cursor.execute(f"DELETE FROM {table} WHERE begins < ?", (hour.begins - self._days * DAY,))  # noqa: S608 - a constant
+            most = min(MOST_SHAPES, self._pages * _SHAPES_PER_PAGE)
+            oldest = "SELECT begins FROM shape_hours ORDER BY begins DESC LIMIT 1 OFFSET ?"
+            cursor.execute(f"DELETE FROM shape_hours WHERE begins <= ({oldest})", (most,))  # noqa: S608 - no value is in it
             last = "SELECT begins FROM overhead_hours ORDER BY begins DESC LIMIT 1 OFFSET ?"
             cursor.execute(f"DELETE FROM overhead_hours WHERE begins <= ({last})", (MOST_HOURS,))  # noqa: S608 - no value is in it
 
@@ -237,6 +257,20 @@ def read_hours(path: Path) -> tuple[OverheadHour, ...]:
     return tuple(OverheadHour(**dict(zip(_HOURS, row, strict=True))) for row in rows)
 
 
+def read_shapes(path: Path) -> tuple[ShapeHour, ...]:
+    """The hourly sums of a journal by shape, place and thread class, oldest first. Raises what `read` raises."""
+    with _reading(path) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'shape_hours'").fetchall():
+            return ()
+        rows = connection.execute(f"SELECT {', '.join(_SHAPES)} FROM shape_hours ORDER BY {', '.join(_SHAPE_KEY)}").fetchall()  # noqa: S608 - no value is in it
+    values = (dict(zip(_SHAPES, row, strict=True)) for row in rows)
+    return tuple(ShapeHour(**one | {"place": Place(one["place"]), "thread_class": ThreadClass(one["thread_class"])}) for one in values)
+
+
+def _shape_row(one: ShapeHour) -> tuple[object, ...]:
+    return tuple(value.value if isinstance(value, (Place, ThreadClass)) else value for value in structs.astuple(one))
+
+
 @contextmanager
 def _reading(path: Path) -> Iterator[sqlite3.Connection]:
     if not path.is_file():
@@ -282,6 +316,7 @@ def _make_tables(connection: sqlite3.Connection, path: Path) -> None:
         connection.execute(f"PRAGMA user_version = {VERSION}")
     if version in (0, VERSION):
         connection.execute(_HOURS_SCHEMA)
+        connection.execute(_SHAPES_SCHEMA)
     connection.execute("COMMIT")
     if version not in (0, VERSION):
         raise InvalidRequest(f"the journal {path} is of another version of pinfold; move it away", key=str(path))

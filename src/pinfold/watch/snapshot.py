@@ -26,7 +26,7 @@ VERSION: Final = 1
 class SeenGuest(Struct, frozen=True, kw_only=True):
     """One guest. `origin` is who created it; `policy` is '' if there is none. `runs`: it has a process, running or paused.
 
-    `on_overhead`: its overhead threads may run on the overhead pool and on nothing else.
+    `on_overhead`: its overhead threads may run on the overhead pool and on nothing else. `disks` and `nics` count its devices.
     """
 
     id: str
@@ -38,6 +38,8 @@ class SeenGuest(Struct, frozen=True, kw_only=True):
     policy: str = ""
     runs: bool = True
     on_overhead: bool = False
+    disks: int = 0
+    nics: int = 0
 
 
 class SeenOwner(Struct, frozen=True, kw_only=True, order=True):
@@ -134,6 +136,8 @@ def _guest(found: Verdict, overhead: CpuSet | None) -> SeenGuest:
         server=guest.server,
         policy="" if found.policy is None else found.policy.value,
         runs=guest.active,
+        disks=guest.disks,
+        nics=guest.nics,
         on_overhead=bool(overhead) and bool(places) and all(cpus <= (overhead or CpuSet()) for cpus in places),
     )
 

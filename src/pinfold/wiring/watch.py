@@ -17,7 +17,7 @@ from pinfold.drivers.port import Driver
 from pinfold.host.lock import refuse_if_owned
 from pinfold.watch import listener, textfile
 from pinfold.watch.history import answer, socket_path
-from pinfold.watch.hours import measured
+from pinfold.watch.hours import measured, measured_shapes
 from pinfold.watch.journal import Journal, journal_path
 from pinfold.watch.loop import Publisher, Watch
 from pinfold.watch.options import WatchOptions
@@ -100,8 +100,8 @@ class _Keeper:
             self._journal.keep(state.snapshot, state.swept_time)
         before, self._before = self._before, state
         hour = None if before is None else measured(before, state)
-        if hour is not None:
-            self._journal.add(hour)
+        if before is not None and hour is not None:
+            self._journal.add(hour, measured_shapes(before, state))
 
 
 @contextmanager

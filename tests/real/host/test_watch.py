@@ -15,7 +15,8 @@ from tests.real.patience import until
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.overhead import ThreadClass
-from pinfold.watch.journal import read_hours
+from pinfold.core.overhead.hours import Place
+from pinfold.watch.journal import read_hours, read_shapes
 
 SHARE = {"hw:cpu_policy": "dedicated", "hw:emulator_threads_policy": "share"}
 DRIFT = {"code": "emulator-thread", "class": "emulator"}
@@ -36,6 +37,8 @@ def test_the_watch_counts_what_threads_use_and_sees_one_that_is_moved(bench: Ben
         assert watch.values("pinfold_pool_guests", pool="overhead") == [1.0]
         path = next((tmp_path / "state").glob("*.journal"))
         until(lambda: any(hour.slices and hour.guest_seconds for hour in read_hours(path)), "its overhead is in the journal")
+        shapes = until(lambda: [one for one in read_shapes(path) if one.thread_class is ThreadClass.EMULATOR and one.slices], "by shape")
+        assert {(one.place, *one.shape) for one in shapes} == {(Place.POOL, web.vcpus, web.disks, web.nics)}
         assert watch.values("pinfold_drift", **DRIFT) == []  # other processes of this machine may be on pCPU 1
         before = everything(bench)
         assert web.pid is not None

@@ -4,35 +4,103 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pinfold.core.overhead.advice import LEAST_HOURS, Advice
+from rich.console import RenderableType
+
+from pinfold.cli.views.columns import Columns
+from pinfold.core.overhead.advice import Advice, Figure
+from pinfold.core.overhead.flavor_costs import FlavorCosts
+from pinfold.core.overhead.hours import LEAST_HOURS
+from pinfold.core.overhead.rates import RateFit
+from pinfold.core.overhead.sizing import Sizing
 from pinfold.core.plural import count
+from pinfold.core.printable import shown
+
+_WORDS = {"guest": "guest_millicpu", "vcpu": "vcpu_millicpu", "disk": "disk_millicpu", "nic": "nic_millicpu"}
 
 
-def advice_view(advice: Advice) -> Iterator[str]:
-    """The advice, a line for each number."""
-    if advice.worst_delay_us is None or advice.load is None:
-        yield f"No advice: {advice.why}. {LEAST_HOURS} hours with guests on the overhead pool are needed."
-        return
-    yield (
-        f"Evidence: {count(advice.hours, 'measured hour')}; in the worst one overhead threads waited {advice.worst_delay_us:,.0f} us "
-        f"on average before they ran. {advice.missed} missed the target of {advice.target_us:,.0f} us."
-    )
-    if advice.pcpus is None or advice.busy_allowed is None:
-        yield f"pCPUs: no advice: {advice.why}."
+def advice_view(sizing: Sizing) -> Iterator[RenderableType]:
+    """The pool, the rates, then a line for each flavor."""
+    pool = sizing.pool
+    yield _evidence(pool)
+    if pool.pcpus is None or pool.load is None or pool.busy_allowed is None:
+        yield f"pCPUs: no advice: {pool.why}."
     else:
         yield (
-            f"pCPUs: {advice.pcpus}. The busiest hour kept {advice.load:.2f} pCPUs of the pool busy, and the target was kept where the "
-            f"pool was busy for up to {advice.busy_allowed:.0%} of the time."
+            f"pCPUs: {pool.pcpus}. Load: {pool.load.value:.2f} pCPUs ({pool.load.source}). The pool may be busy for "
+            f"{pool.busy_allowed.value:.0%} of the time ({pool.busy_allowed.source})."
         )
-    yield (
-        f"share or isolate: with share, the overhead threads of a guest ran {advice.guest_millicpu} millicpu in the hour where that was "
-        "most, as a mean over the guests; isolate takes a dedicated pCPU, 1,000 millicpu, of each guest."
+    if pool.rates is None:
+        yield f"rates: no advice: {pool.rates_why}."
+    else:
+        yield from _rates(pool.rates)
+    yield from _flavors(sizing)
+
+
+def _evidence(pool: Advice) -> str:
+    if pool.worst_delay_us is None:
+        return f"Evidence: {pool.hours} of {LEAST_HOURS} hours are measured, which is too little. The target is {pool.target_us:,.0f} us."
+    return (
+        f"Evidence: {count(pool.hours, 'measured hour')}; in the worst one overhead threads waited {pool.worst_delay_us:,.0f} us on "
+        f"average before they ran. {pool.missed} missed the target of {pool.target_us:,.0f} us."
     )
-    rates = advice.rates
-    if rates is None or advice.factor is None:
-        yield "rates: no advice: nothing was booked of the pool."
+
+
+def _rates(fit: RateFit) -> Iterator[str]:
+    rates = fit.rates
+    values = ", ".join(f"{_WORDS[name]} = {getattr(rates, name)}" for name in _WORDS)
+    told = ", ".join(_WORDS[name] for name in fit.told) or "none of them"
+    yield (
+        f"rates: {values}. In each of {count(fit.hours, 'measured hour')} they book at least what guests ran. By differences between "
+        f"{count(len(fit.shapes), 'shape')} of guests the evidence tells {told}; the others keep their proportion to each other."
+    )
+    for one in fit.shapes:
+        yield (
+            f"  {count(one.vcpus, 'vCPU')}, {count(one.disks, 'disk')}, {count(one.nics, 'NIC')}: ran {one.used_millicpu:.0f} millicpu on "
+            f"average in {count(one.hours, 'hour')}, books {one.booked_millicpu}"
+        )
+
+
+def _flavors(sizing: Sizing) -> Iterator[RenderableType]:
+    if not sizing.flavors:
+        yield "flavors: none with pinned vCPUs; --flavor-json or the flavors file names them."
         return
-    yield (
-        f"rates: guest_millicpu = {rates.guest}, vcpu_millicpu = {rates.vcpu}, disk_millicpu = {rates.disk}, nic_millicpu = {rates.nic}. "
-        f"In the hour where that was most, guests ran {advice.factor:.2f} times what was booked; all rates are multiplied by that."
+    host = sizing.host_pcpus
+    room = (
+        "the guests on a host are not counted, because its pools are not configured"
+        if host is None
+        else (f"guests on a host of {host.value:g} pCPUs ({host.source}) with that flavor alone")
     )
+    yield f"flavors, from {shown(sizing.flavors_from)}; {room}:"
+    table = Columns("flavor", "policy", "overhead", "share: pool", "guests", "wait", "isolate: pCPUs", "guests", "wait", "millicpu to book")
+    for one in sizing.flavors:
+        table.add_row(
+            shown(one.name),
+            "no advice" if one.policy is None else one.policy.value,
+            f"{one.cpu.value:.3f}",
+            "?" if one.share_pcpus is None else f"{one.share_pcpus:.3f}",
+            _number(one.share_guests),
+            _wait(one.share_delay_us),
+            f"{one.isolate_pcpus}",
+            _number(one.isolate_guests),
+            _wait(one.isolate_delay_us),
+            f"{one.booked_millicpu}",
+        )
+    yield table
+    for one in sizing.flavors:
+        yield f"{shown(one.name)}: {_reasons(one)}."
+
+
+def _reasons(one: FlavorCosts) -> str:
+    parts = [one.why, f"overhead {one.cpu.source}"]
+    parts += [
+        f"{name} wait {figure.source}" for name, figure in (("share", one.share_delay_us), ("isolate", one.isolate_delay_us)) if figure
+    ]
+    return "; ".join(parts)
+
+
+def _number(value: int | None) -> str:
+    return "?" if value is None else f"{value:,}"
+
+
+def _wait(figure: Figure | None) -> str:
+    return "?" if figure is None else f"{figure.value:,.0f} us"

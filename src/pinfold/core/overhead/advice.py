@@ -1,123 +1,155 @@
-"""Advise on the overhead pool from measured hours: how many pCPUs keep a delay target, and which rates match what guests used. Pure.
+"""Advise on the overhead pool: how many pCPUs keep a delay target, which rates match what guests used, what a flavor costs. Pure.
+
+Each number is a `Figure` that names its evidence. What is assumed comes first, then what was measured, then the benchmark's defaults.
 
 How many pCPUs:
-1. An hour counts as evidence if at least half of it was measured, with guests on the pool, and at least `LEAST_SLICES` slices. Below
-   `LEAST_HOURS` of them there is no advice.
+1. An hour that counts (`hours`) is evidence. Below `LEAST_HOURS` of them nothing counts as measured.
 2. The delay of an hour is the mean wait of the guests' overhead threads before a slice: their run delay over their slices. The busy share
    is how busy the pool's pCPUs were.
 3. The pool may be as busy as in the busiest hour that kept the target, leaving out hours as busy as one that missed it, or busier.
-4. The load of the busiest hour over that share, rounded up, is the number of pCPUs. It assumes that the delay follows the busy share.
+4. The load is that of the busiest hour. If guests, or the pCPUs of one, are assumed, it is their product.
+5. The load over the share of step 3, rounded up, is the number of pCPUs. It assumes that the delay follows the busy share.
 
-The factor for the rates is what the guests' overhead threads ran in the hour where that was most, over what was booked in the same hour.
-How the rates stand to each other is not measured, so all of them get the same factor.
+`rates` fits the rates, `flavor_costs` compares share and isolate.
 """
 
 from __future__ import annotations
 
 import math
+from enum import Enum
 from typing import Final
 
 from msgspec import Struct
 
 from pinfold.core.host import OverheadRates
+from pinfold.core.overhead.assumption import Assumptions, benchmark_busy
+from pinfold.core.overhead.hours import LEAST_HOURS, OverheadHour, ShapeHour
+from pinfold.core.overhead.rates import RateFit, fitted
+from pinfold.core.plural import count
 
-HOUR_SECONDS: Final = 3600
-LEAST_HOURS: Final = 24
-LEAST_SLICES: Final = 1000
-_NS: Final = 1_000_000_000
+BENCHMARK_PAGE: Final = "docs/benchmarks/overhead.md"
+_UNKNOWN_HELP: Final = "no hour kept the target before one that was no busier missed it, so a larger pool is not known to help"
 
 
-class OverheadHour(Struct, frozen=True, kw_only=True):
-    """What was measured in one hour, as sums. `begins` is in seconds since the epoch, `seconds` how much of the hour was measured.
+class Evidence(Enum):
+    """Where a number comes from: the journal's hours, an assumption, the benchmark's page, or the configuration."""
 
-    `run_ns`, `wait_ns` and `slices` are those of overhead threads of guests whose overhead threads are confined to the pool, and
-    `guest_seconds` counts these guests. `pool_run_ns` is how long the pool's pCPUs were busy with anything, `pool_cpu_seconds` and
-    `booked_cpu_seconds` are its pCPUs, and what was booked of it, over time.
-    """
+    MEASURED = "measured"
+    ASSUMED = "assumed"
+    BENCHMARK = "benchmark"
+    CONFIGURED = "configured"
 
-    begins: int
-    seconds: float
-    guest_seconds: float
-    run_ns: int
-    wait_ns: int
-    slices: int
-    pool_run_ns: int
-    pool_cpu_seconds: float
-    booked_cpu_seconds: float
 
-    @property
-    def delay_us(self) -> float:
-        """The mean wait of an overhead thread before a slice."""
-        return self.wait_ns / 1000 / self.slices
+class Figure(Struct, frozen=True, kw_only=True):
+    """One number with its evidence. `source` says it in words, for example `measured in the busiest of 31 hours`."""
 
-    @property
-    def busy(self) -> float:
-        """How busy the pool was, from 0 to 1."""
-        return self.pool_run_ns / _NS / self.pool_cpu_seconds
-
-    @property
-    def load(self) -> float:
-        """How many pCPUs the pool was busy with."""
-        return self.pool_run_ns / _NS / self.seconds
-
-    @property
-    def used(self) -> float:
-        """What the guests' overhead threads ran, over what was booked; 0 if nothing was."""
-        return self.run_ns / _NS / self.booked_cpu_seconds if self.booked_cpu_seconds else 0.0
+    value: float
+    evidence: Evidence
+    source: str
 
 
 class Advice(Struct, frozen=True, kw_only=True):
-    """What the evidence says. `pcpus`, `rates` and `guest_millicpu` are None where it says nothing; `why` then has the reason of `pcpus`.
+    """What the evidence says about the pool. A figure, `pcpus` and `rates` are None where there is no evidence.
 
-    `hours` is how many hours are evidence, `missed` how many of them missed the target. `busy_allowed` is the busy share of step 3, `load`
-    the highest load. `guest_millicpu` is what a guest's overhead threads ran, at most in an hour, as a mean over the guests. `factor` is
-    None if nothing was booked.
+    `hours` is how many hours are evidence, `missed` how many of them missed the target. `guest_cpu` is what the overhead threads of one
+    guest ran, in pCPUs. `why` says why there is no `pcpus`, `rates_why` why there are no `rates`.
     """
 
     target_us: float
     hours: int
     missed: int = 0
     worst_delay_us: float | None = None
-    load: float | None = None
-    busy_allowed: float | None = None
+    guests: Figure | None = None
+    guest_cpu: Figure | None = None
+    load: Figure | None = None
+    busy_allowed: Figure | None = None
     pcpus: int | None = None
     why: str = ""
-    guest_millicpu: int | None = None
-    factor: float | None = None
-    rates: OverheadRates | None = None
+    rates: RateFit | None = None
+    rates_why: str = ""
 
 
-def advise(hours: tuple[OverheadHour, ...], target_us: float, rates: OverheadRates) -> Advice:
-    """The advice for a target in microseconds, and for a host that books by these rates."""
-    found = sorted((hour for hour in hours if _is_evidence(hour)), key=lambda hour: (hour.busy, hour.begins))
-    if len(found) < LEAST_HOURS:
-        return Advice(target_us=target_us, hours=len(found), why=f"too little evidence: {len(found)} of {LEAST_HOURS} hours are measured")
-    missing = [hour for hour in found if hour.delay_us > target_us]
-    least_missing = min((hour.busy for hour in missing), default=math.inf)
-    kept = [hour.busy for hour in found if 0 < hour.busy < least_missing]
-    load = max(hour.load for hour in found)
-    factor = max(hour.used for hour in found)
+def advise(
+    hours: tuple[OverheadHour, ...],
+    target_us: float,
+    rates: OverheadRates,
+    *,
+    shapes: tuple[ShapeHour, ...] = (),
+    assumed: Assumptions | None = None,
+) -> Advice:
+    """The advice for a target in microseconds, and for a host that books by these rates. `shapes` are hours by the shape of guests."""
+    given = assumed or Assumptions()
+    found = sorted((hour for hour in hours if hour.counts), key=lambda hour: (hour.busy, hour.begins))
+    enough = found if len(found) >= LEAST_HOURS else []
+    little = f"too little evidence: {len(found)} of {LEAST_HOURS} hours are measured"
+    guests, guest_cpu = _guests(enough, given), _guest_cpu(enough, given)
+    load = _load(enough, given, guests, guest_cpu)
+    busy = _busy(enough, given, target_us, known=load is not None)
+    counting = {hour.begins for hour in enough}
+    fit = fitted([hour for hour in shapes if hour.begins in counting], rates)
     return Advice(
         target_us=target_us,
         hours=len(found),
-        missed=len(missing),
-        worst_delay_us=max(hour.delay_us for hour in found),
+        missed=sum(hour.delay_us > target_us for hour in enough),
+        worst_delay_us=max((hour.delay_us for hour in enough), default=None),
+        guests=guests,
+        guest_cpu=guest_cpu,
         load=load,
-        busy_allowed=max(kept, default=None),
-        pcpus=math.ceil(load / max(kept) - 1e-9) if kept else None,
-        why="" if kept else "no hour kept the target before one that was no busier missed it, so a larger pool is not known to help",
-        guest_millicpu=math.ceil(max(1000 * hour.run_ns / _NS / hour.guest_seconds for hour in found)),
-        factor=factor or None,
-        rates=_scaled(rates, factor) if factor else None,
+        busy_allowed=busy,
+        pcpus=None if load is None or busy is None else max(1, math.ceil(load.value / busy.value - 1e-9)),
+        why=_why(load, busy, little, measured=bool(enough)),
+        rates=fit,
+        rates_why="" if fit is not None else (little if not enough else f"no shape of guests was on the pool for {LEAST_HOURS} hours"),
     )
 
 
-def _is_evidence(hour: OverheadHour) -> bool:
-    return hour.seconds >= HOUR_SECONDS / 2 and hour.guest_seconds > 0 and hour.slices >= LEAST_SLICES and hour.pool_cpu_seconds > 0
+def _why(load: Figure | None, busy: Figure | None, little: str, *, measured: bool) -> str:
+    if load is None:
+        return f"{little}; assume guests and cpu-per-guest for a first answer"
+    if busy is None:
+        return _UNKNOWN_HELP if measured else f"the benchmark ({BENCHMARK_PAGE}) did not keep that target; assume busy"
+    return ""
 
 
-def _scaled(rates: OverheadRates, factor: float) -> OverheadRates:
-    def scaled(rate: int) -> int:
-        return math.ceil(rate * factor - 1e-9)
+def _assumed(value: float | None) -> Figure | None:
+    return None if value is None else Figure(value=value, evidence=Evidence.ASSUMED, source="assumed")
 
-    return OverheadRates(guest=scaled(rates.guest), vcpu=scaled(rates.vcpu), disk=scaled(rates.disk), nic=scaled(rates.nic))
+
+def _guests(hours: list[OverheadHour], given: Assumptions) -> Figure | None:
+    if given.guests is not None or not hours:
+        return _assumed(given.guests)
+    most = max(hour.guests for hour in hours)
+    return Figure(value=most, evidence=Evidence.MEASURED, source=f"measured: the most of {count(len(hours), 'hour')}")
+
+
+def _guest_cpu(hours: list[OverheadHour], given: Assumptions) -> Figure | None:
+    if given.cpu_per_guest is not None or not hours:
+        return _assumed(given.cpu_per_guest)
+    most = max(hour.guest_cpu for hour in hours)
+    source = f"measured: the mean over the guests in the hour of {count(len(hours), 'hour')} where that was most"
+    return Figure(value=most, evidence=Evidence.MEASURED, source=source)
+
+
+def _load(hours: list[OverheadHour], given: Assumptions, guests: Figure | None, guest_cpu: Figure | None) -> Figure | None:
+    if given.guests is None and given.cpu_per_guest is None and hours:
+        most = max(hour.load for hour in hours)
+        return Figure(value=most, evidence=Evidence.MEASURED, source=f"measured in the busiest of {count(len(hours), 'hour')}")
+    if guests is None or guest_cpu is None:
+        return None
+    source = f"{guests.value:g} guests ({guests.evidence.value}) with {guest_cpu.value:.3g} pCPUs each ({guest_cpu.evidence.value})"
+    return Figure(value=guests.value * guest_cpu.value, evidence=Evidence.ASSUMED, source=source)
+
+
+def _busy(hours: list[OverheadHour], given: Assumptions, target_us: float, *, known: bool) -> Figure | None:
+    if given.busy is not None:
+        return _assumed(given.busy)
+    if not hours:
+        share = benchmark_busy(target_us) if known else None
+        source = f"default from {BENCHMARK_PAGE}, where this target was kept up to there"
+        return None if share is None else Figure(value=share, evidence=Evidence.BENCHMARK, source=source)
+    least_missing = min((hour.busy for hour in hours if hour.delay_us > target_us), default=math.inf)
+    kept = [hour.busy for hour in hours if 0 < hour.busy < least_missing]
+    if not kept:
+        return None
+    source = f"measured: the busiest of {count(len(hours), 'hour')} that kept the target"
+    return Figure(value=max(kept), evidence=Evidence.MEASURED, source=source)

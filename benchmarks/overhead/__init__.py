@@ -1,0 +1,1 @@
+"""How long overhead threads wait on a pool that is more and more busy."""

@@ -1,0 +1,114 @@
+"""`python -m benchmarks.overhead.run`: measure how overhead threads wait on one pCPU, write docs/benchmarks/overhead.md.
+
+Guests are added that write to their disks at a steady rate. Their emulator threads share pCPU 0, their vCPUs pCPU 1. The outcome
+is the default of `core.overhead.assumption`; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.page import PAGES, publish, table
+from pinfold.lab import rom
+from pinfold.lab.daemon import LabHost
+
+STEPS = (1, 4, 8, 12, 16, 18, 20, 22, 24)
+_PERIOD_US = 2000
+_DOMAIN = """<domain type='kvm'><name>vm{number}</name><memory unit='MiB'>16</memory><vcpu placement='static'>1</vcpu>
+<cputune><vcpupin vcpu='0' cpuset='1'/><emulatorpin cpuset='0'/></cputune><os><type arch='x86_64' machine='pc'>hvm</type>
+<loader readonly='yes' type='rom'>{rom}</loader></os><devices><emulator>/usr/bin/qemu-system-x86_64</emulator>
+<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{disk}'/><target dev='vda' bus='virtio'/></disk>
+<controller type='usb' model='none'/><memballoon model='none'/></devices></domain>"""
+
+
+def main() -> int:
+    """Measure and write the page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.overhead.run", description="Measure how overhead threads wait.")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each step")
+    parser.add_argument("--folder", type=Path, default=PAGES, help="where the page is written")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="pf-overhead-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        rows = measure(folder, STEPS, asked.seconds)
+    return publish("overhead", "Overhead threads on one pCPU", "make bench-overhead", (), _body(rows), folder=asked.folder)
+
+
+def measure(folder: Path, steps: Sequence[int], seconds: float) -> list[tuple[int, float, float]]:
+    """Rows of guests, the share of the pCPU that their overhead threads ran, and the mean wait of these before a slice, in us."""
+    writer = rom.write(
+        folder / "writer.rom", rom.Parameters(behaviour=rom.Behaviour.TICK, io=rom.Io.DISK, io_period_us=_PERIOD_US, io_write=1)
+    )
+    rows, pids = [], list[int]()
+    with LabHost(f"b{os.getpid()}", kvm=True, cgroups=False) as lab:
+        for guests in steps:
+            for number in range(len(pids), guests):
+                pids.append(_start(lab, folder, writer, number))
+            time.sleep(1)
+            before = _times(pids)
+            time.sleep(seconds)
+            after = _times(pids)
+            run, wait, slices = (sum(after[tid][place] - before.get(tid, (0, 0, 0))[place] for tid in after) for place in range(3))
+            rows.append((guests, run / 1e9 / seconds, wait / 1000 / slices))
+    return rows
+
+
+def _start(lab: LabHost, folder: Path, writer: Path, number: int) -> int:
+    """Start one guest with a disk; other programs of this machine yield to it. Returns its process."""
+    disk, definition = folder / f"disk{number}.img", folder / f"vm{number}.xml"
+    disk.touch()
+    os.truncate(disk, 16 << 20)
+    definition.write_text(_DOMAIN.format(number=number, rom=writer, disk=disk))
+    subprocess.run(["virsh", "-q", "-c", lab.uri, "create", str(definition)], check=True)
+    pid = next(int(one) for one in _processes() if str(writer) in _command(one) and f"guest=vm{number}," in _command(one))
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        os.setpriority(os.PRIO_PROCESS, int(task.name), -19)
+    return pid
+
+
+def _processes() -> list[str]:
+    return [entry.name for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _command(pid: str) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return ""
+
+
+def _times(pids: Sequence[int]) -> dict[str, tuple[int, int, int]]:
+    """Run and wait in nanoseconds, and slices, of every thread that is not a vCPU."""
+    found = {}
+    for pid in pids:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                if not (task / "comm").read_text().startswith("CPU "):
+                    run, wait, slices = (task / "schedstat").read_text().split()
+                    found[task.name] = int(run), int(wait), int(slices)
+    return found
+
+
+def _body(rows: Sequence[tuple[int, float, float]]) -> list[str]:
+    return [
+        "KVM guests of 16 MiB with one vCPU, each of which writes 4 KiB to its disk five hundred times a second, without IOThreads. The",
+        "threads of QEMU that are not vCPUs share one pCPU with the highest priority, so that other programs of the machine yield to them.",
+        "`busy` is the share of the pCPU that they ran. The wait is their run delay over their slices, of `/proc/PID/task/TID/schedstat`.",
+        "",
+        *table(
+            ("guests", "busy, %", "CPU of a guest, millicpu", "mean wait before a slice, us"),
+            [(guests, round(100 * busy, 1), round(1000 * busy / guests), round(wait)) for guests, busy, wait in rows],
+        ),
+        "",
+        "`pinfold advise` takes from here how busy a pool may be where a host has no measured hours.",
+    ]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
