@@ -58,8 +58,11 @@ class _Tally:
         )
 
 
-def by_scheduler(asked: Sequence[Shape], settings: SchedulerSettings, cells: Strategy = Strategy.PACK) -> Filled:
-    """Every request is decided by `scheduler.decide` and claimed in its index, as one API process does it."""
+def by_scheduler(asked: Sequence[Shape], settings: SchedulerSettings, cells: Strategy | None = Strategy.PACK) -> Filled:
+    """Every request is decided by `scheduler.decide` and claimed in its index, as one API process does it.
+
+    `cells` is the operator's preference among host cells, None for none.
+    """
     index, tally = Index(), _Tally()
     index.put(entries(cells))
     full: set[Shape] = set()

@@ -21,6 +21,7 @@ AROUND = 3
 RULES: dict[str, Callable[[Sequence[Shape]], Filled]] = {
     "pinfold, pack": lambda asked: fill.by_scheduler(asked, SchedulerSettings(strategy=HostStrategy.PACK)),
     "pinfold, least-loss": lambda asked: fill.by_scheduler(asked, SchedulerSettings(strategy=HostStrategy.LEAST_LOSS)),
+    "pinfold, least-loss, cells too": lambda asked: fill.by_scheduler(asked, SchedulerSettings(strategy=HostStrategy.LEAST_LOSS), None),
     "pinfold, spread": lambda asked: fill.by_scheduler(asked, SchedulerSettings(strategy=HostStrategy.SPREAD)),
     "first fit": lambda asked: fill.by_rule(asked, fill.first_fit),
     "best fit by pCPUs": lambda asked: fill.by_rule(asked, fill.least_pcpus),
@@ -29,9 +30,10 @@ RULES: dict[str, Callable[[Sequence[Shape]], Filled]] = {
 }
 _WORDS = """The fleet and the three traces are production data of a public cloud; [their notice](../../benchmarks/packing/traces/README.md)
 says whose. Each trace is gone through {around} times, requests in their order; no guest ever ends. Every vCPU is pinned, a guest of two
-cells is two equal halves, and groups with their fault domains are left out. In the rows of pinfold `scheduler.decide` decides, with host
-cells by `pack`, and one process claims. The other rules look at all hosts in the order of the file. The bound takes the fleet for one host
-and lets requests be split; no rule can reach it.
+cells is two equal halves, and groups with their fault domains are left out. In the rows of pinfold `scheduler.decide` decides, and one
+process claims. Host cells are chosen by `pack`; in the row "cells too" by their loss, which is the rule where the operator has set no
+preference among host cells. The other rules look at all hosts in the order of the file. The bound takes the fleet for one host and lets
+requests be split; no rule can reach it.
 
 Each field has the vCPUs that were placed when the first request was refused, and in the end."""
 

@@ -65,12 +65,15 @@ def demand(shape: Shape) -> Demand:
     )
 
 
-def entries(cell_strategy: Strategy) -> list[Entry]:
-    """The hosts as the scheduler's index has them: what is free is the dedicated pool, no core has siblings."""
+def entries(cell_strategy: Strategy | None) -> list[Entry]:
+    """The hosts as the scheduler's index has them: what is free is the dedicated pool, no core has siblings.
+
+    `cell_strategy` is the operator's preference among host cells, None for none.
+    """
     return [_entry(number, host, cell_strategy) for number, host in enumerate(hosts())]
 
 
-def _entry(number: int, host: HostCells, cell_strategy: Strategy) -> Entry:
+def _entry(number: int, host: HostCells, cell_strategy: Strategy | None) -> Entry:
     cells, first = [], 0
     for cell, (pcpus, memory_gib) in enumerate(host):
         cores = tuple(CpuSet.of(pcpu) for pcpu in range(first, first + pcpus))
@@ -81,4 +84,10 @@ def _entry(number: int, host: HostCells, cell_strategy: Strategy) -> Entry:
     pools = Pools(shared=CpuSet(), dedicated=topology.online, overhead=None)
     name = f"c{number:05}"
     state = HostState(topology=topology, pools=pools, limits=_LIMITS, name=name, revision=1)
-    return Entry(id=HostId(str(uuid.UUID(int=number + 1))), name=name, counts=counts_of(state), strategy=cell_strategy)
+    return Entry(
+        id=HostId(str(uuid.UUID(int=number + 1))),
+        name=name,
+        counts=counts_of(state),
+        strategy=cell_strategy or Strategy.SPREAD,
+        any_cell=cell_strategy is None,
+    )

@@ -187,7 +187,7 @@ def agent_messages(host: Any, welcome: Any, orders: Any) -> Answers:
         driver, settings = Still.read(host), HostSettings(host="h1")
         seen = survey(driver, settings)
         facts = HostFacts(host_boot="b", disk_gib=100, facts=(("booted", "1"), ("cpu", "x")))
-        reported = host_report(seen, frozenset(), strategy=Strategy.SPREAD, facts=facts)
+        reported = host_report(seen, frozenset(), strategy=Strategy.SPREAD, any_cell=False, facts=facts)
         answered = {"welcome": client.hello(Hello(name="h1", report=reported)), "heartbeat": client.heartbeat()}
         told = {name: plain(value) for name, value in answered.items()}
         for number, guest in enumerate(seen.ours):

@@ -36,10 +36,10 @@ DEMANDS = (
 SHAPES = shapes_of([(one, 3 + number) for number, one in enumerate(DEMANDS)], 7)
 
 
-def lost(one: Demand, host: Entry, shapes: Shapes) -> float | None:
-    """The loss by placing the guest."""
-    found = search(one, host.counts, host.strategy)
-    if found is None:
+def lost(one: Demand, host: Entry, shapes: Shapes, place: int = -1) -> float | None:
+    """The loss by placing the guest, on the host cell at that position if one is given; None if it does not fit there."""
+    found = search(one, host.counts, host.strategy, place)
+    if found is None or (place >= 0 and found.cells[0].host_cell != host.counts.cells[place].frame.id):
         return None
     after = host.counts.after(found, ledger.claim(host.counts.state, GuestId("new"), found), taken=True)
     return sum(
@@ -82,8 +82,27 @@ def tied(one: Demand, host: Entry) -> bool:
     return len(one.cells) < len(free) and len(set(free)) < len(free)
 
 
-def replace_strategy(host: Entry, strategy: Strategy) -> Entry:
-    return Entry(id=host.id, name=host.name, counts=host.counts, strategy=strategy)
+def replace_strategy(host: Entry, strategy: Strategy, *, any_cell: bool = False) -> Entry:
+    return Entry(id=host.id, name=host.name, counts=host.counts, strategy=strategy, any_cell=any_cell)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_without_a_preference_the_cell_that_loses_least_is_chosen(seed: int) -> None:
+    rng = Random(seed)
+    states = [filled(empty((4, 12, 2)), rng.choice((0.0, 0.5, 0.8, 0.9)), rng) for _ in range(8)]
+    entries = [replace_strategy(entry(number, state), Strategy.SPREAD, any_cell=True) for number, state in enumerate(states)]
+    table = LossTable(SHAPES)
+    table.renew(entries, range(len(entries)))
+    for one in (each for each in DEMANDS if len(each.cells) == 1):
+        keys, cells = table.find(one)
+        for row, host in enumerate(entries):
+            losses = [lost(one, host, SHAPES, place) for place in range(len(host.counts.cells))]
+            least = min((loss for loss in losses if loss is not None), default=None)
+            if least is None:
+                assert keys[row] == NOWHERE
+            else:
+                assert (int(keys[row]) >> 32) / 1e6 == pytest.approx(least, abs=2e-6)
+                assert losses[int(cells[row])] == pytest.approx(least, abs=2e-6)
 
 
 def test_guests_that_the_table_does_not_describe_have_no_shape() -> None:

@@ -88,6 +88,7 @@ def test_every_part_of_a_report_counts_in_its_digest(database: Database) -> None
         structs.replace(first, limits=structs.replace(first.limits, ram_allocation_ratio=1.25)),
         structs.replace(first, foreign=(Foreign(name="x", cpus=CpuSet.of(4)),)),
         structs.replace(first, strategy=next(one for one in type(first.strategy) if one is not first.strategy)),
+        structs.replace(first, any_cell=True),
         structs.replace(first, disk_gib=77),
         structs.replace(first, facts=(("agent", "2"),)),
         structs.replace(first, networks=(HostNetwork(name="lan", kind=NetworkKind.USER),)),

@@ -101,6 +101,7 @@ class Agent:
         rules = Rules(
             owner=owner,
             strategy=settings.strategy,
+            any_cell=settings.any_cell,
             sweep_seconds=sweep_seconds,
             shutdown_seconds=shutdown_seconds,
             repair=repair,

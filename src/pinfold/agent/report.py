@@ -35,7 +35,7 @@ def present_guests(guests: tuple[HostGuest, ...], owner: str) -> tuple[PresentGu
     )
 
 
-def host_report(seen: Survey, ordered: frozenset[GuestId], *, strategy: Strategy, facts: HostFacts) -> HostReport:
+def host_report(seen: Survey, ordered: frozenset[GuestId], *, strategy: Strategy, any_cell: bool, facts: HostFacts) -> HostReport:
     """The host's report for the service. `ordered` are the guests with an order; every other guest counts as foreign, ours or not."""
     strangers = [_stranger(guest) for guest in seen.ours if guest.id not in ordered]
     foreign = tuple(sorted((*seen.state.ledger.foreign, *filter(None, strangers)), key=lambda other: other.name))
@@ -45,6 +45,7 @@ def host_report(seen: Survey, ordered: frozenset[GuestId], *, strategy: Strategy
         limits=seen.state.limits,
         foreign=tuple(other for other in foreign if other.cpus or other.pages or other.memory_mib),
         strategy=strategy,
+        any_cell=any_cell,
         disk_gib=facts.disk_gib,
         facts=facts.facts,
         networks=facts.networks,

@@ -39,6 +39,7 @@ class Rules(Struct, frozen=True, kw_only=True):
 
     owner: str
     strategy: Strategy = Strategy.PACK
+    any_cell: bool = False
     sweep_seconds: float = 10.0
     shutdown_seconds: float = 60.0
     repair: RepairScope = RepairScope.OFF

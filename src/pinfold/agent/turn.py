@@ -82,7 +82,7 @@ def speak(draft: Draft) -> None:
         return
     trouble = draft.state.troubles.get(ORDERED)
     facts = turn.facts if trouble is None else replace(turn.facts, facts=(*turn.facts.facts, (POOLS_REFUSED, trouble)))
-    report = host_report(draft.seen, turn.ordered, strategy=rules.strategy, facts=facts)
+    report = host_report(draft.seen, turn.ordered, strategy=rules.strategy, any_cell=rules.any_cell, facts=facts)
     if report != lease.reported:
         draft.change(lease=send(lease, Message(at=draft.now, report=report, in_turn=True)))
         draft.do(SendReport(report=report))

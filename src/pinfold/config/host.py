@@ -71,6 +71,7 @@ def host_settings(values: Values) -> HostSettings:
         ),
         limits=_limits(values),
         strategy=Strategy.PACK if packing else Strategy.SPREAD,
+        any_cell=values.given("compute", "packing_host_numa_cells_allocation_strategy") is None,
         uri=_uri(values),
         virt_type=values.get("libvirt", "virt_type") or "",
         realtime_priority=values.get("libvirt", "realtime_scheduler_priority"),

@@ -32,7 +32,8 @@ _COMPUTE = OptionGroup(
         cfg.BoolOpt(
             "packing_host_numa_cells_allocation_strategy",
             default=False,
-            help="Which host cells a guest's cells prefer: true takes the fullest that still fit, false the emptiest.",
+            help="Which host cells a guest's cells prefer: true takes the fullest that still fit, false the emptiest. "
+            "Unset is false, except that host_strategy = least-loss then chooses cells by what their use would lose.",
         ),
     ),
 )

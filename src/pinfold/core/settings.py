@@ -29,12 +29,14 @@ class HostSettings(Struct, frozen=True, kw_only=True):
 
     `state_dir` holds overlays, serial logs and the lock. Images and templates that are given by name come only from `images_dir` and
     `templates_dir`. `source` names the file that was read, '' for none. `reserved_pcpus` of the shared pool are kept for the host; only
-    an audit of a Nova node sets it. `networks` are what the host offers to servers; only an agent reads them.
+    an audit of a Nova node sets it. `any_cell` says that nobody has set a preference among host cells, so that the scheduler's own may
+    decide. `networks` are what the host offers to servers; only an agent reads them.
     """
 
     pools: PoolConfig = PoolConfig()
     limits: Limits = Limits()
     strategy: Strategy = Strategy.PACK
+    any_cell: bool = False
     uri: str = "qemu:///system"
     virt_type: str = ""
     realtime_priority: int = 1

@@ -63,12 +63,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One host, counted. `state.traits` is empty: when a request names traits, Placement is asked."""
+    """One host, counted. `state.traits` is empty: when a request names traits, Placement is asked.
+
+    With `any_cell` the operator has set no preference among host cells: the table of losses decides before `strategy`.
+    """
 
     id: HostId
     name: str
     counts: Counts
     strategy: Strategy = Strategy.PACK
+    any_cell: bool = False
     up: bool = True
     disabled: bool = False
     disabled_reason: str = ""
@@ -236,6 +240,7 @@ def entry(found: HostLedger) -> Entry:
         name=record.name,
         counts=counts_of(found.state),
         strategy=record.report.strategy,
+        any_cell=record.report.any_cell,
         up=record.up,
         disabled=record.disabled,
         disabled_reason=record.disabled_reason,

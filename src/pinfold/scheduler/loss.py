@@ -163,7 +163,7 @@ class _Host:
 
     def __init__(self, entry: Entry, shapes: Sequence[_Need]) -> None:
         counts = entry.counts
-        self.packs = entry.strategy is Strategy.PACK
+        self.packs, self.any_cell = entry.strategy is Strategy.PACK, entry.any_cell
         self.pool = counts.frame.pool
         self.strict = counts.strict_room_mib
         self.room = counts.overhead_room
@@ -182,7 +182,7 @@ class _Host:
     def best(self, need: _Need) -> tuple[int, int]:
         """The key of the host for a guest, and the position of its host cell (-1 for a guest of several).
 
-        The operator's preference among host cells decides first, and the key where it leaves a tie.
+        The operator's preference among host cells decides first, and the key where it leaves a tie or where there is no preference.
         """
         free, memory, books = self.free, self.memory, self._books(need)
         taking = [place for place, room in enumerate(free) if room >= need.pins and memory[place] >= need.memory_mib]
@@ -191,8 +191,10 @@ class _Host:
         if need.cells > 1:
             taking.sort(key=lambda place: free[place] if self.packs else -free[place])
             return self._key(need, books, taking[: need.cells]), -1
-        least = (min if self.packs else max)([free[place] for place in taking])
-        return min([(self._key(need, books, [place]), place) for place in taking if free[place] == least])
+        if not self.any_cell:
+            least = (min if self.packs else max)([free[place] for place in taking])
+            taking = [place for place in taking if free[place] == least]
+        return min([(self._key(need, books, [place]), place) for place in taking])
 
     def _key(self, need: _Need, books: int, places: Sequence[int]) -> int:
         """The loss in millionths, and below it the memory left in the guest's cells."""

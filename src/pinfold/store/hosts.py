@@ -39,6 +39,8 @@ _read_foreign = decoder(tuple[Foreign, ...])
 _read_pairs = decoder(Pairs)
 _read_networks = decoder(HostNetworks)
 
+_ANY_CELL = "any"
+"""In the column `host.strategy`: the operator has set no preference among host cells."""
 _UP = in_term(host.c.heard, host.c.lease_until).label("up")
 _COLUMNS = (*host.c, _UP)
 # Built once, because every create uses them: SQLAlchemy takes longer to build an expression than SQLite to execute it.
@@ -344,7 +346,7 @@ def _report_columns(report: HostReport) -> dict[str, Any]:
         "pools": encode(report.pools),
         "limits": encode(report.limits),
         "foreigners": encode(report.foreign),
-        "strategy": report.strategy.value,
+        "strategy": _ANY_CELL if report.any_cell else report.strategy.value,
         "disk_gib": report.disk_gib,
         "facts": encode(report.facts),
         "networks": encode(report.networks) if report.networks else "",
@@ -386,7 +388,8 @@ def _reported(row: sa.RowMapping) -> HostReport:
             pools=_pools(row["pools"]),
             limits=_limits(row["limits"]),
             foreign=_read_foreign(row["foreigners"], where),
-            strategy=Strategy(row["strategy"]),
+            strategy=Strategy.SPREAD if row["strategy"] == _ANY_CELL else Strategy(row["strategy"]),
+            any_cell=row["strategy"] == _ANY_CELL,
             disk_gib=row["disk_gib"],
             facts=read_or(_read_pairs, row["facts"], f"{where}: facts", ()),
             networks=read_networks(row["networks"]),

@@ -73,6 +73,7 @@ class HostReport(Struct, frozen=True, kw_only=True):
     """What an agent reports of its host: everything in a `HostState` except the claims and the traits.
 
     `facts` is for people and the Compute API: hypervisor type and version, CPU model, agent version, and when the machine was `booted`.
+    `any_cell`: the operator has set no preference among host cells, so that the scheduler's may decide before `strategy`.
     """
 
     topology: Topology
@@ -80,6 +81,7 @@ class HostReport(Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     foreign: tuple[Foreign, ...] = ()
     strategy: Strategy = Strategy.PACK
+    any_cell: bool = False
     disk_gib: Number | None = None
     facts: Pairs = ()
     networks: HostNetworks = ()
