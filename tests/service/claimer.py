@@ -10,6 +10,7 @@ from tests.build.rows import add_guest, wanted
 
 from pinfold.accounting.embedded import EmbeddedPlacement, load
 from pinfold.core.errors import PinfoldError
+from pinfold.core.identity import HostId
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.scheduler.model import SchedulerSettings
 from pinfold.service.claims.outcome import Claimed
@@ -20,7 +21,7 @@ SETTINGS = SchedulerSettings(claim_seconds=0.1, refresh_seconds=0, late_seconds=
 
 
 def main(database_url: str, placement_url: str, act: str, *arguments: str) -> None:
-    """`create N VCPUS` guests and print one line for each, `release GUEST`, `start GUEST`, or `heal`."""
+    """`create N VCPUS` guests and print one line for each, `release GUEST`, `start GUEST`, `repin HOST`, or `heal`."""
     database = Database(database_url)
     placement = load(EmbeddedPlacement(url=placement_url)).client
     settings = SchedulerSettings() if act == "create-many" else SETTINGS
@@ -43,6 +44,8 @@ def main(database_url: str, placement_url: str, act: str, *arguments: str) -> No
         fleet.releaser.release(arguments[0])
     elif act == "start":
         fleet.guests.start(arguments[0])
+    elif act == "repin":
+        fleet.repinner.apply(HostId(arguments[0]), ())
     elif act == "heal":
         fleet.healer.heal()
     elif act == "sync":

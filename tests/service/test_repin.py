@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -11,6 +12,7 @@ from tests.build.hosts import cpus, report
 from tests.build.requests import pinned
 from tests.rig.promises import at_rest
 from tests.service.claiming import claim_of, create, refuse, synced_hosts
+from tests.service.test_crash import killed_at
 
 from pinfold.accounting.client import Placement
 from pinfold.accounting.resources import PCPU
@@ -22,6 +24,7 @@ from pinfold.core.identity import GuestId, HostId
 from pinfold.core.pools import Pools
 from pinfold.core.repin.progress import Phase, Progress
 from pinfold.core.request.model import EmulatorPolicy, Flavor, GuestRequest
+from pinfold.faultpoints import POINTS
 from pinfold.service.claims.amend import TRIES, Amender
 from pinfold.service.claims.repin import Repinner
 from pinfold.service.fleet import Fleet
@@ -288,4 +291,25 @@ def test_pools_that_change_under_way_are_followed_and_the_way_back_stays_open(
         arrives(database, fleet, guest)
     found = progress(database, host)
     assert found is not None and found.phase is Phase.UNDONE
+    at_rest(database, placement)
+
+
+@pytest.mark.parametrize("point", [point for point in POINTS if point.startswith("replace.")])
+def test_a_service_killed_anywhere_moves_all_claims_or_none(
+    database: Database, fleet: Fleet, placement: Placement, two: Two, tmp_path: Path, point: str
+) -> None:
+    host, first, second, lost = two
+    before = [claim_of(database, guest) for guest in (first, second)]
+    killed_at(point, tmp_path, database, "repin", host)
+    fleet.healer.heal()
+    at_rest(database, placement)
+    after = [claim_of(database, guest) for guest in (first, second)]
+    if point != "replace.held":
+        assert after == before and progress(database, host) is None
+        fleet.repinner.apply(HostId(host), [])
+    for guest in (first, second):
+        assert claim_of(database, guest).fit.taken.isdisjoint(lost)
+        arrives(database, fleet, guest)
+    found = progress(database, host)
+    assert found is not None and found.phase is Phase.MOVED
     at_rest(database, placement)

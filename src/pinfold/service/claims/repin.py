@@ -104,16 +104,22 @@ class Repinner:
             return found
         raise Conflict(f"host {host} changed {TRIES} times while its guests were to be moved; try again")
 
-    def hear(self, connection: sa.Connection, claim: ClaimRecord, revision: int, *, why: str, name: str) -> bool:
+    def under_way(self, connection: sa.Connection, host: HostId) -> Progress | None:
+        """The host's re-pin if it is under way, and then its row stays locked; else None.
+
+        Ask before the transaction changes rows of guests: changes of claims lock the host's row first, too.
+        """
+        known = hosts.repin(connection, host)
+        if known is None or not known.under_way:
+            return None
+        return hosts.repin(connection, host, lock=True)
+
+    def hear(self, connection: sa.Connection, known: Progress, claim: ClaimRecord, revision: int, *, why: str, name: str) -> bool:
         """An agent reports a guest whose record is of that claim and revision; `why` says that its threads could not follow the claim.
 
-        Part of the transaction that stores the report. Returns whether the caller is to `tend` the host after it.
+        Part of the transaction that stores the report; `known` is what `under_way` has returned in it. Returns whether the caller is to
+        `tend` the host after it.
         """
-        known = hosts.repin(connection, claim.host)
-        if known is None or not known.under_way:
-            return False
-        known = hosts.repin(connection, claim.host, lock=True)
-        assert known is not None
         heard = told(known, claim.id, revision, why=why, name=name)
         if heard == known:
             return False

@@ -71,9 +71,10 @@ class Reports:
         `unmoved` says why its threads could not follow the claim; those that were re-pinned with it go back then. A report about a guest on
         another host or of an earlier claim is dropped with a log entry.
         """
-        on_the_way = False
+        heard = False
         try:
             with self._database.write() as connection:
+                repin = self._repinner.under_way(connection, host_id)
                 guest = guests.get(connection, guest_id)
                 claim = claims.live(connection, guest_id)
                 if claim is None or claim.host != host_id or not named.means(claim):
@@ -86,10 +87,10 @@ class Reports:
                     _fail_in_place(connection, guest, host_id, failure)
                 elif after.fault is not None and observed is Observed.RUNNING and done:
                     guests.mend(connection, guest_id)
-                on_the_way = self._repinner.hear(connection, claim, named.revision, why=unmoved, name=guest.name)
+                heard = repin is not None and self._repinner.hear(connection, repin, claim, named.revision, why=unmoved, name=guest.name)
         except (Conflict, InvalidRequest) as error:
             _log.info("host %s reported %s of guest %s, to no effect: %s", host_id, observed.value, guest_id, error)
-        if on_the_way:
+        if heard:
             self._repinner.tend_or_later(host_id)
 
     def absent(self, host_id: HostId, guest_id: GuestId, named: ClaimName, failure: str = "") -> None:
