@@ -64,6 +64,7 @@ def _body(started: starts.Starts, swept: sweep.Swept) -> list[str]:
             ("what", "measured"),
             [
                 ("CPU of one sweep, ms", swept.sweep_cpu * 1e3),
+                ("CPU of the first sweep, ms", swept.first_cpu * 1e3),
                 ("libvirtd's CPU beside it, ms", swept.libvirtd_cpu * 1e3),
                 ("agent at rest, % of one processor", swept.rest_percent),
                 ("agent, resident MiB", swept.agent.rss),
@@ -87,8 +88,10 @@ turns."""
 
 _SWEEP = """\
 {guests} running KVM guests of 8 MiB on a synthetic lab host of 128 pCPUs, made through a real API, with a real agent beside it. A sweep is
-the survey and every guest's threads ({threads} here) against its record; its CPU is user and system time of the process that sweeps, a
-median. The agent's own figures are of its process, with the default intervals: a survey every 7.5 s, a sweep every 10 s."""
+the survey, the report of every guest ({threads} threads here), the audit of the host, which uses the same readings, and the samples of
+schedstat. Its CPU is user and system time of the process that sweeps, a median of sweeps between which nothing changes but the threads'
+counters; the first one reads and judges everything. The agent's own figures are of its process, with the default intervals: a survey
+every 7.5 s, a sweep every 10 s."""
 
 
 if __name__ == "__main__":

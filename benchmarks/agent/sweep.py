@@ -14,13 +14,11 @@ from tests.rig.fleet import ACCOUNT, sweep, write_accounts
 from tests.rig.processes import Process, Service, configuration, until
 
 from benchmarks.process import Memory, cpu_seconds, memory, started
+from pinfold.agent.readings import Readings
 from pinfold.agent.report import thread_report
 from pinfold.config.fleet import load_fleet
 from pinfold.core.hosttext import host
-from pinfold.core.settings import HostSettings
-from pinfold.drivers.port import Driver
-from pinfold.host.survey import survey
-from pinfold.host.verify import verify
+from pinfold.host.measure import sample
 from pinfold.lab.daemon import LabHost
 from pinfold.wiring.host import open_driver
 
@@ -37,6 +35,7 @@ class Swept:
 
     guests: int
     threads: int
+    first_cpu: float
     sweep_cpu: float
     libvirtd_cpu: float
     agent: Memory
@@ -61,17 +60,21 @@ def measure(folder: Path, rom: Path, guests: int, rounds: int) -> Swept:
         settings = load_fleet([str(config)]).host
         libvirtd = int((lab.run_dir / "libvirtd-lab.pid").read_text())
         with open_driver(settings) as driver:
-            threads = _sweep(driver, settings)
+            readings = Readings(driver, settings)
+            own = time.process_time()
+            threads = _sweep(readings)
+            first = time.process_time() - own
             gc.collect()
             spent, theirs = [], []
             for _ in range(rounds):
                 own, other = time.process_time(), cpu_seconds(libvirtd)
-                assert _sweep(driver, settings) >= threads // 2
+                assert _sweep(readings) >= threads // 2
                 spent.append(time.process_time() - own)
                 theirs.append(cpu_seconds(libvirtd) - other)
         return Swept(
             guests=guests,
             threads=threads,
+            first_cpu=first,
             sweep_cpu=statistics.median(spent),
             libvirtd_cpu=statistics.median(theirs),
             agent=memory(agent.pid),
@@ -79,12 +82,14 @@ def measure(folder: Path, rom: Path, guests: int, rounds: int) -> Swept:
         )
 
 
-def _sweep(driver: Driver, settings: HostSettings) -> int:
-    """What the agent does when a sweep is due: the survey, then every guest's threads against its record. How many threads it saw."""
-    seen, count = survey(driver, settings), 0
+def _sweep(readings: Readings) -> int:
+    """What the agent does when a sweep is due: survey, report of each guest, audit, sample. How many threads it saw."""
+    seen, count = readings.look(), 0
     for guest in seen.ours:
-        report = thread_report(verify(driver, settings, guest, online=seen.state.topology.online))
+        report = thread_report(readings.verify(guest, online=seen.state.topology.online))
         count += len(report.threads) if report else 0
+    found, drawn = readings.audit(seen, lambda *_: None)
+    sample(found, drawn)
     return count
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 from tests.agent.script import FACTS, RULES, G, H, Script, guest, order
 
-from pinfold.agent.actions import Action, Audit, Perform, SendFindings, SendHeartbeat
+from pinfold.agent.actions import Action, Audit, Perform, SendFindings, SendHeartbeat, Verify
 from pinfold.agent.audits import REFRESH_SECONDS
 from pinfold.agent.events import Audited, FindingsSent, Outcome
 from pinfold.agent.reconcile import LastBoot, Memory
@@ -51,6 +51,12 @@ def told(script: Script, *findings: Finding) -> bool:
     for action in sent:
         script.tell(FindingsSent(report=action.report, when=script.when()))
     return bool(sent)
+
+
+def test_the_audit_begins_after_the_reports_whose_readings_of_threads_it_uses() -> None:
+    script = agent()
+    sweep(script)
+    assert [type(action) for action in script.begun if isinstance(action, Verify | Audit)] == [Verify, Audit]
 
 
 def test_each_sweep_audits_what_was_seen_and_one_at_a_time() -> None:

@@ -25,6 +25,7 @@ from pinfold.agent.memory import read_memory, write_memory
 from pinfold.agent.owner import owner_name
 from pinfold.agent.perform import Performer
 from pinfold.agent.pool_file import PoolFile
+from pinfold.agent.readings import Readings
 from pinfold.agent.report import thread_report
 from pinfold.agent.state import Rules, starting
 from pinfold.agent.step import due_at, step
@@ -40,15 +41,12 @@ from pinfold.core.settings import HostSettings, RepairScope
 from pinfold.core.usage import Usage, accumulated
 from pinfold.drivers.port import Driver
 from pinfold.faultpoints import fault_point
-from pinfold.host.audit import Audit, audit_of
+from pinfold.host.audit import Audit
 from pinfold.host.loop_events import HungUp, Log, Repaired, Stop, Tick, now
-from pinfold.host.map import map_of
 from pinfold.host.measure import sample
 from pinfold.host.memory import memory_of_guests
 from pinfold.host.repair import drifted_guests, repair_guest
 from pinfold.host.samples import Samples
-from pinfold.host.survey import Survey, survey
-from pinfold.host.verify import verify
 
 _log = logging.getLogger(__name__)
 
@@ -94,8 +92,7 @@ class Agent:
         self._performer = Performer(driver, settings, service, owner)
         self._read_options = read_options
         self._usage: Usage | None = None
-        self._seen: Survey | None = None
-        self._audited: tuple[Audit, HostMap] | None = None
+        self._readings = Readings(driver, settings)
         self._samples = Samples(sweep_seconds)
         self._pool_file = pool_file
         rules = Rules(
@@ -166,6 +163,7 @@ class Agent:
             elif isinstance(action, actions.UsePools):
                 self._settings = replace(self._settings, pools=action.pools)
                 self._performer = Performer(self._driver, self._settings, self._service, self._owner)
+                self._readings = Readings(self._driver, self._settings)
             else:
                 threading.Thread(target=self._perform, args=(action,), name=f"pinfold {type(action).__name__}", daemon=True).start()
 
@@ -194,8 +192,7 @@ class Agent:
             case actions.PollOrders(after=after):
                 return events.OrdersRead(parsed=self._service.orders(after=after, wait=_POLL_SECONDS), polled=True, when=now())
             case actions.Look():
-                self._seen = survey(self._driver, self._settings, self._seen)
-                return events.Looked(seen=self._seen, facts=self._facts(), when=now())
+                return events.Looked(seen=self._readings.look(), facts=self._facts(), when=now())
             case actions.SendReport(report=report):
                 return events.Welcomed(welcome=self._service.hello(Hello(name=self._settings.host, report=report)), when=now())
             case actions.SendHeartbeat():
@@ -223,7 +220,7 @@ class Agent:
                 assert_never(action)
 
     def _verify(self, action: actions.Verify) -> events.Verified:
-        verdict = verify(self._driver, self._settings, action.guest, online=action.online)
+        verdict = self._readings.verify(action.guest, online=action.online)
         drift = "; ".join(finding.fact() for finding in verdict.drift)
         return events.Verified(threads=thread_report(verdict), drift=drift, when=now())
 
@@ -259,11 +256,7 @@ class Agent:
 
     def _audit(self, action: actions.Audit) -> events.Audited:
         unread: dict[str, str] = {}
-        last, drawn = self._audited or (None, None)
-        found = audit_of(self._driver, self._settings, action.seen, lambda guest, error: unread.update({guest.id: str(error)}), last)
-        if drawn is None or last is None or found.seen is not last.seen:
-            drawn = map_of(found.seen)
-        self._audited = found, drawn
+        found, drawn = self._readings.audit(action.seen, lambda guest, error: unread.update({guest.id: str(error)}))
         mine = {guest.guest.id for guest in found.guests if guest.guest.record is not None and guest.guest.record.owner == self._owner}
         drifted = tuple(one for one in drifted_guests(self._driver, found, RepairScope.OURS) if one.guest_id in mine)
         running = frozenset(guest.id for guest in action.seen.guests if guest.active)

@@ -110,8 +110,6 @@ def decide(draft: Draft) -> None:
         work.begin(draft, task, turn.facts.host_boot)
     draft.change_turn(moving=turn.moving | {task.guest for task in tasks})
     _plan_reports(draft, present)
-    if draft.turn.sweep is not None:
-        audits.begin(draft)
     report(draft)
 
 
@@ -240,6 +238,7 @@ def fail(draft: Draft, why: str) -> None:
 def _end(draft: Draft, turn: Turn) -> None:
     draft.complain("turn", "")
     if turn.sweep is not None:
+        audits.begin(draft)  # after the reports, whose readings of threads it uses
         draft.change(swept=turn.sweep)
     guests = draft.state.guests.items()
     known = {key: status for key, status in guests if key in turn.ordered or status.observed is not None or status.work is not None}

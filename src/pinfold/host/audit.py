@@ -79,18 +79,20 @@ def audit_of(
     seen: Survey,
     unreadable: Callable[[HostGuest, PinfoldError], None] | None = None,
     before: Audit | None = None,
+    *,
+    observe: Callable[[HostGuest], Observation] | None = None,
 ) -> Audit:
     """Audit the host of a survey. If a guest cannot be read, raises `Unavailable`, or calls `unreadable` and leaves the guest out.
 
     `before` is an earlier audit by the same settings. All threads and processes are read again. What was concluded from the same evidence
-    is taken from that audit, and if nothing has changed, it is returned itself.
+    is taken from that audit, and if nothing has changed, it is returned itself. `observe` reads a running guest in place of the driver's.
     """
     last = before if before is not None and before.seen is seen else None
     known = {} if last is None else {verdict.guest.id: verdict for verdict in last.guests}
     guests: list[Verdict] = []
     for guest in seen.guests:
         try:
-            guests.append(judge(driver, settings, seen, guest, known.get(guest.id)))
+            guests.append(judge(driver, settings, seen, guest, known.get(guest.id), observe))
         except PinfoldError as error:
             if unreadable is None:
                 raise
@@ -105,12 +107,19 @@ def audit_of(
     return Audit(seen=seen, guests=tuple(guests), host_findings=found, verified=driver.local, of_survey=of_survey)
 
 
-def judge(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest, before: Verdict | None = None) -> Verdict:
+def judge(
+    driver: Driver,
+    settings: HostSettings,
+    seen: Survey,
+    guest: HostGuest,
+    before: Verdict | None = None,
+    observe: Callable[[HostGuest], Observation] | None = None,
+) -> Verdict:
     """The result for one guest of a surveyed host; `before` itself, an earlier result by the same survey and settings, if it is the same.
 
-    Reads the guest's threads and where its memory lies.
+    Reads the guest's threads, by `observe` or the driver, and where its memory lies.
     """
-    observation = driver.observe(guest) if guest.active else None
+    observation = (observe or driver.observe)(guest) if guest.active else None
     if before is not None and before.guest is guest and before.observation == observation:
         found = before
     else:
