@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pinfold.cli import options as opt
-from pinfold.cli.fleet import read_fleet, tell_systemd_ready, watch_log
 from pinfold.cli.output import show, show_json
 from pinfold.cli.up import Verbose
 from pinfold.core.errors import InvalidRequest
@@ -28,17 +27,9 @@ def agent(
         if verbose or config or connect or as_json:
             raise InvalidRequest("options go after `story`: pinfold agent story GUEST --config FILE", key="story")
         return
-    settings = read_fleet(config, connect, None, None, quiet=as_json)
-    watch_log(verbose=verbose)
+    from pinfold.cli.daemons import AgentCommand
 
-    def ready(url: str) -> None:
-        if as_json:
-            show_json({"host": settings.host.host, "service": url})
-        else:
-            show([f"The agent of {settings.host.host} serves {settings.host.uri} for the service at {url}."])
-        tell_systemd_ready()
-
-    context.obj.processes.agent(settings, ready=ready)
+    context.obj.processes.agent(AgentCommand(config=tuple(config or ()), connect=connect, verbose=verbose, as_json=as_json))
 
 
 @app.command()

@@ -12,10 +12,10 @@ from msgspec import structs
 
 from pinfold.cli.exit_status import warn
 
-if TYPE_CHECKING:  # `--help` answers without oslo.config and the core, and the watch runs without Typer
+if TYPE_CHECKING:  # `--help` answers without oslo.config and the core, and daemons run without Typer
     import typer
 
-    from pinfold.cli.watch_process import WatchCommand
+    from pinfold.cli.daemons import AgentCommand, WatchCommand
     from pinfold.config import Configuration
     from pinfold.config.fleet import FleetSettings
     from pinfold.core.settings import HostSettings
@@ -23,8 +23,8 @@ if TYPE_CHECKING:  # `--help` answers without oslo.config and the core, and the 
     from pinfold.watch.options import WatchOptions
 
 
-WATCH_VARIABLE: Final = "PINFOLD_WATCH_COMMAND"
-"""The environment variable by which a process tells itself what to watch, when it executes itself without Typer."""
+DAEMON_VARIABLE: Final = "PINFOLD_DAEMON"
+"""The environment variable by which a process tells itself which daemon to be, when it executes itself without Typer."""
 
 
 class Processes(Protocol):
@@ -38,8 +38,8 @@ class Processes(Protocol):
         """Only the API."""
         ...
 
-    def agent(self, settings: FleetSettings, *, ready: Callable[[str], None]) -> None:
-        """Only this host's agent."""
+    def agent(self, command: AgentCommand) -> None:
+        """Only this host's agent. It may replace this process, and then does not return."""
         ...
 
     def watch(self, command: WatchCommand) -> None:

@@ -69,7 +69,7 @@ def watch(
     If there is a flavors file, the metrics say how many more guests of each flavor fit.
     Metrics need the package prometheus-client: pip install 'pinfold\\[watch]'.
     """
-    from pinfold.cli.watch_process import WatchCommand
+    from pinfold.cli.daemons import WatchCommand
     from pinfold.core.settings import RepairScope
     from pinfold.watch.options import WatchOptions
     from pinfold.watch.pools import PoolsMode

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pinfold.cli.output import plain_signs
-from pinfold.cli.session import WATCH_VARIABLE, Parts
+from pinfold.cli.session import DAEMON_VARIABLE, Parts
 from pinfold.core.errors import Unavailable
 
 if TYPE_CHECKING:
-    from pinfold.cli.watch_process import WatchCommand
+    from pinfold.cli.daemons import AgentCommand, Command, WatchCommand
     from pinfold.config.fleet import FleetSettings
     from pinfold.core.settings import HostSettings
     from pinfold.watch.options import WatchOptions
@@ -36,22 +36,13 @@ class ServiceProcesses:
 
         serve_api(settings, no_auth=no_auth, ready=ready)
 
-    def agent(self, settings: FleetSettings, *, ready: Callable[[str], None]) -> None:
-        """See `wiring.agent`."""
-        from pinfold.wiring.agent import serve_agent
-
-        serve_agent(settings, ready=ready)
+    def agent(self, command: AgentCommand) -> None:
+        """See `_become`."""
+        _become(command)
 
     def watch(self, command: WatchCommand) -> None:
-        """Execute this command line again, in the same process, as the watch, which never imports Typer. See `main`.
-
-        The process id stays, so that systemd and whoever else waits for it notice nothing.
-        """
-        os.environ[WATCH_VARIABLE] = command.encoded()
-        try:
-            os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-        except OSError as error:
-            raise Unavailable(f"{sys.executable} cannot be executed: {error.strerror}") from error
+        """See `_become`."""
+        _become(command)
 
     def watch_once(self, settings: HostSettings, options: WatchOptions) -> str:
         """See `wiring.watch`."""
@@ -60,17 +51,54 @@ class ServiceProcesses:
         return watch_once(settings, options)
 
 
+def _become(command: Command) -> NoReturn:
+    """Execute this command line again, in the same process, as a daemon that never imports Typer. See `main`.
+
+    The process id stays, so that systemd and whoever else waits for it notice nothing.
+    """
+    from pinfold.cli.daemons import encoded
+
+    os.environ[DAEMON_VARIABLE] = encoded(command)
+    try:
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    except OSError as error:
+        raise Unavailable(f"{sys.executable} cannot be executed: {error.strerror}") from error
+
+
+class ServiceDaemons:
+    """The daemons of a host, of which only the one that runs is imported."""
+
+    def watch(
+        self,
+        settings: HostSettings,
+        options: WatchOptions,
+        *,
+        read_settings: Callable[[], HostSettings],
+        ready: Callable[[str], None],
+        alive: Callable[[], None],
+    ) -> None:
+        """See `wiring.watch`."""
+        from pinfold.wiring.watch import serve_watch
+
+        serve_watch(settings, options, read_settings=read_settings, ready=ready, alive=alive)
+
+    def agent(self, settings: FleetSettings, *, ready: Callable[[str], None]) -> None:
+        """See `wiring.agent`."""
+        from pinfold.wiring.agent import serve_agent
+
+        serve_agent(settings, ready=ready)
+
+
 def main() -> NoReturn:
     """The entry point `pinfold`."""
     plain_signs()
     faulthandler.enable()  # a process that a fault in a C library ends says where that happened
-    if (command := os.environ.pop(WATCH_VARIABLE, None)) is not None:
-        from pinfold.cli.watch_process import run as run_watch
-        from pinfold.wiring.watch import serve_watch
+    if (daemon := os.environ.pop(DAEMON_VARIABLE, None)) is not None:
+        from pinfold.cli.daemons import run as run_daemon
 
         with suppress(OSError):  # the name that ps and top show; it was the interpreter's since the process executed itself
             Path("/proc/self/comm").write_text("pinfold", encoding="ascii")
-        sys.exit(run_watch(command, serve_watch))
+        sys.exit(run_daemon(daemon, ServiceDaemons()))
 
     from pinfold.cli.app import run
     from pinfold.wiring.host import open_driver

@@ -1,4 +1,4 @@
-"""`pinfold watch` executes itself anew without Typer: the same process, its errors, and what it does not import."""
+"""`pinfold watch` and `pinfold agent` execute themselves anew without Typer: the same process, its errors, and what it does not import."""
 
 from __future__ import annotations
 
@@ -8,25 +8,36 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from msgspec import structs
 
-from pinfold.cli.session import WATCH_VARIABLE
-from pinfold.cli.watch_process import WatchCommand, run
+from pinfold.cli.daemons import AgentCommand, WatchCommand, encoded, run
+from pinfold.cli.session import DAEMON_VARIABLE
+from pinfold.config.fleet import FleetSettings
 from pinfold.core.errors import InvalidRequest
-from pinfold.core.settings import RepairScope
+from pinfold.core.settings import HostSettings, RepairScope
 from pinfold.watch.options import WatchOptions
 from pinfold.watch.pools import PoolsMode
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
 IMPORTED = (
     "pinfold.wiring.command",
-    "pinfold.cli.watch_process",
+    "pinfold.cli.daemons",
     "pinfold.config.flavors",
     "pinfold.drivers.libvirt.driver",
     "pinfold.lab.witness",
     "pinfold.watch.metrics",
     "pinfold.wiring.watch",
+)
+IMPORTED_BY_THE_AGENT = (
+    "pinfold.wiring.command",
+    "pinfold.cli.daemons",
+    "pinfold.config.fleet",
+    "pinfold.drivers.libvirt.driver",
+    "pinfold.lab.witness",
+    "pinfold.wiring.agent",
 )
 LINE = [sys.executable, "-m", "pinfold", "watch"]
 
@@ -62,8 +73,13 @@ def test_the_daemon_has_neither_typer_nor_pydantic_and_is_the_process_that_was_s
             process.kill()
 
 
-def test_what_the_daemon_imports_has_neither_typer_nor_pydantic_nor_rich() -> None:
-    program = f"import sys, {', '.join(IMPORTED)}; print(sorted({{'typer', 'pydantic', 'rich'}} & set(sys.modules)))"
+@pytest.mark.parametrize(
+    ("modules", "absent"),
+    [(IMPORTED, {"typer", "pydantic", "rich"}), (IMPORTED_BY_THE_AGENT, {"typer", "pydantic"})],  # httpx imports Rich
+    ids=["watch", "agent"],
+)
+def test_what_a_daemon_imports_has_neither_typer_nor_pydantic(modules: tuple[str, ...], absent: set[str]) -> None:
+    program = f"import sys, {', '.join(modules)}; print(sorted({absent} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=ENVIRONMENT, timeout=120, check=False)
     assert done.stdout == "[]\n", done.stderr
 
@@ -92,30 +108,44 @@ def test_an_error_of_the_daemon_is_one_document_with_json(config: Path) -> None:
     assert json.loads(done.stderr)["error"]["key"] == "listen"
 
 
-def test_a_variable_that_somebody_else_set_is_refused_by_name() -> None:
-    for text in ("{", "{}", '{"options": {"interval": "soon"}}'):
-        done = ended(**{WATCH_VARIABLE: text})
-        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
-        assert done.stderr.startswith(f"pinfold: ${WATCH_VARIABLE} is set by `pinfold watch` alone; unset it (")
+def test_an_error_of_the_agent_is_one_sentence(config: Path) -> None:
+    line = [sys.executable, "-m", "pinfold", "agent", "--config", str(config)]
+    done = subprocess.run(line, capture_output=True, text=True, env=ENVIRONMENT, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "pinfold: [pinfold_agent] api_url is not set; the agent has to know its service\n"
 
 
-def test_the_daemon_gets_every_option_as_it_was_given(config: Path) -> None:
+@pytest.mark.parametrize("text", ["{", "{}", '{"command": {"type": "watch", "options": {"interval": "soon"}}}'])
+def test_a_variable_that_somebody_else_set_is_refused_by_name(text: str) -> None:
+    done = ended(**{DAEMON_VARIABLE: text})
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+    assert done.stderr.startswith(f"pinfold: ${DAEMON_VARIABLE} is set by `pinfold watch` and `pinfold agent` alone; unset it (")
+
+
+class Called:
+    """Daemons that note what they are called with."""
+
+    def __init__(self) -> None:
+        self.got: list[Any] = []
+
+    def watch(self, settings: HostSettings, options: WatchOptions, **_: Any) -> None:
+        self.got.append((settings.uri, options))
+
+    def agent(self, settings: FleetSettings, **_: Any) -> None:
+        self.got.append(settings.host.uri)
+
+
+def test_a_daemon_gets_every_option_as_it_was_given(config: Path) -> None:
     options = WatchOptions(
         interval=2.5, listen="unix:/w", textfile="/tmp/ü.prom", repair=RepairScope.NOVA, keep_days=3, keep_mib=4, pools=PoolsMode.APPLY
     )
-    command = WatchCommand(options=options, config=(str(config),), connect="test:///x", verbose=True, as_json=True)
-    got = []
-    status = run(command.encoded(), lambda settings, options, **_: got.append((settings.uri, options)))
-    assert status == 0
-    assert [(uri, one.textfile, one.repair, one.files) for uri, one in got] == [
-        ("test:///x", "/tmp/ü.prom", RepairScope.NOVA, (str(config),))
-    ]
-    assert [(one.interval, one.listen, one.keep_days, one.keep_mib, one.pools) for _, one in got] == [
-        (2.5, "unix:/w", 3, 4, PoolsMode.APPLY)
-    ]
+    called = Called()
+    assert run(encoded(WatchCommand(options=options, config=(str(config),), connect="test:///x", verbose=True, as_json=True)), called) == 0
+    assert run(encoded(AgentCommand(config=(str(config),), connect="test:///y")), called) == 0
+    assert called.got == [("test:///x", structs.replace(options, files=(str(config),))), "test:///y"]
 
 
 @pytest.mark.parametrize("odd", [os.fsdecode(b"/tmp/\xff.prom"), "/tmp/\x1b.prom"], ids=["no UTF-8", "an escape"])
 def test_a_path_that_would_not_arrive_as_it_is_is_refused(odd: str) -> None:
     with pytest.raises(InvalidRequest, match=r"^--textfile '/tmp/.*': only printable UTF-8 text is allowed$"):
-        WatchCommand(options=WatchOptions(textfile=odd)).encoded()
+        encoded(WatchCommand(options=WatchOptions(textfile=odd)))
