@@ -152,7 +152,7 @@ WATCH: Final = Dashboard(
                 ),
                 Panel(
                     title="Repairs since the watch began",
-                    query=f"sum by (instance, class, result) (pinfold_repairs_total{{{_I}}})",
+                    query=f'sum by (instance, class, result) (pinfold_repairs_total{{{_I}, host=""}})',
                     legend="{{instance}} {{class}} {{result}}",
                 ),
             ),
@@ -247,6 +247,11 @@ SERVICE: Final = Dashboard(
                     title="Findings of the agents' audits",
                     query=f"sum by (host, code, severity) (max by (host, code, severity) (pinfold_findings{{{_H}}}))",
                     legend="{{host}} {{severity}} {{code}}",
+                ),
+                Panel(
+                    title="Repairs since each agent began",
+                    query=f'sum by (host, class, result) (max by (host, class, result) (pinfold_repairs_total{{{_H}, host!=""}}))',
+                    legend="{{host}} {{class}} {{result}}",
                 ),
                 Panel(
                     title="Time since the last report of an audit",

@@ -5,17 +5,17 @@ from __future__ import annotations
 from msgspec.structs import replace
 from tests.agent.script import FACTS, RULES, G, Script, guest, order
 
-from pinfold.agent.actions import Action, Audit, Perform, Repair, SendFindings
+from pinfold.agent.actions import Action, Audit, Perform, Repair, SendFindings, SendReport
 from pinfold.agent.events import Audited, FindingsSent, HostChanged, OptionsRead, Outcome
 from pinfold.agent.reconcile import LastBoot, Memory
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import FindingCode
 from pinfold.core.pools import PoolConfig
-from pinfold.core.repairs import MOST_UNDONE, PAUSES, Drifted
+from pinfold.core.repairs import MOST_UNDONE, PAUSES, Drifted, read_counts
 from pinfold.core.settings import RepairScope
 from pinfold.drivers.port import Event, EventKind, GuestState
 from pinfold.host.loop_events import Repaired
-from pinfold.store.records import Desired
+from pinfold.store.records import REPAIRS, Desired
 
 VM = Drifted(guest_id=G, name="vm", pid=7, classes=("emulator",), undoer="nobody")
 
@@ -140,12 +140,28 @@ def test_after_three_undone_repairs_the_guest_is_left_alone_and_a_finding_says_s
     assert finding.advice.endswith("`pinfold agent story` shows when it happened, and a restart of the agent begins anew")
 
 
+def test_the_report_of_the_host_says_how_many_repairs_there_were() -> None:
+    script = agent()
+    audit(script, VM)
+    (first,) = repairs(audit(script, VM))
+    script.fails(first, "libvirt is away", away=False)
+    script.at += PAUSES[-1]
+    assert repairs(audit(script, VM)) == [first]
+    repaired(script)
+    audit(script, VM)  # somebody undid it
+    audit(script)
+    facts = [dict(action.report.facts) for action in script.begun if isinstance(action, SendReport)]
+    assert REPAIRS not in facts[0]
+    assert read_counts(facts[-1][REPAIRS], "") == {("emulator", "failed"): 1, ("emulator", "done"): 1, ("emulator", "undone"): 1}
+
+
 def test_a_repair_that_found_nothing_to_do_is_not_told_and_cannot_be_undone() -> None:
     script = agent()
     for _ in range(MOST_UNDONE + 1):
         audit(script, VM)
         assert repairs(audit(script, VM)) == [Repair(guest=VM)]
         script.tell(Repaired(guest=VM, needless=True, when=script.when()))
+    assert script.state.repair_counts == {}
     assert not [line for line in script.logged if "repair" in line]
 
 

@@ -14,7 +14,8 @@ from pinfold.agent.wire import ThreadReport
 from pinfold.core.drift import Finding, FindingCode
 from pinfold.core.drift.written import document, findings_report
 from pinfold.core.overhead import ThreadClass
-from pinfold.store.records import Observed
+from pinfold.core.repairs import counts_text
+from pinfold.store.records import REPAIRS, Observed
 
 STRAY = Finding(
     code=FindingCode.VCPU_THREAD,
@@ -78,6 +79,23 @@ def test_what_an_audit_found_is_shown_until_it_is_over(fleet: Fleet) -> None:
     finds(c1)
     assert drift(fleet, "c1")["findings"] == drift(fleet, "c1")["counts"] == []
     assert not [line for line in metrics(fleet) if line.startswith("pinfold_findings{")]
+
+
+def test_metrics_count_the_repairs_of_each_agent_by_class_and_result(fleet: Fleet) -> None:
+    def told() -> list[str]:
+        return [line for line in fleet.http.get("/metrics").text.splitlines() if line.startswith("pinfold_repairs_total{")]
+
+    c1, c2 = fleet.host("c1"), fleet.host("c2")
+    assert told() == []
+    for agent, text in (
+        (c1, counts_text({("emulator", "done"): 3, ("", "undone"): 1, ("vcpu", "made up"): 9})),
+        (c2, '{"v":1,"value":[["emulator","done",-1]]}'),
+    ):
+        agent.hello(replace(agent.reported, facts=((REPAIRS, text),)))
+    assert told() == [
+        'pinfold_repairs_total{class="",host="c1",result="undone"} 1.0',
+        'pinfold_repairs_total{class="emulator",host="c1",result="done"} 3.0',
+    ]
 
 
 def test_the_map_of_a_host_marks_the_places_that_the_audit_found_left(fleet: Fleet) -> None:

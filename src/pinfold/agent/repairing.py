@@ -15,7 +15,7 @@ from pinfold.agent.state import Audits
 from pinfold.core import repairs
 from pinfold.core.drift import Finding
 from pinfold.core.identity import GuestId
-from pinfold.core.repairs import Drifted
+from pinfold.core.repairs import Drifted, Result
 from pinfold.core.settings import RepairScope
 
 
@@ -27,6 +27,7 @@ def after_audit(draft: Draft, drifted: tuple[Drifted, ...], running: frozenset[G
     book, undone = repairs.after_sweep(draft.state.repairs, settled, running, draft.now)
     draft.change(repairs=book)
     for one in undone:
+        draft.change(repair_counts=repairs.counted(draft.state.repair_counts, one, Result.UNDONE))
         _say(draft, one, f"guest {one.name}: somebody undid its repair")
     given_up = repairs.findings(book, repairs.BY_AN_AGENT)
     draft.complain("repair", "; ".join(f"{finding.sentence()}; {finding.advice}" for finding in given_up))
@@ -47,6 +48,8 @@ def repaired(draft: Draft, one: Drifted, failure: str, *, needless: bool = False
         audits=_moving(draft.state.audits, guest),
         stale=True,
     )
+    if not needless:
+        draft.change(repair_counts=repairs.counted(draft.state.repair_counts, one, Result.FAILED if failure else Result.DONE))
     if draft.state.turn is not None:
         draft.change_turn(moving=draft.turn.moving | {guest})
     draft.complain(f"repair of guest {guest}", f"guest {one.name} cannot be repaired: {failure}" if failure else "", guest=guest)

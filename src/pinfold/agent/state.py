@@ -21,7 +21,7 @@ from pinfold.core.fit.model import Strategy
 from pinfold.core.identity import ClaimId, GuestId
 from pinfold.core.options import Option
 from pinfold.core.pools import PoolConfig, PoolOrder
-from pinfold.core.repairs import Book
+from pinfold.core.repairs import Book, Counts
 from pinfold.core.settings import RepairScope
 from pinfold.drivers.port import GuestState, HostGuest
 from pinfold.host.survey import Survey
@@ -151,12 +151,13 @@ class Audits(Struct, frozen=True, kw_only=True):
 class State(Struct, frozen=True, kw_only=True):
     """Everything that `step` decides on.
 
-    `saved` is the memory that is known to be in its file. `announce_at` is when the process is told at the latest whether the service has
-    the host's first report, None once it was told. `stale` says that something happened after the last look began. `waiting` are the guests
-    whose start waits for its place, in order. `repairs` is what was done about guests that had drifted, `repairing` the guests whose repair
-    is under way. `reading`: the configuration is being read; `read_again`: another SIGHUP came meanwhile. `kept_pools` are the pools of the
-    service that are in the configuration's file, None for none; `keeping_pools`: they are being written. `question` is the number
-    of the last question about the host's samples, `answering`: its answer is being sent. `troubles` are the problems that
+    `saved` is the memory that is known to be in its file. `announce_at` is when the process is told at the latest whether the service
+    has the host's first report, None once it was told. `stale` says that something happened after the last look began. `waiting` are
+    the guests whose start waits for its place, in order. `repairs` is what was done about guests that had drifted, `repair_counts` how
+    often since the agent began, `repairing` the guests whose repair is under way. `reading`: the configuration is being read;
+    `read_again`: another SIGHUP came meanwhile. `kept_pools` are the pools of the service that are in the configuration's file, None
+    for none; `keeping_pools`: they are being written. `question` is the number of the last question about the host's samples,
+    `answering`: its answer is being sent. `troubles` are the problems that
     the log names as not over, by what they are about.
     """
 
@@ -178,6 +179,7 @@ class State(Struct, frozen=True, kw_only=True):
     swept: float = _NEVER
     audits: Audits = Audits()
     repairs: Book = {}
+    repair_counts: Counts = {}
     repairing: frozenset[GuestId] = frozenset()
     guests: Mapping[GuestId, GuestStatus] = {}
     waiting: tuple[GuestId, ...] = ()

@@ -18,12 +18,13 @@ from pinfold.agent.lease import SPEAKS, Message, Sight, send
 from pinfold.agent.options import ORDERED
 from pinfold.agent.reconcile import LastBoot, PresentGuest, Task, is_of, reconcile, remember_boot
 from pinfold.agent.report import guest_report, host_report, lost_guests, present_guests
-from pinfold.agent.state import Phase, Turn
+from pinfold.agent.state import Phase, State, Turn
 from pinfold.agent.wire import GuestReport, ThreadReport
 from pinfold.core.identity import GuestId
+from pinfold.core.repairs import counts_text
 from pinfold.drivers.port import GuestState, HostGuest
 from pinfold.host.survey import Survey
-from pinfold.store.records import POOLS_REFUSED, Desired
+from pinfold.store.records import POOLS_REFUSED, REPAIRS, Desired, Pairs
 
 SHORTEST_PAUSE: Final = 0.05
 
@@ -80,8 +81,7 @@ def speak(draft: Draft) -> None:
     if lease.silent(draft.now) and not turn.fresh:
         begin(draft)  # the lease has run out during the look
         return
-    trouble = draft.state.troubles.get(ORDERED)
-    facts = turn.facts if trouble is None else replace(turn.facts, facts=(*turn.facts.facts, (POOLS_REFUSED, trouble)))
+    facts = replace(turn.facts, facts=(*turn.facts.facts, *_own_facts(draft.state)))
     report = host_report(draft.seen, turn.ordered, strategy=rules.strategy, any_cell=rules.any_cell, facts=facts)
     if report != lease.reported:
         draft.change(lease=send(lease, Message(at=draft.now, report=report, in_turn=True)))
@@ -91,6 +91,15 @@ def speak(draft: Draft) -> None:
         draft.do(SendHeartbeat())
     else:
         decide(draft)
+
+
+def _own_facts(state: State) -> Pairs:
+    """What the agent tells of itself in the host's report: why ordered pools are refused, and how many repairs there were."""
+    refused = state.troubles.get(ORDERED)
+    return (
+        *(() if refused is None else ((POOLS_REFUSED, refused),)),
+        *(((REPAIRS, counts_text(state.repair_counts)),) if state.repair_counts else ()),
+    )
 
 
 def decide(draft: Draft) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, TypeAlias
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -18,8 +18,10 @@ from pinfold.api.v1.capacity import stored_flavors
 from pinfold.core.fit.capacity import HostCapacity
 from pinfold.core.ledger import roles
 from pinfold.core.overhead import capacity_millicpu
+from pinfold.core.repairs import Counts, read_counts
 from pinfold.store import findings, guests, hosts
-from pinfold.store.records import HostLedger
+from pinfold.store.records import REPAIRS, HostLedger, HostRecord
+from pinfold.store.unreadable import read_or
 
 router = APIRouter(tags=["service"])
 
@@ -47,6 +49,10 @@ METRICS: Final = {
         "What the audit of the host's agent found, by code and severity: `drift` breaks a promise, `note` does not.",
         ("host", "code", "severity"),
     ),
+    "pinfold_repairs_total": (
+        "Repairs by the host's agent since it began, by thread class ('' for a definition alone) and result, as the watch counts them.",
+        ("host", "class", "result"),
+    ),
     "pinfold_findings_reported_timestamp_seconds": (
         "When the host's agent last reported what its audit found, in seconds since the epoch; at the latest every five minutes.",
         ("host",),
@@ -73,6 +79,9 @@ PROCESS_METRICS: Final = {
 """Every metric of one API process, from its start on."""
 
 
+Family: TypeAlias = GaugeMetricFamily | CounterMetricFamily
+
+
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}})
 def metrics(request: Request) -> Response:
     """The metrics in Prometheus' text format."""
@@ -86,8 +95,8 @@ class _Fleet(Collector):
     def __init__(self, services: ApiServices) -> None:
         self._services = services
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        families = {name: GaugeMetricFamily(name, text, labels=labels) for name, (text, labels) in METRICS.items()}
+    def collect(self) -> Iterator[Metric]:
+        families = {name: _family(name) for name in METRICS}
         with self._services.database.read() as connection:
             ledgers = hosts.ledgers(connection)
             every = guests.page(connection)
@@ -107,6 +116,11 @@ class _Fleet(Collector):
         for host, reported in audited:
             families["pinfold_findings_reported_timestamp_seconds"].add_metric([host], reported)
         yield from families.values()
+
+
+def _family(name: str) -> Family:
+    text, labels = METRICS[name]
+    return (CounterMetricFamily if name.endswith("_total") else GaugeMetricFamily)(name, text, labels=labels)
 
 
 class _Process(Collector):
@@ -149,14 +163,14 @@ class _Process(Collector):
         yield ended
 
 
-def _tell_capacity(families: dict[str, GaugeMetricFamily], left: HostCapacity) -> None:
+def _tell_capacity(families: dict[str, Family], left: HostCapacity) -> None:
     for each in left.flavors:
         families["pinfold_free_slots"].add_metric([left.host, each.flavor], each.slots)
     for lost in left.stranded:
         families["pinfold_stranded_cpus"].add_metric([left.host, lost.cause.value], lost.pcpus)
 
 
-def _tell_host(families: dict[str, GaugeMetricFamily], ledger: HostLedger) -> None:
+def _tell_host(families: dict[str, Family], ledger: HostLedger) -> None:
     record, state = ledger.record, ledger.state
     fits = [claim.fit for claim in state.ledger.claims]
     plain = {
@@ -169,5 +183,13 @@ def _tell_host(families: dict[str, GaugeMetricFamily], ledger: HostLedger) -> No
     }
     for name, value in plain.items():
         families[name].add_metric([record.name], value)
+    for (kind, result), number in sorted(_repairs(record).items()):
+        families["pinfold_repairs_total"].add_metric([record.name, kind, result], number)
     for role, count in sorted(Counter(entry.role.value for entry in roles(state).values()).items()):
         families["pinfold_pcpus"].add_metric([record.name, role], count)
+
+
+def _repairs(record: HostRecord) -> Counts:
+    """The repairs that the host's agent reported; none if it reported none, or what nobody can read."""
+    text = dict(record.report.facts).get(REPAIRS)
+    return {} if text is None else read_or(read_counts, text, f"repairs of host {record.name}", {})

@@ -10,13 +10,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from enum import Enum
+from typing import Annotated, Final
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from pinfold.core.drift import Finding, FindingCode
+from pinfold.core.encoding import decoder, encode
 from pinfold.core.identity import GuestId
+from pinfold.core.overhead import ThreadClass
 
 MOST_UNDONE: Final = 3
 PAUSES: Final = (10.0, 60.0)
@@ -39,6 +42,43 @@ class Drifted(Struct, frozen=True, kw_only=True):
     pid: int
     classes: tuple[str, ...] = ("",)
     undoer: str = ""
+
+
+class Result(Enum):
+    """What became of a repair: it succeeded, it failed, or somebody undid it afterwards."""
+
+    DONE = "done"
+    FAILED = "failed"
+    UNDONE = "undone"
+
+
+Counts = Mapping[tuple[str, str], int]
+"""How many repairs there were, by thread class ('' for a definition alone) and result."""
+
+_WrittenCounts = tuple[tuple[str, str, Annotated[int, Meta(ge=0, le=2**53)]], ...]
+_read_counts = decoder(_WrittenCounts)
+_CLASSES: Final = frozenset(("", *(one.value for one in ThreadClass)))
+_RESULTS: Final = frozenset(one.value for one in Result)
+
+
+def counted(counts: Counts, drifted: Drifted, result: Result) -> Counts:
+    """The counts after one more repair, which counts once for each class of threads that it was about.
+
+    >>> counted({}, Drifted(guest_id="g", name="vm", pid=7, classes=("emulator", "vhost")), Result.DONE)
+    {('emulator', 'done'): 1, ('vhost', 'done'): 1}
+    """
+    more = {(kind, result.value): counts.get((kind, result.value), 0) + 1 for kind in drifted.classes}
+    return {**counts, **more}
+
+
+def counts_text(counts: Counts) -> str:
+    """The counts as one text, in which an agent reports them."""
+    return encode(tuple((kind, result, number) for (kind, result), number in sorted(counts.items())))
+
+
+def read_counts(text: str, where: str) -> Counts:
+    """The counts of a text; classes and results that are not known are left out. Raises `InvalidRequest` that names `where`."""
+    return {(kind, result): number for kind, result, number in _read_counts(text, where) if kind in _CLASSES and result in _RESULTS}
 
 
 class Attempts(Struct, frozen=True, kw_only=True):

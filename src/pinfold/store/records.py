@@ -28,6 +28,8 @@ Pairs = tuple[tuple[str, str], ...]
 
 POOLS_REFUSED: Final = "pools_refused"
 """The fact of a host that says why its agent does not use the pools that the service orders."""
+REPAIRS: Final = "repairs"
+"""The fact of a host that says how many repairs its agent has done, in the form of `core.repairs.counts_text`."""
 Amounts = tuple[tuple[str, int], ...]
 
 

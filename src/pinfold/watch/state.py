@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from pinfold.core.fit.capacity import HostCapacity
-from pinfold.core.repairs import Book
+from pinfold.core.repairs import Book, Counts
 from pinfold.core.settings import HostSettings, RepairScope
 from pinfold.core.usage import Usage
 from pinfold.watch.messages import Stamp
@@ -55,5 +55,5 @@ class State(Struct, frozen=True, kw_only=True):
     unread: int = 0
     capacity: HostCapacity | None = None
     book: Book = {}
-    repairs: Mapping[tuple[str, str], int] = {}
+    repairs: Counts = {}
     troubles: Mapping[str, str] = {}

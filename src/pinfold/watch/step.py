@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from pinfold.core import repairs
 from pinfold.core.drift.written import write
-from pinfold.core.repairs import Drifted
+from pinfold.core.repairs import Drifted, Result
 from pinfold.core.settings import HostSettings
 from pinfold.core.usage import accumulated
 from pinfold.host.loop_events import HungUp, Repaired, Stop, Tick
@@ -104,8 +104,8 @@ def _swept(draft: Draft, event: Swept) -> None:
     state = draft.state
     book, undone = repairs.after_sweep(state.book, event.drifted, event.running, event.when.at)
     for one in undone:
-        _count(draft, one, "undone")
-        _say(draft, one, "undone", f"guest {one.name}: somebody undid its repair")
+        draft.change(repairs=repairs.counted(draft.state.repairs, one, Result.UNDONE))
+        _say(draft, one, Result.UNDONE, f"guest {one.name}: somebody undid its repair")
     given_up = tuple(map(write, repairs.findings(book, repairs.BY_THE_WATCH)))
     draft.change(
         sweeping=False,
@@ -137,28 +137,21 @@ def _repaired(draft: Draft, event: Repaired) -> None:
         draft.complain(f"repair of {one.guest_id}", "")
         return
     draft.change(book=repairs.repaired(draft.state.book, one.guest_id, event.when.at, failed=bool(event.failure)))
-    _count(draft, one, "failed" if event.failure else "done")
+    result = Result.FAILED if event.failure else Result.DONE
+    draft.change(repairs=repairs.counted(draft.state.repairs, one, result))
     if event.failure:
         draft.complain(f"repair of {one.guest_id}", f"guest {one.name} cannot be repaired: {event.failure}")
         return
     draft.complain(f"repair of {one.guest_id}", "")
     sentence = f"guest {one.name} was repaired, its threads are in their places; what would undo it: {one.undoer}"
-    _say(draft, one, "done", sentence)
+    _say(draft, one, result, sentence)
     draft.change(changed=True)
 
 
-def _say(draft: Draft, one: Drifted, result: str, sentence: str) -> None:
+def _say(draft: Draft, one: Drifted, result: Result, sentence: str) -> None:
     """Log the result of a repair, and write it into the journal."""
     draft.log(logging.WARNING, sentence)
-    draft.do(Note(change=Change(kind=ChangeKind.REPAIR, guest=one.name, guest_id=one.guest_id, subject=result, after=sentence)))
-
-
-def _count(draft: Draft, one: Drifted, result: str) -> None:
-    """Count a repair once for each class of threads that it was about."""
-    counted = dict(draft.state.repairs)
-    for kind in one.classes:
-        counted[kind, result] = counted.get((kind, result), 0) + 1
-    draft.change(repairs=counted)
+    draft.do(Note(change=Change(kind=ChangeKind.REPAIR, guest=one.name, guest_id=one.guest_id, subject=result.value, after=sentence)))
 
 
 def _read(draft: Draft, why: str) -> None:

@@ -121,6 +121,8 @@ def test_an_agent_that_may_repair_moves_a_strayed_vcpu_back(own: UpRig) -> None:
     until(lambda: " was repaired, its threads are in their places; " in story(own, server), "the story says so")
     subprocess.run(["taskset", "-pc", "0", str(vcpu)], check=True, capture_output=True)
     until(lambda: ": somebody undid its repair" in story(own, server), "the agent sees that its repair was undone")
+    counted = f'pinfold_repairs_total{{class="vcpu",host="{own.host}",result="undone"}} 1.0'
+    until(lambda: counted in api.http.get("/metrics").text, "the service counts it")
     assert list(domains(own.lab)[server].vcpus) == [vcpu]  # the guest was not restarted
 
 
