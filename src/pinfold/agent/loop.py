@@ -227,8 +227,9 @@ class Agent:
     def _send(self, action: actions.SendGuest | actions.SendFindings | actions.SendHistory) -> Event:
         if isinstance(action, actions.SendHistory):
             history = self._samples.message(self._settings.host, action.question.seconds)
-            if action.question.seconds >= KEPT_SECONDS and self._audited is not None:
-                history = replace(history, memory=memory_of_guests(self._audited[0].seen))
+            audited = self._readings.audited
+            if action.question.seconds >= KEPT_SECONDS and audited is not None:
+                history = replace(history, memory=memory_of_guests(audited.seen))
             self._service.history(HistoryAnswer(number=action.question.number, history=history))
             return events.HistorySent(when=now())
         if isinstance(action, actions.SendFindings):

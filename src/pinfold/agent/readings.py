@@ -38,6 +38,11 @@ class Readings:
         self._compared: dict[GuestId, _Compared] = {}
         self._audited: tuple[Audit, HostMap] | None = None
 
+    @property
+    def audited(self) -> Audit | None:
+        """The last audit."""
+        return None if self._audited is None else self._audited[0]
+
     def look(self) -> Survey:
         """The host as it is now. Raises what `survey` raises."""
         self._fresh = {}
