@@ -76,6 +76,8 @@ def test_a_guest_may_starve_beside_the_vcpu_of_another() -> None:
 def test_a_realtime_vcpu_on_the_overhead_pool_is_told_even_if_no_guest_waits() -> None:
     (found,) = judged(guest("rt", vcpu("1")))
     assert (found.health, found.words) == (Health.POOR, "realtime vCPUs of guest rt run on pCPU 1 of the overhead pool")
+    assert [one.value.endswith("fifo, Cpus_allowed_list 1") for one in found.seen] == [True]
+    assert found.advice.startswith("pin these vCPUs to dedicated pCPUs") and "take pCPU 1 out of the overhead pool" in found.advice
 
 
 def test_without_a_pcpu_to_go_to_there_is_advice_and_no_command() -> None:

@@ -176,7 +176,8 @@ def _tickless(seen: Survey, facts: PcpuFacts, needs: Needs) -> list[Checkup]:
     found = value(facts.tickless, cpus)
     if found is None:
         words = "a kernel without CONFIG_NO_HZ_FULL ticks on every busy pCPU"
-        return [unseen(check, needs.realtime_lack, files, words)] if pools.exclusive else []
+        advice = f"boot a kernel that has CONFIG_NO_HZ_FULL, with nohz_full={pools.exclusive} {_BOOT}"
+        return [unseen(check, needs.realtime_lack, files, words, advice)] if pools.exclusive else []
     floating = (pools.shared | (pools.overhead or CpuSet())) & found
     if floating:
         words = f"nohz_full names {pcpus(str(floating))} of the shared or overhead pool, where each entry to the kernel then costs more"

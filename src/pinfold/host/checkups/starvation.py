@@ -48,7 +48,7 @@ def starvation(
         return [*unseen, check.found(Health.GOOD, "no running guest has a realtime vCPU")]
     found = [_starved(guest, waiting, vcpus, busy, pools, online, command) for guest in guests if (waiting := _waiting(guest, busy))]
     if pools.overhead is not None and (inside := busy & pools.overhead):
-        found.append(check.found(Health.POOR, _in_pool(inside, vcpus)))
+        found.append(_in_pool(inside, vcpus))
     good = f"{count(len(vcpus), 'realtime vCPU')} on {pcpus(str(busy))}, where no overhead thread may run"
     return [*unseen, *(found or [check.found(Health.GOOD, good)])]
 
@@ -94,9 +94,18 @@ def _starved(
     return Check.STARVATION.found(Health.POOR, words, seen=seen, advice=advice, repair=repair)
 
 
-def _in_pool(inside: CpuSet, vcpus: Iterable[tuple[RunningGuest, ObservedThread]]) -> str:
-    names = sorted({guest.subject.name for guest, vcpu in vcpus if not vcpu.allowed.isdisjoint(inside)})
-    return f"realtime vCPUs of guest {', '.join(names[:_EXAMPLES])} run on {pcpus(str(inside))} of the overhead pool"
+def _in_pool(inside: CpuSet, vcpus: Iterable[tuple[RunningGuest, ObservedThread]]) -> Checkup:
+    there = [(guest, vcpu) for guest, vcpu in vcpus if not vcpu.allowed.isdisjoint(inside)]
+    names = sorted({guest.subject.name for guest, _ in there})
+    return Check.STARVATION.found(
+        Health.POOR,
+        f"realtime vCPUs of guest {', '.join(names[:_EXAMPLES])} run on {pcpus(str(inside))} of the overhead pool",
+        seen=[_seen(guest, vcpu) for guest, vcpu in there[:_EXAMPLES]],
+        advice=(
+            "pin these vCPUs to dedicated pCPUs (`virsh vcpupin`; `pinfold repair` for guests of pinfold's), or take "
+            f"{pcpus(str(inside))} out of the overhead pool"
+        ),
+    )
 
 
 def _seen(guest: RunningGuest, thread: ObservedThread) -> Seen:
