@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from typing import Final
 
 from pinfold.core.drift.remedy import OWNER
 from pinfold.core.errors import InvalidRequest, PinfoldError
@@ -17,6 +18,8 @@ from pinfold.host.lock import host_lock, refuse_if_owned
 from pinfold.host.pool_change import ThreadMove, moves_to
 from pinfold.host.survey import Survey, pick, survey
 from pinfold.host.verify import record_of
+
+_NO_SERVICE: Final = "a service neither adopts guests nor gives its servers back"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +81,7 @@ def adopt(driver: Driver, settings: HostSettings, key: str, *, policy: EmulatorP
     If a step fails, the record is removed and the threads are moved back. Raises `InvalidRequest` if an agent owns the host, and what
     `plan` raises.
     """
-    refuse_if_owned(settings, "guest adopt --apply")
+    refuse_if_owned(settings, "guest adopt --apply", instead=_NO_SERVICE)
     with host_lock(settings):
         found = plan(driver, settings, key, policy=policy)
         guest, record, after = found.found.guest, found.found.record, found.found.after
@@ -101,7 +104,7 @@ def release(driver: Driver, settings: HostSettings, key: str) -> HostGuest:
     """
     if not driver.local:
         raise InvalidRequest(f"a guest is released on its own host alone; {driver.uri} is remote and read-only", key="uri")
-    refuse_if_owned(settings, "guest release")
+    refuse_if_owned(settings, "guest release", instead=_NO_SERVICE)
     with host_lock(settings):
         guest = pick(driver.guests(), key)
         record = record_of(guest)

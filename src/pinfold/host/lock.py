@@ -157,11 +157,14 @@ def running_agent(settings: HostSettings) -> str:
         os.close(handle)
 
 
-def refuse_if_owned(settings: HostSettings, action: str, *, by: str = "") -> None:
-    """Raises `InvalidRequest` if an agent other than `by` owns the host, because two deciders would undo each other's work."""
+def refuse_if_owned(settings: HostSettings, action: str, *, by: str = "", instead: str = "ask its service instead") -> None:
+    """Raises `InvalidRequest` if an agent other than `by` owns the host, because two deciders would undo each other's work.
+
+    `instead` ends the sentence: what to do.
+    """
     present = owner(settings)
     if present not in ("", by):
-        raise InvalidRequest(f"{action} is refused: the host {settings.uri} is owned by {present}; ask its service instead", key="owner")
+        raise InvalidRequest(f"{action} is refused: the host {settings.uri} is owned by {present}; {instead}", key="owner")
 
 
 def host_key(settings: HostSettings) -> str:
