@@ -20,7 +20,7 @@ from pinfold.agent.reconcile import (
 from pinfold.agent.wire import GuestOrder, Orders
 from pinfold.core.identity import ClaimId
 from pinfold.drivers.port import GuestState
-from pinfold.store.records import Desired, Tombstone
+from pinfold.store.records import Desired, Pause, Tombstone
 
 NOW = "host-boot-2"
 
@@ -52,6 +52,8 @@ BURIED = Memory(tombstones=(Tombstone(guest="g", revision=5, claim=_claim(5)),))
 
 UNNAMED = Memory(tombstones=(Tombstone(guest="g", revision=5),))
 AMENDED = orders.amended(order(Desired.RUNNING), revision=9)
+PAUSED = replace(order(Desired.RUNNING), pause=Pause.IN_MEMORY)
+SAVED = replace(order(Desired.RUNNING), pause=Pause.ON_DISK)
 
 CASES = {
     "a guest that is not there is started": (order(Desired.RUNNING), None, Memory(), Act.START),
@@ -159,6 +161,30 @@ CASES = {
         booted(),
         Act.AMEND,
     ),
+    "a running guest is paused in memory": (PAUSED, present(GuestState.RUNNING), booted(), Act.PAUSE),
+    "one that is paused in memory stays so": (PAUSED, present(GuestState.PAUSED), booted(), None),
+    "also when this agent forgot its boot": (replace(PAUSED, booted=1), present(GuestState.PAUSED), Memory(), None),
+    "one that stopped while it was to be paused stays off": (PAUSED, present(GuestState.STOPPED), booted(), None),
+    "also over a host's reboot, which loses its memory": (PAUSED, present(GuestState.STOPPED), booted(1, "host-boot-1"), None),
+    "one that is not to be paused any more goes on": (order(Desired.RUNNING), present(GuestState.PAUSED), booted(), Act.FINISH),
+    "a running guest is saved to disk": (SAVED, present(GuestState.RUNNING), booted(), Act.SUSPEND),
+    "one that somebody paused in memory is saved to disk": (SAVED, present(GuestState.PAUSED), booted(), Act.SUSPEND),
+    "one that was saved to disk stays off": (SAVED, present(GuestState.STOPPED), booted(1, "host-boot-1"), None),
+    "also when this agent forgot its boot and knows it from the order": (
+        replace(SAVED, booted=1),
+        present(GuestState.STOPPED),
+        Memory(),
+        None,
+    ),
+    "a guest that never booted is not paused but started": (PAUSED, None, Memory(), Act.START),
+    "a later boot of a paused guest comes first": (replace(PAUSED, boot=2), present(GuestState.PAUSED), booted(), Act.REBOOT),
+    "a paused guest whose claim was amended gets its record first": (
+        replace(AMENDED, pause=Pause.IN_MEMORY),
+        present(GuestState.PAUSED),
+        booted(),
+        Act.AMEND,
+    ),
+    "a paused guest of another claim is undefined": (PAUSED, present(GuestState.PAUSED, revision=4), booted(), Act.UNDEFINE),
     "a record that names no claim and has another revision is of another claim": (
         order(Desired.RUNNING),
         replace(present(GuestState.STOPPED, revision=4), claim=None),

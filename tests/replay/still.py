@@ -70,7 +70,7 @@ class Still:
     def start(self, spec: GuestSpec) -> HostGuest:
         raise NotImplementedError("a host that holds still gets no new guest")
 
-    def restart(self, guest: str) -> HostGuest:
+    def restart(self, guest: str, *, fresh: bool = False) -> HostGuest:
         return replace(self._known(guest), state=GuestState.PAUSED, pid=2000)
 
     def redefine(self, guest: str, record: Record, request: GuestRequest) -> HostGuest:
@@ -80,6 +80,12 @@ class Still:
         pass
 
     def resume(self, guest: str) -> None:
+        pass
+
+    def pause(self, guest: str) -> None:
+        pass
+
+    def save(self, guest: str) -> None:
         pass
 
     def shut_down(self, guest: str) -> None:

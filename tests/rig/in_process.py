@@ -132,6 +132,9 @@ class Agent:
         for order in self.orders()["orders"]:
             guest, revision, claim = order["guest"], *self.claim_of(order)
             match order["desired"]:
+                case "running" if pause := order.get("pause"):
+                    paused = Observed.PAUSED if pause == "memory" else Observed.STOPPED
+                    self.says(guest, paused, boot=order["boot"], revision=revision, claim=claim)
                 case "running":
                     self.says(guest, Observed.RUNNING, boot=order["boot"], revision=revision, claim=claim)
                 case "stopped":

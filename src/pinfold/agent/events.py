@@ -36,12 +36,14 @@ class HostFacts(Struct, frozen=True, kw_only=True):
 
 class Outcome(Struct, frozen=True, kw_only=True):
     """The outcome of a task: `gone` when nothing of the guest remains, `booted` when its boot was performed. Each carries a `failure` if
-    the guest does not run after all. Without both, `failure` says why the guest could not follow its claim.
+    the guest does not run after all. Without both, `failure` says why the guest could not follow its claim, and `not_paused` why it could
+    not be paused.
     """
 
     gone: bool = False
     booted: bool = False
     failure: str = ""
+    not_paused: str = ""
 
 
 class HostChanged(Struct, frozen=True, kw_only=True):

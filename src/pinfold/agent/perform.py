@@ -22,7 +22,7 @@ from pinfold.faultpoints import fault_point
 from pinfold.host import disk, serial
 from pinfold.host.amend import NotMoved, amend
 from pinfold.host.start import NotPlaced, finish, restart, start
-from pinfold.host.stop import shut_down, stop
+from pinfold.host.stop import pause, save, shut_down, stop
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +57,8 @@ class Performer:
             case Act.STOP:
                 stop(self._driver, self._settings, guest, agent=self._owner)
                 return Outcome()
+            case Act.PAUSE | Act.SUSPEND:
+                return self._pause(guest, on_disk=task.act is Act.SUSPEND)
             case Act.AMEND if isinstance(order, GuestOrder):
                 return self._amend(order)
             case Act.UNDEFINE:
@@ -117,10 +119,17 @@ class Performer:
             else:
                 if act is Act.REBOOT:
                     stop(self._driver, self._settings, guest, agent=self._owner)
-                restart(self._driver, self._settings, guest, agent=self._owner)
+                restart(self._driver, self._settings, guest, agent=self._owner, fresh=order.hard)
         except _FAILED as error:
             return self._failed(order, error, ran)
         return Outcome(booted=True)
+
+    def _pause(self, guest: GuestId, *, on_disk: bool) -> Outcome:
+        try:
+            (save if on_disk else pause)(self._driver, self._settings, guest, agent=self._owner)
+        except _FAILED as error:
+            return Outcome(not_paused=shorten_failure(str(error)))
+        return Outcome()
 
     def _failed(self, order: GuestOrder, error: PinfoldError, ran: bool) -> Outcome:
         """Remove a guest that never ran, so that the service can try another host. A guest that ran stays, with its disk, for its user."""

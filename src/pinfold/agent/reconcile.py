@@ -11,7 +11,8 @@
 5. RUNNING: start a guest that is not there. Finish the start of one that an agent's crash left paused. Undefine one whose record is of
    another claim, and keep its disk. Start a stopped one again only when the order asks for a later boot than the last one, or when the
    host rebooted since. A guest that powered itself off stays off, and so does one whose last boot failed.
-6. Before a stop or a reboot that is not hard, ask the guest to shut down. End it when its time is over.
+6. Pause a guest that has booted as its order says, in memory or on disk. While it is to be paused, start it only for a later boot.
+7. Before a stop or a reboot that is not hard, ask the guest to shut down. End it when its time is over.
 
 Only step 1 deletes the disk of a guest that ran. A guest of the service without an order is foreign to this agent: it is counted and
 reported, but never touched.
@@ -29,7 +30,7 @@ from pinfold.agent.wire import GuestOrder, Orders
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.identity import ClaimId, GuestId
 from pinfold.drivers.port import GuestState
-from pinfold.store.records import Desired, Tombstone
+from pinfold.store.records import Desired, Pause, Tombstone
 
 MOST_TOMBSTONES: Final = 1000
 
@@ -45,6 +46,8 @@ class Act(Enum):
     STOP = "stop"
     UNDEFINE = "undefine"
     AMEND = "amend"
+    PAUSE = "pause"
+    SUSPEND = "suspend"
     REMOVE = "remove"
     CONFIRM_ABSENT = "confirm absent"
     REFUSE_STALE = "refuse stale"
@@ -145,6 +148,7 @@ def _removals(orders: Orders, seen: Mapping[GuestId, PresentGuest]) -> Iterator[
 
 _FIRST = (Act.REMOVE, Act.UNDEFINE, Act.STOP, Act.SHUT_DOWN, Act.AMEND, Act.CONFIRM_ABSENT)
 _ENDS = (Act.STOP, Act.REBOOT)
+PAUSES: Final = (Act.PAUSE, Act.SUSPEND)
 _ALIVE = (GuestState.RUNNING, GuestState.PAUSED)
 
 
@@ -188,6 +192,9 @@ def _asks_later_boot(order: GuestOrder, booted: LastBoot | None) -> bool:
 
 def _towards_running(order: GuestOrder, guest: PresentGuest | None, booted: LastBoot | None, host_boot: str) -> Act | None:
     later = _asks_later_boot(order, booted)
+    ours = guest is None or is_of(order, guest.claim, guest.revision)
+    if order.pause is not Pause.NONE and ours and not later and (booted is not None or order.booted >= order.boot):
+        return _towards_pause(order.pause, guest)
     again = booted is None or later or booted.host_boot != host_boot
     if guest is None:
         return Act.START if booted is None or again or not booted.failure else None
@@ -198,6 +205,14 @@ def _towards_running(order: GuestOrder, guest: PresentGuest | None, booted: Last
     if guest.state is GuestState.RUNNING:
         return Act.REBOOT if later else None
     return Act.RESTART if again else None
+
+
+def _towards_pause(pause: Pause, guest: PresentGuest | None) -> Act | None:
+    if guest is None:
+        return None
+    if pause is Pause.ON_DISK:
+        return Act.SUSPEND if guest.state in _ALIVE else None
+    return Act.PAUSE if guest.state is GuestState.RUNNING else None
 
 
 def _asking(act: Act, guest: GuestId, patience: Patience) -> Act | None:

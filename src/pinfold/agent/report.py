@@ -52,7 +52,9 @@ def host_report(seen: Survey, ordered: frozenset[GuestId], *, strategy: Strategy
     )
 
 
-def guest_report(guest: HostGuest, booted: LastBoot | None, threads: ThreadReport | None, unmoved: str = "") -> GuestReport:
+def guest_report(
+    guest: HostGuest, booted: LastBoot | None, threads: ThreadReport | None, *, unmoved: str = "", not_paused: str = ""
+) -> GuestReport:
     """The report of a guest that has our record. A running guest has no failure to report, whoever started it; a stopped one has no
     threads. `unmoved` says why it could not follow its claim.
     """
@@ -63,6 +65,7 @@ def guest_report(guest: HostGuest, booted: LastBoot | None, threads: ThreadRepor
         boot=None if booted is None else booted.boot,
         threads=threads if guest.active else None,
         failure="" if booted is None or guest.active else booted.failure,
+        not_paused=not_paused,
         claim=guest.record.claim,
         unmoved=unmoved,
     )

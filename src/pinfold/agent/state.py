@@ -91,6 +91,8 @@ class GuestStatus(Struct, frozen=True, kw_only=True):
     `answered` is the report that the service acknowledged last, None when that is not known. A report without an answer may still have been
     stored, or may be stored later, after a newer one. The service's knowledge is then unknown: the next report is sent, and, once it
     has been acknowledged, the newest is sent again at the next sweep (`unsure`).
+
+    `not_paused` says why the guest could not be paused as its order says. It is not tried again until the order changes.
     """
 
     work: Work | None = None
@@ -100,6 +102,7 @@ class GuestStatus(Struct, frozen=True, kw_only=True):
     failed_move: FailedMove | None = None
     answered: GuestReport | None = None
     unsure: bool = False
+    not_paused: str = ""
     observed: GuestState | None = None
 
 

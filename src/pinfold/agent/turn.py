@@ -16,7 +16,7 @@ from pinfold.agent.draft import Draft
 from pinfold.agent.events import HostFacts
 from pinfold.agent.lease import SPEAKS, Message, Sight, send
 from pinfold.agent.options import ORDERED
-from pinfold.agent.reconcile import LastBoot, PresentGuest, Task, is_of, reconcile, remember_boot
+from pinfold.agent.reconcile import PAUSES, LastBoot, PresentGuest, Task, is_of, reconcile, remember_boot
 from pinfold.agent.report import guest_report, host_report, lost_guests, present_guests
 from pinfold.agent.state import Phase, State, Turn
 from pinfold.agent.wire import GuestReport, ThreadReport
@@ -160,7 +160,12 @@ def _due_tasks(draft: Draft, turn: Turn, present: tuple[PresentGuest, ...]) -> l
     requests = {guest: status.shutdown for guest, status in draft.state.guests.items() if status.shutdown is not None}
     patience = shutdowns.patience(requests, draft.state.rules.shutdown_seconds, draft.now)
     tasks = reconcile(turn.orders, present, draft.state.memory, turn.facts.host_boot, patience)
-    return [task for task in tasks if task.guest not in turn.moving and pace.due(draft.guest(task.guest).attempt, task, draft.now)]
+    return [task for task in tasks if task.guest not in turn.moving and _is_due(draft, task)]
+
+
+def _is_due(draft: Draft, task: Task) -> bool:
+    status = draft.guest(task.guest)
+    return pace.due(status.attempt, task, draft.now) and not (task.act in PAUSES and status.not_paused)
 
 
 def _plan_reports(draft: Draft, present: tuple[PresentGuest, ...]) -> None:
@@ -284,7 +289,8 @@ def _guest_report(draft: Draft, guest: HostGuest, threads: ThreadReport | None) 
     order = next((one for one in draft.turn.orders.orders if one.guest == guest.id), None)
     failed = draft.guest(guest.id).failed_move
     stands = failed is not None and order is not None and (failed.claim, failed.revision) == (order.claim.id, order.claim.revision)
-    return guest_report(guest, booted, threads, failed.failure if failed is not None and stands else "")
+    unmoved = failed.failure if failed is not None and stands else ""
+    return guest_report(guest, booted, threads, unmoved=unmoved, not_paused=draft.guest(guest.id).not_paused)
 
 
 def _send(draft: Draft, guest: GuestId, told: GuestReport) -> bool:

@@ -27,7 +27,7 @@ from pinfold.core.history import HistoryQuestion
 from pinfold.core.networks import Ports
 from pinfold.core.pools import PoolOrder
 from pinfold.core.request.model import GuestRequest
-from pinfold.store.records import Desired, HostReport, Observed, Tombstone, WrittenClaim
+from pinfold.store.records import Desired, HostReport, Observed, Pause, Tombstone, WrittenClaim
 
 PROTOCOL: Final = 3
 """The version of these messages. Version 1 lacks the ids of claims in reports and tombstones, and the report of findings.
@@ -83,8 +83,9 @@ class GuestOrder(Struct, frozen=True, kw_only=True):
 
     `config_drive` says that the guest has one; what a new guest's drive holds is asked for by `GET /agent/v1/guests/GUEST/config`.
     `boot` is the wanted boot: it counts the starts that a user asked for, 1 for the create, plus 1 for each later start and reboot.
-    `booted` is the last one that the agent reported, 0 for none. A `hard` boot does not ask the guest to shut down. `ports` are the guest's
-    interfaces, on networks that the host offers.
+    `booted` is the last one that the agent reported, 0 for none. A `hard` boot does not ask the guest to shut down, and forgets a memory
+    that was saved to disk. `pause` says how a running guest is to be paused. `ports` are the guest's interfaces, on networks that the host
+    offers.
     """
 
     guest: GuestUuid
@@ -97,6 +98,7 @@ class GuestOrder(Struct, frozen=True, kw_only=True):
     image: ImageName = ""
     booted: Revision = 0
     hard: bool = False
+    pause: Pause = Pause.NONE
     config_drive: bool = False
     ports: Ports = ()
 
@@ -136,7 +138,8 @@ class GuestReport(Struct, frozen=True, kw_only=True):
     `claim` and `revision` are those of the guest's record. An earlier pinfold's has no claim, and names it by the revision.
 
     `failure` says why that boot failed, '' if it did not; the guest keeps its claim and its disk. `unmoved` says why its threads could not
-    be moved to the claim's new place, '' if they could or need not be; they are where its record says.
+    be moved to the claim's new place, '' if they could or need not be; they are where its record says. `not_paused` says why
+    the guest could not be paused as its order says, '' if it could.
     """
 
     revision: Revision
@@ -144,6 +147,7 @@ class GuestReport(Struct, frozen=True, kw_only=True):
     boot: Revision | None = None
     threads: ThreadReport | None = None
     failure: Failure = ""
+    not_paused: Failure = ""
     claim: ClaimUuid | None = None
     unmoved: Failure = ""
 

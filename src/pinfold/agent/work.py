@@ -16,7 +16,7 @@ from pinfold.agent.reconcile import Act, LastBoot, Memory, Task, remember_absenc
 from pinfold.agent.state import STARTS, STARTS_AT_ONCE, FailedMove, FailedStart, Work
 from pinfold.agent.wire import Absence, GuestOrder, Orders
 from pinfold.core.identity import GuestId
-from pinfold.store.records import Tombstone
+from pinfold.store.records import Pause, Tombstone
 
 
 def note_orders(draft: Draft, before: Orders | None) -> None:
@@ -28,14 +28,15 @@ def note_orders(draft: Draft, before: Orders | None) -> None:
         old = known.get(order.guest)
         if old is not None and _told(old) == _told(order):
             continue
-        draft.change_guest(order.guest)
+        draft.change_guest(order.guest, not_paused="")
         begins = "an agent begins; " if before is None else ""
         draft.note(order.guest, f"{begins}the service orders: {_told(order)}", name=order.name)
 
 
 def _told(order: GuestOrder) -> str:
     """What an order says, in a story."""
-    return f"{order.desired.value}, boot {order.boot}, claim {order.claim.id} of revision {order.claim.revision}"
+    paused = {Pause.NONE: "", Pause.IN_MEMORY: ", paused in memory", Pause.ON_DISK: ", paused on disk"}[order.pause]
+    return f"{order.desired.value}{paused}, boot {order.boot}, claim {order.claim.id} of revision {order.claim.revision}"
 
 
 def begin(draft: Draft, task: Task, host_boot: str) -> None:
@@ -64,10 +65,11 @@ def performed(draft: Draft, guest: GuestId, outcome: Outcome) -> None:
         booted = LastBoot(guest=guest, boot=order.boot, host_boot=work.host_boot, failure=outcome.failure)
         draft.change(memory=remember_boot(draft.state.memory, booted))
     else:
-        draft.note(guest, f"{work.task.act.value}: {outcome.failure or 'done'}")
+        draft.note(guest, f"{work.task.act.value}: {outcome.failure or outcome.not_paused or 'done'}")
         if work.task.act is Act.AMEND and isinstance(order, GuestOrder):
             failed = FailedMove(claim=order.claim.id, revision=order.claim.revision, failure=outcome.failure)
             draft.change_guest(guest, failed_move=failed if outcome.failure else None)
+        draft.change_guest(guest, not_paused=outcome.not_paused)
         _finish(draft, guest, outcome.failure)
         return
     draft.change_guest(guest, work=replace(work, outcome=outcome))

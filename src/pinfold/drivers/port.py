@@ -299,8 +299,11 @@ class Driver(Protocol):
         """
         ...
 
-    def restart(self, guest: GuestId) -> HostGuest:
-        """Start a stopped guest, paused. Raises `InvalidRequest` if there is none."""
+    def restart(self, guest: GuestId, *, fresh: bool = False) -> HostGuest:
+        """Start a stopped guest, paused: from its saved memory if it has one and the start is not `fresh`, which forgets it.
+
+        Raises `InvalidRequest` if there is none.
+        """
         ...
 
     def redefine(self, guest: GuestId, record: Record, request: GuestRequest) -> HostGuest:
@@ -332,6 +335,14 @@ class Driver(Protocol):
 
     def resume(self, guest: GuestId) -> None:
         """Let a paused guest run."""
+        ...
+
+    def pause(self, guest: GuestId) -> None:
+        """Stop the vCPUs of a running guest. Its process and its memory stay."""
+        ...
+
+    def save(self, guest: GuestId) -> None:
+        """Save the memory of a guest to disk and end its process. Raises `InvalidRequest` if it cannot be saved; it then goes on."""
         ...
 
     def shut_down(self, guest: GuestId) -> None:

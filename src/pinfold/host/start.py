@@ -143,8 +143,9 @@ def _start(
     return _started(verdict, spec.record.fit, seen, clock)
 
 
-def restart(driver: Driver, settings: HostSettings, key: str, *, agent: str = "") -> StartResult:
-    """Start a stopped guest of ours (by name or id) in its recorded place. `agent` is the caller's name if it is the host's agent.
+def restart(driver: Driver, settings: HostSettings, key: str, *, agent: str = "", fresh: bool = False) -> StartResult:
+    """Start a stopped guest of ours (by name or id) in its recorded place. `agent` is the caller's name if it is the host's agent. A guest
+    whose memory was saved goes on from there, unless the start is `fresh`.
 
     A paused guest, which an interrupted start leaves, is verified and resumed. A record of an older pinfold gets the id of its claim.
 
@@ -171,7 +172,7 @@ def restart(driver: Driver, settings: HostSettings, key: str, *, agent: str = ""
                 if record.claim is None:
                     driver.amend(guest.id, replace(record, claim=_new_claim()))
                 undo.add(f"guest {guest.name}", lambda: driver.stop(guest.id, remove=False))
-                guest = driver.restart(guest.id)
+                guest = driver.restart(guest.id, fresh=fresh)
         verdict = _run(driver, settings, guest, seen, clock)
         undo.forget()
     return _started(verdict, record.fit, seen, clock)

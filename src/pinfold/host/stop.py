@@ -1,4 +1,4 @@
-"""End a guest of ours. Foreign guests are never touched."""
+"""End or pause a guest of ours. Foreign guests are never touched."""
 
 from __future__ import annotations
 
@@ -51,6 +51,19 @@ def stop(
 def shut_down(driver: Driver, settings: HostSettings, key: str, *, agent: str = "") -> None:
     """Asks the guest with that name or id to shut down, and returns at once. Raises as `stop`."""
     driver.shut_down(_ours(driver, settings, key, agent).id)
+
+
+def pause(driver: Driver, settings: HostSettings, key: str, *, agent: str = "") -> None:
+    """Pauses the guest with that name or id; its process stays. Raises as `stop`."""
+    driver.pause(_ours(driver, settings, key, agent).id)
+
+
+def save(driver: Driver, settings: HostSettings, key: str, *, agent: str = "") -> None:
+    """Saves the memory of the guest with that name or id to disk, and ends its process. The next start goes on from there.
+
+    Raises as `stop`, and `InvalidRequest` if the hypervisor cannot save the guest, which then goes on.
+    """
+    driver.save(_ours(driver, settings, key, agent).id)
 
 
 def _ours(driver: Driver, settings: HostSettings, key: str, agent: str) -> HostGuest:

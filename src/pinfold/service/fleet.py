@@ -16,6 +16,7 @@ from pinfold.service.claims.release import Releaser
 from pinfold.service.claims.repin import Repinner
 from pinfold.service.claims.replace import Replacer
 from pinfold.service.flavors import Flavors
+from pinfold.service.guests.edits import Edits
 from pinfold.service.guests.lifecycle import Lifecycle
 from pinfold.service.guests.reports import Reports
 from pinfold.service.healing import Healer
@@ -44,6 +45,7 @@ class Fleet:
     key_pairs: KeyPairs
     networks: Networks
     guests: Lifecycle
+    edits: Edits
     reports: Reports
     healer: Healer
 
@@ -58,7 +60,8 @@ def assemble(database: Database, placement: Placement, settings: SchedulerSettin
     replacer = Replacer(database, amender)
     follower = Follower(database, amender, providers)
     repinner = Repinner(database, scheduler, amender, providers)
-    guests = Lifecycle(database, claimer, replacer, providers)
+    edits = Edits(database)
+    guests = Lifecycle(database, claimer, replacer, providers, edits)
     return Fleet(
         scheduler=scheduler,
         claimer=claimer,
@@ -74,6 +77,7 @@ def assemble(database: Database, placement: Placement, settings: SchedulerSettin
         key_pairs=KeyPairs(database),
         networks=Networks(database),
         guests=guests,
+        edits=edits,
         reports=Reports(database, releaser, guests, repinner),
         healer=Healer(
             database,

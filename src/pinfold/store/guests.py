@@ -30,6 +30,7 @@ from pinfold.store.records import (
     Observed,
     Pairs,
     PastRefusal,
+    Pause,
 )
 from pinfold.store.schema import claim, guest
 
@@ -126,9 +127,17 @@ def place(connection: sa.Connection, guest_id: GuestId, host: HostId) -> None:
 
 
 def want(
-    connection: sa.Connection, guest_id: GuestId, desired: Desired, *, task: str, reboot: bool = False, revision: int | None = None
+    connection: sa.Connection,
+    guest_id: GuestId,
+    desired: Desired,
+    *,
+    task: str,
+    reboot: bool = False,
+    pause: Pause = Pause.NONE,
+    revision: int | None = None,
 ) -> GuestRecord:
-    """Change what the user wants, with the task that lasts until the agent reports; `reboot` asks for one more boot.
+    """Change what the user wants, with the task that lasts until the agent reports; `reboot` asks for one more boot. A guest that is paused
+    goes on, unless `pause` says otherwise.
 
     It notifies the host's agent. Raises `Conflict` when the guest is deleted, when it is already wanted absent (and now is not), or when it
     is not at the given revision.
@@ -146,7 +155,7 @@ def want(
             hosts.bump(connection, host, ledger=False)
         there = guest.c.host.is_(None) if host is None else guest.c.host == host
         try:
-            return _change(connection, sa.and_(there, *conditions), guest_id, desired=desired.value, task=task, **boots)
+            return _change(connection, sa.and_(there, *conditions), guest_id, desired=desired.value, task=task, pause=pause.value, **boots)
         except Conflict:
             now = _host(connection, guest_id)
             if now == host:
@@ -192,6 +201,11 @@ def mend(connection: sa.Connection, guest_id: GuestId) -> None:
     _change(connection, sa.and_(guest.c.id == guest_id, guest.c.deleted.is_(None)), guest_id, fault="")
 
 
+def reset(connection: sa.Connection, guest_id: GuestId, details: Pairs) -> None:
+    """Clear the guest's error, and end its task without waiting for its agent. Raises `Conflict` when it is deleted."""
+    _note(connection, guest_id, fault="", task="", details=encode(details))
+
+
 def displace(connection: sa.Connection, guest_id: GuestId, *, host: HostId, task: str) -> None:
     """Take the guest off that host, on which nothing of it runs. With the task `scheduling`, it is to be claimed for again.
 
@@ -205,6 +219,7 @@ def displace(connection: sa.Connection, guest_id: GuestId, *, host: HostId, task
         observed=Observed.UNSEEN.value,
         report="",
         task=task,
+        pause=Pause.NONE.value,
     )
 
 
@@ -447,4 +462,5 @@ def _record(row: sa.RowMapping) -> GuestRecord:
         updated=row["updated"],
         launched=row["launched"],
         deleted=row["deleted"],
+        pause=Pause(row["pause"]),
     )

@@ -30,6 +30,8 @@ POOLS_REFUSED: Final = "pools_refused"
 """The fact of a host that says why its agent does not use the pools that the service orders."""
 REPAIRS: Final = "repairs"
 """The fact of a host that says how many repairs its agent has done, in the form of `core.repairs.counts_text`."""
+PROTOCOL_FACT: Final = "protocol"
+"""The fact of a host that says which protocol its agent speaks. An agent without it cannot pause guests."""
 Amounts = tuple[tuple[str, int], ...]
 
 
@@ -39,6 +41,16 @@ class Desired(Enum):
     RUNNING = "running"
     STOPPED = "stopped"
     ABSENT = "absent"
+
+
+class Pause(Enum):
+    """How the user wants a running guest paused: in memory, where its process stays, or on disk, where its memory is saved and its process
+    ends.
+    """
+
+    NONE = ""
+    IN_MEMORY = "memory"
+    ON_DISK = "disk"
 
 
 class Observed(Enum):
@@ -171,6 +183,12 @@ class Move(Struct, frozen=True, kw_only=True):
     because: tuple[str, ...] = ()
 
 
+LOCKED: Final = "locked"
+"""The detail of a guest that is locked against changes: who locked it, `admin` or `owner`."""
+LOCKED_REASON: Final = "locked_reason"
+"""The detail of a locked guest that says why."""
+RESET: Final = "reset"
+"""The detail of a guest that an admin has set to `error`."""
 CONFIG_DRIVE: Final = ("config_drive", "True")
 """The detail of a guest that has a config drive."""
 
@@ -212,10 +230,10 @@ class GuestRecord(Struct, frozen=True, kw_only=True):
     """One guest in the store.
 
     `task` is what is under way, in Nova's words (`scheduling`, `spawning`, `powering-off`, `powering-on`, `rebooting`, `rebooting_hard`,
-    `deleting`), '' for nothing. `report` is what the agent last saw of the guest's threads, as JSON text in the agent's form, '' for
-    nothing yet. `details` are for the Compute API. For the scheduler: `only_on` and `member_of` say which hosts are allowed (see
-    `NewGuest`), `failed_on` on which the start failed, ordered by host id, `refusals` which refused before one took the guest, and `moved`
-    is the last move.
+    `pausing`, `unpausing`, `suspending`, `resuming`, `deleting`), '' for nothing. `report` is what the agent last saw of the guest's
+    threads, as JSON text in the agent's form, '' for nothing yet. `details` are for the Compute API. For the scheduler: `only_on` and
+    `member_of` say which hosts are allowed (see `NewGuest`), `failed_on` on which the start failed, ordered by host id, `refusals` which
+    refused before one took the guest, and `moved` is the last move.
     """
 
     id: GuestId
@@ -246,11 +264,22 @@ class GuestRecord(Struct, frozen=True, kw_only=True):
     updated: float
     launched: float | None
     deleted: float | None
+    pause: Pause = Pause.NONE
 
     @property
     def config_drive(self) -> bool:
         """Whether the guest has a config drive."""
         return CONFIG_DRIVE in self.details
+
+    @property
+    def locked(self) -> bool:
+        """Whether it is locked against changes by others than admins."""
+        return any(key == LOCKED for key, _ in self.details)
+
+    @property
+    def reset(self) -> bool:
+        """Whether an admin has set it to `error`."""
+        return any(key == RESET for key, _ in self.details)
 
 
 class ClaimRecord(Struct, frozen=True, kw_only=True):

@@ -60,6 +60,7 @@ guest = sa.Table(
     sa.Column("revision", sa.BigInteger, nullable=False, comment="counts the changes of this row"),
     sa.Column("desired", sa.String(16), nullable=False),
     sa.Column("observed", sa.String(16), nullable=False),
+    sa.Column("pause", sa.String(16), nullable=False, server_default="", comment="how it is to be paused: memory, disk; empty for not"),
     sa.Column("task", sa.String(32), nullable=False),
     sa.Column("boots", sa.BigInteger, nullable=False, comment="boots asked for; a reboot adds one"),
     sa.Column("booted", sa.BigInteger, nullable=False, comment="the last of them that its agent carried out"),
@@ -168,6 +169,23 @@ port = sa.Table(
     sa.Column("created", _TIME, nullable=False),
     sa.UniqueConstraint("network", "address"),
     sa.Index("ix_port_guest", "guest"),
+)
+
+guest_event = sa.Table(
+    "guest_event",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("guest", _ID, sa.ForeignKey("guest.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("request", sa.String(64), nullable=False, comment="the id of the request that asked for it"),
+    sa.Column("action", sa.String(32), nullable=False, comment="what was asked, in Nova's words"),
+    sa.Column("account", _NAME, nullable=False),
+    sa.Column("project", _NAME, nullable=False),
+    sa.Column("host", _NAME, nullable=False, comment="the name of the host that the guest was on; empty for none"),
+    sa.Column("began", _TIME, nullable=False),
+    sa.Column("ended", _TIME, comment="null while it is under way"),
+    sa.Column("failure", sa.Text, nullable=False, comment="why it failed; empty if it did not"),
+    sa.Index("ix_guest_event_guest_number", "guest", "number"),
+    sqlite_autoincrement=True,
 )
 
 key_pair = sa.Table(

@@ -19,6 +19,7 @@ from pinfold.agent.client import ServiceClient, read_token
 from pinfold.agent.events import HostFacts
 from pinfold.agent.loop import Agent, owner_of
 from pinfold.agent.pool_file import PoolFile
+from pinfold.agent.wire import PROTOCOL
 from pinfold.config.find import drop_in
 from pinfold.config.fleet import FleetSettings, settings_now
 from pinfold.core.errors import InvalidRequest
@@ -27,6 +28,7 @@ from pinfold.core.pools import PoolConfig
 from pinfold.core.settings import HostSettings
 from pinfold.host.lock import owning, state_folder
 from pinfold.linux import procfs
+from pinfold.store.records import PROTOCOL_FACT
 from pinfold.wiring.host import open_driver
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
@@ -104,6 +106,7 @@ def host_facts(settings: HostSettings, service: str, *, hypervisor: str, version
             ("hostname", socket.gethostname()),
             ("hypervisor_type", hypervisor),
             ("hypervisor_version", str(version)),
+            (PROTOCOL_FACT, str(PROTOCOL)),
         ),
     )
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.agent.script import CLAIM, LEASE, G, H, Script, guest, id_of, kinds, order, removing, up
+from msgspec.structs import replace
+from tests.agent.script import CLAIM, FACTS, LEASE, G, H, Script, guest, id_of, kinds, order, removing, up
 from tests.build.orders import amended
 
 from pinfold.agent.actions import Confirm, Look, Perform, SaveMemory, SendGuest, Verify
@@ -11,7 +12,7 @@ from pinfold.agent.reconcile import Act, LastBoot, Memory
 from pinfold.agent.state import STARTS_AT_ONCE
 from pinfold.drivers.port import GuestState
 from pinfold.host.loop_events import Stop
-from pinfold.store.records import Desired, Tombstone
+from pinfold.store.records import Desired, Pause, Tombstone
 
 
 def test_a_removal_is_confirmed_only_once_its_tombstone_is_in_its_file() -> None:
@@ -153,3 +154,24 @@ def test_the_service_is_told_that_a_guest_could_not_follow_its_claim_until_the_c
     told = [action.report for action in script.begun if isinstance(action, SendGuest)]
     assert (told[-1].revision, told[-1].unmoved) == (9, "")
     assert f"over: amend of guest {G} is tried again: pCPU 3 is not in its cpuset" in script.logged
+
+
+def test_a_guest_that_cannot_be_paused_is_told_of_and_left_until_its_order_changes() -> None:
+    paused = replace(order(), pause=Pause.ON_DISK)
+    script = Script(memory=Memory(booted=(LastBoot(guest=G, boot=1, host_boot=FACTS.host_boot),)))
+    running = guest(state=GuestState.RUNNING)
+    script.plays((paused,), running)
+    assert script.performing().task.act is Act.SUSPEND
+    script.ends(outcome=Outcome(not_paused="it has a host device"))
+    script.at += 2
+    before = len(script.begun)
+    script.plays((paused,), running)
+    assert [one.report.not_paused for one in script.begun[before:] if isinstance(one, SendGuest)] == ["it has a host device"]
+    assert not [one for one in script.begun[before:] if isinstance(one, Perform)]
+    script.orders(order(), count=2, polled=True)
+    script.orders(paused, count=3, polled=True)
+    script.at += 2
+    script.plays((paused,), running)
+    script.plays((paused,), running)
+    assert [one.task.act for one in script.begun if isinstance(one, Perform)] == [Act.SUSPEND, Act.SUSPEND]
+    assert script.state.guests[G].not_paused == ""

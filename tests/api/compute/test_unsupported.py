@@ -32,7 +32,7 @@ def nova() -> dict[tuple[str, str], str]:
 
 def served() -> set[tuple[str, str]]:
     found = [route for router in ROUTERS for route in router.routes if isinstance(route, APIRoute) and route.path.startswith(ROOT)]
-    return {(method, shape(route.path.removeprefix(ROOT))) for route in found for method in route.methods}
+    return {(method, shape(route.path.removeprefix(ROOT))) for route in found for method in route.methods or ()}
 
 
 def versions(entry: Unsupported) -> str:

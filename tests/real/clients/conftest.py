@@ -16,14 +16,17 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from msgspec.structs import replace
 from tests.build.hosts import report
 from tests.rig.databases import placement_file, sqlite_file
 from tests.rig.in_process import ADMIN, Agent, Fleet, make_services
 
 from pinfold.accounting.embedded import EmbeddedPlacement, load, unload
+from pinfold.agent.wire import PROTOCOL
 from pinfold.api.app import create_app
 from pinfold.config.clouds import clouds_yaml
 from pinfold.store.database import Database
+from pinfold.store.records import PROTOCOL_FACT
 
 __all__ = ["placement_file", "sqlite_file"]
 
@@ -151,7 +154,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory, sqlite_file: Path, placement_f
     clouds.write_text(clouds_yaml("pinfold", url, *ADMIN))
     with httpx.Client(base_url=url, auth=ADMIN, timeout=180) as http:
         fleet = Fleet(http=http, services=services, database=database, images=images)
-        agents = [_Obedience(fleet.host("c1", report(cells=2, cores=4)))]
+        agents = [_Obedience(fleet.host("c1", replace(report(cells=2, cores=4), facts=((PROTOCOL_FACT, str(PROTOCOL)),))))]
         for agent in agents:
             agent.start()
         yield Rig(url=url, clouds=clouds, heard=heard, fleet=fleet, folder=folder)

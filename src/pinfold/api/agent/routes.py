@@ -157,6 +157,8 @@ def report_guest(guest_id: GuestId, body: GuestReportBody, host: Host, services:
     services.fleet.reports.seen(
         host, guest_id, named, report.observed, booted=report.boot, report=threads, failure=report.failure, unmoved=report.unmoved
     )
+    if report.not_paused:
+        services.fleet.reports.not_paused(host, guest_id, named, report.not_paused)
     return Response(status_code=204)
 
 
@@ -202,6 +204,7 @@ def _orders(services: ApiServices, host: HostId) -> Orders:
             image=guest.image,
             booted=guest.booted,
             hard=guest.task == REBOOTING_HARD,
+            pause=guest.pause,
             config_drive=guest.config_drive,
             ports=connected.get(guest.id, ()),
         )

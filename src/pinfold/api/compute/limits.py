@@ -12,7 +12,7 @@ from pinfold.api.compute.links import ROOT
 from pinfold.api.dependencies import Services
 from pinfold.api.microversion import Microversion
 from pinfold.api.response_schema import before, closed
-from pinfold.service.guests.lifecycle import MOST_METADATA
+from pinfold.service.guests.edits import MOST_METADATA
 from pinfold.service.key_pairs import MOST_KEY_PAIRS
 from pinfold.store import guests
 

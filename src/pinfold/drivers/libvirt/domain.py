@@ -35,8 +35,22 @@ def definition(domain: Any) -> str:
 
 
 def start_paused_with_emulator_on(connection: Any, domain: Any, cpus: CpuSet) -> None:
-    """Start the domain paused with its emulator threads on those pCPUs. The stored definition does not change."""
+    """Start the domain paused with its emulator threads on those pCPUs. The stored definition does not change.
+
+    A domain with a saved memory starts from that one, whose definition changes.
+    """
+    if domain.hasManagedSaveImage():
+        saved = domain.managedSaveGetXMLDesc(libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE)
+        domain.managedSaveDefineXML(template.with_emulator_on(saved, cpus))
+        start_paused(domain)
+        return
     connection.createXML(template.with_emulator_on(definition(domain), cpus), libvirt.VIR_DOMAIN_START_PAUSED)
+
+
+def forget_saved_memory(domain: Any) -> None:
+    """Remove the memory that a save left, so that the next start boots."""
+    if domain.hasManagedSaveImage():
+        domain.managedSaveRemove()
 
 
 def shut_down(domain: Any) -> None:

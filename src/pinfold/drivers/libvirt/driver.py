@@ -37,6 +37,8 @@ _START_SECONDS: Final = 600.0
 """Allocating a guest's huge pages may take minutes."""
 _ASK_SECONDS: Final = 10.0
 _CHANGE_SECONDS: Final = 30.0
+_SAVE_SECONDS: Final = 3600.0
+"""Saving writes the guest's whole memory to disk."""
 _END_SECONDS: Final = 60.0
 """libvirt itself waits 30 seconds for an earlier act on the guest, and 15 for its process to end."""
 _GRACE_SECONDS: Final = 1.0
@@ -124,7 +126,7 @@ class LibvirtDriver:
             raise type(error)(f"{error}; {left}") from error
         return guest
 
-    def restart(self, guest: GuestId) -> HostGuest:
+    def restart(self, guest: GuestId, *, fresh: bool = False) -> HostGuest:
         """Start a stopped guest, paused. See `Driver.restart`."""
         self._refuse_remote()
         known = self._guests.one(guest)
@@ -133,7 +135,7 @@ class LibvirtDriver:
         if known.record is not None:
             self._refuse_absent(masks(known.record.fit))
         fit = None if known.record is None else known.record.fit
-        widened = self._start_paused(guest, f"guest {known.name} cannot be started", fit)
+        widened = self._start_paused(guest, f"guest {known.name} cannot be started", fit, fresh=fresh)
         return self._guests.one(guest) if fit is None else self._placed(guest, fit, widened=widened)
 
     def redefine(self, guest: GuestId, record: Record, request: GuestRequest) -> HostGuest:
@@ -195,6 +197,18 @@ class LibvirtDriver:
         known = self._guests.one(guest)
         if known.record is not None:
             self._threads.place_late(known, masks(known.record.fit))
+
+    def pause(self, guest: GuestId) -> None:
+        """Stop the vCPUs of a running guest. See `Driver.pause`."""
+        self._refuse_remote()
+        what = f"guest {guest} cannot be paused"
+        self._guests.act(guest, "pause", what, _CHANGE_SECONDS, lambda connection: self._guests.domain(guest, connection).suspend())
+
+    def save(self, guest: GuestId) -> None:
+        """Save a guest's memory as libvirt's managed save does. See `Driver.save`."""
+        self._refuse_remote()
+        what = f"guest {guest} cannot be suspended"
+        self._guests.act(guest, "save", what, _SAVE_SECONDS, lambda connection: self._guests.domain(guest, connection).managedSave())
 
     def shut_down(self, guest: GuestId) -> None:
         """Press the guest's power button. See `Driver.shut_down`."""
@@ -267,7 +281,7 @@ class LibvirtDriver:
             _, online, _ = self._connection.live().getCPUMap(0)
         thread_moves.refuse_absent(wanted, pins.cpus_of(online))
 
-    def _start_paused(self, guest: GuestId, what: str, fit: Fit | None) -> bool:
+    def _start_paused(self, guest: GuestId, what: str, fit: Fit | None, *, fresh: bool = True) -> bool:
         """Start the guest so that QEMU can allocate its memory. Returns whether its emulator threads may now run on more than their pin.
 
         libvirt (9.0) puts QEMU into a cpuset of the emulator threads' pCPUs before QEMU runs. QEMU (since 7.2) binds the thread that
@@ -279,6 +293,8 @@ class LibvirtDriver:
         def start(connection: Any) -> bool:
             found = self._guests.domain(guest, connection)
             own = guest_memory.allocating(fit, small, at_once=guest_memory.is_made_at_once(domain.definition(found))) if fit else CpuSet()
+            if fresh:
+                domain.forget_saved_memory(found)
             if fit and own - fit.emulator:
                 domain.start_paused_with_emulator_on(connection, found, fit.emulator | own)
                 return True

@@ -65,7 +65,7 @@ class ProcessesDriver:
         """Refused, always with `InvalidRequest`."""
         refuse(f"guest {spec.name} cannot be started")
 
-    def restart(self, guest: GuestId) -> HostGuest:
+    def restart(self, guest: GuestId, *, fresh: bool = False) -> HostGuest:  # noqa: ARG002  # the port's
         """Refused, always with `InvalidRequest`."""
         refuse(f"guest {guest} cannot be started")
 
@@ -92,6 +92,14 @@ class ProcessesDriver:
     def resume(self, guest: GuestId) -> None:
         """Refused, always with `InvalidRequest`."""
         refuse(f"guest {guest} cannot be resumed")
+
+    def pause(self, guest: GuestId) -> None:
+        """Refused, always with `InvalidRequest`."""
+        refuse(f"guest {guest} cannot be paused")
+
+    def save(self, guest: GuestId) -> None:
+        """Refused, always with `InvalidRequest`."""
+        refuse(f"guest {guest} cannot be suspended")
 
     def shut_down(self, guest: GuestId) -> None:
         """Refused, always with `InvalidRequest`."""

@@ -9,28 +9,42 @@ from typing import Final
 import sqlalchemy as sa
 from msgspec.structs import replace
 
-from pinfold.core.errors import Conflict, InvalidRequest, LimitReached, PinfoldError, Unavailable
+from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.identity import GuestId, HostId
 from pinfold.scheduler.model import HostRefusal, HostSearch
 from pinfold.service.claims.claim import Claimer
 from pinfold.service.claims.outcome import Claimed, Refused
 from pinfold.service.claims.replace import Replacer
+from pinfold.service.guests.edits import PAUSING, Edits
 from pinfold.service.guests.faults import failed_on, nowhere, past_refusals
 from pinfold.service.guests.refusals import Refusals
 from pinfold.service.providers import Providers
-from pinfold.store import claims, guests, ports
+from pinfold.store import claims, guests, hosts, ports
 from pinfold.store.database import Database
-from pinfold.store.records import ClaimState, Desired, FailedStart, GuestRecord, Move, NewGuest, Observed, Pairs
+from pinfold.store.records import (
+    PROTOCOL_FACT,
+    ClaimState,
+    Desired,
+    FailedStart,
+    GuestRecord,
+    Move,
+    NewGuest,
+    Observed,
+    Pause,
+)
 
 _log = logging.getLogger(__name__)
 
+_ACTIVE: Final = (Observed.RUNNING, Observed.PAUSED)
+"""The observed states in which a guest has a process."""
 _AT_REST: Final = (Observed.STOPPED, Observed.CRASHED, Observed.ABSENT)
 """The observed states in which a guest keeps no pCPU busy."""
-MOST_METADATA: Final = 128
 TRIES: Final = 5
 """How often a change of a guest is tried that reports of its agent overtake."""
 
 REBOOTING: Final = "rebooting"
+UNPAUSING: Final = "unpausing"
+RESUMING: Final = "resuming"
 REBOOTING_HARD: Final = "rebooting_hard"
 
 
@@ -40,11 +54,12 @@ class Lifecycle:
     `refusals` counts the guests that no host took.
     """
 
-    def __init__(self, database: Database, claimer: Claimer, replacer: Replacer, providers: Providers) -> None:
+    def __init__(self, database: Database, claimer: Claimer, replacer: Replacer, providers: Providers, edits: Edits) -> None:
         self._database = database
         self._claimer = claimer
         self._replacer = replacer
         self._providers = providers
+        self._edits = edits
         self.refusals = Refusals()
 
     def create(self, new: NewGuest) -> None:
@@ -98,8 +113,8 @@ class Lifecycle:
 
         def boot() -> GuestRecord:
             guest = self._quiet(guest_id, "start")
-            if guest.desired is Desired.RUNNING and guest.observed in (Observed.RUNNING, Observed.PAUSED):
-                raise Conflict(f"Cannot 'start' instance {guest_id} while it is in vm_state active")
+            if guest.desired is Desired.RUNNING and (guest.observed in _ACTIVE or guest.pause is Pause.ON_DISK):
+                raise _wrong_state(guest, "start")
             return self._boot(guest, "powering-on")
 
         return self._on_newest(guest_id, boot)
@@ -109,8 +124,8 @@ class Lifecycle:
 
         def end() -> GuestRecord:
             guest = self._quiet(guest_id, "stop")
-            if guest.desired is not Desired.RUNNING or guest.observed not in (Observed.RUNNING, Observed.PAUSED):
-                raise Conflict(f"Cannot 'stop' instance {guest_id} while it is in vm_state {_vm_state(guest)}")
+            if guest.desired is not Desired.RUNNING or guest.observed not in _ACTIVE or guest.pause is not Pause.NONE:
+                raise _wrong_state(guest, "stop")
             return self._want(guest, Desired.STOPPED, "powering-off")
 
         return self._on_newest(guest_id, end)
@@ -121,13 +136,63 @@ class Lifecycle:
         Raises `Conflict` when something is under way; as in Nova, a hard reboot may overtake one that is not.
         """
 
+        if hard:
+            self._edits.forget_reset(guest_id)
+
         def boot() -> GuestRecord:
             guest = self._quiet(guest_id, "reboot", unless=REBOOTING if hard else "")
-            if not hard and (guest.desired is not Desired.RUNNING or guest.observed is not Observed.RUNNING):
-                raise Conflict(f"Cannot 'reboot' instance {guest_id} while it is in vm_state {_vm_state(guest)}")
+            if not hard and not _runs(guest):
+                raise _wrong_state(guest, "reboot")
             return self._boot(guest, REBOOTING_HARD if hard else REBOOTING)
 
         return self._on_newest(guest_id, boot)
+
+    def pause(self, guest_id: GuestId) -> GuestRecord:
+        """Stop the vCPUs of a running guest, whose process stays. Raises `Conflict` when it does not run or something is under way."""
+        return self._pause(guest_id, "pause", Pause.IN_MEMORY)
+
+    def suspend(self, guest_id: GuestId) -> GuestRecord:
+        """Save the memory of a running guest to its host's disk, and end its process. Raises as `pause`."""
+        return self._pause(guest_id, "suspend", Pause.ON_DISK)
+
+    def unpause(self, guest_id: GuestId) -> GuestRecord:
+        """Let a paused guest go on. Raises `Conflict` when it is not paused or something is under way."""
+
+        def go_on() -> GuestRecord:
+            guest = self._quiet(guest_id, "unpause")
+            if guest.desired is not Desired.RUNNING or guest.observed is not Observed.PAUSED:
+                raise _wrong_state(guest, "unpause")
+            return self._want(guest, Desired.RUNNING, UNPAUSING)
+
+        return self._on_newest(guest_id, go_on)
+
+    def resume(self, guest_id: GuestId) -> GuestRecord:
+        """Let a suspended guest go on from its saved memory. Raises `Conflict` when it is not suspended or something is under way."""
+
+        def go_on() -> GuestRecord:
+            guest = self._quiet(guest_id, "resume")
+            if guest.pause is not Pause.ON_DISK or guest.observed in _ACTIVE:
+                raise _wrong_state(guest, "resume")
+            return self._want(guest, Desired.RUNNING, RESUMING, reboot=True)
+
+        return self._on_newest(guest_id, go_on)
+
+    def _pause(self, guest_id: GuestId, verb: str, pause: Pause) -> GuestRecord:
+        def end() -> GuestRecord:
+            guest = self._quiet(guest_id, verb)
+            if not _runs(guest):
+                raise _wrong_state(guest, verb)
+            self._refuse_early_agent(guest, verb)
+            return self._want(guest, Desired.RUNNING, PAUSING[pause], pause=pause)
+
+        return self._on_newest(guest_id, end)
+
+    def _refuse_early_agent(self, guest: GuestRecord, verb: str) -> None:
+        assert guest.host is not None
+        with self._database.read() as connection:
+            host = hosts.get(connection, guest.host)
+        if PROTOCOL_FACT not in dict(host.report.facts):
+            raise Conflict(f"Cannot '{verb}' instance {guest.id}: the agent of host {host.name} is of an earlier pinfold; upgrade it")
 
     def delete(self, guest_id: GuestId) -> None:
         """Delete a guest: at once if no host holds it, else when its agent has confirmed that it is gone.
@@ -153,21 +218,6 @@ class Lifecycle:
                 guests.fail(connection, guest.id, nowhere(guest, code, message, refusals))
         except Conflict as error:
             _log.info("guest %s is gone already: %s", guest.id, error)
-
-    def edit(self, guest_id: GuestId, *, name: str | None, description: str | None, disk_config: str | None) -> GuestRecord:
-        """Change what only users see of a guest; None leaves it unchanged."""
-        with self._database.write() as connection:
-            details = None
-            if disk_config is not None:
-                details = tuple(sorted({**dict(guests.hold(connection, guest_id).details), "disk_config": disk_config}.items()))
-            return guests.edit(connection, guest_id, name=name, description=description, details=details)
-
-    def change_metadata(self, guest_id: GuestId, change: Callable[[dict[str, str]], dict[str, str]]) -> Pairs:
-        """Store what `change` makes of a guest's metadata, and return it. Raises `LimitReached` when that is too much."""
-        with self._database.write() as connection:
-            after = change(dict(guests.hold(connection, guest_id).metadata))
-            refuse_too_much_metadata(after)
-            return guests.edit(connection, guest_id, metadata=tuple(sorted(after.items()))).metadata
 
     def displace(self, guest: GuestRecord, host_id: HostId, *, task: str, failed: FailedStart | None = None) -> GuestRecord | None:
         """Take the guest off that host and return it; None if another process did so first."""
@@ -223,9 +273,9 @@ class Lifecycle:
         self._providers.sync_or_later(guest.host)  # the claim no longer holds pCPUs that the pools lost
         return self.get(guest.id)
 
-    def _want(self, guest: GuestRecord, desired: Desired, task: str, *, reboot: bool = False) -> GuestRecord:
+    def _want(self, guest: GuestRecord, desired: Desired, task: str, *, reboot: bool = False, pause: Pause = Pause.NONE) -> GuestRecord:
         with self._database.write() as connection:
-            return guests.want(connection, guest.id, desired, task=task, reboot=reboot, revision=guest.revision)
+            return guests.want(connection, guest.id, desired, task=task, reboot=reboot, pause=pause, revision=guest.revision)
 
     def _quiet(self, guest_id: GuestId, verb: str, *, unless: str = "") -> GuestRecord:
         """The guest, if a host holds it and nothing is under way except a task in `unless`. Raises `Conflict`."""
@@ -247,14 +297,20 @@ class Lifecycle:
             _log.info("guest %s is gone already: %s", guest.id, error)
 
 
-def refuse_too_much_metadata(metadata: dict[str, str]) -> None:
-    """Raise `LimitReached` when a guest's metadata has too many entries."""
-    if len(metadata) > MOST_METADATA:
-        raise LimitReached(f"Maximum number of metadata items exceeds {MOST_METADATA}")
+def _runs(guest: GuestRecord) -> bool:
+    return not guest.reset and guest.desired is Desired.RUNNING and guest.observed is Observed.RUNNING and guest.pause is Pause.NONE
+
+
+def _wrong_state(guest: GuestRecord, verb: str) -> Conflict:
+    return Conflict(f"Cannot '{verb}' instance {guest.id} while it is in vm_state {_vm_state(guest)}")
 
 
 def _vm_state(guest: GuestRecord) -> str:
-    """Nova's word for a guest that cannot be asked to stop and with which nothing is under way."""
-    if guest.fault is not None:
+    """Nova's word for what a guest is doing when nothing is under way with it."""
+    if guest.reset or (guest.fault is not None and guest.observed is not Observed.RUNNING):
         return "error"
-    return "paused" if guest.observed is Observed.PAUSED else "stopped"
+    if guest.observed is Observed.PAUSED:
+        return "paused"
+    if guest.pause is Pause.ON_DISK:
+        return "suspended"
+    return "active" if guest.observed is Observed.RUNNING else "stopped"

@@ -17,10 +17,10 @@ from pinfold.core.identity import ClaimId, GuestId, HostId
 from pinfold.service.claims.release import Releaser
 from pinfold.service.claims.repin import Repinner
 from pinfold.service.guests.faults import failed_on, in_place
-from pinfold.service.guests.lifecycle import Lifecycle
+from pinfold.service.guests.lifecycle import UNPAUSING, Lifecycle
 from pinfold.store import claims, guest_configs, guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.records import ClaimRecord, Desired, FailedStart, GuestRecord, Observed
+from pinfold.store.records import ClaimRecord, Desired, FailedStart, GuestRecord, Observed, Pause
 
 _log = logging.getLogger(__name__)
 
@@ -93,6 +93,19 @@ class Reports:
         if heard:
             self._repinner.tend_or_later(host_id)
 
+    def not_paused(self, host_id: HostId, guest_id: GuestId, named: ClaimName, why: str) -> None:
+        """An agent reports that its guest of that claim could not be paused: it goes on running, and the log says why."""
+        try:
+            with self._database.write() as connection:
+                guest = guests.get(connection, guest_id)
+                claim = claims.live(connection, guest_id)
+                if claim is None or claim.host != host_id or not named.means(claim) or guest.pause is Pause.NONE:
+                    return
+                guests.want(connection, guest_id, guest.desired, task="", revision=guest.revision)
+            _log.warning("guest %s could not be paused: %s", guest_id, why)
+        except (Conflict, InvalidRequest) as error:
+            _log.info("host %s reported that guest %s was not paused, to no effect: %s", host_id, guest_id, error)
+
     def absent(self, host_id: HostId, guest_id: GuestId, named: ClaimName, failure: str = "") -> None:
         """An agent confirms that neither domain nor process of a guest remains, for that claim.
 
@@ -152,7 +165,8 @@ def _done(guest: GuestRecord, observed: Observed, booted: int | None) -> bool:
     """Whether the guest's task is over, now that its agent has seen this state."""
     if guest.desired is Desired.STOPPED:
         return observed in (Observed.STOPPED, Observed.CRASHED, Observed.ABSENT)
-    if guest.desired is Desired.RUNNING:
-        last = guest.booted if booted is None else booted
-        return last >= guest.boots
-    return False
+    if guest.desired is not Desired.RUNNING or (guest.booted if booted is None else booted) < guest.boots:
+        return False
+    if guest.pause is not Pause.NONE:
+        return observed is not Observed.RUNNING and (guest.pause is Pause.IN_MEMORY or observed is not Observed.PAUSED)
+    return guest.task != UNPAUSING or observed is not Observed.PAUSED

@@ -1,47 +1,103 @@
-"""Actions on a server: start, stop, reboot. `unsupported_actions` has Nova's other ones."""
+"""Actions on a server: start, stop, reboot, pause, suspend, lock, reset. `unsupported_actions` has Nova's other ones."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Body, Response
+from fastapi import APIRouter, Body, Request, Response
 
+from pinfold.api.accounts import Role
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT
-from pinfold.api.compute.servers.single import server
+from pinfold.api.compute.servers.single import server, unlocked
 from pinfold.api.compute.servers.unsupported_actions import UNSUPPORTED_ACTIONS
-from pinfold.api.dependencies import Services
+from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
+from pinfold.api.microversion import Microversion
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.identity import GuestId
+from pinfold.service.guests.lifecycle import Lifecycle
 
 router = APIRouter(prefix=ROOT, tags=["servers"])
 
 _OneAction = Annotated[dict[str, Any], Body(min_length=1, max_length=1)]
+_LOCK_REASON: Final = Microversion(2, 73)
+_MOST_REASON: Final = 255
+
+_PLAIN: Final[dict[str, Callable[[Lifecycle, GuestId], object]]] = {
+    "os-start": Lifecycle.start,
+    "os-stop": Lifecycle.stop,
+    "pause": Lifecycle.pause,
+    "unpause": Lifecycle.unpause,
+    "suspend": Lifecycle.suspend,
+    "resume": Lifecycle.resume,
+    "forceDelete": Lifecycle.delete,
+}
+"""The actions without an argument."""
 
 
 @router.post("/servers/{server_id}/action", status_code=202, response_class=Response, responses={501: {}})
-def act(
-    server_id: GuestId, body: Annotated[dict[str, Any], Body(min_length=1, max_length=1)], services: Services, version: Version
-) -> Response:
-    """Start, stop or reboot a server; 409 when its state or something under way forbids it.
+def act(server_id: GuestId, body: _OneAction, request: Request, services: Services, version: Version) -> Response:
+    """Start, stop, reboot, pause, unpause, suspend, resume, lock, unlock, reset or delete a server; 409 when its state or something under
+    way forbids it.
 
     If the host's pools no longer have a stopped server's place, it starts in another place there; 409 with the reasons if there is none.
     """
     action, argument = next(iter(body.items()))
-    server(services, server_id)
+    lifecycle = services.fleet.guests
+    if action in _PLAIN:
+        unlocked(services, request, server_id)
+        _PLAIN[action](lifecycle, server_id)
+        return Response(status_code=202)
     match action:
-        case "os-start":
-            services.fleet.guests.start(server_id)
-        case "os-stop":
-            services.fleet.guests.stop(server_id)
         case "reboot":
-            kind = argument.get("type") if isinstance(argument, dict) else None
-            if not isinstance(kind, str) or kind.upper() not in ("SOFT", "HARD") or len(argument) != 1:
-                raise InvalidRequest("reboot takes a type, SOFT or HARD", key="type")
-            services.fleet.guests.reboot(server_id, hard=kind.upper() == "HARD")
-        case _ if action in UNSUPPORTED_ACTIONS:
-            raise UNSUPPORTED_ACTIONS[action].refuse(version)
+            unlocked(services, request, server_id)
+            lifecycle.reboot(server_id, hard=_is_hard(argument))
+        case "lock":
+            server(services, server_id)
+            by = "admin" if request.state.account.role is Role.ADMIN else "owner"
+            services.fleet.edits.lock(server_id, by=by, reason=_reason(argument, version))
+        case "unlock":
+            _unlock(services, request, server_id)
+        case "os-resetState":
+            server(services, server_id)
+            services.fleet.edits.reset(server_id, error=_is_error(argument))
         case _:
+            server(services, server_id)
+            if action in UNSUPPORTED_ACTIONS:
+                raise UNSUPPORTED_ACTIONS[action].refuse(version)
             raise ApiError(400, f"There is no such action: {action[:64]}")
     return Response(status_code=202)
+
+
+def _is_hard(argument: object) -> bool:
+    kind = argument.get("type") if isinstance(argument, dict) and len(argument) == 1 else None
+    if not isinstance(kind, str) or kind.upper() not in ("SOFT", "HARD"):
+        raise InvalidRequest("reboot takes a type, SOFT or HARD", key="type")
+    return kind.upper() == "HARD"
+
+
+def _is_error(argument: object) -> bool:
+    state = argument.get("state") if isinstance(argument, dict) and len(argument) == 1 else None
+    if state not in ("active", "error"):
+        raise InvalidRequest("os-resetState takes a state, active or error", key="state")
+    return bool(state == "error")
+
+
+def _reason(argument: object, version: Microversion) -> str | None:
+    if argument is None:
+        return None
+    if version < _LOCK_REASON:
+        raise InvalidRequest("locked_reason is accepted from microversion 2.73 on", key="locked_reason")
+    reason = argument.get("locked_reason") if isinstance(argument, dict) and len(argument) == 1 else None
+    if not isinstance(reason, str) or not 0 < len(reason) <= _MOST_REASON:
+        raise InvalidRequest(f"lock takes a locked_reason of 1 to {_MOST_REASON} characters, or null", key="locked_reason")
+    return reason
+
+
+def _unlock(services: ApiServices, request: Request, server_id: GuestId) -> None:
+    """Unlock a server. What an admin has locked, only an admin unlocks."""
+    if ("locked", "admin") in server(services, server_id).details:
+        unlocked(services, request, server_id)
+    services.fleet.edits.unlock(server_id)

@@ -28,7 +28,7 @@ from pinfold.core.identity import GuestId
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
 from pinfold.core.request.promises import refuse_unkept
-from pinfold.service.guests.lifecycle import refuse_too_much_metadata
+from pinfold.service.guests.edits import refuse_too_much_metadata
 from pinfold.store import flavors, hosts
 from pinfold.store.records import CONFIG_DRIVE, FlavorRecord, NewGuest, Pairs
 

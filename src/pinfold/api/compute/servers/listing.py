@@ -59,6 +59,7 @@ _SORTS: Final[dict[str, Callable[[GuestRecord], Any]]] = {
     "memory_mb": lambda guest: (guest.flavor.memory_mib, guest.id),
     "vcpus": lambda guest: (guest.flavor.vcpus, guest.id),
     "root_gb": lambda guest: (guest.flavor.disk_gib, guest.id),
+    "locked": lambda guest: (guest.locked, guest.id),
     "task_state": lambda guest: (guest.task, guest.id),
 }
 Instant = Annotated[AwareDatetime | NaiveDatetime, Field(examples=["2026-01-31T12:00:00Z"])]
@@ -197,8 +198,8 @@ def _in_database(asked: ServerQuery, places: dict[str, Place]) -> GuestFilter | 
     host = asked.host or asked.node or asked.hypervisor_hostname
     if host and host not in named:
         return None
-    if asked.ip or asked.ip6 or _is_true(asked.locked):
-        return None  # pinfold knows no guest's address or lock
+    if asked.ip or asked.ip6:
+        return None  # pinfold knows no guest's address
     return GuestFilter(
         name=None if asked.name is None else name_matches(asked.name),
         host=named[host] if host else None,
@@ -243,6 +244,7 @@ def _keeps(asked: ServerQuery, places: dict[str, Place]) -> Callable[[GuestRecor
             and (not states or words.vm_state in states)
             and (asked.description is None or asked.description in guest.description)
             and (asked.config_drive is None or _is_true(asked.config_drive) == guest.config_drive)
+            and (asked.locked is None or _is_true(asked.locked) == guest.locked)
             and (before is None or guest.updated <= before)
             and _tagged(_words(details.get("tags")), tags, any_of, not_all, not_any)
         )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from pinfold.api.compute.links import ROOT
 from pinfold.api.compute.servers.bodies import OneMetadatum, ServerMetadata
 from pinfold.api.compute.servers.schemas import MetadataShown, MetadatumShown
-from pinfold.api.compute.servers.single import server
+from pinfold.api.compute.servers.single import server, unlocked
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.core.errors import InvalidRequest, not_found
 from pinfold.core.identity import GuestId
@@ -25,15 +25,15 @@ def show_metadata(server_id: GuestId, services: Services) -> MetadataShown:
 
 
 @router.put("/servers/{server_id}/metadata")
-def replace_metadata(server_id: GuestId, body: ServerMetadata, services: Services) -> MetadataShown:
+def replace_metadata(server_id: GuestId, body: ServerMetadata, request: Request, services: Services) -> MetadataShown:
     """Replace a server's metadata."""
-    return {"metadata": dict(_store_metadata(services, server_id, lambda _: body.metadata))}
+    return {"metadata": dict(_store_metadata(services, request, server_id, lambda _: body.metadata))}
 
 
 @router.post("/servers/{server_id}/metadata")
-def add_metadata(server_id: GuestId, body: ServerMetadata, services: Services) -> MetadataShown:
+def add_metadata(server_id: GuestId, body: ServerMetadata, request: Request, services: Services) -> MetadataShown:
     """Add to a server's metadata."""
-    return {"metadata": dict(_store_metadata(services, server_id, lambda before: before | body.metadata))}
+    return {"metadata": dict(_store_metadata(services, request, server_id, lambda before: before | body.metadata))}
 
 
 @router.get("/servers/{server_id}/metadata/{key}")
@@ -46,23 +46,25 @@ def show_metadatum(server_id: GuestId, key: str, services: Services) -> Metadatu
 
 
 @router.put("/servers/{server_id}/metadata/{key}")
-def set_metadatum(server_id: GuestId, key: str, body: OneMetadatum, services: Services) -> MetadatumShown:
+def set_metadatum(server_id: GuestId, key: str, body: OneMetadatum, request: Request, services: Services) -> MetadatumShown:
     """Set one entry of a server's metadata; the body names the same key."""
     if key not in body.meta:
         raise InvalidRequest("Request body and URI mismatch", key=key)
-    _store_metadata(services, server_id, lambda before: before | body.meta)
+    _store_metadata(services, request, server_id, lambda before: before | body.meta)
     return {"meta": body.meta}
 
 
 @router.delete("/servers/{server_id}/metadata/{key}", status_code=204, response_class=Response)
-def delete_metadatum(server_id: GuestId, key: str, services: Services) -> Response:
+def delete_metadatum(server_id: GuestId, key: str, request: Request, services: Services) -> Response:
     """Remove one entry of a server's metadata."""
     if key not in dict(server(services, server_id).metadata):
         raise not_found("Metadata item", key)
-    _store_metadata(services, server_id, lambda before: {name: value for name, value in before.items() if name != key})
+    _store_metadata(services, request, server_id, lambda before: {name: value for name, value in before.items() if name != key})
     return Response(status_code=204)
 
 
-def _store_metadata(services: ApiServices, server_id: GuestId, change: Callable[[dict[str, str]], dict[str, str]]) -> Pairs:
-    server(services, server_id)
-    return services.fleet.guests.change_metadata(server_id, change)
+def _store_metadata(
+    services: ApiServices, request: Request, server_id: GuestId, change: Callable[[dict[str, str]], dict[str, str]]
+) -> Pairs:
+    unlocked(services, request, server_id)
+    return services.fleet.edits.change_metadata(server_id, change)

@@ -7,6 +7,7 @@ from typing import Final
 import sqlalchemy as sa
 from fastapi import APIRouter, Request, Response
 
+from pinfold.api.accounts import Role
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT
 from pinfold.api.compute.servers.bodies import UpdateServer
@@ -16,7 +17,7 @@ from pinfold.api.compute.zones import DEFAULT_ZONE
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.microversion import Microversion
-from pinfold.core.errors import InvalidRequest, not_found
+from pinfold.core.errors import Conflict, InvalidRequest, not_found
 from pinfold.core.identity import GuestId
 from pinfold.core.networks import Port
 from pinfold.service.aggregates import zones
@@ -50,15 +51,15 @@ def update_server(server_id: GuestId, body: UpdateServer, request: Request, serv
         if value not in (None, ""):
             raise ApiError(501, f"{key} cannot be set: pinfold knows no addresses of its guests.")
     server(services, server_id)
-    guest = services.fleet.guests.edit(server_id, name=asked.name, description=asked.description, disk_config=asked.disk_config)
+    guest = services.fleet.edits.edit(server_id, name=asked.name, description=asked.description, disk_config=asked.disk_config)
     with services.database.read() as connection:
         return {"server": full(request, guest, _place(connection, guest), version, Form.CHANGED, _ports(connection, guest))}
 
 
 @router.delete("/servers/{server_id}", status_code=204, response_class=Response)
-def delete_server(server_id: GuestId, services: Services) -> Response:
+def delete_server(server_id: GuestId, request: Request, services: Services) -> Response:
     """Delete a server. It is gone when its agent has confirmed that nothing of it remains."""
-    server(services, server_id)
+    unlocked(services, request, server_id)
     services.fleet.guests.delete(server_id)
     return Response(status_code=204)
 
@@ -77,6 +78,16 @@ def server(services: ApiServices, server_id: GuestId) -> GuestRecord:
     """The guest of that id. Raises `ApiError` 404 when there is none, or it is deleted."""
     with services.database.read() as connection:
         return _get(connection, server_id)
+
+
+def unlocked(services: ApiServices, request: Request, server_id: GuestId) -> GuestRecord:
+    """The guest of that id, which the account may change. Raises `ApiError` 404 when there is none, 409 when it is locked for others than
+    admins.
+    """
+    guest, account = server(services, server_id), request.state.account
+    if guest.locked and account.role is not Role.ADMIN:
+        raise Conflict(f"Instance {server_id} is locked")
+    return guest
 
 
 def _get(connection: sa.Connection, server_id: GuestId) -> GuestRecord:

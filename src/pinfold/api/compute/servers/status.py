@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from pinfold.service.guests.lifecycle import REBOOTING, REBOOTING_HARD
-from pinfold.store.records import Desired, GuestRecord, Observed
+from pinfold.service.guests.lifecycle import REBOOTING, REBOOTING_HARD, RESUMING
+from pinfold.store.records import Desired, GuestRecord, Observed, Pause
 
 _REBOOTS: Final = {REBOOTING: "REBOOT", REBOOTING_HARD: "HARD_REBOOT"}
 """The status of a running guest during a reboot, by its task. Tasks have Nova's names."""
@@ -28,7 +28,7 @@ _POWER: Final = {Observed.RUNNING: 1, Observed.PAUSED: 3, Observed.STOPPED: 4, O
 def server_status(guest: GuestRecord, *, host_up: bool) -> ServerStatus:
     """The states of a guest; `host_up` says whether its host sends heartbeats.
 
-    1. Deleted, then in error, regardless of anything else.
+    1. Deleted, then in error (its fault, or by an admin's word), regardless of anything else.
     2. UNKNOWN on a silent host: the guest may run or not.
     3. BUILD before the first report and during the first boot. Then the state that the agent saw, with the task under way.
     """
@@ -36,6 +36,8 @@ def server_status(guest: GuestRecord, *, host_up: bool) -> ServerStatus:
     task = guest.task or None
     if guest.deleted is not None:
         return ServerStatus(status="DELETED", vm_state="deleted", task_state=None, power_state=0)
+    if guest.reset:
+        return ServerStatus(status="ERROR", vm_state="error", task_state=task, power_state=power)
     if guest.fault is not None and not (guest.host and guest.observed is Observed.RUNNING):
         return ServerStatus(status="ERROR", vm_state="error", task_state=task, power_state=power)
     if guest.host is not None and not host_up:
@@ -44,6 +46,10 @@ def server_status(guest: GuestRecord, *, host_up: bool) -> ServerStatus:
         return ServerStatus(status="BUILD", vm_state="building", task_state=task, power_state=power)
     if guest.observed is Observed.RUNNING:
         return ServerStatus(status=_REBOOTS.get(guest.task, "ACTIVE"), vm_state="active", task_state=task, power_state=power)
+    if guest.observed is Observed.PAUSED and guest.pause is Pause.ON_DISK:  # its memory is being saved
+        return ServerStatus(status="ACTIVE", vm_state="active", task_state=task, power_state=power)
     if guest.observed is Observed.PAUSED:
         return ServerStatus(status="PAUSED", vm_state="paused", task_state=task, power_state=power)
+    if guest.pause is Pause.ON_DISK or guest.task == RESUMING:
+        return ServerStatus(status="SUSPENDED", vm_state="suspended", task_state=task, power_state=power or 4)
     return ServerStatus(status="SHUTOFF", vm_state="stopped", task_state=task, power_state=power or 4)

@@ -13,7 +13,6 @@ _SHELVES: Final = "pinfold shelves no servers: stop the server, which keeps its 
 _RESCUES: Final = "pinfold has no rescue mode: stop the server, and open its disk on its host with `guestmount`."
 _COPIES: Final = "pinfold makes no images from servers: build the image elsewhere, and put its file into the directory of images."
 _CONSOLES: Final = "pinfold serves no consoles: run `virsh console` on the server's host."
-_PAUSES: Final = "pinfold pauses and suspends no servers: stop the server, which keeps its disk and its pCPUs."
 
 _ACTIONS: Final = {
     "addFixedIp": (_NETWORKS, "..2.43"),
@@ -44,14 +43,6 @@ _ACTIONS: Final = {
     "shelve": (_SHELVES, ""),
     "shelveOffload": (_SHELVES, ""),
     "unshelve": (_SHELVES, ""),
-    "pause": (_PAUSES, ""),
-    "unpause": (_PAUSES, ""),
-    "suspend": (_PAUSES, ""),
-    "resume": (_PAUSES, ""),
-    "lock": ("pinfold locks no servers: only administrators can change them.", ""),
-    "unlock": ("pinfold locks no servers: only administrators can change them.", ""),
-    "os-resetState": ("pinfold shows what the agent of the server's host sees, which nobody can set.", ""),
-    "forceDelete": ("pinfold has no soft delete: delete the server.", ""),
     "restore": ("pinfold has no soft delete, so nothing of a deleted server remains: create it anew.", ""),
     "trigger_crash_dump": ("pinfold sends no interrupts to guests: run `virsh inject-nmi` on the server's host.", "2.17.."),
 }

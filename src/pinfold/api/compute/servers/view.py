@@ -26,7 +26,7 @@ from pinfold.api.microversion import Microversion
 from pinfold.core.fit.model import Fit
 from pinfold.core.networks import Port
 from pinfold.core.request.model import GuestRequest
-from pinfold.store.records import ClaimRecord, GuestRecord, HostRecord
+from pinfold.store.records import LOCKED_REASON, ClaimRecord, GuestRecord, HostRecord
 
 _CHANGED_IN_FULL: Final = Microversion(2, 75)
 
@@ -176,12 +176,12 @@ def _host_status(place: Place | None) -> str:
 def _later(guest: GuestRecord, version: Microversion, details: dict[str, str], form: Form) -> dict[str, Any]:
     """The keys that microversions after 2.1 add to every form, each with the version that added it."""
     added: tuple[tuple[int, dict[str, Any]], ...] = (
-        (9, {"locked": False}),
+        (9, {"locked": guest.locked}),
         (19, {"description": guest.description or None}),
         (26, {"tags": [tag for tag in details.get("tags", "").split(",") if tag]}),
         (63, {"trusted_image_certificates": None}),
         (71, {} if form is Form.LISTED else {"server_groups": []}),
-        (73, {"locked_reason": None}),
+        (73, {"locked_reason": details.get(LOCKED_REASON)}),
         (96, {"pinned_availability_zone": details.get("zone") or None}),
     )
     keys: dict[str, Any] = {}

@@ -1,0 +1,81 @@
+"""`Edits`: change what the service alone keeps of guests: name, metadata, tags, locks, and the state that an admin sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from pinfold.core.errors import LimitReached
+from pinfold.core.identity import GuestId
+from pinfold.store import guests
+from pinfold.store.database import Database
+from pinfold.store.records import LOCKED, LOCKED_REASON, RESET, GuestRecord, Pairs, Pause
+
+MOST_METADATA: Final = 128
+PAUSING: Final = {Pause.IN_MEMORY: "pausing", Pause.ON_DISK: "suspending"}
+"""The task of a guest that is being paused."""
+
+
+class Edits:
+    """Changes that no agent has to hear of. Safe to share between threads and processes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def edit(self, guest_id: GuestId, *, name: str | None, description: str | None, disk_config: str | None) -> GuestRecord:
+        """Change what only users see of a guest; None leaves it unchanged."""
+        with self._database.write() as connection:
+            details = None if disk_config is None else _changed(guests.hold(connection, guest_id), {"disk_config": disk_config})
+            return guests.edit(connection, guest_id, name=name, description=description, details=details)
+
+    def change_details(self, guest_id: GuestId, changes: Mapping[str, str | None]) -> GuestRecord:
+        """Change details of a guest, which only the API reads; None removes one."""
+        with self._database.write() as connection:
+            return guests.edit(connection, guest_id, details=_changed(guests.hold(connection, guest_id), changes))
+
+    def lock(self, guest_id: GuestId, *, by: str, reason: str | None) -> None:
+        """Lock a guest against changes, by an `admin` or its `owner`."""
+        self.change_details(guest_id, {LOCKED: by, LOCKED_REASON: reason})
+
+    def unlock(self, guest_id: GuestId) -> None:
+        """Unlock a guest."""
+        self.change_details(guest_id, {LOCKED: None, LOCKED_REASON: None})
+
+    def reset(self, guest_id: GuestId, *, error: bool) -> None:
+        """Show the guest in `error` until it is reset again or rebooted hard; or show what its agent sees, clear its fault, and end its
+        task, which may have been lost.
+        """
+        with self._database.write() as connection:
+            guest = guests.get(connection, guest_id)
+            if not error and guest.task in PAUSING.values():
+                guests.want(connection, guest_id, guest.desired, task="")  # before the guest's row is held: it locks the host's first
+            guest = guests.hold(connection, guest_id)
+            if error:
+                guests.edit(connection, guest_id, details=_changed(guest, {RESET: "error"}))
+            else:
+                guests.reset(connection, guest_id, _changed(guest, {RESET: None}))
+
+    def change_metadata(self, guest_id: GuestId, change: Callable[[dict[str, str]], dict[str, str]]) -> Pairs:
+        """Store what `change` makes of a guest's metadata, and return it. Raises `LimitReached` when that is too much."""
+        with self._database.write() as connection:
+            after = change(dict(guests.hold(connection, guest_id).metadata))
+            refuse_too_much_metadata(after)
+            return guests.edit(connection, guest_id, metadata=tuple(sorted(after.items()))).metadata
+
+    def forget_reset(self, guest_id: GuestId) -> None:
+        """Show a guest that an admin has set to `error` as its agent sees it."""
+        with self._database.read() as connection:
+            reset = guests.get(connection, guest_id).reset
+        if reset:
+            self.change_details(guest_id, {RESET: None})
+
+
+def refuse_too_much_metadata(metadata: dict[str, str]) -> None:
+    """Raise `LimitReached` when a guest's metadata has too many entries."""
+    if len(metadata) > MOST_METADATA:
+        raise LimitReached(f"Maximum number of metadata items exceeds {MOST_METADATA}")
+
+
+def _changed(guest: GuestRecord, changes: Mapping[str, str | None]) -> Pairs:
+    details: dict[str, str | None] = {**dict(guest.details), **changes}
+    return tuple(sorted((key, value) for key, value in details.items() if value is not None))
