@@ -177,9 +177,9 @@ def _older_options(value: Any) -> Any:
 
 
 def _no_drift(value: Any) -> Any:
-    """The answer without the drift of listed hosts."""
+    """The answer without the drift and the networks of listed hosts."""
     if isinstance(value, dict) and value.keys() >= {"disabled_reason", "cells"}:
-        value = {key: one for key, one in value.items() if key != "drift"}
+        value = {key: one for key, one in value.items() if key not in ("drift", "networks")}
     return inside(value, _no_drift)
 
 
@@ -367,7 +367,7 @@ DIFFERENCES: tuple[Difference, ...] = (
         undo=_older_options,
     ),
     *(
-        Difference(family=family, cases=cases, reason="a host in a listing has its drift", undo=_no_drift)
+        Difference(family=family, cases=cases, reason="a host in a listing has its drift and its networks", undo=_no_drift)
         for family, cases in (("story", "*"), ("service-documents", "*host*"))
     ),
     Difference(family="documents", reason=_FORMS, undo=recorded_documents.undone),

@@ -6,6 +6,7 @@ import threading
 import uuid
 
 import pytest
+import sqlalchemy as sa
 from msgspec.structs import replace
 from tests.build.hosts import report
 from tests.build.requests import floating
@@ -95,3 +96,7 @@ def test_hosts_with_the_same_networks_are_one_offer(database: Database) -> None:
         add_host(database, name, replace(report(), networks=networks))
     with database.read() as connection:
         assert ports.offers(connection) == (((lan,), "c1", 2), ((lan, out), "c2", 1))
+    with database.write() as connection:
+        connection.execute(sa.text("UPDATE host SET networks = 'damaged' WHERE name = 'c2'"))
+    with database.read() as connection:
+        assert ports.offers(connection) == (((lan,), "c1", 2), ((), "c2", 1))

@@ -67,7 +67,7 @@ def hello_of(agent: Agent, fact: str) -> dict[str, Any]:
 
 
 def every_answer(fleet: Fleet) -> dict[str, httpx.Response]:
-    """What every route answers that only asks; none of them with 5xx, and each as text in UTF-8."""
+    """What every route answers that only asks; none of them with 5xx but those that are not offered, and each as text in UTF-8."""
     server = server_of(fleet)
     named = {
         "{flavor_id}": "one",
@@ -100,7 +100,7 @@ def every_answer(fleet: Fleet) -> dict[str, httpx.Response]:
     ):
         answers[path] = fleet.ask("GET", path)
     for path, answer in answers.items():
-        assert answer.status_code < 500, f"{path}: {answer.text}"
+        assert answer.status_code < 500 or (answer.status_code == 501 and "{rest:path}" in path), f"{path}: {answer.text}"
         if "json" in answer.headers.get("content-type", ""):
             answer.content.decode("utf-8")
             json.loads(answer.content)

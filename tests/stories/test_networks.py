@@ -147,6 +147,12 @@ def test_the_network_api_shows_networks_subnets_and_filters(fleet: Fleet) -> Non
     assert (out["name"], out["mtu"], out["subnets"]) == ("out", 1500, [])
     assert shown(fleet, "/networks?name=lan&shared=True&fields=id")["networks"] == [lan]
     assert shown(fleet, "/networks?name=wan")["networks"] == []
+    assert shown(fleet, "/networks?limit=1")["networks"] == [lan]
+    assert shown(fleet, f"/networks?limit=1&marker={lan['id']}")["networks"] == [out]
+    assert "limit is 'x'; a whole number is allowed" in fleet.call("GET", "/network/v2.0/networks?limit=x", status=400).text
+    assert "marker [x] not found" in fleet.call("GET", "/network/v2.0/networks?marker=x", status=400).text
+    listed = {one["name"]: one["networks"] for one in fleet.http.get("/v1/hosts").json()["hosts"]}
+    assert [network["source"] for network in listed["c1"]] == ["br0", ""]
     assert shown(fleet, f"/networks/{lan['id']}")["network"] == lan
     shown(fleet, "/networks/lan", status=404)
     (subnet,) = shown(fleet, f"/subnets?network_id={lan['id']}")["subnets"]

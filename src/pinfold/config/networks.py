@@ -75,7 +75,7 @@ HELP: Final[Mapping[str, str]] = {
     "mtu": "The largest packet. Where it is left out, the guest's interface has the bridge's or the device's. Guests learn it from their "
     "config drive; for `bridge`, `ovs` and `libvirt` the host's side of the interface gets it too.",
     "vlan": "The tag of the guests' packets, for kind `ovs` alone. For a Linux bridge, make a bridge for each VLAN.",
-    "cell": "The host cell of the physical interface. It is shown to operators; placement does not use it.",
+    "cell": "The host cell of the physical interface. `pinfold host list --json` shows it; placement does not use it.",
     "subnet": "The subnet of the addresses that the service gives to guests. Without it, guests ask a DHCP server. Goes with `range`.",
     "range": "The addresses that the service gives to guests, from the first to the last. No DHCP server may give out these. Goes with "
     "`subnet`, and is the same on all hosts that offer the network.",

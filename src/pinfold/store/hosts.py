@@ -364,9 +364,9 @@ def _limits(text: str) -> Limits:
 
 
 @lru_cache(maxsize=256)
-def read_networks(text: str) -> HostNetworks:
-    """What the column `host.networks` holds. Raises `InvalidRequest`."""
-    return _read_networks(text, "host.networks") if text else ()
+def read_networks(text: str, where: str = "host.networks") -> HostNetworks:
+    """What the column `host.networks` holds. Raises `InvalidRequest` that names `where`."""
+    return _read_networks(text, where) if text else ()
 
 
 @lru_cache(maxsize=256)

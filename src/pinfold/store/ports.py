@@ -21,6 +21,7 @@ from pinfold.store.database import EpochNow
 from pinfold.store.hosts import read_networks
 from pinfold.store.records import Observed, WantedPort
 from pinfold.store.schema import guest, host, port
+from pinfold.store.unreadable import read_or
 
 _read_static = decoder(StaticRange)
 
@@ -84,7 +85,8 @@ def forget(connection: sa.Connection, guest_id: GuestId) -> None:
 def offers(connection: sa.Connection) -> tuple[Offer, ...]:
     """What networks the hosts offer, by the name of the first host that offers them."""
     query = sa.select(host.c.networks, sa.func.min(host.c.name), sa.func.count()).where(host.c.networks != "").group_by(host.c.networks)
-    return tuple(sorted((Offer(read_networks(row[0]), row[1], row[2]) for row in connection.execute(query)), key=lambda offer: offer.host))
+    found = (Offer(read_or(read_networks, row[0], f"networks of host {row[1]}", ()), row[1], row[2]) for row in connection.execute(query))
+    return tuple(sorted(found, key=lambda offer: offer.host))
 
 
 def _create(connection: sa.Connection, guest_id: GuestId, place: int, wanted: WantedPort) -> Port:

@@ -7,7 +7,7 @@ from typing import Annotated, Final, TypeVar
 
 from fastapi import APIRouter, Path, Request
 
-from pinfold.api.compute.links import base
+from pinfold.api.compute.links import after_marker, base, sized
 from pinfold.api.dependencies import Services
 from pinfold.api.errors import ApiError
 from pinfold.api.network import views
@@ -26,7 +26,7 @@ from pinfold.api.network.schemas import (
     SubnetAnswer,
     SubnetList,
 )
-from pinfold.core.errors import not_found
+from pinfold.core.errors import InvalidRequest, not_found
 
 router = APIRouter(prefix="/network", tags=["networks"])
 
@@ -161,9 +161,18 @@ def refuse_others(rest: str, request: Request) -> None:
 
 
 def _kept(request: Request, shown: Sequence[Shown]) -> list[Shown]:
-    """Those that match every filter of the query. One that names no key keeps all, as in Neutron."""
-    filters = [(key, set(request.query_params.getlist(key))) for key in request.query_params if key not in _NO_FILTERS]
-    return [one for one in shown if all(key not in one or _is_one_of(one[key], values) for key, values in filters)]
+    """The page of those that match every filter of the query. A filter that names no key keeps all, as in Neutron.
+
+    Raises `InvalidRequest` for a `limit` that is no number, and for a `marker` that matches nothing.
+    """
+    query = request.query_params
+    filters = [(key, set(query.getlist(key))) for key in query if key not in _NO_FILTERS]
+    found = [one for one in shown if all(key not in one or _is_one_of(one[key], values) for key, values in filters)]
+    limit = query.get("limit", "")
+    if limit and not (limit.isascii() and limit.isdigit()):
+        raise InvalidRequest(f"limit is {limit[:64]!r}; a whole number is allowed", key="limit")
+    rest = after_marker(found, [str(one["id"]) for one in found], query.get("marker"))
+    return list(sized(rest, int(limit[:9]) if limit else None))
 
 
 def _is_one_of(value: object, texts: set[str]) -> bool:

@@ -145,6 +145,7 @@ def _listed(host: HostRecord, drift: Mapping[HostId, int]) -> HostView:
             pools=host.report.pools,
             cells=len(host.report.topology.cells),
             drift=drift.get(host.id),
+            networks=host.report.networks,
         )
     )
     return listed

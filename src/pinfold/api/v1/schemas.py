@@ -12,11 +12,14 @@ from pinfold.core import host_map
 from pinfold.core.drift import FindingCode, Severity
 from pinfold.core.drift.written import WrittenFinding
 from pinfold.core.identity import HostId
+from pinfold.core.networks import HostNetwork
 from pinfold.core.pools import Pools
 
 
 class ListedHost(Struct, frozen=True, kw_only=True):
-    """A host in a listing. `drift` is how many findings of its last audit break a promise, None if its agent has reported none."""
+    """A host in a listing. `drift` is how many findings of its last audit break a promise, None if its agent has reported none. `networks`
+    are what its networks file names.
+    """
 
     id: HostId
     name: str
@@ -28,6 +31,7 @@ class ListedHost(Struct, frozen=True, kw_only=True):
     pools: Pools
     cells: int
     drift: int | None
+    networks: tuple[HostNetwork, ...]
 
 
 HostView = Annotated[dict[str, Any], written_as(ListedHost)]
