@@ -14,6 +14,7 @@ from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Driver, HostGuest, Observation
 from pinfold.host.audit import Audit, audit_of
 from pinfold.host.map import map_of
+from pinfold.host.memory import SeldomMemory
 from pinfold.host.survey import Survey, survey
 from pinfold.host.verify import Verdict, compared, record_of
 
@@ -37,6 +38,7 @@ class Readings:
         self._fresh: dict[GuestId, tuple[HostGuest, Observation]] = {}
         self._compared: dict[GuestId, _Compared] = {}
         self._audited: tuple[Audit, HostMap] | None = None
+        self._memory = SeldomMemory()
 
     @property
     def audited(self) -> Audit | None:
@@ -73,7 +75,7 @@ class Readings:
             return observation if observation is not None and of is guest else self._driver.observe(guest)
 
         last, drawn = self._audited or (None, None)
-        found = audit_of(self._driver, self._settings, seen, unreadable, last, observe=observe)
+        found = audit_of(self._driver, self._settings, seen, unreadable, last, observe=observe, memory=self._memory)
         if drawn is None or last is None or found.seen is not last.seen:
             drawn = map_of(found.seen)
         self._audited = found, drawn

@@ -37,9 +37,9 @@ from pinfold.drivers.port import Driver, HostGuest, Observation, Record
 from pinfold.host import nova
 from pinfold.host.claims import owners, reading_of, subject_of
 from pinfold.host.foreign_processes import default_set, foreign_processes
+from pinfold.host.memory import SeldomMemory
 from pinfold.host.survey import Survey, own_pins, survey
 from pinfold.host.verify import Verdict, compared, with_commands
-from pinfold.linux import numa
 
 _ON_THE_HOST = "run the audit on the host itself; from afar there is no word on single threads"
 
@@ -81,18 +81,22 @@ def audit_of(
     before: Audit | None = None,
     *,
     observe: Callable[[HostGuest], Observation] | None = None,
+    memory: SeldomMemory | None = None,
 ) -> Audit:
     """Audit the host of a survey. If a guest cannot be read, raises `Unavailable`, or calls `unreadable` and leaves the guest out.
 
     `before` is an earlier audit by the same settings. All threads and processes are read again. What was concluded from the same evidence
     is taken from that audit, and if nothing has changed, it is returned itself. `observe` reads a running guest in place of the driver's.
+    `memory` reads where guests' memory lies; without it, that is read now.
     """
     last = before if before is not None and before.seen is seen else None
     known = {} if last is None else {verdict.guest.id: verdict for verdict in last.guests}
     guests: list[Verdict] = []
+    if memory is not None:
+        memory.forget_others(seen.guests)
     for guest in seen.guests:
         try:
-            guests.append(judge(driver, settings, seen, guest, known.get(guest.id), observe))
+            guests.append(judge(driver, settings, seen, guest, known.get(guest.id), observe, memory))
         except PinfoldError as error:
             if unreadable is None:
                 raise
@@ -114,10 +118,11 @@ def judge(
     guest: HostGuest,
     before: Verdict | None = None,
     observe: Callable[[HostGuest], Observation] | None = None,
+    memory: SeldomMemory | None = None,
 ) -> Verdict:
     """The result for one guest of a surveyed host; `before` itself, an earlier result by the same survey and settings, if it is the same.
 
-    Reads the guest's threads, by `observe` or the driver, and where its memory lies.
+    Reads the guest's threads, by `observe` or the driver, and where its memory lies, by `memory` or now.
     """
     observation = (observe or driver.observe)(guest) if guest.active else None
     if before is not None and before.guest is guest and before.observation == observation:
@@ -125,7 +130,7 @@ def judge(
     else:
         found = _judged(driver, settings, seen, guest, observation)
     known = tuple(finding for finding in found.findings if finding.code is not FindingCode.MEMORY_CELL)
-    findings = known + _memory(settings, seen, guest)
+    findings = known + _memory(settings, seen, guest, memory or SeldomMemory())
     return found if findings == found.findings else structs.replace(found, findings=findings)
 
 
@@ -215,7 +220,7 @@ def _novas_memory(seen: Survey, guest: HostGuest, place: Place) -> ExpectedMemor
     return ExpectedMemory(cells=cells, huge_mib=huge)
 
 
-def _memory(settings: HostSettings, seen: Survey, guest: HostGuest) -> tuple[Finding, ...]:
+def _memory(settings: HostSettings, seen: Survey, guest: HostGuest, memory: SeldomMemory) -> tuple[Finding, ...]:
     """The finding for memory of a running guest on a wrong cell. Needs a host with several cells that this machine's procfs shows."""
     if len(seen.state.topology.cells) < 2 or not seen.own_machine or not guest.active or guest.pid is None:
         return ()
@@ -224,7 +229,10 @@ def _memory(settings: HostSettings, seen: Survey, guest: HostGuest) -> tuple[Fin
         wanted = _recorded_memory(seen, guest.record.fit)
     elif guest.nova is not None and not guest.problem:
         wanted = _novas_memory(seen, guest, reading_of(seen, subject_of(settings, guest), guest).place)
-    return () if wanted is None else misplaced_memory(subject_of(settings, guest), wanted, numa.areas(guest.pid))
+    if wanted is None:
+        return ()
+    areas, age = memory.areas(guest)
+    return misplaced_memory(subject_of(settings, guest), wanted, areas, age)
 
 
 def _pools_missing(driver: Driver, settings: HostSettings, seen: Survey) -> tuple[Finding, ...]:

@@ -21,6 +21,7 @@ from pinfold.core.usage import Usage
 from pinfold.drivers.port import Driver
 from pinfold.host import pool_change
 from pinfold.host.loop_events import HungUp, Log, Repaired, Stop, Tick, now
+from pinfold.host.memory import SeldomMemory
 from pinfold.host.repair import repair_guest
 from pinfold.host.samples import Samples
 from pinfold.watch import messages
@@ -83,6 +84,7 @@ class Watch:
         self._actions: queue.SimpleQueue[Action | None] = queue.SimpleQueue()
         self._busy_since: float | None = None
         self._last: SweepResult | None = None
+        self._memory = SeldomMemory()
 
     @property
     def state(self) -> State:
@@ -192,7 +194,7 @@ class Watch:
 
     def _sweep(self, action: messages.Sweep) -> messages.Swept:
         stamp = self._stamp()
-        found = self._last = sweep(self._driver, action.settings, action.scope, self._flavors, self._last)
+        found = self._last = sweep(self._driver, action.settings, action.scope, self._flavors, self._last, self._memory)
         return messages.Swept(
             when=now(),
             snapshot=found.snapshot,

@@ -16,6 +16,7 @@ from pinfold.drivers.port import Driver
 from pinfold.host.audit import Audit, audit_of
 from pinfold.host.map import map_of
 from pinfold.host.measure import sample
+from pinfold.host.memory import SeldomMemory
 from pinfold.host.repair import drifted_guests
 from pinfold.host.survey import survey
 from pinfold.watch.snapshot import Snapshot, snapshot_of
@@ -40,10 +41,11 @@ def sweep(
     scope: RepairScope = RepairScope.OFF,
     flavors: tuple[FlavorDemand, ...] = (),
     before: SweepResult | None = None,
+    memory: SeldomMemory | None = None,
 ) -> SweepResult:
     """Sweep the host. Guests that cannot be read are left out of the audit, and named. `scope` says whose drift may be repaired.
     `flavors` are those whose free slots are counted. `before` is an earlier result with the same flavors: what has not changed since is
-    taken from it.
+    taken from it. `memory` reads where guests' memory lies, from sweep to sweep.
 
     Raises `Unavailable` if the hypervisor or procfs cannot be read, `InvalidRequest` if the pools do not fit the host.
     """
@@ -51,7 +53,7 @@ def sweep(
     unread: dict[str, str] = {}
     last = None if before is None else before.audit
     seen = survey(driver, settings, None if last is None else last.seen)
-    found = audit_of(driver, settings, seen, lambda guest, error: unread.update({guest.name: str(error)}), last)
+    found = audit_of(driver, settings, seen, lambda guest, error: unread.update({guest.name: str(error)}), last, memory=memory)
     if before is not None and seen is before.audit.seen:
         drawn, slots = before.drawn, before.capacity
     else:

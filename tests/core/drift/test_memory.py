@@ -58,6 +58,13 @@ def test_novas_guests_are_rebooted() -> None:
     assert "openstack server reboot --hard" in finding.advice
 
 
+def test_an_old_reading_says_its_age() -> None:
+    areas = [plain((1, 512 * MIB))]
+    (fresh,), (old,) = misplaced_memory(WEB, ON_0, areas, 59.0), misplaced_memory(WEB, ON_0, areas, 150.0)
+    assert "512 MiB of its memory lie" in fresh.sentence()
+    assert "512 MiB (read 2 min ago) of its memory lie" in old.sentence()
+
+
 def test_where_a_guests_memory_lies_is_its_huge_pages_and_its_large_areas() -> None:
     other = Area(kind=AreaKind.OTHER, page_kib=4, pages=((1, 512 * MIB),))
     assert placed_mib([huge((1, 8)), plain((0, 512 * MIB), (1, 4 * MIB)), plain((2, 4 * MIB)), other]) == ((0, 512), (1, 20))

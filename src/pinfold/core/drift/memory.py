@@ -43,8 +43,8 @@ class ExpectedMemory(Struct, frozen=True, kw_only=True):
     huge_mib: Mapping[int, int]
 
 
-def misplaced_memory(subject: Subject, wanted: ExpectedMemory, areas: Iterable[Area]) -> tuple[Finding, ...]:
-    """A finding for guest memory on a wrong cell; at most one. Pure.
+def misplaced_memory(subject: Subject, wanted: ExpectedMemory, areas: Iterable[Area], age: float = 0.0) -> tuple[Finding, ...]:
+    """A finding for guest memory on a wrong cell; at most one. It says the age of the reading in minutes, from one on. Pure.
 
     1. All huge pages are the guest's. What a cell has beyond its share counts, up to what other cells lack.
     2. Areas of other memory are the guest's if they hold 8 MiB or more. Memory off the expected cells counts from 32 MiB on; less may be
@@ -61,7 +61,7 @@ def misplaced_memory(subject: Subject, wanted: ExpectedMemory, areas: Iterable[A
             code=FindingCode.MEMORY_CELL,
             guest=subject.name,
             guest_id=subject.id,
-            subject=f"{sum(astray.values()) // 1024} MiB",
+            subject=f"{sum(astray.values()) // 1024} MiB{f' (read {age // 60:.0f} min ago)' if age >= 60 else ''}",
             recorded=str(wanted.cells),
             observed=str(CpuSet(astray)),
             advice=f"start it anew: {remedy.restarted(subject)}" if subject.owner else _HARD_REBOOT,
