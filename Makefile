@@ -2,7 +2,7 @@
 python := .venv/bin/python
 compile := .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lock quick pythons check lint formatted types layers pages format bench bench-fit bench-schedule bench-packing bench-memory bench-agent bench-watch bench-overhead oracle survive machine docs deb
+.PHONY: help setup demo test lock quick pythons check lint formatted types layers pages format bench bench-fit bench-schedule bench-packing bench-memory bench-agent bench-watch bench-overhead bench-pages oracle survive machine docs deb
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,7 +44,7 @@ format: .venv/pinfold-stamp ## let ruff rewrite what it can
 	.venv/bin/ruff check --fix .
 
 bench: ## every benchmark, to the end; fails when one misses its budget. The best part of an hour
-	@$(MAKE) --keep-going --jobs=1 bench-fit bench-schedule bench-packing bench-memory bench-agent bench-watch bench-overhead oracle
+	@$(MAKE) --keep-going --jobs=1 bench-fit bench-schedule bench-packing bench-memory bench-agent bench-watch bench-overhead bench-pages oracle
 
 bench-fit: .venv/pinfold-stamp ## the engine beside Nova's own; writes docs/benchmarks/fit.md
 	$(python) -m benchmarks.fit.run
@@ -66,6 +66,9 @@ bench-watch: .venv/pinfold-stamp ## what pinfold watch costs beside 100 guests; 
 
 bench-overhead: .venv/pinfold-stamp ## how overhead threads wait on a busy pCPU; writes docs/benchmarks/overhead.md
 	$(python) -m benchmarks.overhead.run
+
+bench-pages: .venv/pinfold-stamp ## the web page with 1,000 hosts in a browser; writes docs/benchmarks/pages.md
+	$(python) -m benchmarks.pages.run
 
 oracle: .venv/pinfold-stamp ## 100,000 random cases against the oracle; writes docs/benchmarks/oracle.md
 	$(python) -m tests.oracle.run --cases 100000 --report docs/benchmarks/oracle.md

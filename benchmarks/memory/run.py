@@ -36,7 +36,7 @@ def main() -> int:
         folder = Path(name)
         databases = [f"sqlite:///{folder}/{which}.sqlite" for which in ("pinfold", "placement")]
         made = fill(databases[0], databases[1], asked.hosts)
-        process = _api(folder, *databases)
+        process = api_on(folder, *databases)
         stack.callback(process.kill)
         started(process)
         rows = list(_used(process, made.agents, asked.creates))
@@ -57,7 +57,8 @@ the kernel's after each. Resident counts against the budget: all its pages, shar
 process shares them."""
 
 
-def _api(folder: Path, database: str, placement: str) -> Process:
+def api_on(folder: Path, database: str, placement: str) -> Process:
+    """A real API process on these databases."""
     state = folder / "state"
     state.mkdir(mode=0o711)
     write_accounts(folder)

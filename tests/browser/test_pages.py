@@ -76,6 +76,24 @@ def test_a_guest_that_starts_appears_on_the_open_page_and_focus_stays(page: Page
     expect(page.get_by_role("status")).to_contain_text("Updated at")
 
 
+def test_an_admin_disables_a_host_by_keyboard_and_enables_it_without_scripts(browser: Browser, url: str, page: Page) -> None:
+    page.goto("/ui/hosts/c2")
+    page.locator("#disable").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Disable c2?")
+    expect(page.get_by_role("listitem").first).to_have_text("c2 takes no new guests.")
+    assert violations(page) == []
+    page.get_by_label("Reason").fill(HOSTILE)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("c2: disabled")
+    with opened(browser, url, java_script_enabled=False) as plain:
+        sign_in(plain)
+        plain.goto("/ui/hosts/c2")
+        plain.get_by_role("link", name="Enable it").click()
+        plain.get_by_role("button", name="Enable c2").click()
+        expect(plain.get_by_role("heading", level=1)).to_have_text("c2: up")
+
+
 def test_without_scripts_the_page_says_the_same(browser: Browser, url: str) -> None:
     with opened(browser, url, java_script_enabled=False) as page:
         sign_in(page)

@@ -1,6 +1,7 @@
 """Every route with every role: who is let in and who is not, by one table. A route that the table lacks fails the test.
 
-A FORM of the web page answers 403 to all of them, because none of these requests comes from a page of this service.
+A FORM of the web page answers 403 to all of them, because none of these requests comes from a page of this service; a CHANGING_FORM does so
+to those who are signed in, and 401 to the others.
 
 | | OPEN | READ | ASK | CHANGE | AGENT |
 |---|---|---|---|---|---|
@@ -136,6 +137,8 @@ GET /ui
 GET /ui/guests/{guest_id}
 GET /ui/guests/{guest_id}/live
 GET /ui/hosts/{name}
+GET /ui/hosts/{name}/disable
+GET /ui/hosts/{name}/enable
 GET /ui/hosts/{name}/live
 GET /ui/live
 GET /v1/capacity
@@ -213,7 +216,13 @@ POST /ui/sign-out
 """
 """A form of the web page, which is let in from a page of this service alone; none of these requests comes from one."""
 
-KINDS = {"FORM": FORM, "OPEN": OPEN, "READ": READ, "ASK": ASK, "CHANGE": CHANGE, "AGENT": AGENT}
+CHANGING_FORM = """
+POST /ui/hosts/{name}/disable
+POST /ui/hosts/{name}/enable
+"""
+"""The same for those who are signed in."""
+
+KINDS = {"FORM": FORM, "CHANGING_FORM": CHANGING_FORM, "OPEN": OPEN, "READ": READ, "ASK": ASK, "CHANGE": CHANGE, "AGENT": AGENT}
 STRANGERS = ("nobody", "a wrong password", "an unknown name", "no credentials", "a removed account")
 AGENTS = ("the agent of the host", "the agent of another host", "an agent whose token was renewed")
 ROLES = (*STRANGERS, "a reader", "an admin", *AGENTS)
@@ -223,6 +232,8 @@ REMOVED = ("carol", "left the company")
 FORBIDDEN = {
     ("PUT", "/agent/v1/host", "the agent of another host"): 403,  # it speaks in the name of another host than its own
     ("GET", "/v1/hosts/{name}/history", "a reader"): 503,  # no agent answers here
+    ("GET", "/ui/hosts/{name}/disable", "a reader"): 403,  # the form for it is for admins
+    ("GET", "/ui/hosts/{name}/enable", "a reader"): 403,
     ("POST", "/placement/reshaper", "an admin"): 403,  # by Placement's own policy it is for services alone
 }
 """What a role is let in to, and is refused there by what it asks."""
@@ -232,7 +243,7 @@ def expected(kind: str, role: str) -> int | None:
     """The status that keeps a role out of a kind of route; None where it is let in. This is the table above."""
     if kind == "OPEN":
         return None
-    if kind == "FORM":
+    if kind == "FORM" or (kind == "CHANGING_FORM" and role in ("a reader", "an admin")):
         return 403
     if kind == "AGENT":
         return None if role in AGENTS[:2] else 401

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import re
+from base64 import b64encode
 from html import unescape
 from html.parser import HTMLParser
+from uuid import uuid4
 
 import httpx
 import pytest
-from tests.build.hosts import report
+import sqlalchemy as sa
+from tests.build.hosts import as_state, report
 from tests.rig.client import SHARE
 from tests.rig.drawn_fleet import answer, draw_fleet, hour, seen_threads
 from tests.rig.in_process import ADMIN, READER, Fleet
 from tests.stories.test_drift import PART, STRAY, finds
 
 from pinfold.api.accounts import Account, Role
+from pinfold.api.ui.pictures import Pictures
 from pinfold.api.ui.routes import changes
 from pinfold.api.ui.samples import Samples
 from pinfold.api.ui.sessions import MOST_SESSIONS, SESSION_SECONDS, SESSIONS_PER_ACCOUNT, STREAMS_PER_ACCOUNT, Sessions
 from pinfold.core.identity import HostId
 from pinfold.store import hosts as store_hosts
+from pinfold.store.schema import host_history
 
 PAGE = {"Accept": "text/html", "Authorization": ""}
 FORM = {"Content-Type": "application/x-www-form-urlencoded", "Origin": "http://pinfold.test", "Authorization": ""}
@@ -240,6 +245,73 @@ def test_a_guest_without_a_host_has_a_page(fleet: Fleet) -> None:
     text = text_of(fleet.http.get(f"/ui/guests/{guest}"))
     assert "It holds no place now." in text
     assert "failed: " in text
+
+
+def post(fleet: Fleet, path: str, account: tuple[str, str] | None, **fields: str) -> httpx.Response:
+    """A form that a browser sends from a page of this service."""
+    headers = FORM | ({} if account is None else {"Authorization": "Basic " + b64encode(":".join(account).encode()).decode()})
+    return fleet.http.post(path, content=str(httpx.QueryParams(fields)), headers=headers, auth=_as_it_is)
+
+
+def test_an_admin_disables_a_host_from_its_page_after_the_plan_and_enables_it_again(fleet: Fleet) -> None:
+    c1 = fleet.host("c1")
+    fleet.create("web", fleet.flavor("share", vcpus=2, **SHARE), host="c1")
+    c1.obey()
+    assert 'href="/ui/hosts/c1/disable"' in fleet.http.get("/ui/hosts/c1").text
+    text = text_of(fleet.http.get("/ui/hosts/c1/disable"))
+    assert "c1 takes no new guests. Its guest stays and runs on." in text
+    assert not fleet.http.get("/v1/hosts/c1").json()["host"]["disabled"], "a plan changes nothing"
+
+    done = post(fleet, "/ui/hosts/c1/disable", ADMIN, reason="new <b>fans</b>")
+    assert (done.status_code, done.headers["location"]) == (303, f"/ui/hosts/{c1.id}")
+    host = fleet.http.get("/v1/hosts/c1").json()["host"]
+    assert (host["disabled"], host["disabled_reason"]) == (True, "new <b>fans</b>")
+    assert "Disabled: new &lt;b&gt;fans&lt;/b&gt;" in fleet.http.get("/ui/hosts/c1").text
+    assert "is disabled already: only the reason changes" in text_of(fleet.http.get("/ui/hosts/c1/disable"))
+
+    assert "c1 takes new guests again." in text_of(fleet.http.get("/ui/hosts/c1/enable"))
+    assert post(fleet, "/ui/hosts/c1/enable", ADMIN).status_code == 303
+    assert not fleet.http.get("/v1/hosts/c1").json()["host"]["disabled"]
+
+
+def test_only_an_admin_and_only_from_a_page_of_this_service_changes_a_host(fleet: Fleet) -> None:
+    fleet.host("c1")
+    reader = fleet.http.get("/ui/hosts/c1", auth=READER).text
+    assert "/disable" not in reader
+    assert fleet.http.get("/ui/hosts/c1/disable", auth=READER).status_code == 403
+    assert post(fleet, "/ui/hosts/c1/disable", READER).status_code == 403
+    assert post(fleet, "/ui/hosts/c1/disable", None).status_code == 401
+    for origin in ("http://evil.example", "null", ""):
+        away = fleet.http.post("/ui/hosts/c1/disable", content="reason=x", headers=FORM | {"Origin": origin})
+        assert away.status_code == 403
+    assert post(fleet, "/ui/hosts/c1/disable", ADMIN, reason="x" * 256).status_code == 400
+    assert post(fleet, "/ui/hosts/absent/disable", ADMIN).status_code == 404
+    assert not fleet.http.get("/v1/hosts/c1").json()["host"]["disabled"]
+
+
+def test_a_fleet_of_a_thousand_hosts_stays_a_page_of_fifty(fleet: Fleet) -> None:
+    small = report(cores=4)
+    with fleet.database.write() as connection:
+        for number in range(1000):
+            name = f"c{number:03}"
+            store_hosts.register(connection, host_id=HostId(str(uuid4())), name=name, report=small, token_hash=name, lease_seconds=3600.0)
+    for _ in range(2):
+        page = fleet.http.get("/ui?sort=name&page=20")
+        assert re.findall(r'id="host-(\w+)"', page.text) == [f"c{number}" for number in range(950, 1000)]
+        assert "page 20 of 20" in page.text
+        assert len(page.content) < 300_000
+    with fleet.database.read() as connection:
+        asked = connection.execute(sa.select(sa.func.count()).select_from(host_history)).scalar_one()
+    assert asked == 50, "only the agents of the hosts that are shown are asked"
+
+
+def test_a_small_picture_is_drawn_once_for_a_state() -> None:
+    pictures, c1 = Pictures(), HostId("c1")
+    state = as_state(report())
+    first = pictures.small(c1, state)
+    assert pictures.small(c1, state) is first
+    other = as_state(report(cores=3))
+    assert pictures.small(c1, other) != first
 
 
 class _Tags(HTMLParser):

@@ -14,6 +14,7 @@ from pinfold.accounting.client import Placement
 from pinfold.api.client_address import Proxies
 from pinfold.api.connections import Connections
 from pinfold.api.password_checks import PasswordChecks
+from pinfold.api.ui.pictures import Pictures
 from pinfold.api.ui.samples import Samples
 from pinfold.api.ui.sessions import Sessions, Streams
 from pinfold.core.settings import DEFAULT_CONNECTIONS
@@ -28,8 +29,8 @@ class ApiServices:
     """The parts behind the routes.
 
     `placement_app` is the embedded Placement, None with a remote one. `checks` is None only with `--no-auth`. `proxies` are trusted to
-    forward a client's address. `connections` counts all connections. `sessions`, `streams` and `samples` are the web page's. `images` is
-    the directory of images. `lease_seconds` is how long a host counts as up after a heartbeat.
+    forward a client's address. `connections` counts all connections. `sessions`, `streams`, `samples` and `pictures` are the web page's.
+    `images` is the directory of images. `lease_seconds` is how long a host counts as up after a heartbeat.
     """
 
     database: Database
@@ -44,6 +45,7 @@ class ApiServices:
     sessions: Sessions = field(default_factory=Sessions)
     streams: Streams = field(default_factory=Streams)
     samples: Samples = field(default_factory=Samples)
+    pictures: Pictures = field(default_factory=Pictures)
     ended: threading.Event = field(default_factory=threading.Event)
     """Set when the process is about to end: requests that wait for orders are answered at once."""
 

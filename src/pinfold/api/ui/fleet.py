@@ -19,14 +19,12 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Severity
 from pinfold.core.errors import PinfoldError
 from pinfold.core.fit.capacity import HostCapacity
-from pinfold.core.host_map import Observed, host_map
 from pinfold.core.identity import GuestId, HostId
 from pinfold.core.load import HostLoad, Load, starving
 from pinfold.core.overhead import capacity_millicpu
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
 from pinfold.drawing.strip import in_words, strip_svg
-from pinfold.drawing.svg import small_svg
 from pinfold.scheduler.index import Entry
 from pinfold.scheduler.model import HostSearch
 from pinfold.store import findings, flavors, guests, hosts
@@ -115,7 +113,7 @@ def fleet_page(services: ApiServices, account: str, query: FleetQuery) -> str:
         account=account,
         live=query.path().replace("/ui?", "/ui/live?", 1),
         query=query,
-        rows=[_drawn(row, loads.get(row.id)) for row in shown_rows],
+        rows=[_drawn(services, row, loads.get(row.id)) for row in shown_rows],
         hosts=len(rows),
         astray=[(one.host, one.finding) for one in astray[:_MOST_NAMED] if one.finding is not None],
         more_astray=sum(row.drift or 0 for row in rows) - min(_MOST_NAMED, len(astray)),
@@ -223,10 +221,10 @@ def state_of(host: Any) -> str:
     return "disabled" if host.disabled else "up"
 
 
-def _drawn(row: HostRow, load: HostLoad | None) -> tuple[HostRow, Markup, Markup, str]:
+def _drawn(services: ApiServices, row: HostRow, load: HostLoad | None) -> tuple[HostRow, Markup, Markup, str]:
     """A row with its small map, the strip of its overhead pool, and the load of that pool in words."""
     pool = None if load is None else load.pools.get("overhead", Load())
-    picture = small_svg(host_map(row.entry.state, Observed(names={})))
+    picture = services.pictures.small(row.id, row.entry.state)
     strip = strip_svg(booked=row.booked, total=row.capacity, measured=pool) if row.headroom is not None else ""
     return row, Markup(picture), Markup(strip), "" if pool is None else in_words(pool)  # noqa: S704
 

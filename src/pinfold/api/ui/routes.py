@@ -65,6 +65,30 @@ def show_host_page(name: str, request: Request, services: Services) -> HTMLRespo
     return _page(host_page(services, _account(request), name))
 
 
+@router.get("/hosts/{name}/disable")
+def ask_to_disable(name: str, request: Request, services: Services) -> HTMLResponse:
+    """What happens when a host is disabled, with the form that does it."""
+    return _confirm(name, request, services, enable=False)
+
+
+@router.get("/hosts/{name}/enable")
+def ask_to_enable(name: str, request: Request, services: Services) -> HTMLResponse:
+    """What happens when a host is enabled, with the form that does it."""
+    return _confirm(name, request, services, enable=True)
+
+
+@router.post("/hosts/{name}/disable")
+async def disable_host(name: str, request: Request, services: Services) -> Response:
+    """Disable a host. The form must come from a page of this service."""
+    return await _switch(name, request, services, enable=False)
+
+
+@router.post("/hosts/{name}/enable")
+async def enable_host(name: str, request: Request, services: Services) -> Response:
+    """Enable a host. The form must come from a page of this service."""
+    return await _switch(name, request, services, enable=True)
+
+
 @router.get("/guests/{guest_id}")
 def show_guest_page(guest_id: GuestId, request: Request, services: Services) -> HTMLResponse:
     """One guest, as a page: where it is, what was observed of it, and its last hour."""
@@ -193,19 +217,41 @@ def _stream(services: ApiServices, account: str, look: Callable[[], str]) -> Res
     return StreamingResponse(changes(services, account, look), media_type="text/event-stream", headers={**_HEADERS})
 
 
+def _confirm(name: str, request: Request, services: ApiServices, *, enable: bool) -> HTMLResponse:
+    _need_extra()
+    from pinfold.api.ui.actions import confirm_page
+
+    return _page(confirm_page(services, _account(request), find(services, name), enable=enable))
+
+
+async def _switch(name: str, request: Request, services: ApiServices, *, enable: bool) -> Response:
+    _need_extra()
+    from pinfold.api.ui.actions import switch
+
+    fields = _fields(await request.body(), "reason=WHY")
+    host = await run_in_threadpool(find, services, name)
+    await run_in_threadpool(switch, services, host, enable=enable, reason=fields.get("reason", [""])[0].strip())
+    return RedirectResponse(f"/ui/hosts/{host.id}", 303)
+
+
 def _page(text: str, status: int = 200, more: dict[str, str] | None = None) -> HTMLResponse:
     return HTMLResponse(text, status, headers={**_HEADERS, **(more or {})})
 
 
 def _credentials(form: bytes) -> tuple[str, str]:
-    """Name and password of a form. Raises `ApiError` 400 if it is too long, no text, or has more fields than ours."""
+    """Name and password of a form. Raises `ApiError` 400 as `_fields` does."""
+    fields = _fields(form, "name=NAME&password=PASSWORD")
+    return fields.get("name", [""])[0], fields.get("password", [""])[0]
+
+
+def _fields(form: bytes, usual: str) -> dict[str, list[str]]:
+    """The fields of a form. Raises `ApiError` 400 if it is too long, no text, or has more fields than ours."""
     if len(form) > _MOST_FORM:
         raise ApiError(400, f"The form has {len(form)} bytes; at most {_MOST_FORM} are allowed.")
     try:
-        fields = parse_qs(form.decode(), errors="strict", max_num_fields=8)
+        return parse_qs(form.decode(), errors="strict", max_num_fields=8)
     except ValueError as error:
-        raise ApiError(400, "The form is not name=NAME&password=PASSWORD in UTF-8.") from error
-    return fields.get("name", [""])[0], fields.get("password", [""])[0]
+        raise ApiError(400, f"The form is not {usual} in UTF-8.") from error
 
 
 def _account(request: Request) -> Account:
