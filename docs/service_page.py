@@ -27,6 +27,7 @@ _TITLES = {
     "services": ("Services", "Compute. Every agent is shown as `nova-compute`."),
     "availability zones": ("Availability zones", "Compute. A zone is made by aggregates."),
     "limits": ("Limits", "Compute."),
+    "usage": ("Usage", "Compute. What servers used, from the records of servers, which are kept for a while after a delete."),
     "aggregates": ("Aggregates", "Compute. Each is an aggregate in Placement too."),
     "images": ("Images", "The image API, read-only over the configured directory."),
     "networks": ("Networks", "The Network API, read-only over [the hosts' networks files](networks.md)."),

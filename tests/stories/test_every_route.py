@@ -99,6 +99,12 @@ GET /compute/v2.1/servers/{server_id}/os-interface
 GET /compute/v2.1/servers/{server_id}/os-interface/{port_id}
 GET /compute/v2.1/servers/{server_id}/metadata
 GET /compute/v2.1/servers/{server_id}/metadata/{key}
+GET /compute/v2.1/os-simple-tenant-usage
+GET /compute/v2.1/os-simple-tenant-usage/{project}
+GET /compute/v2.1/servers/{server_id}/os-instance-actions
+GET /compute/v2.1/servers/{server_id}/os-instance-actions/{request_id}
+GET /compute/v2.1/servers/{server_id}/tags
+GET /compute/v2.1/servers/{server_id}/tags/{tag}
 GET /compute/v2.1/servers/{server_id}/topology
 GET /image/v2/images
 GET /image/v2/images/{image_id}
@@ -174,6 +180,8 @@ DELETE PUT /compute/v2.1/servers/{server_id}
 POST /compute/v2.1/servers/{server_id}/action
 POST PUT /compute/v2.1/servers/{server_id}/metadata
 DELETE PUT /compute/v2.1/servers/{server_id}/metadata/{key}
+DELETE PUT /compute/v2.1/servers/{server_id}/tags
+DELETE PUT /compute/v2.1/servers/{server_id}/tags/{tag}
 DELETE PATCH POST PUT /image/v2/{rest:path}
 DELETE PATCH POST PUT /network/v2.0/{rest:path}
 POST /placement/allocations

@@ -19,12 +19,12 @@ from pinfold.api.audit_log import AuditLog
 from pinfold.api.auth import Authentication
 from pinfold.api.bounds import Bounds
 from pinfold.api.client_address import ClientAddress
-from pinfold.api.compute import aggregates, key_pairs, limits, unsupported, versions, zones
+from pinfold.api.compute import aggregates, key_pairs, limits, unsupported, usage, versions, zones
 from pinfold.api.compute import services as compute_services
 from pinfold.api.compute.flavors import routes as flavors
 from pinfold.api.compute.headers import ComputeHeaders
 from pinfold.api.compute.hypervisors import routes as hypervisors
-from pinfold.api.compute.servers import actions, addresses, create, listing, metadata, single
+from pinfold.api.compute.servers import actions, addresses, create, events, listing, metadata, single, tags
 from pinfold.api.cross_site import JsonPosts, LoopbackHosts
 from pinfold.api.dependencies import ApiServices, Wsgi
 from pinfold.api.image import routes as images
@@ -46,12 +46,15 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     metadata.router,
     addresses.router,
     actions.router,
+    tags.router,
+    events.router,
     hypervisors.router,
     compute_services.router,
     aggregates.router,
     zones.router,
     key_pairs.router,
     limits.router,
+    usage.router,
     images.router,
     networks.router,
     agents.router,

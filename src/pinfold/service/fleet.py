@@ -17,6 +17,7 @@ from pinfold.service.claims.repin import Repinner
 from pinfold.service.claims.replace import Replacer
 from pinfold.service.flavors import Flavors
 from pinfold.service.guests.edits import Edits
+from pinfold.service.guests.events import Events
 from pinfold.service.guests.lifecycle import Lifecycle
 from pinfold.service.guests.reports import Reports
 from pinfold.service.healing import Healer
@@ -46,6 +47,7 @@ class Fleet:
     networks: Networks
     guests: Lifecycle
     edits: Edits
+    events: Events
     reports: Reports
     healer: Healer
 
@@ -78,6 +80,7 @@ def assemble(database: Database, placement: Placement, settings: SchedulerSettin
         networks=Networks(database),
         guests=guests,
         edits=edits,
+        events=Events(database),
         reports=Reports(database, releaser, guests, repinner),
         healer=Healer(
             database,

@@ -15,7 +15,7 @@ from pinfold.core.encoding import decoder, encode
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.identity import GuestId, HostId
 from pinfold.core.request.model import Flavor, GuestRequest
-from pinfold.store import claims, guest_configs, hosts, ports
+from pinfold.store import claims, guest_configs, guest_events, hosts, ports
 from pinfold.store.database import EpochNow
 from pinfold.store.records import (
     ClaimRecord,
@@ -112,6 +112,8 @@ def create(connection: sa.Connection, new: NewGuest) -> GuestRecord:
         made = _record(connection.execute(_CREATE, values).mappings().one())
         if new.config is not None:
             guest_configs.keep(connection, new.id, new.config)
+        if new.by is not None:
+            guest_events.begin(connection, new.id, "create", new.by)
     except sa.exc.IntegrityError as error:
         raise Conflict(f"guest {new.id} exists already") from error
     ports.create(connection, new.id, new.ports)
@@ -193,6 +195,7 @@ def fail(connection: sa.Connection, guest_id: GuestId, fault: Fault) -> None:
     """Put the guest in error and end its task. The fault's time is set here; the claim stays. Raises `Conflict` when it is deleted."""
     now = float(connection.execute(sa.select(EpochNow())).scalar_one())
     text = encode(replace(fault, created=now))
+    guest_events.end(connection, guest_id, fault.message)
     _change(connection, sa.and_(guest.c.id == guest_id, guest.c.deleted.is_(None)), guest_id, task="", fault=text)
 
 
@@ -204,6 +207,7 @@ def mend(connection: sa.Connection, guest_id: GuestId) -> None:
 def reset(connection: sa.Connection, guest_id: GuestId, details: Pairs) -> None:
     """Clear the guest's error, and end its task without waiting for its agent. Raises `Conflict` when it is deleted."""
     _note(connection, guest_id, fault="", task="", details=encode(details))
+    guest_events.end(connection, guest_id, "an administrator reset the server's state")
 
 
 def displace(connection: sa.Connection, guest_id: GuestId, *, host: HostId, task: str) -> None:
@@ -249,6 +253,7 @@ def remove(connection: sa.Connection, guest_id: GuestId) -> None:
     unwanted = Desired.ABSENT.value
     values = {"deleted": EpochNow(), "desired": unwanted, "observed": unwanted, "task": "", "host": None}
     gone = _change(connection, guest.c.id == guest_id, guest_id, **values)
+    guest_events.end(connection, guest_id)
     if gone.config_drive:
         guest_configs.forget(connection, guest_id)
     if gone.request.nics:

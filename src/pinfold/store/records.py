@@ -183,6 +183,8 @@ class Move(Struct, frozen=True, kw_only=True):
     because: tuple[str, ...] = ()
 
 
+TAGS: Final = "tags"
+"""The detail of a guest that has its tags, separated by commas."""
 LOCKED: Final = "locked"
 """The detail of a guest that is locked against changes: who locked it, `admin` or `owner`."""
 LOCKED_REASON: Final = "locked_reason"
@@ -200,6 +202,32 @@ class WantedPort(Struct, frozen=True, kw_only=True):
     mtu: int = 0
     address: str = ""
     static: StaticRange | None = None
+
+
+class Requester(Struct, frozen=True, kw_only=True):
+    """Who asks for something: the id of the request, the account, and its project."""
+
+    request: str
+    account: str
+    project: str
+
+
+class EventRecord(Struct, frozen=True, kw_only=True):
+    """Something that was asked of a guest, in Nova's word. `host` is the name of the host that it was on, '' for none.
+
+    `ended` is None while it is under way; `failure` says why it failed, '' if it did not.
+    """
+
+    number: int
+    guest: GuestId
+    request: str
+    action: str
+    account: str
+    project: str
+    host: str
+    began: float
+    ended: float | None
+    failure: str
 
 
 class NewGuest(Struct, frozen=True, kw_only=True):
@@ -224,6 +252,7 @@ class NewGuest(Struct, frozen=True, kw_only=True):
     ports: tuple[WantedPort, ...] = ()
     only_on: str = ""
     member_of: frozenset[str] = frozenset()
+    by: Requester | None = None
 
 
 class GuestRecord(Struct, frozen=True, kw_only=True):
@@ -270,6 +299,11 @@ class GuestRecord(Struct, frozen=True, kw_only=True):
     def config_drive(self) -> bool:
         """Whether the guest has a config drive."""
         return CONFIG_DRIVE in self.details
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Its tags, ascending."""
+        return tuple(tag for tag in dict(self.details).get(TAGS, "").split(",") if tag)
 
     @property
     def locked(self) -> bool:

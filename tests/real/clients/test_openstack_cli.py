@@ -98,6 +98,24 @@ def _settled(rig: Rig, keys: tuple[str, ...]) -> tuple[str, ...] | None:
     return tuple(str(told[key]) for key in keys)
 
 
+def test_tags_events_and_usage(rig: Rig) -> None:
+    rig.succeed(
+        "flavor create --vcpus 1 --ram 64 --disk 0 f.event", "server create --flavor f.event --image probe --no-network --wait event"
+    )
+    *_, tagged, events = rig.succeed(
+        "server set --tag blue --tag red event",
+        "server unset --tag red event",
+        "server list --tags blue -f json",
+        "server event list event -f json",
+    )
+    assert [row["Name"] for row in tagged] == ["event"]
+    assert [row["Action"] for row in events] == ["create"]
+    shown, used = rig.succeed(f"server event show event {events[0]['Request ID']} -f json", "usage list -f json")
+    assert (shown["action"], [one["result"] for one in shown["events"]]) == ("create", ["Success"])
+    assert [row["Project"] for row in used] == ["pinfold"]
+    rig.succeed("server delete --wait event", "flavor delete f.event")
+
+
 def test_a_refusal_reaches_the_user_with_its_reasons(rig: Rig) -> None:
     rig.succeed("flavor create --vcpus 9 --ram 64 --disk 0 --property hw:cpu_policy=dedicated f.wide")
     (code, _, err), (_, shown, _) = rig.commands(
@@ -151,8 +169,6 @@ _REFUSED = {
     "server dump create s": "virsh inject-nmi",
     "server restore s": "pinfold has no soft delete",
     "server set --password p s": "pinfold changes nothing inside a running guest",
-    "server set --tag x s": "Tags are given at the create alone",
-    "server event list s": "pinfold keeps no list of a server's events",
     "server show --diagnostics s": "asks no hypervisor for diagnostics",
     "console log show s": "virsh console",
     "console url show s": "virsh console",
@@ -160,7 +176,6 @@ _REFUSED = {
     "server group list": "pinfold has no server groups",
     "server group create g": "pinfold has no server groups",
     "--os-compute-api-version 2.42 host list": "Hosts are at /os-hypervisors",
-    "usage list": "usage by project",
     "aggregate cache image a probe": "no image can be cached before",
     "compute agent list": "Nova has removed this API",
 }

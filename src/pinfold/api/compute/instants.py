@@ -14,6 +14,15 @@ def instant(seconds: float) -> str:
     return datetime.fromtimestamp(int(seconds), tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def seconds_of(moment: datetime) -> float:
+    """A time as seconds since the epoch; one without a zone is in UTC.
+
+    >>> seconds_of(datetime(1970, 1, 1, 0, 1))
+    60.0
+    """
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
 def micro_instant(seconds: float) -> str:
     """A time in UTC with microseconds, written without a zone.
 

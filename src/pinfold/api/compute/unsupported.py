@@ -148,24 +148,12 @@ _ROUTES: Final = {
         GET POST /os-server-groups
         DELETE GET /os-server-groups/{id}
         """,
-    "pinfold keeps no record of usage by project.": """
-        GET /os-simple-tenant-usage
-        GET /os-simple-tenant-usage/{id}
-        """,
     "pinfold asks no hypervisor for diagnostics of a server: `pinfold guest show` on its host shows its threads.": (
         "GET /servers/{server_id}/diagnostics"
     ),
-    "pinfold keeps no list of a server's events: the log of the API has them.": """
-        GET /servers/{server_id}/os-instance-actions
-        GET /servers/{server_id}/os-instance-actions/{id}
-        """,
     "pinfold stores no password that a guest made: log in with the key pair, or with `adminPass`.": (
         "DELETE GET /servers/{server_id}/os-server-password"
     ),
-    "Tags are given at the create alone, with `openstack server create --tag`.": """
-        DELETE GET PUT /servers/{server_id}/tags 2.26..
-        DELETE GET PUT /servers/{server_id}/tags/{id} 2.26..
-        """,
 }
 """By sentence, the routes below `/compute/v2.1` that it is about: methods, the path, and Nova's microversions, or `gone`.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pinfold.api.compute.servers.create import PROJECT
+from pinfold.api.compute.servers.single import PROJECT
 from pinfold.api.network.schemas import NetworkShown, PortShown, SubnetShown
 from pinfold.core.networks import StaticRange, network_id, subnet_id
 from pinfold.service.networks import FleetNetwork

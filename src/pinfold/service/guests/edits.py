@@ -9,7 +9,7 @@ from pinfold.core.errors import LimitReached
 from pinfold.core.identity import GuestId
 from pinfold.store import guests
 from pinfold.store.database import Database
-from pinfold.store.records import LOCKED, LOCKED_REASON, RESET, GuestRecord, Pairs, Pause
+from pinfold.store.records import LOCKED, LOCKED_REASON, RESET, TAGS, GuestRecord, Pairs, Pause
 
 MOST_METADATA: Final = 128
 PAUSING: Final = {Pause.IN_MEMORY: "pausing", Pause.ON_DISK: "suspending"}
@@ -61,6 +61,13 @@ class Edits:
             after = change(dict(guests.hold(connection, guest_id).metadata))
             refuse_too_much_metadata(after)
             return guests.edit(connection, guest_id, metadata=tuple(sorted(after.items()))).metadata
+
+    def change_tags(self, guest_id: GuestId, change: Callable[[frozenset[str]], frozenset[str]]) -> tuple[str, ...]:
+        """Store what `change` makes of a guest's tags, and return it, ascending."""
+        with self._database.write() as connection:
+            guest = guests.hold(connection, guest_id)
+            after = ",".join(sorted(change(frozenset(guest.tags))))
+            return guests.edit(connection, guest_id, details=_changed(guest, {TAGS: after or None})).tags
 
     def forget_reset(self, guest_id: GuestId) -> None:
         """Show a guest that an admin has set to `error` as its agent sees it."""

@@ -18,7 +18,7 @@ from pinfold.service.claims.release import Releaser
 from pinfold.service.claims.repin import Repinner
 from pinfold.service.guests.faults import failed_on, in_place
 from pinfold.service.guests.lifecycle import UNPAUSING, Lifecycle
-from pinfold.store import claims, guest_configs, guests, hosts
+from pinfold.store import claims, guest_configs, guest_events, guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimRecord, Desired, FailedStart, GuestRecord, Observed, Pause
 
@@ -87,6 +87,8 @@ class Reports:
                     _fail_in_place(connection, guest, host_id, failure)
                 elif after.fault is not None and observed is Observed.RUNNING and done:
                     guests.mend(connection, guest_id)
+                if guest.task and done:
+                    guest_events.end(connection, guest_id)
                 heard = repin is not None and self._repinner.hear(connection, repin, claim, named.revision, why=unmoved, name=guest.name)
         except (Conflict, InvalidRequest) as error:
             _log.info("host %s reported %s of guest %s, to no effect: %s", host_id, observed.value, guest_id, error)
@@ -102,6 +104,7 @@ class Reports:
                 if claim is None or claim.host != host_id or not named.means(claim) or guest.pause is Pause.NONE:
                     return
                 guests.want(connection, guest_id, guest.desired, task="", revision=guest.revision)
+                guest_events.end(connection, guest_id, why)
             _log.warning("guest %s could not be paused: %s", guest_id, why)
         except (Conflict, InvalidRequest) as error:
             _log.info("host %s reported that guest %s was not paused, to no effect: %s", host_id, guest_id, error)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Body, Request, Response
 from pinfold.api.accounts import Role
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT
-from pinfold.api.compute.servers.single import server, unlocked
+from pinfold.api.compute.servers.single import requester, server, unlocked
 from pinfold.api.compute.servers.unsupported_actions import UNSUPPORTED_ACTIONS
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
@@ -35,6 +35,8 @@ _PLAIN: Final[dict[str, Callable[[Lifecycle, GuestId], object]]] = {
     "forceDelete": Lifecycle.delete,
 }
 """The actions without an argument."""
+_EVENTS: Final = {"os-start": "start", "os-stop": "stop", "forceDelete": "delete"}
+"""Nova's words for what was asked, where they differ from the action's name."""
 
 
 @router.post("/servers/{server_id}/action", status_code=202, response_class=Response, responses={501: {}})
@@ -48,16 +50,21 @@ def act(server_id: GuestId, body: _OneAction, request: Request, services: Servic
     lifecycle = services.fleet.guests
     if action in _PLAIN:
         unlocked(services, request, server_id)
-        _PLAIN[action](lifecycle, server_id)
+        with services.fleet.events.asked(server_id, _EVENTS.get(action, action), requester(request)):
+            _PLAIN[action](lifecycle, server_id)
         return Response(status_code=202)
     match action:
         case "reboot":
             unlocked(services, request, server_id)
-            lifecycle.reboot(server_id, hard=_is_hard(argument))
+            hard = _is_hard(argument)
+            with services.fleet.events.asked(server_id, "reboot", requester(request)):
+                lifecycle.reboot(server_id, hard=hard)
         case "lock":
             server(services, server_id)
             by = "admin" if request.state.account.role is Role.ADMIN else "owner"
-            services.fleet.edits.lock(server_id, by=by, reason=_reason(argument, version))
+            reason = _reason(argument, version)
+            with services.fleet.events.asked(server_id, "lock", requester(request), at_once=True):
+                services.fleet.edits.lock(server_id, by=by, reason=reason)
         case "unlock":
             _unlock(services, request, server_id)
         case "os-resetState":
@@ -100,4 +107,5 @@ def _unlock(services: ApiServices, request: Request, server_id: GuestId) -> None
     """Unlock a server. What an admin has locked, only an admin unlocks."""
     if ("locked", "admin") in server(services, server_id).details:
         unlocked(services, request, server_id)
-    services.fleet.edits.unlock(server_id)
+    with services.fleet.events.asked(server_id, "unlock", requester(request), at_once=True):
+        services.fleet.edits.unlock(server_id)

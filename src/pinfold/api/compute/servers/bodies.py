@@ -19,6 +19,8 @@ MetadataKey = Annotated[
 ]
 Metadata = dict[MetadataKey, Text]
 Tag = Annotated[str, Field(min_length=1, max_length=60), TextPattern(pattern=r"^[^,/]*$", allowed="a tag has no comma and no slash")]
+MOST_TAGS: Final = 50
+"""The most tags of a server."""
 Many = Annotated[int, Field(ge=1, le=300)]
 
 _MEANINGLESS: Final = (
@@ -68,7 +70,7 @@ class NewServer(_Closed):
     max_count: Many | None = None
     return_reservation_id: StrictBool | str = False
     block_device_mapping_v2: Annotated[list[BlockDevice], Field(max_length=16)] = Field(default_factory=list)
-    tags: Annotated[list[Tag], Field(max_length=50)] = Field(default_factory=list)
+    tags: Annotated[list[Tag], Field(max_length=MOST_TAGS)] = Field(default_factory=list)
     config_drive: BooleanWord | Literal[""] | None = None
     disk_config: Annotated[Literal["AUTO", "MANUAL"], Field(alias="OS-DCF:diskConfig")] = "MANUAL"
     key_name: Text | None = None

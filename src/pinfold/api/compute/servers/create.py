@@ -17,6 +17,7 @@ from pinfold.api.compute.servers.bodies import CreateServer, NewServer, refuse_m
 from pinfold.api.compute.servers.config import config_of
 from pinfold.api.compute.servers.networks import wanted_ports
 from pinfold.api.compute.servers.schemas import NewServerReference, ServerCreated, ServersReserved
+from pinfold.api.compute.servers.single import PROJECT, requester
 from pinfold.api.compute.zones import zone_members
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
@@ -33,9 +34,6 @@ from pinfold.store import flavors, hosts
 from pinfold.store.records import CONFIG_DRIVE, FlavorRecord, NewGuest, Pairs
 
 router = APIRouter(prefix=ROOT, tags=["servers"])
-
-PROJECT: Final = "pinfold"
-"""The only project: pinfold has no tenants."""
 
 _SINCE: Final = (("description", 19), ("tags", 52), ("host", 74), ("hypervisor_hostname", 74), ("hostname", 90))
 _NETWORKS_NEEDED: Final = Microversion(2, 37)
@@ -99,6 +97,7 @@ def _create(body: CreateServer, request: Request, services: ApiServices, version
             ports=ports,
             only_on=only_on,
             member_of=member_of,
+            by=requester(request),
         )
         services.fleet.guests.create(new)
         made.append(new.id)

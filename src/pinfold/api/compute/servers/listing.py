@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
 import sqlalchemy as sa
@@ -11,6 +10,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NaiveDatetime
 
 from pinfold.api.compute.headers import Version
+from pinfold.api.compute.instants import seconds_of
 from pinfold.api.compute.links import ROOT, Limit, after_marker, next_page, page_size
 from pinfold.api.compute.names import name_matches
 from pinfold.api.compute.servers.schemas import ServerList, ServerListInFull
@@ -205,14 +205,14 @@ def _in_database(asked: ServerQuery, places: dict[str, Place]) -> GuestFilter | 
         host=named[host] if host else None,
         ids=None if asked.uuid is None else (asked.uuid,),
         deleted=_is_true(asked.deleted),
-        changed_since=None if asked.changes_since is None else _seconds(asked.changes_since),
+        changed_since=None if asked.changes_since is None else seconds_of(asked.changes_since),
     )
 
 
 def _keeps(asked: ServerQuery, places: dict[str, Place]) -> Callable[[GuestRecord], bool]:
     """The filters that are applied to the rows."""
     statuses, states = {status.upper() for status in asked.status}, {state.lower() for state in asked.vm_state}
-    before = None if asked.changes_before is None else _seconds(asked.changes_before)
+    before = None if asked.changes_before is None else seconds_of(asked.changes_before)
     tags, any_of = _words(asked.tags), _words(asked.tags_any)
     not_all, not_any = _words(asked.not_tags), _words(asked.not_tags_any)
     disk_config = asked.disk_config
@@ -281,10 +281,6 @@ def _sorted(found: list[GuestRecord], asked: ServerQuery) -> list[GuestRecord]:
     for key, direction in reversed(list(zip(keys, directions, strict=False))):
         ordered.sort(key=_SORTS[key], reverse=direction == "desc")
     return ordered
-
-
-def _seconds(moment: datetime) -> float:
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _last(found: Sequence[GuestRecord]) -> str | None:

@@ -22,7 +22,10 @@ from pinfold.core.identity import GuestId
 from pinfold.core.networks import Port
 from pinfold.service.aggregates import zones
 from pinfold.store import aggregates, claims, guests, hosts, ports
-from pinfold.store.records import GuestRecord
+from pinfold.store.records import GuestRecord, Requester
+
+PROJECT: Final = "pinfold"
+"""The only project: pinfold has no tenants."""
 
 router = APIRouter(prefix=ROOT, tags=["servers"])
 
@@ -60,7 +63,8 @@ def update_server(server_id: GuestId, body: UpdateServer, request: Request, serv
 def delete_server(server_id: GuestId, request: Request, services: Services) -> Response:
     """Delete a server. It is gone when its agent has confirmed that nothing of it remains."""
     unlocked(services, request, server_id)
-    services.fleet.guests.delete(server_id)
+    with services.fleet.events.asked(server_id, "delete", requester(request)):
+        services.fleet.guests.delete(server_id)
     return Response(status_code=204)
 
 
@@ -78,6 +82,11 @@ def server(services: ApiServices, server_id: GuestId) -> GuestRecord:
     """The guest of that id. Raises `ApiError` 404 when there is none, or it is deleted."""
     with services.database.read() as connection:
         return _get(connection, server_id)
+
+
+def requester(request: Request) -> Requester:
+    """Who asks: the account of a request, and the request's id."""
+    return Requester(request=request.state.request_id, account=request.state.account.name, project=PROJECT)
 
 
 def unlocked(services: ApiServices, request: Request, server_id: GuestId) -> GuestRecord:

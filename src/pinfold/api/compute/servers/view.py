@@ -178,7 +178,7 @@ def _later(guest: GuestRecord, version: Microversion, details: dict[str, str], f
     added: tuple[tuple[int, dict[str, Any]], ...] = (
         (9, {"locked": guest.locked}),
         (19, {"description": guest.description or None}),
-        (26, {"tags": [tag for tag in details.get("tags", "").split(",") if tag]}),
+        (26, {"tags": list(guest.tags)}),
         (63, {"trusted_image_certificates": None}),
         (71, {} if form is Form.LISTED else {"server_groups": []}),
         (73, {"locked_reason": details.get(LOCKED_REASON)}),

@@ -1,0 +1,45 @@
+"""Store what was asked of guests, by whom, and what came of it. An event that nobody has ended is under way."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sqlalchemy as sa
+
+from pinfold.core.identity import GuestId
+from pinfold.store.database import EpochNow
+from pinfold.store.records import EventRecord, Requester
+from pinfold.store.schema import guest, guest_event, host
+
+MOST_FAILURE: Final = 1000
+"""The most characters of a failure that are kept."""
+MOST_KEPT: Final = 200
+"""How many events of one guest are kept, the newest ones."""
+
+
+def begin(connection: sa.Connection, guest_id: GuestId, action: str, by: Requester) -> int:
+    """Keep that an action was asked of a guest, at this moment, on the host that it is on. Returns the event's number."""
+    there = sa.select(host.c.name).join(guest, guest.c.host == host.c.id).where(guest.c.id == guest_id).scalar_subquery()
+    values = {"guest": guest_id, "request": by.request, "action": action, "account": by.account, "project": by.project, "failure": ""}
+    query = guest_event.insert().values(**values, host=sa.func.coalesce(there, ""), began=EpochNow())
+    return int(connection.execute(query.returning(guest_event.c.number)).scalar_one())
+
+
+def end(connection: sa.Connection, guest_id: GuestId, failure: str = "") -> None:
+    """End all events of a guest that are under way; `failure` says why they failed, '' if they did not. Forget the oldest of too many."""
+    under_way = (guest_event.c.guest == guest_id, guest_event.c.ended.is_(None))
+    connection.execute(guest_event.update().where(*under_way).values(ended=EpochNow(), failure=failure[:MOST_FAILURE]))
+    numbers = sa.select(guest_event.c.number).where(guest_event.c.guest == guest_id).order_by(guest_event.c.number.desc())
+    oldest = numbers.offset(MOST_KEPT).limit(1).scalar_subquery()
+    connection.execute(guest_event.delete().where(guest_event.c.guest == guest_id, guest_event.c.number <= oldest))
+
+
+def forget(connection: sa.Connection, number: int) -> None:
+    """Forget an event: what was asked was refused."""
+    connection.execute(guest_event.delete().where(guest_event.c.number == number))
+
+
+def of_guest(connection: sa.Connection, guest_id: GuestId) -> tuple[EventRecord, ...]:
+    """The events of a guest, newest first."""
+    chosen = sa.select(guest_event).where(guest_event.c.guest == guest_id).order_by(guest_event.c.number.desc())
+    return tuple(EventRecord(**row) for row in connection.execute(chosen).mappings())
