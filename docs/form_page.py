@@ -11,7 +11,7 @@ from pinfold.agent.wire import ThreadReport
 from pinfold.core import host_map, reasons
 from pinfold.core.drift.written import WrittenFinding
 from pinfold.core.encoding import VERSION
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.fit.written import FitAnswer
 from pinfold.core.form_schema import schema
 from pinfold.core.history import HostHistory

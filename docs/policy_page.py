@@ -6,8 +6,8 @@ from docs.markdown import code, table
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.fit.answer import NoFit, Strategy
 from pinfold.core.fit.engine import fit
-from pinfold.core.fit.model import NoFit, Strategy
 from pinfold.core.host import HostState
 from pinfold.core.hosttext import host
 from pinfold.core.overhead import PoolState, masks, rules

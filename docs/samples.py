@@ -13,10 +13,10 @@ from pinfold.cli.history import entries_document, tenures_document
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import InferredMasks, Subject, compare
 from pinfold.core.encoding import plain
+from pinfold.core.fit.answer import Fit, NoFit, Strategy
 from pinfold.core.fit.capacity import capacity, demands_of
 from pinfold.core.fit.count import count_host
 from pinfold.core.fit.engine import fit
-from pinfold.core.fit.model import Fit, NoFit, Strategy
 from pinfold.core.fit.written import answer_of
 from pinfold.core.host import Claim, HostState, Ledger, Locality
 from pinfold.core.hosttext import host

@@ -15,8 +15,8 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.fit.answer import Fit
 from pinfold.core.fit.engine import fit
-from pinfold.core.fit.model import Fit
 from pinfold.core.pools import PoolConfig
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, GuestCell, GuestRequest
 from pinfold.core.settings import HostSettings

@@ -8,11 +8,11 @@ from typing import Any
 from benchmarks.fit.scenarios import SMALL_KIB, Cell, Scenario
 from benchmarks.fit.timing import median_ns, serve
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.fit.answer import Fit, FitCell, Strategy
 from pinfold.core.fit.count import Counts, count_host
 from pinfold.core.fit.demand import prepare
 from pinfold.core.fit.engine import fit, search
 from pinfold.core.fit.explain import explain
-from pinfold.core.fit.model import Fit, FitCell, Strategy
 from pinfold.core.host import Claim, HostState, Ledger, Limits
 from pinfold.core.pools import Pools
 from pinfold.core.request.compile import compile_request

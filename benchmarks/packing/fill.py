@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from benchmarks.packing.traces import HostCells, Shape, demand, entries, hosts
-from pinfold.core.fit.model import Strategy
+from pinfold.core.fit.answer import Strategy
 from pinfold.core.host import Claim
 from pinfold.core.identity import GuestId
 from pinfold.scheduler.decide import Conditions, decide

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.fit.answer import Strategy
 from pinfold.core.fit.demand import Demand, prepare
-from pinfold.core.fit.model import Strategy
 from pinfold.core.host import HostState, Limits
 from pinfold.core.identity import HostId
 from pinfold.core.pools import Pools

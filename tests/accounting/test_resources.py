@@ -13,8 +13,8 @@ from tests.oracle.generate import case
 
 from pinfold.accounting.resources import DISK_GB, MEMORY_MB, OVERHEAD, PCPU, UNLIMITED, VCPU, Inventory, amounts, inventories
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.fit.answer import Fit
 from pinfold.core.fit.engine import fit
-from pinfold.core.fit.model import Fit
 from pinfold.core.host import Booking, Foreign, HostState, Ledger, Limits
 from pinfold.core.ledger import claim
 from pinfold.core.pools import Pools

@@ -28,7 +28,7 @@ from pinfold.agent.state import Phase, Rules, State, starting
 from pinfold.agent.step import step
 from pinfold.agent.wire import GuestOrder, Orders, Welcome
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.identity import ClaimId
 from pinfold.core.options import Option
 from pinfold.core.request.model import EmulatorPolicy

@@ -9,7 +9,7 @@ from pinfold.agent.reconcile import LastBoot, Memory, PresentGuest
 from pinfold.agent.report import guest_report, lost_guests
 from pinfold.agent.wire import GuestReport, Orders, ThreadReport
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.drivers.port import GuestState, HostGuest, Record
 from pinfold.store.records import Desired, Observed

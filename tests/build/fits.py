@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit import engine
-from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell, NoFit, Strategy
+from pinfold.core.fit.answer import EmulatorPlacement, Fit, FitCell, NoFit, Strategy
 from pinfold.core.host import HostState
 from pinfold.core.request.model import GuestRequest
 

@@ -7,7 +7,7 @@ from typing import Any
 from tests.build.hosts import cpus, pools
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.host import Claim, HostState, Ledger
 from pinfold.core.hosttext import host
 from pinfold.core.pools import Pools

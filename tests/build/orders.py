@@ -9,7 +9,7 @@ from tests.build.fits import fit as fitted
 from tests.build.requests import pinned
 
 from pinfold.agent.wire import GuestOrder
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.identity import ClaimId, GuestId
 from pinfold.core.request.model import GuestRequest
 from pinfold.store.records import ClaimRole, ClaimState, Desired, WrittenClaim

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
+from pinfold.core.fit.answer import EmulatorPlacement, Fit, FitCell
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, GuestCell, GuestCpuTopology, GuestRequest
 from pinfold.drivers.port import Boot, GuestSpec, Record
 

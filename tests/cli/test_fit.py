@@ -10,7 +10,7 @@ from tests.cli.conftest import Pinfold
 from tests.rig.fits import taken
 
 from pinfold.cli.views.fit import refusal_view
-from pinfold.core.fit.model import NoFit
+from pinfold.core.fit.answer import NoFit
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 
 HOST = ("--host-text", "pack:2 core:8 pu:2 far mem:16384", "--shared", "0-1,8-9,16-17,24-25", "--dedicated", "2-7,10-15,18-23,26-31")

@@ -14,8 +14,8 @@ from pinfold.cli.views.guests import guests_view
 from pinfold.cli.views.host_map import host_map_view
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, FindingCode, Subject, compare
+from pinfold.core.fit.answer import Fit, Strategy
 from pinfold.core.fit.engine import fit
-from pinfold.core.fit.model import Fit, Strategy
 from pinfold.core.host import Claim, Foreign, HostState, Ledger, Limits
 from pinfold.core.host_map import Observed, host_map
 from pinfold.core.hosttext import host

@@ -10,7 +10,7 @@ import pytest
 from pinfold.config import load
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
-from pinfold.core.fit.model import Strategy
+from pinfold.core.fit.answer import Strategy
 from pinfold.core.host import Booking, Limits, Locality, OverheadRates, ReservedPages
 from pinfold.core.pools import PoolConfig
 

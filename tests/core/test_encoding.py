@@ -14,7 +14,7 @@ from tests.build.requests import pinned
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.encoding import decoder, encode, json_text, plain, reader
 from pinfold.core.errors import InvalidRequest
-from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
+from pinfold.core.fit.answer import EmulatorPlacement, Fit, FitCell
 from pinfold.core.host import Foreign, ForeignMemory, Limits, OverheadRates, ReservedPages
 from pinfold.core.pools import Pools
 from pinfold.core.request.model import Flavor, GuestRequest

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, FindingCode
 from pinfold.core.encoding import plain
-from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
+from pinfold.core.fit.answer import EmulatorPlacement, Fit, FitCell
 from pinfold.core.host import Claim, Foreign, HostState, Ledger
 from pinfold.core.host_map import HostMap, Observed, PcpuMap, host_map
 from pinfold.core.hosttext import host

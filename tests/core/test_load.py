@@ -6,7 +6,7 @@ from msgspec.structs import replace
 from tests.build.fits import holding
 from tests.build.hosts import cpus
 
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.history import GuestHistory, HostHistory, PcpuHistory, PoolHistory
 from pinfold.core.host import Claim
 from pinfold.core.hosttext import host

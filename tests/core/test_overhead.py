@@ -8,7 +8,7 @@ from tests.build.hosts import cpus, state
 from tests.build.requests import guest
 
 from pinfold.core.errors import InvariantViolation
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.host import Limits, OverheadRates
 from pinfold.core.overhead import booked_millicpu, capacity_millicpu, masks
 from pinfold.core.pools import Pools

@@ -11,8 +11,8 @@ from tests.build.requests import guest
 from pinfold.accounting.resources import amounts
 from pinfold.core.drift import Subject, out_of_place
 from pinfold.core.errors import Conflict
+from pinfold.core.fit.answer import Fit, NoFit
 from pinfold.core.fit.invariants import broken
-from pinfold.core.fit.model import Fit, NoFit
 from pinfold.core.host import Booking, HostState, Limits, Locality, OverheadRates
 from pinfold.core.identity import GuestId
 from pinfold.core.ledger import claim

@@ -7,8 +7,8 @@ from tests.build.hosts import state
 from tests.build.requests import guest
 
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.fit.answer import EmulatorPlacement, Fit, NoFit
 from pinfold.core.fit.engine import fit
-from pinfold.core.fit.model import EmulatorPlacement, Fit, NoFit
 from pinfold.core.overhead import table
 from pinfold.core.overhead.table import PoolState
 from pinfold.core.reasons import ReasonCode

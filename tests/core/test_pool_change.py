@@ -13,9 +13,9 @@ from tests.oracle.room import read
 from tests.oracle.valid import emulator_wrongs, floating_wrongs
 
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.fit.answer import EmulatorPlacement, Fit, NoFit
 from pinfold.core.fit.engine import fit
 from pinfold.core.fit.invariants import broken
-from pinfold.core.fit.model import EmulatorPlacement, Fit, NoFit
 from pinfold.core.host import Booking, HostState, Limits, Locality, OverheadRates
 from pinfold.core.identity import GuestId
 from pinfold.core.ledger import claim, release

@@ -10,7 +10,7 @@ from tests.build.hosts import cpus
 from tests.drawing.test_svg import HOSTILE
 
 from pinfold.core.drift import SeenThread
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.hosttext import host
 from pinfold.core.overhead import ThreadClass
 from pinfold.drawing.guest_strip import guest_svg, local_share, rows_of, strip_words

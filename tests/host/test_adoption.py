@@ -11,8 +11,8 @@ from tests.build.guests import HOST, ours, surveyed, theirs
 from tests.build.hosts import cpus, pools
 
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.fit.answer import EmulatorPlacement
 from pinfold.core.fit.check import violations
-from pinfold.core.fit.model import EmulatorPlacement
 from pinfold.core.hosttext import host
 from pinfold.core.identity import ClaimId
 from pinfold.core.overhead import ObservedThread, ThreadClass, masks

@@ -17,8 +17,8 @@ import pytest
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.fit.answer import EmulatorPlacement, Fit
 from pinfold.core.fit.engine import fit
-from pinfold.core.fit.model import EmulatorPlacement, Fit
 from pinfold.core.host import HostState, Limits
 from pinfold.core.hosttext import host
 from pinfold.core.overhead import masks

@@ -13,7 +13,7 @@ from tests.oracle.preferences import unpreferred
 from tests.oracle.room import at_best, read
 from tests.oracle.valid import valid
 
-from pinfold.core.fit.model import Fit, NoFit, Strategy
+from pinfold.core.fit.answer import Fit, NoFit, Strategy
 from pinfold.core.host import HostState
 from pinfold.core.reasons import Kind
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, GuestRequest, ThreadPolicy

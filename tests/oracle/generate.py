@@ -18,7 +18,7 @@ from tests.oracle.room import CellRoom, Room, emptied, read
 from tests.oracle.valid import local_overhead
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell, Strategy
+from pinfold.core.fit.answer import EmulatorPlacement, Fit, FitCell, Strategy
 from pinfold.core.host import Claim, HostState, Ledger, Limits, Locality, OverheadRates
 from pinfold.core.pools import Pools
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, GuestCell, GuestRequest, PageKind, PageRequest, ThreadPolicy

@@ -13,7 +13,7 @@ from tests.oracle.enumeration import pcpu_choices, placements
 from tests.oracle.oracle import is_small
 from tests.oracle.room import CellRoom, Room, read
 
-from pinfold.core.fit.model import Fit, FitCell, Strategy
+from pinfold.core.fit.answer import Fit, FitCell, Strategy
 from pinfold.core.host import HostState
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest, ThreadPolicy
 

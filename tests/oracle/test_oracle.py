@@ -12,7 +12,7 @@ from tests.oracle.room import read
 from tests.oracle.run import tally_of
 from tests.oracle.valid import valid
 
-from pinfold.core.fit.model import NoFit
+from pinfold.core.fit.answer import NoFit
 
 SEED = 20_261_122
 CASES = 5000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.oracle.enumeration import host_allows, page_works, shared_works
 from tests.oracle.room import CellRoom, Room, read
 
-from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
+from pinfold.core.fit.answer import EmulatorPlacement, Fit, FitCell
 from pinfold.core.host import HostState
 from pinfold.core.reasons import ReasonCode
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, GuestCell, GuestRequest, ThreadPolicy

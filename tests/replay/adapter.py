@@ -29,8 +29,8 @@ from pinfold.cli.app import run
 from pinfold.cli.session import Parts
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.encoding import plain, reader
+from pinfold.core.fit.answer import Fit, Strategy
 from pinfold.core.fit.engine import fit
-from pinfold.core.fit.model import Fit, Strategy
 from pinfold.core.host import Claim, HostState, Ledger
 from pinfold.core.hosttext import host as topology_of
 from pinfold.core.pools import PoolConfig, build_pools

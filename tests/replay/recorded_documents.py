@@ -7,7 +7,7 @@ from typing import Any
 from tests.replay.recording import inside
 
 from pinfold.core.encoding import reader
-from pinfold.core.fit.model import Fit, NoFit
+from pinfold.core.fit.answer import Fit, NoFit
 from pinfold.core.overhead import masks
 from pinfold.core.reasons import Reason
 from pinfold.drivers.port import HostGuest

@@ -14,7 +14,7 @@ from pinfold.agent.wire import ThreadReport
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, FindingCode, SeenThread
 from pinfold.core.encoding import plain, reader
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.history import GuestHistory, GuestMemory, HistoryAnswer, HostHistory, PcpuHistory, PoolHistory
 from pinfold.core.host import OverheadRates
 from pinfold.core.overhead import ThreadClass

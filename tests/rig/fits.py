@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pinfold.core.encoding import reader
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.overhead import masks
 
 _read_fit = reader(Fit)

@@ -14,10 +14,10 @@ from tests.oracle.generate import case
 
 from pinfold.core import ledger
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.fit.answer import Fit, NoFit
 from pinfold.core.fit.count import count_host
 from pinfold.core.fit.demand import prepare
 from pinfold.core.fit.engine import fit
-from pinfold.core.fit.model import Fit, NoFit
 from pinfold.core.host import Claim, Foreign, HostState, Ledger, Limits, OverheadRates
 from pinfold.core.pools import Pools
 from pinfold.core.reasons import Kind, Reason, ReasonCode

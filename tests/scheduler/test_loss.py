@@ -11,9 +11,9 @@ from benchmarks.schedule.fleet import empty, entry, filled, pinned
 from msgspec.structs import replace
 
 from pinfold.core import ledger
+from pinfold.core.fit.answer import Strategy
 from pinfold.core.fit.demand import Demand, prepare
 from pinfold.core.fit.engine import search
-from pinfold.core.fit.model import Strategy
 from pinfold.core.fit.slots import free_slots
 from pinfold.core.host import Claim, HostState
 from pinfold.core.identity import GuestId

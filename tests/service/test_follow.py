@@ -17,7 +17,7 @@ from pinfold.accounting.client import Placement
 from pinfold.accounting.resources import OVERHEAD, PCPU
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import Conflict, Unavailable
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.host import HostState, Limits, OverheadRates
 from pinfold.core.identity import HostId
 from pinfold.core.ledger import retiring

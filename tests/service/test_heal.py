@@ -33,8 +33,8 @@ def _intend(database: Database, host: str, request: GuestRequest, *, seconds: fl
     guest, claim = add_guest(database, request), str(uuid.uuid4())
     with database.read() as connection:
         (found,) = hosts.ledgers(connection, (host,))
+    from pinfold.core.fit.answer import Fit
     from pinfold.core.fit.engine import fit
-    from pinfold.core.fit.model import Fit
 
     answer = fit(request, found.state)
     assert isinstance(answer, Fit)

@@ -18,7 +18,7 @@ from pinfold.accounting.client import Placement
 from pinfold.accounting.resources import PCPU
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import Conflict
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.host import HostState
 from pinfold.core.identity import GuestId, HostId
 from pinfold.core.pools import Pools

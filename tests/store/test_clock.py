@@ -10,8 +10,8 @@ from tests.build.requests import pinned
 from tests.build.rows import add_guest, add_host
 
 from pinfold.core.errors import Conflict
+from pinfold.core.fit.answer import Fit
 from pinfold.core.fit.engine import fit
-from pinfold.core.fit.model import Fit
 from pinfold.store import claims, guests, hosts, shapes
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimState, Tombstone

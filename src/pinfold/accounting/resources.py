@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final
 
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.host import HostState, exact
 from pinfold.core.overhead import RESOURCE_CLASS, PoolState, floating_pcpus, pool_of
 

@@ -8,7 +8,7 @@ from pinfold.agent.events import HostFacts
 from pinfold.agent.reconcile import LastBoot, Memory, PresentGuest
 from pinfold.agent.wire import GuestReport, Orders, ThreadReport
 from pinfold.core.drift import seen_thread
-from pinfold.core.fit.model import Strategy
+from pinfold.core.fit.answer import Strategy
 from pinfold.core.host import Foreign, ForeignMemory
 from pinfold.core.identity import GuestId
 from pinfold.drivers.port import GuestState, HostGuest

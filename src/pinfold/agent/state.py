@@ -17,7 +17,7 @@ from pinfold.agent.shutdowns import Request
 from pinfold.agent.story import Stories
 from pinfold.agent.wire import GuestReport, Orders
 from pinfold.core.drift import Finding
-from pinfold.core.fit.model import Strategy
+from pinfold.core.fit.answer import Strategy
 from pinfold.core.identity import ClaimId, GuestId
 from pinfold.core.options import Option
 from pinfold.core.pools import PoolConfig, PoolOrder

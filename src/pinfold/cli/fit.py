@@ -99,8 +99,8 @@ def _answer(
 ) -> None:
     from pinfold.cli.views.fit import fit_view, refusal_view
     from pinfold.core.encoding import plain
+    from pinfold.core.fit.answer import NoFit
     from pinfold.core.fit.engine import fit as find_fit
-    from pinfold.core.fit.model import NoFit
     from pinfold.core.fit.written import answer_of
     from pinfold.host.description import placed
 

@@ -50,7 +50,7 @@ def start(
     status 1: it does not fit, or could not be placed.
     """
     from pinfold.cli.guest_description import describe_guest, refuse_without_boot
-    from pinfold.core.fit.model import NoFit
+    from pinfold.core.fit.answer import NoFit
     from pinfold.host.start import place
 
     configuration = read_configuration(config, connect, only_looks=False, quiet=as_json)
@@ -140,7 +140,7 @@ def replace(
     from pinfold.cli.views.fit import refusal_view
     from pinfold.cli.views.guests import replaced_view
     from pinfold.config.flavors import find_flavor
-    from pinfold.core.fit.model import NoFit
+    from pinfold.core.fit.answer import NoFit
     from pinfold.core.fit.written import refusal
     from pinfold.host import written
     from pinfold.host.replace import replace as replace_guest

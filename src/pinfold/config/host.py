@@ -14,7 +14,7 @@ from pinfold.config.networks import networks_file
 from pinfold.config.parse import Values, parse, shortened
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
-from pinfold.core.fit.model import Strategy
+from pinfold.core.fit.answer import Strategy
 from pinfold.core.host import Booking, Limits, Locality, OverheadRates, ReservedPages
 from pinfold.core.pools import PoolConfig
 from pinfold.core.settings import HostSettings

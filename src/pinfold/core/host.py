@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from pinfold.core.bounds import Number
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.identity import ClaimId, GuestId
 from pinfold.core.pools import Pools
 from pinfold.core.topology import Topology

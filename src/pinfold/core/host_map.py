@@ -15,8 +15,8 @@ from msgspec import Struct
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import PLACE_CODES, Finding, FindingCode, Severity
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.fit.answer import EmulatorPlacement
 from pinfold.core.fit.count import count_host
-from pinfold.core.fit.model import EmulatorPlacement
 from pinfold.core.host import HostState
 from pinfold.core.identity import GuestId
 from pinfold.core.ledger import Role, holds

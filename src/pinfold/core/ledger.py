@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import Conflict
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.host import Claim, HostState, Ledger
 from pinfold.core.identity import ClaimId, GuestId
 from pinfold.core.overhead.booking import overbooked_cells

@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell, NoFit
+from pinfold.core.fit.answer import EmulatorPlacement, Fit, FitCell, NoFit
 from pinfold.core.host import Claim, HostState
 from pinfold.core.ledger import release
 from pinfold.core.overhead import masks

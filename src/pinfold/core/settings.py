@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from pinfold.core.fit.model import Strategy
+from pinfold.core.fit.answer import Strategy
 from pinfold.core.host import Limits
 from pinfold.core.networks import HostNetwork
 from pinfold.core.pools import PoolConfig

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import SeenThread
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.overhead import ThreadClass
 from pinfold.core.printable import shown
 

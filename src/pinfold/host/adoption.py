@@ -13,9 +13,9 @@ from msgspec.structs import replace
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import InferredMasks, Severity, out_of_place
 from pinfold.core.drift.remedy import OWNER
+from pinfold.core.fit.answer import EmulatorPlacement, Fit, FitCell
 from pinfold.core.fit.check import violations
 from pinfold.core.fit.invariants import broken
-from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
 from pinfold.core.host import HostState, Ledger
 from pinfold.core.identity import ClaimId
 from pinfold.core.overhead import Masks, ThreadClass, masks, table

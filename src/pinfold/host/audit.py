@@ -31,7 +31,7 @@ from pinfold.core.drift import (
 )
 from pinfold.core.drift.steps import ShutDown
 from pinfold.core.errors import PinfoldError
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Driver, HostGuest, Observation, Record
 from pinfold.host import nova

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, Holder, Owner, Severity, Subject, out_of_place, two_owners
 from pinfold.core.errors import Conflict
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.identity import GuestId
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import HostGuest

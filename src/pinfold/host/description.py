@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from pinfold.core.drift.remedy import OWNER
 from pinfold.core.errors import InvalidRequest
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.identity import ClaimId, GuestId
 from pinfold.core.request.model import GuestRequest
 from pinfold.drivers.port import Boot, GuestSpec, Record

@@ -17,7 +17,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import ExpectedMasks, FindingCode, InferredMasks, Subject, expected, outside_pools, place_of
 from pinfold.core.drift.remedy import OWNER, followed
 from pinfold.core.errors import InvalidRequest, PinfoldError
-from pinfold.core.fit.model import NoFit
+from pinfold.core.fit.answer import NoFit
 from pinfold.core.host import Claim, HostState
 from pinfold.core.ledger import amend as amend_ledger
 from pinfold.core.overhead import Masks, ThreadClass, masks, table

@@ -14,8 +14,8 @@ from msgspec import structs
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift.remedy import OWNER, replaced
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError
+from pinfold.core.fit.answer import Fit
 from pinfold.core.fit.capacity import FlavorDemand
-from pinfold.core.fit.model import Fit
 from pinfold.core.identity import GuestId
 from pinfold.core.overhead import masks
 from pinfold.core.repin.gain import why_kept

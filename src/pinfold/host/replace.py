@@ -12,8 +12,8 @@ from msgspec import Struct, structs
 from pinfold.core.drift import Finding, out_of_place
 from pinfold.core.drift.remedy import OWNER
 from pinfold.core.errors import Conflict, InvalidRequest
+from pinfold.core.fit.answer import Fit, NoFit
 from pinfold.core.fit.engine import fit as find_fit
-from pinfold.core.fit.model import Fit, NoFit
 from pinfold.core.host import HostState, Ledger
 from pinfold.core.ledger import release
 from pinfold.core.plural import count

@@ -22,8 +22,8 @@ from msgspec.structs import replace
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding
 from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, PinfoldError, Unavailable
+from pinfold.core.fit.answer import Fit, NoFit
 from pinfold.core.fit.engine import fit as find_fit
-from pinfold.core.fit.model import Fit, NoFit
 from pinfold.core.host import HostState
 from pinfold.core.identity import ClaimId, GuestId
 from pinfold.core.overhead import Masks, masks

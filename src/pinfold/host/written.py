@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, SeenThread, seen_thread
 from pinfold.core.drift.written import WrittenFinding, write
-from pinfold.core.fit.model import Fit, Strategy
+from pinfold.core.fit.answer import Fit, Strategy
 from pinfold.core.fit.written import written as fit_written
 from pinfold.core.host import Limits
 from pinfold.core.host_map import HostMap, OverheadBooking, PagesMap

@@ -12,9 +12,9 @@ import numpy as np
 from msgspec.structs import replace
 
 from pinfold.core.fit import explain as why
+from pinfold.core.fit.answer import Fit, NoFit, Strategy
 from pinfold.core.fit.demand import Demand
 from pinfold.core.fit.engine import search
-from pinfold.core.fit.model import Fit, NoFit, Strategy
 from pinfold.core.identity import GuestId, HostId
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.model import GuestRequest

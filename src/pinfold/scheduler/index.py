@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from pinfold.core import ledger
 from pinfold.core.errors import Conflict
+from pinfold.core.fit.answer import Strategy
 from pinfold.core.fit.count import Counts, Frame, count_host
-from pinfold.core.fit.model import Strategy
 from pinfold.core.host import Claim, HostState, Ledger
 from pinfold.core.identity import ClaimId, GuestId, HostId
 from pinfold.scheduler.loss import LossTable, Shapes

@@ -13,8 +13,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from pinfold.core.fit.answer import Strategy
 from pinfold.core.fit.demand import Demand
-from pinfold.core.fit.model import Strategy
 from pinfold.core.fit.slots import times, together
 from pinfold.core.overhead.pool import booked_millicpu
 

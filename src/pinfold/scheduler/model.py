@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from pinfold.core.fit.model import Fit, NoFit
+from pinfold.core.fit.answer import Fit, NoFit
 from pinfold.core.identity import GuestId, HostId
 from pinfold.core.request.model import GuestRequest
 from pinfold.store.records import ClaimRole

@@ -11,8 +11,8 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from pinfold.core.fit.answer import Fit, Strategy
 from pinfold.core.fit.count import Counts
-from pinfold.core.fit.model import Fit, Strategy
 from pinfold.core.identity import GuestId
 from pinfold.core.overhead.table import PoolState, rules
 from pinfold.core.request.model import GuestRequest

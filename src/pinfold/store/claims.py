@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from pinfold.core.encoding import decoder, encode
 from pinfold.core.errors import Conflict
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.fit.written import written
 from pinfold.core.identity import ClaimId, GuestId, HostId
 from pinfold.core.ledger import Role, holds

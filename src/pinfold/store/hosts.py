@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.encoding import decoder, encode
 from pinfold.core.errors import Conflict, InvalidRequest
-from pinfold.core.fit.model import Strategy
+from pinfold.core.fit.answer import Strategy
 from pinfold.core.host import Claim, Foreign, HostState, Ledger, Limits
 from pinfold.core.identity import ClaimId, HostId
 from pinfold.core.networks import HostNetworks, check_networks

@@ -14,7 +14,7 @@ from pinfold.core.bounds import ClaimUuid, Count, GuestUuid, Number, Revision
 from pinfold.core.config_drive import GuestConfig
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift.written import FindingCount, WrittenFinding
-from pinfold.core.fit.model import Fit, Strategy
+from pinfold.core.fit.answer import Fit, Strategy
 from pinfold.core.fit.written import written
 from pinfold.core.host import Foreign, HostState, Limits
 from pinfold.core.identity import ClaimId, GuestId, HostId

@@ -8,7 +8,7 @@ from tests.build.hosts import cpus
 from tests.build.threads import ONLINE, POOLS, WEB
 
 from pinfold.core.drift import Place, Severity, outside_pools, place_of
-from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
+from pinfold.core.fit.answer import EmulatorPlacement, Fit, FitCell
 from pinfold.core.pools import Pools
 
 REREAD = "let the agent of c01 read its pools again (`systemctl reload pinfold-agent`; where `pinfold up` runs, SIGHUP to that process)"

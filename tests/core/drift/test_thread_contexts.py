@@ -7,7 +7,7 @@ from tests.build.hosts import cpus
 from tests.build.threads import MAIN, MASKS, ONLINE, REALTIME, RIGHT, VCPU0, WEB, compare, thread
 
 from pinfold.core.drift import expected
-from pinfold.core.fit.model import Fit, FitCell
+from pinfold.core.fit.answer import Fit, FitCell
 from pinfold.core.overhead import ObservedThread, ThreadClass, memory_cell
 from pinfold.drivers.kvm import thread_moves
 from pinfold.drivers.port import Observation

@@ -8,10 +8,10 @@ from tests.build.fits import fits
 from tests.build.hosts import cpus, state
 from tests.build.requests import explicit, guest
 
+from pinfold.core.fit.answer import EmulatorPlacement, Fit
 from pinfold.core.fit.check import holds, violations
 from pinfold.core.fit.count import count_host
 from pinfold.core.fit.demand import prepare
-from pinfold.core.fit.model import EmulatorPlacement, Fit
 from pinfold.core.host import HostState, Limits
 from pinfold.core.ledger import claim
 from pinfold.core.request.model import EmulatorPolicy, GuestRequest, ThreadPolicy

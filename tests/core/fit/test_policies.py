@@ -8,8 +8,8 @@ from tests.build.hosts import cpus, state
 from tests.build.requests import guest
 
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.fit.answer import EmulatorPlacement, NoFit
 from pinfold.core.fit.engine import fit
-from pinfold.core.fit.model import EmulatorPlacement, NoFit
 from pinfold.core.host import Booking, Limits
 from pinfold.core.ledger import claim
 from pinfold.core.reasons import Kind, ReasonCode

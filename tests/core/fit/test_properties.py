@@ -12,13 +12,13 @@ from tests.build.hosts import states
 from tests.build.requests import guests
 
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.fit.answer import Fit, NoFit, Strategy
 from pinfold.core.fit.check import violations
 from pinfold.core.fit.count import CellCounts, Counts, count_host
 from pinfold.core.fit.demand import prepare
 from pinfold.core.fit.engine import fit, search
 from pinfold.core.fit.explain import explain
 from pinfold.core.fit.invariants import broken
-from pinfold.core.fit.model import Fit, NoFit, Strategy
 from pinfold.core.host import HostState, Ledger
 from pinfold.core.ledger import Role, claim, release, retiring, roles
 from pinfold.core.overhead import masks

@@ -7,8 +7,8 @@ from tests.build.fits import fits, refused
 from tests.build.hosts import NO_RESERVE, cpus, state
 from tests.build.requests import ANY, LARGE, SMALL, explicit, guest
 
+from pinfold.core.fit.answer import NoFit
 from pinfold.core.fit.engine import fit
-from pinfold.core.fit.model import NoFit
 from pinfold.core.host import Foreign, ForeignMemory, Limits, ReservedPages
 from pinfold.core.ledger import claim, release
 from pinfold.core.reasons import Kind, ReasonCode

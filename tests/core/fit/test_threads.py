@@ -8,8 +8,8 @@ from tests.build.hosts import cpus, state
 from tests.build.requests import guest
 
 from pinfold.core.fit import cores
+from pinfold.core.fit.answer import Strategy
 from pinfold.core.fit.count import count_host
-from pinfold.core.fit.model import Strategy
 from pinfold.core.reasons import ReasonCode
 from pinfold.core.request.model import EmulatorPolicy, ThreadPolicy
 

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.encoding import decoder, encode
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.fit.written import written
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 

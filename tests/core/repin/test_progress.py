@@ -12,7 +12,7 @@ from tests.core.repin.test_repin import Guests, changed, crowded, filled, small
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.encoding import decoder, encode
 from pinfold.core.errors import InvariantViolation
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.host import HostState
 from pinfold.core.identity import ClaimId, GuestId
 from pinfold.core.ledger import amend, claim, release

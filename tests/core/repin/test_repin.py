@@ -14,11 +14,11 @@ from tests.build.hosts import NO_RESERVE, cpus, pools, state
 from tests.build.requests import guest
 
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.fit.answer import EmulatorPlacement, Fit
 from pinfold.core.fit.check import violations
 from pinfold.core.fit.demand import prepare
 from pinfold.core.fit.engine import fit
 from pinfold.core.fit.invariants import broken
-from pinfold.core.fit.model import EmulatorPlacement, Fit
 from pinfold.core.host import Foreign, HostState, Ledger
 from pinfold.core.hosttext import host
 from pinfold.core.identity import GuestId

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.encoding import encode
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.reasons import Reason
 from pinfold.drivers.libvirt.record_1 import NAMESPACE, TAG
 from pinfold.drivers.port import Record

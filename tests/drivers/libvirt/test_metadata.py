@@ -19,8 +19,8 @@ from tests.drivers.libvirt import record_1
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.encoding import encode
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.fit.answer import EmulatorPlacement, Fit, FitCell
 from pinfold.core.fit.count import count_host
-from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
 from pinfold.core.fit.written import written
 from pinfold.core.host import HostState
 from pinfold.core.hosttext import host

@@ -16,7 +16,7 @@ from tests.golden import check
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
-from pinfold.core.fit.model import Fit, FitCell
+from pinfold.core.fit.answer import Fit, FitCell
 from pinfold.core.overhead import Masks, masks
 from pinfold.drivers.libvirt import definition, guest_memory, hardware, template
 from pinfold.drivers.libvirt.capabilities import BuildContext, Platform

@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
+from pinfold.core.fit.answer import EmulatorPlacement, Fit, FitCell
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, GuestCell, GuestRequest
 from pinfold.drivers.port import Boot, GuestSpec, Record
 

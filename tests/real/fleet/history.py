@@ -11,7 +11,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from pinfold.core.encoding import decoder
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.host import Claim, Foreign, HostState, Ledger, Limits
 from pinfold.core.pools import Pools
 from pinfold.core.topology import Topology

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import Unavailable
-from pinfold.core.fit.model import NoFit
+from pinfold.core.fit.answer import NoFit
 from pinfold.core.pools import PoolConfig
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import PinfoldError
-from pinfold.core.fit.model import NoFit
+from pinfold.core.fit.answer import NoFit
 from pinfold.core.pools import PoolConfig
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor

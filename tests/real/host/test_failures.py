@@ -22,7 +22,7 @@ from tests.real.patience import PATIENCE_SECONDS, until
 import pinfold
 from pinfold.core.drift import FindingCode
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
-from pinfold.core.fit.model import NoFit
+from pinfold.core.fit.answer import NoFit
 from pinfold.core.pools import PoolConfig
 from pinfold.core.reasons import Kind
 from pinfold.drivers.port import Boot, Driver, GuestState, HostGuest, Observation

@@ -13,7 +13,7 @@ from msgspec import structs
 from tests.real.host.bench import DEDICATED, Bench
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.fit.model import EmulatorPlacement, NoFit
+from pinfold.core.fit.answer import EmulatorPlacement, NoFit
 from pinfold.core.host import Locality
 from pinfold.core.ledger import Role
 from pinfold.core.overhead import ThreadClass

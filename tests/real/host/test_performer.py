@@ -18,8 +18,8 @@ from pinfold.agent.perform import Performer
 from pinfold.agent.reconcile import Act, Task
 from pinfold.agent.wire import FAILURE_SENT, GuestOrder
 from pinfold.core.errors import Conflict
+from pinfold.core.fit.answer import Fit
 from pinfold.core.fit.engine import fit
-from pinfold.core.fit.model import Fit
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
 from pinfold.drivers.port import GuestState

@@ -19,7 +19,7 @@ from tests.real.patience import until
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
-from pinfold.core.fit.model import NoFit
+from pinfold.core.fit.answer import NoFit
 from pinfold.core.overhead import ThreadClass
 from pinfold.core.topology import Topology
 from pinfold.drivers.port import Boot, GuestState

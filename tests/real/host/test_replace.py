@@ -14,7 +14,7 @@ from tests.real.host.domains import define, virsh
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, FindingCode, Severity
 from pinfold.core.errors import InvalidRequest
-from pinfold.core.fit.model import NoFit
+from pinfold.core.fit.answer import NoFit
 from pinfold.core.reasons import ReasonCode
 from pinfold.core.request.model import Flavor
 from pinfold.drivers.port import Boot

@@ -15,7 +15,7 @@ from pinfold.cli.views.phrases import foreign_words
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, Severity
 from pinfold.core.errors import InvalidRequest, PinfoldError, Unavailable
-from pinfold.core.fit.model import NoFit
+from pinfold.core.fit.answer import NoFit
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.drivers.port import HostGuest, Observation
 from pinfold.host.audit import audit, audit_of

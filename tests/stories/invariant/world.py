@@ -57,7 +57,7 @@ from pinfold.agent.state import Rules, State, starting
 from pinfold.agent.step import step
 from pinfold.agent.wire import GuestOrder
 from pinfold.core.encoding import plain
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.host import Claim
 from pinfold.core.identity import ClaimId
 from pinfold.core.request.model import EmulatorPolicy

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from pinfold.cli.views.columns import Columns
 from pinfold.cli.views.phrases import emulator_words
-from pinfold.core.fit.model import EmulatorPlacement, Fit, NoFit
+from pinfold.core.fit.answer import EmulatorPlacement, Fit, NoFit
 from pinfold.core.host import HostState
 from pinfold.core.overhead import capacity_millicpu
 from pinfold.core.plural import count, mib, page_words

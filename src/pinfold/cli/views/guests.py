@@ -10,7 +10,7 @@ from rich.text import Text
 from pinfold.cli.views.columns import Columns
 from pinfold.cli.views.phrases import foreign_words, guest_cell, policy_words, recorded_words, short_emulator_words, vcpu_words
 from pinfold.core.drift import Subject
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.plural import mib
 from pinfold.core.printable import shell_word
 from pinfold.drivers.port import GuestState, HostGuest

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import PLACE_CODES
-from pinfold.core.fit.model import EmulatorPlacement, Fit
+from pinfold.core.fit.answer import EmulatorPlacement, Fit
 from pinfold.core.overhead import ThreadClass
 from pinfold.core.overhead.table import PLACES
 from pinfold.core.pools import Pools

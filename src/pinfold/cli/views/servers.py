@@ -12,7 +12,7 @@ from rich.text import Text
 from pinfold.cli.views.columns import Columns
 from pinfold.cli.views.phrases import moment
 from pinfold.core.encoding import reader
-from pinfold.core.fit.model import EmulatorPlacement, Fit
+from pinfold.core.fit.answer import EmulatorPlacement, Fit
 from pinfold.core.overhead import ThreadClass, masks
 from pinfold.core.plural import count, mib
 from pinfold.core.printable import shell_word

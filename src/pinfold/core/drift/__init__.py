@@ -3,7 +3,7 @@
 from pinfold.core.drift.expectation import Definitions, ExpectedMasks, InferredMasks, PinDefinition, SeenThread, expected, seen_thread
 from pinfold.core.drift.finding import PLACE_CODES, THREAD_CODES, Finding, FindingCode, Severity, Subject
 from pinfold.core.drift.guest import compare
-from pinfold.core.drift.host import (
+from pinfold.core.drift.host_findings import (
     Holder,
     Owner,
     Place,

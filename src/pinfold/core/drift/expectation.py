@@ -7,7 +7,7 @@ from typing import Annotated, Protocol
 from msgspec import Meta, Struct
 
 from pinfold.core.cpuset import MAX_CPU, CpuSet
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.overhead import ObservedThread, ThreadClass, memory_cell
 from pinfold.core.request.model import EmulatorPolicy
 

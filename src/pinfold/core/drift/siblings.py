@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import remedy
 from pinfold.core.drift.finding import Finding, FindingCode, Subject
-from pinfold.core.drift.host import Holder
+from pinfold.core.drift.host_findings import Holder
 
 _MIGRATE = "migrate one of them to another host with Nova, or resize it; stopping and starting changes nothing, since Nova keeps its pins"
 

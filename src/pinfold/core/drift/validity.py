@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift.finding import Finding, FindingCode, Subject
-from pinfold.core.drift.host import outside_pools, place_of
+from pinfold.core.drift.host_findings import outside_pools, place_of
 from pinfold.core.drift.steps import SwitchOn
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.pools import Pools
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from fractions import Fraction
 
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.fit.answer import Fit, FitCell
 from pinfold.core.fit.count import CellCounts, Counts
 from pinfold.core.fit.demand import Demand
-from pinfold.core.fit.model import Fit, FitCell
 from pinfold.core.host import HostState, exact
 from pinfold.core.overhead import table
 from pinfold.core.overhead.booking import PoolBooking, book, free_millicpu

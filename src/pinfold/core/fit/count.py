@@ -16,7 +16,7 @@ from operator import attrgetter
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pinfold.core.fit.model import Fit, FitCell, Strategy
+from pinfold.core.fit.answer import Fit, FitCell, Strategy
 from pinfold.core.host import HostState, Ledger, exact
 from pinfold.core.overhead.pool import floating_pcpus, pool_of
 from pinfold.core.topology import HostCell

@@ -16,10 +16,10 @@ from typing import Final
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvariantViolation
 from pinfold.core.fit import check, cores, emulator
+from pinfold.core.fit.answer import EmulatorPlacement, Fit, FitCell, NoFit, Strategy
 from pinfold.core.fit.count import Counts, Threads, count_host
 from pinfold.core.fit.demand import Demand, prepare
 from pinfold.core.fit.explain import explain
-from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell, NoFit, Strategy
 from pinfold.core.fit.place import Placed, place
 from pinfold.core.fit.room import host_takes, page_for
 from pinfold.core.host import HostState

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from pinfold.core.bounds import MAX_AMOUNT, MAX_CELL, MAX_CPU, MAX_GUEST_CELLS, MAX_PAGE_KIB
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell
+from pinfold.core.fit.answer import EmulatorPlacement, Fit, FitCell
 from pinfold.core.plural import count
 
 

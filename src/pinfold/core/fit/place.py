@@ -6,10 +6,10 @@ least small memory. With an isolated emulator, try each kind of guest cell that 
 
 from __future__ import annotations
 
+from pinfold.core.fit.answer import Strategy
 from pinfold.core.fit.count import CellCounts, Counts
 from pinfold.core.fit.demand import CellNeed, Demand
 from pinfold.core.fit.match import cheapest, first_columns
-from pinfold.core.fit.model import Strategy
 from pinfold.core.fit.room import page_for, takes
 
 Placed = tuple[tuple[CellCounts, ...], int]

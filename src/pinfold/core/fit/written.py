@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 from msgspec.structs import replace
 
-from pinfold.core.fit.model import Fit, NoFit
+from pinfold.core.fit.answer import Fit, NoFit
 from pinfold.core.reasons import Kind, Reason, written_reasons
 
 

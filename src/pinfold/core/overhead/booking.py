@@ -12,7 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.fit.model import EmulatorPlacement, Fit, FitCell, NoFit
+from pinfold.core.fit.answer import EmulatorPlacement, Fit, FitCell, NoFit
 from pinfold.core.host import HostState, Ledger
 from pinfold.core.overhead.pool import OverheadPool, booked_millicpu, capacity_millicpu, pool_of
 from pinfold.core.reasons import Kind, Reason, ReasonCode

@@ -13,7 +13,7 @@ from typing import Final
 from msgspec import Struct
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.fit.model import EmulatorPlacement
+from pinfold.core.fit.answer import EmulatorPlacement
 from pinfold.core.reasons import ReasonCode
 from pinfold.core.request.model import EmulatorPolicy
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvariantViolation
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 
 
 class ThreadClass(Enum):
@@ -65,7 +65,7 @@ class ObservedThread(Struct, frozen=True, kw_only=True):
 def masks(fit: Fit) -> Masks:
     """The pCPUs that each thread of a guest with this fit may run on.
 
-    >>> from pinfold.core.fit.model import FitCell
+    >>> from pinfold.core.fit.answer import FitCell
     >>> cell = FitCell(guest_cell=0, host_cell=0, pins=((0, 4), (1, 5)))
     >>> masks(Fit(vcpus=2, memory_mib=64, cells=(cell,), emulator=CpuSet.of(0, 1)))
     Masks(vcpus=(CpuSet('4'), CpuSet('5')), overhead=CpuSet('0-1'), realtime=CpuSet(''))
@@ -87,7 +87,7 @@ def memory_cell(thread: ObservedThread, fit: Fit) -> int | None:
 
     A thread's name tells one digit of its guest cell, so cells 10 to 19 look like cell 1.
 
-    >>> from pinfold.core.fit.model import FitCell
+    >>> from pinfold.core.fit.answer import FitCell
     >>> fit = Fit(vcpus=1, memory_mib=64, cells=(FitCell(guest_cell=0, host_cell=1, pins=((0, 4),)),), emulator=CpuSet.of(0))
     >>> context = ObservedThread(tid=7, name="TC", thread_class=ThreadClass.THREAD_CONTEXT, allowed=CpuSet.of(4, 5), guest_cell=0)
     >>> memory_cell(context, fit)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.fit.answer import EmulatorPlacement, Fit
 from pinfold.core.fit.count import CellCounts
-from pinfold.core.fit.model import EmulatorPlacement, Fit
 from pinfold.core.overhead.table import pcpus
 from pinfold.core.pool_change import own_pcpus
 

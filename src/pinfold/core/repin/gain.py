@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.plural import count, pcpus
 from pinfold.core.repin.plan import Repin, SizeChange, SlotChange
 from pinfold.core.request.model import GuestRequest, ThreadPolicy

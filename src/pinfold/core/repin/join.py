@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
+from pinfold.core.fit.answer import Fit
 from pinfold.core.fit.count import CellCounts, Counts
-from pinfold.core.fit.model import Fit
 from pinfold.core.identity import GuestId
 from pinfold.core.repin.fits import carriers, repinned, unwelcome
 from pinfold.core.request.model import GuestRequest, ThreadPolicy

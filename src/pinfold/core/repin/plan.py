@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct, field
 
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.fit.answer import Fit
 from pinfold.core.fit.capacity import FlavorDemand
 from pinfold.core.fit.count import Counts, count_host
-from pinfold.core.fit.model import Fit
 from pinfold.core.fit.slots import free_slots
 from pinfold.core.host import HostState
 from pinfold.core.identity import GuestId

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from pinfold.core.bounds import ClaimUuid, Revision, Uuid
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvariantViolation
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.identity import ClaimId
 from pinfold.core.repin.plan import Step
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit import cores
+from pinfold.core.fit.answer import Fit
 from pinfold.core.fit.count import CellCounts, Counts
-from pinfold.core.fit.model import Fit
 from pinfold.core.repin.fits import carriers, repinned, unwelcome
 from pinfold.core.request.model import GuestRequest, ThreadPolicy
 

@@ -13,7 +13,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import ExpectedMasks, Subject
 from pinfold.core.drift.steps import Step
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.identity import GuestId
 from pinfold.core.overhead import masks
 from pinfold.core.plural import count

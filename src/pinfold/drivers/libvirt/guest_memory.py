@@ -10,7 +10,7 @@ from msgspec import Struct
 from pinfold.core.bounds import MAX_AMOUNT, MAX_CELL, MAX_CPU, MAX_GUEST_CELLS, MAX_PAGE_KIB
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.host import ForeignMemory
 from pinfold.core.request.model import GuestCpuTopology
 from pinfold.drivers.libvirt import pins, xmltext

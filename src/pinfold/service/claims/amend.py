@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from pinfold.accounting.client import Placement
 from pinfold.accounting.resources import Amounts, amounts
 from pinfold.core.errors import Conflict, PinfoldError
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.host import HostState
 from pinfold.core.identity import GuestId
 from pinfold.core.ledger import amend

@@ -27,8 +27,8 @@ from pinfold.accounting.client import Placement
 from pinfold.accounting.placement_responses import OverCapacity
 from pinfold.accounting.resources import Amounts, Shares, amounts, union
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
+from pinfold.core.fit.answer import Fit, NoFit
 from pinfold.core.fit.demand import Demand, prepare
-from pinfold.core.fit.model import Fit, NoFit
 from pinfold.core.host import Claim
 from pinfold.core.identity import ClaimId, HostId
 from pinfold.core.reasons import Kind, Reason, ReasonCode

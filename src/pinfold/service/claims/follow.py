@@ -10,7 +10,7 @@ import logging
 
 from pinfold.accounting.placement_responses import OverCapacity
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
-from pinfold.core.fit.model import NoFit
+from pinfold.core.fit.answer import NoFit
 from pinfold.core.host import Claim
 from pinfold.core.identity import HostId
 from pinfold.core.pool_change import follow

@@ -6,7 +6,7 @@ from pinfold.accounting.client import Placement
 from pinfold.accounting.placement_responses import OverCapacity
 from pinfold.accounting.resources import amounts
 from pinfold.core.errors import Conflict, InvalidRequest
-from pinfold.core.fit.model import NoFit
+from pinfold.core.fit.answer import NoFit
 from pinfold.core.identity import GuestId
 from pinfold.core.overhead import rebooked
 from pinfold.scheduler.scheduler import Scheduler

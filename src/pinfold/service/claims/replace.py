@@ -15,8 +15,8 @@ from pinfold.accounting.placement_responses import OverCapacity
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Finding, Severity, Subject, out_of_place
 from pinfold.core.errors import Conflict
+from pinfold.core.fit.answer import Fit, NoFit
 from pinfold.core.fit.engine import fit
-from pinfold.core.fit.model import Fit, NoFit
 from pinfold.core.identity import GuestId
 from pinfold.core.ledger import release
 from pinfold.core.overhead import masks

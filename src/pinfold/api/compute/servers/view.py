@@ -23,7 +23,7 @@ from pinfold.api.compute.servers.schemas import (
 )
 from pinfold.api.compute.servers.status import ServerStatus, server_status
 from pinfold.api.microversion import Microversion
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.networks import Port
 from pinfold.core.request.model import GuestRequest
 from pinfold.store.records import LOCKED_REASON, ClaimRecord, GuestRecord, HostRecord

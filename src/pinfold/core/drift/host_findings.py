@@ -14,7 +14,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import remedy
 from pinfold.core.drift.finding import Finding, FindingCode, Subject
 from pinfold.core.drift.steps import Move, MoveProcess, Pin, Pinned, Step
-from pinfold.core.fit.model import EmulatorPlacement, Fit
+from pinfold.core.fit.answer import EmulatorPlacement, Fit
 from pinfold.core.overhead import ObservedThread, ThreadClass
 from pinfold.core.plural import count
 from pinfold.core.pools import Pools
