@@ -156,7 +156,12 @@ def test_the_last_minutes_of_a_host_are_fetched_from_its_agent(own: UpRig) -> No
     api.await_status(server, "ACTIVE")
 
     def rows() -> list[dict[str, Any]]:
-        found = api.ask("GET", f"/v1/hosts/{own.host}/history?minutes=5")["guests"]
+        found = api.ask("GET", f"/v1/hosts/{own.host}/history?minutes=60")["guests"]
         return [row for row in found if row["guest"] == server and any(number is not None for number in row["work_millicpu"])]
 
     assert {"vcpu", "emulator"} <= {row["thread_class"] for row in until(rows, "the agent has samples of the guest", pause=2.0)}
+    until(lambda: "The last hour by pCPU" in api.http.get(f"/ui/hosts/{own.host}").text, "the page shows it too", pause=2.0)
+    guest = api.http.get(f"/ui/guests/{server}")
+    assert guest.status_code == 200
+    assert "As seen by procfs" in guest.text
+    assert "taskset" not in guest.text, "a guest in its place has nothing to repair"
