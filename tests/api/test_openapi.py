@@ -90,7 +90,9 @@ def asked(tmp_path_factory: pytest.TempPathFactory, sqlite_file: Path, placement
         hidden = {"name": "hidden", "id": "hidden", "vcpus": 1, "ram": 1, "disk": 0, "os-flavor-access:is_public": False}
         fleet.ask("POST", "/flavors", {"flavor": hidden}, status=200)
         group = fleet.ask("POST", "/os-aggregates", {"aggregate": {"name": "a"}}, status=200).json()["aggregate"]["id"]
-        server = fleet.create("vm", fleet.flavor("tiny", vcpus=1, hw_cpu_policy="dedicated"), metadata={"a": "b"}, networks=on_lan)
+        server = fleet.create(
+            "vm", fleet.flavor("tiny", vcpus=1, hw_cpu_policy="dedicated"), metadata={"a": "b"}, networks=on_lan, tags=["t"]
+        )
         fleet.obey()
         fleet.ask("POST", "/os-keypairs", {"keypair": {"name": "key", "public_key": KEY}}, status=201)
         new = fleet.create("new", "tiny", config_drive=True)
@@ -98,7 +100,9 @@ def asked(tmp_path_factory: pytest.TempPathFactory, sqlite_file: Path, placement
         image = fleet.http.get("/image/v2/images").json()["images"][0]["id"]
         known = {"server_id": server, "guest_id": new, "hypervisor_id": host, "service_id": host, "image_id": image, "aggregate_id": group}
         known |= {"network_id": port["network_id"], "port_id": port["id"], "subnet_id": port["fixed_ips"][0]["subnet_id"]}
+        (event,) = fleet.ask("GET", f"/servers/{server}/os-instance-actions").json()["instanceActions"]
         known |= {"project_id": "pinfold", "alias": "net-mtu", "label": "lan"}
+        known |= {"project": "pinfold", "request_id": event["request_id"], "tag": "t"}
         yield Asked(fleet=fleet, known=known | {"flavor_id": "tiny", "name": "c1", "key": "a", "pattern": "c1"})
     unload()
 
@@ -145,7 +149,7 @@ def test_what_is_there_is_shown_as_declared(asked: Asked, path: str, monkeypatch
         answer = asked.answer(case)
         case.validate_response(answer, checks=_CHECKS)
         statuses.append(answer.status_code)
-    assert 200 in statuses
+    assert {200, 204} & set(statuses)
 
 
 @pytest.mark.parametrize(("path", "verb"), _OPERATIONS, ids=[f"{verb} {path}" for path, verb in _OPERATIONS])
