@@ -50,15 +50,25 @@ def progress(phase: Phase, failure: str = "") -> WrittenProgress:
 
 
 def test_a_plan_has_its_moves_its_gain_and_the_command_that_carries_it_out() -> None:
-    shown = text(host_repin_view(plan(WrittenStep(id="a", name="web", moves=MOVES)), applied=False))
+    shown = text(
+        host_repin_view(
+            plan(WrittenStep(id="a", name="web", moves=MOVES)), applied=False, applying="pinfold host repin 'c 1' --flavor big --apply"
+        )
+    )
     assert "1 web vCPU 0 2 5" in shown
     assert "• pCPU 2 leaves the dedicated pool" in shown
-    assert "1 guest to move; `pinfold host repin 'c 1' --apply` moves them, without a restart" in shown
-    assert "--apply" not in text(host_repin_view(plan(WrittenStep(id="a", name="web", moves=MOVES)), applied=True))
+    assert "1 guest to move; `pinfold host repin 'c 1' --flavor big --apply` moves them, without a restart" in shown
+    assert "--apply" not in text(host_repin_view(plan(WrittenStep(id="a", name="web", moves=MOVES)), applied=True, applying=""))
 
 
 def test_who_keeps_its_pcpus_and_why_no_move_helps() -> None:
-    shown = text(host_repin_view(plan(stays=(WrittenStay(id="a", name="web", pcpus=cpus("2"), why="it does not run"),)), applied=False))
+    shown = text(
+        host_repin_view(
+            plan(stays=(WrittenStay(id="a", name="web", pcpus=cpus("2"), why="it does not run"),)),
+            applied=False,
+            applying="pinfold host repin 'c 1' --flavor big --apply",
+        )
+    )
     assert "• guest web keeps pCPU 2: it does not run" in shown and "no move helps: nothing retires" in shown
 
 
@@ -66,7 +76,9 @@ def test_what_became_of_a_plan() -> None:
     assert "✓ 2 guests moved" in text(progress_view(progress(Phase.MOVED)))
     undone = text(progress_view(progress(Phase.UNDONE, "guest db was not moved: no")))
     assert "✗ guest db was not moved: no" in undone and "every guest is where it was" in undone
-    moving = text(host_repin_view(plan(last=progress(Phase.MOVING)), applied=False))
+    moving = text(
+        host_repin_view(plan(last=progress(Phase.MOVING)), applied=False, applying="pinfold host repin 'c 1' --flavor big --apply")
+    )
     assert "2 guests on the way to their new places:" in moving and "• guest web is there" in moving
     back = text(progress_view(progress(Phase.TURNING_BACK, "guest db was not moved: no")))
     assert "2 guests on the way back to where they were:" in back and "is on its way: pCPU 2 is offline" in back

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Final
 
 import typer
@@ -56,7 +57,7 @@ def run(argv: Sequence[str], parts: Parts) -> int:
         only = None if completing or not argv or argv[0] not in COMMANDS else argv[0]
         command = typer.main.get_command(command_line(only))
         _leave_out_the_type_of_flags(command)
-        status = command.main(args=list(argv), prog_name="pinfold", standalone_mode=False, obj=parts)
+        status = command.main(args=list(argv), prog_name="pinfold", standalone_mode=False, obj=replace(parts, typed=tuple(argv)))
         return status if isinstance(status, int) else ExitStatus.OK
     except BrokenPipeError:
         silence()

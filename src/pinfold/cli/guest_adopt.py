@@ -10,7 +10,7 @@ from pinfold.cli import completion
 from pinfold.cli import options as opt
 from pinfold.cli.exit_status import ExitStatus, warn
 from pinfold.cli.output import show, show_json
-from pinfold.cli.session import open_session, read_configuration
+from pinfold.cli.session import applying, open_session, read_configuration
 from pinfold.core.encoding import plain
 from pinfold.core.request.model import EmulatorPolicy
 
@@ -49,7 +49,7 @@ def adopt(
     else:
         for warning in plan.seen.warnings:
             warn(warning)
-        show(adopt_view(plan, done))
+        show(adopt_view(plan, done, applying(context)))
     if plan.found.record is None or (done is not None and done.failure):
         raise typer.Exit(ExitStatus.REFUSED)
 

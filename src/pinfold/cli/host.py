@@ -14,7 +14,7 @@ from pinfold.cli.host_history import history
 from pinfold.cli.host_pools import order_pools
 from pinfold.cli.host_repin import repin
 from pinfold.cli.output import console, show, show_json, write
-from pinfold.cli.session import open_session, read_configuration
+from pinfold.cli.session import applying, open_session, read_configuration
 from pinfold.core.encoding import plain
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.plural import count
@@ -112,7 +112,7 @@ def pools(
     else:
         for warning in plan.warnings:
             warn(warning)
-        show(pools_view(plan, done))
+        show(pools_view(plan, done, applying(context)))
     if not (plan.settled if done is None else done.complete):
         raise typer.Exit(ExitStatus.REFUSED)
 

@@ -13,7 +13,7 @@ from pinfold.cli import options as opt
 from pinfold.cli.exit_status import ExitStatus, warn
 from pinfold.cli.host_capacity import File, Names, chosen_flavors
 from pinfold.cli.output import show, show_json, waiting
-from pinfold.cli.session import open_session, read_configuration
+from pinfold.cli.session import applying, open_session, read_configuration
 from pinfold.core.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def repin(
         raise InvalidRequest(
             "--flavors names a file, and a service counts its own flavors; choose some of them with --flavor", key="--flavors"
         )
-    _there(name, config, apply=apply, flavors=flavor or (), as_json=as_json)
+    _there(context, name, config, apply=apply, flavors=flavor or (), as_json=as_json)
 
 
 def managed_as(configuration: Configuration) -> str | None:
@@ -95,12 +95,12 @@ def _here(
     else:
         for warning in (*plan.seen.warnings, *(f"flavor {one.flavor} is not counted: {one.why}" for one in refused)):
             warn(warning)
-        show(repin_view(plan, done))
+        show(repin_view(plan, done, applying(context)))
     if done is not None and done.failure:
         raise typer.Exit(ExitStatus.REFUSED)
 
 
-def _there(name: str, config: list[str] | None, *, apply: bool, flavors: Sequence[str], as_json: bool) -> None:
+def _there(context: typer.Context, name: str, config: list[str] | None, *, apply: bool, flavors: Sequence[str], as_json: bool) -> None:
     """Ask the service about that host; with `apply`, have its agent move the guests, and wait until they have arrived."""
     from msgspec.structs import replace
 
@@ -121,7 +121,7 @@ def _there(name: str, config: list[str] | None, *, apply: bool, flavors: Sequenc
     else:
         for one in plan.not_counted:
             warn(f"flavor {one.flavor} is not counted: {one.why}")
-        show([*host_repin_view(plan, applied=last is not None), *(() if last is None else progress_view(last))])
+        show([*host_repin_view(plan, applied=last is not None, applying=applying(context)), *(() if last is None else progress_view(last))])
     if last is not None and last.phase is not Phase.MOVED:
         raise typer.Exit(ExitStatus.REFUSED)
 

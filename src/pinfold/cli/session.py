@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from msgspec import structs
 
 from pinfold.cli.exit_status import warn
+from pinfold.core.printable import shell_line
 
 if TYPE_CHECKING:  # `--help` answers without oslo.config and the core, and daemons run without Typer
     import typer
@@ -55,11 +56,19 @@ class Processes(Protocol):
 class Parts:
     """What a process passes to its commands.
 
-    `open_driver` connects to the host's hypervisor until the block ends; `processes` is None if no service can be run.
+    `open_driver` connects to the host's hypervisor until the block ends; `processes` is None if no service can be run. `typed` are the
+    words of the command line after `pinfold`.
     """
 
     open_driver: Callable[[HostSettings], AbstractContextManager[Driver]]
     processes: Processes | None = None
+    typed: Sequence[str] = ()
+
+
+def applying(context: typer.Context) -> str:
+    """The command that was typed, with its options, and `--apply`."""
+    parts: Parts = context.obj
+    return shell_line(("pinfold", *parts.typed, "--apply"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,10 @@ from pinfold.core.printable import shell_word
 from pinfold.host.adopt import AdoptPlan, AppliedAdoption
 
 
-def adopt_view(plan: AdoptPlan, done: AppliedAdoption | None) -> list[RenderableType]:
-    """Its place by its pins and by the emulator policy, the moves, the conflicts, then what happened or would. Pure."""
+def adopt_view(plan: AdoptPlan, done: AppliedAdoption | None, applying: str) -> list[RenderableType]:
+    """Its place by its pins and by the emulator policy, the moves, the conflicts, then what happened, or `applying`, the
+    command that adopts it. Pure.
+    """
     found = plan.found
     name = found.guest.name
     lines: list[RenderableType] = []
@@ -31,15 +33,15 @@ def adopt_view(plan: AdoptPlan, done: AppliedAdoption | None) -> list[Renderable
         lines.append(Text(what))
     lines += [Text(f"✗ {conflict}", style="bold red") for conflict in found.conflicts]
     lines += [Text(f"• {note}", style="yellow") for note in found.notes]
-    return [*lines, _outcome(plan, done)]
+    return [*lines, _outcome(plan, done, applying)]
 
 
-def _outcome(plan: AdoptPlan, done: AppliedAdoption | None) -> Text:
+def _outcome(plan: AdoptPlan, done: AppliedAdoption | None, applying: str) -> Text:
     name = plan.found.guest.name
     if plan.found.record is None:
         return Text(f"guest {name} cannot be adopted as it is; nothing was changed")
     if done is None:
-        return Text(f"`pinfold guest adopt {shell_word(name)} --apply` adopts it, without a restart", style="yellow")
+        return Text(f"`{applying}` adopts it, without a restart", style="yellow")
     if done.failure:
         return Text(f"✗ guest {name} was not adopted: {done.failure}", style="bold red")
     return Text.assemble(("✓ ", "bold green"), f"guest {name} is adopted; `pinfold guest release {shell_word(name)}` gives it back")

@@ -9,7 +9,7 @@ from pinfold.cli.views.columns import Columns
 from pinfold.cli.views.repin import move_rows
 from pinfold.core.encoding import reader
 from pinfold.core.plural import count, pcpus
-from pinfold.core.printable import shell_word, shown
+from pinfold.core.printable import shown
 from pinfold.core.repin.progress import UNDER_WAY, Phase
 from pinfold.core.repin.written import HostRepin, WrittenProgress
 
@@ -17,9 +17,9 @@ read_plan = reader(HostRepin)
 """Reads what the service answers."""
 
 
-def host_repin_view(plan: HostRepin, *, applied: bool) -> list[RenderableType]:
-    """Every move in a table, the gain in sentences, the guests that keep retiring pCPUs; and unless it was `applied`, how to carry it out,
-    after an earlier plan whose guests are on their way. Pure.
+def host_repin_view(plan: HostRepin, *, applied: bool, applying: str) -> list[RenderableType]:
+    """Every move in a table, the gain in sentences, the guests that keep retiring pCPUs; and unless it was `applied`, the command
+    `applying`, after an earlier plan whose guests are on their way. Pure.
     """
     lines: list[RenderableType] = []
     if not applied and plan.last is not None and plan.last.phase in UNDER_WAY:
@@ -32,8 +32,7 @@ def host_repin_view(plan: HostRepin, *, applied: bool) -> list[RenderableType]:
     if applied:
         return lines
     guests = count(len(plan.steps), "guest")
-    command = f"pinfold host repin {shell_word(plan.host)} --apply"
-    return [*lines, Text(f"{guests} to move; `{command}` moves them, without a restart", style="yellow")]
+    return [*lines, Text(f"{guests} to move; `{applying}` moves them, without a restart", style="yellow")]
 
 
 def progress_view(last: WrittenProgress) -> list[RenderableType]:

@@ -15,15 +15,17 @@ from pinfold.host.pool_change import AppliedPlan, GuestChange, PoolPlan, ThreadM
 from pinfold.host.verify import GuestOrigin
 
 
-def pools_view(plan: PoolPlan, done: AppliedPlan | None) -> list[RenderableType]:
-    """The pools, every move in a table, then one sentence for each thing to know about a guest, then the total. Pure."""
+def pools_view(plan: PoolPlan, done: AppliedPlan | None, applying: str) -> list[RenderableType]:
+    """The pools, every move in a table, then one sentence for each thing to know about a guest, then the total with
+    `applying`, the command that moves them. Pure.
+    """
     lines: list[RenderableType] = [_pools(plan.seen.state.pools), Text()]
     pending = [change for change in plan.changes if change.pending]
     if pending:
         lines += [_moves(pending), Text()]
     for change in plan.changes:
         lines += _sentences(change, "" if done is None else done.failures.get(change.guest.id, ""))
-    return [*lines, _total(plan, pending, done)]
+    return [*lines, _total(plan, pending, done, applying)]
 
 
 def _pools(pools: Pools) -> Text:
@@ -67,7 +69,7 @@ def _sentences(change: GuestChange, failure: str) -> list[Text]:
     return found
 
 
-def _total(plan: PoolPlan, pending: list[GuestChange], done: AppliedPlan | None) -> Text:
+def _total(plan: PoolPlan, pending: list[GuestChange], done: AppliedPlan | None, applying: str) -> Text:
     left = sum(bool(change.why) for change in plan.changes)
     if done is not None:
         failed = len(done.failures)
@@ -77,4 +79,4 @@ def _total(plan: PoolPlan, pending: list[GuestChange], done: AppliedPlan | None)
     if not pending and not left:
         return Text.assemble(("✓ ", "bold green"), "every guest is where these pools put it")
     words = f"{count(len(pending), 'guest')} to move" + (f", {left} cannot" if left else "")
-    return Text(words + ("; `pinfold host pools --apply` moves them, without a restart" if pending else ""), style="yellow")
+    return Text(words + (f"; `{applying}` moves them, without a restart" if pending else ""), style="yellow")

@@ -16,13 +16,15 @@ from pinfold.core.repin.plan import PcpuMove
 from pinfold.host.repin import AppliedRepin, RepinPlan, Stay
 
 
-def repin_view(plan: RepinPlan, done: AppliedRepin | None) -> list[RenderableType]:
-    """Every move in a table, the gain in sentences, the guests that keep retiring pCPUs, then what happened or would. Pure."""
+def repin_view(plan: RepinPlan, done: AppliedRepin | None, applying: str) -> list[RenderableType]:
+    """Every move in a table, the gain in sentences, the guests that keep retiring pCPUs, then what happened, or `applying`, the command
+    that carries it out. Pure.
+    """
     lines: list[RenderableType] = []
     if plan.found.steps:
         lines += [_table(plan), Text(), *(Text(f"• {sentence}") for sentence in gain(plan.found))]
     lines += [Text(_kept(stay), style="yellow") for stay in plan.stays]
-    return [*lines, *_outcome(plan, done)]
+    return [*lines, *_outcome(plan, done, applying)]
 
 
 def _table(plan: RepinPlan) -> Columns:
@@ -51,13 +53,13 @@ def _kept(stay: Stay) -> str:
     return f"• guest {stay.guest.name} keeps {pcpus(str(stay.pcpus))}: {stay.why}"
 
 
-def _outcome(plan: RepinPlan, done: AppliedRepin | None) -> list[Text]:
+def _outcome(plan: RepinPlan, done: AppliedRepin | None, applying: str) -> list[Text]:
     steps = plan.found.steps
     if not steps:
         return [Text(no_move(plan.found))]
     guests = count(len({step.guest for step in steps}), "guest")
     if done is None:
-        return [Text(f"{guests} to move; `pinfold host repin --apply` moves them, without a restart", style="yellow")]
+        return [Text(f"{guests} to move; `{applying}` moves them, without a restart", style="yellow")]
     if not done.failure:
         return [Text.assemble(("✓ ", "bold green"), f"{guests} moved")]
     lines = [Text(f"✗ {done.failure}", style="bold red")]
