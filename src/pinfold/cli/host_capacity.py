@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +12,7 @@ from pinfold.cli import options as opt
 from pinfold.cli.exit_status import warn
 from pinfold.cli.output import show, show_json
 from pinfold.cli.session import open_session, read_configuration
+from pinfold.core.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +56,12 @@ def _host(context: typer.Context, configuration: Configuration, names: Sequence[
     from pinfold.core.fit.count import count_host
     from pinfold.host.survey import survey
 
+    if file is None and not configuration.flavors_named and not os.path.isfile(configuration.flavors_file):
+        raise InvalidRequest(
+            f"there are no flavors to count: {configuration.flavors_file} does not exist; name a file with --flavors, or ask for one guest "
+            "with `pinfold fit --vcpus N`",
+            key="--flavors",
+        )
     asked, refused = demands_of(chosen_flavors(file or configuration.flavors_file, names))
     with open_session(context, configuration) as session:
         seen = survey(session.driver, session.settings)

@@ -100,6 +100,8 @@ def _pool(pcpu: int, part: Excerpt) -> str:
 
 
 def _span(part: Excerpt) -> str:
+    if not part.seen:
+        return "The journal is empty: no watch has written it yet."
     return f"The journal begins at {_time(part.begins)} and was last written at {_time(part.seen)}; times are in UTC."
 
 

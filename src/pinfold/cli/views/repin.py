@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from rich.console import RenderableType
 from rich.text import Text
@@ -15,6 +16,9 @@ from pinfold.core.repin.gain import gain, no_move
 from pinfold.core.repin.plan import PcpuMove
 from pinfold.host.repin import AppliedRepin, RepinPlan, Stay
 
+_NAMED: Final = 3
+"""More strangers than this are counted, not named."""
+
 
 def repin_view(plan: RepinPlan, done: AppliedRepin | None, applying: str) -> list[RenderableType]:
     """Every move in a table, the gain in sentences, the guests that keep retiring pCPUs, then what happened, or `applying`, the command
@@ -24,7 +28,17 @@ def repin_view(plan: RepinPlan, done: AppliedRepin | None, applying: str) -> lis
     if plan.found.steps:
         lines += [_table(plan), Text(), *(Text(f"• {sentence}") for sentence in gain(plan.found))]
     lines += [Text(_kept(stay), style="yellow") for stay in plan.stays]
-    return [*lines, *_outcome(plan, done, applying)]
+    return [*lines, *_strangers(plan), *_outcome(plan, done, applying)]
+
+
+def _strangers(plan: RepinPlan) -> list[Text]:
+    """The running guests that no plan moves, because they are not pinfold's."""
+    names = sorted(guest.name for guest in plan.seen.guests if guest.active and guest.record is None)
+    if not names:
+        return []
+    some = ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+    who = f"guest {some} is" if len(names) == 1 else f"{len(names)} guests ({some}) are"
+    return [Text(f"• {who} not pinfold's, and no move is looked for there; `pinfold guest adopt NAME` takes a guest over", style="yellow")]
 
 
 def _table(plan: RepinPlan) -> Columns:

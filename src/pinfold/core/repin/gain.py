@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.fit.answer import Fit
@@ -26,13 +27,25 @@ def no_move(plan: Repin) -> str:
 
     >>> no_move(Repin())
     'no move helps: no guest holds a retiring pCPU, and joining free siblings makes room for no larger guest'
+    >>> no_move(Repin(slots=(SlotChange(flavor="big", vcpus=16, before=0, after=0),)))
+    'no move helps: no guest holds a retiring pCPU, and joining free siblings makes room for no more guests of flavor big'
     """
     if plan.stays:
         return "no move helps: no guest can leave its retiring pCPUs, and joining free siblings makes room for no larger guest"
     if plan.slots:
-        named = "that flavor" if len(plan.slots) == 1 else "any of these flavors"
+        named = _flavors([change.flavor for change in plan.slots])
         return f"no move helps: no guest holds a retiring pCPU, and joining free siblings makes room for no more guests of {named}"
     return "no move helps: no guest holds a retiring pCPU, and joining free siblings makes room for no larger guest"
+
+
+_NAMED: Final = 3
+"""More flavors than this are counted, not named."""
+
+
+def _flavors(names: Sequence[str]) -> str:
+    if len(names) > _NAMED:
+        return f"any of {len(names)} flavors"
+    return f"flavor {names[0]}" if len(names) == 1 else f"flavors {', '.join(names[:-1])} or {names[-1]}"
 
 
 _NO_PLACE: Mapping[ThreadPolicy, str] = {
