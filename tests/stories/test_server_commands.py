@@ -21,6 +21,7 @@ from pinfold.agent.wire import ThreadReport
 from pinfold.api.app import create_app
 from pinfold.cli.app import run
 from pinfold.cli.exit_status import ExitStatus
+from pinfold.cli.session import Parts
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import SeenThread
 from pinfold.core.identity import HostId
@@ -79,7 +80,7 @@ def pinfold(fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
 
         def command(line: str) -> tuple[int, str, str]:
             capsys.readouterr()
-            status = run(line.split(), None)  # type: ignore[arg-type]  # no command here opens a hypervisor
+            status = run(line.split(), Parts(open_driver=lambda _: pytest.fail("no command here opens a hypervisor")))
             told = capsys.readouterr()
             return status, told.out, told.err
 
