@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from pinfold.core.encoding import reader
-from pinfold.core.fit.model import Fit
+from pinfold.core.fit.answer import Fit
 from pinfold.core.overhead import masks
 from pinfold.lab import cgroup
 from pinfold.lab.daemon import missing

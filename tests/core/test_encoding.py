@@ -16,6 +16,7 @@ from pinfold.core.encoding import decoder, encode, json_text, plain, reader
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.answer import EmulatorPlacement, Fit, FitCell
 from pinfold.core.host import Foreign, ForeignMemory, Limits, OverheadRates, ReservedPages
+from pinfold.core.networks import HostNetwork, NetworkKind, StaticRange
 from pinfold.core.pools import Pools
 from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.core.topology import HostCell, PagePool, Topology
@@ -28,6 +29,22 @@ _RATIO = st.floats(0.1, 64, allow_nan=False)
 
 for _type, _strategy in ((CpuSet, _CPUS), (str, _TEXT), (int, _SMALL), (float, _RATIO)):
     st.register_type_strategy(_type, _strategy)  # type: ignore[arg-type]
+
+_NAME = st.from_regex(r"\A[a-z0-9][A-Za-z0-9._-]{0,8}\Z")
+_ADDRESS = st.ip_addresses(v=4).map(str)
+st.register_type_strategy(StaticRange, st.builds(StaticRange, cidr=_TEXT, first=_ADDRESS, last=_ADDRESS, gateway=st.just("") | _ADDRESS))
+st.register_type_strategy(
+    HostNetwork,
+    st.builds(
+        HostNetwork,
+        name=_NAME,
+        kind=st.sampled_from(NetworkKind),
+        source=st.just("") | _NAME,
+        mtu=_SMALL,
+        vlan=_SMALL,
+        static=st.none() | st.from_type(StaticRange),
+    ),
+)
 
 
 @pytest.mark.parametrize(
