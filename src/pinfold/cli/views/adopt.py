@@ -41,7 +41,7 @@ def _outcome(plan: AdoptPlan, done: AppliedAdoption | None, applying: str) -> Te
     if plan.found.record is None:
         return Text(f"guest {name} cannot be adopted as it is; nothing was changed")
     if done is None:
-        return Text(f"`{applying}` adopts it, without a restart", style="yellow")
+        return Text(f"`{applying}` adopts it, without a restart", style="yellow", no_wrap=True)
     if done.failure:
         return Text(f"✗ guest {name} was not adopted: {done.failure}", style="bold red")
     return Text.assemble(("✓ ", "bold green"), f"guest {name} is adopted; `pinfold guest release {shell_word(name)}` gives it back")

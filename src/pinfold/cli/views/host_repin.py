@@ -32,7 +32,7 @@ def host_repin_view(plan: HostRepin, *, applied: bool, applying: str) -> list[Re
     if applied:
         return lines
     guests = count(len(plan.steps), "guest")
-    return [*lines, Text(f"{guests} to move; `{applying}` moves them, without a restart", style="yellow")]
+    return [*lines, Text(f"{guests} to move; `{applying}` moves them, without a restart", style="yellow", no_wrap=True)]
 
 
 def progress_view(last: WrittenProgress) -> list[RenderableType]:

@@ -79,4 +79,4 @@ def _total(plan: PoolPlan, pending: list[GuestChange], done: AppliedPlan | None,
     if not pending and not left:
         return Text.assemble(("✓ ", "bold green"), "every guest is where these pools put it")
     words = f"{count(len(pending), 'guest')} to move" + (f", {left} cannot" if left else "")
-    return Text(words + (f"; `{applying}` moves them, without a restart" if pending else ""), style="yellow")
+    return Text(words + (f"; `{applying}` moves them, without a restart" if pending else ""), style="yellow", no_wrap=True)

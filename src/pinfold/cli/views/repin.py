@@ -73,7 +73,7 @@ def _outcome(plan: RepinPlan, done: AppliedRepin | None, applying: str) -> list[
         return [Text(no_move(plan.found))]
     guests = count(len({step.guest for step in steps}), "guest")
     if done is None:
-        return [Text(f"{guests} to move; `{applying}` moves them, without a restart", style="yellow")]
+        return [Text(f"{guests} to move; `{applying}` moves them, without a restart", style="yellow", no_wrap=True)]
     if not done.failure:
         return [Text.assemble(("✓ ", "bold green"), f"{guests} moved")]
     lines = [Text(f"✗ {done.failure}", style="bold red")]
