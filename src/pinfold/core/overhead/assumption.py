@@ -13,15 +13,15 @@ from msgspec import Struct
 from pinfold.core.errors import InvalidRequest
 
 BENCHMARK: Final = (
-    (3.7, 103),
-    (16.0, 25),
-    (34.4, 13),
-    (68.2, 29),
-    (71.9, 46),
-    (78.7, 16),
-    (84.2, 32),
-    (85.5, 21),
-    (88.8, 40),
+    (4.3, 4),
+    (15.1, 6),
+    (37.4, 10),
+    (40.7, 7),
+    (60.8, 13),
+    (76.0, 37),
+    (82.2, 40),
+    (83.2, 53),
+    (83.9, 43),
 )
 """How busy a pCPU of overhead threads was, in per cent, and their mean wait before a slice, in us: docs/benchmarks/overhead.md."""
 
@@ -77,7 +77,7 @@ def benchmark_busy(target_us: float) -> float | None:
     for busy, wait in sorted(BENCHMARK):
         if wait > target_us:
             break
-        kept = busy / 100
+        kept = round(busy / 100, 3)
     return kept
 
 
