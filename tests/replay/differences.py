@@ -159,6 +159,14 @@ def _whole_pool(value: Any) -> Any:
     return inside(value, _whole_pool)
 
 
+_HOST_REPORTS: Final = (
+    ("story", "* PUT /agent/v1/host"),
+    ("messages", "*"),
+    ("messages-read", "*"),
+    ("sqlite-read", "host *"),
+    ("postgresql-read", "host *"),
+)
+"""The families and cases that hold an agent's report of its host."""
 _UNSET_CELLS: Final = " Unset is false, except that host_strategy = least-loss then chooses cells by what their use would lose."
 
 
@@ -312,23 +320,11 @@ DIFFERENCES: tuple[Difference, ...] = (
     Difference(family="messages", cases="read orders", reason="a guest may have a config drive", undo=_no_config_drives),
     *(
         Difference(family=family, cases=cases, reason="a host offers networks, and a guest has ports on them", undo=_no_networks)
-        for family, cases in (
-            ("story", "* PUT /agent/v1/host"),
-            ("messages", "*"),
-            ("messages-read", "*"),
-            ("sqlite-read", "host *"),
-            ("postgresql-read", "host *"),
-        )
+        for family, cases in _HOST_REPORTS
     ),
     *(
         Difference(family=family, cases=cases, reason="a report says whether the operator prefers host cells", undo=_no_any_cell)
-        for family, cases in (
-            ("story", "* PUT /agent/v1/host"),
-            ("messages", "*"),
-            ("messages-read", "*"),
-            ("sqlite-read", "host *"),
-            ("postgresql-read", "host *"),
-        )
+        for family, cases in _HOST_REPORTS
     ),
     *(
         Difference(family=family, cases=cases, reason="a guest may be paused, and an agent says why it could not be", undo=_no_pauses)

@@ -11,12 +11,11 @@ disk = 1                        # GiB, 0 where left out
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Final
 
-from pinfold.config.parse import read_text, shortened
+from pinfold.config.parse import read_toml, shortened
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.request.compile import MAX_DISK_GIB, MAX_VCPUS
 from pinfold.core.request.merge import MAX_KEY_LENGTH, MAX_KEYS, MAX_MEMORY_MIB, MAX_VALUE_LENGTH
@@ -53,10 +52,7 @@ def check_flavors(file: str) -> tuple[tuple[Flavor, ...], tuple[InvalidRequest, 
 
 def _tables(file: str) -> Mapping[str, object]:
     """The tables of the file by flavor. Raises `InvalidRequest`."""
-    try:
-        document = tomllib.loads(read_text(file, "flavors file"))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InvalidRequest(f"flavors file {file} is not TOML: {error}", key=file) from error
+    document = read_toml(file, "flavors file")
     for key in document:
         if key != "flavors":
             raise InvalidRequest(f'flavors file {file}: {shortened(key)!r} is not allowed; tables [flavors."NAME"] are', key=key)

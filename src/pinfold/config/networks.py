@@ -12,7 +12,6 @@ dns = ["192.0.2.1"]
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from difflib import get_close_matches
 from ipaddress import IPv4Address, IPv4Network
@@ -20,7 +19,7 @@ from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct
 
-from pinfold.config.parse import Values, read_text, shortened
+from pinfold.config.parse import Values, read_toml, shortened
 from pinfold.core.bounds import MAX_CELL
 from pinfold.core.encoding import reader
 from pinfold.core.errors import InvalidRequest
@@ -104,10 +103,7 @@ def networks_file(values: Values) -> str:
 
 def read_networks(file: str) -> tuple[HostNetwork, ...]:
     """Every network of the file, by name. Raises `InvalidRequest`."""
-    try:
-        document = tomllib.loads(read_text(file, "networks file"))
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise InvalidRequest(f"networks file {file} is not TOML: {error}", key=file) from error
+    document = read_toml(file, "networks file")
     for key in document:
         if key != "networks":
             raise InvalidRequest(f"networks file {file}: {shortened(key)!r} is not allowed; tables [networks.NAME] are", key=key)

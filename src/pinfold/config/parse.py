@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import tomllib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -162,6 +163,14 @@ def read_text(file: str, what: str) -> str:
     if "\0" in text:
         raise InvalidRequest(f"{what} {file} is binary, not text", key=file)
     return text
+
+
+def read_toml(file: str, what: str) -> dict[str, Any]:
+    """What a TOML file of at most 1 MiB holds. Raises `InvalidRequest` as `read_text` does, and if it is not TOML."""
+    try:
+        return tomllib.loads(read_text(file, what))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InvalidRequest(f"{what} {file} is not TOML: {error}", key=file) from error
 
 
 def shortened(text: str, limit: int = 60) -> str:

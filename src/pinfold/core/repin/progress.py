@@ -1,7 +1,7 @@
 """How far a service has carried out a plan to re-pin the guests of a host: which claims have moved, and which guests have followed.
 
-A guest that is on its way holds both places: its claim has the new one, and nobody else gets what it leaves until its agent has reported
-that it arrived. If a guest cannot be moved, all of them go back, because the plan was shown with its gain as a whole.
+A guest that is on its way holds two places: its claim has the new one, and the old one stays taken until every guest of the plan has
+arrived. If a guest cannot be moved, all of them go back, because the plan was shown with its gain as a whole.
 """
 
 from __future__ import annotations
