@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from tests.api.compute.test_unsupported import nova_actions
 from tests.rig.in_process import Fleet
 
 from pinfold.api.compute.servers.unsupported_actions import UNSUPPORTED_ACTIONS
@@ -49,6 +50,18 @@ def test_every_missing_action_says_why_and_what_to_do(standing_fleet: Fleet, min
     for action, entry in UNSUPPORTED_ACTIONS.items():
         assert said(fleet, entry, "POST", f"/servers/{server}/action", {action: None}, minor) == due(entry, minor), action
     assert fleet.ask("POST", f"/servers/{server}/action", {"dance": None}, status=400)
+
+
+def test_every_action_of_nova_is_performed_or_says_why_not(standing_fleet: Fleet) -> None:
+    fleet = standing_fleet
+    flavor = fleet.flavor("smallest", vcpus=1)
+    unknown = []
+    for action in nova_actions().keys() - UNSUPPORTED_ACTIONS.keys():
+        server = fleet.create(action, flavor)
+        answer = fleet.http.post(f"/compute/v2.1/servers/{server}/action", json={action: None})
+        if "There is no such action" in answer.text:
+            unknown.append(action)
+    assert unknown == []
 
 
 def test_a_method_that_neither_pinfold_nor_nova_has_is_still_405(standing_fleet: Fleet) -> None:

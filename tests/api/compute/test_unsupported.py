@@ -1,4 +1,7 @@
-"""Every route of Nova's is served, or refused with a sentence. `nova_routes.txt` has Nova's own list, with its microversions."""
+"""Every route and every server action of Nova's is served, or refused with a sentence.
+
+`nova_routes.txt` and `nova_actions.txt` have Nova's own lists, with its microversions. `tests/stories` asks for the actions over HTTP.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from pinfold.api.errors import ApiError
 from pinfold.api.microversion import Microversion
 
 _NOVA = Path(__file__).with_name("nova_routes.txt")
+_NOVA_ACTIONS = Path(__file__).with_name("nova_actions.txt")
 ENTRIES = [*(entry for _, _, entry in UNSUPPORTED), *UNSUPPORTED_ACTIONS.values()]
 
 
@@ -28,6 +32,12 @@ def nova() -> dict[tuple[str, str], str]:
     """The microversions of each of Nova's routes, by method and path."""
     rows = [line.split() for line in _NOVA.read_text(encoding="ascii").splitlines()]
     return {(row[0], shape(row[1])): "".join(row[2:]) for row in rows}
+
+
+def nova_actions() -> dict[str, str]:
+    """The microversions of each of Nova's actions on a server, by name."""
+    rows = [line.partition(" ") for line in _NOVA_ACTIONS.read_text(encoding="ascii").splitlines()]
+    return {name: said for name, _, said in rows}
 
 
 def served() -> set[tuple[str, str]]:
@@ -48,6 +58,12 @@ def test_every_route_of_nova_is_served_or_refused_with_a_sentence() -> None:
     assert refused.keys() - nova().keys() == set()
     assert nova().keys() - refused.keys() - served() == set()
     assert {route: nova()[route] for route in refused} == refused
+
+
+def test_every_refused_action_is_one_of_nova_with_its_microversions() -> None:
+    assert {action: nova_actions().get(action) for action in UNSUPPORTED_ACTIONS} == {
+        action: versions(entry) for action, entry in UNSUPPORTED_ACTIONS.items()
+    }
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
