@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 from tests.build.requests import pinned
 from tests.rig.promises import at_rest
 from tests.service.claiming import EAGER, create, synced_hosts
 
 from pinfold.accounting.client import Placement
+from pinfold.core.errors import RolledBack
 from pinfold.scheduler.scheduler import Scheduler
 from pinfold.service.claims.outcome import Claimed
 from pinfold.service.claims.release import Releaser
@@ -16,7 +20,7 @@ from pinfold.service.guests.reports import ClaimName, Reports
 from pinfold.service.hosts import Hosts
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.records import ClaimState
+from pinfold.store.records import ClaimState, Observed
 
 pytestmark = pytest.mark.real_placement
 
@@ -114,3 +118,38 @@ def test_a_failed_start_whose_report_was_cut_short_is_placed_elsewhere(database:
         fleet.reports.absent(first, made.guest, _named(made), "no KVM")
     assert _held(database, made.guest) == (second, second)
     at_rest(database, placement)
+
+
+@pytest.mark.real_postgresql
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_report_that_the_database_rolls_back_is_not_taken_as_stored(database: Database, placement: Placement) -> None:
+    """Such a report answers the agent with an error, so that it sends it again, and is then stored."""
+    fleet = assemble(database, placement, EAGER)
+    fleet.healer.start()
+    (host,) = synced_hosts(database, fleet, "c01")
+    made = create(database, fleet, pinned(2), hosts=frozenset({host}))
+    with database.write() as connection:
+        guests.place(connection, made.guest, host)
+
+    def report() -> Observed:
+        fleet.reports.seen(host, made.guest, _named(made), Observed.RUNNING, booted=1, report=None)
+        return fleet.guests.get(made.guest).observed
+
+    with rolling_back(database, "guest"), pytest.raises(RolledBack, match="in favour of another"):
+        report()
+    assert fleet.guests.get(made.guest).observed is Observed.UNSEEN
+    assert report() is Observed.RUNNING
+
+
+@contextmanager
+def rolling_back(database: Database, table: str) -> Iterator[None]:
+    """While the block runs, PostgreSQL rolls back what changes that table, as it does with the victim of a deadlock."""
+    body = "BEGIN RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '40P01'; END"
+    with database.write() as connection:
+        connection.exec_driver_sql(f"CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$")
+        connection.exec_driver_sql(f"CREATE TRIGGER lose BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION lose()")
+    try:
+        yield
+    finally:
+        with database.write() as connection:
+            connection.exec_driver_sql("DROP FUNCTION lose CASCADE")

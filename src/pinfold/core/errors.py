@@ -28,6 +28,10 @@ class Conflict(PinfoldError):
     """A stale revision or generation: somebody else wrote first. Read again and decide again."""
 
 
+class RolledBack(Conflict):
+    """The database rolled a transaction back in favour of another one. Nothing of it was written, and the same may be tried again."""
+
+
 class Unavailable(PinfoldError):
     """A peer does not answer: libvirt, Placement, the database or an agent. Nothing was decided."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from msgspec import structs
 
@@ -17,15 +19,18 @@ from pinfold.scheduler.model import HostSearch
 from pinfold.scheduler.placement_sets import PlacementSets
 
 _Known = tuple[Counts, bool, frozenset[str], HostCapacity]
+_MOST_SETS: Final = 4
+"""How many sets of flavors are remembered: those of /metrics, of the fleet page, and two of other readers."""
 
 
 class CapacityReader:
-    """Safe to share between threads."""
+    """Remembers the counts of the sets of flavors that were read last. Safe to share between threads."""
 
     def __init__(self, index: Index, sets: PlacementSets) -> None:
         self._index = index
         self._sets = sets
-        self._last: tuple[tuple[FlavorDemand, ...], dict[HostId, _Known]] = ((), {})
+        self._lock = threading.Lock()
+        self._known: dict[tuple[FlavorDemand, ...], dict[HostId, _Known]] = {}
 
     def read(self, flavors: Sequence[Flavor]) -> FleetCapacity:
         """What the hosts of the index have left for guests of these flavors, each with one disk.
@@ -33,12 +38,15 @@ class CapacityReader:
         A host that is down, disabled or fenced has no slots. A flavor that names traits while Placement is away is not counted.
         """
         wanted, conditions, left_out = self._wanted(flavors)
-        last, known = self._last
-        if last != wanted:
-            known = {}
+        with self._lock:
+            known = self._known.get(wanted, {})
         entries = self._index.look(lambda view: sorted(view.entries, key=lambda entry: (entry.name, entry.id)))
         fresh = {entry.id: _counted(entry, wanted, conditions, known.get(entry.id)) for entry in entries}
-        self._last = wanted, fresh
+        with self._lock:
+            self._known.pop(wanted, None)
+            self._known[wanted] = fresh
+            if len(self._known) > _MOST_SETS:
+                del self._known[next(iter(self._known))]
         hosts = tuple(found for _, _, _, found in fresh.values())
         return FleetCapacity(hosts=hosts, fleet=total(hosts, [name for name, _ in wanted]), not_counted=left_out)
 

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
-from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
+from pinfold.core.errors import InvalidRequest, RolledBack, Unavailable
 from pinfold.store.sqlite_file import file_of, glance, is_damage
 
 _log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class Database:
     def write(self) -> Iterator[sa.Connection]:
         """A connection in a transaction that commits at the end, or rolls back when the block raises.
 
-        Raises `Unavailable`, and `Conflict` when the database rolled it back in favour of another transaction.
+        Raises `Unavailable`, and `RolledBack` when the database rolled it back in favour of another transaction.
         """
         with self._translated(), self.engine.begin() as connection:
             connection.info.pop(_TOLD, None)
@@ -360,5 +360,5 @@ def _translated() -> Iterator[None]:
         yield
     except (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError) as error:
         if getattr(getattr(error, "orig", None), "pgcode", None) in _CONFLICTS:
-            raise Conflict(f"the database undid a transaction in favour of another: {str(error.args[0]).splitlines()[0]}") from error
+            raise RolledBack(f"the database undid a transaction in favour of another: {str(error.args[0]).splitlines()[0]}") from error
         raise Unavailable(f"the database does not answer: {error.__class__.__name__}: {str(error.args[0]).splitlines()[0]}") from error

@@ -12,7 +12,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from pinfold.core.errors import Conflict, InvalidRequest
+from pinfold.core.errors import Conflict, InvalidRequest, RolledBack
 from pinfold.core.identity import ClaimId, GuestId, HostId
 from pinfold.service.claims.release import Releaser
 from pinfold.service.claims.repin import Repinner
@@ -69,7 +69,8 @@ class Reports:
 
         `failure` says why its last boot failed: the guest is then in error, with its host, claim and disk, until a later boot succeeds.
         `unmoved` says why its threads could not follow the claim; those that were re-pinned with it go back then. A report about a guest on
-        another host or of an earlier claim is dropped with a log entry.
+        another host or of an earlier claim is dropped with a log entry. Raises `RolledBack` for one that the database did not keep; the
+        agent sends it again.
         """
         heard = False
         try:
@@ -90,13 +91,18 @@ class Reports:
                 if guest.task and done:
                     guest_events.end(connection, guest_id)
                 heard = repin is not None and self._repinner.hear(connection, repin, claim, named.revision, why=unmoved, name=guest.name)
+        except RolledBack:
+            raise
         except (Conflict, InvalidRequest) as error:
             _log.info("host %s reported %s of guest %s, to no effect: %s", host_id, observed.value, guest_id, error)
         if heard:
             self._repinner.tend_or_later(host_id)
 
     def not_paused(self, host_id: HostId, guest_id: GuestId, named: ClaimName, why: str) -> None:
-        """An agent reports that its guest of that claim could not be paused: it goes on running, and the log says why."""
+        """An agent reports that its guest of that claim could not be paused: it goes on running, and the log says why.
+
+        Raises `RolledBack`.
+        """
         try:
             with self._database.write() as connection:
                 guest = guests.get(connection, guest_id)
@@ -106,6 +112,8 @@ class Reports:
                 guests.want(connection, guest_id, guest.desired, task="", revision=guest.revision)
                 guest_events.end(connection, guest_id, why)
             _log.warning("guest %s could not be paused: %s", guest_id, why)
+        except RolledBack:
+            raise
         except (Conflict, InvalidRequest) as error:
             _log.info("host %s reported that guest %s was not paused, to no effect: %s", host_id, guest_id, error)
 
