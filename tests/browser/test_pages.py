@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 from playwright.sync_api import Browser, Page, expect
 from tests.build.hosts import report
 from tests.rig.browser import PATIENCE_MS, needs_chromium, opened, sign_in, violations
@@ -13,6 +14,8 @@ from tests.rig.client import SHARE
 from tests.rig.drawn_fleet import answer, drift, hour, seen_threads
 from tests.rig.in_process import ADMIN, READER, Fleet
 from tests.stories.test_drift import STRAY, finds
+
+from pinfold.core.cpuset import CpuSet
 
 pytestmark = [needs_chromium, pytest.mark.real_placement]
 
@@ -23,10 +26,11 @@ PAGES = {"fleet": "/ui", "a host": "/ui/hosts/c1", "a guest": "/ui/guests/HOSTIL
 
 @pytest.fixture(scope="module")
 def fleet(fleet: Fleet) -> Iterator[Fleet]:
-    """Two hosts, and a guest with a hostile name on c1, which has drifted."""
+    """Three hosts, and a guest with a hostile name on c1, which has drifted."""
     fleet.flavor("share", vcpus=2, **SHARE)
     c1 = fleet.host("c1")
     fleet.host("c2", report(cores=3))
+    fleet.host("c3", report(cores=4))
     guest = fleet.create(HOSTILE, "share", host="c1")
     fleet.obey()
     finds(c1, STRAY, drift(guest, HOSTILE))
@@ -51,7 +55,7 @@ def test_who_signs_in_goes_from_the_fleet_to_a_host_and_back(page: Page) -> None
     page.get_by_text("The same as a table: 16 pCPUs").click()
     expect(page.get_by_role("region", name="Table of pCPUs").get_by_role("row")).to_have_count(17)
     page.get_by_role("link", name="All hosts").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("2 hosts")
+    expect(page.get_by_role("heading", level=1)).to_have_text("3 hosts")
     page.get_by_role("button", name="Sign out alice").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
 
@@ -92,6 +96,30 @@ def test_an_admin_disables_a_host_by_keyboard_and_enables_it_without_scripts(bro
         plain.get_by_role("link", name="Enable it").click()
         plain.get_by_role("button", name="Enable c2").click()
         expect(plain.get_by_role("heading", level=1)).to_have_text("c2: up")
+
+
+def test_an_admin_re_pins_a_guest_from_the_page_and_sees_it_arrive(browser: Browser, url: str, page: Page, fleet: Fleet) -> None:
+    c3 = fleet.agents["c3"]
+    guest = fleet.create(f"moved {HOSTILE}", "share", host="c3")
+    fleet.obey()
+    pcpu = c3.order(guest)["claim"]["fit"]["cells"][0]["pins"][0][1]
+    pools = c3.reported.pools
+    c3.hello(replace(c3.reported, pools=replace(pools, dedicated=pools.dedicated - CpuSet.of(pcpu))))
+    page.goto("/ui/hosts/c3")
+    page.locator("#repin").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Re-pin guests of c3?")
+    expect(page.get_by_text(f"pCPU {pcpu} leaves the dedicated pool")).to_be_visible()
+    assert violations(page) == []
+    assert page.title() != "taken"
+    with opened(browser, url, viewport={"width": 320, "height": 640}) as narrow:
+        sign_in(narrow)
+        narrow.goto("/ui/hosts/c3/repin")
+        assert narrow.evaluate("document.documentElement.scrollWidth") <= 320
+    page.get_by_role("button", name="Move 1 guest").click()
+    expect(page.get_by_text("1 guest on the way to their new places")).to_be_visible()
+    fleet.obey()
+    expect(page.get_by_text("1 guest moved.")).to_be_visible(timeout=PATIENCE_MS)
 
 
 def test_without_scripts_the_page_says_the_same(browser: Browser, url: str) -> None:

@@ -146,6 +146,7 @@ GET /ui/hosts/{name}
 GET /ui/hosts/{name}/disable
 GET /ui/hosts/{name}/enable
 GET /ui/hosts/{name}/live
+GET /ui/hosts/{name}/repin
 GET /ui/live
 GET /v1/capacity
 GET /v1/drift
@@ -227,6 +228,7 @@ POST /ui/sign-out
 CHANGING_FORM = """
 POST /ui/hosts/{name}/disable
 POST /ui/hosts/{name}/enable
+POST /ui/hosts/{name}/repin
 """
 """The same for those who are signed in."""
 
@@ -242,6 +244,7 @@ FORBIDDEN = {
     ("GET", "/v1/hosts/{name}/history", "a reader"): 503,  # no agent answers here
     ("GET", "/ui/hosts/{name}/disable", "a reader"): 403,  # the form for it is for admins
     ("GET", "/ui/hosts/{name}/enable", "a reader"): 403,
+    ("GET", "/ui/hosts/{name}/repin", "a reader"): 403,
     ("POST", "/placement/reshaper", "an admin"): 403,  # by Placement's own policy it is for services alone
 }
 """What a role is let in to, and is refused there by what it asks."""

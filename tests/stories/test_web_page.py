@@ -12,6 +12,7 @@ from uuid import uuid4
 import httpx
 import pytest
 import sqlalchemy as sa
+from msgspec.structs import replace
 from tests.build.hosts import as_state, report
 from tests.rig.client import SHARE
 from tests.rig.drawn_fleet import answer, draw_fleet, hour, seen_threads
@@ -23,7 +24,9 @@ from pinfold.api.ui.pictures import Pictures
 from pinfold.api.ui.routes import changes
 from pinfold.api.ui.samples import Samples
 from pinfold.api.ui.sessions import MOST_SESSIONS, SESSION_SECONDS, SESSIONS_PER_ACCOUNT, STREAMS_PER_ACCOUNT, Sessions
+from pinfold.core.cpuset import CpuSet
 from pinfold.core.identity import HostId
+from pinfold.core.pools import Pools
 from pinfold.store import hosts as store_hosts
 from pinfold.store.schema import host_history
 
@@ -287,6 +290,46 @@ def test_only_an_admin_and_only_from_a_page_of_this_service_changes_a_host(fleet
     assert post(fleet, "/ui/hosts/c1/disable", ADMIN, reason="x" * 256).status_code == 400
     assert post(fleet, "/ui/hosts/absent/disable", ADMIN).status_code == 404
     assert not fleet.http.get("/v1/hosts/c1").json()["host"]["disabled"]
+
+
+def test_an_admin_re_pins_guests_from_the_page_after_the_plan(fleet: Fleet) -> None:
+    c1 = fleet.host("c1")
+    guest = fleet.create("<b>web</b>", fleet.flavor("small", vcpus=1, **SHARE))
+    c1.obey()
+    pcpu = c1.order(guest)["claim"]["fit"]["cells"][0]["pins"][0][1]
+    assert "no move helps" in text_of(fleet.http.get("/ui/hosts/c1/repin"))
+    pools = c1.reported.pools
+    c1.hello(replace(c1.reported, pools=Pools(shared=pools.shared, dedicated=pools.dedicated - CpuSet.of(pcpu), overhead=pools.overhead)))
+
+    assert 'href="/ui/hosts/c1/repin"' in fleet.http.get("/ui/hosts/c1").text
+    page = fleet.http.get("/ui/hosts/c1/repin")
+    text = text_of(page)
+    assert f"1 A <b>web</b> vCPU 0 {pcpu}" in text
+    assert f"pCPU {pcpu} leaves the dedicated pool" in text
+    assert "1 running guest moves in 1 step, without a restart: 1 vCPU changes pCPU" in text
+    assert f"nothing else may take pCPU {pcpu}" in text
+    assert c1.order(guest)["claim"]["fit"]["cells"][0]["pins"][0][1] == pcpu, "a plan changes nothing"
+
+    (revision,) = re.findall(r'name="revision" value="(\d+)"', page.text)
+    assert post(fleet, "/ui/hosts/c1/repin", ADMIN, revision=str(int(revision) - 1)).status_code == 409
+    for wrong in ("", "x", "٣", "9" * 30):
+        assert post(fleet, "/ui/hosts/c1/repin", ADMIN, revision=wrong).status_code == 400
+    done = post(fleet, "/ui/hosts/c1/repin", ADMIN, revision=revision)
+    assert (done.status_code, done.headers["location"]) == (303, f"/ui/hosts/{c1.id}/repin")
+    assert c1.order(guest)["claim"]["fit"]["cells"][0]["pins"][0][1] != pcpu
+    way = "1 guest on the way to their new places; not there yet: <b>web</b>."
+    assert way in text_of(fleet.http.get("/ui/hosts/c1/repin"))
+    assert way in text_of(fleet.http.get("/ui/hosts/c1"))
+    c1.obey()
+    assert "The last plan: 1 guest moved." in text_of(fleet.http.get("/ui/hosts/c1/repin"))
+
+
+def test_only_an_admin_and_only_from_a_page_of_this_service_re_pins(fleet: Fleet) -> None:
+    fleet.host("c1")
+    assert "/repin" not in fleet.http.get("/ui/hosts/c1", auth=READER).text
+    assert post(fleet, "/ui/hosts/c1/repin", READER, revision="1").status_code == 403
+    away = fleet.http.post("/ui/hosts/c1/repin", content="revision=1", headers=FORM | {"Origin": "http://evil.example"})
+    assert away.status_code == 403
 
 
 def test_a_fleet_of_a_thousand_hosts_stays_a_page_of_fifty(fleet: Fleet) -> None:

@@ -32,6 +32,7 @@ from pinfold.api.network import routes as networks
 from pinfold.api.openapi import HEALTH, describe
 from pinfold.api.response_schema import closed
 from pinfold.api.shared_response import shared
+from pinfold.api.ui import change_routes as ui_changes
 from pinfold.api.ui import routes as ui
 from pinfold.api.v1 import capacity, drift, history, hosts, placements, pools, repin
 from pinfold.core.errors import PinfoldError
@@ -67,6 +68,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     history.router,
     metrics.router,
     ui.router,
+    ui_changes.router,
 )
 _PLACEMENT: Final = "/placement"
 _PLACEMENT_THREADS: Final = 10

@@ -12,6 +12,7 @@ from pinfold.api.accounts import Account, Role
 from pinfold.api.dependencies import ApiServices
 from pinfold.api.ui.fleet import state_of
 from pinfold.api.ui.render import moment, render
+from pinfold.api.ui.repin import progress_sentence
 from pinfold.api.v1.hosts import find, map_of_host
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Severity
@@ -84,6 +85,9 @@ def host_page(services: ApiServices, account: Account, name: str) -> str:
         live=f"/ui/hosts/{host.id}/live",
         host=host,
         state=state_of(host),
+        moving=progress_sentence(host.repin, {str(key): name for key, name in names.items()})
+        if host.repin is not None and host.repin.under_way
+        else "",
         picture=Markup(host_svg(chart, notice=_notice(host), load=load, styled=False)),  # noqa: S704
         tiles=_tiles(chart, named, load),
         guests=_guests(state, names, named, load, [finding.guest_id for finding in drift]),

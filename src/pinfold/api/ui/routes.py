@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from importlib import resources
 from typing import Annotated, Final
-from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
-from pinfold.api.accounts import Account
 from pinfold.api.client_address import address_block, client_of
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.password_checks import TooManyAttempts
+from pinfold.api.ui.answers import HEADERS, account_of, fields, html, need_extra
 from pinfold.api.ui.sessions import COOKIE, SESSION_SECONDS, token_of
 from pinfold.api.v1.hosts import find
 from pinfold.core.identity import GuestId
@@ -27,14 +25,6 @@ from pinfold.drawing.svg import STYLE
 
 router = APIRouter(prefix="/ui", tags=["web page"], include_in_schema=False)
 
-_HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
-    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-}
-_MOST_FORM: Final = 4096
 _LOOK_SECONDS: Final = 2.0
 _STREAM_SECONDS: Final = 600.0
 _ALIVE_SECONDS: Final = 15.0
@@ -50,96 +40,72 @@ def show_fleet(
     request: Request, services: Services, sort: Sort = "headroom", guest: Text = "", flavor: Text = "", page: PageNumber = 1
 ) -> HTMLResponse:
     """The fleet, as a page."""
-    _need_extra()
+    need_extra()
     from pinfold.api.ui.fleet import FleetQuery, fleet_page
 
-    return _page(fleet_page(services, _name(request), FleetQuery(sort=sort, guest=guest, flavor=flavor, page=page)))
+    return html(fleet_page(services, account_of(request).name, FleetQuery(sort=sort, guest=guest, flavor=flavor, page=page)))
 
 
 @router.get("/hosts/{name}")
 def show_host_page(name: str, request: Request, services: Services) -> HTMLResponse:
     """One host, as a page: its map, the same as a table, its drift, and its last hour."""
-    _need_extra()
+    need_extra()
     from pinfold.api.ui.host import host_page
 
-    return _page(host_page(services, _account(request), name))
-
-
-@router.get("/hosts/{name}/disable")
-def ask_to_disable(name: str, request: Request, services: Services) -> HTMLResponse:
-    """What happens when a host is disabled, with the form that does it."""
-    return _confirm(name, request, services, enable=False)
-
-
-@router.get("/hosts/{name}/enable")
-def ask_to_enable(name: str, request: Request, services: Services) -> HTMLResponse:
-    """What happens when a host is enabled, with the form that does it."""
-    return _confirm(name, request, services, enable=True)
-
-
-@router.post("/hosts/{name}/disable")
-async def disable_host(name: str, request: Request, services: Services) -> Response:
-    """Disable a host. The form must come from a page of this service."""
-    return await _switch(name, request, services, enable=False)
-
-
-@router.post("/hosts/{name}/enable")
-async def enable_host(name: str, request: Request, services: Services) -> Response:
-    """Enable a host. The form must come from a page of this service."""
-    return await _switch(name, request, services, enable=True)
+    return html(host_page(services, account_of(request), name))
 
 
 @router.get("/guests/{guest_id}")
 def show_guest_page(guest_id: GuestId, request: Request, services: Services) -> HTMLResponse:
     """One guest, as a page: where it is, what was observed of it, and its last hour."""
-    _need_extra()
+    need_extra()
     from pinfold.api.ui.guest import guest_page
 
-    return _page(guest_page(services, _account(request), guest_id))
+    return html(guest_page(services, account_of(request), guest_id))
 
 
 @router.get("/live")
 async def follow_fleet(request: Request, services: Services, sort: Sort = "headroom", page: PageNumber = 1) -> Response:
     """Server-sent events: `changed`, whenever a host of the fleet has changed."""
-    _need_extra()
+    need_extra()
     from pinfold.api.ui.fleet import FleetQuery, fleet_mark
 
-    return _stream(services, _name(request), partial(fleet_mark, services, FleetQuery(sort=sort, page=page)))
+    return _stream(services, account_of(request).name, partial(fleet_mark, services, FleetQuery(sort=sort, page=page)))
 
 
 @router.get("/hosts/{name}/live")
 async def follow_host(name: str, request: Request, services: Services) -> Response:
     """Server-sent events: `changed`, whenever the host has changed."""
-    _need_extra()
+    need_extra()
     from pinfold.api.ui.host import host_mark
 
     host = await run_in_threadpool(find, services, name)
-    return _stream(services, _name(request), partial(host_mark, services, host))
+    return _stream(services, account_of(request).name, partial(host_mark, services, host))
 
 
 @router.get("/guests/{guest_id}/live")
 async def follow_guest(guest_id: GuestId, request: Request, services: Services) -> Response:
     """Server-sent events: `changed`, whenever the guest has changed."""
-    _need_extra()
+    need_extra()
     from pinfold.api.ui.guest import guest_mark
 
     await run_in_threadpool(guest_mark, services, guest_id)  # a guest that does not exist is answered before the stream begins
-    return _stream(services, _name(request), partial(guest_mark, services, guest_id))
+    return _stream(services, account_of(request).name, partial(guest_mark, services, guest_id))
 
 
 @router.get("/sign-in")
 async def ask_for_password() -> HTMLResponse:
     """The form that asks for name and password."""
-    _need_extra()
+    need_extra()
     from pinfold.api.ui.render import sign_in_page
 
-    return _page(sign_in_page())
+    return html(sign_in_page())
 
 
 @router.post("/sign-in")
 async def sign_in(request: Request, services: Services) -> Response:
     """Check name and password, and begin a session. The form must come from a page of this service."""
-    _need_extra()
+    need_extra()
     from pinfold.api.ui.render import sign_in_page
 
     if services.checks is None:
@@ -153,10 +119,10 @@ async def sign_in(request: Request, services: Services) -> Response:
     except TooManyAttempts as refusal:
         await asyncio.sleep(refusal.answer_after_seconds)
         words = f"Too many password checks; try again in {refusal.retry_seconds} s."
-        return _page(sign_in_page(wrong=words), 429, {"Retry-After": str(refusal.retry_seconds)})
+        return html(sign_in_page(wrong=words), 429, {"Retry-After": str(refusal.retry_seconds)})
     if account is None:
         request.scope["state"]["sign_in"] = name
-        return _page(sign_in_page(wrong="The name or the password is wrong."), 401)
+        return html(sign_in_page(wrong="The name or the password is wrong."), 401)
     answer = RedirectResponse("/ui", 303)
     answer.set_cookie(
         COOKIE,
@@ -182,13 +148,13 @@ async def sign_out(request: Request, services: Services) -> Response:
 @router.get("/style.css")
 async def style() -> Response:
     """The style sheet, with that of the pictures."""
-    return Response(_static("style.css") + STYLE, media_type="text/css", headers=_HEADERS | {"Cache-Control": "max-age=300"})
+    return Response(_static("style.css") + STYLE, media_type="text/css", headers=HEADERS | {"Cache-Control": "max-age=300"})
 
 
 @router.get("/live.js")
 async def script() -> Response:
     """The script that reads a page again when it has changed."""
-    return Response(_static("live.js"), media_type="text/javascript", headers=_HEADERS | {"Cache-Control": "max-age=300"})
+    return Response(_static("live.js"), media_type="text/javascript", headers=HEADERS | {"Cache-Control": "max-age=300"})
 
 
 async def changes(services: ApiServices, account: str, look: Callable[[], str]) -> AsyncIterator[str]:
@@ -214,60 +180,14 @@ async def changes(services: ApiServices, account: str, look: Callable[[], str]) 
 def _stream(services: ApiServices, account: str, look: Callable[[], str]) -> Response:
     if not services.streams.has_room(account):
         raise ApiError(429, f"The account {account} has too many live pages open; close one.")
-    return StreamingResponse(changes(services, account, look), media_type="text/event-stream", headers={**_HEADERS})
-
-
-def _confirm(name: str, request: Request, services: ApiServices, *, enable: bool) -> HTMLResponse:
-    _need_extra()
-    from pinfold.api.ui.actions import confirm_page
-
-    return _page(confirm_page(services, _account(request), find(services, name), enable=enable))
-
-
-async def _switch(name: str, request: Request, services: ApiServices, *, enable: bool) -> Response:
-    _need_extra()
-    from pinfold.api.ui.actions import switch
-
-    fields = _fields(await request.body(), "reason=WHY")
-    host = await run_in_threadpool(find, services, name)
-    await run_in_threadpool(switch, services, host, enable=enable, reason=fields.get("reason", [""])[0].strip())
-    return RedirectResponse(f"/ui/hosts/{host.id}", 303)
-
-
-def _page(text: str, status: int = 200, more: dict[str, str] | None = None) -> HTMLResponse:
-    return HTMLResponse(text, status, headers={**_HEADERS, **(more or {})})
+    return StreamingResponse(changes(services, account, look), media_type="text/event-stream", headers={**HEADERS})
 
 
 def _credentials(form: bytes) -> tuple[str, str]:
     """Name and password of a form. Raises `ApiError` 400 as `_fields` does."""
-    fields = _fields(form, "name=NAME&password=PASSWORD")
-    return fields.get("name", [""])[0], fields.get("password", [""])[0]
-
-
-def _fields(form: bytes, usual: str) -> dict[str, list[str]]:
-    """The fields of a form. Raises `ApiError` 400 if it is too long, no text, or has more fields than ours."""
-    if len(form) > _MOST_FORM:
-        raise ApiError(400, f"The form has {len(form)} bytes; at most {_MOST_FORM} are allowed.")
-    try:
-        return parse_qs(form.decode(), errors="strict", max_num_fields=8)
-    except ValueError as error:
-        raise ApiError(400, f"The form is not {usual} in UTF-8.") from error
-
-
-def _account(request: Request) -> Account:
-    account: Account = request.scope["state"]["account"]
-    return account
-
-
-def _name(request: Request) -> str:
-    return _account(request).name
+    found = fields(form, "name=NAME&password=PASSWORD")
+    return found.get("name", ""), found.get("password", "")
 
 
 def _static(name: str) -> str:
     return (resources.files("pinfold.api.ui") / "static" / name).read_text(encoding="utf-8")
-
-
-def _need_extra() -> None:
-    """Raises `ApiError` 501 without Jinja2."""
-    if importlib.util.find_spec("jinja2") is None:
-        raise ApiError(501, "The web page needs the Python package jinja2, which is not installed; pip install 'pinfold[ui]'.")

@@ -1,0 +1,78 @@
+"""What an admin changes from a page: a page that shows the plan, and the form that carries it out. Its POST must come from such a page.
+
+`api.cross_site` refuses forms of other sites, and `api.auth` those of readers.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+from starlette.concurrency import run_in_threadpool
+
+from pinfold.api.dependencies import ApiServices, Services
+from pinfold.api.ui.answers import account_of, fields, html, need_extra
+from pinfold.api.v1.hosts import find
+
+router = APIRouter(prefix="/ui", tags=["web page"], include_in_schema=False)
+
+
+@router.get("/hosts/{name}/disable")
+def ask_to_disable(name: str, request: Request, services: Services) -> HTMLResponse:
+    """What happens when a host is disabled, with the form that does it."""
+    return _confirm(name, request, services, enable=False)
+
+
+@router.get("/hosts/{name}/enable")
+def ask_to_enable(name: str, request: Request, services: Services) -> HTMLResponse:
+    """What happens when a host is enabled, with the form that does it."""
+    return _confirm(name, request, services, enable=True)
+
+
+@router.post("/hosts/{name}/disable")
+async def disable_host(name: str, request: Request, services: Services) -> Response:
+    """Disable a host."""
+    return await _switch(name, request, services, enable=False)
+
+
+@router.post("/hosts/{name}/enable")
+async def enable_host(name: str, request: Request, services: Services) -> Response:
+    """Enable a host."""
+    return await _switch(name, request, services, enable=True)
+
+
+@router.get("/hosts/{name}/repin")
+def ask_to_repin(name: str, request: Request, services: Services) -> HTMLResponse:
+    """Which guests of a host would move where, what that gains and costs, with the form that does it."""
+    need_extra()
+    from pinfold.api.ui.repin import repin_page
+
+    return html(repin_page(services, account_of(request), find(services, name)))
+
+
+@router.post("/hosts/{name}/repin")
+async def repin_host(name: str, request: Request, services: Services) -> Response:
+    """Carry out the plan that the page showed. 409 if the host has changed since."""
+    need_extra()
+    from pinfold.api.ui.repin import repin
+
+    revision = fields(await request.body(), "revision=NUMBER").get("revision", "")
+    host = await run_in_threadpool(find, services, name)
+    await run_in_threadpool(repin, services, host, revision)
+    return RedirectResponse(f"/ui/hosts/{host.id}/repin", 303)
+
+
+def _confirm(name: str, request: Request, services: ApiServices, *, enable: bool) -> HTMLResponse:
+    need_extra()
+    from pinfold.api.ui.actions import confirm_page
+
+    return html(confirm_page(services, account_of(request), find(services, name), enable=enable))
+
+
+async def _switch(name: str, request: Request, services: ApiServices, *, enable: bool) -> Response:
+    need_extra()
+    from pinfold.api.ui.actions import switch
+
+    reason = fields(await request.body(), "reason=WHY").get("reason", "").strip()
+    host = await run_in_threadpool(find, services, name)
+    await run_in_threadpool(switch, services, host, enable=enable, reason=reason)
+    return RedirectResponse(f"/ui/hosts/{host.id}", 303)
