@@ -2,10 +2,10 @@
 python := .venv/bin/python
 compile := .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lock quick pythons check lint formatted types layers pages format bench bench-fit bench-schedule bench-packing bench-memory bench-agent bench-watch bench-overhead bench-pages oracle survive machine docs deb
+.PHONY: help setup demo test lock quick pythons check lint formatted types layers pages format bench bench-long bench-figures bench-compare oracle survive machine docs deb
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Debian packages and .venv
 	@bin/setup --tests
@@ -43,32 +43,20 @@ format: .venv/pinfold-stamp ## let ruff rewrite what it can
 	.venv/bin/ruff format .
 	.venv/bin/ruff check --fix .
 
-bench: ## every benchmark, to the end; fails when one misses its budget. The best part of an hour
-	@$(MAKE) --keep-going --jobs=1 bench-fit bench-schedule bench-packing bench-memory bench-agent bench-watch bench-overhead bench-pages oracle
+bench: .venv/pinfold-stamp ## every benchmark, small, about 20 minutes on 2 cores; fails when one misses its budget
+	$(python) -m benchmarks.run --size small
 
-bench-fit: .venv/pinfold-stamp ## the engine beside Nova's own; writes docs/benchmarks/fit.md
-	$(python) -m benchmarks.fit.run
+bench-long: .venv/pinfold-stamp ## every benchmark, all of it, for the pages that are committed; hours
+	$(python) -m benchmarks.run --size long
 
-bench-schedule: .venv/pinfold-stamp ## decisions and creates per second; writes docs/benchmarks/schedule.md
-	$(python) -m benchmarks.schedule.run
+bench-%: .venv/pinfold-stamp ## one benchmark, all of it, as in `make bench-fit`; writes docs/benchmarks/fit.md
+	$(python) -m benchmarks.run $* --size long
 
-bench-packing: .venv/pinfold-stamp ## production traces placed until nothing fits, by pinfold and by plain rules; writes docs/benchmarks/packing.md
-	$(python) -m benchmarks.packing.run
+bench-figures: .venv/pinfold-stamp ## the pages and plots of docs/benchmarks anew from their raw figures, without measuring
+	$(python) -m benchmarks.run --pages
 
-bench-memory: .venv/pinfold-stamp ## the API's memory with 1,000 hosts; writes docs/benchmarks/memory.md
-	$(python) -m benchmarks.memory.run
-
-bench-agent: .venv/pinfold-stamp ## starts beside virsh create, a sweep over 100 guests, the agent's memory; writes docs/benchmarks/agent.md
-	$(python) -m benchmarks.agent.run
-
-bench-watch: .venv/pinfold-stamp ## what pinfold watch costs beside 100 guests; writes docs/benchmarks/watch.md
-	$(python) -m benchmarks.watch.run
-
-bench-overhead: .venv/pinfold-stamp ## how overhead threads wait on a busy pCPU; writes docs/benchmarks/overhead.md
-	$(python) -m benchmarks.overhead.run
-
-bench-pages: .venv/pinfold-stamp ## the web page with 1,000 hosts in a browser; writes docs/benchmarks/pages.md
-	$(python) -m benchmarks.pages.run
+bench-compare: .venv/pinfold-stamp ## this tree beside another commit in turns, as in `make bench-compare BASE=main~10`: decisions and fit
+	$(python) -m benchmarks.compare --base $(BASE)
 
 oracle: .venv/pinfold-stamp ## 100,000 random cases against the oracle; writes docs/benchmarks/oracle.md
 	$(python) -m tests.oracle.run --cases 100000 --report docs/benchmarks/oracle.md

@@ -1,0 +1,1 @@
+"""This tree beside another commit, in turns, on one machine."""

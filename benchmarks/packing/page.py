@@ -1,0 +1,99 @@
+"""The subject `packing`: the traces' fleet filled by every rule."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from benchmarks.packing import fill, traces
+from benchmarks.packing.fill import Filled
+from benchmarks.packing.traces import Shape
+from benchmarks.page import table
+from benchmarks.plot import Plot, Series
+from benchmarks.subject import Figures, Page, Size, Subject
+from pinfold.scheduler.model import HostStrategy, SchedulerSettings
+
+AROUND: Final = 3
+"""How often each trace is gone through, so that the fleet fills up."""
+_CHECKED: Final = 40
+"""How many requests a check places."""
+
+RULES: dict[str, Callable[[Sequence[Shape]], Filled]] = {
+    "pinfold, pack": lambda asked: fill.by_scheduler(asked, SchedulerSettings(strategy=HostStrategy.PACK)),
+    "pinfold, least-loss": lambda asked: fill.by_scheduler(asked, SchedulerSettings(strategy=HostStrategy.LEAST_LOSS)),
+    "pinfold, least-loss, cells too": lambda asked: fill.by_scheduler(asked, SchedulerSettings(strategy=HostStrategy.LEAST_LOSS), None),
+    "pinfold, spread": lambda asked: fill.by_scheduler(asked, SchedulerSettings(strategy=HostStrategy.SPREAD)),
+    "first fit": lambda asked: fill.by_rule(asked, fill.first_fit),
+    "best fit by pCPUs": lambda asked: fill.by_rule(asked, fill.least_pcpus),
+    "best fit by memory": lambda asked: fill.by_rule(asked, fill.least_memory),
+    "spread by pCPUs": lambda asked: fill.by_rule(asked, fill.most_pcpus),
+}
+_WORDS: Final = """\
+The fleet and the traces are production data of a public cloud; [their notice](../../benchmarks/packing/traces/README.md)
+says whose. Each trace is gone through {around} times, requests in their order; no guest ever ends. Every vCPU is pinned, a guest of two
+cells is two equal halves, and groups with their fault domains are left out. In the rows of pinfold `scheduler.decide` decides, and one
+process claims. Host cells are chosen by `pack`; in the row "cells too" by their loss, which is the rule where the operator has set no
+preference among host cells. The other rules look at all hosts in the order of the file. The bound takes the fleet for one host and lets
+requests be split; no rule can reach it.
+
+Each field has the vCPUs that were placed when the first request was refused, and in the end."""
+
+
+def measure(size: Size, _seed: int) -> Figures:
+    """Place the requests of each trace by each rule; `check` takes the first requests of one trace, `small` all of one."""
+    names = traces.NAMES if size is Size.LONG else traces.NAMES[:1]
+    rows, bounds = [], {}
+    for name in names:
+        asked = traces.requests(name)[:_CHECKED] if size is Size.CHECK else traces.requests(name, AROUND)
+        bounds[name] = fill.bound(asked)
+        rows += [_row(name, rule, asked) for rule in RULES]
+    return {"around": 1 if size is Size.CHECK else AROUND, "bounds": bounds, "rows": rows}
+
+
+def _row(trace: str, rule: str, asked: Sequence[Shape]) -> dict[str, Any]:
+    print(f"{trace}: {rule}", flush=True)
+    began = time.process_time()
+    filled = RULES[rule](asked)
+    return {
+        "trace": trace,
+        "rule": rule,
+        "first": filled.first,
+        "vcpus": filled.vcpus,
+        "refused": filled.refused,
+        "pcpus_left": filled.pcpus_left,
+        "memory_left_gib": filled.memory_left_gib,
+        "cpu_seconds": round(time.process_time() - began, 1),
+    }
+
+
+def page(figures: Figures) -> Page:
+    """The tables and the plot."""
+    rows, bounds = figures["rows"], figures["bounds"]
+    found = {(row["rule"], row["trace"]): row for row in rows}
+    rules = list(dict.fromkeys(row["rule"] for row in rows))
+    placed = [[rule, *(f"{found[rule, name]['first']:,} / {found[rule, name]['vcpus']:,}" for name in bounds)] for rule in rules]
+    placed.append(["bound", *(f"{bound:,}" for bound in bounds.values())])
+    columns = ("trace", "rule", "refused", "pcpus_left", "memory_left_gib", "cpu_seconds")
+    heads = ("trace", "rule", "requests refused", "pCPUs left", "memory left in GiB", "seconds of CPU")
+    plot = Plot(
+        name="packing",
+        title="vCPUs placed when the first request is refused",
+        x_label="trace",
+        y_label="vCPUs",
+        bars=True,
+        series=[Series(label=rule, x=list(bounds), y=[found[rule, name]["first"] for name in bounds]) for rule in rules],
+    )
+    body = [_WORDS.format(around=figures["around"]), "", *table(("vCPUs placed", *bounds), placed), "", plot]
+    return Page(body=[*body, "", "## What was left", "", *table(heads, [[row[name] for name in columns] for row in rows])])
+
+
+PACKING: Final = Subject(
+    name="packing",
+    title="Packing",
+    measure=measure,
+    page=page,
+    limits="""\
+One fleet and three sequences of requests, without departures. Nothing is random, so the number of vCPUs
+has no spread; seconds of CPU are of one run. Replicas that decide at the same time are not measured.""",
+)

@@ -1,0 +1,50 @@
+"""Every subject. Those of `COMMANDS` still write their pages themselves, without raw JSON; they move to `SUBJECTS` one after another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from benchmarks.packing.page import PACKING
+from benchmarks.subject import Size, Subject
+
+SUBJECTS: Final[tuple[Subject, ...]] = (PACKING,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """A subject that is a module with a command line. `folder` is the option that says where the page is written."""
+
+    name: str
+    module: str
+    small: tuple[str, ...]
+    long: tuple[str, ...] = ()
+    check: tuple[str, ...] | None = None
+    """None where even the smallest run takes too long for continuous integration."""
+    report: bool = False
+    """Whether the option is `--report`, a file, in place of `--folder`."""
+
+    def arguments(self, size: Size) -> tuple[str, ...] | None:
+        """The options of a run of this size."""
+        return {Size.CHECK: self.check, Size.SMALL: self.small, Size.LONG: self.long}[size]
+
+
+COMMANDS: Final = (
+    Command(name="fit", module="benchmarks.fit.run", small=("--rounds=1", "--every=25", "--limit=5", "--random=500"), report=True),
+    Command(
+        name="schedule",
+        module="benchmarks.schedule.run",
+        small=("--rounds=60", "--creates=40"),
+        check=("--rounds=3", "--creates=0", "--hosts", "20"),
+    ),
+    Command(name="memory", module="benchmarks.memory.run", small=("--hosts=200", "--creates=20")),
+    Command(name="agent", module="benchmarks.agent.run", small=("--guests=30", "--starts=10", "--sweeps=5")),
+    Command(
+        name="watch",
+        module="benchmarks.watch.run",
+        small=("--guests=30", "--sweeps=5", "--rest=20"),
+    ),
+    Command(name="overhead", module="benchmarks.overhead.run", small=("--seconds=3",)),
+    Command(name="pages", module="benchmarks.pages.run", small=("--hosts=100", "--runs=3")),
+    Command(name="oracle", module="tests.oracle.run", small=("--cases=4000",), long=("--cases=100000",), report=True),
+)

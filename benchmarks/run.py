@@ -1,0 +1,63 @@
+"""`python -m benchmarks.run [SUBJECT ...] [--size small|long|check]`: measure, and write pages, plots and raw JSON.
+
+`--pages` measures nothing and makes the pages anew from the raw JSON. Status 1 if a run failed or missed a budget; the others go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.page import PAGES
+from benchmarks.registry import COMMANDS, SUBJECTS, Command
+from benchmarks.subject import Size, Subject, read, run, write
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what was asked for, one after another."""
+    every: dict[str, Subject | Command] = {one.name: one for one in (*SUBJECTS, *COMMANDS)}
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description="Measure, and write the pages of docs/benchmarks.")
+    parser.add_argument("subjects", nargs="*", metavar="SUBJECT", help=f"which; all by default: {', '.join(every)}")
+    parser.add_argument("--size", choices=[size.value for size in Size], default=Size.SMALL.value)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--pages", action="store_true", help="measure nothing; make the pages anew from their raw JSON")
+    parser.add_argument("--folder", type=Path, default=PAGES, help="where the pages are written")
+    asked = parser.parse_args(arguments)
+    unknown = [name for name in asked.subjects if name not in every]
+    if unknown:
+        parser.error(f"{unknown[0]!r} is none of {', '.join(every)}")
+    asked.folder.mkdir(parents=True, exist_ok=True)
+    wanted = [every[name] for name in asked.subjects or every]
+    failed = [failure for one in wanted for failure in _one(one, Size(asked.size), asked.seed, asked.folder, pages=asked.pages)]
+    print("\n".join(failed) or "every budget was kept")
+    return 1 if failed else 0
+
+
+def _one(subject: Subject | Command, size: Size, seed: int, folder: Path, *, pages: bool) -> list[str]:
+    """Run one subject; what failed, in sentences."""
+    if pages:
+        return write(subject, folder) if isinstance(subject, Subject) and read(subject.name, folder) is not None else []
+    began = time.monotonic()
+    print(f"{subject.name}, size {size.value}, seed {seed}", flush=True)
+    failed = _command(subject, size, folder) if isinstance(subject, Command) else run(subject, size, seed, folder)
+    print(f"{subject.name}: {time.monotonic() - began:.0f} s", flush=True)
+    return failed
+
+
+def _command(command: Command, size: Size, folder: Path) -> list[str]:
+    arguments = command.arguments(size)
+    if arguments is None:
+        return []
+    target = f"--report={folder / command.name}.md" if command.report else f"--folder={folder}"
+    done = subprocess.run([sys.executable, "-m", command.module, *arguments, target], cwd=ROOT, check=False)
+    return [f"{command.name}: status {done.returncode}"] if done.returncode else []
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""Every benchmark runs at its smallest size, and every committed page is what its raw figures make."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from benchmarks.page import PAGES
+from benchmarks.plot import Heat, Plot, Series, draw
+from benchmarks.registry import COMMANDS, SUBJECTS, Command
+from benchmarks.run import main
+from benchmarks.subject import Subject, read, text_of
+
+
+@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
+def test_a_subject_writes_its_page_its_plots_and_its_raw_figures(subject: Subject, tmp_path: Path) -> None:
+    assert main([subject.name, "--size", "check", "--seed", "7", "--folder", str(tmp_path)]) in (0, 1)  # a missed budget says nothing here
+    raw = json.loads((tmp_path / "raw" / f"{subject.name}.json").read_text())
+    assert (raw["subject"], raw["size"], raw["seed"]) == (subject.name, "check", 7)
+    page = (tmp_path / f"{subject.name}.md").read_text()
+    assert f"# {subject.title}\n" in page
+    assert "## What the figures do not show" in page
+    drawn = list((tmp_path / "plots").glob("*.svg"))
+    assert drawn
+    assert all(f"](plots/{path.name})" in page for path in drawn)
+
+
+@pytest.mark.parametrize("command", [one for one in COMMANDS if one.check is not None], ids=lambda command: command.name)
+def test_a_subject_that_writes_its_page_itself_still_runs(command: Command, tmp_path: Path) -> None:
+    main([command.name, "--size", "check", "--folder", str(tmp_path)])
+    assert (tmp_path / f"{command.name}.md").stat().st_size > 200
+
+
+@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
+def test_the_committed_page_is_made_from_the_committed_figures(subject: Subject) -> None:
+    record = read(subject.name)
+    assert record is not None, f"run `make bench-{subject.name}` and commit docs/benchmarks"
+    assert (PAGES / f"{subject.name}.md").read_text() == text_of(subject, record), "run `make bench-figures` and commit what it writes"
+    for part in subject.page(record.figures).body:
+        if isinstance(part, Plot):
+            assert (PAGES / "plots" / f"{part.name}.svg").is_file()
+
+
+def test_a_plot_is_the_same_text_each_time_and_takes_the_readers_ink() -> None:
+    lines = Plot(name="x", title="t", x_label="a", y_label="b", series=[Series(label="one", x=[1, 2], y=[1, 3], low=[1, 2], high=[2, 4])])
+    heat = Plot(name="y", title="t", x_label="a", y_label="b", heat=Heat(rows=[[1, None], [100, 5]], unit="us"))
+    for plot in (lines, heat):
+        text = draw(plot)
+        assert text == draw(plot)
+        assert "prefers-color-scheme: dark" in text
+        assert "#010203" not in text
+        ET.fromstring(text)
+
+
+def test_an_unknown_subject_is_refused_with_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["packin"])
+    assert "'packin' is none of packing" in capsys.readouterr().err
