@@ -13,7 +13,7 @@ from pinfold.core.drift.finding import FindingCode
 from pinfold.core.drift.written import MOST_COMMAND, MOST_FINDINGS, MOST_TEXT, WrittenFinding
 from pinfold.core.encoding import VERSION
 from pinfold.core.reasons import Kind, Reason, ReasonCode
-from pinfold.core.request.keys import REGISTRY, Disposition, Key
+from pinfold.core.request.key_table import IMAGE_ONLY, REGISTRY, Disposition, Key
 
 _CONFIGURATION = f"""# Configuration
 
@@ -55,6 +55,7 @@ _REASONS = {
     ReasonCode.CELL_COMBINATION: "Each guest cell fits somewhere, but not all of them at once.",
     ReasonCode.MISSING_TRAIT: "`trait:NAME=required`.",
     ReasonCode.FORBIDDEN_TRAIT: "`trait:NAME=forbidden`.",
+    ReasonCode.AGGREGATE_METADATA: "The flavor asks for a value that the metadata of the host's aggregates does not have.",
     ReasonCode.MISSING_NETWORK: "The server is to be on a network that the networks file of the host does not name.",
     ReasonCode.AGGREGATE: "The host was taken out of its aggregate in Placement while the request was on its way.",
     ReasonCode.DISK: "Disk after reserve and ratio.",
@@ -119,27 +120,59 @@ def extra_specs() -> str:
     intro = (
         "# Extra specs and image properties\n\n"
         "A flavor's extra specs and an image's properties are merged by Nova's rules. Where both say something, they must agree. "
-        "An unknown `hw:` key is refused with the nearest known one; image properties that mirror no key are ignored. "
-        "In names, `N` is a guest cell's index and capitals stand for any name.\n\n"
+        "An unknown `hw:` key is refused with the nearest known one; image properties that Nova does not have are ignored. "
+        "In names, `N` is a guest cell's index and capitals stand for any name. "
+        "An image's properties are in a [file beside it](../how-to/describe-an-image.md).\n\n"
     )
     titles = {
-        Disposition.ACTED_UPON: ("Acted upon", "They decide something about CPUs or memory."),
+        Disposition.ACTED_UPON: ("Acted upon", "They decide something about the guest, or which hosts may have it."),
+        Disposition.BY_SERVICE: (
+            "Acted upon by the service",
+            (
+                "They decide which hosts of a fleet are candidates, as Nova's `AggregateInstanceExtraSpecsFilter` does: "
+                "[choose hosts by aggregates](../how-to/choose-hosts-by-aggregates.md). `pinfold fit` and `pinfold guest start` on one "
+                "host list them as without effect."
+            ),
+        ),
         Disposition.UNSUPPORTED: ("Refused as unsupported", "They would change the placement in a way that is not there yet."),
-        Disposition.ACCEPTED: ("Accepted", "They have no effect on CPUs and memory; `fit` lists them as such."),
+        Disposition.UNKEPT: (
+            "Refused by the service",
+            (
+                "They promise something that no server gets. The service refuses them when a flavor gets them, when a server is created "
+                "and in `/v1/fits`, except for the values that promise nothing. `pinfold fit` and `pinfold guest start` on one host list "
+                "them as without effect: a template may bring what they ask for."
+            ),
+        ),
+        Disposition.ACCEPTED: (
+            "Without effect",
+            "They are accepted and do nothing. `pinfold fit`, `pinfold guest start`, `/v1/fits` and `/v1/servers/ID/placement` name them.",
+        ),
+        Disposition.DESCRIPTION: ("Descriptions", "They say what an image is, and ask for nothing."),
     }
     parts = [intro]
     for disposition, (title, words) in titles.items():
-        keys = [key for key in REGISTRY if key.disposition is disposition]
-        parts.append(f"## {title}\n\n{words}\n\n{_keys(keys, disposition)}\n")
+        tables = (("extra spec", REGISTRY), ("image property", IMAGE_ONLY))
+        found = ((kind, [key for key in keys if key.disposition is disposition]) for kind, keys in tables)
+        parts.append("\n".join([f"## {title}\n\n{words}\n", *(_keys(keys, disposition, kind) for kind, keys in found if keys)]) + "\n")
     return "".join(parts).rstrip("\n") + "\n"
 
 
-def _keys(keys: list[Key], disposition: Disposition) -> str:
-    if disposition is Disposition.UNSUPPORTED:
-        rows = [(code(key.name), sentence(key.meaning), sentence(key.reason), code(key.image)) for key in keys]
-        return table(("extra spec", "meaning", "why it is refused", "image property"), rows)
-    rows = [(code(key.name), sentence(key.meaning), key.allowed, code(key.image)) for key in keys]
-    return table(("extra spec", "meaning", "allowed", "image property"), rows)
+def _keys(keys: list[Key], disposition: Disposition, kind: str) -> str:
+    """The table of the keys of one disposition: extra specs with the image property that mirrors them, or image properties alone."""
+    mirrored = ("image property",) if kind == "extra spec" else ()
+
+    def row(key: Key, *cells: str) -> tuple[str, ...]:
+        return (code(key.name), sentence(key.meaning), *cells, *([code(key.image)] if mirrored else []))
+
+    match disposition:
+        case Disposition.UNSUPPORTED:
+            return table((kind, "meaning", "why it is refused", *mirrored), [row(key, sentence(key.reason)) for key in keys])
+        case Disposition.UNKEPT:
+            rows = [row(key, key.allowed, ", ".join(map(code, key.harmless)) or "–") for key in keys]
+            return table((kind, "meaning", "allowed in Nova", "values that pass", *mirrored), rows)
+        case Disposition.DESCRIPTION:
+            return table((kind, "meaning"), [row(key) for key in keys])
+    return table((kind, "meaning", "allowed", *mirrored), [row(key, key.allowed) for key in keys])
 
 
 def reasons() -> str:
@@ -164,6 +197,7 @@ def _sentence(reason: ReasonCode) -> str:
         ReasonCode.MISSING_TRAIT: "HW_CPU_HYPERTHREADING",
         ReasonCode.FORBIDDEN_TRAIT: "HW_CPU_HYPERTHREADING",
         ReasonCode.MISSING_NETWORK: "lan",
+        ReasonCode.AGGREGATE_METADATA: "ssd is 'true'",
         ReasonCode.PLACEMENT: "its own words",
     }.get(reason, "")
     return Reason(code=reason, kind=Kind.INSUFFICIENT, cell=1, needed=8, available=7, detail=detail).sentence()

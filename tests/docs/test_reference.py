@@ -23,7 +23,7 @@ from pinfold.config.options import GROUPS, REFUSED
 from pinfold.core.drift.finding import FindingCode
 from pinfold.core.form_schema import schema
 from pinfold.core.reasons import ReasonCode
-from pinfold.core.request.keys import REGISTRY
+from pinfold.core.request.key_table import REGISTRY
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.core.traits import OWN_TRAITS
 from pinfold.drivers.checkup import Check, Health

@@ -164,7 +164,7 @@ def _look(fleet: Fleet, made: dict[str, str]) -> None:
         fleet.http.get(f"/v1/servers/{server}/placement")
     for flavor in FLAVORS:
         fleet.http.post("/v1/fits", json={"flavor": flavor})
-    inline = {"vcpus": 2, "ram": 64, "extra_specs": {"hw:cpu_policy": "dedicated", "hw:mem_page_size": "large", "quota:cpu_shares": "9"}}
+    inline = {"vcpus": 2, "ram": 64, "extra_specs": {"hw:cpu_policy": "dedicated", "hw:mem_page_size": "large", "hw:sound_model": "usb"}}
     fleet.http.post("/v1/fits", json={"flavor": inline, "host": "c4"})
     fleet.http.post("/v1/fits", json={"flavor": "absent"})
     fleet.http.post(f"/v1/servers/{made['nowhere']}/rebook", json={})

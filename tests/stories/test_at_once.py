@@ -95,21 +95,21 @@ def test_metadata_of_a_server_that_is_set_at_once_is_all_kept(fleet: Fleet) -> N
 
 def test_extra_specs_that_are_set_at_once_are_all_kept(fleet: Fleet) -> None:
     flavor = fleet.flavor("tiny", vcpus=1)
-    keys = [f"quota:k{number}" for number in range(ROUNDS)]
+    keys = [f"ours:k{number}" for number in range(ROUNDS)]
 
     def post(specs: dict[str, str]) -> Callable[[], int]:
         return lambda: fleet.ask("POST", f"/flavors/{flavor}/os-extra_specs", {"extra_specs": specs}).status_code
 
-    assert set(at_once(*(post({"quota:same": "1", key: "1"}) for key in keys))) == {200}
+    assert set(at_once(*(post({"ours:same": "1", key: "1"}) for key in keys))) == {200}
     shown = fleet.ask("GET", f"/flavors/{flavor}/os-extra_specs", status=200).json()["extra_specs"]
-    assert sorted(shown) == sorted([*keys, "quota:same"])
+    assert sorted(shown) == sorted([*keys, "ours:same"])
 
 
 def test_extra_specs_that_are_set_at_once_do_not_exceed_what_one_flavor_may_have(fleet: Fleet) -> None:
     flavor = fleet.flavor("full", vcpus=1)
-    fleet.ask("POST", f"/flavors/{flavor}/os-extra_specs", {"extra_specs": {f"quota:k{n}": "1" for n in range(127)}}, status=200)
+    fleet.ask("POST", f"/flavors/{flavor}/os-extra_specs", {"extra_specs": {f"ours:k{n}": "1" for n in range(127)}}, status=200)
 
     def post(key: str) -> Callable[[], int]:
         return lambda: fleet.ask("POST", f"/flavors/{flavor}/os-extra_specs", {"extra_specs": {key: "1"}}).status_code
 
-    assert sorted(at_once(*(post(f"quota:more{number}") for number in range(4)))) == [200, 400, 400, 400]
+    assert sorted(at_once(*(post(f"ours:more{number}") for number in range(4)))) == [200, 400, 400, 400]

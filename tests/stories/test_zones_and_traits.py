@@ -169,3 +169,29 @@ def test_listings_are_narrowed(fleet: Fleet) -> None:
     assert "'colour'" in answer.json()["badRequest"]["message"]
     for query in ("sort_key=colour", "sort_dir=up", "limit=x", "changes-since=yesterday"):
         fleet.ask("GET", f"/servers?{query}", status=400)
+
+
+def test_a_flavor_chooses_hosts_by_the_metadata_of_their_aggregates(three: Fleet) -> None:
+    for name, host, disk in (("fast", "c1", "ssd,nvme"), ("slow", "c2", "hdd")):
+        made = three.ask("POST", "/os-aggregates", {"aggregate": {"name": name}}, status=200).json()["aggregate"]
+        three.ask("POST", f"/os-aggregates/{made['id']}/action", {"add_host": {"host": host}}, status=200)
+        three.ask("POST", f"/os-aggregates/{made['id']}/action", {"set_metadata": {"metadata": {"disk": disk}}}, status=200)
+    for flavor, key, asked in (
+        ("quick", "aggregate_instance_extra_specs:disk", "<or> ssd <or> optane"),
+        ("cheap", "disk", "hdd"),
+        ("gold", "disk", "gold"),
+    ):
+        three.flavor(flavor, vcpus=1)
+        three.ask("POST", f"/flavors/{flavor}/os-extra_specs", {"extra_specs": {key: asked}}, status=200)
+    assert [_host(three, three.create(f"quick{index}", "quick")) for index in range(3)] == ["c1"] * 3
+    assert _host(three, three.create("cheap", "cheap")) == "c2"
+    fits = three.call("POST", "/v1/fits", {"flavor": "quick"}, status=200).json()
+    assert [one["host"] for one in fits["candidates"]] == ["c1"]
+    assert {one["host"]: one["reasons"][0]["sentence"] for one in fits["refusals"]} == dict.fromkeys(
+        ("c2", "c3"), "the host is in no aggregate whose disk matches '<or> ssd <or> optane'"
+    )
+    assert fits["not_acted_upon"] == []
+    refused = three.show(three.create("gold", "gold"))
+    assert "c1: the host is in no aggregate whose disk is 'gold'" in refused["fault"]["message"]
+    slots = three.call("GET", "/v1/capacity?flavor=quick").json()
+    assert [host["flavors"][0]["slots"] > 0 for host in slots["hosts"]] == [True, False, False]

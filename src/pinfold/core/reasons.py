@@ -47,6 +47,7 @@ class ReasonCode(Enum):
     FORBIDDEN_TRAIT = "forbidden-trait"
     MISSING_NETWORK = "missing-network"
     AGGREGATE = "aggregate"
+    AGGREGATE_METADATA = "aggregate-metadata"
     DISK = "disk"
     HOST_DOWN = "host-down"
     HOST_DISABLED = "host-disabled"
@@ -127,6 +128,7 @@ _SENTENCES = {
     ReasonCode.FORBIDDEN_TRAIT: "the host has the forbidden trait {detail}",
     ReasonCode.MISSING_NETWORK: "the host does not offer the network {detail}",
     ReasonCode.AGGREGATE: "the host has left the aggregates that were asked for",
+    ReasonCode.AGGREGATE_METADATA: "the host is in no aggregate whose {detail}",
     ReasonCode.DISK: "the host has {available} GiB of disk {ever}, {needed} needed",
     ReasonCode.HOST_DOWN: "the host is down",
     ReasonCode.HOST_DISABLED: "the host is disabled{detail}",

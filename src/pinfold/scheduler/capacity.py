@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec import structs
@@ -12,6 +12,7 @@ from pinfold.core.errors import PinfoldError
 from pinfold.core.fit.capacity import FlavorDemand, FleetCapacity, HostCapacity, NotCounted, capacity, demands_of, total
 from pinfold.core.fit.count import Counts
 from pinfold.core.identity import GuestId, HostId
+from pinfold.core.request.aggregate_specs import aggregate_specs
 from pinfold.core.request.model import Flavor
 from pinfold.scheduler.decide import Conditions, untrait
 from pinfold.scheduler.index import Entry, Index
@@ -50,16 +51,20 @@ class CapacityReader:
         hosts = tuple(found for _, _, _, found in fresh.values())
         return FleetCapacity(hosts=hosts, fleet=total(hosts, [name for name, _ in wanted]), not_counted=left_out)
 
-    def _wanted(self, flavors: Iterable[Flavor]) -> tuple[tuple[FlavorDemand, ...], dict[str, Conditions], tuple[NotCounted, ...]]:
-        """The demands without traits, what hosts must be for the flavors that name traits, and the flavors that are not counted."""
+    def _wanted(self, flavors: Sequence[Flavor]) -> tuple[tuple[FlavorDemand, ...], dict[str, Conditions], tuple[NotCounted, ...]]:
+        """The demands without traits, what hosts must be for the flavors that name traits or aggregates, and the flavors that are not
+        counted.
+        """
         demands, refused = demands_of(flavors)
+        groups = {flavor.name: aggregate_specs(flavor) for flavor in flavors}
         kept: list[FlavorDemand] = []
         left_out = list(refused)
         conditions: dict[str, Conditions] = {}
         for name, demand in demands:
-            if demand.traits:
+            if demand.traits or groups[name]:
+                search = HostSearch(guest=GuestId(""), request=demand.request, aggregates=groups[name])
                 try:
-                    conditions[name] = self._sets.conditions(HostSearch(guest=GuestId(""), request=demand.request))
+                    conditions[name] = self._sets.conditions(search)
                 except PinfoldError as error:
                     left_out.append(NotCounted(flavor=name, why=str(error)))
                     continue

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from pinfold.core.fit.answer import Fit, NoFit
 from pinfold.core.identity import GuestId, HostId
+from pinfold.core.request.aggregate_specs import AggregateSpec
 from pinfold.core.request.model import GuestRequest
 from pinfold.store.records import ClaimRole
 
@@ -52,7 +53,8 @@ class HostSearch(Struct, frozen=True, kw_only=True):
     """A stored guest that needs a host.
 
     If given, only the host ids in `hosts` are allowed; those in `exclude` never are. With `member_of` (uuids of Placement aggregates), the
-    host must be a member of one of them. It must offer all `networks`. `role` is that of the claim to make.
+    host must be a member of one of them. It must offer all `networks`, and its aggregates must meet all `aggregates`. `role` is that of the
+    claim to make.
     """
 
     guest: GuestId
@@ -61,6 +63,7 @@ class HostSearch(Struct, frozen=True, kw_only=True):
     exclude: frozenset[HostId] = frozenset()
     member_of: frozenset[str] = frozenset()
     networks: frozenset[str] = frozenset()
+    aggregates: tuple[AggregateSpec, ...] = ()
     role: ClaimRole = ClaimRole.RUNS
 
 

@@ -1,17 +1,24 @@
-"""`PlacementSets`: which hosts have a trait or are in an aggregate, according to Placement, at most a few seconds old."""
+"""`PlacementSets`: which hosts have a trait or are in an aggregate, according to Placement, at most a few seconds old.
+
+What the metadata of aggregates says is read from the store, because Placement knows aggregates without it.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 
 from pinfold.accounting.client import Placement
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.identity import HostId
 from pinfold.core.reasons import Kind, Reason, ReasonCode
+from pinfold.core.request.aggregate_specs import AggregateSpec, met, values_of
 from pinfold.scheduler.decide import Conditions
 from pinfold.scheduler.model import HostSearch
+from pinfold.store import aggregates
+from pinfold.store.database import Database
 
 _Key = tuple[str, frozenset[str]]
 
@@ -19,8 +26,9 @@ _Key = tuple[str, frozenset[str]]
 class PlacementSets:
     """Asks Placement only for the traits and aggregates that requests name. Safe to share between threads."""
 
-    def __init__(self, placement: Placement, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, placement: Placement, database: Database, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._placement = placement
+        self._database = database
         self._seconds = seconds
         self._clock = clock
         self._lock = threading.Lock()
@@ -39,6 +47,7 @@ class PlacementSets:
             networks=wanted.networks,
             required=tuple((trait, self._having(trait)) for trait in sorted(request.traits_required)),
             forbidden=tuple((trait, self._having(trait)) for trait in sorted(request.traits_forbidden)),
+            aggregates=self._meeting(wanted.aggregates),
         )
 
     def lost(self, wanted: HostSearch, host: HostId) -> tuple[Reason, ...]:
@@ -63,6 +72,18 @@ class PlacementSets:
         """Ask again next time."""
         with self._lock:
             self._known.clear()
+
+    def _meeting(self, asked: tuple[AggregateSpec, ...]) -> tuple[tuple[str, frozenset[HostId]], ...]:
+        """Each spec in words, and the hosts whose aggregates meet it."""
+        if not asked:
+            return ()
+        metadata: dict[HostId, list[tuple[str, str]]] = defaultdict(list)
+        with self._database.read() as connection:
+            for group in aggregates.all(connection):
+                for host in group.hosts:
+                    metadata[host].extend(group.metadata)
+        values = {host: values_of(pairs) for host, pairs in metadata.items()}
+        return tuple((spec.describe(), frozenset(host for host, known in values.items() if met(spec, known))) for spec in asked)
 
     def _having(self, trait: str) -> frozenset[HostId]:
         return self._ask("trait", frozenset({trait}))

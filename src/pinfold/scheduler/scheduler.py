@@ -30,7 +30,7 @@ class Scheduler:
         self.settings = settings
         self.index = Index()
         self.freshness = Freshness(database, self.index, settings.refresh_seconds)
-        self.sets = PlacementSets(placement, settings.traits_seconds)
+        self.sets = PlacementSets(placement, database, settings.traits_seconds)
         self.shapes = CommonShapes(database, self.index, settings)
         self._capacity = CapacityReader(self.index, self.sets)
 

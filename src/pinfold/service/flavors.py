@@ -10,6 +10,8 @@ from typing import Final
 import sqlalchemy as sa
 
 from pinfold.core.errors import Conflict, InvalidRequest, LimitReached, NotFound, not_found
+from pinfold.core.request.model import Flavor, Image
+from pinfold.core.request.promises import refuse_unkept
 from pinfold.core.request.vet import vet_extra_spec
 from pinfold.store import flavors
 from pinfold.store.database import Database
@@ -84,6 +86,7 @@ class Flavors:
                     key=key,
                 )
             vet_extra_spec(key, value)
+            refuse_unkept(Flavor(vcpus=1, memory_mib=1, extra_specs=((key, value),)), Image())
         with self._held(flavor_id) as (connection, row):
             if len({*dict(row.flavor.extra_specs), *specs}) > MOST_SPECS:
                 raise InvalidRequest(f"Flavor {flavor_id}: more than {MOST_SPECS} extra specs", key="extra_specs")

@@ -11,7 +11,8 @@ from pinfold.core.errors import InvalidRequest
 from pinfold.core.host import OverheadRates
 from pinfold.core.nova.flavors import RESOURCE, TRAIT, NovaFlavor, changes, command, flavors_of, millicpu_of, removals
 from pinfold.core.overhead import RESOURCE_CLASS
-from pinfold.core.request.keys import Disposition, find
+from pinfold.core.request.key_table import Disposition
+from pinfold.core.request.keys import find
 
 RATES = OverheadRates()
 SHARE = (("hw:cpu_policy", "dedicated"), ("hw:emulator_threads_policy", "share"))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.request.compile import compile_request
-from pinfold.core.request.keys import REGISTRY
+from pinfold.core.request.key_table import REGISTRY
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, Flavor, GuestRequest, Image
 
 WORDS = st.sampled_from(

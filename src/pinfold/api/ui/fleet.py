@@ -22,8 +22,9 @@ from pinfold.core.fit.capacity import HostCapacity
 from pinfold.core.identity import GuestId, HostId
 from pinfold.core.load import HostLoad, Load, starving
 from pinfold.core.overhead import capacity_millicpu
-from pinfold.core.request.compile import compile_request
+from pinfold.core.request.aggregate_specs import aggregate_specs
 from pinfold.core.request.model import Flavor
+from pinfold.core.request.promises import compile_for_server
 from pinfold.drawing.strip import in_words, strip_svg
 from pinfold.scheduler.index import Entry
 from pinfold.scheduler.model import HostSearch
@@ -245,7 +246,8 @@ def _next(services: ApiServices, flavor: Flavor) -> tuple[tuple[tuple[str, str],
     The scheduler chooses among its best by the guest's id, so that several API processes do not want the same host.
     """
     try:
-        found = services.fleet.scheduler.preview(HostSearch(guest=GuestId(""), request=compile_request(flavor)))
+        search = HostSearch(guest=GuestId(""), request=compile_for_server(flavor), aggregates=aggregate_specs(flavor))
+        found = services.fleet.scheduler.preview(search)
     except PinfoldError as error:
         return (), str(error)
     if found.candidates:

@@ -19,8 +19,9 @@ from pinfold.core.encoding import plain
 from pinfold.core.errors import not_found
 from pinfold.core.fit.written import FitAnswer, host_fit, refusal
 from pinfold.core.identity import GuestId
-from pinfold.core.request.compile import compile_request
-from pinfold.core.request.model import EmulatorPolicy, Flavor, Image
+from pinfold.core.request.aggregate_specs import aggregate_specs, by_aggregates
+from pinfold.core.request.model import EmulatorPolicy, Flavor, GuestRequest, Image
+from pinfold.core.request.promises import compile_for_server
 from pinfold.scheduler.model import HostSearch
 from pinfold.service.guests.faults import refused_by
 from pinfold.store import claims, flavors, guests, hosts
@@ -81,13 +82,15 @@ PlacementView = Annotated[dict[str, Any], written_as(ServerPlacement)]
 @router.post("/fits", responses={404: {}})
 def preview(body: FitQuestion, services: Services) -> FitView:
     """The hosts that would take the guest, best first, and why the others would not. Nothing is claimed."""
-    request = compile_request(_flavor(services, body.flavor), _image(services, body.image))
+    flavor = _flavor(services, body.flavor)
+    request = compile_for_server(flavor, _image(services, body.image))
     only = frozenset({find(services, body.host).id}) if body.host else None
-    answer = services.fleet.scheduler.preview(HostSearch(guest=GuestId(""), request=request, hosts=only))
+    search = HostSearch(guest=GuestId(""), request=request, hosts=only, aggregates=aggregate_specs(flavor))
+    answer = services.fleet.scheduler.preview(search)
     found = FitAnswer(
         candidates=tuple(host_fit(one.fit, one.name, one.revision) for one in answer.candidates),
         refusals=tuple(refusal(one.no_fit, one.name, one.revision) for one in answer.refusals),
-        not_acted_upon=request.not_acted_upon,
+        not_acted_upon=_without_effect(request),
     )
     shown: FitView = plain(found)
     return shown
@@ -111,7 +114,7 @@ def show_placement(server_id: GuestId, services: Services) -> PlacementView:
         observed=thread_report(guest.id, guest.report),
         moved=guest.moved,
         refusals=refused_by(guest),
-        not_acted_upon=guest.request.not_acted_upon,
+        not_acted_upon=_without_effect(guest.request),
     )
     shown: PlacementView = plain(placement)
     return shown
@@ -126,6 +129,11 @@ def rebook(server_id: GuestId, services: Services) -> Response:
         raise not_found("Server", server_id)
     services.fleet.rebooker.rebook(server_id)
     return Response(status_code=204)
+
+
+def _without_effect(request: GuestRequest) -> tuple[str, ...]:
+    """The keys that neither the guest nor the choice of its host depends on."""
+    return tuple(name for name in request.not_acted_upon if not by_aggregates(name))
 
 
 def _flavor(services: ApiServices, asked: str | InlineFlavor) -> Flavor:

@@ -15,17 +15,9 @@ from msgspec import Struct
 from pinfold.core.cpuset import MAX_CPU, CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.request import values
-from pinfold.core.request.keys import (
-    MAX_CELLS,
-    Disposition,
-    Key,
-    cell_index,
-    find,
-    find_image,
-    flavor_spelling,
-    general_name,
-    nearest,
-)
+from pinfold.core.request.aggregate_specs import check_operand
+from pinfold.core.request.key_table import MAX_CELLS, Disposition, Key
+from pinfold.core.request.keys import cell_index, find, find_image, flavor_spelling, general_name, is_image_only, nearest
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, Flavor, Image, PageKind, PageRequest, ThreadPolicy
 from pinfold.core.request.values import SpecValue, shown
 
@@ -126,7 +118,7 @@ def _of_flavor(flavor: Flavor) -> tuple[Texts, tuple[str, ...]]:
             raise InvalidRequest(f"{name} stands twice in the flavor; it is allowed once", key=name)
         if _acted_upon(key, name, text):
             texts[name] = SpecValue(name=name, text=text, value=text)
-        else:
+        elif text.lower() not in key.harmless:
             idle.append(name)
     return texts, tuple(idle)
 
@@ -143,6 +135,8 @@ def _of_image(image: Image) -> tuple[Texts, tuple[str, ...]]:
             # The property looks like one of ours but has no meaning in Nova. Ignore it as Nova does, and report it.
             idle.extend([name] if flavor_spelling(name) else [])
             continue
+        if key.disposition is Disposition.DESCRIPTION:
+            continue
         _check_shape(name, text)
         mirrored = f"{key.name.removesuffix('N')}{cell_index(name)}" if key.name.endswith(".N") else key.name
         mirrored = name if key.name == "trait:NAME" else mirrored
@@ -150,7 +144,7 @@ def _of_image(image: Image) -> tuple[Texts, tuple[str, ...]]:
             raise InvalidRequest(f"{name} stands twice in the image; it is allowed once", key=name)
         if _acted_upon(key, name, text):
             texts[mirrored] = SpecValue(name=name, text=text, value=text)
-        else:
+        elif text.lower() not in key.harmless:
             idle.append(name)
     return texts, tuple(idle)
 
@@ -170,6 +164,8 @@ def _check_shape(name: str, text: str) -> None:
 def _known(name: str) -> Key:
     """The key of a flavor's extra spec. Raises `InvalidRequest` for an unknown one, with a similar known name."""
     meant = flavor_spelling(name)
+    if not meant and is_image_only(name):
+        raise InvalidRequest(f"{name} is an image property; no extra spec means the same, so set it on the image", key=name)
     if meant:
         raise InvalidRequest(f"{name} is an image property; in a flavor the key is {meant}", key=name)
     key = find(name)
@@ -186,6 +182,8 @@ def _acted_upon(key: Key, name: str, text: str) -> bool:
         if key.name == "hw:mem_encryption" and not values.boolean(name, text):
             return False
         raise InvalidRequest(f"{name} is {shown(text)}, but it is not supported: {key.reason}", key=name)
+    if key.disposition is Disposition.BY_SERVICE:
+        check_operand(name, text)
     return key.disposition is Disposition.ACTED_UPON
 
 

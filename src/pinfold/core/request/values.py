@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
-from pinfold.core.request.keys import Key, find, find_image
+from pinfold.core.request.key_table import Key
+from pinfold.core.request.keys import find, find_image
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, PageKind, PageRequest, ThreadPolicy
 
 T = TypeVar("T")

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.identity import GuestId, HostId
+from pinfold.core.request.aggregate_specs import aggregate_specs
 from pinfold.scheduler.model import HostRefusal, HostSearch
 from pinfold.service.claims.claim import Claimer
 from pinfold.service.claims.outcome import Claimed, Refused
@@ -79,6 +80,7 @@ class Lifecycle:
             hosts=frozenset({HostId(guest.only_on)}) if guest.only_on else None,
             exclude=failed_on(guest),
             member_of=guest.member_of,
+            aggregates=aggregate_specs(guest.flavor),
         )
         try:
             wanted = replace(wanted, networks=self._networks(guest))

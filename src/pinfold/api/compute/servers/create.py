@@ -26,9 +26,8 @@ from pinfold.api.microversion import Microversion
 from pinfold.core.config_drive import GuestConfig
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.identity import GuestId
-from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor
-from pinfold.core.request.promises import refuse_unkept
+from pinfold.core.request.promises import compile_for_server
 from pinfold.service.guests.edits import refuse_too_much_metadata
 from pinfold.store import flavors, hosts
 from pinfold.store.records import CONFIG_DRIVE, FlavorRecord, NewGuest, Pairs
@@ -59,10 +58,9 @@ def _create(body: CreateServer, request: Request, services: ApiServices, version
     row = _flavor(services, str(asked.flavor))
     image = _image(services, asked.image or next((device.uuid for device in asked.block_device_mapping_v2), ""))
     _check_size(row.flavor, image)
-    refuse_unkept(row.flavor, image.as_image())
     count = _count(asked)
     ports = wanted_ports(services.fleet.networks, asked.networks, count)
-    compiled = compile_request(row.flavor, image.as_image(), disks=_disks(row.flavor, image), nics=len(ports))
+    compiled = compile_for_server(row.flavor, image.as_image(), disks=_disks(row.flavor, image), nics=len(ports))
     only_on, zone = _forced_host(services, asked.host or asked.hypervisor_hostname, asked.availability_zone)
     member_of = zone_members(services, zone)
     config = config_of(services, asked, account.name, image, ports)
