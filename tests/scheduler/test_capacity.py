@@ -19,6 +19,7 @@ from pinfold.scheduler import capacity
 from pinfold.scheduler.capacity import CapacityReader
 from pinfold.scheduler.index import Entry, Index
 from pinfold.scheduler.placement_sets import PlacementSets
+from pinfold.store.database import Database
 
 SMALL, LARGE = replace(flavor("hw:cpu_policy=dedicated"), name="small"), replace(flavor("hw:cpu_policy=dedicated", vcpus=8), name="large")
 
@@ -31,7 +32,7 @@ class Counted:
         self.index.put(
             Entry(id=HostId(name), name=name, counts=count_host(as_state(report(), name=name))) for name in ("c01", "c02", "c03")
         )
-        self.reader = CapacityReader(self.index, PlacementSets(Placement(httpx.Client()), 5.0))
+        self.reader = CapacityReader(self.index, PlacementSets(Placement(httpx.Client()), Database("sqlite://"), 5.0))
         self.counts = 0
         monkeypatch.setattr(capacity, "capacity", self._count)
 
