@@ -32,7 +32,8 @@ class Counted:
         self.index.put(
             Entry(id=HostId(name), name=name, counts=count_host(as_state(report(), name=name))) for name in ("c01", "c02", "c03")
         )
-        self.reader = CapacityReader(self.index, PlacementSets(Placement(httpx.Client()), Database("sqlite://"), 5.0))
+        never_opened = Database("sqlite:////nonexistent/pinfold.db")
+        self.reader = CapacityReader(self.index, PlacementSets(Placement(httpx.Client()), never_opened, 5.0))
         self.counts = 0
         monkeypatch.setattr(capacity, "capacity", self._count)
 
