@@ -54,14 +54,10 @@ MEANINGS: Final[dict[str, dict[str, str]]] = {
     },
     "Refusal": {
         "host": "the host's name",
-        "revision": "the host's revision at the decision, null without a service",
-        "kind": "whether the guest may fit later",
-        "reasons": "what the host lacks; never empty",
-    },
-    "PastRefusal": {
-        "host": "the host's name",
-        "revision": "the host's revision at the decision, null if the start failed there",
-        "sentence": "why, in one line",
+        "revision": "the host's revision at the decision, null without a service, or if the start failed there",
+        "kind": "whether the guest may fit later; null without reasons",
+        "reasons": "what the host lacks; none if the start failed there, or if an earlier pinfold stored the refusal",
+        "sentence": "why, in one line; ignored when it is read, if there are reasons",
     },
     "WrittenClaim": {
         "id": "the claim's id, a UUID",

@@ -17,7 +17,7 @@ from pinfold.core.form_schema import schema
 from pinfold.core.history import HostHistory
 from pinfold.core.overhead.sizing import Sizing
 from pinfold.drivers.port import HostGuest
-from pinfold.store.records import Move, PastRefusal, WrittenClaim
+from pinfold.store.records import Move, WrittenClaim
 
 FORMS: Final[tuple[tuple[str, tuple[Any, ...], str], ...]] = (
     (
@@ -30,11 +30,10 @@ guest.""",
     ("Reason", (reasons.Reason,), "In fits (as warnings) and refusals. The codes are in [reasons](reasons.md)."),
     (
         "Answers and refusals",
-        (FitAnswer, PastRefusal),
+        (FitAnswer,),
         """`POST /v1/fits`, `pinfold fit --json` and a refused `pinfold guest start --json` answer with a `FitAnswer`. A
-refused `pinfold guest replace --json` prints a `Refusal`. A `PastRefusal` is kept in the database with a
-guest and shown by `GET /v1/servers/ID/placement`; it has a sentence, because a start that failed has no
-reasons.""",
+refused `pinfold guest replace --json` prints a `Refusal`. The database keeps the refusals of a guest, without
+their sentences; `GET /v1/servers/ID/placement` and `pinfold server show --json` have them.""",
     ),
     (
         "Claim",

@@ -55,7 +55,11 @@ def test_a_server_that_drifted_names_the_command_that_shows_its_repair(running: 
 
 def test_a_refusal_names_the_revision_that_it_was_decided_on_and_a_failed_start_has_none() -> None:
     refusals = [
-        {"host": "c07", "revision": 12, "sentence": "cell 1 has 7 free dedicated pCPUs, 8 needed"},
+        {
+            "host": "c07",
+            "revision": 12,
+            "reasons": [{"sentence": "cell 1 has 7 free dedicated pCPUs, 8 needed"}, {"sentence": "the host is down"}],
+        },
         {"host": "c08", "revision": None, "sentence": "the start failed: QEMU ended"},
     ]
     console = Console(width=200)
@@ -63,9 +67,10 @@ def test_a_refusal_names_the_revision_that_it_was_decided_on_and_a_failed_start_
         for line in server_view(SERVER, {"host": None, "claim": None, "observed": None, "refusals": refusals}):
             console.print(line)
     shown = [line.strip() for line in captured.get().splitlines()]
-    assert shown[-4:] == [
+    assert shown[-5:] == [
         "c07, at revision 12",
         "cell 1 has 7 free dedicated pCPUs, 8 needed",
+        "the host is down",
         "c08",
         "the start failed: QEMU ended",
     ]

@@ -33,6 +33,10 @@ def _scheduler_details(guest: Any) -> Any:
     if moved := guest.pop("moved"):
         details["moved"] = json.dumps({"v": 1, "value": moved}, separators=(",", ":"), sort_keys=True)
     guest["details"] = [list(pair) for pair in sorted(details.items())]
+    if fault := guest["fault"]:
+        refusals = fault.pop("refusals")
+        fault["reasons"] = [[one["host"], one["sentence"]] for one in refusals]
+        fault["revisions"] = [[one["host"], one["revision"]] for one in refusals if one["revision"] is not None]
     return guest
 
 
@@ -295,7 +299,7 @@ def _documents_1(document: Any) -> Any:
     return document
 
 
-_COLUMNS = "what the scheduler keeps of a guest has columns of its own"
+_COLUMNS = "what the scheduler keeps of a guest has columns of its own, and a fault has refusals"
 _ROLES = "a claim has a role, the revision at which it was held, and the version of the shapes by which its host was chosen"
 _NAMED = "reports, absences, tombstones and ledgers name the claim"
 

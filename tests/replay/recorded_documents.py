@@ -145,7 +145,7 @@ def fit_answer(answer: Any) -> Any:
 
 
 def _one(refused: Document) -> Document:
-    return {"fits": False} | {key: value for key, value in refused.items() if key != "revision"}
+    return {"fits": False} | {key: value for key, value in refused.items() if key not in ("revision", "sentence")}
 
 
 def service_fits(value: Any) -> Any:
@@ -153,6 +153,11 @@ def service_fits(value: Any) -> Any:
     if isinstance(value, dict):
         if "emulator_placement" in value:
             return _service_fit(_read_fit(value, "fit"))
+        if "candidates" in value:
+            refusals = [{key: one for key, one in refused.items() if key != "sentence"} for refused in value["refusals"]]
+            value = value | {"refusals": refusals}
+        elif {"host", "reasons", "sentence"} <= value.keys():
+            value = {key: value[key] for key in ("host", "revision", "sentence")}
         later = "detail" if {"code", "sentence", "detail"} <= value.keys() else "warnings" if "candidates" in value else ""
         value = {key: one for key, one in value.items() if key != later}
     return inside(value, service_fits)

@@ -13,10 +13,11 @@ import sqlalchemy as sa
 from tests.postgres import PostgreSQL
 from tests.replay import adapter, families
 
+from pinfold.core.fit.written import Refusal
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database, upgrade
 from pinfold.store.guests import GuestFilter
-from pinfold.store.records import ClaimRole, ClaimState, FailedStart, PastRefusal
+from pinfold.store.records import ClaimRole, ClaimState, FailedStart, Fault
 
 PATIENCE = 240.0
 """Seconds until another process is taken to hang, however slow the machine is."""
@@ -49,11 +50,34 @@ def test_what_the_scheduler_kept_among_the_details_is_in_columns(recorded: Calla
         FailedStart(host="00000000-0000-4000-8000-000000000001", name="c02", sentence="the start failed: no such image: x"),
     )
     assert running.refusals == (
-        PastRefusal(host="c03", revision=7, sentence="cell 0: too small"),
-        PastRefusal(host="c04", revision=9, sentence="disabled"),
+        Refusal(host="c03", revision=7, sentence="cell 0: too small"),
+        Refusal(host="c04", revision=9, sentence="disabled"),
     )
     assert moved.moved is not None and moved.moved.host == "c3" and moved.moved.because
     assert (plain.only_on, plain.member_of, plain.failed_on, plain.refusals, plain.moved) == ("", frozenset(), (), (), None)
+    database.close()
+
+
+def test_the_sentences_of_a_fault_are_refusals_without_reasons(recorded: Callable[[], str]) -> None:
+    database = Database(recorded())
+    kept = (
+        '{"v":1,"value":{"code":500,"message":"No host takes the guest","created":1795841504.5,'
+        '"reasons":[["c03","cell 0: too small"],["c04","the start failed: QEMU ended"]],"revisions":[["c03",7]]}}'
+    )
+    with database.write() as connection:
+        connection.execute(sa.text("UPDATE guest SET fault = :kept WHERE name = 'running'"), {"kept": kept})
+    upgrade(database)
+    with database.read() as connection:
+        found = {guest.name: guest for guest in guests.page(connection, GuestFilter(deleted=None))}
+    assert found["running"].fault == Fault(
+        code=500,
+        message="No host takes the guest",
+        created=1795841504.5,
+        refusals=(
+            Refusal(host="c03", revision=7, sentence="cell 0: too small"),
+            Refusal(host="c04", sentence="the start failed: QEMU ended"),
+        ),
+    )
     database.close()
 
 

@@ -20,9 +20,11 @@ from tests.postgres import PostgreSQL
 
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
+from pinfold.core.fit.written import Refusal
 from pinfold.core.host import Foreign
 from pinfold.core.identity import ClaimId
 from pinfold.core.networks import HostNetwork, NetworkKind
+from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.model import Flavor
 from pinfold.store import aggregates, flavors, guests, hosts
 from pinfold.store.database import Database, tell, upgrade
@@ -243,13 +245,15 @@ def add_host_in(connection: sa.Connection) -> str:
 
 def test_a_fault_keeps_every_hosts_reason(database: Database) -> None:
     guest = add_guest(database, pinned(2))
-    fault = Fault(code=500, message="No host takes the guest", reasons=(("c01", "the host is down"),), revisions=(("c01", 7),))
+    reason = Reason(code=ReasonCode.HOST_DOWN, kind=Kind.INSUFFICIENT)
+    refusals = (Refusal(host="c01", revision=7, kind=Kind.INSUFFICIENT, reasons=(reason,)), Refusal(host="c02", sentence="QEMU ended"))
+    fault = Fault(code=500, message="No host takes the guest", refusals=refusals)
     with database.write() as connection:
         guests.fail(connection, guest, fault)
         found = guests.get(connection, guest)
         assert found.task == ""
         assert found.fault is not None
-        assert (found.fault.reasons, found.fault.revisions) == (fault.reasons, fault.revisions)
+        assert found.fault.refusals == refusals
         assert found.fault.created == pytest.approx(found.updated, abs=PATIENCE)
         assert guests.page(connection, GuestFilter(failed=False)) == ()
         guests.mend(connection, guest)

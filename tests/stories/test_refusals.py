@@ -59,6 +59,19 @@ def test_the_reasons_of_every_host_are_in_the_fault(fleet: Fleet) -> None:
     at_rest(fleet.database, fleet.services.placement)
 
 
+def test_a_server_keeps_the_values_of_each_hosts_refusal(fleet: Fleet) -> None:
+    """In the form in which `POST /v1/fits` gives them, whether another host took the server or none did."""
+    fleet.host("c1", report(cells=2, cores=2, shared="0-1"))
+    fleet.flavor("wide", vcpus=9, hw_cpu_policy="dedicated")
+    server = fleet.create("vm", "wide")
+    (kept,) = fleet.http.get(f"/v1/servers/{server}/placement").json()["refusals"]
+    (told,) = fleet.http.post("/v1/fits", json={"flavor": "wide"}).json()["refusals"]
+    assert kept == told
+    assert (kept["host"], kept["kind"]) == ("c1", "infeasible")
+    assert {reason["code"] for reason in kept["reasons"]} == {"guest-cell", "dedicated-pcpus"}
+    assert kept["sentence"] == "; ".join(reason["sentence"] for reason in kept["reasons"])
+
+
 def test_a_fleet_without_hosts_says_so(fleet: Fleet) -> None:
     fleet.flavor("tiny", vcpus=1)
     server = fleet.create("vm", "tiny")

@@ -69,7 +69,8 @@ def test_the_guest_that_started_at_last_has_no_fault(fleet: Fleet) -> None:
     assert shown["status"] == "ACTIVE"
     assert "fault" not in shown
     told = fleet.http.get(f"/v1/servers/{server}/placement").json()
-    assert [refusal["revision"] for refusal in told["refusals"] if "QEMU ended" in refusal["sentence"]] == [None]
+    (failed,) = (refusal for refusal in told["refusals"] if "QEMU ended" in refusal["sentence"])
+    assert (failed["revision"], failed["kind"], failed["reasons"]) == (None, None, [])
 
 
 def test_a_confirmation_of_an_earlier_claim_changes_nothing(fleet: Fleet) -> None:

@@ -141,7 +141,7 @@ def replace(
     from pinfold.cli.views.guests import replaced_view
     from pinfold.config.flavors import find_flavor
     from pinfold.core.fit.answer import NoFit
-    from pinfold.core.fit.written import refusal
+    from pinfold.core.fit.written import refusal, written_refusal
     from pinfold.host import written
     from pinfold.host.replace import replace as replace_guest
 
@@ -151,7 +151,7 @@ def replace(
         outcome = replace_guest(session.driver, session.settings, name, flavor=wanted)
     if isinstance(outcome, NoFit):
         if as_json:
-            show_json(plain(refusal(outcome, configuration.settings.host)))
+            show_json(plain(written_refusal(refusal(outcome, configuration.settings.host))))
         else:
             show(refusal_view(outcome, configuration.settings.host))
         raise typer.Exit(ExitStatus.REFUSED)

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from pinfold.core.encoding import decoder, encode
 from pinfold.core.errors import Conflict, InvalidRequest
+from pinfold.core.fit.written import Refusal
 from pinfold.core.identity import GuestId, HostId
 from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.store import claims, guest_configs, guest_events, hosts, ports
@@ -29,7 +30,6 @@ from pinfold.store.records import (
     NewGuest,
     Observed,
     Pairs,
-    PastRefusal,
     Pause,
 )
 from pinfold.store.schema import claim, guest
@@ -37,7 +37,7 @@ from pinfold.store.schema import claim, guest
 _read_pairs = decoder(Pairs)
 _read_names = decoder(frozenset[str])
 _read_failed_starts = decoder(tuple[FailedStart, ...])
-_read_refusals = decoder(tuple[PastRefusal, ...])
+_read_refusals = decoder(tuple[Refusal, ...])
 _read_move = decoder(Move)
 _read_fault = decoder(Fault)
 _read_flavor = decoder(Flavor)
@@ -233,7 +233,7 @@ def note_failed_start(connection: sa.Connection, guest_id: GuestId, failed: Fail
     return _note(connection, guest_id, failed_on=_text(tuple(known[host] for host in sorted(known))))
 
 
-def note_refusals(connection: sa.Connection, guest_id: GuestId, refusals: tuple[PastRefusal, ...]) -> None:
+def note_refusals(connection: sa.Connection, guest_id: GuestId, refusals: tuple[Refusal, ...]) -> None:
     """Store which hosts refused before one took the guest. Raises `Conflict` when the guest is deleted."""
     _note(connection, guest_id, refusals=_text(refusals))
 

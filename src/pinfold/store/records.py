@@ -15,7 +15,7 @@ from pinfold.core.config_drive import GuestConfig
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift.written import FindingCount, WrittenFinding
 from pinfold.core.fit.answer import Fit, Strategy
-from pinfold.core.fit.written import written
+from pinfold.core.fit.written import Refusal, written
 from pinfold.core.host import Foreign, HostState, Limits
 from pinfold.core.identity import ClaimId, GuestId, HostId
 from pinfold.core.networks import HostNetworks, StaticRange
@@ -144,15 +144,12 @@ class HostMark(Struct, frozen=True, kw_only=True):
 
 
 class Fault(Struct, frozen=True, kw_only=True):
-    """Why a guest is in error. `reasons` holds `(host name, sentence)` for every host that refused, `revisions` the revision of each
-    decision; a host on which the start failed has no revision.
-    """
+    """Why a guest is in error, and the refusals of the hosts, by name, those on which its start failed among them."""
 
     code: int
     message: str
     created: float = 0.0
-    reasons: Pairs = ()
-    revisions: tuple[tuple[str, int], ...] = ()
+    refusals: tuple[Refusal, ...] = ()
 
 
 class FailedStart(Struct, frozen=True, kw_only=True):
@@ -160,14 +157,6 @@ class FailedStart(Struct, frozen=True, kw_only=True):
 
     host: HostId
     name: str
-    sentence: str
-
-
-class PastRefusal(Struct, frozen=True, kw_only=True):
-    """A host (by name) that did not take a guest: its revision at the decision, None if the start failed there, and why."""
-
-    host: str
-    revision: int | None
     sentence: str
 
 
@@ -285,7 +274,7 @@ class GuestRecord(Struct, frozen=True, kw_only=True):
     only_on: str
     member_of: frozenset[str]
     failed_on: tuple[FailedStart, ...]
-    refusals: tuple[PastRefusal, ...]
+    refusals: tuple[Refusal, ...]
     moved: Move | None
     report: str
     fault: Fault | None

@@ -17,7 +17,7 @@ from pinfold.api.v1.hosts import find
 from pinfold.api.v1.thread_report import thread_report
 from pinfold.core.encoding import plain
 from pinfold.core.errors import not_found
-from pinfold.core.fit.written import FitAnswer, host_fit, refusal
+from pinfold.core.fit.written import FitAnswer, Refusal, host_fit, refusal, written_refusal
 from pinfold.core.identity import GuestId
 from pinfold.core.request.aggregate_specs import aggregate_specs, by_aggregates
 from pinfold.core.request.model import EmulatorPolicy, Flavor, GuestRequest, Image
@@ -25,7 +25,7 @@ from pinfold.core.request.promises import compile_for_server
 from pinfold.scheduler.model import HostSearch
 from pinfold.service.guests.faults import refused_by
 from pinfold.store import claims, flavors, guests, hosts
-from pinfold.store.records import Move, PastRefusal, WrittenClaim, written_claim
+from pinfold.store.records import Move, WrittenClaim, written_claim
 
 router = APIRouter(prefix="/v1", tags=["placements"])
 
@@ -71,7 +71,7 @@ class ServerPlacement(Struct, frozen=True, kw_only=True):
     claim: WrittenClaim | None
     observed: ThreadReport | None
     moved: Move | None
-    refusals: tuple[PastRefusal, ...]
+    refusals: tuple[Refusal, ...]
     not_acted_upon: tuple[str, ...]
 
 
@@ -89,7 +89,7 @@ def preview(body: FitQuestion, services: Services) -> FitView:
     answer = services.fleet.scheduler.preview(search)
     found = FitAnswer(
         candidates=tuple(host_fit(one.fit, one.name, one.revision) for one in answer.candidates),
-        refusals=tuple(refusal(one.no_fit, one.name, one.revision) for one in answer.refusals),
+        refusals=tuple(written_refusal(refusal(one.no_fit, one.name, one.revision)) for one in answer.refusals),
         not_acted_upon=_without_effect(request),
     )
     shown: FitView = plain(found)

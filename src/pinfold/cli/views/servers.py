@@ -112,15 +112,7 @@ def preview_view(answer: Mapping[str, Any]) -> list[RenderableType]:
         lines += [Text.assemble(("fits", "bold green"), f" on {count(len(answer['candidates']), 'host')}, the best first"), table]
     else:
         lines.append(Text.assemble(("fits nowhere", "bold red")))
-    told = [
-        {
-            "host": refusal["host"],
-            "revision": refusal["revision"],
-            "sentence": "; ".join(reason["sentence"] for reason in refusal["reasons"]),
-        }
-        for refusal in answer["refusals"]
-    ]
-    return lines + _refusals(told)
+    return lines + _refusals(answer["refusals"])
 
 
 def hosts_view(hosts: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
@@ -174,15 +166,15 @@ def _threads(observed: Mapping[str, Any], *, running: bool) -> list[RenderableTy
 
 
 def _refusals(refusals: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
-    """Each host, with the revision of the decision if it was one, and below it what the host lacks."""
+    """Each host, with the revision of the decision if it was one, and below it what the host lacks, or why the start failed there."""
     lines: list[RenderableType] = []
     for refusal in refusals:
-        revision, sentence = refusal.get("revision"), refusal["sentence"]
+        revision = refusal.get("revision")
         at = "" if revision is None else f", at revision {revision}"
         if refusal.get("host"):
             lines.append(Text.assemble(f"  {refusal['host']}", (at, "dim")))
-        reasons = [sentence] if revision is None else sentence.split("; ")  # the sentence of a failed start comes from a hypervisor
-        lines += [Padding(Text(reason), (0, 0, 0, 4)) for reason in reasons]
+        sentences = [reason["sentence"] for reason in refusal.get("reasons", ())] or [refusal["sentence"]]
+        lines += [Padding(Text(sentence), (0, 0, 0, 4)) for sentence in sentences]
     return lines
 
 

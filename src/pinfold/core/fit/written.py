@@ -18,12 +18,16 @@ class HostFit(Struct, frozen=True, kw_only=True):
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
-    """Why a host does not take a guest. `revision` is the host's at the decision; without a service it has none."""
+    """Why a host does not take a guest. `revision` is the host's at the decision; without a service it has none.
+
+    A host on which the start failed has a `sentence` alone, and so has a refusal that was stored before refusals had reasons.
+    """
 
     host: str
-    revision: int | None
-    kind: Kind
-    reasons: tuple[Reason, ...]
+    revision: int | None = None
+    kind: Kind | None = None
+    reasons: tuple[Reason, ...] = ()
+    sentence: str = ""
 
 
 class FitAnswer(Struct, frozen=True, kw_only=True):
@@ -46,15 +50,22 @@ def host_fit(fit: Fit, host: str, revision: int | None = None) -> HostFit:
 
 
 def refusal(no_fit: NoFit, host: str, revision: int | None = None) -> Refusal:
-    """The form of a host's refusal."""
-    return Refusal(host=host, revision=revision, kind=no_fit.kind, reasons=written_reasons(no_fit.reasons))
+    """A host's refusal."""
+    return Refusal(host=host, revision=revision, kind=no_fit.kind, reasons=no_fit.reasons)
+
+
+def written_refusal(known: Refusal) -> Refusal:
+    """The refusal as it is written: the sentences are made of its reasons, if it has some."""
+    if not known.reasons:
+        return known
+    return replace(known, reasons=written_reasons(known.reasons), sentence=NoFit(reasons=known.reasons).sentence())
 
 
 def answer_of(found: Fit | NoFit, host: str, *, not_acted_upon: tuple[str, ...], warnings: tuple[str, ...] = ()) -> FitAnswer:
     """The answer where there is one host."""
     return FitAnswer(
         candidates=(host_fit(found, host),) if isinstance(found, Fit) else (),
-        refusals=(refusal(found, host),) if isinstance(found, NoFit) else (),
+        refusals=(written_refusal(refusal(found, host)),) if isinstance(found, NoFit) else (),
         not_acted_upon=not_acted_upon,
         warnings=warnings,
     )
