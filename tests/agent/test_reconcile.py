@@ -1,5 +1,7 @@
 """What the agent does next, case by case."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +20,7 @@ from pinfold.agent.reconcile import (
     remember_boot,
 )
 from pinfold.agent.wire import GuestOrder, Orders
+from pinfold.core.adoption import Takeover
 from pinfold.core.identity import ClaimId
 from pinfold.drivers.port import GuestState
 from pinfold.store.records import Desired, Pause, Tombstone
@@ -55,8 +58,39 @@ AMENDED = orders.amended(order(Desired.RUNNING), revision=9)
 PAUSED = replace(order(Desired.RUNNING), pause=Pause.IN_MEMORY)
 SAVED = replace(order(Desired.RUNNING), pause=Pause.ON_DISK)
 
+
+def taken(takeover: Takeover, desired: Desired = Desired.RUNNING, **more: Any) -> GuestOrder:
+    """An order for a domain that this agent did not make."""
+    return replace(order(desired, **more), takeover=takeover)
+
+
+ADOPT, ADOPTED, RELEASE = Takeover.ADOPT, Takeover.ADOPTED, Takeover.RELEASE
+
 CASES = {
     "a guest that is not there is started": (order(Desired.RUNNING), None, Memory(), Act.START),
+    "a domain that is to be adopted is taken over": (taken(ADOPT), None, Memory(), Act.ADOPT),
+    "so is one that is stopped": (taken(ADOPT, Desired.STOPPED), None, Memory(), Act.ADOPT),
+    "so is one that is paused": (replace(taken(ADOPT), pause=Pause.IN_MEMORY), None, Memory(), Act.ADOPT),
+    "once it has our record, nothing is left to do": (taken(ADOPT), present(GuestState.RUNNING), Memory(), None),
+    "a stale order adopts nothing": (taken(ADOPT), None, BURIED, Act.REFUSE_STALE),
+    "an adopted domain that is gone is not started": (taken(ADOPTED), None, booted(), None),
+    "nor by an agent that forgot it": (taken(ADOPTED), None, Memory(), None),
+    "an adopted guest is stopped": (taken(ADOPTED, Desired.STOPPED), present(GuestState.RUNNING), booted(), Act.SHUT_DOWN),
+    "and started when asked": (taken(ADOPTED, boot=2), present(GuestState.STOPPED), booted(), Act.RESTART),
+    "an adopted domain with the record of another claim loses it": (
+        taken(ADOPTED),
+        present(GuestState.RUNNING, revision=4),
+        booted(),
+        Act.RELEASE,
+    ),
+    "one that is to be released keeps its domain": (taken(RELEASE, Desired.ABSENT), present(GuestState.RUNNING), booted(), Act.RELEASE),
+    "that it has no record any more is confirmed": (taken(RELEASE, Desired.ABSENT), None, booted(), Act.CONFIRM_ABSENT),
+    "an adopted server that its user deletes is removed": (
+        taken(ADOPTED, Desired.ABSENT),
+        present(GuestState.RUNNING),
+        booted(),
+        Act.REMOVE,
+    ),
     "a running guest is left alone": (order(Desired.RUNNING), present(GuestState.RUNNING), booted(), None),
     "a running guest that this agent forgot is left alone": (order(Desired.RUNNING), present(GuestState.RUNNING), Memory(), None),
     "a guest left paused by a crash is finished": (order(Desired.RUNNING), present(GuestState.PAUSED), Memory(), Act.FINISH),

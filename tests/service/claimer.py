@@ -9,6 +9,8 @@ from tests.build.requests import pinned
 from tests.build.rows import add_guest, wanted
 
 from pinfold.accounting.embedded import EmbeddedPlacement, load
+from pinfold.core.adoption import WantedAdoption
+from pinfold.core.encoding import decoder
 from pinfold.core.errors import PinfoldError
 from pinfold.core.identity import HostId
 from pinfold.core.request.model import EmulatorPolicy
@@ -16,12 +18,14 @@ from pinfold.scheduler.model import SchedulerSettings
 from pinfold.service.claims.outcome import Claimed
 from pinfold.service.fleet import assemble
 from pinfold.store.database import Database
+from pinfold.store.records import Requester
 
+_read_adoption = decoder(WantedAdoption)
 SETTINGS = SchedulerSettings(claim_seconds=0.1, refresh_seconds=0, late_seconds=-1)
 
 
 def main(database_url: str, placement_url: str, act: str, *arguments: str) -> None:
-    """`create N VCPUS` guests and print one line for each, `release GUEST`, `start GUEST`, `repin HOST`, or `heal`."""
+    """`create N VCPUS` guests and print one line for each, `release GUEST`, `start GUEST`, `repin HOST`, `adopt HOST PLAN`, or `heal`."""
     database = Database(database_url)
     placement = load(EmbeddedPlacement(url=placement_url)).client
     settings = SchedulerSettings() if act == "create-many" else SETTINGS
@@ -46,6 +50,9 @@ def main(database_url: str, placement_url: str, act: str, *arguments: str) -> No
         fleet.guests.start(arguments[0])
     elif act == "repin":
         fleet.repinner.apply(HostId(arguments[0]), ())
+    elif act == "adopt":
+        by = Requester(request="req-1", account="alice", project="p")
+        fleet.adopter.adopt(HostId(arguments[0]), _read_adoption(arguments[1], "adoption"), by)
     elif act == "heal":
         fleet.healer.heal()
     elif act == "sync":

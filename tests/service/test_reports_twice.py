@@ -55,7 +55,7 @@ def test_a_failed_start_that_is_told_twice_at_once_releases_the_failed_claim_alo
     first, second = synced_hosts(database, quick, "c01", "c02")
     made = create(database, quick, pinned(2), hosts=frozenset({first}))
     late.first = [lambda: quick.reports.absent(first, made.guest, _named(made), "no KVM")]
-    Reports(database, late, quick.guests, quick.repinner).absent(first, made.guest, _named(made), "no KVM")
+    Reports(database, late, quick.guests, quick.repinner, quick.providers).absent(first, made.guest, _named(made), "no KVM")
     assert _held(database, made.guest) == (second, second)
     with database.read() as connection:
         assert hosts.tombstones(connection, second) == ()

@@ -200,10 +200,12 @@ DELETE PUT /placement/traits/{name}
 POST /v1/hosts
 DELETE /v1/hosts/{name}
 DELETE PUT /v1/hosts/{name}/pools
+POST /v1/hosts/{name}/adoptions
 POST /v1/hosts/{name}/fence
 POST /v1/hosts/{name}/repin
 POST /v1/hosts/{name}/token
 POST /v1/servers/{server_id}/rebook
+POST /v1/servers/{server_id}/release
 """
 """What an admin may change."""
 AGENT = """

@@ -14,15 +14,18 @@ from pinfold.agent.images import boot_of
 from pinfold.agent.interfaces import interfaces_of
 from pinfold.agent.reconcile import Act, Task
 from pinfold.agent.wire import GuestOrder, shorten_failure
+from pinfold.core.adoption import Takeover
 from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, PinfoldError
 from pinfold.core.identity import GuestId
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Driver, GuestSpec, GuestState, HostGuest, Record
 from pinfold.faultpoints import fault_point
 from pinfold.host import disk, serial
+from pinfold.host.adopt import NotAdopted, adopt_as, give_back
 from pinfold.host.amend import NotMoved, amend
 from pinfold.host.start import NotPlaced, finish, restart, start
 from pinfold.host.stop import pause, save, shut_down, stop
+from pinfold.store.records import Desired, Tombstone
 
 _log = logging.getLogger(__name__)
 
@@ -61,6 +64,13 @@ class Performer:
                 return self._pause(guest, on_disk=task.act is Act.SUSPEND)
             case Act.AMEND if isinstance(order, GuestOrder):
                 return self._amend(order)
+            case Act.ADOPT if isinstance(order, GuestOrder):
+                return self._adopt(order)
+            case Act.RELEASE:
+                self._give_back(guest)
+                return Outcome()
+            case Act.CONFIRM_ABSENT if _was_there_before(order):
+                return Outcome(gone=True)  # a domain without our record is not ours
             case Act.UNDEFINE:
                 self._undefine(guest)
                 return Outcome()
@@ -70,7 +80,7 @@ class Performer:
                 self._delete_files(guest)
                 return Outcome(gone=True)
             case Act.REFUSE_STALE:
-                self._withdraw(guest)
+                (self._give_back if _was_there_before(order) else self._withdraw)(guest)
                 return Outcome(gone=True, failure="the order is older than the guest's removal from this host")
             case _:
                 raise InvariantViolation(f"{task.act.value} of guest {guest} needs the service's order")
@@ -94,6 +104,21 @@ class Performer:
         except NotMoved as error:
             return Outcome(failure=shorten_failure(str(error)))
         return Outcome()
+
+    def _adopt(self, order: GuestOrder) -> Outcome:
+        fault_point("agent.start")
+        try:
+            adopt_as(self._driver, self._settings, self._record(order), active=order.desired is Desired.RUNNING, agent=self._owner)
+        except (*_FAILED, NotAdopted) as error:
+            _log.error("guest %s is not adopted: %s", order.guest, error)
+            return Outcome(gone=True, failure=shorten_failure(str(error)))
+        return Outcome(booted=True)
+
+    def _give_back(self, guest: GuestId) -> None:
+        """Remove our record from a domain that is not ours to end. One without it is no error."""
+        found = self._found(guest)
+        if found is not None and found.record is not None and found.record.owner == self._owner:
+            give_back(self._driver, self._settings, guest, agent=self._owner)
 
     def _start(self, order: GuestOrder, ran: bool) -> Outcome:
         record = self._record(order)
@@ -165,3 +190,8 @@ class Performer:
 
     def _found(self, guest: GuestId) -> HostGuest | None:
         return next((found for found in self._driver.guests() if found.id == guest), None)
+
+
+def _was_there_before(order: GuestOrder | Tombstone) -> bool:
+    """Whether the guest's domain was there before the service."""
+    return isinstance(order, GuestOrder) and order.takeover is not Takeover.NONE

@@ -2,17 +2,19 @@
 
 `reconcile` looks at states, not at messages, so a lost message only costs time. For each order:
 
-1. ABSENT: remove a guest that is there; confirm that it is gone once it is. Only that lets the service release its pCPUs.
+1. ABSENT: remove a guest that is there; confirm that it is gone once it is. Only that lets the service release its pCPUs. A guest that is
+   to be released keeps its domain, and loses its record.
 2. An order for a claim that has a tombstone is stale: a removal overtook it. Refuse it.
-3. STOPPED: stop a guest that runs; keep its definition and claim.
-4. Amend the record of a guest whose claim has changed since, or whose record does not name its claim yet. The guest goes on. If it is to
+3. A domain that this agent did not make is taken over as it runs, and never started anew: without its record there is nothing to start.
+4. STOPPED: stop a guest that runs; keep its definition and claim.
+5. Amend the record of a guest whose claim has changed since, or whose record does not name its claim yet. The guest goes on. If it is to
    be rebooted hard, stop it first: a guest that hangs cannot be amended while it runs. If its new place has pCPUs of another guest that
    has to leave them too, wait for that one.
-5. RUNNING: start a guest that is not there. Finish the start of one that an agent's crash left paused. Undefine one whose record is of
+6. RUNNING: start a guest that is not there. Finish the start of one that an agent's crash left paused. Undefine one whose record is of
    another claim, and keep its disk. Start a stopped one again only when the order asks for a later boot than the last one, or when the
    host rebooted since. A guest that powered itself off stays off, and so does one whose last boot failed.
-6. Pause a guest that has booted as its order says, in memory or on disk. While it is to be paused, start it only for a later boot.
-7. Before a stop or a reboot that is not hard, ask the guest to shut down. End it when its time is over.
+7. Pause a guest that has booted as its order says, in memory or on disk. While it is to be paused, start it only for a later boot.
+8. Before a stop or a reboot that is not hard, ask the guest to shut down. End it when its time is over.
 
 Only step 1 deletes the disk of a guest that ran. A guest of the service without an order is foreign to this agent: it is counted and
 reported, but never touched.
@@ -27,6 +29,7 @@ from typing import Final
 from msgspec import Struct
 
 from pinfold.agent.wire import GuestOrder, Orders
+from pinfold.core.adoption import Takeover
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.identity import ClaimId, GuestId
 from pinfold.drivers.port import GuestState
@@ -48,6 +51,8 @@ class Act(Enum):
     AMEND = "amend"
     PAUSE = "pause"
     SUSPEND = "suspend"
+    ADOPT = "adopt"
+    RELEASE = "release"
     REMOVE = "remove"
     CONFIRM_ABSENT = "confirm absent"
     REFUSE_STALE = "refuse stale"
@@ -146,7 +151,7 @@ def _removals(orders: Orders, seen: Mapping[GuestId, PresentGuest]) -> Iterator[
             yield Task(act=Act.REMOVE, order=stone)
 
 
-_FIRST = (Act.REMOVE, Act.UNDEFINE, Act.STOP, Act.SHUT_DOWN, Act.AMEND, Act.CONFIRM_ABSENT)
+_FIRST = (Act.REMOVE, Act.RELEASE, Act.UNDEFINE, Act.STOP, Act.SHUT_DOWN, Act.AMEND, Act.CONFIRM_ABSENT)
 _ENDS = (Act.STOP, Act.REBOOT)
 PAUSES: Final = (Act.PAUSE, Act.SUSPEND)
 _ALIVE = (GuestState.RUNNING, GuestState.PAUSED)
@@ -168,9 +173,13 @@ def is_over(stone: Tombstone, guest: GuestId, claim: ClaimId | None, revision: i
 
 def _act(order: GuestOrder, guest: PresentGuest | None, booted: LastBoot | None, over: bool, host_boot: str) -> Act | None:
     if order.desired is Desired.ABSENT:
-        return Act.REMOVE if guest is not None else Act.CONFIRM_ABSENT
+        if guest is None:
+            return Act.CONFIRM_ABSENT
+        return Act.RELEASE if order.takeover is Takeover.RELEASE else Act.REMOVE
     if over:
         return Act.REFUSE_STALE
+    if guest is None and order.takeover is not Takeover.NONE:
+        return Act.ADOPT if order.takeover is Takeover.ADOPT else None
     alive = guest is not None and guest.state in _ALIVE
     if order.desired is Desired.STOPPED and alive:
         return Act.STOP
@@ -199,7 +208,7 @@ def _towards_running(order: GuestOrder, guest: PresentGuest | None, booted: Last
     if guest is None:
         return Act.START if booted is None or again or not booted.failure else None
     if not is_of(order, guest.claim, guest.revision):
-        return Act.UNDEFINE
+        return Act.UNDEFINE if order.takeover is Takeover.NONE else Act.RELEASE
     if guest.state is GuestState.PAUSED:
         return Act.REBOOT if later else Act.FINISH
     if guest.state is GuestState.RUNNING:

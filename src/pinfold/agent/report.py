@@ -7,6 +7,7 @@ from typing import Final
 from pinfold.agent.events import HostFacts
 from pinfold.agent.reconcile import LastBoot, Memory, PresentGuest
 from pinfold.agent.wire import GuestReport, Orders, ThreadReport
+from pinfold.core.adoption import Takeover
 from pinfold.core.drift import seen_thread
 from pinfold.core.fit.answer import Strategy
 from pinfold.core.host import Foreign, ForeignMemory
@@ -22,6 +23,9 @@ _OBSERVED: Final = {
     GuestState.STOPPED: Observed.STOPPED,
     GuestState.CRASHED: Observed.CRASHED,
 }
+
+
+_GONE: Final = "its domain is gone from its host, or has lost pinfold's record; pinfold did not make it, and cannot make it anew"
 
 
 def present_guests(guests: tuple[HostGuest, ...], owner: str) -> tuple[PresentGuest, ...]:
@@ -72,7 +76,8 @@ def guest_report(
 
 
 def lost_guests(orders: Orders, present: tuple[PresentGuest, ...], memory: Memory) -> tuple[tuple[GuestId, GuestReport], ...]:
-    """`(id, report)` of each guest without a definition for which nothing more is done: it is to be stopped, or its last boot failed.
+    """`(id, report)` of each guest without a definition for which nothing more is done: it is to be stopped, its last boot failed, or its
+    domain was not made here and is gone.
 
     In the order of `orders`.
     """
@@ -81,8 +86,9 @@ def lost_guests(orders: Orders, present: tuple[PresentGuest, ...], memory: Memor
     lost = []
     for order in orders.orders:
         last = booted.get(order.guest)
-        failure = "" if last is None else last.failure
-        if order.guest not in here and (order.desired is Desired.STOPPED or (order.desired is Desired.RUNNING and failure)):
+        failure = _GONE if order.takeover is Takeover.ADOPTED else "" if last is None else last.failure
+        rests = order.desired is Desired.STOPPED or (order.desired is Desired.RUNNING and failure)
+        if order.guest not in here and order.takeover is not Takeover.ADOPT and rests:
             boot = None if last is None else last.boot
             report = GuestReport(revision=order.claim.revision, observed=Observed.ABSENT, boot=boot, failure=failure, claim=order.claim.id)
             lost.append((order.guest, report))

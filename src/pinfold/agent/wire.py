@@ -21,6 +21,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
+from pinfold.core.adoption import Takeover
 from pinfold.core.bounds import ClaimUuid, GuestUuid, Name, Revision, Uuid
 from pinfold.core.drift import SeenThread
 from pinfold.core.history import HistoryQuestion
@@ -85,7 +86,7 @@ class GuestOrder(Struct, frozen=True, kw_only=True):
     `boot` is the wanted boot: it counts the starts that a user asked for, 1 for the create, plus 1 for each later start and reboot.
     `booted` is the last one that the agent reported, 0 for none. A `hard` boot does not ask the guest to shut down, and forgets a memory
     that was saved to disk. `pause` says how a running guest is to be paused. `ports` are the guest's interfaces, on networks that the host
-    offers.
+    offers. `takeover` is for a domain that was there before the service: an agent neither makes nor starts it.
     """
 
     guest: GuestUuid
@@ -101,6 +102,7 @@ class GuestOrder(Struct, frozen=True, kw_only=True):
     pause: Pause = Pause.NONE
     config_drive: bool = False
     ports: Ports = ()
+    takeover: Takeover = Takeover.NONE
 
 
 class Orders(Struct, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from pinfold.agent.events import Outcome
 from pinfold.agent.reconcile import Act, LastBoot, Memory, Task, remember_absence, remember_boot
 from pinfold.agent.state import STARTS, STARTS_AT_ONCE, FailedMove, FailedStart, Work
 from pinfold.agent.wire import Absence, GuestOrder, Orders
+from pinfold.core.adoption import Takeover
 from pinfold.core.identity import GuestId
 from pinfold.store.records import Pause, Tombstone
 
@@ -36,7 +37,8 @@ def note_orders(draft: Draft, before: Orders | None) -> None:
 def _told(order: GuestOrder) -> str:
     """What an order says, in a story."""
     paused = {Pause.NONE: "", Pause.IN_MEMORY: ", paused in memory", Pause.ON_DISK: ", paused on disk"}[order.pause]
-    return f"{order.desired.value}{paused}, boot {order.boot}, claim {order.claim.id} of revision {order.claim.revision}"
+    taken = f", {order.takeover.value}" if order.takeover is not Takeover.NONE else ""
+    return f"{order.desired.value}{paused}{taken}, boot {order.boot}, claim {order.claim.id} of revision {order.claim.revision}"
 
 
 def begin(draft: Draft, task: Task, host_boot: str) -> None:

@@ -34,7 +34,7 @@ from pinfold.api.response_schema import closed
 from pinfold.api.shared_response import shared
 from pinfold.api.ui import change_routes as ui_changes
 from pinfold.api.ui import routes as ui
-from pinfold.api.v1 import capacity, drift, history, hosts, placements, pools, repin
+from pinfold.api.v1 import adoptions, capacity, drift, history, hosts, placements, pools, repin
 from pinfold.core.errors import PinfoldError
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
@@ -63,6 +63,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     placements.router,
     pools.router,
     repin.router,
+    adoptions.router,
     capacity.router,
     drift.router,
     history.router,

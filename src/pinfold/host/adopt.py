@@ -6,20 +6,28 @@ import uuid
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec.structs import replace
+
 from pinfold.core.drift.remedy import OWNER
-from pinfold.core.errors import InvalidRequest, PinfoldError
-from pinfold.core.identity import ClaimId
+from pinfold.core.errors import InvalidRequest, PinfoldError, Unavailable
+from pinfold.core.fit.answer import Fit
+from pinfold.core.identity import ClaimId, GuestId
+from pinfold.core.overhead import Masks, masks
 from pinfold.core.printable import shell_word
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.port import Driver, HostGuest
+from pinfold.drivers.port import Driver, HostGuest, Record
 from pinfold.host.adoption import Adoption, adoption
 from pinfold.host.lock import host_lock, refuse_if_owned
 from pinfold.host.pool_change import ThreadMove, moves_to
 from pinfold.host.survey import Survey, pick, survey
 from pinfold.host.verify import record_of
 
-_NO_SERVICE: Final = "a service neither adopts guests nor gives its servers back"
+_SERVICE: Final = "its service adopts and releases guests (docs/how-to/adopt-a-guest.md)"
+
+
+class NotAdopted(PinfoldError):
+    """A guest is not adopted as its service has ordered: what conflicts, what has changed since the plan, or what failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,19 +89,63 @@ def adopt(driver: Driver, settings: HostSettings, key: str, *, policy: EmulatorP
     If a step fails, the record is removed and the threads are moved back. Raises `InvalidRequest` if an agent owns the host, and what
     `plan` raises.
     """
-    refuse_if_owned(settings, "guest adopt --apply", instead=_NO_SERVICE)
+    refuse_if_owned(settings, "guest adopt --apply", instead=_SERVICE)
     with host_lock(settings):
         found = plan(driver, settings, key, policy=policy)
         guest, record, after = found.found.guest, found.found.record, found.found.after
         if record is None or after is None:
             return AppliedAdoption(plan=found, guest=guest)
         try:
-            if guest.active:
-                driver.pin(guest.id, after, live_only=True)
-            driver.adopt(guest.id, record)
+            _carry_out(driver, found.found, record, after)
         except PinfoldError as error:
             return AppliedAdoption(plan=found, guest=guest, failure=f"{error}{_undone(driver, found.found)}")
         return AppliedAdoption(plan=found, guest=pick(driver.guests(), guest.id))
+
+
+def adopt_as(driver: Driver, settings: HostSettings, record: Record, *, active: bool, agent: str) -> None:
+    """Adopt a guest under the record that a service has made of a plan, as the agent that owns the host.
+
+    The plan is made anew under the host's lock. Raises `NotAdopted` if it has another place by now, if the guest runs and should not
+    (`active`) or the other way round, if something conflicts, or if it failed and was undone; and what `plan` raises. While the hypervisor
+    is away (`Unavailable`), nothing is undone: try again.
+    """
+    refuse_if_owned(settings, "guest adopt --apply", by=agent, instead=_SERVICE)
+    with host_lock(settings):
+        found = plan(driver, settings, record.guest, policy=record.policy).found
+        if found.conflicts or found.record is None:
+            raise NotAdopted("; ".join(found.conflicts))
+        if found.guest.active != active:
+            raise NotAdopted(f"guest {found.guest.name} has {'been started' if found.guest.active else 'ended'} since the plan was made")
+        if _place(found.record) != _place(record):
+            raise NotAdopted(
+                f"guest {found.guest.name} has other pins, or its host other pools, than when the plan was made; look at it anew"
+            )
+        try:
+            _carry_out(driver, found, record, masks(record.fit))
+        except Unavailable:
+            raise
+        except PinfoldError as error:
+            raise NotAdopted(f"{error}{_undone(driver, found)}") from error
+
+
+def _place(record: Record) -> Fit:
+    """The place of a record, without what it books of the overhead pool: that depends on the other guests."""
+    return replace(record.fit, overhead_millicpu=0, overhead_cells=(), warnings=())
+
+
+def _carry_out(driver: Driver, found: Adoption, record: Record, after: Masks) -> None:
+    """Move the threads, then write the record."""
+    guest = found.guest
+    if guest.active:
+        driver.pin(guest.id, after, live_only=True)
+    driver.adopt(guest.id, record)
+
+
+def give_back(driver: Driver, settings: HostSettings, guest: GuestId, *, agent: str) -> None:
+    """Remove the record of a guest of the agent that owns the host. Its pins stay; no record is no error."""
+    refuse_if_owned(settings, "guest release", by=agent, instead=_SERVICE)
+    with host_lock(settings):
+        driver.forget(guest)
 
 
 def release(driver: Driver, settings: HostSettings, key: str) -> HostGuest:
@@ -104,7 +156,7 @@ def release(driver: Driver, settings: HostSettings, key: str) -> HostGuest:
     """
     if not driver.local:
         raise InvalidRequest(f"a guest is released on its own host alone; {driver.uri} is remote and read-only", key="uri")
-    refuse_if_owned(settings, "guest release", instead=_NO_SERVICE)
+    refuse_if_owned(settings, "guest release", instead=_SERVICE)
     with host_lock(settings):
         guest = pick(driver.guests(), key)
         record = record_of(guest)

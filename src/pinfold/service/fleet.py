@@ -8,6 +8,7 @@ from pinfold.accounting.client import Placement
 from pinfold.scheduler.model import DEFAULT_SETTINGS, SchedulerSettings
 from pinfold.scheduler.scheduler import Scheduler
 from pinfold.service.aggregates import Aggregates
+from pinfold.service.claims.adopt import Adopter
 from pinfold.service.claims.amend import Amender
 from pinfold.service.claims.claim import Claimer
 from pinfold.service.claims.follow import Follower
@@ -39,6 +40,7 @@ class Fleet:
     replacer: Replacer
     follower: Follower
     repinner: Repinner
+    adopter: Adopter
     providers: Providers
     hosts: Hosts
     flavors: Flavors
@@ -72,6 +74,7 @@ def assemble(database: Database, placement: Placement, settings: SchedulerSettin
         replacer=replacer,
         follower=follower,
         repinner=repinner,
+        adopter=Adopter(database, placement, scheduler, providers),
         providers=providers,
         hosts=Hosts(database, placement, scheduler.index, follower=follower, releaser=releaser, lifecycle=guests),
         flavors=Flavors(database),
@@ -81,7 +84,7 @@ def assemble(database: Database, placement: Placement, settings: SchedulerSettin
         guests=guests,
         edits=edits,
         events=Events(database),
-        reports=Reports(database, releaser, guests, repinner),
+        reports=Reports(database, releaser, guests, repinner, providers),
         healer=Healer(
             database,
             placement,

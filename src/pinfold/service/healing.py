@@ -7,7 +7,8 @@
 4. Restore the allocation of a guest with held claims if it is missing or wrong.
 5. Correct providers whose inventories, traits or aggregates differ.
 6. Go on with the re-pins of hosts. Let guests follow the pools that their host's agent reported last.
-7. Mark guests deleted that are wanted absent and hold nothing; release those on a fenced host first.
+7. Mark guests deleted that are wanted absent and hold nothing; release those on a fenced host first. Put guests in error whose adoption
+   was interrupted.
 
 Steps 2 and 3 read Placement before the claims, so that a claimer that comes in between changes the generation and the emptying is refused.
 Consumers of another type are never touched.
@@ -24,6 +25,7 @@ from msgspec import Struct
 
 from pinfold.accounting.client import Placement
 from pinfold.accounting.placement_responses import OverCapacity
+from pinfold.core.adoption import Takeover
 from pinfold.core.errors import Conflict, PinfoldError, Unavailable
 from pinfold.core.identity import GuestId
 from pinfold.faultpoints import fault_point
@@ -37,7 +39,7 @@ from pinfold.service.providers import Providers
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.guests import GuestFilter
-from pinfold.store.records import ClaimRecord, ClaimState, Desired, HostRecord
+from pinfold.store.records import ADOPTING, ClaimRecord, ClaimState, Desired, GuestRecord, HostRecord
 
 _log = logging.getLogger(__name__)
 _AT_ONCE = 100
@@ -247,16 +249,19 @@ class Healer:
     def _bury_the_unwanted(self, tally: _Tally) -> None:
         with self._database.read() as connection:
             fenced = [host for host in hosts.all(connection) if host.fenced]
-            unwanted = [guest.id for host in fenced for guest, _ in guests.orders(connection, host.id) if guest.desired is Desired.ABSENT]
-        for guest in unwanted:
-            self._guard(tally, f"guest {guest}", lambda guest=guest: self._bury(tally, guest))  # type: ignore[misc]
+            unwanted = [guest for host in fenced for guest, _ in guests.orders(connection, host.id) if guest.desired is Desired.ABSENT]
+            not_adopted = guests.interrupted(connection, self._settings.claim_seconds, task=ADOPTING)
+        for one in unwanted:
+            self._guard(tally, f"guest {one.id}", lambda one=one: self._bury(tally, one))  # type: ignore[misc]
+        for lost in not_adopted:
+            self._lifecycle.not_adopted(lost, "the service was interrupted; adopt it again")
         with self._database.read() as connection:
             left = guests.unclaimed(connection)
         for found in left:
             self._guard(tally, f"guest {found.id}", lambda found=found: self._remove(found.id))  # type: ignore[misc]
 
-    def _bury(self, tally: _Tally, guest: GuestId) -> None:
-        self._releaser.release(guest, bury=True)
+    def _bury(self, tally: _Tally, guest: GuestRecord) -> None:
+        self._releaser.release(guest.id, bury=guest.takeover is not Takeover.RELEASE)
         tally.released += 1
 
     def _remove(self, guest: GuestId) -> None:

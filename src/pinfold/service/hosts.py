@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from pinfold.accounting.client import Placement
+from pinfold.core.adoption import Takeover
 from pinfold.core.drift.written import FindingsReport
 from pinfold.core.encoding import encode
 from pinfold.core.errors import Conflict
@@ -138,7 +139,7 @@ class Hosts:
             hosts.order_pools(connection, host_id, wanted)
 
     def fence(self, host_id: HostId) -> tuple[str, ...]:
-        """An operator says that the host is powered off: release everything on it, and remove its unwanted guests.
+        """An operator says that the host is powered off: release everything on it but adopted guests, and remove its unwanted guests.
 
         Returns the ids of the guests that were on it and are still wanted. They are in error, have no host, and can be deleted. Raises
         `Conflict` while the host's lease runs.
@@ -149,12 +150,19 @@ class Hosts:
         with self._database.read() as connection:
             there = guests.page(connection, GuestFilter(host=host_id))
             held = claims.of_host(connection, host_id, ClaimState.HELD, ClaimState.RELEASING)
+        # An adopted guest can run nowhere else, and its agent could not make its domain anew.
+        kept = {guest.id for guest in there if guest.adopted and guest.desired is not Desired.ABSENT}
+        given_back = {guest.id for guest in there if guest.takeover is Takeover.RELEASE}
         for claim in held:
-            self._releaser.release(claim.guest, claim=claim.id, bury=True)
+            if claim.guest in kept:
+                continue
+            self._releaser.release(claim.guest, claim=claim.id, bury=claim.guest not in given_back)
         lost = []
         for guest in there:
             if guest.desired is Desired.ABSENT:
                 self._lifecycle.remove_if_unwanted(guest.id)
+                continue
+            if guest.id in kept:
                 continue
             if self._lifecycle.displace(guest, host_id, task="") is None:
                 continue

@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 import threading
 
+from msgspec.structs import replace
+
 from pinfold.accounting.client import Placement
 from pinfold.accounting.resources import OVERHEAD, inventories
 from pinfold.core.errors import Conflict, InvalidRequest, Unavailable
-from pinfold.core.host import HostState
+from pinfold.core.host import Claim, HostState, Ledger
 from pinfold.core.identity import HostId
 from pinfold.core.traits import OVERHEAD_POOL, OWN_TRAITS, own_traits
 from pinfold.faultpoints import fault_point
 from pinfold.scheduler.scheduler import Scheduler
-from pinfold.store import aggregates, hosts
+from pinfold.store import aggregates, claims, hosts
 from pinfold.store.database import Database
+from pinfold.store.records import ClaimRecord
 
 _TRIES = 5
 _log = logging.getLogger(__name__)
@@ -86,13 +89,14 @@ class Providers:
             with self._database.read() as connection:
                 found = hosts.ledgers(connection, (host,))
                 groups = aggregates.all(connection)
+                coming = claims.adopting(connection, host)
             if not found:
                 return False
             member_of = frozenset(group.uuid for group in groups if host in group.hosts)
             managed = frozenset(group.uuid for group in groups)
             try:
                 changed = self._provider(host, found[0].record.name)
-                changed |= self._inventories(host, found[0].state)
+                changed |= self._inventories(host, with_adopted(found[0].state, coming))
                 changed |= self._traits(host, found[0].state)
                 return self._aggregates(host, member_of, managed) or changed
             except Conflict:
@@ -135,3 +139,10 @@ class Providers:
             return False
         self._placement.put_aggregates(host, generation, wanted)
         return True
+
+
+def with_adopted(state: HostState, coming: tuple[ClaimRecord, ...]) -> HostState:
+    """The host as its inventories count it: the pCPUs of guests that are being adopted are no longer reserved for strangers. Pure."""
+    claimed = (*state.ledger.claims, *(Claim(guest=one.guest, fit=one.fit, id=one.id) for one in coming))
+    ordered = tuple(sorted(claimed, key=lambda one: (one.guest, one.id or "")))
+    return replace(state, ledger=Ledger(claims=ordered, foreign=state.ledger.foreign))

@@ -15,8 +15,9 @@ from pinfold.core.fit.written import written
 from pinfold.core.identity import ClaimId, GuestId, HostId
 from pinfold.core.ledger import Role, holds
 from pinfold.store.database import EpochNow, in_term
-from pinfold.store.records import Amounts, ClaimRecord, ClaimRole, ClaimState
+from pinfold.store.records import ADOPTING, Amounts, ClaimRecord, ClaimRole, ClaimState
 from pinfold.store.schema import claim, pcpu_owner
+from pinfold.store.schema import guest as guest_table
 
 _read_amounts = decoder(Amounts)
 _read_fit = decoder(Fit)
@@ -162,6 +163,13 @@ def held(connection: sa.Connection, hosts: Iterable[HostId] | None = None) -> tu
     """The held claims of those hosts, or of all hosts for None, ordered by guest and id."""
     rows = connection.execute(_HELD) if hosts is None else connection.execute(_HELD_ON, {"hosts": list(hosts)})
     return tuple(_record(row) for row in rows.mappings())
+
+
+def adopting(connection: sa.Connection, host: HostId) -> tuple[ClaimRecord, ...]:
+    """The host's intended claims of guests whose domains are on it already, ordered by guest."""
+    query = sa.select(claim).join(guest_table, guest_table.c.id == claim.c.guest)
+    coming = query.where(claim.c.host == host, claim.c.state == ClaimState.INTENDED.value, guest_table.c.task == ADOPTING)
+    return tuple(_record(row) for row in connection.execute(coming.order_by(claim.c.guest)).mappings())
 
 
 def under_way(connection: sa.Connection, host: HostId, guest: GuestId) -> bool:

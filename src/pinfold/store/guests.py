@@ -19,6 +19,7 @@ from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.store import claims, guest_configs, guest_events, hosts, ports
 from pinfold.store.database import EpochNow
 from pinfold.store.records import (
+    ADOPTING,
     ClaimRecord,
     ClaimRole,
     ClaimState,
@@ -118,6 +119,33 @@ def create(connection: sa.Connection, new: NewGuest) -> GuestRecord:
         raise Conflict(f"guest {new.id} exists already") from error
     ports.create(connection, new.id, new.ports)
     return made
+
+
+def create_adopted(connection: sa.Connection, new: NewGuest, desired: Desired, pause: Pause) -> None:
+    """Store a guest whose domain an agent is to take over: it has booted already. See `create`.
+
+    A guest that was deleted, or not adopted after all, gives way to it. Raises `Conflict` when there is another one with that id.
+    """
+    old = find(connection, new.id)
+    if old is not None:
+        claimed = connection.execute(sa.select(claim.c.id).where(claim.c.guest == new.id).limit(1)).first() is not None
+        if claimed or (old.deleted is None and not (old.adopted and old.host is None)):
+            raise Conflict(f"guest {new.id} is server {old.name} already, or is leaving the service at this moment")
+        connection.execute(guest.delete().where(guest.c.id == new.id))
+    create(connection, new)
+    _change(connection, guest.c.id == new.id, new.id, task=ADOPTING, desired=desired.value, pause=pause.value, booted=1)
+
+
+def forget_adopted(connection: sa.Connection, guest_id: GuestId) -> None:
+    """Delete the row of a guest that is on no host and is not adopted after all."""
+    connection.execute(guest.delete().where(guest.c.id == guest_id, guest.c.task == ADOPTING, guest.c.host.is_(None)))
+
+
+def place_adopted(connection: sa.Connection, guest_id: GuestId, host: HostId) -> None:
+    """Set the host of a guest whose domain an agent is to take over, after its claim is held. Raises `Conflict` when it is gone or
+    unwanted by now.
+    """
+    _change(connection, sa.and_(guest.c.id == guest_id, guest.c.task == ADOPTING, guest.c.deleted.is_(None)), guest_id, host=host)
 
 
 def place(connection: sa.Connection, guest_id: GuestId, host: HostId) -> None:
@@ -345,9 +373,9 @@ def thread_reports(connection: sa.Connection, host: HostId) -> tuple[tuple[Guest
     return tuple((row[0], row[1]) for row in connection.execute(chosen))
 
 
-def interrupted(connection: sa.Connection, idle_seconds: float, limit: int = 100) -> tuple[GuestRecord, ...]:
-    """Guests that no process is scheduling any more: task `scheduling`, no live claim, unchanged for that long."""
-    query = sa.select(guest).where(guest.c.task == "scheduling", guest.c.deleted.is_(None), ~_HAS_LIVE_CLAIM)
+def interrupted(connection: sa.Connection, idle_seconds: float, *, task: str = "scheduling", limit: int = 100) -> tuple[GuestRecord, ...]:
+    """Guests that no process is scheduling any more: that task, no live claim, unchanged for that long."""
+    query = sa.select(guest).where(guest.c.task == task, guest.c.deleted.is_(None), ~_HAS_LIVE_CLAIM)
     idle = sa.func.abs(EpochNow() - guest.c.updated) >= idle_seconds  # a time in the future (the clock was set back) is old too
     rows = connection.execute(query.where(idle).order_by(guest.c.id).limit(limit)).mappings()
     return tuple(_record(row) for row in rows)

@@ -10,6 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from pinfold.core.adoption import Takeover
 from pinfold.core.bounds import ClaimUuid, Count, GuestUuid, Number, Revision
 from pinfold.core.config_drive import GuestConfig
 from pinfold.core.cpuset import CpuSet
@@ -100,6 +101,12 @@ class HostReport(Struct, frozen=True, kw_only=True):
     facts: Pairs = ()
     networks: HostNetworks = ()
 
+    @property
+    def protocol(self) -> int:
+        """The protocol that the agent speaks, 0 if it does not say: then it is of an earlier pinfold."""
+        told = dict(self.facts).get(PROTOCOL_FACT, "")
+        return int(told) if told.isascii() and told.isdecimal() and len(told) < 4 else 0
+
 
 NOTHING: Final = HostReport(topology=Topology(cells=()), pools=Pools(shared=CpuSet(), dedicated=CpuSet()))
 """The report of a host whose agent has sent none yet, or none that can be read: no guest fits there."""
@@ -180,6 +187,12 @@ LOCKED_REASON: Final = "locked_reason"
 """The detail of a locked guest that says why."""
 RESET: Final = "reset"
 """The detail of a guest that an admin has set to `error`."""
+ADOPTED: Final = "adopted"
+"""The detail of a guest whose domain was there before pinfold: the domain's name."""
+ADOPTING: Final = "adopting"
+"""The task of a guest whose domain an agent is to take over."""
+RELEASING: Final = "releasing"
+"""The task of a guest whose domain an agent is to give back."""
 CONFIG_DRIVE: Final = ("config_drive", "True")
 """The detail of a guest that has a config drive."""
 
@@ -248,10 +261,10 @@ class GuestRecord(Struct, frozen=True, kw_only=True):
     """One guest in the store.
 
     `task` is what is under way, in Nova's words (`scheduling`, `spawning`, `powering-off`, `powering-on`, `rebooting`, `rebooting_hard`,
-    `pausing`, `unpausing`, `suspending`, `resuming`, `deleting`), '' for nothing. `report` is what the agent last saw of the guest's
-    threads, as JSON text in the agent's form, '' for nothing yet. `details` are for the Compute API. For the scheduler: `only_on` and
-    `member_of` say which hosts are allowed (see `NewGuest`), `failed_on` on which the start failed, ordered by host id, `refusals` which
-    refused before one took the guest, and `moved` is the last move.
+    `pausing`, `unpausing`, `suspending`, `resuming`, `deleting`) or ours (`adopting`, `releasing`), '' for nothing. `report` is what the
+    agent last saw of the guest's threads, as JSON text in the agent's form, '' for nothing yet. `details` are for the Compute API. For the
+    scheduler: `only_on` and `member_of` say which hosts are allowed (see `NewGuest`), `failed_on` on which the start failed, ordered by
+    host id, `refusals` which refused before one took the guest, and `moved` is the last move.
     """
 
     id: GuestId
@@ -293,6 +306,18 @@ class GuestRecord(Struct, frozen=True, kw_only=True):
     def tags(self) -> tuple[str, ...]:
         """Its tags, ascending."""
         return tuple(tag for tag in dict(self.details).get(TAGS, "").split(",") if tag)
+
+    @property
+    def takeover(self) -> Takeover:
+        """What its agent is to do with a domain that it did not make."""
+        if not self.adopted:
+            return Takeover.NONE
+        return {ADOPTING: Takeover.ADOPT, RELEASING: Takeover.RELEASE}.get(self.task, Takeover.ADOPTED)
+
+    @property
+    def adopted(self) -> bool:
+        """Whether its domain was there before pinfold."""
+        return any(key == ADOPTED for key, _ in self.details)
 
     @property
     def locked(self) -> bool:

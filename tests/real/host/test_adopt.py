@@ -159,10 +159,10 @@ def test_conflicts_change_nothing_and_their_commands_work(synthetic_bench: Bench
         plan(bench.driver, bench.settings, "vm")
 
 
-def test_a_host_of_a_service_adopts_and_releases_nothing(bench: Bench) -> None:
+def test_a_host_of_a_service_adopts_and_releases_nothing_by_itself(bench: Bench) -> None:
     domains.define(bench, "vm", cputune=PINNED, run=False)
     with owning(bench.settings, "the agent of c1"):
-        with pytest.raises(InvalidRequest, match=r"guest adopt --apply is refused: .*; a service neither adopts guests"):
+        with pytest.raises(InvalidRequest, match=r"guest adopt --apply is refused: .*; its service adopts and releases"):
             adopt(bench.driver, bench.settings, "vm")
         with pytest.raises(InvalidRequest, match="guest release is refused"):
             release(bench.driver, bench.settings, "vm")

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,22 +21,30 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from msgspec import structs
 from tests.build.hosts import report
+from tests.build.requests import pinned
 from tests.rig.in_process import ADMIN, Fleet, InProcess, make_services
 from tests.rig.promises import at_rest, placement_covers_the_ledger
-from tests.stories.invariant.world import DiedError, World
+from tests.stories.invariant.world import DiedError, World, name_of
 
 from pinfold import faultpoints
 from pinfold.accounting.embedded import Embedded, EmbeddedPlacement, load, unload
+from pinfold.agent.wire import PROTOCOL
 from pinfold.api.app import create_app
+from pinfold.core.adoption import WantedAdoption
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.encoding import plain
+from pinfold.core.fit.answer import Fit
+from pinfold.core.fit.engine import fit
 from pinfold.core.host import Claim, Limits, OverheadRates
+from pinfold.core.identity import GuestId
 from pinfold.core.pool_change import Followed, follow
+from pinfold.core.request.model import EmulatorPolicy
 from pinfold.drivers.port import GuestState
 from pinfold.scheduler.model import SchedulerSettings
 from pinfold.service.healing import HealSummary
 from pinfold.store import claims, guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.records import Desired, GuestRecord, HostReport
+from pinfold.store.records import PROTOCOL_FACT, Desired, GuestRecord, HostReport
 
 CLAIM_SECONDS = 0.02
 WHICH = st.integers(0, 59)
@@ -51,11 +60,19 @@ FLAVORS: dict[str, dict[str, str]] = {
     "isolate": {"hw_cpu_policy": "dedicated", "hw_emulator_threads_policy": "isolate"},
     "cores": {"hw_cpu_policy": "dedicated", "hw_cpu_thread_policy": "isolate"},
 }
-REPORTS = (
-    report(cells=1, cores=4),
-    report(cells=2, cores=2, overhead=False),
-    report(cells=1, cores=4, limits=Limits(reserved_memory_mib=0, shared_fraction=0.02)),
+FACTS = ((PROTOCOL_FACT, str(PROTOCOL)),)
+REPORTS = tuple(
+    structs.replace(shape, facts=FACTS)
+    for shape in (
+        report(cells=1, cores=4),
+        report(cells=2, cores=2, overhead=False),
+        report(cells=1, cores=4, limits=Limits(reserved_memory_mib=0, shared_fraction=0.02)),
+    )
 )
+
+
+STRANGER = structs.replace(pinned(1, emulator=EmulatorPolicy.UNSET), disk_gib=0)
+"""What a stranger's domain would have been asked for."""
 
 
 class Service(RuleBasedStateMachine):
@@ -77,6 +94,7 @@ class Service(RuleBasedStateMachine):
         self.stack.callback(self.database.close)
         self.worlds: dict[str, World] = {}
         self.servers: list[str] = []
+        self.strangers = 0
         self.fault: tuple[str, int] | None = None
         self.fleet = self._start_api()
         self.stack.callback(lambda: self.fleet.http.close())
@@ -225,6 +243,41 @@ class Service(RuleBasedStateMachine):
             assert self.fleet.http.post(f"/v1/servers/{server}/rebook", json={}).status_code in (204, 400, 404, 409)
 
     @rule(which=WHICH)
+    def a_stranger_comes(self, which: int) -> None:
+        """Somebody starts a domain of their own where the host has room."""
+        world = self._a_world(which, up=True)
+        if world is None or len(world.strangers) > 1:
+            return
+        with self.database.read() as connection:
+            (found,) = hosts.ledgers(connection, (world.agent.id,))
+        taken = structs.replace(found.state, ledger=structs.replace(found.state.ledger, foreign=world.foreign()))
+        place = fit(STRANGER, taken)
+        if isinstance(place, Fit):
+            world.strangers[str(uuid.uuid5(uuid.NAMESPACE_OID, f"{self.strangers}"))] = place
+            self.strangers += 1
+            with self._mortal():
+                world.agent.hello(structs.replace(world.agent.reported, foreign=world.foreign()))
+
+    @rule(which=WHICH)
+    def adopt(self, which: int) -> None:
+        found = [(world, guest, place) for world in self.worlds.values() for guest, place in world.strangers.items()]
+        if not found:
+            return
+        world, guest, place = found[which % len(found)]
+        wanted = WantedAdoption(guest=GuestId(guest), name=name_of(guest), fit=place, request=STRANGER)
+        with self._mortal():
+            answer = self.fleet.http.post(f"/v1/hosts/{world.agent.name}/adoptions", json=plain(wanted))
+            assert answer.status_code in (202, 409), answer.text
+
+    @rule(which=WHICH)
+    def release(self, which: int) -> None:
+        server = self._a_server(which)
+        if server is None:
+            return
+        with self._mortal():
+            assert self.fleet.http.post(f"/v1/servers/{server}/release", json={}).status_code in (202, 404, 409)
+
+    @rule(which=WHICH)
     def delete(self, which: int) -> None:
         server = self._a_server(which)
         if server is None:
@@ -334,9 +387,9 @@ class Service(RuleBasedStateMachine):
 
 def _keeps_its_disk(guest: GuestRecord) -> bool:
     """Whether the guest's disk must be on its host. A deleted guest keeps its claim until its agent confirms that it is gone, which the
-    agent does only after it has deleted the disk. Nobody can want the guest back by then.
+    agent does only after it has deleted the disk. Nobody can want the guest back by then. An adopted guest's disk is not ours.
     """
-    return guest.booted > 0 and guest.desired is not Desired.ABSENT
+    return guest.booted > 0 and not guest.adopted and guest.desired is not Desired.ABSENT
 
 
 def _die(pid: int, number: int) -> None:

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, field, replace
 
 import httpx
-from msgspec import to_builtins
+from msgspec import structs, to_builtins
 from tests.build.guests import recorded
 from tests.build.hosts import as_state
 from tests.rig.in_process import Agent
@@ -56,9 +56,10 @@ from pinfold.agent.responses import parse_orders, parse_welcome
 from pinfold.agent.state import Rules, State, starting
 from pinfold.agent.step import step
 from pinfold.agent.wire import GuestOrder
+from pinfold.core.adoption import Takeover
 from pinfold.core.encoding import plain
 from pinfold.core.fit.answer import Fit
-from pinfold.core.host import Claim
+from pinfold.core.host import Claim, Foreign
 from pinfold.core.identity import ClaimId
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.drivers.port import GuestState, Record
@@ -67,6 +68,11 @@ from pinfold.host.survey import Survey
 TURN_SECONDS = 40.0
 """What passes on a host's clock between two turns: a task that failed is due again."""
 RULES = Rules(owner="the agent")
+
+
+def name_of(guest: str) -> str:
+    """The name of a stranger's domain."""
+    return f"domain-{guest}"
 
 
 class DiedError(BaseException):
@@ -93,6 +99,8 @@ class World:
 
     agent: Agent
     domains: dict[str, Domain] = field(default_factory=dict)
+    strangers: dict[str, Fit] = field(default_factory=dict)
+    """The domains without our record, by id, and where they are pinned."""
     disks: set[str] = field(default_factory=set)
     """The guests that ran here, and whose disk nobody deleted."""
     saved: Memory = field(default_factory=Memory)
@@ -164,7 +172,7 @@ class World:
                 parsed = parse_orders(json.dumps(self.agent.orders()).encode())
                 return OrdersRead(parsed=parsed, polled=isinstance(action, PollOrders), when=when)
             case Look():
-                return Looked(seen=self._seen(), facts=HostFacts(host_boot=str(self.boot)), when=when)
+                return Looked(seen=self._seen(), facts=HostFacts(host_boot=str(self.boot), facts=self.agent.reported.facts), when=when)
             case SendReport(report=reported):
                 return Welcomed(welcome=parse_welcome(_accepted(self.agent.hello(reported))), when=when)
             case SendHeartbeat():
@@ -209,7 +217,16 @@ class World:
             for guest, domain in sorted(self.domains.items())
         )
         held = tuple(Claim(guest=guest.id, fit=guest.record.fit) for guest in found if guest.record is not None)
-        return Survey(state=as_state(reported, name="h", claims=held), guests=found)
+        state = as_state(reported, name="h", claims=held)
+        return Survey(state=structs.replace(state, ledger=structs.replace(state.ledger, foreign=self.foreign())), guests=found)
+
+    def foreign(self) -> tuple[Foreign, ...]:
+        """What the agent sees of strangers' domains."""
+        return tuple(Foreign(name=name_of(guest), cpus=place.taken) for guest, place in sorted(self.strangers.items()))
+
+    def _give_back(self, guest: str) -> None:
+        if guest in self.domains:
+            self.strangers[guest] = self.domains.pop(guest).fit
 
     def _act(self, task: Task, *, ran: bool) -> Outcome:
         guest, order = task.guest, task.order
@@ -232,6 +249,19 @@ class World:
             case Act.AMEND if isinstance(order, GuestOrder):
                 self.domains[guest] = replace(self.domains[guest], revision=order.claim.revision, fit=order.claim.fit)
                 return Outcome()
+            case Act.ADOPT if isinstance(order, GuestOrder):
+                claim = order.claim
+                if self.failing or self.strangers.get(guest) != claim.fit:
+                    return Outcome(gone=True, failure="it cannot be taken over")
+                del self.strangers[guest]
+                self.domains[guest] = Domain(claim=claim.id, revision=claim.revision, fit=claim.fit, state=GuestState.RUNNING)
+                return Outcome(booted=True)
+            case Act.RELEASE:
+                self._give_back(guest)
+                return Outcome()
+            case Act.REFUSE_STALE if isinstance(order, GuestOrder) and order.takeover is not Takeover.NONE:
+                self._give_back(guest)
+                return Outcome(gone=True, failure="it is stale")
             case Act.UNDEFINE:
                 del self.domains[guest]
                 return Outcome()

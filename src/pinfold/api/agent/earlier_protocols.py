@@ -3,6 +3,9 @@
 In both, an order has the parts of its claim side by side. An agent of protocol 1 refuses every field that it does not know, and undefines a
 guest whose record has another revision than its order. So it gets only the fields of its time, and the revision at which the claim was
 held, which no amendment changes.
+
+Neither knows domains that it did not make. It would start or remove them, so it gets no orders for them: it counts their guests as
+foreign, and leaves them alone.
 """
 
 from __future__ import annotations
@@ -10,7 +13,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
+from msgspec.structs import replace
+
 from pinfold.agent.wire import Orders
+from pinfold.core.adoption import Takeover
 from pinfold.core.encoding import plain
 from pinfold.store.records import Tombstone
 
@@ -45,7 +51,8 @@ _WARNINGS: Final = ("overhead-booked",)
 
 def orders_2(orders: Orders) -> dict[str, Any]:
     """The answer of `GET /agent/v1/orders` for an agent of protocol 2."""
-    told: dict[str, Any] = plain(orders)
+    known = tuple(order for order in orders.orders if order.takeover is Takeover.NONE)
+    told: dict[str, Any] = plain(replace(orders, orders=known))
     return told | {"orders": [_flat(order) for order in told["orders"]]}
 
 

@@ -207,6 +207,7 @@ def _orders(services: ApiServices, host: HostId) -> Orders:
             pause=guest.pause,
             config_drive=guest.config_drive,
             ports=connected.get(guest.id, ()),
+            takeover=guest.takeover,
         )
         for guest, claim in found
     )

@@ -9,6 +9,7 @@ from typing import Final
 import sqlalchemy as sa
 from msgspec.structs import replace
 
+from pinfold.core.adoption import NOT_ADOPTED
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.identity import GuestId, HostId
 from pinfold.core.request.aggregate_specs import aggregate_specs
@@ -23,7 +24,8 @@ from pinfold.service.providers import Providers
 from pinfold.store import claims, guests, hosts, ports
 from pinfold.store.database import Database
 from pinfold.store.records import (
-    PROTOCOL_FACT,
+    ADOPTING,
+    RELEASING,
     ClaimState,
     Desired,
     FailedStart,
@@ -193,7 +195,7 @@ class Lifecycle:
         assert guest.host is not None
         with self._database.read() as connection:
             host = hosts.get(connection, guest.host)
-        if PROTOCOL_FACT not in dict(host.report.facts):
+        if not host.report.protocol:
             raise Conflict(f"Cannot '{verb}' instance {guest.id}: the agent of host {host.name} is of an earlier pinfold; upgrade it")
 
     def delete(self, guest_id: GuestId) -> None:
@@ -220,6 +222,33 @@ class Lifecycle:
                 guests.fail(connection, guest.id, nowhere(guest, code, message, refusals))
         except Conflict as error:
             _log.info("guest %s is gone already: %s", guest.id, error)
+
+    def release(self, guest_id: GuestId) -> GuestRecord:
+        """Have its agent remove its record from an adopted guest, whose domain goes on without the service; then release its claim.
+
+        Raises `Conflict` when it was not adopted, when something is under way, or when its host is down.
+        """
+
+        def give_back() -> GuestRecord:
+            guest = self._quiet(guest_id, "release")
+            if not guest.adopted:
+                raise Conflict(f"Cannot 'release' instance {guest_id}: pinfold made its domain; only an adopted guest can be released")
+            assert guest.host is not None
+            with self._database.read() as connection:
+                host = hosts.get(connection, guest.host)
+            if not host.up:
+                raise Conflict(f"Cannot 'release' instance {guest_id}: host {host.name} is down")
+            return self._want(guest, Desired.ABSENT, RELEASING)
+
+        return self._on_newest(guest_id, give_back)
+
+    def not_adopted(self, guest: GuestRecord, why: str) -> None:
+        """Put a guest in error whose domain was not taken over after all. It has no claim any more."""
+        if guest.host is not None and self.displace(guest, guest.host, task=ADOPTING) is None:
+            return
+        self.fail(guest, 500, f"{NOT_ADOPTED}{why}")
+        if guest.host is not None:
+            self._providers.sync_or_later(guest.host)
 
     def displace(self, guest: GuestRecord, host_id: HostId, *, task: str, failed: FailedStart | None = None) -> GuestRecord | None:
         """Take the guest off that host and return it; None if another process did so first."""

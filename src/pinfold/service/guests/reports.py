@@ -12,12 +12,14 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from pinfold.core.adoption import Takeover
 from pinfold.core.errors import Conflict, InvalidRequest, RolledBack
 from pinfold.core.identity import ClaimId, GuestId, HostId
 from pinfold.service.claims.release import Releaser
 from pinfold.service.claims.repin import Repinner
 from pinfold.service.guests.faults import failed_on, in_place
 from pinfold.service.guests.lifecycle import UNPAUSING, Lifecycle
+from pinfold.service.providers import Providers
 from pinfold.store import claims, guest_configs, guest_events, guests, hosts
 from pinfold.store.database import Database
 from pinfold.store.records import ClaimRecord, Desired, FailedStart, GuestRecord, Observed, Pause
@@ -47,11 +49,12 @@ class ClaimName:
 class Reports:
     """Handles reports about guests. Safe to share between threads; any number of processes may use one on the same database."""
 
-    def __init__(self, database: Database, releaser: Releaser, lifecycle: Lifecycle, repinner: Repinner) -> None:
+    def __init__(self, database: Database, releaser: Releaser, lifecycle: Lifecycle, repinner: Repinner, providers: Providers) -> None:
         self._database = database
         self._releaser = releaser
         self._lifecycle = lifecycle
         self._repinner = repinner
+        self._providers = providers
 
     def seen(
         self,
@@ -123,6 +126,8 @@ class Reports:
         An unwanted guest is released and removed. A wanted one did not start there (`failure` says why): it is released and tried on
         another host, on at most `MOST_HOSTS_TRIED` hosts. A guest that ran before keeps its host, where its disk is, and is in error. A
         confirmation of an earlier claim changes nothing.
+
+        Of a domain that was to be taken over or given back, it means that it has no record of ours: its claim is released, and it goes on.
         """
         with self._database.read() as connection:
             guest = guests.find(connection, guest_id)
@@ -136,14 +141,21 @@ class Reports:
         if guest.desired is not Desired.ABSENT and not failure:
             _log.warning("host %s lost guest %s, which is wanted; its claim stays", host_id, guest_id)
             return
+        if guest.takeover is Takeover.ADOPT and guest.desired is not Desired.ABSENT:
+            self._releaser.release(guest_id, claim=claim.id)
+            self._lifecycle.not_adopted(guest, failure)
+            return
         if guest.desired is not Desired.ABSENT and guest.booted:
             with self._database.write() as connection:
                 guests.observe(connection, guest_id, Observed.ABSENT, host=host_id)
                 _fail_in_place(connection, guest, host_id, failure)
             return
-        self._releaser.release(guest_id, claim=claim.id, bury=True)
+        # What was given back is there, without our record: a tombstone could only mislead.
+        self._releaser.release(guest_id, claim=claim.id, bury=guest.takeover is not Takeover.RELEASE)
         if guest.desired is Desired.ABSENT:
             self._lifecycle.remove_if_unwanted(guest_id)
+            if guest.adopted:
+                self._providers.sync_or_later(host_id)
         else:
             self._elsewhere(guest, host_id, failure)
 
