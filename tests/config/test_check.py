@@ -41,7 +41,7 @@ def test_a_slip_is_named_with_the_right_key(group: str, key: str, said: str) -> 
         ("DEFAULT", "hostname"),
         ("DEFAULT", "reserved_host_cpus"),
         ("libvirt", "images_type"),
-        ("libvirt", "cpu_mode"),
+        ("libvirt", "hw_machine_type"),
         ("neutron", "url"),
         ("cinder", "os_region_name"),
         ("oslo_messaging_rabbit", "ssl"),

@@ -188,10 +188,9 @@ _UNSET_CELLS: Final = " Unset is false, except that host_strategy = least-loss t
 
 
 def _older_options(value: Any) -> Any:
-    """The sample without the options of which hosts guests go to, of whose guests an agent repairs and of the networks, and with the older
-    help.
-    """
-    new = (("scheduler", "host_strategy"), ("pinfold_agent", "repair"), ("networks", "file"))
+    """The sample without the newer options (hosts for guests, repairs, networks, processors), and with the older help."""
+    cpu = (("libvirt", "cpu_mode"), ("libvirt", "cpu_models"), ("libvirt", "cpu_model_extra_flags"))
+    new = (("scheduler", "host_strategy"), ("pinfold_agent", "repair"), ("networks", "file"), *cpu)
     if isinstance(value, list):
         value = [one for one in value if not (isinstance(one, dict) and (one.get("group"), one.get("name")) in new)]
     elif isinstance(value, str):
@@ -377,7 +376,7 @@ DIFFERENCES: tuple[Difference, ...] = (
     Difference(
         family="documents",
         cases="*: config sample --json",
-        reason="an operator chooses which hosts guests go to, whether an agent repairs, and networks; pools change at SIGHUP",
+        reason="an operator chooses hosts for guests, whether an agent repairs, networks and processors; pools change at SIGHUP",
         undo=_older_options,
     ),
     *(

@@ -51,6 +51,9 @@ class Still:
     def platform_name(self) -> str:
         return "QEMU"
 
+    def processor(self) -> str:
+        return ""
+
     def hypervisor_version(self) -> int:
         return 7_002_011
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pinfold.config import Configuration
     from pinfold.core.host import Locality
     from pinfold.core.topology import Topology
+    from pinfold.drivers.port import Driver
     from pinfold.host.checkups.facts import PcpuFacts
     from pinfold.host.survey import Survey
 
@@ -169,13 +170,23 @@ def checkups(context: typer.Context, configuration: Configuration) -> tuple[Chec
         with open_session(context, configuration) as session:
             seen = survey(session.driver, session.settings)
             of_driver = special(seen.state.topology)  # a socket-activated daemon runs only by now
+            processor = _processor(session.driver)
             facts = machine_facts(session.driver, seen)
             of_host = host_checkups(session.driver, session.settings, seen, facts, needs)
     except (Unavailable, InvalidRequest) as error:
         repair = kind.start_command(settings.uri) if isinstance(error, Unavailable) else ""
         return (*found, *special(None), Check.HYPERVISOR.found(Health.BAD, str(error), what=f"{kind.name} and pools", repair=repair))
     guests = f"{settings.uri} answers; {count(len(seen.ours), 'guest')} of ours, {len(seen.guests) - len(seen.ours)} of others"
-    return (*found, *of_driver, Check.HYPERVISOR.found(Health.GOOD, guests, what=kind.name), *_pools(seen, facts), *of_host)
+    return (*found, *of_driver, Check.HYPERVISOR.found(Health.GOOD, guests, what=kind.name), *processor, *_pools(seen, facts), *of_host)
+
+
+def _processor(driver: Driver) -> list[Checkup]:
+    """What processor new guests get; nothing where the driver starts none."""
+    try:
+        words = driver.processor()
+    except InvalidRequest as error:
+        return [Check.GUEST_CPU.found(Health.BAD, str(error))]
+    return [Check.GUEST_CPU.found(Health.GOOD, words)] if words else []
 
 
 def _configuration(configuration: Configuration) -> Checkup:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from pinfold.config.check import misspelled
 from pinfold.config.networks import networks_file
 from pinfold.config.parse import Values, parse, shortened
+from pinfold.core.cpu_model import CpuMode, CpuModel, check_cpu_model, cpu_flag
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.answer import Strategy
@@ -75,6 +76,7 @@ def host_settings(values: Values) -> HostSettings:
         uri=_uri(values),
         virt_type=values.get("libvirt", "virt_type") or "",
         realtime_priority=values.get("libvirt", "realtime_scheduler_priority"),
+        cpu=_cpu_model(values),
         state_dir=state_dir,
         images_dir=values.path("pinfold", "images_dir", f"{state_dir}/images"),
         templates_dir=values.path("pinfold", "templates_dir", f"{state_dir}/templates"),
@@ -160,6 +162,21 @@ def _reserved_pages(values: Values) -> tuple[ReservedPages, ...]:
 def _file_of_pages(values: Values) -> str:
     entry = values.given("DEFAULT", "reserved_huge_pages")
     return entry.file if entry is not None else "the defaults"
+
+
+def _cpu_model(values: Values) -> CpuModel:
+    """The processor of new guests. Raises `InvalidRequest` for options that contradict each other."""
+    try:
+        flags = tuple(cpu_flag(text) for text in values.get("libvirt", "cpu_model_extra_flags") or ())
+    except InvalidRequest as error:
+        raise values.refuse("libvirt", "cpu_model_extra_flags", f"is not allowed: {error}") from error
+    mode = CpuMode(values.get("libvirt", "cpu_mode") or "")
+    found = CpuModel(mode=mode, models=tuple(values.get("libvirt", "cpu_models") or ()), flags=flags)
+    try:
+        check_cpu_model(found)
+    except InvalidRequest as error:
+        raise values.refuse("libvirt", error.key or "cpu_mode", str(error)) from error
+    return found
 
 
 def _uri(values: Values) -> str:

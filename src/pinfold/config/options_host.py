@@ -128,7 +128,7 @@ _OVERHEAD = OptionGroup(
 _LIBVIRT = OptionGroup(
     name="libvirt",
     title="The hypervisor.",
-    nova=frozenset({"connection_uri", "virt_type", "realtime_scheduler_priority"}),
+    nova=frozenset({"connection_uri", "virt_type", "realtime_scheduler_priority", "cpu_mode", "cpu_models", "cpu_model_extra_flags"}),
     options=(
         cfg.StrOpt(
             "connection_uri",
@@ -141,6 +141,24 @@ _LIBVIRT = OptionGroup(
             choices=["kvm", "qemu"],
             sample_default="kvm where the host has it, else qemu",
             help="How guests run: kvm, or qemu for emulation without KVM.",
+        ),
+        cfg.StrOpt(
+            "cpu_mode",
+            choices=["host-model", "host-passthrough", "custom", "none"],
+            sample_default="host-model for KVM, none for emulation",
+            help="The processor that new guests see. host-model is written out when a guest is defined, so that the guest keeps it.",
+        ),
+        cfg.ListOpt(
+            "cpu_models",
+            metavar="names of libvirt's, such as Cascadelake-Server, Skylake-Server",
+            sample_default="none",
+            help="With cpu_mode = custom, the processors to choose from, the best first: a guest gets the first that the host can give.",
+        ),
+        cfg.ListOpt(
+            "cpu_model_extra_flags",
+            metavar="features such as pcid, +ssbd, -mtrr",
+            sample_default="none",
+            help="Features that new guests get (with + or nothing) or do not get (with -), whatever the processor says.",
         ),
         cfg.IntOpt("realtime_scheduler_priority", default=1, min=1, max=99, help="The SCHED_FIFO priority of realtime vCPUs."),
     ),

@@ -9,6 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from pinfold.core.cpu_model import CpuModel
 from pinfold.core.fit.answer import Strategy
 from pinfold.core.host import Limits
 from pinfold.core.networks import HostNetwork
@@ -40,6 +41,7 @@ class HostSettings(Struct, frozen=True, kw_only=True):
     uri: str = "qemu:///system"
     virt_type: str = ""
     realtime_priority: int = 1
+    cpu: CpuModel = CpuModel()
     state_dir: str = "/var/lib/pinfold"
     images_dir: str = "/var/lib/pinfold/images"
     templates_dir: str = "/var/lib/pinfold/templates"

@@ -60,6 +60,7 @@ class Check(Enum):
     CPUSET_CGROUP = "cpuset-cgroup"
     STATE_DIR = "state-dir"
     HYPERVISOR = "hypervisor"
+    GUEST_CPU = "guest-cpu"
     REALTIME_SCHEDULER = "realtime-scheduler"
     LOCKED_MEMORY = "locked-memory"
     HUGE_PAGES = "huge-pages"
@@ -135,6 +136,11 @@ ABOUT: Final = {
         what="hypervisor",
         why="it starts the guests and tells which ones there are",
         sources="its socket",
+    ),
+    Check.GUEST_CPU: About(
+        what="guest processor",
+        why="a new guest sees this processor for all its life, and does not start where the host cannot give it",
+        sources="`[libvirt] cpu_mode`, `cpu_models` and `cpu_model_extra_flags`, and the hypervisor's answer to them",
     ),
     Check.REALTIME_SCHEDULER: About(
         what="SCHED_FIFO",

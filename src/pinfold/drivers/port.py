@@ -13,6 +13,7 @@ from typing import Annotated, Final, Protocol
 from msgspec import Meta, Struct, field
 
 from pinfold.core.bounds import CellIndex, ClaimUuid, MemoryMib, Revision
+from pinfold.core.cpu_model import CpuModel
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import ExpectedMasks, Subject
 from pinfold.core.drift.steps import Step
@@ -279,6 +280,12 @@ class Driver(Protocol):
         """The hypervisor's version as one number: 7002011 for 7.2.11."""
         ...
 
+    def processor(self) -> str:
+        """The processor that a new guest gets, in words. Raises `InvalidRequest` if the hypervisor cannot give what is configured; the
+        sentence names the features that are missing, where the hypervisor tells.
+        """
+        ...
+
     def topology(self) -> Topology:
         """The host's cells, cores and pages, as the hypervisor sees them now."""
         ...
@@ -415,7 +422,7 @@ class DriverKind(Protocol):
         """What drivers of this kind connect to, in a word."""
         ...
 
-    def open(self, uri: str, *, witness: Witness | None, realtime_priority: int) -> Driver:
+    def open(self, uri: str, *, witness: Witness | None, realtime_priority: int, cpu: CpuModel) -> Driver:
         """Connect to the hypervisor. Raises `Unavailable` if it is away, `InvalidRequest` for an address that cannot be used."""
         ...
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from pinfold.core.cpu_model import DEFAULT_CPU, CpuModel
 from pinfold.drivers.kvm.machine import machine_of
 from pinfold.drivers.port import Driver, DriverKind, Witness
 
@@ -25,13 +26,13 @@ def kind_of(uri: str) -> DriverKind:
     return LibvirtKind()
 
 
-def open_driver(uri: str, *, witness: Witness | None = None, realtime_priority: int = 1) -> Driver:
+def open_driver(uri: str, *, witness: Witness | None = None, realtime_priority: int = 1, cpu: CpuModel = DEFAULT_CPU) -> Driver:
     """A driver that is connected to the hypervisor at an address.
 
-    `witness` is another witness than procfs, `realtime_priority` that of realtime vCPUs. Raises `Unavailable` if the hypervisor is away,
-    `InvalidRequest` for an address that cannot be used.
+    `witness` is another witness than procfs, `realtime_priority` that of realtime vCPUs, `cpu` the processor of new guests. Raises
+    `Unavailable` if the hypervisor is away, `InvalidRequest` for an address that cannot be used.
     """
-    return kind_of(uri).open(uri, witness=witness, realtime_priority=realtime_priority)
+    return kind_of(uri).open(uri, witness=witness, realtime_priority=realtime_priority, cpu=cpu)
 
 
 def refusal(uri: str) -> str:

@@ -20,7 +20,9 @@ def open_driver(settings: HostSettings) -> Iterator[Driver]:
     from pinfold.drivers import registry
     from pinfold.lab.witness import witness_of
 
-    driver = registry.open_driver(settings.uri, witness=witness_of(settings.uri), realtime_priority=settings.realtime_priority)
+    driver = registry.open_driver(
+        settings.uri, witness=witness_of(settings.uri), realtime_priority=settings.realtime_priority, cpu=settings.cpu
+    )
     try:
         yield driver
     finally:

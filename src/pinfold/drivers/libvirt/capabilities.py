@@ -13,10 +13,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pinfold.core.bounds import MAX_AMOUNT, MAX_CELL, MAX_CELLS, MAX_CPU, MAX_PAGE_KIB
+from pinfold.core.cpu_model import CpuMode, CpuModel
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import InvalidRequest, InvariantViolation
 from pinfold.core.topology import HostCell, PagePool, Topology, check
 from pinfold.drivers.libvirt import xmltext
+from pinfold.drivers.libvirt.guest_cpu import HostCpu
 
 _WHAT: Final = "capabilities XML"
 _MAX_PAGE_SIZES: Final = 64
@@ -37,10 +39,14 @@ class Platform(Struct, frozen=True, kw_only=True):
 
 
 class BuildContext(Struct, frozen=True, kw_only=True):
-    """What a definition needs beside the spec: the host's platform, and the priority of realtime vCPUs."""
+    """What a definition needs beside the spec: the host's platform, the priority of realtime vCPUs, and the configured processor with what
+    the host can give. Without a host that was asked, guests get QEMU's default processor.
+    """
 
     platform: Platform
     realtime_priority: int = 1
+    cpu: CpuModel = CpuModel(mode=CpuMode.NONE)
+    host_cpu: HostCpu = HostCpu()
 
 
 @lru_cache(maxsize=4)

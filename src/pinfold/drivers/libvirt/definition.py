@@ -16,7 +16,7 @@ from pinfold.core.bounds import MAX_CPU
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.identity import GuestId
 from pinfold.core.overhead import masks
-from pinfold.drivers.libvirt import guest_memory, hardware, metadata, pins, template, xmltext
+from pinfold.drivers.libvirt import guest_cpu, guest_memory, hardware, metadata, pins, template, xmltext
 from pinfold.drivers.libvirt.capabilities import BuildContext
 from pinfold.drivers.libvirt.guest_memory import HostPages
 from pinfold.drivers.port import GuestSpec, GuestState, HostGuest, Record
@@ -55,9 +55,10 @@ def _own_domain(spec: GuestSpec, make: BuildContext) -> str:
         domain.append(numatune)
     domain.append(hardware.os_(spec, make))
     domain.extend(hardware.features_and_clock(spec, make, virt_type))
-    cpu = guest_memory.cpu(spec)
-    if cpu:
-        SubElement(domain, "cpu").extend(cpu)
+    cpu = guest_cpu.element(make.cpu, virt_type, make.host_cpu)
+    cpu.extend(guest_memory.cpu(spec))
+    if cpu.attrib or len(cpu):
+        domain.append(cpu)
     domain.append(hardware.devices_of(spec, make))
     ElementTree.indent(domain)
     return ElementTree.tostring(domain, encoding="unicode") + "\n"

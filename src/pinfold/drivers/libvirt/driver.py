@@ -8,7 +8,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
+from xml.etree import ElementTree
 
+from msgspec.structs import replace
+
+from pinfold.core.cpu_model import DEFAULT_CPU, CpuMode, CpuModel
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import ExpectedMasks, Subject
 from pinfold.core.drift.steps import Step
@@ -21,10 +25,11 @@ from pinfold.core.printable import shell_line
 from pinfold.core.request.model import GuestRequest
 from pinfold.core.topology import Topology
 from pinfold.drivers.kvm import deadline, process, thread_moves
-from pinfold.drivers.libvirt import capabilities, commands, definition, domain, guest_memory, pins
+from pinfold.drivers.libvirt import capabilities, commands, definition, domain, guest_cpu, guest_memory, pins
 from pinfold.drivers.libvirt.address import address
-from pinfold.drivers.libvirt.capabilities import BuildContext
-from pinfold.drivers.libvirt.connection import Connection, absent_is_fine
+from pinfold.drivers.libvirt.capabilities import BuildContext, Platform
+from pinfold.drivers.libvirt.connection import Connection, absent_is_fine, libvirt
+from pinfold.drivers.libvirt.guest_cpu import HostCpu
 from pinfold.drivers.libvirt.guests import Guests
 from pinfold.drivers.libvirt.threads import Threads
 from pinfold.drivers.port import Event, GuestShape, GuestSpec, HostGuest, Observation, Record, Witness
@@ -53,12 +58,15 @@ class LibvirtDriver:
     Raises `Unavailable` if libvirt cannot be reached, `InvalidRequest` for an invalid URI.
     """
 
-    def __init__(self, uri: str, *, run_dir: str = "", witness: Witness | None = None, realtime_priority: int = 1) -> None:
+    def __init__(
+        self, uri: str, *, run_dir: str = "", witness: Witness | None = None, realtime_priority: int = 1, cpu: CpuModel = DEFAULT_CPU
+    ) -> None:
         self._connection = Connection(address(uri, run_dir=run_dir, session_dir=os.environ.get("XDG_RUNTIME_DIR", "")))
         self._guests = Guests(self._connection)
         self._threads = Threads(self._connection, self._guests, witness)
         self._procfs_speaks = witness is None
         self._priority = realtime_priority
+        self._cpu = cpu
 
     @property
     def uri(self) -> str:
@@ -101,7 +109,32 @@ class LibvirtDriver:
 
     def definition(self, spec: GuestSpec) -> str:
         """The domain XML that `start` would use. Raises `InvalidRequest`."""
-        return definition.definition(spec, BuildContext(platform=self._guests.platform(), realtime_priority=self._priority))
+        platform = self._guests.platform()
+        make = BuildContext(platform=platform, realtime_priority=self._priority, cpu=self._cpu)
+        if not spec.template and self._cpu.mode is not CpuMode.NONE:
+            make = replace(make, host_cpu=self._host_cpu(spec.virt_type or platform.best_virt_type, platform))
+        return definition.definition(spec, make)
+
+    def processor(self) -> str:
+        """The processor of a new guest, compared with what the hypervisor can give. See `Driver.processor`."""
+        platform = self._guests.platform()
+        kind = platform.best_virt_type
+        cpu = guest_cpu.element(self._cpu, kind, guest_cpu.assumed(self._cpu, self._host_cpu(kind, platform)))
+        if cpu.get("mode") == "custom":
+            text = ElementTree.tostring(cpu, encoding="unicode")
+            fail = libvirt.VIR_CONNECT_COMPARE_CPU_FAIL_INCOMPATIBLE
+            with self._connection.translated(f"this host cannot give new guests the processor {guest_cpu.words(cpu)}"):
+                self._connection.live().compareHypervisorCPU(platform.emulator or None, platform.arch, None, kind, text, fail)
+        return guest_cpu.words(cpu)
+
+    def _host_cpu(self, virt_type: str, platform: Platform) -> HostCpu:
+        """What processors guests can get here now. Raises `Unavailable`."""
+        if virt_type not in platform.virt_types:
+            return HostCpu()
+        with self._connection.translated("the processors that guests can have cannot be read"):
+            return guest_cpu.host_cpu(
+                self._connection.live().getDomainCapabilities(platform.emulator or None, platform.arch, None, virt_type)
+            )
 
     def start(self, spec: GuestSpec) -> HostGuest:
         """Define the guest, start it paused, move KVM's own threads. See `Driver.start`."""

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from pinfold.core.cpu_model import CpuModel
 from pinfold.core.topology import Topology
 from pinfold.drivers.checkup import Check, Checkup, Needs
 from pinfold.drivers.kvm.machine import LAB_MARK
@@ -22,11 +23,11 @@ class LibvirtKind:
 
     name = "libvirt"
 
-    def open(self, uri: str, *, witness: Witness | None, realtime_priority: int) -> Driver:
+    def open(self, uri: str, *, witness: Witness | None, realtime_priority: int, cpu: CpuModel) -> Driver:
         """The driver of the libvirt at a URI. See `DriverKind.open`."""
         from pinfold.drivers.libvirt.driver import LibvirtDriver  # libvirt-python is needed only here
 
-        return LibvirtDriver(uri, witness=witness, realtime_priority=realtime_priority)
+        return LibvirtDriver(uri, witness=witness, realtime_priority=realtime_priority, cpu=cpu)
 
     def device_counts(self, text: str) -> DeviceCounts:
         """The devices in a template. See `DriverKind.device_counts`."""

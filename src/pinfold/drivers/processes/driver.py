@@ -42,6 +42,10 @@ class ProcessesDriver:
         """Always QEMU."""
         return "QEMU"
 
+    def processor(self) -> str:
+        """Nothing: this driver starts no guests."""
+        return ""
+
     def hypervisor_version(self) -> int:
         """Always 0: processes may be of several versions."""
         return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pinfold.core.cpu_model import CpuModel
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.topology import Topology
 from pinfold.drivers.checkup import Checkup, Needs
@@ -16,7 +17,7 @@ class ProcessesKind:
 
     name = "processes"
 
-    def open(self, uri: str, *, witness: Witness | None, realtime_priority: int) -> Driver:  # noqa: ARG002  # the port's
+    def open(self, uri: str, *, witness: Witness | None, realtime_priority: int, cpu: CpuModel) -> Driver:  # noqa: ARG002  # the port's
         """The driver of this machine's processes. Raises `InvalidRequest` for any other address than `processes:`."""
         if uri != URI:
             raise InvalidRequest(f"the address {uri!r} is not allowed; {URI} is, for the QEMU processes of this machine", key="uri")
