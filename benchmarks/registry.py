@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from benchmarks.density.page import DENSITY
 from benchmarks.packing.page import PACKING
 from benchmarks.subject import Size, Subject
 
-SUBJECTS: Final[tuple[Subject, ...]] = (PACKING,)
+SUBJECTS: Final[tuple[Subject, ...]] = (PACKING, DENSITY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""How many guests a fleet holds under each emulator policy, by `pinfold simulate`."""

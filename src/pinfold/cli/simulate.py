@@ -1,0 +1,161 @@
+"""`pinfold simulate`: how many guests a fleet holds, by emulator policy and overhead pool. Nothing has to run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pinfold.cli import options as opt
+from pinfold.cli.output import show, show_json
+from pinfold.core.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from pinfold.core.topology import Topology
+    from pinfold.simulation.model import GuestMix, Setting
+    from pinfold.simulation.run import Notice
+
+Hosts = Annotated[
+    int | None, typer.Option("--hosts", metavar="N", min=1, max=100_000, help="How many hosts; default 100, or those of --fleet.")
+]
+HostText = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--host-text", metavar="TEXT", help='The shape of a host, such as "pack:2 core:24 pu:2"; with several, hosts take them in turn.'
+    ),
+]
+FleetFile = Annotated[
+    str | None, typer.Option("--fleet", metavar="FILE", help="Hosts from a CSV file with columns cell0_pcpus, cell0_gib, cell1_pcpus, ...")
+]
+Mix = Annotated[str, typer.Option("--mix", metavar="NAME", help="The guests: small, mixed or large.")]
+Requests = Annotated[
+    str | None,
+    typer.Option(
+        "--requests", metavar="FILE", help="Guests in order from a CSV file with columns vcpus, memory_mib or memory_gib, guest_cells."
+    ),
+]
+Policies = Annotated[str, typer.Option("--policy", metavar="LIST", help="The emulator policies to compare: of unset, share, isolate.")]
+Pools = Annotated[
+    str, typer.Option("--pool", metavar="LIST", help="The pCPUs of each host's overhead pool to try for share, such as 1,2,4.")
+]
+
+
+def simulate(
+    hosts: Hosts = None,
+    host_text: HostText = None,
+    fleet: FleetFile = None,
+    mix: Mix = "mixed",
+    requests: Requests = None,
+    policy: Policies = "unset,share,isolate",
+    pool: Pools = "1,2,4,8,16",
+    reserve: Annotated[int, typer.Option("--reserve", metavar="N", min=0, help="The pCPUs of each host that are in no pool.")] = 2,
+    strategy: Annotated[
+        str, typer.Option("--strategy", metavar="NAME", help="Which host takes a guest: spread, pack or least-loss.")
+    ] = "spread",
+    churn: Annotated[int, typer.Option("--churn", metavar="N", min=0, help="So many arrivals and departures once the fleet is full.")] = 0,
+    load: Annotated[
+        float,
+        typer.Option(
+            "--load", metavar="SHARE", min=0.01, max=1.0, help="During --churn, the vCPUs that run, as a share of those that fitted."
+        ),
+    ] = 0.9,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="The same options and seed give the same answer.")] = 1,
+    as_json: opt.Json = False,
+) -> None:
+    """Fill a fleet of empty hosts with pinned guests until the first is refused, and until nothing fits; compare emulator policies.
+
+    The scheduler of the service decides about each guest. unset and isolate need no overhead pool and get none; share is tried with each
+    size of --pool, whose pCPUs the vCPUs do not get. Guests have one disk and one NIC. For pCPUs that are left, the reason is shown.
+    """
+    from pinfold.cli.views.simulation import simulation_view
+    from pinfold.core.encoding import plain
+    from pinfold.scheduler.model import HostStrategy
+    from pinfold.simulation.model import Plan, SimulatedFleet
+    from pinfold.simulation.run import simulate as run
+
+    topologies = _topologies(host_text, fleet)
+    plan = Plan(
+        fleet=SimulatedFleet(hosts=hosts or (len(topologies) if fleet else 100), topologies=topologies, reserve=reserve),
+        mix=_mix(mix, requests),
+        settings=_settings(policy, pool),
+        strategy=HostStrategy(_one_of(strategy, [one.value for one in HostStrategy], "--strategy")),
+        seed=seed,
+        churn=churn,
+        load=load,
+    )
+    with _progress() as notice:
+        found = run(plan, notice)
+    if as_json:
+        show_json(plain(found))
+    else:
+        show(simulation_view(found))
+
+
+def _topologies(texts: list[str] | None, file: str | None) -> tuple[Topology, ...]:
+    from pinfold.config.parse import read_text
+    from pinfold.core.hosttext import host
+    from pinfold.simulation.inputs import DEFAULT_HOST, fleet_of
+
+    if file is None:
+        return tuple(host(text) for text in texts or (DEFAULT_HOST,))
+    if texts:
+        raise InvalidRequest("--fleet and --host-text both describe hosts; one of them is allowed", key="--host-text")
+    return fleet_of(read_text(file, "fleet file"), f"fleet file {file}")
+
+
+def _mix(name: str, file: str | None) -> GuestMix:
+    from pinfold.config.parse import read_text
+    from pinfold.simulation.inputs import MIXES, requests_of
+
+    if file is not None:
+        return requests_of(read_text(file, "requests file"), f"requests file {file}")
+    return MIXES[_one_of(name, list(MIXES), "--mix")]
+
+
+def _settings(policies: str, pools: str) -> tuple[Setting, ...]:
+    """unset and isolate without a pool, share with each."""
+    from pinfold.core.request.model import EmulatorPolicy
+    from pinfold.simulation.model import MAX_POOL, Setting
+
+    allowed = [one.value for one in EmulatorPolicy]
+    wanted = [EmulatorPolicy(_one_of(name.strip(), allowed, "--policy")) for name in policies.split(",")]
+    sizes = []
+    for text in pools.split(","):
+        digits = text.strip()
+        if not (digits.isascii() and digits.isdigit() and len(digits) <= 6 and 1 <= int(digits) <= MAX_POOL):
+            raise InvalidRequest(f"--pool has {text.strip()[:40]!r}, numbers of pCPUs from 1 to {MAX_POOL} are allowed", key="--pool")
+        sizes.append(int(digits))
+    found = [Setting(policy=one, pool_pcpus=size) for one in wanted for size in (sizes if one is EmulatorPolicy.SHARE else [0])]
+    return tuple(dict.fromkeys(found))
+
+
+def _one_of(name: str, allowed: list[str], option: str) -> str:
+    if name not in allowed:
+        raise InvalidRequest(f"{option} is {name[:40]!r}, one of {', '.join(allowed)} is allowed", key=option)
+    return name
+
+
+@contextmanager
+def _progress() -> Iterator[Notice | None]:
+    """A bar for each setting on standard error; None if that is no terminal."""
+    from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    from pinfold.cli.screen import Screen
+    from pinfold.simulation.sentences import setting_text
+
+    target = Screen(stderr=True)
+    if not target.is_terminal:
+        yield None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=target, transient=True) as bars:
+        tasks: dict[Setting, TaskID] = {}
+
+        def notice(setting: Setting, taken: int, of: int) -> None:
+            if setting not in tasks:
+                tasks[setting] = bars.add_task(setting_text(setting), total=of)
+            bars.update(tasks[setting], completed=taken)
+
+        yield notice

@@ -1,0 +1,75 @@
+"""The simulated hosts as the scheduler's index has them, and the demands of the guests. Pure."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from functools import lru_cache
+
+from pinfold.core.cpuset import CpuSet
+from pinfold.core.errors import InvalidRequest
+from pinfold.core.fit.answer import Strategy
+from pinfold.core.fit.demand import Demand, prepare
+from pinfold.core.host import HostState, Limits
+from pinfold.core.identity import HostId
+from pinfold.core.pools import Pools
+from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, GuestCell, GuestRequest
+from pinfold.core.topology import Topology
+from pinfold.scheduler.index import Entry, counts_of
+from pinfold.simulation.model import GuestShape, SimulatedFleet
+
+
+def entries(fleet: SimulatedFleet, pool_pcpus: int) -> Iterator[Entry]:
+    """Every host, empty, with an overhead pool of so many pCPUs. Raises `InvalidRequest` if a host has too few.
+
+    No preference among host cells is set, as in a fresh configuration.
+    """
+    for number in range(fleet.hosts):
+        topology = fleet.topologies[number % len(fleet.topologies)]
+        state = HostState(
+            topology=topology,
+            pools=_pools(topology, fleet.reserve, pool_pcpus),
+            limits=Limits(reserved_memory_mib=0),
+            name=f"c{number:06}",
+            revision=1,
+        )
+        yield Entry(
+            id=HostId(str(uuid.UUID(int=number + 1))), name=state.name, counts=counts_of(state), strategy=Strategy.SPREAD, any_cell=True
+        )
+
+
+def check_pools(fleet: SimulatedFleet, pool_pcpus: int) -> None:
+    """Raises `InvalidRequest` if a host has too few pCPUs for such a pool."""
+    for topology in dict.fromkeys(fleet.topologies):
+        _pools(topology, fleet.reserve, pool_pcpus)
+
+
+@lru_cache(maxsize=4096)
+def _pools(topology: Topology, reserve: int, pool_pcpus: int) -> Pools:
+    """The first pCPUs, core by core from each cell in turn, are for the host itself, the next ones for overhead, the others for vCPUs."""
+    most = max((len(cell.cores) for cell in topology.cells), default=0)
+    ordered = [pcpu for place in range(most) for cell in topology.cells if place < len(cell.cores) for pcpu in cell.cores[place]]
+    if len(ordered) <= reserve + pool_pcpus:
+        raise InvalidRequest(
+            f"a host of {len(ordered)} pCPUs cannot reserve {reserve} and have an overhead pool of {pool_pcpus}: none is left for vCPUs"
+        )
+    overhead = CpuSet(ordered[reserve : reserve + pool_pcpus])
+    return Pools(shared=CpuSet(), dedicated=CpuSet(ordered[reserve + pool_pcpus :]), overhead=overhead if pool_pcpus else None)
+
+
+@lru_cache(maxsize=4096)
+def demand(shape: GuestShape, policy: EmulatorPolicy) -> Demand:
+    """The demand of a guest of this shape, compiled once."""
+    pins, memory = shape.vcpus // shape.cells, shape.memory_mib // shape.cells
+    sets = [CpuSet(range(cell * pins, (cell + 1) * pins)) for cell in range(shape.cells)]
+    return prepare(
+        GuestRequest(
+            vcpus=shape.vcpus,
+            memory_mib=shape.memory_mib,
+            cpu_policy=CpuPolicy.DEDICATED,
+            emulator_policy=policy,
+            cells=tuple(GuestCell(id=cell, vcpus=own, dedicated=own, memory_mib=memory) for cell, own in enumerate(sets)),
+            disks=1,
+            nics=1,
+        )
+    )

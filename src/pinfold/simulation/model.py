@@ -1,0 +1,115 @@
+"""What is simulated, and what comes out: plain values."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+from pinfold.core.bounds import Count
+from pinfold.core.fit.capacity import StrandedPcpus
+from pinfold.core.request.model import EmulatorPolicy
+from pinfold.core.topology import Topology
+from pinfold.scheduler.model import HostStrategy
+
+MAX_HOSTS: Final = 100_000
+MAX_POOL: Final = 1024
+
+
+class GuestShape(Struct, frozen=True, kw_only=True):
+    """A kind of guest: every vCPU pinned, its cells equal, one disk and one NIC. `weight` says how often it comes in a mix."""
+
+    vcpus: int
+    memory_mib: int
+    cells: int = 1
+    weight: float = 1.0
+
+    def text(self) -> str:
+        """Such as `8 vCPUs, 16 GiB, 2 cells`."""
+        memory = f"{self.memory_mib / 1024:g} GiB"
+        return f"{self.vcpus} vCPU{'s' if self.vcpus > 1 else ''}, {memory}" + (f", {self.cells} cells" if self.cells > 1 else "")
+
+
+class GuestMix(Struct, frozen=True, kw_only=True):
+    """What is asked for. With `ordered` the shapes come in their order, again and again; otherwise they are drawn by weight."""
+
+    name: str
+    shapes: tuple[GuestShape, ...]
+    ordered: bool = False
+
+
+class SimulatedFleet(Struct, frozen=True, kw_only=True):
+    """The hosts, all empty. They take these topologies in turn. `reserve` pCPUs of each host are in no pool."""
+
+    hosts: int
+    topologies: tuple[Topology, ...]
+    reserve: int = 2
+
+
+class Setting(Struct, frozen=True, kw_only=True):
+    """One way to run the fleet: the emulator policy of every guest, and the pCPUs of each host's overhead pool (0: none)."""
+
+    policy: EmulatorPolicy
+    pool_pcpus: Count = 0
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What one simulation does. After the fleet is full, `churn` arrivals and departures follow at `load` of the vCPUs that fitted."""
+
+    fleet: SimulatedFleet
+    mix: GuestMix
+    settings: tuple[Setting, ...]
+    strategy: HostStrategy = HostStrategy.SPREAD
+    seed: int = 1
+    churn: int = 0
+    load: float = 0.9
+
+
+class Filled(Struct, frozen=True, kw_only=True):
+    """How many guests run, with how many vCPUs."""
+
+    guests: Count = 0
+    vcpus: Count = 0
+
+
+class FragmentationSample(Struct, frozen=True, kw_only=True):
+    """The fleet after so many arrivals and departures.
+
+    `usable_pcpus` are the free pCPUs that the mix's largest guests could take. Both counts are of at most 500 hosts, always the same ones.
+    `refused` counts arrivals since the start of the churn.
+    """
+
+    events: Count
+    vcpus: Count
+    refused: Count
+    free_pcpus: Count
+    usable_pcpus: Count
+
+
+class SettingResult(Struct, frozen=True, kw_only=True):
+    """What one setting holds. `first` is the state when the first request is refused, `full` that when no shape fits any more.
+
+    `emulator_pcpus` are those that isolated emulators own. `free_pcpus` of the full fleet are all of no use for its mix, and
+    `stranded` says why.
+    """
+
+    setting: Setting
+    dedicated_pcpus: Count
+    first: Filled
+    full: Filled
+    emulator_pcpus: Count
+    free_pcpus: Count
+    stranded: tuple[StrandedPcpus, ...] = ()
+    churn: tuple[FragmentationSample, ...] = ()
+
+
+class SimulationResult(Struct, frozen=True, kw_only=True):
+    """The results of all settings, and what repeats them: the same options and this seed."""
+
+    hosts: Count
+    mix: str
+    shapes: tuple[str, ...]
+    strategy: HostStrategy
+    seed: int
+    results: tuple[SettingResult, ...]
+    sentences: tuple[str, ...]

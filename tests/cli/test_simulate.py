@@ -1,0 +1,73 @@
+"""`pinfold simulate`: the screen, the document, and what is said about wrong options."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+from tests.cli.conftest import Pinfold
+
+TRACES = Path(__file__).parents[2] / "benchmarks" / "packing" / "traces"
+SMALL = ("simulate", "--hosts", "3", "--host-text", "cell:2 core:8 mem:65536", "--mix", "small", "--pool", "1")
+
+
+def test_the_screen_has_a_line_for_each_policy_the_seed_and_a_sentence(pinfold: Pinfold) -> None:
+    answer = pinfold(*SMALL)
+    assert (answer.status, answer.err) == (0, "")
+    said = " ".join(answer.out.split())
+    assert "3 hosts, mix small, strategy spread, seed 1" in said
+    assert "share with 1 pCPU" in said
+    assert "2-vCPU guests than isolate on this fleet" in said
+
+
+def test_the_document_repeats_what_was_asked_and_the_churn(pinfold: Pinfold) -> None:
+    answer = pinfold(*SMALL, "--policy", "share", "--churn", "20", "--seed", "5", "--strategy", "pack", "--json")
+    assert answer.status == 0, answer.err
+    found = json.loads(answer.out)
+    assert (found["hosts"], found["seed"], found["strategy"]) == (3, 5, "pack")
+    (one,) = found["results"]
+    assert one["setting"] == {"policy": "share", "pool_pcpus": 1}
+    assert len(one["churn"]) == 21
+
+
+def test_the_production_traces_can_be_placed(pinfold: Pinfold, tmp_path: Path) -> None:
+    hosts = tmp_path / "hosts.csv"
+    hosts.write_text("".join((TRACES / "hosts.csv").read_text().splitlines(keepends=True)[:5]))
+    answer = pinfold(
+        "simulate", "--fleet", str(hosts), "--requests", str(TRACES / "c1.csv"), "--policy", "unset", "--reserve", "0", "--json"
+    )
+    assert answer.status == 0, answer.err
+    assert json.loads(answer.out)["hosts"] == 4
+
+
+def test_the_commands_of_the_how_to_answer(pinfold: Pinfold) -> None:
+    page = (TRACES.parents[2] / "docs" / "how-to" / "simulate-a-fleet.md").read_text()
+    commands = [shlex.split(line)[1:] for line in page.splitlines() if line.startswith("pinfold simulate")]
+    assert len(commands) == 4
+    for command in commands:
+        if "--fleet" not in command:  # the whole traces take too long here
+            answer = pinfold(*command)
+            assert (answer.status, answer.err) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--mix", "tiny"), "--mix is 'tiny', one of small, mixed, large is allowed"),
+        (("--policy", "share,all"), "--policy is 'all', one of unset, share, isolate is allowed"),
+        (("--pool", "1,0"), "--pool has '0', numbers of pCPUs from 1 to 1024 are allowed"),
+        (("--pool", "95"), "a host of 96 pCPUs cannot reserve 2 and have an overhead pool of 95: none is left for vCPUs"),
+        (("--strategy", "best"), "--strategy is 'best', one of least-loss, pack, spread is allowed"),
+        (("--requests", "/absent.csv"), "requests file /absent.csv cannot be read"),
+        (("--fleet", "/absent.csv"), "fleet file /absent.csv cannot be read"),
+        (("--fleet", "/absent.csv", "--host-text", "core:4"), "--fleet and --host-text both describe hosts; one of them is allowed"),
+        (("--host-text", "core:x"), "host text"),
+        (("--hosts", "0"), "--hosts '0' is not allowed; a whole number from 1 to 100000 is"),
+    ],
+)
+def test_a_wrong_option_is_named(pinfold: Pinfold, options: tuple[str, ...], sentence: str) -> None:
+    answer = pinfold("simulate", *options)
+    assert answer.status == 2
+    assert sentence in " ".join(answer.err.split())

@@ -1,0 +1,41 @@
+"""Fleets and requests of CSV files, and the sentences about what is wrong in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pinfold.core.errors import InvalidRequest
+from pinfold.simulation.inputs import MAX_ROWS, MIXES, fleet_of, requests_of
+
+TRACES = Path(__file__).parents[2] / "benchmarks" / "packing" / "traces"
+
+
+def test_the_production_traces_are_read_as_they_are() -> None:
+    assert len(fleet_of((TRACES / "hosts.csv").read_text(), "hosts.csv")) == 1710
+    mix = requests_of((TRACES / "c2.csv").read_text(), "c2.csv")
+    assert (len(mix.shapes), mix.shapes[0].vcpus, mix.shapes[0].memory_mib, mix.shapes[0].cells) == (4998, 32, 65536, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("memory_gib\n1\n", "r.csv: the first line names no column 'vcpus'"),
+        ("", "r.csv: the first line names no column 'vcpus'"),
+        ("vcpus,memory_gib\n", "r.csv has no rows below its first line"),
+        ("vcpus,memory_gib\n2,1\n2\n", "r.csv, line 3: memory_gib is '', a whole number from 1 to"),
+        ("vcpus,memory_gib\n-2,1\n", "r.csv, line 2: vcpus is '-2', a whole number from 1 to"),
+        ("vcpus,memory_gib\n\u0662,1\n", "r.csv, line 2: vcpus is '\u0662', a whole number from 1 to"),
+        ("vcpus,memory_gib,guest_cells\n3,1,2\n", "r.csv, line 2: 3 vCPUs and 1024 MiB cannot be divided among 2 equal cells"),
+        ("vcpus,memory_gib\n" + "2,1\n" * (MAX_ROWS + 1), "r.csv has more than 200,000 rows"),
+    ],
+)
+def test_what_is_wrong_with_requests_is_said(text: str, sentence: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        requests_of(text, "r.csv")
+    assert sentence in str(caught.value)
+
+
+def test_every_mix_can_be_divided_among_its_cells() -> None:
+    assert all(shape.vcpus % shape.cells == shape.memory_mib % shape.cells == 0 for mix in MIXES.values() for shape in mix.shapes)
