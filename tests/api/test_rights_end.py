@@ -33,7 +33,7 @@ def _ask(make_app: Callable[[Doorkeeper], App]) -> list[Message]:
     given = b"Basic " + base64.b64encode(b"alice:secret")
     scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/v1/hosts", "client": ("192.0.2.1", 1)}
     scope["headers"] = [(b"authorization", given), (b"content-type", b"application/json")]
-    asyncio.run(Authentication(make_app(door), PasswordChecks(door), Sessions())(scope, receive, send))
+    asyncio.run(Authentication(make_app(door), PasswordChecks(door), None, Sessions())(scope, receive, send))
     return sent
 
 

@@ -187,14 +187,25 @@ _HOST_REPORTS: Final = (
 _UNSET_CELLS: Final = " Unset is false, except that host_strategy = least-loss then chooses cells by what their use would lose."
 
 
+_BESIDE_KEYSTONE = (
+    " With auth = keystone there are accounts only if this is set; they see all projects, for the web page, for Prometheus, and for when "
+    "Keystone is away."
+)
+
+
 def _older_options(value: Any) -> Any:
-    """The sample without the newer options (hosts for guests, repairs, networks, processors), and with the older help."""
+    """The sample without the newer options (hosts for guests, repairs, networks, processors, Keystone), and with the older help."""
     cpu = (("libvirt", "cpu_mode"), ("libvirt", "cpu_models"), ("libvirt", "cpu_model_extra_flags"))
-    new = (("scheduler", "host_strategy"), ("pinfold_agent", "repair"), ("networks", "file"), *cpu)
+    new = (("scheduler", "host_strategy"), ("pinfold_agent", "repair"), ("networks", "file"), ("pinfold_api", "auth"), *cpu)
     if isinstance(value, list):
         value = [one for one in value if not (isinstance(one, dict) and (one.get("group"), one.get("name")) in new)]
     elif isinstance(value, str):
-        for added in (" An agent takes over changes of the three sets at SIGHUP.", _UNSET_CELLS):
+        for added in (
+            " An agent takes over changes of the three sets at SIGHUP.",
+            _UNSET_CELLS,
+            " with a password",
+            _BESIDE_KEYSTONE,
+        ):
             value = value.replace(added, "")
         return value
     return inside(value, _older_options)
@@ -376,7 +387,7 @@ DIFFERENCES: tuple[Difference, ...] = (
     Difference(
         family="documents",
         cases="*: config sample --json",
-        reason="an operator chooses hosts for guests, whether an agent repairs, networks and processors; pools change at SIGHUP",
+        reason="an operator chooses hosts for guests, whether an agent repairs, networks, processors and Keystone; pools change at SIGHUP",
         undo=_older_options,
     ),
     *(

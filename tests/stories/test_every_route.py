@@ -35,10 +35,12 @@ from tests.rig.in_process import ADMIN, READER, Fleet, open_fleet
 
 from pinfold.accounting.embedded import EmbeddedPlacement, load, unload
 from pinfold.agent.wire import Hello
-from pinfold.api.accounts import hash_password, parse_accounts
+from pinfold.api.accounts import Role, hash_password, parse_accounts
 from pinfold.api.app import create_app
+from pinfold.api.caller import Caller
 from pinfold.api.compute.links import ROOT
 from pinfold.api.compute.unsupported import UNSUPPORTED
+from pinfold.api.policy import refusal
 from pinfold.core.encoding import plain
 from pinfold.store.schema import metadata
 
@@ -402,6 +404,47 @@ def test_only_what_reads_is_read() -> None:
             assert method in ("GET", "HEAD"), f"{method} {path}"
         elif kind == "CHANGE":
             assert method not in ("GET", "HEAD"), f"{method} {path}"
+
+
+OPERATORS_ROUTES = """
+POST /compute/v2.1/flavors
+DELETE PUT /compute/v2.1/flavors/{flavor_id}
+POST /compute/v2.1/flavors/{flavor_id}/action
+POST /compute/v2.1/flavors/{flavor_id}/os-extra_specs
+DELETE PUT /compute/v2.1/flavors/{flavor_id}/os-extra_specs/{key}
+GET /compute/v2.1/flavors/{flavor_id}/os-flavor-access
+GET POST /compute/v2.1/os-aggregates
+DELETE GET PUT /compute/v2.1/os-aggregates/{aggregate_id}
+POST /compute/v2.1/os-aggregates/{aggregate_id}/action
+POST /compute/v2.1/os-aggregates/{id}/images
+GET /compute/v2.1/os-availability-zone/detail
+GET /compute/v2.1/os-hypervisors
+GET /compute/v2.1/os-hypervisors/detail
+GET /compute/v2.1/os-hypervisors/statistics
+GET /compute/v2.1/os-hypervisors/{hypervisor_id}
+GET /compute/v2.1/os-hypervisors/{hypervisor_id}/uptime
+GET /compute/v2.1/os-hypervisors/{pattern}/search
+GET /compute/v2.1/os-hypervisors/{pattern}/servers
+DELETE PUT /compute/v2.1/os-quota-sets/{id}
+GET /compute/v2.1/os-services
+DELETE PUT /compute/v2.1/os-services/{service_id}
+GET /compute/v2.1/os-simple-tenant-usage
+GET /compute/v2.1/servers/{server_id}/diagnostics
+GET /metrics
+"""
+"""What members of a project in Keystone may not use, beside everything below `/v1`, `/placement` and `/ui`."""
+
+
+def test_every_route_is_either_for_members_of_projects_or_for_operators() -> None:
+    kept = {(method, line.split()[-1]) for line in OPERATORS_ROUTES.strip().splitlines() for method in line.split()[:-1]}
+    member = Caller(user="1", name="eve", project="p1", role=Role.MEMBER, everywhere=False)
+    wrong = []
+    for (method, path), kind in table().items():
+        if kind in ("READ", "ASK", "CHANGE", "CHANGING_FORM"):
+            due = (method, path) in kept or path.startswith(("/v1/", "/placement/", "/ui"))
+            if bool(refusal(member, method, path)) != due:
+                wrong.append(f"{method} {path}")
+    assert wrong == []
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -13,6 +13,7 @@ from tests.stories.test_stops_and_reboots import HARD, SOFT, START, STOP, act, w
 
 from pinfold.agent.wire import PROTOCOL, GuestReport
 from pinfold.api.accounts import Account, Role
+from pinfold.api.caller import of_account
 from pinfold.api.compute.servers.single import unlocked
 from pinfold.core.encoding import plain
 from pinfold.core.errors import Conflict
@@ -153,7 +154,7 @@ def test_a_reason_that_is_none_is_refused(fleet: Fleet, server: str, reason: Any
 
 def test_others_than_admins_cannot_change_a_locked_server(fleet: Fleet, server: str) -> None:
     def asking(role: Role) -> Any:
-        return SimpleNamespace(state=SimpleNamespace(account=Account(name="x", role=role, hash="")))
+        return SimpleNamespace(state=SimpleNamespace(caller=of_account(Account(name="x", role=role, hash=""))))
 
     assert unlocked(fleet.services, asking(Role.READER), server).id == server
     act(fleet, server, {"lock": None})

@@ -31,10 +31,15 @@ ROUNDS: Final = 12
 
 
 class Role(Enum):
-    """What an account may do: READER everything that changes nothing, ADMIN everything."""
+    """What a caller may do: READER everything that changes nothing, MEMBER also change what its project owns, ADMIN everything."""
 
     ADMIN = "admin"
+    MEMBER = "member"
     READER = "reader"
+
+
+_OF_ACCOUNTS: Final = (Role.ADMIN, Role.READER)
+"""The roles of accounts in the file. Members come from Keystone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +69,7 @@ def parse_accounts(text: str, source: str) -> tuple[Account, ...]:
             continue
         name, _, rest = entry.partition(":")
         role, _, hashed = rest.partition(":")
-        if not _NAME.fullmatch(name) or role not in {r.value for r in Role} or not _HASH.fullmatch(hashed):
+        if not _NAME.fullmatch(name) or role not in {one.value for one in _OF_ACCOUNTS} or not _HASH.fullmatch(hashed):
             raise InvalidRequest(
                 f"{source}, line {number}: not of the form name:admin|reader:bcrypt-hash, with a cost from 04 to 16", key=source
             )

@@ -104,11 +104,11 @@ def create_app(services: ApiServices) -> FastAPI:
         (Bounds, {}),
         (JsonPosts, {}),
         (AgentAuthentication, {"database": services.database}),
-        (Authentication, {"checks": services.checks, "sessions": services.sessions}),
+        (Authentication, {"checks": services.checks, "tokens": services.tokens, "sessions": services.sessions}),
         (errors.UnexpectedErrors, {}),
         (AuditLog, {}),
         (ComputeHeaders, {}),
-        (LoopbackHosts, {"wanted": services.checks is None}),
+        (LoopbackHosts, {"wanted": services.checks is None and services.tokens is None}),
         (Admission, {}),
         (ClientAddress, {"proxies": services.proxies}),
     ):

@@ -6,6 +6,7 @@
 | `account` | the account's name; for a refused login the given name, for an agent its host's id |
 | `client` | the client's address |
 | `method`, `path` | the request |
+| `project` | the id of the project that the token is for, if Keystone issued it |
 | `asked` | the first keys of its body, and the names in it |
 | `answer` | the HTTP status |
 | `request` | the request id in the response, if it has one |
@@ -23,9 +24,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pinfold.api.asgi import App, Message, Receive, Scope, Send
-from pinfold.api.auth import READING, credentials_of, is_question
+from pinfold.api.auth import credentials_of, is_question
+from pinfold.api.caller import BASIC_PROJECT
 from pinfold.api.client_address import address_block, client_of
 from pinfold.api.cross_site import AGENTS
+from pinfold.api.policy import READING
 
 LOGGER: Final = "pinfold.audit"
 _log = logging.getLogger(LOGGER)
@@ -134,10 +137,11 @@ class AuditLog:
         try:
             await self._app(scope, heard if changing else receive, answered)
         finally:
-            account = state.get("account")
-            if account is not None and changing:
-                self._write("change", scope, account.name, status, asked=gist(body))
-            elif account is None and status in (401, 429):
+            caller = state.get("caller")
+            if caller is not None and changing:
+                project = {} if caller.project == BASIC_PROJECT else {"project": caller.project}
+                self._write("change", scope, caller.name, status, **project, asked=gist(body))
+            elif caller is None and status in (401, 429):
                 self._refused(scope, status)
 
     def _refused(self, scope: Scope, status: int) -> None:

@@ -1,6 +1,6 @@
-"""HTTP Basic authentication in front of all routes except a few public ones. Agents' routes check their own tokens.
+"""Authentication in front of all routes except a few public ones: HTTP Basic and Keystone's tokens. Agents' routes check their own tokens.
 
-OpenStack clients use it with `auth_type: http_basic`. Readers may read; admins may also change.
+`policy` says which routes a caller may then use.
 """
 
 from __future__ import annotations
@@ -9,16 +9,19 @@ import asyncio
 import base64
 from typing import Final
 
-from pinfold.api.accounts import Account, Role
+from pinfold.api.accounts import Account
 from pinfold.api.admission import admitted
 from pinfold.api.asgi import App, Receive, Scope, Send
+from pinfold.api.caller import ANYBODY, Caller, Tokens, of_account
 from pinfold.api.client_address import address_block, client_of
 from pinfold.api.connections import Kind
 from pinfold.api.cross_site import AGENTS
-from pinfold.api.errors import send_error
+from pinfold.api.errors import ApiError, send_error
 from pinfold.api.password_checks import PasswordChecks, TooManyAttempts
+from pinfold.api.policy import QUESTIONS, refusal
 from pinfold.api.rights import while_it_holds
 from pinfold.api.ui.sessions import Sessions, token_of
+from pinfold.core.errors import Unavailable
 
 OPEN: Final = frozenset(
     {
@@ -30,16 +33,11 @@ OPEN: Final = frozenset(
     }
 )
 """Public paths: health, the version documents, which clients read before they authenticate, and what the web page's sign-in consists of."""
-READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 WEB_PAGE: Final = "/ui"
 FORMS: Final = frozenset({"/ui/sign-in", "/ui/sign-out"})
 """Paths whose POST is a form of the web page. `cross_site` lets in only forms of this service's own pages."""
-QUESTIONS: Final = ("/v1/fits",)
-"""Paths whose POST changes nothing."""
 _CHALLENGE: Final = (b"www-authenticate", b'Basic realm="pinfold", charset="UTF-8"')
 _SIGN_IN: Final = (b"location", b"/ui/sign-in")
-ANYBODY: Final = Account(name="anybody", role=Role.ADMIN, hash="")
-"""The account of every caller when authentication is switched off."""
 
 
 def credentials_of(header: str) -> tuple[str, str] | None:
@@ -60,46 +58,80 @@ def credentials_of(header: str) -> tuple[str, str] | None:
 
 
 class Authentication:
-    """ASGI: passes a request on with its account in `scope["state"]["account"]`, or answers 401, 403 or 429.
+    """ASGI: passes a request on with its caller in `scope["state"]["caller"]`, or answers 401, 403, 429 or 503.
 
-    The web page also has sessions; a browser without one is sent to the sign-in.
+    A request with `X-Auth-Token` is Keystone's; any other is of an account. The web page also has sessions; a browser without one is sent
+    to the sign-in. Without `checks` and without `tokens`, everybody is let in.
     """
 
-    def __init__(self, app: App, checks: PasswordChecks | None, sessions: Sessions) -> None:
+    def __init__(self, app: App, checks: PasswordChecks | None, tokens: Tokens | None, sessions: Sessions) -> None:
         self._app = app
         self._checks = checks
+        self._tokens = tokens
         self._sessions = sessions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or _open(scope):
             await self._app(scope, receive, send)
-            return
+        elif self._checks is None and self._tokens is None:
+            await self._serve(ANYBODY, None, scope, receive, send)
+        elif self._tokens is not None and (token := _header(scope, b"x-auth-token")):
+            await self._serve_token(self._tokens, token, scope, receive, send)
+        elif self._checks is not None:
+            await self._serve_account(self._checks, scope, receive, send)
+        else:
+            await self._refuse_stranger(scope, send)
+
+    async def _serve_token(self, tokens: Tokens, token: str, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            account = ANYBODY if self._checks is None else self._session(scope, self._checks) or await _admit(scope, self._checks)
-        except TooManyAttempts as refusal:
-            await asyncio.sleep(refusal.answer_after_seconds)
-            retry = (b"retry-after", str(refusal.retry_seconds).encode())
-            await send_error(scope, send, 429, f"Too many password checks; try again in {refusal.retry_seconds} s.", retry)
+            caller = await tokens.caller(token, scope["method"], scope["path"])
+        except ApiError as refused:
+            await send_error(scope, send, refused.status, str(refused))
             return
-        if account is None and _is_page(scope) and _accepts_html(scope):
-            await send(
-                {"type": "http.response.start", "status": 303, "headers": [(b"location", b"/ui/sign-in"), (b"content-length", b"0")]}
-            )
-            await send({"type": "http.response.body", "body": b""})
+        except Unavailable as away:
+            await send_error(scope, send, 503, str(away), (b"retry-after", b"5"))
+            return
+        if caller is None:
+            await self._refuse_stranger(scope, send)
+        else:
+            await self._serve(caller, None, scope, receive, send)
+
+    async def _serve_account(self, checks: PasswordChecks, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            account = self._session(scope, checks) or await _admit(scope, checks)
+        except TooManyAttempts as refused:
+            await asyncio.sleep(refused.answer_after_seconds)
+            retry = (b"retry-after", str(refused.retry_seconds).encode())
+            await send_error(scope, send, 429, f"Too many password checks; try again in {refused.retry_seconds} s.", retry)
             return
         if account is None:
-            await send_error(scope, send, 401, "A name and a password are required.", _CHALLENGE)
+            await self._refuse_stranger(scope, send)
+        else:
+            await self._serve(of_account(account), account, scope, receive, send)
+
+    async def _serve(self, caller: Caller, account: Account | None, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a known caller; one with an account only as long as that is unchanged."""
+        scope.setdefault("state", {})["caller"] = caller
+        if refused := refusal(caller, scope["method"], scope["path"]):
+            await send_error(scope, send, 403, refused)
             return
-        scope.setdefault("state", {})["account"] = account
-        if account.role is Role.READER and scope["method"] not in READING and not is_question(scope):
-            await send_error(scope, send, 403, f"The account {account.name} may read only.")
+        if not await admitted(scope, send, Kind.ACCOUNT, caller.user):
             return
-        if not await admitted(scope, send, Kind.ACCOUNT, account.name):
-            return
-        if self._checks is None:
+        if account is None or self._checks is None:
             await self._app(scope, receive, send)
         else:
             await while_it_holds(self._checks.doorkeeper, account, self._app, scope, receive, send)
+
+    async def _refuse_stranger(self, scope: Scope, send: Send) -> None:
+        if _is_page(scope) and _accepts_html(scope):
+            headers = [(b"location", b"/ui/sign-in"), (b"content-length", b"0")]
+            await send({"type": "http.response.start", "status": 303, "headers": headers})
+            await send({"type": "http.response.body", "body": b""})
+        elif self._tokens is None:
+            await send_error(scope, send, 401, "A name and a password are required.", _CHALLENGE)
+        else:
+            challenge = (b"www-authenticate", self._tokens.challenge.encode("latin-1", "replace"))
+            await send_error(scope, send, 401, "A valid token of Keystone is required, in the header X-Auth-Token.", challenge)
 
     def _session(self, scope: Scope, checks: PasswordChecks) -> Account | None:
         """The account of the session, if the request is for the web page and the account is unchanged."""

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from pinfold.accounting.client import Placement
+from pinfold.api.caller import Tokens
 from pinfold.api.client_address import Proxies
 from pinfold.api.connections import Connections
 from pinfold.api.password_checks import PasswordChecks
@@ -28,7 +29,8 @@ Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 class ApiServices:
     """The parts behind the routes.
 
-    `placement_app` is the embedded Placement, None with a remote one. `checks` is None only with `--no-auth`. `proxies` are trusted to
+    `placement_app` is the embedded Placement, None with a remote one. `checks` is None
+    with `--no-auth`, and without accounts beside Keystone; `tokens` is None without Keystone. `proxies` are trusted to
     forward a client's address. `connections` counts all connections. `sessions`, `streams`, `samples` and `pictures` are the web page's.
     `images` is the directory of images. `lease_seconds` is how long a host counts as up after a heartbeat.
     """
@@ -39,6 +41,7 @@ class ApiServices:
     images: Path
     placement_app: Wsgi | None = None
     checks: PasswordChecks | None = None
+    tokens: Tokens | None = None
     proxies: Proxies = field(default_factory=Proxies)
     connections: Connections = field(default_factory=lambda: Connections(DEFAULT_CONNECTIONS))
     lease_seconds: float = 30.0

@@ -12,9 +12,10 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from pinfold.api.auth import OPEN, QUESTIONS
+from pinfold.api.auth import OPEN
 from pinfold.api.cross_site import AGENTS
 from pinfold.api.errors import CODES, COMPUTE_ERRORS
+from pinfold.api.policy import QUESTIONS
 
 _VERBS: Final = frozenset({"get", "put", "post", "delete", "patch", "head"})
 _WRITING: Final = frozenset({"put", "post", "delete", "patch"})
@@ -93,7 +94,7 @@ def refusals(path: str, verb: str) -> frozenset[int]:
     found = {400: True, 401: account, 404: "{" in path, 406: path.startswith("/compute"), 413: verb in _WRITING}
     found |= {
         429: account and not path.startswith(AGENTS),
-        403: writing and not path.startswith(AGENTS),
+        403: account and not path.startswith(AGENTS),
         409: writing,
         503: account or path == HEALTH,
     }

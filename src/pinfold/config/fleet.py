@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from msgspec import structs
@@ -29,12 +30,22 @@ from pinfold.core.settings import (
 from pinfold.scheduler.model import DEFAULT_SETTINGS, HostStrategy, SchedulerSettings
 
 
+class ApiAuth(Enum):
+    """Who may call the API: accounts of a file, or users of Keystone."""
+
+    HTTP_BASIC = "http_basic"
+    KEYSTONE = "keystone"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiSettings:
-    """The API's address, TLS files and accounts. `tls_certificate` and `tls_key` are both '' or both set."""
+    """The API's address, TLS files and callers. `tls_certificate` and `tls_key` are both '' or both set; `accounts_file` may be '' with
+    Keystone.
+    """
 
     listen: str = "127.0.0.1"
     port: int = 8774
+    auth: ApiAuth = ApiAuth.HTTP_BASIC
     accounts_file: str = ""
     tls_certificate: str = ""
     tls_key: str = ""
@@ -117,10 +128,13 @@ def _api(values: Values, host: HostSettings) -> ApiSettings:
         raise InvalidRequest(
             "[pinfold_api] tls_certificate and tls_key go together; one of them is missing", key=key_of("pinfold_api", given)
         )
+    auth = ApiAuth(values.get("pinfold_api", "auth"))
+    usual_accounts = f"{host.state_dir}/accounts" if auth is ApiAuth.HTTP_BASIC else ""
     return ApiSettings(
+        auth=auth,
         listen=values.get("pinfold_api", "listen"),
         port=values.get("pinfold_api", "port"),
-        accounts_file=values.path("pinfold_api", "accounts_file", f"{host.state_dir}/accounts"),
+        accounts_file=values.path("pinfold_api", "accounts_file", usual_accounts),
         tls_certificate=certificate,
         tls_key=key,
         allow_plain_http=values.get("pinfold_api", "allow_plain_http"),

@@ -63,10 +63,19 @@ _API = OptionGroup(
         cfg.StrOpt("listen", default="127.0.0.1", metavar="an address", help="The address that the API listens on."),
         cfg.PortOpt("port", default=8774, help="The port that the API listens on; 0 takes a free one."),
         cfg.StrOpt(
+            "auth",
+            default="http_basic",
+            choices=["http_basic", "keystone"],
+            help="Who may call: with http_basic the accounts of accounts_file, with keystone the users of Keystone, with their tokens. "
+            "keystone needs the extra pinfold[keystone], and [keystone_authtoken] as in every OpenStack service.",
+        ),
+        cfg.StrOpt(
             "accounts_file",
             metavar=_PATH,
             sample_default="STATE_DIR/accounts",
-            help="Who may call: a line name:role:hash for each, the role admin or reader; `pinfold config account` makes one.",
+            help="Who may call with a password: a line name:role:hash for each, the role admin or reader; `pinfold config account` makes "
+            "one. With auth = keystone there are accounts only if this is set; they see all projects, for the web page, for Prometheus, "
+            "and for when Keystone is away.",
         ),
         cfg.StrOpt("tls_certificate", metavar=_PATH, help="The certificate chain; with tls_key, the API speaks HTTPS."),
         cfg.StrOpt("tls_key", metavar=_PATH, help="The certificate's private key; its group may read the file, nobody else."),

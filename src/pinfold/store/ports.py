@@ -27,10 +27,11 @@ _read_static = decoder(StaticRange)
 
 
 class GuestPort(NamedTuple):
-    """A port, the guest (id) that it belongs to, whether that runs, and its host (name), '' for none."""
+    """A port, the guest (id) that it belongs to and that one's project, whether it runs, and its host (name), '' for none."""
 
     guest: GuestId
     port: Port
+    project: str
     active: bool = False
     host: str = ""
 
@@ -65,9 +66,9 @@ def of_guest(connection: sa.Connection, guest_id: GuestId) -> tuple[Port, ...]:
 def all(connection: sa.Connection) -> tuple[GuestPort, ...]:  # noqa: A001
     """Every port, by guest and place."""
     joined = port.join(guest, guest.c.id == port.c.guest).outerjoin(host, host.c.id == guest.c.host)
-    query = sa.select(port, guest.c.observed, host.c.name).select_from(joined).order_by(port.c.guest, port.c.place)
+    query = sa.select(port, guest.c.project, guest.c.observed, host.c.name).select_from(joined).order_by(port.c.guest, port.c.place)
     return tuple(
-        GuestPort(row["guest"], _port(row), row["observed"] == Observed.RUNNING.value, row["name"] or "")
+        GuestPort(row["guest"], _port(row), row["project"], row["observed"] == Observed.RUNNING.value, row["name"] or "")
         for row in connection.execute(query).mappings()
     )
 

@@ -23,8 +23,10 @@ from pinfold.api.app import create_app
 from pinfold.api.client_address import Proxies
 from pinfold.api.connections import Connections
 from pinfold.api.dependencies import ApiServices
+from pinfold.api.keystone import KeystoneTokens
 from pinfold.api.password_checks import PasswordChecks
-from pinfold.config.fleet import ApiSettings, FleetSettings
+from pinfold.config.fleet import ApiAuth, ApiSettings, FleetSettings
+from pinfold.config.keystone import keystone_conf
 from pinfold.core.errors import InvalidRequest, PinfoldError, Unavailable
 from pinfold.service.fleet import Fleet, assemble
 from pinfold.store.database import Database, upgrade
@@ -60,8 +62,12 @@ def open_service(
     database, or that of an embedded Placement, is away.
     """
     refuse_exposure(settings.api, no_auth=no_auth)
-    accounts = None if no_auth else AccountsFile(Path(settings.api.accounts_file))
+    accounts = None if no_auth or not settings.api.accounts_file else AccountsFile(Path(settings.api.accounts_file))
     with ExitStack() as stack:
+        tokens = None
+        if settings.api.auth is ApiAuth.KEYSTONE and not no_auth:
+            tokens = KeystoneTokens(keystone_conf(settings.files))
+            stack.callback(tokens.close)
         _check_files(settings)
         file = file_of(settings.database)
         if file is not None:
@@ -88,6 +94,7 @@ def open_service(
             images=Path(settings.host.images_dir),
             placement_app=placement_app,
             checks=None if accounts is None else PasswordChecks(accounts.doorkeeper, settings.api.attempts),
+            tokens=tokens,
             proxies=Proxies(settings.api.trusted_proxies),
             connections=Connections(fitting(settings.api.connections)),
             lease_seconds=settings.api.lease_seconds,

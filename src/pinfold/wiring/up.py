@@ -75,7 +75,7 @@ def up(settings: FleetSettings, *, no_auth: bool, ready: Callable[[Up], None]) -
         listening = listening_socket(settings.api)
         stack.callback(listening.close)
         url = url_of(settings.api, listening)
-        clouds, missing = ("", ()) if no_auth else _credentials(state, settings, url)
+        clouds, missing = ("", ()) if no_auth or not settings.api.accounts_file else _credentials(state, settings, url)
         service = stack.enter_context(open_service(settings, no_auth=no_auth, hangups=hangups))
         token = _token(service.services, settings.host.host, Path(settings.agent.token_file))
         stack.enter_context(_serving(server_of(service, settings.api), listening))

@@ -15,11 +15,11 @@ from typing import Any
 
 import httpx
 import pytest
-import uvicorn
 from msgspec.structs import replace
 from tests.build.hosts import report
 from tests.rig.databases import placement_file, sqlite_file
 from tests.rig.in_process import ADMIN, Agent, Fleet, make_services
+from tests.rig.served import served
 
 from pinfold.accounting.embedded import EmbeddedPlacement, load, unload
 from pinfold.agent.wire import PROTOCOL
@@ -112,7 +112,7 @@ class Rig:
         return [call for call in self.heard.calls if call[2] >= 400]
 
 
-class _Obedience(threading.Thread):
+class Obedience(threading.Thread):
     """An agent that carries out its orders as soon as they come, over the wire."""
 
     def __init__(self, agent: Agent) -> None:
@@ -143,24 +143,16 @@ def rig(tmp_path_factory: pytest.TempPathFactory, sqlite_file: Path, placement_f
     database = Database(f"sqlite:///{folder}/pinfold.db")
     services = make_services(database, load(EmbeddedPlacement(url=f"sqlite:///{folder}/placement.db")), images)
     heard = Heard(create_app(services))
-    server = uvicorn.Server(uvicorn.Config(heard, host="127.0.0.1", port=0, log_level="warning", lifespan="off"))
-    thread = threading.Thread(target=server.run, name="api", daemon=True)
-    thread.start()
-    while not server.started:
-        thread.join(0.02)
-    url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     clouds = folder / "clouds.yaml"
     clouds.touch(mode=0o600)
-    clouds.write_text(clouds_yaml("pinfold", url, *ADMIN))
-    with httpx.Client(base_url=url, auth=ADMIN, timeout=180) as http:
+    with served(heard) as url, httpx.Client(base_url=url, auth=ADMIN, timeout=180) as http:
+        clouds.write_text(clouds_yaml("pinfold", url, *ADMIN))
         fleet = Fleet(http=http, services=services, database=database, images=images)
-        agents = [_Obedience(fleet.host("c1", replace(report(cells=2, cores=4), facts=((PROTOCOL_FACT, str(PROTOCOL)),))))]
+        agents = [Obedience(fleet.host("c1", replace(report(cells=2, cores=4), facts=((PROTOCOL_FACT, str(PROTOCOL)),))))]
         for agent in agents:
             agent.start()
         yield Rig(url=url, clouds=clouds, heard=heard, fleet=fleet, folder=folder)
         for agent in agents:
             agent.stop()
-    server.should_exit = True
-    thread.join()
     database.close()
     unload()

@@ -1,4 +1,7 @@
-"""Key pairs in the Compute API. Each belongs to one account; before microversion 2.92 the service also makes them."""
+"""Key pairs in the Compute API; before microversion 2.92 the service also makes them.
+
+Each belongs to an account or a user of Keystone. As in Nova, that one has it in every project.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict
 
-from pinfold.api.accounts import Account, Role
+from pinfold.api.caller import caller_of
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.instants import micro_instant
 from pinfold.api.compute.links import ROOT, Limit, after_marker, next_page, sized
@@ -182,12 +185,12 @@ def delete_key_pair(name: str, request: Request, services: Services, version: Ve
 
 def _account(request: Request, user_id: str | None, version: Microversion) -> str:
     """The account whose key pairs are meant: the caller's, or for an admin that of `user_id`."""
-    caller: Account = request.state.account
-    if user_id is None or user_id == caller.name:
-        return caller.name
+    caller = caller_of(request)
+    if user_id is None or user_id == caller.user:
+        return caller.user
     if version < _FOR_USERS:
         raise InvalidRequest("user_id is accepted from microversion 2.10 on", key="user_id")
-    if caller.role is not Role.ADMIN:
+    if not caller.admin:
         raise ApiError(403, f"The account {caller.name} may see its own key pairs only.")
     return user_id
 

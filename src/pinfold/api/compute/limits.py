@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Final, NotRequired
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from typing_extensions import TypedDict
 
+from pinfold.api.caller import caller_of
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT
 from pinfold.api.dependencies import Services
@@ -15,6 +16,7 @@ from pinfold.api.response_schema import before, closed
 from pinfold.service.guests.edits import MOST_METADATA
 from pinfold.service.key_pairs import MOST_KEY_PAIRS
 from pinfold.store import guests
+from pinfold.store.guests import GuestFilter
 
 router = APIRouter(prefix=f"{ROOT}/limits", tags=["limits"])
 
@@ -62,10 +64,10 @@ class LimitsShown(TypedDict):
 
 
 @router.get("")
-def show_limits(services: Services, version: Version) -> LimitsShown:
+def show_limits(request: Request, services: Services, version: Version) -> LimitsShown:
     """What is in use. Only hosts limit it; the limit of networks and server groups is zero."""
     with services.database.read() as connection:
-        flavors = [guest.flavor for guest in guests.page(connection)]
+        flavors = [guest.flavor for guest in guests.page(connection, GuestFilter(project=caller_of(request).project))]
     absolute: AbsoluteLimits = {
         "maxTotalInstances": _UNLIMITED,
         "maxTotalCores": _UNLIMITED,

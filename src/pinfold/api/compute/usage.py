@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Query, Request
 from typing_extensions import TypedDict
 
+from pinfold.api.caller import caller_of, forbidden
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.instants import micro_instant
 from pinfold.api.compute.links import ROOT, Limit, after_marker, next_page, sized
@@ -117,7 +118,9 @@ def show_usage(
     limit: Limit = None,
     marker: str | None = None,
 ) -> UsageShown:
-    """What each server of one project used between two times."""
+    """What each server of one project used between two times; that of others only for who sees them."""
+    if not caller_of(request).sees(project):
+        raise forbidden("os_compute_api:os-simple-tenant-usage:show")
     period = _period(start, end)
     page = _page(_used(services, period, project), version, limit, marker)
     shown: UsageShown = {"tenant_usage": _summed(project, page, period, True) if page else {}}

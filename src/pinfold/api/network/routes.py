@@ -7,6 +7,7 @@ from typing import Annotated, Final, TypeVar
 
 from fastapi import APIRouter, Path, Request
 
+from pinfold.api.caller import caller_of
 from pinfold.api.compute.links import after_marker, base, sized
 from pinfold.api.dependencies import Services
 from pinfold.api.errors import ApiError
@@ -20,6 +21,7 @@ from pinfold.api.network.schemas import (
     NetworkVersions,
     PortAnswer,
     PortList,
+    PortShown,
     QuotaAnswer,
     Resources,
     SecurityGroupList,
@@ -27,6 +29,7 @@ from pinfold.api.network.schemas import (
     SubnetList,
 )
 from pinfold.core.errors import InvalidRequest, not_found
+from pinfold.store.ports import GuestPort
 
 router = APIRouter(prefix="/network", tags=["networks"])
 
@@ -99,16 +102,20 @@ def show_subnet(subnet_id: str, services: Services) -> SubnetAnswer:
 
 @router.get("/v2.0/ports")
 def list_ports(request: Request, services: Services) -> PortList:
-    """The ports of servers. `device_id` keeps those of one server, `network_id` those on one network."""
-    return {"ports": _kept(request, [views.port(found) for found in services.fleet.networks.ports()])}
+    """The ports of the servers that the caller sees. `device_id` keeps those of one server, `network_id` those on one network."""
+    return {
+        "ports": _kept(
+            request, [_port(request, found) for found in services.fleet.networks.ports() if caller_of(request).sees(found.project)]
+        )
+    }
 
 
 @router.get("/v2.0/ports/{port_id}")
-def show_port(port_id: str, services: Services) -> PortAnswer:
+def show_port(port_id: str, request: Request, services: Services) -> PortAnswer:
     """One port by its id."""
     for found in services.fleet.networks.ports():
-        if found.port.id == port_id:
-            return {"port": views.port(found)}
+        if found.port.id == port_id and caller_of(request).sees(found.project):
+            return {"port": _port(request, found)}
     raise not_found("Port", port_id)
 
 
@@ -158,6 +165,11 @@ def refuse_others(rest: str, request: Request) -> None:
         kinds = ", ".join(collection for _, collection in _COLLECTIONS)
         raise ApiError(501, f"{rest[:64]} are not part of this network service; it shows {kinds}, extensions and quotas.")
     raise ApiError(501, "Networks are read-only here: the hosts' networks files name them, and ports come with their servers.")
+
+
+def _port(request: Request, found: GuestPort) -> PortShown:
+    """A port; without its host for who sees no hosts."""
+    return views.port(found if caller_of(request).everywhere else found._replace(host=""))
 
 
 def _kept(request: Request, shown: Sequence[Shown]) -> list[Shown]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pinfold.api.compute.servers.single import PROJECT
+from pinfold.api.caller import BASIC_PROJECT
 from pinfold.api.network.schemas import NetworkShown, PortShown, SubnetShown
 from pinfold.core.networks import StaticRange, network_id, subnet_id
 from pinfold.service.networks import FleetNetwork
@@ -20,8 +20,8 @@ def network(found: FleetNetwork) -> NetworkShown:
     return {
         "id": found.id,
         "name": found.name,
-        "tenant_id": PROJECT,
-        "project_id": PROJECT,
+        "tenant_id": BASIC_PROJECT,
+        "project_id": BASIC_PROJECT,
         "description": found.dispute or f"{described.kind.value}, offered by {hosts}",
         "admin_state_up": True,
         "status": "ACTIVE",
@@ -44,8 +44,8 @@ def subnet(found: FleetNetwork, static: StaticRange) -> SubnetShown:
     return {
         "id": found.subnet,
         "name": found.name,
-        "tenant_id": PROJECT,
-        "project_id": PROJECT,
+        "tenant_id": BASIC_PROJECT,
+        "project_id": BASIC_PROJECT,
         "description": "",
         "network_id": found.id,
         "ip_version": 4,
@@ -69,8 +69,8 @@ def port(found: GuestPort) -> PortShown:
     return {
         "id": each.id,
         "name": "",
-        "tenant_id": PROJECT,
-        "project_id": PROJECT,
+        "tenant_id": found.project,
+        "project_id": found.project,
         "description": "",
         "network_id": network_id(each.network),
         "mac_address": each.mac,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from pinfold.api.accounts import Account, Role
+from pinfold.api.caller import Caller
 from pinfold.api.dependencies import ApiServices
 from pinfold.api.errors import ApiError
 from pinfold.api.ui.render import render
@@ -15,15 +15,15 @@ from pinfold.store.records import HostRecord
 MOST_REASON: Final = 255
 
 
-def confirm_page(services: ApiServices, account: Account, host: HostRecord, *, enable: bool) -> str:
+def confirm_page(services: ApiServices, caller: Caller, host: HostRecord, *, enable: bool) -> str:
     """The page that shows what would happen, with the button that does it. Raises `ApiError` 403 for a reader."""
-    if account.role is not Role.ADMIN:
-        raise ApiError(403, f"The account {account.name} may read only.")
+    if not caller.admin:
+        raise ApiError(403, f"The account {caller.name} may read only.")
     with services.database.read() as connection:
         claims = hosts.ledgers(connection, [host.id])[0].state.ledger.claims
     number = len({claim.guest for claim in claims})
     return render(
-        "confirm.html", account=account.name, live="", host=host, enable=enable, plan=plan(host, number, enable=enable), longest=MOST_REASON
+        "confirm.html", account=caller.name, live="", host=host, enable=enable, plan=plan(host, number, enable=enable), longest=MOST_REASON
     )
 
 

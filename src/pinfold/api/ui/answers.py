@@ -6,10 +6,8 @@ import importlib.util
 from typing import Final
 from urllib.parse import parse_qs
 
-from fastapi import Request
 from fastapi.responses import HTMLResponse
 
-from pinfold.api.accounts import Account
 from pinfold.api.errors import ApiError
 
 HEADERS: Final = {
@@ -36,12 +34,6 @@ def fields(form: bytes, usual: str) -> dict[str, str]:
     except ValueError as error:
         raise ApiError(400, f"The form is not {usual} in UTF-8.") from error
     return {name: values[0] for name, values in found.items()}
-
-
-def account_of(request: Request) -> Account:
-    """Who asks."""
-    account: Account = request.scope["state"]["account"]
-    return account
 
 
 def need_extra() -> None:

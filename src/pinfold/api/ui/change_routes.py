@@ -9,8 +9,9 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 from starlette.concurrency import run_in_threadpool
 
+from pinfold.api.caller import caller_of
 from pinfold.api.dependencies import ApiServices, Services
-from pinfold.api.ui.answers import account_of, fields, html, need_extra
+from pinfold.api.ui.answers import fields, html, need_extra
 from pinfold.api.v1.hosts import find
 
 router = APIRouter(prefix="/ui", tags=["web page"], include_in_schema=False)
@@ -46,7 +47,7 @@ def ask_to_repin(name: str, request: Request, services: Services) -> HTMLRespons
     need_extra()
     from pinfold.api.ui.repin import repin_page
 
-    return html(repin_page(services, account_of(request), find(services, name)))
+    return html(repin_page(services, caller_of(request), find(services, name)))
 
 
 @router.post("/hosts/{name}/repin")
@@ -65,7 +66,7 @@ def _confirm(name: str, request: Request, services: ApiServices, *, enable: bool
     need_extra()
     from pinfold.api.ui.actions import confirm_page
 
-    return html(confirm_page(services, account_of(request), find(services, name), enable=enable))
+    return html(confirm_page(services, caller_of(request), find(services, name), enable=enable))
 
 
 async def _switch(name: str, request: Request, services: ApiServices, *, enable: bool) -> Response:

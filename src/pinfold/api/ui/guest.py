@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from markupsafe import Markup
 
 from pinfold.agent.wire import ThreadReport
-from pinfold.api.accounts import Account
+from pinfold.api.caller import Caller
 from pinfold.api.dependencies import ApiServices
 from pinfold.api.ui.render import moment, render
 from pinfold.api.v1.thread_report import thread_report
@@ -27,7 +27,7 @@ from pinfold.store.records import ClaimRecord, GuestRecord, HostLedger
 _Known = tuple[GuestRecord, ClaimRecord | None, HostLedger | None, tuple[WrittenFinding, ...]]
 
 
-def guest_page(services: ApiServices, account: Account, guest_id: GuestId) -> str:
+def guest_page(services: ApiServices, caller: Caller, guest_id: GuestId) -> str:
     """One guest. Raises `NotFound`."""
     guest, claim, ledger, found = _read(services, guest_id)
     report = thread_report(guest.id, guest.report)
@@ -40,7 +40,7 @@ def guest_page(services: ApiServices, account: Account, guest_id: GuestId) -> st
     vcpus, overhead = nothing if load is None else load.guests.get(guest.id, nothing)
     return render(
         "guest.html",
-        account=account.name,
+        account=caller.name,
         live=f"/ui/guests/{guest.id}/live",
         guest=guest,
         host=None if ledger is None else ledger.record,

@@ -8,7 +8,7 @@ from typing import Final
 from markupsafe import Markup
 from msgspec import Struct
 
-from pinfold.api.accounts import Account, Role
+from pinfold.api.caller import Caller
 from pinfold.api.dependencies import ApiServices
 from pinfold.api.ui.fleet import state_of
 from pinfold.api.ui.render import moment, render
@@ -67,7 +67,7 @@ class HeatView(Struct, frozen=True, kw_only=True):
     left_out: int
 
 
-def host_page(services: ApiServices, account: Account, name: str) -> str:
+def host_page(services: ApiServices, caller: Caller, name: str) -> str:
     """One host. Raises `NotFound`."""
     host = find(services, name)
     chart, found, reported = map_of_host(services, host)
@@ -80,8 +80,8 @@ def host_page(services: ApiServices, account: Account, name: str) -> str:
     named = guest_letters(owners_of(chart))
     return render(
         "host.html",
-        account=account.name,
-        admin=account.role is Role.ADMIN,
+        account=caller.name,
+        admin=caller.admin,
         live=f"/ui/hosts/{host.id}/live",
         host=host,
         state=state_of(host),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pinfold.api.accounts import Account, Role
+from pinfold.api.caller import Caller
 from pinfold.api.dependencies import ApiServices
 from pinfold.api.errors import ApiError
 from pinfold.api.ui.render import render
@@ -19,16 +19,16 @@ from pinfold.service.claims.repin import RepinPlan
 from pinfold.store.records import HostRecord
 
 
-def repin_page(services: ApiServices, account: Account, host: HostRecord) -> str:
+def repin_page(services: ApiServices, caller: Caller, host: HostRecord) -> str:
     """The plan for a host, for all stored flavors. Raises `ApiError` 403 for a reader."""
-    if account.role is not Role.ADMIN:
-        raise ApiError(403, f"The account {account.name} may read only.")
+    if not caller.admin:
+        raise ApiError(403, f"The account {caller.name} may read only.")
     known, _ = stored_flavors(services, (), MOST_FLAVORS)
     found = services.fleet.repinner.plan(host.id, known)
     last = found.host.repin
     return render(
         "repin.html",
-        account=account.name,
+        account=caller.name,
         live=f"/ui/hosts/{host.id}/live",
         host=found.host,
         view=_view(services, found),

@@ -13,11 +13,12 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
 from starlette.concurrency import run_in_threadpool
 
+from pinfold.api.caller import caller_of
 from pinfold.api.client_address import address_block, client_of
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.password_checks import TooManyAttempts
-from pinfold.api.ui.answers import HEADERS, account_of, fields, html, need_extra
+from pinfold.api.ui.answers import HEADERS, fields, html, need_extra
 from pinfold.api.ui.sessions import COOKIE, SESSION_SECONDS, token_of
 from pinfold.api.v1.hosts import find
 from pinfold.core.identity import GuestId
@@ -43,7 +44,7 @@ def show_fleet(
     need_extra()
     from pinfold.api.ui.fleet import FleetQuery, fleet_page
 
-    return html(fleet_page(services, account_of(request).name, FleetQuery(sort=sort, guest=guest, flavor=flavor, page=page)))
+    return html(fleet_page(services, caller_of(request).name, FleetQuery(sort=sort, guest=guest, flavor=flavor, page=page)))
 
 
 @router.get("/hosts/{name}")
@@ -52,7 +53,7 @@ def show_host_page(name: str, request: Request, services: Services) -> HTMLRespo
     need_extra()
     from pinfold.api.ui.host import host_page
 
-    return html(host_page(services, account_of(request), name))
+    return html(host_page(services, caller_of(request), name))
 
 
 @router.get("/guests/{guest_id}")
@@ -61,7 +62,7 @@ def show_guest_page(guest_id: GuestId, request: Request, services: Services) -> 
     need_extra()
     from pinfold.api.ui.guest import guest_page
 
-    return html(guest_page(services, account_of(request), guest_id))
+    return html(guest_page(services, caller_of(request), guest_id))
 
 
 @router.get("/live")
@@ -70,7 +71,7 @@ async def follow_fleet(request: Request, services: Services, sort: Sort = "headr
     need_extra()
     from pinfold.api.ui.fleet import FleetQuery, fleet_mark
 
-    return _stream(services, account_of(request).name, partial(fleet_mark, services, FleetQuery(sort=sort, page=page)))
+    return _stream(services, caller_of(request).name, partial(fleet_mark, services, FleetQuery(sort=sort, page=page)))
 
 
 @router.get("/hosts/{name}/live")
@@ -80,7 +81,7 @@ async def follow_host(name: str, request: Request, services: Services) -> Respon
     from pinfold.api.ui.host import host_mark
 
     host = await run_in_threadpool(find, services, name)
-    return _stream(services, account_of(request).name, partial(host_mark, services, host))
+    return _stream(services, caller_of(request).name, partial(host_mark, services, host))
 
 
 @router.get("/guests/{guest_id}/live")
@@ -90,7 +91,7 @@ async def follow_guest(guest_id: GuestId, request: Request, services: Services) 
     from pinfold.api.ui.guest import guest_mark
 
     await run_in_threadpool(guest_mark, services, guest_id)  # a guest that does not exist is answered before the stream begins
-    return _stream(services, account_of(request).name, partial(guest_mark, services, guest_id))
+    return _stream(services, caller_of(request).name, partial(guest_mark, services, guest_id))
 
 
 @router.get("/sign-in")

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Request, Response
 from msgspec import Struct
 
-from pinfold.api.compute.servers.single import PROJECT, server
+from pinfold.api.caller import caller_of
+from pinfold.api.compute.servers.single import server
 from pinfold.api.dependencies import Services
 from pinfold.api.response_schema import written_as
 from pinfold.api.v1.hosts import find
@@ -42,17 +43,18 @@ def adopt(name: str, body: AdoptionBody, request: Request, services: Services) -
     down or its agent too old.
     """
     host, wanted = find(services, name), _read_adoption(body, "adoption")
-    by = Requester(request=f"req-{uuid.uuid4()}", account=request.state.account.name, project=PROJECT)
+    caller = caller_of(request)
+    by = Requester(request=f"req-{uuid.uuid4()}", account=caller.user, project=caller.project)
     services.fleet.adopter.adopt(host.id, wanted, by)
     shown: AdoptedAnswer = plain(Adopted(server=wanted.guest, name=wanted.name, host=host.name))
     return shown
 
 
 @router.post("/servers/{server_id}/release", status_code=202, response_class=Response)
-def release(server_id: GuestId, services: Services) -> Response:
+def release(server_id: GuestId, request: Request, services: Services) -> Response:
     """Give an adopted server back: its agent removes pinfold's record, and its domain goes on. Then the server is gone.
 
     409 if pinfold made its domain, if something is under way, or if its host is down.
     """
-    services.fleet.guests.release(server(services, server_id).id)
+    services.fleet.guests.release(server(services, request, server_id).id)
     return Response(status_code=202)

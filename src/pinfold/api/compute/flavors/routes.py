@@ -8,9 +8,10 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Request, Response
 
+from pinfold.api.caller import caller_of
 from pinfold.api.compute.flavors.bodies import AccessChange, Asked, CreateFlavor, ExtraSpecs, FlavorQuery, UpdateFlavor, read_boolean
 from pinfold.api.compute.flavors.schemas import ExtraSpecsShown, FlavorAccess, FlavorList, FlavorListInFull, FlavorShown
-from pinfold.api.compute.flavors.view import access, brief, full
+from pinfold.api.compute.flavors.view import access, brief, full, may_use
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT, after_marker, next_page, sized
 from pinfold.api.dependencies import ApiServices, Services
@@ -59,7 +60,7 @@ def list_flavors_detail(asked: Asked, request: Request, services: Services, vers
 @router.get("/flavors/{flavor_id}")
 def show_flavor(flavor_id: str, request: Request, services: Services, version: Version) -> FlavorShown:
     """One flavor by its id; a name is no id."""
-    return {"flavor": full(request, services.fleet.flavors.get(flavor_id), version)}
+    return {"flavor": full(request, _usable(services, request, flavor_id), version)}
 
 
 @router.post("/flavors")
@@ -116,9 +117,9 @@ def change_access(flavor_id: str, body: AccessChange, services: Services) -> Fla
 
 
 @router.get("/flavors/{flavor_id}/os-extra_specs")
-def list_extra_specs(flavor_id: str, services: Services) -> ExtraSpecsShown:
+def list_extra_specs(flavor_id: str, request: Request, services: Services) -> ExtraSpecsShown:
     """A flavor's extra specs."""
-    return {"extra_specs": dict(services.fleet.flavors.get(flavor_id).flavor.extra_specs)}
+    return {"extra_specs": dict(_usable(services, request, flavor_id).flavor.extra_specs)}
 
 
 @router.post("/flavors/{flavor_id}/os-extra_specs")
@@ -130,9 +131,9 @@ def create_extra_specs(flavor_id: str, body: ExtraSpecs, services: Services) -> 
 
 
 @router.get("/flavors/{flavor_id}/os-extra_specs/{key}")
-def show_extra_spec(flavor_id: str, key: str, services: Services) -> dict[str, str]:
+def show_extra_spec(flavor_id: str, key: str, request: Request, services: Services) -> dict[str, str]:
     """One extra spec."""
-    specs = dict(services.fleet.flavors.get(flavor_id).flavor.extra_specs)
+    specs = dict(_usable(services, request, flavor_id).flavor.extra_specs)
     if key not in specs:
         raise no_extra_spec(flavor_id, key)
     return {key: specs[key]}
@@ -158,13 +159,26 @@ def delete_extra_spec(flavor_id: str, key: str, services: Services) -> Response:
 
 
 def _list(asked: FlavorQuery, request: Request, services: ApiServices, noun: str) -> tuple[Sequence[FlavorRecord], list[Link]]:
-    """One page of the flavors, and the link to the next."""
+    """One page of the flavors, and the link to the next. `is_public` chooses only for who sees everything, as in Nova."""
+    caller = caller_of(request)
     with services.database.read() as connection:
-        found = rows.all(connection, public=_public(asked.is_public))
-    kept = [row for row in found if row.flavor.memory_mib >= asked.least_ram and row.flavor.disk_gib >= asked.least_disk]
+        found = rows.all(connection, public=_public(asked.is_public) if caller.everywhere else None)
+    kept = [
+        row
+        for row in found
+        if may_use(caller, row) and row.flavor.memory_mib >= asked.least_ram and row.flavor.disk_gib >= asked.least_disk
+    ]
     kept.sort(key=_SORTABLE[asked.sort_key], reverse=asked.sort_dir == "desc")
     shown = sized(after_marker(kept, [row.id for row in kept], asked.marker), asked.limit)
     return shown, next_page(request, noun, shown, asked.limit, shown[-1].id if shown else None)
+
+
+def _usable(services: ApiServices, request: Request, flavor_id: str) -> FlavorRecord:
+    """The flavor of that id. Raises `NotFound` when there is none that the caller may use."""
+    row = services.fleet.flavors.get(flavor_id)
+    if not may_use(caller_of(request), row):
+        raise not_found("Flavor", flavor_id)
+    return row
 
 
 def _public(text: str | None) -> bool | None:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from starlette.requests import Request
 
+from pinfold.api.caller import Caller
 from pinfold.api.compute.flavors.schemas import FlavorAccess, FlavorInBrief, FlavorInFull
 from pinfold.api.compute.links import links
 from pinfold.api.microversion import Microversion
 from pinfold.store import flavors
 from pinfold.store.records import FlavorRecord
+
+
+def may_use(caller: Caller, row: FlavorRecord) -> bool:
+    """Whether a flavor exists for a caller: a public one, one that its project was given, and for who sees everything any."""
+    return caller.everywhere or row.public or caller.project in flavors.projects(row)
 
 
 def access(row: FlavorRecord) -> FlavorAccess:

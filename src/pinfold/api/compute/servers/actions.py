@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Request, Response
 
-from pinfold.api.accounts import Role
+from pinfold.api.caller import caller_of, need_admin
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT
 from pinfold.api.compute.servers.single import requester, server, unlocked
@@ -60,18 +60,19 @@ def act(server_id: GuestId, body: _OneAction, request: Request, services: Servic
             with services.fleet.events.asked(server_id, "reboot", requester(request)):
                 lifecycle.reboot(server_id, hard=hard)
         case "lock":
-            server(services, server_id)
-            by = "admin" if request.state.account.role is Role.ADMIN else "owner"
+            server(services, request, server_id)
+            by = "admin" if caller_of(request).admin else "owner"
             reason = _reason(argument, version)
             with services.fleet.events.asked(server_id, "lock", requester(request), at_once=True):
                 services.fleet.edits.lock(server_id, by=by, reason=reason)
         case "unlock":
             _unlock(services, request, server_id)
         case "os-resetState":
-            server(services, server_id)
+            server(services, request, server_id)
+            need_admin(request, "os_compute_api:os-admin-actions:reset_state")
             services.fleet.edits.reset(server_id, error=_is_error(argument))
         case _:
-            server(services, server_id)
+            server(services, request, server_id)
             if action in UNSUPPORTED_ACTIONS:
                 raise UNSUPPORTED_ACTIONS[action].refuse(version)
             raise ApiError(400, f"There is no such action: {action[:64]}")
@@ -105,7 +106,7 @@ def _reason(argument: object, version: Microversion) -> str | None:
 
 def _unlock(services: ApiServices, request: Request, server_id: GuestId) -> None:
     """Unlock a server. What an admin has locked, only an admin unlocks."""
-    if ("locked", "admin") in server(services, server_id).details:
+    if ("locked", "admin") in server(services, request, server_id).details:
         unlocked(services, request, server_id)
     with services.fleet.events.asked(server_id, "unlock", requester(request), at_once=True):
         services.fleet.edits.unlock(server_id)

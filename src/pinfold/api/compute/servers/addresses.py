@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, cast
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from typing_extensions import TypedDict
 
 from pinfold.api.compute.links import ROOT
@@ -70,31 +70,31 @@ class InterfaceAnswer(TypedDict):
 
 
 @router.get("/servers/{server_id}/ips")
-def list_addresses(server_id: GuestId, services: Services) -> AddressList:
+def list_addresses(server_id: GuestId, request: Request, services: Services) -> AddressList:
     """The addresses of a server that are known: those of static ranges."""
-    return {"addresses": _addresses(_ports(services, server(services, server_id)))}
+    return {"addresses": _addresses(_ports(services, server(services, request, server_id)))}
 
 
 @router.get("/servers/{server_id}/ips/{label}")
-def show_addresses(server_id: GuestId, label: str, services: Services) -> dict[str, list[Address]]:
+def show_addresses(server_id: GuestId, label: str, request: Request, services: Services) -> dict[str, list[Address]]:
     """The addresses of a server on the network of that name."""
-    found = _addresses(_ports(services, server(services, server_id)))
+    found = _addresses(_ports(services, server(services, request, server_id)))
     if label not in found:
         raise not_found("Network", label)
     return {label: found[label]}
 
 
 @router.get("/servers/{server_id}/os-interface")
-def list_interfaces(server_id: GuestId, services: Services) -> InterfaceList:
+def list_interfaces(server_id: GuestId, request: Request, services: Services) -> InterfaceList:
     """The interfaces of a server."""
-    guest = server(services, server_id)
+    guest = server(services, request, server_id)
     return {"interfaceAttachments": [_interface(guest, port) for port in _ports(services, guest)]}
 
 
 @router.get("/servers/{server_id}/os-interface/{port_id}")
-def show_interface(server_id: GuestId, port_id: str, services: Services) -> InterfaceAnswer:
+def show_interface(server_id: GuestId, port_id: str, request: Request, services: Services) -> InterfaceAnswer:
     """One interface of a server by the id of its port."""
-    guest = server(services, server_id)
+    guest = server(services, request, server_id)
     for port in _ports(services, guest):
         if port.id == port_id:
             return {"interfaceAttachment": _interface(guest, port)}

@@ -9,6 +9,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from pinfold.api.caller import Caller
 from pinfold.api.compute.servers.bodies import NewServer
 from pinfold.api.dependencies import ApiServices
 from pinfold.api.errors import ApiError
@@ -23,7 +24,7 @@ _IMAGE_VALUES: Final = ("mandatory", "optional")
 
 
 def config_of(
-    services: ApiServices, asked: NewServer, account: str, image: CatalogImage, ports: Sequence[WantedPort]
+    services: ApiServices, asked: NewServer, caller: Caller, image: CatalogImage, ports: Sequence[WantedPort]
 ) -> GuestConfig | None:
     """The configuration that all servers of the request share, without names; None for servers without a config drive. A server with an
     address of a static range has one.
@@ -42,14 +43,14 @@ def config_of(
         )
     if not needed and not asked.config_drive:
         return None
-    config = GuestConfig(name="", hostname="", user_data=asked.user_data or "", admin_pass=asked.admin_pass or "")
+    config = GuestConfig(name="", hostname="", project=caller.project, user_data=asked.user_data or "", admin_pass=asked.admin_pass or "")
     decoded_user_data(config.user_data)
     if not asked.key_name:
         return config
     with services.database.read() as connection:
-        pair = key_pairs.find(connection, account, asked.key_name)
+        pair = key_pairs.find(connection, caller.user, asked.key_name)
     if pair is None:
-        raise ApiError(400, f"Invalid key_name provided: the account {account} has no key pair {asked.key_name!r}.")
+        raise ApiError(400, f"Invalid key_name provided: the account {caller.name} has no key pair {asked.key_name!r}.")
     return replace(config, key_name=pair.name, public_key=pair.public_key)
 
 

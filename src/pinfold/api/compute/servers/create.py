@@ -10,14 +10,15 @@ from fastapi import APIRouter, Body, Request
 from msgspec.structs import replace
 from starlette.concurrency import run_in_threadpool
 
-from pinfold.api.accounts import Account
+from pinfold.api.caller import Caller, caller_of, need_admin
+from pinfold.api.compute.flavors.view import may_use
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT, links
 from pinfold.api.compute.servers.bodies import CreateServer, NewServer, refuse_meaningless
 from pinfold.api.compute.servers.config import config_of
 from pinfold.api.compute.servers.networks import wanted_ports
 from pinfold.api.compute.servers.schemas import NewServerReference, ServerCreated, ServersReserved
-from pinfold.api.compute.servers.single import PROJECT, requester
+from pinfold.api.compute.servers.single import requester
 from pinfold.api.compute.zones import zone_members
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
@@ -54,8 +55,9 @@ def _create(body: CreateServer, request: Request, services: ApiServices, version
     refuse_too_much_metadata(body.server.metadata)
     refuse_meaningless(body)
     _refuse_by_version(asked, version)
-    account: Account = request.state.account
-    row = _flavor(services, str(asked.flavor))
+    caller = caller_of(request)
+    _need_admin_for_host(request, asked)
+    row = _flavor(services, caller, str(asked.flavor))
     image = _image(services, asked.image or next((device.uuid for device in asked.block_device_mapping_v2), ""))
     _check_size(row.flavor, image)
     count = _count(asked)
@@ -63,7 +65,7 @@ def _create(body: CreateServer, request: Request, services: ApiServices, version
     compiled = compile_for_server(row.flavor, image.as_image(), disks=_disks(row.flavor, image), nics=len(ports))
     only_on, zone = _forced_host(services, asked.host or asked.hypervisor_hostname, asked.availability_zone)
     member_of = zone_members(services, zone)
-    config = config_of(services, asked, account.name, image, ports)
+    config = config_of(services, asked, caller, image, ports)
     reservation = f"r-{uuid.uuid4().hex[:8]}"
     made = []
     for index in range(count):
@@ -86,8 +88,8 @@ def _create(body: CreateServer, request: Request, services: ApiServices, version
             flavor=row.flavor,
             request=compiled,
             image=image.name,
-            project=PROJECT,
-            owner=account.name,
+            project=caller.project,
+            owner=caller.user,
             description=asked.description or (asked.name if version < Microversion(2, 19) else ""),
             metadata=metadata,
             details=tuple(sorted((key, value) for key, value in details.items() if value)),
@@ -108,7 +110,7 @@ def _create(body: CreateServer, request: Request, services: ApiServices, version
 
 
 def _named(config: GuestConfig, name: str, hostname: str, zone: str, index: int, metadata: Pairs) -> GuestConfig:
-    return replace(config, name=name, hostname=hostname, project=PROJECT, zone=zone, launch_index=index, metadata=metadata)
+    return replace(config, name=name, hostname=hostname, zone=zone, launch_index=index, metadata=metadata)
 
 
 def _refuse_by_version(asked: NewServer, version: Microversion) -> None:
@@ -119,6 +121,14 @@ def _refuse_by_version(asked: NewServer, version: Microversion) -> None:
         raise InvalidRequest("Invalid input for field/attribute server. 'networks' is a required property", key="networks")
 
 
+def _need_admin_for_host(request: Request, asked: NewServer) -> None:
+    """Only admins choose a host. Raises `ApiError` 403."""
+    if asked.host or asked.hypervisor_hostname:
+        need_admin(request, "compute:servers:create:requested_destination")
+    if ":" in (asked.availability_zone or ""):
+        need_admin(request, "os_compute_api:servers:create:forced_host")
+
+
 def _count(asked: NewServer) -> int:
     least = asked.min_count or 1
     most = asked.max_count or least
@@ -127,11 +137,11 @@ def _count(asked: NewServer) -> int:
     return most
 
 
-def _flavor(services: ApiServices, reference: str) -> FlavorRecord:
+def _flavor(services: ApiServices, caller: Caller, reference: str) -> FlavorRecord:
     flavor_id = reference.rstrip("/").rsplit("/", 1)[-1]
     with services.database.read() as connection:
         found = flavors.find(connection, flavor_id)
-    if found is None:
+    if found is None or not may_use(caller, found):
         raise ApiError(400, f"Flavor {flavor_id[:255]} could not be found.")
     return found
 

@@ -10,20 +10,24 @@ from fastapi import APIRouter, Query, Request
 from pydantic import AwareDatetime, NaiveDatetime
 from typing_extensions import TypedDict
 
+from pinfold.api.caller import Caller, caller_of
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.instants import micro_instant, seconds_of
 from pinfold.api.compute.links import ROOT, Limit, after_marker, next_page, sized
+from pinfold.api.compute.servers.single import visible
 from pinfold.api.dependencies import Services
 from pinfold.api.microversion import Microversion
 from pinfold.api.response_schema import Link, closed, since
 from pinfold.core.errors import InvalidRequest, not_found
 from pinfold.core.identity import GuestId
-from pinfold.store import guest_events, guests
+from pinfold.store import guest_events
 from pinfold.store.records import EventRecord
 
 router = APIRouter(prefix=f"{ROOT}/servers/{{server_id}}/os-instance-actions", tags=["servers"])
 
 _OF_DELETED: Final = Microversion(2, 21)
+_EVENTS_FOR_ALL: Final = Microversion(2, 51)
+"""Before it, only admins see how an action went, as in Nova."""
 _PAGED: Final = Microversion(2, 58)
 _WITH_HOST: Final = Microversion(2, 62)
 _WITH_DETAILS: Final = Microversion(2, 84)
@@ -93,7 +97,7 @@ def list_actions(
 ) -> ActionList:
     """What was asked of a server, newest first; from microversion 2.21 on of a deleted one too."""
     with services.database.read() as connection:
-        found = _events(connection, server_id, version)
+        found = _events(connection, caller_of(request), server_id, version)
     if version < _PAGED:
         return {"instanceActions": [_brief(event, version) for event in found]}
     earliest, latest = (None if moment is None else seconds_of(moment) for moment in (changes_since, changes_before))
@@ -111,12 +115,13 @@ def list_actions(
 
 
 @router.get("/{request_id}")
-def show_action(server_id: GuestId, request_id: str, services: Services, version: Version) -> ActionShown:
+def show_action(server_id: GuestId, request_id: str, request: Request, services: Services, version: Version) -> ActionShown:
     """What was asked of a server by one request, and how it went."""
     with services.database.read() as connection:
-        found = next((event for event in _events(connection, server_id, version) if event.request == request_id), None)
+        found = next((event for event in _events(connection, caller_of(request), server_id, version) if event.request == request_id), None)
     if found is None:
         raise not_found("Action", request_id)
+    everywhere = caller_of(request).everywhere
     event: ActionEvent = {
         "event": f"compute_{found.action}_instance",
         "start_time": micro_instant(found.began),
@@ -125,17 +130,17 @@ def show_action(server_id: GuestId, request_id: str, services: Services, version
         "traceback": None,
     }
     if version >= _WITH_HOST:
-        event["host"] = found.host or None
+        if everywhere:
+            event["host"] = found.host or None
         event["hostId"] = hashlib.sha224(f"{found.project}{found.host}".encode()).hexdigest() if found.host else ""
-    if version >= _WITH_DETAILS:
+    if version >= _WITH_DETAILS and everywhere:
         event["details"] = found.failure or None
-    return {"instanceAction": {**_brief(found, version), "events": [event]}}
+    events = [event] if everywhere or version >= _EVENTS_FOR_ALL else []
+    return {"instanceAction": {**_brief(found, version), "events": events}}
 
 
-def _events(connection: sa.Connection, server_id: GuestId, version: Microversion) -> tuple[EventRecord, ...]:
-    guest = guests.find(connection, server_id)
-    if guest is None or (guest.deleted is not None and version < _OF_DELETED):
-        raise not_found("Instance", server_id)
+def _events(connection: sa.Connection, caller: Caller, server_id: GuestId, version: Microversion) -> tuple[EventRecord, ...]:
+    guest = visible(connection, caller, server_id, deleted=version >= _OF_DELETED)
     return guest_events.of_guest(connection, guest.id)
 
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from fastapi import APIRouter, Query, Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, NaiveDatetime
 
+from pinfold.api.caller import caller_of, need_everywhere
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.instants import seconds_of
 from pinfold.api.compute.links import ROOT, Limit, after_marker, next_page, page_size
@@ -33,7 +34,6 @@ _STRICT: Final = Microversion(2, 75)
 _WITHOUT_EFFECT: Final = frozenset(
     {
         *(
-            "all_tenants",
             "access_ip_v4",
             "access_ip_v6",
             "created_at",
@@ -86,6 +86,7 @@ class ServerQuery(BaseModel):
     node: str | None = None
     hypervisor_hostname: str | None = None
     uuid: str | None = None
+    all_tenants: str | None = None
     hostname: str | None = None
     reservation_id: str | None = None
     availability_zone: str | None = None
@@ -116,7 +117,7 @@ Asked = Annotated[ServerQuery, Query()]
 def list_servers(asked: Asked, request: Request, services: Services, version: Version) -> ServerList:
     """The servers, in brief, newest first by default."""
     _refuse_unknown(request, version)
-    found = [guest for guest, _ in _page(services, asked)]
+    found = [guest for guest, _ in _page(services, request, asked)]
     listing: ServerList = {"servers": [brief(request, guest) for guest in found]}
     if more := next_page(request, "servers", found, asked.limit, _last(found)):
         listing["servers_links"] = more
@@ -127,7 +128,7 @@ def list_servers(asked: Asked, request: Request, services: Services, version: Ve
 def list_servers_detail(asked: Asked, request: Request, services: Services, version: Version) -> ServerListInFull:
     """The servers, in full, newest first by default."""
     _refuse_unknown(request, version)
-    found = _page(services, asked)
+    found = _page(services, request, asked)
     last = _last([guest for guest, _ in found])
     connected = _ports(services, [guest.id for guest, _ in found if guest.request.nics])
     shown = [full(request, guest, place, version, Form.LISTED, connected.get(guest.id, ())) for guest, place in found]
@@ -154,16 +155,17 @@ def _refuse_unknown(request: Request, version: Microversion) -> None:
         raise InvalidRequest(f"Additional query parameters are not allowed ({unknown[0][:64]!r} was unexpected)", key=unknown[0])
 
 
-def _page(services: ApiServices, asked: ServerQuery) -> list[tuple[GuestRecord, Place | None]]:
+def _page(services: ApiServices, request: Request, asked: ServerQuery) -> list[tuple[GuestRecord, Place | None]]:
     """One page of the matching guests, each with its host."""
-    limit = page_size(asked.limit)
+    limit, caller = page_size(asked.limit), caller_of(request)
+    project = None if _all_projects(request, asked) else caller.project
     with services.database.read() as connection:
         marker = None if asked.marker is None else guests.find(connection, GuestId(asked.marker))
-        if asked.marker is not None and marker is None:
+        if asked.marker is not None and (marker is None or not caller.sees(marker.project)):
             raise InvalidRequest(f"marker [{asked.marker[:255]}] not found", key="marker")
         of_host = zones(aggregates.all(connection))
         places: dict[str, Place] = {host.id: Place(host=host, zone=of_host.get(host.id, DEFAULT_ZONE)) for host in hosts.all(connection)}
-        wanted = _in_database(asked, places)
+        wanted = _in_database(asked, places if caller.everywhere else None, project)
         if wanted is None or limit == 0:
             return []
         found: Sequence[GuestRecord] = []
@@ -192,15 +194,26 @@ def _newest(
         marker = chunk[-1].id
 
 
-def _in_database(asked: ServerQuery, places: dict[str, Place]) -> GuestFilter | None:
-    """The filters that the database applies; None if no guest can match."""
-    named = {place.host.name: host for host, place in places.items()}
-    host = asked.host or asked.node or asked.hypervisor_hostname
+def _all_projects(request: Request, asked: ServerQuery) -> bool:
+    """Whether the servers of all projects are asked for. Raises `ApiError` 403 for a caller who may not see them."""
+    if asked.all_tenants is None or (asked.all_tenants and not _is_true(asked.all_tenants)):
+        return False
+    need_everywhere(request, f"os_compute_api:servers:{'detail' if request.url.path.endswith('/detail') else 'index'}:get_all_tenants")
+    return True
+
+
+def _in_database(asked: ServerQuery, places: dict[str, Place] | None, project: str | None) -> GuestFilter | None:
+    """The filters that the database applies; None if no guest can match. Who sees no hosts (no `places`) does not filter by them, as in
+    Nova.
+    """
+    named = {place.host.name: host for host, place in (places or {}).items()}
+    host = None if places is None else asked.host or asked.node or asked.hypervisor_hostname
     if host and host not in named:
         return None
     if asked.ip or asked.ip6:
         return None  # pinfold knows no guest's address
     return GuestFilter(
+        project=project,
         name=None if asked.name is None else name_matches(asked.name),
         host=named[host] if host else None,
         ids=None if asked.uuid is None else (asked.uuid,),

@@ -19,9 +19,9 @@ router = APIRouter(prefix=ROOT, tags=["servers"])
 
 
 @router.get("/servers/{server_id}/metadata")
-def show_metadata(server_id: GuestId, services: Services) -> MetadataShown:
+def show_metadata(server_id: GuestId, request: Request, services: Services) -> MetadataShown:
     """A server's metadata."""
-    return {"metadata": dict(server(services, server_id).metadata)}
+    return {"metadata": dict(server(services, request, server_id).metadata)}
 
 
 @router.put("/servers/{server_id}/metadata")
@@ -37,9 +37,9 @@ def add_metadata(server_id: GuestId, body: ServerMetadata, request: Request, ser
 
 
 @router.get("/servers/{server_id}/metadata/{key}")
-def show_metadatum(server_id: GuestId, key: str, services: Services) -> MetadatumShown:
+def show_metadatum(server_id: GuestId, key: str, request: Request, services: Services) -> MetadatumShown:
     """One entry of a server's metadata."""
-    found = dict(server(services, server_id).metadata)
+    found = dict(server(services, request, server_id).metadata)
     if key not in found:
         raise not_found("Metadata item", key)
     return {"meta": {key: found[key]}}
@@ -57,7 +57,7 @@ def set_metadatum(server_id: GuestId, key: str, body: OneMetadatum, request: Req
 @router.delete("/servers/{server_id}/metadata/{key}", status_code=204, response_class=Response)
 def delete_metadatum(server_id: GuestId, key: str, request: Request, services: Services) -> Response:
     """Remove one entry of a server's metadata."""
-    if key not in dict(server(services, server_id).metadata):
+    if key not in dict(server(services, request, server_id).metadata):
         raise not_found("Metadata item", key)
     _store_metadata(services, request, server_id, lambda before: {name: value for name, value in before.items() if name != key})
     return Response(status_code=204)

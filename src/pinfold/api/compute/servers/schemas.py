@@ -177,13 +177,13 @@ class MetadatumShown(TypedDict):
 
 @closed
 class TopologyNode(TypedDict):
-    """One of a server's cells: `cpu_pinning` has the pCPU of each pinned vCPU."""
+    """One of a server's cells. Admins also see its cell of the host, and in `cpu_pinning` the pCPU of each pinned vCPU."""
 
     memory_mb: int
     siblings: list[list[int]]
     vcpu_set: list[int]
-    host_node: int
-    cpu_pinning: dict[str, int]
+    host_node: NotRequired[int]
+    cpu_pinning: NotRequired[dict[str, int]]
 
 
 @closed

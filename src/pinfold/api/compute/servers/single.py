@@ -7,7 +7,7 @@ from typing import Final
 import sqlalchemy as sa
 from fastapi import APIRouter, Request, Response
 
-from pinfold.api.accounts import Role
+from pinfold.api.caller import Caller, caller_of
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT
 from pinfold.api.compute.servers.bodies import UpdateServer
@@ -24,9 +24,6 @@ from pinfold.service.aggregates import zones
 from pinfold.store import aggregates, claims, guests, hosts, ports
 from pinfold.store.records import GuestRecord, Requester
 
-PROJECT: Final = "pinfold"
-"""The only project: pinfold has no tenants."""
-
 router = APIRouter(prefix=ROOT, tags=["servers"])
 
 _DESCRIBED: Final = Microversion(2, 19)
@@ -38,7 +35,7 @@ _ID_LENGTH: Final = 36
 def show_server(server_id: GuestId, request: Request, services: Services, version: Version) -> ServerShown:
     """One server by its id; a name is no id."""
     with services.database.read() as connection:
-        guest = _get(connection, server_id)
+        guest = visible(connection, caller_of(request), server_id)
         return {"server": full(request, guest, _place(connection, guest), version, ports=_ports(connection, guest))}
 
 
@@ -53,7 +50,7 @@ def update_server(server_id: GuestId, body: UpdateServer, request: Request, serv
     for key, value in (("accessIPv4", asked.access_ipv4), ("accessIPv6", asked.access_ipv6)):
         if value not in (None, ""):
             raise ApiError(501, f"{key} cannot be set: pinfold knows no addresses of its guests.")
-    server(services, server_id)
+    server(services, request, server_id)
     guest = services.fleet.edits.edit(server_id, name=asked.name, description=asked.description, disk_config=asked.disk_config)
     with services.database.read() as connection:
         return {"server": full(request, guest, _place(connection, guest), version, Form.CHANGED, _ports(connection, guest))}
@@ -69,39 +66,39 @@ def delete_server(server_id: GuestId, request: Request, services: Services) -> R
 
 
 @router.get("/servers/{server_id}/topology")
-def show_topology(server_id: GuestId, services: Services, version: Version) -> TopologyShown:
-    """A server's NUMA topology: its cells, where they are, and the pCPU of each pinned vCPU."""
+def show_topology(server_id: GuestId, request: Request, services: Services, version: Version) -> TopologyShown:
+    """A server's NUMA topology: its cells, and for admins where they are and the pCPU of each pinned vCPU."""
     if version < _WITH_TOPOLOGY:
         raise ApiError(404, "The resource could not be found.")
     with services.database.read() as connection:
-        guest = _get(connection, server_id)
-        return numa_of(guest, claims.live(connection, guest.id))
+        guest = visible(connection, caller_of(request), server_id)
+        return numa_of(guest, claims.live(connection, guest.id), everywhere=caller_of(request).everywhere)
 
 
-def server(services: ApiServices, server_id: GuestId) -> GuestRecord:
-    """The guest of that id. Raises `ApiError` 404 when there is none, or it is deleted."""
+def server(services: ApiServices, request: Request, server_id: GuestId) -> GuestRecord:
+    """The guest of that id. Raises `NotFound` when there is none, or the caller does not see its project."""
     with services.database.read() as connection:
-        return _get(connection, server_id)
+        return visible(connection, caller_of(request), server_id)
 
 
 def requester(request: Request) -> Requester:
-    """Who asks: the account of a request, and the request's id."""
-    return Requester(request=request.state.request_id, account=request.state.account.name, project=PROJECT)
+    """Who asks: the caller of a request, and the request's id."""
+    caller = caller_of(request)
+    return Requester(request=request.state.request_id, account=caller.user, project=caller.project)
 
 
 def unlocked(services: ApiServices, request: Request, server_id: GuestId) -> GuestRecord:
-    """The guest of that id, which the account may change. Raises `ApiError` 404 when there is none, 409 when it is locked for others than
-    admins.
-    """
-    guest, account = server(services, server_id), request.state.account
-    if guest.locked and account.role is not Role.ADMIN:
+    """The guest of that id, to be changed. Raises `NotFound` as `server`, `Conflict` when it is locked for others than admins."""
+    guest = server(services, request, server_id)
+    if guest.locked and not caller_of(request).admin:
         raise Conflict(f"Instance {server_id} is locked")
     return guest
 
 
-def _get(connection: sa.Connection, server_id: GuestId) -> GuestRecord:
+def visible(connection: sa.Connection, caller: Caller, server_id: GuestId, *, deleted: bool = False) -> GuestRecord:
+    """As `server`, in a transaction; with `deleted`, deleted guests too."""
     found = guests.find(connection, server_id) if len(server_id) == _ID_LENGTH else None
-    if found is None or found.deleted is not None:
+    if found is None or (found.deleted is not None and not deleted) or not caller.sees(found.project):
         raise not_found("Instance", server_id)
     return found
 

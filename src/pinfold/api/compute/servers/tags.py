@@ -47,9 +47,9 @@ class TagsShown(TypedDict):
 
 
 @router.get("")
-def show_tags(server_id: GuestId, services: Services) -> TagsShown:
+def show_tags(server_id: GuestId, request: Request, services: Services) -> TagsShown:
     """A server's tags."""
-    return {"tags": list(server(services, server_id).tags)}
+    return {"tags": list(server(services, request, server_id).tags)}
 
 
 @router.put("")
@@ -68,9 +68,9 @@ def delete_tags(server_id: GuestId, request: Request, services: Services) -> Res
 
 
 @router.get("/{tag}", status_code=204, response_class=Response)
-def check_tag(server_id: GuestId, tag: str, services: Services) -> Response:
+def check_tag(server_id: GuestId, tag: str, request: Request, services: Services) -> Response:
     """Whether a server has that tag: 204 if it has, 404 if not."""
-    if tag not in server(services, server_id).tags:
+    if tag not in server(services, request, server_id).tags:
         raise not_found("Tag", tag)
     return Response(status_code=204)
 

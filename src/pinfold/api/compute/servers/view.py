@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 
 from starlette.requests import Request
 
+from pinfold.api.caller import caller_of
 from pinfold.api.compute.instants import instant, micro_instant
 from pinfold.api.compute.links import base, links
 from pinfold.api.compute.servers.networks import addresses
@@ -26,9 +27,10 @@ from pinfold.api.microversion import Microversion
 from pinfold.core.fit.answer import Fit
 from pinfold.core.networks import Port
 from pinfold.core.request.model import GuestRequest
-from pinfold.store.records import LOCKED_REASON, ClaimRecord, GuestRecord, HostRecord
+from pinfold.store.records import LOCKED_REASON, ClaimRecord, Fault, GuestRecord, HostRecord
 
 _CHANGED_IN_FULL: Final = Microversion(2, 75)
+_HOSTNAME_FOR_ALL: Final = Microversion(2, 90)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,11 @@ def full(
     form: Form = Form.SHOWN,
     ports: Sequence[Port] = (),
 ) -> ServerInFull:
-    """A server in full at that microversion, in that kind of response. `place` is None for a server without a host."""
+    """A server in full at that microversion, in that kind of response. `place` is None for a server without a host.
+
+    Callers who see no hosts see no key and no sentence that names one, as in Nova.
+    """
+    everywhere = caller_of(request).everywhere
     words = server_status(guest, host_up=place is not None and place.host.up)
     details = dict(guest.details)
     image_id = details.get("image_id", "")
@@ -85,35 +91,45 @@ def full(
     if words.status in ("ACTIVE", "BUILD"):
         server["progress"] = 100 if words.status == "ACTIVE" else 0
     if guest.fault is not None and words.status in ("ERROR", "DELETED"):
-        server["fault"] = {"code": guest.fault.code, "created": instant(guest.fault.created), "message": guest.fault.message}
+        message = guest.fault.message if everywhere else _without_hosts(guest, guest.fault)
+        server["fault"] = {"code": guest.fault.code, "created": instant(guest.fault.created), "message": message}
     if form is not Form.CHANGED or version >= _CHANGED_IN_FULL:
-        server |= _extended(guest, place, version, words, details)
+        extended = _extended(guest, place, version, words, details)
+        server |= extended if everywhere else {key: value for key, value in extended.items() if not _is_of_hosts(key, version)}
     return cast("ServerInFull", server | _later(guest, version, details, form))
 
 
-def topology(request: GuestRequest, fit: Fit) -> TopologyShown:
-    """A server's NUMA topology as `GET /servers/ID/topology` shows it to an admin; no nodes for a guest without cells."""
+def _is_of_hosts(key: str, version: Microversion) -> bool:
+    if key == "OS-EXT-SRV-ATTR:hostname" and version >= _HOSTNAME_FOR_ALL:
+        return False
+    return key.startswith("OS-EXT-SRV-ATTR:") or key == "host_status"
+
+
+def _without_hosts(guest: GuestRecord, fault: Fault) -> str:
+    """What a fault says to who sees no hosts."""
+    if not fault.refusals:
+        return fault.message
+    return "No valid host was found." if guest.host is None else "The start of the server failed on its host."
+
+
+def topology(request: GuestRequest, fit: Fit, *, everywhere: bool = True) -> TopologyShown:
+    """A server's NUMA topology as `GET /servers/ID/topology` shows it; with places for who sees hosts."""
     nodes: list[TopologyNode] = []
     for guest_cell, cell in zip(request.cells, fit.cells, strict=True):
         threads = request.cpu_topology.threads if request.cpu_topology else 1
         vcpus = list(guest_cell.vcpus)
         siblings = [vcpus[at : at + threads] for at in range(0, len(vcpus), threads)] if threads > 1 else []
-        nodes.append(
-            {
-                "memory_mb": cell.memory_mib,
-                "siblings": siblings,
-                "vcpu_set": vcpus,
-                "host_node": cell.host_cell,
-                "cpu_pinning": {str(vcpu): pcpu for vcpu, pcpu in cell.pins},
-            }
-        )
+        node: TopologyNode = {"memory_mb": cell.memory_mib, "siblings": siblings, "vcpu_set": vcpus}
+        if everywhere:
+            node |= {"host_node": cell.host_cell, "cpu_pinning": {str(vcpu): pcpu for vcpu, pcpu in cell.pins}}
+        nodes.append(node)
     sizes = {cell.page_kib for cell in fit.cells}
     return {"nodes": nodes, "pagesize_kb": sizes.pop() if len(sizes) == 1 and request.explicit_page else None}
 
 
-def numa_of(guest: GuestRecord, claim: ClaimRecord | None) -> TopologyShown:
+def numa_of(guest: GuestRecord, claim: ClaimRecord | None, *, everywhere: bool) -> TopologyShown:
     """The topology of a guest with a claim; without a claim there is none."""
-    return {"nodes": [], "pagesize_kb": None} if claim is None else topology(guest.request, claim.fit)
+    return {"nodes": [], "pagesize_kb": None} if claim is None else topology(guest.request, claim.fit, everywhere=everywhere)
 
 
 def _flavor(request: Request, guest: GuestRecord, version: Microversion) -> FlavorCopy | FlavorReference:
