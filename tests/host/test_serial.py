@@ -1,21 +1,89 @@
-"""The serial logs of guests."""
+"""Console logs in the state directory: their end, their bound, and that all of them go with the guest."""
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
+import pytest
+
+from pinfold.core.errors import InvalidRequest
+from pinfold.core.identity import GuestId
 from pinfold.core.settings import HostSettings
 from pinfold.host import serial
 
-GUEST, OTHER = "11111111-2222-4333-8444-555555555555", "66666666-7777-4888-9999-aaaaaaaaaaaa"
+GUEST = GuestId("65b7a311-9ff5-4dc7-9bd5-a5a2a8a5f6e2")
 
 
-def test_the_rotated_serial_logs_of_a_guest_go_with_it(tmp_path: Path) -> None:
+@pytest.fixture
+def settings(tmp_path: Path) -> HostSettings:
+    return HostSettings(state_dir=str(tmp_path))
+
+
+def test_the_rotated_serial_logs_of_a_guest_go_with_it(settings: HostSettings, tmp_path: Path) -> None:
     folder = tmp_path / "serial"
     folder.mkdir()
-    kept = [f"{OTHER}.log", f"{OTHER}.log.0", f"{GUEST}.log.mine", f"{GUEST}.logbook"]
-    for name in [*kept, f"{GUEST}.log", f"{GUEST}.log.0", f"{GUEST}.log.12"]:
+    others = {f"{GUEST}.log.old", f"{GUEST}.logs", "00000000-9ff5-4dc7-9bd5-a5a2a8a5f6e2.log", "00000000-9ff5-4dc7-9bd5-a5a2a8a5f6e2.log.0"}
+    for name in (f"{GUEST}.log", f"{GUEST}.log.0", f"{GUEST}.log.12", *others):
         (folder / name).touch()
-    serial.forget(HostSettings(state_dir=str(tmp_path)), GUEST)
-    assert sorted(path.name for path in folder.iterdir()) == sorted(kept)
+    serial.forget(settings, GUEST)
+    assert {path.name for path in folder.iterdir()} == others
     serial.forget(HostSettings(state_dir=str(tmp_path / "none")), GUEST)
+
+
+def test_the_end_of_a_log_is_its_last_lines_and_at_most_so_many_bytes(settings: HostSettings) -> None:
+    serial.log_of(settings, GUEST).write_bytes(b"one\r\ntwo\r\n\xff\x00three")
+    assert serial.tail(settings, GUEST, most_bytes=100) == b"one\r\ntwo\r\n\xff\x00three"
+    assert serial.tail(settings, GUEST, most_bytes=100, lines=2) == b"two\r\n\xff\x00three"
+    assert serial.tail(settings, GUEST, most_bytes=100, lines=9) == b"one\r\ntwo\r\n\xff\x00three"
+    assert serial.tail(settings, GUEST, most_bytes=4) == b"hree"
+
+
+def test_the_end_of_a_log_that_was_rotated_just_now_goes_on_in_the_rotated_one(settings: HostSettings) -> None:
+    path = serial.log_of(settings, GUEST)
+    path.write_bytes(b"three\n")
+    Path(f"{path}.0").write_bytes(b"one\ntwo\n")
+    assert serial.tail(settings, GUEST, most_bytes=100) == b"one\ntwo\nthree\n"
+    assert serial.tail(settings, GUEST, most_bytes=100, lines=2) == b"two\nthree\n"
+    assert serial.tail(settings, GUEST, most_bytes=10) == b"two\nthree\n"
+
+
+def test_a_guest_without_a_log_and_a_log_that_is_no_file_are_named(settings: HostSettings, tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match=f"guest {GUEST} has no console log in {tmp_path}/serial"):
+        serial.tail(settings, GUEST, most_bytes=100)
+    path = serial.log_of(settings, GUEST)
+    path.symlink_to("/etc/passwd")
+    with pytest.raises(InvalidRequest, match="cannot be opened"):
+        serial.tail(settings, GUEST, most_bytes=100)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(InvalidRequest, match="no regular file"):
+        serial.tail(settings, GUEST, most_bytes=100)
+
+
+def test_a_writer_that_appends_goes_on_behind_a_rotation_and_the_log_stays_bounded(settings: HostSettings) -> None:
+    path = serial.log_of(settings, GUEST)
+    with path.open("ab") as stream:
+        writer = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=stream)
+    assert writer.stdin is not None
+    for turn in range(4):
+        before = path.stat().st_size
+        writer.stdin.write(b"%d" % turn * 3000)
+        writer.stdin.flush()
+        while path.stat().st_size < before + 3000:
+            assert writer.poll() is None
+        serial.trim(settings, most_bytes=5000)
+        assert path.stat().st_size <= 5000
+    writer.stdin.close()
+    assert writer.wait() == 0
+    assert {one.name: one.stat().st_size for one in path.parent.iterdir()} == {f"{GUEST}.log": 0, f"{GUEST}.log.0": 6000}
+    assert (Path(f"{path}.0").stat().st_mode & 0o777) == 0o600
+    assert serial.tail(settings, GUEST, most_bytes=4000) == b"2" * 1000 + b"3" * 3000
+
+
+def test_shorter_logs_and_other_files_are_left_alone(settings: HostSettings) -> None:
+    path = serial.log_of(settings, GUEST)
+    path.write_bytes(b"x" * 10)
+    (path.parent / "link.log").symlink_to("/etc/passwd")
+    serial.trim(settings, most_bytes=10)
+    assert path.read_bytes() == b"x" * 10

@@ -107,6 +107,7 @@ GET /compute/v2.1/servers/{server_id}/os-instance-actions
 GET /compute/v2.1/servers/{server_id}/os-instance-actions/{request_id}
 GET /compute/v2.1/servers/{server_id}/tags
 GET /compute/v2.1/servers/{server_id}/tags/{tag}
+GET /compute/v2.1/servers/{server_id}/diagnostics
 GET /compute/v2.1/servers/{server_id}/topology
 GET /image/v2/images
 GET /image/v2/images/{image_id}
@@ -217,6 +218,7 @@ GET /agent/v1/guests/{guest_id}/config
 POST /agent/v1/heartbeat
 DELETE PUT /agent/v1/host
 PUT /agent/v1/host/findings
+PUT /agent/v1/host/answer
 PUT /agent/v1/host/history
 GET /agent/v1/images/{name}
 GET /agent/v1/orders
@@ -246,6 +248,7 @@ REMOVED = ("carol", "left the company")
 FORBIDDEN = {
     ("PUT", "/agent/v1/host", "the agent of another host"): 403,  # it speaks in the name of another host than its own
     ("GET", "/v1/hosts/{name}/history", "a reader"): 503,  # no agent answers here
+    ("GET", "/compute/v2.1/servers/{server_id}/diagnostics", "a reader"): 503,  # no agent answers here
     ("GET", "/ui/hosts/{name}/disable", "a reader"): 403,  # the form for it is for admins
     ("GET", "/ui/hosts/{name}/enable", "a reader"): 403,
     ("GET", "/ui/hosts/{name}/repin", "a reader"): 403,

@@ -16,10 +16,11 @@
 | `ReadOptions` | `OptionsRead` |
 | `WritePools` | `PoolsWritten` |
 | `SendHistory` | `HistorySent` |
+| `AnswerQuestion` | `QuestionAnswered` |
 | `Log`, `Announce`, `UsePools` | nothing |
 
 Every action that is answered may also be answered by `Failed`. `step` never has two of one kind under way, except `Repair`, `Perform`
-and `Confirm`, of which each guest has at most one.
+and `Confirm`, of which each guest has at most one, and `AnswerQuestion`, of which each question has one.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from pinfold.agent.story import Stories
 from pinfold.agent.wire import Absence, GuestReport
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift.written import FindingsReport
+from pinfold.core.guest_questions import GuestQuestion
 from pinfold.core.history import HistoryQuestion
 from pinfold.core.identity import GuestId
 from pinfold.core.pools import PoolConfig, PoolOrder
@@ -143,6 +145,12 @@ class SendHistory(Struct, frozen=True, kw_only=True):
     question: HistoryQuestion
 
 
+class AnswerQuestion(Struct, frozen=True, kw_only=True):
+    """Answer the service's question about a guest."""
+
+    question: GuestQuestion
+
+
 class UsePools(Struct, frozen=True, kw_only=True):
     """Survey the host and start guests by these pools from now on."""
 
@@ -173,6 +181,7 @@ Action: TypeAlias = (
     | ReadOptions
     | WritePools
     | SendHistory
+    | AnswerQuestion
     | Log
     | Announce
     | UsePools

@@ -22,6 +22,7 @@ from pinfold.core.config_drive import GuestConfig
 from pinfold.core.drift.written import FindingsReport
 from pinfold.core.encoding import json_text
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
+from pinfold.core.guest_questions import GuestAnswer
 from pinfold.core.history import HistoryAnswer
 from pinfold.core.identity import GuestId
 
@@ -97,6 +98,10 @@ class ServiceClient:
     def history(self, answer: HistoryAnswer) -> None:
         """Send the samples that the service asked for."""
         self._send("PUT", "/agent/v1/host/history", answer)
+
+    def guest_answer(self, answer: GuestAnswer) -> None:
+        """Send what the service asked about a guest."""
+        self._send("PUT", "/agent/v1/host/answer", answer)
 
     def goodbye(self, *, timeout: float | None = None) -> None:
         """Tell the service that the agent ends in good order."""

@@ -118,6 +118,12 @@ class HistorySent(Struct, frozen=True, kw_only=True):
     when: Moment
 
 
+class QuestionAnswered(Struct, frozen=True, kw_only=True):
+    """The service has the answer to its question about a guest."""
+
+    when: Moment
+
+
 class Performed(Struct, frozen=True, kw_only=True):
     """The task of a guest has ended."""
 
@@ -173,7 +179,18 @@ class Failed(Struct, frozen=True, kw_only=True):
 
 
 Answer: TypeAlias = (
-    Looked | Verified | Reported | Audited | FindingsSent | Repaired | Performed | Confirmed | Saved | StoriesSaved | HistorySent
+    Looked
+    | Verified
+    | Reported
+    | Audited
+    | FindingsSent
+    | Repaired
+    | Performed
+    | Confirmed
+    | Saved
+    | StoriesSaved
+    | HistorySent
+    | QuestionAnswered
 )
 """The answers that do not concern orders or the lease."""
 

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from pinfold.agent import actions, events
 from pinfold.agent.actions import Action
+from pinfold.agent.answers import answer
 from pinfold.agent.client import ServiceAway, ServiceClient
 from pinfold.agent.events import Event, HostFacts
 from pinfold.agent.lease import SPEAKS
@@ -41,6 +42,7 @@ from pinfold.core.settings import HostSettings, RepairScope
 from pinfold.core.usage import Usage, accumulated
 from pinfold.drivers.port import Driver
 from pinfold.faultpoints import fault_point
+from pinfold.host import serial
 from pinfold.host.audit import Audit
 from pinfold.host.loop_events import HungUp, Log, Repaired, Stop, Tick, now
 from pinfold.host.measure import sample
@@ -178,7 +180,7 @@ class Agent:
         except (PinfoldError, OSError) as error:
             self._events.put(events.Failed(when=now(), action=action, why=str(error), away=isinstance(error, ServiceAway)))
         except Exception as error:
-            if not isinstance(action, actions.Perform | actions.Confirm | actions.Repair):
+            if not isinstance(action, actions.Perform | actions.Confirm | actions.Repair | actions.AnswerQuestion):
                 self._events.put(error)
                 return
             _log.exception("%s", type(action).__name__)
@@ -199,7 +201,7 @@ class Agent:
                 return events.Welcomed(welcome=self._service.heartbeat(), when=now())
             case actions.Verify():
                 return self._verify(action)
-            case actions.SendGuest() | actions.SendFindings() | actions.SendHistory():
+            case actions.SendGuest() | actions.SendFindings() | actions.SendHistory() | actions.AnswerQuestion():
                 return self._send(action)
             case actions.Audit():
                 return self._audit(action)
@@ -224,7 +226,10 @@ class Agent:
         drift = "; ".join(finding.fact() for finding in verdict.drift)
         return events.Verified(threads=thread_report(verdict), drift=drift, when=now())
 
-    def _send(self, action: actions.SendGuest | actions.SendFindings | actions.SendHistory) -> Event:
+    def _send(self, action: actions.SendGuest | actions.SendFindings | actions.SendHistory | actions.AnswerQuestion) -> Event:
+        if isinstance(action, actions.AnswerQuestion):
+            self._service.guest_answer(answer(self._driver, self._settings, self._owner, action.question))
+            return events.QuestionAnswered(when=now())
         if isinstance(action, actions.SendHistory):
             history = self._samples.message(self._settings.host, action.question.seconds)
             audited = self._readings.audited
@@ -262,6 +267,7 @@ class Agent:
         drifted = tuple(one for one in drifted_guests(self._driver, found, RepairScope.OURS) if one.guest_id in mine)
         running = frozenset(guest.id for guest in action.seen.guests if guest.active)
         self._measure(found, drawn)
+        serial.trim(self._settings)
         return events.Audited(findings=found.findings, unread=unread, drifted=drifted, running=running, when=now())
 
     def _measure(self, found: Audit, drawn: HostMap) -> None:

@@ -18,6 +18,7 @@ from pinfold.core.bounds import GuestUuid, Revision
 from pinfold.core.config_drive import GuestConfig
 from pinfold.core.encoding import json_reader
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.guest_questions import GuestQuestion
 from pinfold.core.history import HistoryQuestion
 from pinfold.core.identity import GuestId
 from pinfold.core.pools import PoolOrder
@@ -27,6 +28,7 @@ MOST_BYTES: Final = 64 << 20
 """The longest response that is read: ten thousand orders of 6 KiB each."""
 _MOST_ORDERS: Final = 10_000
 _MOST_ORDER_BYTES: Final = 1 << 20
+_MOST_QUESTIONS: Final = 64
 _MOST_CONFIG_BYTES: Final = 1 << 20
 _MOST_MESSAGE: Final = 500
 
@@ -48,7 +50,7 @@ class RefusedOrder(Struct, frozen=True, kw_only=True):
 
 
 class ParsedOrders(Struct, frozen=True, kw_only=True):
-    """The orders that can be carried out, and the refused ones."""
+    """The orders that can be carried out, and the refused ones, questions included."""
 
     orders: Orders
     refused: tuple[RefusedOrder, ...] = ()
@@ -61,6 +63,7 @@ class _Envelope(Struct, frozen=True, kw_only=True):
     protocol: Revision = 1
     pools: PoolOrder | None = None
     question: HistoryQuestion | None = None
+    guest_questions: Annotated[tuple[msgspec.Raw, ...], msgspec.Meta(max_length=_MOST_QUESTIONS)] = ()
 
 
 class _Subject(Struct, frozen=True, kw_only=True):
@@ -85,6 +88,7 @@ def parse_orders(body: bytes) -> ParsedOrders:
     envelope = _decoded(body, _read_envelope)
     orders, refused = _each(envelope.orders, _read_order, "order", lambda order: order.guest)
     stones, refused_stones = _each(envelope.tombstones, _read_tombstone, "tombstone", lambda stone: (stone.guest, stone.claim))
+    questions, refused_questions = _each(envelope.guest_questions, _read_question, "question", lambda question: question.number)
     unclear = {order.guest for order in refused}
     known = Orders(
         count=envelope.count,
@@ -93,8 +97,9 @@ def parse_orders(body: bytes) -> ParsedOrders:
         protocol=envelope.protocol,
         pools=envelope.pools,
         question=envelope.question,
+        guest_questions=tuple(questions),
     )
-    return ParsedOrders(orders=known, refused=(*refused, *refused_stones))
+    return ParsedOrders(orders=known, refused=(*refused, *refused_stones, *refused_questions))
 
 
 def parse_welcome(body: bytes) -> Welcome:
@@ -154,3 +159,4 @@ _read_refusal = json_reader(_Refusal)
 _read_subject = json_reader(_Subject)
 _read_order = json_reader(GuestOrder)
 _read_tombstone = json_reader(Tombstone)
+_read_question = json_reader(GuestQuestion)

@@ -160,7 +160,8 @@ class State(Struct, frozen=True, kw_only=True):
     often since the agent began, `repairing` the guests whose repair is under way. `reading`: the configuration is being read;
     `read_again`: another SIGHUP came meanwhile. `kept_pools` are the pools of the service that are in the configuration's file, None
     for none; `keeping_pools`: they are being written. `question` is the number of the last question about the host's samples,
-    `answering`: its answer is being sent. `troubles` are the problems that
+    `answering`: its answer is being sent. `guest_questions` are the
+    questions about guests that were begun, as far as the orders still have them. `troubles` are the problems that
     the log names as not over, by what they are about.
     """
 
@@ -192,6 +193,7 @@ class State(Struct, frozen=True, kw_only=True):
     keeping_pools: bool = False
     question: int | None = None
     answering: bool = False
+    guest_questions: frozenset[int] = frozenset()
     troubles: Mapping[str, str] = {}
     stories: Stories = {}
     stories_saved: Stories = {}

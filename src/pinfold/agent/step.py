@@ -19,7 +19,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from pinfold.agent import actions, audits, events, history, options, repairing, turn, work
+from pinfold.agent import actions, audits, events, guest_questions, history, options, repairing, turn, work
 from pinfold.agent.actions import Action
 from pinfold.agent.draft import Draft
 from pinfold.agent.events import Event
@@ -71,6 +71,8 @@ def _hear(draft: Draft, event: Event) -> None:
             _welcomed(draft, event)
         case events.Failed(action=actions.SendHistory(), why=why):
             history.failed(draft, why)
+        case events.Failed(action=actions.AnswerQuestion(), why=why):
+            guest_questions.failed(draft, why)
         case events.Failed():
             _failed(draft, event)
         case _:
@@ -101,6 +103,8 @@ def _answered(draft: Draft, event: events.Answer) -> None:
                 turn.decide(draft)
         case events.HistorySent():
             history.sent(draft)
+        case events.QuestionAnswered():
+            guest_questions.answered(draft)
         case events.StoriesSaved(stories=stories):
             draft.change(stories_saved=stories, saving_stories=False, stories_again=draft.now + STORIES_SECONDS)
             draft.complain("stories", "")
@@ -165,6 +169,7 @@ def _take_orders(draft: Draft, parsed: ParsedOrders, *, polled: bool) -> None:
     work.note_orders(draft, before)
     options.follow_order(draft)
     history.asked(draft)
+    guest_questions.asked(draft)
     if not polled:
         turn.look(draft, fresh=True)
 

@@ -13,6 +13,7 @@ The transport is in `agent.client` and `api.agent`.
 | `Absence` | agent | neither domain nor process of it remains |
 | `core.drift.written.FindingsReport` | agent | what the audit of my host found, complete each time |
 | `core.history.HistoryAnswer` | agent | the samples of my host that `Orders.question` asks for |
+| `core.guest_questions.GuestAnswer` | agent | what one of `Orders.guest_questions` asks for |
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from msgspec import Meta, Struct
 from pinfold.core.adoption import Takeover
 from pinfold.core.bounds import ClaimUuid, GuestUuid, Name, Revision, Uuid
 from pinfold.core.drift import SeenThread
+from pinfold.core.guest_questions import GuestQuestion
 from pinfold.core.history import HistoryQuestion
 from pinfold.core.networks import Ports
 from pinfold.core.pools import PoolOrder
@@ -109,7 +111,7 @@ class Orders(Struct, frozen=True, kw_only=True):
     """All orders by guest, at one count. `tombstones` are claims of which nothing must be there any more. `protocol` is the service's.
 
     `pools` are those that the host is to use, None for those of the agent's own files. `question` asks for samples, if anybody waits for
-    them.
+    them, and `guest_questions` for what single guests did.
     """
 
     count: Revision
@@ -118,6 +120,7 @@ class Orders(Struct, frozen=True, kw_only=True):
     protocol: Revision = 1
     pools: PoolOrder | None = None
     question: HistoryQuestion | None = None
+    guest_questions: tuple[GuestQuestion, ...] = ()
 
 
 class ThreadReport(Struct, frozen=True, kw_only=True):

@@ -1,4 +1,7 @@
-"""`pinfold guest`: start, list, show, restart, replace, stop, adopt and release guests directly on one libvirt, without a service."""
+"""`pinfold guest`: start, list, show, restart, replace, stop, adopt and release guests directly on one libvirt, without a service.
+
+`guest_console` reads what they print.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from pinfold.cli import completion
 from pinfold.cli import options as opt
 from pinfold.cli.exit_status import ExitStatus, warn
 from pinfold.cli.guest_adopt import adopt, release
+from pinfold.cli.guest_console import console_log
 from pinfold.cli.guest_options import GuestOptions, takes_guest_options
 from pinfold.cli.orphans import orphans
 from pinfold.cli.output import show, show_json
@@ -23,7 +27,9 @@ if TYPE_CHECKING:
     from pinfold.host.survey import Survey
     from pinfold.host.verify import Verdict
 
-app = typer.Typer(help="Start, list, show, restart, replace, stop, adopt and release guests on this host.", no_args_is_help=True)
+app = typer.Typer(
+    help="Start, list, show, read the console of, restart, replace, stop, adopt and release guests on this host.", no_args_is_help=True
+)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The guest's name or id.", autocompletion=completion.guests)]
 NewName = Annotated[str, typer.Argument(metavar="NAME", help="A name for the guest: letters, digits, '.', '_' and '-'.")]
@@ -187,6 +193,7 @@ def stop(
         show([f"guest {outcome.guest.name} no longer runs {kept}"])
 
 
+app.command("console-log")(console_log)
 app.command("adopt")(adopt)
 app.command("release")(release)
 app.command("orphans")(orphans)

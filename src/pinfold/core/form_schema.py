@@ -47,6 +47,9 @@ def _schema(found: types.Type) -> dict[str, Any]:
             return _schema(found.type) | (found.extra_json_schema or {})
         case types.CustomType() if found.cls is CpuSet:
             return {"type": "string", "description": "CPUs as a Linux cpulist, such as `0-3,8`"}
+        case types.BytesType():
+            most = {} if found.max_length is None else {"maxLength": -(-found.max_length // 3) * 4}
+            return {"type": "string", "contentEncoding": "base64", **most}
         case types.EnumType():
             return {"enum": [member.value for member in found.cls]}
         case types.UnionType():

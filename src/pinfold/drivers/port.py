@@ -19,6 +19,7 @@ from pinfold.core.drift import ExpectedMasks, Subject
 from pinfold.core.drift.steps import Step
 from pinfold.core.errors import Unavailable
 from pinfold.core.fit.answer import Fit
+from pinfold.core.guest_questions import Diagnostics
 from pinfold.core.host import ForeignMemory
 from pinfold.core.identity import GuestId
 from pinfold.core.networks import HostNetwork
@@ -74,7 +75,8 @@ class Record(Struct, frozen=True, kw_only=True):
 class Boot(Struct, frozen=True, kw_only=True):
     """What a guest boots from: any of a ROM, a kernel and a disk, or nothing. Paths are absolute on the host.
 
-    `disk_format` is `raw` or `qcow2`. `config_drive` is an ISO image in a CD-ROM drive.
+    `disk_format` is `raw` or `qcow2`. `config_drive` is an ISO image in a CD-ROM drive. What the serial console prints is appended to
+    `serial_log`, '' for no serial console.
     """
 
     rom: str = ""
@@ -330,6 +332,10 @@ class Driver(Protocol):
 
     def shape(self, guest: GuestId) -> GuestShape:
         """The cells and the memory of a guest, of the running definition if it runs. Raises `InvalidRequest` if there is no such guest."""
+        ...
+
+    def diagnostics(self, guest: GuestId) -> Diagnostics:
+        """What the hypervisor counts of a guest. Raises `InvalidRequest` if there is no such guest or it does not run."""
         ...
 
     def adopt(self, guest: GuestId, record: Record) -> None:

@@ -1,4 +1,4 @@
-"""Create and delete files in pinfold's own folders when their names come from outside. They can never leave the folder.
+"""Create, read and delete files in pinfold's own folders when their names come from outside. They can never leave the folder.
 
 A name is one path component, and the folder is held open while it is used, so neither `..` nor a link leads elsewhere.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -40,6 +41,42 @@ def names(folder: Path) -> tuple[str, ...]:
         return tuple(sorted(os.listdir(folder)))
     except FileNotFoundError:
         return ()
+
+
+def tail(folder: Path, name: str, most_bytes: int) -> bytes | None:
+    """The last bytes of the file with that name, None if there is none. Raises `InvalidRequest` as `inside`, and for a link."""
+    handle = _open_regular(folder, name, os.O_RDONLY)
+    if handle is None:
+        return None
+    with open(handle, "rb") as stream:
+        stream.seek(max(0, os.fstat(handle).st_size - most_bytes))
+        return stream.read(most_bytes)
+
+
+def empty(folder: Path, name: str) -> None:
+    """Cut the file with that name to nothing; a missing one is no error. Raises `InvalidRequest` as `tail`."""
+    handle = _open_regular(folder, name, os.O_WRONLY)
+    if handle is not None:
+        try:
+            os.ftruncate(handle, 0)
+        finally:
+            os.close(handle)
+
+
+def _open_regular(folder: Path, name: str, flags: int) -> int | None:
+    """The open file, None if there is none. What is no regular file is refused, and a pipe is not waited for."""
+    inside(folder, name)
+    try:
+        with _opened(folder) as directory:
+            handle = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InvalidRequest(f"{folder / name} cannot be opened: {error.strerror}", key=name) from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise InvalidRequest(f"{folder / name} is no regular file", key=name)
+    return handle
 
 
 @contextmanager

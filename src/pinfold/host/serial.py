@@ -1,16 +1,26 @@
-"""The serial logs of an agent's guests: `STATE_DIR/serial/GUEST.log`, and the rotated ones that virtlogd keeps beside it."""
+"""The console logs of guests: `STATE_DIR/serial/GUEST.log`, and the rotated ones beside it (`GUEST.log.0`, `.1` and so on).
+
+Where libvirt uses virtlogd, as Debian's does, virtlogd writes the log, and rotates it at 2 MiB into at most three older ones. Elsewhere
+QEMU appends to the log itself, and `trim` shortens it, at each sweep of an agent and at each start of a guest. A log's mode is 0600.
+"""
 
 from __future__ import annotations
 
 import re
+import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from pinfold.core.errors import InvalidRequest
 from pinfold.core.identity import GuestId
 from pinfold.core.settings import HostSettings
 from pinfold.host import files
 from pinfold.host.lock import state_folder
 
+MOST_BYTES: Final = 4 << 20
+"""`trim` leaves shorter logs alone. virtlogd rotates a log long before it has this length."""
+_KEPT_BYTES: Final = 1 << 20
 _ROTATED: Final = re.compile(r"\.[0-9]{1,4}", re.ASCII)
 
 
@@ -20,8 +30,57 @@ def log_of(settings: HostSettings, guest: GuestId) -> Path:
 
 
 def forget(settings: HostSettings, guest: GuestId) -> None:
-    """Delete a guest's serial log and its rotated logs (`GUEST.log.0`, `.1` and so on). Missing ones are no error."""
-    folder = Path(settings.state_dir, "serial")
+    """Delete a guest's log and its rotated logs. Missing ones are no error."""
+    folder = _folder(settings)
     for name in files.names(folder):
         if name == f"{guest}.log" or _ROTATED.fullmatch(name.removeprefix(f"{guest}.log")):
             files.remove(folder, name)
+
+
+def tail(settings: HostSettings, guest: GuestId, *, most_bytes: int, lines: int = 0) -> bytes:
+    """The end of a guest's log, at most so many bytes: its last `lines`, or as much as that for 0. A log that was rotated just now goes on
+    in the last rotated one.
+
+    Raises `InvalidRequest` if the guest has no log.
+    """
+    folder, name = _folder(settings), files.inside(_folder(settings), f"{guest}.log").name
+    found = files.tail(folder, name, most_bytes)
+    if found is None:
+        raise InvalidRequest(
+            f"guest {guest} has no console log in {folder}: it has not run yet, or was started from a template, with --serial-log or by an "
+            "earlier pinfold",
+            key="guest",
+        )
+    if len(found) < most_bytes:
+        found = (files.tail(folder, f"{name}.0", most_bytes - len(found)) or b"") + found
+    if not lines:
+        return found
+    return b"".join(found.splitlines(keepends=True)[-lines:])
+
+
+def trim(settings: HostSettings, *, most_bytes: int = MOST_BYTES) -> None:
+    """Rotate the logs that are longer than that: their end becomes `GUEST.log.0`, and the guest goes on with an empty one.
+
+    QEMU appends, so that it does not notice. What a guest prints in the moment between the copy and the cut is lost.
+    """
+    folder = _folder(settings)
+    for name in files.names(folder):
+        if not name.endswith(".log"):
+            continue
+        with suppress(FileNotFoundError):  # the guest was removed meanwhile
+            known = (folder / name).lstat()
+            if stat.S_ISREG(known.st_mode) and known.st_size > most_bytes:
+                _rotate(folder, name)
+
+
+def _rotate(folder: Path, name: str) -> None:
+    kept = files.tail(folder, name, _KEPT_BYTES)
+    if kept is None:
+        return
+    with files.written(folder, f"{name}.0", mode=0o600) as stream:
+        stream.write(kept)
+    files.empty(folder, name)
+
+
+def _folder(settings: HostSettings) -> Path:
+    return Path(settings.state_dir, "serial")

@@ -31,7 +31,7 @@ from pinfold.core.printable import shell_word
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Driver, GuestSpec, GuestState, HostGuest, Observation
 from pinfold.faultpoints import fault_point
-from pinfold.host import disk
+from pinfold.host import disk, serial
 from pinfold.host.claims import contested, misplaced
 from pinfold.host.description import GuestDescription, check_name, placed
 from pinfold.host.lock import host_lock, refuse_if_owned
@@ -90,9 +90,16 @@ def place(driver: Driver, settings: HostSettings, wanted: GuestDescription) -> S
 
     def decide(state: HostState) -> GuestSpec | NoFit:
         found = find_fit(wanted.request, state, settings.strategy)
-        return found if isinstance(found, NoFit) else placed(wanted, found, guest, _new_claim())
+        return found if isinstance(found, NoFit) else placed(_with_console_log(wanted, settings, guest), found, guest, _new_claim())
 
     return _start(driver, settings, guest, wanted.name, decide)
+
+
+def _with_console_log(wanted: GuestDescription, settings: HostSettings, guest: GuestId) -> GuestDescription:
+    """The guest with a console log in the state directory, unless its user or its template says where its console goes."""
+    if wanted.boot.serial_log or wanted.template:
+        return wanted
+    return replace(wanted, boot=replace(wanted.boot, serial_log=str(serial.log_of(settings, guest))))
 
 
 def start(driver: Driver, settings: HostSettings, spec: GuestSpec, *, again: bool = False, drive: bytes | None = None) -> StartResult:
@@ -133,6 +140,7 @@ def _start(
                 return spec
             with clock.step("disk"):
                 disk.sweep(settings, seen.guests)
+                serial.trim(settings)
                 _promise_removal(settings, spec, undo)
                 boot = disk.prepare(settings, spec.id, spec.boot, spec.request.disk_gib, again=again, drive=drive)
             with clock.step("start paused"):

@@ -7,7 +7,7 @@ from msgspec import Struct
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.settings import HostSettings
 from pinfold.drivers.port import Driver, HostGuest
-from pinfold.host import disk
+from pinfold.host import disk, serial
 from pinfold.host.lock import host_lock, refuse_if_owned
 from pinfold.host.survey import pick
 from pinfold.host.verify import record_of
@@ -32,8 +32,8 @@ def stop(
 ) -> StopResult:
     """Ends the guest with that name or id. When this returns, no process of it is left.
 
-    Without `remove` the guest stays defined and keeps its claim. With it, its disk is deleted too, unless `keep_disk`. `agent` is the
-    caller's name if it is the host's agent.
+    Without `remove` the guest stays defined and keeps its claim. With it, its disk and its console log are deleted too, unless `keep_disk`.
+    `agent` is the caller's name if it is the host's agent.
     Raises `InvalidRequest` if there is no such guest, it is not ours, or the host is remote or owned by an agent; `Unavailable` if the
     hypervisor is away.
     """
@@ -45,6 +45,7 @@ def stop(
             driver.stop(guest.id, remove=True)
             if not keep_disk:
                 disk.remove(settings, guest.id)
+                serial.forget(settings, guest.id)
     return StopResult(guest=guest, removed=remove)
 
 

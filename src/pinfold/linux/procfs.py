@@ -179,6 +179,14 @@ def start_ticks(pid: int, *, proc: Path = PROC) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
+def age_seconds(pid: int, *, proc: Path = PROC) -> int | None:
+    """How long process `pid` has existed, in whole seconds; None if there is none or it is a zombie."""
+    began = start_ticks(pid, proc=proc)
+    if began is None:
+        return None
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) - began / os.sysconf("SC_CLK_TCK"))
+
+
 def boot_time(*, proc: Path = PROC) -> int | None:
     """When the machine booted, in seconds since the epoch; None if procfs does not show it."""
     for line in (read_text(f"{proc}/stat") or "").splitlines():

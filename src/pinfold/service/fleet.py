@@ -20,6 +20,7 @@ from pinfold.service.flavors import Flavors
 from pinfold.service.guests.edits import Edits
 from pinfold.service.guests.events import Events
 from pinfold.service.guests.lifecycle import Lifecycle
+from pinfold.service.guests.questions import Questions
 from pinfold.service.guests.reports import Reports
 from pinfold.service.healing import Healer
 from pinfold.service.hosts import Hosts
@@ -50,6 +51,7 @@ class Fleet:
     guests: Lifecycle
     edits: Edits
     events: Events
+    questions: Questions
     reports: Reports
     healer: Healer
 
@@ -84,6 +86,7 @@ def assemble(database: Database, placement: Placement, settings: SchedulerSettin
         guests=guests,
         edits=edits,
         events=Events(database),
+        questions=Questions(database),
         reports=Reports(database, releaser, guests, repinner, providers),
         healer=Healer(
             database,

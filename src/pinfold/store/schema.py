@@ -260,6 +260,20 @@ host_history = sa.Table(
     sa.Column("answer", sa.Text, nullable=False),
 )
 
+guest_question = sa.Table(
+    "guest_question",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("host", _ID, sa.ForeignKey("host.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("guest", _ID, nullable=False),
+    sa.Column("about", sa.String(16), nullable=False, comment="console-log, diagnostics"),
+    sa.Column("lines", sa.Integer, nullable=False, comment="how much of a log is asked for; 0 for all"),
+    sa.Column("asked", _TIME, nullable=False),
+    sa.Column("answer", sa.Text, comment="null while there is none"),
+    sa.Index("ix_guest_question_host", "host"),
+    sqlite_autoincrement=True,
+)
+
 finding_count = sa.Table(
     "finding_count",
     metadata,

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from tests.real.cli.conftest import Pinfold
 from tests.real.host.faults import Domain
+from tests.real.patience import until
+from tests.rig.processes import virsh
 
 from pinfold.lab.daemon import LabHost
 
@@ -31,6 +33,26 @@ def test_a_guest_is_started_shown_stopped_and_restarted(pinfold: Pinfold, idle_r
     assert "running after" in pinfold("guest", "restart", "web").stdout
     assert json.loads(pinfold("guest", "stop", "web", "--remove", "--json").stdout)["removed"] is True
     assert pinfold("guest", "list").stdout == "no guests\n"
+
+
+def test_the_console_log_of_a_guest_survives_a_restart_and_goes_with_the_guest(
+    pinfold: Pinfold, synthetic_lab: LabHost, idle_rom: Path, tmp_path: Path
+) -> None:
+    pinfold("guest", "start", "web", "--flavor", "share", "--rom", str(idle_rom))
+    until(lambda: "PROBE-UP" in pinfold("guest", "console-log", "web").stdout, "it prints")
+    (log,) = (tmp_path / "state" / "serial").iterdir()
+    assert log.stat().st_mode & 0o777 == 0o600
+    assert virsh(synthetic_lab, "ttyconsole", "web").startswith("/dev/pts/"), "`virsh console` works"
+    pinfold("guest", "stop", "web")
+    pinfold("guest", "restart", "web")
+    until(lambda: pinfold("guest", "console-log", "web").stdout.count("PROBE-UP") == 2, "it prints once more")
+    log.write_bytes(b"one\r\n\x1b[2Jtwo\r\n")
+    assert pinfold("guest", "console-log", "web", "--lines", "1").stdout == "\\x1b[2Jtwo\n"
+    assert pinfold("guest", "console-log", "web", "--raw").stdout == "one\n\x1b[2Jtwo\n", "text mode reads the line ends"
+    assert json.loads(pinfold("guest", "console-log", "web", "--json").stdout)["output"] == "one\r\n\x1b[2Jtwo\r\n"
+    pinfold("guest", "stop", "web", "--remove")
+    assert list(log.parent.iterdir()) == []
+    assert "there is no guest" in pinfold("guest", "console-log", "web", status=2).stderr
 
 
 def test_doctor_in_a_lab_prints_no_command_for_the_libvirt_of_the_machine(pinfold: Pinfold, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_every_line_with_the_real_client_on_real_guests(up: UpRig, tmp_path: Pat
 
     openstack("flavor create --vcpus 4 --ram 2048 --disk 1 rt.share")
     openstack("flavor set rt.share --property hw:cpu_policy=dedicated --property hw:emulator_threads_policy=share")
-    made = openstack("server create --flavor rt.share --image probe --no-network --wait vm1 -f json")
+    made = openstack("server create --flavor rt.share --image probe --network trial --wait vm1 -f json")
     assert (made["status"], made["image"].partition(" ")[0]) == ("ACTIVE", "probe")
 
     shown = openstack("server show vm1 --topology -f json")
@@ -63,6 +63,14 @@ def test_every_line_with_the_real_client_on_real_guests(up: UpRig, tmp_path: Pat
     assert len(set(node["cpu_pinning"].values())) == 4
     ours = run([sys.executable, "-m", "pinfold.wiring.command", "server", "show", "vm1", "--json"], ours_of(up, tmp_path))
     assert ours["placement"]["claim"]["fit"]["emulator"] == str(witness.allowed(domain.pid)) == "0-1,16-17"
+
+    until(lambda: "PROBE-UP" in openstack("console log show vm1"), "the guest's console log is shown")
+    assert openstack("console log show --lines 1 vm1").strip().startswith("PROBE-UP")
+    (log,) = (up.state / "serial").iterdir()
+    assert (log.name, stat.S_IMODE(log.stat().st_mode)) == (f"{made['id']}.log", 0o600)
+    counted = openstack("server show vm1 --diagnostics -f json")
+    assert (counted["state"], counted["num_cpus"], counted["num_nics"], counted["memory_details"]["maximum"]) == ("running", 4, 1, 2048)
+    assert counted["cpu_details"][0]["time"] > 0 and counted["nic_details"][0]["mac_address"].startswith("fa:16:3e")
 
     own = ours_of(up, tmp_path)
     for words in (["guest", "show", "vm1"], ["guest", "list"], ["host", "map"], ["audit"]):
@@ -95,6 +103,7 @@ def test_every_line_with_the_real_client_on_real_guests(up: UpRig, tmp_path: Pat
     until(lambda: not started.alive and domains(up.lab), "it boots anew")
     openstack("server delete --wait vm1")
     assert openstack("server list -f json") == [] and not defined(up.lab)
+    assert list((up.state / "serial").iterdir()) == []
     assert set(usage(openstack, provider["uuid"]).values()) == {0}
 
 

@@ -25,12 +25,13 @@ from pinfold.core.drift.written import FindingsReport, accept
 from pinfold.core.encoding import encode, plain, reader
 from pinfold.core.errors import not_found
 from pinfold.core.form_schema import schema
+from pinfold.core.guest_questions import GuestAnswer
 from pinfold.core.history import HistoryAnswer
 from pinfold.core.identity import GuestId, HostId
 from pinfold.service.guests.lifecycle import REBOOTING_HARD
 from pinfold.service.guests.reports import ClaimName
 from pinfold.service.hosts import Lease
-from pinfold.store import guest_configs, guests, history, hosts, ports
+from pinfold.store import guest_configs, guest_questions, guests, history, hosts, ports
 from pinfold.store.records import written_claim
 
 router = APIRouter(prefix="/agent/v1", tags=["agents"])
@@ -39,12 +40,14 @@ _read_hello = reader(Hello)
 _read_guest_report = reader(GuestReport)
 _read_absence = reader(Absence)
 _read_history = reader(HistoryAnswer)
+_read_answer = reader(GuestAnswer)
 
 Host = Annotated[HostId, Depends(agent_host)]
 HelloBody = Annotated[dict[str, Any], Body(), written_as(Hello)]
 GuestReportBody = Annotated[dict[str, Any], Body(), written_as(GuestReport)]
 AbsenceBody = Annotated[dict[str, Any], Body(), written_as(Absence)]
 FindingsBody = Annotated[dict[str, Any], Body(), written_as(FindingsReport)]
+AnswerBody = Annotated[dict[str, Any], Body(), written_as(GuestAnswer)]
 HistoryBody = Annotated[dict[str, Any], Body(), written_as(HistoryAnswer)]
 WelcomeAnswer = Annotated[dict[str, Any], written_as(Welcome)]
 ConfigAnswer = Annotated[dict[str, Any], written_as(GuestConfig)]
@@ -86,6 +89,13 @@ def report_findings(body: FindingsBody, host: Host, services: Services) -> Respo
 def report_history(body: HistoryBody, host: Host, services: Services) -> Response:
     """Keep the samples of the agent's host for those who asked."""
     services.fleet.hosts.keep_history(host, _read_history(body, "history"))
+    return Response(status_code=204)
+
+
+@router.put("/host/answer", status_code=204, response_class=Response)
+def report_answer(body: AnswerBody, host: Host, services: Services) -> Response:
+    """Keep what the agent of the host says about one of its guests for whoever asked."""
+    services.fleet.questions.keep(host, _read_answer(body, "answer"))
     return Response(status_code=204)
 
 
@@ -192,6 +202,7 @@ def _orders(services: ApiServices, host: HostId) -> Orders:
         stones = hosts.tombstones(connection, host)
         pools = hosts.pool_order(connection, host)
         question = history.question(connection, host)
+        asked = guest_questions.waiting(connection, host)
     orders = tuple(
         GuestOrder(
             guest=guest.id,
@@ -211,7 +222,15 @@ def _orders(services: ApiServices, host: HostId) -> Orders:
         )
         for guest, claim in found
     )
-    return Orders(count=count, orders=orders, tombstones=stones, protocol=PROTOCOL, pools=pools, question=question)
+    return Orders(
+        count=count,
+        orders=orders,
+        tombstones=stones,
+        protocol=PROTOCOL,
+        pools=pools,
+        question=question,
+        guest_questions=asked,
+    )
 
 
 def _welcome(services: ApiServices, lease: Lease) -> WelcomeAnswer:

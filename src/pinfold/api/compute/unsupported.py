@@ -93,7 +93,7 @@ _ROUTES: Final = {
         DELETE GET /os-baremetal-nodes/{id} ..2.35
         POST /os-baremetal-nodes/{id}/action ..2.35
         """,
-    "pinfold serves no consoles: run `virsh console` on the server's host.": """
+    "pinfold serves no interactive consoles: run `virsh console` on the server's host.": """
         GET /os-console-auth-tokens/{id}
         POST /servers/{server_id}/remote-consoles 2.6..
         """,
@@ -148,9 +148,6 @@ _ROUTES: Final = {
         GET POST /os-server-groups
         DELETE GET /os-server-groups/{id}
         """,
-    "pinfold asks no hypervisor for diagnostics of a server: `pinfold guest show` on its host shows its threads.": (
-        "GET /servers/{server_id}/diagnostics"
-    ),
     "pinfold stores no password that a guest made: log in with the key pair, or with `adminPass`.": (
         "DELETE GET /servers/{server_id}/os-server-password"
     ),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
+from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query
 from starlette.concurrency import run_in_threadpool
 
+from pinfold.api.asking import asked
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.response_schema import written_as
 from pinfold.api.v1.hosts import find
@@ -22,9 +22,6 @@ router = APIRouter(prefix="/v1/hosts", tags=["hosts"])
 
 WAIT_SECONDS: Final = 10.0
 """How long an agent may take. It answers a question at once, when it is there."""
-_LOOK_SECONDS: Final = 1.0
-"""How often the rows are read while no notification arrives, because notifications may be lost."""
-
 _read = decoder(HostHistory)
 
 HostHistoryAnswer = Annotated[dict[str, Any], written_as(HostHistory)]
@@ -49,27 +46,12 @@ async def show_history(
 
 async def _asked(services: ApiServices, host: HostRecord, seconds: int) -> str | None:
     """The agent's answer, None if there is none in time."""
-    loop, arrived, topic = asyncio.get_running_loop(), asyncio.Event(), history.topic(host.id)
 
-    def hear(told: str) -> None:
-        if told in ("*", topic):
-            loop.call_soon_threadsafe(arrived.set)
+    async def ask() -> Callable[[], str | None]:
+        number = await run_in_threadpool(services.fleet.hosts.ask_history, host.id, seconds)
+        return lambda: _answered(services, host, number)
 
-    unsubscribe = services.database.wakeups.subscribe(hear)
-    try:
-        number, deadline = await run_in_threadpool(services.fleet.hosts.ask_history, host.id, seconds), time.monotonic() + WAIT_SECONDS
-        while True:
-            arrived.clear()
-            found = await run_in_threadpool(_answered, services, host, number)
-            left = deadline - time.monotonic()
-            if found is not None or left <= 0 or services.ended.is_set():
-                return found
-            try:
-                await asyncio.wait_for(arrived.wait(), min(left, _LOOK_SECONDS))
-            except TimeoutError:
-                continue
-    finally:
-        unsubscribe()
+    return await asked(services, history.topic(host.id), ask, WAIT_SECONDS)
 
 
 def _answered(services: ApiServices, host: HostRecord, number: int) -> str | None:

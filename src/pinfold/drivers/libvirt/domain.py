@@ -101,6 +101,18 @@ def forget(domain: Any) -> None:
             domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, None, None, namespace, flag)
 
 
+def stats(connection: Any, domain: Any) -> dict[str, Any]:
+    """libvirt's counts of the domain, by its own keys."""
+    wanted = (
+        libvirt.VIR_DOMAIN_STATS_VCPU
+        | libvirt.VIR_DOMAIN_STATS_BALLOON
+        | libvirt.VIR_DOMAIN_STATS_INTERFACE
+        | libvirt.VIR_DOMAIN_STATS_BLOCK
+    )
+    found = connection.domainListGetStats([domain], wanted, 0)
+    return dict(found[0][1]) if found else {}
+
+
 def pin_live(domain: Any, wanted: ExpectedMasks) -> None:
     """Set libvirt's live pins, thread class by class. Without a cpuset cgroup some threads do not follow; `thread_moves` moves them."""
     live = libvirt.VIR_DOMAIN_AFFECT_LIVE

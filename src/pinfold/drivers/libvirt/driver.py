@@ -18,6 +18,7 @@ from pinfold.core.drift import ExpectedMasks, Subject
 from pinfold.core.drift.steps import Step
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.fit.answer import Fit
+from pinfold.core.guest_questions import Diagnostics
 from pinfold.core.identity import GuestId
 from pinfold.core.overhead import masks
 from pinfold.core.plural import count
@@ -25,7 +26,7 @@ from pinfold.core.printable import shell_line
 from pinfold.core.request.model import GuestRequest
 from pinfold.core.topology import Topology
 from pinfold.drivers.kvm import deadline, process, thread_moves
-from pinfold.drivers.libvirt import capabilities, commands, definition, domain, guest_cpu, guest_memory, pins
+from pinfold.drivers.libvirt import capabilities, commands, definition, diagnostics, domain, guest_cpu, guest_memory, pins
 from pinfold.drivers.libvirt.address import address
 from pinfold.drivers.libvirt.capabilities import BuildContext, Platform
 from pinfold.drivers.libvirt.connection import Connection, absent_is_fine, libvirt
@@ -203,6 +204,21 @@ class LibvirtDriver:
     def shape(self, guest: GuestId) -> GuestShape:
         """The cells and the memory of a guest. See `Driver.shape`."""
         return self._guests.shape(guest)
+
+    def diagnostics(self, guest: GuestId) -> Diagnostics:
+        """What libvirt counts of a guest. See `Driver.diagnostics`."""
+        known = self._guests.one(guest)
+        if not known.active:
+            raise InvalidRequest(f"guest {known.name} is {known.state.value}; only a running guest has diagnostics", key="guest")
+        what = f"the diagnostics of guest {known.name} cannot be read"
+
+        def read(connection: Any) -> tuple[dict[str, Any], str]:
+            found = self._guests.domain(guest, connection)
+            return domain.stats(connection, found), found.XMLDesc(0)
+
+        counted, text = self._guests.act(guest, "diagnostics", what, _ASK_SECONDS, read)
+        age = None if known.pid is None else procfs.age_seconds(known.pid)
+        return diagnostics.of(counted, text, known, uptime_seconds=age or 0)
 
     def adopt(self, guest: GuestId, record: Record) -> None:
         """Write a record into a guest without one, and its pins into the definition. See `Driver.adopt`."""

@@ -78,9 +78,9 @@ def devices_of(spec: GuestSpec, make: BuildContext) -> Element:
         SubElement(drive, "readonly")
     devices.extend(interfaces.element(interface) for interface in spec.interfaces)
     SubElement(devices, "controller", {"type": "usb", "model": "none"})
-    serial = SubElement(devices, "serial", {"type": "file" if boot.serial_log else "null"})
+    serial = SubElement(devices, "serial", {"type": "pty" if boot.serial_log else "null"})
     if boot.serial_log:
-        SubElement(serial, "source", {"path": boot.serial_log})
+        SubElement(serial, "log", {"file": boot.serial_log, "append": "on"})
     SubElement(devices, "memballoon", {"model": "none"})
     return devices
 

@@ -11,6 +11,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import ExpectedMasks, Subject
 from pinfold.core.drift.steps import Step
 from pinfold.core.errors import InvalidRequest, Unavailable
+from pinfold.core.guest_questions import Diagnostics
 from pinfold.core.identity import GuestId
 from pinfold.core.overhead import ObservedThread, ThreadClass
 from pinfold.core.request.model import GuestRequest
@@ -84,6 +85,10 @@ class ProcessesDriver:
     def shape(self, guest: GuestId) -> GuestShape:
         """Refused, always with `InvalidRequest`."""
         refuse(f"nothing tells the cells of guest {guest}")
+
+    def diagnostics(self, guest: GuestId) -> Diagnostics:
+        """Refused, always with `InvalidRequest`."""
+        refuse(f"nothing counts what guest {guest} does")
 
     def adopt(self, guest: GuestId, record: Record) -> None:  # noqa: ARG002  # the port's
         """Refused, always with `InvalidRequest`."""

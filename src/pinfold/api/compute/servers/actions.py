@@ -6,10 +6,13 @@ from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
 
 from pinfold.api.caller import caller_of, need_admin
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT
+from pinfold.api.compute.servers.answers import CONSOLE_OUTPUT, console_output
 from pinfold.api.compute.servers.single import requester, server, unlocked
 from pinfold.api.compute.servers.unsupported_actions import UNSUPPORTED_ACTIONS
 from pinfold.api.dependencies import ApiServices, Services
@@ -39,14 +42,21 @@ _EVENTS: Final = {"os-start": "start", "os-stop": "stop", "forceDelete": "delete
 """Nova's words for what was asked, where they differ from the action's name."""
 
 
-@router.post("/servers/{server_id}/action", status_code=202, response_class=Response, responses={501: {}})
-def act(server_id: GuestId, body: _OneAction, request: Request, services: Services, version: Version) -> Response:
+@router.post("/servers/{server_id}/action", status_code=202, response_class=Response, responses={200: CONSOLE_OUTPUT, 501: {}, 503: {}})
+async def act(server_id: GuestId, body: _OneAction, request: Request, services: Services, version: Version) -> Response:
     """Start, stop, reboot, pause, unpause, suspend, resume, lock, unlock, reset or delete a server; 409 when its state or something under
     way forbids it.
 
     If the host's pools no longer have a stopped server's place, it starts in another place there; 409 with the reasons if there is none.
+    `os-getConsoleOutput` answers 200 with the end of the server's console log, which its agent is asked for; 503 while the agent is away.
     """
     action, argument = next(iter(body.items()))
+    if action == "os-getConsoleOutput":
+        return JSONResponse(await console_output(server_id, argument, request, services))
+    return await run_in_threadpool(_act, server_id, action, argument, request, services, version)
+
+
+def _act(server_id: GuestId, action: str, argument: object, request: Request, services: ApiServices, version: Microversion) -> Response:
     lifecycle = services.fleet.guests
     if action in _PLAIN:
         unlocked(services, request, server_id)

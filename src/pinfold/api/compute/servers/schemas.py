@@ -192,3 +192,71 @@ class TopologyShown(TypedDict):
 
     nodes: list[TopologyNode]
     pagesize_kb: int | None
+
+
+@closed
+class CpuUseShown(TypedDict):
+    """What one vCPU used: nanoseconds."""
+
+    id: int
+    time: int
+    utilisation: None
+
+
+@closed
+class MemoryUseShown(TypedDict):
+    """A server's memory in MiB, and how much of it its process keeps."""
+
+    maximum: int
+    used: int | None
+
+
+@closed
+class NicUseShown(TypedDict):
+    """What one interface received and sent."""
+
+    mac_address: str
+    rx_octets: int
+    rx_errors: int
+    rx_drop: int
+    rx_packets: int
+    rx_rate: None
+    tx_octets: int
+    tx_errors: int
+    tx_drop: int
+    tx_packets: int
+    tx_rate: None
+
+
+@closed
+class DiskUseShown(TypedDict):
+    """What was read from one disk and written to it."""
+
+    read_bytes: int
+    read_requests: int
+    write_bytes: int
+    write_requests: int
+    errors_count: None
+
+
+@closed
+class StandardDiagnostics(TypedDict):
+    """What the hypervisor counts of a server, from microversion 2.48 on. What it does not count is null."""
+
+    state: str
+    driver: str
+    hypervisor: str
+    hypervisor_os: str
+    uptime: int
+    config_drive: bool
+    num_cpus: int
+    num_nics: int
+    num_disks: int
+    memory_details: MemoryUseShown
+    cpu_details: list[CpuUseShown]
+    nic_details: list[NicUseShown]
+    disk_details: list[DiskUseShown]
+
+
+DiagnosticsShown = StandardDiagnostics | dict[str, int]
+"""Before microversion 2.48 the keys are named after vCPUs and devices: `cpu0_time`, `vda_read`."""
