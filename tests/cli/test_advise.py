@@ -46,9 +46,13 @@ In each of 24 measured hours they book at least what guests ran. By differences 
 the others keep their proportion to each other.
 4 vCPUs, 1 disk, 1 NIC: ran 96 millicpu on average in 24 hours, books 96
 flavors, from the guests that were measured; guests on a host of 64 pCPUs (assumed) with that flavor alone:
-4 vCPUs, 1 disk, 1 NIC: one pCPU of the pool is enough for 6 such guests; overhead measured: the mean of guests of this shape in 24 hours;
-share wait measured: the mean of guests of this shape in 24 hours;
-isolate wait default from docs/benchmarks/overhead.md: at most that on a pCPU that one guest keeps as busy.
+policy: one pCPU of the pool is enough for 6 such guests.
+overhead: measured: the mean of guests of this shape in 24 hours.
+share wait: measured: the mean of guests of this shape in 24 hours.
+isolate wait: default from docs/benchmarks/overhead.md: at most that on a pCPU that one guest keeps as busy.
+This keeps the delay target.
+Guests book 2 pCPUs of the pool (10 guests (measured) book 96 millicpu each, of which the pool offers 0.5 of each pCPU),
+or Placement refuses some. Take the larger number: 3.
 """.strip().splitlines()
 
 
@@ -99,7 +103,7 @@ def test_the_flavors_file_is_used_where_there_is_one(pinfold: Pinfold, config: P
     answer = pinfold("advise", "--config", str(config), "--assume", "guests=9", "--assume", "cpu-per-guest=2", "--assume", "pcpus=8")
     said = " ".join(answer.out.split())
     assert f"flavors, from {flavors}" in said
-    assert "tiny: with share it takes a pCPU of the pool or more; overhead assumed" in said
+    assert "policy: with share it takes a pCPU of the pool or more. overhead: assumed." in said
 
 
 def test_too_little_evidence_and_a_host_that_nobody_watched_are_said(pinfold: Pinfold, config: Path) -> None:
@@ -111,5 +115,35 @@ def test_too_little_evidence_and_a_host_that_nobody_watched_are_said(pinfold: Pi
     assert answer.status == 0
     said = " ".join(answer.out.split())
     assert "Evidence: 3 of 24 hours are measured, which is too little." in said
-    assert "pCPUs: no advice: too little evidence: 3 of 24 hours are measured; assume guests and cpu-per-guest for a first answer." in said
+    assert (
+        "pCPUs: no advice: too little evidence: 3 of 24 hours are measured; assume guests, and vcpus or cpu-per-guest, for a first" in said
+    )
     assert "flavors: none with pinned vCPUs" in said
+
+
+def test_the_vcpus_of_a_guest_that_nobody_measured_may_be_assumed(pinfold: Pinfold, config: Path) -> None:
+    """Then the rates say what it runs, and the answer has both numbers of the page: that of the delay target, and what is booked."""
+    asked = ("--assume", "guests=50", "--assume", "vcpus=4", "--nics", "0")
+    said = " ".join(pinfold("advise", "--config", str(config), *asked).out.split())
+    assert "pCPUs: 3. Load: 1.90 pCPUs (50 guests (assumed) with 0.038 pCPUs each (configured))." in said
+    assert "Guests book 4 pCPUs of the pool (50 guests (assumed) book 38 millicpu each, of which the pool offers 0.5 of each pCPU)" in said
+    assert "Take the larger number: 4." in said and "flavors, from what is assumed" in said
+    config.write_text(config.read_text().replace("cpu_shared_set = 0", "cpu_overhead_set = 0-3"))
+    apart = json.loads(pinfold("advise", "--config", str(config), *asked, "--json").out)
+    assert (apart["pool"]["pcpus"], apart["booked_pcpus"]["value"]) == (3, 2)
+
+
+def test_what_all_flavors_share_is_said_once(pinfold: Pinfold, config: Path, tmp_path: Path) -> None:
+    flavors = [{**FLAVORS[0], "ID": str(size), "Name": f"rt.{size}", "VCPUs": size} for size in (2, 4, 200)]
+    (tmp_path / "flavors.json").write_text(json.dumps(flavors))
+    asked = ("--flavor-json", str(tmp_path / "flavors.json"), "--assume", "guests=9", "--assume", "busy=0.4")
+    said = " ".join(pinfold("advise", "--config", str(config), *asked).out.split())
+    assert said.count("by the rates of [overhead], which are estimates") == 1
+    assert "policy of rt.200: with share it takes a pCPU of the pool or more." in said
+    assert said.count("share wait") == 1
+
+
+@pytest.mark.parametrize("other", [("--service",), ("--cloud", "east"), ("--assume", "vcpus=2")])
+def test_one_option_says_which_guests_the_answer_is_about(pinfold: Pinfold, config: Path, other: tuple[str, ...]) -> None:
+    answer = pinfold("advise", "--config", str(config), "--flavor-json", "flavors.json", *other)
+    assert answer.status == 2 and "each say which guests the answer is about; give one of them" in " ".join(answer.err.split())

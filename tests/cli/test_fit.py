@@ -106,7 +106,17 @@ def test_a_described_host_has_the_traits_of_its_pools(pinfold: Pinfold) -> None:
 def test_without_a_described_host_libvirt_is_asked(pinfold: Pinfold) -> None:
     answer = pinfold("fit", *PINNED)
     assert answer.status == 3
-    assert answer.err == "pinfold: libvirt at qemu:///system cannot be reached: there is none\n"
+    assert answer.err == (
+        "pinfold: libvirt at qemu:///system cannot be reached: there is none; start it, or name another one with --connect; "
+        "`pinfold doctor` says what this host lacks\n"
+    )
+
+
+@pytest.mark.parametrize("command", [("audit",), ("top",), ("repair",), ("guest", "list")])
+def test_a_command_without_a_libvirt_names_the_uri_and_the_next_step(pinfold: Pinfold, command: tuple[str, ...]) -> None:
+    answer = pinfold(*command)
+    assert answer.status == 3 and "libvirt at qemu:///system" in answer.err and "`pinfold doctor`" in answer.err
+    assert "pinfold doctor" not in pinfold("doctor").out, "the doctor itself does not send anybody to the doctor"
 
 
 @pytest.mark.parametrize(

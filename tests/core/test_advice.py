@@ -38,7 +38,7 @@ def value(figure: object) -> float | None:
 def test_fewer_than_a_day_of_hours_are_too_little_evidence() -> None:
     found = advise(QUIET[1:], 1000, RATES)
     assert (found.pcpus, found.rates, found.guests, found.busy_allowed) == (None, None, None, None)
-    assert found.why == "too little evidence: 23 of 24 hours are measured; assume guests and cpu-per-guest for a first answer"
+    assert found.why == "too little evidence: 23 of 24 hours are measured; assume guests, and vcpus or cpu-per-guest, for a first answer"
 
 
 def test_hours_that_are_hardly_measured_or_have_no_guests_are_no_evidence() -> None:

@@ -107,7 +107,7 @@ def test_shared_guests_are_the_most_that_fit(pcpus: int, vcpus: int, share: floa
     ("text", "said"),
     [
         ("guest=4", "did you mean guests?"),
-        ("nonsense=1", "guests, cpu-per-guest, busy, pcpus can be"),
+        ("nonsense=1", "guests, vcpus, cpu-per-guest, busy, pcpus can be"),
         ("busy=1.5", "a number from 0.01 to 1 is"),
         ("busy=", "a number from 0.01 to 1 is"),
         ("guests=nan", "a number from 1 to 100000 is"),

@@ -11,6 +11,7 @@ from pinfold.cli import options as opt
 from pinfold.cli.nova import FlavorJson, Nics
 from pinfold.cli.output import show, show_json
 from pinfold.cli.session import read_configuration
+from pinfold.core.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from pinfold.config import Configuration
@@ -27,11 +28,16 @@ def advise(
         typer.Option(
             "--assume",
             metavar="NAME=VALUE",
-            help="Use this in place of a measure; may be repeated. guests: how many share the pool. cpu-per-guest: the pCPUs that the "
-            "overhead threads of one run. busy: how busy the pool may be, up to 1. pcpus: those of the host for guests and overhead.",
+            help="Use this in place of a measure; may be repeated. guests: how many share the pool. vcpus: those of a guest, in place of "
+            "flavors. cpu-per-guest: the pCPUs that the overhead threads of one run. busy: how busy the pool may be, up to 1. pcpus: those "
+            "of the host for guests and overhead.",
         ),
     ] = None,
     flavor_json: FlavorJson = None,
+    cloud: Annotated[
+        str | None, typer.Option("--cloud", metavar="NAME", help="Take the flavors of this cloud of clouds.yaml, by the openstack client.")
+    ] = None,
+    service: Annotated[bool, typer.Option("--service", help="Take the flavors of pinfold's service.")] = False,
     nics: Nics = 1,
     config: opt.Config = None,
     connect: opt.Connect = None,
@@ -39,22 +45,36 @@ def advise(
 ) -> None:
     """Say how many pCPUs the overhead pool needs, by which rates guests should book, and whether a flavor should share or isolate.
 
+    The number of pCPUs keeps the delay target. What guests book needs pCPUs too, or Placement refuses guests: the answer says how many
+    where it can, and a pool needs the larger number.
+
     The evidence is the journal of `pinfold watch`; each number names its own. The target is the mean time that an overhead thread of a
     guest on the pool is ready and waits, before it runs. Less than 24 measured hours are too little evidence. With --assume no journal is
-    needed. The flavors are those of --flavor-json, else those of the flavors file, else the shapes of the guests that were measured; only
-    those with pinned vCPUs count.
+    needed. The flavors are those of --flavor-json, --cloud or --service, else those of the flavors file, else the shapes of the guests that
+    were measured; only those with pinned vCPUs count.
     """
     from pinfold.cli.views.advice import advice_view
     from pinfold.core.encoding import plain
     from pinfold.core.overhead.assumption import assumptions
     from pinfold.core.overhead.sizing import sizing
 
-    assumed = assumptions(assume or ())
+    assumed = assumptions(assume or (), nics=nics)
+    named = {"--flavor-json": flavor_json is not None, "--cloud": cloud is not None, "--service": service}
+    named |= {"--assume vcpus": assumed.vcpus is not None}
+    if len(given := [name for name, there in named.items() if there]) > 1:
+        raise InvalidRequest(f"{' and '.join(given)} each say which guests the answer is about; give one of them", key=given[0])
     configuration = read_configuration(config, connect, only_looks=True, quiet=as_json, audits=True)
     settings = configuration.settings
     hours, shapes = _measured(configuration, needed=not assume)
-    flavors, source = _flavors(configuration, flavor_json, nics)
-    found = sizing(hours, shapes, delay_us, settings.limits.rates, settings.pools, assumed, flavors, source)
+    flavors: list[FlavorShape] | None
+    if service:
+        flavors, source = _of_service(config, nics)
+    elif flavor_json is not None or cloud is not None:
+        flavors, source = _of_cloud(cloud, flavor_json, nics)
+    else:
+        flavors, source = (None, "") if assumed.vcpus is not None else _of_file(configuration, nics)
+    rates, fraction = settings.limits.rates, settings.limits.shared_fraction
+    found = sizing(hours, shapes, delay_us, rates, settings.pools, assumed, flavors, source, fraction)
     if as_json:
         show_json(plain(found))
     else:
@@ -69,17 +89,33 @@ def _measured(configuration: Configuration, *, needed: bool) -> tuple[tuple[Over
     return (read_hours(path), read_shapes(path)) if needed or path.is_file() else ((), ())
 
 
-def _flavors(configuration: Configuration, file: str | None, nics: int) -> tuple[list[FlavorShape] | None, str]:
-    """The flavors with pinned vCPUs, and where they are from; None if neither file is there."""
-    from pinfold.config.flavors import read_flavors
-    from pinfold.config.parse import read_text
-    from pinfold.core.nova.flavors import flavors_of
+def _of_cloud(cloud: str | None, file: str | None, nics: int) -> tuple[list[FlavorShape], str]:
+    """The flavors with pinned vCPUs of a file of the openstack client, or of that cloud; and where they are from."""
+    from pinfold.accounting.openstack_command import OpenstackCommand
+    from pinfold.cli.nova import flavors_of_cloud
     from pinfold.core.overhead.flavor_costs import FlavorShape, pinned
 
-    if file is not None:
-        listed = flavors_of(read_text(file, "flavor file"), f"flavor file {file}")
-        found = [FlavorShape(name=one.name, vcpus=one.vcpus, disks=one.disks, nics=nics) for one in listed if pinned(one.extra_specs)]
-        return found, file
+    listed = flavors_of_cloud(OpenstackCommand(cloud), file)
+    found = [FlavorShape(name=one.name, vcpus=one.vcpus, disks=one.disks, nics=nics) for one in listed if pinned(one.extra_specs)]
+    return found, file or f"cloud {cloud}"
+
+
+def _of_service(config: list[str] | None, nics: int) -> tuple[list[FlavorShape], str]:
+    """The flavors with pinned vCPUs of pinfold's service, and its name."""
+    from pinfold.cli.service import open_access
+    from pinfold.core.overhead.flavor_costs import FlavorShape, pinned
+
+    with open_access(config) as service:
+        listed = service.flavors()
+    found = [FlavorShape(name=one["name"], vcpus=one["vcpus"], disks=1, nics=nics) for one in listed if pinned(one["extra_specs"].items())]
+    return found, "the service"
+
+
+def _of_file(configuration: Configuration, nics: int) -> tuple[list[FlavorShape] | None, str]:
+    """The flavors with pinned vCPUs of the flavors file, and its name; None if it is not there."""
+    from pinfold.config.flavors import read_flavors
+    from pinfold.core.overhead.flavor_costs import FlavorShape, pinned
+
     own = configuration.flavors_file
     if not configuration.flavors_named and not Path(own).exists():
         return None, ""

@@ -78,7 +78,7 @@ def check_configuration(context: typer.Context, files: Sequence[str], uri: str |
             return structs.replace(read, host=_unusable(found))
         if offline:
             return structs.replace(read, host="not checked against this host (--offline)")
-        with open_session(context, configuration) as session:
+        with open_session(context, configuration, checks=True) as session:
             seen = survey(session.driver, session.settings)
     except Unavailable as error:
         return structs.replace(read, host=f"not checked against this host: {error}")
@@ -167,7 +167,7 @@ def checkups(context: typer.Context, configuration: Configuration) -> tuple[Chec
         return kind.checkups(settings.uri, needs, realtime_priority=settings.realtime_priority, topology=topology)
 
     try:
-        with open_session(context, configuration) as session:
+        with open_session(context, configuration, checks=True) as session:
             seen = survey(session.driver, session.settings)
             of_driver = special(seen.state.topology)  # a socket-activated daemon runs only by now
             processor = _processor(session.driver)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pinfold.core.errors import Conflict, InvalidRequest, InvariantViolation, PinfoldError, Unavailable
-from pinfold.core.printable import json_shown, shown
+from pinfold.core.printable import json_shown, shell_word, shown
 
 
 class ExitStatus(IntEnum):
@@ -85,18 +85,19 @@ def _missing_package(error: BaseException) -> str:
 
 
 def _install(package: str) -> str:
-    """How to install a missing package.
+    """How to install a missing package in the environment of this Python.
 
-    >>> _install("httpx")
-    "install the service's parts: pip install 'pinfold[fleet]'"
+    >>> _install("httpx").partition(": ")[0], _install("httpx").endswith(" -m pip install 'pinfold[fleet]'")
+    ("install the service's parts", True)
     """
+    pip = f"{shell_word(sys.executable)} -m pip install"
     if package in _BASE:
-        return "install pinfold anew: pip install --force-reinstall pinfold"
+        return f"install pinfold anew: {pip} --force-reinstall pinfold"
     if package in _OF_THE_WATCH:
-        return "install the parts for metrics: pip install 'pinfold[watch]'"
+        return f"install the parts for metrics: {pip} 'pinfold[watch]'"
     if _FROM_DEBIANS_PACKAGE:
         return "the Debian package has no API; set it up from a clone of pinfold, with bin/setup --service"
-    return "install the service's parts: pip install 'pinfold[fleet]'"
+    return f"install the service's parts: {pip} 'pinfold[fleet]'"
 
 
 def warn(sentence: str) -> None:

@@ -96,9 +96,9 @@ def pools(
 ) -> None:
     """Show which threads of running guests the pools of today move, from where and to where; with --apply, move them.
 
-    No guest is restarted. Pinned vCPUs keep their pCPUs; those that left the dedicated pool retire with their guest. Nova's guests with
-    emulator policy share follow too. A guest that cannot be moved is moved back. Exit status 1: some guest is not where the pools of
-    today put it.
+    No guest is restarted. Pinned vCPUs keep their pCPUs; those that left the dedicated pool retire with their guest, unless `pinfold host
+    repin` frees them. Nova's guests with emulator policy share follow too. A guest that cannot be moved is moved back. Exit status 1: some
+    guest is not where the pools of today put it.
     """
     from pinfold.cli.views.pool_change import pools_view
     from pinfold.host import pool_change, written

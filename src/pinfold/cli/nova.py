@@ -107,7 +107,7 @@ def flavors_(
 
     configuration = read_configuration(config, None, only_looks=True, quiet=as_json, audits=True)
     client = _client(cloud)
-    found = _flavors(client, flavor_json)
+    found = flavors_of_cloud(client, flavor_json)
     needed = offers.removals(found) if remove else offers.changes(found, configuration.settings.limits.rates, nics)
     commands = [(change, offers.command(change, found, client.words)) for change in needed]
     if as_json:
@@ -150,7 +150,7 @@ def check_(
         seen = survey(session.driver, settings)
         names = provider_names(settings, name, local=session.driver.local)
     with waiting("asking the cloud …"):
-        flavors, provider = _flavors(client, flavor_json), client.provider(names)
+        flavors, provider = flavors_of_cloud(client, flavor_json), client.provider(names)
         node = node_of(seen, settings, nics)
         held = client.allocations(() if remove else (guest.id for guest in unbooked(node, provider)))
     found = remains(provider, flavors, client.words) if remove else disagreements(node, provider, flavors, held, client.words)
@@ -187,7 +187,7 @@ def _client(cloud: str | None) -> OpenstackCommand:
     return OpenstackCommand(cloud)
 
 
-def _flavors(client: OpenstackCommand, file: str | None) -> tuple[NovaFlavor, ...]:
+def flavors_of_cloud(client: OpenstackCommand, file: str | None) -> tuple[NovaFlavor, ...]:
     """The flavors in the file; without one, those that the cloud has."""
     from pinfold.config.parse import read_text
     from pinfold.core.nova.flavors import flavors_of

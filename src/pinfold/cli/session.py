@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from msgspec import structs
 
 from pinfold.cli.exit_status import warn
+from pinfold.core.errors import Unavailable
 from pinfold.core.printable import shell_line
 
 if TYPE_CHECKING:  # `--help` answers without oslo.config and the core, and daemons run without Typer
@@ -103,9 +104,18 @@ def read_configuration(
     return configuration
 
 
+_NEXT_STEP: Final = "; start it, or name another one with --connect; `pinfold doctor` says what this host lacks"
+
+
 @contextmanager
-def open_session(context: typer.Context, configuration: Configuration) -> Iterator[Session]:
-    """The host of one command, connected until the block ends. Raises `Unavailable`."""
+def open_session(context: typer.Context, configuration: Configuration, *, checks: bool = False) -> Iterator[Session]:
+    """The host of one command, connected until the block ends. Raises `Unavailable`, which names the next step unless the command `checks`
+    the host itself.
+    """
     parts: Parts = context.obj
-    with parts.open_driver(configuration.settings) as driver:
+    with ExitStack() as stack:
+        try:
+            driver = stack.enter_context(parts.open_driver(configuration.settings))
+        except Unavailable as error:
+            raise Unavailable(f"{error}{'' if checks else _NEXT_STEP}") from error
         yield Session(driver=driver, configuration=configuration)

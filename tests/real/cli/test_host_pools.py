@@ -24,7 +24,8 @@ def test_a_plan_says_what_moves_and_apply_moves_it(pinfold: Pinfold, idle_rom: P
     done = told("--apply", status=0)
     assert (done["applied"], done["settled"], done["guests"][0]["outcome"]) == (True, True, "moved")
     said = pinfold("host", "pools").stdout
-    assert "guest web keeps pCPU 2, which retires; a new place would free it: `pinfold guest stop web`" in " ".join(said.split())
+    moves = "guest web keeps pCPU 2, which retires; `pinfold host repin` shows whether a move inside its host cell frees it; "
+    assert f"{moves}a new place would free it: `pinfold guest stop web`" in " ".join(said.split())
     assert told(status=0)["guests"][0]["outcome"] == "kept"
     change_pools(tmp_path, "0,20", "2-15,900")
     assert "cpu_dedicated_set names pCPU 900" in pinfold("host", "pools", "--apply", status=2).stderr

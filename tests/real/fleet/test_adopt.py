@@ -90,6 +90,7 @@ def test_an_administrator_adopts_a_running_guest_and_gives_it_back(fleet: Fleet,
     until(lambda: (fleet.api.placement(_ID)["observed"] or {}).get("drift") == [], "the agent sees no drift")
     assert fleet.api.allocations(host.name)[_ID]["PCPU"] == 1
     typed(fleet, "guest", "adopt", "vm", status=2)  # it has a record already
+    assert "flavors, from the service;" in typed(fleet, "advise", "--service", "--assume", "guests=4", "--assume", "cpu-per-guest=0.1")
 
     fleet.api.act(_ID, "os-stop", None)
     fleet.api.await_status(_ID, "SHUTOFF")

@@ -8,7 +8,6 @@ from rich.console import RenderableType
 
 from pinfold.cli.views.columns import Columns
 from pinfold.core.overhead.advice import Advice, Figure
-from pinfold.core.overhead.flavor_costs import FlavorCosts
 from pinfold.core.overhead.hours import LEAST_HOURS
 from pinfold.core.overhead.rates import RateFit
 from pinfold.core.overhead.sizing import Sizing
@@ -29,11 +28,23 @@ def advice_view(sizing: Sizing) -> Iterator[RenderableType]:
             f"pCPUs: {pool.pcpus}. Load: {pool.load.value:.2f} pCPUs ({pool.load.source}). The pool may be busy for "
             f"{pool.busy_allowed.value:.0%} of the time ({pool.busy_allowed.source})."
         )
+        yield _booking(pool.pcpus, sizing.booked_pcpus)
     if pool.rates is None:
         yield f"rates: no advice: {pool.rates_why}."
     else:
         yield from _rates(pool.rates)
     yield from _flavors(sizing)
+
+
+def _booking(pcpus: int, booked: Figure | None) -> str:
+    """What the guests book beside what keeps the delay target, and which of the two numbers counts."""
+    if booked is None:
+        return "This keeps the delay target. What guests book needs pCPUs too, or Placement refuses guests: take the larger number."
+    need = max(pcpus, int(booked.value))
+    return (
+        f"This keeps the delay target. Guests book {booked.value:g} pCPUs of the pool ({booked.source}), or Placement refuses some. "
+        f"Take the larger number: {need}."
+    )
 
 
 def _evidence(pool: Advice) -> str:
@@ -86,16 +97,21 @@ def _flavors(sizing: Sizing) -> Iterator[RenderableType]:
             f"{one.booked_millicpu}",
         )
     yield table
-    for one in sizing.flavors:
-        yield f"{shown(one.name)}: {_reasons(one)}."
+    costs = sizing.flavors
+    yield from _grouped("policy", [(one.name, one.why) for one in costs])
+    yield from _grouped("overhead", [(one.name, one.cpu.source) for one in costs])
+    yield from _grouped("share wait", [(one.name, one.share_delay_us.source) for one in costs if one.share_delay_us])
+    yield from _grouped("isolate wait", [(one.name, one.isolate_delay_us.source) for one in costs if one.isolate_delay_us])
 
 
-def _reasons(one: FlavorCosts) -> str:
-    parts = [one.why, f"overhead {one.cpu.source}"]
-    parts += [
-        f"{name} wait {figure.source}" for name, figure in (("share", one.share_delay_us), ("isolate", one.isolate_delay_us)) if figure
-    ]
-    return "; ".join(parts)
+def _grouped(label: str, said: list[tuple[str, str]]) -> Iterator[str]:
+    """Each sentence once, with the flavors that it is about, if it is not about all of them."""
+    about: dict[str, list[str]] = {}
+    for name, sentence in said:
+        about.setdefault(sentence, []).append(shown(name))
+    for sentence, names in about.items():
+        whose = "" if len(about) == 1 else f" of {', '.join(names)}"
+        yield f"{label}{whose}: {sentence}."
 
 
 def _number(value: int | None) -> str:

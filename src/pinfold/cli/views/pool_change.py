@@ -60,7 +60,9 @@ def _sentences(change: GuestChange, failure: str) -> list[Text]:
         frees = ""
         if record is not None and change.origin is GuestOrigin.OURS:
             subject = Subject(name=name, id=change.guest.id, active=change.guest.active, owner=record.owner)
-            frees = f"; a new place would free {'it' if len(change.retiring) == 1 else 'them'}: {replaced(subject)}"
+            it = "it" if len(change.retiring) == 1 else "them"
+            moves = f"; `pinfold host repin` shows whether a move inside its host cell frees {it}" if change.guest.active else ""
+            frees = f"{moves}; a new place would free {it}: {replaced(subject)}"
         found.append(
             Text(f"• guest {name} keeps {pcpus(str(change.retiring))}, which retire{'s' if len(change.retiring) == 1 else ''}{frees}")
         )

@@ -7,7 +7,8 @@ How many pCPUs:
 2. The delay of an hour is the mean wait of the guests' overhead threads before a slice: their run delay over their slices. The busy share
    is how busy the pool's pCPUs were.
 3. The pool may be as busy as in the busiest hour that kept the target, leaving out hours as busy as one that missed it, or busier.
-4. The load is that of the busiest hour. If guests, or the pCPUs of one, are assumed, it is their product.
+4. The load is that of the busiest hour. If guests, or the pCPUs of one, are assumed, it is their product. If the vCPUs of a guest are
+   assumed, and nothing was measured, the rates of `[overhead]` say what one runs.
 5. The load over the share of step 3, rounded up, is the number of pCPUs. It assumes that the delay follows the busy share.
 
 `rates` fits the rates, `flavor_costs` compares share and isolate.
@@ -24,10 +25,13 @@ from msgspec import Struct
 from pinfold.core.host import OverheadRates
 from pinfold.core.overhead.assumption import Assumptions, benchmark_busy
 from pinfold.core.overhead.hours import LEAST_HOURS, OverheadHour, ShapeHour
+from pinfold.core.overhead.pool import booked_millicpu
 from pinfold.core.overhead.rates import RateFit, fitted
 from pinfold.core.plural import count
+from pinfold.core.request.model import GuestRequest
 
 BENCHMARK_PAGE: Final = "docs/benchmarks/overhead.md"
+BY_RATES: Final = "by the rates of [overhead], which are estimates"
 _UNKNOWN_HELP: Final = "no hour kept the target before one that was no busier missed it, so a larger pool is not known to help"
 
 
@@ -82,7 +86,7 @@ def advise(
     found = sorted((hour for hour in hours if hour.counts), key=lambda hour: (hour.busy, hour.begins))
     enough = found if len(found) >= LEAST_HOURS else []
     little = f"too little evidence: {len(found)} of {LEAST_HOURS} hours are measured"
-    guests, guest_cpu = _guests(enough, given), _guest_cpu(enough, given)
+    guests, guest_cpu = _guests(enough, given), _guest_cpu(enough, given, rates)
     load = _load(enough, given, guests, guest_cpu)
     busy = _busy(enough, given, target_us, known=load is not None)
     counting = {hour.begins for hour in enough}
@@ -105,7 +109,7 @@ def advise(
 
 def _why(load: Figure | None, busy: Figure | None, little: str, *, measured: bool) -> str:
     if load is None:
-        return f"{little}; assume guests and cpu-per-guest for a first answer"
+        return f"{little}; assume guests, and vcpus or cpu-per-guest, for a first answer"
     if busy is None:
         return _UNKNOWN_HELP if measured else f"the benchmark ({BENCHMARK_PAGE}) did not keep that target; assume busy"
     return ""
@@ -122,7 +126,10 @@ def _guests(hours: list[OverheadHour], given: Assumptions) -> Figure | None:
     return Figure(value=most, evidence=Evidence.MEASURED, source=f"measured: the most of {count(len(hours), 'hour')}")
 
 
-def _guest_cpu(hours: list[OverheadHour], given: Assumptions) -> Figure | None:
+def _guest_cpu(hours: list[OverheadHour], given: Assumptions, rates: OverheadRates) -> Figure | None:
+    if given.cpu_per_guest is None and given.vcpus is not None and not hours:
+        booked = booked_millicpu(GuestRequest(vcpus=given.vcpus, memory_mib=1, disks=1, nics=given.nics), rates)
+        return Figure(value=booked / 1000, evidence=Evidence.CONFIGURED, source=BY_RATES)
     if given.cpu_per_guest is not None or not hours:
         return _assumed(given.cpu_per_guest)
     most = max(hour.guest_cpu for hour in hours)

@@ -25,27 +25,31 @@ BENCHMARK: Final = (
 )
 """How busy a pCPU of overhead threads was, in per cent, and their mean wait before a slice, in us: docs/benchmarks/overhead.md."""
 
-_LIMITS: Final = {"guests": (1, 100_000), "cpu-per-guest": (0.0001, 64), "busy": (0.01, 1), "pcpus": (1, 8192)}
-_WHOLE: Final = ("pcpus",)
+_LIMITS: Final = {"guests": (1, 100_000), "vcpus": (1, 1024), "cpu-per-guest": (0.0001, 64), "busy": (0.01, 1), "pcpus": (1, 8192)}
+_WHOLE: Final = ("vcpus", "pcpus")
 _NUMBER: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 
 
 class Assumptions(Struct, frozen=True, kw_only=True):
-    """What is assumed: how many guests share the pool, the pCPUs that the overhead threads of one run, how busy the pool may be (0 to 1),
-    and the pCPUs of the host for guests and their overhead. None: not assumed.
+    """What is assumed: how many guests share the pool, the vCPUs of each, the pCPUs that the overhead threads of one run, how busy the pool
+    may be (0 to 1), and the pCPUs of the host for guests and their overhead. None: not assumed.
+
+    A guest with that many `vcpus` has one disk and `nics` network interfaces.
     """
 
     guests: float | None = None
+    vcpus: int | None = None
+    nics: int = 1
     cpu_per_guest: float | None = None
     busy: float | None = None
     pcpus: int | None = None
 
 
-def assumptions(texts: Iterable[str]) -> Assumptions:
-    """The assumptions of texts `NAME=VALUE`; a name may come once. Raises `InvalidRequest`.
+def assumptions(texts: Iterable[str], *, nics: int = 1) -> Assumptions:
+    """The assumptions of texts `NAME=VALUE`; a name may come once. `nics` are those of an assumed guest. Raises `InvalidRequest`.
 
     >>> assumptions(["guests=40", "cpu-per-guest=0.05"])
-    Assumptions(guests=40.0, cpu_per_guest=0.05, busy=None, pcpus=None)
+    Assumptions(guests=40.0, vcpus=None, nics=1, cpu_per_guest=0.05, busy=None, pcpus=None)
     """
     found: dict[str, float] = {}
     for text in texts:
@@ -62,12 +66,14 @@ def assumptions(texts: Iterable[str]) -> Assumptions:
             kind = "a whole number" if name in _WHOLE else "a number"
             raise InvalidRequest(f"--assume {name}={value[:40]!r} is not allowed; {kind} from {least:g} to {most:g} is", key="--assume")
         found[name] = number
-    pcpus = found.get("pcpus")
+    whole = {name: int(found[name]) for name in _WHOLE if name in found}
     return Assumptions(
         guests=found.get("guests"),
+        vcpus=whole.get("vcpus"),
+        nics=nics,
         cpu_per_guest=found.get("cpu-per-guest"),
         busy=found.get("busy"),
-        pcpus=None if pcpus is None else int(pcpus),
+        pcpus=whole.get("pcpus"),
     )
 
 

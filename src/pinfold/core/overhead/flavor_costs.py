@@ -17,7 +17,7 @@ from itertools import groupby
 from msgspec import Struct
 
 from pinfold.core.host import OverheadRates
-from pinfold.core.overhead.advice import BENCHMARK_PAGE, Advice, Evidence, Figure
+from pinfold.core.overhead.advice import BENCHMARK_PAGE, BY_RATES, Advice, Evidence, Figure
 from pinfold.core.overhead.assumption import Assumptions, benchmark_delay
 from pinfold.core.overhead.hours import LEAST_HOURS, Place, Shape, ShapeHour
 from pinfold.core.overhead.pool import booked_millicpu
@@ -84,16 +84,13 @@ def pinned(extra_specs: Iterable[tuple[str, str]]) -> bool:
 
 def seen_shapes(hours: Sequence[ShapeHour]) -> tuple[FlavorShape, ...]:
     """The shapes of guests that were measured, named by what they have."""
-    shapes = sorted({hour.shape for hour in hours})
-    return tuple(
-        FlavorShape(
-            name=f"{count(vcpus, 'vCPU')}, {count(disks, 'disk')}, {count(nics, 'NIC')}",
-            vcpus=vcpus,
-            disks=disks,
-            nics=nics,
-        )
-        for vcpus, disks, nics in shapes
-    )
+    return tuple(of_shape(shape) for shape in sorted({hour.shape for hour in hours}))
+
+
+def of_shape(shape: Shape) -> FlavorShape:
+    """A flavor of that shape, named by what its guests have."""
+    vcpus, disks, nics = shape
+    return FlavorShape(name=f"{count(vcpus, 'vCPU')}, {count(disks, 'disk')}, {count(nics, 'NIC')}", vcpus=vcpus, disks=disks, nics=nics)
 
 
 def _costs(
@@ -155,7 +152,7 @@ def _cpu(flavor: FlavorShape, advice: Advice, used: dict[Shape, tuple[int, float
         return Figure(value=booked / 1000, evidence=Evidence.MEASURED, source=source)
     if advice.guest_cpu is not None:
         return advice.guest_cpu
-    return Figure(value=booked / 1000, evidence=Evidence.CONFIGURED, source="by the rates of [overhead], which are estimates")
+    return Figure(value=booked / 1000, evidence=Evidence.CONFIGURED, source=BY_RATES)
 
 
 def _policy(share: float | None, advice: Advice) -> tuple[EmulatorPolicy | None, str]:

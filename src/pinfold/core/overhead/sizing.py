@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -9,7 +10,7 @@ from msgspec import Struct
 from pinfold.core.host import OverheadRates
 from pinfold.core.overhead.advice import Advice, Evidence, Figure, advise
 from pinfold.core.overhead.assumption import Assumptions
-from pinfold.core.overhead.flavor_costs import FlavorCosts, FlavorShape, flavor_costs, seen_shapes
+from pinfold.core.overhead.flavor_costs import FlavorCosts, FlavorShape, flavor_costs, of_shape, seen_shapes
 from pinfold.core.overhead.hours import OverheadHour, ShapeHour
 from pinfold.core.pools import PoolConfig
 
@@ -17,9 +18,13 @@ from pinfold.core.pools import PoolConfig
 class Sizing(Struct, frozen=True, kw_only=True):
     """The advice on a host. `host_pcpus` are its pCPUs for guests and their overhead, None without pools. `flavors_from` says where the
     flavors come from, '' if there are none.
+
+    `pool.pcpus` keeps the delay target. `booked_pcpus` is what the guests book, in pCPUs of the pool, where that is known: their number,
+    and one flavor. With fewer, Placement refuses some of them. A pool needs the larger of both numbers.
     """
 
     pool: Advice
+    booked_pcpus: Figure | None = None
     host_pcpus: Figure | None = None
     flavors_from: str = ""
     flavors: tuple[FlavorCosts, ...] = ()
@@ -34,13 +39,38 @@ def sizing(
     assumed: Assumptions,
     flavors: Sequence[FlavorShape] | None,
     flavors_from: str,
+    shared_fraction: float = 0.5,
 ) -> Sizing:
-    """The advice for a delay target, for a host with these rates and pools. Without `flavors` it is about the shapes that were measured."""
+    """The advice for a delay target, for a host with these rates and pools. Without `flavors` it is about the guest whose vCPUs are
+    assumed, else about the shapes that were measured.
+    """
     pool = advise(hours, target_us, rates, shapes=shapes, assumed=assumed)
     host = _host_pcpus(pools, assumed)
-    asked, source = (seen_shapes(shapes), "the guests that were measured") if flavors is None else (tuple(flavors), flavors_from)
+    if flavors is not None:
+        asked, source = tuple(flavors), flavors_from
+    elif assumed.vcpus is not None:
+        asked, source = (of_shape((assumed.vcpus, 1, assumed.nics)),), "what is assumed"
+    else:
+        asked, source = seen_shapes(shapes), "the guests that were measured"
     costs = flavor_costs(asked, pool, shapes, rates, None if host is None else int(host.value), assumed)
-    return Sizing(pool=pool, host_pcpus=host, flavors_from=source if costs else "", flavors=costs)
+    offered = 1.0 if pools.overhead is not None else shared_fraction
+    return Sizing(
+        pool=pool,
+        booked_pcpus=_booked_pcpus(pool, costs, offered),
+        host_pcpus=host,
+        flavors_from=source if costs else "",
+        flavors=costs,
+    )
+
+
+def _booked_pcpus(pool: Advice, costs: Sequence[FlavorCosts], offered: float) -> Figure | None:
+    """What the guests book, in pCPUs of a pool of which the part `offered` counts as overhead."""
+    if pool.guests is None or len(costs) != 1 or not offered:
+        return None
+    guests, booked = pool.guests.value, costs[0].booked_millicpu
+    part = "" if offered == 1.0 else f", of which the pool offers {offered:g} of each pCPU"
+    source = f"{guests:g} guests ({pool.guests.evidence.value}) book {booked} millicpu each{part}"
+    return Figure(value=math.ceil(guests * booked / 1000 / offered - 1e-9), evidence=pool.guests.evidence, source=source)
 
 
 def _host_pcpus(pools: PoolConfig, assumed: Assumptions) -> Figure | None:
