@@ -16,7 +16,7 @@ from tests.rig.client import COMPUTE
 from tests.rig.fleet import ACCOUNT, write_accounts
 from tests.rig.processes import Process, Service
 
-from benchmarks.memory.fill import fill
+from benchmarks.memory.fill import Filled, fill
 from benchmarks.page import PAGES, Budget, publish, table
 from benchmarks.process import Memory, memory, started
 from pinfold.api.image.catalog import image_id
@@ -32,13 +32,7 @@ def main() -> int:
     parser.add_argument("--creates", type=int, default=50)
     parser.add_argument("--folder", type=Path, default=PAGES, help="where the page is written")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="pf-memory-") as name, ExitStack() as stack:
-        folder = Path(name)
-        databases = [f"sqlite:///{folder}/{which}.sqlite" for which in ("pinfold", "placement")]
-        made = fill(databases[0], databases[1], asked.hosts)
-        process = api_on(folder, *databases)
-        stack.callback(process.kill)
-        started(process)
+    with filled_api(asked.hosts) as (made, process, _):
         rows = list(_used(process, made.agents, asked.creates))
     worst = max(rows, key=lambda row: row[1].rss)[1]
     budget = Budget(what=f"API with embedded Placement, {asked.hosts} hosts: resident", measured=worst.rss, bound=BOUND_MIB, unit="MiB")
@@ -57,7 +51,20 @@ the kernel's after each. Resident counts against the budget: all its pages, shar
 process shares them."""
 
 
-def api_on(folder: Path, database: str, placement: str) -> Process:
+@contextmanager
+def filled_api(hosts: int) -> Iterator[tuple[Filled, Process, str]]:
+    """What a fleet was filled with, the API process that serves it, and the address of its database."""
+    with tempfile.TemporaryDirectory(prefix="pf-filled-") as name, ExitStack() as stack:
+        folder = Path(name)
+        databases = [f"sqlite:///{folder}/{which}.sqlite" for which in ("pinfold", "placement")]
+        made = fill(databases[0], databases[1], hosts)
+        process = _api_on(folder, *databases)
+        stack.callback(process.kill)
+        started(process)
+        yield made, process, databases[0]
+
+
+def _api_on(folder: Path, database: str, placement: str) -> Process:
     """A real API process on these databases."""
     state = folder / "state"
     state.mkdir(mode=0o711)

@@ -6,18 +6,14 @@ import argparse
 import shutil
 import statistics
 import sys
-import tempfile
 import time
-from contextlib import ExitStack
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 from tests.rig.fleet import ACCOUNT
 
-from benchmarks.memory.fill import fill
-from benchmarks.memory.run import api_on
+from benchmarks.memory.run import filled_api
 from benchmarks.page import PAGES, Budget, publish, table
-from benchmarks.process import started
 from pinfold.store import hosts
 from pinfold.store.database import Database
 
@@ -33,18 +29,12 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--folder", type=Path, default=PAGES, help="where the page is written")
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="pf-pages-") as name, ExitStack() as stack:
-        folder = Path(name)
-        databases = [f"sqlite:///{folder}/{which}.sqlite" for which in ("pinfold", "placement")]
-        made = fill(databases[0], databases[1], asked.hosts)
-        process = api_on(folder, *databases)
-        stack.callback(process.kill)
-        started(process)
-        browser = stack.enter_context(sync_playwright()).chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+    with filled_api(asked.hosts) as (made, process, database), sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_context(base_url=process.told["url"]).new_page()
         page.set_default_timeout(120_000)
         first = _sign_in(page)
-        rows = [(what, *_opened(page, path, asked.runs, databases[0], changed)) for what, path, changed in _asked()]
+        rows = [(what, *_opened(page, path, asked.runs, database, changed)) for what, path, changed in _asked()]
         browser.close()
     budget = Budget(what=f"fleet page, {asked.hosts} hosts: first content, median", measured=rows[0][1], bound=BOUND_SECONDS, unit="s")
     body = [
