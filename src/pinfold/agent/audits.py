@@ -1,7 +1,7 @@
-"""The agent's audits of its host, beside its turns: when one begins, and when the service is told what it found. Part of `step`.
+"""Decide when the agent audits its host, and when it reports the findings to the service. Audits run beside the turns. Part of `step`.
 
-A sweep begins an audit. A report is sent when there is something new, and otherwise from time to time, so that the numbers at the service
-do not grow old. An audit reads how the memory of every guest lies, which may take long: it then waits in proportion before the next one.
+A sweep begins an audit. The agent sends a report when the findings have changed, and otherwise from time to time, so that the service's
+numbers stay fresh. An audit also reads on which cells each guest's memory lies. The longer that takes, the later the next reading is.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def audited(draft: Draft, event: Audited) -> None:
     """Log the drift of the host as a whole, begin the repairs that are due, and report all findings.
 
     Left out are guests with a task that was under way, because they were changing. Of guests that could not be read (id and reason) the
-    findings of before stand.
+    last findings stay.
     """
     findings, unread = event.findings, event.unread
     before = draft.state.audits

@@ -1,4 +1,4 @@
-"""When to try a task again that did not change the guest's state. Pure."""
+"""Decide when to repeat a task that did not change the guest's state. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The agent's turn: one function for each thing that a turn waits for. Part of `step`.
 
 `begin` > `look` > `looked` > `speak` > `decide` > `report`, one guest after another > the end. An error ends the turn, and the next one
-begins after a pause, except an error with one guest, which keeps back its report only.
+begins after a pause. An error with one guest delays only the report of that guest.
 """
 
 from __future__ import annotations

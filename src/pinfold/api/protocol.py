@@ -4,14 +4,14 @@
 |---|---|
 | a head: 64 KiB of address and headers, 128 headers | 431, and the connection ends |
 | trailers: 128; any part of a message that is not its body: 64 KiB | 431, and the connection ends |
-| a body: 4096 chunks; with its framing, whoever reads it: 2 MiB | 413, and the connection ends |
+| a body: 4096 chunks; 2 MiB with its framing, on every route | 413, and the connection ends |
 | requests that wait for the response to an earlier one: 8 | those are answered, then the connection ends |
 | time for a head, for a body | 408, and the connection ends |
 | time in which the client reads nothing of a response | the connection ends |
 
 The connection is not read while a request waits for the response to an earlier one, nor before the application asks for a body. One read
-takes at most 16 KiB, 4 KiB for strangers, and a client that sends more must let others go first. The parser is httptools, in C: h11 has
-some of these bounds, but needs two seconds for 1 MiB in chunks of one byte, during which nobody else is answered.
+takes at most 16 KiB, 4 KiB from a client without an account; other connections are served before the next read. The parser is httptools,
+in C. h11 has some of these bounds too, but needs two seconds for 1 MiB in chunks of one byte, and no request is answered meanwhile.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.transport.abort()
         elif self._since is not None and (self._in_body or not self._answering):
             if self._flow.read_paused:
-                self._since = now  # the client is not late with what nobody reads
+                self._since = now  # the client is not late while the service does not read
             elif now - self._since > (self._times.body if self._in_body else self._times.head):
                 self._refuse(408)
 

@@ -1,7 +1,7 @@
 """`HostMap`: sockets, cells, cores and pCPUs of one host, each pCPU with its pool, role and owners. Pure.
 
 The command line makes it of a survey, the service of its ledger and of what the host's agent reported. The form that msgspec writes is what
-`pinfold host map --json` and `GET /v1/hosts/NAME/map` print. What nobody has seen is None.
+`pinfold host map --json` and `GET /v1/hosts/NAME/map` print. A value that was not observed is None.
 """
 
 from __future__ import annotations

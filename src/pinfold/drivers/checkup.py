@@ -1,6 +1,6 @@
-"""`Checkup`: the answer to one check of `pinfold doctor`: health, what was seen, and what to do. The checks and their reasons stand here.
+"""`Checkup`: the answer to one check of `pinfold doctor`: health, what was seen, and what to do. Lists the checks and their reasons.
 
-Which health a host has is decided where the facts are: `host.checkups`, a driver, and the command line.
+`host.checkups`, the drivers and the command line read the facts and decide the health.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Which record a guest of somebody else's gets as it runs now, which threads move for it, or what conflicts. Pure.
+"""Plan the adoption of a running guest that pinfold did not start: its record, the threads to move, or the conflicts. Pure.
 
-The guest keeps the pCPUs of its pinned vCPUs, and its memory. Its other threads move where a guest of ours with the same policy has them.
+The guest keeps the pCPUs of its pinned vCPUs, and its memory. Its other threads move to where a guest of ours with the same policy has
+them.
 """
 
 from __future__ import annotations

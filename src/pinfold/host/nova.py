@@ -6,9 +6,11 @@ The evidence, strongest first (docs/design/0005-evidence.md):
 2. The persistent definition. It gives what a policy leaves open: the pCPU of each pinned vCPU, the cells of a floating guest.
 3. The live definition. It counts only if Nova cannot have written the persistent one.
 
-If Nova can have written both, the persistent one counts if nobody wrote it since the guest started, because then the live one was changed.
-Failing that, the one counts that takes no pCPU of a guest of ours, if the other takes one. Otherwise nothing on the host shows which of the
-two Nova wrote, and no command is safe.
+If Nova can have written both definitions, these rules choose one:
+
+- If the persistent one was not written since the guest started, it counts: only the live one can have been changed.
+- Else, if exactly one of the two takes a pCPU of a guest of ours, the other one counts.
+- Else nothing on the host shows which one Nova wrote, and no repair is safe.
 
 Older Novas do not write the flavor's extra specs. Then the policy is inferred from the emulator's pin, which Nova always writes for a
 pinned guest: the overhead pool means `share`, the guest's own pCPUs mean no policy, one dedicated pCPU without a vCPU means `isolate`.

@@ -2,8 +2,8 @@
 
 What it promises:
 1. Each pCPU, each pool and each thread class of a guest has a row: how much it worked and waited, and what others took of its pCPUs.
-2. A number is the mean since the row was read before. Where a row was not read, it has a gap, and no zero. So it has where its counter
-   fell, and at its first reading, because nobody knows for how long it counted.
+2. A number is the mean since the row was read before. Where a row was not read, it has a gap instead of a zero. It has a gap too where
+   its counter fell, and at its first reading, because the time since it began to count is not known.
 3. Sweeps that come earlier than the next sample is due, because something changed on the host, add nothing. If sweeps fail, there are no
    samples; the next one is the mean of the time since the sample before, and says how long that was.
 4. A row takes 2.4 KiB, from its first reading on until an hour after its last one. There are at most `MOST_ROWS` rows, which take less

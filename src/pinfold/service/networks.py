@@ -1,4 +1,4 @@
-"""The networks of the fleet: what the hosts offer, by name. Operators name them in the hosts' files; nobody makes them here."""
+"""The networks of the fleet, by name: those that hosts offer. Operators define them in the hosts' files, and no request makes one."""
 
 from __future__ import annotations
 

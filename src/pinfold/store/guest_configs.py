@@ -1,4 +1,4 @@
-"""Store what guests are given on their config drives, until they run. What is forgotten leaves no trace in a SQLite file."""
+"""Store what guests are given on their config drives, until they run. A configuration that is forgotten is overwritten in a SQLite file."""
 
 from __future__ import annotations
 

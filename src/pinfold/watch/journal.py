@@ -1,7 +1,7 @@
 """`Journal`: what changed on the host, kept in a SQLite file for a time and up to a size. `changes` finds what changed.
 
-The file also keeps the last snapshot. So a watch that begins anew tells what changed while nobody watched, and two watches of one host, or
-one that is started often, write each change once.
+The file also keeps the last snapshot. A watch that starts again compares the host with it, and writes what changed while no watch ran.
+If two watches run on one host, or one is started often, each change is written once.
 """
 
 from __future__ import annotations

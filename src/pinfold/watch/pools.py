@@ -1,7 +1,7 @@
-"""When guests are compared with the pools of today, and what the watch says about it. Pure; `host.pool_change` plans and moves.
+"""Decide when the watch compares guests with the configured pools, and what it says about them. Pure; `host.pool_change` plans and moves.
 
 1. They are compared after the first sweep, and after each sweep that finds other pools.
-2. With `apply` also two seconds after other guests run, because a guest may have been started by the pools of before.
+2. With `apply` also two seconds after other guests run, because a guest may have been started with the old pools.
 3. As long as a guest is not where the pools of today put it, they are compared again every minute.
 """
 

@@ -1,4 +1,4 @@
-"""The guest page: where it is across the cells, its findings with the repairs, its load, each thread, and its events."""
+"""The guest page: on which cells the guest lies, its findings with their repairs, its load, its threads and its events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Check the rules of a fit in two independent ways: as sentences, from the host state alone, and as masks, on every answer."""
+"""Check a fit against the rules of `docs/design/0001-what-fits.md`, in two ways that share no code.
+
+`holds` works on bit masks, and checks each answer of the engine. `violations` works on the host's state, and names each broken rule in a
+sentence."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """`Counts`: what each cell of a host has left, by core shape, page size and shared room.
 
-Who asks about a host more than once keeps its counts. `Counts.after` computes the next counts of a claim or release and recounts only the
-cells that it changes. `Frame` is the part that many counts share. Apart from two caches, neither changes.
+A caller that asks about a host more than once keeps its counts. `Counts.after` returns the counts after a claim or a release, and
+recounts only the cells that it changes. `Frame` is the part that many counts share. Apart from two caches, neither changes.
 """
 
 from __future__ import annotations

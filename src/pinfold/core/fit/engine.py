@@ -34,8 +34,8 @@ _FLOAT: Final = EmulatorPlacement.FLOAT
 def fit(request: GuestRequest, state: HostState, strategy: Strategy = Strategy.PACK) -> Fit | NoFit:
     """A valid placement of `request` on `state`, or the reasons why there is none.
 
-    Pure and deterministic; sound and complete by docs/design/0001-what-fits.md. It compiles the request and counts the host: who asks
-    about many hosts or about many guests keeps both and calls `search`, and `explain` where it needs the reasons.
+    Pure and deterministic; sound and complete by docs/design/0001-what-fits.md. It compiles the request and counts the host. A caller
+    that asks about many hosts or guests keeps both, and calls `search`, and `explain` where it needs the reasons.
     Raises `InvalidRequest` for an invalid request (an emulator policy without pinned vCPUs), `InvariantViolation` if the engine's own
     answer is wrong.
     """

@@ -1,4 +1,4 @@
-"""`LastRead`: every guest as it was last read, and whether it is still so, which saves asking libvirt. `guests` reads them."""
+"""`LastRead`: remember each guest as it was last read, and tell whether libvirt must be asked again. `guests` reads them."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class LastRead:
         return None if known is None else known.guest
 
     def keep(self, guest: HostGuest, marks: Marks | None) -> HostGuest:
-        """Remember a guest that was just read. Returns the object of before if it is equal, so that an unchanged guest keeps its object."""
+        """Remember a guest that was just read. Returns the earlier object if it is equal, so that an unchanged guest keeps its object."""
         with self._lock:
             known = self._known.get(guest.id)
             same = known.guest if known is not None and known.guest == guest else guest

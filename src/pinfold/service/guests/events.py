@@ -1,4 +1,4 @@
-"""`Events`: keep what is asked of guests, and by whom. What came of it the reports of agents tell."""
+"""`Events`: keep what users ask of guests, and who asks. The reports of agents say how it ended."""
 
 from __future__ import annotations
 
