@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pinfold.api.accounts import hash_password, parse_accounts, read_accounts
+from pinfold.api.accounts import hash_password, parse_accounts, read_accounts_text
 from pinfold.core.errors import InvalidRequest
 
 SECRET = "correct horse"
@@ -56,7 +56,7 @@ def test_a_file_that_is_too_open_is_refused(tmp_path: Path, line: str, mode: int
     path.write_text(line)
     path.chmod(mode)
     with pytest.raises(InvalidRequest, match=rf"accounts: {why}.*\(mode {mode:04o}\); its mode must be 0600 or 0640"):
-        read_accounts(path)
+        read_accounts_text(path)
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o400])
@@ -64,9 +64,9 @@ def test_a_file_that_is_private_is_read(tmp_path: Path, line: str, mode: int) ->
     path = tmp_path / "accounts"
     path.write_text(line)
     path.chmod(mode)
-    assert [account.name for account in read_accounts(path)] == ["alice"]
+    assert [account.name for account in parse_accounts(read_accounts_text(path), str(path))] == ["alice"]
 
 
 def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="cannot be read as an accounts file"):
-        read_accounts(tmp_path / "none")
+        read_accounts_text(tmp_path / "none")

@@ -21,8 +21,3 @@ def test_the_rom_is_64_kib_and_ends_with_the_reset_vector() -> None:
     assert len(built) == 65536
     assert built[0xFFF0] == 0xEA  # a far jump
     assert built.count(b"PROBEPRM") == 1
-
-
-def test_bucket_starts_ascend() -> None:
-    starts = [rom.bucket_start_ns(bucket) for bucket in range(400)]
-    assert starts == sorted(set(starts))

@@ -35,9 +35,9 @@ def test_a_recorded_guest_s_threads_are_read_in_order() -> None:
 
 
 def test_a_recorded_guest_s_kernel_threads_are_found_by_its_process_id() -> None:
-    (pit,) = procfs.kernel_threads(PID, proc=RECORDED)
+    (pit,) = procfs.KernelThreads(proc=RECORDED).of(PID)
     assert (pit.tid, pit.comm, pit.in_kernel, pit.allowed) == (9163, f"kvm-pit/{PID}", True, CpuSet.of(1))
-    assert procfs.kernel_threads(1, proc=RECORDED) == ()
+    assert procfs.KernelThreads(proc=RECORDED).of(1) == ()
 
 
 def test_a_walk_that_finds_what_an_earlier_one_found_is_stable_at_once(tmp_path: Path) -> None:
@@ -136,13 +136,13 @@ def test_old_kernels_vhost_and_nx_threads_are_kernel_threads(tmp_path: Path) -> 
     add_process(tmp_path, 22, comm="kvm-nx-lpage-re", flags=0x200000, cgroup="3:cpuset:/machine/qemu-1/vcpu0\n")
     add_process(tmp_path, 23, comm="kvm-nx-lpage-re", flags=0x200000, cgroup="3:cpuset:/machine/qemu-2/vcpu0\n")
     add_process(tmp_path, 24, comm="vhost-7")
-    assert [thread.tid for thread in procfs.kernel_threads(7, proc=tmp_path)] == [20, 22]
+    assert [thread.tid for thread in procfs.KernelThreads(proc=tmp_path).of(7)] == [20, 22]
 
 
 def test_a_cut_name_without_a_cgroup_is_nobody_s(tmp_path: Path) -> None:
     add_process(tmp_path, 7, comm="qemu-system-x86", cgroup="0::/\n")
     add_process(tmp_path, 22, comm="kvm-nx-lpage-re", flags=0x200000, cgroup="0::/\n")
-    assert procfs.kernel_threads(7, proc=tmp_path) == ()
+    assert procfs.KernelThreads(proc=tmp_path).of(7) == ()
 
 
 def test_a_remembered_name_is_read_again_after_a_minute(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def _failed(draft: Draft, event: events.Failed) -> None:
         case actions.Repair(guest=drifted):
             repairing.repaired(draft, drifted, event.why)
         case actions.Perform(task=Task(guest=guest)) | actions.Confirm(guest=guest):
-            work.failed(draft, guest, event.why)
+            work.finish(draft, guest, event.why)
         case actions.SaveMemory():
             work.not_saved(draft, event.why)
             if draft.waits_for(Phase.MEMORY):

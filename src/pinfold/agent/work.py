@@ -72,7 +72,7 @@ def performed(draft: Draft, guest: GuestId, outcome: Outcome) -> None:
             failed = FailedMove(claim=order.claim.id, revision=order.claim.revision, failure=outcome.failure)
             draft.change_guest(guest, failed_move=failed if outcome.failure else None)
         draft.change_guest(guest, not_paused=outcome.not_paused)
-        _finish(draft, guest, outcome.failure)
+        finish(draft, guest, outcome.failure)
         return
     draft.change_guest(guest, work=replace(work, outcome=outcome))
     save(draft)
@@ -93,7 +93,7 @@ def saved(draft: Draft, memory: Memory) -> None:
         return
     for guest, work in _written(draft):
         if work.outcome is None or not work.outcome.gone:
-            _finish(draft, guest, "")
+            finish(draft, guest, "")
         elif isinstance(work.task.order, Tombstone):
             confirmed(draft, guest)
         else:
@@ -105,19 +105,14 @@ def not_saved(draft: Draft, why: str) -> None:
     """Let the tasks fail that were to be written down."""
     draft.change(saving=False)
     for guest, _ in _written(draft):
-        failed(draft, guest, why)
+        finish(draft, guest, why)
 
 
 def confirmed(draft: Draft, guest: GuestId) -> None:
     """Forget a guest that is gone, as far as reports go."""
     draft.note(guest, "the service is told that it is gone")
     draft.change_guest(guest, failed_start=None, answered=None, observed=None)
-    _finish(draft, guest, "")
-
-
-def failed(draft: Draft, guest: GuestId, why: str) -> None:
-    """End the task without success."""
-    _finish(draft, guest, why)
+    finish(draft, guest, "")
 
 
 def _absence(draft: Draft, stone: Tombstone, outcome: Outcome) -> Absence:
@@ -134,7 +129,8 @@ def _written(draft: Draft) -> list[tuple[GuestId, Work]]:
     return [(guest, work) for guest, work in works if work is not None and work.outcome is not None and not work.confirming]
 
 
-def _finish(draft: Draft, guest: GuestId, why: str) -> None:
+def finish(draft: Draft, guest: GuestId, why: str) -> None:
+    """End the guest's task. `why` says why it is tried again, '' for success."""
     work = _work(draft, guest)
     draft.complain(work.sentence, f"{work.sentence} is tried again: {why}" if why else "", guest=guest)
     attempt = pace.performed(draft.guest(guest).attempt, work.task, draft.now)

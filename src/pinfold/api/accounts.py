@@ -79,13 +79,8 @@ def parse_accounts(text: str, source: str) -> tuple[Account, ...]:
     return tuple(accounts)
 
 
-def read_accounts(path: Path) -> tuple[Account, ...]:
-    """The accounts of a file. Raises `InvalidRequest` when it cannot be read, is too large, or can be read or changed by others."""
-    return parse_accounts(read_accounts_text(path), str(path))
-
-
 def read_accounts_text(path: Path) -> str:
-    """The text of an accounts file. Raises `InvalidRequest` as `read_accounts` does, except for faults in lines."""
+    """The text of an accounts file. Raises `InvalidRequest` when it cannot be read, is too large, or can be read or changed by others."""
     try:
         # Opening a FIFO would block.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), encoding="utf-8") as stream:

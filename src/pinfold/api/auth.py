@@ -37,7 +37,6 @@ WEB_PAGE: Final = "/ui"
 FORMS: Final = frozenset({"/ui/sign-in", "/ui/sign-out"})
 """Paths whose POST is a form of the web page. `cross_site` lets in only forms of this service's own pages."""
 _CHALLENGE: Final = (b"www-authenticate", b'Basic realm="pinfold", charset="UTF-8"')
-_SIGN_IN: Final = (b"location", b"/ui/sign-in")
 
 
 def credentials_of(header: str) -> tuple[str, str] | None:

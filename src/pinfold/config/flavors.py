@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Final
 
-from pinfold.config.parse import read_toml, shortened
+from pinfold.config.parse import read_tables, shortened
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.request.compile import MAX_DISK_GIB, MAX_VCPUS
 from pinfold.core.request.merge import MAX_KEY_LENGTH, MAX_KEYS, MAX_MEMORY_MIB, MAX_VALUE_LENGTH
@@ -52,18 +52,7 @@ def check_flavors(file: str) -> tuple[tuple[Flavor, ...], tuple[InvalidRequest, 
 
 def _tables(file: str) -> Mapping[str, object]:
     """The tables of the file by flavor. Raises `InvalidRequest`."""
-    document = read_toml(file, "flavors file")
-    for key in document:
-        if key != "flavors":
-            raise InvalidRequest(f'flavors file {file}: {shortened(key)!r} is not allowed; tables [flavors."NAME"] are', key=key)
-    flavors = document.get("flavors", {})
-    if not isinstance(flavors, dict):
-        raise InvalidRequest(
-            f'flavors file {file}: flavors is not a table; write one table [flavors."NAME"] for each flavor', key="flavors"
-        )
-    if len(flavors) > MAX_FLAVORS:
-        raise InvalidRequest(f"flavors file {file} has {len(flavors)} flavors, at most {MAX_FLAVORS} are allowed", key=file)
-    return flavors
+    return read_tables(file, "flavors file", "flavors", table='[flavors."NAME"]', most=MAX_FLAVORS)
 
 
 def find_flavor(file: str, name: str) -> Flavor:

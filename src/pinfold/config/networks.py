@@ -19,7 +19,7 @@ from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct
 
-from pinfold.config.parse import Values, read_toml, shortened
+from pinfold.config.parse import Values, read_tables, shortened
 from pinfold.core.bounds import MAX_CELL
 from pinfold.core.encoding import reader
 from pinfold.core.errors import InvalidRequest
@@ -103,15 +103,7 @@ def networks_file(values: Values) -> str:
 
 def read_networks(file: str) -> tuple[HostNetwork, ...]:
     """Every network of the file, by name. Raises `InvalidRequest`."""
-    document = read_toml(file, "networks file")
-    for key in document:
-        if key != "networks":
-            raise InvalidRequest(f"networks file {file}: {shortened(key)!r} is not allowed; tables [networks.NAME] are", key=key)
-    tables = document.get("networks", {})
-    if not isinstance(tables, dict):
-        raise InvalidRequest(f"networks file {file}: networks is not a table; write one table [networks.NAME] for each network", key=file)
-    if len(tables) > MOST_NETWORKS:
-        raise InvalidRequest(f"networks file {file} has {len(tables)} networks, at most {MOST_NETWORKS} are allowed", key=file)
+    tables = read_tables(file, "networks file", "networks", table="[networks.NAME]", most=MOST_NETWORKS)
     return tuple(_network(f"networks file {file}: network {shortened(name)!r}", name, tables[name]) for name in sorted(tables))
 
 

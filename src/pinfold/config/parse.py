@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import tomllib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -165,12 +165,24 @@ def read_text(file: str, what: str) -> str:
     return text
 
 
-def read_toml(file: str, what: str) -> dict[str, Any]:
-    """What a TOML file of at most 1 MiB holds. Raises `InvalidRequest` as `read_text` does, and if it is not TOML."""
+def read_tables(file: str, what: str, group: str, *, table: str, most: int) -> Mapping[str, object]:
+    """The tables of a TOML file of at most 1 MiB that holds tables of one group alone, each written like `table`, at most `most`. Raises
+    `InvalidRequest` as `read_text` does, and for another content.
+    """
     try:
-        return tomllib.loads(read_text(file, what))
+        document = tomllib.loads(read_text(file, what))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InvalidRequest(f"{what} {file} is not TOML: {error}", key=file) from error
+    for key in document:
+        if key != group:
+            raise InvalidRequest(f"{what} {file}: {shortened(key)!r} is not allowed; tables {table} are", key=key)
+    tables = document.get(group, {})
+    if not isinstance(tables, dict):
+        each = f"write one table {table} for each {group.removesuffix('s')}"
+        raise InvalidRequest(f"{what} {file}: {group} is not a table; {each}", key=group)
+    if len(tables) > most:
+        raise InvalidRequest(f"{what} {file} has {len(tables)} {group}, at most {most} are allowed", key=file)
+    return tables
 
 
 def shortened(text: str, limit: int = 60) -> str:

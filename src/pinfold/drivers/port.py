@@ -17,7 +17,7 @@ from pinfold.core.cpu_model import CpuModel
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import ExpectedMasks, Subject
 from pinfold.core.drift.steps import Step
-from pinfold.core.errors import Unavailable
+from pinfold.core.errors import InvalidRequest, Unavailable
 from pinfold.core.fit.answer import Fit
 from pinfold.core.guest_questions import Diagnostics
 from pinfold.core.host import ForeignMemory
@@ -391,6 +391,12 @@ class Driver(Protocol):
     def close(self) -> None:
         """Close the connection to the hypervisor. Guests are not affected."""
         ...
+
+
+def refuse_remote(driver: Driver, rule: str, *, key: str = "uri") -> None:
+    """Raise `InvalidRequest` if the driver's host is another one. `rule` says what is done where: `a guest is started on its own host`."""
+    if not driver.local:
+        raise InvalidRequest(f"{rule} alone; {driver.uri} is remote and read-only", key=key)
 
 
 class DeviceCounts(Struct, frozen=True, kw_only=True):

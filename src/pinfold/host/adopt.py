@@ -1,4 +1,4 @@
-"""Take a guest of somebody else's under management without a restart, and give it back. `host.adoption` decides what its record says."""
+"""Take a guest that pinfold did not start under management, without a restart, and release it. `host.adoption` decides on its record."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pinfold.core.overhead import Masks, masks
 from pinfold.core.printable import shell_word
 from pinfold.core.request.model import EmulatorPolicy
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.port import Driver, HostGuest, Record
+from pinfold.drivers.port import Driver, HostGuest, Record, refuse_remote
 from pinfold.host.adoption import Adoption, adoption
 from pinfold.host.lock import host_lock, refuse_if_owned
 from pinfold.host.pool_change import ThreadMove, moves_to
@@ -59,8 +59,7 @@ def plan(driver: Driver, settings: HostSettings, key: str, *, policy: EmulatorPo
     Raises `InvalidRequest` if there is no such guest, it is ours already or its record is damaged, if the pools do not fit the host, for a
     remote host and for guests without definitions; `Unavailable`.
     """
-    if not driver.local:
-        raise InvalidRequest(f"a guest is adopted on its own host alone; {driver.uri} is remote and read-only", key="uri")
+    refuse_remote(driver, "a guest is adopted on its own host")
     if driver.sole_manager:
         raise InvalidRequest(f"guests of {driver.uri} have no definition that could hold a record", key="uri")
     seen = survey(driver, settings)
@@ -154,8 +153,7 @@ def release(driver: Driver, settings: HostSettings, key: str) -> HostGuest:
     Raises `InvalidRequest` if there is no such guest, it is not ours or another owner's, for a remote host and one of an agent;
     `Unavailable`.
     """
-    if not driver.local:
-        raise InvalidRequest(f"a guest is released on its own host alone; {driver.uri} is remote and read-only", key="uri")
+    refuse_remote(driver, "a guest is released on its own host")
     refuse_if_owned(settings, "guest release", instead=_SERVICE)
     with host_lock(settings):
         guest = pick(driver.guests(), key)

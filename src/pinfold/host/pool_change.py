@@ -1,7 +1,7 @@
 """Let the guests of a host without a service follow its pools of today: first the plan, then the moves. `core.pool_change` decides.
 
 Our guests follow with all their threads that do not run on pCPUs of their own, and their records are amended. Nova's guests of policy
-`share` follow with their overhead threads, and Nova's metadata stays. Guests of an agent are its service's to move.
+`share` follow with their overhead threads, and Nova's metadata stays. The service moves the guests of its agents.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from pinfold.core.plural import count, pcpus
 from pinfold.core.pool_change import follow
 from pinfold.core.printable import shell_word
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.port import Driver, HostGuest, Observation, Record
+from pinfold.drivers.port import Driver, HostGuest, Observation, Record, refuse_remote
 from pinfold.host.amend import moved, write
 from pinfold.host.claims import reading_of
 from pinfold.host.lock import host_lock, refuse_if_owned
@@ -112,8 +112,7 @@ def plan(driver: Driver, settings: HostSettings) -> PoolPlan:
 
     Raises `InvalidRequest` if the pools do not fit the host, for a remote host, and for `Driver.sole_manager`; `Unavailable`.
     """
-    if not driver.local:
-        raise InvalidRequest(f"threads are moved on their own host alone; {driver.uri} is remote and read-only", key="uri")
+    refuse_remote(driver, "threads are moved on their own host")
     if driver.sole_manager:
         raise InvalidRequest(f"guests of {driver.uri} have no record of their places; `pinfold repair` moves them by the pools", key="uri")
     seen = survey(driver, settings)

@@ -11,12 +11,11 @@ from msgspec.structs import replace
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import ExpectedMasks, Finding, Severity
 from pinfold.core.drift.steps import Move, Pin, Pinned
-from pinfold.core.errors import InvalidRequest
 from pinfold.core.identity import GuestId
 from pinfold.core.overhead import Masks, masks
 from pinfold.core.repairs import Drifted
 from pinfold.core.settings import HostSettings, RepairScope
-from pinfold.drivers.port import Driver, HostGuest
+from pinfold.drivers.port import Driver, HostGuest, refuse_remote
 from pinfold.host.audit import Audit, audit, judge
 from pinfold.host.lock import host_lock
 from pinfold.host.survey import Survey, pick, survey
@@ -62,8 +61,7 @@ def repair(driver: Driver, settings: HostSettings, key: str = "") -> Repair:
     Raises `InvalidRequest` for a remote host, and for a guest that does not exist or is not ours; `Unavailable` if the hypervisor is
     away.
     """
-    if not driver.local:
-        raise InvalidRequest(f"threads are moved on their own host alone; {driver.uri} is remote and read-only", key="uri")
+    refuse_remote(driver, "threads are moved on their own host")
     with host_lock(settings):
         guests, online = driver.guests(), driver.topology().online
         if key:

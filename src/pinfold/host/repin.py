@@ -21,7 +21,7 @@ from pinfold.core.overhead import masks
 from pinfold.core.repin.gain import why_kept
 from pinfold.core.repin.plan import Repin, Step, repin
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.port import Driver, HostGuest
+from pinfold.drivers.port import Driver, HostGuest, refuse_remote
 from pinfold.host.amend import moved
 from pinfold.host.claims import contested, subject_of
 from pinfold.host.lock import host_lock, refuse_if_owned
@@ -64,8 +64,7 @@ def plan(driver: Driver, settings: HostSettings, flavors: Sequence[FlavorDemand]
 
     Raises `InvalidRequest` if the pools do not fit the host, for a remote host, and for `Driver.sole_manager`; `Unavailable`.
     """
-    if not driver.local:
-        raise InvalidRequest(f"guests are moved on their own host alone; {driver.uri} is remote and read-only", key="uri")
+    refuse_remote(driver, "guests are moved on their own host")
     if driver.sole_manager:
         raise InvalidRequest(f"guests of {driver.uri} have no record of their places, and nothing tells which pCPUs are theirs", key="uri")
     seen = survey(driver, settings)

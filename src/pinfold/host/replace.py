@@ -21,7 +21,7 @@ from pinfold.core.printable import shell_word
 from pinfold.core.request.compile import compile_request
 from pinfold.core.request.model import Flavor, GuestRequest
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.port import Driver, HostGuest, Record
+from pinfold.drivers.port import Driver, HostGuest, Record, refuse_remote
 from pinfold.host.claims import contested, subject_of
 from pinfold.host.lock import host_lock, refuse_if_owned
 from pinfold.host.survey import Survey, survey
@@ -48,8 +48,7 @@ def replace(driver: Driver, settings: HostSettings, key: str, *, flavor: Flavor 
     no such guest, it is not ours or it runs, if its record needs a flavor or must not have one, and if the host is remote or owned by an
     agent; `Conflict` if somebody else holds a pCPU of the new place; `Unavailable`.
     """
-    if not driver.local:
-        raise InvalidRequest(f"a guest is placed on its own host alone; {driver.uri} is remote and read-only", key="uri")
+    refuse_remote(driver, "a guest is placed on its own host")
     refuse_if_owned(settings, "guest replace")
     with host_lock(settings):
         seen = survey(driver, settings)

@@ -29,7 +29,7 @@ from pinfold.core.identity import ClaimId, GuestId
 from pinfold.core.overhead import Masks, masks
 from pinfold.core.printable import shell_word
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.port import Driver, GuestSpec, GuestState, HostGuest, Observation
+from pinfold.drivers.port import Driver, GuestSpec, GuestState, HostGuest, Observation, refuse_remote
 from pinfold.faultpoints import fault_point
 from pinfold.host import disk, serial
 from pinfold.host.claims import contested, misplaced
@@ -203,8 +203,7 @@ def finish(driver: Driver, settings: HostSettings, key: str, *, agent: str = "")
 
 
 def _refuse(driver: Driver, settings: HostSettings, agent: str) -> None:
-    if not driver.local:
-        raise InvalidRequest(f"a guest is started on its own host alone; {driver.uri} is remote and read-only", key="uri")
+    refuse_remote(driver, "a guest is started on its own host")
     refuse_if_owned(settings, "guest start", by=agent)
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from pinfold.core.errors import InvalidRequest
 from pinfold.core.settings import HostSettings
-from pinfold.drivers.port import Driver, HostGuest
+from pinfold.drivers.port import Driver, HostGuest, refuse_remote
 from pinfold.host import disk, serial
 from pinfold.host.lock import host_lock, refuse_if_owned
 from pinfold.host.survey import pick
@@ -68,8 +67,7 @@ def save(driver: Driver, settings: HostSettings, key: str, *, agent: str = "") -
 
 
 def _ours(driver: Driver, settings: HostSettings, key: str, agent: str) -> HostGuest:
-    if not driver.local:
-        raise InvalidRequest(f"a guest is stopped on its own host alone; {driver.uri} is remote and read-only", key="uri")
+    refuse_remote(driver, "a guest is stopped on its own host")
     refuse_if_owned(settings, "guest stop", by=agent)
     guest = pick(driver.guests(), key)
     record_of(guest)

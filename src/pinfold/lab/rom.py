@@ -90,18 +90,6 @@ def build() -> bytes:
     return (text.ljust(_RESET, b"\0") + reset).ljust(_SIZE, b"\0")
 
 
-def bucket_start_ns(bucket: int) -> int:
-    """The lower bound of a histogram bucket of `probe.c`, in nanoseconds.
-
-    >>> [bucket_start_ns(n) for n in (0, 15, 16, 17, 24)]
-    [0, 15, 16, 18, 32]
-    """
-    if bucket < 16:
-        return bucket
-    log, eighth = divmod(bucket + 16, 8)
-    return (8 + eighth) << (log - 3)
-
-
 def _run(*command: str) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -165,11 +165,6 @@ class KernelThreads:
         self._by_name = by_name
 
 
-def kernel_threads(pid: int, *, proc: Path = PROC) -> tuple[Thread, ...]:
-    """The kernel threads that serve the virtual machine of process `pid`; see `KernelThreads.of`."""
-    return KernelThreads(proc=proc).of(pid)
-
-
 def start_ticks(pid: int, *, proc: Path = PROC) -> int | None:
     """When process `pid` began, in clock ticks since boot; None if there is none or it is a zombie."""
     text = read_text(f"{proc}/{pid}/stat")

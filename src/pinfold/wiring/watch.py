@@ -13,7 +13,7 @@ from typing import Any
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.capacity import demands_of
 from pinfold.core.settings import HostSettings, RepairScope
-from pinfold.drivers.port import Driver
+from pinfold.drivers.port import Driver, refuse_remote
 from pinfold.host.lock import refuse_if_owned
 from pinfold.watch import listener, textfile
 from pinfold.watch.history import answer, socket_path
@@ -116,8 +116,8 @@ def _opened(
     for one in refused:
         _log.warning("free slots of flavor %s are not counted: %s", one.flavor, one.why)
     with open_driver(settings) as driver:
-        if options.repair is not RepairScope.OFF and not driver.local:
-            raise InvalidRequest(f"--repair moves threads on their own host alone; {driver.uri} is remote and read-only", key="--repair")
+        if options.repair is not RepairScope.OFF:
+            refuse_remote(driver, "--repair moves threads on their own host", key="--repair")
         if options.pools is PoolsMode.APPLY:
             _refuse_pools(driver, settings)
         yield Watch(
@@ -135,8 +135,7 @@ def _opened(
 
 def _refuse_pools(driver: Driver, settings: HostSettings) -> None:
     """Raises `InvalidRequest` where guests cannot follow the pools."""
-    if not driver.local:
-        raise InvalidRequest(f"--pools apply moves threads on their own host alone; {driver.uri} is remote and read-only", key="--pools")
+    refuse_remote(driver, "--pools apply moves threads on their own host", key="--pools")
     if driver.sole_manager:
         raise InvalidRequest(
             f"--pools apply: guests of {driver.uri} have no record of their places; --repair all moves them by the pools", key="--pools"

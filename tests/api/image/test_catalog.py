@@ -70,7 +70,7 @@ def test_a_fifo_a_link_and_a_folder_stop_nobody_and_hang_nobody(tmp_path: Path) 
 
 
 READ = """
-import json, os, sys
+import hashlib, json, os, sys  # uuid imports hashlib later, and the other user may not read Python's folder
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 from pathlib import Path
 from pinfold.api.image.catalog import inspect_catalog

@@ -6,7 +6,6 @@ Names never leave the directory: a link, a folder or a dotfile in it is no image
 from __future__ import annotations
 
 import errno
-import hashlib
 import logging
 import os
 import re
@@ -55,11 +54,6 @@ class CatalogImage:
     def disk_format(self) -> str:
         """The format in the image API's words."""
         return _FORMATS[self.suffix]
-
-    @property
-    def etag(self) -> str:
-        """A tag that changes with the file; it is no checksum of its content."""
-        return hashlib.sha256(f"{self.name}\0{self.size}\0{self.modified.timestamp()}".encode()).hexdigest()[:32]
 
     def as_image(self) -> Image:
         """What placement needs to know about it."""

@@ -6,7 +6,6 @@ account is changed or removed, and with the process.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import time
 from collections import Counter, OrderedDict
@@ -14,6 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from pinfold.api.accounts import Account
+from pinfold.api.agent.tokens import digest_of
 
 SESSION_SECONDS: Final = 8 * 3600
 SESSIONS_PER_ACCOUNT: Final = 16
@@ -37,12 +37,12 @@ class Sessions:
             del self._open[digest]
         while len(self._open) >= MOST_SESSIONS:
             self._open.popitem(last=False)
-        self._open[_digest(token)] = (account, self._clock() + SESSION_SECONDS)
+        self._open[digest_of(token)] = (account, self._clock() + SESSION_SECONDS)
         return token
 
     def account(self, token: str) -> Account | None:
         """The account whose session has that token, None if there is none or it has expired."""
-        digest = _digest(token)
+        digest = digest_of(token)
         found = self._open.get(digest)
         if found is None:
             return None
@@ -53,7 +53,7 @@ class Sessions:
 
     def end(self, token: str) -> None:
         """End a session, if there is one."""
-        self._open.pop(_digest(token), None)
+        self._open.pop(digest_of(token), None)
 
 
 class Streams:
@@ -88,7 +88,3 @@ def token_of(cookies: str) -> str:
         if name == COOKIE:
             return value[:128]
     return ""
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()

@@ -173,15 +173,23 @@ def outside_pools(subject: Subject, place: Place, pools: Pools, online: CpuSet) 
 
 
 def _outside(
-    subject: Subject, about: str, observed: CpuSet, pool: CpuSet, advice: str, *, code: FindingCode = FindingCode.OUTSIDE_POOL
+    subject: Subject,
+    about: str,
+    observed: CpuSet,
+    place: CpuSet,
+    advice: str,
+    *,
+    code: FindingCode = FindingCode.OUTSIDE_POOL,
+    steps: tuple[Step, ...] = (),
 ) -> Finding:
     return Finding(
         code=code,
         guest=subject.name,
         guest_id=subject.id,
         subject=about,
-        recorded=str(pool),
+        recorded=str(place),
         observed=str(observed),
+        steps=steps,
         advice=advice,
     )
 
@@ -243,29 +251,17 @@ def foreign_floating(
     if astray := _beyond(seen, own, pools, online):
         steps = _floated(seen, vcpus, pools.shared, online, keep=True) if pools.shared and not own else ()
         advice = "" if steps else _OTHERS_PINS if subject.persistent else _OTHERS_MASKS
-        found.append(_floats(subject, "it", own, astray, steps, advice))
+        found.append(_outside(subject, "it", astray, own, advice, code=FindingCode.FOREIGN_FLOATING, steps=steps))
     if astray := _beyond(unknown, own, pools, online):
         names = ", ".join(str(thread.tid) for thread in unknown[:_MOST_NAMED]) + (" and others" if len(unknown) > _MOST_NAMED else "")
-        found.append(_floats(subject, f"what is not known ({count(len(unknown), 'thread')}: {names})", own, astray, (), _NAME_THREADS))
+        about = f"what is not known ({count(len(unknown), 'thread')}: {names})"
+        found.append(_outside(subject, about, astray, own, _NAME_THREADS, code=FindingCode.FOREIGN_FLOATING))
     return tuple(found)
 
 
 def _beyond(threads: Iterable[ObservedThread], own: CpuSet, pools: Pools, online: CpuSet) -> CpuSet:
     """The dedicated pCPUs that the threads may run on, other than the guest's own."""
     return (CpuSet.union(thread.allowed for thread in threads) & online - own) & pools.exclusive
-
-
-def _floats(subject: Subject, about: str, own: CpuSet, astray: CpuSet, steps: tuple[Step, ...], advice: str) -> Finding:
-    return Finding(
-        code=FindingCode.FOREIGN_FLOATING,
-        guest=subject.name,
-        guest_id=subject.id,
-        subject=about,
-        recorded=str(own),
-        observed=str(astray),
-        steps=steps,
-        advice=advice,
-    )
 
 
 def _floated(threads: tuple[ObservedThread, ...], vcpus: int, shared: CpuSet, online: CpuSet, *, keep: bool) -> tuple[Step, ...]:
