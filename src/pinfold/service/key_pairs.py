@@ -30,7 +30,7 @@ _BITS: Final = 3072
 _EXPONENT: Final = 65537
 
 
-class MadeKeyPair(Struct, frozen=True, kw_only=True):
+class KeyPairWithSecret(Struct, frozen=True, kw_only=True):
     """A key pair that was just made, with its private key: this is the only time that anybody sees it."""
 
     record: KeyPairRecord
@@ -55,12 +55,12 @@ class KeyPairs:
                 raise LimitReached("Quota exceeded, too many key pairs.")
             return key_pairs.create(connection, account=account, name=name, public_key=line, fingerprint=fingerprint)
 
-    def make(self, account: str, name: str) -> MadeKeyPair:
+    def make(self, account: str, name: str) -> KeyPairWithSecret:
         """Make an RSA key pair, as Nova did before microversion 2.92, and store its public key. Raises as `add`."""
         key = rsa.generate_private_key(_EXPONENT, _BITS)
         public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
         private = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode()
-        return MadeKeyPair(record=self.add(account, name, f"{public} Generated-by-pinfold"), private_key=private)
+        return KeyPairWithSecret(record=self.add(account, name, f"{public} Generated-by-pinfold"), private_key=private)
 
     def get(self, account: str, name: str) -> KeyPairRecord:
         """One key pair. Raises `NotFound`."""

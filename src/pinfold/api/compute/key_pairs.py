@@ -70,7 +70,7 @@ class KeyPairInBrief(TypedDict):
 
 
 @closed
-class KeyPairMade(KeyPairInBrief):
+class CreatedKeyPair(KeyPairInBrief):
     """A key pair that was just created. `private_key` is there only if the service made the pair, and is not kept."""
 
     user_id: str
@@ -108,7 +108,7 @@ class KeyPairList(TypedDict):
 class KeyPairCreated(TypedDict):
     """The created key pair."""
 
-    keypair: KeyPairMade
+    keypair: CreatedKeyPair
 
 
 @closed

@@ -111,4 +111,4 @@ class FlavorQuery(BaseModel):
     sort_dir: Literal["asc", "desc"] = "asc"
 
 
-Asked = Annotated[FlavorQuery, Query()]
+Filters = Annotated[FlavorQuery, Query()]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Body, Request, Response
 
 from pinfold.api.caller import caller_of
-from pinfold.api.compute.flavors.bodies import AccessChange, Asked, CreateFlavor, ExtraSpecs, FlavorQuery, UpdateFlavor, read_boolean
+from pinfold.api.compute.flavors.bodies import AccessChange, CreateFlavor, ExtraSpecs, Filters, FlavorQuery, UpdateFlavor, read_boolean
 from pinfold.api.compute.flavors.schemas import ExtraSpecsShown, FlavorAccess, FlavorList, FlavorListInFull, FlavorShown
 from pinfold.api.compute.flavors.view import access, brief, full, may_use
 from pinfold.api.compute.headers import Version
@@ -38,7 +38,7 @@ _SORTABLE: Final[dict[str, Callable[[FlavorRecord], Any]]] = {
 
 
 @router.get("/flavors")
-def list_flavors(asked: Asked, request: Request, services: Services, version: Version) -> FlavorList:
+def list_flavors(asked: Filters, request: Request, services: Services, version: Version) -> FlavorList:
     """The flavors, in brief."""
     found, more = _list(asked, request, services, "flavors")
     listing: FlavorList = {"flavors": [brief(request, row, version) for row in found]}
@@ -48,7 +48,7 @@ def list_flavors(asked: Asked, request: Request, services: Services, version: Ve
 
 
 @router.get("/flavors/detail")
-def list_flavors_detail(asked: Asked, request: Request, services: Services, version: Version) -> FlavorListInFull:
+def list_flavors_detail(asked: Filters, request: Request, services: Services, version: Version) -> FlavorListInFull:
     """The flavors, in full."""
     found, more = _list(asked, request, services, "flavors/detail")
     listing: FlavorListInFull = {"flavors": [full(request, row, version) for row in found]}

@@ -15,12 +15,12 @@ from pydantic import BaseModel
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.hypervisors.schemas import (
     CpuInfo,
-    HypervisorDescribed,
+    HypervisorDetails,
     HypervisorInBrief,
     HypervisorInFull,
     HypervisorList,
     HypervisorListInFull,
-    HypervisorsFound,
+    HypervisorMatches,
     HypervisorShown,
     HypervisorUptimeShown,
     HypervisorWithTotals,
@@ -87,12 +87,12 @@ class HypervisorQuery(BaseModel):
     with_servers: bool = False
 
 
-Asked = Annotated[HypervisorQuery, Query()]
+Filters = Annotated[HypervisorQuery, Query()]
 WithServers = Annotated[bool, Query()]
 
 
 @router.get("/os-hypervisors", responses={404: {}})
-def list_hypervisors(asked: Asked, request: Request, services: Services, version: Version) -> HypervisorList:
+def list_hypervisors(asked: Filters, request: Request, services: Services, version: Version) -> HypervisorList:
     """The hosts, in brief."""
     shown, there, more = _list(asked, request, services, version, "os-hypervisors")
     servers = asked.with_servers and version >= _BY_ID
@@ -103,7 +103,7 @@ def list_hypervisors(asked: Asked, request: Request, services: Services, version
 
 
 @router.get("/os-hypervisors/detail", responses={404: {}})
-def list_hypervisors_detail(asked: Asked, request: Request, services: Services, version: Version) -> HypervisorListInFull:
+def list_hypervisors_detail(asked: Filters, request: Request, services: Services, version: Version) -> HypervisorListInFull:
     """The hosts, in full."""
     shown, there, more = _list(asked, request, services, version, "os-hypervisors/detail")
     servers = asked.with_servers and version >= _BY_ID
@@ -146,13 +146,13 @@ def show_hypervisor(hypervisor_id: str, services: Services, version: Version, wi
 
 
 @router.get("/os-hypervisors/{pattern}/search", responses={404: {}})
-def search_hypervisors(pattern: str, services: Services, version: Version) -> HypervisorsFound:
+def search_hypervisors(pattern: str, services: Services, version: Version) -> HypervisorMatches:
     """The hosts whose name contains a text. As in Nova, a filter of the listing replaces it from microversion 2.53 on."""
     return {"hypervisors": [_brief(record) for record, _ in _matching(services, pattern, version)]}
 
 
 @router.get("/os-hypervisors/{pattern}/servers", responses={404: {}})
-def list_servers_of_hypervisors(pattern: str, services: Services, version: Version) -> HypervisorsFound:
+def list_servers_of_hypervisors(pattern: str, services: Services, version: Version) -> HypervisorMatches:
     """The same with the servers on them."""
     return {"hypervisors": [_brief(record, there) for record, there in _matching(services, pattern, version)]}
 
@@ -214,7 +214,7 @@ def _full(
 ) -> HypervisorInFull | HypervisorWithTotals:
     host = ledger.record
     facts = dict(host.report.facts)
-    described: HypervisorDescribed = {
+    described: HypervisorDetails = {
         **_brief(host, there if with_servers else ()),
         "hypervisor_type": facts.get("hypervisor_type", "QEMU"),
         "hypervisor_version": _whole_number(facts, "hypervisor_version"),

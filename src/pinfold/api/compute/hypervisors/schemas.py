@@ -44,7 +44,7 @@ class HypervisorService(TypedDict):
     disabled_reason: str | None
 
 
-class HypervisorDescribed(HypervisorInBrief):
+class HypervisorDetails(HypervisorInBrief):
     """The keys of a host in full that every microversion has."""
 
     hypervisor_type: str
@@ -54,7 +54,7 @@ class HypervisorDescribed(HypervisorInBrief):
 
 
 @closed
-class HypervisorInFull(HypervisorDescribed):
+class HypervisorInFull(HypervisorDetails):
     """A host from microversion 2.88 on."""
 
     uptime: str | None
@@ -94,7 +94,7 @@ class Totals(TypedDict):
 
 
 @closed
-class HypervisorWithTotals(HypervisorDescribed, Totals):
+class HypervisorWithTotals(HypervisorDetails, Totals):
     """A host before microversion 2.88. `cpu_info` is an object from 2.28 on, and text before that."""
 
     cpu_info: CpuInfo | str
@@ -145,7 +145,7 @@ class StatisticsShown(TypedDict):
 
 
 @closed
-class HypervisorFound(TypedDict):
+class HypervisorMatch(TypedDict):
     """A host in a search before microversion 2.53."""
 
     id: str
@@ -156,7 +156,7 @@ class HypervisorFound(TypedDict):
 
 
 @closed
-class HypervisorsFound(TypedDict):
+class HypervisorMatches(TypedDict):
     """The results of a search."""
 
-    hypervisors: list[HypervisorFound]
+    hypervisors: list[HypervisorMatch]

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from pinfold.api.compute.flavors.bodies import BooleanWord
 from pinfold.api.compute.names import Name
-from pinfold.api.compute.servers.networks import AskedNetworks
+from pinfold.api.compute.servers.networks import RequestedNetworks
 from pinfold.api.errors import ApiError
 from pinfold.api.text_pattern import TextPattern
 from pinfold.core.config_drive import MOST_PASSWORD, MOST_USER_DATA
@@ -59,7 +59,7 @@ class NewServer(_Closed):
     name: Name
     flavor: Annotated[str | int, Field(alias="flavorRef")]
     image: Annotated[Text, Field(alias="imageRef")] = ""
-    networks: AskedNetworks = None
+    networks: RequestedNetworks = None
     metadata: Metadata = Field(default_factory=dict)
     description: Text | None = None
     availability_zone: Text | None = None

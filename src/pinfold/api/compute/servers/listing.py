@@ -110,11 +110,11 @@ class ServerQuery(BaseModel):
     changes_before: Annotated[Instant | None, Field(alias="changes-before")] = None
 
 
-Asked = Annotated[ServerQuery, Query()]
+Filters = Annotated[ServerQuery, Query()]
 
 
 @router.get("/servers")
-def list_servers(asked: Asked, request: Request, services: Services, version: Version) -> ServerList:
+def list_servers(asked: Filters, request: Request, services: Services, version: Version) -> ServerList:
     """The servers, in brief, newest first by default."""
     _refuse_unknown(request, version)
     found = [guest for guest, _ in _page(services, request, asked)]
@@ -125,7 +125,7 @@ def list_servers(asked: Asked, request: Request, services: Services, version: Ve
 
 
 @router.get("/servers/detail")
-def list_servers_detail(asked: Asked, request: Request, services: Services, version: Version) -> ServerListInFull:
+def list_servers_detail(asked: Filters, request: Request, services: Services, version: Version) -> ServerListInFull:
     """The servers, in full, newest first by default."""
     _refuse_unknown(request, version)
     found = _page(services, request, asked)

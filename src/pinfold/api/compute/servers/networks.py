@@ -18,7 +18,7 @@ MOST_INTERFACES: Final = 16
 _Text = Annotated[str, Field(max_length=255)]
 
 
-class AskedNetwork(BaseModel):
+class RequestedNetwork(BaseModel):
     """One network of a new server: its id, and an address if the user chose one. `tag` has no effect."""
 
     model_config = ConfigDict(extra="forbid")
@@ -28,10 +28,10 @@ class AskedNetwork(BaseModel):
     tag: _Text | None = None
 
 
-AskedNetworks: TypeAlias = Literal["auto", "none"] | Annotated[list[AskedNetwork], Field(max_length=64)] | None
+RequestedNetworks: TypeAlias = Literal["auto", "none"] | Annotated[list[RequestedNetwork], Field(max_length=64)] | None
 
 
-def wanted_ports(networks: Networks, asked: AskedNetworks, servers: int) -> tuple[WantedPort, ...]:
+def wanted_ports(networks: Networks, asked: RequestedNetworks, servers: int) -> tuple[WantedPort, ...]:
     """The ports that each of so many servers gets. As in Nova, `auto` and nothing mean the only network, if there is one.
 
     Raises `ApiError` 400 for a network that no host offers or an address that cannot be given, 501 for a port that was made before;
@@ -61,7 +61,7 @@ def addresses(ports: Sequence[Port]) -> dict[str, list[dict[str, Any]]]:
     return shown
 
 
-def _asked(known: Sequence[FleetNetwork], asked: AskedNetwork, servers: int) -> WantedPort:
+def _asked(known: Sequence[FleetNetwork], asked: RequestedNetwork, servers: int) -> WantedPort:
     if asked.port is not None:
         raise ApiError(501, "Ports are made with their server and cannot be made before: name the network instead of a port.")
     if asked.uuid is None:
