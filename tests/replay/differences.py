@@ -93,9 +93,9 @@ def _no_pools(orders: Any) -> Any:
 
 
 def _no_networks(value: Any) -> Any:
-    """The value without the networks that a host offers, and without the ports of a guest: neither was there."""
+    """The value without the networks and features of a host, and without the ports of a guest: none of them was there."""
     if isinstance(value, dict):
-        value = {key: one for key, one in value.items() if key not in ("networks", "ports") or one != []}
+        value = {key: one for key, one in value.items() if key not in ("networks", "ports", "features") or one != []}
     return inside(value, _no_networks)
 
 
@@ -111,6 +111,12 @@ def _no_pauses(value: Any) -> Any:
     if isinstance(value, dict):
         value = {key: one for key, one in value.items() if key not in ("pause", "not_paused") or one != ""}
     return inside(value, _no_pauses)
+
+
+def _unlimited(answer: Any) -> Any:
+    """The answer to a fit whose limit of CPU time had no effect."""
+    answer["out"]["not_acted_upon"] = ["quota:cpu_shares"]
+    return answer
 
 
 def _quota(answer: Any) -> Any:
@@ -416,6 +422,7 @@ DIFFERENCES: tuple[Difference, ...] = (
     Difference(family="story", cases="* GET /v1/hosts/*/map", reason=_MAP, undo=_map_of_the_service),
     Difference(family="domains-read", reason=_FORMS, undo=recorded_documents.undone),
     Difference(family="documents", reason=_FITS, undo=recorded_documents.fit_answer),
+    Difference(family="documents", cases="*quota:cpu_shares=9*--json", reason="a limit of CPU time has effect", undo=_unlimited),
     Difference(family="story", cases="* POST /v1/fits", reason="a key that promises what no server gets is refused", undo=_quota),
     Difference(family="story", cases="* POST /v1/fits", reason=_FITS, undo=recorded_documents.service_fits),
     Difference(family="story", cases="* GET /v1/servers/*", reason=_FITS, undo=recorded_documents.service_fits),

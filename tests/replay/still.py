@@ -54,6 +54,9 @@ class Still:
     def processor(self) -> str:
         return ""
 
+    def features(self) -> tuple[str, ...]:
+        return ()
+
     def hypervisor_version(self) -> int:
         return 7_002_011
 

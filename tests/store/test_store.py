@@ -94,6 +94,7 @@ def test_every_part_of_a_report_counts_in_its_digest(database: Database) -> None
         structs.replace(first, disk_gib=77),
         structs.replace(first, facts=(("agent", "2"),)),
         structs.replace(first, networks=(HostNetwork(name="lan", kind=NetworkKind.USER),)),
+        structs.replace(first, features=("the machine q35",)),
     )
     digests = []
     for told in (first, *others, first):

@@ -11,7 +11,7 @@ _REFUSED = {
     "hw:ephemeral_encryption": ("true", "a server gets no encrypted disks; remove the key, or set it to false or no"),
     "quota:disk_read_iops_sec": (
         "100",
-        "a server gets no limits on CPU time, disk and network; remove the key, or use another flavor or image",
+        "a server gets no limits on memory, disk and network; remove the key, or use another flavor or image",
     ),
     "capabilities:cpu_info:arch": (
         "x86_64",

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
+from tests.build.hosts import report
 from tests.rig.client import compute, server_body
 from tests.rig.in_process import Fleet
 
 from pinfold.api.compute.versions import ROOT
+from pinfold.core import host_features
 
 
 def _trait(fleet: Fleet, host: str, *traits: str) -> None:
@@ -195,3 +198,19 @@ def test_a_flavor_chooses_hosts_by_the_metadata_of_their_aggregates(three: Fleet
     assert "c1: the host is in no aggregate whose disk is 'gold'" in refused["fault"]["message"]
     slots = three.call("GET", "/v1/capacity?flavor=quick").json()
     assert [host["flavors"][0]["slots"] > 0 for host in slots["hosts"]] == [True, False, False]
+
+
+def test_hardware_goes_to_hosts_that_report_it_and_to_no_older_agent(fleet: Fleet) -> None:
+    limited = (host_features.HARDWARE, host_features.CPU_CONTROLLER)
+    for name, features in (("c1", ()), ("c2", (host_features.HARDWARE,)), ("c3", limited)):
+        fleet.host(name, replace(report(), features=features))
+    fleet.flavor("slow", vcpus=1)
+    specs = {"quota:cpu_quota": "5000", "quota:cpu_period": "10000"}
+    fleet.ask("POST", "/flavors/slow/os-extra_specs", {"extra_specs": specs}, status=200)
+    made = fleet.create("vm", "slow")
+    assert _host(fleet, made) == "c3", fleet.show(made).get("fault")
+    assert fleet.agents["c3"].order(made)["request"]["hardware"]["cpu_quota_us"] == 5000
+    refusals = fleet.call("POST", "/v1/fits", {"flavor": "slow"}, status=200).json()["refusals"]
+    said = {one["host"]: [reason["sentence"] for reason in one["reasons"]] for one in refusals}
+    old = "the host lacks an agent that gives guests the hardware that they ask for"
+    assert said == {"c1": [old, "the host lacks the cpu controller of cgroups"], "c2": ["the host lacks the cpu controller of cgroups"]}

@@ -26,11 +26,14 @@ from pinfold.store.records import Pairs
 
 
 class HostFacts(Struct, frozen=True, kw_only=True):
-    """What the process knows about its host beyond the survey: the boot id, the size of the disk, the networks, and facts for people."""
+    """What the process knows about its host beyond the survey: the boot id, the size of the disk, the networks, the features, and
+    facts for people.
+    """
 
     host_boot: str
     disk_gib: int | None = None
     networks: tuple[HostNetwork, ...] = ()
+    features: tuple[str, ...] = ()
     facts: Pairs = ()
 
 

@@ -53,6 +53,7 @@ def host_report(seen: Survey, ordered: frozenset[GuestId], *, strategy: Strategy
         disk_gib=facts.disk_gib,
         facts=facts.facts,
         networks=facts.networks,
+        features=facts.features,
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.request.guest_hardware import PLAIN
 from pinfold.core.request.model import Flavor, Image
 from pinfold.drivers.port import Boot
 from pinfold.host.description import GuestDescription
@@ -40,6 +41,11 @@ def describe_guest(configuration: Configuration, options: GuestOptions, name: st
     except InvalidRequest as error:
         raise InvalidRequest(f"--template {options.template}: {error}", key="--template") from error
     request = compile_request(flavor, image, disks=devices.disks + bool(boot.disk), nics=devices.nics)
+    if template and request.wants != PLAIN:
+        raise InvalidRequest(
+            "a template brings its machine, devices and limits; the flavor or image asks for some as well, so leave those keys out",
+            key="--template",
+        )
     if options.disk_format not in (None, "raw", "qcow2"):
         raise InvalidRequest(f"--disk-format {options.disk_format!r} is not allowed; raw or qcow2 is", key="--disk-format")
     if options.virt_type not in (None, "kvm", "qemu"):

@@ -46,6 +46,7 @@ class ReasonCode(Enum):
     MISSING_TRAIT = "missing-trait"
     FORBIDDEN_TRAIT = "forbidden-trait"
     MISSING_NETWORK = "missing-network"
+    MISSING_FEATURE = "missing-feature"
     AGGREGATE = "aggregate"
     AGGREGATE_METADATA = "aggregate-metadata"
     DISK = "disk"
@@ -127,6 +128,7 @@ _SENTENCES = {
     ReasonCode.MISSING_TRAIT: "the host lacks the trait {detail}",
     ReasonCode.FORBIDDEN_TRAIT: "the host has the forbidden trait {detail}",
     ReasonCode.MISSING_NETWORK: "the host does not offer the network {detail}",
+    ReasonCode.MISSING_FEATURE: "the host lacks {detail}",
     ReasonCode.AGGREGATE: "the host has left the aggregates that were asked for",
     ReasonCode.AGGREGATE_METADATA: "the host is in no aggregate whose {detail}",
     ReasonCode.DISK: "the host has {available} GiB of disk {ever}, {needed} needed",

@@ -288,6 +288,12 @@ class Driver(Protocol):
         """
         ...
 
+    def features(self) -> tuple[str, ...]:
+        """What guests can have here beyond CPUs, memory and devices that every host has, as `core.host_features` names it. Raises
+        `Unavailable`.
+        """
+        ...
+
     def topology(self) -> Topology:
         """The host's cells, cores and pages, as the hypervisor sees them now."""
         ...

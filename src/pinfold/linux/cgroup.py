@@ -45,6 +45,15 @@ def cpuset_hierarchy(*, proc: Path = procfs.PROC, root: Path = Path("/")) -> Cpu
 
     `root` is a prefix of the mount points, for recorded hosts. Raises `Unavailable` if procfs may not be read.
     """
+    return _hierarchy("cpuset", proc, root)
+
+
+def has_cpu_controller(*, proc: Path = procfs.PROC, root: Path = Path("/")) -> bool:
+    """Whether a mounted hierarchy has the cpu controller, which weighs and limits CPU time. Raises `Unavailable`."""
+    return _hierarchy("cpu", proc, root).version is not CgroupVersion.NONE
+
+
+def _hierarchy(controller: str, proc: Path, root: Path) -> CpusetHierarchy:
     unified = ""
     try:
         mounts = (proc / "self" / "mounts").read_text(encoding="utf-8", errors="replace")
@@ -52,9 +61,9 @@ def cpuset_hierarchy(*, proc: Path = procfs.PROC, root: Path = Path("/")) -> Cpu
         raise Unavailable(f"{proc}/self/mounts cannot be read: {error.strerror}") from error
     for line in mounts.splitlines():
         _, mount_point, kind, options = line.split()[:4]
-        if kind == "cgroup" and "cpuset" in options.split(","):
+        if kind == "cgroup" and controller in options.split(","):
             return CpusetHierarchy(version=CgroupVersion.V1, root=mount_point)
-        if kind == "cgroup2" and "cpuset" in _words(_below(root, mount_point) / "cgroup.controllers"):
+        if kind == "cgroup2" and controller in _words(_below(root, mount_point) / "cgroup.controllers"):
             unified = mount_point
     if unified:
         return CpusetHierarchy(version=CgroupVersion.V2, root=unified)

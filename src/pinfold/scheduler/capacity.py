@@ -11,6 +11,7 @@ from msgspec import structs
 from pinfold.core.errors import PinfoldError
 from pinfold.core.fit.capacity import FlavorDemand, FleetCapacity, HostCapacity, NotCounted, capacity, demands_of, total
 from pinfold.core.fit.count import Counts
+from pinfold.core.host_features import needed
 from pinfold.core.identity import GuestId, HostId
 from pinfold.core.request.aggregate_specs import aggregate_specs
 from pinfold.core.request.model import Flavor
@@ -61,7 +62,7 @@ class CapacityReader:
         left_out = list(refused)
         conditions: dict[str, Conditions] = {}
         for name, demand in demands:
-            if demand.traits or groups[name]:
+            if demand.traits or groups[name] or needed(demand.request):
                 search = HostSearch(guest=GuestId(""), request=demand.request, aggregates=groups[name])
                 try:
                     conditions[name] = self._sets.conditions(search)

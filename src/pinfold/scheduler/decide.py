@@ -38,7 +38,7 @@ class Conditions:
     """What a host must be besides having room, as sets of host ids read from Placement just before.
 
     `required` and `forbidden` are `(trait, the hosts that have it)`, `aggregates` what the host's aggregates must say, in words, and the
-    hosts whose aggregates do. The host must offer all `networks`, by its own report. Hosts outside
+    hosts whose aggregates do. The host must offer all `networks` and `features`, by its own report. Hosts outside
     `hosts` or in `exclude` are not considered.
     """
 
@@ -48,13 +48,14 @@ class Conditions:
     forbidden: tuple[tuple[str, frozenset[str]], ...] = ()
     networks: frozenset[str] = frozenset()
     aggregates: tuple[tuple[str, frozenset[HostId]], ...] = ()
+    features: frozenset[str] = frozenset()
 
     def considers(self, host: HostId) -> bool:
         """Whether the host is considered."""
         return host not in self.exclude and (self.hosts is None or host in self.hosts)
 
     def reasons(self, entry: Entry) -> tuple[Reason, ...]:
-        """The required traits, the networks and the aggregates that the host lacks, and the forbidden traits that it has."""
+        """The required traits, the networks, aggregates and features that the host lacks, and the forbidden traits that it has."""
         absent = (
             Reason(code=ReasonCode.MISSING_NETWORK, kind=Kind.INFEASIBLE, detail=name) for name in sorted(self.networks - entry.networks)
         )
@@ -63,7 +64,10 @@ class Conditions:
             for words, meeting in self.aggregates
             if entry.id not in meeting
         )
-        return (*self.trait_reasons(entry.id), *absent, *outside)
+        lacking = (
+            Reason(code=ReasonCode.MISSING_FEATURE, kind=Kind.INFEASIBLE, detail=name) for name in sorted(self.features - entry.features)
+        )
+        return (*self.trait_reasons(entry.id), *absent, *outside, *lacking)
 
     def trait_reasons(self, host: HostId) -> tuple[Reason, ...]:
         """The required traits that the host lacks, and the forbidden ones that it has."""
@@ -73,7 +77,7 @@ class Conditions:
 
     def mask(self, entries: Sequence[Entry]) -> Mask | None:
         """For each entry, whether it passes; None if every host does."""
-        if self.hosts is None and not any((self.exclude, self.required, self.forbidden, self.networks, self.aggregates)):
+        if self.hosts is None and not any((self.exclude, self.required, self.forbidden, self.networks, self.aggregates, self.features)):
             return None
         passing = (self.considers(entry.id) and not self.reasons(entry) for entry in entries)
         return np.fromiter(passing, dtype=np.bool_, count=len(entries))

@@ -78,6 +78,7 @@ class Entry:
     disabled_reason: str = ""
     fenced: bool = False
     networks: frozenset[str] = frozenset()
+    features: frozenset[str] = frozenset()
 
     @property
     def state(self) -> HostState:
@@ -246,6 +247,7 @@ def entry(found: HostLedger) -> Entry:
         disabled_reason=record.disabled_reason,
         fenced=record.fenced,
         networks=frozenset(network.name for network in record.report.networks),
+        features=frozenset(record.report.features),
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from pinfold.accounting.client import Placement
 from pinfold.core.errors import InvalidRequest
+from pinfold.core.host_features import needed
 from pinfold.core.identity import HostId
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.core.request.aggregate_specs import AggregateSpec, met, values_of
@@ -48,6 +49,7 @@ class PlacementSets:
             required=tuple((trait, self._having(trait)) for trait in sorted(request.traits_required)),
             forbidden=tuple((trait, self._having(trait)) for trait in sorted(request.traits_forbidden)),
             aggregates=self._meeting(wanted.aggregates),
+            features=needed(request),
         )
 
     def lost(self, wanted: HostSearch, host: HostId) -> tuple[Reason, ...]:

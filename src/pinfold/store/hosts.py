@@ -18,6 +18,7 @@ from pinfold.core.encoding import decoder, encode
 from pinfold.core.errors import Conflict, InvalidRequest
 from pinfold.core.fit.answer import Strategy
 from pinfold.core.host import Claim, Foreign, HostState, Ledger, Limits
+from pinfold.core.host_features import Features
 from pinfold.core.identity import ClaimId, HostId
 from pinfold.core.networks import HostNetworks, check_networks
 from pinfold.core.pools import PoolOrder, Pools
@@ -38,6 +39,7 @@ _read_repin = decoder(Progress)
 _read_foreign = decoder(tuple[Foreign, ...])
 _read_pairs = decoder(Pairs)
 _read_networks = decoder(HostNetworks)
+_read_features = decoder(Features)
 
 _ANY_CELL = "any"
 """In the column `host.strategy`: the operator has set no preference among host cells."""
@@ -51,7 +53,15 @@ _ADVANCE = host.update().where(_AT, _OPEN).values(_NEXT)
 _ADVANCE_DISABLED_TOO = host.update().where(_AT, _UP.element, host.c.fenced.is_(False)).values(_NEXT)
 _MARKS = sa.select(host.c.id, host.c.revision, _UP, host.c.disabled, host.c.disabled_reason, host.c.fenced).order_by(host.c.id)
 _REPORTED = sa.select(
-    host.c.topology, host.c.pools, host.c.limits, host.c.foreigners, host.c.strategy, host.c.disk_gib, host.c.facts, host.c.networks
+    host.c.topology,
+    host.c.pools,
+    host.c.limits,
+    host.c.foreigners,
+    host.c.strategy,
+    host.c.disk_gib,
+    host.c.facts,
+    host.c.networks,
+    host.c.features,
 ).where(host.c.id == sa.bindparam("host_id"))
 _NAMED = sa.select(*_COLUMNS).where(host.c.id.in_(sa.bindparam("ids", expanding=True))).order_by(host.c.name)
 
@@ -350,6 +360,7 @@ def _report_columns(report: HostReport) -> dict[str, Any]:
         "disk_gib": report.disk_gib,
         "facts": encode(report.facts),
         "networks": encode(report.networks) if report.networks else "",
+        "features": encode(report.features) if report.features else "",
     }
 
 
@@ -367,6 +378,11 @@ def _limits(text: str) -> Limits:
 def read_networks(text: str, where: str = "host.networks") -> HostNetworks:
     """What the column `host.networks` holds. Raises `InvalidRequest` that names `where`."""
     return _read_networks(text, where) if text else ()
+
+
+@lru_cache(maxsize=256)
+def _features(text: str) -> Features:
+    return _read_features(text, "host.features") if text else ()
 
 
 @lru_cache(maxsize=256)
@@ -393,6 +409,7 @@ def _reported(row: sa.RowMapping) -> HostReport:
             disk_gib=row["disk_gib"],
             facts=read_or(_read_pairs, row["facts"], f"{where}: facts", ()),
             networks=read_networks(row["networks"]),
+            features=_features(row["features"]),
         )
     except InvalidRequest as error:
         log_once(f"host {row['name']}: what its agent told cannot be read ({error}); it takes no guests until the agent tells it again")

@@ -18,6 +18,7 @@ from pinfold.core.drift.written import FindingCount, WrittenFinding
 from pinfold.core.fit.answer import Fit, Strategy
 from pinfold.core.fit.written import Refusal, written
 from pinfold.core.host import Foreign, HostState, Limits
+from pinfold.core.host_features import Features
 from pinfold.core.identity import ClaimId, GuestId, HostId
 from pinfold.core.networks import HostNetworks, StaticRange
 from pinfold.core.pools import Pools
@@ -88,7 +89,8 @@ class HostReport(Struct, frozen=True, kw_only=True):
     """What an agent reports of its host: everything in a `HostState` except the claims and the traits.
 
     `facts` is for people and the Compute API: hypervisor type and version, CPU model, agent version, and when the machine was `booted`.
-    `any_cell`: the operator has set no preference among host cells, so that the scheduler's may decide before `strategy`.
+    `any_cell`: the operator has set no preference among host cells, so that the scheduler's may decide before `strategy`. `features` are
+    those of `core.host_features`.
     """
 
     topology: Topology
@@ -100,6 +102,7 @@ class HostReport(Struct, frozen=True, kw_only=True):
     disk_gib: Number | None = None
     facts: Pairs = ()
     networks: HostNetworks = ()
+    features: Features = ()
 
     @property
     def protocol(self) -> int:

@@ -38,6 +38,9 @@ host = sa.Table(
     sa.Column("disk_gib", sa.BigInteger),
     sa.Column("facts", sa.Text, nullable=False, comment="what the agent tells of itself and the hypervisor"),
     sa.Column("networks", sa.Text, nullable=False, server_default="", comment="the networks that it offers; empty for none"),
+    sa.Column(
+        "features", sa.Text, nullable=False, server_default="", comment="what guests can have there that not every host has; empty for none"
+    ),
     sa.Column("disabled", sa.Boolean, nullable=False),
     sa.Column("disabled_reason", sa.Text, nullable=False),
     sa.Column("fenced", sa.Boolean, nullable=False, comment="an operator vouched that it is powered off"),

@@ -47,7 +47,12 @@ def open_agent(settings: FleetSettings, service: ServiceClient) -> Iterator[Agen
             settings.host,
             service,
             lambda: host_facts(
-                settings.host, service.url, hypervisor=driver.platform_name(), version=driver.hypervisor_version(), booted=booted
+                settings.host,
+                service.url,
+                hypervisor=driver.platform_name(),
+                version=driver.hypervisor_version(),
+                features=driver.features(),
+                booted=booted,
             ),
             sweep_seconds=settings.agent.sweep_seconds,
             shutdown_seconds=settings.agent.shutdown_seconds,
@@ -87,7 +92,9 @@ def serve_agent(settings: FleetSettings, *, ready: Callable[[str], None]) -> Non
         agent.run()
 
 
-def host_facts(settings: HostSettings, service: str, *, hypervisor: str, version: int, booted: int | None) -> HostFacts:
+def host_facts(
+    settings: HostSettings, service: str, *, hypervisor: str, version: int, features: tuple[str, ...], booted: int | None
+) -> HostFacts:
     """Facts of this machine: its boot id, the size of the disk for overlays, and facts for people, with its address towards the service.
 
     `hypervisor` is its name and `version` its version, `booted` when the machine was started, in seconds since the epoch.
@@ -98,6 +105,7 @@ def host_facts(settings: HostSettings, service: str, *, hypervisor: str, version
         host_boot=_BOOT_ID.read_text(encoding="ascii").strip(),
         disk_gib=disk.f_blocks * disk.f_frsize >> 30,
         networks=settings.networks,
+        features=features,
         facts=(
             ("agent_version", __version__),
             *([("booted", str(booted))] if booted is not None else []),

@@ -20,6 +20,7 @@ from tests.real.patience import PATIENCE_SECONDS, until
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.identity import ClaimId
 from pinfold.core.overhead import masks
+from pinfold.core.request.guest_hardware import GuestHardware
 from pinfold.drivers.kvm import thread_moves
 from pinfold.drivers.libvirt.driver import LibvirtDriver
 from pinfold.drivers.port import Event, EventKind, GuestState
@@ -288,3 +289,39 @@ def test_a_daemon_that_is_away_is_unavailable(driver: LibvirtDriver, lab: LabHos
     finally:
         lab.start_daemon()
     assert driver.guests() == ()
+
+
+def test_a_guest_gets_the_hardware_that_it_asks_for(driver: LibvirtDriver, idle_rom: Path, lab: LabHost) -> None:
+    spec = pinned(idle_rom, emulator="0")
+    limited = bool(lab.cgroups) and lab.cgroups != "none"
+    wanted = GuestHardware(
+        machine="q35",
+        watchdog="reset",
+        random=True,
+        random_bytes=2048,
+        performance_unit=False,
+        hidden=True,
+        cpu_shares=200 if limited else 0,
+        cpu_quota_us=50_000 if limited else 0,
+        cpu_period_us=100_000 if limited else 0,
+    )
+    assert "the machine q35" in driver.features()
+    driver.start(replace(spec, request=replace(spec.request, hardware=wanted)))
+    driver.resume(spec.id)
+    connection = libvirt.open(lab.uri)
+    try:
+        domain = connection.lookupByUUIDString(spec.id)
+        text = domain.XMLDesc(0)
+        found = domain.schedulerParameters() if limited else {}
+    finally:
+        connection.close()
+    for part in (
+        "-q35-",
+        "<watchdog model='i6300esb' action='reset'>",
+        "<rng model='virtio'>",
+        "<pmu state='off'/>",
+        "<hidden state='on'/>",
+    ):
+        assert part in text
+    if limited:
+        assert (found["cpu_shares"], found["vcpu_period"], found["vcpu_quota"]) == (200, 100_000, 50_000)

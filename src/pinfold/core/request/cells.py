@@ -126,6 +126,8 @@ def guest_cpu_topology(vcpus: int, asked: EffectiveSpecs) -> GuestCpuTopology | 
     >>> guest_cpu_topology(8, EffectiveSpecs(threads=SpecValue(name="hw:cpu_threads", text="2", value=2)))
     GuestCpuTopology(sockets=4, cores=1, threads=2)
     """
+    if asked.max_sockets or asked.max_cores or asked.max_threads:
+        return _within_limits(vcpus, asked)
     given = tuple(part for part in (asked.sockets, asked.cores, asked.threads) if part is not None)
     if not given:
         return None
@@ -144,3 +146,30 @@ def guest_cpu_topology(vcpus: int, asked: EffectiveSpecs) -> GuestCpuTopology | 
     if sockets is None:
         sockets, rest = rest, 1
     return GuestCpuTopology(sockets=sockets, cores=rest if cores is None else cores, threads=threads)
+
+
+def _within_limits(vcpus: int, asked: EffectiveSpecs) -> GuestCpuTopology:
+    """The topology within the limits that has the fewest threads, then the most sockets, as Nova chooses; the given parts hold.
+
+    Raises `InvalidRequest` if there is none.
+    """
+    limits = [part for part in (asked.max_sockets, asked.max_cores, asked.max_threads) if part is not None]
+    for part, limit in ((asked.sockets, asked.max_sockets), (asked.cores, asked.max_cores), (asked.threads, asked.max_threads)):
+        if part is not None and limit is not None and part.value > limit.value:
+            raise InvalidRequest(f"{part.said()}, but {limit.said()}; at most that many are allowed", key=part.name)
+    found = [
+        GuestCpuTopology(sockets=sockets, cores=cores, threads=vcpus // sockets // cores)
+        for sockets in _parts(vcpus, asked.sockets, asked.max_sockets)
+        for cores in _parts(vcpus // sockets, asked.cores, asked.max_cores)
+        if vcpus // sockets // cores in _parts(vcpus // sockets // cores, asked.threads, asked.max_threads)
+    ]
+    if not found:
+        said = " and ".join(part.said() for part in (*limits, asked.sockets, asked.cores, asked.threads) if part is not None)
+        raise InvalidRequest(f"{said}, but no topology within that has {count(vcpus, 'vCPU')}", key=limits[0].name)
+    return max(found, key=lambda one: (one.sockets * one.cores, one.sockets))
+
+
+def _parts(number: int, given: SpecValue[int] | None, most: SpecValue[int] | None) -> list[int]:
+    """The divisors of a number that a part of the topology may be."""
+    top = number if most is None else min(number, most.value)
+    return [part for part in range(1, top + 1) if number % part == 0 and (given is None or part == given.value)]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec import UNSET
+
 from pinfold.core.cpuset import MAX_CPU, CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.request.cells import build_cells, check_pages, guest_cpu_topology
+from pinfold.core.request.guest_hardware import PLAIN
 from pinfold.core.request.merge import MAX_MEMORY_MIB, EffectiveSpecs, merge
 from pinfold.core.request.model import Flavor, GuestCell, GuestRequest, Image, PageKind, PageRequest
 from pinfold.core.request.policies import decide_policies
@@ -52,6 +55,7 @@ def compile_request(flavor: Flavor, image: Image | None = None, *, disks: int = 
         disks=disks,
         nics=nics,
         not_acted_upon=asked.not_acted_upon,
+        hardware=UNSET if asked.hardware == PLAIN else asked.hardware,
     )
 
 

@@ -69,9 +69,9 @@ _COUNT: Final = "a whole number from 1 to 8192"
 _PAGE: Final = "small, large, any, or a power of two from 4 KiB to 16 GiB such as 2048 (KiB), 2MB, 2MiB, 2M or 1GB"
 _ANYTHING: Final = "any text"
 _NUMBER: Final = "a whole number"
+_AMOUNT: Final = "a whole number from 1 to 2147483647"
 _OFF: Final = ("false", "no", "off", "f", "n", "0")
 _TPM: Final = "emulated TPM"
-_NO_LIMITS: Final = "limits on what an image may choose as guest CPU topology are not applied"
 _NO_DEVICES: Final = "devices are not placed with the guest"
 _NO_RESOURCES: Final = "only vCPUs, memory and disk of the flavor are counted, together with the overhead that they cause"
 _NO_GROUPS: Final = "a host is one resource provider, so there are no groups of resources or traits to keep apart"
@@ -166,6 +166,68 @@ ACTED_UPON: Final = (
         image="hw_cpu_threads",
     ),
     Key(
+        name="hw:cpu_max_sockets",
+        allowed=_COUNT,
+        meaning="The most sockets that the guest sees; an image may lower it.",
+        image="hw_cpu_max_sockets",
+    ),
+    Key(
+        name="hw:cpu_max_cores",
+        allowed=_COUNT,
+        meaning="The most cores that the guest sees in each socket; an image may lower it.",
+        image="hw_cpu_max_cores",
+    ),
+    Key(
+        name="hw:cpu_max_threads",
+        allowed=_COUNT,
+        meaning="The most hardware threads that the guest sees in each core; an image may lower it.",
+        image="hw_cpu_max_threads",
+    ),
+    Key(
+        name="hw:hide_hypervisor_id",
+        allowed=_BOOLEAN,
+        meaning="Whether KVM hides its signature from the guest.",
+        image="img_hide_hypervisor_id",
+    ),
+    Key(
+        name="hw:pmu",
+        allowed=_BOOLEAN,
+        meaning="Whether the guest has a performance monitoring unit; the hypervisor decides where this is not set.",
+        image="hw_pmu",
+    ),
+    Key(
+        name="hw:watchdog_action",
+        allowed="none, pause, poweroff, reset or disabled",
+        meaning="What happens when the guest no longer feeds its watchdog; with disabled, the default, it has none.",
+        image="hw_watchdog_action",
+    ),
+    Key(
+        name="hw_rng:allowed",
+        allowed=_BOOLEAN,
+        meaning="Whether the guest gets the random number device that its image asks for; true by default.",
+    ),
+    Key(name="hw_rng:rate_bytes", allowed=_AMOUNT, meaning="How many random bytes the guest gets in each period."),
+    Key(
+        name="hw_rng:rate_period",
+        allowed=_AMOUNT,
+        meaning="The period of hw_rng:rate_bytes in milliseconds, one second by default.",
+    ),
+    Key(
+        name="quota:cpu_shares",
+        allowed="a whole number from 2 to 262144",
+        meaning="The weight of the guest's CPU time where guests share pCPUs; the hosts need the cpu controller of cgroups.",
+    ),
+    Key(
+        name="quota:cpu_period",
+        allowed="a whole number of microseconds from 1000 to 1000000",
+        meaning="The period of quota:cpu_quota.",
+    ),
+    Key(
+        name="quota:cpu_quota",
+        allowed="a whole number of microseconds from 1000 to 17592186044415",
+        meaning="How long each vCPU may run in each period; the hosts need the cpu controller of cgroups.",
+    ),
+    Key(
         name="resources:VCPU",
         allowed="the flavor's number of vCPUs, or 0 beside resources:PCPU",
         meaning="Says that all vCPUs float, as hw:cpu_policy=shared does; only one of the two is given.",
@@ -185,9 +247,6 @@ ACTED_UPON: Final = (
 )
 
 UNSUPPORTED: Final = (
-    _unsupported("hw:cpu_max_sockets", _COUNT, "The most sockets that an image may choose.", _NO_LIMITS, "hw_cpu_max_sockets"),
-    _unsupported("hw:cpu_max_cores", _COUNT, "The most cores per socket that an image may choose.", _NO_LIMITS, "hw_cpu_max_cores"),
-    _unsupported("hw:cpu_max_threads", _COUNT, "The most threads per core that an image may choose.", _NO_LIMITS, "hw_cpu_max_threads"),
     _unsupported(
         "hw:mem_encryption",
         _BOOLEAN,
@@ -222,7 +281,6 @@ UNKEPT: Final = (
         "hw_ephemeral_encryption",
         _OFF,
     ),
-    _unkept("hw:hide_hypervisor_id", _BOOLEAN, "Hides from the guest that it is one.", "hidden hypervisor", "img_hide_hypervisor_id", _OFF),
     _unkept(
         "hw:maxphysaddr_bits", _NUMBER, "The width of the guest's physical addresses.", "chosen width of addresses", "hw_maxphysaddr_bits"
     ),
@@ -233,18 +291,9 @@ UNKEPT: Final = (
         "chosen width of addresses",
         "hw_maxphysaddr_mode",
     ),
-    _unkept("hw:pmu", _BOOLEAN, "Gives the guest a performance monitoring unit.", "chosen performance monitoring unit", "hw_pmu"),
     _unkept("hw:tpm_model", "tpm-tis or tpm-crb", "The model of the emulated TPM.", _TPM, "hw_tpm_model"),
     _unkept("hw:tpm_version", "1.2 or 2.0", "The version of the emulated TPM.", _TPM, "hw_tpm_version"),
     _unkept("hw:viommu_model", "intel, smmuv3, virtio or auto", "The model of the guest's IOMMU.", "IOMMU", "hw_viommu_model"),
-    _unkept(
-        "hw:watchdog_action",
-        "none, pause, poweroff, reset or disabled",
-        "What the watchdog does.",
-        "watchdog",
-        "hw_watchdog_action",
-        ("disabled",),
-    ),
     Key(
         name="capabilities:NAME",
         allowed=_ANYTHING,
@@ -253,9 +302,6 @@ UNKEPT: Final = (
         reason="host chosen by its capabilities",
         instead="use trait:NAME or the metadata of an aggregate",
     ),
-    _unkept("hw_rng:allowed", _BOOLEAN, "Whether the guest gets the random number device of its image.", "random number device", "", _OFF),
-    _unkept("hw_rng:rate_bytes", _NUMBER, "How many random bytes the guest gets in a period.", "random number device"),
-    _unkept("hw_rng:rate_period", _NUMBER, "The period of hw_rng:rate_bytes in milliseconds.", "random number device"),
     _unkept(
         "os:secure_boot",
         "disabled, optional or required",
@@ -264,7 +310,7 @@ UNKEPT: Final = (
         "os_secure_boot",
         ("disabled", "optional"),
     ),
-    _unkept("quota:NAME", _ANYTHING, "Limits on CPU time, memory, disk and network.", "limits on CPU time, disk and network"),
+    _unkept("quota:NAME", _ANYTHING, "Any other limit, on memory, disk and network.", "limits on memory, disk and network"),
 )
 
 BY_SERVICE: Final = (
@@ -316,10 +362,14 @@ ACCEPTED: Final = (
 )
 
 IMAGE_ONLY: Final = (
+    Key(
+        name="hw_machine_type",
+        allowed="a machine of QEMU such as pc, q35 or pc-q35-7.2",
+        meaning="The machine that the guest sees, pc by default on x86; hosts without it are no candidates.",
+    ),
+    Key(name="hw_rng_model", allowed="virtio", meaning="Gives the guest a random number device, unless the flavor forbids it."),
     _unkept("hw_firmware_type", "bios or uefi", "The firmware that the image boots with.", "UEFI", "", ("bios",)),
     _unkept("hw_firmware_stateless", _BOOLEAN, "Whether the firmware keeps no variables.", "stateless firmware", "", _OFF),
-    _unkept("hw_machine_type", "a machine of QEMU such as q35", "The machine that the guest sees.", "machine of its choice", "", ("pc",)),
-    _unkept("hw_rng_model", "virtio", "The guest's random number device.", "random number device"),
     _unkept("hw_disk_bus", "virtio", "The bus of the guest's disks.", "disk on another bus than virtio", "", ("virtio",)),
     _unkept(
         "hw_vif_model", "virtio", "The model of network interfaces.", "network interface of another model than virtio", "", ("virtio",)

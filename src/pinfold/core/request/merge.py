@@ -16,6 +16,8 @@ from pinfold.core.cpuset import MAX_CPU, CpuSet
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.request import values
 from pinfold.core.request.aggregate_specs import check_operand
+from pinfold.core.request.guest_hardware import PLAIN, GuestHardware
+from pinfold.core.request.hardware import read_hardware
 from pinfold.core.request.key_table import MAX_CELLS, Disposition, Key
 from pinfold.core.request.keys import cell_index, find, find_image, flavor_spelling, general_name, is_image_only, nearest
 from pinfold.core.request.model import CpuPolicy, EmulatorPolicy, Flavor, Image, PageKind, PageRequest, ThreadPolicy
@@ -56,6 +58,10 @@ class EffectiveSpecs(Struct, frozen=True, kw_only=True):
     threads: SpecValue[int] | None = None
     resources_vcpu: SpecValue[int] | None = None
     resources_pcpu: SpecValue[int] | None = None
+    max_sockets: SpecValue[int] | None = None
+    max_cores: SpecValue[int] | None = None
+    max_threads: SpecValue[int] | None = None
+    hardware: GuestHardware = PLAIN
     traits: tuple[SpecValue[bool], ...] = ()
     """`value` is whether the trait is required; `name` is `trait:NAME`."""
     not_acted_upon: tuple[str, ...] = ()
@@ -100,6 +106,10 @@ def merge(flavor: Flavor, image: Image | None = None) -> EffectiveSpecs:
         threads=_one("hw:cpu_threads", count, ours, theirs),
         resources_vcpu=_one("resources:VCPU", amount, ours, theirs),
         resources_pcpu=_one("resources:PCPU", amount, ours, theirs),
+        max_sockets=_most("hw:cpu_max_sockets", count, ours, theirs),
+        max_cores=_most("hw:cpu_max_cores", count, ours, theirs),
+        max_threads=_most("hw:cpu_max_threads", count, ours, theirs),
+        hardware=read_hardware(partial(_one_of, ours, theirs)),
         traits=_traits(ours, theirs),
         not_acted_upon=tuple(sorted({*idle, *image_idle, *mask_idle})),
     )
@@ -198,6 +208,18 @@ def _one(key: str, read: Callable[[str, str], T], ours: Texts, theirs: Texts) ->
     if flavor is not None and image is not None and flavor.value != image.value:
         raise _disagree(flavor, image)
     return flavor if flavor is not None else image
+
+
+def _one_of(ours: Texts, theirs: Texts, key: str, read: Callable[[str, str], T]) -> SpecValue[T] | None:
+    return _one(key, read, ours, theirs)
+
+
+def _most(key: str, read: Callable[[str, str], int], ours: Texts, theirs: Texts) -> SpecValue[int] | None:
+    """The smaller limit. An image may lower the limit of a flavor, and not raise it."""
+    flavor, image = _read(key, read, ours), _read(key, read, theirs)
+    if flavor is not None and image is not None and image.value > flavor.value:
+        raise InvalidRequest(f"{image.said()} in the image, but {flavor.said()} in the flavor; the image may only lower it", key=image.name)
+    return flavor if image is None else image
 
 
 def _disagree(flavor: SpecValue[T], image: SpecValue[T]) -> InvalidRequest:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from enum import Enum
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from pinfold.core.bounds import CellIndex, Count, MemoryMib, VcpuCount
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.request.guest_hardware import PLAIN, GuestHardware
 
 
 class CpuPolicy(Enum):
@@ -119,7 +120,14 @@ class GuestRequest(Struct, frozen=True, kw_only=True):
     disks: Count = 0
     nics: Count = 0
     not_acted_upon: tuple[str, ...] = ()
-    """Accepted keys that have no effect on CPUs and memory."""
+    """Accepted keys that have no effect."""
+    hardware: GuestHardware | UnsetType = UNSET
+    """What the guest gets beside that; not written where it asks for nothing."""
+
+    @property
+    def wants(self) -> GuestHardware:
+        """The guest's hardware."""
+        return PLAIN if self.hardware is UNSET else self.hardware
 
     @property
     def dedicated(self) -> CpuSet:

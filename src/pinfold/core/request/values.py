@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Generic, TypeVar
 
 from msgspec import Struct
@@ -80,25 +81,26 @@ def _key(name: str) -> Key:
 
 def cpu_policy(name: str, text: str) -> CpuPolicy:
     """The CPU policy. The spelling must be exact."""
-    return _word(_CPU_POLICIES, name, text)
+    return word(_CPU_POLICIES, name, text)
 
 
 def thread_policy(name: str, text: str) -> ThreadPolicy:
     """The thread policy. The spelling must be exact."""
-    return _word(_THREAD_POLICIES, name, text)
+    return word(_THREAD_POLICIES, name, text)
 
 
 def emulator_policy(name: str, text: str) -> EmulatorPolicy:
     """The emulator policy, SHARE or ISOLATE. The spelling must be exact."""
-    return _word(_EMULATOR_POLICIES, name, text)
+    return word(_EMULATOR_POLICIES, name, text)
 
 
 def required(name: str, text: str) -> bool:
     """Whether a trait is required; False means forbidden."""
-    return _word({"required": True, "forbidden": False}, name, text)
+    return word({"required": True, "forbidden": False}, name, text)
 
 
-def _word(words: dict[str, T], name: str, text: str) -> T:
+def word(words: Mapping[str, T], name: str, text: str) -> T:
+    """What one of the words means. The spelling must be exact."""
     if text not in words:
         raise not_allowed(name, text)
     return words[text]

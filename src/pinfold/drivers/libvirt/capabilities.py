@@ -25,12 +25,15 @@ _MAX_PAGE_SIZES: Final = 64
 
 
 class Platform(Struct, frozen=True, kw_only=True):
-    """What the host offers to guests: architecture, kinds of virtualization (`kvm`, `qemu`), emulator, and the small page's size."""
+    """What the host offers to guests: architecture, kinds of virtualization (`kvm`, `qemu`), emulator, the small page's size,
+    and the machines that the emulator has.
+    """
 
     arch: str = "x86_64"
     virt_types: tuple[str, ...] = ("kvm", "qemu")
     emulator: str = ""
     small_page_kib: int = 4
+    machines: tuple[str, ...] = ()
 
     @property
     def best_virt_type(self) -> str:
@@ -93,7 +96,8 @@ def platform(text: str) -> Platform:
     if guest is None:
         return Platform(arch=arch, virt_types=(), small_page_kib=small)
     kinds = tuple(sorted({kind.get("type", "") for kind in guest.iterfind("domain")}))
-    return Platform(arch=arch, virt_types=kinds, emulator=guest.findtext("emulator", default=""), small_page_kib=small)
+    machines = tuple(sorted({name for one in guest.iterfind("machine") for name in (one.text or "", one.get("canonical", "")) if name}))
+    return Platform(arch=arch, virt_types=kinds, emulator=guest.findtext("emulator", default=""), small_page_kib=small, machines=machines)
 
 
 def _cell(element: Element, offline: CpuSet) -> HostCell:

@@ -49,7 +49,8 @@ def _own_domain(spec: GuestSpec, make: BuildContext) -> str:
     domain.append(pins.vcpu(masks(spec.record.fit)))
     if spec.boot.iothreads:
         domain.append(pins.iothreads(spec.boot.iothreads))
-    SubElement(domain, "cputune").extend(pins.cputune(spec, range(1, spec.boot.iothreads + 1), make))
+    limits = pins.cpu_time(spec.request.wants)
+    SubElement(domain, "cputune").extend([*limits, *pins.cputune(spec, range(1, spec.boot.iothreads + 1), make)])
     numatune = guest_memory.numatune(spec)
     if numatune is not None:
         domain.append(numatune)

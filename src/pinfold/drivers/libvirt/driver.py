@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 from msgspec.structs import replace
 
+from pinfold.core import host_features
 from pinfold.core.cpu_model import DEFAULT_CPU, CpuMode, CpuModel
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import ExpectedMasks, Subject
@@ -34,7 +35,7 @@ from pinfold.drivers.libvirt.guest_cpu import HostCpu
 from pinfold.drivers.libvirt.guests import Guests
 from pinfold.drivers.libvirt.threads import Threads
 from pinfold.drivers.port import Event, GuestShape, GuestSpec, HostGuest, Observation, Record, Witness
-from pinfold.linux import procfs, sysfs
+from pinfold.linux import cgroup, procfs, sysfs
 
 _log = logging.getLogger(__name__)
 
@@ -127,6 +128,13 @@ class LibvirtDriver:
             with self._connection.translated(f"this host cannot give new guests the processor {guest_cpu.words(cpu)}"):
                 self._connection.live().compareHypervisorCPU(platform.emulator or None, platform.arch, None, kind, text, fail)
         return guest_cpu.words(cpu)
+
+    def features(self) -> tuple[str, ...]:
+        """The machines of the emulator, and whether CPU time can be limited. See `Driver.features`."""
+        found = [host_features.HARDWARE, *map(host_features.machine, self._guests.platform().machines)]
+        if self.local and cgroup.has_cpu_controller():
+            found.append(host_features.CPU_CONTROLLER)
+        return tuple(sorted(found))
 
     def _host_cpu(self, virt_type: str, platform: Platform) -> HostCpu:
         """What processors guests can get here now. Raises `Unavailable`."""

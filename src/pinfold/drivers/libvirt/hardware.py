@@ -27,7 +27,9 @@ def os_(spec: GuestSpec, make: BuildContext) -> Element:
     kind = SubElement(os, "type", {"arch": make.platform.arch})
     kind.text = "hvm"
     if make.platform.arch in X86:
-        kind.set("machine", "pc")
+        kind.set("machine", spec.request.wants.machine or "pc")
+    elif spec.request.wants.machine:
+        kind.set("machine", spec.request.wants.machine)
     if boot.rom:
         loader = SubElement(os, "loader", {"readonly": "yes", "type": "rom"})
         loader.text = boot.rom
@@ -40,16 +42,22 @@ def os_(spec: GuestSpec, make: BuildContext) -> Element:
 
 
 def features_and_clock(spec: GuestSpec, make: BuildContext, virt_type: str) -> list[Element]:
-    """`<features>` on x86, and `<clock>`."""
+    """`<features>` where there are any, and `<clock>`."""
     found = []
-    if make.platform.arch in X86:
+    hidden, unit = spec.request.wants.hidden, spec.request.wants.performance_unit
+    if make.platform.arch in X86 or hidden or unit is not None:
         features = Element("features")
+        found.append(features)
+    if hidden:
+        SubElement(SubElement(features, "kvm"), "hidden", {"state": "on"})
+    if unit is not None:
+        SubElement(features, "pmu", {"state": "on" if unit else "off"})
+    if make.platform.arch in X86:
         SubElement(features, "acpi")
         SubElement(features, "apic")
         ioapic = without_kernel_pit(spec, make, virt_type)
         if ioapic is not None:
             features.append(ioapic)
-        found.append(features)
     clock = Element("clock", {"offset": "utc"})
     timer = without_pit(spec, make)
     if timer is not None:
@@ -74,7 +82,7 @@ def devices_of(spec: GuestSpec, make: BuildContext) -> Element:
         drive = SubElement(devices, "disk", {"type": "file", "device": "cdrom"})
         SubElement(drive, "driver", {"name": "qemu", "type": "raw"})
         SubElement(drive, "source", {"file": boot.config_drive})
-        SubElement(drive, "target", {"dev": "hda", "bus": "ide"} if make.platform.arch in X86 else {"dev": "sda", "bus": "scsi"})
+        SubElement(drive, "target", _cd_rom(spec, make))
         SubElement(drive, "readonly")
     devices.extend(interfaces.element(interface) for interface in spec.interfaces)
     SubElement(devices, "controller", {"type": "usb", "model": "none"})
@@ -82,6 +90,28 @@ def devices_of(spec: GuestSpec, make: BuildContext) -> Element:
     if boot.serial_log:
         SubElement(serial, "log", {"file": boot.serial_log, "append": "on"})
     SubElement(devices, "memballoon", {"model": "none"})
+    devices.extend(_extra_devices(spec))
+    return devices
+
+
+def _cd_rom(spec: GuestSpec, make: BuildContext) -> dict[str, str]:
+    """Where a CD-ROM drive is. The machine q35 has no IDE."""
+    if make.platform.arch not in X86:
+        return {"dev": "sda", "bus": "scsi"}
+    return {"dev": "sda", "bus": "sata"} if "q35" in spec.request.wants.machine else {"dev": "hda", "bus": "ide"}
+
+
+def _extra_devices(spec: GuestSpec) -> list[Element]:
+    """The random number device and the watchdog, for a guest that asks for them."""
+    wants, devices = spec.request.wants, []
+    if wants.random:
+        device = Element("rng", {"model": "virtio"})
+        if wants.random_bytes:
+            SubElement(device, "rate", {"bytes": str(wants.random_bytes)} | ({"period": str(wants.random_ms)} if wants.random_ms else {}))
+        SubElement(device, "backend", {"model": "random"}).text = "/dev/urandom"
+        devices.append(device)
+    if wants.watchdog:
+        devices.append(Element("watchdog", {"model": "i6300esb", "action": wants.watchdog}))
     return devices
 
 

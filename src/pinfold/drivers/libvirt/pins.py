@@ -12,6 +12,7 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import ExpectedMasks
 from pinfold.core.errors import InvariantViolation
 from pinfold.core.overhead import masks
+from pinfold.core.request.guest_hardware import GuestHardware
 from pinfold.drivers.libvirt import xmltext
 from pinfold.drivers.libvirt.capabilities import BuildContext
 from pinfold.drivers.port import DefinedPins, GuestSpec
@@ -42,6 +43,17 @@ def cputune(spec: GuestSpec, iothread_ids: Iterable[int], make: BuildContext) ->
     if fit.realtime:
         attributes = {"vcpus": str(fit.realtime), "scheduler": "fifo", "priority": str(make.realtime_priority)}
         children.append(Element("vcpusched", attributes))
+    return children
+
+
+def cpu_time(hardware: GuestHardware) -> list[Element]:
+    """The weight and the limits of each vCPU's time."""
+    given = (("shares", hardware.cpu_shares), ("period", hardware.cpu_period_us), ("quota", hardware.cpu_quota_us))
+    children = []
+    for name, value in given:
+        if value:
+            children.append(Element(name))
+            children[-1].text = str(value)
     return children
 
 

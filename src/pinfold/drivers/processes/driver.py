@@ -47,6 +47,10 @@ class ProcessesDriver:
         """Nothing: this driver starts no guests."""
         return ""
 
+    def features(self) -> tuple[str, ...]:
+        """None: this driver starts no guests."""
+        return ()
+
     def hypervisor_version(self) -> int:
         """Always 0: processes may be of several versions."""
         return 0

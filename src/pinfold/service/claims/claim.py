@@ -30,6 +30,7 @@ from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavaila
 from pinfold.core.fit.answer import Fit, NoFit
 from pinfold.core.fit.demand import Demand, prepare
 from pinfold.core.host import Claim
+from pinfold.core.host_features import needed
 from pinfold.core.identity import ClaimId, HostId
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.faultpoints import fault_point
@@ -173,7 +174,7 @@ class Claimer:
         return waiting
 
     def _fit_again(self, attempt: _Attempt, entry: Entry) -> Fit | HostRefusal:
-        shut = closed(entry, Conditions(networks=attempt.wanted.networks))
+        shut = closed(entry, Conditions(networks=attempt.wanted.networks, features=needed(attempt.wanted.request)))
         if shut is not None:
             return shut
         answer = fit_on(entry, attempt.demand)

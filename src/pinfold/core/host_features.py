@@ -1,0 +1,40 @@
+"""What a host must have for a guest beyond pools, memory, traits and networks, named as a refusal says it.
+
+An agent reports the features of its host. A guest that needs one is never placed where it is not reported, so an older agent gets none of
+these guests.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from msgspec import Meta
+
+from pinfold.core.request.model import GuestRequest
+
+Feature = Annotated[str, Meta(max_length=128)]
+Features = Annotated[tuple[Feature, ...], Meta(max_length=1024)]
+HARDWARE: Final = "an agent that gives guests the hardware that they ask for"
+CPU_CONTROLLER: Final = "the cpu controller of cgroups"
+
+
+def machine(name: str) -> str:
+    """The feature of a host that has this machine."""
+    return f"the machine {name}"
+
+
+def needed(request: GuestRequest) -> frozenset[str]:
+    """The features that the guest needs of its host; none for a guest that asks for no hardware.
+
+    >>> needed(GuestRequest(vcpus=1, memory_mib=64))
+    frozenset()
+    """
+    hardware = request.wants
+    if hardware == type(hardware)():
+        return frozenset()
+    found = {HARDWARE}
+    if hardware.machine:
+        found.add(machine(hardware.machine))
+    if hardware.limits_cpu:
+        found.add(CPU_CONTROLLER)
+    return frozenset(found)

@@ -1,0 +1,41 @@
+"""The devices and limits of a guest beside its CPUs, memory, disks and networks: machine, watchdog, random numbers, CPU time.
+
+`hardware` reads them from flavor and image; a driver writes them into the definition. `core.host_features` says what a host must have.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+
+MachineName = Annotated[str, Meta(max_length=64)]
+"""A machine of QEMU, '' for the driver's default."""
+
+
+class GuestHardware(Struct, frozen=True, kw_only=True):
+    """What a guest gets; the defaults are what a guest gets that asks for nothing.
+
+    `watchdog` is its action, '' for no watchdog. `random_bytes` in each `random_ms` limit the random numbers, 0 for no limit.
+    `cpu_shares`, `cpu_period_us` and `cpu_quota_us` are the weight and the limit of each vCPU's time, 0 for the hypervisor's default.
+    """
+
+    machine: MachineName = ""
+    watchdog: str = ""
+    random: bool = False
+    random_bytes: int = 0
+    random_ms: int = 0
+    performance_unit: bool | None = None
+    hidden: bool = False
+    cpu_shares: int = 0
+    cpu_period_us: int = 0
+    cpu_quota_us: int = 0
+
+    @property
+    def limits_cpu(self) -> bool:
+        """Whether it says something about CPU time."""
+        return bool(self.cpu_shares or self.cpu_period_us or self.cpu_quota_us)
+
+
+PLAIN: Final = GuestHardware()
+"""The hardware of a guest that asks for none."""

@@ -1,0 +1,116 @@
+"""Hardware and limits that a flavor or an image asks for: what is read, what is refused, and what a host must have for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from pinfold.core import host_features
+from pinfold.core.encoding import decoder, encode
+from pinfold.core.errors import InvalidRequest
+from pinfold.core.request.compile import compile_request
+from pinfold.core.request.guest_hardware import GuestHardware
+from pinfold.core.request.model import EmulatorPolicy, Flavor, GuestCpuTopology, GuestRequest, Image
+
+_read = decoder(GuestRequest)
+
+
+def _asked(flavor: dict[str, str], image: dict[str, str] | None = None, vcpus: int = 8) -> GuestRequest:
+    specs = tuple(sorted(flavor.items()))
+    return compile_request(Flavor(vcpus=vcpus, memory_mib=64, extra_specs=specs), Image(properties=tuple(sorted((image or {}).items()))))
+
+
+def test_every_key_is_read() -> None:
+    specs = {
+        "hw:watchdog_action": "reset",
+        "hw:pmu": "no",
+        "hw:hide_hypervisor_id": "true",
+        "hw_rng:rate_bytes": "2048",
+        "hw_rng:rate_period": "500",
+        "quota:cpu_shares": "2048",
+        "quota:cpu_period": "10000",
+        "quota:cpu_quota": "5000",
+    }
+    request = _asked(specs, {"hw_machine_type": "q35", "hw_rng_model": "virtio"})
+    assert request.wants == GuestHardware(
+        machine="q35",
+        watchdog="reset",
+        random=True,
+        random_bytes=2048,
+        random_ms=500,
+        performance_unit=False,
+        hidden=True,
+        cpu_shares=2048,
+        cpu_period_us=10000,
+        cpu_quota_us=5000,
+    )
+    assert request.not_acted_upon == ()
+    assert host_features.needed(request) == {host_features.HARDWARE, host_features.CPU_CONTROLLER, "the machine q35"}
+    assert _read(encode(request), "request") == request
+
+
+def test_a_guest_that_asks_for_nothing_is_written_as_before_and_needs_nothing() -> None:
+    request = _asked({"hw:watchdog_action": "disabled", "hw_rng:allowed": "false"}, {"hw_rng_model": "virtio"})
+    assert request.wants == GuestHardware()
+    assert "hardware" not in encode(request)
+    assert host_features.needed(request) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("flavor", "image", "said"),
+    [
+        ({"hw:watchdog_action": "bark"}, {}, "hw:watchdog_action is 'bark'; it must be none, pause, poweroff, reset or disabled"),
+        ({"hw:watchdog_action": "reset"}, {"hw_watchdog_action": "pause"}, "they must agree, or only one be set"),
+        ({}, {"hw_machine_type": "q35 -device evil"}, "it must be a machine of QEMU such as pc, q35 or pc-q35-7.2"),
+        ({}, {"hw_rng_model": "pseudo"}, "hw_rng_model is 'pseudo'; it must be virtio"),
+        ({"hw_rng:allowed": "false", "hw_rng:rate_bytes": "9"}, {}, "hw_rng:rate_bytes is '9', but hw_rng:allowed is 'false'"),
+        ({"hw_rng:rate_period": "9"}, {}, "hw_rng:rate_bytes is not set; a period needs an amount"),
+        ({"quota:cpu_shares": "1"}, {}, "quota:cpu_shares is '1'; it must be a whole number from 2 to 262144"),
+        ({"quota:cpu_quota": "999"}, {}, "it must be a whole number of microseconds from 1000"),
+        ({"quota:cpu_period": "1000001"}, {}, "it must be a whole number of microseconds from 1000 to 1000000"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_refused(flavor: dict[str, str], image: dict[str, str], said: str) -> None:
+    with pytest.raises(InvalidRequest) as error:
+        _asked(flavor, image)
+    assert said in str(error.value)
+
+
+# Recorded by reading `_get_possible_cpu_topologies` of Nova 34: fewest threads, then most sockets.
+@pytest.mark.parametrize(
+    ("flavor", "image", "seen"),
+    [
+        ({"hw:cpu_max_sockets": "1"}, {}, (1, 8, 1)),
+        ({"hw:cpu_max_sockets": "2"}, {}, (2, 4, 1)),
+        ({"hw:cpu_max_sockets": "3"}, {}, (2, 4, 1)),
+        ({"hw:cpu_max_sockets": "2", "hw:cpu_max_cores": "2"}, {}, (2, 2, 2)),
+        ({"hw:cpu_max_cores": "1"}, {}, (8, 1, 1)),
+        ({"hw:cpu_max_sockets": "4"}, {"hw_cpu_max_sockets": "1"}, (1, 8, 1)),
+        ({"hw:cpu_max_sockets": "4", "hw:cpu_threads": "2"}, {}, (4, 1, 2)),
+        ({"hw:cpu_max_threads": "1"}, {"hw_cpu_sockets": "2"}, (2, 4, 1)),
+    ],
+)
+def test_limits_choose_the_topology_as_nova_does(flavor: dict[str, str], image: dict[str, str], seen: tuple[int, int, int]) -> None:
+    sockets, cores, threads = seen
+    assert _asked(flavor, image).cpu_topology == GuestCpuTopology(sockets=sockets, cores=cores, threads=threads)
+
+
+@pytest.mark.parametrize(
+    ("flavor", "image", "said"),
+    [
+        ({"hw:cpu_max_sockets": "2"}, {"hw_cpu_max_sockets": "4"}, "the image may only lower it"),
+        ({"hw:cpu_max_sockets": "2"}, {"hw_cpu_sockets": "4"}, "hw_cpu_sockets is '4', but hw:cpu_max_sockets is '2'"),
+        ({"hw:cpu_max_sockets": "1", "hw:cpu_max_cores": "2", "hw:cpu_max_threads": "1"}, {}, "no topology within that has 8 vCPUs"),
+    ],
+)
+def test_limits_that_cannot_be_kept_are_refused(flavor: dict[str, str], image: dict[str, str], said: str) -> None:
+    with pytest.raises(InvalidRequest) as error:
+        _asked(flavor, image)
+    assert said in str(error.value)
+
+
+def test_an_emulator_policy_of_a_flavor_may_rest_on_the_pins_of_its_image() -> None:
+    """As in Nova, which looks at the policies of flavor and image together."""
+    request = _asked({"hw:emulator_threads_policy": "share"}, {"hw_cpu_policy": "dedicated"})
+    assert request.emulator_policy is EmulatorPolicy.SHARE
+    with pytest.raises(InvalidRequest, match="hw:emulator_threads_policy"):
+        _asked({"hw:emulator_threads_policy": "share"})
