@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from benchmarks.consolidation.page import CONSOLIDATION
 from benchmarks.density.page import DENSITY
+from benchmarks.latency.page import LATENCY
 from benchmarks.packing.page import PACKING
 from benchmarks.subject import Size, Subject
 
-SUBJECTS: Final[tuple[Subject, ...]] = (PACKING, DENSITY)
+SUBJECTS: Final[tuple[Subject, ...]] = (PACKING, DENSITY, LATENCY, CONSOLIDATION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

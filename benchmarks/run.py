@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks import summary
 from benchmarks.page import PAGES
 from benchmarks.registry import COMMANDS, SUBJECTS, Command
 from benchmarks.subject import Size, Subject, read, run, write
@@ -35,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked.folder.mkdir(parents=True, exist_ok=True)
     wanted = [every[name] for name in asked.subjects or every]
     failed = [failure for one in wanted for failure in _one(one, Size(asked.size), asked.seed, asked.folder, pages=asked.pages)]
+    if not asked.subjects or asked.pages:
+        summary.write(asked.folder)
     print("\n".join(failed) or "every budget was kept")
     return 1 if failed else 0
 

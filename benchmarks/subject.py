@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -42,13 +43,17 @@ class Page:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """One benchmark. `measure` takes the size and the seed; `page` is pure. `limits` says what the figures do not show."""
+    """One benchmark. `measure` takes the size and the seed; `page` is pure. `limits` says what the figures do not show.
+
+    `lacks` says in sentences what it needs and this machine lacks.
+    """
 
     name: str
     title: str
     measure: Callable[[Size, int], Figures]
     page: Callable[[Figures], Page]
     limits: str
+    lacks: Callable[[], Sequence[str]] = tuple
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +71,9 @@ class Record:
 
 
 def run(subject: Subject, size: Size, seed: int, folder: Path = PAGES) -> list[str]:
-    """Measure, write the raw JSON, the page and its plots, and return the sentences of the missed budgets."""
+    """Measure, write the raw JSON, the page and its plots, and return the sentences of the missed budgets, or of what is lacking."""
+    if lacking := subject.lacks():
+        return [f"{subject.name}: this machine lacks {one}" for one in lacking]
     figures = subject.measure(size, seed)
     record = Record(
         subject=subject.name,
@@ -80,8 +87,14 @@ def run(subject: Subject, size: Size, seed: int, folder: Path = PAGES) -> list[s
     )
     raw = folder / "raw" / f"{subject.name}.json"
     raw.parent.mkdir(parents=True, exist_ok=True)
-    raw.write_text(json.dumps(asdict(record), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    raw.write_text(_written(asdict(record)), encoding="utf-8")
     return write(subject, folder)
+
+
+def _written(document: Mapping[str, Any]) -> str:
+    """The JSON of a record; lists that hold no other list stand on one line."""
+    text = json.dumps(document, indent=1, sort_keys=True)
+    return re.sub(r"\[[^\[\]{}\"]*\]", lambda found: re.sub(r"\s+", " ", found[0]), text) + "\n"
 
 
 def read(name: str, folder: Path = PAGES) -> Record | None:

@@ -50,18 +50,18 @@ def measure(folder: Path, steps: Sequence[int], seconds: float) -> list[tuple[in
     with LabHost(f"b{os.getpid()}", kvm=True, cgroups=False) as lab:
         for guests in steps:
             for number in range(len(pids), guests):
-                pids.append(_start(lab, folder, writer, number))
+                pids.append(start_guest(lab, folder, writer, number))
             time.sleep(1)
-            before = _times(pids)
+            before = overhead_times(pids)
             time.sleep(seconds)
-            after = _times(pids)
+            after = overhead_times(pids)
             run, wait, slices = (sum(after[tid][place] - before.get(tid, (0, 0, 0))[place] for tid in after) for place in range(3))
             rows.append((guests, run / 1e9 / seconds, wait / 1000 / slices))
     return rows
 
 
-def _start(lab: LabHost, folder: Path, writer: Path, number: int) -> int:
-    """Start one guest with a disk; other programs of this machine yield to it. Returns its process."""
+def start_guest(lab: LabHost, folder: Path, writer: Path, number: int) -> int:
+    """Start one guest with a disk that boots this ROM; other programs of this machine yield to it. Returns its process."""
     disk, definition = folder / f"disk{number}.img", folder / f"vm{number}.xml"
     disk.touch()
     os.truncate(disk, 16 << 20)
@@ -83,7 +83,7 @@ def _command(pid: str) -> str:
     return ""
 
 
-def _times(pids: Sequence[int]) -> dict[str, tuple[int, int, int]]:
+def overhead_times(pids: Sequence[int]) -> dict[str, tuple[int, int, int]]:
     """Run and wait in nanoseconds, and slices, of every thread that is not a vCPU."""
     found = {}
     for pid in pids:

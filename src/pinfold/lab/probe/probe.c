@@ -283,9 +283,14 @@ static inline u64 now(void) {
     return (u64)high << 32 | low;
 }
 
-/* Histograms of nanoseconds: exact below 16, then eight buckets to each power of two. rom.py has the inverse. */
+/* Histograms of nanoseconds: exact below 16, then eight buckets to each power of two. benchmarks/latency/serial.py has the inverse. */
 #define BUCKETS 512
 static u32 late[BUCKETS], gaps[BUCKETS];
+
+/* The worst gap in each 20 ms of a round, in us; what lies beyond the last slot is left out. */
+#define SLOTS 6000
+#define SLOT_MS 20
+static u32 worst[SLOTS];
 
 static u32 bucket(u64 ns) {
     if (ns < 16) return ns;
@@ -293,11 +298,11 @@ static u32 bucket(u64 ns) {
     return log * 8 + (ns >> (log - 3) & 7) - 16;
 }
 
-static void dump(const char *name, u32 *histogram) {
-    for (u32 n = 0; n < BUCKETS; n++) {
-        if (!histogram[n]) continue;
-        say_number(name, n), say_number(" ", histogram[n]), say("\n");
-        histogram[n] = 0;
+static void dump(const char *name, u32 *numbers, u32 count) {
+    for (u32 n = 0; n < count; n++) {
+        if (!numbers[n]) continue;
+        say_number(name, n), say_number(" ", numbers[n]), say("\n");
+        numbers[n] = 0;
     }
 }
 
@@ -331,6 +336,8 @@ static void measure_round(u32 round, u32 io) {
             gaps[bucket(step * to_ns >> 20)]++;
             gap_count++;
             gap_sum += step;
+            u64 slot = (time - start) / (khz * SLOT_MS), us = step * to_ns / 1000 >> 20;
+            if (slot < SLOTS && us > worst[slot]) worst[slot] = us;
             if (step > gap_most) gap_most = step;
         }
         if (time >= next) {
@@ -350,7 +357,7 @@ static void measure_round(u32 round, u32 io) {
     say_number(" stolen_us=", (gap_sum * to_ns >> 20) / 1000), say_number(" gap_max_ns=", gap_most * to_ns >> 20);
     say_number(" late_max_ns=", late_most * to_ns >> 20), say_number(" ios=", io_count);
     say_number(" io_us=", (io_sum * to_ns >> 20) / 1000), say("\n");
-    dump("L ", late), dump("G ", gaps), say("END\n");
+    dump("L ", late, BUCKETS), dump("G ", gaps, BUCKETS), dump("W ", worst, SLOTS), say("END\n");
 }
 
 void user_main(void) {

@@ -1,0 +1,1 @@
+"""How many guests one shared pCPU carries, by what they do."""

@@ -1,0 +1,175 @@
+"""Measure one guest under one load: the vCPU pinned to pCPU 1, the overhead threads there too (float) or on pCPU 0 (share)."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import libvirt
+
+from benchmarks.latency import loads
+from benchmarks.latency.serial import Round, parse
+from benchmarks.latency.threads import changed, instead, shares, threads
+from pinfold.lab import rom
+from pinfold.lab.daemon import LabHost
+
+VCPU, SHARED = 1, 0
+"""The two pCPUs."""
+_WRITE_PERIOD_US, _WRITE_DEPTH = 2000, 8
+_PAUSE_SECONDS, _PATIENCE_SECONDS = 0.2, 120.0
+_DOMAIN: Final = """<domain type='{kind}'><name>{name}</name><memory unit='MiB'>{mib}</memory>
+<vcpu placement='static' cpuset='{vcpu}'>1</vcpu><cputune><vcpupin vcpu='0' cpuset='{vcpu}'/><emulatorpin cpuset='{emulator}'/>{fifo}
+</cputune><os><type arch='x86_64' machine='pc'>hvm</type><loader readonly='yes' type='rom'>{rom}</loader></os><devices>
+<emulator>/usr/bin/qemu-system-x86_64</emulator>{disk}<controller type='usb' model='none'/><memballoon model='none'/>
+<serial type='file'><source path='{serial}'/></serial></devices></domain>"""
+_FIFO: Final = "<vcpusched vcpus='0' scheduler='fifo' priority='1'/>"
+_DISK: Final = (
+    "<disk type='file' device='disk'><driver name='qemu' type='raw' cache='writethrough' io='threads'/><source file='{file}'/>"
+    "<target dev='vda' bus='virtio'/></disk>"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What to measure: the accelerator (`kvm` or `qemu`, which is TCG), the load, the policy, and for how long."""
+
+    accelerator: str
+    load: str
+    policy: str
+    seconds: float
+
+
+class Rig:
+    """A lab whose guests have no cgroup, so that real-time threads are allowed. It changes no setting of the machine."""
+
+    def __init__(self, lab: LabHost, folder: Path) -> None:
+        self._folder = folder
+        self._connection = libvirt.open(lab.uri)
+        self._run = lab.run_dir
+        self._khz = tsc_khz(self._connection.getCapabilities())
+        self._number = 0
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
+
+    def measure(self, order: Order) -> dict[str, Any]:
+        """Start the guest, measure one round, end the guest. Raises `libvirt.libvirtError` if it does not start."""
+        self._number += 1
+        name = f"lat{self._number}"
+        serial = self._folder / f"{name}.serial"
+        domain = self._connection.createXML(self._xml(name, order, serial), 0)
+        try:
+            pid = int((self._run / "qemu" / f"{name}.pid").read_text())
+            until(lambda: "PROBE-UP" in read(serial))
+            found = self._loaded(domain, pid, order)
+            until(lambda: parse(read(serial)) is not None, seconds=order.seconds * 4 + _PATIENCE_SECONDS)
+        finally:
+            domain.destroy()
+        measured = parse(read(serial))
+        assert measured is not None
+        return {**asdict(order), **found, **_written(measured)}
+
+    def _loaded(self, domain: Any, pid: int, order: Order) -> dict[str, Any]:
+        """Run the load for most of the round, ask the monitor meanwhile, and see who ran."""
+        stop, done, answers = threading.Event(), list[int](), list[float]()
+        loader = threading.Thread(target=lambda: done.append(loads.LOADS[order.load](self._connection, domain, stop)))
+        before, began = threads(), time.monotonic()
+        loader.start()
+        try:
+            while time.monotonic() - began < order.seconds * 0.9:
+                asked = time.monotonic()
+                loads.monitor(domain, "query-status")
+                answers.append(1000 * (time.monotonic() - asked))
+                time.sleep(_PAUSE_SECONDS)
+            passed = time.monotonic() - began
+            change = changed(before, threads())
+        finally:
+            stop.set()
+            loader.join(_PATIENCE_SECONDS)
+        return {
+            "operations": sum(done),
+            "monitor_ms": sorted(round(answer, 3) for answer in answers),
+            "vcpu": asdict(shares(change, pid, passed, vcpus=True)),
+            "overhead": asdict(shares(change, pid, passed, vcpus=False)),
+            "instead": [(who, round(ms, 1)) for who, ms in instead(change, VCPU, pid)],
+            "watched_seconds": round(passed, 2),
+        }
+
+    def _xml(self, name: str, order: Order, serial: Path) -> str:
+        writes = order.load == "writes"
+        made = rom.write(
+            self._folder / f"{name}.rom",
+            rom.Parameters(
+                behaviour=rom.Behaviour.MEASURE,
+                tsc_khz=self._khz,
+                round_ms=int(order.seconds * 1000),
+                rounds=1,
+                io=rom.Io.DISK if writes else rom.Io.NONE,
+                io_period_us=_WRITE_PERIOD_US,
+                io_depth=_WRITE_DEPTH,
+                io_write=1,
+            ),
+        )
+        disk = self._folder / f"{name}.img"
+        if writes:
+            disk.touch()
+            os.truncate(disk, 16 << 20)
+        return _DOMAIN.format(
+            kind=order.accelerator,
+            name=name,
+            mib=256 if order.load == "migration" else 16,
+            vcpu=VCPU,
+            emulator=VCPU if order.policy.startswith("float") else SHARED,
+            fifo=_FIFO if order.policy.endswith("FIFO") else "",
+            rom=made,
+            disk=_DISK.format(file=disk) if writes else "",
+            serial=serial,
+        )
+
+
+def _written(measured: Round) -> dict[str, Any]:
+    """The round as JSON has it: histograms as pairs."""
+    return {
+        "stolen_us": measured.stolen_us,
+        "gap_max_ns": measured.gap_max_ns,
+        "late_max_ns": measured.late_max_ns,
+        "kick_us": round(measured.io_us / measured.ios, 1) if measured.ios else None,
+        "late": sorted(measured.late.items()),
+        "gaps": sorted(measured.gaps.items()),
+        "worst_us": sorted(measured.worst_us.items()),
+    }
+
+
+def tsc_khz(capabilities: str) -> int:
+    """The frequency of the time-stamp counter, from libvirt's capabilities, else from the kernel's message of the boot.
+
+    >>> tsc_khz("<counter name='tsc' frequency='2100000000' scaling='no'/>")
+    2100000
+    """
+    told = re.search(r"<counter name='tsc' frequency='(\d+)'", capabilities)
+    if told:
+        return int(told[1]) // 1000
+    log = subprocess.run(["dmesg"], capture_output=True, text=True, check=False).stdout
+    seen = re.findall(r"tsc: (?:Refined TSC clocksource calibration: |Detected )([\d.]+) MHz", log)
+    assert seen, "neither libvirt nor the kernel tells the frequency of the time-stamp counter"
+    return int(float(seen[-1]) * 1000)
+
+
+def read(path: Path) -> str:
+    """The text of a file that may not be there yet."""
+    return path.read_text(errors="replace") if path.exists() else ""
+
+
+def until(true: Any, seconds: float = _PATIENCE_SECONDS) -> None:
+    """Wait until it is true."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, f"the guest did not answer within {seconds:.0f} s"
+        time.sleep(0.05)

@@ -1,0 +1,121 @@
+"""What the probe says is read as it is, threads are told apart, and the page states every load that was measured."""
+
+from __future__ import annotations
+
+from benchmarks.consolidation.page import CONSOLIDATION, knee
+from benchmarks.latency.measure import tsc_khz
+from benchmarks.latency.page import LATENCY
+from benchmarks.latency.serial import added, bucket_start_ns, over, parse, quantile
+from benchmarks.latency.threads import Thread, changed, instead, shares
+from benchmarks.plot import Plot
+from benchmarks.summary import text
+
+SAID = """PROBE-UP behaviour=3
+ROUND 0 cycles=42 loops=9 gaps=2 stolen_us=1500 gap_max_ns=1400000 late_max_ns=1300000 ios=4 io_us=80
+L 40 98
+L 176 2
+G 176 1
+W 3 1400
+END
+PROBE-DONE
+"""
+
+
+def test_a_round_is_read_whole_or_not_at_all() -> None:
+    assert parse(SAID.partition("END")[0]) is None
+    found = parse(SAID)
+    assert found is not None
+    assert (found.stolen_us, found.ios, found.io_us, found.worst_us) == (1500, 4, 80, {3: 1400})
+    assert quantile(found.late, 0.5) == 128
+    assert quantile(found.late, 0.99) == 16_777_216
+    assert over(found.gaps, 1_000_000) == 1
+    assert added([found.gaps, found.gaps]) == {16_777_216: 2}
+
+
+def test_what_changed_tells_the_vcpu_from_the_overhead_threads_and_from_others() -> None:
+    before = {1: Thread(9, "CPU 0/KVM", 100, 10, 1, 1), 2: Thread(9, "qemu-system-x86", 0, 0, 0, 0)}
+    after = {
+        1: Thread(9, "CPU 0/KVM", 500_000_100, 250_000_010, 5, 1),
+        2: Thread(9, "qemu-system-x86", 100_000_000, 0, 3, 1),
+        3: Thread(7, "cc1", 40_000_000, 0, 1, 1),
+        4: Thread(7, "make", 90_000_000, 0, 1, 0),
+    }
+    change = changed(before, after)
+    vcpu = shares(change, 9, 1.0, vcpus=True)
+    assert (vcpu.run_percent, vcpu.wait_percent, vcpu.slices) == (50.0, 25.0, 4)
+    assert shares(change, 9, 1.0, vcpus=False).run_percent == 10.0
+    assert instead(change, 1, 9) == [("qemu-system-x86 of the guest", 100.0), ("cc1", 40.0)]
+
+
+def test_a_thread_id_that_was_given_anew_counts_from_its_start() -> None:
+    change = changed({1: Thread(9, "old", 900, 0, 1, 0)}, {1: Thread(9, "new", 100, 0, 1, 0)})
+    assert change[1].run_ns == 100
+
+
+def test_the_frequency_is_libvirts() -> None:
+    assert tsc_khz("<cpu><counter name='tsc' frequency='2095078000' scaling='yes'/></cpu>") == 2_095_078
+
+
+def _sample(policy: str, run: int, late: int) -> dict[str, object]:
+    shares = {"run_percent": 50.0, "wait_percent": late / 1e6, "slices": 5}
+    return {
+        "accelerator": "kvm",
+        "load": "storm",
+        "policy": policy,
+        "seconds": 2.0,
+        "run": run,
+        "stolen_us": 10,
+        "gap_max_ns": late,
+        "late_max_ns": late,
+        "late": [[100, 95], [late, 5]],
+        "gaps": [[late, 5]],
+        "worst_us": [] if run else [[0, 5], [60, late // 1000]],
+        "monitor_ms": [1.0, 2.0],
+        "vcpu": shares,
+        "overhead": shares,
+        "instead": [["cc1", 3.0]],
+        "operations": 4,
+        "kick_us": None,
+    }
+
+
+def test_the_page_has_ratios_plots_and_says_what_did_not_start() -> None:
+    samples = [_sample(policy, run, late) for run in (0, 1) for policy, late in (("float", 8_000_000), ("share", 2_000_000))]
+    refused = {"accelerator": "kvm", "load": "storm", "policy": "float, FIFO", "run": 0, "refused": "Operation not permitted"}
+    body = LATENCY.page({"seconds": 2.0, "runs": 2, "samples": [*samples, refused]}).body
+    lines = [part for part in body if isinstance(part, str)]
+    assert "| storm | p99 | 4.0 | 45x |" in lines
+    assert "- storm, float, FIFO: did not start: Operation not permitted" in lines
+    assert [part.name for part in body if isinstance(part, Plot)] == [
+        "latency-kvm-storm",
+        "latency-kvm-heat-float",
+        "latency-kvm-heat-share",
+    ]
+
+
+def _step(guests: int, busy: float, wait: float, mode: str = "chatty") -> dict[str, object]:
+    rest = {"wait_percent": 1.0, "start_seconds": 0.2, "monitor_p50_ms": 1.0, "monitor_p99_ms": 2.0}
+    return {"mode": mode, "guests": guests, "busy_percent": busy, "wait_us": wait, **rest}
+
+
+def test_the_knee_is_the_last_step_before_the_wait_grows_steeply() -> None:
+    rows = [_step(1, 5, 4), _step(4, 20, 6), _step(8, 60, 15), _step(16, 95, 90)]
+    assert knee(rows) == "8 guests, 60 % busy; with 16 a thread waits 90 us"
+    assert knee(rows[:3]) == "not reached with 8 guests, 60 % busy"
+
+
+def test_coefficients_come_from_what_a_disk_adds_to_an_idle_guest() -> None:
+    rows = [_step(10, 1, 1, "idle"), _step(10, 11, 1), _step(10, 41, 1, "heavy")]
+    lines = CONSOLIDATION.page({"seconds": 1.0, "rows": rows}).body
+    assert "- `guest_millicpu`: an idle guest ran 1.0." in lines
+    assert "- `disk_millicpu`: a chatty disk added 10.0, 100 for each 1,000 batches a second." in lines
+
+
+def test_the_summary_has_five_figures_each_with_its_page() -> None:
+    rows = [line for line in text().splitlines() if line.startswith("| ") and (".md)" in line or "`make bench-" in line)]
+    assert len(rows) == 5
+
+
+def test_bucket_starts_ascend() -> None:
+    starts = [bucket_start_ns(bucket) for bucket in range(400)]
+    assert starts == sorted(set(starts))
