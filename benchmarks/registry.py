@@ -8,10 +8,11 @@ from typing import Final
 from benchmarks.consolidation.page import CONSOLIDATION
 from benchmarks.density.page import DENSITY
 from benchmarks.latency.page import LATENCY
+from benchmarks.overhead.page import OVERHEAD
 from benchmarks.packing.page import PACKING
 from benchmarks.subject import Size, Subject
 
-SUBJECTS: Final[tuple[Subject, ...]] = (PACKING, DENSITY, LATENCY, CONSOLIDATION)
+SUBJECTS: Final[tuple[Subject, ...]] = (PACKING, DENSITY, LATENCY, OVERHEAD, CONSOLIDATION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,6 @@ COMMANDS: Final = (
         module="benchmarks.watch.run",
         small=("--guests=30", "--sweeps=5", "--rest=20"),
     ),
-    Command(name="overhead", module="benchmarks.overhead.run", small=("--seconds=3",)),
     Command(name="pages", module="benchmarks.pages.run", small=("--hosts=100", "--runs=3")),
     Command(name="oracle", module="tests.oracle.run", small=("--cases=4000",), long=("--cases=100000",), report=True),
 )

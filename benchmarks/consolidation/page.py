@@ -13,8 +13,7 @@ from typing import Any, Final
 import libvirt
 
 from benchmarks.latency.loads import monitor
-from benchmarks.latency.page import lacks as lacks_of_latency
-from benchmarks.overhead.run import overhead_times, start_guest
+from benchmarks.overhead.page import lacks, overhead_times, start_guest
 from benchmarks.page import table
 from benchmarks.plot import Plot, Series
 from benchmarks.subject import Figures, Page, Size, Subject
@@ -36,11 +35,6 @@ with the highest priority, so that other programs of the machine yield to them. 
 KiB a hundred times a second, *heavy* ones 16 blocks of 64 KiB two hundred times. Guests are added step by step; each step is watched
 for {seconds:g} s. The delay is the time that threads were ready and waited, as a share of the time and divided by their slices, of
 `/proc/PID/task/TID/schedstat`. The monitor of each guest is asked for its status, one after another."""
-
-
-def lacks() -> list[str]:
-    """What a lab needs, two pCPUs, and KVM."""
-    return [*lacks_of_latency(), *([] if Path("/dev/kvm").exists() else ["/dev/kvm"])]
 
 
 def measure(size: Size, _seed: int) -> Figures:

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.overhead.run`: measure how overhead threads wait on one pCPU, write docs/benchmarks/overhead.md.
+"""The subject `overhead`: how overhead threads wait on one pCPU, by the number of guests that share it.
 
 Guests are added that write to their disks at a steady rate. Their emulator threads share pCPU 0, their vCPUs pCPU 1. The outcome
 is the default of `core.overhead.assumption`; a test compares the two.
@@ -6,7 +6,6 @@ is the default of `core.overhead.assumption`; a test compares the two.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import subprocess
@@ -14,10 +13,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
-from benchmarks.page import PAGES, publish, table
+from benchmarks.page import table
+from benchmarks.plot import Plot, Series
+from benchmarks.subject import Figures, Page, Size, Subject
 from pinfold.lab import rom
-from pinfold.lab.daemon import LabHost
+from pinfold.lab.daemon import LabHost, missing
 
 STEPS = (1, 4, 8, 12, 16, 18, 20, 22, 24)
 _PERIOD_US = 2000
@@ -28,20 +30,23 @@ _DOMAIN = """<domain type='kvm'><name>vm{number}</name><memory unit='MiB'>16</me
 <controller type='usb' model='none'/><memballoon model='none'/></devices></domain>"""
 
 
-def main() -> int:
-    """Measure and write the page."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.overhead.run", description="Measure how overhead threads wait.")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each step")
-    parser.add_argument("--folder", type=Path, default=PAGES, help="where the page is written")
-    asked = parser.parse_args()
+def lacks() -> list[str]:
+    """What a lab needs, two pCPUs, and KVM."""
+    two = [] if {0, 1} <= os.sched_getaffinity(0) else ["the pCPUs 0 and 1"]
+    return [*missing(), *two, *([] if Path("/dev/kvm").exists() else ["/dev/kvm"])]
+
+
+def measure(size: Size, _seed: int) -> Figures:
+    """Every step on one lab; `check` takes the first alone."""
+    seconds = {Size.CHECK: 0.5, Size.SMALL: 3.0, Size.LONG: 5.0}[size]
     with tempfile.TemporaryDirectory(prefix="pf-overhead-") as name:
         folder = Path(name)
         folder.chmod(0o711)
-        rows = measure(folder, STEPS, asked.seconds)
-    return publish("overhead", "Overhead threads on one pCPU", "make bench-overhead", (), _body(rows), folder=asked.folder)
+        rows = watched(folder, STEPS[:1] if size is Size.CHECK else STEPS, seconds)
+    return {"rows": [{"guests": guests, "busy_percent": round(100 * busy, 1), "wait_us": round(wait)} for guests, busy, wait in rows]}
 
 
-def measure(folder: Path, steps: Sequence[int], seconds: float) -> list[tuple[int, float, float]]:
+def watched(folder: Path, steps: Sequence[int], seconds: float) -> list[tuple[int, float, float]]:
     """Rows of guests, the share of the pCPU that their overhead threads ran, and the mean wait of these before a slice, in us."""
     writer = rom.write(
         folder / "writer.rom", rom.Parameters(behaviour=rom.Behaviour.TICK, io=rom.Io.DISK, io_period_us=_PERIOD_US, io_write=1)
@@ -95,20 +100,45 @@ def overhead_times(pids: Sequence[int]) -> dict[str, tuple[int, int, int]]:
     return found
 
 
-def _body(rows: Sequence[tuple[int, float, float]]) -> list[str]:
-    return [
-        "KVM guests of 16 MiB with one vCPU, each of which writes 4 KiB to its disk five hundred times a second, without IOThreads. The",
-        "threads of QEMU that are not vCPUs share one pCPU with the highest priority, so that other programs of the machine yield to them.",
-        "`busy` is the share of the pCPU that they ran. The wait is their run delay over their slices, of `/proc/PID/task/TID/schedstat`.",
-        "",
-        *table(
-            ("guests", "busy, %", "CPU of a guest, millicpu", "mean wait before a slice, us"),
-            [(guests, round(100 * busy, 1), round(1000 * busy / guests), round(wait)) for guests, busy, wait in rows],
-        ),
-        "",
-        "`pinfold advise` takes from here how busy a pool may be where a host has no measured hours.",
-    ]
+def page(figures: Figures) -> Page:
+    """The table and the plot."""
+    rows = figures["rows"]
+    shown = [(row["guests"], row["busy_percent"], round(10 * row["busy_percent"] / row["guests"]), row["wait_us"]) for row in rows]
+    ordered = sorted(rows, key=lambda row: float(row["busy_percent"]))
+    plot = Plot(
+        name="overhead",
+        title="Mean wait of an overhead thread before it runs",
+        x_label="how busy the pCPU is, %",
+        y_label="us",
+        series=[Series(label="wait", x=[row["busy_percent"] for row in ordered], y=[row["wait_us"] for row in ordered])],
+    )
+    heads = ("guests", "busy, %", "CPU of a guest, millicpu", "mean wait before a slice, us")
+    return Page(
+        body=[
+            *_WORDS.splitlines(),
+            "",
+            *table(heads, shown),
+            "",
+            plot,
+            "",
+            "`pinfold advise` takes from here how busy a pool may be where a host has no measured hours.",
+        ]
+    )
 
 
-if __name__ == "__main__":
-    raise SystemExit(main())
+_WORDS: Final = """\
+KVM guests of 16 MiB with one vCPU, each of which writes 4 KiB to its disk five hundred times a second, without IOThreads. The
+threads of QEMU that are not vCPUs share one pCPU with the highest priority, so that other programs of the machine yield to them.
+`busy` is the share of the pCPU that they ran. The wait is their run delay over their slices, of `/proc/PID/task/TID/schedstat`."""
+
+OVERHEAD: Final = Subject(
+    name="overhead",
+    title="Overhead threads on one pCPU",
+    measure=measure,
+    page=page,
+    lacks=lacks,
+    limits="""\
+One run of each step, short disk writes alone, and guests that are all alike. `make bench-consolidation` has idle and heavy guests, the
+response of the monitor and the time of a start. After a new run the table of `core.overhead.assumption` must follow; a test compares
+them.""",
+)
