@@ -27,6 +27,7 @@ _TITLES = {
     "services": ("Services", "Compute. Every agent is shown as `nova-compute`."),
     "availability zones": ("Availability zones", "Compute. A zone is made by aggregates."),
     "limits": ("Limits", "Compute."),
+    "quotas": ("Quotas", "Compute, and below `/v1` with dedicated pCPUs. A project without a quota has no limits."),
     "usage": ("Usage", "Compute. What servers used, from the records of servers, which are kept for a while after a delete."),
     "aggregates": ("Aggregates", "Compute. Each is an aggregate in Placement too."),
     "images": ("Images", "The image API, read-only over the configured directory."),
@@ -43,8 +44,9 @@ _ROUTES = f"""# Routes
 
 Compute is served at the microversions {OLDEST} to {NEWEST}; clients ask with `OpenStack-API-Version: compute X.Y` or
 `X-OpenStack-Nova-API-Version: X.Y`, and an answer has the keys of its microversion and no others. `/placement` is OpenStack Placement
-itself where it is embedded. Everything but `/healthz` and the agents' routes needs HTTP Basic; the role `reader` may read, `admin` may
-change. [Nova's other routes and actions](#what-of-nova-is-not-supported) answer 501 with a sentence that says why.
+itself where it is embedded. Everything but `/healthz` and the agents' routes needs HTTP Basic, or with `auth = keystone` a
+token of Keystone. The role `reader` may read, `admin` may change, and a `member` of Keystone may change what its project owns.
+[Nova's other routes and actions](#what-of-nova-is-not-supported) answer 501 with a sentence that says why.
 `/openapi.json` describes every route with its bodies, every key of its answers and the errors that it may give. `GET /servers?name=`
 takes a regular expression, as Nova's does, in RE2's syntax.
 

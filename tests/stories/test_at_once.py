@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Barrier
 
 import pytest
+from tests.rig.client import server_body
 from tests.rig.databases import database, postgresql, postgresql_url
 from tests.rig.in_process import Fleet, fleet_on
 
@@ -113,3 +114,12 @@ def test_extra_specs_that_are_set_at_once_do_not_exceed_what_one_flavor_may_have
         return lambda: fleet.ask("POST", f"/flavors/{flavor}/os-extra_specs", {"extra_specs": {key: "1"}}).status_code
 
     assert sorted(at_once(*(post(f"ours:more{number}") for number in range(4)))) == [200, 400, 400, 400]
+
+
+def test_creates_that_a_quota_has_no_room_for_together_are_refused_beyond_it(fleet: Fleet) -> None:
+    fleet.flavor("pinned", vcpus=1, hw_cpu_policy="dedicated")
+    fleet.ask("PUT", "/os-quota-sets/pinfold", {"quota_set": {"instances": 3}}, status=200)
+    body = {"server": server_body("vm", "pinned")}
+    statuses = at_once(*[lambda: fleet.ask("POST", "/servers", body).status_code] * 8)
+    assert sorted(statuses) == [202] * 3 + [403] * 5
+    assert len(fleet.ask("GET", "/servers", status=200).json()["servers"]) == 3

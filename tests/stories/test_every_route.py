@@ -91,6 +91,9 @@ GET /compute/v2.1/os-hypervisors/{pattern}/search
 GET /compute/v2.1/os-hypervisors/{pattern}/servers
 GET /compute/v2.1/os-keypairs
 GET /compute/v2.1/os-keypairs/{name}
+GET /compute/v2.1/os-quota-sets/{project}
+GET /compute/v2.1/os-quota-sets/{project}/defaults
+GET /compute/v2.1/os-quota-sets/{project}/detail
 GET /compute/v2.1/os-services
 GET /compute/v2.1/servers
 GET /compute/v2.1/servers/detail
@@ -160,6 +163,7 @@ GET /v1/hosts/{name}/history
 GET /v1/hosts/{name}/map
 GET /v1/hosts/{name}/pools
 GET /v1/hosts/{name}/repin
+GET /v1/projects/{project}/quota
 GET /v1/servers/{server_id}/placement
 """
 """What an account may ask."""
@@ -178,6 +182,7 @@ DELETE PUT /compute/v2.1/os-aggregates/{aggregate_id}
 POST /compute/v2.1/os-aggregates/{aggregate_id}/action
 POST /compute/v2.1/os-keypairs
 DELETE /compute/v2.1/os-keypairs/{name}
+DELETE PUT /compute/v2.1/os-quota-sets/{project}
 DELETE PUT /compute/v2.1/os-services/{service_id}
 POST /compute/v2.1/servers
 DELETE PUT /compute/v2.1/servers/{server_id}
@@ -207,6 +212,7 @@ POST /v1/hosts/{name}/adoptions
 POST /v1/hosts/{name}/fence
 POST /v1/hosts/{name}/repin
 POST /v1/hosts/{name}/token
+PUT /v1/projects/{project}/quota
 POST /v1/servers/{server_id}/rebook
 POST /v1/servers/{server_id}/release
 """
@@ -428,7 +434,7 @@ GET /compute/v2.1/os-hypervisors/{hypervisor_id}
 GET /compute/v2.1/os-hypervisors/{hypervisor_id}/uptime
 GET /compute/v2.1/os-hypervisors/{pattern}/search
 GET /compute/v2.1/os-hypervisors/{pattern}/servers
-DELETE PUT /compute/v2.1/os-quota-sets/{id}
+DELETE PUT /compute/v2.1/os-quota-sets/{project}
 GET /compute/v2.1/os-services
 DELETE PUT /compute/v2.1/os-services/{service_id}
 GET /compute/v2.1/os-simple-tenant-usage

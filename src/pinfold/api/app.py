@@ -19,7 +19,7 @@ from pinfold.api.audit_log import AuditLog
 from pinfold.api.auth import Authentication
 from pinfold.api.bounds import Bounds
 from pinfold.api.client_address import ClientAddress
-from pinfold.api.compute import aggregates, key_pairs, limits, unsupported, usage, versions, zones
+from pinfold.api.compute import aggregates, key_pairs, limits, quotas, unsupported, usage, versions, zones
 from pinfold.api.compute import services as compute_services
 from pinfold.api.compute.flavors import routes as flavors
 from pinfold.api.compute.headers import ComputeHeaders
@@ -35,6 +35,7 @@ from pinfold.api.shared_response import shared
 from pinfold.api.ui import change_routes as ui_changes
 from pinfold.api.ui import routes as ui
 from pinfold.api.v1 import adoptions, capacity, drift, history, hosts, placements, pools, repin
+from pinfold.api.v1 import quotas as project_quotas
 from pinfold.core.errors import PinfoldError
 
 ROUTERS: Final[tuple[APIRouter, ...]] = (
@@ -56,6 +57,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     zones.router,
     key_pairs.router,
     limits.router,
+    quotas.router,
     usage.router,
     images.router,
     networks.router,
@@ -68,6 +70,7 @@ ROUTERS: Final[tuple[APIRouter, ...]] = (
     capacity.router,
     drift.router,
     history.router,
+    project_quotas.router,
     metrics.router,
     ui.router,
     ui_changes.router,

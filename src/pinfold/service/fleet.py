@@ -27,6 +27,7 @@ from pinfold.service.hosts import Hosts
 from pinfold.service.key_pairs import KeyPairs
 from pinfold.service.networks import Networks
 from pinfold.service.providers import Providers
+from pinfold.service.quotas import Quotas
 from pinfold.store.database import Database
 
 
@@ -48,6 +49,7 @@ class Fleet:
     aggregates: Aggregates
     key_pairs: KeyPairs
     networks: Networks
+    quotas: Quotas
     guests: Lifecycle
     edits: Edits
     events: Events
@@ -83,6 +85,7 @@ def assemble(database: Database, placement: Placement, settings: SchedulerSettin
         aggregates=Aggregates(database, providers),
         key_pairs=KeyPairs(database),
         networks=Networks(database),
+        quotas=Quotas(database),
         guests=guests,
         edits=edits,
         events=Events(database),

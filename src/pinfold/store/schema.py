@@ -85,6 +85,7 @@ guest = sa.Table(
     sa.Column("launched", _TIME),
     sa.Column("deleted", _TIME),
     sa.Index("ix_guest_host", "host"),
+    sa.Index("ix_guest_project", "project"),
     sa.Index("ix_guest_created_id", "created", "id"),
 )
 
@@ -202,6 +203,16 @@ key_pair = sa.Table(
     sa.Column("created", _TIME, nullable=False),
     sa.UniqueConstraint("account", "name"),
     sqlite_autoincrement=True,
+)
+
+quota = sa.Table(
+    "quota",
+    metadata,
+    sa.Column("project", _NAME, primary_key=True),
+    sa.Column("instances", sa.Integer, nullable=False, comment="-1 for no limit, as in the other columns"),
+    sa.Column("cores", sa.Integer, nullable=False),
+    sa.Column("pcpus", sa.Integer, nullable=False),
+    sa.Column("memory_mib", sa.Integer, nullable=False),
 )
 
 aggregate = sa.Table(

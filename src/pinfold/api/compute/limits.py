@@ -1,13 +1,13 @@
-"""GET /limits: unlimited for what hosts provide, zero for what pinfold lacks."""
+"""GET /limits: the quota of a project, and zero for what pinfold lacks."""
 
 from __future__ import annotations
 
-from typing import Annotated, Final, NotRequired
+from typing import Annotated, NotRequired
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from typing_extensions import TypedDict
 
-from pinfold.api.caller import caller_of
+from pinfold.api.caller import caller_of, forbidden
 from pinfold.api.compute.headers import Version
 from pinfold.api.compute.links import ROOT
 from pinfold.api.dependencies import Services
@@ -15,12 +15,10 @@ from pinfold.api.microversion import Microversion
 from pinfold.api.response_schema import before, closed
 from pinfold.service.guests.edits import MOST_METADATA
 from pinfold.service.key_pairs import MOST_KEY_PAIRS
-from pinfold.store import guests
-from pinfold.store.guests import GuestFilter
 
 router = APIRouter(prefix=f"{ROOT}/limits", tags=["limits"])
 
-_UNLIMITED: Final = -1
+Tenant = Annotated[str | None, Query(max_length=255)]
 
 
 @closed
@@ -64,21 +62,24 @@ class LimitsShown(TypedDict):
 
 
 @router.get("")
-def show_limits(request: Request, services: Services, version: Version) -> LimitsShown:
-    """What is in use. Only hosts limit it; the limit of networks and server groups is zero."""
-    with services.database.read() as connection:
-        flavors = [guest.flavor for guest in guests.page(connection, GuestFilter(project=caller_of(request).project))]
+def show_limits(request: Request, services: Services, version: Version, tenant_id: Tenant = None) -> LimitsShown:
+    """The limits of a project and what it has: the caller's, or for who sees others that of `tenant_id`."""
+    caller = caller_of(request)
+    project = tenant_id or caller.project
+    if not caller.sees(project):
+        raise forbidden("os_compute_api:limits:other_project")
+    quota, used = services.fleet.quotas.get(project)
     absolute: AbsoluteLimits = {
-        "maxTotalInstances": _UNLIMITED,
-        "maxTotalCores": _UNLIMITED,
-        "maxTotalRAMSize": _UNLIMITED,
+        "maxTotalInstances": quota.instances,
+        "maxTotalCores": quota.cores,
+        "maxTotalRAMSize": quota.memory_mib,
         "maxServerMeta": MOST_METADATA,
         "maxTotalKeypairs": MOST_KEY_PAIRS,
         "maxServerGroups": 0,
         "maxServerGroupMembers": 0,
-        "totalInstancesUsed": len(flavors),
-        "totalCoresUsed": sum(flavor.vcpus for flavor in flavors),
-        "totalRAMUsed": sum(flavor.memory_mib for flavor in flavors),
+        "totalInstancesUsed": used.instances,
+        "totalCoresUsed": used.cores,
+        "totalRAMUsed": used.memory_mib,
         "totalServerGroupsUsed": 0,
     }
     if version < Microversion(2, 36):

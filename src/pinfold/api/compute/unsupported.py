@@ -137,12 +137,9 @@ _ROUTES: Final = {
         DELETE /servers/{server_id}/migrations/{id} 2.24..
         POST /servers/{server_id}/migrations/{id}/action 2.22..
         """,
-    "pinfold has no quotas, because it has no projects: only administrators create servers.": """
-        GET PUT /os-quota-class-sets/{id}
-        DELETE GET PUT /os-quota-sets/{id}
-        GET /os-quota-sets/{id}/defaults
-        GET /os-quota-sets/{id}/detail
-        """,
+    "pinfold has no quota classes: a project without a quota has no limits; `openstack quota set` gives it some.": (
+        "GET PUT /os-quota-class-sets/{id}"
+    ),
     "pinfold has no Neutron and no Cinder, so it waits for no events of theirs.": "POST /os-server-external-events",
     "pinfold has no server groups: choose hosts with `--host`, or with availability zones.": """
         GET POST /os-server-groups

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import sqlalchemy as sa
@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from pinfold.core.adoption import NOT_ADOPTED
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
 from pinfold.core.identity import GuestId, HostId
+from pinfold.core.quota import Amount, amount_of
 from pinfold.core.request.aggregate_specs import aggregate_specs
 from pinfold.scheduler.model import HostRefusal, HostSearch
 from pinfold.service.claims.claim import Claimer
@@ -21,6 +22,7 @@ from pinfold.service.guests.edits import PAUSING, Edits
 from pinfold.service.guests.faults import failed_on, nowhere, past_refusals
 from pinfold.service.guests.refusals import Refusals
 from pinfold.service.providers import Providers
+from pinfold.service.quotas import refuse_excess
 from pinfold.store import claims, guests, hosts, ports
 from pinfold.store.database import Database
 from pinfold.store.records import (
@@ -66,13 +68,21 @@ class Lifecycle:
         self.refusals = Refusals()
 
     def create(self, new: NewGuest) -> None:
-        """Store a guest and find a host for it. A guest that no host takes is stored with its fault, which holds each host's reasons.
+        """Store a guest and find a host for it, as `create_all`."""
+        self.create_all((new,))
 
-        Raises `Conflict` when the id exists, `Unavailable` when the database is away before the guest is stored.
+    def create_all(self, new: Sequence[NewGuest]) -> None:
+        """Store guests that are alike, all or none, then find a host for each. A guest that no host takes is stored with its fault, which
+        holds each host's reasons.
+
+        Raises `LimitReached` when the quota of their project has no room for all, `Conflict` when an id exists or an address is taken,
+        `Unavailable` when the database is away before they are stored.
         """
         with self._database.write() as connection:
-            stored = guests.create(connection, new)
-        self.place(stored)
+            refuse_excess(connection, new[0].project, Amount().plus(amount_of(new[0].request), len(new)))
+            stored = [guests.create(connection, one) for one in new]
+        for guest in stored:
+            self.place(guest)
 
     def place(self, guest: GuestRecord) -> None:
         """Find and claim a host for a stored guest that has none. Any failure becomes the guest's fault."""

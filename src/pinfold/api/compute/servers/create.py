@@ -99,11 +99,11 @@ def _create(body: CreateServer, request: Request, services: ApiServices, version
             member_of=member_of,
             by=requester(request),
         )
-        services.fleet.guests.create(new)
-        made.append(new.id)
+        made.append(new)
+    services.fleet.guests.create_all(made)
     if str(asked.return_reservation_id).lower() in ("true", "1"):
         return {"reservation_id": reservation}
-    first: NewServerReference = {"id": made[0], "links": links(request, "servers", made[0]), "OS-DCF:diskConfig": asked.disk_config}
+    first: NewServerReference = {"id": made[0].id, "links": links(request, "servers", made[0].id), "OS-DCF:diskConfig": asked.disk_config}
     if asked.admin_pass:
         first["adminPass"] = asked.admin_pass
     return {"server": first}
