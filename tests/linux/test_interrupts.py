@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.host.checkups.trees import interrupt
 
+from pinfold.core.cpuset import CpuSet
 from pinfold.linux import kernel_file
 from pinfold.linux.interrupts import interrupts
 
@@ -68,3 +69,13 @@ def test_a_file_that_is_none_is_a_problem_or_bounded(tmp_path: Path, kind: str) 
     found = kernel_file.read(path)
     assert len(found.text) <= 64 * 1024
     assert bool(found.problem) is (kind in ("missing", "directory", "loop"))
+
+
+@pytest.mark.parametrize(("text", "number"), [("5,0,7,100", 107), ("5", 0), ("", None), ("5,-1", None), ("9" * 5000, None), (None, None)])
+def test_how_often_an_interrupt_came_to_some_pcpus_is_counted(tmp_path: Path, text: str | None, number: int | None) -> None:
+    interrupt(tmp_path, 31, "0-3", "2")
+    if text is not None:
+        (tmp_path / "sys/kernel/irq/31").mkdir(parents=True)
+        (tmp_path / "sys/kernel/irq/31/per_cpu_count").write_text(f"{text}\n")
+    (one,) = interrupts(proc=tmp_path, sys=tmp_path / "sys").found
+    assert one.count_on(CpuSet.parse("2-3")) == number

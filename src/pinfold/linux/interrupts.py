@@ -9,21 +9,37 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Final
 
 from msgspec import Struct
 
+from pinfold.core.cpuset import CpuSet
 from pinfold.linux import kernel_file
 from pinfold.linux.kernel_file import KernelFile
 from pinfold.linux.procfs import PROC
+from pinfold.linux.sysfs import SYS
+
+_DIGITS: Final = 20
 
 
 class Interrupt(Struct, frozen=True, kw_only=True):
-    """One interrupt: the names of its handlers, where it may be delivered (`allowed`), and where it is (`effective`)."""
+    """One interrupt: the names of its handlers, where it may be delivered (`allowed`), and where it is (`effective`).
+
+    `counts` are how often it came to each pCPU since boot, separated by commas.
+    """
 
     number: int
     names: tuple[str, ...]
     allowed: KernelFile
     effective: KernelFile
+    counts: KernelFile = KernelFile(path="", problem="not read")
+
+    def count_on(self, pcpus: CpuSet) -> int | None:
+        """How often it came to these pCPUs since boot; None if that cannot be seen."""
+        counts = self.counts.text.split(",")
+        if self.counts.problem or not all(one.isascii() and one.isdecimal() and len(one) <= _DIGITS for one in counts):
+            return None
+        return sum(int(one) for pcpu, one in enumerate(counts) if pcpu in pcpus)
 
 
 class Interrupts(Struct, frozen=True, kw_only=True):
@@ -34,18 +50,18 @@ class Interrupts(Struct, frozen=True, kw_only=True):
     problem: str = ""
 
 
-def interrupts(*, proc: Path = PROC) -> Interrupts:
+def interrupts(*, proc: Path = PROC, sys: Path = SYS) -> Interrupts:
     """The interrupts of this machine. One that goes away meanwhile is left out. Raises nothing."""
     folder = proc / "irq"
     try:
         numbers = sorted(int(name) for name in os.listdir(folder) if name.isascii() and name.isdigit())
     except OSError as error:
         return Interrupts(folder=str(folder), problem=error.strerror or str(error))
-    found = (_interrupt(folder / str(number), number) for number in numbers)
+    found = (_interrupt(folder / str(number), number, sys) for number in numbers)
     return Interrupts(folder=str(folder), found=tuple(one for one in found if one is not None))
 
 
-def _interrupt(folder: Path, number: int) -> Interrupt | None:
+def _interrupt(folder: Path, number: int, sys: Path) -> Interrupt | None:
     """One interrupt; None without a handler. A handler is a folder, and the kernel writes a slash in its name as `!`."""
     try:
         with os.scandir(folder) as entries:
@@ -56,4 +72,10 @@ def _interrupt(folder: Path, number: int) -> Interrupt | None:
         return None
     allowed = kernel_file.read(folder / "smp_affinity_list")
     effective = kernel_file.read(folder / "effective_affinity_list")
-    return Interrupt(number=number, names=tuple(names), allowed=allowed, effective=allowed if effective.problem else effective)
+    return Interrupt(
+        number=number,
+        names=tuple(names),
+        allowed=allowed,
+        effective=allowed if effective.problem else effective,
+        counts=kernel_file.read(sys / f"kernel/irq/{number}/per_cpu_count"),
+    )

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from tests.host.checkups.trees import interrupt, machine
 
 from pinfold.core.cpuset import CpuSet
@@ -13,6 +14,7 @@ from pinfold.core.hosttext import host
 from pinfold.drivers.checkup import Checkup, Health, Needs
 from pinfold.host.checkups import kernel
 from pinfold.host.checkups.facts import KernelFacts, kernel_facts, pcpu_facts
+from pinfold.linux.kernel_file import KernelFile
 
 REALTIME = Needs(realtime=True)
 TOPOLOGY = host("core:4 pu:2")
@@ -43,6 +45,18 @@ def test_interrupts_stay_away_from_dedicated_pcpus(
     found = interrupts(tmp_path, irqs, needs)
     assert found.health is health
     assert words in found.words
+
+
+def test_an_interrupt_that_came_often_is_named_first_with_its_count(tmp_path: Path) -> None:
+    facts = machine(tmp_path, TOPOLOGY, irqs={24: ("0-7", "3"), 25: ("0-7", "4")}, command_line="")
+    often = [
+        replace(one, counts=KernelFile(path="", text=text))
+        for one, text in zip(facts.interrupts.found, ("900,0,0,1", "0,0,0,0,70"), strict=True)
+    ]
+    facts = replace(facts, interrupts=replace(facts.interrupts, found=tuple(often)))
+    (found,) = kernel.interrupts(DEDICATED, TOPOLOGY.online, facts, REALTIME)
+    assert "2 of 2 interrupts are delivered to dedicated pCPUs: 25 (" in found.words and "; 70 times since boot), 24 (" in found.words
+    assert "; 1 time since boot)" in found.words
 
 
 def test_the_command_moves_every_interrupt_that_may_come_and_can_be_moved(tmp_path: Path) -> None:

@@ -59,5 +59,5 @@ def pcpu_facts(present: CpuSet, *, sys: Path = SYS, proc: Path = PROC) -> PcpuFa
         smt_control=kernel_file.read(cpu / "smt/control"),
         governors=tuple((pcpu, kernel_file.read(cpu / f"cpu{pcpu}/cpufreq/scaling_governor")) for pcpu in present),
         switches=tuple((pcpu, kernel_file.read(cpu / f"cpu{pcpu}/online")) for pcpu in present),
-        interrupts=interrupts(proc=proc),
+        interrupts=interrupts(proc=proc, sys=sys),
     )

@@ -41,12 +41,13 @@ def interrupts(dedicated: CpuSet, online: CpuSet, facts: PcpuFacts, needs: Needs
     could = [one for one in all_of_them.found if (value(one.allowed, cpus) or CpuSet()) & dedicated]
     # An interrupt whose affinity was changed moves only when it comes next: until then its effective pCPU may be one of before.
     there = [one for one in could if (value(one.effective, cpus) or CpuSet()) & dedicated]
+    there.sort(key=lambda one: (-(one.count_on(dedicated) or 0), one.number))
     elsewhere, movable = online - dedicated, [one for one in could if not one.allowed.fixed]
     repair = _move(movable, elsewhere) if movable and elsewhere else ""
     kept_away = "managed_irq" in isolation(option(facts.command_line.text, "isolcpus") or "")[0]
     advice = f"{_KEPT_AWAY if kept_away else _MANAGED}; {_BALANCED}"
     if there:
-        words = f"{len(there)} of {total} {'is' if len(there) == 1 else 'are'} delivered to dedicated pCPUs: {_some(there)}"
+        words = f"{len(there)} of {total} {'is' if len(there) == 1 else 'are'} delivered to dedicated pCPUs: {_some(there, dedicated)}"
         seen = [fact(one.effective) for one in there[:_EXAMPLES]]
         no_fault = kept_away and all(one.allowed.fixed for one in there)
         return [check.found(Health.UNUSED if no_fault else needs.realtime_lack, words, seen=seen, advice=advice, repair=repair)]
@@ -57,14 +58,17 @@ def interrupts(dedicated: CpuSet, online: CpuSet, facts: PcpuFacts, needs: Needs
     return [check.found(Health.GOOD, f"none of {total} may be delivered to a dedicated pCPU")]
 
 
-def _some(found: list[Interrupt]) -> str:
+def _some(found: list[Interrupt], counted: CpuSet = CpuSet()) -> str:
+    """The first of the interrupts, with how often they came to the `counted` pCPUs."""
     more = f" and {len(found) - _EXAMPLES} more" if len(found) > _EXAMPLES else ""
-    return ", ".join(map(_named, found[:_EXAMPLES])) + more
+    return ", ".join(_named(one, counted) for one in found[:_EXAMPLES]) + more
 
 
-def _named(one: Interrupt) -> str:
+def _named(one: Interrupt, counted: CpuSet) -> str:
     kept = ", which the kernel keeps there" if one.allowed.fixed else ""
-    return f"{one.number} ({', '.join(name[:_LETTERS] for name in one.names[:2])}{kept})"
+    number = one.count_on(counted) if counted else None
+    often = "" if number is None else f"; {count(number, 'time')} since boot"
+    return f"{one.number} ({', '.join(name[:_LETTERS] for name in one.names[:2])}{kept}{often})"
 
 
 def _move(found: list[Interrupt], elsewhere: CpuSet) -> str:
