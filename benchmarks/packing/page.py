@@ -12,6 +12,7 @@ from benchmarks.packing.traces import Shape
 from benchmarks.page import table
 from benchmarks.plot import Plot, Series
 from benchmarks.subject import Figures, Page, Size, Subject
+from pinfold.core.fit.answer import Strategy
 from pinfold.scheduler.model import HostStrategy, SchedulerSettings
 
 AROUND: Final = 3
@@ -19,11 +20,14 @@ AROUND: Final = 3
 _CHECKED: Final = 40
 """How many requests a check places."""
 
+_LEAST_LOSS: Final = SchedulerSettings(strategy=HostStrategy.LEAST_LOSS)
 RULES: dict[str, Callable[[Sequence[Shape]], Filled]] = {
-    "pinfold, pack": lambda asked: fill.by_scheduler(asked, SchedulerSettings(strategy=HostStrategy.PACK)),
-    "pinfold, least-loss": lambda asked: fill.by_scheduler(asked, SchedulerSettings(strategy=HostStrategy.LEAST_LOSS)),
-    "pinfold, least-loss, cells too": lambda asked: fill.by_scheduler(asked, SchedulerSettings(strategy=HostStrategy.LEAST_LOSS), None),
-    "pinfold, spread": lambda asked: fill.by_scheduler(asked, SchedulerSettings(strategy=HostStrategy.SPREAD)),
+    "pinfold, least-loss": lambda asked: fill.by_scheduler(asked, _LEAST_LOSS),
+    "pinfold, least-loss, four replicas": lambda asked: fill.by_scheduler(asked, _LEAST_LOSS, replicas=4),
+    "pinfold, least-loss, no flavors known": lambda asked: fill.by_scheduler(asked, _LEAST_LOSS, offered=False),
+    "pinfold, least-loss, cells by pack": lambda asked: fill.by_scheduler(asked, _LEAST_LOSS, Strategy.PACK),
+    "pinfold, pack": lambda asked: fill.by_scheduler(asked, SchedulerSettings(strategy=HostStrategy.PACK), Strategy.PACK),
+    "pinfold, spread": lambda asked: fill.by_scheduler(asked, SchedulerSettings(strategy=HostStrategy.SPREAD), Strategy.PACK),
     "first fit": lambda asked: fill.by_rule(asked, fill.first_fit),
     "best fit by pCPUs": lambda asked: fill.by_rule(asked, fill.least_pcpus),
     "best fit by memory": lambda asked: fill.by_rule(asked, fill.least_memory),
@@ -32,10 +36,12 @@ RULES: dict[str, Callable[[Sequence[Shape]], Filled]] = {
 _WORDS: Final = """\
 The fleet and the traces are production data of a public cloud; [their notice](../../benchmarks/packing/traces/README.md)
 says whose. Each trace is gone through {around} times, requests in their order; no guest ever ends. Every vCPU is pinned, a guest of two
-cells is two equal halves, and groups with their fault domains are left out. In the rows of pinfold `scheduler.decide` decides, and one
-process claims. Host cells are chosen by `pack`; in the row "cells too" by their loss, which is the rule where the operator has set no
-preference among host cells. The other rules look at all hosts in the order of the file. The bound takes the fleet for one host and lets
-requests be split; no rule can reach it.
+cells is two equal halves, and groups with their fault domains are left out. In the rows of pinfold `scheduler.decide` decides.
+One process claims; four replicas take the requests in turns, and each learns of the claims of the others after 16 requests, or when it
+was too late on a host. Host cells are chosen by their loss, which is the rule where the operator has set no preference, or by `pack`.
+The service has a flavor for each shape of the trace; "no flavors known" is a service that knows what was requested so far.
+The other rules look at all hosts in the order of the file. The bound takes the fleet for one host and lets requests be split; no rule can
+reach it.
 
 Each field has the vCPUs that were placed when the first request was refused, and in the end."""
 
@@ -95,5 +101,5 @@ PACKING: Final = Subject(
     page=page,
     limits="""\
 One fleet and three sequences of requests, without departures. Nothing is random, so the number of vCPUs
-has no spread; seconds of CPU are of one run. Replicas that decide at the same time are not measured.""",
+has no spread; seconds of CPU are of one run.""",
 )

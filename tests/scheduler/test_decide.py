@@ -29,7 +29,7 @@ from pinfold.scheduler.model import HostRefusal, HostStrategy, SchedulerSettings
 from pinfold.scheduler.rank import broken_cores
 from pinfold.store.records import HostMark
 
-SETTINGS = SchedulerSettings()
+SETTINGS = SchedulerSettings(strategy=HostStrategy.SPREAD)
 GUEST = "11111111-1111-1111-1111-111111111111"
 
 

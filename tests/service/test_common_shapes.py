@@ -10,14 +10,15 @@ from tests.build.rows import add_guest, add_host, wanted
 from pinfold.accounting.client import Placement
 from pinfold.core.errors import Conflict
 from pinfold.core.fit.demand import prepare
-from pinfold.core.request.model import EmulatorPolicy, GuestRequest
+from pinfold.core.request.model import EmulatorPolicy, Flavor, GuestRequest
 from pinfold.scheduler.common_shapes import CommonShapes, difference, weighed
 from pinfold.scheduler.index import Index
 from pinfold.scheduler.model import HostStrategy, SchedulerSettings
 from pinfold.service.claims.outcome import Claimed
 from pinfold.service.fleet import assemble
-from pinfold.store import claims, guests, shapes
+from pinfold.store import claims, flavors, guests, shapes
 from pinfold.store.database import Database
+from pinfold.store.records import FlavorRecord
 from pinfold.store.schema import common_shapes, guest
 from pinfold.store.shapes import CommonShape
 
@@ -90,13 +91,15 @@ def test_of_two_processes_that_count_at_once_one_stores(database: Database) -> N
 def test_another_strategy_reads_and_writes_nothing(database: Database) -> None:
     add_guest(database, pinned(2))
     index = Index()
-    CommonShapes(database, index, SchedulerSettings(refresh_seconds=0.0, count_seconds=0.0)).look()
+    CommonShapes(database, index, SchedulerSettings(strategy=HostStrategy.SPREAD, refresh_seconds=0.0, count_seconds=0.0)).look()
     assert version(index) == 0
     with database.read() as connection:
         assert shapes.latest(connection) is None
 
 
-@pytest.mark.parametrize(("settings", "recorded"), [(NOW, 1), (SchedulerSettings(), 0)], ids=["least-loss", "spread"])
+@pytest.mark.parametrize(
+    ("settings", "recorded"), [(NOW, 1), (SchedulerSettings(strategy=HostStrategy.SPREAD), 0)], ids=["least-loss", "spread"]
+)
 def test_a_claim_names_the_version_of_its_decision(
     database: Database, placement: Placement, settings: SchedulerSettings, recorded: int
 ) -> None:
@@ -133,3 +136,15 @@ def test_a_stored_text_that_cannot_be_read_is_left_out(database: Database) -> No
         connection.execute(common_shapes.update().values(value='{"v":1,"value":[{"request":"of a later pinfold"}]}'))
     CommonShapes(database, index, NOW).look()
     assert weights(database) == {2: 1.0}
+
+
+def test_each_flavor_counts_as_one_guest_so_that_an_empty_fleet_keeps_room_for_it(database: Database) -> None:
+    pinned_specs = (("hw:cpu_policy", "dedicated"),)
+    with database.write() as connection:
+        for vcpus in (2, 8):
+            flavor = Flavor(vcpus=vcpus, memory_mib=512, name=f"f{vcpus}", extra_specs=pinned_specs)
+            flavors.create(connection, FlavorRecord(id=f"f{vcpus}", flavor=flavor))
+        broken = Flavor(vcpus=2, memory_mib=512, name="broken", extra_specs=(("hw:emulator_threads_policy", "share"),))
+        flavors.create(connection, FlavorRecord(id="broken", flavor=broken))
+    CommonShapes(database, Index(), NOW).look()
+    assert weights(database) == {2: 0.059, 8: 0.941}

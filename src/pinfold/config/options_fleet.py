@@ -144,7 +144,7 @@ _SCHEDULER = OptionGroup(
     options=(
         cfg.StrOpt(
             "host_strategy",
-            default="spread",
+            default="least-loss",
             choices=["least-loss", "pack", "spread"],
             help="Which of the hosts that take a guest gets it: with least-loss the one that loses the fewest places for guests of the "
             "fleet's common shapes, with pack the fullest, with spread the emptiest.",

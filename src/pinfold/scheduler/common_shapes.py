@@ -1,24 +1,29 @@
-"""`CommonShapes`: keep the index's common shapes at the newest version of the store, and count the guests anew once a minute."""
+"""`CommonShapes`: keep the index's common shapes at the newest version of the store, and count guests and flavors once a minute."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Final
+
+import sqlalchemy as sa
 
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.fit.demand import Demand, prepare
+from pinfold.core.request.compile import compile_request
 from pinfold.scheduler.index import Index
 from pinfold.scheduler.loss import MOST_SHAPES, ShapeKey, Shapes, shapes_of
 from pinfold.scheduler.model import HostStrategy, SchedulerSettings
-from pinfold.store import shapes
+from pinfold.store import flavors, shapes
 from pinfold.store.database import Database
+from pinfold.store.records import FlavorRecord
 from pinfold.store.shapes import CommonShape, StoredShapes
 
 _MOST_REQUESTS: Final = 4 * MOST_SHAPES
-"""The most requests that are stored. Several may have one shape, and some have none."""
+"""The most requests of guests, and the most flavors, that are stored. Several may have one shape, and some have none."""
 _LEAST_CHANGE: Final = 0.05
 """Weights add up to 1. If they differ by less than this in all, the version stays, and no process computes its table anew."""
 _log = logging.getLogger(__name__)
@@ -47,13 +52,26 @@ class CommonShapes:
             with self._database.read() as connection:
                 known = shapes.latest(connection)
             if known is None or known.age >= self._count_seconds:
-                known = shapes.renew(self._database, seconds=self._count_seconds, most=_MOST_REQUESTS, same=_same)
+                known = shapes.renew(self._database, seconds=self._count_seconds, count=_count, same=_same)
             if known is not None and known.version != self._version:
                 self._index.weigh(weighed(known.shapes, known.version))
                 self._version = known.version
             self._looked = began
         finally:
             self._lock.release()
+
+
+def _count(connection: sa.Connection) -> tuple[CommonShape, ...]:
+    """The requests of today's guests, and each flavor once: a fleet that is still empty keeps room for what it will be asked."""
+    return shapes.counted(connection, _MOST_REQUESTS) + tuple(_offered(flavors.all(connection)))
+
+
+def _offered(known: Iterable[FlavorRecord]) -> Iterator[CommonShape]:
+    for record in islice(known, _MOST_REQUESTS):
+        try:
+            yield CommonShape(request=compile_request(record.flavor, disks=1), often=1)
+        except InvalidRequest as error:
+            _log.warning("flavor %r is left out of the common shapes: %s", record.flavor.name, error)
 
 
 def _same(known: StoredShapes, found: tuple[CommonShape, ...]) -> bool:

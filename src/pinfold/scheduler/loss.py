@@ -1,7 +1,7 @@
 """`LossTable`: how much each host would lose of the fleet's common shapes if a guest went there. `decide` takes the host that loses least.
 
 The loss of a place is the sum over the shapes of weight * (slots before - slots after), slots being how many more guests of the shape the
-host takes, capped at 4. Among equal losses the place with the least memory left in the guest's cells is better.
+host takes. Among equal losses the place with the least memory left in the guest's cells is better.
 """
 
 from __future__ import annotations
@@ -11,29 +11,16 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
-from pinfold.core.fit.answer import Strategy
 from pinfold.core.fit.demand import Demand
-from pinfold.core.fit.slots import times, together
-from pinfold.core.overhead.pool import booked_millicpu
+from pinfold.scheduler.place_losses import NOWHERE, Guests, Numbers, best_places
 
 if TYPE_CHECKING:
     from pinfold.scheduler.index import Entry
 
-CAP: Final = 4
-"""More slots of a shape than this are not missed."""
 MOST_SHAPES: Final = 32
 MOST_KINDS: Final = 64
 """For more kinds of guests than this the table starts anew."""
-NOWHERE: Final = (1 << 63) - 1
-"""The key of a host that does not take the guest."""
-
-_STEPS: Final = 1_000_000
-_MEMORY_BITS: Final = 32
-_MOST_MEMORY: Final = (1 << _MEMORY_BITS) - 1
-
-Numbers = NDArray[np.int64]
 
 
 class ShapeKey(Struct, frozen=True):
@@ -99,22 +86,24 @@ class LossTable:
 
     def __init__(self, shapes: Shapes) -> None:
         self.version = shapes.version
-        self._shapes = [_need(shape.demand, shape.weight) for shape in shapes.shapes if shape.weight]
+        kept = [shape for shape in shapes.shapes if shape.weight]
+        self._shapes = Guests.of([shape.demand for shape in kept], [shape.weight for shape in kept])
         self._entries: Sequence[Entry] = ()
-        self._wide = 0
-        self._kinds: dict[ShapeKey, tuple[_Need, Numbers, Numbers]] = {}
+        self._columns: dict[ShapeKey, int] = {}
+        self._demands: list[Demand] = []
+        self._keys: Numbers = np.zeros((0, MOST_KINDS), dtype=np.int64)
+        self._places: Numbers = np.zeros((0, MOST_KINDS), dtype=np.int64)
 
     def renew(self, entries: Sequence[Entry], changed: Iterable[int]) -> None:
         """Compute the hosts of these rows again; rows beyond the entries are dropped."""
         self._entries = entries
-        if self._wide < len(entries):
-            grown = max(16, 2 * len(entries))
-            pads = (0, grown - self._wide)
-            for key, (need, keys, cells) in self._kinds.items():
-                self._kinds[key] = (need, np.pad(keys, pads, constant_values=NOWHERE), np.pad(cells, pads, constant_values=-1))
-            self._wide = grown
-        if self._kinds:
-            self._compute(list(self._kinds.values()), [row for row in changed if row < len(entries)])
+        if len(self._keys) < len(entries):
+            pads = ((0, max(16, 2 * len(entries)) - len(self._keys)), (0, 0))
+            self._keys = np.pad(self._keys, pads, constant_values=NOWHERE)
+            self._places = np.pad(self._places, pads, constant_values=-1)
+        rows = [row for row in changed if row < len(entries)]
+        if self._demands and rows:
+            self._compute(rows, slice(0, len(self._demands)))
 
     def find(self, demand: Demand) -> tuple[Numbers, Numbers]:
         """The keys and the host cells (positions, -1 for guests of several) by row, for a guest that has a `shape_key`.
@@ -123,113 +112,18 @@ class LossTable:
         """
         key = shape_key(demand)
         assert key is not None
-        known = self._kinds.get(key)
-        if known is None:
-            if len(self._kinds) >= MOST_KINDS:
-                self._kinds.clear()
-            columns = (np.full(self._wide, NOWHERE, dtype=np.int64), np.full(self._wide, -1, dtype=np.int64))
-            known = self._kinds[key] = (_need(demand, 0.0), *columns)
-            self._compute([known], range(len(self._entries)))
-        return known[1], known[2]
+        column = self._columns.get(key)
+        if column is None:
+            if len(self._demands) >= MOST_KINDS:
+                self._columns.clear()
+                self._demands.clear()
+            column = self._columns[key] = len(self._demands)
+            self._demands.append(demand)
+            self._compute(range(len(self._entries)), slice(column, column + 1))
+        return self._keys[:, column], self._places[:, column]
 
-    def _compute(self, kinds: Sequence[tuple[_Need, Numbers, Numbers]], rows: Iterable[int]) -> None:
-        for row in rows:
-            host = _Host(self._entries[row], self._shapes)
-            for need, keys, cells in kinds:
-                keys[row], cells[row] = host.best(need)
-
-
-class _Need(Struct, frozen=True):
-    """What one guest of a shape takes: pCPUs (with an isolated emulator's) and memory of each cell; and the shape's weight."""
-
-    demand: Demand
-    cells: int
-    pins: int
-    memory_mib: int
-    weight: float
-
-
-def _need(demand: Demand, weight: float) -> _Need:
-    need = demand.kinds[0]
-    return _Need(demand, len(demand.cells), need.pins + demand.own_pcpus, max(1, need.memory_mib), weight)
-
-
-_Held = tuple[int, int, int, float, int, list[int], int, int]
-"""A shape on a host: cells, pins and memory of each, weight, booking; the guest cells that each host cell holds, their sum, the slots."""
-
-
-class _Host:
-    """One host and what it holds of the shapes before a guest comes."""
-
-    def __init__(self, entry: Entry, shapes: Sequence[_Need]) -> None:
-        counts = entry.counts
-        self.packs, self.any_cell = entry.strategy is Strategy.PACK, entry.any_cell
-        self.pool = counts.frame.pool
-        self.strict = counts.strict_room_mib
-        self.room = counts.overhead_room
-        self.free = [cell.n_free for cell in counts.cells]
-        self.memory = [cell.small_free_mib for cell in counts.cells]
-        rooms = [(free, memory if memory > 0 else 0) for free, memory in zip(self.free, self.memory, strict=True)]
-        self.shapes: list[_Held] = []
-        for shape in shapes:
-            cells, pins, memory_mib, books = shape.cells, shape.pins, shape.memory_mib, self._books(shape)
-            holds = [min(free // pins, memory // memory_mib) for free, memory in rooms]
-            total = sum(holds)
-            before = min(CAP, total if cells == 1 else together(holds, cells), _lines(cells * memory_mib, books, self.strict, self.room))
-            if before:
-                self.shapes.append((cells, pins, memory_mib, shape.weight, books, holds, total, before))
-
-    def best(self, need: _Need) -> tuple[int, int]:
-        """The key of the host for a guest, and the position of its host cell (-1 for a guest of several).
-
-        The operator's preference among host cells decides first, and the key where it leaves a tie or where there is no preference.
-        """
-        free, memory, books = self.free, self.memory, self._books(need)
-        taking = [place for place, room in enumerate(free) if room >= need.pins and memory[place] >= need.memory_mib]
-        if len(taking) < need.cells or not _lines(need.cells * need.memory_mib, books, self.strict, self.room):
-            return NOWHERE, -1
-        if need.cells > 1:
-            taking.sort(key=lambda place: free[place] if self.packs else -free[place])
-            return self._key(need, books, taking[: need.cells]), -1
-        if not self.any_cell:
-            least = (min if self.packs else max)([free[place] for place in taking])
-            taking = [place for place in taking if free[place] == least]
-        return min([(self._key(need, books, [place]), place) for place in taking])
-
-    def _key(self, need: _Need, books: int, places: Sequence[int]) -> int:
-        """The loss in millionths, and below it the memory left in the guest's cells."""
-        strict, room = self.strict - need.memory_mib * need.cells, self.room - books
-        left = [(place, self.free[place] - need.pins, self.memory[place] - need.memory_mib) for place in places]
-        lost = 0.0
-        for cells, pins, memory_mib, weight, booked, holds, total, before in self.shapes:
-            if cells == 1:
-                after = total
-                for place, _, _ in left:
-                    after -= holds[place]
-                if after < before:
-                    for _, free, memory in left:
-                        after += min(free // pins, memory // memory_mib)
-            else:
-                own = holds[:]
-                for place, free, memory in left:
-                    own[place] = min(free // pins, memory // memory_mib)
-                after = together(own, cells)
-            line = strict // (cells * memory_mib)
-            after = min(after, line if not booked else min(line, room // booked))
-            if after < before:
-                lost += weight * (before - after)
-        left_mib = sum([memory for _, _, memory in left])
-        return (round(lost * _STEPS) << _MEMORY_BITS) + min(left_mib, _MOST_MEMORY)
-
-    def _books(self, need: _Need) -> int:
-        """What a guest books of the host's overhead pool; 0 where a booking refuses nobody."""
-        demand, pool = need.demand, self.pool
-        if not demand.asks_pool or not (pool.books and pool.enforces and demand.rules[pool.state].books):
-            return 0
-        return booked_millicpu(demand.request, pool.rates)
-
-
-def _lines(memory_mib: int, books: int, strict: int, room: int) -> int:
-    """How many guests the host's small memory and its overhead pool allow."""
-    memory = times(strict, memory_mib)
-    return min(memory, times(room, books)) if books else memory
+    def _compute(self, rows: Sequence[int], columns: slice) -> None:
+        asked = self._demands[columns]
+        found = best_places([self._entries[row] for row in rows], Guests.of(asked, [0.0] * len(asked)), self._shapes)
+        chosen = np.ix_(np.fromiter(rows, dtype=np.intp, count=len(rows)), np.arange(columns.start, columns.stop))
+        self._keys[chosen], self._places[chosen] = found

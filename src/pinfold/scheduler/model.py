@@ -36,7 +36,7 @@ class SchedulerSettings(Struct, frozen=True, kw_only=True):
     claim_seconds: float = 60.0
     refresh_seconds: float = 0.5
     traits_seconds: float = 3.0
-    strategy: HostStrategy = HostStrategy.SPREAD
+    strategy: HostStrategy = HostStrategy.LEAST_LOSS
     """Which hosts guests go to, where the overhead pool leaves a choice; for PACK and SPREAD fragmentation comes before it, too."""
     tried: int = 8
     top: int = 3

@@ -18,7 +18,7 @@ from pinfold.core.overhead.table import PoolState, rules
 from pinfold.core.request.model import GuestRequest
 from pinfold.scheduler.filter import Mask, Need, booked
 from pinfold.scheduler.index import View
-from pinfold.scheduler.loss import NOWHERE
+from pinfold.scheduler.place_losses import NOWHERE
 
 STEPS = 10
 """Headroom is compared in tenths of the pool: finer differences are noise that would hide fragmentation."""

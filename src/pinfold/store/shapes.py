@@ -40,15 +40,19 @@ _read_request = decoder(GuestRequest)
 
 
 def renew(
-    database: Database, *, seconds: float, most: int, same: Callable[[StoredShapes, tuple[CommonShape, ...]], bool]
+    database: Database,
+    *,
+    seconds: float,
+    count: Callable[[sa.Connection], tuple[CommonShape, ...]],
+    same: Callable[[StoredShapes, tuple[CommonShape, ...]], bool],
 ) -> StoredShapes | None:
-    """Count the guests, unless somebody did within `seconds`; store a new version unless the newest is the `same`. Returns the newest."""
+    """`count` anew, unless a process did within `seconds`; store a new version unless the newest is the `same`. Returns the newest."""
     try:
         with database.write() as connection:
             known = latest(connection)
             if known is not None and known.age < seconds:
                 return known
-            found = counted(connection, most)
+            found = count(connection)
             if known is not None and same(known, found):
                 confirm(connection, known.version)
             else:
