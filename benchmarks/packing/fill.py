@@ -15,7 +15,8 @@ from pinfold.core.identity import GuestId
 from pinfold.scheduler.decide import Conditions, decide, fit_on
 from pinfold.scheduler.index import Index
 from pinfold.scheduler.loss import Shapes, shapes_of
-from pinfold.scheduler.model import Candidate, HostStrategy, SchedulerSettings
+from pinfold.scheduler.model import HostStrategy, SchedulerSettings
+from pinfold.service.claims.amend import TRIES
 
 _ANYWHERE: Final = Conditions()
 RENEWED: Final = 250
@@ -66,7 +67,8 @@ def by_scheduler(
     """Every request is decided by `scheduler.decide` and claimed, as API processes do it.
 
     `cells` is the operator's preference among host cells, None for none. With several `replicas` they take requests in turns, and each
-    learns the claims of the others after `REFRESHED` requests, or for one host when a claim there fails because another was faster.
+    learns the claims of the others after `REFRESHED` requests, or for one host when a claim there fails because another was faster. Then it
+    decides again, as `service.claims.claim` does.
     With `offered` every shape is a flavor of the service from the start, else the scheduler knows what was requested so far.
     """
     fleet, tally = _Fleet(cells, replicas), _Tally()
@@ -111,26 +113,30 @@ class _Fleet:
         """Whether the replica whose turn it is claimed a place. A replica that finds none reads the hosts again and looks once more."""
         guest = GuestId(str(uuid.uuid5(uuid.NAMESPACE_OID, str(number))))
         index = self._indexes[number % len(self._indexes)]
-        for _ in range(2 if len(self._indexes) > 1 else 1):
-            for candidate in decide(index, guest, demand(shape), _ANYWHERE, settings):
-                if self._claim(index, guest, shape, candidate):
-                    return True
-            self.refresh()
-        return False
-
-    def _claim(self, index: Index, guest: GuestId, shape: Shape, candidate: Candidate) -> bool:
-        host, fit, revision = candidate.host, candidate.fit, candidate.revision
-        stored = self._store.get(host)
-        assert stored is not None
-        if stored.state.revision != revision:
-            index.put([stored])
-            answer = fit_on(stored, demand(shape))
-            if isinstance(answer, NoFit):
+        fresh = len(self._indexes) == 1
+        overtaken = 0
+        while True:
+            candidates = decide(index, guest, demand(shape), _ANYWHERE, settings)
+            if not candidates and fresh:
                 return False
-            fit, revision = answer, stored.state.revision
-        for one in {id(each): each for each in (self._store, index)}.values():
-            one.claimed(host, Claim(guest=guest, fit=fit), revision + 1)
-        return True
+            if not candidates:
+                self.refresh()
+                fresh = True
+                continue
+            found = candidates[0]
+            stored = self._store.get(found.host)
+            assert stored is not None
+            fit, revision = found.fit, stored.state.revision
+            if revision != found.revision:
+                index.put([stored])
+                overtaken += 1
+                answer = fit_on(stored, demand(shape))
+                if overtaken <= TRIES or isinstance(answer, NoFit):
+                    continue
+                fit = answer
+            for one in {id(each): each for each in (self._store, index)}.values():
+                one.claimed(found.host, Claim(guest=guest, fit=fit), revision + 1)
+            return True
 
 
 Cells = list[list[int]]

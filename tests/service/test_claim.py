@@ -19,12 +19,12 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.errors import Conflict
 from pinfold.core.host import Foreign, Limits, OverheadRates
 from pinfold.core.reasons import ReasonCode
-from pinfold.core.request.model import EmulatorPolicy
+from pinfold.core.request.model import EmulatorPolicy, Flavor
 from pinfold.scheduler.model import SchedulerSettings
 from pinfold.service.fleet import Fleet, assemble
-from pinfold.store import aggregates, claims, guests, hosts
+from pinfold.store import aggregates, claims, flavors, guests, hosts
 from pinfold.store.database import Database
-from pinfold.store.records import ClaimState, Desired, Tombstone
+from pinfold.store.records import ClaimState, Desired, FlavorRecord, Tombstone
 
 pytestmark = pytest.mark.real_placement
 
@@ -166,6 +166,24 @@ def test_a_stale_index_costs_a_second_look_and_nothing_else(database: Database, 
     refused = refuse(database, behind, pinned(6))
     assert refused.refusals[0].revision == 4
     assert ReasonCode.PLACEMENT not in {reason.code for reason in refused.refusals[0].no_fit.reasons}
+    at_rest(database, placement)
+
+
+def test_after_a_stale_decision_the_host_that_loses_least_now_is_found_again(database: Database, placement: Placement) -> None:
+    behind, ahead = assemble(database, placement, SLOW_EYES), assemble(database, placement, EAGER)
+    wide = Flavor(vcpus=12, memory_mib=64, name="wide", extra_specs=(("hw:cpu_policy", "dedicated"),))
+    with database.write() as connection:
+        flavors.create(connection, FlavorRecord(id="wide", flavor=wide))
+    tight = add_host(database, "tight", report(cells=1, cores=9))
+    roomy = add_host(database, "roomy", report(cells=1, cores=8))
+    for host in (tight, roomy):
+        ahead.providers.sync(host)
+    only = frozenset({tight})
+    create(database, ahead, pinned(2, memory_mib=1024), hosts=only)
+    behind.healer.start()
+    assert behind.scheduler.preview(wanted("g", pinned(2))).candidates[0].host == tight
+    create(database, ahead, pinned(2), hosts=only)
+    assert create(database, behind, pinned(2)).host == roomy  # twelve pCPUs in a row are left on both
     at_rest(database, placement)
 
 

@@ -97,7 +97,7 @@ def decide(index: Index, guest: GuestId, demand: Demand, conditions: Conditions,
     2. They are fitted in that order until there are `tried` fits, or until there is one fit and as many hosts have refused.
     3. The fits are scored; one of the top few comes first.
     """
-    if _has_losses(demand, settings):
+    if decides_by_loss(demand, settings):
         return _least(index, guest, demand, conditions, settings)
     wanted, strategy = need(demand), preference(settings.strategy, demand)
 
@@ -116,7 +116,7 @@ def decide(index: Index, guest: GuestId, demand: Demand, conditions: Conditions,
     return choose(guest, scored, settings.top)
 
 
-def _has_losses(demand: Demand, settings: SchedulerSettings) -> bool:
+def decides_by_loss(demand: Demand, settings: SchedulerSettings) -> bool:
     """Whether the table of losses decides for the guest."""
     return settings.strategy is HostStrategy.LEAST_LOSS and shape_key(demand) is not None
 
@@ -217,7 +217,7 @@ def refusal(entry: Entry, answer: NoFit) -> HostRefusal:
 
 def _places(index: Index, demand: Demand, settings: SchedulerSettings) -> dict[HostId, tuple[int, int]]:
     """For `least-loss` the key of each host and the position of its host cell; nothing for a guest that the table does not describe."""
-    if not _has_losses(demand, settings):
+    if not decides_by_loss(demand, settings):
         return {}
 
     def see(view: View) -> dict[HostId, tuple[int, int]]:

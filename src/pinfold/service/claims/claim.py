@@ -8,7 +8,8 @@
 2. In one transaction, move the host's revision from the one of the decision to the next, the claim from `intended` to `held`, the pCPUs
    to their owner and the guest to its host. Each statement must hit exactly its row, or all of it is rolled back.
 
-If a revision is stale, fit again on the same host, at most `TRIES` times; then, or when room is lacking, try the next host. If all
+If a revision is stale and losses decide, decide again, at most `TRIES` times for a guest: the host may not be the best one any more.
+Otherwise fit again on the same host, at most `TRIES` times; then, or when room is lacking, try the next host. If all
 hosts refuse, refresh the index and retry those that refused only because others were faster. At every instant Placement >= ledger: the
 allocation is written before the pins and removed after them.
 """
@@ -34,7 +35,7 @@ from pinfold.core.host_features import needed
 from pinfold.core.identity import ClaimId, HostId
 from pinfold.core.reasons import Kind, Reason, ReasonCode
 from pinfold.faultpoints import fault_point
-from pinfold.scheduler.decide import Conditions, closed, decide, explain, fit_on, refusal, untrait
+from pinfold.scheduler.decide import Conditions, closed, decide, decides_by_loss, explain, fit_on, refusal, untrait
 from pinfold.scheduler.index import Entry
 from pinfold.scheduler.model import Candidate, HostRefusal, HostSearch
 from pinfold.scheduler.scheduler import Scheduler
@@ -65,6 +66,7 @@ class _Attempt:
     host: HostId | None = None
     booked: Amounts = ()
     shapes: int = 0
+    overtaken: int = 0
     tried: dict[HostId, HostRefusal] = field(default_factory=dict)
 
     def ask_again(self) -> None:
@@ -126,9 +128,12 @@ class Claimer:
                 outcome = self._claim_on(attempt, candidate)
                 if isinstance(outcome, Claimed):
                     return outcome
+                if outcome is None:
+                    break
                 attempt.tried[candidate.host] = outcome
 
-    def _claim_on(self, attempt: _Attempt, candidate: Candidate) -> Claimed | HostRefusal:
+    def _claim_on(self, attempt: _Attempt, candidate: Candidate) -> Claimed | HostRefusal | None:
+        """The claim, or why the host refuses; None if it has changed since the decision, which is to be made again."""
         entry = self._index.get(candidate.host)
         if entry is None:
             return _refused(candidate, ReasonCode.HOST_DOWN)
@@ -153,6 +158,9 @@ class Claimer:
             if lacking is not None and newer.state.revision == revision and not self._waited(attempt, candidate.host, attempts):
                 reason = Reason(code=ReasonCode.PLACEMENT, kind=Kind.INSUFFICIENT, detail=str(lacking))
                 return refusal(newer, NoFit(reasons=(reason,)))
+            if lacking is None and attempt.overtaken < TRIES and decides_by_loss(attempt.demand, self._settings):
+                attempt.overtaken += 1
+                return None
             answer = self._fit_again(attempt, newer)
             if isinstance(answer, HostRefusal):
                 return answer
