@@ -62,6 +62,8 @@ def essential(step: Step) -> list[str]:
     """The shown lines that are the same on every machine."""
     if step.command == "pinfold host map":
         return [line for line in step.shown if line]
+    if step.command.startswith("pinfold guest console-log"):
+        return list(step.shown)
     if step.command.startswith("pinfold fit"):
         return list(step.shown[1:])
     if step.command == "pinfold audit":

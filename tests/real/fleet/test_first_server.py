@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.lab.witness import LabWitness
 
 pytestmark = pytest.mark.real_clients
+
+PAGES = Path(__file__).parents[3] / "docs"
 
 WITHOUT_OPENSTACK = """
 import sys
@@ -42,6 +45,13 @@ def run(command: list[str], environment: dict[str, str]) -> Any:
     return json.loads(done.stdout) if done.stdout.startswith(("{", "[")) else done.stdout
 
 
+def commands_of(page: str, beginning: str) -> list[str]:
+    """The `openstack` commands of the first block in a page that begins so, without the client's name."""
+    blocks = re.findall(r"^```(?:bash)?\n(.*?)^```$", (PAGES / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    block = next(block for block in blocks if block.startswith(beginning))
+    return [line.removeprefix("openstack ") for line in block.splitlines()]
+
+
 def test_every_line_with_the_real_client_on_real_guests(up: UpRig, tmp_path: Path) -> None:
     environment = {"OS_CLOUD": "pinfold", "OS_CLIENT_CONFIG_FILE": str(up.clouds), "HOME": str(tmp_path)}
     assert stat.S_IMODE(up.clouds.stat().st_mode) == 0o600
@@ -49,9 +59,9 @@ def test_every_line_with_the_real_client_on_real_guests(up: UpRig, tmp_path: Pat
     def openstack(line: str) -> Any:
         return run([str(Path(sys.executable).with_name("openstack")), *line.split()], environment)
 
-    openstack("flavor create --vcpus 4 --ram 2048 --disk 1 rt.share")
-    openstack("flavor set rt.share --property hw:cpu_policy=dedicated --property hw:emulator_threads_policy=share")
-    made = openstack("server create --flavor rt.share --image probe --network trial --wait vm1 -f json")
+    for line in commands_of("tutorial/one-machine-service.md", "openstack flavor create"):
+        openstack(line)
+    made = openstack("server show vm1 -f json")
     assert (made["status"], made["image"].partition(" ")[0]) == ("ACTIVE", "probe")
 
     shown = openstack("server show vm1 --topology -f json")
@@ -65,12 +75,15 @@ def test_every_line_with_the_real_client_on_real_guests(up: UpRig, tmp_path: Pat
     assert ours["placement"]["claim"]["fit"]["emulator"] == str(witness.allowed(domain.pid)) == "0-1,16-17"
 
     until(lambda: "PROBE-UP" in openstack("console log show vm1"), "the guest's console log is shown")
+    for line in commands_of("how-to/consoles.md", "openstack console"):
+        openstack(line)
     assert openstack("console log show --lines 1 vm1").strip().startswith("PROBE-UP")
     (log,) = (up.state / "serial").iterdir()
     assert (log.name, stat.S_IMODE(log.stat().st_mode)) == (f"{made['id']}.log", 0o600)
     counted = openstack("server show vm1 --diagnostics -f json")
     assert (counted["state"], counted["num_cpus"], counted["num_nics"], counted["memory_details"]["maximum"]) == ("running", 4, 1, 2048)
-    assert counted["cpu_details"][0]["time"] > 0 and counted["nic_details"][0]["mac_address"].startswith("fa:16:3e")
+    (port,) = openstack("port list --server vm1 -f json")
+    assert counted["cpu_details"][0]["time"] > 0 and counted["nic_details"][0]["mac_address"] == port["MAC Address"]
 
     own = ours_of(up, tmp_path)
     for words in (["guest", "show", "vm1"], ["guest", "list"], ["host", "map"], ["audit"]):
@@ -86,7 +99,7 @@ def test_every_line_with_the_real_client_on_real_guests(up: UpRig, tmp_path: Pat
         "VCPU": 4,
         "CUSTOM_OVERHEAD_MILLICPU": 2000,
     }
-    assert usage(openstack, provider["uuid"]) == {"PCPU": 4, "VCPU": 0, "MEMORY_MB": 2048, "DISK_GB": 1, "CUSTOM_OVERHEAD_MILLICPU": 38}
+    assert usage(openstack, provider["uuid"]) == {"PCPU": 4, "VCPU": 0, "MEMORY_MB": 2048, "DISK_GB": 1, "CUSTOM_OVERHEAD_MILLICPU": 48}
 
     (hypervisor,) = openstack("hypervisor list -f json")
     assert (hypervisor["Hypervisor Hostname"], hypervisor["State"]) == (up.host, "up")

@@ -293,6 +293,14 @@ UNKEPT: Final = (
     ),
     _unkept("hw:tpm_model", "tpm-tis or tpm-crb", "The model of the emulated TPM.", _TPM, "hw_tpm_model"),
     _unkept("hw:tpm_version", "1.2 or 2.0", "The version of the emulated TPM.", _TPM, "hw_tpm_version"),
+    _unkept(
+        "hw:vif_multiqueue_enabled",
+        _BOOLEAN,
+        "Gives network interfaces a queue per vCPU.",
+        "network interface with several queues",
+        "hw_vif_multiqueue_enabled",
+        _OFF,
+    ),
     _unkept("hw:viommu_model", "intel, smmuv3, virtio or auto", "The model of the guest's IOMMU.", "IOMMU", "hw_viommu_model"),
     Key(
         name="capabilities:NAME",
@@ -347,7 +355,6 @@ ACCEPTED: Final = (
     _accepted("hw:sound_model", "sb16, es1370, pcspk, ac97, ich6, ich9, usb or virtio", "The sound device.", "hw_sound_model"),
     _accepted("hw:tpm_secret_security", "user, host or deployment", "Who may open the secrets of the emulated TPM."),
     _accepted("hw:usb_model", "none, nec-xhci or qemu-xhci", "The USB controller; a guest has none.", "hw_usb_model"),
-    _accepted("hw:vif_multiqueue_enabled", _BOOLEAN, "Gives network devices a queue per vCPU.", "hw_vif_multiqueue_enabled"),
     _accepted("hw:virtio_packed_ring", _BOOLEAN, "Lets the guest use packed virtio rings.", "hw_virtio_packed_ring"),
     _accepted(
         "resources:CUSTOM_OVERHEAD_MILLICPU",
