@@ -2,7 +2,7 @@
 python := .venv/bin/python
 compile := .venv/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lock quick pythons check lint formatted types layers pages format bench bench-long bench-figures bench-compare oracle survive machine docs deb
+.PHONY: help setup demo test lock quick pythons check lint formatted types layers pages format bench bench-long bench-figures bench-compare oracle survive machine docs screens deb
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,6 +74,9 @@ lock: .venv/pinfold-stamp ## pin the dependencies anew: development first, the o
 
 docs: .venv/pinfold-stamp ## rewrite what the reference takes from the code
 	$(python) -m docs.generate
+
+screens: .venv/pinfold-stamp ## the pictures of the web page, of a lab fleet in Chromium; writes docs/how-to/pictures
+	$(python) -m docs.screens
 
 deb: .venv/pinfold-stamp ## a Debian package for this machine's release, in dist/; REVISION=2 for a rebuild of the same version
 	@$(python) -m deb.build --revision $(or $(REVISION),1)

@@ -20,8 +20,9 @@ from pinfold.core.cpuset import CpuSet
 from pinfold.core.encoding import json_text, plain
 from pinfold.core.errors import InvalidRequest
 from pinfold.core.history import HistoryQuestion
-from pinfold.core.identity import ClaimId
+from pinfold.core.identity import ClaimId, GuestId
 from pinfold.core.pools import PoolOrder
+from pinfold.core.repair_question import RepairQuestion
 from pinfold.store.records import Tombstone
 
 GUEST = "11111111-2222-4333-8444-555555555555"
@@ -50,7 +51,13 @@ def test_what_the_service_writes_is_read_as_it_was() -> None:
     parsed = parse_orders(body(written(order(), stones=stones)))
     assert parsed.orders.orders[0].claim.fit == order().claim.fit
     assert (parsed.orders.count, parsed.orders.tombstones, parsed.refused) == (7, stones, ())
-    whole = Orders(count=7, protocol=2, pools=PoolOrder(shared=CpuSet.of(0)), question=HistoryQuestion(number=1, seconds=60))
+    whole = Orders(
+        count=7,
+        protocol=2,
+        pools=PoolOrder(shared=CpuSet.of(0)),
+        question=HistoryQuestion(number=1, seconds=60),
+        repairs=(RepairQuestion(guest=GuestId(GUEST), number=2),),
+    )
     assert parse_orders(json_text(whole).encode()).orders == whole
 
 

@@ -16,6 +16,8 @@ from tests.rig.in_process import ADMIN, READER, Fleet
 from tests.stories.test_drift import STRAY, finds
 
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.encoding import plain
+from pinfold.core.repair_question import RepairAnswer, RepairResult
 
 pytestmark = [needs_chromium, pytest.mark.real_placement]
 
@@ -120,6 +122,26 @@ def test_an_admin_re_pins_a_guest_from_the_page_and_sees_it_arrive(browser: Brow
     expect(page.get_by_text("1 guest on the way to their new places")).to_be_visible()
     fleet.obey()
     expect(page.get_by_text("1 guest moved.")).to_be_visible(timeout=PATIENCE_MS)
+
+
+def test_drift_appears_on_the_open_page_and_is_repaired_from_it(page: Page, fleet: Fleet) -> None:
+    c3 = fleet.agents["c3"]
+    guest = fleet.create(f"astray {HOSTILE}", "share", host="c3")
+    fleet.obey()
+    finds(c3)
+    page.goto("/ui/hosts/c3")
+    expect(page.get_by_text("None, as its agent reported at")).to_be_visible()
+    finds(c3, drift(guest, f"astray {HOSTILE}"))
+    page.get_by_role("link", name="Repair astray").click(timeout=PATIENCE_MS)
+    expect(page.get_by_role("cell", name="0-39", exact=True)).to_be_visible()
+    assert violations(page) == []
+    assert page.title() != "taken"
+    page.locator("#confirm").click()
+    expect(page.get_by_text("its agent has not answered yet")).to_be_visible()
+    answered = RepairAnswer(number=c3.orders()["repairs"][0]["number"], result=RepairResult.DONE, sentence="moved, and read back in place")
+    assert c3.ask("PUT", f"/guests/{guest}/repair", plain(answered)).status_code == 204
+    finds(c3)
+    expect(page.get_by_text("repaired: moved, and read back in place")).to_be_visible(timeout=PATIENCE_MS)
 
 
 def test_without_scripts_the_page_says_the_same(browser: Browser, url: str) -> None:

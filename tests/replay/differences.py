@@ -88,7 +88,7 @@ def _nobody_unmoved(value: Any) -> Any:
 
 
 def _no_pools(orders: Any) -> Any:
-    del orders["pools"], orders["question"], orders["guest_questions"]
+    del orders["pools"], orders["question"], orders["guest_questions"], orders["repairs"]
     return orders
 
 

@@ -93,7 +93,9 @@ def hour(host: str, guests: dict[str, str], *, hungry: str = "", noisy: str = ""
         ),
         memory=tuple(GuestMemory(guest=guest, mib=((0, 48), (1, 16)) if name == hungry else ((0, 64),)) for name, guest in guests.items()),
         pools=(
-            PoolHistory(pool="overhead", work_millicpu=wave(1, 1500), wait_millicpu=tuple(round(700 * part) for part in late)),
+            PoolHistory(
+                pool="overhead", work_millicpu=wave(1, 1500), wait_millicpu=tuple(round((700 if hungry else 15) * part) for part in late)
+            ),
             PoolHistory(pool="dedicated", work_millicpu=wave(2, 20000), wait_millicpu=wave(2, 60)),
         ),
     )

@@ -146,8 +146,11 @@ GET /placement/traits
 GET /placement/traits/{name}
 GET /placement/usages
 GET /ui
+GET /ui/fits
 GET /ui/guests/{guest_id}
+GET /ui/guests/{guest_id}/fits
 GET /ui/guests/{guest_id}/live
+GET /ui/guests/{guest_id}/repair
 GET /ui/hosts/{name}
 GET /ui/hosts/{name}/disable
 GET /ui/hosts/{name}/enable
@@ -221,6 +224,7 @@ AGENT = """
 POST /agent/v1/guests/{guest_id}
 POST /agent/v1/guests/{guest_id}/absence
 GET /agent/v1/guests/{guest_id}/config
+PUT /agent/v1/guests/{guest_id}/repair
 POST /agent/v1/heartbeat
 DELETE PUT /agent/v1/host
 PUT /agent/v1/host/findings
@@ -238,6 +242,7 @@ POST /ui/sign-out
 """A form of the web page, which is let in from a page of this service alone; none of these requests comes from one."""
 
 CHANGING_FORM = """
+POST /ui/guests/{guest_id}/repair
 POST /ui/hosts/{name}/disable
 POST /ui/hosts/{name}/enable
 POST /ui/hosts/{name}/repin
@@ -255,6 +260,7 @@ FORBIDDEN = {
     ("PUT", "/agent/v1/host", "the agent of another host"): 403,  # it speaks in the name of another host than its own
     ("GET", "/v1/hosts/{name}/history", "a reader"): 503,  # no agent answers here
     ("GET", "/compute/v2.1/servers/{server_id}/diagnostics", "a reader"): 503,  # no agent answers here
+    ("GET", "/ui/guests/{guest_id}/repair", "a reader"): 403,
     ("GET", "/ui/hosts/{name}/disable", "a reader"): 403,  # the form for it is for admins
     ("GET", "/ui/hosts/{name}/enable", "a reader"): 403,
     ("GET", "/ui/hosts/{name}/repin", "a reader"): 403,

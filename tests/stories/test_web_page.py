@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from msgspec.structs import replace
 from tests.build.hosts import as_state, report
 from tests.rig.client import SHARE
-from tests.rig.drawn_fleet import answer, draw_fleet, hour, seen_threads
+from tests.rig.drawn_fleet import answer, draw_fleet, drift, hour, seen_threads
 from tests.rig.in_process import ADMIN, READER, Fleet
 from tests.stories.test_drift import PART, STRAY, finds
 
@@ -25,8 +25,11 @@ from pinfold.api.ui.routes import changes
 from pinfold.api.ui.samples import Samples
 from pinfold.api.ui.sessions import MOST_SESSIONS, SESSION_SECONDS, SESSIONS_PER_ACCOUNT, STREAMS_PER_ACCOUNT, Sessions
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift import Finding, FindingCode
+from pinfold.core.encoding import plain
 from pinfold.core.identity import HostId
 from pinfold.core.pools import Pools
+from pinfold.core.repair_question import RepairAnswer, RepairResult
 from pinfold.store import hosts as store_hosts
 from pinfold.store.schema import host_history
 
@@ -172,6 +175,37 @@ def test_a_flavor_that_fits_nowhere_has_the_nearest_miss(fleet: Fleet) -> None:
     assert "cell 0 has 2 dedicated pCPUs, 4 needed" in text
 
 
+def test_every_host_is_shown_against_every_constraint_the_nearest_miss_first(fleet: Fleet) -> None:
+    fleet.host("small", report(cells=1, cores=2))
+    fleet.host("smaller", report(cells=1, cores=1))
+    fleet.host("away").ask("DELETE", "/host")
+    fleet.flavor("large", vcpus=4, **SHARE)
+    assert 'href="/ui/fits?flavor=large"' in fleet.http.get("/ui").text
+    page = fleet.http.get("/ui/fits", params={"flavor": "large"})
+    text = text_of(page)
+    assert "Would a guest of flavor large fit?" in text
+    assert "No: none of 3 hosts takes it. The nearest miss is small: " in text
+    assert re.findall(r'href="/ui/hosts/(\w+)"', page.text) == ["small", "away", "smaller"]
+    assert "✗ 2 of 4" in text and "cell 0 has 2 dedicated pCPUs, 4 needed" in text
+    assert page.text.count('class="bad changed"') == 3, "one constraint of each host fails first"
+    assert "the host is down" in text and "–" in text
+    fleet.host("large", report(cells=1, cores=10))
+    text = text_of(fleet.http.get("/ui/fits", params={"flavor": "large"}))
+    assert "Yes: 1 of 4 hosts would take it, large best." in text and "it would go to pCPUs " in text
+    assert fleet.http.get("/ui/fits", params={"flavor": "absent"}).status_code == 404
+
+
+def test_a_server_in_error_has_a_page_of_what_was_refused_and_what_is_now(fleet: Fleet) -> None:
+    fleet.host("small", report(cells=1, cores=2))
+    guest = fleet.create("web", fleet.flavor("large", vcpus=4, **SHARE))
+    assert f'href="/ui/guests/{guest}/fits"' in fleet.http.get(f"/ui/guests/{guest}").text
+    text = text_of(fleet.http.get(f"/ui/guests/{guest}/fits"))
+    assert "When it was refused host in service" in text and text.count("✗ 2 of 4") == 2 and "The nearest miss is small" in text
+    fleet.host("roomy", report(cells=1, cores=10))
+    assert "Yes: 1 of 2 hosts would take it, roomy best." in text_of(fleet.http.get(f"/ui/guests/{guest}/fits"))
+    assert fleet.http.get("/ui/guests/absent/fits").status_code == 404
+
+
 def test_a_fleet_without_hosts_says_so(fleet: Fleet) -> None:
     text = text_of(fleet.http.get("/ui"))
     assert "0 hosts" in text
@@ -306,7 +340,7 @@ def test_an_admin_re_pins_guests_from_the_page_after_the_plan(fleet: Fleet) -> N
     text = text_of(page)
     assert f"1 A <b>web</b> vCPU 0 {pcpu}" in text
     assert f"pCPU {pcpu} leaves the dedicated pool" in text
-    assert "1 running guest moves in 1 step, without a restart: 1 vCPU changes pCPU" in text
+    assert "1 running guest moves in 1 step, without a restart: 1 vCPU moves and finds cold caches there" in text
     assert f"nothing else may take pCPU {pcpu}" in text
     assert c1.order(guest)["claim"]["fit"]["cells"][0]["pins"][0][1] == pcpu, "a plan changes nothing"
 
@@ -322,6 +356,53 @@ def test_an_admin_re_pins_guests_from_the_page_after_the_plan(fleet: Fleet) -> N
     assert way in text_of(fleet.http.get("/ui/hosts/c1"))
     c1.obey()
     assert "The last plan: 1 guest moved." in text_of(fleet.http.get("/ui/hosts/c1/repin"))
+
+
+def test_an_admin_repairs_a_drifted_guest_from_the_page_after_the_plan(fleet: Fleet) -> None:
+    c1 = fleet.host("c1")
+    guest = fleet.create("<b>web</b>", fleet.flavor("share", vcpus=2, **SHARE), host="c1")
+    c1.obey()
+    other = Finding(code=FindingCode.EMULATOR_THREAD, guest="<b>web</b>", guest_id=guest, subject="x", advice="restart it")
+    finds(c1, drift(guest, "<b>web</b>"), other)
+    path = f"/ui/guests/{guest}/repair"
+    assert f'href="{path}"' in fleet.http.get("/ui/hosts/c1").text
+    assert f'href="{path}"' in fleet.http.get(f"/ui/guests/{guest}").text
+    text = text_of(fleet.http.get(path))
+    assert "emulator thread 4711 (worker) may run on 0-39, recorded is 0-1 0-39 0-1" in text, "what, from, to"
+    assert "moving threads does not undo that: restart it" in text
+    assert c1.orders()["repairs"] == [], "a plan changes nothing"
+
+    done = post(fleet, path, ADMIN)
+    assert (done.status_code, done.headers["location"]) == (303, f"/ui/guests/{guest}")
+    assert c1.orders()["repairs"] == [{"guest": guest, "number": 1}]
+    assert "its agent has not answered yet" in text_of(fleet.http.get(f"/ui/guests/{guest}"))
+    answered = plain(RepairAnswer(number=1, result=RepairResult.DONE, sentence="moved, and <i>read back</i>"))
+    assert fleet.host("c2").ask("PUT", f"/guests/{guest}/repair", answered).status_code == 204
+    assert c1.orders()["repairs"], "another agent was not asked"
+    assert c1.ask("PUT", f"/guests/{guest}/repair", answered).status_code == 204
+    assert c1.ask("PUT", f"/guests/{guest}/repair", {"number": 1, "result": "magic"}).status_code == 400
+    finds(c1)
+    for page in (path, f"/ui/guests/{guest}", "/ui/hosts/c1"):
+        assert "repaired: moved, and <i>read back</i>" in text_of(fleet.http.get(page))
+
+
+def test_a_guest_is_repaired_only_where_that_is_possible_and_only_by_an_admin(fleet: Fleet) -> None:
+    c1 = fleet.host("c1")
+    guest = fleet.create("web", fleet.flavor("share", vcpus=2, **SHARE), host="c1")
+    path = f"/ui/guests/{guest}/repair"
+    assert "guest web does not run: there are no threads to move." in text_of(fleet.http.get(path))
+    assert post(fleet, path, ADMIN).status_code == 409
+    c1.obey()
+    finds(c1, drift(guest, "web"))
+    assert "/repair" not in fleet.http.get("/ui/hosts/c1", auth=READER).text
+    assert "/repair" not in fleet.http.get(f"/ui/guests/{guest}", auth=READER).text
+    assert fleet.http.get(path, auth=READER).status_code == 403
+    assert post(fleet, path, READER).status_code == 403
+    assert fleet.http.post(path, content="", headers=FORM | {"Origin": "http://evil.example"}).status_code == 403
+    assert post(fleet, "/ui/guests/absent/repair", ADMIN).status_code == 404
+    c1.ask("DELETE", "/host")
+    assert post(fleet, path, ADMIN).status_code == 409
+    assert "host c1 is silent" in text_of(fleet.http.get(path))
 
 
 def test_only_an_admin_and_only_from_a_page_of_this_service_re_pins(fleet: Fleet) -> None:

@@ -10,6 +10,7 @@
 | `Audit` | `Audited` |
 | `SendFindings` | `FindingsSent` |
 | `Repair` | `Repaired` |
+| `RepairAsked`, `SendRepair` | `AskedRepaired`, `RepairSent` |
 | `Perform` | `Performed` |
 | `Confirm` | `Confirmed` |
 | `SaveMemory`, `SaveStories` | `Saved`, `StoriesSaved` |
@@ -19,8 +20,9 @@
 | `AnswerQuestion` | `QuestionAnswered` |
 | `Log`, `Announce`, `UsePools` | nothing |
 
-Every action that is answered may also be answered by `Failed`. `step` never has two of one kind under way, except `Repair`, `Perform`
-and `Confirm`, of which each guest has at most one, and `AnswerQuestion`, of which each question has one.
+Every action that is answered may also be answered by `Failed`. `step` never has two of one kind under way, except `Repair`,
+`RepairAsked`, `SendRepair`, `Perform` and `Confirm`, of which each guest has at most one, and `AnswerQuestion`, of which each question has
+one.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ from pinfold.core.guest_questions import GuestQuestion
 from pinfold.core.history import HistoryQuestion
 from pinfold.core.identity import GuestId
 from pinfold.core.pools import PoolConfig, PoolOrder
+from pinfold.core.repair_question import RepairAnswer, RepairQuestion
 from pinfold.core.repairs import Drifted
 from pinfold.drivers.port import HostGuest
 from pinfold.host.loop_events import Log
@@ -99,6 +102,19 @@ class Repair(Struct, frozen=True, kw_only=True):
     """Move the threads of a drifted guest back."""
 
     guest: Drifted
+
+
+class RepairAsked(Struct, frozen=True, kw_only=True):
+    """Move the threads of a guest back, because somebody asked for it."""
+
+    question: RepairQuestion
+
+
+class SendRepair(Struct, frozen=True, kw_only=True):
+    """Say what became of a repair that somebody asked for."""
+
+    guest: GuestId
+    answer: RepairAnswer
 
 
 class Perform(Struct, frozen=True, kw_only=True):
@@ -174,6 +190,8 @@ Action: TypeAlias = (
     | Audit
     | SendFindings
     | Repair
+    | RepairAsked
+    | SendRepair
     | Perform
     | Confirm
     | SaveMemory

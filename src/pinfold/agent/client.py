@@ -25,6 +25,7 @@ from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavaila
 from pinfold.core.guest_questions import GuestAnswer
 from pinfold.core.history import HistoryAnswer
 from pinfold.core.identity import GuestId
+from pinfold.core.repair_question import RepairAnswer
 
 _WAIT_SLACK: Final = 10.0
 _CHUNK: Final = 1 << 20
@@ -102,6 +103,10 @@ class ServiceClient:
     def guest_answer(self, answer: GuestAnswer) -> None:
         """Send what the service asked about a guest."""
         self._send("PUT", "/agent/v1/host/answer", answer)
+
+    def repaired(self, guest: GuestId, answer: RepairAnswer) -> None:
+        """Say what became of a repair that the service asked for."""
+        self._send("PUT", f"/agent/v1/guests/{guest}/repair", answer)
 
     def goodbye(self, *, timeout: float | None = None) -> None:
         """Tell the service that the agent ends in good order."""

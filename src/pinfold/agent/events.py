@@ -18,6 +18,7 @@ from pinfold.core.identity import GuestId
 from pinfold.core.networks import HostNetwork
 from pinfold.core.options import Option
 from pinfold.core.pools import PoolConfig, PoolOrder
+from pinfold.core.repair_question import RepairAnswer
 from pinfold.core.repairs import Drifted
 from pinfold.drivers.port import Event as HostEvent
 from pinfold.host.loop_events import HungUp, Moment, Repaired, Stop, Tick
@@ -127,6 +128,22 @@ class QuestionAnswered(Struct, frozen=True, kw_only=True):
     when: Moment
 
 
+class AskedRepaired(Struct, frozen=True, kw_only=True):
+    """A repair that somebody asked for has ended. `classes` are those of the threads that were moved."""
+
+    when: Moment
+    guest: GuestId
+    answer: RepairAnswer
+    classes: tuple[str, ...] = ()
+
+
+class RepairSent(Struct, frozen=True, kw_only=True):
+    """The service knows what became of a repair that somebody asked for."""
+
+    when: Moment
+    guest: GuestId
+
+
 class Performed(Struct, frozen=True, kw_only=True):
     """The task of a guest has ended."""
 
@@ -194,7 +211,11 @@ Answer: TypeAlias = (
     | StoriesSaved
     | HistorySent
     | QuestionAnswered
+    | AskedRepaired
+    | RepairSent
 )
 """The answers that do not concern orders or the lease."""
 
-Event: TypeAlias = Tick | HostChanged | Stop | HungUp | OptionsRead | PoolsWritten | OrdersRead | Welcomed | Failed | Answer
+Event: TypeAlias = (
+    Tick | HostChanged | Stop | HungUp | OptionsRead | PoolsWritten | OrdersRead | Welcomed | Failed | AskedRepaired | RepairSent | Answer
+)

@@ -27,7 +27,7 @@ from pinfold.agent.owner import owner_name
 from pinfold.agent.perform import Performer
 from pinfold.agent.pool_file import PoolFile
 from pinfold.agent.readings import Readings
-from pinfold.agent.report import thread_report
+from pinfold.agent.report import answer_of, thread_report
 from pinfold.agent.state import Rules, starting
 from pinfold.agent.step import due_at, step
 from pinfold.agent.story import Stories
@@ -180,7 +180,7 @@ class Agent:
         except (PinfoldError, OSError) as error:
             self._events.put(events.Failed(when=now(), action=action, why=str(error), away=isinstance(error, ServiceAway)))
         except Exception as error:
-            if not isinstance(action, actions.Perform | actions.Confirm | actions.Repair | actions.AnswerQuestion):
+            if not isinstance(action, actions.Perform | actions.Confirm | actions.Repair | actions.RepairAsked | actions.AnswerQuestion):
                 self._events.put(error)
                 return
             _log.exception("%s", type(action).__name__)
@@ -201,11 +201,17 @@ class Agent:
                 return events.Welcomed(welcome=self._service.heartbeat(), when=now())
             case actions.Verify():
                 return self._verify(action)
-            case actions.SendGuest() | actions.SendFindings() | actions.SendHistory() | actions.AnswerQuestion():
+            case (
+                actions.SendGuest()
+                | actions.SendFindings()
+                | actions.SendHistory()
+                | actions.SendRepair()
+                | actions.AnswerQuestion()
+            ):
                 return self._send(action)
             case actions.Audit():
                 return self._audit(action)
-            case actions.Perform() | actions.Repair():
+            case actions.Perform() | actions.Repair() | actions.RepairAsked():
                 return self._perform_task(action)
             case actions.Confirm(guest=guest, absence=absence):
                 fault_point("agent.buried")
@@ -226,10 +232,15 @@ class Agent:
         drift = "; ".join(finding.fact() for finding in verdict.drift)
         return events.Verified(threads=thread_report(verdict), drift=drift, when=now())
 
-    def _send(self, action: actions.SendGuest | actions.SendFindings | actions.SendHistory | actions.AnswerQuestion) -> Event:
+    def _send(
+        self, action: actions.SendGuest | actions.SendFindings | actions.SendHistory | actions.SendRepair | actions.AnswerQuestion
+    ) -> Event:
         if isinstance(action, actions.AnswerQuestion):
             self._service.guest_answer(answer(self._driver, self._settings, self._owner, action.question))
             return events.QuestionAnswered(when=now())
+        if isinstance(action, actions.SendRepair):
+            self._service.repaired(action.guest, action.answer)
+            return events.RepairSent(guest=action.guest, when=now())
         if isinstance(action, actions.SendHistory):
             history = self._samples.message(self._settings.host, action.question.seconds)
             audited = self._readings.audited
@@ -276,11 +287,15 @@ class Agent:
         self._usage = accumulated(self._usage, measured)
         self._samples.add(self._usage, measured.unread, {guest.id: guest.name for guest in found.seen.guests}, now())
 
-    def _perform_task(self, action: actions.Perform | actions.Repair) -> events.Performed | Repaired:
+    def _perform_task(self, action: actions.Perform | actions.Repair | actions.RepairAsked) -> Event:
+        if isinstance(action, actions.RepairAsked):
+            found = repair_guest(self._driver, self._settings, action.question.guest, RepairScope.OURS)
+            answer, classes = answer_of(found, action.question.number)
+            return events.AskedRepaired(guest=action.question.guest, answer=answer, classes=classes, when=now())
         if isinstance(action, actions.Repair):
-            left = repair_guest(self._driver, self._settings, action.guest.guest_id, RepairScope.OURS)
-            failure = "; ".join(one.sentence() for one in left or ())
-            return Repaired(guest=action.guest, failure=failure, needless=left is None, when=now())
+            found = repair_guest(self._driver, self._settings, action.guest.guest_id, RepairScope.OURS)
+            failure = "; ".join(one.sentence() for one in found.left)
+            return Repaired(guest=action.guest, failure=failure, needless=not found.moved, when=now())
         outcome = self._performer.perform(action.task, ran=action.ran)
         if outcome.gone:
             fault_point("agent.removed")

@@ -6,13 +6,15 @@ from typing import Final
 
 from pinfold.agent.events import HostFacts
 from pinfold.agent.reconcile import LastBoot, Memory, PresentGuest
-from pinfold.agent.wire import GuestReport, Orders, ThreadReport
+from pinfold.agent.wire import GuestReport, Orders, ThreadReport, shorten_failure
 from pinfold.core.adoption import Takeover
-from pinfold.core.drift import seen_thread
+from pinfold.core.drift import Finding, seen_thread
 from pinfold.core.fit.answer import Strategy
 from pinfold.core.host import Foreign, ForeignMemory
 from pinfold.core.identity import GuestId
+from pinfold.core.repair_question import RepairAnswer, RepairResult
 from pinfold.drivers.port import GuestState, HostGuest
+from pinfold.host.repair import GuestRepair
 from pinfold.host.survey import Survey
 from pinfold.host.verify import Verdict, record_of
 from pinfold.store.records import Desired, HostReport, Observed
@@ -104,6 +106,24 @@ def thread_report(verdict: Verdict) -> ThreadReport | None:
     threads = tuple(seen_thread(thread, verdict.masks, fit) for thread in verdict.observation.threads)
     drift = tuple(finding.sentence() for finding in verdict.drift)
     return ThreadReport(witness=verdict.observation.witness, threads=threads, drift=drift, hangs=verdict.guest.hangs)
+
+
+def answer_of(found: GuestRepair, number: int) -> tuple[RepairAnswer, tuple[str, ...]]:
+    """The answer to a repair that somebody asked for, and the classes of the threads that it moved, '' for a definition alone."""
+    stays = f"moving threads does not undo: {_facts(found.stays)}" if found.stays else ""
+    if not found.moved:
+        result, said = RepairResult.NEEDLESS, "its threads are where they are recorded"
+    elif found.left:
+        result, said = RepairResult.FAILED, f"moved, and read back, but still: {_facts(found.left)}"
+    else:
+        result, said = RepairResult.DONE, f"moved, and read back in place; it is over that {_facts(found.moved)}"
+    classes = {"" if one.thread_class is None else one.thread_class.value for one in found.moved}
+    sentence = shorten_failure("; ".join(filter(None, (said, stays))))
+    return RepairAnswer(number=number, result=result, sentence=sentence), tuple(sorted(classes))
+
+
+def _facts(findings: tuple[Finding, ...]) -> str:
+    return "; ".join(one.fact() for one in findings)
 
 
 def _stranger(guest: HostGuest) -> Foreign | None:

@@ -22,6 +22,7 @@ from pinfold.core.guest_questions import GuestQuestion
 from pinfold.core.history import HistoryQuestion
 from pinfold.core.identity import GuestId
 from pinfold.core.pools import PoolOrder
+from pinfold.core.repair_question import RepairQuestion
 from pinfold.store.records import Tombstone
 
 MOST_BYTES: Final = 64 << 20
@@ -64,6 +65,7 @@ class _Envelope(Struct, frozen=True, kw_only=True):
     pools: PoolOrder | None = None
     question: HistoryQuestion | None = None
     guest_questions: Annotated[tuple[msgspec.Raw, ...], msgspec.Meta(max_length=_MOST_QUESTIONS)] = ()
+    repairs: Annotated[tuple[RepairQuestion, ...], msgspec.Meta(max_length=_MOST_ORDERS)] = ()
 
 
 class _Subject(Struct, frozen=True, kw_only=True):
@@ -98,6 +100,7 @@ def parse_orders(body: bytes) -> ParsedOrders:
         pools=envelope.pools,
         question=envelope.question,
         guest_questions=tuple(questions),
+        repairs=envelope.repairs,
     )
     return ParsedOrders(orders=known, refused=(*refused, *refused_stones, *refused_questions))
 

@@ -157,7 +157,8 @@ class State(Struct, frozen=True, kw_only=True):
     `saved` is the memory that is known to be in its file. `announce_at` is when the process is told at the latest whether the service
     has the host's first report, None once it was told. `stale` says that something happened after the last look began. `waiting` are
     the guests whose start waits for its place, in order. `repairs` is what was done about guests that had drifted, `repair_counts` how
-    often since the agent began, `repairing` the guests whose repair is under way. `reading`: the configuration is being read;
+    often since the agent began, `repairing` the guests whose repair is under way, `asked_repairs` the number of the last
+    repair of each guest that somebody asked for. `reading`: the configuration is being read;
     `read_again`: another SIGHUP came meanwhile. `kept_pools` are the pools of the service that are in the configuration's file, None
     for none; `keeping_pools`: they are being written. `question` is the number of the last question about the host's samples,
     `answering`: its answer is being sent. `guest_questions` are the
@@ -185,6 +186,7 @@ class State(Struct, frozen=True, kw_only=True):
     repairs: Book = {}
     repair_counts: Counts = {}
     repairing: frozenset[GuestId] = frozenset()
+    asked_repairs: Mapping[GuestId, int] = {}
     guests: Mapping[GuestId, GuestStatus] = {}
     waiting: tuple[GuestId, ...] = ()
     reading: bool = False

@@ -19,7 +19,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from pinfold.agent import actions, audits, events, guest_questions, history, options, repairing, turn, work
+from pinfold.agent import actions, asked_repairs, audits, events, guest_questions, history, options, repairing, turn, work
 from pinfold.agent.actions import Action
 from pinfold.agent.draft import Draft
 from pinfold.agent.events import Event
@@ -73,6 +73,10 @@ def _hear(draft: Draft, event: Event) -> None:
             history.failed(draft, why)
         case events.Failed(action=actions.AnswerQuestion(), why=why):
             guest_questions.failed(draft, why)
+        case events.Failed(action=actions.RepairAsked() | actions.SendRepair() as action, why=why):
+            asked_repairs.failed(draft, action, why)
+        case events.AskedRepaired() | events.RepairSent():
+            asked_repairs.answered(draft, event)
         case events.Failed():
             _failed(draft, event)
         case _:
@@ -170,6 +174,7 @@ def _take_orders(draft: Draft, parsed: ParsedOrders, *, polled: bool) -> None:
     options.follow_order(draft)
     history.asked(draft)
     guest_questions.asked(draft)
+    asked_repairs.take(draft)
     if not polled:
         turn.look(draft, fresh=True)
 

@@ -12,6 +12,7 @@ The transport is in `agent.client` and `api.agent`.
 | `GuestReport` | agent | what one of your guests is doing |
 | `Absence` | agent | neither domain nor process of it remains |
 | `core.drift.written.FindingsReport` | agent | what the audit of my host found, complete each time |
+| `core.repair_question.RepairAnswer` | agent | what became of a repair that `Orders.repairs` asks for |
 | `core.history.HistoryAnswer` | agent | the samples of my host that `Orders.question` asks for |
 | `core.guest_questions.GuestAnswer` | agent | what one of `Orders.guest_questions` asks for |
 """
@@ -29,6 +30,7 @@ from pinfold.core.guest_questions import GuestQuestion
 from pinfold.core.history import HistoryQuestion
 from pinfold.core.networks import Ports
 from pinfold.core.pools import PoolOrder
+from pinfold.core.repair_question import RepairQuestion
 from pinfold.core.request.model import GuestRequest
 from pinfold.store.records import Desired, HostReport, Observed, Pause, Tombstone, WrittenClaim
 
@@ -111,7 +113,7 @@ class Orders(Struct, frozen=True, kw_only=True):
     """All orders by guest, at one count. `tombstones` are claims of which nothing must be there any more. `protocol` is the service's.
 
     `pools` are those that the host is to use, None for those of the agent's own files. `question` asks for samples, if anybody waits for
-    them, and `guest_questions` for what single guests did.
+    them, and `guest_questions` for what single guests did. `repairs` are the guests whose threads somebody wants moved back now.
     """
 
     count: Revision
@@ -121,6 +123,7 @@ class Orders(Struct, frozen=True, kw_only=True):
     pools: PoolOrder | None = None
     question: HistoryQuestion | None = None
     guest_questions: tuple[GuestQuestion, ...] = ()
+    repairs: tuple[RepairQuestion, ...] = ()
 
 
 class ThreadReport(Struct, frozen=True, kw_only=True):

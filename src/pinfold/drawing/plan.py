@@ -14,11 +14,11 @@ from pinfold.drawing.tiles import FREE
 
 
 class PlanMove(Struct, frozen=True, kw_only=True):
-    """What of a guest moves from these pCPUs to those."""
+    """What of a guest moves, from where to where: pCPUs, in a plan of pCPUs."""
 
     what: str
-    before: CpuSet
-    after: CpuSet
+    before: str
+    after: str
 
 
 class PlanStep(Struct, frozen=True, kw_only=True):
@@ -51,12 +51,18 @@ class PlanView(Struct, frozen=True, kw_only=True):
 
 
 def repin_view(
-    steps: Iterable[tuple[str, str, tuple[PcpuMove, ...]]], now: Mapping[int, str], *, gain: tuple[str, ...], left: tuple[str, ...]
+    steps: Iterable[tuple[str, str, tuple[PcpuMove, ...]]],
+    now: Mapping[int, str],
+    *,
+    gain: tuple[str, ...],
+    loss: tuple[str, ...] = (),
+    left: tuple[str, ...] = (),
 ) -> PlanView:
-    """The view of a re-pin. `steps` are `(letters, name, moves)`; `now` has what the map shows of each pCPU.
+    """The view of a re-pin. `steps` are `(letters, name, moves)`; `now` has what the map shows of each pCPU. `loss` says what
+    the plan loses, beside what every plan costs.
 
     >>> move = PcpuMove(role=Role.VCPU, vcpu=0, before=CpuSet.of(2), after=CpuSet.of(5))
-    >>> view = repin_view([("A", "web", (move,))], {2: "A0", 5: "·"}, gain=(), left=())
+    >>> view = repin_view([("A", "web", (move,))], {2: "A0", 5: "·"}, gain=())
     >>> view.pcpus, [(row.label, row.cells) for row in view.rows]
     ((2, 5), [('now', (('A0', False), ('·', False))), ('after step 1', (('·', True), ('A0', True)))])
     """
@@ -74,7 +80,7 @@ def repin_view(
         steps=tuple(PlanStep(letters=letters, name=name, moves=tuple(_move(move) for move in moves)) for letters, name, moves in found),
         pcpus=tuple(touched) if found else (),
         rows=tuple(rows) if found else (),
-        cost=_cost(found),
+        cost=(*loss, *_cost(found)),
         gain=gain,
         left=left,
     )
@@ -88,7 +94,7 @@ def _cost(steps: tuple[tuple[str, str, tuple[PcpuMove, ...]], ...]) -> tuple[str
     held = CpuSet(pcpu for _, _, moves in steps for move in moves for pcpu in move.before)
     steps_of = f"{count(guests, 'running guest')} {'moves' if guests == 1 else 'move'} in {count(len(steps), 'step')}"
     return (
-        f"{steps_of}, without a restart: {count(vcpus, 'vCPU')} {'changes' if vcpus == 1 else 'change'} pCPU and find cold caches there",
+        f"{steps_of}, without a restart: {count(vcpus, 'vCPU')} {'moves and finds' if vcpus == 1 else 'move and find'} cold caches there",
         "memory stays where it is: every move is inside a cell of the host",
         f"until all guests have arrived, nothing else may take {pcpus(str(held))}",
     )
@@ -96,7 +102,7 @@ def _cost(steps: tuple[tuple[str, str, tuple[PcpuMove, ...]], ...]) -> tuple[str
 
 def _move(move: PcpuMove) -> PlanMove:
     what = {Role.VCPU: f"vCPU {move.vcpu}", Role.EMULATOR: "isolated emulator"}.get(move.role, "idle siblings")
-    return PlanMove(what=what, before=move.before, after=move.after)
+    return PlanMove(what=what, before=str(move.before), after=str(move.after))
 
 
 def _suffix(move: PcpuMove) -> str:

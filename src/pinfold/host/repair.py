@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from pinfold.core.cpuset import CpuSet
-from pinfold.core.drift import ExpectedMasks, Finding, Severity
+from pinfold.core.drift import ExpectedMasks, Finding
 from pinfold.core.drift.steps import Move, Pin, Pinned
 from pinfold.core.identity import GuestId
 from pinfold.core.overhead import Masks, masks
@@ -51,6 +51,16 @@ class Repair(Struct, frozen=True, kw_only=True):
     def complete(self) -> bool:
         """Whether no drift remains."""
         return not self.left and not any(one.after.drift for one in self.done)
+
+
+class GuestRepair(Struct, frozen=True, kw_only=True):
+    """What a repair of one guest did: the drift that it was about, none if there was nothing to move; what of that is still there, as read
+    back; and the drift that moving threads does not undo.
+    """
+
+    moved: tuple[Finding, ...] = ()
+    left: tuple[Finding, ...] = ()
+    stays: tuple[Finding, ...] = ()
 
 
 def repair(driver: Driver, settings: HostSettings, key: str = "") -> Repair:
@@ -126,8 +136,7 @@ def repairable(found: Verdict, scope: RepairScope) -> tuple[Finding, ...]:
     """The drift of an audited guest that moving its threads undoes, if `scope` covers the guest and its place is known. Pure."""
     if not covers(scope, found.origin) or not found.guest.active or found.guest.pid is None or _place_of(found) is None:
         return ()
-    drift = (finding for finding in found.findings if finding.severity is Severity.DRIFT)
-    return tuple(finding for finding in drift if any(isinstance(step, Pin | Move) for step in finding.steps))
+    return tuple(finding for finding in found.drift if any(isinstance(step, Pin | Move) for step in finding.steps))
 
 
 def drifted_guests(driver: Driver, found: Audit, scope: RepairScope) -> tuple[Drifted, ...]:
@@ -145,8 +154,8 @@ def drifted_guests(driver: Driver, found: Audit, scope: RepairScope) -> tuple[Dr
     )
 
 
-def repair_guest(driver: Driver, settings: HostSettings, guest: GuestId, scope: RepairScope) -> tuple[Finding, ...] | None:
-    """Move the threads of one drifted guest back, and return the drift that moving did not undo; None if there was nothing to move.
+def repair_guest(driver: Driver, settings: HostSettings, guest: GuestId, scope: RepairScope) -> GuestRepair:
+    """Move the threads of one drifted guest back, and look at it again.
 
     The definition of a guest of Nova's stays, unless a finding says that it is wrong: when it was written is evidence of what Nova wants.
     Raises `InvalidRequest` if there is no such guest, `Unavailable`.
@@ -156,11 +165,13 @@ def repair_guest(driver: Driver, settings: HostSettings, guest: GuestId, scope: 
         before = judge(driver, settings, seen, seen.guest(guest))
         place, found = _place_of(before), repairable(before, scope)
         if place is None or not found:
-            return None
+            return GuestRepair(stays=before.drift)
         kept = any(isinstance(step, Pin) and step.kept for finding in found for step in finding.steps)
         driver.pin(guest, place, live_only=before.origin is GuestOrigin.NOVA and not kept)
         fresh = survey(driver, settings)
-        return repairable(judge(driver, settings, fresh, fresh.guest(guest)), scope)
+        after = judge(driver, settings, fresh, fresh.guest(guest))
+        left = repairable(after, scope)
+        return GuestRepair(moved=found, left=left, stays=tuple(one for one in after.drift if one not in left))
 
 
 def _place_of(found: Verdict) -> ExpectedMasks | None:
@@ -182,7 +193,7 @@ def _left(driver: Driver, settings: HostSettings, done: tuple[RepairedGuest, ...
 def _left_of(driver: Driver, settings: HostSettings, seen: Survey, guest: HostGuest) -> tuple[RemainingFinding, ...]:
     found = judge(driver, settings, seen, guest)
     why = _why(found, alone=driver.sole_manager)
-    return tuple(RemainingFinding(finding=finding, why=why) for finding in found.findings if finding.severity is Severity.DRIFT)
+    return tuple(RemainingFinding(finding=finding, why=why) for finding in found.drift)
 
 
 def _why(guest: Verdict | None, *, alone: bool) -> str:

@@ -21,6 +21,7 @@ from pinfold.service.guests.edits import Edits
 from pinfold.service.guests.events import Events
 from pinfold.service.guests.lifecycle import Lifecycle
 from pinfold.service.guests.questions import Questions
+from pinfold.service.guests.repairs import Repairs
 from pinfold.service.guests.reports import Reports
 from pinfold.service.healing import Healer
 from pinfold.service.hosts import Hosts
@@ -55,6 +56,7 @@ class Fleet:
     events: Events
     questions: Questions
     reports: Reports
+    repairs: Repairs
     healer: Healer
 
 
@@ -91,6 +93,7 @@ def assemble(database: Database, placement: Placement, settings: SchedulerSettin
         events=Events(database),
         questions=Questions(database),
         reports=Reports(database, releaser, guests, repinner, providers),
+        repairs=Repairs(database),
         healer=Healer(
             database,
             placement,

@@ -25,7 +25,7 @@ from pinfold.core.pools import PoolOrder, Pools
 from pinfold.core.repin.progress import ON_THE_WAY, Progress, between
 from pinfold.core.sanity import check_host
 from pinfold.core.topology import Topology
-from pinfold.store import claims, findings, history
+from pinfold.store import claims, findings, history, repairs
 from pinfold.store.database import EpochNow, in_term, tell
 from pinfold.store.records import NOTHING, ClaimRecord, ClaimState, HostLedger, HostMark, HostRecord, HostReport, Pairs, Tombstone
 from pinfold.store.schema import host, tombstone
@@ -196,6 +196,7 @@ def remove(connection: sa.Connection, host_id: HostId) -> None:
     connection.execute(tombstone.delete().where(tombstone.c.host == host_id))
     findings.forget(connection, host_id)
     history.forget(connection, host_id)
+    repairs.forget(connection, host_id)
     try:
         done = connection.execute(host.delete().where(host.c.id == host_id))
     except sa.exc.IntegrityError as error:

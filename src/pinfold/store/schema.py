@@ -288,6 +288,19 @@ guest_question = sa.Table(
     sqlite_autoincrement=True,
 )
 
+guest_repair = sa.Table(
+    "guest_repair",
+    metadata,
+    sa.Column("guest", _ID, sa.ForeignKey("guest.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("host", _ID, nullable=False, comment="whose agent is asked"),
+    sa.Column("number", sa.BigInteger, nullable=False, comment="counts the questions"),
+    sa.Column("asked", _TIME, nullable=False),
+    sa.Column("answered", sa.BigInteger, nullable=False, comment="the number of the last question with an answer"),
+    sa.Column("result", sa.String(16), nullable=False),
+    sa.Column("sentence", sa.Text, nullable=False),
+    sa.Index("ix_guest_repair_host", "host"),
+)
+
 finding_count = sa.Table(
     "finding_count",
     metadata,

@@ -91,6 +91,11 @@ class Watch:
         """The present state. Safe from any thread: a state never changes."""
         return self._state
 
+    @property
+    def last(self) -> SweepResult | None:
+        """The last sweep, None before it. Safe from any thread."""
+        return self._last
+
     def history(self, seconds: float = KEPT_SECONDS) -> HostHistory:
         """The samples of the last `seconds`. Safe from any thread."""
         return self._samples.history(self._state.settings.host, seconds=seconds)
@@ -210,11 +215,11 @@ class Watch:
 
     def _repair(self, action: messages.Repair) -> Repaired:
         try:
-            left = repair_guest(self._driver, action.settings, action.guest.guest_id, action.scope)
+            found = repair_guest(self._driver, action.settings, action.guest.guest_id, action.scope)
         except (PinfoldError, OSError) as error:
             return Repaired(when=now(), guest=action.guest, failure=str(error))
-        failure = "; ".join(finding.sentence() for finding in left or ())
-        return Repaired(when=now(), guest=action.guest, failure=failure, needless=left is None)
+        failure = "; ".join(finding.sentence() for finding in found.left)
+        return Repaired(when=now(), guest=action.guest, failure=failure, needless=not found.moved)
 
     def _follow(self, action: messages.FollowPools) -> messages.PoolsFollowed:
         failures: dict[str, str] = {}

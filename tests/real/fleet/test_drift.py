@@ -74,6 +74,15 @@ def test_a_vcpu_and_a_process_that_stray_are_reported_until_the_printed_commands
     assert same_maps(own) == {1: False}
 
     subprocess.run(["taskset", "-pc", "0", str(vcpu)], check=True, capture_output=True)
+    found(own, vcpu)
+    form = {"Content-Type": "application/x-www-form-urlencoded", "Origin": str(api.http.base_url).rstrip("/")}
+    asked = api.http.post(f"/ui/guests/{server}/repair", content="", headers=form)
+    assert asked.status_code == 303, asked.text
+    until(lambda: os.sched_getaffinity(vcpu) == {1} and about(own, vcpu) is None, "the agent has moved the thread back, and says so")
+    said = "repaired: moved, and read back in place; it is over that vCPU thread"
+    until(lambda: said in api.http.get(f"/ui/guests/{server}").text, "the page of the guest says so")
+
+    subprocess.run(["taskset", "-pc", "0", str(vcpu)], check=True, capture_output=True)
     stray = subprocess.Popen(["taskset", "-c", "1", "sleep", "3600"])
     try:
         strayed, bound = found(own, vcpu), found(own, stray.pid)

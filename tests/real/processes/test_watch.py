@@ -32,8 +32,9 @@ def test_a_guest_that_floats_over_dedicated_pcpus_is_moved_only_where_all_guests
     settings = load([str(bench.folder / "pinfold.conf")], audits=True).settings
     driver = registry.open_driver("processes:")
     for scope in (RepairScope.OFF, RepairScope.OURS, RepairScope.NOVA):
-        assert repair_guest(driver, settings, hand.id, scope) is None
+        assert repair_guest(driver, settings, hand.id, scope).moved == ()
         assert os.sched_getaffinity(hand.pid) == {0, 1}
-    assert repair_guest(driver, settings, hand.id, RepairScope.ALL) == ()
+    done = repair_guest(driver, settings, hand.id, RepairScope.ALL)
+    assert done.moved and not done.left
     assert {frozenset(os.sched_getaffinity(int(tid))) for tid in os.listdir(f"/proc/{hand.pid}/task")} == {frozenset({0})}
-    assert repair_guest(driver, settings, hand.id, RepairScope.ALL) is None, "there is nothing to move any more"
+    assert repair_guest(driver, settings, hand.id, RepairScope.ALL).moved == (), "there is nothing to move any more"

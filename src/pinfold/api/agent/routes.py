@@ -28,10 +28,11 @@ from pinfold.core.form_schema import schema
 from pinfold.core.guest_questions import GuestAnswer
 from pinfold.core.history import HistoryAnswer
 from pinfold.core.identity import GuestId, HostId
+from pinfold.core.repair_question import RepairAnswer
 from pinfold.service.guests.lifecycle import REBOOTING_HARD
 from pinfold.service.guests.reports import ClaimName
 from pinfold.service.hosts import Lease
-from pinfold.store import guest_configs, guest_questions, guests, history, hosts, ports
+from pinfold.store import guest_configs, guest_questions, guests, history, hosts, ports, repairs
 from pinfold.store.records import written_claim
 
 router = APIRouter(prefix="/agent/v1", tags=["agents"])
@@ -41,6 +42,7 @@ _read_guest_report = reader(GuestReport)
 _read_absence = reader(Absence)
 _read_history = reader(HistoryAnswer)
 _read_answer = reader(GuestAnswer)
+_read_repair = reader(RepairAnswer)
 
 Host = Annotated[HostId, Depends(agent_host)]
 HelloBody = Annotated[dict[str, Any], Body(), written_as(Hello)]
@@ -49,6 +51,7 @@ AbsenceBody = Annotated[dict[str, Any], Body(), written_as(Absence)]
 FindingsBody = Annotated[dict[str, Any], Body(), written_as(FindingsReport)]
 AnswerBody = Annotated[dict[str, Any], Body(), written_as(GuestAnswer)]
 HistoryBody = Annotated[dict[str, Any], Body(), written_as(HistoryAnswer)]
+RepairBody = Annotated[dict[str, Any], Body(), written_as(RepairAnswer)]
 WelcomeAnswer = Annotated[dict[str, Any], written_as(Welcome)]
 ConfigAnswer = Annotated[dict[str, Any], written_as(GuestConfig)]
 _EARLIER = {
@@ -180,6 +183,13 @@ def report_absence(guest_id: GuestId, body: AbsenceBody, host: Host, services: S
     return Response(status_code=204)
 
 
+@router.put("/guests/{guest_id}/repair", status_code=204, response_class=Response)
+def report_repair(guest_id: GuestId, body: RepairBody, host: Host, services: Services) -> Response:
+    """Keep what became of a repair of one of the host's guests, for those who asked for it."""
+    services.fleet.repairs.keep(host, guest_id, _read_repair(body, "repair"))
+    return Response(status_code=204)
+
+
 @router.get("/images/{name}", response_class=FileResponse, responses={200: BYTES}, dependencies=[Depends(agent_host)])
 def download_image(name: str, services: Services) -> FileResponse:
     """An image's bytes by its name, for an agent whose own directory lacks it. The file's suffix is in `X-Pinfold-Suffix`."""
@@ -203,6 +213,7 @@ def _orders(services: ApiServices, host: HostId) -> Orders:
         pools = hosts.pool_order(connection, host)
         question = history.question(connection, host)
         asked = guest_questions.waiting(connection, host)
+        wanted = repairs.questions(connection, host)
     orders = tuple(
         GuestOrder(
             guest=guest.id,
@@ -230,6 +241,7 @@ def _orders(services: ApiServices, host: HostId) -> Orders:
         pools=pools,
         question=question,
         guest_questions=asked,
+        repairs=wanted,
     )
 
 

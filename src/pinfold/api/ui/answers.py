@@ -9,14 +9,8 @@ from urllib.parse import parse_qs
 from fastapi.responses import HTMLResponse
 
 from pinfold.api.errors import ApiError
+from pinfold.api.ui.headers import HEADERS
 
-HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
-    "form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-}
 _MOST_FORM: Final = 4096
 
 

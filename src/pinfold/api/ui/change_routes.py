@@ -13,6 +13,9 @@ from pinfold.api.caller import caller_of
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.ui.answers import fields, html, need_extra
 from pinfold.api.v1.hosts import find
+from pinfold.core.errors import not_found
+from pinfold.core.identity import GuestId
+from pinfold.store import guests
 
 router = APIRouter(prefix="/ui", tags=["web page"], include_in_schema=False)
 
@@ -60,6 +63,26 @@ async def repin_host(name: str, request: Request, services: Services) -> Respons
     host = await run_in_threadpool(find, services, name)
     await run_in_threadpool(repin, services, host, revision)
     return RedirectResponse(f"/ui/hosts/{host.id}/repin", 303)
+
+
+@router.get("/guests/{guest_id}/repair")
+def ask_to_repair(guest_id: GuestId, request: Request, services: Services) -> HTMLResponse:
+    """Which threads of a guest would move where, with the form that does it."""
+    need_extra()
+    from pinfold.api.ui.repair import repair_page
+
+    return html(repair_page(services, caller_of(request), guest_id))
+
+
+@router.post("/guests/{guest_id}/repair")
+def repair_guest(guest_id: GuestId, services: Services) -> Response:
+    """Ask the agent of a guest to move its threads back. 409 if it cannot be repaired now."""
+    need_extra()
+    with services.database.read() as connection:
+        if guests.find(connection, guest_id) is None:
+            raise not_found("Guest", guest_id)
+    services.fleet.repairs.ask(guest_id)
+    return RedirectResponse(f"/ui/guests/{guest_id}", 303)
 
 
 def _confirm(name: str, request: Request, services: ApiServices, *, enable: bool) -> HTMLResponse:

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from pinfold.api.dependencies import ApiServices
+from pinfold.api.ui.fits import refusals_first
 from pinfold.api.ui.render import render
 from pinfold.core.cpuset import CpuSet
 from pinfold.core.drift import Severity
@@ -124,6 +125,7 @@ def fleet_page(services: ApiServices, account: str, query: FleetQuery) -> str:
         measured=len(loads),
         flavor=flavor.name,
         flavors=sorted({*known, flavor.name}),
+        stored=flavor.name in known,
         places=_next(services, flavor),
         orders={key: words for key, (words, _) in ORDERS.items()},
         found=_found(services, query.guest, {row.id: row.name for row in rows}),
@@ -252,7 +254,7 @@ def _next(services: ApiServices, flavor: Flavor) -> tuple[tuple[tuple[str, str],
         return (), str(error)
     if found.candidates:
         return tuple((one.name, str(one.fit.taken or one.fit.floating)) for one in found.candidates[:_MOST_PLACES]), ""
-    nearest = min(found.refusals, key=lambda one: (len(one.no_fit.reasons), one.name), default=None)
+    nearest = next(iter(refusals_first(found.refusals)), None)
     return (), "there is no host" if nearest is None else f"{nearest.name}: {nearest.no_fit.sentence()}"
 
 

@@ -10,8 +10,10 @@ from pinfold.agent.wire import ThreadReport
 from pinfold.api.caller import Caller
 from pinfold.api.dependencies import ApiServices
 from pinfold.api.ui.render import moment, render
+from pinfold.api.ui.repair import repair_sentence
 from pinfold.api.v1.thread_report import thread_report
 from pinfold.core.cpuset import CpuSet
+from pinfold.core.drift import Severity
 from pinfold.core.drift.written import WrittenFinding
 from pinfold.core.errors import not_found
 from pinfold.core.history import HostHistory, selected
@@ -21,15 +23,16 @@ from pinfold.drawing.guest_strip import guest_svg, local_share, rows_of, strip_w
 from pinfold.drawing.heat import by_guest, heat_svg
 from pinfold.drawing.strip import in_words
 from pinfold.service.guests.faults import refused_by
-from pinfold.store import claims, findings, guests, hosts
+from pinfold.store import claims, findings, guests, hosts, repairs
 from pinfold.store.records import ClaimRecord, GuestRecord, HostLedger
+from pinfold.store.repairs import RepairRecord
 
-_Known = tuple[GuestRecord, ClaimRecord | None, HostLedger | None, tuple[WrittenFinding, ...]]
+_Known = tuple[GuestRecord, ClaimRecord | None, HostLedger | None, tuple[WrittenFinding, ...], RepairRecord | None]
 
 
 def guest_page(services: ApiServices, caller: Caller, guest_id: GuestId) -> str:
     """One guest. Raises `NotFound`."""
-    guest, claim, ledger, found = _read(services, guest_id)
+    guest, claim, ledger, found, repair = _read(services, guest_id)
     report = thread_report(guest.id, guest.report)
     history = None
     if ledger is not None and ledger.record.up:
@@ -47,6 +50,8 @@ def guest_page(services: ApiServices, caller: Caller, guest_id: GuestId) -> str:
         claim=claim,
         policy=guest.request.emulator_policy.value,
         findings=found,
+        repair="" if repair is None else repair_sentence(repair),
+        repairable=caller.admin and any(one.severity is Severity.DRIFT for one in found),
         hungry=_hungry(history, ledger, guest.id),
         vcpus=in_words(vcpus),
         overhead=in_words(overhead),
@@ -63,12 +68,12 @@ def guest_page(services: ApiServices, caller: Caller, guest_id: GuestId) -> str:
 
 def guest_mark(services: ApiServices, guest_id: GuestId) -> str:
     """A text that changes when a guest, its findings or the samples of its host change."""
-    guest, claim, ledger, found = _read(services, guest_id)
+    guest, claim, ledger, found, repair = _read(services, guest_id)
     sampled = 0
     if ledger is not None and ledger.record.up:
         sampled = services.samples.hour_mark(services.database, services.fleet.hosts, ledger.record.id)
     up = ledger is not None and ledger.record.up
-    return str(hash((guest.revision, guest.updated, up, claim and claim.updated, tuple(one.sentence for one in found), sampled)))
+    return str(hash((guest.revision, guest.updated, up, claim and claim.updated, tuple(one.sentence for one in found), repair, sampled)))
 
 
 def _read(services: ApiServices, guest_id: GuestId) -> _Known:
@@ -80,7 +85,8 @@ def _read(services: ApiServices, guest_id: GuestId) -> _Known:
         ledger = next(iter(hosts.ledgers(connection, [guest.host])), None) if guest.host else None
         found = findings.of_host(connection, guest.host) if guest.host else ()
         claim = claims.live(connection, guest_id)
-    return guest, claim, ledger, tuple(one for one in found if one.guest_id == guest_id)
+        repair = repairs.of_guest(connection, guest_id)
+    return guest, claim, ledger, tuple(one for one in found if one.guest_id == guest_id), repair
 
 
 def _hungry(history: HostHistory | None, ledger: HostLedger | None, guest: GuestId) -> tuple[Starving, ...]:

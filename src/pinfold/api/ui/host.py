@@ -2,69 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
-
-from markupsafe import Markup
-from msgspec import Struct
-
 from pinfold.api.caller import Caller
 from pinfold.api.dependencies import ApiServices
 from pinfold.api.ui.fleet import state_of
+from pinfold.api.ui.host_view import host_view
 from pinfold.api.ui.render import moment, render
+from pinfold.api.ui.repair import repair_sentence
 from pinfold.api.ui.repin import progress_sentence
 from pinfold.api.v1.hosts import find, map_of_host
-from pinfold.core.cpuset import CpuSet
-from pinfold.core.drift import Severity
-from pinfold.core.history import HostHistory
-from pinfold.core.host import HostState
-from pinfold.core.host_map import HostMap
-from pinfold.core.identity import GuestId
-from pinfold.core.load import HostLoad, Load, lately, share, starving
-from pinfold.core.overhead import capacity_millicpu
-from pinfold.drawing.heat import HeatMap, by_guest, by_pcpu, heat_svg
-from pinfold.drawing.strip import in_words, strip_svg
-from pinfold.drawing.svg import host_svg
-from pinfold.drawing.tiles import Tile, guest_letters, in_order, owners_of, tile_of
-from pinfold.store import findings, guests, hosts
+from pinfold.store import findings, guests, hosts, repairs
 from pinfold.store.guests import GuestFilter
 from pinfold.store.records import HostRecord
-
-_TENTHS: Final = 12
-"""Columns of a heat map's table: five minutes each."""
-
-
-class PoolRow(Struct, frozen=True, kw_only=True):
-    """A pool, or its part in one cell: what is booked of its ceiling in millicpu, its load in words, and the same as a picture."""
-
-    name: str
-    cpus: CpuSet
-    booked: int | None
-    ceiling: int | None
-    load: str
-    strip: Markup = Markup()
-
-
-class GuestRow(Struct, frozen=True, kw_only=True):
-    """A guest with a claim: its letters on the map, and the loads of its vCPUs and its overhead threads in words."""
-
-    letters: str
-    id: str
-    name: str
-    vcpus: str
-    overhead: str
-    drift: int
-
-
-class HeatView(Struct, frozen=True, kw_only=True):
-    """A heat map, and its table: `(label, mean work, mean waiting, "work / waiting" by five minutes)`."""
-
-    title: str
-    id: str
-    picture: Markup
-    rows: tuple[tuple[str, str, str, tuple[str, ...]], ...]
-    times: tuple[str, ...]
-    left_out: int
 
 
 def host_page(services: ApiServices, caller: Caller, name: str) -> str:
@@ -74,29 +22,24 @@ def host_page(services: ApiServices, caller: Caller, name: str) -> str:
     with services.database.read() as connection:
         state = hosts.ledgers(connection, [host.id])[0].state
         names = {guest.id: guest.name for guest in guests.page(connection, GuestFilter(host=host.id))}
+        repaired = repairs.of_host(connection, host.id)
     history = services.samples.hour(services.database, services.fleet.hosts, host.id)[1] if host.up else None
-    load = None if history is None else lately(history)
-    drift = tuple(finding for finding in found if finding.severity is Severity.DRIFT)
-    named = guest_letters(owners_of(chart))
+    held = [(claim.guest, names.get(claim.guest, claim.guest)) for claim in state.ledger.claims]
     return render(
         "host.html",
         account=caller.name,
         admin=caller.admin,
+        alone=False,
         live=f"/ui/hosts/{host.id}/live",
         host=host,
         state=state_of(host),
+        known=names,
+        repairs=[(names.get(one.guest, one.guest), repair_sentence(one)) for one in repaired],
         moving=progress_sentence(host.repin, {str(key): name for key, name in names.items()})
         if host.repin is not None and host.repin.under_way
         else "",
-        picture=Markup(host_svg(chart, notice=_notice(host), load=load, styled=False)),  # noqa: S704
-        tiles=_tiles(chart, named, load),
-        guests=_guests(state, names, named, load, [finding.guest_id for finding in drift]),
-        drift=drift,
         reported="" if reported is None else moment(reported),
-        hungry=() if load is None else starving(load, state.ledger.claims),
-        measured="" if load is None else moment(load.ended),
-        pools=_pools(state, load),
-        heats=() if history is None or not history.ends else _heats(history),
+        **host_view(chart, state, found, held, history, notice=_notice(host)),
     )
 
 
@@ -106,110 +49,12 @@ def host_mark(services: ApiServices, host: HostRecord) -> str:
         now = hosts.get(connection, host.id)
         known = tuple((guest.id, guest.observed, guest.name) for guest in guests.page(connection, GuestFilter(host=host.id)))
         found = tuple(finding.sentence for finding in findings.of_host(connection, host.id))
+        repaired = repairs.of_host(connection, host.id)
     sampled = services.samples.hour_mark(services.database, services.fleet.hosts, host.id) if now.up else 0
-    return str(hash((now.revision, now.up, now.disabled, now.fenced, known, found, sampled)))
+    return str(hash((now.revision, now.up, now.disabled, now.fenced, known, found, repaired, sampled)))
 
 
 def _notice(host: HostRecord) -> str:
     if host.up:
         return ""
     return f"The agent has been silent since {moment(host.lease_until)}: the map shows what was recorded. What runs now is not known."
-
-
-def _tiles(chart: HostMap, named: dict[str, str], load: HostLoad | None) -> list[tuple[str, Tile, str]]:
-    """`(cell, tile, load in words)` of every pCPU, for the table."""
-    online = [(str(cell.id), pcpu) for cell in chart.cells for core in cell.cores for pcpu in core.pcpus]
-    found = [*online, *(("offline", pcpu) for pcpu in chart.offline)]
-    return [(cell, tile_of(pcpu, named), in_words(_of_pcpu(load, pcpu.pcpu))) for cell, pcpu in found]
-
-
-def _of_pcpu(load: HostLoad | None, pcpu: int) -> Load:
-    return Load() if load is None else load.pcpus.get(pcpu, Load())
-
-
-def _guests(
-    state: HostState, names: Mapping[GuestId, str], named: Mapping[str, str], load: HostLoad | None, astray: list[str]
-) -> list[GuestRow]:
-    """Every guest with a claim, by its letters."""
-    nothing = (Load(), Load())
-    found = []
-    for claim in state.ledger.claims:
-        vcpus, overhead = nothing if load is None else load.guests.get(claim.guest, nothing)
-        found.append(
-            GuestRow(
-                letters=named.get(claim.guest, "floats"),
-                id=claim.guest,
-                name=names.get(claim.guest, claim.guest),
-                vcpus=in_words(vcpus),
-                overhead=in_words(overhead),
-                drift=astray.count(claim.guest),
-            )
-        )
-    return sorted(found, key=lambda row: (row.letters == "floats", in_order(row.letters), row.name))
-
-
-def _pools(state: HostState, load: HostLoad | None) -> list[PoolRow]:
-    """The pools that the host has; the overhead pool first, with its parts by cell."""
-    pools, rows = state.pools, []
-    pool = CpuSet() if pools.overhead is None else pools.overhead
-    if pool:
-        booked = sum(claim.fit.overhead_millicpu for claim in state.ledger.claims)
-        measured = None if load is None else load.pools.get("overhead", Load())
-        ceiling = capacity_millicpu(state.pools, state.limits)
-        strip = Markup(strip_svg(booked=booked, total=ceiling, measured=measured))  # noqa: S704
-        rows.append(PoolRow(name="overhead", cpus=pool, booked=booked, ceiling=ceiling, load=in_words(measured or Load()), strip=strip))
-        parts = [(cell.id, cell.cpus & pool) for cell in state.topology.cells if cell.cpus & pool]
-        rows += [_part(f"overhead, cell {cell}", cpus, load) for cell, cpus in parts if len(parts) > 1]
-    for name, cpus in (("shared", pools.shared), ("dedicated", pools.dedicated)):
-        if cpus and (load is None or name in load.pools):
-            measured = Load() if load is None else load.pools.get(name, Load())
-            rows.append(PoolRow(name=name, cpus=cpus, booked=None, ceiling=None, load=in_words(measured)))
-    return rows
-
-
-def _part(name: str, cpus: CpuSet, load: HostLoad | None) -> PoolRow:
-    """A part of a pool: what its pCPUs worked together."""
-    works = [work for cpu in cpus if (work := _of_pcpu(load, cpu).work) is not None]
-    return PoolRow(name=name, cpus=cpus, booked=None, ceiling=None, load=in_words(Load(work=sum(works) if works else None)))
-
-
-def _heats(history: HostHistory) -> tuple[HeatView, ...]:
-    """The last hour by pCPU, and by guest and class."""
-    return tuple(
-        _heat(title, key, heat)
-        for title, key, heat in (
-            ("The last hour by pCPU", "by-pcpu", by_pcpu(history)),
-            ("The last hour by guest and class of threads", "by-guest", by_guest(history)),
-        )
-        if heat.rows
-    )
-
-
-def _heat(title: str, key: str, heat: HeatMap) -> HeatView:
-    end = max(heat.ends)
-    times = tuple(moment(end - 3600 + part * 3600 // 2)[11:16] for part in range(3))
-    step = len(heat.ends) // _TENTHS
-    rows = []
-    for row in heat.rows:
-        parts = [
-            f"{_percent(row.work[place : place + step])} / {_percent(row.wait[place : place + step])}"
-            for place in range(0, len(row.work), step)
-        ]
-        rows.append((row.label, _one(row.mean_work), _one(row.mean_wait), tuple(parts)))
-    return HeatView(
-        title=title,
-        id=key,
-        picture=Markup(heat_svg(heat, title, times)),  # noqa: S704
-        rows=tuple(rows),
-        times=tuple(moment(end - 3600 + part * 300)[11:16] for part in range(_TENTHS)),
-        left_out=heat.left_out,
-    )
-
-
-def _percent(amounts: tuple[int | None, ...]) -> str:
-    known = [amount for amount in amounts if amount is not None]
-    return share(sum(known) // len(known)) if known else "-"
-
-
-def _one(amount: int | None) -> str:
-    return "-" if amount is None else share(amount)

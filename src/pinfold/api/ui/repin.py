@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec.structs import replace
+
 from pinfold.api.caller import Caller
 from pinfold.api.dependencies import ApiServices
 from pinfold.api.errors import ApiError
 from pinfold.api.ui.render import render
 from pinfold.api.v1.capacity import MOST_FLAVORS, stored_flavors
 from pinfold.api.v1.hosts import map_of_host
+from pinfold.core.cpuset import CpuSet
 from pinfold.core.plural import count, pcpus
 from pinfold.core.repin.gain import gain, no_move
+from pinfold.core.repin.plan import Repin
 from pinfold.core.repin.progress import Phase, Progress
 from pinfold.drawing.plan import PlanView, repin_view
 from pinfold.drawing.tiles import guest_letters, owners_of, tile_of
@@ -66,11 +70,21 @@ def _view(services: ApiServices, plan: RepinPlan) -> PlanView:
     return repin_view(
         ((named.get(step.guest, "?"), plan.names[step.guest], step.moves) for step in plan.found.steps),
         {pcpu.pcpu: tile_of(pcpu, named).text for pcpu in chart.pcpus},
-        gain=gain(plan.found),
+        gain=gain(_slots(plan.found, more=True)),
+        loss=gain(replace(_slots(plan.found, more=False), freed=CpuSet())),
         left=(
             *(f"guest {stay.name} keeps {pcpus(str(stay.pcpus))}: {stay.why}" for stay in plan.stays),
             *(f"flavor {one.flavor} is not counted: {one.why}" for one in plan.not_counted),
         ),
+    )
+
+
+def _slots(found: Repin, *, more: bool) -> Repin:
+    """The plan with those numbers alone that get larger, or smaller."""
+    return replace(
+        found,
+        slots=tuple(one for one in found.slots if (one.after > one.before) is more),
+        sizes=tuple(one for one in found.sizes if (one.after > one.before) is more),
     )
 
 

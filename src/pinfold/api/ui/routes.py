@@ -18,7 +18,8 @@ from pinfold.api.client_address import address_block, client_of
 from pinfold.api.dependencies import ApiServices, Services
 from pinfold.api.errors import ApiError
 from pinfold.api.password_checks import TooManyAttempts
-from pinfold.api.ui.answers import HEADERS, fields, html, need_extra
+from pinfold.api.ui.answers import fields, html, need_extra
+from pinfold.api.ui.headers import HEADERS
 from pinfold.api.ui.sessions import COOKIE, SESSION_SECONDS, token_of
 from pinfold.api.v1.hosts import find
 from pinfold.core.identity import GuestId
@@ -63,6 +64,24 @@ def show_guest_page(guest_id: GuestId, request: Request, services: Services) -> 
     from pinfold.api.ui.guest import guest_page
 
     return html(guest_page(services, caller_of(request), guest_id))
+
+
+@router.get("/fits")
+def show_fits(request: Request, services: Services, flavor: Text) -> HTMLResponse:
+    """Whether a guest of a flavor would fit: every host against every constraint."""
+    need_extra()
+    from pinfold.api.ui.fits import fits_page
+
+    return html(fits_page(services, caller_of(request), flavor))
+
+
+@router.get("/guests/{guest_id}/fits")
+def show_refusals(guest_id: GuestId, request: Request, services: Services) -> HTMLResponse:
+    """Why hosts refuse a guest, and which would take it now."""
+    need_extra()
+    from pinfold.api.ui.fits import refused_page
+
+    return html(refused_page(services, caller_of(request), guest_id))
 
 
 @router.get("/live")

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import sqlalchemy as sa
-from msgspec.structs import replace
 
 from pinfold.core.adoption import NOT_ADOPTED
 from pinfold.core.errors import Conflict, InvalidRequest, PinfoldError, Unavailable
@@ -84,19 +83,22 @@ class Lifecycle:
         for guest in stored:
             self.place(guest)
 
-    def place(self, guest: GuestRecord) -> None:
-        """Find and claim a host for a stored guest that has none. Any failure becomes the guest's fault."""
-        wanted = HostSearch(
+    def search(self, guest: GuestRecord) -> HostSearch:
+        """What a stored guest asks of a host."""
+        return HostSearch(
             guest=guest.id,
             request=guest.request,
             hosts=frozenset({HostId(guest.only_on)}) if guest.only_on else None,
             exclude=failed_on(guest),
             member_of=guest.member_of,
             aggregates=aggregate_specs(guest.flavor),
+            networks=self._networks(guest),
         )
+
+    def place(self, guest: GuestRecord) -> None:
+        """Find and claim a host for a stored guest that has none. Any failure becomes the guest's fault."""
         try:
-            wanted = replace(wanted, networks=self._networks(guest))
-            answer = self._claimer.create(wanted)
+            answer = self._claimer.create(self.search(guest))
         except Conflict as error:
             _log.info("guest %s was not placed: %s", guest.id, error)
             self.remove_if_unwanted(guest.id)
